@@ -1,0 +1,1 @@
+"""Rules. No AWS, no Chalice, no clock, no randomness, no environment."""

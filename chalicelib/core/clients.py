@@ -1,0 +1,111 @@
+"""The client registry: which applications may log people in, and by which mechanism."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from chalicelib.core.policy import MECHANISMS, Mechanism, MechanismName
+
+Form = Literal["jwt", "opaque"]
+BindingRule = Literal["required", "optional"]
+
+_MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
+_CODE_MAX = 255
+
+
+class RegistryProblems(ValueError):  # noqa: N818 - it names all problems at once
+    """The registry file is wrong; ``problems`` names everything that is."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """Keep the list."""
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client application (RFC 6749 section 2): public, known by its id, remembered by its one-byte code."""
+
+    id: str
+    code: int
+    mechanism: Mechanism
+    form: Form
+    binding: BindingRule
+    scope: frozenset[str]
+
+
+class Clients:
+    """The registered clients, found by id or by stored code."""
+
+    def __init__(self, clients: Mapping[str, Client]) -> None:
+        """Index the clients both ways."""
+        self._by_id = dict(clients)
+        self._by_code = {client.code: client for client in clients.values()}
+
+    def __iter__(self) -> Iterator[Client]:
+        """Walk the clients in the order of the file."""
+        return iter(self._by_id.values())
+
+    def get(self, client_id: str) -> Client | None:
+        """Find a client by the id it sends."""
+        return self._by_id.get(client_id)
+
+    def of(self, code: int) -> Client | None:
+        """Find a client by the code stored with a lineage; ``None`` when it was taken out of the registry."""
+        return self._by_code.get(code)
+
+    @classmethod
+    def from_toml(cls, text: str) -> "Clients":
+        """Read the registry file.
+
+        Raises ``RegistryProblems`` naming everything that is wrong at once.
+        """
+        try:
+            rows = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise RegistryProblems([f"client registry: {error}"]) from None
+        problems = [f"client registry: unknown table [{name}]" for name in rows if name != "client"]
+        clients: dict[str, Client] = {}
+        codes: dict[int, str] = {}
+        for client_id, row in rows.get("client", {}).items():
+            wrong = list(_problems(row))
+            if not wrong and row["code"] in codes:
+                wrong = [f"code {row['code']} is {codes[row['code']]}'s"]
+            if wrong:
+                problems += [f"client.{client_id}: {problem}" for problem in wrong]
+                continue
+            codes[row["code"]] = client_id
+            clients[client_id] = Client(
+                id=client_id,
+                code=row["code"],
+                mechanism=MECHANISMS[MechanismName(row["mechanism"])],
+                form=cast("Form", row["form"]),
+                binding=cast("BindingRule", row["binding"]),
+                scope=frozenset(row["scope"].split()),
+            )
+        if not clients and not problems:
+            problems = ["client registry: no client is registered"]
+        if problems:
+            raise RegistryProblems(problems)
+        return cls(clients)
+
+
+def _problems(row: object) -> Iterator[str]:
+    if not isinstance(row, dict):
+        yield "is not a table"
+        return
+    for name in sorted(_MEMBERS ^ row.keys()):
+        yield f"{name} is missing" if name in _MEMBERS else f"{name} is not known"
+    code = row.get("code")
+    if "code" in row and not (type(code) is int and 1 <= code <= _CODE_MAX):
+        yield f"code is a whole number from 1 to {_CODE_MAX}"
+    for name, words in (
+        ("mechanism", tuple(MechanismName)),
+        ("form", get_args(Form)),
+        ("binding", get_args(BindingRule)),
+    ):
+        if name in row and row[name] not in words:
+            yield f"{name} is one of {', '.join(words)}"
+    if "scope" in row and not (isinstance(row["scope"], str) and row["scope"].split()):
+        yield "scope is a string of words"

@@ -1,0 +1,167 @@
+"""Every number, with its unit and its reason, and the relations that must hold between them.
+
+The five mechanisms are rows of one table here: data, not code. The same lineage engine serves them all.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+MINUTE_S = 60
+HOUR_S = 60 * MINUTE_S
+DAY_S = 24 * HOUR_S
+
+
+class MechanismName(StrEnum):
+    """How tokens live."""
+
+    SESSION = "session"
+    LONG_LIVED = "long_lived"
+    REFRESH = "refresh"
+    ROTATING_REFRESH = "rotating_refresh"
+    EXCHANGE = "exchange"
+
+
+@dataclass(frozen=True, slots=True)
+class Mechanism:
+    """How the tokens of one login live.
+
+    ``use_s``: life of the token sent on calls. ``idle_s``: a login not renewed for so long is over.
+    ``absolute_s``: a login is over after so long, in any case. ``renewable``: something renews the token on calls.
+    ``single_use``: renewing is an exchange (the generation moves) rather than a repeatable renewal.
+    ``one_token``: the token on calls renews itself (kind ``both``). ``slides``: use keeps the login alive.
+    """
+
+    name: MechanismName
+    use_s: int
+    idle_s: int
+    absolute_s: int
+    renewable: bool = True
+    single_use: bool = False
+    one_token: bool = False
+    slides: bool = False
+
+
+MECHANISMS: dict[MechanismName, Mechanism] = {
+    row.name: row
+    for row in (
+        # Short, because every resource server it is shown to could keep it; exchangeable while it sleeps in a drawer.
+        Mechanism(
+            MechanismName.EXCHANGE,
+            use_s=15 * MINUTE_S,
+            idle_s=30 * DAY_S,
+            absolute_s=90 * DAY_S,
+            single_use=True,
+            one_token=True,
+        ),
+        # RFC 9700 section 4.14.2 for public clients without sender-constrained tokens.
+        Mechanism(
+            MechanismName.ROTATING_REFRESH,
+            use_s=15 * MINUTE_S,
+            idle_s=30 * DAY_S,
+            absolute_s=90 * DAY_S,
+            single_use=True,
+        ),
+        # OAuth 2.0 as most people run it: never slides, so 60 days is the end.
+        Mechanism(MechanismName.REFRESH, use_s=15 * MINUTE_S, idle_s=60 * DAY_S, absolute_s=60 * DAY_S),
+        # Session and remember-me: 30 minutes and 30 days of silence (OWASP ASVS 7.3), half a year in all.
+        Mechanism(
+            MechanismName.SESSION,
+            use_s=30 * MINUTE_S,
+            idle_s=30 * DAY_S,
+            absolute_s=180 * DAY_S,
+            slides=True,
+        ),
+        # The weakest, for things without a keyboard: revocable, and nothing else can be said for it.
+        Mechanism(
+            MechanismName.LONG_LIVED,
+            use_s=180 * DAY_S,
+            idle_s=180 * DAY_S,
+            absolute_s=180 * DAY_S,
+            renewable=False,
+        ),
+    )
+}
+
+# Signed calls.
+SIGNATURE_WINDOW_S = 300
+"""A phone's clock after one sync, and a slow network, stay well inside."""
+SIGNATURE_LIFE_MAX_S = 600
+"""`expires` - `created` beyond this is a mistake, or a signature made to be kept."""
+NONCE_KEPT_S = 2 * SIGNATURE_WINDOW_S + MINUTE_S
+"""A nonce must outlive the last second at which its signature could still be accepted, and clock skew of ours."""
+ISSUED_AHEAD_MAX_S = 60
+"""A genuine token from further ahead means our own clocks disagree: answer 503, touch nothing."""
+
+# Attempts.
+ATTEMPT_SLOTS = 4
+"""How many past exchanges a late retry is told apart from a thief. Eight bytes each in the gate."""
+ATTEMPT_CHARACTERS_MIN = 16
+ATTEMPT_CHARACTERS_MAX = 128
+
+SLIDE_AFTER_FRACTION = 6
+"""A sliding login writes its use down once in a sixth of its life, not on every call."""
+
+# Lineages in a gate.
+LINEAGES_MAX = 6
+"""Six stay under 1 KB, so an exchange costs one write unit."""
+LINEAGES_HARD_MAX = 12
+LABEL_BYTES_MAX = 16
+
+# Step-up.
+GRANT_S = 5 * MINUTE_S
+"""Long enough to confirm a payment, short enough not to be found later."""
+
+# Throttles: failures in a window, counted before hashing, given back on success.
+THROTTLE_WINDOW_S = 15 * MINUTE_S
+FAILURES_PER_ACCOUNT_MAX = 10
+FAILURES_PER_KNOWN_DEVICE_MAX = 10
+FAILURES_PER_SOURCE_MAX = 100
+REGISTRATION_WINDOW_S = HOUR_S
+REGISTRATIONS_PER_SOURCE_MAX = 100
+
+# Passwords (NIST SP 800-63B 3.1.1; OWASP Password Storage Cheat Sheet for the cost).
+PASSWORD_CHARACTERS_MIN = 15
+PASSWORD_BYTES_MAX = 1024
+ARGON2_MEMORY_KIB = 19 * 1024
+ARGON2_PASSES = 2
+ARGON2_LANES = 1
+EMAIL_BYTES_MAX = 254
+
+# Input from outside.
+BODY_BYTES_MAX = 64 * 1024
+TOKEN_BYTES_MAX = 8 * 1024
+FIELD_BYTES_MAX = 8 * 1024
+JSON_DEPTH_MAX = 16
+
+# Keys.
+SIGNING_KEY_PUBLISHED_BEFORE_USE_S = 10 * MINUTE_S
+"""Other companies' servers cache the JWKS; they must have seen a key before the first token it signs."""
+KEY_RING_REFRESH_S = 5 * MINUTE_S
+KEY_RING_UNKNOWN_KID_S = MINUTE_S
+"""An unknown `kid` may ask for a fresh ring once in so long, so that garbage cannot make us read."""
+
+# Audit.
+AUDIT_KEPT_S = 400 * DAY_S
+"""Thirteen months: a year, and the time to look back on it."""
+
+START_OVER_MAX = 4
+"""How often a journey whose gate moved under it starts over before it answers 503."""
+
+
+def _assert_relations() -> None:
+    """Refuse to load numbers that contradict each other."""
+    for row in MECHANISMS.values():
+        assert 0 < row.use_s <= row.absolute_s, row
+        assert row.use_s <= row.idle_s <= row.absolute_s, row
+        assert row.renewable or not (row.single_use or row.slides), row
+        assert not row.one_token or row.single_use, row
+        assert not (row.slides and row.single_use), row
+    assert NONCE_KEPT_S > 2 * SIGNATURE_WINDOW_S
+    assert SIGNATURE_LIFE_MAX_S >= SIGNATURE_WINDOW_S
+    assert LINEAGES_MAX <= LINEAGES_HARD_MAX
+    assert SIGNING_KEY_PUBLISHED_BEFORE_USE_S > KEY_RING_REFRESH_S > KEY_RING_UNKNOWN_KID_S
+    assert ISSUED_AHEAD_MAX_S < SIGNATURE_WINDOW_S
+    assert TOKEN_BYTES_MAX <= BODY_BYTES_MAX
+
+
+_assert_relations()

@@ -1,0 +1,161 @@
+"""What the journeys need from outside. Each verb says what is atomic and answers with the verdict.
+
+Every verb may raise ``errors.Unavailable``: the engine failed, timed out, throttled or conflicted, and nothing is
+known about whether the write happened. Repeating the same call with the same arguments is always safe.
+
+Reads are strongly consistent. To port Baton to another storage, write this page once and pass the contract suite.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chalicelib.core.key_ring import Ring
+from chalicelib.core.lineage import Ahead, Dead, Exchanged, Retry, Reused, Superseded
+from chalicelib.core.model import (
+    AccountId,
+    AuditEvent,
+    EmailIndex,
+    EndReason,
+    Gate,
+    Lineage,
+    LineageId,
+    Operation,
+    Presented,
+    Status,
+    StepUp,
+    User,
+)
+
+Clock = Callable[[], int]
+"""Read the time: integer seconds since the epoch."""
+
+Entropy = Callable[[int], bytes]
+"""Draw that many random bytes, fit for keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The write happened, now or by an earlier sending of this same call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What was read has changed since: nothing was written. Read again and start over, a bounded number of times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The e-mail address belongs to ``account``: nothing was written."""
+
+    account: AccountId
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Spent, expired, unknown or over the limit: nothing was written."""
+
+
+class Users(Protocol):
+    """People: e-mail claims and verifiers."""
+
+    def find(self, email_index: EmailIndex) -> AccountId | None:
+        """Find the account that claims an e-mail address."""
+
+    def get(self, account: AccountId) -> User | None:
+        """Read a user."""
+
+    def register(self, user: User, gate: Gate) -> Done | Taken:
+        """Write claim, user and gate, all of them or none, each of which must not exist."""
+
+    def change_password(  # noqa: PLR0913 - one transaction, each argument a part of it
+        self, account: AccountId, verifier: bytes, *, expected: Gate, keep: LineageId, now: int
+    ) -> Done | Moved:
+        """Replace the verifier, raise verifier version and epoch, and keep ``keep`` alive: all or none.
+
+        Only when the gate's epoch and verifier version are as in ``expected`` and ``keep`` is live there.
+        Every other lineage ends, reason ``password_changed``.
+        """
+
+    def rehash(self, account: AccountId, verifier: bytes, *, expected_version: int, expected_verifier: bytes) -> None:
+        """Replace a verifier by one of the same password and better parameters, when nobody else changed it."""
+
+    def forget(self, user: User) -> None:
+        """Remove the user, and its claim last, so that the e-mail address becomes free. Repeating is harmless."""
+
+
+class Gates(Protocol):
+    """The one item per account through which every decision about its lineages passes."""
+
+    def get(self, account: AccountId) -> Gate | None:
+        """Read a gate."""
+
+    def exchange(  # noqa: PLR0913 - every argument is a fact of the rule
+        self, presented: Presented, *, now: int, fence: int, idle_s: int
+    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Dead:
+        """Move the lineage to its next generation if and only if ``lineage.judge`` says ``Current``: one write.
+
+        Otherwise nothing is written and the answer is what ``judge`` says of the gate as it was at that moment.
+        """
+
+    def admit(self, lineage: Lineage, *, expected: Gate, replaced: Sequence[Lineage], lineages_max: int) -> Done | Moved:
+        """Add a lineage and remove those it replaces: one write.
+
+        Only when the account is active, epoch and verifier version are as in ``expected``, the lineage is not
+        there, each replaced one is as given, and there is room.
+        """
+
+    def slide(self, lineage: Lineage, *, account: AccountId, expected: Lineage) -> Done | Moved:
+        """Write down that a sliding lineage was used: its iat and ``in_use_since``, when as in ``expected`` and live."""
+
+    def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> None:
+        """End one lineage. Already ended, or gone, is success, and keeps the earlier reason."""
+
+    def end_all(self, account: AccountId, reason: EndReason, *, now: int) -> None:
+        """End every lineage of the account by raising its epoch: one write, whatever their number."""
+
+    def set_status(self, account: AccountId, status: Status, *, now: int) -> None:
+        """Disable, delete or enable. Raises the epoch, so that enabling again revives nothing.
+
+        ``DELETED`` is absorbing. An unknown account is left unknown.
+        """
+
+
+class Ephemeral(Protocol):
+    """Things used once, and counters that pass. Losing them means "try again", never a breach."""
+
+    def spend_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
+        """Spend a nonce of a key, once. ``mark`` is random and tells our own re-send from a replay."""
+
+    def keep_grant(  # noqa: PLR0913 - one record, each argument a part of it
+        self, grant: str, *, lineage: LineageId, operation: Operation, step_up: StepUp, expires_at: int
+    ) -> None:
+        """Keep a step-up grant, under the SHA-256 of its secret."""
+
+    def spend_grant(  # noqa: PLR0913 - one condition, each argument a part of it
+        self, grant: str, *, lineage: LineageId, operation: Operation, now: int, mark: bytes
+    ) -> StepUp | Refused:
+        """Spend a grant, once, when it is unexpired and for exactly this lineage and operation."""
+
+    def take_slot(self, bucket: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
+        """Count one more in this window of a bucket, unless the limit is reached."""
+
+    def give_back_slot(self, bucket: str, *, window_s: int, now: int) -> None:
+        """Take one from the count again: the attempt it was taken for succeeded."""
+
+
+class Audit(Protocol):
+    """What happened, append only."""
+
+    def append(self, event: AuditEvent, *, event_id: str) -> None:
+        """Write an event. Never raises: what happened has happened; a failure to note it is logged and counted."""
+
+
+class KeyRing(Protocol):
+    """The deployment's keys, cached for a few minutes."""
+
+    def current(self, *, now: int) -> Ring:
+        """Give the ring, refreshed at most every five minutes. Absent or unreadable is ``Unavailable``."""
+
+    def refreshed(self, *, now: int) -> Ring:
+        """Give the ring after an unknown ``kid`` or root version: read again, at most once a minute."""
