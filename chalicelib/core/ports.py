@@ -66,7 +66,11 @@ class Users(Protocol):
         """Read a user."""
 
     def register(self, user: User, gate: Gate) -> Done | Taken:
-        """Write claim, user and gate, all of them or none, each of which must not exist."""
+        """Write claim, user and gate, all of them or none, each of which must not exist.
+
+        ``Taken`` names the account that holds the claim; where no claim stands in the way but the user or the gate
+        does (an account of this very id was deleted), it names ``user.account``.
+        """
 
     def change_password(  # noqa: PLR0913 - one transaction, each argument a part of it
         self, account: AccountId, verifier: bytes, *, expected: Gate, keep: LineageId, now: int
@@ -80,8 +84,11 @@ class Users(Protocol):
     def rehash(self, account: AccountId, verifier: bytes, *, expected_version: int, expected_verifier: bytes) -> None:
         """Replace a verifier by one of the same password and better parameters, when nobody else changed it."""
 
-    def forget(self, user: User) -> None:
-        """Remove the user, and its claim last, so that the e-mail address becomes free. Repeating is harmless."""
+    def forget(self, account: AccountId, email_index: EmailIndex) -> None:
+        """Remove the user, and its claim last, so that the e-mail address becomes free. Repeating is harmless.
+
+        The claim goes only while it is ``account``'s: somebody may have registered the address since.
+        """
 
 
 class Gates(Protocol):
@@ -149,6 +156,13 @@ class Audit(Protocol):
 
     def append(self, event: AuditEvent, *, event_id: str) -> None:
         """Write an event. Never raises: what happened has happened; a failure to note it is logged and counted."""
+
+
+class Signals(Protocol):
+    """What the operator watches: log lines and metrics."""
+
+    def emit(self, event: str, /, **facts: str | int) -> None:
+        """Note that something happened, by its name in the glossary's words. Never raises, never given a secret."""
 
 
 class KeyRing(Protocol):
