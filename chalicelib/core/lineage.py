@@ -163,15 +163,18 @@ def judge_use(  # noqa: PLR0913 - every argument is a fact of the rule
     return Live(gate, lineage) if now < expires_at or slid else Overtaken()
 
 
-def slide(lineage: Lineage, *, now: int, mechanism: Mechanism) -> Lineage | None:
-    """Write down that a sliding login was used, or ``None`` when it was written down recently enough.
+def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
+    """Write down that a sliding login was used, or ``None`` when a call finds it written down recently enough.
 
-    After a gap longer than the life of a session id the ids from before it stay dead: ``in_use_since`` moves.
+    A renewal is always written down. Session ids from before a gap longer than their life stay dead:
+    ``in_use_since`` moves.
     """
-    if now - lineage.issued_at < mechanism.use_s // SLIDE_AFTER_FRACTION:
+    if not renewed and now - lineage.issued_at < mechanism.use_s // SLIDE_AFTER_FRACTION:
         return None
     gap = now >= lineage.issued_at + mechanism.use_s
-    return replace(lineage, issued_at=now, in_use_since=now if gap else lineage.in_use_since)
+    return replace(
+        lineage, issued_at=max(now, lineage.issued_at), in_use_since=now if gap else lineage.in_use_since
+    )
 
 
 def attempt_digest(attempt: str) -> bytes:

@@ -1,0 +1,135 @@
+"""Baton's composition root: settings in, four shelves joined, routes registered. Importing it asks nobody anything."""
+
+import secrets
+import time
+from pathlib import Path
+
+from chalice import Chalice
+
+from chalicelib.core.clients import Clients
+from chalicelib.core.model import Caller
+from chalicelib.core.tokens import Names
+from chalicelib.flows.account import DeleteAccount, ShowAccount
+from chalicelib.flows.call import Call, StepUpRule
+from chalicelib.flows.credentials import Credentials
+from chalicelib.flows.devices import EndDevice, ListDevices
+from chalicelib.flows.exchange import Exchange
+from chalicelib.flows.issue import Issue
+from chalicelib.flows.login import Answer as LoginAnswer
+from chalicelib.flows.login import Introduce, Login
+from chalicelib.flows.logout import Logout
+from chalicelib.flows.oauth import Introspect, Revoke
+from chalicelib.flows.password import ChangePassword
+from chalicelib.flows.proof import Proof
+from chalicelib.flows.register import Register
+from chalicelib.flows.step_up import GrantStepUp
+from chalicelib.settings import read_settings
+from chalicelib.signals import PowertoolsSignals
+from chalicelib.stores.audit import Audit
+from chalicelib.stores.engine import Engine
+from chalicelib.stores.ephemeral import Ephemeral
+from chalicelib.stores.gates import Gates
+from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
+from chalicelib.stores.users import Users
+from chalicelib.web.accounts import Journeys, accounts
+from chalicelib.web.edge import Answer, Edge
+from chalicelib.web.meta import Public, meta
+from chalicelib.web.oauth import OAuthJourneys, oauth
+from chalicelib.web.shapes import Body
+from chalicelib.web.signed import Signed
+
+settings = read_settings()
+clients = Clients.from_toml(Path(__file__).with_name("chalicelib").joinpath("clients.toml").read_text("utf-8"))
+names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
+
+
+def clock() -> int:
+    """Read the time."""
+    return int(time.time())
+
+
+entropy = secrets.token_bytes
+signals = PowertoolsSignals(level=settings.log_level, metrics=not settings.development)
+
+# Stores: made here, connected at the first request.
+engine = Engine(settings.table_prefix)
+users, gates, ephemeral, audit = Users(engine), Gates(engine), Ephemeral(engine), Audit(engine)
+key_ring = KeyRing(engine, KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper(), entropy)
+
+# Journeys.
+proof = Proof(key_ring, clients, names, settings.authorities)
+issue = Issue(names)
+credentials = Credentials(entropy, users, ephemeral, signals, settings.limits)
+introduce = Introduce(entropy, clients, proof)
+first_answer = LoginAnswer(gates, issue)
+register = Register(
+    clock,
+    entropy,
+    key_ring,
+    introduce,
+    credentials,
+    users,
+    gates,
+    ephemeral,
+    first_answer,
+    signals,
+    settings.limits,
+)
+login = Login(clock, key_ring, introduce, clients, credentials, users, gates, first_answer, signals)
+exchange = Exchange(
+    clock, entropy, key_ring, proof, gates, audit, signals, issue, settings.revoke_on_foreign_key
+)
+call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
+
+# The edge.
+app = Chalice(app_name="baton")
+edge = Edge(app, clock, entropy, signals, settings.origins)
+signed = Signed(edge, call)
+app.register_middleware(edge.middleware, "http")
+app.register_blueprint(meta(edge, Public(key_ring, gates, names, settings.region)))
+app.register_blueprint(
+    accounts(
+        edge,
+        signed,
+        Journeys(
+            register=register,
+            login=login,
+            step_up=GrantStepUp(clock, entropy, key_ring, credentials, ephemeral, signals),
+            logout=Logout(clock, entropy, gates, audit, signals),
+            show=ShowAccount(users),
+            delete=DeleteAccount(clock, entropy, users, gates, audit, signals),
+            change_password=ChangePassword(clock, entropy, key_ring, clients, users, gates, audit, signals),
+            list_devices=ListDevices(clock, key_ring, clients),
+            end_device=EndDevice(clock, entropy, gates, audit, signals),
+        ),
+    )
+)
+app.register_blueprint(
+    oauth(
+        edge,
+        OAuthJourneys(
+            exchange=exchange,
+            revoke=Revoke(clock, proof, gates, signals),
+            introspect=Introspect(clock, key_ring, proof, gates, settings.resource_servers),
+        ),
+        names,
+    )
+)
+
+
+# Your own signed routes begin here. This one shows how: a shape, a route, who is calling.
+class Transfer(Body):
+    """The body of ``POST /transfers``: the amount is in cents."""
+
+    to: str
+    amount: int
+
+
+@app.route("/transfers", methods=["POST"], content_types=[])
+@signed(body=Transfer, step_up=StepUpRule(max_age=120))
+def create_transfer(caller: Caller, transfer: Transfer) -> Answer:
+    """Answer as a bank would: the signature covered this body, and the password was asked for this very transfer."""
+    return Answer(201, {"from": caller.account, "to": transfer.to, "amount": transfer.amount})
+
+
+edge.preflights()

@@ -1,0 +1,87 @@
+"""The account itself: show it, delete it, and (the operator) disable or enable it."""
+
+from dataclasses import dataclass
+
+from chalicelib.core import errors
+from chalicelib.core.email import canonical_email
+from chalicelib.core.model import AccountId, AuditEvent, Caller, LineageId, Status
+from chalicelib.core.ports import Audit, Clock, Entropy, Gates, KeyRing, Signals, Users
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """An account as its owner sees it. Times are seconds since the epoch."""
+
+    account_id: AccountId
+    email: str
+    created_at: int
+    device_id: LineageId
+
+
+@dataclass(frozen=True, slots=True)
+class ShowAccount:
+    """Show a caller their account."""
+
+    users: Users
+
+    def __call__(self, caller: Caller) -> Profile:
+        """Read the user."""
+        user = self.users.get(caller.account)
+        if user is None:
+            raise errors.LoginRequired("the account was deleted")
+        return Profile(user.account, user.email, user.created_at, caller.device_id)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAccount:
+    """Delete the account of a caller who stepped up."""
+
+    clock: Clock
+    entropy: Entropy
+    users: Users
+    gates: Gates
+    audit: Audit
+    signals: Signals
+
+    def __call__(self, caller: Caller) -> None:
+        """Close the gate first, then forget the user, and free the e-mail address last.
+
+        A crash in between leaves a closed gate; whoever registers the address next finishes the rest.
+        """
+        now = self.clock()
+        user = self.users.get(caller.account)
+        self.gates.set_status(caller.account, Status.DELETED, now=now)
+        if user is not None:
+            self.users.forget(caller.account, user.email_index)
+        self.signals.emit("account_deleted", account=caller.account)
+        event = AuditEvent(now, "account_deleted", caller.account, caller.device_id)
+        self.audit.append(event, event_id=self.entropy(8).hex())
+
+
+@dataclass(frozen=True, slots=True)
+class SetStatus:
+    """Disable or enable an account: the operator's verb, on no route."""
+
+    clock: Clock
+    entropy: Entropy
+    key_ring: KeyRing
+    users: Users
+    gates: Gates
+    audit: Audit
+    signals: Signals
+
+    def __call__(self, email: str, status: Status) -> AccountId:
+        """Set the status of the account with this e-mail address; every lineage of it ends.
+
+        Raises ``NotFound`` when nobody claims the address.
+        """
+        now = self.clock()
+        ring = self.key_ring.current(now=now)
+        account = self.users.find(ring.email_index(canonical_email(email)))
+        if account is None:
+            raise errors.NotFound("nobody claims this address")
+        self.gates.set_status(account, status, now=now)
+        event_name = f"account_{status.name.lower()}"
+        self.signals.emit(event_name, account=account)
+        self.audit.append(AuditEvent(now, event_name, account), event_id=self.entropy(8).hex())
+        return account

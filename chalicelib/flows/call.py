@@ -1,0 +1,149 @@
+"""A signed call: who is calling, proved first without the database, then against the gate."""
+
+from dataclasses import dataclass
+
+from chalicelib.core import errors
+from chalicelib.core.lineage import Ahead, Dead, Live, Overtaken, judge_use, slide
+from chalicelib.core.model import Caller, EndReason, Kind, NoBinding, Operation, StepUp
+from chalicelib.core.policy import GRANT_S
+from chalicelib.core.ports import Clock, Entropy, Ephemeral, Gates, KeyRing, Refused, Signals
+from chalicelib.core.signatures import Message, VerifiedSignature, content_digest
+from chalicelib.flows.proof import Proof, ProvedToken
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_SCHEME = "bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class StepUpRule:
+    """How fresh (``max_age``, seconds) and how strong (``acr_values``, any of) a step-up a route asks for (RFC 9470)."""
+
+    max_age: int = GRANT_S
+    acr_values: tuple[str, ...] = ("aal1", "aal2")
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedCall:
+    """A call whose token and signature are genuine. Whether its lineage still lives is not known yet."""
+
+    message: Message
+    proved: ProvedToken
+    signature: VerifiedSignature | None
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Let a call in, or refuse it."""
+
+    clock: Clock
+    entropy: Entropy
+    key_ring: KeyRing
+    proof: Proof
+    gates: Gates
+    ephemeral: Ephemeral
+    signals: Signals
+
+    def prove(self, message: Message, *, bound: bool = False) -> ProvedCall:
+        """Check token, signature, digest and time, asking no database.
+
+        ``bound`` refuses tokens that are tied to no key.
+        """
+        now = self.clock()
+        proved = self.proof.token(bearer(message), now=now)
+        token, mechanism = proved.token, proved.client.mechanism
+        if token.kind is Kind.RENEW:
+            raise errors.TokenInvalid("a token that only renews opens no route")
+        if bound and isinstance(token.binding, NoBinding):
+            raise errors.SignatureRequired("this route takes bound logins only", path=message.path)
+        signature = self.proof.signature(message, proved, now=now)
+        if token.expires_at <= now and not mechanism.slides:
+            if not mechanism.renewable:
+                raise errors.LoginRequired(reason=EndReason.EXPIRED.value)
+            raise errors.TokenExpired
+        return ProvedCall(message, proved, signature, now)
+
+    def admit(self, call: ProvedCall, *, step_up: StepUpRule | None = None) -> Caller:
+        """Hold a proved call against the gate, spend its nonce and its grant, and say who is calling.
+
+        Order: the lineage lives; a grant was sent where one is asked for; the nonce; the grant. Each is spent by one
+        conditional write, before anything is acted upon.
+        """
+        live = self._live(call)
+        grant = self._grant(call.message) if step_up else None
+        if step_up and grant is None:
+            raise errors.StepUpRequired(max_age=step_up.max_age, acr_values=" ".join(step_up.acr_values))
+        if call.signature and call.message.method not in SAFE_METHODS:
+            spent = self.ephemeral.spend_nonce(
+                call.signature.keyid, call.signature.nonce, now=call.now, mark=self.entropy(8)
+            )
+            if isinstance(spent, Refused):
+                self.signals.emit("nonce_replayed", lineage=live.lineage.id)
+                raise errors.ReplayedNonce
+        proved_again = self._spend(grant, call, step_up) if step_up and grant else None
+        return Caller(
+            account=live.gate.account,
+            device_id=live.lineage.id,
+            client_id=call.proved.client.id,
+            scope=call.proved.client.scope,
+            bound=not isinstance(live.lineage.binding, NoBinding),
+            auth_time=live.lineage.auth_time,
+            assurance=live.lineage.assurance,
+            step_up=proved_again,
+            gate=live.gate,
+        )
+
+    def _live(self, call: ProvedCall) -> Live:
+        token, mechanism = call.proved.token, call.proved.client.mechanism
+        use = judge_use(
+            self.gates.get(token.account),
+            call.proved.presented(),
+            expires_at=token.expires_at,
+            now=call.now,
+            fence=self.key_ring.current(now=call.now).fence,
+            mechanism=mechanism,
+        )
+        match use:
+            case Live():
+                slid = slide(use.lineage, now=call.now, mechanism=mechanism, renewed=False) if mechanism.slides else None
+                if slid is not None:
+                    # A lost race means that somebody else wrote down a use, or an end: the next call will see it.
+                    self.gates.slide(slid, account=token.account, expected=use.lineage)
+                return use
+            case Overtaken():
+                raise errors.TokenExpired
+            case Ahead():
+                self.signals.emit("generation_ahead", lineage=token.lineage)
+                raise errors.LoginRequired("a generation newer than the stored one: the table was rolled back")
+            case Dead(reason):
+                raise errors.LoginRequired(reason=reason.value if reason else None)
+
+    def _grant(self, message: Message) -> str | None:
+        values = message.fields.get("baton-grant")
+        return values[0].strip(" \t") if values else None
+
+    def _spend(self, grant: str, call: ProvedCall, rule: StepUpRule) -> StepUp:
+        message = call.message
+        spent = self.ephemeral.spend_grant(
+            grant,
+            lineage=call.proved.token.lineage,
+            operation=Operation(message.method, message.path, content_digest(message.body)),
+            now=call.now,
+            mark=self.entropy(8),
+        )
+        if isinstance(spent, Refused):
+            raise errors.GrantInvalid
+        if spent.assurance.acr not in rule.acr_values or call.now - spent.at > rule.max_age:
+            raise errors.StepUpRequired(max_age=rule.max_age, acr_values=" ".join(rule.acr_values))
+        return spent
+
+
+def bearer(message: Message) -> str:
+    """Read the token of an ``Authorization: Bearer`` field (RFC 6750 section 2.1)."""
+    values = message.fields.get("authorization")
+    if values is None:
+        raise errors.TokenInvalid("no Authorization field")
+    value = values[0].strip(" \t")
+    if value[: len(_SCHEME)].lower() != _SCHEME:
+        raise errors.TokenInvalid("not a Bearer token")
+    return value[len(_SCHEME) :].strip(" ")

@@ -1,0 +1,126 @@
+"""The password asked and checked: throttled before hashing, the same work for every account there is or is not."""
+
+from dataclasses import dataclass
+
+from chalicelib.core import errors, passwords
+from chalicelib.core.key_ring import Ring, Unsealable
+from chalicelib.core.model import AccountId, Caller, Gate, KeyBinding, Status, User
+from chalicelib.core.policy import (
+    FAILURES_PER_ACCOUNT_MAX,
+    FAILURES_PER_KNOWN_DEVICE_MAX,
+    FAILURES_PER_SOURCE_MAX,
+    THROTTLE_WINDOW_S,
+)
+from chalicelib.core.ports import Entropy, Ephemeral, Refused, Signals, Users
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One throttle: so many failures in a window, under a name."""
+
+    name: str
+    limit: int
+
+
+def login_buckets(ring: Ring, email: str, *, known_device: KeyBinding | None, source: str) -> tuple[Bucket, ...]:
+    """Choose the throttles of a login.
+
+    A device that proved itself before has a bucket of its own, and neither strangers nor its neighbours behind one
+    address can fill it. An unknown address is counted exactly as a known one.
+    """
+    index = ring.email_index(email)
+    if known_device is not None:
+        return (Bucket(f"device:{index}:{known_device.thumbprint.hex()}", FAILURES_PER_KNOWN_DEVICE_MAX),)
+    return (
+        Bucket(f"source:{source}", FAILURES_PER_SOURCE_MAX),
+        Bucket(f"account:{index}", FAILURES_PER_ACCOUNT_MAX),
+    )
+
+
+def device_bucket(caller: Caller) -> tuple[Bucket, ...]:
+    """Choose the throttle of a step-up: the calling device's own, by its key where it has one."""
+    lineage = caller.gate.lineages.get(caller.device_id) if caller.gate else None
+    binding = lineage.binding if lineage else None
+    device = binding.thumbprint.hex() if isinstance(binding, KeyBinding) else caller.device_id
+    return (Bucket(f"step_up:{caller.account}:{device}", FAILURES_PER_KNOWN_DEVICE_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Check a password for an account that may not exist."""
+
+    entropy: Entropy
+    users: Users
+    ephemeral: Ephemeral
+    signals: Signals
+    limits: bool = True
+
+    def check(  # noqa: PLR0913 - each argument is a fact the verdict depends on
+        self,
+        password: bytes,
+        *,
+        account: AccountId,
+        gate: Gate | None,
+        ring: Ring,
+        buckets: tuple[Bucket, ...],
+        now: int,
+    ) -> User:
+        """Return the user whose password this is.
+
+        Slots are taken before hashing and given back on success. Raises ``TooManyRequests`` before any hashing,
+        and ``InvalidCredentials`` for a wrong password, an unknown and a disabled account alike. The gate must have
+        been read before: a password changed in between shows as a verifier version, and is ``Unavailable``.
+        """
+        self._take(buckets, now=now)
+        user = self.users.get(account)
+        verifier = _unsealed(user, ring) if user else None
+        try:
+            verified = passwords.verify_password(password, verifier=verifier)
+            if user is None or gate is None or gate.status is not Status.ACTIVE:
+                raise errors.InvalidCredentials("the account is not active")
+        except errors.InvalidCredentials:
+            self.signals.emit("password_refused", account=account)
+            raise
+        if user.verifier_version != gate.verifier_version:
+            raise errors.Unavailable("the password was changed while it was being checked")
+        self._give_back(buckets, now=now)
+        if verified.rehash:
+            self._rehash(password, user, ring)
+        return user
+
+    def _take(self, buckets: tuple[Bucket, ...], *, now: int) -> None:
+        if not self.limits:
+            return
+        for taken, bucket in enumerate(buckets):
+            slot = self.ephemeral.take_slot(bucket.name, limit=bucket.limit, window_s=THROTTLE_WINDOW_S, now=now)
+            if isinstance(slot, Refused):
+                # What this attempt took before it was stopped was no failure: it never reached the password.
+                self._give_back(buckets[:taken], now=now)
+                self.signals.emit("throttled", bucket=bucket.name.partition(":")[0])
+                raise errors.TooManyRequests(
+                    f"{bucket.name.partition(':')[0]} bucket is full", retry_after=THROTTLE_WINDOW_S - now % THROTTLE_WINDOW_S
+                )
+
+    def _give_back(self, buckets: tuple[Bucket, ...], *, now: int) -> None:
+        if not self.limits:
+            return
+        for bucket in buckets:
+            self.ephemeral.give_back_slot(bucket.name, window_s=THROTTLE_WINDOW_S, now=now)
+
+    def _rehash(self, password: bytes, user: User, ring: Ring) -> None:
+        sealed = ring.seal(
+            passwords.hash_password(password, salt=self.entropy(16)).encode(),
+            account=user.account,
+            nonce=self.entropy(12),
+        )
+        self.users.rehash(
+            user.account, sealed, expected_version=user.verifier_version, expected_verifier=user.verifier
+        )
+
+
+def _unsealed(user: User, ring: Ring) -> str | None:
+    """Open a verifier; one that was copied from another account's row does not open, and is nobody's."""
+    try:
+        return ring.unseal(user.verifier, account=user.account).decode()
+    except Unsealable:
+        return None

@@ -1,0 +1,81 @@
+"""Devices: the lineages of an account, alive and ended, and ending one."""
+
+from dataclasses import dataclass
+
+from chalicelib.core import errors
+from chalicelib.core.clients import Clients
+from chalicelib.core.lineage import ended_of
+from chalicelib.core.model import AuditEvent, Caller, Ended, EndReason, LineageId, NoBinding
+from chalicelib.core.ports import Audit, Clock, Entropy, Gates, KeyRing, Signals
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceEntry:
+    """One login as its owner sees it. Times are seconds since the epoch."""
+
+    device_id: LineageId
+    name: str
+    client_id: str
+    created_at: int
+    last_exchange_at: int | None
+    current: bool
+    bound: bool
+    ended: Ended | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListDevices:
+    """Show a caller the lineages of the account, the newest first."""
+
+    clock: Clock
+    key_ring: KeyRing
+    clients: Clients
+
+    def __call__(self, caller: Caller) -> list[DeviceEntry]:
+        """List what the gate held when the caller was let in: no further read."""
+        now = self.clock()
+        fence = self.key_ring.current(now=now).fence
+        gate = caller.gate
+        if gate is None:
+            return []
+        entries = []
+        for lineage in sorted(gate.lineages.values(), key=lambda lineage: lineage.auth_time, reverse=True):
+            client = self.clients.of(lineage.client)
+            entries.append(
+                DeviceEntry(
+                    device_id=lineage.id,
+                    name=lineage.label,
+                    client_id=client.id if client else "",
+                    created_at=lineage.auth_time,
+                    last_exchange_at=lineage.issued_at if lineage.issued_at > lineage.auth_time else None,
+                    current=lineage.id == caller.device_id,
+                    bound=not isinstance(lineage.binding, NoBinding),
+                    ended=ended_of(
+                        gate, lineage, now=now, fence=fence, idle_s=client.mechanism.idle_s if client else 0
+                    ),
+                )
+            )
+        return entries
+
+
+@dataclass(frozen=True, slots=True)
+class EndDevice:
+    """End one lineage of the caller's account."""
+
+    clock: Clock
+    entropy: Entropy
+    gates: Gates
+    audit: Audit
+    signals: Signals
+
+    def __call__(self, caller: Caller, device_id: str) -> None:
+        """End it. Unknown and somebody else's are alike ``NotFound``; ended already is success."""
+        now = self.clock()
+        gate = self.gates.get(caller.account)
+        lineage = gate.lineages.get(LineageId(device_id)) if gate else None
+        if lineage is None:
+            raise errors.NotFound("no such lineage in the caller's gate")
+        self.gates.end(caller.account, lineage.id, EndReason.ENDED_BY_OWNER, now=now)
+        self.signals.emit("device_ended", lineage=lineage.id)
+        event = AuditEvent(now, "device_ended", caller.account, lineage.id, {"by": caller.device_id})
+        self.audit.append(event, event_id=self.entropy(8).hex())

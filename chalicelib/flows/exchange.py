@@ -1,0 +1,137 @@
+"""Exchange: hand in generation g, get generation g+1, once (exchange.md, E1 to E10).
+
+Mechanisms whose renewal is repeatable come through the same door: their generation stays as it is.
+"""
+
+from dataclasses import dataclass
+
+from chalicelib.core import errors
+from chalicelib.core.lineage import (
+    Ahead,
+    Dead,
+    Exchanged,
+    Retry,
+    Reused,
+    Superseded,
+    live,
+    slide,
+)
+from chalicelib.core.model import AuditEvent, EndReason, Kind, Lineage
+from chalicelib.core.policy import START_OVER_MAX
+from chalicelib.core.ports import Audit, Clock, Done, Entropy, Gates, KeyRing, Signals
+from chalicelib.core.signatures import Message, VerifiedSignature
+from chalicelib.flows.issue import Issue, Issued
+from chalicelib.flows.proof import Proof, ProvedToken, attempt_of
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """The form of ``/oauth/token`` with ``grant_type=refresh_token`` (RFC 6749 section 6)."""
+
+    refresh_token: str
+    client_id: str | None = None
+    scope: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Renew a login by its token."""
+
+    clock: Clock
+    entropy: Entropy
+    key_ring: KeyRing
+    proof: Proof
+    gates: Gates
+    audit: Audit
+    signals: Signals
+    issue: Issue
+    revoke_on_foreign_key: bool = False
+
+    def __call__(self, message: Message, request: TokenRequest) -> Issued:
+        """Answer with the child, the same child to a retry, or the refusal that the rule demands."""
+        now = self.clock()
+        proved = self.proof.token(request.refresh_token, now=now)
+        token, client = proved.token, proved.client
+        if not client.mechanism.renewable:
+            raise errors.UnauthorizedClient("its mechanism renews nothing")
+        if token.kind is Kind.USE:
+            raise errors.TokenInvalid("a token for calls cannot be exchanged")
+        if request.client_id is not None and request.client_id != client.id:
+            raise errors.TokenInvalid("issued to another client")
+        signature = self._signature(message, proved, now=now)
+        attempt = attempt_of(message, signature, self.entropy)
+        if request.scope is not None and not set(request.scope.split()) <= client.scope:
+            raise errors.InvalidScope
+        if client.mechanism.single_use:
+            return self._exchange(proved, attempt, now=now)
+        return self._renew(proved, now=now)
+
+    def _signature(self, message: Message, proved: ProvedToken, *, now: int) -> VerifiedSignature | None:
+        """Verify the proof of possession. E2 before E8: a leaked dead token must not log its owner out."""
+        try:
+            return self.proof.signature(message, proved, now=now)
+        except errors.InvalidSignature as refusal:
+            self.signals.emit("foreign_key_exchange", lineage=proved.token.lineage, code=refusal.code)
+            if self.revoke_on_foreign_key and isinstance(refusal, errors.WrongKey):
+                self._end_reused(proved, now=now)
+            raise
+
+    def _exchange(self, proved: ProvedToken, attempt: str, *, now: int) -> Issued:
+        ring = self.key_ring.current(now=now)
+        verdict = self.gates.exchange(
+            proved.presented(attempt), now=now, fence=ring.fence, idle_s=proved.client.mechanism.idle_s
+        )
+        match verdict:
+            case Exchanged(lineage):
+                self.signals.emit("exchanged", lineage=lineage.id, generation=lineage.generation)
+                return self._child(proved, lineage, now=now)
+            case Retry(lineage):
+                self.signals.emit("exchange_retried", lineage=lineage.id, generation=lineage.generation)
+                return self._child(proved, lineage, now=now)
+            case Superseded():
+                self.signals.emit("exchange_superseded", lineage=proved.token.lineage)
+                raise errors.Superseded
+            case Reused():
+                self._end_reused(proved, now=now)
+                raise errors.TokenReused(reason=EndReason.REUSE.value)
+            case Ahead():
+                self.signals.emit("generation_ahead", lineage=proved.token.lineage)
+                raise errors.LoginRequired("a generation newer than the stored one: the table was rolled back")
+            case Dead(reason):
+                raise errors.LoginRequired(reason=reason.value if reason else None)
+
+    def _end_reused(self, proved: ProvedToken, *, now: int) -> None:
+        """End the lineage before answering; where that fails, ``Unavailable`` goes out instead of the verdict."""
+        token = proved.token
+        self.gates.end(token.account, token.lineage, EndReason.REUSE, now=now)
+        self.signals.emit("token_reused", lineage=token.lineage, generation=token.generation)
+        event = AuditEvent(now, "token_reused", token.account, token.lineage, {"client": proved.client.id})
+        self.audit.append(event, event_id=self.entropy(8).hex())
+
+    def _renew(self, proved: ProvedToken, *, now: int) -> Issued:
+        """Renew repeatably: the generation stays, and a sliding login is written down as used."""
+        mechanism, presented = proved.client.mechanism, proved.presented()
+        fence = self.key_ring.current(now=now).fence
+        for _ in range(START_OVER_MAX):
+            gate = self.gates.get(presented.account)
+            lineage = live(gate, presented, now=now, fence=fence, idle_s=mechanism.idle_s)
+            if isinstance(lineage, Dead):
+                raise errors.LoginRequired(reason=lineage.reason.value if lineage.reason else None)
+            slid = slide(lineage, now=now, mechanism=mechanism, renewed=True) if mechanism.slides else None
+            if slid is None or isinstance(
+                self.gates.slide(slid, account=presented.account, expected=lineage), Done
+            ):
+                self.signals.emit("renewed", lineage=lineage.id)
+                return self._child(proved, slid or lineage, now=now, issued_at=now)
+        raise errors.Unavailable("the gate kept moving under a renewal")
+
+    def _child(self, proved: ProvedToken, lineage: Lineage, *, now: int, issued_at: int | None = None) -> Issued:
+        return self.issue(
+            lineage,
+            account=proved.token.account,
+            client=proved.client,
+            key=proved.token.key,
+            ring=self.key_ring.current(now=now),
+            now=now,
+            issued_at=issued_at,
+        )

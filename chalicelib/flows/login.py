@@ -1,0 +1,211 @@
+"""Register and log in: the two journeys that begin a lineage, and may be repeated with their attempt."""
+
+from dataclasses import dataclass
+
+from chalicelib.core import errors, passwords
+from chalicelib.core.clients import Client, Clients
+from chalicelib.core.email import canonical_email
+from chalicelib.core.key_ring import Ring
+from chalicelib.core.lineage import ended_of, replaced_by_login
+from chalicelib.core.model import (
+    NO_ATTEMPT,
+    AccountId,
+    Assurance,
+    Binding,
+    Gate,
+    KeyBinding,
+    Lineage,
+    LineageId,
+    NoBinding,
+    SecretBinding,
+)
+from chalicelib.core.policy import LABEL_BYTES_MAX, LINEAGES_MAX, START_OVER_MAX
+from chalicelib.core.ports import Clock, Done, Entropy, Gates, KeyRing, Signals, Users
+from chalicelib.core.public_key import PublicKey
+from chalicelib.core.signatures import Message
+from chalicelib.flows.credentials import Credentials, login_buckets
+from chalicelib.flows.issue import Issue, Issued, with_secret
+from chalicelib.flows.proof import Proof, attempt_of
+
+PASSWORD_ALONE = Assurance(acr="aal1", amr=("pwd",))
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What a device says of itself: a name to show, and the key it introduces or the HMAC secret it asks for."""
+
+    name: str = ""
+    public_key: PublicKey | None = None
+    hmac: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """Who wants a lineage, for which client, bound to what, under which attempt."""
+
+    email: str
+    client: Client
+    device: Device
+    binding: Binding
+    attempt: str
+
+    def lineage(self, lineage_id: LineageId, *, epoch: int, now: int) -> Lineage:
+        """Begin a lineage at generation 0."""
+        mechanism = self.client.mechanism
+        return Lineage(
+            id=lineage_id,
+            epoch=epoch,
+            generation=0,
+            attempts=(NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT),
+            issued_at=now,
+            expires_at=now + mechanism.absolute_s,
+            binding=self.binding,
+            client=self.client.code,
+            auth_time=now,
+            assurance=PASSWORD_ALONE,
+            label=_label(self.device.name),
+            in_use_since=now if mechanism.slides else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Introduce:
+    """Read an introduction. Asks no database."""
+
+    entropy: Entropy
+    clients: Clients
+    proof: Proof
+
+    def __call__(self, message: Message, *, email: str, client_id: str, device: Device, now: int) -> Introduction:
+        """Check address, client and key; a key must sign the very request that introduces it."""
+        canonical = canonical_email(email)
+        client = self.clients.get(client_id)
+        if client is None:
+            raise errors.UnauthorizedClient("not registered")
+        if device.public_key is not None and device.hmac:
+            raise errors.Malformed(
+                "two bindings", pointer="/device/binding", detail="Give public_key or binding, not both."
+            )
+        signature = None
+        binding: Binding = SecretBinding() if device.hmac else NoBinding()
+        if device.public_key is not None:
+            signature = self.proof.introduced(message, device.public_key, now=now)
+            binding = KeyBinding(device.public_key.thumbprint)
+        if client.binding == "required" and isinstance(binding, NoBinding):
+            raise errors.SignatureRequired("this client's logins are bound", path=message.path)
+        return Introduction(
+            email=canonical,
+            client=client,
+            device=device,
+            binding=binding,
+            attempt=attempt_of(message, signature, self.entropy),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Issue the tokens of a lineage that was just begun, or begun before by this same attempt."""
+
+    gates: Gates
+    issue: Issue
+
+    def begun(self, lineage: Lineage, introduction: Introduction, *, account: AccountId, ring: Ring, now: int) -> Issued:
+        """Answer with the tokens, and the HMAC secret where there is one."""
+        issued = self.issue(
+            lineage,
+            account=account,
+            client=introduction.client,
+            key=introduction.device.public_key,
+            ring=ring,
+            now=now,
+        )
+        return with_secret(issued, lineage, ring)
+
+    def begun_before(self, gate: Gate, introduction: Introduction, *, ring: Ring, now: int) -> Lineage | None:
+        """Find the lineage this attempt began before.
+
+        Raises ``Superseded`` when that lineage has gone on, has ended, or is bound to something else.
+        """
+        for candidate in ring.lineage_ids(introduction.email, introduction.attempt, now=now):
+            lineage = gate.lineages.get(candidate)
+            if lineage is None:
+                continue
+            idle_s = introduction.client.mechanism.idle_s
+            if (
+                lineage.generation != 0
+                or lineage.binding != introduction.binding
+                or lineage.client != introduction.client.code
+                or ended_of(gate, lineage, now=now, fence=ring.fence, idle_s=idle_s) is not None
+            ):
+                raise errors.Superseded("the lineage of this attempt has gone on")
+            return lineage
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Prove the password, get a lineage on this device."""
+
+    clock: Clock
+    key_ring: KeyRing
+    introduce: Introduce
+    clients: Clients
+    credentials: Credentials
+    users: Users
+    gates: Gates
+    answer: Answer
+    signals: Signals
+
+    def __call__(  # noqa: PLR0913 - the members of the body, and where it came from
+        self, message: Message, *, source: str, email: str, password: str, client_id: str, device: Device
+    ) -> Issued:
+        """Answer with the first tokens, the same ones to a retry with the same attempt."""
+        now = self.clock()
+        ring = self.key_ring.current(now=now)
+        secret = passwords.normalise(password)
+        introduction = self.introduce(message, email=email, client_id=client_id, device=device, now=now)
+        claimed = self.users.find(ring.email_index(introduction.email))
+        # An address nobody claimed is looked up like any other: the same reads, the same hashing, the same answer.
+        account = claimed or ring.decoy_account(introduction.email)
+        gate = self.gates.get(account)
+        known = _known_device(gate, introduction.binding)
+        buckets = login_buckets(ring, introduction.email, known_device=known, source=source)
+        self.credentials.check(secret, account=account, gate=gate, ring=ring, buckets=buckets, now=now)
+        return self._admit(introduction, gate, account=account, ring=ring, now=now)
+
+    def _admit(
+        self, introduction: Introduction, gate: Gate | None, *, account: AccountId, ring: Ring, now: int
+    ) -> Issued:
+        verified_version = gate.verifier_version if gate else None
+        idle_s_of = {client.code: client.mechanism.idle_s for client in self.clients}
+        for _ in range(START_OVER_MAX):
+            if gate is None or gate.verifier_version != verified_version:
+                break
+            before = self.answer.begun_before(gate, introduction, ring=ring, now=now)
+            if before is not None:
+                self.signals.emit("login_retried", lineage=before.id)
+                return self.answer.begun(before, introduction, account=account, ring=ring, now=now)
+            lineage_id = ring.lineage_ids(introduction.email, introduction.attempt, now=now)[0]
+            lineage = introduction.lineage(lineage_id, epoch=gate.epoch, now=now)
+            replaced = replaced_by_login(
+                gate, now=now, fence=ring.fence, idle_s_of=idle_s_of, lineages_max=LINEAGES_MAX
+            )
+            if isinstance(
+                self.gates.admit(lineage, expected=gate, replaced=replaced, lineages_max=LINEAGES_MAX), Done
+            ):
+                self.signals.emit("logged_in", lineage=lineage.id, client=introduction.client.id)
+                return self.answer.begun(lineage, introduction, account=account, ring=ring, now=now)
+            gate = self.gates.get(account)
+        raise errors.Unavailable("the gate kept moving under a login")
+
+
+def _known_device(gate: Gate | None, binding: Binding) -> KeyBinding | None:
+    """Recognise a device by its key, proved by this request's signature, on any lineage of the account."""
+    if gate is None or not isinstance(binding, KeyBinding):
+        return None
+    return binding if any(lineage.binding == binding for lineage in gate.lineages.values()) else None
+
+
+def _label(name: str) -> str:
+    """Cut a device's name to what a gate holds, between characters."""
+    return name.encode()[:LABEL_BYTES_MAX].decode(errors="ignore")

@@ -1,0 +1,94 @@
+"""What stock OAuth parties ask besides the exchange: revocation (RFC 7009) and introspection (RFC 7662)."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chalicelib.core import errors
+from chalicelib.core.clients import Client
+from chalicelib.core.lineage import Live, judge_use
+from chalicelib.core.model import EndReason, Kind, Lineage
+from chalicelib.core.ports import Clock, Gates, KeyRing, Signals
+from chalicelib.core.signatures import Message
+from chalicelib.core.tokens import Token
+from chalicelib.flows.proof import Proof
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """End the lineage of a token."""
+
+    clock: Clock
+    proof: Proof
+    gates: Gates
+    signals: Signals
+
+    def __call__(self, message: Message, *, token: str, client_id: str | None) -> None:
+        """End it. A token that is not ours, or another client's, is no error and has no effect (RFC 7009 2.2).
+
+        A bound lineage ends only by its own key's signature: a token alone cannot end a session.
+        """
+        now = self.clock()
+        try:
+            proved = self.proof.token(token, now=now)
+        except errors.TokenInvalid:
+            return
+        if client_id is not None and client_id != proved.client.id:
+            return
+        self.proof.signature(message, proved, now=now)
+        self.gates.end(proved.token.account, proved.token.lineage, EndReason.LOGOUT, now=now)
+        self.signals.emit("revoked", lineage=proved.token.lineage)
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """A token that may be used, with what a resource server needs to know about it."""
+
+    token: Token
+    client: Client
+    lineage: Lineage
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Introspect:
+    """Tell a resource server whether a token is good this moment."""
+
+    clock: Clock
+    key_ring: KeyRing
+    proof: Proof
+    gates: Gates
+    resource_servers: Mapping[str, bytes]
+
+    def __call__(self, *, token: str, resource_server: str, secret: str) -> Active | None:
+        """Answer with the token's facts, or ``None``: it is inactive, and nothing more is told.
+
+        ``resource_servers`` maps an id to the SHA-256 of its secret, which is random and long, so a plain digest
+        keeps it. Raises ``InvalidClient`` for wrong credentials.
+        """
+        digest = hashlib.sha256(secret.encode()).digest()
+        if not hmac.compare_digest(self.resource_servers.get(resource_server, b""), digest):
+            raise errors.InvalidClient("unknown resource server or wrong secret")
+        now = self.clock()
+        try:
+            proved = self.proof.token(token, now=now)
+        except (errors.TokenInvalid, errors.FieldTooLarge):
+            return None
+        mechanism = proved.client.mechanism
+        if proved.token.kind is Kind.RENEW or (proved.token.expires_at <= now and not mechanism.slides):
+            return None
+        use = judge_use(
+            self.gates.get(proved.token.account),
+            proved.presented(),
+            expires_at=proved.token.expires_at,
+            now=now,
+            fence=self.key_ring.current(now=now).fence,
+            mechanism=mechanism,
+        )
+        if not isinstance(use, Live):
+            return None
+        expires_at = proved.token.expires_at
+        if mechanism.slides:
+            expires_at = max(expires_at, use.lineage.issued_at + mechanism.use_s)
+        return Active(proved.token, proved.client, use.lineage, min(expires_at, use.lineage.expires_at))

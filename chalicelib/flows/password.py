@@ -1,0 +1,61 @@
+"""Password change: a new verifier, and every other lineage of the account ends, in one transaction."""
+
+from dataclasses import dataclass
+
+from chalicelib.core import errors, passwords
+from chalicelib.core.clients import Clients
+from chalicelib.core.lineage import ended_of
+from chalicelib.core.model import AuditEvent, Caller
+from chalicelib.core.policy import START_OVER_MAX
+from chalicelib.core.ports import Audit, Clock, Done, Entropy, Gates, KeyRing, Signals, Users
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePassword:
+    """Replace the password of a caller who stepped up."""
+
+    clock: Clock
+    entropy: Entropy
+    key_ring: KeyRing
+    clients: Clients
+    users: Users
+    gates: Gates
+    audit: Audit
+    signals: Signals
+
+    def __call__(self, caller: Caller, new_password: str) -> None:
+        """Change it, keeping the caller's own lineage alone alive."""
+        now = self.clock()
+        ring = self.key_ring.current(now=now)
+        user = self.users.get(caller.account)
+        if user is None:
+            raise errors.LoginRequired("the account was deleted")
+        secret = passwords.normalise(new_password)
+        passwords.check_strength(secret.decode(), email=user.email)
+        verifier = ring.seal(
+            passwords.hash_password(secret, salt=self.entropy(16)).encode(),
+            account=caller.account,
+            nonce=self.entropy(12),
+        )
+        expected = caller.gate
+        for _ in range(START_OVER_MAX):
+            if expected is None or caller.device_id not in expected.lineages:
+                raise errors.LoginRequired
+            mine = expected.lineages[caller.device_id]
+            client = self.clients.of(mine.client)
+            idle_s = client.mechanism.idle_s if client else 0
+            ended = ended_of(expected, mine, now=now, fence=ring.fence, idle_s=idle_s)
+            if ended is not None:
+                raise errors.LoginRequired(reason=ended.reason.value)
+            if isinstance(
+                self.users.change_password(
+                    caller.account, verifier, expected=expected, keep=caller.device_id, now=now
+                ),
+                Done,
+            ):
+                self.signals.emit("password_changed", account=caller.account)
+                event = AuditEvent(now, "password_changed", caller.account, caller.device_id)
+                self.audit.append(event, event_id=self.entropy(8).hex())
+                return
+            expected = self.gates.get(caller.account)
+        raise errors.Unavailable("the gate kept moving under a password change")

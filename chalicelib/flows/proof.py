@@ -1,0 +1,126 @@
+"""What a request proves before any database is asked: its token, its signature, its attempt."""
+
+from dataclasses import dataclass
+
+from chalicelib.core import errors, tokens
+from chalicelib.core.clients import Client, Clients
+from chalicelib.core.lineage import attempt_digest
+from chalicelib.core.model import KeyBinding, NoBinding, Presented, SecretBinding
+from chalicelib.core.policy import (
+    ATTEMPT_CHARACTERS_MAX,
+    ATTEMPT_CHARACTERS_MIN,
+    ISSUED_AHEAD_MAX_S,
+    SIGNATURE_WINDOW_S,
+)
+from chalicelib.core.ports import Entropy, KeyRing
+from chalicelib.core.public_key import PublicKey
+from chalicelib.core.signatures import Message, VerifiedSignature, read_signature, verify_signature
+from chalicelib.core.tokens import Names, Token
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedToken:
+    """A genuine token, and the client it was issued to."""
+
+    token: Token
+    client: Client
+
+    def presented(self, attempt: str = "") -> Presented:
+        """Say what this token claims, to be held against the gate."""
+        return Presented(
+            account=self.token.account,
+            lineage=self.token.lineage,
+            generation=self.token.generation,
+            issued_at=self.token.issued_at,
+            client=self.token.client,
+            binding=self.token.binding,
+            **({"attempt": attempt_digest(attempt)} if attempt else {}),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Check tokens and signatures against the ring. Asks no database beyond the cached ring."""
+
+    key_ring: KeyRing
+    clients: Clients
+    names: Names
+    authorities: frozenset[str]
+
+    def token(self, text: str, *, now: int) -> ProvedToken:
+        """Read a token and find its client.
+
+        Raises ``TokenInvalid`` for whatever we did not issue, ``Unavailable`` for one from the future.
+        """
+        try:
+            token = tokens.read(text, ring=self.key_ring.current(now=now), names=self.names, clients=self.clients)
+        except tokens.UnknownKey:
+            token = tokens.read(text, ring=self.key_ring.refreshed(now=now), names=self.names, clients=self.clients)
+        client = self.clients.of(token.client)
+        if client is None:
+            raise errors.TokenInvalid("its client is no longer registered")
+        if token.issued_at > now + ISSUED_AHEAD_MAX_S:
+            raise errors.Unavailable("a genuine token from the future: the clocks of this deployment disagree")
+        return ProvedToken(token, client)
+
+    def signature(self, message: Message, proved: ProvedToken, *, now: int) -> VerifiedSignature | None:
+        """Verify the signature of a bound token's request; ``None`` for an unbound one."""
+        token = proved.token
+        match token.binding:
+            case NoBinding():
+                return None
+            case SecretBinding():
+                secret = self.key_ring.current(now=now).lineage_secret(token.lineage)
+                if secret is None:
+                    raise errors.TokenInvalid("its root is no longer in the ring")
+                return self._verify(message, secret.reveal(), token.lineage, now=now)
+            case KeyBinding():
+                if token.key is None:
+                    raise errors.TokenInvalid("bound to a key it does not carry")
+                return self._verify(message, token.key, token.key.keyid, now=now)
+
+    def introduced(self, message: Message, key: PublicKey, *, now: int) -> VerifiedSignature:
+        """Verify that a register or login is signed by the very key it introduces."""
+        return self._verify(message, key, key.keyid, now=now)
+
+    def _verify(self, message: Message, key: PublicKey | bytes, keyid: str, *, now: int) -> VerifiedSignature:
+        signature = read_signature(message)
+        if signature is None:
+            raise errors.SignatureRequired(path=message.path)
+        return verify_signature(
+            message,
+            signature,
+            key=key,
+            expected_keyid=keyid,
+            expected_authorities=self.authorities,
+            now=now,
+            window_s=SIGNATURE_WINDOW_S,
+        )
+
+
+def attempt_header(message: Message) -> str | None:
+    """Read ``Idempotency-Key``: ``"x"`` and ``x`` are one attempt; ``None`` when there is no such field.
+
+    16 to 128 visible ASCII characters without ``"`` and ``\\``, else ``Malformed``.
+    """
+    values = message.fields.get("idempotency-key")
+    if values is None:
+        return None
+    value = values[0].strip(" \t")
+    if len(value) >= 2 and value[0] == value[-1] == '"':  # noqa: PLR2004 - the two quotes
+        value = value[1:-1]
+    if not ATTEMPT_CHARACTERS_MIN <= len(value) <= ATTEMPT_CHARACTERS_MAX or not all(
+        "!" <= character <= "~" and character not in '"\\' for character in value
+    ):
+        raise errors.Malformed(
+            "idempotency-key",
+            detail=f"Idempotency-Key takes {ATTEMPT_CHARACTERS_MIN} to {ATTEMPT_CHARACTERS_MAX} visible ASCII "
+            'characters without " and \\, quoted or bare.',
+        )
+    return value
+
+
+def attempt_of(message: Message, signature: VerifiedSignature | None, entropy: Entropy) -> str:
+    """Find the attempt: the header, else the signature's nonce, else one drawn here that nobody else has."""
+    return attempt_header(message) or (signature.nonce if signature else None) or entropy(16).hex()
+

@@ -1,0 +1,119 @@
+"""Register: an account, its claim on an e-mail address, and its first lineage, in one transaction."""
+
+from dataclasses import dataclass
+
+from chalicelib.core import errors, passwords
+from chalicelib.core.key_ring import Ring
+from chalicelib.core.model import AccountId, Gate, Status, User
+from chalicelib.core.policy import REGISTRATION_WINDOW_S, REGISTRATIONS_PER_SOURCE_MAX, START_OVER_MAX
+from chalicelib.core.ports import Clock, Done, Entropy, Ephemeral, Gates, KeyRing, Refused, Signals, Taken, Users
+from chalicelib.core.signatures import Message
+from chalicelib.flows.credentials import Credentials
+from chalicelib.flows.issue import Issued
+from chalicelib.flows.login import Answer, Device, Introduce, Introduction
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """Open an account and log in on this device."""
+
+    clock: Clock
+    entropy: Entropy
+    key_ring: KeyRing
+    introduce: Introduce
+    credentials: Credentials
+    users: Users
+    gates: Gates
+    ephemeral: Ephemeral
+    answer: Answer
+    signals: Signals
+    limits: bool = True
+
+    def __call__(  # noqa: PLR0913 - the members of the body, and where it came from
+        self, message: Message, *, source: str, email: str, password: str, client_id: str, device: Device
+    ) -> Issued:
+        """Answer with the first tokens, the same ones to a retry with the same attempt."""
+        now = self.clock()
+        ring = self.key_ring.current(now=now)
+        secret = passwords.normalise(password)
+        introduction = self.introduce(message, email=email, client_id=client_id, device=device, now=now)
+        passwords.check_strength(secret.decode(), email=introduction.email)
+        self._take_slot(source, now=now)
+        verifier = passwords.hash_password(secret, salt=self.entropy(16)).encode()
+        for _ in range(START_OVER_MAX):
+            user, gate = self._begin(introduction, verifier, ring=ring, now=now)
+            outcome = self.users.register(user, gate)
+            if isinstance(outcome, Done):
+                self.signals.emit("registered", account=user.account, client=introduction.client.id)
+                (lineage,) = gate.lineages.values()
+                return self.answer.begun(lineage, introduction, account=user.account, ring=ring, now=now)
+            issued = self._taken(outcome, introduction, secret, ring=ring, now=now)
+            if issued is not None:
+                return issued
+        raise errors.Unavailable("the e-mail claim kept moving under a registration")
+
+    def _take_slot(self, source: str, *, now: int) -> None:
+        """Count registrations per source, successes too: registration tells that an address is taken."""
+        if not self.limits:
+            return
+        slot = self.ephemeral.take_slot(
+            f"register:{source}", limit=REGISTRATIONS_PER_SOURCE_MAX, window_s=REGISTRATION_WINDOW_S, now=now
+        )
+        if isinstance(slot, Refused):
+            self.signals.emit("throttled", bucket="register")
+            raise errors.TooManyRequests(
+                "register bucket is full", retry_after=REGISTRATION_WINDOW_S - now % REGISTRATION_WINDOW_S
+            )
+
+    def _begin(self, introduction: Introduction, verifier: bytes, *, ring: Ring, now: int) -> tuple[User, Gate]:
+        email, attempt = introduction.email, introduction.attempt
+        account = ring.account_ids(email, attempt, now=now)[0]
+        lineage = introduction.lineage(ring.lineage_ids(email, attempt, now=now)[0], epoch=1, now=now)
+        user = User(
+            account=account,
+            email=email,
+            email_index=ring.email_index(email),
+            verifier=ring.seal(verifier, account=account, nonce=self.entropy(12)),
+            verifier_version=1,
+            created_at=now,
+        )
+        gate = Gate(
+            account=account, status=Status.ACTIVE, epoch=1, verifier_version=1, lineages={lineage.id: lineage}
+        )
+        return user, gate
+
+    def _taken(
+        self, taken: Taken, introduction: Introduction, secret: bytes, *, ring: Ring, now: int
+    ) -> Issued | None:
+        """Answer our own retry as before, finish a deletion that died half-way, and refuse everybody else."""
+        ours = taken.account in ring.account_ids(introduction.email, introduction.attempt, now=now)
+        gate = self.gates.get(taken.account)
+        if gate is not None and gate.status is Status.DELETED:
+            self.users.forget(taken.account, ring.email_index(introduction.email))
+            if ours:
+                raise errors.Superseded("the account of this attempt was deleted")
+            return None
+        if not ours:
+            raise errors.AccountExists
+        return self._again(introduction, secret, account=taken.account, gate=gate, ring=ring, now=now)
+
+    def _again(  # noqa: PLR0913 - a retry is judged by all of these
+        self,
+        introduction: Introduction,
+        secret: bytes,
+        *,
+        account: AccountId,
+        gate: Gate | None,
+        ring: Ring,
+        now: int,
+    ) -> Issued:
+        try:
+            # The registration's own slot was taken above: no other bucket.
+            self.credentials.check(secret, account=account, gate=gate, ring=ring, buckets=(), now=now)
+        except errors.InvalidCredentials:
+            raise errors.AccountExists from None
+        lineage = self.answer.begun_before(gate, introduction, ring=ring, now=now) if gate else None
+        if lineage is None:
+            raise errors.Superseded("the lineage of this attempt is gone")
+        self.signals.emit("registration_retried", lineage=lineage.id)
+        return self.answer.begun(lineage, introduction, account=account, ring=ring, now=now)

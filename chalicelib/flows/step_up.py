@@ -1,0 +1,53 @@
+"""Step-up: prove the password again for one named, exact operation, and get a grant for it (RFC 9470)."""
+
+from dataclasses import dataclass, field
+
+from chalicelib.core import passwords
+from chalicelib.core.base64url import encode_base64url
+from chalicelib.core.model import Caller, Operation, StepUp
+from chalicelib.core.policy import GRANT_S
+from chalicelib.core.ports import Clock, Entropy, Ephemeral, KeyRing, Signals
+from chalicelib.flows.credentials import Credentials, device_bucket
+from chalicelib.flows.login import PASSWORD_ALONE
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The secret that opens one operation once, within ``expires_in`` seconds."""
+
+    grant: str = field(repr=False)
+    expires_in: int
+
+
+@dataclass(frozen=True, slots=True)
+class GrantStepUp:
+    """Check the password of a caller and grant one operation."""
+
+    clock: Clock
+    entropy: Entropy
+    key_ring: KeyRing
+    credentials: Credentials
+    ephemeral: Ephemeral
+    signals: Signals
+
+    def __call__(self, caller: Caller, operation: Operation, password: str) -> Grant:
+        """Answer with a grant. A wrong password counts as a failed login on this device."""
+        now = self.clock()
+        self.credentials.check(
+            passwords.normalise(password),
+            account=caller.account,
+            gate=caller.gate,
+            ring=self.key_ring.current(now=now),
+            buckets=device_bucket(caller),
+            now=now,
+        )
+        grant = encode_base64url(self.entropy(32))
+        self.ephemeral.keep_grant(
+            grant,
+            lineage=caller.device_id,
+            operation=operation,
+            step_up=StepUp(at=now, assurance=PASSWORD_ALONE),
+            expires_at=now + GRANT_S,
+        )
+        self.signals.emit("stepped_up", lineage=caller.device_id)
+        return Grant(grant=grant, expires_in=GRANT_S)

@@ -1,0 +1,137 @@
+"""Routes of the account: register, login, step-up, logout, ``/me`` and its devices."""
+
+from dataclasses import asdict, dataclass
+
+from chalice import Blueprint
+
+from chalicelib.core.model import Caller, Operation
+from chalicelib.core.public_key import PublicKey
+from chalicelib.flows.account import DeleteAccount, ShowAccount
+from chalicelib.flows.call import StepUpRule
+from chalicelib.flows.devices import DeviceEntry, EndDevice, ListDevices
+from chalicelib.flows.issue import Issued
+from chalicelib.flows.login import Device, Login
+from chalicelib.flows.logout import Logout
+from chalicelib.flows.password import ChangePassword
+from chalicelib.flows.register import Register
+from chalicelib.flows.step_up import GrantStepUp
+from chalicelib.web.edge import Answer, Edge
+from chalicelib.web.request import Nothing, Request, read_json
+from chalicelib.web.shapes import DeviceShape, Entry, LogoutShape, PasswordShape, StepUpShape
+from chalicelib.web.signed import Signed
+
+
+@dataclass(frozen=True, slots=True)
+class Journeys:
+    """What these routes call."""
+
+    register: Register
+    login: Login
+    step_up: GrantStepUp
+    logout: Logout
+    show: ShowAccount
+    delete: DeleteAccount
+    change_password: ChangePassword
+    list_devices: ListDevices
+    end_device: EndDevice
+
+
+def accounts(edge: Edge, signed: Signed, journeys: Journeys) -> Blueprint:
+    """Make the blueprint."""
+    routes = Blueprint(__name__)
+
+    @routes.route("/register", methods=["POST"], content_types=[])
+    @edge.view()
+    def register(request: Request) -> Answer:
+        return Answer(201, token_response(_enter(journeys.register, request), edge.clock()))
+
+    @routes.route("/login", methods=["POST"], content_types=[])
+    @edge.view()
+    def login(request: Request) -> Answer:
+        return Answer(200, token_response(_enter(journeys.login, request), edge.clock()))
+
+    @routes.route("/step-up", methods=["POST"], content_types=[])
+    @signed(body=StepUpShape)
+    def step_up(caller: Caller, body: StepUpShape) -> Answer:
+        asked = body.operation
+        operation = Operation(asked.method, asked.path, asked.digest)
+        return Answer(200, asdict(journeys.step_up(caller, operation, body.password)))
+
+    @routes.route("/logout", methods=["POST"], content_types=[])
+    @signed(body=LogoutShape)
+    def logout(caller: Caller, body: LogoutShape) -> Answer:
+        journeys.logout(caller, everywhere=body.everywhere)
+        return Answer(204)
+
+    @routes.route("/me", methods=["GET"], content_types=[])
+    @signed()
+    def show(caller: Caller, _: Nothing) -> Answer:
+        return Answer(200, asdict(journeys.show(caller)))
+
+    @routes.route("/me", methods=["DELETE"], content_types=[])
+    @signed(step_up=StepUpRule())
+    def delete(caller: Caller, _: Nothing) -> Answer:
+        journeys.delete(caller)
+        return Answer(204)
+
+    @routes.route("/me/password", methods=["POST"], content_types=[])
+    @signed(body=PasswordShape, step_up=StepUpRule())
+    def change_password(caller: Caller, body: PasswordShape) -> Answer:
+        journeys.change_password(caller, body.new_password)
+        return Answer(204)
+
+    @routes.route("/me/devices", methods=["GET"], content_types=[])
+    @signed()
+    def list_devices(caller: Caller, _: Nothing) -> Answer:
+        return Answer(200, {"devices": [_device_entry(entry) for entry in journeys.list_devices(caller)]})
+
+    @routes.route("/me/devices/{device_id}", methods=["DELETE"], content_types=[])
+    @signed()
+    def end_device(caller: Caller, _: Nothing, device_id: str) -> Answer:
+        journeys.end_device(caller, device_id)
+        return Answer(204)
+
+    return routes
+
+
+def token_response(issued: Issued, now: int) -> dict[str, object]:
+    """Write a token response (RFC 6749 section 5.1) with our members."""
+    members = {
+        "access_token": issued.access_token,
+        "token_type": "Bearer",
+        "expires_in": issued.expires_in,
+        "refresh_token": issued.refresh_token,
+        "scope": issued.scope,
+        "device_id": issued.device_id,
+        "key_id": issued.key_id,
+        "secret": issued.secret,
+        "server_time": now,
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _enter(journey: Register | Login, request: Request) -> Issued:
+    body = read_json(request, Entry)
+    return journey(
+        request.message,
+        source=request.source,
+        email=body.email,
+        password=body.password,
+        client_id=body.client_id,
+        device=_device(body.device),
+    )
+
+
+def _device(shape: DeviceShape) -> Device:
+    key = PublicKey.from_jwk(shape.public_key) if shape.public_key is not None else None
+    return Device(name=shape.name, public_key=key, hmac=shape.binding == "hmac")
+
+
+def _device_entry(entry: DeviceEntry) -> dict[str, object]:
+    members = asdict(entry)
+    ended = members.pop("ended")
+    return {
+        **members,
+        "ended_at": ended["at"] if ended else None,
+        "ended_reason": ended["reason"] if ended else None,
+    }

@@ -1,0 +1,164 @@
+"""The edge every request passes: read strictly, run one view, answer in our shape whatever happens."""
+
+import functools
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from chalice import Chalice, Response
+
+from chalicelib.core import errors
+from chalicelib.core.ports import Clock, Entropy, Signals
+from chalicelib.web.problem import Dialect, refused
+from chalicelib.web.request import Request, read_request, refuse_query
+
+_ALLOWED_FIELDS = (
+    "Authorization, Baton-Grant, Content-Digest, Content-Type, Idempotency-Key, Signature, Signature-Input"
+)
+_EXPOSED_FIELDS = "Baton-Request-Id, Baton-Time, Retry-After"
+_PREFLIGHT_KEPT_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a view gives back: a status, and a body that ``msgspec`` can write as JSON, or none."""
+
+    status: int = 200
+    body: object = None
+    kept_s: int = 0
+    """How long the answer may be cached, seconds; 0 is ``no-store``."""
+
+
+View = Callable[..., Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Turn views into Chalice views."""
+
+    app: Chalice
+    clock: Clock
+    entropy: Entropy
+    signals: Signals
+    origins: tuple[str, ...] = ()
+
+    def view(self, dialect: Dialect = Dialect.PROBLEM, *, query: Iterable[str] = ()) -> Callable[[View], Callable[..., Response]]:
+        """Decorate a view ``(request, **path_parameters) -> Answer`` for ``app.route``.
+
+        ``query`` names the query parameters it takes; any other is refused. Nothing a view raises escapes.
+        """
+        known = frozenset(query)
+
+        def decorate(view: View) -> Callable[..., Response]:
+            @functools.wraps(view)
+            def chalice_view(**path_parameters: str) -> Response:
+                now = self.clock()
+                event = self.app.current_request.to_original_event()
+                request_id = str((event.get("requestContext") or {}).get("requestId") or "") or self.entropy(8).hex()
+                try:
+                    request = read_request(event, fallback_id=request_id)
+                    refuse_query(request, known)
+                    answer = view(request, **path_parameters)
+                    response = _answered(answer)
+                    code = ""
+                except errors.Refusal as refusal:
+                    response = refused(refusal, dialect, request_id=request_id, now=now)
+                    code = self._note(refusal, request_id)
+                except Exception as defect:  # noqa: BLE001 - nothing a client can send may become Chalice's own 500
+                    response = refused(errors.ServerError(), dialect, request_id=request_id, now=now)
+                    code = self._note_defect(defect, request_id)
+                return self._dressed(response, event, request_id=request_id, now=now, code=code)
+
+            return chalice_view
+
+        return decorate
+
+    def middleware(self, event: Any, get_response: Callable[[Any], Response]) -> Response:  # noqa: ANN401 - Chalice's own
+        """Rewrite what Chalice says by itself (400, 404, 405, 415, 500) into our shape."""
+        response = get_response(event)
+        if any(name.lower() == "baton-request-id" for name in response.headers):
+            return response
+        refusals: dict[int, type[errors.Refusal]] = {
+            400: errors.Malformed,
+            404: errors.NotFound,
+            405: errors.MethodNotAllowed,
+            415: errors.UnsupportedMediaType,
+        }
+        original = event.to_original_event() if event is not None else {}
+        request_id = str((original.get("requestContext") or {}).get("requestId") or "") or self.entropy(8).hex()
+        path = str((original.get("requestContext") or {}).get("resourcePath") or "")
+        dialect = Dialect.OAUTH if path.startswith("/oauth/") else Dialect.PROBLEM
+        refusal = refusals.get(response.status_code, errors.ServerError)()
+        now = self.clock()
+        rewritten = refused(refusal, dialect, request_id=request_id, now=now)
+        return self._dressed(rewritten, original, request_id=request_id, now=now, code=refusal.code)
+
+    def preflights(self) -> None:
+        """Answer CORS preflights on every route, for exact origins. Call it after the last route."""
+        if not self.origins:
+            return
+        for path, methods in list(self.app.routes.items()):
+            allowed = ", ".join(sorted(methods))
+            self.app.route(path, methods=["OPTIONS"], content_types=[])(self._preflight(allowed))
+
+    def _preflight(self, methods: str) -> Callable[..., Response]:
+        def preflight(**_: str) -> Response:
+            event = self.app.current_request.to_original_event()
+            request_id = str((event.get("requestContext") or {}).get("requestId") or "") or self.entropy(8).hex()
+            response = Response(body="", status_code=204, headers={"Cache-Control": "no-store"})
+            self._dressed(response, event, request_id=request_id, now=self.clock(), code="")
+            if "Access-Control-Allow-Origin" in response.headers:
+                response.headers.update(
+                    {
+                        "Access-Control-Allow-Methods": methods,
+                        "Access-Control-Allow-Headers": _ALLOWED_FIELDS,
+                        "Access-Control-Max-Age": str(_PREFLIGHT_KEPT_S),
+                    }
+                )
+            return response
+
+        return preflight
+
+    def _dressed(self, response: Response, event: Any, *, request_id: str, now: int, code: str) -> Response:  # noqa: ANN401
+        """Add what every answer carries, and write the request's one log line."""
+        headers = response.headers
+        headers["Baton-Time"] = str(now)
+        headers["Baton-Request-Id"] = request_id
+        headers["X-Content-Type-Options"] = "nosniff"
+        given = event.get("headers") or {}
+        origin = next((value for name, value in given.items() if name.lower() == "origin"), None)
+        if self.origins:
+            headers["Vary"] = "Origin"
+            if origin in self.origins:
+                headers["Access-Control-Allow-Origin"] = str(origin)
+                headers["Access-Control-Expose-Headers"] = _EXPOSED_FIELDS
+        context = event.get("requestContext") or {}
+        self.signals.emit(
+            "answered",
+            request_id=request_id,
+            route=f"{context.get('httpMethod', '')} {context.get('resourcePath', '')}",
+            status=response.status_code,
+            **({"code": code} if code else {}),
+        )
+        return response
+
+    def _note(self, refusal: errors.Refusal, request_id: str) -> str:
+        self.signals.emit("refused", request_id=request_id, code=refusal.code, reason=refusal.reason)
+        return refusal.code
+
+    def _note_defect(self, defect: Exception, request_id: str) -> str:
+        """Log where a defect struck, not what it said: its words may hold a secret."""
+        frames = traceback.extract_tb(defect.__traceback__)[-6:]
+        where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
+        self.signals.emit("defect", request_id=request_id, kind=type(defect).__name__, where=where)
+        return errors.ServerError.code
+
+
+def _answered(answer: Answer) -> Response:
+    headers = {"Cache-Control": f"public, max-age={answer.kept_s}" if answer.kept_s else "no-store"}
+    if answer.body is None:
+        return Response(body="", status_code=answer.status, headers=headers)
+    headers["Content-Type"] = "application/json"
+    return Response(body=msgspec.json.encode(answer.body).decode(), status_code=answer.status, headers=headers)

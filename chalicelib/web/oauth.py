@@ -1,0 +1,104 @@
+"""Routes for stock OAuth parties: token (RFC 6749), revocation (RFC 7009), introspection (RFC 7662)."""
+
+import base64
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+
+from chalice import Blueprint
+
+from chalicelib.core import errors
+from chalicelib.core.model import KeyBinding, NoBinding, SecretBinding
+from chalicelib.core.tokens import Names
+from chalicelib.flows.exchange import Exchange, TokenRequest
+from chalicelib.flows.oauth import Active, Introspect, Revoke
+from chalicelib.web.accounts import token_response
+from chalicelib.web.edge import Answer, Edge
+from chalicelib.web.problem import Dialect
+from chalicelib.web.request import Request, read_form, require
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthJourneys:
+    """What these routes call."""
+
+    exchange: Exchange
+    revoke: Revoke
+    introspect: Introspect
+
+
+def oauth(edge: Edge, journeys: OAuthJourneys, names: Names) -> Blueprint:
+    """Make the blueprint."""
+    routes = Blueprint(__name__)
+
+    @routes.route("/oauth/token", methods=["POST"], content_types=[])
+    @edge.view(Dialect.OAUTH)
+    def token(request: Request) -> Answer:
+        form = read_form(request, ("grant_type", "refresh_token", "client_id", "scope"))
+        if require(form, "grant_type") != "refresh_token":
+            raise errors.UnsupportedGrantType
+        asked = TokenRequest(require(form, "refresh_token"), form.get("client_id"), form.get("scope"))
+        return Answer(200, token_response(journeys.exchange(request.message, asked), edge.clock()))
+
+    @routes.route("/oauth/revoke", methods=["POST"], content_types=[])
+    @edge.view(Dialect.OAUTH)
+    def revoke(request: Request) -> Answer:
+        form = read_form(request, ("token", "token_type_hint", "client_id"))
+        journeys.revoke(request.message, token=require(form, "token"), client_id=form.get("client_id"))
+        return Answer(200)
+
+    @routes.route("/oauth/introspect", methods=["POST"], content_types=[])
+    @edge.view(Dialect.OAUTH)
+    def introspect(request: Request) -> Answer:
+        resource_server, secret = _basic(request)
+        form = read_form(request, ("token", "token_type_hint"))
+        active = journeys.introspect(
+            token=require(form, "token"), resource_server=resource_server, secret=secret
+        )
+        return Answer(200, _facts(active, names) if active else {"active": False})
+
+    return routes
+
+
+def _basic(request: Request) -> tuple[str, str]:
+    """Read HTTP Basic credentials (RFC 7617), form-encoded within as RFC 6749 section 2.3.1 has it."""
+    value = request.message.fields.get("authorization", ("",))[0].strip(" \t")
+    scheme, _, encoded = value.partition(" ")
+    try:
+        if scheme.lower() != "basic":
+            raise errors.InvalidClient("no Basic credentials")
+        name, colon, secret = base64.b64decode(encoded.strip(" "), validate=True).decode().partition(":")
+    except ValueError:
+        raise errors.InvalidClient("Basic credentials that cannot be read") from None
+    if not colon:
+        raise errors.InvalidClient("Basic credentials without a colon")
+    return unquote_plus(name), unquote_plus(secret)
+
+
+def _facts(active: Active, names: Names) -> dict[str, object]:
+    """Write the facts of an active token (RFC 7662 section 2.2)."""
+    token, lineage = active.token, active.lineage
+    facts: dict[str, object] = {
+        "active": True,
+        "token_type": "Bearer",
+        "scope": " ".join(sorted(active.client.scope)),
+        "client_id": active.client.id,
+        "sub": token.account,
+        "iss": names.issuer,
+        "aud": names.audience,
+        "iat": token.issued_at,
+        "exp": active.expires_at,
+        "sid": token.lineage,
+        "gen": token.generation,
+        "use": token.kind,
+        "auth_time": lineage.auth_time,
+        "acr": lineage.assurance.acr,
+        "amr": lineage.assurance.amr,
+    }
+    match token.binding:
+        case KeyBinding():
+            facts["cnf"] = {"jkt": token.key.keyid} if token.key else {}
+        case SecretBinding():
+            facts["cnf"] = {"kid": token.lineage}
+        case NoBinding():
+            pass
+    return facts

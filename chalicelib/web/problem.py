@@ -1,0 +1,79 @@
+"""Refusal -> HTTP, in two dialects: RFC 6749 under ``/oauth``, RFC 9457 everywhere else. The only place that does."""
+
+from enum import Enum
+
+import msgspec
+from chalice import Response
+
+from chalicelib.core import errors
+
+
+class Dialect(Enum):
+    """How a route says no."""
+
+    PROBLEM = "application/problem+json"
+    OAUTH = "application/json"
+
+
+# What RFC 6749 section 5.2 has no word for: there, a bad token is a bad grant, and a bad proof a bad request.
+_OAUTH_ERRORS: dict[type[errors.Refusal], str] = {
+    errors.InvalidToken: "invalid_grant",
+    errors.InvalidSignature: "invalid_request",
+    errors.InvalidDigest: "invalid_request",
+    errors.ClockSkew: "invalid_request",
+}
+
+
+def status_and_error(refusal: errors.Refusal, dialect: Dialect) -> tuple[int, str]:
+    """Give the status and the ``error`` member of a refusal in a dialect."""
+    if dialect is Dialect.OAUTH:
+        for family, error in _OAUTH_ERRORS.items():
+            if isinstance(refusal, family):
+                return 400, error
+    return refusal.status, refusal.error
+
+
+def refused(refusal: errors.Refusal, dialect: Dialect, *, request_id: str, now: int) -> Response:
+    """Answer with a refusal: what happened, what to do, never a secret."""
+    status, error = status_and_error(refusal, dialect)
+    detail = refusal.members.get("detail", refusal.sentence)
+    head: dict[str, object]
+    if dialect is Dialect.OAUTH:
+        head = {"error": error, "error_description": detail}
+    else:
+        title = refusal.code.replace("_", " ").capitalize()
+        head = {
+            "type": f"urn:baton:error:{refusal.code}",
+            "title": title,
+            "status": status,
+            "detail": detail,
+            "error": error,
+        }
+    body = {
+        **head,
+        "code": refusal.code,
+        "action": refusal.action,
+        "retryable": refusal.retryable,
+        "request_id": request_id,
+        "server_time": now,
+        **{name: value for name, value in refusal.members.items() if name != "detail"},
+    }
+    headers = {"Content-Type": dialect.value, "Cache-Control": "no-store"}
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(refusal.retry_after)
+    challenge = _challenge(refusal, status, error)
+    if challenge:
+        headers["WWW-Authenticate"] = challenge
+    return Response(body=msgspec.json.encode(body).decode(), status_code=status, headers=headers)
+
+
+def _challenge(refusal: errors.Refusal, status: int, error: str) -> str | None:
+    """Build ``WWW-Authenticate`` (RFC 6750 section 3, RFC 9470 section 3). API Gateway renames it: the body says all."""
+    if status != errors.InvalidToken.status:
+        return None
+    if isinstance(refusal, errors.InvalidClient):
+        return 'Basic realm="baton"'
+    parts = [f'error="{error}"']
+    if isinstance(refusal, errors.StepUpRequired):
+        parts += [f"max_age={refusal.members['max_age']}", f'acr_values="{refusal.members["acr_values"]}"']
+    return "Bearer " + ", ".join(parts)

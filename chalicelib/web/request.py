@@ -1,0 +1,255 @@
+"""Event -> values: one strict adapter for everything a client can send (wire.md, "Reading input")."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from chalicelib.core import errors
+from chalicelib.core.policy import BODY_BYTES_MAX, FIELD_BYTES_MAX, JSON_DEPTH_MAX, TOKEN_BYTES_MAX
+from chalicelib.core.signatures import Message
+
+ONCE_FIELDS = frozenset(
+    {
+        "authorization",
+        "signature",
+        "signature-input",
+        "content-digest",
+        "content-type",
+        "dpop",
+        "host",
+        "idempotency-key",
+        "baton-grant",
+    }
+)
+_FORM_FIELDS_MAX = 32
+_JSON = "application/json"
+_FORM = "application/x-www-form-urlencoded"
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The shape of a body that says nothing: none, or ``{}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as its sender saw it, with what the gateway adds.
+
+    ``source`` is the address the gateway saw; it is never taken from forwarded headers.
+    """
+
+    message: Message
+    source: str
+    request_id: str
+
+
+def read_request(event: Mapping[str, Any], *, fallback_id: str) -> Request:
+    """Read an API Gateway proxy event (v1), or one of ``chalice local``, which says less.
+
+    Raises ``BodyTooLarge``, ``FieldTooLarge``, ``DuplicateField`` or ``Malformed``.
+    """
+    context = event.get("requestContext") or {}
+    fields = _fields(event)
+    body = _body(event)
+    if len(body) > BODY_BYTES_MAX:
+        raise errors.BodyTooLarge(limit=BODY_BYTES_MAX)
+    for name in sorted(ONCE_FIELDS & fields.keys()):
+        if len(fields[name]) > 1:
+            raise errors.DuplicateField(field=name)
+        limit = TOKEN_BYTES_MAX if name == "authorization" else FIELD_BYTES_MAX
+        if len(fields[name][0]) > limit:
+            raise errors.FieldTooLarge(field=name, limit=limit)
+    message = Message(
+        method=str(context.get("httpMethod") or ""),
+        authority=fields.get("host", ("",))[0].strip().lower(),
+        path=str(context.get("path") or "/"),
+        query=_query(event),
+        fields=fields,
+        body=body,
+    )
+    source = str((context.get("identity") or {}).get("sourceIp") or "")
+    return Request(message=message, source=source, request_id=str(context.get("requestId") or fallback_id))
+
+
+def _fields(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Collect header fields; two spellings of one name are one name."""
+    fields: dict[str, tuple[str, ...]] = {}
+    for name, values in (event.get("multiValueHeaders") or {}).items():
+        fields[name.lower()] = (*fields.get(name.lower(), ()), *values)
+    if not fields:
+        for name, value in (event.get("headers") or {}).items():
+            fields[name.lower()] = (*fields.get(name.lower(), ()), value)
+    return fields
+
+
+def _query(event: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    query = event.get("multiValueQueryStringParameters") or {}
+    return tuple((name, value) for name, values in query.items() for value in values)
+
+
+def _body(event: Mapping[str, Any]) -> bytes:
+    body = event.get("body")
+    if not body:
+        return b""
+    if event.get("isBase64Encoded"):
+        import base64  # noqa: PLC0415 - binary bodies are none of ours: seldom needed
+
+        return base64.b64decode(body)
+    if isinstance(body, bytes):
+        return body
+    try:
+        return str(body).encode()
+    except UnicodeEncodeError:
+        raise errors.Malformed("surrogates", detail="The body is not UTF-8.") from None
+
+
+def refuse_query(request: Request, known: Iterable[str] = ()) -> None:
+    """Refuse query parameters that the route does not take."""
+    for name, _ in request.message.query:
+        if name not in known:
+            raise errors.UnknownParameter(parameter=name[:64])
+
+
+def read_json(request: Request, shape: type[Shape]) -> Shape:
+    """Read one JSON object of a shape.
+
+    UTF-8 without BOM, no duplicate members, no NaN or Infinity, bounded depth, no lone surrogates or NUL. A missing
+    member is ``Malformed``, an unknown one ``UnknownField``, one of the wrong type ``WrongType``; each carries a
+    JSON pointer (RFC 6901).
+    """
+    body = request.message.body
+    if not body and "content-type" not in request.message.fields:
+        return _shaped({}, shape)
+    _require_media_type(request, _JSON)
+    try:
+        value = json.loads(
+            body.decode("utf-8", errors="strict"),
+            object_pairs_hook=_members,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
+    except errors.Refusal:
+        raise
+    except (ValueError, RecursionError):
+        raise errors.Malformed("not JSON", detail="The body is not one well-formed JSON value in UTF-8.") from None
+    if not isinstance(value, dict):
+        raise errors.Malformed("not an object", detail="The body is one JSON object.")
+    _check_depth(value)
+    return _shaped(value, shape)
+
+
+def read_form(request: Request, known: Iterable[str]) -> dict[str, str]:
+    """Read the known fields of a form (RFC 6749 appendix B). Unknown ones are ignored, empty ones count as absent."""
+    if not request.message.body and "content-type" not in request.message.fields:
+        return {}
+    _require_media_type(request, _FORM)
+    try:
+        pairs = parse_qsl(
+            request.message.body.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_FORM_FIELDS_MAX,
+        )
+    except ValueError:
+        raise errors.Malformed("not a form", detail="The body is not a well-formed form in UTF-8.") from None
+    wanted = set(known)
+    form: dict[str, str] = {}
+    for name, value in pairs:
+        if "\0" in name or "\0" in value:
+            raise errors.Malformed("NUL", detail="The form holds a NUL character.")
+        if name not in wanted:
+            continue
+        if name in form:
+            raise errors.DuplicateField(field=name)
+        form[name] = value
+    return {name: value for name, value in form.items() if value}
+
+
+def require(form: Mapping[str, str], name: str) -> str:
+    """Take a required field of a form."""
+    try:
+        return form[name]
+    except KeyError:
+        raise errors.Malformed("missing", pointer=f"/{name}", detail=f"The field {name} is missing.") from None
+
+
+def _require_media_type(request: Request, wanted: str) -> None:
+    """Compare the media type whole and case-insensitively; ``charset=utf-8`` is the one parameter we know."""
+    given = request.message.fields.get("content-type", ("",))[0].lower()
+    media_type, *parameters = (part.strip(" \t") for part in given.split(";"))
+    if media_type != wanted or any(parameter not in {"charset=utf-8", 'charset="utf-8"', ""} for parameter in parameters):
+        raise errors.UnsupportedMediaType(expected=wanted)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise errors.DuplicateField(field=_shown(name))
+        members[name] = value
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise errors.Malformed("constant", detail=f"{name} is not JSON (RFC 8259 section 6).")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise errors.Malformed("number", detail="A number of the body is beyond what JSON can carry.")
+    return number
+
+
+def _check_depth(value: object, depth: int = 1) -> None:
+    if depth > JSON_DEPTH_MAX:
+        raise errors.Malformed("depth", detail=f"The body nests deeper than {JSON_DEPTH_MAX}.")
+    match value:
+        case dict():
+            for name, member in value.items():
+                _check_text(name)
+                _check_depth(member, depth + 1)
+        case list():
+            for member in value:
+                _check_depth(member, depth + 1)
+        case str():
+            _check_text(value)
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise errors.Malformed("NUL", detail="The body holds a NUL character.")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise errors.Malformed("surrogate", detail="The body holds half of a surrogate pair.")
+
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+_AT = re.compile(r" - at `(?:key in )?\$([^`]*)`\Z")
+
+
+def _shaped(value: dict[str, Any], shape: type[Shape]) -> Shape:
+    try:
+        return msgspec.convert(value, type=shape, strict=True)
+    except msgspec.ValidationError as error:
+        text = str(error)
+    at = _AT.search(text)
+    pointer = at[1].replace(".", "/").replace("[", "/").replace("]", "") if at else ""
+    if missing := _MISSING.match(text):
+        pointer = f"{pointer}/{missing[1]}"
+        raise errors.Malformed("missing", pointer=pointer, detail=f"The member {pointer} is missing.")
+    if unknown := _UNKNOWN.match(text):
+        raise errors.UnknownField(pointer=f"{pointer}/{_shown(unknown[1])}")
+    raise errors.WrongType(pointer=pointer)
+
+
+def _shown(name: str) -> str:
+    """Show a member's name from outside, bounded and printable."""
+    return "".join(character if character.isprintable() else "?" for character in name[:64])
