@@ -1,0 +1,54 @@
+"""Write ``docs/errors.md`` from the family of refusals, so that the page cannot drift: ``python -m tools.errors_page``."""
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+from chalicelib.core import errors
+from chalicelib.web.problem import Dialect, status_and_error
+
+PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
+
+_HEAD = """# Every way Baton says no
+
+Written by `python -m tools.errors_page` from `chalicelib/core/errors.py`.
+
+Switch on `code`; where you do not know a code, do what `action` says: `retry` (the same intent again, after
+`Retry-After`), `sync_clock` (set the offset from `server_time`, sign again, once), `exchange` (at `/oauth/token`),
+`step_up` (ask the person, `POST /step-up`), `log_in`, `fix_request` (a developer's or a person's input is wrong).
+Under `/oauth/*` the body is RFC 6749's (`error`, `error_description`), elsewhere RFC 9457's
+(`application/problem+json`); both carry `code`, `action`, `retryable`, `request_id` and `server_time`.
+"""
+
+
+def leaves(family: type[errors.Refusal] = errors.Refusal) -> Iterator[type[errors.Refusal]]:
+    """Walk the classes that carry a code, in the order of the file."""
+    for member in family.__subclasses__():
+        if "code" in vars(member):
+            yield member
+        yield from leaves(member)
+
+
+def render() -> str:
+    """Write the page."""
+    by_code: dict[str, list[type[errors.Refusal]]] = {}
+    for leaf in leaves():
+        by_code.setdefault(leaf.code, []).append(leaf)
+    parts = [_HEAD]
+    for code, members in by_code.items():
+        parts.append(f"## {code}\n")
+        for member in members:
+            refusal = member()
+            status, error = status_and_error(refusal, Dialect.PROBLEM)
+            oauth_status, oauth_error = status_and_error(refusal, Dialect.OAUTH)
+            words = f"{status} `{error}`"
+            if (oauth_status, oauth_error) != (status, error):
+                words += f" (under `/oauth/*`: {oauth_status} `{oauth_error}`)"
+            meaning = " ".join((inspect.getdoc(member) or "").split())
+            parts.append(f"{words}, action `{refusal.action}`. {meaning}\n\n> {refusal.sentence}\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")
+    print(f"{PAGE.name} written")  # noqa: T201 - a command's output
