@@ -4,7 +4,7 @@ import secrets
 import time
 from pathlib import Path
 
-from chalice import Chalice
+from chalice.app import Chalice
 
 from chalicelib.core.clients import Clients
 from chalicelib.core.model import Caller
@@ -26,7 +26,7 @@ from chalicelib.flows.step_up import GrantStepUp
 from chalicelib.settings import read_settings
 from chalicelib.signals import PowertoolsSignals
 from chalicelib.stores.audit import Audit
-from chalicelib.stores.engine import Engine
+from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.ephemeral import Ephemeral
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
@@ -52,7 +52,7 @@ entropy = secrets.token_bytes
 signals = PowertoolsSignals(level=settings.log_level, metrics=not settings.development)
 
 # Stores: made here, connected at the first request.
-engine = Engine(settings.table_prefix)
+engine = Engine(Tables(settings.table_prefix))
 users, gates, ephemeral, audit = Users(engine), Gates(engine), Ephemeral(engine), Audit(engine)
 key_ring = KeyRing(engine, KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper(), entropy)
 

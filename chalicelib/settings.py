@@ -105,7 +105,7 @@ def _authorities(environ: Mapping[str, str], issuer: str, problems: list[str]) -
 def _table_prefix(environ: Mapping[str, str], problems: list[str]) -> str:
     prefix = environ.get("BATON_TABLE_PREFIX", "")
     if not prefix:
-        problems.append("BATON_TABLE_PREFIX is missing: tables are named <prefix>users, <prefix>gates, ...")
+        problems.append("BATON_TABLE_PREFIX is missing: tables are named <prefix>-users, <prefix>-gates, ...")
     elif not _PREFIX.match(prefix):
         problems.append("BATON_TABLE_PREFIX: at most 64 letters, digits, '_', '.', '-'")
     return prefix

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from chalice import Blueprint
+from chalice.app import Blueprint
 
 from chalicelib.core.model import Caller, Operation
 from chalicelib.core.public_key import PublicKey

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from chalice import Chalice, Response
+from chalice.app import Chalice, Response
 
 from chalicelib.core import errors
 from chalicelib.core.ports import Clock, Entropy, Signals
@@ -55,8 +55,7 @@ class Edge:
             @functools.wraps(view)
             def chalice_view(**path_parameters: str) -> Response:
                 now = self.clock()
-                event = self.app.current_request.to_original_event()
-                request_id = str((event.get("requestContext") or {}).get("requestId") or "") or self.entropy(8).hex()
+                event, request_id = self._current()
                 try:
                     request = read_request(event, fallback_id=request_id)
                     refuse_query(request, known)
@@ -86,8 +85,7 @@ class Edge:
             405: errors.MethodNotAllowed,
             415: errors.UnsupportedMediaType,
         }
-        original = event.to_original_event() if event is not None else {}
-        request_id = str((original.get("requestContext") or {}).get("requestId") or "") or self.entropy(8).hex()
+        original, request_id = self._current()
         path = str((original.get("requestContext") or {}).get("resourcePath") or "")
         dialect = Dialect.OAUTH if path.startswith("/oauth/") else Dialect.PROBLEM
         refusal = refusals.get(response.status_code, errors.ServerError)()
@@ -105,8 +103,7 @@ class Edge:
 
     def _preflight(self, methods: str) -> Callable[..., Response]:
         def preflight(**_: str) -> Response:
-            event = self.app.current_request.to_original_event()
-            request_id = str((event.get("requestContext") or {}).get("requestId") or "") or self.entropy(8).hex()
+            event, request_id = self._current()
             response = Response(body="", status_code=204, headers={"Cache-Control": "no-store"})
             self._dressed(response, event, request_id=request_id, now=self.clock(), code="")
             if "Access-Control-Allow-Origin" in response.headers:
@@ -144,6 +141,12 @@ class Edge:
         )
         return response
 
+    def _current(self) -> tuple[dict[str, Any], str]:
+        """Give the event being answered, and the request id: the gateway's, or one drawn where there is none."""
+        request = self.app.current_request
+        event: dict[str, Any] = request.to_original_event() if request is not None else {}
+        return event, str((event.get("requestContext") or {}).get("requestId") or "") or self.entropy(8).hex()
+
     def _note(self, refusal: errors.Refusal, request_id: str) -> str:
         self.signals.emit("refused", request_id=request_id, code=refusal.code, reason=refusal.reason)
         return refusal.code
@@ -157,7 +160,7 @@ class Edge:
 
 
 def _answered(answer: Answer) -> Response:
-    headers = {"Cache-Control": f"public, max-age={answer.kept_s}" if answer.kept_s else "no-store"}
+    headers: dict[str, str | list[str]] = {"Cache-Control": f"public, max-age={answer.kept_s}" if answer.kept_s else "no-store"}
     if answer.body is None:
         return Response(body="", status_code=answer.status, headers=headers)
     headers["Content-Type"] = "application/json"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from chalice import Blueprint
+from chalice.app import Blueprint
 
 from chalicelib import __version__
 from chalicelib.core import tokens

@@ -4,7 +4,7 @@ import base64
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
-from chalice import Blueprint
+from chalice.app import Blueprint
 
 from chalicelib.core import errors
 from chalicelib.core.model import KeyBinding, NoBinding, SecretBinding

@@ -3,7 +3,7 @@
 from enum import Enum
 
 import msgspec
-from chalice import Response
+from chalice.app import Response
 
 from chalicelib.core import errors
 
@@ -58,7 +58,7 @@ def refused(refusal: errors.Refusal, dialect: Dialect, *, request_id: str, now: 
         "server_time": now,
         **{name: value for name, value in refusal.members.items() if name != "detail"},
     }
-    headers = {"Content-Type": dialect.value, "Cache-Control": "no-store"}
+    headers: dict[str, str | list[str]] = {"Content-Type": dialect.value, "Cache-Control": "no-store"}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
     challenge = _challenge(refusal, status, error)

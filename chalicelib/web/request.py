@@ -34,7 +34,7 @@ _FORM = "application/x-www-form-urlencoded"
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
     """The shape of a body that says nothing: none, or ``{}``."""
 
 

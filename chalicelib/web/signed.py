@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from chalice import Response
+from chalice.app import Response
 
 from chalicelib.flows.call import Call, StepUpRule
 from chalicelib.web.edge import Answer, Edge
