@@ -1,0 +1,50 @@
+"""Audit: what happened, for the owner and the operator. Append only."""
+
+import logging
+from typing import Final
+
+from chalicelib.core.errors import Unavailable
+from chalicelib.core.model import AuditEvent
+from chalicelib.core.policy import AUDIT_KEPT_S
+from chalicelib.stores.engine import EXPIRY, ConditionFailed, Engine
+from chalicelib.stores.items import Item, expression, number, of_account, text
+
+IS_NEW: Final = "attribute_not_exists(pk)"
+
+_log = logging.getLogger(__name__)
+
+
+class Audit:
+    """``ports.Audit`` on DynamoDB."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Keep the engine."""
+        self._engine = engine
+
+    def append(self, event: AuditEvent, *, event_id: str) -> None:
+        """Write an event, never over another. A failure to note it is logged, for what happened has happened."""
+        try:
+            self._engine.write(
+                "put_item",
+                TableName=self._engine.tables.audit,
+                Item=_event_item(event, event_id),
+                **expression({}, condition=IS_NEW),
+            )
+        except ConditionFailed:
+            return  # our own earlier sending: an id is drawn for one event
+        except Unavailable as error:
+            _log.warning("audit event %s of account %s is lost: %s", event.event, event.account, error.reason)
+        except Exception:
+            _log.exception("audit event %s of account %s is lost", event.event, event.account)
+
+
+def _event_item(event: AuditEvent, event_id: str) -> Item:
+    item: Item = {
+        **of_account(event.account),
+        "sk": text(f"{event.at:010}#{event_id}"),
+        "event": text(event.event),
+        "at": number(event.at),
+        "details": {"M": {name: text(value) for name, value in event.details.items()}},
+        EXPIRY: number(event.at + AUDIT_KEPT_S),
+    }
+    return item if event.lineage is None else {**item, "lineage": text(event.lineage)}

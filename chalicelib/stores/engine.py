@@ -1,0 +1,208 @@
+"""The engine: one client per AWS service, made late; its failures told apart; the names of the tables.
+
+Two failures mean something: a condition that did not hold, and a transaction of which one did not. Everything else
+is our own trouble, ``errors.Unavailable``, whose reason names the operation and the engine's code, never a value.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from chalicelib.core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
+
+    from chalicelib.stores.items import Item
+
+CONNECT_TIMEOUT_S: Final = 1
+READ_TIMEOUT_S: Final = 2
+ATTEMPTS: Final = 3
+"""botocore's defaults are 60 s, 60 s, and a mode and count that changed between its releases."""
+
+CONFLICT_PAUSES_S: Final = (0.025, 0.05, 0.1)
+"""A transaction holds its items for milliseconds; botocore does not send again what met one."""
+
+CONFLICTS: Final = frozenset({"TransactionConflictException", "TransactionInProgressException"})
+
+KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "users": ("pk",),
+    "gates": ("pk",),
+    "ephemeral": ("pk",),
+    "audit": ("pk", "sk"),
+}
+"""The key of each table: its partition key, then its sort key, all strings."""
+
+EXPIRY: Final = "expires"
+"""The attribute DynamoDB sweeps by (TTL), of the tables in ``SWEPT``. It only sweeps: conditions decide."""
+
+SWEPT: Final = frozenset({"ephemeral", "audit"})
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The four tables of a deployment: ``<prefix>-users`` and so on."""
+
+    prefix: str
+
+    def name(self, table: str) -> str:
+        """Name a table of ``KEYS`` in full."""
+        return f"{self.prefix}-{table}"
+
+    @property
+    def users(self) -> str:
+        """Claims, users and the key ring."""
+        return self.name("users")
+
+    @property
+    def gates(self) -> str:
+        """One gate per account."""
+        return self.name("gates")
+
+    @property
+    def ephemeral(self) -> str:
+        """Nonces, grants, throttle windows."""
+        return self.name("ephemeral")
+
+    @property
+    def audit(self) -> str:
+        """What happened."""
+        return self.name("audit")
+
+
+class ConditionFailed(Exception):
+    """A conditional write did not happen; ``item`` is what stood there, ``None`` when nothing did."""
+
+    def __init__(self, item: "Item | None") -> None:
+        """Keep the old item."""
+        super().__init__("the condition did not hold")
+        self.item = item
+
+
+class TransactionFailed(Exception):
+    """No write of a transaction happened; ``items`` are what stood where a condition did not hold."""
+
+    def __init__(self, items: "tuple[Item | None, ...]") -> None:
+        """Keep the old items, in the order of the writes."""
+        super().__init__("a condition of the transaction did not hold")
+        self.items = items
+
+
+class Service:
+    """One AWS service. Its client is made at the first call: importing and starting need no AWS."""
+
+    def __init__(self, name: str, *, pause: Callable[[float], None] = time.sleep) -> None:
+        """Name the service. Region, credentials and endpoint come from the environment, as everywhere in AWS."""
+        self._name = name
+        self._pause = pause
+        self._making = Lock()
+        self._made: Any = None
+
+    @property
+    def client(self) -> Any:  # noqa: ANN401 - botocore makes its clients' methods at run time
+        """Give the client, made once."""
+        if self._made is None:
+            with self._making:
+                if self._made is None:
+                    self._made = self._make()
+        return self._made
+
+    def call(self, operation: str, **request: object) -> dict[str, Any]:
+        """Call an operation and give its answer.
+
+        Raises ``ConditionFailed``, ``TransactionFailed`` or ``Unavailable``.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        for pause_s in (*CONFLICT_PAUSES_S, None):
+            try:
+                answer: dict[str, Any] = getattr(self.client, operation)(**request)
+            except ClientError as error:
+                if pause_s is None or not _conflicted(error):
+                    self._translate(operation, error)
+                self._pause(pause_s)
+            except BotoCoreError as error:
+                # Some of botocore's own messages quote the request: only the kind of the error goes on.
+                raise self._unavailable(operation, type(error).__name__) from None
+            else:
+                return answer
+        raise AssertionError  # the last round returns or raises
+
+    def _make(self) -> object:
+        # botocore alone: boto3 would add its resources and s3transfer to every cold start.
+        import botocore.session
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+
+        config = Config(
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        )
+        try:
+            return botocore.session.get_session().create_client(self._name, config=config)
+        except BotoCoreError as error:
+            raise self._unavailable("client", type(error).__name__) from None
+
+    def _translate(self, operation: str, error: "ClientError") -> NoReturn:
+        code = _code(error)
+        if code == "ConditionalCheckFailedException":
+            raise ConditionFailed(error.response.get("Item")) from None
+        if code == "TransactionCanceledException":
+            reasons = _cancellation_codes(error)
+            if reasons <= {"None", "ConditionalCheckFailed"}:
+                raise TransactionFailed(tuple(r.get("Item") for r in error.response["CancellationReasons"])) from None
+            code = f"{code}: {', '.join(sorted(reasons))}"
+        raise self._unavailable(operation, code) from None
+
+    def _unavailable(self, operation: str, code: str) -> Unavailable:
+        return Unavailable(f"{self._name} {operation}: {code}")
+
+
+class Engine:
+    """DynamoDB, and the tables of this deployment in it."""
+
+    def __init__(self, tables: Tables, dynamodb: Service | None = None) -> None:
+        """Name the tables."""
+        self.tables = tables
+        self._dynamodb = dynamodb or Service("dynamodb")
+
+    def read(self, table: str, key: "Item") -> "Item | None":
+        """Read an item, strongly consistent."""
+        item: Item | None = self._dynamodb.call("get_item", TableName=table, Key=key, ConsistentRead=True).get("Item")
+        return item
+
+    def transact(self, *writes: Mapping[str, Mapping[str, object]]) -> None:
+        """Write all or none. Raises ``TransactionFailed`` with what stood in the way."""
+        told = [
+            {verb: {**write, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"} for verb, write in one.items()}
+            for one in writes
+        ]
+        self._dynamodb.call("transact_write_items", TransactItems=told)
+
+    def write(self, operation: str, **request: object) -> "Item":
+        """Carry out one conditional write and give the item as it is now, where the operation tells.
+
+        Raises ``ConditionFailed`` with the item as it was at that moment: never a second read.
+        """
+        answer = self._dynamodb.call(operation, **request, ReturnValuesOnConditionCheckFailure="ALL_OLD")
+        item: Item = answer.get("Attributes", {})
+        return item
+
+
+def _code(error: "ClientError") -> str:
+    return str(error.response.get("Error", {}).get("Code", "unknown"))
+
+
+def _cancellation_codes(error: "ClientError") -> set[str]:
+    return {str(reason.get("Code", "None")) for reason in error.response.get("CancellationReasons", ())}
+
+
+def _conflicted(error: "ClientError") -> bool:
+    """Tell whether a transaction was in the way, and nothing worse: nothing was written, sending again is safe."""
+    if _code(error) == "TransactionCanceledException":
+        reasons = _cancellation_codes(error)
+        return "TransactionConflict" in reasons and reasons <= {"None", "ConditionalCheckFailed", "TransactionConflict"}
+    return _code(error) in CONFLICTS

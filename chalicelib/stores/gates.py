@@ -1,0 +1,276 @@
+"""Gates: the one item per account through which every decision about its lineages passes.
+
+Every verb is one write. Its condition is built from the named parts below and is the rule of ``core.lineage`` in
+DynamoDB's words; when it does not hold, the rule itself judges the item as it was at that moment.
+A path that leads nowhere makes a comparison false, so an absent gate or lineage fails every condition here.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from chalicelib.core.errors import Unavailable
+from chalicelib.core.lineage import Ahead, Current, Dead, Exchanged, Retry, Reused, Superseded, judge
+from chalicelib.core.model import AccountId, Ended, EndReason, Gate, Lineage, LineageId, Presented, Status
+from chalicelib.core.policy import ATTEMPT_SLOTS
+from chalicelib.core.ports import Done, Moved
+from chalicelib.stores.engine import ConditionFailed, Engine
+from chalicelib.stores.items import (
+    END_REASON_CODES,
+    GATE_NAMES,
+    Item,
+    Value,
+    all_of,
+    binary,
+    binding_value,
+    expression,
+    gate_item,
+    gate_of,
+    lineage_value,
+    number,
+    of_account,
+)
+
+# Of the gate.
+EXISTS: Final = "attribute_exists(pk)"
+IS_NEW: Final = "attribute_not_exists(pk)"
+ACTIVE: Final = "#status = :active"
+NOT_DELETED: Final = "#status <> :deleted"
+EPOCH_AS_READ: Final = "#epoch = :epoch"
+VERIFIER_AS_READ: Final = "#verifier_version = :verifier_version"
+HAS_ROOM: Final = "size(#lineages) < :room"
+
+# Of one lineage in it.
+PRESENT: Final = "attribute_exists(#lineages.#lineage)"
+ABSENT: Final = "attribute_not_exists(#lineages.#lineage)"
+AS_READ: Final = "#lineages.#lineage = :lineage_as_read"
+OF_THIS_EPOCH: Final = "#lineages.#lineage.#epoch = #epoch"
+NOT_ENDED: Final = "attribute_not_exists(#lineages.#lineage.#ended_at)"
+NOT_EXPIRED: Final = "#lineages.#lineage.#expires_at > :now"
+NOT_IDLE: Final = "#lineages.#lineage.#issued_at >= :idle_before"
+BEHIND_THE_FENCE: Final = "#lineages.#lineage.#auth_time >= :fence"
+OF_ITS_CLIENT: Final = "#lineages.#lineage.#client = :client"
+BOUND_AS_STORED: Final = "#lineages.#lineage.#binding = :binding"
+OF_CURRENT_GENERATION: Final = "#lineages.#lineage.#generation = :generation"
+
+# What `lineage.judge` calls Current: E4 does not apply, and the generation is the current one.
+CURRENT: Final = (
+    ACTIVE,
+    OF_THIS_EPOCH,
+    NOT_ENDED,
+    NOT_EXPIRED,
+    NOT_IDLE,
+    BEHIND_THE_FENCE,
+    OF_ITS_CLIENT,
+    BOUND_AS_STORED,
+    OF_CURRENT_GENERATION,
+)
+# E5: the child's generation and iat, and the attempt that used up its parent, in the slot of the parent.
+TO_THE_NEXT_GENERATION: Final = tuple(
+    "SET #lineages.#lineage.#generation = :next_generation,"
+    " #lineages.#lineage.#issued_at = :issued_at,"
+    f" #lineages.#lineage.#attempts[{slot}] = :attempt"
+    for slot in range(ATTEMPT_SLOTS)
+)
+
+ADMISSIBLE: Final = (ACTIVE, EPOCH_AS_READ, VERIFIER_AS_READ, ABSENT, HAS_ROOM)
+SLIDABLE: Final = (ACTIVE, OF_THIS_EPOCH, NOT_ENDED, NOT_EXPIRED, AS_READ)
+# One that the epoch has ended is ended: it keeps that reason. (moto takes two paths that lead nowhere for equal.)
+ENDABLE: Final = (PRESENT, OF_THIS_EPOCH, NOT_ENDED)
+# The password changes only while the login that changes it is alive and nothing else has changed it.
+KEEPABLE: Final = (ACTIVE, EPOCH_AS_READ, VERIFIER_AS_READ, OF_THIS_EPOCH, NOT_ENDED, NOT_EXPIRED)
+
+END_ONE: Final = (
+    "SET #lineages.#lineage.#ended_at = :now, #lineages.#lineage.#ended_why = :why REMOVE #lineages.#lineage.#attempts"
+)
+# A lineage lives only while its epoch equals the gate's: raising the gate's ends all, whatever their number.
+RAISE_EPOCH: Final = "SET #epoch = #epoch + :one, #ended_at = :now, #ended_why = :why"
+RAISE_EPOCH_AND_STATUS: Final = f"{RAISE_EPOCH}, #status = :status"
+RAISE_EPOCH_AND_KEEP_ONE: Final = (
+    f"{RAISE_EPOCH}, #verifier_version = :next_verifier_version, #lineages.#lineage.#epoch = :next_epoch"
+)
+
+_CONSTANTS: Final[dict[str, Value]] = {
+    ":active": number(Status.ACTIVE),
+    ":deleted": number(Status.DELETED),
+    ":one": number(1),
+}
+
+
+class Gates:
+    """``ports.Gates`` on DynamoDB."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Keep the engine."""
+        self._engine = engine
+
+    def get(self, account: AccountId) -> Gate | None:
+        """Read a gate."""
+        item = self._engine.read(self._engine.tables.gates, of_account(account))
+        return gate_of(item) if item else None
+
+    def exchange(
+        self, presented: Presented, *, now: int, fence: int, idle_s: int
+    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Dead:
+        """Move the lineage on if and only if the rule says ``Current`` (E5): one write, judged by what it returns."""
+        try:
+            item = self._update(
+                presented.account,
+                TO_THE_NEXT_GENERATION[presented.generation % ATTEMPT_SLOTS],
+                CURRENT,
+                lineage=presented.lineage,
+                values={
+                    ":now": number(now),
+                    ":idle_before": number(now - idle_s),
+                    ":fence": number(fence),
+                    ":client": number(presented.client),
+                    ":binding": binding_value(presented.binding),
+                    ":generation": number(presented.generation),
+                    ":next_generation": number(presented.generation + 1),
+                    ":issued_at": number(max(now, presented.issued_at)),
+                    ":attempt": binary(presented.attempt),
+                },
+            )
+        except ConditionFailed as failed:
+            verdict = judge(_gate(failed.item), presented, now=now, fence=fence, idle_s=idle_s)
+            if isinstance(verdict, Current):
+                raise Unavailable("the condition of an exchange and the rule disagree") from None
+            return verdict
+        return Exchanged(gate_of(item).lineages[presented.lineage])
+
+    def admit(self, lineage: Lineage, *, expected: Gate, replaced: Sequence[Lineage], lineages_max: int) -> Done | Moved:
+        """Add a lineage and remove those it replaces: one write."""
+        names = {f"#replaced_{place}": one.id for place, one in enumerate(replaced)}
+        values = {f":replaced_{place}": lineage_value(one) for place, one in enumerate(replaced)}
+        replaced_as_read = tuple(f"#lineages.#replaced_{place} = :replaced_{place}" for place in range(len(replaced)))
+        removed = ", ".join(f"#lineages.{name}" for name in names)
+        try:
+            self._update(
+                expected.account,
+                "SET #lineages.#lineage = :lineage" + (f" REMOVE {removed}" if removed else ""),
+                (*ADMISSIBLE, *replaced_as_read),
+                lineage=lineage.id,
+                names=names,
+                values={
+                    **values,
+                    ":epoch": number(expected.epoch),
+                    ":verifier_version": number(expected.verifier_version),
+                    ":room": number(lineages_max + len(replaced)),
+                    ":lineage": lineage_value(lineage),
+                },
+            )
+        except ConditionFailed as failed:
+            return _done_when_stored(failed.item, lineage)
+        return Done()
+
+    def slide(self, lineage: Lineage, *, account: AccountId, expected: Lineage) -> Done | Moved:
+        """Write down that a sliding lineage was used."""
+        try:
+            self._update(
+                account,
+                "SET #lineages.#lineage = :lineage",
+                SLIDABLE,
+                lineage=lineage.id,
+                values={
+                    ":lineage": lineage_value(lineage),
+                    ":lineage_as_read": lineage_value(expected),
+                    ":now": number(lineage.issued_at),
+                },
+            )
+        except ConditionFailed as failed:
+            return _done_when_stored(failed.item, lineage)
+        return Done()
+
+    def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> None:
+        """End one lineage. Already ended, or gone, is success, and keeps the earlier reason."""
+        try:
+            self._update(account, END_ONE, ENDABLE, lineage=lineage, values=_raised(Ended(at=now, reason=reason)))
+        except ConditionFailed:
+            return
+
+    def end_all(self, account: AccountId, reason: EndReason, *, now: int) -> None:
+        """End every lineage by raising the epoch: one write. Sent twice it raises twice, which ends no more."""
+        try:
+            self._update(account, RAISE_EPOCH, (EXISTS,), values=_raised(Ended(at=now, reason=reason)))
+        except ConditionFailed:
+            return
+
+    def set_status(self, account: AccountId, status: Status, *, now: int) -> None:
+        """Disable, delete or enable, and raise the epoch. ``DELETED`` is absorbing."""
+        raised = _raised(Ended(at=now, reason=EndReason.ENDED_EVERYWHERE))
+        try:
+            self._update(
+                account,
+                RAISE_EPOCH_AND_STATUS,
+                (EXISTS, NOT_DELETED),
+                values={**raised, ":status": number(status)},
+            )
+        except ConditionFailed:
+            return
+
+    def _update(  # noqa: PLR0913 - the parts of one write
+        self,
+        account: AccountId,
+        update: str,
+        conditions: tuple[str, ...],
+        *,
+        values: dict[str, Value],
+        lineage: LineageId | None = None,
+        names: dict[str, LineageId] | None = None,
+    ) -> Item:
+        """Carry out one conditional write on a gate and give it as it is now."""
+        return self._engine.write(
+            "update_item",
+            TableName=self._engine.tables.gates,
+            Key=of_account(account),
+            ReturnValues="ALL_NEW",
+            **_expression(update, conditions, values=values, lineage=lineage, names=names),
+        )
+
+
+def put_first(table: str, gate: Gate) -> dict[str, dict[str, object]]:
+    """Build the write of a gate that must not exist, as a part of the registering transaction."""
+    return {"Put": {"TableName": table, "Item": gate_item(gate), **expression({}, condition=IS_NEW)}}
+
+
+def keep_one(table: str, *, expected: Gate, keep: LineageId, now: int) -> dict[str, dict[str, object]]:
+    """Build the write that ends all lineages but one, as a part of the transaction that changes the password."""
+    update = _expression(
+        RAISE_EPOCH_AND_KEEP_ONE,
+        KEEPABLE,
+        lineage=keep,
+        values={
+            **_raised(Ended(at=now, reason=EndReason.PASSWORD_CHANGED)),
+            ":epoch": number(expected.epoch),
+            ":next_epoch": number(expected.epoch + 1),
+            ":verifier_version": number(expected.verifier_version),
+            ":next_verifier_version": number(expected.verifier_version + 1),
+        },
+    )
+    return {"Update": {"TableName": table, "Key": of_account(expected.account), **update}}
+
+
+def _expression(
+    update: str,
+    conditions: tuple[str, ...],
+    *,
+    values: dict[str, Value],
+    lineage: LineageId | None = None,
+    names: dict[str, LineageId] | None = None,
+) -> dict[str, object]:
+    """Build the arguments of a write on a gate, of which ``lineage`` is the one in hand."""
+    known = {**GATE_NAMES, **(names or {}), **({"#lineage": lineage} if lineage else {})}
+    return expression({**_CONSTANTS, **values}, known, condition=all_of(*conditions), update=update)
+
+
+def _raised(ended: Ended) -> dict[str, Value]:
+    return {":now": number(ended.at), ":why": number(END_REASON_CODES[ended.reason])}
+
+
+def _gate(item: Item | None) -> Gate | None:
+    return gate_of(item) if item else None
+
+
+def _done_when_stored(item: Item | None, lineage: Lineage) -> Done | Moved:
+    """Recognise our own earlier sending: what was to be written stands there, exactly."""
+    gate = _gate(item)
+    return Done() if gate is not None and gate.lineages.get(lineage.id) == lineage else Moved()

@@ -1,0 +1,342 @@
+"""The stores in memory: the same ports, the same rule, one lock. For tests alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from threading import RLock
+from typing import Final
+
+from chalicelib.core.key_ring import Ring
+from chalicelib.core.lineage import (
+    Ahead,
+    Current,
+    Dead,
+    Exchanged,
+    Retry,
+    Reused,
+    Superseded,
+    exchange,
+    judge,
+)
+from chalicelib.core.model import (
+    NO_ATTEMPT,
+    AccountId,
+    AuditEvent,
+    EmailIndex,
+    Ended,
+    EndReason,
+    Gate,
+    Lineage,
+    LineageId,
+    Operation,
+    Presented,
+    Status,
+    StepUp,
+    User,
+)
+from chalicelib.core.policy import NONCE_KEPT_S
+from chalicelib.core.ports import Done, Moved, Refused, Taken
+
+NO_ATTEMPTS: Final = (NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT)
+
+
+@dataclass(slots=True)
+class Grant:
+    """A kept grant, and the mark of the call that spent it."""
+
+    lineage: LineageId
+    operation: Operation
+    step_up: StepUp
+    expires_at: int
+    spent_by: bytes | None = None
+
+
+@dataclass(slots=True)
+class Tables:
+    """Everything that is stored, and the lock under which it is."""
+
+    lock: RLock = field(default_factory=RLock)
+    claims: dict[EmailIndex, AccountId] = field(default_factory=dict)
+    users: dict[AccountId, User] = field(default_factory=dict)
+    gates: dict[AccountId, Gate] = field(default_factory=dict)
+    nonces: dict[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
+    grants: dict[str, Grant] = field(default_factory=dict)
+    windows: dict[tuple[str, int], int] = field(default_factory=dict)
+    events: list[AuditEvent] = field(default_factory=list)
+    event_keys: set[tuple[AccountId, int, str]] = field(default_factory=set)
+
+
+class MemoryUsers:
+    """``ports.Users`` in memory."""
+
+    def __init__(self, tables: Tables) -> None:
+        """Keep the tables."""
+        self._tables = tables
+
+    def find(self, email_index: EmailIndex) -> AccountId | None:
+        """Find the account that claims an e-mail address."""
+        with self._tables.lock:
+            return self._tables.claims.get(email_index)
+
+    def get(self, account: AccountId) -> User | None:
+        """Read a user."""
+        with self._tables.lock:
+            return self._tables.users.get(account)
+
+    def register(self, user: User, gate: Gate) -> Done | Taken:
+        """Write claim, user and gate, all of them or none, each of which must not exist."""
+        tables = self._tables
+        with tables.lock:
+            claimed_by = tables.claims.get(user.email_index)
+            stored = tables.users.get(user.account)
+            if claimed_by is None and stored is None and gate.account not in tables.gates:
+                tables.claims[user.email_index] = user.account
+                tables.users[user.account] = user
+                tables.gates[gate.account] = gate
+                return Done()
+            return Done() if stored == user else Taken(claimed_by or user.account)
+
+    def change_password(
+        self, account: AccountId, verifier: bytes, *, expected: Gate, keep: LineageId, now: int
+    ) -> Done | Moved:
+        """Replace the verifier, raise verifier version and epoch, and keep ``keep`` alive: all or none."""
+        tables = self._tables
+        with tables.lock:
+            user, gate = tables.users.get(account), tables.gates.get(account)
+            if user is None or gate is None:
+                return Moved()
+            if (user.verifier, user.verifier_version) == (verifier, expected.verifier_version + 1):
+                return Done()
+            as_read = user.verifier_version == expected.verifier_version and _as_read(gate, expected)
+            kept = gate.lineages.get(keep)
+            if not as_read or kept is None or not _may_act(gate, kept, now=now):
+                return Moved()
+            tables.users[account] = replace(user, verifier=verifier, verifier_version=user.verifier_version + 1)
+            tables.gates[account] = replace(
+                gate,
+                epoch=gate.epoch + 1,
+                verifier_version=gate.verifier_version + 1,
+                lineages={**gate.lineages, keep: replace(kept, epoch=gate.epoch + 1)},
+                raised=Ended(at=now, reason=EndReason.PASSWORD_CHANGED),
+            )
+            return Done()
+
+    def rehash(self, account: AccountId, verifier: bytes, *, expected_version: int, expected_verifier: bytes) -> None:
+        """Replace a verifier by one of the same password and better parameters, when nobody else changed it."""
+        with self._tables.lock:
+            user = self._tables.users.get(account)
+            if user and (user.verifier, user.verifier_version) == (expected_verifier, expected_version):
+                self._tables.users[account] = replace(user, verifier=verifier)
+
+    def forget(self, account: AccountId, email_index: EmailIndex) -> None:
+        """Remove the user, and its claim last, while it is the account's."""
+        with self._tables.lock:
+            self._tables.users.pop(account, None)
+            if self._tables.claims.get(email_index) == account:
+                del self._tables.claims[email_index]
+
+
+class MemoryGates:
+    """``ports.Gates`` in memory."""
+
+    def __init__(self, tables: Tables) -> None:
+        """Keep the tables."""
+        self._tables = tables
+
+    def get(self, account: AccountId) -> Gate | None:
+        """Read a gate."""
+        with self._tables.lock:
+            return self._tables.gates.get(account)
+
+    def exchange(
+        self, presented: Presented, *, now: int, fence: int, idle_s: int
+    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Dead:
+        """Move the lineage on if and only if the rule says ``Current``."""
+        with self._tables.lock:
+            gate = self._tables.gates.get(presented.account)
+            verdict = judge(gate, presented, now=now, fence=fence, idle_s=idle_s)
+            if not isinstance(verdict, Current):
+                return verdict
+            assert gate is not None
+            child = exchange(verdict.lineage, presented, now=now)
+            self._put(gate, child)
+            return Exchanged(child)
+
+    def admit(self, lineage: Lineage, *, expected: Gate, replaced: Sequence[Lineage], lineages_max: int) -> Done | Moved:
+        """Add a lineage and remove those it replaces."""
+        with self._tables.lock:
+            gate = self._tables.gates.get(expected.account)
+            if gate is None:
+                return Moved()
+            if lineage.id in gate.lineages:
+                return Done() if gate.lineages[lineage.id] == lineage else Moved()
+            fits = len(gate.lineages) < lineages_max + len(replaced)
+            still_there = all(gate.lineages.get(one.id) == one for one in replaced)
+            if gate.status is not Status.ACTIVE or not (_as_read(gate, expected) and fits and still_there):
+                return Moved()
+            gone = {one.id for one in replaced}
+            kept = {key: one for key, one in gate.lineages.items() if key not in gone}
+            self._put(replace(gate, lineages=kept), lineage)
+            return Done()
+
+    def slide(self, lineage: Lineage, *, account: AccountId, expected: Lineage) -> Done | Moved:
+        """Write down that a sliding lineage was used."""
+        with self._tables.lock:
+            gate = self._tables.gates.get(account)
+            stored = gate.lineages.get(lineage.id) if gate else None
+            if gate is None or stored is None:
+                return Moved()
+            if stored == expected and _may_act(gate, stored, now=lineage.issued_at):
+                self._put(gate, lineage)
+                return Done()
+            return Done() if stored == lineage else Moved()
+
+    def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> None:
+        """End one lineage, which forgets its attempts: nothing asks them any more."""
+        with self._tables.lock:
+            gate = self._tables.gates.get(account)
+            stored = gate.lineages.get(lineage) if gate else None
+            if gate and stored and stored.ended is None and stored.epoch == gate.epoch:
+                self._put(gate, replace(stored, ended=Ended(at=now, reason=reason), attempts=NO_ATTEMPTS))
+
+    def end_all(self, account: AccountId, reason: EndReason, *, now: int) -> None:
+        """End every lineage of the account by raising its epoch."""
+        with self._tables.lock:
+            gate = self._tables.gates.get(account)
+            if gate:
+                raised = Ended(at=now, reason=reason)
+                self._tables.gates[account] = replace(gate, epoch=gate.epoch + 1, raised=raised)
+
+    def set_status(self, account: AccountId, status: Status, *, now: int) -> None:
+        """Disable, delete or enable, and raise the epoch."""
+        with self._tables.lock:
+            gate = self._tables.gates.get(account)
+            if gate and gate.status is not Status.DELETED:
+                self.end_all(account, EndReason.ENDED_EVERYWHERE, now=now)
+                self._tables.gates[account] = replace(self._tables.gates[account], status=status)
+
+    def _put(self, gate: Gate, lineage: Lineage) -> None:
+        self._tables.gates[gate.account] = replace(gate, lineages={**gate.lineages, lineage.id: lineage})
+
+
+class MemoryEphemeral:
+    """``ports.Ephemeral`` in memory."""
+
+    def __init__(self, tables: Tables) -> None:
+        """Keep the tables."""
+        self._tables = tables
+
+    def spend_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
+        """Spend a nonce of a key, once."""
+        with self._tables.lock:
+            spent = self._tables.nonces.get((keyid, nonce))
+            if spent is not None and spent[1] > now:
+                return Done() if spent[0] == mark else Refused()
+            self._tables.nonces[(keyid, nonce)] = (mark, now + NONCE_KEPT_S)
+            return Done()
+
+    def keep_grant(
+        self, grant: str, *, lineage: LineageId, operation: Operation, step_up: StepUp, expires_at: int
+    ) -> None:
+        """Keep a step-up grant."""
+        with self._tables.lock:
+            self._tables.grants.setdefault(grant, Grant(lineage, operation, step_up, expires_at))
+
+    def spend_grant(
+        self, grant: str, *, lineage: LineageId, operation: Operation, now: int, mark: bytes
+    ) -> StepUp | Refused:
+        """Spend a grant, once, when it is unexpired and for exactly this lineage and operation."""
+        with self._tables.lock:
+            kept = self._tables.grants.get(grant)
+            if kept is None:
+                return Refused()
+            fits = kept.lineage == lineage and kept.operation == operation and kept.expires_at > now
+            if kept.spent_by is None and fits:
+                kept.spent_by = mark
+            return kept.step_up if kept.spent_by == mark else Refused()
+
+    def take_slot(self, bucket: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
+        """Count one more in this window, unless the limit is reached."""
+        with self._tables.lock:
+            window = (bucket, now // window_s)
+            taken = self._tables.windows.get(window, 0)
+            if taken >= limit:
+                return Refused()
+            self._tables.windows[window] = taken + 1
+            return Done()
+
+    def give_back_slot(self, bucket: str, *, window_s: int, now: int) -> None:
+        """Take one from the count again, never below zero."""
+        with self._tables.lock:
+            window = (bucket, now // window_s)
+            self._tables.windows[window] = max(0, self._tables.windows.get(window, 0) - 1)
+
+
+class MemoryAudit:
+    """``ports.Audit`` in memory; ``events`` in the order they were appended."""
+
+    def __init__(self, tables: Tables) -> None:
+        """Keep the tables."""
+        self._tables = tables
+
+    @property
+    def events(self) -> list[AuditEvent]:
+        """Give what happened."""
+        return self._tables.events
+
+    def append(self, event: AuditEvent, *, event_id: str) -> None:
+        """Write an event, never over another."""
+        key = (event.account, event.at, event_id)
+        with self._tables.lock:
+            if key not in self._tables.event_keys:
+                self._tables.event_keys.add(key)
+                self._tables.events.append(event)
+
+
+class MemoryKeyRing:
+    """``ports.KeyRing`` in memory: the ring it was given, or was given last."""
+
+    def __init__(self, ring: Ring) -> None:
+        """Keep the ring."""
+        self.ring = ring
+
+    def current(self, *, now: int) -> Ring:  # noqa: ARG002 - nothing to refresh
+        """Give the ring."""
+        return self.ring
+
+    def refreshed(self, *, now: int) -> Ring:  # noqa: ARG002 - nothing to refresh
+        """Give the ring."""
+        return self.ring
+
+
+@dataclass(slots=True)
+class MemorySignals:
+    """``ports.Signals`` in memory: every signal and its facts."""
+
+    emitted: list[tuple[str, dict[str, str | int]]] = field(default_factory=list)
+
+    def emit(self, event: str, /, **facts: str | int) -> None:
+        """Note that something happened."""
+        self.emitted.append((event, facts))
+
+
+class MemoryStores:
+    """All stores over the same tables."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.tables = Tables()
+        self.users = MemoryUsers(self.tables)
+        self.gates = MemoryGates(self.tables)
+        self.ephemeral = MemoryEphemeral(self.tables)
+        self.audit = MemoryAudit(self.tables)
+        self.signals = MemorySignals()
+
+
+def _as_read(gate: Gate, expected: Gate) -> bool:
+    return (gate.epoch, gate.verifier_version) == (expected.epoch, expected.verifier_version)
+
+
+def _may_act(gate: Gate, lineage: Lineage, *, now: int) -> bool:
+    """Tell whether a lineage is live, as far as a write can tell that knows no mechanism and no fence."""
+    alive = lineage.ended is None and lineage.epoch == gate.epoch and lineage.expires_at > now
+    return alive and gate.status is Status.ACTIVE

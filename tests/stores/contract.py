@@ -1,0 +1,814 @@
+"""What every implementation of the ports must do. The stores on DynamoDB and in memory inherit these tests."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from threading import Barrier
+from typing import Final, TypeVar
+
+import pytest
+
+from chalicelib.core.lineage import (
+    Ahead,
+    Dead,
+    Exchanged,
+    Retry,
+    Reused,
+    Superseded,
+    ended_of,
+    exchange,
+    live,
+)
+from chalicelib.core.model import (
+    AccountId,
+    AuditEvent,
+    EmailIndex,
+    Ended,
+    EndReason,
+    Gate,
+    Lineage,
+    LineageId,
+    NoBinding,
+    Operation,
+    Presented,
+    SecretBinding,
+    Status,
+    StepUp,
+    User,
+)
+from chalicelib.core.policy import NONCE_KEPT_S
+from chalicelib.core.ports import Audit, Done, Ephemeral, Gates, Moved, Refused, Taken, Users
+from tests.stores.making import (
+    ACCOUNT,
+    ATTEMPT,
+    EPOCH,
+    FENCE,
+    HISTORY,
+    IDLE_S,
+    MINE,
+    MINE_LIVE,
+    NEW,
+    NEWBORN,
+    NOW,
+    OTHER,
+    OTHER_ATTEMPT,
+    OTHER_KEY,
+    OTHER_LIVE,
+    SOMEBODY_ELSE,
+    USER,
+    VERSION,
+    gate_with,
+    presented,
+)
+
+T = TypeVar("T")
+
+NEW_VERIFIER: Final = b"new sealed verifier"
+MARK: Final = b"mark of this call"
+OTHER_MARK: Final = b"mark of another"
+OPERATION: Final = Operation(method="POST", path="/api/transfers", digest="sha-256=:YQ==:")
+STEP_UP: Final = StepUp(at=NOW, assurance=MINE_LIVE.assurance)
+GRANT: Final = "a grant's secret"
+RACERS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """One implementation of the ports, and a way past them: ``seed`` and ``events``."""
+
+    users: Users
+    gates: Gates
+    ephemeral: Ephemeral
+    audit: Audit
+    seed: Callable[[Gate], None]
+    """Put a gate down as it is, whatever stood there."""
+    events: Callable[[AccountId], list[AuditEvent]]
+    """Read an account's events in their order."""
+
+
+def race(racers: list[Callable[[], T]]) -> list[T]:
+    """Let all of them go at once, and collect what each was answered."""
+    start = Barrier(len(racers))
+
+    def run(racer: Callable[[], T]) -> T:
+        start.wait()
+        return racer()
+
+    with ThreadPoolExecutor(len(racers)) as pool:
+        return list(pool.map(run, racers))
+
+
+class Contract(ABC):
+    """Gives the stores under test to the tests below."""
+
+    @abstractmethod
+    @pytest.fixture
+    def stores(self) -> Stores:
+        """Give the stores, empty."""
+
+
+class UsersContract(Contract):
+    """``ports.Users``."""
+
+    def register(self, stores: Stores) -> Gate:
+        """Register a person with two devices and give the gate."""
+        gate = gate_with(MINE_LIVE, OTHER_LIVE)
+        assert stores.users.register(USER, gate) == Done()
+        return gate
+
+    def test_registering_writes_claim_user_and_gate(self, stores: Stores) -> None:
+        """A person who registered is found by the address, with user and gate as given."""
+        gate = self.register(stores)
+        assert stores.users.find(USER.email_index) == ACCOUNT
+        assert stores.users.get(ACCOUNT) == USER
+        assert stores.gates.get(ACCOUNT) == gate
+
+    def test_nobody_is_found_before_registering(self, stores: Stores) -> None:
+        """An unknown address and an unknown account are absent, not an error."""
+        assert stores.users.find(USER.email_index) is None
+        assert stores.users.get(ACCOUNT) is None
+
+    def test_a_taken_address_names_its_account_and_writes_nothing(self, stores: Stores) -> None:
+        """A second account with the same address leaves neither user nor gate behind."""
+        self.register(stores)
+        second = replace(USER, account=SOMEBODY_ELSE)
+        assert stores.users.register(second, gate_with(account=SOMEBODY_ELSE)) == Taken(ACCOUNT)
+        assert stores.users.get(SOMEBODY_ELSE) is None
+        assert stores.gates.get(SOMEBODY_ELSE) is None
+
+    def test_the_gate_of_a_deleted_account_stands_in_the_way_of_its_id(self, stores: Stores) -> None:
+        """Where only the gate is left, registering the same id is taken by itself and claims nothing."""
+        stores.seed(gate_with(status=Status.DELETED))
+        assert stores.users.register(USER, gate_with(MINE_LIVE)) == Taken(ACCOUNT)
+        assert stores.users.find(USER.email_index) is None
+        assert stores.users.get(ACCOUNT) is None
+        assert stores.gates.get(ACCOUNT) == gate_with(status=Status.DELETED)
+
+    def test_a_user_without_that_claim_stands_in_the_way_of_its_id(self, stores: Stores) -> None:
+        """The same id under another address is taken by itself."""
+        self.register(stores)
+        moved = replace(USER, email_index=EmailIndex("ada elsewhere"))
+        assert stores.users.register(moved, gate_with(MINE_LIVE)) == Taken(ACCOUNT)
+        assert stores.users.find(EmailIndex("ada elsewhere")) is None
+
+    def test_the_very_same_registration_sent_again_is_done(self, stores: Stores) -> None:
+        """Our own earlier sending is recognised by the verifier, sealed with random bytes of its own."""
+        gate = self.register(stores)
+        assert stores.users.register(USER, gate) == Done()
+
+    def test_the_same_account_with_another_verifier_is_taken(self, stores: Stores) -> None:
+        """A retry of the app, hashed anew, is told whose the address is: the password decides then."""
+        gate = self.register(stores)
+        assert stores.users.register(replace(USER, verifier=NEW_VERIFIER), gate) == Taken(ACCOUNT)
+        assert stores.users.get(ACCOUNT) == USER
+
+    def test_one_of_many_registrations_of_an_address_wins(self, stores: Stores) -> None:
+        """Of eight accounts that claim one address at once, one is done and the others learn its id."""
+        accounts = [AccountId(f"AQAAAAAAAAAAAA{number:02}") for number in range(RACERS)]
+
+        def registering(account: AccountId) -> Callable[[], Done | Taken]:
+            user, gate = replace(USER, account=account), gate_with(account=account)
+            return lambda: stores.users.register(user, gate)
+
+        answers = race([registering(account) for account in accounts])
+        winner = stores.users.find(USER.email_index)
+        assert winner is not None
+        assert [account for account, answer in zip(accounts, answers, strict=True) if answer == Done()] == [winner]
+        assert answers.count(Taken(winner)) == RACERS - 1
+
+    def change(
+        self, stores: Stores, expected: Gate, *, verifier: bytes = NEW_VERIFIER, keep: LineageId = MINE
+    ) -> Done | Moved:
+        """Change the password."""
+        return stores.users.change_password(ACCOUNT, verifier, expected=expected, keep=keep, now=NOW)
+
+    def test_changing_the_password_ends_every_other_lineage(self, stores: Stores) -> None:
+        """Verifier version and epoch rise by one, the keeper lives on, the others ended for that reason."""
+        expected = self.register(stores)
+        assert self.change(stores, expected) == Done()
+        gate, user = stores.gates.get(ACCOUNT), stores.users.get(ACCOUNT)
+        assert user == replace(USER, verifier=NEW_VERIFIER, verifier_version=VERSION + 1)
+        assert gate is not None
+        assert (gate.epoch, gate.verifier_version) == (EPOCH + 1, VERSION + 1)
+        assert gate.lineages[MINE] == replace(MINE_LIVE, epoch=EPOCH + 1)
+        ended = ended_of(gate, gate.lineages[OTHER], now=NOW, fence=FENCE, idle_s=IDLE_S)
+        assert ended == Ended(at=NOW, reason=EndReason.PASSWORD_CHANGED)
+
+    def test_an_exchange_in_between_does_not_stop_a_password_change(self, stores: Stores) -> None:
+        """The keeper may have moved on: only that it lives is asked."""
+        expected = self.register(stores)
+        stores.gates.exchange(presented(), now=NOW, fence=FENCE, idle_s=IDLE_S)
+        assert self.change(stores, expected) == Done()
+
+    @pytest.mark.parametrize(
+        "meanwhile",
+        [
+            pytest.param(replace(gate_with(MINE_LIVE), status=Status.DISABLED), id="disabled"),
+            pytest.param(
+                replace(gate_with(replace(MINE_LIVE, epoch=EPOCH + 1)), epoch=EPOCH + 1), id="epoch raised by another"
+            ),
+            pytest.param(replace(gate_with(MINE_LIVE), verifier_version=VERSION + 1), id="verifier version"),
+            pytest.param(gate_with(replace(MINE_LIVE, epoch=EPOCH - 1)), id="keeper of an older epoch"),
+            pytest.param(gate_with(replace(MINE_LIVE, ended=Ended(NOW, EndReason.LOGOUT))), id="keeper ended"),
+            pytest.param(gate_with(replace(MINE_LIVE, expires_at=NOW)), id="keeper expired"),
+            pytest.param(gate_with(OTHER_LIVE), id="keeper gone"),
+        ],
+    )
+    def test_a_gate_that_moved_stops_a_password_change(self, stores: Stores, meanwhile: Gate) -> None:
+        """Whatever of the gate is not as expected: start over, and neither verifier nor gate has changed."""
+        expected = self.register(stores)
+        stores.seed(meanwhile)
+        before = stores.gates.get(ACCOUNT)
+        assert self.change(stores, expected) == Moved()
+        assert stores.users.get(ACCOUNT) == USER
+        assert stores.gates.get(ACCOUNT) == before
+
+    def test_a_verifier_that_moved_stops_a_password_change(self, stores: Stores) -> None:
+        """The user's version is held against what was read too, and the gate stays as it was."""
+        expected = gate_with(MINE_LIVE)
+        stores.users.register(replace(USER, verifier_version=VERSION + 1), expected)
+        assert self.change(stores, expected) == Moved()
+        assert stores.gates.get(ACCOUNT) == expected
+
+    def test_the_very_same_password_change_sent_again_is_done(self, stores: Stores) -> None:
+        """Our own earlier sending is recognised, and raises nothing a second time."""
+        expected = self.register(stores)
+        assert self.change(stores, expected) == Done()
+        once = stores.gates.get(ACCOUNT)
+        assert self.change(stores, expected) == Done()
+        assert stores.gates.get(ACCOUNT) == once
+
+    def test_two_password_changes_from_one_reading_are_not_both_done(self, stores: Stores) -> None:
+        """The second, with a verifier of its own, starts over."""
+        expected = self.register(stores)
+        assert self.change(stores, expected) == Done()
+        assert self.change(stores, expected, verifier=b"yet another", keep=OTHER) == Moved()
+
+    def test_a_password_change_of_nobody_starts_over(self, stores: Stores) -> None:
+        """A user removed in between is not brought back."""
+        assert self.change(stores, gate_with(MINE_LIVE)) == Moved()
+        assert stores.users.get(ACCOUNT) is None
+
+    @pytest.mark.parametrize(
+        ("version", "verifier", "rehashed"),
+        [
+            pytest.param(VERSION, USER.verifier, True, id="as read"),
+            pytest.param(VERSION - 1, USER.verifier, False, id="another version"),
+            pytest.param(VERSION, b"another", False, id="another verifier"),
+        ],
+    )
+    def test_a_rehash_replaces_only_what_was_read(
+        self, stores: Stores, version: int, verifier: bytes, *, rehashed: bool
+    ) -> None:
+        """A better hash of the same password keeps the version, and never undoes a change in between."""
+        gate = self.register(stores)
+        stores.users.rehash(ACCOUNT, NEW_VERIFIER, expected_version=version, expected_verifier=verifier)
+        assert stores.users.get(ACCOUNT) == (replace(USER, verifier=NEW_VERIFIER) if rehashed else USER)
+        assert stores.gates.get(ACCOUNT) == gate
+
+    def test_a_rehash_of_nobody_makes_nobody(self, stores: Stores) -> None:
+        """A user removed in between is not brought back."""
+        stores.users.rehash(ACCOUNT, NEW_VERIFIER, expected_version=VERSION, expected_verifier=USER.verifier)
+        assert stores.users.get(ACCOUNT) is None
+
+    def test_a_forgotten_address_is_free_again(self, stores: Stores) -> None:
+        """User and claim go, repeating is harmless, and somebody else may register the address."""
+        self.register(stores)
+        for _ in range(2):
+            stores.users.forget(ACCOUNT, USER.email_index)
+            assert stores.users.get(ACCOUNT) is None
+            assert stores.users.find(USER.email_index) is None
+        second = replace(USER, account=SOMEBODY_ELSE)
+        assert stores.users.register(second, gate_with(account=SOMEBODY_ELSE)) == Done()
+
+    def test_forgetting_late_leaves_the_next_owner_of_the_address_alone(self, stores: Stores) -> None:
+        """The claim goes only while it is the account's."""
+        stores.users.register(USER, gate_with())
+        stores.users.forget(SOMEBODY_ELSE, USER.email_index)
+        assert stores.users.find(USER.email_index) == ACCOUNT
+
+
+class GatesContract(Contract):
+    """``ports.Gates``."""
+
+    def exchange(
+        self, stores: Stores, token: Presented
+    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Dead:
+        """Exchange a token now."""
+        return stores.gates.exchange(token, now=NOW, fence=FENCE, idle_s=IDLE_S)
+
+    def gate(self, stores: Stores) -> Gate:
+        """Read the gate, which is there."""
+        gate = stores.gates.get(ACCOUNT)
+        assert gate is not None
+        return gate
+
+    @pytest.mark.parametrize(
+        "gate",
+        [
+            pytest.param(gate_with(), id="empty"),
+            pytest.param(gate_with(MINE_LIVE, OTHER_LIVE), id="two"),
+            pytest.param(gate_with(replace(MINE_LIVE, binding=SecretBinding())), id="by secret"),
+            pytest.param(gate_with(replace(MINE_LIVE, binding=NoBinding())), id="by nothing"),
+            pytest.param(gate_with(replace(MINE_LIVE, in_use_since=NOW - 7)), id="session"),
+            pytest.param(gate_with(replace(MINE_LIVE, label="Ünï 電話")), id="label"),
+            pytest.param(gate_with(replace(MINE_LIVE, label="")), id="no label"),
+            *(pytest.param(gate_with(status=status), id=status.name) for status in Status),
+            *(pytest.param(replace(gate_with(), raised=Ended(NOW, reason)), id=reason) for reason in EndReason),
+        ],
+    )
+    def test_a_gate_is_read_as_it_was_written(self, stores: Stores, gate: Gate) -> None:
+        """Everything a gate can hold survives the store."""
+        stores.seed(gate)
+        assert stores.gates.get(ACCOUNT) == gate
+
+    def test_an_unknown_gate_is_absent(self, stores: Stores) -> None:
+        """No gate is nothing, not an error."""
+        assert stores.gates.get(ACCOUNT) is None
+
+    @pytest.mark.parametrize("generation", range(7, 12))
+    def test_the_current_generation_is_exchanged(self, stores: Stores, generation: int) -> None:
+        """E5: the lineage moves as the rule moves it, whichever slot it is, and nothing else in the gate does."""
+        before = replace(MINE_LIVE, generation=generation)
+        stores.seed(gate_with(before, OTHER_LIVE))
+        token = presented(lineage=before)
+        child = exchange(before, token, now=NOW)
+        assert self.exchange(stores, token) == Exchanged(child)
+        assert self.gate(stores) == gate_with(child, OTHER_LIVE)
+
+    def test_a_child_is_never_older_than_its_parent(self, stores: Stores) -> None:
+        """When our clock is behind the one that issued the parent, the child takes the parent's iat."""
+        ahead = replace(MINE_LIVE, issued_at=NOW + 30)
+        stores.seed(gate_with(ahead))
+        answer = self.exchange(stores, presented(lineage=ahead))
+        assert isinstance(answer, Exchanged)
+        assert answer.lineage.issued_at == NOW + 30
+
+    @pytest.mark.parametrize(
+        ("behind", "attempt", "verdict"),
+        [
+            pytest.param(1, HISTORY[2], Retry(MINE_LIVE), id="E6 the one before, its attempt"),
+            pytest.param(2, HISTORY[1], Superseded(), id="E7 older, its attempt"),
+            pytest.param(4, HISTORY[3], Superseded(), id="E7 the oldest remembered"),
+            pytest.param(1, OTHER_ATTEMPT, Reused(), id="E8 the one before, another attempt"),
+            pytest.param(3, OTHER_ATTEMPT, Reused(), id="E8 older, another attempt"),
+            pytest.param(5, HISTORY[2], Reused(), id="E8 forgotten"),
+            pytest.param(-1, ATTEMPT, Ahead(), id="E9 newer than stored"),
+        ],
+    )
+    def test_any_other_generation_is_judged_and_writes_nothing(
+        self, stores: Stores, behind: int, attempt: bytes, verdict: object
+    ) -> None:
+        """E6 to E9: the answer is the rule's, of the gate as it stands."""
+        stores.seed(gate_with(MINE_LIVE))
+        assert self.exchange(stores, presented(behind, attempt=attempt)) == verdict
+        assert self.gate(stores) == gate_with(MINE_LIVE)
+
+    @pytest.mark.parametrize(
+        ("gate", "reason"),
+        [
+            pytest.param(gate_with(MINE_LIVE, status=Status.DISABLED), None, id="disabled"),
+            pytest.param(gate_with(MINE_LIVE, status=Status.DELETED), None, id="deleted"),
+            pytest.param(
+                replace(gate_with(MINE_LIVE), epoch=EPOCH + 1, raised=Ended(NOW, EndReason.PASSWORD_CHANGED)),
+                EndReason.PASSWORD_CHANGED,
+                id="older epoch",
+            ),
+            pytest.param(
+                gate_with(replace(MINE_LIVE, ended=Ended(NOW, EndReason.LOGOUT))), EndReason.LOGOUT, id="ended"
+            ),
+            pytest.param(gate_with(replace(MINE_LIVE, expires_at=NOW)), EndReason.EXPIRED, id="expired"),
+            pytest.param(gate_with(replace(MINE_LIVE, issued_at=NOW - IDLE_S - 1)), EndReason.IDLE, id="idle"),
+            pytest.param(
+                gate_with(replace(MINE_LIVE, auth_time=FENCE - 1)), EndReason.ENDED_EVERYWHERE, id="before the fence"
+            ),
+            pytest.param(gate_with(replace(MINE_LIVE, client=2)), None, id="of another client"),
+            pytest.param(gate_with(replace(MINE_LIVE, binding=OTHER_KEY)), None, id="bound to another key"),
+            pytest.param(gate_with(OTHER_LIVE), None, id="lineage unknown"),
+        ],
+    )
+    def test_a_dead_lineage_is_not_exchanged(self, stores: Stores, gate: Gate, reason: EndReason | None) -> None:
+        """E4: whatever is over or not as stored, with the reason where there is one, and nothing is written."""
+        stores.seed(gate)
+        before = self.gate(stores)
+        assert self.exchange(stores, presented()) == Dead(reason)
+        assert self.gate(stores) == before
+
+    @pytest.mark.parametrize(
+        "lineage",
+        [
+            pytest.param(replace(MINE_LIVE, expires_at=NOW + 1), id="a second before it expires"),
+            pytest.param(replace(MINE_LIVE, issued_at=NOW - IDLE_S), id="at the idle limit"),
+            pytest.param(replace(MINE_LIVE, auth_time=FENCE), id="at the fence"),
+        ],
+    )
+    def test_the_last_second_still_counts(self, stores: Stores, lineage: Lineage) -> None:
+        """Condition and rule draw the line at the same second."""
+        stores.seed(gate_with(lineage))
+        assert isinstance(self.exchange(stores, presented(lineage=lineage)), Exchanged)
+
+    def test_an_unknown_account_is_dead_and_stays_unknown(self, stores: Stores) -> None:
+        """A genuine token of an account that is not there makes no gate."""
+        assert self.exchange(stores, presented()) == Dead()
+        assert stores.gates.get(ACCOUNT) is None
+
+    def test_one_of_many_attempts_has_the_child(self, stores: Stores) -> None:
+        """Promise 1: eight exchanges of one token with eight attempts: one child, seven cases of reuse."""
+        stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
+
+        def exchanging(attempt: bytes) -> Callable[[], object]:
+            return lambda: self.exchange(stores, presented(attempt=attempt))
+
+        attempts = [b"racer %02d" % number for number in range(RACERS)]
+        answers = race([exchanging(attempt) for attempt in attempts])
+        assert answers.count(Reused()) == RACERS - 1
+        [winner] = [place for place, answer in enumerate(answers) if isinstance(answer, Exchanged)]
+        child = exchange(MINE_LIVE, presented(attempt=attempts[winner]), now=NOW)
+        assert self.gate(stores) == gate_with(child, OTHER_LIVE)
+
+    def test_one_attempt_many_times_gets_one_and_the_same_child(self, stores: Stores) -> None:
+        """Promise 2: eight sendings of one exchange: one moves the lineage, all get its child."""
+        stores.seed(gate_with(MINE_LIVE))
+        answers = race([lambda: self.exchange(stores, presented())] * RACERS)
+        child = exchange(MINE_LIVE, presented(), now=NOW)
+        assert answers.count(Exchanged(child)) == 1
+        assert answers.count(Retry(child)) == RACERS - 1
+        assert self.gate(stores) == gate_with(child)
+
+    def admit(
+        self, stores: Stores, *replaced: Lineage, expected: Gate | None = None, lineages_max: int = 6
+    ) -> Done | Moved:
+        """Admit a newborn lineage, having read the gate as it is when nothing else is said."""
+        return stores.gates.admit(
+            NEWBORN, expected=expected or self.gate(stores), replaced=replaced, lineages_max=lineages_max
+        )
+
+    def test_a_login_adds_its_lineage(self, stores: Stores) -> None:
+        """Where there is room nothing is replaced."""
+        stores.seed(gate_with(MINE_LIVE))
+        assert self.admit(stores) == Done()
+        assert self.gate(stores) == gate_with(MINE_LIVE, NEWBORN)
+
+    def test_a_login_takes_the_place_of_those_it_replaces(self, stores: Stores) -> None:
+        """At the cap, as many must go as are too many."""
+        stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
+        assert self.admit(stores, MINE_LIVE, OTHER_LIVE, lineages_max=1) == Done()
+        assert self.gate(stores) == gate_with(NEWBORN)
+
+    def test_an_ended_lineage_can_be_replaced(self, stores: Stores) -> None:
+        """What was read of an ended one compares as it was read."""
+        stores.seed(gate_with(MINE_LIVE))
+        stores.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW)
+        assert self.admit(stores, self.gate(stores).lineages[MINE], lineages_max=1) == Done()
+        assert self.gate(stores) == gate_with(NEWBORN)
+
+    @pytest.mark.parametrize(
+        "meanwhile",
+        [
+            pytest.param(gate_with(MINE_LIVE, status=Status.DISABLED), id="disabled"),
+            pytest.param(replace(gate_with(MINE_LIVE), epoch=EPOCH + 1), id="epoch"),
+            pytest.param(replace(gate_with(MINE_LIVE), verifier_version=VERSION + 1), id="verifier version"),
+            pytest.param(gate_with(MINE_LIVE, replace(NEWBORN, generation=1)), id="already there and moved on"),
+            pytest.param(gate_with(replace(MINE_LIVE, generation=8)), id="replaced one exchanged"),
+            pytest.param(gate_with(replace(MINE_LIVE, issued_at=NOW - 1)), id="replaced one used"),
+            pytest.param(gate_with(OTHER_LIVE), id="replaced one gone, another there"),
+            pytest.param(gate_with(MINE_LIVE, OTHER_LIVE), id="no room"),
+        ],
+    )
+    def test_a_gate_that_moved_stops_a_login(self, stores: Stores, meanwhile: Gate) -> None:
+        """Whatever is not as read: start over, and nothing is written."""
+        stores.seed(meanwhile)
+        before = self.gate(stores)
+        assert self.admit(stores, MINE_LIVE, expected=gate_with(MINE_LIVE), lineages_max=1) == Moved()
+        assert self.gate(stores) == before
+
+    def test_a_login_to_nobody_starts_over(self, stores: Stores) -> None:
+        """A gate that is not there is not made by a login."""
+        assert self.admit(stores, expected=gate_with()) == Moved()
+        assert stores.gates.get(ACCOUNT) is None
+
+    def test_the_very_same_login_sent_again_is_done(self, stores: Stores) -> None:
+        """Our own earlier sending is recognised, what it replaced being gone."""
+        expected = gate_with(MINE_LIVE)
+        stores.seed(expected)
+        for _ in range(2):
+            assert self.admit(stores, MINE_LIVE, expected=expected, lineages_max=1) == Done()
+            assert self.gate(stores) == gate_with(NEWBORN)
+
+    def test_racing_logins_never_exceed_the_cap(self, stores: Stores) -> None:
+        """Eight logins at once into the last place: one is admitted, the others start over."""
+        expected = gate_with(MINE_LIVE)
+        stores.seed(expected)
+
+        def admitting(number: int) -> Callable[[], Done | Moved]:
+            newborn = replace(NEWBORN, id=LineageId(f"AQAAAAAAAAAAAA{number:02}"))
+            return lambda: stores.gates.admit(newborn, expected=expected, replaced=(), lineages_max=2)
+
+        answers = race([admitting(number) for number in range(RACERS)])
+        assert answers.count(Done()) == 1
+        assert answers.count(Moved()) == RACERS - 1
+        assert len(self.gate(stores).lineages) == 2
+
+    session = replace(MINE_LIVE, generation=0, in_use_since=NOW - 100)
+    slid = replace(session, issued_at=NOW)
+
+    def test_a_use_is_written_down(self, stores: Stores) -> None:
+        """The lineage's iat moves, and nothing else in the gate does."""
+        stores.seed(gate_with(self.session, OTHER_LIVE))
+        assert stores.gates.slide(self.slid, account=ACCOUNT, expected=self.session) == Done()
+        assert self.gate(stores) == gate_with(self.slid, OTHER_LIVE)
+
+    def test_a_use_after_a_gap_moves_in_use_since(self, stores: Stores) -> None:
+        """The time since when it was used without a gap is written down too."""
+        resumed = replace(self.slid, in_use_since=NOW)
+        stores.seed(gate_with(self.session))
+        assert stores.gates.slide(resumed, account=ACCOUNT, expected=self.session) == Done()
+        assert self.gate(stores) == gate_with(resumed)
+
+    def test_the_very_same_use_sent_again_is_done(self, stores: Stores) -> None:
+        """Our own earlier sending is recognised."""
+        stores.seed(gate_with(self.session))
+        for _ in range(2):
+            assert stores.gates.slide(self.slid, account=ACCOUNT, expected=self.session) == Done()
+
+    @pytest.mark.parametrize(
+        "meanwhile",
+        [
+            pytest.param(gate_with(session, status=Status.DISABLED), id="disabled"),
+            pytest.param(replace(gate_with(session), epoch=EPOCH + 1), id="older epoch"),
+            pytest.param(gate_with(replace(session, ended=Ended(NOW, EndReason.LOGOUT))), id="ended"),
+            pytest.param(gate_with(replace(session, issued_at=NOW - 50)), id="used by another call"),
+            pytest.param(gate_with(replace(session, in_use_since=NOW - 50)), id="resumed by another call"),
+            pytest.param(gate_with(OTHER_LIVE), id="gone"),
+        ],
+    )
+    def test_a_lineage_that_moved_or_ended_does_not_slide(self, stores: Stores, meanwhile: Gate) -> None:
+        """Whatever is not as read, or over: start over, and nothing is written."""
+        stores.seed(meanwhile)
+        before = self.gate(stores)
+        assert stores.gates.slide(self.slid, account=ACCOUNT, expected=self.session) == Moved()
+        assert self.gate(stores) == before
+
+    @pytest.mark.parametrize(
+        "over",
+        [
+            pytest.param(replace(session, expires_at=NOW), id="expired"),
+            pytest.param(replace(session, ended=Ended(NOW, EndReason.LOGOUT), attempts=(bytes(8),) * 4), id="ended"),
+        ],
+    )
+    def test_a_lineage_that_is_over_does_not_slide_even_as_read(self, stores: Stores, over: Lineage) -> None:
+        """Ended is absorbing, whatever the journey believes it read."""
+        stores.seed(gate_with(over))
+        slid = replace(over, issued_at=NOW, ended=None)
+        assert stores.gates.slide(slid, account=ACCOUNT, expected=over) == Moved()
+        assert self.gate(stores) == gate_with(over)
+
+    def test_a_use_of_nobody_starts_over(self, stores: Stores) -> None:
+        """A gate that is not there is not made by a use."""
+        assert stores.gates.slide(self.slid, account=ACCOUNT, expected=self.session) == Moved()
+        assert stores.gates.get(ACCOUNT) is None
+
+    def test_ending_one_lineage_leaves_the_others(self, stores: Stores) -> None:
+        """It is over for that reason since then, has forgotten its attempts, and its neighbour lives."""
+        stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
+        stores.gates.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW)
+        over = replace(MINE_LIVE, ended=Ended(NOW, EndReason.REUSE), attempts=(bytes(8),) * 4)
+        assert self.gate(stores) == gate_with(over, OTHER_LIVE)
+        assert self.exchange(stores, presented()) == Dead(EndReason.REUSE)
+
+    def test_an_ended_lineage_keeps_its_first_reason(self, stores: Stores) -> None:
+        """Ending again is success, and changes neither when nor why."""
+        stores.seed(gate_with(MINE_LIVE))
+        stores.gates.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW)
+        once = self.gate(stores)
+        stores.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW + 1)
+        assert self.gate(stores) == once
+
+    def test_a_lineage_ended_by_the_epoch_keeps_that_reason(self, stores: Stores) -> None:
+        """What ended with all others is not ended again alone."""
+        stores.seed(gate_with(MINE_LIVE))
+        stores.gates.end_all(ACCOUNT, EndReason.PASSWORD_CHANGED, now=NOW)
+        stores.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW + 1)
+        assert self.exchange(stores, presented()) == Dead(EndReason.PASSWORD_CHANGED)
+
+    @pytest.mark.parametrize("gate", [None, gate_with(OTHER_LIVE)], ids=["no gate", "no such lineage"])
+    def test_ending_what_is_gone_is_success(self, stores: Stores, gate: Gate | None) -> None:
+        """Nothing is there afterwards that was not there before."""
+        if gate:
+            stores.seed(gate)
+        stores.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW)
+        assert stores.gates.get(ACCOUNT) == gate
+
+    def test_ending_all_is_one_step_of_the_epoch(self, stores: Stores) -> None:
+        """Every lineage is over, for that reason since then, and none was touched."""
+        stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
+        stores.gates.end_all(ACCOUNT, EndReason.ENDED_EVERYWHERE, now=NOW)
+        raised = Ended(NOW, EndReason.ENDED_EVERYWHERE)
+        assert self.gate(stores) == replace(gate_with(MINE_LIVE, OTHER_LIVE), epoch=EPOCH + 1, raised=raised)
+        assert self.exchange(stores, presented()) == Dead(EndReason.ENDED_EVERYWHERE)
+
+    def test_ending_all_of_nobody_makes_nobody(self, stores: Stores) -> None:
+        """A gate that is not there is not made."""
+        stores.gates.end_all(ACCOUNT, EndReason.ENDED_EVERYWHERE, now=NOW)
+        assert stores.gates.get(ACCOUNT) is None
+
+    def test_enabling_again_revives_nothing(self, stores: Stores) -> None:
+        """Disabling raises the epoch: what lived before stays over after."""
+        stores.seed(gate_with(MINE_LIVE))
+        stores.gates.set_status(ACCOUNT, Status.DISABLED, now=NOW)
+        assert self.gate(stores).status is Status.DISABLED
+        assert isinstance(self.exchange(stores, presented()), Dead)
+        stores.gates.set_status(ACCOUNT, Status.ACTIVE, now=NOW)
+        assert self.gate(stores).status is Status.ACTIVE
+        assert isinstance(live(self.gate(stores), presented(), now=NOW, fence=FENCE, idle_s=IDLE_S), Dead)
+        assert self.exchange(stores, presented()) == Dead(EndReason.ENDED_EVERYWHERE)
+
+    @pytest.mark.parametrize("status", Status)
+    def test_deleted_is_absorbing(self, stores: Stores, status: Status) -> None:
+        """A deleted account becomes nothing else, and its epoch stays."""
+        deleted = gate_with(MINE_LIVE, status=Status.DELETED)
+        stores.seed(deleted)
+        stores.gates.set_status(ACCOUNT, status, now=NOW)
+        assert self.gate(stores) == deleted
+
+    def test_the_status_of_nobody_makes_nobody(self, stores: Stores) -> None:
+        """An unknown account is left unknown."""
+        stores.gates.set_status(ACCOUNT, Status.DISABLED, now=NOW)
+        assert stores.gates.get(ACCOUNT) is None
+
+
+class EphemeralContract(Contract):
+    """``ports.Ephemeral``."""
+
+    def test_a_nonce_is_spent_once(self, stores: Stores) -> None:
+        """A second call with the same nonce is refused, until it would be too old to be accepted anyway."""
+        spend = stores.ephemeral.spend_nonce
+        assert spend("key", "nonce", now=NOW, mark=MARK) == Done()
+        assert spend("key", "nonce", now=NOW, mark=OTHER_MARK) == Refused()
+        assert spend("key", "nonce", now=NOW + NONCE_KEPT_S - 1, mark=OTHER_MARK) == Refused()
+        assert spend("key", "nonce", now=NOW + NONCE_KEPT_S, mark=OTHER_MARK) == Done()
+        assert spend("key", "nonce", now=NOW + NONCE_KEPT_S, mark=MARK) == Refused()
+
+    def test_a_nonce_sent_again_by_ourselves_is_spent_by_us(self, stores: Stores) -> None:
+        """The mark tells our own second sending from a replay."""
+        for _ in range(2):
+            assert stores.ephemeral.spend_nonce("key", "nonce", now=NOW, mark=MARK) == Done()
+
+    @pytest.mark.parametrize(("keyid", "nonce"), [("key", "nonce2"), ("key2", "nonce"), ("keyn", "once"), ("ke", "ynonce")])
+    def test_nonces_of_other_keys_are_other_nonces(self, stores: Stores, keyid: str, nonce: str) -> None:
+        """Key id and nonce never run together."""
+        assert stores.ephemeral.spend_nonce("key", "nonce", now=NOW, mark=MARK) == Done()
+        assert stores.ephemeral.spend_nonce(keyid, nonce, now=NOW, mark=OTHER_MARK) == Done()
+
+    def test_one_of_many_spends_a_nonce(self, stores: Stores) -> None:
+        """Eight calls with one nonce at once: one goes through."""
+
+        def spending(mark: bytes) -> Callable[[], Done | Refused]:
+            return lambda: stores.ephemeral.spend_nonce("key", "nonce", now=NOW, mark=mark)
+
+        answers = race([spending(b"mark %d" % number) for number in range(RACERS)])
+        assert answers.count(Done()) == 1
+        assert answers.count(Refused()) == RACERS - 1
+
+    def keep(self, stores: Stores) -> None:
+        """Keep the grant."""
+        stores.ephemeral.keep_grant(GRANT, lineage=MINE, operation=OPERATION, step_up=STEP_UP, expires_at=NOW + 300)
+
+    def spend(  # noqa: PLR0913 - what a grant is spent with
+        self,
+        stores: Stores,
+        *,
+        grant: str = GRANT,
+        lineage: LineageId = MINE,
+        operation: Operation = OPERATION,
+        now: int = NOW,
+        mark: bytes = MARK,
+    ) -> StepUp | Refused:
+        """Spend the grant as it was kept, unless told otherwise."""
+        return stores.ephemeral.spend_grant(grant, lineage=lineage, operation=operation, now=now, mark=mark)
+
+    def test_a_grant_is_spent_once_and_says_how_it_was_proved(self, stores: Stores) -> None:
+        """The second call is refused; our own second sending is not."""
+        self.keep(stores)
+        assert self.spend(stores) == STEP_UP
+        assert self.spend(stores, mark=OTHER_MARK) == Refused()
+        assert self.spend(stores) == STEP_UP
+
+    def test_a_spent_grant_kept_again_stays_spent(self, stores: Stores) -> None:
+        """A late second sending of the keeping does not make it new."""
+        self.keep(stores)
+        assert self.spend(stores) == STEP_UP
+        self.keep(stores)
+        assert self.spend(stores, mark=OTHER_MARK) == Refused()
+
+    def test_a_grant_that_was_never_kept_is_refused(self, stores: Stores) -> None:
+        """An invented grant is refused, twice: refusing it must not make it."""
+        assert self.spend(stores) == Refused()
+        assert self.spend(stores) == Refused()
+
+    @pytest.mark.parametrize(
+        "operation",
+        [
+            replace(OPERATION, method="PUT"),
+            replace(OPERATION, path="/api/transfers/2"),
+            replace(OPERATION, digest="sha-256=:Yg==:"),
+            Operation(method="POST/", path="api/transfers", digest=OPERATION.digest),
+        ],
+    )
+    def test_a_grant_is_for_its_operation_alone(self, stores: Stores, operation: Operation) -> None:
+        """Another method, path or body is refused and leaves the grant unspent."""
+        self.keep(stores)
+        assert self.spend(stores, operation=operation, mark=OTHER_MARK) == Refused()
+        assert self.spend(stores) == STEP_UP
+
+    def test_a_grant_is_for_its_lineage_alone(self, stores: Stores) -> None:
+        """Another device of the same person is refused and leaves the grant unspent."""
+        self.keep(stores)
+        assert self.spend(stores, lineage=OTHER, mark=OTHER_MARK) == Refused()
+        assert self.spend(stores) == STEP_UP
+
+    def test_a_grant_expires(self, stores: Stores) -> None:
+        """Its last second counts, the next does not."""
+        self.keep(stores)
+        assert self.spend(stores, now=NOW + 300) == Refused()
+        assert self.spend(stores, now=NOW + 299) == STEP_UP
+
+    def test_one_of_many_spends_a_grant(self, stores: Stores) -> None:
+        """Eight calls with one grant at once: one goes through."""
+        self.keep(stores)
+
+        def spending(mark: bytes) -> Callable[[], StepUp | Refused]:
+            return lambda: self.spend(stores, mark=mark)
+
+        answers = race([spending(b"mark %d" % number) for number in range(RACERS)])
+        assert answers.count(STEP_UP) == 1
+        assert answers.count(Refused()) == RACERS - 1
+
+    def take(self, stores: Stores, *, bucket: str = "login:ada", limit: int = 3, now: int = NOW) -> Done | Refused:
+        """Take a slot in a window of 60 s."""
+        return stores.ephemeral.take_slot(bucket, limit=limit, window_s=60, now=now)
+
+    def test_a_window_has_as_many_slots_as_its_limit(self, stores: Stores) -> None:
+        """The fourth of three is refused; other buckets and the next window are not affected."""
+        assert [self.take(stores) for _ in range(4)] == [Done(), Done(), Done(), Refused()]
+        assert self.take(stores, bucket="login:bob") == Done()
+        assert self.take(stores, now=NOW + 60) == Done()
+        assert self.take(stores) == Refused()
+
+    def test_a_slot_given_back_can_be_taken_again(self, stores: Stores) -> None:
+        """Those who prove themselves do not use the limit up."""
+        for _ in range(5):
+            assert self.take(stores, limit=1) == Done()
+            stores.ephemeral.give_back_slot("login:ada", window_s=60, now=NOW)
+
+    def test_giving_back_what_was_not_taken_makes_no_room(self, stores: Stores) -> None:
+        """The count never goes below zero."""
+        for _ in range(3):
+            stores.ephemeral.give_back_slot("login:ada", window_s=60, now=NOW)
+        assert [self.take(stores, limit=1) for _ in range(2)] == [Done(), Refused()]
+        for _ in range(3):
+            stores.ephemeral.give_back_slot("login:ada", window_s=60, now=NOW)
+        assert [self.take(stores, limit=1) for _ in range(2)] == [Done(), Refused()]
+
+    def test_a_limit_of_nothing_gives_nothing(self, stores: Stores) -> None:
+        """Even the first is over it."""
+        assert self.take(stores, limit=0) == Refused()
+
+    def test_racing_takers_never_exceed_the_limit(self, stores: Stores) -> None:
+        """Eight at once for three slots: three get one."""
+        answers = race([lambda: self.take(stores)] * RACERS)
+        assert answers.count(Done()) == 3
+
+
+class AuditContract(Contract):
+    """``ports.Audit``."""
+
+    def test_events_are_read_back_in_their_order(self, stores: Stores) -> None:
+        """What happened is kept whole, by account."""
+        first = AuditEvent(at=NOW, event="logged_in", account=ACCOUNT, lineage=NEW, details={"client": "mobile"})
+        later = AuditEvent(at=NOW + 1, event="password_changed", account=ACCOUNT)
+        stores.audit.append(first, event_id="z")
+        stores.audit.append(later, event_id="a")
+        assert stores.events(ACCOUNT) == [first, later]
+        assert stores.events(SOMEBODY_ELSE) == []
+
+    def test_an_event_is_never_written_over(self, stores: Stores) -> None:
+        """Append only: the same id at the same time keeps what stands there."""
+        event = AuditEvent(at=NOW, event="logged_in", account=ACCOUNT)
+        stores.audit.append(event, event_id="a")
+        stores.audit.append(replace(event, event="nothing happened"), event_id="a")
+        assert stores.events(ACCOUNT) == [event]
+
+    def test_two_events_of_one_second_are_two(self, stores: Stores) -> None:
+        """Their ids tell them apart."""
+        event = AuditEvent(at=NOW, event="logged_in", account=ACCOUNT)
+        stores.audit.append(event, event_id="a")
+        stores.audit.append(event, event_id="b")
+        assert len(stores.events(ACCOUNT)) == 2
+
+
+class StoresContract(UsersContract, GatesContract, EphemeralContract, AuditContract):
+    """All ports of one implementation."""
+
+

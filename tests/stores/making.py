@@ -1,0 +1,94 @@
+"""Makes the values these tests write down: a live lineage of an active account, unless told otherwise."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from chalicelib.core.model import (
+    AccountId,
+    Assurance,
+    EmailIndex,
+    Gate,
+    KeyBinding,
+    Lineage,
+    LineageId,
+    Presented,
+    Status,
+    User,
+)
+
+NOW: Final = 1_700_000_000
+IDLE_S: Final = 1_000
+FENCE: Final = NOW - 5_000
+EPOCH: Final = 3
+VERSION: Final = 2
+
+ACCOUNT: Final = AccountId("AQAAAAAAAAAAAAAA")
+SOMEBODY_ELSE: Final = AccountId("AQAAAAAAAAAAAAAB")
+MINE: Final = LineageId("AQAAAAAAAAAAAAAC")
+OTHER: Final = LineageId("AQAAAAAAAAAAAAAD")
+NEW: Final = LineageId("AQAAAAAAAAAAAAAE")
+
+MY_KEY: Final = KeyBinding(b"k" * 32)
+OTHER_KEY: Final = KeyBinding(b"o" * 32)
+
+ATTEMPT: Final = b"attempt!"
+OTHER_ATTEMPT: Final = b"another!"
+HISTORY: Final = (b"attempt4", b"attempt5", b"attempt6", b"attempt3")
+"""The slots at generation 7: generation 6 was used up by attempt6, 5 by attempt5, 4 by attempt4, 3 by attempt3."""
+
+MINE_LIVE: Final = Lineage(
+    id=MINE,
+    epoch=EPOCH,
+    generation=7,
+    attempts=HISTORY,
+    issued_at=NOW - 100,
+    expires_at=NOW + 10_000,
+    binding=MY_KEY,
+    client=1,
+    auth_time=NOW - 4_000,
+    assurance=Assurance(acr="aal1", amr=("pwd",)),
+    label="Ada's phone",
+)
+OTHER_LIVE: Final = replace(MINE_LIVE, id=OTHER, binding=OTHER_KEY, label="Ada's tablet")
+NEWBORN: Final = replace(
+    MINE_LIVE, id=NEW, generation=0, attempts=(bytes(8),) * 4, issued_at=NOW, auth_time=NOW, label="Ada's watch"
+)
+
+USER: Final = User(
+    account=ACCOUNT,
+    email="ada@example.org",
+    email_index=EmailIndex("ada"),
+    verifier=b"sealed verifier",
+    verifier_version=VERSION,
+    created_at=NOW - 9_000,
+)
+
+
+def gate_with(*lineages: Lineage, account: AccountId = ACCOUNT, status: Status = Status.ACTIVE) -> Gate:
+    """Make a gate that holds these lineages."""
+    return Gate(
+        account=account,
+        status=status,
+        epoch=EPOCH,
+        verifier_version=VERSION,
+        lineages=by_id(lineages),
+    )
+
+
+def by_id(lineages: Iterable[Lineage]) -> dict[LineageId, Lineage]:
+    """Index lineages as a gate does."""
+    return {lineage.id: lineage for lineage in lineages}
+
+
+def presented(behind: int = 0, *, attempt: bytes = ATTEMPT, lineage: Lineage = MINE_LIVE) -> Presented:
+    """Present the token so many generations behind the lineage's current one."""
+    return Presented(
+        account=ACCOUNT,
+        lineage=lineage.id,
+        generation=lineage.generation - behind,
+        issued_at=lineage.issued_at,
+        client=lineage.client,
+        binding=lineage.binding,
+        attempt=attempt,
+    )

@@ -1,0 +1,56 @@
+"""The stores on DynamoDB keep the contract."""
+
+import pytest
+
+from chalicelib.core.model import AccountId, AuditEvent, Gate, LineageId
+from chalicelib.core.policy import AUDIT_KEPT_S
+from chalicelib.stores.audit import Audit
+from chalicelib.stores.engine import Engine, Service
+from chalicelib.stores.ephemeral import Ephemeral
+from chalicelib.stores.gates import Gates
+from chalicelib.stores.items import Item, gate_item, of_account
+from chalicelib.stores.users import Users
+from tests.stores.contract import Stores, StoresContract
+
+
+def put_gate(engine: Engine, gate: Gate) -> None:
+    """Put a gate down as it is, whatever stood there."""
+    engine.write("put_item", TableName=engine.tables.gates, Item=gate_item(gate))
+
+
+def read_events(dynamodb: Service, engine: Engine, account: AccountId) -> list[AuditEvent]:
+    """Read an account's events as an operator would: by key, in the order of the sort key."""
+    answer = dynamodb.call(
+        "query",
+        TableName=engine.tables.audit,
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": of_account(account)["pk"]},
+    )
+    return [_event(item) for item in answer["Items"]]
+
+
+def _event(item: Item) -> AuditEvent:
+    assert int(item["expires"]["N"]) == int(item["at"]["N"]) + AUDIT_KEPT_S
+    return AuditEvent(
+        at=int(item["at"]["N"]),
+        event=item["event"]["S"],
+        account=AccountId(item["pk"]["S"].removeprefix("U#")),
+        lineage=LineageId(item["lineage"]["S"]) if "lineage" in item else None,
+        details={name: value["S"] for name, value in item["details"]["M"].items()},
+    )
+
+
+class TestDynamoDB(StoresContract):
+    """The contract, on DynamoDB."""
+
+    @pytest.fixture
+    def stores(self, engine: Engine, dynamodb: Service) -> Stores:
+        """Give the stores over tables of their own, empty."""
+        return Stores(
+            Users(engine),
+            Gates(engine),
+            Ephemeral(engine),
+            Audit(engine),
+            lambda gate: put_gate(engine, gate),
+            lambda account: read_events(dynamodb, engine, account),
+        )

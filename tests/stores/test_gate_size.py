@@ -1,0 +1,100 @@
+"""A gate's size by DynamoDB's own rules: six lineages cost one write unit, twelve cost two.
+
+The rules: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+"""
+
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from chalicelib.core.model import AccountId, Ended, EndReason, Gate, Lineage, LineageId, Status
+from chalicelib.core.policy import DAY_S, LABEL_BYTES_MAX, LINEAGES_HARD_MAX, LINEAGES_MAX, MECHANISMS, MechanismName
+from chalicelib.stores.items import Item, Value, gate_item
+from tests.stores.making import MINE_LIVE, NOW
+
+WRITE_UNIT_BYTES: Final = 1024
+
+BUSIEST: Final = MECHANISMS[MechanismName.EXCHANGE]
+LARGEST: Final = replace(
+    MINE_LIVE,
+    epoch=999,
+    # One exchange per life of a token, for as long as a lineage lives.
+    generation=BUSIEST.absolute_s // BUSIEST.use_s,
+    issued_at=NOW + 123_457,
+    expires_at=NOW + 90 * DAY_S + 1,
+    auth_time=NOW + 1,
+    client=255,
+    label="x" * LABEL_BYTES_MAX,
+)
+SESSION: Final = replace(LARGEST, generation=0, in_use_since=NOW + 1)
+ENDED: Final = replace(LARGEST, ended=Ended(NOW + 1, EndReason.REUSE))
+ENDED_SESSION: Final = replace(SESSION, ended=Ended(NOW + 1, EndReason.REUSE))
+
+
+def size_of_item(item: Item) -> int:
+    """Add up names and values."""
+    return sum(len(name.encode()) + size_of(value) for name, value in item.items())
+
+
+def size_of(value: Value) -> int:
+    """Weigh one value: containers cost 3 bytes, and 1 more for each element."""
+    [(kind, held)] = value.items()
+    match kind, held:
+        case "S", str():
+            return len(held.encode())
+        case "B", bytes():
+            return len(held)
+        case "N", str():
+            digits = held.lstrip("-").strip("0") or "0"
+            return (len(digits) + 1) // 2 + 1 + held.startswith("-")
+        case "M", dict():
+            return 3 + sum(1 + len(name.encode()) + size_of(inner) for name, inner in held.items())
+        case "L", list():
+            return 3 + sum(1 + size_of(inner) for inner in held)
+        case _:
+            raise AssertionError(kind)
+
+
+def gate_of(lineage: Lineage, count: int) -> Gate:
+    """Fill a gate with so many of a lineage."""
+    ids = [LineageId(f"AQAAAAAAAAAAAA{number:02}") for number in range(count)]
+    return Gate(
+        account=AccountId("A" * 16),
+        status=Status.ACTIVE,
+        epoch=999,
+        verifier_version=999,
+        lineages={one: replace(lineage, id=one) for one in ids},
+        raised=Ended(NOW + 1, EndReason.ENDED_EVERYWHERE),
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        ({"S": "é"}, 2),
+        ({"B": b"123"}, 3),
+        ({"N": "0"}, 2),
+        ({"N": "1"}, 2),
+        ({"N": "1700000000"}, 2),
+        ({"N": "1700000001"}, 6),
+        ({"N": "-27"}, 3),
+        ({"L": [{"B": b"12"}, {"B": b"34"}]}, 9),
+        ({"M": {"ab": {"S": "c"}}}, 7),
+    ],
+)
+def test_values_weigh_what_dynamodb_says(value: Value, size: int) -> None:
+    """The calculator itself is held against values weighed by hand."""
+    assert size_of(value) == size
+
+
+@pytest.mark.parametrize("largest", [LARGEST, SESSION, ENDED, ENDED_SESSION], ids=["live", "session", "ended", "both"])
+def test_six_lineages_cost_one_write_unit_and_twelve_two(largest: Lineage) -> None:
+    """However large its lineages grow, live or ended, the default gate stays under 1 KB, and the largest under 2."""
+    assert size_of_item(gate_item(gate_of(largest, LINEAGES_MAX))) < WRITE_UNIT_BYTES
+    assert size_of_item(gate_item(gate_of(largest, LINEAGES_HARD_MAX))) < 2 * WRITE_UNIT_BYTES
+
+
+def test_one_more_lineage_would_cost_another_write_unit() -> None:
+    """The cap is where it is because of this, and the test above can fail."""
+    assert size_of_item(gate_item(gate_of(LARGEST, LINEAGES_MAX + 1))) > WRITE_UNIT_BYTES

@@ -1,0 +1,24 @@
+"""The memory store keeps the contract: what is tested against it is tested against the real thing's promises."""
+
+import pytest
+
+from chalicelib.core.model import AccountId, AuditEvent, Gate
+from tests.memory import MemoryStores
+from tests.stores.contract import Stores, StoresContract
+
+
+class TestMemory(StoresContract):
+    """The contract, in memory."""
+
+    @pytest.fixture
+    def stores(self) -> Stores:
+        """Give the memory stores, empty."""
+        memory = MemoryStores()
+
+        def seed(gate: Gate) -> None:
+            memory.tables.gates[gate.account] = gate
+
+        def events(account: AccountId) -> list[AuditEvent]:
+            return [event for event in memory.audit.events if event.account == account]
+
+        return Stores(memory.users, memory.gates, memory.ephemeral, memory.audit, seed, events)
