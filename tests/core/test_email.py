@@ -1,0 +1,118 @@
+"""One spelling for each e-mail address."""
+
+import unicodedata
+
+import pytest
+
+from chalicelib.core.email import canonical_email
+from chalicelib.core.errors import InvalidEmail
+
+
+@pytest.mark.parametrize(
+    ("sent", "canonical"),
+    [
+        ("alice@example.com", "alice@example.com"),
+        ("  Alice.Smith@EXAMPLE.com\t", "alice.smith@example.com"),
+        ("\N{FULLWIDTH LATIN SMALL LETTER A}lice@example.com", "alice@example.com"),
+        ("alice@ex\N{LATIN SMALL LIGATURE FI}.com", "alice@exfi.com"),
+        ("\N{NO-BREAK SPACE}alice@example.com\N{IDEOGRAPHIC SPACE}", "alice@example.com"),
+        ("a+tag!#$%&'*/=?^_`{|}~-@example.com", "a+tag!#$%&'*/=?^_`{|}~-@example.com"),
+        ("J\u00dcRGEN@B\u00dcCHER.example", "j\u00fcrgen@b\u00fccher.example"),
+        ("ju\u0308rgen@example.com", "j\u00fcrgen@example.com"),
+        ("1@2.example", "1@2.example"),
+        ("alice@xn--bcher-kva.example", "alice@xn--bcher-kva.example"),
+    ],
+)
+def test_spellings_of_one_address_become_one(sent: str, canonical: str) -> None:
+    """NFKC, trimmed, lower-cased whole."""
+    assert canonical_email(sent) == canonical
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "",
+        "alice",
+        "@example.com",
+        "alice@",
+        "alice@localhost",
+        "alice@example..com",
+        "alice@.example.com",
+        "alice@example.com.",
+        ".alice@example.com",
+        "alice.@example.com",
+        "al..ice@example.com",
+        "al ice@example.com",
+        "alice@exa mple.com",
+        "alice@bob@example.com",
+        '"alice"@example.com',
+        "alice@[192.0.2.1]",
+        "alice@192.0.2.1",
+        "alice@-example.com",
+        "alice@example-.com",
+        "alice@exa_mple.com",
+        "alice\0@example.com",
+        "alice\r\n@example.com",
+        "alice\N{ZERO WIDTH SPACE}@example.com",
+        "alice@example\N{SOFT HYPHEN}.com",
+        "alice\N{RIGHT-TO-LEFT OVERRIDE}@example.com",
+        "alice\ud800@example.com",
+        "alice@example.\udfff",
+        "alice\N{PARTY POPPER}@example.com",
+        "Alice <alice@example.com>",
+        "a" * 65 + "@example.com",
+        "alice@" + "a" * 64 + ".com",
+    ],
+)
+def test_what_cannot_be_an_address_is_refused(sent: str) -> None:
+    """Canonicalised first, then validated."""
+    with pytest.raises(InvalidEmail):
+        canonical_email(sent)
+
+
+def test_254_bytes_are_the_end() -> None:
+    """The limit counts bytes of the canonical form."""
+    local, label = "a" * 64, "b" * 63
+    domain = f"{label}.{label}.{'c' * 57}.com"
+    longest = f"{local}@{domain}"
+    assert len(longest) == 254
+    assert canonical_email(longest) == longest
+    with pytest.raises(InvalidEmail):
+        canonical_email(f"{local}@{domain}m")
+    with pytest.raises(InvalidEmail):
+        canonical_email("alice@" + ".".join(["\u00e9" * 31] * 4) + ".com")
+    wide = longest.translate({ord("b"): "\N{MATHEMATICAL BOLD SMALL B}"})
+    assert canonical_email(wide) == longest
+
+
+def test_canonical_stays_canonical() -> None:
+    """Canonicalising twice changes nothing, for every character there is."""
+    changing = (
+        character
+        for character in map(chr, range(0x110000))
+        if unicodedata.normalize("NFKC", character).lower() != character or unicodedata.combining(character)
+    )
+    for character in changing:
+        for sent in (f"a{character}b@example.com", f"a{character}\u0308b@example.com"):
+            try:
+                canonical = canonical_email(sent)
+            except InvalidEmail:
+                continue
+            assert canonical_email(canonical) == canonical, hex(ord(character))
+
+
+def test_composing_after_lower_casing() -> None:
+    """T with diaeresis exists as one character in lower case alone: it is composed too."""
+    assert canonical_email("T\u0308@example.com") == "\u1e97@example.com"
+
+
+def test_a_huge_address_is_refused_before_it_is_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFKC is quadratic on hostile input: it never sees any."""
+
+    def normalised(*_: object) -> str:
+        pytest.fail("normalised")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(unicodedata, "normalize", normalised)
+        with pytest.raises(InvalidEmail):
+            canonical_email("a" + "\u0300\u0316" * 254 + "@example.com")
