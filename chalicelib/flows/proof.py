@@ -14,7 +14,7 @@ from chalicelib.core.policy import (
 )
 from chalicelib.core.ports import Entropy, KeyRing
 from chalicelib.core.public_key import PublicKey
-from chalicelib.core.signatures import Message, VerifiedSignature, read_signature, verify_signature
+from chalicelib.core.signatures import Message, VerifiedSignature, check_digest, read_signature, verify_signature
 from chalicelib.core.tokens import Names, Token
 
 
@@ -68,6 +68,7 @@ class Proof:
         token = proved.token
         match token.binding:
             case NoBinding():
+                check_digest(message)
                 return None
             case SecretBinding():
                 secret = self.key_ring.current(now=now).lineage_secret(token.lineage)

@@ -66,10 +66,13 @@ def read_request(event: Mapping[str, Any], *, fallback_id: str) -> Request:
         limit = TOKEN_BYTES_MAX if name == "authorization" else FIELD_BYTES_MAX
         if len(fields[name][0]) > limit:
             raise errors.FieldTooLarge(field=name, limit=limit)
+    path = str(context.get("path") or "/")
+    if not path.startswith("/") or not all("!" <= character <= "~" for character in path):
+        raise errors.Malformed("path", detail="The path holds characters that a request line cannot carry.")
     message = Message(
         method=str(context.get("httpMethod") or ""),
         authority=fields.get("host", ("",))[0].strip().lower(),
-        path=str(context.get("path") or "/"),
+        path=path,
         query=_query(event),
         fields=fields,
         body=body,

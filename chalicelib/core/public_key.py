@@ -1,0 +1,153 @@
+"""A device's public key: P-256 or Ed25519, as a JWK (RFC 7517, RFC 8037), a thumbprint (RFC 7638), or raw bytes."""
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from chalicelib.core.base64url import decode_base64url, encode_base64url
+from chalicelib.core.errors import InvalidKey
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+Curve = Literal["P-256", "Ed25519"]
+
+SIGNATURE_BYTES = 64
+_COORDINATE_BYTES = 32
+_COMPRESSED_BYTES = 33
+_KEYS_CACHED = 256
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""The order n of P-256 (SEC 2 section 2.4.2)."""
+
+# The members that make a key, and those that may say more about it (RFC 7517 section 4) without changing it.
+_REQUIRED: Mapping[str, frozenset[str]] = {"EC": frozenset({"kty", "crv", "x", "y"}), "OKP": frozenset({"kty", "crv", "x"})}
+_ALLOWED = frozenset({"kid", "use", "alg", "key_ops", "ext"})
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A public key. ``raw`` is 33 bytes for P-256 (compressed point, SEC 1) and 32 for Ed25519 (RFC 8032)."""
+
+    curve: Curve
+    raw: bytes
+
+    @classmethod
+    def from_jwk(cls, jwk: Mapping[str, object]) -> "PublicKey":
+        """Read a JWK. Raises ``InvalidKey`` for anything but a public P-256 or Ed25519 key in canonical form."""
+        kty = jwk.get("kty")
+        required = _REQUIRED.get(kty) if isinstance(kty, str) else None
+        if required is None or not required <= jwk.keys() <= required | _ALLOWED:
+            raise InvalidKey("members")
+        x = _coordinate(jwk["x"])
+        if kty == "OKP" and jwk["crv"] == "Ed25519":
+            key = cls("Ed25519", x)
+        elif kty == "EC" and jwk["crv"] == "P-256":
+            key = cls("P-256", bytes([2 + _coordinate(jwk["y"])[-1] % 2]) + x)
+        else:
+            raise InvalidKey("curve")
+        key._check_on_curve()
+        if kty == "EC" and key.to_jwk()["y"] != jwk["y"]:
+            raise InvalidKey("not a point of the curve")
+        return key
+
+    @classmethod
+    def from_raw(cls, raw: bytes) -> "PublicKey":
+        """Read raw bytes; their length tells the curve. Raises ``InvalidKey``."""
+        if len(raw) == _COORDINATE_BYTES:
+            key = cls("Ed25519", raw)
+        elif len(raw) == _COMPRESSED_BYTES and raw[0] in (2, 3):
+            key = cls("P-256", raw)
+        else:
+            raise InvalidKey("length")
+        key._check_on_curve()
+        return key
+
+    def to_jwk(self) -> dict[str, str]:
+        """Write the required members, in the order RFC 7638 sorts them."""
+        if self.curve == "Ed25519":
+            return {"crv": "Ed25519", "kty": "OKP", "x": encode_base64url(self.raw)}
+        y = _p256(self.raw).public_numbers().y.to_bytes(_COORDINATE_BYTES, "big")
+        return {"crv": "P-256", "kty": "EC", "x": encode_base64url(self.raw[1:]), "y": encode_base64url(y)}
+
+    @property
+    def thumbprint(self) -> bytes:
+        """Give the SHA-256 JWK thumbprint, 32 bytes (RFC 7638)."""
+        return _thumbprint(self)
+
+    @property
+    def keyid(self) -> str:
+        """Give the thumbprint in base64url: the ``keyid`` of signatures, ``jkt`` of tokens."""
+        return encode_base64url(self.thumbprint)
+
+    def verifies(self, signature: bytes, message: bytes) -> bool:
+        """Tell whether a signature (64 bytes: raw r and s, or Ed25519's) over a message is by this key."""
+        if len(signature) != SIGNATURE_BYTES:
+            return False
+        if self.curve == "Ed25519":
+            return _verifies_ed25519(self.raw, signature, message)
+        return _verifies_p256(self.raw, signature, message)
+
+    def _check_on_curve(self) -> None:
+        try:
+            _ed25519(self.raw) if self.curve == "Ed25519" else _p256(self.raw)
+        except ValueError:
+            raise InvalidKey("not a point of the curve") from None
+
+
+def _coordinate(value: object) -> bytes:
+    try:
+        coordinate = decode_base64url(value) if isinstance(value, str) else b""
+    except ValueError:
+        coordinate = b""
+    if len(coordinate) != _COORDINATE_BYTES:
+        raise InvalidKey("coordinate")
+    return coordinate
+
+
+@functools.lru_cache(maxsize=_KEYS_CACHED)
+def _thumbprint(key: PublicKey) -> bytes:
+    members = ",".join(f'"{name}":"{value}"' for name, value in key.to_jwk().items())
+    return hashlib.sha256(f"{{{members}}}".encode()).digest()
+
+
+@functools.lru_cache(maxsize=_KEYS_CACHED)
+def _p256(raw: bytes) -> "EllipticCurvePublicKey":
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - cold start
+
+    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), raw)
+
+
+@functools.lru_cache(maxsize=_KEYS_CACHED)
+def _ed25519(raw: bytes) -> "Ed25519PublicKey":
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - cold start
+
+    return Ed25519PublicKey.from_public_bytes(raw)
+
+
+def _verifies_p256(raw: bytes, signature: bytes, message: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - cold start
+    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - cold start
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - cold start
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature  # noqa: PLC0415 - cold start
+
+    r, s = int.from_bytes(signature[:_COORDINATE_BYTES], "big"), int.from_bytes(signature[_COORDINATE_BYTES:], "big")
+    if not (0 < r < _ORDER and 0 < s < _ORDER):
+        return False
+    try:
+        _p256(raw).verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _verifies_ed25519(raw: bytes, signature: bytes, message: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - cold start
+
+    try:
+        _ed25519(raw).verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
