@@ -1,0 +1,1 @@
+"""One contract, two implementations: the stores on DynamoDB, and the memory the other tests use."""

@@ -1,0 +1,1 @@
+"""The tests, on the same shelves as the code."""

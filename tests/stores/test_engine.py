@@ -1,0 +1,277 @@
+"""Our own trouble is ``Unavailable``, whatever its shape; and importing and starting need no AWS."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ParamValidationError,
+    ReadTimeoutError,
+)
+
+from chalicelib.core.errors import Unavailable
+from chalicelib.core.model import AuditEvent, EndReason, Status
+from chalicelib.core.ports import Done, Taken
+from chalicelib.stores.audit import Audit
+from chalicelib.stores.engine import ATTEMPTS, CONFLICT_PAUSES_S, CONNECT_TIMEOUT_S, READ_TIMEOUT_S, ConditionFailed, Engine, Service, Tables
+from chalicelib.stores.ephemeral import Ephemeral
+from chalicelib.stores.gates import Gates
+from chalicelib.stores.items import Item, Value, gate_item, of_account
+from chalicelib.stores.users import Users
+from tests.stores.contract import OPERATION, STEP_UP
+from tests.stores.making import ACCOUNT, FENCE, IDLE_S, MINE, MINE_LIVE, NOW, USER, gate_with, presented
+
+
+def answered(code: str, status: int = 400, **members: Any) -> ClientError:
+    """Make the error botocore raises for an answer with this code."""
+    metadata: Any = {"HTTPStatusCode": status}
+    response: Any = {"Error": {"Code": code, "Message": "secret"}, "ResponseMetadata": metadata, **members}
+    return ClientError(response, "AnyOperation")
+
+
+def cancelled(*codes: str, item: Item | None = None) -> ClientError:
+    """Make the error of a transaction that was cancelled for these reasons, one for each of its writes."""
+    reasons = [{"Code": code} | ({"Item": item} if item else {}) for code in codes]
+    return answered("TransactionCanceledException", CancellationReasons=reasons)
+
+
+@dataclass(slots=True)
+class Trouble:
+    """Stands for the client: raises what it was given, one after the other, then answers nothing."""
+
+    errors: list[Exception]
+    calls: int = 0
+    pauses: list[float] = field(default_factory=list)
+
+    def __getattr__(self, operation: str) -> Callable[..., dict[str, object]]:
+        """Give any operation."""
+
+        def call(**_request: object) -> dict[str, object]:
+            self.calls += 1
+            if self.errors:
+                raise self.errors.pop(0)
+            return {}
+
+        return call
+
+
+def engine_in(trouble: Trouble) -> Engine:
+    """Make an engine whose client is in trouble."""
+    dynamodb = Service("dynamodb", pause=trouble.pauses.append)
+    dynamodb._made = trouble  # noqa: SLF001 - the one place where a client of ours stands in for botocore's
+    return Engine(Tables("test"), dynamodb)
+
+
+OUR_TROUBLE = [
+    answered("ProvisionedThroughputExceededException"),
+    answered("ThrottlingException"),
+    answered("RequestLimitExceeded"),
+    answered("ResourceNotFoundException"),
+    answered("AccessDeniedException"),
+    answered("ValidationException"),
+    answered("UnrecognizedClientException"),
+    answered("ExpiredTokenException"),
+    answered("ItemCollectionSizeLimitExceededException"),
+    answered("InternalServerError", 500),
+    answered("ServiceUnavailable", 503),
+    answered("SomethingNobodyHasHeardOf", 418),
+    ClientError({}, "AnyOperation"),
+    cancelled("ConditionalCheckFailed", "ThrottlingError"),
+    cancelled("ValidationError", "None"),
+    ConnectTimeoutError(endpoint_url="secret"),
+    ReadTimeoutError(endpoint_url="secret"),
+    EndpointConnectionError(endpoint_url="secret"),
+    NoCredentialsError(),
+    ParamValidationError(report="secret"),
+    BotoCoreError(),
+]
+
+VERBS: dict[str, Callable[[Engine], object]] = {
+    "users.find": lambda engine: Users(engine).find(USER.email_index),
+    "users.get": lambda engine: Users(engine).get(ACCOUNT),
+    "users.register": lambda engine: Users(engine).register(USER, gate_with()),
+    "users.change_password": lambda engine: Users(engine).change_password(
+        ACCOUNT, b"new", expected=gate_with(MINE_LIVE), keep=MINE, now=NOW
+    ),
+    "users.rehash": lambda engine: Users(engine).rehash(ACCOUNT, b"new", expected_version=1, expected_verifier=b"old"),
+    "users.forget": lambda engine: Users(engine).forget(ACCOUNT, USER.email_index),
+    "gates.get": lambda engine: Gates(engine).get(ACCOUNT),
+    "gates.exchange": lambda engine: Gates(engine).exchange(presented(), now=NOW, fence=FENCE, idle_s=IDLE_S),
+    "gates.admit": lambda engine: Gates(engine).admit(MINE_LIVE, expected=gate_with(), replaced=(), lineages_max=6),
+    "gates.slide": lambda engine: Gates(engine).slide(MINE_LIVE, account=ACCOUNT, expected=MINE_LIVE),
+    "gates.end": lambda engine: Gates(engine).end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW),
+    "gates.end_all": lambda engine: Gates(engine).end_all(ACCOUNT, EndReason.LOGOUT, now=NOW),
+    "gates.set_status": lambda engine: Gates(engine).set_status(ACCOUNT, Status.DISABLED, now=NOW),
+    "ephemeral.spend_nonce": lambda engine: Ephemeral(engine).spend_nonce("key", "nonce", now=NOW, mark=b"mark"),
+    "ephemeral.keep_grant": lambda engine: Ephemeral(engine).keep_grant(
+        "grant", lineage=MINE, operation=OPERATION, step_up=STEP_UP, expires_at=NOW
+    ),
+    "ephemeral.spend_grant": lambda engine: Ephemeral(engine).spend_grant(
+        "grant", lineage=MINE, operation=OPERATION, now=NOW, mark=b"mark"
+    ),
+    "ephemeral.take_slot": lambda engine: Ephemeral(engine).take_slot("bucket", limit=1, window_s=60, now=NOW),
+    "ephemeral.give_back_slot": lambda engine: Ephemeral(engine).give_back_slot("bucket", window_s=60, now=NOW),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("error", OUR_TROUBLE, ids=lambda error: f"{type(error).__name__} {error}"[:60])
+def test_our_own_trouble_is_unavailable(error: Exception, verb: str) -> None:
+    """Promise 9: never a verdict, and the private reason quotes nothing of the request."""
+    with pytest.raises(Unavailable) as raised:
+        VERBS[verb](engine_in(Trouble([error])))
+    assert "secret" not in raised.value.reason
+    assert raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize("error", OUR_TROUBLE, ids=lambda error: f"{type(error).__name__} {error}"[:60])
+def test_an_event_that_cannot_be_noted_is_logged(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """What happened has happened: the audit never raises, and its warning quotes nothing of the request."""
+    Audit(engine_in(Trouble([error]))).append(AuditEvent(NOW, "logged_in", ACCOUNT), event_id="a")
+    assert "logged_in" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_an_event_that_cannot_even_be_written_down_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A defect of ours in an event does not undo what happened either."""
+    defective: Any = AuditEvent(at=NOW, event="logged_in", account=ACCOUNT, details=None)  # type: ignore[arg-type]
+    Audit(engine_in(Trouble([]))).append(defective, event_id="a")
+    assert "logged_in" in caplog.text
+
+
+CONFLICTS = [
+    answered("TransactionConflictException"),
+    answered("TransactionInProgressException"),
+    cancelled("TransactionConflict", "None"),
+    cancelled("ConditionalCheckFailed", "TransactionConflict"),
+]
+
+
+@pytest.mark.parametrize("conflict", CONFLICTS, ids=str)
+def test_a_conflict_with_a_transaction_is_waited_out(conflict: Exception) -> None:
+    """botocore does not send again what met a transaction; nothing was written, so we do."""
+    trouble = Trouble([conflict, conflict])
+    assert Users(engine_in(trouble)).register(USER, gate_with()) == Done()
+    assert trouble.calls == 3
+    assert trouble.pauses == list(CONFLICT_PAUSES_S[:2])
+
+
+@pytest.mark.parametrize("conflict", CONFLICTS, ids=str)
+def test_a_conflict_that_does_not_end_is_unavailable(conflict: Exception) -> None:
+    """The waiting is bounded."""
+    trouble = Trouble([conflict] * 10)
+    with pytest.raises(Unavailable):
+        Users(engine_in(trouble)).register(USER, gate_with())
+    assert trouble.calls == 1 + len(CONFLICT_PAUSES_S)
+
+
+def test_nothing_else_is_sent_again_by_us() -> None:
+    """botocore's own three attempts are all there is."""
+    trouble = Trouble([answered("ThrottlingException")] * 2)
+    with pytest.raises(Unavailable):
+        Gates(engine_in(trouble)).get(ACCOUNT)
+    assert trouble.calls == 1
+
+
+def test_a_failed_condition_brings_the_old_item() -> None:
+    """What stood there comes with the failure: never a second read."""
+    item = gate_item(gate_with())
+    with pytest.raises(ConditionFailed) as failed:
+        engine_in(Trouble([answered("ConditionalCheckFailedException", Item=item)])).write("put_item")
+    assert failed.value.item == item
+
+
+def test_a_transaction_that_failed_on_a_claim_names_its_account() -> None:
+    """The items come in the order of the writes."""
+    claim: Item = {"pk": {"S": "E#ada"}, "account": {"S": "somebody"}}
+    error = cancelled("ConditionalCheckFailed", "None", "None")
+    error.response["CancellationReasons"][0]["Item"] = claim  # type: ignore[typeddict-item]
+    assert isinstance(Users(engine_in(Trouble([error]))).register(USER, gate_with()), Taken)
+
+
+BROKEN: dict[str, Callable[[Item], object]] = {
+    "no epoch": lambda item: item.pop("e"),
+    "epoch not a number": lambda item: item.update(e={"S": "3"}),
+    "a fraction": lambda item: item.update(e={"N": "3.5"}),
+    "unknown status": lambda item: item.update(s={"N": "9"}),
+    "no lineages": lambda item: item.pop("L"),
+    "lineages not a map": lambda item: item.update(L={"S": ""}),
+    "lineage without binding": lambda item: _mine(item).pop("b"),
+    "binding of another length": lambda item: _mine(item).update(b={"B": b"12345"}),
+    "three attempts": lambda item: _mine(item)["a"]["L"].pop(),
+    "unknown assurance": lambda item: _mine(item).update(k={"N": "99"}),
+    "unknown reason": lambda item: _mine(item).update(z={"N": "1"}, y={"N": "99"}),
+}
+
+
+def _mine(item: Item) -> dict[str, Value]:
+    return item["L"]["M"][MINE]["M"]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_gate_that_cannot_be_read_is_our_own_trouble(engine: Engine, broken: str) -> None:
+    """Never "unknown", never "ended": nobody is logged out by a malformed item."""
+    item = gate_item(gate_with(MINE_LIVE))
+    BROKEN[broken](item)
+    engine.write("put_item", TableName=engine.tables.gates, Item=item)
+    with pytest.raises(Unavailable, match="malformed gate"):
+        Gates(engine).get(ACCOUNT)
+    with pytest.raises(Unavailable, match="malformed gate"):
+        Gates(engine).exchange(presented(2), now=NOW, fence=FENCE, idle_s=IDLE_S)
+
+
+def test_users_and_claims_that_cannot_be_read_are_our_own_trouble(engine: Engine) -> None:
+    """The same holds in the other tables."""
+    engine.write("put_item", TableName=engine.tables.users, Item=of_account(ACCOUNT))
+    engine.write("put_item", TableName=engine.tables.users, Item={"pk": {"S": f"E#{USER.email_index}"}})
+    with pytest.raises(Unavailable, match="malformed user"):
+        Users(engine).get(ACCOUNT)
+    with pytest.raises(Unavailable, match="malformed claim"):
+        Users(engine).find(USER.email_index)
+    with pytest.raises(Unavailable, match="malformed user"):
+        Users(engine).register(USER, gate_with())
+
+
+def test_a_condition_that_disagrees_with_the_rule_is_our_own_trouble() -> None:
+    """Should the two ever differ, nothing is granted and nobody is called a thief."""
+    error = answered("ConditionalCheckFailedException", Item=gate_item(gate_with(MINE_LIVE)))
+    with pytest.raises(Unavailable, match="disagree"):
+        Gates(engine_in(Trouble([error]))).exchange(presented(), now=NOW, fence=FENCE, idle_s=IDLE_S)
+
+
+def test_the_client_is_made_once_with_limits_stated(dynamodb: Service) -> None:
+    """Defaults changed between releases of botocore: ours are explicit."""
+    config = dynamodb.client.meta.config
+    assert (config.connect_timeout, config.read_timeout) == (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+    assert config.retries["mode"] == "standard"
+    assert config.retries["total_max_attempts"] == ATTEMPTS
+    assert dynamodb.client is dynamodb.client
+
+
+def test_no_region_is_our_own_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that cannot be made is no different from one that gets no answer."""
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    with pytest.raises(Unavailable, match="NoRegionError"):
+        Gates(Engine(Tables("test"))).get(ACCOUNT)
+
+
+def test_importing_the_stores_imports_no_aws() -> None:
+    """`app.py` runs on the deploying machine too, and a cold start pays for what it imports."""
+    program = (
+        "import sys\n"
+        "from chalicelib.stores import audit, engine, ephemeral, gates, key_ring, users\n"
+        "gates.Gates(engine.Engine(engine.Tables('test')))\n"
+        "key_ring.KmsWrapper('key')\n"
+        "assert not {'boto3', 'botocore'} & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)  # noqa: S603 - our own program

@@ -1,0 +1,176 @@
+"""A lost answer changes no verdict: botocore sends again, and every verb recognises its own earlier success."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.exceptions import ConnectionClosedError
+
+from chalicelib.core.lineage import Retry, exchange
+from chalicelib.core.model import Ended, EndReason, Operation, StepUp
+from chalicelib.core.ports import Done, Refused, Taken
+from chalicelib.stores.engine import ATTEMPTS, Engine, Service
+from chalicelib.stores.ephemeral import Ephemeral
+from chalicelib.stores.gates import Gates
+from chalicelib.stores.users import Users
+from tests.stores.making import (
+    ACCOUNT,
+    EPOCH,
+    FENCE,
+    IDLE_S,
+    MINE,
+    MINE_LIVE,
+    NEWBORN,
+    NOW,
+    OTHER_LIVE,
+    SOMEBODY_ELSE,
+    USER,
+    gate_with,
+    presented,
+)
+from tests.stores.test_dynamodb import put_gate
+
+WRITES = (b"UpdateItem", b"PutItem", b"DeleteItem", b"TransactWriteItems")
+
+
+class Line:
+    """The line to DynamoDB, on which answers get lost: the write happens, and nobody hears of it."""
+
+    def __init__(self) -> None:
+        """Lose nothing yet."""
+        self.to_lose = 0
+        self.lost = 0
+
+    def lose(self, answers: int = 1) -> None:
+        """Lose the next answers."""
+        self.to_lose, self.lost = answers, 0
+
+    def __call__(self, request: AWSPreparedRequest, **_event: object) -> None:
+        """Run after moto has carried the request out, and lose the answer if it is one to be lost."""
+        if self.lost < self.to_lose and bytes(request.headers["X-Amz-Target"]).endswith(WRITES):
+            self.lost += 1
+            raise ConnectionClosedError(endpoint_url="https://dynamodb")
+
+
+@pytest.fixture
+def line(dynamodb: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    """Give the line, with no waiting between botocore's sendings."""
+    line = Line()
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
+    # Last on the plain event: moto answers there, and handlers of narrower events run before it.
+    events = dynamodb.client.meta.events
+    events.register_last("before-send", line, unique_id="line")
+    yield line
+    events.unregister("before-send", line, unique_id="line")
+    assert line.lost == line.to_lose, "the answer was to be lost, and was not"
+
+
+def test_an_exchange_whose_answer_was_lost_gets_the_same_child(engine: Engine, line: Line) -> None:
+    """The second sending fails its own condition, finds its own attempt in the slot (E6), and moves nothing."""
+    put_gate(engine, gate_with(MINE_LIVE, OTHER_LIVE))
+    child = exchange(MINE_LIVE, presented(), now=NOW)
+    line.lose()
+    assert Gates(engine).exchange(presented(), now=NOW, fence=FENCE, idle_s=IDLE_S) == Retry(child)
+    assert Gates(engine).get(ACCOUNT) == gate_with(child, OTHER_LIVE)
+
+
+def test_an_exchange_whose_answers_were_all_lost_but_one_gets_the_same_child(engine: Engine, line: Line) -> None:
+    """However often it is sent."""
+    put_gate(engine, gate_with(MINE_LIVE))
+    line.lose(ATTEMPTS - 1)
+    answer = Gates(engine).exchange(presented(), now=NOW, fence=FENCE, idle_s=IDLE_S)
+    assert answer == Retry(exchange(MINE_LIVE, presented(), now=NOW))
+
+
+def test_a_login_whose_answer_was_lost_is_admitted(engine: Engine, line: Line) -> None:
+    """The lineage stands there as it was to be written."""
+    expected = gate_with(MINE_LIVE)
+    put_gate(engine, expected)
+    line.lose()
+    admitted = Gates(engine).admit(NEWBORN, expected=expected, replaced=(MINE_LIVE,), lineages_max=1)
+    assert admitted == Done()
+    assert Gates(engine).get(ACCOUNT) == gate_with(NEWBORN)
+
+
+def test_a_use_whose_answer_was_lost_is_written_down(engine: Engine, line: Line) -> None:
+    """The lineage stands there as it was to be written."""
+    put_gate(engine, gate_with(MINE_LIVE))
+    slid = replace(MINE_LIVE, issued_at=NOW)
+    line.lose()
+    assert Gates(engine).slide(slid, account=ACCOUNT, expected=MINE_LIVE) == Done()
+
+
+def test_an_end_whose_answer_was_lost_is_an_end(engine: Engine, line: Line) -> None:
+    """Ended already is success, and when and why stay."""
+    put_gate(engine, gate_with(MINE_LIVE))
+    line.lose()
+    Gates(engine).end(ACCOUNT, MINE, EndReason.REUSE, now=NOW)
+    gate = Gates(engine).get(ACCOUNT)
+    assert gate is not None
+    assert gate.lineages[MINE].ended == Ended(NOW, EndReason.REUSE)
+
+
+def test_an_end_of_all_whose_answer_was_lost_ends_no_more_than_all(engine: Engine, line: Line) -> None:
+    """The epoch rises twice, which ends what was ended."""
+    put_gate(engine, gate_with(MINE_LIVE))
+    line.lose()
+    Gates(engine).end_all(ACCOUNT, EndReason.ENDED_EVERYWHERE, now=NOW)
+    gate = Gates(engine).get(ACCOUNT)
+    assert gate is not None
+    assert gate.epoch == EPOCH + 2
+    assert gate.lineages[MINE].epoch == EPOCH
+
+
+def test_a_registration_whose_answer_was_lost_is_done(engine: Engine, line: Line) -> None:
+    """moto forgets request tokens, so that the second sending does fail: on what the first wrote."""
+    line.lose()
+    assert Users(engine).register(USER, gate_with(MINE_LIVE)) == Done()
+    second = replace(USER, account=SOMEBODY_ELSE)
+    assert Users(engine).register(second, gate_with(account=SOMEBODY_ELSE)) == Taken(ACCOUNT)
+
+
+def test_a_refused_registration_whose_answer_was_lost_is_refused(engine: Engine, line: Line) -> None:
+    """Losing a refusal does not make it a success."""
+    Users(engine).register(USER, gate_with(MINE_LIVE))
+    line.lose()
+    second = replace(USER, account=SOMEBODY_ELSE)
+    assert Users(engine).register(second, gate_with(account=SOMEBODY_ELSE)) == Taken(ACCOUNT)
+
+
+def test_a_password_change_whose_answer_was_lost_is_done(engine: Engine, line: Line) -> None:
+    """Our own verifier, one version on, stands there; nothing rose twice."""
+    expected = gate_with(MINE_LIVE)
+    Users(engine).register(USER, expected)
+    line.lose()
+    assert Users(engine).change_password(ACCOUNT, b"new", expected=expected, keep=MINE, now=NOW) == Done()
+    gate = Gates(engine).get(ACCOUNT)
+    assert gate is not None
+    assert gate.epoch == EPOCH + 1
+
+
+def test_a_forgotten_account_whose_answer_was_lost_is_forgotten(engine: Engine, line: Line) -> None:
+    """Removing what is gone is harmless."""
+    Users(engine).register(USER, gate_with())
+    line.lose()
+    Users(engine).forget(ACCOUNT, USER.email_index)
+    assert Users(engine).find(USER.email_index) is None
+
+
+def test_a_nonce_whose_answer_was_lost_is_spent_by_us(engine: Engine, line: Line) -> None:
+    """Our mark stands there; the next call with the nonce is refused all the same."""
+    line.lose()
+    assert Ephemeral(engine).spend_nonce("key", "nonce", now=NOW, mark=b"ours") == Done()
+    assert Ephemeral(engine).spend_nonce("key", "nonce", now=NOW, mark=b"theirs") == Refused()
+
+
+def test_a_grant_whose_answers_were_lost_is_kept_and_spent_by_us(engine: Engine, line: Line) -> None:
+    """Our mark stands there; the next call with the grant is refused all the same."""
+    operation = Operation("POST", "/transfers", "sha-256=:YQ==:")
+    step_up = StepUp(at=NOW, assurance=MINE_LIVE.assurance)
+    store = Ephemeral(engine)
+    line.lose()
+    store.keep_grant("grant", lineage=MINE, operation=operation, step_up=step_up, expires_at=NOW + 1)
+    line.lose()
+    assert store.spend_grant("grant", lineage=MINE, operation=operation, now=NOW, mark=b"ours") == step_up
+    assert store.spend_grant("grant", lineage=MINE, operation=operation, now=NOW, mark=b"theirs") == Refused()

@@ -1,0 +1,259 @@
+"""The condition of an exchange is the rule: `lineage.judge` in DynamoDB's words, and not a word more or less.
+
+The small space is walked whole: everything that makes a lineage dead, alone and together, times everything a
+presented generation can be. In memory that is all 8,064 cases against the rule. A call to moto takes milliseconds, so
+DynamoDB gets every way to be dead or alive (384) with a current, a repeated and a reused generation, and every
+generation with every attempt (21) of a live lineage and of one dead in each single way: 1,362 cases.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Final
+
+import pytest
+
+from chalicelib.core.errors import Unavailable
+from chalicelib.core.lineage import Current, Dead, Exchanged, exchange, judge
+from chalicelib.core.model import (
+    Binding,
+    Ended,
+    EndReason,
+    Gate,
+    Lineage,
+    NoBinding,
+    Presented,
+    SecretBinding,
+    Status,
+)
+from chalicelib.core.policy import ATTEMPT_SLOTS
+from chalicelib.stores import gates as gates_module
+from chalicelib.stores.engine import Engine
+from chalicelib.stores.gates import ACTIVE, CURRENT, Gates
+from tests.memory import MemoryStores
+from tests.stores.making import (
+    ACCOUNT,
+    ATTEMPT,
+    EPOCH,
+    FENCE,
+    HISTORY,
+    IDLE_S,
+    MINE,
+    MINE_LIVE,
+    MY_KEY,
+    NOW,
+    OTHER_ATTEMPT,
+    OTHER_KEY,
+    OTHER_LIVE,
+    gate_with,
+    presented,
+)
+from tests.stores.test_dynamodb import put_gate
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What there is to being alive: each of these can be wrong alone."""
+
+    status: Status = Status.ACTIVE
+    of_this_epoch: bool = True
+    ended: bool = False
+    idle: bool = False
+    expired: bool = False
+    before_the_fence: bool = False
+    client_as_stored: bool = True
+    binding_as_stored: bool = True
+
+    def gate(self) -> Gate:
+        """Make the gate that is as this says, beside a lineage of another device that must not matter."""
+        mine = replace(
+            MINE_LIVE,
+            epoch=EPOCH if self.of_this_epoch else EPOCH - 1,
+            issued_at=NOW - IDLE_S - self.idle,
+            expires_at=NOW + (not self.expired),
+            auth_time=FENCE - self.before_the_fence,
+            ended=Ended(NOW - 1, EndReason.LOGOUT) if self.ended else None,
+            attempts=(bytes(8),) * 4 if self.ended else HISTORY,
+        )
+        return gate_with(mine, OTHER_LIVE, status=self.status)
+
+    def present(self, token: Presented) -> Presented:
+        """Present a token as this says."""
+        return replace(
+            token,
+            client=MINE_LIVE.client if self.client_as_stored else MINE_LIVE.client + 1,
+            binding=MY_KEY if self.binding_as_stored else OTHER_KEY,
+        )
+
+
+LIVES: Final = [
+    Life(*life)
+    for life in product(Status, (True, False), (False, True), *[(False, True)] * 3, (True, False), (True, False))
+]
+ALIVE: Final = Life()
+DEAD_IN_ONE_WAY: Final = [
+    Life(status=Status.DISABLED),
+    Life(status=Status.DELETED),
+    Life(of_this_epoch=False),
+    Life(ended=True),
+    Life(idle=True),
+    Life(expired=True),
+    Life(before_the_fence=True),
+    Life(client_as_stored=False),
+    Life(binding_as_stored=False),
+]
+
+BEHIND: Final = range(-1, 6)
+
+
+def tokens(behind: int) -> Iterator[Presented]:
+    """Present a generation by the attempt its slot remembers, by another, and by none at all."""
+    for attempt in (HISTORY[(MINE_LIVE.generation - behind) % ATTEMPT_SLOTS], OTHER_ATTEMPT, bytes(8)):
+        yield presented(behind, attempt=attempt)
+
+
+TOKENS: Final = [token for behind in BEHIND for token in tokens(behind)]
+CURRENT_RETRY_AND_REUSE: Final = (
+    presented(0),
+    presented(1, attempt=HISTORY[(MINE_LIVE.generation - 1) % ATTEMPT_SLOTS]),
+    presented(1, attempt=OTHER_ATTEMPT),
+)
+
+
+def verdict_of_the_rule(gate: Gate, token: Presented) -> object:
+    """Say what the rule says, and carry it out."""
+    verdict = judge(gate, token, now=NOW, fence=FENCE, idle_s=IDLE_S)
+    return Exchanged(exchange(verdict.lineage, token, now=NOW)) if isinstance(verdict, Current) else verdict
+
+
+def gate_after(gate: Gate, verdict: object) -> Gate:
+    """Say what the gate holds afterwards: the child, or what it held before."""
+    if not isinstance(verdict, Exchanged):
+        return gate
+    return replace(gate, lineages={**gate.lineages, verdict.lineage.id: verdict.lineage})
+
+
+def test_the_space_is_walked_whole() -> None:
+    """384 ways to be alive or not, of which one is alive; 21 ways to be presented."""
+    assert len(LIVES) == len(set(LIVES)) == 384
+    assert [life for life in LIVES if not isinstance(verdict_of_the_rule(life.gate(), life.present(TOKENS[3])), Dead)] == [
+        ALIVE
+    ]
+    assert len(TOKENS) == 21
+    assert {type(verdict_of_the_rule(ALIVE.gate(), token)).__name__ for token in TOKENS} == {
+        "Exchanged",
+        "Retry",
+        "Superseded",
+        "Reused",
+        "Ahead",
+    }
+
+
+def test_memory_answers_and_writes_as_the_rule_says() -> None:
+    """All 8,064 cases."""
+    stores = MemoryStores()
+    for life, token in product(LIVES, TOKENS):
+        gate, asked = life.gate(), life.present(token)
+        stores.tables.gates[ACCOUNT] = gate
+        said = verdict_of_the_rule(gate, asked)
+        assert stores.gates.exchange(asked, now=NOW, fence=FENCE, idle_s=IDLE_S) == said, (life, token)
+        assert stores.gates.get(ACCOUNT) == gate_after(gate, said), (life, token)
+
+
+class Walk:
+    """Presents tokens to DynamoDB, and puts the gate down anew only when an exchange has moved it."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Begin with no gate."""
+        self.engine = engine
+        self.gates = Gates(engine)
+        self.stands: Gate | None = None
+
+    def check(self, life: Life, token: Presented) -> None:
+        """Hold one case against the rule, answer and gate."""
+        gate, asked = life.gate(), life.present(token)
+        if self.stands != gate:
+            put_gate(self.engine, gate)
+            self.stands = gate
+        said = verdict_of_the_rule(gate, asked)
+        assert self.gates.exchange(asked, now=NOW, fence=FENCE, idle_s=IDLE_S) == said, (life, token)
+        if isinstance(said, Exchanged):
+            self.stands = self.gates.get(ACCOUNT)
+            assert self.stands == gate_after(gate, said), (life, token)
+
+    def check_nothing_moved(self) -> None:
+        """See that no refused exchange has written: the gate is as it was put down."""
+        assert self.gates.get(ACCOUNT) == self.stands
+
+
+@pytest.mark.parametrize("status", Status)
+def test_dynamodb_agrees_in_every_way_to_be_dead_or_alive(engine: Engine, status: Status) -> None:
+    """384 lives, each with a current, a repeated and a reused generation."""
+    walk = Walk(engine)
+    for life in LIVES:
+        if life.status is status:
+            for token in CURRENT_RETRY_AND_REUSE:
+                walk.check(life, token)
+            walk.check_nothing_moved()
+
+
+@pytest.mark.parametrize("life", [ALIVE, *DEAD_IN_ONE_WAY], ids=str)
+def test_dynamodb_agrees_on_every_generation_and_attempt(engine: Engine, life: Life) -> None:
+    """21 presentations to a live lineage, and to one dead in each single way."""
+    walk = Walk(engine)
+    for token in TOKENS:
+        walk.check(life, token)
+    walk.check_nothing_moved()
+
+
+@pytest.mark.parametrize("stored", [MY_KEY, SecretBinding(), NoBinding()], ids=str)
+@pytest.mark.parametrize("shown", [MY_KEY, OTHER_KEY, SecretBinding(), NoBinding()], ids=str)
+def test_dynamodb_agrees_on_every_pair_of_bindings(engine: Engine, stored: Binding, shown: Binding) -> None:
+    """A key is not another key, nor a secret, nor nothing."""
+    gate = gate_with(replace(MINE_LIVE, binding=stored))
+    token = replace(presented(), binding=shown)
+    put_gate(engine, gate)
+    answer = Gates(engine).exchange(token, now=NOW, fence=FENCE, idle_s=IDLE_S)
+    assert answer == verdict_of_the_rule(gate, token)
+    assert isinstance(answer, Exchanged) == (stored == shown)
+
+
+@pytest.mark.parametrize("idle_s", [0, 1, IDLE_S])
+@pytest.mark.parametrize("seconds", range(-2, 3))
+@pytest.mark.parametrize("limit", ["idle", "expiry", "fence"])
+def test_dynamodb_draws_every_line_at_the_same_second(engine: Engine, limit: str, seconds: int, idle_s: int) -> None:
+    """Two seconds before to two seconds after each limit in time."""
+    line: dict[str, Lineage] = {
+        "idle": replace(MINE_LIVE, issued_at=NOW - idle_s + seconds),
+        "expiry": replace(MINE_LIVE, issued_at=NOW, expires_at=NOW + seconds),
+        "fence": replace(MINE_LIVE, issued_at=NOW, auth_time=FENCE + seconds),
+    }
+    gate, token = gate_with(line[limit]), presented()
+    put_gate(engine, gate)
+    said = judge(gate, token, now=NOW, fence=FENCE, idle_s=idle_s)
+    answer = Gates(engine).exchange(token, now=NOW, fence=FENCE, idle_s=idle_s)
+    assert isinstance(answer, Exchanged) == isinstance(said, Current)
+
+
+@pytest.mark.parametrize("part", CURRENT)
+def test_without_any_part_the_condition_is_not_the_rule(
+    engine: Engine, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part is needed: leave one out, and something dead, or not current, is exchanged or breaks on the way."""
+    monkeypatch.setattr(gates_module, "CURRENT", tuple(one for one in CURRENT if one != part))
+    disagreed = 0
+    for life, token in [*((life, presented()) for life in DEAD_IN_ONE_WAY), (ALIVE, presented(1))]:
+        put_gate(engine, life.gate())
+        try:
+            answer = Gates(engine).exchange(life.present(token), now=NOW, fence=FENCE, idle_s=IDLE_S)
+        except Unavailable:  # an ended lineage has no attempts: its exchange cannot be written
+            disagreed += 1
+        else:
+            disagreed += isinstance(answer, Exchanged)
+    assert disagreed == (2 if part == ACTIVE else 1)
+
+
+def test_mine_is_the_lineage_presented() -> None:
+    """The cases above are about the lineage whose token is shown."""
+    assert presented().lineage == MINE
+    assert presented(attempt=ATTEMPT).attempt not in HISTORY
