@@ -1,0 +1,1 @@
+"""The reference clients keep the client contract."""

@@ -1,0 +1,316 @@
+"""A small Baton for testing clients: it verifies every signature with somebody else's RFC 9421, and loses answers.
+
+It keeps the rule of generations and attempts, five mechanisms, nonces and step-up grants; it stores in memory and
+knows nothing of the real server, so that a mistake cannot be shared.
+"""
+
+import base64
+import hashlib
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from http_message_signatures import HTTPMessageVerifier, HTTPSignatureKeyResolver, algorithms
+
+from baton_client import Answer, NoAnswer, Request
+
+START = 1_750_000_000
+BASE_URL = "https://api.example.com/prod"
+EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
+LIFE_S = 900
+
+
+class Clock:
+    """A clock that tests move by hand; several may share one time and be wrong by so many seconds."""
+
+    def __init__(self, true: "Clock | None" = None, *, wrong_by_s: float = 0.0) -> None:
+        """Begin at `START`, or follow `true`."""
+        self._true, self._seconds = true, float(START) if true is None else wrong_by_s
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self._seconds + (self._true() if self._true else 0.0)
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass, or set a wrong clock further wrong."""
+        self._seconds += seconds
+
+
+class Refusal(Exception):
+    """An answer that says no."""
+
+    def __init__(self, status: int, error: str, code: str, action: str, **members: object) -> None:
+        """Keep the members of the answer."""
+        super().__init__(code)
+        self.status = status
+        self.members = {"error": error, "code": code, "action": action, **members}
+
+
+@dataclass
+class Lineage:
+    """One login: the generation, the attempts that used up the earlier ones, and the key."""
+
+    id: str
+    email: str
+    key: Any
+    key_id: str | None
+    secret: str | None
+    generation: int = 0
+    born: float = START
+    attempts: dict[int, str] = field(default_factory=dict)
+    ended: str | None = None
+
+
+class _Keys(HTTPSignatureKeyResolver):
+    def __init__(self, keys: Mapping[str, Any]) -> None:
+        self.keys = keys
+
+    def resolve_public_key(self, key_id: str) -> Any:  # noqa: ANN401 - three kinds of key
+        return self.keys.get(key_id)
+
+
+class FakeServer:
+    """A transport that is a server. `faults` are spent one per sending; `log` holds every request that arrived."""
+
+    def __init__(self, mechanism: str = "exchange", clock: Clock | None = None) -> None:
+        """Begin without accounts."""
+        self.mechanism, self.clock = mechanism, clock or Clock()
+        self.faults: deque[Callable[[Request], Answer | None]] = deque()
+        self.log: list[Request] = []
+        self.passwords: dict[str, str] = {}
+        self.lineages: dict[str, Lineage] = {}
+        self.nonces: set[str] = set()
+        self.grants: dict[str, tuple[str, str, str, str]] = {}
+        self.transfers: list[Mapping[str, object]] = []
+        self.exchanges = 0
+        self.lock = threading.RLock()
+
+    # Faults
+
+    def lose_request(self, request: Request) -> Answer | None:
+        """Lose the request: the server never sees it, the client cannot tell."""
+        raise NoAnswer(f"lost on the way out: {request.url}")
+
+    def refuse_connection(self, request: Request) -> Answer | None:
+        """Fail before anything was sent."""
+        raise NoAnswer(f"no connection for {request.url}", sent=False)
+
+    def lose_answer(self, request: Request) -> Answer | None:
+        """Do what was asked, and lose the answer."""
+        self.serve(request)
+        raise NoAnswer(f"lost on the way back: {request.url}")
+
+    def busy(self, request: Request, *, wait_s: int = 3) -> Answer | None:
+        """Answer 503, having done nothing."""
+        del request
+        return self._refused(
+            Refusal(503, "temporarily_unavailable", "unavailable", "retry"), {"retry-after": str(wait_s)}
+        )
+
+    def __call__(self, request: Request, timeout_s: float) -> Answer:
+        """Serve one request, with the next fault."""
+        assert timeout_s > 0
+        fault = self.faults.popleft() if self.faults else None
+        answer = fault(request) if fault else None
+        return answer or self.serve(request)
+
+    def sent(self, path: str) -> list[Request]:
+        """List the requests that arrived at a path."""
+        return [request for request in self.log if urlsplit(request.url).path == "/prod" + path]
+
+    # Serving
+
+    def serve(self, request: Request) -> Answer:
+        """Answer a request."""
+        with self.lock:
+            self.log.append(request)
+            try:
+                status, members = self._route(request)
+            except Refusal as refusal:
+                return self._refused(refusal, {})
+            return Answer(status, self._fields(), json.dumps(members).encode() if members is not None else b"")
+
+    def _fields(self) -> dict[str, str]:
+        return {"baton-time": str(int(self.clock())), "baton-request-id": "r"}
+
+    def _refused(self, refusal: Refusal, fields: Mapping[str, str]) -> Answer:
+        return Answer(refusal.status, {**self._fields(), **fields}, json.dumps(refusal.members).encode())
+
+    def _route(self, request: Request) -> tuple[int, Mapping[str, object] | None]:  # noqa: C901, PLR0911, PLR0912
+        path = urlsplit(request.url).path.removeprefix("/prod")
+        assert request.headers["host"] == urlsplit(request.url).netloc
+        if path == "/time":
+            return 200, {"server_time": int(self.clock())}
+        if path in {"/register", "/login"}:
+            return self._enter(path, request)
+        if path == "/oauth/token":
+            return 200, self._exchange(request)
+        lineage = self._caller(request)
+        body = json.loads(request.body) if request.body else {}
+        match request.method, path.split("/")[1:]:
+            case "GET", ["me"]:
+                return 200, {"email": lineage.email, "device_id": lineage.id}
+            case "GET", ["me", "devices"]:
+                return 200, {"devices": [{"device_id": one.id, "ended_reason": one.ended} for one in self._of(lineage)]}
+            case "DELETE", ["me", "devices", device_id]:
+                self.lineages[device_id].ended = "ended_by_owner"
+                return 204, None
+            case "POST", ["logout"]:
+                for one in self._of(lineage) if body["everywhere"] else [lineage]:
+                    one.ended = "logout"
+                return 204, None
+            case "POST", ["step-up"]:
+                if body["password"] != self.passwords[lineage.email]:
+                    raise Refusal(401, "invalid_credentials", "invalid_credentials", "fix_request")
+                operation = body["operation"]
+                grant = f"grant-{len(self.grants)}"
+                self.grants[grant] = (lineage.id, operation["method"], operation["path"], operation["digest"])
+                return 200, {"grant": grant, "expires_in": 300}
+            case "POST", ["transfers"]:
+                self._spend_grant(lineage, request)
+                if request.headers.get("idempotency-key") not in {one.get("key") for one in self.transfers} - {None}:
+                    self.transfers.append({**body, "key": request.headers.get("idempotency-key")})
+                return 201, {}
+            case "POST", ["notes"]:
+                self.transfers.append(body)
+                return 201, {}
+            case "POST", ["me", "password"]:
+                self._spend_grant(lineage, request)
+                self.passwords[lineage.email] = body["new_password"]
+                return 204, None
+            case "DELETE", ["me"]:
+                self._spend_grant(lineage, request)
+                for one in self._of(lineage):
+                    one.ended = "deleted"
+                return 204, None
+        raise Refusal(404, "not_found", "not_found", "fix_request")
+
+    def _of(self, lineage: Lineage) -> list[Lineage]:
+        return [one for one in self.lineages.values() if one.email == lineage.email]
+
+    def _enter(self, path: str, request: Request) -> tuple[int, Mapping[str, object]]:
+        body = json.loads(request.body)
+        email, attempt, device = body["email"].strip().lower(), request.headers["idempotency-key"], body["device"]
+        key, key_id, secret = self._introduced(device)
+        if key_id is not None:
+            self._verify(request, {key_id: key}, spend=False)
+        else:
+            assert "signature" not in request.headers
+        name = base64.urlsafe_b64encode(hashlib.sha256(f"{email} {attempt}".encode()).digest()[:12]).decode()
+        known = self.lineages.get(name)
+        if path == "/register" and email in self.passwords and known is None:
+            raise Refusal(409, "account_exists", "account_exists", "log_in")
+        if path == "/register":
+            self.passwords.setdefault(email, body["password"])
+        if self.passwords.get(email) != body["password"]:
+            raise Refusal(401, "invalid_credentials", "invalid_credentials", "fix_request")
+        if known is not None and (known.generation > 0 or known.ended):
+            raise Refusal(409, "invalid_request", "superseded", "retry")
+        if known is None:
+            if device.get("binding") == "hmac":
+                secret = base64.urlsafe_b64encode(hashlib.sha256(name.encode()).digest()).rstrip(b"=").decode()
+                key, key_id = hashlib.sha256(name.encode()).digest(), name
+            known = self.lineages[name] = Lineage(name, email, key, key_id, secret, born=self.clock())
+        answer = {**self._tokens(known), "device_id": name, "key_id": known.key_id}
+        return 201 if path == "/register" else 200, {**answer, **({"secret": known.secret} if known.secret else {})}
+
+    def _introduced(self, device: Mapping[str, Any]) -> tuple[Any, str | None, str | None]:
+        jwk = device.get("public_key")
+        if jwk is None:
+            return None, None, None
+        thumbprint = hashlib.sha256(json.dumps(jwk, sort_keys=True, separators=(",", ":")).encode()).digest()
+        key_id = base64.urlsafe_b64encode(thumbprint).rstrip(b"=").decode()
+        x = base64.urlsafe_b64decode(jwk["x"] + "==")
+        if jwk["kty"] == "OKP":
+            return ed25519.Ed25519PublicKey.from_public_bytes(x), key_id, None
+        y = base64.urlsafe_b64decode(jwk["y"] + "==")
+        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\4" + x + y), key_id, None
+
+    def _tokens(self, lineage: Lineage) -> dict[str, object]:
+        expires_in = max(0, int(lineage.born) + LIFE_S - int(self.clock()))
+        name = f"{lineage.id}.{lineage.generation}"
+        access = f"both.{name}" if self.mechanism == "exchange" else f"use.{name}"
+        tokens = {"access_token": access, "expires_in": expires_in, "server_time": int(self.clock())}
+        if self.mechanism == "exchange":
+            return {**tokens, "refresh_token": access}
+        return tokens if self.mechanism == "long_lived" else {**tokens, "refresh_token": f"renew.{name}"}
+
+    def _exchange(self, request: Request) -> Mapping[str, object]:
+        form = dict(parse_qsl(request.body.decode()))
+        assert form["grant_type"] == "refresh_token"
+        assert form["client_id"] == "mobile"
+        kind, name, number = form["refresh_token"].split(".")
+        assert kind in {"renew", "both"}
+        lineage, presented, attempt = self.lineages[name], int(number), request.headers["idempotency-key"]
+        if lineage.key_id is not None:
+            self._verify(request, {lineage.key_id: lineage.key}, spend=False)
+        if lineage.ended:
+            raise Refusal(400, "invalid_grant", "login_required", "log_in", reason=lineage.ended)
+        if self.mechanism in {"session", "refresh"}:
+            lineage.born = self.clock()
+            return self._tokens(lineage)
+        behind = lineage.generation - presented
+        if behind and lineage.attempts.get(presented) != attempt:
+            lineage.ended = "reuse"
+            raise Refusal(400, "invalid_grant", "token_reused", "log_in")
+        if behind > 1:
+            raise Refusal(409, "invalid_request", "superseded", "retry")
+        if behind == 0:
+            lineage.attempts[presented] = attempt
+            lineage.generation, lineage.born = presented + 1, self.clock()
+            self.exchanges += 1
+        return self._tokens(lineage)
+
+    def _caller(self, request: Request) -> Lineage:
+        kind, name, number = request.headers["authorization"].removeprefix("Bearer ").split(".")
+        assert kind in {"use", "both"}
+        lineage = self.lineages[name]
+        if lineage.key_id is not None:
+            self._verify(request, {lineage.key_id: lineage.key}, spend=request.method != "GET")
+        if lineage.ended:
+            raise Refusal(401, "invalid_token", "login_required", "log_in", reason=lineage.ended)
+        if lineage.generation - int(number) > 1 or self.clock() >= int(lineage.born) + LIFE_S:
+            raise Refusal(401, "invalid_token", "token_expired", "exchange")
+        return lineage
+
+    def _spend_grant(self, lineage: Lineage, request: Request) -> None:
+        digest = "sha-256=:" + base64.b64encode(hashlib.sha256(request.body).digest()).decode() + ":"
+        wanted = (lineage.id, request.method, urlsplit(request.url).path, digest)
+        grant = request.headers.get("baton-grant")
+        if grant is None:
+            raise Refusal(401, "insufficient_user_authentication", "step_up_required", "step_up", max_age=300)
+        if self.grants.pop(grant, None) != wanted:
+            raise Refusal(401, "insufficient_user_authentication", "grant_invalid", "step_up")
+
+    def _verify(self, request: Request, keys: Mapping[str, Any], *, spend: bool) -> None:
+        """Verify the signature with the independent implementation, and ask for all that exchange.md wants covered."""
+        (key,) = keys.values()
+        algorithm = {
+            bytes: algorithms.HMAC_SHA256,
+            ed25519.Ed25519PublicKey: algorithms.ED25519,
+            ec.EllipticCurvePublicKey: algorithms.ECDSA_P256_SHA256,
+        }[next(kind for kind in (bytes, ed25519.Ed25519PublicKey, ec.EllipticCurvePublicKey) if isinstance(key, kind))]
+        required = ['"@method"', '"@authority"', '"@path"']
+        required += [
+            f'"@query-param";name="{pair.split("=")[0]}"' for pair in urlsplit(request.url).query.split("&") if pair
+        ]
+        fields = ("content-digest", "authorization", "idempotency-key", "baton-grant")
+        required += [f'"{name}"' for name in fields if name in request.headers]
+        verifier = HTTPMessageVerifier(signature_algorithm=algorithm, key_resolver=_Keys(keys))
+        (verified,) = verifier.verify(
+            request, expect_tag="baton", max_age=None, require_components=required, body=request.body
+        )
+        created, nonce = verified.parameters["created"], verified.nonce
+        assert isinstance(created, int)
+        assert nonce
+        if abs(created - self.clock()) > 300:
+            raise Refusal(401, "stale_signature", "clock_skew", "sync_clock", server_time=int(self.clock()))
+        if spend and nonce in self.nonces:
+            raise Refusal(401, "replayed_nonce", "replayed_nonce", "retry")
+        if spend:
+            self.nonces.add(nonce)
