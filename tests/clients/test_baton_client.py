@@ -503,7 +503,7 @@ class TestRule6:
         assert only_lineage(server).ended is None
 
     def test_a_superseded_login_begins_anew(self, server: FakeServer, storage: MemoryStorage) -> None:
-        """A login whose answer was lost, and whose lineage was ended meanwhile, is made once more with a new attempt."""
+        """A login whose answer was lost, and whose lineage was ended since, is made once more with a new attempt."""
         client = client_of(server, storage)
         server.faults.extend([server.lose_answer])
         with pytest.raises(Offline):
