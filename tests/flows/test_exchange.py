@@ -1,0 +1,296 @@
+"""The exchange, E0 to E10, through the journey."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Barrier, Thread
+
+import pytest
+
+from chalicelib.core import errors
+from chalicelib.core.model import EndReason, Presented
+from chalicelib.core.policy import DAY_S, MECHANISMS, MINUTE_S, MechanismName
+from tests.flows.world import World
+
+REFRESH_WITHOUT_KEY = ("simple", "oauth")
+
+
+def generation(world: World, token: str) -> int:
+    """Read a token's generation."""
+    return world.call.proof.token(token, now=world.clock()).token.generation
+
+
+@pytest.mark.parametrize("kind", ["P-256", "hmac"])
+@pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque"])
+def test_a_token_is_exchanged_for_its_child_even_after_it_expired(world: World, client_id: str, kind: str) -> None:
+    """E5: generation g is handed in for generation g + 1, days after g expired."""
+    phone = world.phone(kind)
+    first = world.register(phone, client_id=client_id)
+    world.clock.skip(29 * DAY_S)
+    second = world.exchange(phone, first.access_token, attempt=world.attempt())
+    assert generation(world, second.access_token) == 1
+    assert second.expires_in == 15 * MINUTE_S
+    assert second.refresh_token == second.access_token
+    assert world.use(phone, second.access_token).device_id == first.device_id
+
+
+@pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque", "simple", "oauth"])
+def test_a_lost_answer_is_given_again_to_the_byte(world: World, client_id: str) -> None:
+    """E6: the same attempt gets the same child, later too, and nothing moves."""
+    phone = world.phone("none" if client_id in REFRESH_WITHOUT_KEY else "P-256")
+    token = world.register(phone, client_id=client_id).refresh_token
+    assert token is not None
+    attempt = world.attempt()
+    child = world.exchange(phone, token, attempt=attempt)
+    world.clock.skip(3)
+    again = world.exchange(phone, token, attempt=attempt)
+    assert (again.access_token, again.refresh_token) == (child.access_token, child.refresh_token)
+    assert again.expires_in == child.expires_in - 3
+
+
+def test_a_late_repetition_is_superseded_and_ends_nothing(world: World) -> None:
+    """E7: older by its own attempt is 409, up to four generations back."""
+    phone = world.phone()
+    token, history = world.register(phone).access_token, []
+    for _ in range(5):
+        history.append((token, world.attempt()))
+        token = world.exchange(phone, *history[-1][:1], attempt=history[-1][1]).access_token
+    for old, attempt in history[1:4]:
+        with pytest.raises(errors.Superseded):
+            world.exchange(phone, old, attempt=attempt)
+    assert world.use(phone, token)
+
+
+@pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque", "simple", "oauth"])
+def test_a_second_holder_ends_the_lineage_for_both(world: World, client_id: str) -> None:
+    """E8: a used generation under another attempt ends its lineage before the answer leaves; other devices stay."""
+    unbound = client_id in REFRESH_WITHOUT_KEY
+    phone, tablet = world.phone("none" if unbound else "P-256"), world.phone()
+    first = world.register(phone, client_id=client_id)
+    other = world.login(tablet)
+    assert first.refresh_token is not None
+    child = world.exchange(phone, first.refresh_token, attempt=world.attempt())
+    with pytest.raises(errors.TokenReused) as refusal:
+        world.exchange(phone, first.refresh_token, attempt=world.attempt())
+    assert refusal.value.members == {"reason": "reuse"}
+    assert child.refresh_token is not None
+    with pytest.raises(errors.LoginRequired) as dead:
+        world.exchange(phone, child.refresh_token, attempt=world.attempt())
+    assert dead.value.members == {"reason": "reuse"}
+    with pytest.raises(errors.LoginRequired):
+        world.use(phone, child.access_token)
+    assert world.use(tablet, other.access_token)
+    assert "token_reused" in [event.event for event in world.stores.audit.events]
+
+
+def test_without_an_attempt_an_unbound_token_lives_by_the_literal_rule(world: World) -> None:
+    """No header and no signature: shown twice, that lineage logs in again."""
+    phone = world.phone("none")
+    token = world.register(phone, client_id="simple").access_token
+    world.exchange(phone, token)
+    with pytest.raises(errors.TokenReused):
+        world.exchange(phone, token)
+
+
+def test_a_signed_exchange_without_the_header_takes_the_nonce_as_its_attempt(world: World) -> None:
+    """A captured request replayed as it is can never be taken for a second holder."""
+    phone = world.phone()
+    token = world.register(phone).access_token
+    from chalicelib.flows.exchange import TokenRequest  # noqa: PLC0415 - used here alone
+
+    message = phone.message("POST", "/api/oauth/token", body=b"form")
+    child = world._exchange(message, TokenRequest(token))
+    assert world._exchange(message, TokenRequest(token)).access_token == child.access_token
+
+
+def test_a_forgotten_attempt_is_reuse(world: World) -> None:
+    """E8 also when the slot has been written over since: five generations back nobody can tell."""
+    phone = world.phone()
+    first, attempt = world.register(phone).access_token, world.attempt()
+    token = world.exchange(phone, first, attempt=attempt).access_token
+    for _ in range(4):
+        token = world.exchange(phone, token, attempt=world.attempt()).access_token
+    with pytest.raises(errors.TokenReused):
+        world.exchange(phone, first, attempt=attempt)
+
+
+def test_a_stolen_token_of_a_bound_lineage_buys_nothing_and_ends_nothing(world: World) -> None:
+    """E2 before E8: missing signature, foreign key, used token: refused, and the owner goes on."""
+    phone, thief = world.phone(), world.phone()
+    first = world.register(phone).access_token
+    second = world.exchange(phone, first, attempt=world.attempt()).access_token
+    for stolen in (first, second):
+        with pytest.raises(errors.WrongKey):
+            world.exchange(thief, stolen, attempt=world.attempt())
+        with pytest.raises(errors.SignatureRequired):
+            world.exchange(world.phone("none"), stolen, attempt=world.attempt())
+    assert world.use(phone, second)
+    assert [event for event, _ in world.signals.emitted].count("foreign_key_exchange") == 4
+
+
+def test_the_setting_revoke_on_foreign_key_reverses_it() -> None:
+    """An operator may prefer to end the lineage when a genuine token comes under a foreign key."""
+    world = World(revoke_on_foreign_key=True)
+    phone = world.phone()
+    token = world.register(phone).access_token
+    with pytest.raises(errors.WrongKey):
+        world.exchange(world.phone(), token, attempt=world.attempt())
+    with pytest.raises(errors.LoginRequired) as refusal:
+        world.exchange(phone, token, attempt=world.attempt())
+    assert refusal.value.members == {"reason": "reuse"}
+
+
+def test_if_the_end_cannot_be_written_reuse_is_not_answered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """E8 whose write fails is our own trouble, 503; repeated, it is reuse."""
+    phone = world.phone()
+    token = world.register(phone).access_token
+    world.exchange(phone, token, attempt=world.attempt())
+
+    def fail(*_: object, **__: object) -> None:
+        raise errors.Unavailable("planted")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(world.stores.gates), "end", fail)
+        with pytest.raises(errors.Unavailable):
+            world.exchange(phone, token, attempt="x" * 16)
+    with pytest.raises(errors.TokenReused):
+        world.exchange(phone, token, attempt="x" * 16)
+
+
+def test_a_token_from_before_a_restore_is_told_to_log_in(world: World) -> None:
+    """E9: a genuine generation newer than the stored one means that the table was rolled back."""
+    phone = world.phone()
+    first = world.register(phone)
+    before = dict(world.stores.tables.gates)
+    second = world.exchange(phone, first.access_token, attempt=world.attempt()).access_token
+    world.stores.tables.gates.clear()
+    world.stores.tables.gates.update(before)
+    with pytest.raises(errors.LoginRequired):
+        world.exchange(phone, second, attempt=world.attempt())
+    with pytest.raises(errors.LoginRequired):
+        world.use(phone, second)
+    assert [event for event, _ in world.signals.emitted].count("generation_ahead") == 2
+
+
+def test_a_token_from_the_future_is_our_own_trouble(world: World) -> None:
+    """E10: our clocks disagree by more than a minute: 503, never a verdict."""
+    phone = world.phone()
+    token = world.register(phone).access_token
+    world.clock.skip(-61)
+    with pytest.raises(errors.Unavailable):
+        world.exchange(phone, token, attempt=world.attempt())
+    world.clock.skip(1)
+    assert world.exchange(phone, token, attempt=world.attempt())
+
+
+@pytest.mark.parametrize(
+    ("skip_s", "reason"), [(30 * DAY_S, None), (30 * DAY_S + 1, EndReason.IDLE), (90 * DAY_S, EndReason.EXPIRED)]
+)
+def test_idle_and_absolute_life_end_a_lineage(world: World, skip_s: int, reason: EndReason | None) -> None:
+    """E4: thirty days without an exchange, ninety in all."""
+    phone = world.phone()
+    token = world.register(phone).access_token
+    world.clock.skip(skip_s)
+    if reason is None:
+        assert world.exchange(phone, token, attempt=world.attempt())
+        return
+    with pytest.raises(errors.LoginRequired) as refusal:
+        world.exchange(phone, token, attempt=world.attempt())
+    assert refusal.value.members == {"reason": reason.value}
+
+
+def test_the_fence_ends_every_lineage_from_before_it(world: World) -> None:
+    """After a restore the fence is raised: nothing born before is let in again."""
+    phone = world.phone()
+    token = world.register(phone).access_token
+    world.key_ring.ring = replace(world.key_ring.ring, fence=world.clock() + 1)
+    with pytest.raises(errors.LoginRequired):
+        world.use(phone, token)
+    with pytest.raises(errors.LoginRequired):
+        world.exchange(phone, token, attempt=world.attempt())
+
+
+def test_wrong_kinds_clients_and_scopes_have_no_effect(world: World) -> None:
+    """E1: a token for calls, another client's id, more scope: refused, and the generation stays."""
+    phone = world.phone("none")
+    issued = world.register(phone, client_id="oauth")
+    assert issued.refresh_token is not None
+    with pytest.raises(errors.TokenInvalid):
+        world.exchange(phone, issued.access_token)
+    with pytest.raises(errors.TokenInvalid):
+        world.exchange(phone, issued.refresh_token, client_id="mobile")
+    with pytest.raises(errors.InvalidScope):
+        world.exchange(phone, issued.refresh_token, scope="account admin")
+    child = world.exchange(phone, issued.refresh_token, client_id="oauth", scope="account")
+    assert generation(world, child.access_token) == 1
+
+
+def test_a_long_lived_token_renews_nothing(world: World) -> None:
+    """``long_lived`` at /oauth/token is ``unauthorized_client``."""
+    phone = world.phone("none")
+    issued = world.register(phone, client_id="iot")
+    assert issued.refresh_token is None
+    with pytest.raises(errors.UnauthorizedClient):
+        world.exchange(phone, issued.access_token)
+
+
+def test_a_reusable_refresh_token_renews_again_and_again(world: World) -> None:
+    """``refresh``: the generation stays, the refresh token stays, each renewal gives a fresh access token."""
+    phone = world.phone("none")
+    issued = world.register(phone, client_id="legacy")
+    assert issued.refresh_token is not None
+    world.clock.skip(59 * DAY_S)
+    seen = set()
+    for _ in range(3):
+        renewed = world.exchange(phone, issued.refresh_token)
+        assert renewed.refresh_token == issued.refresh_token
+        assert world.use(phone, renewed.access_token)
+        seen.add(renewed.access_token)
+        world.clock.skip(1)
+    assert len(seen) == 3
+    world.clock.skip(DAY_S)
+    with pytest.raises(errors.LoginRequired):
+        world.exchange(phone, issued.refresh_token)
+
+
+def race(contenders: list[Callable[[], object]]) -> None:
+    """Start all at once, wait for all."""
+    barrier = Barrier(len(contenders))
+
+    def run(contender: Callable[[], object]) -> None:
+        barrier.wait()
+        contender()
+
+    threads = [Thread(target=run, args=(contender,)) for contender in contenders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_sixteen_at_once_with_one_attempt_get_one_child(world: World) -> None:
+    """Promise 1: the same attempt gives all of them one and the same child."""
+    phone = world.phone()
+    token = world.register(phone).access_token
+    for _ in range(20):
+        attempt, children = world.attempt(), list[str]()
+        current = token
+
+        def contend(current: str = current, attempt: str = attempt, children: list[str] = children) -> None:
+            children.append(world.exchange(phone, current, attempt=attempt).access_token)
+
+        race([contend] * 16)
+        assert len(children) == 16
+        assert len(set(children)) == 1
+        token = children[0]
+
+
+def test_presented_values_carry_what_the_rule_needs(world: World) -> None:
+    """A token's claims are held against the gate in full."""
+    phone = world.phone()
+    token = world.register(phone).access_token
+    proved = world.call.proof.token(token, now=world.clock())
+    presented = proved.presented("attempt-0000000000")
+    assert isinstance(presented, Presented)
+    assert (presented.generation, presented.client) == (0, 1)
+    assert presented.issued_at == world.clock()
+    assert MECHANISMS[MechanismName.EXCHANGE] is proved.client.mechanism

@@ -1,0 +1,281 @@
+"""Register and log in: the same to the eye, the same work, repeated safely, throttled before hashing."""
+
+from typing import Any
+
+import argon2.low_level
+import pytest
+
+from chalicelib.core import errors
+from chalicelib.core.model import Status
+from chalicelib.core.policy import (
+    FAILURES_PER_ACCOUNT_MAX,
+    FAILURES_PER_KNOWN_DEVICE_MAX,
+    FAILURES_PER_SOURCE_MAX,
+    LINEAGES_MAX,
+    REGISTRATIONS_PER_SOURCE_MAX,
+    THROTTLE_WINDOW_S,
+)
+from tests.flows.world import EMAIL, PASSWORD, Phone, World
+
+WRONG = "another long and wrong one"
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Count every Argon2 computation."""
+    computed: list[str] = []
+    for name in ("hash_secret", "verify_secret"):
+        real = getattr(argon2.low_level, name)
+
+        def counted(*arguments: Any, name: str = name, real: Any = real, **named: Any) -> Any:
+            computed.append(name)
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(argon2.low_level, name, counted)
+    return computed
+
+
+def refusal_of(world: World, phone: Phone, **arguments: str) -> tuple[str, dict[str, object]]:
+    """Log in in vain."""
+    with pytest.raises(errors.Refusal) as refused:
+        world.login(phone, **arguments)
+    return refused.value.code, refused.value.members
+
+
+def test_wrong_unknown_and_disabled_are_the_same_to_the_eye_and_cost_the_same(world: World, hashed: list[str]) -> None:
+    """Promise 11: one answer, one Argon2 computation, the same reads and writes."""
+    world.register(world.phone())
+    world.register(world.phone(), email="off@example.com")
+    world.set_status("off@example.com", Status.DISABLED)
+    seen, work = [], []
+    for email, password in ((EMAIL, WRONG), ("nobody@example.com", PASSWORD), ("off@example.com", PASSWORD)):
+        hashed.clear()
+        seen.append(refusal_of(world, world.phone(), email=email, password=password))
+        work.append(list(hashed))
+    assert seen == [("invalid_credentials", {})] * 3
+    assert work == [["verify_secret"]] * 3
+
+
+def test_a_throttled_login_is_refused_before_any_hashing(world: World, hashed: list[str]) -> None:
+    """Right password or wrong, known address or not: 429, and no Argon2."""
+    world.register(world.phone())
+    for email in (EMAIL, "nobody@example.com"):
+        for number in range(FAILURES_PER_ACCOUNT_MAX):
+            code, _ = refusal_of(world, world.phone(), email=email, password=WRONG, source=f"198.51.100.{number}")
+            assert code == "invalid_credentials"
+        hashed.clear()
+        for password in (PASSWORD, WRONG):
+            with pytest.raises(errors.TooManyRequests) as refused:
+                world.login(world.phone(), email=email, password=password, source="203.0.113.9")
+            assert refused.value.retry_after == THROTTLE_WINDOW_S - world.clock() % THROTTLE_WINDOW_S
+        assert hashed == []
+    world.clock.skip(THROTTLE_WINDOW_S)
+    assert world.login(world.phone())
+
+
+def test_strangers_cannot_lock_out_a_known_device(world: World) -> None:
+    """A device that proved itself has a bucket of its own, whatever is tried elsewhere or from its own address."""
+    phone = world.phone()
+    world.register(phone)
+    for number in range(FAILURES_PER_SOURCE_MAX):
+        refusal_of(world, world.phone(), email=f"x{number}@example.com", password=WRONG)
+    for _ in range(FAILURES_PER_ACCOUNT_MAX):
+        refusal_of(world, world.phone(), password=WRONG, source="198.51.100.1")
+    assert refusal_of(world, world.phone())[0] == "too_many_requests"
+    assert world.login(phone)
+
+
+def test_a_known_device_has_a_limit_too(world: World) -> None:
+    """A stolen, unlocked phone may not guess for ever."""
+    phone = world.phone()
+    world.register(phone)
+    for _ in range(FAILURES_PER_KNOWN_DEVICE_MAX):
+        assert refusal_of(world, phone, password=WRONG)[0] == "invalid_credentials"
+    assert refusal_of(world, phone)[0] == "too_many_requests"
+
+
+def test_success_gives_its_slots_back(world: World) -> None:
+    """An honest person may log in more often than the limit of failures."""
+    world.register(world.phone())
+    for _ in range(FAILURES_PER_ACCOUNT_MAX + 2):
+        assert world.login(world.phone())
+
+
+def test_a_full_account_bucket_costs_its_source_nothing(world: World) -> None:
+    """A login stopped by one bucket gives back what it took from another: it never reached the password."""
+    world.register(world.phone())
+    for _ in range(FAILURES_PER_ACCOUNT_MAX):
+        refusal_of(world, world.phone(), password=WRONG, source="198.51.100.1")
+    for _ in range(FAILURES_PER_SOURCE_MAX + 5):
+        refusal_of(world, world.phone(), source="203.0.113.9")
+    assert refusal_of(world, world.phone(), email="x@example.com", source="203.0.113.9")[0] == "invalid_credentials"
+
+
+def test_registrations_are_throttled_per_source_successes_counted(world: World, hashed: list[str]) -> None:
+    """Registration tells that an address is taken: a hundred an hour from one source."""
+    world.register(world.phone("none"), client_id="simple")
+    for _ in range(REGISTRATIONS_PER_SOURCE_MAX - 1):
+        world.stores.ephemeral.take_slot(
+            "register:192.0.2.1", limit=REGISTRATIONS_PER_SOURCE_MAX, window_s=3600, now=world.clock()
+        )
+    hashed.clear()
+    with pytest.raises(errors.TooManyRequests):
+        world.register(world.phone(), email="bob@example.com")
+    assert hashed == []
+
+
+@pytest.mark.parametrize("kind", ["P-256", "hmac", "none"])
+@pytest.mark.parametrize("journey", ["register", "login"])
+def test_a_lost_answer_is_repeated_with_its_attempt(world: World, journey: str, kind: str) -> None:
+    """The same attempt gets the same tokens and the same secret, and no second lineage."""
+    client_id = "simple" if kind == "none" else "mobile"
+    phone, attempt = world.phone(kind), world.attempt()
+    if journey == "login":
+        world.register(world.phone())
+    enter = getattr(world, journey)
+    first = enter(phone, client_id=client_id, attempt=attempt)
+    world.clock.skip(2)
+    again = enter(phone, client_id=client_id, attempt=attempt)
+    assert (again.access_token, again.secret, again.device_id) == (first.access_token, first.secret, first.device_id)
+    assert again.expires_in == first.expires_in - 2
+    (gate,) = world.stores.tables.gates.values()
+    assert len(gate.lineages) == (1 if journey == "register" else 2)
+
+
+@pytest.mark.parametrize("journey", ["register", "login"])
+def test_an_attempt_whose_lineage_went_on_or_ended_is_superseded(world: World, journey: str) -> None:
+    """A login repeated after its token was exchanged, or its lineage ended, gets no second child."""
+    phone, other, attempt, another = world.phone(), world.phone(), world.attempt(), world.attempt()
+    if journey == "login":
+        world.register(world.phone())
+    enter = getattr(world, journey)
+    world.exchange(phone, enter(phone, attempt=attempt).access_token, attempt=world.attempt())
+    with pytest.raises(errors.Superseded):
+        enter(phone, attempt=attempt)
+    email = EMAIL if journey == "login" else "bob@example.com"
+    ended = enter(other, attempt=another, email=email)
+    world.logout(world.use(other, ended.access_token), everywhere=False)
+    with pytest.raises(errors.Superseded):
+        enter(other, attempt=another, email=email)
+
+
+def test_the_password_is_verified_before_a_retry_is_answered(world: World) -> None:
+    """Knowing an attempt, or replaying its bytes, is not knowing the password."""
+    phone, attempt = world.phone(), world.attempt()
+    world.register(phone, attempt=attempt)
+    with pytest.raises(errors.AccountExists):
+        world.register(phone, attempt=attempt, password=WRONG + " one")
+    login_attempt = world.attempt()
+    world.login(phone, attempt=login_attempt)
+    with pytest.raises(errors.InvalidCredentials):
+        world.login(phone, attempt=login_attempt, password=WRONG)
+
+
+def test_a_retry_with_another_key_is_not_answered(world: World) -> None:
+    """An attempt is bound to the binding it introduced."""
+    attempt = world.attempt()
+    world.register(world.phone())
+    world.login(world.phone(), attempt=attempt)
+    with pytest.raises(errors.Superseded):
+        world.login(world.phone(), attempt=attempt)
+
+
+def test_an_address_is_claimed_once_however_it_is_written(world: World) -> None:
+    """NFKC, trimmed, lower-cased whole."""
+    world.register(world.phone(), email="Ada@Example.COM")
+    with pytest.raises(errors.AccountExists):
+        world.register(world.phone(), email="  ada@example.com ")
+    assert world.login(world.phone(), email="ADA@example.com")
+
+
+def test_a_client_that_requires_a_binding_gets_none_without(world: World) -> None:
+    """``mobile`` without a key or an HMAC secret is ``signature_required``; an unknown client is refused."""
+    with pytest.raises(errors.SignatureRequired):
+        world.register(world.phone("none"))
+    with pytest.raises(errors.UnauthorizedClient):
+        world.register(world.phone(), client_id="nobody")
+
+
+def test_a_key_must_sign_the_request_that_introduces_it(world: World) -> None:
+    """Somebody else's public key cannot be registered: unsigned, or signed by another key."""
+    phone, thief = world.phone(), world.phone()
+    unsigned = phone.message("POST", "/api/register", body=b"{}", attempt=world.attempt(), signed=False)
+    foreign = thief.message("POST", "/api/register", body=b"{}", attempt=world.attempt())
+    for message, refusal in ((unsigned, errors.SignatureRequired), (foreign, errors.WrongKey)):
+        with pytest.raises(refusal):
+            world._register(
+                message, source="", email=EMAIL, password=PASSWORD, client_id="mobile", device=phone.device
+            )
+    assert not world.stores.tables.gates
+
+
+def test_a_seventh_device_replaces_an_ended_one_first_then_the_longest_idle(world: World) -> None:
+    """The cap holds; ended ones go first, then the longest idle."""
+    phones = [world.phone() for _ in range(LINEAGES_MAX)]
+    issued = [world.register(phones[0])]
+    for phone in phones[1:]:
+        world.clock.skip(1)
+        issued.append(world.login(phone))
+    world.logout(world.use(phones[3], issued[3].access_token), everywhere=False)
+    world.clock.skip(1)
+    world.login(world.phone())
+    (gate,) = world.stores.tables.gates.values()
+    assert issued[3].device_id not in gate.lineages
+    assert issued[0].device_id in gate.lineages
+    world.login(world.phone())
+    (gate,) = world.stores.tables.gates.values()
+    assert issued[0].device_id not in gate.lineages
+    assert len(gate.lineages) == LINEAGES_MAX
+    with pytest.raises(errors.LoginRequired):
+        world.use(phones[0], issued[0].access_token)
+
+
+def test_a_verifier_copied_to_another_accounts_row_does_not_work_there(world: World) -> None:
+    """Promise 10: whoever can write the users table still cannot log in as somebody else with their own password."""
+    from dataclasses import replace  # noqa: PLC0415 - used here alone
+
+    world.register(world.phone(), email="mallory@example.com")
+    world.register(world.phone(), email="victim@example.com", password="granite umbrella conversation")
+    users = world.stores.tables.users
+    mallory, victim = sorted(users.values(), key=lambda user: user.email)
+    users[victim.account] = replace(victim, verifier=mallory.verifier)
+    with pytest.raises(errors.InvalidCredentials):
+        world.login(world.phone(), email="victim@example.com")
+
+
+def test_a_deleted_address_is_free_and_its_old_attempt_is_dead(world: World) -> None:
+    """After a deletion, complete or half-way, the address can be registered anew; the old attempt revives nothing."""
+    phone, attempt = world.phone(), world.attempt()
+    first = world.register(phone, attempt=attempt)
+    claims = dict(world.stores.tables.claims)
+    world.delete(world.use(phone, first.access_token))
+    # A crash between user and claim leaves the claim.
+    world.stores.tables.claims.update(claims)
+    with pytest.raises(errors.Superseded):
+        world.register(phone, attempt=attempt)
+    world.stores.tables.claims.update(claims)
+    second = world.register(phone)
+    assert world.use(phone, second.access_token).account != next(iter(claims.values()))
+    with pytest.raises(errors.LoginRequired):
+        world.use(phone, first.access_token)
+
+
+def test_a_gate_that_moves_under_a_login_starts_it_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody logs everybody out between reading and admitting: the login is admitted to the new epoch."""
+    phone = world.phone()
+    world.register(phone)
+    real, gates = world.stores.gates.admit, world.stores.gates
+    moved = []
+
+    def admit(*arguments: Any, **named: Any) -> Any:
+        if not moved:
+            moved.append(True)
+            (account,) = world.stores.tables.gates
+            from chalicelib.core.model import EndReason  # noqa: PLC0415 - used here alone
+
+            gates.end_all(account, EndReason.ENDED_EVERYWHERE, now=world.clock())
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(gates, "admit", admit, raising=False)
+    issued = world.login(world.phone("none"), client_id="simple")
+    assert world.use(world.phone("none"), issued.access_token)
