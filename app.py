@@ -82,7 +82,7 @@ exchange = Exchange(
 call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
 
 # The edge.
-app = Chalice(app_name="baton")
+app = Chalice(app_name="baton", configure_logs=False)
 edge = Edge(app, clock, entropy, signals, settings.origins)
 signed = Signed(edge, call)
 app.register_middleware(edge.middleware, "http")

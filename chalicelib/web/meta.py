@@ -49,7 +49,7 @@ def meta(edge: Edge, public: Public) -> Blueprint:
     @edge.view()
     def jwks(_: Request) -> Answer:
         now = edge.clock()
-        return Answer(200, tokens.jwks(public.key_ring.current(now=now), now=now), kept_s=_JWKS_KEPT_S)
+        return Answer(200, tokens.jwks(public.key_ring.current(now=now)), kept_s=_JWKS_KEPT_S)
 
     @edge.view()
     def metadata(_: Request) -> Answer:

@@ -233,7 +233,7 @@ def _check_text(text: str) -> None:
         raise errors.Malformed("surrogate", detail="The body holds half of a surrogate pair.")
 
 
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$[^`]*`)?\Z", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _AT = re.compile(r" - at `(?:key in )?\$([^`]*)`\Z")
 

@@ -26,7 +26,7 @@ class Entry(Body):
     email: Text
     password: str
     client_id: Name
-    device: DeviceShape = DeviceShape()
+    device: DeviceShape = msgspec.field(default_factory=DeviceShape)
 
 
 class OperationShape(Body):
