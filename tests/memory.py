@@ -161,7 +161,9 @@ class MemoryGates:
             self._put(gate, child)
             return Exchanged(child)
 
-    def admit(self, lineage: Lineage, *, expected: Gate, replaced: Sequence[Lineage], lineages_max: int) -> Done | Moved:
+    def admit(
+        self, lineage: Lineage, *, expected: Gate, replaced: Sequence[Lineage], lineages_max: int
+    ) -> Done | Moved:
         """Add a lineage and remove those it replaces."""
         with self._tables.lock:
             gate = self._tables.gates.get(expected.account)

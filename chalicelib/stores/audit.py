@@ -34,7 +34,7 @@ class Audit:
             return  # our own earlier sending: an id is drawn for one event
         except Unavailable as error:
             _log.warning("audit event %s of account %s is lost: %s", event.event, event.account, error.reason)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a defect of ours undoes nothing either
             _log.exception("audit event %s of account %s is lost", event.event, event.account)
 
 

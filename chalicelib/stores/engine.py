@@ -72,7 +72,7 @@ class Tables:
         return self.name("audit")
 
 
-class ConditionFailed(Exception):
+class ConditionFailed(Exception):  # noqa: N818 - an answer, not an error
     """A conditional write did not happen; ``item`` is what stood there, ``None`` when nothing did."""
 
     def __init__(self, item: "Item | None") -> None:
@@ -81,7 +81,7 @@ class ConditionFailed(Exception):
         self.item = item
 
 
-class TransactionFailed(Exception):
+class TransactionFailed(Exception):  # noqa: N818 - an answer, not an error
     """No write of a transaction happened; ``items`` are what stood where a condition did not hold."""
 
     def __init__(self, items: "tuple[Item | None, ...]") -> None:
@@ -114,7 +114,7 @@ class Service:
 
         Raises ``ConditionFailed``, ``TransactionFailed`` or ``Unavailable``.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - cold start
 
         for pause_s in (*CONFLICT_PAUSES_S, None):
             try:
@@ -132,9 +132,9 @@ class Service:
 
     def _make(self) -> object:
         # botocore alone: boto3 would add its resources and s3transfer to every cold start.
-        import botocore.session
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
+        import botocore.session  # noqa: PLC0415 - cold start
+        from botocore.config import Config  # noqa: PLC0415 - cold start
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - cold start
 
         config = Config(
             connect_timeout=CONNECT_TIMEOUT_S,

@@ -137,7 +137,9 @@ class Gates:
             return verdict
         return Exchanged(gate_of(item).lineages[presented.lineage])
 
-    def admit(self, lineage: Lineage, *, expected: Gate, replaced: Sequence[Lineage], lineages_max: int) -> Done | Moved:
+    def admit(
+        self, lineage: Lineage, *, expected: Gate, replaced: Sequence[Lineage], lineages_max: int
+    ) -> Done | Moved:
         """Add a lineage and remove those it replaces: one write."""
         names = {f"#replaced_{place}": one.id for place, one in enumerate(replaced)}
         values = {f":replaced_{place}": lineage_value(one) for place, one in enumerate(replaced)}

@@ -45,6 +45,7 @@ THUMBPRINT_BYTES: Final = 32
 BY_SECRET: Final = b"h"
 BY_NOTHING: Final = b"-"
 """What stands for a binding that is no key, in the place of a thumbprint."""
+_BINDINGS: Final[Mapping[bytes, Binding]] = {BY_SECRET: SecretBinding(), BY_NOTHING: NoBinding()}
 
 END_REASON_CODES: Final[Mapping[EndReason, int]] = {
     EndReason.LOGOUT: 1,
@@ -231,7 +232,7 @@ def _lineage(key: LineageId, stored: Item) -> Lineage:
 def _binding(stored: bytes) -> Binding:
     if len(stored) == THUMBPRINT_BYTES:
         return KeyBinding(stored)
-    return {BY_SECRET: SecretBinding(), BY_NOTHING: NoBinding()}[stored]
+    return _BINDINGS[stored]
 
 
 def _ended_value(ended: Ended | None) -> Item:

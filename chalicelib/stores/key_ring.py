@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
 
 from chalicelib.core.errors import Unavailable
-from chalicelib.core.key_ring import Ring, make_ring, ring_from_bytes, ring_to_bytes
+from chalicelib.core.key_ring import Ring, RingUnreadable, make_ring, ring_from_bytes, ring_to_bytes
 from chalicelib.core.policy import KEY_RING_REFRESH_S, KEY_RING_UNKNOWN_KID_S
 from chalicelib.core.ports import Done, Entropy, Moved
 from chalicelib.stores.engine import ConditionFailed, Engine, Service
@@ -58,26 +58,24 @@ class KmsWrapper:
 
     makes_absent_ring: ClassVar[bool] = False
 
-    def __init__(self, key_id: str) -> None:
+    def __init__(self, key_id: str, kms: Service | None = None) -> None:
         """Name the customer key: its id, ARN or alias."""
         self._key_id = key_id
-        self._kms = Service("kms")
+        self._kms = kms or Service("kms")
 
     def wrap(self, ring: bytes) -> Item:
         """Draw a data key, encrypt the ring under it, and keep the data key as KMS wrapped it."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - cold start
 
-        data_key = self._kms.call(
-            "generate_data_key", KeyId=self._key_id, KeySpec="AES_256", EncryptionContext=PURPOSE
-        )
+        data_key = self._kms.call("generate_data_key", KeyId=self._key_id, KeySpec="AES_256", EncryptionContext=PURPOSE)
         nonce = os.urandom(NONCE_BYTES)
         sealed = nonce + AESGCM(data_key["Plaintext"]).encrypt(nonce, ring, None)
         return {"ring": binary(sealed), "data_key": binary(data_key["CiphertextBlob"])}
 
     def unwrap(self, stored: Item) -> bytes:
         """Let KMS open the data key, under our key and context alone, and open the ring with it."""
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - cold start
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - cold start
 
         if "data_key" not in stored:
             raise Unavailable("the key ring is not wrapped by KMS: refusing a ring that anybody may have put there")
@@ -148,10 +146,13 @@ class KeyRing:
         return ring
 
     def _open(self, item: Item) -> Ring:
-        with reading("key ring"):
-            ring = ring_from_bytes(self._wrapper.unwrap(item))
-            if ring.revision != int(item["revision"]["N"]):
-                raise Unavailable("the key ring is not of the revision its item says")
+        try:
+            with reading("key ring"):
+                ring, revision = ring_from_bytes(self._wrapper.unwrap(item)), int(item["revision"]["N"])
+        except RingUnreadable as error:
+            raise Unavailable(f"the key ring cannot be read: {error}") from None
+        if ring.revision != revision:
+            raise Unavailable("the key ring is not of the revision its item says")
         return ring
 
     def _put(self, ring: Ring, condition: str, *, expected_revision: int = 0) -> Done | Moved:

@@ -4,7 +4,6 @@ import itertools
 import os
 from collections.abc import Iterator
 from threading import RLock
-from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -28,7 +27,7 @@ def dynamodb() -> Iterator[Service]:
     lock = RLock()
     call_action = DynamoHandler.call_action
 
-    def one_at_a_time(handler: DynamoHandler) -> Any:
+    def one_at_a_time(handler: DynamoHandler) -> object:
         with lock:
             return call_action(handler)
 
@@ -45,7 +44,9 @@ def engine(dynamodb: Service) -> Iterator[Engine]:
             "create_table",
             TableName=tables.name(table),
             BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in zip(key, ("HASH", "RANGE"), strict=False)],
+            KeySchema=[
+                {"AttributeName": name, "KeyType": kind} for name, kind in zip(key, ("HASH", "RANGE"), strict=False)
+            ],
             AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in key],
         )
     yield Engine(tables, dynamodb)

@@ -35,11 +35,10 @@ from chalicelib.core.model import (
     SecretBinding,
     Status,
     StepUp,
-    User,
 )
 from chalicelib.core.policy import NONCE_KEPT_S
 from chalicelib.core.ports import Audit, Done, Ephemeral, Gates, Moved, Refused, Taken, Users
-from tests.stores.making import (
+from tests.making import (
     ACCOUNT,
     ATTEMPT,
     EPOCH,
@@ -292,9 +291,7 @@ class UsersContract(Contract):
 class GatesContract(Contract):
     """``ports.Gates``."""
 
-    def exchange(
-        self, stores: Stores, token: Presented
-    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Dead:
+    def exchange(self, stores: Stores, token: Presented) -> Exchanged | Retry | Superseded | Reused | Ahead | Dead:
         """Exchange a token now."""
         return stores.gates.exchange(token, now=NOW, fence=FENCE, idle_s=IDLE_S)
 
@@ -655,7 +652,9 @@ class EphemeralContract(Contract):
         for _ in range(2):
             assert stores.ephemeral.spend_nonce("key", "nonce", now=NOW, mark=MARK) == Done()
 
-    @pytest.mark.parametrize(("keyid", "nonce"), [("key", "nonce2"), ("key2", "nonce"), ("keyn", "once"), ("ke", "ynonce")])
+    @pytest.mark.parametrize(
+        ("keyid", "nonce"), [("key", "nonce2"), ("key2", "nonce"), ("keyn", "once"), ("ke", "ynonce")]
+    )
     def test_nonces_of_other_keys_are_other_nonces(self, stores: Stores, keyid: str, nonce: str) -> None:
         """Key id and nonce never run together."""
         assert stores.ephemeral.spend_nonce("key", "nonce", now=NOW, mark=MARK) == Done()
@@ -810,5 +809,3 @@ class AuditContract(Contract):
 
 class StoresContract(UsersContract, GatesContract, EphemeralContract, AuditContract):
     """All ports of one implementation."""
-
-

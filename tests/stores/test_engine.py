@@ -21,16 +21,25 @@ from chalicelib.core.errors import Unavailable
 from chalicelib.core.model import AuditEvent, EndReason, Status
 from chalicelib.core.ports import Done, Taken
 from chalicelib.stores.audit import Audit
-from chalicelib.stores.engine import ATTEMPTS, CONFLICT_PAUSES_S, CONNECT_TIMEOUT_S, READ_TIMEOUT_S, ConditionFailed, Engine, Service, Tables
+from chalicelib.stores.engine import (
+    ATTEMPTS,
+    CONFLICT_PAUSES_S,
+    CONNECT_TIMEOUT_S,
+    READ_TIMEOUT_S,
+    ConditionFailed,
+    Engine,
+    Service,
+    Tables,
+)
 from chalicelib.stores.ephemeral import Ephemeral
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.items import Item, Value, gate_item, of_account
 from chalicelib.stores.users import Users
+from tests.making import ACCOUNT, FENCE, IDLE_S, MINE, MINE_LIVE, NOW, USER, gate_with, presented
 from tests.stores.contract import OPERATION, STEP_UP
-from tests.stores.making import ACCOUNT, FENCE, IDLE_S, MINE, MINE_LIVE, NOW, USER, gate_with, presented
 
 
-def answered(code: str, status: int = 400, **members: Any) -> ClientError:
+def answered(code: str, status: int = 400, **members: object) -> ClientError:
     """Make the error botocore raises for an answer with this code."""
     metadata: Any = {"HTTPStatusCode": status}
     response: Any = {"Error": {"Code": code, "Message": "secret"}, "ResponseMetadata": metadata, **members}
@@ -157,7 +166,7 @@ CONFLICTS = [
 
 @pytest.mark.parametrize("conflict", CONFLICTS, ids=str)
 def test_a_conflict_with_a_transaction_is_waited_out(conflict: Exception) -> None:
-    """botocore does not send again what met a transaction; nothing was written, so we do."""
+    """The client does not send again what met a transaction; nothing was written, so we do."""
     trouble = Trouble([conflict, conflict])
     assert Users(engine_in(trouble)).register(USER, gate_with()) == Done()
     assert trouble.calls == 3
@@ -174,7 +183,7 @@ def test_a_conflict_that_does_not_end_is_unavailable(conflict: Exception) -> Non
 
 
 def test_nothing_else_is_sent_again_by_us() -> None:
-    """botocore's own three attempts are all there is."""
+    """The client's own three attempts are all there is."""
     trouble = Trouble([answered("ThrottlingException")] * 2)
     with pytest.raises(Unavailable):
         Gates(engine_in(trouble)).get(ACCOUNT)
@@ -193,7 +202,7 @@ def test_a_transaction_that_failed_on_a_claim_names_its_account() -> None:
     """The items come in the order of the writes."""
     claim: Item = {"pk": {"S": "E#ada"}, "account": {"S": "somebody"}}
     error = cancelled("ConditionalCheckFailed", "None", "None")
-    error.response["CancellationReasons"][0]["Item"] = claim  # type: ignore[typeddict-item]
+    error.response["CancellationReasons"][0]["Item"] = claim
     assert isinstance(Users(engine_in(Trouble([error]))).register(USER, gate_with()), Taken)
 
 

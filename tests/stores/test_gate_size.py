@@ -11,7 +11,7 @@ import pytest
 from chalicelib.core.model import AccountId, Ended, EndReason, Gate, Lineage, LineageId, Status
 from chalicelib.core.policy import DAY_S, LABEL_BYTES_MAX, LINEAGES_HARD_MAX, LINEAGES_MAX, MECHANISMS, MechanismName
 from chalicelib.stores.items import Item, Value, gate_item
-from tests.stores.making import MINE_LIVE, NOW
+from tests.making import MINE_LIVE, NOW
 
 WRITE_UNIT_BYTES: Final = 1024
 

@@ -14,7 +14,7 @@ from chalicelib.stores.engine import ATTEMPTS, Engine, Service
 from chalicelib.stores.ephemeral import Ephemeral
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.users import Users
-from tests.stores.making import (
+from tests.making import (
     ACCOUNT,
     EPOCH,
     FENCE,
@@ -123,7 +123,7 @@ def test_an_end_of_all_whose_answer_was_lost_ends_no_more_than_all(engine: Engin
 
 
 def test_a_registration_whose_answer_was_lost_is_done(engine: Engine, line: Line) -> None:
-    """moto forgets request tokens, so that the second sending does fail: on what the first wrote."""
+    """Here moto forgets request tokens, so that the second sending does fail: on what the first wrote."""
     line.lose()
     assert Users(engine).register(USER, gate_with(MINE_LIVE)) == Done()
     second = replace(USER, account=SOMEBODY_ELSE)

@@ -30,8 +30,7 @@ from chalicelib.core.policy import ATTEMPT_SLOTS
 from chalicelib.stores import gates as gates_module
 from chalicelib.stores.engine import Engine
 from chalicelib.stores.gates import ACTIVE, CURRENT, Gates
-from tests.memory import MemoryStores
-from tests.stores.making import (
+from tests.making import (
     ACCOUNT,
     ATTEMPT,
     EPOCH,
@@ -48,6 +47,7 @@ from tests.stores.making import (
     gate_with,
     presented,
 )
+from tests.memory import MemoryStores
 from tests.stores.test_dynamodb import put_gate
 
 
@@ -86,10 +86,7 @@ class Life:
         )
 
 
-LIVES: Final = [
-    Life(*life)
-    for life in product(Status, (True, False), (False, True), *[(False, True)] * 3, (True, False), (True, False))
-]
+LIVES: Final = [Life(status, *facts) for status in Status for facts in product((False, True), repeat=7)]
 ALIVE: Final = Life()
 DEAD_IN_ONE_WAY: Final = [
     Life(status=Status.DISABLED),
@@ -136,9 +133,9 @@ def gate_after(gate: Gate, verdict: object) -> Gate:
 def test_the_space_is_walked_whole() -> None:
     """384 ways to be alive or not, of which one is alive; 21 ways to be presented."""
     assert len(LIVES) == len(set(LIVES)) == 384
-    assert [life for life in LIVES if not isinstance(verdict_of_the_rule(life.gate(), life.present(TOKENS[3])), Dead)] == [
-        ALIVE
-    ]
+    assert [
+        life for life in LIVES if not isinstance(verdict_of_the_rule(life.gate(), life.present(TOKENS[3])), Dead)
+    ] == [ALIVE]
     assert len(TOKENS) == 21
     assert {type(verdict_of_the_rule(ALIVE.gate(), token)).__name__ for token in TOKENS} == {
         "Exchanged",
