@@ -69,6 +69,7 @@ OTHER_MARK: Final = b"mark of another"
 OPERATION: Final = Operation(method="POST", path="/api/transfers", digest="sha-256=:YQ==:")
 STEP_UP: Final = StepUp(at=NOW, assurance=MINE_LIVE.assurance)
 GRANT: Final = "a grant's secret"
+NEXT: Final = LineageId("AQAAAAAAAAAAAAAF")
 RACERS: Final = 8
 
 
@@ -470,14 +471,14 @@ class GatesContract(Contract):
             pytest.param(gate_with(replace(MINE_LIVE, generation=8)), id="replaced one exchanged"),
             pytest.param(gate_with(replace(MINE_LIVE, issued_at=NOW - 1)), id="replaced one used"),
             pytest.param(gate_with(OTHER_LIVE), id="replaced one gone, another there"),
-            pytest.param(gate_with(MINE_LIVE, OTHER_LIVE), id="no room"),
+            pytest.param(gate_with(MINE_LIVE, OTHER_LIVE, replace(OTHER_LIVE, id=NEXT)), id="no room"),
         ],
     )
     def test_a_gate_that_moved_stops_a_login(self, stores: Stores, meanwhile: Gate) -> None:
         """Whatever is not as read: start over, and nothing is written."""
         stores.seed(meanwhile)
         before = self.gate(stores)
-        assert self.admit(stores, MINE_LIVE, expected=gate_with(MINE_LIVE), lineages_max=1) == Moved()
+        assert self.admit(stores, MINE_LIVE, expected=gate_with(MINE_LIVE), lineages_max=2) == Moved()
         assert self.gate(stores) == before
 
     def test_a_login_to_nobody_starts_over(self, stores: Stores) -> None:
