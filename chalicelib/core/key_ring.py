@@ -1,0 +1,394 @@
+"""The deployment's keys: what signs tokens, what ids and secrets derive from, what seals verifiers; and the fence.
+
+One immutable value. Rotating makes the next one, under a revision one higher; a store writes it when nobody else did.
+"""
+
+import hmac
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from chalicelib.core.base64url import decode_base64url, encode_base64url
+from chalicelib.core.errors import Unavailable
+from chalicelib.core.model import AccountId, EmailIndex, LineageId, Secret
+from chalicelib.core.policy import ISSUED_AHEAD_MAX_S, MECHANISMS, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+from chalicelib.core.public_key import PublicKey
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+KEY_KEPT_AFTER_USE_S = max(mechanism.absolute_s for mechanism in MECHANISMS.values()) + ISSUED_AHEAD_MAX_S
+"""No token, of either form, outlives its lineage: when the last lineage born under a key is over, it may go."""
+
+KEY_BYTES = 32
+ID_BYTES = 12
+NONCE_BYTES = 12
+_ROOT_VERSION_MAX = 255
+_NO_ROOT_VERSION = 0
+_FORMAT = 1
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""The order n of P-256: scalars are 1 to n - 1 (FIPS 186-5, SP 800-186 3.2.1.3)."""
+
+
+class Unsealable(Exception):  # noqa: N818 - named for what it says of a value
+    """A sealed value does not open here: it was altered, or copied from another account's row."""
+
+
+class RingUnreadable(Exception):  # noqa: N818 - named for what it says of a value
+    """Stored bytes are not a key ring. The message never quotes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key that signs tokens: ES256, known by its RFC 7638 thumbprint. ``private`` is the scalar, 32 bytes."""
+
+    kid: str
+    private: Secret
+    made_at: int
+    signs_from: int
+
+    def private_key(self) -> "EllipticCurvePrivateKey":
+        """Give the key as ``cryptography`` wants it for signing."""
+        return _private_key(self.private)
+
+    def public_key(self) -> PublicKey:
+        """Give the public half."""
+        return _public_key(self.private)
+
+    def public_jwk(self) -> dict[str, str]:
+        """Give the public half as it is published (RFC 7517)."""
+        return {**self.public_key().to_jwk(), "kid": self.kid, "use": "sig", "alg": "ES256"}
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A root secret (32 bytes) that ids, HMAC secrets and opaque tokens derive from. ``version`` is 1 to 255."""
+
+    version: int
+    secret: Secret
+    made_at: int
+    used_from: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """All keys of a deployment, oldest first. ``fence`` is the time before which every lineage is dead."""
+
+    revision: int
+    signing: tuple[SigningKey, ...]
+    roots: tuple[Root, ...]
+    email_key: Secret
+    verifier_key: Secret
+    fence: int
+
+    def signer(self, now: int) -> SigningKey:
+        """Choose the newest key that may sign already."""
+        usable = [key for key in self.signing if key.signs_from <= now]
+        if not usable:
+            raise Unavailable("no signing key of the ring may be used yet")
+        return usable[-1]
+
+    def verification_key(self, kid: str) -> PublicKey | None:
+        """Find the key that a token names. All verify, those that do not sign yet too: clocks differ."""
+        return next((key.public_key() for key in self.signing if key.kid == kid), None)
+
+    def root_for_new(self, now: int) -> Root:
+        """Choose the root that new accounts and lineages are born under: the newest that may be used already."""
+        usable = [root for root in self.roots if root.used_from <= now]
+        if not usable:
+            raise Unavailable("no root of the ring may be used yet")
+        return usable[-1]
+
+    def root(self, version: int) -> Root | None:
+        """Find the root of a version."""
+        return next((root for root in self.roots if root.version == version), None)
+
+    def email_index(self, email: str) -> EmailIndex:
+        """Index a canonical e-mail address: HMAC-SHA256 under a key that never rotates."""
+        return EmailIndex(encode_base64url(_mac(derive(self.email_key, b"email index"), email)))
+
+    def account_ids(self, email: str, attempt: str, *, now: int) -> tuple[AccountId, ...]:
+        """Name the account that a registration attempt makes; then what it would have been under every other root.
+
+        The first is the name of a new account. The others recognise a repetition across a rotation.
+        """
+        return tuple(AccountId(_id(root, b"account id", email, attempt)) for root in self._newest_first(now))
+
+    def lineage_ids(self, email: str, attempt: str, *, now: int) -> tuple[LineageId, ...]:
+        """Name the lineage that a register or login attempt begins, in the same order as ``account_ids``."""
+        return tuple(LineageId(_id(root, b"lineage id", email, attempt)) for root in self._newest_first(now))
+
+    def decoy_account(self, email: str) -> AccountId:
+        """Name an account that cannot exist, so that an unknown address costs the same reads as a known one.
+
+        No root has version 0, so no account has such an id.
+        """
+        mac = _mac(derive(self.email_key, b"decoy account"), email)
+        return AccountId(encode_base64url(bytes([_NO_ROOT_VERSION]) + mac[: ID_BYTES - 1]))
+
+    def lineage_secret(self, lineage: LineageId) -> Secret | None:
+        """Derive the HMAC secret of a lineage, 32 bytes, stored nowhere; ``None`` when its root is gone."""
+        root = self.root(root_version(lineage))
+        return Secret(_hkdf(root.secret, b"lineage secret " + lineage.encode("ascii"), KEY_BYTES)) if root else None
+
+    def seal(self, plaintext: bytes, *, account: AccountId, nonce: bytes) -> bytes:
+        """Wrap a verifier for its account's row: nonce (12 random bytes) and AES-256-GCM, the account id bound in."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - cold start
+
+        if len(nonce) != NONCE_BYTES:
+            raise ValueError("a nonce has 12 bytes")
+        return nonce + AESGCM(self.verifier_key.reveal()).encrypt(nonce, plaintext, _row(account))
+
+    def unseal(self, sealed: bytes, *, account: AccountId) -> bytes:
+        """Unwrap what was sealed for this very account. Raises ``Unsealable`` for anything else."""
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - cold start
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - cold start
+
+        nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+        try:
+            return AESGCM(self.verifier_key.reveal()).decrypt(nonce, ciphertext, _row(account))
+        except (InvalidTag, ValueError):
+            raise Unsealable("a verifier does not open for the account it stands with") from None
+
+    def _newest_first(self, now: int) -> Iterator[Root]:
+        chosen = self.root_for_new(now)
+        yield chosen
+        yield from (root for root in reversed(self.roots) if root is not chosen)
+
+
+def root_version(identity: AccountId | LineageId) -> int:
+    """Read the version of the root an id was derived under: its first byte."""
+    return decode_base64url(identity)[0]
+
+
+# --- The life of a ring ------------------------------------------------------------------------------------------
+
+Entropy = Callable[[int], bytes]
+
+
+def make_ring(entropy: Entropy, *, now: int) -> Ring:
+    """Make the first ring. Its keys are usable at once, whatever the clock of whoever asks."""
+    return Ring(
+        revision=1,
+        signing=(_new_signing_key(entropy, now=now, signs_from=0),),
+        roots=(Root(version=1, secret=Secret(entropy(KEY_BYTES)), made_at=now, used_from=0),),
+        email_key=Secret(entropy(KEY_BYTES)),
+        verifier_key=Secret(entropy(KEY_BYTES)),
+        fence=0,
+    )
+
+
+def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
+    """Add a signing key, published ten minutes before it signs, and drop those that no living token names."""
+    key = _new_signing_key(entropy, now=now, signs_from=now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S)
+    keys = (*ring.signing, key)
+    kept = _needed(keys, [key.signs_from for key in keys], now=now)
+    return replace(ring, revision=ring.revision + 1, signing=kept)
+
+
+def rotate_root(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
+    """Add a root, known to every cache before it is used, and drop those that no living lineage was born under."""
+    version = ring.roots[-1].version % _ROOT_VERSION_MAX + 1
+    if ring.root(version) is not None:
+        raise ValueError("all 255 versions of the root are in the ring")
+    used_from = now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+    root = Root(version=version, secret=Secret(entropy(KEY_BYTES)), made_at=now, used_from=used_from)
+    roots = (*ring.roots, root)
+    kept = _needed(roots, [root.used_from for root in roots], now=now)
+    return replace(ring, revision=ring.revision + 1, roots=kept)
+
+
+def raise_fence(ring: Ring, *, now: int) -> Ring:
+    """Declare every lineage from before ``now`` dead. A fence never goes down."""
+    return replace(ring, revision=ring.revision + 1, fence=max(ring.fence, now))
+
+
+Key = TypeVar("Key", SigningKey, Root)
+
+
+def _needed(keys: tuple[Key, ...], starts: list[int], *, now: int) -> tuple[Key, ...]:
+    """Keep the keys that no other has taken over from yet, or so recently that what they signed may still live."""
+    return tuple(
+        key
+        for key, superseded_at in zip(keys, [*starts[1:], now], strict=True)
+        if now - superseded_at <= KEY_KEPT_AFTER_USE_S
+    )
+
+
+def _new_signing_key(entropy: Entropy, *, now: int, signs_from: int) -> SigningKey:
+    private = Secret(_scalar(entropy))
+    return SigningKey(kid=_public_key(private).keyid, private=private, made_at=now, signs_from=signs_from)
+
+
+def _scalar(entropy: Entropy) -> bytes:
+    """Draw a private scalar: again while it is out of range (FIPS 186-5 A.2.2), once in four billion times."""
+    while True:
+        drawn = entropy(KEY_BYTES)
+        if 0 < int.from_bytes(drawn, "big") < _P256_ORDER:
+            return drawn
+
+
+# --- Storing it --------------------------------------------------------------------------------------------------
+
+
+def ring_to_bytes(ring: Ring) -> bytes:
+    """Write a ring down. The result is as secret as the keys: a store wraps it."""
+    return json.dumps(
+        {
+            "format": _FORMAT,
+            "revision": ring.revision,
+            "signing": [
+                {
+                    "kid": key.kid,
+                    "private": encode_base64url(key.private.reveal()),
+                    "made_at": key.made_at,
+                    "signs_from": key.signs_from,
+                }
+                for key in ring.signing
+            ],
+            "roots": [
+                {
+                    "version": root.version,
+                    "secret": encode_base64url(root.secret.reveal()),
+                    "made_at": root.made_at,
+                    "used_from": root.used_from,
+                }
+                for root in ring.roots
+            ],
+            "email_key": encode_base64url(ring.email_key.reveal()),
+            "verifier_key": encode_base64url(ring.verifier_key.reveal()),
+            "fence": ring.fence,
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+def ring_from_bytes(stored: bytes) -> Ring:
+    """Read a ring that `ring_to_bytes` wrote. Raises ``RingUnreadable`` for anything else."""
+    try:
+        fields = json.loads(stored.decode("utf-8"), object_pairs_hook=_object)
+        if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
+            raise RingUnreadable("not a key ring, or of a format this version does not know")
+        return _ring(fields)
+    except (ValueError, RecursionError) as error:
+        # The cause may quote what was read: it is not chained.
+        raise RingUnreadable(f"not a key ring: {type(error).__name__}") from None
+
+
+def _ring(fields: Mapping[str, Any]) -> Ring:
+    _exactly(fields, "format", "revision", "signing", "roots", "email_key", "verifier_key", "fence")
+    ring = Ring(
+        revision=_int(fields["revision"], least=1),
+        signing=tuple(_signing_key(item) for item in _list(fields["signing"])),
+        roots=tuple(_root(item) for item in _list(fields["roots"])),
+        email_key=_key(fields["email_key"]),
+        verifier_key=_key(fields["verifier_key"]),
+        fence=_int(fields["fence"]),
+    )
+    if len({key.kid for key in ring.signing}) < len(ring.signing):
+        raise RingUnreadable("two signing keys have one kid")
+    if len({root.version for root in ring.roots}) < len(ring.roots):
+        raise RingUnreadable("two roots have one version")
+    return ring
+
+
+def _signing_key(fields: Any) -> SigningKey:  # noqa: ANN401 - whatever JSON held
+    _exactly(fields, "kid", "private", "made_at", "signs_from")
+    key = SigningKey(
+        kid=fields["kid"],
+        private=_key(fields["private"]),
+        made_at=_int(fields["made_at"]),
+        signs_from=_int(fields["signs_from"]),
+    )
+    if not 0 < int.from_bytes(key.private.reveal(), "big") < _P256_ORDER or key.kid != key.public_key().keyid:
+        raise RingUnreadable("a signing key is not what its kid says")
+    return key
+
+
+def _root(fields: Any) -> Root:  # noqa: ANN401 - whatever JSON held
+    _exactly(fields, "version", "secret", "made_at", "used_from")
+    return Root(
+        version=_int(fields["version"], least=1, most=_ROOT_VERSION_MAX),
+        secret=_key(fields["secret"]),
+        made_at=_int(fields["made_at"]),
+        used_from=_int(fields["used_from"]),
+    )
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(members)
+    if len(fields) < len(members):
+        raise RingUnreadable("a member stands twice")
+    return fields
+
+
+def _exactly(fields: Any, *names: str) -> None:  # noqa: ANN401 - whatever JSON held
+    if not isinstance(fields, dict) or fields.keys() != set(names):
+        raise RingUnreadable(f"expected exactly {', '.join(names)}")
+
+
+def _list(value: Any) -> list[Any]:  # noqa: ANN401 - whatever JSON held
+    if not isinstance(value, list) or not value:
+        raise RingUnreadable("expected a list with something in it")
+    return value
+
+
+def _int(value: Any, *, least: int = 0, most: int = 2**53) -> int:  # noqa: ANN401 - whatever JSON held
+    if type(value) is not int or not least <= value <= most:
+        raise RingUnreadable("expected a whole number in its bounds")
+    return value
+
+
+def _key(value: Any) -> Secret:  # noqa: ANN401 - whatever JSON held
+    key = decode_base64url(value) if isinstance(value, str) else b""
+    if len(key) != KEY_BYTES:
+        raise RingUnreadable("expected a key of 32 bytes")
+    return Secret(key)
+
+
+# --- Deriving ----------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def derive(secret: Secret, purpose: bytes, length: int = KEY_BYTES) -> bytes:
+    """Derive the key that a secret of the ring has for one purpose (HKDF-SHA256, RFC 5869; no salt)."""
+    return _hkdf(secret, purpose, length)
+
+
+def _hkdf(secret: Secret, purpose: bytes, length: int) -> bytes:
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - cold start
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415 - cold start
+
+    return HKDF(SHA256(), length, salt=None, info=b"baton " + purpose).derive(secret.reveal())
+
+
+def _mac(key: bytes, *parts: str) -> bytes:
+    # Each part behind its length, so that no two lists of parts read the same.
+    encoded = [part.encode() for part in parts]
+    return hmac.digest(key, b"".join(len(part).to_bytes(4, "big") + part for part in encoded), "sha256")
+
+
+def _id(root: Root, purpose: bytes, email: str, attempt: str) -> str:
+    mac = _mac(derive(root.secret, purpose), email, attempt)
+    return encode_base64url(bytes([root.version]) + mac[: ID_BYTES - 1])
+
+
+def _row(account: AccountId) -> bytes:
+    return b"baton verifier " + account.encode()
+
+
+@lru_cache(maxsize=32)
+def _private_key(private: Secret) -> "EllipticCurvePrivateKey":
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key  # noqa: PLC0415
+
+    return derive_private_key(int.from_bytes(private.reveal(), "big"), SECP256R1())
+
+
+@lru_cache(maxsize=32)
+def _public_key(private: Secret) -> PublicKey:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415 - cold start
+
+    point = _private_key(private).public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    return PublicKey.from_raw(point)

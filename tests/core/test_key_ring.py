@@ -1,0 +1,410 @@
+"""The keys of a deployment: what each is for, how they follow one another, and what they never do."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import pytest
+
+from chalicelib.core.base64url import decode_base64url, encode_base64url
+from chalicelib.core.errors import Unavailable
+from chalicelib.core.key_ring import (
+    KEY_KEPT_AFTER_USE_S,
+    Entropy,
+    Ring,
+    RingUnreadable,
+    Unsealable,
+    make_ring,
+    raise_fence,
+    ring_from_bytes,
+    ring_to_bytes,
+    root_version,
+    rotate_root,
+    rotate_signing,
+)
+from chalicelib.core.model import AccountId, LineageId, Secret
+from chalicelib.core.policy import DAY_S, MECHANISMS, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+
+NOW = 1_700_000_000
+EMAIL = "ada@example.com"
+ATTEMPT = "0123456789abcdef"
+NONCE = bytes(range(12))
+
+
+def counted_entropy() -> Entropy:
+    """Make bytes that look random and are the same in every run."""
+    number = count()
+
+    def draw(size: int) -> bytes:
+        return hashlib.shake_256(f"entropy {next(number)}".encode()).digest(size)
+
+    return draw
+
+
+ENTROPY = counted_entropy()
+RING = make_ring(ENTROPY, now=NOW)
+ACCOUNT, LINEAGE = RING.account_ids(EMAIL, ATTEMPT, now=NOW)[0], RING.lineage_ids(EMAIL, ATTEMPT, now=NOW)[0]
+
+
+def hkdf(secret: Secret, info: bytes) -> bytes:
+    """RFC 5869 for 32 bytes, written down once more."""
+    extracted = hmac.digest(bytes(32), secret.reveal(), "sha256")
+    return hmac.digest(extracted, info + b"\1", "sha256")
+
+
+class TestMaking:
+    """`make_ring`."""
+
+    def test_the_first_keys_are_usable_at_once(self) -> None:
+        """Even by whose clock is behind that of the machine that made them."""
+        for now in (NOW, NOW - DAY_S):
+            assert RING.signer(now) is RING.signing[0]
+            assert RING.root_for_new(now) is RING.roots[0]
+        assert RING.revision == 1
+        assert RING.fence == 0
+
+    def test_every_key_is_drawn_for_itself(self) -> None:
+        """No two keys of a ring are the same bytes."""
+        assert len(set(_secrets(RING))) == 4
+
+    def test_scalars_out_of_range_are_drawn_again(self) -> None:
+        """Zero and the order of the curve are no private keys (FIPS 186-5 A.2.2)."""
+        order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+        draws = iter([bytes(32), order.to_bytes(32, "big"), b"\xff" * 32, (order - 1).to_bytes(32, "big")])
+        ring = make_ring(lambda size: next(draws, bytes(size)), now=NOW)
+        assert ring.signing[0].private == Secret((order - 1).to_bytes(32, "big"))
+
+    def test_the_kid_is_the_thumbprint(self) -> None:
+        """RFC 7638 over the published key."""
+        jwk = RING.signing[0].public_jwk()
+        members = ",".join(f'"{name}":"{jwk[name]}"' for name in ("crv", "kty", "x", "y"))
+        assert jwk["kid"] == encode_base64url(hashlib.sha256(f"{{{members}}}".encode()).digest())
+        assert jwk.keys() == {"crv", "kty", "x", "y", "kid", "use", "alg"}
+        assert (jwk["alg"], jwk["use"]) == ("ES256", "sig")
+
+    def test_nothing_secret_shows(self) -> None:
+        """Neither raw, nor in hexadecimal, nor in base64url."""
+        shown = repr(RING) + str(RING) + repr(RING.signing[0]) + repr(RING.lineage_secret(LINEAGE))
+        for secret in _secrets(RING):
+            for spelling in (repr(secret)[2:-1], secret.hex(), encode_base64url(secret), str(int.from_bytes(secret))):
+                assert spelling not in shown
+
+
+class TestRotating:
+    """`rotate_signing`, `rotate_root`, `raise_fence`."""
+
+    def test_a_new_signing_key_is_published_before_it_signs(self) -> None:
+        """Ten minutes, and it verifies from the first of them."""
+        ring = rotate_signing(RING, ENTROPY, now=NOW)
+        old, new = ring.signing
+        starts = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+        assert ring.signer(starts - 1) is old
+        assert ring.signer(starts) is new
+        assert ring.verification_key(new.kid) == new.public_key()
+        assert ring.verification_key(old.kid) == old.public_key()
+        assert ring.verification_key("another") is None
+        assert ring.verification_key("") is None
+
+    def test_a_new_root_is_known_to_every_cache_before_it_is_used(self) -> None:
+        """Ten minutes too; both open what was made under them."""
+        ring = rotate_root(RING, ENTROPY, now=NOW)
+        old, new = ring.roots
+        starts = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+        assert ring.root_for_new(starts - 1) is old
+        assert ring.root_for_new(starts) is new
+        assert (ring.root(1), ring.root(2), ring.root(3), ring.root(0)) == (old, new, None, None)
+
+    @pytest.mark.parametrize("rotate", [rotate_signing, rotate_root])
+    def test_rotating_changes_nothing_else(self, rotate: Callable[..., Ring]) -> None:
+        """One revision on; the ring given stays as it was."""
+        before = ring_to_bytes(RING)
+        rotated = rotate(RING, ENTROPY, now=NOW)
+        assert ring_to_bytes(RING) == before
+        assert rotated.revision == RING.revision + 1
+        assert (rotated.email_key, rotated.verifier_key, rotated.fence) == (RING.email_key, RING.verifier_key, 0)
+
+    def test_keys_stay_while_a_token_made_under_them_may_live(self) -> None:
+        """Three years of monthly rotation: nothing living loses its key, and nothing is kept for ever."""
+        life = max(mechanism.absolute_s for mechanism in MECHANISMS.values())
+        ring, made = RING, list[tuple[int, str, int]]()
+        for now in range(NOW, NOW + 3 * 365 * DAY_S, 10 * DAY_S):
+            if (now - NOW) // DAY_S % 30 == 0:
+                ring = rotate_root(rotate_signing(ring, ENTROPY, now=now), ENTROPY, now=now)
+            made.append((now, ring.signer(now).kid, ring.root_for_new(now).version))
+            for at, kid, version in made:
+                if now <= at + life:
+                    assert ring.verification_key(kid) is not None
+                    assert ring.root(version) is not None
+            assert len(ring.signing) <= life // (30 * DAY_S) + 2
+            assert len(ring.roots) == len(ring.signing)
+
+    @pytest.mark.parametrize("rotate", [rotate_signing, rotate_root])
+    def test_the_last_second_of_a_key(self, rotate: Callable[..., Ring]) -> None:
+        """It goes when its successor has been in use for longer than anything lives, not before."""
+        ring = rotate(RING, ENTROPY, now=NOW)
+        taken_over = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+        kept = rotate(ring, ENTROPY, now=taken_over + KEY_KEPT_AFTER_USE_S)
+        gone = rotate(ring, ENTROPY, now=taken_over + KEY_KEPT_AFTER_USE_S + 1)
+        assert [len(kept.signing) + len(kept.roots), len(gone.signing) + len(gone.roots)] == [4, 3]
+
+    def test_the_newest_key_is_never_dropped(self) -> None:
+        """However long nobody rotated."""
+        ring = rotate_signing(RING, ENTROPY, now=NOW + 10 * KEY_KEPT_AFTER_USE_S)
+        assert ring.signing[0] == RING.signing[0]
+
+    def test_root_versions_begin_again_after_255(self) -> None:
+        """One byte, never 0; a version still in the ring is not taken again."""
+        ring, now = replace(RING, roots=(replace(RING.roots[0], version=254),)), NOW
+        for version in (255, 1, 2):
+            now += DAY_S
+            ring = rotate_root(ring, ENTROPY, now=now)
+            assert ring.roots[-1].version == version
+        full = replace(ring, roots=(replace(ring.roots[0], version=8), replace(ring.roots[0], version=7)))
+        with pytest.raises(ValueError, match="255"):
+            rotate_root(full, ENTROPY, now=now)
+
+    def test_a_fence_never_goes_down(self) -> None:
+        """Raised twice, the later time holds, in whatever order."""
+        raised = raise_fence(RING, now=NOW)
+        assert (raised.fence, raised.revision) == (NOW, 2)
+        assert raise_fence(raised, now=NOW - 5).fence == NOW
+        assert raise_fence(raised, now=NOW + 5).fence == NOW + 5
+
+    def test_a_ring_without_a_usable_key_is_our_trouble(self) -> None:
+        """503, never a key from the future."""
+        ring = replace(
+            RING,
+            signing=(replace(RING.signing[0], signs_from=NOW + 1),),
+            roots=(replace(RING.roots[0], used_from=NOW + 1),),
+        )
+        with pytest.raises(Unavailable):
+            ring.signer(NOW)
+        with pytest.raises(Unavailable):
+            ring.root_for_new(NOW)
+        with pytest.raises(Unavailable):
+            ring.lineage_ids(EMAIL, ATTEMPT, now=NOW)
+
+
+class TestNames:
+    """Ids and indexes derived from an e-mail address and an attempt."""
+
+    def test_ids_are_twelve_bytes_led_by_their_root(self) -> None:
+        """16 characters in the one canonical spelling."""
+        for identity in (ACCOUNT, LINEAGE):
+            assert len(decode_base64url(identity)) == 12
+            assert root_version(identity) == 1
+
+    def test_ids_are_an_hmac_under_a_key_of_their_own(self) -> None:
+        """Recomputed here by hand: whoever changes this gives every retry another account."""
+        message = len(EMAIL).to_bytes(4, "big") + EMAIL.encode() + len(ATTEMPT).to_bytes(4, "big") + ATTEMPT.encode()
+        for identity, info in ((ACCOUNT, b"baton account id"), (LINEAGE, b"baton lineage id")):
+            mac = hmac.digest(hkdf(RING.roots[0].secret, info), message, "sha256")
+            assert decode_base64url(identity) == b"\1" + mac[:11]
+        index = hmac.digest(hkdf(RING.email_key, b"baton email index"), message[: 4 + len(EMAIL)], "sha256")
+        assert RING.email_index(EMAIL) == encode_base64url(index)
+
+    def test_every_input_matters(self) -> None:
+        """Another address, attempt, purpose or deployment is another id; parts do not run together."""
+        other = make_ring(ENTROPY, now=NOW)
+        ids = [
+            ACCOUNT,
+            LINEAGE,
+            RING.decoy_account(EMAIL),
+            RING.decoy_account("bob@example.com"),
+            other.account_ids(EMAIL, ATTEMPT, now=NOW)[0],
+            other.decoy_account(EMAIL),
+            *RING.lineage_ids("bob@example.com", ATTEMPT, now=NOW),
+            *RING.lineage_ids(EMAIL, "another attempt!", now=NOW),
+            *RING.lineage_ids(EMAIL + "0", ATTEMPT[1:], now=NOW),
+        ]
+        assert len(set(ids)) == len(ids)
+        assert RING.email_index(EMAIL) != RING.email_index("bob@example.com") != other.email_index("bob@example.com")
+
+    def test_the_first_id_is_that_of_a_new_one(self) -> None:
+        """The others recognise a repetition: before, across and after a rotation."""
+        ring = rotate_root(RING, ENTROPY, now=NOW)
+        starts = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+        for names in (ring.account_ids, ring.lineage_ids):
+            before, after = names(EMAIL, ATTEMPT, now=starts - 1), names(EMAIL, ATTEMPT, now=starts)
+            assert [root_version(name) for name in before] == [1, 2]
+            assert [root_version(name) for name in after] == [2, 1]
+            assert set(before) == set(after)
+        assert ring.account_ids(EMAIL, ATTEMPT, now=NOW)[0] == ACCOUNT
+        assert ring.lineage_ids(EMAIL, ATTEMPT, now=NOW)[0] == LINEAGE
+
+    def test_the_email_index_survives_every_rotation(self) -> None:
+        """Or nobody could log in any more."""
+        rotated = rotate_root(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW)
+        assert rotated.email_index(EMAIL) == RING.email_index(EMAIL)
+        assert rotated.decoy_account(EMAIL) == RING.decoy_account(EMAIL)
+
+    def test_a_decoy_looks_like_an_account_and_can_be_none(self) -> None:
+        """No root has version 0."""
+        decoy = decode_base64url(RING.decoy_account(EMAIL))
+        assert len(decoy) == 12
+        assert decoy[0] == 0
+
+
+class TestSecretsOfLineages:
+    """`lineage_secret`."""
+
+    def test_it_is_derived_from_the_lineages_own_root(self) -> None:
+        """HKDF(root, lineage), 32 bytes, the same after every rotation."""
+        secret = RING.lineage_secret(LINEAGE)
+        assert secret == Secret(hkdf(RING.roots[0].secret, b"baton lineage secret " + LINEAGE.encode()))
+        assert rotate_root(RING, ENTROPY, now=NOW).lineage_secret(LINEAGE) == secret
+        assert RING.lineage_secret(RING.lineage_ids(EMAIL, "another attempt!", now=NOW)[0]) != secret
+
+    def test_without_its_root_there_is_none(self) -> None:
+        """A lineage that old is over anyway."""
+        assert RING.lineage_secret(LineageId(encode_base64url(b"\2" + bytes(11)))) is None
+        assert RING.lineage_secret(LineageId(encode_base64url(bytes(12)))) is None
+
+
+class TestSealing:
+    """`seal` and `unseal`."""
+
+    def test_what_is_sealed_opens_for_its_own_account_alone(self) -> None:
+        """A verifier copied to another account's row does not work there."""
+        sealed = RING.seal(b"a verifier", account=ACCOUNT, nonce=NONCE)
+        assert RING.unseal(sealed, account=ACCOUNT) == b"a verifier"
+        assert b"a verifier" not in sealed
+        for account in (AccountId(LINEAGE), RING.decoy_account(EMAIL), AccountId("")):
+            with pytest.raises(Unsealable):
+                RING.unseal(sealed, account=account)
+
+    def test_it_opens_after_every_rotation_and_in_no_other_deployment(self) -> None:
+        """The data key stays."""
+        sealed = RING.seal(b"a verifier", account=ACCOUNT, nonce=NONCE)
+        rotated = rotate_root(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW)
+        assert rotated.unseal(sealed, account=ACCOUNT) == b"a verifier"
+        with pytest.raises(Unsealable):
+            make_ring(ENTROPY, now=NOW).unseal(sealed, account=ACCOUNT)
+
+    def test_no_altered_byte_passes(self) -> None:
+        """Nor a missing one."""
+        sealed = RING.seal(b"a verifier", account=ACCOUNT, nonce=NONCE)
+        for position in range(len(sealed)):
+            altered = bytearray(sealed)
+            altered[position] ^= 1
+            for wrong in (bytes(altered), sealed[:position], sealed[position + 1 :]):
+                with pytest.raises(Unsealable):
+                    RING.unseal(wrong, account=ACCOUNT)
+
+    def test_a_nonce_has_twelve_bytes(self) -> None:
+        """A short one would be used twice some day."""
+        for size in (0, 8, 11, 13, 16):
+            with pytest.raises(ValueError, match="12 bytes"):
+                RING.seal(b"a verifier", account=ACCOUNT, nonce=bytes(size))
+
+
+class TestStoring:
+    """`ring_to_bytes` and `ring_from_bytes`."""
+
+    def test_a_ring_comes_back_as_it_was(self) -> None:
+        """With all its keys and their times."""
+        ring = raise_fence(rotate_root(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW), now=NOW)
+        assert ring_from_bytes(ring_to_bytes(ring)) == ring
+
+    @pytest.mark.parametrize(
+        "stored",
+        [
+            b"",
+            b"null",
+            b"[]",
+            b"{}",
+            b"\xff",
+            b'{"format":2}',
+            b'{"format":1}',
+            b'{"format":"1"}',
+            b"[" * 100_000,
+            b"\xef\xbb\xbf" + ring_to_bytes(RING),
+            ring_to_bytes(RING).decode().encode("utf-16"),
+            ring_to_bytes(RING)[:-1],
+            ring_to_bytes(RING) + b"{}",
+            ring_to_bytes(RING).replace(b'"fence":0', b'"fence":0,"fence":1'),
+            ring_to_bytes(RING).replace(b'"fence":0', b'"fence":NaN'),
+            ring_to_bytes(RING).replace(b'"fence":0', b'"fence":' + b"9" * 5000),
+        ],
+        ids=lambda stored: repr(stored[:12]),
+    )
+    def test_what_is_no_ring_is_unreadable(self, stored: bytes) -> None:
+        """Strictly: nothing is guessed."""
+        with pytest.raises(RingUnreadable):
+            ring_from_bytes(stored)
+
+    def test_every_member_is_needed_and_none_beyond(self) -> None:
+        """At the top, in a signing key and in a root."""
+        for place in ((), ("signing", 0), ("roots", 0)):
+            for name in _at(_fields(), place):
+                fields = _fields()
+                del _at(fields, place)[name]
+                _assert_unreadable(fields)
+            fields = _fields()
+            _at(fields, place)["another"] = 1
+            _assert_unreadable(fields)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda fields: fields.update(revision=0),
+            lambda fields: fields.update(revision=True),
+            lambda fields: fields.update(revision=1.0),
+            lambda fields: fields.update(fence=-1),
+            lambda fields: fields.update(fence="0"),
+            lambda fields: fields.update(fence=2**60),
+            lambda fields: fields.update(signing=[]),
+            lambda fields: fields.update(roots=[]),
+            lambda fields: fields.update(signing={}),
+            lambda fields: fields.update(roots=[[]]),
+            lambda fields: fields.update(email_key=None),
+            lambda fields: fields.update(email_key=fields["email_key"][:-2]),
+            lambda fields: fields.update(verifier_key=fields["verifier_key"] + "="),
+            lambda fields: fields.update(verifier_key=encode_base64url(bytes(33))),
+            lambda fields: fields["signing"].append(fields["signing"][0]),
+            lambda fields: fields["roots"].append({**fields["roots"][0], "secret": fields["email_key"]}),
+            lambda fields: fields["signing"][0].update(kid="another"),
+            lambda fields: fields["signing"][0].update(kid=None),
+            lambda fields: fields["signing"][0].update(private=fields["email_key"]),
+            lambda fields: fields["signing"][0].update(private=encode_base64url(bytes(32))),
+            lambda fields: fields["signing"][0].update(private=encode_base64url(b"\xff" * 32)),
+            lambda fields: fields["signing"][0].update(signs_from=None),
+            lambda fields: fields["roots"][0].update(version=0),
+            lambda fields: fields["roots"][0].update(version=256),
+            lambda fields: fields["roots"][0].update(secret="short"),
+        ],
+    )
+    def test_every_value_is_checked(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Types, bounds, lengths; a signing key is what its kid says; nothing stands twice."""
+        fields = _fields()
+        change(fields)
+        _assert_unreadable(fields)
+
+
+def _secrets(ring: Ring) -> list[bytes]:
+    keys = [key.private for key in ring.signing] + [root.secret for root in ring.roots]
+    return [secret.reveal() for secret in (*keys, ring.email_key, ring.verifier_key)]
+
+
+def _fields() -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(ring_to_bytes(RING))
+    return fields
+
+
+def _at(fields: dict[str, Any], place: tuple[Any, ...]) -> dict[str, Any]:
+    found: Any = fields
+    for step in place:
+        found = found[step]
+    assert isinstance(found, dict)
+    return found
+
+
+def _assert_unreadable(fields: dict[str, Any]) -> None:
+    with pytest.raises(RingUnreadable) as refusal:
+        ring_from_bytes(json.dumps(fields).encode())
+    for secret in _secrets(RING):
+        assert encode_base64url(secret) not in str(refusal.value)
