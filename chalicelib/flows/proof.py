@@ -1,5 +1,6 @@
 """What a request proves before any database is asked: its token, its signature, its attempt."""
 
+import re
 from dataclasses import dataclass
 
 from chalicelib.core import errors, tokens
@@ -99,6 +100,9 @@ class Proof:
         )
 
 
+_ATTEMPT = re.compile(rf"[!#-\[\]-~]{{{ATTEMPT_CHARACTERS_MIN},{ATTEMPT_CHARACTERS_MAX}}}\Z")
+
+
 def attempt_header(message: Message) -> str | None:
     """Read ``Idempotency-Key``: ``"x"`` and ``x`` are one attempt; ``None`` when there is no such field.
 
@@ -110,9 +114,7 @@ def attempt_header(message: Message) -> str | None:
     value = values[0].strip(" \t")
     if len(value) >= 2 and value[0] == value[-1] == '"':  # noqa: PLR2004 - the two quotes
         value = value[1:-1]
-    if not ATTEMPT_CHARACTERS_MIN <= len(value) <= ATTEMPT_CHARACTERS_MAX or not all(
-        "!" <= character <= "~" and character not in '"\\' for character in value
-    ):
+    if not _ATTEMPT.match(value):
         raise errors.Malformed(
             "idempotency-key",
             detail=f"Idempotency-Key takes {ATTEMPT_CHARACTERS_MIN} to {ATTEMPT_CHARACTERS_MAX} visible ASCII "

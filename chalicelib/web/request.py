@@ -28,6 +28,8 @@ ONCE_FIELDS = frozenset(
     }
 )
 _FORM_FIELDS_MAX = 32
+_PATH = re.compile(r"/[!-~]*\Z")
+_NUL_OR_SURROGATE = re.compile("[\0\ud800-\udfff]")
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
 
@@ -67,7 +69,7 @@ def read_request(event: Mapping[str, Any], *, fallback_id: str) -> Request:
         if len(fields[name][0]) > limit:
             raise errors.FieldTooLarge(field=name, limit=limit)
     path = str(context.get("path") or "/")
-    if not path.startswith("/") or not all("!" <= character <= "~" for character in path):
+    if not _PATH.match(path):
         raise errors.Malformed("path", detail="The path holds characters that a request line cannot carry.")
     message = Message(
         method=str(context.get("httpMethod") or ""),
@@ -227,10 +229,8 @@ def _check_depth(value: object, depth: int = 1) -> None:
 
 
 def _check_text(text: str) -> None:
-    if "\0" in text:
-        raise errors.Malformed("NUL", detail="The body holds a NUL character.")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise errors.Malformed("surrogate", detail="The body holds half of a surrogate pair.")
+    if _NUL_OR_SURROGATE.search(text):
+        raise errors.Malformed("text", detail="The body holds a NUL character or half of a surrogate pair.")
 
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$[^`]*`)?\Z", re.DOTALL)
