@@ -351,6 +351,7 @@ class TestStoring:
     @pytest.mark.parametrize(
         "change",
         [
+            lambda fields: fields.update(format=2),
             lambda fields: fields.update(revision=0),
             lambda fields: fields.update(revision=True),
             lambda fields: fields.update(revision=1.0),
@@ -360,8 +361,10 @@ class TestStoring:
             lambda fields: fields.update(signing=[]),
             lambda fields: fields.update(roots=[]),
             lambda fields: fields.update(signing={}),
+            lambda fields: fields.update(signing=5),
             lambda fields: fields.update(roots=[[]]),
             lambda fields: fields.update(email_key=None),
+            lambda fields: fields.update(email_key=5),
             lambda fields: fields.update(email_key=fields["email_key"][:-2]),
             lambda fields: fields.update(verifier_key=fields["verifier_key"] + "="),
             lambda fields: fields.update(verifier_key=encode_base64url(bytes(33))),
