@@ -3,7 +3,6 @@
 import logging
 from typing import Final
 
-from chalicelib.core.errors import Unavailable
 from chalicelib.core.model import AuditEvent
 from chalicelib.core.policy import AUDIT_KEPT_S
 from chalicelib.stores.engine import EXPIRY, ConditionFailed, Engine
@@ -22,7 +21,7 @@ class Audit:
         self._engine = engine
 
     def append(self, event: AuditEvent, *, event_id: str) -> None:
-        """Write an event, never over another. A failure to note it is logged, for what happened has happened."""
+        """Write an event, never over another. A failure to note it is logged, and nothing else."""
         try:
             self._engine.write(
                 "put_item",
@@ -32,9 +31,7 @@ class Audit:
             )
         except ConditionFailed:
             return  # our own earlier sending: an id is drawn for one event
-        except Unavailable as error:
-            _log.warning("audit event %s of account %s is lost: %s", event.event, event.account, error.reason)
-        except Exception:  # noqa: BLE001 - a defect of ours undoes nothing either
+        except Exception:  # noqa: BLE001 - whatever it is, what happened has happened
             _log.exception("audit event %s of account %s is lost", event.event, event.account)
 
 
