@@ -19,20 +19,38 @@ SIGNATURE_BYTES = 64
 _COORDINATE_BYTES = 32
 _COMPRESSED_BYTES = 33
 _KEYS_CACHED = 256
-_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""The order n of P-256 (SEC 2 section 2.4.2)."""
+
+# Curve25519 as Ed25519 writes it (RFC 8032 section 5.1).
+_P = 2**255 - 19
+_D = -121665 * pow(121666, -1, _P) % _P
+_Y_OF_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER = frozenset({0, 1, _P - 1, _Y_OF_ORDER_8, _P - _Y_OF_ORDER_8})
+"""The y of the eight points of small order. Under such a key anybody can make signatures that verify."""
 
 # The members that make a key, and those that may say more about it (RFC 7517 section 4) without changing it.
-_REQUIRED: Mapping[str, frozenset[str]] = {"EC": frozenset({"kty", "crv", "x", "y"}), "OKP": frozenset({"kty", "crv", "x"})}
+_REQUIRED: Mapping[str, frozenset[str]] = {
+    "EC": frozenset({"kty", "crv", "x", "y"}),
+    "OKP": frozenset({"kty", "crv", "x"}),
+}
 _ALLOWED = frozenset({"kid", "use", "alg", "key_ops", "ext"})
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A public key. ``raw`` is 33 bytes for P-256 (compressed point, SEC 1) and 32 for Ed25519 (RFC 8032)."""
+    """A public key. ``raw`` is 33 bytes for P-256 (compressed point, SEC 1) and 32 for Ed25519 (RFC 8032).
+
+    Whoever holds one holds a usable key in its one spelling: any other is ``InvalidKey``.
+    """
 
     curve: Curve
     raw: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a point of the curve, has small order, or has a second spelling."""
+        try:
+            _ed25519(self.raw) if self.curve == "Ed25519" else _p256(self.raw)
+        except ValueError:
+            raise InvalidKey("not a usable point of the curve") from None
 
     @classmethod
     def from_jwk(cls, jwk: Mapping[str, object]) -> "PublicKey":
@@ -46,24 +64,16 @@ class PublicKey:
             key = cls("Ed25519", x)
         elif kty == "EC" and jwk["crv"] == "P-256":
             key = cls("P-256", bytes([2 + _coordinate(jwk["y"])[-1] % 2]) + x)
+            if key.to_jwk()["y"] != jwk["y"]:
+                raise InvalidKey("x and y are not a point of the curve")
         else:
             raise InvalidKey("curve")
-        key._check_on_curve()
-        if kty == "EC" and key.to_jwk()["y"] != jwk["y"]:
-            raise InvalidKey("not a point of the curve")
         return key
 
     @classmethod
     def from_raw(cls, raw: bytes) -> "PublicKey":
         """Read raw bytes; their length tells the curve. Raises ``InvalidKey``."""
-        if len(raw) == _COORDINATE_BYTES:
-            key = cls("Ed25519", raw)
-        elif len(raw) == _COMPRESSED_BYTES and raw[0] in (2, 3):
-            key = cls("P-256", raw)
-        else:
-            raise InvalidKey("length")
-        key._check_on_curve()
-        return key
+        return cls("Ed25519" if len(raw) == _COORDINATE_BYTES else "P-256", raw)
 
     def to_jwk(self) -> dict[str, str]:
         """Write the required members, in the order RFC 7638 sorts them."""
@@ -90,12 +100,6 @@ class PublicKey:
             return _verifies_ed25519(self.raw, signature, message)
         return _verifies_p256(self.raw, signature, message)
 
-    def _check_on_curve(self) -> None:
-        try:
-            _ed25519(self.raw) if self.curve == "Ed25519" else _p256(self.raw)
-        except ValueError:
-            raise InvalidKey("not a point of the curve") from None
-
 
 def _coordinate(value: object) -> bytes:
     try:
@@ -117,6 +121,8 @@ def _thumbprint(key: PublicKey) -> bytes:
 def _p256(raw: bytes) -> "EllipticCurvePublicKey":
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - cold start
 
+    if len(raw) != _COMPRESSED_BYTES:  # an uncompressed point would be a second spelling
+        raise ValueError("not a compressed point")
     return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), raw)
 
 
@@ -124,6 +130,10 @@ def _p256(raw: bytes) -> "EllipticCurvePublicKey":
 def _ed25519(raw: bytes) -> "Ed25519PublicKey":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - cold start
 
+    # OpenSSL takes any 32 bytes for a key, looks at the point when it verifies, and not at its order even then.
+    y = int.from_bytes(raw, "little") & (2**255 - 1)
+    if y >= _P or y in _SMALL_ORDER or pow((y * y - 1) * (_D * y * y + 1), (_P - 1) // 2, _P) != 1:
+        raise ValueError("not a point of the curve, or one of small order")
     return Ed25519PublicKey.from_public_bytes(raw)
 
 
@@ -134,8 +144,6 @@ def _verifies_p256(raw: bytes, signature: bytes, message: bytes) -> bool:
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature  # noqa: PLC0415 - cold start
 
     r, s = int.from_bytes(signature[:_COORDINATE_BYTES], "big"), int.from_bytes(signature[_COORDINATE_BYTES:], "big")
-    if not (0 < r < _ORDER and 0 < s < _ORDER):
-        return False
     try:
         _p256(raw).verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:

@@ -1,0 +1,298 @@
+"""Vectors of others: RFC 9421, RFC 9530, RFC 7638, RFC 8032, RFC 4231, RFC 9651's suite, and Wycheproof.
+
+A row outside our profile is asserted to be refused. Each test counts its verdicts, so that no row falls out.
+"""
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import http_sf
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+from chalicelib.core import errors
+from chalicelib.core.base64url import encode_base64url
+from chalicelib.core.public_key import PublicKey
+from chalicelib.core.signatures import (
+    Message,
+    Signature,
+    _verifies,
+    check_digest,
+    content_digest,
+    read_signature,
+    signature_base,
+)
+from tests.vectors import load
+
+RFC9421: dict[str, Any] = load("rfc9421")
+KEYS: dict[str, Any] = RFC9421["keys"]
+NOT_SERVED = frozenset({"@query", "@target-uri", "@request-target", "@scheme", "@status"})
+
+
+def message_of(row: Mapping[str, Any], *more: tuple[str, str]) -> Message:
+    """Read a vector's message as the edge reads a request: the host lower-cased, the query decoded once."""
+    target = urlsplit(row.get("target") or "")
+    fields: dict[str, tuple[str, ...]] = {}
+    for name, value in [*row["headers"], *more]:
+        fields[name.lower()] = (*fields.get(name.lower(), ()), value)
+    return Message(
+        method=row.get("method") or "",
+        authority=(row.get("authority") or "").lower(),
+        path=target.path or "/",  # no request line carries an empty path (RFC 9112 section 3.2.1)
+        query=tuple(parse_qsl(target.query, keep_blank_values=True)),
+        fields=fields,
+        body=row.get("body", "").encode(),
+    )
+
+
+def adopted(vector: Mapping[str, Any]) -> tuple[Message, Signature]:
+    """Read a vector's signature as if it were one of ours, then give it back its own parameters."""
+    items, parameters = parsed(vector["signature_input"])[vector["label"]]
+    ours = {"nonce": "adopted", **parameters, "tag": "baton"}
+    given = [
+        ("Signature-Input", http_sf.ser({vector["label"]: (items, ours)})),
+        ("Signature", vector["signature"]),
+    ]
+    message = message_of(vector["message"], *given)
+    read = read_signature(message)
+    assert read is not None
+    assert set(read.parameters) == set(ours)
+    return message, Signature(read.components, parameters, read.value)
+
+
+def parsed(text: str) -> Any:  # noqa: ANN401 - the shapes of http_sf
+    """Parse a dictionary of structured fields."""
+    return http_sf.parse(text.encode(), tltype="dictionary")
+
+
+def verifies(keyid: str, signature: bytes, base: bytes) -> bool | None:
+    """Verify with one of the RFC's keys; ``None`` for an algorithm that is not ours."""
+    key = KEYS[keyid]
+    match key["alg"]:
+        case "ecdsa-p256-sha256" | "ed25519":
+            public = {name: value for name, value in key["jwk"].items() if name != "d"}
+            return _verifies(PublicKey.from_jwk(public), signature, base)
+        case "hmac-sha256":
+            return _verifies(base64.b64decode(key["secret_b64"]), signature, base)
+        case _:
+            return None
+
+
+def test_signatures_printed_in_rfc_9421() -> None:
+    """What our profile can build equals the RFC's base to the byte and verifies; the rest is refused."""
+    verdicts: Counter[str] = Counter()
+    for vector in RFC9421["vectors"]:
+        signature = base64.b64decode(vector["signature_b64"])
+        if "base" in vector:
+            assert verifies(vector["keyid"], signature, vector["base"].encode()) in {True, None}, vector["id"]
+        try:
+            message, read = adopted(vector)
+            base = signature_base(message, read)
+        except errors.SignatureDefective:
+            covered = {item for item, _ in parsed(vector["signature_input"])[vector["label"]][0]}
+            assert covered & NOT_SERVED, vector["id"]
+            verdicts["outside the profile"] += 1
+            continue
+        assert read.value == signature
+        if vector["expect"] == "valid" and "base" in vector:
+            assert base.decode() == vector["base"], vector["id"]
+        match verifies(vector["keyid"], signature, base):
+            case None:
+                verdicts["the RFC's base, an algorithm that is not ours"] += 1
+            case verdict:
+                assert verdict == (vector["expect"] == "valid"), vector["id"]
+                verdicts["verifies" if verdict else "does not verify, as it must not"] += 1
+    assert verdicts == {
+        "verifies": 7,
+        "does not verify, as it must not": 3,
+        "the RFC's base, an algorithm that is not ours": 4,
+        "outside the profile": 6,
+    }
+
+
+def test_signatures_of_other_tags_are_not_ours() -> None:
+    """No signature of the RFC has our tag, so each of its requests counts as unsigned."""
+    for vector in RFC9421["vectors"]:
+        fields = (("Signature-Input", vector["signature_input"]), ("Signature", vector["signature"]))
+        assert read_signature(message_of(vector["message"], *fields)) is None
+
+
+def test_components_of_rfc_9421() -> None:
+    """Each example of sections 2.1 and 2.2 gives the RFC's line, or is refused because it is not served here."""
+    verdicts: Counter[str] = Counter()
+    for case in load("rfc9421_components")["cases"]:
+        item = case["identifier"]
+        asked = ("Signature-Input", f'sig=({item});created=1;keyid="key";nonce="nonce";tag="baton"')
+        message = message_of(case["message"], asked, ("Signature", "sig=:AA==:"))
+        try:
+            read = read_signature(message)
+            assert read is not None
+            line, _, _ = signature_base(message, read).decode().rpartition("\n")
+        except (errors.SignatureDefective, errors.DuplicateField):
+            name, parameters = parsed(f"identifier={item}")["identifier"]
+            foreign = bool(set(parameters) - {"name"}) or name in NOT_SERVED or name == "x-obs-fold-header"
+            assert foreign or case["expect"] == "error", case
+            verdicts["refused, as it must be" if case["expect"] == "error" else "outside the profile"] += 1
+            continue
+        assert case["expect"] == "value", case
+        if line == case["line"]:
+            verdicts["the RFC's line"] += 1
+            continue
+        # We do not normalise a port away: such a host is simply none of ours.
+        assert message.authority.partition(":")[0] == case["value"]
+        verdicts["a host that is not ours"] += 1
+    assert verdicts == {
+        "the RFC's line": 19,
+        "outside the profile": 14,
+        "refused, as it must be": 10,
+        "a host that is not ours": 2,
+    }
+
+
+def bare_message(field: str, body: bytes) -> Message:
+    """Make a request with nothing but a body and its Content-Digest."""
+    return Message("POST", "api.example", "/", (), {"content-digest": (field,)}, body)
+
+
+def test_digests_of_rfc_9530() -> None:
+    """Every digest the RFC prints is accepted, every altered one refused, and ours is spelt as the RFC spells it."""
+    rows = load("rfc9530_content_digest")
+    assert (len(rows["positive"]), len(rows["negative"])) == (5, 8)
+    for row in rows["positive"]:
+        body = bytes.fromhex(row["content_hex"])
+        check_digest(bare_message(row["field"], body))
+        assert row["alg"] != "sha-256" or content_digest(body) == row["field"]
+    for row in rows["negative"]:
+        with pytest.raises(errors.InvalidDigest):
+            check_digest(bare_message(row["field"], row["content"].encode()))
+
+
+def test_thumbprints_of_rfc_7638() -> None:
+    """The RFCs' P-256 and Ed25519 keys have the RFCs' thumbprints, and the RSA key is refused."""
+    verdicts: Counter[str] = Counter()
+    for case in load("rfc7638_thumbprint")["cases"]:
+        if case["jwk"]["kty"] == "RSA":
+            with pytest.raises(errors.InvalidKey):
+                PublicKey.from_jwk(case["jwk"])
+            verdicts["refused"] += 1
+            continue
+        key = PublicKey.from_jwk(case["jwk"])
+        assert key.keyid == case["thumbprint_sha256_b64url"]
+        assert key.to_jwk() == case["jwk"]
+        assert PublicKey.from_raw(key.raw) == key
+        verdicts["equal"] += 1
+    assert verdicts == {"equal": 2, "refused": 1}
+
+
+def test_keys_printed_in_rfc_9421() -> None:
+    """The RFC's JWKs and PEMs name the same keys, and a JWK with its private half is refused."""
+    read = 0
+    for key in KEYS.values():
+        if "jwk" not in key:
+            continue
+        with pytest.raises(errors.InvalidKey):
+            PublicKey.from_jwk(key["jwk"])
+        ours = PublicKey.from_jwk({name: value for name, value in key["jwk"].items() if name != "d"})
+        pem: Any = load_pem_public_key(key["public_pem"].encode())
+        if isinstance(pem, EllipticCurvePublicKey):
+            assert pem.public_bytes(Encoding.X962, PublicFormat.CompressedPoint) == ours.raw
+        else:
+            assert pem.public_bytes(Encoding.Raw, PublicFormat.Raw) == ours.raw
+        read += 1
+    assert read == 2
+
+
+def test_signatures_of_rfc_8032() -> None:
+    """The RFC's Ed25519 signatures verify, and none of them over another message."""
+    rows = load("rfc4231_rfc8032")["ed25519"]
+    assert len(rows) == 3
+    for row in rows:
+        key, message = PublicKey.from_raw(bytes.fromhex(row["pk"])), bytes.fromhex(row["msg"])
+        assert key.curve == "Ed25519"
+        assert key.verifies(bytes.fromhex(row["sig"]), message)
+        assert not key.verifies(bytes.fromhex(row["sig"]), message + b".")
+
+
+def test_wycheproof_p256() -> None:
+    """Wycheproof's P-256 signatures in raw form: every row as it says."""
+    verdicts: Counter[str] = Counter()
+    for number, point, message, signature, result, comment in load("wycheproof_ecdsa_p256_p1363")["rows"]:
+        raw = bytes.fromhex(point)
+        assert (len(raw), raw[0]) == (65, 4)
+        key = PublicKey.from_jwk(
+            {"kty": "EC", "crv": "P-256", "x": encode_base64url(raw[1:33]), "y": encode_base64url(raw[33:])}
+        )
+        verified = key.verifies(bytes.fromhex(signature), bytes.fromhex(message))
+        assert verified == (result == "valid"), (number, comment)
+        verdicts[result] += 1
+    assert verdicts == {"valid": 173, "invalid": 89}
+
+
+def test_wycheproof_ed25519() -> None:
+    """Wycheproof's Ed25519 signatures: every row as it says."""
+    verdicts: Counter[str] = Counter()
+    for number, raw, message, signature, result, comment in load("wycheproof_ed25519")["rows"]:
+        key = PublicKey.from_raw(bytes.fromhex(raw))
+        verified = key.verifies(bytes.fromhex(signature), bytes.fromhex(message))
+        assert verified == (result == "valid"), (number, comment)
+        verdicts[result] += 1
+    assert verdicts == {"valid": 88, "invalid": 63}
+
+
+def test_tags_of_rfc_4231() -> None:
+    """The RFC's HMAC-SHA-256 tags verify whole, and not when truncated."""
+    rows = load("rfc4231_rfc8032")["hmac_sha256"]
+    assert len(rows) == 6
+    for row in rows:
+        key, base, tag = (bytes.fromhex(row[name]) for name in ("key", "msg", "mac"))
+        assert _verifies(key, tag, base)
+        assert not any(_verifies(key, tag[:length], base) for length in range(32))
+
+
+def test_wycheproof_hmac_sha256() -> None:
+    """Wycheproof's HMAC-SHA-256 tags as it says, but for the truncated ones, which RFC 9421 does not know."""
+    verdicts: Counter[tuple[int, str, bool]] = Counter()
+    for number, bits, key, message, tag, result, comment in load("wycheproof_hmac_sha256")["rows"]:
+        verified = _verifies(bytes.fromhex(key), bytes.fromhex(tag), bytes.fromhex(message))
+        assert verified == (result == "valid" and bits == 256), (number, comment)
+        verdicts[bits, result, verified] += 1
+    assert verdicts == {
+        (256, "valid", True): 33,
+        (256, "invalid", False): 54,
+        (128, "valid", False): 33,
+        (128, "invalid", False): 54,
+    }
+
+
+def test_structured_fields_of_rfc_9651() -> None:
+    """The parser we pin reads the HTTP working group's suite as it says, and writes it in the canonical form.
+
+    Two rows part: it refuses to write an empty dictionary and an empty list, which RFC 9651 section 4.1 serialises
+    as no field at all. We write neither.
+    """
+    verdicts: Counter[str] = Counter()
+    unwritten = []
+    rows: list[dict[str, Any]] = http_sf.from_json(json.dumps(load("structured_fields")["tests"]))
+    for row in rows:
+        text = ", ".join(row["raw"]).encode()
+        if row.get("must_fail"):
+            with pytest.raises(http_sf.StructuredFieldError):
+                http_sf.parse(text, tltype=row["header_type"])
+            verdicts["refused"] += 1
+            continue
+        value = http_sf.parse(text, tltype=row["header_type"])
+        assert value == row["expected"], row
+        verdicts["read, where it might refuse" if row.get("can_fail") else "read"] += 1
+        canonical = ", ".join(row.get("canonical", row["raw"]))
+        try:
+            assert http_sf.ser(value) == canonical
+        except ValueError:
+            assert canonical == ""
+            unwritten.append(row["name"])
+    assert unwritten == ["empty dictionary", "empty list"]
+    assert verdicts == {"refused": 242, "read": 207, "read, where it might refuse": 3}
