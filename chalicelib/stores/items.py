@@ -24,7 +24,7 @@ from chalicelib.core.model import (
     SecretBinding,
     Status,
 )
-from chalicelib.core.policy import ATTEMPT_SLOTS, LABEL_BYTES_MAX
+from chalicelib.core.policy import LABEL_BYTES_MAX
 
 
 class Value(TypedDict, total=False):
@@ -208,15 +208,12 @@ def assurance_code(assurance: Assurance) -> int:
 
 def _lineage(key: LineageId, stored: Item) -> Lineage:
     ended = _ended(stored)
-    slots = [slot["B"] for slot in stored["a"]["L"]] if ended is None else NO_ATTEMPTS
-    if len(slots) != ATTEMPT_SLOTS:
-        message = "attempts"
-        raise ValueError(message)
+    first, second, third, fourth = [slot["B"] for slot in stored["a"]["L"]] if ended is None else NO_ATTEMPTS
     return Lineage(
         id=key,
         epoch=int(stored["e"]["N"]),
         generation=int(stored["g"]["N"]),
-        attempts=(slots[0], slots[1], slots[2], slots[3]),
+        attempts=(first, second, third, fourth),
         issued_at=int(stored["i"]["N"]),
         expires_at=int(stored["x"]["N"]),
         binding=_binding(stored["b"]["B"]),

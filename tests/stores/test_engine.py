@@ -58,13 +58,15 @@ class Trouble:
 
     errors: list[Exception]
     calls: int = 0
+    requests: list[dict[str, object]] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
 
     def __getattr__(self, operation: str) -> Callable[..., dict[str, object]]:
         """Give any operation."""
 
-        def call(**_request: object) -> dict[str, object]:
+        def call(**request: object) -> dict[str, object]:
             self.calls += 1
+            self.requests.append(request)
             if self.errors:
                 raise self.errors.pop(0)
             return {}
@@ -190,6 +192,14 @@ def test_nothing_else_is_sent_again_by_us() -> None:
     assert trouble.calls == 1
 
 
+@pytest.mark.parametrize("verb", ["users.find", "users.get", "gates.get"])
+def test_every_read_is_strongly_consistent(verb: str) -> None:
+    """Or a logout that has answered 200 could be overlooked for a moment."""
+    trouble = Trouble([])
+    VERBS[verb](engine_in(trouble))
+    assert [request["ConsistentRead"] for request in trouble.requests] == [True]
+
+
 def test_a_failed_condition_brings_the_old_item() -> None:
     """What stood there comes with the failure: never a second read."""
     item = gate_item(gate_with())
@@ -216,6 +226,7 @@ BROKEN: dict[str, Callable[[Item], object]] = {
     "lineage without binding": lambda item: _mine(item).pop("b"),
     "binding of another length": lambda item: _mine(item).update(b={"B": b"12345"}),
     "three attempts": lambda item: _mine(item)["a"]["L"].pop(),
+    "five attempts": lambda item: _mine(item)["a"]["L"].append({"B": b"attempt9"}),
     "unknown assurance": lambda item: _mine(item).update(k={"N": "99"}),
     "unknown reason": lambda item: _mine(item).update(z={"N": "1"}, y={"N": "99"}),
 }

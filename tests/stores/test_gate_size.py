@@ -8,9 +8,9 @@ from typing import Final
 
 import pytest
 
-from chalicelib.core.model import AccountId, Ended, EndReason, Gate, Lineage, LineageId, Status
+from chalicelib.core.model import AccountId, Ended, EndReason, Gate, KeyBinding, Lineage, LineageId, Status
 from chalicelib.core.policy import DAY_S, LABEL_BYTES_MAX, LINEAGES_HARD_MAX, LINEAGES_MAX, MECHANISMS, MechanismName
-from chalicelib.stores.items import Item, Value, gate_item
+from chalicelib.stores.items import ASSURANCES, END_REASON_CODES, Item, Value, gate_item
 from tests.making import MINE_LIVE, NOW
 
 WRITE_UNIT_BYTES: Final = 1024
@@ -98,3 +98,18 @@ def test_six_lineages_cost_one_write_unit_and_twelve_two(largest: Lineage) -> No
 def test_one_more_lineage_would_cost_another_write_unit() -> None:
     """The cap is where it is because of this, and the test above can fail."""
     assert size_of_item(gate_item(gate_of(LARGEST, LINEAGES_MAX + 1))) > WRITE_UNIT_BYTES
+
+
+def test_what_would_outgrow_the_budget_is_never_written() -> None:
+    """A label is cut by whoever makes the lineage, and a thumbprint is 32 bytes: anything else is a defect."""
+    with pytest.raises(ValueError, match="label"):
+        gate_item(gate_of(replace(LARGEST, label="é" * (LABEL_BYTES_MAX // 2) + "x"), 1))
+    with pytest.raises(ValueError, match="thumbprint"):
+        gate_item(gate_of(replace(LARGEST, binding=KeyBinding(b"k" * 33)), 1))
+
+
+def test_every_reason_and_assurance_has_a_code_of_its_own() -> None:
+    """What the model knows can be stored, under different numbers."""
+    assert set(END_REASON_CODES) == set(EndReason)
+    assert len(set(END_REASON_CODES.values())) == len(EndReason)
+    assert len(set(ASSURANCES.values())) == len(ASSURANCES)
