@@ -1,0 +1,1 @@
+"""Never deployed: the development server, the demo, the packager, the operator's commands."""

@@ -1,0 +1,1 @@
+"""The development server: an embedded engine behind a gateway faithful to API Gateway."""

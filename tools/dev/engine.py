@@ -1,0 +1,129 @@
+"""The embedded DynamoDB and KMS: moto, in this process, serialised.
+
+Stock moto has no lock: two callers can win one conditional write. One lock around its DynamoDB handler mends that;
+the same shim serves the tests and ``make dev``. ``AWS_ENDPOINT_URL_DYNAMODB`` names another engine to use instead.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.stores.engine import EXPIRY, KEYS, SWEPT, Tables
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+ENDPOINT = "AWS_ENDPOINT_URL_DYNAMODB"
+REGION = "us-east-1"
+_LOCK = threading.RLock()
+
+
+def offer_credentials() -> None:
+    """Give botocore something to sign with, where nobody gave it anything. Neither engine looks at it."""
+    os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
+    os.environ.setdefault("AWS_ACCESS_KEY_ID", "development")
+    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "development")
+
+
+@contextlib.contextmanager
+def serialised() -> Iterator[None]:
+    """Put one lock around moto's DynamoDB for as long as this lasts."""
+    from moto.dynamodb.responses import DynamoHandler  # noqa: PLC0415 - moto is slow to import, and may not be needed
+
+    stock: Callable[..., Any] = DynamoHandler.call_action
+
+    def call_action(handler: DynamoHandler) -> Any:  # noqa: ANN401 - moto's own
+        with _LOCK:
+            return stock(handler)
+
+    DynamoHandler.call_action = call_action  # type: ignore[method-assign,assignment] # the shim
+    try:
+        yield
+    finally:
+        DynamoHandler.call_action = stock  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def embedded() -> Iterator[None]:
+    """Answer every AWS client of this process from memory, serialised."""
+    from moto import mock_aws  # noqa: PLC0415 - moto is slow to import, and may not be needed
+
+    offer_credentials()
+    with serialised(), mock_aws():
+        yield
+
+
+@contextlib.contextmanager
+def engine() -> Iterator[str]:
+    """Start the engine the environment asks for, and say which it is."""
+    endpoint = os.environ.get(ENDPOINT)
+    if endpoint:
+        offer_credentials()
+        yield endpoint
+    else:
+        with embedded():
+            yield "embedded (moto, in memory, serialised)"
+
+
+def client() -> "DynamoDBClient":
+    """Make a DynamoDB client for the tools."""
+    import boto3  # noqa: PLC0415 - slow to import
+
+    return boto3.client("dynamodb")
+
+
+def create_tables(tables: Tables) -> None:
+    """Create the four tables where they do not exist yet, with TTL on the two that are swept."""
+    dynamodb = client()
+    existing = set(dynamodb.list_tables()["TableNames"])
+    for table, keys in KEYS.items():
+        name = tables.name(table)
+        if name in existing:
+            continue
+        dynamodb.create_table(
+            TableName=name,
+            KeySchema=[
+                {"AttributeName": key, "KeyType": "HASH" if position == 0 else "RANGE"}
+                for position, key in enumerate(keys)
+            ],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+        if table in SWEPT:
+            with contextlib.suppress(dynamodb.exceptions.ClientError):  # some engines have no TTL
+                dynamodb.update_time_to_live(
+                    TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRY}
+                )
+
+
+def drop_tables(tables: Tables) -> None:
+    """Delete the four tables."""
+    dynamodb = client()
+    for name in set(dynamodb.list_tables()["TableNames"]) & {tables.name(table) for table in KEYS}:
+        dynamodb.delete_table(TableName=name)
+
+
+def serve(port: int) -> None:
+    """Serve the embedded engine over HTTP on loopback, until interrupted: for ``chalice local`` beside it."""
+    from moto.server import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415 - only here
+    from werkzeug.serving import make_server  # noqa: PLC0415 - only here
+
+    offer_credentials()
+    os.environ[ENDPOINT] = f"http://127.0.0.1:{port}"
+    with serialised():
+        server = make_server("127.0.0.1", port, DomainDispatcherApplication(create_backend_app), threaded=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        create_tables(Tables("baton-dev"))
+        print(f"engine      {os.environ[ENDPOINT]} (moto, in memory, serialised), tables baton-dev-*")
+        print(f"next        {ENDPOINT}={os.environ[ENDPOINT]} .venv/bin/chalice local")
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+        server.shutdown()
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]) if len(sys.argv) > 1 else 8002)

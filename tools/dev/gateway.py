@@ -1,0 +1,317 @@
+"""The development gateway: what API Gateway (REST, proxy v1) does to a request, and to an answer.
+
+Faithful where it matters to Baton: the stage is part of ``requestContext.path``; the path stays undecoded and the query
+is decoded once; ``headers`` holds the last of several and ``multiValueHeaders`` all; ``WWW-Authenticate`` and
+``Date`` come out renamed; an unknown route is answered here, in the shape that our deployment's gateway response has.
+
+A Lambda environment takes one request at a time, and Chalice counts on it. So does this gateway: it owns a few
+environments, each an ``app.py`` of its own, and hands every request to a free one.
+"""
+
+import base64
+import importlib.util
+import json
+import queue
+import secrets
+import socketserver
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+ROOT = Path(__file__).parents[2]
+PAYLOAD_BYTES_MAX = 10 * 1024 * 1024
+HEADER_BYTES_MAX = 10 * 1024
+_RENAMED = {"www-authenticate": "x-amzn-Remapped-WWW-Authenticate", "date": "x-amzn-Remapped-Date"}
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "expect"}
+CLOCK_PATH = "/_development/clock"
+
+
+class DevelopmentClock:
+    """The machine's clock, which a demo may move ahead. Stands in for the module ``time`` in an environment."""
+
+    def __init__(self) -> None:
+        """Begin at the true time."""
+        self.skipped_s = 0.0
+
+    def time(self) -> float:
+        """Tell the time."""
+        return time.time() + self.skipped_s
+
+    def skip(self, seconds: float) -> None:
+        """Move ahead."""
+        self.skipped_s += seconds
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayResponse:
+    """An answer as the client sees it."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """Give the first header of a name."""
+        return next((value for given, value in self.headers if given.lower() == name.lower()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class LambdaContext:
+    """What Lambda tells a function about its invocation."""
+
+    aws_request_id: str
+    function_name: str = "baton-dev"
+    memory_limit_in_mb: int = 1024
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Tell the time left, milliseconds."""
+        return 15_000
+
+
+def load_environment(clock: DevelopmentClock | None = None) -> ModuleType:
+    """Import ``app.py`` as a module of its own, as a fresh Lambda environment does."""
+    spec = importlib.util.spec_from_file_location(f"baton_environment_{secrets.token_hex(4)}", ROOT / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if clock is not None:
+        vars(module)["time"] = clock
+    return module
+
+
+class Gateway:
+    """One API in front of a few environments."""
+
+    def __init__(self, apps: Sequence[Any], *, stage: str = "api") -> None:
+        """Serve Chalice ``apps`` that are alike, under a stage."""
+        self.stage = stage
+        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for app in apps:
+            self._free.put(app)
+        self._binary_types = {binary_type.split(";")[0] for binary_type in apps[0].api.binary_types}
+        self._routes = {template: set(methods) for template, methods in apps[0].routes.items()}
+
+    def call(
+        self,
+        method: str,
+        target: str,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+        *,
+        source: str = "127.0.0.1",
+    ) -> GatewayResponse:
+        """Carry a request through: ``target`` is the request line's, stage included."""
+        given = [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP]
+        if len(body) > PAYLOAD_BYTES_MAX:
+            return self._own(413, "too_large", "invalid_request", "The payload is over 10 MB.")
+        if sum(len(name) + len(value) for name, value in given) > HEADER_BYTES_MAX:
+            return self._own(431, "too_large", "invalid_request", "The header fields are over 10 KB.")
+        url = urlsplit(target)
+        prefix = f"/{self.stage}"
+        path = url.path.removeprefix(prefix) if url.path.startswith(prefix + "/") else ""
+        template, parameters = self._match(path)
+        if template is None or method not in self._routes[template]:
+            return self._own(404, "not_found", "not_found", "There is no such route here.")
+        event = self._event(method, template, parameters, url.path, url.query, given, body, source)
+        # Through JSON, as Lambda hands it over: nothing but what JSON carries arrives.
+        event = json.loads(json.dumps(event))
+        app = self._free.get()
+        try:
+            answer = json.loads(json.dumps(app(event, LambdaContext(event["requestContext"]["requestId"]))))
+        finally:
+            self._free.put(app)
+        return self._answer(answer)
+
+    def _match(self, path: str) -> tuple[str | None, dict[str, str]]:
+        """Find the route of a path; a written segment goes before a parameter."""
+        segments = path.split("/")
+        best: tuple[int, str, dict[str, str]] | None = None
+        for template in self._routes:
+            wanted = template.split("/")
+            if len(wanted) != len(segments):
+                continue
+            parameters = {
+                name[1:-1]: segment for name, segment in zip(wanted, segments, strict=True) if name.startswith("{")
+            }
+            fixed = [(name, segment) for name, segment in zip(wanted, segments, strict=True) if name[:1] != "{"]
+            if all(name == segment for name, segment in fixed) and all(parameters.values()):
+                found = (len(parameters), template, parameters)
+                best = found if best is None or found[0] < best[0] else best
+        return (best[1], best[2]) if best else (None, {})
+
+    def _event(  # noqa: PLR0913 - each a part of the event
+        self,
+        method: str,
+        template: str,
+        parameters: Mapping[str, str],
+        path: str,
+        query: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+        source: str,
+    ) -> dict[str, Any]:
+        multi_headers: dict[str, list[str]] = {}
+        for name, value in headers:
+            multi_headers.setdefault(name, []).append(value)
+        multi_query: dict[str, list[str]] = {}
+        for name, value in parse_qsl(query, keep_blank_values=True, errors="replace"):
+            multi_query.setdefault(name, []).append(value)
+        host = next((value for name, value in headers if name.lower() == "host"), "")
+        media_type = next((value for name, value in headers if name.lower() == "content-type"), "")
+        binary = media_type.split(";")[0].strip().lower() in self._binary_types
+        return {
+            "resource": template,
+            "path": path.removeprefix(f"/{self.stage}"),
+            "httpMethod": method,
+            "headers": {name: values[-1] for name, values in multi_headers.items()} or None,
+            "multiValueHeaders": multi_headers or None,
+            "queryStringParameters": {name: values[-1] for name, values in multi_query.items()} or None,
+            "multiValueQueryStringParameters": multi_query or None,
+            "pathParameters": dict(parameters) or None,
+            "stageVariables": None,
+            "requestContext": {
+                "resourcePath": template,
+                "httpMethod": method,
+                "path": path,
+                "stage": self.stage,
+                "requestId": secrets.token_hex(8),
+                "protocol": "HTTP/1.1",
+                "domainName": host,
+                "identity": {"sourceIp": source, "userAgent": None},
+            },
+            "body": (base64.b64encode(body).decode() if binary else body.decode(errors="replace")) if body else None,
+            "isBase64Encoded": bool(binary and body),
+        }
+
+    def _answer(self, answer: Mapping[str, Any]) -> GatewayResponse:
+        headers = [(name, value) for name, value in (answer.get("headers") or {}).items()]
+        headers += [(name, value) for name, values in (answer.get("multiValueHeaders") or {}).items() for value in values]
+        text = answer.get("body") or ""
+        body = base64.b64decode(text) if answer.get("isBase64Encoded") else text.encode()
+        renamed = tuple((_RENAMED.get(name.lower(), name), str(value)) for name, value in headers)
+        return GatewayResponse(answer["statusCode"], renamed, body)
+
+    def _own(self, status: int, code: str, error: str, detail: str) -> GatewayResponse:
+        """Answer by ourselves, as the deployment's gateway responses do: no Lambda is called."""
+        request_id, now = secrets.token_hex(8), int(time.time())
+        members = {
+            "type": f"urn:baton:error:{code}",
+            "title": code.replace("_", " ").capitalize(),
+            "status": status,
+            "detail": detail,
+            "error": error,
+            "code": code,
+            "action": "fix_request",
+            "retryable": False,
+            "request_id": request_id,
+            "server_time": now,
+        }
+        headers = (
+            ("Content-Type", "application/problem+json"),
+            ("Cache-Control", "no-store"),
+            ("Baton-Time", str(now)),
+            ("Baton-Request-Id", request_id),
+        )
+        return GatewayResponse(status, headers, json.dumps(members).encode())
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """HTTP/1.1 with keep-alive; an answer leaves in one piece (Nagle would hold its second half back for 40 ms)."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    timeout = 60
+    server: "GatewayServer"
+
+    def answer(self) -> None:
+        """Read one request, carry it through, write the answer."""
+        body = self._body()
+        if body is None:
+            self.close_connection = True
+            response = self.server.gateway._own(400, "malformed", "invalid_request", "The body's length is unclear.")
+        elif self.path == CLOCK_PATH and self.command == "POST":
+            response = self._skip(body)
+        else:
+            response = self.server.gateway.call(
+                self.command, self.path, list(self.headers.items()), body, source=self.client_address[0]
+            )
+        self._write(response)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_HEAD = answer
+
+    def _write(self, response: GatewayResponse) -> None:
+        self.send_response_only(response.status)
+        for name, value in response.headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(response.body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(response.body)
+        self.wfile.flush()
+
+    def _body(self) -> bytes | None:
+        """Read the body; ``None`` when nobody can tell where it ends, or it is beyond what the gateway takes."""
+        lengths = self.headers.get_all("content-length", [])
+        if "chunked" in self.headers.get("transfer-encoding", "").lower():
+            return None if lengths else self._chunks()
+        if not lengths:
+            return b""
+        if len(lengths) > 1 or not lengths[0].isascii() or not lengths[0].isdigit():
+            return None
+        length = int(lengths[0])
+        return self.rfile.read(length) if length <= PAYLOAD_BYTES_MAX else None
+
+    def _chunks(self) -> bytes | None:
+        body = b""
+        while True:
+            try:
+                size = int(self.rfile.readline(64).split(b";")[0].strip(), 16)
+            except ValueError:
+                return None
+            if size < 0 or len(body) + size > PAYLOAD_BYTES_MAX:
+                return None
+            if size == 0:
+                while self.rfile.readline(1024).strip():
+                    pass
+                return body
+            body += self.rfile.read(size)
+            self.rfile.readline(64)
+
+    def _skip(self, body: bytes) -> GatewayResponse:
+        try:
+            seconds = float(json.loads(body)["skip"])
+        except (ValueError, TypeError, KeyError):
+            return self.server.gateway._own(400, "malformed", "invalid_request", 'Send {"skip": seconds}.')
+        self.server.clock.skip(seconds)
+        said = {"server_time": int(self.server.clock.time())}
+        return GatewayResponse(200, (("Content-Type", "application/json"),), json.dumps(said).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: a request's line may hold what should not be shown."""
+
+
+class GatewayServer(ThreadingHTTPServer):
+    """The gateway over HTTP, on loopback only."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, gateway: Gateway, clock: DevelopmentClock, port: int) -> None:
+        """Listen on ``127.0.0.1:port``; port 0 takes a free one."""
+        self.gateway = gateway
+        self.clock = clock
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def server_bind(self) -> None:
+        """Bind without looking up the host's name, which may take seconds."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "localhost", int(self.server_address[1])
