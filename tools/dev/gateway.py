@@ -305,11 +305,16 @@ class GatewayServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, gateway: Gateway, clock: DevelopmentClock, port: int) -> None:
-        """Listen on ``127.0.0.1:port``; port 0 takes a free one."""
-        self.gateway = gateway
-        self.clock = clock
+    gateway: Gateway
+    clock: DevelopmentClock
+
+    def __init__(self, port: int) -> None:
+        """Listen on ``127.0.0.1:port``; port 0 takes a free one. ``open`` it before serving."""
         super().__init__(("127.0.0.1", port), _Handler)
+
+    def open(self, gateway: Gateway, clock: DevelopmentClock) -> None:
+        """Say what is behind."""
+        self.gateway, self.clock = gateway, clock
 
     def server_bind(self) -> None:
         """Bind without looking up the host's name, which may take seconds."""

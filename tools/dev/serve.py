@@ -1,0 +1,142 @@
+"""``make dev``: Baton on localhost, over the embedded engine, with a demo account, and a table of what is where."""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from chalicelib.stores.engine import Tables
+from tools.dev.engine import ENDPOINT, create_tables, engine
+from tools.dev.gateway import DevelopmentClock, Gateway, GatewayServer, load_environment
+
+DEMO_EMAIL = "demo@example.com"
+DEMO_PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - printed, for localhost
+RESOURCE_SERVER = "demo-api"
+TABLE_PREFIX = "baton-dev"
+ENVIRONMENTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Development:
+    """A running development server."""
+
+    url: str
+    engine: str
+    server: GatewayServer
+    resource_server_secret: str
+    demo_account: str
+
+
+@contextlib.contextmanager
+def development(port: int) -> Iterator[Development]:
+    """Serve on ``127.0.0.1:port`` for as long as this lasts; port 0 takes a free one."""
+    with engine() as engine_name, contextlib.ExitStack() as after:
+        clock = DevelopmentClock()
+        server = GatewayServer(port)
+        after.callback(server.server_close)
+        url = f"http://localhost:{server.server_port}/api"
+        secret = secrets.token_urlsafe(32)
+        _set_environment(server.server_port, url, secret)
+        create_tables(Tables(os.environ["BATON_TABLE_PREFIX"]))
+        modules = [load_environment(clock) for _ in range(ENVIRONMENTS)]
+        gateway = Gateway([module.app for module in modules])
+        account = _demo_account(gateway, server.server_port)
+        server.open(gateway, clock)
+        thread = threading.Thread(target=server.serve_forever, name="gateway")
+        thread.start()
+        after.callback(thread.join)
+        after.callback(server.shutdown)
+        yield Development(url, engine_name, server, secret, account)
+
+
+def _set_environment(port: int, url: str, secret: str) -> None:
+    os.environ |= {
+        "BATON_DEVELOPMENT": "1",
+        "BATON_ISSUER": url,
+        "BATON_AUTHORITIES": f"localhost:{port},127.0.0.1:{port}",
+        "BATON_KEY_RING": "local",
+        "BATON_RESOURCE_SERVERS": f"{RESOURCE_SERVER}:{hashlib.sha256(secret.encode()).hexdigest()}",
+    }
+    os.environ.setdefault("BATON_TABLE_PREFIX", TABLE_PREFIX)
+    os.environ.setdefault("BATON_ORIGINS", "http://localhost:3000")
+    os.environ.setdefault("BATON_LOG_LEVEL", "WARNING")
+
+
+def _demo_account(gateway: Gateway, port: int) -> str:
+    """Register the demo account as any client would; on an engine that keeps its tables it is there already."""
+    body = {"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "client_id": "simple", "device": {"name": "make dev"}}
+    headers = [("Host", f"localhost:{port}"), ("Content-Type", "application/json")]
+    answer = gateway.call("POST", "/api/register", headers, json.dumps(body).encode())
+    if answer.status == 201:  # noqa: PLR2004 - HTTP's own number
+        return "registered just now"
+    code = json.loads(answer.body).get("code")
+    return "was there already" if code == "account_exists" else f"not registered: {answer.status} {code}"
+
+
+def table(running: Development, out: TextIO) -> str:
+    """Lay out what is where, and what to do next. Coloured on a terminal, unless NO_COLOR is set."""
+    coloured = out.isatty() and "NO_COLOR" not in os.environ
+
+    def dye(text: str, code: str) -> str:
+        return f"\033[{code}m{text}\033[0m" if coloured else text
+
+    from chalicelib.core.clients import Clients  # noqa: PLC0415 - the registry, read once more for show
+    from tools.dev.gateway import ROOT  # noqa: PLC0415 - beside it
+
+    clients = list(Clients.from_toml((ROOT / "chalicelib" / "clients.toml").read_text("utf-8")))
+    rows: list[tuple[str, str, str]] = [
+        ("Baton", running.url, "sign with this host"),
+        ("health", f"{running.url}/health", ""),
+        ("metadata", f"{running.url}/.well-known/oauth-authorization-server", ""),
+        ("public keys", f"{running.url}/.well-known/jwks.json", ""),
+        ("engine", running.engine, "keeps nothing" if ENDPOINT not in os.environ else "keeps its tables"),
+        ("demo account", DEMO_EMAIL, running.demo_account),
+        ("  password", DEMO_PASSWORD, ""),
+        ("introspection", RESOURCE_SERVER, f"secret {running.resource_server_secret}"),
+    ]
+    width = max(len(second) for _, second, _ in rows)
+    lines = ["", dye("Baton is running", "1;32"), ""]
+    lines += [f"  {dye(f'{first:<14}', '2')}{second:<{width}}  {dye(third, '2')}".rstrip() for first, second, third in rows]
+    lines += ["", dye(f"  {'client':<16}{'mechanism':<18}{'token':<8}binding", "2")]
+    lines += [f"  {one.id:<16}{one.mechanism.name:<18}{one.form:<8}{one.binding}" for one in clients]
+    login = json.dumps({"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "client_id": "simple"})
+    lines += [
+        "",
+        dye("Next", "1"),
+        f"  curl -s {running.url}/login -H 'Content-Type: application/json' -d '{login}'",
+        f"  make demo{_port_hint(running)}         the whole story, against this server",
+        "  Ctrl-C            stop",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _port_hint(running: Development) -> str:
+    return "" if running.server.server_port == 8000 else f" PORT={running.server.server_port}"  # noqa: PLR2004 - default
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until interrupted."""
+    port = int(arguments[0]) if arguments else int(os.environ.get("PORT") or 8000)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with development(port) as running:
+            print(table(running, sys.stdout), flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        print("\nStopped.")
+    except OSError as error:
+        print(f"Cannot listen on port {port}: {error.strerror}. Another may be free: make dev PORT=8010", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
