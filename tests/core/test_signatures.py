@@ -290,3 +290,379 @@ def test_an_independent_verifier_verifies_our_base(algorithm: Algorithm) -> None
     verifier = independent.HTTPMessageVerifier(signature_algorithm=INDEPENDENT[algorithm], key_resolver=RESOLVER)
     (result,) = verifier.verify(request, max_age=None, expect_tag="baton", require_components=COVERED, body=BODY)
     assert (result.nonce, result.body) == ("one-of-a-kind", BODY)
+
+
+# What is covered counts.
+
+
+def other(message: Message, **changed: Any) -> Message:  # noqa: ANN401 - any member of a message
+    """Change members of a message."""
+    return dataclasses.replace(message, **changed)
+
+
+SIGNED = FULL.signed()
+
+
+@pytest.mark.parametrize(
+    ("altered", "refusal"),
+    [
+        (other(SIGNED, method="PUT"), errors.SignatureDefective),
+        (other(SIGNED, authority="other.example"), errors.SignatureDefective),
+        (other(SIGNED, path="/prod/transfers/"), errors.SignatureDefective),
+        (other(SIGNED, path="/prod/Transfers"), errors.SignatureDefective),
+        (other(SIGNED, query=(("to", "eve"), ("note", "for tea & cake"))), errors.SignatureDefective),
+        (other(SIGNED, query=(("to", "bob"), ("note", ""))), errors.SignatureDefective),
+        (other(SIGNED, query=(("to", "bob"),)), errors.SignatureDefective),
+        (other(SIGNED, query=()), errors.SignatureDefective),
+        (other(SIGNED, query=(*SIGNED.query, ("more", "1"))), errors.InsufficientCoverage),
+        (other(SIGNED, query=(*SIGNED.query, ("to", "eve"))), errors.DuplicateField),
+        (other(SIGNED, query=(("to", "eve"), *SIGNED.query)), errors.DuplicateField),
+        (other(SIGNED, query=(("To", "bob"), ("note", "for tea & cake"))), errors.InsufficientCoverage),
+        (other(SIGNED, body=b'{"amount": 1000}'), errors.InvalidDigest),
+        (other(SIGNED, body=b""), errors.InvalidDigest),
+        (
+            with_fields(other(SIGNED, body=b'{"amount": 1000}'), content_digest=(content_digest(b'{"amount": 1000}'),)),
+            errors.SignatureDefective,
+        ),
+        (with_fields(SIGNED, content_digest=None), errors.SignatureDefective),
+        (with_fields(SIGNED, authorization=("Bearer another",)), errors.SignatureDefective),
+        (with_fields(SIGNED, authorization=None), errors.SignatureDefective),
+        (with_fields(SIGNED, idempotency_key=("an-attempt-of-yours",)), errors.SignatureDefective),
+        (with_fields(SIGNED, idempotency_key=None), errors.SignatureDefective),
+        (with_fields(SIGNED, baton_grant=("another-grant",)), errors.SignatureDefective),
+        (with_fields(SIGNED, baton_grant=None), errors.SignatureDefective),
+        (with_fields(SIGNED, x_trace=("one",)), errors.SignatureDefective),
+        (with_fields(SIGNED, x_trace=("two", "one")), errors.SignatureDefective),
+        (with_fields(SIGNED, x_trace=("one,two",)), errors.SignatureDefective),
+        (with_fields(SIGNED, x_trace=None), errors.SignatureDefective),
+    ],
+)
+def test_no_covered_part_may_change(altered: Message, refusal: type[errors.Refusal]) -> None:
+    """Method, host, path, query, body, fields: altered, added or taken away."""
+    verify(SIGNED)
+    with pytest.raises(errors.Refusal) as refused:
+        verify(altered)
+    assert type(refused.value) is refusal
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (f"created={NOW}", f"created={NOW + 1}"),
+        (f"expires={NOW + 60}", f"expires={NOW + 61}"),
+        (f";expires={NOW + 60}", ""),
+        ('nonce="one-of-a-kind"', 'nonce="another-kind"'),
+        (';alg="ecdsa-p256-sha256"', ""),
+        (f'created={NOW};keyid="{P256.keyid}"', f'keyid="{P256.keyid}";created={NOW}'),
+        ('"@method" "@authority"', '"@authority" "@method"'),
+        (' "x-trace"', ""),
+        ('"x-trace"', '"x-trace" "signature-input"'),
+    ],
+)
+def test_no_parameter_may_change(was: str, becomes: str) -> None:
+    """The parameters and the list of components are signed too, with their order."""
+    given = SIGNED.fields["signature-input"][0]
+    assert was in given
+    with pytest.raises(errors.SignatureDefective) as refused:
+        verify(with_fields(SIGNED, signature_input=(given.replace(was, becomes),)))
+    assert refused.value.reason == "does not verify"
+
+
+def test_what_is_not_covered_may_change() -> None:
+    """Proxies may add fields; a signature does not forbid what it does not name."""
+    verify(with_fields(SIGNED, x_forwarded_for=("192.0.2.1",), accept=("*/*",)))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_no_bit_of_the_signature_may_change(algorithm: Algorithm) -> None:
+    """Each bit of the value counts, and so does its length."""
+    call = dataclasses.replace(FULL, algorithm=algorithm, parameters={})
+    message = call.signed()
+    verify(message, algorithm)
+    value = read(message).value
+    assert len(value) == (32 if algorithm == "hmac-sha256" else 64)
+    others = [flipped(value, bit) for bit in range(8 * len(value))]
+    for altered in (*others, value[:-1], value + b"\0", b"\0" + value, value[:16], value + value, b""):
+        with pytest.raises(errors.SignatureDefective):
+            verify(call.message(altered), algorithm)
+
+
+# Whose signature it is.
+
+
+@pytest.mark.parametrize("keyid", [ED25519.keyid, P256.keyid[:-1], P256.keyid + "A", P256.keyid.lower(), ""])
+def test_the_signature_of_another_key_is_told_apart(keyid: str) -> None:
+    """A keyid that is not the one bound is `wrong_key`, before anything else is looked at."""
+    call = dataclasses.replace(FULL, parameters={"keyid": f'"{keyid}"'}, covered=(), body=b"other")
+    with pytest.raises(errors.WrongKey):
+        verify(call.message())
+
+
+def test_claiming_a_key_is_not_having_it() -> None:
+    """The right keyid, signed by another key, does not verify."""
+    base = signature_base(FULL.message(), read(FULL.message()))
+    with pytest.raises(errors.SignatureDefective):
+        verify(FULL.message(ED25519_KEY.sign(base)))
+    with pytest.raises(errors.SignatureDefective):
+        verify(FULL.signed(), key=ED25519)
+    with pytest.raises(errors.SignatureDefective):
+        verify(FULL.signed(), key=SECRET)
+
+
+@pytest.mark.parametrize(
+    ("key", "known"),
+    [
+        (P256, P256_RAW),
+        (P256, P256.thumbprint),
+        (P256, P256.keyid.encode()),
+        (P256, P256_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)),
+        (ED25519, ED25519_RAW),
+        (ED25519, ED25519.keyid.encode()),
+        (ED25519, b""),
+    ],
+)
+def test_a_public_key_is_never_an_hmac_secret(key: PublicKey, known: bytes) -> None:
+    """The algorithm follows from the key: no HMAC made with what everybody knows passes, whatever `alg` claims."""
+    for alg in (None, '"hmac-sha256"', '"ecdsa-p256-sha256"'):
+        call = dataclasses.replace(FULL, parameters={"keyid": f'"{key.keyid}"', "alg": alg})
+        message = call.message()
+        forged = call.message(hmac.digest(known, signature_base(message, read(message)), "sha256"))
+        with pytest.raises(errors.SignatureDefective):
+            verify(forged, key=key, expected_keyid=key.keyid)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    "alg", [*ALGORITHMS, "rsa-pss-sha512", "ecdsa-p384-sha384", "none", "", "HMAC-SHA256", "ES256", "EdDSA"]
+)
+def test_alg_may_only_agree_with_the_key(algorithm: Algorithm, alg: str) -> None:
+    """A genuine signature is refused when its `alg` says what the key is not for."""
+    call = dataclasses.replace(FULL, algorithm=algorithm, parameters={"alg": f'"{alg}"'})
+    if alg == algorithm:
+        verify(call.signed(), algorithm)
+        return
+    with pytest.raises(errors.SignatureDefective):
+        verify(call.signed(), algorithm)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "API.example", "api.example:443", "api.example.", "", "api.example "])
+def test_a_host_that_is_not_ours_is_refused(host: str) -> None:
+    """A genuine signature over another server's name is not for us: else that server could pass it on."""
+    with pytest.raises(errors.SignatureDefective):
+        verify(dataclasses.replace(FULL, authority=host).signed())
+
+
+# What must be covered.
+
+
+@pytest.mark.parametrize("left_out", FULL.covered[:-1])
+def test_each_thing_that_must_be_covered_is_missed(left_out: str) -> None:
+    """A genuine signature over too little is refused, and told what it left out."""
+    call = dataclasses.replace(FULL, covered=tuple(item for item in FULL.covered if item != left_out))
+    with pytest.raises(errors.InsufficientCoverage) as refused:
+        verify(call.signed())
+    assert refused.value.members["missing"] == [left_out]
+    assert refused.value.members["path"] == FULL.path
+
+
+def test_all_that_is_missing_is_told_at_once() -> None:
+    """An app that signs nothing learns everything it has to cover, each once, in one go."""
+    call = dataclasses.replace(FULL, covered=(), query=(*FULL.query, ("to", "eve")))
+    with pytest.raises(errors.InsufficientCoverage) as refused:
+        verify(call.signed())
+    assert refused.value.members["missing"] == list(FULL.covered[:-1])
+
+
+def test_nothing_stands_in_for_what_must_be_covered() -> None:
+    """The name of a query parameter is not its field, and a field named like a component is not the component."""
+    with pytest.raises(errors.InsufficientCoverage):
+        verify(Call(query=(("to", "bob"),), fields={"to": ("bob",)}, covered=(*Call().covered, '"to"')).signed())
+    with pytest.raises(errors.InsufficientCoverage):
+        verify(Call(fields={"method": ("POST",)}, covered=('"method"', '"@authority"', '"@path"')).signed())
+
+
+def test_only_what_is_there_must_be_covered() -> None:
+    """A call without query, body and token covers the three that every request has."""
+    verify(Call().signed())
+
+
+def test_a_body_needs_a_covered_digest() -> None:
+    """One byte of body is a body; an empty one needs no digest."""
+    with pytest.raises(errors.InsufficientCoverage):
+        verify(Call(body=b"\n").signed())
+    with pytest.raises(errors.InsufficientCoverage):
+        verify(Call(body=b"\n", fields={"content-digest": (content_digest(b"\n"),)}).signed())
+
+
+@pytest.mark.parametrize("name", ["authorization", "idempotency-key", "baton-grant"])
+def test_a_field_that_is_there_but_empty_must_be_covered(name: str) -> None:
+    """Present means present, not truthy."""
+    with pytest.raises(errors.InsufficientCoverage):
+        verify(Call(fields={name: ("",)}).signed())
+    verify(Call(fields={name: ("",)}, covered=(*Call().covered, f'"{name}"')).signed())
+
+
+@pytest.mark.parametrize("name", ["@query", "@target-uri", "@request-target", "@scheme", "@status"])
+def test_what_the_server_cannot_see_stands_in_for_nothing(name: str) -> None:
+    """Behind API Gateway nobody sees the raw query, so nobody could verify it."""
+    given = Call(covered=(*Call().covered, f'"{name}"')).message()
+    with pytest.raises(errors.SignatureDefective):
+        verify(given)
+    query = Call(query=(("to", "bob"),), covered=(*Call().covered, f'"{name}"')).message()
+    with pytest.raises(errors.InsufficientCoverage):
+        verify(query)
+
+
+# The fields themselves.
+
+
+def test_a_request_without_a_signature_is_unsigned() -> None:
+    """No fields, an empty Signature-Input, or nothing with our tag: the flow decides what that means."""
+    assert read_signature(Message("GET", HOST, "/", (), {}, b"")) is None
+    assert read_signature(Message("GET", HOST, "/", (), {"signature-input": ("",)}, b"")) is None
+    for tag in (None, '"web-bot-auth"', '"Baton"', '"baton "', '""', "?1", "1"):
+        assert read_signature(Call(parameters={"tag": tag}).message()) is None
+
+
+FOREIGN = 'theirs=("@method" "@query";sf "x";bs;req);created=1;keyid="k";tag="theirs";surprise'
+
+
+@pytest.mark.parametrize("given", ["{foreign}, {ours}", "{ours}, {foreign}", "{ours}, a=1, b=?0, c={foreign}"])
+def test_signatures_of_others_are_left_alone(given: str) -> None:
+    """A proxy may sign beside us, in its own profile, and we neither verify nor refuse it."""
+    message = SIGNED
+    ours, value = message.fields["signature-input"][0], message.fields["signature"][0]
+    foreign = FOREIGN.removeprefix("theirs=") if "c=" in given else FOREIGN
+    both = with_fields(
+        message,
+        signature_input=(given.format(foreign=foreign, ours=ours),),
+        signature=(f"theirs=:AAAA:, {value}, c=?1",),
+    )
+    verify(both)
+
+
+def test_fields_sent_in_two_lines_are_one() -> None:
+    """RFC 9110 section 5.3 lets a sender split a list; whether we let it is for the edge to say."""
+    ours, value = SIGNED.fields["signature-input"][0], SIGNED.fields["signature"][0]
+    verify(with_fields(SIGNED, signature_input=(FOREIGN, ours), signature=(value, "theirs=:AAAA:")))
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("{ours}, two={member}", "{value}, two=:AAAA:"),  # two with our tag
+        ("two={member}, {ours}", "{value}"),
+        ("{ours}, {ours}", "{value}"),  # one label twice
+        ("sig=(), {ours}", "{value}"),
+        ("{ours}, theirs=1, theirs=2", "{value}"),
+        ("{ours}", "{value}, {value}"),
+        ("{ours}", "sig=:AAAA:, {value}"),
+        ("{ours}", "{value}, theirs=1, theirs=2"),
+        ("{ours};created=1", "{value}"),  # one parameter twice
+        ("{ours};tag=1", "{value}"),
+        ('{ours};tag="theirs"', "{value}"),
+        ("{ours}", ""),  # nothing under our label
+        ("{ours}", "other=:AAAA:"),
+        ("{ours}", "SIG=:AAAA:"),
+        ("{ours}", "sig"),  # something else under it
+        ("{ours}", "sig=?0"),
+        ("{ours}", "sig=1"),
+        ("{ours}", 'sig="AAAA"'),
+        ("{ours}", "sig=AAAA"),
+        ("{ours}", "sig=(:AAAA:)"),
+        ("{ours}", "sig=:AAA!:"),
+        ("{ours}", "sig=:AAAA"),
+        ("{ours}", "{value},"),
+        ("{ours}", "{value};"),
+        ("{ours},", "{value}"),  # not a dictionary
+        ("{ours} {ours}", "{value}"),
+        ("{ours}\n", "{value}"),
+        ("{ours}\0", "{value}"),
+        ("{ours}\N{NO-BREAK SPACE}", "{value}"),
+        ("\ud800", "{value}"),
+        ("(", "{value}"),
+        ('sig="@method";tag="baton"', "{value}"),  # no list of components
+        ('sig;tag="baton"', "{value}"),
+        ('sig=:AAAA:;tag="baton"', "{value}"),
+    ],
+)
+def test_fields_that_are_not_one_signature_of_ours_are_refused(given: str, value: str) -> None:
+    """Doubles, gaps and garbage: nobody has to guess which one was meant."""
+    ours, signed = SIGNED.fields["signature-input"][0], SIGNED.fields["signature"][0]
+    member = ours.removeprefix("sig=")
+    message = with_fields(
+        SIGNED,
+        signature_input=(given.replace("{ours}", ours).replace("{member}", member),),
+        signature=(value.replace("{value}", signed),),
+    )
+    with pytest.raises(errors.SignatureDefective):
+        read_signature(message)
+
+
+def test_half_a_signature_is_refused() -> None:
+    """Neither field goes without the other: a Signature alone may be of an older draft."""
+    with pytest.raises(errors.SignatureDefective):
+        read_signature(with_fields(SIGNED, signature=None))
+    with pytest.raises(errors.SignatureDefective):
+        read_signature(with_fields(SIGNED, signature_input=None))
+
+
+@pytest.mark.parametrize("name", ["created", "keyid", "nonce"])
+def test_each_parameter_that_must_be_there_is_missed(name: str) -> None:
+    """Without them there is no time, no key, no replay protection."""
+    with pytest.raises(errors.SignatureDefective):
+        read_signature(dataclasses.replace(FULL, parameters={name: None}).message())
+
+
+STRINGS = ("tag", "keyid", "nonce", "alg")
+INTEGERS = ("created", "expires")
+NOT_STRINGS = ("?1", "baton", "1", "1.5", ":AAAA:", "@1700000000", '%"baton"')
+NOT_INTEGERS = ("?1", "?0", "a", "1.0", f"{NOW}.0", f'"{NOW}"', f"@{NOW}", ":AAAA:", '%"1"')
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name in STRINGS for value in NOT_STRINGS if name != "tag" or value == "baton"]
+    + [(name, value) for name in INTEGERS for value in NOT_INTEGERS],
+)
+def test_parameters_of_another_type_are_refused(name: str, value: str) -> None:
+    """No Token for a String, no Boolean, Decimal or Date for an Integer."""
+    with pytest.raises(errors.SignatureDefective):
+        read_signature(dataclasses.replace(FULL, parameters={name: value}).message())
+
+
+@pytest.mark.parametrize("name", ["surprise", "create", "key", "x"])
+def test_parameters_that_we_do_not_know_are_refused(name: str) -> None:
+    """What we do not understand might limit what the signer meant."""
+    with pytest.raises(errors.SignatureDefective):
+        read_signature(dataclasses.replace(FULL, parameters={name: "1"}).message())
+
+
+@pytest.mark.parametrize(
+    ("nonce", "fits"),
+    [
+        ("a", True),
+        ("a" * NONCE_CHARACTERS_MAX, True),
+        ("!#~", True),
+        (r"\"\\", True),
+        ("", False),
+        ("a" * (NONCE_CHARACTERS_MAX + 1), False),
+        ("a b", False),
+        (" ", False),
+    ],
+)
+def test_a_nonce_is_1_to_128_visible_characters(nonce: str, fits: bool) -> None:  # noqa: FBT001 - a verdict
+    """It is stored, so it is bounded."""
+    call = dataclasses.replace(FULL, parameters={"nonce": f'"{nonce}"'})
+    if fits:
+        assert verify(call.signed()).nonce == nonce.replace("\\", "", 1).replace("\\\\", "\\")
+        return
+    with pytest.raises(errors.SignatureDefective):
+        read_signature(call.message())
+
+
+def test_a_keyid_is_at_most_128_characters() -> None:
+    """Ours are 43 at most; anything much longer is no key of ours and is not carried any further."""
+    assert read_signature(Call(parameters={"keyid": f'"{"k" * 128}"'}).message()) is not None
+    with pytest.raises(errors.SignatureDefective):
+        read_signature(Call(parameters={"keyid": f'"{"k" * 129}"'}).message())
