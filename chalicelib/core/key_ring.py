@@ -32,11 +32,11 @@ _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """The order n of P-256: scalars are 1 to n - 1 (FIPS 186-5, SP 800-186 3.2.1.3)."""
 
 
-class Unsealable(Exception):  # noqa: N818 - named for what it says of a value
+class Unsealable(Exception):
     """A sealed value does not open here: it was altered, or copied from another account's row."""
 
 
-class RingUnreadable(Exception):  # noqa: N818 - named for what it says of a value
+class RingUnreadable(Exception):
     """Stored bytes are not a key ring. The message never quotes them."""
 
 

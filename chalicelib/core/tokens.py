@@ -1,0 +1,367 @@
+"""A token's two forms, JWT and opaque: mint and read.
+
+Both are deterministic: the same token is the same string, so an exchange repeated with its attempt gets the same
+child, to the byte. Nothing may be keyed on that string all the same: an ES256 signature (r, s) has a valid twin
+(r, n - s), and both read as the same token here.
+"""
+
+import json
+import re
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from chalicelib.core.base64url import decode_base64url, encode_base64url
+from chalicelib.core.clients import Client, Clients, Form
+from chalicelib.core.errors import FieldTooLarge, InvalidKey, TokenInvalid, Unavailable
+from chalicelib.core.key_ring import ID_BYTES, Ring, derive, root_version
+from chalicelib.core.model import (
+    AccountId,
+    Assurance,
+    Binding,
+    KeyBinding,
+    Kind,
+    LineageId,
+    NoBinding,
+    Secret,
+    SecretBinding,
+)
+from chalicelib.core.policy import TOKEN_BYTES_MAX
+from chalicelib.core.public_key import PublicKey
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+    from jwt.api_jws import PyJWS
+
+_NUMBER_MAX = 2**32 - 1
+"""Generations and times fit four bytes: times until the year 2106."""
+_CLIENT_MAX = 255
+
+
+class UnknownKey(TokenInvalid):
+    """Made under a key that this copy of the ring does not have. Read again with a fresh one, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What this deployment calls itself in tokens: ``iss`` and ``aud``. Earlier issuers' tokens are still read."""
+
+    issuer: str
+    audience: str
+    earlier_issuers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a token says. ``key`` is the device's public key when it is bound to one, and only then."""
+
+    kind: Kind
+    account: AccountId
+    lineage: LineageId
+    generation: int
+    issued_at: int
+    expires_at: int
+    client: int
+    binding: Binding
+    key: PublicKey | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        """Refuse to be what no token can be: this holds for minting and for reading."""
+        for identity in (self.account, self.lineage):
+            if len(decode_base64url(identity)) != ID_BYTES:
+                raise ValueError("an id has 12 bytes")
+        for number in (self.generation, self.issued_at, self.expires_at):
+            if type(number) is not int or not 0 <= number <= _NUMBER_MAX:
+                raise ValueError("generation, iat and exp are whole numbers of four bytes")
+        if not 0 < self.client <= _CLIENT_MAX:
+            raise ValueError("a client's code is one byte")
+        thumbprint = self.binding.thumbprint if isinstance(self.binding, KeyBinding) else None
+        if thumbprint != (self.key.thumbprint if self.key else None):
+            raise ValueError("the key is not the one it is bound to")
+
+    @property
+    def jti(self) -> str:
+        """Name this token: the same name for the same token, whatever its form."""
+        return f"{self.lineage}.{self.generation}.{self.kind}.{self.issued_at}"
+
+
+def mint(  # noqa: PLR0913 - all of these go into a token
+    token: Token,
+    *,
+    form: Form,
+    ring: Ring,
+    now: int,
+    names: Names,
+    client: Client,
+    auth_time: int,
+    assurance: Assurance,
+) -> str:
+    """Write a token out. ``auth_time`` and ``assurance`` are its login's, told by the JWT alone."""
+    if form == "opaque":
+        return _mint_opaque(token, ring)
+    return _mint_jwt(token, ring, now=now, names=names, client=client, auth_time=auth_time, assurance=assurance)
+
+
+def read(text: str, *, ring: Ring, names: Names, clients: Clients) -> Token:
+    """Read a genuine token, of either form. Its expiry and its kind are for the caller to judge.
+
+    Raises ``FieldTooLarge`` over 8 KB, before parsing; ``UnknownKey`` when the ring lacks its key; ``TokenInvalid``
+    for whatever else we did not issue.
+    """
+    if len(text) > TOKEN_BYTES_MAX:
+        raise FieldTooLarge("token over 8 KB")
+    try:
+        if text.startswith(_OPAQUE_PREFIX):
+            return _read_opaque(text, ring)
+        return _read_jwt(text, ring, names=names, clients=clients)
+    except (ValueError, RecursionError, InvalidKey) as error:
+        raise TokenInvalid(f"not a token: {error}") from None
+
+
+# --- JWT (RFC 7519, RFC 9068) ------------------------------------------------------------------------------------
+
+_ALGORITHM = "ES256"
+_TYPE = "at+jwt"
+_COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{86})")
+_HEADER = frozenset({"typ", "alg", "kid"})
+_KID_BYTES = 32
+"""A kid is a thumbprint. Whatever else a token may name is no reason to ask for a fresh ring."""
+_CLAIM_TYPES = {
+    "iss": str,
+    "aud": str,
+    "sub": str,
+    "client_id": str,
+    "jti": str,
+    "iat": int,
+    "exp": int,
+    "auth_time": int,
+    "acr": str,
+    "amr": list,
+    "sid": str,
+    "gen": int,
+    "use": str,
+}
+"""Every claim we write, with the one type it has: PyJWT would take ``exp`` as a string and ``aud`` as a list."""
+
+
+def jwks(ring: Ring) -> dict[str, list[dict[str, str]]]:
+    """Publish every key that verifies, those that do not sign yet too (RFC 7517)."""
+    return {"keys": [key.public_jwk() for key in ring.signing]}
+
+
+def _mint_jwt(  # noqa: PLR0913 - all of these go into a token
+    token: Token, ring: Ring, *, now: int, names: Names, client: Client, auth_time: int, assurance: Assurance
+) -> str:
+    claims = {
+        "iss": names.issuer,
+        "aud": names.audience,
+        "sub": token.account,
+        "client_id": client.id,
+        "jti": token.jti,
+        "iat": token.issued_at,
+        "exp": token.expires_at,
+        "auth_time": auth_time,
+        "acr": assurance.acr,
+        "amr": list(assurance.amr),
+        "sid": token.lineage,
+        "gen": token.generation,
+        "use": token.kind.value,
+        **_confirmation(token),
+    }
+    signer = ring.signer(now)
+    payload = json.dumps(claims, separators=(",", ":")).encode()
+    return _jws().encode(payload, signer.private_key(), _ALGORITHM, {"typ": _TYPE, "kid": signer.kid})
+
+
+def _confirmation(token: Token) -> dict[str, object]:
+    """Say what a token is bound to (RFC 7800): the key itself, so that verifying a call reads no key from anywhere."""
+    if token.key is not None:
+        return {"cnf": {"jkt": token.key.keyid, "jwk": token.key.to_jwk()}}
+    return {"cnf": {"kid": token.lineage}} if isinstance(token.binding, SecretBinding) else {}
+
+
+def _read_jwt(text: str, ring: Ring, *, names: Names, clients: Clients) -> Token:
+    claims = _json_object(verify_jws(text, key_of=lambda header: _verification_key(header, ring)))
+    for name, expected in _CLAIM_TYPES.items():
+        if type(claims.get(name)) is not expected:
+            raise TokenInvalid(f"claim {name} is missing or of another type")
+    if claims["iss"] != names.issuer and claims["iss"] not in names.earlier_issuers:
+        raise TokenInvalid("of another issuer")
+    if claims["aud"] != names.audience:
+        raise TokenInvalid("for another audience")
+    client = clients.get(claims["client_id"])
+    if client is None:
+        raise TokenInvalid("its client is no longer registered")
+    binding, key = _confirmed(claims)
+    token = Token(
+        kind=Kind(claims["use"]),
+        account=AccountId(claims["sub"]),
+        lineage=LineageId(claims["sid"]),
+        generation=claims["gen"],
+        issued_at=claims["iat"],
+        expires_at=claims["exp"],
+        client=client.code,
+        binding=binding,
+        key=key,
+    )
+    if claims["jti"] != token.jti:
+        raise TokenInvalid("its jti is another token's")
+    return token
+
+
+def _confirmed(claims: Mapping[str, Any]) -> tuple[Binding, PublicKey | None]:
+    if "cnf" not in claims:
+        return NoBinding(), None
+    match claims["cnf"]:
+        case {"jkt": str(jkt), "jwk": dict(jwk), **more} if not more:
+            key = PublicKey.from_jwk(jwk)
+            if key.keyid != jkt:
+                raise TokenInvalid("cnf holds a key under another's thumbprint")
+            return KeyBinding(key.thumbprint), key
+        case {"kid": kid, **more} if not more and kid == claims["sid"]:
+            return SecretBinding(), None
+        case _:
+            raise TokenInvalid("cnf is none of ours")
+
+
+def _verification_key(header: Mapping[str, Any], ring: Ring) -> PublicKey:
+    """Find the key by our own table. What the header says beyond typ, alg and kid is refused, whatever it says."""
+    if header.keys() != _HEADER or header["typ"] != _TYPE or not isinstance(header["kid"], str):
+        raise TokenInvalid("not the header of a token")
+    key = ring.verification_key(header["kid"])
+    if key is None and len(decode_base64url(header["kid"])) != _KID_BYTES:
+        raise TokenInvalid("not a kid of ours")
+    if key is None:
+        raise UnknownKey("kid is not in the ring")
+    return key
+
+
+def verify_jws(text: str, *, key_of: Callable[[Mapping[str, Any]], PublicKey]) -> bytes:
+    """Verify a compact JWS of algorithm ES256 (RFC 7515) and return its payload; ``key_of`` picks the key.
+
+    Read here and not by PyJWT, which takes more than one token may be (padding, duplicate members, any header) and
+    costs a cold start 70 ms. Raises ``TokenInvalid``, and ``ValueError`` for what is no JSON or base64url.
+    """
+    parts = _COMPACT.fullmatch(text)
+    if parts is None:
+        raise TokenInvalid("not a compact JWS")
+    header = _json_object(decode_base64url(parts[1]))
+    if header.get("alg") != _ALGORITHM:
+        raise TokenInvalid("not ES256")
+    signing_input = text[: parts.end(2)].encode("ascii")
+    if not key_of(header).verifies(decode_base64url(parts[3]), signing_input):
+        raise TokenInvalid("the signature does not verify")
+    return decode_base64url(parts[2])
+
+
+@lru_cache(maxsize=1)
+def _jws() -> "PyJWS":
+    """Make a PyJWT signer that knows ES256 alone, deterministic (RFC 6979): the same token is the same string."""
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1  # noqa: PLC0415 - cold start
+    from jwt.algorithms import ECAlgorithm  # noqa: PLC0415 - cold start
+    from jwt.api_jws import PyJWS  # noqa: PLC0415 - cold start
+    from jwt.utils import der_to_raw_signature  # noqa: PLC0415 - cold start
+
+    class DeterministicES256(ECAlgorithm):
+        def sign(self, msg: bytes, key: "EllipticCurvePrivateKey") -> bytes:
+            return der_to_raw_signature(key.sign(msg, ECDSA(self.hash_alg(), deterministic_signing=True)), key.curve)
+
+    jws = PyJWS(algorithms=[])
+    jws.register_algorithm(_ALGORITHM, DeterministicES256(ECAlgorithm.SHA256, SECP256R1))
+    return jws
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        raise ValueError("a member stands twice")
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
+
+
+def _json_object(text: bytes) -> dict[str, Any]:
+    found = _JSON.decode(text.decode("utf-8"))
+    if not isinstance(found, dict):
+        raise TokenInvalid("not a JSON object")
+    return found
+
+
+# --- Opaque (AES-SIV, RFC 5297) ----------------------------------------------------------------------------------
+
+_OPAQUE_PREFIX = "baton_"
+"""Lets secret scanners find a leaked one."""
+_DOMAIN = b"baton opaque token 1"
+_FACTS = struct.Struct(">B?B12s12sIII")
+"""Kind, bound to a secret?, client; account, lineage; generation, iat, exp. The public key follows, if there is one."""
+_KINDS = (Kind.USE, Kind.RENEW, Kind.BOTH)
+_SIV_KEY_BYTES = 64
+_SIV_TAG_BYTES = 16
+_SEALED_BYTES = {_SIV_TAG_BYTES + _FACTS.size + key_bytes for key_bytes in (0, 32, 33)}
+
+
+def _mint_opaque(token: Token, ring: Ring) -> str:
+    """Seal a token under the root its lineage was born under, whose version leads: about 125 characters."""
+    version = root_version(token.lineage)
+    root = ring.root(version)
+    if root is None:
+        raise Unavailable("the root of a living lineage is not in the ring")
+    facts = _FACTS.pack(
+        _KINDS.index(token.kind),
+        isinstance(token.binding, SecretBinding),
+        token.client,
+        decode_base64url(token.account),
+        decode_base64url(token.lineage),
+        token.generation,
+        token.issued_at,
+        token.expires_at,
+    )
+    lead = bytes([version])
+    sealed = _siv(root.secret).encrypt(facts + (token.key.raw if token.key else b""), [_DOMAIN, lead])
+    return _OPAQUE_PREFIX + encode_base64url(lead + sealed)
+
+
+def _read_opaque(text: str, ring: Ring) -> Token:
+    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - cold start
+
+    value = decode_base64url(text.removeprefix(_OPAQUE_PREFIX))
+    lead, sealed = value[:1], value[1:]
+    if len(sealed) not in _SEALED_BYTES:
+        raise TokenInvalid("not the length of a token")
+    root = ring.root(lead[0])
+    if root is None:
+        raise UnknownKey("no root of that version is in the ring")
+    try:
+        facts = _siv(root.secret).decrypt(sealed, [_DOMAIN, lead])
+    except InvalidTag:
+        raise TokenInvalid("not sealed by us") from None
+    # From here on the bytes are our own. Who changes their layout changes the domain.
+    kind, to_secret, client, account, lineage, generation, issued_at, expires_at = _FACTS.unpack_from(facts)
+    raw = facts[_FACTS.size :]
+    key = PublicKey.from_raw(raw) if raw else None
+    return Token(
+        kind=_KINDS[kind],
+        account=AccountId(encode_base64url(account)),
+        lineage=LineageId(encode_base64url(lineage)),
+        generation=generation,
+        issued_at=issued_at,
+        expires_at=expires_at,
+        client=client,
+        binding=KeyBinding(key.thumbprint) if key else SecretBinding() if to_secret else NoBinding(),
+        key=key,
+    )
+
+
+@lru_cache(maxsize=16)
+def _siv(root: Secret) -> "AESSIV":
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: PLC0415 - cold start
+
+    return AESSIV(derive(root, b"opaque token", _SIV_KEY_BYTES))
