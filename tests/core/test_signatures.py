@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hypothesis import given
+from hypothesis import given as for_any
 from hypothesis import strategies as st
 
 from chalicelib.core import errors
@@ -63,7 +63,7 @@ SIGN: Mapping[str, Callable[[bytes], bytes]] = {
 
 @dataclass(frozen=True)
 class Call:
-    """A request, and how it is to be signed. ``parameters`` are written as given: ``repr`` of nothing."""
+    """A request, and how it is to be signed. ``covered`` and ``parameters`` are written as they stand."""
 
     method: str = "POST"
     authority: str = HOST
@@ -185,8 +185,10 @@ def test_the_base_is_written_as_rfc_9421_says() -> None:
             '"idempotency-key": an-attempt-of-mine',
             '"baton-grant": a-grant',
             '"x-trace": one, two',
-            f'"@signature-params": ({" ".join(FULL.covered)});created={NOW};keyid="{P256.keyid}"'
-            f';nonce="one-of-a-kind";tag="baton";expires={NOW + 60};alg="ecdsa-p256-sha256"',
+            (
+                f'"@signature-params": ({" ".join(FULL.covered)});created={NOW};keyid="{P256.keyid}"'
+                f';nonce="one-of-a-kind";tag="baton";expires={NOW + 60};alg="ecdsa-p256-sha256"'
+            ),
         )
     )
 
@@ -666,3 +668,491 @@ def test_a_keyid_is_at_most_128_characters() -> None:
     assert read_signature(Call(parameters={"keyid": f'"{"k" * 128}"'}).message()) is not None
     with pytest.raises(errors.SignatureDefective):
         read_signature(Call(parameters={"keyid": f'"{"k" * 129}"'}).message())
+
+
+# Components outside the profile.
+
+
+@pytest.mark.parametrize(
+    "component",
+    [
+        '"x-trace";sf',
+        '"x-trace";key="a"',
+        '"x-trace";bs',
+        '"x-trace";tr',
+        '"x-trace";req',
+        '"x-trace";name="x"',
+        '"@method";req',
+        '"@method";name="x"',
+        '"@query-param"',
+        '"@query-param";name',
+        '"@query-param";name=?0',
+        '"@query-param";name=to',
+        '"@query-param";name=1',
+        '"@query-param";name=:AAAA:',
+        '"@query-param";name=%"to"',
+        '"@query-param";name="to";req',
+        '"@query-param";Name="to"',
+        '"@query-param";name="nobody"',
+        '"@query-param";name="%74o"',
+        '"@query-param";name="note "',
+        "x-trace",
+        "@1",
+        "1",
+        "1.5",
+        "?1",
+        ":AAAA:",
+        '%"x-trace"',
+        '"X-Trace"',
+        '"x-absent"',
+        '"x trace"',
+        '"x-trace:"',
+        '"x-trace\\""',
+        '"x-trace\\\\"',
+        '""',
+        '"@"',
+        '"@nope"',
+        '"@Method"',
+        '"@signature-params"',
+        '"@method"',  # covered already
+        '"x-trace" "x-trace"',
+    ],
+)
+def test_components_outside_the_profile_are_refused(component: str) -> None:
+    """Names alone and query parameters by name: small enough to be right."""
+    message = dataclasses.replace(FULL, covered=(*FULL.covered[:-1], component)).message()
+    with pytest.raises(errors.SignatureDefective):
+        signature_base(message, read(message))
+
+
+def test_a_repeated_query_parameter_cannot_be_signed() -> None:
+    """RFC 9421 section 2.2.8: nobody could tell which of the two was meant."""
+    message = Call(query=(("a", "1"), ("a", "1")), covered=(*Call().covered, '"@query-param";name="a"')).message()
+    with pytest.raises(errors.DuplicateField) as refused:
+        verify(message)
+    assert refused.value.members == {"field": "a"}
+
+
+def test_query_parameters_are_told_apart_by_their_exact_names() -> None:
+    """Upper and lower case, composed and decomposed, space and plus: each is another parameter."""
+    names = ("a", "A", "\u00e9", "e\u0301", " ", "+", "%20", "", "~", "\ud800", "\U00010000")
+    encoded = ("a", "A", "%C3%A9", "e%CC%81", "%20", "%2B", "%2520", "", "%7E", "%ED%A0%80", "%F0%90%80%80")
+    query = tuple((name, str(number)) for number, name in enumerate(names))
+    covered = (*Call().covered, *(f'"@query-param";name="{name}"' for name in encoded))
+    call = Call(query=query, covered=covered)
+    verify(call.signed())
+    for number, name in enumerate(names):
+        swapped = tuple((given, "x" if given == name else value) for given, value in query)
+        with pytest.raises(errors.SignatureDefective):
+            verify(other(call.signed(), query=swapped))
+        short = tuple(item for place, item in enumerate(covered) if place != number + 3)
+        with pytest.raises(errors.InsufficientCoverage):
+            verify(dataclasses.replace(call, covered=short).signed())
+
+
+def test_at_most_64_components_are_covered() -> None:
+    """A limit on everything from outside."""
+    names = [f"x-{number}" for number in range(COMPONENTS_MAX - 2)]
+    fields = dict.fromkeys(names, ("",))
+    covered = (*Call().covered, *(f'"{name}"' for name in names))
+    verify(Call(fields=fields, covered=covered[:-1]).signed())
+    assert len(covered) == COMPONENTS_MAX + 1
+    with pytest.raises(errors.SignatureDefective):
+        read_signature(Call(fields=fields, covered=covered).message())
+
+
+# Nothing gets into the base.
+
+
+HOSTILE = (
+    "a\nb",
+    "a\rb",
+    "a\r\n b",
+    "a\0b",
+    "a\x7fb",
+    "a\x1fb",
+    "\u00e9",
+    "a\u0085b",
+    "a\u2028b",
+    "\ud800",
+    "\U0001f511",
+)
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize("member", ["method", "path", "authority"])
+def test_derived_components_hold_no_line_ends(member: str, value: str) -> None:
+    """A method, host or path with a line end would let one line pass for two."""
+    message = other(Call().message(), **{member: value})
+    with pytest.raises(errors.SignatureDefective) as refused:
+        signature_base(message, read(message))
+    assert "cannot be signed" in refused.value.reason
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_covered_fields_hold_no_line_ends(value: str) -> None:
+    """Line ends, folded lines, other controls and non-ASCII: refused where covered, of no interest where not."""
+    call = Call(covered=(*Call().covered, '"x-note"'), fields={"x-note": ("fine", value)})
+    with pytest.raises(errors.SignatureDefective) as refused:
+        signature_base(call.message(), read(call.message()))
+    assert "cannot be signed" in refused.value.reason
+    verify(dataclasses.replace(call, covered=Call().covered).signed())
+
+
+def test_one_line_cannot_pass_for_two() -> None:
+    """A signature over two fields does not verify over one that spells both."""
+    two = Call(covered=(*Call().covered, '"x-a"', '"x-b"'), fields={"x-a": ("1",), "x-b": ("2",)})
+    value = read(two.signed()).value
+    one = Call(covered=(*Call().covered, '"x-a"'), fields={"x-a": ('1\n"x-b": 2',)})
+    with pytest.raises(errors.SignatureDefective):
+        verify(one.message(value))
+
+
+def test_values_are_trimmed_and_joined_as_rfc_9421_says() -> None:
+    """Spaces and tabs around a value go, those inside stay, lines join with comma and space."""
+    call = Call(covered=(*Call().covered, '"x-a"'), fields={"x-a": (" \t a \t b\t", "", "  c")})
+    assert b'"x-a": a \t b, , c\n' in signature_base(call.message(), read(call.message()))
+
+
+@pytest.mark.parametrize(
+    "name", ['a"b', "a\\b", 'a"\n"@path": /other', 'x";name="y', "a;name=b", "a b", "\n", "\\\\\\"]
+)
+def test_crafted_names_of_query_parameters_stay_names(name: str) -> None:
+    """Quotes, backslashes and line ends in a name are percent-encoded, and sign nothing but themselves."""
+    quoted = "".join(f"%{byte:02X}" if not chr(byte).isalnum() else chr(byte) for byte in name.encode())
+    call = Call(query=((name, "v"),), covered=(*Call().covered, f'"@query-param";name="{quoted}"'))
+    base = signature_base(call.message(), read(call.message())).decode()
+    assert base.splitlines()[3] == f'"@query-param";name="{quoted}": v'
+    assert len(base.splitlines()) == 5
+    verify(call.signed())
+
+
+def test_identifiers_are_written_back_as_structured_strings() -> None:
+    """A quote or backslash in a name is escaped again, so that no name can end its own quotes."""
+    assert str(Component("@query-param", 'a"b\\')) == r'"@query-param";name="a\"b\\"'
+    assert str(Component('x"')) == r'"x\""'
+    call = Call(parameters={"nonce": r'"quote\"backslash\\"'})
+    assert rb'nonce="quote\"backslash\\"' in signature_base(call.message(), read(call.message()))
+    assert verify(call.signed()).nonce == 'quote"backslash\\'
+
+
+# Digests.
+
+
+WRONG = f"sha-256=:{base64.b64encode(hashlib.sha256(b'other').digest()).decode()}:"
+RIGHT = content_digest(BODY)
+RIGHT_512 = f"sha-512=:{base64.b64encode(hashlib.sha512(BODY).digest()).decode()}:"
+WRONG_512 = f"sha-512=:{base64.b64encode(hashlib.sha512(b'other').digest()).decode()}:"
+
+
+@pytest.mark.parametrize(
+    ("given", "matches"),
+    [
+        ((RIGHT,), True),
+        ((RIGHT_512,), True),
+        ((f"{RIGHT}, {RIGHT_512}",), True),
+        ((RIGHT_512, RIGHT), True),
+        ((f"{RIGHT}, md5=:AAAA:, unixsum=1",), True),  # more than we know, and one that we do
+        ((f"{RIGHT};note=1",), True),
+        ((WRONG,), False),
+        ((WRONG_512,), False),
+        ((f"{RIGHT}, {WRONG_512}",), False),  # every one given must match
+        ((f"{WRONG}, {RIGHT_512}",), False),
+        ((RIGHT, RIGHT), False),  # one key twice
+        ((WRONG, RIGHT), False),
+        (("md5=:AAAA:",), False),  # none that we know
+        (("",), False),
+        ((), False),
+        ((RIGHT.replace("sha-256", "sha-512"),), False),
+        ((RIGHT_512.replace("sha-512", "sha-256"),), False),
+        ((RIGHT.replace("sha-256", "SHA-256"),), False),
+        ((RIGHT.replace("=:", "=?:"),), False),
+        (("sha-256",), False),
+        (("sha-256=?1",), False),
+        (("sha-256=::",), False),
+        (('sha-256="' + RIGHT.partition(":")[2].rstrip(":") + '"',), False),
+        ((RIGHT.replace("=:", "=(:").replace("=:", ":)"),), False),
+        ((f"sha-256=({RIGHT.partition('=')[2]})",), False),
+        ((RIGHT[:-1],), False),
+        ((RIGHT[:-2] + ":",), False),  # its padding missing, and too much of it: one spelling
+        ((RIGHT[:-1] + "=:",), False),
+        ((RIGHT + ",",), False),
+        ((RIGHT + "\n",), False),
+        ((RIGHT + "\u00e9",), False),
+        (("\ud800",), False),
+    ],
+)
+def test_every_digest_given_must_match(given: tuple[str, ...], matches: bool) -> None:  # noqa: FBT001 - a verdict
+    """sha-256 and sha-512; one that matches is needed, none that differs is let pass."""
+    message = Message("POST", HOST, "/", (), {"content-digest": given}, BODY)
+    if matches:
+        check_digest(message)
+        return
+    with pytest.raises(errors.InvalidDigest):
+        check_digest(message)
+
+
+def test_a_digest_is_optional_where_nothing_is_signed() -> None:
+    """Without the field there is nothing to check; an empty body has the digest of zero bytes."""
+    check_digest(Message("POST", HOST, "/", (), {}, BODY))
+    check_digest(Message("POST", HOST, "/", (), {"content-digest": (content_digest(b""),)}, b""))
+    with pytest.raises(errors.InvalidDigest):
+        check_digest(Message("POST", HOST, "/", (), {"content-digest": (content_digest(b""),)}, b" "))
+
+
+def test_a_wrong_digest_is_refused_even_where_it_is_not_covered() -> None:
+    """A call without a body need not cover the field, and may not lie in it."""
+    with pytest.raises(errors.InvalidDigest):
+        verify(Call(fields={"content-digest": (WRONG,)}).signed())
+
+
+# Time.
+
+
+@pytest.mark.parametrize("offset", [-300, -1, 0, 1, 300])
+def test_the_window_reaches_300_seconds_to_either_side(offset: int) -> None:
+    """Its edges belong to it."""
+    assert verify(Call(parameters={"created": str(NOW + offset)}).signed()).created == NOW + offset
+
+
+@pytest.mark.parametrize("created", [NOW - 301, NOW + 301, 0, -NOW, 999_999_999_999_999, -999_999_999_999_999])
+def test_outside_the_window_the_clock_is_asked_to_sync(created: int) -> None:
+    """A genuine signature from outside it is `clock_skew`, and says what was compared."""
+    with pytest.raises(errors.ClockSkew) as refused:
+        verify(Call(parameters={"created": str(created)}).signed())
+    assert refused.value.members == {"created": created, "window": 300}
+
+
+@pytest.mark.parametrize(
+    ("created", "expires", "refusal"),
+    [
+        (NOW, NOW, None),  # in its last second
+        (NOW, NOW + 600, None),
+        (NOW - 300, NOW, None),
+        (NOW - 300, NOW + 300, None),
+        (NOW, NOW + 601, errors.SignatureDefective),
+        (NOW - 300, NOW + 301, errors.SignatureDefective),
+        (NOW, 999_999_999_999_999, errors.SignatureDefective),
+        (NOW - 10, NOW - 1, errors.ClockSkew),  # over
+        (NOW + 10, NOW + 9, errors.ClockSkew),  # over before it began
+        (NOW, 0, errors.ClockSkew),
+        (NOW, -1, errors.ClockSkew),
+        (NOW - 301, NOW + 1, errors.ClockSkew),  # the window holds all the same
+    ],
+)
+def test_expires_narrows_the_window_and_never_widens_it(
+    created: int, expires: int, refusal: type[errors.Refusal] | None
+) -> None:
+    """Accepted through its last second; at most 600 seconds after `created`."""
+    message = Call(parameters={"created": str(created), "expires": str(expires)}).signed()
+    if refusal is None:
+        verify(message)
+        return
+    with pytest.raises(errors.Refusal) as refused:
+        verify(message)
+    assert type(refused.value) is refusal
+
+
+# What a refusal tells.
+
+
+def der_signature(base: bytes) -> bytes:
+    """Sign as Android Keystore does."""
+    return P256_KEY.sign(base, ec.ECDSA(hashes.SHA256()))
+
+
+def test_a_der_signature_is_told_apart() -> None:
+    """Android Keystore emits DER: say so, instead of leaving a developer with "does not verify"."""
+    message = FULL.message()
+    with pytest.raises(errors.SignatureEncoding) as refused:
+        verify(FULL.message(der_signature(signature_base(message, read(message)))))
+    assert "32 bytes each" in str(refused.value.members["hint"])
+    assert refused.value.members["path"] == FULL.path
+
+
+@pytest.mark.parametrize("algorithm", ["ed25519", "hmac-sha256"])
+def test_der_is_a_hint_for_p256_alone(algorithm: Algorithm) -> None:
+    """For the other two such bytes are simply wrong."""
+    call = dataclasses.replace(FULL, algorithm=algorithm, parameters={})
+    with pytest.raises(errors.SignatureDefective):
+        verify(call.message(der_signature(b"anything")), algorithm)
+
+
+@pytest.mark.parametrize("value", [b"", b"\x30", bytes(64), b"0" * 64, b"\x30\x06\x02\x01\x01\x02\x01", bytes(70)])
+def test_garbage_is_not_taken_for_der(value: bytes) -> None:
+    """The hint is given for a well-formed DER sequence of two integers."""
+    with pytest.raises(errors.SignatureDefective):
+        verify(FULL.message(value))
+
+
+def test_the_doctor_shows_the_base_without_the_token() -> None:
+    """A developer can compare lines; whoever reads the answer over their shoulder learns no token."""
+    with pytest.raises(errors.SignatureDefective) as refused:
+        verify(FULL.message(bytes(64)))
+    shown = str(refused.value.members["signature_base"])
+    digest = base64.b64encode(hashlib.sha256(f"Bearer {TOKEN}".encode()).digest()).decode()
+    real = signature_base(FULL.message(), read(FULL.message())).decode()
+    assert TOKEN not in repr(refused.value.members) + str(refused.value) + refused.value.reason
+    assert shown == real.replace(f"Bearer {TOKEN}", f"sha-256=:{digest}:")
+    assert refused.value.members["path"] == FULL.path
+
+
+def test_no_refusal_tells_a_token() -> None:
+    """Whatever is wrong, the value of `authorization` is in no member, reason or text."""
+    wrongs = (
+        other(SIGNED, method="PUT"),
+        other(SIGNED, authority="evil.example"),
+        other(SIGNED, body=b"other"),
+        with_fields(SIGNED, authorization=(f"Bearer {TOKEN}\n",)),
+        with_fields(SIGNED, signature=("garbage",)),
+        with_fields(SIGNED, baton_grant=None),
+        dataclasses.replace(FULL, covered=()).signed(),
+        dataclasses.replace(FULL, parameters={"created": "0"}).signed(),
+    )
+    for message in wrongs:
+        with pytest.raises(errors.Refusal) as refused:
+            verify(message)
+        assert TOKEN not in repr(refused.value.members) + str(refused.value) + refused.value.reason
+
+
+@pytest.mark.parametrize(
+    "message",
+    [with_fields(SIGNED, signature=None), other(SIGNED, authority="x.example"), Call(parameters={"x": "1"}).message()],
+)
+def test_a_defect_comes_with_a_hint_and_the_path_the_server_saw(message: Message) -> None:
+    """A sentence a developer can act on, and the path, which stages and prefixes like to change."""
+    with pytest.raises(errors.SignatureDefective) as refused:
+        verify(message)
+    hint = str(refused.value.members["hint"])
+    assert hint[0].isupper()
+    assert hint.endswith(".")
+    assert refused.value.members["path"] == message.path
+
+
+def test_refusals_come_in_a_fixed_order() -> None:
+    """Key, coverage, host, algorithm, signature, digest, life, window: the first that fails is told."""
+    wrong: dict[str, Any] = {"parameters": {"keyid": '"other"', "alg": '"ed25519"', "created": "0", "expires": "900"}}
+    call = dataclasses.replace(FULL, authority="evil.example", covered=(), body=b"other", **wrong)
+    seen = []
+    for mend in (
+        {"parameters": {**wrong["parameters"], "keyid": f'"{P256.keyid}"'}},
+        {"covered": FULL.covered},
+        {"authority": HOST},
+        {"parameters": {"created": "0", "expires": "900"}},
+        {"fields": {**FULL.fields, "content-digest": (content_digest(b"other"),)}},
+        {"parameters": {"created": "0", "expires": "600"}},
+        {"parameters": {"created": str(NOW)}},
+    ):
+        with pytest.raises(errors.Refusal) as refused:
+            verify(call.signed())
+        with pytest.raises(errors.Refusal) as unsigned:
+            verify(call.message(bytes(64)))
+        seen.append((refused.value.code, refused.value.reason.split(":")[0], unsigned.value.code))
+        call = dataclasses.replace(call, **mend)
+    verify(call.signed())
+    assert seen == [
+        ("wrong_key", "keyid", "wrong_key"),
+        ("insufficient_coverage", "missing", "insufficient_coverage"),
+        ("invalid_signature", "this host is not one of ours", "invalid_signature"),
+        ("invalid_signature", "alg is ecdsa-p256-sha256 for this key", "invalid_signature"),
+        ("invalid_digest", "sha-256", "invalid_signature"),
+        ("invalid_signature", "expires lies more than 600 seconds after created", "invalid_signature"),
+        ("clock_skew", "created outside the window", "invalid_signature"),
+    ]
+
+
+# Whatever arrives.
+
+
+PIECES = st.sampled_from(
+    [
+        *(
+            "sig=",
+            "(",
+            ")",
+            '"@method"',
+            '"@authority"',
+            '"@path"',
+            '"@query-param"',
+            ";name=",
+            '"to"',
+            "?1",
+            "@1",
+            "%",
+        ),
+        *(";created=", ";keyid=", ";nonce=", ";tag=", '"baton"', ";expires=", ";alg=", str(NOW), f'"{P256.keyid}"'),
+        *(",", " ", ";", "=", ":", "AAAA", '"', "\\", "\n", "\0", "\u00e9", "\ud800", "1.5", "9" * 16, "@" + "9" * 15),
+        *("sha-256=", "sha-512=", "*", "a", "A", "-", ":AAAA:", '"x-a"', '"content-digest"', FULL.input()),
+    ]
+)
+FIELDISH = st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=30)
+LINES = st.lists(FIELDISH, max_size=2).map(tuple)
+MESSAGES = st.builds(
+    Message,
+    method=st.sampled_from(["GET", "POST"]) | st.text(max_size=5),
+    authority=st.sampled_from([HOST]) | st.text(max_size=5),
+    path=st.just("/prod/transfers") | st.text(max_size=10),
+    query=st.lists(st.tuples(st.text(max_size=3), st.text(max_size=5)), max_size=3).map(tuple),
+    fields=st.fixed_dictionaries(
+        {},
+        optional={
+            "signature-input": LINES | st.just((FULL.input(),)),
+            "signature": LINES | st.just(("sig=:AAAA:",)),
+            "content-digest": LINES | st.just((RIGHT,)),
+            "authorization": LINES,
+            "x-a": LINES,
+        },
+    ),
+    body=st.binary(max_size=5),
+)
+
+
+@for_any(MESSAGES, st.sampled_from(ALGORITHMS))
+def test_no_message_does_worse_than_be_refused(message: Message, algorithm: Algorithm) -> None:
+    """Whatever the fields say, there is a verdict, a `Refusal` or nothing signed; and never a forgery."""
+    try:
+        if read_signature(message) is not None:
+            verify(message, algorithm)
+            pytest.fail("nobody signed this")
+    except errors.Refusal:
+        pass
+    try:
+        check_digest(message)
+    except errors.InvalidDigest:
+        return
+    given = message.fields.get("content-digest")
+    assert given is None or base64.b64encode(hashlib.sha256(message.body).digest()).decode() in "".join(given)
+
+
+@for_any(LINES, st.text(max_size=20), st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=4))
+def test_what_is_read_is_written_back_and_verifies(
+    values: tuple[str, ...], path: str, query: list[tuple[str, str]]
+) -> None:
+    """Whatever the request, signing the base we build verifies, or it cannot be signed; and no line is torn."""
+    call = Call(
+        path=path,
+        query=tuple(query),
+        fields={"x-a": values},
+        covered=(
+            *Call().covered,
+            '"x-a"',
+            *(f'"@query-param";name="{encoded(name)}"' for name in dict.fromkeys(name for name, _ in query)),
+        ),
+    )
+    message = call.message()
+    try:
+        base = signature_base(message, read(message))
+    except (errors.SignatureDefective, errors.DuplicateField):
+        repeated = len({name for name, _ in query}) < len(query)
+        assert repeated or not (path + "".join(values)).isascii() or not (path + "".join(values)).isprintable()
+        return
+    assert base.count(b"\n") == len(call.covered)
+    verify(call.message(raw_signature(base)))
+
+
+def encoded(text: str) -> str:
+    """Percent-encode as the URL standard's application/x-www-form-urlencoded does, but a space as %20."""
+    return "".join(
+        chr(byte) if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "*-._") else f"%{byte:02X}"
+        for byte in text.encode()
+    )
