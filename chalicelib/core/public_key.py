@@ -24,8 +24,8 @@ _KEYS_CACHED = 256
 _P = 2**255 - 19
 _D = -121665 * pow(121666, -1, _P) % _P
 _Y_OF_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
-_SMALL_ORDER = frozenset({0, 1, _P - 1, _Y_OF_ORDER_8, _P - _Y_OF_ORDER_8})
-"""The y of the eight points of small order. Under such a key anybody can make signatures that verify."""
+_SMALL_ORDER = frozenset({0, _Y_OF_ORDER_8, _P - _Y_OF_ORDER_8})
+"""The y of the points of order 4 and 8. Those of order 1 and 2 have x = 0, and no other point has."""
 
 # The members that make a key, and those that may say more about it (RFC 7517 section 4) without changing it.
 _REQUIRED: Mapping[str, frozenset[str]] = {
@@ -130,7 +130,8 @@ def _p256(raw: bytes) -> "EllipticCurvePublicKey":
 def _ed25519(raw: bytes) -> "Ed25519PublicKey":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - cold start
 
-    # OpenSSL takes any 32 bytes for a key, looks at the point when it verifies, and not at its order even then.
+    # OpenSSL takes any 32 bytes for a key, looks at the point when it verifies, and not at its order even then: under
+    # a key of small order anybody can make signatures. The power is 1 when x squared is a square other than 0 (Euler).
     y = int.from_bytes(raw, "little") & (2**255 - 1)
     if y >= _P or y in _SMALL_ORDER or pow((y * y - 1) * (_D * y * y + 1), (_P - 1) // 2, _P) != 1:
         raise ValueError("not a point of the curve, or one of small order")
