@@ -76,9 +76,7 @@ register = Register(
     settings.limits,
 )
 login = Login(clock, key_ring, introduce, clients, credentials, users, gates, first_answer, signals)
-exchange = Exchange(
-    clock, entropy, key_ring, proof, gates, audit, signals, issue, settings.revoke_on_foreign_key
-)
+exchange = Exchange(clock, entropy, key_ring, proof, gates, audit, signals, issue, settings.revoke_on_foreign_key)
 call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
 
 # The edge.

@@ -16,7 +16,7 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
-class SettingsProblems(ValueError):  # noqa: N818 - it names all problems at once
+class SettingsProblems(ValueError):
     """The environment is not fit to start with; the message names everything that is wrong."""
 
     def __init__(self, problems: list[str]) -> None:

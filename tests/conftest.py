@@ -90,8 +90,8 @@ def make_device(
 def broken_engine(embedded_engine: None) -> Iterator[list[bool]]:
     """Let the engine fail while the list is not empty."""
     del embedded_engine
-    from moto.dynamodb.responses import DynamoHandler  # noqa: PLC0415 - slow to import
-    from moto.core.exceptions import JsonRESTError  # noqa: PLC0415 - slow to import
+    from moto.core.exceptions import JsonRESTError
+    from moto.dynamodb.responses import DynamoHandler
 
     broken: list[bool] = []
     working = DynamoHandler.call_action
@@ -101,7 +101,7 @@ def broken_engine(embedded_engine: None) -> Iterator[list[bool]]:
             raise JsonRESTError("InternalServerError", "planted")
         return working(handler)
 
-    DynamoHandler.call_action = call_action  # type: ignore[method-assign,assignment] # a planted fault
+    DynamoHandler.call_action = call_action  # type: ignore[method-assign] # a planted fault
     with contextlib.ExitStack() as after:
         after.callback(setattr, DynamoHandler, "call_action", working)
         yield broken

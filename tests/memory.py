@@ -301,11 +301,11 @@ class MemoryKeyRing:
         """Keep the ring."""
         self.ring = ring
 
-    def current(self, *, now: int) -> Ring:  # noqa: ARG002 - nothing to refresh
+    def current(self, *, now: int) -> Ring:
         """Give the ring."""
         return self.ring
 
-    def refreshed(self, *, now: int) -> Ring:  # noqa: ARG002 - nothing to refresh
+    def refreshed(self, *, now: int) -> Ring:
         """Give the ring."""
         return self.ring
 

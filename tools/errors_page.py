@@ -1,4 +1,4 @@
-"""Write ``docs/errors.md`` from the family of refusals, so that the page cannot drift: ``python -m tools.errors_page``."""
+"""Write ``docs/errors.md`` from the family of refusals, so that it cannot drift: ``python -m tools.errors_page``."""
 
 import inspect
 from collections.abc import Iterator
@@ -51,4 +51,4 @@ def render() -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(render(), encoding="utf-8")
-    print(f"{PAGE.name} written")  # noqa: T201 - a command's output
+    print(f"{PAGE.name} written")

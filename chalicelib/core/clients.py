@@ -14,7 +14,7 @@ _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
 _CODE_MAX = 255
 
 
-class RegistryProblems(ValueError):  # noqa: N818 - it names all problems at once
+class RegistryProblems(ValueError):
     """The registry file is wrong; ``problems`` names everything that is."""
 
     def __init__(self, problems: list[str]) -> None:

@@ -5,9 +5,10 @@ condition that failed.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from chalicelib.core.model import NO_ATTEMPT, EndReason, Ended, Gate, Lineage, LineageId, Presented, Status
+from chalicelib.core.model import NO_ATTEMPT, Ended, EndReason, Gate, Lineage, LineageId, Presented, Status
 from chalicelib.core.policy import ATTEMPT_SLOTS, SLIDE_AFTER_FRACTION, Mechanism
 
 
@@ -137,7 +138,7 @@ class Overtaken:
 Use = Live | Overtaken | Ahead | Dead
 
 
-def judge_use(  # noqa: PLR0913 - every argument is a fact of the rule
+def judge_use(
     gate: Gate | None, presented: Presented, *, expires_at: int, now: int, fence: int, mechanism: Mechanism
 ) -> Use:
     """Decide whether a token may be used on a call.
@@ -172,9 +173,7 @@ def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) ->
     if not renewed and now - lineage.issued_at < mechanism.use_s // SLIDE_AFTER_FRACTION:
         return None
     gap = now >= lineage.issued_at + mechanism.use_s
-    return replace(
-        lineage, issued_at=max(now, lineage.issued_at), in_use_since=now if gap else lineage.in_use_since
-    )
+    return replace(lineage, issued_at=max(now, lineage.issued_at), in_use_since=now if gap else lineage.in_use_since)
 
 
 def attempt_digest(attempt: str) -> bytes:
@@ -189,15 +188,17 @@ def expiry(issued_at: int, lineage: Lineage, mechanism: Mechanism) -> int:
 
 
 def replaced_by_login(
-    gate: Gate, *, now: int, fence: int, idle_s_of: "dict[int, int]", lineages_max: int
+    gate: Gate, *, now: int, fence: int, idle_s_of: Mapping[int, int], lineages_max: int
 ) -> tuple[Lineage, ...]:
-    """Choose which lineages make room for a new one: ended, then expired, then the longest idle."""
+    """Choose which lineages make room for a new one: ended, then expired or idle, then the longest unused."""
     surplus = len(gate.lineages) + 1 - lineages_max
     if surplus <= 0:
         return ()
 
-    def order(lineage: Lineage) -> tuple[bool, int, LineageId]:
+    def order(lineage: Lineage) -> tuple[int, int, LineageId]:
         ended = ended_of(gate, lineage, now=now, fence=fence, idle_s=idle_s_of.get(lineage.client, 0))
-        return (ended is None, ended.at if ended else lineage.issued_at, lineage.id)
+        if ended is None:
+            return (2, lineage.issued_at, lineage.id)
+        return (1 if ended.reason in {EndReason.EXPIRED, EndReason.IDLE} else 0, ended.at, lineage.id)
 
     return tuple(sorted(gate.lineages.values(), key=order)[:surplus])

@@ -72,7 +72,7 @@ class Users(Protocol):
         does (an account of this very id was deleted), it names ``user.account``.
         """
 
-    def change_password(  # noqa: PLR0913 - one transaction, each argument a part of it
+    def change_password(
         self, account: AccountId, verifier: bytes, *, expected: Gate, keep: LineageId, now: int
     ) -> Done | Moved:
         """Replace the verifier, raise verifier version and epoch, and keep ``keep`` alive: all or none.
@@ -97,7 +97,7 @@ class Gates(Protocol):
     def get(self, account: AccountId) -> Gate | None:
         """Read a gate."""
 
-    def exchange(  # noqa: PLR0913 - every argument is a fact of the rule
+    def exchange(
         self, presented: Presented, *, now: int, fence: int, idle_s: int
     ) -> Exchanged | Retry | Superseded | Reused | Ahead | Dead:
         """Move the lineage to its next generation if and only if ``lineage.judge`` says ``Current``: one write.
@@ -105,7 +105,9 @@ class Gates(Protocol):
         Otherwise nothing is written and the answer is what ``judge`` says of the gate as it was at that moment.
         """
 
-    def admit(self, lineage: Lineage, *, expected: Gate, replaced: Sequence[Lineage], lineages_max: int) -> Done | Moved:
+    def admit(
+        self, lineage: Lineage, *, expected: Gate, replaced: Sequence[Lineage], lineages_max: int
+    ) -> Done | Moved:
         """Add a lineage and remove those it replaces: one write.
 
         Only when the account is active, epoch and verifier version are as in ``expected``, the lineage is not
@@ -113,7 +115,7 @@ class Gates(Protocol):
         """
 
     def slide(self, lineage: Lineage, *, account: AccountId, expected: Lineage) -> Done | Moved:
-        """Write down that a sliding lineage was used: its iat and ``in_use_since``, when as in ``expected`` and live."""
+        """Write down that a sliding lineage was used (iat, ``in_use_since``), when as ``expected`` and live."""
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> None:
         """End one lineage. Already ended, or gone, is success, and keeps the earlier reason."""
@@ -134,12 +136,12 @@ class Ephemeral(Protocol):
     def spend_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
         """Spend a nonce of a key, once. ``mark`` is random and tells our own re-send from a replay."""
 
-    def keep_grant(  # noqa: PLR0913 - one record, each argument a part of it
+    def keep_grant(
         self, grant: str, *, lineage: LineageId, operation: Operation, step_up: StepUp, expires_at: int
     ) -> None:
         """Keep a step-up grant, under the SHA-256 of its secret."""
 
-    def spend_grant(  # noqa: PLR0913 - one condition, each argument a part of it
+    def spend_grant(
         self, grant: str, *, lineage: LineageId, operation: Operation, now: int, mark: bytes
     ) -> StepUp | Refused:
         """Spend a grant, once, when it is unexpired and for exactly this lineage and operation."""

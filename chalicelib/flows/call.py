@@ -16,7 +16,7 @@ _SCHEME = "bearer "
 
 @dataclass(frozen=True, slots=True)
 class StepUpRule:
-    """How fresh (``max_age``, seconds) and how strong (``acr_values``, any of) a step-up a route asks for (RFC 9470)."""
+    """How fresh (``max_age``, seconds) and how strong (any of ``acr_values``) a step-up a route asks for (RFC 9470)."""
 
     max_age: int = GRANT_S
     acr_values: tuple[str, ...] = ("aal1", "aal2")
@@ -105,7 +105,9 @@ class Call:
         )
         match use:
             case Live():
-                slid = slide(use.lineage, now=call.now, mechanism=mechanism, renewed=False) if mechanism.slides else None
+                slid = (
+                    slide(use.lineage, now=call.now, mechanism=mechanism, renewed=False) if mechanism.slides else None
+                )
                 if slid is not None:
                     # A lost race means that somebody else wrote down a use, or an end: the next call will see it.
                     self.gates.slide(slid, account=token.account, expected=use.lineage)

@@ -55,7 +55,7 @@ class Credentials:
     signals: Signals
     limits: bool = True
 
-    def check(  # noqa: PLR0913 - each argument is a fact the verdict depends on
+    def check(
         self,
         password: bytes,
         *,
@@ -98,7 +98,8 @@ class Credentials:
                 self._give_back(buckets[:taken], now=now)
                 self.signals.emit("throttled", bucket=bucket.name.partition(":")[0])
                 raise errors.TooManyRequests(
-                    f"{bucket.name.partition(':')[0]} bucket is full", retry_after=THROTTLE_WINDOW_S - now % THROTTLE_WINDOW_S
+                    f"{bucket.name.partition(':')[0]} bucket is full",
+                    retry_after=THROTTLE_WINDOW_S - now % THROTTLE_WINDOW_S,
                 )
 
     def _give_back(self, buckets: tuple[Bucket, ...], *, now: int) -> None:
@@ -113,9 +114,7 @@ class Credentials:
             account=user.account,
             nonce=self.entropy(12),
         )
-        self.users.rehash(
-            user.account, sealed, expected_version=user.verifier_version, expected_verifier=user.verifier
-        )
+        self.users.rehash(user.account, sealed, expected_version=user.verifier_version, expected_verifier=user.verifier)
 
 
 def _unsealed(user: User, ring: Ring) -> str | None:

@@ -118,9 +118,7 @@ class Exchange:
             if isinstance(lineage, Dead):
                 raise errors.LoginRequired(reason=lineage.reason.value if lineage.reason else None)
             slid = slide(lineage, now=now, mechanism=mechanism, renewed=True) if mechanism.slides else None
-            if slid is None or isinstance(
-                self.gates.slide(slid, account=presented.account, expected=lineage), Done
-            ):
+            if slid is None or isinstance(self.gates.slide(slid, account=presented.account, expected=lineage), Done):
                 self.signals.emit("renewed", lineage=lineage.id)
                 return self._child(proved, slid or lineage, now=now, issued_at=now)
         raise errors.Unavailable("the gate kept moving under a renewal")

@@ -109,7 +109,9 @@ class Answer:
     gates: Gates
     issue: Issue
 
-    def begun(self, lineage: Lineage, introduction: Introduction, *, account: AccountId, ring: Ring, now: int) -> Issued:
+    def begun(
+        self, lineage: Lineage, introduction: Introduction, *, account: AccountId, ring: Ring, now: int
+    ) -> Issued:
         """Answer with the tokens, and the HMAC secret where there is one."""
         issued = self.issue(
             lineage,
@@ -156,7 +158,7 @@ class Login:
     answer: Answer
     signals: Signals
 
-    def __call__(  # noqa: PLR0913 - the members of the body, and where it came from
+    def __call__(
         self, message: Message, *, source: str, email: str, password: str, client_id: str, device: Device
     ) -> Issued:
         """Answer with the first tokens, the same ones to a retry with the same attempt."""
@@ -190,9 +192,7 @@ class Login:
             replaced = replaced_by_login(
                 gate, now=now, fence=ring.fence, idle_s_of=idle_s_of, lineages_max=LINEAGES_MAX
             )
-            if isinstance(
-                self.gates.admit(lineage, expected=gate, replaced=replaced, lineages_max=LINEAGES_MAX), Done
-            ):
+            if isinstance(self.gates.admit(lineage, expected=gate, replaced=replaced, lineages_max=LINEAGES_MAX), Done):
                 self.signals.emit("logged_in", lineage=lineage.id, client=introduction.client.id)
                 return self.answer.begun(lineage, introduction, account=account, ring=ring, now=now)
             gate = self.gates.get(account)

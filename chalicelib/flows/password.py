@@ -48,9 +48,7 @@ class ChangePassword:
             if ended is not None:
                 raise errors.LoginRequired(reason=ended.reason.value)
             if isinstance(
-                self.users.change_password(
-                    caller.account, verifier, expected=expected, keep=caller.device_id, now=now
-                ),
+                self.users.change_password(caller.account, verifier, expected=expected, keep=caller.device_id, now=now),
                 Done,
             ):
                 self.signals.emit("password_changed", account=caller.account)

@@ -104,9 +104,9 @@ _ATTEMPT = re.compile(rf"[!#-\[\]-~]{{{ATTEMPT_CHARACTERS_MIN},{ATTEMPT_CHARACTE
 
 
 def attempt_header(message: Message) -> str | None:
-    """Read ``Idempotency-Key``: ``"x"`` and ``x`` are one attempt; ``None`` when there is no such field.
+    r"""Read ``Idempotency-Key``: ``"x"`` and ``x`` are one attempt; ``None`` when there is no such field.
 
-    16 to 128 visible ASCII characters without ``"`` and ``\\``, else ``Malformed``.
+    16 to 128 visible ASCII characters without ``"`` and ``\``, else ``Malformed``.
     """
     values = message.fields.get("idempotency-key")
     if values is None:
@@ -126,4 +126,3 @@ def attempt_header(message: Message) -> str | None:
 def attempt_of(message: Message, signature: VerifiedSignature | None, entropy: Entropy) -> str:
     """Find the attempt: the header, else the signature's nonce, else one drawn here that nobody else has."""
     return attempt_header(message) or (signature.nonce if signature else None) or entropy(16).hex()
-

@@ -29,7 +29,7 @@ class Register:
     signals: Signals
     limits: bool = True
 
-    def __call__(  # noqa: PLR0913 - the members of the body, and where it came from
+    def __call__(
         self, message: Message, *, source: str, email: str, password: str, client_id: str, device: Device
     ) -> Issued:
         """Answer with the first tokens, the same ones to a retry with the same attempt."""
@@ -77,14 +77,10 @@ class Register:
             verifier_version=1,
             created_at=now,
         )
-        gate = Gate(
-            account=account, status=Status.ACTIVE, epoch=1, verifier_version=1, lineages={lineage.id: lineage}
-        )
+        gate = Gate(account=account, status=Status.ACTIVE, epoch=1, verifier_version=1, lineages={lineage.id: lineage})
         return user, gate
 
-    def _taken(
-        self, taken: Taken, introduction: Introduction, secret: bytes, *, ring: Ring, now: int
-    ) -> Issued | None:
+    def _taken(self, taken: Taken, introduction: Introduction, secret: bytes, *, ring: Ring, now: int) -> Issued | None:
         """Answer our own retry as before, finish a deletion that died half-way, and refuse everybody else."""
         ours = taken.account in ring.account_ids(introduction.email, introduction.attempt, now=now)
         gate = self.gates.get(taken.account)
@@ -97,7 +93,7 @@ class Register:
             raise errors.AccountExists
         return self._again(introduction, secret, account=taken.account, gate=gate, ring=ring, now=now)
 
-    def _again(  # noqa: PLR0913 - a retry is judged by all of these
+    def _again(
         self,
         introduction: Introduction,
         secret: bytes,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from chalicelib.core.errors import Unavailable
 
@@ -72,7 +72,7 @@ class Tables:
         return self.name("audit")
 
 
-class ConditionFailed(Exception):  # noqa: N818 - an answer, not an error
+class ConditionFailed(Exception):
     """A conditional write did not happen; ``item`` is what stood there, ``None`` when nothing did."""
 
     def __init__(self, item: "Item | None") -> None:
@@ -81,7 +81,7 @@ class ConditionFailed(Exception):  # noqa: N818 - an answer, not an error
         self.item = item
 
 
-class TransactionFailed(Exception):  # noqa: N818 - an answer, not an error
+class TransactionFailed(Exception):
     """No write of a transaction happened; ``items`` are what stood where a condition did not hold."""
 
     def __init__(self, items: "tuple[Item | None, ...]") -> None:
@@ -149,11 +149,13 @@ class Service:
     def _translate(self, operation: str, error: "ClientError") -> NoReturn:
         code = _code(error)
         if code == "ConditionalCheckFailedException":
-            raise ConditionFailed(error.response.get("Item")) from None
+            raise ConditionFailed(_item(error.response)) from None
         if code == "TransactionCanceledException":
             reasons = _cancellation_codes(error)
             if reasons <= {"None", "ConditionalCheckFailed"}:
-                raise TransactionFailed(tuple(r.get("Item") for r in error.response["CancellationReasons"])) from None
+                raise TransactionFailed(
+                    tuple(_item(reason) for reason in error.response["CancellationReasons"])
+                ) from None
             code = f"{code}: {', '.join(sorted(reasons))}"
         raise self._unavailable(operation, code) from None
 
@@ -206,3 +208,8 @@ def _conflicted(error: "ClientError") -> bool:
         reasons = _cancellation_codes(error)
         return "TransactionConflict" in reasons and reasons <= {"None", "ConditionalCheckFailed", "TransactionConflict"}
     return _code(error) in CONFLICTS
+
+
+def _item(failed: Mapping[str, object]) -> "Item | None":
+    """Take the old item out of a failed condition: boto3's types know the shape, ours know the codec's."""
+    return cast("Item | None", failed.get("Item"))

@@ -209,7 +209,7 @@ class Gates:
         except ConditionFailed:
             return
 
-    def _update(  # noqa: PLR0913 - the parts of one write
+    def _update(
         self,
         account: AccountId,
         update: str,

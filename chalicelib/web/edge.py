@@ -12,7 +12,7 @@ from chalice.app import Chalice, Response
 from chalicelib.core import errors
 from chalicelib.core.ports import Clock, Entropy, Signals
 from chalicelib.web.problem import Dialect, refused
-from chalicelib.web.request import Request, read_request, refuse_query
+from chalicelib.web.request import read_request, refuse_query
 
 _ALLOWED_FIELDS = (
     "Authorization, Baton-Grant, Content-Digest, Content-Type, Idempotency-Key, Signature, Signature-Input"
@@ -44,7 +44,9 @@ class Edge:
     signals: Signals
     origins: tuple[str, ...] = ()
 
-    def view(self, dialect: Dialect = Dialect.PROBLEM, *, query: Iterable[str] = ()) -> Callable[[View], Callable[..., Response]]:
+    def view(
+        self, dialect: Dialect = Dialect.PROBLEM, *, query: Iterable[str] = ()
+    ) -> Callable[[View], Callable[..., Response]]:
         """Decorate a view ``(request, **path_parameters) -> Answer`` for ``app.route``.
 
         ``query`` names the query parameters it takes; any other is refused. Nothing a view raises escapes.
@@ -160,7 +162,9 @@ class Edge:
 
 
 def _answered(answer: Answer) -> Response:
-    headers: dict[str, str | list[str]] = {"Cache-Control": f"public, max-age={answer.kept_s}" if answer.kept_s else "no-store"}
+    headers: dict[str, str | list[str]] = {
+        "Cache-Control": f"public, max-age={answer.kept_s}" if answer.kept_s else "no-store"
+    }
     if answer.body is None:
         return Response(body="", status_code=answer.status, headers=headers)
     headers["Content-Type"] = "application/json"

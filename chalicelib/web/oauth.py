@@ -51,9 +51,7 @@ def oauth(edge: Edge, journeys: OAuthJourneys, names: Names) -> Blueprint:
     def introspect(request: Request) -> Answer:
         resource_server, secret = _basic(request)
         form = read_form(request, ("token", "token_type_hint"))
-        active = journeys.introspect(
-            token=require(form, "token"), resource_server=resource_server, secret=secret
-        )
+        active = journeys.introspect(token=require(form, "token"), resource_server=resource_server, secret=secret)
         return Answer(200, _facts(active, names) if active else {"active": False})
 
     return routes

@@ -68,7 +68,7 @@ def refused(refusal: errors.Refusal, dialect: Dialect, *, request_id: str, now: 
 
 
 def _challenge(refusal: errors.Refusal, status: int, error: str) -> str | None:
-    """Build ``WWW-Authenticate`` (RFC 6750 section 3, RFC 9470 section 3). API Gateway renames it: the body says all."""
+    """Build ``WWW-Authenticate`` (RFC 6750 3, RFC 9470 3). API Gateway renames it: the body says all."""
     if status != errors.InvalidToken.status:
         return None
     if isinstance(refusal, errors.InvalidClient):

@@ -189,7 +189,9 @@ def _require_media_type(request: Request, wanted: str) -> None:
     """Compare the media type whole and case-insensitively; ``charset=utf-8`` is the one parameter we know."""
     given = request.message.fields.get("content-type", ("",))[0].lower()
     media_type, *parameters = (part.strip(" \t") for part in given.split(";"))
-    if media_type != wanted or any(parameter not in {"charset=utf-8", 'charset="utf-8"', ""} for parameter in parameters):
+    if media_type != wanted or any(
+        parameter not in {"charset=utf-8", 'charset="utf-8"', ""} for parameter in parameters
+    ):
         raise errors.UnsupportedMediaType(expected=wanted)
 
 
@@ -226,6 +228,8 @@ def _check_depth(value: object, depth: int = 1) -> None:
                 _check_depth(member, depth + 1)
         case str():
             _check_text(value)
+        case _:
+            pass
 
 
 def _check_text(text: str) -> None:

@@ -338,7 +338,7 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
 
-    def json(self) -> Any:  # noqa: ANN401 - JSON is anything
+    def json(self) -> Any:
         """Parse the body."""
         return json_codec.loads(self.body)
 
@@ -691,7 +691,7 @@ class BatonClient:
 
     # How it is done
 
-    def _begin(  # noqa: PLR0913 - the credentials, and how long
+    def _begin(
         self, path: str, email: str, password: str, device_name: str, patience: _Patience, *, overtaken: bool = False
     ) -> Session:
         """Register or log in, with one attempt for all repetitions, those after a restart included."""
@@ -828,7 +828,7 @@ class BatonClient:
             self._offset_s = stated - (before + after) / 2
         return answer
 
-    def _request(  # noqa: PLR0913 - each a part of the request
+    def _request(
         self,
         method: str,
         path: str,

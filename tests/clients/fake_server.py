@@ -70,7 +70,7 @@ class _Keys(HTTPSignatureKeyResolver):
     def __init__(self, keys: Mapping[str, Any]) -> None:
         self.keys = keys
 
-    def resolve_public_key(self, key_id: str) -> Any:  # noqa: ANN401 - three kinds of key
+    def resolve_public_key(self, key_id: str) -> Any:
         return self.keys.get(key_id)
 
 
@@ -188,7 +188,8 @@ class FakeServer:
                 for one in self._of(lineage):
                     one.ended = "deleted"
                 return 204, None
-        raise Refusal(404, "not_found", "not_found", "fix_request")
+            case _:
+                raise Refusal(404, "not_found", "not_found", "fix_request")
 
     def _of(self, lineage: Lineage) -> list[Lineage]:
         return [one for one in self.lineages.values() if one.email == lineage.email]

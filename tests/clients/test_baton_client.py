@@ -57,7 +57,7 @@ class Pauses(list[float]):
         self.meanwhile()
 
 
-def client_of(server: FakeServer, storage: Storage, **options: Any) -> BatonClient:  # noqa: ANN401 - passed on
+def client_of(server: FakeServer, storage: Storage, **options: Any) -> BatonClient:
     """Make a client of the fake server, whose pauses take no time."""
     given = {"clock": server.clock, "transport": server, "sleep": Pauses(), "random": lambda: 0.5}
     return BatonClient(BASE_URL, "mobile", storage, **{**given, **options})
@@ -97,7 +97,7 @@ def session_in(storage: Storage) -> Session:
     return session
 
 
-def only_lineage(server: FakeServer) -> Any:  # noqa: ANN401 - the fake's own
+def only_lineage(server: FakeServer) -> Any:
     """Give the one lineage that must be there."""
     (lineage,) = server.lineages.values()
     return lineage
@@ -1133,7 +1133,7 @@ class TestHttpTransport:
         for _ in range(3):
             handler.behaviour.append("answer and hang up")
             assert transport(Request("POST", url + "/", {}, b"x"), 5).body == b"x"
-            kept = next(iter(transport._idle.values()))[0].sock  # noqa: SLF001 - to see the hang-up arrive
+            kept = next(iter(transport._idle.values()))[0].sock
             kept.settimeout(5)
             assert kept.recv(1, socket.MSG_PEEK) == b""
         assert len(handler.connections) == 3

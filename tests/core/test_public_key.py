@@ -268,7 +268,7 @@ def test_other_jwks_are_refused(jwk: Mapping[str, object]) -> None:
         lambda _: "\ud800" * 43,
     ],
 )
-def test_coordinates_have_one_spelling(name: str, respell: Any) -> None:  # noqa: ANN401 - a lambda over any value
+def test_coordinates_have_one_spelling(name: str, respell: Any) -> None:
     """Base64url, no padding, 32 bytes, no stray bits: else one key would have two thumbprints, or a crash."""
     with pytest.raises(InvalidKey):
         PublicKey.from_jwk({**EC, name: respell(EC[name])})

@@ -65,7 +65,7 @@ def adopted(vector: Mapping[str, Any]) -> tuple[Message, Signature]:
     return message, Signature(read.components, parameters, read.value)
 
 
-def parsed(text: str) -> Any:  # noqa: ANN401 - the shapes of http_sf
+def parsed(text: str) -> Any:
     """Parse a dictionary of structured fields."""
     return http_sf.parse(text.encode(), tltype="dictionary")
 

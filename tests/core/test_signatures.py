@@ -136,7 +136,7 @@ def read(message: Message) -> Signature:
     return signature
 
 
-def verify(message: Message, algorithm: Algorithm = "ecdsa-p256-sha256", **expected: Any) -> VerifiedSignature:  # noqa: ANN401 - any of the expectations
+def verify(message: Message, algorithm: Algorithm = "ecdsa-p256-sha256", **expected: Any) -> VerifiedSignature:
     """Read and verify, against what a server of ours expects."""
     return verify_signature(
         message,
@@ -297,7 +297,7 @@ def test_an_independent_verifier_verifies_our_base(algorithm: Algorithm) -> None
 # What is covered counts.
 
 
-def other(message: Message, **changed: Any) -> Message:  # noqa: ANN401 - any member of a message
+def other(message: Message, **changed: Any) -> Message:
     """Change members of a message."""
     return dataclasses.replace(message, **changed)
 

@@ -26,9 +26,7 @@ def granted(world: World, phone: Phone, issued: Issued, *, path: str = "/api/tra
 
 def transfer(world: World, phone: Phone, issued: Issued, grant: str | None, *, body: bytes = BODY) -> StepUp | None:
     """Call an operation that asks for step-up."""
-    return world.use(
-        phone, issued.access_token, "POST", "/api/transfers", body=body, grant=grant, step_up=RULE
-    ).step_up
+    return world.use(phone, issued.access_token, "POST", "/api/transfers", body=body, grant=grant, step_up=RULE).step_up
 
 
 @pytest.mark.parametrize(("client_id", "kind"), ALL_CLIENTS.items())
@@ -180,7 +178,12 @@ def test_grants_expire_and_stay_on_their_device(world: World) -> None:
     weak = granted(world, phone, issued)
     with pytest.raises(errors.StepUpRequired):
         world.use(
-            phone, issued.access_token, "POST", "/api/transfers", body=BODY, grant=weak,
+            phone,
+            issued.access_token,
+            "POST",
+            "/api/transfers",
+            body=BODY,
+            grant=weak,
             step_up=StepUpRule(acr_values=("aal2",)),
         )
 
@@ -217,11 +220,11 @@ def test_what_has_ended_stays_ended(world: World, ending: str) -> None:
         case "password":
             world.change_password(caller, "granite umbrella conversation")
         case "disable":
-            from chalicelib.core.model import Status  # noqa: PLC0415 - used here alone
+            from chalicelib.core.model import Status
 
             world.set_status("ada@example.com", Status.DISABLED)
             world.set_status("ada@example.com", Status.ACTIVE)
-        case "delete":
+        case _:
             world.delete(caller)
     reasons = {"logout": "logout", "revoke": "logout", "end_device": "ended_by_owner", "password": "password_changed"}
     for attempt in (world.attempt(), world.attempt()):

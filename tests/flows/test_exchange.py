@@ -95,7 +95,7 @@ def test_a_signed_exchange_without_the_header_takes_the_nonce_as_its_attempt(wor
     """A captured request replayed as it is can never be taken for a second holder."""
     phone = world.phone()
     token = world.register(phone).access_token
-    from chalicelib.flows.exchange import TokenRequest  # noqa: PLC0415 - used here alone
+    from chalicelib.flows.exchange import TokenRequest
 
     message = phone.message("POST", "/api/oauth/token", body=b"form")
     child = world._exchange(message, TokenRequest(token))

@@ -203,9 +203,7 @@ def test_a_key_must_sign_the_request_that_introduces_it(world: World) -> None:
     foreign = thief.message("POST", "/api/register", body=b"{}", attempt=world.attempt())
     for message, refusal in ((unsigned, errors.SignatureRequired), (foreign, errors.WrongKey)):
         with pytest.raises(refusal):
-            world._register(
-                message, source="", email=EMAIL, password=PASSWORD, client_id="mobile", device=phone.device
-            )
+            world._register(message, source="", email=EMAIL, password=PASSWORD, client_id="mobile", device=phone.device)
     assert not world.stores.tables.gates
 
 
@@ -232,7 +230,7 @@ def test_a_seventh_device_replaces_an_ended_one_first_then_the_longest_idle(worl
 
 def test_a_verifier_copied_to_another_accounts_row_does_not_work_there(world: World) -> None:
     """Promise 10: whoever can write the users table still cannot log in as somebody else with their own password."""
-    from dataclasses import replace  # noqa: PLC0415 - used here alone
+    from dataclasses import replace
 
     world.register(world.phone(), email="mallory@example.com")
     world.register(world.phone(), email="victim@example.com", password="granite umbrella conversation")
@@ -265,13 +263,13 @@ def test_a_gate_that_moves_under_a_login_starts_it_over(world: World, monkeypatc
     phone = world.phone()
     world.register(phone)
     real, gates = world.stores.gates.admit, world.stores.gates
-    moved = []
+    moved: list[bool] = []
 
     def admit(*arguments: Any, **named: Any) -> Any:
         if not moved:
             moved.append(True)
             (account,) = world.stores.tables.gates
-            from chalicelib.core.model import EndReason  # noqa: PLC0415 - used here alone
+            from chalicelib.core.model import EndReason
 
             gates.end_all(account, EndReason.ENDED_EVERYWHERE, now=world.clock())
         return real(*arguments, **named)

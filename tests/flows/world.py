@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from chalicelib.core.base64url import encode_base64url
 from chalicelib.core.clients import Clients
 from chalicelib.core.key_ring import make_ring
 from chalicelib.core.model import Caller
@@ -90,7 +89,7 @@ class Phone:
             self.key_id = issued.key_id or ""
             self.secret = base64.urlsafe_b64decode(issued.secret + "=")
 
-    def message(  # noqa: PLR0913 - each a part of the request
+    def message(
         self,
         method: str,
         path: str,
@@ -141,7 +140,7 @@ class Phone:
 
     def _sign(self, base: bytes) -> bytes:
         if self.kind == "hmac":
-            import hmac  # noqa: PLC0415 - shadowed by nothing here
+            import hmac
 
             return hmac.digest(self.secret, base, "sha256")
         r, s = decode_dss_signature(self.private.sign(base, ec.ECDSA(hashes.SHA256())))
@@ -185,9 +184,7 @@ class World:
         self.show = ShowAccount(users)
         self.delete = DeleteAccount(clock, entropy, users, gates, audit, signals)
         self.set_status = SetStatus(clock, entropy, key_ring, users, gates, audit, signals)
-        self.change_password = ChangePassword(
-            clock, entropy, key_ring, clients, users, gates, audit, signals
-        )
+        self.change_password = ChangePassword(clock, entropy, key_ring, clients, users, gates, audit, signals)
         self.list_devices = ListDevices(clock, key_ring, clients)
         self.end_device = EndDevice(clock, entropy, gates, audit, signals)
         self.revoke = Revoke(clock, proof, gates, signals)
@@ -203,7 +200,7 @@ class World:
         """Make a device."""
         return Phone(self.clock, kind=kind)
 
-    def register(  # noqa: PLR0913 - each a member of the body
+    def register(
         self,
         phone: Phone,
         *,
@@ -221,7 +218,7 @@ class World:
         phone.keep(issued)
         return issued
 
-    def login(  # noqa: PLR0913 - each a member of the body
+    def login(
         self,
         phone: Phone,
         *,
@@ -240,13 +237,19 @@ class World:
         return issued
 
     def exchange(
-        self, phone: Phone, token: str, *, attempt: str | None = None, client_id: str | None = None, scope: str | None = None
+        self,
+        phone: Phone,
+        token: str,
+        *,
+        attempt: str | None = None,
+        client_id: str | None = None,
+        scope: str | None = None,
     ) -> Issued:
         """Exchange a token from a device."""
         message = phone.message("POST", "/api/oauth/token", body=b"form", attempt=attempt)
         return self._exchange(message, TokenRequest(token, client_id, scope))
 
-    def use(  # noqa: PLR0913 - each a part of the request
+    def use(
         self,
         phone: Phone,
         token: str,

@@ -675,7 +675,7 @@ class EphemeralContract(Contract):
         """Keep the grant."""
         stores.ephemeral.keep_grant(GRANT, lineage=MINE, operation=OPERATION, step_up=STEP_UP, expires_at=NOW + 300)
 
-    def spend(  # noqa: PLR0913 - what a grant is spent with
+    def spend(
         self,
         stores: Stores,
         *,

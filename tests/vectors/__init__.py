@@ -5,6 +5,6 @@ from pathlib import Path
 from typing import Any
 
 
-def load(name: str) -> Any:  # noqa: ANN401 - each file has its own shape
+def load(name: str) -> Any:
     """Read ``name``.json."""
     return json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""The edge, through the gateway."""

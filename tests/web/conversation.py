@@ -98,7 +98,7 @@ class Device:
         body = json.dumps(members).encode()
         return self.request("POST", path, body, JSON | dict(headers or {}), **named)
 
-    def request(  # noqa: PLR0913 - each a part of the request
+    def request(
         self,
         method: str,
         path: str,

@@ -319,7 +319,9 @@ def test_no_code_is_left_out() -> None:
     assert {code for _, _, code in CASES} | elsewhere == {leaf.code for leaf in leaves()}
 
 
-def test_a_lost_engine_is_503_and_logs_nobody_out(make_device: Callable[..., Device], broken_engine: list[bool]) -> None:
+def test_a_lost_engine_is_503_and_logs_nobody_out(
+    make_device: Callable[..., Device], broken_engine: list[bool]
+) -> None:
     """Promise 9: our own trouble is ``temporarily_unavailable`` with ``Retry-After``, on every route that asks."""
     setting = Setting(make_device)
     phone = setting.phone

@@ -5,6 +5,7 @@ the same shim serves the tests and ``make dev``. ``AWS_ENDPOINT_URL_DYNAMODB`` n
 """
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -39,7 +40,7 @@ def serialised() -> Iterator[None]:
         with _LOCK:
             return stock(handler)
 
-    DynamoHandler.call_action = call_action  # type: ignore[method-assign,assignment] # the shim
+    DynamoHandler.call_action = call_action  # type: ignore[method-assign] # the shim
     try:
         yield
     finally:
@@ -68,8 +69,9 @@ def engine() -> Iterator[str]:
             yield "embedded (moto, in memory, serialised)"
 
 
+@functools.lru_cache(maxsize=1)
 def client() -> "DynamoDBClient":
-    """Make a DynamoDB client for the tools."""
+    """Give the tools' DynamoDB client, made once: after the engine was chosen."""
     import boto3  # noqa: PLC0415 - slow to import
 
     return boto3.client("dynamodb")
@@ -109,7 +111,7 @@ def drop_tables(tables: Tables) -> None:
 
 def serve(port: int) -> None:
     """Serve the embedded engine over HTTP on loopback, until interrupted: for ``chalice local`` beside it."""
-    from moto.server import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415 - only here
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
     from werkzeug.serving import make_server  # noqa: PLC0415 - only here
 
     offer_credentials()

@@ -145,7 +145,7 @@ class Gateway:
                 best = found if best is None or found[0] < best[0] else best
         return (best[1], best[2]) if best else (None, {})
 
-    def _event(  # noqa: PLR0913 - each a part of the event
+    def _event(
         self,
         method: str,
         template: str,
@@ -191,7 +191,9 @@ class Gateway:
 
     def _answer(self, answer: Mapping[str, Any]) -> GatewayResponse:
         headers = [(name, value) for name, value in (answer.get("headers") or {}).items()]
-        headers += [(name, value) for name, values in (answer.get("multiValueHeaders") or {}).items() for value in values]
+        headers += [
+            (name, value) for name, values in (answer.get("multiValueHeaders") or {}).items() for value in values
+        ]
         text = answer.get("body") or ""
         body = base64.b64decode(text) if answer.get("isBase64Encoded") else text.encode()
         renamed = tuple((_RENAMED.get(name.lower(), name), str(value)) for name, value in headers)

@@ -74,7 +74,7 @@ def _demo_account(gateway: Gateway, port: int) -> str:
     body = {"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "client_id": "simple", "device": {"name": "make dev"}}
     headers = [("Host", f"localhost:{port}"), ("Content-Type", "application/json")]
     answer = gateway.call("POST", "/api/register", headers, json.dumps(body).encode())
-    if answer.status == 201:  # noqa: PLR2004 - HTTP's own number
+    if answer.status == 201:
         return "registered just now"
     code = json.loads(answer.body).get("code")
     return "was there already" if code == "account_exists" else f"not registered: {answer.status} {code}"
@@ -103,7 +103,9 @@ def table(running: Development, out: TextIO) -> str:
     ]
     width = max(len(second) for _, second, _ in rows)
     lines = ["", dye("Baton is running", "1;32"), ""]
-    lines += [f"  {dye(f'{first:<14}', '2')}{second:<{width}}  {dye(third, '2')}".rstrip() for first, second, third in rows]
+    lines += [
+        f"  {dye(f'{first:<14}', '2')}{second:<{width}}  {dye(third, '2')}".rstrip() for first, second, third in rows
+    ]
     lines += ["", dye(f"  {'client':<16}{'mechanism':<18}{'token':<8}binding", "2")]
     lines += [f"  {one.id:<16}{one.mechanism.name:<18}{one.form:<8}{one.binding}" for one in clients]
     login = json.dumps({"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "client_id": "simple"})
@@ -119,7 +121,7 @@ def table(running: Development, out: TextIO) -> str:
 
 
 def _port_hint(running: Development) -> str:
-    return "" if running.server.server_port == 8000 else f" PORT={running.server.server_port}"  # noqa: PLR2004 - default
+    return "" if running.server.server_port == 8000 else f" PORT={running.server.server_port}"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -133,7 +135,9 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nStopped.")
     except OSError as error:
-        print(f"Cannot listen on port {port}: {error.strerror}. Another may be free: make dev PORT=8010", file=sys.stderr)
+        print(
+            f"Cannot listen on port {port}: {error.strerror}. Another may be free: make dev PORT=8010", file=sys.stderr
+        )
         return 1
     return 0
 
