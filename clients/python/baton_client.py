@@ -403,6 +403,13 @@ class HttpTransport:
         headers = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, headers, body)
 
+    def close(self) -> None:
+        """Close the connections that are kept. The next request opens another."""
+        for idle in list(self._idle.values()):
+            while idle:
+                with contextlib.suppress(IndexError):  # Another thread was quicker.
+                    idle.pop().close()
+
     def _connected(
         self, idle: deque[http.client.HTTPConnection], scheme: str, netloc: str, timeout_s: float
     ) -> http.client.HTTPConnection:

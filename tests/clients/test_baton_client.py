@@ -1,6 +1,7 @@
 """The reference client keeps the seven rules of the client contract, whatever is lost, repeated or run in parallel."""
 
 import base64
+import contextlib
 import hashlib
 import http.server
 import json
@@ -1120,23 +1121,26 @@ class TestHttpTransport:
     def test_connections_are_kept_and_the_answer_is_read_whole(self, listening: tuple[str, type[_Handler]]) -> None:
         """Several requests, one connection; header names in lower case."""
         url, handler = listening
-        transport = HttpTransport()
-        for text in (b"one", b"two", b"three" * 10_000):
-            answer = transport(Request("POST", f"{url}/api?x=1", {}, text), 5)
-            assert (answer.status, answer.body, answer.server_time()) == (200, text, 7)
-        assert len(handler.connections) == 1
+        with contextlib.closing(HttpTransport()) as transport:
+            for text in (b"one", b"two", b"three" * 10_000):
+                answer = transport(Request("POST", f"{url}/api?x=1", {}, text), 5)
+                assert (answer.status, answer.body, answer.server_time()) == (200, text, 7)
+            assert len(handler.connections) == 1
+            transport.close()
+            assert transport(Request("POST", f"{url}/api?x=1", {}, b"four"), 5).body == b"four"
+            assert len(handler.connections) == 2
 
     def test_a_connection_the_server_has_closed_is_not_used_again(self, listening: tuple[str, type[_Handler]]) -> None:
         """Otherwise every call after a quiet minute would have an unknown outcome."""
         url, handler = listening
-        transport = HttpTransport()
-        for _ in range(3):
-            handler.behaviour.append("answer and hang up")
-            assert transport(Request("POST", url + "/", {}, b"x"), 5).body == b"x"
-            kept = next(iter(transport._idle.values()))[0].sock
-            kept.settimeout(5)
-            assert kept.recv(1, socket.MSG_PEEK) == b""
-        assert len(handler.connections) == 3
+        with contextlib.closing(HttpTransport()) as transport:
+            for _ in range(3):
+                handler.behaviour.append("answer and hang up")
+                assert transport(Request("POST", url + "/", {}, b"x"), 5).body == b"x"
+                kept = next(iter(transport._idle.values()))[0].sock
+                kept.settimeout(5)
+                assert kept.recv(1, socket.MSG_PEEK) == b""
+            assert len(handler.connections) == 3
 
     def test_an_answer_that_does_not_come_may_have_been_sent(self, listening: tuple[str, type[_Handler]]) -> None:
         """A server that hangs up may have acted; so may one whose answer is too long to read."""
@@ -1159,9 +1163,10 @@ class TestHttpTransport:
         """A signed request is for one authority only."""
         url, handler = listening
         handler.behaviour.append("redirect")
-        client = BatonClient(url, "mobile", MemoryStorage())
-        with pytest.raises(Refused, match="http_307"):
-            client.login(EMAIL, PASSWORD, "a phone")
+        with contextlib.closing(HttpTransport()) as transport:
+            client = BatonClient(url, "mobile", MemoryStorage(), transport=transport)
+            with pytest.raises(Refused, match="http_307"):
+                client.login(EMAIL, PASSWORD, "a phone")
 
     @pytest.mark.parametrize(
         "base_url",

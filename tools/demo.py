@@ -1,0 +1,275 @@
+"""``make demo``: the story in a terminal. Real requests, real answers; exit 1 if any step surprises.
+
+It talks to the server on ``PORT`` where one is running, and starts one of its own where none is.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import secrets
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from baton_client import (
+    Answer,
+    BatonClient,
+    DeviceKey,
+    HttpTransport,
+    LoggedOut,
+    MemoryStorage,
+    NoAnswer,
+    NotLoggedIn,
+    Record,
+    Refused,
+    Request,
+    Session,
+)
+from tools.dev.gateway import CLOCK_PATH
+
+PASSWORD = "velvet anchor piano tundra"  # noqa: S105 - of an account made for this demo
+_COLOURED = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+class Surprise(Exception):
+    """Something happened that the story does not tell."""
+
+
+def dye(text: str, code: str) -> str:
+    """Colour a text where a terminal shows it."""
+    return f"\033[{code}m{text}\033[0m" if _COLOURED else text
+
+
+def shortened(token: str) -> str:
+    """Show the two ends of a token."""
+    return token if len(token) < 32 else f"{token[:10]}…{token[-6:]}"
+
+
+class Wire:
+    """A transport that shows what passes over it, and that can lose an answer or change a body."""
+
+    def __init__(self, who: str) -> None:
+        """Carry for one of the story's people."""
+        self.who = who
+        self._http = HttpTransport()
+        self.lose_next_answer = False
+        self.tamper_next: Callable[[Request], Request] | None = None
+
+    def __call__(self, request: Request, timeout_s: float, /) -> Answer:
+        """Send, show, and hand back."""
+        path = request.url.split("/", 3)[3]
+        if self.tamper_next is not None:
+            request, self.tamper_next = self.tamper_next(request), None
+        signed = dye("signed", "2") if "signature" in request.headers else dye("unsigned", "2")
+        answer = self._http(request, timeout_s)
+        lost, self.lose_next_answer = self.lose_next_answer, False
+        colour = "33" if lost else "32" if answer.status < 400 else "31"
+        said = "answer lost on the way back" if lost else f"{answer.status} {_gist(answer)}"
+        print(f"    {dye(f'{self.who:<6}', '36')} {request.method:<4} /{path:<18} {signed}  {dye(said, colour)}")
+        if lost:
+            raise NoAnswer("lost in a tunnel")
+        return answer
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._http.close()
+
+
+def _gist(answer: Answer) -> str:
+    members = answer.members()
+    if "code" in members:
+        reason = f", reason {members['reason']}" if "reason" in members else ""
+        return f"{members['code']} -> {members['action']}{reason}"
+    if "access_token" in members:
+        return f"token {shortened(members['access_token'])}, {members['expires_in']} s"
+    shown = (f"{name}={shortened(str(value))}" for name, value in members.items() if isinstance(value, str | int))
+    return ", ".join(itertools.islice(shown, 3))
+
+
+class Story:
+    """The steps, each told before it is taken."""
+
+    def __init__(self, origin: str) -> None:
+        """Tell it of the server at ``origin``."""
+        self.origin = origin
+        self.step = 0
+        self.email = f"demo-{secrets.token_hex(4)}@example.com"
+        self.wires: list[Wire] = []
+        self.skipped_s = 0
+
+    def tell(self, title: str) -> None:
+        """Begin a step."""
+        self.step += 1
+        print(f"\n{dye(f'{self.step:>2}  {title}', '1')}")
+
+    def note(self, text: str) -> None:
+        """Say what it means."""
+        print(dye(f"    {text}", "2"))
+
+    def expect(self, truth: bool, otherwise: str) -> None:  # noqa: FBT001 - a claim, and what to say if it is false
+        """Stop the story where it goes another way."""
+        if not truth:
+            raise Surprise(otherwise)
+
+    def refused(self, code: str, act: Callable[[], object]) -> None:
+        """Take a step that must be refused, by this code."""
+        try:
+            act()
+        except LoggedOut:
+            self.expect(code in {"login_required", "token_reused"}, f"expected {code}, and was logged out")
+        except Refused as refusal:
+            self.expect(refusal.code == code, f"expected {code}, got {refusal.code}")
+        else:
+            raise Surprise(f"expected {code}, and it was let through")
+
+    def client(self, who: str, record: Record | None = None, *, wrong_by_s: int = 0) -> BatonClient:
+        """Make a device, whose clock may be wrong by so many seconds."""
+        wire = Wire(who)
+        self.wires.append(wire)
+        return BatonClient(
+            f"{self.origin}/api",
+            "mobile",
+            MemoryStorage(record),
+            clock=lambda: time.time() + self.skipped_s + wrong_by_s,
+            transport=wire,
+            sleep=lambda _: None,
+        )
+
+    def skip(self, seconds: int) -> None:
+        """Let everybody's clock move ahead: the server's and the devices'."""
+        self.skipped_s += seconds
+        body = json.dumps({"skip": seconds}).encode()
+        request = urllib.request.Request(self.origin + CLOCK_PATH, data=body, method="POST")  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=5):  # noqa: S310 - loopback
+            pass
+
+
+def tell(story: Story) -> None:
+    """Tell the whole story."""
+    story.tell("The phone's clock is two hours off: one round trip mends it")
+    phone = story.client("phone", wrong_by_s=-7200)
+    offset = phone.sync_clock()
+    story.expect(offset > 7000, "the offset was not found")
+
+    story.tell(f"Register {story.email}: the password crosses the wire, signed by the new key")
+    session = phone.register(story.email, PASSWORD, "Ada's phone")
+    story.note("bound to the key from the first second; the password is stored as Argon2id, sealed")
+
+    story.tell("A second device logs in")
+    tablet = story.client("tablet")
+    tablet.login(story.email, PASSWORD, "Ada's tablet")
+
+    story.tell("A signed call: method, path, query, body, token, time and nonce are covered")
+    story.expect(phone.me()["email"] == story.email, "the account is another")
+
+    story.tell("Somebody changes the body on the way")
+    wire = story.wires[0]
+    wire.tamper_next = lambda request: replace(request, body=request.body.replace(b"false", b"true "))
+    story.refused("invalid_digest", lambda: phone.call("POST", "/logout", json={"everywhere": False}))
+
+    story.tell("A payment asks for the password again, for exactly this body")
+    paid = phone.call("POST", "/transfers", json={"to": "Bob", "amount": 1000}, confirm=lambda _: PASSWORD)
+    story.expect(paid.status == 201, "the transfer was not made")
+
+    story.tell("Sixteen minutes later the token has expired: the client exchanges it when it needs one")
+    story.skip(16 * 60)
+    phone.me()
+    story.expect(_session(phone).access_token != session.access_token, "the token was not exchanged")
+
+    story.tell("An answer is lost on the way back: the same attempt gets the same child")
+    before = _session(phone)
+    wire.lose_next_answer = True
+    after = phone.exchange()
+    story.expect(after.access_token != before.access_token, "no child came")
+    story.note("nobody was logged out, and no second child exists")
+
+    story.tell("A thief has the token, and not the key")
+    stolen = replace(after, attempt=secrets.token_urlsafe(16))
+    token_thief = story.client("thief", Record(session=stolen, key=DeviceKey.generate("p256")))
+    story.refused("wrong_key", token_thief.exchange)
+    story.expect(phone.me()["email"] == story.email, "a token alone ended the session")
+    story.note("refused, and nothing ended: a token alone is useless")
+
+    story.tell("A thief has a full copy of the phone, key included, and exchanges first")
+    copy = _record(phone)
+    full_thief = story.client(
+        "thief", replace(copy, session=replace(_session(phone), attempt=secrets.token_urlsafe(16)))
+    )
+    full_thief.exchange()
+
+    story.tell("The phone exchanges the same token: two holders, so this login ends, for both")
+    story.refused("token_reused", phone.exchange)
+    story.refused("login_required", full_thief.me)
+
+    story.tell("The other device goes on, and can show why")
+    listed = tablet.devices()
+    for device in listed:
+        state = f"ended: {device['ended_reason']}" if device["ended_reason"] else "active"
+        print(f"    {device['name']:<18}{state}{'  (this one)' if device['current'] else ''}")
+    reasons = {device["name"]: device["ended_reason"] for device in listed}
+    story.expect(reasons.get("Ada's phone") == "reuse", "the reason is not shown")
+
+    story.tell("The owner logs in again; the thief cannot")
+    phone.login(story.email, PASSWORD, "Ada's phone")
+    story.expect(phone.me()["email"] == story.email, "the owner is locked out")
+
+    story.tell("Log out everywhere: one write, whatever the number of devices")
+    phone.logout(everywhere=True)
+    story.refused("login_required", tablet.me)
+
+
+def _record(client: BatonClient) -> Record:
+    return client._storage.read()
+
+
+def _session(client: BatonClient) -> Session:
+    session = client.session
+    if session is None:
+        raise Surprise("there is no session")
+    return session
+
+
+@contextlib.contextmanager
+def server(port: int) -> Iterator[str]:
+    """Find the server that is running, or start one."""
+    origin = f"http://localhost:{port}"
+    try:
+        with urllib.request.urlopen(f"{origin}/api/health", timeout=5):  # noqa: S310 - loopback
+            print(f"Against the server at {origin}")
+            yield origin
+            return
+    except (urllib.error.URLError, OSError):
+        pass
+    from tools.dev.serve import development  # noqa: PLC0415 - not needed beside a running server
+
+    os.environ.setdefault("BATON_LOG_LEVEL", "ERROR")
+    print("No server is running: starting one", flush=True)
+    with development(0) as running:
+        origin = running.url.removesuffix("/api")
+        print(f"Against {origin}")
+        yield origin
+
+
+def main() -> int:
+    """Tell it, and say how it went."""
+    with server(int(os.environ.get("PORT") or 8000)) as origin:
+        story = Story(origin)
+        try:
+            tell(story)
+        except (Surprise, Refused, NotLoggedIn) as surprise:
+            print(f"\n{dye('A surprise', '1;31')} in step {story.step}: {surprise}", file=sys.stderr)
+            return 1
+        finally:
+            for wire in story.wires:
+                wire.close()
+    print(f"\n{dye(f'All {story.step} steps went as told.', '1;32')}")
+    print("Next: make dev (a server to play with), README.md (how it works), clients/python (the client used here)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
