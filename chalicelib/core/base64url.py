@@ -1,9 +1,6 @@
 """Base64url without padding (RFC 4648 section 5), one spelling per value."""
 
 import base64
-import re
-
-_ALPHABET = re.compile(r"[A-Za-z0-9_-]*\Z")
 
 
 def encode_base64url(value: bytes) -> str:
@@ -16,9 +13,7 @@ def decode_base64url(text: str) -> bytes:
 
     Raises ``ValueError`` for padding, foreign characters, impossible lengths and stray trailing bits.
     """
-    if not _ALPHABET.match(text):
-        raise ValueError("not base64url without padding")
     value = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if encode_base64url(value) != text:
+    if encode_base64url(value) != text:  # the standard library skips what it cannot read
         raise ValueError("not the canonical base64url spelling")
     return value

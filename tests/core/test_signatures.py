@@ -22,8 +22,6 @@ from hypothesis import strategies as st
 from chalicelib.core import errors
 from chalicelib.core.public_key import PublicKey
 from chalicelib.core.signatures import (
-    COMPONENTS_MAX,
-    NONCE_CHARACTERS_MAX,
     Component,
     Message,
     Signature,
@@ -644,11 +642,11 @@ def test_parameters_that_we_do_not_know_are_refused(name: str) -> None:
     ("nonce", "fits"),
     [
         ("a", True),
-        ("a" * NONCE_CHARACTERS_MAX, True),
+        ("a" * 128, True),
         ("!#~", True),
         (r"\"\\", True),
         ("", False),
-        ("a" * (NONCE_CHARACTERS_MAX + 1), False),
+        ("a" * 129, False),
         ("a b", False),
         (" ", False),
     ],
@@ -752,11 +750,11 @@ def test_query_parameters_are_told_apart_by_their_exact_names() -> None:
 
 def test_at_most_64_components_are_covered() -> None:
     """A limit on everything from outside."""
-    names = [f"x-{number}" for number in range(COMPONENTS_MAX - 2)]
+    names = [f"x-{number}" for number in range(62)]
     fields = dict.fromkeys(names, ("",))
     covered = (*Call().covered, *(f'"{name}"' for name in names))
     verify(Call(fields=fields, covered=covered[:-1]).signed())
-    assert len(covered) == COMPONENTS_MAX + 1
+    assert len(covered) == 65
     with pytest.raises(errors.SignatureDefective):
         read_signature(Call(fields=fields, covered=covered).message())
 
