@@ -1,0 +1,90 @@
+"""``make package``: build the Lambda zip with ``chalice package``, and check what is in it."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BUILT = ROOT / "build" / "package"
+ZIP = BUILT / "deployment.zip"
+ZIP_BYTES_MAX = 8 * 1000 * 1000
+OURS = {"app.py", "chalicelib"}
+RUNTIME = {
+    "_argon2_cffi_bindings",
+    "_cffi_backend",
+    "argon2",
+    "aws_lambda_powertools",
+    "cffi",
+    "chalice",
+    "cryptography",
+    "http_sf",
+    "jmespath",
+    "jwt",
+    "msgspec",
+    "pycparser",
+    "typing_extensions",
+}
+"""What the requirements bring along, by the names they are imported by; ``chalice`` is its own runtime."""
+
+
+def build() -> None:
+    """Run ``chalice package``. The code in the zip is the same for every stage; ``local`` needs no AWS."""
+    command = [str(Path(sys.executable).with_name("chalice")), "package", "--stage", "local", str(BUILT)]
+    done = subprocess.run(  # noqa: S603 - our own words
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "AWS_DEFAULT_REGION": "us-east-1"},
+    )
+    if done.returncode:
+        raise SystemExit(f"chalice package failed:\n{done.stdout}{done.stderr}")
+
+
+def top_level(name: str) -> str:
+    """Name the package a file of the zip belongs to."""
+    return name.split("/")[0].split(".cpython-")[0].split(".abi3")[0].removesuffix(".so")
+
+
+def parts(archive: Path) -> Counter[str]:
+    """Weigh the parts of the zip, compressed bytes."""
+    weights: Counter[str] = Counter()
+    with zipfile.ZipFile(archive) as opened:
+        for entry in opened.infolist():
+            weights[top_level(entry.filename)] += entry.compress_size
+    return weights
+
+
+def strangers(archive: Path) -> set[str]:
+    """Name what is in the zip and should not be."""
+    return {
+        part
+        for part in parts(archive)
+        if part not in OURS | RUNTIME
+        and part.removesuffix(".py") not in RUNTIME
+        and not part.endswith((".dist-info", ".data", ".libs"))
+    }
+
+
+def main() -> int:
+    """Build, weigh, and say whether it may ship."""
+    print("packaging for Lambda (downloads wheels the first time)", flush=True)
+    build()
+    size, unwanted = ZIP.stat().st_size, strangers(ZIP)
+    for part, weight in parts(ZIP).most_common(8):
+        print(f"  {part:<28}{weight / 1000:>8.0f} kB")
+    print(f"  {'in all':<28}{size / 1000:>8.0f} kB   (limit {ZIP_BYTES_MAX / 1000:.0f} kB)")
+    if unwanted:
+        print(f"not to ship: {', '.join(sorted(unwanted))}", file=sys.stderr)
+    if size > ZIP_BYTES_MAX:
+        print("over the limit", file=sys.stderr)
+    print(f"next: {ZIP.relative_to(ROOT)} is what `chalice deploy` uploads")
+    return 1 if unwanted or size > ZIP_BYTES_MAX else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
