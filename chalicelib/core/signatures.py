@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn, cast
@@ -180,6 +181,8 @@ def check_digest(message: Message) -> None:
     if "content-digest" not in message.fields:
         return
     text = ", ".join(message.fields["content-digest"])
+    if text == content_digest(message.body):  # what nearly everybody sends, and it parses to just that
+        return
     try:
         members = _parse(text)
     except ValueError:
@@ -206,14 +209,18 @@ _ALGORITHMS = {"P-256": "ecdsa-p256-sha256", "Ed25519": "ed25519"}
 
 def _check_coverage(message: Message, signature: Signature) -> None:
     covered = set(signature.components)
+    names = [name for name, _ in message.query]
     wanted = [Component(name) for name in ALWAYS_COVERED]
-    wanted += [Component("@query-param", _encoded(name)) for name, _ in message.query]
+    wanted += [Component("@query-param", _encoded(name)) for name in names]
     if message.body:
         wanted.append(Component("content-digest"))
     wanted += [Component(name) for name in COVERED_WHEN_PRESENT if name in message.fields]
     missing = [str(component) for component in dict.fromkeys(wanted) if component not in covered]
     if missing:
         raise errors.InsufficientCoverage("missing", missing=missing, path=message.path)
+    if len(set(names)) < len(names):
+        # Before each covered name looks for itself: 3,000 repetitions beside 60 such names would cost 130 ms.
+        raise errors.DuplicateField("query", field=_encoded(Counter(names).most_common(1)[0][0]))
 
 
 def _check_value(message: Message, signature: Signature, key: PublicKey | bytes) -> None:

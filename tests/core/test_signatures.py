@@ -632,10 +632,11 @@ def test_parameters_of_another_type_are_refused(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["surprise", "create", "key", "x"])
-def test_parameters_that_we_do_not_know_are_refused(name: str) -> None:
-    """What we do not understand might limit what the signer meant."""
+@pytest.mark.parametrize("value", ['"1"', "1", "?1"])
+def test_parameters_that_we_do_not_know_are_refused(name: str, value: str) -> None:
+    """What we do not understand might limit what the signer meant, whatever its type."""
     with pytest.raises(errors.SignatureDefective):
-        read_signature(dataclasses.replace(FULL, parameters={name: "1"}).message())
+        read_signature(dataclasses.replace(FULL, parameters={name: value}).message())
 
 
 @pytest.mark.parametrize(
@@ -721,6 +722,25 @@ def test_components_outside_the_profile_are_refused(component: str) -> None:
     message = dataclasses.replace(FULL, covered=(*FULL.covered[:-1], component)).message()
     with pytest.raises(errors.SignatureDefective):
         signature_base(message, read(message))
+
+
+def test_a_token_does_not_name_a_query_parameter() -> None:
+    """In Python http_sf's Token equals the string it spells; the base would hold another identifier than was sent."""
+    message = Call(query=(("to", "bob"),), covered=(*Call().covered, '"@query-param";name=to')).message()
+    with pytest.raises(errors.SignatureDefective):
+        read_signature(message)
+
+
+def test_a_repeated_query_parameter_is_refused_before_the_base_is_built() -> None:
+    """Each covered name would look through all repetitions: a long query must not buy that much work."""
+    names = [f"n{number}" for number in range(60)]
+    call = Call(
+        query=(*((name, "") for name in names), *[("again", "")] * 500),
+        covered=(*Call().covered, *(f'"@query-param";name="{name}"' for name in (*names, "again"))),
+    )
+    with pytest.raises(errors.DuplicateField) as refused:
+        verify(call.message(), expected_authorities=frozenset())
+    assert refused.value.members["field"] == "again"
 
 
 def test_a_repeated_query_parameter_cannot_be_signed() -> None:
