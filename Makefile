@@ -57,5 +57,5 @@ $(READY): requirements-dev.txt
 	if [ -z "$$found" ]; then echo "Baton needs Python 3.11 or newer, and none is on the PATH." >&2; exit 1; fi; \
 	echo "1/2 virtual environment, `$$found --version`" && rm -rf $(VENV) && $$found -m venv $(VENV) && \
 	echo "2/2 requirements, pinned and hashed (once; about a minute)" && \
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(PYTHON) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@mkdir -p build && touch $(READY)

@@ -1051,7 +1051,7 @@ class TestStorage:
             "    storage.update(lambda r: replace(r, session=replace(r.session, expires_at=r.session.expires_at + 1)))"
         )
         environment = {**os.environ, "PYTHONPATH": str(Path(baton_client.__file__).parent)}
-        processes = [subprocess.Popen([sys.executable, "-c", code, str(path)], env=environment) for _ in range(3)]  # noqa: S603
+        processes = [subprocess.Popen([sys.executable, "-c", code, str(path)], env=environment) for _ in range(3)]
         assert [process.wait(60) for process in processes] == [0, 0, 0]
         assert session_in(FileStorage(path)).expires_at == 150
 

@@ -1,7 +1,6 @@
 """What the Lambda zip holds."""
 
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,10 +9,10 @@ from tools.package import ROOT, ZIP, ZIP_BYTES_MAX, build, parts, strangers
 
 
 @pytest.fixture(scope="module")
-def archive() -> Iterator[Path]:
+def archive() -> Path:
     """Build the zip."""
     build()
-    yield ZIP
+    return ZIP
 
 
 def test_the_zip_holds_the_application_and_what_it_runs_on_alone(archive: Path) -> None:

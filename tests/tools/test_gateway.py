@@ -1,0 +1,211 @@
+"""The development gateway does to requests and answers what API Gateway does."""
+
+import base64
+import contextlib
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from chalice.app import Chalice, Response
+
+from tools.dev.gateway import CLOCK_PATH, DevelopmentClock, Gateway, GatewayServer
+
+app = Chalice(app_name="mirror", configure_logs=False)
+busy = threading.Semaphore(0)
+entered = threading.Semaphore(0)
+
+
+def mirror(**parameters: str) -> Response:
+    """Show the event that arrived, and an answer of many headers."""
+    assert app.current_request is not None
+    event = app.current_request.to_original_event()
+    event["given"] = parameters
+    headers: dict[str, str | list[str]] = {
+        "Content-Type": "application/json",
+        "WWW-Authenticate": "Bearer",
+        "Date": "today",
+        "X-Two": ["a", "b"],
+    }
+    return Response(body=json.dumps(event), status_code=418, headers=headers)
+
+
+for path in ("/things", "/things/{thing}", "/things/mine", "/{a}/{b}/end"):
+    app.route(path, methods=["GET", "POST"], content_types=[])(mirror)
+
+
+@pytest.fixture
+def mirrored() -> Gateway:
+    """Give a gateway before the mirror."""
+    return Gateway([app])
+
+
+def seen(gateway: Gateway, method: str, target: str, *headers: tuple[str, str], body: bytes = b"") -> dict[str, Any]:
+    """Send, and give the event the function saw."""
+    answer = gateway.call(method, target, headers, body)
+    assert answer.status == 418, answer
+    event = json.loads(answer.body)
+    assert isinstance(event, dict)
+    return event
+
+
+def test_the_path_is_what_the_client_sent_and_the_resource_is_the_template(mirrored: Gateway) -> None:
+    """Stage prefix included, undecoded; parameters too."""
+    event = seen(mirrored, "GET", "/api/things/a%2Fb%20c", ("Host", "x"))
+    assert event["requestContext"]["path"] == "/api/things/a%2Fb%20c"
+    assert event["requestContext"]["resourcePath"] == event["resource"] == "/things/{thing}"
+    assert event["requestContext"]["stage"] == "api"
+    assert event["given"] == event["pathParameters"] == {"thing": "a%2Fb%20c"}
+
+
+def test_a_written_segment_goes_before_a_parameter(mirrored: Gateway) -> None:
+    """/things/mine is not a thing named mine."""
+    assert seen(mirrored, "GET", "/api/things/mine")["resource"] == "/things/mine"
+
+
+def test_the_query_is_decoded_once_and_the_raw_one_is_lost(mirrored: Gateway) -> None:
+    """All values in the multi-value map, the last in the other; none is None."""
+    event = seen(mirrored, "GET", "/api/things?a=1&a=%2541&b=x+y&c=")
+    assert event["multiValueQueryStringParameters"] == {"a": ["1", "%41"], "b": ["x y"], "c": [""]}
+    assert event["queryStringParameters"] == {"a": "%41", "b": "x y", "c": ""}
+    assert seen(mirrored, "GET", "/api/things")["multiValueQueryStringParameters"] is None
+
+
+def test_the_last_of_two_headers_wins_and_the_multi_value_map_has_both(mirrored: Gateway) -> None:
+    """Hop-by-hop headers do not arrive."""
+    event = seen(mirrored, "GET", "/api/things", ("X-A", "1"), ("X-A", "2"), ("Connection", "close"))
+    assert event["headers"] == {"X-A": "2"}
+    assert event["multiValueHeaders"] == {"X-A": ["1", "2"]}
+
+
+def test_a_binary_body_is_base64_and_a_text_is_not(mirrored: Gateway) -> None:
+    """By the content types Chalice declares binary."""
+    binary = seen(mirrored, "POST", "/api/things", ("content-type", "application/octet-stream"), body=b"\xff\0")
+    assert (binary["body"], binary["isBase64Encoded"]) == (base64.b64encode(b"\xff\0").decode(), True)
+    text = seen(mirrored, "POST", "/api/things", ("content-type", "application/json"), body=b"{}")
+    assert (text["body"], text["isBase64Encoded"]) == ("{}", False)
+
+
+def test_www_authenticate_and_date_come_out_renamed(mirrored: Gateway) -> None:
+    """And a list of values comes out as several headers."""
+    answer = mirrored.call("GET", "/api/things")
+    assert answer.header("x-amzn-Remapped-WWW-Authenticate") == "Bearer"
+    assert answer.header("x-amzn-Remapped-Date") == "today"
+    assert answer.header("www-authenticate") is None
+    assert [value for name, value in answer.headers if name == "X-Two"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("GET", "/api/nothing"), ("PUT", "/api/things"), ("GET", "/things"), ("GET", "/api"), ("GET", "/api/things//")],
+)
+def test_an_unknown_route_is_answered_by_the_gateway_itself(mirrored: Gateway, method: str, target: str) -> None:
+    """404 in our problem shape, as the deployment's gateway response has it: no function is called."""
+    answer = mirrored.call(method, target)
+    members = json.loads(answer.body)
+    assert (answer.status, members["code"], members["status"]) == (404, "not_found", 404)
+    assert answer.header("content-type") == "application/problem+json"
+
+
+def test_what_is_too_large_never_reaches_the_function(mirrored: Gateway) -> None:
+    """10 MB of body, 10 KB of headers."""
+    assert mirrored.call("POST", "/api/things", (), b"x" * (10 * 1024 * 1024 + 1)).status == 413
+    assert mirrored.call("GET", "/api/things", [("X-A", "x" * 10_240)]).status == 431
+
+
+def test_an_environment_takes_one_request_at_a_time() -> None:
+    """Chalice keeps the current request in an attribute: two at once would see each other's."""
+    inside, most = 0, 0
+    counted = Chalice(app_name="counted", configure_logs=False)
+    lock = threading.Lock()
+
+    @counted.route("/count")
+    def count() -> dict[str, str]:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        entered.release()
+        busy.acquire(timeout=5)
+        with lock:
+            inside -= 1
+        return {}
+
+    gateway = Gateway([counted])
+    threads = [threading.Thread(target=gateway.call, args=("GET", "/api/count")) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert entered.acquire(timeout=5)
+        busy.release()
+    for thread in threads:
+        thread.join(5)
+    assert most == 1
+
+
+@pytest.fixture
+def served(mirrored: Gateway) -> Iterator[tuple[int, DevelopmentClock]]:
+    """Serve the mirror over HTTP on loopback."""
+    clock = DevelopmentClock()
+    with GatewayServer(0) as server:
+        server.open(mirrored, clock)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server.server_port, clock
+        server.shutdown()
+        thread.join()
+
+
+def spoken(port: int, sent: bytes) -> bytes:
+    """Say something on the socket, and hear what comes until the end."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        heard = b""
+        while part := connection.recv(65536):
+            heard += part
+        return heard
+
+
+def test_connections_are_kept_alive_and_chunks_are_joined(served: tuple[int, DevelopmentClock]) -> None:
+    """HTTP/1.1 as apps speak it."""
+    port, _ = served
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        for _ in range(3):
+            connection.request("POST", "/api/things", iter([b"one", b"two"]), {"Content-Type": "text/plain"})
+            answer = connection.getresponse()
+            event = json.loads(answer.read())
+            assert event["body"] == "onetwo"
+            assert event["requestContext"]["identity"]["sourceIp"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"POST /api/things HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"POST /api/things HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /api/things HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /api/things HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"\x00\xff\r\n\r\n",
+        b"BREW /api/things HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+def test_odd_requests_are_refused_and_the_server_lives_on(served: tuple[int, DevelopmentClock], odd: bytes) -> None:
+    """A length nobody can be sure of, noise, unknown methods."""
+    port, _ = served
+    assert spoken(port, odd)[:12] in {b"HTTP/1.1 400", b"HTTP/1.1 501", b"<!DOCTYPE HT"}
+    assert spoken(port, b"GET /api/things HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 418")
+
+
+def test_the_clock_can_be_moved_ahead(served: tuple[int, DevelopmentClock]) -> None:
+    """A demo skips time; the path lies outside the stage."""
+    port, clock = served
+    before = clock.time()
+    body = b'{"skip": 900}'
+    said = spoken(port, f"POST {CLOCK_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    assert said.startswith(b"HTTP/1.1 200")
+    assert clock.time() - before >= 900
+    assert spoken(port, f"POST {CLOCK_PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode()).startswith(b"HTTP/1.1 400")
