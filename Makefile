@@ -4,7 +4,13 @@
 SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-READY := $(VENV)/ready
+
+# Made again when the requirements change, or when the Python it was made with is gone.
+READY := $(VENV)/ready-$(shell cksum < requirements-dev.txt | tr -d ' ')
+ifneq ($(shell $(PYTHON) -IS -c 'print("well")' 2> /dev/null),well)
+.PHONY: $(READY)
+endif
+
 PORT ?= 8000
 export PORT
 export PYTHONPATH := .:clients/python
@@ -23,19 +29,19 @@ demo: $(READY) ## Tell the story in the terminal, against a running server or on
 
 .PHONY: test
 test: $(READY) ## Run the tests
-	@$(PYTHON) -m pytest -n 2
+	@$(PYTHON) -m pytest -n auto --maxprocesses 4
 
 .PHONY: check
-check: $(READY) ## Format, lint, types, layers, tests: what CI runs
-	@echo "format" && $(VENV)/bin/ruff format --check --quiet .
-	@echo "lint" && $(VENV)/bin/ruff check --quiet .
-	@echo "types" && $(VENV)/bin/mypy --no-error-summary
-	@echo "layers" && $(VENV)/bin/lint-imports > build/layers.txt || { cat build/layers.txt; exit 1; }
-	@echo "tests" && $(PYTHON) -m pytest -n 2
+check: $(READY) ## Check format, lint, types and layers, and run the tests: what CI runs
+	@echo "1/5 format" && $(VENV)/bin/ruff format --check --quiet .
+	@echo "2/5 lint" && $(VENV)/bin/ruff check --quiet .
+	@echo "3/5 types" && $(VENV)/bin/mypy --no-error-summary
+	@echo "4/5 layers" && { told=`$(VENV)/bin/lint-imports 2>&1` || { echo "$$told"; exit 1; }; }
+	@echo "5/5 tests" && $(PYTHON) -m pytest -n auto --maxprocesses 4
 
 .PHONY: format
-format: $(READY) ## Put the code into shape
-	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format --quiet . ; $(PYTHON) -m tools.errors_page
+format: $(READY) ## Put the code, and the page of errors, into shape
+	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet . && $(PYTHON) -m tools.errors_page
 
 .PHONY: package
 package: $(READY) ## Build the Lambda zip into build/ and check what is in it
@@ -47,15 +53,15 @@ bench: $(READY) ## Measure a signed call beside its cryptography
 
 .PHONY: clean
 clean: ## Remove everything that was made here
-	@rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .chalice/deployments .chalice/venv
+	@rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .chalice/deployments
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A virtual environment with exactly the pinned, hashed requirements; made again when they change.
-$(READY): requirements-dev.txt
-	@found=; for python in python3 python3.13 python3.12 python3.11; do \
-	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then found=$$python; break; fi; \
+# A virtual environment with exactly the pinned, hashed requirements.
+$(READY):
+	@for python in python3 python3.13 python3.12 python3.11; do \
+	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && break; python=; \
 	done; \
-	if [ -z "$$found" ]; then echo "Baton needs Python 3.11 or newer, and none is on the PATH." >&2; exit 1; fi; \
-	echo "1/2 virtual environment, `$$found --version`" && rm -rf $(VENV) && $$found -m venv $(VENV) && \
+	if [ -z "$$python" ]; then echo "Baton needs Python 3.11 or newer, and none is on the PATH." >&2; exit 1; fi; \
+	echo "1/2 virtual environment, `$$python --version`" && rm -rf $(VENV) && $$python -m venv $(VENV) && \
 	echo "2/2 requirements, pinned and hashed (once; about a minute)" && \
-	$(PYTHON) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	@mkdir -p build && touch $(READY)
+	$(PYTHON) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt && touch $@

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from moto.dynamodb.models import UpdateExpressionValidator
+from moto.dynamodb.parsing.validators import UpdateExpressionValidator
 
 from chalicelib.stores.engine import Tables
 from tools.dev import engine as embedded_engine

@@ -1,0 +1,68 @@
+"""The client registry: a checked file, refused whole when anything in it is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from chalicelib.core.clients import Clients, RegistryProblems
+from chalicelib.core.policy import MECHANISMS, MechanismName
+
+SHIPPED = (Path(__file__).parents[2] / "chalicelib" / "clients.toml").read_text("utf-8")
+ROW = '[client.app]\ncode = 1\nmechanism = "exchange"\nform = "jwt"\nbinding = "required"\nscope = "account"\n'
+
+
+def test_the_shipped_registry_has_the_seven_clients() -> None:
+    """By id, by code, and by the mechanism the design names for each."""
+    clients = Clients.from_toml(SHIPPED)
+    assert {client.id: (client.mechanism.name, client.form, client.binding) for client in clients} == {
+        "mobile": ("exchange", "jwt", "required"),
+        "mobile-opaque": ("exchange", "opaque", "required"),
+        "simple": ("exchange", "jwt", "optional"),
+        "web": ("session", "opaque", "optional"),
+        "legacy": ("refresh", "jwt", "optional"),
+        "oauth": ("rotating_refresh", "jwt", "optional"),
+        "iot": ("long_lived", "opaque", "optional"),
+    }
+    for client in clients:
+        assert clients.get(client.id) is clients.of(client.code) is client
+        assert client.mechanism is MECHANISMS[MechanismName(client.mechanism.name)]
+    assert clients.get("nobody") is clients.of(200) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (("code = 1", "code = 0"), "code is a whole number from 1 to 255"),
+        (("code = 1", "code = 256"), "code is a whole number"),
+        (("code = 1", "code = true"), "code is a whole number"),
+        (("code = 1\n", ""), "code is missing"),
+        (('"exchange"', '"magic"'), "mechanism is one of"),
+        (('"jwt"', '"saml"'), "form is one of"),
+        (('"required"', '"maybe"'), "binding is one of"),
+        (('"account"', '""'), "scope is a string of words"),
+        (('"account"', "1"), "scope is a string of words"),
+        (("code = 1", "code = 1\nsecret = 1"), "secret is not known"),
+        (("[client.app]", "[server.app]"), "unknown table [server]"),
+        (("[client.app]", "[client"), "client registry"),
+    ],
+)
+def test_a_row_that_is_wrong_is_named(change: tuple[str, str], problem: str) -> None:
+    """What is wrong, and in which row."""
+    with pytest.raises(RegistryProblems) as refused:
+        Clients.from_toml(ROW.replace(*change))
+    assert any(problem in named for named in refused.value.problems)
+
+
+def test_a_code_belongs_to_one_client() -> None:
+    """Lineages remember their client by its code."""
+    with pytest.raises(RegistryProblems, match="code 1 is app's"):
+        Clients.from_toml(ROW + ROW.replace("client.app", "client.other"))
+
+
+def test_all_problems_are_named_at_once() -> None:
+    """Not the first alone; an empty registry is a problem too."""
+    with pytest.raises(RegistryProblems) as refused:
+        Clients.from_toml(ROW.replace("jwt", "x").replace("required", "y"))
+    assert len(refused.value.problems) == 2
+    with pytest.raises(RegistryProblems, match="no client"):
+        Clients.from_toml("")
