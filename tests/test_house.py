@@ -1,128 +1,230 @@
-"""House rules that linters cannot say."""
+"""House rules that no linter says. Each is a function of a file, and each is shown a file that breaks it."""
 
 import ast
+import re
+import shutil
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
 
 import pytest
 
-from chalicelib.core import errors
-from tools.errors_page import PAGE, leaves, render
+from tools import errors_page
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = sorted((ROOT / "chalicelib").rglob("*.py"))
-IMPURE = {"os", "time", "random", "secrets", "datetime", "uuid", "socket", "subprocess"}
-VAGUE = {"util", "utils", "helper", "helpers", "manager", "service", "data", "misc", "common"}
+MODULES = [
+    ROOT / "app.py",
+    *(path for part in ("chalicelib", "tools", "clients") for path in (ROOT / part).rglob("*.py")),
+]
+
+OUTSIDE = {"datetime", "os", "random", "secrets", "socket", "subprocess", "tempfile", "time", "uuid", "zoneinfo"}
+VAGUE_NAMES = {"common", "data", "helper", "helpers", "manager", "misc", "service", "util", "utils"}
+HOMES = {
+    "argon2": {"chalicelib/core/passwords.py"},
+    "aws_lambda_powertools": {"chalicelib/signals.py"},
+    "botocore": {"chalicelib/stores/engine.py"},
+    "chalice": {"app.py", "chalicelib/web"},
+    "cryptography": {"chalicelib/core", "chalicelib/stores/key_ring.py"},
+    "http_sf": {"chalicelib/core/signatures.py"},
+    "jwt": {"chalicelib/core/tokens.py"},
+    "msgspec": {"chalicelib/web"},
+}
+"""Where each third-party package may be known."""
+
+EARLY = {"chalice", "msgspec"}
+"""What every request needs; the rest is imported where it is first needed (cold start)."""
+
+MACHINE_PATH = re.compile(rb"(?<![\w.~-])/(?:work|tmp|root|farm|home/[a-z]+)/")
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Name every module that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Name the modules imported anywhere in the tree, with the line."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
+            yield node.module or "", node.lineno
 
 
-def relative(path: Path) -> str:
-    """Name a file from the root."""
-    return path.relative_to(ROOT).as_posix()
+def is_under(path: str, homes: set[str]) -> bool:
+    """Tell whether a file is one of ``homes``, or lies in one."""
+    return any(path == home or path.startswith(f"{home}/") for home in homes)
 
 
-@pytest.mark.parametrize("shelf", ["core", "flows", "web"])
-def test_rules_and_journeys_know_no_clock_no_randomness_no_environment(shelf: str) -> None:
-    """Time and random bytes are arguments, or ports."""
-    for path in (ROOT / "chalicelib" / shelf).rglob("*.py"):
-        found = {name.split(".", maxsplit=1)[0] for name in imported(path)} & IMPURE
-        assert not found, f"{relative(path)} imports {found}"
+def ships(path: str) -> bool:
+    """Tell whether a file goes to Lambda."""
+    return is_under(path, {"app.py", "chalicelib"})
 
 
-def test_the_environment_is_read_in_one_place() -> None:
-    """``settings.py`` alone."""
-    readers = [
-        relative(path) for path in SHIPPED if {"os"} & set(imported(path)) or "getenv" in path.read_text("utf-8")
+def reads_the_environment(path: str, tree: ast.Module) -> Iterator[str]:
+    """Only ``settings.py`` reads the environment."""
+    if path == "chalicelib/settings.py" or not ships(path):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}:
+            yield f"{path}:{node.lineno} reads the environment"
+        elif isinstance(node, ast.ImportFrom) and node.module == "os":
+            yield f"{path}:{node.lineno} imports from os: say os.name, so that one sees what is used"
+
+
+def knows_the_time(path: str, tree: ast.Module) -> Iterator[str]:
+    """Rules, journeys and views are given the time and random bytes; they do not take them."""
+    if is_under(path, {"chalicelib/core", "chalicelib/flows", "chalicelib/web"}):
+        for name, line in imports(tree):
+            if name.split(".")[0] in OUTSIDE:
+                yield f"{path}:{line} imports {name}"
+
+
+def is_a_guest(path: str, tree: ast.Module) -> Iterator[str]:
+    """Every third-party package has a home, and is known nowhere else."""
+    for name, line in imports(tree):
+        package = name.split(".")[0]
+        if package in HOMES and ships(path) and not is_under(path, HOMES[package]):
+            yield f"{path}:{line} imports {name}, which lives in {', '.join(sorted(HOMES[package]))}"
+
+
+def comes_too_early(path: str, tree: ast.Module) -> Iterator[str]:
+    """Third-party packages that not every request needs are imported inside the functions that need them."""
+    for statement in tree.body if ships(path) else []:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            for name, line in imports(statement):
+                if name.split(".")[0] in HOMES.keys() - EARLY:
+                    yield f"{path}:{line} imports {name} when the function starts"
+
+
+def decides_by_itself(path: str, tree: ast.Module) -> Iterator[str]:
+    """Who reads the attempt slots is the rule, or the codec; nobody else tells a retry from a thief."""
+    if is_under(path, {"chalicelib/core/lineage.py", "chalicelib/stores/gates.py", "chalicelib/stores/items.py"}):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == "attempts":
+            yield f"{path}:{node.lineno} reads attempts"
+
+
+def is_silent(path: str, tree: ast.Module) -> Iterator[str]:
+    """Every public thing says what it is."""
+    things = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name[0] != "_"]
+    for thing in [tree, *things]:
+        if not ast.get_docstring(thing):
+            yield f"{path}: {getattr(thing, 'name', 'the module')} has no docstring"
+
+
+def is_vague(path: str, tree: ast.Module) -> Iterator[str]:
+    """Name a module for what it holds."""
+    del tree
+    yield from (
+        f"{path}: '{part}' says nothing" for part in PurePosixPath(path).parts if Path(part).stem in VAGUE_NAMES
+    )
+
+
+Rule = Callable[[str, ast.Module], Iterator[str]]
+
+RULES: dict[Rule, tuple[str, str]] = {
+    reads_the_environment: ("chalicelib/stores/engine.py", "def late():\n    import os\n    return os.environ['X']"),
+    knows_the_time: ("chalicelib/flows/login.py", "def late():\n    from time import time\n    return time()"),
+    is_a_guest: ("chalicelib/core/lineage.py", "def late():\n    import jwt.api_jws\n    return jwt"),
+    comes_too_early: ("chalicelib/core/tokens.py", "from jwt.api_jws import PyJWS"),
+    decides_by_itself: ("chalicelib/web/accounts.py", "def late(lineage):\n    return lineage.attempts[-1]"),
+    is_silent: ("chalicelib/core/lineage.py", '"""Say."""\n\ndef _said():\n    pass\n\ndef judge():\n    pass'),
+    is_vague: ("tools/utils.py", ""),
+}
+"""Each rule, with a file that breaks it."""
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_house_keeps_its_rules(rule: Rule) -> None:
+    """No module breaks the rule."""
+    complaints = [
+        complaint
+        for module in MODULES
+        for complaint in rule(module.relative_to(ROOT).as_posix(), ast.parse(module.read_text("utf-8")))
     ]
-    assert readers == ["chalicelib/settings.py"]
+    assert complaints == []
 
 
-@pytest.mark.parametrize(
-    ("package", "homes"),
-    [
-        ("jwt", {"chalicelib/core/tokens.py"}),
-        ("argon2", {"chalicelib/core/passwords.py"}),
-        ("http_sf", {"chalicelib/core/signatures.py"}),
-        ("msgspec", {"chalicelib/web/"}),
-        ("aws_lambda_powertools", {"chalicelib/signals.py"}),
-        ("chalice", {"chalicelib/web/"}),
-        ("botocore", {"chalicelib/stores/"}),
-        ("boto3", {"chalicelib/stores/"}),
-    ],
-)
-def test_each_library_has_its_home(package: str, homes: set[str]) -> None:
-    """Replacing a library is one file's work."""
-    for path in SHIPPED:
-        if package in {name.split(".", maxsplit=1)[0] for name in imported(path)}:
-            assert any(relative(path).startswith(home) for home in homes), f"{relative(path)} imports {package}"
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_a_broken_rule_is_noticed(rule: Rule) -> None:
+    """The planted file, and no other rule's silence, is complained about once."""
+    path, source = RULES[rule]
+    assert len(list(rule(path, ast.parse(source)))) == 1
 
 
-def test_nothing_is_decided_outside_the_rule() -> None:
-    """Who reads a generation or an attempt slot is the rule, the codec, or the minting of the child."""
-    deciders = {
-        relative(path)
-        for path in SHIPPED
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Attribute) and node.attr == "attempts"
-    }
-    assert deciders <= {"chalicelib/core/lineage.py", "chalicelib/stores/gates.py", "chalicelib/stores/items.py"}
+def test_every_package_that_ships_has_a_home() -> None:
+    """What requirements.in names is what the rules above know; Lambda brings botocore, and Chalice itself."""
+    distributions = {"argon2-cffi": "argon2", "pyjwt": "jwt"}
+    named = {line for line in (ROOT / "requirements.in").read_text("utf-8").split("\n") if line and line[0] != "#"}
+    packages = {distributions.get(name, name.replace("-", "_")) for name in named}
+    assert packages == HOMES.keys() - {"botocore", "chalice"}
 
 
-def test_names_say_what_a_thing_is() -> None:
-    """No utils, no helpers, no managers."""
-    for path in (*SHIPPED, *(ROOT / "tools").rglob("*.py"), *(ROOT / "clients").rglob("*.py")):
-        assert path.stem not in VAGUE, relative(path)
+def pins(name: str) -> dict[str, str]:
+    """Read what a requirements file pins: name -> version with its marker."""
+    found = re.findall(r"^([a-z0-9.-]+)==([^\\\n]+)", (ROOT / name).read_text("utf-8"), re.MULTILINE)
+    return {package: version.strip() for package, version in found}
 
 
-def test_every_public_thing_that_ships_is_documented() -> None:
-    """Modules, classes and functions; the linter sees to the methods."""
-    for path in SHIPPED:
-        tree = ast.parse(path.read_text("utf-8"))
-        assert ast.get_docstring(tree), relative(path)
-        for node in tree.body:
-            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
-                assert ast.get_docstring(node), f"{relative(path)}: {node.name}"
+def test_what_is_tested_is_what_ships() -> None:
+    """Every runtime pin is the tests' pin too."""
+    assert len(pins("requirements.txt")) > 5
+    assert pins("requirements.txt").items() <= pins("requirements-dev.txt").items()
 
 
-def test_the_page_of_errors_is_the_family_of_errors() -> None:
-    """``make format`` writes it anew."""
-    assert PAGE.read_text("utf-8") == render()
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_every_pin_carries_its_hashes(name: str) -> None:
+    """No index, no link, no package without a hash: what is installed is what was looked at."""
+    text = (ROOT / name).read_text("utf-8")
+    assert not re.search(
+        r"^\s*(-i|-f|--index-url|--extra-index-url|--find-links|--trusted-host)\b|://", text, re.MULTILINE
+    )
+    blocks = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
+    assert [block.split("==")[0] for block in blocks if "--hash=sha256:" not in block] == []
+
+
+def test_the_page_of_errors_is_the_code() -> None:
+    """docs/errors.md is what ``python -m tools.errors_page`` writes, and names every code once."""
+    page = errors_page.PAGE.read_text("utf-8")
+    assert page == errors_page.render(), "run: make format"
+    assert sorted(re.findall(r"^## (\w+)$", page, re.MULTILINE)) == sorted({leaf.code for leaf in errors_page.leaves()})
 
 
 def test_every_refusal_tells_what_to_do() -> None:
-    """A code, an action, a sentence for a reader; codes are slugs."""
-    for leaf in leaves():
+    """A code for the switch, a family word, a sentence for a reader."""
+    for leaf in errors_page.leaves():
         refusal = leaf()
-        assert refusal.code.replace("_", "").isalpha()
-        assert refusal.sentence.endswith(".")
-        assert refusal.error
-        assert isinstance(refusal, errors.Refusal)
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", refusal.code), leaf
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", refusal.error), leaf
+        assert refusal.sentence.endswith("."), leaf
+
+
+def tracked() -> list[Path]:
+    """List the files git keeps here. Skips where there is no checkout, such as in an unpacked archive."""
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout: there are no tracked files to look at")
+    listed = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
 
 
 def test_no_file_names_a_machine() -> None:
-    """No path of somebody's machine is in the tree."""
-    listed = subprocess.run(
-        ["git", "ls-files"],  # noqa: S607 - whichever git is there
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if listed.returncode:
-        pytest.skip("not in a git checkout: there is no list of files to read")
-    for name in listed.stdout.splitlines():
-        path = ROOT / name
-        if path == Path(__file__) or not path.is_file() or path.suffix in {".png", ".svg"}:
-            continue
-        text = path.read_text("utf-8", errors="replace")
-        for machine in ("/wor" + "k/", "/roo" + "t/", "/ho" + "me/", "/Use" + "rs/"):
-            assert machine not in text, f"{name} names {machine}"
+    """A path of somebody's machine works nowhere else, and tells where it came from."""
+    assert MACHINE_PATH.search(b"see /" + b"root/.aws")
+    found = {
+        f"{path.relative_to(ROOT)}: {match[0].decode()}"
+        for path in tracked()
+        if (match := MACHINE_PATH.search(path.read_bytes()))
+    }
+    assert found == set()
+
+
+def test_every_command_that_is_written_about_exists() -> None:
+    """A ``make`` command of a page is a target of the Makefile, and every target is in ``make help``."""
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z][a-z-]*):.* ## ", makefile, re.MULTILINE))
+    assert set(re.findall(r"^\.PHONY: ([a-z-]+)$", makefile, re.MULTILINE)) == targets
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "clients").rglob("*.md")]
+    written = {
+        name
+        for page in pages
+        for name in re.findall(r"(?:`|^\$ )make ([a-z-]+)", page.read_text("utf-8"), re.MULTILINE)
+    }
+    assert {"dev", "test"} <= written <= targets
