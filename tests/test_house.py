@@ -25,7 +25,7 @@ HOMES = {
     "botocore": {"chalicelib/stores/engine.py"},
     "chalice": {"app.py", "chalicelib/web"},
     "cryptography": {"chalicelib/core", "chalicelib/stores/key_ring.py"},
-    "http_sf": {"chalicelib/core/signatures.py"},
+    "http_sf": {"chalicelib/core/fields.py"},
     "jwt": {"chalicelib/core/tokens.py"},
     "msgspec": {"chalicelib/web"},
 }

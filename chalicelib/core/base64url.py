@@ -1,11 +1,17 @@
 """Base64url without padding (RFC 4648 section 5), one spelling per value."""
 
-import base64
+import binascii
+
+_FROM_URL = bytes.maketrans(b"-_+/=", b"+/---")
+"""What base64url does not have becomes what strict base64 refuses."""
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_LAST = {0: None, 2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}
+"""By what the length leaves over four: the last characters whose surplus bits are zero."""
 
 
 def encode_base64url(value: bytes) -> str:
     """Encode without padding."""
-    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+    return binascii.b2a_base64(value, newline=False).translate(_TO_URL).rstrip(b"=").decode()
 
 
 def decode_base64url(text: str) -> bytes:
@@ -13,7 +19,11 @@ def decode_base64url(text: str) -> bytes:
 
     Raises ``ValueError`` for padding, foreign characters, impossible lengths and stray trailing bits.
     """
-    value = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if encode_base64url(value) != text:  # the standard library skips what it cannot read
+    over = len(text) % 4
+    if over not in _LAST or not text.isascii():
+        raise ValueError("not base64url without padding")
+    last = _LAST[over]
+    if last is not None and text[-1] not in last:
         raise ValueError("not the canonical base64url spelling")
-    return value
+    padded = text.encode().translate(_FROM_URL) + b"=" * (-over % 4)
+    return binascii.a2b_base64(padded, strict_mode=True)

@@ -131,7 +131,7 @@ class Ring:
     def lineage_secret(self, lineage: LineageId) -> Secret | None:
         """Derive the HMAC secret of a lineage, 32 bytes, stored nowhere; ``None`` when its root is gone."""
         root = self.root(root_version(lineage))
-        return Secret(_hkdf(root.secret, b"lineage secret " + lineage.encode("ascii"), KEY_BYTES)) if root else None
+        return _lineage_secret(root.secret, lineage) if root else None
 
     def seal(self, plaintext: bytes, *, account: AccountId, nonce: bytes) -> bytes:
         """Wrap a verifier for its account's row: nonce (12 random bytes) and AES-256-GCM, the account id bound in."""
@@ -356,6 +356,12 @@ def _key(value: Any) -> Secret:  # noqa: ANN401 - whatever JSON held
 def derive(secret: Secret, purpose: bytes, length: int = KEY_BYTES) -> bytes:
     """Derive the key that a secret of the ring has for one purpose (HKDF-SHA256, RFC 5869; no salt)."""
     return _hkdf(secret, purpose, length)
+
+
+@lru_cache(maxsize=256)
+def _lineage_secret(root: Secret, lineage: LineageId) -> Secret:
+    """Derive it once for many calls: beside the HMAC of a call the derivation would be most of the work."""
+    return Secret(_hkdf(root, b"lineage secret " + lineage.encode("ascii"), KEY_BYTES))
 
 
 def _hkdf(secret: Secret, purpose: bytes, length: int) -> bytes:

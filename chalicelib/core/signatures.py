@@ -13,10 +13,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn, cast
 from urllib.parse import quote
 
 from chalicelib.core import errors
+from chalicelib.core.fields import Item, parse_dictionary
 from chalicelib.core.policy import SIGNATURE_LIFE_MAX_S
 from chalicelib.core.public_key import PublicKey
 
@@ -35,9 +35,6 @@ _DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
 }
 _UNRESERVED = "*-._"
 """What application/x-www-form-urlencoded percent-encoding leaves alone besides letters and digits (RFC 9421 2.2.8)."""
-
-_Item = tuple[object, Mapping[str, object]]
-"""A structured field's value and its parameters. The value of an inner list is a list of items (RFC 9651 3.1.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +180,7 @@ def check_digest(message: Message) -> None:
     if text == content_digest(message.body):  # what nearly everybody sends, and it parses to just that
         return
     try:
-        members = _parse(text)
+        members = parse_dictionary(text)
     except ValueError:
         raise errors.InvalidDigest("not a dictionary") from None
     known = members.keys() & _DIGESTS.keys()
@@ -243,7 +240,7 @@ def _verifies(key: PublicKey | bytes, value: bytes, base: bytes) -> bool:
     return hmac.compare_digest(value, hmac.digest(key, base, "sha256"))
 
 
-def _components(message: Message, items: list[_Item]) -> tuple[Component, ...]:
+def _components(message: Message, items: list[Item]) -> tuple[Component, ...]:
     if len(items) > COMPONENTS_MAX:
         raise _defective(message, f"more than {COMPONENTS_MAX} components are covered")
     components: list[Component] = []
@@ -320,23 +317,11 @@ def _signature_parameters(signature: Signature) -> str:
     return f"({components}){parameters}"
 
 
-def _dictionary(message: Message, field: str) -> dict[str, _Item]:
+def _dictionary(message: Message, field: str) -> dict[str, Item]:
     try:
-        return _parse(", ".join(message.fields.get(field, ())))
+        return parse_dictionary(", ".join(message.fields.get(field, ())))
     except ValueError:
         raise _defective(message, f"{field} is not a dictionary of structured fields (RFC 9651)") from None
-
-
-def _parse(text: str) -> dict[str, _Item]:
-    """Parse a dictionary of structured fields, refusing every duplicate key. Raises ``ValueError``."""
-    import http_sf  # noqa: PLC0415 - cold start
-
-    parsed = http_sf.parse(text.encode("ascii"), tltype="dictionary", on_duplicate_key=_refuse_duplicate)
-    return cast("dict[str, _Item]", parsed)
-
-
-def _refuse_duplicate(key: str, _: str) -> NoReturn:
-    raise ValueError(f"duplicate key {key}")
 
 
 def _string(text: str) -> str:

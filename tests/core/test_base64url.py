@@ -1,0 +1,43 @@
+"""Base64url has one spelling per value."""
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.core.base64url import decode_base64url, encode_base64url
+
+
+@given(st.binary(max_size=100))
+def test_there_and_back(value: bytes) -> None:
+    """As the standard library spells it, without padding."""
+    text = encode_base64url(value)
+    assert text == base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+    assert decode_base64url(text) == value
+
+
+@given(st.text(st.sampled_from("AQgwBx019-_+/= \n=é\0"), max_size=12))
+def test_every_other_spelling_is_refused(text: str) -> None:
+    """Whatever decodes, encodes to itself."""
+    try:
+        value = decode_base64url(text)
+    except ValueError:
+        with pytest.raises((ValueError, AssertionError)):
+            assert _lenient(text) == text
+    else:
+        assert encode_base64url(value) == text
+
+
+def _lenient(text: str) -> str:
+    """Decode as the standard library does, and encode again: canonical text comes back as it was."""
+    return encode_base64url(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+
+
+@pytest.mark.parametrize(
+    "text", ["A", "AAAAA", "AA==", "AA=", "A+AA", "A/AA", "AB", "AAB", "A A", "AA\n", "=", "ÀA", "A=AA"]
+)
+def test_named_misspellings(text: str) -> None:
+    """Impossible lengths, padding, the other alphabet, stray bits, white space."""
+    with pytest.raises(ValueError, match=r"."):
+        decode_base64url(text)
