@@ -201,8 +201,8 @@ def rotate_root(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 
 
 def raise_fence(ring: Ring, *, now: int) -> Ring:
-    """Declare every lineage from before ``now`` dead. A fence never goes down."""
-    return replace(ring, revision=ring.revision + 1, fence=max(ring.fence, now))
+    """Declare every lineage from up to ``now`` dead, those of this very second too. A fence never goes down."""
+    return replace(ring, revision=ring.revision + 1, fence=max(ring.fence, now + 1))
 
 
 Key = TypeVar("Key", SigningKey, Root)

@@ -170,9 +170,9 @@ class TestRotating:
     def test_a_fence_never_goes_down(self) -> None:
         """Raised twice, the later time holds, in whatever order."""
         raised = raise_fence(RING, now=NOW)
-        assert (raised.fence, raised.revision) == (NOW, 2)
-        assert raise_fence(raised, now=NOW - 5).fence == NOW
-        assert raise_fence(raised, now=NOW + 5).fence == NOW + 5
+        assert (raised.fence, raised.revision) == (NOW + 1, 2)
+        assert raise_fence(raised, now=NOW - 5).fence == NOW + 1
+        assert raise_fence(raised, now=NOW + 5).fence == NOW + 6
 
     def test_a_ring_without_a_usable_key_is_our_trouble(self) -> None:
         """503, never a key from the future."""
