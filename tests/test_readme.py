@@ -1,0 +1,60 @@
+"""What the README shows is what there is."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools.dev.serve import DEMO_EMAIL
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+COMMANDS = sorted(set(re.findall(r"make (\w+)", "".join(text for kind, text in BLOCKS if kind == "sh"))))
+
+
+def test_the_signed_route_in_the_readme_is_the_one_in_app() -> None:
+    """To the letter: who copies it gets what runs."""
+    (python,) = [text for kind, text in BLOCKS if kind == "python"]
+    assert python in (ROOT / "app.py").read_text("utf-8")
+    assert len([line for line in python.splitlines() if line]) <= 10
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_make_command_in_the_readme_exists_and_ci_runs_it(command: str) -> None:
+    """``make test`` is the last step of ``make check``."""
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert re.search(rf"^{command}:.*## \w", makefile, re.MULTILINE)
+    if command != "test":
+        assert re.search(rf"\bmake {command}$", (ROOT / ".ci" / "run").read_text("utf-8"), re.MULTILINE) or re.search(
+            rf"\bmake {command} ", (ROOT / ".ci" / "run").read_text("utf-8")
+        )
+
+
+def test_every_file_the_readme_links_to_is_there() -> None:
+    """No dead links within the repository."""
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_promise_is_stated() -> None:
+    """Twelve, numbered, as the tests name them."""
+    promises = README.split("## Promises")[1].split("## ")[0]
+    assert re.findall(r"^(\d+)\.", promises, re.MULTILINE) == [str(number) for number in range(1, 13)]
+
+
+def test_the_table_of_make_dev_is_the_one_shown() -> None:
+    """Its first lines name the same things."""
+    (shown,) = [text for kind, text in BLOCKS if kind == "text" and "Baton is running" in text]
+    source = (ROOT / "tools" / "dev" / "serve.py").read_text("utf-8")
+    for line in shown.splitlines()[2:-1]:
+        assert f'"{line.strip().split("  ")[0]}"' in source, line
+    assert DEMO_EMAIL in shown
+
+
+def test_make_alone_lists_the_commands() -> None:
+    """The first thing a stranger types."""
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607 - the make there is
+    for command in COMMANDS:
+        assert f"make {command}" in listed.stdout
