@@ -1,6 +1,8 @@
 """``make package``: build the Lambda zip with ``chalice package``, and check what is in it."""
 
+import json
 import os
+import struct
 import subprocess
 import sys
 import zipfile
@@ -11,6 +13,9 @@ ROOT = Path(__file__).parents[1]
 BUILT = ROOT / "build" / "package"
 ZIP = BUILT / "deployment.zip"
 ZIP_BYTES_MAX = 8 * 1000 * 1000
+MACHINES = {"x86_64": 62, "arm64": 183}
+"""``lambda_architecture`` -> ``e_machine`` of ELF."""
+
 OURS = {"app.py", "chalicelib"}
 RUNTIME = {
     "_argon2_cffi_bindings",
@@ -31,8 +36,8 @@ RUNTIME = {
 
 
 def build() -> None:
-    """Run ``chalice package``. The code in the zip is the same for every stage; ``local`` needs no AWS."""
-    command = [str(Path(sys.executable).with_name("chalice")), "package", "--stage", "local", str(BUILT)]
+    """Run ``chalice package``. The zip is the same for every stage, and making it asks no AWS."""
+    command = [str(Path(sys.executable).with_name("chalice")), "package", "--stage", "prod", str(BUILT)]
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -71,6 +76,22 @@ def strangers(archive: Path) -> set[str]:
     }
 
 
+def foreign(archive: Path) -> set[str]:
+    """Name the native modules that the architecture of ``.chalice/config.json`` cannot load."""
+    architecture = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))["lambda_architecture"]
+    with zipfile.ZipFile(archive) as opened:
+        return {
+            name
+            for name in opened.namelist()
+            if name.endswith((".so", ".pyd", ".dylib")) and opened.read(name)[:20] != _elf(MACHINES[architecture])
+        }
+
+
+def _elf(machine: int) -> bytes:
+    """Build the first bytes of a 64-bit, little-endian shared object for a machine (System V ABI, ELF header)."""
+    return b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack("<HH", 3, machine)
+
+
 def main() -> int:
     """Build, weigh, and say whether it may ship."""
     print("packaging for Lambda (downloads wheels the first time)", flush=True)
@@ -81,10 +102,14 @@ def main() -> int:
     print(f"  {'in all':<28}{size / 1000:>8.0f} kB   (limit {ZIP_BYTES_MAX / 1000:.0f} kB)")
     if unwanted:
         print(f"not to ship: {', '.join(sorted(unwanted))}", file=sys.stderr)
+    if unloadable := foreign(ZIP):
+        print(f"built for another machine: {', '.join(sorted(unloadable))}", file=sys.stderr)
     if size > ZIP_BYTES_MAX:
         print("over the limit", file=sys.stderr)
+    if unwanted or unloadable or size > ZIP_BYTES_MAX:
+        return 1
     print(f"next: {ZIP.relative_to(ROOT)} is what `chalice deploy` uploads")
-    return 1 if unwanted or size > ZIP_BYTES_MAX else 0
+    return 0
 
 
 if __name__ == "__main__":

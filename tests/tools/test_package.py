@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.package import ROOT, ZIP, ZIP_BYTES_MAX, build, parts, strangers
+from tools.package import ROOT, ZIP, ZIP_BYTES_MAX, build, foreign, parts, strangers
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +41,19 @@ def test_a_stranger_in_the_zip_is_noticed(tmp_path: Path) -> None:
         for name in ("app.py", "tests/test_x.py", "moto/__init__.py", "boto3/__init__.py"):
             opened.writestr(name, "")
     assert strangers(planted) == {"tests", "moto", "boto3"}
+
+
+def test_every_native_module_loads_where_it_goes(archive: Path) -> None:
+    """Four of them, all for the architecture of .chalice/config.json."""
+    with zipfile.ZipFile(archive) as opened:
+        assert sum(name.endswith(".so") for name in opened.namelist()) == 4
+    assert foreign(archive) == set()
+
+
+@pytest.mark.parametrize("machine", [b"\x3e\x00", b"\x28\x00"], ids=["x86_64", "arm"])
+def test_a_native_module_of_another_machine_is_noticed(tmp_path: Path, machine: bytes) -> None:
+    """Such as one that pip built here, where no wheel was to be had."""
+    planted = tmp_path / "planted.zip"
+    with zipfile.ZipFile(planted, "w") as opened:
+        opened.writestr("jwt/fast.so", b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + b"\x03\x00" + machine)
+    assert foreign(planted) == {"jwt/fast.so"}

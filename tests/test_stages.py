@@ -1,0 +1,110 @@
+"""The stages of ``.chalice/config.json``: what an operator deploys, and what nobody can."""
+
+import ast
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib.settings import SettingsProblems, read_settings
+from chalicelib.stores.engine import KEYS
+
+ROOT = Path(__file__).parents[1]
+CONFIG: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
+IN_LAMBDA = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001", "AWS_REGION": "eu-central-1"}
+DEPLOYED = ["dev", "prod"]
+
+
+def environment(stage: str) -> dict[str, str]:
+    """Give the environment variables of a stage."""
+    variables = CONFIG["stages"][stage]["environment_variables"]
+    assert isinstance(variables, dict)
+    return variables
+
+
+def statements(stage: str) -> list[Mapping[str, Any]]:
+    """Read the policy of a stage."""
+    name = CONFIG["stages"][stage]["iam_policy_file"]
+    read: list[Mapping[str, Any]] = json.loads((ROOT / ".chalice" / name).read_text("utf-8"))["Statement"]
+    return read
+
+
+def test_the_function_is_sized_on_purpose() -> None:
+    """REGIONAL, arm64, 1,024 MB, 15 s; Chalice's own defaults are EDGE, x86_64, 128 MB, 60 s."""
+    assert CONFIG["api_gateway_endpoint_type"] == "REGIONAL"
+    assert CONFIG["lambda_architecture"] == "arm64"
+    assert CONFIG["lambda_memory_size"] >= 1024
+    assert 10 <= CONFIG["lambda_timeout"] <= 15
+    assert CONFIG["autogen_policy"] is False
+    assert CONFIG["stages"].keys() == {"local", *DEPLOYED}
+
+
+@pytest.mark.parametrize("stage", DEPLOYED)
+def test_a_deployed_stage_starts_in_lambda(stage: str) -> None:
+    """Its settings are whole and safe: KMS, throttles, no development; no name that nobody reads."""
+    settings = read_settings(environment(stage) | IN_LAMBDA)
+    assert settings.kms_key_id
+    assert settings.limits
+    assert not settings.development
+    known = set(re.findall(r'"(BATON_[A-Z_]+)"', (ROOT / "chalicelib" / "settings.py").read_text("utf-8")))
+    assert environment(stage).keys() <= known
+
+
+def test_the_local_stage_starts_here_and_nowhere_else() -> None:
+    """Chalice refuses to deploy a stage without a role, and Baton refuses to start if somebody gives it one."""
+    assert CONFIG["stages"]["local"]["manage_iam_role"] is False
+    assert "iam_role_arn" not in CONFIG["stages"]["local"] | CONFIG
+    assert read_settings(environment("local")).development
+    with pytest.raises(SettingsProblems, match="BATON_DEVELOPMENT"):
+        read_settings(environment("local") | IN_LAMBDA)
+
+
+def test_the_local_stage_can_reach_no_real_account() -> None:
+    """Its credentials are nobody's, whatever the developer's own are."""
+    variables = environment("local")
+    assert variables["AWS_ACCESS_KEY_ID"] == variables["AWS_SECRET_ACCESS_KEY"] == "development"
+
+
+@pytest.mark.parametrize("stage", DEPLOYED)
+def test_a_policy_allows_nothing_by_pattern(stage: str) -> None:
+    """Every action and every resource is named; the streams of the function's own log group are the exception."""
+    for statement in statements(stage):
+        assert statement["Effect"] == "Allow"
+        assert not [action for action in statement["Action"] if "*" in action or "?" in action]
+        for resource in statement["Resource"]:
+            service, account = resource.split(":")[2], resource.split(":")[3:5]
+            assert account == ["REGION", "ACCOUNT"], "an operator fills these in"
+            assert "*" not in (resource.removesuffix(":*") if service == "logs" else resource)
+
+
+@pytest.mark.parametrize("stage", DEPLOYED)
+def test_a_policy_names_the_tables_of_its_stage(stage: str) -> None:
+    """All four, by the prefix in its settings, and no other."""
+    prefix = environment(stage)["BATON_TABLE_PREFIX"]
+    named = {
+        resource.rsplit("/", maxsplit=1)[1]
+        for statement in statements(stage)
+        for resource in statement["Resource"]
+        if ":dynamodb:" in resource
+    }
+    assert named == {f"{prefix}-{table}" for table in KEYS}
+
+
+@pytest.mark.parametrize("stage", DEPLOYED)
+def test_a_policy_allows_what_the_stores_do_and_no_more(stage: str) -> None:
+    """Operations and the parts of transactions, read from the stores; a transaction has no action of its own."""
+    done = {
+        "".join(word.title() for word in node.value.removesuffix("_item").split("_")) + "Item"
+        for path in (ROOT / "chalicelib" / "stores").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if re.fullmatch(
+            r"(get|put|update|delete|query|scan|batch_\w+)_item|Put|Update|Delete|ConditionCheck", node.value
+        )
+    }
+    allowed = {action for statement in statements(stage) for action in statement["Action"]}
+    assert {action for action in allowed if action.startswith("dynamodb:")} == {f"dynamodb:{name}" for name in done}
+    assert {action for action in allowed if action.startswith("kms:")} == {"kms:Decrypt"}
