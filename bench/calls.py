@@ -231,8 +231,8 @@ def main() -> int:
             figures = (cpu_us(case.raw), cpu_us(lambda: trivial_app(trivial_event, None)), cpu_us(case.call))
             if number:  # the first round warms up
                 samples[case.name].append(figures)
-        print(f"\rround {number}/{ROUNDS}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+        if sys.stderr.isatty():
+            print(f"\rround {number}/{ROUNDS}", end="\n" if number == ROUNDS else "", file=sys.stderr, flush=True)
     print(f"{'CPU per call, microseconds':<27}{'cryptography':>13}{'dispatch':>10}{'signed call':>13}{'ratio':>8}")
     judged = 0.0
     for name, rows in samples.items():

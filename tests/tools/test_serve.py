@@ -128,7 +128,15 @@ def test_chalice_local_serves_baton_beside_the_engine() -> None:
         assert engine.stdout is not None
         assert "engine" in engine.stdout.readline()
         chalice = subprocess.Popen(
-            [str(Path(sys.executable).with_name("chalice")), "local", "--stage", "local", "--port", str(port)],
+            [
+                str(Path(sys.executable).with_name("chalice")),
+                "local",
+                "--stage",
+                "local",
+                "--no-autoreload",
+                "--port",
+                str(port),
+            ],
             cwd=ROOT,
             env=environment(
                 AWS_ENDPOINT_URL_DYNAMODB=f"http://127.0.0.1:{engine_port}",
@@ -145,4 +153,4 @@ def test_chalice_local_serves_baton_beside_the_engine() -> None:
         for process in (chalice, engine):
             if process is not None:
                 process.kill()
-                process.communicate()
+                process.communicate(timeout=20)
