@@ -102,13 +102,6 @@ def create_tables(tables: Tables) -> None:
                 )
 
 
-def drop_tables(tables: Tables) -> None:
-    """Delete the four tables."""
-    dynamodb = client()
-    for name in set(dynamodb.list_tables()["TableNames"]) & {tables.name(table) for table in KEYS}:
-        dynamodb.delete_table(TableName=name)
-
-
 def serve(port: int) -> None:
     """Serve the embedded engine over HTTP on loopback, until interrupted: for ``chalice local`` beside it."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
@@ -121,7 +114,7 @@ def serve(port: int) -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         create_tables(Tables("baton-dev"))
         print(f"engine      {os.environ[ENDPOINT]} (moto, in memory, serialised), tables baton-dev-*")
-        print(f"next        {ENDPOINT}={os.environ[ENDPOINT]} .venv/bin/chalice local --stage local --port 8001")
+        print(f"next        {ENDPOINT}={os.environ[ENDPOINT]} .venv/bin/chalice local --stage local --port 8001", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
         server.shutdown()
