@@ -114,7 +114,10 @@ def serve(port: int) -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         create_tables(Tables("baton-dev"))
         print(f"engine      {os.environ[ENDPOINT]} (moto, in memory, serialised), tables baton-dev-*")
-        print(f"next        {ENDPOINT}={os.environ[ENDPOINT]} .venv/bin/chalice local --stage local --port 8001", flush=True)
+        print(
+            f"next        {ENDPOINT}={os.environ[ENDPOINT]} .venv/bin/chalice local --stage local --port 8001",
+            flush=True,
+        )
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
         server.shutdown()
