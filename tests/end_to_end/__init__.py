@@ -1,0 +1,1 @@
+"""Baton whole: the reference client, stock clients and attackers, through the gateway."""
