@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - tables read best in rows
 """Nothing a client can send is a 5xx, and every refusal has our shape."""
 
 import json

@@ -310,3 +310,55 @@ def test_introspection_tells_a_resource_server_the_truth_of_the_moment(world: Wo
             ask(issued.access_token, secret, server)
     world.logout(world.use(phone, issued.access_token), everywhere=False)
     assert not ask(issued.access_token)
+
+
+def test_an_expired_token_is_refused_without_asking_the_gate(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time is in the token."""
+    phone = world.phone()
+    token = world.register(phone).access_token
+    world.clock.skip(15 * MINUTE_S)
+
+    def ask(*_: object) -> None:
+        raise AssertionError("the gate was asked")
+
+    monkeypatch.setattr(world.stores.gates, "get", ask, raising=False)
+    with pytest.raises(errors.TokenExpired):
+        world.use(phone, token)
+
+
+def test_a_digest_that_came_must_match_also_without_a_signature(world: World) -> None:
+    """A bearer's body changed on the way is noticed where the app sent its digest."""
+    phone = world.phone("none")
+    token = world.register(phone, client_id="simple").access_token
+    sent = phone.message("POST", "/api/logout", body=b"{}", token=token)
+    changed = Message(sent.method, sent.authority, sent.path, sent.query, sent.fields, b"[]")
+    with pytest.raises(errors.InvalidDigest):
+        world.call.prove(changed)
+
+
+def test_a_weak_new_password_is_refused_and_changes_nothing(world: World) -> None:
+    """The same rules as at registration."""
+    phone = world.phone()
+    caller = world.use(phone, world.register(phone).access_token)
+    with pytest.raises(errors.TooShort):
+        world.change_password(caller, "short")
+    assert world.login(phone)
+
+
+def test_a_login_that_ended_meanwhile_changes_no_password(world: World) -> None:
+    """Let in, ended from another device, and then: the change is refused with its reason."""
+    phone, tablet = world.phone(), world.phone()
+    caller = world.use(phone, world.register(phone).access_token)
+    world.end_device(world.use(tablet, world.login(tablet).access_token), caller.device_id)
+    with pytest.raises(errors.LoginRequired) as refusal:
+        world.change_password(caller, "granite umbrella conversation")
+    assert refusal.value.members == {"reason": "ended_by_owner"}
+    assert world.login(phone)
+
+
+def test_a_deleted_account_is_forgotten(world: World) -> None:
+    """User and claim go; the closed gate stays, so that nothing comes back."""
+    phone = world.phone()
+    world.delete(world.use(phone, world.register(phone).access_token))
+    tables = world.stores.tables
+    assert (len(tables.users), len(tables.claims), len(tables.gates)) == (0, 0, 1)

@@ -15,6 +15,7 @@ from chalicelib.core.policy import (
     REGISTRATIONS_PER_SOURCE_MAX,
     THROTTLE_WINDOW_S,
 )
+from chalicelib.flows.login import Device
 from tests.flows.world import EMAIL, PASSWORD, Phone, World
 
 WRONG = "another long and wrong one"
@@ -277,3 +278,61 @@ def test_a_gate_that_moves_under_a_login_starts_it_over(world: World, monkeypatc
     monkeypatch.setattr(gates, "admit", admit, raising=False)
     issued = world.login(world.phone("none"), client_id="simple")
     assert world.use(world.phone("none"), issued.access_token)
+
+
+def test_a_device_brings_a_key_or_asks_for_a_secret_not_both(world: World) -> None:
+    """Otherwise nobody could say which of the two binds the login."""
+    phone = world.phone()
+    message = phone.message("POST", "/api/register", body=b"{}", attempt=world.attempt())
+    both = Device(name="x", public_key=phone.public_key, hmac=True)
+    with pytest.raises(errors.Malformed):
+        world._register(message, source="", email=EMAIL, password=PASSWORD, client_id="mobile", device=both)
+
+
+def test_a_retry_through_another_client_is_not_answered(world: World) -> None:
+    """The lineage of an attempt belongs to the client it was begun for."""
+    phone, attempt = world.phone(), world.attempt()
+    world.register(world.phone())
+    world.login(phone, attempt=attempt, client_id="mobile")
+    with pytest.raises(errors.Superseded):
+        world.login(phone, attempt=attempt, client_id="mobile-opaque")
+
+
+@pytest.mark.parametrize("moment", ["while it is checked", "before it is admitted"])
+def test_a_password_changed_during_a_login_admits_nobody_by_the_old_one(
+    world: World, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Promise 6: what the gate said before the password was read no longer holds; 503, and nobody is let in."""
+    phone = world.phone()
+    issued = world.register(phone)
+    caller = world.use(phone, issued.access_token)
+    store, name = (world.stores.users, "get") if moment == "while it is checked" else (world.stores.gates, "admit")
+    real = getattr(store, name)
+    changed: list[bool] = []
+
+    def meanwhile(*arguments: Any, **named: Any) -> Any:
+        found = real(*arguments, **named) if name == "get" else None
+        if not changed:
+            changed.append(True)
+            world.change_password(caller, "granite umbrella conversation")
+        return found if name == "get" else real(*arguments, **named)
+
+    monkeypatch.setattr(store, name, meanwhile, raising=False)
+    with pytest.raises(errors.Unavailable):
+        world.login(world.phone())
+    (gate,) = world.stores.tables.gates.values()
+    assert list(gate.lineages) == [issued.device_id]
+
+
+def test_a_verifier_of_other_parameters_is_made_anew_at_login(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cost may be raised; people's verifiers follow as they log in."""
+    from chalicelib.core import passwords
+
+    world.register(world.phone())
+    (before,) = [user.verifier for user in world.stores.tables.users.values()]
+    monkeypatch.setattr(passwords, "_CURRENT", (passwords._CURRENT[0], passwords._CURRENT[1] + 1, 1))
+    world.login(world.phone())
+    (after,) = [user.verifier for user in world.stores.tables.users.values()]
+    assert after != before
+    world.login(world.phone())
+    assert [user.verifier for user in world.stores.tables.users.values()] == [after]

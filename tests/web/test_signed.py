@@ -1,0 +1,53 @@
+"""The decorator that teams put on their own routes."""
+
+from collections.abc import Callable
+
+import pytest
+
+from chalicelib.core.model import Caller
+from chalicelib.stores.engine import Tables
+from chalicelib.web.edge import Answer
+from chalicelib.web.request import Nothing
+from tests.web.conversation import Device
+from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+
+
+@pytest.fixture
+def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    """Add two routes of a team's own."""
+    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+    module = load_environment(clock)
+
+    @module.app.route("/vault", methods=["GET"], content_types=[])
+    @module.signed(bound=True)
+    def vault(caller: Caller, _: Nothing) -> Answer:
+        return Answer(200, {"bound": caller.bound})
+
+    @module.app.route("/search/{kind}", methods=["GET"], content_types=[])
+    @module.signed(query=("q",))
+    def search(caller: Caller, _: Nothing, query: dict[str, str], kind: str) -> Answer:
+        return Answer(200, {"q": query["q"], "kind": kind, "who": caller.client_id})
+
+    return Gateway([module.app])
+
+
+def test_a_route_for_bound_logins_refuses_bearers(make_device: Callable[..., Device]) -> None:
+    """``bound=True``."""
+    phone, bearer = make_device(), make_device(client_id="simple", bound=False)
+    phone.register("ada@example.com")
+    bearer.login("ada@example.com")
+    assert phone.get("/vault").members == {"bound": True}
+    assert bearer.get("/vault").code == "signature_required"
+
+
+def test_query_parameters_are_signed_and_handed_on(make_device: Callable[..., Device]) -> None:
+    """Those the route names; changed or added on the way they are refused, and so is another path parameter."""
+    phone = make_device()
+    phone.register("ada@example.com")
+    said = phone.get("/search/books?q=caf%C3%A9%20au%20lait")
+    assert said.members == {"q": "café au lait", "kind": "books", "who": "mobile"}
+    signed = "/search/books?q=tea"
+    assert phone.get(signed, sent_path="/search/books?q=coffee").code == "invalid_signature"
+    assert phone.get(signed, sent_path="/search/films?q=tea").code == "invalid_signature"
+    assert phone.get(signed, sent_path="/search/books?q=tea&page=2").code == "unknown_field"
+    assert phone.get("/search/books", sent_path="/search/books?q=tea").code == "insufficient_coverage"
