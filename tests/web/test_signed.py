@@ -18,13 +18,13 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     module = load_environment(clock)
 
-    @module.app.route("/vault", methods=["GET"], content_types=[])
-    @module.signed(bound=True)
+    @module.app.route("/vault", methods=["GET"], content_types=[])  # type: ignore[untyped-decorator] # a module made at run time
+    @module.signed(bound=True)  # type: ignore[untyped-decorator] # a module made at run time
     def vault(caller: Caller, _: Nothing) -> Answer:
         return Answer(200, {"bound": caller.bound})
 
-    @module.app.route("/search/{kind}", methods=["GET"], content_types=[])
-    @module.signed(query=("q",))
+    @module.app.route("/search/{kind}", methods=["GET"], content_types=[])  # type: ignore[untyped-decorator] # a module made at run time
+    @module.signed(query=("q",))  # type: ignore[untyped-decorator] # a module made at run time
     def search(caller: Caller, _: Nothing, query: dict[str, str], kind: str) -> Answer:
         return Answer(200, {"q": query["q"], "kind": kind, "who": caller.client_id})
 
