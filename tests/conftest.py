@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from chalicelib.stores.engine import KEYS, Tables
-from tests.web.conversation import Device, Said
+from tests.web.conversation import Device, Send, through
 from tools.dev.engine import client, create_tables, embedded
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 
@@ -64,20 +64,13 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture
-def send(gateway: Gateway) -> Callable[[str, str, list[tuple[str, str]], bytes], Said]:
+def send(gateway: Gateway) -> Send:
     """Send a request through the gateway, in process."""
-
-    def carry(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
-        answer = gateway.call(method, target, headers, body)
-        return Said(answer.status, {name.lower(): value for name, value in answer.headers}, answer.body)
-
-    return carry
+    return through(gateway)
 
 
 @pytest.fixture
-def make_device(
-    send: Callable[[str, str, list[tuple[str, str]], bytes], Said], clock: DevelopmentClock
-) -> Callable[..., Device]:
+def make_device(send: Send, clock: DevelopmentClock) -> Callable[..., Device]:
     """Make devices that talk through the gateway."""
 
     def make(**members: object) -> Device:

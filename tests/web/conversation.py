@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from baton_client import DeviceKey, Request, Signer, content_digest, signature_fields
+from tools.dev.gateway import Gateway
 
 HOST = "api.example.com"
 PREFIX = "/api"
@@ -40,6 +41,16 @@ class Said:
 
 Send = Callable[[str, str, list[tuple[str, str]], bytes], Said]
 """Send method, target, headers and body through the gateway."""
+
+
+def through(gateway: Gateway) -> Send:
+    """Send in process through this gateway."""
+
+    def carry(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
+        answer = gateway.call(method, target, headers, body)
+        return Said(answer.status, {name.lower(): value for name, value in answer.headers}, answer.body)
+
+    return carry
 
 
 @dataclass
