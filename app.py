@@ -81,6 +81,8 @@ call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
 
 # The edge.
 app = Chalice(app_name="baton", configure_logs=False)
+# All that Baton says is text. Whoever adds a route that answers with an image names its type here.
+app.api.binary_types = []
 edge = Edge(app, clock, entropy, signals, settings.origins)
 signed = Signed(edge, call)
 app.register_middleware(edge.middleware, "http")

@@ -76,8 +76,21 @@ def called(caller: Caller, _: Nothing) -> Answer:
     return Answer(200, {"hello": caller.device_id})
 
 
+_GATEWAY_FIELDS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate, br",
+    "User-Agent": "ExampleApp/4.2 (Android 16)",
+    "X-Amzn-Trace-Id": "Root=1-68f0c9a1-1f2e3d4c5b6a79880f1e2d3c",
+    "X-Forwarded-For": "203.0.113.7",
+    "X-Forwarded-Port": "443",
+    "X-Forwarded-Proto": "https",
+}
+"""What an app's HTTP library and API Gateway put on every request beside ours."""
+
+
 def event(path: str, headers: dict[str, str]) -> dict[str, Any]:
     """Make a proxy event as API Gateway does."""
+    headers = {**_GATEWAY_FIELDS, **headers}
     return {
         "resource": path,
         "path": path,

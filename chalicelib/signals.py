@@ -4,14 +4,22 @@ Redacted by construction: only the facts a journey names are written, and no jou
 """
 
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger, Metrics
 
-_WARNINGS = frozenset({"token_reused", "foreign_key_exchange", "generation_ahead", "unavailable"})
-_ERRORS = frozenset({"defect"})
-_LINES_ONLY = frozenset({"answered", "refused"})
+_DEBUG, _INFO, _WARNING, _ERROR = 10, 20, 30, 40
+_LEVELS = {
+    "answered": _DEBUG,  # API Gateway's access log has a line for each already
+    "token_reused": _WARNING,
+    "foreign_key_exchange": _WARNING,
+    "generation_ahead": _WARNING,
+    "defect": _ERROR,
+}
+_LAST = frozenset({"answered", "refused"})
+"""How a request ends: what was counted in it is sent."""
 
 
 class PowertoolsSignals:
@@ -20,7 +28,9 @@ class PowertoolsSignals:
     def __init__(self, *, level: str, metrics: bool) -> None:
         """Log from ``level`` upwards; ``metrics`` writes embedded metrics too."""
         self._level = level
+        self._least = {"DEBUG": _DEBUG, "INFO": _INFO, "WARNING": _WARNING, "ERROR": _ERROR}[level]
         self._counts = metrics
+        self._counted = False
 
     @functools.cached_property
     def _logger(self) -> "Logger":
@@ -35,25 +45,21 @@ class PowertoolsSignals:
         return Metrics(namespace="Baton", service="baton")
 
     def emit(self, event: str, /, **facts: str | int) -> None:
-        """Write the event's line and count it; a request's ``answered`` sends what was counted."""
+        """Write the event's line and count it; how a request ended sends what was counted."""
         try:
-            log = (
-                self._logger.error
-                if event in _ERRORS
-                else self._logger.warning
-                if event in _WARNINGS
-                else self._logger.info
-            )
-            log(event, extra=dict(facts))
+            level = _LEVELS.get(event, _INFO)
+            if level >= self._least:
+                self._logger.log(level, event, extra=facts)
             if self._counts:
                 self._count(event, facts)
         except Exception:  # noqa: BLE001, S110 - a line that cannot be written must not fail a login
             pass
 
-    def _count(self, event: str, facts: dict[str, str | int]) -> None:
-        if event == "answered":
+    def _count(self, event: str, facts: Mapping[str, str | int]) -> None:
+        name = f"refused_{facts['code']}" if event == "refused" else event
+        if event != "answered":
+            self._metrics.add_metric(name=name, unit="Count", value=1)
+            self._counted = True
+        if event in _LAST and self._counted:
+            self._counted = False
             self._metrics.flush_metrics()
-        elif event == "refused":
-            self._metrics.add_metric(name=f"refused_{facts['code']}", unit="Count", value=1)
-        elif event not in _LINES_ONLY:
-            self._metrics.add_metric(name=event, unit="Count", value=1)

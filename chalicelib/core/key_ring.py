@@ -160,7 +160,7 @@ class Ring:
 
 def root_version(identity: AccountId | LineageId) -> int:
     """Read the version of the root an id was derived under: its first byte."""
-    return decode_base64url(identity)[0]
+    return decode_base64url(identity[:4])[0]
 
 
 # --- The life of a ring ------------------------------------------------------------------------------------------

@@ -11,22 +11,23 @@ import hashlib
 import hmac
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from chalicelib.core import errors
-from chalicelib.core.fields import Item, parse_dictionary
+from chalicelib.core.fields import Item, SignatureInput, parse_dictionary, plain_bytes, plain_input
 from chalicelib.core.policy import SIGNATURE_LIFE_MAX_S
 from chalicelib.core.public_key import PublicKey
 
 TAG = "baton"
-ALWAYS_COVERED = ("@method", "@authority", "@path")
-COVERED_WHEN_PRESENT = ("authorization", "idempotency-key", "baton-grant")
+ALWAYS_COVERED = ('"@method"', '"@authority"', '"@path"')
+COVERED_WHEN_PRESENT = {name: f'"{name}"' for name in ("authorization", "idempotency-key", "baton-grant")}
 COMPONENTS_MAX = 64
 NONCE_CHARACTERS_MAX = 128
 _KEYID_CHARACTERS_MAX = 128
-_PARAMETERS = frozenset({"created", "expires", "keyid", "nonce", "alg", "tag"})
+_PARAMETERS = {"created": int, "expires": int, "keyid": str, "nonce": str, "alg": str, "tag": str}
+_NONCE = re.compile(rf"[!-~]{{1,{NONCE_CHARACTERS_MAX}}}")
 _UNSIGNABLE = re.compile(r"[^\t -~]")
 """A line end inside a value would let it pass for another component's line (RFC 9421 section 2.5)."""
 _DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
@@ -53,24 +54,29 @@ class Message:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Component:
-    """A covered component: a derived one or a field by its name, and the ``name`` parameter of ``@query-param``."""
+def component(name: str, parameter: str | None = None) -> str:
+    """Write a component identifier (RFC 9421 section 2); ``parameter`` is the ``name`` of ``@query-param``."""
+    return _string(name) if parameter is None else f"{_string(name)};name={_string(parameter)}"
 
-    name: str
-    parameter: str | None = None
 
-    def __str__(self) -> str:
-        """Write the component identifier (RFC 9421 section 2)."""
-        return _string(self.name) if self.parameter is None else f"{_string(self.name)};name={_string(self.parameter)}"
+def write_input(components: Iterable[str], parameters: Mapping[str, str | int]) -> str:
+    """Write a member of Signature-Input in its canonical spelling (RFC 9421 section 2.3)."""
+    written = "".join(
+        f";{name}={value if isinstance(value, int) else _string(value)}" for name, value in parameters.items()
+    )
+    return f"({' '.join(components)}){written}"
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """The one signature with our tag, as sent: not verified."""
+    """The one signature with our tag, as sent: not verified.
 
-    components: tuple[Component, ...]
+    ``components`` are identifiers as ``component`` writes them; ``written`` is the value of ``@signature-params``.
+    """
+
+    components: tuple[str, ...]
     parameters: Mapping[str, str | int]
+    written: str
     value: bytes
 
     @property
@@ -99,22 +105,17 @@ def read_signature(message: Message) -> Signature | None:
         if "signature" in message.fields:
             raise _defective(message, "a Signature field came without Signature-Input")
         return None
-    ours = [
-        (label, value, parameters)
-        for label, (value, parameters) in _dictionary(message, "signature-input").items()
-        if parameters.get("tag") == TAG
-    ]
-    if not ours:
+    text = given[0] if len(given) == 1 else ", ".join(given)
+    ours = plain_input(text) or _our_input(message, text)
+    if ours is None or ours.parameters.get("tag") != TAG:
         return None
-    if len(ours) > 1:
-        raise _defective(message, "two signatures have the tag baton")
-    label, items, parameters = ours[0]
-    if not isinstance(items, list):
-        raise _defective(message, "Signature-Input does not list its components")
-    value, _ = _dictionary(message, "signature").get(label, (None, {}))
-    if not isinstance(value, bytes):
-        raise _defective(message, f"Signature has no byte sequence labelled {label}")
-    return Signature(_components(message, items), _checked_parameters(message, parameters), value)
+    if len(ours.components) > COMPONENTS_MAX:
+        raise _defective(message, f"more than {COMPONENTS_MAX} components are covered")
+    if len(set(ours.components)) < len(ours.components):
+        twice = Counter(ours.components).most_common(1)[0][0]
+        raise _defective(message, f"{twice} is covered twice")
+    _check_parameters(message, ours.parameters)
+    return Signature(ours.components, ours.parameters, ours.written, _value(message, ours.label))
 
 
 def signature_base(message: Message, signature: Signature, *, doctored: bool = False) -> bytes:
@@ -123,15 +124,18 @@ def signature_base(message: Message, signature: Signature, *, doctored: bool = F
     ``doctored`` replaces the value of ``authorization`` by its digest, so that the base can be shown. Raises
     ``SignatureDefective`` for a component that cannot be had here, ``DuplicateField`` for a repeated query parameter.
     """
+    derived = {'"@method"': message.method, '"@authority"': message.authority, '"@path"': message.path}
     lines = []
-    for component in signature.components:
-        value = _component_value(message, component)
-        if _UNSIGNABLE.search(value):
-            raise _defective(message, f"{component} holds characters that cannot be signed")
-        if doctored and component.name == "authorization":
+    for identifier in signature.components:
+        value = derived.get(identifier)
+        if value is None:
+            value = _component_value(message, identifier)
+        if not (value.isascii() and value.isprintable()) and _UNSIGNABLE.search(value):
+            raise _defective(message, f"{identifier} holds characters that cannot be signed")
+        if doctored and identifier == COVERED_WHEN_PRESENT["authorization"]:
             value = _digest_value("sha-256", value.encode())
-        lines.append(f"{component}: {value}")
-    lines.append(f'"@signature-params": {_signature_parameters(signature)}')
+        lines.append(f"{identifier}: {value}")
+    lines.append(f'"@signature-params": {signature.written}')
     return "\n".join(lines).encode()
 
 
@@ -151,7 +155,7 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
     ``InsufficientCoverage``, ``SignatureDefective`` or ``SignatureEncoding``, ``InvalidDigest``, ``ClockSkew``. Or
     ``DuplicateField``, for a query parameter given twice: such a one cannot be signed.
     """
-    if not hmac.compare_digest(signature.keyid.encode(), expected_keyid.encode()):
+    if signature.keyid != expected_keyid:
         raise errors.WrongKey("keyid", path=message.path)
     _check_coverage(message, signature)
     if message.authority not in expected_authorities:
@@ -204,14 +208,12 @@ _ALGORITHMS = {"P-256": "ecdsa-p256-sha256", "Ed25519": "ed25519"}
 
 
 def _check_coverage(message: Message, signature: Signature) -> None:
-    covered = set(signature.components)
     names = [name for name, _ in message.query]
-    wanted = [Component(name) for name in ALWAYS_COVERED]
-    wanted += [Component("@query-param", _encoded(name)) for name in names]
+    wanted = [*ALWAYS_COVERED, *(component("@query-param", _encoded(name)) for name in names)]
     if message.body:
-        wanted.append(Component("content-digest"))
-    wanted += [Component(name) for name in COVERED_WHEN_PRESENT if name in message.fields]
-    missing = [str(component) for component in dict.fromkeys(wanted) if component not in covered]
+        wanted.append('"content-digest"')
+    wanted += [identifier for name, identifier in COVERED_WHEN_PRESENT.items() if name in message.fields]
+    missing = [identifier for identifier in dict.fromkeys(wanted) if identifier not in signature.components]
     if missing:
         raise errors.InsufficientCoverage("missing", missing=missing, path=message.path)
     if len(set(names)) < len(names):
@@ -240,94 +242,102 @@ def _verifies(key: PublicKey | bytes, value: bytes, base: bytes) -> bool:
     return hmac.compare_digest(value, hmac.digest(key, base, "sha256"))
 
 
-def _components(message: Message, items: list[Item]) -> tuple[Component, ...]:
-    if len(items) > COMPONENTS_MAX:
-        raise _defective(message, f"more than {COMPONENTS_MAX} components are covered")
-    components: list[Component] = []
-    for name, parameters in items:
-        parameter = parameters.get("name")
-        wanted = {"name"} if name == "@query-param" else set()
-        if type(name) is not str or parameters.keys() != wanted or not isinstance(parameter, str | None):
-            raise _defective(message, 'a covered component is a name alone, or "@query-param" with the string name')
-        component = Component(name, parameter)
-        if component in components:
-            raise _defective(message, f"{component} is covered twice")
-        components.append(component)
-    return tuple(components)
+def _our_input(message: Message, text: str) -> SignatureInput | None:
+    """Find the member whose tag is ours among others, or in a spelling that is not plain."""
+    ours = [
+        (label, items, parameters)
+        for label, (items, parameters) in _dictionary(message, "signature-input", text).items()
+        if parameters.get("tag") == TAG
+    ]
+    if not ours:
+        return None
+    if len(ours) > 1:
+        raise _defective(message, "two signatures have the tag baton")
+    label, items, given = ours[0]
+    if not isinstance(items, list):
+        raise _defective(message, "Signature-Input does not list its components")
+    components = tuple(_identifier(message, item) for item in items)
+    parameters = {name: value for name, value in given.items() if isinstance(value, str | int)}
+    if len(parameters) < len(given):
+        raise _defective(message, "a signature parameter has the wrong type")
+    return SignatureInput(label, components, parameters, write_input(components, parameters))
 
 
-def _checked_parameters(message: Message, parameters: Mapping[str, object]) -> dict[str, str | int]:
-    if parameters.keys() - _PARAMETERS:
-        raise _defective(message, f"the only signature parameters are {', '.join(sorted(_PARAMETERS))}")
-    checked: dict[str, str | int] = {}
+def _identifier(message: Message, item: Item) -> str:
+    name, parameters = item
+    parameter = parameters.get("name")
+    wanted = {"name"} if name == "@query-param" else set()
+    if type(name) is not str or parameters.keys() != wanted or not isinstance(parameter, str | None):
+        raise _defective(message, 'a covered component is a name alone, or "@query-param" with the string name')
+    return component(name, parameter)
+
+
+def _check_parameters(message: Message, parameters: Mapping[str, str | int]) -> None:
     for name, value in parameters.items():
-        wanted = int if name in {"created", "expires"} else str
+        if name not in _PARAMETERS:
+            raise _defective(message, f"the only signature parameters are {', '.join(sorted(_PARAMETERS))}")
         # type(), not isinstance(): a structured field's Boolean and Token must not pass for Integer and String.
-        if type(value) is not wanted:
+        if type(value) is not _PARAMETERS[name]:
             raise _defective(message, f"the parameter {name} has the wrong type")
-        checked[name] = value
     for name in ("created", "keyid", "nonce"):
-        if name not in checked:
+        if name not in parameters:
             raise _defective(message, f"the parameter {name} is missing")
-    nonce, keyid = str(checked["nonce"]), str(checked["keyid"])
-    if not 1 <= len(nonce) <= NONCE_CHARACTERS_MAX or not all("!" <= character <= "~" for character in nonce):
+    if not _NONCE.fullmatch(str(parameters["nonce"])):
         raise _defective(message, f"nonce takes 1 to {NONCE_CHARACTERS_MAX} visible ASCII characters")
-    if len(keyid) > _KEYID_CHARACTERS_MAX:
+    if len(str(parameters["keyid"])) > _KEYID_CHARACTERS_MAX:
         raise _defective(message, "keyid is too long")
-    return checked
 
 
-def _component_value(message: Message, component: Component) -> str:
-    match component.name:
-        case "@method":
-            return message.method
-        case "@authority":
-            return message.authority
-        case "@path":
-            return message.path
-        case "@query-param":
-            return _query_value(message, component)
-        case name if name.startswith("@"):
-            raise _defective(message, f"{name} cannot be verified here: cover @method, @authority, @path, @query-param")
-        case name:
-            return _field_value(message, name)
+def _value(message: Message, label: str) -> bytes:
+    text = ", ".join(message.fields.get("signature", ()))
+    value: object = plain_bytes(text, label)
+    if value is None:
+        value, _ = _dictionary(message, "signature", text).get(label, (None, {}))
+    if not isinstance(value, bytes):
+        raise _defective(message, f"Signature has no byte sequence labelled {label}")
+    return value
 
 
-def _query_value(message: Message, component: Component) -> str:
-    values = [value for name, value in message.query if _encoded(name) == component.parameter]
+def _component_value(message: Message, identifier: str) -> str:
+    if not identifier.startswith('"@'):
+        return _field_value(message, identifier)
+    if not identifier.startswith('"@query-param";'):
+        raise _defective(
+            message, f"{identifier} cannot be verified here: cover @method, @authority, @path, @query-param"
+        )
+    return _query_value(message, identifier)
+
+
+def _query_value(message: Message, identifier: str) -> str:
+    values = [value for name, value in message.query if component("@query-param", _encoded(name)) == identifier]
     if not values:
         raise _defective(message, "a covered query parameter is not in the query")
     if len(values) > 1:
         # RFC 9421 section 2.2.8: a repeated parameter cannot be signed one by one.
-        raise errors.DuplicateField("query", field=component.parameter)
+        raise errors.DuplicateField("query", field=identifier)
     return _encoded(values[0])
 
 
-def _field_value(message: Message, name: str) -> str:
-    if name not in message.fields:
-        raise _defective(message, f"the covered field {name} is not in the request")
-    return ", ".join(value.strip(" \t") for value in message.fields[name])
+def _field_value(message: Message, identifier: str) -> str:
+    # Between the quotes: a name that had to be escaped names no field.
+    values = message.fields.get(identifier[1:-1])
+    if values is None:
+        raise _defective(message, f"the covered field {identifier} is not in the request")
+    return ", ".join([value.strip(" \t") for value in values])
 
 
-def _signature_parameters(signature: Signature) -> str:
-    components = " ".join(str(component) for component in signature.components)
-    parameters = "".join(
-        f";{name}={value if isinstance(value, int) else _string(value)}" for name, value in signature.parameters.items()
-    )
-    return f"({components}){parameters}"
-
-
-def _dictionary(message: Message, field: str) -> dict[str, Item]:
+def _dictionary(message: Message, field: str, text: str) -> dict[str, Item]:
     try:
-        return parse_dictionary(", ".join(message.fields.get(field, ())))
+        return parse_dictionary(text)
     except ValueError:
         raise _defective(message, f"{field} is not a dictionary of structured fields (RFC 9651)") from None
 
 
 def _string(text: str) -> str:
     """Write an RFC 9651 string."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    if '"' in text or "\\" in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 def _encoded(text: str) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.clients import Client, Clients, Form
 from chalicelib.core.errors import FieldTooLarge, InvalidKey, TokenInvalid, Unavailable
-from chalicelib.core.key_ring import ID_BYTES, Ring, derive, root_version
+from chalicelib.core.key_ring import Ring, derive, root_version
 from chalicelib.core.model import (
     AccountId,
     Assurance,
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _NUMBER_MAX = 2**32 - 1
 """Generations and times fit four bytes: times until the year 2106."""
 _CLIENT_MAX = 255
+_ID = re.compile("[A-Za-z0-9_-]{16}")
+"""12 bytes exactly, so every spelling is the canonical one."""
 
 
 class UnknownKey(TokenInvalid):
@@ -70,9 +72,8 @@ class Token:
 
     def __post_init__(self) -> None:
         """Refuse to be what no token can be: this holds for minting and for reading."""
-        for identity in (self.account, self.lineage):
-            if len(decode_base64url(identity)) != ID_BYTES:
-                raise ValueError("an id has 12 bytes")
+        if not (_ID.fullmatch(self.account) and _ID.fullmatch(self.lineage)):
+            raise ValueError("an id is 12 bytes in base64url")
         for number in (self.generation, self.issued_at, self.expires_at):
             if type(number) is not int or not 0 <= number <= _NUMBER_MAX:
                 raise ValueError("generation, iat and exp are whole numbers of four bytes")

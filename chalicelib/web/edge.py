@@ -2,7 +2,7 @@
 
 import functools
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,19 +58,19 @@ class Edge:
             def chalice_view(**path_parameters: str) -> Response:
                 now = self.clock()
                 event, request_id = self._current()
+                refusal: errors.Refusal | None = None
                 try:
                     request = read_request(event, fallback_id=request_id)
                     refuse_query(request, known)
-                    answer = view(request, **path_parameters)
-                    response = _answered(answer)
-                    code = ""
-                except errors.Refusal as refusal:
-                    response = refused(refusal, dialect, request_id=request_id, now=now)
-                    code = self._note(refusal, request_id)
+                    response = _answered(view(request, **path_parameters))
+                except errors.Refusal as raised:
+                    refusal = raised
                 except Exception as defect:  # noqa: BLE001 - nothing a client can send may become Chalice's own 500
-                    response = refused(errors.ServerError(), dialect, request_id=request_id, now=now)
-                    code = self._note_defect(defect, request_id)
-                return self._dressed(response, event, request_id=request_id, now=now, code=code)
+                    self._note_defect(defect, request_id)
+                    refusal = errors.ServerError(type(defect).__name__)
+                if refusal is not None:
+                    response = refused(refusal, dialect, request_id=request_id, now=now)
+                return self._dressed(response, event, request_id=request_id, now=now, refusal=refusal)
 
             return chalice_view
 
@@ -79,7 +79,7 @@ class Edge:
     def middleware(self, event: Any, get_response: Callable[[Any], Response]) -> Response:  # noqa: ANN401 - Chalice's own
         """Rewrite what Chalice says by itself (400, 404, 405, 415, 500) into our shape."""
         response = get_response(event)
-        if any(name.lower() == "baton-request-id" for name in response.headers):
+        if "Baton-Request-Id" in response.headers:
             return response
         refusals: dict[int, type[errors.Refusal]] = {
             400: errors.Malformed,
@@ -93,7 +93,7 @@ class Edge:
         refusal = refusals.get(response.status_code, errors.ServerError)()
         now = self.clock()
         rewritten = refused(refusal, dialect, request_id=request_id, now=now)
-        return self._dressed(rewritten, original, request_id=request_id, now=now, code=refusal.code)
+        return self._dressed(rewritten, original, request_id=request_id, now=now, refusal=refusal)
 
     def preflights(self) -> None:
         """Answer CORS preflights on every route, for exact origins. Call it after the last route."""
@@ -107,7 +107,7 @@ class Edge:
         def preflight(**_: str) -> Response:
             event, request_id = self._current()
             response = Response(body="", status_code=204, headers={"Cache-Control": "no-store"})
-            self._dressed(response, event, request_id=request_id, now=self.clock(), code="")
+            self._dressed(response, event, request_id=request_id, now=self.clock())
             if "Access-Control-Allow-Origin" in response.headers:
                 response.headers.update(
                     {
@@ -120,26 +120,34 @@ class Edge:
 
         return preflight
 
-    def _dressed(self, response: Response, event: Any, *, request_id: str, now: int, code: str) -> Response:  # noqa: ANN401
-        """Add what every answer carries, and write the request's one log line."""
+    def _dressed(
+        self,
+        response: Response,
+        event: Mapping[str, Any],
+        *,
+        request_id: str,
+        now: int,
+        refusal: errors.Refusal | None = None,
+    ) -> Response:
+        """Add what every answer carries, and note how the request ended."""
         headers = response.headers
         headers["Baton-Time"] = str(now)
         headers["Baton-Request-Id"] = request_id
         headers["X-Content-Type-Options"] = "nosniff"
-        given = event.get("headers") or {}
-        origin = next((value for name, value in given.items() if name.lower() == "origin"), None)
         if self.origins:
             headers["Vary"] = "Origin"
+            given = event.get("headers") or {}
+            origin = next((value for name, value in given.items() if name.lower() == "origin"), None)
             if origin in self.origins:
                 headers["Access-Control-Allow-Origin"] = str(origin)
                 headers["Access-Control-Expose-Headers"] = _EXPOSED_FIELDS
         context = event.get("requestContext") or {}
         self.signals.emit(
-            "answered",
+            "refused" if refusal else "answered",
             request_id=request_id,
             route=f"{context.get('httpMethod', '')} {context.get('resourcePath', '')}",
             status=response.status_code,
-            **({"code": code} if code else {}),
+            **({"code": refusal.code, "reason": refusal.reason} if refusal else {}),
         )
         return response
 
@@ -149,16 +157,11 @@ class Edge:
         event: dict[str, Any] = request.to_original_event() if request is not None else {}
         return event, str((event.get("requestContext") or {}).get("requestId") or "") or self.entropy(8).hex()
 
-    def _note(self, refusal: errors.Refusal, request_id: str) -> str:
-        self.signals.emit("refused", request_id=request_id, code=refusal.code, reason=refusal.reason)
-        return refusal.code
-
-    def _note_defect(self, defect: Exception, request_id: str) -> str:
+    def _note_defect(self, defect: Exception, request_id: str) -> None:
         """Log where a defect struck, not what it said: its words may hold a secret."""
         frames = traceback.extract_tb(defect.__traceback__)[-6:]
         where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
         self.signals.emit("defect", request_id=request_id, kind=type(defect).__name__, where=where)
-        return errors.ServerError.code
 
 
 def _answered(answer: Answer) -> Response:

@@ -14,18 +14,16 @@ from chalicelib.core import errors
 from chalicelib.core.policy import BODY_BYTES_MAX, FIELD_BYTES_MAX, JSON_DEPTH_MAX, TOKEN_BYTES_MAX
 from chalicelib.core.signatures import Message
 
-ONCE_FIELDS = frozenset(
-    {
-        "authorization",
-        "signature",
-        "signature-input",
-        "content-digest",
-        "content-type",
-        "dpop",
-        "host",
-        "idempotency-key",
-        "baton-grant",
-    }
+ONCE_FIELDS = (
+    "authorization",
+    "baton-grant",
+    "content-digest",
+    "content-type",
+    "dpop",
+    "host",
+    "idempotency-key",
+    "signature",
+    "signature-input",
 )
 _FORM_FIELDS_MAX = 32
 _PATH = re.compile(r"/[!-~]*\Z")
@@ -62,11 +60,14 @@ def read_request(event: Mapping[str, Any], *, fallback_id: str) -> Request:
     body = _body(event)
     if len(body) > BODY_BYTES_MAX:
         raise errors.BodyTooLarge(limit=BODY_BYTES_MAX)
-    for name in sorted(ONCE_FIELDS & fields.keys()):
-        if len(fields[name]) > 1:
+    for name in ONCE_FIELDS:
+        values = fields.get(name)
+        if values is None:
+            continue
+        if len(values) > 1:
             raise errors.DuplicateField(field=name)
         limit = TOKEN_BYTES_MAX if name == "authorization" else FIELD_BYTES_MAX
-        if len(fields[name][0]) > limit:
+        if len(values[0]) > limit:
             raise errors.FieldTooLarge(field=name, limit=limit)
     path = str(context.get("path") or "/")
     if not _PATH.match(path):
@@ -85,12 +86,12 @@ def read_request(event: Mapping[str, Any], *, fallback_id: str) -> Request:
 
 def _fields(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Collect header fields; two spellings of one name are one name."""
-    fields: dict[str, tuple[str, ...]] = {}
-    for name, values in (event.get("multiValueHeaders") or {}).items():
-        fields[name.lower()] = (*fields.get(name.lower(), ()), *values)
-    if not fields:
-        for name, value in (event.get("headers") or {}).items():
-            fields[name.lower()] = (*fields.get(name.lower(), ()), value)
+    given = event.get("multiValueHeaders") or {name: (value,) for name, value in (event.get("headers") or {}).items()}
+    fields = {name.lower(): tuple(values) for name, values in given.items()}
+    if len(fields) < len(given):
+        fields = {}
+        for name, values in given.items():
+            fields[name.lower()] = (*fields.get(name.lower(), ()), *values)
     return fields
 
 

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.core.fields import parse_dictionary, parse_plain
+from chalicelib.core.fields import SignatureInput, parse_dictionary, plain_bytes, plain_input
+from chalicelib.core.signatures import component, write_input
 
-PLAIN = 'baton=("@method" "@query-param";name="a b" "authorization");created=1;keyid="k";nonce="n n";tag="baton"'
+PLAIN = 'baton=("@method" "@query-param";name="a%20b" "authorization");created=1;keyid="k";nonce="n n";tag="baton"'
 PIECES = [
     *("a", "sig1", "*", "B", "=", "(", ")", '"', '"@method"', '"a b"', '"\\""', '"é"', " ", "  ", "\t", ";", ",", ", "),
     *(
@@ -27,6 +28,7 @@ PIECES = [
         ":AQ:",
         ":A:",
     ),
+    *('"@query-param"', '"x";name="y"', '"@query-param";name=""', '""', "0", "00"),
     *(";sf", ';a="b"', "a=1", '("x")', '("x" "y");a=1', ":AR==:", "::", "=:AQID:"),
 ]
 
@@ -43,14 +45,29 @@ def read(text: str) -> object:
     return None if seen else parsed
 
 
+def as_input(parsed: object) -> SignatureInput:
+    """Write what http-sf read as a signature input: it must be able to be one."""
+    assert isinstance(parsed, dict)
+    [(label, (items, parameters))] = parsed.items()
+    for name, own in items:
+        assert type(name) is str
+        assert own.keys() == ({"name"} if name == "@query-param" else set())
+    components = tuple(component(name, own.get("name")) for name, own in items)
+    return SignatureInput(label, components, parameters, write_input(components, parameters))
+
+
 @settings(max_examples=3000)
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
 def test_what_is_taken_for_plain_reads_as_http_sf_reads_it(text: str) -> None:
-    """Never another value, never more than http-sf lets pass."""
-    plain = parse_plain(text)
+    """Never another value, never more than http-sf lets pass, and its canonical spelling is its own."""
+    plain = plain_input(text)
     if plain is not None:
-        assert plain == read(text)
-        assert repr(plain) == repr(read(text))
+        assert repr(plain) == repr(as_input(read(text)))
+        assert text == f"{plain.label}={plain.written}"
+    for label in ("a", "sig1", "*"):
+        value = plain_bytes(text, label)
+        if value is not None:
+            assert read(text) == {label: (value, {})}
 
 
 @settings(max_examples=2000)
@@ -59,6 +76,9 @@ def test_a_plain_field_with_a_piece_changed_reads_the_same_either_way(at: int, p
     """One edit away from what apps send."""
     text = PLAIN[:at] + piece + PLAIN[at + cut :]
     expected = read(text) if text.isascii() else None
+    plain = plain_input(text)
+    if plain is not None:
+        assert repr(plain) == repr(as_input(expected))
     if expected is None:
         with pytest.raises(ValueError, match=r"."):
             parse_dictionary(text)
@@ -66,10 +86,13 @@ def test_a_plain_field_with_a_piece_changed_reads_the_same_either_way(at: int, p
         assert repr(parse_dictionary(text)) == repr(expected)
 
 
-@pytest.mark.parametrize("text", [PLAIN, "baton=:AQID:", "baton=:" + "A" * 86 + "==:"])
-def test_what_apps_send_is_plain(text: str) -> None:
+def test_what_apps_send_is_plain() -> None:
     """Otherwise the short cut would be none."""
-    assert parse_plain(text) == read(text) != None  # noqa: E711 - three values in a row
+    assert plain_input(PLAIN) == as_input(read(PLAIN))
+    for text in ("baton=:AQID:", "baton=:" + "A" * 86 + "==:"):
+        value = plain_bytes(text, "baton")
+        assert value is not None
+        assert read(text) == {"baton": (value, {})}
 
 
 @pytest.mark.parametrize("text", ['a=("x");b="1";b="2"', 'a=("x");b=1, a=("y");b=1', "a=1, a=2"])

@@ -26,6 +26,7 @@ from chalicelib.core.signatures import (
     content_digest,
     read_signature,
     signature_base,
+    write_input,
 )
 from tests.vectors import load
 
@@ -62,7 +63,7 @@ def adopted(vector: Mapping[str, Any]) -> tuple[Message, Signature]:
     read = read_signature(message)
     assert read is not None
     assert set(read.parameters) == set(ours)
-    return message, Signature(read.components, parameters, read.value)
+    return message, Signature(read.components, parameters, write_input(read.components, parameters), read.value)
 
 
 def parsed(text: str) -> Any:

@@ -16,7 +16,7 @@ from chalicelib.core.clients import Clients
 from chalicelib.core.key_ring import make_ring
 from chalicelib.core.model import Caller
 from chalicelib.core.public_key import PublicKey
-from chalicelib.core.signatures import Component, Message, Signature, content_digest, signature_base
+from chalicelib.core.signatures import Message, Signature, component, content_digest, signature_base, write_input
 from chalicelib.core.tokens import Names
 from chalicelib.flows.account import DeleteAccount, SetStatus, ShowAccount
 from chalicelib.flows.call import Call, StepUpRule
@@ -121,21 +121,20 @@ class Phone:
     def signed(self, message: Message, *, nonce: str | None = None, created: int | None = None) -> Message:
         """Sign a request over all it must cover."""
         names = ["@method", "@authority", "@path"]
-        components = [Component(name) for name in names]
-        components += [Component("@query-param", name) for name, _ in message.query]
+        components = [component(name) for name in names]
+        components += [component("@query-param", name) for name, _ in message.query]
         wanted = ("content-digest", "authorization", "idempotency-key", "baton-grant")
-        components += [Component(name) for name in wanted if name in message.fields]
+        components += [component(name) for name in wanted if name in message.fields]
         parameters: dict[str, str | int] = {
             "created": self.clock() if created is None else created,
             "keyid": self.public_key.keyid if self.kind == "P-256" else self.key_id,
             "nonce": nonce or secrets.token_urlsafe(16),
             "tag": "baton",
         }
-        unsigned = Signature(tuple(components), parameters, b"")
-        base = signature_base(message, unsigned)
+        written = write_input(components, parameters)
+        base = signature_base(message, Signature(tuple(components), parameters, written, b""))
         value = base64.b64encode(self._sign(base)).decode()
-        inner = base.decode().rpartition('"@signature-params": ')[2]
-        fields = {**message.fields, "signature-input": (f"sig={inner}",), "signature": (f"sig=:{value}:",)}
+        fields = {**message.fields, "signature-input": (f"sig={written}",), "signature": (f"sig=:{value}:",)}
         return Message(message.method, message.authority, message.path, message.query, fields, message.body)
 
     def _sign(self, base: bytes) -> bytes:
