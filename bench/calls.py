@@ -14,9 +14,10 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "clients" / "python"))
@@ -25,7 +26,7 @@ os.environ |= {
     "BATON_TABLE_PREFIX": "bench",
     "BATON_KEY_RING": "local",
     "BATON_DEVELOPMENT": "1",
-    "BATON_LOG_LEVEL": "ERROR",
+    "BATON_LOG_LEVEL": "INFO",
 }
 
 from chalice.app import Chalice  # noqa: E402

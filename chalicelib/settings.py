@@ -6,8 +6,9 @@ Wrong or missing settings refuse to start, and all problems are named at once.
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 _PREFIX = re.compile(r"[a-zA-Z0-9_.-]{0,64}\Z")
 _AUTHORITY = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?\Z")
@@ -25,8 +26,7 @@ class SettingsProblems(ValueError):
         self.problems = problems
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """What a deployment decides.
 
     ``authorities``: hosts (with port, where it is not the default) under which apps sign their calls.

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger, Metrics
 
-_DEBUG, _INFO, _WARNING, _ERROR = 10, 20, 30, 40
-_LEVELS = {
-    "answered": _DEBUG,  # API Gateway's access log has a line for each already
-    "token_reused": _WARNING,
-    "foreign_key_exchange": _WARNING,
-    "generation_ahead": _WARNING,
-    "defect": _ERROR,
+_LEVELS = ("debug", "info", "warning", "error")
+_LEVEL_OF = {
+    "answered": "debug",  # API Gateway's access log has a line for each already
+    "token_reused": "warning",
+    "foreign_key_exchange": "warning",
+    "generation_ahead": "warning",
+    "defect": "error",
 }
 _LAST = frozenset({"answered", "refused"})
 """How a request ends: what was counted in it is sent."""
@@ -28,7 +28,7 @@ class PowertoolsSignals:
     def __init__(self, *, level: str, metrics: bool) -> None:
         """Log from ``level`` upwards; ``metrics`` writes embedded metrics too."""
         self._level = level
-        self._least = {"DEBUG": _DEBUG, "INFO": _INFO, "WARNING": _WARNING, "ERROR": _ERROR}[level]
+        self._told = frozenset(_LEVELS[_LEVELS.index(level.lower()) :])
         self._counts = metrics
         self._counted = False
 
@@ -36,7 +36,7 @@ class PowertoolsSignals:
     def _logger(self) -> "Logger":
         from aws_lambda_powertools import Logger  # noqa: PLC0415 - cold start
 
-        return Logger(service="baton", level=self._level)
+        return Logger(service="baton", level=self._level, location=None)
 
     @functools.cached_property
     def _metrics(self) -> "Metrics":
@@ -47,9 +47,9 @@ class PowertoolsSignals:
     def emit(self, event: str, /, **facts: str | int) -> None:
         """Write the event's line and count it; how a request ended sends what was counted."""
         try:
-            level = _LEVELS.get(event, _INFO)
-            if level >= self._least:
-                self._logger.log(level, event, extra=facts)
+            level = _LEVEL_OF.get(event, "info")
+            if level in self._told:
+                getattr(self._logger, level)(event, extra=facts)
             if self._counts:
                 self._count(event, facts)
         except Exception:  # noqa: BLE001, S110 - a line that cannot be written must not fail a login

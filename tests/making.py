@@ -1,8 +1,9 @@
 """Makes the values these tests write down: a live lineage of an active account, unless told otherwise."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from chalicelib.core.model import (
     AccountId,

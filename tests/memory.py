@@ -1,9 +1,11 @@
 """The stores in memory: the same ports, the same rule, one lock. For tests alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import RLock
 from typing import Final
+
+from msgspec.structs import replace
 
 from chalicelib.core.key_ring import Ring
 from chalicelib.core.lineage import (

@@ -2,8 +2,9 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal, cast, get_args
+
+from msgspec import Struct
 
 from chalicelib.core.policy import MECHANISMS, Mechanism, MechanismName
 
@@ -23,8 +24,7 @@ class RegistryProblems(ValueError):
         self.problems = problems
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(Struct, frozen=True):
     """A client application (RFC 6749 section 2): public, known by its id, remembered by its one-byte code."""
 
     id: str

@@ -6,9 +6,11 @@ One immutable value. Rotating makes the next one, under a revision one higher; a
 import hmac
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.errors import Unavailable
@@ -40,8 +42,7 @@ class RingUnreadable(Exception):
     """Stored bytes are not a key ring. The message never quotes them."""
 
 
-@dataclass(frozen=True, slots=True)
-class SigningKey:
+class SigningKey(Struct, frozen=True):
     """A key that signs tokens: ES256, known by its RFC 7638 thumbprint. ``private`` is the scalar, 32 bytes."""
 
     kid: str
@@ -62,8 +63,7 @@ class SigningKey:
         return {**self.public_key().to_jwk(), "kid": self.kid, "use": "sig", "alg": "ES256"}
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(Struct, frozen=True):
     """A root secret (32 bytes) that ids, HMAC secrets and opaque tokens derive from. ``version`` is 1 to 255."""
 
     version: int
@@ -72,8 +72,7 @@ class Root:
     used_from: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ring:
+class Ring(Struct, frozen=True):
     """All keys of a deployment, oldest first. ``fence`` is the time before which every lineage is dead."""
 
     revision: int

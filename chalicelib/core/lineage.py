@@ -6,43 +6,39 @@ condition that failed.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chalicelib.core.model import NO_ATTEMPT, Ended, EndReason, Gate, Lineage, LineageId, Presented, Status
 from chalicelib.core.policy import ATTEMPT_SLOTS, SLIDE_AFTER_FRACTION, Mechanism
 
 
-@dataclass(frozen=True, slots=True)
-class Current:
+class Current(Struct, frozen=True):
     """E5: the presented generation is the current one. Its exchange may go ahead."""
 
     lineage: Lineage
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Struct, frozen=True):
     """E6: the one before, by the same attempt. The child it got is ``lineage``'s current generation."""
 
     lineage: Lineage
 
 
-@dataclass(frozen=True, slots=True)
-class Superseded:
+class Superseded(Struct, frozen=True):
     """E7: older, by the attempt that once exchanged it. A late repetition; nothing ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reused:
+class Reused(Struct, frozen=True):
     """E8: used before, by another attempt or one forgotten. Somebody has a copy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ahead:
+class Ahead(Struct, frozen=True):
     """E9: genuinely ours and newer than the stored one. The table was rolled back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dead:
+class Dead(Struct, frozen=True):
     """E4: over, or not as stored. ``reason`` when there is one to tell."""
 
     reason: EndReason | None = None
@@ -51,8 +47,7 @@ class Dead:
 Verdict = Current | Retry | Superseded | Reused | Ahead | Dead
 
 
-@dataclass(frozen=True, slots=True)
-class Exchanged:
+class Exchanged(Struct, frozen=True):
     """E5, carried out: ``lineage`` has moved on, its current generation is the child."""
 
     lineage: Lineage
@@ -122,16 +117,14 @@ def exchange(lineage: Lineage, presented: Presented, *, now: int) -> Lineage:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(Struct, frozen=True):
     """A token may be used: its lineage lives and its generation is the current one, or the one before."""
 
     gate: Gate
     lineage: Lineage
 
 
-@dataclass(frozen=True, slots=True)
-class Overtaken:
+class Overtaken(Struct, frozen=True):
     """Genuine and of a live lineage, but expired, or exchanged away more than once."""
 
 

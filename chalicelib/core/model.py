@@ -4,9 +4,10 @@ Values only. Times are integer seconds since the epoch, durations are integer se
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NewType
+
+from msgspec import Struct
 
 AccountId = NewType("AccountId", str)
 """12 bytes in base64url: 16 characters. The first byte is the version of the root it was derived under."""
@@ -73,36 +74,31 @@ class EndReason(StrEnum):
     EXPIRED = "expired"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyBinding:
+class KeyBinding(Struct, frozen=True):
     """Tied to a device's public key, known by its RFC 7638 thumbprint (32 raw bytes)."""
 
     thumbprint: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SecretBinding:
+class SecretBinding(Struct, frozen=True):
     """Tied to a server-issued HMAC secret, derived from the root and the lineage id, stored nowhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class NoBinding:
+class NoBinding(Struct, frozen=True):
     """A bearer lineage: whoever holds the token is taken for its owner."""
 
 
 Binding = KeyBinding | SecretBinding | NoBinding
 
 
-@dataclass(frozen=True, slots=True)
-class Assurance:
+class Assurance(Struct, frozen=True):
     """How a login was proved: ``acr`` (RFC 9470) and ``amr`` (RFC 8176)."""
 
     acr: str
     amr: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """When and why a lineage was ended."""
 
     at: int
@@ -113,8 +109,7 @@ NO_ATTEMPT = bytes(8)
 """What an attempt slot holds before its generation was exchanged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lineage:
+class Lineage(Struct, frozen=True):
     """One login on one device, as the gate remembers it.
 
     ``attempts`` holds the digests of the attempts that used up the last four generations: generation n in slot
@@ -137,8 +132,7 @@ class Lineage:
     ended: Ended | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Struct, frozen=True):
     """The one item per account through which every decision about its lineages passes.
 
     ``verifier_version`` moves with the password. ``raised`` is when and why the epoch was last raised: the
@@ -153,8 +147,7 @@ class Gate:
     raised: Ended | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(Struct, frozen=True):
     """A person who registered. ``verifier`` is sealed with the ring's data key, account id as associated data."""
 
     account: AccountId
@@ -165,8 +158,7 @@ class User:
     created_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Presented:
+class Presented(Struct, frozen=True):
     """What a genuine token and its sender claim, to be held against the gate.
 
     ``attempt`` is the digest (8 bytes) of the exchange's attempt.
@@ -181,8 +173,7 @@ class Presented:
     attempt: bytes = NO_ATTEMPT
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """One named, exact operation for which a person proves the password again.
 
     ``path`` is the path as the client sees it, prefix included; ``digest`` is the ``Content-Digest`` field value
@@ -194,16 +185,14 @@ class Operation:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class StepUp:
+class StepUp(Struct, frozen=True):
     """A grant that was spent on this very call: when and how the person was asked."""
 
     at: int
     assurance: Assurance
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """Who is calling, proved: handed to every signed route."""
 
     account: AccountId
@@ -214,15 +203,18 @@ class Caller:
     auth_time: int
     assurance: Assurance
     step_up: StepUp | None = None
-    gate: Gate | None = field(default=None, repr=False, compare=False)
+    gate: Gate | None = None
+
+    def __repr__(self) -> str:
+        """Show who is calling; the whole gate would hide it."""
+        return f"Caller(account={self.account!r}, device_id={self.device_id!r}, client_id={self.client_id!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEvent:
+class AuditEvent(Struct, frozen=True):
     """Something that happened, for the owner and the operator. Never holds a secret."""
 
     at: int
     event: str
     account: AccountId
     lineage: LineageId | None = None
-    details: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, str] = {}

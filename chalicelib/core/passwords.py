@@ -3,9 +3,10 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+from msgspec import Struct
 
 from chalicelib.core import policy
 from chalicelib.core.errors import (
@@ -188,8 +189,7 @@ _NOBODYS_VERIFIER = (
 """What an unknown account is verified against: the current cost, and a tag that is the hash of nothing known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Struct, frozen=True):
     """The password is right. ``rehash``: its verifier was made with other parameters than today's."""
 
     rehash: bool

@@ -3,8 +3,9 @@
 The five mechanisms are rows of one table here: data, not code. The same lineage engine serves them all.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 MINUTE_S = 60
 HOUR_S = 60 * MINUTE_S
@@ -21,8 +22,7 @@ class MechanismName(StrEnum):
     EXCHANGE = "exchange"
 
 
-@dataclass(frozen=True, slots=True)
-class Mechanism:
+class Mechanism(Struct, frozen=True):
     """How the tokens of one login live.
 
     ``use_s``: life of the token sent on calls. ``idle_s``: a login not renewed for so long is over.

@@ -7,8 +7,9 @@ Reads are strongly consistent. To port Baton to another storage, write this page
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from chalicelib.core.key_ring import Ring
 from chalicelib.core.lineage import Ahead, Dead, Exchanged, Retry, Reused, Superseded
@@ -34,25 +35,21 @@ Entropy = Callable[[int], bytes]
 """Draw that many random bytes, fit for keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """The write happened, now or by an earlier sending of this same call."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True):
     """What was read has changed since: nothing was written. Read again and start over, a bounded number of times."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """The e-mail address belongs to ``account``: nothing was written."""
 
     account: AccountId
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """Spent, expired, unknown or over the limit: nothing was written."""
 
 

@@ -3,8 +3,9 @@
 import functools
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.errors import InvalidKey
@@ -35,8 +36,7 @@ _REQUIRED: Mapping[str, frozenset[str]] = {
 _ALLOWED = frozenset({"kid", "use", "alg", "key_ops", "ext"})
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(Struct, frozen=True):
     """A public key. ``raw`` is 33 bytes for P-256 (compressed point, SEC 1) and 32 for Ed25519 (RFC 8032).
 
     Whoever holds one holds a usable key in its one spelling: any other is ``InvalidKey``.

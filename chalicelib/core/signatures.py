@@ -12,8 +12,9 @@ import hmac
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from chalicelib.core import errors
 from chalicelib.core.fields import Item, SignatureInput, parse_dictionary, plain_bytes, plain_input
@@ -38,8 +39,7 @@ _UNRESERVED = "*-._"
 """What application/x-www-form-urlencoded percent-encoding leaves alone besides letters and digits (RFC 9421 2.2.8)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """A request as its sender saw it.
 
     ``path`` is undecoded, stage prefix included; ``query`` is decoded once, in order; ``fields`` maps lower-case
@@ -67,8 +67,7 @@ def write_input(components: Iterable[str], parameters: Mapping[str, str | int]) 
     return f"({' '.join(components)}){written}"
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """The one signature with our tag, as sent: not verified.
 
     ``components`` are identifiers as ``component`` writes them; ``written`` is the value of ``@signature-params``.
@@ -85,8 +84,7 @@ class Signature:
         return str(self.parameters["keyid"])
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedSignature:
+class VerifiedSignature(Struct, frozen=True):
     """What a verified signature vouches for. ``nonce`` is not spent yet."""
 
     keyid: str

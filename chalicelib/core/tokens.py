@@ -9,9 +9,10 @@ import json
 import re
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from msgspec import Struct
 
 from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.clients import Client, Clients, Form
@@ -47,8 +48,7 @@ class UnknownKey(TokenInvalid):
     """Made under a key that this copy of the ring does not have. Read again with a fresh one, once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(Struct, frozen=True):
     """What this deployment calls itself in tokens: ``iss`` and ``aud``. Earlier issuers' tokens are still read."""
 
     issuer: str
@@ -56,8 +56,7 @@ class Names:
     earlier_issuers: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """What a token says. ``key`` is the device's public key when it is bound to one, and only then."""
 
     kind: Kind
@@ -68,7 +67,7 @@ class Token:
     expires_at: int
     client: int
     binding: Binding
-    key: PublicKey | None = field(default=None)
+    key: PublicKey | None = None
 
     def __post_init__(self) -> None:
         """Refuse to be what no token can be: this holds for minting and for reading."""

@@ -1,6 +1,6 @@
 """The account itself: show it, delete it, and (the operator) disable or enable it."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from chalicelib.core import errors
 from chalicelib.core.email import canonical_email
@@ -8,8 +8,7 @@ from chalicelib.core.model import AccountId, AuditEvent, Caller, LineageId, Stat
 from chalicelib.core.ports import Audit, Clock, Entropy, Gates, KeyRing, Signals, Users
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Struct, frozen=True):
     """An account as its owner sees it. Times are seconds since the epoch."""
 
     account_id: AccountId
@@ -18,8 +17,7 @@ class Profile:
     device_id: LineageId
 
 
-@dataclass(frozen=True, slots=True)
-class ShowAccount:
+class ShowAccount(Struct, frozen=True):
     """Show a caller their account."""
 
     users: Users
@@ -32,8 +30,7 @@ class ShowAccount:
         return Profile(user.account, user.email, user.created_at, caller.device_id)
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteAccount:
+class DeleteAccount(Struct, frozen=True):
     """Delete the account of a caller who stepped up."""
 
     clock: Clock
@@ -58,8 +55,7 @@ class DeleteAccount:
         self.audit.append(event, event_id=self.entropy(8).hex())
 
 
-@dataclass(frozen=True, slots=True)
-class SetStatus:
+class SetStatus(Struct, frozen=True):
     """Disable or enable an account: the operator's verb, on no route."""
 
     clock: Clock

@@ -1,6 +1,6 @@
 """A signed call: who is calling, proved first without the database, then against the gate."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from chalicelib.core import errors
 from chalicelib.core.lineage import Ahead, Dead, Live, Overtaken, judge_use, slide
@@ -14,16 +14,14 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SCHEME = "bearer "
 
 
-@dataclass(frozen=True, slots=True)
-class StepUpRule:
+class StepUpRule(Struct, frozen=True):
     """How fresh (``max_age``, seconds) and how strong (any of ``acr_values``) a step-up a route asks for (RFC 9470)."""
 
     max_age: int = GRANT_S
     acr_values: tuple[str, ...] = ("aal1", "aal2")
 
 
-@dataclass(frozen=True, slots=True)
-class ProvedCall:
+class ProvedCall(Struct, frozen=True):
     """A call whose token and signature are genuine. Whether its lineage still lives is not known yet."""
 
     message: Message
@@ -32,8 +30,7 @@ class ProvedCall:
     now: int
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """Let a call in, or refuse it."""
 
     clock: Clock

@@ -1,6 +1,6 @@
 """The password asked and checked: throttled before hashing, the same work for every account there is or is not."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from chalicelib.core import errors, passwords
 from chalicelib.core.key_ring import Ring, Unsealable
@@ -14,8 +14,7 @@ from chalicelib.core.policy import (
 from chalicelib.core.ports import Entropy, Ephemeral, Refused, Signals, Users
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(Struct, frozen=True):
     """One throttle: so many failures in a window, under a name."""
 
     name: str
@@ -45,8 +44,7 @@ def device_bucket(caller: Caller) -> tuple[Bucket, ...]:
     return (Bucket(f"step_up:{caller.account}:{device}", FAILURES_PER_KNOWN_DEVICE_MAX),)
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     """Check a password for an account that may not exist."""
 
     entropy: Entropy

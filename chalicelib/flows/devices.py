@@ -1,6 +1,6 @@
 """Devices: the lineages of an account, alive and ended, and ending one."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from chalicelib.core import errors
 from chalicelib.core.clients import Clients
@@ -9,8 +9,7 @@ from chalicelib.core.model import AuditEvent, Caller, Ended, EndReason, LineageI
 from chalicelib.core.ports import Audit, Clock, Entropy, Gates, KeyRing, Signals
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceEntry:
+class DeviceEntry(Struct, frozen=True):
     """One login as its owner sees it. Times are seconds since the epoch."""
 
     device_id: LineageId
@@ -23,8 +22,7 @@ class DeviceEntry:
     ended: Ended | None
 
 
-@dataclass(frozen=True, slots=True)
-class ListDevices:
+class ListDevices(Struct, frozen=True):
     """Show a caller the lineages of the account, the newest first."""
 
     clock: Clock
@@ -58,8 +56,7 @@ class ListDevices:
         return entries
 
 
-@dataclass(frozen=True, slots=True)
-class EndDevice:
+class EndDevice(Struct, frozen=True):
     """End one lineage of the caller's account."""
 
     clock: Clock

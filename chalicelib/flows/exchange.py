@@ -3,7 +3,7 @@
 Mechanisms whose renewal is repeatable come through the same door: their generation stays as it is.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from chalicelib.core import errors
 from chalicelib.core.lineage import (
@@ -24,8 +24,7 @@ from chalicelib.flows.issue import Issue, Issued
 from chalicelib.flows.proof import Proof, ProvedToken, attempt_of
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
+class TokenRequest(Struct, frozen=True):
     """The form of ``/oauth/token`` with ``grant_type=refresh_token`` (RFC 6749 section 6)."""
 
     refresh_token: str
@@ -33,8 +32,7 @@ class TokenRequest:
     scope: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(Struct, frozen=True):
     """Renew a login by its token."""
 
     clock: Clock

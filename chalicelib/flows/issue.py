@@ -1,6 +1,7 @@
 """The tokens of a lineage's current generation: derivable from the gate, so issuing them again costs nothing."""
 
-from dataclasses import dataclass, field, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chalicelib.core import errors, tokens
 from chalicelib.core.base64url import encode_base64url
@@ -12,21 +13,23 @@ from chalicelib.core.public_key import PublicKey
 from chalicelib.core.tokens import Names, Token
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
+class Issued(Struct, frozen=True):
     """A token response (RFC 6749 section 5.1). ``refresh_token`` is absent when nothing renews the login."""
 
-    access_token: str = field(repr=False)
-    refresh_token: str | None = field(repr=False)
+    access_token: str
+    refresh_token: str | None
     expires_in: int
     scope: str
     device_id: LineageId
     key_id: str | None = None
-    secret: str | None = field(default=None, repr=False)
+    secret: str | None = None
+
+    def __repr__(self) -> str:
+        """Mask what opens doors."""
+        return f"Issued(device_id={self.device_id!r}, '**********')"
 
 
-@dataclass(frozen=True, slots=True)
-class Issue:
+class Issue(Struct, frozen=True):
     """Mint the tokens of a lineage."""
 
     names: Names

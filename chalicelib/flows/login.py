@@ -1,6 +1,6 @@
 """Register and log in: the two journeys that begin a lineage, and may be repeated with their attempt."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from chalicelib.core import errors, passwords
 from chalicelib.core.clients import Client, Clients
@@ -30,8 +30,7 @@ from chalicelib.flows.proof import Proof, attempt_of
 PASSWORD_ALONE = Assurance(acr="aal1", amr=("pwd",))
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Struct, frozen=True):
     """What a device says of itself: a name to show, and the key it introduces or the HMAC secret it asks for."""
 
     name: str = ""
@@ -39,8 +38,7 @@ class Device:
     hmac: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Introduction:
+class Introduction(Struct, frozen=True):
     """Who wants a lineage, for which client, bound to what, under which attempt."""
 
     email: str
@@ -68,8 +66,7 @@ class Introduction:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Introduce:
+class Introduce(Struct, frozen=True):
     """Read an introduction. Asks no database."""
 
     entropy: Entropy
@@ -102,8 +99,7 @@ class Introduce:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """Issue the tokens of a lineage that was just begun, or begun before by this same attempt."""
 
     gates: Gates
@@ -144,8 +140,7 @@ class Answer:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(Struct, frozen=True):
     """Prove the password, get a lineage on this device."""
 
     clock: Clock

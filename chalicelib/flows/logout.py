@@ -1,13 +1,12 @@
 """Logout: end this lineage, or every lineage of the account in one write."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from chalicelib.core.model import AuditEvent, Caller, EndReason
 from chalicelib.core.ports import Audit, Clock, Entropy, Gates, Signals
 
 
-@dataclass(frozen=True, slots=True)
-class Logout:
+class Logout(Struct, frozen=True):
     """Log the caller out here, or everywhere."""
 
     clock: Clock

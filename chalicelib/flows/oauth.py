@@ -3,7 +3,8 @@
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from chalicelib.core import errors
 from chalicelib.core.clients import Client
@@ -15,8 +16,7 @@ from chalicelib.core.tokens import Token
 from chalicelib.flows.proof import Proof
 
 
-@dataclass(frozen=True, slots=True)
-class Revoke:
+class Revoke(Struct, frozen=True):
     """End the lineage of a token."""
 
     clock: Clock
@@ -41,8 +41,7 @@ class Revoke:
         self.signals.emit("revoked", lineage=proved.token.lineage)
 
 
-@dataclass(frozen=True, slots=True)
-class Active:
+class Active(Struct, frozen=True):
     """A token that may be used, with what a resource server needs to know about it."""
 
     token: Token
@@ -51,8 +50,7 @@ class Active:
     expires_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Introspect:
+class Introspect(Struct, frozen=True):
     """Tell a resource server whether a token is good this moment."""
 
     clock: Clock

@@ -1,6 +1,6 @@
 """Password change: a new verifier, and every other lineage of the account ends, in one transaction."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from chalicelib.core import errors, passwords
 from chalicelib.core.clients import Clients
@@ -10,8 +10,7 @@ from chalicelib.core.policy import START_OVER_MAX
 from chalicelib.core.ports import Audit, Clock, Done, Entropy, Gates, KeyRing, Signals, Users
 
 
-@dataclass(frozen=True, slots=True)
-class ChangePassword:
+class ChangePassword(Struct, frozen=True):
     """Replace the password of a caller who stepped up."""
 
     clock: Clock

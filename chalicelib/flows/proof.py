@@ -1,7 +1,8 @@
 """What a request proves before any database is asked: its token, its signature, its attempt."""
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from chalicelib.core import errors, tokens
 from chalicelib.core.clients import Client, Clients
@@ -19,8 +20,7 @@ from chalicelib.core.signatures import Message, VerifiedSignature, check_digest,
 from chalicelib.core.tokens import Names, Token
 
 
-@dataclass(frozen=True, slots=True)
-class ProvedToken:
+class ProvedToken(Struct, frozen=True):
     """A genuine token, and the client it was issued to."""
 
     token: Token
@@ -39,8 +39,7 @@ class ProvedToken:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """Check tokens and signatures against the ring. Asks no database beyond the cached ring."""
 
     key_ring: KeyRing

@@ -1,6 +1,6 @@
 """Register: an account, its claim on an e-mail address, and its first lineage, in one transaction."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from chalicelib.core import errors, passwords
 from chalicelib.core.key_ring import Ring
@@ -13,8 +13,7 @@ from chalicelib.flows.issue import Issued
 from chalicelib.flows.login import Answer, Device, Introduce, Introduction
 
 
-@dataclass(frozen=True, slots=True)
-class Register:
+class Register(Struct, frozen=True):
     """Open an account and log in on this device."""
 
     clock: Clock

@@ -1,6 +1,6 @@
 """Step-up: prove the password again for one named, exact operation, and get a grant for it (RFC 9470)."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct
 
 from chalicelib.core import passwords
 from chalicelib.core.base64url import encode_base64url
@@ -11,16 +11,18 @@ from chalicelib.flows.credentials import Credentials, device_bucket
 from chalicelib.flows.login import PASSWORD_ALONE
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """The secret that opens one operation once, within ``expires_in`` seconds."""
 
-    grant: str = field(repr=False)
+    grant: str
     expires_in: int
 
+    def __repr__(self) -> str:
+        """Mask."""
+        return "Grant('**********')"
 
-@dataclass(frozen=True, slots=True)
-class GrantStepUp:
+
+class GrantStepUp(Struct, frozen=True):
     """Check the password of a caller and grant one operation."""
 
     clock: Clock

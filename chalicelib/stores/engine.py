@@ -6,9 +6,10 @@ is our own trouble, ``errors.Unavailable``, whose reason names the operation and
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+
+from msgspec import Struct
 
 from chalicelib.core.errors import Unavailable
 
@@ -41,8 +42,7 @@ EXPIRY: Final = "expires"
 SWEPT: Final = frozenset({"ephemeral", "audit"})
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
+class Tables(Struct, frozen=True):
     """The four tables of a deployment: ``<prefix>-users`` and so on."""
 
     prefix: str

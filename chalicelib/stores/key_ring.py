@@ -1,8 +1,9 @@
 """The key ring: one item in ``users``, wrapped, read once per start and looked at again every five minutes."""
 
 import os
-from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
+
+from msgspec import Struct
 
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.key_ring import Ring, RingUnreadable, make_ring, ring_from_bytes, ring_to_bytes
@@ -89,8 +90,7 @@ class KmsWrapper:
             raise Unavailable("the key ring does not open under its data key") from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Cached:
+class _Cached(Struct, frozen=True):
     """A ring, the item it was read from, and when it was seen to be the newest."""
 
     ring: Ring

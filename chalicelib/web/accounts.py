@@ -1,8 +1,8 @@
 """Routes of the account: register, login, step-up, logout, ``/me`` and its devices."""
 
-from dataclasses import asdict, dataclass
-
+import msgspec
 from chalice.app import Blueprint
+from msgspec import Struct
 
 from chalicelib.core.model import Caller, Operation
 from chalicelib.core.public_key import PublicKey
@@ -21,8 +21,7 @@ from chalicelib.web.shapes import DeviceShape, Entry, LogoutShape, PasswordShape
 from chalicelib.web.signed import Signed
 
 
-@dataclass(frozen=True, slots=True)
-class Journeys:
+class Journeys(Struct, frozen=True):
     """What these routes call."""
 
     register: Register
@@ -55,7 +54,7 @@ def accounts(edge: Edge, signed: Signed, journeys: Journeys) -> Blueprint:
     def step_up(caller: Caller, body: StepUpShape) -> Answer:
         asked = body.operation
         operation = Operation(asked.method, asked.path, asked.digest)
-        return Answer(200, asdict(journeys.step_up(caller, operation, body.password)))
+        return Answer(200, journeys.step_up(caller, operation, body.password))
 
     @routes.route("/logout", methods=["POST"], content_types=[])
     @signed(body=LogoutShape)
@@ -66,7 +65,7 @@ def accounts(edge: Edge, signed: Signed, journeys: Journeys) -> Blueprint:
     @routes.route("/me", methods=["GET"], content_types=[])
     @signed()
     def show(caller: Caller, _: Nothing) -> Answer:
-        return Answer(200, asdict(journeys.show(caller)))
+        return Answer(200, journeys.show(caller))
 
     @routes.route("/me", methods=["DELETE"], content_types=[])
     @signed(step_up=StepUpRule())
@@ -128,10 +127,6 @@ def _device(shape: DeviceShape) -> Device:
 
 
 def _device_entry(entry: DeviceEntry) -> dict[str, object]:
-    members = asdict(entry)
+    members = msgspec.structs.asdict(entry)
     ended = members.pop("ended")
-    return {
-        **members,
-        "ended_at": ended["at"] if ended else None,
-        "ended_reason": ended["reason"] if ended else None,
-    }
+    return {**members, "ended_at": ended.at if ended else None, "ended_reason": ended.reason if ended else None}

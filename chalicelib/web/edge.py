@@ -3,11 +3,11 @@
 import functools
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from chalice.app import Chalice, Response
+from msgspec import Struct
 
 from chalicelib.core import errors
 from chalicelib.core.ports import Clock, Entropy, Signals
@@ -21,8 +21,7 @@ _EXPOSED_FIELDS = "Baton-Request-Id, Baton-Time, Retry-After"
 _PREFLIGHT_KEPT_S = 600
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What a view gives back: a status, and a body that ``msgspec`` can write as JSON, or none."""
 
     status: int = 200
@@ -34,8 +33,7 @@ class Answer:
 View = Callable[..., Answer]
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(Struct, frozen=True):
     """Turn views into Chalice views."""
 
     app: Chalice

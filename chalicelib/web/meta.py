@@ -1,8 +1,7 @@
 """Routes that anybody may ask: the time, the health, the public keys, the metadata."""
 
-from dataclasses import dataclass
-
 from chalice.app import Blueprint
+from msgspec import Struct
 
 from chalicelib import __version__
 from chalicelib.core import tokens
@@ -19,8 +18,7 @@ _NOBODY = AccountId("health")
 _JWKS_KEPT_S = 5 * MINUTE_S
 
 
-@dataclass(frozen=True, slots=True)
-class Public:
+class Public(Struct, frozen=True):
     """What these routes tell of."""
 
     key_ring: KeyRing

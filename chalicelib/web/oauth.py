@@ -1,10 +1,10 @@
 """Routes for stock OAuth parties: token (RFC 6749), revocation (RFC 7009), introspection (RFC 7662)."""
 
 import base64
-from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
 from chalice.app import Blueprint
+from msgspec import Struct
 
 from chalicelib.core import errors
 from chalicelib.core.model import KeyBinding, NoBinding, SecretBinding
@@ -17,8 +17,7 @@ from chalicelib.web.problem import Dialect
 from chalicelib.web.request import Request, read_form, require
 
 
-@dataclass(frozen=True, slots=True)
-class OAuthJourneys:
+class OAuthJourneys(Struct, frozen=True):
     """What these routes call."""
 
     exchange: Exchange

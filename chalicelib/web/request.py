@@ -4,11 +4,11 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec import Struct
 
 from chalicelib.core import errors
 from chalicelib.core.policy import BODY_BYTES_MAX, FIELD_BYTES_MAX, JSON_DEPTH_MAX, TOKEN_BYTES_MAX
@@ -38,8 +38,7 @@ class Nothing(msgspec.Struct, forbid_unknown_fields=True):
     """The shape of a body that says nothing: none, or ``{}``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A request as its sender saw it, with what the gateway adds.
 
     ``source`` is the address the gateway saw; it is never taken from forwarded headers.

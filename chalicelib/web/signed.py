@@ -2,19 +2,18 @@
 
 import functools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from chalice.app import Response
+from msgspec import Struct
 
 from chalicelib.flows.call import Call, StepUpRule
 from chalicelib.web.edge import Answer, Edge
 from chalicelib.web.request import Nothing, Request, read_json
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(Struct, frozen=True):
     """Build the decorator for a deployment."""
 
     edge: Edge

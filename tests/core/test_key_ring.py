@@ -4,11 +4,11 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.errors import Unavailable

@@ -1,10 +1,10 @@
 """The rule: what a presented generation means, and what it does to its lineage (exchange.md, E4 to E9)."""
 
-from dataclasses import replace
 from itertools import permutations, product
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from chalicelib.core.lineage import (
     Ahead,
@@ -359,8 +359,7 @@ def test_an_attempt_that_hashes_to_an_empty_slot_is_moved_aside(monkeypatch: pyt
 
 def place(number: int, **changes: object) -> Lineage:
     """Make a lineage with an id of its own."""
-    changed: Lineage = replace(MINE_LIVE, id=LineageId(f"AQAAAAAAAAAAAA{number:02}"), **changes)  # type: ignore[arg-type]
-    return changed
+    return replace(MINE_LIVE, id=LineageId(f"AQAAAAAAAAAAAA{number:02}"), **changes)
 
 
 ENDED_EARLIER: Final = place(1, ended=Ended(NOW - 90, EndReason.LOGOUT))

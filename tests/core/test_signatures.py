@@ -12,6 +12,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import http_message_signatures as independent
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -154,7 +155,9 @@ def with_fields(message: Message, **fields: tuple[str, ...] | None) -> Message:
     """Replace fields, ``_`` for ``-``; ``None`` takes one away."""
     named = {name.replace("_", "-"): values for name, values in fields.items()}
     merged = {**message.fields, **named}
-    return dataclasses.replace(message, fields={name: values for name, values in merged.items() if values is not None})
+    return msgspec.structs.replace(
+        message, fields={name: values for name, values in merged.items() if values is not None}
+    )
 
 
 # What verifies.
@@ -297,7 +300,7 @@ def test_an_independent_verifier_verifies_our_base(algorithm: Algorithm) -> None
 
 def other(message: Message, **changed: Any) -> Message:
     """Change members of a message."""
-    return dataclasses.replace(message, **changed)
+    return msgspec.structs.replace(message, **changed)
 
 
 SIGNED = FULL.signed()

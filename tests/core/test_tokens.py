@@ -3,7 +3,6 @@
 import hmac
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwk as jose_jwk
 from joserfc import jwt as jose_jwt
+from msgspec.structs import replace
 
 from chalicelib.core import tokens
 from chalicelib.core.base64url import decode_base64url, encode_base64url

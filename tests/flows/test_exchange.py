@@ -1,10 +1,10 @@
 """The exchange, E0 to E10, through the journey."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from threading import Barrier, Thread
 
 import pytest
+from msgspec.structs import replace
 
 from chalicelib.core import errors
 from chalicelib.core.model import EndReason, Presented

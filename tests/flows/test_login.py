@@ -231,7 +231,7 @@ def test_a_seventh_device_replaces_an_ended_one_first_then_the_longest_idle(worl
 
 def test_a_verifier_copied_to_another_accounts_row_does_not_work_there(world: World) -> None:
     """Promise 10: whoever can write the users table still cannot log in as somebody else with their own password."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     world.register(world.phone(), email="mallory@example.com")
     world.register(world.phone(), email="victim@example.com", password="granite umbrella conversation")

@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Barrier
 from typing import Final, TypeVar
 
 import pytest
+from msgspec.structs import replace
 
 from chalicelib.core.lineage import (
     Ahead,

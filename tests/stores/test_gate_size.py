@@ -3,10 +3,10 @@
 The rules: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 """
 
-from dataclasses import replace
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from chalicelib.core.model import AccountId, Ended, EndReason, Gate, KeyBinding, Lineage, LineageId, Status
 from chalicelib.core.policy import DAY_S, LABEL_BYTES_MAX, LINEAGES_HARD_MAX, LINEAGES_MAX, MECHANISMS, MechanismName

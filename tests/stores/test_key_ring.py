@@ -2,12 +2,12 @@
 
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
 from threading import Barrier, Thread
 from typing import ClassVar
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from msgspec.structs import replace
 
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.key_ring import Ring, make_ring, raise_fence, ring_to_bytes, rotate_root, rotate_signing

@@ -1,11 +1,11 @@
 """A lost answer changes no verdict: botocore sends again, and every verb recognises its own earlier success."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ConnectionClosedError
+from msgspec.structs import replace
 
 from chalicelib.core.lineage import Retry, exchange
 from chalicelib.core.model import Ended, EndReason, Operation, StepUp

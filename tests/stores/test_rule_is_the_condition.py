@@ -7,11 +7,12 @@ generation with every attempt (21) of a live lineage and of one dead in each sin
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.lineage import Current, Dead, Exchanged, exchange, judge
