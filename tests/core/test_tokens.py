@@ -526,7 +526,8 @@ class TestClaims:
         [
             {"iss": "https://evil.example"},
             {"iss": NAMES.issuer + "/"},
-            {"aud": NAMES.issuer},
+            {"aud": NAMES.audience + "/"},
+            {"aud": "https://other.example"},
             {"client_id": "unknown"},
             {"client_id": ""},
             {"sub": "short"},

@@ -132,7 +132,7 @@ def test_the_setting_revoke_on_foreign_key_reverses_it() -> None:
     world = World(revoke_on_foreign_key=True)
     phone = world.phone()
     token = world.register(phone).access_token
-    with pytest.raises(errors.WrongKey):
+    with pytest.raises(errors.TokenReused):
         world.exchange(world.phone(), token, attempt=world.attempt())
     with pytest.raises(errors.LoginRequired) as refusal:
         world.exchange(phone, token, attempt=world.attempt())

@@ -24,7 +24,7 @@ from chalicelib.flows.credentials import Credentials
 from chalicelib.flows.devices import EndDevice, ListDevices
 from chalicelib.flows.exchange import Exchange, TokenRequest
 from chalicelib.flows.issue import Issue, Issued
-from chalicelib.flows.login import Answer, Device, Introduce, Login
+from chalicelib.flows.login import Device, FirstTokens, Introduce, Login
 from chalicelib.flows.logout import Logout
 from chalicelib.flows.oauth import Introspect, Revoke
 from chalicelib.flows.password import ChangePassword
@@ -169,11 +169,21 @@ class World:
         issue = Issue(names)
         credentials = Credentials(entropy, users, ephemeral, signals, self.limits)
         introduce = Introduce(entropy, clients, proof)
-        answer = Answer(gates, issue)
+        first_tokens = FirstTokens(issue)
         self._register = Register(
-            clock, entropy, key_ring, introduce, credentials, users, gates, ephemeral, answer, signals, self.limits
+            clock,
+            entropy,
+            key_ring,
+            introduce,
+            credentials,
+            users,
+            gates,
+            ephemeral,
+            first_tokens,
+            signals,
+            self.limits,
         )
-        self._login = Login(clock, key_ring, introduce, clients, credentials, users, gates, answer, signals)
+        self._login = Login(clock, key_ring, introduce, clients, credentials, users, gates, first_tokens, signals)
         self._exchange = Exchange(
             clock, entropy, key_ring, proof, gates, audit, signals, issue, self.revoke_on_foreign_key
         )
