@@ -14,7 +14,7 @@ from chalicelib.flows.issue import Issued
 from tests.flows.world import EMAIL, PASSWORD, Phone
 from tests.interleavings.deployment import Deployment, Success
 from tests.interleavings.scheduler import Call, Course, Refuted, Scheduler
-from tests.relay.runner import Need, Pause, Read, Record, Renewing, Replace, Runner, Send
+from tests.relay.runner import Need, Pause, Read, Record, Renewing, Replace, Runner, Send, SetClock
 
 CLIENT = "mobile-opaque"
 NEW_PASSWORD = "granite umbrella conversation"
@@ -65,7 +65,7 @@ class Cast:
     def of(cls, roles: tuple[Role, ...], deployment: Deployment, *, times: int = 1) -> "Cast":
         """Prepare the roles, and keep the beginning."""
         world = deployment.world
-        runner = Runner(lambda: f"attempt {deployment.entropy(8).hex()}".replace(" ", "-"))
+        runner = Runner(lambda: f"attempt {deployment.entropy(8).hex()}".replace(" ", "-"), world.clock)
         cast = cls(deployment, [], {}, {"phone"}, runner, times)
         phone = cast.devices["phone"] = world.phone("hmac")
         issued = world.register(phone, client_id=CLIENT, attempt=runner.attempt() if runner.attempt else None)
@@ -129,7 +129,7 @@ class Cast:
                     case Replace(parent, child):
                         self._touch(name, shared=shared, writes=True)
                         answer = self.replaced(name, parent, child)
-                    case Pause():
+                    case Pause() | SetClock():
                         pass
         except StopIteration as stopped:
             standing: Record | None = stopped.value

@@ -19,7 +19,7 @@ class Record:
     device_id: str
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
-    expires_in: int
+    expires_at: int
     attempt: str | None
 
 
@@ -48,15 +48,24 @@ class Pause:
     """Wait a while before sending again (rule 5)."""
 
 
-Need = Read | Send | Replace | Pause
+@dataclass(frozen=True, slots=True)
+class SetClock:
+    """Set the offset of this device's clock from the last answer's ``server_time`` (rule 6)."""
+
+
+Need = Read | Send | Replace | Pause | SetClock
 Renewing = Generator[Need, Any, Record | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """One process of an app. ``attempt`` draws 128 random bits; without it, this is a stock client that sends none."""
+    """One process of an app. ``attempt`` draws 128 random bits; without it, this is a stock client that sends none.
+
+    ``clock`` is as the app knows the time after its offset.
+    """
 
     attempt: Callable[[], str] | None
+    clock: Callable[[], int]
 
     def stored(self, issued: Issued, parent: Record | None = None) -> Record:
         """Make the record of new tokens, and with it the attempt that will end them (rule 1)."""
@@ -64,13 +73,14 @@ class Runner:
             issued.device_id,
             issued.access_token,
             issued.refresh_token or (parent.refresh_token if parent else None),
-            issued.expires_in,
+            self.clock() + issued.expires_in,
             self.attempt() if self.attempt else None,
         )
 
     def renewed(self) -> Renewing:
         """Exchange what is stored. The answer is the record to go on with; ``None`` when the login is over."""
         parent: Record | None = yield Read()  # Rule 2: before every sending.
+        synced = False
         while parent is not None:
             answer: Issued | errors.Refusal | None = yield Send(parent)
             match answer:
@@ -85,6 +95,9 @@ class Runner:
                     if standing == parent:
                         raise errors.Superseded("nothing newer is stored here")
                     return standing
+                case errors.ClockSkew() if not synced:
+                    synced = True
+                    yield SetClock()
                 case None | errors.Unavailable():
                     yield Pause()  # Rule 5: the same attempt again, for as long as it takes.
                 case errors.Refusal():
