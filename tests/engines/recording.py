@@ -43,6 +43,7 @@ FIRST = replace(MINE_LIVE, generation=0, attempts=(NO_ATTEMPT,) * 4, expires_at=
 START = State(USER, gate_with(FIRST))
 
 LOST_ANSWERS, LOST_REQUESTS = 0.15, 0.05
+LIVING = 0.8
 
 
 class Line:
@@ -138,7 +139,8 @@ class Device:
         if not living:
             self._log_in()
             return
-        lineage = self._chance.choice(living)
+        # Now and then one that is over: nothing of what is asked of it may succeed.
+        lineage = self._chance.choice(living if self._chance.random() < LIVING else [*self._seen.lineages.values()])
         doings: dict[Callable[[Lineage], object], int] = {
             self._exchange: 60,
             lambda _: self._look(): 14,
@@ -146,7 +148,7 @@ class Device:
             self._end: 4,
             lambda _: self._ask("end_all", account=ACCOUNT, reason=EndReason.ENDED_EVERYWHERE, now=self._now): 2,
             self._change_password: 4,
-            lambda _: self._disable(): 1,
+            self._disable: 2,
         }
         [do] = self._chance.choices([*doings], [*doings.values()])
         do(lineage)
@@ -210,8 +212,11 @@ class Device:
         )
         self._look()
 
-    def _disable(self) -> None:
+    def _disable(self, lineage: Lineage) -> None:
+        """Disable the account, try to get in all the same, and enable it again."""
         self._ask("set_status", account=ACCOUNT, status=Status.DISABLED, now=self._now)
+        self._log_in()
+        self._exchange(lineage)
         self._ask("set_status", account=ACCOUNT, status=Status.ACTIVE, now=self._now)
 
 

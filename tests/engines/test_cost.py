@@ -34,49 +34,49 @@ from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 # Write units, read units and round trips of all that an answer waits for, and, apart, the units of the audit entry it
 # leaves: reuse and ends of devices are noted. The design's rows: exchange, login, register, the two signed calls.
 GOLDEN = """
-route                                      operation                           writes  reads  trips  audit
-GET /time                                  warm                                     0      0      0      0
-GET /health                                warm                                     0      1      1      0
-GET /.well-known/jwks.json                 warm                                     0      0      0      0
-GET /.well-known/oauth-authorization-serve rwarm                                     0      0      0      0
-GET /.well-known/openid-configuration      warm                                     0      0      0      0
-GET /.well-known/jwks.json                 the key ring is due: any request         0      1      1      0
-POST /register                             a new account                            7      0      2      0
-POST /register                             a retry                                  7      2      4      0
-POST /register                             a taken address                          7      1      3      0
-POST /login                                a known device                           3      3      6      0
-POST /login                                an unknown device                        5      3      8      0
-POST /login                                a known device, the gate full            3      3      6      0
-POST /login                                a known device's retry                   2      3      5      0
-POST /login                                a known device, wrong password           1      3      4      0
-POST /login                                an unknown device, wrong password        2      3      5      0
-POST /login                                an address nobody has                    2      3      5      0
-POST /oauth/token                          exchange                                 1      0      1      0
-POST /oauth/token                          exchange, a retry                        1      0      1      0
-POST /oauth/token                          exchange, a late repetition              1      0      1      0
-POST /oauth/token                          exchange, reuse                          2      0      2      1
-POST /oauth/token                          exchange, an ended login                 1      0      1      0
-POST /oauth/token                          exchange, rotating_refresh               1      0      1      0
-POST /oauth/token                          renewal, refresh                         0      1      1      0
-POST /oauth/token                          renewal, session                         1      1      2      0
-POST /oauth/token                          a forged token                           0      0      0      0
-POST /oauth/revoke                         any token of the login                   1      0      1      0
-POST /oauth/introspect                     any token for calls                      0      1      1      0
-GET /me/devices                            a signed safe call                       0      1      1      0
-GET /me/devices                            the same, of a session that slides       1      1      2      0
-GET /me/devices                            the same, with an expired token          0      0      0      0
-POST /nothing                              a signed state-changing call             1      1      2      0
-POST /nothing                              the same, replayed                       1      1      2      0
-POST /nothing                              the same, unbound                        0      1      1      0
-GET /me                                    the account                              0      2      2      0
-DELETE /me/devices/{device_id}             another device                           2      2      4      1
-POST /logout                               here                                     2      1      3      0
-POST /logout                               everywhere                               2      1      3      1
-POST /step-up                              the password is right                    4      2      6      0
-POST /transfers                            without a grant                          0      1      1      0
-POST /transfers                            with a grant                             2      1      3      0
-POST /me/password                          with a grant                             6      2      5      1
-DELETE /me                                 with a grant                             5      2      7      1
+route                                       operation                           writes  reads  trips  audit
+GET /time                                   warm                                     0      0      0      0
+GET /health                                 warm                                     0      1      1      0
+GET /.well-known/jwks.json                  warm                                     0      0      0      0
+GET /.well-known/oauth-authorization-server warm                                     0      0      0      0
+GET /.well-known/openid-configuration       warm                                     0      0      0      0
+GET /.well-known/jwks.json                  the key ring is due: any request         0      1      1      0
+POST /register                              a new account                            7      0      2      0
+POST /register                              a retry                                  7      2      4      0
+POST /register                              a taken address                          7      1      3      0
+POST /login                                 a known device                           3      3      6      0
+POST /login                                 an unknown device                        5      3      8      0
+POST /login                                 a known device, the gate full            3      3      6      0
+POST /login                                 a known device's retry                   2      3      5      0
+POST /login                                 a known device, wrong password           1      3      4      0
+POST /login                                 an unknown device, wrong password        2      3      5      0
+POST /login                                 an address nobody has                    2      3      5      0
+POST /oauth/token                           exchange                                 1      0      1      0
+POST /oauth/token                           exchange, a retry                        1      0      1      0
+POST /oauth/token                           exchange, a late repetition              1      0      1      0
+POST /oauth/token                           exchange, reuse                          2      0      2      1
+POST /oauth/token                           exchange, an ended login                 1      0      1      0
+POST /oauth/token                           exchange, rotating_refresh               1      0      1      0
+POST /oauth/token                           renewal, refresh                         0      1      1      0
+POST /oauth/token                           renewal, session                         1      1      2      0
+POST /oauth/token                           a forged token                           0      0      0      0
+POST /oauth/revoke                          any token of the login                   1      0      1      0
+POST /oauth/introspect                      any token for calls                      0      1      1      0
+GET /me/devices                             a signed safe call                       0      1      1      0
+GET /me/devices                             the same, of a session that slides       1      1      2      0
+GET /me/devices                             the same, with an expired token          0      0      0      0
+POST /nothing                               a signed state-changing call             1      1      2      0
+POST /nothing                               the same, replayed                       1      1      2      0
+POST /nothing                               the same, unbound                        0      1      1      0
+GET /me                                     the account                              0      2      2      0
+DELETE /me/devices/{device_id}              another device                           2      2      4      1
+POST /logout                                here                                     2      1      3      0
+POST /logout                                everywhere                               2      1      3      1
+POST /step-up                               the password is right                    4      2      6      0
+POST /transfers                             without a grant                          0      1      1      0
+POST /transfers                             with a grant                             2      1      3      0
+POST /me/password                           with a grant                             6      2      5      1
+DELETE /me                                  with a grant                             5      2      7      1
 """
 
 EXCHANGES = 1000
@@ -483,10 +483,10 @@ def _(home: Home) -> Act:
 
 def printed(costs: Mapping[tuple[str, str], Cost]) -> str:
     """Print costs as the golden table is written."""
-    lines = [f"{'route':<43}{'operation':<36}{'writes':>6}{'reads':>7}{'trips':>7}{'audit':>7}"]
+    lines = [f"{'route':<44}{'operation':<36}{'writes':>6}{'reads':>7}{'trips':>7}{'audit':>7}"]
     for (route, operation), cost in costs.items():
         figures = f"{cost.writes:>6g}{cost.reads:>7g}{cost.trips:>7}{cost.audit:>7g}"
-        lines.append(f"{route:<43}{operation:<36}{figures}")
+        lines.append(f"{route:<44}{operation:<36}{figures}")
     return "\n".join(["", *lines, ""])
 
 
