@@ -51,6 +51,10 @@ package: $(READY) ## Build the Lambda zip into build/ and check what is in it
 bench: $(READY) ## Measure a signed call beside its cryptography
 	@$(PYTHON) -m bench.calls
 
+.PHONY: dynoxide
+dynoxide: $(READY) ## Fetch the DynamoDB engine that counts capacity into build/ (npm, x86_64 Linux)
+	@$(PYTHON) -m tools.dev.dynoxide
+
 .PHONY: clean
 clean: ## Remove everything that was made here
 	@rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .chalice/deployments

@@ -10,6 +10,7 @@ import pytest
 
 from chalicelib.stores.engine import KEYS, Tables
 from tests.web.conversation import Device, Send, through
+from tools.dev import dynoxide as counting_engine
 from tools.dev.engine import client, create_tables, embedded
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 
@@ -27,6 +28,8 @@ ENVIRONMENT = {
     "BATON_RESOURCE_SERVERS": f"{RESOURCE_SERVER}:{hashlib.sha256(RESOURCE_SERVER_SECRET.encode()).hexdigest()}",
     "BATON_TABLE_PREFIX": "baton-test",
 }
+NO_DYNOXIDE = "dynoxide is not here"
+
 for name in [name for name in os.environ if name.startswith(("BATON_", "AWS_"))]:
     del os.environ[name]
 os.environ |= ENVIRONMENT
@@ -37,6 +40,26 @@ def embedded_engine() -> Iterator[None]:
     """Answer every AWS client from memory, serialised."""
     with embedded():
         yield
+
+
+@pytest.fixture(scope="session")
+def dynoxide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run the engine that counts, and that several processes can race on; give its address."""
+    program = counting_engine.find()
+    if program is None:
+        pytest.skip(NO_DYNOXIDE)
+    with counting_engine.running(program, tmp_path_factory.mktemp("dynoxide") / "log") as address:
+        yield address
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in the closing lines what was not proved: a skip alone is easily overlooked."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if missed := sum(NO_DYNOXIDE in str(report.longrepr) for report in skipped):
+        told = (
+            f"{NO_DYNOXIDE}: {missed} tests of processes racing and of capacity did not run. To run them: make dynoxide"
+        )
+        terminalreporter.write_line(told, yellow=True)
 
 
 @pytest.fixture
