@@ -1,5 +1,6 @@
 """Promise 9, and 1 to 3 beside it: whatever fails, wherever, an act that is repeated ends as it would have."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from tests.faults.endpoints import SCENARIOS, Scenario
 from tests.faults.line import FAULTS, Call, Fault
 from tests.faults.stage import Act, Answered, Stage, dumped
 from tools.errors_page import leaves
+
+pytestmark = pytest.mark.promise(1, 2, 3, 9)
 
 TABLE = {(*status_and_error(leaf(), dialect), leaf.code) for leaf in leaves() for dialect in Dialect}
 """Every row of the wire's code table: (status, error, code), from the family of refusals itself."""
@@ -135,3 +138,13 @@ def test_every_route_has_its_scenario(stage: Stage) -> None:
         if method != "OPTIONS"
     }
     assert {scenario.route for scenario in SCENARIOS} == routes
+
+
+@pytest.mark.promise(10)
+@pytest.mark.parametrize("name", ["POST /oauth/token by a thief", "POST /me/password"])
+def test_a_fault_makes_nobody_tell_a_secret(stage: Stage, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """At the most talkative level: the witness of every test (`tests/witness.py`) listens."""
+    caplog.set_level(logging.DEBUG)
+    (scenario,) = [each for each in SCENARIOS if str(each) == name]
+    assert play(stage, scenario, every=1000)[0] == []
+    assert "botocore" in {record.name.partition(".")[0] for record in caplog.records}

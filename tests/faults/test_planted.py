@@ -16,6 +16,8 @@ from tests.faults.line import FAULTS
 from tests.faults.stage import Stage
 from tests.faults.test_faults import complaints, undisturbed
 
+pytestmark = pytest.mark.promise(9)
+
 Patch = pytest.MonkeyPatch
 
 

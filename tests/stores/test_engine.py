@@ -38,6 +38,8 @@ from chalicelib.stores.users import Users
 from tests.making import ACCOUNT, FENCE, IDLE_S, MINE, MINE_LIVE, NOW, USER, gate_with, presented
 from tests.stores.contract import OPERATION, STEP_UP
 
+pytestmark = pytest.mark.promise(9)
+
 
 def answered(code: str, status: int = 400, **members: object) -> ClientError:
     """Make the error botocore raises for an answer with this code."""
