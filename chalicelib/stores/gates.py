@@ -108,7 +108,7 @@ class Gates:
     def get(self, account: AccountId) -> Gate | None:
         """Read a gate."""
         item = self._engine.read(self._engine.tables.gates, of_account(account))
-        return gate_of(item) if item else None
+        return gate_of(item) if item is not None else None
 
     def exchange(
         self, presented: Presented, *, now: int, fence: int, idle_s: int
@@ -278,7 +278,7 @@ def _raised(ended: Ended) -> dict[str, Value]:
 
 
 def _gate(item: Item | None) -> Gate | None:
-    return gate_of(item) if item else None
+    return gate_of(item) if item is not None else None
 
 
 def _done_when_stored(item: Item | None, lineage: Lineage) -> Done | Moved:

@@ -61,6 +61,8 @@ from tests.making import (
     presented,
 )
 
+pytestmark = pytest.mark.promise(1, 2, 3, 7)
+
 
 def verdict(lineage: Lineage, token: Presented, *, gate: Gate | None = None, now: int = NOW) -> object:
     """Judge a token of a lineage in a gate of its own, unless told otherwise."""

@@ -8,12 +8,13 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import botocore.endpoint
 from botocore.exceptions import ConnectionClosedError
+from msgspec.structs import replace
 
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.lineage import Current, Dead, Exchanged, Retry, Reused, exchange, judge, replaced_by_login

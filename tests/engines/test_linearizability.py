@@ -1,11 +1,12 @@
 """The checker itself, on histories written by hand, and against every order there is."""
 
+import dataclasses
 import itertools
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from chalicelib.core.lineage import Dead, Exchanged, Retry, Reused, exchange
 from chalicelib.core.model import EndReason, Presented
@@ -173,7 +174,7 @@ def any_history(chance: random.Random) -> History:
             ]
         )
         after, answer = apply(state, operation)
-        operations.append(replace(operation, answer=chance.choice([answer, answer, answer, UNHEARD])))
+        operations.append(dataclasses.replace(operation, answer=chance.choice([answer, answer, answer, UNHEARD])))
         state = chance.choice([after, after, state])
     return History(START, tuple(operations))
 

@@ -1,12 +1,16 @@
 """Mistakes somebody could make, each planted in a deployment or a client of its own, for the explorer to refute."""
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
+from msgspec.structs import replace
+
+from chalicelib.core import errors
 from chalicelib.core.lineage import Ahead, Current, Dead, Exchanged, Retry, Reused, Superseded, exchange, judge
 from chalicelib.core.model import NO_ATTEMPT, AccountId, Ended, EndReason, Gate, Lineage, LineageId, Presented, Status
-from chalicelib.core.ports import Done, Moved
+from chalicelib.core.ports import Done, Moved, Refused
 from chalicelib.flows.exchange import Exchange
 from chalicelib.flows.proof import ProvedToken
 from tests.interleavings.deployment import Deployment, Stepping
@@ -121,10 +125,9 @@ class StatusBlindLogin(BrokenGates):
 class NeverRevokes(BrokenGates):
     """Answers reuse, and ends nothing."""
 
-    def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> None:
+    def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
         """End only what its owner ends."""
-        if reason is not EndReason.REUSE:
-            super().end(account, lineage, reason, now=now)
+        return Done() if reason is EndReason.REUSE else super().end(account, lineage, reason, now=now)
 
 
 class EndsNothing(BrokenGates):
@@ -137,28 +140,30 @@ class EndsNothing(BrokenGates):
 class RevivingGates(BrokenGates):
     """Disables and enables by the status alone: what lived before lives again."""
 
-    def set_status(self, account: AccountId, status: Status, *, now: int) -> None:
+    def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
         """Leave the epoch as it is."""
         gate = self._tables.gates[account]
         self._tables.gates[account] = replace(gate, status=status, raised=Ended(now, EndReason.ENDED_EVERYWHERE))
+        return Done()
 
 
-class AnswersFirst(Exchange):
+class AnswersFirst(Exchange, frozen=True):
     """Answers reuse at once, and leaves the end to something that runs later, if it lives so long."""
 
-    def _end_reused(self, proved: ProvedToken, *, now: int) -> None:
+    def _reused(self, proved: ProvedToken, *, now: int) -> errors.Refusal:
         scheduler = cast("Any", self.gates)._deployment.scheduler
-        end = super()._end_reused
+        end = super()._reused
         if scheduler is None or scheduler.holder is None:
-            end(proved, now=now)
-        elif not scheduler.fault("crash before the end is written"):
+            return end(proved, now=now)
+        if not scheduler.fault("crash before the end is written"):
             scheduler.enter("end in the background", lambda: end(proved, now=now))
+        return errors.TokenReused(reason=EndReason.REUSE.value)
 
 
 def answer_first(deployment: Deployment) -> None:
     """Plant ``AnswersFirst``."""
     right = deployment.world._exchange
-    deployment.world._exchange = AnswersFirst(*(getattr(right, name) for name in Exchange.__dataclass_fields__))
+    deployment.world._exchange = AnswersFirst(*(getattr(right, name) for name in Exchange.__struct_fields__))
 
 
 class ForgetfulClient(Cast):
@@ -167,7 +172,7 @@ class ForgetfulClient(Cast):
     def exchanged(self, name: str, record: Record) -> Any:
         """Forget the attempt."""
         assert self.runner.attempt is not None
-        return super().exchanged(name, replace(record, attempt=self.runner.attempt()))
+        return super().exchanged(name, dataclasses.replace(record, attempt=self.runner.attempt()))
 
 
 class OverwritingClient(Cast):

@@ -11,9 +11,11 @@ import random
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec.structs import replace
 
 from chalicelib.core import errors, passwords
 from chalicelib.core.lineage import Ahead, Dead, Exchanged, Retry, Reused, Superseded

@@ -4,14 +4,15 @@ import os
 import statistics
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from chalicelib.core.lineage import Ahead, Dead, Exchanged, Retry, Reused, Superseded
 from chalicelib.core.model import AccountId, EndReason, LineageId, Presented
 from chalicelib.core.policy import DAY_S, HOUR_S
+from chalicelib.core.ports import Done, Refused
 from tests.memory import NO_ATTEMPTS, MemoryGates
 from tests.relay.simulation import CAUSES, FIVE, RESTORED, Deal, Ruse, Theft, robbery, ruses, week
 
@@ -115,8 +116,9 @@ def test_a_thief_in_wait_lives_on_under_a_grace_window() -> None:
 class NeverRevokes(MemoryGates):
     """Answers reuse, and ends nothing."""
 
-    def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> None:
+    def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
         """End nothing."""
+        return Done()
 
 
 class ForgetsAttempts(MemoryGates):

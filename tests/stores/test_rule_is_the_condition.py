@@ -51,6 +51,8 @@ from tests.making import (
 from tests.memory import MemoryStores
 from tests.stores.test_dynamodb import put_gate
 
+pytestmark = pytest.mark.promise(1, 3, 7)
+
 
 @dataclass(frozen=True, slots=True)
 class Life:

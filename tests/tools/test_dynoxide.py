@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import NO_DYNOXIDE, pytest_terminal_summary
+from tests.conftest import NO_DYNOXIDE, say_what_was_missed
 from tools.dev import dynoxide
 from tools.dev.dynoxide import MEMBER, Unfetchable, fetch, find, unpack
 
@@ -133,7 +133,7 @@ def test_the_closing_lines_say_what_was_not_run() -> None:
     def closing(*reasons: str) -> None:
         skipped = [SimpleNamespace(longrepr=("test.py", 1, reason)) for reason in reasons]
         reporter: Any = SimpleNamespace(stats={"skipped": skipped}, write_line=lambda line, **_: lines.append(line))
-        pytest_terminal_summary(reporter)
+        say_what_was_missed(reporter)
 
     closing("Skipped: no IPv6 here")
     assert lines == []
