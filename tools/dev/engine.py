@@ -12,7 +12,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.stores.engine import EXPIRY, KEYS, SWEPT, Tables
+from chalicelib.stores.engine import Tables
+from tools import template
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -78,27 +79,26 @@ def client() -> "DynamoDBClient":
 
 
 def create_tables(tables: Tables) -> None:
-    """Create the four tables where they do not exist yet, with TTL on the two that are swept."""
+    """Create the tables of ``infra/data.yaml`` where they do not exist yet, with TTL where it says so.
+
+    What protects them there (keys, backups, protection from deletion) is AWS's to do, and would only be in the way.
+    """
     dynamodb = client()
     existing = set(dynamodb.list_tables()["TableNames"])
-    for table, keys in KEYS.items():
-        name = tables.name(table)
+    for name, declared in template.tables(tables.prefix).items():
         if name in existing:
             continue
         dynamodb.create_table(
             TableName=name,
-            KeySchema=[
-                {"AttributeName": key, "KeyType": "HASH" if position == 0 else "RANGE"}
-                for position, key in enumerate(keys)
-            ],
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
-            BillingMode="PAY_PER_REQUEST",
+            KeySchema=declared["KeySchema"],
+            AttributeDefinitions=declared["AttributeDefinitions"],
+            BillingMode=declared["BillingMode"],
         )
         dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
-        if table in SWEPT:
+        if "TimeToLiveSpecification" in declared:
             with contextlib.suppress(dynamodb.exceptions.ClientError):  # some engines have no TTL
                 dynamodb.update_time_to_live(
-                    TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRY}
+                    TableName=name, TimeToLiveSpecification=declared["TimeToLiveSpecification"]
                 )
 
 
