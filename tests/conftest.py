@@ -1,15 +1,19 @@
 """What all tests share: no real AWS, and Baton behind its gateway over the embedded engine."""
 
 import contextlib
+import functools
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from chalicelib.stores.engine import KEYS, Tables
 from tests.web.conversation import Device, Send, through
+from tools import package
 from tools.dev.engine import client, create_tables, embedded
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 
@@ -77,6 +81,19 @@ def make_device(send: Send, clock: DevelopmentClock) -> Callable[..., Device]:
         return Device(send, lambda: int(clock.time()), **members)  # type: ignore[arg-type] # the members of Device
 
     return make
+
+
+@pytest.fixture(scope="session")
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Package for an architecture, and give a folder of this session's own with zip and template."""
+
+    @functools.cache
+    def build(architecture: str) -> Path:
+        with package.alone():
+            archive = package.build("prod", architecture)
+            return Path(shutil.copytree(archive.parent, tmp_path_factory.mktemp("packaged") / architecture))
+
+    return build
 
 
 @pytest.fixture
