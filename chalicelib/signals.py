@@ -52,7 +52,8 @@ class PowertoolsSignals:
 
     def _count(self, event: str, facts: dict[str, str | int]) -> None:
         if event == "answered":
-            self._metrics.flush_metrics()
+            if self._metrics.metric_set:  # sent empty, they are a warning in words among lines of JSON
+                self._metrics.flush_metrics()
         elif event == "refused":
             self._metrics.add_metric(name=f"refused_{facts['code']}", unit="Count", value=1)
         elif event not in _LINES_ONLY:
