@@ -28,6 +28,9 @@ from tools.template import EDGE, ROOT, of_type, parse
 
 COPY = ROOT / "build" / "source"
 BUILT = ROOT / "build" / "package"
+DEPLOYED = ROOT / ".chalice" / "deployed"
+"""What Chalice writes down of deployments; whoever loses it deploys a second API beside the first."""
+
 ZIP_BYTES_MAX = 8 * 1000 * 1000
 MACHINES = {"x86_64": ("x86_64", 62), "arm64": ("aarch64", 183)}
 """``lambda_architecture`` -> the machine in the names of wheels, and ``e_machine`` of ELF."""
@@ -126,12 +129,12 @@ def copy_of_what_ships(architecture: str) -> Path:
         shutil.copytree(ROOT / name, COPY / name, ignore=left_out, dirs_exist_ok=True)
     for name in ("app.py", "requirements.txt"):
         shutil.copyfile(ROOT / name, COPY / name)
-    deployed = ROOT / ".chalice" / "deployed"
-    deployed.mkdir(exist_ok=True)
-    if not (COPY / ".chalice" / "deployed").is_symlink():
-        (COPY / ".chalice" / "deployed").symlink_to(deployed, target_is_directory=True)
+    DEPLOYED.mkdir(parents=True, exist_ok=True)
+    link = COPY / ".chalice" / "deployed"
+    link.unlink(missing_ok=True)
+    link.symlink_to(DEPLOYED, target_is_directory=True)
     config = COPY / ".chalice" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text("utf-8")) | {"lambda_architecture": architecture}))
+    config.write_text(json.dumps(configuration() | {"lambda_architecture": architecture}), "utf-8")
     return COPY
 
 

@@ -72,7 +72,7 @@ def of_type(template: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]
     return {
         name: resource.get("Properties", {})
         for name, resource in template["Resources"].items()
-        if resource["Type"] == kind
+        if resource.get("Type") == kind
     }
 
 

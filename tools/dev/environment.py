@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tools.template import of_type, read
+from tools.template import of_type, parse
 
 BROUGHT_BY_LAMBDA = (
     "awslambdaric",
@@ -224,7 +224,7 @@ class Packaged:
 
     def __init__(self, template: Path, environment: Environment) -> None:
         """Serve the routes that CloudFormation would make."""
-        (api,) = of_type(read(template), "AWS::Serverless::Api").values()
+        (api,) = of_type(parse(template.read_text("utf-8")), "AWS::Serverless::Api").values()
         definition = api["DefinitionBody"]
         self.routes = {path: {method.upper() for method in methods} for path, methods in definition["paths"].items()}
         self.binary_types = definition["x-amazon-apigateway-binary-media-types"]
