@@ -59,6 +59,10 @@ deploy: $(READY) ## Deploy a stage to AWS and log in through it (STAGE=dev)
 bench: $(READY) ## Measure a signed call beside its cryptography
 	@$(PYTHON) -m bench.calls
 
+.PHONY: bench-cold
+bench-cold: $(READY) ## Measure the cold start of the packaged zip beside a bare handler
+	@$(PYTHON) -m bench.cold
+
 .PHONY: clean
 clean: ## Remove everything that was made here
 	@rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .chalice/deployments

@@ -35,7 +35,7 @@ BROUGHT_BY_LAMBDA = (
     "six",
     "urllib3",
 )
-PATIENCE_S = 30
+PATIENCE_S = 120
 _INVOCATION = "/2018-06-01/runtime/invocation/"
 
 
@@ -64,6 +64,11 @@ class _RuntimeApi(ThreadingHTTPServer):
         """Bind without looking up the host's name, which may take seconds."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "localhost", int(self.server_address[1])
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - socketserver's
+        """Say nothing of a function that was ended while it waited; of anything else, all."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
