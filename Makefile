@@ -56,6 +56,14 @@ format: $(READY) ## Put the code, and the page of errors, into shape
 package: $(READY) ## Build the Lambda zip into build/ and check what is in it
 	@$(PYTHON) -m tools.package
 
+.PHONY: plan
+plan: $(READY) ## Show what a deployment would change, and its monthly cost (STAGE=, USERS=)
+	@STAGE=$(STAGE) USERS=$(USERS) $(PYTHON) -m tools.plan
+
+.PHONY: deploy
+deploy: $(READY) ## Deploy a stage to AWS and log in through it (STAGE=dev)
+	@$(PYTHON) -m tools.deploy deploy $(STAGE)
+
 .PHONY: bench
 bench: $(READY) ## Measure a signed call beside its cryptography
 	@$(PYTHON) -m bench.calls
@@ -63,6 +71,10 @@ bench: $(READY) ## Measure a signed call beside its cryptography
 .PHONY: dynoxide
 dynoxide: $(READY) ## Fetch the DynamoDB engine that counts capacity into build/ (npm, x86_64 Linux)
 	@$(PYTHON) -m tools.dev.dynoxide
+
+.PHONY: bench-cold
+bench-cold: $(READY) ## Measure the cold start of the packaged zip beside a bare handler
+	@$(PYTHON) -m bench.cold
 
 .PHONY: clean
 clean: ## Remove everything that was made here

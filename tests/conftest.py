@@ -4,10 +4,13 @@ A whole run ends with a line for each promise and one for the policies, and fail
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from chalicelib.stores.engine import KEYS, Tables
 from tests.promises import README, Ledger, promised, stated
 from tests.web.conversation import Device, Send, through
 from tests.witness import Use, Witness, verdict, watching
+from tools import package
 from tools.dev import dynoxide as counting_engine
 from tools.dev.engine import client, create_tables, embedded
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
@@ -173,6 +177,19 @@ def make_device(send: Send, clock: DevelopmentClock) -> Callable[..., Device]:
         return Device(send, lambda: int(clock.time()), **members)  # type: ignore[arg-type] # the members of Device
 
     return make
+
+
+@pytest.fixture(scope="session")
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Package for an architecture, and give a folder of this session's own with zip and template."""
+
+    @functools.cache
+    def build(architecture: str) -> Path:
+        with package.alone():
+            archive = package.build("prod", architecture)
+            return Path(shutil.copytree(archive.parent, tmp_path_factory.mktemp("packaged") / architecture))
+
+    return build
 
 
 @pytest.fixture
