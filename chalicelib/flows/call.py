@@ -12,6 +12,7 @@ from chalicelib.flows.proof import Proof, ProvedToken
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SCHEME = "bearer "
+_NO_TOKEN = "No token came: send `Authorization: Bearer <token>`."  # noqa: S105 - a sentence, not a token
 
 
 class StepUpRule(Struct, frozen=True):
@@ -141,8 +142,8 @@ def bearer(message: Message) -> str:
     """Read the token of an ``Authorization: Bearer`` field (RFC 6750 section 2.1)."""
     values = message.fields.get("authorization")
     if values is None:
-        raise errors.TokenInvalid("no Authorization field")
+        raise errors.TokenInvalid("no Authorization field", detail=_NO_TOKEN)
     value = values[0].strip(" \t")
     if value[: len(_SCHEME)].lower() != _SCHEME:
-        raise errors.TokenInvalid("not a Bearer token")
+        raise errors.TokenInvalid("not a Bearer token", detail=_NO_TOKEN)
     return value[len(_SCHEME) :].strip(" ")
