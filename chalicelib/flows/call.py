@@ -53,7 +53,11 @@ class Call(Struct, frozen=True):
         if token.kind is Kind.RENEW:
             raise errors.TokenInvalid("a token that only renews opens no route")
         if bound and isinstance(token.binding, NoBinding):
-            raise errors.SignatureRequired("this route takes bound logins only", path=message.path)
+            raise errors.SignatureRequired(
+                "this route takes bound logins only",
+                path=message.path,
+                detail="This route takes logins that are bound to a key, and this one is not: log in with a key.",
+            )
         signature = self.proof.signature(message, proved, now=now)
         if token.expires_at <= now and not mechanism.slides:
             if not mechanism.renewable:

@@ -92,7 +92,12 @@ class Introduce(Struct, frozen=True):
             signature = self.proof.introduced(message, device.public_key, now=now)
             binding = KeyBinding(device.public_key.thumbprint)
         if client.binding == "required" and isinstance(binding, NoBinding):
-            raise errors.SignatureRequired("this client's logins are bound", path=message.path)
+            raise errors.SignatureRequired(
+                "this client's logins are bound",
+                path=message.path,
+                detail="Logins of this client are bound to a key: introduce a device.public_key and sign with it, or "
+                'ask for device.binding "hmac". For a first try by hand take client `simple`, which asks for none.',
+            )
         return Introduction(
             email=canonical,
             client=client,

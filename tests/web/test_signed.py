@@ -37,7 +37,9 @@ def test_a_route_for_bound_logins_refuses_bearers(make_device: Callable[..., Dev
     phone.register("ada@example.com")
     bearer.login("ada@example.com")
     assert phone.get("/vault").members == {"bound": True}
-    assert bearer.get("/vault").code == "signature_required"
+    refused = bearer.get("/vault")
+    assert refused.code == "signature_required"
+    assert "log in with a key" in refused.members["detail"]
 
 
 def test_query_parameters_are_signed_and_handed_on(make_device: Callable[..., Device]) -> None:
