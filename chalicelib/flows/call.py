@@ -136,7 +136,11 @@ class Call(Struct, frozen=True):
             mark=self.entropy(8),
         )
         if isinstance(spent, Refused):
-            raise errors.GrantInvalid
+            raise errors.GrantInvalid(
+                path=message.path,
+                hint="A grant opens the very method, path and body it names, once, for five minutes. operation.path is "
+                "this `path`, the stage included.",
+            )
         if spent.assurance.acr not in rule.acr_values or call.now - spent.at > rule.max_age:
             raise errors.StepUpRequired(max_age=rule.max_age, acr_values=" ".join(rule.acr_values))
         return spent

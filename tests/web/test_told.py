@@ -1,15 +1,12 @@
 """What a newcomer does first and wrong is answered with what to do instead."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.core import errors
 from chalicelib.stores.engine import Tables
-from chalicelib.web.request import read_json, read_request
-from chalicelib.web.shapes import Entry, StepUpShape
-from tests.web.conversation import HOST, JSON, PASSWORD, Device, Said, Send, through
+from tests.web.conversation import HOST, JSON, PASSWORD, Said, Send, through
 from tools.dev.engine import client, create_tables
 from tools.dev.gateway import Gateway, load_environment
 
