@@ -19,7 +19,7 @@ class StepUpRule(Struct, frozen=True):
     """How fresh (``max_age``, seconds) and how strong (any of ``acr_values``) a step-up a route asks for (RFC 9470)."""
 
     max_age: int = GRANT_S
-    acr_values: tuple[str, ...] = ("aal1", "aal2")
+    acr_values: tuple[str, ...] = ("aal1",)
 
 
 class ProvedCall(Struct, frozen=True):
