@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from chalicelib.core.passwords import GUESSES_MIN
 from chalicelib.stores.engine import Tables
 from tests.web.conversation import HOST, JSON, PASSWORD, Said, Send, through
 from tools.dev.engine import client, create_tables
@@ -50,3 +51,11 @@ def test_a_login_without_a_key_is_told_that_its_client_asks_for_one(told: Send) 
     assert said.code == "signature_required"
     assert "device.public_key" in said.members["detail"]
     assert "client `simple`" in said.members["detail"]
+
+
+def test_a_long_password_of_common_words_is_told_what_counts(told: Send) -> None:
+    """It is not among the first to be tried: it is a few words long, and each of them counts as one."""
+    said = entry(told, password="password dragon monkey football baseball")
+    assert said.code == "too_common"
+    assert f"fewer than {GUESSES_MIN} units" in said.members["detail"]
+    assert "a common word" in said.members["detail"]
