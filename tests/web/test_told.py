@@ -5,8 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from chalicelib.core import errors
 from chalicelib.core.passwords import GUESSES_MIN
 from chalicelib.stores.engine import Tables
+from chalicelib.web.request import read_json, read_request
+from chalicelib.web.shapes import StepUpShape
 from tests.web.conversation import HOST, JSON, PASSWORD, Said, Send, through
 from tools.dev.engine import client, create_tables
 from tools.dev.gateway import Gateway, load_environment
@@ -59,3 +62,44 @@ def test_a_long_password_of_common_words_is_told_what_counts(told: Send) -> None
     assert said.code == "too_common"
     assert f"fewer than {GUESSES_MIN} units" in said.members["detail"]
     assert "a common word" in said.members["detail"]
+
+
+@pytest.mark.parametrize(
+    ("members", "pointer", "expected"),
+    [
+        ({"email": 1}, "/email", "string"),
+        ({"email": "x" * 5000}, "/email", "string of length <= 4096"),
+        ({"device": {"public_key": []}}, "/device/public_key", "object | null"),
+        ({"device": {"binding": "`<secret>`"}}, "/device/binding", None),
+    ],
+)
+def test_a_member_of_the_wrong_type_is_told_which(
+    told: Send, members: dict[str, object], pointer: str, expected: str | None
+) -> None:
+    """What is wanted is shown, what came is not."""
+    said = entry(told, **members)
+    assert (said.code, said.members["pointer"], said.members.get("expected")) == ("wrong_type", pointer, expected)
+    assert expected is None or f"{pointer} is to be: {expected}." in said.members["detail"]
+    assert b"secret" not in said.body
+
+
+def test_a_pattern_is_shown_to_who_misses_it() -> None:
+    """A digest without its algorithm is the first thing to go wrong in a step-up."""
+    operation = {"method": "POST", "path": "/api/transfers", "digest": "47DEQpj8HBSa-TImW"}
+    body = json.dumps({"operation": operation, "password": PASSWORD})
+    request = read_request({"headers": JSON, "requestContext": {}, "body": body}, fallback_id="x")
+    with pytest.raises(errors.WrongType) as refusal:
+        read_json(request, StepUpShape)
+    assert refusal.value.members["expected"] == "string matching regex '^sha-256=:[A-Za-z0-9+/]{43}=:$'"
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [("/login", "application/json"), ("/oauth/token", "application/x-www-form-urlencoded")],
+)
+def test_another_media_type_is_told_the_one_to_send(told: Send, route: str, expected: str) -> None:
+    """Where nobody says otherwise, curl sends a form."""
+    said = told("POST", f"/api{route}", [("host", HOST), ("content-type", "text/plain")], b"{}")
+    assert said.code == "unsupported_media_type"
+    detail = said.members.get("detail") or said.members["error_description"]
+    assert f"Content-Type: {expected}" in detail
