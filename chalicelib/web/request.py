@@ -73,7 +73,8 @@ def read_request(event: Mapping[str, Any], *, fallback_id: str) -> Request:
         raise errors.Malformed("path", detail="The path holds characters that a request line cannot carry.")
     message = Message(
         method=str(context.get("httpMethod") or ""),
-        authority=fields.get("host", ("",))[0].strip().lower(),
+        # Without the default port, sent or not (RFC 9421 section 2.2.3): API Gateway speaks https alone.
+        authority=fields.get("host", ("",))[0].strip().lower().removesuffix(":443"),
         path=path,
         query=_query(event),
         fields=fields,
