@@ -3,8 +3,10 @@
 import secrets
 import time
 from pathlib import Path
+from typing import Annotated
 
 from chalice.app import Chalice
+from msgspec import Meta
 
 from chalicelib.core.clients import Clients
 from chalicelib.core.model import Caller
@@ -121,8 +123,8 @@ app.register_blueprint(
 class Transfer(Body):
     """The body of ``POST /transfers``: the amount is in cents."""
 
-    to: str
-    amount: int
+    to: Annotated[str, Meta(min_length=1, max_length=256)]
+    amount: Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
 @app.route("/transfers", methods=["POST"], content_types=[])

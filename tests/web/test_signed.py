@@ -63,3 +63,14 @@ def test_the_default_port_in_host_is_not_signed(make_device: Callable[..., Devic
     assert phone.request("GET", "/search/books?q=tea", tamper=lambda fields: fields.update(host=host)).status == 200
     other = phone.request("GET", "/search/books?q=tea", tamper=lambda fields: fields.update(host=f"{HOST}:8443"))
     assert other.code == "invalid_signature"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"amount": -5}, {"amount": 0}, {"amount": 10**9}, {"amount": 10**30}, {"to": ""}, {"to": "x" * 257}]
+)
+def test_the_sample_route_takes_no_nonsense(make_device: Callable[..., Device], wrong: dict[str, object]) -> None:
+    """Who copies it copies its bounds: negative amounts, none, and those that overflow."""
+    bearer = make_device(client_id="simple", bound=False)
+    bearer.register("ada@example.com")
+    said = bearer.post("/transfers", {"to": "Bob", "amount": 1} | wrong)
+    assert (said.status, said.code) == (422, "wrong_type")
