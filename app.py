@@ -2,7 +2,6 @@
 
 import secrets
 import time
-from pathlib import Path
 from typing import Annotated
 
 from chalice.app import Chalice
@@ -41,7 +40,7 @@ from chalicelib.web.shapes import Body
 from chalicelib.web.signed import Signed
 
 settings = read_settings()
-clients = Clients.from_toml(Path(__file__).with_name("chalicelib").joinpath("clients.toml").read_text("utf-8"))
+clients = Clients.from_toml(settings.clients.read_text("utf-8"))
 names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
 
 

@@ -88,9 +88,9 @@ def table(running: Development, out: TextIO) -> str:
         return f"\033[{code}m{text}\033[0m" if coloured else text
 
     from chalicelib.core.clients import Clients  # noqa: PLC0415 - the registry, read once more for show
-    from tools.dev.gateway import ROOT  # noqa: PLC0415 - beside it
+    from chalicelib.settings import read_settings  # noqa: PLC0415 - beside it
 
-    clients = list(Clients.from_toml((ROOT / "chalicelib" / "clients.toml").read_text("utf-8")))
+    clients = list(Clients.from_toml(read_settings().clients.read_text("utf-8")))
     rows: list[tuple[str, str, str]] = [
         ("Baton", running.url, "sign with this host"),
         ("health", f"{running.url}/health", ""),
