@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.dev.serve import DEMO_PASSWORD
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60
 
@@ -43,6 +45,16 @@ def until_healthy(url: str, process: subprocess.Popen[str]) -> dict[str, object]
         except OSError:
             time.sleep(0.1)
     raise AssertionError(process.communicate()[1])
+
+
+def asked(url: str, members: object = None) -> dict[str, object]:
+    """Get, or post JSON, as curl does."""
+    body = None if members is None else json.dumps(members).encode()
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        said = json.loads(answer.read())
+    assert isinstance(said, dict)
+    return said
 
 
 @pytest.fixture
@@ -148,7 +160,14 @@ def test_chalice_local_serves_baton_beside_the_engine() -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-        assert until_healthy(f"http://localhost:{port}", chalice)["engine"] == "reachable"
+        url = f"http://localhost:{port}"
+        assert until_healthy(url, chalice)["engine"] == "reachable"
+        # The stage names the port that the engine's "next" line, and the README, tell to take.
+        assert asked(f"{url}/.well-known/oauth-authorization-server")["token_endpoint"] == (
+            "http://localhost:8001/oauth/token"
+        )
+        entry = {"email": "ada@example.com", "password": DEMO_PASSWORD, "client_id": "simple"}
+        assert asked(f"{url}/register", entry)["token_type"] == "Bearer"
     finally:
         for process in (chalice, engine):
             if process is not None:
