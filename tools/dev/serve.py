@@ -46,7 +46,7 @@ def development(port: int) -> Iterator[Development]:
         _set_environment(server.server_port, url, secret)
         create_tables(Tables(os.environ["BATON_TABLE_PREFIX"]))
         modules = [load_environment(clock) for _ in range(ENVIRONMENTS)]
-        gateway = Gateway([module.app for module in modules])
+        gateway = Gateway([module.app for module in modules], clock=clock)
         account = _demo_account(gateway, server.server_port)
         server.open(gateway, clock)
         thread = threading.Thread(target=server.serve_forever, name="gateway")
