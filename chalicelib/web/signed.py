@@ -29,10 +29,11 @@ class Signed(Struct, frozen=True):
     ) -> Callable[[Callable[..., Answer]], Callable[..., Response]]:
         """Decorate ``(caller, body, **path_parameters) -> Answer``, below ``@app.route``.
 
-        The view runs only for a genuine token of a live login whose key signed this very request. ``body`` is the
-        shape of its JSON; ``step_up`` asks the person again for exactly this operation; ``bound`` refuses bearer
-        logins; ``query`` names the query parameters, which are covered by the signature and handed on as a third
-        argument, a dict, where there are any. Raise a ``core.errors.Refusal`` to say no.
+        The view runs only for a genuine token of a live login; where the login is bound to a key, that key signed
+        this very request. ``bound`` refuses the others, whose token is all they prove. ``body`` is the shape of the
+        JSON; ``step_up`` asks the person again for exactly this operation; ``query`` names the query parameters,
+        which the signature covers and the view gets as a third argument, a dict, where any are named. Path parameters
+        arrive as they were sent, percent-encoded. Raise a ``core.errors.Refusal`` to say no.
         """
         names = frozenset(query)
         if step_up and names:

@@ -9,11 +9,12 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.stores.engine import Tables
 from tools import template
+from tools.dev.port import read_port
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -139,5 +140,11 @@ def serve(port: int) -> None:
             threading.Event().wait()
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Serve until interrupted."""
+    serve(read_port(arguments[0]) if arguments else 8002)
+    return 0
+
+
 if __name__ == "__main__":
-    serve(int(sys.argv[1]) if len(sys.argv) > 1 else 8002)
+    sys.exit(main(sys.argv[1:]))
