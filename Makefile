@@ -43,6 +43,10 @@ check: $(READY) ## Check format, lint, types and layers, and run the tests: what
 format: $(READY) ## Put the code, and the page of errors, into shape
 	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet . && $(PYTHON) -m tools.errors_page
 
+.PHONY: openapi
+openapi: $(READY) ## Write the OpenAPI description from the routes there are, yours too
+	@$(PYTHON) -m tools.openapi
+
 .PHONY: package
 package: $(READY) ## Build the Lambda zip into build/ and check what is in it
 	@$(PYTHON) -m tools.package

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from chalicelib.stores.engine import KEYS, Tables
+from tests.web.contract import Contract
 from tests.web.conversation import Device, Send, through
 from tools.dev.engine import client, create_tables, embedded
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
@@ -64,9 +65,15 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture
-def send(gateway: Gateway) -> Send:
-    """Send a request through the gateway, in process."""
-    return through(gateway)
+def contract() -> Contract:
+    """Give the OpenAPI description, as a judge."""
+    return Contract()
+
+
+@pytest.fixture
+def send(gateway: Gateway, contract: Contract) -> Send:
+    """Send a request through the gateway, in process, and hold the answer against the description."""
+    return contract.judged(through(gateway))
 
 
 @pytest.fixture
