@@ -57,7 +57,9 @@ class Contract:
 
     def operation(self, method: str, target: str) -> tuple[str, Json] | None:
         """Find the operation that a request is for, with the template of its path."""
-        path = target.partition("?")[0].removeprefix(PREFIX)
+        if not target.startswith(f"{PREFIX}/"):
+            return None
+        path = target.partition("#")[0].partition("?")[0].removeprefix(PREFIX)
         for pattern, template in self._paths:
             if pattern.fullmatch(path) and method.lower() in self.document["paths"][template]:
                 return template, self.document["paths"][template][method.lower()]
