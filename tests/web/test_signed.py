@@ -51,3 +51,13 @@ def test_query_parameters_are_signed_and_handed_on(make_device: Callable[..., De
     assert phone.get(signed, sent_path="/search/films?q=tea").code == "invalid_signature"
     assert phone.get(signed, sent_path="/search/books?q=tea&page=2").code == "unknown_field"
     assert phone.get("/search/books", sent_path="/search/books?q=tea").code == "insufficient_coverage"
+
+
+@pytest.mark.parametrize("query", ["\ud800=1", "q=\ud800", "q=%00", "%00=1", "q=a&q=\udfff"])
+def test_half_a_surrogate_pair_in_the_query_was_a_500(make_device: Callable[..., Device], query: str) -> None:
+    """The refusal that named the parameter could not be written, nor an answer that gave the value back."""
+    bearer = make_device(client_id="simple", bound=False)
+    bearer.register("ada@example.com")
+    for path in ("/search/books", "/time"):
+        said = bearer.get(f"{path}?{query}")
+        assert (said.status, said.code) == (400, "malformed"), (path, said)
