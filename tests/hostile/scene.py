@@ -1,15 +1,20 @@
 """The scene: a victim with two bound logins, and a thief who has seen everything but the keys."""
 
+import base64
 import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlencode
 
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from baton_client import DeviceKey
 from chalicelib.core.base64url import decode_base64url
 from chalicelib.core.model import AccountId, Gate
 from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.gates import Gates
+from tests.hostile.forgeries import THIEFS_KEY
 from tests.web.conversation import FORM, JSON, PREFIX, Device, Said
 
 VICTIM, THIEF = "ada@example.com", "eve@example.com"
@@ -56,6 +61,12 @@ def prepared(device: Device, act: Callable[[Device], object]) -> Sent:
     return sent
 
 
+def key_of_the_thief() -> DeviceKey:
+    """Give the key that forged tokens name as theirs."""
+    encoded = THIEFS_KEY.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return DeviceKey(base64.b64encode(encoded).decode())
+
+
 @dataclass
 class Scene:
     """Who is there, and what the thief has."""
@@ -87,7 +98,7 @@ class Scene:
         self.overheard(self.phone, lambda device: device.step_up("POST", "/transfers", ORDER))
         self.overheard(self.phone, self.transfer(self.phone))
         self.overheard(self.phone, self.ending(self.watch))
-        self.thief = self.make()
+        self.thief = self.make(key=key_of_the_thief())
         assert self.thief.register(THIEF).status == 201
         self.bearer = self.make(client_id="simple", bound=False)
         assert self.bearer.login(THIEF).status == 200
