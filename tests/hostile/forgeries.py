@@ -96,16 +96,16 @@ def forged_jwts(token: str, jwk: Mapping[str, str]) -> Iterator[tuple[str, str]]
                 yield f"{alg} with the key as {spelling}{ending}", f"{signing_input}.{encode_base64url(mac)}"
                 padded = mac.ljust(64, b"\0")[:64]
                 yield f"{alg} of 64 bytes with {spelling}{ending}", f"{signing_input}.{encode_base64url(padded)}"
-        for name, value in zero_signatures():
-            yield f"signature {name}{ending}", f"{jose(header, body)}.{encode_base64url(value)}"
+        for name, zeros in zero_signatures():
+            yield f"signature {name}{ending}", f"{jose(header, body)}.{encode_base64url(zeros)}"
 
     for what, changed in heads(header, thiefs):
         yield f"{what}, signed by the thief", signed(changed, stolen)
         yield f"{what}, signature kept", f"{jose(changed, claims)}.{signature}"
     for what, written in doubled(header, claims):
         yield what, f"{written}.{signature}"
-        value = raw_signature(THIEFS_KEY, written.encode())
-        yield f"{what}, signed by the thief", f"{written}.{encode_base64url(value)}"
+        thiefs_own = encode_base64url(raw_signature(THIEFS_KEY, written.encode()))
+        yield f"{what}, signed by the thief", f"{written}.{thiefs_own}"
     for name, wrong in changed_claims(claims):
         yield f"claim {name}", f"{jose(header, wrong)}.{signature}"
     yield from respelled(token)

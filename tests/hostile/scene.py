@@ -40,7 +40,7 @@ class Sent:
 
     def having(self, **fields: str | None) -> "Sent":
         """Replace header fields, ``_`` for ``-``; ``None`` takes one away."""
-        named = dict(self.headers) | {name.replace("_", "-"): value for name, value in fields.items()}  # type: ignore[operator] # None takes one away
+        named = dict(self.headers) | {name.replace("_", "-"): value for name, value in fields.items()}
         return replace(self, headers=tuple((name, value) for name, value in named.items() if value is not None))
 
     def with_more(self, *headers: tuple[str, str]) -> "Sent":

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from tests.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
-from tests.hostile.attacks import altered, forgeries, signed_requests, twin, with_value
-from tests.hostile.forgeries import OVERSIZED
+from tests.hostile.attacks import altered, forgeries, signed_requests, with_value
+from tests.hostile.forgeries import OVERSIZED, twin
 from tests.hostile.scene import VICTIM, Scene, Sent, prepared
 from tests.web.conversation import FORM, HOST, JSON, PREFIX, Device
 

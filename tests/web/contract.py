@@ -57,7 +57,7 @@ class Contract:
 
     def operation(self, method: str, target: str) -> tuple[str, Json] | None:
         """Find the operation that a request is for, with the template of its path."""
-        if not target.startswith(f"{PREFIX}/"):
+        if not target.startswith(f"{PREFIX}/") or not method.isupper():
             return None
         path = target.partition("#")[0].partition("?")[0].removeprefix(PREFIX)
         for pattern, template in self._paths:
