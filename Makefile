@@ -52,6 +52,10 @@ prove: $(READY) ## Prove the promises at length, a line of evidence for each (SH
 format: $(READY) ## Put the code, and the page of errors, into shape
 	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet . && $(PYTHON) -m tools.errors_page
 
+.PHONY: openapi
+openapi: $(READY) ## Write the OpenAPI description from the routes there are, yours too
+	@$(PYTHON) -m tools.openapi
+
 .PHONY: package
 package: $(READY) ## Build the Lambda zip into build/ and check what is in it
 	@$(PYTHON) -m tools.package

@@ -17,6 +17,7 @@ import pytest
 
 from chalicelib.stores.engine import KEYS, Tables
 from tests.promises import README, Ledger, promised, stated
+from tests.web.contract import Contract
 from tests.web.conversation import Device, Send, through
 from tests.witness import Use, Witness, verdict, watching
 from tools import package
@@ -164,9 +165,15 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture
-def send(gateway: Gateway) -> Send:
-    """Send a request through the gateway, in process."""
-    return through(gateway)
+def contract() -> Contract:
+    """Give the OpenAPI description, as a judge."""
+    return Contract()
+
+
+@pytest.fixture
+def send(gateway: Gateway, contract: Contract) -> Send:
+    """Send a request through the gateway, in process, and hold the answer against the description."""
+    return contract.judged(through(gateway))
 
 
 @pytest.fixture

@@ -97,7 +97,11 @@ def _fields(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 def _query(event: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     query = event.get("multiValueQueryStringParameters") or {}
-    return tuple((name, value) for name, values in query.items() for value in values)
+    pairs = tuple((name, value) for name, values in query.items() for value in values)
+    for pair in pairs:
+        for text in pair:
+            _check_text(text)
+    return pairs
 
 
 def _body(event: Mapping[str, Any]) -> bytes:
@@ -235,7 +239,7 @@ def _check_depth(value: object, depth: int = 1) -> None:
 
 def _check_text(text: str) -> None:
     if _NUL_OR_SURROGATE.search(text):
-        raise errors.Malformed("text", detail="The body holds a NUL character or half of a surrogate pair.")
+        raise errors.Malformed("text", detail="The request holds a NUL character or half of a surrogate pair.")
 
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$[^`]*`)?\Z", re.DOTALL)

@@ -76,3 +76,13 @@ def test_the_sample_route_takes_no_nonsense(make_device: Callable[..., Device], 
     bearer.register("ada@example.com")
     said = bearer.post("/transfers", {"to": "Bob", "amount": 1} | wrong)
     assert (said.status, said.code) == (422, "wrong_type")
+
+
+@pytest.mark.parametrize("query", ["\ud800=1", "q=\ud800", "q=%00", "%00=1", "q=a&q=\udfff"])
+def test_half_a_surrogate_pair_in_the_query_was_a_500(make_device: Callable[..., Device], query: str) -> None:
+    """The refusal that named the parameter could not be written, nor an answer that gave the value back."""
+    bearer = make_device(client_id="simple", bound=False)
+    bearer.register("ada@example.com")
+    for path in ("/search/books", "/time"):
+        said = bearer.get(f"{path}?{query}")
+        assert (said.status, said.code) == (400, "malformed"), (path, said)
