@@ -6,6 +6,7 @@ from typing import Annotated
 
 from chalice.app import Chalice
 from msgspec import Meta
+from msgspec.structs import astuple
 
 from chalicelib.core.clients import Clients
 from chalicelib.core.model import Caller
@@ -26,10 +27,11 @@ from chalicelib.flows.step_up import GrantStepUp
 from chalicelib.settings import read_settings
 from chalicelib.signals import PowertoolsSignals
 from chalicelib.stores.audit import Audit
-from chalicelib.stores.engine import Engine, Tables
+from chalicelib.stores.engine import Engine, Service, Tables
 from chalicelib.stores.ephemeral import Ephemeral
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
+from chalicelib.stores.transport import Access
 from chalicelib.stores.users import Users
 from chalicelib.web.accounts import Journeys, accounts
 from chalicelib.web.edge import Answer, Edge
@@ -52,7 +54,8 @@ entropy = secrets.token_bytes
 signals = PowertoolsSignals(level=settings.log_level, metrics=not settings.development)
 
 # Stores: made here, connected at the first request.
-engine = Engine(Tables(settings.table_prefix))
+lean = Access(settings.dynamodb_endpoint, settings.region, *astuple(settings.lean)) if settings.lean else None
+engine = Engine(Tables(settings.table_prefix), Service("dynamodb", lean=lean))
 users, gates, ephemeral, audit = Users(engine), Gates(engine), Ephemeral(engine), Audit(engine)
 key_ring = KeyRing(engine, KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper(), entropy)
 

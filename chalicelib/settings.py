@@ -80,6 +80,26 @@ class Settings(Struct, frozen=True):
     region: str
     """``AWS_REGION``, which Lambda sets: shown by ``GET /health``."""
 
+    lean: "Credentials | None"
+    """``BATON_TRANSPORT``: ``lean`` (unless said otherwise, but in development) sends the hot calls to DynamoDB by our
+    own transport, with the credentials that Lambda sets: ``AWS_ACCESS_KEY_ID`` and the two beside it. Where those are
+    not, as under SnapStart, and with ``boto3``, botocore sends all."""
+
+    dynamodb_endpoint: str
+    """``AWS_ENDPOINT_URL_DYNAMODB``: another engine than the region's own."""
+
+
+class Credentials(Struct, frozen=True):
+    """Static credentials of AWS."""
+
+    key_id: str
+    secret: str
+    session_token: str
+
+    def __repr__(self) -> str:
+        """Mask."""
+        return "Credentials('**********')"
+
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the environment. Raises ``SettingsProblems``."""
@@ -89,6 +109,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if development and "AWS_LAMBDA_RUNTIME_API" in environ:
         problems.append("BATON_DEVELOPMENT=1 is for a developer's machine: take it out of this function's environment")
     issuer = _issuer(environ, development=development, problems=problems)
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
     limits = _switch(environ, "BATON_LIMITS", default=True, problems=problems)
     if not limits and not development:
         problems.append("BATON_LIMITS=off is honoured with BATON_DEVELOPMENT=1 alone")
@@ -106,7 +127,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         limits=limits,
         development=development,
         log_level=_log_level(environ, problems),
-        region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "",
+        region=region,
+        lean=_lean(environ, development=development, problems=problems),
+        dynamodb_endpoint=environ.get("AWS_ENDPOINT_URL_DYNAMODB") or _regional_endpoint(region),
     )
     if problems:
         raise SettingsProblems(problems)
@@ -226,6 +249,20 @@ def _resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[s
         else:
             rows[match[1]] = bytes.fromhex(match[2])
     return rows
+
+
+def _lean(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> Credentials | None:
+    transport = environ.get("BATON_TRANSPORT") or ("boto3" if development else "lean")
+    if transport not in {"lean", "boto3"}:
+        problems.append("BATON_TRANSPORT is lean or boto3")
+    key_id, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+    if transport != "lean" or not key_id or not secret:
+        return None
+    return Credentials(key_id, secret, environ.get("AWS_SESSION_TOKEN", ""))
+
+
+def _regional_endpoint(region: str) -> str:
+    return f"https://dynamodb.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
 
 
 def _log_level(environ: Mapping[str, str], problems: list[str]) -> str:

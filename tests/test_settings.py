@@ -130,3 +130,38 @@ def test_every_setting_is_explained() -> None:
     assert len(explained) == len(Settings.__struct_fields__)
     read = set(re.findall(r'"(BATON_[A-Z_]+)"', source))
     assert read == set(re.findall(r"``(BATON_[A-Z_]+)``", "".join(explained)))
+
+
+LAMBDA = {"AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "the secret of AWS"}
+
+
+def test_the_lean_transport_goes_by_the_credentials_that_lambda_sets() -> None:
+    """In the region's own endpoint, unless another engine is named; and nothing prints them."""
+    settings = read_settings(GOOD | LAMBDA | {"AWS_SESSION_TOKEN": "the token of AWS"})
+    assert settings.lean is not None
+    assert (settings.lean.key_id, settings.lean.secret) == ("id", "the secret of AWS")
+    assert settings.dynamodb_endpoint == "https://dynamodb.eu-central-1.amazonaws.com"
+    assert "of AWS" not in repr(settings)
+    china = read_settings(GOOD | LAMBDA | {"AWS_REGION": "cn-north-1"})
+    assert china.dynamodb_endpoint == "https://dynamodb.cn-north-1.amazonaws.com.cn"
+    named = read_settings(GOOD | LAMBDA | {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000"})
+    assert named.dynamodb_endpoint == "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"BATON_TRANSPORT": "boto3"},
+        {"AWS_ACCESS_KEY_ID": ""},
+        {"AWS_SECRET_ACCESS_KEY": ""},
+        {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"},
+    ],
+)
+def test_botocore_sends_all_where_it_is_asked_to_or_must(changed: dict[str, str]) -> None:
+    """By one setting; without static credentials; and in development, whose engine lives in this process."""
+    assert read_settings(GOOD | LAMBDA | changed).lean is None
+
+
+def test_an_unknown_transport_does_not_start() -> None:
+    """Neither lean nor boto3."""
+    assert problems(BATON_TRANSPORT="fast") == ["BATON_TRANSPORT is lean or boto3"]

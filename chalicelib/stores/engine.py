@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 from msgspec import Struct
 
 from chalicelib.core.errors import Unavailable
+from chalicelib.stores.transport import Access, AnsweredNo, LeanClient, NoAnswer
 
 if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
-
     from chalicelib.stores.items import Item
 
 CONNECT_TIMEOUT_S: Final = 1
@@ -95,9 +94,23 @@ class TransactionFailed(Exception):
 class Service:
     """One AWS service. Its client is made at the first call: importing and starting need no AWS."""
 
-    def __init__(self, name: str, *, pause: Callable[[float], None] = time.sleep) -> None:
-        """Name the service. Region, credentials and endpoint come from the environment, as everywhere in AWS."""
+    def __init__(self, name: str, *, lean: Access | None = None, pause: Callable[[float], None] = time.sleep) -> None:
+        """Name the service. Region, credentials and endpoint come from the environment, as everywhere in AWS.
+
+        ``lean`` sends the calls that the lean transport knows by it.
+        """
         self._name = name
+        self._lean = (
+            LeanClient(
+                lean,
+                connect_timeout_s=CONNECT_TIMEOUT_S,
+                read_timeout_s=READ_TIMEOUT_S,
+                attempts=ATTEMPTS,
+                pause=pause,
+            )
+            if lean
+            else None
+        )
         self._pause = pause
         self._making = Lock()
         self._made: Any = None
@@ -116,18 +129,18 @@ class Service:
 
         Raises ``ConditionFailed``, ``TransactionFailed`` or ``Unavailable``.
         """
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - cold start
-
         for pause_s in (*CONFLICT_PAUSES_S, None):
             try:
-                answer: dict[str, Any] = getattr(self.client, operation)(**request)
-            except ClientError as error:
-                if pause_s is None or not _conflicted(error):
-                    self._translate(operation, error)
+                lean = getattr(self._lean, operation, None)
+                answer: dict[str, Any] = (lean or getattr(self.client, operation))(**request)
+            except Exception as error:  # noqa: BLE001 - told apart at once: a defect of ours goes on as it is
+                response = _response_of(error)
+                if response is None:
+                    # Some of these messages quote the request or the answer: only the kind of the error goes on.
+                    raise self._unavailable(operation, type(error).__name__) from None
+                if pause_s is None or not _conflicted(response):
+                    self._translate(operation, response)
                 self._pause(pause_s)
-            except (BotoCoreError, ValueError) as error:
-                # Some of these messages quote the request or the answer: only the kind of the error goes on.
-                raise self._unavailable(operation, type(error).__name__) from None
             else:
                 return answer
         raise AssertionError  # the last round returns or raises
@@ -150,16 +163,14 @@ class Service:
         client.meta.events.register("before-parse", _refuse_garbled)
         return client
 
-    def _translate(self, operation: str, error: "ClientError") -> NoReturn:
-        code = _code(error)
+    def _translate(self, operation: str, response: Mapping[str, Any]) -> NoReturn:
+        code = _code(response)
         if code == "ConditionalCheckFailedException":
-            raise ConditionFailed(_item(error.response)) from None
+            raise ConditionFailed(_item(response)) from None
         if code == "TransactionCanceledException":
-            reasons = _cancellation_codes(error)
+            reasons = _cancellation_codes(response)
             if "ConditionalCheckFailed" in reasons and reasons <= {"None", "ConditionalCheckFailed"}:
-                raise TransactionFailed(
-                    tuple(_item(reason) for reason in error.response["CancellationReasons"])
-                ) from None
+                raise TransactionFailed(tuple(_item(reason) for reason in response["CancellationReasons"])) from None
             code = f"{code}: {', '.join(sorted(reasons))}"
         raise self._unavailable(operation, code) from None
 
@@ -209,20 +220,35 @@ def _refuse_garbled(response_dict: Mapping[str, Any], **_event: object) -> None:
         json.loads(response_dict["body"])
 
 
-def _code(error: "ClientError") -> str:
-    return str(error.response.get("Error", {}).get("Code", "unknown"))
+def _response_of(error: Exception) -> Mapping[str, Any] | None:
+    """Tell what the service said, in botocore's shape; ``None`` when nothing usable came back."""
+    if isinstance(error, AnsweredNo):
+        return error.response
+    if isinstance(error, NoAnswer | ValueError):
+        return None
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - cold start
+
+    if isinstance(error, ClientError):
+        return cast("Mapping[str, Any]", error.response)
+    if isinstance(error, BotoCoreError):
+        return None
+    raise error
 
 
-def _cancellation_codes(error: "ClientError") -> set[str]:
-    return {str(reason.get("Code", "None")) for reason in error.response.get("CancellationReasons", ())}
+def _code(response: Mapping[str, Any]) -> str:
+    return str(response.get("Error", {}).get("Code", "unknown"))
 
 
-def _conflicted(error: "ClientError") -> bool:
+def _cancellation_codes(response: Mapping[str, Any]) -> set[str]:
+    return {str(reason.get("Code", "None")) for reason in response.get("CancellationReasons", ())}
+
+
+def _conflicted(response: Mapping[str, Any]) -> bool:
     """Tell whether a transaction was in the way, and nothing worse: nothing was written, sending again is safe."""
-    if _code(error) == "TransactionCanceledException":
-        reasons = _cancellation_codes(error)
+    if _code(response) == "TransactionCanceledException":
+        reasons = _cancellation_codes(response)
         return "TransactionConflict" in reasons and reasons <= {"None", "ConditionalCheckFailed", "TransactionConflict"}
-    return _code(error) in CONFLICTS
+    return _code(response) in CONFLICTS
 
 
 def _item(failed: Mapping[str, object]) -> "Item | None":

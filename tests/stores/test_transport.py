@@ -1,0 +1,354 @@
+"""The lean transport is botocore's client in its names, arguments, answers, errors and signatures."""
+
+import base64
+import contextlib
+import datetime as dt
+import json
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+
+from chalicelib.core.errors import Unavailable
+from chalicelib.stores.audit import Audit
+from chalicelib.stores.engine import ATTEMPTS, ConditionFailed, Engine, Service, Tables
+from chalicelib.stores.ephemeral import Ephemeral
+from chalicelib.stores.gates import Gates
+from chalicelib.stores.items import of_account
+from chalicelib.stores.transport import Access, AnsweredNo, LeanClient, NoAnswer
+from chalicelib.stores.users import Users
+from tests.making import ACCOUNT, MINE_LIVE, OTHER_LIVE, gate_with
+from tests.stores.contract import Stores, StoresContract
+from tests.stores.test_dynamodb import put_gate, read_events
+from tools.dev.engine import over_http
+
+NOW = 1_750_000_000
+REQUEST = {"TableName": "t", "Key": {"pk": {"S": "é/+ "}}, "ConsistentRead": True}
+
+
+def client(endpoint: str, *, token: str = "", **named: Any) -> LeanClient:
+    """Make a client that waits for nothing."""
+    region = str(named.pop("region", "eu-central-1"))
+    access = Access(endpoint, region, "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", token)
+    options: dict[str, Any] = {"connect_timeout_s": 1, "read_timeout_s": 0.3, "attempts": ATTEMPTS}
+    return LeanClient(access, **{**options, "clock": lambda: NOW, "pause": lambda _: None, **named})
+
+
+@pytest.mark.parametrize("token", ["", "a session token/+="])
+@pytest.mark.parametrize("endpoint", ["https://dynamodb.eu-central-1.amazonaws.com", "http://127.0.0.1:8000"])
+@pytest.mark.parametrize("body", [b"{}", json.dumps(REQUEST).encode(), b"\0" * 70_000])
+def test_it_signs_as_botocore_does_to_the_byte(
+    endpoint: str, token: str, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same headers give the same Authorization."""
+    lean = client(endpoint, token=token)
+    head, _, sent = lean._signed("UpdateItem", body).partition(b"\r\n\r\n")
+    request_line, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert request_line == "POST / HTTP/1.1"
+    assert sent == body
+    assert headers.pop("content-length") == str(len(body))
+    ours = headers.pop("authorization")
+    given = {name: value for name, value in headers.items() if name not in {"x-amz-date", "x-amz-security-token"}}
+    theirs = AWSRequest("POST", f"{endpoint}/", headers=given, data=body)
+    credentials = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", token or None)
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: dt.datetime.fromtimestamp(NOW, dt.UTC))
+    SigV4Auth(credentials, "dynamodb", "eu-central-1").add_auth(theirs)
+    assert theirs.headers["X-Amz-Date"] == headers["x-amz-date"]
+    assert ours == theirs.headers["Authorization"]
+
+
+def test_the_signing_key_follows_the_day() -> None:
+    """Derived once a day, and never one day's for another."""
+    now = [NOW]
+    lean = client("http://127.0.0.1:1", clock=lambda: now[0])
+    first = lean._signed("GetItem", b"{}")
+    now[0] += 86_400
+    second = lean._signed("GetItem", b"{}")
+    fresh = client("http://127.0.0.1:1", clock=lambda: now[0])
+    assert first != second == fresh._signed("GetItem", b"{}")
+
+
+def test_credentials_mask_themselves() -> None:
+    """In a log or a traceback."""
+    assert "secret" not in repr(Access("https://x", "r", "id", "secret", "secret token"))
+
+
+# The whole contract, over HTTP.
+
+
+@pytest.fixture(scope="module")
+def endpoint(embedded_engine: None) -> Iterator[str]:
+    """Serve the embedded engine on loopback: the same tables, over HTTP."""
+    del embedded_engine
+    with over_http() as address:
+        yield address
+
+
+@pytest.fixture
+def lean_engine(tables: Tables, endpoint: str) -> Engine:
+    """Give an engine whose hot calls go by the lean transport."""
+    return Engine(tables, Service("dynamodb", lean=Access(endpoint, "us-east-1", "test", "test", "")))
+
+
+class TestLean(StoresContract):
+    """The contract, races included, with the hot calls sent by the lean transport."""
+
+    @pytest.fixture
+    def stores(self, lean_engine: Engine, dynamodb: Service) -> Stores:
+        """Give the stores over tables of their own, empty."""
+        return Stores(
+            Users(lean_engine),
+            Gates(lean_engine),
+            Ephemeral(lean_engine),
+            Audit(lean_engine),
+            lambda gate: put_gate(lean_engine, gate),
+            lambda account: read_events(dynamodb, lean_engine, account),
+        )
+
+
+def test_it_answers_and_refuses_as_botocore_does(tables: Tables, endpoint: str) -> None:
+    """Item for item, old item for old item, code for code."""
+    engine = Engine(tables, Service("dynamodb"))
+    put_gate(engine, gate_with(MINE_LIVE, OTHER_LIVE))
+    lean = client(endpoint, region="us-east-1", read_timeout_s=5, clock=time.time)
+    stock = botocore.session.get_session().create_client("dynamodb")
+    key = {"TableName": tables.gates, "Key": of_account(ACCOUNT)}
+    fails = {
+        **key,
+        "UpdateExpression": "SET s = :s",
+        "ConditionExpression": "s = :t",
+        "ExpressionAttributeValues": {":s": {"N": "1"}, ":t": {"N": "9"}},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    absent = {**key, "Key": {"pk": {"S": "nobody"}}}
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("get_item", key),
+        ("get_item", absent),
+        ("get_item", {**key, "TableName": "no-such-table"}),
+        ("get_item", {**key, "Key": {"wrong": {"S": "key"}}}),
+        ("update_item", fails),
+        ("update_item", {**fails, "Key": {"pk": {"S": "nobody"}}}),
+        ("update_item", {**fails, "ConditionExpression": "s = :s", "ReturnValues": "ALL_NEW"} | _values(":s")),
+    ]
+    for operation, request in asked:
+        said = [_outcome(getattr(one, operation), request) for one in (stock, lean)]
+        assert said[0] == said[1], (operation, request)
+
+
+def _values(*names: str) -> dict[str, Any]:
+    return {"ExpressionAttributeValues": {key: {"N": "1"} for key in names}}
+
+
+def _outcome(call: Callable[..., Any], request: dict[str, Any]) -> object:
+    try:
+        answer = call(**request)
+    except (ClientError, AnsweredNo) as error:
+        response = error.response
+        return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"], response.get("Item")
+    return {name: value for name, value in answer.items() if name in {"Item", "Attributes"}}
+
+
+# A line that misbehaves.
+
+OK = json.dumps({"Item": {"pk": {"S": "x"}, "b": {"B": base64.b64encode(b"\0\xff").decode()}}}).encode()
+ITEM = {"Item": {"pk": {"S": "x"}, "b": {"B": b"\0\xff"}}}
+
+
+def answer(body: bytes = OK, status: int = 200, **headers: str) -> bytes:
+    """Write an answer as DynamoDB does."""
+    changed = {name.replace("_", "-"): value for name, value in headers.items()}
+    given = {"content-length": str(len(body)), "x-amz-crc32": str(zlib.crc32(body)), **changed}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items() if value)
+    return f"HTTP/1.1 {status} Whatever\r\n{lines}\r\n".encode() + body
+
+
+def no(code: str, status: int = 400) -> bytes:
+    """Write a refusal as DynamoDB does."""
+    body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "said"}).encode()
+    return answer(body, status)
+
+
+class Line:
+    """Answers each request with the next of some bytes; ``None`` ends the connection, ``...`` never answers."""
+
+    def __init__(self, *answers: Any) -> None:
+        """Listen on loopback."""
+        self.answers = list(answers)
+        self.connections = 0
+        self.requests = 0
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.listening.accept()
+                self.connections += 1
+                with connection, contextlib.suppress(ConnectionError):
+                    while self._answered(connection):
+                        pass
+
+    def _answered(self, connection: socket.socket) -> bool:
+        received = b""
+        while b"\r\n\r\n" not in received:
+            piece = connection.recv(65536)
+            if not piece:
+                return False
+            received += piece
+        self.requests += 1
+        given = self.answers.pop(0) if self.answers else None
+        if given is ...:
+            connection.recv(1)  # until the other side gives up
+            return False
+        if given is None:
+            return False
+        for part in given if isinstance(given, tuple) else (given,):
+            connection.sendall(part)
+            time.sleep(0.01)
+        return given[-1] != b"" if isinstance(given, tuple) else True
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.listening.close()
+
+
+@pytest.fixture
+def line() -> Iterator[Callable[..., Line]]:
+    """Make lines, and end them."""
+    made: list[Line] = []
+
+    def make(*answers: Any) -> Line:
+        made.append(Line(*answers))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.mark.parametrize(
+    ("answers", "requests", "connections"),
+    [
+        pytest.param([answer()], 1, 1, id="at once"),
+        pytest.param([answer(x_amz_crc32="")], 1, 1, id="without a checksum"),
+        pytest.param([(answer()[:20], answer()[20:90], answer()[90:])], 1, 1, id="in pieces"),
+        pytest.param([None, answer()], 2, 2, id="after a connection that ended"),
+        pytest.param([..., answer()], 2, 2, id="after one that never answered"),
+        pytest.param([(answer()[:-5], b""), answer()], 2, 2, id="after half an answer"),
+        pytest.param([answer(x_amz_crc32="1"), answer()], 2, 2, id="after one with a wrong checksum"),
+        pytest.param([answer(b"{"), answer()], 2, 1, id="after one that is not JSON"),
+        pytest.param([answer(b"[]"), answer()], 2, 1, id="after one that is no object"),
+        pytest.param([answer(b'{"Item": {"b": {"B": "?"}}}'), answer()], 2, 1, id="after one that is no item"),
+        pytest.param([answer(content_length=""), answer()], 2, 2, id="after one of unknown length"),
+        pytest.param(
+            [answer(transfer_encoding="chunked", content_length=""), answer()], 2, 2, id="after one in chunks"
+        ),
+        pytest.param([answer(content_length="-1"), answer()], 2, 2, id="after one of impossible length"),
+        pytest.param([answer(content_length="99999999999"), answer()], 2, 2, id="after one of monstrous length"),
+        pytest.param([answer() + b"x", answer()], 2, 2, id="after one with more than an answer"),
+        pytest.param([b"HTTP/1.0 200 OK\r\n\r\n", answer()], 2, 2, id="after another protocol"),
+        pytest.param([b"x" * 40_000, answer()], 2, 2, id="after an endless head"),
+        pytest.param([no("InternalServerError", 500), answer()], 2, 1, id="after a failure of theirs"),
+        pytest.param([answer(b"<html>", 503), None, answer()], 3, 2, id="after a proxy's words, and nothing"),
+        pytest.param([no("ProvisionedThroughputExceededException"), answer()], 2, 1, id="after being throttled"),
+    ],
+)
+def test_it_gets_its_answer(line: Callable[..., Line], answers: list[Any], requests: int, connections: int) -> None:
+    """Sent again as often as data.md says, over a connection that is known to be good."""
+    other = line(*answers)
+    assert client(other.address).get_item(**REQUEST) == ITEM
+    assert (other.requests, other.connections) == (requests, connections)
+
+
+@pytest.mark.parametrize("broken", [None, ..., (answer()[:-5], b""), answer(b"{"), answer(x_amz_crc32="1")], ids=repr)
+def test_it_gives_up_after_three(line: Callable[..., Line], broken: Any) -> None:
+    """And then nothing is known: never taken for "no such item"."""
+    other = line(*[broken] * 9)
+    pauses: list[float] = []
+    with pytest.raises(NoAnswer):
+        client(other.address, pause=pauses.append).get_item(**REQUEST)
+    assert other.requests == ATTEMPTS
+    assert len(pauses) == ATTEMPTS - 1
+    assert all(0 <= pause <= 0.05 * 2**number for number, pause in enumerate(pauses, start=1))
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "InternalServerError"])
+def test_a_refusal_that_stays_is_told(line: Callable[..., Line], code: str) -> None:
+    """With its own code, after all attempts."""
+    other = line(*[no(code, 500 if code.startswith("Internal") else 400)] * 9)
+    with pytest.raises(AnsweredNo) as refused:
+        client(other.address).get_item(**REQUEST)
+    assert refused.value.response["Error"]["Code"] == code
+    assert other.requests == ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    "code", ["ConditionalCheckFailedException", "ValidationException", "TransactionConflictException"]
+)
+def test_a_plain_no_is_final(line: Callable[..., Line], code: str) -> None:
+    """It is not asked again."""
+    other = line(no(code), answer())
+    with pytest.raises(AnsweredNo) as refused:
+        client(other.address).update_item(**REQUEST)
+    assert refused.value.response["Error"]["Code"] == code
+    assert other.requests == 1
+
+
+def test_connections_are_kept_alive_and_one_that_was_dropped_is_replaced(line: Callable[..., Line]) -> None:
+    """A kept connection may have ended in the meantime: what was sent into it is sent again."""
+    other = line(answer(), answer(), None, answer())
+    lean = client(other.address)
+    for _ in range(3):
+        assert lean.get_item(**REQUEST) == ITEM
+    assert (other.requests, other.connections) == (4, 2)
+
+
+def test_a_connection_that_is_to_end_is_not_kept(line: Callable[..., Line]) -> None:
+    """Whoever sends "Connection: close" listens no longer."""
+    other = line((answer(connection="close"), b""), answer())
+    lean = client(other.address)
+    for _ in range(2):
+        assert lean.get_item(**REQUEST) == ITEM
+    assert (other.requests, other.connections) == (2, 2)
+
+
+def test_nobody_there_is_our_own_trouble() -> None:
+    """A closed port, through the engine."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    access = Access(address, "us-east-1", "id", "secret", "")
+    engine = Engine(Tables("test"), Service("dynamodb", lean=access, pause=lambda _: None))
+    with pytest.raises(Unavailable) as refused:
+        Gates(engine).get(ACCOUNT)
+    assert refused.value.reason == "dynamodb get_item: NoAnswer"
+
+
+def test_a_failed_condition_reaches_the_store_with_the_old_item(line: Callable[..., Line]) -> None:
+    """As botocore's does."""
+    body = json.dumps({"__type": "x#ConditionalCheckFailedException", "Item": {"pk": {"S": "U#a"}}}).encode()
+    other = line(answer(body, 400))
+    access = Access(other.address, "us-east-1", "id", "secret", "")
+    engine = Engine(Tables("test"), Service("dynamodb", lean=access))
+    with pytest.raises(ConditionFailed) as failed:
+        engine.write("put_item", TableName="t", Item={})
+    assert failed.value.item == {"pk": {"S": "U#a"}}
+
+
+def test_what_it_does_not_know_goes_by_botocore(lean_engine: Engine) -> None:
+    """Transactions and deletions."""
+    lean_engine.transact({"Put": {"TableName": lean_engine.tables.users, "Item": {"pk": {"S": "x"}}}})
+    assert lean_engine.read(lean_engine.tables.users, {"pk": {"S": "x"}}) == {"pk": {"S": "x"}}
+    lean_engine.write("delete_item", TableName=lean_engine.tables.users, Key={"pk": {"S": "x"}})
+    assert lean_engine.read(lean_engine.tables.users, {"pk": {"S": "x"}}) is None
