@@ -48,7 +48,7 @@ def is_ever_refuted(team: Team, tables: Tables, **named: object) -> bool:
     return any(isinstance(explain(history, apply), Refuted) for history in recorded)
 
 
-@pytest.mark.parametrize(("devices", "steps", "seeds"), [SHORT, long(10)])
+@pytest.mark.parametrize(("devices", "steps", "seeds"), [SHORT, long(4)])
 def test_the_embedded_engine_keeps_to_the_rule(
     tables: Tables, eager_switching: None, devices: int, steps: int, seeds: range
 ) -> None:
@@ -60,7 +60,7 @@ def test_the_embedded_engine_keeps_to_the_rule(
     assert from_json(to_json(history)) == history
 
 
-@pytest.mark.parametrize(("devices", "steps", "seeds"), [SHORT, long(40)])
+@pytest.mark.parametrize(("devices", "steps", "seeds"), [SHORT, long(12)])
 def test_dynoxide_keeps_to_the_rule(shared_tables: Tables, devices: int, steps: int, seeds: range) -> None:
     """Devices in processes of their own, on dynoxide."""
     with processes(devices) as team:
