@@ -1,4 +1,4 @@
-"""Kill mutants: ``python -m tools.mutants [--short]``.
+"""Kill mutants: ``python -m tools.mutants [--short] [WORDS OF THEIR NAMES ...]``.
 
 Each runs the fast tests of its file in a temporary copy of the tree, two at a time; the tests must fail. Tests that
 fail without a mutant kill nothing, so they run unchanged first.
@@ -129,8 +129,10 @@ def unchanged(tree: Path, tests: Sequence[str]) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the mutants, or a dozen of them; exit 1 when one survives."""
+    """Run the mutants, or a dozen of them, or those whose names hold one of the words; exit 1 when one survives."""
+    words = [word for word in arguments if word != "--short"]
     mutants = SHORT if "--short" in arguments else all_mutants()
+    mutants = [mutant for mutant in mutants if not words or any(word in str(mutant) for word in words)]
     import argon2  # noqa: F401, PLC0415 - once for all children
     import botocore.session  # noqa: F401, PLC0415 - the same
     import cryptography.hazmat.primitives.asymmetric.ec  # noqa: F401, PLC0415 - the same
