@@ -84,7 +84,7 @@ def live(gate: Gate | None, presented: Presented, *, now: int, fence: int, idle_
     ended = ended_of(gate, lineage, now=now, fence=fence, idle_s=idle_s)
     if ended is not None:
         return Dead(ended.reason)
-    if gate.status is not Status.ACTIVE or lineage.auth_time < fence:
+    if gate.status is not Status.ACTIVE:
         return Dead()
     if lineage.client != presented.client or lineage.binding != presented.binding:
         return Dead()
