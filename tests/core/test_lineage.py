@@ -381,7 +381,7 @@ BUSIEST: Final = place(6, issued_at=NOW - 1)
 IN_THEIR_ORDER: Final = (ENDED_EARLIER, ENDED_LATER, EXPIRED, IDLE, IDLEST, BUSIEST)
 
 
-@pytest.mark.parametrize("lineages_max", range(1, 8))
+@pytest.mark.parametrize("lineages_max", range(1, 14))
 def test_a_login_replaces_as_many_as_are_too_many(lineages_max: int) -> None:
     """Ended, then expired, then the longest idle, and never more than needed, however the gate lists them."""
     for gate in (gate_with(*IN_THEIR_ORDER), gate_with(*reversed(IN_THEIR_ORDER))):

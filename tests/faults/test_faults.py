@@ -18,8 +18,8 @@ TABLE = {(*status_and_error(leaf(), dialect), leaf.code) for leaf in leaves() fo
 """Every row of the wire's code table: (status, error, code), from the family of refusals itself."""
 
 
-TELLING = {"request_lost for good", "answer_lost for good", "emptied for good"}
-"""Nothing happened, it happened and nobody knows, and something else is said: the rest are their kin."""
+TELLING = {"answer_lost for good", "emptied for good"}
+"""It happened and nobody knows, and something else is said than is true: the rest are their kin."""
 
 
 @dataclass(frozen=True)

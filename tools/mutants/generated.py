@@ -27,7 +27,11 @@ _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.NotIn: ast.In,
 }
 
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT: dict[str, str] = {
+    "core/lineage.py: judge: behind < 0 -> (behind <= 0)": "what is not behind at all is current, and was answered above",
+    "core/lineage.py: live: gate is None or lineage is None -> (lineage is None)": "without a gate there is no lineage",
+    "core/lineage.py: replaced_by_login: surplus <= 0 -> (surplus < 0)": "none of a sorted list is none",
+}
 """Mutants that change nothing anybody can see, each with the reason."""
 
 
