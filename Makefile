@@ -51,6 +51,10 @@ package: $(READY) ## Build the Lambda zip into build/ and check what is in it
 bench: $(READY) ## Measure a signed call beside its cryptography
 	@$(PYTHON) -m bench.calls
 
+.PHONY: figures
+figures: $(READY) ## Simulate the mechanisms and draw docs/figures/relay.svg (some minutes)
+	@$(PYTHON) -m tests.relay.figures
+
 .PHONY: clean
 clean: ## Remove everything that was made here
 	@rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .chalice/deployments
