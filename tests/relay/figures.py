@@ -234,8 +234,8 @@ def _heads(figure: Figure, left: Axes, right: Axes) -> None:
     figure.text(
         0.02,
         0.025,
-        f"Simulated: {PHONES} phones, and {THIEVES} thieves of each kind, under each mechanism; ten openings a day; medians, with whichever"
-        " ruse serves the thief longest.",
+        f"Simulated: {PHONES} phones, and {THIEVES} thieves of each kind, under each mechanism; ten openings a day;"
+        " medians, with whichever ruse serves the thief longest.",
         color=QUIET,
         fontsize=8,
     )
