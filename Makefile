@@ -80,6 +80,10 @@ dynoxide: $(READY) ## Fetch the DynamoDB engine that counts capacity into build/
 bench-cold: $(READY) ## Measure the cold start of the packaged zip beside a bare handler
 	@$(PYTHON) -m bench.cold
 
+.PHONY: figures
+figures: $(READY) ## Simulate the mechanisms and draw docs/figures/relay.svg (some minutes)
+	@$(PYTHON) -m tests.relay.figures
+
 .PHONY: clean
 clean: ## Remove everything that was made here
 	@rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .chalice/deployments

@@ -5,6 +5,7 @@ makes other calls; run with ``-m "prove or not prove"`` and write the new ones d
 """
 
 import itertools
+from collections.abc import Iterable
 
 import pytest
 
@@ -17,9 +18,9 @@ def scenes(first: Role, presenters: int) -> list[tuple[Role, ...]]:
     return [roles for roles in itertools.combinations_with_replacement(Role, presenters) if roles[0] is first]
 
 
-def schedules(first: Role, presenters: int, *, faults: int) -> int:
-    """Walk all of them, and count."""
-    return sum(explore(scene(roles, faults=faults)).schedules for roles in scenes(first, presenters))
+def schedules(among: Iterable[tuple[Role, ...]], *, faults: int) -> int:
+    """Walk all of these scenes, and count."""
+    return sum(explore(scene(roles, faults=faults)).schedules for roles in among)
 
 
 def test_all_roles_meet() -> None:
@@ -38,19 +39,35 @@ TWO_WITH_ONE_FAULT = {
     Role.STEAL: 38,
 }
 
-TWO_WITH_TWO_FAULTS = dict.fromkeys(Role, 0)
-THREE_WITH_ONE_FAULT = dict.fromkeys(Role, 0)
+TWO_WITH_TWO_FAULTS = {
+    Role.RENEW: 7612,
+    Role.LOG_IN: 137996,
+    Role.END_ONE: 25117,
+    Role.END_ALL: 8363,
+    Role.DISABLE: 12209,
+    Role.CHANGE_PASSWORD: 918,
+    Role.STEAL: 476,
+}
+THREE_WITH_ONE_FAULT = {
+    Role.RENEW: 39152,
+    Role.LOG_IN: 40998,
+    Role.END_ONE: 46737,
+    Role.END_ALL: 14214,
+    Role.DISABLE: 22028,
+    Role.CHANGE_PASSWORD: 1680,
+    Role.STEAL: 336,
+}
 
 
 @pytest.mark.parametrize("first", Role)
 def test_any_two_and_a_fault(first: Role) -> None:
     """Every pair of roles, with a fault anywhere or none."""
-    assert schedules(first, 2, faults=1) == TWO_WITH_ONE_FAULT[first]
+    assert schedules(scenes(first, 2), faults=1) == TWO_WITH_ONE_FAULT[first]
 
 
 def test_an_exchange_and_any_two() -> None:
     """Whoever else is there, in every order, nothing lost."""
-    assert schedules(Role.RENEW, 3, faults=0) == 810
+    assert schedules(scenes(Role.RENEW, 3), faults=0) == 810
 
 
 def test_two_processes_that_exchange_twice() -> None:
@@ -67,14 +84,32 @@ def test_a_thief_and_its_owner_who_exchange_twice() -> None:
 @pytest.mark.parametrize("first", Role)
 def test_any_two_and_two_faults(first: Role) -> None:
     """Every pair of roles, with up to two faults anywhere."""
-    assert schedules(first, 2, faults=2) == TWO_WITH_TWO_FAULTS[first]
+    assert schedules(scenes(first, 2), faults=2) == TWO_WITH_TWO_FAULTS[first]
+
+
+@pytest.mark.prove
+def test_any_three() -> None:
+    """Every triple of roles, in every order, nothing lost."""
+    assert schedules((roles for first in Role for roles in scenes(first, 3)), faults=0) == 5055
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("first", Role)
 def test_any_three_and_a_fault(first: Role) -> None:
-    """Every triple of roles, with a fault anywhere or none."""
-    assert schedules(first, 3, faults=1) == THREE_WITH_ONE_FAULT[first]
+    """Every triple of roles, with a fault anywhere or none.
+
+    Six are left out: logins that start over and over beside an account that is disabled and enabled have more orders
+    than anybody waits for. They are walked without faults, and in pairs with two.
+    """
+    among = [roles for roles in scenes(first, 3) if first is not Role.LOG_IN or Role.DISABLE not in roles]
+    assert len(among) == len(scenes(first, 3)) - (6 if first is Role.LOG_IN else 0)
+    assert schedules(among, faults=1) == THREE_WITH_ONE_FAULT[first]
+
+
+@pytest.mark.prove
+def test_two_processes_a_thief_and_two_faults() -> None:
+    """The heart of it, with up to two faults anywhere."""
+    assert explore(scene((Role.RENEW, Role.RENEW, Role.STEAL), faults=2)).schedules == 11788
 
 
 @pytest.mark.prove

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from chalicelib.core import errors
 from chalicelib.core.lineage import Ahead, Dead, Exchanged, Retry, Reused, Superseded
 from chalicelib.core.model import AccountId, EndReason, LineageId, Presented
 from chalicelib.core.policy import DAY_S, HOUR_S
 from chalicelib.core.ports import Done, Refused
+from tests.flows.world import World
 from tests.memory import NO_ATTEMPTS, MemoryGates
 from tests.relay.simulation import CAUSES, FIVE, RESTORED, Deal, Ruse, Theft, robbery, ruses, week
 
@@ -38,6 +40,12 @@ def history(seed: int, hash_seed: str) -> str:
 def test_the_same_seed_gives_the_same_history() -> None:
     """To the token, in two processes that hash differently; another seed gives another."""
     assert history(1, "1") == history(1, "2") != history(2, "1")
+
+
+@pytest.fixture
+def world() -> World:
+    """Give a fresh deployment."""
+    return World()
 
 
 # Honest users
@@ -166,3 +174,19 @@ def test_no_thief_outlives_three_of_its_owners_days(theft: Theft, seed: int) -> 
     for ruse in ruses(theft):
         outcome = robbery(Deal.EXCHANGE, theft, ruse, thieves=100, days=7, seed=seed)
         assert max(outcome.lives_s) < (3 * DAY_S if theft is Theft.FULL_COPY else 1)
+
+
+def test_a_copy_that_runs_ahead_holds_its_owner_up_until_the_attempt_is_forgotten(world: World) -> None:
+    """A known limit of E7: two to four exchanges by a copy *with* the attempt look like the owner's own lost hours.
+
+    The owner is neither let in nor told to log in; whoever goes on by a fifth exchange ends it for both.
+    """
+    phone = world.phone("hmac")
+    first, attempt = world.register(phone, client_id="mobile-opaque").access_token, world.attempt()
+    stolen = world.exchange(phone, first, attempt=attempt).access_token
+    for ahead in range(2, 6):
+        stolen = world.exchange(phone, stolen, attempt=world.attempt()).access_token
+        with pytest.raises(errors.Superseded if ahead < 5 else errors.TokenReused):
+            world.exchange(phone, first, attempt=attempt)
+    with pytest.raises(errors.LoginRequired):
+        world.exchange(phone, stolen, attempt=world.attempt())
