@@ -51,6 +51,10 @@ package: $(READY) ## Build the Lambda zip into build/ and check what is in it
 bench: $(READY) ## Measure a signed call beside its cryptography
 	@$(PYTHON) -m bench.calls
 
+.PHONY: bench-peers
+bench-peers: $(READY) ## Measure a rotation beside other servers' (installs them below build/; wants dynoxide, Node.js, PostgreSQL)
+	@$(PYTHON) -m bench.peers
+
 .PHONY: clean
 clean: ## Remove everything that was made here
 	@rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .chalice/deployments
