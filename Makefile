@@ -39,6 +39,15 @@ check: $(READY) ## Check format, lint, types and layers, and run the tests: what
 	@echo "4/5 layers" && { told=`$(VENV)/bin/lint-imports 2>&1` || { echo "$$told"; exit 1; }; }
 	@echo "5/5 tests" && $(PYTHON) -m pytest -n auto --maxprocesses 4
 
+.PHONY: mutants
+mutants: $(READY) ## Take each guard of core/ and stores/ away and see a test fail (SHORT=1: a dozen)
+	@$(PYTHON) -m tools.mutants $(if $(SHORT),--short)
+
+.PHONY: prove
+prove: $(READY) ## Prove the promises at length, a line of evidence for each (SHORT=1: the short form)
+	@$(PYTHON) -m tools.mutants $(if $(SHORT),--short)
+	@$(PYTHON) -m pytest -n auto --maxprocesses 4 -m "$(if $(SHORT),promise and not prove,promise or prove)"
+
 .PHONY: format
 format: $(READY) ## Put the code, and the page of errors, into shape
 	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet . && $(PYTHON) -m tools.errors_page
@@ -52,8 +61,16 @@ bench: $(READY) ## Measure a signed call beside its cryptography
 	@$(PYTHON) -m bench.calls
 
 .PHONY: bench-peers
-bench-peers: $(READY) ## Measure a rotation beside other servers' (installs them below build/; wants dynoxide, Node.js, PostgreSQL)
+bench-peers: $(READY) ## Measure a rotation beside its peers' (installs them into build/; wants dynoxide, Node.js, PostgreSQL)
 	@$(PYTHON) -m bench.peers
+
+.PHONY: bench-growth
+bench-growth: $(READY) ## Measure an exchange as devices, accounts and environments grow (wants dynoxide)
+	@$(PYTHON) -m bench.growth
+
+.PHONY: dynoxide
+dynoxide: $(READY) ## Fetch the DynamoDB engine that counts capacity into build/ (npm, x86_64 Linux)
+	@$(PYTHON) -m tools.dev.dynoxide
 
 .PHONY: clean
 clean: ## Remove everything that was made here

@@ -15,8 +15,7 @@ from chalicelib.flows.credentials import Credentials
 from chalicelib.flows.devices import EndDevice, ListDevices
 from chalicelib.flows.exchange import Exchange
 from chalicelib.flows.issue import Issue
-from chalicelib.flows.login import Answer as LoginAnswer
-from chalicelib.flows.login import Introduce, Login
+from chalicelib.flows.login import FirstTokens, Introduce, Login
 from chalicelib.flows.logout import Logout
 from chalicelib.flows.oauth import Introspect, Revoke
 from chalicelib.flows.password import ChangePassword
@@ -61,7 +60,7 @@ proof = Proof(key_ring, clients, names, settings.authorities)
 issue = Issue(names)
 credentials = Credentials(entropy, users, ephemeral, signals, settings.limits)
 introduce = Introduce(entropy, clients, proof)
-first_answer = LoginAnswer(gates, issue)
+first_tokens = FirstTokens(issue)
 register = Register(
     clock,
     entropy,
@@ -71,11 +70,11 @@ register = Register(
     users,
     gates,
     ephemeral,
-    first_answer,
+    first_tokens,
     signals,
     settings.limits,
 )
-login = Login(clock, key_ring, introduce, clients, credentials, users, gates, first_answer, signals)
+login = Login(clock, key_ring, introduce, clients, credentials, users, gates, first_tokens, signals)
 exchange = Exchange(clock, entropy, key_ring, proof, gates, audit, signals, issue, settings.revoke_on_foreign_key)
 call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
 

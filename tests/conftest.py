@@ -1,15 +1,22 @@
-"""What all tests share: no real AWS, and Baton behind its gateway over the embedded engine."""
+"""What all tests share: no real AWS, Baton behind its gateway over the embedded engine, and who watches the whole run.
+
+A whole run ends with a line for each promise and one for the policies, and fails where one of them does not hold.
+"""
 
 import contextlib
 import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from chalicelib.stores.engine import KEYS, Tables
+from tests.promises import README, Ledger, promised, stated
 from tests.web.conversation import Device, Send, through
+from tests.witness import Use, Witness, verdict, watching
+from tools.dev import dynoxide as counting_engine
 from tools.dev.engine import client, create_tables, embedded
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 
@@ -27,9 +34,78 @@ ENVIRONMENT = {
     "BATON_RESOURCE_SERVERS": f"{RESOURCE_SERVER}:{hashlib.sha256(RESOURCE_SERVER_SECRET.encode()).hexdigest()}",
     "BATON_TABLE_PREFIX": "baton-test",
 }
+NO_DYNOXIDE = "dynoxide is not here"
+
 for name in [name for name in os.environ if name.startswith(("BATON_", "AWS_"))]:
     del os.environ[name]
 os.environ |= ENVIRONMENT
+
+PROMISES = stated(README.read_text("utf-8"))
+ledger, seen = Ledger(PROMISES), Witness()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the ledger where the reports arrive: with several processes, in the one that leads them."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(ledger, "promises")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let every report carry the promises that its test stands for."""
+    for item in items:
+        if numbers := promised(item):
+            item.user_properties.append(("promise", numbers))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what another process has seen."""
+    seen.used |= {Use(*use) for use in getattr(node, "workeroutput", {}).get("used", ())}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand over what was seen; or, where it all comes together, fail for what does not hold."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["used"] = sorted(seen.used)
+    elif whole(session.config) and (ledger.broken() or any(verdict(seen.used).values())):
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def whole(config: pytest.Config) -> bool:
+    """Tell whether everything was asked for that there is: only that can be held against promises and policies."""
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """End with the evidence, and with what there is none of."""
+    say_what_was_missed(terminalreporter)
+    if not whole(config):
+        return
+    terminalreporter.section("promises")
+    for line, holds in ledger.lines(PROMISES):
+        terminalreporter.write_line(line, green=holds, red=not holds)
+    for name, complaints in verdict(seen.used).items():
+        told = f"{name}: {'; '.join(complaints) or f'exactly the {len(seen.used)} rights that were used'}"
+        terminalreporter.write_line(told, green=not complaints, red=bool(complaints))
+    terminalreporter.write_line("what this proves, and what not: docs/proof.md; the long form: make prove")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _watched() -> Iterator[None]:
+    """Watch every request of every test."""
+    with watching(seen):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def witness() -> Iterator[Witness]:
+    """Promise 10, of every test: whatever it sent and was told, nothing secret of it was stored or logged."""
+    seen.forget()
+    yield seen
+    leaks = seen.leaks()
+    seen.forget()
+    assert not leaks, "\n".join(leaks)
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +113,26 @@ def embedded_engine() -> Iterator[None]:
     """Answer every AWS client from memory, serialised."""
     with embedded():
         yield
+
+
+@pytest.fixture(scope="session")
+def dynoxide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run the engine that counts, and that several processes can race on; give its address."""
+    program = counting_engine.find()
+    if program is None:
+        pytest.skip(NO_DYNOXIDE)
+    with counting_engine.running(program, tmp_path_factory.mktemp("dynoxide") / "log") as address:
+        yield address
+
+
+def say_what_was_missed(terminalreporter: Any) -> None:
+    """Say in the closing lines what was not proved: a skip alone is easily overlooked."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if missed := sum(NO_DYNOXIDE in str(report.longrepr) for report in skipped):
+        told = (
+            f"{NO_DYNOXIDE}: {missed} tests of processes racing and of capacity did not run. To run them: make dynoxide"
+        )
+        terminalreporter.write_line(told, yellow=True)
 
 
 @pytest.fixture

@@ -194,13 +194,15 @@ class MemoryGates:
                 return Done()
             return Done() if stored == lineage else Moved()
 
-    def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> None:
+    def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
         """End one lineage, which forgets its attempts: nothing asks them any more."""
         with self._tables.lock:
             gate = self._tables.gates.get(account)
             stored = gate.lineages.get(lineage) if gate else None
             if gate and stored and stored.ended is None and stored.epoch == gate.epoch:
                 self._put(gate, replace(stored, ended=Ended(at=now, reason=reason), attempts=NO_ATTEMPTS))
+                return Done()
+            return Done() if stored and stored.ended == Ended(at=now, reason=reason) else Refused()
 
     def end_all(self, account: AccountId, reason: EndReason, *, now: int) -> None:
         """End every lineage of the account by raising its epoch."""
@@ -210,13 +212,15 @@ class MemoryGates:
                 raised = Ended(at=now, reason=reason)
                 self._tables.gates[account] = replace(gate, epoch=gate.epoch + 1, raised=raised)
 
-    def set_status(self, account: AccountId, status: Status, *, now: int) -> None:
+    def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
         """Disable, delete or enable, and raise the epoch."""
         with self._tables.lock:
             gate = self._tables.gates.get(account)
             if gate and gate.status is not Status.DELETED:
                 self.end_all(account, EndReason.ENDED_EVERYWHERE, now=now)
                 self._tables.gates[account] = replace(self._tables.gates[account], status=status)
+                return Done()
+            return Done() if gate and gate.status is status else Refused()
 
     def _put(self, gate: Gate, lineage: Lineage) -> None:
         self._tables.gates[gate.account] = replace(gate, lineages={**gate.lineages, lineage.id: lineage})

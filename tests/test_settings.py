@@ -29,6 +29,7 @@ def test_a_few_settings_are_enough() -> None:
     assert settings.origins == ()
 
 
+@pytest.mark.promise(9)
 def test_all_problems_are_named_at_once() -> None:
     """An operator mends them in one go."""
     with pytest.raises(SettingsProblems) as refused:

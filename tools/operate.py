@@ -6,6 +6,7 @@ rotate-root             the same for the root of ids, secrets and opaque tokens
 raise-fence             end every login from before this moment, everywhere: after any restore
 disable E-MAIL          end every login of an account and let nobody in
 enable E-MAIL           let the person in again; what was ended stays ended
+delete E-MAIL           delete an account, or finish a deletion that broke off; the address becomes free
 """
 
 import secrets
@@ -42,7 +43,7 @@ CHANGES: Mapping[str, Callable[..., Ring]] = {
     "rotate-root": rotate_root,
     "raise-fence": _fenced,
 }
-STATUSES: Mapping[str, Status] = {"disable": Status.DISABLED, "enable": Status.ACTIVE}
+STATUSES: Mapping[str, Status] = {"disable": Status.DISABLED, "enable": Status.ACTIVE, "delete": Status.DELETED}
 
 
 class Operator:
@@ -74,7 +75,7 @@ class Operator:
         return f"\r{command}: done, revision {changed.revision}, seen everywhere"
 
     def set_status(self, command: str, email: str) -> str:
-        """Disable or enable an account."""
+        """Disable, enable or delete an account."""
         users, gates, audit = Users(self._engine), Gates(self._engine), Audit(self._engine)
         act = SetStatus(clock, secrets.token_bytes, self._key_ring, users, gates, audit, self._signals)
         account = act(email, STATUSES[command])

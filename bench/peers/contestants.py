@@ -23,7 +23,7 @@ PEERS = {
     "django-oauth-toolkit": "oauth_toolkit",
 }
 BATON_CLIENTS = {"mobile": "key-bound", "simple": "unbound", "oauth": "rotating"}
-DYNOXIDE_MISSING = "dynoxide is not installed, so Baton cannot take part: npm pack @dynoxide/linux-x64, then DYNOXIDE="
+DYNOXIDE_MISSING = "dynoxide is not here, so Baton cannot take part: make dynoxide"
 
 
 @dataclass(slots=True)

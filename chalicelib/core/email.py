@@ -1,5 +1,6 @@
 """E-mail addresses: one spelling for each, and a clear no to what cannot be one."""
 
+import re
 import unicodedata
 
 from chalicelib.core.errors import InvalidEmail
@@ -11,6 +12,10 @@ _LOCAL_BYTES_MAX = 64
 _LABEL_BYTES_MAX = 63
 _LOCAL_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~")
 _LABEL_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Letters and marks among Unicode's Default_Ignorable_Code_Point (UAX 44); the others are of no such category."""
 
 
 def canonical_email(email: str) -> str:
@@ -18,7 +23,7 @@ def canonical_email(email: str) -> str:
 
     Canonicalised first, then validated: a dot-atom, ``@``, and at least two labels (RFC 5321 4.1.2, RFC 6531 3.3).
     Quoted local parts and address literals are refused, and so is whatever is neither letter, mark nor number beyond
-    ASCII: invisible characters would give one address two spellings. Raises ``InvalidEmail``.
+    ASCII, or is one and cannot be seen: it would give one address two spellings. Raises ``InvalidEmail``.
     """
     if len(email.encode(errors="surrogatepass")) > _RAW_BYTES_MAX:
         raise InvalidEmail("too long to be normalised")
@@ -57,4 +62,6 @@ def _is_label(label: str) -> bool:
 
 
 def _is_letter(character: str, ascii_letters: frozenset[str]) -> bool:
-    return character in ascii_letters or (not character.isascii() and unicodedata.category(character)[0] in "LMN")
+    return character in ascii_letters or (
+        not character.isascii() and unicodedata.category(character)[0] in "LMN" and not _INVISIBLE.match(character)
+    )

@@ -79,9 +79,12 @@ def live(gate: Gate | None, presented: Presented, *, now: int, fence: int, idle_
     ended = ended_of(gate, lineage, now=now, fence=fence, idle_s=idle_s)
     if ended is not None:
         return Dead(ended.reason)
-    if gate.status is not Status.ACTIVE or lineage.auth_time < fence:
+    if gate.status is not Status.ACTIVE:
         return Dead()
     if lineage.client != presented.client or lineage.binding != presented.binding:
+        return Dead()
+    if presented.issued_at < lineage.auth_time:
+        # A token of an earlier life: this lineage was evicted, and begun anew by the same attempt.
         return Dead()
     return lineage
 
@@ -160,13 +163,15 @@ def judge_use(
 def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
     """Write down that a sliding login was used, or ``None`` when a call finds it written down recently enough.
 
-    A renewal is always written down. Session ids from before a gap longer than their life stay dead:
-    ``in_use_since`` moves.
+    A renewal is always written down. ``in_use_since`` moves with it, so that an earlier id lives by its own expiry
+    only, and with a gap longer than an id's life, so that ids from before it stay dead.
     """
     if not renewed and now - lineage.issued_at < mechanism.use_s // SLIDE_AFTER_FRACTION:
         return None
-    gap = now >= lineage.issued_at + mechanism.use_s
-    return replace(lineage, issued_at=max(now, lineage.issued_at), in_use_since=now if gap else lineage.in_use_since)
+    since = lineage.in_use_since
+    if renewed or now >= lineage.issued_at + mechanism.use_s:
+        since = max(now, since or lineage.auth_time)
+    return replace(lineage, issued_at=max(now, lineage.issued_at), in_use_since=since)
 
 
 def attempt_digest(attempt: str) -> bytes:

@@ -69,7 +69,6 @@ class EndReason(StrEnum):
     REUSE = "reuse"
     ENDED_EVERYWHERE = "ended_everywhere"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a reason, not a password
-    REPLACED = "replaced"
     IDLE = "idle"
     EXPIRED = "expired"
 

@@ -114,16 +114,16 @@ class Gates(Protocol):
     def slide(self, lineage: Lineage, *, account: AccountId, expected: Lineage) -> Done | Moved:
         """Write down that a sliding lineage was used (iat, ``in_use_since``), when as ``expected`` and live."""
 
-    def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> None:
-        """End one lineage. Already ended, or gone, is success, and keeps the earlier reason."""
+    def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
+        """End one lineage. ``Refused`` is as good: already ended, with its earlier reason, or gone."""
 
     def end_all(self, account: AccountId, reason: EndReason, *, now: int) -> None:
         """End every lineage of the account by raising its epoch: one write, whatever their number."""
 
-    def set_status(self, account: AccountId, status: Status, *, now: int) -> None:
+    def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
         """Disable, delete or enable. Raises the epoch, so that enabling again revives nothing.
 
-        ``DELETED`` is absorbing. An unknown account is left unknown.
+        ``DELETED`` is absorbing: deleting again is ``Done``, all else ``Refused``, as for an unknown account.
         """
 
 

@@ -53,6 +53,10 @@ class Message(Struct, frozen=True):
     fields: Mapping[str, tuple[str, ...]]
     body: bytes
 
+    def __repr__(self) -> str:
+        """Mask fields and body: they hold tokens and passwords."""
+        return f"Message({self.method} {self.path})"
+
 
 def component(name: str, parameter: str | None = None) -> str:
     """Write a component identifier (RFC 9421 section 2); ``parameter`` is the ``name`` of ``@query-param``."""

@@ -1,8 +1,8 @@
 """A token's two forms, JWT and opaque: mint and read.
 
-Both are deterministic: the same token is the same string, so an exchange repeated with its attempt gets the same
-child, to the byte. Nothing may be keyed on that string all the same: an ES256 signature (r, s) has a valid twin
-(r, n - s), and both read as the same token here.
+Both are deterministic: under one key of the ring the same token is the same string, so an exchange repeated with its
+attempt gets the same child, to the byte. Nothing may be keyed on that string all the same: an ES256 signature (r, s)
+has a valid twin (r, n - s), and both read as the same token here.
 """
 
 import json
@@ -190,7 +190,7 @@ def _read_jwt(text: str, ring: Ring, *, names: Names, clients: Clients) -> Token
             raise TokenInvalid(f"claim {name} is missing or of another type")
     if claims["iss"] != names.issuer and claims["iss"] not in names.earlier_issuers:
         raise TokenInvalid("of another issuer")
-    if claims["aud"] != names.audience:
+    if claims["aud"] not in {names.audience, claims["iss"]}:  # the audience is the issuer, unless it is set
         raise TokenInvalid("for another audience")
     client = clients.get(claims["client_id"])
     if client is None:

@@ -5,7 +5,7 @@ from msgspec import Struct
 from chalicelib.core import errors
 from chalicelib.core.email import canonical_email
 from chalicelib.core.model import AccountId, AuditEvent, Caller, LineageId, Status
-from chalicelib.core.ports import Audit, Clock, Entropy, Gates, KeyRing, Signals, Users
+from chalicelib.core.ports import Audit, Clock, Entropy, Gates, KeyRing, Refused, Signals, Users
 
 
 class Profile(Struct, frozen=True):
@@ -26,7 +26,7 @@ class ShowAccount(Struct, frozen=True):
         """Read the user."""
         user = self.users.get(caller.account)
         if user is None:
-            raise errors.LoginRequired("the account was deleted")
+            raise errors.Unavailable("an account whose gate let its owner in has no user")
         return Profile(user.account, user.email, user.created_at, caller.device_id)
 
 
@@ -43,20 +43,20 @@ class DeleteAccount(Struct, frozen=True):
     def __call__(self, caller: Caller) -> None:
         """Close the gate first, then forget the user, and free the e-mail address last.
 
-        A crash in between leaves a closed gate; whoever registers the address next finishes the rest.
+        A crash in between leaves a closed gate: the operator, or whoever registers the address next, does the rest.
         """
         now = self.clock()
         user = self.users.get(caller.account)
         self.gates.set_status(caller.account, Status.DELETED, now=now)
-        if user is not None:
-            self.users.forget(caller.account, user.email_index)
         self.signals.emit("account_deleted", account=caller.account)
         event = AuditEvent(now, "account_deleted", caller.account, caller.device_id)
         self.audit.append(event, event_id=self.entropy(8).hex())
+        if user is not None:
+            self.users.forget(caller.account, user.email_index)
 
 
 class SetStatus(Struct, frozen=True):
-    """Disable or enable an account: the operator's verb, on no route."""
+    """Disable, enable or delete an account: the operator's verb, on no route."""
 
     clock: Clock
     entropy: Entropy
@@ -69,15 +69,19 @@ class SetStatus(Struct, frozen=True):
     def __call__(self, email: str, status: Status) -> AccountId:
         """Set the status of the account with this e-mail address; every lineage of it ends.
 
-        Raises ``NotFound`` when nobody claims the address.
+        Deleting finishes a deletion that died half-way. Raises ``NotFound`` when nobody claims the address, or its
+        account is deleted.
         """
         now = self.clock()
-        ring = self.key_ring.current(now=now)
-        account = self.users.find(ring.email_index(canonical_email(email)))
+        index = self.key_ring.current(now=now).email_index(canonical_email(email))
+        account = self.users.find(index)
         if account is None:
             raise errors.NotFound("nobody claims this address")
-        self.gates.set_status(account, status, now=now)
+        if isinstance(self.gates.set_status(account, status, now=now), Refused):
+            raise errors.NotFound("its account is deleted: delete it again to finish that, and the address is free")
         event_name = f"account_{status.name.lower()}"
         self.signals.emit(event_name, account=account)
         self.audit.append(AuditEvent(now, event_name, account), event_id=self.entropy(8).hex())
+        if status is Status.DELETED:
+            self.users.forget(account, index)
         return account

@@ -67,8 +67,8 @@ class Call(Struct, frozen=True):
         conditional write, before anything is acted upon.
         """
         live = self._live(call)
-        grant = self._grant(call.message) if step_up else None
-        if step_up and grant is None:
+        grant = self._grant(call.message)
+        if step_up and not grant:
             raise errors.StepUpRequired(max_age=step_up.max_age, acr_values=" ".join(step_up.acr_values))
         if call.signature and call.message.method not in SAFE_METHODS:
             spent = self.ephemeral.spend_nonce(
@@ -77,7 +77,7 @@ class Call(Struct, frozen=True):
             if isinstance(spent, Refused):
                 self.signals.emit("nonce_replayed", lineage=live.lineage.id)
                 raise errors.ReplayedNonce
-        proved_again = self._spend(grant, call, step_up) if step_up and grant else None
+        proved_again = self._spend(grant, call, step_up) if step_up else None
         return Caller(
             account=live.gate.account,
             device_id=live.lineage.id,
@@ -117,9 +117,8 @@ class Call(Struct, frozen=True):
             case Dead(reason):
                 raise errors.LoginRequired(reason=reason.value if reason else None)
 
-    def _grant(self, message: Message) -> str | None:
-        values = message.fields.get("baton-grant")
-        return values[0].strip(" \t") if values else None
+    def _grant(self, message: Message) -> str:
+        return message.fields.get("baton-grant", ("",))[0].strip(" \t")
 
     def _spend(self, grant: str, call: ProvedCall, rule: StepUpRule) -> StepUp:
         message = call.message

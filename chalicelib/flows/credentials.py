@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from chalicelib.core import errors, passwords
 from chalicelib.core.key_ring import Ring, Unsealable
-from chalicelib.core.model import AccountId, Caller, Gate, KeyBinding, Status, User
+from chalicelib.core.model import AccountId, Binding, Caller, Gate, KeyBinding, Status, User
 from chalicelib.core.policy import (
     FAILURES_PER_ACCOUNT_MAX,
     FAILURES_PER_KNOWN_DEVICE_MAX,
@@ -21,27 +21,41 @@ class Bucket(Struct, frozen=True):
     limit: int
 
 
-def login_buckets(ring: Ring, email: str, *, known_device: KeyBinding | None, source: str) -> tuple[Bucket, ...]:
-    """Choose the throttles of a login.
+def login_buckets(account: AccountId, gate: Gate | None, binding: Binding, *, source: str) -> tuple[Bucket, ...]:
+    """Choose the throttles of a login; ``account`` is a decoy for an address nobody claims, and counted alike.
 
-    A device that proved itself before has a bucket of its own, and neither strangers nor its neighbours behind one
-    address can fill it. An unknown address is counted exactly as a known one.
+    A device that proved itself before, by a key bound to any lineage of the account, has a bucket of its own: neither
+    strangers nor its neighbours behind one address can fill it.
     """
-    index = ring.email_index(email)
-    if known_device is not None:
-        return (Bucket(f"device:{index}:{known_device.thumbprint.hex()}", FAILURES_PER_KNOWN_DEVICE_MAX),)
+    known = gate is not None and any(lineage.binding == binding for lineage in gate.lineages.values())
+    if known and isinstance(binding, KeyBinding):
+        return (_of_device(account, binding.thumbprint.hex()),)
     return (
-        Bucket(f"source:{source}", FAILURES_PER_SOURCE_MAX),
-        Bucket(f"account:{index}", FAILURES_PER_ACCOUNT_MAX),
+        Bucket(f"source:{source_network(source)}", FAILURES_PER_SOURCE_MAX),
+        Bucket(f"account:{account}", FAILURES_PER_ACCOUNT_MAX),
     )
 
 
 def device_bucket(caller: Caller) -> tuple[Bucket, ...]:
-    """Choose the throttle of a step-up: the calling device's own, by its key where it has one."""
+    """Choose the throttle of a step-up: the calling device's own, the same as at its login where it has a key."""
     lineage = caller.gate.lineages.get(caller.device_id) if caller.gate else None
     binding = lineage.binding if lineage else None
     device = binding.thumbprint.hex() if isinstance(binding, KeyBinding) else caller.device_id
-    return (Bucket(f"step_up:{caller.account}:{device}", FAILURES_PER_KNOWN_DEVICE_MAX),)
+    return (_of_device(caller.account, device),)
+
+
+def _of_device(account: AccountId, device: str) -> Bucket:
+    return Bucket(f"device:{account}:{device}", FAILURES_PER_KNOWN_DEVICE_MAX)
+
+
+def source_network(source: str) -> str:
+    """Name where a request came from: an IPv4 address, or the /64 of an IPv6 one, for a single line has all of it."""
+    if ":" not in source:
+        return source
+    import ipaddress  # noqa: PLC0415 - cold start
+
+    address = ipaddress.IPv6Address(source)
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
 
 
 class Credentials(Struct, frozen=True):
@@ -72,11 +86,17 @@ class Credentials(Struct, frozen=True):
         self._take(buckets, now=now)
         user = self.users.get(account)
         verifier = _unsealed(user, ring) if user else None
+        active = gate is not None and gate.status is Status.ACTIVE
         try:
             verified = passwords.verify_password(password, verifier=verifier)
-            if user is None or gate is None or gate.status is not Status.ACTIVE:
+            if user is None or gate is None or not active:
                 raise errors.InvalidCredentials("the account is not active")
         except errors.InvalidCredentials:
+            if (active and verifier is None) or (user is not None and gate is None):
+                self._give_back(buckets, now=now)
+                raise errors.Unavailable(
+                    "an account is torn: its gate, its user or its verifier is not there"
+                ) from None
             self.signals.emit("password_refused", account=account)
             raise
         if user.verifier_version != gate.verifier_version:
@@ -116,7 +136,7 @@ class Credentials(Struct, frozen=True):
 
 
 def _unsealed(user: User, ring: Ring) -> str | None:
-    """Open a verifier; one that was copied from another account's row does not open, and is nobody's."""
+    """Open a verifier; one that was copied from another account's row does not open."""
     try:
         return ring.unseal(user.verifier, account=user.account).decode()
     except Unsealable:

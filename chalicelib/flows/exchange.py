@@ -18,7 +18,7 @@ from chalicelib.core.lineage import (
 )
 from chalicelib.core.model import AuditEvent, EndReason, Kind, Lineage
 from chalicelib.core.policy import START_OVER_MAX
-from chalicelib.core.ports import Audit, Clock, Done, Entropy, Gates, KeyRing, Signals
+from chalicelib.core.ports import Audit, Clock, Done, Entropy, Gates, KeyRing, Refused, Signals
 from chalicelib.core.signatures import Message, VerifiedSignature
 from chalicelib.flows.issue import Issue, Issued
 from chalicelib.flows.proof import Proof, ProvedToken, attempt_of
@@ -30,6 +30,10 @@ class TokenRequest(Struct, frozen=True):
     refresh_token: str
     client_id: str | None = None
     scope: str | None = None
+
+    def __repr__(self) -> str:
+        """Mask the token."""
+        return f"TokenRequest('**********', client_id={self.client_id!r})"
 
 
 class Exchange(Struct, frozen=True):
@@ -71,7 +75,7 @@ class Exchange(Struct, frozen=True):
         except errors.InvalidSignature as refusal:
             self.signals.emit("foreign_key_exchange", lineage=proved.token.lineage, code=refusal.code)
             if self.revoke_on_foreign_key and isinstance(refusal, errors.WrongKey):
-                self._end_reused(proved, now=now)
+                raise self._reused(proved, now=now) from None
             raise
 
     def _exchange(self, proved: ProvedToken, attempt: str, *, now: int) -> Issued:
@@ -90,21 +94,29 @@ class Exchange(Struct, frozen=True):
                 self.signals.emit("exchange_superseded", lineage=proved.token.lineage)
                 raise errors.Superseded
             case Reused():
-                self._end_reused(proved, now=now)
-                raise errors.TokenReused(reason=EndReason.REUSE.value)
+                raise self._reused(proved, now=now)
             case Ahead():
                 self.signals.emit("generation_ahead", lineage=proved.token.lineage)
                 raise errors.LoginRequired("a generation newer than the stored one: the table was rolled back")
             case Dead(reason):
                 raise errors.LoginRequired(reason=reason.value if reason else None)
 
-    def _end_reused(self, proved: ProvedToken, *, now: int) -> None:
+    def _reused(self, proved: ProvedToken, *, now: int) -> errors.Refusal:
         """End the lineage before answering; where that fails, ``Unavailable`` goes out instead of the verdict."""
         token = proved.token
-        self.gates.end(token.account, token.lineage, EndReason.REUSE, now=now)
+        if isinstance(self.gates.end(token.account, token.lineage, EndReason.REUSE, now=now), Refused):
+            return errors.LoginRequired("ended already", reason=self._why(proved, now=now))
         self.signals.emit("token_reused", lineage=token.lineage, generation=token.generation)
         event = AuditEvent(now, "token_reused", token.account, token.lineage, {"client": proved.client.id})
         self.audit.append(event, event_id=self.entropy(8).hex())
+        return errors.TokenReused(reason=EndReason.REUSE.value)
+
+    def _why(self, proved: ProvedToken, *, now: int) -> str | None:
+        """Tell a client whose lineage somebody else has just ended, or had, why."""
+        fence = self.key_ring.current(now=now).fence
+        gate = self.gates.get(proved.token.account)
+        state = live(gate, proved.presented(), now=now, fence=fence, idle_s=proved.client.mechanism.idle_s)
+        return state.reason.value if isinstance(state, Dead) and state.reason else None
 
     def _renew(self, proved: ProvedToken, *, now: int) -> Issued:
         """Renew repeatably: the generation stays, and a sliding login is written down as used."""
@@ -118,7 +130,9 @@ class Exchange(Struct, frozen=True):
             slid = slide(lineage, now=now, mechanism=mechanism, renewed=True) if mechanism.slides else None
             if slid is None or isinstance(self.gates.slide(slid, account=presented.account, expected=lineage), Done):
                 self.signals.emit("renewed", lineage=lineage.id)
-                return self._child(proved, slid or lineage, now=now, issued_at=now)
+                # Never before its login, by whatever clock: a token from before that is of an earlier life.
+                issued_at = max(now, lineage.auth_time, (slid.in_use_since or 0) if slid else 0)
+                return self._child(proved, slid or lineage, now=now, issued_at=issued_at)
         raise errors.Unavailable("the gate kept moving under a renewal")
 
     def _child(self, proved: ProvedToken, lineage: Lineage, *, now: int, issued_at: int | None = None) -> Issued:

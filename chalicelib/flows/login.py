@@ -18,11 +18,12 @@ from chalicelib.core.model import (
     LineageId,
     NoBinding,
     SecretBinding,
+    Status,
 )
 from chalicelib.core.policy import LABEL_BYTES_MAX, LINEAGES_MAX, START_OVER_MAX
 from chalicelib.core.ports import Clock, Done, Entropy, Gates, KeyRing, Signals, Users
 from chalicelib.core.public_key import PublicKey
-from chalicelib.core.signatures import Message
+from chalicelib.core.signatures import Message, check_digest
 from chalicelib.flows.credentials import Credentials, login_buckets
 from chalicelib.flows.issue import Issue, Issued, with_secret
 from chalicelib.flows.proof import Proof, attempt_of
@@ -88,6 +89,8 @@ class Introduce(Struct, frozen=True):
         if device.public_key is not None:
             signature = self.proof.introduced(message, device.public_key, now=now)
             binding = KeyBinding(device.public_key.thumbprint)
+        else:
+            check_digest(message)
         if client.binding == "required" and isinstance(binding, NoBinding):
             raise errors.SignatureRequired("this client's logins are bound", path=message.path)
         return Introduction(
@@ -99,10 +102,9 @@ class Introduce(Struct, frozen=True):
         )
 
 
-class Answer(Struct, frozen=True):
+class FirstTokens(Struct, frozen=True):
     """Issue the tokens of a lineage that was just begun, or begun before by this same attempt."""
 
-    gates: Gates
     issue: Issue
 
     def begun(
@@ -150,7 +152,7 @@ class Login(Struct, frozen=True):
     credentials: Credentials
     users: Users
     gates: Gates
-    answer: Answer
+    first_tokens: FirstTokens
     signals: Signals
 
     def __call__(
@@ -165,8 +167,7 @@ class Login(Struct, frozen=True):
         # An address nobody claimed is looked up like any other: the same reads, the same hashing, the same answer.
         account = claimed or ring.decoy_account(introduction.email)
         gate = self.gates.get(account)
-        known = _known_device(gate, introduction.binding)
-        buckets = login_buckets(ring, introduction.email, known_device=known, source=source)
+        buckets = login_buckets(account, gate, introduction.binding, source=source)
         self.credentials.check(secret, account=account, gate=gate, ring=ring, buckets=buckets, now=now)
         return self._admit(introduction, gate, account=account, ring=ring, now=now)
 
@@ -178,10 +179,10 @@ class Login(Struct, frozen=True):
         for _ in range(START_OVER_MAX):
             if gate is None or gate.verifier_version != verified_version:
                 break
-            before = self.answer.begun_before(gate, introduction, ring=ring, now=now)
+            before = self.first_tokens.begun_before(gate, introduction, ring=ring, now=now)
             if before is not None:
                 self.signals.emit("login_retried", lineage=before.id)
-                return self.answer.begun(before, introduction, account=account, ring=ring, now=now)
+                return self.first_tokens.begun(before, introduction, account=account, ring=ring, now=now)
             lineage_id = ring.lineage_ids(introduction.email, introduction.attempt, now=now)[0]
             lineage = introduction.lineage(lineage_id, epoch=gate.epoch, now=now)
             replaced = replaced_by_login(
@@ -189,16 +190,11 @@ class Login(Struct, frozen=True):
             )
             if isinstance(self.gates.admit(lineage, expected=gate, replaced=replaced, lineages_max=LINEAGES_MAX), Done):
                 self.signals.emit("logged_in", lineage=lineage.id, client=introduction.client.id)
-                return self.answer.begun(lineage, introduction, account=account, ring=ring, now=now)
+                return self.first_tokens.begun(lineage, introduction, account=account, ring=ring, now=now)
             gate = self.gates.get(account)
+            if gate is not None and gate.status is not Status.ACTIVE:
+                raise errors.InvalidCredentials("disabled while it was logging in")
         raise errors.Unavailable("the gate kept moving under a login")
-
-
-def _known_device(gate: Gate | None, binding: Binding) -> KeyBinding | None:
-    """Recognise a device by its key, proved by this request's signature, on any lineage of the account."""
-    if gate is None or not isinstance(binding, KeyBinding):
-        return None
-    return binding if any(lineage.binding == binding for lineage in gate.lineages.values()) else None
 
 
 def _label(name: str) -> str:

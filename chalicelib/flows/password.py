@@ -28,7 +28,7 @@ class ChangePassword(Struct, frozen=True):
         ring = self.key_ring.current(now=now)
         user = self.users.get(caller.account)
         if user is None:
-            raise errors.LoginRequired("the account was deleted")
+            raise errors.Unavailable("an account whose gate let its owner in has no user")
         secret = passwords.normalise(new_password)
         passwords.check_strength(secret.decode(), email=user.email)
         verifier = ring.seal(

@@ -73,7 +73,9 @@ class Proof(Struct, frozen=True):
             case SecretBinding():
                 secret = self.key_ring.current(now=now).lineage_secret(token.lineage)
                 if secret is None:
-                    raise errors.TokenInvalid("its root is no longer in the ring")
+                    secret = self.key_ring.refreshed(now=now).lineage_secret(token.lineage)
+                if secret is None:
+                    raise errors.Unavailable("the root of a genuine token is not in the ring")
                 return self._verify(message, secret.reveal(), token.lineage, now=now)
             case KeyBinding():
                 if token.key is None:

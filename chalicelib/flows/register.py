@@ -4,13 +4,13 @@ from msgspec import Struct
 
 from chalicelib.core import errors, passwords
 from chalicelib.core.key_ring import Ring
-from chalicelib.core.model import AccountId, Gate, Status, User
+from chalicelib.core.model import Gate, Status, User
 from chalicelib.core.policy import REGISTRATION_WINDOW_S, REGISTRATIONS_PER_SOURCE_MAX, START_OVER_MAX
 from chalicelib.core.ports import Clock, Done, Entropy, Ephemeral, Gates, KeyRing, Refused, Signals, Taken, Users
 from chalicelib.core.signatures import Message
-from chalicelib.flows.credentials import Credentials
+from chalicelib.flows.credentials import Bucket, Credentials, login_buckets, source_network
 from chalicelib.flows.issue import Issued
-from chalicelib.flows.login import Answer, Device, Introduce, Introduction
+from chalicelib.flows.login import Device, FirstTokens, Introduce, Introduction
 
 
 class Register(Struct, frozen=True):
@@ -24,7 +24,7 @@ class Register(Struct, frozen=True):
     users: Users
     gates: Gates
     ephemeral: Ephemeral
-    answer: Answer
+    first_tokens: FirstTokens
     signals: Signals
     limits: bool = True
 
@@ -45,8 +45,8 @@ class Register(Struct, frozen=True):
             if isinstance(outcome, Done):
                 self.signals.emit("registered", account=user.account, client=introduction.client.id)
                 (lineage,) = gate.lineages.values()
-                return self.answer.begun(lineage, introduction, account=user.account, ring=ring, now=now)
-            issued = self._taken(outcome, introduction, secret, ring=ring, now=now)
+                return self.first_tokens.begun(lineage, introduction, account=user.account, ring=ring, now=now)
+            issued = self._taken(outcome, introduction, secret, source=source, ring=ring, now=now)
             if issued is not None:
                 return issued
         raise errors.Unavailable("the e-mail claim kept moving under a registration")
@@ -56,7 +56,10 @@ class Register(Struct, frozen=True):
         if not self.limits:
             return
         slot = self.ephemeral.take_slot(
-            f"register:{source}", limit=REGISTRATIONS_PER_SOURCE_MAX, window_s=REGISTRATION_WINDOW_S, now=now
+            f"register:{source_network(source)}",
+            limit=REGISTRATIONS_PER_SOURCE_MAX,
+            window_s=REGISTRATION_WINDOW_S,
+            now=now,
         )
         if isinstance(slot, Refused):
             self.signals.emit("throttled", bucket="register")
@@ -79,7 +82,9 @@ class Register(Struct, frozen=True):
         gate = Gate(account=account, status=Status.ACTIVE, epoch=1, verifier_version=1, lineages={lineage.id: lineage})
         return user, gate
 
-    def _taken(self, taken: Taken, introduction: Introduction, secret: bytes, *, ring: Ring, now: int) -> Issued | None:
+    def _taken(
+        self, taken: Taken, introduction: Introduction, secret: bytes, *, source: str, ring: Ring, now: int
+    ) -> Issued | None:
         """Answer our own retry as before, finish a deletion that died half-way, and refuse everybody else."""
         ours = taken.account in ring.account_ids(introduction.email, introduction.attempt, now=now)
         gate = self.gates.get(taken.account)
@@ -90,25 +95,27 @@ class Register(Struct, frozen=True):
             return None
         if not ours:
             raise errors.AccountExists
-        return self._again(introduction, secret, account=taken.account, gate=gate, ring=ring, now=now)
+        if gate is None:
+            raise errors.Unavailable("an account is torn: its gate is not there")
+        buckets = login_buckets(taken.account, gate, introduction.binding, source=source)
+        return self._again(introduction, secret, gate=gate, buckets=buckets, ring=ring, now=now)
 
     def _again(
         self,
         introduction: Introduction,
         secret: bytes,
         *,
-        account: AccountId,
-        gate: Gate | None,
+        gate: Gate,
+        buckets: tuple[Bucket, ...],
         ring: Ring,
         now: int,
     ) -> Issued:
         try:
-            # The registration's own slot was taken above: no other bucket.
-            self.credentials.check(secret, account=account, gate=gate, ring=ring, buckets=(), now=now)
+            self.credentials.check(secret, account=gate.account, gate=gate, ring=ring, buckets=buckets, now=now)
         except errors.InvalidCredentials:
             raise errors.AccountExists from None
-        lineage = self.answer.begun_before(gate, introduction, ring=ring, now=now) if gate else None
+        lineage = self.first_tokens.begun_before(gate, introduction, ring=ring, now=now)
         if lineage is None:
             raise errors.Superseded("the lineage of this attempt is gone")
         self.signals.emit("registration_retried", lineage=lineage.id)
-        return self.answer.begun(lineage, introduction, account=account, ring=ring, now=now)
+        return self.first_tokens.begun(lineage, introduction, account=gate.account, ring=ring, now=now)

@@ -4,8 +4,10 @@ Two failures mean something: a condition that did not hold, and a transaction of
 is our own trouble, ``errors.Unavailable``, whose reason names the operation and the engine's code, never a value.
 """
 
+import json
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
@@ -123,8 +125,8 @@ class Service:
                 if pause_s is None or not _conflicted(error):
                     self._translate(operation, error)
                 self._pause(pause_s)
-            except BotoCoreError as error:
-                # Some of botocore's own messages quote the request: only the kind of the error goes on.
+            except (BotoCoreError, ValueError) as error:
+                # Some of these messages quote the request or the answer: only the kind of the error goes on.
                 raise self._unavailable(operation, type(error).__name__) from None
             else:
                 return answer
@@ -142,9 +144,11 @@ class Service:
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         )
         try:
-            return botocore.session.get_session().create_client(self._name, config=config)
+            client = botocore.session.get_session().create_client(self._name, config=config)
         except BotoCoreError as error:
             raise self._unavailable("client", type(error).__name__) from None
+        client.meta.events.register("before-parse", _refuse_garbled)
+        return client
 
     def _translate(self, operation: str, error: "ClientError") -> NoReturn:
         code = _code(error)
@@ -152,7 +156,7 @@ class Service:
             raise ConditionFailed(_item(error.response)) from None
         if code == "TransactionCanceledException":
             reasons = _cancellation_codes(error)
-            if reasons <= {"None", "ConditionalCheckFailed"}:
+            if "ConditionalCheckFailed" in reasons and reasons <= {"None", "ConditionalCheckFailed"}:
                 raise TransactionFailed(
                     tuple(_item(reason) for reason in error.response["CancellationReasons"])
                 ) from None
@@ -182,7 +186,12 @@ class Engine:
             {verb: {**write, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"} for verb, write in one.items()}
             for one in writes
         ]
-        self._dynamodb.call("transact_write_items", TransactItems=told)
+        try:
+            self._dynamodb.call("transact_write_items", TransactItems=told)
+        except TransactionFailed as failed:
+            if len(failed.items) != len(writes):
+                raise Unavailable("a cancelled transaction does not account for its writes") from None
+            raise
 
     def write(self, operation: str, **request: object) -> "Item":
         """Carry out one conditional write and give the item as it is now, where the operation tells.
@@ -192,6 +201,12 @@ class Engine:
         answer = self._dynamodb.call(operation, **request, ReturnValuesOnConditionCheckFailure="ALL_OLD")
         item: Item = answer.get("Attributes", {})
         return item
+
+
+def _refuse_garbled(response_dict: Mapping[str, Any], **_event: object) -> None:
+    """Refuse a success that is not JSON: botocore would make an empty answer of it, and that means "no such item"."""
+    if response_dict["status_code"] == HTTPStatus.OK:
+        json.loads(response_dict["body"])
 
 
 def _code(error: "ClientError") -> str:

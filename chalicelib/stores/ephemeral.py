@@ -97,17 +97,19 @@ class Ephemeral:
         }
         condition = all_of(FOR_THIS_LINEAGE, FOR_THIS_OPERATION, NOT_EXPIRED, NOT_SPENT)
         try:
-            item: Item | None = self._engine.write(
-                "update_item",
-                TableName=self._engine.tables.ephemeral,
-                Key=_key("G", grant),
-                ReturnValues="ALL_NEW",
-                **expression(values, condition=condition, update=SPEND),
+            return _step_up(
+                self._engine.write(
+                    "update_item",
+                    TableName=self._engine.tables.ephemeral,
+                    Key=_key("G", grant),
+                    ReturnValues="ALL_NEW",
+                    **expression(values, condition=condition, update=SPEND),
+                )
             )
         except ConditionFailed as failed:
+            # A mark is drawn for one call with these very arguments: ours on the grant means that we spent it.
             item = failed.item
-        # A mark is drawn for one call with these very arguments: ours on the grant means that we spent it.
-        return _step_up(item) if item is not None and _spent_by(item, mark) else Refused()
+            return _step_up(item) if item is not None and _spent_by(item, mark) else Refused()
 
     def take_slot(self, bucket: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
         """Count one more in this window, unless the limit is reached.

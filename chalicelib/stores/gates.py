@@ -12,7 +12,7 @@ from chalicelib.core.errors import Unavailable
 from chalicelib.core.lineage import Ahead, Current, Dead, Exchanged, Retry, Reused, Superseded, judge
 from chalicelib.core.model import AccountId, Ended, EndReason, Gate, Lineage, LineageId, Presented, Status
 from chalicelib.core.policy import ATTEMPT_SLOTS
-from chalicelib.core.ports import Done, Moved
+from chalicelib.core.ports import Done, Moved, Refused
 from chalicelib.stores.engine import ConditionFailed, Engine
 from chalicelib.stores.items import (
     END_REASON_CODES,
@@ -48,6 +48,7 @@ NOT_ENDED: Final = "attribute_not_exists(#lineages.#lineage.#ended_at)"
 NOT_EXPIRED: Final = "#lineages.#lineage.#expires_at > :now"
 NOT_IDLE: Final = "#lineages.#lineage.#issued_at >= :idle_before"
 BEHIND_THE_FENCE: Final = "#lineages.#lineage.#auth_time >= :fence"
+NOT_YOUNGER: Final = "#lineages.#lineage.#auth_time <= :presented_at"
 OF_ITS_CLIENT: Final = "#lineages.#lineage.#client = :client"
 BOUND_AS_STORED: Final = "#lineages.#lineage.#binding = :binding"
 OF_CURRENT_GENERATION: Final = "#lineages.#lineage.#generation = :generation"
@@ -60,6 +61,7 @@ CURRENT: Final = (
     NOT_EXPIRED,
     NOT_IDLE,
     BEHIND_THE_FENCE,
+    NOT_YOUNGER,
     OF_ITS_CLIENT,
     BOUND_AS_STORED,
     OF_CURRENT_GENERATION,
@@ -106,7 +108,7 @@ class Gates:
     def get(self, account: AccountId) -> Gate | None:
         """Read a gate."""
         item = self._engine.read(self._engine.tables.gates, of_account(account))
-        return gate_of(item) if item else None
+        return gate_of(item) if item is not None else None
 
     def exchange(
         self, presented: Presented, *, now: int, fence: int, idle_s: int
@@ -122,6 +124,7 @@ class Gates:
                     ":now": number(now),
                     ":idle_before": number(now - idle_s),
                     ":fence": number(fence),
+                    ":presented_at": number(presented.issued_at),
                     ":client": number(presented.client),
                     ":binding": binding_value(presented.binding),
                     ":generation": number(presented.generation),
@@ -182,12 +185,16 @@ class Gates:
             return _done_when_stored(failed.item, lineage)
         return Done()
 
-    def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> None:
-        """End one lineage. Already ended, or gone, is success, and keeps the earlier reason."""
+    def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
+        """End one lineage. Already ended, or gone, is as good, and keeps the earlier reason."""
+        ended = Ended(at=now, reason=reason)
         try:
-            self._update(account, END_ONE, ENDABLE, lineage=lineage, values=_raised(Ended(at=now, reason=reason)))
-        except ConditionFailed:
-            return
+            self._update(account, END_ONE, ENDABLE, lineage=lineage, values=_raised(ended))
+        except ConditionFailed as failed:
+            gate = _gate(failed.item)
+            stored = gate.lineages.get(lineage) if gate else None
+            return Done() if stored is not None and stored.ended == ended else Refused()
+        return Done()
 
     def end_all(self, account: AccountId, reason: EndReason, *, now: int) -> None:
         """End every lineage by raising the epoch: one write. Sent twice it raises twice, which ends no more."""
@@ -196,7 +203,7 @@ class Gates:
         except ConditionFailed:
             return
 
-    def set_status(self, account: AccountId, status: Status, *, now: int) -> None:
+    def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
         """Disable, delete or enable, and raise the epoch. ``DELETED`` is absorbing."""
         raised = _raised(Ended(at=now, reason=EndReason.ENDED_EVERYWHERE))
         try:
@@ -206,8 +213,10 @@ class Gates:
                 (EXISTS, NOT_DELETED),
                 values={**raised, ":status": number(status)},
             )
-        except ConditionFailed:
-            return
+        except ConditionFailed as failed:
+            gate = _gate(failed.item)
+            return Done() if gate is not None and gate.status is status else Refused()
+        return Done()
 
     def _update(
         self,
@@ -269,7 +278,7 @@ def _raised(ended: Ended) -> dict[str, Value]:
 
 
 def _gate(item: Item | None) -> Gate | None:
-    return gate_of(item) if item else None
+    return gate_of(item) if item is not None else None
 
 
 def _done_when_stored(item: Item | None, lineage: Lineage) -> Done | Moved:

@@ -53,7 +53,6 @@ END_REASON_CODES: Final[Mapping[EndReason, int]] = {
     EndReason.REUSE: 3,
     EndReason.ENDED_EVERYWHERE: 4,
     EndReason.PASSWORD_CHANGED: 5,
-    EndReason.REPLACED: 6,
     EndReason.IDLE: 7,
     EndReason.EXPIRED: 8,
 }

@@ -28,12 +28,12 @@ class Users:
     def find(self, email_index: EmailIndex) -> AccountId | None:
         """Find the account that claims an e-mail address."""
         item = self._engine.read(self._engine.tables.users, _claim_key(email_index))
-        return _claimed_by(item) if item else None
+        return _claimed_by(item) if item is not None else None
 
     def get(self, account: AccountId) -> User | None:
         """Read a user."""
         item = self._engine.read(self._engine.tables.users, of_account(account))
-        return _user_of(item) if item else None
+        return _user_of(item) if item is not None else None
 
     def register(self, user: User, gate: Gate) -> Done | Taken:
         """Write claim, user and gate, all of them or none, each of which must not exist."""
@@ -49,7 +49,7 @@ class Users:
             # A verifier is sealed with fresh random bytes: the very same one is there by our own earlier sending.
             if stored is not None and _user_of(stored) == user:
                 return Done()
-            return Taken(_claimed_by(claim) if claim else user.account)
+            return Taken(_claimed_by(claim) if claim is not None else user.account)
         return Done()
 
     def change_password(

@@ -11,6 +11,10 @@ Name = Annotated[str, msgspec.Meta(max_length=256)]
 class Body(msgspec.Struct, forbid_unknown_fields=True):
     """A JSON object whose members are all known. Put your own routes' bodies under it."""
 
+    def __repr__(self) -> str:
+        """Mask: bodies hold passwords."""
+        return f"{type(self).__name__}('**********')"
+
 
 class DeviceShape(Body):
     """A device: its name, and the public key (JWK) it introduces or the HMAC secret it asks for."""

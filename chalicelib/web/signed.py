@@ -35,6 +35,8 @@ class Signed(Struct, frozen=True):
         argument, a dict, where there are any. Raise a ``core.errors.Refusal`` to say no.
         """
         names = frozenset(query)
+        if step_up and names:
+            raise ValueError("a grant covers method, path and body: a route with step_up takes no query")
 
         def decorate(view: Callable[..., Answer]) -> Callable[..., Response]:
             @functools.wraps(view)

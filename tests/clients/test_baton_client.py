@@ -43,6 +43,8 @@ from baton_client import (
 )
 from tests.clients.fake_server import BASE_URL, EMAIL, LIFE_S, PASSWORD, Clock, FakeServer
 
+pytestmark = pytest.mark.promise(2)
+
 
 class Pauses(list[float]):
     """A sleep that only writes down how long it would have slept, and may do something meanwhile."""

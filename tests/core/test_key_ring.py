@@ -29,6 +29,8 @@ from chalicelib.core.key_ring import (
 from chalicelib.core.model import AccountId, LineageId, Secret
 from chalicelib.core.policy import DAY_S, MECHANISMS, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
 
+pytestmark = pytest.mark.promise(10)
+
 NOW = 1_700_000_000
 EMAIL = "ada@example.com"
 ATTEMPT = "0123456789abcdef"

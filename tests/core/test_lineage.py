@@ -61,6 +61,8 @@ from tests.making import (
     presented,
 )
 
+pytestmark = pytest.mark.promise(1, 2, 3, 7)
+
 
 def verdict(lineage: Lineage, token: Presented, *, gate: Gate | None = None, now: int = NOW) -> object:
     """Judge a token of a lineage in a gate of its own, unless told otherwise."""
@@ -266,17 +268,17 @@ def test_a_token_of_a_dead_lineage_is_of_no_use() -> None:
     assert use(over, presented()) == Dead(EndReason.LOGOUT)
 
 
-SESSION_IN_USE: Final = replace(MINE_LIVE, generation=0, issued_at=NOW, in_use_since=NOW - 9_000)
+SESSION_IN_USE: Final = replace(MINE_LIVE, generation=0, issued_at=NOW, in_use_since=NOW - 3_000)
 
 
 @pytest.mark.parametrize(
     ("issued_at", "now", "mechanism", "lives"),
     [
-        pytest.param(NOW - 9_000, NOW, SESSION, True, id="issued when use began"),
-        pytest.param(NOW - 9_001, NOW, SESSION, False, id="issued before a gap in use"),
-        pytest.param(NOW - 9_000, NOW + SESSION.use_s - 1, SESSION, True, id="last used a moment less than a life ago"),
-        pytest.param(NOW - 9_000, NOW + SESSION.use_s, SESSION, False, id="last used a life ago"),
-        pytest.param(NOW - 9_000, NOW, EXCHANGE, False, id="of a mechanism that does not slide"),
+        pytest.param(NOW - 3_000, NOW, SESSION, True, id="issued when use began"),
+        pytest.param(NOW - 3_001, NOW, SESSION, False, id="issued before a gap in use"),
+        pytest.param(NOW - 3_000, NOW + SESSION.use_s - 1, SESSION, True, id="last used a moment less than a life ago"),
+        pytest.param(NOW - 3_000, NOW + SESSION.use_s, SESSION, False, id="last used a life ago"),
+        pytest.param(NOW - 3_000, NOW, EXCHANGE, False, id="of a mechanism that does not slide"),
     ],
 )
 def test_an_expired_session_id_lives_while_used_without_a_gap(
@@ -313,8 +315,16 @@ SLIDE_AFTER_S: Final = SESSION.use_s // SLIDE_AFTER_FRACTION
             replace(SESSION_IN_USE, issued_at=NOW + SESSION.use_s, in_use_since=NOW + SESSION.use_s),
             id="after a gap",
         ),
-        pytest.param(1, True, replace(SESSION_IN_USE, issued_at=NOW + 1), id="a renewal is always written down"),
-        pytest.param(-5, True, SESSION_IN_USE, id="a renewal by a clock behind does not go back"),
+        pytest.param(
+            1,
+            True,
+            replace(SESSION_IN_USE, issued_at=NOW + 1, in_use_since=NOW + 1),
+            id="a renewal is always written down, and begins a new use",
+        ),
+        pytest.param(
+            -5, True, replace(SESSION_IN_USE, in_use_since=NOW - 5), id="a renewal by a clock behind does not go back"
+        ),
+        pytest.param(-4_000, True, SESSION_IN_USE, id="nor does its use begin before the last"),
     ],
 )
 def test_a_use_is_written_down(later: int, expected: Lineage | None, *, renewed: bool) -> None:

@@ -21,6 +21,8 @@ from chalicelib.core.errors import (
 )
 from chalicelib.core.passwords import Verified, check_strength, hash_password, normalise, verify_password
 
+pytestmark = pytest.mark.promise(10, 11)
+
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "rfc9106_argon2.json").read_text())
 EMAIL = "ada.lovelace@analytical.example"
 SALT = bytes(range(16))

@@ -30,6 +30,8 @@ from chalicelib.core.signatures import (
 )
 from tests.vectors import load
 
+pytestmark = pytest.mark.promise(12)
+
 RFC9421: dict[str, Any] = load("rfc9421")
 KEYS: dict[str, Any] = RFC9421["keys"]
 NOT_SERVED = frozenset({"@query", "@target-uri", "@request-target", "@scheme", "@status"})

@@ -44,6 +44,8 @@ from tests.core.test_public_key import (
     raw_signature,
 )
 
+pytestmark = pytest.mark.promise(12)
+
 NOW = 1_700_000_000
 HOST = "api.example"
 SECRET = bytes(range(32))

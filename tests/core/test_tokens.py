@@ -39,6 +39,8 @@ from chalicelib.core.public_key import PublicKey
 from chalicelib.core.tokens import Names, Token, UnknownKey, jwks, mint, read, verify_jws
 from tests.core.test_key_ring import counted_entropy
 
+pytestmark = pytest.mark.promise(4)
+
 VECTORS = Path(__file__).parents[1] / "vectors"
 NOW = 1_700_000_000
 ENTROPY = counted_entropy()
@@ -526,7 +528,8 @@ class TestClaims:
         [
             {"iss": "https://evil.example"},
             {"iss": NAMES.issuer + "/"},
-            {"aud": NAMES.issuer},
+            {"aud": NAMES.audience + "/"},
+            {"aud": "https://other.example"},
             {"client_id": "unknown"},
             {"client_id": ""},
             {"sub": "short"},

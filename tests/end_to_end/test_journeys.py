@@ -14,6 +14,8 @@ from tests.end_to_end.conftest import BASE_URL, PASSWORD, Line
 from tests.web.conversation import Said
 from tools.dev.gateway import DevelopmentClock
 
+pytestmark = pytest.mark.promise(2)
+
 Make = Callable[..., tuple[BatonClient, Line]]
 NEW_PASSWORD = "granite umbrella conversation"
 WAYS = [

@@ -11,6 +11,8 @@ from chalicelib.stores.engine import Tables
 from tests.web.conversation import FORM, HOST, Device, Said
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 
+pytestmark = pytest.mark.promise(1, 3)
+
 RACERS, ROUNDS = 16, 100
 
 

@@ -126,6 +126,7 @@ def test_requests_that_prove_nothing_reach_no_database(make_device: Callable[...
     assert asked == []
 
 
+@pytest.mark.promise(10)
 def test_nothing_secret_is_stored_or_logged(
     make_client: Callable[..., Any],
     tables: Tables,

@@ -33,6 +33,7 @@ def test_a_token_is_exchanged_for_its_child_even_after_it_expired(world: World, 
     assert world.use(phone, second.access_token).device_id == first.device_id
 
 
+@pytest.mark.promise(1, 2)
 @pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque", "simple", "oauth"])
 def test_a_lost_answer_is_given_again_to_the_byte(world: World, client_id: str) -> None:
     """E6: the same attempt gets the same child, later too, and nothing moves."""
@@ -47,6 +48,7 @@ def test_a_lost_answer_is_given_again_to_the_byte(world: World, client_id: str) 
     assert again.expires_in == child.expires_in - 3
 
 
+@pytest.mark.promise(1, 2)
 def test_a_late_repetition_is_superseded_and_ends_nothing(world: World) -> None:
     """E7: older by its own attempt is 409, up to four generations back."""
     phone = world.phone()
@@ -60,6 +62,7 @@ def test_a_late_repetition_is_superseded_and_ends_nothing(world: World) -> None:
     assert world.use(phone, token)
 
 
+@pytest.mark.promise(3, 5)
 @pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque", "simple", "oauth"])
 def test_a_second_holder_ends_the_lineage_for_both(world: World, client_id: str) -> None:
     """E8: a used generation under another attempt ends its lineage before the answer leaves; other devices stay."""
@@ -82,6 +85,7 @@ def test_a_second_holder_ends_the_lineage_for_both(world: World, client_id: str)
     assert "token_reused" in [event.event for event in world.stores.audit.events]
 
 
+@pytest.mark.promise(3)
 def test_without_an_attempt_an_unbound_token_lives_by_the_literal_rule(world: World) -> None:
     """No header and no signature: shown twice, that lineage logs in again."""
     phone = world.phone("none")
@@ -91,6 +95,7 @@ def test_without_an_attempt_an_unbound_token_lives_by_the_literal_rule(world: Wo
         world.exchange(phone, token)
 
 
+@pytest.mark.promise(1, 2)
 def test_a_signed_exchange_without_the_header_takes_the_nonce_as_its_attempt(world: World) -> None:
     """A captured request replayed as it is can never be taken for a second holder."""
     phone = world.phone()
@@ -102,6 +107,7 @@ def test_a_signed_exchange_without_the_header_takes_the_nonce_as_its_attempt(wor
     assert world._exchange(message, TokenRequest(token)).access_token == child.access_token
 
 
+@pytest.mark.promise(3, 5)
 def test_a_forgotten_attempt_is_reuse(world: World) -> None:
     """E8 also when the slot has been written over since: five generations back nobody can tell."""
     phone = world.phone()
@@ -113,6 +119,7 @@ def test_a_forgotten_attempt_is_reuse(world: World) -> None:
         world.exchange(phone, first, attempt=attempt)
 
 
+@pytest.mark.promise(4)
 def test_a_stolen_token_of_a_bound_lineage_buys_nothing_and_ends_nothing(world: World) -> None:
     """E2 before E8: missing signature, foreign key, used token: refused, and the owner goes on."""
     phone, thief = world.phone(), world.phone()
@@ -127,18 +134,20 @@ def test_a_stolen_token_of_a_bound_lineage_buys_nothing_and_ends_nothing(world: 
     assert [event for event, _ in world.signals.emitted].count("foreign_key_exchange") == 4
 
 
+@pytest.mark.promise(4)
 def test_the_setting_revoke_on_foreign_key_reverses_it() -> None:
     """An operator may prefer to end the lineage when a genuine token comes under a foreign key."""
     world = World(revoke_on_foreign_key=True)
     phone = world.phone()
     token = world.register(phone).access_token
-    with pytest.raises(errors.WrongKey):
+    with pytest.raises(errors.TokenReused):
         world.exchange(world.phone(), token, attempt=world.attempt())
     with pytest.raises(errors.LoginRequired) as refusal:
         world.exchange(phone, token, attempt=world.attempt())
     assert refusal.value.members == {"reason": "reuse"}
 
 
+@pytest.mark.promise(3)
 def test_if_the_end_cannot_be_written_reuse_is_not_answered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """E8 whose write fails is our own trouble, 503; repeated, it is reuse."""
     phone = world.phone()
@@ -156,6 +165,7 @@ def test_if_the_end_cannot_be_written_reuse_is_not_answered(world: World, monkey
         world.exchange(phone, token, attempt="x" * 16)
 
 
+@pytest.mark.promise(7)
 def test_a_token_from_before_a_restore_is_told_to_log_in(world: World) -> None:
     """E9: a genuine generation newer than the stored one means that the table was rolled back."""
     phone = world.phone()
@@ -171,6 +181,7 @@ def test_a_token_from_before_a_restore_is_told_to_log_in(world: World) -> None:
     assert [event for event, _ in world.signals.emitted].count("generation_ahead") == 2
 
 
+@pytest.mark.promise(9)
 def test_a_token_from_the_future_is_our_own_trouble(world: World) -> None:
     """E10: our clocks disagree by more than a minute: 503, never a verdict."""
     phone = world.phone()
@@ -182,6 +193,7 @@ def test_a_token_from_the_future_is_our_own_trouble(world: World) -> None:
     assert world.exchange(phone, token, attempt=world.attempt())
 
 
+@pytest.mark.promise(7)
 @pytest.mark.parametrize(
     ("skip_s", "reason"), [(30 * DAY_S, None), (30 * DAY_S + 1, EndReason.IDLE), (90 * DAY_S, EndReason.EXPIRED)]
 )
@@ -198,6 +210,7 @@ def test_idle_and_absolute_life_end_a_lineage(world: World, skip_s: int, reason:
     assert refusal.value.members == {"reason": reason.value}
 
 
+@pytest.mark.promise(7)
 def test_the_fence_ends_every_lineage_from_before_it(world: World) -> None:
     """After a restore the fence is raised: nothing born before is let in again."""
     phone = world.phone()
@@ -267,6 +280,7 @@ def race(contenders: list[Callable[[], object]]) -> None:
         thread.join()
 
 
+@pytest.mark.promise(1)
 def test_sixteen_at_once_with_one_attempt_get_one_child(world: World) -> None:
     """Promise 1: the same attempt gives all of them one and the same child."""
     phone = world.phone()

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from chalicelib.core.clients import Clients
 from chalicelib.core.key_ring import make_ring
 from chalicelib.core.model import Caller
+from chalicelib.core.ports import Entropy
 from chalicelib.core.public_key import PublicKey
 from chalicelib.core.signatures import Message, Signature, component, content_digest, signature_base, write_input
 from chalicelib.core.tokens import Names
@@ -24,7 +25,7 @@ from chalicelib.flows.credentials import Credentials
 from chalicelib.flows.devices import EndDevice, ListDevices
 from chalicelib.flows.exchange import Exchange, TokenRequest
 from chalicelib.flows.issue import Issue, Issued
-from chalicelib.flows.login import Answer, Device, Introduce, Login
+from chalicelib.flows.login import Device, FirstTokens, Introduce, Login
 from chalicelib.flows.logout import Logout
 from chalicelib.flows.oauth import Introspect, Revoke
 from chalicelib.flows.password import ChangePassword
@@ -154,12 +155,12 @@ class World:
     revoke_on_foreign_key: bool = False
     clock: Clock = field(default_factory=Clock)
     stores: MemoryStores = field(default_factory=MemoryStores)
+    entropy: Entropy = secrets.token_bytes
     signals: MemorySignals = field(default_factory=MemorySignals)
 
     def __post_init__(self) -> None:
         """Join the shelves, as ``app.py`` does."""
-        clock, stores, signals = self.clock, self.stores, self.signals
-        entropy = secrets.token_bytes
+        clock, stores, entropy, signals = self.clock, self.stores, self.entropy, self.signals
         users, gates, ephemeral, audit = stores.users, stores.gates, stores.ephemeral, stores.audit
         self.key_ring = key_ring = MemoryKeyRing(make_ring(entropy, now=START - 10))
         self.clients = clients = Clients.from_toml(_CLIENTS.read_text("utf-8"))
@@ -169,11 +170,21 @@ class World:
         issue = Issue(names)
         credentials = Credentials(entropy, users, ephemeral, signals, self.limits)
         introduce = Introduce(entropy, clients, proof)
-        answer = Answer(gates, issue)
+        first_tokens = FirstTokens(issue)
         self._register = Register(
-            clock, entropy, key_ring, introduce, credentials, users, gates, ephemeral, answer, signals, self.limits
+            clock,
+            entropy,
+            key_ring,
+            introduce,
+            credentials,
+            users,
+            gates,
+            ephemeral,
+            first_tokens,
+            signals,
+            self.limits,
         )
-        self._login = Login(clock, key_ring, introduce, clients, credentials, users, gates, answer, signals)
+        self._login = Login(clock, key_ring, introduce, clients, credentials, users, gates, first_tokens, signals)
         self._exchange = Exchange(
             clock, entropy, key_ring, proof, gates, audit, signals, issue, self.revoke_on_foreign_key
         )

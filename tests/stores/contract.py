@@ -164,6 +164,7 @@ class UsersContract(Contract):
         assert stores.users.register(replace(USER, verifier=NEW_VERIFIER), gate) == Taken(ACCOUNT)
         assert stores.users.get(ACCOUNT) == USER
 
+    @pytest.mark.promise(8)
     def test_one_of_many_registrations_of_an_address_wins(self, stores: Stores) -> None:
         """Of eight accounts that claim one address at once, one is done and the others learn its id."""
         accounts = [AccountId(f"AQAAAAAAAAAAAA{number:02}") for number in range(RACERS)]
@@ -184,6 +185,7 @@ class UsersContract(Contract):
         """Change the password."""
         return stores.users.change_password(ACCOUNT, verifier, expected=expected, keep=keep, now=NOW)
 
+    @pytest.mark.promise(6)
     def test_changing_the_password_ends_every_other_lineage(self, stores: Stores) -> None:
         """Verifier version and epoch rise by one, the keeper lives on, the others ended for that reason."""
         expected = self.register(stores)
@@ -364,6 +366,7 @@ class GatesContract(Contract):
         assert self.exchange(stores, presented(behind, attempt=attempt)) == verdict
         assert self.gate(stores) == gate_with(MINE_LIVE)
 
+    @pytest.mark.promise(7)
     @pytest.mark.parametrize(
         ("gate", "reason"),
         [
@@ -412,6 +415,7 @@ class GatesContract(Contract):
         assert self.exchange(stores, presented()) == Dead()
         assert stores.gates.get(ACCOUNT) is None
 
+    @pytest.mark.promise(1)
     def test_one_of_many_attempts_has_the_child(self, stores: Stores) -> None:
         """Promise 1: eight exchanges of one token with eight attempts: one child, seven cases of reuse."""
         stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
@@ -426,6 +430,7 @@ class GatesContract(Contract):
         child = exchange(MINE_LIVE, presented(attempt=attempts[winner]), now=NOW)
         assert self.gate(stores) == gate_with(child, OTHER_LIVE)
 
+    @pytest.mark.promise(1)
     def test_one_attempt_many_times_gets_one_and_the_same_child(self, stores: Stores) -> None:
         """Promise 2: eight sendings of one exchange: one moves the lineage, all get its child."""
         stores.seed(gate_with(MINE_LIVE))
@@ -568,6 +573,7 @@ class GatesContract(Contract):
         assert stores.gates.slide(self.slid, account=ACCOUNT, expected=self.session) == Moved()
         assert stores.gates.get(ACCOUNT) is None
 
+    @pytest.mark.promise(6)
     def test_ending_one_lineage_leaves_the_others(self, stores: Stores) -> None:
         """It is over for that reason since then, has forgotten its attempts, and its neighbour lives."""
         stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
@@ -576,6 +582,7 @@ class GatesContract(Contract):
         assert self.gate(stores) == gate_with(over, OTHER_LIVE)
         assert self.exchange(stores, presented()) == Dead(EndReason.REUSE)
 
+    @pytest.mark.promise(7)
     def test_an_ended_lineage_keeps_its_first_reason(self, stores: Stores) -> None:
         """Ending again is success, and changes neither when nor why."""
         stores.seed(gate_with(MINE_LIVE))
@@ -599,6 +606,7 @@ class GatesContract(Contract):
         stores.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW)
         assert stores.gates.get(ACCOUNT) == gate
 
+    @pytest.mark.promise(6)
     def test_ending_all_is_one_step_of_the_epoch(self, stores: Stores) -> None:
         """Every lineage is over, for that reason since then, and none was touched."""
         stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
@@ -612,6 +620,7 @@ class GatesContract(Contract):
         stores.gates.end_all(ACCOUNT, EndReason.ENDED_EVERYWHERE, now=NOW)
         assert stores.gates.get(ACCOUNT) is None
 
+    @pytest.mark.promise(7)
     def test_enabling_again_revives_nothing(self, stores: Stores) -> None:
         """Disabling raises the epoch: what lived before stays over after."""
         stores.seed(gate_with(MINE_LIVE))
@@ -623,6 +632,7 @@ class GatesContract(Contract):
         assert isinstance(live(self.gate(stores), presented(), now=NOW, fence=FENCE, idle_s=IDLE_S), Dead)
         assert self.exchange(stores, presented()) == Dead(EndReason.ENDED_EVERYWHERE)
 
+    @pytest.mark.promise(7)
     @pytest.mark.parametrize("status", Status)
     def test_deleted_is_absorbing(self, stores: Stores, status: Status) -> None:
         """A deleted account becomes nothing else, and its epoch stays."""
@@ -640,6 +650,7 @@ class GatesContract(Contract):
 class EphemeralContract(Contract):
     """``ports.Ephemeral``."""
 
+    @pytest.mark.promise(8)
     def test_a_nonce_is_spent_once(self, stores: Stores) -> None:
         """A second call with the same nonce is refused, until it would be too old to be accepted anyway."""
         spend = stores.ephemeral.spend_nonce
@@ -649,6 +660,7 @@ class EphemeralContract(Contract):
         assert spend("key", "nonce", now=NOW + NONCE_KEPT_S, mark=OTHER_MARK) == Done()
         assert spend("key", "nonce", now=NOW + NONCE_KEPT_S, mark=MARK) == Refused()
 
+    @pytest.mark.promise(8)
     def test_a_nonce_sent_again_by_ourselves_is_spent_by_us(self, stores: Stores) -> None:
         """The mark tells our own second sending from a replay."""
         for _ in range(2):
@@ -662,6 +674,7 @@ class EphemeralContract(Contract):
         assert stores.ephemeral.spend_nonce("key", "nonce", now=NOW, mark=MARK) == Done()
         assert stores.ephemeral.spend_nonce(keyid, nonce, now=NOW, mark=OTHER_MARK) == Done()
 
+    @pytest.mark.promise(8)
     def test_one_of_many_spends_a_nonce(self, stores: Stores) -> None:
         """Eight calls with one nonce at once: one goes through."""
 
@@ -689,6 +702,7 @@ class EphemeralContract(Contract):
         """Spend the grant as it was kept, unless told otherwise."""
         return stores.ephemeral.spend_grant(grant, lineage=lineage, operation=operation, now=now, mark=mark)
 
+    @pytest.mark.promise(8)
     def test_a_grant_is_spent_once_and_says_how_it_was_proved(self, stores: Stores) -> None:
         """The second call is refused; our own second sending is not."""
         self.keep(stores)
@@ -696,6 +710,7 @@ class EphemeralContract(Contract):
         assert self.spend(stores, mark=OTHER_MARK) == Refused()
         assert self.spend(stores) == STEP_UP
 
+    @pytest.mark.promise(8)
     def test_a_spent_grant_kept_again_stays_spent(self, stores: Stores) -> None:
         """A late second sending of the keeping does not make it new."""
         self.keep(stores)
@@ -735,6 +750,7 @@ class EphemeralContract(Contract):
         assert self.spend(stores, now=NOW + 300) == Refused()
         assert self.spend(stores, now=NOW + 299) == STEP_UP
 
+    @pytest.mark.promise(8)
     def test_one_of_many_spends_a_grant(self, stores: Stores) -> None:
         """Eight calls with one grant at once: one goes through."""
         self.keep(stores)
@@ -776,6 +792,7 @@ class EphemeralContract(Contract):
         """Even the first is over it."""
         assert self.take(stores, limit=0) == Refused()
 
+    @pytest.mark.promise(8)
     def test_racing_takers_never_exceed_the_limit(self, stores: Stores) -> None:
         """Eight at once for three slots: three get one."""
         answers = race([lambda: self.take(stores)] * RACERS)

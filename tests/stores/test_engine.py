@@ -38,6 +38,8 @@ from chalicelib.stores.users import Users
 from tests.making import ACCOUNT, FENCE, IDLE_S, MINE, MINE_LIVE, NOW, USER, gate_with, presented
 from tests.stores.contract import OPERATION, STEP_UP
 
+pytestmark = pytest.mark.promise(9)
+
 
 def answered(code: str, status: int = 400, **members: object) -> ClientError:
     """Make the error botocore raises for an answer with this code."""
@@ -54,9 +56,10 @@ def cancelled(*codes: str, item: Item | None = None) -> ClientError:
 
 @dataclass(slots=True)
 class Trouble:
-    """Stands for the client: raises what it was given, one after the other, then answers nothing."""
+    """Stands for the client: raises what it was given, one after the other, then answers as told, or nothing."""
 
     errors: list[Exception]
+    answers: dict[str, dict[str, object]] = field(default_factory=dict)
     calls: int = 0
     requests: list[dict[str, object]] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
@@ -69,7 +72,7 @@ class Trouble:
             self.requests.append(request)
             if self.errors:
                 raise self.errors.pop(0)
-            return {}
+            return self.answers.get(operation, {})
 
         return call
 
@@ -258,6 +261,47 @@ def test_users_and_claims_that_cannot_be_read_are_our_own_trouble(engine: Engine
         Users(engine).find(USER.email_index)
     with pytest.raises(Unavailable, match="malformed user"):
         Users(engine).register(USER, gate_with())
+
+
+def test_an_item_with_nothing_in_it_is_not_an_absent_one() -> None:
+    """It was: whoever met one was told "log in", or "wrong password"."""
+    for verb in ("users.find", "users.get", "gates.get"):
+        with pytest.raises(Unavailable, match="malformed"):
+            VERBS[verb](engine_in(Trouble([], answers={"get_item": {"Item": {}}})))
+    nothing = answered("ConditionalCheckFailedException", Item={})
+    with pytest.raises(Unavailable, match="malformed gate"):
+        VERBS["gates.exchange"](engine_in(Trouble([nothing])))
+
+
+@pytest.mark.parametrize("reasons", [[], [{"Code": "ConditionalCheckFailed"}]], ids=["none", "too few"])
+def test_a_transaction_cancelled_without_its_reasons_is_our_own_trouble(reasons: list[object]) -> None:
+    """It was a defect, 500: there was nothing to take apart."""
+    error = answered("TransactionCanceledException", CancellationReasons=reasons)
+    if not reasons:
+        del error.response["CancellationReasons"]
+    for verb in ("users.register", "users.change_password"):
+        with pytest.raises(Unavailable):
+            VERBS[verb](engine_in(Trouble([error])))
+
+
+def test_a_grant_that_was_spent_and_cannot_be_read_is_our_own_trouble() -> None:
+    """It was refused, 401: the condition had held, so it was good."""
+    spent = Trouble([], answers={"update_item": {"Attributes": {"pk": {"S": "G#grant"}}}})
+    with pytest.raises(Unavailable, match="malformed grant"):
+        VERBS["ephemeral.spend_grant"](engine_in(spent))
+
+
+@pytest.mark.parametrize("said", [b'{"Item": {"pk": {"S', b"", b'{"Item": {"pk": {"B": "A"}}}'], ids=str)
+def test_an_answer_that_cannot_be_read_is_not_an_empty_one(
+    engine: Engine, dynamodb: Service, said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or botocore makes an empty answer of half a one, and of that the stores make "no such account"."""
+    from moto.dynamodb.responses import DynamoHandler
+
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr(DynamoHandler, "call_action", lambda _: (200, {}, said))
+    with pytest.raises(Unavailable):
+        Gates(engine).get(ACCOUNT)
 
 
 def test_a_condition_that_disagrees_with_the_rule_is_our_own_trouble() -> None:

@@ -164,6 +164,7 @@ def test_development_makes_an_absent_ring_at_first_use(engine: Engine) -> None:
     assert len(set(seen)) == 1
 
 
+@pytest.mark.promise(9)
 def test_elsewhere_an_absent_ring_is_our_own_trouble(engine: Engine, kms_key: str) -> None:
     """A ring made in the middle of a deployment's life would end every login: nobody makes one by asking."""
     with pytest.raises(Unavailable, match="absent"):
@@ -171,6 +172,7 @@ def test_elsewhere_an_absent_ring_is_our_own_trouble(engine: Engine, kms_key: st
     assert engine.read(engine.tables.users, RING_KEY) is None
 
 
+@pytest.mark.promise(10)
 def test_wrapped_by_kms_no_key_stands_in_the_table(engine: Engine, kms_key: str) -> None:
     """Neither the ring nor any key of it can be read from the item."""
     store = KeyRing(engine, KmsWrapper(kms_key), secrets.token_bytes)
@@ -197,6 +199,7 @@ TAMPERED: dict[str, Callable[[Item], Item]] = {
 }
 
 
+@pytest.mark.promise(9)
 @pytest.mark.parametrize("tampered", TAMPERED)
 def test_a_ring_that_does_not_open_is_our_own_trouble(engine: Engine, kms_key: str, tampered: str) -> None:
     """Whatever was done to the item: 503, never another ring."""
@@ -228,6 +231,7 @@ def test_another_customer_key_does_not_open_the_ring(engine: Engine, kms_key: st
         KeyRing(engine, KmsWrapper(other), secrets.token_bytes).current(now=NOW)
 
 
+@pytest.mark.promise(9)
 def test_kms_being_down_is_our_own_trouble(engine: Engine, kms_key: str) -> None:
     """Never "accept"."""
     KeyRing(engine, KmsWrapper(kms_key), secrets.token_bytes).create(now=NOW)
@@ -241,6 +245,7 @@ def test_kms_being_down_is_our_own_trouble(engine: Engine, kms_key: str) -> None
         KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
 
 
+@pytest.mark.promise(9)
 @pytest.mark.parametrize("ring", [b"", b"{}", b"\xff", b'{"format":1}'])
 def test_bytes_that_are_no_ring_are_our_own_trouble(engine: Engine, ring: bytes) -> None:
     """What opens need not be a ring."""
@@ -311,6 +316,7 @@ def test_a_refresh_that_failed_counts_as_asked(counting: CountingEngine) -> None
     assert counting.reads == 2
 
 
+@pytest.mark.promise(9)
 def test_a_ring_that_is_due_and_cannot_be_read_is_not_served(counting: CountingEngine) -> None:
     """A raised fence must be known everywhere after five minutes: an older ring is never good enough."""
     ring = KeyRing(counting, LocalWrapper(), secrets.token_bytes)

@@ -31,6 +31,8 @@ from tests.making import (
 )
 from tests.stores.test_dynamodb import put_gate
 
+pytestmark = pytest.mark.promise(1, 2, 8)
+
 WRITES = ("UpdateItem", "PutItem", "DeleteItem", "TransactWriteItems")
 
 

@@ -1,9 +1,9 @@
 """The condition of an exchange is the rule: `lineage.judge` in DynamoDB's words, and not a word more or less.
 
 The small space is walked whole: everything that makes a lineage dead, alone and together, times everything a
-presented generation can be. In memory that is all 8,064 cases against the rule. A call to moto takes milliseconds, so
-DynamoDB gets every way to be dead or alive (384) with a current, a repeated and a reused generation, and every
-generation with every attempt (21) of a live lineage and of one dead in each single way: 1,362 cases.
+presented generation can be. In memory that is all 16,128 cases against the rule. A call to moto takes milliseconds, so
+DynamoDB gets every way to be dead or alive (768) with a current, a repeated and a reused generation, and every
+generation with every attempt (21) of a live lineage and of one dead in each single way: 2,535 cases.
 """
 
 from collections.abc import Iterator
@@ -51,6 +51,8 @@ from tests.making import (
 from tests.memory import MemoryStores
 from tests.stores.test_dynamodb import put_gate
 
+pytestmark = pytest.mark.promise(1, 3, 7)
+
 
 @dataclass(frozen=True, slots=True)
 class Life:
@@ -62,6 +64,7 @@ class Life:
     idle: bool = False
     expired: bool = False
     before_the_fence: bool = False
+    born_after_its_token: bool = False
     client_as_stored: bool = True
     binding_as_stored: bool = True
 
@@ -82,12 +85,13 @@ class Life:
         """Present a token as this says."""
         return replace(
             token,
+            issued_at=FENCE - self.before_the_fence - self.born_after_its_token,
             client=MINE_LIVE.client if self.client_as_stored else MINE_LIVE.client + 1,
             binding=MY_KEY if self.binding_as_stored else OTHER_KEY,
         )
 
 
-LIVES: Final = [Life(status, *facts) for status in Status for facts in product((False, True), repeat=7)]
+LIVES: Final = [Life(status, *facts) for status in Status for facts in product((False, True), repeat=8)]
 ALIVE: Final = Life()
 DEAD_IN_ONE_WAY: Final = [
     Life(status=Status.DISABLED),
@@ -97,6 +101,7 @@ DEAD_IN_ONE_WAY: Final = [
     Life(idle=True),
     Life(expired=True),
     Life(before_the_fence=True),
+    Life(born_after_its_token=True),
     Life(client_as_stored=False),
     Life(binding_as_stored=False),
 ]
@@ -132,8 +137,8 @@ def gate_after(gate: Gate, verdict: object) -> Gate:
 
 
 def test_the_space_is_walked_whole() -> None:
-    """384 ways to be alive or not, of which one is alive; 21 ways to be presented."""
-    assert len(LIVES) == len(set(LIVES)) == 384
+    """768 ways to be alive or not, of which one is alive; 21 ways to be presented."""
+    assert len(LIVES) == len(set(LIVES)) == 768
     assert [
         life for life in LIVES if not isinstance(verdict_of_the_rule(life.gate(), life.present(TOKENS[3])), Dead)
     ] == [ALIVE]
@@ -148,7 +153,7 @@ def test_the_space_is_walked_whole() -> None:
 
 
 def test_memory_answers_and_writes_as_the_rule_says() -> None:
-    """All 8,064 cases."""
+    """All 16,128 cases."""
     stores = MemoryStores()
     for life, token in product(LIVES, TOKENS):
         gate, asked = life.gate(), life.present(token)
@@ -186,7 +191,7 @@ class Walk:
 
 @pytest.mark.parametrize("status", Status)
 def test_dynamodb_agrees_in_every_way_to_be_dead_or_alive(engine: Engine, status: Status) -> None:
-    """384 lives, each with a current, a repeated and a reused generation."""
+    """768 lives, each with a current, a repeated and a reused generation."""
     walk = Walk(engine)
     for life in LIVES:
         if life.status is status:

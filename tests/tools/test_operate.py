@@ -41,6 +41,7 @@ def wrapper(
     return KmsWrapper(key_id)
 
 
+@pytest.mark.promise(6, 7)
 def test_a_disabled_account_lets_nobody_in_until_it_is_enabled(
     make_device: Callable[..., Device], operate: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,6 +59,7 @@ def test_a_disabled_account_lets_nobody_in_until_it_is_enabled(
     assert "nobody claims this address" in capsys.readouterr().err
 
 
+@pytest.mark.promise(2)
 def test_keys_rotate_and_every_cache_has_time_to_see_it(
     wrapper: Wrapper,
     make_device: Callable[..., Device],
@@ -86,6 +88,7 @@ def _refuse(_: object) -> str:
     raise JsonRESTError("DisabledException", "planted")
 
 
+@pytest.mark.promise(9)
 def test_while_kms_does_not_open_the_ring_it_is_our_own_trouble(
     tables: Tables, operate: Callable[..., int], monkeypatch: pytest.MonkeyPatch, clock: DevelopmentClock
 ) -> None:
@@ -106,6 +109,7 @@ def test_while_kms_does_not_open_the_ring_it_is_our_own_trouble(
     assert phone.get("/me").status == 200
 
 
+@pytest.mark.promise(7)
 def test_the_raised_fence_ends_every_login(
     wrapper: Wrapper, make_device: Callable[..., Device], operate: Callable[..., int], clock: DevelopmentClock
 ) -> None:

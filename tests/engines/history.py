@@ -1,0 +1,124 @@
+"""Histories: who asked what of a gate, when, and what was answered; as values, and as files.
+
+A history is a list of sendings. One whose answer nobody heard stands in it too: it may have happened, at any time
+after it was sent, or never.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from chalicelib.core import lineage as rule
+from chalicelib.core import model, ports
+
+FOLDER = Path(__file__).parents[2] / "build" / "histories"
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """In the place of an answer: nobody heard it."""
+
+
+UNHEARD = Unheard()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One sending of one verb. Times are nanoseconds of the machine's one monotonic clock."""
+
+    who: str
+    verb: str
+    arguments: Mapping[str, object]
+    sent: int
+    heard: int
+    answer: object
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A user and a gate: all that the verbs of a history read and write."""
+
+    user: model.User
+    gate: model.Gate
+
+    def __hash__(self) -> int:
+        """Hash by value: a gate holds a mapping, and has no hash of its own."""
+        gate = self.gate
+        return hash((self.user, gate.status, gate.epoch, gate.raised, frozenset(gate.lineages.items())))
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What was there at the start, and what happened then."""
+
+    start: State
+    operations: tuple[Operation, ...]
+
+
+_TYPES: dict[str, type[Any]] = {
+    known.__name__: known
+    for known in (
+        *(History, State, Operation, Unheard),
+        *(model.User, model.Gate, model.Lineage, model.Presented, model.Assurance, model.Ended),
+        *(model.KeyBinding, model.SecretBinding, model.NoBinding, model.EndReason, model.Status),
+        *(rule.Exchanged, rule.Retry, rule.Superseded, rule.Reused, rule.Ahead, rule.Dead, ports.Done, ports.Moved),
+    )
+}
+
+
+def to_json(value: object) -> Any:
+    """Write a value down as JSON has it, under the name of its type."""
+    match value:
+        case Enum():
+            return {type(value).__name__: value.value}
+        case None | str() | int():
+            return value
+        case bytes():
+            return {"bytes": value.hex()}
+        case tuple() | list():
+            return [to_json(one) for one in value]
+        case Mapping():
+            return {"map": {name: to_json(one) for name, one in value.items()}}
+        case _:
+            assert is_dataclass(value), value
+            named = {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+            return {type(value).__name__: named}
+
+
+def from_json(written: Any) -> Any:
+    """Read a value again."""
+    match written:
+        case {"bytes": str(digits)}:
+            return bytes.fromhex(digits)
+        case {"map": dict(named)}:
+            return {name: from_json(one) for name, one in named.items()}
+        case dict():
+            [(name, held)] = written.items()
+            known = _TYPES[name]
+            if issubclass(known, Enum):
+                return known(held)
+            return known(**{field: from_json(one) for field, one in held.items()})
+        case list():
+            return tuple(from_json(one) for one in written)
+        case _:
+            return written
+
+
+def keep(history: History, name: str, folder: Path | None = None) -> Path:
+    """Keep a history as a file, one operation a line."""
+    folder = folder or FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / f"{name}.json"
+    lines = ",\n".join(json.dumps(to_json(operation)) for operation in history.operations)
+    kept.write_text(f'{{"History": {{"start": {json.dumps(to_json(history.start))}, "operations": [\n{lines}\n]}}}}\n')
+    return kept
+
+
+def read(kept: Path) -> History:
+    """Read a kept history."""
+    history = from_json(json.loads(kept.read_text()))
+    assert isinstance(history, History)
+    return history

@@ -1,0 +1,259 @@
+"""A few devices of one account, at once, over a line that loses answers; every sending is written down.
+
+The devices keep to no rules: owners, their second processes and thieves hold the same tokens, present them late and
+again, log in, end one another, change the password. What they are answered is held against the rule afterwards.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import botocore.endpoint
+from botocore.exceptions import ConnectionClosedError
+from msgspec.structs import replace
+
+from chalicelib.core.errors import Unavailable
+from chalicelib.core.lineage import Current, Dead, Exchanged, Retry, Reused, exchange, judge, replaced_by_login
+from chalicelib.core.model import (
+    NO_ATTEMPT,
+    Ended,
+    EndReason,
+    Gate,
+    KeyBinding,
+    Lineage,
+    LineageId,
+    Presented,
+    Status,
+)
+from chalicelib.core.policy import LINEAGES_MAX
+from chalicelib.core.ports import Done
+from chalicelib.stores.engine import Engine, Service, Tables
+from chalicelib.stores.gates import Gates
+from chalicelib.stores.items import gate_item, of_account
+from chalicelib.stores.users import Users
+from tests.engines.history import UNHEARD, History, Operation, State
+from tests.engines.together import Meet, Team
+from tests.making import ACCOUNT, FENCE, IDLE_S, MINE_LIVE, NOW, USER, gate_with
+
+FAR = NOW + 1_000_000
+FIRST = replace(MINE_LIVE, generation=0, attempts=(NO_ATTEMPT,) * 4, expires_at=FAR)
+START = State(USER, gate_with(FIRST))
+
+LOST_ANSWERS, LOST_REQUESTS = 0.15, 0.05
+LIVING = 0.8
+
+
+class Line:
+    """The line of one device to DynamoDB. It loses requests and answers, and remembers what it sent when."""
+
+    def __init__(self, dynamodb: Any, chance: random.Random, *, embedded: bool) -> None:
+        """Listen to a client of botocore's. An embedded engine answers on the very event that we lose answers on."""
+        self._chance, self._fate = chance, 1.0
+        self._carry = None if embedded else dynamodb._endpoint.http_session.send
+        self.sent: list[int] = []
+        dynamodb.meta.events.register("request-created.dynamodb", self._begin)
+        dynamodb.meta.events.register("before-send.dynamodb", self._lose_request)
+        dynamodb.meta.events.register_last("before-send", self._lose_answer)
+
+    def _begin(self, **_event: object) -> None:
+        self._fate = self._chance.random()
+        self.sent.append(time.monotonic_ns())
+
+    def _lose_request(self, **_event: object) -> None:
+        if self._fate < LOST_REQUESTS:
+            raise ConnectionClosedError(endpoint_url="https://dynamodb")
+
+    def _lose_answer(self, request: object, **_event: object) -> None:
+        if self._fate < LOST_REQUESTS + LOST_ANSWERS:
+            if self._carry:
+                _ = self._carry(request).content
+            raise ConnectionClosedError(endpoint_url="https://dynamodb")
+
+
+class Recorder:
+    """Asks the stores, and writes down every sending and what was heard of it."""
+
+    def __init__(self, who: str, stores: Mapping[str, Any], line: Line) -> None:
+        """Ask ``stores``, by the name of the verb."""
+        self._who, self._stores, self._line = who, stores, line
+        self.operations: list[Operation] = []
+
+    def ask(self, verb: str, **arguments: object) -> Any:
+        """Ask, and give the answer, or ``UNHEARD``. What was sent before the last sending, nobody heard of."""
+        self._line.sent.clear()
+        try:
+            answer: object = getattr(self._stores[verb], verb)(**arguments)
+        except Unavailable:
+            answer = UNHEARD
+        heard = time.monotonic_ns()
+        *earlier, last = self._line.sent
+        for sent in earlier:
+            self.operations.append(Operation(self._who, verb, arguments, sent, heard, UNHEARD))
+        self.operations.append(Operation(self._who, verb, arguments, last, heard, answer))
+        return answer
+
+
+class ReadThenWrite(Gates):
+    """A planted fault: it reads the gate, decides, and writes, as if nobody else were there."""
+
+    def exchange(self, presented: Presented, *, now: int, fence: int, idle_s: int) -> Any:
+        """Exchange without a condition."""
+        gate = self.get(presented.account)
+        verdict = judge(gate, presented, now=now, fence=fence, idle_s=idle_s)
+        if gate is None or not isinstance(verdict, Current):
+            return verdict
+        child = exchange(verdict.lineage, presented, now=now)
+        item = gate_item(replace(gate, lineages={**gate.lineages, child.id: child}))
+        self._engine._dynamodb.call("put_item", TableName=self._engine.tables.gates, Item=item)
+        return Exchanged(child)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one device is told to do."""
+
+    number: int
+    seed: int
+    steps: int
+    tables: Tables
+    embedded: bool
+    store: Callable[[Engine], Gates] = Gates
+
+
+class Device:
+    """One device: what it last saw of the gate, and what it does next."""
+
+    def __init__(self, part: Part, ask: Callable[..., Any], chance: random.Random) -> None:
+        """Begin with what everybody knows."""
+        self._part, self._ask, self._chance = part, ask, chance
+        self._seen = START.gate
+        self._now = NOW
+
+    def act(self, step: int) -> None:
+        """Do something; mostly exchange. Clocks differ."""
+        self._now = NOW + step * 10 + self._part.number
+        living = [one for one in self._seen.lineages.values() if one.ended is None and one.epoch == self._seen.epoch]
+        if not living:
+            self._log_in()
+            return
+        # Now and then one that is over: nothing of what is asked of it may succeed.
+        lineage = self._chance.choice(living if self._chance.random() < LIVING else [*self._seen.lineages.values()])
+        doings: dict[Callable[[Lineage], object], int] = {
+            self._exchange: 60,
+            lambda _: self._look(): 14,
+            lambda _: self._log_in(): 10,
+            self._end: 4,
+            lambda _: self._ask("end_all", account=ACCOUNT, reason=EndReason.ENDED_EVERYWHERE, now=self._now): 2,
+            self._change_password: 4,
+            self._disable: 2,
+        }
+        [do] = self._chance.choices([*doings], [*doings.values()])
+        do(lineage)
+
+    def _exchange(self, lineage: Lineage) -> None:
+        generation = max(0, lineage.generation - self._chance.choice([0, 0, 0, 0, 1, 2, 5]))
+        holder = self._chance.choice([b"owner"] * 15 + [b"thief"])
+        presented = Presented(
+            account=ACCOUNT,
+            lineage=lineage.id,
+            generation=generation,
+            issued_at=lineage.issued_at,
+            client=lineage.client,
+            binding=lineage.binding,
+            # Of one holder's two processes, both present the one attempt that stands in their storage.
+            attempt=b"%s%03d" % (holder, generation % 1000),
+        )
+        verdict = self._ask("exchange", presented=presented, now=self._now, fence=FENCE, idle_s=IDLE_S * 1000)
+        match verdict:
+            case Exchanged(child) | Retry(child):
+                self._seen = replace(self._seen, lineages={**self._seen.lineages, child.id: child})
+            case Reused():
+                self._end(lineage, EndReason.REUSE)
+            case Dead():
+                self._look()
+            case _:
+                pass  # superseded, or unheard: the token is presented again, or not
+
+    def _look(self) -> Gate:
+        seen = self._ask("get", account=ACCOUNT)
+        if seen != UNHEARD:
+            self._seen = seen
+        return self._seen
+
+    def _log_in(self) -> None:
+        gate = self._look()
+        replaced = replaced_by_login(
+            gate, now=self._now, fence=FENCE, idle_s_of={FIRST.client: IDLE_S * 1000}, lineages_max=LINEAGES_MAX
+        )
+        lineage = replace(
+            FIRST,
+            id=LineageId(f"AQ{self._chance.getrandbits(80):014x}"[:16]),
+            epoch=gate.epoch,
+            issued_at=self._now,
+            auth_time=self._now,
+            binding=KeyBinding(self._chance.randbytes(32)),
+        )
+        done = self._ask("admit", lineage=lineage, expected=gate, replaced=replaced, lineages_max=LINEAGES_MAX)
+        if done == Done():
+            self._seen = replace(gate, lineages={**gate.lineages, lineage.id: lineage})
+
+    def _end(self, lineage: Lineage, reason: EndReason = EndReason.LOGOUT) -> None:
+        self._ask("end", account=ACCOUNT, lineage=lineage.id, reason=reason, now=self._now)
+        ended = replace(lineage, ended=Ended(self._now, reason))
+        self._seen = replace(self._seen, lineages={**self._seen.lineages, lineage.id: ended})
+
+    def _change_password(self, lineage: Lineage) -> None:
+        verifier = self._chance.randbytes(8)
+        self._ask(
+            "change_password", account=ACCOUNT, verifier=verifier, expected=self._seen, keep=lineage.id, now=self._now
+        )
+        self._look()
+
+    def _disable(self, lineage: Lineage) -> None:
+        """Disable the account, try to get in all the same, and enable it again."""
+        self._ask("set_status", account=ACCOUNT, status=Status.DISABLED, now=self._now)
+        self._log_in()
+        self._exchange(lineage)
+        self._ask("set_status", account=ACCOUNT, status=Status.ACTIVE, now=self._now)
+
+
+def play(part: Part, meet: Meet) -> list[Operation]:
+    """Play one device's part, and give what it recorded."""
+    chance = random.Random(f"{part.seed} {part.number}")
+    service = Service("dynamodb", pause=lambda _seconds: None)
+    engine = Engine(part.tables, service)
+    line = Line(service.client, chance, embedded=part.embedded)
+    gates, users = part.store(engine), Users(engine)
+    recorder = Recorder(
+        f"device {part.number}",
+        {
+            "change_password": users,
+            **dict.fromkeys(("exchange", "admit", "end", "end_all", "set_status", "get"), gates),
+        },
+        line,
+    )
+    device = Device(part, recorder.ask, chance)
+    # Between botocore's own sendings there is no need to wait.
+    botocore.endpoint.time = SimpleNamespace(sleep=lambda _seconds: None, time=time.time)  # type: ignore[attr-defined]
+    meet()
+    for step in range(part.steps):
+        device.act(step)
+    return recorder.operations
+
+
+def record(team: Team, tables: Tables, *, seed: int, devices: int, steps: int, **named: Any) -> History:
+    """Let so many devices live on an account of their own, and give the history of its gate."""
+    engine = Engine(tables, Service("dynamodb"))
+    Users(engine).forget(ACCOUNT, START.user.email_index)
+    engine.write("delete_item", TableName=tables.gates, Key=of_account(ACCOUNT))
+    Users(engine).register(START.user, START.gate)
+    embedded = "AWS_ENDPOINT_URL_DYNAMODB" not in os.environ
+    told = team(play, [Part(number, seed, steps, tables, embedded, **named) for number in range(devices)])
+    sent = time.monotonic_ns()
+    last = Operation("the end", "get", {"account": ACCOUNT}, sent, time.monotonic_ns(), Gates(engine).get(ACCOUNT))
+    operations = sorted((operation for one in told for operation in one), key=lambda operation: operation.sent)
+    return History(START, (*operations, last))

@@ -1,0 +1,188 @@
+"""The checker itself, on histories written by hand, and against every order there is."""
+
+import dataclasses
+import itertools
+import random
+from collections.abc import Sequence
+
+import pytest
+from msgspec.structs import replace
+
+from chalicelib.core.lineage import Dead, Exchanged, Retry, Reused, exchange
+from chalicelib.core.model import EndReason, Presented
+from tests.engines.history import UNHEARD, History, Operation
+from tests.engines.linearizability import Contradiction, Explained, Refuted, explain
+from tests.engines.recording import FIRST, START
+from tests.engines.sequential import apply
+from tests.making import ACCOUNT, FENCE, IDLE_S, NOW, OTHER_ATTEMPT, presented
+
+OWNER, THIEF = presented(lineage=FIRST), presented(lineage=FIRST, attempt=OTHER_ATTEMPT)
+CHILD, THIEFS_CHILD = exchange(FIRST, OWNER, now=NOW), exchange(FIRST, THIEF, now=NOW)
+UNTOUCHED, MOVED_ON = START.gate, replace(START.gate, lineages={FIRST.id: CHILD})
+
+
+def exchanging(who: Presented, sent: int, heard: int, answer: object) -> Operation:
+    """Exchange, between two times."""
+    arguments = {"presented": who, "now": NOW, "fence": FENCE, "idle_s": IDLE_S}
+    return Operation(who.attempt.decode(), "exchange", arguments, sent, heard, answer)
+
+
+def looking(sent: int, heard: int, answer: object) -> Operation:
+    """Read the gate."""
+    return Operation("reader", "get", {"account": ACCOUNT}, sent, heard, answer)
+
+
+def ending(sent: int, heard: int, answer: object = None, *, reason: EndReason = EndReason.LOGOUT) -> Operation:
+    """End the lineage."""
+    arguments = {"account": ACCOUNT, "lineage": FIRST.id, "reason": reason, "now": NOW}
+    return Operation("owner", "end", arguments, sent, heard, answer)
+
+
+def ending_all(sent: int, heard: int, answer: object = None) -> Operation:
+    """End every lineage."""
+    arguments = {"account": ACCOUNT, "reason": EndReason.ENDED_EVERYWHERE, "now": NOW}
+    return Operation("owner", "end_all", arguments, sent, heard, answer)
+
+
+POSSIBLE = {
+    "one after the other": (
+        exchanging(OWNER, 0, 1, Exchanged(CHILD)),
+        exchanging(OWNER, 2, 3, Retry(CHILD)),
+        exchanging(THIEF, 4, 5, Reused()),
+        looking(6, 7, MOVED_ON),
+    ),
+    "side by side, the first to send is the last to happen": (
+        exchanging(OWNER, 0, 9, Retry(CHILD)),
+        exchanging(OWNER, 1, 5, Exchanged(CHILD)),
+        looking(2, 8, UNTOUCHED),
+    ),
+    "the unheard happened": (
+        exchanging(OWNER, 0, 1, UNHEARD),
+        exchanging(OWNER, 2, 3, Retry(CHILD)),
+    ),
+    "the unheard never happened": (
+        exchanging(OWNER, 0, 1, UNHEARD),
+        exchanging(THIEF, 2, 3, Exchanged(THIEFS_CHILD)),
+        exchanging(OWNER, 4, 5, Reused()),
+    ),
+    "the unheard happened long after": (
+        exchanging(OWNER, 0, 1, UNHEARD),
+        looking(2, 3, UNTOUCHED),
+        looking(4, 5, MOVED_ON),
+    ),
+    "one of two unheard happened": (
+        ending(0, 1, UNHEARD),
+        ending_all(0, 1, UNHEARD),
+        exchanging(OWNER, 2, 3, Dead(EndReason.LOGOUT)),
+    ),
+    "of two ends side by side, the one came first": (
+        ending(0, 8),
+        ending(0, 9, reason=EndReason.REUSE),
+        exchanging(OWNER, 10, 11, Dead(EndReason.LOGOUT)),
+    ),
+    "of two ends side by side, the other came first": (
+        ending(0, 8),
+        ending(0, 9, reason=EndReason.REUSE),
+        exchanging(OWNER, 10, 11, Dead(EndReason.REUSE)),
+    ),
+}
+
+IMPOSSIBLE = {
+    "two children of one generation": (
+        exchanging(OWNER, 0, 9, Exchanged(CHILD)),
+        exchanging(THIEF, 0, 9, Exchanged(THIEFS_CHILD)),
+    ),
+    "a write that was lost": (exchanging(OWNER, 0, 1, Exchanged(CHILD)), looking(2, 3, UNTOUCHED)),
+    "a write that came and went": (
+        exchanging(OWNER, 0, 9, Exchanged(CHILD)),
+        looking(1, 2, MOVED_ON),
+        looking(3, 4, UNTOUCHED),
+    ),
+    "an ended login that lives": (ending(0, 1), exchanging(OWNER, 2, 3, Exchanged(CHILD))),
+    "an exchange after the end of all": (ending_all(0, 1), exchanging(OWNER, 2, 3, Exchanged(CHILD))),
+    "an end that nobody asked for": (exchanging(OWNER, 0, 1, Dead(EndReason.LOGOUT)),),
+    "a retry of what was not sent yet": (exchanging(OWNER, 0, 1, Retry(CHILD)), exchanging(OWNER, 2, 3, UNHEARD)),
+    "a retry taken for a thief": (exchanging(OWNER, 0, 1, Exchanged(CHILD)), exchanging(OWNER, 2, 3, Reused())),
+    "a thief taken for a retry": (exchanging(OWNER, 0, 1, Exchanged(CHILD)), exchanging(THIEF, 2, 3, Retry(CHILD))),
+    "another child for the retry": (
+        exchanging(OWNER, 0, 1, Exchanged(CHILD)),
+        exchanging(OWNER, 2, 3, Retry(replace(CHILD, issued_at=NOW + 1))),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", POSSIBLE)
+def test_what_could_have_happened_is_explained(name: str) -> None:
+    """By an order in which every answer is the rule's."""
+    verdict = explain(History(START, POSSIBLE[name]), apply)
+    assert isinstance(verdict, Explained)
+    state = START
+    for operation in verdict.order:
+        state, answer = apply(state, operation)
+        assert operation.answer in (answer, UNHEARD)
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_what_could_not_have_happened_is_refuted(name: str) -> None:
+    """Whatever the order."""
+    assert isinstance(explain(History(START, IMPOSSIBLE[name]), apply), Refuted)
+
+
+def test_a_refutation_says_how_far_it_came_and_what_the_rule_would_answer() -> None:
+    """So that whoever reads it sees the contradiction."""
+    first, second = IMPOSSIBLE["an ended login that lives"]
+    verdict = explain(History(START, (first, second)), apply)
+    assert verdict == Refuted((first,), (Contradiction(second, Dead(EndReason.LOGOUT)),))
+
+
+def explained_by_some_order(history: History) -> bool:
+    """Try every order of every choice of unheard operations that happened: the definition itself."""
+    heard = [operation for operation in history.operations if operation.answer != UNHEARD]
+    unheard = [operation for operation in history.operations if operation.answer == UNHEARD]
+    return any(
+        _fits(order)
+        for happened in range(len(unheard) + 1)
+        for chosen in itertools.combinations(unheard, happened)
+        for order in itertools.permutations([*heard, *chosen])
+    )
+
+
+def _fits(order: Sequence[Operation]) -> bool:
+    state = START
+    for place, operation in enumerate(order):
+        if any(later.answer != UNHEARD and later.heard < operation.sent for later in order[place + 1 :]):
+            return False
+        state, answer = apply(state, operation)
+        if operation.answer not in (answer, UNHEARD):
+            return False
+    return True
+
+
+def any_history(chance: random.Random) -> History:
+    """Draw a history of a few operations: what really happened, at times with times or answers confused."""
+    state, operations = START, []
+    for number in range(chance.choice([3, 4, 5, 5])):
+        sent = 10 * number
+        heard = sent + chance.choice([3, 5, 15, 25])
+        operation = chance.choice(
+            [
+                exchanging(OWNER, sent, heard, None),
+                exchanging(THIEF, sent, heard, None),
+                looking(sent, heard, None),
+                ending(sent, heard),
+                ending(sent, heard, reason=EndReason.REUSE),
+            ]
+        )
+        after, answer = apply(state, operation)
+        operations.append(dataclasses.replace(operation, answer=chance.choice([answer, answer, answer, UNHEARD])))
+        state = chance.choice([after, after, state])
+    return History(START, tuple(operations))
+
+
+def test_the_search_finds_what_trying_every_order_finds() -> None:
+    """On a thousand small histories, many of each verdict."""
+    chance = random.Random(9)
+    drawn = [any_history(chance) for _ in range(1000)]
+    verdicts = [isinstance(explain(history, apply), Explained) for history in drawn]
+    assert verdicts == [explained_by_some_order(history) for history in drawn]
+    assert 100 < sum(verdicts) < 900

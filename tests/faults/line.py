@@ -1,0 +1,367 @@
+"""The line between the stores and AWS: it remembers what passes, and fails where it is told to.
+
+Faults strike below everything that is ours: what is sent again, what is translated and what is believed is the
+product's doing. `Line` knows no transport; each transport that the stores may use is led over it by one function.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Sending:
+    """One request on the line: ``dynamodb`` or ``kms``, the operation, and what it asks."""
+
+    service: str
+    operation: str
+    asked: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Say which call this is: the operation, and the tables it names."""
+        parts = [write for one in self.asked.get("TransactItems", ()) for write in one.values()] or [self.asked]
+        tables = [part["TableName"].rpartition("-")[2] for part in parts if "TableName" in part]
+        return f"{self.operation} {'+'.join(tables) or self.service}"
+
+    @property
+    def writes(self) -> bool:
+        """Tell whether it may write into a table."""
+        return self.service == "dynamodb" and self.operation != "GetItem"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer on the line."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """Parse the body."""
+        parsed = json.loads(self.body)
+        assert isinstance(parsed, dict)
+        return parsed
+
+    def saying(self, members: object) -> "Reply":
+        """Say something else, as genuinely: DynamoDB's checksum is over what is said."""
+        body = json.dumps(members).encode()
+        checked = {"x-amz-crc32": str(crc32(body))} if "x-amz-crc32" in self.headers else {}
+        return Reply(self.status, {**self.headers, **checked}, body)
+
+
+class Lost(Exception):
+    """The connection broke."""
+
+
+class TimedOut(Exception):
+    """Nobody answered in time."""
+
+
+Deliver = Callable[[], Reply]
+Strike = Callable[[Sending, Deliver], Reply]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the stores, as recorded: what was sent, and what came back."""
+
+    sending: Sending
+    reply: Reply
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A way for a call to fail. ``strike`` stands in for its delivery; ``once`` spares whatever is sent again."""
+
+    name: str
+    strike: Strike
+    strikes: Callable[[Call], bool] = lambda _: True
+    once: bool = False
+
+
+@dataclass
+class Line:
+    """Carry requests. Sent again at once is the same call: whoever sends again, the transport or the stores."""
+
+    calls: list[Call] = field(default_factory=list)
+    struck: int = 0
+    resting: bool = False
+    _at: int | None = None
+    _fault: Fault | None = None
+    _last: Sending | None = None
+    _index: int = -1
+
+    def record(self) -> None:
+        """Begin anew, and fail nowhere."""
+        self.calls, self.struck, self.resting = [], 0, False
+        self._at, self._fault, self._last, self._index = None, None, None, -1
+
+    def fail(self, fault: Fault, *, at: int) -> None:
+        """Begin anew, and let the call of this number fail, until ``mend``."""
+        self.record()
+        self._at, self._fault = at, fault
+
+    def mend(self) -> None:
+        """Fail no more."""
+        self._fault = None
+
+    def rest(self) -> None:
+        """Carry everything from now on, and remember none of it."""
+        self.resting = True
+
+    def carry(self, sending: Sending, deliver: Deliver) -> Reply:
+        """Carry a request, or fail."""
+        if self.resting:
+            return deliver()
+        if sending != self._last:
+            self._index += 1
+        self._last = sending
+        if self._fault is not None and self._index == self._at and not (self._fault.once and self.struck):
+            self.struck += 1
+            return self._fault.strike(sending, deliver)
+        reply = deliver()
+        if self._index == len(self.calls):
+            self.calls.append(Call(sending, reply))
+        return reply
+
+
+# --- What can go wrong -------------------------------------------------------------------------------------------
+
+
+def request_lost(_: Sending, deliver: Deliver) -> Reply:
+    """Lose the request: nothing happened."""
+    raise Lost
+
+
+def answer_lost(_: Sending, deliver: Deliver) -> Reply:
+    """Lose the answer: it happened, and nobody hears of it."""
+    deliver()
+    raise Lost
+
+
+def timed_out(_: Sending, deliver: Deliver) -> Reply:
+    """Answer too late."""
+    deliver()
+    raise TimedOut
+
+
+def throttled(sending: Sending, _: Deliver) -> Reply:
+    """Refuse for want of capacity."""
+    if sending.operation == "TransactWriteItems":
+        return _cancelled(sending, "ThrottlingError")
+    return _refused(
+        400, "ThrottlingException" if sending.service == "kms" else "ProvisionedThroughputExceededException"
+    )
+
+
+def conflicted(sending: Sending, _: Deliver) -> Reply:
+    """Meet a transaction."""
+    if sending.operation == "TransactWriteItems":
+        return _cancelled(sending, "TransactionConflict")
+    return _refused(400, "TransactionConflictException")
+
+
+def failing(sending: Sending, _: Deliver) -> Reply:
+    """Fail inside the service."""
+    return _refused(500, "KMSInternalException" if sending.service == "kms" else "InternalServerError")
+
+
+def overloaded(_: Sending, deliver: Deliver) -> Reply:
+    """Fail before the service: a load balancer answers, and not in JSON."""
+    del deliver
+    return Reply(503, {"Content-Type": "text/html"}, b"<html><body>503 Service Unavailable</body></html>")
+
+
+def denied(_: Sending, deliver: Deliver) -> Reply:
+    """Refuse for want of rights: configuration is our own trouble too."""
+    del deliver
+    return _refused(400, "AccessDeniedException")
+
+
+def garbled(_: Sending, deliver: Deliver) -> Reply:
+    """Cut the answer in half."""
+    reply = deliver()
+    return Reply(reply.status, reply.headers, reply.body[: len(reply.body) // 2])
+
+
+def without_reasons(_: Sending, deliver: Deliver) -> Reply:
+    """Cancel a transaction and give no reasons."""
+    reply = deliver()
+    return reply.saying({name: value for name, value in reply.members.items() if name != "CancellationReasons"})
+
+
+def short_of_reasons(_: Sending, deliver: Deliver) -> Reply:
+    """Cancel a transaction and give too few reasons."""
+    reply = deliver()
+    return reply.saying({**reply.members, "CancellationReasons": reply.members["CancellationReasons"][:-1]})
+
+
+def emptied(_: Sending, deliver: Deliver) -> Reply:
+    """Give an item with nothing in it."""
+    return _with_items(deliver(), lambda _: {})
+
+
+def keyed(_: Sending, deliver: Deliver) -> Reply:
+    """Give an item that holds its key alone."""
+    return _with_items(deliver(), lambda item: {name: value for name, value in item.items() if name in {"pk", "sk"}})
+
+
+def twisted(_: Sending, deliver: Deliver) -> Reply:
+    """Give an item whose attributes are all of another type."""
+    return _with_items(deliver(), _twisted)
+
+
+def _twisted(item: dict[str, Any]) -> dict[str, Any]:
+    return {name: value if name == "pk" else {"BOOL": True} for name, value in item.items()}
+
+
+def undecodable(_: Sending, deliver: Deliver) -> Reply:
+    """Give an item whose bytes are not base64, and whose numbers are none."""
+    return _with_items(deliver(), _undecodable)
+
+
+def _undecodable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: "A" if name == "B" else "many" if name == "N" else _undecodable(inner)
+            for name, inner in value.items()
+        }
+    return [_undecodable(inner) for inner in value] if isinstance(value, list) else value
+
+
+def wrong_key(_: Sending, deliver: Deliver) -> Reply:
+    """Open another data key than the one that was asked for."""
+    reply = deliver()
+    return reply.saying({**reply.members, "Plaintext": "A" * 43 + "="})
+
+
+def no_key(_: Sending, deliver: Deliver) -> Reply:
+    """Open nothing."""
+    reply = deliver()
+    return reply.saying({**reply.members, "Plaintext": ""})
+
+
+def _refused(status: int, code: str, **members: object) -> Reply:
+    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "planted", **members}
+    return Reply(status, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(body).encode())
+
+
+def _cancelled(sending: Sending, code: str) -> Reply:
+    """Cancel a transaction for the sake of its first write."""
+    reasons = [{"Code": "None"} for _ in sending.asked["TransactItems"]]
+    reasons[0] = {"Code": code}
+    return _refused(400, "TransactionCanceledException", CancellationReasons=reasons)
+
+
+def _with_items(reply: Reply, change: Callable[[dict[str, Any]], object]) -> Reply:
+    members = reply.members
+    for holder in (members, *members.get("CancellationReasons", ())):
+        for name in ("Item", "Attributes"):
+            if name in holder:
+                holder[name] = change(holder[name])
+    return reply.saying(members)
+
+
+def _brings_items(call: Call) -> bool:
+    members = call.reply.members
+    return any(name in holder for holder in (members, *members.get("CancellationReasons", ())) for name in _ITEMS)
+
+
+_ITEMS = ("Item", "Attributes")
+
+
+def _writes(call: Call) -> bool:
+    return call.sending.writes
+
+
+def _is_cancelled(call: Call) -> bool:
+    return "CancellationReasons" in call.reply.members
+
+
+def _opens_a_key(call: Call) -> bool:
+    return call.sending.operation == "Decrypt"
+
+
+KINDS: dict[Strike, Callable[[Call], bool]] = {
+    request_lost: lambda _: True,
+    answer_lost: lambda _: True,
+    timed_out: lambda _: True,
+    throttled: lambda _: True,
+    conflicted: _writes,
+    failing: lambda _: True,
+    overloaded: lambda _: True,
+    denied: lambda _: True,
+    garbled: lambda _: True,
+    without_reasons: _is_cancelled,
+    short_of_reasons: _is_cancelled,
+    emptied: _brings_items,
+    keyed: _brings_items,
+    twisted: _brings_items,
+    undecodable: _brings_items,
+    wrong_key: _opens_a_key,
+    no_key: _opens_a_key,
+}
+"""Every kind of fault, with the calls it can strike: an answer without an item brings no malformed one."""
+
+FAULTS = [
+    Fault(f"{strike.__name__} {'once' if once else 'for good'}", strike, strikes, once)
+    for strike, strikes in KINDS.items()
+    for once in (True, False)
+]
+"""Once, so that whoever sends again gets through; and for good, so that nobody does until the request is answered."""
+
+
+# --- Transports --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def over_botocore(line: Line) -> Iterator[None]:
+    """Lead botocore's requests to the embedded engine over the line, with nobody waiting between two sendings."""
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+    from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+    from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
+
+    process = BotocoreStubber.process_request
+
+    def carried(stubber: BotocoreStubber, *, request: AWSPreparedRequest, **_event: object) -> AWSResponse:
+        def deliver() -> Reply:
+            answer = process(stubber, request)
+            assert answer is not None
+            status, headers, body = answer
+            said = body if isinstance(body, bytes) else body.encode()
+            return Reply(status, {name: str(value) for name, value in headers.items()}, said)
+
+        try:
+            reply = line.carry(_sending(request.headers["X-Amz-Target"], request.body), deliver)
+        except Lost:
+            raise ConnectionClosedError(endpoint_url=request.url) from None
+        except TimedOut:
+            raise ReadTimeoutError(endpoint_url=request.url) from None
+        headers: Any = reply.headers
+        return AWSResponse(request.url, reply.status, headers, MockRawResponse(reply.body))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BotocoreStubber, "__call__", carried)
+        patch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
+        # botocore stops sending again after a few hundred failures. Here every case begins with a full purse.
+        patch.setattr("botocore.retries.quota.RetryQuota.acquire", lambda _quota, _amount: True)
+        yield
+
+
+TRANSPORTS = {"botocore": over_botocore}
+"""Each transport that the stores may use."""
+
+
+def _sending(target: str | bytes, body: Any) -> Sending:
+    service, _, operation = (target.decode() if isinstance(target, bytes) else target).partition(".")
+    asked = json.loads(body)
+    asked.pop("ClientRequestToken", None)  # drawn anew by whoever sends a transaction again
+    return Sending("kms" if service == "TrentService" else "dynamodb", operation, asked)

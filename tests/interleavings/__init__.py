@@ -1,0 +1,1 @@
+"""Every interleaving of a few presenters over the real journeys."""

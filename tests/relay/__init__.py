@@ -1,0 +1,1 @@
+"""The relay, simulated: fleets of phones, trains and tunnels, and thieves."""

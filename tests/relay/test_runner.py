@@ -1,0 +1,141 @@
+"""The app of the simulation and the reference client decide alike, whatever they are answered."""
+
+import itertools
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from baton_client import Answer, BatonClient, LoggedOut, MemoryStorage, NoAnswer, Refused, Request, Session
+from baton_client import Record as Stored
+from chalicelib.core import errors
+from chalicelib.core.model import LineageId
+from chalicelib.flows.issue import Issued
+from tests.relay.runner import Pause, Read, Record, Replace, Runner, Send, SetClock
+
+NOW = 1_750_000_000
+SECRET = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlYw"
+REFUSALS: dict[str, errors.Refusal] = {
+    "unavailable": errors.Unavailable(),
+    "superseded": errors.Superseded(),
+    "login_required": errors.LoginRequired(),
+    "token_reused": errors.TokenReused(),
+    "clock_skew": errors.ClockSkew(),
+    "wrong_key": errors.WrongKey(),
+}
+ANSWERS = ("child", "lost", *REFUSALS)
+SCRIPTS = [script for length in (1, 2, 3) for script in itertools.product(ANSWERS, repeat=length)]
+"""What the sendings are answered, one after another; whatever comes after is a child."""
+
+Decisions = tuple[list[str], str, str]
+"""The attempt of each sending, the token that is stored in the end, and how it ended."""
+
+
+def of_the_reference_client(script: tuple[str, ...], moved_at: int | None) -> Decisions:
+    """Let the reference client exchange. Another process stores its own child while sending ``moved_at`` is out."""
+    session = Session("device", "parent", "parent", NOW, "attempt-of-parent", "key", SECRET)
+    storage, sent = MemoryStorage(Stored(session=session)), list[str]()
+
+    def transport(request: Request, _: float, /) -> Answer:
+        said = script[len(sent)] if len(sent) < len(script) else "child"
+        if len(sent) == moved_at:
+            elsewhere = replace(session, access_token="elsewhere", refresh_token="elsewhere", attempt="a" * 16)
+            storage.update(lambda record: replace(record, session=elsewhere))
+        sent.append(request.headers["idempotency-key"].strip('"'))
+        if said == "lost":
+            raise NoAnswer("lost")
+        if said == "child":
+            tokens = {"access_token": "child", "refresh_token": "child", "expires_in": 900, "server_time": NOW}
+            return Answer(200, {}, json.dumps(tokens).encode())
+        refusal = REFUSALS[said]
+        # At /oauth/token a refusal of the token is `invalid_grant` (wire.md).
+        error = "invalid_grant" if isinstance(refusal, errors.InvalidToken) else refusal.error
+        members = {"error": error, "code": refusal.code, "action": refusal.action, "server_time": NOW}
+        return Answer(400, {}, json.dumps(members).encode())
+
+    client = BatonClient(
+        "https://api.example.com/api",
+        "mobile",
+        storage,
+        binding="hmac",
+        clock=lambda: NOW,
+        transport=transport,
+        sleep=lambda _: None,
+        random=lambda: 0.0,
+    )
+    try:
+        ended = client.exchange(deadline_s=None).access_token
+    except LoggedOut:
+        ended = "logged out"
+    except Refused as refusal:
+        ended = refusal.code
+    standing = storage.read().session
+    return sent, standing.access_token if standing else "nothing", ended
+
+
+def of_the_runner(script: tuple[str, ...], moved_at: int | None) -> Decisions:  # noqa: C901 - one case a need
+    """Let the simulation's app exchange, in the same circumstances."""
+    parent = Record("device", "parent", "parent", NOW, "attempt-of-parent")
+    standing: Record | None = parent
+    sent = list[str]()
+    renewing = Runner(lambda: "attempt-of-child", lambda: NOW).renewed()
+    answer: Any = None
+    while True:
+        try:
+            need = renewing.send(answer)
+        except StopIteration as stopped:
+            ended = stopped.value.access_token if stopped.value else "logged out"
+            break
+        except errors.Refusal as refusal:
+            ended = refusal.code
+            break
+        answer = None
+        match need:
+            case Read():
+                answer = standing
+            case Send(record):
+                said = script[len(sent)] if len(sent) < len(script) else "child"
+                if len(sent) == moved_at:
+                    standing = replace(parent, access_token="elsewhere", refresh_token="elsewhere", attempt="a" * 16)
+                sent.append(record.attempt or "")
+                if said == "child":
+                    answer = Issued("child", "child", 900, "account", LineageId("device"))
+                elif said != "lost":
+                    answer = REFUSALS[said]
+            case Replace(expected, child):
+                if standing == expected:
+                    standing = child
+                answer = standing
+            case Pause() | SetClock():
+                pass
+    return sent, standing.access_token if standing else "nothing", ended
+
+
+@pytest.mark.parametrize("moved_at", [None, 0, 1, 2])
+def test_the_runner_decides_as_the_reference_client_does(moved_at: int | None) -> None:
+    """Every script of up to three answers: the same attempts are sent, the same is stored, it ends the same way."""
+    for script in SCRIPTS:
+        decided = of_the_runner(script, moved_at)
+        assert decided == of_the_reference_client(script, moved_at), script
+
+
+def test_the_scripts_lead_to_every_end() -> None:
+    """Eight answers, up to three of them: let in, moved on, logged out, stuck, refused."""
+    assert len(SCRIPTS) == 8 + 8**2 + 8**3
+    ends = {of_the_runner(script, None)[1:] for script in SCRIPTS}
+    assert ends == {
+        ("child", "child"),
+        ("nothing", "logged out"),
+        ("parent", "superseded"),
+        ("parent", "wrong_key"),
+        ("parent", "clock_skew"),
+    }
+
+
+def test_a_runner_that_forgets_its_attempt_decides_otherwise() -> None:
+    """The comparison sees the attempt that is sent."""
+    right = of_the_runner(("lost",), None)
+    assert right[0] == ["attempt-of-parent"] * 2
+    assert right == of_the_reference_client(("lost",), None)
+    assert right != of_the_reference_client(("lost", "lost"), None)

@@ -1,0 +1,65 @@
+"""The mutants themselves: each changes what is there, and what survives is told."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tools.mutants.__main__ import Laboratory, all_mutants, copied, unchanged
+from tools.mutants.generated import FILES, generated
+from tools.mutants.listed import LISTED, SHORT
+from tools.mutants.mutant import ROOT, TESTS, Mutant, Stale
+
+
+def test_every_mutant_can_live() -> None:
+    """Its text is there, once; what becomes of it is Python; no two have one name."""
+    mutants = all_mutants()
+    for mutant in mutants:
+        source = (ROOT / mutant.file).read_text("utf-8")
+        assert mutant.applied(source) != source, mutant
+    assert [name for name, count in Counter(map(str, mutants)).items() if count > 1] == []
+
+
+def test_there_are_as_many_as_were_asked_for() -> None:
+    """Forty by hand at least, a dozen for every day, and every guard of the four files."""
+    assert len(LISTED) >= 40
+    assert len(SHORT) == 12
+    assert {mutant.file for mutant in LISTED} == TESTS.keys()
+    for file in FILES:
+        assert len(list(generated(file))) > 20
+
+
+def test_every_file_of_rules_that_guards_something_is_mutated() -> None:
+    """Those that are left out hold no guard that this finds: nouns, numbers, ports, refusals."""
+    guarded = {
+        path.relative_to(ROOT).as_posix()
+        for part in ("core", "stores")
+        for path in (ROOT / "chalicelib" / part).glob("*.py")
+    }
+    nouns = {f"chalicelib/core/{name}.py" for name in ("__init__", "clients", "errors", "model", "policy", "ports")}
+    assert guarded - nouns - {"chalicelib/stores/__init__.py"} == TESTS.keys()
+    assert all((ROOT / test).is_file() for tests in TESTS.values() for test in tests)
+
+
+def test_a_text_that_moved_is_noticed() -> None:
+    """Gone, or there twice: a mutant that changes nothing kills nothing."""
+    with pytest.raises(Stale, match="0 times"):
+        Mutant("x.py", "gone", "guard()", "pass").applied("nothing")
+    with pytest.raises(Stale, match="2 times"):
+        Mutant("x.py", "twice", "guard()", "pass").applied("guard()\nguard()")
+    with pytest.raises(Stale, match="not where it was"):
+        Mutant("x.py", "moved", "guard()", "pass", at=0).applied("\nguard()")
+    with pytest.raises(SyntaxError):
+        Mutant("x.py", "no Python", "guard()", "(").applied("guard()")
+
+
+def test_one_that_changes_nothing_survives_and_one_that_breaks_something_does_not(tmp_path: Path) -> None:
+    """In a copy of the tree, with the file put back in between."""
+    file = "chalicelib/core/base64url.py"
+    tree = copied(tmp_path / "tree")
+    assert unchanged(tree, TESTS[file])
+    harmless = Mutant(file, "nothing", "over = len(text) % 4", "over = len(text) % (2 + 2)")
+    harmful = Mutant(file, "something", "over = len(text) % 4", "over = len(text) % 3")
+    ended = dict(Laboratory([tree]).survivors([harmless, harmful, harmless]))
+    assert ended == {harmless: True, harmful: False}
+    assert (tree / file).read_bytes() == (ROOT / file).read_bytes()

@@ -1,0 +1,168 @@
+"""Kill mutants: ``python -m tools.mutants [--short]``.
+
+Each runs the fast tests of its file in a temporary copy of the tree, two at a time; the tests must fail. Tests that
+fail without a mutant kill nothing, so they run unchanged first.
+"""
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from tools.mutants.generated import EQUIVALENT, FILES, generated
+from tools.mutants.listed import LISTED, SHORT
+from tools.mutants.mutant import ROOT, TESTS, Mutant, Stale
+
+AT_ONCE: Final = 2
+CPU_MAX_S: Final = 120
+"""A mutant that makes a loop endless is dead too."""
+TREE: Final = ("app.py", "pyproject.toml", "README.md", "chalicelib", "clients", "tests", "tools", ".chalice")
+
+_PASSED, _FAILED, _INTERRUPTED = 0, 1, 2
+
+
+def all_mutants() -> list[Mutant]:
+    """Give the listed mutants and the generated ones, but for those that change nothing."""
+    made = [mutant for file in FILES for mutant in generated(file)]
+    unknown = EQUIVALENT.keys() - {str(mutant) for mutant in made}
+    if unknown:
+        raise Stale(f"called equivalent, and not generated: {', '.join(sorted(unknown))}")
+    return [*LISTED, *(mutant for mutant in made if str(mutant) not in EQUIVALENT)]
+
+
+def copied(to: Path) -> Path:
+    """Copy the tree, without bytecode."""
+    to.mkdir()
+    for name in TREE:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, to / name)
+    return to
+
+
+def run_tests(tree: Path, tests: Sequence[str]) -> None:
+    """Run tests in a tree, and end this process with their verdict. For a forked child: what it imports is its own."""
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_MAX_S, CPU_MAX_S))
+    os.chdir(tree)
+    sys.path[:] = [
+        str(tree),
+        str(tree / "clients" / "python"),
+        *(path for path in sys.path if path not in {"", str(ROOT)}),
+    ]
+    for name in [
+        name for name in sys.modules if name.split(".")[0] in {"chalicelib", "tests", "tools", "baton_client"}
+    ]:
+        del sys.modules[name]
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        import pytest  # noqa: PLC0415 - in the child alone
+        from hypothesis import Phase, settings  # noqa: PLC0415 - in the child alone
+
+        # The first example that fails is enough; the tests' own profile would go on to make it small.
+        settings.register_profile("mutants", deadline=None, phases=[Phase.explicit, Phase.generate], database=None)
+        settings.load_profile("mutants")
+        type.__setattr__(settings, "load_profile", staticmethod(lambda _: None))
+        # What all children share was imported before pytest could look at it.
+        calm = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+        code = pytest.main(["-x", "-n", "0", "-p", "no:cacheprovider", *calm, *tests])
+    os._exit(int(code))
+
+
+class Laboratory:
+    """Two copies of the tree, and the mutants that live in them one after the other."""
+
+    def __init__(self, trees: Sequence[Path]) -> None:
+        """Keep the trees."""
+        self._free = list(trees)
+        self._running: dict[int, tuple[multiprocessing.Process, Mutant, Path]] = {}
+        self._fork = multiprocessing.get_context("fork")
+
+    def survivors(self, mutants: Sequence[Mutant]) -> Iterator[tuple[Mutant, bool]]:
+        """Let each live, and tell whether it survived, as they end."""
+        waiting = list(mutants)
+        while waiting or self._running:
+            while waiting and self._free:
+                self._begin(waiting.pop(0), self._free.pop())
+            yield from self._ended()
+
+    def _begin(self, mutant: Mutant, tree: Path) -> None:
+        file = tree / mutant.file
+        before = file.stat()
+        file.write_text(mutant.applied(file.read_text("utf-8")), "utf-8")
+        os.utime(file, (before.st_mtime + 10, before.st_mtime + 10))  # or yesterday's bytecode would do
+        process = self._fork.Process(target=run_tests, args=(tree, mutant.tests))
+        process.start()
+        assert process.pid is not None
+        self._running[process.pid] = (process, mutant, tree)  # type: ignore[assignment]
+
+    def _ended(self) -> Iterator[tuple[Mutant, bool]]:
+        multiprocessing.connection.wait([process.sentinel for process, _, _ in self._running.values()])
+        for pid, (process, mutant, tree) in list(self._running.items()):
+            if process.exitcode is None:
+                continue
+            del self._running[pid]
+            shutil.copy2(ROOT / mutant.file, tree / mutant.file)
+            self._free.append(tree)
+            if process.exitcode not in {_PASSED, _FAILED, _INTERRUPTED} and process.exitcode >= 0:
+                sys.exit(f"{mutant}: its tests did not run (pytest exit {process.exitcode})")
+            yield mutant, process.exitcode == _PASSED
+
+
+def unchanged(tree: Path, tests: Sequence[str]) -> bool:
+    """Tell whether tests pass in an unchanged tree; their bytecode stays there for the mutants."""
+    process = multiprocessing.get_context("fork").Process(target=run_tests, args=(tree, tests))
+    process.start()
+    process.join()
+    return process.exitcode == _PASSED
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the mutants, or a dozen of them; exit 1 when one survives."""
+    mutants = SHORT if "--short" in arguments else all_mutants()
+    import argon2  # noqa: F401, PLC0415 - once for all children
+    import botocore.session  # noqa: F401, PLC0415 - the same
+    import cryptography.hazmat.primitives.asymmetric.ec  # noqa: F401, PLC0415 - the same
+    import hypothesis  # noqa: F401, PLC0415 - the same
+    import moto.dynamodb.responses  # noqa: F401, PLC0415 - the same
+
+    began, live = time.monotonic(), sys.stdout.isatty()
+    sources = {file: (ROOT / file).read_text("utf-8") for file in TESTS}
+    for mutant in mutants:
+        mutant.applied(sources[mutant.file])
+    with tempfile.TemporaryDirectory(prefix="baton-mutants-") as folder:
+        trees = [copied(Path(folder) / str(number)) for number in range(AT_ONCE)]
+        tests = list(dict.fromkeys(test for mutant in mutants for test in mutant.tests))
+        print(
+            f"mutants: {len(mutants)} of {len({mutant.file for mutant in mutants})} files; first their tests, unchanged"
+        )
+        if not all(unchanged(tree, tests) for tree in trees):
+            print("The tests fail without any mutant. Next: make test", file=sys.stderr)
+            return 1
+        survivors = []
+        for done, (mutant, survived) in enumerate(Laboratory(trees).survivors(mutants), start=1):
+            survivors += [mutant] if survived else []
+            if survived or live or done % 25 == 0:
+                print(f"{done:>4}/{len(mutants)} {'SURVIVED' if survived else 'killed  '} {mutant}", flush=True)
+    took = time.monotonic() - began
+    print(f"{len(mutants) - len(survivors)} of {len(mutants)} mutants killed in {took:.0f} s")
+    for mutant in survivors:
+        print(f"  survived: {mutant}\n      {mutant.old!r} -> {mutant.new!r}")
+    if survivors:
+        print("Next: write the test that notices, or say in tools/mutants/generated.py why nothing can.")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

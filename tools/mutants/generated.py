@@ -1,0 +1,91 @@
+"""Mutants from the syntax tree: comparisons turned, operands dropped, guards never taken, parts of conditions gone."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+
+from tools.mutants.mutant import ROOT, Mutant
+
+FILES = (
+    "chalicelib/core/lineage.py",
+    "chalicelib/core/signatures.py",
+    "chalicelib/core/tokens.py",
+    "chalicelib/stores/gates.py",
+)
+"""Where no mutant may survive."""
+
+_TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+
+EQUIVALENT: dict[str, str] = {}
+"""Mutants that change nothing anybody can see, each with the reason."""
+
+
+def generated(file: str) -> Iterator[Mutant]:
+    """Make the mutants of a file, named by the function they are in."""
+    source = (ROOT / file).read_text("utf-8")
+    starts = [0]
+    for line in source.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line.encode()))
+    seen: Counter[str] = Counter()
+    for where, node, changed in _changes(ast.parse(source)):
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        start, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
+        old = source.encode()[start:end].decode()
+        new = changed if isinstance(changed, str) else f"({ast.unparse(changed)})"
+        name = f"{where}: {' '.join(old.split())} -> {new}"
+        seen[name] += 1
+        name += f" ({seen[name]})" if seen[name] > 1 else ""
+        yield Mutant(file, name, old, new, at=len(source.encode()[:start].decode()))
+
+
+def _changes(tree: ast.Module) -> Iterator[tuple[str, ast.expr, ast.expr | str]]:
+    for statement in tree.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.value, ast.Tuple):
+            yield from _shortened(ast.unparse(statement.target), statement.value)
+    for where, node in _within(tree, ""):
+        if isinstance(node, ast.Compare):
+            yield from ((where, node, turned) for turned in _turned(node))
+        elif isinstance(node, ast.BoolOp):
+            for place in range(len(node.values)):
+                kept = node.values[:place] + node.values[place + 1 :]
+                yield where, node, kept[0] if len(kept) == 1 else ast.BoolOp(node.op, kept)
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            yield where, node, node.operand
+        elif isinstance(node, ast.If) and isinstance(node.body[0], ast.Raise | ast.Return):
+            yield where, node.test, "False"
+
+
+def _within(node: ast.AST, where: str) -> Iterator[tuple[str, ast.AST]]:
+    """Walk what runs, with the name of the function it is in; types are no guards."""
+    for child in ast.iter_child_nodes(node):
+        inside = f"{where}.{child.name}".lstrip(".") if isinstance(child, ast.FunctionDef | ast.ClassDef) else where
+        yield inside, child
+        if not isinstance(child, ast.AnnAssign) and not (
+            isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        ):
+            yield from _within(child, inside)
+
+
+def _turned(node: ast.Compare) -> Iterator[ast.Compare]:
+    for place, operator in enumerate(node.ops):
+        turned = _TURNED[type(operator)]()
+        yield ast.Compare(node.left, [*node.ops[:place], turned, *node.ops[place + 1 :]], node.comparators)
+
+
+def _shortened(where: str, node: ast.Tuple) -> Iterator[tuple[str, ast.expr, ast.expr]]:
+    """Leave one part out of a condition that is made of named parts."""
+    if all(isinstance(part, ast.Name) for part in node.elts):
+        for place in range(len(node.elts)):
+            yield where, node, ast.Tuple(node.elts[:place] + node.elts[place + 1 :], ast.Load())
