@@ -68,6 +68,10 @@ bench-peers: $(READY) ## Measure a rotation beside its peers' (installs them int
 bench-growth: $(READY) ## Measure an exchange as devices, accounts and environments grow (wants dynoxide)
 	@$(PYTHON) -m bench.growth
 
+.PHONY: cost
+cost: $(READY) ## Price a million operations, and a month from a thousand to a hundred million users
+	@$(PYTHON) -m bench.cost
+
 .PHONY: dynoxide
 dynoxide: $(READY) ## Fetch the DynamoDB engine that counts capacity into build/ (npm, x86_64 Linux)
 	@$(PYTHON) -m tools.dev.dynoxide

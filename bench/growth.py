@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
@@ -47,7 +48,7 @@ SAMPLED = 50
 """Accounts of a table that are exchanged, spread over it."""
 CHECKED = 100
 """Exchanges after which a real gate is compared with the one that is written down for so many."""
-BATCH = 25
+BATCH, WRITERS = 25, 10
 ENVIRONMENTS = (1, 2, 3, 4)
 SECONDS = 4.0
 
@@ -149,12 +150,17 @@ def exchange(app: ModuleType, token: str) -> str:
 
 
 def fill(prefix: str, gates: Iterator[Gate]) -> None:
-    """Write gates into the table, many at a time."""
+    """Write gates into the table, many at a time: over a few connections, each of which mostly waits."""
     table = Tables(prefix).gates
-    while batch := list(itertools.islice(gates, BATCH)):
+
+    def write(batch: "list[Gate]") -> None:
         request: Any = {table: [{"PutRequest": {"Item": gate_item(gate)}} for gate in batch]}
         while request:
             request = client().batch_write_item(RequestItems=request).get("UnprocessedItems")
+
+    with ThreadPoolExecutor(WRITERS) as writers:
+        while some := [batch for _ in range(WRITERS) if (batch := list(itertools.islice(gates, BATCH)))]:
+            list(writers.map(write, some))
 
 
 def points(prefix: str, gates: dict[int, list[Gate]], app: ModuleType) -> list[Point]:
@@ -364,7 +370,7 @@ def main() -> int:
         return 1
     progress = Progress()
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as place:
-        store = Dynoxide(found, Path(place))
+        store = Dynoxide(found, Path(place), in_memory=True)
         assert store.program is not None
         with store.program as engine:
             store.ready()

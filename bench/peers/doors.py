@@ -29,7 +29,8 @@ class Said:
             members = json.loads(self.body)
         except ValueError:
             return None
-        return next((str(members[name]) for name in names if members.get(name)), None)
+        found = members if isinstance(members, dict) else {}
+        return next((str(found[name]) for name in names if found.get(name)), None)
 
 
 class Connection:

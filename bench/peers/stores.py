@@ -125,7 +125,7 @@ class PostgresqlServer:
     def ready(self) -> str:
         """Wait until it answers, and give its version."""
         self.program.listens(self._port)
-        command = [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self._port)]
+        command = [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self._port)]
         deadline = time.monotonic() + START_S
         while subprocess.run(command, check=False).returncode and time.monotonic() < deadline:
             time.sleep(POLL_S)
@@ -174,13 +174,14 @@ def postgresql_programs() -> Path | None:
 
 
 class Dynoxide:
-    """dynoxide, keeping its tables in a file as PostgreSQL and SQLite do."""
+    """dynoxide, keeping its tables in a file as PostgreSQL and SQLite do, or in memory."""
 
-    def __init__(self, found: Path, folder: Path) -> None:
+    def __init__(self, found: Path, folder: Path, *, in_memory: bool = False) -> None:
         """Start it."""
         self._file, self._port = folder / "dynoxide.db", free_port()
         command: list[str | Path] = [found, "--host", "127.0.0.1", "--port", str(self._port)]
-        self.program: Program | None = Program([*command, "--db-path", self._file], cwd=folder)
+        kept = () if in_memory else ("--db-path", self._file)
+        self.program: Program | None = Program([*command, *kept], cwd=folder)
 
     @property
     def url(self) -> str:
@@ -193,7 +194,7 @@ class Dynoxide:
         self.program.listens(self._port)
 
     def kept(self) -> Kept:
-        """Count items, and pages of its file that hold something."""
+        """Count items, and pages of its file that hold something. Not for one in memory."""
         import boto3  # noqa: PLC0415 - slow to import
 
         dynamodb = boto3.client(

@@ -1,0 +1,197 @@
+"""What a month costs: formulas of values, over the price table ``infra/prices.toml``.
+
+Units an operation are those of the design's capacity table: one write unit an exchange, and so on. What people do is a
+guess, written down in ``Habits``, to be replaced by what the dashboard shows.
+"""
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from tools.template import DATA, EDGE, ROOT, of_type, read
+
+TABLE = ROOT / "infra" / "prices.toml"
+DAYS_A_MONTH = 30
+MILLION = 1_000_000
+KB, GB = 1_000, 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What one active account does: a guess, per day unless it says otherwise."""
+
+    devices: float = 1.5
+    exchanges: float = 8
+    safe_calls: float = 40
+    changing_calls: float = 8
+    logins_a_month: float = 1
+    registrations_a_month: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the accounts of a deployment make Baton do in a month."""
+
+    exchanges: float
+    safe_calls: float
+    changing_calls: float
+    logins: float
+    registrations: float
+
+    @property
+    def requests(self) -> float:
+        """Count them all: every one passes the firewall, the gateway and the function."""
+        return self.exchanges + self.safe_calls + self.changing_calls + self.logins + self.registrations
+
+    @property
+    def write_units(self) -> float:
+        """Count DynamoDB's write units."""
+        return self.exchanges + self.changing_calls + 3 * self.logins + 7 * self.registrations
+
+    @property
+    def read_units(self) -> float:
+        """Count DynamoDB's read units, all strongly consistent."""
+        return self.safe_calls + self.changing_calls + 3 * self.logins
+
+    @property
+    def busy_s(self) -> float:
+        """Sum up the function's seconds: milliseconds a request, round trips to DynamoDB included; Argon2 leads."""
+        quick = 15 * self.safe_calls + 25 * self.changing_calls + 20 * self.exchanges
+        return (quick + 180 * self.logins + 180 * self.registrations) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the bill; ``hardened`` lines come with ``infra/edge.yaml`` alone."""
+
+    what: str
+    amount: str
+    usd: float
+    hardened: bool = False
+
+
+def work(users: int, habits: Habits) -> Work:
+    """Tell what so many active accounts do in a month."""
+    daily = users * DAYS_A_MONTH
+    return Work(
+        exchanges=daily * habits.exchanges,
+        safe_calls=daily * habits.safe_calls,
+        changing_calls=daily * habits.changing_calls,
+        logins=users * habits.logins_a_month,
+        registrations=users * habits.registrations_a_month,
+    )
+
+
+def stored_gb(users: int, habits: Habits) -> float:
+    """Tell what stays: claim and user (1.2 KB), the gate (0.2 KB and 0.14 KB a device), a year of audit (2 KB)."""
+    return users * (1.2 + 0.2 + 0.14 * habits.devices + 2.0) * KB / GB
+
+
+def monthly(users: int, prices: Mapping[str, float], habits: Habits = Habits(), *, memory_mb: int = 1024) -> list[Line]:
+    """Write the bill of a month."""
+    done = work(users, habits)
+    gb = stored_gb(users, habits)
+    logged_gb = done.requests * 0.7 * KB / GB
+    keys, alarms, rules, metrics = _counted()
+    gb_seconds = done.busy_s * memory_mb / 1024
+    return [
+        Line(
+            "API Gateway",
+            f"{done.requests / MILLION:,.1f} M requests",
+            _per_million(done.requests, prices, "api_gateway_rest"),
+        ),
+        Line(
+            "Lambda",
+            f"{gb_seconds:,.0f} GB-s",
+            _per_million(done.requests, prices, "lambda") + gb_seconds * prices["lambda_gb_second_arm64"],
+        ),
+        Line(
+            "DynamoDB, writing",
+            f"{done.write_units / MILLION:,.1f} M units",
+            done.write_units / MILLION * prices["dynamodb_million_write_units"],
+        ),
+        Line(
+            "DynamoDB, reading",
+            f"{done.read_units / MILLION:,.1f} M units",
+            done.read_units / MILLION * prices["dynamodb_million_read_units"],
+        ),
+        Line(
+            "DynamoDB, kept",
+            f"{gb:,.2f} GB, recoverable, backed up",
+            gb * (prices["dynamodb_gb_month"] + prices["dynamodb_recovery_gb_month"] + prices["backup_gb_month"]),
+        ),
+        Line(
+            "KMS",
+            f"{keys} keys",
+            keys * prices["kms_key_month"] + _kms_requests(done) / 10_000 * prices["kms_ten_thousand_requests"],
+        ),
+        Line(
+            "Logs",
+            f"{logged_gb:,.1f} GB, kept for 90 days",
+            logged_gb * (prices["logs_gb_written"] + 3 * prices["logs_gb_month"]),
+        ),
+        Line("Metrics", f"{metrics} of our own", metrics * prices["metric_month"]),
+        Line(
+            "Traffic out",
+            f"{done.requests * 1.5 * KB / GB:,.1f} GB",
+            done.requests * 1.5 * KB / GB * prices["transfer_gb_out"],
+        ),
+        Line(
+            "Firewall",
+            f"{rules} rules",
+            prices["firewall_month"]
+            + rules * prices["firewall_rule_month"]
+            + _per_million(done.requests, prices, "firewall"),
+            hardened=True,
+        ),
+        Line(
+            "Alarms, dashboard",
+            f"{alarms} and 1",
+            alarms * prices["alarm_month"] + prices["dashboard_month"],
+            hardened=True,
+        ),
+    ]
+
+
+def _per_million(requests: float, prices: Mapping[str, float], what: str) -> float:
+    return requests / MILLION * prices[f"{what}_million_requests"]
+
+
+def _kms_requests(done: Work) -> float:
+    """Guess the calls of KMS: each environment opens the ring once, and DynamoDB its table key every five minutes."""
+    environments = 1 + done.busy_s / (DAYS_A_MONTH * 86_400) * 10
+    return environments * 3 * 12 * 24 * DAYS_A_MONTH
+
+
+def _counted() -> tuple[int, int, int, int]:
+    """Count keys, alarms, firewall rules and metrics in the templates; a metric for every event and refusal met."""
+    data, edge = read(DATA), read(EDGE)
+    (firewall,) = of_type(edge, "AWS::WAFv2::WebACL").values()
+    return len(of_type(data, "AWS::KMS::Key")), len(of_type(edge, "AWS::CloudWatch::Alarm")), len(firewall["Rules"]), 30
+
+
+@functools.cache
+def table() -> tuple[date, str, dict[str, float]]:
+    """Read the price table: when it was read, for which region, and the prices."""
+    parsed: dict[str, Any] = tomllib.loads(TABLE.read_text("utf-8"))
+    return parsed["read_on"], parsed["region"], {name: float(row["usd"]) for name, row in parsed["prices"].items()}
+
+
+def bill(users: int, habits: Habits = Habits(), *, memory_mb: int = 1024) -> str:
+    """Lay a bill out."""
+    read_on, region, prices = table()
+    lines = monthly(users, prices, habits, memory_mb=memory_mb)
+    plain = sum(line.usd for line in lines if not line.hardened)
+    told = [f"  {line.what:<20}{line.amount:<34}{line.usd:>10,.2f}" for line in lines if not line.hardened]
+    told += [f"  {'in all':<54}{plain:>10,.2f}", ""]
+    told += [f"  {line.what:<20}{line.amount:<34}{line.usd:>10,.2f}" for line in lines if line.hardened]
+    told += [f"  {'in all, hardened':<54}{sum(line.usd for line in lines):>10,.2f}", ""]
+    calls = f"{habits.safe_calls:g} safe and {habits.changing_calls:g} changing calls"
+    told += [
+        f"  {users:,} active accounts, each a day: {habits.exchanges:g} exchanges, {calls}.",
+        f"  US dollars a month, {region}, list prices of {read_on} (infra/prices.toml), free tiers left out.",
+    ]
+    return "\n".join(told)

@@ -1,0 +1,82 @@
+"""CloudFormation templates as values: read with their tags, resolved as far as one knows the names.
+
+The tables, keys and limits of a deployment are written down once, in ``infra/``. The development server, the tests and
+the operator's commands read them there.
+"""
+
+import functools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / "infra" / "data.yaml"
+EDGE = ROOT / "infra" / "edge.yaml"
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc] # yaml has no types
+    """YAML with CloudFormation's short tags, each turned into its long form, such as ``{"Fn::Sub": ...}``."""
+
+
+def _long_form(loader: _Loader, tag: str, node: yaml.Node) -> dict[str, Any]:
+    name = tag if tag in {"Ref", "Condition"} else f"Fn::{tag}"
+    match node:
+        case yaml.ScalarNode():
+            value: Any = loader.construct_scalar(node)
+        case yaml.SequenceNode():
+            value = loader.construct_sequence(node, deep=True)
+        case _:
+            value = loader.construct_mapping(node, deep=True)
+    return {name: value.split(".", 1) if tag == "GetAtt" and isinstance(value, str) else value}
+
+
+_Loader.add_multi_constructor("!", _long_form)
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Parse a template."""
+    template = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, with tags that only build dictionaries
+    assert isinstance(template, dict)
+    return template
+
+
+@functools.lru_cache
+def read(path: Path) -> dict[str, Any]:
+    """Read a template, once; nobody changes what it gives."""
+    return parse(path.read_text("utf-8"))
+
+
+def resolve(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any part of a template
+    """Put ``names`` in the place of ``Ref`` and ``${}``; what they do not name stays as it is."""
+    match value:
+        case {"Ref": str(name)} if name in names:
+            return names[name]
+        case {"Fn::Sub": str(text)}:
+            known = _VARIABLE.sub(lambda found: names.get(found[1], found[0]), text)
+            return {"Fn::Sub": known} if _VARIABLE.search(known) else known
+        case dict():
+            return {key: resolve(part, names) for key, part in value.items()}
+        case list():
+            return [resolve(part, names) for part in value]
+        case _:
+            return value
+
+
+def of_type(template: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    """Give the properties of the resources of a type, by logical id."""
+    return {
+        name: resource.get("Properties", {})
+        for name, resource in template["Resources"].items()
+        if resource.get("Type") == kind
+    }
+
+
+def tables(prefix: str) -> dict[str, dict[str, Any]]:
+    """Give the four tables of a deployment as ``infra/data.yaml`` has them, by the name they are stored under."""
+    declared = of_type(read(DATA), "AWS::DynamoDB::Table").values()
+    return {table["TableName"]: table for table in resolve(list(declared), {"Prefix": prefix})}
