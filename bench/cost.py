@@ -1,7 +1,7 @@
 """What Baton costs in AWS, a million operations and a month, beside the list prices of others: ``make cost``.
 
 The bill of a month and its formulas are those of ``tools/prices.py``; this page asks it for one operation at a time
-and for larger and larger numbers of users. Everything is list price, without free tiers and discounts on our side.
+and for larger and larger numbers of users. Everything is list price, without free tiers and discounts on our side. Look at the sources before you decide anything by it.
 """
 
 import sys
@@ -122,6 +122,7 @@ def notes(others: Sequence[Peer], read_on: date, region: str) -> list[str]:
         f"A user: {habit}; every call: {calls} go through Baton's gateway too. Guesses: tools/prices.py, Habits.",
         "The others count active users, whatever these do, and do not carry an app's own calls. They send mail and",
         "messages, have a console and people who answer; Baton's operators' time is not in here.",
+        "Their pages were read through public transcriptions and stored copies: look before you decide by them.",
         *(f"{peer.name}: list price as published on {peer.source}, read {peer.read}." for peer in others),
     ]
 
@@ -159,9 +160,13 @@ def picture(prices: Mapping[str, float], others: Sequence[Peer], file: Path) -> 
         shown = [(users, usd) for users in many if (usd := asked(peer, users))]
         if shown:
             axes.plot([users for users, _ in shown], [usd for _, usd in shown], color=colour)
-            ends_early = shown[-1][0] < USERS[-1]
-            across, up = ("right", "bottom") if ends_early else ("left", _beside(peer, others))
-            axes.annotate(f"  {peer.name}  ", shown[-1], ha=across, va=up, color=colour)
+            if shown[-1][0] < USERS[-1]:  # it ends among the others' lines: its name goes where there is room
+                lead = {"arrowstyle": "-", "color": colour, "linewidth": 0.8}
+                axes.annotate(
+                    peer.name, shown[-1], (40, -80), textcoords="offset points", color=colour, arrowprops=lead
+                )
+            else:
+                axes.annotate(f"  {peer.name}", shown[-1], va=_beside(peer, others), color=colour)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(many[0], many[-1] * 1.02)

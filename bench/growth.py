@@ -11,6 +11,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -50,7 +51,7 @@ CHECKED = 100
 """Exchanges after which a real gate is compared with the one that is written down for so many."""
 BATCH, WRITERS = 25, 10
 ENVIRONMENTS = (1, 2, 3, 4)
-SECONDS = 4.0
+SECONDS, TRIES = 2.0, 3
 
 
 @dataclass(slots=True)
@@ -87,6 +88,11 @@ class Load:
     def rate(self) -> float:
         """Give exchanges a second."""
         return self.exchanges / self.seconds
+
+    @property
+    def rate_of_a_core(self) -> float:
+        """Give exchanges per second of CPU, the engine's included: what neither neighbours nor waiting change."""
+        return self.exchanges / (self.app_s + self.engine_s)
 
     @property
     def cores(self) -> float:
@@ -297,10 +303,12 @@ def report(series: dict[str, Sequence[Point]], loads: Sequence[Load]) -> str:
             beside = statistics.median(mine / other for mine, other in zip(point.app_us, first.app_us, strict=True))
             app, engine = statistics.median(point.app_us), statistics.median(point.engine_us)
             lines.append(f"{point.value:>34,}{app:>8.0f}{engine:>11.0f}{beside:>18.2f}")
-    lines.append(f"{'environments':<34}{'a second':>8}{'cores busy':>11}{'app µs':>9}{'engine µs':>11}")
+    lines.append(f"{'environments':<34}{'a second':>8}{'cores got':>11}{'of a core':>11}{'app µs':>9}{'engine µs':>11}")
     for one in loads:
         app, engine = one.app_s / one.exchanges * 1e6, one.engine_s / one.exchanges * 1e6
-        lines.append(f"{one.environments:>34}{one.rate:>8.0f}{one.cores:>11.2f}{app:>9.0f}{engine:>11.0f}")
+        lines.append(
+            f"{one.environments:>34}{one.rate:>8.0f}{one.cores:>11.2f}{one.rate_of_a_core:>11.0f}{app:>9.0f}{engine:>11.0f}"
+        )
     return "\n".join(lines)
 
 
@@ -326,13 +334,13 @@ def picture(series: dict[str, Sequence[Point]], loads: Sequence[Load], where: st
         )
         axes.plot(values, medians, color=drawing.OURS, marker="o", markersize=4, label="Baton")
         axes.plot(values, engine, color=drawing.THEIRS, marker="o", markersize=4, label="the engine")
-        axes.set_ylim(0, top * 1.05)
+        axes.set_ylim(0, top * 1.2)
         axes.set_title(f"CPU of an exchange, ms, by {name}")
         if values[-1] > LINEAGES_HARD_MAX:
             axes.set_xscale("log")
         else:
             axes.set_xticks(values)
-        axes.legend(fontsize=9, loc="upper right")
+        axes.legend(fontsize=9, loc="upper left", ncols=2)
         drawing.gridded(axes)
     _draw_loads(grid.flat[3], loads)
     drawing.gridded(grid.flat[3])
@@ -346,7 +354,9 @@ def _draw_loads(axes: Any, loads: Sequence[Load]) -> None:
 
     counts = [one.environments for one in loads]
     axes.plot(counts, [loads[0].rate * count for count in counts], color=drawing.INK, linestyle=":", label="linear")
-    axes.plot(counts, [one.rate for one in loads], color=drawing.OURS, marker="o", label="exchanges a second")
+    axes.plot(counts, [one.rate for one in loads], color=drawing.OURS, marker="o", label="a second, with the cores got")
+    per_core = [one.rate_of_a_core for one in loads]
+    axes.plot(counts, per_core, color=drawing.SECOND, marker="o", label="a second of CPU, engine included")
     for one in loads:
         axes.annotate(
             f"{one.cores:.1f} cores",
@@ -357,8 +367,8 @@ def _draw_loads(axes: Any, loads: Sequence[Load]) -> None:
             fontsize=8,
         )
     axes.set_xticks(counts)
-    axes.set_ylim(bottom=0)
-    axes.set_title("Exchanges a second, by environments")
+    axes.set_ylim(0, 1.5 * max(*per_core, *(one.rate for one in loads)))
+    axes.set_title("Exchanges, by environments")
     axes.legend(fontsize=9, loc="upper left")
 
 
@@ -385,16 +395,20 @@ def main() -> int:
             everything = list(itertools.chain.from_iterable(series.values()))
             for number in range(ROUNDS + 1):
                 progress("warming up" if not number else f"round {number} of {ROUNDS}, all in turn")
-                for point in everything:
+                # In another order each time: whatever else runs here must not fall on neighbours.
+                for point in random.sample(everything, len(everything)):
                     point.measure(engine)
             for point in everything:  # the first round warmed up
                 del point.app_us[0], point.engine_us[0]
             create_tables(Tables("load"))
             environment("load").key_ring.current(now=int(time.time()))
-            loads = []
-            for count in ENVIRONMENTS:
-                progress(f"{count} environments at once, {SECONDS:.0f} s")
-                loads.append(load(count, engine))
+            tried: dict[int, list[Load]] = {count: [] for count in ENVIRONMENTS}
+            for number in range(TRIES):
+                progress(f"try {number + 1} of {TRIES}: {', '.join(map(str, ENVIRONMENTS))} environments at once")
+                for count in ENVIRONMENTS:
+                    tried[count].append(load(count, engine))
+            # What else runs here can only take away: the best of the tries is the nearest to the truth.
+            loads = [max(some, key=lambda one: one.rate) for some in tried.values()]
     print(report(series, loads))
     RESULTS.mkdir(exist_ok=True)
     picture(series, loads, machine(), RESULTS / "growth.svg")
