@@ -1,7 +1,7 @@
 """What Baton costs in AWS, a million operations and a month, beside the list prices of others: ``make cost``.
 
 The bill of a month and its formulas are those of ``tools/prices.py``; this page asks it for one operation at a time
-and for larger and larger numbers of users. Everything is list price, without free tiers and discounts on our side. Look at the sources before you decide anything by it.
+and for larger and larger numbers of users. Everything is list price, without free tiers and discounts on our side.
 """
 
 import sys
