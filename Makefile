@@ -52,9 +52,21 @@ prove: $(READY) ## Prove the promises at length, a line of evidence for each (SH
 format: $(READY) ## Put the code, and the page of errors, into shape
 	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet . && $(PYTHON) -m tools.errors_page
 
+.PHONY: openapi
+openapi: $(READY) ## Write the OpenAPI description from the routes there are, yours too
+	@$(PYTHON) -m tools.openapi
+
 .PHONY: package
 package: $(READY) ## Build the Lambda zip into build/ and check what is in it
 	@$(PYTHON) -m tools.package
+
+.PHONY: plan
+plan: $(READY) ## Show what a deployment would change, and its monthly cost (STAGE=, USERS=)
+	@STAGE=$(STAGE) USERS=$(USERS) $(PYTHON) -m tools.plan
+
+.PHONY: deploy
+deploy: $(READY) ## Deploy a stage to AWS and log in through it (STAGE=dev)
+	@$(PYTHON) -m tools.deploy deploy $(STAGE)
 
 .PHONY: bench
 bench: $(READY) ## Measure a signed call beside its cryptography
@@ -75,6 +87,10 @@ cost: $(READY) ## Price a million operations, and a month from a thousand to a h
 .PHONY: dynoxide
 dynoxide: $(READY) ## Fetch the DynamoDB engine that counts capacity into build/ (npm, x86_64 Linux)
 	@$(PYTHON) -m tools.dev.dynoxide
+
+.PHONY: bench-cold
+bench-cold: $(READY) ## Measure the cold start of the packaged zip beside a bare handler
+	@$(PYTHON) -m bench.cold
 
 .PHONY: clean
 clean: ## Remove everything that was made here

@@ -2,9 +2,10 @@
 
 import secrets
 import time
-from pathlib import Path
+from typing import Annotated
 
 from chalice.app import Chalice
+from msgspec import Meta
 
 from chalicelib.core.clients import Clients
 from chalicelib.core.model import Caller
@@ -38,7 +39,7 @@ from chalicelib.web.shapes import Body
 from chalicelib.web.signed import Signed
 
 settings = read_settings()
-clients = Clients.from_toml(Path(__file__).with_name("chalicelib").joinpath("clients.toml").read_text("utf-8"))
+clients = Clients.from_toml(settings.clients.read_text("utf-8"))
 names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
 
 
@@ -82,7 +83,7 @@ call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
 app = Chalice(app_name="baton", configure_logs=False)
 # All that Baton says is text. Whoever adds a route that answers with an image names its type here.
 app.api.binary_types = []
-edge = Edge(app, clock, entropy, signals, settings.origins)
+edge = Edge(app, clock, entropy, signals, settings.origins, settings.development)
 signed = Signed(edge, call)
 app.register_middleware(edge.middleware, "http")
 app.register_blueprint(meta(edge, Public(key_ring, gates, names, settings.region)))
@@ -120,8 +121,8 @@ app.register_blueprint(
 class Transfer(Body):
     """The body of ``POST /transfers``: the amount is in cents."""
 
-    to: str
-    amount: int
+    to: Annotated[str, Meta(min_length=1, max_length=256)]
+    amount: Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
 @app.route("/transfers", methods=["POST"], content_types=[])

@@ -1,20 +1,24 @@
 """Environment -> one frozen `Settings`. The only reader of ``os.environ``.
 
-Wrong or missing settings refuse to start, and all problems are named at once.
+Wrong or missing settings refuse to start, and all problems are named at once. ``Settings`` explains each variable.
 """
 
 import os
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
 _PREFIX = re.compile(r"[a-zA-Z0-9_.-]{0,64}\Z")
 _AUTHORITY = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?\Z")
 _RESOURCE_SERVER = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})\Z")
+_REGISTRY = re.compile(r"[A-Za-z0-9_-]+\.toml\Z")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+_DEMO_REGISTRY = "clients.toml"
 
 
 class SettingsProblems(ValueError):
@@ -27,26 +31,54 @@ class SettingsProblems(ValueError):
 
 
 class Settings(Struct, frozen=True):
-    """What a deployment decides.
-
-    ``authorities``: hosts (with port, where it is not the default) under which apps sign their calls.
-    ``kms_key_id``: the customer key that wraps the key ring; ``None`` keeps it as it is, for development alone.
-    ``resource_servers``: id -> SHA-256 of the secret, for introspection.
-    """
+    """What a deployment decides. Lists are separated by commas; switches are ``on`` or ``off`` (``1`` or ``0``)."""
 
     issuer: str
+    """``BATON_ISSUER``, needed: the URL apps call, stage included. Stands in tokens and in the metadata."""
+
     audience: str
+    """``BATON_AUDIENCE``: who tokens are for (``aud``); the issuer, unless said otherwise."""
+
     earlier_issuers: frozenset[str]
+    """``BATON_EARLIER_ISSUERS``: issuers of before a move, whose tokens may still be exchanged."""
+
     authorities: frozenset[str]
+    """``BATON_AUTHORITIES``: hosts under which apps sign, with the port where it is not 443; the issuer's own, unless
+    said otherwise."""
+
     table_prefix: str
+    """``BATON_TABLE_PREFIX``, needed: the tables are ``<prefix>-users``, ``-gates``, ``-ephemeral``, ``-audit``."""
+
     kms_key_id: str | None
+    """``BATON_KEY_RING``, needed: ``kms:<id, ARN or alias>`` of the customer key that wraps the key ring; ``local``
+    keeps it as it is, in development."""
+
+    clients: Path
+    """``BATON_CLIENTS``, needed outside development: the client registry, a file of ``chalicelib/``. The one that
+    ships, ``clients.toml``, is a demonstration of everything, long-lived bearers (`iot`) included: write your own."""
+
     origins: tuple[str, ...]
+    """``BATON_ORIGINS``: web pages that may call (CORS), each as browsers write it: ``https://app.example.com``."""
+
     resource_servers: Mapping[str, bytes]
+    """``BATON_RESOURCE_SERVERS``: who may introspect: ``<id>:<SHA-256 of its secret, in hex>``."""
+
     revoke_on_foreign_key: bool
+    """``BATON_REVOKE_ON_FOREIGN_KEY``: end a login whose token is exchanged by another key. Off, because any leaked
+    dead token would then be a switch to log its owner out."""
+
     limits: bool
+    """``BATON_LIMITS``: throttle logins and registrations. On; ``off`` is honoured in development alone."""
+
     development: bool
+    """``BATON_DEVELOPMENT``: a developer's machine: plain http on localhost, keys unwrapped, tracebacks shown. Refuses
+    to start inside Lambda."""
+
     log_level: str
+    """``BATON_LOG_LEVEL``: DEBUG, INFO (unless said otherwise), WARNING or ERROR."""
+
     region: str
+    """``AWS_REGION``, which Lambda sets: shown by ``GET /health``."""
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -63,11 +95,12 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     settings = Settings(
         issuer=issuer,
         audience=environ.get("BATON_AUDIENCE") or issuer,
-        earlier_issuers=frozenset(_words(environ, "BATON_EARLIER_ISSUERS")),
+        earlier_issuers=_earlier_issuers(environ, development=development, problems=problems),
         authorities=_authorities(environ, issuer, problems),
         table_prefix=_table_prefix(environ, problems),
         kms_key_id=_kms_key_id(environ, development=development, problems=problems),
-        origins=_origins(environ, problems),
+        clients=_clients(environ, development=development, problems=problems),
+        origins=_origins(environ, development=development, problems=problems),
         resource_servers=_resource_servers(environ, problems),
         revoke_on_foreign_key=_switch(environ, "BATON_REVOKE_ON_FOREIGN_KEY", default=False, problems=problems),
         limits=limits,
@@ -82,24 +115,56 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def _issuer(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> str:
     issuer = environ.get("BATON_ISSUER", "")
-    url = urlsplit(issuer)
     if not issuer:
         problems.append("BATON_ISSUER is missing: the URL apps call, such as https://api.example.com/api")
-    elif not url.netloc or url.query or url.fragment or issuer.endswith("/"):
-        problems.append("BATON_ISSUER is a URL without query, fragment or final slash")
-    elif url.scheme != "https" and not (development and url.hostname in _LOOPBACK):
-        problems.append("BATON_ISSUER is an https URL (http on localhost, with BATON_DEVELOPMENT=1, is the exception)")
+    elif not _is_issuer(issuer, development=development):
+        problems.append(f"BATON_ISSUER: {issuer!r} is not {_AN_ISSUER}")
     return issuer
 
 
+def _earlier_issuers(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> frozenset[str]:
+    issuers = _words(environ, "BATON_EARLIER_ISSUERS")
+    problems += [
+        f"BATON_EARLIER_ISSUERS: {issuer!r} is not {_AN_ISSUER}"
+        for issuer in issuers
+        if not _is_issuer(issuer, development=development)
+    ]
+    return frozenset(issuers)
+
+
+_AN_ISSUER = (
+    "an https URL, host in lower case, without query, fragment or final slash, such as https://api.example.com/api "
+    "(http on localhost, with BATON_DEVELOPMENT=1, is the exception)"
+)
+
+
+def _is_issuer(text: str, *, development: bool) -> bool:
+    url = _url(text, development=development)
+    return url is not None and not url.query and not url.fragment and not text.endswith("/")
+
+
+def _url(text: str, *, development: bool) -> SplitResult | None:
+    """Take a URL apart; ``None`` for what is none, or not https (or http on loopback, in development)."""
+    try:
+        url = urlsplit(text)
+        _ = url.port  # raises where it is no port
+    except ValueError:
+        return None
+    secure = url.scheme == "https" or (url.scheme == "http" and development and url.hostname in _LOOPBACK)
+    plain = url.hostname and url.netloc == url.netloc.lower() and "@" not in url.netloc
+    return url if secure and plain else None
+
+
 def _authorities(environ: Mapping[str, str], issuer: str, problems: list[str]) -> frozenset[str]:
-    words = _words(environ, "BATON_AUTHORITIES") or tuple(filter(None, [urlsplit(issuer).netloc.lower()]))
+    words = _words(environ, "BATON_AUTHORITIES")
     problems += [
         f"BATON_AUTHORITIES: {word!r} is not a lower-case host, or host:port"
         for word in words
         if not _AUTHORITY.match(word)
     ]
-    return frozenset(words)
+    derived = issuer.partition("://")[2].partition("/")[0]
+    # The default port is no part of what is signed (RFC 9421 section 2.2.3).
+    return frozenset(word.removesuffix(":443") for word in words or (derived,))
 
 
 def _table_prefix(environ: Mapping[str, str], problems: list[str]) -> str:
@@ -123,12 +188,29 @@ def _kms_key_id(environ: Mapping[str, str], *, development: bool, problems: list
     return None
 
 
-def _origins(environ: Mapping[str, str], problems: list[str]) -> tuple[str, ...]:
+def _clients(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> Path:
+    name = environ.get("BATON_CLIENTS") or (_DEMO_REGISTRY if development else "")
+    path = Path(__file__).with_name(name) if _REGISTRY.match(name) else Path()
+    if not name:
+        problems.append(
+            "BATON_CLIENTS is missing: the file of chalicelib/ that registers your clients. clients.toml, which ships, "
+            "is a demonstration: it hands 180-day bearer tokens to whoever knows a password"
+        )
+    elif not path.is_file():
+        problems.append(f"BATON_CLIENTS: there is no file {name!r} in chalicelib/, or its name does not end in .toml")
+    return path
+
+
+def _origins(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> tuple[str, ...]:
     origins = _words(environ, "BATON_ORIGINS")
     for origin in origins:
-        url = urlsplit(origin)
-        if not url.netloc or url.path or url.query or url.scheme not in {"https", "http"}:
-            problems.append(f"BATON_ORIGINS: {origin!r} is not an exact origin, such as https://app.example.com")
+        url = _url(origin, development=development)
+        if url is None or url.geturl() != f"{url.scheme}://{url.netloc}" or url.port == _DEFAULT_PORTS[url.scheme]:
+            problems.append(
+                f"BATON_ORIGINS: {origin!r} is not an exact origin as browsers write it, such as "
+                "https://app.example.com: lower case, no path, no default port, https (http on localhost, with "
+                "BATON_DEVELOPMENT=1, is the exception)"
+            )
     return origins
 
 
@@ -139,6 +221,8 @@ def _resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[s
         if match is None:
             # The row itself is not shown: somebody may have put the secret there instead of its digest.
             problems.append(f"BATON_RESOURCE_SERVERS: row {position} is not <id>:<SHA-256 of its secret, in hex>")
+        elif match[1] in rows:
+            problems.append(f"BATON_RESOURCE_SERVERS: row {position} is a second one for {match[1]}")
         else:
             rows[match[1]] = bytes.fromhex(match[2])
     return rows

@@ -4,18 +4,23 @@ A whole run ends with a line for each promise and one for the policies, and fail
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chalicelib.stores.engine import KEYS, Tables
 from tests.promises import README, Ledger, promised, stated
+from tests.web.contract import Contract
 from tests.web.conversation import Device, Send, through
 from tests.witness import Use, Witness, verdict, watching
+from tools import package
 from tools.dev import dynoxide as counting_engine
 from tools.dev.engine import client, create_tables, embedded
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
@@ -160,9 +165,15 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture
-def send(gateway: Gateway) -> Send:
-    """Send a request through the gateway, in process."""
-    return through(gateway)
+def contract() -> Contract:
+    """Give the OpenAPI description, as a judge."""
+    return Contract()
+
+
+@pytest.fixture
+def send(gateway: Gateway, contract: Contract) -> Send:
+    """Send a request through the gateway, in process, and hold the answer against the description."""
+    return contract.judged(through(gateway))
 
 
 @pytest.fixture
@@ -173,6 +184,19 @@ def make_device(send: Send, clock: DevelopmentClock) -> Callable[..., Device]:
         return Device(send, lambda: int(clock.time()), **members)  # type: ignore[arg-type] # the members of Device
 
     return make
+
+
+@pytest.fixture(scope="session")
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Package for an architecture, and give a folder of this session's own with zip and template."""
+
+    @functools.cache
+    def build(architecture: str) -> Path:
+        with package.alone():
+            archive = package.build("prod", architecture)
+            return Path(shutil.copytree(archive.parent, tmp_path_factory.mktemp("packaged") / architecture))
+
+    return build
 
 
 @pytest.fixture

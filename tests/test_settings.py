@@ -1,13 +1,19 @@
 """Settings: everything that is wrong is named at once, and nothing unsafe starts."""
 
+import ast
+import itertools
+import re
+from pathlib import Path
+
 import pytest
 
-from chalicelib.settings import SettingsProblems, read_settings
+from chalicelib.settings import Settings, SettingsProblems, read_settings
 
 GOOD = {
     "BATON_ISSUER": "https://api.example.com/api",
     "BATON_TABLE_PREFIX": "baton-prod",
     "BATON_KEY_RING": "kms:alias/baton",
+    "BATON_CLIENTS": "clients.toml",
 }
 
 
@@ -27,14 +33,15 @@ def test_a_few_settings_are_enough() -> None:
     assert not settings.development
     assert not settings.revoke_on_foreign_key
     assert settings.origins == ()
+    assert settings.clients.is_file()
 
 
 @pytest.mark.promise(9)
 def test_all_problems_are_named_at_once() -> None:
     """An operator mends them in one go."""
     with pytest.raises(SettingsProblems) as refused:
-        read_settings({"BATON_LIMITS": "perhaps", "BATON_LOG_LEVEL": "LOUD", "BATON_ORIGINS": "*"})
-    for name in ("ISSUER", "TABLE_PREFIX", "KEY_RING", "LIMITS", "LOG_LEVEL", "ORIGINS"):
+        read_settings({"BATON_LIMITS": "perhaps", "BATON_LOG_LEVEL": "LOUD", "BATON_ORIGINS": "https://[*"})
+    for name in ("ISSUER", "TABLE_PREFIX", "KEY_RING", "LIMITS", "LOG_LEVEL", "ORIGINS", "CLIENTS"):
         assert f"BATON_{name}" in str(refused.value)
 
 
@@ -46,6 +53,12 @@ def test_all_problems_are_named_at_once() -> None:
         ("BATON_ISSUER", "https://api.example.com/"),
         ("BATON_ISSUER", "https://api.example.com/api?x"),
         ("BATON_ISSUER", "api.example.com"),
+        ("BATON_ISSUER", "https://[bad/api"),
+        ("BATON_ISSUER", "https://api.example.com:port/api"),
+        ("BATON_ISSUER", "https://somebody@api.example.com/api"),
+        ("BATON_ISSUER", "https://API.example.com/api"),
+        ("BATON_EARLIER_ISSUERS", "https://old.example.com/api, http://older.example.com"),
+        ("BATON_EARLIER_ISSUERS", "https://[bad/api"),
         ("BATON_AUTHORITIES", "API.example.com"),
         ("BATON_AUTHORITIES", "https://api.example.com"),
         ("BATON_TABLE_PREFIX", "a b"),
@@ -53,8 +66,18 @@ def test_all_problems_are_named_at_once() -> None:
         ("BATON_KEY_RING", "kms:"),
         ("BATON_LIMITS", "off"),
         ("BATON_ORIGINS", "https://app.example.com/path"),
+        ("BATON_ORIGINS", "https://App.example.com"),
+        ("BATON_ORIGINS", "https://app.example.com:443"),
+        ("BATON_ORIGINS", "http://app.example.com"),
+        ("BATON_ORIGINS", "http://localhost:3000"),
+        ("BATON_ORIGINS", "https://[bad"),
+        ("BATON_ORIGINS", "null"),
+        ("BATON_CLIENTS", ""),
+        ("BATON_CLIENTS", "../clients.toml"),
+        ("BATON_CLIENTS", "nowhere.toml"),
         ("BATON_RESOURCE_SERVERS", "billing"),
         ("BATON_RESOURCE_SERVERS", "billing:the-secret-itself"),
+        ("BATON_RESOURCE_SERVERS", f"billing:{'ab' * 32},billing:{'cd' * 32}"),
     ],
 )
 def test_what_is_wrong_or_unsafe_does_not_start(name: str, value: str) -> None:
@@ -70,3 +93,40 @@ def test_development_settings_do_not_start_inside_lambda() -> None:
     assert not read_settings(GOOD | local).limits
     (problem,) = problems(**local, AWS_LAMBDA_RUNTIME_API="127.0.0.1:9001")
     assert "BATON_DEVELOPMENT" in problem
+
+
+def test_the_default_port_is_no_part_of_an_authority() -> None:
+    """Signatures are over the host without it (RFC 9421 section 2.2.3), named or derived."""
+    assert read_settings(GOOD | {"BATON_ISSUER": "https://api.example.com:443/api"}).authorities == {"api.example.com"}
+    named = read_settings(GOOD | {"BATON_AUTHORITIES": "api.example.com:443,b.example.com:8443"}).authorities
+    assert named == {"api.example.com", "b.example.com:8443"}
+
+
+def test_a_deployment_names_its_client_registry_knowingly() -> None:
+    """The one that ships lets anybody with a phished password take a token for half a year, as client `iot`."""
+    (problem,) = problems(BATON_CLIENTS="")
+    assert "BATON_CLIENTS is missing" in problem
+    local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local", "BATON_CLIENTS": ""}
+    assert read_settings(GOOD | local).clients.name == "clients.toml"
+
+
+def test_development_may_serve_pages_of_this_machine() -> None:
+    """Plain http is for loopback, here as in the issuer."""
+    local = {"BATON_DEVELOPMENT": "1", "BATON_ORIGINS": "http://localhost:3000,http://127.0.0.1:80"}
+    (problem,) = problems(**local)
+    assert "'http://127.0.0.1:80'" in problem
+
+
+def test_every_setting_is_explained() -> None:
+    """In the one place that reads it: each member has its words, and each variable is in them."""
+    source = (Path(__file__).parents[1] / "chalicelib" / "settings.py").read_text("utf-8")
+    tree = ast.parse(source)
+    (settings,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings"]
+    explained = [
+        ast.unparse(after)
+        for before, after in itertools.pairwise(settings.body)
+        if isinstance(before, ast.AnnAssign) and isinstance(after, ast.Expr)
+    ]
+    assert len(explained) == len(Settings.__struct_fields__)
+    read = set(re.findall(r'"(BATON_[A-Z_]+)"', source))
+    assert read == set(re.findall(r"``(BATON_[A-Z_]+)``", "".join(explained)))

@@ -11,6 +11,7 @@ import pytest
 
 from chalicelib.settings import SettingsProblems, read_settings
 from chalicelib.stores.engine import KEYS
+from chalicelib.stores.key_ring import PURPOSE
 
 ROOT = Path(__file__).parents[1]
 CONFIG: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
@@ -76,7 +77,8 @@ def test_a_policy_allows_nothing_by_pattern(stage: str) -> None:
         assert not [action for action in statement["Action"] if "*" in action or "?" in action]
         for resource in statement["Resource"]:
             service, account = resource.split(":")[2], resource.split(":")[3:5]
-            assert account == ["REGION", "ACCOUNT"], "an operator fills these in"
+            filled_in = re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", account[0]) and re.fullmatch(r"\d{12}", account[1])
+            assert account == ["REGION", "ACCOUNT"] or filled_in, "as `tools.deploy fill` leaves them"
             assert "*" not in (resource.removesuffix(":*") if service == "logs" else resource)
 
 
@@ -108,3 +110,16 @@ def test_a_policy_allows_what_the_stores_do_and_no_more(stage: str) -> None:
     allowed = {action for statement in statements(stage) for action in statement["Action"]}
     assert {action for action in allowed if action.startswith("dynamodb:")} == {f"dynamodb:{name}" for name in done}
     assert {action for action in allowed if action.startswith("kms:")} == {"kms:Decrypt"}
+
+
+@pytest.mark.parametrize("stage", DEPLOYED)
+def test_the_key_opens_the_ring_and_the_tables_alone(stage: str) -> None:
+    """Whoever runs as the function cannot use the key for anything else that was wrapped by it."""
+    conditions = [
+        statement["Condition"]["StringEquals"]
+        for statement in statements(stage)
+        if "kms:Decrypt" in statement["Action"]
+    ]
+    tables = conditions[1].pop("kms:ViaService")
+    assert conditions == [{f"kms:EncryptionContext:{name}": value for name, value in PURPOSE.items()}, {}]
+    assert re.fullmatch(r"dynamodb\.(REGION|[a-z0-9-]+)\.amazonaws\.com", tables)

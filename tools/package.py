@@ -1,22 +1,43 @@
-"""``make package``: build the Lambda zip with ``chalice package``, and check what is in it."""
+"""``make package``: build the Lambda zip and the template around it with ``chalice package``, and check both.
 
+The zip gets bytecode, which Lambda cannot write for itself (a third of a cold start), in the very file that
+``chalice deploy`` finds and takes: what was checked here is what is uploaded.
+"""
+
+import contextlib
+import importlib.util
+import io
 import json
 import os
+import platform
+import re
 import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).parents[1]
+import yaml
+
+from tools.template import EDGE, ROOT, of_type, parse
+
 COPY = ROOT / "build" / "source"
 BUILT = ROOT / "build" / "package"
-ZIP = BUILT / "deployment.zip"
+DEPLOYED = ROOT / ".chalice" / "deployed"
+"""What Chalice writes down of deployments; whoever loses it deploys a second API beside the first."""
+
 ZIP_BYTES_MAX = 8 * 1000 * 1000
-MACHINES = {"x86_64": 62, "arm64": 183}
-"""``lambda_architecture`` -> ``e_machine`` of ELF."""
+MACHINES = {"x86_64": ("x86_64", 62), "arm64": ("aarch64", 183)}
+"""``lambda_architecture`` -> the machine in the names of wheels, and ``e_machine`` of ELF."""
+
+GLIBC_OF_AMAZON_LINUX_2 = 26
+GLIBC_OF_AMAZON_LINUX_2023 = 34
+"""glibc 2.x; Lambda's Python 3.11 is the last on Amazon Linux 2."""
 
 OURS = {"app.py", "chalicelib"}
 RUNTIME = {
@@ -36,11 +57,71 @@ RUNTIME = {
 }
 """What the requirements bring along, by the names they are imported by; ``chalice`` is its own runtime."""
 
+NEVER_IMPORTED = re.compile(
+    r"cffi/|pycparser/|aws_lambda_powertools/(event_handler|utilities/(?!__init__\.py|jmespath_utils/))"
+)
+"""What nothing of ours imports goes without bytecode, which would only make the zip larger; its source is there."""
 
-def copy_of_what_ships() -> Path:
+_EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
+
+
+def runtime() -> str:
+    """Name the Lambda runtime: Chalice packages for the Python it runs on, so it has to be one that Lambda has."""
+    import botocore.session  # noqa: PLC0415 - slow to import
+
+    ours = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    shape: Any = botocore.session.get_session().get_service_model("lambda").shape_for("Runtime")
+    theirs = [name for name in shape.enum if name.startswith("python3")]
+    if ours not in theirs:
+        raise SystemExit(
+            f"Lambda has no {ours}; its newest is {theirs[-1]}. Nothing was changed.\n"
+            f"next: make clean, put {theirs[-1]} (or another of Lambda's) first on the PATH, and come back"
+        )
+    return ours
+
+
+def glibc_of(runtime_: str) -> int:
+    """Tell the glibc of a runtime: 2.x."""
+    return GLIBC_OF_AMAZON_LINUX_2 if runtime_ == "python3.11" else GLIBC_OF_AMAZON_LINUX_2023
+
+
+def configuration() -> dict[str, Any]:
+    """Read ``.chalice/config.json``."""
+    read: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
+    return read
+
+
+def configured_architecture() -> str:
+    """Tell what is deployed to."""
+    return str(configuration()["lambda_architecture"])
+
+
+def prefix_of(stage: str) -> str:
+    """Tell what the names of a stage begin with."""
+    return str(configuration()["stages"][stage]["environment_variables"]["BATON_TABLE_PREFIX"])
+
+
+def this_architecture() -> str | None:
+    """Name this machine as Lambda does, where Lambda has such machines."""
+    here = {machine: name for name, (machine, _) in MACHINES.items()} if sys.platform == "linux" else {}
+    return here.get(platform.machine())
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Let nobody else of this checkout package meanwhile: there is one copy to package from."""
+    import fcntl  # noqa: PLC0415 - there is no such module on Windows, where this module is read too
+
+    COPY.parent.mkdir(exist_ok=True)
+    with (COPY.parent / "packaging").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+def copy_of_what_ships(architecture: str) -> Path:
     """Copy what Chalice needs to a folder of its own: it packs all of chalicelib/, this machine's bytecode too.
 
-    What it downloaded for an earlier zip stays there.
+    The zips it made stay there. What it knows of deployments is the checkout's own, wherever Chalice is called.
     """
     shutil.rmtree(COPY / "chalicelib", ignore_errors=True)
     for name in ("chalicelib", ".chalice"):
@@ -48,28 +129,152 @@ def copy_of_what_ships() -> Path:
         shutil.copytree(ROOT / name, COPY / name, ignore=left_out, dirs_exist_ok=True)
     for name in ("app.py", "requirements.txt"):
         shutil.copyfile(ROOT / name, COPY / name)
+    DEPLOYED.mkdir(parents=True, exist_ok=True)
+    link = COPY / ".chalice" / "deployed"
+    link.unlink(missing_ok=True)
+    link.symlink_to(DEPLOYED, target_is_directory=True)
+    config = COPY / ".chalice" / "config.json"
+    config.write_text(json.dumps(configuration() | {"lambda_architecture": architecture}), "utf-8")
     return COPY
 
 
-def build() -> None:
-    """Run ``chalice package``. The zip is the same for every stage, and making it asks no AWS."""
-    command = [str(Path(sys.executable).with_name("chalice")), "package", "--stage", "prod", str(BUILT)]
+def chalice(*words: str) -> str:
+    """Run Chalice on the copy, and give what it said."""
     done = subprocess.run(
-        command,
-        cwd=copy_of_what_ships(),
+        [str(Path(sys.executable).with_name("chalice")), *words],
+        cwd=COPY,
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"AWS_DEFAULT_REGION": "us-east-1", **os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )
     if done.returncode:
-        raise SystemExit(f"chalice package failed:\n{done.stdout}{done.stderr}")
+        raise SystemExit(f"chalice {words[0]} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def build(stage: str = "prod", architecture: str | None = None) -> Path:
+    """Build zip and template, for the architecture that is configured or another, and give the zip.
+
+    The zip is the same for every stage, and making it asks no AWS. Call it while ``alone``.
+    """
+    architecture = architecture or configured_architecture()
+    runtime_ = runtime()
+    copy_of_what_ships(architecture)
+    built = BUILT / architecture
+    chalice("package", "--stage", stage, "--merge-template", str(EDGE), str(built))
+    cached = _zip_of_chalice(architecture, runtime_)
+    if not _has_bytecode(cached):
+        _rewrite(cached)
+    shutil.copyfile(cached, built / "deployment.zip")
+    template = built / "sam.yaml"
+    template.write_text(
+        yaml.safe_dump(hardened(parse(template.read_text("utf-8")), prefix_of(stage)), sort_keys=False), "utf-8"
+    )
+    return built / "deployment.zip"
+
+
+def _zip_of_chalice(architecture: str, runtime_: str) -> Path:
+    """Find the zip Chalice has just made or found, which ``chalice deploy`` will take; sweep those of earlier code."""
+    from chalice.deploy.packager import DependencyBuilder, LambdaDeploymentPackager  # noqa: PLC0415 - slow to import
+    from chalice.utils import UI, OSUtils  # noqa: PLC0415 - slow to import
+
+    system = OSUtils()
+    packager = LambdaDeploymentPackager(system, DependencyBuilder(system), UI(), architecture)
+    current = Path(packager.deployment_package_filename(str(COPY), runtime_))
+    _, _, kind = current.name.partition("-")
+    for earlier in current.parent.glob(f"*-{kind}"):
+        if earlier.name.partition("-")[2] == kind and earlier != current:
+            earlier.unlink()
+    return current
+
+
+def _has_bytecode(archive: Path) -> bool:
+    with zipfile.ZipFile(archive) as opened:
+        return any(name.endswith(".pyc") for name in opened.namelist())
+
+
+def _rewrite(archive: Path) -> None:
+    """Add bytecode, and leave out whatever differs from one machine to the next: the same content, the same zip."""
+    entries = dict(_entries(archive))
+    with tempfile.TemporaryDirectory() as place:
+        entries |= dict(_bytecode(entries, Path(place)))
+    written = archive.with_suffix(".new")
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as opened:
+        for name, content in sorted(entries.items()):
+            entry = zipfile.ZipInfo(name, _EPOCH_OF_ZIP)
+            entry.external_attr = 0o644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            opened.writestr(entry, content)
+    written.replace(archive)
+
+
+def _entries(archive: Path) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(archive) as opened:
+        for entry in opened.infolist():
+            if not entry.is_dir():
+                yield entry.filename, opened.read(entry)
+
+
+def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, bytes]]:
+    """Compile what is imported. Unchecked: unpacked, the source's time is anybody's guess, and nobody changes it.
+
+    In a process of its own, since what was interned before shows in bytecode.
+    """
+    sources = [name for name in entries if name.endswith(".py") and not NEVER_IMPORTED.match(name)]
+    for name in sources:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(entries[name])
+    command = [sys.executable, "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    where = ["-s", str(place), "-p", "/var/task", str(place)]
+    subprocess.run([*command, *where], check=True, env={**os.environ, "PYTHONHASHSEED": "0"})
+    for name in sources:
+        compiled = importlib.util.cache_from_source(name)
+        yield compiled, (place / compiled).read_bytes()
+
+
+def hardened(template: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Point every route at the alias ``live``, and let CloudFormation fill in what the policies leave open.
+
+    The policies name the tables of one ``prefix``, so the template takes no other.
+    """
+    template = _filled_in_by_cloudformation(template)
+    template["Parameters"]["Prefix"] |= {"Default": prefix, "AllowedValues": [prefix]}
+    for paths in (api["DefinitionBody"]["paths"] for api in of_type(template, "AWS::Serverless::Api").values()):
+        for methods in paths.values():
+            for method in methods.values():
+                integration = method.get("x-amazon-apigateway-integration", {})
+                if "uri" in integration:
+                    integration["uri"] = {
+                        "Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
+                        "${APIHandlerAliaslive}/invocations"
+                    }
+    return template
+
+
+def _filled_in_by_cloudformation(value: Any) -> Any:  # noqa: ANN401 - any part of a template
+    match value:
+        case str() if ":REGION:ACCOUNT:" in value:
+            place = value.replace(":REGION:ACCOUNT:", ":${AWS::Region}:${AWS::AccountId}:")
+            if place.endswith(":key/KEY"):
+                return {"Fn::ImportValue": {"Fn::Sub": "${Prefix}-key"}}
+            return {"Fn::Sub": place.replace("arn:aws:", "arn:${AWS::Partition}:", 1)}
+        case str() if "REGION" in value.split("."):
+            return {"Fn::Sub": value.replace("REGION", "${AWS::Region}")}
+        case dict():
+            return {name: _filled_in_by_cloudformation(part) for name, part in value.items()}
+        case list():
+            return [_filled_in_by_cloudformation(part) for part in value]
+        case _:
+            return value
 
 
 def top_level(name: str) -> str:
-    """Name the package a file of the zip belongs to: the folder, or the extension module without its platform."""
-    first = name.split("/", maxsplit=1)[0]
-    return first.split(".", maxsplit=1)[0] if first.endswith(".so") else first
+    """Name the package a file of the zip belongs to: the folder, or the module without its platform or bytecode."""
+    parts_ = name.split("/")
+    if parts_[0] == "__pycache__":
+        return f"{parts_[1].split('.', maxsplit=1)[0]}.py"
+    return parts_[0].split(".", maxsplit=1)[0] if parts_[0].endswith(".so") else parts_[0]
 
 
 def parts(archive: Path) -> Counter[str]:
@@ -92,15 +297,48 @@ def strangers(archive: Path) -> set[str]:
     }
 
 
-def foreign(archive: Path) -> set[str]:
-    """Name the native modules that the architecture of ``.chalice/config.json`` cannot load."""
-    architecture = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))["lambda_architecture"]
+def foreign(archive: Path, architecture: str, runtime_: str) -> set[str]:
+    """Name what Lambda cannot load there: another machine's, another Python's, or in need of a newer glibc.
+
+    Both what the wheels say of themselves is asked, and what the native modules are.
+    """
+    machine, elf_machine = MACHINES[architecture]
+    tag = "cp" + runtime_.removeprefix("python").replace(".", "")
+    found = set()
     with zipfile.ZipFile(archive) as opened:
-        return {
-            name
-            for name in opened.namelist()
-            if name.endswith((".so", ".pyd", ".dylib")) and opened.read(name)[:20] != _elf(MACHINES[architecture])
-        }
+        for name in opened.namelist():
+            if name.endswith((".so", ".pyd", ".dylib")):
+                content, suffix = opened.read(name), name.rpartition("/")[2].partition(".")[2]
+                fits = suffix in {f"cpython-{tag[2:]}-{machine}-linux-gnu.so", "abi3.so", "so"}
+                fits = fits and content[:20] == _elf(elf_machine)
+                if not fits or glibc_needed(content) > glibc_of(runtime_):
+                    found.add(name)
+            elif name.endswith(".dist-info/WHEEL"):
+                tags = re.findall(r"^Tag: (\S+)$", opened.read(name).decode(), re.MULTILINE)
+                if not any(fits_lambda(one, tag, machine, glibc_of(runtime_)) for one in tags):
+                    found.add(name)
+    return found
+
+
+def fits_lambda(wheel_tag: str, python_tag: str, machine: str, glibc: int) -> bool:
+    """Tell whether a wheel of this tag (PEP 425, PEP 600) loads on a Python, a machine and glibc 2.``glibc``."""
+    interpreter, abi, platform_ = wheel_tag.split("-")
+    if (abi, platform_) == ("none", "any"):
+        return "py3" in interpreter or interpreter == python_tag
+    older = interpreter.startswith("cp3") and abi == "abi3" and int(interpreter[3:]) <= int(python_tag[3:])
+    if not older and (interpreter, abi) != (python_tag, python_tag):
+        return False
+    legacy = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17}
+    name, _, rest = platform_.partition("_")
+    if name == "manylinux":
+        numbered = re.fullmatch(r"2_(\d+)_(.+)", rest)
+        return numbered is not None and int(numbered[1]) <= glibc and numbered[2] == machine
+    return name in legacy and rest == machine
+
+
+def glibc_needed(library: bytes) -> int:
+    """Read the newest glibc 2.x whose symbols a library asks for: their versions stand in its string table."""
+    return max((int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", library)), default=0)
 
 
 def _elf(machine: int) -> bytes:
@@ -108,23 +346,44 @@ def _elf(machine: int) -> bytes:
     return b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack("<HH", 3, machine)
 
 
+def unfit(archive: Path, architecture: str, runtime_: str) -> list[str]:
+    """Say why a zip may not ship; nothing when it may."""
+    said = []
+    if unwanted := strangers(archive):
+        said.append(f"not to ship: {', '.join(sorted(unwanted))}")
+    if unloadable := foreign(archive, architecture, runtime_):
+        said.append(f"built for another machine, Python or glibc: {', '.join(sorted(unloadable))}")
+    if (size := archive.stat().st_size) > ZIP_BYTES_MAX:
+        largest = ", ".join(f"{part} {weight / 1000:.0f} kB" for part, weight in parts(archive).most_common(3))
+        said.append(f"{size / 1000:.0f} kB, and {ZIP_BYTES_MAX / 1000:.0f} kB is the limit; the largest: {largest}")
+    return said
+
+
+def weighed(archive: Path) -> str:
+    """Lay out the largest parts of a zip, and the whole."""
+    text = io.StringIO()
+    for part, weight in parts(archive).most_common(8):
+        print(f"  {part:<28}{weight / 1000:>8.0f} kB", file=text)
+    print(
+        f"  {'in all':<28}{archive.stat().st_size / 1000:>8.0f} kB   (limit {ZIP_BYTES_MAX / 1000:.0f} kB)",
+        file=text,
+        end="",
+    )
+    return text.getvalue()
+
+
 def main() -> int:
     """Build, weigh, and say whether it may ship."""
-    print("packaging for Lambda (downloads wheels the first time)", flush=True)
-    build()
-    size, unwanted = ZIP.stat().st_size, strangers(ZIP)
-    for part, weight in parts(ZIP).most_common(8):
-        print(f"  {part:<28}{weight / 1000:>8.0f} kB")
-    print(f"  {'in all':<28}{size / 1000:>8.0f} kB   (limit {ZIP_BYTES_MAX / 1000:.0f} kB)")
-    if unwanted:
-        print(f"not to ship: {', '.join(sorted(unwanted))}", file=sys.stderr)
-    if unloadable := foreign(ZIP):
-        print(f"built for another machine: {', '.join(sorted(unloadable))}", file=sys.stderr)
-    if size > ZIP_BYTES_MAX:
-        print("over the limit", file=sys.stderr)
-    if unwanted or unloadable or size > ZIP_BYTES_MAX:
+    stage = os.environ.get("STAGE") or "prod"
+    architecture, runtime_ = configured_architecture(), runtime()
+    print(f"packaging for Lambda, {runtime_} on {architecture} (downloads wheels the first time)", flush=True)
+    with alone():
+        archive = build(stage)
+    print(weighed(archive))
+    if problems := unfit(archive, architecture, runtime_):
+        print("\n".join(problems), file=sys.stderr)
         return 1
-    print(f"next: {ZIP.relative_to(ROOT)} is what `chalice deploy` uploads")
+    print(f"next: make deploy, which uploads {archive.relative_to(ROOT)}, or docs/operations.md for the hardened way")
     return 0
 
 

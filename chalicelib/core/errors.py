@@ -191,10 +191,17 @@ class TooShort(WeakPassword):
 
 
 class TooCommon(WeakPassword):
-    """On the block list, or a repeat or sequence."""
+    """Fewer than 8 units to guess.
+
+    A listed common word is one unit, and so is a run along the alphabet or a keyboard's row, a repetition of what stood
+    before, and any other character by itself; case and look-alikes (`0` for `o`) make no difference.
+    """
 
     code = "too_common"
-    sentence = "The password is among the first an attacker would try. Choose another."
+    sentence = (
+        "The password is too easy to guess: fewer than 8 units, where a common word, a sequence or a repetition is one "
+        "unit, as any other character is. Add less common words."
+    )
 
 
 class ContainsContext(WeakPassword):

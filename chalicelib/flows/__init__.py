@@ -1,1 +1,1 @@
-"""Journeys, one file each. A frozen dataclass holds the ports; called, it returns a value or raises a refusal."""
+"""Journeys, one file each. A frozen struct holds the ports; called, it returns a value or raises a refusal."""

@@ -12,13 +12,14 @@ from chalicelib.flows.proof import Proof, ProvedToken
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SCHEME = "bearer "
+_NO_TOKEN = "No token came: send `Authorization: Bearer <token>`."  # noqa: S105 - a sentence, not a token
 
 
 class StepUpRule(Struct, frozen=True):
     """How fresh (``max_age``, seconds) and how strong (any of ``acr_values``) a step-up a route asks for (RFC 9470)."""
 
     max_age: int = GRANT_S
-    acr_values: tuple[str, ...] = ("aal1", "aal2")
+    acr_values: tuple[str, ...] = ("aal1",)
 
 
 class ProvedCall(Struct, frozen=True):
@@ -52,7 +53,11 @@ class Call(Struct, frozen=True):
         if token.kind is Kind.RENEW:
             raise errors.TokenInvalid("a token that only renews opens no route")
         if bound and isinstance(token.binding, NoBinding):
-            raise errors.SignatureRequired("this route takes bound logins only", path=message.path)
+            raise errors.SignatureRequired(
+                "this route takes bound logins only",
+                path=message.path,
+                detail="This route takes logins that are bound to a key, and this one is not: log in with a key.",
+            )
         signature = self.proof.signature(message, proved, now=now)
         if token.expires_at <= now and not mechanism.slides:
             if not mechanism.renewable:
@@ -130,7 +135,11 @@ class Call(Struct, frozen=True):
             mark=self.entropy(8),
         )
         if isinstance(spent, Refused):
-            raise errors.GrantInvalid
+            raise errors.GrantInvalid(
+                path=message.path,
+                hint="A grant opens the very method, path and body it names, once, for five minutes. operation.path is "
+                "this `path`, the stage included.",
+            )
         if spent.assurance.acr not in rule.acr_values or call.now - spent.at > rule.max_age:
             raise errors.StepUpRequired(max_age=rule.max_age, acr_values=" ".join(rule.acr_values))
         return spent
@@ -140,8 +149,8 @@ def bearer(message: Message) -> str:
     """Read the token of an ``Authorization: Bearer`` field (RFC 6750 section 2.1)."""
     values = message.fields.get("authorization")
     if values is None:
-        raise errors.TokenInvalid("no Authorization field")
+        raise errors.TokenInvalid("no Authorization field", detail=_NO_TOKEN)
     value = values[0].strip(" \t")
     if value[: len(_SCHEME)].lower() != _SCHEME:
-        raise errors.TokenInvalid("not a Bearer token")
+        raise errors.TokenInvalid("not a Bearer token", detail=_NO_TOKEN)
     return value[len(_SCHEME) :].strip(" ")

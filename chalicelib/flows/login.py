@@ -79,7 +79,10 @@ class Introduce(Struct, frozen=True):
         canonical = canonical_email(email)
         client = self.clients.get(client_id)
         if client is None:
-            raise errors.UnauthorizedClient("not registered")
+            raise errors.UnauthorizedClient(
+                "not registered",
+                detail="This client_id is not registered: the server's registry (chalicelib/clients.toml) lists them.",
+            )
         if device.public_key is not None and device.hmac:
             raise errors.Malformed(
                 "two bindings", pointer="/device/binding", detail="Give public_key or binding, not both."
@@ -92,7 +95,12 @@ class Introduce(Struct, frozen=True):
         else:
             check_digest(message)
         if client.binding == "required" and isinstance(binding, NoBinding):
-            raise errors.SignatureRequired("this client's logins are bound", path=message.path)
+            raise errors.SignatureRequired(
+                "this client's logins are bound",
+                path=message.path,
+                detail="Logins of this client are bound to a key: introduce a device.public_key and sign with it, or "
+                'ask for device.binding "hmac". For a first try by hand take client `simple`, which asks for none.',
+            )
         return Introduction(
             email=canonical,
             client=client,

@@ -1,8 +1,7 @@
 """Routes of the account: register, login, step-up, logout, ``/me`` and its devices."""
 
-import msgspec
 from chalice.app import Blueprint
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from chalicelib.core.model import Caller, Operation
 from chalicelib.core.public_key import PublicKey
@@ -17,7 +16,16 @@ from chalicelib.flows.register import Register
 from chalicelib.flows.step_up import GrantStepUp
 from chalicelib.web.edge import Answer, Edge
 from chalicelib.web.request import Nothing, Request, read_json
-from chalicelib.web.shapes import DeviceShape, Entry, LogoutShape, PasswordShape, StepUpShape
+from chalicelib.web.shapes import (
+    Devices,
+    DeviceShape,
+    Entry,
+    ListedDevice,
+    LogoutShape,
+    PasswordShape,
+    StepUpShape,
+    TokenResponse,
+)
 from chalicelib.web.signed import Signed
 
 
@@ -82,7 +90,7 @@ def accounts(edge: Edge, signed: Signed, journeys: Journeys) -> Blueprint:
     @routes.route("/me/devices", methods=["GET"], content_types=[])
     @signed()
     def list_devices(caller: Caller, _: Nothing) -> Answer:
-        return Answer(200, {"devices": [_device_entry(entry) for entry in journeys.list_devices(caller)]})
+        return Answer(200, Devices([_listed(entry) for entry in journeys.list_devices(caller)]))
 
     @routes.route("/me/devices/{device_id}", methods=["DELETE"], content_types=[])
     @signed()
@@ -93,20 +101,18 @@ def accounts(edge: Edge, signed: Signed, journeys: Journeys) -> Blueprint:
     return routes
 
 
-def token_response(issued: Issued, now: int) -> dict[str, object]:
+def token_response(issued: Issued, now: int) -> TokenResponse:
     """Write a token response (RFC 6749 section 5.1) with our members."""
-    members = {
-        "access_token": issued.access_token,
-        "token_type": "Bearer",
-        "expires_in": issued.expires_in,
-        "refresh_token": issued.refresh_token,
-        "scope": issued.scope,
-        "device_id": issued.device_id,
-        "key_id": issued.key_id,
-        "secret": issued.secret,
-        "server_time": now,
-    }
-    return {name: value for name, value in members.items() if value is not None}
+    return TokenResponse(
+        access_token=issued.access_token,
+        expires_in=issued.expires_in,
+        refresh_token=UNSET if issued.refresh_token is None else issued.refresh_token,
+        scope=issued.scope,
+        device_id=issued.device_id,
+        key_id=UNSET if issued.key_id is None else issued.key_id,
+        secret=UNSET if issued.secret is None else issued.secret,
+        server_time=now,
+    )
 
 
 def _enter(journey: Register | Login, request: Request) -> Issued:
@@ -126,7 +132,15 @@ def _device(shape: DeviceShape) -> Device:
     return Device(name=shape.name, public_key=key, hmac=shape.binding == "hmac")
 
 
-def _device_entry(entry: DeviceEntry) -> dict[str, object]:
-    members = msgspec.structs.asdict(entry)
-    ended = members.pop("ended")
-    return {**members, "ended_at": ended.at if ended else None, "ended_reason": ended.reason if ended else None}
+def _listed(entry: DeviceEntry) -> ListedDevice:
+    return ListedDevice(
+        device_id=entry.device_id,
+        name=entry.name,
+        client_id=entry.client_id,
+        created_at=entry.created_at,
+        last_exchange_at=entry.last_exchange_at,
+        current=entry.current,
+        bound=entry.bound,
+        ended_at=entry.ended.at if entry.ended else None,
+        ended_reason=entry.ended.reason if entry.ended else None,
+    )

@@ -41,6 +41,8 @@ class Edge(Struct, frozen=True):
     entropy: Entropy
     signals: Signals
     origins: tuple[str, ...] = ()
+    development: bool = False
+    """Show tracebacks on the terminal."""
 
     def view(
         self, dialect: Dialect = Dialect.PROBLEM, *, query: Iterable[str] = ()
@@ -156,13 +158,17 @@ class Edge(Struct, frozen=True):
         return event, str((event.get("requestContext") or {}).get("requestId") or "") or self.entropy(8).hex()
 
     def _note_defect(self, defect: Exception, request_id: str) -> None:
-        """Log where a defect struck, not what it said: its words may hold a secret."""
+        """Log where a defect struck, not what it said: its words may hold a secret. Its developer sees them."""
+        if self.development:
+            traceback.print_exception(defect)
         frames = traceback.extract_tb(defect.__traceback__)[-6:]
         where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
         self.signals.emit("defect", request_id=request_id, kind=type(defect).__name__, where=where)
 
 
-def _answered(answer: Answer) -> Response:
+def _answered(answer: object) -> Response:
+    if not isinstance(answer, Answer):
+        raise TypeError(f"the view must return an Answer, not a {type(answer).__name__}")
     headers: dict[str, str | list[str]] = {
         "Cache-Control": f"public, max-age={answer.kept_s}" if answer.kept_s else "no-store"
     }

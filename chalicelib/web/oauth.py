@@ -4,17 +4,18 @@ import base64
 from urllib.parse import unquote_plus
 
 from chalice.app import Blueprint
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from chalicelib.core import errors
 from chalicelib.core.model import KeyBinding, NoBinding, SecretBinding
-from chalicelib.core.tokens import Names
+from chalicelib.core.tokens import Names, Token
 from chalicelib.flows.exchange import Exchange, TokenRequest
 from chalicelib.flows.oauth import Active, Introspect, Revoke
 from chalicelib.web.accounts import token_response
 from chalicelib.web.edge import Answer, Edge
 from chalicelib.web.problem import Dialect
 from chalicelib.web.request import Request, read_form, require
+from chalicelib.web.shapes import Confirmation, Introspection, IntrospectionForm, RevocationForm, TokenForm
 
 
 class OAuthJourneys(Struct, frozen=True):
@@ -32,7 +33,7 @@ def oauth(edge: Edge, journeys: OAuthJourneys, names: Names) -> Blueprint:
     @routes.route("/oauth/token", methods=["POST"], content_types=[])
     @edge.view(Dialect.OAUTH)
     def token(request: Request) -> Answer:
-        form = read_form(request, ("grant_type", "refresh_token", "client_id", "scope"))
+        form = read_form(request, TokenForm.__struct_fields__)
         if require(form, "grant_type") != "refresh_token":
             raise errors.UnsupportedGrantType
         asked = TokenRequest(require(form, "refresh_token"), form.get("client_id"), form.get("scope"))
@@ -41,7 +42,7 @@ def oauth(edge: Edge, journeys: OAuthJourneys, names: Names) -> Blueprint:
     @routes.route("/oauth/revoke", methods=["POST"], content_types=[])
     @edge.view(Dialect.OAUTH)
     def revoke(request: Request) -> Answer:
-        form = read_form(request, ("token", "token_type_hint", "client_id"))
+        form = read_form(request, RevocationForm.__struct_fields__)
         journeys.revoke(request.message, token=require(form, "token"), client_id=form.get("client_id"))
         return Answer(200)
 
@@ -49,9 +50,9 @@ def oauth(edge: Edge, journeys: OAuthJourneys, names: Names) -> Blueprint:
     @edge.view(Dialect.OAUTH)
     def introspect(request: Request) -> Answer:
         resource_server, secret = _basic(request)
-        form = read_form(request, ("token", "token_type_hint"))
+        form = read_form(request, IntrospectionForm.__struct_fields__)
         active = journeys.introspect(token=require(form, "token"), resource_server=resource_server, secret=secret)
-        return Answer(200, _facts(active, names) if active else {"active": False})
+        return Answer(200, _facts(active, names) if active else Introspection(active=False))
 
     return routes
 
@@ -71,31 +72,34 @@ def _basic(request: Request) -> tuple[str, str]:
     return unquote_plus(name), unquote_plus(secret)
 
 
-def _facts(active: Active, names: Names) -> dict[str, object]:
+def _facts(active: Active, names: Names) -> Introspection:
     """Write the facts of an active token (RFC 7662 section 2.2)."""
     token, lineage = active.token, active.lineage
-    facts: dict[str, object] = {
-        "active": True,
-        "token_type": "Bearer",
-        "scope": " ".join(sorted(active.client.scope)),
-        "client_id": active.client.id,
-        "sub": token.account,
-        "iss": names.issuer,
-        "aud": names.audience,
-        "iat": token.issued_at,
-        "exp": active.expires_at,
-        "sid": token.lineage,
-        "gen": token.generation,
-        "use": token.kind,
-        "auth_time": lineage.auth_time,
-        "acr": lineage.assurance.acr,
-        "amr": lineage.assurance.amr,
-    }
+    return Introspection(
+        active=True,
+        token_type="Bearer",  # noqa: S106 - a type, not a token
+        scope=" ".join(sorted(active.client.scope)),
+        client_id=active.client.id,
+        sub=token.account,
+        iss=names.issuer,
+        aud=names.audience,
+        iat=token.issued_at,
+        exp=active.expires_at,
+        sid=token.lineage,
+        gen=token.generation,
+        use=token.kind,
+        auth_time=lineage.auth_time,
+        acr=lineage.assurance.acr,
+        amr=lineage.assurance.amr,
+        cnf=_confirmation(token),
+    )
+
+
+def _confirmation(token: Token) -> Confirmation | UnsetType:
     match token.binding:
         case KeyBinding():
-            facts["cnf"] = {"jkt": token.key.keyid} if token.key else {}
+            return Confirmation(jkt=token.key.keyid) if token.key else Confirmation()
         case SecretBinding():
-            facts["cnf"] = {"kid": token.lineage}
+            return Confirmation(kid=token.lineage)
         case NoBinding():
-            pass
-    return facts
+            return UNSET

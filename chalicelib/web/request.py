@@ -73,7 +73,8 @@ def read_request(event: Mapping[str, Any], *, fallback_id: str) -> Request:
         raise errors.Malformed("path", detail="The path holds characters that a request line cannot carry.")
     message = Message(
         method=str(context.get("httpMethod") or ""),
-        authority=fields.get("host", ("",))[0].strip().lower(),
+        # Without the default port, sent or not (RFC 9421 section 2.2.3): API Gateway speaks https alone.
+        authority=fields.get("host", ("",))[0].strip().lower().removesuffix(":443"),
         path=path,
         query=_query(event),
         fields=fields,
@@ -96,7 +97,11 @@ def _fields(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 def _query(event: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     query = event.get("multiValueQueryStringParameters") or {}
-    return tuple((name, value) for name, values in query.items() for value in values)
+    pairs = tuple((name, value) for name, values in query.items() for value in values)
+    for pair in pairs:
+        for text in pair:
+            _check_text(text)
+    return pairs
 
 
 def _body(event: Mapping[str, Any]) -> bytes:
@@ -192,7 +197,7 @@ def _require_media_type(request: Request, wanted: str) -> None:
     if media_type != wanted or any(
         parameter not in {"charset=utf-8", 'charset="utf-8"', ""} for parameter in parameters
     ):
-        raise errors.UnsupportedMediaType(expected=wanted)
+        raise errors.UnsupportedMediaType(expected=wanted, detail=f"This route takes Content-Type: {wanted}.")
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -234,12 +239,15 @@ def _check_depth(value: object, depth: int = 1) -> None:
 
 def _check_text(text: str) -> None:
     if _NUL_OR_SURROGATE.search(text):
-        raise errors.Malformed("text", detail="The body holds a NUL character or half of a surrogate pair.")
+        raise errors.Malformed("text", detail="The request holds a NUL character or half of a surrogate pair.")
 
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$[^`]*`)?\Z", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _AT = re.compile(r" - at `(?:key in )?\$([^`]*)`\Z")
+_EXPECTED = re.compile(r"Expected `([\w |]+)`(.*?)(?:, got `\w+`)?(?: - at `.*)?\Z")
+"""What msgspec says of our own shape. Where it quotes what came, as it does for enumerations, nothing matches."""
+_JSON_WORDS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
 def _shaped(value: dict[str, Any], shape: type[Shape]) -> Shape:
@@ -254,7 +262,18 @@ def _shaped(value: dict[str, Any], shape: type[Shape]) -> Shape:
         raise errors.Malformed("missing", pointer=pointer, detail=f"The member {pointer} is missing.")
     if unknown := _UNKNOWN.match(text):
         raise errors.UnknownField(pointer=f"{pointer}/{_shown(unknown[1])}")
-    raise errors.WrongType(pointer=pointer)
+    expected = _expected(text)
+    raise errors.WrongType(
+        pointer=pointer, expected=expected, detail=f"The member {pointer} is to be: {expected}." if expected else None
+    )
+
+
+def _expected(text: str) -> str | None:
+    found = _EXPECTED.match(text)
+    if found is None:
+        return None
+    words = " | ".join(_JSON_WORDS.get(word, word) for word in found[1].split(" | "))
+    return words + found[2]
 
 
 def _shown(name: str) -> str:

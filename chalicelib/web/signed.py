@@ -1,7 +1,7 @@
 """`@signed`: the decorator that lets proved callers, and nobody else, into a route: ours and yours."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -11,6 +11,16 @@ from msgspec import Struct
 from chalicelib.flows.call import Call, StepUpRule
 from chalicelib.web.edge import Answer, Edge
 from chalicelib.web.request import Nothing, Request, read_json
+
+
+class Asks(Struct, frozen=True):
+    """What a signed route asks for and answers: kept with its view as ``asks``, for the OpenAPI description."""
+
+    body: type[msgspec.Struct]
+    step_up: StepUpRule | None
+    bound: bool
+    query: frozenset[str]
+    answers: Mapping[int, type]
 
 
 class Signed(Struct, frozen=True):
@@ -26,13 +36,16 @@ class Signed(Struct, frozen=True):
         step_up: StepUpRule | None = None,
         bound: bool = False,
         query: Iterable[str] = (),
+        answers: Mapping[int, type] | None = None,
     ) -> Callable[[Callable[..., Answer]], Callable[..., Response]]:
         """Decorate ``(caller, body, **path_parameters) -> Answer``, below ``@app.route``.
 
-        The view runs only for a genuine token of a live login whose key signed this very request. ``body`` is the
-        shape of its JSON; ``step_up`` asks the person again for exactly this operation; ``bound`` refuses bearer
-        logins; ``query`` names the query parameters, which are covered by the signature and handed on as a third
-        argument, a dict, where there are any. Raise a ``core.errors.Refusal`` to say no.
+        The view runs only for a genuine token of a live login; where the login is bound to a key, that key signed
+        this very request. ``bound`` refuses the others, whose token is all they prove. ``body`` is the shape of the
+        JSON; ``step_up`` asks the person again for exactly this operation; ``query`` names the query parameters,
+        which the signature covers and the view gets as a third argument, a dict, where any are named. Path parameters
+        arrive as they were sent, percent-encoded. Raise a ``core.errors.Refusal`` to say no. ``answers`` tells the
+        description (``make openapi`` writes it) the shape of each successful status: ``{201: Receipt}``.
         """
         names = frozenset(query)
         if step_up and names:
@@ -47,6 +60,7 @@ class Signed(Struct, frozen=True):
                 arguments = (caller, shaped, dict(request.message.query)) if names else (caller, shaped)
                 return view(*arguments, **path_parameters)
 
+            vars(checked)["asks"] = Asks(body, step_up, bound, names, answers or {})
             return self.edge.view(query=names)(checked)
 
         return decorate

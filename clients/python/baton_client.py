@@ -25,12 +25,14 @@ import contextlib
 import hashlib
 import hmac
 import http.client
+import io
 import json as json_codec
 import os
 import random as random_numbers
 import re
 import secrets
 import selectors
+import socket
 import ssl
 import sys
 import threading
@@ -39,11 +41,12 @@ import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -59,6 +62,7 @@ EARLY_S = 10  # A token this close to its end is exchanged first: it could expir
 DEADLINE_S = 30.0  # How long a caller waits for an answer unless it says otherwise.
 SEND_TIMEOUT_S = 10.0  # How long one sending may take before it counts as lost.
 BACKOFF_FIRST_S, BACKOFF_LONGEST_S = 0.5, 30.0
+DEFECTS_MAX = 3  # So many `server_error` in a row are a defect that waiting does not mend.
 ANSWER_MAX_BYTES = 1 << 20
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SIGNED_FIELDS = ("content-digest", "authorization", "idempotency-key", "baton-grant")
@@ -127,7 +131,8 @@ class Refused(BatonError):
         waiting = answer.headers.get("retry-after", "")
         self.retry_after_s = int(waiting) if waiting.isdecimal() else 0
         said = self.problem.get("detail") or self.problem.get("error_description") or "the server gave no explanation"
-        super().__init__(f"{self.status} {self.code} ({self.action}): {said}")
+        quotable = f" [request {self.problem['request_id']}]" if "request_id" in self.problem else ""
+        super().__init__(f"{self.status} {self.code} ({self.action}): {said}{quotable}")
 
 
 # --- The storage record -----------------------------------------------------------------------------------------------
@@ -138,6 +143,10 @@ class DeviceKey:
     """A device's private key, PKCS #8 in base64. On a phone this is a handle into the Keystore or Secure Enclave."""
 
     pkcs8: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Be a key, or raise `BrokenStorage`."""
+        _private_key(self.pkcs8)
 
     @classmethod
     def generate(cls, algorithm: KeyAlgorithm) -> "DeviceKey":
@@ -380,6 +389,7 @@ class HttpTransport:
 
     def __call__(self, request: Request, timeout_s: float, /) -> Answer:
         """Send one request, once."""
+        until = time.monotonic() + timeout_s
         url = urlsplit(request.url)
         # The process id is part of the name: after a fork, parent and child must not share a connection.
         idle = self._idle.setdefault((os.getpid(), url.scheme, url.netloc), deque())
@@ -387,8 +397,11 @@ class HttpTransport:
         try:
             target = url.path + (f"?{url.query}" if url.query else "")
             connection.request(request.method, target, request.body or None, dict(request.headers))
+            connection.response_class = partial(_PunctualResponse, until=until)  # type: ignore[assignment] # only called
             response = connection.getresponse()
             body = response.read(ANSWER_MAX_BYTES + 1)
+            if response.length and len(body) <= ANSWER_MAX_BYTES:
+                raise http.client.IncompleteRead(body, response.length)
         except BaseException as error:
             connection.close()
             if isinstance(error, OSError | http.client.HTTPException):
@@ -432,6 +445,37 @@ class HttpTransport:
         except OSError as error:
             raise NoAnswer(f"no connection: {error}", sent=False) from error
         return connection
+
+
+class _PunctualReader(io.RawIOBase):
+    """Reads from a socket until a moment. A socket's own time-out is for each read, and bytes may drip."""
+
+    def __init__(self, sock: socket.socket, until: float) -> None:
+        self._sock, self._until = sock, until
+        self._raw = sock.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left_s = self._until - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the answer did not end in time")
+        self._sock.settimeout(left_s)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _PunctualResponse(http.client.HTTPResponse):
+    """An answer that ends before a moment, or raises `TimeoutError`."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, until: float, **named: Any) -> None:
+        super().__init__(sock, *arguments, **named)
+        self.fp.close()
+        self.fp = io.BufferedReader(_PunctualReader(sock, until))
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,10 +536,15 @@ def _random_name() -> str:
 
 @lru_cache(maxsize=8)
 def _private_key(pkcs8: str) -> ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey:
-    private = load_der_private_key(base64.b64decode(pkcs8), password=None)
-    if not isinstance(private, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
-        raise BrokenStorage("The device key is neither P-256 nor Ed25519.")
-    return private
+    try:
+        private = load_der_private_key(base64.b64decode(pkcs8), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise BrokenStorage(f"The device key cannot be read: {type(error).__name__}.") from error
+    if isinstance(private, ed25519.Ed25519PrivateKey):
+        return private
+    if isinstance(private, ec.EllipticCurvePrivateKey) and isinstance(private.curve, ec.SECP256R1):
+        return private
+    raise BrokenStorage("The device key is neither P-256 nor Ed25519.")
 
 
 class _Patience:
@@ -798,7 +847,7 @@ class BatonClient:
         self, prepare: Callable[[], Request], read: Callable[[Answer], T], patience: _Patience, *, repeat: bool = True
     ) -> T:
         """Send, signed afresh each time, until there is an answer to act on (rule 5)."""
-        synced = False
+        synced, defects = False, 0
         while True:
             request = prepare()
             trouble: NoAnswer | Refused
@@ -818,8 +867,10 @@ class BatonClient:
                     raise trouble
             if not (repeat or untouched):
                 raise AnswerLost(f"The call may have been carried out, or not: {trouble}") from trouble
-            if not patience.pause(trouble.retry_after_s):
-                if isinstance(trouble, Refused) and untouched:
+            defect = isinstance(trouble, Refused) and trouble.code == "server_error"
+            defects = defects + 1 if defect else 0
+            if defects == DEFECTS_MAX or not patience.pause(trouble.retry_after_s):
+                if isinstance(trouble, Refused) and (untouched or defect):
                     raise trouble
                 raise Offline(f"No answer in time; the session is kept. Last: {trouble}") from trouble
 

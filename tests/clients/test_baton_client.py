@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 import baton_client
 from baton_client import (
@@ -417,6 +419,31 @@ class TestRule5:
         with pytest.raises(Refused) as refused:
             client_of(server, storage, transport=lambda _request, _timeout_s: limited).login(EMAIL, PASSWORD, "phone")
         assert (refused.value.code, refused.value.retry_after_s) == ("too_many_requests", 900)
+
+    def test_a_defect_of_the_server_is_told_with_its_request_id(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """Answers came, so it is not called offline; after three of them a fourth is not waited for."""
+        before, count = storage.read(), []
+
+        def defective(request: Request, _timeout_s: float) -> Answer:
+            count.append(request)
+            problem = {"code": "server_error", "action": "retry", "request_id": "id-of-the-defect"}
+            return Answer(500, {}, json.dumps(problem).encode())
+
+        broken = client_of(server, storage, transport=defective)
+        acts: list[Callable[[], object]] = [broken.me, lambda: broken.exchange(deadline_s=None)]
+        for act in acts:
+            count.clear()
+            with pytest.raises(Refused, match="id-of-the-defect") as refused:
+                act()
+            assert (refused.value.code, len(count)) == ("server_error", 3)
+        assert storage.read() == before
+        with pytest.raises(Refused, match="server_error"):
+            broken.exchange(deadline_s=0)
+        with pytest.raises(AnswerLost, match="id-of-the-defect"):
+            broken.call("POST", "/notes", json={})
+        assert client.me()
 
 
 class TestRule6:
@@ -1027,6 +1054,23 @@ class TestStorage:
         FileStorage(tmp_path / "s").update(lambda record: replace(record, key=DeviceKey.generate("p256")))
         assert order == ["file", "rename", *(["folder"] if sys.platform != "win32" else [])]
 
+    @pytest.mark.parametrize("key", ["", "x", "AAAA", 7, None, "P-384", "X25519"])
+    def test_a_key_nobody_can_read_is_a_broken_record(
+        self, key: object, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """Told when the record is read, like any other part of it."""
+        foreign: dict[object, Any] = {
+            "P-384": ec.generate_private_key(ec.SECP384R1()),
+            "X25519": x25519.X25519PrivateKey.generate(),
+        }
+        if key in foreign:
+            pkcs8 = foreign[key].private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+            key = base64.b64encode(pkcs8).decode()
+        members = json.loads(storage.read().to_json())
+        with pytest.raises(BrokenStorage):
+            Record.from_json(json.dumps({**members, "key": {"pkcs8": key}}).encode())
+        assert client.me()
+
     @pytest.mark.parametrize(
         "text", [b"", b"{", b"[]", b"{}", b'{"session":{"x":1},"pending":null,"key":null}', b"\xff"]
     )
@@ -1090,13 +1134,23 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             return
         text = b"x" * (2 << 20) if behaviour == "flood" else body
+        if behaviour in {"drip head", "drip body"}:
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\nX-Padding: xxxxxxxxxxxxxxxxxxxxxxxxxx\r\n\r\n"
+            for byte in head if behaviour == "drip head" else b"x" * 40:
+                if behaviour == "drip body":
+                    self.wfile.write(head)
+                    head = b""
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.05)
+            self.wfile.write(b"x" * 40 if behaviour == "drip head" else b"")
+            return
         self.send_response(307 if behaviour == "redirect" else 200)
         self.send_header("Location", "https://elsewhere.example/")
-        self.send_header("Content-Length", str(len(text)))
+        self.send_header("Content-Length", str(len(text) + (1 if behaviour == "cut short" else 0)))
         self.send_header("Baton-Time", "7")
         self.end_headers()
         self.wfile.write(text)
-        if behaviour == "answer and hang up":
+        if behaviour in {"answer and hang up", "cut short"}:
             self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
@@ -1145,13 +1199,26 @@ class TestHttpTransport:
             assert len(handler.connections) == 3
 
     def test_an_answer_that_does_not_come_may_have_been_sent(self, listening: tuple[str, type[_Handler]]) -> None:
-        """A server that hangs up may have acted; so may one whose answer is too long to read."""
+        """A server that hangs up may have acted, before its answer or within; so may one that answers too much."""
         url, handler = listening
-        for behaviour in ("hang up", "flood"):
+        for behaviour in ("hang up", "flood", "cut short"):
             handler.behaviour.append(behaviour)
             with pytest.raises(NoAnswer) as lost:
                 HttpTransport()(Request("POST", url + "/", {}, b"x"), 5)
             assert lost.value.sent
+
+    @pytest.mark.parametrize("behaviour", ["drip head", "drip body"])
+    def test_an_answer_that_drips_is_waited_for_no_longer(
+        self, behaviour: str, listening: tuple[str, type[_Handler]]
+    ) -> None:
+        """The time is for the whole sending: each byte comes soon enough, and all of them too late."""
+        url, handler = listening
+        handler.behaviour.append(behaviour)
+        with contextlib.closing(HttpTransport()) as transport:
+            with pytest.raises(NoAnswer, match="TimeoutError") as lost:
+                transport(Request("POST", url + "/", {}, b"x"), 0.3)
+            assert lost.value.sent
+            assert transport(Request("POST", url + "/", {}, b"again"), 5).body == b"again"
 
     def test_without_a_connection_nothing_was_sent(self) -> None:
         """A port nobody listens on."""

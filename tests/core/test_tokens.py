@@ -459,6 +459,21 @@ class TestHeaders:
         with pytest.raises(TokenInvalid):
             read_here(forged(claims_of(minted()), genuine))
 
+    def test_the_kid_of_another_key_of_ours_finds_that_key(self) -> None:
+        """A token verifies under the key it names, and under no other of the ring's."""
+        ring = rotate_signing(RING, ENTROPY, now=NOW)
+        old, new = sorted(ring.signing, key=lambda key: key.kid != RING.signing[0].kid)
+        claims = claims_of(minted())
+        own = forged(claims, {"typ": "at+jwt", "alg": "ES256", "kid": old.kid})
+        assert read(own, ring=ring, names=NAMES, clients=CLIENTS) == TOKEN
+        with pytest.raises(TokenInvalid):
+            read(
+                forged(claims, {"typ": "at+jwt", "alg": "ES256", "kid": new.kid}),
+                ring=ring,
+                names=NAMES,
+                clients=CLIENTS,
+            )
+
     def test_no_member_stands_twice(self) -> None:
         """Neither in the header nor among the claims, nor further in: two readers would see two tokens."""
         text, kid = minted(), RING.signing[0].kid

@@ -161,7 +161,7 @@ def test_a_route_with_step_up_always_demands_a_grant(world: World) -> None:
     issued = world.register(phone)
     with pytest.raises(errors.StepUpRequired) as refusal:
         transfer(world, phone, issued, None)
-    assert refusal.value.members == {"max_age": 120, "acr_values": "aal1 aal2"}
+    assert refusal.value.members == {"max_age": 120, "acr_values": "aal1"}
     assert not world.stores.tables.nonces
 
 

@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,19 @@ def mirror(**parameters: str) -> Response:
 
 for path in ("/things", "/things/{thing}", "/things/mine", "/{a}/{b}/end"):
     app.route(path, methods=["GET", "POST"], content_types=[])(mirror)
+
+
+@app.route("/things", methods=["DELETE"], content_types=[])
+def without_content() -> Response:
+    """Answer without a body, and without room for one."""
+    return Response(body="", status_code=204)
+
+
+@app.route("/things/{thing}", methods=["DELETE"], content_types=[])
+def empty(thing: str) -> Response:
+    """Answer with an empty body."""
+    del thing
+    return Response(body="", status_code=200)
 
 
 @pytest.fixture
@@ -108,6 +122,19 @@ def test_an_unknown_route_is_answered_by_the_gateway_itself(mirrored: Gateway, m
     members = json.loads(answer.body)
     assert (answer.status, members["code"], members["status"]) == (404, "not_found", 404)
     assert answer.header("content-type") == "application/problem+json"
+    assert f"{method} {target}" in members["detail"]
+    assert ("Routes begin with /api/" in members["detail"]) is not target.startswith("/api/")
+    assert ("It takes DELETE, GET, POST." in members["detail"]) is (method == "PUT")
+    assert b'": ' not in answer.body  # written as Baton writes
+
+
+def test_the_gateways_own_answers_tell_the_servers_time() -> None:
+    """A demo moved it ahead: a phone that sets its clock by a 404 must not fall behind again."""
+    clock = DevelopmentClock()
+    clock.skip(86_400)
+    answer = Gateway([app], clock=clock).call("GET", "/api/nothing")
+    assert json.loads(answer.body)["server_time"] >= time.time() + 86_000
+    assert int(answer.header("baton-time") or 0) >= time.time() + 86_000
 
 
 def test_what_is_too_large_never_reaches_the_function(mirrored: Gateway) -> None:
@@ -200,12 +227,55 @@ def test_odd_requests_are_refused_and_the_server_lives_on(served: tuple[int, Dev
     assert spoken(port, b"GET /api/things HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 418")
 
 
-def test_the_clock_can_be_moved_ahead(served: tuple[int, DevelopmentClock]) -> None:
-    """A demo skips time; the path lies outside the stage."""
+def moved(port: int, body: bytes, *fields: str) -> bytes:
+    """Ask the development clock to move."""
+    head = "\r\n".join([f"POST {CLOCK_PATH} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *fields])
+    return spoken(port, f"{head}\r\n\r\n".encode() + body)
+
+
+AS_JSON = "Content-Type: application/json"
+
+
+def test_the_clock_can_be_moved_ahead_and_back_again(served: tuple[int, DevelopmentClock]) -> None:
+    """A demo skips time, and puts it back; never behind the true time. The path lies outside the stage."""
     port, clock = served
-    before = clock.time()
-    body = b'{"skip": 900}'
-    said = spoken(port, f"POST {CLOCK_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-    assert said.startswith(b"HTTP/1.1 200")
-    assert clock.time() - before >= 900
-    assert spoken(port, f"POST {CLOCK_PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode()).startswith(b"HTTP/1.1 400")
+    assert moved(port, b'{"skip": 900}', AS_JSON).startswith(b"HTTP/1.1 200")
+    assert clock.skipped_s == 900
+    assert moved(port, b'{"skip": -300}', AS_JSON).startswith(b"HTTP/1.1 200")
+    assert clock.skipped_s == 600
+    assert moved(port, b'{"skip": -86400}', AS_JSON).startswith(b"HTTP/1.1 200")
+    assert clock.skipped_s == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[]", b"null", b"{}", b'{"skip": "1"}', b'{"skip": true}', b'{"skip": null}'),
+        *(b'{"skip": NaN}', b'{"skip": Infinity}', b'{"skip": 1e308}', b'{"skip": 1e999}'),
+        b'{"skip": ' + b"9" * 400 + b"}",
+    ],
+)
+def test_the_clock_takes_numbers_it_can_live_with(served: tuple[int, DevelopmentClock], body: bytes) -> None:
+    """One that is no number, or beyond all bounds, would break every answer from then on."""
+    port, clock = served
+    assert moved(port, body, AS_JSON).startswith(b"HTTP/1.1 400")
+    assert clock.skipped_s == 0
+
+
+@pytest.mark.parametrize(
+    "fields", [(), ("Content-Type: text/plain",), (AS_JSON, "Origin: https://evil.example"), (AS_JSON, "Origin: null")]
+)
+def test_no_page_moves_the_clock(served: tuple[int, DevelopmentClock], fields: tuple[str, ...]) -> None:
+    """What a browser sends without asking first, and whatever names an origin."""
+    port, clock = served
+    assert moved(port, b'{"skip": 900}', *fields).startswith((b"HTTP/1.1 403", b"HTTP/1.1 415"))
+    assert clock.skipped_s == 0
+
+
+def test_an_answer_without_content_says_nothing_of_its_length(served: tuple[int, DevelopmentClock]) -> None:
+    """RFC 9110 section 8.6: no Content-Length in a 204."""
+    port, _ = served
+    said = spoken(port, b"DELETE /api/things HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 204")
+    assert b"content-length" not in said.lower()
+    assert b"Content-Length: 0" in spoken(port, b"DELETE /api/things/one HTTP/1.1\r\nHost: x\r\n\r\n")

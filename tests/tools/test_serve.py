@@ -9,10 +9,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tools import demo
+from tools.dev import engine, serve
+from tools.dev.serve import DEMO_PASSWORD
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60
@@ -43,6 +47,16 @@ def until_healthy(url: str, process: subprocess.Popen[str]) -> dict[str, object]
         except OSError:
             time.sleep(0.1)
     raise AssertionError(process.communicate()[1])
+
+
+def asked(url: str, members: object = None) -> dict[str, object]:
+    """Get, or post JSON, as curl does."""
+    body = None if members is None else json.dumps(members).encode()
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        said = json.loads(answer.read())
+    assert isinstance(said, dict)
+    return said
 
 
 @pytest.fixture
@@ -84,17 +98,36 @@ def test_the_first_line_to_try_works_as_it_is(serving: tuple[int, subprocess.Pop
     request = urllib.request.Request(match[1], data=match[3].encode(), headers={name: value}, method="POST")
     with urllib.request.urlopen(request, timeout=20) as answer:
         assert json.loads(answer.read())["token_type"] == "Bearer"
-    demo = subprocess.run(
-        [sys.executable, "-m", "tools.demo"],
-        cwd=ROOT,
-        env=environment(PORT=str(port)),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
-    )
-    assert demo.returncode == 0, demo.stderr
-    assert f"Against the server at http://localhost:{port}" in demo.stdout
+
+
+def test_demos_may_follow_one_another(serving: tuple[int, subprocess.Popen[str]]) -> None:
+    """Against a running server, whose clock the story puts back; one whose reader leaves goes quietly."""
+    port, process = serving
+    url = f"http://localhost:{port}"
+    until_healthy(f"{url}/api", process)
+    for read_on in (False, True):
+        with subprocess.Popen(
+            [sys.executable, "-m", "tools.demo"],
+            cwd=ROOT,
+            env=environment(PORT=str(port)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as demonstration:
+            assert demonstration.stdout is not None
+            assert demonstration.stderr is not None
+            assert demonstration.stdout.readline() == f"Against the server at {url}\n"
+            if read_on:
+                told = demonstration.stdout.read()
+                assert "went as told" in told
+                assert [line for line in told.splitlines() if line != line.rstrip() or len(line) > 110] == []
+            else:
+                demonstration.stdout.close()
+            assert demonstration.stderr.read() == ""
+        assert demonstration.returncode == 0
+        server_time = asked(f"{url}/api/time")["server_time"]
+        assert isinstance(server_time, int)
+        assert abs(server_time - time.time()) < 600  # skipped: 960
 
 
 def test_make_demo_tells_the_whole_story_on_its_own() -> None:
@@ -116,17 +149,18 @@ def test_make_demo_tells_the_whole_story_on_its_own() -> None:
 def test_chalice_local_serves_baton_beside_the_engine() -> None:
     """Chalice's own server, with the stage ``local``, over the engine served on loopback."""
     engine_port, port = free_port(), free_port()
-    engine = subprocess.Popen(
+    beside = subprocess.Popen(
         [sys.executable, "-m", "tools.dev.engine", str(engine_port)],
         cwd=ROOT,
         env=environment(),
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
     chalice = None
     try:
-        assert engine.stdout is not None
-        assert "engine" in engine.stdout.readline()
+        assert beside.stdout is not None
+        assert "engine" in beside.stdout.readline()
         chalice = subprocess.Popen(
             [
                 str(Path(sys.executable).with_name("chalice")),
@@ -148,9 +182,51 @@ def test_chalice_local_serves_baton_beside_the_engine() -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-        assert until_healthy(f"http://localhost:{port}", chalice)["engine"] == "reachable"
+        url = f"http://localhost:{port}"
+        assert until_healthy(url, chalice)["engine"] == "reachable"
+        # The stage names the port that the engine's "next" line, and the README, tell to take.
+        assert asked(f"{url}/.well-known/oauth-authorization-server")["token_endpoint"] == (
+            "http://localhost:8001/oauth/token"
+        )
+        entry = {"email": "ada@example.com", "password": DEMO_PASSWORD, "client_id": "simple"}
+        assert asked(f"{url}/register", entry)["token_type"] == "Bearer"
+        beside.send_signal(signal.SIGINT)
+        _, noise = beside.communicate(timeout=20)
+        assert noise == ""  # no line for each request
     finally:
-        for process in (chalice, engine):
+        for process in (chalice, beside):
             if process is not None:
                 process.kill()
                 process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("main", [serve.main, engine.main, demo.main], ids=["dev", "engine", "demo"])
+@pytest.mark.parametrize("port", ["abc", "-1", "0", "70000", "8000.0"])
+def test_what_is_no_port_is_told_so(main: Callable[[list[str]], int], port: str) -> None:
+    """A sentence, and nothing started."""
+    with pytest.raises(SystemExit, match=f"A port is a number from 1 to 65535, not '{port}'."):
+        main([port])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"BATON_LOG_LEVEL": "bogus"}, "BATON_LOG_LEVEL is one of DEBUG"),
+        ({"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"}, "Cannot reach DynamoDB at http://127.0.0.1:1"),
+    ],
+)
+def test_what_keeps_make_dev_from_starting_is_a_sentence(wrong: dict[str, str], said: str) -> None:
+    """Not a traceback: there is nothing to mend in the code."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.dev.serve", str(free_port())],
+        cwd=ROOT,
+        env=environment(**wrong),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""

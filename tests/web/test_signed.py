@@ -8,7 +8,7 @@ from chalicelib.core.model import Caller
 from chalicelib.stores.engine import Tables
 from chalicelib.web.edge import Answer
 from chalicelib.web.request import Nothing
-from tests.web.conversation import Device
+from tests.web.conversation import HOST, Device
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 
 
@@ -38,7 +38,9 @@ def test_a_route_for_bound_logins_refuses_bearers(make_device: Callable[..., Dev
     phone.register("ada@example.com")
     bearer.login("ada@example.com")
     assert phone.get("/vault").members == {"bound": True}
-    assert bearer.get("/vault").code == "signature_required"
+    refused = bearer.get("/vault")
+    assert refused.code == "signature_required"
+    assert "log in with a key" in refused.members["detail"]
 
 
 @pytest.mark.promise(12)
@@ -53,3 +55,34 @@ def test_query_parameters_are_signed_and_handed_on(make_device: Callable[..., De
     assert phone.get(signed, sent_path="/search/films?q=tea").code == "invalid_signature"
     assert phone.get(signed, sent_path="/search/books?q=tea&page=2").code == "unknown_field"
     assert phone.get("/search/books", sent_path="/search/books?q=tea").code == "insufficient_coverage"
+
+
+@pytest.mark.parametrize("host", ["api.example.com:443", "API.example.com:443"])
+def test_the_default_port_in_host_is_not_signed(make_device: Callable[..., Device], host: str) -> None:
+    """Clients that always send the port sign the authority without it (RFC 9421 section 2.2.3)."""
+    phone = make_device()
+    phone.register("ada@example.com")
+    assert phone.request("GET", "/search/books?q=tea", tamper=lambda fields: fields.update(host=host)).status == 200
+    other = phone.request("GET", "/search/books?q=tea", tamper=lambda fields: fields.update(host=f"{HOST}:8443"))
+    assert other.code == "invalid_signature"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"amount": -5}, {"amount": 0}, {"amount": 10**9}, {"amount": 10**30}, {"to": ""}, {"to": "x" * 257}]
+)
+def test_the_sample_route_takes_no_nonsense(make_device: Callable[..., Device], wrong: dict[str, object]) -> None:
+    """Who copies it copies its bounds: negative amounts, none, and those that overflow."""
+    bearer = make_device(client_id="simple", bound=False)
+    bearer.register("ada@example.com")
+    said = bearer.post("/transfers", {"to": "Bob", "amount": 1} | wrong)
+    assert (said.status, said.code) == (422, "wrong_type")
+
+
+@pytest.mark.parametrize("query", ["\ud800=1", "q=\ud800", "q=%00", "%00=1", "q=a&q=\udfff"])
+def test_half_a_surrogate_pair_in_the_query_was_a_500(make_device: Callable[..., Device], query: str) -> None:
+    """The refusal that named the parameter could not be written, nor an answer that gave the value back."""
+    bearer = make_device(client_id="simple", bound=False)
+    bearer.register("ada@example.com")
+    for path in ("/search/books", "/time"):
+        said = bearer.get(f"{path}?{query}")
+        assert (said.status, said.code) == (400, "malformed"), (path, said)

@@ -9,10 +9,12 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.stores.engine import EXPIRY, KEYS, SWEPT, Tables
+from chalicelib.stores.engine import Tables
+from tools import template
+from tools.dev.port import read_port
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -78,50 +80,71 @@ def client() -> "DynamoDBClient":
 
 
 def create_tables(tables: Tables) -> None:
-    """Create the four tables where they do not exist yet, with TTL on the two that are swept."""
+    """Create the tables of ``infra/data.yaml`` where they do not exist yet, with TTL where it says so.
+
+    What protects them there (keys, backups, protection from deletion) is AWS's to do, and would only be in the way.
+    """
     dynamodb = client()
     existing = set(dynamodb.list_tables()["TableNames"])
-    for table, keys in KEYS.items():
-        name = tables.name(table)
+    for name, declared in template.tables(tables.prefix).items():
         if name in existing:
             continue
         dynamodb.create_table(
             TableName=name,
-            KeySchema=[
-                {"AttributeName": key, "KeyType": "HASH" if position == 0 else "RANGE"}
-                for position, key in enumerate(keys)
-            ],
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
-            BillingMode="PAY_PER_REQUEST",
+            KeySchema=declared["KeySchema"],
+            AttributeDefinitions=declared["AttributeDefinitions"],
+            BillingMode=declared["BillingMode"],
         )
         dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
-        if table in SWEPT:
+        if "TimeToLiveSpecification" in declared:
             with contextlib.suppress(dynamodb.exceptions.ClientError):  # some engines have no TTL
                 dynamodb.update_time_to_live(
-                    TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRY}
+                    TableName=name, TimeToLiveSpecification=declared["TimeToLiveSpecification"]
                 )
 
 
-def serve(port: int) -> None:
-    """Serve the embedded engine over HTTP on loopback, until interrupted: for ``chalice local`` beside it."""
+@contextlib.contextmanager
+def over_http(port: int = 0) -> Iterator[str]:
+    """Serve the embedded engine, and the rest of AWS that moto knows, on loopback for as long as this lasts."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
-    from werkzeug.serving import make_server  # noqa: PLC0415 - only here
+    from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415 - only here
+
+    class Silent(WSGIRequestHandler):
+        """Says nothing: a request's line may hold what should not be shown."""
+
+        def log(self, *_: object) -> None:
+            """Say nothing."""
 
     offer_credentials()
-    os.environ[ENDPOINT] = f"http://127.0.0.1:{port}"
     with serialised():
-        server = make_server("127.0.0.1", port, DomainDispatcherApplication(create_backend_app), threaded=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        application = DomainDispatcherApplication(create_backend_app)
+        server = make_server("127.0.0.1", port, application, threaded=True, request_handler=Silent)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+def serve(port: int) -> None:
+    """Serve the embedded engine over HTTP, until interrupted: for ``chalice local`` beside it."""
+    with over_http(port) as url:
+        os.environ[ENDPOINT] = url
         create_tables(Tables("baton-dev"))
-        print(f"engine      {os.environ[ENDPOINT]} (moto, in memory, serialised), tables baton-dev-*")
-        print(
-            f"next        {ENDPOINT}={os.environ[ENDPOINT]} .venv/bin/chalice local --stage local --port 8001",
-            flush=True,
-        )
+        print(f"engine      {url} (moto, in memory, serialised), tables baton-dev-*")
+        print(f"next        {ENDPOINT}={url} .venv/bin/chalice local --stage local --port 8001", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
-        server.shutdown()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until interrupted."""
+    serve(read_port(arguments[0]) if arguments else 8002)
+    return 0
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]) if len(sys.argv) > 1 else 8002)
+    sys.exit(main(sys.argv[1:]))

@@ -17,6 +17,7 @@ import socketserver
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -29,10 +30,12 @@ HEADER_BYTES_MAX = 10 * 1024
 _RENAMED = {"www-authenticate": "x-amzn-Remapped-WWW-Authenticate", "date": "x-amzn-Remapped-Date"}
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "expect"}
 CLOCK_PATH = "/_development/clock"
+_SKIP_MAX_S = 400 * 24 * 60 * 60
+"""The longest life of a login, and room to see its end."""
 
 
 class DevelopmentClock:
-    """The machine's clock, which a demo may move ahead. Stands in for the module ``time`` in an environment."""
+    """The machine's clock, which a demo may move ahead, and back. Stands in for ``time`` in an environment."""
 
     def __init__(self) -> None:
         """Begin at the true time."""
@@ -43,8 +46,8 @@ class DevelopmentClock:
         return time.time() + self.skipped_s
 
     def skip(self, seconds: float) -> None:
-        """Move ahead."""
-        self.skipped_s += seconds
+        """Move ahead, or back again as far as the true time."""
+        self.skipped_s = min(max(0.0, self.skipped_s + seconds), _SKIP_MAX_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +91,10 @@ def load_environment(clock: DevelopmentClock | None = None) -> ModuleType:
 class Gateway:
     """One API in front of a few environments."""
 
-    def __init__(self, apps: Sequence[Any], *, stage: str = "api") -> None:
-        """Serve Chalice ``apps`` that are alike, under a stage."""
+    def __init__(self, apps: Sequence[Any], *, stage: str = "api", clock: DevelopmentClock | None = None) -> None:
+        """Serve Chalice ``apps`` that are alike, under a stage, by the clock they have."""
         self.stage = stage
+        self._clock = clock or DevelopmentClock()
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for app in apps:
             self._free.put(app)
@@ -117,7 +121,7 @@ class Gateway:
         path = url.path.removeprefix(prefix) if url.path.startswith(prefix + "/") else ""
         template, parameters = self._match(path)
         if template is None or method not in self._routes[template]:
-            return self._own(404, "not_found", "not_found", "There is no such route here.")
+            return self._own(404, "not_found", "not_found", self._no_route(method, url.path, template))
         event = self._event(method, template, parameters, url.path, url.query, given, body, source)
         # Through JSON, as Lambda hands it over: nothing but what JSON carries arrives.
         event = json.loads(json.dumps(event))
@@ -127,6 +131,13 @@ class Gateway:
         finally:
             self._free.put(app)
         return self._answer(answer)
+
+    def _no_route(self, method: str, path: str, template: str | None) -> str:
+        """Say what is missing. A deployment says less, and answers 403 where no gateway response mends that."""
+        said = f"There is no route {method} {path[:200]} here."
+        if not path.startswith(f"/{self.stage}/"):
+            return f"{said} Routes begin with /{self.stage}/."
+        return f"{said} It takes {', '.join(sorted(self._routes[template]))}." if template else said
 
     def _match(self, path: str) -> tuple[str | None, dict[str, str]]:
         """Find the route of a path; a written segment goes before a parameter."""
@@ -201,7 +212,7 @@ class Gateway:
 
     def _own(self, status: int, code: str, error: str, detail: str) -> GatewayResponse:
         """Answer by ourselves, as the deployment's gateway responses do: no Lambda is called."""
-        request_id, now = secrets.token_hex(8), int(time.time())
+        request_id, now = secrets.token_hex(8), int(self._clock.time())
         members = {
             "type": f"urn:baton:error:{code}",
             "title": code.replace("_", " ").capitalize(),
@@ -220,7 +231,11 @@ class Gateway:
             ("Baton-Time", str(now)),
             ("Baton-Request-Id", request_id),
         )
-        return GatewayResponse(status, headers, json.dumps(members).encode())
+        return GatewayResponse(status, headers, _json(members))
+
+
+def _json(members: Mapping[str, object]) -> bytes:
+    return json.dumps(members, separators=(",", ":")).encode()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -252,7 +267,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response_only(response.status)
         for name, value in response.headers:
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(response.body)))
+        if response.status != HTTPStatus.NO_CONTENT:  # RFC 9110 section 8.6
+            self.send_header("Content-Length", str(len(response.body)))
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
@@ -289,13 +305,24 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.readline(64)
 
     def _skip(self, body: bytes) -> GatewayResponse:
+        """Move the clock for whoever is on this machine, but for no page in its browser."""
+        own = self.server.gateway._own
+        if "origin" in self.headers:
+            return own(403, "forbidden", "forbidden", "No page moves this clock.")
+        if self.headers.get("content-type") != "application/json":
+            return own(415, "unsupported_media_type", "invalid_request", "Send Content-Type: application/json.")
         try:
-            seconds = float(json.loads(body)["skip"])
+            seconds = json.loads(body)["skip"]
         except (ValueError, TypeError, KeyError):
-            return self.server.gateway._own(400, "malformed", "invalid_request", 'Send {"skip": seconds}.')
+            seconds = None
+        # What is no number, NaN included, is within no bounds.
+        if type(seconds) not in {int, float} or not -_SKIP_MAX_S <= seconds <= _SKIP_MAX_S:
+            return own(
+                400, "malformed", "invalid_request", f'Send {{"skip": seconds}}, at most {_SKIP_MAX_S} either way.'
+            )
         self.server.clock.skip(seconds)
         said = {"server_time": int(self.server.clock.time())}
-        return GatewayResponse(200, (("Content-Type", "application/json"),), json.dumps(said).encode())
+        return GatewayResponse(200, (("Content-Type", "application/json"),), _json(said))
 
     def log_message(self, *_: object) -> None:
         """Say nothing: a request's line may hold what should not be shown."""

@@ -12,9 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.core.clients import Clients
+from chalicelib.settings import SettingsProblems, read_settings
 from chalicelib.stores.engine import Tables
 from tools.dev.engine import ENDPOINT, create_tables, engine
 from tools.dev.gateway import DevelopmentClock, Gateway, GatewayServer, load_environment
+from tools.dev.port import read_port
 
 DEMO_EMAIL = "demo@example.com"
 DEMO_PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - printed, for localhost
@@ -46,7 +51,7 @@ def development(port: int) -> Iterator[Development]:
         _set_environment(server.server_port, url, secret)
         create_tables(Tables(os.environ["BATON_TABLE_PREFIX"]))
         modules = [load_environment(clock) for _ in range(ENVIRONMENTS)]
-        gateway = Gateway([module.app for module in modules])
+        gateway = Gateway([module.app for module in modules], clock=clock)
         account = _demo_account(gateway, server.server_port)
         server.open(gateway, clock)
         thread = threading.Thread(target=server.serve_forever, name="gateway")
@@ -87,10 +92,7 @@ def table(running: Development, out: TextIO) -> str:
     def dye(text: str, code: str) -> str:
         return f"\033[{code}m{text}\033[0m" if coloured else text
 
-    from chalicelib.core.clients import Clients  # noqa: PLC0415 - the registry, read once more for show
-    from tools.dev.gateway import ROOT  # noqa: PLC0415 - beside it
-
-    clients = list(Clients.from_toml((ROOT / "chalicelib" / "clients.toml").read_text("utf-8")))
+    clients = list(Clients.from_toml(read_settings().clients.read_text("utf-8")))
     rows: list[tuple[str, str, str]] = [
         ("Baton", running.url, "sign with this host"),
         ("health", f"{running.url}/health", ""),
@@ -101,7 +103,7 @@ def table(running: Development, out: TextIO) -> str:
         ("  password", DEMO_PASSWORD, ""),
         ("introspection", RESOURCE_SERVER, f"secret {running.resource_server_secret}"),
     ]
-    width = max(len(second) for _, second, _ in rows)
+    width = max(len(second) for _, second, third in rows if third)
     lines = ["", dye("Baton is running", "1;32"), ""]
     lines += [
         f"  {dye(f'{first:<14}', '2')}{second:<{width}}  {dye(third, '2')}".rstrip() for first, second, third in rows
@@ -113,8 +115,8 @@ def table(running: Development, out: TextIO) -> str:
         "",
         dye("Next", "1"),
         f"  curl -s {running.url}/login -H 'Content-Type: application/json' -d '{login}'",
-        f"  make demo{_port_hint(running)}         the whole story, against this server",
-        "  Ctrl-C            stop",
+        f"  {f'make demo{_port_hint(running)}':<20}the whole story, against this server",
+        f"  {'Ctrl-C':<20}stop",
         "",
     ]
     return "\n".join(lines)
@@ -126,7 +128,7 @@ def _port_hint(running: Development) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until interrupted."""
-    port = int(arguments[0]) if arguments else int(os.environ.get("PORT") or 8000)
+    port = read_port(arguments[0] if arguments else os.environ.get("PORT") or "8000")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with development(port) as running:
@@ -134,6 +136,16 @@ def main(arguments: Sequence[str]) -> int:
             threading.Event().wait()
     except KeyboardInterrupt:
         print("\nStopped.")
+    except SettingsProblems as problems:
+        print(problems, file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError) as error:
+        print(
+            f"Cannot reach DynamoDB at {os.environ.get(ENDPOINT)} ({type(error).__name__}). Start an engine there, or "
+            f"take {ENDPOINT} out of the environment to use the embedded one.",
+            file=sys.stderr,
+        )
+        return 1
     except OSError as error:
         print(
             f"Cannot listen on port {port}: {error.strerror}. Another may be free: make dev PORT=8010", file=sys.stderr

@@ -1,0 +1,215 @@
+"""What a cold start costs beside that of a function that does nothing: ``make bench-cold``.
+
+The packaged zip is booted under AWS's own runtime client, once for every figure, and answers its first exchange or its
+first signed call, over an engine on loopback. CPU is that of the function's process alone, from its start to its
+answer; the engine's and the client's are others'. Everything runs in turn, so that a busy machine is busy for all.
+"""
+
+import contextlib
+import itertools
+import os
+import secrets
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from baton_client import Answer, BatonClient, MemoryStorage, Request
+from chalicelib.stores.engine import Engine, Service, Tables
+from chalicelib.stores.key_ring import KeyRing, KmsWrapper
+from tools import package
+from tools.dev.engine import create_tables, embedded, over_http
+from tools.dev.environment import BROUGHT_BY_LAMBDA, Environment, Packaged, unpack
+from tools.dev.gateway import Gateway
+
+ROUNDS, LOOKS = 9, 5
+TIMES = "\N{MULTIPLICATION SIGN}"
+BASE_URL = "https://api.example.com/api"
+PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - of an account made for this measurement
+BARE = 'def app(event, context):\n    return {"statusCode": 200, "headers": {}, "body": ""}\n'
+RUNTIME_CLIENT = {"awslambdaric", "simplejson", "snapshot_restore_py", "runtime_client"}
+BOTOCORE = {name.replace("-", "_") for name in BROUGHT_BY_LAMBDA} - RUNTIME_CLIENT | {"dateutil", "jmespath"}
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One cold start: the function's CPU, and the time until its first answer, seconds."""
+
+    cpu_s: float
+    wall_s: float
+
+
+class Phone:
+    """A client whose every request may go to another environment."""
+
+    def __init__(self, template: Path) -> None:
+        """Serve by the packaged routes."""
+        self._template = template
+        self._environment: Environment | None = None
+        self.client = BatonClient(BASE_URL, "mobile", MemoryStorage(), transport=self._send, sleep=lambda _: None)
+
+    def _send(self, request: Request, _: float, /) -> Answer:
+        assert self._environment is not None
+        target = "/" + request.url.split("/", 3)[3]
+        gateway = Gateway([Packaged(self._template, self._environment)])
+        said = gateway.call(request.method, target, request.headers.items(), request.body)
+        return Answer(said.status, {name.lower(): value for name, value in said.headers}, said.body)
+
+    @contextlib.contextmanager
+    def on(self, environment: Environment) -> Iterator[BatonClient]:
+        """Speak to this environment for a while."""
+        self._environment = environment
+        yield self.client
+        self._environment = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The unpacked zip, a bare function beside it, what both are started with, and a phone that is logged in."""
+
+    task: Path
+    bare: Path
+    variables: Mapping[str, str]
+    phone: Phone
+
+    def nothing(self) -> Start:
+        """Start the bare function, and get its answer."""
+        return self._start(self.bare, lambda environment: environment.invoke({}))
+
+    def first(self, act: Callable[[BatonClient], object], **variables: str) -> Start:
+        """Start Baton, and get its first answer."""
+
+        def ask(environment: Environment) -> None:
+            with self.phone.on(environment) as client:
+                act(client)
+
+        return self._start(self.task, ask, **variables)
+
+    def _start(self, task: Path, ask: Callable[[Environment], object], **variables: str) -> Start:
+        begun = time.monotonic()
+        with Environment(task, {**self.variables, **variables}) as environment:
+            ask(environment)
+            wall_s = time.monotonic() - begun
+        assert environment.usage is not None
+        return Start(environment.usage.cpu_s, wall_s)
+
+    def imports(self) -> str:
+        """Start Baton and exchange, and give what Python says of every import."""
+        with Environment(self.task, self.variables, options=("-X", "importtime")) as environment:
+            with self.phone.on(environment) as client:
+                client.exchange()
+            return environment.log()
+
+
+def owner(module: str) -> str:
+    """Name whose a module is: ours, a package of the zip, botocore with its own, the runtime client, or Python."""
+    top = module.split(".", maxsplit=1)[0]
+    if top in {"app", "chalicelib"}:
+        return "Baton"
+    if top in BOTOCORE:
+        return "botocore and its own"
+    if top in RUNTIME_CLIENT:
+        return "runtime client"
+    return top if top in package.RUNTIME else "standard library"
+
+
+def shares(looks: Sequence[str]) -> Counter[str]:
+    """Add up ``-X importtime`` by owner: microseconds spent in modules themselves, not in what they import.
+
+    Of several looks the shortest counts, for each module: Python tells wall time, and the machine has other work.
+    """
+    modules: dict[str, int] = {}
+    for line in itertools.chain.from_iterable(look.splitlines() for look in looks):
+        columns = line.removeprefix("import time:").split("|")
+        if line.startswith("import time:") and len(columns) == 3 and columns[0].strip().isdecimal():
+            name, microseconds = columns[2].strip(), int(columns[0])
+            modules[name] = min(microseconds, modules.get(name, microseconds))
+    spent: Counter[str] = Counter()
+    for name, microseconds in modules.items():
+        spent[owner(name)] += microseconds
+    return spent
+
+
+def ratio(starts: Sequence[Start], bare: Sequence[Start], read: Callable[[Start], float]) -> float:
+    """Divide medians: a machine that was busy once says nothing."""
+    return statistics.median(map(read, starts)) / statistics.median(map(read, bare))
+
+
+def cpu(start: Start) -> float:
+    """Read the CPU of a start."""
+    return start.cpu_s
+
+
+def wall(start: Start) -> float:
+    """Read the wall time of a start."""
+    return start.wall_s
+
+
+@contextlib.contextmanager
+def bench() -> Iterator[Bench]:
+    """Package, unpack, make tables, key and ring, and register."""
+    architecture = package.this_architecture()
+    if architecture is None:
+        raise SystemExit("Lambda's runtime client runs on Linux, on x86_64 and arm64: there is nothing to boot here")
+    with tempfile.TemporaryDirectory() as place, embedded(), over_http() as aws:
+        folder = Path(place)
+        with package.alone():
+            archive = package.build("prod", architecture)
+            task = unpack(archive, folder / "task")
+            template = folder / "sam.yaml"
+            template.write_bytes(archive.with_name("sam.yaml").read_bytes())
+        (folder / "bare").mkdir()
+        (folder / "bare" / "app.py").write_text(BARE, "utf-8")
+        create_tables(Tables("bench"))
+        key_id = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
+        KeyRing(Engine(Tables("bench")), KmsWrapper(key_id), secrets.token_bytes).create(now=int(time.time()))
+        variables = {
+            "BATON_ISSUER": BASE_URL,
+            "BATON_TABLE_PREFIX": "bench",
+            "BATON_KEY_RING": f"kms:{key_id}",
+            "AWS_ENDPOINT_URL": aws,
+        }
+        made = Bench(task, folder / "bare", variables, Phone(template))
+        with Environment(task, variables) as environment, made.phone.on(environment) as client:
+            client.register("bench@example.com", PASSWORD, "bench")
+        yield made
+
+
+def main() -> int:
+    """Measure and print: a figure to read, not a test to fail."""
+    with bench() as made:
+        cases: dict[str, Callable[[], Start]] = {
+            "bare handler": made.nothing,
+            "first exchange": lambda: made.first(BatonClient.exchange),
+            "first signed call": lambda: made.first(BatonClient.me),
+            "exchange, no bytecode": lambda: made.first(BatonClient.exchange, PYTHONPYCACHEPREFIX=os.devnull),
+        }
+        starts: dict[str, list[Start]] = {name: [] for name in cases}
+        for number in range(ROUNDS + 1):
+            for name, start in cases.items():
+                started = start()
+                if number:  # the first round warms the disk
+                    starts[name].append(started)
+            if sys.stderr.isatty():
+                print(f"\rround {number}/{ROUNDS}", end="\n" if number == ROUNDS else "", file=sys.stderr, flush=True)
+        spent = shares([made.imports() for _ in range(LOOKS)])
+    bare = starts["bare handler"]
+    print(f"{'cold start, medians of ' + str(ROUNDS):<28}{'CPU':>10}{'ratio':>8}{'wall':>10}{'ratio':>8}")
+    for name, taken in starts.items():
+        cpu_ms, wall_ms = (statistics.median(map(read, taken)) * 1000 for read in (cpu, wall))
+        ratios = ratio(taken, bare, cpu), ratio(taken, bare, wall)
+        print(f"  {name:<26}{cpu_ms:>7.0f} ms{ratios[0]:>7.1f}{TIMES}{wall_ms:>7.0f} ms{ratios[1]:>7.1f}{TIMES}")
+    print("imports until the first exchange is answered, each without what it imports itself")
+    for name, microseconds in spent.most_common():
+        print(f"  {name:<26}{microseconds / 1000:>7.0f} ms{microseconds / spent.total():>8.0%}")
+    first = {name: ratio(starts[name], bare, cpu) for name in ("first exchange", "first signed call")}
+    print(", ".join(f"{name} {value:.1f}{TIMES}" for name, value in first.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

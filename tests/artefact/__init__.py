@@ -1,0 +1,1 @@
+"""The built zip itself, under AWS's own runtime client."""

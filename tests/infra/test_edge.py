@@ -1,0 +1,292 @@
+"""``infra/edge.yaml`` as it is deployed: merged by Chalice into its own template, and hardened by ``make package``."""
+
+import ast
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib.web.problem import Dialect, status_and_error
+from tools import template
+from tools.errors_page import leaves
+
+ROOT = template.ROOT
+RUNBOOKS = {
+    "token-theft-wave",
+    "signing-key-leak",
+    "restore-from-backup",
+    "kms-key-lost",
+    "throttling",
+    "lock-out-complaints",
+    "rollback",
+}
+MEMBERS = {"type", "title", "status", "detail", "error", "code", "action", "retryable", "request_id"}
+LOGGED = {
+    "$context.requestId",
+    "$context.requestTimeEpoch",
+    "$context.identity.sourceIp",
+    "$context.httpMethod",
+    "$context.resourcePath",
+    "$context.status",
+    "$context.error.responseType",
+    "$context.wafResponseCode",
+    "$context.responseLatency",
+    "$context.integrationLatency",
+    "$context.responseLength",
+}
+
+
+@pytest.fixture(scope="module")
+def merged(packaged: Callable[[str], Path]) -> dict[str, Any]:
+    """Package, and read the template."""
+    return template.read(packaged("x86_64") / "sam.yaml")
+
+
+def properties(read: dict[str, Any], name: str) -> dict[str, Any]:
+    """Give the properties of a resource."""
+    found: dict[str, Any] = read["Resources"][name]["Properties"]
+    return found
+
+
+def api(read: dict[str, Any]) -> dict[str, Any]:
+    """Give the API's definition."""
+    found: dict[str, Any] = properties(read, "RestAPI")["DefinitionBody"]
+    return found
+
+
+def answers(read: dict[str, Any]) -> dict[str, Any]:
+    """Give what the gateway answers by itself."""
+    found: dict[str, Any] = api(read)["x-amazon-apigateway-gateway-responses"]
+    return found
+
+
+def passes_the_alias_by(read: dict[str, Any]) -> Iterator[str]:
+    """Every route calls ``live``, or going back would leave it behind."""
+    for path, methods in api(read)["paths"].items():
+        for method, described in methods.items():
+            uri = json.dumps(described["x-amazon-apigateway-integration"].get("uri", ""))
+            if "functions/${APIHandlerAliaslive}/invocations" not in uri:
+                yield f"{method} {path} calls {uri}"
+    if properties(read, "APIHandlerInvokePermission")["FunctionName"] != {"Ref": "APIHandlerAliaslive"}:
+        yield "the gateway may not call the alias"
+    if properties(read, "APIHandler").get("AutoPublishAlias") != "live":
+        yield "there is no alias"
+
+
+def leaves_a_name_open(read: dict[str, Any]) -> Iterator[str]:
+    """Nothing is left for an operator to fill in by hand."""
+    yield from re.findall(r"\bREGION\b|\bACCOUNT\b|/KEY\b|api\.example\.com", json.dumps(read))
+
+
+def answers_in_another_shape(read: dict[str, Any]) -> Iterator[str]:
+    """Say by itself what the code would have said the same way."""
+    codes: dict[str, Any] = {leaf.code: leaf() for leaf in leaves()}
+    for name, answer in answers(read).items():
+        (text,) = answer["responseTemplates"].values()
+        said = json.loads(text)
+        refusal = codes[said["code"]]
+        wanted = status_and_error(refusal, Dialect.PROBLEM)
+        if said.keys() != MEMBERS or said["request_id"] != "$context.requestId":
+            yield f"{name} has other members"
+        if (said["status"], said["error"]) != wanted and said["code"] != "too_large":
+            yield f"{name} is another error"
+        if (said["action"], said["retryable"]) != (refusal.action, refusal.retryable):
+            yield f"{name} asks for something else"
+        if int(answer["statusCode"]) != said["status"]:
+            yield f"{name} is of another status than it says"
+        if said["retryable"] != ("gatewayresponse.header.Retry-After" in answer["responseParameters"]):
+            yield f"{name} does not say when to come back"
+
+
+def sends_somebody_to_log_in(read: dict[str, Any]) -> Iterator[str]:
+    """No answer of the gateway's may look like the end of a login: not 401, not 403, whatever happened."""
+    for name in ("DEFAULT_4XX", "DEFAULT_5XX", "MISSING_AUTHENTICATION_TOKEN"):
+        if name not in answers(read):
+            yield f"{name} is AWS's own"
+    for name, answer in answers(read).items():
+        if answer["statusCode"] in {"401", "403"}:
+            yield f"{name} looks like a refused login"
+
+
+def logs_too_much(read: dict[str, Any]) -> Iterator[str]:
+    """Log what is listed above, and in no other place."""
+    line = properties(read, "RestAPI")["AccessLogSetting"]["Format"]
+    json.loads(line)
+    yield from set(re.findall(r"\$[\w.]+", line)) - LOGGED
+    for settings in properties(read, "RestAPI")["MethodSettings"]:
+        if settings["LoggingLevel"] != "OFF" or settings["DataTraceEnabled"]:
+            yield f"execution logs of {settings['ResourcePath']}"
+    for name, firewall in template.of_type(read, "AWS::WAFv2::WebACL").items():
+        if '"SampledRequestsEnabled": true' in json.dumps(firewall):
+            yield f"{name} keeps samples, Authorization header included"
+
+
+def is_not_throttled(read: dict[str, Any]) -> Iterator[str]:
+    """Throttle the stage as a whole, and each route that hashes a password."""
+    limits = {
+        (one["HttpMethod"], one["ResourcePath"]): "ThrottlingRateLimit" in one and "ThrottlingBurstLimit" in one
+        for one in properties(read, "RestAPI")["MethodSettings"]
+    }
+    for route in (("*", "/*"), ("POST", "/~1login"), ("POST", "/~1register"), ("POST", "/~1step-up")):
+        if not limits.get(route):
+            yield f"{route} has no limit"
+
+
+def leaves_the_firewall_open(read: dict[str, Any]) -> Iterator[str]:
+    """Six rules, attached to this stage."""
+    rules = {rule["Name"]: rule for rule in properties(read, "Firewall")["Rules"]}
+    wanted = {"requests-per-source", "logins-per-source", "body-size", "reputation", "known-bad-inputs", "common"}
+    yield from wanted - rules.keys()
+    for rule in rules.values():
+        if "Count" in rule.get("Action", {}) or "Count" in rule.get("OverrideAction", {}):
+            yield f"{rule['Name']} only counts"
+    association = json.dumps(template.of_type(read, "AWS::WAFv2::WebACLAssociation"))
+    if "/restapis/${RestAPI}/stages/${RestAPI.Stage}" not in association:
+        yield "attached to nothing"
+
+
+def metrics() -> set[str]:
+    """Collect what the code counts: every event a journey names, and one for each refusal."""
+    emitted = {f"refused_{leaf.code}" for leaf in leaves()}
+    for path in (ROOT / "chalicelib").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "emit":
+                event = node.args[0]
+                if isinstance(event, ast.Constant):
+                    emitted.add(str(event.value))
+    return emitted
+
+
+def watches_nothing(read: dict[str, Any]) -> Iterator[str]:
+    """Every alarm of ours is of something that is counted, as it is counted."""
+    counted = metrics()
+    for name, alarm in template.of_type(read, "AWS::CloudWatch::Alarm").items():
+        if alarm["Namespace"] == "Baton":
+            if alarm["MetricName"] not in counted:
+                yield f"{name} watches {alarm['MetricName']}"
+            if alarm["Dimensions"] != [{"Name": "service", "Value": "baton"}]:
+                yield f"{name} watches another service"
+
+
+def tells_nobody_what_to_do(read: dict[str, Any]) -> Iterator[str]:
+    """Every alarm goes to the topic, and names the page to open."""
+    for name, alarm in template.of_type(read, "AWS::CloudWatch::Alarm").items():
+        named = set(re.findall(r"docs/runbooks/([a-z-]+)\.md", alarm["AlarmDescription"]))
+        if not named or not named <= RUNBOOKS:
+            yield f"{name} names no page"
+        if alarm["AlarmActions"] != [{"Ref": "Alarms"}]:
+            yield f"{name} tells nobody"
+
+
+def draws_nothing(read: dict[str, Any]) -> Iterator[str]:
+    """Every graph of ours is of something that is counted."""
+    counted = metrics()
+    for name, dashboard in template.of_type(read, "AWS::CloudWatch::Dashboard").items():
+        for widget in json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]:
+            namespace = ""
+            for metric in widget["properties"]["metrics"]:
+                namespace = namespace if metric[0] in {".", "..."} else metric[0]
+                if namespace == "Baton" and metric[1] not in counted:
+                    yield f"{name} draws {metric[1]}"
+
+
+def keeps_lines_for_ever(read: dict[str, Any]) -> Iterator[str]:
+    """Every log group has an end and a key."""
+    for name, group in template.of_type(read, "AWS::Logs::LogGroup").items():
+        if "RetentionInDays" not in group or "KmsKeyId" not in group:
+            yield f"{name} has no end or no key"
+
+
+Rule = Callable[[dict[str, Any]], Iterator[str]]
+Plant = Callable[[dict[str, Any]], object]
+
+
+def _of_login(read: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = api(read)["paths"]["/login"]["post"]["x-amazon-apigateway-integration"]
+    return found
+
+
+def _say(name: str, **members: object) -> Plant:
+    def plant(read: dict[str, Any]) -> None:
+        answer = answers(read)[name]
+        text = answer["responseTemplates"]["application/json"]
+        answer["responseTemplates"] = {"application/json": json.dumps(json.loads(text) | members)}
+
+    return plant
+
+
+FAULTS: list[tuple[Rule, Plant]] = [
+    (
+        passes_the_alias_by,
+        lambda read: _of_login(read).update(uri={"Fn::Sub": "functions/${APIHandler.Arn}/invocations"}),
+    ),
+    (passes_the_alias_by, lambda read: properties(read, "APIHandlerInvokePermission").update(FunctionName="x")),
+    (passes_the_alias_by, lambda read: properties(read, "APIHandler").pop("AutoPublishAlias")),
+    (leaves_a_name_open, lambda read: properties(read, "Alarms").update(TopicName="ACCOUNT")),
+    (answers_in_another_shape, _say("THROTTLED", action="log_in")),
+    (answers_in_another_shape, _say("THROTTLED", hint="x")),
+    (answers_in_another_shape, _say("DEFAULT_5XX", error="server_error")),
+    (answers_in_another_shape, lambda read: answers(read)["THROTTLED"].update(statusCode="400")),
+    (answers_in_another_shape, lambda read: answers(read)["DEFAULT_5XX"].update(responseParameters={})),
+    (sends_somebody_to_log_in, lambda read: answers(read).pop("DEFAULT_4XX")),
+    (sends_somebody_to_log_in, lambda read: answers(read)["DEFAULT_4XX"].update(statusCode="403")),
+    (logs_too_much, lambda read: properties(read, "RestAPI")["AccessLogSetting"].update(Format='["$context.path"]')),
+    (logs_too_much, lambda read: properties(read, "RestAPI")["MethodSettings"][1].update(DataTraceEnabled=True)),
+    (
+        logs_too_much,
+        lambda read: properties(read, "Firewall")["Rules"][0]["VisibilityConfig"].update(SampledRequestsEnabled=True),
+    ),
+    (is_not_throttled, lambda read: properties(read, "RestAPI")["MethodSettings"].pop()),
+    (leaves_the_firewall_open, lambda read: properties(read, "Firewall")["Rules"].pop()),
+    (leaves_the_firewall_open, lambda read: properties(read, "Firewall")["Rules"][0].update(Action={"Count": {}})),
+    (leaves_the_firewall_open, lambda read: properties(read, "FirewallAssociation").update(ResourceArn="x")),
+    (watches_nothing, lambda read: properties(read, "TokensReused").update(MetricName="token_resued")),
+    (watches_nothing, lambda read: properties(read, "TokensReused").update(Dimensions=[])),
+    (
+        tells_nobody_what_to_do,
+        lambda read: properties(read, "Defects").update(AlarmDescription="docs/runbooks/nothing.md"),
+    ),
+    (tells_nobody_what_to_do, lambda read: properties(read, "Defects").update(AlarmActions=[])),
+    (
+        draws_nothing,
+        lambda read: properties(read, "Dashboard")["DashboardBody"].update(
+            {"Fn::Sub": '{"widgets": [{"properties": {"metrics": [["Baton", "logged_inn"]]}}]}'}
+        ),
+    ),
+    (keeps_lines_for_ever, lambda read: properties(read, "AccessLogs").pop("RetentionInDays")),
+]
+RULES = list(dict.fromkeys(rule for rule, _ in FAULTS))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_template_keeps_its_rules(merged: dict[str, Any], rule: Rule) -> None:
+    """Nothing to complain about."""
+    assert list(rule(merged)) == []
+
+
+@pytest.mark.parametrize(("rule", "plant"), FAULTS, ids=[f"{rule.__name__}{at}" for at, (rule, _) in enumerate(FAULTS)])
+def test_a_broken_template_is_noticed(merged: dict[str, Any], rule: Rule, plant: Plant) -> None:
+    """One fault, one complaint."""
+    broken = copy.deepcopy(merged)
+    plant(broken)
+    assert len(list(rule(broken))) == 1
+
+
+def test_every_route_of_the_application_is_there(merged: dict[str, Any]) -> None:
+    """The merge took nothing away."""
+    from app import app
+
+    described = {(path, method.upper()) for path, methods in api(merged)["paths"].items() for method in methods}
+    assert {(path, method) for path, methods in app.routes.items() for method in methods if method != "OPTIONS"} == {
+        (path, method) for path, method in described if method != "OPTIONS"
+    }
+
+
+def test_the_template_takes_the_prefix_of_its_stage_alone(merged: dict[str, Any]) -> None:
+    """Its policy names the tables of that prefix."""
+    assert merged["Parameters"]["Prefix"]["AllowedValues"] == ["baton-prod"]
+    assert "table/baton-prod-users" in json.dumps(properties(merged, "ApiHandlerRole"))

@@ -1,0 +1,407 @@
+"""``make deploy``, end to end against moto, and the deployed zip booted and logged in to."""
+
+import contextlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from baton_client import Answer, Request
+from chalicelib.stores.engine import KEYS
+from tests.end_to_end.conftest import Line
+from tools import deploy, package, plan, template
+from tools.deploy import NotDone, Place, Stage, client, filled_config, filled_policy, stage_named
+from tools.dev.engine import over_http
+from tools.dev.environment import Environment, Packaged, unpack
+from tools.dev.gateway import Gateway
+
+PLACE = Place("123456789012", "us-east-1", "aws", "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab")
+ROLE = "baton-dev-api_handler"
+CONFIG = package.configuration()
+
+
+PROTECTED: list[str] = []
+"""The stacks whose deletion was forbidden."""
+
+
+@pytest.fixture(scope="module")
+def aws(embedded_engine: None) -> Iterator[str]:
+    """Serve AWS on loopback, with what moto lacks.
+
+    APIs described in Swagger 2, stacks protected from deletion, and keys whose policy came from CloudFormation.
+    """
+    pytest.importorskip("openapi_spec_validator", reason="moto's API Gateway and CloudFormation need it")
+    from moto.apigateway.models import APIGatewayBackend
+    from moto.cloudformation.responses import CloudFormationResponse
+    from moto.core.responses import EmptyResult
+    from moto.kms.models import KmsBackend
+
+    stock_import, stock_put = APIGatewayBackend.import_rest_api, APIGatewayBackend.put_rest_api
+    stock_key = KmsBackend.create_key
+
+    def as_openapi(described: dict[str, Any]) -> dict[str, Any]:
+        rest = {name: value for name, value in described.items() if name != "swagger"}
+        return {**rest, "openapi": "3.0.1", "info": {"description": "", **described["info"]}}
+
+    def import_rest_api(backend: Any, api_doc: dict[str, Any], fail_on_warnings: bool) -> Any:  # noqa: FBT001 - moto's
+        return stock_import(backend, as_openapi(api_doc), fail_on_warnings)
+
+    def put_rest_api(backend: Any, function_id: str, api_doc: dict[str, Any], **named: Any) -> Any:
+        return stock_put(backend, function_id, as_openapi(api_doc), **named)
+
+    def update_termination_protection(response: Any) -> EmptyResult:
+        assert response._get_param("EnableTerminationProtection") is True
+        PROTECTED.append(response._get_param("StackName"))
+        return EmptyResult()
+
+    def create_key(backend: Any, policy: Any, *rest: Any, **named: Any) -> Any:
+        return stock_key(backend, json.dumps(policy) if isinstance(policy, dict) else policy, *rest, **named)
+
+    with pytest.MonkeyPatch.context() as shim, over_http() as url:
+        shim.setattr(KmsBackend, "create_key", create_key)
+        shim.setattr(CloudFormationResponse, "update_termination_protection", update_termination_protection, False)
+        shim.setattr(APIGatewayBackend, "import_rest_api", import_rest_api)
+        shim.setattr(APIGatewayBackend, "put_rest_api", put_rest_api)
+        shim.setenv("AWS_ENDPOINT_URL", url)
+        yield url
+
+
+@pytest.fixture(scope="module")
+def dev(aws: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Give the stage ``dev``, for this machine's architecture, with a record of deployments of this test's own."""
+    architecture = package.this_architecture()
+    if architecture is None:
+        pytest.skip("the deployed zip is booted too, and there is nothing to boot here")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(package, "DEPLOYED", tmp_path_factory.mktemp("deployed"))
+        patched.setattr(package, "configured_architecture", lambda: architecture)
+        yield stage_named("dev", CONFIG)
+
+
+class DeployedFunction:
+    """A transport to the function as AWS has it: its zip, its variables, the routes of its API."""
+
+    def __init__(self, folder: Path) -> None:
+        """Unpack and boot into ``folder`` when first asked."""
+        self._folder = folder
+        self._booted: Environment | None = None
+        self.carried: list[str] = []
+
+    def __call__(self, request: Request, timeout_s: float, /) -> Answer:
+        """Send a request."""
+        self.carried.append(f"{request.method} {request.url}")
+        return self._line(request, timeout_s)
+
+    @property
+    def _line(self) -> Line:
+        if self._booted is None:
+            function = client("lambda").get_function(FunctionName="baton-dev")
+            archive = self._folder / "deployed.zip"
+            archive.write_bytes(code_of("baton-dev"))
+            variables = function["Configuration"]["Environment"]["Variables"]
+            task = unpack(archive, self._folder / "task")
+            self._booted = Environment(task, {**variables, "AWS_ENDPOINT_URL": client("sts").meta.endpoint_url})
+        return Line(Gateway([Packaged(built() / "sam.yaml", self._booted)]))
+
+    def end(self) -> None:
+        """End the environment."""
+        if self._booted is not None:
+            self._booted.end()
+
+
+def code_of(function: str) -> bytes:
+    """Take the zip out of moto."""
+    from moto.awslambda.models import lambda_backends
+
+    code = lambda_backends[PLACE.account]["us-east-1"].get_function(function).code_bytes
+    assert isinstance(code, bytes)
+    return code
+
+
+def of_chalice(stage: Stage) -> dict[str, Any]:
+    """Describe what ``chalice deploy`` makes: role, function, API."""
+    iam, lambda_, gateway = client("iam"), client("lambda"), client("apigateway")
+    roles = [role["RoleName"] for role in iam.list_roles()["Roles"] if role["RoleName"].startswith(stage.prefix)]
+    return {
+        "roles": [name for name in roles if not name.startswith(stage.data_stack)],
+        "functions": [one["FunctionName"] for one in lambda_.list_functions()["Functions"]],
+        "apis": [one["id"] for one in gateway.get_rest_apis()["items"]],
+    }
+
+
+@pytest.mark.filterwarnings("ignore:Tried to parse AWS..Backup:UserWarning")  # moto makes no backup plans
+@pytest.mark.filterwarnings("ignore:No Moto CloudFormation support for AWS..Backup:UserWarning")
+def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole way, in one test: what AWS has afterwards is what was checked, and a login goes through it."""
+    assert "  + Gates               AWS::DynamoDB::Table" in (told := planned(capsys))
+    assert "  + API" in told
+    assert "10,000 active accounts" in told
+    assert told.endswith("next: make deploy STAGE=dev\n")
+    assert deploy.stack_status(client("cloudformation"), dev) is None, "a plan makes nothing"
+
+    told, function = deployed(tmp_path / "first", capsys)
+    (api,) = of_chalice(dev)["apis"]
+    url = f"https://{api}.execute-api.us-east-1.amazonaws.com/api"
+    made = {"roles": [ROLE], "functions": ["baton-dev"], "apis": [api]}
+    assert of_chalice(dev) == made
+    assert f"5/6 serving {url}" in told
+    assert "key ring: made" in told
+    assert f"DELETE {url}/me" in function.carried, "the last step of the smoke test"
+    key = the_data_is_kept(dev)
+    the_role_is_ours(dev, key)
+    the_function_is_what_was_checked({**dev.variables, "BATON_ISSUER": url})
+    the_api_is_the_packaged_one(api)
+
+    told = planned(capsys)
+    assert not [line for line in told.splitlines() if line.startswith(("  +", "  ~", "  -"))]
+    assert told.endswith("next: nothing to deploy\n")
+    change_by_hand(api)
+    place = replace(PLACE, key_arn=key)
+    found = list(plan.changes_of_function(dev, place, built() / "deployment.zip"))
+    assert {(one.sign, one.what, one.detail) for one in found if one.sign != "=" and one.what != "code"} == {
+        ("~", "memory, MB", f"128 -> {CONFIG['lambda_memory_size']}"),
+        ("~", "setting", "BATON_ORIGINS"),
+        ("-", "setting", "DEBUG"),
+        *(("~", "policy", sid) for sid in ("Users", "Gates", "Ephemeral", "Audit")),
+        ("-", "policy", "Backdoor"),
+        ("-", "route", "GET /backdoor"),
+    }
+    assert [one.sign for one in found if one.what == "code"] == ["~"]
+
+    told, _ = deployed(tmp_path / "second", capsys)
+    assert of_chalice(dev) == made
+    assert "is as infra/data.yaml has it" in told
+    assert "key ring: there already" in told
+    mended = plan.changes_of_function(dev, place, built() / "deployment.zip")
+    assert [one for one in mended if one.sign != "="] == []
+
+    checkout = plain_checkout(tmp_path / "checkout", dev, key)
+    plain_chalice(checkout, "deploy", "--stage", "dev")
+    assert of_chalice(dev) == made
+    the_function_is_what_was_checked({**dev.variables, "BATON_ISSUER": url})
+
+    names = client("dynamodb").list_tables()["TableNames"]
+    plain_chalice(checkout, "delete", "--stage", "dev")
+    assert of_chalice(dev) == {"roles": [], "functions": [], "apis": []}
+    assert client("dynamodb").list_tables()["TableNames"] == names
+
+
+def planned(capsys: pytest.CaptureFixture[str]) -> str:
+    """Plan, and give what was told."""
+    plan.plan("dev", 10_000, pause=lambda _: None)
+    return capsys.readouterr().out
+
+
+def deployed(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, DeployedFunction]:
+    """Deploy, with a smoke test of the deployed function, and give what was told."""
+    folder.mkdir()
+    function = DeployedFunction(folder)
+    with contextlib.ExitStack() as after:
+        after.callback(function.end)
+        deploy.deploy("dev", function, pause=lambda _: None)
+    return capsys.readouterr().out, function
+
+
+def built() -> Path:
+    """Name the folder of what was packaged last."""
+    return package.BUILT / package.configured_architecture()
+
+
+def the_data_is_kept(stage: Stage) -> str:
+    """See tables, key and stack as the template has them, and give the key."""
+    assert PROTECTED == ["baton-dev-data"]
+    assert {f"{stage.prefix}-{table}" for table in KEYS} <= set(client("dynamodb").list_tables()["TableNames"])
+    key = deploy.key_arn(stage, client("kms"))
+    assert client("kms").get_key_rotation_status(KeyId=key)["KeyRotationEnabled"]
+    return key
+
+
+def the_role_is_ours(stage: Stage, key: str) -> None:
+    """See one policy, ours, with every name filled in; Lambda alone assumes the role."""
+    iam = client("iam")
+    (name,) = iam.list_role_policies(RoleName=ROLE)["PolicyNames"]
+    policy = iam.get_role_policy(RoleName=ROLE, PolicyName=name)["PolicyDocument"]
+    wanted = (deploy.CHALICE / stage.policy_file).read_text("utf-8")
+    assert policy == json.loads(filled_policy(wanted, replace(PLACE, key_arn=key)))
+    assert not {"REGION", "ACCOUNT", "KEY"} & set(json.dumps(policy).replace("/", ":").split(":"))
+    assert iam.list_attached_role_policies(RoleName=ROLE)["AttachedPolicies"] == []
+    trust = iam.get_role(RoleName=ROLE)["Role"]["AssumeRolePolicyDocument"]["Statement"]
+    assert [statement["Principal"] for statement in trust] == [{"Service": "lambda.amazonaws.com"}]
+
+
+def the_function_is_what_was_checked(variables: dict[str, str]) -> None:
+    """See the very zip that was checked, sized on purpose, that knows its own URL."""
+    described = client("lambda").get_function(FunctionName="baton-dev")["Configuration"]
+    assert code_of("baton-dev") == (built() / "deployment.zip").read_bytes()
+    assert (described["MemorySize"], described["Timeout"]) == (CONFIG["lambda_memory_size"], CONFIG["lambda_timeout"])
+    assert described["Runtime"] == package.runtime()
+    assert described["Architectures"] == [package.configured_architecture()]
+    assert described["Environment"]["Variables"] == variables
+
+
+def the_api_is_the_packaged_one(api: str) -> None:
+    """See every route, under the stage, and no other."""
+    gateway = client("apigateway")
+    (packaged,) = template.of_type(template.read(built() / "sam.yaml"), "AWS::Serverless::Api").values()
+    paths = packaged["DefinitionBody"]["paths"]
+    resources = gateway.get_resources(restApiId=api, embed=["methods"])["items"]
+    assert {(one["path"], method) for one in resources for method in one.get("resourceMethods", {})} == {
+        (path, method.upper()) for path, methods in paths.items() for method in methods
+    }
+    assert [one["stageName"] for one in gateway.get_stages(restApiId=api)["item"]] == ["api"]
+
+
+def change_by_hand(api: str) -> None:
+    """Do to function, role and API what nobody should."""
+    lambda_, iam, gateway = client("lambda"), client("iam"), client("apigateway")
+    variables = lambda_.get_function(FunctionName="baton-dev")["Configuration"]["Environment"]["Variables"]
+    planted = {**variables, "BATON_ORIGINS": "https://evil.example", "DEBUG": "1"}
+    lambda_.update_function_configuration(FunctionName="baton-dev", MemorySize=128, Environment={"Variables": planted})
+    lambda_.update_function_code(FunctionName="baton-dev", ZipFile=_zip_of("app.py"))
+    (name,) = iam.list_role_policies(RoleName=ROLE)["PolicyNames"]
+    policy = iam.get_role_policy(RoleName=ROLE, PolicyName=name)["PolicyDocument"]
+    wider = json.loads(json.dumps(policy).replace("dynamodb:PutItem", "dynamodb:*"))
+    wider["Statement"].append({**wider["Statement"][0], "Sid": "Backdoor"})
+    iam.put_role_policy(RoleName=ROLE, PolicyName=name, PolicyDocument=json.dumps(wider))
+    (root,) = [one["id"] for one in gateway.get_resources(restApiId=api)["items"] if one["path"] == "/"]
+    backdoor = gateway.create_resource(restApiId=api, parentId=root, pathPart="backdoor")["id"]
+    gateway.put_method(restApiId=api, resourceId=backdoor, httpMethod="GET", authorizationType="NONE")
+
+
+def _zip_of(name: str) -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as opened:
+        opened.writestr(name, "")
+    return written.getvalue()
+
+
+def plain_checkout(folder: Path, stage: Stage, key_arn: str) -> Path:
+    """Make a checkout as a team has it: filled in, with the record of deployments, and wheels downloaded before."""
+    left_out = shutil.ignore_patterns("__pycache__", "deployed")
+    folder.mkdir()
+    for name in ("app.py", "requirements.txt"):
+        shutil.copyfile(template.ROOT / name, folder / name)
+    for name in ("chalicelib", ".chalice"):
+        shutil.copytree(package.COPY / name, folder / name, ignore=left_out)
+    shutil.copytree(package.DEPLOYED, folder / ".chalice" / "deployed")
+    for name in ("config.json", stage.policy_file):
+        shutil.copyfile(deploy.CHALICE / name, folder / ".chalice" / name)
+    deploy.fill(stage, replace(PLACE, key_arn=key_arn), folder / ".chalice")
+    config = json.loads((folder / ".chalice" / "config.json").read_text("utf-8"))
+    config["lambda_architecture"] = package.configured_architecture()
+    (folder / ".chalice" / "config.json").write_text(json.dumps(config), "utf-8")
+    return folder
+
+
+def plain_chalice(checkout: Path, *words: str) -> None:
+    """Run Chalice as a person does."""
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("chalice")), *words],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# --- What is said before anything is changed --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["local", "staging", ""])
+def test_a_stage_that_cannot_be_deployed_is_told(name: str) -> None:
+    """``local`` is for a developer's machine."""
+    with pytest.raises(NotDone, match="STAGE is one of dev, prod"):
+        stage_named(name, CONFIG)
+
+
+def test_settings_that_would_not_start_are_told_all_at_once() -> None:
+    """Before the data stack is touched."""
+    broken = json.loads(json.dumps(CONFIG))
+    broken["stages"]["dev"]["environment_variables"] |= {"BATON_KEY_RING": "local", "BATON_LOG_LEVEL": "LOUD"}
+    with pytest.raises(NotDone) as told:
+        stage_named("dev", broken)
+    assert "BATON_KEY_RING" in str(told.value)
+    assert "BATON_LOG_LEVEL" in str(told.value)
+
+
+def test_a_wrong_python_is_told_before_aws_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The runtime of the function is the Python that deploys it."""
+
+    class Future:
+        """A version to come."""
+
+        major, minor = 3, 99
+
+    monkeypatch.setattr(sys, "version_info", Future)
+    monkeypatch.setattr(boto3, "client", None)
+    with pytest.raises(SystemExit, match=r"no python3\.99"):
+        deploy.main(["deploy", "dev"])
+
+
+def test_nobody_is_told_that_aws_does_not_know_them_by_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without credentials: what to do, and exit 1."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    assert deploy.main(["deploy", "dev"]) == 1
+    assert "AWS does not know us" in capsys.readouterr().err
+
+
+def test_a_zip_that_may_not_ship_is_not_deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The size gate, and all the others, stand before ``chalice deploy``."""
+    planted = tmp_path / "planted.zip"
+    with zipfile.ZipFile(planted, "w") as opened:
+        opened.writestr("moto/__init__.py", "")
+    monkeypatch.setattr(package, "build", lambda *_: planted)
+    monkeypatch.setattr(package, "chalice", None)
+    with pytest.raises(NotDone, match=r"not to ship: moto(.|\n)*nothing of the function was changed"):
+        deploy.apply_function(stage_named("dev", CONFIG), PLACE)
+
+
+def test_a_policy_is_filled_in_with_this_account_alone() -> None:
+    """Every placeholder, and nothing else; another partition too."""
+    for stage in ("dev", "prod"):
+        text = (deploy.CHALICE / CONFIG["stages"][stage]["iam_policy_file"]).read_text("utf-8")
+        filled = filled_policy(text, replace(PLACE, region="cn-north-1", partition="aws-cn"))
+        for statement in json.loads(filled)["Statement"]:
+            for resource in statement["Resource"]:
+                assert resource.startswith("arn:aws-cn:")
+                assert resource.split(":")[3:5] == ["cn-north-1", "123456789012"]
+        assert filled.count("dynamodb.cn-north-1.amazonaws.com") == 1
+        assert filled.count("key/1234abcd-12ab") == 2
+
+
+def test_a_domain_of_ones_own_is_kept() -> None:
+    """Only the placeholder gives way to the URL of the API."""
+    stage = stage_named("dev", CONFIG)
+    url = "https://abc.execute-api.us-east-1.amazonaws.com/api"
+    filled = filled_config(CONFIG, stage, url)
+    assert filled["stages"]["dev"]["environment_variables"]["BATON_ISSUER"] == url
+    assert filled["stages"]["prod"] == CONFIG["stages"]["prod"]
+    assert filled_config(CONFIG, stage, None) == CONFIG
+    filled["stages"]["dev"]["environment_variables"]["BATON_ISSUER"] = "https://login.example.org"
+    assert filled_config(filled, stage, url) == filled
+
+
+@pytest.mark.parametrize("words", [[], ["deploy"], ["fill"], ["destroy", "dev"]])
+def test_other_words_are_explained(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """And nothing is done."""
+    assert deploy.main(words) == 2
+    assert "deploy STAGE" in capsys.readouterr().err

@@ -1,0 +1,55 @@
+"""A defect of somebody's own route is answered in our shape, and told to whoever is developing it."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+from chalice.app import Chalice
+
+from chalicelib.web.edge import Answer, Edge
+from chalicelib.web.request import Request
+from tests.memory import MemorySignals
+from tools.dev.gateway import Gateway, GatewayResponse
+
+
+def answered(view: Callable[[Request], object], *, development: bool) -> tuple[GatewayResponse, Mapping[str, object]]:
+    """Ask a route whose view is this one, and give the answer with what was noted of the defect."""
+    app = Chalice(app_name="defective", configure_logs=False)
+    signals = MemorySignals()
+    edge = Edge(app, lambda: 7, lambda size: b"x" * size, signals, development=development)
+    app.route("/broken", methods=["GET"], content_types=[])(edge.view()(view))  # type: ignore[arg-type] # on purpose
+    response = Gateway([app]).call("GET", "/api/broken")
+    return response, dict(signals.emitted)["defect"]
+
+
+def secretive(_: Request) -> Answer:
+    """Fail with words that nobody may read in a log."""
+    raise KeyError("a secret of somebody's")
+
+
+def test_a_defect_shows_its_traceback_to_its_developer(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it struck, and what it said: on the terminal of `make dev`, and nowhere else."""
+    response, noted = answered(secretive, development=True)
+    shown = capsys.readouterr().err
+    assert (response.status, noted["kind"]) == (500, "KeyError")
+    assert "in secretive" in shown
+    assert "a secret of somebody's" in shown
+    assert b"secret of" not in response.body
+    assert "secret of" not in str(noted)
+
+
+def test_a_deployment_shows_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its words may hold a secret: kind and place go to the log alone."""
+    _, noted = answered(secretive, development=False)
+    assert capsys.readouterr() == ("", "")
+    assert "secretive" in str(noted["where"])
+
+
+def test_a_view_that_returns_something_else_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """Chalice's own views return a dict; ours an Answer."""
+
+    def habitual(_: Request) -> dict[str, int]:
+        return {"amount": 1}
+
+    response, _ = answered(habitual, development=True)
+    assert response.status == 500
+    assert "the view must return an Answer, not a dict" in capsys.readouterr().err

@@ -1,0 +1,105 @@
+"""What a newcomer does first and wrong is answered with what to do instead."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from chalicelib.core import errors
+from chalicelib.core.passwords import GUESSES_MIN
+from chalicelib.stores.engine import Tables
+from chalicelib.web.request import read_json, read_request
+from chalicelib.web.shapes import StepUpShape
+from tests.web.conversation import HOST, JSON, PASSWORD, Said, Send, through
+from tools.dev.engine import client, create_tables
+from tools.dev.gateway import Gateway, load_environment
+
+
+@pytest.fixture(scope="module")
+def told(embedded_engine: None) -> Iterator[Send]:
+    """Give one gateway to all of these: they change nothing, or have an address of their own."""
+    del embedded_engine
+    create_tables(Tables("baton-test"))
+    yield through(Gateway([load_environment().app]))
+    for name in client().list_tables()["TableNames"]:
+        if name.startswith("baton-test-"):
+            client().delete_table(TableName=name)
+
+
+def entry(send: Send, **members: object) -> Said:
+    """Register, as curl does."""
+    body = {"email": "new@example.com", "password": PASSWORD, "client_id": "simple"} | members
+    return send("POST", "/api/register", [("host", HOST), *JSON.items()], json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("sent", [None, "Basic YTpi", "eyJhbGciOi"])
+def test_a_call_without_a_token_is_told_to_send_one(told: Send, sent: str | None) -> None:
+    """Nothing came that could be a token: it is not called a wrong one."""
+    said = told("GET", "/api/me", [("host", HOST), *([("authorization", sent)] if sent else [])], b"")
+    assert said.code == "token_invalid"
+    assert "Authorization: Bearer <token>" in said.members["detail"]
+
+
+def test_an_unknown_client_is_told_where_clients_are_registered(told: Send) -> None:
+    """Not that it may not do what no client may do."""
+    said = entry(told, client_id="my-app")
+    assert said.code == "unauthorized_client"
+    assert "client_id is not registered" in said.members["detail"]
+    assert "chalicelib/clients.toml" in said.members["detail"]
+
+
+def test_a_login_without_a_key_is_told_that_its_client_asks_for_one(told: Send) -> None:
+    """And what to take for a first try."""
+    said = entry(told, client_id="mobile")
+    assert said.code == "signature_required"
+    assert "device.public_key" in said.members["detail"]
+    assert "client `simple`" in said.members["detail"]
+
+
+def test_a_long_password_of_common_words_is_told_what_counts(told: Send) -> None:
+    """It is not among the first to be tried: it is a few words long, and each of them counts as one."""
+    said = entry(told, password="password dragon monkey football baseball")
+    assert said.code == "too_common"
+    assert f"fewer than {GUESSES_MIN} units" in said.members["detail"]
+    assert "a common word" in said.members["detail"]
+
+
+@pytest.mark.parametrize(
+    ("members", "pointer", "expected"),
+    [
+        ({"email": 1}, "/email", "string"),
+        ({"email": "x" * 5000}, "/email", "string of length <= 4096"),
+        ({"device": {"public_key": []}}, "/device/public_key", "object | null"),
+        ({"device": {"binding": "`<secret>`"}}, "/device/binding", None),
+    ],
+)
+def test_a_member_of_the_wrong_type_is_told_which(
+    told: Send, members: dict[str, object], pointer: str, expected: str | None
+) -> None:
+    """What is wanted is shown, what came is not."""
+    said = entry(told, **members)
+    assert (said.code, said.members["pointer"], said.members.get("expected")) == ("wrong_type", pointer, expected)
+    assert expected is None or f"{pointer} is to be: {expected}." in said.members["detail"]
+    assert b"secret" not in said.body
+
+
+def test_a_pattern_is_shown_to_who_misses_it() -> None:
+    """A digest without its algorithm is the first thing to go wrong in a step-up."""
+    operation = {"method": "POST", "path": "/api/transfers", "digest": "47DEQpj8HBSa-TImW"}
+    body = json.dumps({"operation": operation, "password": PASSWORD})
+    request = read_request({"headers": JSON, "requestContext": {}, "body": body}, fallback_id="x")
+    with pytest.raises(errors.WrongType) as refusal:
+        read_json(request, StepUpShape)
+    assert refusal.value.members["expected"] == "string matching regex '^sha-256=:[A-Za-z0-9+/]{43}=:$'"
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [("/login", "application/json"), ("/oauth/token", "application/x-www-form-urlencoded")],
+)
+def test_another_media_type_is_told_the_one_to_send(told: Send, route: str, expected: str) -> None:
+    """Where nobody says otherwise, curl sends a form."""
+    said = told("POST", f"/api{route}", [("host", HOST), ("content-type", "text/plain")], b"{}")
+    assert said.code == "unsupported_media_type"
+    detail = said.members.get("detail") or said.members["error_description"]
+    assert f"Content-Type: {expected}" in detail

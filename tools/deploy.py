@@ -1,0 +1,305 @@
+"""``make deploy STAGE=dev``: tables and keys, the function, its API, and a login through all of it.
+
+deploy STAGE    data stack, key ring, package, ``chalice deploy``, smoke test
+fill STAGE      write this account's ARNs and the URL into .chalice/, for those who call ``chalice deploy`` themselves
+
+Everything that can be known to be wrong is said before anything is changed.
+"""
+
+import json
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from baton_client import HttpTransport, Transport
+from chalicelib.core.errors import Unavailable
+from chalicelib.core.ports import Done
+from chalicelib.settings import SettingsProblems, read_settings
+from chalicelib.stores.engine import Engine, Tables
+from chalicelib.stores.key_ring import KeyRing, KmsWrapper
+from tools import package, smoke
+from tools.template import DATA, ROOT
+
+if TYPE_CHECKING:
+    from mypy_boto3_kms import KMSClient
+
+PLACEHOLDER = "https://api.example.com"
+"""The issuer of a stage nobody has given a domain: the API's own URL takes its place, once there is one."""
+
+CHALICE = ROOT / ".chalice"
+Pause = Callable[[float], None]
+
+
+class NotDone(Exception):
+    """A step cannot be taken; the message says why, and what would mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a stage is deployed: known once AWS has said who we are, the key once the data stack is there."""
+
+    account: str
+    region: str
+    partition: str
+    key_arn: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of ``.chalice/config.json`` that can be deployed."""
+
+    name: str
+    policy_file: str
+    variables: Mapping[str, str] = field(repr=False)
+
+    @property
+    def prefix(self) -> str:
+        """Tell what its names begin with."""
+        return self.variables["BATON_TABLE_PREFIX"]
+
+    @property
+    def data_stack(self) -> str:
+        """Name its data stack."""
+        return f"{self.prefix}-data"
+
+
+# --- What is known without AWS ----------------------------------------------------------------------------------------
+
+
+def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
+    """Find a stage, with settings that would start. Raises ``NotDone``."""
+    stages = {one: described for one, described in config["stages"].items() if "iam_policy_file" in described}
+    if name not in stages:
+        raise NotDone(f"there is no stage {name!r} to deploy: STAGE is one of {', '.join(sorted(stages))}")
+    described = stages[name]
+    try:
+        read_settings(described["environment_variables"])
+    except SettingsProblems as problems:
+        raise NotDone(f"stage {name}, in .chalice/config.json: {problems}") from None
+    return Stage(name, described["iam_policy_file"], described["environment_variables"])
+
+
+def filled_policy(policy: str, place: Place) -> str:
+    """Put this account's names into a policy."""
+    _, _, key = place.key_arn.rpartition("/")
+    return (
+        policy.replace("arn:aws:", f"arn:{place.partition}:")
+        .replace(":REGION:ACCOUNT:", f":{place.region}:{place.account}:")
+        .replace(".REGION.", f".{place.region}.")
+        .replace(":key/KEY", f":key/{key}")
+    )
+
+
+def filled_config(config: Mapping[str, Any], stage: Stage, url: str | None) -> dict[str, Any]:
+    """Put the API's URL where a stage has no domain of its own."""
+    filled: dict[str, Any] = json.loads(json.dumps(config))
+    variables = filled["stages"][stage.name]["environment_variables"]
+    if url is not None and variables["BATON_ISSUER"] == PLACEHOLDER:
+        variables["BATON_ISSUER"] = url
+    return filled
+
+
+def fill(stage: Stage, place: Place, folder: Path) -> None:
+    """Write both into a ``.chalice`` folder."""
+    policy, config = folder / stage.policy_file, folder / "config.json"
+    policy.write_text(filled_policy(policy.read_text("utf-8"), place), "utf-8")
+    filled = filled_config(json.loads(config.read_text("utf-8")), stage, deployed_url(stage))
+    config.write_text(json.dumps(filled, indent=2) + "\n", "utf-8")
+
+
+def deployed_url(stage: Stage) -> str | None:
+    """Read where a stage is served, from what Chalice wrote down."""
+    record = package.DEPLOYED / f"{stage.name}.json"
+    if not record.exists():
+        return None
+    resources = json.loads(record.read_text("utf-8"))["resources"]
+    urls = [one["rest_api_url"] for one in resources if one["resource_type"] == "rest_api"]
+    return urls[0].rstrip("/") if urls else None
+
+
+# --- AWS --------------------------------------------------------------------------------------------------------------
+
+
+def client(service: str) -> Any:  # noqa: ANN401 - botocore makes its clients' methods at run time
+    """Make a client, from the environment as everywhere in AWS."""
+    import boto3  # noqa: PLC0415 - slow to import
+
+    return boto3.client(service)  # type: ignore[call-overload] # any service
+
+
+def place_of_credentials() -> Place:
+    """Ask AWS who we are. Raises ``NotDone``."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
+
+    try:
+        sts = client("sts")
+        arn = sts.get_caller_identity()["Arn"]
+    except (BotoCoreError, ClientError) as error:
+        raise NotDone(
+            f"AWS does not know us: {error}\nnext: aws sso login, or AWS_PROFILE and AWS_DEFAULT_REGION"
+        ) from None
+    _, partition, _, _, account, _ = arn.split(":", 5)
+    return Place(account, sts.meta.region_name, partition)
+
+
+def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> list[dict[str, str]] | None:  # noqa: ANN401
+    """Let CloudFormation say what it would change in the data stack; ``None`` when nothing. Raises ``NotDone``."""
+    there = stack_status(cloudformation, stage)
+    if there in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"}:
+        raise NotDone(
+            f"the stack {stage.data_stack} is {there}: nothing can be done to it but to delete it\n"
+            f"next: aws cloudformation delete-stack --stack-name {stage.data_stack}"
+        )
+    name = {"StackName": stage.data_stack, "ChangeSetName": "baton"}
+    cloudformation.create_change_set(
+        **name,
+        ChangeSetType="CREATE" if there in {None, "REVIEW_IN_PROGRESS"} else "UPDATE",
+        TemplateBody=DATA.read_text("utf-8"),
+        Parameters=[{"ParameterKey": "Prefix", "ParameterValue": stage.prefix}],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    while True:
+        described = cloudformation.describe_change_set(**name)
+        if described["Status"] == "CREATE_COMPLETE":
+            return [change["ResourceChange"] for change in described["Changes"]]
+        if described["Status"] == "FAILED":
+            cloudformation.delete_change_set(**name)
+            reason = described.get("StatusReason", "")
+            if "didn't contain changes" in reason or "No updates" in reason:
+                return None
+            raise NotDone(f"CloudFormation refuses infra/data.yaml: {reason}")
+        pause(2)
+
+
+def stack_status(cloudformation: Any, stage: Stage) -> str | None:  # noqa: ANN401
+    """Tell how the data stack is, if it is there."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - slow to import
+
+    try:
+        return str(cloudformation.describe_stacks(StackName=stage.data_stack)["Stacks"][0]["StackStatus"])
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+
+
+def apply_data_stack(stage: Stage, pause: Pause) -> str:
+    """Bring tables, keys and backups to what ``infra/data.yaml`` says, and tell what that took."""
+    from botocore.exceptions import WaiterError  # noqa: PLC0415 - slow to import
+
+    cloudformation = client("cloudformation")
+    new = stack_status(cloudformation, stage) in {None, "REVIEW_IN_PROGRESS"}
+    changes = open_change_set(cloudformation, stage, pause)
+    if changes is None:
+        return f"{stage.data_stack} is as infra/data.yaml has it"
+    cloudformation.execute_change_set(StackName=stage.data_stack, ChangeSetName="baton")
+    waiter = cloudformation.get_waiter("stack_create_complete" if new else "stack_update_complete")
+    try:
+        waiter.wait(StackName=stage.data_stack, WaiterConfig={"Delay": 5, "MaxAttempts": 240})
+    except WaiterError as error:
+        raise NotDone(
+            f"{stage.data_stack}: {error}\n"
+            f"next: aws cloudformation describe-stack-events --stack-name {stage.data_stack}"
+        ) from None
+    if new:
+        cloudformation.update_termination_protection(StackName=stage.data_stack, EnableTerminationProtection=True)
+    return f"{stage.data_stack} {'created' if new else 'updated'}, {len(changes)} resources"
+
+
+def key_arn(stage: Stage, kms: "KMSClient") -> str:
+    """Find the stage's key by its alias: policies name the key itself."""
+    return kms.describe_key(KeyId=f"alias/{stage.prefix}")["KeyMetadata"]["Arn"]
+
+
+def make_ring(stage: Stage, arn: str) -> str:
+    """Make the key ring where there is none. Raises ``NotDone``."""
+    ring = KeyRing(Engine(Tables(stage.prefix)), KmsWrapper(arn), secrets.token_bytes)
+    try:
+        made = ring.create(now=int(time.time()))
+    except Unavailable as error:
+        raise NotDone(f"the key ring cannot be made: {error.reason}") from None
+    return "made" if isinstance(made, Done) else "there already"
+
+
+def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
+    """Package and ``chalice deploy``; give the URL, and what was said of the package. Raises ``NotDone``.
+
+    A stage without a domain learns its URL by being deployed, so the first time it is deployed twice.
+    """
+    with package.alone():
+        archive = package.build(stage.name)
+        if problems := package.unfit(archive, package.configured_architecture(), package.runtime()):
+            raise NotDone("\n".join([*problems, "nothing of the function was changed"]))
+        while True:
+            before = deployed_url(stage)
+            fill(stage, place, package.COPY / ".chalice")
+            package.chalice("deploy", "--stage", stage.name)
+            url = deployed_url(stage)
+            assert url is not None
+            if before == url or stage.variables["BATON_ISSUER"] != PLACEHOLDER:
+                break
+    issuer = stage.variables["BATON_ISSUER"]
+    return url if issuer == PLACEHOLDER else issuer, package.weighed(archive).splitlines()[-1].strip()
+
+
+# --- Commands ---------------------------------------------------------------------------------------------------------
+
+
+def deploy(name: str, transport: Transport, *, pause: Pause = time.sleep) -> None:
+    """Deploy a stage, and log in through it. Raises ``NotDone`` or ``smoke.NotServing``."""
+
+    def tell(step: int, what: str) -> None:
+        print(f"{step}/6 {what}", flush=True)
+
+    stage, runtime = stage_named(name, package.configuration()), package.runtime()
+    place = place_of_credentials()
+    tell(1, f"{runtime} on {package.configured_architecture()}, account {place.account}, {place.region}")
+    tell(2, "tables, keys, backups (a few minutes the first time)")
+    print(f"  {apply_data_stack(stage, pause)}")
+    arn = key_arn(stage, client("kms"))
+    place = Place(place.account, place.region, place.partition, arn)
+    tell(3, f"key ring: {make_ring(stage, arn)}")
+    tell(4, "package, and chalice deploy")
+    url, size = apply_function(stage, place)
+    print(f"  {size}")
+    tell(5, f"serving {url}")
+    tell(6, "a login's life, through all of it")
+    smoke.show(url, transport, pause=pause)
+    print(
+        f"next: give apps {url}; `make plan STAGE={name}` shows what a change would do; docs/operations.md hardens it"
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out a command; exit 2 where the words are off, 1 where it could not be done."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
+
+    try:
+        match list(arguments):
+            case ["deploy", name]:
+                transport = HttpTransport()
+                try:
+                    deploy(name, transport)
+                finally:
+                    transport.close()
+            case ["fill", name]:
+                stage, place = stage_named(name, package.configuration()), place_of_credentials()
+                arn = key_arn(stage, client("kms"))
+                fill(stage, Place(place.account, place.region, place.partition, arn), CHALICE)
+                print(f"filled in .chalice/config.json and .chalice/{stage.policy_file}")
+                print(f"next: chalice deploy --stage {name}")
+            case _:
+                print(__doc__, file=sys.stderr)
+                return 2
+    except (NotDone, smoke.NotServing, BotoCoreError, ClientError) as problem:
+        print(f"Not done: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,245 @@
+"""A Lambda environment on this machine: the built zip, unpacked, under AWS's own runtime client.
+
+It sees what Lambda lets it see, and nothing else of this machine: the zip, the standard library, and what Lambda brings
+along (boto3 and the runtime client). What the zip lacks is missing here as it would be there.
+"""
+
+import json
+import os
+import queue
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import files
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tools.template import of_type, parse
+
+BROUGHT_BY_LAMBDA = (
+    "awslambdaric",
+    "simplejson",
+    "snapshot-restore-py",
+    "boto3",
+    "botocore",
+    "jmespath",
+    "python-dateutil",
+    "s3transfer",
+    "six",
+    "urllib3",
+)
+PATIENCE_S = 120
+_INVOCATION = "/2018-06-01/runtime/invocation/"
+
+
+class InvocationFailed(Exception):
+    """The function raised, did not start, or did not answer; the message holds what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an environment took from start to end, in seconds of CPU."""
+
+    cpu_s: float
+
+
+class _RuntimeApi(ThreadingHTTPServer):
+    """The Runtime API, as far as a runtime client asks it: hand out events, take answers. Loopback only."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.events: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self.answers: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+
+    def server_bind(self) -> None:
+        """Bind without looking up the host's name, which may take seconds."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "localhost", int(self.server_address[1])
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - socketserver's
+        """Say nothing of a function that was ended while it waited; of anything else, all."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: _RuntimeApi
+
+    def do_GET(self) -> None:
+        """Wait for the next event and hand it out."""
+        event = self.server.events.get()
+        if event is None:
+            self.close_connection = True
+            return
+        self._say(
+            200,
+            event,
+            {
+                "Lambda-Runtime-Aws-Request-Id": "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
+                "Lambda-Runtime-Deadline-Ms": str(2**42),
+                "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:us-east-1:123456789012:function:baton",
+                "Lambda-Runtime-Trace-Id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0",
+                "Content-Type": "application/json",
+            },
+        )
+
+    def do_POST(self) -> None:
+        """Take an answer, or the word that there is none."""
+        said = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        kind = self.path.rpartition("/")[2] if self.path.startswith(_INVOCATION) else "init"
+        self._say(202, b"{}", {})
+        self.server.answers.put((kind, said))
+
+    def _say(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Unpack a zip as Lambda does, and give the folder."""
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(folder)
+    return folder
+
+
+class Environment:
+    """One environment: started with it, ended with it."""
+
+    def __init__(
+        self, task: Path, variables: Mapping[str, str], *, handler: str = "app.app", options: Iterable[str] = ()
+    ) -> None:
+        """Start the unpacked function ``task`` with its ``variables``; ``options`` go to Python."""
+        self.usage: Usage | None = None
+        self._api = _RuntimeApi()
+        self._serving = threading.Thread(target=self._api.serve_forever, kwargs={"poll_interval": 0.01})
+        self._serving.start()
+        self._lambdas = tempfile.TemporaryDirectory()
+        _link_what_lambda_brings(Path(self._lambdas.name))
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed at the end, as the process is
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        self._process = subprocess.Popen(
+            # -S: this machine's own packages stay out of it.
+            [sys.executable, "-S", *options, "-m", "awslambdaric", handler],
+            cwd=task,
+            env={
+                "PATH": os.defpath,
+                "LANG": "en_US.UTF-8",
+                "TZ": ":UTC",
+                "PYTHONPATH": f"{task}{os.pathsep}{self._lambdas.name}",
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "LAMBDA_TASK_ROOT": str(task),
+                "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_port}",
+                "AWS_LAMBDA_FUNCTION_NAME": "baton",
+                "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
+                "AWS_EXECUTION_ENV": f"AWS_Lambda_python{version}",
+                "AWS_REGION": "us-east-1",
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "AWS_ACCESS_KEY_ID": "of-the-role",
+                "AWS_SECRET_ACCESS_KEY": "of-the-role",
+                **variables,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Hand over an event and give the answer. Raises ``InvocationFailed``."""
+        self._api.events.put(json.dumps(event).encode())
+        kind, said = self._answer()
+        if kind != "response":
+            raise InvocationFailed(f"{kind}: {said.decode()}\n{self.log()}")
+        answer = json.loads(said)
+        assert isinstance(answer, dict)
+        return answer
+
+    def _answer(self) -> tuple[str, bytes]:
+        for _ in range(PATIENCE_S * 10):
+            try:
+                return self._api.answers.get(timeout=0.1)
+            except queue.Empty:
+                if self._process.poll() is not None and self._api.answers.empty():
+                    break
+        raise InvocationFailed(f"no answer\n{self.log()}")
+
+    def log(self) -> str:
+        """Give what the function wrote so far."""
+        self._log.flush()
+        return Path(f"/proc/self/fd/{self._log.fileno()}").read_text("utf-8", errors="replace")
+
+    def end(self) -> None:
+        """End it, and note what it took."""
+        if self.usage is None:
+            if self._process.returncode is None:
+                self._process.kill()
+                _, status, used = os.wait4(self._process.pid, 0)
+                self._process.returncode = os.waitstatus_to_exitcode(status)
+                self.usage = Usage(used.ru_utime + used.ru_stime)
+            else:
+                self.usage = Usage(0.0)
+            self._api.events.put(None)
+            self._api.shutdown()
+            self._serving.join()
+            self._api.server_close()
+            self._log.close()
+            self._lambdas.cleanup()
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it."""
+        self.end()
+
+
+def _link_what_lambda_brings(folder: Path) -> None:
+    for distribution in BROUGHT_BY_LAMBDA:
+        for file in files(distribution) or ():
+            first = file.parts[0]
+            if first != ".." and not first.endswith(".dist-info") and not (folder / first).is_symlink():
+                (folder / first).symlink_to(Path(str(file.locate())).parents[len(file.parts) - 1] / first)
+
+
+class Packaged:
+    """An environment behind the API of the packaged template, to be put behind ``Gateway`` as an app is."""
+
+    def __init__(self, template: Path, environment: Environment) -> None:
+        """Serve the routes that CloudFormation would make."""
+        (api,) = of_type(parse(template.read_text("utf-8")), "AWS::Serverless::Api").values()
+        definition = api["DefinitionBody"]
+        self.routes = {path: {method.upper() for method in methods} for path, methods in definition["paths"].items()}
+        self.binary_types = definition["x-amazon-apigateway-binary-media-types"]
+        self._environment = environment
+
+    @property
+    def api(self) -> Self:
+        """Stand where Chalice keeps its binary types."""
+        return self
+
+    def __call__(self, event: Mapping[str, Any], _: object) -> dict[str, Any]:
+        """Carry an event to the environment."""
+        return self._environment.invoke(event)

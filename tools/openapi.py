@@ -1,0 +1,529 @@
+"""Write ``chalicelib/web/openapi.json``, the OpenAPI 3.1 description, from what serves: ``make openapi``.
+
+Routes are the application's own, yours too; bodies, forms and answers are the shapes of ``chalicelib/web/shapes.py``;
+refusals are those of ``chalicelib/core/errors.py``, in the dialect their route speaks. What a signed route asks for is
+what its decorator was told. Only the words, and which refusals a journey can come to, are written here: the tests hold
+every answer they see against the description.
+"""
+
+import inspect
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from chalice.app import Chalice
+
+from chalicelib import __version__
+from chalicelib.core import errors
+from chalicelib.core.errors import Action, Refusal
+from chalicelib.core.policy import ATTEMPT_CHARACTERS_MAX, ATTEMPT_CHARACTERS_MIN
+from chalicelib.flows.account import Profile
+from chalicelib.flows.call import SAFE_METHODS
+from chalicelib.flows.step_up import Grant
+from chalicelib.web.problem import Dialect, status_and_error
+from chalicelib.web.request import Nothing
+from chalicelib.web.shapes import (
+    Devices,
+    Entry,
+    Health,
+    Introspection,
+    IntrospectionForm,
+    Jwks,
+    Metadata,
+    RevocationForm,
+    Seconds,
+    ServerTime,
+    TokenForm,
+    TokenResponse,
+)
+from chalicelib.web.signed import Asks
+from tools.errors_page import leaves
+
+ROOT = Path(__file__).parents[1]
+DESCRIPTION = ROOT / "chalicelib" / "web" / "openapi.json"
+
+Json = dict[str, Any]
+
+_ABOUT = """\
+A login backend for apps. Switch on `code`; where you do not know a code, do what `action` says.
+
+**Signed calls.** A login bound to a device's key, or to an issued HMAC secret, signs every call by RFC 9421: one
+signature with `tag="baton"` and the parameters `created`, `keyid` and `nonce`, over `@method`, `@authority`, `@path`
+(as sent, prefix included), every query parameter as `@query-param`, `content-digest` (RFC 9530) whenever there is a
+body, and `authorization`, `idempotency-key` and `baton-grant` whenever they are there. A login bound to nothing sends
+its token alone.
+
+**Attempts.** Write `Idempotency-Key` down before you register, log in or exchange, and send the same one until there
+is an answer: the same request with the same attempt gets the same answer.
+
+**Time.** Every answer says the server's in `Baton-Time`. On `sync_clock`, set your offset from it and sign again, once.
+"""
+
+
+class Problem(msgspec.Struct, kw_only=True):
+    """Every refusal outside ``/oauth/*`` (RFC 9457). ``code`` is for the switch, ``action`` says what to do next."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    error: str
+    code: str
+    action: Action
+    retryable: bool
+    request_id: str
+    server_time: Seconds
+    pointer: Annotated[str, msgspec.Meta(description="Where in the body (RFC 6901).")] = ""
+    field: Annotated[str, msgspec.Meta(description="Which header or form field, member or parameter.")] = ""
+    parameter: Annotated[str, msgspec.Meta(description="Which query parameter.")] = ""
+    expected: Annotated[str, msgspec.Meta(description="The Content-Type this route takes.")] = ""
+    limit: Annotated[int, msgspec.Meta(description="Bytes.")] = 0
+    characters_min: Annotated[int, msgspec.Meta(description="The least characters of a password.")] = 0
+    reason: Annotated[str, msgspec.Meta(description="Why a login ended.")] = ""
+    max_age: Annotated[int, msgspec.Meta(description="How fresh a step-up is asked for, seconds (RFC 9470).")] = 0
+    acr_values: Annotated[str, msgspec.Meta(description="How strong a step-up is asked for (RFC 9470).")] = ""
+    created: Annotated[int, msgspec.Meta(description="When the signature says it was made.")] = 0
+    window: Annotated[int, msgspec.Meta(description="How far `created` may be off, seconds.")] = 0
+    missing: Annotated[list[str], msgspec.Meta(description="What the signature should have covered.")] = []
+    path: Annotated[str, msgspec.Meta(description="The path the server saw.")] = ""
+    hint: Annotated[str, msgspec.Meta(description="What is wrong with the signature.")] = ""
+    signature_base: Annotated[
+        str, msgspec.Meta(description="What the server verified; the value of `authorization` as its digest.")
+    ] = ""
+
+
+class OAuthProblem(msgspec.Struct, kw_only=True):
+    """Every refusal under ``/oauth/*`` (RFC 6749 section 5.2). The members are a Problem's otherwise."""
+
+    error: str
+    error_description: str
+    code: str
+    action: Action
+    retryable: bool
+    request_id: str
+    server_time: Seconds
+
+
+PROBLEMS: Mapping[Dialect, type] = {Dialect.PROBLEM: Problem, Dialect.OAUTH: OAuthProblem}
+
+# --- Which refusals there can be ---------------------------------------------------------------------------------
+
+Refusals = tuple[type[Refusal], ...]
+
+READING: Refusals = (
+    errors.Malformed,
+    errors.FieldTooLarge,
+    errors.DuplicateField,
+    errors.UnknownParameter,
+    errors.BodyTooLarge,
+    errors.ServerError,
+)
+OURS: Refusals = (errors.Unavailable,)
+FORM: Refusals = (errors.UnsupportedMediaType,)
+JSON: Refusals = (errors.UnsupportedMediaType, errors.UnknownField, errors.WrongType)
+SIGNATURE: Refusals = (*errors.InvalidSignature.__subclasses__(), errors.InvalidDigest, errors.ClockSkew)
+TOKEN: Refusals = (errors.TokenExpired, errors.LoginRequired, errors.TokenInvalid)
+STEP_UP: Refusals = (errors.StepUpRequired, errors.GrantInvalid)
+STRENGTH: Refusals = (errors.PasswordTooLarge, *errors.WeakPassword.__subclasses__())
+PASSWORD: Refusals = (errors.PasswordTooLarge, errors.InvalidCredentials, errors.TooManyRequests)
+ENTRY: Refusals = (
+    *JSON,
+    *SIGNATURE,
+    errors.InvalidEmail,
+    errors.InvalidKey,
+    errors.UnauthorizedClient,
+    errors.Superseded,
+)
+
+# --- What is said about our own routes ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is said about a route: its name in a client, its words, its answers, and the refusals of its journey.
+
+    ``body`` is the shape of what an unsigned route takes; ``proof``: it may be signed, and takes an attempt.
+    """
+
+    name: str
+    summary: str
+    answers: Mapping[int, type | None]
+    refusals: Refusals = OURS
+    body: type[msgspec.Struct] | None = None
+    proof: bool = False
+
+
+ROWS: Mapping[tuple[str, str], Row] = {
+    ("GET", "/time"): Row("getTime", "Tell the server's time.", {200: ServerTime}, ()),
+    ("GET", "/health"): Row("getHealth", "Tell whether the way to the database works.", {200: Health}),
+    ("GET", "/.well-known/jwks.json"): Row("getJwks", "Publish the keys that verify tokens.", {200: Jwks}),
+    ("GET", "/.well-known/oauth-authorization-server"): Row(
+        "getMetadata", "Describe the authorization server (RFC 8414).", {200: Metadata}, ()
+    ),
+    ("GET", "/.well-known/openid-configuration"): Row(
+        "getOpenidConfiguration", "Describe the authorization server where stock clients look.", {200: Metadata}, ()
+    ),
+    ("GET", "/openapi.json"): Row("getDescription", "Give this description.", {200: dict}, ()),
+    ("POST", "/register"): Row(
+        "register",
+        "Open an account and log in on this device. Sign it with the key it introduces, if any.",
+        {201: TokenResponse},
+        (*ENTRY, *STRENGTH, errors.AccountExists, errors.TooManyRequests, *OURS),
+        Entry,
+        proof=True,
+    ),
+    ("POST", "/login"): Row(
+        "logIn",
+        "Log in on this device. Sign it with the key it introduces, if any.",
+        {200: TokenResponse},
+        (*ENTRY, *PASSWORD, *OURS),
+        Entry,
+        proof=True,
+    ),
+    ("POST", "/oauth/token"): Row(
+        "exchangeToken",
+        "Exchange a token for the next one. A bound login signs it.",
+        {200: TokenResponse},
+        (
+            *FORM,
+            *SIGNATURE,
+            errors.UnsupportedGrantType,
+            errors.UnauthorizedClient,
+            errors.InvalidScope,
+            errors.TokenInvalid,
+            errors.LoginRequired,
+            errors.TokenReused,
+            errors.Superseded,
+            *OURS,
+        ),
+        TokenForm,
+        proof=True,
+    ),
+    ("POST", "/oauth/revoke"): Row(
+        "revokeToken",
+        "End the login of a token (RFC 7009). A bound login signs it; what is no token of ours is no error.",
+        {200: None},
+        (*FORM, *SIGNATURE, errors.TokenInvalid, *OURS),
+        RevocationForm,
+        proof=True,
+    ),
+    ("POST", "/oauth/introspect"): Row(
+        "introspectToken",
+        "Tell a resource server whether a token is good this moment (RFC 7662).",
+        {200: Introspection},
+        (*FORM, errors.InvalidClient, *OURS),
+        IntrospectionForm,
+    ),
+    ("POST", "/step-up"): Row(
+        "stepUp",
+        "Prove the password again for one exact operation (RFC 9470), and get a grant for it.",
+        {200: Grant},
+        (*PASSWORD, *OURS),
+    ),
+    ("POST", "/logout"): Row("logOut", "End this login, or every login of the account.", {204: None}),
+    ("GET", "/me"): Row("getAccount", "Show the account.", {200: Profile}),
+    ("DELETE", "/me"): Row("deleteAccount", "Delete the account; its e-mail address becomes free.", {204: None}),
+    ("POST", "/me/password"): Row(
+        "changePassword", "Change the password; every other login ends.", {204: None}, (*STRENGTH, *OURS)
+    ),
+    ("GET", "/me/devices"): Row("listDevices", "List the account's logins, alive and ended.", {200: Devices}),
+    ("DELETE", "/me/devices/{device_id}"): Row(
+        "endDevice", "End one login of the account.", {204: None}, (errors.NotFound, *OURS)
+    ),
+}
+
+_PARAMETERS: Mapping[str, Json] = {
+    "Signature-Input": {
+        "description": "What the signature covers (RFC 9421). A bound login sends it, any other does not.",
+        "schema": {"type": "string"},
+        "example": 'baton=("@method" "@authority" "@path" "authorization");created=1767225600;keyid="<thumbprint of '
+        'the key, or key_id>";nonce="<fresh>";tag="baton"',
+    },
+    "Signature": {
+        "description": "The signature (RFC 9421): 64 raw bytes of ECDSA P-256 or Ed25519, or an HMAC-SHA256.",
+        "schema": {"type": "string"},
+        "example": "baton=:<base64>:",
+    },
+    "Content-Digest": {
+        "description": "The digest of the body (RFC 9530). A signed request with a body covers it.",
+        "schema": {"type": "string"},
+        "example": "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:",
+    },
+    "Idempotency-Key": {
+        "description": "The attempt: random, written down before it is sent, the same until there is an answer.",
+        "schema": {
+            "type": "string",
+            "pattern": rf'^("[!#-\[\]-~]{{{ATTEMPT_CHARACTERS_MIN},{ATTEMPT_CHARACTERS_MAX}}}"|'
+            rf"[!#-\[\]-~]{{{ATTEMPT_CHARACTERS_MIN},{ATTEMPT_CHARACTERS_MAX}}})$",
+        },
+    },
+    "Baton-Grant": {
+        "description": "The grant of `POST /step-up` for exactly this request. Without one: `step_up_required`.",
+        "schema": {"type": "string"},
+    },
+}
+_HEADERS: Mapping[str, Json] = {
+    "Baton-Time": {"description": "The server's time, seconds since the epoch.", "schema": {"type": "integer"}},
+    "Baton-Request-Id": {"description": "Quote it when you report something.", "schema": {"type": "string"}},
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
+}
+_SECURITY: Json = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token of kind `use` or `both`. A bound login signs its calls besides.",
+    },
+    "resource_server": {"type": "http", "scheme": "basic", "description": "The id and secret of a resource server."},
+}
+_TAGS = {
+    "accounts": "Accounts and their logins",
+    "oauth": "What stock OAuth parties speak",
+    "meta": "What anybody may ask",
+    "app": "This deployment's own routes",
+}
+
+
+# --- Writing it --------------------------------------------------------------------------------------------------
+
+
+def describe(app: Chalice) -> Json:
+    """Describe every route of an application, but for the answers to CORS preflights."""
+    shapes = _Shapes()
+    paths: dict[str, Json] = {}
+    for path, method, view in sorted(_routes(app), key=lambda route: (route[0], route[1])):
+        paths.setdefault(path, {})[method.lower()] = _operation(path, method, view, shapes)
+    tags = {operation["tags"][0] for item in paths.values() for operation in item.values()}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Baton",
+            "version": __version__,
+            "summary": "A login backend for mobile apps",
+            "description": _ABOUT,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [
+            {
+                "url": "https://{host}/{stage}",
+                "description": "The issuer. What `GET /openapi.json` answers names its own.",
+                "variables": {"host": {"default": "api.example.com"}, "stage": {"default": "api"}},
+            }
+        ],
+        "tags": [{"name": name, "description": words} for name, words in _TAGS.items() if name in tags],
+        "paths": paths,
+        "components": {
+            "schemas": shapes.schemas(),
+            "parameters": {
+                name: {"name": name, "in": "header", "required": False, **words} for name, words in _PARAMETERS.items()
+            },
+            "headers": {name: {"required": True, **words} for name, words in _HEADERS.items()},
+            "securitySchemes": _SECURITY,
+        },
+    }
+
+
+def render(app: Chalice) -> str:
+    """Write the description as the file holds it."""
+    return json.dumps(describe(app), indent=1, ensure_ascii=False) + "\n"
+
+
+class _Shapes:
+    """Collects shapes, and gives references to them."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, type] = {shape.__name__: shape for shape in PROBLEMS.values()}
+
+    def reference(self, shape: type) -> Json:
+        """Refer to a shape by its name."""
+        if shape is dict:
+            return {"type": "object"}
+        known = self._types.setdefault(shape.__name__, shape)
+        if known is not shape:
+            raise ValueError(f"two shapes are called {shape.__name__}")
+        return {"$ref": f"#/components/schemas/{shape.__name__}"}
+
+    def schemas(self) -> Json:
+        """Write all that were referred to, and what they are made of."""
+        _, schemas = msgspec.json.schema_components(self._types.values(), ref_template="#/components/schemas/{name}")
+        for schema in schemas.values():
+            _tidy(schema)
+        codes = sorted({leaf.code for leaf in leaves()})
+        for shape in PROBLEMS.values():
+            members = schemas[shape.__name__]["properties"]
+            members["code"] |= {
+                "description": "A stable slug. There may be others one day: do what `action` says then.",
+                "x-extensible-enum": codes,
+            }
+            for member in members.values():
+                member.pop("default", None)  # a member that is absent says nothing
+        return dict(sorted(schemas.items()))
+
+
+def _tidy(schema: Json) -> None:
+    """Give enumerations their type, which client generators want, and docstrings the look of Markdown."""
+    if "enum" in schema:
+        schema.setdefault("type", "string")
+    if "description" in schema:
+        schema["description"] = inspect.cleandoc(schema["description"]).replace("``", "`")
+    if schema.get("required") == []:
+        del schema["required"]
+    for part in [*schema.get("properties", {}).values(), *schema.get("anyOf", ()), schema.get("items")]:
+        if isinstance(part, dict):
+            _tidy(part)
+
+
+def _routes(app: Chalice) -> Iterator[tuple[str, str, Any]]:
+    for path, methods in app.routes.items():
+        for method, entry in methods.items():
+            if method != "OPTIONS":
+                yield path, method, entry.view_function
+
+
+def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # noqa: ANN401 - any function at all
+    asks: Asks | None = vars(view).get("asks")
+    row = ROWS.get((method, path))
+    ours, row = row is not None, row or _derived(view, asks)
+    dialect = Dialect.OAUTH if path.startswith("/oauth/") else Dialect.PROBLEM
+    described: Json = {
+        "operationId": row.name,
+        "tags": [_tag(view)],
+        "summary": row.summary,
+    }
+    if asks and asks.step_up:
+        acr_values = " or ".join(asks.step_up.acr_values)
+        described["description"] = (
+            f"Asks for a step-up of {acr_values}, at most {asks.step_up.max_age} seconds old: "
+            "`POST /step-up`, then send its grant as `Baton-Grant`."
+        )
+    described["parameters"] = list(_parameters(path, row, asks))
+    body = _body(row, asks)
+    if body is not None:
+        media_type = "application/x-www-form-urlencoded" if dialect is Dialect.OAUTH else "application/json"
+        described["requestBody"] = {
+            "required": any(field.required for field in msgspec.structs.fields(body)),
+            "content": {media_type: {"schema": shapes.reference(body)}},
+        }
+    described["responses"] = {
+        **{str(status): _answer(shape, shapes) for status, shape in row.answers.items()},
+        **_refused(_refusals(method, row, asks), dialect, shapes),
+        **({} if ours else _unforeseen(row, dialect, shapes)),
+    }
+    if asks:
+        described["security"] = [{"token": []}]
+    elif path == "/oauth/introspect":
+        described["security"] = [{"resource_server": []}]
+    return described
+
+
+def _derived(view: Any, asks: Asks | None) -> Row:  # noqa: ANN401 - any function at all
+    """Say of a route that is not ours what its decorator and its docstring say."""
+    first, *others = view.__name__.split("_")
+    name = first + "".join(word.title() for word in others)
+    summary = (inspect.getdoc(view) or view.__name__.replace("_", " ")).split("\n\n")[0].replace("\n", " ")
+    return Row(name, summary, dict(asks.answers) if asks else {})
+
+
+def _tag(view: Any) -> str:  # noqa: ANN401 - any function at all
+    module = view.__module__
+    return module.rpartition(".")[2] if module.startswith("chalicelib.web.") else "app"
+
+
+def _body(row: Row, asks: Asks | None) -> type[msgspec.Struct] | None:
+    body = asks.body if asks else row.body
+    return None if body is Nothing else body
+
+
+def _parameters(path: str, row: Row, asks: Asks | None) -> Iterator[Json]:
+    for segment in path.split("/"):
+        if segment.startswith("{"):
+            yield {"name": segment[1:-1], "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    for name in sorted(asks.query if asks else ()):
+        yield {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
+    wanted: list[str] = []
+    if asks or row.proof:
+        wanted += ["Signature-Input", "Signature"]
+        if _body(row, asks) is not None:
+            wanted.append("Content-Digest")
+    if row.proof:
+        wanted.append("Idempotency-Key")
+    if asks and asks.step_up:
+        wanted.append("Baton-Grant")
+    for name in wanted:
+        if asks and asks.bound and name.startswith("Signature"):
+            yield {"name": name, "in": "header", "required": True, **_PARAMETERS[name]}
+        else:
+            yield {"$ref": f"#/components/parameters/{name}"}
+
+
+def _refusals(method: str, row: Row, asks: Asks | None) -> Refusals:
+    refusals = [*READING, *row.refusals]
+    if asks:
+        refusals += [*TOKEN, *SIGNATURE, *JSON, *(STEP_UP if asks.step_up else ())]
+        if method not in SAFE_METHODS:
+            refusals.append(errors.ReplayedNonce)
+    return tuple(dict.fromkeys(refusals))
+
+
+def _answer(shape: type | None, shapes: _Shapes) -> Json:
+    headers = _header_references("Baton-Time", "Baton-Request-Id")
+    if shape is None:
+        return {"description": "Done.", "headers": headers}
+    words = "This description." if shape is dict else inspect.cleandoc(shape.__doc__ or "Done.").split("\n")[0]
+    return {
+        "description": words.replace("``", "`"),
+        "headers": headers,
+        "content": {"application/json": {"schema": shapes.reference(shape)}},
+    }
+
+
+def _refused(refusals: Iterable[type[Refusal]], dialect: Dialect, shapes: _Shapes) -> Json:
+    """Gather refusals by their status. ``x-codes`` lists each code there with the action it asks for."""
+    codes: dict[int, dict[str, str]] = {}
+    waits: set[int] = set()
+    for refusal in refusals:
+        said = refusal()
+        status, _ = status_and_error(said, dialect)
+        codes.setdefault(status, {})[said.code] = said.action
+        if refusal in {errors.Unavailable, errors.TooManyRequests}:
+            waits.add(status)
+    return {
+        str(status): {
+            "description": ", ".join(f"`{code}` ({action})" for code, action in sorted(codes[status].items())),
+            "headers": _header_references(
+                "Baton-Time", "Baton-Request-Id", *(("Retry-After",) if status in waits else ())
+            ),
+            "content": {dialect.value: {"schema": shapes.reference(PROBLEMS[dialect])}},
+            "x-codes": dict(sorted(codes[status].items())),
+        }
+        for status in sorted(codes)
+    }
+
+
+def _unforeseen(row: Row, dialect: Dialect, shapes: _Shapes) -> Json:
+    """Leave room for what only the view of a route that is not ours knows."""
+    headers = _header_references("Baton-Time", "Baton-Request-Id")
+    refused = {dialect.value: {"schema": shapes.reference(PROBLEMS[dialect])}}
+    told = {} if row.answers else {"2XX": {"description": "Anything.", "headers": headers}}
+    return {**told, "4XX": {"description": "What the route itself refuses.", "headers": headers, "content": refused}}
+
+
+def _header_references(*names: str) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def main() -> None:
+    """Write the file. The routes are the same in every deployment: any settings do."""
+    from tools.dev.gateway import load_environment  # noqa: PLC0415 - after the settings
+
+    settings = {"DEVELOPMENT": "1", "ISSUER": "https://api.example.com/api", "KEY_RING": "local", "TABLE_PREFIX": "x"}
+    os.environ.update({f"BATON_{name}": value for name, value in settings.items()})
+    DESCRIPTION.write_text(render(load_environment().app), encoding="utf-8")
+    print(f"{DESCRIPTION.relative_to(ROOT)} written")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""``make plan STAGE=dev USERS=10000``: what a deployment would change, and what a month costs. It changes nothing."""
+
+import base64
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from tools import package
+from tools.deploy import (
+    CHALICE,
+    NotDone,
+    Pause,
+    Place,
+    Stage,
+    client,
+    deployed_url,
+    filled_config,
+    filled_policy,
+    key_arn,
+    open_change_set,
+    place_of_credentials,
+    stack_status,
+    stage_named,
+)
+from tools.prices import bill
+from tools.template import DATA, of_type, parse, read
+
+Sign = Literal["+", "~", "-", "="]
+_SIGNS: Mapping[str, Sign] = {"Add": "+", "Remove": "-", "Modify": "~", "Import": "+", "Dynamic": "~"}
+_COLOURS: Mapping[Sign, str] = {"+": "32", "~": "33", "-": "31", "=": "2"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that a deployment would make, change, take away or leave."""
+
+    sign: Sign
+    what: str
+    detail: str = ""
+
+
+def changes_of_data(stage: Stage, *, pause: Pause) -> Iterator[Change]:
+    """Tell what would become of tables, keys and backups: CloudFormation's own word, in a change set thrown away."""
+    cloudformation = client("cloudformation")
+    if stack_status(cloudformation, stage) is None:
+        for name, resource in read(DATA)["Resources"].items():
+            yield Change("+", name, resource["Type"])
+        return
+    changes = open_change_set(cloudformation, stage, pause)
+    if changes is None:
+        yield Change("=", stage.data_stack, "tables, keys, backups")
+        return
+    cloudformation.delete_change_set(StackName=stage.data_stack, ChangeSetName="baton")
+    for change in changes:
+        lost = ", REPLACED: it would begin empty" if change.get("Replacement") == "True" else ""
+        yield Change(_SIGNS[change["Action"]], change["LogicalResourceId"], change["ResourceType"] + lost)
+
+
+def changes_of_function(stage: Stage, place: Place, archive: Path) -> Iterator[Change]:
+    """Tell what would become of function, role and API."""
+    lambda_, name = client("lambda"), f"{package.configuration()['app_name']}-{stage.name}"
+    wanted_routes = _packaged_routes(archive)
+    try:
+        function = lambda_.get_function_configuration(FunctionName=name)
+    except lambda_.exceptions.ResourceNotFoundException:
+        yield Change("+", "function", name)
+        yield Change("+", "role", f"with .chalice/{stage.policy_file}")
+        yield Change("+", "API", f"{len(wanted_routes)} routes")
+        return
+    digest = base64.b64encode(hashlib.sha256(archive.read_bytes()).digest()).decode()
+    yield _compared("code", function["CodeSha256"][:12], digest[:12])
+    config = package.configuration()
+    for what, key, wanted in (
+        ("memory, MB", "MemorySize", config["lambda_memory_size"]),
+        ("timeout, s", "Timeout", config["lambda_timeout"]),
+        ("runtime", "Runtime", package.runtime()),
+        ("architecture", "Architectures", [package.configured_architecture()]),
+    ):
+        yield _compared(what, function[key], wanted)
+    variables = filled_config(config, stage, deployed_url(stage))["stages"][stage.name]["environment_variables"]
+    yield from _differences("setting", function.get("Environment", {}).get("Variables", {}), variables)
+    yield from _differences("policy", _deployed_policy(function["Role"]), _wanted_policy(stage, place))
+    yield from _differences("route", dict.fromkeys(_deployed_routes(stage), ""), dict.fromkeys(wanted_routes, ""))
+
+
+def _compared(what: str, there: object, wanted: object) -> Change:
+    return Change("=", what, f"{there}") if there == wanted else Change("~", what, f"{there} -> {wanted}")
+
+
+def _differences(what: str, there: Mapping[str, object], wanted: Mapping[str, object]) -> Iterator[Change]:
+    """Name what differs; values are not shown, since some are nobody's business."""
+    found = [Change("+", what, name) for name in sorted(wanted.keys() - there.keys())]
+    found += [Change("-", what, name) for name in sorted(there.keys() - wanted.keys())]
+    found += [Change("~", what, name) for name in sorted(there.keys() & wanted.keys()) if there[name] != wanted[name]]
+    yield from found or [Change("=", what, f"{len(wanted)} of them")]
+
+
+def _wanted_policy(stage: Stage, place: Place) -> dict[str, object]:
+    return _by_sid(json.loads(filled_policy((CHALICE / stage.policy_file).read_text("utf-8"), place)))
+
+
+def _deployed_policy(role_arn: str) -> dict[str, object]:
+    iam, role = client("iam"), role_arn.rpartition("/")[2]
+    statements: dict[str, object] = {}
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        statements |= _by_sid(iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"])
+    return statements
+
+
+def _by_sid(policy: Mapping[str, Any]) -> dict[str, object]:
+    return {statement["Sid"]: statement for statement in policy["Statement"]}
+
+
+def _packaged_routes(archive: Path) -> set[str]:
+    template = parse(archive.with_name("sam.yaml").read_text("utf-8"))
+    (api,) = of_type(template, "AWS::Serverless::Api").values()
+    paths = api["DefinitionBody"]["paths"]
+    return {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+
+
+def _deployed_routes(stage: Stage) -> set[str]:
+    url = deployed_url(stage)
+    if url is None:
+        return set()
+    api = url.removeprefix("https://").split(".", maxsplit=1)[0]
+    resources = client("apigateway").get_resources(restApiId=api, embed=["methods"], limit=500)["items"]
+    return {f"{method} {one['path']}" for one in resources for method in one.get("resourceMethods", {})}
+
+
+def show(changes: Iterator[Change]) -> int:
+    """Print the changes, and give how many there are."""
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    many = 0
+    for change in changes:
+        line = f"  {change.sign} {change.what:<20}{change.detail}".rstrip()
+        print(f"\033[{_COLOURS[change.sign]}m{line}\033[0m" if coloured else line, flush=True)
+        many += change.sign != "="
+    return many
+
+
+def plan(name: str, users: int, *, pause: Pause) -> None:
+    """Show what a deployment of a stage would change, and the bill of so many users. Raises ``NotDone``."""
+    config = package.configuration()
+    stage, _ = stage_named(name, config), package.runtime()
+    place = place_of_credentials()
+    print(f"data, {stage.data_stack} in {place.account}, {place.region}", flush=True)
+    many = show(changes_of_data(stage, pause=pause))
+    if stack_status(client("cloudformation"), stage) is not None:
+        place = replace(place, key_arn=key_arn(stage, client("kms")))
+    print(f"function, {config['app_name']}-{stage.name}", flush=True)
+    with package.alone():
+        many += show(changes_of_function(stage, place, package.build(stage.name)))
+    print("cost")
+    print(bill(users, memory_mb=config["lambda_memory_size"]))
+    print(f"next: make deploy STAGE={name}" if many else "next: nothing to deploy")
+
+
+def main() -> int:
+    """Show the plan of ``STAGE``; exit 1 where it cannot be made."""
+    import time  # noqa: PLC0415 - only here
+
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
+
+    try:
+        plan(os.environ.get("STAGE", ""), int(os.environ.get("USERS") or 10_000), pause=time.sleep)
+    except (NotDone, ValueError, BotoCoreError, ClientError) as problem:
+        print(f"Not planned: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

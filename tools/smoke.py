@@ -1,0 +1,100 @@
+"""Try a deployment by the reference client: ``python -m tools.smoke URL``. It registers an account and deletes it."""
+
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from baton_client import Answer, BatonClient, HttpTransport, MemoryStorage, NoAnswer, Refused, Request, Transport
+
+PATIENCE_S = 60
+"""A new API takes a while to be known everywhere."""
+
+
+class NotServing(Exception):
+    """The deployment does not do what it should; the message says what."""
+
+
+def smoke(
+    url: str, transport: Transport, *, pause: Callable[[float], None] = time.sleep
+) -> Iterator[tuple[str, str, float]]:
+    """Take the steps of a login's life; each gives its name, what came of it, and its seconds.
+
+    Raises ``NotServing``.
+    """
+    password = secrets.token_urlsafe(24)
+    email = f"smoke-{secrets.token_hex(8)}@example.com"
+    client = BatonClient(url, "mobile", MemoryStorage(), transport=transport, sleep=pause)
+
+    def unsigned() -> str:
+        token = client.session.access_token if client.session else ""
+        answer = _ask(transport, f"{url}/me", {"authorization": f"Bearer {token}"})
+        if (answer.status, answer.members().get("code")) != (401, "signature_required"):
+            raise NotServing(f"a token without its key was answered {answer.status}: {answer.body[:200]!r}")
+        return "a token alone is refused"
+
+    def deleted() -> str:
+        client.delete_account(password)
+        return "the account is gone"
+
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("health", lambda: _healthy(url, transport, pause)),
+        ("register", lambda: f"{client.register(email, password, 'smoke test').device_id}, bound to a new key"),
+        ("signed call", lambda: client.me()["email"]),
+        ("unsigned call", unsigned),
+        ("exchange", lambda: f"{client.exchange().expires_at - int(time.time())} s to live"),
+        ("step-up, delete", deleted),
+    ]
+    for name, step in steps:
+        begun = time.monotonic()
+        try:
+            came = str(step())
+        except (Refused, NoAnswer) as refusal:
+            raise NotServing(f"{name}: {refusal}") from refusal
+        yield name, came, time.monotonic() - begun
+
+
+def _healthy(url: str, transport: Transport, pause: Callable[[float], None]) -> str:
+    said = "no answer"
+    for _ in range(PATIENCE_S // 2):
+        try:
+            answer = _ask(transport, f"{url}/health", {})
+        except NoAnswer as nothing:
+            said = str(nothing)
+        else:
+            if answer.status == 200:
+                return f"version {answer.members()['version']}, {answer.members()['region']}"
+            said = f"{answer.status} {answer.body[:300].decode(errors='replace')}"
+        pause(2)
+    raise NotServing(f"health: {said}")
+
+
+def _ask(transport: Transport, url: str, headers: dict[str, str]) -> Answer:
+    return transport(Request("GET", url, headers), 20)
+
+
+def show(url: str, transport: Transport, *, pause: Callable[[float], None] = time.sleep) -> None:
+    """Take the steps and print them. Raises ``NotServing``."""
+    for name, came, seconds in smoke(url, transport, pause=pause):
+        print(f"  {name:<18}{came:<44}{seconds * 1000:>7.0f} ms", flush=True)
+
+
+def main() -> int:
+    """Try the deployment at the URL that is given."""
+    if len(sys.argv) != 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+    transport = HttpTransport()
+    try:
+        show(sys.argv[1].rstrip("/"), transport)
+    except NotServing as problem:
+        print(f"Not serving: {problem}\nnext: chalice logs, and docs/operations.md", file=sys.stderr)
+        return 1
+    finally:
+        transport.close()
+    print("next: the app may call it")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
