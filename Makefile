@@ -72,6 +72,18 @@ deploy: $(READY) ## Deploy a stage to AWS and log in through it (STAGE=dev)
 bench: $(READY) ## Measure a signed call beside its cryptography
 	@$(PYTHON) -m bench.calls
 
+.PHONY: bench-peers
+bench-peers: $(READY) ## Measure a rotation beside its peers' (installs them into build/; wants dynoxide, Node.js, PostgreSQL)
+	@$(PYTHON) -m bench.peers
+
+.PHONY: bench-growth
+bench-growth: $(READY) ## Measure an exchange as devices, accounts and environments grow (wants dynoxide)
+	@$(PYTHON) -m bench.growth
+
+.PHONY: cost
+cost: $(READY) ## Price a million operations, and a month from a thousand to a hundred million users
+	@$(PYTHON) -m bench.cost
+
 .PHONY: dynoxide
 dynoxide: $(READY) ## Fetch the DynamoDB engine that counts capacity into build/ (npm, x86_64 Linux)
 	@$(PYTHON) -m tools.dev.dynoxide

@@ -1,0 +1,215 @@
+"""What Baton costs in AWS, a million operations and a month, beside the list prices of others: ``make cost``.
+
+The bill of a month and its formulas are those of ``tools/prices.py``; this page asks it for one operation at a time
+and for larger and larger numbers of users. Everything is list price, without free tiers and discounts on our side.
+"""
+
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from tools.prices import DAYS_A_MONTH, MILLION, TABLE, Habits, monthly, table
+
+RESULTS = Path(__file__).parent / "results"
+USERS = tuple(10**power for power in range(3, 9))
+"""A thousand to a hundred million."""
+
+NOTHING = Habits(devices=1.5, exchanges=0, safe_calls=0, changing_calls=0, logins_a_month=0, registrations_a_month=0)
+OPERATIONS: Mapping[str, Habits] = {
+    "exchange": replace(NOTHING, exchanges=1 / DAYS_A_MONTH),
+    "signed safe call": replace(NOTHING, safe_calls=1 / DAYS_A_MONTH),
+    "signed state-changing call": replace(NOTHING, changing_calls=1 / DAYS_A_MONTH),
+    "login, known device": replace(NOTHING, logins_a_month=1),
+    "registration": replace(NOTHING, registrations_a_month=1),
+}
+"""One of each a month."""
+
+EVERYTHING = Habits()
+LOGIN_ALONE = replace(EVERYTHING, safe_calls=0, changing_calls=0)
+"""What the others are paid for: logins and renewals. The app's own calls go to its own servers, which hold the JWKS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Somebody's list price: from so many users on, so much for each further one."""
+
+    name: str
+    steps: tuple[tuple[int, float], ...]
+    ask_from: int | None
+    source: str
+    read: date
+
+
+def peers(text: str) -> list[Peer]:
+    """Read the list prices."""
+    rows: Mapping[str, Any] = tomllib.loads(text)["peers"]
+    return [
+        Peer(
+            row["name"],
+            tuple((step["from"], float(step["usd"])) for step in row["steps"]),
+            row.get("ask_from"),
+            row["source"],
+            row["read"],
+        )
+        for row in rows.values()
+    ]
+
+
+def asked(peer: Peer, users: int) -> float | None:
+    """Tell what so many active users cost in a month; ``None`` where no price is public.
+
+    Each step prices the users above its beginning anew: what it adds to, or takes from, the step before.
+    """
+    if peer.ask_from is not None and users >= peer.ask_from:
+        return None
+    before = (0.0, *(usd for _, usd in peer.steps))
+    return sum(max(0, users - begin) * (usd - less) for (begin, usd), less in zip(peer.steps, before, strict=False))
+
+
+def per_million(habits: Habits, prices: Mapping[str, float]) -> dict[str, float]:
+    """Give, line by line, what a million operations add to the bill of nobody doing anything.
+
+    What is kept for a user is not the operation's: it is in the bill of the month.
+    """
+    idle = {line.what: line.usd for line in monthly(MILLION, prices, NOTHING)}
+    return {line.what: line.usd - idle[line.what] for line in monthly(MILLION, prices, habits)}
+
+
+def month(users: int, prices: Mapping[str, float], habits: Habits) -> float:
+    """Add up a month, firewall, alarms and all."""
+    return sum(line.usd for line in monthly(users, prices, habits))
+
+
+GROUPS = {
+    "DynamoDB": ("DynamoDB, writing", "DynamoDB, reading"),
+    "Lambda": ("Lambda",),
+    "API Gateway": ("API Gateway",),
+    "the rest": ("KMS", "Logs", "Traffic out", "Firewall"),
+}
+
+
+def operations_table(prices: Mapping[str, float]) -> list[list[str]]:
+    """Lay out a million of each operation."""
+    rows = [["a million of", *GROUPS, "in all"]]
+    for name, habits in OPERATIONS.items():
+        lines = per_million(habits, prices)
+        groups = [sum(lines[what] for what in whats) for whats in GROUPS.values()]
+        rows.append([name, *(f"{usd:.3f}" for usd in groups), f"{sum(lines.values()):.3f}"])
+    return rows
+
+
+def months_table(prices: Mapping[str, float], others: Sequence[Peer]) -> list[list[str]]:
+    """Lay out a month for more and more users, ours beside theirs."""
+    rows = [["users", "Baton, login alone", "Baton, every call", *(peer.name for peer in others)]]
+    for users in USERS:
+        ours = [month(users, prices, habits) for habits in (LOGIN_ALONE, EVERYTHING)]
+        theirs = [asked(peer, users) for peer in others]
+        rows.append([f"{users:,}", *(f"{usd:,.0f}" for usd in ours), *(_usd(usd) for usd in theirs)])
+    return rows
+
+
+def notes(others: Sequence[Peer], read_on: date, region: str) -> list[str]:
+    """Say what the figures mean, and where each price is from."""
+    habit = f"{EVERYTHING.exchanges:g} exchanges a day, {EVERYTHING.logins_a_month:g} login a month"
+    calls = f"{EVERYTHING.safe_calls:g} safe and {EVERYTHING.changing_calls:g} changing calls a day"
+    return [
+        f"US dollars. Baton: AWS list prices of {region} as read on {read_on}, without free tiers, the first",
+        "million at the price of the last (API Gateway grows cheaper above 333 million a month).",
+        f"A user: {habit}; every call: {calls} go through Baton's gateway too. Guesses: tools/prices.py, Habits.",
+        "The others count active users, whatever these do, and do not carry an app's own calls. They send mail and",
+        "messages, have a console and people who answer; Baton's operators' time is not in here.",
+        "Their pages were read through public transcriptions and stored copies: look before you decide by them.",
+        *(f"{peer.name}: list price as published on {peer.source}, read {peer.read}." for peer in others),
+    ]
+
+
+def printed(rows: Sequence[Sequence[str]]) -> str:
+    """Align a table for a terminal: names to the left, figures to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(cells))
+        for cells in (list(zip(row, widths, strict=True)) for row in rows)
+    )
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Write a table for a page."""
+    head, *rest = rows
+    rule = ["---", *("--:" for _ in head[1:])]
+    return ["| " + " | ".join(row) + " |" for row in (head, rule, *rest)]
+
+
+def picture(prices: Mapping[str, float], others: Sequence[Peer], file: Path) -> None:
+    """Draw a month for a thousand to a hundred million users."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415 - slow to import
+
+    from bench import drawing  # noqa: PLC0415 - it imports matplotlib
+
+    figure, axes = plt.subplots(figsize=(10, 5.2), layout="constrained")
+    many = [round(10 ** (power / 40)) for power in range(120, 321)]
+    for habits, name, style in ((LOGIN_ALONE, "Baton, login alone", "-"), (EVERYTHING, "Baton, every call", "--")):
+        spent = [month(users, prices, habits) for users in many]
+        axes.plot(many, spent, style, color=drawing.OURS, linewidth=3)
+        axes.annotate(f"  {name}", (many[-1], spent[-1]), va="top", color=drawing.OURS, weight="bold")
+    colours = (drawing.THEIRS, drawing.THEIRS, drawing.SECOND, drawing.INK, drawing.THIRD)
+    for peer, colour in zip(others, colours, strict=True):
+        shown = [(users, usd) for users in many if (usd := asked(peer, users))]
+        if shown:
+            axes.plot([users for users, _ in shown], [usd for _, usd in shown], color=colour)
+            if shown[-1][0] < USERS[-1]:  # it ends among the others' lines: its name goes where there is room
+                lead = {"arrowstyle": "-", "color": colour, "linewidth": 0.8}
+                axes.annotate(
+                    peer.name, shown[-1], (40, -80), textcoords="offset points", color=colour, arrowprops=lead
+                )
+            else:
+                axes.annotate(f"  {peer.name}", shown[-1], va=_beside(peer, others), color=colour)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(many[0], many[-1] * 1.02)
+    axes.set_ylim(bottom=10)
+    axes.set_xticks(USERS, ["1 k", "10 k", "100 k", "1 M", "10 M", "100 M"])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(lambda usd, _: f"${usd:,.0f}")
+    axes.set_title("A month, US dollars, by active users (list prices)")
+    drawing.gridded(axes)
+    drawing.keep(figure, file)
+    plt.close(figure)
+
+
+def _beside(peer: Peer, others: Sequence[Peer]) -> str:
+    """Say where a name goes so that it lies on no other: that of the dearest above its line, the others' below."""
+    dearest = max(others, key=lambda other: asked(other, USERS[-1]) or 0)
+    return "bottom" if peer is dearest else "top"
+
+
+def _usd(usd: float | None) -> str:
+    return "ask them" if usd is None else "free" if not usd else f"{usd:,.0f}"
+
+
+def main() -> int:
+    """Print both tables, and write them with the picture."""
+    read_on, region, prices = table()
+    others = peers(TABLE.read_text("utf-8"))
+    operations, months = operations_table(prices), months_table(prices, others)
+    said = notes(others, read_on, region)
+    print("\n\n".join([printed(operations), printed(months), "\n".join(said)]))
+    page = ["# What Baton costs", "", "By `make cost`, from `infra/prices.toml`.", "", "![A month](cost.svg)", ""]
+    page += [*markdown(operations), "", *markdown(months), "", *(f"- {line}" for line in _joined(said)), ""]
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "cost.md").write_text("\n".join(page), "utf-8")
+    picture(prices, others, RESULTS / "cost.svg")
+    print("\nwritten     bench/results/cost.md, bench/results/cost.svg")
+    return 0
+
+
+def _joined(lines: Sequence[str]) -> list[str]:
+    """Put lines together into sentences."""
+    return [f"{sentence}." for sentence in " ".join(lines).removesuffix(".").split(". ")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

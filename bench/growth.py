@@ -1,0 +1,420 @@
+"""What an exchange costs as everything grows: ``make bench-growth``.
+
+Devices of one account, accounts in the table, exchanges a lineage has behind it: the cost of the next exchange should
+not know. And how many exchanges a second more Lambda environments carry, each a process of its own.
+
+The environments run in this machine's processes and speak to dynoxide, a process of its own. Everything is measured
+in turn, round by round; CPU is that of the process the app runs in, and dynoxide's beside it.
+"""
+
+import itertools
+import json
+import multiprocessing
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlencode
+
+from msgspec.structs import replace
+
+from bench.machine import machine
+from bench.peers.stores import Dynoxide
+from bench.programs import Program
+from chalicelib.core.model import NO_ATTEMPT, Gate, Lineage, NoBinding, Status
+from chalicelib.core.policy import LINEAGES_HARD_MAX
+from chalicelib.stores.engine import Tables
+from chalicelib.stores.items import gate_item
+from tools.dev import dynoxide
+from tools.dev.engine import ENDPOINT, client, create_tables, offer_credentials
+from tools.dev.gateway import LambdaContext, load_environment
+
+RESULTS = Path(__file__).parent / "results"
+CLIENT = "simple"
+ROUNDS, EXCHANGES = 7, 40
+WARM_UP = 60
+POWERS = tuple(10**power for power in range(6))
+DEVICES = tuple(range(1, LINEAGES_HARD_MAX + 1))
+SAMPLED = 50
+"""Accounts of a table that are exchanged, spread over it."""
+CHECKED = 100
+"""Exchanges after which a real gate is compared with the one that is written down for so many."""
+BATCH, WRITERS = 25, 10
+ENVIRONMENTS = (1, 2, 3, 4)
+SECONDS, TRIES = 2.0, 3
+
+
+@dataclass(slots=True)
+class Point:
+    """One value of what grows: the logins to exchange in turn, and the CPU of an exchange, by round."""
+
+    value: int
+    environment: ModuleType
+    tokens: "list[str]"
+    app_us: list[float] = field(default_factory=list)
+    engine_us: list[float] = field(default_factory=list)
+
+    def measure(self, engine: Program) -> None:
+        """Take a round."""
+        order = list(itertools.islice(itertools.cycle(range(len(self.tokens))), EXCHANGES))
+        engine_before, before = engine.cpu_s(), time.process_time()
+        for place in order:
+            self.tokens[place] = exchange(self.environment, self.tokens[place])
+        self.app_us.append((time.process_time() - before) / EXCHANGES * 1e6)
+        self.engine_us.append((engine.cpu_s() - engine_before) / EXCHANGES * 1e6)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What so many environments did together in a while."""
+
+    environments: int
+    exchanges: int
+    seconds: float
+    app_s: float
+    engine_s: float
+
+    @property
+    def rate(self) -> float:
+        """Give exchanges a second."""
+        return self.exchanges / self.seconds
+
+    @property
+    def rate_of_a_core(self) -> float:
+        """Give exchanges per second of CPU, the engine's included: what neither neighbours nor waiting change."""
+        return self.exchanges / (self.app_s + self.engine_s)
+
+    @property
+    def cores(self) -> float:
+        """Give how many cores were kept busy by the app and the engine."""
+        return (self.app_s + self.engine_s) / self.seconds
+
+
+def environment(prefix: str) -> ModuleType:
+    """Load an environment as Lambda would, over tables of its own."""
+    os.environ |= {
+        "BATON_DEVELOPMENT": "1",
+        "BATON_ISSUER": "https://api.example.com/api",
+        "BATON_KEY_RING": "local",
+        "BATON_LOG_LEVEL": "ERROR",
+        "BATON_TABLE_PREFIX": prefix,
+    }
+    return load_environment()
+
+
+def gate_after(app: ModuleType, name: str, *, devices: int = 1, exchanges: int = 0) -> Gate:
+    """Write down the gate of an account whose first device has made so many exchanges."""
+    now = int(time.time())
+    ring, registered = app.key_ring.current(now=now), app.clients.get(CLIENT)
+    account = ring.account_ids(f"{name}@example.com", name, now=now)[0]
+    used = [bytes([place + 1]) * len(NO_ATTEMPT) if place < exchanges else NO_ATTEMPT for place in range(4)]
+    lineages = [
+        Lineage(
+            id=ring.lineage_ids(f"{name}@example.com", f"{name} {device}", now=now)[0],
+            epoch=1,
+            generation=0,
+            attempts=(NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT),
+            issued_at=now,
+            expires_at=now + registered.mechanism.absolute_s,
+            binding=NoBinding(),
+            client=registered.code,
+            auth_time=now,
+            assurance=_password_alone(),
+            label="a phone of mine",
+        )
+        for device in range(devices)
+    ]
+    lineages[0] = replace(lineages[0], generation=exchanges, attempts=(used[0], used[1], used[2], used[3]))
+    return Gate(account, Status.ACTIVE, 1, 1, {one.id: one for one in lineages})
+
+
+def token_of(app: ModuleType, gate: Gate) -> str:
+    """Mint the token that the first device of a gate holds."""
+    now, registered = int(time.time()), app.clients.get(CLIENT)
+    lineage = next(iter(gate.lineages.values()))
+    ring = app.key_ring.current(now=now)
+    issued = app.issue(lineage, account=gate.account, client=registered, key=None, ring=ring, now=now)
+    return str(issued.access_token)
+
+
+def exchange(app: ModuleType, token: str) -> str:
+    """Exchange a token as Lambda would be asked to, and give its child."""
+    answer = app.app(_event(token), LambdaContext("bench"))
+    if answer["statusCode"] != 200:
+        raise AssertionError(answer)
+    return str(json.loads(answer["body"])["refresh_token"])
+
+
+def fill(prefix: str, gates: Iterator[Gate]) -> None:
+    """Write gates into the table, many at a time: over a few connections, each of which mostly waits."""
+    table = Tables(prefix).gates
+
+    def write(batch: "list[Gate]") -> None:
+        request: Any = {table: [{"PutRequest": {"Item": gate_item(gate)}} for gate in batch]}
+        while request:
+            request = client().batch_write_item(RequestItems=request).get("UnprocessedItems")
+
+    with ThreadPoolExecutor(WRITERS) as writers:
+        while some := [batch for _ in range(WRITERS) if (batch := list(itertools.islice(gates, BATCH)))]:
+            list(writers.map(write, some))
+
+
+def points(prefix: str, gates: dict[int, list[Gate]], app: ModuleType) -> list[Point]:
+    """Write the gates of a series into one table, and take the tokens of all."""
+    fill(prefix, itertools.chain.from_iterable(gates.values()))
+    return [Point(value, app, [token_of(app, gate) for gate in some]) for value, some in gates.items()]
+
+
+def by_devices() -> list[Point]:
+    """Give accounts of one device to twelve."""
+    create_tables(Tables("devices"))
+    app = environment("devices")
+    return points("devices", {count: [gate_after(app, f"d{count}", devices=count)] for count in DEVICES}, app)
+
+
+def by_exchanges() -> list[Point]:
+    """Give lineages with so many exchanges behind them, and check a real one against what is written down."""
+    create_tables(Tables("exchanges"))
+    app = environment("exchanges")
+    real = gate_after(app, "real")
+    fill("exchanges", iter([real]))
+    token = token_of(app, real)
+    for _ in range(CHECKED):
+        token = exchange(app, token)
+    _assert_nothing_else_moved(real, app.gates.get(real.account))
+    return points("exchanges", {count: [gate_after(app, f"e{count}", exchanges=count)] for count in POWERS}, app)
+
+
+def _assert_nothing_else_moved(before: Gate, after: Gate) -> None:
+    """Make sure that exchanges leave a generation, four marks of attempts and a time: what ``gate_after`` writes."""
+    (lineage,), (moved,) = before.lineages.values(), after.lineages.values()
+    expected = replace(lineage, generation=CHECKED, attempts=moved.attempts, issued_at=moved.issued_at)
+    assert after == replace(before, lineages={lineage.id: expected}), "a gate does not look as it is written down here"
+    assert all(len(attempt) == len(NO_ATTEMPT) for attempt in moved.attempts)
+
+
+def by_accounts(progress: "Progress") -> list[Point]:
+    """Give tables of one account to a hundred thousand."""
+    series = []
+    for count in POWERS:
+        progress(f"a table of {count:,} accounts")
+        prefix = f"accounts-{count}"
+        create_tables(Tables(prefix))
+        app = environment(prefix)
+        fill(prefix, (gate_after(app, f"a{number}") for number in range(count)))
+        spread = range(0, count, max(1, count // SAMPLED))[:SAMPLED]
+        series.append(Point(count, app, [token_of(app, gate_after(app, f"a{number}")) for number in spread]))
+    return series
+
+
+class Progress:
+    """Say what is being done, and since when."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        self._begun = time.monotonic()
+
+    def __call__(self, doing: str) -> None:
+        """Say it."""
+        print(f"{time.monotonic() - self._begun:5.0f} s  {doing}", file=sys.stderr, flush=True)
+
+
+def load(count: int, engine: Program) -> Load:
+    """Let so many environments exchange for a while, each in a process of its own."""
+    fresh = multiprocessing.get_context("spawn")
+    start, done = fresh.Barrier(count + 1), fresh.Queue()
+    workers = [fresh.Process(target=_work, args=(number, start, done), daemon=True) for number in range(count)]
+    for worker in workers:
+        worker.start()
+    start.wait(timeout=120)
+    engine_before, begun = engine.cpu_s(), time.monotonic()
+    results = [done.get(timeout=120) for _ in workers]
+    seconds, engine_s = time.monotonic() - begun, engine.cpu_s() - engine_before
+    for worker in workers:
+        worker.join()
+    return Load(count, sum(made for made, _ in results), seconds, sum(cpu for _, cpu in results), engine_s)
+
+
+def _work(number: int, start: Barrier, done: "Queue[tuple[int, float]]") -> None:
+    app = environment("load")
+    gate = gate_after(app, f"load {number}")
+    fill("load", iter([gate]))
+    token = token_of(app, gate)
+    for _ in range(WARM_UP):
+        token = exchange(app, token)
+    start.wait()
+    made, cpu, end = 0, time.process_time(), time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        token = exchange(app, token)
+        made += 1
+    done.put((made, time.process_time() - cpu))
+
+
+def _event(token: str) -> dict[str, Any]:
+    body = urlencode({"grant_type": "refresh_token", "refresh_token": token, "client_id": CLIENT})
+    headers = {"host": "api.example.com", "content-type": "application/x-www-form-urlencoded"}
+    return {
+        "resource": "/oauth/token",
+        "path": "/oauth/token",
+        "httpMethod": "POST",
+        "headers": headers,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": None,
+        "stageVariables": None,
+        "requestContext": {
+            "resourcePath": "/oauth/token",
+            "httpMethod": "POST",
+            "path": "/api/oauth/token",
+            "stage": "api",
+            "requestId": "bench",
+            "identity": {"sourceIp": "127.0.0.1"},
+            "domainName": "api.example.com",
+        },
+        "body": body,
+        "isBase64Encoded": False,
+    }
+
+
+def _password_alone() -> Any:
+    from chalicelib.flows.login import PASSWORD_ALONE  # noqa: PLC0415 - after the environment is set
+
+    return PASSWORD_ALONE
+
+
+def report(series: dict[str, Sequence[Point]], loads: Sequence[Load]) -> str:
+    """Lay the figures out."""
+    lines = []
+    for name, some in series.items():
+        lines.append(f"{name:<34}{'app µs':>8}{'engine µs':>11}{'beside the first':>18}")
+        first = some[0]
+        for point in some:
+            beside = statistics.median(mine / other for mine, other in zip(point.app_us, first.app_us, strict=True))
+            app, engine = statistics.median(point.app_us), statistics.median(point.engine_us)
+            lines.append(f"{point.value:>34,}{app:>8.0f}{engine:>11.0f}{beside:>18.2f}")
+    lines.append(f"{'environments':<34}{'a second':>8}{'cores got':>11}{'of a core':>11}{'app µs':>9}{'engine µs':>11}")
+    for one in loads:
+        app, engine = one.app_s / one.exchanges * 1e6, one.engine_s / one.exchanges * 1e6
+        lines.append(
+            f"{one.environments:>34}{one.rate:>8.0f}{one.cores:>11.2f}{one.rate_of_a_core:>11.0f}{app:>9.0f}{engine:>11.0f}"
+        )
+    return "\n".join(lines)
+
+
+def picture(series: dict[str, Sequence[Point]], loads: Sequence[Load], where: str, file: Path) -> None:
+    """Draw all four."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415 - slow to import
+
+    from bench import drawing  # noqa: PLC0415 - it imports matplotlib
+
+    figure, grid = plt.subplots(2, 2, figsize=(10, 6.6), layout="constrained")
+    top = max(max(point.app_us) for some in series.values() for point in some) / 1000
+    for axes, (name, some) in zip(grid.flat, series.items(), strict=False):
+        values = [point.value for point in some]
+        medians = [statistics.median(point.app_us) / 1000 for point in some]
+        engine = [statistics.median(point.engine_us) / 1000 for point in some]
+        axes.fill_between(
+            values,
+            [min(point.app_us) / 1000 for point in some],
+            [max(point.app_us) / 1000 for point in some],
+            color=drawing.OURS,
+            alpha=0.2,
+            linewidth=0,
+        )
+        axes.plot(values, medians, color=drawing.OURS, marker="o", markersize=4, label="Baton")
+        axes.plot(values, engine, color=drawing.THEIRS, marker="o", markersize=4, label="the engine")
+        axes.set_ylim(0, top * 1.2)
+        axes.set_title(f"CPU of an exchange, ms, by {name}")
+        if values[-1] > LINEAGES_HARD_MAX:
+            axes.set_xscale("log")
+        else:
+            axes.set_xticks(values)
+        axes.legend(fontsize=9, loc="upper left", ncols=2)
+        drawing.gridded(axes)
+    _draw_loads(grid.flat[3], loads)
+    drawing.gridded(grid.flat[3])
+    figure.supxlabel(f"{where}. Band: least and most of {ROUNDS} rounds.", fontsize=8)
+    drawing.keep(figure, file)
+    plt.close(figure)
+
+
+def _draw_loads(axes: Any, loads: Sequence[Load]) -> None:
+    from bench import drawing  # noqa: PLC0415 - it imports matplotlib
+
+    counts = [one.environments for one in loads]
+    axes.plot(counts, [loads[0].rate * count for count in counts], color=drawing.INK, linestyle=":", label="linear")
+    axes.plot(counts, [one.rate for one in loads], color=drawing.OURS, marker="o", label="a second, with the cores got")
+    per_core = [one.rate_of_a_core for one in loads]
+    axes.plot(counts, per_core, color=drawing.SECOND, marker="o", label="a second of CPU, engine included")
+    for one in loads:
+        axes.annotate(
+            f"{one.cores:.1f} cores",
+            (one.environments, one.rate),
+            textcoords="offset points",
+            xytext=(0, -16),
+            ha="center",
+            fontsize=8,
+        )
+    axes.set_xticks(counts)
+    axes.set_ylim(0, 1.5 * max(*per_core, *(one.rate for one in loads)))
+    axes.set_title("Exchanges, by environments")
+    axes.legend(fontsize=9, loc="upper left")
+
+
+def main() -> int:
+    """Measure, print and draw."""
+    found = dynoxide.find()
+    if found is None:
+        print("dynoxide is not installed: make dynoxide", file=sys.stderr)
+        return 1
+    progress = Progress()
+    with tempfile.TemporaryDirectory(prefix="baton-bench-") as place:
+        store = Dynoxide(found, Path(place), in_memory=True)
+        assert store.program is not None
+        with store.program as engine:
+            store.ready()
+            os.environ[ENDPOINT] = store.url
+            offer_credentials()
+            progress("gates of one device to twelve, and of one exchange to many")
+            series: dict[str, Sequence[Point]] = {
+                "devices of the account": by_devices(),
+                "exchanges behind it": by_exchanges(),
+                "accounts in the table": by_accounts(progress),
+            }
+            everything = list(itertools.chain.from_iterable(series.values()))
+            for number in range(ROUNDS + 1):
+                progress("warming up" if not number else f"round {number} of {ROUNDS}, all in turn")
+                # In another order each time: whatever else runs here must not fall on neighbours.
+                for point in random.sample(everything, len(everything)):
+                    point.measure(engine)
+            for point in everything:  # the first round warmed up
+                del point.app_us[0], point.engine_us[0]
+            create_tables(Tables("load"))
+            environment("load").key_ring.current(now=int(time.time()))
+            tried: dict[int, list[Load]] = {count: [] for count in ENVIRONMENTS}
+            for number in range(TRIES):
+                progress(f"try {number + 1} of {TRIES}: {', '.join(map(str, ENVIRONMENTS))} environments at once")
+                for count in ENVIRONMENTS:
+                    tried[count].append(load(count, engine))
+            # What else runs here can only take away: the best of the tries is the nearest to the truth.
+            loads = [max(some, key=lambda one: one.rate) for some in tried.values()]
+    print(report(series, loads))
+    RESULTS.mkdir(exist_ok=True)
+    picture(series, loads, machine(), RESULTS / "growth.svg")
+    print("written     bench/results/growth.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

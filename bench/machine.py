@@ -1,0 +1,15 @@
+"""Where and when a figure was taken: the kind of machine, never its name."""
+
+import os
+import platform
+import time
+from pathlib import Path
+
+
+def machine() -> str:
+    """Describe this kind of machine, and give today's date."""
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    model = next(models, platform.machine())
+    cores = len(os.sched_getaffinity(0))
+    return f"{time.strftime('%Y-%m-%d')}, {cores} cores of {model}, {platform.system()} {platform.machine()}"

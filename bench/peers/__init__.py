@@ -1,0 +1,1 @@
+"""Baton beside its peers, doing the same work in one run: ``make bench-peers``."""

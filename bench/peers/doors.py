@@ -1,0 +1,134 @@
+"""How a client knocks: the bytes of one refresh, sent over connections that are kept, and what the answer holds."""
+
+import json
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from http.client import HTTPResponse
+from typing import Any
+from urllib.parse import urlencode
+
+from baton_client import DeviceKey, Request, Signer, content_digest, signature_fields
+
+FORM = "application/x-www-form-urlencoded"
+PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - of nobody
+ANSWER_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer."""
+
+    status: int
+    body: bytes
+
+    def member(self, *names: str) -> str | None:
+        """Give the first of these members that is there."""
+        try:
+            members = json.loads(self.body)
+        except ValueError:
+            return None
+        found = members if isinstance(members, dict) else {}
+        return next((str(found[name]) for name in names if found.get(name)), None)
+
+
+class Connection:
+    """One connection, kept."""
+
+    def __init__(self, port: int) -> None:
+        """Connect to loopback, without Nagle's delay."""
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send(self, request: bytes) -> None:
+        """Send bytes."""
+        self._socket.sendall(request)
+
+    def answer(self) -> Said:
+        """Read one answer."""
+        response = HTTPResponse(self._socket, method="POST")
+        response.begin()
+        return Said(response.status, response.read())
+
+    def ask(self, request: bytes) -> Said:
+        """Send a request and read its answer."""
+        self.send(request)
+        return self.answer()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+
+@dataclass(slots=True)
+class Login:
+    """One login: the token it holds and, where it has one, the key it signs with."""
+
+    token: str
+    key: DeviceKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where a contestant takes refreshes, and how it wants them written."""
+
+    port: int
+    path: str
+    client_id: str
+    parameter: str = "refresh_token"
+    floor: str = "/floor"
+
+    @property
+    def host(self) -> str:
+        """Give the authority."""
+        return f"127.0.0.1:{self.port}"
+
+    def refresh(self, login: Login, *, attempt: str | None = None) -> bytes:
+        """Write the request that hands in the login's token."""
+        form = self._form(login.token)
+        fields = {"host": self.host, "content-type": FORM}
+        if login.key:
+            fields |= {"content-digest": content_digest(form), "idempotency-key": attempt or secrets.token_urlsafe(16)}
+            fields |= _signature(Request("POST", f"http://{self.host}{self.path}", fields, form), login.key)
+        elif attempt:
+            fields["idempotency-key"] = attempt
+        return written(self.path, fields, form)
+
+    def nothing(self) -> bytes:
+        """Write a request of a refresh's size that the HTTP server answers by itself."""
+        return written(self.floor, {"host": self.host, "content-type": FORM}, self._form("x" * 64))
+
+    def _form(self, token: str) -> bytes:
+        return urlencode({"grant_type": "refresh_token", self.parameter: token, "client_id": self.client_id}).encode()
+
+    def child(self, said: Said) -> str | None:
+        """Take the next refresh token out of an answer, if it holds one."""
+        return said.member("refresh_token", "refresh") if said.status == 200 else None
+
+
+def written(path: str, fields: dict[str, str], body: bytes) -> bytes:
+    """Put a POST into bytes."""
+    head = "".join(f"{name}: {value}\r\n" for name, value in {**fields, "content-length": str(len(body))}.items())
+    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
+def register(door: Door, connection: Connection, *, email: str, key: DeviceKey | None) -> Login:
+    """Register an account at Baton, as an app would, and keep its first token."""
+    device: dict[str, Any] = {"name": "bench"} | ({"public_key": key.jwk()} if key else {})
+    members = {"email": email, "password": PASSWORD, "client_id": door.client_id, "device": device}
+    body = json.dumps(members).encode()
+    fields = {"host": door.host, "content-type": "application/json", "idempotency-key": secrets.token_urlsafe(16)}
+    if key:
+        fields["content-digest"] = content_digest(body)
+        fields |= _signature(Request("POST", f"http://{door.host}/api/register", fields, body), key)
+    said = connection.ask(written("/api/register", fields, body))
+    token = said.member("refresh_token")
+    if token is None:
+        raise AssertionError(said)
+    return Login(token, key)
+
+
+def _signature(request: Request, key: DeviceKey) -> dict[str, str]:
+    signer = Signer(key.thumbprint(), key.sign)
+    return signature_fields(request, signer, created=int(time.time()), nonce=secrets.token_urlsafe(16))

@@ -1,0 +1,1 @@
+"""What runs as a process of its own: one server a peer, and Baton."""

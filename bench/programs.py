@@ -1,0 +1,125 @@
+"""Programs a benchmark starts: each ended by its own handle, and charged for its CPU to the nanosecond."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+START_S = 60
+STOP_S = 15
+POLL_S = 0.02
+
+CPUCLOCK_SCHED = 2
+"""The kernel's name for a process's clock of user and system time, threads that ended included."""
+
+
+class DidNotStart(Exception):
+    """A program ended, or said nothing in time; the message carries its last words."""
+
+
+class Program:
+    """A program and all that it starts."""
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        environ: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        user: str | None = None,
+        stop: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        """Start it. What it prints is kept apart: its standard output is read by ``announced``."""
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it stops
+        self._stop = stop
+        self._process = subprocess.Popen(
+            [str(part) for part in command],
+            env={**os.environ, **(environ or {})},
+            cwd=cwd,
+            user=user,
+            group=user,
+            extra_groups=[] if user else None,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+        )
+
+    def __enter__(self) -> Self:
+        """Run it for as long as the block lasts."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it by its handle."""
+        self._process.send_signal(self._stop)
+        try:
+            self._process.wait(timeout=STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._log.close()
+
+    def announced(self) -> dict[str, Any]:
+        """Read the one line of JSON with which it says that it is ready."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise DidNotStart(self._last_words())
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+    def listens(self, port: int) -> None:
+        """Wait until it takes connections. Raises ``DidNotStart``."""
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+            time.sleep(POLL_S)
+        raise DidNotStart(self._last_words())
+
+    def cpu_s(self) -> float:
+        """Add up the CPU time, user and system, of the program and all that it started and that still runs."""
+        return sum(map(_cpu_s, _family(self._process.pid)))
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=STOP_S)
+        self._log.seek(0)
+        return f"{self._process.args!r}: {self._log.read()[-2000:].decode(errors='replace')}"
+
+
+def free_port() -> int:
+    """Find a port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def spent(program: Program | None, work: Callable[[], object]) -> float:
+    """Take the CPU seconds that ``work`` makes a program spend."""
+    before = program.cpu_s() if program else 0.0
+    work()
+    return program.cpu_s() - before if program else 0.0
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        return time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED)
+    except OSError:  # it ended between the look and the reading
+        return 0.0
+
+
+def _family(pid: int) -> list[int]:
+    family = [pid]
+    for member in family:
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{member}/task").iterdir():
+                family += map(int, (task / "children").read_text().split())
+    return family

@@ -1,0 +1,183 @@
+"""The arithmetic behind the table of peers, and the reading of their stores and of CPU clocks."""
+
+import sqlite3
+import sys
+from http.client import HTTPResponse
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from baton_client import DeviceKey
+from bench.peers.doors import Door, Login, Said
+from bench.peers.measure import LOGINS, RACES, THEFTS, Cost, Race, Result
+from bench.peers.report import LIKE_FOR_LIKE, LIMITS, alive, markdown, noticed, printed, promises, times, winners
+from bench.peers.stores import Kept, Sqlite
+from bench.programs import DidNotStart, Program, free_port, spent
+
+BUSY = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"
+
+
+def result(name: str, store: str, *whole_us: float, floor_us: float = 100.0) -> Result:
+    """Make a result whose rounds cost so much."""
+    costs = [Cost(whole, floor_us, 10.0) for whole in whole_us]
+    races = [Race(1, 1, 0, 0)]
+    retries = [Race(16, 1, 1, 0)] if store == "DynamoDB" else []
+    return Result(name, store, costs, Kept(3, 4096), races, retries, [True] * THEFTS)
+
+
+OURS = result(LIKE_FOR_LIKE, "DynamoDB", 600, 600, 1100)
+PEERS = [result(name, store, 1100, 2100, 2100) for name, store in LIMITS]
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    """The median of three ratios, not the ratio of medians; behind HTTP both lose their floor."""
+    theirs = result("simplejwt", "PostgreSQL", 1200, 2400, 1100)
+    assert times(theirs, OURS) == (2.0, 1.0, 4.0)
+    assert list(times(theirs, OURS, net=True)) == pytest.approx([2.2, 1.0, 4.6])
+
+
+def test_a_promise_is_judged_behind_http() -> None:
+    """An aim of 2 is reached by (1100 - 100) to (600 - 100), which as a whole would be 1.8."""
+    (row, *others) = promises([OURS, *[result(name, store, 1100, 1100, 2100) for name, store in LIMITS]])
+    assert row[:2] == ("oidc-provider, SQLite", LIKE_FOR_LIKE)
+    assert row[2] == pytest.approx(11 / 6, abs=0.1)
+    assert row[3] == pytest.approx(2.0)
+    assert row[4:] == (2, True)
+    assert [met for *_, met in others] == [False] * 3
+
+
+def test_outcomes_are_told_from_least_to_most() -> None:
+    """One number where all races went alike."""
+    assert winners([Race(1, 1, 0, 0)] * 3) == "1"
+    assert winners([Race(9, 9, 2, 0), Race(2, 2, 0, 1)]) == "2 to 9"
+    assert alive([Race(9, 9, 2, 0), Race(2, 2, 0, 1)]) == "0 to 2"
+
+
+@pytest.mark.parametrize(("seen", "told"), [([True] * 3, "yes"), ([False] * 3, "no"), ([True, False], "1 of 2")])
+def test_a_theft_is_noticed_always_never_or_sometimes(seen: list[bool], told: str) -> None:
+    """And is told so."""
+    assert noticed(Result("peer", "SQLite", thefts_noticed=seen)) == told
+
+
+def test_there_is_a_login_for_everything_that_is_measured() -> None:
+    """One to rotate, one for each race of strangers and of retries, one for each theft."""
+    assert LOGINS == 1 + RACES + RACES + THEFTS
+
+
+def test_the_page_and_the_lines_hold_everybody() -> None:
+    """Every contestant, both kinds of race of ours, every promise, and where it is unfair."""
+    results = [*PEERS, OURS]
+    page, lines = markdown(results, {"Python": "3.11.7"}, "a day, a machine"), printed(results)
+    for one in results:
+        assert f"| {one.name} | {one.store_name} |" in page
+        assert f"{one.name}, {one.store_name}" in lines
+    assert page.count("one app repeating itself (16 answers") == 1
+    assert page.count("| aim |") == 1
+    assert page.count(f"| {LIKE_FOR_LIKE} |") >= len(LIMITS) + 1
+    assert "Python 3.11.7" in page
+    assert "## Where this is unfair" in page
+
+
+def test_what_sqlite_keeps_is_counted(tmp_path: Path) -> None:
+    """Rows of all tables, and pages in use: deleted rows give their pages back."""
+    store = Sqlite(tmp_path / "peer.db")
+    with sqlite3.connect(store.file) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("CREATE TABLE tokens (token TEXT)")
+        database.execute("CREATE TABLE grants (token TEXT)")
+    before = store.kept()
+    with sqlite3.connect(store.file) as database:
+        database.executemany("INSERT INTO tokens VALUES (?)", [("x" * 1000,) for _ in range(100)])
+        database.execute("INSERT INTO grants VALUES ('y')")
+    grown = store.kept() - before
+    assert grown.rows == 101
+    assert 100_000 < grown.size_bytes < 150_000
+    with sqlite3.connect(store.file) as database:
+        database.execute("DELETE FROM tokens")
+    assert (store.kept() - before).size_bytes < 10_000
+
+
+class Bytes:
+    """Stands in for a socket whose bytes have all arrived."""
+
+    def __init__(self, sent: bytes) -> None:
+        """Keep them."""
+        self.sent = sent
+
+    def makefile(self, _: str) -> BytesIO:
+        """Give them."""
+        return BytesIO(self.sent)
+
+
+@pytest.mark.parametrize("key", [None, DeviceKey.generate("p256")], ids=["bearer", "key-bound"])
+def test_a_refresh_is_written_as_it_is_read(key: DeviceKey | None) -> None:
+    """The form's length is the body's; only a key signs, and covers the attempt that is named."""
+    door = Door(8000, "/token", "app", parameter="refresh")
+    head, body = door.refresh(Login("the token", key), attempt="a" * 16).split(b"\r\n\r\n")
+    assert head.startswith(b"POST /token HTTP/1.1\r\n")
+    assert f"content-length: {len(body)}".encode() in head
+    assert body == b"grant_type=refresh_token&refresh=the+token&client_id=app"
+    assert (b"signature-input:" in head) == (key is not None)
+    assert b"idempotency-key: aaaaaaaaaaaaaaaa" in head
+    if key is not None:
+        assert b'"idempotency-key")' in head
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "child"),
+    [
+        (200, b'{"refresh_token": "next"}', "next"),
+        (200, b'{"refresh": "next"}', "next"),
+        (200, b'{"access_token": "only"}', None),
+        (400, b'{"refresh_token": "next"}', None),
+        (500, b"<html>", None),
+        (200, b"[]", None),
+    ],
+)
+def test_a_child_is_a_refresh_token_in_an_answer_of_200(status: int, body: bytes, child: str | None) -> None:
+    """Whatever a peer calls it; anything else is no winner."""
+    assert Door(8000, "/token", "app").child(Said(status, body)) == child
+
+
+def test_an_answer_is_read_whether_its_length_is_told_or_it_comes_in_chunks() -> None:
+    """Django answers in chunks, the others tell the length."""
+    for framing in (b"Content-Length: 2\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"):
+        socket: Any = Bytes(b"HTTP/1.1 200 OK\r\n" + framing)
+        response = HTTPResponse(socket, method="POST")
+        response.begin()
+        assert response.read() == b"{}"
+
+
+def test_a_programs_cpu_is_its_own_and_its_childrens() -> None:
+    """A child that worked is counted while it lives; what the caller does is not."""
+    child = BUSY.format(seconds=0.1) + "print('{}', flush=True)\nsys.stdin.read()"
+    # The child ends when the parent does: its standard input is a pipe that the parent holds.
+    child = f"import sys\n{child}"
+    parent = (
+        f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {child!r}], stdin=subprocess.PIPE).wait()"
+    )
+    with Program([sys.executable, "-c", parent]) as program:
+        assert program.announced() == {}
+        assert program.cpu_s() >= 0.1
+        assert spent(program, _work) < 0.1
+        assert spent(None, _work) == 0
+
+
+def _work() -> None:
+    exec(BUSY.format(seconds=0.1))  # noqa: S102 - our own words
+
+
+def test_a_program_that_does_not_start_leaves_its_last_words() -> None:
+    """So that whoever runs the benchmark knows what to mend."""
+    with (
+        Program([sys.executable, "-c", "raise SystemExit('no room here')"]) as program,
+        pytest.raises(DidNotStart, match="no room here"),
+    ):
+        program.announced()
+
+
+def test_a_free_port_is_free() -> None:
+    """Nobody listens on it."""
+    assert 1024 < free_port() < 65536
