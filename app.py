@@ -49,11 +49,11 @@ def clock() -> int:
 
 
 entropy = secrets.token_bytes
-signals = PowertoolsSignals(level=settings.log_level, metrics=not settings.development)
+signals = PowertoolsSignals(service=settings.table_prefix, level=settings.log_level, metrics=not settings.development)
 
 # Stores: made here, connected at the first request.
 engine = Engine(Tables(settings.table_prefix))
-users, gates, ephemeral, audit = Users(engine), Gates(engine), Ephemeral(engine), Audit(engine)
+users, gates, ephemeral, audit = Users(engine), Gates(engine), Ephemeral(engine), Audit(engine, signals)
 key_ring = KeyRing(engine, KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper(), entropy)
 
 # Journeys.

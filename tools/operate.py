@@ -55,7 +55,7 @@ class Operator:
         self._engine = Engine(Tables(settings.table_prefix))
         wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
         self._key_ring = KeyRing(self._engine, wrapper, secrets.token_bytes)
-        self._signals = PowertoolsSignals(level="ERROR", metrics=False)
+        self._signals = PowertoolsSignals(service=settings.table_prefix, level="ERROR", metrics=False)
 
     def make_ring(self) -> str:
         """Make the key ring, where there is none."""
@@ -75,7 +75,7 @@ class Operator:
 
     def set_status(self, command: str, email: str) -> str:
         """Disable or enable an account."""
-        users, gates, audit = Users(self._engine), Gates(self._engine), Audit(self._engine)
+        users, gates, audit = Users(self._engine), Gates(self._engine), Audit(self._engine, self._signals)
         act = SetStatus(clock, secrets.token_bytes, self._key_ring, users, gates, audit, self._signals)
         account = act(email, STATUSES[command])
         return f"{command}d account {account}; all its logins have ended"

@@ -158,10 +158,16 @@ class Audit(Protocol):
 
 
 class Signals(Protocol):
-    """What the operator watches: log lines and metrics."""
+    """What the operator watches: log lines and metrics. No verb ever raises, and none is ever given a secret."""
+
+    def begin(self, *, request_id: str) -> None:
+        """Forget the request before; this id stands on all that follows."""
+
+    def about(self, *, lineage: LineageId) -> None:
+        """Put the lineage on all that follows in this request; the first one named stays."""
 
     def emit(self, event: str, /, **facts: str | int) -> None:
-        """Note that something happened, by its name in the glossary's words. Never raises, never given a secret."""
+        """Note that something happened, by its name in the glossary's words."""
 
 
 class KeyRing(Protocol):
