@@ -4,7 +4,7 @@ import secrets
 import time
 from pathlib import Path
 
-from chalice.app import Chalice
+from chalice.app import Chalice, CloudWatchEvent, Rate
 
 from chalicelib.core.clients import Clients
 from chalicelib.core.model import Caller
@@ -22,6 +22,7 @@ from chalicelib.flows.oauth import Introspect, Revoke
 from chalicelib.flows.password import ChangePassword
 from chalicelib.flows.proof import Proof
 from chalicelib.flows.register import Register
+from chalicelib.flows.rotate import RotateKeys
 from chalicelib.flows.step_up import GrantStepUp
 from chalicelib.settings import read_settings
 from chalicelib.signals import PowertoolsSignals
@@ -115,6 +116,14 @@ app.register_blueprint(
         names,
     )
 )
+
+
+# Scheduled jobs: each a function of its own, which may do what its own policy says (.chalice/config.json).
+@app.schedule(Rate(1, unit=Rate.DAYS))
+def rotate_keys(event: CloudWatchEvent) -> None:
+    """Rotate the keys that have served their time."""
+    signals.begin(request_id=event.event_id)
+    RotateKeys(clock, entropy, key_ring, signals)()
 
 
 # Your own signed routes begin here. This one shows how: a shape, a route, who is calling.

@@ -41,6 +41,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "account_active": "info",
     "account_disabled": "info",
     "account_deleted": "info",
+    "keys_checked": "info",
+    "keys_rotated": "warning",
     "audit_lost": "error",
     "defect": "error",
 }
@@ -60,11 +62,16 @@ FACTS: Final[Mapping[str, str]] = {
     "event": "the event that could not be kept",
     "kind": "the type of a defect",
     "where": "the functions and lines it came from",
+    "revision": "the number of the key ring's last change",
+    "signing_key_age_days": "how old the newest signing key is",
 }
 """Every fact that may stand in a line. None is a secret, an address or a name."""
 
-_LAST: Final = frozenset({"answered", "refused"})
-"""How a request ends: what was counted in it is sent."""
+_LAST: Final = frozenset({"answered", "refused", "keys_checked"})
+"""How a request, or a scheduled job, ends: what was counted in it is sent."""
+
+_MEASURED: Final = frozenset({"signing_key_age_days"})
+"""Facts that are metrics themselves, under their own name."""
 
 _TIMED: Final[Mapping[str, str]] = {"exchanged": "exchange_ms", "logged_in": "login_ms"}
 """Whose latency is a metric. The engine's own is DynamoDB's ``SuccessfulRequestLatency``, which costs nothing."""
@@ -130,6 +137,8 @@ class PowertoolsSignals:
             self._metrics.add_metric(name=name, unit="Count", value=1)
             self._counted = True
             self._timed = _TIMED.get(event, self._timed)
+        for measured in _MEASURED & facts.keys():
+            self._metrics.add_metric(name=measured, unit="None", value=float(facts[measured]))
         if event in _LAST and self._counted:
             self._send()
 

@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 
 from chalicelib.core.model import Status
+from chalicelib.core.policy import DAY_S, KEY_RING_REFRESH_S
 from chalicelib.signals import EVENTS, FACTS, PowertoolsSignals
 from chalicelib.stores.engine import Tables
 from tests.web.conversation import NEW_PASSWORD, PASSWORD, Device
-from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+from tools.dev.gateway import DevelopmentClock, Gateway, LambdaContext, load_environment
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "metrics.md"
-OTHER_METRICS = {"exchange_ms", "login_ms"}
+OTHER_METRICS = {"exchange_ms", "login_ms", "signing_key_age_days"}
 
 
 @pytest.fixture
@@ -182,6 +183,27 @@ def test_what_is_counted_is_what_the_issue_asks_for(
     assert {name: counted.get(name) for name in expected} == expected
     assert counted["exchange_ms"] > 0
     assert counted["login_ms"] > 0
+
+
+def test_the_scheduled_rotation_runs_as_lambda_runs_it(
+    tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """EventBridge's event in; a line and a metric out, under the event's id; a key rotates when it is due."""
+    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+    monkeypatch.setenv("BATON_LOG_LEVEL", "INFO")
+    module = load_environment(clock)
+    module.signals._counts = True
+    event = {"version": "0", "account": "1", "region": "r", "detail": {}, "detail-type": "Scheduled Event"}
+    event |= {"source": "aws.events", "time": "t", "resources": []}
+    for skipped_days in (0, 90):
+        clock.skip(skipped_days * DAY_S)
+        module.rotate_keys(event | {"id": f"event-{skipped_days}"}, LambdaContext("invocation"))
+    told = lines()
+    assert events(told) == ["keys_checked", "keys_rotated", "keys_checked"]
+    assert [line["request_id"] for line in told if "_aws" in line] == ["event-0", "event-90"]
+    assert metrics(told) == {"keys_checked": 2, "keys_rotated": 1, "signing_key_age_days": 0}
+    clock.skip(KEY_RING_REFRESH_S)
+    assert len(module.key_ring.current(now=int(clock.time())).signing) == 2
 
 
 def test_nothing_secret_stands_in_any_line(

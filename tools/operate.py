@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from chalicelib.core import errors
 from chalicelib.core.key_ring import Entropy, Ring, raise_fence, rotate_root, rotate_signing
 from chalicelib.core.model import Status
-from chalicelib.core.policy import KEY_RING_REFRESH_S
+from chalicelib.core.policy import RING_SEEN_EVERYWHERE_S
 from chalicelib.core.ports import Done
 from chalicelib.flows.account import SetStatus
 from chalicelib.settings import SettingsProblems, read_settings
@@ -26,6 +26,8 @@ from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
 from chalicelib.stores.users import Users
+
+PROGRESS_EVERY_S = 10
 
 
 def clock() -> int:
@@ -68,9 +70,9 @@ class Operator:
         changed = CHANGES[command](ring, secrets.token_bytes, now=clock())
         if not isinstance(self._key_ring.replace(changed, expected_revision=ring.revision), Done):
             raise errors.Unavailable("somebody else changed the ring at this moment: run it again")
-        for waited in range(0, KEY_RING_REFRESH_S, 10):
-            print(f"\r  waiting for every cache to see it: {KEY_RING_REFRESH_S - waited:>3} s ", end="", flush=True)
-            self._pause(10)
+        for left in range(RING_SEEN_EVERYWHERE_S, 0, -PROGRESS_EVERY_S):
+            print(f"\r  waiting for every cache to see it: {left:>3} s ", end="", flush=True)
+            self._pause(min(PROGRESS_EVERY_S, left))
         return f"\r{command}: done, revision {changed.revision}, seen everywhere"
 
     def set_status(self, command: str, email: str) -> str:

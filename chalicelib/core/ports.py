@@ -178,3 +178,10 @@ class KeyRing(Protocol):
 
     def refreshed(self, *, now: int) -> Ring:
         """Give the ring after an unknown ``kid`` or root version: read again, at most once a minute."""
+
+
+class ChangingKeyRing(KeyRing, Protocol):
+    """The keys, for whoever may change them: never a route."""
+
+    def replace(self, ring: Ring, *, expected_revision: int) -> Done | Moved:
+        """Put a newer ring in place of the one of ``expected_revision``: one write."""
