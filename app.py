@@ -10,6 +10,7 @@ from chalicelib.core.clients import Clients
 from chalicelib.core.model import Caller
 from chalicelib.core.tokens import Names
 from chalicelib.flows.account import DeleteAccount, ShowAccount
+from chalicelib.flows.audit_configuration import AuditConfiguration
 from chalicelib.flows.call import Call, StepUpRule
 from chalicelib.flows.credentials import Credentials
 from chalicelib.flows.devices import EndDevice, ListDevices
@@ -27,7 +28,8 @@ from chalicelib.flows.step_up import GrantStepUp
 from chalicelib.settings import read_settings
 from chalicelib.signals import PowertoolsSignals
 from chalicelib.stores.audit import Audit
-from chalicelib.stores.engine import Engine, Tables
+from chalicelib.stores.deployment import Deployment
+from chalicelib.stores.engine import EXPIRY, Engine, Tables
 from chalicelib.stores.ephemeral import Ephemeral
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
@@ -124,6 +126,14 @@ def rotate_keys(event: CloudWatchEvent) -> None:
     """Rotate the keys that have served their time."""
     signals.begin(request_id=event.event_id)
     RotateKeys(clock, entropy, key_ring, signals)()
+
+
+@app.schedule(Rate(1, unit=Rate.DAYS))
+def audit_configuration(event: CloudWatchEvent) -> None:
+    """Look at how tables, keys, logs and edge are configured, and tell what is not as it must be."""
+    signals.begin(request_id=event.event_id)
+    deployment = Deployment(engine.tables, key_id=settings.kms_key_id or "", issuer=settings.issuer)
+    AuditConfiguration(deployment, signals, EXPIRY)()
 
 
 # Your own signed routes begin here. This one shows how: a shape, a route, who is calling.

@@ -43,6 +43,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "account_deleted": "info",
     "keys_checked": "info",
     "keys_rotated": "warning",
+    "configuration_finding": "warning",
+    "configuration_audited": "info",
     "audit_lost": "error",
     "defect": "error",
 }
@@ -64,13 +66,16 @@ FACTS: Final[Mapping[str, str]] = {
     "where": "the functions and lines it came from",
     "revision": "the number of the key ring's last change",
     "signing_key_age_days": "how old the newest signing key is",
+    "subject": "the table, key, log group, stage or function a finding is about",
+    "problem": "what is not as it must be",
+    "findings": "how many things are not as they must be",
 }
 """Every fact that may stand in a line. None is a secret, an address or a name."""
 
-_LAST: Final = frozenset({"answered", "refused", "keys_checked"})
+_LAST: Final = frozenset({"answered", "refused", "keys_checked", "configuration_audited"})
 """How a request, or a scheduled job, ends: what was counted in it is sent."""
 
-_MEASURED: Final = frozenset({"signing_key_age_days"})
+_MEASURED: Final = frozenset({"signing_key_age_days", "findings"})
 """Facts that are metrics themselves, under their own name."""
 
 _TIMED: Final[Mapping[str, str]] = {"exchanged": "exchange_ms", "logged_in": "login_ms"}

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,7 +19,11 @@ ROOT = Path(__file__).parents[1]
 CONFIG: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
 IN_LAMBDA = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001", "AWS_REGION": "eu-central-1"}
 DEPLOYED = ["dev", "prod"]
-SCHEDULED = ["rotate_keys"]
+SCHEDULED = ["rotate_keys", "audit_configuration"]
+LOOKED_AT_BY_PATTERN = {
+    "arn:aws:logs:REGION:ACCOUNT:log-group:*",
+    "arn:aws:apigateway:REGION::/restapis/*/stages/api",
+}
 
 
 def environment(stage: str) -> dict[str, str]:
@@ -75,12 +80,20 @@ def test_the_local_stage_can_reach_no_real_account() -> None:
 @pytest.mark.parametrize("function", [None, *SCHEDULED])
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_a_policy_allows_nothing_by_pattern(stage: str, function: str | None) -> None:
-    """Every action and every resource is named; the streams of the function's own log group are the exception."""
+    """Every action and every resource is named.
+
+    The exceptions: the streams of a function's own log group; and, to be looked at, log groups (AWS tells them by
+    pattern alone) and the stage of an API that has no id before it is deployed.
+    """
     for statement in statements(stage, function):
         assert statement["Effect"] == "Allow"
         assert not [action for action in statement["Action"] if "*" in action or "?" in action]
         for resource in statement["Resource"]:
+            if resource in LOOKED_AT_BY_PATTERN and not any("Put" in action for action in statement["Action"]):
+                continue
             service, account = resource.split(":")[2], resource.split(":")[3:5]
+            if service == "apigateway":
+                account[1] = account[1] or "ACCOUNT"  # it writes none
             assert account == ["REGION", "ACCOUNT"], "an operator fills these in"
             assert "*" not in (resource.removesuffix(":*") if service == "logs" else resource)
 
@@ -146,10 +159,30 @@ def test_the_rotation_reaches_the_ring_alone(stage: str) -> None:
         statements(stage, "rotate_keys")[1]["Resource"][0].rsplit("/")[-1]: {"kms:Decrypt", "kms:GenerateDataKey"},
         logs: {"logs:CreateLogStream", "logs:PutLogEvents"},
     }
-    conditions = [statement.get("Condition") for statement in statements(stage, "rotate_keys")]
-    assert conditions[0] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"{RING_KEY['pk']['S']}"]}}
+    conditions = [statement.get("Condition", {}) for statement in statements(stage, "rotate_keys")]
+    assert conditions[0] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [RING_KEY["pk"]["S"]]}}
     purpose = {f"kms:EncryptionContext:{name}": value for name, value in PURPOSE.items()}
     assert conditions[1] == {"StringEquals": purpose}
     assert re.fullmatch(
         r"dynamodb\.(REGION|[a-z0-9-]+)\.amazonaws\.com", conditions[2]["StringEquals"]["kms:ViaService"]
     )
+
+
+@pytest.mark.parametrize("stage", DEPLOYED)
+def test_the_audit_looks_and_reads_nothing(stage: str) -> None:
+    """It describes every table, and may read no item, no key and no line; the domain is the one apps call."""
+    verbs = {action.split(":")[1] for actions in allowed(stage, "audit_configuration").values() for action in actions}
+    assert {verb for verb in verbs if not verb.startswith(("Describe", "Get", "List"))} == {
+        "CreateLogStream",
+        "PutLogEvents",
+        "GET",
+    }
+    assert not verbs & {"GetItem", "GetRecords", "GetLogEvents", "GetFunction", "GetParametersForImport"}
+    assert {f"baton-{stage}-{table}" for table in KEYS} < allowed(stage, "audit_configuration").keys()
+    (domains,) = [
+        resource
+        for statement in statements(stage, "audit_configuration")
+        for resource in statement["Resource"]
+        if "/domainnames/" in resource
+    ]
+    assert domains.split("/")[2] == urlsplit(environment(stage)["BATON_ISSUER"]).hostname

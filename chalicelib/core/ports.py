@@ -6,11 +6,12 @@ known about whether the write happened. Repeating the same call with the same ar
 Reads are strongly consistent. To port Baton to another storage, write this page once and pass the contract suite.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
+from chalicelib.core.hardening import Found
 from chalicelib.core.key_ring import Ring
 from chalicelib.core.lineage import Ahead, Dead, Exchanged, Retry, Reused, Superseded
 from chalicelib.core.model import (
@@ -185,3 +186,13 @@ class ChangingKeyRing(KeyRing, Protocol):
 
     def replace(self, ring: Ring, *, expected_revision: int) -> Done | Moved:
         """Put a newer ring in place of the one of ``expected_revision``: one write."""
+
+
+class Deployment(Protocol):
+    """How this deployment is configured: looked at, never changed."""
+
+    def key_arn(self) -> str:
+        """Give the ARN of the deployment's key."""
+
+    def looks(self) -> Mapping[str, Callable[[], Sequence[Found]]]:
+        """Give every look, by the name of what it looks at. What may not be seen raises ``errors.Unavailable``."""
