@@ -1,5 +1,7 @@
 """The operator's commands: ``python -m tools.operate COMMAND``, with the deployment's settings in the environment.
 
+STAGE=dev takes those of .chalice/config.json.
+
 make-ring               make the key ring of a new deployment, once
 rotate-signing-key      publish a new key for tokens; it signs ten minutes later
 rotate-root             the same for the root of ids, secrets and opaque tokens
@@ -8,6 +10,7 @@ disable E-MAIL          end every login of an account and let nobody in
 enable E-MAIL           let the person in again; what was ended stays ended
 """
 
+import os
 import secrets
 import sys
 import time
@@ -26,6 +29,7 @@ from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
 from chalicelib.stores.users import Users
+from tools.stages import UnknownStage, enter
 
 PROGRESS_EVERY_S = 10
 
@@ -86,6 +90,8 @@ class Operator:
 def main(arguments: Sequence[str], *, pause: Callable[[float], None] = time.sleep) -> int:
     """Carry out one command; exit 2 where the words are off, 1 where it could not be done."""
     try:
+        if stage := os.environ.get("STAGE"):
+            enter(stage)
         match list(arguments):
             case ["make-ring"]:
                 print(Operator(pause=pause).make_ring())
@@ -96,7 +102,7 @@ def main(arguments: Sequence[str], *, pause: Callable[[float], None] = time.slee
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
-    except SettingsProblems as problems:
+    except (SettingsProblems, UnknownStage) as problems:
         print(problems, file=sys.stderr)
         return 1
     except errors.Refusal as refusal:
