@@ -11,6 +11,10 @@ ifneq ($(shell $(PYTHON) -IS -c 'print("well")' 2> /dev/null),well)
 .PHONY: $(READY)
 endif
 
+# The audit's own tools, apart from what ships: what they depend on must not pin it.
+AUDIT_VENV := .venv-audit
+AUDIT_READY := $(AUDIT_VENV)/ready-$(shell cksum < requirements-audit.txt | tr -d ' ')
+
 PORT ?= 8000
 export PORT
 export PYTHONPATH := .:clients/python
@@ -96,9 +100,21 @@ bench-cold: $(READY) ## Measure the cold start of the packaged zip beside a bare
 figures: $(READY) ## Simulate the mechanisms and draw docs/figures/relay.svg (some minutes)
 	@$(PYTHON) -m tests.relay.figures
 
+.PHONY: drill
+drill: $(READY) ## Restore a backup and prove that nothing of before works (STAGE=dev: in your account)
+	@$(PYTHON) -m tools.drill
+
+.PHONY: audit
+audit: $(READY) $(AUDIT_READY) ## Audit code, dependencies and templates; with STAGE=dev, the live account too
+	@$(PYTHON) -m tools.audit
+
+.PHONY: doctor
+doctor: $(READY) ## Examine settings, clocks, tables, keys and reach, and say what mends each problem (STAGE=dev)
+	@$(PYTHON) -m tools.doctor
+
 .PHONY: clean
 clean: ## Remove everything that was made here
-	@rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .chalice/deployments
+	@rm -rf $(VENV) $(AUDIT_VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .chalice/deployments
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A virtual environment with exactly the pinned, hashed requirements.
@@ -110,3 +126,9 @@ $(READY):
 	echo "1/2 virtual environment, `$$python --version`" && rm -rf $(VENV) && $$python -m venv $(VENV) && \
 	echo "2/2 requirements, pinned and hashed (once; about a minute)" && \
 	$(PYTHON) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt && touch $@
+
+$(AUDIT_READY):
+	@echo "audit tools, pinned and hashed (once; about a minute)" && rm -rf $(AUDIT_VENV) && \
+	$(PYTHON) -m venv $(AUDIT_VENV) && \
+	$(AUDIT_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-audit.txt && \
+	touch $@

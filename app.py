@@ -4,7 +4,7 @@ import secrets
 import time
 from typing import Annotated
 
-from chalice.app import Chalice
+from chalice.app import Chalice, CloudWatchEvent, Rate
 from msgspec import Meta
 from msgspec.structs import astuple
 
@@ -12,6 +12,7 @@ from chalicelib.core.clients import Clients
 from chalicelib.core.model import Caller
 from chalicelib.core.tokens import Names
 from chalicelib.flows.account import DeleteAccount, ShowAccount
+from chalicelib.flows.audit_configuration import AuditConfiguration
 from chalicelib.flows.call import Call, StepUpRule
 from chalicelib.flows.credentials import Credentials
 from chalicelib.flows.devices import EndDevice, ListDevices
@@ -23,11 +24,13 @@ from chalicelib.flows.oauth import Introspect, Revoke
 from chalicelib.flows.password import ChangePassword
 from chalicelib.flows.proof import Proof
 from chalicelib.flows.register import Register
+from chalicelib.flows.rotate import RotateKeys
 from chalicelib.flows.step_up import GrantStepUp
 from chalicelib.settings import read_settings
 from chalicelib.signals import PowertoolsSignals
 from chalicelib.stores.audit import Audit
-from chalicelib.stores.engine import Engine, Service, Tables
+from chalicelib.stores.deployment import Deployment
+from chalicelib.stores.engine import EXPIRY, Engine, Service, Tables
 from chalicelib.stores.ephemeral import Ephemeral
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
@@ -51,12 +54,12 @@ def clock() -> int:
 
 
 entropy = secrets.token_bytes
-signals = PowertoolsSignals(level=settings.log_level, metrics=not settings.development)
+signals = PowertoolsSignals(service=settings.table_prefix, level=settings.log_level, metrics=not settings.development)
 
 # Stores: made here, connected at the first request.
 lean = Access(settings.dynamodb_endpoint, settings.region, *astuple(settings.lean)) if settings.lean else None
 engine = Engine(Tables(settings.table_prefix), Service("dynamodb", lean=lean))
-users, gates, ephemeral, audit = Users(engine), Gates(engine), Ephemeral(engine), Audit(engine)
+users, gates, ephemeral, audit = Users(engine), Gates(engine), Ephemeral(engine), Audit(engine, signals)
 key_ring = KeyRing(engine, KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper(), entropy)
 
 # Journeys.
@@ -118,6 +121,22 @@ app.register_blueprint(
         names,
     )
 )
+
+
+# Scheduled jobs: each a function of its own, which may do what its own policy says (.chalice/config.json).
+@app.schedule(Rate(1, unit=Rate.DAYS))
+def rotate_keys(event: CloudWatchEvent) -> None:
+    """Rotate the keys that have served their time."""
+    signals.begin(request_id=event.event_id)
+    RotateKeys(clock, entropy, key_ring, signals)()
+
+
+@app.schedule(Rate(1, unit=Rate.DAYS))
+def audit_configuration(event: CloudWatchEvent) -> None:
+    """Look at how tables, keys, logs and edge are configured, and tell what is not as it must be."""
+    signals.begin(request_id=event.event_id)
+    deployment = Deployment(engine.tables, key_id=settings.kms_key_id or "", issuer=settings.issuer)
+    AuditConfiguration(deployment, signals, EXPIRY)()
 
 
 # Your own signed routes begin here. This one shows how: a shape, a route, who is calling.

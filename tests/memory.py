@@ -322,6 +322,12 @@ class MemorySignals:
 
     emitted: list[tuple[str, dict[str, str | int]]] = field(default_factory=list)
 
+    def begin(self, *, request_id: str) -> None:
+        """Forget the request before."""
+
+    def about(self, *, lineage: str) -> None:
+        """Put the lineage on all that follows."""
+
     def emit(self, event: str, /, **facts: str | int) -> None:
         """Note that something happened."""
         self.emitted.append((event, facts))

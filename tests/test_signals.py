@@ -10,7 +10,7 @@ from chalicelib.signals import PowertoolsSignals
 
 def test_a_request_that_counts_nothing_writes_no_warning_into_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     """Powertools warns, in words and not in JSON, of metrics that are sent empty; a signed call counts nothing."""
-    signals = PowertoolsSignals(level="ERROR", metrics=True)
+    signals = PowertoolsSignals(service="baton-test", level="ERROR", metrics=True)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         signals.emit("answered", request_id="1", status=200)

@@ -6,17 +6,24 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from chalicelib.core.policy import REQUEST_MAX_S
 from chalicelib.settings import SettingsProblems, read_settings
 from chalicelib.stores.engine import KEYS
-from chalicelib.stores.key_ring import PURPOSE
+from chalicelib.stores.key_ring import PURPOSE, RING_KEY
 
 ROOT = Path(__file__).parents[1]
 CONFIG: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
 IN_LAMBDA = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001", "AWS_REGION": "eu-central-1"}
 DEPLOYED = ["dev", "prod"]
+SCHEDULED = ["rotate_keys", "audit_configuration"]
+LOOKED_AT_BY_PATTERN = {
+    "arn:aws:logs:REGION:ACCOUNT:log-group:*",
+    "arn:aws:apigateway:REGION::/restapis/*/stages/api",
+}
 
 
 def environment(stage: str) -> dict[str, str]:
@@ -26,9 +33,10 @@ def environment(stage: str) -> dict[str, str]:
     return variables
 
 
-def statements(stage: str) -> list[Mapping[str, Any]]:
-    """Read the policy of a stage."""
-    name = CONFIG["stages"][stage]["iam_policy_file"]
+def statements(stage: str, function: str | None = None) -> list[Mapping[str, Any]]:
+    """Read the policy of a stage's API, or of one of its scheduled functions."""
+    of_stage = CONFIG["stages"][stage]
+    name = (of_stage["lambda_functions"][function] if function else of_stage)["iam_policy_file"]
     read: list[Mapping[str, Any]] = json.loads((ROOT / ".chalice" / name).read_text("utf-8"))["Statement"]
     return read
 
@@ -38,7 +46,7 @@ def test_the_function_is_sized_on_purpose() -> None:
     assert CONFIG["api_gateway_endpoint_type"] == "REGIONAL"
     assert CONFIG["lambda_architecture"] == "arm64"
     assert CONFIG["lambda_memory_size"] >= 1024
-    assert 10 <= CONFIG["lambda_timeout"] <= 15
+    assert 10 <= CONFIG["lambda_timeout"] <= REQUEST_MAX_S
     assert CONFIG["autogen_policy"] is False
     assert CONFIG["stages"].keys() == {"local", *DEPLOYED}
 
@@ -69,14 +77,23 @@ def test_the_local_stage_can_reach_no_real_account() -> None:
     assert variables["AWS_ACCESS_KEY_ID"] == variables["AWS_SECRET_ACCESS_KEY"] == "development"
 
 
+@pytest.mark.parametrize("function", [None, *SCHEDULED])
 @pytest.mark.parametrize("stage", DEPLOYED)
-def test_a_policy_allows_nothing_by_pattern(stage: str) -> None:
-    """Every action and every resource is named; the streams of the function's own log group are the exception."""
-    for statement in statements(stage):
+def test_a_policy_allows_nothing_by_pattern(stage: str, function: str | None) -> None:
+    """Every action and every resource is named.
+
+    The exceptions: the streams of a function's own log group; and, to be looked at, log groups (AWS tells them by
+    pattern alone) and the stage of an API that has no id before it is deployed.
+    """
+    for statement in statements(stage, function):
         assert statement["Effect"] == "Allow"
         assert not [action for action in statement["Action"] if "*" in action or "?" in action]
         for resource in statement["Resource"]:
+            if resource in LOOKED_AT_BY_PATTERN and not any("Put" in action for action in statement["Action"]):
+                continue
             service, account = resource.split(":")[2], resource.split(":")[3:5]
+            if service == "apigateway":
+                account[1] = account[1] or "ACCOUNT"  # it writes none
             filled_in = re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", account[0]) and re.fullmatch(r"\d{12}", account[1])
             assert account == ["REGION", "ACCOUNT"] or filled_in, "as `tools.deploy fill` leaves them"
             assert "*" not in (resource.removesuffix(":*") if service == "logs" else resource)
@@ -123,3 +140,63 @@ def test_the_key_opens_the_ring_and_the_tables_alone(stage: str) -> None:
     tables = conditions[1].pop("kms:ViaService")
     assert conditions == [{f"kms:EncryptionContext:{name}": value for name, value in PURPOSE.items()}, {}]
     assert re.fullmatch(r"dynamodb\.(REGION|[a-z0-9-]+)\.amazonaws\.com", tables)
+
+
+def allowed(stage: str, function: str) -> dict[str, set[str]]:
+    """Read what a scheduled function may do: the name of what it acts on -> actions."""
+    found: dict[str, set[str]] = {}
+    for statement in statements(stage, function):
+        for resource in statement["Resource"]:
+            found.setdefault(re.split(r"[:/]", resource.removesuffix(":*"))[-1], set()).update(statement["Action"])
+    return found
+
+
+def test_every_scheduled_function_has_a_policy_of_its_own() -> None:
+    """Otherwise it would run as the API does, and reach every table."""
+    tree = ast.parse((ROOT / "app.py").read_text("utf-8"))
+    scheduled = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and "schedule" in ast.dump(ast.Module(node.decorator_list, []))  # type: ignore[arg-type]
+    ]
+    assert scheduled == SCHEDULED
+    for stage in DEPLOYED:
+        assert list(CONFIG["stages"][stage]["lambda_functions"]) == SCHEDULED
+
+
+@pytest.mark.parametrize("stage", DEPLOYED)
+def test_the_rotation_reaches_the_ring_alone(stage: str) -> None:
+    """One item of one table, and the key for the ring's own purpose."""
+    logs = f"baton-{stage}-rotate_keys"
+    assert allowed(stage, "rotate_keys") == {
+        f"baton-{stage}-users": {"dynamodb:GetItem", "dynamodb:PutItem"},
+        statements(stage, "rotate_keys")[1]["Resource"][0].rsplit("/")[-1]: {"kms:Decrypt", "kms:GenerateDataKey"},
+        logs: {"logs:CreateLogStream", "logs:PutLogEvents"},
+    }
+    conditions = [statement.get("Condition", {}) for statement in statements(stage, "rotate_keys")]
+    assert conditions[0] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [RING_KEY["pk"]["S"]]}}
+    purpose = {f"kms:EncryptionContext:{name}": value for name, value in PURPOSE.items()}
+    assert conditions[1] == {"StringEquals": purpose}
+    assert re.fullmatch(
+        r"dynamodb\.(REGION|[a-z0-9-]+)\.amazonaws\.com", conditions[2]["StringEquals"]["kms:ViaService"]
+    )
+
+
+@pytest.mark.parametrize("stage", DEPLOYED)
+def test_the_audit_looks_and_reads_nothing(stage: str) -> None:
+    """It describes every table, and may read no item, no key and no line; the domain is the one apps call."""
+    verbs = {action.split(":")[1] for actions in allowed(stage, "audit_configuration").values() for action in actions}
+    assert {verb for verb in verbs if not verb.startswith(("Describe", "Get", "List"))} == {
+        "CreateLogStream",
+        "PutLogEvents",
+        "GET",
+    }
+    assert not verbs & {"GetItem", "GetRecords", "GetLogEvents", "GetFunction", "GetParametersForImport"}
+    assert {f"baton-{stage}-{table}" for table in KEYS} < allowed(stage, "audit_configuration").keys()
+    (domains,) = [
+        resource
+        for statement in statements(stage, "audit_configuration")
+        for resource in statement["Resource"]
+        if "/domainnames/" in resource
+    ]
+    assert domains.split("/")[2] == urlsplit(environment(stage)["BATON_ISSUER"]).hostname

@@ -11,6 +11,7 @@ from chalicelib.signals import PowertoolsSignals
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.engine import Engine, Service, Tables
 from tests.making import ACCOUNT, NOW
+from tests.memory import MemorySignals
 from tests.web.conversation import PASSWORD, Device
 from tests.witness import POLICIES, Use, Witness, allowed, unlike, uses
 
@@ -37,7 +38,7 @@ def test_a_life_tells_the_witness_its_secrets_and_leaks_none(life: Device, witne
 
 def test_a_secret_in_a_signal_is_noticed(life: Device, witness: Witness) -> None:
     """At whatever level, written or not."""
-    PowertoolsSignals(level="ERROR", metrics=False).emit("planted", token=life.token)
+    PowertoolsSignals(service="baton-test", level="ERROR", metrics=False).emit("planted", token=life.token)
     assert ["logged" in leak for leak in witness.leaks()] == [True]
     witness.forget()
 
@@ -54,7 +55,9 @@ def test_a_secret_in_a_traceback_is_noticed(life: Device, witness: Witness) -> N
 
 def test_a_secret_in_a_table_is_noticed(life: Device, witness: Witness, tables: Tables) -> None:
     """In the details of an event, say."""
-    Audit(Engine(tables)).append(AuditEvent(NOW, "planted", ACCOUNT, details={"attempt": ATTEMPT}), event_id="a")
+    Audit(Engine(tables), MemorySignals()).append(
+        AuditEvent(NOW, "planted", ACCOUNT, details={"attempt": ATTEMPT}), event_id="a"
+    )
     assert ["stored" in leak for leak in witness.leaks()] == [True]
     witness.forget()
 

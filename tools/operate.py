@@ -1,5 +1,7 @@
 """The operator's commands: ``python -m tools.operate COMMAND``, with the deployment's settings in the environment.
 
+STAGE=dev takes those of .chalice/config.json.
+
 make-ring               make the key ring of a new deployment, once
 rotate-signing-key      publish a new key for tokens; it signs ten minutes later
 rotate-root             the same for the root of ids, secrets and opaque tokens
@@ -9,6 +11,7 @@ enable E-MAIL           let the person in again; what was ended stays ended
 delete E-MAIL           delete an account, or finish a deletion that broke off; the address becomes free
 """
 
+import os
 import secrets
 import sys
 import time
@@ -17,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from chalicelib.core import errors
 from chalicelib.core.key_ring import Entropy, Ring, raise_fence, rotate_root, rotate_signing
 from chalicelib.core.model import Status
-from chalicelib.core.policy import KEY_RING_REFRESH_S
+from chalicelib.core.policy import RING_SEEN_EVERYWHERE_S
 from chalicelib.core.ports import Done
 from chalicelib.flows.account import SetStatus
 from chalicelib.settings import SettingsProblems, read_settings
@@ -27,6 +30,9 @@ from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
 from chalicelib.stores.users import Users
+from tools.stages import UnknownStage, enter
+
+PROGRESS_EVERY_S = 10
 
 
 def clock() -> int:
@@ -56,7 +62,7 @@ class Operator:
         self._engine = Engine(Tables(settings.table_prefix))
         wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
         self._key_ring = KeyRing(self._engine, wrapper, secrets.token_bytes)
-        self._signals = PowertoolsSignals(level="ERROR", metrics=False)
+        self._signals = PowertoolsSignals(service=settings.table_prefix, level="ERROR", metrics=False)
 
     def make_ring(self) -> str:
         """Make the key ring, where there is none."""
@@ -69,14 +75,14 @@ class Operator:
         changed = CHANGES[command](ring, secrets.token_bytes, now=clock())
         if not isinstance(self._key_ring.replace(changed, expected_revision=ring.revision), Done):
             raise errors.Unavailable("somebody else changed the ring at this moment: run it again")
-        for waited in range(0, KEY_RING_REFRESH_S, 10):
-            print(f"\r  waiting for every cache to see it: {KEY_RING_REFRESH_S - waited:>3} s ", end="", flush=True)
-            self._pause(10)
+        for left in range(RING_SEEN_EVERYWHERE_S, 0, -PROGRESS_EVERY_S):
+            print(f"\r  waiting for every cache to see it: {left:>3} s ", end="", flush=True)
+            self._pause(min(PROGRESS_EVERY_S, left))
         return f"\r{command}: done, revision {changed.revision}, seen everywhere"
 
     def set_status(self, command: str, email: str) -> str:
         """Disable, enable or delete an account."""
-        users, gates, audit = Users(self._engine), Gates(self._engine), Audit(self._engine)
+        users, gates, audit = Users(self._engine), Gates(self._engine), Audit(self._engine, self._signals)
         act = SetStatus(clock, secrets.token_bytes, self._key_ring, users, gates, audit, self._signals)
         account = act(email, STATUSES[command])
         return f"{command}d account {account}; all its logins have ended"
@@ -85,6 +91,8 @@ class Operator:
 def main(arguments: Sequence[str], *, pause: Callable[[float], None] = time.sleep) -> int:
     """Carry out one command; exit 2 where the words are off, 1 where it could not be done."""
     try:
+        if stage := os.environ.get("STAGE"):
+            enter(stage)
         match list(arguments):
             case ["make-ring"]:
                 print(Operator(pause=pause).make_ring())
@@ -95,7 +103,7 @@ def main(arguments: Sequence[str], *, pause: Callable[[float], None] = time.slee
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
-    except SettingsProblems as problems:
+    except (SettingsProblems, UnknownStage) as problems:
         print(problems, file=sys.stderr)
         return 1
     except errors.Refusal as refusal:

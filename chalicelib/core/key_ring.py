@@ -15,7 +15,13 @@ from msgspec.structs import replace
 from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.model import AccountId, EmailIndex, LineageId, Secret
-from chalicelib.core.policy import ISSUED_AHEAD_MAX_S, MECHANISMS, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+from chalicelib.core.policy import (
+    ISSUED_AHEAD_MAX_S,
+    MECHANISMS,
+    ROOT_ROTATED_AFTER_S,
+    SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
+    SIGNING_KEY_ROTATED_AFTER_S,
+)
 from chalicelib.core.public_key import PublicKey
 
 if TYPE_CHECKING:
@@ -197,6 +203,16 @@ def rotate_root(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     roots = (*ring.roots, root)
     kept = _needed(roots, [root.used_from for root in roots], now=now)
     return replace(ring, revision=ring.revision + 1, roots=kept)
+
+
+def rotate_due(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
+    """Rotate what has served its time; the same ring while nothing has."""
+    rotated = ring
+    if now - ring.signing[-1].made_at >= SIGNING_KEY_ROTATED_AFTER_S:
+        rotated = rotate_signing(rotated, entropy, now=now)
+    if now - ring.roots[-1].made_at >= ROOT_ROTATED_AFTER_S:
+        rotated = rotate_root(rotated, entropy, now=now)
+    return rotated
 
 
 def raise_fence(ring: Ring, *, now: int) -> Ring:

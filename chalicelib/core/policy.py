@@ -136,9 +136,16 @@ JSON_DEPTH_MAX = 16
 # Keys.
 SIGNING_KEY_PUBLISHED_BEFORE_USE_S = 10 * MINUTE_S
 """Other companies' servers cache the JWKS; they must have seen a key before the first token it signs."""
+SIGNING_KEY_ROTATED_AFTER_S = 90 * DAY_S
+"""A key that leaked unseen is of use for so long; each rotation is one more key in the published set."""
+ROOT_ROTATED_AFTER_S = 365 * DAY_S
+"""Roots leave this deployment never, and have 255 versions."""
 KEY_RING_REFRESH_S = 5 * MINUTE_S
 KEY_RING_UNKNOWN_KID_S = MINUTE_S
 """An unknown `kid` may ask for a fresh ring once in so long, so that garbage cannot make us read."""
+REQUEST_MAX_S = 15
+"""No request outlives it: Lambda's time-out. So long, a request may go on with the ring it began with."""
+RING_SEEN_EVERYWHERE_S = KEY_RING_REFRESH_S + REQUEST_MAX_S
 
 # Audit.
 AUDIT_KEPT_S = 400 * DAY_S
@@ -159,6 +166,7 @@ def _assert_relations() -> None:
     assert NONCE_KEPT_S > 2 * SIGNATURE_WINDOW_S
     assert SIGNATURE_LIFE_MAX_S >= SIGNATURE_WINDOW_S
     assert LINEAGES_MAX <= LINEAGES_HARD_MAX
+    assert ROOT_ROTATED_AFTER_S >= SIGNING_KEY_ROTATED_AFTER_S > DAY_S > SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     assert SIGNING_KEY_PUBLISHED_BEFORE_USE_S > KEY_RING_REFRESH_S > KEY_RING_UNKNOWN_KID_S
     assert ISSUED_AHEAD_MAX_S < SIGNATURE_WINDOW_S
     assert TOKEN_BYTES_MAX <= BODY_BYTES_MAX

@@ -6,11 +6,12 @@ known about whether the write happened. Repeating the same call with the same ar
 Reads are strongly consistent. To port Baton to another storage, write this page once and pass the contract suite.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
+from chalicelib.core.hardening import Found
 from chalicelib.core.key_ring import Ring
 from chalicelib.core.lineage import Ahead, Dead, Exchanged, Retry, Reused, Superseded
 from chalicelib.core.model import (
@@ -158,10 +159,16 @@ class Audit(Protocol):
 
 
 class Signals(Protocol):
-    """What the operator watches: log lines and metrics."""
+    """What the operator watches: log lines and metrics. No verb ever raises, and none is ever given a secret."""
+
+    def begin(self, *, request_id: str) -> None:
+        """Forget the request before; this id stands on all that follows."""
+
+    def about(self, *, lineage: LineageId) -> None:
+        """Put the lineage on all that follows in this request; the first one named stays."""
 
     def emit(self, event: str, /, **facts: str | int) -> None:
-        """Note that something happened, by its name in the glossary's words. Never raises, never given a secret."""
+        """Note that something happened, by its name in the glossary's words."""
 
 
 class KeyRing(Protocol):
@@ -172,3 +179,20 @@ class KeyRing(Protocol):
 
     def refreshed(self, *, now: int) -> Ring:
         """Give the ring after an unknown ``kid`` or root version: read again, at most once a minute."""
+
+
+class ChangingKeyRing(KeyRing, Protocol):
+    """The keys, for whoever may change them: never a route."""
+
+    def replace(self, ring: Ring, *, expected_revision: int) -> Done | Moved:
+        """Put a newer ring in place of the one of ``expected_revision``: one write."""
+
+
+class Deployment(Protocol):
+    """How this deployment is configured: looked at, never changed."""
+
+    def key_arn(self) -> str:
+        """Give the ARN of the deployment's key."""
+
+    def looks(self) -> Mapping[str, Callable[[], Sequence[Found]]]:
+        """Give every look, by the name of what it looks at. What may not be seen raises ``errors.Unavailable``."""

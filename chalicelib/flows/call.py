@@ -50,6 +50,7 @@ class Call(Struct, frozen=True):
         now = self.clock()
         proved = self.proof.token(bearer(message), now=now)
         token, mechanism = proved.token, proved.client.mechanism
+        self.signals.about(lineage=token.lineage)
         if token.kind is Kind.RENEW:
             raise errors.TokenInvalid("a token that only renews opens no route")
         if bound and isinstance(token.binding, NoBinding):

@@ -54,6 +54,7 @@ class Exchange(Struct, frozen=True):
         now = self.clock()
         proved = self.proof.token(request.refresh_token, now=now)
         token, client = proved.token, proved.client
+        self.signals.about(lineage=token.lineage)
         if not client.mechanism.renewable:
             raise errors.UnauthorizedClient("its mechanism renews nothing")
         if token.kind is Kind.USE:

@@ -34,6 +34,7 @@ class Revoke(Struct, frozen=True):
             proved = self.proof.token(token, now=now)
         except errors.TokenInvalid:
             return
+        self.signals.about(lineage=proved.token.lineage)
         if client_id is not None and client_id != proved.client.id:
             return
         self.proof.signature(message, proved, now=now)

@@ -43,8 +43,9 @@ class Register(Struct, frozen=True):
             user, gate = self._begin(introduction, verifier, ring=ring, now=now)
             outcome = self.users.register(user, gate)
             if isinstance(outcome, Done):
-                self.signals.emit("registered", account=user.account, client=introduction.client.id)
                 (lineage,) = gate.lineages.values()
+                facts = {"account": user.account, "lineage": lineage.id, "client": introduction.client.id}
+                self.signals.emit("registered", **facts)
                 return self.first_tokens.begun(lineage, introduction, account=user.account, ring=ring, now=now)
             issued = self._taken(outcome, introduction, secret, source=source, ring=ring, now=now)
             if issued is not None:

@@ -1,27 +1,27 @@
 """Audit: what happened, for the owner and the operator. Append only."""
 
-import logging
 from typing import Final
 
+from chalicelib.core.errors import Unavailable
 from chalicelib.core.model import AuditEvent
 from chalicelib.core.policy import AUDIT_KEPT_S
+from chalicelib.core.ports import Signals
 from chalicelib.stores.engine import EXPIRY, ConditionFailed, Engine
 from chalicelib.stores.items import Item, expression, number, of_account, text
 
 IS_NEW: Final = "attribute_not_exists(pk)"
 
-_log = logging.getLogger(__name__)
-
 
 class Audit:
     """``ports.Audit`` on DynamoDB."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Keep the engine."""
+    def __init__(self, engine: Engine, signals: Signals) -> None:
+        """Keep the engine, and where to say that an event is lost."""
         self._engine = engine
+        self._signals = signals
 
     def append(self, event: AuditEvent, *, event_id: str) -> None:
-        """Write an event, never over another. A failure to note it is logged, and nothing else."""
+        """Write an event, never over another. A failure to note it is a signal, and nothing else."""
         try:
             self._engine.write(
                 "put_item",
@@ -31,8 +31,10 @@ class Audit:
             )
         except ConditionFailed:
             return  # our own earlier sending: an id is drawn for one event
-        except Exception:  # noqa: BLE001 - whatever it is, what happened has happened
-            _log.exception("audit event %s of account %s is lost", event.event, event.account)
+        except Exception as error:  # noqa: BLE001 - whatever it is, what happened has happened
+            # What a defect says may quote the event: only its kind is told.
+            reason = error.reason if isinstance(error, Unavailable) else type(error).__name__
+            self._signals.emit("audit_lost", event=event.event, account=event.account, reason=reason)
 
 
 def _event_item(event: AuditEvent, event_id: str) -> Item:

@@ -66,7 +66,7 @@ class Edge(Struct, frozen=True):
                 except errors.Refusal as raised:
                     refusal = raised
                 except Exception as defect:  # noqa: BLE001 - nothing a client can send may become Chalice's own 500
-                    self._note_defect(defect, request_id)
+                    self._note_defect(defect)
                     refusal = errors.ServerError(type(defect).__name__)
                 if refusal is not None:
                     response = refused(refusal, dialect, request_id=request_id, now=now)
@@ -144,7 +144,6 @@ class Edge(Struct, frozen=True):
         context = event.get("requestContext") or {}
         self.signals.emit(
             "refused" if refusal else "answered",
-            request_id=request_id,
             route=f"{context.get('httpMethod', '')} {context.get('resourcePath', '')}",
             status=response.status_code,
             **({"code": refusal.code, "reason": refusal.reason} if refusal else {}),
@@ -152,18 +151,23 @@ class Edge(Struct, frozen=True):
         return response
 
     def _current(self) -> tuple[dict[str, Any], str]:
-        """Give the event being answered, and the request id: the gateway's, or one drawn where there is none."""
+        """Give the event being answered, and its request id, which stands on its lines from here on.
+
+        The id is the gateway's, or one drawn where there is none.
+        """
         request = self.app.current_request
         event: dict[str, Any] = request.to_original_event() if request is not None else {}
-        return event, str((event.get("requestContext") or {}).get("requestId") or "") or self.entropy(8).hex()
+        request_id = str((event.get("requestContext") or {}).get("requestId") or "") or self.entropy(8).hex()
+        self.signals.begin(request_id=request_id)
+        return event, request_id
 
-    def _note_defect(self, defect: Exception, request_id: str) -> None:
+    def _note_defect(self, defect: Exception) -> None:
         """Log where a defect struck, not what it said: its words may hold a secret. Its developer sees them."""
         if self.development:
             traceback.print_exception(defect)
         frames = traceback.extract_tb(defect.__traceback__)[-6:]
         where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
-        self.signals.emit("defect", request_id=request_id, kind=type(defect).__name__, where=where)
+        self.signals.emit("defect", kind=type(defect).__name__, where=where)
 
 
 def _answered(answer: object) -> Response:

@@ -23,11 +23,18 @@ from chalicelib.core.key_ring import (
     ring_from_bytes,
     ring_to_bytes,
     root_version,
+    rotate_due,
     rotate_root,
     rotate_signing,
 )
 from chalicelib.core.model import AccountId, LineageId, Secret
-from chalicelib.core.policy import DAY_S, MECHANISMS, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+from chalicelib.core.policy import (
+    DAY_S,
+    MECHANISMS,
+    ROOT_ROTATED_AFTER_S,
+    SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
+    SIGNING_KEY_ROTATED_AFTER_S,
+)
 
 pytestmark = pytest.mark.promise(10)
 
@@ -119,6 +126,20 @@ class TestRotating:
         assert ring.root_for_new(starts - 1) is old
         assert ring.root_for_new(starts) is new
         assert (ring.root(1), ring.root(2), ring.root(3), ring.root(0)) == (old, new, None, None)
+
+    def test_a_key_is_rotated_when_it_has_served_its_time(self) -> None:
+        """Every day of two years: signing keys every 90 days, roots every 365, and never more than they are kept."""
+        ring, signed_by, rooted_in = RING, [NOW], [NOW]
+        for now in range(NOW, NOW + 730 * DAY_S, DAY_S):
+            rotated = rotate_due(ring, ENTROPY, now=now)
+            assert (rotated is ring) == (rotated.revision == ring.revision)
+            signed_by += [now] if rotated.signing[-1] != ring.signing[-1] else []
+            rooted_in += [now] if rotated.roots[-1] != ring.roots[-1] else []
+            ring = rotated
+            assert len(ring.signing) <= KEY_KEPT_AFTER_USE_S // SIGNING_KEY_ROTATED_AFTER_S + 2
+        assert signed_by == list(range(NOW, NOW + 730 * DAY_S, SIGNING_KEY_ROTATED_AFTER_S))
+        assert rooted_in == [NOW, NOW + ROOT_ROTATED_AFTER_S]
+        assert ring_from_bytes(ring_to_bytes(ring)) == ring
 
     @pytest.mark.parametrize("rotate", [rotate_signing, rotate_root])
     def test_rotating_changes_nothing_else(self, rotate: Callable[..., Ring]) -> None:

@@ -126,16 +126,22 @@ def test_requests_that_prove_nothing_reach_no_database(make_device: Callable[...
     assert asked == []
 
 
+@pytest.fixture
+def loud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the environments that start after this tell everything."""
+    monkeypatch.setenv("BATON_LOG_LEVEL", "DEBUG")
+
+
 @pytest.mark.promise(10)
 def test_nothing_secret_is_stored_or_logged(
+    loud: None,
     make_client: Callable[..., Any],
     tables: Tables,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After whole lives of all kinds: no password, token, attempt, secret or grant in any table or log line."""
-    del monkeypatch
+    del loud
     caplog.set_level(logging.DEBUG)
     secrets_used: set[str] = {PASSWORD, NEW_PASSWORD}
     lines: list[Line] = []
@@ -159,6 +165,8 @@ def test_nothing_secret_is_stored_or_logged(
     kept = json.dumps([client().scan(TableName=tables.name(table))["Items"] for table in KEYS], default=str)
     said = caplog.text + "".join(capsys.readouterr())
     assert "person0@example.com" in kept
+    assert "password_changed" in said
+    assert "answered" in said
     for secret in secrets_used:
         assert secret not in kept
         assert secret not in said

@@ -10,6 +10,7 @@ from chalicelib.stores.ephemeral import Ephemeral
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.items import Item, gate_item, of_account
 from chalicelib.stores.users import Users
+from tests.memory import MemorySignals
 from tests.stores.contract import Stores, StoresContract
 
 
@@ -50,7 +51,7 @@ class TestDynamoDB(StoresContract):
             Users(engine),
             Gates(engine),
             Ephemeral(engine),
-            Audit(engine),
+            Audit(engine, MemorySignals()),
             lambda gate: put_gate(engine, gate),
             lambda account: read_events(dynamodb, engine, account),
         )

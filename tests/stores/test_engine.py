@@ -36,6 +36,7 @@ from chalicelib.stores.gates import Gates
 from chalicelib.stores.items import Item, Value, gate_item, of_account
 from chalicelib.stores.users import Users
 from tests.making import ACCOUNT, FENCE, IDLE_S, MINE, MINE_LIVE, NOW, USER, gate_with, presented
+from tests.memory import MemorySignals
 from tests.stores.contract import OPERATION, STEP_UP
 
 pytestmark = pytest.mark.promise(9)
@@ -147,18 +148,23 @@ def test_our_own_trouble_is_unavailable(error: Exception, verb: str) -> None:
 
 
 @pytest.mark.parametrize("error", OUR_TROUBLE, ids=lambda error: f"{type(error).__name__} {error}"[:60])
-def test_an_event_that_cannot_be_noted_is_logged(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
-    """What happened has happened: the audit never raises, and its warning quotes nothing of the request."""
-    Audit(engine_in(Trouble([error]))).append(AuditEvent(NOW, "logged_in", ACCOUNT), event_id="a")
-    assert "logged_in" in caplog.text
-    assert "secret" not in caplog.text
+def test_an_event_that_cannot_be_noted_is_told_and_counted(error: Exception) -> None:
+    """What happened has happened: the audit never raises, and what it tells quotes nothing of the request."""
+    signals = MemorySignals()
+    Audit(engine_in(Trouble([error])), signals).append(AuditEvent(NOW, "logged_in", ACCOUNT), event_id="a")
+    ((event, facts),) = signals.emitted
+    assert event == "audit_lost"
+    assert (facts["event"], facts["account"]) == ("logged_in", ACCOUNT)
+    assert facts["reason"]
+    assert "secret" not in str(facts)
 
 
-def test_an_event_that_cannot_even_be_written_down_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_event_that_cannot_even_be_written_down_is_told() -> None:
     """A defect of ours in an event does not undo what happened either."""
+    signals = MemorySignals()
     defective: Any = AuditEvent(at=NOW, event="logged_in", account=ACCOUNT, details=None)  # type: ignore[arg-type]
-    Audit(engine_in(Trouble([]))).append(defective, event_id="a")
-    assert "logged_in" in caplog.text
+    Audit(engine_in(Trouble([])), signals).append(defective, event_id="a")
+    assert [(event, facts["reason"]) for event, facts in signals.emitted] == [("audit_lost", "AttributeError")]
 
 
 CONFLICTS = [

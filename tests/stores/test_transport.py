@@ -27,6 +27,7 @@ from chalicelib.stores.items import of_account
 from chalicelib.stores.transport import Access, AnsweredNo, LeanClient, NoAnswer
 from chalicelib.stores.users import Users
 from tests.making import ACCOUNT, MINE_LIVE, OTHER_LIVE, gate_with
+from tests.memory import MemorySignals
 from tests.stores.contract import Stores, StoresContract
 from tests.stores.test_dynamodb import put_gate, read_events
 from tools.dev.engine import over_http
@@ -110,7 +111,7 @@ class TestLean(StoresContract):
             Users(lean_engine),
             Gates(lean_engine),
             Ephemeral(lean_engine),
-            Audit(lean_engine),
+            Audit(lean_engine, MemorySignals()),
             lambda gate: put_gate(lean_engine, gate),
             lambda account: read_events(dynamodb, lean_engine, account),
         )

@@ -28,7 +28,7 @@ _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
 }
 
 EQUIVALENT: dict[str, str] = {
-    "core/lineage.py: judge: behind < 0 -> (behind <= 0)": "what is not behind at all is current, and was answered above",
+    "core/lineage.py: judge: behind < 0 -> (behind <= 0)": "what is not behind is current: answered above",
     "core/lineage.py: live: gate is None or lineage is None -> (lineage is None)": "without a gate there is no lineage",
     "core/lineage.py: replaced_by_login: surplus <= 0 -> (surplus < 0)": "none of a sorted list is none",
 }

@@ -1,0 +1,230 @@
+"""The audit of the configuration: a good deployment has no finding, and each planted mistake has exactly its own."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import boto3
+import pytest
+
+from chalicelib.core.errors import Unavailable
+from chalicelib.core.hardening import TABLES
+from chalicelib.flows.audit_configuration import AuditConfiguration
+from chalicelib.stores.deployment import SERVICES, Deployment
+from chalicelib.stores.engine import EXPIRY, KEYS, Service, Tables
+from tests.memory import MemorySignals
+
+PREFIX = "baton-audited"
+ISSUER = "https://api.example.com/api"
+NOBODYS = "arn:aws:kms:us-east-1:123456789012:key/somebody-elses"
+
+
+class Stage:
+    """API Gateway with one API behind a custom domain, as its documentation writes its answers."""
+
+    def __init__(self) -> None:
+        """Begin well configured."""
+        self.stage: dict[str, Any] = {
+            "webAclArn": "arn:aws:wafv2:...",
+            "accessLogSettings": {"destinationArn": "arn:aws:logs:..."},
+            "methodSettings": {"*/*": {"throttlingRateLimit": 500.0, "loggingLevel": "OFF", "dataTraceEnabled": False}},
+        }
+
+    def call(self, operation: str, **request: object) -> dict[str, Any]:
+        """Answer."""
+        if operation == "get_base_path_mappings":
+            assert request == {"domainName": "api.example.com"}
+            return {"items": [{"basePath": "api", "restApiId": "abc123", "stage": "api"}]}
+        assert (operation, request) == ("get_stage", {"restApiId": "abc123", "stageName": "api"})
+        return self.stage
+
+
+class Refusing(Stage):
+    """API Gateway, for somebody who may not look."""
+
+    def call(self, operation: str, **_: object) -> dict[str, Any]:
+        """Refuse."""
+        raise Unavailable(f"apigateway {operation}: AccessDeniedException")
+
+
+class Account:
+    """A well configured deployment in moto, and the hands to spoil it."""
+
+    def __init__(self) -> None:
+        """Deploy."""
+        self.dynamodb, self.kms, self.logs = boto3.client("dynamodb"), boto3.client("kms"), boto3.client("logs")
+        self.lambda_, self.iam = boto3.client("lambda"), boto3.client("iam")
+        self.key = self.kms.create_key()["KeyMetadata"]["Arn"]
+        self.kms.enable_key_rotation(KeyId=self.key)
+        self.stage = Stage()
+        for table in KEYS:
+            self.make_table(table)
+        for name in (f"/aws/lambda/{PREFIX}", f"/aws/lambda/{PREFIX}-rotate_keys", f"/aws/apigateway/{PREFIX}"):
+            self.logs.create_log_group(logGroupName=name, kmsKeyId=self.key)
+            self.logs.put_retention_policy(logGroupName=name, retentionInDays=90)
+        role = self.iam.create_role(RoleName=f"{PREFIX}-api_handler", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        self.lambda_.create_function(
+            FunctionName=PREFIX, Runtime="python3.13", Role=role, Handler="app.app", Code={"ZipFile": b"PK"}
+        )
+        self.lambda_.add_permission(
+            FunctionName=PREFIX,
+            StatementId="gateway",
+            Action="lambda:InvokeFunction",
+            Principal="apigateway.amazonaws.com",
+        )
+
+    def make_table(self, table: str, key: str | None = None) -> None:
+        """Make a table as data.md wants it, under ``key`` if another one is given; "" is none."""
+        name, wanted = f"{PREFIX}-{table}", TABLES[table]
+        encryption = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key or self.key}
+        self.dynamodb.create_table(
+            TableName=name,
+            KeySchema=[
+                {"AttributeName": part, "KeyType": "RANGE" if number else "HASH"}
+                for number, part in enumerate(KEYS[table])
+            ],
+            AttributeDefinitions=[{"AttributeName": part, "AttributeType": "S"} for part in KEYS[table]],
+            BillingMode="PAY_PER_REQUEST",
+            DeletionProtectionEnabled=wanted.protection,
+            **({"SSESpecification": encryption} if wanted.customer_key and key != "" else {}),  # type: ignore[arg-type]
+        )
+        if wanted.recovery:
+            self.recover(table, on=True)
+        if wanted.swept:
+            self.sweep(table, on=True)
+
+    def make_again(self, table: str, key: str) -> None:
+        """Make a table again, encrypted otherwise: moto does not change the key of one."""
+        self.protect(table, on=False)
+        self.dynamodb.delete_table(TableName=f"{PREFIX}-{table}")
+        self.make_table(table, key)
+
+    def recover(self, table: str, *, on: bool) -> None:
+        """Turn recovery on or off."""
+        self.dynamodb.update_continuous_backups(
+            TableName=f"{PREFIX}-{table}", PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": on}
+        )
+
+    def sweep(self, table: str, *, on: bool, attribute: str = EXPIRY) -> None:
+        """Turn TTL on or off."""
+        self.dynamodb.update_time_to_live(
+            TableName=f"{PREFIX}-{table}", TimeToLiveSpecification={"Enabled": on, "AttributeName": attribute}
+        )
+
+    def protect(self, table: str, *, on: bool) -> None:
+        """Turn deletion protection on or off."""
+        self.dynamodb.update_table(TableName=f"{PREFIX}-{table}", DeletionProtectionEnabled=on)
+
+    def share(self, table: str) -> None:
+        """Let another account read a table."""
+        arn = self.dynamodb.describe_table(TableName=f"{PREFIX}-{table}")["Table"]["TableArn"]
+        self.dynamodb.put_resource_policy(ResourceArn=arn, Policy='{"Statement": []}')
+
+    def log_in_the_clear(self, name: str) -> None:
+        """Make a log group again, without a key."""
+        self.logs.delete_log_group(logGroupName=name)
+        self.logs.create_log_group(logGroupName=name)
+        self.logs.put_retention_policy(logGroupName=name, retentionInDays=90)
+
+    def open_key(self) -> None:
+        """Let everybody use the key."""
+        policy = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:*", "Resource": "*"}]}
+        self.kms.put_key_policy(KeyId=self.key, PolicyName="default", Policy=json.dumps(policy))
+
+    def audited(self) -> list[tuple[str, str]]:
+        """Audit, and give subject and problem of each finding."""
+        signals = MemorySignals()
+        services = {name: Service(name) for name in SERVICES} | {"apigateway": cast("Service", self.stage)}
+        deployment = Deployment(Tables(PREFIX), key_id=self.key, issuer=ISSUER, services=services)
+        findings = AuditConfiguration(deployment, signals, EXPIRY)()
+        assert all(finding.mend for finding in findings)
+        assert signals.emitted[-1] == ("configuration_audited", {"findings": len(findings)})
+        assert [event for event, _ in signals.emitted[:-1]] == ["configuration_finding"] * len(findings)
+        return [(finding.subject, finding.problem) for finding in findings]
+
+
+@pytest.fixture
+def account(embedded_engine: None) -> Iterator[Account]:
+    """Give a deployment, and take it down."""
+    del embedded_engine
+    account = Account()
+    yield account
+    for table in KEYS:
+        account.protect(table, on=False)
+        arn = account.dynamodb.describe_table(TableName=f"{PREFIX}-{table}")["Table"]["TableArn"]
+        with contextlib.suppress(account.dynamodb.exceptions.ResourceNotFoundException):
+            account.dynamodb.delete_resource_policy(ResourceArn=arn)
+        account.dynamodb.delete_table(TableName=f"{PREFIX}-{table}")
+    for group in account.logs.describe_log_groups()["logGroups"]:
+        account.logs.delete_log_group(logGroupName=group["logGroupName"])
+    account.lambda_.delete_function(FunctionName=PREFIX)
+    account.iam.delete_role(RoleName=f"{PREFIX}-api_handler")
+
+
+PLANTED: dict[str, tuple[Callable[[Account], Any], str]] = {
+    "AWS's own key": (lambda it: it.make_again("users", ""), "not encrypted with the customer key"),
+    "another key": (lambda it: it.make_again("gates", NOBODYS), "encrypted with another key"),
+    "no recovery": (lambda it: it.recover("gates", on=False), "cannot be recovered"),
+    "no protection": (lambda it: it.protect("users", on=False), "may be deleted by mistake"),
+    "no TTL": (lambda it: it.sweep("ephemeral", on=False), "never swept"),
+    "a shared table": (lambda it: it.share("users"), "past IAM"),
+    "no key rotation": (lambda it: it.kms.disable_key_rotation(KeyId=it.key), "does not rotate"),
+    "a disabled key": (lambda it: it.kms.disable_key(KeyId=it.key.split("/")[1]), "disabled"),
+    "a key for everybody": (lambda it: it.open_key(), "everybody use it"),
+    "logs for ever": (
+        lambda it: it.logs.delete_retention_policy(logGroupName=f"/aws/lambda/{PREFIX}-rotate_keys"),
+        "kept for ever",
+    ),
+    "logs in the clear": (lambda it: it.log_in_the_clear(f"/aws/apigateway/{PREFIX}"), "not encrypted"),
+    "no firewall": (lambda it: it.stage.stage.pop("webAclArn"), "no firewall"),
+    "no access log": (lambda it: it.stage.stage.pop("accessLogSettings"), "logs no access"),
+    "no throttle": (lambda it: it.stage.stage["methodSettings"]["*/*"].pop("throttlingRateLimit"), "no throttle"),
+    "bodies in logs": (
+        lambda it: it.stage.stage["methodSettings"].update({"~1login/POST": {"dataTraceEnabled": True}}),
+        "passwords and tokens",
+    ),
+    "a function for everybody": (
+        lambda it: it.lambda_.add_permission(
+            FunctionName=PREFIX, StatementId="all", Action="lambda:InvokeFunction", Principal="*"
+        ),
+        "past the API",
+    ),
+    "a function with a URL": (
+        lambda it: it.lambda_.create_function_url_config(FunctionName=PREFIX, AuthType="NONE"),
+        "past the API",
+    ),
+}
+
+
+def test_a_good_deployment_has_no_finding(account: Account) -> None:
+    """Otherwise nobody would read them."""
+    assert account.audited() == []
+
+
+@pytest.mark.parametrize("mistake", PLANTED)
+def test_a_planted_mistake_is_found(account: Account, mistake: str) -> None:
+    """That one, and no other."""
+    plant, words = PLANTED[mistake]
+    plant(account)
+    ((_, problem),) = account.audited()
+    assert words in problem
+
+
+def test_what_cannot_be_seen_is_a_finding(account: Account) -> None:
+    """A table that is gone, a right that is missing: an audit that sees nothing must not look content."""
+    account.stage = Refusing()
+    account.logs.delete_log_group(logGroupName=f"/aws/lambda/{PREFIX}")
+    found = dict(account.audited())
+    assert found.keys() == {ISSUER, f"/aws/lambda/{PREFIX}"}
+    assert "AccessDeniedException" in found[ISSUER]
+
+
+def test_an_account_without_a_deployment_is_all_findings(embedded_engine: None) -> None:
+    """Every look says that it sees nothing."""
+    del embedded_engine
+    services = {name: Service(name) for name in SERVICES} | {"apigateway": cast("Service", Refusing())}
+    deployment = Deployment(Tables("baton-nowhere"), key_id="alias/nowhere", issuer=ISSUER, services=services)
+    found = AuditConfiguration(deployment, MemorySignals(), EXPIRY)()
+    assert {finding.subject for finding in found} == set(deployment.looks())
+    assert all("cannot be seen" in finding.problem for finding in found)

@@ -1,0 +1,196 @@
+"""The audit finds what is planted, explains what it passes over, and fails when it knows nothing."""
+
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from chalicelib.core.errors import Unavailable
+from chalicelib.core.key_ring import make_ring
+from chalicelib.core.policy import DAY_S
+from tests.memory import MemoryKeyRing
+from tools import audit
+
+ROOT = Path(__file__).parents[2]
+VULNERABLE = {"dependencies": [{"name": "pyjwt", "version": "1.0", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}]}
+SKIPPED = {"dependencies": [{"name": "pyjwt", "skip_reason": "no network"}]}
+BANDIT = {"test_id": "B602", "filename": "app.py", "line_number": 7, "issue_text": "shell=True"}
+CHECKOV = {"check_id": "CKV_AWS_28", "check_name": "recovery", "resource": "AWS::DynamoDB::Table.Users"}
+
+
+@pytest.fixture
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put a stand-in for an audit tool in place: it says one thing, and ends with one exit code."""
+    monkeypatch.setattr(audit, "TOOLS", tmp_path)
+
+    def put(name: str, *, says: object = "", tells: str = "", code: int = 0) -> None:
+        path = tmp_path / name
+        said = says if isinstance(says, str) else json.dumps(says)
+        path.write_text(f"#!/bin/sh\ncat <<'SAID'\n{said}\nSAID\necho '{tells}' >&2\nexit {code}\n", "utf-8")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    return put
+
+
+@pytest.fixture
+def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let there be templates to look at."""
+    for name in ("infra/data.yaml", "build/package/sam.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}", "utf-8")
+    monkeypatch.setattr(audit, "ROOT", tmp_path)
+
+
+def test_a_known_vulnerability_is_found(tool: Callable[..., None]) -> None:
+    """With the version that mends it."""
+    tool("pip-audit", says=VULNERABLE, code=1)
+    finding = next(audit.dependencies())
+    assert (finding.problem, "pyjwt 1.0" in finding.subject, "2" in finding.mend) == ("CVE-1", True, True)
+
+
+@pytest.mark.parametrize("said", ["", "Connection refused", SKIPPED], ids=["silence", "words", "a skip"])
+def test_a_database_that_cannot_be_asked_is_no_pass(tool: Callable[..., None], said: object) -> None:
+    """`pip-audit` offline says nothing, or skips everything: neither is an answer."""
+    tool("pip-audit", says=said, tells="ERROR: could not reach pypi.org", code=1)
+    with pytest.raises(audit.Unreached):
+        list(audit.dependencies())
+
+
+def test_a_tool_that_is_not_there_is_no_pass(tool: Callable[..., None]) -> None:
+    """Whichever it is."""
+    for check in (audit.dependencies, audit.code):
+        with pytest.raises(audit.Unreached, match="not installed"):
+            list(check())
+
+
+def test_a_dangerous_line_is_found_and_an_explained_one_is_not(tool: Callable[..., None]) -> None:
+    """The explanation is for one rule in one file."""
+    explained = BANDIT | {"test_id": "B310", "filename": "tools/demo.py"}
+    tool("bandit", says={"errors": [], "results": [BANDIT, explained]}, code=1)
+    assert [finding.subject for finding in audit.code()] == ["app.py:7"]
+    tool("bandit", says={"errors": [{"filename": "app.py", "reason": "syntax"}], "results": []})
+    with pytest.raises(audit.Unreached):
+        list(audit.code())
+
+
+@pytest.mark.usefixtures("packaged")
+def test_an_unsafe_template_is_found_and_an_explained_check_is_not(tool: Callable[..., None]) -> None:
+    """The explanation is for one check of one resource."""
+    explained = CHECKOV | {"resource": "AWS::DynamoDB::Table.Audit"}
+    tool("checkov", says={"summary": {"parsing_errors": 0}, "results": {"failed_checks": [CHECKOV, explained]}}, code=1)
+    found = list(audit.infrastructure())
+    assert [finding.subject for finding in found] == ["infra/data.yaml: Users", "build/package/sam.json: Users"]
+    tool("checkov", says={"passed": 0, "failed": 0})
+    with pytest.raises(audit.Unreached, match="could not read"):
+        list(audit.infrastructure())
+
+
+@pytest.mark.usefixtures("packaged")
+def test_a_template_that_does_not_lint_is_found(tool: Callable[..., None]) -> None:
+    """With file and line."""
+    complaint = {"Rule": {"Id": "E3001"}, "Message": "no Type", "Location": {"Start": {"LineNumber": 3}}}
+    tool("cfn-lint", says=[complaint], code=2)
+    assert next(audit.syntax()).subject == "infra/data.yaml:3"
+
+
+def test_without_templates_there_is_nothing_to_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run before `make package`, it says so."""
+    monkeypatch.setattr(audit, "ROOT", tmp_path)
+    with pytest.raises(audit.Unreached, match="make package"):
+        list(audit.infrastructure())
+
+
+def test_every_pass_over_says_why() -> None:
+    """In a sentence's worth of words, or as what stands above it."""
+    for reason in (*audit.BANDIT_SKIPS.values(), *audit.CHECKOV_SKIPS.values()):
+        assert len(reason.split()) >= 2
+    assert "*" not in {where for _, where in audit.BANDIT_SKIPS}
+
+
+@pytest.fixture
+def role(embedded_engine: None) -> Iterator[tuple[Any, str]]:
+    """Give a function and its role, as `chalice deploy` leaves them, in this account, with the policy filled in."""
+    del embedded_engine
+    iam, lambda_, name = boto3.client("iam"), boto3.client("lambda"), "baton-drifting"
+    arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    lambda_.create_function(FunctionName=name, Runtime="python3.13", Role=arn, Handler="x", Code={"ZipFile": b"PK"})
+    yield iam, name
+    lambda_.delete_function(FunctionName=name)
+    for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=name, PolicyName=policy)
+    for attached in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
+        iam.detach_role_policy(RoleName=name, PolicyArn=attached["PolicyArn"])
+    iam.delete_role(RoleName=name)
+
+
+def put(iam: Any, name: str, document: dict[str, Any]) -> None:
+    """Fill in region, account and key, and put the policy on the role."""
+    text = json.dumps(document).replace("REGION", "eu-central-1").replace("ACCOUNT", "123456789012")
+    text = text.replace("key/KEY", "key/01234567-89ab-cdef-0123-456789abcdef")
+    iam.put_role_policy(RoleName=name, PolicyName="baton", PolicyDocument=text)
+
+
+def test_rights_that_drifted_are_found(role: tuple[Any, str]) -> None:
+    """One more, one fewer, a condition gone, a managed policy attached: each is named; as deployed there is nothing."""
+    iam, name = role
+    document = json.loads((ROOT / ".chalice" / "policy-prod.json").read_text("utf-8"))
+    put(iam, name, document)
+    assert list(audit.drift(name, "prod")) == []
+    document["Statement"][1]["Action"].append("dynamodb:DeleteItem")
+    put(iam, name, document)
+    (more,) = audit.drift(name, "prod")
+    assert re.search(r"should not: Allow dynamodb:DeleteItem on .*baton-prod-gates", more.problem)
+    document["Statement"][1]["Action"] = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+    put(iam, name, document)
+    (fewer,) = audit.drift(name, "prod")
+    assert "may not: Allow dynamodb:PutItem" in fewer.problem
+    wide = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    put(iam, name, document | {"Statement": [*document["Statement"], wide]})
+    assert any("should not: Allow * on *" in finding.problem for finding in audit.drift(name, "prod"))
+    policy = iam.create_policy(PolicyName="administrator", PolicyDocument=json.dumps(document | {"Statement": [wide]}))
+    iam.attach_role_policy(RoleName=name, PolicyArn=policy["Policy"]["Arn"])
+    assert any("is attached" in finding.problem for finding in audit.drift(name, "prod"))
+
+
+def test_a_role_that_cannot_be_seen_is_a_finding(embedded_engine: None) -> None:
+    """Not a pass."""
+    del embedded_engine
+    (finding,) = audit.drift("baton-nowhere", "prod")
+    assert "cannot be seen" in finding.problem
+
+
+def test_a_signing_key_that_is_too_old_is_found() -> None:
+    """Two days after it should have been rotated; a ring that cannot be read is a finding too."""
+    made_at = 1_700_000_000
+    ring: Any = MemoryKeyRing(make_ring(os.urandom, now=made_at))
+    assert list(audit.key_ages(ring, now=made_at + 92 * DAY_S)) == []
+    (finding,) = audit.key_ages(ring, now=made_at + 93 * DAY_S)
+    assert "93 days" in finding.problem
+
+    def absent(**_: object) -> None:
+        raise Unavailable("the key ring is absent")
+
+    ring.current = absent
+    (finding,) = audit.key_ages(ring, now=made_at)
+    assert "absent" in finding.problem
+
+
+def test_the_whole_says_what_to_mend_and_fails(
+    tool: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No network, no tools, no templates: five checks know nothing, none passes, and the report says so."""
+    monkeypatch.setattr(audit, "REPORT", tmp_path / "report")
+    monkeypatch.setattr(audit, "ROOT", tmp_path)
+    (tmp_path / "requirements.txt").write_text("pyjwt==2.0 \\\n", "utf-8")
+    assert audit.main(None) == 1
+    said = capsys.readouterr().out
+    assert said.count("nothing is known") == 5
+    report = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+    assert [len(findings) for findings in report.values()] == [1] * 5
+    assert audit.main("production") == 2

@@ -1,0 +1,290 @@
+"""``make audit``: dependencies, code, templates, and with STAGE the live account. Exit 1 while anything is found.
+
+An audit that cannot reach what it asks, or finds nothing to look at, has failed: it does not pass.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from chalicelib.core import errors
+from chalicelib.core.hardening import Finding
+from chalicelib.core.policy import DAY_S, SIGNING_KEY_ROTATED_AFTER_S
+from chalicelib.flows.audit_configuration import AuditConfiguration
+from chalicelib.settings import SettingsProblems, read_settings
+from chalicelib.signals import PowertoolsSignals
+from chalicelib.stores.deployment import Deployment
+from chalicelib.stores.engine import EXPIRY, Engine, Service, Tables
+from chalicelib.stores.key_ring import KeyRing, KmsWrapper
+from tools.stages import CONFIG, UnknownStage, enter
+
+ROOT: Final = Path(__file__).parents[1]
+REPORT: Final = ROOT / "build" / "audit"
+TOOLS: Final = ROOT / ".venv-audit" / "bin"
+AUDITED_CODE: Final = ("app.py", "chalicelib", "tools", "clients")
+PINS: Final = ("requirements.txt", "requirements-dev.txt", "requirements-audit.txt")
+GRACE_S: Final = 2 * DAY_S
+
+BANDIT_SKIPS: Final[Mapping[tuple[str, str], str]] = {
+    ("B310", "tools/demo.py"): "its URLs begin with http://localhost, written beside the call",
+    ("B310", "tools/doctor.py"): "the URL is the issuer, which read_settings holds to https, or http on localhost",
+    ("B310", "tools/deploy.py"): "the same",
+    ("B310", "tools/smoke.py"): "the same",
+}
+"""From medium severity on. What is low, ruff's S rules look at too, line by line, in `make check`."""
+
+CHECKOV_SKIPS: Final[Mapping[tuple[str, str], str]] = {
+    ("CKV_AWS_119", "Ephemeral"): "digests that live for minutes: AWS's own key is enough (data.md)",
+    ("CKV_AWS_28", "Ephemeral"): "losing it means to try again (data.md)",
+    ("CKV_AWS_28", "Audit"): "its stream feeds an archive; nothing is decided by it (data.md)",
+    ("CKV_AWS_116", "*"): "API Gateway calls it and waits; the scheduled jobs run again next day, and alarms tell",
+    (
+        "CKV_AWS_117",
+        "*",
+    ): "it talks to AWS's public endpoints alone, as its policy says; a VPC would add a NAT, not safety",
+    ("CKV_AWS_115", "*"): "the stage's throttles limit it; a reserved share would fail logins while the account idles",
+    ("CKV_AWS_173", "*"): "its settings hold no secret, only digests and names (settings.py)",
+    ("CKV_AWS_73", "*"): "traces would hold nothing that request_id and lineage in lines and metrics do not",
+    ("CKV_AWS_120", "*"): "answers are for one caller: caching them would be the leak",
+}
+"""Each check that is passed over, for a resource or for all of them, with why."""
+
+
+class Unreached(Exception):
+    """A tool, or what it asks, could not be reached, so that nothing is known."""
+
+
+def run(command: list[str]) -> str:
+    """Run a tool and give what it wrote to standard output."""
+    if not Path(command[0]).exists():
+        raise Unreached(f"{Path(command[0]).name} is not installed: run `make audit`, which installs it")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.stdout.strip():
+        return done.stdout
+    if done.returncode:
+        told = [line for line in done.stderr.splitlines() if line.strip()]
+        raise Unreached(
+            f"{Path(command[0]).name} gave no answer: {told[-1] if told else 'exit ' + str(done.returncode)}"
+        )
+    return ""
+
+
+def parsed(command: list[str]) -> Any:  # noqa: ANN401 - each tool's own shape
+    """Run a tool that answers in JSON. Anything else is no answer."""
+    said = run(command)
+    try:
+        return json.loads(said)
+    except json.JSONDecodeError:
+        raise Unreached(f"{Path(command[0]).name} did not answer in JSON: {said[:80]!r}") from None
+
+
+def dependencies() -> Iterator[Finding]:
+    """Ask the vulnerability database about every pin; one that it cannot be asked about is no pass."""
+    for name in PINS:
+        audit = [str(TOOLS / "pip-audit"), "--strict", "--disable-pip", "--require-hashes", "--progress-spinner", "off"]
+        answer = parsed([*audit, "--format", "json", "-r", name])
+        for package in answer["dependencies"]:
+            if "skip_reason" in package:
+                raise Unreached(f"{package['name']} of {name} could not be looked up: {package['skip_reason']}")
+            for known in package["vulns"]:
+                mend = f"raise it in requirements to {', '.join(known['fix_versions']) or 'a version without it'}"
+                yield Finding(f"{name}: {package['name']} {package['version']}", known["id"], mend)
+
+
+def code() -> Iterator[Finding]:
+    """Let bandit read the code."""
+    answer = parsed([str(TOOLS / "bandit"), "-q", "-ll", "-r", *AUDITED_CODE, "-f", "json"])
+    for error in answer["errors"]:
+        raise Unreached(f"bandit could not read {error['filename']}: {error['reason']}")
+    for result in answer["results"]:
+        where = result["filename"].removeprefix("./")
+        if (result["test_id"], where) not in BANDIT_SKIPS:
+            yield Finding(f"{where}:{result['line_number']}", f"{result['test_id']} {result['issue_text']}", "mend it")
+
+
+def templates() -> list[Path]:
+    """List what is deployed: the data stack, and what was packaged last."""
+    data = ROOT / "infra" / "data.yaml"
+    packaged = sorted((ROOT / "build" / "package").rglob("sam.yaml")) + sorted(
+        (ROOT / "build" / "package").rglob("sam.json")
+    )
+    if not data.exists() or not packaged:
+        missing = "infra/data.yaml" if not data.exists() else "a packaged template"
+        raise Unreached(f"there is no {missing}: run `make package` first")
+    return [data, *packaged]
+
+
+def syntax() -> Iterator[Finding]:
+    """Let cfn-lint read the templates."""
+    for template in templates():
+        for complaint in json.loads(run([str(TOOLS / "cfn-lint"), "--format", "json", str(template)]) or "[]"):
+            line = complaint["Location"]["Start"]["LineNumber"]
+            yield Finding(
+                f"{template.relative_to(ROOT)}:{line}", f"{complaint['Rule']['Id']} {complaint['Message']}", "mend it"
+            )
+
+
+def infrastructure() -> Iterator[Finding]:
+    """Let checkov judge the templates, without asking its vendor."""
+    for template in templates():
+        command = [str(TOOLS / "checkov"), "--quiet", "--compact", "--skip-download", "-o", "json"]
+        answer = parsed([*command, "--framework", "cloudformation", "-f", str(template)])
+        for report in answer if isinstance(answer, list) else [answer]:
+            if "results" not in report or report["summary"]["parsing_errors"]:
+                raise Unreached(f"checkov could not read {template.relative_to(ROOT)}")
+            for failed in report["results"]["failed_checks"]:
+                resource = failed["resource"].rsplit(".", maxsplit=1)[-1]
+                if not {(failed["check_id"], resource), (failed["check_id"], "*")} & CHECKOV_SKIPS.keys():
+                    where = f"{template.relative_to(ROOT)}: {resource}"
+                    yield Finding(
+                        where, f"{failed['check_id']} {failed['check_name']}", failed.get("guideline") or "mend it"
+                    )
+
+
+def bill_of_materials() -> Iterator[Finding]:
+    """Write down what ships (CycloneDX), for whoever asks later whether a flaw concerns us."""
+    target = REPORT / "sbom.json"
+    target.unlink(missing_ok=True)
+    run([str(TOOLS / "cyclonedx-py"), "requirements", "requirements.txt", "--of", "JSON", "-o", str(target)])
+    listed = (
+        {part["name"].lower() for part in json.loads(target.read_text("utf-8"))["components"]}
+        if target.exists()
+        else set()
+    )
+    pinned = set(re.findall(r"^([a-z0-9._-]+)==", (ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE))
+    for name in sorted(pinned - listed):
+        yield Finding("build/audit/sbom.json", f"{name} ships and is not in it", "see what cyclonedx-py says")
+
+
+def configuration() -> Iterator[Finding]:
+    """Look at the live account: the daily audit's own rules, the age of the keys, and the drift of the policy."""
+    settings = read_settings()
+    if settings.kms_key_id is None:
+        raise Unreached("these settings are for development: there is no account to look at")
+    tables = Tables(settings.table_prefix)
+    signals = PowertoolsSignals(service=settings.table_prefix, level="ERROR", metrics=False)
+    yield from AuditConfiguration(
+        Deployment(tables, key_id=settings.kms_key_id, issuer=settings.issuer), signals, EXPIRY
+    )()
+    yield from key_ages(KeyRing(Engine(tables), KmsWrapper(settings.kms_key_id), os.urandom), now=int(time.time()))
+    yield from drift(settings.table_prefix, os.environ["STAGE"])
+
+
+def key_ages(key_ring: KeyRing, *, now: int) -> Iterator[Finding]:
+    """See that the newest signing key is not older than the scheduled rotation lets it grow."""
+    try:
+        age_s = now - key_ring.current(now=now).signing[-1].made_at
+    except errors.Unavailable as trouble:
+        yield Finding("the key ring", f"it cannot be seen: {trouble.reason}", "python -m tools.operate make-ring")
+        return
+    if age_s > SIGNING_KEY_ROTATED_AFTER_S + GRACE_S:
+        mend = "python -m tools.operate rotate-signing-key; then see why rotate_keys does not run"
+        yield Finding("the key ring", f"its newest signing key is {age_s // DAY_S} days old", mend)
+
+
+def drift(
+    function: str, stage: str, *, lambda_: Service | None = None, iam: Service | None = None
+) -> Iterator[Finding]:
+    """Hold the function's role against ``.chalice/policy-<stage>.json``: no more rights, no fewer, no other policy."""
+    lambda_, iam = lambda_ or Service("lambda"), iam or Service("iam")
+    try:
+        role_arn = lambda_.call("get_function_configuration", FunctionName=function)["Role"]
+        role = role_arn.rsplit("/", maxsplit=1)[-1]
+        attached = iam.call("list_attached_role_policies", RoleName=role)["AttachedPolicies"]
+        documents = [
+            iam.call("get_role_policy", RoleName=role, PolicyName=name)["PolicyDocument"]
+            for name in iam.call("list_role_policies", RoleName=role)["PolicyNames"]
+        ]
+    except errors.Unavailable as trouble:
+        yield Finding(f"the role of {function}", f"it cannot be seen: {trouble.reason}", "see that it may be read")
+        return
+    for policy in attached:
+        yield Finding(
+            role, f"{policy['PolicyArn']} is attached to it", f"aws iam detach-role-policy --role-name {role}"
+        )
+    name = json.loads(CONFIG.read_text("utf-8"))["stages"][stage]["iam_policy_file"]
+    expected = _rights(json.loads((CONFIG.parent / name).read_text("utf-8")))
+    found = frozenset[str]().union(*(_rights(document) for document in documents))
+    mend = f"deploy again with .chalice/{name}"
+    for right in sorted(found - expected):
+        yield Finding(role, f"it may, and should not: {right}", mend)
+    for right in sorted(expected - found):
+        yield Finding(role, f"it should, and may not: {right}", mend)
+
+
+def _rights(document: Mapping[str, Any]) -> frozenset[str]:
+    """Spell out a policy, one right a line; whose account and which key are alike, filled in or not."""
+    rights = set()
+    for statement in document["Statement"]:
+        condition = json.dumps(statement.get("Condition", {}), sort_keys=True)
+        for action in _listed(statement.get("Action", statement.get("NotAction"))):
+            for resource in _listed(statement.get("Resource", "*")):
+                negated = "all but " if "NotAction" in statement else ""
+                rights.add(_blanked(f"{statement['Effect']} {negated}{action} on {resource} if {condition}"))
+    return frozenset(rights)
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _blanked(right: str) -> str:
+    """Write REGION, ACCOUNT and KEY for what an operator filled in."""
+    right = re.sub(r"(arn:aws[a-z-]*:[a-z]+:)[a-z]{2}(?:-[a-z]+)+-\d:\d{12}:", r"\1REGION:ACCOUNT:", right)
+    right = re.sub(r"(:key/)[0-9a-f-]{36}", r"\1KEY", right)
+    return re.sub(r"dynamodb\.[a-z]{2}(?:-[a-z]+)+-\d\.amazonaws", "dynamodb.REGION.amazonaws", right)
+
+
+CHECKS: Final[Mapping[str, Callable[[], Iterator[Finding]]]] = {
+    "dependencies": dependencies,
+    "code": code,
+    "bill of materials": bill_of_materials,
+    "template syntax": syntax,
+    "infrastructure": infrastructure,
+}
+
+
+def main(stage: str | None) -> int:
+    """Run every check, write build/audit/report.json, and say what to mend."""
+    if stage:
+        try:
+            enter(stage)
+        except UnknownStage as unknown:
+            print(unknown, file=sys.stderr)
+            return 2
+    shutil.rmtree(REPORT, ignore_errors=True)
+    REPORT.mkdir(parents=True)
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    checks = {**CHECKS, **({f"account, stage {stage}": configuration} if stage else {})}
+    report: dict[str, list[dict[str, str]]] = {}
+    for number, (name, check) in enumerate(checks.items(), start=1):
+        print(f"{number}/{len(checks)} {name:<24}", end="", flush=True)
+        findings: list[Finding] = []
+        try:
+            findings += check()
+        except (Unreached, SettingsProblems) as trouble:
+            findings.append(Finding(name, f"nothing is known: {trouble}", "mend that, and run it again"))
+        verdict = f"{len(findings)} to mend" if findings else "well"
+        print(f"\033[{31 if findings else 32}m{verdict}\033[0m" if coloured else verdict)
+        for finding in findings:
+            print(f"      {finding.subject}\n        {finding.problem}\n        -> {finding.mend}")
+        report[name] = [
+            {"subject": finding.subject, "problem": finding.problem, "mend": finding.mend} for finding in findings
+        ]
+    (REPORT / "report.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    count = sum(map(len, report.values()))
+    print(f"\n{count} to mend; build/audit/report.json has them" if count else "\nNothing to mend.")
+    if not stage:
+        print("next: make audit STAGE=prod, which looks at the live account too")
+    return 1 if count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ.get("STAGE") or None))

@@ -1,0 +1,254 @@
+"""``make doctor``: examine what Baton runs on, and name the command that mends each problem. Exit 1 if there is one.
+
+Without STAGE it examines the development server of `make dev`, on PORT. With STAGE=dev it examines that deployment, by
+the settings of .chalice/config.json and the credentials of the environment. It changes nothing.
+"""
+
+import email.utils
+import json
+import os
+import platform
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from email.message import Message
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final, TextIO
+
+import msgspec
+from msgspec import Struct
+
+from chalicelib import __version__
+from chalicelib.core import errors
+from chalicelib.core.key_ring import Ring
+from chalicelib.core.policy import (
+    DAY_S,
+    ISSUED_AHEAD_MAX_S,
+    ROOT_ROTATED_AFTER_S,
+    SIGNATURE_WINDOW_S,
+    SIGNING_KEY_ROTATED_AFTER_S,
+)
+from chalicelib.settings import Settings, SettingsProblems, read_settings
+from chalicelib.stores.engine import EXPIRY, KEYS, SWEPT, Engine, Service, Tables
+from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
+from tools.stages import UnknownStage, enter
+
+PATIENCE_S: Final = 5
+DISTRIBUTIONS: Final = ("chalice", "botocore", "pyjwt", "cryptography", "argon2-cffi", "msgspec")
+GRACE_S: Final = 2 * DAY_S
+
+
+class Row(Struct, frozen=True):
+    """One thing examined. ``mend`` is empty while it is well."""
+
+    part: str
+    name: str
+    found: str
+    mend: str = ""
+
+
+def versions() -> Iterator[Row]:
+    """Tell what runs here."""
+    supported = sys.version_info >= (3, 11)
+    yield Row("versions", "Baton", __version__)
+    yield Row("versions", "Python", platform.python_version(), "" if supported else "install Python 3.11 or newer")
+    for name in DISTRIBUTIONS:
+        try:
+            yield Row("versions", name, version(name))
+        except PackageNotFoundError:
+            yield Row("versions", name, "not installed", "make clean test")
+
+
+def settings_rows(settings: Settings) -> Iterator[Row]:
+    """Show the settings, and of what was shared in secret the names alone."""
+    shown = msgspec.structs.asdict(settings) | {"resource_servers": ", ".join(settings.resource_servers)}
+    for name, value in shown.items():
+        listed = ", ".join(sorted(value)) if isinstance(value, frozenset | tuple) else str(value)
+        yield Row("settings", name, listed or "-")
+
+
+def clock_row(name: str, there: int | None, here: float) -> Row:
+    """Compare a clock with ours. A minute apart, genuine tokens are refused; five, every signature is."""
+    if there is None:
+        return Row("clock", name, "told no time", "see that this is the address of Baton")
+    ahead_s = round(there - here)
+    found = (
+        "the same as here" if abs(ahead_s) <= 2 else f"{abs(ahead_s)} s {'ahead of' if ahead_s > 0 else 'behind'} here"
+    )
+    return Row("clock", name, found, "" if abs(ahead_s) <= ISSUED_AHEAD_MAX_S else _clock_mend(ahead_s))
+
+
+def _clock_mend(ahead_s: int) -> str:
+    effect = "signatures of this machine are refused" if abs(ahead_s) > SIGNATURE_WINDOW_S else "tokens are refused"
+    return f"timedatectl set-ntp true ({effect})"
+
+
+def endpoint(issuer: str, *, mend: str) -> Iterator[Row]:
+    """Ask the URL that apps call for its time and its health."""
+    asked: Mapping[str, str] = {"time": "/time", "health": "/health", "public keys": "/.well-known/jwks.json"}
+    for name, path in asked.items():
+        status, body, date = fetch(issuer + path)
+        if status == 200:
+            yield Row("reach", name, f"{issuer}{path}")
+        else:
+            yield Row("reach", name, f"{issuer}{path}: {status or body}", mend)
+        if name == "time" and status:
+            told = body_member(body, "server_time") or date
+            yield clock_row(issuer, told, time.time())
+        if not status:
+            return
+
+
+def body_member(body: str, name: str) -> int | None:
+    """Read a number of an answer in JSON."""
+    try:
+        value = json.loads(body).get(name)
+    except (json.JSONDecodeError, AttributeError):
+        return None
+    return value if isinstance(value, int) else None
+
+
+def fetch(url: str) -> tuple[int, str, int | None]:
+    """Get a URL: status, body, and the time of its Date field; status 0 and the reason when there is no answer."""
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:  # noqa: S310 - https, or localhost: settings.py
+            return answer.status, answer.read(65_536).decode(errors="replace"), _date(answer.headers)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(65_536).decode(errors="replace"), _date(error.headers)
+    except (urllib.error.URLError, OSError) as error:
+        return 0, f"no answer ({getattr(error, 'reason', error)})", None
+
+
+def _date(headers: Mapping[str, str] | Message) -> int | None:
+    """Read the Date field; API Gateway renames the function's own and sends one of its own."""
+    value = headers.get("date") or headers.get("x-amzn-remapped-date")
+    return int(email.utils.parsedate_to_datetime(value).timestamp()) if value else None
+
+
+def table_rows(tables: Tables, dynamodb: Service, *, mend: str) -> Iterator[Row]:
+    """See that every table is there, with the keys and the expiry that the stores count on."""
+    for table, keys in KEYS.items():
+        name = tables.name(table)
+        try:
+            answer = dynamodb.call("describe_table", TableName=name)
+            expiry = dynamodb.call("describe_time_to_live", TableName=name)["TimeToLiveDescription"]
+        except errors.Unavailable as trouble:
+            yield Row("tables", name, trouble.reason, mend)
+            continue
+        described = answer["Table"]
+        problems = []
+        if tuple(part["AttributeName"] for part in described["KeySchema"]) != keys:
+            problems.append(f"its key is not {' and '.join(keys)}")
+        if described["TableStatus"] not in {"ACTIVE", "UPDATING"}:
+            problems.append(f"it is {described['TableStatus']}")
+        swept_by = expiry.get("AttributeName") if expiry["TimeToLiveStatus"] in {"ENABLED", "ENABLING"} else None
+        if table in SWEPT and swept_by != EXPIRY:
+            problems.append(f"it is not swept by {EXPIRY}")
+        found = "; ".join(problems) or f"{described['TableStatus'].lower()}, {described['ItemCount']} items"
+        yield Row("tables", name, found, mend if problems else "")
+        if table == "users":
+            date = _date(answer["ResponseMetadata"]["HTTPHeaders"])
+            yield clock_row("DynamoDB", date, time.time())
+
+
+def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
+    """Open the key ring, and tell how old its keys are."""
+    try:
+        ring = current()
+        signer = ring.signer(now)
+    except errors.Unavailable as trouble:
+        absent = "absent" in trouble.reason
+        mend = "python -m tools.operate make-ring" if absent else "docs/runbooks/kms-key-lost.md"
+        yield Row("keys", "key ring", trouble.reason, mend)
+        return
+    yield Row("keys", "key ring", f"revision {ring.revision}, {len(ring.signing)} signing, {len(ring.roots)} roots")
+    yield age_row("signing key", signer.made_at, SIGNING_KEY_ROTATED_AFTER_S, "rotate-signing-key", now=now)
+    yield age_row("root", ring.root_for_new(now).made_at, ROOT_ROTATED_AFTER_S, "rotate-root", now=now)
+    waiting = [key for key in ring.signing if key.signs_from > now]
+    if waiting:
+        yield Row("keys", "next key", f"signs in {waiting[-1].signs_from - now} s")
+    fence = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(ring.fence)) if ring.fence else "never raised"
+    yield Row("keys", "fence", fence)
+
+
+def age_row(name: str, made_at: int, rotated_after_s: int, command: str, *, now: int) -> Row:
+    """Tell the age of a key, and that it should have been rotated."""
+    old = now - made_at > rotated_after_s + GRACE_S
+    return Row(
+        "keys", name, f"{(now - made_at) // DAY_S} days old", f"python -m tools.operate {command}" if old else ""
+    )
+
+
+def examine(stage: str | None) -> Iterator[Row]:
+    """Examine everything that can be from here. Wrong settings end it: nothing else would mean anything."""
+    yield from versions()
+    if stage is None and "BATON_ISSUER" not in os.environ:
+        port = os.environ.get("PORT") or "8000"
+        yield from endpoint(f"http://localhost:{port}/api", mend=f"make dev{'' if port == '8000' else ' PORT=' + port}")
+        return
+    try:
+        if stage is not None:
+            enter(stage)
+        settings = read_settings()
+    except UnknownStage as unknown:
+        yield Row("settings", "STAGE", str(unknown), "make doctor STAGE=dev")
+        return
+    except SettingsProblems as problems:
+        where = ".chalice/config.json" if stage else "the environment"
+        for problem in problems.problems:
+            yield Row("settings", problem.split()[0].rstrip(":"), problem, f"set it in {where}")
+        return
+    yield from settings_rows(settings)
+    tables = Tables(settings.table_prefix)
+    deploy = f"make deploy STAGE={stage}" if stage else "make dev"
+    yield from table_rows(tables, Service("dynamodb"), mend=deploy)
+    wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
+    now = int(time.time())
+    yield from key_rows(lambda: _looked_at(Engine(tables), wrapper, now=now), now=now)
+    yield from endpoint(settings.issuer, mend=deploy)
+
+
+def _looked_at(engine: Engine, wrapper: KmsWrapper | LocalWrapper, *, now: int) -> Ring:
+    """Open the ring, and never make one: who examines changes nothing."""
+
+    class Looking(LocalWrapper):
+        makes_absent_ring = False
+
+    return KeyRing(engine, wrapper if isinstance(wrapper, KmsWrapper) else Looking(), os.urandom).current(now=now)
+
+
+def show(rows: Sequence[Row], out: TextIO) -> None:
+    """Lay it out: what is well in green, what is not in red with what mends it below."""
+    coloured = out.isatty() and "NO_COLOR" not in os.environ
+
+    def dye(text: str, code: str) -> str:
+        return f"\033[{code}m{text}\033[0m" if coloured else text
+
+    width = max(len(row.name) for row in rows)
+    part = ""
+    for row in rows:
+        if row.part != part:
+            part = row.part
+            print(f"\n{dye(part, '1')}", file=out)
+        mark = dye("no", "31") if row.mend else dye("ok", "32")
+        print(f"  {mark}  {row.name:<{width}}  {row.found}", file=out)
+        if row.mend:
+            print(f"      {'':<{width}}  {dye('-> ' + row.mend, '33')}", file=out)
+
+
+def main(stage: str | None) -> int:
+    """Examine, show, and say what to do next."""
+    order = ("versions", "settings", "reach", "clock", "tables", "keys")
+    rows = sorted(examine(stage), key=lambda row: order.index(row.part))
+    show(rows, sys.stdout)
+    wrong = [row for row in rows if row.mend]
+    print(f"\n{len(wrong)} to mend; begin with: {wrong[0].mend}" if wrong else "\nAll well.")
+    if not wrong and stage is None:
+        print("next: make doctor STAGE=dev, for a deployment")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ.get("STAGE") or None))

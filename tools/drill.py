@@ -1,0 +1,326 @@
+"""``make drill``: lose everything, get it back, and prove that nothing of before works and everybody can log in.
+
+Without STAGE it runs over the embedded engine. With STAGE=dev it runs against the account of your credentials: it
+registers five people of its own, backs the live tables up, restores the backup beside them, never into them, and takes
+both away again. Everything it does to the live tables it does through the routes, to its own people.
+"""
+
+import contextlib
+import functools
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from baton_client import Answer, BatonClient, BatonError, MemoryStorage, Record, Refused, Request
+from chalicelib.core.email import canonical_email
+from chalicelib.core.hardening import FoundTable, judge
+from chalicelib.core.model import Status
+from chalicelib.core.ports import Done
+from chalicelib.settings import SettingsProblems, read_settings
+from chalicelib.stores.deployment import Deployment
+from chalicelib.stores.engine import EXPIRY, KEYS, Engine, Tables
+from chalicelib.stores.gates import Gates
+from chalicelib.stores.users import Users
+from tools import restore
+from tools.dev.engine import embedded
+from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+from tools.operate import Operator
+from tools.stages import UnknownStage, enter
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+CLIENT = "mobile"
+TRANSFER = {"to": "Bob", "amount": 1}
+
+
+class NotProved(Exception):
+    """Something that the drill must show did not show."""
+
+
+class Line:
+    """A transport into a gateway of this process, which can say again what it carried last."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        """Carry to ``gateway``."""
+        self.gateway = gateway
+        self.last: Request | None = None
+
+    def __call__(self, request: Request, timeout_s: float, /) -> Answer:
+        """Carry a request, as its client signed it."""
+        del timeout_s
+        self.last = request
+        target = "/" + request.url.split("/", 3)[3]
+        said = self.gateway.call(request.method, target, request.headers.items(), request.body)
+        return Answer(said.status, {name.lower(): value for name, value in said.headers}, said.body)
+
+
+class Person:
+    """Somebody with an account and one device."""
+
+    def __init__(self, name: str, issuer: str, clock: Callable[[], float]) -> None:
+        """Begin without an account."""
+        self.email = f"drill-{name}-{secrets.token_hex(4)}@example.com"
+        self.password = secrets.token_urlsafe(18)
+        self._issuer, self._clock = issuer, clock
+
+    def device(self, line: Line, record: Record | None = None) -> BatonClient:
+        """Give a device that speaks over ``line``, new or from a stored record."""
+        storage = MemoryStorage(record)
+        return BatonClient(self._issuer, CLIENT, storage, transport=line, clock=self._clock, sleep=lambda _: None)
+
+
+class Drill:
+    """One run."""
+
+    def __init__(self, dynamodb: "DynamoDBClient", *, clock: DevelopmentClock, later: Callable[[float], None]) -> None:
+        """Prepare, with the settings of the environment; ``later`` lets time pass."""
+        settings = read_settings()
+        self.dynamodb, self.clock, self.later = dynamodb, clock, later
+        self.source = Tables(settings.table_prefix)
+        self.target = Tables(f"{settings.table_prefix}-drill-{secrets.token_hex(3)}"[:64])
+        self.settings = settings
+        self.deployment = Deployment(self.target, key_id=settings.kms_key_id or "", issuer=settings.issuer)
+        self.key_arn = self.deployment.key_arn()
+        self.people = {name: Person(name, settings.issuer, clock.time) for name in ("ada", "bob", "eve", "kim", "lea")}
+        self.arns: dict[str, str] = {}
+        self.proved = 0
+
+    def prove(self, claim: str, held: bool) -> None:  # noqa: FBT001 - a claim and whether it held
+        """Show a claim that held. Raises ``NotProved`` for one that did not."""
+        if not held:
+            raise NotProved(claim)
+        self.proved += 1
+        print(f"    proved  {claim}")
+
+    def refused(self, claim: str, act: Callable[[], object], *codes: str) -> None:
+        """Prove that something is refused with one of these codes."""
+        try:
+            act()
+        except Refused as refusal:
+            said = refusal.code
+        except BatonError as error:
+            said = type(error).__name__
+        else:
+            said = "let in"
+        self.prove(f"{claim}: {said}", said in codes)
+
+    def environment(self, tables: Tables) -> Line:
+        """Start Baton over these tables."""
+        os.environ["BATON_TABLE_PREFIX"] = tables.prefix
+        return Line(Gateway([load_environment(self.clock).app]))
+
+    def __call__(self) -> None:
+        """Live, back up, live on, restore, and look."""
+        line = self.environment(self.source)
+        print("1/6 five people with an account each")
+        devices = {}
+        for name, person in self.people.items():
+            devices[name] = person.device(line)
+            if name != "lea":
+                devices[name].register(person.email, person.password, "drill")
+        ada, bob = self.people["ada"], self.people["bob"]
+        first = devices["ada"]._storage.read()
+        devices["ada"].exchange()
+        grant = devices["ada"].step_up(ada.password, "POST", "/transfers", json=TRANSFER)
+        devices["ada"].call("GET", "/me")
+        captured = line.last
+        assert captured is not None
+        before = devices["ada"]._storage.read()
+
+        print(f"2/6 backing up {', '.join(self.source.name(table) for table in restore.BACKED_UP)}")
+        since = int(self.clock.time())
+        self.arns = restore.back_up(self.dynamodb, self.source)
+
+        print("3/6 life goes on: exchanges, a deletion, a disabled account, a new password, a new account")
+        devices["ada"].exchange()
+        after = devices["ada"]._storage.read()
+        devices["eve"].delete_account(self.people["eve"].password)
+        Operator(pause=lambda _: None).set_status("disable", self.people["kim"].email)
+        old_password, bob.password = bob.password, secrets.token_urlsafe(18)
+        devices["bob"].change_password(old_password, bob.password)
+        devices["lea"].register(self.people["lea"].email, self.people["lea"].password, "drill")
+
+        print(f"4/6 restoring the backup to {self.target.prefix}-*")
+        self.later(2)
+        self.restore(since)
+
+        print("5/6 what is restored is as safe as it was")
+        for table in KEYS:
+            name = self.target.name(table)
+            looks: Sequence[Any] = self.deployment.looks()[name]()
+            findings = [
+                finding
+                for found in looks
+                if isinstance(found, FoundTable)
+                for finding in judge(found, expected_key=self.key_arn, expected_expiry=EXPIRY)
+            ]
+            self.prove(f"{name}: encrypted, recoverable, protected and swept as it must be", findings == [])
+
+        print("6/6 nothing of before works, and everybody who may can log in")
+        self.later(2)
+        self.look(self.environment(self.target), first, before, after, grant, captured, old_password)
+
+    def restore(self, since: int) -> None:
+        """Restore, protect, fence, and apply what happened since."""
+        restore.restore_backup(self.dynamodb, self.arns, self.target, key_arn=self.key_arn)
+        for table in KEYS.keys() - set(restore.BACKED_UP):
+            restore.make_table(self.dynamodb, self.target, table, key_arn=self.key_arn)
+        restore.wait_for(self.dynamodb, self.target)
+        restore.protect(self.dynamodb, self.target)
+        restore.raise_fence_in(self.target, now=int(self.clock.time()))
+        events = restore.events_since(self.dynamodb, self.source, since)
+        restore.apply_since(events, self.target, now=int(self.clock.time()))
+
+    def look(
+        self, line: Line, first: Record, before: Record, after: Record, grant: str, captured: Request, old_password: str
+    ) -> None:
+        """Show every old thing to the restored deployment; then log in."""
+        kept = self.dynamodb.scan(TableName=self.target.ephemeral, Select="COUNT")["Count"]
+        self.prove("no nonce, grant or other one-time thing of before came along", kept == 0)
+        ada, bob, eve = self.people["ada"], self.people["bob"], self.people["eve"]
+        for claim, record in {
+            "a token spent before the backup": first,
+            "the token of the backup's moment, which the restored gate takes for current": before,
+            "the newest token": after,
+        }.items():
+            self.refused(f"{claim} buys no call", ada.device(line, record).me, "LoggedOut")
+            self.refused(f"{claim} buys no other", ada.device(line, record).exchange, "LoggedOut")
+        self.prove("a signed request of before, sent again as it was, is refused", line(captured, 1).status == 401)
+        device = ada.device(line)
+        device.login(ada.email, ada.password, "drill")
+        self.prove("a login works", device.me()["email"] == ada.email)
+        device.exchange()
+        self.prove("its exchange and its call work", device.me()["email"] == ada.email)
+        self.refused(
+            "a grant of before confirms nothing",
+            lambda: device.call("POST", "/transfers", json=TRANSFER, grant=grant),
+            "grant_invalid",
+            "step_up_required",
+        )
+        sent = device.call("POST", "/transfers", json=TRANSFER, confirm=lambda _: ada.password)
+        self.prove("a new grant does", sent.status == 201)
+        for name, why in (("eve", "deleted"), ("kim", "disabled"), ("lea", "registered")):
+            person = self.people[name]
+            enter_again = functools.partial(person.device(line).login, person.email, person.password, "drill")
+            self.refused(f"an account {why} after the backup lets nobody in", enter_again, "invalid_credentials")
+        again = eve.device(line)
+        again.register(eve.email, eve.password, "drill")
+        self.prove("an address that was deleted is free again", again.me()["email"] == eve.email)
+        self.refused(
+            "a password changed after the backup is the earlier one again",
+            lambda: bob.device(line).login(bob.email, bob.password, "drill"),
+            "invalid_credentials",
+        )
+        reverted = bob.device(line).login(bob.email, old_password, "drill")
+        self.prove("so that the earlier one lets in, which is why owners are to be told", bool(reverted.access_token))
+
+    def clean(self) -> None:
+        """Take away what the drill made: restored tables, backups, its people."""
+        for table in KEYS:
+            name = self.target.name(table)
+            with contextlib.suppress(self.dynamodb.exceptions.ResourceNotFoundException):
+                self.dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
+                self.dynamodb.delete_table(TableName=name)
+        for arn in self.arns.values():
+            self.dynamodb.delete_backup(BackupArn=arn)
+        now = int(self.clock.time())
+        ring = restore.key_ring_in(self.source).current(now=now)
+        users, gates = Users(Engine(self.source)), Gates(Engine(self.source))
+        for person in self.people.values():
+            index = ring.email_index(canonical_email(person.email))
+            account = users.find(index)
+            if account is not None:
+                gates.set_status(account, Status.DELETED, now=now)
+                users.forget(account, index)
+
+
+@contextlib.contextmanager
+def overrides_honoured() -> Iterator[None]:
+    """Let moto restore a table with the encryption it is asked for: it forgets that, and AWS does not."""
+    from moto.dynamodb.responses import DynamoHandler  # noqa: PLC0415 - only here
+
+    stock: Callable[..., Any] = DynamoHandler.restore_table_from_backup
+
+    def honoured(handler: DynamoHandler) -> Any:  # noqa: ANN401 - moto's own
+        stock(handler)
+        table = handler.dynamodb_backend.get_table(handler.body["TargetTableName"])
+        table.billing_mode = handler.body["BillingModeOverride"]
+        table.sse_specification = dict(handler.body["SSESpecificationOverride"])
+        from moto.dynamodb.responses import DynamoResult  # noqa: PLC0415 - beside it
+
+        return DynamoResult(table.describe())
+
+    DynamoHandler.restore_table_from_backup = honoured  # type: ignore[method-assign,assignment] # the shim
+    try:
+        yield
+    finally:
+        DynamoHandler.restore_table_from_backup = stock  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def embedded_deployment() -> Iterator["DynamoDBClient"]:
+    """Deploy to the embedded engine as to an account: a KMS key, four protected tables, a ring."""
+    with embedded(), overrides_honoured():
+        import boto3  # noqa: PLC0415 - slow to import
+
+        dynamodb = boto3.client("dynamodb")
+        key_arn = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
+        source = Tables(f"baton-{secrets.token_hex(3)}")
+        os.environ |= {
+            "BATON_ISSUER": "https://api.example.com/api",
+            "BATON_TABLE_PREFIX": source.prefix,
+            "BATON_KEY_RING": f"kms:{key_arn}",
+        }
+        for table in KEYS:
+            restore.make_table(dynamodb, source, table, key_arn=key_arn)
+        restore.protect(dynamodb, source)
+        made = restore.key_ring_in(source).create(now=int(time.time()))
+        assert isinstance(made, Done)
+        yield dynamodb
+
+
+@contextlib.contextmanager
+def deployment(stage: str | None) -> Iterator["DynamoDBClient"]:
+    """Give DynamoDB, embedded or of the account, with the settings in place."""
+    if stage is None:
+        with embedded_deployment() as dynamodb:
+            yield dynamodb
+        return
+    enter(stage)
+    import boto3  # noqa: PLC0415 - slow to import
+
+    yield boto3.client("dynamodb")
+
+
+def main(stage: str | None) -> int:
+    """Run the drill; exit 1 when it does not prove everything."""
+    # Baton runs inside this process: its metrics are nobody's, and its lines would stand between ours.
+    os.environ |= {"POWERTOOLS_METRICS_DISABLED": "true", "BATON_LOG_LEVEL": "ERROR"}
+    clock = DevelopmentClock()
+    try:
+        with deployment(stage) as dynamodb:
+            drill = Drill(dynamodb, clock=clock, later=time.sleep if stage else clock.skip)
+            try:
+                drill()
+            finally:
+                drill.clean()
+    except (SettingsProblems, UnknownStage) as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    except NotProved as claim:
+        print(
+            f"\nNOT proved: {claim}\nnext: docs/runbooks/restore-from-backup.md is not to be trusted until it is",
+            file=sys.stderr,
+        )
+        return 1
+    print(f"\n{drill.proved} claims proved; what the drill made is gone again")
+    print("next: make drill STAGE=dev, against a real account" if stage is None else "next: write the date down")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ.get("STAGE") or None))

@@ -1,0 +1,218 @@
+"""Restore users and gates from a backup into tables of another prefix, made as safe as the first ones were.
+
+``python -m tools.restore FROM TO SECONDS``, with the settings of the stage in the environment (STAGE=prod), restores
+the tables of prefix FROM, as they were SECONDS ago, to prefix TO; raises the fence there; and applies what was deleted
+and disabled since. docs/runbooks/restore-from-backup.md is the page; `make drill` shows that all of this works.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from chalicelib.core import errors
+from chalicelib.core.hardening import TABLES
+from chalicelib.core.key_ring import raise_fence
+from chalicelib.core.model import AccountId, Status
+from chalicelib.core.ports import Done
+from chalicelib.settings import SettingsProblems, read_settings
+from chalicelib.stores.engine import EXPIRY, KEYS, Engine, Tables
+from chalicelib.stores.gates import Gates
+from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
+from chalicelib.stores.users import Users
+from tools.stages import UnknownStage, enter
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+BACKED_UP: Final = ("users", "gates")
+"""What comes back. The others begin empty: one-time things of before must not work again."""
+
+POLL_S: Final = 10
+STATUS_AFTER: Final[Mapping[str, Status]] = {
+    "account_deleted": Status.DELETED,
+    "account_disabled": Status.DISABLED,
+    "account_active": Status.ACTIVE,
+}
+
+Pause = Callable[[float], None]
+
+
+def encryption(key_arn: str) -> dict[str, Any]:
+    """Ask for a table under our own key."""
+    return {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key_arn}
+
+
+def back_up(dynamodb: "DynamoDBClient", source: Tables, *, pause: Pause = time.sleep) -> dict[str, str]:
+    """Make a backup of each table that has one, and give their ARNs."""
+    arns = {
+        table: dynamodb.create_backup(TableName=source.name(table), BackupName=f"{source.name(table)}-drill")[
+            "BackupDetails"
+        ]["BackupArn"]
+        for table in BACKED_UP
+    }
+    for arn in arns.values():
+        while (
+            dynamodb.describe_backup(BackupArn=arn)["BackupDescription"]["BackupDetails"]["BackupStatus"] == "CREATING"
+        ):
+            pause(POLL_S)
+    return arns
+
+
+def restore_backup(dynamodb: "DynamoDBClient", arns: Mapping[str, str], target: Tables, *, key_arn: str) -> None:
+    """Begin to restore tables from backups, under our key from their first byte on."""
+    for table, arn in arns.items():
+        dynamodb.restore_table_from_backup(
+            TargetTableName=target.name(table),
+            BackupArn=arn,
+            BillingModeOverride="PAY_PER_REQUEST",
+            SSESpecificationOverride=encryption(key_arn),  # type: ignore[arg-type]
+        )
+
+
+def restore_time(dynamodb: "DynamoDBClient", source: Tables, target: Tables, *, at: int, key_arn: str) -> None:
+    """Begin to restore tables as they were at a time."""
+    for table in BACKED_UP:
+        dynamodb.restore_table_to_point_in_time(
+            SourceTableName=source.name(table),
+            TargetTableName=target.name(table),
+            RestoreDateTime=datetime.fromtimestamp(at, UTC),
+            BillingModeOverride="PAY_PER_REQUEST",
+            SSESpecificationOverride=encryption(key_arn),  # type: ignore[arg-type]
+        )
+
+
+def make_table(dynamodb: "DynamoDBClient", tables: Tables, table: str, *, key_arn: str) -> None:
+    """Make an empty table, as data.md wants it."""
+    wanted = TABLES[table]
+    dynamodb.create_table(
+        TableName=tables.name(table),
+        KeySchema=[
+            {"AttributeName": part, "KeyType": "RANGE" if number else "HASH"} for number, part in enumerate(KEYS[table])
+        ],
+        AttributeDefinitions=[{"AttributeName": part, "AttributeType": "S"} for part in KEYS[table]],
+        BillingMode="PAY_PER_REQUEST",
+        **({"SSESpecification": encryption(key_arn)} if wanted.customer_key else {}),  # type: ignore[arg-type]
+    )
+
+
+def wait_for(dynamodb: "DynamoDBClient", tables: Tables, *, pause: Pause = time.sleep) -> None:
+    """Wait until all four tables serve. A large restore takes hours: it shows that it is going on."""
+    began = time.monotonic()
+    for table in KEYS:
+        while dynamodb.describe_table(TableName=tables.name(table))["Table"]["TableStatus"] != "ACTIVE":
+            print(f"\r  waiting for {tables.name(table)}: {time.monotonic() - began:>5.0f} s ", end="", flush=True)
+            pause(POLL_S)
+
+
+def protect(dynamodb: "DynamoDBClient", tables: Tables) -> None:
+    """Apply what no restore brings back: recovery, TTL, protection from deletion, the audit's stream."""
+    for table, wanted in TABLES.items():
+        name = tables.name(table)
+        if wanted.recovery:
+            dynamodb.update_continuous_backups(
+                TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+            )
+        if wanted.swept:
+            dynamodb.update_time_to_live(
+                TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRY}
+            )
+        if wanted.protection:
+            dynamodb.update_table(TableName=name, DeletionProtectionEnabled=True)
+    dynamodb.update_table(
+        TableName=tables.audit, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+    )
+
+
+def key_ring_in(tables: Tables) -> KeyRing:
+    """Open the key ring of these tables, as the settings say."""
+    key_id = read_settings().kms_key_id
+    return KeyRing(Engine(tables), KmsWrapper(key_id) if key_id else LocalWrapper(), os.urandom)
+
+
+def raise_fence_in(tables: Tables, *, now: int) -> int:
+    """Raise the fence in restored tables, which no environment has read yet, and give its time."""
+    key_ring = key_ring_in(tables)
+    ring = key_ring.current(now=now)
+    fenced = raise_fence(ring, now=now)
+    if not isinstance(key_ring.replace(fenced, expected_revision=ring.revision), Done):
+        raise errors.Unavailable("somebody uses the restored tables already: stop them, and raise the fence again")
+    return fenced.fence
+
+
+def events_since(dynamodb: "DynamoDBClient", source: Tables, since: int) -> list[tuple[int, str, AccountId]]:
+    """Read what happened to accounts from a time on, in its order, from the audit table of before."""
+    pages = dynamodb.get_paginator("scan").paginate(
+        TableName=source.audit,
+        FilterExpression="#at >= :since",
+        ExpressionAttributeNames={"#at": "at"},
+        ExpressionAttributeValues={":since": {"N": str(since)}},
+    )
+    return sorted(
+        (int(item["at"]["N"]), item["event"]["S"], AccountId(item["pk"]["S"].removeprefix("U#")))
+        for page in pages
+        for item in page["Items"]
+    )
+
+
+def apply_since(events: Sequence[tuple[int, str, AccountId]], target: Tables, *, now: int) -> int:
+    """Delete, disable and enable again what was so since the backup; give how many accounts that touched."""
+    users, gates = Users(Engine(target)), Gates(Engine(target))
+    changes = [(event, account) for _, event, account in events if event in STATUS_AFTER]
+    for event, account in changes:
+        gates.set_status(account, STATUS_AFTER[event], now=now)
+        user = users.get(account) if event == "account_deleted" else None
+        if user is not None:
+            users.forget(account, user.email_index)
+    return len({account for _, account in changes})
+
+
+def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
+    """Restore, and say what is left to do."""
+    match list(arguments):
+        case [source_prefix, target_prefix, seconds] if seconds.isdigit():
+            source, target, ago = Tables(source_prefix), Tables(target_prefix), int(seconds)
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+    try:
+        if stage := os.environ.get("STAGE"):
+            enter(stage)
+        key_id = read_settings().kms_key_id
+        if key_id is None:
+            print("Only a deployment with a KMS key has backups.", file=sys.stderr)
+            return 1
+        import boto3  # noqa: PLC0415 - slow to import
+
+        dynamodb, now = boto3.client("dynamodb"), int(time.time())
+        key_arn = boto3.client("kms").describe_key(KeyId=key_id)["KeyMetadata"]["Arn"]
+        print(f"1/5 restoring {source.prefix}-* of {ago} s ago to {target.prefix}-*", flush=True)
+        restore_time(dynamodb, source, target, at=now - ago, key_arn=key_arn)
+        for table in KEYS.keys() - set(BACKED_UP):
+            make_table(dynamodb, target, table, key_arn=key_arn)
+        wait_for(dynamodb, target, pause=pause)
+        print("2/5 recovery, TTL, protection")
+        protect(dynamodb, target)
+        fence = raise_fence_in(target, now=int(time.time()))
+        print(
+            f"3/5 fence raised to {datetime.fromtimestamp(fence, UTC):%Y-%m-%d %H:%M:%S} UTC: earlier logins are over"
+        )
+        events = events_since(dynamodb, source, now - ago)
+        touched = apply_since(events, target, now=int(time.time()))
+        print(f"4/5 deleted or disabled since, and so again: {touched} accounts")
+        changed = len({account for _, event, account in events if event == "password_changed"})
+        print(f"5/5 passwords changed since, which are the earlier ones again: {changed} accounts; tell their owners")
+    except (SettingsProblems, UnknownStage) as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    except errors.Refusal as refusal:
+        print(f"Not done: {refusal.reason or refusal.sentence}", file=sys.stderr)
+        return 1
+    print(f"next: BATON_TABLE_PREFIX={target.prefix} in .chalice/config.json and its policies, then deploy")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
