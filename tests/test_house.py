@@ -26,11 +26,7 @@ HOMES = {
     "chalice": {"app.py", "chalicelib/web"},
     "cryptography": {"chalicelib/core", "chalicelib/stores/key_ring.py"},
     "http_sf": {"chalicelib/core/fields.py"},
-    "jwt": {"chalicelib/core/tokens.py"},
-    "msgspec": {
-        "app.py",
-        "chalicelib",
-    },  # values are its structs: made ten times as fast as frozen dataclasses, and at import
+    "msgspec": {"app.py", "chalicelib"},  # values are its structs: made ten times as fast as frozen dataclasses
 }
 """Where each third-party package may be known."""
 
@@ -125,8 +121,8 @@ Rule = Callable[[str, ast.Module], Iterator[str]]
 RULES: dict[Rule, tuple[str, str]] = {
     reads_the_environment: ("chalicelib/stores/engine.py", "def late():\n    import os\n    return os.environ['X']"),
     knows_the_time: ("chalicelib/flows/login.py", "def late():\n    from time import time\n    return time()"),
-    is_a_guest: ("chalicelib/core/lineage.py", "def late():\n    import jwt.api_jws\n    return jwt"),
-    comes_too_early: ("chalicelib/core/tokens.py", "from jwt.api_jws import PyJWS"),
+    is_a_guest: ("chalicelib/core/lineage.py", "def late():\n    import argon2.low_level\n    return argon2"),
+    comes_too_early: ("chalicelib/core/tokens.py", "from cryptography.exceptions import InvalidTag"),
     decides_by_itself: ("chalicelib/web/accounts.py", "def late(lineage):\n    return lineage.attempts[-1]"),
     is_silent: ("chalicelib/core/lineage.py", '"""Say."""\n\ndef _said():\n    pass\n\ndef judge():\n    pass'),
     is_vague: ("tools/utils.py", ""),

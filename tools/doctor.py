@@ -36,7 +36,7 @@ from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
 from tools.stages import UnknownStage, enter
 
 PATIENCE_S: Final = 5
-DISTRIBUTIONS: Final = ("chalice", "botocore", "pyjwt", "cryptography", "argon2-cffi", "msgspec")
+DISTRIBUTIONS: Final = ("chalice", "botocore", "cryptography", "argon2-cffi", "msgspec")
 GRACE_S: Final = 2 * DAY_S
 
 

@@ -57,8 +57,17 @@ class SigningKey(Struct, frozen=True):
     signs_from: int
 
     def private_key(self) -> "EllipticCurvePrivateKey":
-        """Give the key as ``cryptography`` wants it for signing."""
+        """Give the key as ``cryptography`` has it."""
         return _private_key(self.private)
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign by ES256 (RFC 7518 3.4): r and s, 32 bytes each. Deterministic (RFC 6979): again is the same."""
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA  # noqa: PLC0415 - cold start
+        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature  # noqa: PLC0415 - cold start
+        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - cold start
+
+        r, s = decode_dss_signature(self.private_key().sign(message, ECDSA(SHA256(), deterministic_signing=True)))
+        return r.to_bytes(KEY_BYTES, "big") + s.to_bytes(KEY_BYTES, "big")
 
     def public_key(self) -> PublicKey:
         """Give the public half."""
