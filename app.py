@@ -154,4 +154,5 @@ def create_transfer(caller: Caller, transfer: Transfer) -> Answer:
     return Answer(201, {"from": caller.account, "to": transfer.to, "amount": transfer.amount})
 
 
+# Routes stand above this line, which answers OPTIONS for every one there is.
 edge.preflights()

@@ -26,7 +26,8 @@ HOMES = {
     "chalice": {"app.py", "chalicelib/web"},
     "cryptography": {"chalicelib/core", "chalicelib/stores/key_ring.py"},
     "http_sf": {"chalicelib/core/fields.py"},
-    "msgspec": {"app.py", "chalicelib"},  # values are its structs: made ten times as fast as frozen dataclasses
+    # Values are its structs: made ten times as fast as frozen dataclasses, and at import.
+    "msgspec": {"app.py", "chalicelib"},
 }
 """Where each third-party package may be known."""
 

@@ -1,5 +1,6 @@
 """What the README shows is what there is."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -58,3 +59,25 @@ def test_make_alone_lists_the_commands() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607 - the make there is
     for command in COMMANDS:
         assert f"make {command}" in listed.stdout
+
+
+def test_the_lines_for_chalice_local_are_those_a_test_starts() -> None:
+    """The port is the stage's, and the engine's own "next" line says the same."""
+    (lines,) = [text for kind, text in BLOCKS if kind == "sh" and "chalice local" in text]
+    engine, chalice = lines.strip().splitlines()
+    assert engine == ".venv/bin/python -m tools.dev.engine 8002"
+    assert chalice in (ROOT / "tools" / "dev" / "engine.py").read_text("utf-8").replace(
+        "{ENDPOINT}={url}", "AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:8002"
+    )
+    stage = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))["stages"]["local"]
+    issuer = stage["environment_variables"]["BATON_ISSUER"]
+    assert issuer.rpartition(":")[2] == chalice.rpartition(" ")[2]
+    assert f"`{issuer}`" in README
+
+
+def test_a_route_of_ones_own_stands_where_the_readme_says() -> None:
+    """Above the preflights, which are for the routes before them."""
+    assert "above `edge.preflights()`" in README
+    source = (ROOT / "app.py").read_text("utf-8")
+    assert source.rstrip().endswith("edge.preflights()")
+    assert "above this line" in source[source.index("def create_transfer") :]

@@ -160,7 +160,10 @@ class NotFound(Refusal):
 
 
 class MethodNotAllowed(Refusal):
-    """The route exists, the method on it does not."""
+    """The route exists, the method on it does not.
+
+    API Gateway never asks us: it answers unknown methods, as unknown routes, by itself, with 403 or 404.
+    """
 
     status = 405
     error = code = "method_not_allowed"

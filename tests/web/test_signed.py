@@ -8,7 +8,7 @@ from chalicelib.core.model import Caller
 from chalicelib.stores.engine import Tables
 from chalicelib.web.edge import Answer
 from chalicelib.web.request import Nothing
-from tests.web.conversation import HOST, Device
+from tests.web.conversation import HOST, Device, Said
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 
 
@@ -57,25 +57,26 @@ def test_query_parameters_are_signed_and_handed_on(make_device: Callable[..., De
     assert phone.get("/search/books", sent_path="/search/books?q=tea").code == "insufficient_coverage"
 
 
-@pytest.mark.parametrize("host", ["api.example.com:443", "API.example.com:443"])
-def test_the_default_port_in_host_is_not_signed(make_device: Callable[..., Device], host: str) -> None:
+def test_the_default_port_in_host_is_not_signed(make_device: Callable[..., Device]) -> None:
     """Clients that always send the port sign the authority without it (RFC 9421 section 2.2.3)."""
     phone = make_device()
     phone.register("ada@example.com")
-    assert phone.request("GET", "/search/books?q=tea", tamper=lambda fields: fields.update(host=host)).status == 200
-    other = phone.request("GET", "/search/books?q=tea", tamper=lambda fields: fields.update(host=f"{HOST}:8443"))
-    assert other.code == "invalid_signature"
+
+    def sent_to(host: str) -> Said:
+        return phone.request("GET", "/search/books?q=tea", tamper=lambda fields: fields.update(host=host))
+
+    assert sent_to(f"{HOST}:443").status == 200
+    assert sent_to(f"{HOST.upper()}:443").status == 200
+    assert sent_to(f"{HOST}:8443").code == "invalid_signature"
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"amount": -5}, {"amount": 0}, {"amount": 10**9}, {"amount": 10**30}, {"to": ""}, {"to": "x" * 257}]
-)
-def test_the_sample_route_takes_no_nonsense(make_device: Callable[..., Device], wrong: dict[str, object]) -> None:
+def test_the_sample_route_takes_no_nonsense(make_device: Callable[..., Device]) -> None:
     """Who copies it copies its bounds: negative amounts, none, and those that overflow."""
     bearer = make_device(client_id="simple", bound=False)
     bearer.register("ada@example.com")
-    said = bearer.post("/transfers", {"to": "Bob", "amount": 1} | wrong)
-    assert (said.status, said.code) == (422, "wrong_type")
+    for wrong in ({"amount": -5}, {"amount": 0}, {"amount": 10**9}, {"amount": 10**30}, {"to": ""}, {"to": "x" * 257}):
+        said = bearer.post("/transfers", {"to": "Bob", "amount": 1} | wrong)
+        assert (said.status, said.code) == (422, "wrong_type"), wrong
 
 
 @pytest.mark.parametrize("query", ["\ud800=1", "q=\ud800", "q=%00", "%00=1", "q=a&q=\udfff"])
