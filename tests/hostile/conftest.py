@@ -7,6 +7,14 @@ import pytest
 from chalicelib.stores.engine import Tables
 from tests.hostile.scene import Scene
 from tests.web.conversation import Device
+from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+
+
+@pytest.fixture
+def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    """Put the gateway in front of one environment: here, requests come one after the other."""
+    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+    return Gateway([load_environment(clock).app])
 
 
 @pytest.fixture

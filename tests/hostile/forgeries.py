@@ -206,8 +206,8 @@ def respelled(token: str) -> Iterator[tuple[str, str]]:
         yield f"part {index} padded", ".".join(padded)
         standard = [*parts]
         standard[index] = part.replace("-", "+").replace("_", "/")
-        if standard != parts:
-            yield f"part {index} in plain base64", ".".join(standard)
+        standard[index] += "" if standard != parts else "+"
+        yield f"part {index} in plain base64", ".".join(standard)
         alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
         stray = [*parts]
         stray[index] = part[:-1] + alphabet[alphabet.index(part[-1]) ^ 1]
@@ -240,9 +240,9 @@ def forged_opaques(token: str) -> Iterator[tuple[str, str]]:
         flipped = bytearray(value)
         flipped[bit // 8] ^= 1 << bit % 8
         yield f"bit {bit} flipped", f"baton_{encode_base64url(bytes(flipped))}"
-    for version in {*range(0, 256, 15), 0, 1, 2, 255} - {value[0]}:
+    for version in sorted({*range(0, 256, 15), 1, 2} - {value[0]}):
         yield f"version {version}", f"baton_{encode_base64url(bytes([version]) + value[1:])}"
-    for length in {*range(0, len(value), 7), len(value) - 1, len(value) - 32, len(value) - 33}:
+    for length in sorted({*range(0, len(value), 7), len(value) - 1, len(value) - 32, len(value) - 33}):
         yield f"{length} bytes", f"baton_{encode_base64url(value[:length])}"
     yield "a byte more", f"baton_{encode_base64url(value + bytes(1))}"
     yield "padded", f"{token}{'=' * (-len(token.removeprefix('baton_')) % 4 or 4)}"

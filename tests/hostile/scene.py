@@ -73,6 +73,7 @@ class Scene:
 
     make: Callable[..., Device]
     tables: Tables
+    gates: Gates = field(init=False)
     phone: Device = field(init=False)
     tablet: Device = field(init=False)
     watch: Device = field(init=False)
@@ -84,6 +85,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         """Let the victim live for a while, and the thief open an account of her own."""
+        self.gates = Gates(Engine(self.tables))
         self.phone = self.make()
         self.tablet, self.watch = self.make(client_id="mobile-opaque"), self.make()
         assert self.phone.register(VICTIM).status == 201
@@ -123,7 +125,7 @@ class Scene:
 
     def gate(self) -> Gate:
         """Read the victim's gate from the tables."""
-        gate = Gates(Engine(self.tables)).get(self.account)
+        gate = self.gates.get(self.account)
         assert gate is not None
         return gate
 

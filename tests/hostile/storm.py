@@ -272,10 +272,11 @@ class Hostile:
 
 @dataclass
 class Storm:
-    """Draws hostile requests. The same seed over the same scene draws the same tricks."""
+    """Draws hostile requests: the same number of the same seed is the same trick, whatever was drawn before."""
 
     scene: Scene
-    chance: random.Random
+    seed: int
+    chance: random.Random = field(init=False)
     _forged: list[tuple[str, str]] = field(init=False)
     _altered: list[tuple[str, Sent]] = field(init=False)
 
@@ -289,8 +290,9 @@ class Storm:
             if changed != sent
         ]
 
-    def draw(self) -> Hostile:
+    def draw(self, number: int) -> Hostile:
         """Draw one."""
+        self.chance = random.Random(f"{self.seed} {number}")
         family = self.chance.choice(tuple(FAMILIES))
         what, sent, harmless = FAMILIES[family](self)
         return Hostile(family, what, sent, harmless)
@@ -358,7 +360,10 @@ class Storm:
     def hostile_form(self) -> tuple[str, Sent, bool]:
         """Send a hostile form to the OAuth routes."""
         route = self.chance.choice(FORM_ROUTES)
-        if self.chance.random() < 0.5:
+        if self.chance.random() < 0.2:
+            token = self.chance.choice((self.scene.phone.token, self.scene.tablet.token))
+            body = urlencode({"grant_type": "refresh_token", "refresh_token": token, "token": token}).encode()
+        elif self.chance.random() < 0.5:
             body = self.chance.choice(FORMS)
         else:
             names = ("grant_type", "refresh_token", "token", "client_id", "scope", "token_type_hint", "x")
@@ -400,6 +405,14 @@ class Storm:
 
     def hostile_target(self) -> tuple[str, Sent, bool]:
         """Go where there may be nothing, with a query; what is there is asked for in the thief's own name."""
+        if self.chance.random() < 0.2:
+            # The fragment stays with the sender: this is no other request (RFC 9110 section 7.1).
+            public = self.chance.choice(("/time", "/.well-known/jwks.json", "/openapi.json"))
+            return (
+                f"GET {public}",
+                Sent("GET", f"{PREFIX}{public}{self.chance.choice(('', '?', '#x'))}", (HOST_FIELD,)),
+                True,
+            )
         if self.chance.random() < 0.4:
             method, route = self.chance.choice(ROUTES)
         else:
@@ -500,6 +513,6 @@ FAMILIES: dict[str, Callable[[Storm], tuple[str, Sent, bool]]] = {
 
 def storm(scene: Scene, seed: int, count: int) -> Iterator[Hostile]:
     """Draw so many hostile requests."""
-    drawn = Storm(scene, random.Random(seed))
-    for _ in range(count):
-        yield drawn.draw()
+    drawn = Storm(scene, seed)
+    for number in range(count):
+        yield drawn.draw(number)
