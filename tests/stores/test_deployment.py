@@ -1,6 +1,7 @@
 """The audit of the configuration: a good deployment has no finding, and each planted mistake has exactly its own."""
 
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -18,6 +19,15 @@ from tests.memory import MemorySignals
 PREFIX = "baton-audited"
 ISSUER = "https://api.example.com/api"
 NOBODYS = "arn:aws:kms:us-east-1:123456789012:key/somebody-elses"
+
+service = functools.cache(Service)
+"""Made once: reading AWS's descriptions of a service is most of a test here."""
+
+
+@functools.cache
+def client(name: str) -> Any:
+    """Make a client once, for the same reason."""
+    return boto3.client(name)  # type: ignore[call-overload] # any service
 
 
 class Stage:
@@ -53,8 +63,8 @@ class Account:
 
     def __init__(self) -> None:
         """Deploy."""
-        self.dynamodb, self.kms, self.logs = boto3.client("dynamodb"), boto3.client("kms"), boto3.client("logs")
-        self.lambda_, self.iam = boto3.client("lambda"), boto3.client("iam")
+        self.dynamodb, self.kms, self.logs = client("dynamodb"), client("kms"), client("logs")
+        self.lambda_, self.iam = client("lambda"), client("iam")
         self.key = self.kms.create_key()["KeyMetadata"]["Arn"]
         self.kms.enable_key_rotation(KeyId=self.key)
         self.stage = Stage()
@@ -87,7 +97,7 @@ class Account:
             AttributeDefinitions=[{"AttributeName": part, "AttributeType": "S"} for part in KEYS[table]],
             BillingMode="PAY_PER_REQUEST",
             DeletionProtectionEnabled=wanted.protection,
-            **({"SSESpecification": encryption} if wanted.customer_key and key != "" else {}),  # type: ignore[arg-type]
+            **({"SSESpecification": encryption} if wanted.customer_key and key != "" else {}),
         )
         if wanted.recovery:
             self.recover(table, on=True)
@@ -135,7 +145,7 @@ class Account:
     def audited(self) -> list[tuple[str, str]]:
         """Audit, and give subject and problem of each finding."""
         signals = MemorySignals()
-        services = {name: Service(name) for name in SERVICES} | {"apigateway": cast("Service", self.stage)}
+        services = {name: service(name) for name in SERVICES} | {"apigateway": cast("Service", self.stage)}
         deployment = Deployment(Tables(PREFIX), key_id=self.key, issuer=ISSUER, services=services)
         findings = AuditConfiguration(deployment, signals, EXPIRY)()
         assert all(finding.mend for finding in findings)
@@ -223,7 +233,7 @@ def test_what_cannot_be_seen_is_a_finding(account: Account) -> None:
 def test_an_account_without_a_deployment_is_all_findings(embedded_engine: None) -> None:
     """Every look says that it sees nothing."""
     del embedded_engine
-    services = {name: Service(name) for name in SERVICES} | {"apigateway": cast("Service", Refusing())}
+    services = {name: service(name) for name in SERVICES} | {"apigateway": cast("Service", Refusing())}
     deployment = Deployment(Tables("baton-nowhere"), key_id="alias/nowhere", issuer=ISSUER, services=services)
     found = AuditConfiguration(deployment, MemorySignals(), EXPIRY)()
     assert {finding.subject for finding in found} == set(deployment.looks())
