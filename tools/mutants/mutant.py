@@ -25,6 +25,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "chalicelib/stores/items.py": ("tests/stores/test_engine.py", "tests/stores/test_gate_size.py"),
     "chalicelib/stores/key_ring.py": ("tests/stores/test_key_ring.py",),
+    "chalicelib/stores/transport.py": ("tests/stores/test_transport.py",),
     "chalicelib/stores/users.py": ("tests/stores/test_dynamodb.py", "tests/stores/test_lost_answers.py"),
 }
 """The fast tests of each file that is mutated, the likeliest to fail first."""
