@@ -86,7 +86,7 @@ class Settings(Struct, frozen=True):
     not, as under SnapStart, and with ``boto3``, botocore sends all."""
 
     dynamodb_endpoint: str
-    """``AWS_ENDPOINT_URL_DYNAMODB``: another engine than the region's own."""
+    """``AWS_ENDPOINT_URL_DYNAMODB``, or ``AWS_ENDPOINT_URL``: another engine than the region's own."""
 
 
 class Credentials(Struct, frozen=True):
@@ -129,7 +129,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         log_level=_log_level(environ, problems),
         region=region,
         lean=_lean(environ, development=development, problems=problems),
-        dynamodb_endpoint=environ.get("AWS_ENDPOINT_URL_DYNAMODB") or _regional_endpoint(region),
+        dynamodb_endpoint=environ.get("AWS_ENDPOINT_URL_DYNAMODB")
+        or environ.get("AWS_ENDPOINT_URL")
+        or _regional_endpoint(region),
     )
     if problems:
         raise SettingsProblems(problems)

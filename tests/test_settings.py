@@ -144,8 +144,9 @@ def test_the_lean_transport_goes_by_the_credentials_that_lambda_sets() -> None:
     assert "of AWS" not in repr(settings)
     china = read_settings(GOOD | LAMBDA | {"AWS_REGION": "cn-north-1"})
     assert china.dynamodb_endpoint == "https://dynamodb.cn-north-1.amazonaws.com.cn"
-    named = read_settings(GOOD | LAMBDA | {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000"})
-    assert named.dynamodb_endpoint == "http://127.0.0.1:8000"
+    general = {"AWS_ENDPOINT_URL": "http://127.0.0.1:7000"}
+    for named in (general, general | {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000"}):
+        assert read_settings(GOOD | LAMBDA | named).dynamodb_endpoint == list(named.values())[-1]
 
 
 @pytest.mark.parametrize(

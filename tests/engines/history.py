@@ -6,10 +6,12 @@ the line is known to have broken, it happened before that; where the sender only
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from chalicelib.core import lineage as rule
 from chalicelib.core import model, ports
@@ -70,7 +72,17 @@ _TYPES: dict[str, type[Any]] = {
         *(History, State, Operation, Unheard),
         *(model.User, model.Gate, model.Lineage, model.Presented, model.Assurance, model.Ended),
         *(model.KeyBinding, model.SecretBinding, model.NoBinding, model.EndReason, model.Status),
-        *(rule.Exchanged, rule.Retry, rule.Superseded, rule.Reused, rule.Ahead, rule.Dead, ports.Done, ports.Moved),
+        *(
+            rule.Exchanged,
+            rule.Retry,
+            rule.Superseded,
+            rule.Reused,
+            rule.Ahead,
+            rule.Dead,
+            ports.Done,
+            ports.Moved,
+            ports.Refused,
+        ),
     )
 }
 
@@ -89,9 +101,8 @@ def to_json(value: object) -> Any:
         case Mapping():
             return {"map": {name: to_json(one) for name, one in value.items()}}
         case _:
-            assert is_dataclass(value), value
-            named = {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
-            return {type(value).__name__: named}
+            names = value.__struct_fields__ if isinstance(value, Struct) else [field.name for field in fields(value)]  # type: ignore[arg-type] # or it is no value
+            return {type(value).__name__: {name: to_json(getattr(value, name)) for name in names}}
 
 
 def from_json(written: Any) -> Any:

@@ -40,9 +40,10 @@ GET /health                                 warm                                
 GET /.well-known/jwks.json                  warm                                     0      0      0      0
 GET /.well-known/oauth-authorization-server warm                                     0      0      0      0
 GET /.well-known/openid-configuration       warm                                     0      0      0      0
+GET /openapi.json                           warm                                     0      0      0      0
 GET /.well-known/jwks.json                  the key ring is due: any request         0      1      1      0
 POST /register                              a new account                            7      0      2      0
-POST /register                              a retry                                  7      2      4      0
+POST /register                              a retry                                  9      2      6      0
 POST /register                              a taken address                          7      1      3      0
 POST /login                                 a known device                           3      3      6      0
 POST /login                                 an unknown device                        5      3      8      0
@@ -225,6 +226,7 @@ for _path in (
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
     "/.well-known/openid-configuration",
+    "/openapi.json",
 ):
     row(f"GET {_path}", "warm")(anybody(_path))
 

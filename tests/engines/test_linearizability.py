@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from chalicelib.core.lineage import Dead, Exchanged, Retry, Reused, exchange
 from chalicelib.core.model import EndReason, Presented
+from chalicelib.core.ports import Done, Refused
 from tests.engines.history import FOREVER, UNHEARD, History, Operation
 from tests.engines.linearizability import Contradiction, Explained, Refuted, explain
 from tests.engines.recording import FIRST, START
@@ -34,7 +35,7 @@ def looking(sent: int, heard: int, answer: object) -> Operation:
     return Operation("reader", "get", {"account": ACCOUNT}, sent, heard, answer)
 
 
-def ending(sent: int, heard: int, answer: object = None, *, reason: EndReason = EndReason.LOGOUT) -> Operation:
+def ending(sent: int, heard: int, answer: object = Done(), *, reason: EndReason = EndReason.LOGOUT) -> Operation:
     """End the lineage."""
     arguments = {"account": ACCOUNT, "lineage": FIRST.id, "reason": reason, "now": NOW}
     return Operation("owner", "end", arguments, sent, heard, answer)
@@ -79,11 +80,11 @@ POSSIBLE = {
     ),
     "of two ends side by side, the one came first": (
         ending(0, 8),
-        ending(0, 9, reason=EndReason.REUSE),
+        ending(0, 9, Refused(), reason=EndReason.REUSE),
         exchanging(OWNER, 10, 11, Dead(EndReason.LOGOUT)),
     ),
     "of two ends side by side, the other came first": (
-        ending(0, 8),
+        ending(0, 8, Refused()),
         ending(0, 9, reason=EndReason.REUSE),
         exchanging(OWNER, 10, 11, Dead(EndReason.REUSE)),
     ),

@@ -96,6 +96,11 @@ def _(stage: Stage) -> Act:
     return public(stage, "/.well-known/openid-configuration")
 
 
+@scenario("GET /openapi.json", asks_nobody=True)
+def _(stage: Stage) -> Act:
+    return public(stage, "/openapi.json")
+
+
 @scenario("GET /.well-known/jwks.json")
 def _(stage: Stage) -> Act:
     return public(stage, "/.well-known/jwks.json")

@@ -146,7 +146,7 @@ def _altered_fields(sent: Sent, scene: Scene) -> Iterator[tuple[str, Sent]]:
         for token in scene.used_tokens:
             yield "token is an older one", sent.having(authorization=f"Bearer {token}")
         yield "scheme in lower case", sent.having(authorization=present["authorization"].replace("Bearer", "bearer"))
-    for host in ("evil.example", "api.example.com:443", "api.example.com.", "", "api.example.com, evil.example"):
+    for host in ("evil.example", "api.example.com:8443", "api.example.com.", "", "api.example.com, evil.example"):
         yield f"host {host}", sent.having(host=host)
     yield "host twice", sent.with_more(("Host", "evil.example"))
     yield "host of ours, another", sent.having(host="localhost:8000")

@@ -155,7 +155,7 @@ LISTED: Final[list[Mutant]] = [
         ("a cancelled transaction needs no reasons", '"ConditionalCheckFailed" in reasons and ', ""),
         ("a throttled transaction has failed", 'reasons <= {"None", "ConditionalCheckFailed"}:\n                raise', "reasons:\n                raise"),
         ("reasons may be too few", "if len(failed.items) != len(writes):", "if False:"),
-        ("half an answer is an answer", '        client.meta.events.register("before-parse", _refuse_garbled)\n', ""),
+        ("half an answer is an answer", '            client.meta.events.register("before-parse", _refuse_garbled)\n', "            pass\n"),
         ("a conflict is not waited out", "if pause_s is None or not _conflicted(response):", "if True:"),
         ("a conflict is waited out for ever", "(*CONFLICT_PAUSES_S, None)", "(*CONFLICT_PAUSES_S * 9, None)"),
     ),
