@@ -254,6 +254,14 @@ def hardened(template: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 def _filled_in_by_cloudformation(value: Any) -> Any:  # noqa: ANN401 - any part of a template
     match value:
+        case str() if ":REGION::/domainnames/" in value:
+            _, _, mappings = value.rpartition("/")
+            host = {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "Issuer"}]}]}
+            domain = "arn:${AWS::Partition}:apigateway:${AWS::Region}::/domainnames/${Host}/" + mappings
+            return {"Fn::Sub": [domain, {"Host": host}]}
+        case str() if ":REGION::" in value:
+            place = value.replace(":REGION::", ":${AWS::Region}::")
+            return {"Fn::Sub": place.replace("arn:aws:", "arn:${AWS::Partition}:", 1)}
         case str() if ":REGION:ACCOUNT:" in value:
             place = value.replace(":REGION:ACCOUNT:", ":${AWS::Region}:${AWS::AccountId}:")
             if place.endswith(":key/KEY"):
