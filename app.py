@@ -89,7 +89,7 @@ call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
 app = Chalice(app_name="baton", configure_logs=False)
 # All that Baton says is text. Whoever adds a route that answers with an image names its type here.
 app.api.binary_types = []
-edge = Edge(app, clock, entropy, signals, settings.origins, settings.development)
+edge = Edge(app, clock, entropy, signals, settings.origins, settings.development, engine.begin)
 signed = Signed(edge, call)
 app.register_middleware(edge.middleware, "http")
 app.register_blueprint(meta(edge, Public(key_ring, gates, names, settings.region)))

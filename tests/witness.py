@@ -24,7 +24,9 @@ from chalicelib.core.policy import ATTEMPT_CHARACTERS_MIN
 from chalicelib.signals import PowertoolsSignals
 from chalicelib.stores.engine import Service
 
-POLICIES = sorted((Path(__file__).parents[1] / ".chalice").glob("policy-*.json"))
+POLICIES = [Path(__file__).parents[1] / ".chalice" / f"policy-{stage}.json" for stage in ("dev", "prod")]
+"""Those of the API. The scheduled functions have policies of their own: `tests/test_stages.py` holds them."""
+
 SECRET_CHARACTERS_MIN = ATTEMPT_CHARACTERS_MIN
 """What is shorter is a word of a test, and may stand anywhere."""
 

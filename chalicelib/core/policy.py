@@ -145,6 +145,9 @@ KEY_RING_UNKNOWN_KID_S = MINUTE_S
 """An unknown `kid` may ask for a fresh ring once in so long, so that garbage cannot make us read."""
 REQUEST_MAX_S = 15
 """No request outlives it: Lambda's time-out. So long, a request may go on with the ring it began with."""
+ASKING_MAX_S = 5
+"""A request that has lasted so long begins no further call to the engine, and answers 503 itself: what is left of
+``REQUEST_MAX_S`` is the longest that one call can take."""
 RING_SEEN_EVERYWHERE_S = KEY_RING_REFRESH_S + REQUEST_MAX_S
 
 # Audit.

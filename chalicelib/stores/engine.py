@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 from msgspec import Struct
 
 from chalicelib.core.errors import Unavailable
+from chalicelib.core.policy import ASKING_MAX_S, REQUEST_MAX_S
 from chalicelib.stores.transport import Access, AnsweredNo, LeanClient, NoAnswer
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ CONNECT_TIMEOUT_S: Final = 1
 READ_TIMEOUT_S: Final = 2
 ATTEMPTS: Final = 3
 """botocore's defaults are 60 s, 60 s, and a mode and count that changed between its releases."""
+
+assert ASKING_MAX_S + ATTEMPTS * (CONNECT_TIMEOUT_S + READ_TIMEOUT_S) < REQUEST_MAX_S
 
 CONFLICT_PAUSES_S: Final = (0.025, 0.05, 0.1)
 """A transaction holds its items for milliseconds; botocore does not send again what met one."""
@@ -181,14 +184,27 @@ class Service:
 class Engine:
     """DynamoDB, and the tables of this deployment in it."""
 
-    def __init__(self, tables: Tables, dynamodb: Service | None = None) -> None:
+    def __init__(
+        self, tables: Tables, dynamodb: Service | None = None, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         """Name the tables."""
         self.tables = tables
         self._dynamodb = dynamodb or Service("dynamodb")
+        self._monotonic = monotonic
+        self._begun: float | None = None
+
+    def begin(self) -> None:
+        """Begin a request: in a brown-out it is to answer by itself, before Lambda ends it without an answer."""
+        self._begun = self._monotonic()
+
+    def _call(self, operation: str, **request: object) -> dict[str, Any]:
+        if self._begun is not None and self._monotonic() - self._begun > ASKING_MAX_S:
+            raise Unavailable(f"dynamodb {operation}: the request has lasted too long to begin it")
+        return self._dynamodb.call(operation, **request)
 
     def read(self, table: str, key: "Item") -> "Item | None":
         """Read an item, strongly consistent."""
-        item: Item | None = self._dynamodb.call("get_item", TableName=table, Key=key, ConsistentRead=True).get("Item")
+        item: Item | None = self._call("get_item", TableName=table, Key=key, ConsistentRead=True).get("Item")
         return item
 
     def transact(self, *writes: Mapping[str, Mapping[str, object]]) -> None:
@@ -198,7 +214,7 @@ class Engine:
             for one in writes
         ]
         try:
-            self._dynamodb.call("transact_write_items", TransactItems=told)
+            self._call("transact_write_items", TransactItems=told)
         except TransactionFailed as failed:
             if len(failed.items) != len(writes):
                 raise Unavailable("a cancelled transaction does not account for its writes") from None
@@ -209,7 +225,7 @@ class Engine:
 
         Raises ``ConditionFailed`` with the item as it was at that moment: never a second read.
         """
-        answer = self._dynamodb.call(operation, **request, ReturnValuesOnConditionCheckFailure="ALL_OLD")
+        answer = self._call(operation, **request, ReturnValuesOnConditionCheckFailure="ALL_OLD")
         item: Item = answer.get("Attributes", {})
         return item
 

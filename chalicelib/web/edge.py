@@ -43,6 +43,8 @@ class Edge(Struct, frozen=True):
     origins: tuple[str, ...] = ()
     development: bool = False
     """Show tracebacks on the terminal."""
+    begin: Callable[[], None] = lambda: None
+    """What else begins with each request."""
 
     def view(
         self, dialect: Dialect = Dialect.PROBLEM, *, query: Iterable[str] = ()
@@ -159,6 +161,7 @@ class Edge(Struct, frozen=True):
         event: dict[str, Any] = request.to_original_event() if request is not None else {}
         request_id = str((event.get("requestContext") or {}).get("requestId") or "") or self.entropy(8).hex()
         self.signals.begin(request_id=request_id)
+        self.begin()
         return event, request_id
 
     def _note_defect(self, defect: Exception) -> None:

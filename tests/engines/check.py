@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chalicelib.core.lineage import Exchanged, Retry
 from chalicelib.core.model import Gate, Lineage, Presented
-from tests.engines.history import History, Operation, read
+from tests.engines.history import FOREVER, History, Operation, read
 from tests.engines.linearizability import Explained, Refuted, explain
 from tests.engines.sequential import apply
 
@@ -57,7 +57,8 @@ def told(history: History, verdict: Explained | Refuted) -> Iterable[str]:
 
 
 def _line(operation: Operation, begun: int) -> str:
-    sent, heard = ((time - begun) // 1000 for time in (operation.sent, operation.heard))
+    sent = (operation.sent - begun) // 1000
+    heard = "never" if operation.heard == FOREVER else (operation.heard - begun) // 1000
     words = f"{asked(operation)} -> {brief(operation.answer)}"
     return f"  {sent:>10} {heard:>10}  {operation.who:<10} {operation.verb:<16} {words}"
 

@@ -1,7 +1,7 @@
 """Histories: who asked what of a gate, when, and what was answered; as values, and as files.
 
-A history is a list of sendings. One whose answer nobody heard stands in it too: it may have happened, at any time
-after it was sent, or never.
+A history is a list of sendings. One whose answer nobody heard stands in it too: it may have happened or not. Where
+the line is known to have broken, it happened before that; where the sender only lost patience, at any later time.
 """
 
 import json
@@ -24,10 +24,16 @@ class Unheard:
 
 UNHEARD = Unheard()
 
+FOREVER = 2**63 - 1
+"""When a sending was heard of that may still be on its way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One sending of one verb. Times are nanoseconds of the machine's one monotonic clock."""
+    """One sending of one verb. Times are nanoseconds of the machine's one monotonic clock.
+
+    ``heard``: when it was answered or, unheard, when it had happened if it ever did.
+    """
 
     who: str
     verb: str

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import botocore.endpoint
 from botocore.exceptions import ConnectionClosedError
@@ -35,7 +35,7 @@ from chalicelib.stores.engine import Engine, Service, Tables
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.items import gate_item, of_account
 from chalicelib.stores.users import Users
-from tests.engines.history import UNHEARD, History, Operation, State
+from tests.engines.history import FOREVER, UNHEARD, History, Operation, State
 from tests.engines.together import Meet, Team
 from tests.making import ACCOUNT, FENCE, IDLE_S, MINE_LIVE, NOW, USER, gate_with
 
@@ -47,6 +47,14 @@ LOST_ANSWERS, LOST_REQUESTS = 0.15, 0.05
 LIVING = 0.8
 
 
+@dataclass(slots=True)
+class Sending:
+    """When a request was sent, and when its line broke: it has been carried out before that, or never will be."""
+
+    sent: int
+    over: int = FOREVER
+
+
 class Line:
     """The line of one device to DynamoDB. It loses requests and answers, and remembers what it sent when."""
 
@@ -54,24 +62,28 @@ class Line:
         """Listen to a client of botocore's. An embedded engine answers on the very event that we lose answers on."""
         self._chance, self._fate = chance, 1.0
         self._carry = None if embedded else dynamodb._endpoint.http_session.send
-        self.sent: list[int] = []
+        self.sendings: list[Sending] = []
         dynamodb.meta.events.register("request-created.dynamodb", self._begin)
         dynamodb.meta.events.register("before-send.dynamodb", self._lose_request)
         dynamodb.meta.events.register_last("before-send", self._lose_answer)
 
     def _begin(self, **_event: object) -> None:
         self._fate = self._chance.random()
-        self.sent.append(time.monotonic_ns())
+        self.sendings.append(Sending(time.monotonic_ns()))
 
     def _lose_request(self, **_event: object) -> None:
         if self._fate < LOST_REQUESTS:
-            raise ConnectionClosedError(endpoint_url="https://dynamodb")
+            self._break()
 
     def _lose_answer(self, request: object, **_event: object) -> None:
         if self._fate < LOST_REQUESTS + LOST_ANSWERS:
             if self._carry:
                 _ = self._carry(request).content
-            raise ConnectionClosedError(endpoint_url="https://dynamodb")
+            self._break()
+
+    def _break(self) -> NoReturn:
+        self.sendings[-1].over = time.monotonic_ns()
+        raise ConnectionClosedError(endpoint_url="https://dynamodb")
 
 
 class Recorder:
@@ -84,16 +96,16 @@ class Recorder:
 
     def ask(self, verb: str, **arguments: object) -> Any:
         """Ask, and give the answer, or ``UNHEARD``. What was sent before the last sending, nobody heard of."""
-        self._line.sent.clear()
+        self._line.sendings.clear()
         try:
             answer: object = getattr(self._stores[verb], verb)(**arguments)
         except Unavailable:
             answer = UNHEARD
-        heard = time.monotonic_ns()
-        *earlier, last = self._line.sent
-        for sent in earlier:
-            self.operations.append(Operation(self._who, verb, arguments, sent, heard, UNHEARD))
-        self.operations.append(Operation(self._who, verb, arguments, last, heard, answer))
+        else:
+            self._line.sendings[-1].over = time.monotonic_ns()
+        *earlier, last = self._line.sendings
+        for sending, told in (*((one, UNHEARD) for one in earlier), (last, answer)):
+            self.operations.append(Operation(self._who, verb, arguments, sending.sent, sending.over, told))
         return answer
 
 

@@ -60,7 +60,7 @@ def test_the_embedded_engine_keeps_to_the_rule(
     assert from_json(to_json(history)) == history
 
 
-@pytest.mark.parametrize(("devices", "steps", "seeds"), [SHORT, long(12)])
+@pytest.mark.parametrize(("devices", "steps", "seeds"), [SHORT, long(30)])
 def test_dynoxide_keeps_to_the_rule(shared_tables: Tables, devices: int, steps: int, seeds: range) -> None:
     """Devices in processes of their own, on dynoxide."""
     with processes(devices) as team:

@@ -19,6 +19,7 @@ from botocore.exceptions import (
 
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.model import AuditEvent, EndReason, Status
+from chalicelib.core.policy import ASKING_MAX_S
 from chalicelib.core.ports import Done, Taken
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.engine import (
@@ -345,3 +346,27 @@ def test_importing_the_stores_imports_no_aws() -> None:
         "assert not {'boto3', 'botocore'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_a_request_that_has_lasted_too_long_asks_no_more() -> None:
+    """A brown-out made a login outlive Lambda's patience: it ended without an answer, and its slots stayed taken."""
+    now = [0.0]
+    trouble = Trouble([])
+    service = Service("dynamodb")
+    service._made = trouble
+    engine = Engine(Tables("test"), service, monotonic=lambda: now[0])
+    engine.read("gates", {"pk": {"S": "x"}})
+    for _ in range(2):
+        engine.begin()
+        now[0] += ASKING_MAX_S
+        engine.read("gates", {"pk": {"S": "x"}})
+        now[0] += 0.1
+        asks: list[Callable[[], object]] = [
+            lambda: engine.read("gates", {"pk": {"S": "x"}}),
+            lambda: engine.write("put_item", TableName="gates", Item={}),
+            lambda: engine.transact({"Put": {"TableName": "gates", "Item": {}}}),
+        ]
+        for ask in asks:
+            with pytest.raises(Unavailable):
+                ask()
+    assert trouble.calls == 3

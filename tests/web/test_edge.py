@@ -53,3 +53,16 @@ def test_a_view_that_returns_something_else_is_told_so(capsys: pytest.CaptureFix
     response, _ = answered(habitual, development=True)
     assert response.status == 500
     assert "the view must return an Answer, not a dict" in capsys.readouterr().err
+
+
+def test_each_request_begins_what_begins_with_it() -> None:
+    """The stores' patience, say: once a request, whatever becomes of it."""
+    app = Chalice(app_name="begun", configure_logs=False)
+    begun: list[int] = []
+    edge = Edge(app, lambda: 7, lambda size: b"x" * size, MemorySignals(), begin=lambda: begun.append(1))
+    app.route("/fine", methods=["GET"], content_types=[])(edge.view()(lambda _: Answer(200)))
+    app.route("/broken", methods=["GET"], content_types=[])(edge.view()(secretive))
+    gateway = Gateway([app])
+    for path, status in (("/api/fine", 200), ("/api/broken", 500), ("/api/fine", 200)):
+        assert gateway.call("GET", path).status == status
+    assert len(begun) == 3
