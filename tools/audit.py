@@ -291,9 +291,13 @@ def main(stage: str | None, *, offline: bool = False) -> int:
             {"subject": finding.subject, "problem": finding.problem, "mend": finding.mend} for finding in findings
         ]
     count = sum(map(len, report.values()))
-    report |= {name: [{"subject": name, "problem": "nothing is known: left out", "mend": "make audit"}] for name in left_out}
+    report |= {
+        name: [{"subject": name, "problem": "nothing is known: left out", "mend": "make audit"}] for name in left_out
+    }
     (REPORT / "report.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    print(f"\n{count} to mend; build/audit/report.json has them" if count else "\nNothing to mend in what was looked at.")
+    print(
+        f"\n{count} to mend; build/audit/report.json has them" if count else "\nNothing to mend in what was looked at."
+    )
     if unknown:
         print(f"Nothing is known of: {', '.join(unknown)}. This was not a whole audit.")
     if offline:

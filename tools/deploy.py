@@ -85,8 +85,7 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
         raise NotDone(f"stage {name}, in .chalice/config.json: {problems}") from None
     function = f"{config['app_name']}-{name}"
     policies = {function: described["iam_policy_file"]} | {
-        f"{function}-{job}": of_job["iam_policy_file"]
-        for job, of_job in described.get("lambda_functions", {}).items()
+        f"{function}-{job}": of_job["iam_policy_file"] for job, of_job in described.get("lambda_functions", {}).items()
     }
     return Stage(name, policies, described["environment_variables"])
 

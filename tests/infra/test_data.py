@@ -151,7 +151,10 @@ FAULTS: list[tuple[Rule, Plant]] = [
     (keeps_lines_for_ever, lambda read: properties(read, "RotateKeysLogGroup").pop("KmsKeyId")),
     (lets_a_function_write_in_the_clear, lambda read: read["Resources"].pop("AuditConfigurationLogGroup")),
     (lets_a_function_write_in_the_clear, lambda read: _arns_of_logs(read).pop()),
-    (lets_a_function_write_in_the_clear, lambda read: _arns_of_logs(read).append({"Fn::Sub": "${AWS::Region}:log-group:*"})),
+    (
+        lets_a_function_write_in_the_clear,
+        lambda read: _arns_of_logs(read).append({"Fn::Sub": "${AWS::Region}:log-group:*"}),
+    ),
 ]
 RULES = list(dict.fromkeys(rule for rule, _ in FAULTS))
 

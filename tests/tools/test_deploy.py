@@ -245,7 +245,9 @@ def the_roles_are_ours(stage: Stage, key: str, url: str) -> None:
         policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
         wanted = (deploy.CHALICE / policy_file).read_text("utf-8")
         assert policy == json.loads(filled_policy(wanted, replace(PLACE, key_arn=key), url))
-        assert not {"REGION", "ACCOUNT", "KEY", "api.example.com"} & set(json.dumps(policy).replace("/", ":").split(":"))
+        assert not {"REGION", "ACCOUNT", "KEY", "api.example.com"} & set(
+            json.dumps(policy).replace("/", ":").split(":")
+        )
         assert iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"] == []
         trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
         assert [statement["Principal"] for statement in trust] == [{"Service": "lambda.amazonaws.com"}]
