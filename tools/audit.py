@@ -255,6 +255,21 @@ ASKS_THE_NETWORK: Final = frozenset({"dependencies"})
 """What cannot be known offline: the vulnerabilities somebody found since. Everything else is read from this folder."""
 
 
+def conclude(count: int, unasked: list[str], *, stage: str | None, offline: bool) -> None:
+    """Say how much is to mend, what nothing is known of, and what to do next."""
+    print(
+        f"\n{count} to mend; build/audit/report.json has them" if count else "\nNothing to mend in what was looked at."
+    )
+    if unasked:
+        print(f"Nothing is known of: {', '.join(unasked)}. This was not a whole audit.")
+    if offline:
+        print("next: make audit, where pypi.org and its vulnerability database can be reached")
+    elif unasked:
+        print("next: mend what could not be asked; make audit OFFLINE=1 looks at what needs no network")
+    elif not stage:
+        print("next: make audit STAGE=prod, which looks at the live account too")
+
+
 def main(stage: str | None, *, offline: bool = False) -> int:
     """Run every check, write build/audit/report.json, and say what to mend, and what is not known."""
     if stage and offline:
@@ -270,10 +285,9 @@ def main(stage: str | None, *, offline: bool = False) -> int:
     REPORT.mkdir(parents=True)
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     checks = {**CHECKS, **({f"account, stage {stage}": configuration} if stage else {})}
-    left_out = [name for name in checks if offline and name in ASKS_THE_NETWORK]
-    for name in left_out:
-        del checks[name]
-    unknown = [*left_out]
+    left_out = sorted(ASKS_THE_NETWORK & checks.keys()) if offline else []
+    checks = {name: check for name, check in checks.items() if name not in left_out}
+    unasked = [*left_out]
     report: dict[str, list[dict[str, str]]] = {}
     for number, (name, check) in enumerate(checks.items(), start=1):
         print(f"{number}/{len(checks)} {name:<24}", end="", flush=True)
@@ -282,7 +296,7 @@ def main(stage: str | None, *, offline: bool = False) -> int:
             findings += check()
         except (Unreached, SettingsProblems) as trouble:
             findings.append(Finding(name, f"nothing is known: {trouble}", "mend that, and run it again"))
-            unknown.append(name)
+            unasked.append(name)
         verdict = f"{len(findings)} to mend" if findings else "well"
         print(f"\033[{31 if findings else 32}m{verdict}\033[0m" if coloured else verdict)
         for finding in findings:
@@ -295,17 +309,7 @@ def main(stage: str | None, *, offline: bool = False) -> int:
         name: [{"subject": name, "problem": "nothing is known: left out", "mend": "make audit"}] for name in left_out
     }
     (REPORT / "report.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    print(
-        f"\n{count} to mend; build/audit/report.json has them" if count else "\nNothing to mend in what was looked at."
-    )
-    if unknown:
-        print(f"Nothing is known of: {', '.join(unknown)}. This was not a whole audit.")
-    if offline:
-        print("next: make audit, where pypi.org and its vulnerability database can be reached")
-    elif unknown:
-        print("next: mend what could not be asked; make audit OFFLINE=1 looks at what needs no network")
-    elif not stage:
-        print("next: make audit STAGE=prod, which looks at the live account too")
+    conclude(count, unasked, stage=stage, offline=offline)
     return 1 if count else 0
 
 

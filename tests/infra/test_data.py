@@ -105,7 +105,7 @@ def forgets_a_backup(read: dict[str, Any]) -> Iterator[str]:
 
 
 def lets_a_function_write_in_the_clear(read: dict[str, Any]) -> Iterator[str]:
-    """The key of logs takes the lines of every log group here, and of the access logs, and of no other."""
+    """Let the key of logs take the lines of every log group here, and of the access logs, and of no other."""
     named = template.resolve(read, {"Prefix": PREFIX})
     groups = {group["LogGroupName"] for group in template.of_type(named, "AWS::Logs::LogGroup").values()}
     (logs,) = [one for one in properties(named, "OperationsKey")["KeyPolicy"]["Statement"] if one["Sid"] == "Logs"]
