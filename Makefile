@@ -105,8 +105,8 @@ drill: $(READY) ## Restore a backup and prove that nothing of before works (STAG
 	@$(PYTHON) -m tools.drill
 
 .PHONY: audit
-audit: $(READY) $(AUDIT_READY) ## Audit code, dependencies and templates; with STAGE=dev, the live account too
-	@$(PYTHON) -m tools.audit
+audit: $(READY) $(AUDIT_READY) ## Audit code, dependencies and templates (STAGE=dev: the live account too; OFFLINE=1)
+	@$(PYTHON) -m tools.audit $(if $(OFFLINE),--offline)
 
 .PHONY: doctor
 doctor: $(READY) ## Examine settings, clocks, tables, keys and reach, and say what mends each problem (STAGE=dev)

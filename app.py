@@ -6,7 +6,7 @@ from typing import Annotated
 
 from chalice.app import Chalice, CloudWatchEvent, Rate
 from msgspec import Meta
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from chalicelib.core.clients import Clients
 from chalicelib.core.model import Caller
@@ -89,7 +89,9 @@ call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
 app = Chalice(app_name="baton", configure_logs=False)
 # All that Baton says is text. Whoever adds a route that answers with an image names its type here.
 app.api.binary_types = []
-edge = Edge(app, clock, entropy, signals, settings.origins, settings.development, engine.begin)
+edge = Edge(app, clock, entropy, signals, settings.origins, settings.development)
+if not settings.development:  # a developer's machine may be slow, and no Lambda ends its requests
+    edge = replace(edge, begin=engine.begin)
 signed = Signed(edge, call)
 app.register_middleware(edge.middleware, "http")
 app.register_blueprint(meta(edge, Public(key_ring, gates, names, settings.region)))

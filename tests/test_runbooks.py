@@ -13,7 +13,7 @@ from chalicelib.core.policy import (
     THROTTLE_WINDOW_S,
 )
 from chalicelib.signals import EVENTS, FACTS
-from tools import operate
+from tools import operate, template
 from tools.errors_page import leaves
 
 ROOT = Path(__file__).parents[1]
@@ -26,11 +26,12 @@ ASKED_FOR = {
     "signing-key-leak",
     "throttling",
     "token-theft-wave",
+    "daily-jobs",
 }
 
 
 def test_there_is_a_page_for_everything_that_was_asked_for() -> None:
-    """Seven of them."""
+    """Seven of them, and one for the jobs that run daily."""
     assert {page.stem for page in PAGES} == ASKED_FOR
 
 
@@ -48,6 +49,19 @@ def test_a_page_names_only_what_there_is(page: Path) -> None:
     assert [link for link in re.findall(r"\]\(([a-z-]+\.md)\)", text) if not (page.parent / link).exists()] == []
     for module in re.findall(r"python -m (tools\.[a-z]+)", text):
         assert (ROOT / f"{module.replace('.', '/')}.py").exists()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_and_the_alarms_that_name_it_name_each_other(page: Path) -> None:
+    """Whoever is woken opens the page, and finds the alarm in its first lines."""
+    alarms = template.of_type(template.read(template.EDGE), "AWS::CloudWatch::Alarm").values()
+    naming = {
+        alarm["AlarmName"]["Fn::Sub"].removeprefix("${Prefix}-")
+        for alarm in alarms
+        if f"docs/runbooks/{page.name}" in alarm["AlarmDescription"]
+    }
+    (head,) = re.findall(r"^.*\*\*Alarm.*$", page.read_text("utf-8"), re.MULTILINE)
+    assert set(re.findall(r"`([a-z-]+)`", head)) == naming
 
 
 def test_the_table_of_complaints_is_the_code() -> None:

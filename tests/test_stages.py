@@ -57,6 +57,9 @@ def test_a_deployed_stage_starts_in_lambda(stage: str) -> None:
     settings = read_settings(environment(stage) | IN_LAMBDA)
     assert settings.kms_key_id
     assert settings.limits
+    assert environment(stage)["BATON_CLIENTS"]
+    assert settings.lean is None, "Lambda's own credentials are not in the configuration"
+    assert environment(stage).get("BATON_TRANSPORT", "lean") == "lean"
     assert not settings.development
     known = set(re.findall(r'"(BATON_[A-Z_]+)"', (ROOT / "chalicelib" / "settings.py").read_text("utf-8")))
     assert environment(stage).keys() <= known

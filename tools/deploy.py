@@ -7,6 +7,7 @@ Everything that can be known to be wrong is said before anything is changed.
 """
 
 import json
+import re
 import secrets
 import sys
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from baton_client import HttpTransport, Transport
 from chalicelib.core.errors import Unavailable
@@ -53,7 +55,8 @@ class Stage:
     """A stage of ``.chalice/config.json`` that can be deployed."""
 
     name: str
-    policy_file: str
+    policies: Mapping[str, str]
+    """The functions, as Chalice names them in AWS, the API's first, and the file of each one's policy."""
     variables: Mapping[str, str] = field(repr=False)
 
     @property
@@ -80,18 +83,25 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
         read_settings(described["environment_variables"])
     except SettingsProblems as problems:
         raise NotDone(f"stage {name}, in .chalice/config.json: {problems}") from None
-    return Stage(name, described["iam_policy_file"], described["environment_variables"])
+    function = f"{config['app_name']}-{name}"
+    policies = {function: described["iam_policy_file"]} | {
+        f"{function}-{job}": of_job["iam_policy_file"] for job, of_job in described.get("lambda_functions", {}).items()
+    }
+    return Stage(name, policies, described["environment_variables"])
 
 
-def filled_policy(policy: str, place: Place) -> str:
-    """Put this account's names into a policy."""
+def filled_policy(policy: str, place: Place, issuer: str) -> str:
+    """Put this account's names into a policy, and the host of the URL that apps call."""
     _, _, key = place.key_arn.rpartition("/")
-    return (
+    filled = (
         policy.replace("arn:aws:", f"arn:{place.partition}:")
         .replace(":REGION:ACCOUNT:", f":{place.region}:{place.account}:")
+        .replace(":REGION::", f":{place.region}::")
         .replace(".REGION.", f".{place.region}.")
         .replace(":key/KEY", f":key/{key}")
     )
+    # Whatever host was filled in before: a stage may get a domain of its own later.
+    return re.sub(r"(?<=:/domainnames/)[^/]+", urlsplit(issuer).hostname or "", filled)
 
 
 def filled_config(config: Mapping[str, Any], stage: Stage, url: str | None) -> dict[str, Any]:
@@ -104,11 +114,13 @@ def filled_config(config: Mapping[str, Any], stage: Stage, url: str | None) -> d
 
 
 def fill(stage: Stage, place: Place, folder: Path) -> None:
-    """Write both into a ``.chalice`` folder."""
-    policy, config = folder / stage.policy_file, folder / "config.json"
-    policy.write_text(filled_policy(policy.read_text("utf-8"), place), "utf-8")
+    """Write configuration and every policy into a ``.chalice`` folder."""
+    config = folder / "config.json"
     filled = filled_config(json.loads(config.read_text("utf-8")), stage, deployed_url(stage))
     config.write_text(json.dumps(filled, indent=2) + "\n", "utf-8")
+    issuer = filled["stages"][stage.name]["environment_variables"]["BATON_ISSUER"]
+    for policy in (folder / name for name in stage.policies.values()):
+        policy.write_text(filled_policy(policy.read_text("utf-8"), place, issuer), "utf-8")
 
 
 def deployed_url(stage: Stage) -> str | None:
@@ -290,7 +302,7 @@ def main(arguments: Sequence[str]) -> int:
                 stage, place = stage_named(name, package.configuration()), place_of_credentials()
                 arn = key_arn(stage, client("kms"))
                 fill(stage, Place(place.account, place.region, place.partition, arn), CHALICE)
-                print(f"filled in .chalice/config.json and .chalice/{stage.policy_file}")
+                print(f"filled in .chalice/config.json, {', '.join(stage.policies.values())}")
                 print(f"next: chalice deploy --stage {name}")
             case _:
                 print(__doc__, file=sys.stderr)

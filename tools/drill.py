@@ -274,6 +274,7 @@ def embedded_deployment() -> Iterator["DynamoDBClient"]:
             "BATON_ISSUER": "https://api.example.com/api",
             "BATON_TABLE_PREFIX": source.prefix,
             "BATON_KEY_RING": f"kms:{key_arn}",
+            "BATON_CLIENTS": "clients.toml",
         }
         for table in KEYS:
             restore.make_table(dynamodb, source, table, key_arn=key_arn)

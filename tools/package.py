@@ -50,7 +50,6 @@ RUNTIME = {
     "cryptography",
     "http_sf",
     "jmespath",
-    "jwt",
     "msgspec",
     "pycparser",
     "typing_extensions",
@@ -254,19 +253,28 @@ def hardened(template: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 def _filled_in_by_cloudformation(value: Any) -> Any:  # noqa: ANN401 - any part of a template
     match value:
-        case str() if ":REGION:ACCOUNT:" in value:
-            place = value.replace(":REGION:ACCOUNT:", ":${AWS::Region}:${AWS::AccountId}:")
-            if place.endswith(":key/KEY"):
-                return {"Fn::ImportValue": {"Fn::Sub": "${Prefix}-key"}}
-            return {"Fn::Sub": place.replace("arn:aws:", "arn:${AWS::Partition}:", 1)}
-        case str() if "REGION" in value.split("."):
-            return {"Fn::Sub": value.replace("REGION", "${AWS::Region}")}
+        case str():
+            return _filled_in(value)
         case dict():
             return {name: _filled_in_by_cloudformation(part) for name, part in value.items()}
         case list():
             return [_filled_in_by_cloudformation(part) for part in value]
         case _:
             return value
+
+
+def _filled_in(value: str) -> str | dict[str, Any]:
+    """Turn the names that a policy leaves open into what CloudFormation knows them by."""
+    if value.endswith(":key/KEY"):
+        return {"Fn::ImportValue": {"Fn::Sub": "${Prefix}-key"}}
+    if "REGION" not in re.split(r"[:.]", value):
+        return value
+    place = value.replace("REGION", "${AWS::Region}").replace(":ACCOUNT:", ":${AWS::AccountId}:")
+    place = place.replace("arn:aws:", "arn:${AWS::Partition}:", 1)
+    if "::/domainnames/" not in place:
+        return {"Fn::Sub": place}
+    host = {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "Issuer"}]}]}
+    return {"Fn::Sub": [re.sub(r"(?<=:/domainnames/)[^/]+", "${Host}", place), {"Host": host}]}
 
 
 def top_level(name: str) -> str:

@@ -61,16 +61,14 @@ def changes_of_data(stage: Stage, *, pause: Pause) -> Iterator[Change]:
         yield Change(_SIGNS[change["Action"]], change["LogicalResourceId"], change["ResourceType"] + lost)
 
 
-def changes_of_function(stage: Stage, place: Place, archive: Path) -> Iterator[Change]:
-    """Tell what would become of function, role and API."""
-    lambda_, name = client("lambda"), f"{package.configuration()['app_name']}-{stage.name}"
-    wanted_routes = _packaged_routes(archive)
+def changes_of_function(stage: Stage, place: Place, archive: Path, name: str) -> Iterator[Change]:
+    """Tell what would become of one of the stage's functions, and of its role."""
+    lambda_, policy_file = client("lambda"), stage.policies[name]
     try:
         function = lambda_.get_function_configuration(FunctionName=name)
     except lambda_.exceptions.ResourceNotFoundException:
         yield Change("+", "function", name)
-        yield Change("+", "role", f"with .chalice/{stage.policy_file}")
-        yield Change("+", "API", f"{len(wanted_routes)} routes")
+        yield Change("+", "role", f"with .chalice/{policy_file}")
         return
     digest = base64.b64encode(hashlib.sha256(archive.read_bytes()).digest()).decode()
     yield _compared("code", function["CodeSha256"][:12], digest[:12])
@@ -84,8 +82,17 @@ def changes_of_function(stage: Stage, place: Place, archive: Path) -> Iterator[C
         yield _compared(what, function[key], wanted)
     variables = filled_config(config, stage, deployed_url(stage))["stages"][stage.name]["environment_variables"]
     yield from _differences("setting", function.get("Environment", {}).get("Variables", {}), variables)
-    yield from _differences("policy", _deployed_policy(function["Role"]), _wanted_policy(stage, place))
-    yield from _differences("route", dict.fromkeys(_deployed_routes(stage), ""), dict.fromkeys(wanted_routes, ""))
+    wanted_policy = filled_policy((CHALICE / policy_file).read_text("utf-8"), place, variables["BATON_ISSUER"])
+    yield from _differences("policy", _deployed_policy(function["Role"]), _by_sid(json.loads(wanted_policy)))
+
+
+def changes_of_api(stage: Stage, archive: Path) -> Iterator[Change]:
+    """Tell what would become of the API."""
+    wanted, url = _packaged_routes(archive), deployed_url(stage)
+    if url is None:
+        yield Change("+", "API", f"{len(wanted)} routes")
+    else:
+        yield from _differences("route", dict.fromkeys(_deployed_routes(url), ""), dict.fromkeys(wanted, ""))
 
 
 def _compared(what: str, there: object, wanted: object) -> Change:
@@ -98,10 +105,6 @@ def _differences(what: str, there: Mapping[str, object], wanted: Mapping[str, ob
     found += [Change("-", what, name) for name in sorted(there.keys() - wanted.keys())]
     found += [Change("~", what, name) for name in sorted(there.keys() & wanted.keys()) if there[name] != wanted[name]]
     yield from found or [Change("=", what, f"{len(wanted)} of them")]
-
-
-def _wanted_policy(stage: Stage, place: Place) -> dict[str, object]:
-    return _by_sid(json.loads(filled_policy((CHALICE / stage.policy_file).read_text("utf-8"), place)))
 
 
 def _deployed_policy(role_arn: str) -> dict[str, object]:
@@ -123,10 +126,7 @@ def _packaged_routes(archive: Path) -> set[str]:
     return {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
 
 
-def _deployed_routes(stage: Stage) -> set[str]:
-    url = deployed_url(stage)
-    if url is None:
-        return set()
+def _deployed_routes(url: str) -> set[str]:
     api = url.removeprefix("https://").split(".", maxsplit=1)[0]
     resources = client("apigateway").get_resources(restApiId=api, embed=["methods"], limit=500)["items"]
     return {f"{method} {one['path']}" for one in resources for method in one.get("resourceMethods", {})}
@@ -152,9 +152,13 @@ def plan(name: str, users: int, *, pause: Pause) -> None:
     many = show(changes_of_data(stage, pause=pause))
     if stack_status(client("cloudformation"), stage) is not None:
         place = replace(place, key_arn=key_arn(stage, client("kms")))
-    print(f"function, {config['app_name']}-{stage.name}", flush=True)
     with package.alone():
-        many += show(changes_of_function(stage, place, package.build(stage.name)))
+        archive = package.build(stage.name)
+        for function in stage.policies:
+            print(f"function, {function}", flush=True)
+            many += show(changes_of_function(stage, place, archive, function))
+        print("API", flush=True)
+        many += show(changes_of_api(stage, archive))
     print("cost")
     print(bill(users, memory_mb=config["lambda_memory_size"]))
     print(f"next: make deploy STAGE={name}" if many else "next: nothing to deploy")

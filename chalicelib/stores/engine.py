@@ -163,7 +163,7 @@ class Service:
             client = botocore.session.get_session().create_client(self._name, config=config)
         except BotoCoreError as error:
             raise self._unavailable("client", type(error).__name__) from None
-        if client.meta.service_model.metadata["protocol"] == "json":
+        if "json" in client.meta.service_model.resolved_protocol:  # IAM answers in XML
             client.meta.events.register("before-parse", _refuse_garbled)
         return client
 

@@ -9,6 +9,7 @@ import pytest
 
 from chalicelib.stores.engine import EXPIRY, KEYS, SWEPT
 from tools import template
+from tools.deploy import stage_named
 from tools.package import configuration
 
 PREFIX = "baton-test"
@@ -103,6 +104,19 @@ def forgets_a_backup(read: dict[str, Any]) -> Iterator[str]:
         yield "an open vault"
 
 
+def lets_a_function_write_in_the_clear(read: dict[str, Any]) -> Iterator[str]:
+    """Let the key of logs take the lines of every log group here, and of the access logs, and of no other."""
+    named = template.resolve(read, {"Prefix": PREFIX})
+    groups = {group["LogGroupName"] for group in template.of_type(named, "AWS::Logs::LogGroup").values()}
+    (logs,) = [one for one in properties(named, "OperationsKey")["KeyPolicy"]["Statement"] if one["Sid"] == "Logs"]
+    allowed = {
+        arn["Fn::Sub"].partition(":log-group:")[2]
+        for arn in logs["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+    }
+    if allowed != groups | {f"/aws/apigateway/{PREFIX}"}:
+        yield f"{', '.join(sorted(allowed ^ groups))} differ"
+
+
 def keeps_lines_for_ever(read: dict[str, Any]) -> Iterator[str]:
     """Every log group has an end and a key."""
     for name, group in template.of_type(read, "AWS::Logs::LogGroup").items():
@@ -112,6 +126,13 @@ def keeps_lines_for_ever(read: dict[str, Any]) -> Iterator[str]:
 
 Rule = Callable[[dict[str, Any]], Iterator[str]]
 Plant = Callable[[dict[str, Any]], object]
+
+
+def _arns_of_logs(read: dict[str, Any]) -> list[Any]:
+    condition = properties(read, "OperationsKey")["KeyPolicy"]["Statement"][1]["Condition"]
+    found: list[Any] = condition["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+    return found
+
 
 FAULTS: list[tuple[Rule, Plant]] = [
     (lacks_protection, lambda read: properties(read, "Users").pop("SSESpecification")),
@@ -127,6 +148,13 @@ FAULTS: list[tuple[Rule, Plant]] = [
     (forgets_a_backup, lambda read: properties(read, "BackupSelection")["BackupSelection"]["Resources"].pop()),
     (forgets_a_backup, lambda read: properties(read, "Vault").pop("LockConfiguration")),
     (keeps_lines_for_ever, lambda read: properties(read, "LogGroup").pop("RetentionInDays")),
+    (keeps_lines_for_ever, lambda read: properties(read, "RotateKeysLogGroup").pop("KmsKeyId")),
+    (lets_a_function_write_in_the_clear, lambda read: read["Resources"].pop("AuditConfigurationLogGroup")),
+    (lets_a_function_write_in_the_clear, lambda read: _arns_of_logs(read).pop()),
+    (
+        lets_a_function_write_in_the_clear,
+        lambda read: _arns_of_logs(read).append({"Fn::Sub": "${AWS::Region}:log-group:*"}),
+    ),
 ]
 RULES = list(dict.fromkeys(rule for rule, _ in FAULTS))
 
@@ -151,10 +179,15 @@ def test_the_stage_finds_what_the_template_makes(stage: str) -> None:
     settings = configuration()["stages"][stage]["environment_variables"]
     named = template.resolve(data()["Resources"], {"Prefix": settings["BATON_TABLE_PREFIX"]})
     assert settings["BATON_KEY_RING"] == f"kms:{named['KeyAlias']['Properties']['AliasName']}"
-    policy = (template.ROOT / ".chalice" / configuration()["stages"][stage]["iam_policy_file"]).read_text("utf-8")
+    policies = [
+        (template.ROOT / ".chalice" / file).read_text("utf-8")
+        for file in stage_named(stage, configuration()).policies.values()
+    ]
     for name in template.tables(settings["BATON_TABLE_PREFIX"]):
-        assert f"table/{name}" in policy
-    assert f"log-group:{named['LogGroup']['Properties']['LogGroupName']}:*" in policy
+        assert f"table/{name}" in policies[0]
+    groups = [properties({"Resources": named}, f"{job}LogGroup") for job in ("", "RotateKeys", "AuditConfiguration")]
+    for group, policy in zip(groups, policies, strict=True):
+        assert f"log-group:{group['LogGroupName']}:*" in policy
 
 
 def test_what_is_not_known_stays_open() -> None:

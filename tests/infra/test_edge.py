@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.signals import _MEASURED
 from chalicelib.web.problem import Dialect, status_and_error
 from tools import template
 from tools.errors_page import leaves
@@ -23,7 +24,9 @@ RUNBOOKS = {
     "throttling",
     "lock-out-complaints",
     "rollback",
+    "daily-jobs",
 }
+FUNCTIONS = {"APIHandler": "", "RotateKeys": "-rotate_keys", "AuditConfiguration": "-audit_configuration"}
 MEMBERS = {"type", "title", "status", "detail", "error", "code", "action", "retryable", "request_id"}
 LOGGED = {
     "$context.requestId",
@@ -151,7 +154,7 @@ def leaves_the_firewall_open(read: dict[str, Any]) -> Iterator[str]:
 
 def metrics() -> set[str]:
     """Collect what the code counts: every event a journey names, and one for each refusal."""
-    emitted = {f"refused_{leaf.code}" for leaf in leaves()}
+    emitted = {f"refused_{leaf.code}" for leaf in leaves()} | _MEASURED
     for path in (ROOT / "chalicelib").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "emit":
@@ -162,13 +165,13 @@ def metrics() -> set[str]:
 
 
 def watches_nothing(read: dict[str, Any]) -> Iterator[str]:
-    """Every alarm of ours is of something that is counted, as it is counted."""
+    """Every alarm of ours is of something that is counted, as it is counted: for this deployment."""
     counted = metrics()
     for name, alarm in template.of_type(read, "AWS::CloudWatch::Alarm").items():
         if alarm["Namespace"] == "Baton":
             if alarm["MetricName"] not in counted:
                 yield f"{name} watches {alarm['MetricName']}"
-            if alarm["Dimensions"] != [{"Name": "service", "Value": "baton"}]:
+            if alarm["Dimensions"] != [{"Name": "service", "Value": {"Ref": "Prefix"}}]:
                 yield f"{name} watches another service"
 
 
@@ -187,11 +190,40 @@ def draws_nothing(read: dict[str, Any]) -> Iterator[str]:
     counted = metrics()
     for name, dashboard in template.of_type(read, "AWS::CloudWatch::Dashboard").items():
         for widget in json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]:
-            namespace = ""
-            for metric in widget["properties"]["metrics"]:
-                namespace = namespace if metric[0] in {".", "..."} else metric[0]
-                if namespace == "Baton" and metric[1] not in counted:
+            before: list[Any] = []
+            for written in widget["properties"]["metrics"]:
+                metric = before if written[0] == "..." else written
+                metric = [before[at] if part == "." else part for at, part in enumerate(metric)]
+                if metric[0] == "Baton" and metric[1] not in counted:
                     yield f"{name} draws {metric[1]}"
+                if metric[0] == "Baton" and metric[2:4] != ["service", "${Prefix}"]:
+                    yield f"{name} draws {metric[1]} of another service"
+                before = metric
+
+
+def is_known_by_another_name(read: dict[str, Any]) -> Iterator[str]:
+    """Every function has the name `chalice deploy` would give it, the log group of that name, and the same settings."""
+    for logical, job in FUNCTIONS.items():
+        function = properties(read, logical)
+        named = template.resolve(function, {"Prefix": "baton-prod"})
+        if named.get("FunctionName") != f"baton-prod{job}":
+            yield f"{logical} is named {named.get('FunctionName')}"
+        if named.get("LoggingConfig") != {"LogGroup": f"/aws/lambda/baton-prod{job}"}:
+            yield f"{logical} writes elsewhere"
+        if function["Environment"] != properties(read, "APIHandler")["Environment"]:
+            yield f"{logical} has settings of its own"
+
+
+def misses_a_silence(read: dict[str, Any]) -> Iterator[str]:
+    """Ring when what a daily job measures is wrong, and when nobody has measured it for two days."""
+    for metric in sorted(_MEASURED):
+        said = {
+            (alarm["TreatMissingData"], alarm["Period"] * alarm["EvaluationPeriods"])
+            for alarm in template.of_type(read, "AWS::CloudWatch::Alarm").values()
+            if alarm["MetricName"] == metric
+        }
+        if said != {("notBreaching", 86400), ("breaching", 2 * 86400)}:
+            yield f"{metric} may fall silent"
 
 
 def keeps_lines_for_ever(read: dict[str, Any]) -> Iterator[str]:
@@ -254,9 +286,22 @@ FAULTS: list[tuple[Rule, Plant]] = [
     (
         draws_nothing,
         lambda read: properties(read, "Dashboard")["DashboardBody"].update(
-            {"Fn::Sub": '{"widgets": [{"properties": {"metrics": [["Baton", "logged_inn"]]}}]}'}
+            {"Fn::Sub": '{"widgets": [{"properties": {"metrics": [["Baton", "logged_inn", "service", "${Prefix}"]]}}]}'}
         ),
     ),
+    (
+        draws_nothing,
+        lambda read: properties(read, "Dashboard")["DashboardBody"].update(
+            {"Fn::Sub": '{"widgets": [{"properties": {"metrics": [["Baton", "logged_in", "service", "baton"]]}}]}'}
+        ),
+    ),
+    (watches_nothing, lambda read: properties(read, "Findings").update(Dimensions=[{"Name": "service", "Value": "x"}])),
+    (is_known_by_another_name, lambda read: properties(read, "APIHandler").pop("FunctionName")),
+    (is_known_by_another_name, lambda read: properties(read, "RotateKeys").update(LoggingConfig={})),
+    (is_known_by_another_name, lambda read: properties(read, "AuditConfiguration").update(Environment={})),
+    (misses_a_silence, lambda read: read["Resources"].pop("FindingsMissing")),
+    (misses_a_silence, lambda read: properties(read, "SigningKeyAgeMissing").update(TreatMissingData="notBreaching")),
+    (misses_a_silence, lambda read: properties(read, "SigningKeyAgeMissing").update(EvaluationPeriods=1)),
     (keeps_lines_for_ever, lambda read: properties(read, "AccessLogs").pop("RetentionInDays")),
 ]
 RULES = list(dict.fromkeys(rule for rule, _ in FAULTS))
@@ -290,3 +335,19 @@ def test_the_template_takes_the_prefix_of_its_stage_alone(merged: dict[str, Any]
     """Its policy names the tables of that prefix."""
     assert merged["Parameters"]["Prefix"]["AllowedValues"] == ["baton-prod"]
     assert "table/baton-prod-users" in json.dumps(properties(merged, "ApiHandlerRole"))
+
+
+def test_the_audit_may_look_at_the_domain_that_is_called(merged: dict[str, Any]) -> None:
+    """Its policy takes the host out of the issuer that the stack is given."""
+    resources = [
+        resource
+        for statement in properties(merged, "AuditConfigurationRole")["Policies"][0]["PolicyDocument"]["Statement"]
+        if statement["Sid"] == "Stage"
+        for resource in statement["Resource"]
+    ]
+    (stages, domain) = (resource["Fn::Sub"] for resource in resources)
+    assert stages == "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/*/stages/api"
+    assert domain[0] == "arn:${AWS::Partition}:apigateway:${AWS::Region}::/domainnames/${Host}/basepathmappings"
+    at, split = domain[1]["Host"]["Fn::Select"]
+    assert split == {"Fn::Split": ["/", {"Ref": "Issuer"}]}
+    assert at == 2, "https:, nothing, the host"

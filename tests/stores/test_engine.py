@@ -311,6 +311,12 @@ def test_an_answer_that_cannot_be_read_is_not_an_empty_one(
         Gates(engine).get(ACCOUNT)
 
 
+def test_a_service_that_answers_in_xml_can_be_read(embedded_engine: None) -> None:
+    """As IAM does: its answers are not JSON, and not garbled."""
+    del embedded_engine
+    assert Service("iam").call("list_account_aliases")["AccountAliases"] == []
+
+
 def test_a_condition_that_disagrees_with_the_rule_is_our_own_trouble() -> None:
     """Should the two ever differ, nothing is granted and nobody is called a thief."""
     error = answered("ConditionalCheckFailedException", Item=gate_item(gate_with(MINE_LIVE)))

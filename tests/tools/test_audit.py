@@ -97,6 +97,11 @@ def test_a_template_that_does_not_lint_is_found(tool: Callable[..., None]) -> No
     complaint = {"Rule": {"Id": "E3001"}, "Message": "no Type", "Location": {"Start": {"LineNumber": 3}}}
     tool("cfn-lint", says=[complaint], code=2)
     assert next(audit.syntax()).subject == "infra/data.yaml:3"
+    tool("cfn-lint")
+    assert list(audit.syntax()) == []
+    tool("cfn-lint", says="Traceback")
+    with pytest.raises(audit.Unreached, match="did not answer in JSON"):
+        list(audit.syntax())
 
 
 def test_without_templates_there_is_nothing_to_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +196,26 @@ def test_the_whole_says_what_to_mend_and_fails(
     assert audit.main(None) == 1
     said = capsys.readouterr().out
     assert said.count("nothing is known") == 5
+    assert "Nothing is known of: dependencies, code, bill of materials, template syntax, infrastructure." in said
     report = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
     assert [len(findings) for findings in report.values()] == [1] * 5
     assert audit.main("production") == 2
+
+
+@pytest.mark.usefixtures("packaged")
+def test_what_needs_no_network_may_pass_alone_and_says_that_it_is_not_the_whole(
+    tool: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Offline nobody is asked about vulnerabilities; that stands in the last words and in the report."""
+    monkeypatch.setattr(audit, "REPORT", tmp_path / "report")
+    (tmp_path / "requirements.txt").write_text("", "utf-8")
+    tool("pip-audit", says=VULNERABLE, code=1)
+    tool("bandit", says={"errors": [], "results": []})
+    tool("cyclonedx-py")
+    tool("cfn-lint", says=[])
+    tool("checkov", says={"summary": {"parsing_errors": 0}, "results": {"failed_checks": []}})
+    assert audit.main(None, offline=True) == 0
+    assert "Nothing is known of: dependencies. This was not a whole audit." in capsys.readouterr().out
+    report = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+    assert {name for name, findings in report.items() if findings} == {"dependencies"}
+    assert audit.main("dev", offline=True) == 2

@@ -26,6 +26,7 @@ from tools.dev.gateway import Gateway
 
 PLACE = Place("123456789012", "us-east-1", "aws", "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab")
 ROLE = "baton-dev-api_handler"
+JOBS = ["baton-dev-audit_configuration", "baton-dev-rotate_keys"]
 CONFIG = package.configuration()
 
 
@@ -39,7 +40,6 @@ def aws(embedded_engine: None) -> Iterator[str]:
 
     APIs described in Swagger 2, stacks protected from deletion, and keys whose policy came from CloudFormation.
     """
-    pytest.importorskip("openapi_spec_validator", reason="moto's API Gateway and CloudFormation need it")
     from moto.apigateway.models import APIGatewayBackend
     from moto.cloudformation.responses import CloudFormationResponse
     from moto.core.responses import EmptyResult
@@ -109,7 +109,10 @@ class DeployedFunction:
             archive.write_bytes(code_of("baton-dev"))
             variables = function["Configuration"]["Environment"]["Variables"]
             task = unpack(archive, self._folder / "task")
-            self._booted = Environment(task, {**variables, "AWS_ENDPOINT_URL": client("sts").meta.endpoint_url})
+            engine = client("sts").meta.endpoint_url
+            # The lean transport knows DynamoDB's own variable alone.
+            endpoints = {"AWS_ENDPOINT_URL": engine, "AWS_ENDPOINT_URL_DYNAMODB": engine}
+            self._booted = Environment(task, {**variables, **endpoints})
         return Line(Gateway([Packaged(built() / "sam.yaml", self._booted)]))
 
     def end(self) -> None:
@@ -132,8 +135,8 @@ def of_chalice(stage: Stage) -> dict[str, Any]:
     iam, lambda_, gateway = client("iam"), client("lambda"), client("apigateway")
     roles = [role["RoleName"] for role in iam.list_roles()["Roles"] if role["RoleName"].startswith(stage.prefix)]
     return {
-        "roles": [name for name in roles if not name.startswith(stage.data_stack)],
-        "functions": [one["FunctionName"] for one in lambda_.list_functions()["Functions"]],
+        "roles": sorted(name for name in roles if not name.startswith(stage.data_stack)),
+        "functions": sorted(one["FunctionName"] for one in lambda_.list_functions()["Functions"]),
         "apis": [one["id"] for one in gateway.get_rest_apis()["items"]],
     }
 
@@ -151,14 +154,14 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
     told, function = deployed(tmp_path / "first", capsys)
     (api,) = of_chalice(dev)["apis"]
     url = f"https://{api}.execute-api.us-east-1.amazonaws.com/api"
-    made = {"roles": [ROLE], "functions": ["baton-dev"], "apis": [api]}
+    made = {"roles": [ROLE, *JOBS], "functions": ["baton-dev", *JOBS], "apis": [api]}
     assert of_chalice(dev) == made
     assert f"5/6 serving {url}" in told
     assert "key ring: made" in told
     assert f"DELETE {url}/me" in function.carried, "the last step of the smoke test"
     key = the_data_is_kept(dev)
-    the_role_is_ours(dev, key)
-    the_function_is_what_was_checked({**dev.variables, "BATON_ISSUER": url})
+    the_roles_are_ours(dev, key, url)
+    the_functions_are_what_was_checked({**dev.variables, "BATON_ISSUER": url})
     the_api_is_the_packaged_one(api)
 
     told = planned(capsys)
@@ -166,28 +169,29 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
     assert told.endswith("next: nothing to deploy\n")
     change_by_hand(api)
     place = replace(PLACE, key_arn=key)
-    found = list(plan.changes_of_function(dev, place, built() / "deployment.zip"))
+    found = differences(dev, place)
     assert {(one.sign, one.what, one.detail) for one in found if one.sign != "=" and one.what != "code"} == {
         ("~", "memory, MB", f"128 -> {CONFIG['lambda_memory_size']}"),
         ("~", "setting", "BATON_ORIGINS"),
         ("-", "setting", "DEBUG"),
         *(("~", "policy", sid) for sid in ("Users", "Gates", "Ephemeral", "Audit")),
         ("-", "policy", "Backdoor"),
+        ("~", "policy", "Stage"),
         ("-", "route", "GET /backdoor"),
     }
-    assert [one.sign for one in found if one.what == "code"] == ["~"]
+    assert [one.sign for one in found if one.what == "code"] == ["~", "=", "="]
 
     told, _ = deployed(tmp_path / "second", capsys)
     assert of_chalice(dev) == made
     assert "is as infra/data.yaml has it" in told
     assert "key ring: there already" in told
-    mended = plan.changes_of_function(dev, place, built() / "deployment.zip")
-    assert [one for one in mended if one.sign != "="] == []
+    assert [one for one in differences(dev, place) if one.sign != "="] == []
 
     checkout = plain_checkout(tmp_path / "checkout", dev, key)
     plain_chalice(checkout, "deploy", "--stage", "dev")
     assert of_chalice(dev) == made
-    the_function_is_what_was_checked({**dev.variables, "BATON_ISSUER": url})
+    the_roles_are_ours(dev, key, url)
+    the_functions_are_what_was_checked({**dev.variables, "BATON_ISSUER": url})
 
     names = client("dynamodb").list_tables()["TableNames"]
     plain_chalice(checkout, "delete", "--stage", "dev")
@@ -225,27 +229,40 @@ def the_data_is_kept(stage: Stage) -> str:
     return key
 
 
-def the_role_is_ours(stage: Stage, key: str) -> None:
-    """See one policy, ours, with every name filled in; Lambda alone assumes the role."""
-    iam = client("iam")
-    (name,) = iam.list_role_policies(RoleName=ROLE)["PolicyNames"]
-    policy = iam.get_role_policy(RoleName=ROLE, PolicyName=name)["PolicyDocument"]
-    wanted = (deploy.CHALICE / stage.policy_file).read_text("utf-8")
-    assert policy == json.loads(filled_policy(wanted, replace(PLACE, key_arn=key)))
-    assert not {"REGION", "ACCOUNT", "KEY"} & set(json.dumps(policy).replace("/", ":").split(":"))
-    assert iam.list_attached_role_policies(RoleName=ROLE)["AttachedPolicies"] == []
-    trust = iam.get_role(RoleName=ROLE)["Role"]["AssumeRolePolicyDocument"]["Statement"]
-    assert [statement["Principal"] for statement in trust] == [{"Service": "lambda.amazonaws.com"}]
+def differences(stage: Stage, place: Place) -> list[plan.Change]:
+    """Compare every function and the API with what was packaged last."""
+    archive = built() / "deployment.zip"
+    found = [one for name in stage.policies for one in plan.changes_of_function(stage, place, archive, name)]
+    return [*found, *plan.changes_of_api(stage, archive)]
 
 
-def the_function_is_what_was_checked(variables: dict[str, str]) -> None:
+def the_roles_are_ours(stage: Stage, key: str, url: str) -> None:
+    """See one policy for each function, its own, with every name filled in; Lambda alone assumes the role."""
+    iam, lambda_ = client("iam"), client("lambda")
+    for function, policy_file in stage.policies.items():
+        role = lambda_.get_function_configuration(FunctionName=function)["Role"].rpartition("/")[2]
+        (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+        policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        wanted = (deploy.CHALICE / policy_file).read_text("utf-8")
+        assert policy == json.loads(filled_policy(wanted, replace(PLACE, key_arn=key), url))
+        assert not {"REGION", "ACCOUNT", "KEY", "api.example.com"} & set(
+            json.dumps(policy).replace("/", ":").split(":")
+        )
+        assert iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"] == []
+        trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
+        assert [statement["Principal"] for statement in trust] == [{"Service": "lambda.amazonaws.com"}]
+
+
+def the_functions_are_what_was_checked(variables: dict[str, str]) -> None:
     """See the very zip that was checked, sized on purpose, that knows its own URL."""
-    described = client("lambda").get_function(FunctionName="baton-dev")["Configuration"]
-    assert code_of("baton-dev") == (built() / "deployment.zip").read_bytes()
-    assert (described["MemorySize"], described["Timeout"]) == (CONFIG["lambda_memory_size"], CONFIG["lambda_timeout"])
-    assert described["Runtime"] == package.runtime()
-    assert described["Architectures"] == [package.configured_architecture()]
-    assert described["Environment"]["Variables"] == variables
+    for name in ("baton-dev", *JOBS):
+        described = client("lambda").get_function(FunctionName=name)["Configuration"]
+        assert code_of(name) == (built() / "deployment.zip").read_bytes()
+        sizes = CONFIG["lambda_memory_size"], CONFIG["lambda_timeout"]
+        assert (described["MemorySize"], described["Timeout"]) == sizes
+        assert described["Runtime"] == package.runtime()
+        assert described["Architectures"] == [package.configured_architecture()]
+        assert described["Environment"]["Variables"] == variables
 
 
 def the_api_is_the_packaged_one(api: str) -> None:
@@ -261,7 +278,7 @@ def the_api_is_the_packaged_one(api: str) -> None:
 
 
 def change_by_hand(api: str) -> None:
-    """Do to function, role and API what nobody should."""
+    """Do to function, roles and API what nobody should."""
     lambda_, iam, gateway = client("lambda"), client("iam"), client("apigateway")
     variables = lambda_.get_function(FunctionName="baton-dev")["Configuration"]["Environment"]["Variables"]
     planted = {**variables, "BATON_ORIGINS": "https://evil.example", "DEBUG": "1"}
@@ -272,6 +289,10 @@ def change_by_hand(api: str) -> None:
     wider = json.loads(json.dumps(policy).replace("dynamodb:PutItem", "dynamodb:*"))
     wider["Statement"].append({**wider["Statement"][0], "Sid": "Backdoor"})
     iam.put_role_policy(RoleName=ROLE, PolicyName=name, PolicyDocument=json.dumps(wider))
+    (audits,) = iam.list_role_policies(RoleName=JOBS[0])["PolicyNames"]
+    policy = iam.get_role_policy(RoleName=JOBS[0], PolicyName=audits)["PolicyDocument"]
+    wider = json.loads(json.dumps(policy).replace("apigateway:GET", "apigateway:*"))
+    iam.put_role_policy(RoleName=JOBS[0], PolicyName=audits, PolicyDocument=json.dumps(wider))
     (root,) = [one["id"] for one in gateway.get_resources(restApiId=api)["items"] if one["path"] == "/"]
     backdoor = gateway.create_resource(restApiId=api, parentId=root, pathPart="backdoor")["id"]
     gateway.put_method(restApiId=api, resourceId=backdoor, httpMethod="GET", authorizationType="NONE")
@@ -293,7 +314,7 @@ def plain_checkout(folder: Path, stage: Stage, key_arn: str) -> Path:
     for name in ("chalicelib", ".chalice"):
         shutil.copytree(package.COPY / name, folder / name, ignore=left_out)
     shutil.copytree(package.DEPLOYED, folder / ".chalice" / "deployed")
-    for name in ("config.json", stage.policy_file):
+    for name in ("config.json", *stage.policies.values()):
         shutil.copyfile(deploy.CHALICE / name, folder / ".chalice" / name)
     deploy.fill(stage, replace(PLACE, key_arn=key_arn), folder / ".chalice")
     config = json.loads((folder / ".chalice" / "config.json").read_text("utf-8"))
@@ -376,16 +397,36 @@ def test_a_zip_that_may_not_ship_is_not_deployed(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_policy_is_filled_in_with_this_account_alone() -> None:
-    """Every placeholder, and nothing else; another partition too."""
+    """Every placeholder of every function's policy, and nothing else; another partition too."""
+    place = replace(PLACE, region="cn-north-1", partition="aws-cn")
     for stage in ("dev", "prod"):
-        text = (deploy.CHALICE / CONFIG["stages"][stage]["iam_policy_file"]).read_text("utf-8")
-        filled = filled_policy(text, replace(PLACE, region="cn-north-1", partition="aws-cn"))
-        for statement in json.loads(filled)["Statement"]:
-            for resource in statement["Resource"]:
-                assert resource.startswith("arn:aws-cn:")
-                assert resource.split(":")[3:5] == ["cn-north-1", "123456789012"]
-        assert filled.count("dynamodb.cn-north-1.amazonaws.com") == 1
-        assert filled.count("key/1234abcd-12ab") == 2
+        for file in stage_named(stage, CONFIG).policies.values():
+            filled = filled_policy((deploy.CHALICE / file).read_text("utf-8"), place, "https://login.example.cn/api")
+            for statement in json.loads(filled)["Statement"]:
+                for resource in statement["Resource"]:
+                    assert resource.startswith("arn:aws-cn:")
+                    account = "" if ":apigateway:" in resource else "123456789012"
+                    assert resource.split(":")[3:5] == ["cn-north-1", account]
+            jobs = "audit_configuration" in file
+            assert filled.count("dynamodb.cn-north-1.amazonaws.com") == (not jobs)
+            assert filled.count("key/1234abcd-12ab") == (1 if jobs else 2)
+            assert filled.count("::/domainnames/login.example.cn/basepathmappings") == jobs
+
+
+def test_filling_in_again_follows_the_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filled in with the API's own URL first, and with a domain of one's own later; every file of the stage."""
+    monkeypatch.setattr(package, "DEPLOYED", tmp_path / "nothing deployed")
+    folder = Path(shutil.copytree(deploy.CHALICE, tmp_path / "chalice", ignore=shutil.ignore_patterns("deployed")))
+    stage = stage_named("dev", CONFIG)
+    for issuer in ("https://abc.execute-api.us-east-1.amazonaws.com/api", "https://login.example.org"):
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        config["stages"]["dev"]["environment_variables"]["BATON_ISSUER"] = issuer
+        (folder / "config.json").write_text(json.dumps(config), "utf-8")
+        deploy.fill(stage, PLACE, folder)
+        said = "".join((folder / name).read_text("utf-8") for name in stage.policies.values())
+        assert not {"REGION", "ACCOUNT", "KEY"} & set(said.replace("/", ":").replace(".", ":").split(":"))
+        assert f"/domainnames/{issuer.split('/')[2]}/basepathmappings" in said
+    assert "execute-api" not in said
 
 
 def test_a_domain_of_ones_own_is_kept() -> None:

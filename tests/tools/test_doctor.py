@@ -43,6 +43,7 @@ def deployed(embedded_engine: None, monkeypatch: pytest.MonkeyPatch) -> Tables:
         "BATON_ISSUER": "https://api.example.com/api",
         "BATON_TABLE_PREFIX": tables.prefix,
         "BATON_KEY_RING": f"kms:{key}",
+        "BATON_CLIENTS": "clients.toml",
         "BATON_RESOURCE_SERVERS": f"billing:{'ab' * 32}",
     }
     monkeypatch.setattr(doctor, "fetch", lambda _: (200, f'{{"server_time": {int(time.time())}}}', None))
