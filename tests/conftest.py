@@ -72,7 +72,7 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Hand over what was seen; or, where it all comes together, fail for what does not hold."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["used"] = sorted(tuple(use) for use in seen.used)
+        session.config.workeroutput["used"] = [tuple(use) for use in seen.used]  # xdist carries plain values
     elif whole(session.config) and (ledger.broken() or any(verdict(seen.used).values())):
         session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 

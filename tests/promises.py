@@ -75,7 +75,7 @@ class Ledger:
             evidence.skipped += not hasattr(report, "wasxfail")
         elif report.when == "call":
             evidence.passed += 1
-            evidence.suites.add(Path(report.nodeid.partition("::")[0]).parent.name)
+            evidence.suites.add(suite(report.nodeid))
             for name, value in report.user_properties:
                 if name in COUNTED and isinstance(value, int):
                     evidence.counts[name] += value
@@ -90,6 +90,12 @@ class Ledger:
             (f"{number:>3}  {shortened(promises[number]):<{_WORDS}} {evidence}", evidence.holds)
             for number, evidence in self.evidence.items()
         ]
+
+
+def suite(nodeid: str) -> str:
+    """Name the suite of a test: its folder, or its file where that stands alone."""
+    path = Path(nodeid.partition("::")[0])
+    return path.parent.name if path.parent.name != "tests" else path.stem.removeprefix("test_")
 
 
 def shortened(sentence: str) -> str:

@@ -28,9 +28,12 @@ _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
 }
 
 EQUIVALENT: dict[str, str] = {
-    "core/lineage.py: judge: behind < 0 -> (behind <= 0)": "what is not behind is current: answered above",
+    "core/lineage.py: judge: behind < 0 -> (behind <= 0)": "what is not behind was answered above",
     "core/lineage.py: live: gate is None or lineage is None -> (lineage is None)": "without a gate there is no lineage",
     "core/lineage.py: replaced_by_login: surplus <= 0 -> (surplus < 0)": "none of a sorted list is none",
+    "core/signatures.py: check_digest: text == content_digest(message.body) -> False": "only the way is longer",
+    'core/tokens.py: _verification_key: key is None and len(decode_base64url(header["kid"])) != _KID_BYTES'
+    " -> (len(decode_base64url(header['kid'])) != _KID_BYTES)": "whatever the ring holds is named by a thumbprint",
 }
 """Mutants that change nothing anybody can see, each with the reason."""
 

@@ -22,6 +22,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/stores/test_rule_is_the_condition.py",
         "tests/stores/test_dynamodb.py",
         "tests/stores/test_lost_answers.py",
+        "tests/stores/test_engine.py",
     ),
     "chalicelib/stores/items.py": ("tests/stores/test_engine.py", "tests/stores/test_gate_size.py"),
     "chalicelib/stores/key_ring.py": ("tests/stores/test_key_ring.py",),
