@@ -275,6 +275,7 @@ def embedded_deployment() -> Iterator["DynamoDBClient"]:
             "BATON_TABLE_PREFIX": source.prefix,
             "BATON_KEY_RING": f"kms:{key_arn}",
             "BATON_CLIENTS": "clients.toml",
+            "BATON_TRANSPORT": "boto3",  # the engine of this process answers botocore alone
         }
         for table in KEYS:
             restore.make_table(dynamodb, source, table, key_arn=key_arn)
