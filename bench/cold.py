@@ -168,6 +168,7 @@ def bench() -> Iterator[Bench]:
         key_id = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
         KeyRing(Engine(Tables("bench")), KmsWrapper(key_id), secrets.token_bytes).create(now=int(time.time()))
         variables = {
+            "BATON_CLIENTS": "clients.toml",
             "BATON_ISSUER": BASE_URL,
             "BATON_TABLE_PREFIX": "bench",
             "BATON_KEY_RING": f"kms:{key_id}",
