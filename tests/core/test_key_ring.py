@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import secrets
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -434,3 +435,13 @@ def _assert_unreadable(fields: dict[str, Any]) -> None:
         ring_from_bytes(json.dumps(fields).encode())
     for secret in _secrets(RING):
         assert encode_base64url(secret) not in str(refusal.value)
+
+
+def test_a_signature_over_the_same_is_the_same_and_by_this_key() -> None:
+    """Deterministic (RFC 6979): a token minted again is equal to the byte; and never the same over something else."""
+    key = make_ring(secrets.token_bytes, now=0).signing[0]
+    signature = key.sign(b"a token")
+    assert signature == key.sign(b"a token") != key.sign(b"another")
+    assert len(signature) == 64
+    assert key.public_key().verifies(signature, b"a token")
+    assert not key.public_key().verifies(signature, b"another")

@@ -24,7 +24,7 @@ from tools.mutants.mutant import ROOT, TESTS, Mutant, Stale
 AT_ONCE: Final = 2
 CPU_MAX_S: Final = 120
 """A mutant that makes a loop endless is dead too."""
-TREE: Final = ("app.py", "pyproject.toml", "README.md", "chalicelib", "clients", "tests", "tools", ".chalice")
+TREE: Final = ("app.py", "pyproject.toml", "README.md", "chalicelib", "clients", "infra", "tests", "tools", ".chalice")
 
 _PASSED, _FAILED, _INTERRUPTED = 0, 1, 2
 
