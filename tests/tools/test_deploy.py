@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -330,6 +331,8 @@ def plain_chalice(checkout: Path, *words: str) -> None:
     done = subprocess.run(
         [str(Path(sys.executable).with_name("chalice")), *words],
         cwd=checkout,
+        # Chalice imports app.py: the bytecode that leaves would be packaged too, and be all that differs.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
