@@ -52,7 +52,7 @@ THREE_WITH_ONE_FAULT = {
     Role.RENEW: 39152,
     Role.LOG_IN: 40998,
     Role.END_ONE: 46737,
-    Role.END_ALL: 14214,
+    Role.END_ALL: 14250,
     Role.DISABLE: 22028,
     Role.CHANGE_PASSWORD: 1680,
     Role.STEAL: 336,
