@@ -173,6 +173,7 @@ def test_a_child_is_never_issued_before_its_parent() -> None:
         pytest.param(gate_with(replace(MINE_LIVE, binding=OTHER_KEY)), None, id="bound to another key"),
         pytest.param(gate_with(replace(MINE_LIVE, binding=NoBinding())), None, id="bound to nothing"),
         pytest.param(gate_with(replace(MINE_LIVE, binding=SecretBinding())), None, id="bound by a secret"),
+        pytest.param(gate_with(replace(MINE_LIVE, auth_time=MINE_LIVE.issued_at + 1)), None, id="begun since"),
     ],
 )
 @pytest.mark.parametrize(
@@ -194,8 +195,9 @@ def test_an_unknown_account_is_dead() -> None:
         replace(MINE_LIVE, expires_at=NOW + 1),
         replace(MINE_LIVE, issued_at=NOW - IDLE_S),
         replace(MINE_LIVE, auth_time=FENCE),
+        replace(MINE_LIVE, auth_time=MINE_LIVE.issued_at),
     ],
-    ids=["expiry", "idle", "fence"],
+    ids=["expiry", "idle", "fence", "begun then"],
 )
 def test_the_last_second_still_counts(lineage: Lineage) -> None:
     """One second from dead is alive."""
@@ -330,6 +332,20 @@ SLIDE_AFTER_S: Final = SESSION.use_s // SLIDE_AFTER_FRACTION
 def test_a_use_is_written_down(later: int, expected: Lineage | None, *, renewed: bool) -> None:
     """Once in a sixth of a life; and a gap as long as a life begins a new use."""
     assert slide(SESSION_IN_USE, now=NOW + later, mechanism=SESSION, renewed=renewed) == expected
+
+
+@pytest.mark.parametrize(
+    ("later", "renewed", "since"),
+    [
+        pytest.param(SLIDE_AFTER_S, False, None, id="used: the id was never renewed, and needs no beginning"),
+        pytest.param(1, True, NOW + 1, id="renewed now"),
+        pytest.param(-9_000, True, MINE_LIVE.auth_time, id="renewed by a clock behind: not before the login"),
+    ],
+)
+def test_the_first_use_of_a_login_is_written_down(later: int, since: int | None, *, renewed: bool) -> None:
+    """Of a login whose use has no beginning yet."""
+    written = slide(replace(SESSION_IN_USE, in_use_since=None), now=NOW + later, mechanism=SESSION, renewed=renewed)
+    assert written == replace(SESSION_IN_USE, issued_at=NOW + max(0, later), in_use_since=since)
 
 
 # --- Small rules -------------------------------------------------------------------------------------------------

@@ -511,8 +511,9 @@ def test_a_field_that_is_there_but_empty_must_be_covered(name: str) -> None:
 def test_what_the_server_cannot_see_stands_in_for_nothing(name: str) -> None:
     """Behind API Gateway nobody sees the raw query, so nobody could verify it."""
     given = Call(covered=(*Call().covered, f'"{name}"')).message()
-    with pytest.raises(errors.SignatureDefective):
+    with pytest.raises(errors.SignatureDefective) as refused:
         verify(given)
+    assert str(refused.value.members["hint"]).startswith(f'"{name}" cannot be verified here')
     query = Call(query=(("to", "bob"),), covered=(*Call().covered, f'"{name}"')).message()
     with pytest.raises(errors.InsufficientCoverage):
         verify(query)
@@ -854,6 +855,7 @@ def test_identifiers_are_written_back_as_structured_strings() -> None:
     """A quote or backslash in a name is escaped again, so that no name can end its own quotes."""
     assert component("@query-param", 'a"b\\') == r'"@query-param";name="a\"b\\"'
     assert component('x"') == r'"x\""'
+    assert component("x\\") == r'"x\\"'
     call = Call(parameters={"nonce": r'"quote\"backslash\\"'})
     assert rb'nonce="quote\"backslash\\"' in signature_base(call.message(), read(call.message()))
     assert verify(call.signed()).nonce == 'quote"backslash\\'

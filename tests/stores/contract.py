@@ -387,6 +387,7 @@ class GatesContract(Contract):
             ),
             pytest.param(gate_with(replace(MINE_LIVE, client=2)), None, id="of another client"),
             pytest.param(gate_with(replace(MINE_LIVE, binding=OTHER_KEY)), None, id="bound to another key"),
+            pytest.param(gate_with(replace(MINE_LIVE, auth_time=MINE_LIVE.issued_at + 1)), None, id="begun since"),
             pytest.param(gate_with(OTHER_LIVE), None, id="lineage unknown"),
         ],
     )
@@ -403,6 +404,7 @@ class GatesContract(Contract):
             pytest.param(replace(MINE_LIVE, expires_at=NOW + 1), id="a second before it expires"),
             pytest.param(replace(MINE_LIVE, issued_at=NOW - IDLE_S), id="at the idle limit"),
             pytest.param(replace(MINE_LIVE, auth_time=FENCE), id="at the fence"),
+            pytest.param(replace(MINE_LIVE, auth_time=MINE_LIVE.issued_at), id="issued when it began"),
         ],
     )
     def test_the_last_second_still_counts(self, stores: Stores, lineage: Lineage) -> None:
@@ -577,33 +579,40 @@ class GatesContract(Contract):
     def test_ending_one_lineage_leaves_the_others(self, stores: Stores) -> None:
         """It is over for that reason since then, has forgotten its attempts, and its neighbour lives."""
         stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
-        stores.gates.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW)
+        assert stores.gates.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW) == Done()
         over = replace(MINE_LIVE, ended=Ended(NOW, EndReason.REUSE), attempts=(bytes(8),) * 4)
         assert self.gate(stores) == gate_with(over, OTHER_LIVE)
         assert self.exchange(stores, presented()) == Dead(EndReason.REUSE)
 
     @pytest.mark.promise(7)
     def test_an_ended_lineage_keeps_its_first_reason(self, stores: Stores) -> None:
-        """Ending again is success, and changes neither when nor why."""
+        """Ending again is another's deed, and changes neither when nor why."""
         stores.seed(gate_with(MINE_LIVE))
         stores.gates.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW)
         once = self.gate(stores)
-        stores.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW + 1)
+        assert stores.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW) == Refused()
+        assert stores.gates.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW + 1) == Refused()
         assert self.gate(stores) == once
+
+    def test_the_very_same_end_sent_again_is_done(self, stores: Stores) -> None:
+        """Our own earlier sending is recognised, so that the deed is told of once."""
+        stores.seed(gate_with(MINE_LIVE))
+        for _ in range(2):
+            assert stores.gates.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW) == Done()
 
     def test_a_lineage_ended_by_the_epoch_keeps_that_reason(self, stores: Stores) -> None:
         """What ended with all others is not ended again alone."""
         stores.seed(gate_with(MINE_LIVE))
         stores.gates.end_all(ACCOUNT, EndReason.PASSWORD_CHANGED, now=NOW)
-        stores.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW + 1)
+        assert stores.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW + 1) == Refused()
         assert self.exchange(stores, presented()) == Dead(EndReason.PASSWORD_CHANGED)
 
     @pytest.mark.parametrize("gate", [None, gate_with(OTHER_LIVE)], ids=["no gate", "no such lineage"])
-    def test_ending_what_is_gone_is_success(self, stores: Stores, gate: Gate | None) -> None:
+    def test_ending_what_is_gone_changes_nothing(self, stores: Stores, gate: Gate | None) -> None:
         """Nothing is there afterwards that was not there before."""
         if gate:
             stores.seed(gate)
-        stores.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW)
+        assert stores.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW) == Refused()
         assert stores.gates.get(ACCOUNT) == gate
 
     @pytest.mark.promise(6)
@@ -624,7 +633,7 @@ class GatesContract(Contract):
     def test_enabling_again_revives_nothing(self, stores: Stores) -> None:
         """Disabling raises the epoch: what lived before stays over after."""
         stores.seed(gate_with(MINE_LIVE))
-        stores.gates.set_status(ACCOUNT, Status.DISABLED, now=NOW)
+        assert stores.gates.set_status(ACCOUNT, Status.DISABLED, now=NOW) == Done()
         assert self.gate(stores).status is Status.DISABLED
         assert isinstance(self.exchange(stores, presented()), Dead)
         stores.gates.set_status(ACCOUNT, Status.ACTIVE, now=NOW)
@@ -638,12 +647,13 @@ class GatesContract(Contract):
         """A deleted account becomes nothing else, and its epoch stays."""
         deleted = gate_with(MINE_LIVE, status=Status.DELETED)
         stores.seed(deleted)
-        stores.gates.set_status(ACCOUNT, status, now=NOW)
+        answer = stores.gates.set_status(ACCOUNT, status, now=NOW)
+        assert answer == (Done() if status is Status.DELETED else Refused())
         assert self.gate(stores) == deleted
 
     def test_the_status_of_nobody_makes_nobody(self, stores: Stores) -> None:
         """An unknown account is left unknown."""
-        stores.gates.set_status(ACCOUNT, Status.DISABLED, now=NOW)
+        assert stores.gates.set_status(ACCOUNT, Status.DISABLED, now=NOW) == Refused()
         assert stores.gates.get(ACCOUNT) is None
 
 
