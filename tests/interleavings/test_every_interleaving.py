@@ -40,22 +40,22 @@ TWO_WITH_ONE_FAULT = {
 }
 
 TWO_WITH_TWO_FAULTS = {
-    Role.RENEW: 7612,
-    Role.LOG_IN: 137996,
+    Role.RENEW: 7616,
+    Role.LOG_IN: 30257,
     Role.END_ONE: 25117,
     Role.END_ALL: 8363,
     Role.DISABLE: 12209,
     Role.CHANGE_PASSWORD: 918,
-    Role.STEAL: 476,
+    Role.STEAL: 480,
 }
 THREE_WITH_ONE_FAULT = {
-    Role.RENEW: 39152,
-    Role.LOG_IN: 40998,
-    Role.END_ONE: 46737,
+    Role.RENEW: 33353,
+    Role.LOG_IN: 85982,
+    Role.END_ONE: 46743,
     Role.END_ALL: 14250,
-    Role.DISABLE: 22028,
-    Role.CHANGE_PASSWORD: 1680,
-    Role.STEAL: 336,
+    Role.DISABLE: 22174,
+    Role.CHANGE_PASSWORD: 1696,
+    Role.STEAL: 342,
 }
 
 
@@ -90,26 +90,20 @@ def test_any_two_and_two_faults(first: Role) -> None:
 @pytest.mark.prove
 def test_any_three() -> None:
     """Every triple of roles, in every order, nothing lost."""
-    assert schedules((roles for first in Role for roles in scenes(first, 3)), faults=0) == 5055
+    assert schedules((roles for first in Role for roles in scenes(first, 3)), faults=0) == 3218
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("first", Role)
 def test_any_three_and_a_fault(first: Role) -> None:
-    """Every triple of roles, with a fault anywhere or none.
-
-    Six are left out: logins that start over and over beside an account that is disabled and enabled have more orders
-    than anybody waits for. They are walked without faults, and in pairs with two.
-    """
-    among = [roles for roles in scenes(first, 3) if first is not Role.LOG_IN or Role.DISABLE not in roles]
-    assert len(among) == len(scenes(first, 3)) - (6 if first is Role.LOG_IN else 0)
-    assert schedules(among, faults=1) == THREE_WITH_ONE_FAULT[first]
+    """Every triple of roles, with a fault anywhere or none."""
+    assert schedules(scenes(first, 3), faults=1) == THREE_WITH_ONE_FAULT[first]
 
 
 @pytest.mark.prove
 def test_two_processes_a_thief_and_two_faults() -> None:
     """The heart of it, with up to two faults anywhere."""
-    assert explore(scene((Role.RENEW, Role.RENEW, Role.STEAL), faults=2)).schedules == 11788
+    assert explore(scene((Role.RENEW, Role.RENEW, Role.STEAL), faults=2)).schedules == 12046
 
 
 @pytest.mark.prove
