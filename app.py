@@ -53,14 +53,20 @@ def clock() -> int:
     return int(time.time())
 
 
+def service(name: str, endpoint: str) -> Service:
+    """Reach an AWS service, its hot calls by the lean transport where we have the credentials for it."""
+    lean = Access(endpoint, settings.region, *astuple(settings.lean)) if settings.lean else None
+    return Service(name, lean=lean)
+
+
 entropy = secrets.token_bytes
 signals = PowertoolsSignals(service=settings.table_prefix, level=settings.log_level, metrics=not settings.development)
 
 # Stores: made here, connected at the first request.
-lean = Access(settings.dynamodb_endpoint, settings.region, *astuple(settings.lean)) if settings.lean else None
-engine = Engine(Tables(settings.table_prefix), Service("dynamodb", lean=lean))
+engine = Engine(Tables(settings.table_prefix), service("dynamodb", settings.dynamodb_endpoint))
 users, gates, ephemeral, audit = Users(engine), Gates(engine), Ephemeral(engine), Audit(engine, signals)
-key_ring = KeyRing(engine, KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper(), entropy)
+kms = service("kms", settings.kms_endpoint)
+key_ring = KeyRing(engine, KmsWrapper(settings.kms_key_id, kms) if settings.kms_key_id else LocalWrapper(), entropy)
 
 # Journeys.
 proof = Proof(key_ring, clients, names, settings.authorities)

@@ -81,12 +81,15 @@ class Settings(Struct, frozen=True):
     """``AWS_REGION``, which Lambda sets: shown by ``GET /health``."""
 
     lean: "Credentials | None"
-    """``BATON_TRANSPORT``: ``lean`` (unless said otherwise, but in development) sends the hot calls to DynamoDB by our
+    """``BATON_TRANSPORT``: ``lean`` (unless said otherwise, but in development) sends the hot calls to AWS by our
     own transport, with the credentials that Lambda sets: ``AWS_ACCESS_KEY_ID`` and the two beside it. Where those are
     not, as under SnapStart, and with ``boto3``, botocore sends all."""
 
     dynamodb_endpoint: str
     """``AWS_ENDPOINT_URL_DYNAMODB``, or ``AWS_ENDPOINT_URL``: another engine than the region's own."""
+
+    kms_endpoint: str
+    """``AWS_ENDPOINT_URL_KMS``, or ``AWS_ENDPOINT_URL``: another KMS than the region's own."""
 
 
 class Credentials(Struct, frozen=True):
@@ -129,9 +132,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         log_level=_log_level(environ, problems),
         region=region,
         lean=_lean(environ, development=development, problems=problems),
-        dynamodb_endpoint=environ.get("AWS_ENDPOINT_URL_DYNAMODB")
-        or environ.get("AWS_ENDPOINT_URL")
-        or _regional_endpoint(region),
+        dynamodb_endpoint=_endpoint(environ, "dynamodb", region),
+        kms_endpoint=_endpoint(environ, "kms", region),
     )
     if problems:
         raise SettingsProblems(problems)
@@ -263,8 +265,9 @@ def _lean(environ: Mapping[str, str], *, development: bool, problems: list[str])
     return Credentials(key_id, secret, environ.get("AWS_SESSION_TOKEN", ""))
 
 
-def _regional_endpoint(region: str) -> str:
-    return f"https://dynamodb.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+def _endpoint(environ: Mapping[str, str], service: str, region: str) -> str:
+    regional = f"https://{service}.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+    return environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environ.get("AWS_ENDPOINT_URL") or regional
 
 
 def _log_level(environ: Mapping[str, str], problems: list[str]) -> str:

@@ -141,12 +141,15 @@ def test_the_lean_transport_goes_by_the_credentials_that_lambda_sets() -> None:
     assert settings.lean is not None
     assert (settings.lean.key_id, settings.lean.secret) == ("id", "the secret of AWS")
     assert settings.dynamodb_endpoint == "https://dynamodb.eu-central-1.amazonaws.com"
+    assert settings.kms_endpoint == "https://kms.eu-central-1.amazonaws.com"
     assert "of AWS" not in repr(settings)
     china = read_settings(GOOD | LAMBDA | {"AWS_REGION": "cn-north-1"})
     assert china.dynamodb_endpoint == "https://dynamodb.cn-north-1.amazonaws.com.cn"
     general = {"AWS_ENDPOINT_URL": "http://127.0.0.1:7000"}
     for named in (general, general | {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000"}):
-        assert read_settings(GOOD | LAMBDA | named).dynamodb_endpoint == list(named.values())[-1]
+        elsewhere = read_settings(GOOD | LAMBDA | named)
+        assert elsewhere.dynamodb_endpoint == list(named.values())[-1]
+        assert elsewhere.kms_endpoint == general["AWS_ENDPOINT_URL"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.policy import ASKING_MAX_S, REQUEST_MAX_S
-from chalicelib.stores.transport import Access, AnsweredNo, LeanClient, NoAnswer
+from chalicelib.stores.transport import LEAN, Access, AnsweredNo, NoAnswer
 
 if TYPE_CHECKING:
     from chalicelib.stores.items import Item
@@ -104,7 +104,7 @@ class Service:
         """
         self._name = name
         self._lean = (
-            LeanClient(
+            LEAN[name](
                 lean,
                 connect_timeout_s=CONNECT_TIMEOUT_S,
                 read_timeout_s=READ_TIMEOUT_S,

@@ -1,8 +1,11 @@
 """DynamoDB over tables of this test's own: moto, in process, serialised (``tools/dev/engine.py``)."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from chalicelib.stores.engine import Engine, Service, Tables
+from tools.dev.engine import over_http
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,11 @@ def dynamodb(embedded_engine: None) -> Service:
 def engine(tables: Tables, dynamodb: Service) -> Engine:
     """Give an engine with tables of its own, empty."""
     return Engine(tables, dynamodb)
+
+
+@pytest.fixture(scope="module")
+def endpoint(embedded_engine: None) -> Iterator[str]:
+    """Serve the embedded engine on loopback: the same tables and keys, over HTTP."""
+    del embedded_engine
+    with over_http() as address:
+        yield address

@@ -16,6 +16,7 @@ from chalicelib.core.ports import Done, Moved
 from chalicelib.stores.engine import Engine, Service
 from chalicelib.stores.items import Item
 from chalicelib.stores.key_ring import RING_KEY, KeyRing, KmsWrapper, LocalWrapper, Wrapper
+from chalicelib.stores.transport import Access
 from tests.making import NOW
 from tests.stores.test_lost_answers import Line, line
 
@@ -73,10 +74,23 @@ def kms_key(dynamodb: Service) -> str:
     return key
 
 
-@pytest.fixture(params=["local", "kms"])
-def wrapper(request: pytest.FixtureRequest, kms_key: str) -> Wrapper:
+def lean_kms(endpoint: str) -> Service:
+    """Ask KMS by the lean transport."""
+    return Service("kms", lean=Access(endpoint, "us-east-1", "test", "test", ""), pause=lambda _: None)
+
+
+@pytest.fixture(params=["botocore", "lean"])
+def kms(request: pytest.FixtureRequest, endpoint: str) -> Service:
+    """Give KMS by each transport."""
+    return Service("kms") if request.param == "botocore" else lean_kms(endpoint)
+
+
+@pytest.fixture(params=["local", "kms", "lean kms"])
+def wrapper(request: pytest.FixtureRequest, kms_key: str, endpoint: str) -> Wrapper:
     """Give each wrapper."""
-    return LocalWrapper() if request.param == "local" else KmsWrapper(kms_key)
+    if request.param == "local":
+        return LocalWrapper()
+    return KmsWrapper(kms_key, lean_kms(endpoint) if request.param == "lean kms" else None)
 
 
 def stored_item(engine: Engine) -> Item:
@@ -165,17 +179,17 @@ def test_development_makes_an_absent_ring_at_first_use(engine: Engine) -> None:
 
 
 @pytest.mark.promise(9)
-def test_elsewhere_an_absent_ring_is_our_own_trouble(engine: Engine, kms_key: str) -> None:
+def test_elsewhere_an_absent_ring_is_our_own_trouble(engine: Engine, kms_key: str, kms: Service) -> None:
     """A ring made in the middle of a deployment's life would end every login: nobody makes one by asking."""
     with pytest.raises(Unavailable, match="absent"):
-        KeyRing(engine, KmsWrapper(kms_key), secrets.token_bytes).current(now=NOW)
+        KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
     assert engine.read(engine.tables.users, RING_KEY) is None
 
 
 @pytest.mark.promise(10)
-def test_wrapped_by_kms_no_key_stands_in_the_table(engine: Engine, kms_key: str) -> None:
+def test_wrapped_by_kms_no_key_stands_in_the_table(engine: Engine, kms_key: str, kms: Service) -> None:
     """Neither the ring nor any key of it can be read from the item."""
-    store = KeyRing(engine, KmsWrapper(kms_key), secrets.token_bytes)
+    store = KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes)
     store.create(now=NOW)
     ring, item = store.current(now=NOW), stored_item(engine)
     assert ring_to_bytes(ring)[:16] not in item["ring"]["B"]
@@ -201,34 +215,36 @@ TAMPERED: dict[str, Callable[[Item], Item]] = {
 
 @pytest.mark.promise(9)
 @pytest.mark.parametrize("tampered", TAMPERED)
-def test_a_ring_that_does_not_open_is_our_own_trouble(engine: Engine, kms_key: str, tampered: str) -> None:
+def test_a_ring_that_does_not_open_is_our_own_trouble(
+    engine: Engine, kms_key: str, kms: Service, tampered: str
+) -> None:
     """Whatever was done to the item: 503, never another ring."""
-    KeyRing(engine, KmsWrapper(kms_key), secrets.token_bytes).create(now=NOW)
+    KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).create(now=NOW)
     put(engine, TAMPERED[tampered](stored_item(engine)))
     with pytest.raises(Unavailable):
-        KeyRing(engine, KmsWrapper(kms_key), secrets.token_bytes).current(now=NOW)
+        KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
 
 
-def test_a_ring_that_is_not_wrapped_is_refused_where_kms_is_used(engine: Engine, kms_key: str) -> None:
+def test_a_ring_that_is_not_wrapped_is_refused_where_kms_is_used(engine: Engine, kms_key: str, kms: Service) -> None:
     """Or whoever can write to the table could choose the keys."""
     KeyRing(engine, LocalWrapper(), secrets.token_bytes).create(now=NOW)
     with pytest.raises(Unavailable, match="not wrapped by KMS"):
-        KeyRing(engine, KmsWrapper(kms_key), secrets.token_bytes).current(now=NOW)
+        KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
 
 
-def test_a_wrapped_ring_is_refused_where_kms_is_not_used(engine: Engine, kms_key: str) -> None:
+def test_a_wrapped_ring_is_refused_where_kms_is_not_used(engine: Engine, kms_key: str, kms: Service) -> None:
     """The settings forgot the key: say so."""
-    KeyRing(engine, KmsWrapper(kms_key), secrets.token_bytes).create(now=NOW)
+    KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).create(now=NOW)
     with pytest.raises(Unavailable, match="name no KMS key"):
         KeyRing(engine, LocalWrapper(), secrets.token_bytes).current(now=NOW)
 
 
-def test_another_customer_key_does_not_open_the_ring(engine: Engine, kms_key: str) -> None:
+def test_another_customer_key_does_not_open_the_ring(engine: Engine, kms_key: str, kms: Service) -> None:
     """KMS is told which key to use, so that a data key wrapped by a stranger's does not open."""
     other: str = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
-    KeyRing(engine, KmsWrapper(kms_key), secrets.token_bytes).create(now=NOW)
+    KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).create(now=NOW)
     with pytest.raises(Unavailable):
-        KeyRing(engine, KmsWrapper(other), secrets.token_bytes).current(now=NOW)
+        KeyRing(engine, KmsWrapper(other, kms), secrets.token_bytes).current(now=NOW)
 
 
 @pytest.mark.promise(9)
@@ -242,6 +258,15 @@ def test_kms_being_down_is_our_own_trouble(engine: Engine, kms_key: str) -> None
 
     kms.client.meta.events.register("before-call.kms.Decrypt", down)
     with pytest.raises(Unavailable, match="kms decrypt: EndpointConnectionError"):
+        KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
+
+
+@pytest.mark.promise(9)
+def test_kms_being_out_of_reach_of_the_lean_transport_is_our_own_trouble(engine: Engine, kms_key: str) -> None:
+    """Nor then."""
+    KeyRing(engine, KmsWrapper(kms_key), secrets.token_bytes).create(now=NOW)
+    kms = lean_kms("http://127.0.0.1:1")
+    with pytest.raises(Unavailable, match="kms decrypt: NoAnswer"):
         KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
 
 

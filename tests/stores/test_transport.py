@@ -9,9 +9,10 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import botocore.session
+import msgspec
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -24,34 +25,43 @@ from chalicelib.stores.engine import ATTEMPTS, ConditionFailed, Engine, Service,
 from chalicelib.stores.ephemeral import Ephemeral
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.items import of_account
-from chalicelib.stores.transport import Access, AnsweredNo, LeanClient, NoAnswer
+from chalicelib.stores.transport import LEAN, Access, AnsweredNo, LeanClient, LeanDynamoDB, LeanKMS, NoAnswer
 from chalicelib.stores.users import Users
 from tests.making import ACCOUNT, MINE_LIVE, OTHER_LIVE, gate_with
 from tests.memory import MemorySignals
 from tests.stores.contract import Stores, StoresContract
 from tests.stores.test_dynamodb import put_gate, read_events
-from tools.dev.engine import over_http
 
 NOW = 1_750_000_000
 REQUEST = {"TableName": "t", "Key": {"pk": {"S": "é/+ "}}, "ConsistentRead": True}
 
 
-def client(endpoint: str, *, token: str = "", **named: Any) -> LeanClient:
+Lean = TypeVar("Lean", bound=LeanClient)
+
+
+def client_of(kind: type[Lean], endpoint: str, *, token: str = "", **named: Any) -> Lean:
     """Make a client that waits for nothing."""
     region = str(named.pop("region", "eu-central-1"))
     access = Access(endpoint, region, "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", token)
     options: dict[str, Any] = {"connect_timeout_s": 1, "read_timeout_s": 0.3, "attempts": ATTEMPTS}
-    return LeanClient(access, **{**options, "clock": lambda: NOW, "pause": lambda _: None, **named})
+    return kind(access, **{**options, "clock": lambda: NOW, "pause": lambda _: None, **named})
+
+
+def client(endpoint: str, **named: Any) -> LeanDynamoDB:
+    """Make one of DynamoDB."""
+    return client_of(LeanDynamoDB, endpoint, **named)
 
 
 @pytest.mark.parametrize("token", ["", "a session token/+="])
-@pytest.mark.parametrize("endpoint", ["https://dynamodb.eu-central-1.amazonaws.com", "http://127.0.0.1:8000"])
+@pytest.mark.parametrize("service", LEAN)
+@pytest.mark.parametrize("address", ["https://{}.eu-central-1.amazonaws.com", "http://127.0.0.1:8000"])
 @pytest.mark.parametrize("body", [b"{}", json.dumps(REQUEST).encode(), b"\0" * 70_000])
 def test_it_signs_as_botocore_does_to_the_byte(
-    endpoint: str, token: str, body: bytes, monkeypatch: pytest.MonkeyPatch
+    service: str, address: str, token: str, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same headers give the same Authorization."""
-    lean = client(endpoint, token=token)
+    endpoint = address.format(service)
+    lean = client_of(LEAN[service], endpoint, token=token)
     head, _, sent = lean._signed("UpdateItem", body).partition(b"\r\n\r\n")
     request_line, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
@@ -63,7 +73,7 @@ def test_it_signs_as_botocore_does_to_the_byte(
     theirs = AWSRequest("POST", f"{endpoint}/", headers=given, data=body)
     credentials = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", token or None)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: dt.datetime.fromtimestamp(NOW, dt.UTC))
-    SigV4Auth(credentials, "dynamodb", "eu-central-1").add_auth(theirs)
+    SigV4Auth(credentials, service, "eu-central-1").add_auth(theirs)
     assert theirs.headers["X-Amz-Date"] == headers["x-amz-date"]
     assert ours == theirs.headers["Authorization"]
 
@@ -85,14 +95,6 @@ def test_credentials_mask_themselves() -> None:
 
 
 # The whole contract, over HTTP.
-
-
-@pytest.fixture(scope="module")
-def endpoint(embedded_engine: None) -> Iterator[str]:
-    """Serve the embedded engine on loopback: the same tables, over HTTP."""
-    del embedded_engine
-    with over_http() as address:
-        yield address
 
 
 @pytest.fixture
@@ -156,7 +158,29 @@ def _outcome(call: Callable[..., Any], request: dict[str, Any]) -> object:
     except (ClientError, AnsweredNo) as error:
         response = error.response
         return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"], response.get("Item")
-    return {name: value for name, value in answer.items() if name in {"Item", "Attributes"}}
+    return {name: value for name, value in answer.items() if name in {"Item", "Attributes", "Plaintext"}}
+
+
+@pytest.mark.parametrize("context", [{"purpose": "a"}, {"purpose": "b"}], ids=["opens", "another context"])
+def test_it_asks_kms_as_botocore_does(endpoint: str, context: dict[str, str]) -> None:
+    """The same headers but for the signature's, the same body, the same answer or refusal."""
+    stock: Any = botocore.session.get_session().create_client("kms")
+    key_id = stock.create_key()["KeyMetadata"]["KeyId"]
+    sealed = stock.encrypt(KeyId=key_id, Plaintext=b"\0\xff" * 16, EncryptionContext={"purpose": "a"})
+    request = {"KeyId": key_id, "CiphertextBlob": sealed["CiphertextBlob"], "EncryptionContext": context}
+    lean = client_of(LeanKMS, endpoint, region="us-east-1", read_timeout_s=5, clock=time.time)
+    sent: list[Any] = []
+    stock.meta.events.register("before-send.kms.Decrypt", lambda request, **_: sent.append(request))
+    said = [_outcome(one.decrypt, request) for one in (stock, lean)]
+    assert said[0] == said[1]
+    head, _, body = lean._signed("Decrypt", msgspec.json.encode(request)).decode().partition("\r\n\r\n")
+    assert f"content-type: {_text(sent[0].headers['Content-Type'])}" in head
+    assert f"x-amz-target: {_text(sent[0].headers['X-Amz-Target'])}" in head
+    assert json.loads(body) == json.loads(sent[0].body)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 # A line that misbehaves.
@@ -314,6 +338,14 @@ def test_connections_are_kept_alive_and_one_that_was_dropped_is_replaced(line: C
     for _ in range(3):
         assert lean.get_item(**REQUEST) == ITEM
     assert (other.requests, other.connections) == (4, 2)
+
+
+def test_an_opened_key_that_is_not_in_the_answer_is_no_answer(line: Callable[..., Line]) -> None:
+    """Nothing is opened by an empty success."""
+    other = line(*[answer(b'{"KeyId": "a"}')] * ATTEMPTS)
+    with pytest.raises(NoAnswer):
+        client_of(LeanKMS, other.address).decrypt(CiphertextBlob=b"x")
+    assert other.requests == ATTEMPTS
 
 
 def test_a_connection_that_is_to_end_is_not_kept(line: Callable[..., Line]) -> None:
