@@ -73,8 +73,9 @@ deploy: $(READY) ## Deploy a stage to AWS and log in through it (STAGE=dev)
 	@$(PYTHON) -m tools.deploy deploy $(STAGE)
 
 .PHONY: bench
-bench: $(READY) ## Measure a signed call beside its cryptography
+bench: $(READY) ## Measure a signed call beside its cryptography, an exchange beside botocore's, a login beside Argon2
 	@$(PYTHON) -m bench.calls
+	@$(PYTHON) -m bench.journeys
 
 .PHONY: bench-peers
 bench-peers: $(READY) ## Measure a rotation beside its peers' (installs them into build/; wants dynoxide, Node.js, PostgreSQL)

@@ -6,31 +6,28 @@ answer; the engine's and the client's are others'. Everything runs in turn, so t
 """
 
 import contextlib
+import functools
 import itertools
 import os
-import secrets
 import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from baton_client import Answer, BatonClient, MemoryStorage, Request
-from chalicelib.stores.engine import Engine, Service, Tables
-from chalicelib.stores.key_ring import KeyRing, KmsWrapper
+from bench.packaged import BASE_URL, Deployed, deployed
 from tools import package
-from tools.dev.engine import create_tables, embedded, over_http
-from tools.dev.environment import BROUGHT_BY_LAMBDA, Environment, Packaged, unpack
+from tools.dev.engine import embedded, over_http
+from tools.dev.environment import BROUGHT_BY_LAMBDA, Environment, Packaged
 from tools.dev.gateway import Gateway
 
 ROUNDS, LOOKS = 9, 5
 TIMES = "\N{MULTIPLICATION SIGN}"
-BASE_URL = "https://api.example.com/api"
 PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - of an account made for this measurement
-BARE = 'def app(event, context):\n    return {"statusCode": 200, "headers": {}, "body": ""}\n'
 RUNTIME_CLIENT = {"awslambdaric", "simplejson", "snapshot_restore_py", "runtime_client"}
 BOTOCORE = {name.replace("-", "_") for name in BROUGHT_BY_LAMBDA} - RUNTIME_CLIENT | {"dateutil", "jmespath"}
 
@@ -67,18 +64,22 @@ class Phone:
         self._environment = None
 
 
-@dataclass(frozen=True, slots=True)
 class Bench:
-    """The unpacked zip, a bare function beside it, what both are started with, and a phone that is logged in."""
+    """A deployment, and a phone that is logged in there."""
 
-    task: Path
-    bare: Path
-    variables: Mapping[str, str]
-    phone: Phone
+    def __init__(self, deployment: Deployed) -> None:
+        """Give the phone nothing yet."""
+        self._deployed = deployment
+        self.phone = Phone(deployment.template)
+
+    def environment(self, *, options: Iterable[str] = (), **variables: str) -> Environment:
+        """Start an environment of Baton."""
+        return Environment(self._deployed.task, {**self._deployed.variables, **variables}, options=options)
 
     def nothing(self) -> Start:
         """Start the bare function, and get its answer."""
-        return self._start(self.bare, lambda environment: environment.invoke({}))
+        bare = functools.partial(Environment, self._deployed.bare, self._deployed.variables)
+        return self._start(bare, lambda environment: environment.invoke({}))
 
     def first(self, act: Callable[[BatonClient], object], **variables: str) -> Start:
         """Start Baton, and get its first answer."""
@@ -87,11 +88,11 @@ class Bench:
             with self.phone.on(environment) as client:
                 act(client)
 
-        return self._start(self.task, ask, **variables)
+        return self._start(functools.partial(self.environment, **variables), ask)
 
-    def _start(self, task: Path, ask: Callable[[Environment], object], **variables: str) -> Start:
+    def _start(self, start: Callable[[], Environment], ask: Callable[[Environment], object]) -> Start:
         begun = time.monotonic()
-        with Environment(task, {**self.variables, **variables}) as environment:
+        with start() as environment:
             ask(environment)
             wall_s = time.monotonic() - begun
         assert environment.usage is not None
@@ -99,7 +100,7 @@ class Bench:
 
     def imports(self) -> str:
         """Start Baton and exchange, and give what Python says of every import."""
-        with Environment(self.task, self.variables, options=("-X", "importtime")) as environment:
+        with self.environment(options=("-X", "importtime")) as environment:
             with self.phone.on(environment) as client:
                 client.exchange()
             return environment.log()
@@ -151,31 +152,10 @@ def wall(start: Start) -> float:
 
 @contextlib.contextmanager
 def bench() -> Iterator[Bench]:
-    """Package, unpack, make tables, key and ring, and register."""
-    architecture = package.this_architecture()
-    if architecture is None:
-        raise SystemExit("Lambda's runtime client runs on Linux, on x86_64 and arm64: there is nothing to boot here")
+    """Package, make a deployment of it, and register."""
     with tempfile.TemporaryDirectory() as place, embedded(), over_http() as aws:
-        folder = Path(place)
-        with package.alone():
-            archive = package.build("prod", architecture)
-            task = unpack(archive, folder / "task")
-            template = folder / "sam.yaml"
-            template.write_bytes(archive.with_name("sam.yaml").read_bytes())
-        (folder / "bare").mkdir()
-        (folder / "bare" / "app.py").write_text(BARE, "utf-8")
-        create_tables(Tables("bench"))
-        key_id = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
-        KeyRing(Engine(Tables("bench")), KmsWrapper(key_id), secrets.token_bytes).create(now=int(time.time()))
-        variables = {
-            "BATON_CLIENTS": "clients.toml",
-            "BATON_ISSUER": BASE_URL,
-            "BATON_TABLE_PREFIX": "bench",
-            "BATON_KEY_RING": f"kms:{key_id}",
-            "AWS_ENDPOINT_URL": aws,
-        }
-        made = Bench(task, folder / "bare", variables, Phone(template))
-        with Environment(task, variables) as environment, made.phone.on(environment) as client:
+        made = Bench(deployed(Path(place), dynamodb=aws, kms=aws))
+        with made.environment() as environment, made.phone.on(environment) as client:
             client.register("bench@example.com", PASSWORD, "bench")
         yield made
 

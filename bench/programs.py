@@ -9,8 +9,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 START_S = 60
 STOP_S = 15
@@ -96,17 +97,35 @@ class Program:
         return f"{self._process.args!r}: {self._log.read()[-2000:].decode(errors='replace')}"
 
 
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """Some processes of a program: those that are charged for."""
+
+    pids: Sequence[int]
+
+    def cpu_s(self) -> float:
+        """Add up their CPU time, user and system."""
+        return sum(map(_cpu_s, self.pids))
+
+
+class Charged(Protocol):
+    """Whoever is charged for CPU."""
+
+    def cpu_s(self) -> float:
+        """Tell the CPU time so far, user and system, seconds."""
+
+
 def free_port() -> int:
     """Find a port of loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
 
 
-def spent(program: Program | None, work: Callable[[], object]) -> float:
-    """Take the CPU seconds that ``work`` makes a program spend."""
-    before = program.cpu_s() if program else 0.0
+def spent(charged: Charged, work: Callable[[], object]) -> float:
+    """Take the CPU seconds that ``work`` makes somebody spend."""
+    before = charged.cpu_s()
     work()
-    return program.cpu_s() - before if program else 0.0
+    return charged.cpu_s() - before
 
 
 def _cpu_s(pid: int) -> float:

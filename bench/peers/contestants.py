@@ -12,7 +12,7 @@ from baton_client import DeviceKey
 from bench.peers.doors import Connection, Door, Login, register
 from bench.peers.install import HERE, ROOT, Missing, node_peers, python_peers
 from bench.peers.stores import POSTGRESQL_MISSING, Dynoxide, Postgresql, Sqlite, Store, postgresql
-from bench.programs import Program
+from bench.programs import Charged, Processes, Program
 from tools.dev import dynoxide
 
 SERVED = HERE / "served"
@@ -28,11 +28,11 @@ DYNOXIDE_MISSING = "dynoxide is not here, so Baton cannot take part: make dynoxi
 
 @dataclass(slots=True)
 class Contestant:
-    """One server process, its store, and a door with logins that nobody has used."""
+    """One server, its store, and a door with logins that nobody has used."""
 
     name: str
     store_name: str
-    program: Program
+    charged: Charged
     store: Store
     door: Door
     versions: dict[str, str]
@@ -141,14 +141,14 @@ def _baton(running: contextlib.ExitStack, found: Path, *, folder: Path, logins: 
     assert engine.program is not None
     running.enter_context(engine.program)
     engine.ready()
-    environ = {"AWS_ENDPOINT_URL_DYNAMODB": engine.url, "BATON_LIMITS": "off", "BATON_LOG_LEVEL": "INFO"}
+    environ = {"AWS_ENDPOINT_URL_DYNAMODB": engine.url}
     command = [sys.executable, "-m", "bench.peers.served.baton"]
     program = running.enter_context(Program(command, cwd=ROOT, environ=environ))
     said: dict[str, Any] = program.announced()
     for client_id, binding in BATON_CLIENTS.items():
         door = Door(said["port"], said["path"], client_id, floor="/api/floor")
         name = f"Baton, {client_id} ({binding})"
-        contestant = Contestant(name, "DynamoDB", program, engine, door, said["versions"])
+        contestant = Contestant(name, "DynamoDB", Processes(said["function"]), engine, door, said["versions"])
         with contestant.connected() as connection:
             for number in range(logins):
                 key = DeviceKey.generate("p256") if binding == "key-bound" else None

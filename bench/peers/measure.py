@@ -25,7 +25,10 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU of one rotation, microseconds: of the server's process, of that its HTTP server alone, and of the engine."""
+    """CPU of one rotation, microseconds: of the server, of that its HTTP alone, and of the engine.
+
+    Baton's server is the Lambda function, and its HTTP is Lambda's runtime client.
+    """
 
     whole_us: float
     floor_us: float
@@ -116,9 +119,9 @@ def _cost(contestant: Contestant, login: Login) -> Cost:
             for _ in range(ROTATIONS):
                 connection.ask(contestant.door.nothing())
 
-        floor_s = spent(contestant.program, idle)
+        floor_s = spent(contestant.charged, idle)
         engine_before = engine.cpu_s() if engine else 0.0
-        whole_s = spent(contestant.program, lambda: _rotate(contestant, connection, login, ROTATIONS))
+        whole_s = spent(contestant.charged, lambda: _rotate(contestant, connection, login, ROTATIONS))
         engine_s = (engine.cpu_s() if engine else 0.0) - engine_before
     return Cost(*(seconds / ROTATIONS * 1e6 for seconds in (whole_s, floor_s, engine_s)))
 

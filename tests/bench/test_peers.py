@@ -1,5 +1,6 @@
 """The arithmetic behind the table of peers, and the reading of their stores and of CPU clocks."""
 
+import os
 import sqlite3
 import sys
 from http.client import HTTPResponse
@@ -14,7 +15,7 @@ from bench.peers.doors import Door, Login, Said
 from bench.peers.measure import LOGINS, RACES, THEFTS, Cost, Race, Result
 from bench.peers.report import LIKE_FOR_LIKE, LIMITS, alive, markdown, noticed, printed, promises, times, winners
 from bench.peers.stores import Kept, Sqlite
-from bench.programs import DidNotStart, Program, free_port, spent
+from bench.programs import DidNotStart, Processes, Program, free_port, spent
 
 BUSY = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"
 
@@ -162,7 +163,8 @@ def test_a_programs_cpu_is_its_own_and_its_childrens() -> None:
         assert program.announced() == {}
         assert program.cpu_s() >= 0.1
         assert spent(program, _work) < 0.1
-        assert spent(None, _work) == 0
+    assert spent(Processes([]), _work) == 0
+    assert spent(Processes([os.getpid()]), _work) >= 0.1
 
 
 def _work() -> None:

@@ -110,7 +110,11 @@ def over_http(port: int = 0) -> Iterator[str]:
     from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415 - only here
 
     class Silent(WSGIRequestHandler):
-        """Says nothing: a request's line may hold what should not be shown."""
+        """Keeps connections, as AWS does, and says nothing: a request's line may hold what should not be shown."""
+
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+        wbufsize = -1
 
         def log(self, *_: object) -> None:
             """Say nothing."""

@@ -164,6 +164,11 @@ class Environment:
             stderr=subprocess.STDOUT,
         )
 
+    @property
+    def pid(self) -> int:
+        """Name its process."""
+        return self._process.pid
+
     def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Hand over an event and give the answer. Raises ``InvocationFailed``."""
         self._api.events.put(json.dumps(event).encode())

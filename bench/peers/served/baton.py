@@ -1,29 +1,82 @@
-"""Baton as ``make dev`` serves it, in one process, over the engine the environment names. Says where, and waits."""
+"""Baton as it is deployed, over the engine the environment names: the packaged zip under AWS's own runtime client.
 
+Says where, and which processes are the function's, and waits. The development gateway stands in for API Gateway in a
+process of its own, which is not charged: that part of HTTP is AWS's. ``/floor`` is answered by a bare handler under
+the same runtime client.
+"""
+
+import contextlib
 import json
 import os
 import signal
 import sys
+import tempfile
 import threading
+from collections.abc import Iterable
 from importlib.metadata import version
+from pathlib import Path
 
-from tools.dev.serve import development
+from bench.packaged import deployed
+from tools.dev.engine import ENDPOINT, over_http
+from tools.dev.environment import Environment, Packaged
+from tools.dev.gateway import DevelopmentClock, Gateway, GatewayResponse, GatewayServer
+
+ENVIRONMENTS = 4
+FLOOR = "/floor"
+
+
+class WithFloor(Gateway):
+    """The deployment's API, and the bare handler beside it."""
+
+    def __init__(self, apps: list[Packaged], bare: Environment) -> None:
+        """Keep the bare environment."""
+        super().__init__(apps)
+        self._bare = bare
+
+    def call(
+        self,
+        method: str,
+        target: str,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+        *,
+        source: str = "127.0.0.1",
+    ) -> GatewayResponse:
+        """Carry a request to the one it is for."""
+        if target != f"/{self.stage}{FLOOR}":
+            return super().call(method, target, headers, body, source=source)
+        return self._answer(self._bare.invoke(self._event(method, FLOOR, {}, target, "", [*headers], body, source)))
 
 
 def main() -> None:
     """Serve until ended."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Its log goes to standard output, as Lambda wants it: here it joins the errors, so that one line alone announces.
-    with os.fdopen(os.dup(sys.stdout.fileno()), "w") as announcement:
+    # What packaging says goes to the errors, so that one line alone announces.
+    with (
+        os.fdopen(os.dup(sys.stdout.fileno()), "w") as announcement,
+        contextlib.ExitStack() as running,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        with development(0) as running:
-            versions = {"Python": sys.version.split()[0], "Chalice": version("chalice")}
-            said = {"port": running.server.server_port, "path": "/api/oauth/token", "tokens": [], "versions": versions}
-            print(json.dumps(said), file=announcement, flush=True)
-            try:
-                threading.Event().wait()
-            except KeyboardInterrupt:
-                return
+        place = Path(running.enter_context(tempfile.TemporaryDirectory()))
+        os.environ["AWS_ENDPOINT_URL_KMS"] = kms = running.enter_context(over_http())
+        server = running.enter_context(GatewayServer(0))
+        issuer = f"https://127.0.0.1:{server.server_port}/api"
+        made = deployed(place, dynamodb=os.environ[ENDPOINT], kms=kms, issuer=issuer)
+        bare = running.enter_context(Environment(made.bare, made.variables))
+        environments = [running.enter_context(Environment(made.task, made.variables)) for _ in range(ENVIRONMENTS)]
+        apps = [Packaged(made.template, environment) for environment in environments]
+        server.open(WithFloor(apps, bare), DevelopmentClock())
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        said = {
+            "port": server.server_port,
+            "path": "/api/oauth/token",
+            "tokens": [],
+            "versions": {"Python": sys.version.split()[0], "Chalice": version("chalice")},
+            "function": [environment.pid for environment in (bare, *environments)],
+        }
+        print(json.dumps(said), file=announcement, flush=True)
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""What is deployed, on this machine: the packaged zip, and beside it a handler that does nothing."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from chalicelib.stores.engine import Engine, Service, Tables
+from chalicelib.stores.key_ring import KeyRing, KmsWrapper
+from tools import package
+from tools.dev.engine import create_tables
+from tools.dev.environment import unpack
+
+BASE_URL = "https://api.example.com/api"
+BARE = 'def app(event, context):\n    return {"statusCode": 200, "headers": {}, "body": ""}\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """The unpacked zip and its template, a bare function, and the settings of a deployment whose key ring is made."""
+
+    task: Path
+    template: Path
+    bare: Path
+    variables: Mapping[str, str]
+
+
+def deployed(folder: Path, *, dynamodb: str, kms: str, issuer: str = BASE_URL) -> Deployed:
+    """Package for this machine, unpack, and make tables, key and ring at these endpoints.
+
+    The environment has to name the same endpoints for this process. Raises ``SystemExit`` where Lambda's runtime
+    client does not run.
+    """
+    architecture = package.this_architecture()
+    if architecture is None:
+        raise SystemExit("Lambda's runtime client runs on Linux, on x86_64 and arm64: there is nothing to boot here")
+    with package.alone():
+        archive = package.build("prod", architecture)
+        task = unpack(archive, folder / "task")
+        template = folder / "sam.yaml"
+        template.write_bytes(archive.with_name("sam.yaml").read_bytes())
+    bare = folder / "bare"
+    bare.mkdir()
+    (bare / "app.py").write_text(BARE, "utf-8")
+    tables = Tables("bench")
+    create_tables(tables)
+    key_id = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
+    KeyRing(Engine(tables), KmsWrapper(key_id), secrets.token_bytes).create(now=int(time.time()))
+    variables = {
+        "BATON_CLIENTS": "clients.toml",
+        "BATON_ISSUER": issuer,
+        "BATON_TABLE_PREFIX": tables.prefix,
+        "BATON_KEY_RING": f"kms:{key_id}",
+        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb,
+        "AWS_ENDPOINT_URL_KMS": kms,
+    }
+    return Deployed(task, template, bare, variables)
