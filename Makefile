@@ -76,6 +76,10 @@ deploy: $(READY) ## Deploy a stage to AWS and log in through it (STAGE=dev)
 bench: $(READY) ## Measure a signed call beside its cryptography
 	@$(PYTHON) -m bench.calls
 
+.PHONY: bench-count
+bench-count: $(READY) ## Count a call's instructions, and fail where they moved (wants valgrind; UPDATE=1 writes them down)
+	@$(PYTHON) -m bench.instructions $(if $(UPDATE),--update)
+
 .PHONY: bench-peers
 bench-peers: $(READY) ## Measure a rotation beside its peers' (installs them into build/; wants dynoxide, Node.js, PostgreSQL)
 	@$(PYTHON) -m bench.peers
