@@ -100,6 +100,10 @@ dynoxide: $(READY) ## Fetch the DynamoDB engine that counts capacity into build/
 bench-cold: $(READY) ## Measure the cold start of the packaged zip beside a bare handler
 	@$(PYTHON) -m bench.cold
 
+.PHONY: bench-imports
+bench-imports: $(READY) ## Show what the first request of each route imports
+	@$(PYTHON) -m bench.imports
+
 .PHONY: figures
 figures: $(READY) ## Simulate the mechanisms and draw docs/figures/relay.svg (some minutes)
 	@$(PYTHON) -m tests.relay.figures
