@@ -77,6 +77,10 @@ bench: $(READY) ## Measure a signed call beside its cryptography, an exchange be
 	@$(PYTHON) -m bench.calls
 	@$(PYTHON) -m bench.journeys
 
+.PHONY: bench-count
+bench-count: $(READY) ## Count a call's instructions, and fail where they moved (wants valgrind; UPDATE=1 writes them down)
+	@$(PYTHON) -m bench.instructions $(if $(UPDATE),--update)
+
 .PHONY: bench-peers
 bench-peers: $(READY) ## Measure a rotation beside its peers' (installs them into build/; wants dynoxide, Node.js, PostgreSQL)
 	@$(PYTHON) -m bench.peers
@@ -96,6 +100,10 @@ dynoxide: $(READY) ## Fetch the DynamoDB engine that counts capacity into build/
 .PHONY: bench-cold
 bench-cold: $(READY) ## Measure the cold start of the packaged zip beside a bare handler
 	@$(PYTHON) -m bench.cold
+
+.PHONY: bench-imports
+bench-imports: $(READY) ## Show what the first request of each route imports
+	@$(PYTHON) -m bench.imports
 
 .PHONY: figures
 figures: $(READY) ## Simulate the mechanisms and draw docs/figures/relay.svg (some minutes)

@@ -98,11 +98,11 @@ class Bench:
         assert environment.usage is not None
         return Start(environment.usage.cpu_s, wall_s)
 
-    def imports(self) -> str:
-        """Start Baton and exchange, and give what Python says of every import."""
+    def imports(self, act: Callable[[BatonClient], object] = BatonClient.exchange) -> str:
+        """Start Baton, get its first answer, and give what Python says of every import."""
         with self.environment(options=("-X", "importtime")) as environment:
             with self.phone.on(environment) as client:
-                client.exchange()
+                act(client)
             return environment.log()
 
 
@@ -118,17 +118,22 @@ def owner(module: str) -> str:
     return top if top in package.RUNTIME else "standard library"
 
 
+def imported(look: str) -> Iterator[tuple[str, int]]:
+    """Read ``-X importtime``: every module asked for, there or not, and the microseconds spent in itself."""
+    for line in look.splitlines():
+        columns = line.removeprefix("import time:").split("|")
+        if line.startswith("import time:") and len(columns) == 3 and columns[0].strip().isdecimal():
+            yield columns[2].strip(), int(columns[0])
+
+
 def shares(looks: Sequence[str]) -> Counter[str]:
     """Add up ``-X importtime`` by owner: microseconds spent in modules themselves, not in what they import.
 
     Of several looks the shortest counts, for each module: Python tells wall time, and the machine has other work.
     """
     modules: dict[str, int] = {}
-    for line in itertools.chain.from_iterable(look.splitlines() for look in looks):
-        columns = line.removeprefix("import time:").split("|")
-        if line.startswith("import time:") and len(columns) == 3 and columns[0].strip().isdecimal():
-            name, microseconds = columns[2].strip(), int(columns[0])
-            modules[name] = min(microseconds, modules.get(name, microseconds))
+    for name, microseconds in itertools.chain.from_iterable(map(imported, looks)):
+        modules[name] = min(microseconds, modules.get(name, microseconds))
     spent: Counter[str] = Counter()
     for name, microseconds in modules.items():
         spent[owner(name)] += microseconds

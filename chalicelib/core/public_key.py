@@ -79,8 +79,7 @@ class PublicKey(Struct, frozen=True):
         """Write the required members, in the order RFC 7638 sorts them."""
         if self.curve == "Ed25519":
             return {"crv": "Ed25519", "kty": "OKP", "x": encode_base64url(self.raw)}
-        y = _p256(self.raw).public_numbers().y.to_bytes(_COORDINATE_BYTES, "big")
-        return {"crv": "P-256", "kty": "EC", "x": encode_base64url(self.raw[1:]), "y": encode_base64url(y)}
+        return {"crv": "P-256", "kty": "EC", "x": encode_base64url(self.raw[1:]), "y": _y(self.raw)}
 
     @property
     def thumbprint(self) -> bytes:
@@ -124,6 +123,12 @@ def _p256(raw: bytes) -> "EllipticCurvePublicKey":
     if len(raw) != _COMPRESSED_BYTES:  # an uncompressed point would be a second spelling
         raise ValueError("not a compressed point")
     return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), raw)
+
+
+@functools.lru_cache(maxsize=_KEYS_CACHED)
+def _y(raw: bytes) -> str:
+    """Write the coordinate that a compressed point leaves out, once for many calls: OpenSSL is slow to tell it."""
+    return encode_base64url(_p256(raw).public_numbers().y.to_bytes(_COORDINATE_BYTES, "big"))
 
 
 @functools.lru_cache(maxsize=_KEYS_CACHED)

@@ -215,8 +215,9 @@ def _check_coverage(message: Message, signature: Signature) -> None:
     if message.body:
         wanted.append('"content-digest"')
     wanted += [identifier for name, identifier in COVERED_WHEN_PRESENT.items() if name in message.fields]
-    missing = [identifier for identifier in dict.fromkeys(wanted) if identifier not in signature.components]
-    if missing:
+    covered = frozenset(signature.components)
+    if not covered.issuperset(wanted):
+        missing = [identifier for identifier in dict.fromkeys(wanted) if identifier not in covered]
         raise errors.InsufficientCoverage("missing", missing=missing, path=message.path)
     if len(set(names)) < len(names):
         # Before each covered name looks for itself: 3,000 repetitions beside 60 such names would cost 130 ms.

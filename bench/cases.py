@@ -1,0 +1,288 @@
+"""The calls that are measured: whole events into the app as it is deployed, and only the engine is left out.
+
+Keys, nonces and the time are the same in every run, so that a call is the same work in every run.
+"""
+
+import hashlib
+import hmac
+import os
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlencode
+
+from msgspec.structs import replace
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "clients" / "python"))
+os.environ |= {
+    "BATON_CLIENTS": "clients.toml",
+    "BATON_DEVELOPMENT": "off",
+    "BATON_ISSUER": "https://api.example.com/api",
+    "BATON_KEY_RING": "kms:bench",
+    "BATON_LOG_LEVEL": "INFO",
+    "BATON_TABLE_PREFIX": "bench",
+}
+
+from chalice.app import Chalice  # noqa: E402
+from cryptography.hazmat.primitives import hashes  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric.utils import (  # noqa: E402
+    decode_dss_signature,
+    encode_dss_signature,
+)
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: E402
+
+import app as baton  # noqa: E402
+from baton_client import Request, Signer, content_digest, signature_fields  # noqa: E402 - after its path
+from chalicelib.core.base64url import decode_base64url  # noqa: E402
+from chalicelib.core.key_ring import make_ring  # noqa: E402
+from chalicelib.core.model import (  # noqa: E402
+    NO_ATTEMPT,
+    Binding,
+    Caller,
+    Gate,
+    KeyBinding,
+    Lineage,
+    LineageId,
+    SecretBinding,
+    Status,
+)
+from chalicelib.core.public_key import PublicKey  # noqa: E402
+from chalicelib.flows.login import PASSWORD_ALONE  # noqa: E402
+from chalicelib.stores.items import Item, gate_item  # noqa: E402
+from chalicelib.web.edge import Answer  # noqa: E402
+from chalicelib.web.request import Nothing  # noqa: E402
+
+NOW = 1_800_000_000
+"""The second in which every call is made, Unix time."""
+
+FORMS = {"mobile": "JWT", "mobile-opaque": "opaque"}
+"""The form of each client's tokens."""
+
+ALGORITHMS = ("HMAC", "P-256", "Ed25519")
+
+_MESSAGE = b"a signature base is a few hundred bytes long" * 10
+_draw = random.Random("the same keys in every run").randbytes  # noqa: S311 - that is what they are for
+_ring = make_ring(_draw, now=NOW - 60)
+
+
+class Asked(BaseException):
+    """The call has come to its first question to the engine. Not an ``Exception``, which Chalice would answer."""
+
+
+class Engine:
+    """The engine, left out: a read finds what stands here, and a write is answered as if it had happened.
+
+    While it does not answer, the first question ends the call: ``Asked``.
+    """
+
+    def __init__(self) -> None:
+        """Hold nothing yet, and answer."""
+        self.answers = True
+        self._stands: dict[str, Item] = {}
+        self._written: dict[str, Item] = {}
+
+    def hold(self, gate: Gate, *, afterwards: Gate) -> None:
+        """Let a gate stand here, and say what it is after every write."""
+        item = gate_item(gate)
+        self._stands[item["pk"]["S"]], self._written[item["pk"]["S"]] = item, gate_item(afterwards)
+
+    def read(self, table: str, key: Item) -> Item:
+        """Give the gate."""
+        if not self.answers:
+            raise Asked(table)
+        return self._stands[key["pk"]["S"]]
+
+    def write(self, operation: str, **request: Any) -> Item:
+        """Give the gate as it is afterwards."""
+        if not self.answers:
+            raise Asked(operation)
+        return self._written[request["Key"]["pk"]["S"]]
+
+
+engine = Engine()
+baton.engine.read = engine.read  # type: ignore[method-assign] # left out
+baton.engine.write = engine.write  # type: ignore[method-assign] # left out
+baton.key_ring.current = lambda **_: _ring  # type: ignore[method-assign] # read and opened once an environment
+vars(baton)["time"] = SimpleNamespace(time=lambda: NOW)
+
+
+@baton.app.route("/bench", methods=["GET"], content_types=[])
+@baton.signed()
+def called(caller: Caller, _: Nothing) -> Answer:
+    """Answer whom it let in."""
+    return Answer(200, {"hello": caller.device_id})
+
+
+trivial_app = Chalice(app_name="trivial", configure_logs=False)
+
+
+@trivial_app.route("/hello")
+def hello() -> dict[str, str]:
+    """Answer what nobody had to prove anything for."""
+    return {"hello": "world"}
+
+
+_GATEWAY_FIELDS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate, br",
+    "User-Agent": "ExampleApp/4.2 (Android 16)",
+    "X-Amzn-Trace-Id": "Root=1-68f0c9a1-1f2e3d4c5b6a79880f1e2d3c",
+    "X-Forwarded-For": "203.0.113.7",
+    "X-Forwarded-Port": "443",
+    "X-Forwarded-Proto": "https",
+}
+"""What an app's HTTP library and API Gateway put on every request beside ours."""
+
+
+def event(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> dict[str, Any]:
+    """Make a proxy event as API Gateway does."""
+    headers = {**_GATEWAY_FIELDS, **headers}
+    return {
+        "resource": path,
+        "path": path,
+        "httpMethod": method,
+        "headers": headers,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": None,
+        "stageVariables": None,
+        "requestContext": {
+            "resourcePath": path,
+            "httpMethod": method,
+            "path": f"/api{path}",
+            "stage": "api",
+            "requestId": "bench",
+            "identity": {"sourceIp": "127.0.0.1"},
+            "domainName": "api.example.com",
+        },
+        "body": body.decode() or None,
+        "isBase64Encoded": False,
+    }
+
+
+_TRIVIAL_EVENT = event("GET", "/hello", {"host": "api.example.com"})
+
+
+def trivial() -> None:
+    """Make a call that proves nothing: what Chalice's dispatch takes by itself."""
+    answer = trivial_app(_TRIVIAL_EVENT, None)
+    assert answer["statusCode"] == 200, answer
+
+
+class Login:
+    """A login by one kind of key and with one form of token: its calls, and the cryptography they cannot do without."""
+
+    def __init__(self, algorithm: str, client_id: str) -> None:
+        """Make key, lineage, token and signed requests; let the gate stand in the engine."""
+        self.name = f"{algorithm}, {FORMS[client_id]}"
+        client = baton.clients.get(client_id)
+        assert client is not None
+        account = _ring.account_ids("bench@example.com", self.name, now=NOW)[0]
+        lineage_id = _ring.lineage_ids("bench@example.com", self.name, now=NOW)[0]
+        key, binding, self._signer, self._check = _key(algorithm, lineage_id)
+        lineage = Lineage(
+            id=lineage_id,
+            epoch=1,
+            generation=0,
+            attempts=(NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT),
+            issued_at=NOW,
+            expires_at=NOW + client.mechanism.absolute_s,
+            binding=binding,
+            client=client.code,
+            auth_time=NOW,
+            assurance=PASSWORD_ALONE,
+            label="bench",
+        )
+        gate = Gate(account, Status.ACTIVE, 1, 1, {lineage_id: lineage})
+        engine.hold(gate, afterwards=replace(gate, lineages={lineage_id: replace(lineage, generation=1)}))
+        issued = baton.issue(lineage, account=account, client=client, key=key, ring=_ring, now=NOW)
+        token = issued.access_token
+        form = {"grant_type": "refresh_token", "refresh_token": token, "client_id": client_id}
+        attempt = {
+            "idempotency-key": '"an attempt of 128 bits"'.replace(" ", "-"),
+            "content-type": "application/x-www-form-urlencoded",
+        }
+        self._call = self._signed("GET", "/bench", {"authorization": f"Bearer {token}"})
+        self._exchange = self._signed("POST", "/oauth/token", attempt, urlencode(form).encode())
+        self._token_check = _jws_check(token) if FORMS[client_id] == "JWT" else _opaque_check()
+
+    def cryptography(self) -> None:
+        """Check the token and the request's signature, and nothing else."""
+        self._token_check()
+        self._check()
+
+    def call(self) -> None:
+        """Make a whole signed call."""
+        answer = baton.app(self._call, None)
+        assert answer["statusCode"] == 200, answer
+
+    def exchange(self) -> None:
+        """Make a whole exchange."""
+        answer = baton.app(self._exchange, None)
+        assert answer["statusCode"] == 200, answer
+
+    def _signed(self, method: str, path: str, fields: dict[str, str], body: bytes = b"") -> dict[str, Any]:
+        headers = {"host": "api.example.com", **fields, **({"content-digest": content_digest(body)} if body else {})}
+        request = Request(method, f"https://api.example.com/api{path}", headers, body)
+        proof = signature_fields(request, self._signer, created=NOW, nonce="a-nonce-of-128-bits-and-no-more")
+        return event(method, path, headers | proof, body)
+
+
+def logins() -> list[Login]:
+    """Log in once with every kind of key and form of token."""
+    return [Login(algorithm, client_id) for algorithm in ALGORITHMS for client_id in FORMS]
+
+
+def _key(algorithm: str, lineage_id: LineageId) -> tuple[PublicKey | None, Binding, Signer, Callable[[], object]]:
+    match algorithm:
+        case "P-256":
+            private = ec.derive_private_key(int.from_bytes(_draw(32), "big"), ec.SECP256R1())
+            numbers = private.public_key().public_numbers()
+            key = PublicKey.from_raw(bytes([2 + numbers.y % 2]) + numbers.x.to_bytes(32, "big"))
+            public, der = private.public_key(), _sign_p256(private, _MESSAGE)
+            signer = Signer(key.keyid, lambda base: _raw(_sign_p256(private, base)))
+            return key, KeyBinding(key.thumbprint), signer, _p256_check(public, der, _MESSAGE)
+        case "Ed25519":
+            edwards = ed25519.Ed25519PrivateKey.from_private_bytes(_draw(32))
+            key = PublicKey.from_raw(edwards.public_key().public_bytes_raw())
+            edwards_public, signature = edwards.public_key(), edwards.sign(_MESSAGE)
+            signer = Signer(key.keyid, edwards.sign)
+            return key, KeyBinding(key.thumbprint), signer, lambda: edwards_public.verify(signature, _MESSAGE)
+        case _:
+            secret = _ring.lineage_secret(lineage_id)
+            assert secret is not None
+            hmac_key = secret.reveal()
+            signer = Signer(lineage_id, lambda base: hmac.digest(hmac_key, base, hashlib.sha256))
+            return None, SecretBinding(), signer, lambda: hmac.digest(hmac_key, _MESSAGE, "sha256")
+
+
+def _sign_p256(private: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
+    return private.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+
+
+def _raw(der: bytes) -> bytes:
+    r, s = decode_dss_signature(der)
+    return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def _p256_check(public: ec.EllipticCurvePublicKey, der: bytes, message: bytes) -> Callable[[], object]:
+    return lambda: public.verify(der, message, ec.ECDSA(hashes.SHA256()))
+
+
+def _jws_check(token: str) -> Callable[[], object]:
+    signing_input, _, signature = token.rpartition(".")
+    raw = decode_base64url(signature)
+    der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+    return _p256_check(_ring.signing[0].private_key().public_key(), der, signing_input.encode())
+
+
+def _opaque_check() -> Callable[[], object]:
+    siv = AESSIV(hashlib.sha512(_ring.roots[0].secret.reveal()).digest())
+    sealed = siv.encrypt(bytes(80), [b"bench"])
+    return lambda: siv.decrypt(sealed, [b"bench"])

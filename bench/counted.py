@@ -1,0 +1,84 @@
+"""What ``bench/instructions.py`` runs under cachegrind: for every case one process of few calls and one of many.
+
+All are forks of a process that has set up and warmed up. What that one counted they counted too, so the difference of
+two is that of their calls alone. Standard output gets a line of JSON for each process: case, calls, process id.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.cases import Asked, Login, engine, logins, trivial
+from bench.instructions import EXCHANGE, FEW, HMAC_UNASKED, MANY, P256_CHECKS, P256_UNASKED, SIGNED_CALL, TRIVIAL
+
+WARMING = 20
+"""Calls until the caches are full and the interpreter has specialised what it runs."""
+
+
+class Case(NamedTuple):
+    """What is called, and whether the engine answers it."""
+
+    name: str
+    work: Callable[[], None]
+    answered: bool = True
+
+
+def cases() -> Iterator[Case]:
+    """Give everything that is counted."""
+    made = {login.name: login for login in logins()}
+    yield Case(TRIVIAL, trivial)
+    yield from (Case(SIGNED_CALL + name, login.call) for name, login in made.items())
+    yield Case(EXCHANGE, made["P-256, opaque"].exchange)
+    yield Case(HMAC_UNASKED, until_it_asks(made["HMAC, opaque"]), answered=False)
+    yield Case(P256_UNASKED, until_it_asks(made["P-256, JWT"]), answered=False)
+    yield Case(P256_CHECKS, made["P-256, JWT"].cryptography)
+
+
+def until_it_asks(login: Login) -> Callable[[], None]:
+    """Make the signed call as far as its question to the engine."""
+
+    def work() -> None:
+        try:
+            login.call()
+        except Asked:
+            return
+
+    return work
+
+
+def count(case: Case, calls: int) -> int:
+    """Make so many calls in a process that ends with them, and give its id."""
+    process = os.fork()
+    if not process:
+        for _ in range(calls):
+            case.work()
+        os._exit(0)
+    _, status = os.waitpid(process, 0)
+    if status:
+        raise SystemExit(f"{case.name}: it failed; its last words are above")
+    return process
+
+
+def main() -> int:
+    """Count every case."""
+    told = sys.stdout
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):  # the metrics
+        for case in cases():
+            engine.answers = case.answered
+            for _ in range(WARMING):
+                case.work()
+            # Collections in the forks look at what their own calls leave behind, and not at what stood before.
+            gc.collect()
+            gc.freeze()
+            for calls in (FEW, MANY):
+                print(json.dumps([case.name, calls, count(case, calls)]), file=told, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

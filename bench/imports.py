@@ -1,0 +1,66 @@
+"""What the first request of each route imports: ``make bench-imports``.
+
+The packaged zip is booted under AWS's own runtime client, anew for every figure, over an engine on loopback: moto, and
+all that it imports, is another process's. The key ring is opened by KMS, as at every cold start. That engine speaks
+plain HTTP, so TLS shows only where something else brings it; on Lambda whatever asks the engine has it.
+"""
+
+import itertools
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from baton_client import BatonClient
+from bench.cold import PASSWORD, bench, cpu, imported
+
+STARTS = 3
+WATCHED = {
+    "Argon2": "argon2",
+    "boto3": "boto3",
+    "botocore": "botocore.session",
+    "Chalice": "chalice",
+    "cryptography": "cryptography",
+    "e-mail": "email",
+    "JWT": "jwt",
+    "Powertools": "aws_lambda_powertools",
+    "SMTP": "smtplib",
+    "TLS": "ssl",
+    "urllib": "urllib.request",
+}
+"""The heavy ones, each by a module that brings the others. Bare ``botocore``, which Powertools asks for, is nothing."""
+
+
+def routes() -> Iterator[tuple[str, Callable[[BatonClient], object]]]:
+    """Give a first request of each kind, for a phone that is logged in."""
+    newcomers = (f"newcomer-{number}@example.com" for number in itertools.count())
+    yield "GET /time", BatonClient.sync_clock
+    yield "GET /health", lambda phone: phone.call("GET", "/health")
+    yield "GET /.well-known/jwks.json", lambda phone: phone.call("GET", "/.well-known/jwks.json")
+    yield "POST /oauth/token", BatonClient.exchange
+    yield "GET /me", BatonClient.me
+    yield "POST /step-up", lambda phone: phone.step_up(PASSWORD, "DELETE", "/me")
+    yield "POST /login", lambda phone: phone.login("bench@example.com", PASSWORD, "bench")
+    yield "POST /register", lambda phone: phone.register(next(newcomers), PASSWORD, "bench")
+
+
+def row(route: str, modules: Iterable[str], cpus_s: Sequence[float]) -> str:
+    """Write a line: how many modules were asked for, the median of the CPU until the answer, and who was among them."""
+    asked_for = set(modules)
+    marks = "".join(f"{'yes' if module in asked_for else '-':>{len(name) + 2}}" for name, module in WATCHED.items())
+    return f"{route:<27}{len(asked_for):>8}{statistics.median(cpus_s) * 1000:>7.0f} ms{marks}"
+
+
+def main() -> int:
+    """Look and print: figures to read. Those that must hold are held by ``tests/test_imports.py``."""
+    print(f"{'until the first answer':<27}{'modules':>8}{'CPU':>10}" + "".join(f"  {name}" for name in WATCHED))
+    with bench() as made:
+        for route, act in routes():
+            modules = (name for name, _ in imported(made.imports(act)))
+            print(row(route, modules, [cpu(made.first(act)) for _ in range(STARTS)]), flush=True)
+        bare_ms = statistics.median(cpu(made.nothing()) for _ in range(STARTS)) * 1000
+    print(f"AWS's runtime client is among them: with a bare handler it takes {bare_ms:.0f} ms")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""What a call costs in instructions, held to what is written down: ``make bench-count``.
+
+Seconds are the machine's; instructions are the program's, and repeat to a part in three hundred on the busiest one.
+Valgrind's cachegrind counts them, of whole events into the app with the engine left out (``bench/cases.py``). Each
+case is put beside Chalice's own dispatch of a trivial route, and that ratio beside the one in the repository: beyond
+5 % either way it fails, until ``make bench-count UPDATE=1`` writes the new ratios down and a commit explains them.
+
+The ratios are those of one build of Python. Under another one, or without valgrind, nothing is claimed.
+"""
+
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+STORED = ROOT / "bench" / "results" / "instructions.json"
+
+FEW, MANY = 20, 120
+"""Calls of the two processes whose difference is counted."""
+
+TOLERANCE = 0.05
+"""How far a ratio may be from the stored one, as a part of it."""
+
+TRIVIAL = "trivial route"
+SIGNED_CALL = "signed call, "
+EXCHANGE = "exchange, P-256, opaque"
+HMAC_UNASKED = f"{SIGNED_CALL}HMAC, opaque, until it asks the engine"
+P256_CALL = f"{SIGNED_CALL}P-256, JWT"
+P256_UNASKED = f"{P256_CALL}, until it asks the engine"
+P256_CHECKS = "its two signature checks alone"
+
+HMAC_WANTED, P256_WANTED = 1.7, 1.3
+"""What is wanted of a signed call: by HMAC, before the gate is read, in trivial routes; by P-256, in trivial routes
+with the two signature checks it cannot do without."""
+
+_REFERENCES = re.compile(r"^==(\d+)== I +refs: +([\d,]+)$", re.MULTILINE)
+
+
+def counts(told: str, log: str) -> dict[str, float]:
+    """Give the instructions of one call of every case, by what the program told and cachegrind logged of each process.
+
+    Raises ``ValueError`` where they do not tell of both processes of a case.
+    """
+    references = {int(process): int(number.replace(",", "")) for process, number in _REFERENCES.findall(log)}
+    processes: dict[str, dict[int, int]] = {}
+    for name, calls, process in map(json.loads, told.splitlines()):
+        if process not in references:
+            raise ValueError(f"cachegrind says nothing of {calls} calls of {name}")
+        processes.setdefault(name, {})[calls] = references[process]
+    if incomplete := [name for name, counted in processes.items() if counted.keys() != {FEW, MANY}]:
+        raise ValueError(f"one of two processes is missing: {', '.join(incomplete)}")
+    return {name: (counted[MANY] - counted[FEW]) / (MANY - FEW) for name, counted in processes.items()}
+
+
+def ratios(counted: Mapping[str, float]) -> dict[str, float]:
+    """Put every case beside the trivial route."""
+    return {name: round(number / counted[TRIVIAL], 3) for name, number in counted.items()}
+
+
+def moved(now: Mapping[str, float], stored: Mapping[str, float]) -> list[str]:
+    """Say which ratios are not those that are written down."""
+    complaints = [f"{name}: counted, and not written down" for name in now.keys() - stored.keys()]
+    complaints += [f"{name}: written down, and not counted" for name in stored.keys() - now.keys()]
+    complaints += [
+        f"{name}: {now[name]:.3f} trivial routes, and {ratio:.3f} are written down ({now[name] / ratio - 1:+.1%})"
+        for name, ratio in stored.items()
+        if name in now and abs(now[name] / ratio - 1) > TOLERANCE
+    ]
+    return sorted(complaints)
+
+
+def elsewhere(here: Mapping[str, str], taken: Mapping[str, str]) -> list[str]:
+    """Say what is not as it was where the stored ratios were taken."""
+    return [
+        f"{what} is {here.get(what, 'unknown')}, and was {taken.get(what, 'unknown')}"
+        for what in {**here, **taken}
+        if here.get(what) != taken.get(what)
+    ]
+
+
+def wanted(counted: Mapping[str, float]) -> list[str]:
+    """Hold the two figures that are wanted beside those that were counted: to read, not to fail."""
+    hmac = counted[HMAC_UNASKED] / counted[TRIVIAL]
+    floor = counted[TRIVIAL] + counted[P256_CHECKS]
+    p256, unasked = counted[P256_CALL] / floor, counted[P256_UNASKED] / floor
+    return [
+        f"by HMAC, until it asks the engine: {hmac:.3f} trivial routes {_verdict(hmac, HMAC_WANTED)}",
+        f"by P-256: {p256:.3f} times a trivial route and its two checks {_verdict(p256, P256_WANTED)}",
+        f"by P-256, until it asks the engine: {unasked:.3f} of the same",
+    ]
+
+
+def _verdict(figure: float, most: float) -> str:
+    return f"(wanted: at most {most:.1f}; {'met' if figure <= most else 'not met'})"
+
+
+def build(valgrind: str) -> dict[str, str]:
+    """Name what the counts depend on besides our own code and its pinned packages."""
+    arguments = shlex.split(str(sysconfig.get_config_var("CONFIG_ARGS") or ""))
+    options = sorted(word for word in arguments if re.fullmatch(r"--(enable|with|without)-[a-z-]+", word))
+    version = subprocess.run([valgrind, "--version"], capture_output=True, text=True, check=True).stdout
+    return {
+        "architecture": platform.machine(),
+        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "its build": " ".join([platform.python_compiler(), *options]),
+        "valgrind": version.strip().removeprefix("valgrind-"),
+    }
+
+
+def count(valgrind: str) -> dict[str, float]:
+    """Run the program under cachegrind, in an environment that is the same everywhere."""
+    done = subprocess.run(
+        [
+            *(valgrind, "--tool=cachegrind", "--cache-sim=no", f"--cachegrind-out-file={os.devnull}"),
+            *(sys.executable, "-m", "bench.counted"),
+        ],
+        cwd=ROOT,
+        env={"PATH": os.defpath, "PYTHONHASHSEED": "0", "PYTHONPATH": f".{os.pathsep}clients/python", "TZ": "UTC"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"the program ended under cachegrind:\n{done.stderr[-4000:]}")
+    return counts(done.stdout, done.stderr)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Count, print the table, and hold it against the stored one, or store it (``--update``)."""
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        print("valgrind is not here, so nothing was counted and nothing is claimed")
+        return 0
+    here, counted = build(valgrind), count(valgrind)
+    now = ratios(counted)
+    stored = json.loads(STORED.read_text("utf-8"))
+    print(f"{'instructions per call':<55}{'':>13}{'ratio':>9}{'stored':>9}")
+    for name, number in counted.items():
+        known = stored["ratios"].get(name)
+        print(f"{name:<55}{number:>13,.0f}{now[name]:>9.3f}{'-' if known is None else f'{known:.3f}':>9}")
+    print(*wanted(counted), sep="\n")
+    if "--update" in arguments:
+        STORED.write_text(json.dumps({"taken with": here, "ratios": now}, indent=2) + "\n", "utf-8")
+        print(f"written down: {STORED.relative_to(ROOT)}; say in the commit what moved them")
+        return 0
+    if differences := elsewhere(here, stored["taken with"]):
+        print("not held against the stored ratios, and nothing is claimed:", *differences, sep="\n  ")
+        return 0
+    if complaints := moved(now, stored["ratios"]):
+        print(f"beyond {TOLERANCE:.0%} of what is written down:", *complaints, sep="\n  ")
+        print("mend it; or, where it is meant: make bench-count UPDATE=1, and say why in the commit")
+        return 1
+    print(f"all within {TOLERANCE:.0%} of what is written down")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
