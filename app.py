@@ -54,7 +54,7 @@ def clock() -> int:
 
 
 def service(name: str, endpoint: str) -> Service:
-    """Reach an AWS service, its hot calls by the lean transport where we have the credentials for it."""
+    """Reach an AWS service, by the lean transport where we have the credentials for it."""
     lean = Access(endpoint, settings.region, *astuple(settings.lean)) if settings.lean else None
     return Service(name, lean=lean)
 

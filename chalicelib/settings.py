@@ -81,7 +81,7 @@ class Settings(Struct, frozen=True):
     """``AWS_REGION``, which Lambda sets: shown by ``GET /health``."""
 
     lean: "Credentials | None"
-    """``BATON_TRANSPORT``: ``lean`` (unless said otherwise, but in development) sends the hot calls to AWS by our
+    """``BATON_TRANSPORT``: ``lean`` (unless said otherwise, but in development) sends what requests ask of AWS by our
     own transport, with the credentials that Lambda sets: ``AWS_ACCESS_KEY_ID`` and the two beside it. Where those are
     not, as under SnapStart, and with ``boto3``, botocore sends all."""
 

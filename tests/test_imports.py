@@ -200,7 +200,9 @@ def test_what_a_phone_does_all_day_imports_nothing_heavy(
     assert "cryptography" in packages(cold.last().answering)
 
 
-def test_what_a_login_imports_is_seen(cold: Cold, phone: BatonClient) -> None:
-    """The test above can fail."""
-    phone.login("ada@example.com", PASSWORD, "Ada's phone")
-    assert "argon2" in cold.last().answering
+@pytest.mark.parametrize("name", ["ada", "grace"], ids=["login", "registration"])
+def test_a_password_brings_argon2_and_nothing_else_that_is_heavy(cold: Cold, phone: BatonClient, name: str) -> None:
+    """Transactions included; and what is imported is seen, so the test above can fail."""
+    enter = phone.login if name == "ada" else phone.register
+    enter(f"{name}@example.com", PASSWORD, "a phone")
+    assert cold.last().answering & HEAVY == {"argon2"}

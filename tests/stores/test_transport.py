@@ -133,14 +133,31 @@ def test_it_answers_and_refuses_as_botocore_does(tables: Tables, endpoint: str) 
         "ExpressionAttributeValues": {":s": {"N": "1"}, ":t": {"N": "9"}},
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
-    absent = {**key, "Key": {"pk": {"S": "nobody"}}}
+    absent_key = {"Key": {"pk": {"S": "nobody"}}}
+    absent = {**key, **absent_key}
+    check = {**key, "ConditionExpression": "attribute_not_exists(pk)", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    put = {"Put": {"TableName": tables.users, "Item": {"pk": {"S": "x"}}}}
     asked: list[tuple[str, dict[str, Any]]] = [
+        ("transact_write_items", {"TransactItems": [put, {"ConditionCheck": check}]}),
+        (
+            "transact_write_items",
+            {
+                "TransactItems": [
+                    {"ConditionCheck": {**check, "ConditionExpression": "attribute_exists(pk)", **absent_key}},
+                    put,
+                ]
+            },
+        ),
+        ("transact_write_items", {"TransactItems": [put]}),
+        ("transact_write_items", {"TransactItems": [put, put]}),
+        ("delete_item", {**key, "ConditionExpression": "attribute_not_exists(pk)"}),
+        ("delete_item", {**key, **absent_key}),
         ("get_item", key),
         ("get_item", absent),
         ("get_item", {**key, "TableName": "no-such-table"}),
         ("get_item", {**key, "Key": {"wrong": {"S": "key"}}}),
         ("update_item", fails),
-        ("update_item", {**fails, "Key": {"pk": {"S": "nobody"}}}),
+        ("update_item", {**fails, **absent_key}),
         ("update_item", {**fails, "ConditionExpression": "s = :s", "ReturnValues": "ALL_NEW"} | _values(":s")),
     ]
     for operation, request in asked:
@@ -157,7 +174,9 @@ def _outcome(call: Callable[..., Any], request: dict[str, Any]) -> object:
         answer = call(**request)
     except (ClientError, AnsweredNo) as error:
         response = error.response
-        return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"], response.get("Item")
+        # Each reason has a message too, which nobody reads.
+        reasons = [(one["Code"], one.get("Item")) for one in response.get("CancellationReasons", ())]
+        return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"], response.get("Item"), reasons
     return {name: value for name, value in answer.items() if name in {"Item", "Attributes", "Plaintext"}}
 
 
@@ -211,6 +230,7 @@ class Line:
         self.answers = list(answers)
         self.connections = 0
         self.requests = 0
+        self.bodies: list[bytes] = []
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
         self.thread = threading.Thread(target=self._serve, daemon=True)
@@ -233,6 +253,7 @@ class Line:
                 return False
             received += piece
         self.requests += 1
+        self.bodies.append(received.partition(b"\r\n\r\n")[2])
         given = self.answers.pop(0) if self.answers else None
         if given is ...:
             connection.recv(1)  # until the other side gives up
@@ -379,9 +400,19 @@ def test_a_failed_condition_reaches_the_store_with_the_old_item(line: Callable[.
     assert failed.value.item == {"pk": {"S": "U#a"}}
 
 
-def test_what_it_does_not_know_goes_by_botocore(lean_engine: Engine) -> None:
-    """Transactions and deletions."""
-    lean_engine.transact({"Put": {"TableName": lean_engine.tables.users, "Item": {"pk": {"S": "x"}}}})
-    assert lean_engine.read(lean_engine.tables.users, {"pk": {"S": "x"}}) == {"pk": {"S": "x"}}
-    lean_engine.write("delete_item", TableName=lean_engine.tables.users, Key={"pk": {"S": "x"}})
-    assert lean_engine.read(lean_engine.tables.users, {"pk": {"S": "x"}}) is None
+def test_a_transaction_sent_again_carries_the_same_token(line: Callable[..., Line]) -> None:
+    """DynamoDB knows it by that, as it knows botocore's; another one has another."""
+    other = line(None, answer(b"{}"), answer(b"{}"))
+    lean = client(other.address)
+    for _ in range(2):
+        lean.transact_write_items(TransactItems=[])
+    tokens = [json.loads(body)["ClientRequestToken"] for body in other.bodies]
+    assert len(tokens) == 3
+    assert tokens[0] == tokens[1] != tokens[2]
+    assert 1 <= len(tokens[0]) <= 36
+
+
+def test_what_it_does_not_know_goes_by_botocore(tables: Tables, endpoint: str) -> None:
+    """Whatever no request asks."""
+    service = Service("dynamodb", lean=Access(endpoint, "us-east-1", "test", "test", ""))
+    assert service.call("describe_table", TableName=tables.users)["Table"]["TableName"] == tables.users
