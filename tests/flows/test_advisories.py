@@ -168,6 +168,14 @@ def test_the_addresses_of_one_ipv6_network_are_one_source(world: World) -> None:
         world.login(world.phone(), email="nobody@example.com", source="2001:db8:1:3::")
 
 
+@pytest.mark.parametrize("source", ["192.0.2.1:4711", "[2001:db8::1]", "2001:db8::1, 192.0.2.1", "none:of:these"])
+def test_a_source_that_is_no_address_does_not_stop_a_login(world: World, source: str) -> None:
+    """With a colon in it, it was a defect of ours: every login and registration through that gateway was a 500."""
+    assert source_network(source) == source
+    world.register(world.phone(), source=source)
+    assert world.login(world.phone(), source=source)
+
+
 def test_guesses_at_step_up_and_at_login_are_counted_together(world: World) -> None:
     """A device had ten guesses at each."""
     phone = world.phone()
