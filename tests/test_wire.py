@@ -55,7 +55,7 @@ def received(text: str) -> Message:
         "requestContext": {"httpMethod": method, "path": urlsplit(target).path},
         "body": body.decode(),
     }
-    return read_request(event, fallback_id="x").message
+    return read_request(event).message
 
 
 def verified(message: Message, key: PublicKey) -> None:
