@@ -120,10 +120,14 @@ def _body(event: Mapping[str, Any]) -> bytes:
 
 
 def refuse_query(request: Request, known: Iterable[str] = ()) -> None:
-    """Refuse query parameters that the route does not take."""
+    """Refuse query parameters that the route does not take, and what is given twice: nobody knows who reads which."""
+    given: set[str] = set()
     for name, _ in request.message.query:
         if name not in known:
             raise errors.UnknownParameter(parameter=name[:64])
+        if name in given:
+            raise errors.DuplicateField(field=name)
+        given.add(name)
 
 
 def read_json(request: Request, shape: type[Shape]) -> Shape:

@@ -87,3 +87,16 @@ def test_half_a_surrogate_pair_in_the_query_was_a_500(make_device: Callable[...,
     for path in ("/search/books", "/time"):
         said = bearer.get(f"{path}?{query}")
         assert (said.status, said.code) == (400, "malformed"), (path, said)
+
+
+@pytest.mark.parametrize("query", ["q=tea&q=coffee", "q=tea&%71=tea"])
+def test_a_query_parameter_given_twice_was_the_last_of_them_to_a_bearer(
+    make_device: Callable[..., Device], query: str
+) -> None:
+    """A signed one was refused already; of a bearer's, a firewall that looks at the first saw another than the view."""
+    bearer = make_device(client_id="simple", bound=False)
+    bearer.register("ada@example.com")
+    assert bearer.get("/search/books?q=tea").status == 200
+    said = bearer.get(f"/search/books?{query}")
+    assert (said.status, said.code) == (400, "duplicate_field")
+    assert said.members["field"] == "q"
