@@ -195,13 +195,15 @@ def test_guesses_at_step_up_and_at_login_are_counted_together(world: World) -> N
 def test_a_torn_account_is_our_own_trouble(world: World) -> None:
     """A verifier that does not open, a user without a gate, a gate without its user: never "wrong password"."""
     phone = world.phone()
-    issued = world.register(phone)
+    issued = world.register(phone, attempt="the-attempt-of-old")
     caller = world.use(phone, issued.access_token)
     tables = world.stores.tables
     user, gate = tables.users[caller.account], tables.gates[caller.account]
     del tables.gates[caller.account]
     with pytest.raises(errors.Unavailable):
         world.login(phone)
+    with pytest.raises(errors.Unavailable):
+        world.register(phone, attempt="the-attempt-of-old")
     tables.gates[caller.account] = gate
     del tables.users[caller.account]
     for act in (lambda: world.login(phone), lambda: world.show(caller)):
@@ -209,8 +211,11 @@ def test_a_torn_account_is_our_own_trouble(world: World) -> None:
             act()
     with pytest.raises(errors.Unavailable):
         world.change_password(caller, "granite umbrella conversation")
+    for _ in range(FAILURES_PER_KNOWN_DEVICE_MAX):
+        with pytest.raises(errors.Unavailable):
+            world.login(phone)
     tables.users[caller.account] = user
-    assert world.login(phone)
+    assert world.login(phone), "what was our own trouble has not filled the bucket"
 
 
 def test_a_lineage_whose_root_this_ring_lacks_is_read_again_and_then_our_own_trouble(world: World) -> None:

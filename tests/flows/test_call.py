@@ -207,6 +207,17 @@ def test_wrong_passwords_at_step_up_are_throttled_like_failed_logins(world: Worl
         world.grant_step_up(caller, operation, PASSWORD)
 
 
+def test_a_password_changed_during_a_step_up_grants_nothing(world: World) -> None:
+    """The gate was read before: by which password the person was let in can no longer be told."""
+    phone = world.phone()
+    caller = world.use(phone, world.register(phone).access_token)
+    operation = Operation("POST", "/api/transfers", content_digest(BODY))
+    world.change_password(caller, "granite umbrella conversation")
+    with pytest.raises(errors.Unavailable):
+        world.grant_step_up(caller, operation, "granite umbrella conversation")
+    assert not world.stores.tables.grants
+
+
 @pytest.mark.promise(6, 7)
 @pytest.mark.parametrize("ending", ["logout", "everywhere", "end_device", "revoke", "password", "disable", "delete"])
 def test_what_has_ended_stays_ended(world: World, ending: str) -> None:
