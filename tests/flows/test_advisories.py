@@ -16,6 +16,7 @@ from chalicelib.core.policy import (
 from chalicelib.core.signatures import Message, content_digest
 from chalicelib.flows.call import StepUpRule
 from chalicelib.flows.credentials import source_network
+from chalicelib.flows.exchange import TokenRequest
 from tests.flows.world import EMAIL, PASSWORD, World
 
 BODY = b'{"to":"Bob","amount":10}'
@@ -81,6 +82,20 @@ def test_a_renewal_by_a_slower_clock_is_still_of_its_lineage(world: World) -> No
     assert world.use(phone, renewed.access_token)
 
 
+def test_a_session_renewed_by_a_slower_clock_still_slides(world: World) -> None:
+    """Its id must not seem older than the use that was written down a second ago, by the other environment's clock."""
+    phone = world.phone("none")
+    issued = world.register(phone, client_id="web")
+    assert issued.refresh_token is not None
+    world.clock.skip(MINUTE_S)
+    world.exchange(phone, issued.refresh_token)
+    world.clock.skip(-1)
+    renewed = world.exchange(phone, issued.refresh_token)
+    for _ in range(3):
+        world.clock.skip(20 * MINUTE_S)
+        assert world.use(phone, renewed.access_token)
+
+
 def test_an_interrupted_deletion_is_noted_and_the_operator_can_finish_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +154,23 @@ def test_ending_by_a_foreign_key_says_what_it_did_and_notes_it_once() -> None:
     assert [event.event for event in world.stores.audit.events] == ["token_reused"]
     with pytest.raises(errors.LoginRequired):
         world.use(phone, issued.access_token)
+
+
+def test_a_missing_or_broken_signature_is_no_foreign_key() -> None:
+    """``revoke_on_foreign_key`` ends for another's key alone: an app that signs badly is not a thief."""
+    world = World(revoke_on_foreign_key=True)
+    phone = world.phone()
+    token = world.register(phone).access_token
+    sent = phone.message("POST", "/api/oauth/token", body=b"form", attempt=world.attempt())
+    unsigned = phone.message("POST", "/api/oauth/token", body=b"form", attempt=world.attempt(), signed=False)
+    for message, refusal in (
+        (unsigned, errors.SignatureRequired),
+        (replace(sent, path="/api/oauth/tokens"), errors.SignatureDefective),
+        (replace(sent, fields={**sent.fields, "baton-grant": ("uncovered",)}), errors.InsufficientCoverage),
+    ):
+        with pytest.raises(refusal):
+            world._exchange(message, TokenRequest(token))
+    assert world.use(phone, token)
 
 
 def test_a_repeated_registration_is_throttled_like_a_login(world: World) -> None:
@@ -235,7 +267,6 @@ def test_what_holds_secrets_masks_itself(world: World) -> None:
     phone = world.phone()
     issued = world.register(phone)
     message = phone.message("POST", "/api/login", body=PASSWORD.encode(), token=issued.access_token)
-    from chalicelib.flows.exchange import TokenRequest
     from chalicelib.web.shapes import Entry, PasswordShape
 
     proved = world.call.prove(message)

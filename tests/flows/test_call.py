@@ -1,8 +1,10 @@
 """Signed calls: who is let in, what is spent, and when it ends."""
 
 import pytest
+from msgspec.structs import replace
 
 from chalicelib.core import errors
+from chalicelib.core.clients import Clients
 from chalicelib.core.model import Operation, StepUp
 from chalicelib.core.policy import DAY_S, FAILURES_PER_KNOWN_DEVICE_MAX, GRANT_S, MINUTE_S
 from chalicelib.core.signatures import Message, content_digest
@@ -97,6 +99,18 @@ def test_a_renew_token_opens_no_route(world: World) -> None:
     assert refresh_token is not None
     with pytest.raises(errors.TokenInvalid):
         world.use(phone, refresh_token)
+
+
+@pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque"])
+def test_a_client_that_was_taken_out_of_the_registry_has_no_tokens(world: World, client_id: str) -> None:
+    """Genuine they are, and open nothing: nobody can tell any more how they live."""
+    phone = world.phone()
+    token = world.register(phone, client_id=client_id).access_token
+    others = Clients({client.id: client for client in world.clients if client.id != client_id})
+    proof = replace(world.call.proof, clients=others)
+    assert world.call.proof.token(token, now=world.clock())
+    with pytest.raises(errors.TokenInvalid):
+        proof.token(token, now=world.clock())
 
 
 def test_a_long_lived_token_past_its_time_asks_to_log_in(world: World) -> None:
