@@ -250,7 +250,9 @@ def test_a_torn_account_is_our_own_trouble(world: World) -> None:
     assert world.login(phone), "what was our own trouble has not filled the bucket"
 
 
-def test_a_lineage_whose_root_this_ring_lacks_is_read_again_and_then_our_own_trouble(world: World) -> None:
+def test_a_lineage_whose_root_this_ring_lacks_is_read_again_and_then_our_own_trouble(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An HMAC lineage was told to log in because a cache was old."""
     phone = world.phone("hmac")
     issued = world.register(phone)
@@ -258,7 +260,7 @@ def test_a_lineage_whose_root_this_ring_lacks_is_read_again_and_then_our_own_tro
     world.key_ring.ring = replace(ring, roots=(replace(ring.roots[0], version=9),))
     with pytest.raises(errors.Unavailable):
         world.use(phone, issued.access_token)
-    world.key_ring.ring = ring
+    monkeypatch.setattr(world.key_ring, "refreshed", lambda *, now: ring)
     assert world.use(phone, issued.access_token)
 
 

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from chalicelib.core import errors
 from chalicelib.core.clients import Clients
-from chalicelib.core.model import Operation, StepUp
+from chalicelib.core.model import Operation, Status, StepUp
 from chalicelib.core.policy import DAY_S, FAILURES_PER_KNOWN_DEVICE_MAX, GRANT_S, MINUTE_S
 from chalicelib.core.signatures import Message, content_digest
 from chalicelib.flows.call import StepUpRule
@@ -252,8 +252,6 @@ def test_what_has_ended_stays_ended(world: World, ending: str) -> None:
         case "password":
             world.change_password(caller, "granite umbrella conversation")
         case "disable":
-            from chalicelib.core.model import Status
-
             world.set_status("ada@example.com", Status.DISABLED)
             world.set_status("ada@example.com", Status.ACTIVE)
         case _:
@@ -325,6 +323,9 @@ def test_revocation_of_a_bound_lineage_needs_its_key(world: World) -> None:
     world.revoke(bare, token="garbage", client_id=None)
     world.revoke(bare, token=token, client_id="oauth")
     assert world.use(phone, token)
+    world.revoke(phone.message("POST", "/api/oauth/revoke"), token=token, client_id="mobile")
+    with pytest.raises(errors.LoginRequired):
+        world.use(phone, token)
 
 
 def test_introspection_tells_a_resource_server_the_truth_of_the_moment(world: World) -> None:
@@ -346,6 +347,23 @@ def test_introspection_tells_a_resource_server_the_truth_of_the_moment(world: Wo
     assert not ask(issued.access_token)
 
 
+def test_introspection_of_a_session_slides_with_its_use(world: World) -> None:
+    """Past the time that its id was given, used without a gap; inactive after a silence."""
+    phone = world.phone("none")
+    token = world.register(phone, client_id="web").access_token
+
+    def ask() -> int | None:
+        found = world.introspect(token=token, resource_server="billing", secret=RESOURCE_SERVER_SECRET)
+        return found.expires_at if found else None
+
+    world.clock.skip(20 * MINUTE_S)
+    assert world.use(phone, token)
+    world.clock.skip(20 * MINUTE_S)
+    assert ask() == world.clock() + 10 * MINUTE_S
+    world.clock.skip(10 * MINUTE_S)
+    assert ask() is None
+
+
 def test_an_expired_token_is_refused_without_asking_the_gate(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its time is in the token."""
     phone = world.phone()
@@ -358,6 +376,7 @@ def test_an_expired_token_is_refused_without_asking_the_gate(world: World, monke
     monkeypatch.setattr(world.stores.gates, "get", ask, raising=False)
     with pytest.raises(errors.TokenExpired):
         world.use(phone, token)
+    assert world.introspect(token=token, resource_server="billing", secret=RESOURCE_SERVER_SECRET) is None
 
 
 def test_a_digest_that_came_must_match_also_without_a_signature(world: World) -> None:
@@ -398,3 +417,27 @@ def test_a_deleted_account_is_forgotten(world: World) -> None:
     world.delete(world.use(phone, world.register(phone).access_token))
     tables = world.stores.tables
     assert (len(tables.users), len(tables.claims), len(tables.gates)) == (0, 0, 1)
+
+
+def test_what_ended_more_than_the_callers_own_login_is_noted(world: World) -> None:
+    """In the audit, once each, for the owner who asks who did it; an end of one's own login is told by the devices."""
+    phone, tablet = world.phone(), world.phone()
+    mine, other = world.register(phone), world.login(tablet)
+    caller = world.use(phone, mine.access_token)
+    world.end_device(caller, other.device_id)
+    world.change_password(world.use(phone, mine.access_token), "granite umbrella conversation")
+    world.logout(caller, everywhere=True)
+    world.set_status("ada@example.com", Status.DISABLED)
+    world.set_status("ada@example.com", Status.ACTIVE)
+    world.delete(caller)
+    noted = [(event.event, event.lineage, dict(event.details)) for event in world.stores.audit.events]
+    assert noted == [
+        ("device_ended", other.device_id, {"by": mine.device_id}),
+        ("password_changed", mine.device_id, {}),
+        ("logged_out_everywhere", mine.device_id, {}),
+        ("account_disabled", None, {}),
+        ("account_active", None, {}),
+        ("account_deleted", mine.device_id, {}),
+    ]
+    assert {event.account for event in world.stores.audit.events} == {caller.account}
+    assert {event.at for event in world.stores.audit.events} == {world.clock()}
