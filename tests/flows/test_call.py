@@ -297,6 +297,14 @@ def test_devices_show_what_lives_and_why_the_rest_ended(world: World) -> None:
     assert listed[0].ended.reason == "ended_by_owner"
     assert listed[1].ended is None
     assert listed[1].name == "Ada's phone"
+    assert [entry.last_exchange_at for entry in listed] == [None, None]
+    bearer = world.login(world.phone("none"), client_id="simple")
+    world.clock.skip(5)
+    child = world.exchange(phone, issued.access_token, attempt=world.attempt())
+    listed = world.list_devices(world.use(phone, child.access_token))
+    told = {entry.device_id: (entry.bound, entry.client_id, entry.last_exchange_at) for entry in listed}
+    assert told[bearer.device_id] == (False, "simple", None)
+    assert told[issued.device_id] == (True, "mobile", world.clock())
 
 
 def test_somebody_elses_device_is_as_unknown_as_none(world: World) -> None:

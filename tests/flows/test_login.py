@@ -185,6 +185,7 @@ def test_a_lost_answer_is_repeated_with_its_attempt(world: World, journey: str, 
     again = enter(phone, client_id=client_id, attempt=attempt)
     assert (again.access_token, again.secret, again.device_id) == (first.access_token, first.secret, first.device_id)
     assert again.expires_in == first.expires_in - 2
+    assert (first.secret is not None) == (first.key_id is not None) == (kind == "hmac")
     (gate,) = world.stores.tables.gates.values()
     assert len(gate.lineages) == (1 if journey == "register" else 2)
 
