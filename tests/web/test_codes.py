@@ -296,6 +296,17 @@ def _(setting: Setting) -> Said:
     return setting.make().login("ada@example.com")
 
 
+def challenge(row: tuple[int, str, str]) -> str | None:
+    """Say which challenge a refusal carries: every 401 one (RFC 9110 section 15.5.2), and nothing else."""
+    status, error, code = row
+    if status != 401:
+        return None
+    if error == "invalid_client":
+        return 'Basic realm="baton"'
+    stepped = ', max_age=120, acr_values="aal1"' if code == "step_up_required" else ""
+    return f'Bearer error="{error}"{stepped}'
+
+
 @pytest.mark.parametrize("row", CASES, ids=lambda row: f"{row[0]} {row[1]} {row[2]}")
 def test_every_code_is_reachable(row: tuple[int, str, str], make_device: Callable[..., Device]) -> None:
     """The refusal has its status, its words, its action, our members, and the headers every answer carries."""
@@ -311,6 +322,7 @@ def test_every_code_is_reachable(row: tuple[int, str, str], make_device: Callabl
     assert said.headers["cache-control"] == "no-store"
     if code == "too_many_requests":
         assert 0 < int(said.headers["retry-after"]) <= 900
+    assert said.headers.get("x-amzn-remapped-www-authenticate") == challenge(row)
     if said.headers["content-type"] == "application/problem+json":
         assert members["status"] == status
         assert members["type"] == f"urn:baton:error:{code}"
