@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from chalicelib.core.model import Caller
+from chalicelib.flows.call import StepUpRule
 from chalicelib.stores.engine import Tables
 from chalicelib.web.edge import Answer
 from chalicelib.web.request import Nothing
@@ -55,6 +56,14 @@ def test_query_parameters_are_signed_and_handed_on(make_device: Callable[..., De
     assert phone.get(signed, sent_path="/search/films?q=tea").code == "invalid_signature"
     assert phone.get(signed, sent_path="/search/books?q=tea&page=2").code == "unknown_field"
     assert phone.get("/search/books", sent_path="/search/books?q=tea").code == "insufficient_coverage"
+
+
+def test_a_route_with_step_up_takes_no_query(clock: DevelopmentClock) -> None:
+    """A grant covers method, path and body: what the query says could be changed after the person was asked."""
+    signed = load_environment(clock).signed
+    with pytest.raises(ValueError, match="takes no query"):
+        signed(step_up=StepUpRule(), query=("amount",))
+    assert signed(step_up=StepUpRule())
 
 
 def test_the_default_port_in_host_is_not_signed(make_device: Callable[..., Device]) -> None:
