@@ -3,13 +3,14 @@
 import base64
 import json
 from collections.abc import Callable
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import pytest
 
 from baton_client import content_digest
 from chalicelib.core import errors
 from chalicelib.core.policy import FAILURES_PER_ACCOUNT_MAX
+from tests.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tests.web.conversation import FORM, HOST, JSON, NEW_PASSWORD, PASSWORD, Device, Said
 from tools.errors_page import leaves
 
@@ -381,3 +382,33 @@ def test_a_changed_password_needs_its_grant_and_ends_the_others(make_device: Cal
     assert (ended.code, ended.members["reason"]) == ("login_required", "password_changed")
     assert make_device().login("ada@example.com").code == "invalid_credentials"
     assert make_device().login("ada@example.com", password=NEW_PASSWORD).status == 200
+
+
+@pytest.mark.parametrize(
+    ("scheme", "credentials", "status"),
+    [
+        ("Basic", "{id}:{secret}", 200),
+        ("bAsIc", "{id}:{secret}", 200),
+        ("Basic", "%62illing:{encoded}", 200),  # form-encoded within (RFC 6749 section 2.3.1)
+        ("Bearer", "{id}:{secret}", 401),
+        ("", "{id}:{secret}", 401),
+        ("Basic", "{id}", 401),
+        ("Basic", "{id}:", 401),
+        ("Basic", "{id}:{secret}x", 401),
+        ("Basic", "nobody:{secret}", 401),
+        ("Basic", ":{secret}", 401),
+    ],
+)
+def test_introspection_takes_basic_credentials_of_a_resource_server(
+    make_device: Callable[..., Device], scheme: str, credentials: str, status: int
+) -> None:
+    """RFC 7617, and nobody else's word: whoever may ask learns whom a token belongs to."""
+    written = credentials.format(
+        id=RESOURCE_SERVER, secret=RESOURCE_SERVER_SECRET, encoded=quote_plus(RESOURCE_SERVER_SECRET)
+    )
+    authorization = f"{scheme} {base64.b64encode(written.encode()).decode()}".strip()
+    setting = Setting(make_device)
+    body = urlencode({"token": setting.phone.token}).encode()
+    said = setting.raw("POST", "/oauth/introspect", body, ("authorization", authorization), *FORM.items())
+    assert said.status == status, said
+    assert said.members.get("active") is (True if status == 200 else None)
