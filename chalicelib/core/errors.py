@@ -338,7 +338,7 @@ class InsufficientUserAuthentication(Refusal):
 
 
 class StepUpRequired(InsufficientUserAuthentication):
-    """No grant came with the request."""
+    """No grant came with the request, or one that was proved too long ago, or too weakly, for this route."""
 
     code = "step_up_required"
     sentence = "This operation asks for the password again: POST /step-up, then send its grant as Baton-Grant."

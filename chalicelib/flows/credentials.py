@@ -49,12 +49,18 @@ def _of_device(account: AccountId, device: str) -> Bucket:
 
 
 def source_network(source: str) -> str:
-    """Name where a request came from: an IPv4 address, or the /64 of an IPv6 one, for a single line has all of it."""
+    """Name where a request came from: an IPv4 address, or the /64 of an IPv6 one, for a single line has all of it.
+
+    What is no address stands for itself: a gateway that says it in a way of its own is a source all the same.
+    """
     if ":" not in source:
         return source
     import ipaddress  # noqa: PLC0415 - cold start
 
-    address = ipaddress.IPv6Address(source)
+    try:
+        address = ipaddress.IPv6Address(source)
+    except ValueError:
+        return source
     return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
 
 

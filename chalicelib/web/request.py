@@ -46,10 +46,9 @@ class Request(Struct, frozen=True):
 
     message: Message
     source: str
-    request_id: str
 
 
-def read_request(event: Mapping[str, Any], *, fallback_id: str) -> Request:
+def read_request(event: Mapping[str, Any]) -> Request:
     """Read an API Gateway proxy event (v1), or one of ``chalice local``, which says less.
 
     Raises ``BodyTooLarge``, ``FieldTooLarge``, ``DuplicateField`` or ``Malformed``.
@@ -81,7 +80,7 @@ def read_request(event: Mapping[str, Any], *, fallback_id: str) -> Request:
         body=body,
     )
     source = str((context.get("identity") or {}).get("sourceIp") or "")
-    return Request(message=message, source=source, request_id=str(context.get("requestId") or fallback_id))
+    return Request(message=message, source=source)
 
 
 def _fields(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -121,10 +120,14 @@ def _body(event: Mapping[str, Any]) -> bytes:
 
 
 def refuse_query(request: Request, known: Iterable[str] = ()) -> None:
-    """Refuse query parameters that the route does not take."""
+    """Refuse query parameters that the route does not take, and what is given twice: nobody knows who reads which."""
+    given: set[str] = set()
     for name, _ in request.message.query:
         if name not in known:
             raise errors.UnknownParameter(parameter=name[:64])
+        if name in given:
+            raise errors.DuplicateField(field=name)
+        given.add(name)
 
 
 def read_json(request: Request, shape: type[Shape]) -> Shape:

@@ -638,9 +638,10 @@ class BatonClient:
 
     def logout(self, *, everywhere: bool = False, deadline_s: float | None = DEADLINE_S) -> None:
         """End this session, or those of all devices. `Offline` keeps it; then `forget` drops it here alone."""
+        ended = self.session
         with contextlib.suppress(NotLoggedIn):  # An end that came before this answer did is an end.
             self.call("POST", "/logout", json={"everywhere": everywhere}, repeat=True, deadline_s=deadline_s)
-        self.forget()
+        self._drop(ended)
 
     def forget(self) -> None:
         """Drop the session here without telling the server. The device's key stays."""
@@ -730,8 +731,9 @@ class BatonClient:
 
     def delete_account(self, password: str) -> None:
         """Delete the account. After `AnswerLost`, deleting again raises `LoggedOut` when the first did it."""
+        ended = self.session
         self.call("DELETE", "/me", confirm=lambda _: password)
-        self.forget()
+        self._drop(ended)
 
     # Time
 
@@ -907,6 +909,15 @@ class BatonClient:
             return request
         proof = signature_fields(request, signer, created=int(self.now()), nonce=_random_name())
         return replace(request, headers={**request.headers, **proof})
+
+    def _drop(self, ended: Session | None) -> None:
+        """Drop a login that has ended, and none that was stored in its place since (rule 3)."""
+
+        def dropped(record: Record) -> Record:
+            same = ended and record.session and record.session.device_id == ended.device_id
+            return replace(record, session=None) if same else record
+
+        self._storage.update(dropped)
 
     def _signer(self, record: Record) -> Signer | None:
         """Find the hand that the session is bound to; none for an unbound one."""

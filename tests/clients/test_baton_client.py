@@ -905,6 +905,24 @@ class TestJourneys:
         client.forget()
         assert client.session is None
 
+    @pytest.mark.parametrize("act", ["logout", "delete_account"])
+    def test_an_end_that_is_answered_late_drops_no_login_that_came_since(
+        self, act: str, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """Rule 3: another process has logged in on this storage while the answer was on its way."""
+
+        def overtaken(request: Request, timeout_s: float) -> Answer:
+            answer = server(request, timeout_s)
+            if answer.status == 204:
+                server.passwords[EMAIL] = PASSWORD
+                client.login(EMAIL, PASSWORD, "the same phone")
+            return answer
+
+        late = client_of(server, storage, transport=overtaken)
+        late.logout() if act == "logout" else late.delete_account(PASSWORD)
+        assert client.session is not None
+        assert client.me()["email"] == EMAIL
+
     def test_ending_a_device_ends_that_one(self, server: FakeServer, client: BatonClient) -> None:
         """The id is a part of the path, and signed."""
         other = client_of(server, MemoryStorage())

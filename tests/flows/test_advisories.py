@@ -16,6 +16,7 @@ from chalicelib.core.policy import (
 from chalicelib.core.signatures import Message, content_digest
 from chalicelib.flows.call import StepUpRule
 from chalicelib.flows.credentials import source_network
+from chalicelib.flows.exchange import TokenRequest
 from tests.flows.world import EMAIL, PASSWORD, World
 
 BODY = b'{"to":"Bob","amount":10}'
@@ -81,6 +82,20 @@ def test_a_renewal_by_a_slower_clock_is_still_of_its_lineage(world: World) -> No
     assert world.use(phone, renewed.access_token)
 
 
+def test_a_session_renewed_by_a_slower_clock_still_slides(world: World) -> None:
+    """Its id must not seem older than the use that was written down a second ago, by the other environment's clock."""
+    phone = world.phone("none")
+    issued = world.register(phone, client_id="web")
+    assert issued.refresh_token is not None
+    world.clock.skip(MINUTE_S)
+    world.exchange(phone, issued.refresh_token)
+    world.clock.skip(-1)
+    renewed = world.exchange(phone, issued.refresh_token)
+    for _ in range(3):
+        world.clock.skip(20 * MINUTE_S)
+        assert world.use(phone, renewed.access_token)
+
+
 def test_an_interrupted_deletion_is_noted_and_the_operator_can_finish_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +156,23 @@ def test_ending_by_a_foreign_key_says_what_it_did_and_notes_it_once() -> None:
         world.use(phone, issued.access_token)
 
 
+def test_a_missing_or_broken_signature_is_no_foreign_key() -> None:
+    """``revoke_on_foreign_key`` ends for another's key alone: an app that signs badly is not a thief."""
+    world = World(revoke_on_foreign_key=True)
+    phone = world.phone()
+    token = world.register(phone).access_token
+    sent = phone.message("POST", "/api/oauth/token", body=b"form", attempt=world.attempt())
+    unsigned = phone.message("POST", "/api/oauth/token", body=b"form", attempt=world.attempt(), signed=False)
+    for message, refusal in (
+        (unsigned, errors.SignatureRequired),
+        (replace(sent, path="/api/oauth/tokens"), errors.SignatureDefective),
+        (replace(sent, fields={**sent.fields, "baton-grant": ("uncovered",)}), errors.InsufficientCoverage),
+    ):
+        with pytest.raises(refusal):
+            world._exchange(message, TokenRequest(token))
+    assert world.use(phone, token)
+
+
 def test_a_repeated_registration_is_throttled_like_a_login(world: World) -> None:
     """Whoever knew the attempt could try passwords without the account's limit."""
     world.register(world.phone(), attempt="an-attempt-seen-in-a-log")
@@ -168,6 +200,14 @@ def test_the_addresses_of_one_ipv6_network_are_one_source(world: World) -> None:
         world.login(world.phone(), email="nobody@example.com", source="2001:db8:1:3::")
 
 
+@pytest.mark.parametrize("source", ["192.0.2.1:4711", "[2001:db8::1]", "2001:db8::1, 192.0.2.1", "none:of:these"])
+def test_a_source_that_is_no_address_does_not_stop_a_login(world: World, source: str) -> None:
+    """With a colon in it, it was a defect of ours: every login and registration through that gateway was a 500."""
+    assert source_network(source) == source
+    world.register(world.phone(), source=source)
+    assert world.login(world.phone(), source=source)
+
+
 def test_guesses_at_step_up_and_at_login_are_counted_together(world: World) -> None:
     """A device had ten guesses at each."""
     phone = world.phone()
@@ -187,13 +227,15 @@ def test_guesses_at_step_up_and_at_login_are_counted_together(world: World) -> N
 def test_a_torn_account_is_our_own_trouble(world: World) -> None:
     """A verifier that does not open, a user without a gate, a gate without its user: never "wrong password"."""
     phone = world.phone()
-    issued = world.register(phone)
+    issued = world.register(phone, attempt="the-attempt-of-old")
     caller = world.use(phone, issued.access_token)
     tables = world.stores.tables
     user, gate = tables.users[caller.account], tables.gates[caller.account]
     del tables.gates[caller.account]
     with pytest.raises(errors.Unavailable):
         world.login(phone)
+    with pytest.raises(errors.Unavailable):
+        world.register(phone, attempt="the-attempt-of-old")
     tables.gates[caller.account] = gate
     del tables.users[caller.account]
     for act in (lambda: world.login(phone), lambda: world.show(caller)):
@@ -201,11 +243,16 @@ def test_a_torn_account_is_our_own_trouble(world: World) -> None:
             act()
     with pytest.raises(errors.Unavailable):
         world.change_password(caller, "granite umbrella conversation")
+    for _ in range(FAILURES_PER_KNOWN_DEVICE_MAX):
+        with pytest.raises(errors.Unavailable):
+            world.login(phone)
     tables.users[caller.account] = user
-    assert world.login(phone)
+    assert world.login(phone), "what was our own trouble has not filled the bucket"
 
 
-def test_a_lineage_whose_root_this_ring_lacks_is_read_again_and_then_our_own_trouble(world: World) -> None:
+def test_a_lineage_whose_root_this_ring_lacks_is_read_again_and_then_our_own_trouble(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An HMAC lineage was told to log in because a cache was old."""
     phone = world.phone("hmac")
     issued = world.register(phone)
@@ -213,7 +260,7 @@ def test_a_lineage_whose_root_this_ring_lacks_is_read_again_and_then_our_own_tro
     world.key_ring.ring = replace(ring, roots=(replace(ring.roots[0], version=9),))
     with pytest.raises(errors.Unavailable):
         world.use(phone, issued.access_token)
-    world.key_ring.ring = ring
+    monkeypatch.setattr(world.key_ring, "refreshed", lambda *, now: ring)
     assert world.use(phone, issued.access_token)
 
 
@@ -222,7 +269,6 @@ def test_what_holds_secrets_masks_itself(world: World) -> None:
     phone = world.phone()
     issued = world.register(phone)
     message = phone.message("POST", "/api/login", body=PASSWORD.encode(), token=issued.access_token)
-    from chalicelib.flows.exchange import TokenRequest
     from chalicelib.web.shapes import Entry, PasswordShape
 
     proved = world.call.prove(message)

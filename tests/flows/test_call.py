@@ -1,9 +1,11 @@
 """Signed calls: who is let in, what is spent, and when it ends."""
 
 import pytest
+from msgspec.structs import replace
 
 from chalicelib.core import errors
-from chalicelib.core.model import Operation, StepUp
+from chalicelib.core.clients import Clients
+from chalicelib.core.model import Operation, Status, StepUp
 from chalicelib.core.policy import DAY_S, FAILURES_PER_KNOWN_DEVICE_MAX, GRANT_S, MINUTE_S
 from chalicelib.core.signatures import Message, content_digest
 from chalicelib.flows.call import StepUpRule
@@ -97,6 +99,18 @@ def test_a_renew_token_opens_no_route(world: World) -> None:
     assert refresh_token is not None
     with pytest.raises(errors.TokenInvalid):
         world.use(phone, refresh_token)
+
+
+@pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque"])
+def test_a_client_that_was_taken_out_of_the_registry_has_no_tokens(world: World, client_id: str) -> None:
+    """Genuine they are, and open nothing: nobody can tell any more how they live."""
+    phone = world.phone()
+    token = world.register(phone, client_id=client_id).access_token
+    others = Clients({client.id: client for client in world.clients if client.id != client_id})
+    proof = replace(world.call.proof, clients=others)
+    assert world.call.proof.token(token, now=world.clock())
+    with pytest.raises(errors.TokenInvalid):
+        proof.token(token, now=world.clock())
 
 
 def test_a_long_lived_token_past_its_time_asks_to_log_in(world: World) -> None:
@@ -207,6 +221,17 @@ def test_wrong_passwords_at_step_up_are_throttled_like_failed_logins(world: Worl
         world.grant_step_up(caller, operation, PASSWORD)
 
 
+def test_a_password_changed_during_a_step_up_grants_nothing(world: World) -> None:
+    """The gate was read before: by which password the person was let in can no longer be told."""
+    phone = world.phone()
+    caller = world.use(phone, world.register(phone).access_token)
+    operation = Operation("POST", "/api/transfers", content_digest(BODY))
+    world.change_password(caller, "granite umbrella conversation")
+    with pytest.raises(errors.Unavailable):
+        world.grant_step_up(caller, operation, "granite umbrella conversation")
+    assert not world.stores.tables.grants
+
+
 @pytest.mark.promise(6, 7)
 @pytest.mark.parametrize("ending", ["logout", "everywhere", "end_device", "revoke", "password", "disable", "delete"])
 def test_what_has_ended_stays_ended(world: World, ending: str) -> None:
@@ -227,8 +252,6 @@ def test_what_has_ended_stays_ended(world: World, ending: str) -> None:
         case "password":
             world.change_password(caller, "granite umbrella conversation")
         case "disable":
-            from chalicelib.core.model import Status
-
             world.set_status("ada@example.com", Status.DISABLED)
             world.set_status("ada@example.com", Status.ACTIVE)
         case _:
@@ -274,6 +297,14 @@ def test_devices_show_what_lives_and_why_the_rest_ended(world: World) -> None:
     assert listed[0].ended.reason == "ended_by_owner"
     assert listed[1].ended is None
     assert listed[1].name == "Ada's phone"
+    assert [entry.last_exchange_at for entry in listed] == [None, None]
+    bearer = world.login(world.phone("none"), client_id="simple")
+    world.clock.skip(5)
+    child = world.exchange(phone, issued.access_token, attempt=world.attempt())
+    listed = world.list_devices(world.use(phone, child.access_token))
+    told = {entry.device_id: (entry.bound, entry.client_id, entry.last_exchange_at) for entry in listed}
+    assert told[bearer.device_id] == (False, "simple", None)
+    assert told[issued.device_id] == (True, "mobile", world.clock())
 
 
 def test_somebody_elses_device_is_as_unknown_as_none(world: World) -> None:
@@ -300,6 +331,9 @@ def test_revocation_of_a_bound_lineage_needs_its_key(world: World) -> None:
     world.revoke(bare, token="garbage", client_id=None)
     world.revoke(bare, token=token, client_id="oauth")
     assert world.use(phone, token)
+    world.revoke(phone.message("POST", "/api/oauth/revoke"), token=token, client_id="mobile")
+    with pytest.raises(errors.LoginRequired):
+        world.use(phone, token)
 
 
 def test_introspection_tells_a_resource_server_the_truth_of_the_moment(world: World) -> None:
@@ -321,6 +355,23 @@ def test_introspection_tells_a_resource_server_the_truth_of_the_moment(world: Wo
     assert not ask(issued.access_token)
 
 
+def test_introspection_of_a_session_slides_with_its_use(world: World) -> None:
+    """Past the time that its id was given, used without a gap; inactive after a silence."""
+    phone = world.phone("none")
+    token = world.register(phone, client_id="web").access_token
+
+    def ask() -> int | None:
+        found = world.introspect(token=token, resource_server="billing", secret=RESOURCE_SERVER_SECRET)
+        return found.expires_at if found else None
+
+    world.clock.skip(20 * MINUTE_S)
+    assert world.use(phone, token)
+    world.clock.skip(20 * MINUTE_S)
+    assert ask() == world.clock() + 10 * MINUTE_S
+    world.clock.skip(10 * MINUTE_S)
+    assert ask() is None
+
+
 def test_an_expired_token_is_refused_without_asking_the_gate(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its time is in the token."""
     phone = world.phone()
@@ -333,6 +384,7 @@ def test_an_expired_token_is_refused_without_asking_the_gate(world: World, monke
     monkeypatch.setattr(world.stores.gates, "get", ask, raising=False)
     with pytest.raises(errors.TokenExpired):
         world.use(phone, token)
+    assert world.introspect(token=token, resource_server="billing", secret=RESOURCE_SERVER_SECRET) is None
 
 
 def test_a_digest_that_came_must_match_also_without_a_signature(world: World) -> None:
@@ -373,3 +425,27 @@ def test_a_deleted_account_is_forgotten(world: World) -> None:
     world.delete(world.use(phone, world.register(phone).access_token))
     tables = world.stores.tables
     assert (len(tables.users), len(tables.claims), len(tables.gates)) == (0, 0, 1)
+
+
+def test_what_ended_more_than_the_callers_own_login_is_noted(world: World) -> None:
+    """In the audit, once each, for the owner who asks who did it; an end of one's own login is told by the devices."""
+    phone, tablet = world.phone(), world.phone()
+    mine, other = world.register(phone), world.login(tablet)
+    caller = world.use(phone, mine.access_token)
+    world.end_device(caller, other.device_id)
+    world.change_password(world.use(phone, mine.access_token), "granite umbrella conversation")
+    world.logout(caller, everywhere=True)
+    world.set_status("ada@example.com", Status.DISABLED)
+    world.set_status("ada@example.com", Status.ACTIVE)
+    world.delete(caller)
+    noted = [(event.event, event.lineage, dict(event.details)) for event in world.stores.audit.events]
+    assert noted == [
+        ("device_ended", other.device_id, {"by": mine.device_id}),
+        ("password_changed", mine.device_id, {}),
+        ("logged_out_everywhere", mine.device_id, {}),
+        ("account_disabled", None, {}),
+        ("account_active", None, {}),
+        ("account_deleted", mine.device_id, {}),
+    ]
+    assert {event.account for event in world.stores.audit.events} == {caller.account}
+    assert {event.at for event in world.stores.audit.events} == {world.clock()}

@@ -308,3 +308,30 @@ def test_presented_values_carry_what_the_rule_needs(world: World) -> None:
     assert (presented.generation, presented.client) == (0, 1)
     assert presented.issued_at == world.clock()
     assert MECHANISMS[MechanismName.EXCHANGE] is proved.client.mechanism
+
+
+def test_an_attempt_quoted_or_bare_is_one_attempt(world: World) -> None:
+    """RFC 8941 writes a string in quotes; an app that sends it bare the next time is no thief."""
+    phone = world.phone()
+    token = world.register(phone).access_token
+    attempt = "!#[]~-and-16-or-more"
+    child = world.exchange(phone, token, attempt=attempt)
+    for spelling in (f'"{attempt}"', f" {attempt}\t"):
+        assert world.exchange(phone, token, attempt=spelling).access_token == child.access_token
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        *(" ", '"', '""', "x" * 15, "x" * 129, f'"{"x" * 15}"', f'"{"x" * 129}"'),
+        *('"' + "x" * 16, "x" * 16 + '"', "x" * 16 + '"x', "x" * 16 + "\\", "x" * 16 + " x", "x" * 16 + "\x7f"),
+        *(f'"{"x" * 16}";a=1', f'"{"x" * 16}\n"', "é" * 16),
+    ],
+)
+def test_an_attempt_of_another_shape_is_refused_and_nothing_moves(world: World, attempt: str) -> None:
+    """E0: 16 to 128 visible ASCII characters; a shorter one could be guessed, and be met again by chance."""
+    phone = world.phone("none")
+    token = world.register(phone, client_id="simple").access_token
+    with pytest.raises(errors.Malformed):
+        world.exchange(phone, token, attempt=attempt)
+    assert generation(world, world.exchange(phone, token, attempt="x" * 16).access_token) == 1

@@ -36,6 +36,22 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return computed
 
 
+@pytest.fixture
+def asked(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Write down every verb that a store is asked."""
+    verbs: list[str] = []
+    for store in (world.stores.users, world.stores.gates, world.stores.ephemeral):
+        for verb in [name for name in vars(type(store)) if not name.startswith("_")]:
+            real = getattr(store, verb)
+
+            def watched(*given: Any, verb: str = verb, real: Any = real, **named: Any) -> Any:
+                verbs.append(verb)
+                return real(*given, **named)
+
+            monkeypatch.setattr(store, verb, watched)
+    return verbs
+
+
 def refusal_of(world: World, phone: Phone, **arguments: str) -> tuple[str, dict[str, object]]:
     """Log in in vain."""
     with pytest.raises(errors.Refusal) as refused:
@@ -44,7 +60,9 @@ def refusal_of(world: World, phone: Phone, **arguments: str) -> tuple[str, dict[
 
 
 @pytest.mark.promise(11)
-def test_wrong_unknown_and_disabled_are_the_same_to_the_eye_and_cost_the_same(world: World, hashed: list[str]) -> None:
+def test_wrong_unknown_and_disabled_are_the_same_to_the_eye_and_cost_the_same(
+    world: World, hashed: list[str], asked: list[str]
+) -> None:
     """Promise 11: one answer, one Argon2 computation, the same reads and writes."""
     world.register(world.phone())
     world.register(world.phone(), email="off@example.com")
@@ -52,10 +70,21 @@ def test_wrong_unknown_and_disabled_are_the_same_to_the_eye_and_cost_the_same(wo
     seen, work = [], []
     for email, password in ((EMAIL, WRONG), ("nobody@example.com", PASSWORD), ("off@example.com", PASSWORD)):
         hashed.clear()
+        asked.clear()
         seen.append(refusal_of(world, world.phone(), email=email, password=password))
-        work.append(list(hashed))
+        work.append((list(hashed), list(asked)))
     assert seen == [("invalid_credentials", {})] * 3
-    assert work == [["verify_secret"]] * 3
+    assert work == [(["verify_secret"], ["find", "get", "take_slot", "take_slot", "get"])] * 3
+
+
+@pytest.mark.promise(11)
+def test_the_right_password_of_a_disabled_account_counts_as_a_wrong_one(world: World) -> None:
+    """Given back, its slots would tell it from the wrong ones that fill the bucket."""
+    world.register(world.phone())
+    world.set_status(EMAIL, Status.DISABLED)
+    for _ in range(FAILURES_PER_ACCOUNT_MAX):
+        assert refusal_of(world, world.phone())[0] == "invalid_credentials"
+    assert refusal_of(world, world.phone())[0] == "too_many_requests"
 
 
 @pytest.mark.promise(11)
@@ -97,6 +126,16 @@ def test_a_known_device_has_a_limit_too(world: World) -> None:
     for _ in range(FAILURES_PER_KNOWN_DEVICE_MAX):
         assert refusal_of(world, phone, password=WRONG)[0] == "invalid_credentials"
     assert refusal_of(world, phone)[0] == "too_many_requests"
+
+
+def test_without_limits_nothing_is_counted(asked: list[str], world: World) -> None:
+    """The development server alone may be told so."""
+    free = World(limits=False, stores=world.stores)
+    free.register(free.phone())
+    for _ in range(FAILURES_PER_ACCOUNT_MAX + 1):
+        assert refusal_of(free, free.phone(), password=WRONG)[0] == "invalid_credentials"
+    assert free.login(free.phone())
+    assert not {"take_slot", "give_back_slot"} & set(asked)
 
 
 def test_success_gives_its_slots_back(world: World) -> None:
@@ -146,8 +185,28 @@ def test_a_lost_answer_is_repeated_with_its_attempt(world: World, journey: str, 
     again = enter(phone, client_id=client_id, attempt=attempt)
     assert (again.access_token, again.secret, again.device_id) == (first.access_token, first.secret, first.device_id)
     assert again.expires_in == first.expires_in - 2
+    assert (first.secret is not None) == (first.key_id is not None) == (kind == "hmac")
     (gate,) = world.stores.tables.gates.values()
     assert len(gate.lineages) == (1 if journey == "register" else 2)
+
+
+def test_a_registration_whose_lineage_was_replaced_is_superseded(world: World) -> None:
+    """Its account is there, its login is not: whoever repeats it has to log in."""
+    phone, attempt = world.phone(), world.attempt()
+    world.register(phone, attempt=attempt)
+    for _ in range(LINEAGES_MAX):
+        world.clock.skip(1)
+        world.login(world.phone())
+    with pytest.raises(errors.Superseded):
+        world.register(phone, attempt=attempt)
+
+
+def test_a_weak_password_opens_no_account(world: World, asked: list[str]) -> None:
+    """It is refused before anything is asked, at registration as at a change."""
+    for password, refusal in (("short", errors.TooShort), ("passwordpassword", errors.TooCommon)):
+        with pytest.raises(refusal):
+            world.register(world.phone(), password=password)
+    assert not asked
 
 
 @pytest.mark.parametrize("journey", ["register", "login"])

@@ -3,13 +3,14 @@
 import base64
 import json
 from collections.abc import Callable
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import pytest
 
 from baton_client import content_digest
 from chalicelib.core import errors
 from chalicelib.core.policy import FAILURES_PER_ACCOUNT_MAX
+from tests.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tests.web.conversation import FORM, HOST, JSON, NEW_PASSWORD, PASSWORD, Device, Said
 from tools.errors_page import leaves
 
@@ -296,6 +297,17 @@ def _(setting: Setting) -> Said:
     return setting.make().login("ada@example.com")
 
 
+def challenge(row: tuple[int, str, str]) -> str | None:
+    """Say which challenge a refusal carries: every 401 one (RFC 9110 section 15.5.2), and nothing else."""
+    status, error, code = row
+    if status != 401:
+        return None
+    if error == "invalid_client":
+        return 'Basic realm="baton"'
+    stepped = ', max_age=120, acr_values="aal1"' if code == "step_up_required" else ""
+    return f'Bearer error="{error}"{stepped}'
+
+
 @pytest.mark.parametrize("row", CASES, ids=lambda row: f"{row[0]} {row[1]} {row[2]}")
 def test_every_code_is_reachable(row: tuple[int, str, str], make_device: Callable[..., Device]) -> None:
     """The refusal has its status, its words, its action, our members, and the headers every answer carries."""
@@ -311,6 +323,7 @@ def test_every_code_is_reachable(row: tuple[int, str, str], make_device: Callabl
     assert said.headers["cache-control"] == "no-store"
     if code == "too_many_requests":
         assert 0 < int(said.headers["retry-after"]) <= 900
+    assert said.headers.get("x-amzn-remapped-www-authenticate") == challenge(row)
     if said.headers["content-type"] == "application/problem+json":
         assert members["status"] == status
         assert members["type"] == f"urn:baton:error:{code}"
@@ -369,3 +382,33 @@ def test_a_changed_password_needs_its_grant_and_ends_the_others(make_device: Cal
     assert (ended.code, ended.members["reason"]) == ("login_required", "password_changed")
     assert make_device().login("ada@example.com").code == "invalid_credentials"
     assert make_device().login("ada@example.com", password=NEW_PASSWORD).status == 200
+
+
+@pytest.mark.parametrize(
+    ("scheme", "credentials", "status"),
+    [
+        ("Basic", "{id}:{secret}", 200),
+        ("bAsIc", "{id}:{secret}", 200),
+        ("Basic", "%62illing:{encoded}", 200),  # form-encoded within (RFC 6749 section 2.3.1)
+        ("Bearer", "{id}:{secret}", 401),
+        ("", "{id}:{secret}", 401),
+        ("Basic", "{id}", 401),
+        ("Basic", "{id}:", 401),
+        ("Basic", "{id}:{secret}x", 401),
+        ("Basic", "nobody:{secret}", 401),
+        ("Basic", ":{secret}", 401),
+    ],
+)
+def test_introspection_takes_basic_credentials_of_a_resource_server(
+    make_device: Callable[..., Device], scheme: str, credentials: str, status: int
+) -> None:
+    """RFC 7617, and nobody else's word: whoever may ask learns whom a token belongs to."""
+    written = credentials.format(
+        id=RESOURCE_SERVER, secret=RESOURCE_SERVER_SECRET, encoded=quote_plus(RESOURCE_SERVER_SECRET)
+    )
+    authorization = f"{scheme} {base64.b64encode(written.encode()).decode()}".strip()
+    setting = Setting(make_device)
+    body = urlencode({"token": setting.phone.token}).encode()
+    said = setting.raw("POST", "/oauth/introspect", body, ("authorization", authorization), *FORM.items())
+    assert said.status == status, said
+    assert said.members.get("active") is (True if status == 200 else None)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from chalicelib.core.model import Caller
+from chalicelib.flows.call import StepUpRule
 from chalicelib.stores.engine import Tables
 from chalicelib.web.edge import Answer
 from chalicelib.web.request import Nothing
@@ -57,6 +58,14 @@ def test_query_parameters_are_signed_and_handed_on(make_device: Callable[..., De
     assert phone.get("/search/books", sent_path="/search/books?q=tea").code == "insufficient_coverage"
 
 
+def test_a_route_with_step_up_takes_no_query(clock: DevelopmentClock) -> None:
+    """A grant covers method, path and body: what the query says could be changed after the person was asked."""
+    signed = load_environment(clock).signed
+    with pytest.raises(ValueError, match="takes no query"):
+        signed(step_up=StepUpRule(), query=("amount",))
+    assert signed(step_up=StepUpRule())
+
+
 def test_the_default_port_in_host_is_not_signed(make_device: Callable[..., Device]) -> None:
     """Clients that always send the port sign the authority without it (RFC 9421 section 2.2.3)."""
     phone = make_device()
@@ -87,3 +96,16 @@ def test_half_a_surrogate_pair_in_the_query_was_a_500(make_device: Callable[...,
     for path in ("/search/books", "/time"):
         said = bearer.get(f"{path}?{query}")
         assert (said.status, said.code) == (400, "malformed"), (path, said)
+
+
+@pytest.mark.parametrize("query", ["q=tea&q=coffee", "q=tea&%71=tea"])
+def test_a_query_parameter_given_twice_was_the_last_of_them_to_a_bearer(
+    make_device: Callable[..., Device], query: str
+) -> None:
+    """A signed one was refused already; of a bearer's, a firewall that looks at the first saw another than the view."""
+    bearer = make_device(client_id="simple", bound=False)
+    bearer.register("ada@example.com")
+    assert bearer.get("/search/books?q=tea").status == 200
+    said = bearer.get(f"/search/books?{query}")
+    assert (said.status, said.code) == (400, "duplicate_field")
+    assert said.members["field"] == "q"

@@ -87,7 +87,7 @@ def test_a_pattern_is_shown_to_who_misses_it() -> None:
     """A digest without its algorithm is the first thing to go wrong in a step-up."""
     operation = {"method": "POST", "path": "/api/transfers", "digest": "47DEQpj8HBSa-TImW"}
     body = json.dumps({"operation": operation, "password": PASSWORD})
-    request = read_request({"headers": JSON, "requestContext": {}, "body": body}, fallback_id="x")
+    request = read_request({"headers": JSON, "requestContext": {}, "body": body})
     with pytest.raises(errors.WrongType) as refusal:
         read_json(request, StepUpShape)
     assert refusal.value.members["expected"] == "string matching regex '^sha-256=:[A-Za-z0-9+/]{43}=:$'"

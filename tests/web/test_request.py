@@ -1,0 +1,69 @@
+"""A proxy event, read: what the gateway saw, and nothing that the client says of itself."""
+
+from typing import Any
+
+import pytest
+
+from chalicelib.core import errors
+from chalicelib.core.policy import BODY_BYTES_MAX, FIELD_BYTES_MAX
+from chalicelib.web.request import ONCE_FIELDS, read_request
+
+
+def event(**members: Any) -> dict[str, Any]:
+    """Make an event of API Gateway, of which these members differ."""
+    headers = {"Host": ["api.example.com"], "X-Forwarded-For": ["203.0.113.7"]}
+    context = {"httpMethod": "POST", "path": "/api/login", "identity": {"sourceIp": "192.0.2.1"}}
+    return {"multiValueHeaders": headers, "headers": {}, "requestContext": context, "body": "{}", **members}
+
+
+def test_a_source_is_the_address_that_the_gateway_saw() -> None:
+    """Whoever may name another one has no limit; where the gateway names none there is one for all."""
+    assert read_request(event()).source == "192.0.2.1"
+    for without in ({}, {"identity": None}, {"identity": {"sourceIp": None}}):
+        assert read_request(event(requestContext=without)).source == ""
+
+
+def test_method_and_path_are_those_of_the_context() -> None:
+    """The stage is part of the path; what the event itself calls path has lost it."""
+    read = read_request(event(path="/login", httpMethod="GET")).message
+    assert (read.method, read.path) == ("POST", "/api/login")
+
+
+@pytest.mark.parametrize("path", ["", "api", "/a b", "/a\n", "/é", "/a\x7f"])
+def test_a_path_is_what_a_request_line_can_carry(path: str) -> None:
+    """No path is the root, and nothing else is guessed."""
+    context = {"httpMethod": "GET", "path": path}
+    if not path:
+        assert read_request(event(requestContext=context)).message.path == "/"
+        return
+    with pytest.raises(errors.Malformed):
+        read_request(event(requestContext=context))
+
+
+@pytest.mark.parametrize("name", ONCE_FIELDS)
+def test_a_field_that_may_stand_once_stands_once(name: str) -> None:
+    """Sent twice, in one spelling of its name or in two; `headers` would show the last alone."""
+    shown = {name: "b"}
+    for twice in ({name: ["a", "b"]}, {name: ["a"], name.title(): ["b"]}):
+        with pytest.raises(errors.DuplicateField) as refused:
+            read_request(event(multiValueHeaders=twice, headers=shown))
+        assert refused.value.members == {"field": name}
+
+
+def test_limits_are_the_last_that_is_taken() -> None:
+    """64 KB of body in UTF-8, 8,192 characters of a field."""
+    assert len(read_request(event(body="é" * (BODY_BYTES_MAX // 2))).message.body) == BODY_BYTES_MAX
+    with pytest.raises(errors.BodyTooLarge):
+        read_request(event(body="é" * (BODY_BYTES_MAX // 2) + "x"))
+    for name in ("authorization", "signature"):
+        assert read_request(event(multiValueHeaders={name: ["x" * FIELD_BYTES_MAX]})).message.fields[name]
+        with pytest.raises(errors.FieldTooLarge):
+            read_request(event(multiValueHeaders={name: ["x" * (FIELD_BYTES_MAX + 1)]}))
+
+
+def test_an_event_of_chalice_local_says_less_and_is_read_all_the_same() -> None:
+    """It has one value for each field, no path, and bytes for a body."""
+    said = {"headers": {"Host": "localhost:8001", "Content-Type": "application/json"}, "body": b"{}"}
+    read = read_request({**said, "requestContext": {"httpMethod": "POST"}}).message
+    assert (read.authority, read.fields["content-type"], read.body) == ("localhost:8001", ("application/json",), b"{}")
+    assert read_request({"requestContext": None, "headers": None, "body": None}).message.body == b""
