@@ -40,7 +40,7 @@ class Settings(Struct, frozen=True):
     """``BATON_AUDIENCE``: who tokens are for (``aud``); the issuer, unless said otherwise."""
 
     earlier_issuers: frozenset[str]
-    """``BATON_EARLIER_ISSUERS``: issuers of before a move, whose tokens may still be exchanged."""
+    """``BATON_EARLIER_ISSUERS``: issuers of before a move, whose tokens are still accepted."""
 
     authorities: frozenset[str]
     """``BATON_AUTHORITIES``: hosts under which apps sign, with the port where it is not 443; the issuer's own, unless
