@@ -22,7 +22,7 @@ DEPLOYED = ["dev", "prod"]
 SCHEDULED = ["rotate_keys", "audit_configuration"]
 LOOKED_AT_BY_PATTERN = {
     "arn:aws:logs:REGION:ACCOUNT:log-group:*",
-    "arn:aws:apigateway:REGION::/restapis/*/stages/api",
+    "arn:aws:apigateway:REGION::/restapis/*/stages",
 }
 
 

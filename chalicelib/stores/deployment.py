@@ -38,7 +38,7 @@ class Deployment:
             self._key_id: self._key,
             f"/aws/lambda/{prefix}": functools.partial(self._log_groups, f"/aws/lambda/{prefix}"),
             f"/aws/apigateway/{prefix}": functools.partial(self._log_groups, f"/aws/apigateway/{prefix}"),
-            self._issuer: self._stage,
+            self._issuer: self._stages,
             prefix: self._function,
         }
 
@@ -107,12 +107,18 @@ class Deployment:
             FoundLogGroup(group["logGroupName"], group.get("retentionInDays"), group.get("kmsKeyId")) for group in ours
         ]
 
-    def _stage(self) -> list[FoundStage]:
+    def _stages(self) -> list[FoundStage]:
+        """Find every stage of the API: each is a door to the same function, whoever made it and why."""
         api, name = self._api()
-        stage = self._call("apigateway", "get_stage", restApiId=api, stageName=name)
+        stages = {stage["stageName"]: stage for stage in self._call("apigateway", "get_stages", restApiId=api)["item"]}
+        if name not in stages:
+            raise Unavailable(f"the API {api} has no stage {name}")
+        return [self._stage(f"{api}/{one}", stage) for one, stage in stages.items()]
+
+    def _stage(self, name: str, stage: Mapping[str, Any]) -> FoundStage:
         methods = stage.get("methodSettings", {})
-        found = FoundStage(
-            name=f"{api}/{name}",
+        return FoundStage(
+            name=name,
             firewall=bool(stage.get("webAclArn")),
             access_logged=bool(stage.get("accessLogSettings", {}).get("destinationArn")),
             body_logged=any(
@@ -121,7 +127,6 @@ class Deployment:
             ),
             throttled=methods.get("*/*", {}).get("throttlingRateLimit", -1) >= 0,
         )
-        return [found]
 
     def _api(self) -> tuple[str, str]:
         """Find the API behind the URL apps call: by its host, or by the mapping of a custom domain."""

@@ -80,6 +80,21 @@ def passes_the_alias_by(read: dict[str, Any]) -> Iterator[str]:
         yield "there is no alias"
 
 
+def opens_a_second_stage(read: dict[str, Any]) -> Iterator[str]:
+    """Without it the Serverless transform makes a stage named ``Stage`` too, past firewall, throttles and log."""
+    if properties(read, "RestAPI").get("OpenApiVersion") != api(read)["swagger"]:
+        yield "a stage named Stage is open"
+
+
+def logs_before_it_may(read: dict[str, Any]) -> Iterator[str]:
+    """Make the stage, which refers to its log group, after the role that API Gateway writes to it by."""
+    after = {"After": {"Fn::If": ["LetGatewayLog", {"Ref": "GatewayAccount"}, {"Ref": "AWS::NoValue"}]}}
+    if read["Resources"]["AccessLogs"].get("Metadata") != after:
+        yield "the log group does not wait for the role"
+    if "${AccessLogs}" not in properties(read, "RestAPI")["AccessLogSetting"]["DestinationArn"]["Fn::Sub"]:
+        yield "the stage does not wait for its log group"
+
+
 def leaves_a_name_open(read: dict[str, Any]) -> Iterator[str]:
     """Nothing is left for an operator to fill in by hand."""
     yield from re.findall(r"\bREGION\b|\bACCOUNT\b|/KEY\b|api\.example\.com", json.dumps(read))
@@ -258,6 +273,12 @@ FAULTS: list[tuple[Rule, Plant]] = [
     ),
     (passes_the_alias_by, lambda read: properties(read, "APIHandlerInvokePermission").update(FunctionName="x")),
     (passes_the_alias_by, lambda read: properties(read, "APIHandler").pop("AutoPublishAlias")),
+    (opens_a_second_stage, lambda read: properties(read, "RestAPI").pop("OpenApiVersion")),
+    (logs_before_it_may, lambda read: read["Resources"]["AccessLogs"].pop("Metadata")),
+    (
+        logs_before_it_may,
+        lambda read: properties(read, "RestAPI")["AccessLogSetting"].update(DestinationArn={"Fn::Sub": "arn:x"}),
+    ),
     (leaves_a_name_open, lambda read: properties(read, "Alarms").update(TopicName="ACCOUNT")),
     (answers_in_another_shape, _say("THROTTLED", action="log_in")),
     (answers_in_another_shape, _say("THROTTLED", hint="x")),
@@ -346,7 +367,7 @@ def test_the_audit_may_look_at_the_domain_that_is_called(merged: dict[str, Any])
         for resource in statement["Resource"]
     ]
     (stages, domain) = (resource["Fn::Sub"] for resource in resources)
-    assert stages == "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/*/stages/api"
+    assert stages == "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/*/stages"
     assert domain[0] == "arn:${AWS::Partition}:apigateway:${AWS::Region}::/domainnames/${Host}/basepathmappings"
     at, split = domain[1]["Host"]["Fn::Select"]
     assert split == {"Fn::Split": ["/", {"Ref": "Issuer"}]}

@@ -36,18 +36,20 @@ class Stage:
     def __init__(self) -> None:
         """Begin well configured."""
         self.stage: dict[str, Any] = {
+            "stageName": "api",
             "webAclArn": "arn:aws:wafv2:...",
             "accessLogSettings": {"destinationArn": "arn:aws:logs:..."},
             "methodSettings": {"*/*": {"throttlingRateLimit": 500.0, "loggingLevel": "OFF", "dataTraceEnabled": False}},
         }
+        self.others: list[dict[str, Any]] = []
 
     def call(self, operation: str, **request: object) -> dict[str, Any]:
         """Answer."""
         if operation == "get_base_path_mappings":
             assert request == {"domainName": "api.example.com"}
             return {"items": [{"basePath": "api", "restApiId": "abc123", "stage": "api"}]}
-        assert (operation, request) == ("get_stage", {"restApiId": "abc123", "stageName": "api"})
-        return self.stage
+        assert (operation, request) == ("get_stages", {"restApiId": "abc123"})
+        return {"item": [self.stage, *self.others]}
 
 
 class Refusing(Stage):
@@ -219,6 +221,22 @@ def test_a_planted_mistake_is_found(account: Account, mistake: str) -> None:
     plant(account)
     ((_, problem),) = account.audited()
     assert words in problem
+
+
+def test_a_second_stage_is_a_door_too(account: Account) -> None:
+    """The Serverless transform used to make one named ``Stage``: no firewall, no log, no throttle, the same function."""
+    account.stage.others = [{"stageName": "Stage"}]
+    assert account.audited() == [
+        ("abc123/Stage", problem)
+        for problem in ("no firewall stands before it", "it logs no access", "no throttle of its own limits it")
+    ]
+
+
+def test_a_stage_that_is_gone_is_a_finding(account: Account) -> None:
+    """Though the API has another."""
+    account.stage.stage["stageName"] = "other"
+    ((subject, problem),) = account.audited()
+    assert (subject, "no stage api" in problem) == (ISSUER, True)
 
 
 def test_what_cannot_be_seen_is_a_finding(account: Account) -> None:
