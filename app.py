@@ -54,7 +54,7 @@ def clock() -> int:
 
 
 entropy = secrets.token_bytes
-signals = PowertoolsSignals(service=settings.table_prefix, level=settings.log_level, metrics=not settings.development)
+signals = PowertoolsSignals(service=settings.deployment, level=settings.log_level, metrics=not settings.development)
 
 # Stores: made here, connected at the first request.
 lean = Access(settings.dynamodb_endpoint, settings.region, *astuple(settings.lean)) if settings.lean else None
@@ -137,7 +137,9 @@ def rotate_keys(event: CloudWatchEvent) -> None:
 def audit_configuration(event: CloudWatchEvent) -> None:
     """Look at how tables, keys, logs and edge are configured, and tell what is not as it must be."""
     signals.begin(request_id=event.event_id)
-    deployment = Deployment(engine.tables, key_id=settings.kms_key_id or "", issuer=settings.issuer)
+    deployment = Deployment(
+        settings.deployment, engine.tables, key_id=settings.kms_key_id or "", issuer=settings.issuer
+    )
     AuditConfiguration(deployment, signals, EXPIRY)()
 
 

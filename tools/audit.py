@@ -169,12 +169,12 @@ def configuration() -> Iterator[Finding]:
     if settings.kms_key_id is None:
         raise Unreached("these settings are for development: there is no account to look at")
     tables = Tables(settings.table_prefix)
-    signals = PowertoolsSignals(service=settings.table_prefix, level="ERROR", metrics=False)
+    signals = PowertoolsSignals(service=settings.deployment, level="ERROR", metrics=False)
     yield from AuditConfiguration(
-        Deployment(tables, key_id=settings.kms_key_id, issuer=settings.issuer), signals, EXPIRY
+        Deployment(settings.deployment, tables, key_id=settings.kms_key_id, issuer=settings.issuer), signals, EXPIRY
     )()
     yield from key_ages(KeyRing(Engine(tables), KmsWrapper(settings.kms_key_id), os.urandom), now=int(time.time()))
-    yield from drift(settings.table_prefix, os.environ["STAGE"])
+    yield from drift(settings.deployment, os.environ["STAGE"])
 
 
 def key_ages(key_ring: KeyRing, *, now: int) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from baton_client import HttpTransport, Transport
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.ports import Done
-from chalicelib.settings import SettingsProblems, read_settings
+from chalicelib.settings import Settings, SettingsProblems, read_settings
 from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper
 from tools import package, smoke
@@ -59,15 +59,27 @@ class Stage:
     """The functions, as Chalice names them in AWS, the API's first, and the file of each one's policy."""
     variables: Mapping[str, str] = field(repr=False)
 
+    settings: Settings = field(repr=False)
+
     @property
     def prefix(self) -> str:
-        """Tell what its names begin with."""
-        return self.variables["BATON_TABLE_PREFIX"]
+        """Tell what its names begin with: all but those of its tables, once they were restored."""
+        return self.settings.deployment
+
+    @property
+    def tables(self) -> Tables:
+        """Name the tables it serves."""
+        return Tables(self.settings.table_prefix)
 
     @property
     def data_stack(self) -> str:
         """Name its data stack."""
         return f"{self.prefix}-data"
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Give the data stack's parameters, as far as the stage decides them."""
+        return {"Prefix": self.prefix, "Tables": self.tables.prefix}
 
 
 # --- What is known without AWS ----------------------------------------------------------------------------------------
@@ -80,14 +92,14 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
         raise NotDone(f"there is no stage {name!r} to deploy: STAGE is one of {', '.join(sorted(stages))}")
     described = stages[name]
     try:
-        read_settings(described["environment_variables"])
+        settings = read_settings(described["environment_variables"])
     except SettingsProblems as problems:
         raise NotDone(f"stage {name}, in .chalice/config.json: {problems}") from None
     function = f"{config['app_name']}-{name}"
     policies = {function: described["iam_policy_file"]} | {
         f"{function}-{job}": of_job["iam_policy_file"] for job, of_job in described.get("lambda_functions", {}).items()
     }
-    return Stage(name, policies, described["environment_variables"])
+    return Stage(name, policies, described["environment_variables"], settings)
 
 
 def filled_policy(policy: str, place: Place, issuer: str) -> str:
@@ -171,7 +183,7 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> list[dic
         **name,
         ChangeSetType="CREATE" if there in {None, "REVIEW_IN_PROGRESS"} else "UPDATE",
         TemplateBody=DATA.read_text("utf-8"),
-        Parameters=[{"ParameterKey": "Prefix", "ParameterValue": stage.prefix}],
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in stage.parameters.items()],
         Capabilities=["CAPABILITY_IAM"],
     )
     while True:
@@ -229,7 +241,7 @@ def key_arn(stage: Stage, kms: "KMSClient") -> str:
 
 def make_ring(stage: Stage, arn: str) -> str:
     """Make the key ring where there is none. Raises ``NotDone``."""
-    ring = KeyRing(Engine(Tables(stage.prefix)), KmsWrapper(arn), secrets.token_bytes)
+    ring = KeyRing(Engine(stage.tables), KmsWrapper(arn), secrets.token_bytes)
     try:
         made = ring.create(now=int(time.time()))
     except Unavailable as error:

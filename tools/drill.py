@@ -83,7 +83,9 @@ class Drill:
         self.source = Tables(settings.table_prefix)
         self.target = Tables(f"{settings.table_prefix}-drill-{secrets.token_hex(3)}"[:64])
         self.settings = settings
-        self.deployment = Deployment(self.target, key_id=settings.kms_key_id or "", issuer=settings.issuer)
+        self.deployment = Deployment(
+            settings.deployment, self.target, key_id=settings.kms_key_id or "", issuer=settings.issuer
+        )
         self.key_arn = self.deployment.key_arn()
         self.people = {name: Person(name, settings.issuer, clock.time) for name in ("ada", "bob", "eve", "kim", "lea")}
         self.arns: dict[str, str] = {}

@@ -95,9 +95,11 @@ def configured_architecture() -> str:
     return str(configuration()["lambda_architecture"])
 
 
-def prefix_of(stage: str) -> str:
-    """Tell what the names of a stage begin with."""
-    return str(configuration()["stages"][stage]["environment_variables"]["BATON_TABLE_PREFIX"])
+def names_of(stage: str) -> dict[str, str]:
+    """Tell what the names of a stage begin with: its tables', and all others."""
+    variables = configuration()["stages"][stage]["environment_variables"]
+    tables = variables["BATON_TABLE_PREFIX"]
+    return {"Prefix": variables.get("BATON_DEPLOYMENT") or tables, "Tables": tables}
 
 
 def this_architecture() -> str | None:
@@ -168,7 +170,7 @@ def build(stage: str = "prod", architecture: str | None = None) -> Path:
     shutil.copyfile(cached, built / "deployment.zip")
     template = built / "sam.yaml"
     template.write_text(
-        yaml.safe_dump(hardened(parse(template.read_text("utf-8")), prefix_of(stage)), sort_keys=False), "utf-8"
+        yaml.safe_dump(hardened(parse(template.read_text("utf-8")), names_of(stage)), sort_keys=False), "utf-8"
     )
     return built / "deployment.zip"
 
@@ -232,13 +234,14 @@ def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, 
         yield compiled, (place / compiled).read_bytes()
 
 
-def hardened(template: dict[str, Any], prefix: str) -> dict[str, Any]:
+def hardened(template: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """Point every route at the alias ``live``, and let CloudFormation fill in what the policies leave open.
 
-    The policies name the tables of one ``prefix``, so the template takes no other.
+    The policies name the tables and log groups of one stage, so the template takes no other ``names``.
     """
     template = _filled_in_by_cloudformation(template)
-    template["Parameters"]["Prefix"] |= {"Default": prefix, "AllowedValues": [prefix]}
+    for parameter, name in names.items():
+        template["Parameters"][parameter] |= {"Default": name, "AllowedValues": [name]}
     for paths in (api["DefinitionBody"]["paths"] for api in of_type(template, "AWS::Serverless::Api").values()):
         for methods in paths.values():
             for method in methods.values():

@@ -210,7 +210,10 @@ def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
     except errors.Refusal as refusal:
         print(f"Not done: {refusal.reason or refusal.sentence}", file=sys.stderr)
         return 1
-    print(f"next: BATON_TABLE_PREFIX={target.prefix} in .chalice/config.json and its policies, then deploy")
+    print(
+        f"next: BATON_TABLE_PREFIX={target.prefix} in .chalice/config.json and its policies, then deploy: "
+        "docs/runbooks/restore-from-backup.md, step 4"
+    )
     return 0
 
 

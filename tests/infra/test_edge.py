@@ -190,6 +190,16 @@ def watches_nothing(read: dict[str, Any]) -> Iterator[str]:
                 yield f"{name} watches another service"
 
 
+def watches_the_tables_of_before(read: dict[str, Any]) -> Iterator[str]:
+    """Take the tables' own name wherever a table is named: after a restore it is another than all else has."""
+    named = template.resolve(read, {"Prefix": "baton-prod", "Tables": "baton-prod2"})["Resources"]
+    if named["GateThrottles"]["Properties"]["Dimensions"][0]["Value"] != "baton-prod2-gates":
+        yield "the alarm looks at the tables of before"
+    variables = named["APIHandler"]["Properties"]["Environment"]["Variables"]
+    if (variables["BATON_DEPLOYMENT"], variables["BATON_TABLE_PREFIX"]) != ("baton-prod", "baton-prod2"):
+        yield "the function works on the tables of before, or measures under another name"
+
+
 def tells_nobody_what_to_do(read: dict[str, Any]) -> Iterator[str]:
     """Every alarm goes to the topic, and names the page to open."""
     for name, alarm in template.of_type(read, "AWS::CloudWatch::Alarm").items():
@@ -300,6 +310,16 @@ FAULTS: list[tuple[Rule, Plant]] = [
     (watches_nothing, lambda read: properties(read, "TokensReused").update(MetricName="token_resued")),
     (watches_nothing, lambda read: properties(read, "TokensReused").update(Dimensions=[])),
     (
+        watches_the_tables_of_before,
+        lambda read: properties(read, "GateThrottles").update(Dimensions=[{"Value": {"Fn::Sub": "${Prefix}-gates"}}]),
+    ),
+    (
+        watches_the_tables_of_before,
+        lambda read: properties(read, "APIHandler")["Environment"]["Variables"].update(
+            BATON_TABLE_PREFIX={"Ref": "Prefix"}
+        ),
+    ),
+    (
         tells_nobody_what_to_do,
         lambda read: properties(read, "Defects").update(AlarmDescription="docs/runbooks/nothing.md"),
     ),
@@ -352,9 +372,10 @@ def test_every_route_of_the_application_is_there(merged: dict[str, Any]) -> None
     }
 
 
-def test_the_template_takes_the_prefix_of_its_stage_alone(merged: dict[str, Any]) -> None:
-    """Its policy names the tables of that prefix."""
-    assert merged["Parameters"]["Prefix"]["AllowedValues"] == ["baton-prod"]
+def test_the_template_takes_the_names_of_its_stage_alone(merged: dict[str, Any]) -> None:
+    """Its policies name those tables and log groups."""
+    for parameter in ("Prefix", "Tables"):
+        assert merged["Parameters"][parameter]["AllowedValues"] == ["baton-prod"]
     assert "table/baton-prod-users" in json.dumps(properties(merged, "ApiHandlerRole"))
 
 

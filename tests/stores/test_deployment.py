@@ -148,7 +148,7 @@ class Account:
         """Audit, and give subject and problem of each finding."""
         signals = MemorySignals()
         services = {name: service(name) for name in SERVICES} | {"apigateway": cast("Service", self.stage)}
-        deployment = Deployment(Tables(PREFIX), key_id=self.key, issuer=ISSUER, services=services)
+        deployment = Deployment(PREFIX, Tables(PREFIX), key_id=self.key, issuer=ISSUER, services=services)
         findings = AuditConfiguration(deployment, signals, EXPIRY)()
         assert all(finding.mend for finding in findings)
         assert signals.emitted[-1] == ("configuration_audited", {"findings": len(findings)})
@@ -224,7 +224,7 @@ def test_a_planted_mistake_is_found(account: Account, mistake: str) -> None:
 
 
 def test_a_second_stage_is_a_door_too(account: Account) -> None:
-    """The Serverless transform used to make one named ``Stage``: no firewall, no log, no throttle, the same function."""
+    """The Serverless transform made one named ``Stage``: no firewall, no log, no throttle, the same function."""
     account.stage.others = [{"stageName": "Stage"}]
     assert account.audited() == [
         ("abc123/Stage", problem)
@@ -252,7 +252,9 @@ def test_an_account_without_a_deployment_is_all_findings(embedded_engine: None) 
     """Every look says that it sees nothing."""
     del embedded_engine
     services = {name: service(name) for name in SERVICES} | {"apigateway": cast("Service", Refusing())}
-    deployment = Deployment(Tables("baton-nowhere"), key_id="alias/nowhere", issuer=ISSUER, services=services)
+    deployment = Deployment(
+        "baton-nowhere", Tables("baton-nowhere"), key_id="alias/nowhere", issuer=ISSUER, services=services
+    )
     found = AuditConfiguration(deployment, MemorySignals(), EXPIRY)()
     assert {finding.subject for finding in found} == set(deployment.looks())
     assert all("cannot be seen" in finding.problem for finding in found)

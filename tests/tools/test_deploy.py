@@ -434,6 +434,20 @@ def test_filling_in_again_follows_the_domain(tmp_path: Path, monkeypatch: pytest
     assert "execute-api" not in said
 
 
+def test_a_stage_whose_tables_were_restored_keeps_its_stack_its_key_and_its_names() -> None:
+    """Restored tables have another name; a data stack of that name would be a second one, with an empty key ring."""
+    restored = json.loads(json.dumps(CONFIG))
+    restored["stages"]["prod"]["environment_variables"]["BATON_TABLE_PREFIX"] = "baton-prod2"
+    stage = stage_named("prod", restored)
+    assert (stage.prefix, stage.data_stack, stage.tables.users) == (
+        "baton-prod",
+        "baton-prod-data",
+        "baton-prod2-users",
+    )
+    assert stage.parameters == {"Prefix": "baton-prod", "Tables": "baton-prod2"}
+    assert stage_named("prod", CONFIG).parameters == {"Prefix": "baton-prod", "Tables": "baton-prod"}
+
+
 def test_a_domain_of_ones_own_is_kept() -> None:
     """Only the placeholder gives way to the URL of the API."""
     stage = stage_named("dev", CONFIG)
