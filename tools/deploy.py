@@ -24,7 +24,7 @@ from chalicelib.settings import Settings, SettingsProblems, read_settings
 from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper
 from tools import package, smoke
-from tools.template import DATA, ROOT
+from tools.template import DATA, ROOT, read
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
@@ -33,6 +33,9 @@ PLACEHOLDER = "https://api.example.com"
 """The issuer of a stage nobody has given a domain: the API's own URL takes its place, once there is one."""
 
 CHALICE = ROOT / ".chalice"
+SERVING = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
+"""A data stack that was made whole once: a change of it that fails is taken back."""
+
 Pause = Callable[[float], None]
 
 
@@ -170,26 +173,47 @@ def place_of_credentials() -> Place:
     return Place(account, sts.meta.region_name, partition)
 
 
-def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> list[dict[str, str]] | None:  # noqa: ANN401
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """What CloudFormation would change in a data stack, if it were told to."""
+
+    name: Mapping[str, str]
+    changes: Sequence[dict[str, str]]
+
+
+def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSet | None:  # noqa: ANN401
     """Let CloudFormation say what it would change in the data stack; ``None`` when nothing. Raises ``NotDone``."""
-    there = stack_status(cloudformation, stage)
+    stack = data_stack(cloudformation, stage)
+    there = stack["StackStatus"] if stack else None
     if there in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"}:
         raise NotDone(
             f"the stack {stage.data_stack} is {there}: nothing can be done to it but to delete it\n"
             f"next: aws cloudformation delete-stack --stack-name {stage.data_stack}"
         )
-    name = {"StackName": stage.data_stack, "ChangeSetName": "baton"}
+    new = there in {None, "REVIEW_IN_PROGRESS"}
+    # What the stage does not decide stays as somebody set it: left out, it would fall back to the template's default.
+    defaults = {key: str(declared.get("Default")) for key, declared in read(DATA)["Parameters"].items()}
+    kept = {
+        one["ParameterKey"]
+        for one in (() if new else stack.get("Parameters", ()))
+        if one["ParameterValue"] != defaults.get(one["ParameterKey"], one["ParameterValue"])
+    }
+    # A name of its own: a run that broke off has left its own behind.
+    name = {"StackName": stage.data_stack, "ChangeSetName": f"baton-{secrets.token_hex(4)}"}
     cloudformation.create_change_set(
         **name,
-        ChangeSetType="CREATE" if there in {None, "REVIEW_IN_PROGRESS"} else "UPDATE",
+        ChangeSetType="CREATE" if new else "UPDATE",
         TemplateBody=DATA.read_text("utf-8"),
-        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in stage.parameters.items()],
+        Parameters=[
+            *({"ParameterKey": key, "ParameterValue": value} for key, value in stage.parameters.items()),
+            *({"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept - stage.parameters.keys())),
+        ],
         Capabilities=["CAPABILITY_IAM"],
     )
     while True:
         described = cloudformation.describe_change_set(**name)
         if described["Status"] == "CREATE_COMPLETE":
-            return [change["ResourceChange"] for change in described["Changes"]]
+            return ChangeSet(name, [change["ResourceChange"] for change in described["Changes"]])
         if described["Status"] == "FAILED":
             cloudformation.delete_change_set(**name)
             reason = described.get("StatusReason", "")
@@ -199,39 +223,53 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> list[dic
         pause(2)
 
 
-def stack_status(cloudformation: Any, stage: Stage) -> str | None:  # noqa: ANN401
-    """Tell how the data stack is, if it is there."""
+def data_stack(cloudformation: Any, stage: Stage) -> dict[str, Any]:  # noqa: ANN401
+    """Describe the data stack; nothing, where it is not there."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - slow to import
 
     try:
-        return str(cloudformation.describe_stacks(StackName=stage.data_stack)["Stacks"][0]["StackStatus"])
+        found: dict[str, Any] = cloudformation.describe_stacks(StackName=stage.data_stack)["Stacks"][0]
     except ClientError as error:
         if "does not exist" in str(error):
-            return None
+            return {}
         raise
+    return found
 
 
 def apply_data_stack(stage: Stage, pause: Pause) -> str:
     """Bring tables, keys and backups to what ``infra/data.yaml`` says, and tell what that took."""
+    cloudformation = client("cloudformation")
+    there = data_stack(cloudformation, stage).get("StackStatus")
+    opened = open_change_set(cloudformation, stage, pause)
+    if opened is not None:
+        _execute(cloudformation, stage, opened, there)
+    # Every time: a deployment that broke off after the stack was made would have left it open.
+    if not data_stack(cloudformation, stage).get("EnableTerminationProtection"):
+        cloudformation.update_termination_protection(StackName=stage.data_stack, EnableTerminationProtection=True)
+    if opened is None:
+        return f"{stage.data_stack} is as infra/data.yaml has it"
+    return f"{stage.data_stack} {'updated' if there in SERVING else 'created'}, {len(opened.changes)} resources"
+
+
+def _execute(cloudformation: Any, stage: Stage, opened: ChangeSet, there: str | None) -> None:  # noqa: ANN401
+    """Carry a change set out.
+
+    A creation that fails keeps what it made, and the next run goes on from there: taken back, the tables would stay,
+    as their policy says, and be in the way of the next try.
+    """
     from botocore.exceptions import WaiterError  # noqa: PLC0415 - slow to import
 
-    cloudformation = client("cloudformation")
-    new = stack_status(cloudformation, stage) in {None, "REVIEW_IN_PROGRESS"}
-    changes = open_change_set(cloudformation, stage, pause)
-    if changes is None:
-        return f"{stage.data_stack} is as infra/data.yaml has it"
-    cloudformation.execute_change_set(StackName=stage.data_stack, ChangeSetName="baton")
+    cloudformation.execute_change_set(**opened.name, DisableRollback=there not in SERVING)
+    new = there in {None, "REVIEW_IN_PROGRESS"}
     waiter = cloudformation.get_waiter("stack_create_complete" if new else "stack_update_complete")
     try:
         waiter.wait(StackName=stage.data_stack, WaiterConfig={"Delay": 5, "MaxAttempts": 240})
     except WaiterError as error:
         raise NotDone(
             f"{stage.data_stack}: {error}\n"
-            f"next: aws cloudformation describe-stack-events --stack-name {stage.data_stack}"
+            f"next: aws cloudformation describe-stack-events --stack-name {stage.data_stack}; mend what it says, and "
+            "deploy again: what was made is kept"
         ) from None
-    if new:
-        cloudformation.update_termination_protection(StackName=stage.data_stack, EnableTerminationProtection=True)
-    return f"{stage.data_stack} {'created' if new else 'updated'}, {len(changes)} resources"
 
 
 def key_arn(stage: Stage, kms: "KMSClient") -> str:

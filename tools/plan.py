@@ -18,13 +18,13 @@ from tools.deploy import (
     Place,
     Stage,
     client,
+    data_stack,
     deployed_url,
     filled_config,
     filled_policy,
     key_arn,
     open_change_set,
     place_of_credentials,
-    stack_status,
     stage_named,
 )
 from tools.prices import bill
@@ -47,16 +47,16 @@ class Change:
 def changes_of_data(stage: Stage, *, pause: Pause) -> Iterator[Change]:
     """Tell what would become of tables, keys and backups: CloudFormation's own word, in a change set thrown away."""
     cloudformation = client("cloudformation")
-    if stack_status(cloudformation, stage) is None:
+    if not data_stack(cloudformation, stage):
         for name, resource in read(DATA)["Resources"].items():
             yield Change("+", name, resource["Type"])
         return
-    changes = open_change_set(cloudformation, stage, pause)
-    if changes is None:
+    opened = open_change_set(cloudformation, stage, pause)
+    if opened is None:
         yield Change("=", stage.data_stack, "tables, keys, backups")
         return
-    cloudformation.delete_change_set(StackName=stage.data_stack, ChangeSetName="baton")
-    for change in changes:
+    cloudformation.delete_change_set(**opened.name)
+    for change in opened.changes:
         lost = ", REPLACED: it would begin empty" if change.get("Replacement") == "True" else ""
         yield Change(_SIGNS[change["Action"]], change["LogicalResourceId"], change["ResourceType"] + lost)
 
@@ -150,7 +150,7 @@ def plan(name: str, users: int, *, pause: Pause) -> None:
     place = place_of_credentials()
     print(f"data, {stage.data_stack} in {place.account}, {place.region}", flush=True)
     many = show(changes_of_data(stage, pause=pause))
-    if stack_status(client("cloudformation"), stage) is not None:
+    if data_stack(client("cloudformation"), stage):
         place = replace(place, key_arn=key_arn(stage, client("kms")))
     with package.alone():
         archive = package.build(stage.name)

@@ -8,14 +8,16 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from baton_client import Answer, Request
 from chalicelib.stores.engine import KEYS
@@ -151,7 +153,7 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
     assert "  + API" in told
     assert "10,000 active accounts" in told
     assert told.endswith("next: make deploy STAGE=dev\n")
-    assert deploy.stack_status(client("cloudformation"), dev) is None, "a plan makes nothing"
+    assert deploy.data_stack(client("cloudformation"), dev) == {}, "a plan makes nothing"
 
     told, function = deployed(tmp_path / "first", capsys)
     (api,) = of_chalice(dev)["apis"]
@@ -458,6 +460,103 @@ def test_a_domain_of_ones_own_is_kept() -> None:
     assert filled_config(CONFIG, stage, None) == CONFIG
     filled["stages"]["dev"]["environment_variables"]["BATON_ISSUER"] = "https://login.example.org"
     assert filled_config(filled, stage, url) == filled
+
+
+class CloudFormation:
+    """A data stack in some state, and what is asked of it."""
+
+    def __init__(self, status: str | None, *, changes: bool = True, protected: bool = False, **parameters: str) -> None:
+        """Begin."""
+        self.status, self.changes, self.protected = status, changes, protected
+        self.parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+        self.asked: dict[str, dict[str, Any]] = {}
+
+    def describe_stacks(self, **_: str) -> dict[str, Any]:
+        """Answer as AWS does."""
+        if self.status is None:
+            said = {"Error": {"Code": "ValidationError", "Message": "Stack with id x does not exist"}}
+            raise ClientError(said, "DescribeStacks")  # type: ignore[arg-type] # the members that are read
+        stack = {
+            "StackStatus": self.status,
+            "Parameters": self.parameters,
+            "EnableTerminationProtection": self.protected,
+        }
+        return {"Stacks": [stack]}
+
+    def describe_change_set(self, **_: str) -> dict[str, Any]:
+        """Tell of one change, or of none."""
+        if not self.changes:
+            return {"Status": "FAILED", "StatusReason": "The submitted information didn't contain changes."}
+        return {"Status": "CREATE_COMPLETE", "Changes": [{"ResourceChange": {}}]}
+
+    def get_waiter(self, name: str) -> Any:
+        """Wait no longer."""
+        self.status = {"stack_create_complete": "CREATE_COMPLETE", "stack_update_complete": "UPDATE_COMPLETE"}[name]
+        return SimpleNamespace(wait=lambda **_: None)
+
+    def update_termination_protection(self, **asked: Any) -> None:
+        """Protect."""
+        self.protected = asked["EnableTerminationProtection"]
+
+    def __getattr__(self, name: str) -> Any:
+        """Note what else is asked."""
+        return lambda **asked: self.asked.update({name: asked})
+
+
+@pytest.fixture
+def applied(monkeypatch: pytest.MonkeyPatch) -> Callable[[CloudFormation], str]:
+    """Bring a data stack up to date."""
+
+    def apply(stack: CloudFormation) -> str:
+        monkeypatch.setattr(deploy, "client", lambda _: stack)
+        return deploy.apply_data_stack(stage_named("prod", CONFIG), lambda _: None)
+
+    return apply
+
+
+def test_a_deployment_keeps_the_retention_an_operator_set(applied: Callable[[CloudFormation], str]) -> None:
+    """A parameter that is left out falls back to the template's default: lines of a year were gone."""
+    stack = CloudFormation("UPDATE_COMPLETE", Prefix="baton-prod", LogDays="365", BackupDays="35", Gone="x")
+    assert applied(stack) == "baton-prod-data updated, 1 resources"
+    assert {
+        one["ParameterKey"]: one.get("ParameterValue") for one in stack.asked["create_change_set"]["Parameters"]
+    } == {
+        "Prefix": "baton-prod",
+        "Tables": "baton-prod",
+        "LogDays": None,
+    }
+    assert stack.asked["execute_change_set"]["DisableRollback"] is False
+
+
+def test_a_creation_that_failed_is_gone_on_with(applied: Callable[[CloudFormation], str]) -> None:
+    """Rolled back, it left tables and log groups, whose names were then taken: no deployment could ever succeed."""
+    new = CloudFormation(None)
+    applied(new)
+    assert new.asked["create_change_set"]["ChangeSetType"] == "CREATE"
+    assert new.asked["execute_change_set"]["DisableRollback"] is True
+    failed = CloudFormation("CREATE_FAILED", Prefix="baton-prod")
+    applied(failed)
+    assert failed.asked["create_change_set"]["ChangeSetType"] == "UPDATE"
+    assert failed.asked["execute_change_set"]["DisableRollback"] is True
+    assert new.protected
+    assert failed.protected
+
+
+def test_a_deployment_that_broke_off_does_not_leave_its_stack_open(applied: Callable[[CloudFormation], str]) -> None:
+    """Deletion is forbidden by every deployment, and by the one that made the stack alone no longer."""
+    stack = CloudFormation("CREATE_COMPLETE", changes=False)
+    assert applied(stack) == "baton-prod-data is as infra/data.yaml has it"
+    assert stack.protected
+
+
+def test_a_change_set_left_behind_is_not_in_the_way(applied: Callable[[CloudFormation], str]) -> None:
+    """Every one has a name of its own."""
+    names = set()
+    for _ in range(2):
+        stack = CloudFormation("CREATE_COMPLETE")
+        applied(stack)
+        names.add(stack.asked["execute_change_set"]["ChangeSetName"])
+    assert len(names) == 2
 
 
 @pytest.mark.parametrize("words", [[], ["deploy"], ["fill"], ["destroy", "dev"]])
