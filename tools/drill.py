@@ -226,6 +226,7 @@ class Drill:
             name = self.target.name(table)
             with contextlib.suppress(self.dynamodb.exceptions.ResourceNotFoundException):
                 self.dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
+                self.dynamodb.get_waiter("table_exists").wait(TableName=name)  # none is deleted while it is updated
                 self.dynamodb.delete_table(TableName=name)
         for arn in self.arns.values():
             self.dynamodb.delete_backup(BackupArn=arn)
@@ -302,6 +303,8 @@ def deployment(stage: str | None) -> Iterator["DynamoDBClient"]:
 
 def main(stage: str | None) -> int:
     """Run the drill; exit 1 when it does not prove everything."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
+
     # Baton runs inside this process: its metrics are nobody's, and its lines would stand between ours.
     os.environ |= {"POWERTOOLS_METRICS_DISABLED": "true", "BATON_LOG_LEVEL": "ERROR"}
     clock = DevelopmentClock()
@@ -314,6 +317,9 @@ def main(stage: str | None) -> int:
                 drill.clean()
     except (SettingsProblems, UnknownStage) as problem:
         print(problem, file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError) as trouble:
+        print(f"\nNot drilled: {trouble}", file=sys.stderr)
         return 1
     except NotProved as claim:
         print(
