@@ -330,7 +330,7 @@ def deploy(name: str, transport: Transport, *, pause: Pause = time.sleep) -> Non
     print(f"  {size}")
     tell(5, f"serving {url}")
     tell(6, "a login's life, through all of it")
-    smoke.show(url, transport, pause=pause)
+    smoke.show(url, transport, smoke.exchanging(stage.settings.clients), pause=pause)
     print(
         f"next: give apps {url}; `make plan STAGE={name}` shows what a change would do; docs/operations.md hardens it"
     )
