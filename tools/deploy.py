@@ -1,6 +1,7 @@
 """``make deploy STAGE=dev``: tables and keys, the function, its API, and a login through all of it.
 
 deploy STAGE    data stack, key ring, package, ``chalice deploy``, smoke test
+data STAGE      data stack and key ring alone: the hardened way goes on by itself
 fill STAGE      write this account's ARNs and the URL into .chalice/, for those who call ``chalice deploy`` themselves
 
 Everything that can be known to be wrong is said before anything is changed.
@@ -24,13 +25,11 @@ from chalicelib.settings import Settings, SettingsProblems, read_settings
 from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper
 from tools import package, smoke
+from tools.package import PLACEHOLDER
 from tools.template import DATA, ROOT, read
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
-
-PLACEHOLDER = "https://api.example.com"
-"""The issuer of a stage nobody has given a domain: the API's own URL takes its place, once there is one."""
 
 CHALICE = ROOT / ".chalice"
 SERVING = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
@@ -183,7 +182,7 @@ class ChangeSet:
 
 def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSet | None:  # noqa: ANN401
     """Let CloudFormation say what it would change in the data stack; ``None`` when nothing. Raises ``NotDone``."""
-    stack = data_stack(cloudformation, stage)
+    stack = stack_named(stage.data_stack, cloudformation)
     there = stack["StackStatus"] if stack else None
     if there in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"}:
         raise NotDone(
@@ -223,12 +222,12 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSe
         pause(2)
 
 
-def data_stack(cloudformation: Any, stage: Stage) -> dict[str, Any]:  # noqa: ANN401
-    """Describe the data stack; nothing, where it is not there."""
+def stack_named(name: str, cloudformation: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Describe a stack; nothing, where it is not there."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - slow to import
 
     try:
-        found: dict[str, Any] = cloudformation.describe_stacks(StackName=stage.data_stack)["Stacks"][0]
+        found: dict[str, Any] = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
         if "does not exist" in str(error):
             return {}
@@ -239,12 +238,12 @@ def data_stack(cloudformation: Any, stage: Stage) -> dict[str, Any]:  # noqa: AN
 def apply_data_stack(stage: Stage, pause: Pause) -> str:
     """Bring tables, keys and backups to what ``infra/data.yaml`` says, and tell what that took."""
     cloudformation = client("cloudformation")
-    there = data_stack(cloudformation, stage).get("StackStatus")
+    there = stack_named(stage.data_stack, cloudformation).get("StackStatus")
     opened = open_change_set(cloudformation, stage, pause)
     if opened is not None:
         _execute(cloudformation, stage, opened, there)
     # Every time: a deployment that broke off after the stack was made would have left it open.
-    if not data_stack(cloudformation, stage).get("EnableTerminationProtection"):
+    if not stack_named(stage.data_stack, cloudformation).get("EnableTerminationProtection"):
         cloudformation.update_termination_protection(StackName=stage.data_stack, EnableTerminationProtection=True)
     if opened is None:
         return f"{stage.data_stack} is as infra/data.yaml has it"
@@ -270,6 +269,18 @@ def _execute(cloudformation: Any, stage: Stage, opened: ChangeSet, there: str | 
             f"next: aws cloudformation describe-stack-events --stack-name {stage.data_stack}; mend what it says, and "
             "deploy again: what was made is kept"
         ) from None
+
+
+def refuse_hardened(stage: Stage) -> None:
+    """Leave a stage alone that is deployed with ``infra/edge.yaml``. Raises ``NotDone``.
+
+    Chalice would take its functions over, and make a second API before them, without firewall and throttles.
+    """
+    if stack_named(stage.prefix, client("cloudformation")):
+        raise NotDone(
+            f"the stage {stage.name} is deployed hardened, by the stack {stage.prefix}\n"
+            "next: docs/operations.md, the hardened way; or delete that stack first"
+        )
 
 
 def key_arn(stage: Stage, kms: "KMSClient") -> str:
@@ -311,20 +322,27 @@ def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
 # --- Commands ---------------------------------------------------------------------------------------------------------
 
 
-def deploy(name: str, transport: Transport, *, pause: Pause = time.sleep) -> None:
-    """Deploy a stage, and log in through it. Raises ``NotDone`` or ``smoke.NotServing``."""
+def tell(step: int, what: str) -> None:
+    """Say which step comes."""
+    print(f"{step}/6 {what}", flush=True)
 
-    def tell(step: int, what: str) -> None:
-        print(f"{step}/6 {what}", flush=True)
 
-    stage, runtime = stage_named(name, package.configuration()), package.runtime()
-    place = place_of_credentials()
-    tell(1, f"{runtime} on {package.configured_architecture()}, account {place.account}, {place.region}")
+def deploy_data(stage: Stage, place: Place, *, pause: Pause = time.sleep) -> Place:
+    """Take the first three steps: data stack and key ring. Raises ``NotDone``."""
+    tell(1, f"{package.runtime()} on {package.configured_architecture()}, account {place.account}, {place.region}")
     tell(2, "tables, keys, backups (a few minutes the first time)")
     print(f"  {apply_data_stack(stage, pause)}")
     arn = key_arn(stage, client("kms"))
-    place = Place(place.account, place.region, place.partition, arn)
     tell(3, f"key ring: {make_ring(stage, arn)}")
+    return Place(place.account, place.region, place.partition, arn)
+
+
+def deploy(name: str, transport: Transport, *, pause: Pause = time.sleep) -> None:
+    """Deploy a stage, and log in through it. Raises ``NotDone`` or ``smoke.NotServing``."""
+    stage, _ = stage_named(name, package.configuration()), package.runtime()
+    place = place_of_credentials()
+    refuse_hardened(stage)
+    place = deploy_data(stage, place, pause=pause)
     tell(4, "package, and chalice deploy")
     url, size = apply_function(stage, place)
     print(f"  {size}")
@@ -348,6 +366,9 @@ def main(arguments: Sequence[str]) -> int:
                     deploy(name, transport)
                 finally:
                     transport.close()
+            case ["data", name]:
+                deploy_data(stage_named(name, package.configuration()), place_of_credentials())
+                print("next: docs/operations.md, the hardened way")
             case ["fill", name]:
                 stage, place = stage_named(name, package.configuration()), place_of_credentials()
                 arn = key_arn(stage, client("kms"))

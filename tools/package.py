@@ -31,6 +31,9 @@ BUILT = ROOT / "build" / "package"
 DEPLOYED = ROOT / ".chalice" / "deployed"
 """What Chalice writes down of deployments; whoever loses it deploys a second API beside the first."""
 
+PLACEHOLDER = "https://api.example.com"
+"""The issuer of a stage nobody has given a domain: the API's own URL takes its place, once there is one."""
+
 ZIP_BYTES_MAX = 8 * 1000 * 1000
 MACHINES = {"x86_64": ("x86_64", 62), "arm64": ("aarch64", 183)}
 """``lambda_architecture`` -> the machine in the names of wheels, and ``e_machine`` of ELF."""
@@ -96,10 +99,11 @@ def configured_architecture() -> str:
 
 
 def names_of(stage: str) -> dict[str, str]:
-    """Tell what the names of a stage begin with: its tables', and all others."""
+    """Tell what the names of a stage begin with, its tables' and all others; and its URL, once it has one."""
     variables = configuration()["stages"][stage]["environment_variables"]
-    tables = variables["BATON_TABLE_PREFIX"]
-    return {"Prefix": variables.get("BATON_DEPLOYMENT") or tables, "Tables": tables}
+    tables, issuer = variables["BATON_TABLE_PREFIX"], variables["BATON_ISSUER"]
+    names = {"Prefix": variables.get("BATON_DEPLOYMENT") or tables, "Tables": tables}
+    return names if issuer == PLACEHOLDER else names | {"Issuer": issuer}
 
 
 def this_architecture() -> str | None:

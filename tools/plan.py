@@ -18,13 +18,13 @@ from tools.deploy import (
     Place,
     Stage,
     client,
-    data_stack,
     deployed_url,
     filled_config,
     filled_policy,
     key_arn,
     open_change_set,
     place_of_credentials,
+    stack_named,
     stage_named,
 )
 from tools.prices import bill
@@ -47,7 +47,7 @@ class Change:
 def changes_of_data(stage: Stage, *, pause: Pause) -> Iterator[Change]:
     """Tell what would become of tables, keys and backups: CloudFormation's own word, in a change set thrown away."""
     cloudformation = client("cloudformation")
-    if not data_stack(cloudformation, stage):
+    if not stack_named(stage.data_stack, cloudformation):
         for name, resource in read(DATA)["Resources"].items():
             yield Change("+", name, resource["Type"])
         return
@@ -150,7 +150,7 @@ def plan(name: str, users: int, *, pause: Pause) -> None:
     place = place_of_credentials()
     print(f"data, {stage.data_stack} in {place.account}, {place.region}", flush=True)
     many = show(changes_of_data(stage, pause=pause))
-    if data_stack(client("cloudformation"), stage):
+    if stack_named(stage.data_stack, client("cloudformation")):
         place = replace(place, key_arn=key_arn(stage, client("kms")))
     with package.alone():
         archive = package.build(stage.name)

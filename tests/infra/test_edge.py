@@ -95,6 +95,14 @@ def logs_before_it_may(read: dict[str, Any]) -> Iterator[str]:
         yield "the stage does not wait for its log group"
 
 
+def leads_nowhere(read: dict[str, Any]) -> Iterator[str]:
+    """With a certificate the issuer's own host leads to this very stage."""
+    if properties(read, "DomainMapping").get("Stage") != {"Ref": "RestAPI.Stage"}:
+        yield "the domain leads to no stage"
+    if properties(read, "Domain").get("DomainName") != {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "Issuer"}]}]}:
+        yield "the domain is not the issuer's"
+
+
 def leaves_a_name_open(read: dict[str, Any]) -> Iterator[str]:
     """Nothing is left for an operator to fill in by hand."""
     yield from re.findall(r"\bREGION\b|\bACCOUNT\b|/KEY\b|api\.example\.com", json.dumps(read))
@@ -289,6 +297,8 @@ FAULTS: list[tuple[Rule, Plant]] = [
         logs_before_it_may,
         lambda read: properties(read, "RestAPI")["AccessLogSetting"].update(DestinationArn={"Fn::Sub": "arn:x"}),
     ),
+    (leads_nowhere, lambda read: properties(read, "DomainMapping").pop("Stage")),
+    (leads_nowhere, lambda read: properties(read, "Domain").update(DomainName="api.example.org")),
     (leaves_a_name_open, lambda read: properties(read, "Alarms").update(TopicName="ACCOUNT")),
     (answers_in_another_shape, _say("THROTTLED", action="log_in")),
     (answers_in_another_shape, _say("THROTTLED", hint="x")),

@@ -153,7 +153,7 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
     assert "  + API" in told
     assert "10,000 active accounts" in told
     assert told.endswith("next: make deploy STAGE=dev\n")
-    assert deploy.data_stack(client("cloudformation"), dev) == {}, "a plan makes nothing"
+    assert deploy.stack_named(dev.data_stack, client("cloudformation")) == {}, "a plan makes nothing"
 
     told, function = deployed(tmp_path / "first", capsys)
     (api,) = of_chalice(dev)["apis"]
@@ -547,6 +547,31 @@ def test_a_deployment_that_broke_off_does_not_leave_its_stack_open(applied: Call
     stack = CloudFormation("CREATE_COMPLETE", changes=False)
     assert applied(stack) == "baton-prod-data is as infra/data.yaml has it"
     assert stack.protected
+
+
+def test_a_hardened_stage_is_left_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Chalice would take its functions over, and make a second API, without firewall and throttles, before them."""
+    stack = CloudFormation("CREATE_COMPLETE")
+    monkeypatch.setattr(deploy, "client", lambda _: stack)
+    monkeypatch.setattr(deploy, "place_of_credentials", lambda: PLACE)
+    assert deploy.main(["deploy", "prod"]) == 1
+    assert "is deployed hardened, by the stack baton-prod" in capsys.readouterr().err
+    assert stack.asked == {}
+
+
+def test_the_data_alone_is_deployed_for_the_hardened_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stack and ring, by the same steps, and nothing of Chalice's."""
+    monkeypatch.setattr(deploy, "place_of_credentials", lambda: PLACE)
+    monkeypatch.setattr(deploy, "client", lambda _: None)
+    monkeypatch.setattr(deploy, "apply_data_stack", lambda *_: "baton-prod-data created")
+    monkeypatch.setattr(deploy, "key_arn", lambda *_: PLACE.key_arn)
+    monkeypatch.setattr(deploy, "make_ring", lambda *_: "made")
+    assert deploy.main(["data", "prod"]) == 0
+    told = capsys.readouterr().out
+    assert "3/6 key ring: made" in told
+    assert "4/6" not in told
 
 
 def test_a_change_set_left_behind_is_not_in_the_way(applied: Callable[[CloudFormation], str]) -> None:
