@@ -28,6 +28,7 @@ from chalicelib.flows.rotate import RotateKeys
 from chalicelib.flows.step_up import GrantStepUp
 from chalicelib.settings import read_settings
 from chalicelib.signals import PowertoolsSignals
+from chalicelib.snapshot import import_what_comes_late
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.deployment import Deployment
 from chalicelib.stores.engine import EXPIRY, Engine, Service, Tables
@@ -46,6 +47,8 @@ from chalicelib.web.signed import Signed
 settings = read_settings()
 clients = Clients.from_toml(settings.clients.read_text("utf-8"))
 names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
+if settings.snapshot:
+    import_what_comes_late()
 
 
 def clock() -> int:

@@ -81,6 +81,9 @@ class Settings(Struct, frozen=True):
     log_level: str
     """``BATON_LOG_LEVEL``: DEBUG, INFO (unless said otherwise), WARNING or ERROR."""
 
+    snapshot: bool
+    """``AWS_LAMBDA_INITIALIZATION_TYPE``, which Lambda sets: ``snap-start`` where a snapshot is taken of the start."""
+
     region: str
     """``AWS_REGION``, which Lambda sets: shown by ``GET /health``."""
 
@@ -132,6 +135,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         limits=limits,
         development=development,
         log_level=_log_level(environ, problems),
+        snapshot=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start",
         region=region,
         lean=_lean(environ, development=development, problems=problems),
         dynamodb_endpoint=environ.get("AWS_ENDPOINT_URL_DYNAMODB")

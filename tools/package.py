@@ -174,7 +174,8 @@ def build(stage: str = "prod", architecture: str | None = None) -> Path:
     shutil.copyfile(cached, built / "deployment.zip")
     template = built / "sam.yaml"
     template.write_text(
-        yaml.safe_dump(hardened(parse(template.read_text("utf-8")), names_of(stage)), sort_keys=False), "utf-8"
+        yaml.safe_dump(hardened(parse(template.read_text("utf-8")), names_of(stage), runtime_), sort_keys=False),
+        "utf-8",
     )
     return built / "deployment.zip"
 
@@ -238,7 +239,7 @@ def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, 
         yield compiled, (place / compiled).read_bytes()
 
 
-def hardened(template: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) -> dict[str, Any]:
     """Point every route at the alias ``live``, and let CloudFormation fill in what the policies leave open.
 
     The policies name the tables and log groups of one stage, so the template takes no other ``names``.
@@ -246,6 +247,8 @@ def hardened(template: dict[str, Any], names: Mapping[str, str]) -> dict[str, An
     template = _filled_in_by_cloudformation(template)
     for parameter, name in names.items():
         template["Parameters"][parameter] |= {"Default": name, "AllowedValues": [name]}
+    if runtime_ == "python3.11":  # Lambda would refuse it half-way, and CloudFormation at once
+        template["Parameters"]["SnapStart"]["AllowedValues"] = ["None"]
     for paths in (api["DefinitionBody"]["paths"] for api in of_type(template, "AWS::Serverless::Api").values()):
         for methods in paths.values():
             for method in methods.values():

@@ -14,6 +14,7 @@ from chalicelib.signals import _MEASURED
 from chalicelib.web.problem import Dialect, status_and_error
 from tools import template
 from tools.errors_page import leaves
+from tools.package import hardened
 
 ROOT = template.ROOT
 RUNBOOKS = {
@@ -387,6 +388,16 @@ def test_the_template_takes_the_names_of_its_stage_alone(merged: dict[str, Any])
     for parameter in ("Prefix", "Tables"):
         assert merged["Parameters"][parameter]["AllowedValues"] == ["baton-prod"]
     assert "table/baton-prod-users" in json.dumps(properties(merged, "ApiHandlerRole"))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "offered"), [("python3.11", ["None"]), ("python3.13", ["None", "PublishedVersions"])]
+)
+def test_snapshots_are_offered_where_lambda_has_them(merged: dict[str, Any], runtime: str, offered: list[str]) -> None:
+    """From Python 3.12 on; before that the function would be refused when half of the stack is there."""
+    fresh = copy.deepcopy(merged)
+    fresh["Parameters"]["SnapStart"]["AllowedValues"] = ["None", "PublishedVersions"]
+    assert hardened(fresh, {}, runtime)["Parameters"]["SnapStart"]["AllowedValues"] == offered
 
 
 def test_the_audit_may_look_at_the_domain_that_is_called(merged: dict[str, Any]) -> None:
