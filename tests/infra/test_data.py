@@ -85,6 +85,15 @@ def opens_a_key(read: dict[str, Any]) -> Iterator[str]:
                 yield f"{name}: {statement['Sid']} lets in a service whoever it acts for"
 
 
+def silences_the_alarms(read: dict[str, Any]) -> Iterator[str]:
+    """Let alarms write to their topic, which is known by what SNS encrypts for, and to no other."""
+    topic = template.of_type(template.read(template.EDGE), "AWS::SNS::Topic")["Alarms"]["TopicName"]["Fn::Sub"]
+    arn = {"Fn::Sub": f"arn:${{AWS::Partition}}:sns:${{AWS::Region}}:${{AWS::AccountId}}:{topic}"}
+    wanted = {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": arn}}
+    if properties(read, "OperationsKey")["KeyPolicy"]["Statement"][2].get("Condition", wanted) != wanted:
+        yield "alarms may not be able to write to their topic"
+
+
 def loses_a_key(read: dict[str, Any]) -> Iterator[str]:
     """Every key rotates, outlives its stack, and can be saved for thirty days after somebody deletes it."""
     for name, key in template.of_type(read, "AWS::KMS::Key").items():
@@ -146,6 +155,12 @@ FAULTS: list[tuple[Rule, Plant]] = [
     (opens_a_key, lambda read: properties(read, "Key")["KeyPolicy"]["Statement"][0].update(Principal="*")),
     (opens_a_key, lambda read: properties(read, "Key")["KeyPolicy"]["Statement"][0].update(Principal={"AWS": ["*"]})),
     (opens_a_key, lambda read: properties(read, "OperationsKey")["KeyPolicy"]["Statement"][2].pop("Condition")),
+    (
+        silences_the_alarms,
+        lambda read: properties(read, "OperationsKey")["KeyPolicy"]["Statement"][2].update(
+            Condition={"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+        ),
+    ),
     (loses_a_key, lambda read: properties(read, "Key").pop("EnableKeyRotation")),
     (loses_a_key, lambda read: read["Resources"]["Key"].pop("DeletionPolicy")),
     (forgets_a_backup, lambda read: properties(read, "RestoredSelection")["BackupSelection"].update(Resources=[])),
