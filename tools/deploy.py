@@ -7,6 +7,7 @@ fill STAGE      write this account's ARNs and the URL into .chalice/, for those 
 Everything that can be known to be wrong is said before anything is changed.
 """
 
+import contextlib
 import json
 import re
 import secrets
@@ -283,6 +284,29 @@ def refuse_hardened(stage: Stage) -> None:
         )
 
 
+def refuse_second_api(stage: Stage) -> None:
+    """Deploy from where the stage is known alone. Raises ``NotDone``.
+
+    Chalice knows its API by a file. Without it, it makes another one, and the function that both call takes the other's
+    URL for its issuer: every app would be logged out.
+    """
+    if deployed_url(stage) is not None:
+        return
+    lambda_, gateway, function = client("lambda"), client("apigateway"), next(iter(stage.policies))
+    try:
+        policy = lambda_.get_policy(FunctionName=function)["Policy"]
+    except lambda_.exceptions.ResourceNotFoundException:
+        return
+    for api in re.findall(r":execute-api:[^:]*:[^:]*:([a-z0-9]+)/", policy):
+        with contextlib.suppress(gateway.exceptions.NotFoundException):
+            gateway.get_rest_api(restApiId=api)
+            raise NotDone(
+                f"the function {function} serves the API {api} already, and .chalice/deployed/{stage.name}.json, which "
+                "says so, is not here: it was deployed from elsewhere, or broke off\n"
+                f"next: copy that file here; or, if nobody uses it: aws apigateway delete-rest-api --rest-api-id {api}"
+            )
+
+
 def key_arn(stage: Stage, kms: "KMSClient") -> str:
     """Find the stage's key by its alias: policies name the key itself."""
     return kms.describe_key(KeyId=f"alias/{stage.prefix}")["KeyMetadata"]["Arn"]
@@ -342,6 +366,7 @@ def deploy(name: str, transport: Transport, *, pause: Pause = time.sleep) -> Non
     stage, _ = stage_named(name, package.configuration()), package.runtime()
     place = place_of_credentials()
     refuse_hardened(stage)
+    refuse_second_api(stage)
     place = deploy_data(stage, place, pause=pause)
     tell(4, "package, and chalice deploy")
     url, size = apply_function(stage, place)

@@ -191,6 +191,9 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
     assert "key ring: there already" in told
     assert [one for one in differences(dev, place) if one.sign != "="] == []
 
+    a_deployment_from_elsewhere_makes_no_second_api(tmp_path, api)
+    assert of_chalice(dev) == made
+
     checkout = plain_checkout(tmp_path / "checkout", dev, key)
     plain_chalice(checkout, "deploy", "--stage", "dev")
     assert of_chalice(dev) == made
@@ -201,6 +204,14 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
     plain_chalice(checkout, "delete", "--stage", "dev")
     assert of_chalice(dev) == {"roles": [], "functions": [], "apis": []}
     assert client("dynamodb").list_tables()["TableNames"] == names
+
+
+def a_deployment_from_elsewhere_makes_no_second_api(folder: Path, api: str) -> None:
+    """Where Chalice's record is not: it would make one, whose URL the function took for its issuer."""
+    with pytest.MonkeyPatch.context() as elsewhere:
+        elsewhere.setattr(package, "DEPLOYED", folder / "elsewhere")
+        with pytest.raises(NotDone, match=f"serves the API {api} already(.|\n)*deployed from elsewhere"):
+            deploy.deploy("dev", lambda *_: None, pause=lambda _: None)  # type: ignore[arg-type] # never asked
 
 
 def planned(capsys: pytest.CaptureFixture[str]) -> str:
