@@ -105,6 +105,12 @@ def described(dynamodb: "DynamoDBClient", name: str) -> Mapping[str, Any]:
         return {}
 
 
+def restored_as_of(dynamodb: "DynamoDBClient", target: Tables) -> int:
+    """Tell what time the restored tables are of: a run that goes on may not count from its own beginning."""
+    summaries = (described(dynamodb, target.name(table)).get("RestoreSummary") for table in BACKED_UP)
+    return min(int(summary["RestoreDateTime"].timestamp()) for summary in summaries if summary)
+
+
 def make_table(dynamodb: "DynamoDBClient", tables: Tables, table: str, *, key_arn: str) -> None:
     """Make an empty table, as data.md wants it."""
     wanted = TABLES[table]
@@ -238,11 +244,21 @@ def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
         print(
             f"3/5 fence raised to {datetime.fromtimestamp(fence, UTC):%Y-%m-%d %H:%M:%S} UTC: earlier logins are over"
         )
-        events = events_since(dynamodb, source, now - ago)
-        touched = apply_since(events, target, now=int(time.time()))
-        print(f"4/5 deleted or disabled since, and so again: {touched} accounts")
-        changed = len({account for _, event, account in events if event == "password_changed"})
-        print(f"5/5 passwords changed since, which are the earlier ones again: {changed} accounts; tell their owners")
+        since = min(now - ago, restored_as_of(dynamodb, target))
+        if described(dynamodb, source.audit):
+            events = events_since(dynamodb, source, since)
+            touched = apply_since(events, target, now=int(time.time()))
+            print(f"4/5 deleted or disabled since, and so again: {touched} accounts")
+            changed = len({account for _, event, account in events if event == "password_changed"})
+            print(
+                f"5/5 passwords changed since, which are the earlier ones again: {changed} accounts; tell their owners"
+            )
+        else:
+            print(
+                f"4/5 {source.audit} is gone too: delete and disable by `tools.operate` what the log names, since "
+                f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC\n"
+                "5/5 and tell those whose passwords changed"
+            )
     except (SettingsProblems, UnknownStage) as problem:
         print(problem, file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -55,6 +56,38 @@ def test_a_restore_that_broke_off_goes_on(
         assert ("RestoreSummary" in described) is (table in restore.BACKED_UP)
         expiry = client().describe_time_to_live(TableName=target.name(table))["TimeToLiveDescription"]
         assert expiry.get("AttributeName") == (EXPIRY if wanted.swept else None)
+
+
+def test_a_run_that_goes_on_misses_no_deletion(deployed: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hours later, "so many seconds ago" is another time: what was deleted in between would have come back."""
+    assert restored(deployed) == 0
+    of_before = restore.described
+    since: list[int] = []
+
+    def hours_ago(dynamodb: Any, name: str) -> Any:
+        table = dict(of_before(dynamodb, name))
+        if "RestoreSummary" in table:
+            table["RestoreSummary"] = {"RestoreDateTime": datetime.fromtimestamp(1_700_000_000, UTC)}
+        return table
+
+    monkeypatch.setattr(restore, "described", hours_ago)
+
+    def noted(_: Any, __: Tables, time_: int) -> list[Any]:
+        since.append(time_)
+        return []
+
+    monkeypatch.setattr(restore, "events_since", noted)
+    assert restored(deployed) == 0
+    assert since == [1_700_000_000]
+
+
+def test_without_the_audit_of_before_it_says_what_to_do_by_hand(
+    deployed: Tables, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Everything was lost: the restore goes to its end all the same."""
+    client().delete_table(TableName=deployed.audit)
+    assert restored(deployed) == 0
+    assert f"{deployed.audit} is gone too" in capsys.readouterr().out
 
 
 def test_tables_that_nobody_restored_are_not_restored_into(
