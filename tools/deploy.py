@@ -26,7 +26,7 @@ from chalicelib.settings import Settings, SettingsProblems, read_settings
 from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper
 from tools import package, smoke
-from tools.package import PLACEHOLDER
+from tools.stages import PLACEHOLDER, deployed_url
 from tools.template import DATA, ROOT, read
 
 if TYPE_CHECKING:
@@ -131,21 +131,11 @@ def filled_config(config: Mapping[str, Any], stage: Stage, url: str | None) -> d
 def fill(stage: Stage, place: Place, folder: Path) -> None:
     """Write configuration and every policy into a ``.chalice`` folder."""
     config = folder / "config.json"
-    filled = filled_config(json.loads(config.read_text("utf-8")), stage, deployed_url(stage))
+    filled = filled_config(json.loads(config.read_text("utf-8")), stage, deployed_url(stage.name))
     config.write_text(json.dumps(filled, indent=2) + "\n", "utf-8")
     issuer = filled["stages"][stage.name]["environment_variables"]["BATON_ISSUER"]
     for policy in (folder / name for name in stage.policies.values()):
         policy.write_text(filled_policy(policy.read_text("utf-8"), place, issuer), "utf-8")
-
-
-def deployed_url(stage: Stage) -> str | None:
-    """Read where a stage is served, from what Chalice wrote down."""
-    record = package.DEPLOYED / f"{stage.name}.json"
-    if not record.exists():
-        return None
-    resources = json.loads(record.read_text("utf-8"))["resources"]
-    urls = [one["rest_api_url"] for one in resources if one["resource_type"] == "rest_api"]
-    return urls[0].rstrip("/") if urls else None
 
 
 # --- AWS --------------------------------------------------------------------------------------------------------------
@@ -290,7 +280,7 @@ def refuse_second_api(stage: Stage) -> None:
     Chalice knows its API by a file. Without it, it makes another one, and the function that both call takes the other's
     URL for its issuer: every app would be logged out.
     """
-    if deployed_url(stage) is not None:
+    if deployed_url(stage.name) is not None:
         return
     lambda_, gateway, function = client("lambda"), client("apigateway"), next(iter(stage.policies))
     try:
@@ -332,10 +322,10 @@ def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
         if problems := package.unfit(archive, package.configured_architecture(), package.runtime()):
             raise NotDone("\n".join([*problems, "nothing of the function was changed"]))
         while True:
-            before = deployed_url(stage)
+            before = deployed_url(stage.name)
             fill(stage, place, package.COPY / ".chalice")
             package.chalice("deploy", "--stage", stage.name)
-            url = deployed_url(stage)
+            url = deployed_url(stage.name)
             assert url is not None
             if before == url or stage.variables["BATON_ISSUER"] != PLACEHOLDER:
                 break

@@ -127,7 +127,7 @@ def _date(headers: Mapping[str, str] | Message) -> int | None:
     return int(email.utils.parsedate_to_datetime(value).timestamp()) if value else None
 
 
-def table_rows(tables: Tables, dynamodb: Service, *, mend: str) -> Iterator[Row]:
+def table_rows(tables: Tables, dynamodb: Service, *, deploy: str) -> Iterator[Row]:
     """See that every table is there, with the keys and the expiry that the stores count on."""
     for table, keys in KEYS.items():
         name = tables.name(table)
@@ -135,9 +135,9 @@ def table_rows(tables: Tables, dynamodb: Service, *, mend: str) -> Iterator[Row]
             answer = dynamodb.call("describe_table", TableName=name)
             expiry = dynamodb.call("describe_time_to_live", TableName=name)["TimeToLiveDescription"]
         except errors.Unavailable as trouble:
-            yield Row("tables", name, trouble.reason, mend)
+            yield Row("tables", name, trouble.reason, deploy)
             continue
-        described = answer["Table"]
+        described, mend = answer["Table"], deploy
         problems = []
         if tuple(part["AttributeName"] for part in described["KeySchema"]) != keys:
             problems.append(f"its key is not {' and '.join(keys)}")
@@ -146,6 +146,11 @@ def table_rows(tables: Tables, dynamodb: Service, *, mend: str) -> Iterator[Row]
         swept_by = expiry.get("AttributeName") if expiry["TimeToLiveStatus"] in {"ENABLED", "ENABLING"} else None
         if table in SWEPT and swept_by != EXPIRY:
             problems.append(f"it is not swept by {EXPIRY}")
+            # No deployment would: CloudFormation changes what its template changes, and not what somebody else did.
+            mend = (
+                f"aws dynamodb update-time-to-live --table-name {name} "
+                f"--time-to-live-specification Enabled=true,AttributeName={EXPIRY}"
+            )
         found = "; ".join(problems) or f"{described['TableStatus'].lower()}, {described['ItemCount']} items"
         yield Row("tables", name, found, mend if problems else "")
         if table == "users":
@@ -203,7 +208,7 @@ def examine(stage: str | None) -> Iterator[Row]:
     yield from settings_rows(settings)
     tables = Tables(settings.table_prefix)
     deploy = f"make deploy STAGE={stage}" if stage else "make dev"
-    yield from table_rows(tables, Service("dynamodb"), mend=deploy)
+    yield from table_rows(tables, Service("dynamodb"), deploy=deploy)
     wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
     now = int(time.time())
     yield from key_rows(lambda: _looked_at(Engine(tables), wrapper, now=now), now=now)

@@ -24,16 +24,11 @@ from typing import Any
 
 import yaml
 
+from tools import stages
 from tools.template import EDGE, ROOT, of_type, parse
 
 COPY = ROOT / "build" / "source"
 BUILT = ROOT / "build" / "package"
-DEPLOYED = ROOT / ".chalice" / "deployed"
-"""What Chalice writes down of deployments; whoever loses it deploys a second API beside the first."""
-
-PLACEHOLDER = "https://api.example.com"
-"""The issuer of a stage nobody has given a domain: the API's own URL takes its place, once there is one."""
-
 ZIP_BYTES_MAX = 8 * 1000 * 1000
 MACHINES = {"x86_64": ("x86_64", 62), "arm64": ("aarch64", 183)}
 """``lambda_architecture`` -> the machine in the names of wheels, and ``e_machine`` of ELF."""
@@ -103,7 +98,7 @@ def names_of(stage: str) -> dict[str, str]:
     variables = configuration()["stages"][stage]["environment_variables"]
     tables, issuer = variables["BATON_TABLE_PREFIX"], variables["BATON_ISSUER"]
     names = {"Prefix": variables.get("BATON_DEPLOYMENT") or tables, "Tables": tables}
-    return names if issuer == PLACEHOLDER else names | {"Issuer": issuer}
+    return names if issuer == stages.PLACEHOLDER else names | {"Issuer": issuer}
 
 
 def this_architecture() -> str | None:
@@ -134,10 +129,10 @@ def copy_of_what_ships(architecture: str) -> Path:
         shutil.copytree(ROOT / name, COPY / name, ignore=left_out, dirs_exist_ok=True)
     for name in ("app.py", "requirements.txt"):
         shutil.copyfile(ROOT / name, COPY / name)
-    DEPLOYED.mkdir(parents=True, exist_ok=True)
+    stages.DEPLOYED.mkdir(parents=True, exist_ok=True)
     link = COPY / ".chalice" / "deployed"
     link.unlink(missing_ok=True)
-    link.symlink_to(DEPLOYED, target_is_directory=True)
+    link.symlink_to(stages.DEPLOYED, target_is_directory=True)
     config = COPY / ".chalice" / "config.json"
     config.write_text(json.dumps(configuration() | {"lambda_architecture": architecture}), "utf-8")
     return COPY

@@ -18,7 +18,6 @@ from tools.deploy import (
     Place,
     Stage,
     client,
-    deployed_url,
     filled_config,
     filled_policy,
     key_arn,
@@ -28,6 +27,7 @@ from tools.deploy import (
     stage_named,
 )
 from tools.prices import bill
+from tools.stages import deployed_url
 from tools.template import DATA, of_type, parse, read
 
 Sign = Literal["+", "~", "-", "="]
@@ -49,7 +49,8 @@ def changes_of_data(stage: Stage, *, pause: Pause) -> Iterator[Change]:
     cloudformation = client("cloudformation")
     if not stack_named(stage.data_stack, cloudformation):
         for name, resource in read(DATA)["Resources"].items():
-            yield Change("+", name, resource["Type"])
+            if "Condition" not in resource:  # of restored tables, which a new stack does not have
+                yield Change("+", name, resource["Type"])
         return
     opened = open_change_set(cloudformation, stage, pause)
     if opened is None:
@@ -80,7 +81,7 @@ def changes_of_function(stage: Stage, place: Place, archive: Path, name: str) ->
         ("architecture", "Architectures", [package.configured_architecture()]),
     ):
         yield _compared(what, function[key], wanted)
-    variables = filled_config(config, stage, deployed_url(stage))["stages"][stage.name]["environment_variables"]
+    variables = filled_config(config, stage, deployed_url(stage.name))["stages"][stage.name]["environment_variables"]
     yield from _differences("setting", function.get("Environment", {}).get("Variables", {}), variables)
     wanted_policy = filled_policy((CHALICE / policy_file).read_text("utf-8"), place, variables["BATON_ISSUER"])
     yield from _differences("policy", _deployed_policy(function["Role"]), _by_sid(json.loads(wanted_policy)))
@@ -88,7 +89,7 @@ def changes_of_function(stage: Stage, place: Place, archive: Path, name: str) ->
 
 def changes_of_api(stage: Stage, archive: Path) -> Iterator[Change]:
     """Tell what would become of the API."""
-    wanted, url = _packaged_routes(archive), deployed_url(stage)
+    wanted, url = _packaged_routes(archive), deployed_url(stage.name)
     if url is None:
         yield Change("+", "API", f"{len(wanted)} routes")
     else:
@@ -137,7 +138,7 @@ def show(changes: Iterator[Change]) -> int:
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     many = 0
     for change in changes:
-        line = f"  {change.sign} {change.what:<20}{change.detail}".rstrip()
+        line = f"  {change.sign} {change.what:<28}{change.detail}".rstrip()
         print(f"\033[{_COLOURS[change.sign]}m{line}\033[0m" if coloured else line, flush=True)
         many += change.sign != "="
     return many

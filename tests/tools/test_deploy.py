@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 from baton_client import Answer, Request
 from chalicelib.stores.engine import KEYS
 from tests.end_to_end.conftest import Line
-from tools import deploy, package, plan, template
+from tools import deploy, package, plan, stages, template
 from tools.deploy import NotDone, Place, Stage, client, filled_config, filled_policy, stage_named
 from tools.dev.engine import over_http
 from tools.dev.environment import Environment, Packaged, unpack
@@ -86,7 +86,7 @@ def dev(aws: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     if architecture is None:
         pytest.skip("the deployed zip is booted too, and there is nothing to boot here")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(package, "DEPLOYED", tmp_path_factory.mktemp("deployed"))
+        patched.setattr(stages, "DEPLOYED", tmp_path_factory.mktemp("deployed"))
         patched.setattr(package, "configured_architecture", lambda: architecture)
         yield stage_named("dev", CONFIG)
 
@@ -149,7 +149,9 @@ def of_chalice(stage: Stage) -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore:No Moto CloudFormation support for AWS..Backup:UserWarning")
 def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The whole way, in one test: what AWS has afterwards is what was checked, and a login goes through it."""
-    assert "  + Gates               AWS::DynamoDB::Table" in (told := planned(capsys))
+    assert "  + Gates                       AWS::DynamoDB::Table" in (told := planned(capsys))
+    assert "  + AuditConfigurationLogGroup  AWS::Logs::LogGroup" in told
+    assert "RestoredSelection" not in told
     assert "  + API" in told
     assert "10,000 active accounts" in told
     assert told.endswith("next: make deploy STAGE=dev\n")
@@ -209,7 +211,7 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
 def a_deployment_from_elsewhere_makes_no_second_api(folder: Path, api: str) -> None:
     """Where Chalice's record is not: it would make one, whose URL the function took for its issuer."""
     with pytest.MonkeyPatch.context() as elsewhere:
-        elsewhere.setattr(package, "DEPLOYED", folder / "elsewhere")
+        elsewhere.setattr(stages, "DEPLOYED", folder / "elsewhere")
         with pytest.raises(NotDone, match=f"serves the API {api} already(.|\n)*deployed from elsewhere"):
             deploy.deploy("dev", lambda *_: None, pause=lambda _: None)  # type: ignore[arg-type] # never asked
 
@@ -329,7 +331,7 @@ def plain_checkout(folder: Path, stage: Stage, key_arn: str) -> Path:
         shutil.copyfile(template.ROOT / name, folder / name)
     for name in ("chalicelib", ".chalice"):
         shutil.copytree(package.COPY / name, folder / name, ignore=left_out)
-    shutil.copytree(package.DEPLOYED, folder / ".chalice" / "deployed")
+    shutil.copytree(stages.DEPLOYED, folder / ".chalice" / "deployed")
     for name in ("config.json", *stage.policies.values()):
         shutil.copyfile(deploy.CHALICE / name, folder / ".chalice" / name)
     deploy.fill(stage, replace(PLACE, key_arn=key_arn), folder / ".chalice")
@@ -433,7 +435,7 @@ def test_a_policy_is_filled_in_with_this_account_alone() -> None:
 
 def test_filling_in_again_follows_the_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Filled in with the API's own URL first, and with a domain of one's own later; every file of the stage."""
-    monkeypatch.setattr(package, "DEPLOYED", tmp_path / "nothing deployed")
+    monkeypatch.setattr(stages, "DEPLOYED", tmp_path / "nothing deployed")
     folder = Path(shutil.copytree(deploy.CHALICE, tmp_path / "chalice", ignore=shutil.ignore_patterns("deployed")))
     stage = stage_named("dev", CONFIG)
     for issuer in ("https://abc.execute-api.us-east-1.amazonaws.com/api", "https://login.example.org"):

@@ -97,6 +97,8 @@ def test_each_thing_that_is_wrong_has_its_mend(deployed: Tables, monkeypatch: py
     assert found.keys() == {deployed.gates, deployed.audit, "health"}
     assert "ResourceNotFoundException" in found[deployed.gates].found
     assert "not swept" in found[deployed.audit].found
+    assert found[deployed.audit].mend.startswith(f"aws dynamodb update-time-to-live --table-name {deployed.audit} ")
+    assert found[deployed.gates].mend == "make dev"
 
 
 def test_an_absent_ring_is_not_made(deployed: Tables) -> None:
