@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from baton_client import HttpTransport, Transport
+from chalicelib.core.clients import Clients, RegistryProblems
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.ports import Done
 from chalicelib.settings import Settings, SettingsProblems, read_settings
@@ -96,7 +97,8 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
     described = stages[name]
     try:
         settings = read_settings(described["environment_variables"])
-    except SettingsProblems as problems:
+        Clients.from_toml(settings.clients.read_text("utf-8"))
+    except (SettingsProblems, RegistryProblems) as problems:
         raise NotDone(f"stage {name}, in .chalice/config.json: {problems}") from None
     function = f"{config['app_name']}-{name}"
     policies = {function: described["iam_policy_file"]} | {

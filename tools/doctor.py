@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from chalicelib import __version__
 from chalicelib.core import errors
+from chalicelib.core.clients import Clients, RegistryProblems
 from chalicelib.core.key_ring import Ring
 from chalicelib.core.policy import (
     DAY_S,
@@ -67,6 +68,12 @@ def settings_rows(settings: Settings) -> Iterator[Row]:
     for name, value in shown.items():
         listed = ", ".join(sorted(value)) if isinstance(value, frozenset | tuple) else str(value)
         yield Row("settings", name, listed or "-")
+    try:
+        registered = [client.id for client in Clients.from_toml(settings.clients.read_text("utf-8"))]
+    except RegistryProblems as wrong:
+        yield Row("settings", "registered clients", str(wrong), f"mend chalicelib/{settings.clients.name}")
+    else:
+        yield Row("settings", "registered clients", ", ".join(registered))
 
 
 def clock_row(name: str, there: int | None, here: float) -> Row:

@@ -18,8 +18,10 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from msgspec.structs import replace as replace_struct
 
 from baton_client import Answer, Request
+from chalicelib.settings import read_settings
 from chalicelib.stores.engine import KEYS
 from tests.end_to_end.conftest import Line
 from tools import deploy, package, plan, stages, template
@@ -373,6 +375,18 @@ def test_settings_that_would_not_start_are_told_all_at_once() -> None:
         stage_named("dev", broken)
     assert "BATON_KEY_RING" in str(told.value)
     assert "BATON_LOG_LEVEL" in str(told.value)
+
+
+def test_a_registry_that_would_not_start_is_told_before_anything_is_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Everything that is wrong with it: the function would have been deployed, and have answered nobody."""
+    registry = tmp_path / "clients.toml"
+    registry.write_text("[client.app]\ncode = 1\n[user]\n", "utf-8")
+    read = replace_struct(read_settings(CONFIG["stages"]["dev"]["environment_variables"]), clients=registry)
+    monkeypatch.setattr(deploy, "read_settings", lambda _: read)
+    with pytest.raises(NotDone, match=r"unknown table \[user\](.|\n)*client\.app"):
+        stage_named("dev", CONFIG)
 
 
 def test_a_wrong_python_is_told_before_aws_is_asked(
