@@ -101,6 +101,11 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
     except (SettingsProblems, RegistryProblems) as problems:
         raise NotDone(f"stage {name}, in .chalice/config.json: {problems}") from None
     function = f"{config['app_name']}-{name}"
+    if settings.deployment != function:
+        raise NotDone(
+            f"stage {name}, in .chalice/config.json: BATON_DEPLOYMENT is {function}, as Chalice names functions, and "
+            f"not {settings.deployment} (BATON_TABLE_PREFIX takes its place where it is left out)"
+        )
     policies = {function: described["iam_policy_file"]} | {
         f"{function}-{job}": of_job["iam_policy_file"] for job, of_job in described.get("lambda_functions", {}).items()
     }
@@ -310,7 +315,8 @@ def make_ring(stage: Stage, arn: str) -> str:
     try:
         made = ring.create(now=int(time.time()))
     except Unavailable as error:
-        raise NotDone(f"the key ring cannot be made: {error.reason}") from None
+        restored = "" if stage.tables.prefix == stage.prefix else f"; were {stage.tables.prefix}-* ever restored?"
+        raise NotDone(f"the key ring cannot be made: {error.reason}{restored}") from None
     return "made" if isinstance(made, Done) else "there already"
 
 

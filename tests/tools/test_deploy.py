@@ -477,6 +477,20 @@ def test_a_stage_whose_tables_were_restored_keeps_its_stack_its_key_and_its_name
     assert stage_named("prod", CONFIG).parameters == {"Prefix": "baton-prod", "Tables": "baton-prod"}
 
 
+def test_a_name_that_chalice_does_not_give_is_told_before_anything_is_changed() -> None:
+    """Log groups, alarms and audit would be of functions that are not there."""
+    renamed = json.loads(json.dumps(CONFIG))
+    variables = renamed["stages"]["prod"]["environment_variables"]
+    variables["BATON_DEPLOYMENT"] = "acme-prod"
+    with pytest.raises(NotDone, match="BATON_DEPLOYMENT is baton-prod"):
+        stage_named("prod", renamed)
+    del variables["BATON_DEPLOYMENT"]
+    assert stage_named("prod", renamed).prefix == "baton-prod"
+    variables["BATON_TABLE_PREFIX"] = "baton-prod2"
+    with pytest.raises(NotDone, match="BATON_DEPLOYMENT is baton-prod"):
+        stage_named("prod", renamed)
+
+
 def test_a_domain_of_ones_own_is_kept() -> None:
     """Only the placeholder gives way to the URL of the API."""
     stage = stage_named("dev", CONFIG)
