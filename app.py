@@ -28,6 +28,7 @@ from chalicelib.flows.rotate import RotateKeys
 from chalicelib.flows.step_up import GrantStepUp
 from chalicelib.settings import read_settings
 from chalicelib.signals import PowertoolsSignals
+from chalicelib.snapshot import import_what_comes_late
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.deployment import Deployment
 from chalicelib.stores.engine import EXPIRY, Engine, Service, Tables
@@ -46,6 +47,8 @@ from chalicelib.web.signed import Signed
 settings = read_settings()
 clients = Clients.from_toml(settings.clients.read_text("utf-8"))
 names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
+if settings.snapshot:
+    import_what_comes_late()
 
 
 def clock() -> int:
@@ -60,7 +63,7 @@ def service(name: str, endpoint: str) -> Service:
 
 
 entropy = secrets.token_bytes
-signals = PowertoolsSignals(service=settings.table_prefix, level=settings.log_level, metrics=not settings.development)
+signals = PowertoolsSignals(service=settings.deployment, level=settings.log_level, metrics=not settings.development)
 
 # Stores: made here, connected at the first request.
 engine = Engine(Tables(settings.table_prefix), service("dynamodb", settings.dynamodb_endpoint))
@@ -143,7 +146,9 @@ def rotate_keys(event: CloudWatchEvent) -> None:
 def audit_configuration(event: CloudWatchEvent) -> None:
     """Look at how tables, keys, logs and edge are configured, and tell what is not as it must be."""
     signals.begin(request_id=event.event_id)
-    deployment = Deployment(engine.tables, key_id=settings.kms_key_id or "", issuer=settings.issuer)
+    deployment = Deployment(
+        settings.deployment, engine.tables, key_id=settings.kms_key_id or "", issuer=settings.issuer
+    )
     AuditConfiguration(deployment, signals, EXPIRY)()
 
 

@@ -49,6 +49,10 @@ class Settings(Struct, frozen=True):
     table_prefix: str
     """``BATON_TABLE_PREFIX``, needed: the tables are ``<prefix>-users``, ``-gates``, ``-ephemeral``, ``-audit``."""
 
+    deployment: str
+    """``BATON_DEPLOYMENT``: what functions, log groups and metrics are named after; the table prefix, unless said
+    otherwise. The two part when tables are restored: those come back under another name, and all else keeps its own."""
+
     kms_key_id: str | None
     """``BATON_KEY_RING``, needed: ``kms:<id, ARN or alias>`` of the customer key that wraps the key ring; ``local``
     keeps it as it is, in development."""
@@ -76,6 +80,9 @@ class Settings(Struct, frozen=True):
 
     log_level: str
     """``BATON_LOG_LEVEL``: DEBUG, INFO (unless said otherwise), WARNING or ERROR."""
+
+    snapshot: bool
+    """``AWS_LAMBDA_INITIALIZATION_TYPE``, which Lambda sets: ``snap-start`` where a snapshot is taken of the start."""
 
     region: str
     """``AWS_REGION``, which Lambda sets: shown by ``GET /health``."""
@@ -122,6 +129,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         earlier_issuers=_earlier_issuers(environ, development=development, problems=problems),
         authorities=_authorities(environ, issuer, problems),
         table_prefix=_table_prefix(environ, problems),
+        deployment=_deployment(environ, problems) or environ.get("BATON_TABLE_PREFIX", ""),
         kms_key_id=_kms_key_id(environ, development=development, problems=problems),
         clients=_clients(environ, development=development, problems=problems),
         origins=_origins(environ, development=development, problems=problems),
@@ -130,6 +138,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         limits=limits,
         development=development,
         log_level=_log_level(environ, problems),
+        snapshot=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start",
         region=region,
         lean=_lean(environ, development=development, problems=problems),
         dynamodb_endpoint=_endpoint(environ, "dynamodb", region),
@@ -201,6 +210,13 @@ def _table_prefix(environ: Mapping[str, str], problems: list[str]) -> str:
     elif not _PREFIX.match(prefix):
         problems.append("BATON_TABLE_PREFIX: at most 64 letters, digits, '_', '.', '-'")
     return prefix
+
+
+def _deployment(environ: Mapping[str, str], problems: list[str]) -> str:
+    name = environ.get("BATON_DEPLOYMENT", "")
+    if not _PREFIX.match(name):
+        problems.append("BATON_DEPLOYMENT: at most 64 letters, digits, '_', '.', '-'")
+    return name
 
 
 def _kms_key_id(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> str | None:

@@ -34,6 +34,13 @@ def test_a_few_settings_are_enough() -> None:
     assert not settings.revoke_on_foreign_key
     assert settings.origins == ()
     assert settings.clients.is_file()
+    assert settings.deployment == settings.table_prefix
+
+
+def test_restored_tables_do_not_rename_the_deployment() -> None:
+    """Its metrics are those the alarms watch, and its log groups those there are."""
+    settings = read_settings(GOOD | {"BATON_TABLE_PREFIX": "baton-prod2", "BATON_DEPLOYMENT": "baton-prod"})
+    assert (settings.table_prefix, settings.deployment) == ("baton-prod2", "baton-prod")
 
 
 @pytest.mark.promise(9)
@@ -62,6 +69,7 @@ def test_all_problems_are_named_at_once() -> None:
         ("BATON_AUTHORITIES", "API.example.com"),
         ("BATON_AUTHORITIES", "https://api.example.com"),
         ("BATON_TABLE_PREFIX", "a b"),
+        ("BATON_DEPLOYMENT", "a b"),
         ("BATON_KEY_RING", "local"),
         ("BATON_KEY_RING", "kms:"),
         ("BATON_LIMITS", "off"),

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from chalicelib.core.policy import REQUEST_MAX_S
 from chalicelib.settings import SettingsProblems, read_settings
 from chalicelib.stores.engine import KEYS
 from chalicelib.stores.key_ring import PURPOSE, RING_KEY
+from tools import stages
 
 ROOT = Path(__file__).parents[1]
 CONFIG: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
@@ -22,8 +24,22 @@ DEPLOYED = ["dev", "prod"]
 SCHEDULED = ["rotate_keys", "audit_configuration"]
 LOOKED_AT_BY_PATTERN = {
     "arn:aws:logs:REGION:ACCOUNT:log-group:*",
-    "arn:aws:apigateway:REGION::/restapis/*/stages/api",
+    "arn:aws:apigateway:REGION::/restapis/*/stages",
 }
+
+
+def test_a_stage_without_a_domain_is_asked_where_it_is_served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Doctor, audit and drill asked the placeholder, and nothing that `make deploy` makes was ever well."""
+    record = {
+        "resources": [{"resource_type": "rest_api", "rest_api_url": "https://abc.execute-api.x.amazonaws.com/api/"}]
+    }
+    monkeypatch.setattr(stages, "DEPLOYED", tmp_path)
+    monkeypatch.setattr(os, "environ", {})
+    stages.enter("dev")
+    assert os.environ.pop("BATON_ISSUER") == stages.PLACEHOLDER
+    (tmp_path / "dev.json").write_text(json.dumps(record), "utf-8")
+    stages.enter("dev")
+    assert os.environ["BATON_ISSUER"] == "https://abc.execute-api.x.amazonaws.com/api"
 
 
 def environment(stage: str) -> dict[str, str]:

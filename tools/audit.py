@@ -169,12 +169,13 @@ def configuration() -> Iterator[Finding]:
     if settings.kms_key_id is None:
         raise Unreached("these settings are for development: there is no account to look at")
     tables = Tables(settings.table_prefix)
-    signals = PowertoolsSignals(service=settings.table_prefix, level="ERROR", metrics=False)
+    signals = PowertoolsSignals(service=settings.deployment, level="ERROR", metrics=False)
     yield from AuditConfiguration(
-        Deployment(tables, key_id=settings.kms_key_id, issuer=settings.issuer), signals, EXPIRY
+        Deployment(settings.deployment, tables, key_id=settings.kms_key_id, issuer=settings.issuer), signals, EXPIRY
     )()
     yield from key_ages(KeyRing(Engine(tables), KmsWrapper(settings.kms_key_id), os.urandom), now=int(time.time()))
-    yield from drift(settings.table_prefix, os.environ["STAGE"])
+    for function, policy in policies(settings.deployment, os.environ["STAGE"]).items():
+        yield from drift(function, policy)
 
 
 def key_ages(key_ring: KeyRing, *, now: int) -> Iterator[Finding]:
@@ -189,11 +190,18 @@ def key_ages(key_ring: KeyRing, *, now: int) -> Iterator[Finding]:
         yield Finding("the key ring", f"its newest signing key is {age_s // DAY_S} days old", mend)
 
 
-def drift(
-    function: str, stage: str, *, lambda_: Service | None = None, iam: Service | None = None
-) -> Iterator[Finding]:
-    """Hold the function's role against ``.chalice/policy-<stage>.json``: no more rights, no fewer, no other policy."""
-    lambda_, iam = lambda_ or Service("lambda"), iam or Service("iam")
+def policies(deployment: str, stage: str) -> dict[str, str]:
+    """Name the functions of a stage, and the file of each one's policy: whoever runs as a job has rights too."""
+    of_stage = json.loads(CONFIG.read_text("utf-8"))["stages"][stage]
+    jobs = of_stage["lambda_functions"].items()
+    return {deployment: of_stage["iam_policy_file"]} | {
+        f"{deployment}-{job}": its["iam_policy_file"] for job, its in jobs
+    }
+
+
+def drift(function: str, policy_file: str) -> Iterator[Finding]:
+    """Hold a function's role against its policy in ``.chalice/``: no more rights, no fewer, no other policy."""
+    lambda_, iam = Service("lambda"), Service("iam")
     try:
         role_arn = lambda_.call("get_function_configuration", FunctionName=function)["Role"]
         role = role_arn.rsplit("/", maxsplit=1)[-1]
@@ -209,10 +217,9 @@ def drift(
         yield Finding(
             role, f"{policy['PolicyArn']} is attached to it", f"aws iam detach-role-policy --role-name {role}"
         )
-    name = json.loads(CONFIG.read_text("utf-8"))["stages"][stage]["iam_policy_file"]
-    expected = _rights(json.loads((CONFIG.parent / name).read_text("utf-8")))
+    expected = _rights(json.loads((CONFIG.parent / policy_file).read_text("utf-8")))
     found = frozenset[str]().union(*(_rights(document) for document in documents))
-    mend = f"deploy again with .chalice/{name}"
+    mend = f"deploy again with .chalice/{policy_file}"
     for right in sorted(found - expected):
         yield Finding(role, f"it may, and should not: {right}", mend)
     for right in sorted(expected - found):
@@ -236,8 +243,11 @@ def _listed(value: str | list[str]) -> list[str]:
 
 
 def _blanked(right: str) -> str:
-    """Write REGION, ACCOUNT and KEY for what an operator filled in."""
-    right = re.sub(r"(arn:aws[a-z-]*:[a-z]+:)[a-z]{2}(?:-[a-z]+)+-\d:\d{12}:", r"\1REGION:ACCOUNT:", right)
+    """Write REGION, ACCOUNT, KEY and HOST for what an operator filled in, in whatever partition of AWS."""
+    right = re.sub(r"arn:aws[a-z-]*:", "arn:aws:", right)
+    right = re.sub(r"(arn:aws:[a-z]+:)[a-z]{2}(?:-[a-z]+)+-\d:\d{12}:", r"\1REGION:ACCOUNT:", right)
+    right = re.sub(r"(arn:aws:apigateway:)[a-z]{2}(?:-[a-z]+)+-\d::", r"\1REGION::", right)
+    right = re.sub(r"(?<=/domainnames/)[^/]+", "HOST", right)
     right = re.sub(r"(:key/)[0-9a-f-]{36}", r"\1KEY", right)
     return re.sub(r"dynamodb\.[a-z]{2}(?:-[a-z]+)+-\d\.amazonaws", "dynamodb.REGION.amazonaws", right)
 

@@ -1,11 +1,13 @@
 """``make deploy STAGE=dev``: tables and keys, the function, its API, and a login through all of it.
 
 deploy STAGE    data stack, key ring, package, ``chalice deploy``, smoke test
+data STAGE      data stack and key ring alone: the hardened way goes on by itself
 fill STAGE      write this account's ARNs and the URL into .chalice/, for those who call ``chalice deploy`` themselves
 
 Everything that can be known to be wrong is said before anything is changed.
 """
 
+import contextlib
 import json
 import re
 import secrets
@@ -18,21 +20,23 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from baton_client import HttpTransport, Transport
+from chalicelib.core.clients import Clients, RegistryProblems
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.ports import Done
-from chalicelib.settings import SettingsProblems, read_settings
+from chalicelib.settings import Settings, SettingsProblems, read_settings
 from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper
 from tools import package, smoke
-from tools.template import DATA, ROOT
+from tools.stages import PLACEHOLDER, deployed_url
+from tools.template import DATA, ROOT, read
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
 
-PLACEHOLDER = "https://api.example.com"
-"""The issuer of a stage nobody has given a domain: the API's own URL takes its place, once there is one."""
-
 CHALICE = ROOT / ".chalice"
+SERVING = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
+"""A data stack that was made whole once: a change of it that fails is taken back."""
+
 Pause = Callable[[float], None]
 
 
@@ -59,15 +63,27 @@ class Stage:
     """The functions, as Chalice names them in AWS, the API's first, and the file of each one's policy."""
     variables: Mapping[str, str] = field(repr=False)
 
+    settings: Settings = field(repr=False)
+
     @property
     def prefix(self) -> str:
-        """Tell what its names begin with."""
-        return self.variables["BATON_TABLE_PREFIX"]
+        """Tell what its names begin with: all but those of its tables, once they were restored."""
+        return self.settings.deployment
+
+    @property
+    def tables(self) -> Tables:
+        """Name the tables it serves."""
+        return Tables(self.settings.table_prefix)
 
     @property
     def data_stack(self) -> str:
         """Name its data stack."""
         return f"{self.prefix}-data"
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Give the data stack's parameters, as far as the stage decides them."""
+        return {"Prefix": self.prefix, "Tables": self.tables.prefix}
 
 
 # --- What is known without AWS ----------------------------------------------------------------------------------------
@@ -80,14 +96,20 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
         raise NotDone(f"there is no stage {name!r} to deploy: STAGE is one of {', '.join(sorted(stages))}")
     described = stages[name]
     try:
-        read_settings(described["environment_variables"])
-    except SettingsProblems as problems:
+        settings = read_settings(described["environment_variables"])
+        Clients.from_toml(settings.clients.read_text("utf-8"))
+    except (SettingsProblems, RegistryProblems) as problems:
         raise NotDone(f"stage {name}, in .chalice/config.json: {problems}") from None
     function = f"{config['app_name']}-{name}"
+    if settings.deployment != function:
+        raise NotDone(
+            f"stage {name}, in .chalice/config.json: BATON_DEPLOYMENT is {function}, as Chalice names functions, and "
+            f"not {settings.deployment} (BATON_TABLE_PREFIX takes its place where it is left out)"
+        )
     policies = {function: described["iam_policy_file"]} | {
         f"{function}-{job}": of_job["iam_policy_file"] for job, of_job in described.get("lambda_functions", {}).items()
     }
-    return Stage(name, policies, described["environment_variables"])
+    return Stage(name, policies, described["environment_variables"], settings)
 
 
 def filled_policy(policy: str, place: Place, issuer: str) -> str:
@@ -116,21 +138,11 @@ def filled_config(config: Mapping[str, Any], stage: Stage, url: str | None) -> d
 def fill(stage: Stage, place: Place, folder: Path) -> None:
     """Write configuration and every policy into a ``.chalice`` folder."""
     config = folder / "config.json"
-    filled = filled_config(json.loads(config.read_text("utf-8")), stage, deployed_url(stage))
+    filled = filled_config(json.loads(config.read_text("utf-8")), stage, deployed_url(stage.name))
     config.write_text(json.dumps(filled, indent=2) + "\n", "utf-8")
     issuer = filled["stages"][stage.name]["environment_variables"]["BATON_ISSUER"]
     for policy in (folder / name for name in stage.policies.values()):
         policy.write_text(filled_policy(policy.read_text("utf-8"), place, issuer), "utf-8")
-
-
-def deployed_url(stage: Stage) -> str | None:
-    """Read where a stage is served, from what Chalice wrote down."""
-    record = package.DEPLOYED / f"{stage.name}.json"
-    if not record.exists():
-        return None
-    resources = json.loads(record.read_text("utf-8"))["resources"]
-    urls = [one["rest_api_url"] for one in resources if one["resource_type"] == "rest_api"]
-    return urls[0].rstrip("/") if urls else None
 
 
 # --- AWS --------------------------------------------------------------------------------------------------------------
@@ -158,26 +170,47 @@ def place_of_credentials() -> Place:
     return Place(account, sts.meta.region_name, partition)
 
 
-def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> list[dict[str, str]] | None:  # noqa: ANN401
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """What CloudFormation would change in a data stack, if it were told to."""
+
+    name: Mapping[str, str]
+    changes: Sequence[dict[str, str]]
+
+
+def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSet | None:  # noqa: ANN401
     """Let CloudFormation say what it would change in the data stack; ``None`` when nothing. Raises ``NotDone``."""
-    there = stack_status(cloudformation, stage)
+    stack = stack_named(stage.data_stack, cloudformation)
+    there = stack["StackStatus"] if stack else None
     if there in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"}:
         raise NotDone(
             f"the stack {stage.data_stack} is {there}: nothing can be done to it but to delete it\n"
             f"next: aws cloudformation delete-stack --stack-name {stage.data_stack}"
         )
-    name = {"StackName": stage.data_stack, "ChangeSetName": "baton"}
+    new = there in {None, "REVIEW_IN_PROGRESS"}
+    # What the stage does not decide stays as somebody set it: left out, it would fall back to the template's default.
+    defaults = {key: str(declared.get("Default")) for key, declared in read(DATA)["Parameters"].items()}
+    kept = {
+        one["ParameterKey"]
+        for one in (() if new else stack.get("Parameters", ()))
+        if one["ParameterValue"] != defaults.get(one["ParameterKey"], one["ParameterValue"])
+    }
+    # A name of its own: a run that broke off has left its own behind.
+    name = {"StackName": stage.data_stack, "ChangeSetName": f"baton-{secrets.token_hex(4)}"}
     cloudformation.create_change_set(
         **name,
-        ChangeSetType="CREATE" if there in {None, "REVIEW_IN_PROGRESS"} else "UPDATE",
+        ChangeSetType="CREATE" if new else "UPDATE",
         TemplateBody=DATA.read_text("utf-8"),
-        Parameters=[{"ParameterKey": "Prefix", "ParameterValue": stage.prefix}],
+        Parameters=[
+            *({"ParameterKey": key, "ParameterValue": value} for key, value in stage.parameters.items()),
+            *({"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept - stage.parameters.keys())),
+        ],
         Capabilities=["CAPABILITY_IAM"],
     )
     while True:
         described = cloudformation.describe_change_set(**name)
         if described["Status"] == "CREATE_COMPLETE":
-            return [change["ResourceChange"] for change in described["Changes"]]
+            return ChangeSet(name, [change["ResourceChange"] for change in described["Changes"]])
         if described["Status"] == "FAILED":
             cloudformation.delete_change_set(**name)
             reason = described.get("StatusReason", "")
@@ -187,39 +220,88 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> list[dic
         pause(2)
 
 
-def stack_status(cloudformation: Any, stage: Stage) -> str | None:  # noqa: ANN401
-    """Tell how the data stack is, if it is there."""
+def stack_named(name: str, cloudformation: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Describe a stack; nothing, where it is not there."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - slow to import
 
     try:
-        return str(cloudformation.describe_stacks(StackName=stage.data_stack)["Stacks"][0]["StackStatus"])
+        found: dict[str, Any] = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
         if "does not exist" in str(error):
-            return None
+            return {}
         raise
+    return found
 
 
 def apply_data_stack(stage: Stage, pause: Pause) -> str:
     """Bring tables, keys and backups to what ``infra/data.yaml`` says, and tell what that took."""
+    cloudformation = client("cloudformation")
+    there = stack_named(stage.data_stack, cloudformation).get("StackStatus")
+    opened = open_change_set(cloudformation, stage, pause)
+    if opened is not None:
+        _execute(cloudformation, stage, opened, there)
+    # Every time: a deployment that broke off after the stack was made would have left it open.
+    if not stack_named(stage.data_stack, cloudformation).get("EnableTerminationProtection"):
+        cloudformation.update_termination_protection(StackName=stage.data_stack, EnableTerminationProtection=True)
+    if opened is None:
+        return f"{stage.data_stack} is as infra/data.yaml has it"
+    return f"{stage.data_stack} {'updated' if there in SERVING else 'created'}, {len(opened.changes)} resources"
+
+
+def _execute(cloudformation: Any, stage: Stage, opened: ChangeSet, there: str | None) -> None:  # noqa: ANN401
+    """Carry a change set out.
+
+    A creation that fails keeps what it made, and the next run goes on from there: taken back, the tables would stay,
+    as their policy says, and be in the way of the next try.
+    """
     from botocore.exceptions import WaiterError  # noqa: PLC0415 - slow to import
 
-    cloudformation = client("cloudformation")
-    new = stack_status(cloudformation, stage) in {None, "REVIEW_IN_PROGRESS"}
-    changes = open_change_set(cloudformation, stage, pause)
-    if changes is None:
-        return f"{stage.data_stack} is as infra/data.yaml has it"
-    cloudformation.execute_change_set(StackName=stage.data_stack, ChangeSetName="baton")
+    cloudformation.execute_change_set(**opened.name, DisableRollback=there not in SERVING)
+    new = there in {None, "REVIEW_IN_PROGRESS"}
     waiter = cloudformation.get_waiter("stack_create_complete" if new else "stack_update_complete")
     try:
         waiter.wait(StackName=stage.data_stack, WaiterConfig={"Delay": 5, "MaxAttempts": 240})
     except WaiterError as error:
         raise NotDone(
             f"{stage.data_stack}: {error}\n"
-            f"next: aws cloudformation describe-stack-events --stack-name {stage.data_stack}"
+            f"next: aws cloudformation describe-stack-events --stack-name {stage.data_stack}; mend what it says, and "
+            "deploy again: what was made is kept"
         ) from None
-    if new:
-        cloudformation.update_termination_protection(StackName=stage.data_stack, EnableTerminationProtection=True)
-    return f"{stage.data_stack} {'created' if new else 'updated'}, {len(changes)} resources"
+
+
+def refuse_hardened(stage: Stage) -> None:
+    """Leave a stage alone that is deployed with ``infra/edge.yaml``. Raises ``NotDone``.
+
+    Chalice would take its functions over, and make a second API before them, without firewall and throttles.
+    """
+    if stack_named(stage.prefix, client("cloudformation")):
+        raise NotDone(
+            f"the stage {stage.name} is deployed hardened, by the stack {stage.prefix}\n"
+            "next: docs/operations.md, the hardened way; or delete that stack first"
+        )
+
+
+def refuse_second_api(stage: Stage) -> None:
+    """Deploy from where the stage is known alone. Raises ``NotDone``.
+
+    Chalice knows its API by a file. Without it, it makes another one, and the function that both call takes the other's
+    URL for its issuer: every app would be logged out.
+    """
+    if deployed_url(stage.name) is not None:
+        return
+    lambda_, gateway, function = client("lambda"), client("apigateway"), next(iter(stage.policies))
+    try:
+        policy = lambda_.get_policy(FunctionName=function)["Policy"]
+    except lambda_.exceptions.ResourceNotFoundException:
+        return
+    for api in re.findall(r":execute-api:[^:]*:[^:]*:([a-z0-9]+)/", policy):
+        with contextlib.suppress(gateway.exceptions.NotFoundException):
+            gateway.get_rest_api(restApiId=api)
+            raise NotDone(
+                f"the function {function} serves the API {api} already, and .chalice/deployed/{stage.name}.json, which "
+                "says so, is not here: it was deployed from elsewhere, or broke off\n"
+                f"next: copy that file here; or, if nobody uses it: aws apigateway delete-rest-api --rest-api-id {api}"
+            )
 
 
 def key_arn(stage: Stage, kms: "KMSClient") -> str:
@@ -229,11 +311,12 @@ def key_arn(stage: Stage, kms: "KMSClient") -> str:
 
 def make_ring(stage: Stage, arn: str) -> str:
     """Make the key ring where there is none. Raises ``NotDone``."""
-    ring = KeyRing(Engine(Tables(stage.prefix)), KmsWrapper(arn), secrets.token_bytes)
+    ring = KeyRing(Engine(stage.tables), KmsWrapper(arn), secrets.token_bytes)
     try:
         made = ring.create(now=int(time.time()))
     except Unavailable as error:
-        raise NotDone(f"the key ring cannot be made: {error.reason}") from None
+        restored = "" if stage.tables.prefix == stage.prefix else f"; were {stage.tables.prefix}-* ever restored?"
+        raise NotDone(f"the key ring cannot be made: {error.reason}{restored}") from None
     return "made" if isinstance(made, Done) else "there already"
 
 
@@ -247,10 +330,10 @@ def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
         if problems := package.unfit(archive, package.configured_architecture(), package.runtime()):
             raise NotDone("\n".join([*problems, "nothing of the function was changed"]))
         while True:
-            before = deployed_url(stage)
+            before = deployed_url(stage.name)
             fill(stage, place, package.COPY / ".chalice")
             package.chalice("deploy", "--stage", stage.name)
-            url = deployed_url(stage)
+            url = deployed_url(stage.name)
             assert url is not None
             if before == url or stage.variables["BATON_ISSUER"] != PLACEHOLDER:
                 break
@@ -261,26 +344,34 @@ def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
 # --- Commands ---------------------------------------------------------------------------------------------------------
 
 
-def deploy(name: str, transport: Transport, *, pause: Pause = time.sleep) -> None:
-    """Deploy a stage, and log in through it. Raises ``NotDone`` or ``smoke.NotServing``."""
+def tell(step: int, what: str) -> None:
+    """Say which step comes."""
+    print(f"{step}/6 {what}", flush=True)
 
-    def tell(step: int, what: str) -> None:
-        print(f"{step}/6 {what}", flush=True)
 
-    stage, runtime = stage_named(name, package.configuration()), package.runtime()
-    place = place_of_credentials()
-    tell(1, f"{runtime} on {package.configured_architecture()}, account {place.account}, {place.region}")
+def deploy_data(stage: Stage, place: Place, *, pause: Pause = time.sleep) -> Place:
+    """Take the first three steps: data stack and key ring. Raises ``NotDone``."""
+    tell(1, f"{package.runtime()} on {package.configured_architecture()}, account {place.account}, {place.region}")
     tell(2, "tables, keys, backups (a few minutes the first time)")
     print(f"  {apply_data_stack(stage, pause)}")
     arn = key_arn(stage, client("kms"))
-    place = Place(place.account, place.region, place.partition, arn)
     tell(3, f"key ring: {make_ring(stage, arn)}")
+    return Place(place.account, place.region, place.partition, arn)
+
+
+def deploy(name: str, transport: Transport, *, pause: Pause = time.sleep) -> None:
+    """Deploy a stage, and log in through it. Raises ``NotDone`` or ``smoke.NotServing``."""
+    stage, _ = stage_named(name, package.configuration()), package.runtime()
+    place = place_of_credentials()
+    refuse_hardened(stage)
+    refuse_second_api(stage)
+    place = deploy_data(stage, place, pause=pause)
     tell(4, "package, and chalice deploy")
     url, size = apply_function(stage, place)
     print(f"  {size}")
     tell(5, f"serving {url}")
     tell(6, "a login's life, through all of it")
-    smoke.show(url, transport, pause=pause)
+    smoke.show(url, transport, smoke.exchanging(stage.settings.clients), pause=pause)
     print(
         f"next: give apps {url}; `make plan STAGE={name}` shows what a change would do; docs/operations.md hardens it"
     )
@@ -298,6 +389,9 @@ def main(arguments: Sequence[str]) -> int:
                     deploy(name, transport)
                 finally:
                     transport.close()
+            case ["data", name]:
+                deploy_data(stage_named(name, package.configuration()), place_of_credentials())
+                print("next: docs/operations.md, the hardened way")
             case ["fill", name]:
                 stage, place = stage_named(name, package.configuration()), place_of_credentials()
                 arn = key_arn(stage, client("kms"))

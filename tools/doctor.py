@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from chalicelib import __version__
 from chalicelib.core import errors
+from chalicelib.core.clients import Clients, RegistryProblems
 from chalicelib.core.key_ring import Ring
 from chalicelib.core.policy import (
     DAY_S,
@@ -67,6 +68,12 @@ def settings_rows(settings: Settings) -> Iterator[Row]:
     for name, value in shown.items():
         listed = ", ".join(sorted(value)) if isinstance(value, frozenset | tuple) else str(value)
         yield Row("settings", name, listed or "-")
+    try:
+        registered = [client.id for client in Clients.from_toml(settings.clients.read_text("utf-8"))]
+    except RegistryProblems as wrong:
+        yield Row("settings", "registered clients", str(wrong), f"mend chalicelib/{settings.clients.name}")
+    else:
+        yield Row("settings", "registered clients", ", ".join(registered))
 
 
 def clock_row(name: str, there: int | None, here: float) -> Row:
@@ -127,7 +134,7 @@ def _date(headers: Mapping[str, str] | Message) -> int | None:
     return int(email.utils.parsedate_to_datetime(value).timestamp()) if value else None
 
 
-def table_rows(tables: Tables, dynamodb: Service, *, mend: str) -> Iterator[Row]:
+def table_rows(tables: Tables, dynamodb: Service, *, deploy: str) -> Iterator[Row]:
     """See that every table is there, with the keys and the expiry that the stores count on."""
     for table, keys in KEYS.items():
         name = tables.name(table)
@@ -135,9 +142,9 @@ def table_rows(tables: Tables, dynamodb: Service, *, mend: str) -> Iterator[Row]
             answer = dynamodb.call("describe_table", TableName=name)
             expiry = dynamodb.call("describe_time_to_live", TableName=name)["TimeToLiveDescription"]
         except errors.Unavailable as trouble:
-            yield Row("tables", name, trouble.reason, mend)
+            yield Row("tables", name, trouble.reason, deploy)
             continue
-        described = answer["Table"]
+        described, mend = answer["Table"], deploy
         problems = []
         if tuple(part["AttributeName"] for part in described["KeySchema"]) != keys:
             problems.append(f"its key is not {' and '.join(keys)}")
@@ -146,6 +153,11 @@ def table_rows(tables: Tables, dynamodb: Service, *, mend: str) -> Iterator[Row]
         swept_by = expiry.get("AttributeName") if expiry["TimeToLiveStatus"] in {"ENABLED", "ENABLING"} else None
         if table in SWEPT and swept_by != EXPIRY:
             problems.append(f"it is not swept by {EXPIRY}")
+            # No deployment would: CloudFormation changes what its template changes, and not what somebody else did.
+            mend = (
+                f"aws dynamodb update-time-to-live --table-name {name} "
+                f"--time-to-live-specification Enabled=true,AttributeName={EXPIRY}"
+            )
         found = "; ".join(problems) or f"{described['TableStatus'].lower()}, {described['ItemCount']} items"
         yield Row("tables", name, found, mend if problems else "")
         if table == "users":
@@ -203,7 +215,7 @@ def examine(stage: str | None) -> Iterator[Row]:
     yield from settings_rows(settings)
     tables = Tables(settings.table_prefix)
     deploy = f"make deploy STAGE={stage}" if stage else "make dev"
-    yield from table_rows(tables, Service("dynamodb"), mend=deploy)
+    yield from table_rows(tables, Service("dynamodb"), deploy=deploy)
     wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
     now = int(time.time())
     yield from key_rows(lambda: _looked_at(Engine(tables), wrapper, now=now), now=now)

@@ -24,7 +24,7 @@ from chalicelib.stores.deployment import Deployment
 from chalicelib.stores.engine import EXPIRY, KEYS, Engine, Tables
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.users import Users
-from tools import restore
+from tools import restore, smoke
 from tools.dev.engine import embedded
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 from tools.operate import Operator
@@ -33,7 +33,6 @@ from tools.stages import UnknownStage, enter
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-CLIENT = "mobile"
 TRANSFER = {"to": "Bob", "amount": 1}
 
 
@@ -61,16 +60,18 @@ class Line:
 class Person:
     """Somebody with an account and one device."""
 
-    def __init__(self, name: str, issuer: str, clock: Callable[[], float]) -> None:
+    def __init__(self, name: str, issuer: str, client_id: str, clock: Callable[[], float]) -> None:
         """Begin without an account."""
         self.email = f"drill-{name}-{secrets.token_hex(4)}@example.com"
         self.password = secrets.token_urlsafe(18)
-        self._issuer, self._clock = issuer, clock
+        self._issuer, self._client_id, self._clock = issuer, client_id, clock
 
     def device(self, line: Line, record: Record | None = None) -> BatonClient:
         """Give a device that speaks over ``line``, new or from a stored record."""
         storage = MemoryStorage(record)
-        return BatonClient(self._issuer, CLIENT, storage, transport=line, clock=self._clock, sleep=lambda _: None)
+        return BatonClient(
+            self._issuer, self._client_id, storage, transport=line, clock=self._clock, sleep=lambda _: None
+        )
 
 
 class Drill:
@@ -83,9 +84,17 @@ class Drill:
         self.source = Tables(settings.table_prefix)
         self.target = Tables(f"{settings.table_prefix}-drill-{secrets.token_hex(3)}"[:64])
         self.settings = settings
-        self.deployment = Deployment(self.target, key_id=settings.kms_key_id or "", issuer=settings.issuer)
+        self.deployment = Deployment(
+            settings.deployment, self.target, key_id=settings.kms_key_id or "", issuer=settings.issuer
+        )
         self.key_arn = self.deployment.key_arn()
-        self.people = {name: Person(name, settings.issuer, clock.time) for name in ("ada", "bob", "eve", "kim", "lea")}
+        client_id = smoke.exchanging(settings.clients)
+        if client_id is None:
+            raise NotProved(
+                "a client of the registry exchanges under a key of its own, so that there is one to drill with"
+            )
+        names = ("ada", "bob", "eve", "kim", "lea")
+        self.people = {name: Person(name, settings.issuer, client_id, clock.time) for name in names}
         self.arns: dict[str, str] = {}
         self.proved = 0
 
@@ -224,6 +233,7 @@ class Drill:
             name = self.target.name(table)
             with contextlib.suppress(self.dynamodb.exceptions.ResourceNotFoundException):
                 self.dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
+                self.dynamodb.get_waiter("table_exists").wait(TableName=name)  # none is deleted while it is updated
                 self.dynamodb.delete_table(TableName=name)
         for arn in self.arns.values():
             self.dynamodb.delete_backup(BackupArn=arn)
@@ -300,6 +310,8 @@ def deployment(stage: str | None) -> Iterator["DynamoDBClient"]:
 
 def main(stage: str | None) -> int:
     """Run the drill; exit 1 when it does not prove everything."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
+
     # Baton runs inside this process: its metrics are nobody's, and its lines would stand between ours.
     os.environ |= {"POWERTOOLS_METRICS_DISABLED": "true", "BATON_LOG_LEVEL": "ERROR"}
     clock = DevelopmentClock()
@@ -312,6 +324,9 @@ def main(stage: str | None) -> int:
                 drill.clean()
     except (SettingsProblems, UnknownStage) as problem:
         print(problem, file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError) as trouble:
+        print(f"\nNot drilled: {trouble}", file=sys.stderr)
         return 1
     except NotProved as claim:
         print(

@@ -62,7 +62,7 @@ class Operator:
         self._engine = Engine(Tables(settings.table_prefix))
         wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
         self._key_ring = KeyRing(self._engine, wrapper, secrets.token_bytes)
-        self._signals = PowertoolsSignals(service=settings.table_prefix, level="ERROR", metrics=False)
+        self._signals = PowertoolsSignals(service=settings.deployment, level="ERROR", metrics=False)
 
     def make_ring(self) -> str:
         """Make the key ring, where there is none."""

@@ -24,13 +24,11 @@ from typing import Any
 
 import yaml
 
+from tools import stages
 from tools.template import EDGE, ROOT, of_type, parse
 
 COPY = ROOT / "build" / "source"
 BUILT = ROOT / "build" / "package"
-DEPLOYED = ROOT / ".chalice" / "deployed"
-"""What Chalice writes down of deployments; whoever loses it deploys a second API beside the first."""
-
 ZIP_BYTES_MAX = 8 * 1000 * 1000
 MACHINES = {"x86_64": ("x86_64", 62), "arm64": ("aarch64", 183)}
 """``lambda_architecture`` -> the machine in the names of wheels, and ``e_machine`` of ELF."""
@@ -95,9 +93,12 @@ def configured_architecture() -> str:
     return str(configuration()["lambda_architecture"])
 
 
-def prefix_of(stage: str) -> str:
-    """Tell what the names of a stage begin with."""
-    return str(configuration()["stages"][stage]["environment_variables"]["BATON_TABLE_PREFIX"])
+def names_of(stage: str) -> dict[str, str]:
+    """Tell what the names of a stage begin with, its tables' and all others; and its URL, once it has one."""
+    variables = configuration()["stages"][stage]["environment_variables"]
+    tables, issuer = variables["BATON_TABLE_PREFIX"], variables["BATON_ISSUER"]
+    names = {"Prefix": variables.get("BATON_DEPLOYMENT") or tables, "Tables": tables}
+    return names if issuer == stages.PLACEHOLDER else names | {"Issuer": issuer}
 
 
 def this_architecture() -> str | None:
@@ -128,10 +129,10 @@ def copy_of_what_ships(architecture: str) -> Path:
         shutil.copytree(ROOT / name, COPY / name, ignore=left_out, dirs_exist_ok=True)
     for name in ("app.py", "requirements.txt"):
         shutil.copyfile(ROOT / name, COPY / name)
-    DEPLOYED.mkdir(parents=True, exist_ok=True)
+    stages.DEPLOYED.mkdir(parents=True, exist_ok=True)
     link = COPY / ".chalice" / "deployed"
     link.unlink(missing_ok=True)
-    link.symlink_to(DEPLOYED, target_is_directory=True)
+    link.symlink_to(stages.DEPLOYED, target_is_directory=True)
     config = COPY / ".chalice" / "config.json"
     config.write_text(json.dumps(configuration() | {"lambda_architecture": architecture}), "utf-8")
     return COPY
@@ -168,7 +169,8 @@ def build(stage: str = "prod", architecture: str | None = None) -> Path:
     shutil.copyfile(cached, built / "deployment.zip")
     template = built / "sam.yaml"
     template.write_text(
-        yaml.safe_dump(hardened(parse(template.read_text("utf-8")), prefix_of(stage)), sort_keys=False), "utf-8"
+        yaml.safe_dump(hardened(parse(template.read_text("utf-8")), names_of(stage), runtime_), sort_keys=False),
+        "utf-8",
     )
     return built / "deployment.zip"
 
@@ -232,13 +234,16 @@ def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, 
         yield compiled, (place / compiled).read_bytes()
 
 
-def hardened(template: dict[str, Any], prefix: str) -> dict[str, Any]:
+def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) -> dict[str, Any]:
     """Point every route at the alias ``live``, and let CloudFormation fill in what the policies leave open.
 
-    The policies name the tables of one ``prefix``, so the template takes no other.
+    The policies name the tables and log groups of one stage, so the template takes no other ``names``.
     """
     template = _filled_in_by_cloudformation(template)
-    template["Parameters"]["Prefix"] |= {"Default": prefix, "AllowedValues": [prefix]}
+    for parameter, name in names.items():
+        template["Parameters"][parameter] |= {"Default": name, "AllowedValues": [name]}
+    if runtime_ == "python3.11":  # Lambda would refuse it half-way, and CloudFormation at once
+        template["Parameters"]["SnapStart"]["AllowedValues"] = ["None"]
     for paths in (api["DefinitionBody"]["paths"] for api in of_type(template, "AWS::Serverless::Api").values()):
         for methods in paths.values():
             for method in methods.values():

@@ -18,16 +18,16 @@ from tools.deploy import (
     Place,
     Stage,
     client,
-    deployed_url,
     filled_config,
     filled_policy,
     key_arn,
     open_change_set,
     place_of_credentials,
-    stack_status,
+    stack_named,
     stage_named,
 )
 from tools.prices import bill
+from tools.stages import deployed_url
 from tools.template import DATA, of_type, parse, read
 
 Sign = Literal["+", "~", "-", "="]
@@ -47,16 +47,17 @@ class Change:
 def changes_of_data(stage: Stage, *, pause: Pause) -> Iterator[Change]:
     """Tell what would become of tables, keys and backups: CloudFormation's own word, in a change set thrown away."""
     cloudformation = client("cloudformation")
-    if stack_status(cloudformation, stage) is None:
+    if not stack_named(stage.data_stack, cloudformation):
         for name, resource in read(DATA)["Resources"].items():
-            yield Change("+", name, resource["Type"])
+            if "Condition" not in resource:  # of restored tables, which a new stack does not have
+                yield Change("+", name, resource["Type"])
         return
-    changes = open_change_set(cloudformation, stage, pause)
-    if changes is None:
+    opened = open_change_set(cloudformation, stage, pause)
+    if opened is None:
         yield Change("=", stage.data_stack, "tables, keys, backups")
         return
-    cloudformation.delete_change_set(StackName=stage.data_stack, ChangeSetName="baton")
-    for change in changes:
+    cloudformation.delete_change_set(**opened.name)
+    for change in opened.changes:
         lost = ", REPLACED: it would begin empty" if change.get("Replacement") == "True" else ""
         yield Change(_SIGNS[change["Action"]], change["LogicalResourceId"], change["ResourceType"] + lost)
 
@@ -80,7 +81,7 @@ def changes_of_function(stage: Stage, place: Place, archive: Path, name: str) ->
         ("architecture", "Architectures", [package.configured_architecture()]),
     ):
         yield _compared(what, function[key], wanted)
-    variables = filled_config(config, stage, deployed_url(stage))["stages"][stage.name]["environment_variables"]
+    variables = filled_config(config, stage, deployed_url(stage.name))["stages"][stage.name]["environment_variables"]
     yield from _differences("setting", function.get("Environment", {}).get("Variables", {}), variables)
     wanted_policy = filled_policy((CHALICE / policy_file).read_text("utf-8"), place, variables["BATON_ISSUER"])
     yield from _differences("policy", _deployed_policy(function["Role"]), _by_sid(json.loads(wanted_policy)))
@@ -88,7 +89,7 @@ def changes_of_function(stage: Stage, place: Place, archive: Path, name: str) ->
 
 def changes_of_api(stage: Stage, archive: Path) -> Iterator[Change]:
     """Tell what would become of the API."""
-    wanted, url = _packaged_routes(archive), deployed_url(stage)
+    wanted, url = _packaged_routes(archive), deployed_url(stage.name)
     if url is None:
         yield Change("+", "API", f"{len(wanted)} routes")
     else:
@@ -137,7 +138,7 @@ def show(changes: Iterator[Change]) -> int:
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     many = 0
     for change in changes:
-        line = f"  {change.sign} {change.what:<20}{change.detail}".rstrip()
+        line = f"  {change.sign} {change.what:<28}{change.detail}".rstrip()
         print(f"\033[{_COLOURS[change.sign]}m{line}\033[0m" if coloured else line, flush=True)
         many += change.sign != "="
     return many
@@ -150,7 +151,7 @@ def plan(name: str, users: int, *, pause: Pause) -> None:
     place = place_of_credentials()
     print(f"data, {stage.data_stack} in {place.account}, {place.region}", flush=True)
     many = show(changes_of_data(stage, pause=pause))
-    if stack_status(client("cloudformation"), stage) is not None:
+    if stack_named(stage.data_stack, client("cloudformation")):
         place = replace(place, key_arn=key_arn(stage, client("kms")))
     with package.alone():
         archive = package.build(stage.name)

@@ -2,7 +2,8 @@
 
 ``python -m tools.restore FROM TO SECONDS``, with the settings of the stage in the environment (STAGE=prod), restores
 the tables of prefix FROM, as they were SECONDS ago, to prefix TO; raises the fence there; and applies what was deleted
-and disabled since. docs/runbooks/restore-from-backup.md is the page; `make drill` shows that all of this works.
+and disabled since. Tables that are restored already stay as they are: so it goes on where it broke off, and with what
+was restored by hand. docs/runbooks/restore-from-backup.md is the page; `make drill` shows that all of this works.
 """
 
 import os
@@ -37,7 +38,14 @@ STATUS_AFTER: Final[Mapping[str, Status]] = {
     "account_active": Status.ACTIVE,
 }
 
+BACKUPS_BEGIN_S: Final = 300
+"""How long AWS may take to let a new table be recovered; it says no before that."""
+
 Pause = Callable[[float], None]
+
+
+class InTheWay(Exception):
+    """A table stands where one is to be restored to, and was not restored itself."""
 
 
 def encryption(key_arn: str) -> dict[str, Any]:
@@ -73,8 +81,13 @@ def restore_backup(dynamodb: "DynamoDBClient", arns: Mapping[str, str], target: 
 
 
 def restore_time(dynamodb: "DynamoDBClient", source: Tables, target: Tables, *, at: int, key_arn: str) -> None:
-    """Begin to restore tables as they were at a time."""
+    """Begin to restore tables as they were at a time, but those that were restored already. Raises ``InTheWay``."""
     for table in BACKED_UP:
+        there = described(dynamodb, target.name(table))
+        if there and "RestoreSummary" not in there:
+            raise InTheWay(f"{target.name(table)} is there, and nobody restored it: whose is it?")
+        if there:
+            continue
         dynamodb.restore_table_to_point_in_time(
             SourceTableName=source.name(table),
             TargetTableName=target.name(table),
@@ -82,6 +95,20 @@ def restore_time(dynamodb: "DynamoDBClient", source: Tables, target: Tables, *, 
             BillingModeOverride="PAY_PER_REQUEST",
             SSESpecificationOverride=encryption(key_arn),  # type: ignore[arg-type]
         )
+
+
+def described(dynamodb: "DynamoDBClient", name: str) -> Mapping[str, Any]:
+    """Describe a table; nothing, where it is not there."""
+    try:
+        return dynamodb.describe_table(TableName=name)["Table"]
+    except dynamodb.exceptions.ResourceNotFoundException:
+        return {}
+
+
+def restored_as_of(dynamodb: "DynamoDBClient", target: Tables) -> int:
+    """Tell what time the restored tables are of: a run that goes on may not count from its own beginning."""
+    summaries = (described(dynamodb, target.name(table)).get("RestoreSummary") for table in BACKED_UP)
+    return min(int(summary["RestoreDateTime"].timestamp()) for summary in summaries if summary)
 
 
 def make_table(dynamodb: "DynamoDBClient", tables: Tables, table: str, *, key_arn: str) -> None:
@@ -107,23 +134,38 @@ def wait_for(dynamodb: "DynamoDBClient", tables: Tables, *, pause: Pause = time.
             pause(POLL_S)
 
 
-def protect(dynamodb: "DynamoDBClient", tables: Tables) -> None:
-    """Apply what no restore brings back: recovery, TTL, protection from deletion, the audit's stream."""
+def protect(dynamodb: "DynamoDBClient", tables: Tables, *, pause: Pause = time.sleep) -> None:
+    """Apply what no restore brings back, where it is not so yet: recovery, TTL, protection, the audit's stream."""
     for table, wanted in TABLES.items():
         name = tables.name(table)
         if wanted.recovery:
-            dynamodb.update_continuous_backups(
-                TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
-            )
-        if wanted.swept:
+            _let_recover(dynamodb, name, pause=pause)
+        expiry = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+        if wanted.swept and expiry["TimeToLiveStatus"] == "DISABLED":
             dynamodb.update_time_to_live(
                 TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRY}
             )
         if wanted.protection:
             dynamodb.update_table(TableName=name, DeletionProtectionEnabled=True)
-    dynamodb.update_table(
-        TableName=tables.audit, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
-    )
+    if not described(dynamodb, tables.audit).get("StreamSpecification"):
+        dynamodb.update_table(
+            TableName=tables.audit, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+        )
+
+
+def _let_recover(dynamodb: "DynamoDBClient", name: str, *, pause: Pause) -> None:
+    """Turn recovery on. A table that has just become active is not ready for it for a while."""
+    for left in range(BACKUPS_BEGIN_S, -1, -POLL_S):
+        try:
+            dynamodb.update_continuous_backups(
+                TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+            )
+        except dynamodb.exceptions.ContinuousBackupsUnavailableException:
+            if not left:
+                raise
+            pause(POLL_S)
+        else:
+            return
 
 
 def key_ring_in(tables: Tables) -> KeyRing:
@@ -172,11 +214,13 @@ def apply_since(events: Sequence[tuple[int, str, AccountId]], target: Tables, *,
 def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
     """Restore, and say what is left to do."""
     match list(arguments):
-        case [source_prefix, target_prefix, seconds] if seconds.isdigit():
+        case [source_prefix, target_prefix, seconds] if seconds.isdigit() and source_prefix != target_prefix:
             source, target, ago = Tables(source_prefix), Tables(target_prefix), int(seconds)
         case _:
             print(__doc__, file=sys.stderr)
             return 2
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
+
     try:
         if stage := os.environ.get("STAGE"):
             enter(stage)
@@ -191,26 +235,40 @@ def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
         print(f"1/5 restoring {source.prefix}-* of {ago} s ago to {target.prefix}-*", flush=True)
         restore_time(dynamodb, source, target, at=now - ago, key_arn=key_arn)
         for table in KEYS.keys() - set(BACKED_UP):
-            make_table(dynamodb, target, table, key_arn=key_arn)
+            if not described(dynamodb, target.name(table)):
+                make_table(dynamodb, target, table, key_arn=key_arn)
         wait_for(dynamodb, target, pause=pause)
         print("2/5 recovery, TTL, protection")
-        protect(dynamodb, target)
+        protect(dynamodb, target, pause=pause)
         fence = raise_fence_in(target, now=int(time.time()))
         print(
             f"3/5 fence raised to {datetime.fromtimestamp(fence, UTC):%Y-%m-%d %H:%M:%S} UTC: earlier logins are over"
         )
-        events = events_since(dynamodb, source, now - ago)
-        touched = apply_since(events, target, now=int(time.time()))
-        print(f"4/5 deleted or disabled since, and so again: {touched} accounts")
-        changed = len({account for _, event, account in events if event == "password_changed"})
-        print(f"5/5 passwords changed since, which are the earlier ones again: {changed} accounts; tell their owners")
+        since = min(now - ago, restored_as_of(dynamodb, target))
+        if described(dynamodb, source.audit):
+            events = events_since(dynamodb, source, since)
+            touched = apply_since(events, target, now=int(time.time()))
+            print(f"4/5 deleted or disabled since, and so again: {touched} accounts")
+            changed = len({account for _, event, account in events if event == "password_changed"})
+            print(
+                f"5/5 passwords changed since, which are the earlier ones again: {changed} accounts; tell their owners"
+            )
+        else:
+            print(
+                f"4/5 {source.audit} is gone too: delete and disable by `tools.operate` what the log names, since "
+                f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC\n"
+                "5/5 and tell those whose passwords changed"
+            )
     except (SettingsProblems, UnknownStage) as problem:
         print(problem, file=sys.stderr)
         return 1
-    except errors.Refusal as refusal:
-        print(f"Not done: {refusal.reason or refusal.sentence}", file=sys.stderr)
+    except (errors.Refusal, InTheWay, BotoCoreError, ClientError) as trouble:
+        print(f"Not done: {trouble}\nnext: mend that, and run it again: it goes on where it broke off", file=sys.stderr)
         return 1
-    print(f"next: BATON_TABLE_PREFIX={target.prefix} in .chalice/config.json and its policies, then deploy")
+    print(
+        f"next: BATON_TABLE_PREFIX={target.prefix} in .chalice/config.json and its policies, then deploy: "
+        "docs/runbooks/restore-from-backup.md, step 4"
+    )
     return 0
 
 

@@ -1,11 +1,18 @@
-"""Try a deployment by the reference client: ``python -m tools.smoke URL``. It registers an account and deletes it."""
+"""Try a deployment by the reference client: ``python -m tools.smoke URL [CLIENT]``.
+
+It registers an account and deletes it. CLIENT is one of the deployment's registry that exchanges its token under a key
+of its own; `mobile` of the demonstration, unless said otherwise.
+"""
 
 import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from baton_client import Answer, BatonClient, HttpTransport, MemoryStorage, NoAnswer, Refused, Request, Transport
+from chalicelib.core.clients import Clients
+from chalicelib.core.policy import MechanismName
 
 PATIENCE_S = 60
 """A new API takes a while to be known everywhere."""
@@ -15,16 +22,24 @@ class NotServing(Exception):
     """The deployment does not do what it should; the message says what."""
 
 
+def exchanging(registry: Path) -> str | None:
+    """Name the first client of a registry that can be tried: its token is exchanged, under a key of its own."""
+    for client in Clients.from_toml(registry.read_text("utf-8")):
+        if client.mechanism.name == MechanismName.EXCHANGE and client.binding == "required":
+            return client.id
+    return None
+
+
 def smoke(
-    url: str, transport: Transport, *, pause: Callable[[float], None] = time.sleep
+    url: str, transport: Transport, client_id: str | None, *, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[tuple[str, str, float]]:
     """Take the steps of a login's life; each gives its name, what came of it, and its seconds.
 
-    Raises ``NotServing``.
+    Without a client to try there is one step. Raises ``NotServing``.
     """
     password = secrets.token_urlsafe(24)
     email = f"smoke-{secrets.token_hex(8)}@example.com"
-    client = BatonClient(url, "mobile", MemoryStorage(), transport=transport, sleep=pause)
+    client = BatonClient(url, client_id or "", MemoryStorage(), transport=transport, sleep=pause)
 
     def unsigned() -> str:
         token = client.session.access_token if client.session else ""
@@ -45,7 +60,7 @@ def smoke(
         ("exchange", lambda: f"{client.exchange().expires_at - int(time.time())} s to live"),
         ("step-up, delete", deleted),
     ]
-    for name, step in steps:
+    for name, step in steps if client_id else steps[:1]:
         begun = time.monotonic()
         try:
             came = str(step())
@@ -73,20 +88,27 @@ def _ask(transport: Transport, url: str, headers: dict[str, str]) -> Answer:
     return transport(Request("GET", url, headers), 20)
 
 
-def show(url: str, transport: Transport, *, pause: Callable[[float], None] = time.sleep) -> None:
+def show(url: str, transport: Transport, client_id: str | None, *, pause: Callable[[float], None] = time.sleep) -> None:
     """Take the steps and print them. Raises ``NotServing``."""
-    for name, came, seconds in smoke(url, transport, pause=pause):
+    for name, came, seconds in smoke(url, transport, client_id, pause=pause):
         print(f"  {name:<18}{came:<44}{seconds * 1000:>7.0f} ms", flush=True)
+    if client_id is None:
+        print("  no client of the registry exchanges under a key of its own: log in with one of yours by hand")
 
 
 def main() -> int:
     """Try the deployment at the URL that is given."""
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
+    match sys.argv[1:]:
+        case [url]:
+            client_id = "mobile"
+        case [url, client_id]:
+            pass
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
     transport = HttpTransport()
     try:
-        show(sys.argv[1].rstrip("/"), transport)
+        show(url.rstrip("/"), transport, client_id)
     except NotServing as problem:
         print(f"Not serving: {problem}\nnext: chalice logs, and docs/operations.md", file=sys.stderr)
         return 1

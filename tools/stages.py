@@ -7,6 +7,12 @@ from typing import Any, Final
 
 CONFIG: Final = Path(__file__).parents[1] / ".chalice" / "config.json"
 
+DEPLOYED = CONFIG.with_name("deployed")
+"""What Chalice writes down of deployments; whoever loses it deploys a second API beside the first."""
+
+PLACEHOLDER: Final = "https://api.example.com"
+"""The issuer of a stage nobody has given a domain: the API's own URL takes its place, once there is one."""
+
 
 class UnknownStage(ValueError):
     """There is no such stage; the message names those there are."""
@@ -18,4 +24,15 @@ def enter(stage: str) -> None:
     if stage not in stages:
         raise UnknownStage(f"STAGE is one of {', '.join(stages)}, not {stage!r}")
     for name, value in stages[stage]["environment_variables"].items():
-        os.environ.setdefault(name, value)
+        issuer = deployed_url(stage) if (name, value) == ("BATON_ISSUER", PLACEHOLDER) else None
+        os.environ.setdefault(name, issuer or value)
+
+
+def deployed_url(stage: str) -> str | None:
+    """Read where a stage is served, from what Chalice wrote down."""
+    record = DEPLOYED / f"{stage}.json"
+    if not record.exists():
+        return None
+    resources = json.loads(record.read_text("utf-8"))["resources"]
+    urls: list[str] = [one["rest_api_url"] for one in resources if one["resource_type"] == "rest_api"]
+    return urls[0].rstrip("/") if urls else None

@@ -21,9 +21,10 @@ class Deployment:
     """``ports.Deployment`` in an AWS account."""
 
     def __init__(
-        self, tables: Tables, *, key_id: str, issuer: str, services: Mapping[str, Service] | None = None
+        self, name: str, tables: Tables, *, key_id: str, issuer: str, services: Mapping[str, Service] | None = None
     ) -> None:
-        """Name what is looked at: the prefix of its names, its key, and the URL apps call."""
+        """Name what is looked at: the deployment, its tables, its key, and the URL apps call."""
+        self._name = name
         self._tables = tables
         self._key_id = key_id
         self._issuer = issuer
@@ -32,14 +33,15 @@ class Deployment:
     def looks(self) -> Mapping[str, Callable[[], Sequence[Found]]]:
         """Give every look, by the name of what it looks at."""
         tables = {self._tables.name(table): functools.partial(self._table, table) for table in KEYS}
-        prefix = self._tables.prefix
         return {
             **tables,
             self._key_id: self._key,
-            f"/aws/lambda/{prefix}": functools.partial(self._log_groups, f"/aws/lambda/{prefix}"),
-            f"/aws/apigateway/{prefix}": functools.partial(self._log_groups, f"/aws/apigateway/{prefix}"),
-            self._issuer: self._stage,
-            prefix: self._function,
+            **{
+                group: functools.partial(self._log_groups, group)
+                for group in (f"/aws/lambda/{self._name}", f"/aws/apigateway/{self._name}")
+            },
+            self._issuer: self._stages,
+            self._name: self._function,
         }
 
     def key_arn(self) -> str:
@@ -107,12 +109,18 @@ class Deployment:
             FoundLogGroup(group["logGroupName"], group.get("retentionInDays"), group.get("kmsKeyId")) for group in ours
         ]
 
-    def _stage(self) -> list[FoundStage]:
+    def _stages(self) -> list[FoundStage]:
+        """Find every stage of the API: each is a door to the same function, whoever made it and why."""
         api, name = self._api()
-        stage = self._call("apigateway", "get_stage", restApiId=api, stageName=name)
+        stages = {stage["stageName"]: stage for stage in self._call("apigateway", "get_stages", restApiId=api)["item"]}
+        if name not in stages:
+            raise Unavailable(f"the API {api} has no stage {name}")
+        return [self._stage(f"{api}/{one}", stage) for one, stage in stages.items()]
+
+    def _stage(self, name: str, stage: Mapping[str, Any]) -> FoundStage:
         methods = stage.get("methodSettings", {})
-        found = FoundStage(
-            name=f"{api}/{name}",
+        return FoundStage(
+            name=name,
             firewall=bool(stage.get("webAclArn")),
             access_logged=bool(stage.get("accessLogSettings", {}).get("destinationArn")),
             body_logged=any(
@@ -121,7 +129,6 @@ class Deployment:
             ),
             throttled=methods.get("*/*", {}).get("throttlingRateLimit", -1) >= 0,
         )
-        return [found]
 
     def _api(self) -> tuple[str, str]:
         """Find the API behind the URL apps call: by its host, or by the mapping of a custom domain."""
@@ -138,8 +145,7 @@ class Deployment:
         raise Unavailable(f"no API is mapped to {self._issuer}")
 
     def _function(self) -> list[FoundFunction]:
-        name = self._tables.prefix
-        absent = "ResourceNotFoundException"
+        name, absent = self._name, "ResourceNotFoundException"
         self._call("lambda", "get_function_configuration", FunctionName=name)
         open_to: list[str] = []
         for qualifier in ALIASES:

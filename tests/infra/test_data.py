@@ -10,7 +10,7 @@ import pytest
 from chalicelib.stores.engine import EXPIRY, KEYS, SWEPT
 from tools import template
 from tools.deploy import stage_named
-from tools.package import configuration
+from tools.package import configuration, names_of
 
 PREFIX = "baton-test"
 STAGES = ["dev", "prod"]
@@ -85,6 +85,15 @@ def opens_a_key(read: dict[str, Any]) -> Iterator[str]:
                 yield f"{name}: {statement['Sid']} lets in a service whoever it acts for"
 
 
+def silences_the_alarms(read: dict[str, Any]) -> Iterator[str]:
+    """Let alarms write to their topic, which is known by what SNS encrypts for, and to no other."""
+    topic = template.of_type(template.read(template.EDGE), "AWS::SNS::Topic")["Alarms"]["TopicName"]["Fn::Sub"]
+    arn = {"Fn::Sub": f"arn:${{AWS::Partition}}:sns:${{AWS::Region}}:${{AWS::AccountId}}:{topic}"}
+    wanted = {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": arn}}
+    if properties(read, "OperationsKey")["KeyPolicy"]["Statement"][2].get("Condition", wanted) != wanted:
+        yield "alarms may not be able to write to their topic"
+
+
 def loses_a_key(read: dict[str, Any]) -> Iterator[str]:
     """Every key rotates, outlives its stack, and can be saved for thirty days after somebody deletes it."""
     for name, key in template.of_type(read, "AWS::KMS::Key").items():
@@ -99,6 +108,9 @@ def forgets_a_backup(read: dict[str, Any]) -> Iterator[str]:
     selected = properties(read, "BackupSelection")["BackupSelection"]["Resources"]
     if selected != [{"Fn::GetAtt": ["Users", "Arn"]}, {"Fn::GetAtt": ["Gates", "Arn"]}]:
         yield "another selection"
+    restored = json.dumps(template.resolve(properties(read, "RestoredSelection"), {"Tables": "restored"}))
+    if "table/restored-users" not in restored or "table/restored-gates" not in restored:
+        yield "restored tables are not backed up"
     vault = properties(read, "Vault")
     if "EncryptionKeyArn" not in vault or "LockConfiguration" not in vault:
         yield "an open vault"
@@ -143,8 +155,15 @@ FAULTS: list[tuple[Rule, Plant]] = [
     (opens_a_key, lambda read: properties(read, "Key")["KeyPolicy"]["Statement"][0].update(Principal="*")),
     (opens_a_key, lambda read: properties(read, "Key")["KeyPolicy"]["Statement"][0].update(Principal={"AWS": ["*"]})),
     (opens_a_key, lambda read: properties(read, "OperationsKey")["KeyPolicy"]["Statement"][2].pop("Condition")),
+    (
+        silences_the_alarms,
+        lambda read: properties(read, "OperationsKey")["KeyPolicy"]["Statement"][2].update(
+            Condition={"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+        ),
+    ),
     (loses_a_key, lambda read: properties(read, "Key").pop("EnableKeyRotation")),
     (loses_a_key, lambda read: read["Resources"]["Key"].pop("DeletionPolicy")),
+    (forgets_a_backup, lambda read: properties(read, "RestoredSelection")["BackupSelection"].update(Resources=[])),
     (forgets_a_backup, lambda read: properties(read, "BackupSelection")["BackupSelection"]["Resources"].pop()),
     (forgets_a_backup, lambda read: properties(read, "Vault").pop("LockConfiguration")),
     (keeps_lines_for_ever, lambda read: properties(read, "LogGroup").pop("RetentionInDays")),
@@ -177,7 +196,7 @@ def test_a_broken_template_is_noticed(rule: Rule, plant: Plant) -> None:
 def test_the_stage_finds_what_the_template_makes(stage: str) -> None:
     """Key alias, tables, log group: the settings and the policy of a stage name what is deployed for its prefix."""
     settings = configuration()["stages"][stage]["environment_variables"]
-    named = template.resolve(data()["Resources"], {"Prefix": settings["BATON_TABLE_PREFIX"]})
+    named = template.resolve(data()["Resources"], names_of(stage))
     assert settings["BATON_KEY_RING"] == f"kms:{named['KeyAlias']['Properties']['AliasName']}"
     policies = [
         (template.ROOT / ".chalice" / file).read_text("utf-8")

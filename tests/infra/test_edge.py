@@ -14,6 +14,7 @@ from chalicelib.signals import _MEASURED
 from chalicelib.web.problem import Dialect, status_and_error
 from tools import template
 from tools.errors_page import leaves
+from tools.package import hardened
 
 ROOT = template.ROOT
 RUNBOOKS = {
@@ -78,6 +79,29 @@ def passes_the_alias_by(read: dict[str, Any]) -> Iterator[str]:
         yield "the gateway may not call the alias"
     if properties(read, "APIHandler").get("AutoPublishAlias") != "live":
         yield "there is no alias"
+
+
+def opens_a_second_stage(read: dict[str, Any]) -> Iterator[str]:
+    """Without it the Serverless transform makes a stage named ``Stage`` too, past firewall, throttles and log."""
+    if properties(read, "RestAPI").get("OpenApiVersion") != api(read)["swagger"]:
+        yield "a stage named Stage is open"
+
+
+def logs_before_it_may(read: dict[str, Any]) -> Iterator[str]:
+    """Make the stage, which refers to its log group, after the role that API Gateway writes to it by."""
+    after = {"After": {"Fn::If": ["LetGatewayLog", {"Ref": "GatewayAccount"}, {"Ref": "AWS::NoValue"}]}}
+    if read["Resources"]["AccessLogs"].get("Metadata") != after:
+        yield "the log group does not wait for the role"
+    if "${AccessLogs}" not in properties(read, "RestAPI")["AccessLogSetting"]["DestinationArn"]["Fn::Sub"]:
+        yield "the stage does not wait for its log group"
+
+
+def leads_nowhere(read: dict[str, Any]) -> Iterator[str]:
+    """With a certificate the issuer's own host leads to this very stage."""
+    if properties(read, "DomainMapping").get("Stage") != {"Ref": "RestAPI.Stage"}:
+        yield "the domain leads to no stage"
+    if properties(read, "Domain").get("DomainName") != {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "Issuer"}]}]}:
+        yield "the domain is not the issuer's"
 
 
 def leaves_a_name_open(read: dict[str, Any]) -> Iterator[str]:
@@ -175,6 +199,16 @@ def watches_nothing(read: dict[str, Any]) -> Iterator[str]:
                 yield f"{name} watches another service"
 
 
+def watches_the_tables_of_before(read: dict[str, Any]) -> Iterator[str]:
+    """Take the tables' own name wherever a table is named: after a restore it is another than all else has."""
+    named = template.resolve(read, {"Prefix": "baton-prod", "Tables": "baton-prod2"})["Resources"]
+    if named["GateThrottles"]["Properties"]["Dimensions"][0]["Value"] != "baton-prod2-gates":
+        yield "the alarm looks at the tables of before"
+    variables = named["APIHandler"]["Properties"]["Environment"]["Variables"]
+    if (variables["BATON_DEPLOYMENT"], variables["BATON_TABLE_PREFIX"]) != ("baton-prod", "baton-prod2"):
+        yield "the function works on the tables of before, or measures under another name"
+
+
 def tells_nobody_what_to_do(read: dict[str, Any]) -> Iterator[str]:
     """Every alarm goes to the topic, and names the page to open."""
     for name, alarm in template.of_type(read, "AWS::CloudWatch::Alarm").items():
@@ -258,6 +292,14 @@ FAULTS: list[tuple[Rule, Plant]] = [
     ),
     (passes_the_alias_by, lambda read: properties(read, "APIHandlerInvokePermission").update(FunctionName="x")),
     (passes_the_alias_by, lambda read: properties(read, "APIHandler").pop("AutoPublishAlias")),
+    (opens_a_second_stage, lambda read: properties(read, "RestAPI").pop("OpenApiVersion")),
+    (logs_before_it_may, lambda read: read["Resources"]["AccessLogs"].pop("Metadata")),
+    (
+        logs_before_it_may,
+        lambda read: properties(read, "RestAPI")["AccessLogSetting"].update(DestinationArn={"Fn::Sub": "arn:x"}),
+    ),
+    (leads_nowhere, lambda read: properties(read, "DomainMapping").pop("Stage")),
+    (leads_nowhere, lambda read: properties(read, "Domain").update(DomainName="api.example.org")),
     (leaves_a_name_open, lambda read: properties(read, "Alarms").update(TopicName="ACCOUNT")),
     (answers_in_another_shape, _say("THROTTLED", action="log_in")),
     (answers_in_another_shape, _say("THROTTLED", hint="x")),
@@ -278,6 +320,16 @@ FAULTS: list[tuple[Rule, Plant]] = [
     (leaves_the_firewall_open, lambda read: properties(read, "FirewallAssociation").update(ResourceArn="x")),
     (watches_nothing, lambda read: properties(read, "TokensReused").update(MetricName="token_resued")),
     (watches_nothing, lambda read: properties(read, "TokensReused").update(Dimensions=[])),
+    (
+        watches_the_tables_of_before,
+        lambda read: properties(read, "GateThrottles").update(Dimensions=[{"Value": {"Fn::Sub": "${Prefix}-gates"}}]),
+    ),
+    (
+        watches_the_tables_of_before,
+        lambda read: properties(read, "APIHandler")["Environment"]["Variables"].update(
+            BATON_TABLE_PREFIX={"Ref": "Prefix"}
+        ),
+    ),
     (
         tells_nobody_what_to_do,
         lambda read: properties(read, "Defects").update(AlarmDescription="docs/runbooks/nothing.md"),
@@ -331,10 +383,21 @@ def test_every_route_of_the_application_is_there(merged: dict[str, Any]) -> None
     }
 
 
-def test_the_template_takes_the_prefix_of_its_stage_alone(merged: dict[str, Any]) -> None:
-    """Its policy names the tables of that prefix."""
-    assert merged["Parameters"]["Prefix"]["AllowedValues"] == ["baton-prod"]
+def test_the_template_takes_the_names_of_its_stage_alone(merged: dict[str, Any]) -> None:
+    """Its policies name those tables and log groups."""
+    for parameter in ("Prefix", "Tables"):
+        assert merged["Parameters"][parameter]["AllowedValues"] == ["baton-prod"]
     assert "table/baton-prod-users" in json.dumps(properties(merged, "ApiHandlerRole"))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "offered"), [("python3.11", ["None"]), ("python3.13", ["None", "PublishedVersions"])]
+)
+def test_snapshots_are_offered_where_lambda_has_them(merged: dict[str, Any], runtime: str, offered: list[str]) -> None:
+    """From Python 3.12 on; before that the function would be refused when half of the stack is there."""
+    fresh = copy.deepcopy(merged)
+    fresh["Parameters"]["SnapStart"]["AllowedValues"] = ["None", "PublishedVersions"]
+    assert hardened(fresh, {}, runtime)["Parameters"]["SnapStart"]["AllowedValues"] == offered
 
 
 def test_the_audit_may_look_at_the_domain_that_is_called(merged: dict[str, Any]) -> None:
@@ -346,7 +409,7 @@ def test_the_audit_may_look_at_the_domain_that_is_called(merged: dict[str, Any])
         for resource in statement["Resource"]
     ]
     (stages, domain) = (resource["Fn::Sub"] for resource in resources)
-    assert stages == "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/*/stages/api"
+    assert stages == "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/*/stages"
     assert domain[0] == "arn:${AWS::Partition}:apigateway:${AWS::Region}::/domainnames/${Host}/basepathmappings"
     at, split = domain[1]["Host"]["Fn::Select"]
     assert split == {"Fn::Split": ["/", {"Ref": "Issuer"}]}

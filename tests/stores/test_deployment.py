@@ -36,18 +36,20 @@ class Stage:
     def __init__(self) -> None:
         """Begin well configured."""
         self.stage: dict[str, Any] = {
+            "stageName": "api",
             "webAclArn": "arn:aws:wafv2:...",
             "accessLogSettings": {"destinationArn": "arn:aws:logs:..."},
             "methodSettings": {"*/*": {"throttlingRateLimit": 500.0, "loggingLevel": "OFF", "dataTraceEnabled": False}},
         }
+        self.others: list[dict[str, Any]] = []
 
     def call(self, operation: str, **request: object) -> dict[str, Any]:
         """Answer."""
         if operation == "get_base_path_mappings":
             assert request == {"domainName": "api.example.com"}
             return {"items": [{"basePath": "api", "restApiId": "abc123", "stage": "api"}]}
-        assert (operation, request) == ("get_stage", {"restApiId": "abc123", "stageName": "api"})
-        return self.stage
+        assert (operation, request) == ("get_stages", {"restApiId": "abc123"})
+        return {"item": [self.stage, *self.others]}
 
 
 class Refusing(Stage):
@@ -146,7 +148,7 @@ class Account:
         """Audit, and give subject and problem of each finding."""
         signals = MemorySignals()
         services = {name: service(name) for name in SERVICES} | {"apigateway": cast("Service", self.stage)}
-        deployment = Deployment(Tables(PREFIX), key_id=self.key, issuer=ISSUER, services=services)
+        deployment = Deployment(PREFIX, Tables(PREFIX), key_id=self.key, issuer=ISSUER, services=services)
         findings = AuditConfiguration(deployment, signals, EXPIRY)()
         assert all(finding.mend for finding in findings)
         assert signals.emitted[-1] == ("configuration_audited", {"findings": len(findings)})
@@ -221,6 +223,22 @@ def test_a_planted_mistake_is_found(account: Account, mistake: str) -> None:
     assert words in problem
 
 
+def test_a_second_stage_is_a_door_too(account: Account) -> None:
+    """The Serverless transform made one named ``Stage``: no firewall, no log, no throttle, the same function."""
+    account.stage.others = [{"stageName": "Stage"}]
+    assert account.audited() == [
+        ("abc123/Stage", problem)
+        for problem in ("no firewall stands before it", "it logs no access", "no throttle of its own limits it")
+    ]
+
+
+def test_a_stage_that_is_gone_is_a_finding(account: Account) -> None:
+    """Though the API has another."""
+    account.stage.stage["stageName"] = "other"
+    ((subject, problem),) = account.audited()
+    assert (subject, "no stage api" in problem) == (ISSUER, True)
+
+
 def test_what_cannot_be_seen_is_a_finding(account: Account) -> None:
     """A table that is gone, a right that is missing: an audit that sees nothing must not look content."""
     account.stage = Refusing()
@@ -234,7 +252,9 @@ def test_an_account_without_a_deployment_is_all_findings(embedded_engine: None) 
     """Every look says that it sees nothing."""
     del embedded_engine
     services = {name: service(name) for name in SERVICES} | {"apigateway": cast("Service", Refusing())}
-    deployment = Deployment(Tables("baton-nowhere"), key_id="alias/nowhere", issuer=ISSUER, services=services)
+    deployment = Deployment(
+        "baton-nowhere", Tables("baton-nowhere"), key_id="alias/nowhere", issuer=ISSUER, services=services
+    )
     found = AuditConfiguration(deployment, MemorySignals(), EXPIRY)()
     assert {finding.subject for finding in found} == set(deployment.looks())
     assert all("cannot be seen" in finding.problem for finding in found)

@@ -15,7 +15,7 @@ from chalicelib.core.errors import Unavailable
 from chalicelib.core.key_ring import make_ring
 from chalicelib.core.policy import DAY_S
 from tests.memory import MemoryKeyRing
-from tools import audit
+from tools import audit, deploy
 
 ROOT = Path(__file__).parents[2]
 VULNERABLE = {"dependencies": [{"name": "pyjwt", "version": "1.0", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}]}
@@ -146,27 +146,47 @@ def test_rights_that_drifted_are_found(role: tuple[Any, str]) -> None:
     iam, name = role
     document = json.loads((ROOT / ".chalice" / "policy-prod.json").read_text("utf-8"))
     put(iam, name, document)
-    assert list(audit.drift(name, "prod")) == []
+    assert list(audit.drift(name, "policy-prod.json")) == []
     document["Statement"][1]["Action"].append("dynamodb:DeleteItem")
     put(iam, name, document)
-    (more,) = audit.drift(name, "prod")
+    (more,) = audit.drift(name, "policy-prod.json")
     assert re.search(r"should not: Allow dynamodb:DeleteItem on .*baton-prod-gates", more.problem)
     document["Statement"][1]["Action"] = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
     put(iam, name, document)
-    (fewer,) = audit.drift(name, "prod")
+    (fewer,) = audit.drift(name, "policy-prod.json")
     assert "may not: Allow dynamodb:PutItem" in fewer.problem
     wide = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     put(iam, name, document | {"Statement": [*document["Statement"], wide]})
-    assert any("should not: Allow * on *" in finding.problem for finding in audit.drift(name, "prod"))
+    assert any("should not: Allow * on *" in finding.problem for finding in audit.drift(name, "policy-prod.json"))
     policy = iam.create_policy(PolicyName="administrator", PolicyDocument=json.dumps(document | {"Statement": [wide]}))
     iam.attach_role_policy(RoleName=name, PolicyArn=policy["Policy"]["Arn"])
-    assert any("is attached" in finding.problem for finding in audit.drift(name, "prod"))
+    assert any("is attached" in finding.problem for finding in audit.drift(name, "policy-prod.json"))
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-cn"])
+def test_rights_of_a_job_that_drifted_are_found(role: tuple[Any, str], partition: str) -> None:
+    """The job that rotates keys may make tokens, and nobody looked at its role; as deployed, it is well."""
+    iam, name = role
+    place = deploy.Place("123456789012", "us-west-2", partition, "key/01234567-89ab-cdef-0123-456789abcdef")
+    assert audit.policies(name, "prod") == {
+        name: "policy-prod.json",
+        f"{name}-rotate_keys": "policy-prod-rotate_keys.json",
+        f"{name}-audit_configuration": "policy-prod-audit_configuration.json",
+    }
+    for policy_file in audit.policies(name, "prod").values():
+        text = (ROOT / ".chalice" / policy_file).read_text("utf-8")
+        filled = json.loads(deploy.filled_policy(text, place, "https://login.example.org"))
+        put(iam, name, filled)
+        assert list(audit.drift(name, policy_file)) == []
+        filled["Statement"][0]["Action"].append("dynamodb:Scan")
+        put(iam, name, filled)
+        assert {"dynamodb:Scan" in finding.problem for finding in audit.drift(name, policy_file)} == {True}
 
 
 def test_a_role_that_cannot_be_seen_is_a_finding(embedded_engine: None) -> None:
     """Not a pass."""
     del embedded_engine
-    (finding,) = audit.drift("baton-nowhere", "prod")
+    (finding,) = audit.drift("baton-nowhere", "policy-prod.json")
     assert "cannot be seen" in finding.problem
 
 

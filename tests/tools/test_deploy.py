@@ -8,19 +8,23 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
+from msgspec.structs import replace as replace_struct
 
 from baton_client import Answer, Request
+from chalicelib.settings import read_settings
 from chalicelib.stores.engine import KEYS
 from tests.end_to_end.conftest import Line
-from tools import deploy, package, plan, template
+from tools import deploy, package, plan, stages, template
 from tools.deploy import NotDone, Place, Stage, client, filled_config, filled_policy, stage_named
 from tools.dev.engine import over_http
 from tools.dev.environment import Environment, Packaged, unpack
@@ -84,7 +88,7 @@ def dev(aws: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     if architecture is None:
         pytest.skip("the deployed zip is booted too, and there is nothing to boot here")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(package, "DEPLOYED", tmp_path_factory.mktemp("deployed"))
+        patched.setattr(stages, "DEPLOYED", tmp_path_factory.mktemp("deployed"))
         patched.setattr(package, "configured_architecture", lambda: architecture)
         yield stage_named("dev", CONFIG)
 
@@ -147,11 +151,13 @@ def of_chalice(stage: Stage) -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore:No Moto CloudFormation support for AWS..Backup:UserWarning")
 def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The whole way, in one test: what AWS has afterwards is what was checked, and a login goes through it."""
-    assert "  + Gates               AWS::DynamoDB::Table" in (told := planned(capsys))
+    assert "  + Gates                       AWS::DynamoDB::Table" in (told := planned(capsys))
+    assert "  + AuditConfigurationLogGroup  AWS::Logs::LogGroup" in told
+    assert "RestoredSelection" not in told
     assert "  + API" in told
     assert "10,000 active accounts" in told
     assert told.endswith("next: make deploy STAGE=dev\n")
-    assert deploy.stack_status(client("cloudformation"), dev) is None, "a plan makes nothing"
+    assert deploy.stack_named(dev.data_stack, client("cloudformation")) == {}, "a plan makes nothing"
 
     told, function = deployed(tmp_path / "first", capsys)
     (api,) = of_chalice(dev)["apis"]
@@ -189,6 +195,9 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
     assert "key ring: there already" in told
     assert [one for one in differences(dev, place) if one.sign != "="] == []
 
+    a_deployment_from_elsewhere_makes_no_second_api(tmp_path, api)
+    assert of_chalice(dev) == made
+
     checkout = plain_checkout(tmp_path / "checkout", dev, key)
     plain_chalice(checkout, "deploy", "--stage", "dev")
     assert of_chalice(dev) == made
@@ -199,6 +208,14 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
     plain_chalice(checkout, "delete", "--stage", "dev")
     assert of_chalice(dev) == {"roles": [], "functions": [], "apis": []}
     assert client("dynamodb").list_tables()["TableNames"] == names
+
+
+def a_deployment_from_elsewhere_makes_no_second_api(folder: Path, api: str) -> None:
+    """Where Chalice's record is not: it would make one, whose URL the function took for its issuer."""
+    with pytest.MonkeyPatch.context() as elsewhere:
+        elsewhere.setattr(stages, "DEPLOYED", folder / "elsewhere")
+        with pytest.raises(NotDone, match=f"serves the API {api} already(.|\n)*deployed from elsewhere"):
+            deploy.deploy("dev", lambda *_: None, pause=lambda _: None)  # type: ignore[arg-type] # never asked
 
 
 def planned(capsys: pytest.CaptureFixture[str]) -> str:
@@ -316,7 +333,7 @@ def plain_checkout(folder: Path, stage: Stage, key_arn: str) -> Path:
         shutil.copyfile(template.ROOT / name, folder / name)
     for name in ("chalicelib", ".chalice"):
         shutil.copytree(package.COPY / name, folder / name, ignore=left_out)
-    shutil.copytree(package.DEPLOYED, folder / ".chalice" / "deployed")
+    shutil.copytree(stages.DEPLOYED, folder / ".chalice" / "deployed")
     for name in ("config.json", *stage.policies.values()):
         shutil.copyfile(deploy.CHALICE / name, folder / ".chalice" / name)
     deploy.fill(stage, replace(PLACE, key_arn=key_arn), folder / ".chalice")
@@ -358,6 +375,18 @@ def test_settings_that_would_not_start_are_told_all_at_once() -> None:
         stage_named("dev", broken)
     assert "BATON_KEY_RING" in str(told.value)
     assert "BATON_LOG_LEVEL" in str(told.value)
+
+
+def test_a_registry_that_would_not_start_is_told_before_anything_is_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Everything that is wrong with it: the function would have been deployed, and have answered nobody."""
+    registry = tmp_path / "clients.toml"
+    registry.write_text("[client.app]\ncode = 1\n[user]\n", "utf-8")
+    read = replace_struct(read_settings(CONFIG["stages"]["dev"]["environment_variables"]), clients=registry)
+    monkeypatch.setattr(deploy, "read_settings", lambda _: read)
+    with pytest.raises(NotDone, match=r"unknown table \[user\](.|\n)*client\.app"):
+        stage_named("dev", CONFIG)
 
 
 def test_a_wrong_python_is_told_before_aws_is_asked(
@@ -420,7 +449,7 @@ def test_a_policy_is_filled_in_with_this_account_alone() -> None:
 
 def test_filling_in_again_follows_the_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Filled in with the API's own URL first, and with a domain of one's own later; every file of the stage."""
-    monkeypatch.setattr(package, "DEPLOYED", tmp_path / "nothing deployed")
+    monkeypatch.setattr(stages, "DEPLOYED", tmp_path / "nothing deployed")
     folder = Path(shutil.copytree(deploy.CHALICE, tmp_path / "chalice", ignore=shutil.ignore_patterns("deployed")))
     stage = stage_named("dev", CONFIG)
     for issuer in ("https://abc.execute-api.us-east-1.amazonaws.com/api", "https://login.example.org"):
@@ -434,6 +463,34 @@ def test_filling_in_again_follows_the_domain(tmp_path: Path, monkeypatch: pytest
     assert "execute-api" not in said
 
 
+def test_a_stage_whose_tables_were_restored_keeps_its_stack_its_key_and_its_names() -> None:
+    """Restored tables have another name; a data stack of that name would be a second one, with an empty key ring."""
+    restored = json.loads(json.dumps(CONFIG))
+    restored["stages"]["prod"]["environment_variables"]["BATON_TABLE_PREFIX"] = "baton-prod2"
+    stage = stage_named("prod", restored)
+    assert (stage.prefix, stage.data_stack, stage.tables.users) == (
+        "baton-prod",
+        "baton-prod-data",
+        "baton-prod2-users",
+    )
+    assert stage.parameters == {"Prefix": "baton-prod", "Tables": "baton-prod2"}
+    assert stage_named("prod", CONFIG).parameters == {"Prefix": "baton-prod", "Tables": "baton-prod"}
+
+
+def test_a_name_that_chalice_does_not_give_is_told_before_anything_is_changed() -> None:
+    """Log groups, alarms and audit would be of functions that are not there."""
+    renamed = json.loads(json.dumps(CONFIG))
+    variables = renamed["stages"]["prod"]["environment_variables"]
+    variables["BATON_DEPLOYMENT"] = "acme-prod"
+    with pytest.raises(NotDone, match="BATON_DEPLOYMENT is baton-prod"):
+        stage_named("prod", renamed)
+    del variables["BATON_DEPLOYMENT"]
+    assert stage_named("prod", renamed).prefix == "baton-prod"
+    variables["BATON_TABLE_PREFIX"] = "baton-prod2"
+    with pytest.raises(NotDone, match="BATON_DEPLOYMENT is baton-prod"):
+        stage_named("prod", renamed)
+
+
 def test_a_domain_of_ones_own_is_kept() -> None:
     """Only the placeholder gives way to the URL of the API."""
     stage = stage_named("dev", CONFIG)
@@ -444,6 +501,128 @@ def test_a_domain_of_ones_own_is_kept() -> None:
     assert filled_config(CONFIG, stage, None) == CONFIG
     filled["stages"]["dev"]["environment_variables"]["BATON_ISSUER"] = "https://login.example.org"
     assert filled_config(filled, stage, url) == filled
+
+
+class CloudFormation:
+    """A data stack in some state, and what is asked of it."""
+
+    def __init__(self, status: str | None, *, changes: bool = True, protected: bool = False, **parameters: str) -> None:
+        """Begin."""
+        self.status, self.changes, self.protected = status, changes, protected
+        self.parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+        self.asked: dict[str, dict[str, Any]] = {}
+
+    def describe_stacks(self, **_: str) -> dict[str, Any]:
+        """Answer as AWS does."""
+        if self.status is None:
+            said = {"Error": {"Code": "ValidationError", "Message": "Stack with id x does not exist"}}
+            raise ClientError(said, "DescribeStacks")  # type: ignore[arg-type] # the members that are read
+        stack = {
+            "StackStatus": self.status,
+            "Parameters": self.parameters,
+            "EnableTerminationProtection": self.protected,
+        }
+        return {"Stacks": [stack]}
+
+    def describe_change_set(self, **_: str) -> dict[str, Any]:
+        """Tell of one change, or of none."""
+        if not self.changes:
+            return {"Status": "FAILED", "StatusReason": "The submitted information didn't contain changes."}
+        return {"Status": "CREATE_COMPLETE", "Changes": [{"ResourceChange": {}}]}
+
+    def get_waiter(self, name: str) -> Any:
+        """Wait no longer."""
+        self.status = {"stack_create_complete": "CREATE_COMPLETE", "stack_update_complete": "UPDATE_COMPLETE"}[name]
+        return SimpleNamespace(wait=lambda **_: None)
+
+    def update_termination_protection(self, **asked: Any) -> None:
+        """Protect."""
+        self.protected = asked["EnableTerminationProtection"]
+
+    def __getattr__(self, name: str) -> Any:
+        """Note what else is asked."""
+        return lambda **asked: self.asked.update({name: asked})
+
+
+@pytest.fixture
+def applied(monkeypatch: pytest.MonkeyPatch) -> Callable[[CloudFormation], str]:
+    """Bring a data stack up to date."""
+
+    def apply(stack: CloudFormation) -> str:
+        monkeypatch.setattr(deploy, "client", lambda _: stack)
+        return deploy.apply_data_stack(stage_named("prod", CONFIG), lambda _: None)
+
+    return apply
+
+
+def test_a_deployment_keeps_the_retention_an_operator_set(applied: Callable[[CloudFormation], str]) -> None:
+    """A parameter that is left out falls back to the template's default: lines of a year were gone."""
+    stack = CloudFormation("UPDATE_COMPLETE", Prefix="baton-prod", LogDays="365", BackupDays="35", Gone="x")
+    assert applied(stack) == "baton-prod-data updated, 1 resources"
+    assert {
+        one["ParameterKey"]: one.get("ParameterValue") for one in stack.asked["create_change_set"]["Parameters"]
+    } == {
+        "Prefix": "baton-prod",
+        "Tables": "baton-prod",
+        "LogDays": None,
+    }
+    assert stack.asked["execute_change_set"]["DisableRollback"] is False
+
+
+def test_a_creation_that_failed_is_gone_on_with(applied: Callable[[CloudFormation], str]) -> None:
+    """Rolled back, it left tables and log groups, whose names were then taken: no deployment could ever succeed."""
+    new = CloudFormation(None)
+    applied(new)
+    assert new.asked["create_change_set"]["ChangeSetType"] == "CREATE"
+    assert new.asked["execute_change_set"]["DisableRollback"] is True
+    failed = CloudFormation("CREATE_FAILED", Prefix="baton-prod")
+    applied(failed)
+    assert failed.asked["create_change_set"]["ChangeSetType"] == "UPDATE"
+    assert failed.asked["execute_change_set"]["DisableRollback"] is True
+    assert new.protected
+    assert failed.protected
+
+
+def test_a_deployment_that_broke_off_does_not_leave_its_stack_open(applied: Callable[[CloudFormation], str]) -> None:
+    """Deletion is forbidden by every deployment, and by the one that made the stack alone no longer."""
+    stack = CloudFormation("CREATE_COMPLETE", changes=False)
+    assert applied(stack) == "baton-prod-data is as infra/data.yaml has it"
+    assert stack.protected
+
+
+def test_a_hardened_stage_is_left_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Chalice would take its functions over, and make a second API, without firewall and throttles, before them."""
+    stack = CloudFormation("CREATE_COMPLETE")
+    monkeypatch.setattr(deploy, "client", lambda _: stack)
+    monkeypatch.setattr(deploy, "place_of_credentials", lambda: PLACE)
+    assert deploy.main(["deploy", "prod"]) == 1
+    assert "is deployed hardened, by the stack baton-prod" in capsys.readouterr().err
+    assert stack.asked == {}
+
+
+def test_the_data_alone_is_deployed_for_the_hardened_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stack and ring, by the same steps, and nothing of Chalice's."""
+    monkeypatch.setattr(deploy, "place_of_credentials", lambda: PLACE)
+    monkeypatch.setattr(deploy, "client", lambda _: None)
+    monkeypatch.setattr(deploy, "apply_data_stack", lambda *_: "baton-prod-data created")
+    monkeypatch.setattr(deploy, "key_arn", lambda *_: PLACE.key_arn)
+    monkeypatch.setattr(deploy, "make_ring", lambda *_: "made")
+    assert deploy.main(["data", "prod"]) == 0
+    told = capsys.readouterr().out
+    assert "3/6 key ring: made" in told
+    assert "4/6" not in told
+
+
+def test_a_change_set_left_behind_is_not_in_the_way(applied: Callable[[CloudFormation], str]) -> None:
+    """Every one has a name of its own."""
+    names = set()
+    for _ in range(2):
+        stack = CloudFormation("CREATE_COMPLETE")
+        applied(stack)
+        names.add(stack.asked["execute_change_set"]["ChangeSetName"])
+    assert len(names) == 2
 
 
 @pytest.mark.parametrize("words", [[], ["deploy"], ["fill"], ["destroy", "dev"]])

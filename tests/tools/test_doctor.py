@@ -5,13 +5,16 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from moto.kms.responses import KmsResponse
+from msgspec.structs import replace
 
 from chalicelib.core.policy import DAY_S, ISSUED_AHEAD_MAX_S
+from chalicelib.settings import read_settings
 from chalicelib.stores.engine import KEYS, Engine, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper
 from tools import doctor, restore
@@ -97,6 +100,18 @@ def test_each_thing_that_is_wrong_has_its_mend(deployed: Tables, monkeypatch: py
     assert found.keys() == {deployed.gates, deployed.audit, "health"}
     assert "ResourceNotFoundException" in found[deployed.gates].found
     assert "not swept" in found[deployed.audit].found
+    assert found[deployed.audit].mend.startswith(f"aws dynamodb update-time-to-live --table-name {deployed.audit} ")
+    assert found[deployed.gates].mend == "make dev"
+
+
+def test_a_registry_that_does_not_start_is_seen(deployed: Tables, tmp_path: Path) -> None:
+    """The function's own log would be the first to say so."""
+    del deployed
+    registry = tmp_path / "clients.toml"
+    registry.write_text("[user]\n", "utf-8")
+    rows = {row.name: row for row in doctor.settings_rows(replace(read_settings(), clients=registry))}
+    assert "unknown table [user]" in rows["registered clients"].found
+    assert rows["registered clients"].mend == "mend chalicelib/clients.toml"
 
 
 def test_an_absent_ring_is_not_made(deployed: Tables) -> None:

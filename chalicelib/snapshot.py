@@ -1,0 +1,37 @@
+"""What a snapshot of the started function should hold (Lambda SnapStart): all that is imported late elsewhere.
+
+Code alone. Nothing is asked, opened or drawn here, so that environments restored from one snapshot share no key, no
+credential, no connection and no random state: keys and clients are made at the first request of each.
+"""
+
+import importlib
+from typing import Final
+
+LATE: Final = (
+    "argon2.exceptions",
+    "argon2.low_level",
+    "aws_lambda_powertools",
+    "aws_lambda_powertools.metrics",
+    "base64",
+    "botocore.config",
+    "botocore.exceptions",
+    "botocore.session",
+    "cryptography.exceptions",
+    "cryptography.hazmat.primitives.asymmetric.ec",
+    "cryptography.hazmat.primitives.asymmetric.ed25519",
+    "cryptography.hazmat.primitives.asymmetric.utils",
+    "cryptography.hazmat.primitives.ciphers.aead",
+    "cryptography.hazmat.primitives.hashes",
+    "cryptography.hazmat.primitives.kdf.hkdf",
+    "cryptography.hazmat.primitives.serialization",
+    "http_sf",
+    "ipaddress",
+    "ssl",
+)
+"""Late everywhere else, since a start without a snapshot pays for every one of them."""
+
+
+def import_what_comes_late() -> None:
+    """Import it, before the snapshot is taken."""
+    for module in LATE:
+        importlib.import_module(module)

@@ -1,0 +1,63 @@
+"""The snapshot that SnapStart takes: all code, and nothing that two environments must not share."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from chalicelib.snapshot import LATE
+from tools.package import configuration
+from tools.template import ROOT
+
+LOOK = """
+import json, sys, app
+from chalicelib.snapshot import LATE
+made = [one for one in vars(app).values() if getattr(one, "_made", None) is not None]
+print(json.dumps({
+    "late": [name for name in LATE if name in sys.modules],
+    "ring": app.key_ring._cached is not None,
+    "clients": len(made) + (app.engine._dynamodb._made is not None),
+    "lean": app.lean is not None,
+}))
+"""
+STARTED_ANYHOW = {"base64", "ipaddress"}
+"""What the standard library imports by itself."""
+
+
+def late_imports() -> Iterator[str]:
+    """Name what is imported inside functions of what ships."""
+    for path in (ROOT / "chalicelib").rglob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(function, ast.FunctionDef):
+                for node in ast.walk(function):
+                    if isinstance(node, ast.Import):
+                        yield from (alias.name for alias in node.names)
+                    elif isinstance(node, ast.ImportFrom):
+                        modules = {f"{node.module}.{alias.name}" for alias in node.names} & set(LATE)
+                        yield from modules or {str(node.module)}
+
+
+def test_everything_that_is_imported_late_is_in_the_snapshot() -> None:
+    """Or every environment that is restored from it pays for that again: SnapStart then saves next to nothing."""
+    assert set(LATE) == set(late_imports())
+
+
+@pytest.mark.parametrize("kind", ["snap-start", "on-demand"])
+def test_a_snapshot_holds_code_and_nothing_that_must_not_be_shared(kind: str) -> None:
+    """No key ring, no client and so no connection and no credentials; and without a snapshot, nothing ahead of time."""
+    own = configuration()["stages"]["prod"]["environment_variables"]
+    # Under SnapStart Lambda sets no static credentials; AWS is nowhere, so that asking it would fail.
+    lambda_s = {
+        "AWS_REGION": "eu-central-1",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": kind,
+        "AWS_ENDPOINT_URL": "http://x.invalid",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK], cwd=ROOT, env={**own, **lambda_s}, capture_output=True, text=True, check=True
+    )
+    seen = json.loads(done.stdout)
+    assert set(LATE) - set(seen["late"]) == set() if kind == "snap-start" else set(seen["late"]) <= STARTED_ANYHOW
+    assert (seen["ring"], seen["clients"], seen["lean"]) == (False, 0, False)

@@ -1,0 +1,126 @@
+"""The command that restores: what the drill does not show of it, which is how it breaks off and goes on."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from chalicelib.core.hardening import TABLES
+from chalicelib.stores.engine import EXPIRY, KEYS, Tables
+from tools import restore
+from tools.dev.engine import client
+from tools.drill import embedded_deployment
+
+
+@pytest.fixture
+def deployed(embedded_engine: None) -> Iterator[Tables]:
+    """Deploy, with settings of its own in the environment, and give the tests theirs back."""
+    del embedded_engine
+    kept = dict(os.environ)
+    with embedded_deployment():
+        yield Tables(os.environ["BATON_TABLE_PREFIX"])
+    os.environ.clear()
+    os.environ.update(kept)
+
+
+def restored(source: Tables, *, target: str | None = None) -> int:
+    """Restore what was there five minutes ago."""
+    return restore.main([source.prefix, target or f"{source.prefix}-2", "300"], pause=lambda _: None)
+
+
+def refusal(code: str) -> ClientError:
+    """Refuse as AWS does."""
+    return ClientError({"Error": {"Code": code, "Message": "planted"}}, "Operation")
+
+
+def test_a_restore_that_broke_off_goes_on(
+    deployed: Tables, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Credentials of an hour end before a large table is back: the next run must not fail at what is there."""
+    with monkeypatch.context() as broken:
+        broken.setattr(restore, "raise_fence_in", lambda *_, **__: (_ for _ in ()).throw(refusal("ExpiredToken")))
+        assert restored(deployed) == 1
+    assert "ExpiredToken" in (told := capsys.readouterr().err)
+    assert "run it again" in told
+    assert restored(deployed) == 0
+    said = capsys.readouterr().out
+    assert "3/5 fence raised" in said
+    assert "step 4" in said
+    target = Tables(f"{deployed.prefix}-2")
+    for table, wanted in TABLES.items():
+        described = client().describe_table(TableName=target.name(table))["Table"]
+        assert bool(described.get("DeletionProtectionEnabled")) is wanted.protection
+        assert ("RestoreSummary" in described) is (table in restore.BACKED_UP)
+        expiry = client().describe_time_to_live(TableName=target.name(table))["TimeToLiveDescription"]
+        assert expiry.get("AttributeName") == (EXPIRY if wanted.swept else None)
+
+
+def test_a_run_that_goes_on_misses_no_deletion(deployed: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hours later, "so many seconds ago" is another time: what was deleted in between would have come back."""
+    assert restored(deployed) == 0
+    of_before = restore.described
+    since: list[int] = []
+
+    def hours_ago(dynamodb: Any, name: str) -> Any:
+        table = dict(of_before(dynamodb, name))
+        if "RestoreSummary" in table:
+            table["RestoreSummary"] = {"RestoreDateTime": datetime.fromtimestamp(1_700_000_000, UTC)}
+        return table
+
+    monkeypatch.setattr(restore, "described", hours_ago)
+
+    def noted(_: Any, __: Tables, time_: int) -> list[Any]:
+        since.append(time_)
+        return []
+
+    monkeypatch.setattr(restore, "events_since", noted)
+    assert restored(deployed) == 0
+    assert since == [1_700_000_000]
+
+
+def test_without_the_audit_of_before_it_says_what_to_do_by_hand(
+    deployed: Tables, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Everything was lost: the restore goes to its end all the same."""
+    client().delete_table(TableName=deployed.audit)
+    assert restored(deployed) == 0
+    assert f"{deployed.audit} is gone too" in capsys.readouterr().out
+
+
+def test_tables_that_nobody_restored_are_not_restored_into(
+    deployed: Tables, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They may be another stage's: its fence would be raised, and everybody there logged out."""
+    other = Tables(f"{deployed.prefix}-3")
+    for table in KEYS:
+        restore.make_table(client(), other, table, key_arn="alias/other")
+    assert restored(deployed, target=other.prefix) == 1
+    assert "whose is it?" in capsys.readouterr().err
+    assert restored(deployed, target=deployed.prefix) == 2
+
+
+def test_a_table_just_restored_is_not_ready_to_be_recovered() -> None:
+    """AWS says so for up to minutes, and moto never: the restore ended with a traceback there."""
+
+    class Beginning:
+        """DynamoDB, whose backups begin after a while."""
+
+        exceptions: Any = type("E", (), {"ContinuousBackupsUnavailableException": ClientError})
+
+        def __init__(self, after: int) -> None:
+            self.left = after
+
+        def update_continuous_backups(self, **_: object) -> None:
+            if self.left:
+                self.left -= 1
+                raise refusal("ContinuousBackupsUnavailableException")
+
+    waited: list[float] = []
+    restore._let_recover(Beginning(3), "x", pause=waited.append)  # type: ignore[arg-type] # the call that matters
+    assert waited == [restore.POLL_S] * 3
+    with pytest.raises(ClientError):
+        restore._let_recover(Beginning(10**6), "x", pause=waited.append)  # type: ignore[arg-type] # the same
+    assert sum(waited[3:]) == restore.BACKUPS_BEGIN_S

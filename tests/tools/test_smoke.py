@@ -1,0 +1,46 @@
+"""Trying a deployment: by a client that it has."""
+
+from pathlib import Path
+
+import pytest
+
+from baton_client import Answer, Request
+from tools import smoke
+from tools.template import ROOT
+
+OWN = """
+[client.browser]
+code = 1
+mechanism = "session"
+form = "opaque"
+binding = "optional"
+scope = "account"
+
+[client.wallet]
+code = 2
+mechanism = "exchange"
+form = "opaque"
+binding = "required"
+scope = "account"
+"""
+
+
+def test_a_deployment_with_a_registry_of_its_own_is_tried_by_a_client_of_it(tmp_path: Path) -> None:
+    """Its operator was told to write one, and `mobile` is the demonstration's alone: every deployment failed."""
+    registry = tmp_path / "clients.toml"
+    registry.write_text(OWN, "utf-8")
+    assert smoke.exchanging(registry) == "wallet"
+    registry.write_text(OWN.partition("[client.wallet]")[0], "utf-8")
+    assert smoke.exchanging(registry) is None
+    assert smoke.exchanging(ROOT / "chalicelib" / "clients.toml") == "mobile"
+
+
+def test_without_a_client_to_try_it_says_what_is_left_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """Health alone is asked; a browser's login is its operator's to try."""
+
+    def healthy(request: Request, _: float, /) -> Answer:
+        assert request.url == "https://api.example.com/health"
+        return Answer(200, {}, b'{"version": "1", "region": "x"}')
+
+    smoke.show("https://api.example.com", healthy, None)
+    assert "log in with one of yours by hand" in capsys.readouterr().out
