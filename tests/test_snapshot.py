@@ -20,7 +20,7 @@ print(json.dumps({
     "late": [name for name in LATE if name in sys.modules],
     "ring": app.key_ring._cached is not None,
     "clients": len(made) + (app.engine._dynamodb._made is not None),
-    "lean": app.lean is not None,
+    "lean": app.settings.lean is not None,
 }))
 """
 STARTED_ANYHOW = {"base64", "ipaddress"}
