@@ -6,6 +6,7 @@ is our own trouble, ``errors.Unavailable``, whose reason names the operation and
 
 import json
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from threading import Lock
@@ -164,7 +165,7 @@ class Service:
         except BotoCoreError as error:
             raise self._unavailable("client", type(error).__name__) from None
         if "json" in client.meta.service_model.resolved_protocol:  # IAM answers in XML
-            client.meta.events.register("before-parse", _refuse_garbled)
+            client.meta.events.register("after-call", _refuse_garbled)
         return client
 
     def _translate(self, operation: str, response: Mapping[str, Any]) -> NoReturn:
@@ -231,10 +232,16 @@ class Engine:
         return item
 
 
-def _refuse_garbled(response_dict: Mapping[str, Any], **_event: object) -> None:
-    """Refuse a success that is not JSON: botocore would make an empty answer of it, and that means "no such item"."""
-    if response_dict["status_code"] == HTTPStatus.OK:
-        json.loads(response_dict["body"])
+def _refuse_garbled(http_response: Any, **_event: object) -> None:  # noqa: ANN401 - botocore's own
+    """Refuse an answer that is not what its checksum says, and a success that is not JSON.
+
+    botocore gives in after its last attempt, and makes an empty answer of what it cannot read: "no such item".
+    """
+    checksum = http_response.headers.get("x-amz-crc32")
+    if checksum is not None and zlib.crc32(http_response.content) != int(checksum):
+        raise ValueError("the answer is not what its checksum says")
+    if http_response.status_code == HTTPStatus.OK:
+        json.loads(http_response.content)
 
 
 def _response_of(error: Exception) -> Mapping[str, Any] | None:

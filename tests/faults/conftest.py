@@ -7,8 +7,9 @@ import pytest
 from chalicelib.core import passwords, policy
 from chalicelib.stores.engine import KEYS, Service, Tables
 from tests.faults.endpoints import CHEAP
-from tests.faults.line import TRANSPORTS, Line
+from tests.faults.line import Line
 from tests.faults.stage import Stage
+from tests.faults.transports import TRANSPORTS
 from tools.dev.engine import client, create_tables
 from tools.dev.gateway import DevelopmentClock, load_environment
 
@@ -29,6 +30,6 @@ def stage(request: pytest.FixtureRequest, embedded_engine: None) -> Iterator[Sta
         patch.setattr(passwords, "_NOBODYS_VERIFIER", passwords._NOBODYS_VERIFIER.replace(dear, cheap))
         module = load_environment(clock)
         module.key_ring.create(now=int(clock.time()))
-        yield Stage(module, tables, line, clock)
+        yield Stage(request.param, module, tables, line, clock)
     for table in KEYS:
         client().delete_table(TableName=tables.name(table))

@@ -1,17 +1,16 @@
 """The line between the stores and AWS: it remembers what passes, and fails where it is told to.
 
 Faults strike below everything that is ours: what is sent again, what is translated and what is believed is the
-product's doing. `Line` knows no transport; each transport that the stores may use is led over it by one function.
+product's doing. `Line` knows no transport; each transport that the stores may use is led over it (`transports.py`).
 """
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 from zlib import crc32
 
-import pytest
+CHECKSUM = "x-amz-crc32"
 
 
 @dataclass(frozen=True)
@@ -50,20 +49,35 @@ class Reply:
         assert isinstance(parsed, dict)
         return parsed
 
-    def saying(self, members: object) -> "Reply":
+    def saying(self, body: bytes) -> "Reply":
         """Say something else, as genuinely: DynamoDB's checksum is over what is said."""
-        body = json.dumps(members).encode()
-        checked = {"x-amz-crc32": str(crc32(body))} if "x-amz-crc32" in self.headers else {}
-        return Reply(self.status, {**self.headers, **checked}, body)
+        checked = {CHECKSUM: str(crc32(body))} if CHECKSUM in self.headers else {}
+        return replace(self, headers=self.headers | checked, body=body)
+
+    def with_members(self, members: object) -> "Reply":
+        """Say other members."""
+        return self.saying(json.dumps(members).encode())
 
 
 class Lost(Exception):
-    """The connection broke."""
+    """The connection broke; ``reply`` is what it broke in the middle of, if anything came at all."""
+
+    def __init__(self, reply: Reply | None = None) -> None:
+        """Keep it."""
+        super().__init__()
+        self.reply = reply
 
 
 class TimedOut(Exception):
-    """Nobody answered in time."""
+    """Nobody answered in time: ``reply`` comes when nobody waits any more."""
 
+    def __init__(self, reply: Reply) -> None:
+        """Keep it."""
+        super().__init__()
+        self.reply = reply
+
+
+_ITEMS = ("Item", "Attributes")
 
 Deliver = Callable[[], Reply]
 Strike = Callable[[Sending, Deliver], Reply]
@@ -147,10 +161,14 @@ def answer_lost(_: Sending, deliver: Deliver) -> Reply:
     raise Lost
 
 
+def torn(_: Sending, deliver: Deliver) -> Reply:
+    """Lose the last byte of the answer."""
+    raise Lost(deliver())
+
+
 def timed_out(_: Sending, deliver: Deliver) -> Reply:
     """Answer too late."""
-    deliver()
-    raise TimedOut
+    raise TimedOut(deliver())
 
 
 def throttled(sending: Sending, _: Deliver) -> Reply:
@@ -189,19 +207,26 @@ def denied(_: Sending, deliver: Deliver) -> Reply:
 def garbled(_: Sending, deliver: Deliver) -> Reply:
     """Cut the answer in half."""
     reply = deliver()
-    return Reply(reply.status, reply.headers, reply.body[: len(reply.body) // 2])
+    return reply.saying(reply.body[: len(reply.body) // 2])
+
+
+def corrupted(_: Sending, deliver: Deliver) -> Reply:
+    """Say that there is no item, under the checksum of what there is."""
+    reply = deliver()
+    left = {name: value for name, value in reply.members.items() if name not in _ITEMS}
+    return replace(reply, body=json.dumps(left).encode())
 
 
 def without_reasons(_: Sending, deliver: Deliver) -> Reply:
     """Cancel a transaction and give no reasons."""
     reply = deliver()
-    return reply.saying({name: value for name, value in reply.members.items() if name != "CancellationReasons"})
+    return reply.with_members({name: value for name, value in reply.members.items() if name != "CancellationReasons"})
 
 
 def short_of_reasons(_: Sending, deliver: Deliver) -> Reply:
     """Cancel a transaction and give too few reasons."""
     reply = deliver()
-    return reply.saying({**reply.members, "CancellationReasons": reply.members["CancellationReasons"][:-1]})
+    return reply.with_members({**reply.members, "CancellationReasons": reply.members["CancellationReasons"][:-1]})
 
 
 def emptied(_: Sending, deliver: Deliver) -> Reply:
@@ -240,18 +265,18 @@ def _undecodable(value: Any) -> Any:
 def wrong_key(_: Sending, deliver: Deliver) -> Reply:
     """Open another data key than the one that was asked for."""
     reply = deliver()
-    return reply.saying({**reply.members, "Plaintext": "A" * 43 + "="})
+    return reply.with_members({**reply.members, "Plaintext": "A" * 43 + "="})
 
 
 def no_key(_: Sending, deliver: Deliver) -> Reply:
     """Open nothing."""
     reply = deliver()
-    return reply.saying({**reply.members, "Plaintext": ""})
+    return reply.with_members({**reply.members, "Plaintext": ""})
 
 
 def _refused(status: int, code: str, **members: object) -> Reply:
-    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "planted", **members}
-    return Reply(status, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(body).encode())
+    said = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "planted", **members}
+    return Reply(status, {"Content-Type": "application/x-amz-json-1.0", CHECKSUM: ""}, b"").with_members(said)
 
 
 def _cancelled(sending: Sending, code: str) -> Reply:
@@ -264,18 +289,15 @@ def _cancelled(sending: Sending, code: str) -> Reply:
 def _with_items(reply: Reply, change: Callable[[dict[str, Any]], object]) -> Reply:
     members = reply.members
     for holder in (members, *members.get("CancellationReasons", ())):
-        for name in ("Item", "Attributes"):
+        for name in _ITEMS:
             if name in holder:
                 holder[name] = change(holder[name])
-    return reply.saying(members)
+    return reply.with_members(members)
 
 
 def _brings_items(call: Call) -> bool:
     members = call.reply.members
     return any(name in holder for holder in (members, *members.get("CancellationReasons", ())) for name in _ITEMS)
-
-
-_ITEMS = ("Item", "Attributes")
 
 
 def _writes(call: Call) -> bool:
@@ -293,6 +315,7 @@ def _opens_a_key(call: Call) -> bool:
 KINDS: dict[Strike, Callable[[Call], bool]] = {
     request_lost: lambda _: True,
     answer_lost: lambda _: True,
+    torn: lambda _: True,
     timed_out: lambda _: True,
     throttled: lambda _: True,
     conflicted: _writes,
@@ -300,6 +323,7 @@ KINDS: dict[Strike, Callable[[Call], bool]] = {
     overloaded: lambda _: True,
     denied: lambda _: True,
     garbled: lambda _: True,
+    corrupted: _brings_items,
     without_reasons: _is_cancelled,
     short_of_reasons: _is_cancelled,
     emptied: _brings_items,
@@ -317,51 +341,3 @@ FAULTS = [
     for once in (True, False)
 ]
 """Once, so that whoever sends again gets through; and for good, so that nobody does until the request is answered."""
-
-
-# --- Transports --------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def over_botocore(line: Line) -> Iterator[None]:
-    """Lead botocore's requests to the embedded engine over the line, with nobody waiting between two sendings."""
-    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-    from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
-    from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
-
-    process = BotocoreStubber.process_request
-
-    def carried(stubber: BotocoreStubber, *, request: AWSPreparedRequest, **_event: object) -> AWSResponse:
-        def deliver() -> Reply:
-            answer = process(stubber, request)
-            assert answer is not None
-            status, headers, body = answer
-            said = body if isinstance(body, bytes) else body.encode()
-            return Reply(status, {name: str(value) for name, value in headers.items()}, said)
-
-        try:
-            reply = line.carry(_sending(request.headers["X-Amz-Target"], request.body), deliver)
-        except Lost:
-            raise ConnectionClosedError(endpoint_url=request.url) from None
-        except TimedOut:
-            raise ReadTimeoutError(endpoint_url=request.url) from None
-        headers: Any = reply.headers
-        return AWSResponse(request.url, reply.status, headers, MockRawResponse(reply.body))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BotocoreStubber, "__call__", carried)
-        patch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
-        # botocore stops sending again after a few hundred failures. Here every case begins with a full purse.
-        patch.setattr("botocore.retries.quota.RetryQuota.acquire", lambda _quota, _amount: True)
-        yield
-
-
-TRANSPORTS = {"botocore": over_botocore}
-"""Each transport that the stores may use."""
-
-
-def _sending(target: str | bytes, body: Any) -> Sending:
-    service, _, operation = (target.decode() if isinstance(target, bytes) else target).partition(".")
-    asked = json.loads(body)
-    asked.pop("ClientRequestToken", None)  # drawn anew by whoever sends a transaction again
-    return Sending("kms" if service == "TrentService" else "dynamodb", operation, asked)

@@ -42,8 +42,9 @@ class Answered:
 
 @dataclass
 class Stage:
-    """A deployment over a line."""
+    """A deployment over a line; ``transport`` is what leads its calls there."""
 
+    transport: str
     module: Any
     tables: Tables
     line: Line

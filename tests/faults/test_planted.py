@@ -16,7 +16,7 @@ from tests.faults.line import FAULTS
 from tests.faults.stage import Stage
 from tests.faults.test_faults import complaints, undisturbed
 
-pytestmark = pytest.mark.promise(9)
+pytestmark = [pytest.mark.promise(9), pytest.mark.parametrize("stage", ["botocore"], indirect=True)]
 
 Patch = pytest.MonkeyPatch
 

@@ -311,6 +311,32 @@ def test_an_answer_that_cannot_be_read_is_not_an_empty_one(
         Gates(engine).get(ACCOUNT)
 
 
+@pytest.mark.parametrize(
+    ("verb", "answer"),
+    [
+        ("gates.get", (200, {"x-amz-crc32": "1"}, b"{}")),
+        ("gates.exchange", (400, {"x-amz-crc32": "1"}, b'{"__type": "x#ConditionalCheckFailedException"}')),
+    ],
+)
+def test_an_answer_that_is_not_what_its_checksum_says_is_not_believed(
+    engine: Engine, dynamodb: Service, verb: str, answer: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was, after botocore had asked three times: as "no such account", of one that is there."""
+    from moto.dynamodb.responses import DynamoHandler
+
+    asked = []
+
+    def call_action(handler: DynamoHandler) -> object:
+        asked.append(handler)
+        return answer
+
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr(DynamoHandler, "call_action", call_action)
+    with pytest.raises(Unavailable):
+        VERBS[verb](engine)
+    assert len(asked) == ATTEMPTS
+
+
 def test_a_service_that_answers_in_xml_can_be_read(embedded_engine: None) -> None:
     """As IAM does: its answers are not JSON, and not garbled."""
     del embedded_engine
