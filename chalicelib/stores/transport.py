@@ -6,6 +6,7 @@ of every start; static credentials, as Lambda gives them; and answers of a known
 (``stores/engine.py`` chooses).
 """
 
+import functools
 import hashlib
 import hmac
 import random
@@ -14,7 +15,7 @@ import socket
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,6 +23,9 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from chalicelib.stores.items import Item
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 HEAD_BYTES_MAX: Final = 16 * 1024
 BODY_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -240,7 +244,7 @@ class _Connection:
     def __init__(self, scheme: str, address: tuple[str, int], connect_timeout_s: float, read_timeout_s: float) -> None:
         plain = socket.create_connection(address, timeout=connect_timeout_s)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = plain if scheme == "http" else _secured(plain, address[0])
+        self._socket = plain if scheme == "http" else _tls().wrap_socket(plain, server_hostname=address[0])
         self._socket.settimeout(read_timeout_s)
         self.kept = True
 
@@ -282,10 +286,12 @@ class _Connection:
         return piece
 
 
-def _secured(plain: socket.socket, host: str) -> socket.socket:
+@functools.cache
+def _tls() -> "SSLContext":
+    """Trust whom the system trusts. Once: reading all those certificates takes tens of milliseconds."""
     import ssl  # noqa: PLC0415 - cold start, and never against an engine on this machine
 
-    return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+    return ssl.create_default_context()
 
 
 _STORED = Decoder(_Stored)

@@ -5,10 +5,13 @@ import contextlib
 import datetime as dt
 import json
 import socket
+import ssl
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any, TypeVar
 
 import botocore.session
@@ -18,8 +21,14 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from chalicelib.core.errors import Unavailable
+from chalicelib.stores import transport
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.engine import ATTEMPTS, ConditionFailed, Engine, Service, Tables
 from chalicelib.stores.ephemeral import Ephemeral
@@ -228,6 +237,7 @@ class Line:
     def __init__(self, *answers: Any) -> None:
         """Listen on loopback."""
         self.answers = list(answers)
+        self.tls: ssl.SSLContext | None = None
         self.connections = 0
         self.requests = 0
         self.bodies: list[bytes] = []
@@ -241,9 +251,12 @@ class Line:
             while True:
                 connection, _ = self.listening.accept()
                 self.connections += 1
-                with connection, contextlib.suppress(ConnectionError):
-                    while self._answered(connection):
+                with contextlib.suppress(ConnectionError, ssl.SSLError), self._secured(connection) as open_one:
+                    while self._answered(open_one):
                         pass
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        return self.tls.wrap_socket(connection, server_side=True) if self.tls else connection
 
     def _answered(self, connection: socket.socket) -> bool:
         received = b""
@@ -410,6 +423,68 @@ def test_a_transaction_sent_again_carries_the_same_token(line: Callable[..., Lin
     assert len(tokens) == 3
     assert tokens[0] == tokens[1] != tokens[2]
     assert 1 <= len(tokens[0]) <= 36
+
+
+# TLS.
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Make a certificate of 127.0.0.1 that nobody has signed but itself, with its key."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "engine")])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(minutes=5))
+        .not_valid_after(now + dt.timedelta(minutes=5))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "certificate.pem"
+    unencrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(made.public_bytes(Encoding.PEM) + unencrypted)
+    return file
+
+
+@pytest.fixture
+def secured(line: Callable[..., Line], certificate: Path) -> Line:
+    """Give a line that speaks TLS, by that certificate."""
+    made = line(*[answer()] * ATTEMPTS)
+    made.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.tls.load_cert_chain(certificate)
+    made.address = made.address.replace("http:", "https:")
+    return made
+
+
+@pytest.fixture
+def trusting(monkeypatch: pytest.MonkeyPatch, certificate: Path) -> Iterator[None]:
+    """Trust that certificate, and no other."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    transport._tls.cache_clear()
+    yield
+    transport._tls.cache_clear()
+
+
+@pytest.mark.usefixtures("trusting")
+def test_it_speaks_tls_with_whom_the_system_trusts(secured: Line) -> None:
+    """And keeps that connection too."""
+    lean = client(secured.address)
+    assert [lean.get_item(**REQUEST), lean.get_item(**REQUEST)] == [ITEM, ITEM]
+    assert (secured.requests, secured.connections) == (2, 1)
+
+
+@pytest.mark.parametrize("by_name", [False, True], ids=["nobody has signed it", "it is of another host"])
+def test_it_tells_a_stranger_nothing(secured: Line, *, by_name: bool, request: pytest.FixtureRequest) -> None:
+    """No request is sent before the certificate is known to be the host's."""
+    if by_name:
+        request.getfixturevalue("trusting")
+    else:
+        transport._tls.cache_clear()
+    host = "localhost" if by_name else "127.0.0.1"
+    with pytest.raises(NoAnswer, match="SSLCertVerificationError"):
+        client(secured.address.replace("127.0.0.1", host)).get_item(**REQUEST)
+    assert (secured.requests, secured.connections) == (0, ATTEMPTS)
 
 
 def test_what_it_does_not_know_goes_by_botocore(tables: Tables, endpoint: str) -> None:

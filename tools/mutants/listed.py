@@ -189,6 +189,11 @@ LISTED: Final[list[Mutant]] = [
         ("it is sent once", "for attempt in range(1, self._attempts + 1):", "for attempt in range(self._attempts, self._attempts + 1):"),
         ("yesterday's key signs", "if known != day:", "if not known:"),
         ("a plain no is asked again", "if last or not (status", "if last and not (status"),
+        ("a transaction sent again is another one", '{"ClientRequestToken": secrets.token_hex(16), **request}', "request"),
+        ("what cancelled a transaction is not told", 'told["CancellationReasons"] = no.reasons', "pass"),
+        ("an opened key may be missing", "class _Decrypted(TypedDict):", "class _Decrypted(TypedDict, total=False):"),
+        ("whoever answers is believed", "ssl.create_default_context()", "ssl._create_unverified_context()"),
+        ("KMS is signed for as DynamoDB", '_SERVICE = "kms"', '_SERVICE = "dynamodb"'),
     ),
 ]  # fmt: skip
 """One for each guard. What replaces a condition is still a condition, so that no mutant dies of its grammar."""
