@@ -2,12 +2,15 @@
 
 The reference client drives them, through the development gateway; counted is the CPU of the app alone, from the event
 to its answer, engine calls included. An exchange is held against the same over botocore, a login against its Argon2.
+The engine is a process of its own: dynoxide where it is, the embedded one served over HTTP where it is not.
 """
 
 import contextlib
 import os
+import signal
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,8 +19,11 @@ from typing import Any
 import argon2.low_level
 
 from baton_client import Answer, BatonClient, MemoryStorage, Request
+from bench.peers.stores import Dynoxide
+from bench.programs import Program, free_port
 from chalicelib.stores.engine import Tables
-from tools.dev.engine import ENDPOINT, create_tables, over_http
+from tools.dev import dynoxide
+from tools.dev.engine import ENDPOINT, create_tables, offer_credentials
 from tools.dev.gateway import Gateway, load_environment
 
 ROUNDS, EXCHANGES, LOGINS = 9, 40, 6
@@ -95,16 +101,35 @@ def argon2_timed() -> Iterator[Timed]:
         argon2.low_level.verify_secret = stock
 
 
+@contextlib.contextmanager
+def engine() -> Iterator[str]:
+    """Start an engine beside this process, and give its address."""
+    found = dynoxide.find()
+    with tempfile.TemporaryDirectory(prefix="baton-bench-") as place:
+        if found:
+            store = Dynoxide(found, Path(place), in_memory=True)
+            assert store.program is not None
+            with store.program:
+                store.ready()
+                yield store.url
+        else:
+            port = free_port()
+            with Program([sys.executable, "-m", "tools.dev.engine", str(port)], stop=signal.SIGINT) as program:
+                program.listens(port)
+                yield f"http://127.0.0.1:{port}"
+
+
 def main() -> int:
     """Measure and print: a figure to read, not a test to fail."""
     samples: list[tuple[float, float, float, float]] = []
     with (
         Path(os.devnull).open("w") as nowhere,
         contextlib.redirect_stdout(nowhere),  # its log
-        over_http() as url,
+        engine() as url,
         argon2_timed() as hashing,
     ):
         os.environ[ENDPOINT] = url
+        offer_credentials()
         create_tables(Tables(SETTINGS["BATON_TABLE_PREFIX"]))
         apps = {transport: TimedApp(transport) for transport in ("lean", "boto3")}
         phones = {transport: phone(app, transport) for transport, app in apps.items()}

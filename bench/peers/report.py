@@ -167,8 +167,8 @@ _UNFAIRNESS = (
     "- SQLite runs in WAL mode with `synchronous = NORMAL`, not in its slower default.",
     "- tables are small: peers keep a row or more for every rotation, and no table here was as big as after a year.",
     "",
-    "Sixteen threads of gunicorn serve Django, one event loop each Node peer, four environments Baton. The machine did",
-    "other work meanwhile: ratios hold better than microseconds.",
+    "Sixteen threads of gunicorn serve Django, one event loop each Node peer, and up to four environments Baton: one",
+    "more only while all others are busy, as on Lambda. Ratios hold better than microseconds.",
 )
 
 

@@ -95,7 +95,7 @@ class Gateway:
         """Serve Chalice ``apps`` that are alike, under a stage, by the clock they have."""
         self.stage = stage
         self._clock = clock or DevelopmentClock()
-        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._free: queue.Queue[Any] = queue.Queue()
         for app in apps:
             self._free.put(app)
         self._binary_types = {binary_type.split(";")[0] for binary_type in apps[0].api.binary_types}

@@ -8,6 +8,7 @@ the same runtime client.
 import contextlib
 import json
 import os
+import queue
 import signal
 import sys
 import tempfile
@@ -29,8 +30,11 @@ class WithFloor(Gateway):
     """The deployment's API, and the bare handler beside it."""
 
     def __init__(self, apps: list[Packaged], bare: Environment) -> None:
-        """Keep the bare environment."""
+        """Keep the bare environment, and use another of Baton's only while those before it are busy, as Lambda does."""
         super().__init__(apps)
+        self._free = queue.LifoQueue()
+        for app in apps:
+            self._free.put(app)
         self._bare = bare
 
     def call(
