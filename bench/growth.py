@@ -108,6 +108,7 @@ def environment(prefix: str) -> ModuleType:
         "BATON_KEY_RING": "local",
         "BATON_LOG_LEVEL": "ERROR",
         "BATON_TABLE_PREFIX": prefix,
+        "BATON_TRANSPORT": "lean",  # as it is deployed
     }
     return load_environment()
 
@@ -319,7 +320,8 @@ def picture(series: dict[str, Sequence[Point]], loads: Sequence[Load], where: st
     from bench import drawing  # noqa: PLC0415 - it imports matplotlib
 
     figure, grid = plt.subplots(2, 2, figsize=(10, 6.6), layout="constrained")
-    top = max(max(point.app_us) for some in series.values() for point in some) / 1000
+    every = [point for some in series.values() for point in some]
+    top = max(max(*point.app_us, statistics.median(point.engine_us)) for point in every) / 1000
     for axes, (name, some) in zip(grid.flat, series.items(), strict=False):
         values = [point.value for point in some]
         medians = [statistics.median(point.app_us) / 1000 for point in some]
