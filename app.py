@@ -31,7 +31,7 @@ from chalicelib.signals import PowertoolsSignals
 from chalicelib.snapshot import import_what_comes_late
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.deployment import Deployment
-from chalicelib.stores.engine import EXPIRY, Engine, Service, Tables
+from chalicelib.stores.engine import EXPIRY, Engine, Patience, Service, Tables
 from chalicelib.stores.ephemeral import Ephemeral
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
@@ -59,10 +59,11 @@ def clock() -> int:
 def service(name: str, endpoint: str) -> Service:
     """Reach an AWS service, by the lean transport where we have the credentials for it."""
     lean = Access(endpoint, settings.region, *astuple(settings.lean)) if settings.lean else None
-    return Service(name, lean=lean)
+    return Service(name, lean=lean, patience=patience)
 
 
 entropy = secrets.token_bytes
+patience = Patience()
 signals = PowertoolsSignals(service=settings.deployment, level=settings.log_level, metrics=not settings.development)
 
 # Stores: made here, connected at the first request.
@@ -100,7 +101,7 @@ app = Chalice(app_name="baton", configure_logs=False)
 app.api.binary_types = []
 edge = Edge(app, clock, entropy, signals, settings.origins, settings.development)
 if not settings.development:  # a developer's machine may be slow, and no Lambda ends its requests
-    edge = replace(edge, begin=engine.begin)
+    edge = replace(edge, begin=patience.begin)
 signed = Signed(edge, call)
 app.register_middleware(edge.middleware, "http")
 app.register_blueprint(meta(edge, Public(key_ring, gates, names, settings.region)))

@@ -11,12 +11,25 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
+from chalicelib.core.model import Secret
+
 _PREFIX = re.compile(r"[a-zA-Z0-9_.-]{0,64}\Z")
 _AUTHORITY = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?\Z")
 _RESOURCE_SERVER = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})\Z")
 _REGISTRY = re.compile(r"[A-Za-z0-9_-]+\.toml\Z")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_REGION = re.compile(r"(us-gov|cn|[a-z]{2})-(north|south|east|west|central)[a-z]*-\d+\Z")
+"""A region of AWS, AWS in China or GovCloud; the partitions beside them have hosts of other names."""
+_ONLY_BOTOCORE = (
+    "AWS_CREDENTIAL_EXPIRATION",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_USE_FIPS_ENDPOINT",
+    "HTTPS_PROXY",
+    "https_proxy",
+)
+"""What somebody who sets it counts on, and the lean transport does not know."""
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _DEMO_REGISTRY = "clients.toml"
 
@@ -90,7 +103,8 @@ class Settings(Struct, frozen=True):
     lean: "Credentials | None"
     """``BATON_TRANSPORT``: ``lean`` (unless said otherwise, but in development) sends what requests ask of AWS by our
     own transport, with the credentials that Lambda sets: ``AWS_ACCESS_KEY_ID`` and the two beside it. Where those are
-    not, as under SnapStart, and with ``boto3``, botocore sends all."""
+    not, as under SnapStart, with ``boto3``, and where a proxy or a FIPS or dual-stack endpoint is asked for, botocore
+    sends all."""
 
     dynamodb_endpoint: str
     """``AWS_ENDPOINT_URL_DYNAMODB``, or ``AWS_ENDPOINT_URL``: another engine than the region's own."""
@@ -103,12 +117,8 @@ class Credentials(Struct, frozen=True):
     """Static credentials of AWS."""
 
     key_id: str
-    secret: str
-    session_token: str
-
-    def __repr__(self) -> str:
-        """Mask."""
-        return "Credentials('**********')"
+    secret: Secret
+    session_token: Secret
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -138,9 +148,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         limits=limits,
         development=development,
         log_level=_log_level(environ, problems),
-        snapshot=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start",
+        snapshot=_snapshot(environ),
         region=region,
-        lean=_lean(environ, development=development, problems=problems),
+        lean=_lean(environ, region=region, development=development, problems=problems),
         dynamodb_endpoint=_endpoint(environ, "dynamodb", region),
         kms_endpoint=_endpoint(environ, "kms", region),
     )
@@ -271,14 +281,21 @@ def _resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[s
     return rows
 
 
-def _lean(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> Credentials | None:
+def _lean(environ: Mapping[str, str], *, region: str, development: bool, problems: list[str]) -> Credentials | None:
     transport = environ.get("BATON_TRANSPORT") or ("boto3" if development else "lean")
     if transport not in {"lean", "boto3"}:
         problems.append("BATON_TRANSPORT is lean or boto3")
     key_id, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
-    if transport != "lean" or not key_id or not secret:
+    asks_for_more = any(environ.get(name) for name in _ONLY_BOTOCORE)
+    if transport != "lean" or asks_for_more or _snapshot(environ) or not _REGION.match(region):
         return None
-    return Credentials(key_id, secret, environ.get("AWS_SESSION_TOKEN", ""))
+    if not key_id or not secret:
+        return None
+    return Credentials(key_id, Secret(secret.encode()), Secret(environ.get("AWS_SESSION_TOKEN", "").encode()))
+
+
+def _snapshot(environ: Mapping[str, str]) -> bool:
+    return environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
 
 
 def _endpoint(environ: Mapping[str, str], service: str, region: str) -> str:

@@ -5,9 +5,11 @@ import itertools
 import re
 from pathlib import Path
 
+import botocore.session
 import pytest
 
-from chalicelib.settings import Settings, SettingsProblems, read_settings
+from chalicelib.core.model import Secret
+from chalicelib.settings import Credentials, Settings, SettingsProblems, read_settings
 
 GOOD = {
     "BATON_ISSUER": "https://api.example.com/api",
@@ -147,7 +149,7 @@ def test_the_lean_transport_goes_by_the_credentials_that_lambda_sets() -> None:
     """In the region's own endpoint, unless another engine is named; and nothing prints them."""
     settings = read_settings(GOOD | LAMBDA | {"AWS_SESSION_TOKEN": "the token of AWS"})
     assert settings.lean is not None
-    assert (settings.lean.key_id, settings.lean.secret) == ("id", "the secret of AWS")
+    assert settings.lean == Credentials("id", Secret(b"the secret of AWS"), Secret(b"the token of AWS"))
     assert settings.dynamodb_endpoint == "https://dynamodb.eu-central-1.amazonaws.com"
     assert settings.kms_endpoint == "https://kms.eu-central-1.amazonaws.com"
     assert "of AWS" not in repr(settings)
@@ -158,6 +160,44 @@ def test_the_lean_transport_goes_by_the_credentials_that_lambda_sets() -> None:
         elsewhere = read_settings(GOOD | LAMBDA | named)
         assert elsewhere.dynamodb_endpoint == list(named.values())[-1]
         assert elsewhere.kms_endpoint == general["AWS_ENDPOINT_URL"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"BATON_TRANSPORT": "boto3"},
+        {"AWS_USE_FIPS_ENDPOINT": "true"},
+        {"AWS_USE_DUALSTACK_ENDPOINT": "true"},
+        {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
+        {"AWS_CREDENTIAL_EXPIRATION": "2026-11-25T00:00:00Z"},
+        {"HTTPS_PROXY": "http://127.0.0.1:3128"},
+        {"AWS_REGION": ""},
+        {"AWS_REGION": "us-iso-east-1"},
+        {"AWS_REGION": "eusc-de-east-1"},
+        {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"},
+    ],
+    ids=str,
+)
+def test_what_the_lean_transport_does_not_know_is_left_to_botocore(asked: dict[str, str]) -> None:
+    """Or an operator who asks for FIPS would believe that he has it; and a snapshot must hold no credentials."""
+    assert read_settings(GOOD | LAMBDA | asked).lean is None
+
+
+def test_in_every_region_the_lean_transport_asks_whom_botocore_asks() -> None:
+    """Where it asks at all."""
+    session = botocore.session.get_session()
+    regions = [
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("dynamodb", partition_name=partition)
+    ]
+    asking = {region: read_settings(GOOD | LAMBDA | {"AWS_REGION": region}) for region in regions}
+    lean = {region for region, settings in asking.items() if settings.lean}
+    assert {"us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1", "il-central-1"} <= lean
+    assert not any("iso" in region for region in lean)
+    for region in lean:
+        for service, ours in (("dynamodb", asking[region].dynamodb_endpoint), ("kms", asking[region].kms_endpoint)):
+            assert ours == session.create_client(service, region_name=region).meta.endpoint_url
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ Two failures mean something: a condition that did not hold, and a transaction of
 is our own trouble, ``errors.Unavailable``, whose reason names the operation and the engine's code, never a value.
 """
 
-import json
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from http import HTTPStatus
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
+import msgspec
 from msgspec import Struct
 
 from chalicelib.core.errors import Unavailable
@@ -26,12 +26,19 @@ READ_TIMEOUT_S: Final = 2
 ATTEMPTS: Final = 3
 """botocore's defaults are 60 s, 60 s, and a mode and count that changed between its releases."""
 
-assert ASKING_MAX_S + ATTEMPTS * (CONNECT_TIMEOUT_S + READ_TIMEOUT_S) < REQUEST_MAX_S
+CALL_MAX_S: Final = 8
+"""All sendings of a call together, by the lean transport. (botocore knows time-outs of single steps only.)"""
 
 CONFLICT_PAUSES_S: Final = (0.025, 0.05, 0.1)
 """A transaction holds its items for milliseconds; botocore does not send again what met one."""
 
-CONFLICTS: Final = frozenset({"TransactionConflictException", "TransactionInProgressException"})
+CONFLICT_MAX_S: Final = 1
+"""A call that met one is not made again when it has lasted so long already."""
+
+CONFLICT: Final = "TransactionConflictException"
+
+assert ASKING_MAX_S + CONFLICT_MAX_S + CALL_MAX_S < REQUEST_MAX_S
+assert ATTEMPTS * READ_TIMEOUT_S < CALL_MAX_S
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "users": ("pk",),
@@ -95,21 +102,47 @@ class TransactionFailed(Exception):
         self.items = items
 
 
+class Patience:
+    """How long a request may go on asking: in a brown-out it answers by itself, before Lambda ends it unanswered."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Have all of it, until a request begins."""
+        self._monotonic = monotonic
+        self._begun: float | None = None
+
+    def begin(self) -> None:
+        """Begin a request."""
+        self._begun = self._monotonic()
+
+    def is_over(self) -> bool:
+        """Tell whether the request has lasted too long to begin another call."""
+        return self._begun is not None and self._monotonic() - self._begun > ASKING_MAX_S
+
+
 class Service:
     """One AWS service. Its client is made at the first call: importing and starting need no AWS."""
 
-    def __init__(self, name: str, *, lean: Access | None = None, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        lean: Access | None = None,
+        patience: Patience | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
         """Name the service. Region, credentials and endpoint come from the environment, as everywhere in AWS.
 
-        ``lean`` sends the calls that the lean transport knows by it.
+        ``lean`` sends the calls that the lean transport knows by it; ``patience`` is that of the request it is for.
         """
         self._name = name
+        self._patience = patience or Patience()
         self._lean = (
             LEAN[name](
                 lean,
                 connect_timeout_s=CONNECT_TIMEOUT_S,
                 read_timeout_s=READ_TIMEOUT_S,
                 attempts=ATTEMPTS,
+                within_s=CALL_MAX_S,
                 pause=pause,
             )
             if lean
@@ -133,6 +166,9 @@ class Service:
 
         Raises ``ConditionFailed``, ``TransactionFailed`` or ``Unavailable``.
         """
+        if self._patience.is_over():
+            raise self._unavailable(operation, "the request has lasted too long to begin it")
+        begun = time.monotonic()
         for pause_s in (*CONFLICT_PAUSES_S, None):
             try:
                 lean = getattr(self._lean, operation, None)
@@ -141,8 +177,10 @@ class Service:
                 response = _response_of(error)
                 if response is None:
                     # Some of these messages quote the request or the answer: only the kind of the error goes on.
-                    raise self._unavailable(operation, type(error).__name__) from None
-                if pause_s is None or not _conflicted(response):
+                    kind = str(error) if isinstance(error, NoAnswer) else type(error).__name__
+                    raise self._unavailable(operation, kind) from None
+                lasted = time.monotonic() - begun > CONFLICT_MAX_S
+                if pause_s is None or lasted or not _conflicted(response):
                     self._translate(operation, response)
                 self._pause(pause_s)
             else:
@@ -186,27 +224,14 @@ class Service:
 class Engine:
     """DynamoDB, and the tables of this deployment in it."""
 
-    def __init__(
-        self, tables: Tables, dynamodb: Service | None = None, *, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, tables: Tables, dynamodb: Service | None = None) -> None:
         """Name the tables."""
         self.tables = tables
         self._dynamodb = dynamodb or Service("dynamodb")
-        self._monotonic = monotonic
-        self._begun: float | None = None
-
-    def begin(self) -> None:
-        """Begin a request: in a brown-out it is to answer by itself, before Lambda ends it without an answer."""
-        self._begun = self._monotonic()
-
-    def _call(self, operation: str, **request: object) -> dict[str, Any]:
-        if self._begun is not None and self._monotonic() - self._begun > ASKING_MAX_S:
-            raise Unavailable(f"dynamodb {operation}: the request has lasted too long to begin it")
-        return self._dynamodb.call(operation, **request)
 
     def read(self, table: str, key: "Item") -> "Item | None":
         """Read an item, strongly consistent."""
-        item: Item | None = self._call("get_item", TableName=table, Key=key, ConsistentRead=True).get("Item")
+        item: Item | None = self._dynamodb.call("get_item", TableName=table, Key=key, ConsistentRead=True).get("Item")
         return item
 
     def transact(self, *writes: Mapping[str, Mapping[str, object]]) -> None:
@@ -216,7 +241,7 @@ class Engine:
             for one in writes
         ]
         try:
-            self._call("transact_write_items", TransactItems=told)
+            self._dynamodb.call("transact_write_items", TransactItems=told)
         except TransactionFailed as failed:
             if len(failed.items) != len(writes):
                 raise Unavailable("a cancelled transaction does not account for its writes") from None
@@ -227,7 +252,7 @@ class Engine:
 
         Raises ``ConditionFailed`` with the item as it was at that moment: never a second read.
         """
-        answer = self._call(operation, **request, ReturnValuesOnConditionCheckFailure="ALL_OLD")
+        answer = self._dynamodb.call(operation, **request, ReturnValuesOnConditionCheckFailure="ALL_OLD")
         item: Item = answer.get("Attributes", {})
         return item
 
@@ -241,7 +266,7 @@ def _refuse_garbled(http_response: Any, **_event: object) -> None:  # noqa: ANN4
     if checksum is not None and zlib.crc32(http_response.content) != int(checksum):
         raise ValueError("the answer is not what its checksum says")
     if http_response.status_code == HTTPStatus.OK:
-        json.loads(http_response.content)
+        msgspec.json.decode(http_response.content)  # its error does not hold the answer, as json's would
 
 
 def _response_of(error: Exception) -> Mapping[str, Any] | None:
@@ -272,7 +297,7 @@ def _conflicted(response: Mapping[str, Any]) -> bool:
     if _code(response) == "TransactionCanceledException":
         reasons = _cancellation_codes(response)
         return "TransactionConflict" in reasons and reasons <= {"None", "ConditionalCheckFailed", "TransactionConflict"}
-    return _code(response) in CONFLICTS
+    return _code(response) == CONFLICT
 
 
 def _item(failed: Mapping[str, object]) -> "Item | None":

@@ -3,9 +3,10 @@
 It has the names, arguments, answers and errors of botocore's clients, a sixth of their CPU per call, and none of
 their 100 ms at a cold start. It knows DynamoDB's writes and `GetItem`, and KMS's `Decrypt`, which opens the key ring
 of every start; static credentials, as Lambda gives them; and answers of a known length. All else is botocore's
-(``stores/engine.py`` chooses).
+(``stores/engine.py`` chooses). It has no quota of retries: what it may send again is bounded by time.
 """
 
+import contextlib
 import functools
 import hashlib
 import hmac
@@ -22,6 +23,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.json import Decoder
 
+from chalicelib.core.model import Secret
 from chalicelib.stores.items import Item
 
 if TYPE_CHECKING:
@@ -32,16 +34,28 @@ BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 """DynamoDB's items are at most 400 KB; nothing we ask answers more than a few."""
 
 PAUSE_S: Final = 0.05
-"""Sent again after a random part of this, doubled each time (full jitter)."""
+"""Sent again after a random part of this, doubled after each time (full jitter)."""
 
 _OK: Final = 200
 _OUR_SIDE: Final = 500
-_AGAIN: Final = frozenset(
+AGAIN: Final = frozenset(
     {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
         "LimitExceededException",
+        "PriorRequestNotComplete",
         "ProvisionedThroughputExceededException",
+        "ReplicatedWriteConflictException",
         "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
         "ThrottlingException",
+        "TooManyRequestsException",
         "TransactionInProgressException",
     }
 )
@@ -54,16 +68,12 @@ class Access(Struct, frozen=True):
     endpoint: str
     region: str
     key_id: str
-    secret: str
-    session_token: str
-
-    def __repr__(self) -> str:
-        """Mask the credentials."""
-        return f"Access({self.endpoint}, {self.region}, '**********')"
+    secret: Secret
+    session_token: Secret
 
 
 class AnsweredNo(Exception):
-    """The service said no. ``response`` is what botocore's ``ClientError`` has."""
+    """The service said no. ``response`` is what botocore's ``ClientError`` has, but for words nobody may repeat."""
 
     def __init__(self, response: dict[str, Any]) -> None:
         """Keep it."""
@@ -102,18 +112,20 @@ class LeanClient:
     _CONTENT_TYPE: ClassVar[str]
     _TARGET: ClassVar[str]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each of them named
         self,
         access: Access,
         *,
         connect_timeout_s: float,
         read_timeout_s: float,
         attempts: int,
+        within_s: float,
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Connect at the first call."""
+        """Connect at the first call. ``read_timeout_s`` is for an answer, ``within_s`` for all that a call takes."""
         self._access = access
+        self._within_s = within_s
         self._attempts = attempts
         self._clock = clock
         self._pause = pause
@@ -125,26 +137,26 @@ class LeanClient:
     def _call(self, operation: str, request: dict[str, object], answers: Decoder[Any]) -> dict[str, Any]:
         """Send, and send again what may be: every write of Baton is safe to repeat."""
         body = msgspec.json.encode(request)
-        for attempt in range(1, self._attempts + 1):
-            last = attempt == self._attempts
+        until = time.monotonic() + self._within_s
+        for attempt in range(self._attempts):
+            last = attempt == self._attempts - 1
             try:
-                return dict(answers.decode(self._once(operation, body)))
+                return dict(answers.decode(self._once(operation, body, until)))
             except AnsweredNo as no:
                 status = no.response["ResponseMetadata"]["HTTPStatusCode"]
-                if last or not (status >= _OUR_SIDE or no.response["Error"]["Code"] in _AGAIN):
+                if last or not (status >= _OUR_SIDE or no.response["Error"]["Code"] in AGAIN):
                     raise
             except (OSError, ValueError) as error:  # ValueError: an answer that is none, or not what its sum says
-                if last:
+                if last or time.monotonic() >= until:
                     raise NoAnswer(type(error).__name__) from None
             self._pause(random.random() * PAUSE_S * 2**attempt)  # noqa: S311 - spread, not secrecy
         raise AssertionError  # the last attempt returns or raises
 
-    def _once(self, operation: str, body: bytes) -> bytes:
-        connection = (
-            self._idle.pop() if self._idle else _Connection(self._url.scheme, self._address(), *self._timeouts_s)
-        )
+    def _once(self, operation: str, body: bytes, until: float) -> bytes:
+        connect_s, read_s = self._timeouts_s
+        connection = self._kept() or _Connection(self._url.scheme, self._address(), min(connect_s, _left(until)))
         try:
-            status, answer = connection.exchange(self._signed(operation, body))
+            status, answer = connection.exchange(self._signed(operation, body), within_s=min(read_s, _left(until)))
         except BaseException:
             connection.close()
             raise
@@ -155,6 +167,16 @@ class LeanClient:
         if status != _OK:
             raise AnsweredNo(_no(status, answer))
         return answer
+
+    def _kept(self) -> "_Connection | None":
+        """Give an idle connection on which nothing has come since, and end those that are over."""
+        with contextlib.suppress(IndexError):
+            while True:
+                connection = self._idle.pop()
+                if connection.is_quiet():
+                    return connection
+                connection.close()
+        return None
 
     def _address(self) -> tuple[str, int]:
         port = self._url.port or (443 if self._url.scheme == "https" else 80)
@@ -168,7 +190,7 @@ class LeanClient:
             "content-type": self._CONTENT_TYPE,
             "host": self._url.netloc,
             "x-amz-date": stamp,
-            **({"x-amz-security-token": access.session_token} if access.session_token else {}),
+            **({"x-amz-security-token": token} if (token := access.session_token.reveal().decode()) else {}),
             "x-amz-target": f"{self._TARGET}.{operation}",
         }
         lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
@@ -187,7 +209,7 @@ class LeanClient:
         """Derive the signing key of a day, once."""
         known, key = self._signing_key
         if known != day:
-            key = f"AWS4{self._access.secret}".encode()
+            key = b"AWS4" + self._access.secret.reveal()
             for part in (day, self._access.region, self._SERVICE, "aws4_request"):
                 key = hmac.digest(key, part.encode(), "sha256")
             self._signing_key = (day, key)
@@ -241,11 +263,16 @@ LEAN: Final[Mapping[str, type[LeanClient]]] = {"dynamodb": LeanDynamoDB, "kms": 
 class _Connection:
     """One kept-alive connection: a request goes out whole, its answer comes in whole."""
 
-    def __init__(self, scheme: str, address: tuple[str, int], connect_timeout_s: float, read_timeout_s: float) -> None:
-        plain = socket.create_connection(address, timeout=connect_timeout_s)
+    def __init__(self, scheme: str, address: tuple[str, int], timeout_s: float) -> None:
+        plain = socket.create_connection(address, timeout=timeout_s)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = plain if scheme == "http" else _tls().wrap_socket(plain, server_hostname=address[0])
-        self._socket.settimeout(read_timeout_s)
+        self._nothing_came: tuple[type[OSError], ...] = (BlockingIOError,)
+        self._socket = plain
+        if scheme == "https":
+            import ssl  # noqa: PLC0415 - cold start, and never against an engine on this machine
+
+            self._socket = _tls().wrap_socket(plain, server_hostname=address[0])
+            self._nothing_came += (ssl.SSLWantReadError,)
         self.kept = True
 
     def close(self) -> None:
@@ -255,14 +282,27 @@ class _Connection:
         if hasattr(self, "_socket"):  # it was never connected otherwise
             self.close()
 
-    def exchange(self, request: bytes) -> tuple[int, bytes]:
+    def is_quiet(self) -> bool:
+        """Tell whether nothing has come since the last answer: no end, and nothing to be taken for the next one."""
+        self._socket.settimeout(0)
+        try:
+            self._socket.recv(1)
+        except self._nothing_came:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def exchange(self, request: bytes, *, within_s: float) -> tuple[int, bytes]:
         """Send a request and read its answer. Raises ``OSError``, or ``ValueError`` for what is no answer."""
+        until = time.monotonic() + within_s
+        self._socket.settimeout(within_s)
         self._socket.sendall(request)
         received = bytearray()
         while (end := received.find(b"\r\n\r\n")) < 0:
             if len(received) > HEAD_BYTES_MAX:
                 raise ValueError("an endless head")
-            received += self._received()
+            received += self._received(until)
         status_line, *lines = received[:end].decode("latin-1").split("\r\n")
         version, _, rest = status_line.partition(" ")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -271,7 +311,7 @@ class _Connection:
             raise ValueError("not an answer of a known length")
         body = received[end + 4 :]
         while len(body) < length:
-            body += self._received()
+            body += self._received(until)
         if len(body) > length:
             raise ValueError("more than one answer")
         if "x-amz-crc32" in headers and zlib.crc32(body) != int(headers["x-amz-crc32"]):
@@ -279,11 +319,20 @@ class _Connection:
         self.kept = headers.get("connection", "").lower() != "close"
         return int(rest[:3]), bytes(body)
 
-    def _received(self) -> bytes:
+    def _received(self, until: float) -> bytes:
+        self._socket.settimeout(_left(until))
         piece = self._socket.recv(65536)
         if not piece:
             raise ConnectionResetError("the connection ended")
         return piece
+
+
+def _left(until: float) -> float:
+    """Tell how much time is left, seconds. Raises ``TimeoutError`` when none is."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
 
 
 @functools.cache

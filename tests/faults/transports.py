@@ -118,11 +118,11 @@ class Connection:
 
     def recv(self, size: int) -> bytes:
         """Receive what has come, or nothing from a connection that is over."""
-        assert self._timeout_s, "who sets no time-out may wait for ever"
+        assert self._timeout_s is not None, "who sets no time-out may wait for ever"
         if not self._coming:
             if self._over:
                 return b""
-            raise TimeoutError
+            raise TimeoutError if self._timeout_s else BlockingIOError
         piece = self._coming.popleft()
         if isinstance(piece, OSError):
             raise piece

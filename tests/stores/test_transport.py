@@ -21,6 +21,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from botocore.retries import standard
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -28,13 +29,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from chalicelib.core.errors import Unavailable
+from chalicelib.core.model import Secret
 from chalicelib.stores import transport
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.engine import ATTEMPTS, ConditionFailed, Engine, Service, Tables
 from chalicelib.stores.ephemeral import Ephemeral
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.items import of_account
-from chalicelib.stores.transport import LEAN, Access, AnsweredNo, LeanClient, LeanDynamoDB, LeanKMS, NoAnswer
+from chalicelib.stores.transport import AGAIN, LEAN, Access, AnsweredNo, LeanClient, LeanDynamoDB, LeanKMS, NoAnswer
 from chalicelib.stores.users import Users
 from tests.making import ACCOUNT, MINE_LIVE, OTHER_LIVE, gate_with
 from tests.memory import MemorySignals
@@ -42,6 +44,8 @@ from tests.stores.contract import Stores, StoresContract
 from tests.stores.test_dynamodb import put_gate, read_events
 
 NOW = 1_750_000_000
+KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+TEST = Secret(b"test")
 REQUEST = {"TableName": "t", "Key": {"pk": {"S": "é/+ "}}, "ConsistentRead": True}
 
 
@@ -51,8 +55,8 @@ Lean = TypeVar("Lean", bound=LeanClient)
 def client_of(kind: type[Lean], endpoint: str, *, token: str = "", **named: Any) -> Lean:
     """Make a client that waits for nothing."""
     region = str(named.pop("region", "eu-central-1"))
-    access = Access(endpoint, region, "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", token)
-    options: dict[str, Any] = {"connect_timeout_s": 1, "read_timeout_s": 0.3, "attempts": ATTEMPTS}
+    access = Access(endpoint, region, "AKIDEXAMPLE", Secret(KEY.encode()), Secret(token.encode()))
+    options: dict[str, Any] = {"connect_timeout_s": 1, "read_timeout_s": 0.3, "attempts": ATTEMPTS, "within_s": 5}
     return kind(access, **{**options, "clock": lambda: NOW, "pause": lambda _: None, **named})
 
 
@@ -80,7 +84,7 @@ def test_it_signs_as_botocore_does_to_the_byte(
     ours = headers.pop("authorization")
     given = {name: value for name, value in headers.items() if name not in {"x-amz-date", "x-amz-security-token"}}
     theirs = AWSRequest("POST", f"{endpoint}/", headers=given, data=body)
-    credentials = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", token or None)
+    credentials = Credentials("AKIDEXAMPLE", KEY, token or None)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: dt.datetime.fromtimestamp(NOW, dt.UTC))
     SigV4Auth(credentials, service, "eu-central-1").add_auth(theirs)
     assert theirs.headers["X-Amz-Date"] == headers["x-amz-date"]
@@ -100,7 +104,8 @@ def test_the_signing_key_follows_the_day() -> None:
 
 def test_credentials_mask_themselves() -> None:
     """In a log or a traceback."""
-    assert "secret" not in repr(Access("https://x", "r", "id", "secret", "secret token"))
+    access = Access("https://x", "r", "id", Secret(b"to be hidden"), Secret(b"to be hidden too"))
+    assert "hidden" not in f"{access!r} {list(access.__rich_repr__())}"
 
 
 # The whole contract, over HTTP.
@@ -109,7 +114,7 @@ def test_credentials_mask_themselves() -> None:
 @pytest.fixture
 def lean_engine(tables: Tables, endpoint: str) -> Engine:
     """Give an engine whose hot calls go by the lean transport."""
-    return Engine(tables, Service("dynamodb", lean=Access(endpoint, "us-east-1", "test", "test", "")))
+    return Engine(tables, Service("dynamodb", lean=Access(endpoint, "us-east-1", "test", TEST, Secret(b""))))
 
 
 class TestLean(StoresContract):
@@ -241,6 +246,7 @@ class Line:
         self.connections = 0
         self.requests = 0
         self.bodies: list[bytes] = []
+        self.open: list[socket.socket] = []
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
         self.thread = threading.Thread(target=self._serve, daemon=True)
@@ -251,6 +257,7 @@ class Line:
             while True:
                 connection, _ = self.listening.accept()
                 self.connections += 1
+                self.open.append(connection)
                 with contextlib.suppress(ConnectionError, ssl.SSLError), self._secured(connection) as open_one:
                     while self._answered(open_one):
                         pass
@@ -277,6 +284,20 @@ class Line:
             connection.sendall(part)
             time.sleep(0.01)
         return given[-1] != b"" if isinstance(given, tuple) else True
+
+    def say(self, unasked: bytes) -> None:
+        """Say something that nobody asked for on the last connection, and end it."""
+        self.open[-1].sendall(unasked)
+        self.close_all()
+
+    def close_all(self) -> None:
+        """End every connection there is, and be sure that the other side can see it."""
+        while len(self.open) < self.connections or not self.open:
+            time.sleep(0.01)
+        for connection in self.open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        time.sleep(0.05)
 
     def close(self) -> None:
         """Stop listening."""
@@ -340,7 +361,7 @@ def test_it_gives_up_after_three(line: Callable[..., Line], broken: Any) -> None
         client(other.address, pause=pauses.append).get_item(**REQUEST)
     assert other.requests == ATTEMPTS
     assert len(pauses) == ATTEMPTS - 1
-    assert all(0 <= pause <= 0.05 * 2**number for number, pause in enumerate(pauses, start=1))
+    assert all(0 <= pause <= 0.05 * 2**number for number, pause in enumerate(pauses))
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "InternalServerError"])
@@ -382,6 +403,70 @@ def test_an_opened_key_that_is_not_in_the_answer_is_no_answer(line: Callable[...
     assert other.requests == ATTEMPTS
 
 
+@pytest.mark.parametrize(
+    "unasked",
+    [
+        pytest.param(b"", id="its end"),
+        pytest.param(answer(b'{"Item": {"pk": {"S": "of somebody else"}}}'), id="an answer to nobody"),
+        pytest.param(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n", id="a farewell"),
+    ],
+)
+def test_what_came_unasked_on_a_kept_connection_is_no_answer(line: Callable[..., Line], unasked: bytes) -> None:
+    """It was taken for that to the next request. Such a connection is over, and its end costs no attempt."""
+    other = line(answer(), answer())
+    pauses: list[float] = []
+    lean = client(other.address, pause=pauses.append)
+    assert lean.get_item(**REQUEST) == ITEM
+    other.say(unasked)
+    assert lean.get_item(**REQUEST) == ITEM
+    assert (other.requests, other.connections, pauses) == (2, 2, [])
+
+
+def test_however_many_connections_ended_while_idle_the_next_call_has_all_its_attempts(
+    line: Callable[..., Line],
+) -> None:
+    """Each of them used to cost one."""
+    other = line(*[answer()] * 5)
+    lean = client(other.address)
+    connections = [transport._Connection("http", lean._address(), 1) for _ in range(4)]
+    lean._idle += connections
+    other.close_all()
+    assert lean.get_item(**REQUEST) == ITEM
+
+
+def test_an_answer_that_trickles_in_is_none(line: Callable[..., Line]) -> None:
+    """The time-out is for the answer, not for each piece of it."""
+    pieces = answer()
+    other = line(tuple(pieces[place : place + 1] for place in range(len(pieces))), answer())
+    lean = client(other.address, read_timeout_s=0.3)
+    assert lean.get_item(**REQUEST) == ITEM
+    assert other.connections == 2
+
+
+def test_a_call_is_bounded_whatever_its_attempts_may_last(line: Callable[..., Line]) -> None:
+    """All sendings of a call share its time."""
+    other = line(*[...] * ATTEMPTS)
+    with pytest.raises(NoAnswer, match="TimeoutError"):
+        client(other.address, within_s=0.4).get_item(**REQUEST)
+    assert other.requests == 2
+
+
+def test_it_sends_again_what_botocore_does() -> None:
+    """Its standard mode: what throttles, what is transient, and what the services' models say may be sent again."""
+    session = botocore.session.get_session()
+    modelled = {
+        shape.name
+        for service in LEAN
+        for operation in ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "Decrypt")
+        if operation in (model := session.get_service_model(service)).operation_names
+        for shape in model.operation_model(operation).error_shapes
+        if shape.metadata.get("retryable")
+    }
+    throttled: Any = standard.ThrottledRetryableChecker
+    transient: Any = standard.TransientRetryableChecker
+    assert {*throttled._THROTTLED_ERROR_CODES, *transient._TRANSIENT_ERROR_CODES, *modelled} == AGAIN
+
+
 def test_a_connection_that_is_to_end_is_not_kept(line: Callable[..., Line]) -> None:
     """Whoever sends "Connection: close" listens no longer."""
     other = line((answer(connection="close"), b""), answer())
@@ -395,18 +480,18 @@ def test_nobody_there_is_our_own_trouble() -> None:
     """A closed port, through the engine."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    access = Access(address, "us-east-1", "id", "secret", "")
+    access = Access(address, "us-east-1", "id", TEST, Secret(b""))
     engine = Engine(Tables("test"), Service("dynamodb", lean=access, pause=lambda _: None))
     with pytest.raises(Unavailable) as refused:
         Gates(engine).get(ACCOUNT)
-    assert refused.value.reason == "dynamodb get_item: NoAnswer"
+    assert refused.value.reason == "dynamodb get_item: ConnectionRefusedError"
 
 
 def test_a_failed_condition_reaches_the_store_with_the_old_item(line: Callable[..., Line]) -> None:
     """As botocore's does."""
     body = json.dumps({"__type": "x#ConditionalCheckFailedException", "Item": {"pk": {"S": "U#a"}}}).encode()
     other = line(answer(body, 400))
-    access = Access(other.address, "us-east-1", "id", "secret", "")
+    access = Access(other.address, "us-east-1", "id", TEST, Secret(b""))
     engine = Engine(Tables("test"), Service("dynamodb", lean=access))
     with pytest.raises(ConditionFailed) as failed:
         engine.write("put_item", TableName="t", Item={})
@@ -489,5 +574,5 @@ def test_it_tells_a_stranger_nothing(secured: Line, *, by_name: bool, request: p
 
 def test_what_it_does_not_know_goes_by_botocore(tables: Tables, endpoint: str) -> None:
     """Whatever no request asks."""
-    service = Service("dynamodb", lean=Access(endpoint, "us-east-1", "test", "test", ""))
+    service = Service("dynamodb", lean=Access(endpoint, "us-east-1", "test", TEST, Secret(b"")))
     assert service.call("describe_table", TableName=tables.users)["Table"]["TableName"] == tables.users
