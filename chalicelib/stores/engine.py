@@ -129,6 +129,7 @@ class Service:
         lean: Access | None = None,
         patience: Patience | None = None,
         pause: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Name the service. Region, credentials and endpoint come from the environment, as everywhere in AWS.
 
@@ -136,6 +137,7 @@ class Service:
         """
         self._name = name
         self._patience = patience or Patience()
+        self._monotonic = monotonic
         self._lean = (
             LEAN[name](
                 lean,
@@ -168,7 +170,7 @@ class Service:
         """
         if self._patience.is_over():
             raise self._unavailable(operation, "the request has lasted too long to begin it")
-        begun = time.monotonic()
+        begun = self._monotonic()
         for pause_s in (*CONFLICT_PAUSES_S, None):
             try:
                 lean = getattr(self._lean, operation, None)
@@ -179,7 +181,7 @@ class Service:
                     # Some of these messages quote the request or the answer: only the kind of the error goes on.
                     kind = str(error) if isinstance(error, NoAnswer) else type(error).__name__
                     raise self._unavailable(operation, kind) from None
-                lasted = time.monotonic() - begun > CONFLICT_MAX_S
+                lasted = self._monotonic() - begun > CONFLICT_MAX_S
                 if pause_s is None or lasted or not _conflicted(response):
                     self._translate(operation, response)
                 self._pause(pause_s)
