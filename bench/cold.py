@@ -2,7 +2,8 @@
 
 The packaged zip is booted under AWS's own runtime client, once for every figure, and answers its first exchange or its
 first signed call, over an engine on loopback. CPU is that of the function's process alone, from its start to its
-answer; the engine's and the client's are others'. Everything runs in turn, so that a busy machine is busy for all.
+answer; the engine's and the client's are others'. AWS is asked in the clear; one row has TLS, as it is there, with the
+system's certificates to read. Everything runs in turn, so that a busy machine is busy for all.
 """
 
 import contextlib
@@ -14,13 +15,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from baton_client import Answer, BatonClient, MemoryStorage, Request
 from bench.packaged import BASE_URL, Deployed, deployed
 from tools import package
+from tools.dev.certificate import self_signed, trusted_too
 from tools.dev.engine import embedded, over_http
 from tools.dev.environment import BROUGHT_BY_LAMBDA, Environment, Packaged
 from tools.dev.gateway import Gateway
@@ -67,9 +69,10 @@ class Phone:
 class Bench:
     """A deployment, and a phone that is logged in there."""
 
-    def __init__(self, deployment: Deployed) -> None:
-        """Give the phone nothing yet."""
+    def __init__(self, deployment: Deployed, over_tls: Mapping[str, str]) -> None:
+        """Give the phone nothing yet. ``over_tls`` are the variables by which AWS is asked over TLS."""
         self._deployed = deployment
+        self.over_tls = over_tls
         self.phone = Phone(deployment.template)
 
     def environment(self, *, options: Iterable[str] = (), **variables: str) -> Environment:
@@ -158,11 +161,18 @@ def wall(start: Start) -> float:
 @contextlib.contextmanager
 def bench() -> Iterator[Bench]:
     """Package, make a deployment of it, and register."""
-    with tempfile.TemporaryDirectory() as place, embedded(), over_http() as aws:
-        made = Bench(deployed(Path(place), dynamodb=aws, kms=aws))
-        with made.environment() as environment, made.phone.on(environment) as client:
-            client.register("bench@example.com", PASSWORD, "bench")
-        yield made
+    with tempfile.TemporaryDirectory() as place, embedded():
+        certificate = self_signed(Path(place))
+        with over_http() as aws, over_http(certificate=certificate) as secured:
+            over_tls = {
+                "AWS_ENDPOINT_URL_DYNAMODB": secured,
+                "AWS_ENDPOINT_URL_KMS": secured,
+                "SSL_CERT_FILE": str(trusted_too(certificate)),
+            }
+            made = Bench(deployed(Path(place), dynamodb=aws, kms=aws), over_tls)
+            with made.environment() as environment, made.phone.on(environment) as client:
+                client.register("bench@example.com", PASSWORD, "bench")
+            yield made
 
 
 def main() -> int:
@@ -172,6 +182,7 @@ def main() -> int:
             "bare handler": made.nothing,
             "first exchange": lambda: made.first(BatonClient.exchange),
             "first signed call": lambda: made.first(BatonClient.me),
+            "first exchange, over TLS": lambda: made.first(BatonClient.exchange, **made.over_tls),
             "exchange, no bytecode": lambda: made.first(BatonClient.exchange, PYTHONPYCACHEPREFIX=os.devnull),
         }
         starts: dict[str, list[Start]] = {name: [] for name in cases}

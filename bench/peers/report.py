@@ -154,7 +154,7 @@ _UNFAIRNESS = (
     "",
     "- API Gateway terminates TLS and speaks HTTP for it, and AWS bills that per request, not per CPU.",
     "- its engine is another process, and in AWS somebody else's; on SQLite a peer does its storage by itself.",
-    "  The engine's CPU stands beside it, as PostgreSQL's does.",
+    "  The engine's CPU stands beside it, as PostgreSQL's does; with it, oidc-provider on SQLite takes less.",
     "- it speaks plain HTTP to the engine here, and TLS in AWS; the peers speak to PostgreSQL without TLS too.",
     "- Node.js 20 is older than oidc-provider asks for (22).",
     "- the adapter of oidc-provider reads client and grant afresh each time; a cache would spare it a read.",

@@ -10,7 +10,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,11 +21,6 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from botocore.retries import standard
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.model import Secret
@@ -42,6 +36,7 @@ from tests.making import ACCOUNT, MINE_LIVE, OTHER_LIVE, gate_with
 from tests.memory import MemorySignals
 from tests.stores.contract import Stores, StoresContract
 from tests.stores.test_dynamodb import put_gate, read_events
+from tools.dev.certificate import self_signed
 
 NOW = 1_750_000_000
 KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -523,20 +518,7 @@ def test_a_transaction_sent_again_carries_the_same_token(line: Callable[..., Lin
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """Make a certificate of 127.0.0.1 that nobody has signed but itself, with its key."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "engine")])
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(minutes=5))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path / "certificate.pem"
-    unencrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(made.public_bytes(Encoding.PEM) + unencrypted)
-    return file
+    return self_signed(tmp_path)
 
 
 @pytest.fixture

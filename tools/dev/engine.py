@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.stores.engine import Tables
@@ -104,8 +105,11 @@ def create_tables(tables: Tables) -> None:
 
 
 @contextlib.contextmanager
-def over_http(port: int = 0) -> Iterator[str]:
-    """Serve the embedded engine, and the rest of AWS that moto knows, on loopback for as long as this lasts."""
+def over_http(port: int = 0, *, certificate: Path | None = None) -> Iterator[str]:
+    """Serve the embedded engine, and the rest of AWS that moto knows, on loopback for as long as this lasts.
+
+    With a ``certificate`` (PEM, its key included) it is over TLS.
+    """
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
     from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415 - only here
 
@@ -122,11 +126,12 @@ def over_http(port: int = 0) -> Iterator[str]:
     offer_credentials()
     with serialised():
         application = DomainDispatcherApplication(create_backend_app)
-        server = make_server("127.0.0.1", port, application, threaded=True, request_handler=Silent)
+        tls = (str(certificate), str(certificate)) if certificate else None
+        server = make_server("127.0.0.1", port, application, threaded=True, request_handler=Silent, ssl_context=tls)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

@@ -91,11 +91,21 @@ def load_environment(clock: DevelopmentClock | None = None) -> ModuleType:
 class Gateway:
     """One API in front of a few environments."""
 
-    def __init__(self, apps: Sequence[Any], *, stage: str = "api", clock: DevelopmentClock | None = None) -> None:
-        """Serve Chalice ``apps`` that are alike, under a stage, by the clock they have."""
+    def __init__(
+        self,
+        apps: Sequence[Any],
+        *,
+        stage: str = "api",
+        clock: DevelopmentClock | None = None,
+        free: "queue.Queue[Any] | None" = None,
+    ) -> None:
+        """Serve Chalice ``apps`` that are alike, under a stage, by the clock they have.
+
+        They take turns, so that none may count on what another one knows; ``free`` chooses otherwise.
+        """
         self.stage = stage
         self._clock = clock or DevelopmentClock()
-        self._free: queue.Queue[Any] = queue.Queue()
+        self._free: queue.Queue[Any] = queue.Queue() if free is None else free
         for app in apps:
             self._free.put(app)
         self._binary_types = {binary_type.split(";")[0] for binary_type in apps[0].api.binary_types}

@@ -31,10 +31,7 @@ class WithFloor(Gateway):
 
     def __init__(self, apps: list[Packaged], bare: Environment) -> None:
         """Keep the bare environment, and use another of Baton's only while those before it are busy, as Lambda does."""
-        super().__init__(apps)
-        self._free = queue.LifoQueue()
-        for app in apps:
-            self._free.put(app)
+        super().__init__(apps, free=queue.LifoQueue())
         self._bare = bare
 
     def call(

@@ -1,0 +1,39 @@
+"""A certificate of this machine, for an engine on loopback that is spoken to over TLS, as AWS is."""
+
+import datetime as dt
+import ssl
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+
+def self_signed(folder: Path) -> Path:
+    """Write a certificate of 127.0.0.1, good for an hour, with its key, and give the file (PEM)."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "engine")])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(minutes=5))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "certificate.pem"
+    unencrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(made.public_bytes(Encoding.PEM) + unencrypted)
+    return file
+
+
+def trusted_too(certificate: Path) -> Path:
+    """Write a bundle of all that the system trusts, and this certificate: for ``SSL_CERT_FILE``."""
+    bundle = certificate.with_name("bundle.pem")
+    system = ssl.create_default_context().get_ca_certs(binary_form=True)
+    known = "".join(map(ssl.DER_cert_to_PEM_cert, system))
+    bundle.write_text(known + certificate.read_text("utf-8").partition("-----BEGIN PRIVATE")[0], "utf-8")
+    return bundle
