@@ -16,6 +16,8 @@ from urllib.parse import urlencode
 
 from msgspec.structs import replace
 
+from bench.events import event
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "clients" / "python"))
 os.environ |= {
@@ -125,45 +127,6 @@ trivial_app = Chalice(app_name="trivial", configure_logs=False)
 def hello() -> dict[str, str]:
     """Answer what nobody had to prove anything for."""
     return {"hello": "world"}
-
-
-_GATEWAY_FIELDS = {
-    "Accept": "application/json",
-    "Accept-Encoding": "gzip, deflate, br",
-    "User-Agent": "ExampleApp/4.2 (Android 16)",
-    "X-Amzn-Trace-Id": "Root=1-68f0c9a1-1f2e3d4c5b6a79880f1e2d3c",
-    "X-Forwarded-For": "203.0.113.7",
-    "X-Forwarded-Port": "443",
-    "X-Forwarded-Proto": "https",
-}
-"""What an app's HTTP library and API Gateway put on every request beside ours."""
-
-
-def event(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> dict[str, Any]:
-    """Make a proxy event as API Gateway does."""
-    headers = {**_GATEWAY_FIELDS, **headers}
-    return {
-        "resource": path,
-        "path": path,
-        "httpMethod": method,
-        "headers": headers,
-        "multiValueHeaders": {name: [value] for name, value in headers.items()},
-        "queryStringParameters": None,
-        "multiValueQueryStringParameters": None,
-        "pathParameters": None,
-        "stageVariables": None,
-        "requestContext": {
-            "resourcePath": path,
-            "httpMethod": method,
-            "path": f"/api{path}",
-            "stage": "api",
-            "requestId": "bench",
-            "identity": {"sourceIp": "127.0.0.1"},
-            "domainName": "api.example.com",
-        },
-        "body": body.decode() or None,
-        "isBase64Encoded": False,
-    }
 
 
 _TRIVIAL_EVENT = event("GET", "/hello", {"host": "api.example.com"})

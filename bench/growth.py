@@ -28,6 +28,7 @@ from urllib.parse import urlencode
 
 from msgspec.structs import replace
 
+from bench.events import event
 from bench.machine import machine
 from bench.peers.stores import Dynoxide
 from bench.programs import Program
@@ -262,30 +263,9 @@ def _work(number: int, start: Barrier, done: "Queue[tuple[int, float]]") -> None
 
 
 def _event(token: str) -> dict[str, Any]:
-    body = urlencode({"grant_type": "refresh_token", "refresh_token": token, "client_id": CLIENT})
+    form = urlencode({"grant_type": "refresh_token", "refresh_token": token, "client_id": CLIENT})
     headers = {"host": "api.example.com", "content-type": "application/x-www-form-urlencoded"}
-    return {
-        "resource": "/oauth/token",
-        "path": "/oauth/token",
-        "httpMethod": "POST",
-        "headers": headers,
-        "multiValueHeaders": {name: [value] for name, value in headers.items()},
-        "queryStringParameters": None,
-        "multiValueQueryStringParameters": None,
-        "pathParameters": None,
-        "stageVariables": None,
-        "requestContext": {
-            "resourcePath": "/oauth/token",
-            "httpMethod": "POST",
-            "path": "/api/oauth/token",
-            "stage": "api",
-            "requestId": "bench",
-            "identity": {"sourceIp": "127.0.0.1"},
-            "domainName": "api.example.com",
-        },
-        "body": body,
-        "isBase64Encoded": False,
-    }
+    return event("POST", "/oauth/token", headers, form.encode())
 
 
 def _password_alone() -> Any:

@@ -24,7 +24,7 @@ from chalicelib.signals import PowertoolsSignals
 from chalicelib.stores.deployment import Deployment
 from chalicelib.stores.engine import EXPIRY, Engine, Service, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper
-from tools.stages import CONFIG, UnknownStage, enter
+from tools.stages import CONFIG, UnknownStage, enter, policies
 
 ROOT: Final = Path(__file__).parents[1]
 REPORT: Final = ROOT / "build" / "audit"
@@ -174,7 +174,8 @@ def configuration() -> Iterator[Finding]:
         Deployment(settings.deployment, tables, key_id=settings.kms_key_id, issuer=settings.issuer), signals, EXPIRY
     )()
     yield from key_ages(KeyRing(Engine(tables), KmsWrapper(settings.kms_key_id), os.urandom), now=int(time.time()))
-    for function, policy in policies(settings.deployment, os.environ["STAGE"]).items():
+    described = json.loads(CONFIG.read_text("utf-8"))["stages"][os.environ["STAGE"]]
+    for function, policy in policies(settings.deployment, described).items():
         yield from drift(function, policy)
 
 
@@ -188,15 +189,6 @@ def key_ages(key_ring: KeyRing, *, now: int) -> Iterator[Finding]:
     if age_s > SIGNING_KEY_ROTATED_AFTER_S + GRACE_S:
         mend = "python -m tools.operate rotate-signing-key; then see why rotate_keys does not run"
         yield Finding("the key ring", f"its newest signing key is {age_s // DAY_S} days old", mend)
-
-
-def policies(deployment: str, stage: str) -> dict[str, str]:
-    """Name the functions of a stage, and the file of each one's policy: whoever runs as a job has rights too."""
-    of_stage = json.loads(CONFIG.read_text("utf-8"))["stages"][stage]
-    jobs = of_stage["lambda_functions"].items()
-    return {deployment: of_stage["iam_policy_file"]} | {
-        f"{deployment}-{job}": its["iam_policy_file"] for job, its in jobs
-    }
 
 
 def drift(function: str, policy_file: str) -> Iterator[Finding]:

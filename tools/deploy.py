@@ -27,7 +27,7 @@ from chalicelib.settings import Settings, SettingsProblems, read_settings
 from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper
 from tools import package, smoke
-from tools.stages import PLACEHOLDER, deployed_url
+from tools.stages import PLACEHOLDER, deployed_url, policies
 from tools.template import DATA, ROOT, read
 
 if TYPE_CHECKING:
@@ -106,10 +106,7 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
             f"stage {name}, in .chalice/config.json: BATON_DEPLOYMENT is {function}, as Chalice names functions, and "
             f"not {settings.deployment} (BATON_TABLE_PREFIX takes its place where it is left out)"
         )
-    policies = {function: described["iam_policy_file"]} | {
-        f"{function}-{job}": of_job["iam_policy_file"] for job, of_job in described.get("lambda_functions", {}).items()
-    }
-    return Stage(name, policies, described["environment_variables"], settings)
+    return Stage(name, policies(function, described), described["environment_variables"], settings)
 
 
 def filled_policy(policy: str, place: Place, issuer: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,3 +37,9 @@ def deployed_url(stage: str) -> str | None:
     resources = json.loads(record.read_text("utf-8"))["resources"]
     urls: list[str] = [one["rest_api_url"] for one in resources if one["resource_type"] == "rest_api"]
     return urls[0].rstrip("/") if urls else None
+
+
+def policies(function: str, described: Mapping[str, Any]) -> dict[str, str]:
+    """Name the functions of a stage as Chalice names them, the API's first, and the file of each one's policy."""
+    jobs = described.get("lambda_functions", {}).items()
+    return {function: described["iam_policy_file"]} | {f"{function}-{job}": its["iam_policy_file"] for job, its in jobs}

@@ -15,7 +15,8 @@ from chalicelib.core.errors import Unavailable
 from chalicelib.core.key_ring import make_ring
 from chalicelib.core.policy import DAY_S
 from tests.memory import MemoryKeyRing
-from tools import audit, deploy
+from tools import audit, deploy, stages
+from tools.package import configuration
 
 ROOT = Path(__file__).parents[2]
 VULNERABLE = {"dependencies": [{"name": "pyjwt", "version": "1.0", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}]}
@@ -168,12 +169,13 @@ def test_rights_of_a_job_that_drifted_are_found(role: tuple[Any, str], partition
     """The job that rotates keys may make tokens, and nobody looked at its role; as deployed, it is well."""
     iam, name = role
     place = deploy.Place("123456789012", "us-west-2", partition, "key/01234567-89ab-cdef-0123-456789abcdef")
-    assert audit.policies(name, "prod") == {
+    of_functions = stages.policies(name, configuration()["stages"]["prod"])
+    assert of_functions == {
         name: "policy-prod.json",
         f"{name}-rotate_keys": "policy-prod-rotate_keys.json",
         f"{name}-audit_configuration": "policy-prod-audit_configuration.json",
     }
-    for policy_file in audit.policies(name, "prod").values():
+    for policy_file in of_functions.values():
         text = (ROOT / ".chalice" / policy_file).read_text("utf-8")
         filled = json.loads(deploy.filled_policy(text, place, "https://login.example.org"))
         put(iam, name, filled)

@@ -13,40 +13,32 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from bench.packaged import deployed
 from tools.dev.engine import ENDPOINT, over_http
 from tools.dev.environment import Environment, Packaged
-from tools.dev.gateway import DevelopmentClock, Gateway, GatewayResponse, GatewayServer
+from tools.dev.gateway import DevelopmentClock, Gateway, GatewayServer
 
 ENVIRONMENTS = 4
 FLOOR = "/floor"
 
 
-class WithFloor(Gateway):
-    """The deployment's API, and the bare handler beside it."""
+class WithFloor(Packaged):
+    """An environment of Baton, and one of the bare handler beside it."""
 
-    def __init__(self, apps: list[Packaged], bare: Environment) -> None:
-        """Keep the bare environment, and use another of Baton's only while those before it are busy, as Lambda does."""
-        super().__init__(apps, free=queue.LifoQueue())
+    def __init__(self, template: Path, environment: Environment, bare: Environment) -> None:
+        """Keep the bare environment."""
+        super().__init__(template, environment)
+        self.routes[FLOOR] = {"POST"}
         self._bare = bare
 
-    def call(
-        self,
-        method: str,
-        target: str,
-        headers: Iterable[tuple[str, str]] = (),
-        body: bytes = b"",
-        *,
-        source: str = "127.0.0.1",
-    ) -> GatewayResponse:
-        """Carry a request to the one it is for."""
-        if target != f"/{self.stage}{FLOOR}":
-            return super().call(method, target, headers, body, source=source)
-        return self._answer(self._bare.invoke(self._event(method, FLOOR, {}, target, "", [*headers], body, source)))
+    def __call__(self, event: Mapping[str, Any], context: object) -> dict[str, Any]:
+        """Carry an event to the one it is for."""
+        return self._bare.invoke(event) if event["resource"] == FLOOR else super().__call__(event, context)
 
 
 def main() -> None:
@@ -66,8 +58,9 @@ def main() -> None:
         made = deployed(place, dynamodb=os.environ[ENDPOINT], kms=kms, issuer=issuer)
         bare = running.enter_context(Environment(made.bare, made.variables))
         environments = [running.enter_context(Environment(made.task, made.variables)) for _ in range(ENVIRONMENTS)]
-        apps = [Packaged(made.template, environment) for environment in environments]
-        server.open(WithFloor(apps, bare), DevelopmentClock())
+        apps = [WithFloor(made.template, environment, bare) for environment in environments]
+        # Another environment only while those before it are busy, as Lambda has it.
+        server.open(Gateway(apps, free=queue.LifoQueue()), DevelopmentClock())
         threading.Thread(target=server.serve_forever, daemon=True).start()
         said = {
             "port": server.server_port,
