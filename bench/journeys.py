@@ -48,7 +48,7 @@ class Timed:
         self.spent_s = 0.0
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """Call, and add up. The engine answers in another thread, which is not counted."""
+        """Call, and add up."""
         begun = time.thread_time()
         try:
             return self._called(*arguments, **named)
