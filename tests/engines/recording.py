@@ -215,7 +215,8 @@ class Device:
 
     def _end(self, lineage: Lineage, reason: EndReason = EndReason.LOGOUT) -> None:
         self._ask("end", account=ACCOUNT, lineage=lineage.id, reason=reason, now=self._now)
-        ended = replace(lineage, ended=Ended(self._now, reason))
+        # An end forgets the attempts: the stored item has none, and what is held against it must not either.
+        ended = replace(lineage, ended=Ended(self._now, reason), attempts=FIRST.attempts)
         self._seen = replace(self._seen, lineages={**self._seen.lineages, lineage.id: ended})
 
     def _change_password(self, lineage: Lineage) -> None:
