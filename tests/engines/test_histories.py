@@ -97,7 +97,7 @@ def test_stock_moto_is_refuted(tables: Tables, stock: None, wide_gap: None, eage
 
 
 def test_what_a_device_believes_of_its_own_end_is_what_stands_there() -> None:
-    """It believed in attempts that an end forgets, and logged in over that: the rule refuted what the store had done."""
+    """It believed in attempts that an end forgets, logged in over that, and the rule refuted what the store did."""
     stored = memory.Tables(gates={ACCOUNT: START.gate})
     gates = memory.MemoryGates(stored)
 
