@@ -27,7 +27,7 @@ from chalicelib.flows.register import Register
 from chalicelib.flows.rotate import RotateKeys
 from chalicelib.flows.step_up import GrantStepUp
 from chalicelib.settings import read_settings
-from chalicelib.signals import PowertoolsSignals
+from chalicelib.signals import Signals
 from chalicelib.snapshot import import_what_comes_late
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.deployment import Deployment
@@ -64,7 +64,7 @@ def service(name: str, endpoint: str) -> Service:
 
 entropy = secrets.token_bytes
 patience = Patience()
-signals = PowertoolsSignals(service=settings.deployment, level=settings.log_level, metrics=not settings.development)
+signals = Signals(service=settings.deployment, level=settings.log_level, metrics=not settings.development)
 
 # Stores: made here, connected at the first request.
 engine = Engine(Tables(settings.table_prefix), service("dynamodb", settings.dynamodb_endpoint))

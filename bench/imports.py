@@ -22,12 +22,11 @@ WATCHED = {
     "cryptography": "cryptography",
     "e-mail": "email",
     "JWT": "jwt",
-    "Powertools": "aws_lambda_powertools",
     "SMTP": "smtplib",
     "TLS": "ssl",
     "urllib": "urllib.request",
 }
-"""The heavy ones, each by a module that brings the others. Bare ``botocore``, which Powertools asks for, is nothing."""
+"""The heavy ones, each by a module that brings the others."""
 
 
 def routes() -> Iterator[tuple[str, Callable[[BatonClient], object]]]:

@@ -10,8 +10,6 @@ from typing import Final
 LATE: Final = (
     "argon2.exceptions",
     "argon2.low_level",
-    "aws_lambda_powertools",
-    "aws_lambda_powertools.metrics",
     "base64",
     "botocore.config",
     "botocore.exceptions",

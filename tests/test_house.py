@@ -21,7 +21,6 @@ OUTSIDE = {"datetime", "os", "random", "secrets", "socket", "subprocess", "tempf
 VAGUE_NAMES = {"common", "data", "helper", "helpers", "manager", "misc", "service", "util", "utils"}
 HOMES = {
     "argon2": {"chalicelib/core/passwords.py"},
-    "aws_lambda_powertools": {"chalicelib/signals.py"},
     "botocore": {"chalicelib/stores/engine.py"},
     "chalice": {"app.py", "chalicelib/web"},
     "cryptography": {"chalicelib/core", "chalicelib/stores/key_ring.py"},

@@ -32,7 +32,7 @@ PREFIX = "baton-imports"
 NOBODY = "http://127.0.0.1:9"
 
 HEAVY = {"argon2", "boto3", "email", "jwt", "smtplib", "urllib.request"}
-"""What an exchange and a signed call do without. Of botocore Powertools asks for the bare package, which is nothing."""
+"""What an exchange and a signed call do without, beside botocore."""
 
 BY_THE_WAY = {"typing_extensions"}
 """What msgspec brings along where it is there; it does not ship."""

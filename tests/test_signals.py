@@ -1,21 +1,111 @@
-"""What the operator's log holds."""
+"""What the operator's log holds: the form of its lines, and of the metrics embedded in them."""
 
 import json
-import warnings
+import re
+from typing import Annotated, Any, Literal
 
+import msgspec
 import pytest
+from msgspec import Meta, Struct
 
-from chalicelib.signals import PowertoolsSignals
+from chalicelib.signals import Signals
 
 
-def test_a_request_that_counts_nothing_writes_no_warning_into_the_log(capsys: pytest.CaptureFixture[str]) -> None:
-    """Powertools warns, in words and not in JSON, of metrics that are sent empty; a signed call counts nothing."""
-    signals = PowertoolsSignals(service="baton-test", level="ERROR", metrics=True)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        signals.emit("answered", request_id="1", status=200)
-    assert told == []
-    assert capsys.readouterr().out == ""
+class Metric(Struct, forbid_unknown_fields=True):
+    """A definition of a metric."""
+
+    Name: Annotated[str, Meta(min_length=1, max_length=1024)]
+    Unit: Literal["Count", "Milliseconds", "None"]
+
+
+class Directive(Struct, forbid_unknown_fields=True):
+    """Which members are metrics, and which are dimensions."""
+
+    Namespace: Annotated[str, Meta(min_length=1, max_length=1024)]
+    Dimensions: Annotated[list[Annotated[list[str], Meta(max_length=30)]], Meta(min_length=1)]
+    Metrics: Annotated[list[Metric], Meta(max_length=100)]
+
+
+class About(Struct, forbid_unknown_fields=True):
+    """The member ``_aws``."""
+
+    Timestamp: int
+    CloudWatchMetrics: list[Directive]
+
+
+@pytest.fixture
+def signals() -> Signals:
+    """Tell everything, and count it."""
+    return Signals(service="baton-test", level="DEBUG", metrics=True)
+
+
+def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """Read the lines since it was last asked."""
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_what_was_counted_is_one_document_that_cloudwatch_reads(
+    signals: Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the CloudWatch user guide, "Specification: Embedded metric format"; every metric has all its values."""
+    signals.begin(request_id="r1")
+    signals.emit("exchanged", lineage="l1", generation=1)
+    signals.emit("exchanged", lineage="l1", generation=2)
+    signals.emit("keys_checked", signing_key_age_days=3)
+    [document] = [line for line in written(capsys) if "_aws" in line]
+    [directive] = msgspec.convert(document["_aws"], About).CloudWatchMetrics
+    units = {metric.Name: metric.Unit for metric in directive.Metrics}
+    assert units == {
+        "exchanged": "Count",
+        "exchange_ms": "Milliseconds",
+        "keys_checked": "Count",
+        "signing_key_age_days": "None",
+    }
+    assert {name: document[name] for name in units if name != "exchange_ms"} == {
+        "exchanged": [1, 1],
+        "keys_checked": [1],
+        "signing_key_age_days": [3],
+    }
+    assert [type(value) for value in document["exchange_ms"]] == [float]
+    assert directive.Dimensions == [["service"]]
+    assert (document["service"], document["request_id"], document["lineage"]) == ("baton-test", "r1", "l1")
+
+
+def test_a_line_says_what_when_how_grave_and_where(signals: Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the names that Lambda and CloudWatch's console know: level, message, timestamp."""
+    signals.begin(request_id="r1")
+    signals.emit("token_reused", lineage="l1", generation=4)
+    [line] = written(capsys)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("timestamp"))
+    assert line == {
+        "level": "WARNING",
+        "message": "token_reused",
+        "service": "baton-test",
+        "request_id": "r1",
+        "lineage": "l1",
+        "generation": 4,
+    }
+
+
+def test_a_request_that_counts_nothing_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """A signed call is answered, and no metric is sent empty; what was counted is sent once."""
+    signals = Signals(service="baton-test", level="ERROR", metrics=True)
+    signals.emit("answered", status=200)
+    assert written(capsys) == []
+    for _ in range(2):
+        signals.emit("exchanged", lineage="x", generation=1)
+        signals.emit("answered", status=200)
+        assert [line["exchanged"] for line in written(capsys)] == [[1]]
+
+
+def test_a_request_that_timed_nothing_has_no_latency_of_the_one_before(
+    signals: Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that ended without an answer leaves its counts, which are true, and not its clock, which is not."""
+    signals.begin(request_id="r1")
     signals.emit("exchanged", lineage="x", generation=1)
-    signals.emit("answered", request_id="2", status=200)
-    assert json.loads(capsys.readouterr().out)["exchanged"] == [1.0]
+    signals.begin(request_id="r2")
+    signals.emit("refused", status=400, code="malformed")
+    [document] = [line for line in written(capsys) if "_aws" in line]
+    assert (document["exchanged"], document["refused_malformed"]) == ([1], [1])
+    assert "exchange_ms" not in document

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from chalicelib.core.model import AuditEvent
-from chalicelib.signals import PowertoolsSignals
+from chalicelib.signals import Signals
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.engine import Engine, Service, Tables
 from tests.making import ACCOUNT, NOW
@@ -38,7 +38,7 @@ def test_a_life_tells_the_witness_its_secrets_and_leaks_none(life: Device, witne
 
 def test_a_secret_in_a_signal_is_noticed(life: Device, witness: Witness) -> None:
     """At whatever level, written or not."""
-    PowertoolsSignals(service="baton-test", level="ERROR", metrics=False).emit("planted", token=life.token)
+    Signals(service="baton-test", level="ERROR", metrics=False).emit("planted", token=life.token)
     assert ["logged" in leak for leak in witness.leaks()] == [True]
     witness.forget()
 

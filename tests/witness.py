@@ -21,7 +21,7 @@ import pytest
 from chalice.app import Chalice
 
 from chalicelib.core.policy import ATTEMPT_CHARACTERS_MIN
-from chalicelib.signals import PowertoolsSignals
+from chalicelib.signals import Signals
 from chalicelib.stores.engine import Service
 
 POLICIES = [Path(__file__).parents[1] / ".chalice" / f"policy-{stage}.json" for stage in ("dev", "prod")]
@@ -157,7 +157,7 @@ class _Ear(logging.Handler):
 @contextmanager
 def watching(witness: Witness) -> Iterator[None]:
     """Let the witness see everything for as long as this lasts."""
-    answer, call, emit = Chalice.__call__, Service.call, PowertoolsSignals.emit
+    answer, call, emit = Chalice.__call__, Service.call, Signals.emit
 
     @functools.wraps(answer)
     def answered(app: Chalice, event: Any, context: Any) -> Any:
@@ -179,7 +179,7 @@ def watching(witness: Witness) -> Iterator[None]:
         return call(service, operation, **request)
 
     @functools.wraps(emit)
-    def emitted(signals: PowertoolsSignals, event: str, /, **facts: str | int) -> None:
+    def emitted(signals: Signals, event: str, /, **facts: str | int) -> None:
         witness.said.append(f"{event} {facts}")
         emit(signals, event, **facts)
 
@@ -187,7 +187,7 @@ def watching(witness: Witness) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Chalice, "__call__", answered)
         patch.setattr(Service, "call", called)
-        patch.setattr(PowertoolsSignals, "emit", emitted)
+        patch.setattr(Signals, "emit", emitted)
         logging.getLogger().addHandler(ear)
         try:
             yield

@@ -20,7 +20,7 @@ from chalicelib.core.hardening import Finding
 from chalicelib.core.policy import DAY_S, SIGNING_KEY_ROTATED_AFTER_S
 from chalicelib.flows.audit_configuration import AuditConfiguration
 from chalicelib.settings import SettingsProblems, read_settings
-from chalicelib.signals import PowertoolsSignals
+from chalicelib.signals import Signals
 from chalicelib.stores.deployment import Deployment
 from chalicelib.stores.engine import EXPIRY, Engine, Service, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper
@@ -169,7 +169,7 @@ def configuration() -> Iterator[Finding]:
     if settings.kms_key_id is None:
         raise Unreached("these settings are for development: there is no account to look at")
     tables = Tables(settings.table_prefix)
-    signals = PowertoolsSignals(service=settings.deployment, level="ERROR", metrics=False)
+    signals = Signals(service=settings.deployment, level="ERROR", metrics=False)
     yield from AuditConfiguration(
         Deployment(settings.deployment, tables, key_id=settings.kms_key_id, issuer=settings.issuer), signals, EXPIRY
     )()

@@ -120,7 +120,9 @@ class Drill:
     def environment(self, tables: Tables) -> Line:
         """Start Baton over these tables."""
         os.environ["BATON_TABLE_PREFIX"] = tables.prefix
-        return Line(Gateway([load_environment(self.clock).app]))
+        environment = load_environment(self.clock)
+        environment.signals.metrics = False  # nobody's, and between our lines
+        return Line(Gateway([environment.app]))
 
     def __call__(self) -> None:
         """Live, back up, live on, restore, and look."""
@@ -312,8 +314,8 @@ def main(stage: str | None) -> int:
     """Run the drill; exit 1 when it does not prove everything."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
 
-    # Baton runs inside this process: its metrics are nobody's, and its lines would stand between ours.
-    os.environ |= {"POWERTOOLS_METRICS_DISABLED": "true", "BATON_LOG_LEVEL": "ERROR"}
+    # Baton runs inside this process: its lines would stand between ours.
+    os.environ["BATON_LOG_LEVEL"] = "ERROR"
     clock = DevelopmentClock()
     try:
         with deployment(stage) as dynamodb:

@@ -24,7 +24,7 @@ from chalicelib.core.policy import RING_SEEN_EVERYWHERE_S
 from chalicelib.core.ports import Done
 from chalicelib.flows.account import SetStatus
 from chalicelib.settings import SettingsProblems, read_settings
-from chalicelib.signals import PowertoolsSignals
+from chalicelib.signals import Signals
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.gates import Gates
@@ -62,7 +62,7 @@ class Operator:
         self._engine = Engine(Tables(settings.table_prefix))
         wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
         self._key_ring = KeyRing(self._engine, wrapper, secrets.token_bytes)
-        self._signals = PowertoolsSignals(service=settings.deployment, level="ERROR", metrics=False)
+        self._signals = Signals(service=settings.deployment, level="ERROR", metrics=False)
 
     def make_ring(self) -> str:
         """Make the key ring, where there is none."""

@@ -42,21 +42,17 @@ RUNTIME = {
     "_argon2_cffi_bindings",
     "_cffi_backend",
     "argon2",
-    "aws_lambda_powertools",
     "cffi",
     "chalice",
     "cryptography",
     "http_sf",
-    "jmespath",
     "msgspec",
     "pycparser",
     "typing_extensions",
 }
 """What the requirements bring along, by the names they are imported by; ``chalice`` is its own runtime."""
 
-NEVER_IMPORTED = re.compile(
-    r"cffi/|pycparser/|aws_lambda_powertools/(event_handler|utilities/(?!__init__\.py|jmespath_utils/))"
-)
+NEVER_IMPORTED = re.compile(r"cffi/|pycparser/")
 """What nothing of ours imports goes without bytecode, which would only make the zip larger; its source is there."""
 
 _EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
