@@ -22,7 +22,7 @@ from chalicelib.core.policy import (
     SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
     SIGNING_KEY_ROTATED_AFTER_S,
 )
-from chalicelib.core.public_key import PublicKey
+from chalicelib.core.public_key import PublicKey, dss, es256
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -62,11 +62,9 @@ class SigningKey(Struct, frozen=True):
 
     def sign(self, message: bytes) -> bytes:
         """Sign by ES256 (RFC 7518 3.4): r and s, 32 bytes each. Deterministic (RFC 6979): again is the same."""
-        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA  # noqa: PLC0415 - cold start
-        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature  # noqa: PLC0415 - cold start
-        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - cold start
-
-        r, s = decode_dss_signature(self.private_key().sign(message, ECDSA(SHA256(), deterministic_signing=True)))
+        r: int
+        s: int
+        r, s = dss().decode_dss_signature(self.private_key().sign(message, es256()))
         return r.to_bytes(KEY_BYTES, "big") + s.to_bytes(KEY_BYTES, "big")
 
     def public_key(self) -> PublicKey:
@@ -104,10 +102,6 @@ class Ring(Struct, frozen=True):
             raise Unavailable("no signing key of the ring may be used yet")
         return usable[-1]
 
-    def verification_key(self, kid: str) -> PublicKey | None:
-        """Find the key that a token names. All verify, those that do not sign yet too: clocks differ."""
-        return next((key.public_key() for key in self.signing if key.kid == kid), None)
-
     def root_for_new(self, now: int) -> Root:
         """Choose the root that new accounts and lineages are born under: the newest that may be used already."""
         usable = [root for root in self.roots if root.used_from <= now]
@@ -117,7 +111,10 @@ class Ring(Struct, frozen=True):
 
     def root(self, version: int) -> Root | None:
         """Find the root of a version."""
-        return next((root for root in self.roots if root.version == version), None)
+        for root in self.roots:
+            if root.version == version:
+                return root
+        return None
 
     def email_index(self, email: str) -> EmailIndex:
         """Index a canonical e-mail address: HMAC-SHA256 under a key that never rotates."""

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 from collections.abc import Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -11,7 +12,7 @@ from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.errors import InvalidKey
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 Curve = Literal["P-256", "Ed25519"]
@@ -144,24 +145,44 @@ def _ed25519(raw: bytes) -> "Ed25519PublicKey":
 
 
 def _verifies_p256(raw: bytes, signature: bytes, message: bytes) -> bool:
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - cold start
-    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - cold start
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - cold start
-    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature  # noqa: PLC0415 - cold start
-
     r, s = int.from_bytes(signature[:_COORDINATE_BYTES], "big"), int.from_bytes(signature[_COORDINATE_BYTES:], "big")
     try:
-        _p256(raw).verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
+        _p256(raw).verify(dss().encode_dss_signature(r, s), message, es256())
+    except _invalid_signature():
         return False
     return True
 
 
 def _verifies_ed25519(raw: bytes, signature: bytes, message: bytes) -> bool:
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - cold start
-
     try:
         _ed25519(raw).verify(signature, message)
-    except InvalidSignature:
+    except _invalid_signature():
         return False
     return True
+
+
+# Imported late for a cold start, and found once: an import statement takes half a microsecond each time it is met.
+
+
+def _invalid_signature() -> type[Exception]:
+    """Give what does not verify: asked for only where something was raised."""
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - cold start
+
+    return InvalidSignature
+
+
+@functools.cache
+def dss() -> ModuleType:
+    """Give what turns r and s into DER, and back."""
+    from cryptography.hazmat.primitives.asymmetric import utils  # noqa: PLC0415 - cold start
+
+    return utils
+
+
+@functools.cache
+def es256() -> "ECDSA":
+    """Give ECDSA over SHA-256, deterministic where it signs (RFC 6979)."""
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA  # noqa: PLC0415 - cold start
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - cold start
+
+    return ECDSA(SHA256(), deterministic_signing=True)

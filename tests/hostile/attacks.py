@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from baton_client import content_digest
-from tests.hostile.forgeries import forged_jwts, forged_opaques, twin, twin_token
+from tests.hostile.forgeries import forged_jwts, forged_opaques, twin
 from tests.hostile.scene import ORDER, Scene, Sent, prepared
 from tests.web.conversation import HOST, JSON, PREFIX
 
@@ -52,20 +52,6 @@ def a_used_nonce_stays_used(scene: Scene) -> None:
             said = again.by(scene.thief)
             assert said.code in {"replayed_nonce", "login_required"}, said
             assert said.status == 401
-
-
-def a_twin_is_the_same_token(scene: Scene) -> None:
-    """Its other spelling lives with it, ends with it, and is no second one."""
-    child = scene.phone.token
-    other = twin_token(child)
-    assert scene.phone.get("/me", token=other).status == 200
-    attempt = "the-one-attempt-there-is"
-    answers = [scene.phone.exchange(token, attempt=attempt).members["access_token"] for token in (child, other)]
-    assert answers[0] == answers[1]
-    assert scene.phone.post("/logout", {}).status == 204
-    for token in (answers[0], twin_token(answers[0])):
-        said = scene.phone.get("/me", token=token)
-        assert (said.status, said.code) == (401, "login_required"), said
 
 
 # --- Signed requests ---------------------------------------------------------------------------------------------
@@ -361,7 +347,6 @@ def what_was_overheard_is_of_no_use(scene: Scene) -> None:
 ATTACKS: tuple[Attack, ...] = (
     forged_tokens_open_no_door,
     a_used_nonce_stays_used,
-    a_twin_is_the_same_token,
     altered_requests_do_nothing,
     the_same_request_in_another_dress_passes,
     a_body_cannot_be_swapped,

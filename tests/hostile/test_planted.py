@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,8 @@ import pytest
 
 from chalicelib.core import signatures, tokens
 from chalicelib.core.base64url import decode_base64url
+from chalicelib.core.errors import TokenInvalid
+from chalicelib.core.key_ring import Ring
 from chalicelib.core.public_key import PublicKey
 from chalicelib.core.signatures import Message, Signature, VerifiedSignature
 from chalicelib.flows import proof
@@ -27,15 +29,28 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def alg_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Believe a token that says it is not signed."""
-    genuine = tokens.verify_jws
+    genuine = tokens._payload
 
-    def verify_jws(text: str, *, key_of: Callable[[Mapping[str, Any]], PublicKey]) -> bytes:
+    def payload(text: str, ring: Ring) -> bytes:
         head, payload, _ = text.split(".")
         if str(json.loads(decode_base64url(head)).get("alg")).lower() == "none":
             return decode_base64url(payload)
-        return genuine(text, key_of=key_of)
+        return genuine(text, ring)
 
-    monkeypatch.setattr(tokens, "verify_jws", verify_jws)
+    monkeypatch.setattr(tokens, "_payload", payload)
+
+
+def any_signature_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verify a token as a stranger would, who takes the twin of its signature too."""
+
+    def payload(text: str, ring: Ring) -> bytes:
+        head, payload, signature = text.split(".")
+        key = tokens._key_of(head, ring).public_key()
+        if not key.verifies(decode_base64url(signature), f"{head}.{payload}".encode()):
+            raise TokenInvalid("the signature does not verify")
+        return decode_base64url(payload)
+
+    monkeypatch.setattr(tokens, "_payload", payload)
 
 
 def zero_verifies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +107,7 @@ def surrogates_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 CAUGHT: list[tuple[Plant, attacks.Attack]] = [
     (alg_none, attacks.forged_tokens_open_no_door),
-    (zero_verifies, attacks.forged_tokens_open_no_door),
+    (any_signature_of_the_key, attacks.forged_tokens_open_no_door),
     (zero_verifies, attacks.altered_requests_do_nothing),
     (remembered_by_string, attacks.a_used_nonce_stays_used),
     (digest_skipped, attacks.a_body_cannot_be_swapped),
