@@ -32,15 +32,11 @@ os.environ |= {
 from chalice.app import Chalice  # noqa: E402
 from cryptography.hazmat.primitives import hashes  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519  # noqa: E402
-from cryptography.hazmat.primitives.asymmetric.utils import (  # noqa: E402
-    decode_dss_signature,
-    encode_dss_signature,
-)
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature  # noqa: E402
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: E402
 
 import app as baton  # noqa: E402
 from baton_client import Request, Signer, content_digest, signature_fields  # noqa: E402 - after its path
-from chalicelib.core.base64url import decode_base64url  # noqa: E402
 from chalicelib.core.key_ring import make_ring  # noqa: E402
 from chalicelib.core.model import (  # noqa: E402
     NO_ATTEMPT,
@@ -176,7 +172,7 @@ class Login:
         self._token_check = _jws_check(token) if FORMS[client_id] == "JWT" else _opaque_check()
 
     def cryptography(self) -> None:
-        """Check the token and the request's signature, and nothing else."""
+        """Check the token, whose ES256 signature is made again, and the request's signature, and nothing else."""
         self._token_check()
         self._check()
 
@@ -239,10 +235,8 @@ def _p256_check(public: ec.EllipticCurvePublicKey, der: bytes, message: bytes) -
 
 
 def _jws_check(token: str) -> Callable[[], object]:
-    signing_input, _, signature = token.rpartition(".")
-    raw = decode_base64url(signature)
-    der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
-    return _p256_check(_ring.signing[0].private_key().public_key(), der, signing_input.encode())
+    private, signing_input = _ring.signing[0].private_key(), token.rpartition(".")[0].encode()
+    return lambda: _sign_p256(private, signing_input)
 
 
 def _opaque_check() -> Callable[[], object]:

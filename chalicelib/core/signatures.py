@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -50,7 +50,7 @@ class Message(Struct, frozen=True):
     authority: str
     path: str
     query: tuple[tuple[str, str], ...]
-    fields: Mapping[str, tuple[str, ...]]
+    fields: Mapping[str, Sequence[str]]
     body: bytes
 
     def __repr__(self) -> str:
@@ -211,7 +211,7 @@ _ALGORITHMS = {"P-256": "ecdsa-p256-sha256", "Ed25519": "ed25519"}
 
 def _check_coverage(message: Message, signature: Signature) -> None:
     names = [name for name, _ in message.query]
-    wanted = [*ALWAYS_COVERED, *(component("@query-param", _encoded(name)) for name in names)]
+    wanted = [*ALWAYS_COVERED, *[component("@query-param", _encoded(name)) for name in names]]
     if message.body:
         wanted.append('"content-digest"')
     wanted += [identifier for name, identifier in COVERED_WHEN_PRESENT.items() if name in message.fields]

@@ -6,6 +6,7 @@ A stored item that cannot be read is our own trouble, never a verdict: ``errors.
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Final, TypedDict
 
 from chalicelib.core.errors import Unavailable
@@ -112,15 +113,25 @@ def expression(
 
     DynamoDB refuses a request with one too many.
     """
-    mentioned = set(re.findall(r"[#:]\w+", f"{condition} {update}"))
+    of_names, of_values = _mentioned(condition, update)
     request: dict[str, object] = {"ConditionExpression": condition}
     if update:
         request["UpdateExpression"] = update
-    if named := {name: names[name] for name in mentioned if name.startswith("#")}:
-        request["ExpressionAttributeNames"] = named
-    if given := {value: values[value] for value in mentioned if value.startswith(":")}:
-        request["ExpressionAttributeValues"] = given
+    if of_names:
+        request["ExpressionAttributeNames"] = {name: names[name] for name in of_names}
+    if of_values:
+        request["ExpressionAttributeValues"] = {value: values[value] for value in of_values}
     return request
+
+
+@lru_cache(maxsize=64)
+def _mentioned(condition: str, update: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Find the names and the values in an expression. They are few, and written in ``stores`` alone."""
+    mentioned = sorted(set(re.findall(r"[#:]\w+", f"{condition} {update}")))
+    return (
+        tuple(name for name in mentioned if name.startswith("#")),
+        tuple(value for value in mentioned if value.startswith(":")),
+    )
 
 
 def all_of(*conditions: str) -> str:

@@ -6,7 +6,6 @@ of every start; static credentials, as Lambda gives them; and answers of a known
 (``stores/engine.py`` chooses). It has no quota of retries: what it may send again is bounded by time.
 """
 
-import contextlib
 import functools
 import hashlib
 import hmac
@@ -170,13 +169,14 @@ class LeanClient:
 
     def _kept(self) -> "_Connection | None":
         """Give an idle connection on which nothing has come since, and end those that are over."""
-        with contextlib.suppress(IndexError):
-            while True:
+        while True:
+            try:
                 connection = self._idle.pop()
-                if connection.is_quiet():
-                    return connection
-                connection.close()
-        return None
+            except IndexError:
+                return None
+            if connection.is_quiet():
+                return connection
+            connection.close()
 
     def _address(self) -> tuple[str, int]:
         port = self._url.port or (443 if self._url.scheme == "https" else 80)

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
@@ -83,10 +83,10 @@ def read_request(event: Mapping[str, Any]) -> Request:
     return Request(message=message, source=source)
 
 
-def _fields(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def _fields(event: Mapping[str, Any]) -> dict[str, Sequence[str]]:
     """Collect header fields; two spellings of one name are one name."""
     given = event.get("multiValueHeaders") or {name: (value,) for name, value in (event.get("headers") or {}).items()}
-    fields = {name.lower(): tuple(values) for name, values in given.items()}
+    fields: dict[str, Sequence[str]] = {name.lower(): values for name, values in given.items()}
     if len(fields) < len(given):
         fields = {}
         for name, values in given.items():
@@ -121,6 +121,8 @@ def _body(event: Mapping[str, Any]) -> bytes:
 
 def refuse_query(request: Request, known: Iterable[str] = ()) -> None:
     """Refuse query parameters that the route does not take, and what is given twice: nobody knows who reads which."""
+    if not request.message.query:
+        return
     given: set[str] = set()
     for name, _ in request.message.query:
         if name not in known:
