@@ -277,11 +277,10 @@ def _identifier(message: Message, item: Item) -> str:
 
 def _check_parameters(message: Message, parameters: Mapping[str, str | int]) -> None:
     for name, value in parameters.items():
-        if name not in _PARAMETERS:
-            raise _defective(message, f"the only signature parameters are {', '.join(sorted(_PARAMETERS))}")
         # type(), not isinstance(): a structured field's Boolean and Token must not pass for Integer and String.
-        if type(value) is not _PARAMETERS[name]:
-            raise _defective(message, f"the parameter {name} has the wrong type")
+        if type(value) is not _PARAMETERS.get(name):
+            known = f"the only signature parameters are {', '.join(sorted(_PARAMETERS))}"
+            raise _defective(message, f"the parameter {name} has the wrong type" if name in _PARAMETERS else known)
     for name in ("created", "keyid", "nonce"):
         if name not in parameters:
             raise _defective(message, f"the parameter {name} is missing")
