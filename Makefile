@@ -74,8 +74,7 @@ deploy: $(READY) ## Deploy a stage to AWS and log in through it (STAGE=dev)
 
 .PHONY: bench
 bench: $(READY) ## Measure a signed call beside its cryptography, an exchange beside botocore's, a login beside Argon2
-	@$(PYTHON) -m bench.calls
-	@$(PYTHON) -m bench.journeys
+	@$(PYTHON) -m bench
 
 .PHONY: bench-count
 bench-count: $(READY) ## Count a call's instructions, and fail where they moved (wants valgrind; UPDATE=1 writes them down)

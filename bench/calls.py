@@ -8,11 +8,12 @@ the gate's item is read from memory.
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from bench.cases import logins, trivial
 
 ROUNDS, CALLS = 9, 200
+PLAINEST = "HMAC, opaque"
 LIMIT = 3.0
 """What a signed call may cost, in units of (raw cryptography + Chalice's dispatch)."""
 
@@ -25,8 +26,8 @@ def cpu_us(work: Callable[[], object]) -> float:
     return (time.process_time_ns() - begun) / CALLS / 1000
 
 
-def main() -> int:
-    """Measure and print the table: a figure to read, not a test to fail."""
+def measure() -> dict[str, list[tuple[float, float, float]]]:
+    """Take turns, round by round: cryptography, dispatch, call, by the kind of login."""
     measured = logins()
     samples: dict[str, list[tuple[float, float, float]]] = {login.name: [] for login in measured}
     for number in range(ROUNDS + 1):
@@ -36,18 +37,26 @@ def main() -> int:
                 samples[login.name].append(figures)
         if sys.stderr.isatty():
             print(f"\rround {number}/{ROUNDS}", end="\n" if number == ROUNDS else "", file=sys.stderr, flush=True)
-    print(f"{'CPU per call, microseconds':<27}{'cryptography':>13}{'dispatch':>10}{'signed call':>13}{'ratio':>8}")
+    return samples
+
+
+def of_trivial(samples: Mapping[str, Sequence[tuple[float, float, float]]]) -> float:
+    """Put the call that has next to no cryptography beside a trivial route."""
+    return statistics.median(call / dispatch for _, dispatch, call in samples[PLAINEST])
+
+
+def printed(samples: Mapping[str, Sequence[tuple[float, float, float]]]) -> str:
+    """Lay the figures out for a terminal."""
+    lines = [f"{'CPU per call, microseconds':<32}{'cryptography':>13}{'dispatch':>10}{'signed call':>13}{'ratio':>8}"]
     judged = 0.0
     for name, rows in samples.items():
-        raw, dispatch, call = (statistics.median(row[column] for row in rows) for column in range(3))
+        raw, dispatch, call = (statistics.median(column) for column in zip(*rows, strict=True))
         ratio = statistics.median(row[2] / (row[0] + row[1]) for row in rows)
         shown_only = raw < dispatch / 2
         judged = judged if shown_only else max(judged, ratio)
-        print(f"{name:<27}{raw:>13.0f}{dispatch:>10.0f}{call:>13.0f}{ratio:>8.2f}{'  *' if shown_only else ''}")
-    print("* next to no cryptography to compare with: shown, not held to the limit")
-    print(f"signed call: at most {judged:.2f} times its cryptography plus Chalice's dispatch (limit {LIMIT:.0f})")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        lines.append(f"{name:<32}{raw:>13.0f}{dispatch:>10.0f}{call:>13.0f}{ratio:>8.2f}{'  *' if shown_only else ''}")
+    lines.append("* next to no cryptography to compare with: shown, not held to the limit")
+    lines.append(
+        f"signed call: at most {judged:.2f} times its cryptography plus Chalice's dispatch (limit {LIMIT:.0f})"
+    )
+    return "\n".join(lines)

@@ -2,7 +2,8 @@
 
 The reference client drives them, through the development gateway; counted is the CPU of the app alone, from the event
 to its answer, engine calls included. An exchange is held against the same over botocore, a login against its Argon2.
-The engine is a process of its own: dynoxide where it is, the embedded one served over HTTP where it is not.
+The engine is a process of its own: dynoxide where it is, the embedded one served over HTTP where it is not. This
+process keeps to one core, once the engine runs.
 """
 
 import contextlib
@@ -12,21 +13,23 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import argon2.low_level
 
 from baton_client import Answer, BatonClient, MemoryStorage, Request
+from bench.machine import keep_to_one_core
 from bench.peers.stores import Dynoxide
 from bench.programs import Program, free_port
-from chalicelib.stores.engine import Tables
+from chalicelib.stores.engine import Service, Tables
 from tools.dev import dynoxide
 from tools.dev.engine import ENDPOINT, create_tables, offer_credentials
 from tools.dev.gateway import Gateway, load_environment
 
 ROUNDS, EXCHANGES, LOGINS = 9, 40, 6
+TRANSPORTS = ("lean", "boto3")
 BASE_URL = "https://api.example.com/api"
 PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - of an account made for this measurement
 SETTINGS = {
@@ -37,6 +40,22 @@ SETTINGS = {
     "BATON_LOG_LEVEL": "INFO",
     "BATON_TABLE_PREFIX": "journeys",
 }
+
+
+class Kind(NamedTuple):
+    """A way to be logged in: the form of the token, and what it is bound to."""
+
+    name: str
+    client: str
+    binding: Literal["key", "hmac", "none"]
+
+
+KINDS = (
+    Kind("P-256, JWT", "mobile", "key"),
+    Kind("P-256, opaque", "mobile-opaque", "key"),
+    Kind("HMAC, opaque", "mobile-opaque", "hmac"),
+    Kind("unbound, JWT", "simple", "none"),
+)
 
 
 class Timed:
@@ -68,7 +87,7 @@ class TimedApp(Timed):
         self.api = app.api
 
 
-def phone(app: TimedApp, name: str) -> BatonClient:
+def phone(app: TimedApp, kind: Kind) -> BatonClient:
     """Register a phone that is answered by this environment alone."""
     gateway = Gateway([app])
 
@@ -77,9 +96,16 @@ def phone(app: TimedApp, name: str) -> BatonClient:
         said = gateway.call(request.method, target, request.headers.items(), request.body)
         return Answer(said.status, {name.lower(): value for name, value in said.headers}, said.body)
 
-    client = BatonClient(BASE_URL, "mobile", MemoryStorage(), transport=send, sleep=lambda _: None)
-    client.register(f"{name}@example.com", PASSWORD, "bench")
+    client = BatonClient(
+        BASE_URL, kind.client, MemoryStorage(), binding=kind.binding, transport=send, sleep=lambda _: None
+    )
+    client.register(address(app, kind), PASSWORD, "bench")
     return client
+
+
+def address(app: TimedApp, kind: Kind) -> str:
+    """Make up an address for everybody."""
+    return f"{kind.name.replace(', ', '-')}-{id(app)}@example.com".lower()
 
 
 def cpu_us(timed: Timed, work: Callable[[], object], times: int) -> float:
@@ -119,37 +145,100 @@ def engine() -> Iterator[str]:
                 yield f"http://127.0.0.1:{port}"
 
 
-def main() -> int:
-    """Measure and print: a figure to read, not a test to fail."""
-    samples: list[tuple[float, float, float, float]] = []
+@contextlib.contextmanager
+def engine_calls_timed() -> Iterator[Timed]:
+    """Time what is spent on asking the engine, by whichever transport, for as long as this lasts."""
+    stock = Service.call
+    timed = Timed(stock)
+
+    def call(service: Service, operation: str, **request: object) -> dict[str, Any]:
+        answer: dict[str, Any] = timed(service, operation, **request)
+        return answer
+
+    Service.call = call  # type: ignore[assignment, method-assign]
+    try:
+        yield timed
+    finally:
+        Service.call = stock  # type: ignore[method-assign]
+
+
+class Exchanged(NamedTuple):
+    """CPU of one exchange over both transports, and what of it asked the engine, microseconds."""
+
+    lean: float
+    boto3: float
+    lean_call: float
+    boto3_call: float
+
+
+class Measured(NamedTuple):
+    """Every round's exchanges, by the kind of login; of every round's logins the whole, and the Argon2 in it."""
+
+    exchanges: Mapping[Kind, Sequence[Exchanged]]
+    logins: Sequence[tuple[float, float]]
+
+
+def measure() -> Measured:
+    """Take turns, round by round."""
+    exchanges: dict[Kind, list[Exchanged]] = {kind: [] for kind in KINDS}
+    logins: list[tuple[float, float]] = []
     with (
         Path(os.devnull).open("w") as nowhere,
         contextlib.redirect_stdout(nowhere),  # its log
         engine() as url,
         argon2_timed() as hashing,
+        engine_calls_timed() as asking,
     ):
+        keep_to_one_core()
         os.environ[ENDPOINT] = url
         offer_credentials()
         create_tables(Tables(SETTINGS["BATON_TABLE_PREFIX"]))
-        apps = {transport: TimedApp(transport) for transport in ("lean", "boto3")}
-        phones = {transport: phone(app, transport) for transport, app in apps.items()}
+        apps = [TimedApp(transport) for transport in TRANSPORTS]
+        phones = {kind: [phone(app, kind) for app in apps] for kind in KINDS}
+
+        def login() -> None:
+            phones[KINDS[0]][0].login(address(apps[0], KINDS[0]), PASSWORD, "bench")
+
         for number in range(ROUNDS + 1):
-            lean, stock = (cpu_us(app, phones[name].exchange, EXCHANGES) for name, app in apps.items())
+            taken = {}
+            for kind in KINDS:
+                whole, calls = [], []
+                for app, made in zip(apps, phones[kind], strict=True):
+                    asked = asking.spent_s
+                    whole.append(cpu_us(app, made.exchange, EXCHANGES))
+                    calls.append((asking.spent_s - asked) / EXCHANGES * 1e6)
+                taken[kind] = Exchanged(*whole, *calls)
             hashed = hashing.spent_s
-            login = cpu_us(apps["lean"], lambda: phones["lean"].login("lean@example.com", PASSWORD, "bench"), LOGINS)
+            entered = cpu_us(apps[0], login, LOGINS)
             if number:  # the first round warms up
-                samples.append((lean, stock, login, (hashing.spent_s - hashed) / LOGINS * 1e6))
+                logins.append((entered, (hashing.spent_s - hashed) / LOGINS * 1e6))
+                for kind, exchanged in taken.items():
+                    exchanges[kind].append(exchanged)
             if sys.stderr.isatty():
                 print(f"\rround {number}/{ROUNDS}", end="\n" if number == ROUNDS else "", file=sys.stderr, flush=True)
-    ratio = statistics.median(lean / stock for lean, stock, _, _ in samples)
-    share = statistics.median(hashed / login for _, _, login, hashed in samples)
-    print(f"{'CPU per journey, microseconds':<36}{'median':>8}{'least':>8}{'most':>8}")
-    names = ("exchange, lean transport", "exchange, botocore's", "login", "of that, Argon2")
-    for name, column in zip(names, zip(*samples, strict=True), strict=True):
-        print(f"{name:<36}{statistics.median(column):>8.0f}{min(column):>8.0f}{max(column):>8.0f}")
-    print(f"exchange {ratio:.2f} of boto3, login {share:.0%} Argon2")
-    return 0
+    return Measured(exchanges, logins)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def ratio(rows: Sequence[Exchanged]) -> float:
+    """Put an exchange beside the same one over botocore, round by round."""
+    return statistics.median(row.lean / row.boto3 for row in rows)
+
+
+def argon2_share(rows: Sequence[tuple[float, float]]) -> float:
+    """Tell what part of a login is Argon2."""
+    return statistics.median(hashed / whole for whole, hashed in rows)
+
+
+def printed(measured: Measured) -> str:
+    """Lay the figures out for a terminal."""
+    lines = [f"{'CPU per exchange, microseconds':<32}{'lean':>6}{'least':>7}{'most':>6}{'boto3':>8}{'ratio':>7}"]
+    lines[0] += f"{'its engine call':>17}{'boto3':>7}{'ratio':>7}"
+    for kind, rows in measured.exchanges.items():
+        lean, boto3, call, boto3_call = (statistics.median(column) for column in zip(*rows, strict=True))
+        least, most = min(row.lean for row in rows), max(row.lean for row in rows)
+        calls = statistics.median(row.lean_call / row.boto3_call for row in rows)
+        line = f"{kind.name:<32}{lean:>6.0f}{least:>7.0f}{most:>6.0f}{boto3:>8.0f}{ratio(rows):>7.2f}"
+        lines.append(f"{line}{call:>17.0f}{boto3_call:>7.0f}{calls:>7.2f}")
+    whole, hashed = (statistics.median(column) for column in zip(*measured.logins, strict=True))
+    lines.append(f"{'CPU per login, by P-256':<32}{whole:>6.0f}, of that {hashed:.0f} Argon2")
+    return "\n".join(lines)

@@ -22,7 +22,7 @@ PEERS = {
     "simplejwt": "simplejwt",
     "django-oauth-toolkit": "oauth_toolkit",
 }
-BATON_CLIENTS = {"mobile": "key-bound", "simple": "unbound", "oauth": "rotating"}
+BATON_CLIENTS = {"mobile": "key-bound", "simple": "unbound", "oauth": "rotating", "opaque": "unbound"}
 DYNOXIDE_MISSING = "dynoxide is not here, so Baton cannot take part: make dynoxide"
 
 

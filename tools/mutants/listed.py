@@ -34,7 +34,7 @@ LISTED: Final[list[Mutant]] = [
         ("the token is not covered", '("authorization", "idempotency-key", "baton-grant")', '("idempotency-key", "baton-grant")'),
         ("the attempt is not covered", '("authorization", "idempotency-key", "baton-grant")', '("authorization", "baton-grant")'),
         ("the grant is not covered", '("authorization", "idempotency-key", "baton-grant")', '("authorization", "idempotency-key")'),
-        ("the query is not covered", ', *(component("@query-param", _encoded(name)) for name in names)]', "]"),
+        ("the query is not covered", ', *[component("@query-param", _encoded(name)) for name in names]]', "]"),
         ("the digest is not checked", "    check_digest(message)\n    created", "    created"),
         ("the coverage is not checked", "    _check_coverage(message, signature)\n    if", "    if"),
         ("the value is not checked", "    _check_value(message, signature, key)\n", ""),

@@ -25,6 +25,15 @@ from tools.dev.gateway import DevelopmentClock, Gateway, GatewayServer
 
 ENVIRONMENTS = 4
 FLOOR = "/floor"
+OPAQUE = """
+[client.opaque]
+code = 200
+mechanism = "exchange"
+form = "opaque"
+binding = "optional"
+scope = "account"
+"""
+"""A client more: `simple`, but its one token is opaque, as those of most peers are."""
 
 
 class WithFloor(Packaged):
@@ -56,6 +65,8 @@ def main() -> None:
         server = running.enter_context(GatewayServer(0))
         issuer = f"https://127.0.0.1:{server.server_port}/api"
         made = deployed(place, dynamodb=os.environ[ENDPOINT], kms=kms, issuer=issuer)
+        with (made.task / "chalicelib" / made.variables["BATON_CLIENTS"]).open("a", encoding="utf-8") as registry:
+            registry.write(OPAQUE)
         bare = running.enter_context(Environment(made.bare, made.variables))
         environments = [running.enter_context(Environment(made.task, made.variables)) for _ in range(ENVIRONMENTS)]
         apps = [WithFloor(made.template, environment, bare) for environment in environments]

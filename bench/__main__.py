@@ -1,0 +1,22 @@
+"""What Baton's CPU goes to, in one run: ``make bench``. Figures to read, not a test to fail."""
+
+import sys
+
+from bench import calls, journeys
+
+
+def main() -> int:
+    """Measure and print; the last line is the short of it."""
+    journey = journeys.measure()
+    call = calls.measure()
+    print(calls.printed(call), journeys.printed(journey), sep="\n\n")
+    exchange = max(journeys.ratio(rows) for rows in journey.exchanges.values())
+    print(
+        f"\nexchange {exchange:.2f} of boto3, call {calls.of_trivial(call):.2f} of trivial, "
+        f"login {journeys.argon2_share(journey.logins):.0%} Argon2"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
