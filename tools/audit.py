@@ -235,11 +235,12 @@ def _listed(value: str | list[str]) -> list[str]:
 
 
 def _blanked(right: str) -> str:
-    """Write REGION, ACCOUNT, KEY and HOST for what an operator filled in, in whatever partition of AWS."""
+    """Write REGION, ACCOUNT, KEY, API and HOST for what was filled in, in whatever partition of AWS."""
     right = re.sub(r"arn:aws[a-z-]*:", "arn:aws:", right)
     right = re.sub(r"(arn:aws:[a-z]+:)[a-z]{2}(?:-[a-z]+)+-\d:\d{12}:", r"\1REGION:ACCOUNT:", right)
     right = re.sub(r"(arn:aws:apigateway:)[a-z]{2}(?:-[a-z]+)+-\d::", r"\1REGION::", right)
-    right = re.sub(r"(?<=/domainnames/)[^/]+", "HOST", right)
+    right = re.sub(r"(?<=/restapis/)[a-z0-9]+(?=/)", "API", right)
+    right = re.sub(r"(?<=/domainnames/)[a-z0-9.-]+(?=/)", "HOST", right)
     right = re.sub(r"(:key/)[0-9a-f-]{36}", r"\1KEY", right)
     return re.sub(r"dynamodb\.[a-z]{2}(?:-[a-z]+)+-\d\.amazonaws", "dynamodb.REGION.amazonaws", right)
 

@@ -27,7 +27,7 @@ from chalicelib.settings import Settings, SettingsProblems, read_settings
 from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper
 from tools import package, smoke
-from tools.stages import PLACEHOLDER, deployed_url, policies
+from tools.stages import PLACEHOLDER, deployed_api, deployed_url, policies
 from tools.template import DATA, ROOT, read
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
     return Stage(name, policies(function, described), described["environment_variables"], settings)
 
 
-def filled_policy(policy: str, place: Place, issuer: str) -> str:
-    """Put this account's names into a policy, and the host of the URL that apps call."""
+def filled_policy(policy: str, place: Place, issuer: str, api: str | None) -> str:
+    """Put this account's names into a policy, the host of the URL that apps call, and the API, once there is one."""
     _, _, key = place.key_arn.rpartition("/")
     filled = (
         policy.replace("arn:aws:", f"arn:{place.partition}:")
@@ -119,7 +119,8 @@ def filled_policy(policy: str, place: Place, issuer: str) -> str:
         .replace(".REGION.", f".{place.region}.")
         .replace(":key/KEY", f":key/{key}")
     )
-    # Whatever host was filled in before: a stage may get a domain of its own later.
+    # Whatever was filled in before: a stage may get a domain of its own later, or another API.
+    filled = re.sub(r"(?<=:/restapis/)[^/]+", api or "API", filled)
     return re.sub(r"(?<=:/domainnames/)[^/]+", urlsplit(issuer).hostname or "", filled)
 
 
@@ -139,7 +140,8 @@ def fill(stage: Stage, place: Place, folder: Path) -> None:
     config.write_text(json.dumps(filled, indent=2) + "\n", "utf-8")
     issuer = filled["stages"][stage.name]["environment_variables"]["BATON_ISSUER"]
     for policy in (folder / name for name in stage.policies.values()):
-        policy.write_text(filled_policy(policy.read_text("utf-8"), place, issuer), "utf-8")
+        filled_in = filled_policy(policy.read_text("utf-8"), place, issuer, deployed_api(stage.name))
+        policy.write_text(filled_in, "utf-8")
 
 
 # --- AWS --------------------------------------------------------------------------------------------------------------
@@ -320,7 +322,7 @@ def make_ring(stage: Stage, arn: str) -> str:
 def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
     """Package and ``chalice deploy``; give the URL, and what was said of the package. Raises ``NotDone``.
 
-    A stage without a domain learns its URL by being deployed, so the first time it is deployed twice.
+    A stage learns its API's id and URL by being deployed, so the first time it is deployed twice.
     """
     with package.alone():
         archive = package.build(stage.name)
@@ -332,7 +334,7 @@ def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
             package.chalice("deploy", "--stage", stage.name)
             url = deployed_url(stage.name)
             assert url is not None
-            if before == url or stage.variables["BATON_ISSUER"] != PLACEHOLDER:
+            if before == url:
                 break
     issuer = stage.variables["BATON_ISSUER"]
     return url if issuer == PLACEHOLDER else issuer, package.weighed(archive).splitlines()[-1].strip()
@@ -394,7 +396,8 @@ def main(arguments: Sequence[str]) -> int:
                 arn = key_arn(stage, client("kms"))
                 fill(stage, Place(place.account, place.region, place.partition, arn), CHALICE)
                 print(f"filled in .chalice/config.json, {', '.join(stage.policies.values())}")
-                print(f"next: chalice deploy --stage {name}")
+                again = "" if deployed_api(name) else "; then both again, since the API has its id and URL then"
+                print(f"next: chalice deploy --stage {name}{again}")
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2

@@ -27,7 +27,7 @@ from tools.deploy import (
     stage_named,
 )
 from tools.prices import bill
-from tools.stages import deployed_url
+from tools.stages import deployed_api, deployed_url
 from tools.template import DATA, of_type, parse, read
 
 Sign = Literal["+", "~", "-", "="]
@@ -83,17 +83,18 @@ def changes_of_function(stage: Stage, place: Place, archive: Path, name: str) ->
         yield _compared(what, function[key], wanted)
     variables = filled_config(config, stage, deployed_url(stage.name))["stages"][stage.name]["environment_variables"]
     yield from _differences("setting", function.get("Environment", {}).get("Variables", {}), variables)
-    wanted_policy = filled_policy((CHALICE / policy_file).read_text("utf-8"), place, variables["BATON_ISSUER"])
-    yield from _differences("policy", _deployed_policy(function["Role"]), _by_sid(json.loads(wanted_policy)))
+    policy, api = (CHALICE / policy_file).read_text("utf-8"), deployed_api(stage.name)
+    wanted_policy = json.loads(filled_policy(policy, place, variables["BATON_ISSUER"], api))
+    yield from _differences("policy", _deployed_policy(function["Role"]), _by_sid(wanted_policy))
 
 
 def changes_of_api(stage: Stage, archive: Path) -> Iterator[Change]:
     """Tell what would become of the API."""
-    wanted, url = _packaged_routes(archive), deployed_url(stage.name)
-    if url is None:
+    wanted, api = _packaged_routes(archive), deployed_api(stage.name)
+    if api is None:
         yield Change("+", "API", f"{len(wanted)} routes")
     else:
-        yield from _differences("route", dict.fromkeys(_deployed_routes(url), ""), dict.fromkeys(wanted, ""))
+        yield from _differences("route", dict.fromkeys(_deployed_routes(api), ""), dict.fromkeys(wanted, ""))
 
 
 def _compared(what: str, there: object, wanted: object) -> Change:
@@ -127,8 +128,7 @@ def _packaged_routes(archive: Path) -> set[str]:
     return {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
 
 
-def _deployed_routes(url: str) -> set[str]:
-    api = url.removeprefix("https://").split(".", maxsplit=1)[0]
+def _deployed_routes(api: str) -> set[str]:
     resources = client("apigateway").get_resources(restApiId=api, embed=["methods"], limit=500)["items"]
     return {f"{method} {one['path']}" for one in resources for method in one.get("resourceMethods", {})}
 

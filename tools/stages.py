@@ -30,13 +30,22 @@ def enter(stage: str) -> None:
 
 
 def deployed_url(stage: str) -> str | None:
-    """Read where a stage is served, from what Chalice wrote down."""
+    """Read where a stage is served."""
+    api = _deployed_api(stage)
+    return str(api["rest_api_url"]).rstrip("/") if api else None
+
+
+def deployed_api(stage: str) -> str | None:
+    """Read the id of a stage's API."""
+    api = _deployed_api(stage)
+    return str(api["rest_api_id"]) if api else None
+
+
+def _deployed_api(stage: str) -> dict[str, Any] | None:
+    """Read what Chalice wrote down of a stage's API, once it made one."""
     record = DEPLOYED / f"{stage}.json"
-    if not record.exists():
-        return None
-    resources = json.loads(record.read_text("utf-8"))["resources"]
-    urls: list[str] = [one["rest_api_url"] for one in resources if one["resource_type"] == "rest_api"]
-    return urls[0].rstrip("/") if urls else None
+    resources = json.loads(record.read_text("utf-8"))["resources"] if record.exists() else []
+    return next((one for one in resources if one["resource_type"] == "rest_api"), None)
 
 
 def policies(function: str, described: Mapping[str, Any]) -> dict[str, str]:

@@ -5,6 +5,7 @@ import copy
 import json
 import re
 from collections.abc import Callable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,24 @@ def leads_nowhere(read: dict[str, Any]) -> Iterator[str]:
         yield "the domain is not the issuer's"
 
 
+def waits_for_itself(read: dict[str, Any]) -> Iterator[str]:
+    """Resources that need each other can never be made; cfn-lint does not see it past the Serverless transform."""
+    needs = {
+        name: {
+            needed.removesuffix("Aliaslive")
+            for needed in re.findall(r'(?:"Ref": "|"Fn::GetAtt": \["|\$\{)(\w+)', json.dumps(resource))
+        }
+        for name, resource in read["Resources"].items()
+    }
+    try:
+        list(TopologicalSorter(needs).static_order())
+    except CycleError as cycle:
+        yield " -> ".join(cycle.args[1])
+
+
 def leaves_a_name_open(read: dict[str, Any]) -> Iterator[str]:
     """Nothing is left for an operator to fill in by hand."""
-    yield from re.findall(r"\bREGION\b|\bACCOUNT\b|/KEY\b|api\.example\.com", json.dumps(read))
+    yield from re.findall(r"\bREGION\b|\bACCOUNT\b|/KEY\b|/API/|api\.example\.com", json.dumps(read))
 
 
 def answers_in_another_shape(read: dict[str, Any]) -> Iterator[str]:
@@ -300,6 +316,10 @@ FAULTS: list[tuple[Rule, Plant]] = [
     ),
     (leads_nowhere, lambda read: properties(read, "DomainMapping").pop("Stage")),
     (leads_nowhere, lambda read: properties(read, "Domain").update(DomainName="api.example.org")),
+    (
+        waits_for_itself,
+        lambda read: properties(read, "ApiHandlerRole").update(Policies=[{"Fn::Sub": "${RestAPI}"}]),
+    ),
     (leaves_a_name_open, lambda read: properties(read, "Alarms").update(TopicName="ACCOUNT")),
     (answers_in_another_shape, _say("THROTTLED", action="log_in")),
     (answers_in_another_shape, _say("THROTTLED", hint="x")),
@@ -400,8 +420,17 @@ def test_snapshots_are_offered_where_lambda_has_them(merged: dict[str, Any], run
     assert hardened(fresh, {}, runtime)["Parameters"]["SnapStart"]["AllowedValues"] == offered
 
 
+def test_an_api_that_was_filled_in_for_chalice_is_not_the_stacks() -> None:
+    """Whoever filled the policies in for good, and goes the hardened way later, has another API then."""
+    named = "arn:aws:apigateway:eu-central-1::/restapis/abcde12345/stages"
+    ours = "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${RestAPI}/stages"
+    assert hardened({"Resources": {"Role": {"Type": "x", "Resource": [named]}}}, {}, "python3.13")["Resources"] == {
+        "Role": {"Type": "x", "Resource": [{"Fn::Sub": ours}]}
+    }
+
+
 def test_the_audit_may_look_at_the_domain_that_is_called(merged: dict[str, Any]) -> None:
-    """Its policy takes the host out of the issuer that the stack is given."""
+    """Its policy takes the host out of the issuer that the stack is given, and the API is the stack's own."""
     resources = [
         resource
         for statement in properties(merged, "AuditConfigurationRole")["Policies"][0]["PolicyDocument"]["Statement"]
@@ -409,7 +438,7 @@ def test_the_audit_may_look_at_the_domain_that_is_called(merged: dict[str, Any])
         for resource in statement["Resource"]
     ]
     (stages, domain) = (resource["Fn::Sub"] for resource in resources)
-    assert stages == "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/*/stages"
+    assert stages == "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${RestAPI}/stages"
     assert domain[0] == "arn:${AWS::Partition}:apigateway:${AWS::Region}::/domainnames/${Host}/basepathmappings"
     at, split = domain[1]["Host"]["Fn::Select"]
     assert split == {"Fn::Split": ["/", {"Ref": "Issuer"}]}

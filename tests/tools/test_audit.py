@@ -177,12 +177,24 @@ def test_rights_of_a_job_that_drifted_are_found(role: tuple[Any, str], partition
     }
     for policy_file in of_functions.values():
         text = (ROOT / ".chalice" / policy_file).read_text("utf-8")
-        filled = json.loads(deploy.filled_policy(text, place, "https://login.example.org"))
+        filled = json.loads(deploy.filled_policy(text, place, "https://login.example.org", "abcde12345"))
         put(iam, name, filled)
         assert list(audit.drift(name, policy_file)) == []
         filled["Statement"][0]["Action"].append("dynamodb:Scan")
         put(iam, name, filled)
         assert {"dynamodb:Scan" in finding.problem for finding in audit.drift(name, policy_file)} == {True}
+
+
+@pytest.mark.parametrize("where", ["restapis/abcde12345", "domainnames/login.example.org"])
+def test_a_right_to_all_apis_is_no_right_to_ours(role: tuple[Any, str], where: str) -> None:
+    """Which API and which domain were filled in is all alike; a pattern is not."""
+    iam, name = role
+    place = deploy.Place("123456789012", "us-west-2", "aws", "key/01234567-89ab-cdef-0123-456789abcdef")
+    text = (ROOT / ".chalice" / "policy-prod-audit_configuration.json").read_text("utf-8")
+    filled = deploy.filled_policy(text, place, "https://login.example.org", "abcde12345")
+    put(iam, name, json.loads(filled.replace(where, f"{where.partition('/')[0]}/*")))
+    found = [finding.problem for finding in audit.drift(name, "policy-prod-audit_configuration.json")]
+    assert [re.match("it (may, and should not|should, and may not)", one) is not None for one in found] == [True] * 2
 
 
 def test_a_role_that_cannot_be_seen_is_a_finding(embedded_engine: None) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -168,7 +169,7 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
     assert "key ring: made" in told
     assert f"DELETE {url}/me" in function.carried, "the last step of the smoke test"
     key = the_data_is_kept(dev)
-    the_roles_are_ours(dev, key, url)
+    the_roles_are_ours(dev, key, url, api)
     the_functions_are_what_was_checked({**dev.variables, "BATON_ISSUER": url})
     the_api_is_the_packaged_one(api)
 
@@ -201,7 +202,7 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
     checkout = plain_checkout(tmp_path / "checkout", dev, key)
     plain_chalice(checkout, "deploy", "--stage", "dev")
     assert of_chalice(dev) == made
-    the_roles_are_ours(dev, key, url)
+    the_roles_are_ours(dev, key, url, api)
     the_functions_are_what_was_checked({**dev.variables, "BATON_ISSUER": url})
 
     names = client("dynamodb").list_tables()["TableNames"]
@@ -255,7 +256,7 @@ def differences(stage: Stage, place: Place) -> list[plan.Change]:
     return [*found, *plan.changes_of_api(stage, archive)]
 
 
-def the_roles_are_ours(stage: Stage, key: str, url: str) -> None:
+def the_roles_are_ours(stage: Stage, key: str, url: str, api: str) -> None:
     """See one policy for each function, its own, with every name filled in; Lambda alone assumes the role."""
     iam, lambda_ = client("iam"), client("lambda")
     for function, policy_file in stage.policies.items():
@@ -263,8 +264,8 @@ def the_roles_are_ours(stage: Stage, key: str, url: str) -> None:
         (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
         policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
         wanted = (deploy.CHALICE / policy_file).read_text("utf-8")
-        assert policy == json.loads(filled_policy(wanted, replace(PLACE, key_arn=key), url))
-        assert not {"REGION", "ACCOUNT", "KEY", "api.example.com"} & set(
+        assert policy == json.loads(filled_policy(wanted, replace(PLACE, key_arn=key), url, api))
+        assert not {"REGION", "ACCOUNT", "KEY", "API", "api.example.com"} & set(
             json.dumps(policy).replace("/", ":").split(":")
         )
         assert iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"] == []
@@ -435,7 +436,8 @@ def test_a_policy_is_filled_in_with_this_account_alone() -> None:
     place = replace(PLACE, region="cn-north-1", partition="aws-cn")
     for stage in ("dev", "prod"):
         for file in stage_named(stage, CONFIG).policies.values():
-            filled = filled_policy((deploy.CHALICE / file).read_text("utf-8"), place, "https://login.example.cn/api")
+            policy = (deploy.CHALICE / file).read_text("utf-8")
+            filled = filled_policy(policy, place, "https://login.example.cn/api", "abcde12345")
             for statement in json.loads(filled)["Statement"]:
                 for resource in statement["Resource"]:
                     assert resource.startswith("arn:aws-cn:")
@@ -445,6 +447,7 @@ def test_a_policy_is_filled_in_with_this_account_alone() -> None:
             assert filled.count("dynamodb.cn-north-1.amazonaws.com") == (not jobs)
             assert filled.count("key/1234abcd-12ab") == (1 if jobs else 2)
             assert filled.count("::/domainnames/login.example.cn/basepathmappings") == jobs
+            assert filled.count("::/restapis/abcde12345/stages") == jobs
 
 
 def test_filling_in_again_follows_the_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -461,6 +464,58 @@ def test_filling_in_again_follows_the_domain(tmp_path: Path, monkeypatch: pytest
         assert not {"REGION", "ACCOUNT", "KEY"} & set(said.replace("/", ":").replace(".", ":").split(":"))
         assert f"/domainnames/{issuer.split('/')[2]}/basepathmappings" in said
     assert "execute-api" not in said
+
+
+def note_api(api: str) -> None:
+    """Write down what Chalice does of an API it made."""
+    url = f"https://{api}.execute-api.us-east-1.amazonaws.com/api/"
+    noted = {"name": "rest_api", "resource_type": "rest_api", "rest_api_id": api, "rest_api_url": url}
+    (stages.DEPLOYED / "dev.json").write_text(json.dumps({"resources": [noted]}), "utf-8")
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a ``.chalice`` of this test's own, and nothing deployed yet."""
+    monkeypatch.setattr(stages, "DEPLOYED", tmp_path)
+    monkeypatch.setattr(package, "COPY", tmp_path)
+    return Path(shutil.copytree(deploy.CHALICE, tmp_path / ".chalice", ignore=shutil.ignore_patterns("deployed")))
+
+
+def looked_at(folder: Path) -> str:
+    """Tell whose stages the daily audit of ``dev`` may look at."""
+    policy = (folder / "policy-dev-audit_configuration.json").read_text("utf-8")
+    (found,) = re.findall(r"::/restapis/([^/]+)/stages", policy)
+    return str(found)
+
+
+def test_filling_in_again_follows_the_api(copy: Path) -> None:
+    """Before there is one, the policy names none: no API has such an id."""
+    stage = stage_named("dev", CONFIG)
+    deploy.fill(stage, PLACE, copy)
+    assert looked_at(copy) == "API"
+    for api in ("abcde12345", "fghij67890"):
+        note_api(api)
+        deploy.fill(stage, PLACE, copy)
+        assert looked_at(copy) == api
+
+
+def test_an_api_that_was_just_made_is_known_to_the_policies_too(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage with a domain of its own is deployed twice the first time as well, and once from then on."""
+    stage = stage_named("dev", CONFIG)
+    stage = replace(stage, variables={**stage.variables, "BATON_ISSUER": "https://login.example.org"})
+    deployed_with: list[str] = []
+
+    def chalice(*_: str) -> None:
+        deployed_with.append(looked_at(copy))
+        note_api("abcde12345")
+
+    monkeypatch.setattr(package, "build", lambda *_: None)
+    monkeypatch.setattr(package, "unfit", lambda *_: [])
+    monkeypatch.setattr(package, "weighed", lambda *_: "weight")
+    monkeypatch.setattr(package, "chalice", chalice)
+    for _ in range(2):
+        assert deploy.apply_function(stage, PLACE)[0] == "https://login.example.org"
+    assert deployed_with == ["API", "abcde12345", "abcde12345"]
 
 
 def test_a_stage_whose_tables_were_restored_keeps_its_stack_its_key_and_its_names() -> None:

@@ -4,8 +4,10 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import boto3
 import pytest
 
+from chalicelib.stores.engine import Tables
 from tools import drill, restore
 
 STEPS: dict[str, tuple[str, Callable[..., Any], str]] = {
@@ -36,8 +38,13 @@ def test_the_drill_proves_everything(embedded_engine: None, capsys: pytest.Captu
     """Over the embedded engine: old tokens, grants and deletions stay dead, and logins work."""
     assert drill.main(None) == 0
     said = capsys.readouterr().out
-    assert said.count("    proved  ") >= 20
+    assert said.count("    proved  ") >= 25
     assert "claims proved" in said
+    dynamodb = boto3.client("dynamodb")
+    live = [name for name in dynamodb.list_tables()["TableNames"] if name.endswith("-ephemeral")]
+    left = {item["pk"]["S"] for name in live for item in dynamodb.scan(TableName=name)["Items"]}
+    assert live
+    assert not [key for key in left if key.startswith("M#")], "what the drill planted is gone again"
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -66,6 +73,37 @@ def test_a_restore_without_a_step_is_not_proved(
     said = capsys.readouterr().err
     assert "NOT proved" in said
     assert words in said
+
+
+@pytest.mark.parametrize(
+    ("purposes", "words"),
+    [
+        ("N", "the nonce is not there any more"),
+        ("G", "the grant is not there any more"),
+        ("M", "the item under a mail token's key is not there any more"),
+        ("T", "nor is any other one-time thing"),
+    ],
+)
+def test_a_one_time_thing_that_came_along_is_noticed(
+    embedded_engine: None,
+    purposes: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As if somebody had restored that table too: what was spent or asked for could be used again."""
+    stock = restore.protect
+
+    def brought_along(dynamodb: Any, tables: Tables) -> None:
+        stock(dynamodb, tables)
+        source, restored, _ = tables.prefix.partition("-drill-")
+        for item in dynamodb.scan(TableName=Tables(source).ephemeral)["Items"] if restored else []:
+            if item["pk"]["S"].startswith(f"{purposes}#"):
+                dynamodb.put_item(TableName=tables.ephemeral, Item=item)
+
+    monkeypatch.setattr(restore, "protect", brought_along)
+    assert drill.main(None) == 1
+    assert f"NOT proved: {words}" in capsys.readouterr().err
 
 
 def test_a_stage_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
