@@ -646,6 +646,20 @@ def test_parameters_that_we_do_not_know_are_refused(name: str, value: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ({"created": '"now"'}, "The parameter created has the wrong type."),
+        ({"surprise": "1"}, "The only signature parameters are alg, created, expires, keyid, nonce, tag."),
+    ],
+)
+def test_a_parameter_is_refused_in_words_that_mend_it(given: dict[str, str], hint: str) -> None:
+    """One that we know, and one that we do not."""
+    with pytest.raises(errors.SignatureDefective) as refused:
+        read_signature(dataclasses.replace(FULL, parameters=given).message())
+    assert refused.value.members["hint"] == hint
+
+
+@pytest.mark.parametrize(
     ("nonce", "fits"),
     [
         ("a", True),
@@ -755,6 +769,10 @@ def test_a_repeated_query_parameter_cannot_be_signed() -> None:
     with pytest.raises(errors.DuplicateField) as refused:
         verify(message)
     assert refused.value.members == {"field": "a"}
+    signature = read_signature(message)
+    assert signature is not None
+    with pytest.raises(errors.DuplicateField):
+        signature_base(message, signature)
 
 
 def test_query_parameters_are_told_apart_by_their_exact_names() -> None:
