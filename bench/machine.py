@@ -17,5 +17,13 @@ def machine() -> str:
 
 def keep_to_one_core() -> None:
     """Run this process on one core from here on, where the system can do that: caches stay warm, ratios still."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    if cores := two_sides():
+        os.sched_setaffinity(0, cores[0])
+
+
+def two_sides() -> tuple[set[int], set[int]] | None:
+    """Divide the cores: one for what is measured, the others for all else. ``None`` where that cannot be had."""
+    if not hasattr(os, "sched_setaffinity") or len(usable := os.sched_getaffinity(0)) == 1:
+        return None
+    measured = {max(usable)}
+    return measured, usable - measured

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -90,6 +90,10 @@ class Program:
         """Add up the CPU time, user and system, of the program and all that it started and that still runs."""
         return sum(map(_cpu_s, _family(self._process.pid)))
 
+    def keep_to(self, cores: set[int]) -> None:
+        """Run it, and all that it started, on these cores alone."""
+        _keep_to(_family(self._process.pid), cores)
+
     def _last_words(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=STOP_S)
@@ -107,12 +111,19 @@ class Processes:
         """Add up their CPU time, user and system."""
         return sum(map(_cpu_s, self.pids))
 
+    def keep_to(self, cores: set[int]) -> None:
+        """Run them on these cores alone."""
+        _keep_to(self.pids, cores)
+
 
 class Charged(Protocol):
     """Whoever is charged for CPU."""
 
     def cpu_s(self) -> float:
         """Tell the CPU time so far, user and system, seconds."""
+
+    def keep_to(self, cores: set[int]) -> None:
+        """Run on these cores alone, with every thread there is."""
 
 
 def free_port() -> int:
@@ -133,6 +144,12 @@ def _cpu_s(pid: int) -> float:
         return time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED)
     except OSError:  # it ended between the look and the reading
         return 0.0
+
+
+def _keep_to(pids: Iterable[int], cores: set[int]) -> None:
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(task.name), cores)
 
 
 def _family(pid: int) -> list[int]:

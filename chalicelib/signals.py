@@ -76,7 +76,7 @@ FACTS: Final[Mapping[str, str]] = {
 _LAST: Final = frozenset({"answered", "refused", "keys_checked", "configuration_audited"})
 """How a request, or a scheduled job, ends: what was counted in it is sent."""
 
-_MEASURED: Final = frozenset({"signing_key_age_days", "findings"})
+_MEASURED: Final = ("signing_key_age_days", "findings")
 """Facts that are metrics themselves, under their own name."""
 
 _TIMED: Final[Mapping[str, str]] = {"exchanged": "exchange_ms", "logged_in": "login_ms"}
@@ -137,8 +137,9 @@ class Signals:
         if event != "answered":
             self._add(f"refused_{facts['code']}" if event == "refused" else event, "Count", 1)
             self._timed = _TIMED.get(event, self._timed)
-        for measured in _MEASURED & facts.keys():
-            self._add(measured, "None", float(facts[measured]))
+        for measured in _MEASURED:
+            if measured in facts:
+                self._add(measured, "None", float(facts[measured]))
         if event in _LAST and self._counted:
             self._send()
 

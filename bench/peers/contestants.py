@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from baton_client import DeviceKey
+from bench.machine import two_sides
 from bench.peers.doors import Connection, Door, Login, register
 from bench.peers.install import HERE, ROOT, Missing, node_peers, python_peers
 from bench.peers.stores import POSTGRESQL_MISSING, Dynoxide, Postgresql, Sqlite, Store, postgresql
@@ -86,8 +87,12 @@ class _Launched:
 
 @contextlib.contextmanager
 def field_of(folder: Path, logins: int) -> Iterator[Field]:
-    """Start everybody, each with so many logins, for as long as this lasts."""
+    """Start everybody, each with so many logins, for as long as this lasts.
+
+    Servers have a core of their own, on which one of them at a time has work; all else is on the others.
+    """
     with contextlib.ExitStack() as running:
+        own = running.enter_context(_core_of_their_own())
         found = Field()
         server = running.enter_context(postgresql())
         if server is None:
@@ -119,7 +124,20 @@ def field_of(folder: Path, logins: int) -> Iterator[Field]:
         found.contestants[:0] = [one.ready() for one in launched]
         for contestant in found.contestants:
             found.versions |= contestant.versions
+            contestant.charged.keep_to(own)
         yield found
+
+
+@contextlib.contextmanager
+def _core_of_their_own() -> Iterator[set[int]]:
+    """Leave a core free of this process, and of whatever it starts, for as long as this lasts."""
+    all_there_are = os.sched_getaffinity(0)
+    own, others = two_sides() or (all_there_are, all_there_are)
+    os.sched_setaffinity(0, others)
+    try:
+        yield own
+    finally:
+        os.sched_setaffinity(0, all_there_are)
 
 
 def _launch(source: str, store: Sqlite | Postgresql, logins: int) -> Program:

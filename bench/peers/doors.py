@@ -95,9 +95,10 @@ class Door:
             fields["idempotency-key"] = attempt
         return written(self.path, fields, form)
 
-    def nothing(self) -> bytes:
-        """Write a request of a refresh's size that the HTTP server answers by itself."""
-        return written(self.floor, {"host": self.host, "content-type": FORM}, self._form("x" * 64))
+    def nothing(self, login: Login, *, answer_bytes: int) -> bytes:
+        """Write a request like a refresh that the HTTP server answers by itself, with a body of so many bytes."""
+        target = f"{self.floor}?bytes={answer_bytes}"
+        return written(target, {"host": self.host, "content-type": FORM}, self._form(login.token))
 
     def _form(self, token: str) -> bytes:
         return urlencode({"grant_type": "refresh_token", self.parameter: token, "client_id": self.client_id}).encode()

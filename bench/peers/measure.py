@@ -102,22 +102,25 @@ def measure(contestants: Sequence[Contestant], progress: Progress) -> list[Resul
     return results
 
 
-def _rotate(contestant: Contestant, connection: Connection, login: Login, times: int) -> None:
+def _rotate(contestant: Contestant, connection: Connection, login: Login, times: int) -> int:
+    """Rotate so many times, and give the bytes of the last answer."""
     for _ in range(times):
         said = connection.ask(contestant.door.refresh(login))
         child = contestant.door.child(said)
         if child is None:
             raise AssertionError(f"{contestant.title}: {said}")
         login.token = child
+    return len(said.body)
 
 
 def _cost(contestant: Contestant, login: Login) -> Cost:
     engine = contestant.store.program
     with contestant.connected() as connection:
+        nothing = contestant.door.nothing(login, answer_bytes=_rotate(contestant, connection, login, 1))
 
         def idle() -> None:
             for _ in range(ROTATIONS):
-                connection.ask(contestant.door.nothing())
+                connection.ask(nothing)
 
         floor_s = spent(contestant.charged, idle)
         engine_before = engine.cpu_s() if engine else 0.0

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import random
 import secrets
+import select
 import socket
 import time
 import zlib
@@ -266,13 +267,9 @@ class _Connection:
     def __init__(self, scheme: str, address: tuple[str, int], timeout_s: float) -> None:
         plain = socket.create_connection(address, timeout=timeout_s)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._nothing_came: tuple[type[OSError], ...] = (BlockingIOError,)
-        self._socket = plain
-        if scheme == "https":
-            import ssl  # noqa: PLC0415 - cold start, and never against an engine on this machine
-
-            self._socket = _tls().wrap_socket(plain, server_hostname=address[0])
-            self._nothing_came += (ssl.SSLWantReadError,)
+        self._socket = _tls().wrap_socket(plain, server_hostname=address[0]) if scheme == "https" else plain
+        self._coming = select.poll()
+        self._coming.register(self._socket, select.POLLIN)
         self.kept = True
 
     def close(self) -> None:
@@ -284,14 +281,7 @@ class _Connection:
 
     def is_quiet(self) -> bool:
         """Tell whether nothing has come since the last answer: no end, and nothing to be taken for the next one."""
-        self._socket.settimeout(0)
-        try:
-            self._socket.recv(1)
-        except self._nothing_came:
-            return True
-        except OSError:
-            return False
-        return False
+        return not self._coming.poll(0)
 
     def exchange(self, request: bytes, *, within_s: float) -> tuple[int, bytes]:
         """Send a request and read its answer. Raises ``OSError``, or ``ValueError`` for what is no answer."""

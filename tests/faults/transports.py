@@ -2,10 +2,12 @@
 
 import functools
 import json
+import select
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 
-from chalicelib.stores import engine
+from chalicelib.stores import engine, transport
 from chalicelib.stores.transport import LEAN, LeanClient
 from tests.faults.line import CHECKSUM, Deliver, Line, Lost, Reply, Sending, TimedOut
 from tools.dev.engine import REGION
@@ -57,6 +59,7 @@ def over_lean(line: Line) -> Iterator[None]:
             patch.setenv(f"AWS_ENDPOINT_URL_{service.upper()}", f"http://{service}.{REGION}.amazonaws.com")
         patch.setattr(engine, "LEAN", {name: functools.partial(impatient, kind) for name, kind in LEAN.items()})
         patch.setattr(socket, "create_connection", lambda _address, timeout: Connection(line, timeout))
+        patch.setattr(transport, "select", SimpleNamespace(poll=Watch, POLLIN=select.POLLIN))
         yield
 
 
@@ -116,13 +119,17 @@ class Connection:
             else:
                 self._come(_bytes(lost.reply)[:-1])
 
+    def is_readable(self) -> bool:
+        """Tell whether something has come, or the end."""
+        return bool(self._coming) or self._over
+
     def recv(self, size: int) -> bytes:
         """Receive what has come, or nothing from a connection that is over."""
-        assert self._timeout_s is not None, "who sets no time-out may wait for ever"
+        assert self._timeout_s, "who sets no time-out may wait for ever"
         if not self._coming:
             if self._over:
                 return b""
-            raise TimeoutError if self._timeout_s else BlockingIOError
+            raise TimeoutError
         piece = self._coming.popleft()
         if isinstance(piece, OSError):
             raise piece
@@ -133,6 +140,24 @@ class Connection:
     def _come(self, said: bytes) -> None:
         """Let bytes come in two pieces, neither of which says where the other ends."""
         self._coming += (said[: len(said) // 2], said[len(said) // 2 :])
+
+
+class Watch:
+    """``select.poll`` for such a connection."""
+
+    def __init__(self) -> None:
+        """Watch nothing yet."""
+        self._watched: list[Connection] = []
+
+    def register(self, connection: Connection, events: int) -> None:
+        """Watch it, for what comes."""
+        assert events == select.POLLIN
+        self._watched.append(connection)
+
+    def poll(self, timeout_ms: int) -> list[Connection]:
+        """Give those from which something can be read at once."""
+        assert timeout_ms == 0
+        return [connection for connection in self._watched if connection.is_readable()]
 
 
 def _bytes(reply: Reply) -> bytes:

@@ -1,12 +1,15 @@
 """A proxy event, read: what the gateway saw, and nothing that the client says of itself."""
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chalicelib.core import errors
 from chalicelib.core.policy import BODY_BYTES_MAX, FIELD_BYTES_MAX
-from chalicelib.web.request import ONCE_FIELDS, read_request
+from chalicelib.web.request import ONCE_FIELDS, read_form, read_request
 
 
 def event(**members: Any) -> dict[str, Any]:
@@ -67,3 +70,33 @@ def test_an_event_of_chalice_local_says_less_and_is_read_all_the_same() -> None:
     read = read_request({**said, "requestContext": {"httpMethod": "POST"}}).message
     assert (read.authority, read.fields["content-type"], read.body) == ("localhost:8001", ("application/json",), b"{}")
     assert read_request({"requestContext": None, "headers": None, "body": None}).message.body == b""
+
+
+def form(body: str) -> dict[str, str]:
+    """Read the fields a and b of a form."""
+    headers = {"Content-Type": ["application/x-www-form-urlencoded"]}
+    return read_form(read_request(event(multiValueHeaders=headers, body=body)), ("a", "b"))
+
+
+@given(st.text("ab=&+%20Cé1", max_size=24))
+def test_a_form_is_read_as_the_standard_library_reads_it(body: str) -> None:
+    """Escapes, plus signs, empty fields, fields without a value; and refused where that refuses it."""
+    try:
+        pairs = parse_qsl(body.encode().decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=32)
+    except ValueError:
+        with pytest.raises(errors.Malformed):
+            form(body)
+        return
+    known = [(name, value) for name, value in pairs if name in {"a", "b"}]
+    if len(dict(known)) < len(known):
+        with pytest.raises(errors.DuplicateField):
+            form(body)
+    elif body and not any("\0" in text for pair in pairs for text in pair):
+        assert form(body) == {name: value for name, value in known if value}
+
+
+def test_a_form_has_32_fields_at_most() -> None:
+    """As many as anybody needs, empty ones counted."""
+    assert form("&" * 30 + "a=1") == {"a": "1"}
+    with pytest.raises(errors.Malformed):
+        form("&" * 32 + "a=1")

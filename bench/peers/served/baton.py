@@ -25,6 +25,11 @@ from tools.dev.gateway import DevelopmentClock, Gateway, GatewayServer
 
 ENVIRONMENTS = 4
 FLOOR = "/floor"
+ANSWERING_SO_MUCH = """
+def app(event, context):
+    size = int(event["queryStringParameters"]["bytes"])
+    return {"statusCode": 200, "headers": {}, "body": "x" * size}
+"""
 OPAQUE = """
 [client.opaque]
 code = 200
@@ -67,6 +72,7 @@ def main() -> None:
         made = deployed(place, dynamodb=os.environ[ENDPOINT], kms=kms, issuer=issuer)
         with (made.task / "chalicelib" / made.variables["BATON_CLIENTS"]).open("a", encoding="utf-8") as registry:
             registry.write(OPAQUE)
+        (made.bare / "app.py").write_text(ANSWERING_SO_MUCH, "utf-8")
         bare = running.enter_context(Environment(made.bare, made.variables))
         environments = [running.enter_context(Environment(made.task, made.variables)) for _ in range(ENVIRONMENTS)]
         apps = [WithFloor(made.template, environment, bare) for environment in environments]

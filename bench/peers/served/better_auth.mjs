@@ -83,8 +83,8 @@ for (let number = 0; number < Number(tokens); number += 1) seeded.push(await log
 const version = (name) => JSON.parse(readFileSync(join(process.cwd(), 'node_modules', name, 'package.json'))).version;
 const handler = toNodeHandler(auth);
 const server = createServer((request, response) => {
-  if (request.url !== '/floor') return handler(request, response);
-  request.resume().on('end', () => response.end('{}'));
+  if (!request.url.startsWith('/floor?bytes=')) return handler(request, response);
+  request.resume().on('end', () => response.end('x'.repeat(Number(request.url.split('=')[1]))));
 });
 // A connection may be open for a while before it is used.
 Object.assign(server, { keepAliveTimeout: 300_000, headersTimeout: 0, requestTimeout: 0 });

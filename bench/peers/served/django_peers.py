@@ -102,8 +102,9 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     """Answer, at ``/floor`` before Django sees it: what gunicorn alone costs."""
     if environ["PATH_INFO"] == "/floor":
         environ["wsgi.input"].read()
-        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
-        return [b"{}"]
+        size = environ["QUERY_STRING"].removeprefix("bytes=")
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", size)])
+        return [b"x" * int(size)]
     answered: Iterable[bytes] = answer_requests(environ, start_response)
     return answered
 
