@@ -1,5 +1,7 @@
 """Register and log in: the two journeys that begin a lineage, and may be repeated with their attempt."""
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from chalicelib.core import errors, passwords
@@ -129,12 +131,14 @@ class FirstTokens(Struct, frozen=True):
         )
         return with_secret(issued, lineage, ring)
 
-    def begun_before(self, gate: Gate, introduction: Introduction, *, ring: Ring, now: int) -> Lineage | None:
-        """Find the lineage this attempt began before.
+    def begun_before(
+        self, gate: Gate, introduction: Introduction, ids: Iterable[LineageId], *, ring: Ring, now: int
+    ) -> Lineage | None:
+        """Find the lineage this attempt began before, by what it would be called (``Ring.lineage_ids``).
 
         Raises ``Superseded`` when that lineage has gone on, has ended, or is bound to something else.
         """
-        for candidate in ring.lineage_ids(introduction.email, introduction.attempt, now=now):
+        for candidate in ids:
             lineage = gate.lineages.get(candidate)
             if lineage is None:
                 continue
@@ -184,15 +188,15 @@ class Login(Struct, frozen=True):
     ) -> Issued:
         verified_version = gate.verifier_version if gate else None
         idle_s_of = {client.code: client.mechanism.idle_s for client in self.clients}
+        ids = ring.lineage_ids(introduction.email, introduction.attempt, now=now)
         for _ in range(START_OVER_MAX):
             if gate is None or gate.verifier_version != verified_version:
                 break
-            before = self.first_tokens.begun_before(gate, introduction, ring=ring, now=now)
+            before = self.first_tokens.begun_before(gate, introduction, ids, ring=ring, now=now)
             if before is not None:
                 self.signals.emit("login_retried", lineage=before.id)
                 return self.first_tokens.begun(before, introduction, account=account, ring=ring, now=now)
-            lineage_id = ring.lineage_ids(introduction.email, introduction.attempt, now=now)[0]
-            lineage = introduction.lineage(lineage_id, epoch=gate.epoch, now=now)
+            lineage = introduction.lineage(ids[0], epoch=gate.epoch, now=now)
             replaced = replaced_by_login(
                 gate, now=now, fence=ring.fence, idle_s_of=idle_s_of, lineages_max=LINEAGES_MAX
             )

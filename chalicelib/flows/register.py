@@ -115,7 +115,8 @@ class Register(Struct, frozen=True):
             self.credentials.check(secret, account=gate.account, gate=gate, ring=ring, buckets=buckets, now=now)
         except errors.InvalidCredentials:
             raise errors.AccountExists from None
-        lineage = self.first_tokens.begun_before(gate, introduction, ring=ring, now=now)
+        ids = ring.lineage_ids(introduction.email, introduction.attempt, now=now)
+        lineage = self.first_tokens.begun_before(gate, introduction, ids, ring=ring, now=now)
         if lineage is None:
             raise errors.Superseded("the lineage of this attempt is gone")
         self.signals.emit("registration_retried", lineage=lineage.id)

@@ -6,7 +6,7 @@ A path that leads nowhere makes a comparison false, so an absent gate or lineage
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.lineage import Ahead, Current, Dead, Exchanged, Retry, Reused, Superseded, judge
@@ -119,6 +119,7 @@ class Gates:
                 presented.account,
                 TO_THE_NEXT_GENERATION[presented.generation % ATTEMPT_SLOTS],
                 CURRENT,
+                answer="ALL_NEW",
                 lineage=presented.lineage,
                 values={
                     ":now": number(now),
@@ -218,7 +219,7 @@ class Gates:
             return Done() if gate is not None and gate.status is status else Refused()
         return Done()
 
-    def _update(
+    def _update(  # noqa: PLR0913 - parts of one write
         self,
         account: AccountId,
         update: str,
@@ -227,13 +228,14 @@ class Gates:
         values: dict[str, Value],
         lineage: LineageId | None = None,
         names: dict[str, LineageId] | None = None,
+        answer: Literal["NONE", "ALL_NEW"] = "NONE",
     ) -> Item:
-        """Carry out one conditional write on a gate and give it as it is now."""
+        """Carry out one conditional write on a gate; ``ALL_NEW`` gives it as it is now."""
         return self._engine.write(
             "update_item",
             TableName=self._engine.tables.gates,
             Key=of_account(account),
-            ReturnValues="ALL_NEW",
+            ReturnValues=answer,
             **_expression(update, conditions, values=values, lineage=lineage, names=names),
         )
 
