@@ -25,6 +25,7 @@ from chalicelib.stores.items import (
     expression,
     gate_item,
     gate_of,
+    lineage_of,
     lineage_value,
     number,
     of_account,
@@ -139,7 +140,7 @@ class Gates:
             if isinstance(verdict, Current):
                 raise Unavailable("the condition of an exchange and the rule disagree") from None
             return verdict
-        return Exchanged(gate_of(item).lineages[presented.lineage])
+        return Exchanged(lineage_of(item, presented.lineage))
 
     def admit(
         self, lineage: Lineage, *, expected: Gate, replaced: Sequence[Lineage], lineages_max: int

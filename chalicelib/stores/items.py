@@ -171,6 +171,12 @@ def gate_of(item: Item) -> Gate:
         )
 
 
+def lineage_of(item: Item, lineage: LineageId) -> Lineage:
+    """Read one lineage of a gate, and leave the others alone: an account's other devices cost an exchange nothing."""
+    with reading("gate"):
+        return _lineage(lineage, item["L"]["M"][lineage]["M"])
+
+
 def lineage_value(lineage: Lineage) -> Value:
     """Write a lineage down, always in the same form: a condition may compare it whole.
 
