@@ -6,7 +6,7 @@ from typing import Annotated
 
 from chalice.app import Chalice, CloudWatchEvent, Rate
 from msgspec import Meta
-from msgspec.structs import astuple, replace
+from msgspec.structs import replace
 
 from chalicelib.core.clients import Clients
 from chalicelib.core.model import Caller
@@ -29,6 +29,7 @@ from chalicelib.flows.step_up import GrantStepUp
 from chalicelib.settings import read_settings
 from chalicelib.signals import Signals
 from chalicelib.snapshot import import_what_comes_late
+from chalicelib.stores.access_key import source_of
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.deployment import Deployment
 from chalicelib.stores.engine import EXPIRY, Engine, Patience, Service, Tables
@@ -57,13 +58,14 @@ def clock() -> int:
 
 
 def service(name: str, endpoint: str) -> Service:
-    """Reach an AWS service, by the lean transport where we have the credentials for it."""
-    lean = Access(endpoint, settings.region, *astuple(settings.lean)) if settings.lean else None
+    """Reach an AWS service, by the lean transport where we have an access key for it."""
+    lean = Access(endpoint, settings.region, access_key) if access_key else None
     return Service(name, lean=lean, patience=patience)
 
 
 entropy = secrets.token_bytes
 patience = Patience()
+access_key = source_of(settings.lean) if settings.lean else None
 signals = Signals(service=settings.deployment, level=settings.log_level, metrics=not settings.development)
 
 # Stores: made here, connected at the first request.

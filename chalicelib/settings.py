@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from msgspec import Struct
 
 from chalicelib.core.model import Secret
+from chalicelib.stores.access_key import AccessKey, Vended
 
 _PREFIX = re.compile(r"[a-zA-Z0-9_.-]{0,64}\Z")
 _AUTHORITY = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?\Z")
@@ -100,25 +101,17 @@ class Settings(Struct, frozen=True):
     region: str
     """``AWS_REGION``, which Lambda sets: shown by ``GET /health``."""
 
-    lean: "Credentials | None"
+    lean: AccessKey | Vended | None
     """``BATON_TRANSPORT``: ``lean`` (unless said otherwise, but in development) sends what requests ask of AWS by our
-    own transport, with the credentials that Lambda sets: ``AWS_ACCESS_KEY_ID`` and the two beside it. Where those are
-    not, as under SnapStart, with ``boto3``, and where a proxy or a FIPS or dual-stack endpoint is asked for, botocore
-    sends all."""
+    own transport, by the access key that Lambda sets: ``AWS_ACCESS_KEY_ID`` and the two beside it, or, under
+    SnapStart, ``AWS_CONTAINER_CREDENTIALS_FULL_URI``, which hands one out. Where neither is, with ``boto3``, and
+    where a proxy or a FIPS or dual-stack endpoint is asked for, botocore sends all."""
 
     dynamodb_endpoint: str
     """``AWS_ENDPOINT_URL_DYNAMODB``, or ``AWS_ENDPOINT_URL``: another engine than the region's own."""
 
     kms_endpoint: str
     """``AWS_ENDPOINT_URL_KMS``, or ``AWS_ENDPOINT_URL``: another KMS than the region's own."""
-
-
-class Credentials(Struct, frozen=True):
-    """Static credentials of AWS."""
-
-    key_id: str
-    secret: Secret
-    session_token: Secret
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -281,17 +274,27 @@ def _resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[s
     return rows
 
 
-def _lean(environ: Mapping[str, str], *, region: str, development: bool, problems: list[str]) -> Credentials | None:
+def _lean(
+    environ: Mapping[str, str], *, region: str, development: bool, problems: list[str]
+) -> AccessKey | Vended | None:
     transport = environ.get("BATON_TRANSPORT") or ("boto3" if development else "lean")
     if transport not in {"lean", "boto3"}:
         problems.append("BATON_TRANSPORT is lean or boto3")
-    key_id, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
     asks_for_more = any(environ.get(name) for name in _ONLY_BOTOCORE)
-    if transport != "lean" or asks_for_more or _snapshot(environ) or not _REGION.match(region):
+    if transport != "lean" or asks_for_more or not _REGION.match(region):
         return None
-    if not key_id or not secret:
+    key_id, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+    if key_id and secret and not _snapshot(environ):  # every environment restored from one would share it
+        return AccessKey(key_id, Secret(secret.encode()), Secret(environ.get("AWS_SESSION_TOKEN", "").encode()))
+    return _vended(environ)
+
+
+def _vended(environ: Mapping[str, str]) -> Vended | None:
+    """Find where access keys are handed out: on loopback, or botocore may know better whom to trust."""
+    url = urlsplit(environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", ""))
+    if url.scheme != "http" or url.hostname not in _LOOPBACK or url.query:
         return None
-    return Credentials(key_id, Secret(secret.encode()), Secret(environ.get("AWS_SESSION_TOKEN", "").encode()))
+    return Vended(url.geturl(), Secret(environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "").encode()))
 
 
 def _snapshot(environ: Mapping[str, str]) -> bool:

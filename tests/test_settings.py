@@ -9,7 +9,8 @@ import botocore.session
 import pytest
 
 from chalicelib.core.model import Secret
-from chalicelib.settings import Credentials, Settings, SettingsProblems, read_settings
+from chalicelib.settings import Settings, SettingsProblems, read_settings
+from chalicelib.stores.access_key import AccessKey, Vended
 
 GOOD = {
     "BATON_ISSUER": "https://api.example.com/api",
@@ -145,11 +146,10 @@ def test_every_setting_is_explained() -> None:
 LAMBDA = {"AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "the secret of AWS"}
 
 
-def test_the_lean_transport_goes_by_the_credentials_that_lambda_sets() -> None:
+def test_the_lean_transport_goes_by_the_access_key_that_lambda_sets() -> None:
     """In the region's own endpoint, unless another engine is named; and nothing prints them."""
     settings = read_settings(GOOD | LAMBDA | {"AWS_SESSION_TOKEN": "the token of AWS"})
-    assert settings.lean is not None
-    assert settings.lean == Credentials("id", Secret(b"the secret of AWS"), Secret(b"the token of AWS"))
+    assert settings.lean == AccessKey("id", Secret(b"the secret of AWS"), Secret(b"the token of AWS"))
     assert settings.dynamodb_endpoint == "https://dynamodb.eu-central-1.amazonaws.com"
     assert settings.kms_endpoint == "https://kms.eu-central-1.amazonaws.com"
     assert "of AWS" not in repr(settings)
@@ -160,6 +160,32 @@ def test_the_lean_transport_goes_by_the_credentials_that_lambda_sets() -> None:
         elsewhere = read_settings(GOOD | LAMBDA | named)
         assert elsewhere.dynamodb_endpoint == list(named.values())[-1]
         assert elsewhere.kms_endpoint == general["AWS_ENDPOINT_URL"]
+
+
+HANDED_OUT = {
+    "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9001/2021-04-23/credentials",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN": "the token of the runtime",
+}
+
+
+def test_under_snap_start_it_goes_by_the_access_keys_that_lambda_hands_out() -> None:
+    """Even where there is one already: all that are restored from one snapshot would share it."""
+    for environ in (GOOD | LAMBDA | HANDED_OUT, GOOD | {"AWS_REGION": "eu-central-1"} | HANDED_OUT):
+        settings = read_settings(environ)
+        assert settings.lean == Vended(
+            "http://127.0.0.1:9001/2021-04-23/credentials", Secret(b"the token of the runtime")
+        )
+        assert "of the runtime" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "https://127.0.0.1/x", "http://169.254.170.23/v1", "http://localhost.example.com/x", "http://127.0.0.1/?x=1"],
+)
+def test_whoever_hands_out_access_keys_elsewhere_is_asked_by_botocore(url: str) -> None:
+    """The authorization goes to this machine alone."""
+    assert read_settings(GOOD | LAMBDA | HANDED_OUT | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": url}).lean is None
 
 
 @pytest.mark.parametrize(

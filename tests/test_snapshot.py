@@ -20,7 +20,8 @@ print(json.dumps({
     "late": [name for name in LATE if name in sys.modules],
     "ring": app.key_ring._cached is not None,
     "clients": len(made) + (app.engine._dynamodb._made is not None),
-    "lean": app.settings.lean is not None,
+    "lean": type(app.settings.lean).__name__,
+    "handed": getattr(app.access_key, "_known", None) is not None,
 }))
 """
 STARTED_ANYHOW = {"base64", "ipaddress"}
@@ -47,13 +48,14 @@ def test_everything_that_is_imported_late_is_in_the_snapshot() -> None:
 
 @pytest.mark.parametrize("kind", ["snap-start", "on-demand"])
 def test_a_snapshot_holds_code_and_nothing_that_must_not_be_shared(kind: str) -> None:
-    """No key ring, no client and so no connection and no credentials; and without a snapshot, nothing ahead of time."""
+    """No key ring, no client and so no connection, no access key; and without a snapshot, nothing ahead of time."""
     own = configuration()["stages"]["prod"]["environment_variables"]
     # AWS is nowhere, so that asking it would fail.
     lambda_s = {
         "AWS_REGION": "eu-central-1",
         "AWS_ACCESS_KEY_ID": "of-the-role",
         "AWS_SECRET_ACCESS_KEY": "of-the-role",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/",
         "AWS_LAMBDA_INITIALIZATION_TYPE": kind,
         "AWS_ENDPOINT_URL": "http://x.invalid",
     }
@@ -62,4 +64,5 @@ def test_a_snapshot_holds_code_and_nothing_that_must_not_be_shared(kind: str) ->
     )
     seen = json.loads(done.stdout)
     assert set(LATE) - set(seen["late"]) == set() if kind == "snap-start" else set(seen["late"]) <= STARTED_ANYHOW
-    assert (seen["ring"], seen["clients"], seen["lean"]) == (False, 0, kind == "on-demand")
+    assert (seen["ring"], seen["clients"], seen["handed"]) == (False, 0, False)
+    assert seen["lean"] == ("Vended" if kind == "snap-start" else "AccessKey")

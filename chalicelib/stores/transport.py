@@ -2,14 +2,13 @@
 
 It has the names, arguments, answers and errors of botocore's clients, a sixth of their CPU per call, and none of
 their 100 ms at a cold start. It knows DynamoDB's writes and `GetItem`, and KMS's `Decrypt`, which opens the key ring
-of every start; static credentials, as Lambda gives them; and answers of a known length. All else is botocore's
+of every start; access keys as Lambda gives them; and answers of a known length. All else is botocore's
 (``stores/engine.py`` chooses). It has no quota of retries: what it may send again is bounded by time.
 """
 
 import functools
 import hashlib
 import hmac
-import random
 import secrets
 import select
 import socket
@@ -23,7 +22,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from chalicelib.core.model import Secret
+from chalicelib.stores.access_key import AccessKey, Source
 from chalicelib.stores.items import Item
 
 if TYPE_CHECKING:
@@ -35,6 +34,9 @@ BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 
 PAUSE_S: Final = 0.05
 """Sent again after a random part of this, doubled after each time (full jitter)."""
+
+_CHANCE: Final = secrets.SystemRandom()
+"""Without a state, which environments restored from one snapshot would share."""
 
 _OK: Final = 200
 _OUR_SIDE: Final = 500
@@ -63,13 +65,11 @@ AGAIN: Final = frozenset(
 
 
 class Access(Struct, frozen=True):
-    """Where a service is, and by which static credentials to ask it."""
+    """Where a service is, and by which access key to ask it."""
 
     endpoint: str
     region: str
-    key_id: str
-    secret: Secret
-    session_token: Secret
+    key: Source
 
 
 class AnsweredNo(Exception):
@@ -132,7 +132,7 @@ class LeanClient:
         self._timeouts_s = (connect_timeout_s, read_timeout_s)
         self._url = urlsplit(access.endpoint)
         self._idle: list[_Connection] = []
-        self._signing_key: tuple[str, bytes] = ("", b"")
+        self._signing_key: tuple[str, AccessKey | None, bytes] = ("", None, b"")
 
     def _call(self, operation: str, request: dict[str, object], answers: Decoder[Any]) -> dict[str, Any]:
         """Send, and send again what may be: every write of Baton is safe to repeat."""
@@ -149,7 +149,7 @@ class LeanClient:
             except (OSError, ValueError) as error:  # ValueError: an answer that is none, or not what its sum says
                 if last or time.monotonic() >= until:
                     raise NoAnswer(type(error).__name__) from None
-            self._pause(random.random() * PAUSE_S * 2**attempt)  # noqa: S311 - spread, not secrecy
+            self._pause(_CHANCE.random() * PAUSE_S * 2**attempt)
         raise AssertionError  # the last attempt returns or raises
 
     def _once(self, operation: str, body: bytes, until: float) -> bytes:
@@ -185,13 +185,13 @@ class LeanClient:
 
     def _signed(self, operation: str, body: bytes) -> bytes:
         """Write the request out with its signature (AWS Signature Version 4)."""
-        access = self._access
+        access, key = self._access, self._access.key()
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
         headers = {
             "content-type": self._CONTENT_TYPE,
             "host": self._url.netloc,
             "x-amz-date": stamp,
-            **({"x-amz-security-token": token} if (token := access.session_token.reveal().decode()) else {}),
+            **({"x-amz-security-token": token} if (token := key.session_token.reveal().decode()) else {}),
             "x-amz-target": f"{self._TARGET}.{operation}",
         }
         lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
@@ -199,21 +199,21 @@ class LeanClient:
         canonical = f"POST\n/\n\n{lines}\n{names}\n{hashlib.sha256(body).hexdigest()}"
         scope = f"{stamp[:8]}/{access.region}/{self._SERVICE}/aws4_request"
         to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.digest(self._key_of(stamp[:8]), to_sign.encode(), "sha256").hex()
+        signature = hmac.digest(self._key_of(stamp[:8], key), to_sign.encode(), "sha256").hex()
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return (
             f"POST / HTTP/1.1\r\n{head}content-length: {len(body)}\r\nauthorization: AWS4-HMAC-SHA256 "
-            f"Credential={access.key_id}/{scope}, SignedHeaders={names}, Signature={signature}\r\n\r\n"
+            f"Credential={key.id}/{scope}, SignedHeaders={names}, Signature={signature}\r\n\r\n"
         ).encode() + body
 
-    def _key_of(self, day: str) -> bytes:
-        """Derive the signing key of a day, once."""
-        known, key = self._signing_key
-        if known != day:
-            key = b"AWS4" + self._access.secret.reveal()
+    def _key_of(self, day: str, access_key: AccessKey) -> bytes:
+        """Derive the signing key of a day and an access key, once."""
+        known_day, known_for, key = self._signing_key
+        if known_day != day or known_for is not access_key:
+            key = b"AWS4" + access_key.secret.reveal()
             for part in (day, self._access.region, self._SERVICE, "aws4_request"):
                 key = hmac.digest(key, part.encode(), "sha256")
-            self._signing_key = (day, key)
+            self._signing_key = (day, access_key, key)
         return key
 
 

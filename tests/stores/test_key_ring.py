@@ -14,6 +14,7 @@ from chalicelib.core.key_ring import Ring, make_ring, raise_fence, ring_to_bytes
 from chalicelib.core.model import Secret
 from chalicelib.core.policy import KEY_RING_REFRESH_S, KEY_RING_UNKNOWN_KID_S
 from chalicelib.core.ports import Done, Moved
+from chalicelib.stores.access_key import AccessKey, source_of
 from chalicelib.stores.engine import Engine, Service
 from chalicelib.stores.items import Item
 from chalicelib.stores.key_ring import RING_KEY, KeyRing, KmsWrapper, LocalWrapper, Wrapper
@@ -78,7 +79,9 @@ def kms_key(dynamodb: Service) -> str:
 def lean_kms(endpoint: str) -> Service:
     """Ask KMS by the lean transport."""
     return Service(
-        "kms", lean=Access(endpoint, "us-east-1", "test", Secret(b"test"), Secret(b"")), pause=lambda _: None
+        "kms",
+        lean=Access(endpoint, "us-east-1", source_of(AccessKey("test", Secret(b"test"), Secret(b"")))),
+        pause=lambda _: None,
     )
 
 

@@ -25,6 +25,7 @@ from botocore.retries import standard
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.model import Secret
 from chalicelib.stores import transport
+from chalicelib.stores.access_key import AccessKey, Vended, source_of
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.engine import ATTEMPTS, ConditionFailed, Engine, Service, Tables
 from chalicelib.stores.ephemeral import Ephemeral
@@ -40,7 +41,7 @@ from tools.dev.certificate import self_signed
 
 NOW = 1_750_000_000
 KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
-TEST = Secret(b"test")
+TEST_KEY = source_of(AccessKey("test", Secret(b"test"), Secret(b"")))
 REQUEST = {"TableName": "t", "Key": {"pk": {"S": "é/+ "}}, "ConsistentRead": True}
 
 
@@ -50,7 +51,7 @@ Lean = TypeVar("Lean", bound=LeanClient)
 def client_of(kind: type[Lean], endpoint: str, *, token: str = "", **named: Any) -> Lean:
     """Make a client that waits for nothing."""
     region = str(named.pop("region", "eu-central-1"))
-    access = Access(endpoint, region, "AKIDEXAMPLE", Secret(KEY.encode()), Secret(token.encode()))
+    access = Access(endpoint, region, source_of(AccessKey("AKIDEXAMPLE", Secret(KEY.encode()), Secret(token.encode()))))
     options: dict[str, Any] = {"connect_timeout_s": 1, "read_timeout_s": 0.3, "attempts": ATTEMPTS, "within_s": 5}
     return kind(access, **{**options, "clock": lambda: NOW, "pause": lambda _: None, **named})
 
@@ -97,10 +98,31 @@ def test_the_signing_key_follows_the_day() -> None:
     assert first != second == fresh._signed("GetItem", b"{}")
 
 
-def test_credentials_mask_themselves() -> None:
+def test_the_signing_key_follows_the_access_key() -> None:
+    """A key that was handed out ends, and what is derived from it goes with it."""
+    keys = [AccessKey(name, Secret(name.encode()), Secret(b"")) for name in ("first", "second")]
+    lean = LeanDynamoDB(
+        Access("http://127.0.0.1:1", "eu-central-1", lambda: keys[0]),
+        connect_timeout_s=1,
+        read_timeout_s=1,
+        attempts=1,
+        within_s=1,
+        clock=lambda: NOW,
+    )
+    first = lean._signed("GetItem", b"{}")
+    del keys[0]
+    second = lean._signed("GetItem", b"{}")
+    assert b"Credential=first/" in first
+    assert b"Credential=second/" in second
+    assert first.rpartition(b"Signature=")[2] != second.rpartition(b"Signature=")[2]
+
+
+def test_an_access_key_masks_itself() -> None:
     """In a log or a traceback."""
-    access = Access("https://x", "r", "id", Secret(b"to be hidden"), Secret(b"to be hidden too"))
-    assert "hidden" not in f"{access!r} {list(access.__rich_repr__())}"
+    key = AccessKey("id", Secret(b"to be hidden"), Secret(b"to be hidden too"))
+    vended = Vended("http://127.0.0.1:1/", Secret(b"to be hidden"))
+    for one in (key, vended, Access("https://x", "r", source_of(key)), Access("https://x", "r", source_of(vended))):
+        assert "hidden" not in f"{one!r} {list(one.__rich_repr__())}"
 
 
 def test_a_connection_that_is_to_end_is_not_kept(line: Callable[..., "Line"]) -> None:
@@ -118,7 +140,7 @@ def test_a_connection_that_is_to_end_is_not_kept(line: Callable[..., "Line"]) ->
 @pytest.fixture
 def lean_engine(tables: Tables, endpoint: str) -> Engine:
     """Give an engine whose hot calls go by the lean transport."""
-    return Engine(tables, Service("dynamodb", lean=Access(endpoint, "us-east-1", "test", TEST, Secret(b""))))
+    return Engine(tables, Service("dynamodb", lean=Access(endpoint, "us-east-1", TEST_KEY)))
 
 
 class TestLean(StoresContract):
@@ -482,7 +504,7 @@ def test_nobody_there_is_our_own_trouble() -> None:
     """A closed port, through the engine."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    access = Access(address, "us-east-1", "id", TEST, Secret(b""))
+    access = Access(address, "us-east-1", TEST_KEY)
     engine = Engine(Tables("test"), Service("dynamodb", lean=access, pause=lambda _: None))
     with pytest.raises(Unavailable) as refused:
         Gates(engine).get(ACCOUNT)
@@ -493,7 +515,7 @@ def test_a_failed_condition_reaches_the_store_with_the_old_item(line: Callable[.
     """As botocore's does."""
     body = json.dumps({"__type": "x#ConditionalCheckFailedException", "Item": {"pk": {"S": "U#a"}}}).encode()
     other = line(answer(body, 400))
-    access = Access(other.address, "us-east-1", "id", TEST, Secret(b""))
+    access = Access(other.address, "us-east-1", TEST_KEY)
     engine = Engine(Tables("test"), Service("dynamodb", lean=access))
     with pytest.raises(ConditionFailed) as failed:
         engine.write("put_item", TableName="t", Item={})
@@ -563,5 +585,5 @@ def test_it_tells_a_stranger_nothing(secured: Line, *, by_name: bool, request: p
 
 def test_what_it_does_not_know_goes_by_botocore(tables: Tables, endpoint: str) -> None:
     """Whatever no request asks."""
-    service = Service("dynamodb", lean=Access(endpoint, "us-east-1", "test", TEST, Secret(b"")))
+    service = Service("dynamodb", lean=Access(endpoint, "us-east-1", TEST_KEY))
     assert service.call("describe_table", TableName=tables.users)["Table"]["TableName"] == tables.users

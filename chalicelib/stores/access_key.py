@@ -1,0 +1,98 @@
+"""By which access key AWS is asked: the one that Lambda sets, or those it hands out under SnapStart."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from chalicelib.core.model import Secret
+
+RENEWED_BEFORE_S: Final = 300
+"""How long before one ends the next is asked for."""
+
+_ASKING_S: Final = 1
+_BYTES_MAX: Final = 64 * 1024
+
+
+class AccessKey(Struct, frozen=True):
+    """An access key of AWS, and the token of the session it belongs to."""
+
+    id: str
+    secret: Secret
+    session_token: Secret
+
+
+class Vended(Struct, frozen=True):
+    """Where access keys are handed out, on loopback, and by which authorization.
+
+    Lambda names the two ``AWS_CONTAINER_CREDENTIALS_FULL_URI`` and ``AWS_CONTAINER_AUTHORIZATION_TOKEN`` (AWS SDKs
+    and Tools, "Container credential provider").
+    """
+
+    url: str
+    authorization: Secret
+
+
+Source = Callable[[], AccessKey]
+"""Gives the access key of now. Raises ``OSError`` or ``ValueError`` where none can be had."""
+
+
+def source_of(given: AccessKey | Vended) -> Source:
+    """Make the source for what the environment gives."""
+    return Vendor(given) if isinstance(given, Vended) else lambda: given
+
+
+class _Handed(Struct):
+    id: str = msgspec.field(name="AccessKeyId")
+    secret: str = msgspec.field(name="SecretAccessKey")
+    session_token: str = msgspec.field(name="Token")
+    expiration: str = msgspec.field(name="Expiration")
+
+
+class Vendor:
+    """Access keys as they are handed out: asked for when one is first needed, and shortly before it ends."""
+
+    def __init__(self, vended: Vended, *, clock: Callable[[], float] = time.time) -> None:
+        """Ask nobody yet: a snapshot of the start holds no key."""
+        self._vended = vended
+        self._clock = clock
+        self._known: AccessKey | None = None
+        self._ends_at = 0.0
+
+    def __call__(self) -> AccessKey:
+        """Give it. Where a new one cannot be had, the old one serves until it ends."""
+        if self._known is None or self._clock() >= self._ends_at - RENEWED_BEFORE_S:
+            try:
+                self._ask()
+            except (OSError, ValueError):
+                if self._known is None or self._clock() >= self._ends_at:
+                    raise
+        assert self._known is not None
+        return self._known
+
+    def _ask(self) -> None:
+        import http.client  # noqa: PLC0415 - cold start: under SnapStart alone, and in its snapshot
+
+        url = urlsplit(self._vended.url)
+        connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=_ASKING_S)
+        try:
+            connection.request("GET", url.path, headers={"authorization": self._vended.authorization.reveal().decode()})
+            answer = connection.getresponse()
+            body = answer.read(_BYTES_MAX)
+        except http.client.HTTPException as error:
+            raise ValueError(type(error).__name__) from None
+        finally:
+            connection.close()
+        if answer.status != HTTPStatus.OK:
+            raise ValueError("no access key is handed out")
+        handed = _HANDED.decode(body)
+        self._ends_at = datetime.fromisoformat(handed.expiration).timestamp()
+        self._known = AccessKey(handed.id, Secret(handed.secret.encode()), Secret(handed.session_token.encode()))
+
+
+_HANDED = msgspec.json.Decoder(_Handed)
