@@ -15,6 +15,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/core/public_key.py": ("tests/core/test_public_key.py",),
     "chalicelib/core/signatures.py": ("tests/core/test_signatures.py",),
     "chalicelib/core/tokens.py": ("tests/core/test_tokens.py",),
+    "chalicelib/stores/access_key.py": ("tests/stores/test_access_key.py",),
     "chalicelib/stores/audit.py": ("tests/stores/test_dynamodb.py", "tests/stores/test_engine.py"),
     "chalicelib/stores/engine.py": ("tests/stores/test_engine.py",),
     "chalicelib/stores/ephemeral.py": ("tests/stores/test_dynamodb.py", "tests/stores/test_lost_answers.py"),
