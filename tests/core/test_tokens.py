@@ -413,7 +413,8 @@ class TestGarbage:
 
     def test_garbage_is_no_reason_to_ask_for_a_fresh_ring(self) -> None:
         """Only what looks like a key of ours is unknown; the rest is no token."""
-        kids: tuple[object, ...] = ("", "another", 5, None, [], {}, "A" * 42, RING.signing[0].kid + "=")
+        kid = RING.signing[0].kid
+        kids: tuple[object, ...] = ("", "another", 5, None, [], {}, "A" * 42, "A" * 44, "A" * 42 + "B", kid + "=")
         headers = [{"typ": "at+jwt", "alg": "ES256", "kid": kid} for kid in kids]
         sealed = [b"", bytes([9]), bytes([9]) * 40, bytes([9]) * 200]
         for text in [forged({}, header) for header in headers] + [f"baton_{encode_base64url(s)}" for s in sealed]:
@@ -497,6 +498,16 @@ class TestHeaders:
                 read_here(forged(claims, spelling.encode()))
             assert not isinstance(refusal.value, UnknownKey)
 
+    @pytest.mark.parametrize("words", ["hunter2", "\\ud800", "x" * 4000, "forged\\nline"])
+    def test_its_words_are_not_repeated(self, words: str) -> None:
+        """Why a token was refused stands in the log: a stranger's words do not, nor are they kept."""
+        kept = tokens._header.cache_info().currsize
+        for header in (f'{{"{words}":1}}', f'{{"typ":"at+jwt","alg":"ES256","kid":"{words}"}}'):
+            with pytest.raises(TokenInvalid) as refusal:
+                read_here(forged({}, header.encode()))
+            assert refusal.value.reason == "not the header of a token"
+        assert tokens._header.cache_info().currsize == kept
+
     @pytest.mark.parametrize("key", ["compressed", "pem", "jwk"])
     def test_a_public_key_is_no_hmac_secret(self, key: str) -> None:
         """The algorithm confusion of CVE-2022-29217, with every spelling of the key."""
@@ -534,11 +545,11 @@ class TestHeaders:
             read_here(f"{signing_input}.{encode_base64url(raw)}")
 
     def test_what_is_not_signed_by_us_is_not_parsed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """No stranger's JSON reaches a parser under one of our headers."""
-        for parser in ("_CLAIMS", "_HEADERS"):
-            monkeypatch.setattr(tokens, parser, SimpleNamespace(decode=lambda _: pytest.fail("parsed")))
+        """No stranger's JSON reaches a parser, under whatever header."""
+        monkeypatch.setattr(tokens, "_CLAIMS", SimpleNamespace(decode=lambda _: pytest.fail("parsed")))
         head, payload, signature = minted().split(".")
-        for text in (f"{head}.{payload[:-4]}AAAA.{signature}", f"{head}.{payload}.{'A' * 86}"):
+        another = minted(ring=make_ring(ENTROPY, now=NOW))
+        for text in (f"{head}.{payload[:-4]}AAAA.{signature}", f"{head}.{payload}.{'A' * 86}", another):
             with pytest.raises(TokenInvalid):
                 read_here(text)
 
