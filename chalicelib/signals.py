@@ -99,7 +99,7 @@ class Signals:
         self._service = service
         self._told = frozenset(_LEVELS[_LEVELS.index(level.lower()) :])
         self.metrics = metrics
-        self._counted: dict[tuple[str, str], list[float]] = {}
+        self._counted: dict[tuple[str, str], float] = {}
         self._timed: str | None = None
         self._began = 0.0
         self._standing: dict[str, str | int] = {}
@@ -120,10 +120,12 @@ class Signals:
             if "lineage" in facts:
                 self._standing.setdefault("lineage", facts["lineage"])
             level = "warning" if event == "refused" and int(facts["status"]) >= 500 else EVENTS.get(event, "info")  # noqa: PLR2004 - 5xx
-            if level in self._told:
-                self._tell(event, level, facts)
-            if self.metrics:
-                self._count(event, facts)
+            try:
+                if level in self._told:
+                    self._tell(event, level, facts)
+            finally:  # a line that was lost is counted all the same
+                if self.metrics:
+                    self._count(event, facts)
         except Exception:  # noqa: BLE001, S110 - a line that cannot be written must not fail a login
             pass
 
@@ -144,7 +146,8 @@ class Signals:
             self._send()
 
     def _add(self, name: str, unit: str, value: float) -> None:
-        self._counted.setdefault((name, unit), []).append(value)
+        # A sum, and not every value: CloudWatch takes no more than a hundred of a metric's.
+        self._counted[name, unit] = self._counted.get((name, unit), 0) + value
 
     def _send(self) -> None:
         """Write what was counted (CloudWatch, "Specification: Embedded metric format")."""
@@ -157,7 +160,7 @@ class Signals:
             "Metrics": [{"Name": name, "Unit": unit} for name, unit in counted],
         }
         about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
-        values = {name: values for (name, _), values in counted.items()}
+        values = {name: value for (name, _), value in counted.items()}
         _write({"_aws": about, "service": self._service, **self._standing, **values})
 
 

@@ -54,7 +54,7 @@ def metrics(lines: list[dict[str, Any]]) -> dict[str, float]:
             assert directive["Namespace"] == "Baton"
             assert directive["Dimensions"] == [["service"]]
             for metric in directive["Metrics"]:
-                sums[metric["Name"]] = sums.get(metric["Name"], 0) + sum(line[metric["Name"]])
+                sums[metric["Name"]] = sums.get(metric["Name"], 0) + line[metric["Name"]]
     return sums
 
 

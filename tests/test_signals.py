@@ -47,7 +47,7 @@ def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 def test_what_was_counted_is_one_document_that_cloudwatch_reads(
     signals: Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By the CloudWatch user guide, "Specification: Embedded metric format"; every metric has all its values."""
+    """By the CloudWatch user guide, "Specification: Embedded metric format"; every metric has its sum."""
     signals.begin(request_id="r1")
     signals.emit("exchanged", lineage="l1", generation=1)
     signals.emit("exchanged", lineage="l1", generation=2)
@@ -62,11 +62,11 @@ def test_what_was_counted_is_one_document_that_cloudwatch_reads(
         "signing_key_age_days": "None",
     }
     assert {name: document[name] for name in units if name != "exchange_ms"} == {
-        "exchanged": [1, 1],
-        "keys_checked": [1],
-        "signing_key_age_days": [3],
+        "exchanged": 2,
+        "keys_checked": 1,
+        "signing_key_age_days": 3,
     }
-    assert [type(value) for value in document["exchange_ms"]] == [float]
+    assert type(document["exchange_ms"]) is float
     assert directive.Dimensions == [["service"]]
     assert (document["service"], document["request_id"], document["lineage"]) == ("baton-test", "r1", "l1")
 
@@ -95,7 +95,7 @@ def test_a_request_that_counts_nothing_writes_nothing(capsys: pytest.CaptureFixt
     for _ in range(2):
         signals.emit("exchanged", lineage="x", generation=1)
         signals.emit("answered", status=200)
-        assert [line["exchanged"] for line in written(capsys)] == [[1]]
+        assert [line["exchanged"] for line in written(capsys)] == [1]
 
 
 def test_a_request_that_timed_nothing_has_no_latency_of_the_one_before(
@@ -107,5 +107,27 @@ def test_a_request_that_timed_nothing_has_no_latency_of_the_one_before(
     signals.begin(request_id="r2")
     signals.emit("refused", status=400, code="malformed")
     [document] = [line for line in written(capsys) if "_aws" in line]
-    assert (document["exchanged"], document["refused_malformed"]) == ([1], [1])
+    assert (document["exchanged"], document["refused_malformed"]) == (1, 1)
     assert "exchange_ms" not in document
+
+
+def test_however_often_a_thing_happened_cloudwatch_takes_its_count(
+    signals: Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A metric's value is a number, or up to a hundred of them: a document with one more is not read at all."""
+    signals.begin(request_id="r1")
+    for _ in range(101):
+        signals.emit("configuration_finding", subject="a table", problem="it is not protected")
+    signals.emit("configuration_audited", findings=101)
+    [document] = [line for line in written(capsys) if "_aws" in line]
+    assert (document["configuration_finding"], document["findings"]) == (101, 101)
+
+
+def test_what_cannot_be_written_is_counted_all_the_same(signals: Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line may be lost for half a surrogate pair in a reason; the alarm that counts it may not."""
+    signals.begin(request_id="r1")
+    signals.emit("token_reused", lineage="l1", generation=1)
+    written(capsys)
+    signals.emit("refused", status=400, code="token_reused", reason="\ud800")
+    [document] = written(capsys)
+    assert (document["token_reused"], document["refused_token_reused"]) == (1, 1)
