@@ -13,7 +13,7 @@ def main() -> int:
     inside, due = journeys.argon2_shares(journey.logins)
     exchange = max(journeys.ratio(rows) for rows in journey.exchanges.values())
     print(
-        f"\nexchange {exchange:.2f} of boto3, call {calls.of_trivial(call):.2f} of trivial, "
+        f"\nexchange {exchange:.2f} of boto3, call ({calls.PLAINEST}) {calls.of_trivial(call):.2f} of trivial, "
         f"login {inside:.0%} Argon2 ({due:.0%} with the caches it empties)"
     )
     return 0
