@@ -1,7 +1,9 @@
 """What the operator's log holds: the form of its lines, and of the metrics embedded in them."""
 
+import io
 import json
 import re
+import sys
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -131,3 +133,11 @@ def test_what_cannot_be_written_is_counted_all_the_same(signals: Signals, capsys
     signals.emit("refused", status=400, code="token_reused", reason="\ud800")
     [document] = written(capsys)
     assert (document["token_reused"], document["refused_token_reused"]) == (1, 1)
+
+
+def test_a_line_is_out_before_the_answer(signals: Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda may freeze or end the environment as soon as that has left: nothing waits in a buffer."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(written)))
+    signals.emit("token_reused", lineage="l1", generation=1)
+    assert written.getvalue().count(b"\n") == 1

@@ -183,14 +183,13 @@ def read_form(request: Request, known: Iterable[str]) -> dict[str, str]:
 
 
 def _pairs(form: str) -> Iterator[tuple[str, str]]:
-    """Take a form apart, as ``urllib.parse.parse_qsl`` does; what is written plainly is not looked at again."""
+    """Take a form apart, as ``urllib.parse.parse_qsl`` does, but for fields without even a name, which nobody knows."""
     fields = form.split("&")
     if len(fields) > _FORM_FIELDS_MAX:
         raise ValueError("too many fields")
     for field in fields:
-        if field:
-            name, _, value = field.partition("=")
-            yield _plain(name), _plain(value)
+        name, _, value = field.partition("=")
+        yield _plain(name), _plain(value)
 
 
 def _plain(text: str) -> str:

@@ -637,6 +637,8 @@ class TestClaims:
             {"kid": "another"},
             {"kid": TOKEN.account},
             {"kid": TOKEN.lineage, "jkt": P256.keyid},
+            {"kid": TOKEN.lineage, "x5t#S256": P256.keyid},
+            {"jkt": P256.keyid, "jwk": P256.to_jwk(), "x5t#S256": P256.keyid},
             {"jkt": P256.keyid},
             {"jwk": P256.to_jwk()},
             {"jkt": ED25519.keyid, "jwk": P256.to_jwk()},
