@@ -200,6 +200,7 @@ _UNFAIRNESS = (
     "- its engine is another process, and in AWS somebody else's; on SQLite a peer does its storage by itself.",
     "  The engine's CPU stands beside it, as PostgreSQL's does; with it, oidc-provider on SQLite takes less.",
     "- it speaks plain HTTP to the engine here, and TLS in AWS; the peers speak to PostgreSQL without TLS too.",
+    "- `opaque` is no client that ships: it is `simple`, made opaque for this comparison.",
     "- Node.js 20 is older than oidc-provider asks for (22).",
     "- the adapter of oidc-provider reads client and grant afresh each time; a cache would spare it a read.",
     "",
