@@ -8,6 +8,7 @@ import boto3
 import pytest
 
 from chalicelib.stores.engine import Tables
+from chalicelib.stores.ephemeral import Ephemeral
 from tools import drill, restore
 
 STEPS: dict[str, tuple[str, Callable[..., Any], str]] = {
@@ -104,6 +105,15 @@ def test_a_one_time_thing_that_came_along_is_noticed(
     monkeypatch.setattr(restore, "protect", brought_along)
     assert drill.main(None) == 1
     assert f"NOT proved: {words}" in capsys.readouterr().err
+
+
+def test_a_one_time_thing_that_was_never_there_proves_nothing(
+    embedded_engine: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That it is gone from the restored table says something of what was in the live one alone."""
+    monkeypatch.setattr(Ephemeral, "spend_nonce", lambda *_, **__: None)
+    assert drill.main(None) == 1
+    assert "NOT proved: the nonce is in the live table" in capsys.readouterr().err
 
 
 def test_a_stage_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
