@@ -18,7 +18,7 @@ from joserfc import jwk as jose_jwk
 from joserfc import jwt as jose_jwt
 from msgspec.structs import replace
 
-from chalicelib.core import tokens
+from chalicelib.core import public_key, tokens
 from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.clients import Clients, Form
 from chalicelib.core.errors import FieldTooLarge, TokenInvalid, Unavailable
@@ -543,6 +543,18 @@ class TestHeaders:
         assert RING.signing[0].public_key().verifies(raw, signing_input.encode())
         with pytest.raises(TokenInvalid):
             read_here(f"{signing_input}.{encode_base64url(raw)}")
+
+    def test_an_openssl_that_signs_otherwise_is_our_own_trouble(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Or a deployment with another one would tell every phone that its login is over."""
+        text = minted()
+        private, message, r, s = public_key._RFC_6979
+        monkeypatch.setattr(public_key, "_RFC_6979", (private, message, r, s + 1))
+        public_key.es256.cache_clear()
+        for act in (lambda: read_here(text), minted):
+            with pytest.raises(Unavailable):
+                act()
+        monkeypatch.undo()
+        assert read_here(text) == TOKEN
 
     def test_what_is_not_signed_by_us_is_not_parsed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """No stranger's JSON reaches a parser, under whatever header."""
