@@ -15,6 +15,9 @@ from chalicelib.core.model import Secret
 RENEWED_BEFORE_S: Final = 300
 """How long before one ends the next is asked for."""
 
+AGAIN_AFTER_S: Final = 10
+"""When whoever handed out nothing is asked again, while the key there is still serves."""
+
 _ASKING_S: Final = 1
 _BYTES_MAX: Final = 64 * 1024
 
@@ -63,15 +66,19 @@ class Vendor:
         self._clock = clock
         self._known: AccessKey | None = None
         self._ends_at = 0.0
+        self._ask_at = 0.0
 
     def __call__(self) -> AccessKey:
         """Give it. Where a new one cannot be had, the old one serves until it ends."""
-        if self._known is None or self._clock() >= self._ends_at - RENEWED_BEFORE_S:
+        now = self._clock()
+        if self._known is None or now >= self._ask_at:
             try:
                 self._ask()
+                self._ask_at = self._ends_at - RENEWED_BEFORE_S
             except (OSError, ValueError):
-                if self._known is None or self._clock() >= self._ends_at:
+                if self._known is None or now >= self._ends_at:
                     raise
+                self._ask_at = min(now + AGAIN_AFTER_S, self._ends_at)
         assert self._known is not None
         return self._known
 

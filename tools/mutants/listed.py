@@ -184,8 +184,10 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         _STORES + "access_key.py",
-        ("a key is asked for when it has ended", "self._ends_at - RENEWED_BEFORE_S:", "self._ends_at:"),
-        ("a key serves when it has ended", "self._known is None or self._clock() >= self._ends_at:", "self._known is None:"),
+        ("a key is asked for when it has ended", "self._ends_at - RENEWED_BEFORE_S", "self._ends_at"),
+        ("a key serves when it has ended", "self._known is None or now >= self._ends_at:", "self._known is None:"),
+        ("every call waits for a key", "min(now + AGAIN_AFTER_S, self._ends_at)", "now"),
+        ("nobody is asked when a key has ended", "min(now + AGAIN_AFTER_S, self._ends_at)", "now + AGAIN_AFTER_S"),
         ("a refusal hands out", "if answer.status != HTTPStatus.OK:", "if False:"),
         ("whoever hands out knows not who asks", 'headers={"authorization": self._vended.authorization.reveal().decode()}', "headers={}"),
     ),
