@@ -7,6 +7,7 @@ Written here and not by a logging library: the format is one documented object, 
 exchange and 6 ms of every cold start.
 """
 
+import functools
 import sys
 import time
 from collections.abc import Mapping
@@ -154,14 +155,17 @@ class Signals:
         if self._timed:
             self._add(self._timed, "Milliseconds", round((time.perf_counter() - self._began) * 1000, 1))
         counted, self._counted, self._timed = self._counted, {}, None
-        directive = {
-            "Namespace": _NAMESPACE,
-            "Dimensions": _DIMENSIONS,
-            "Metrics": [{"Name": name, "Unit": unit} for name, unit in counted],
-        }
-        about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
+        about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [_directive(tuple(counted))]}
         values = {name: value for (name, _), value in counted.items()}
         _write({"_aws": about, "service": self._service, **self._standing, **values})
+
+
+@functools.lru_cache(maxsize=64)
+def _directive(metrics: tuple[tuple[str, str], ...]) -> msgspec.Raw:
+    """Say which members are metrics. A request counts the same few as the one before."""
+    named = [{"Name": name, "Unit": unit} for name, unit in metrics]
+    directive = {"Namespace": _NAMESPACE, "Dimensions": _DIMENSIONS, "Metrics": named}
+    return msgspec.Raw(msgspec.json.encode(directive))
 
 
 def _write(line: Mapping[str, object]) -> None:

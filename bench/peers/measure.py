@@ -13,7 +13,7 @@ from bench.programs import spent
 
 GROWN = 1000
 """Rotations after which rows and bytes are counted again; a compiler that warms up has warmed up by then."""
-ROUNDS, ROTATIONS = 7, 120
+ROUNDS, ROTATIONS = 15, 120
 PARALLEL, RACES = 16, 10
 THEFTS = 3
 
