@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,11 +19,13 @@ from tools.dev import dynoxide
 
 SERVED = HERE / "served"
 PEERS = {
-    "oidc-provider": "oidc_provider.mjs",
-    "better-auth": "better_auth.mjs",
-    "simplejwt": "simplejwt",
-    "django-oauth-toolkit": "oauth_toolkit",
+    "oidc-provider": ("oidc_provider.mjs",),
+    "oidc-provider (JWT)": ("oidc_provider.mjs", "jwt"),
+    "better-auth": ("better_auth.mjs",),
+    "simplejwt": ("simplejwt",),
+    "django-oauth-toolkit": ("oauth_toolkit",),
 }
+"""What serves each, and how it is told to."""
 BATON_CLIENTS = {"mobile": "key-bound", "simple": "unbound", "oauth": "rotating", "opaque": "unbound"}
 DYNOXIDE_MISSING = "dynoxide is not here, so Baton cannot take part: make dynoxide"
 
@@ -100,16 +103,16 @@ def field_of(folder: Path, logins: int) -> Iterator[Field]:
         else:
             found.versions["PostgreSQL"] = server[1]
         launched = []
-        for name, source in PEERS.items():
+        for name, (source, *told) in PEERS.items():
             for store_name in ("SQLite", "PostgreSQL") if server else ("SQLite",):
-                identifier = name.replace("-", "_")
+                identifier = re.sub(r"\W+", "_", name).strip("_").lower()
                 store: Sqlite | Postgresql = (
                     Postgresql(server[0], identifier)
                     if server and store_name == "PostgreSQL"
                     else Sqlite(folder / f"{identifier}.db")
                 )
                 try:
-                    program = running.enter_context(_launch(source, store, logins))
+                    program = running.enter_context(_launch(source, store, logins, *told))
                 except Missing as missing:
                     if str(missing) not in found.missing:
                         found.missing.append(str(missing))
@@ -140,7 +143,7 @@ def _core_of_their_own() -> Iterator[set[int]]:
         os.sched_setaffinity(0, all_there_are)
 
 
-def _launch(source: str, store: Sqlite | Postgresql, logins: int) -> Program:
+def _launch(source: str, store: Sqlite | Postgresql, logins: int, *told: str) -> Program:
     address = store.url if isinstance(store, Postgresql) else f"sqlite:{store.file}"
     if not source.endswith(".mjs"):
         command: list[str | Path] = [python_peers(), "django_peers.py", source, address, str(logins)]
@@ -150,7 +153,7 @@ def _launch(source: str, store: Sqlite | Postgresql, logins: int) -> Program:
     link = installed / source
     link.unlink(missing_ok=True)
     link.symlink_to(os.path.relpath(SERVED / source, installed))
-    command = [node, "--preserve-symlinks", "--preserve-symlinks-main", source, address, str(logins)]
+    command = [node, "--preserve-symlinks", "--preserve-symlinks-main", source, address, str(logins), *told]
     return Program(command, cwd=installed, environ={"NODE_ENV": "production"})
 
 

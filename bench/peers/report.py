@@ -11,6 +11,7 @@ from bench.peers.measure import GROWN, PARALLEL, RACES, ROTATIONS, ROUNDS, Race,
 OURS = "Baton"
 ALIKE = {
     "oidc-provider": "Baton, oauth (rotating)",
+    "oidc-provider (JWT)": "Baton, oauth (rotating)",
     "better-auth": "Baton, opaque (unbound)",
     "simplejwt": "Baton, simple (unbound)",
     "django-oauth-toolkit": "Baton, opaque (unbound)",
@@ -20,6 +21,8 @@ token; rotates a JWT."""
 LIMITS = {
     ("oidc-provider", "SQLite"): 2,
     ("oidc-provider", "PostgreSQL"): 3,
+    ("oidc-provider (JWT)", "SQLite"): 2,
+    ("oidc-provider (JWT)", "PostgreSQL"): 3,
     ("simplejwt", "PostgreSQL"): 8,
     ("django-oauth-toolkit", "PostgreSQL"): 12,
 }
@@ -169,9 +172,9 @@ def markdown(results: Sequence[Result], versions: Mapping[str, str], where: str)
         "",
         "## What was promised",
         "",
-        "Like for like: oidc-provider rotates an opaque token and signs an ES256 one, as `oauth` does; simplejwt",
-        "rotates JWTs, as `simple` does; the others rotate opaque strings. No peer's refresh is bound to a key, as",
-        "`mobile`'s is.",
+        "Like for like: oidc-provider rotates an opaque token and signs an ES256 one, as `oauth` does: as it comes an",
+        "ID token, beside an opaque access token that it keeps; with `JWT` the access token itself. simplejwt rotates",
+        "JWTs, as `simple` does; the others rotate opaque strings. No peer's refresh is bound to a key, as `mobile`'s is.",
         "",
         "| peer | beside | like for like | times the exchange | behind HTTP | aim | |",
         "|---|---|---|--:|--:|--:|---|",

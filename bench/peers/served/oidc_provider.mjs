@@ -1,7 +1,8 @@
-// panva's oidc-provider, one process: `node oidc_provider.mjs <sqlite:file | postgres url> <tokens>`.
+// panva's oidc-provider, one process: `node oidc_provider.mjs <sqlite:file | postgres url> <tokens> [jwt]`.
 //
-// It rotates refresh tokens of public clients by its own default rule, and issues JWT access tokens (ES256) without an
-// ID token. The adapter is the one its documentation describes: a row per instance, found by id.
+// It rotates refresh tokens of public clients by its own default rule. As it comes it issues opaque access tokens, which
+// it keeps, and an ID token (ES256); with `jwt`, JWT access tokens (ES256) for a resource, and no ID token. The adapter
+// is the one its documentation describes: a row per instance, found by id.
 import { createServer } from 'node:http';
 import { readFileSync } from 'node:fs';
 import { generateKeyPairSync } from 'node:crypto';
@@ -10,8 +11,8 @@ import { Provider } from 'oidc-provider';
 import Database from 'better-sqlite3';
 import pg from 'pg';
 
-const [store, tokens] = process.argv.slice(2);
-const RESOURCE = 'https://api.example.com';
+const [store, tokens, form] = process.argv.slice(2);
+const RESOURCE = form === 'jwt' ? 'https://api.example.com' : undefined;
 const TABLE = `CREATE TABLE IF NOT EXISTS oidc (
   id TEXT PRIMARY KEY, kind TEXT NOT NULL, payload TEXT NOT NULL, grant_id TEXT, expires_at BIGINT, consumed_at BIGINT)`;
 const INDEX = 'CREATE INDEX IF NOT EXISTS oidc_grants ON oidc (grant_id)';
@@ -100,12 +101,13 @@ const provider = new Provider('http://127.0.0.1', {
 // What a login would have left: a grant and its first refresh token.
 async function login(number) {
   const grant = new provider.Grant({ clientId: 'app', accountId: `account-${number}` });
-  grant.addResourceScope(RESOURCE, 'account');
+  if (RESOURCE) grant.addResourceScope(RESOURCE, 'account');
+  else grant.addOIDCScope('openid');
   const grantId = await grant.save();
   const client = await provider.Client.find('app');
   const token = new provider.RefreshToken({
-    accountId: `account-${number}`, client, grantId, gty: 'authorization_code', scope: 'account', resource: RESOURCE,
-    authTime: now(), iiat: now(), rotations: 0,
+    accountId: `account-${number}`, client, grantId, gty: 'authorization_code',
+    scope: RESOURCE ? 'account' : 'openid', resource: RESOURCE, authTime: now(), iiat: now(), rotations: 0,
   });
   return token.save();
 }
