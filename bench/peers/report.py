@@ -174,7 +174,7 @@ def markdown(results: Sequence[Result], versions: Mapping[str, str], where: str)
         "",
         "Like for like: oidc-provider rotates an opaque token and signs an ES256 one, as `oauth` does: as it comes an",
         "ID token, beside an opaque access token that it keeps; with `JWT` the access token itself. simplejwt rotates",
-        "JWTs, as `simple` does; the others rotate opaque strings. No peer's refresh is bound to a key, as `mobile`'s is.",
+        "JWTs, as `simple` does; the others rotate opaque strings. No peer's refresh is bound to a key: `mobile`'s is.",
         "",
         "| peer | beside | like for like | times the exchange | behind HTTP | aim | |",
         "|---|---|---|--:|--:|--:|---|",
