@@ -247,7 +247,7 @@ def picture(results: Sequence[Result], file: Path) -> None:
         if one.name.startswith(OURS):
             label.set_weight("bold")
     left.set_title("CPU of one refresh, milliseconds")
-    right.set_title(f"Kept after {GROWN:,} refreshes, KB")
+    right.set_title(f"Kept after {GROWN:,}, KB")
     for axes in (left, right):
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
