@@ -11,8 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
-from chalicelib.core.model import Secret
-from chalicelib.stores.access_key import AccessKey, Vended
+from chalicelib.stores.access_key import AccessKey, Vended, access_key_of, endpoint_of
 
 _PREFIX = re.compile(r"[a-zA-Z0-9_.-]{0,64}\Z")
 _AUTHORITY = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?\Z")
@@ -20,17 +19,6 @@ _RESOURCE_SERVER = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})\Z")
 _REGISTRY = re.compile(r"[A-Za-z0-9_-]+\.toml\Z")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_REGION = re.compile(r"(us-gov|cn|[a-z]{2})-(north|south|east|west|central)[a-z]*-\d+\Z")
-"""A region of AWS, AWS in China or GovCloud; the partitions beside them have hosts of other names."""
-_ONLY_BOTOCORE = (
-    "AWS_CREDENTIAL_EXPIRATION",
-    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-    "AWS_USE_DUALSTACK_ENDPOINT",
-    "AWS_USE_FIPS_ENDPOINT",
-    "HTTPS_PROXY",
-    "https_proxy",
-)
-"""What somebody who sets it counts on, and the lean transport does not know."""
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _DEMO_REGISTRY = "clients.toml"
 
@@ -144,8 +132,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         snapshot=_snapshot(environ),
         region=region,
         lean=_lean(environ, region=region, development=development, problems=problems),
-        dynamodb_endpoint=_endpoint(environ, "dynamodb", region),
-        kms_endpoint=_endpoint(environ, "kms", region),
+        dynamodb_endpoint=endpoint_of(environ, "dynamodb", region),
+        kms_endpoint=endpoint_of(environ, "kms", region),
     )
     if problems:
         raise SettingsProblems(problems)
@@ -280,30 +268,11 @@ def _lean(
     transport = environ.get("BATON_TRANSPORT") or ("boto3" if development else "lean")
     if transport not in {"lean", "boto3"}:
         problems.append("BATON_TRANSPORT is lean or boto3")
-    asks_for_more = any(environ.get(name) for name in _ONLY_BOTOCORE)
-    if transport != "lean" or asks_for_more or not _REGION.match(region):
-        return None
-    key_id, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
-    if key_id and secret and not _snapshot(environ):  # every environment restored from one would share it
-        return AccessKey(key_id, Secret(secret.encode()), Secret(environ.get("AWS_SESSION_TOKEN", "").encode()))
-    return _vended(environ)
-
-
-def _vended(environ: Mapping[str, str]) -> Vended | None:
-    """Find where access keys are handed out: on loopback, or botocore may know better whom to trust."""
-    url = urlsplit(environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", ""))
-    if url.scheme != "http" or url.hostname not in _LOOPBACK or url.query:
-        return None
-    return Vended(url.geturl(), Secret(environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "").encode()))
+    return access_key_of(environ, region=region, snapshot=_snapshot(environ)) if transport == "lean" else None
 
 
 def _snapshot(environ: Mapping[str, str]) -> bool:
     return environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
-
-
-def _endpoint(environ: Mapping[str, str], service: str, region: str) -> str:
-    regional = f"https://{service}.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
-    return environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environ.get("AWS_ENDPOINT_URL") or regional
 
 
 def _log_level(environ: Mapping[str, str], problems: list[str]) -> str:

@@ -23,8 +23,7 @@ from chalicelib.core.ports import Done
 from chalicelib.settings import SettingsProblems, read_settings
 from chalicelib.stores.deployment import Deployment
 from chalicelib.stores.engine import EXPIRY, KEYS, Engine, Tables
-from chalicelib.stores.ephemeral import Ephemeral
-from chalicelib.stores.ephemeral import _key as key_of
+from chalicelib.stores.ephemeral import Ephemeral, key_of
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.items import Item
 from chalicelib.stores.users import Users

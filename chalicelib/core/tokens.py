@@ -77,7 +77,7 @@ class Token(Struct, frozen=True):
         if not 0 < self.client <= _CLIENT_MAX:
             raise ValueError("a client's code is one byte")
         thumbprint = self.binding.thumbprint if isinstance(self.binding, KeyBinding) else None
-        if thumbprint != (self.key and self.key.thumbprint):
+        if thumbprint != (self.key.thumbprint if self.key else None):
             raise ValueError("the key is not the one it is bound to")
 
     @property

@@ -1,7 +1,11 @@
-"""By which access key AWS is asked: the one that Lambda sets, or those it hands out under SnapStart."""
+"""Where AWS is, and by which access key it is asked: the one that Lambda sets, or those it hands out under SnapStart.
 
+What stands here of the environment is given: ``settings`` alone reads it.
+"""
+
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Final
@@ -18,6 +22,20 @@ RENEWED_BEFORE_S: Final = 300
 AGAIN_AFTER_S: Final = 10
 """When whoever handed out nothing is asked again, while the key there is still serves."""
 
+_REGION: Final = re.compile(r"(us-gov|cn|[a-z]{2})-(north|south|east|west|central)[a-z]*-\d+\Z")
+"""A region of AWS, AWS in China or GovCloud; the partitions beside them have hosts of other names."""
+
+_ONLY_BOTOCORE: Final = (
+    "AWS_CREDENTIAL_EXPIRATION",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_USE_FIPS_ENDPOINT",
+    "HTTPS_PROXY",
+    "https_proxy",
+)
+"""What somebody who sets it counts on, and the lean transport does not know."""
+
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _ASKING_S: Final = 1
 _BYTES_MAX: Final = 64 * 1024
 
@@ -39,6 +57,28 @@ class Vended(Struct, frozen=True):
 
     url: str
     authorization: Secret
+
+
+def endpoint_of(environ: Mapping[str, str], service: str, region: str) -> str:
+    """Name a service's address: the region's own, unless the environment names another."""
+    regional = f"https://{service}.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+    return environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environ.get("AWS_ENDPOINT_URL") or regional
+
+
+def access_key_of(environ: Mapping[str, str], *, region: str, snapshot: bool) -> AccessKey | Vended | None:
+    """Find the access key, or who hands one out; ``None`` where botocore has to know what the lean transport does not.
+
+    A ``snapshot`` must hold no key: every environment restored from it would share that.
+    """
+    if any(environ.get(name) for name in _ONLY_BOTOCORE) or not _REGION.match(region):
+        return None
+    key_id, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+    if key_id and secret and not snapshot:
+        return AccessKey(key_id, Secret(secret.encode()), Secret(environ.get("AWS_SESSION_TOKEN", "").encode()))
+    url = urlsplit(environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", ""))
+    if url.scheme != "http" or url.hostname not in _LOOPBACK or url.query:
+        return None
+    return Vended(url.geturl(), Secret(environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "").encode()))
 
 
 Source = Callable[[], AccessKey]

