@@ -110,7 +110,10 @@ def code() -> Iterator[Finding]:
 
 
 def templates() -> list[Path]:
-    """List what is deployed: the data stack, and what was packaged last."""
+    """List what is deployed, from the root: the data stack, and what was packaged last.
+
+    From the root, since checkov takes a whole path of forty letters and slashes for an access key (CKV_AWS_45).
+    """
     data = ROOT / "infra" / "data.yaml"
     packaged = sorted((ROOT / "build" / "package").rglob("sam.yaml")) + sorted(
         (ROOT / "build" / "package").rglob("sam.json")
@@ -118,7 +121,7 @@ def templates() -> list[Path]:
     if not data.exists() or not packaged:
         missing = "infra/data.yaml" if not data.exists() else "a packaged template"
         raise Unreached(f"there is no {missing}: run `make package` first")
-    return [data, *packaged]
+    return [template.relative_to(ROOT) for template in (data, *packaged)]
 
 
 def syntax() -> Iterator[Finding]:
@@ -126,9 +129,7 @@ def syntax() -> Iterator[Finding]:
     for template in templates():
         for complaint in parsed([str(TOOLS / "cfn-lint"), "--format", "json", str(template)], silence="[]"):
             line = complaint["Location"]["Start"]["LineNumber"]
-            yield Finding(
-                f"{template.relative_to(ROOT)}:{line}", f"{complaint['Rule']['Id']} {complaint['Message']}", "mend it"
-            )
+            yield Finding(f"{template}:{line}", f"{complaint['Rule']['Id']} {complaint['Message']}", "mend it")
 
 
 def infrastructure() -> Iterator[Finding]:
@@ -138,11 +139,11 @@ def infrastructure() -> Iterator[Finding]:
         answer = parsed([*command, "--framework", "cloudformation", "-f", str(template)])
         for report in answer if isinstance(answer, list) else [answer]:
             if "results" not in report or report["summary"]["parsing_errors"]:
-                raise Unreached(f"checkov could not read {template.relative_to(ROOT)}")
+                raise Unreached(f"checkov could not read {template}")
             for failed in report["results"]["failed_checks"]:
                 resource = failed["resource"].rsplit(".", maxsplit=1)[-1]
                 if not {(failed["check_id"], resource), (failed["check_id"], "*")} & CHECKOV_SKIPS.keys():
-                    where = f"{template.relative_to(ROOT)}: {resource}"
+                    where = f"{template}: {resource}"
                     yield Finding(
                         where, f"{failed['check_id']} {failed['check_name']}", failed.get("guideline") or "mend it"
                     )

@@ -27,13 +27,16 @@ CHECKOV = {"check_id": "CKV_AWS_28", "check_name": "recovery", "resource": "AWS:
 
 @pytest.fixture
 def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Put a stand-in for an audit tool in place: it says one thing, and ends with one exit code."""
+    """Put a stand-in for an audit tool in place: it says one thing, ends with one exit code, notes what it is given."""
     monkeypatch.setattr(audit, "TOOLS", tmp_path)
 
     def put(name: str, *, says: object = "", tells: str = "", code: int = 0) -> None:
         path = tmp_path / name
         said = says if isinstance(says, str) else json.dumps(says)
-        path.write_text(f"#!/bin/sh\ncat <<'SAID'\n{said}\nSAID\necho '{tells}' >&2\nexit {code}\n", "utf-8")
+        path.write_text(
+            f"#!/bin/sh\necho \"$@\" > '{path}.given'\ncat <<'SAID'\n{said}\nSAID\necho '{tells}' >&2\nexit {code}\n",
+            "utf-8",
+        )
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
     return put
@@ -90,6 +93,15 @@ def test_an_unsafe_template_is_found_and_an_explained_check_is_not(tool: Callabl
     tool("checkov", says={"passed": 0, "failed": 0})
     with pytest.raises(audit.Unreached, match="could not read"):
         list(audit.infrastructure())
+
+
+@pytest.mark.usefixtures("packaged")
+def test_where_the_checkout_lies_is_no_secret(tool: Callable[..., None], tmp_path: Path) -> None:
+    """Checkov takes a path of forty letters and slashes for an access key (CKV_AWS_45), so none is told it whole."""
+    tool("checkov", says={"summary": {"parsing_errors": 0}, "results": {"failed_checks": []}})
+    assert list(audit.infrastructure()) == []
+    given = (tmp_path / "checkov.given").read_text("utf-8")
+    assert ("build/package/sam.json" in given, str(tmp_path) in given) == (True, False)
 
 
 @pytest.mark.usefixtures("packaged")
