@@ -9,6 +9,7 @@ of every start; access keys as Lambda gives them; and answers of a known length.
 import functools
 import hashlib
 import hmac
+import re
 import secrets
 import select
 import socket
@@ -105,6 +106,15 @@ class _No(Struct, rename={"type": "__type", "item": "Item", "reasons": "Cancella
     reasons: list[_Reason] | None = None
 
 
+_FIELDS: Final = re.compile(r"\r\n(content-length|x-amz-crc32|connection):([^\r\n]*)", re.IGNORECASE | re.ASCII)
+"""The fields of an answer that are looked at."""
+
+
+_SIGNED: Final = "content-type;host;x-amz-date;x-amz-target"
+_SIGNED_WITH_TOKEN: Final = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target"  # noqa: S105 - names
+"""The fields of a request, all of which are signed, in the order of their names."""
+
+
 class LeanClient:
     """What the services have in common. Connections are kept alive, one for each call under way."""
 
@@ -132,7 +142,7 @@ class LeanClient:
         self._timeouts_s = (connect_timeout_s, read_timeout_s)
         self._url = urlsplit(access.endpoint)
         self._idle: list[_Connection] = []
-        self._signing_key: tuple[str, AccessKey | None, bytes] = ("", None, b"")
+        self._signing: tuple[str, AccessKey | None, hmac.HMAC | None] = ("", None, None)
 
     def _call(self, operation: str, request: dict[str, object], answers: Decoder[Any]) -> dict[str, Any]:
         """Send, and send again what may be: every write of Baton is safe to repeat."""
@@ -187,34 +197,34 @@ class LeanClient:
         """Write the request out with its signature (AWS Signature Version 4)."""
         access, key = self._access, self._access.key()
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
-        headers = {
-            "content-type": self._CONTENT_TYPE,
-            "host": self._url.netloc,
-            "x-amz-date": stamp,
-            **({"x-amz-security-token": token} if (token := key.session_token.reveal().decode()) else {}),
-            "x-amz-target": f"{self._TARGET}.{operation}",
-        }
-        lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-        names = ";".join(headers)
-        canonical = f"POST\n/\n\n{lines}\n{names}\n{hashlib.sha256(body).hexdigest()}"
+        token = key.session_token.reveal().decode()
+        head = (
+            f"content-type: {self._CONTENT_TYPE}\r\nhost: {self._url.netloc}\r\nx-amz-date: {stamp}\r\n"
+            + (f"x-amz-security-token: {token}\r\n" if token else "")
+            + f"x-amz-target: {self._TARGET}.{operation}\r\n"
+        )
+        fields, names = head.replace("\r\n", "\n").replace(": ", ":"), _SIGNED_WITH_TOKEN if token else _SIGNED
+        canonical = f"POST\n/\n\n{fields}\n{names}\n{hashlib.sha256(body).hexdigest()}"
         scope = f"{stamp[:8]}/{access.region}/{self._SERVICE}/aws4_request"
         to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.digest(self._key_of(stamp[:8], key), to_sign.encode(), "sha256").hex()
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        mac = self._mac_of(stamp[:8], key)
+        mac.update(to_sign.encode())
+        signature = mac.hexdigest()
         return (
             f"POST / HTTP/1.1\r\n{head}content-length: {len(body)}\r\nauthorization: AWS4-HMAC-SHA256 "
             f"Credential={key.id}/{scope}, SignedHeaders={names}, Signature={signature}\r\n\r\n"
         ).encode() + body
 
-    def _key_of(self, day: str, access_key: AccessKey) -> bytes:
-        """Derive the signing key of a day and an access key, once."""
-        known_day, known_for, key = self._signing_key
-        if known_day != day or known_for is not access_key:
+    def _mac_of(self, day: str, access_key: AccessKey) -> hmac.HMAC:
+        """Begin a MAC under the signing key of a day and an access key, which is derived once."""
+        known_day, known_for, mac = self._signing
+        if mac is None or known_day != day or known_for is not access_key:
             key = b"AWS4" + access_key.secret.reveal()
             for part in (day, self._access.region, self._SERVICE, "aws4_request"):
                 key = hmac.digest(key, part.encode(), "sha256")
-            self._signing_key = (day, access_key, key)
-        return key
+            mac = hmac.new(key, digestmod="sha256")
+            self._signing = (day, access_key, mac)
+        return mac.copy()
 
 
 class LeanDynamoDB(LeanClient):
@@ -293,21 +303,20 @@ class _Connection:
             if len(received) > HEAD_BYTES_MAX:
                 raise ValueError("an endless head")
             received += self._received(until)
-        status_line, *lines = received[:end].decode("latin-1").split("\r\n")
-        version, _, rest = status_line.partition(" ")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        length = int(headers["content-length"]) if "content-length" in headers else -1
-        if version != "HTTP/1.1" or not 0 <= length <= BODY_BYTES_MAX:
+        head = received[:end].decode("latin-1")
+        fields = {name.lower(): value.strip() for name, value in _FIELDS.findall(head)}
+        length = int(fields.get("content-length", -1))
+        if not head.startswith("HTTP/1.1 ") or not 0 <= length <= BODY_BYTES_MAX:
             raise ValueError("not an answer of a known length")
         body = received[end + 4 :]
         while len(body) < length:
             body += self._received(until)
         if len(body) > length:
             raise ValueError("more than one answer")
-        if "x-amz-crc32" in headers and zlib.crc32(body) != int(headers["x-amz-crc32"]):
+        if "x-amz-crc32" in fields and zlib.crc32(body) != int(fields["x-amz-crc32"]):
             raise ValueError("the answer is not what its checksum says")
-        self.kept = headers.get("connection", "").lower() != "close"
-        return int(rest[:3]), bytes(body)
+        self.kept = fields.get("connection", "").lower() != "close"
+        return int(head[9:12]), bytes(body)
 
     def _received(self, until: float) -> bytes:
         self._socket.settimeout(_left(until))
