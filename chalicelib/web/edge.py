@@ -173,6 +173,14 @@ class Edge(Struct, frozen=True):
         self.signals.emit("defect", kind=type(defect).__name__, where=where)
 
 
+class _Text(Response):
+    """A response whose body is text. Chalice looks for a binary type otherwise, in every one."""
+
+    def to_dict(self, binary_types: list[str] | None = None) -> dict[str, Any]:  # noqa: ARG002 - Chalice's own
+        """Give what Lambda answers."""
+        return super().to_dict()
+
+
 def _answered(answer: object) -> Response:
     if not isinstance(answer, Answer):
         raise TypeError(f"the view must return an Answer, not a {type(answer).__name__}")
@@ -180,6 +188,6 @@ def _answered(answer: object) -> Response:
         "Cache-Control": f"public, max-age={answer.kept_s}" if answer.kept_s else "no-store"
     }
     if answer.body is None:
-        return Response(body="", status_code=answer.status, headers=headers)
+        return _Text(body="", status_code=answer.status, headers=headers)
     headers["Content-Type"] = "application/json"
-    return Response(body=msgspec.json.encode(answer.body).decode(), status_code=answer.status, headers=headers)
+    return _Text(body=msgspec.json.encode(answer.body).decode(), status_code=answer.status, headers=headers)
