@@ -4,17 +4,16 @@ All are forks of a process that has set up and warmed up. What that one counted 
 two is that of their calls alone. Standard output gets a line of JSON for each process: case, calls, process id.
 """
 
-import contextlib
 import gc
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from bench.cases import Asked, Login, engine, logins, trivial
 from bench.instructions import EXCHANGE, FEW, HMAC_UNASKED, MANY, P256_CHECKS, P256_UNASKED, SIGNED_CALL, TRIVIAL
+from bench.machine import silenced
 
 WARMING = 20
 """Calls until the caches are full and the interpreter has specialised what it runs."""
@@ -66,8 +65,7 @@ def count(case: Case, calls: int) -> int:
 
 def main() -> int:
     """Count every case."""
-    told = sys.stdout
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):  # the metrics
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as told, silenced():
         for case in cases():
             engine.answers = case.answered
             for _ in range(WARMING):

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 import argon2.low_level
 
 from baton_client import Answer, BatonClient, MemoryStorage, Request
-from bench.machine import keep_to_one_core
+from bench.machine import keep_to_one_core, silenced
 from bench.peers.stores import Dynoxide
 from bench.programs import Program, free_port
 from chalicelib.stores.engine import Service, Tables
@@ -200,8 +200,7 @@ def measure() -> Measured:
     """Take turns, round by round."""
     exchanges: dict[Kind, list[Exchanged]] = {kind: [] for kind in KINDS}
     with (
-        Path(os.devnull).open("w") as nowhere,
-        contextlib.redirect_stdout(nowhere),  # its log
+        silenced(),
         engine() as url,
         argon2_timed() as hashing,
         engine_calls_timed() as asking,

@@ -1,8 +1,10 @@
 """Where and when a figure was taken: the kind of machine, never its name."""
 
+import contextlib
 import os
 import platform
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -27,3 +29,16 @@ def two_sides() -> tuple[set[int], set[int]] | None:
         return None
     measured = {max(usable)}
     return measured, usable - measured
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Let nothing be seen of what this process writes to standard output, for as long as this lasts: the app's log."""
+    told, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(told, 1)
+        os.close(told)
+        os.close(nowhere)

@@ -8,7 +8,7 @@ exchange and 6 ms of every cold start.
 """
 
 import functools
-import sys
+import os
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -86,6 +86,7 @@ _TIMED: Final[Mapping[str, str]] = {"exchanged": "exchange_ms", "logged_in": "lo
 
 _NAMESPACE: Final = "Baton"
 _DIMENSIONS: Final = [["service"]]
+_STANDARD_OUTPUT: Final = 1
 
 
 class Signals:
@@ -170,5 +171,4 @@ def _directive(metrics: tuple[tuple[str, str], ...]) -> msgspec.Raw:
 
 def _write(line: Mapping[str, object]) -> None:
     """Write one line, whole and at once: an environment may be frozen or ended right after its answer."""
-    sys.stdout.write(f"{msgspec.json.encode(line).decode()}\n")
-    sys.stdout.flush()
+    os.write(_STANDARD_OUTPUT, msgspec.json.encode(line) + b"\n")

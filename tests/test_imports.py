@@ -39,7 +39,8 @@ BY_THE_WAY = {"typing_extensions"}
 
 PROGRAM = """
 import base64, json, os, sys
-told, sys.stdout = sys.stdout, sys.stderr
+told = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
 given = json.load(sys.stdin)
 reached = []
 

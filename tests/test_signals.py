@@ -1,9 +1,8 @@
 """What the operator's log holds: the form of its lines, and of the metrics embedded in them."""
 
-import io
 import json
+import os
 import re
-import sys
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -41,20 +40,20 @@ def signals() -> Signals:
     return Signals(service="baton-test", level="DEBUG", metrics=True)
 
 
-def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+def written(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     """Read the lines since it was last asked."""
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
 def test_what_was_counted_is_one_document_that_cloudwatch_reads(
-    signals: Signals, capsys: pytest.CaptureFixture[str]
+    signals: Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """By the CloudWatch user guide, "Specification: Embedded metric format"; every metric has its sum."""
     signals.begin(request_id="r1")
     signals.emit("exchanged", lineage="l1", generation=1)
     signals.emit("exchanged", lineage="l1", generation=2)
     signals.emit("keys_checked", signing_key_age_days=3)
-    [document] = [line for line in written(capsys) if "_aws" in line]
+    [document] = [line for line in written(capfd) if "_aws" in line]
     [directive] = msgspec.convert(document["_aws"], About).CloudWatchMetrics
     units = {metric.Name: metric.Unit for metric in directive.Metrics}
     assert units == {
@@ -73,11 +72,11 @@ def test_what_was_counted_is_one_document_that_cloudwatch_reads(
     assert (document["service"], document["request_id"], document["lineage"]) == ("baton-test", "r1", "l1")
 
 
-def test_a_line_says_what_when_how_grave_and_where(signals: Signals, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_says_what_when_how_grave_and_where(signals: Signals, capfd: pytest.CaptureFixture[str]) -> None:
     """By the names that Lambda and CloudWatch's console know: level, message, timestamp."""
     signals.begin(request_id="r1")
     signals.emit("token_reused", lineage="l1", generation=4)
-    [line] = written(capsys)
+    [line] = written(capfd)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("timestamp"))
     assert line == {
         "level": "WARNING",
@@ -89,55 +88,57 @@ def test_a_line_says_what_when_how_grave_and_where(signals: Signals, capsys: pyt
     }
 
 
-def test_a_request_that_counts_nothing_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_request_that_counts_nothing_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     """A signed call is answered, and no metric is sent empty; what was counted is sent once."""
     signals = Signals(service="baton-test", level="ERROR", metrics=True)
     signals.emit("answered", status=200)
-    assert written(capsys) == []
+    assert written(capfd) == []
     for _ in range(2):
         signals.emit("exchanged", lineage="x", generation=1)
         signals.emit("answered", status=200)
-        assert [line["exchanged"] for line in written(capsys)] == [1]
+        assert [line["exchanged"] for line in written(capfd)] == [1]
 
 
 def test_a_request_that_timed_nothing_has_no_latency_of_the_one_before(
-    signals: Signals, capsys: pytest.CaptureFixture[str]
+    signals: Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """One that ended without an answer leaves its counts, which are true, and not its clock, which is not."""
     signals.begin(request_id="r1")
     signals.emit("exchanged", lineage="x", generation=1)
     signals.begin(request_id="r2")
     signals.emit("refused", status=400, code="malformed")
-    [document] = [line for line in written(capsys) if "_aws" in line]
+    [document] = [line for line in written(capfd) if "_aws" in line]
     assert (document["exchanged"], document["refused_malformed"]) == (1, 1)
     assert "exchange_ms" not in document
 
 
 def test_however_often_a_thing_happened_cloudwatch_takes_its_count(
-    signals: Signals, capsys: pytest.CaptureFixture[str]
+    signals: Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A metric's value is a number, or up to a hundred of them: a document with one more is not read at all."""
     signals.begin(request_id="r1")
     for _ in range(101):
         signals.emit("configuration_finding", subject="a table", problem="it is not protected")
     signals.emit("configuration_audited", findings=101)
-    [document] = [line for line in written(capsys) if "_aws" in line]
+    [document] = [line for line in written(capfd) if "_aws" in line]
     assert (document["configuration_finding"], document["findings"]) == (101, 101)
 
 
-def test_what_cannot_be_written_is_counted_all_the_same(signals: Signals, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_written_is_counted_all_the_same(signals: Signals, capfd: pytest.CaptureFixture[str]) -> None:
     """A line may be lost for half a surrogate pair in a reason; the alarm that counts it may not."""
     signals.begin(request_id="r1")
     signals.emit("token_reused", lineage="l1", generation=1)
-    written(capsys)
+    written(capfd)
     signals.emit("refused", status=400, code="token_reused", reason="\ud800")
-    [document] = written(capsys)
+    [document] = written(capfd)
     assert (document["token_reused"], document["refused_token_reused"]) == (1, 1)
 
 
 def test_a_line_is_out_before_the_answer(signals: Signals, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lambda may freeze or end the environment as soon as that has left: nothing waits in a buffer."""
-    written = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(written)))
+    read, written = os.pipe()
+    monkeypatch.setattr("chalicelib.signals._STANDARD_OUTPUT", written)
     signals.emit("token_reused", lineage="l1", generation=1)
-    assert written.getvalue().count(b"\n") == 1
+    os.close(written)
+    with os.fdopen(read, "rb") as told:
+        assert told.read().count(b"\n") == 1

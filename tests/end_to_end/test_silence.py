@@ -138,7 +138,7 @@ def test_nothing_secret_is_stored_or_logged(
     make_client: Callable[..., Any],
     tables: Tables,
     caplog: pytest.LogCaptureFixture,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """After whole lives of all kinds: no password, token, attempt, secret or grant in any table or log line."""
     del loud
@@ -163,7 +163,7 @@ def test_nothing_secret_is_stored_or_logged(
             secrets_used |= {str(said_of[name]).strip('"')} if name in said_of else set()
     assert len(secrets_used) > 25
     kept = json.dumps([client().scan(TableName=tables.name(table))["Items"] for table in KEYS], default=str)
-    said = caplog.text + "".join(capsys.readouterr())
+    said = caplog.text + "".join(capfd.readouterr())
     assert "person0@example.com" in kept
     assert "password_changed" in said
     assert "answered" in said
