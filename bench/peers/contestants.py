@@ -21,6 +21,7 @@ SERVED = HERE / "served"
 PEERS = {
     "oidc-provider": ("oidc_provider.mjs",),
     "oidc-provider (JWT)": ("oidc_provider.mjs", "jwt"),
+    "oidc-provider (DPoP)": ("oidc_provider.mjs", "dpop"),
     "better-auth": ("better_auth.mjs",),
     "simplejwt": ("simplejwt",),
     "django-oauth-toolkit": ("oauth_toolkit",),
@@ -76,14 +77,14 @@ class _Launched:
     source: str
     program: Program
     store: Sqlite | Postgresql
+    key: DeviceKey | None
 
     def ready(self) -> Contestant:
         """Wait until it is."""
         said = self.program.announced()
-        door = Door(
-            said["port"], said["path"], "app", parameter="refresh" if self.source == "simplejwt" else "refresh_token"
-        )
-        spares = [Login(token) for token in said["tokens"]]
+        parameter = "refresh" if self.source == "simplejwt" else "refresh_token"
+        door = Door(said["port"], said["path"], "app", parameter=parameter, knows_dpop=self.key is not None)
+        spares = [Login(token, self.key) for token in said["tokens"]]
         store_name = "SQLite" if isinstance(self.store, Sqlite) else "PostgreSQL"
         return Contestant(self.name, store_name, self.program, self.store, door, said["versions"], spares)
 
@@ -111,13 +112,16 @@ def field_of(folder: Path, logins: int) -> Iterator[Field]:
                     if server and store_name == "PostgreSQL"
                     else Sqlite(folder / f"{identifier}.db")
                 )
+                key = DeviceKey.generate("p256") if "dpop" in told else None
                 try:
-                    program = running.enter_context(_launch(source, store, logins, *told))
+                    program = running.enter_context(
+                        _launch(source, store, logins, *told, *([key.thumbprint()] if key else []))
+                    )
                 except Missing as missing:
                     if str(missing) not in found.missing:
                         found.missing.append(str(missing))
                 else:
-                    launched.append(_Launched(name, source, program, store))
+                    launched.append(_Launched(name, source, program, store, key))
         engine = dynoxide.find()
         if engine is None:
             found.missing.append(DYNOXIDE_MISSING)

@@ -1,5 +1,6 @@
 """How a client knocks: the bytes of one refresh, sent over connections that are kept, and what the answer holds."""
 
+import base64
 import json
 import secrets
 import socket
@@ -78,6 +79,8 @@ class Door:
     client_id: str
     parameter: str = "refresh_token"
     floor: str = "/floor"
+    knows_dpop: bool = False
+    """Whether a key proves itself by DPoP (RFC 9449); elsewhere by a signature over the request (RFC 9421)."""
 
     @property
     def host(self) -> str:
@@ -88,7 +91,9 @@ class Door:
         """Write the request that hands in the login's token."""
         form = self._form(login.token)
         fields = {"host": self.host, "content-type": FORM}
-        if login.key:
+        if login.key and self.knows_dpop:
+            fields["dpop"] = dpop_proof(f"http://{self.host}{self.path}", login.key)
+        elif login.key:
             fields |= {"content-digest": content_digest(form), "idempotency-key": attempt or secrets.token_urlsafe(16)}
             fields |= _signature(Request("POST", f"http://{self.host}{self.path}", fields, form), login.key)
         elif attempt:
@@ -106,6 +111,18 @@ class Door:
     def child(self, said: Said) -> str | None:
         """Take the next refresh token out of an answer, if it holds one."""
         return said.member("refresh_token", "refresh") if said.status == 200 else None
+
+
+def dpop_proof(url: str, key: DeviceKey) -> str:
+    """Prove a key for one POST (RFC 9449 section 4.2)."""
+    header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": key.jwk()}
+    claims = {"htm": "POST", "htu": url, "iat": int(time.time()), "jti": secrets.token_urlsafe(16)}
+    signing_input = f"{_segment(json.dumps(header).encode())}.{_segment(json.dumps(claims).encode())}"
+    return f"{signing_input}.{_segment(key.sign(signing_input.encode()))}"
+
+
+def _segment(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
 
 
 def written(path: str, fields: dict[str, str], body: bytes) -> bytes:

@@ -1,8 +1,9 @@
-// panva's oidc-provider, one process: `node oidc_provider.mjs <sqlite:file | postgres url> <tokens> [jwt]`.
+// panva's oidc-provider, one process: `node oidc_provider.mjs <sqlite:file | postgres url> <tokens> [jwt | dpop <thumbprint>]`.
 //
 // It rotates refresh tokens of public clients by its own default rule. As it comes it issues opaque access tokens, which
-// it keeps, and an ID token (ES256); with `jwt`, JWT access tokens (ES256) for a resource, and no ID token. The adapter
-// is the one its documentation describes: a row per instance, found by id.
+// it keeps, and an ID token (ES256); with `jwt`, JWT access tokens (ES256) for a resource, and no ID token; with `dpop`
+// the same, bound to a key (RFC 9449). Tokens that are bound it would not rotate by itself: it is told to. The adapter is
+// the one its documentation describes: a row per instance, found by id.
 import { createServer } from 'node:http';
 import { readFileSync } from 'node:fs';
 import { generateKeyPairSync } from 'node:crypto';
@@ -11,8 +12,8 @@ import { Provider } from 'oidc-provider';
 import Database from 'better-sqlite3';
 import pg from 'pg';
 
-const [store, tokens, form] = process.argv.slice(2);
-const RESOURCE = form === 'jwt' ? 'https://api.example.com' : undefined;
+const [store, tokens, form, thumbprint] = process.argv.slice(2);
+const RESOURCE = form ? 'https://api.example.com' : undefined;
 const TABLE = `CREATE TABLE IF NOT EXISTS oidc (
   id TEXT PRIMARY KEY, kind TEXT NOT NULL, payload TEXT NOT NULL, grant_id TEXT, expires_at BIGINT, consumed_at BIGINT)`;
 const INDEX = 'CREATE INDEX IF NOT EXISTS oidc_grants ON oidc (grant_id)';
@@ -85,6 +86,7 @@ const provider = new Provider('http://127.0.0.1', {
   cookies: { keys: ['of no one'] },
   findAccount: (_, accountId) => ({ accountId, claims: async () => ({ sub: accountId }) }),
   ttl: { AccessToken: 900, RefreshToken: 30 * 86400, Grant: 90 * 86400 },
+  ...(thumbprint && { rotateRefreshToken: true }),
   features: {
     devInteractions: { enabled: false },
     resourceIndicators: {
@@ -107,7 +109,7 @@ async function login(number) {
   const client = await provider.Client.find('app');
   const token = new provider.RefreshToken({
     accountId: `account-${number}`, client, grantId, gty: 'authorization_code',
-    scope: RESOURCE ? 'account' : 'openid', resource: RESOURCE, authTime: now(), iiat: now(), rotations: 0,
+    scope: RESOURCE ? 'account' : 'openid', resource: RESOURCE, authTime: now(), iiat: now(), rotations: 0, jkt: thumbprint,
   });
   return token.save();
 }
