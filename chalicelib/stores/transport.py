@@ -106,7 +106,7 @@ class _No(Struct, rename={"type": "__type", "item": "Item", "reasons": "Cancella
     reasons: list[_Reason] | None = None
 
 
-_FIELDS: Final = re.compile(r"\r\n(content-length|x-amz-crc32|connection):([^\r\n]*)", re.IGNORECASE | re.ASCII)
+_FIELDS: Final = re.compile(rb"\r\n(content-length|x-amz-crc32|connection):([^\r\n]*)", re.IGNORECASE)
 """The fields of an answer that are looked at."""
 
 
@@ -303,20 +303,19 @@ class _Connection:
             if len(received) > HEAD_BYTES_MAX:
                 raise ValueError("an endless head")
             received += self._received(until)
-        head = received[:end].decode("latin-1")
-        fields = {name.lower(): value.strip() for name, value in _FIELDS.findall(head)}
-        length = int(fields.get("content-length", -1))
-        if not head.startswith("HTTP/1.1 ") or not 0 <= length <= BODY_BYTES_MAX:
+        fields = {name.lower(): value.strip() for name, value in _FIELDS.findall(received, 0, end)}
+        length = int(fields.get(b"content-length", -1))
+        if not received.startswith(b"HTTP/1.1 ") or not 0 <= length <= BODY_BYTES_MAX:
             raise ValueError("not an answer of a known length")
         body = received[end + 4 :]
         while len(body) < length:
             body += self._received(until)
         if len(body) > length:
             raise ValueError("more than one answer")
-        if "x-amz-crc32" in fields and zlib.crc32(body) != int(fields["x-amz-crc32"]):
+        if b"x-amz-crc32" in fields and zlib.crc32(body) != int(fields[b"x-amz-crc32"]):
             raise ValueError("the answer is not what its checksum says")
-        self.kept = fields.get("connection", "").lower() != "close"
-        return int(head[9:12]), bytes(body)
+        self.kept = fields.get(b"connection", b"").lower() != b"close"
+        return int(received[9:12]), bytes(body)
 
     def _received(self, until: float) -> bytes:
         self._socket.settimeout(_left(until))

@@ -195,7 +195,7 @@ LISTED: Final[list[Mutant]] = [
         _STORES + "transport.py",
         ("a checksum is not looked at", "zlib.crc32(body) != int(", "0 == int("),
         ("a refusal is an answer", "if status != _OK:", "if status >= _OUR_SIDE:"),
-        ("a dropped connection is kept", 'self.kept = fields.get("connection", "").lower() != "close"', "self.kept = True"),
+        ("a dropped connection is kept", 'self.kept = fields.get(b"connection", b"").lower() != b"close"', "self.kept = True"),
         ("what broke is used again", "            connection.close()\n            raise\n", "            self._idle.append(connection)\n            raise\n"),
         ("it is sent once", "for attempt in range(self._attempts):", "for attempt in range(self._attempts - 1, self._attempts):"),
         ("yesterday's key signs", "known_day != day or ", ""),
