@@ -1,5 +1,7 @@
 """The password asked and checked: throttled before hashing, the same work for every account there is or is not."""
 
+import contextlib
+
 from msgspec import Struct
 
 from chalicelib.core import errors, passwords
@@ -85,11 +87,25 @@ class Credentials(Struct, frozen=True):
     ) -> User:
         """Return the user whose password this is.
 
-        Slots are taken before hashing and given back on success. Raises ``TooManyRequests`` before any hashing,
-        and ``InvalidCredentials`` for a wrong password, an unknown and a disabled account alike. The gate must have
-        been read before: a password changed in between shows as a verifier version, and is ``Unavailable``.
+        Slots are taken before hashing, and given back on success and after trouble of our own. Raises
+        ``TooManyRequests`` before any hashing, and ``InvalidCredentials`` for a wrong password, an unknown and a
+        disabled account alike. The gate must have been read before: a password changed in between shows as a
+        verifier version, and is ``Unavailable``.
         """
         self._take(buckets, now=now)
+        try:
+            user, verified = self._verify(password, account=account, gate=gate, ring=ring)
+        except errors.Unavailable:
+            self._forgive(buckets, now=now)
+            raise
+        self._give_back(buckets, now=now)
+        if verified.rehash:
+            self._rehash(password, user, ring)
+        return user
+
+    def _verify(
+        self, password: bytes, *, account: AccountId, gate: Gate | None, ring: Ring
+    ) -> tuple[User, passwords.Verified]:
         user = self.users.get(account)
         verifier = _unsealed(user, ring) if user else None
         active = gate is not None and gate.status is Status.ACTIVE
@@ -99,7 +115,6 @@ class Credentials(Struct, frozen=True):
                 raise errors.InvalidCredentials("the account is not active")
         except errors.InvalidCredentials:
             if (active and verifier is None) or (user is not None and gate is None):
-                self._give_back(buckets, now=now)
                 raise errors.Unavailable(
                     "an account is torn: its gate, its user or its verifier is not there"
                 ) from None
@@ -107,18 +122,19 @@ class Credentials(Struct, frozen=True):
             raise
         if user.verifier_version != gate.verifier_version:
             raise errors.Unavailable("the password was changed while it was being checked")
-        self._give_back(buckets, now=now)
-        if verified.rehash:
-            self._rehash(password, user, ring)
-        return user
+        return user, verified
 
     def _take(self, buckets: tuple[Bucket, ...], *, now: int) -> None:
+        """Take a slot of every bucket, or of none: an attempt that is stopped never reached the password."""
         if not self.limits:
             return
         for taken, bucket in enumerate(buckets):
-            slot = self.ephemeral.take_slot(bucket.name, limit=bucket.limit, window_s=THROTTLE_WINDOW_S, now=now)
+            try:
+                slot = self.ephemeral.take_slot(bucket.name, limit=bucket.limit, window_s=THROTTLE_WINDOW_S, now=now)
+            except errors.Unavailable:
+                self._forgive(buckets[:taken], now=now)
+                raise
             if isinstance(slot, Refused):
-                # What this attempt took before it was stopped was no failure: it never reached the password.
                 self._give_back(buckets[:taken], now=now)
                 self.signals.emit("throttled", bucket=bucket.name.partition(":")[0])
                 raise errors.TooManyRequests(
@@ -131,6 +147,11 @@ class Credentials(Struct, frozen=True):
             return
         for bucket in buckets:
             self.ephemeral.give_back_slot(bucket.name, window_s=THROTTLE_WINDOW_S, now=now)
+
+    def _forgive(self, buckets: tuple[Bucket, ...], *, now: int) -> None:
+        """Give back after trouble of our own, which nobody is to pay for; it is told even where that fails too."""
+        with contextlib.suppress(errors.Unavailable):
+            self._give_back(buckets, now=now)
 
     def _rehash(self, password: bytes, user: User, ring: Ring) -> None:
         sealed = ring.seal(

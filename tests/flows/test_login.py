@@ -156,6 +156,44 @@ def test_a_full_account_bucket_costs_its_source_nothing(world: World) -> None:
     assert refusal_of(world, world.phone(), email="x@example.com", source="203.0.113.9")[0] == "invalid_credentials"
 
 
+@pytest.mark.parametrize("broken", [("users", "get", 1), ("ephemeral", "take_slot", 2)], ids=["a read", "a throttle"])
+def test_a_brown_out_fills_nobodys_throttle(
+    world: World, monkeypatch: pytest.MonkeyPatch, broken: tuple[str, str, int]
+) -> None:
+    """Who tried a hundred times while a table did not answer was not wrong a hundred times."""
+    world.register(world.phone())
+    store, verb, fails_at = getattr(world.stores, broken[0]), *broken[1:]
+    real, calls = getattr(store, verb), 0
+
+    def failing(*given: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls % fails_at == 0:
+            raise errors.Unavailable("planted")
+        return real(*given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, verb, failing)
+        for _ in range(FAILURES_PER_SOURCE_MAX + 1):
+            assert refusal_of(world, world.phone())[0] == "unavailable"
+    assert world.login(world.phone())
+
+
+def test_a_brown_out_is_told_though_the_throttle_does_not_answer_either(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be given back stays taken, and the answer is the 503 that came first."""
+    world.register(world.phone())
+
+    def failing(*_: Any, **named: Any) -> Any:
+        raise errors.Unavailable("the throttle" if named else "the users")
+
+    monkeypatch.setattr(world.stores.users, "get", failing)
+    monkeypatch.setattr(world.stores.ephemeral, "give_back_slot", failing)
+    with pytest.raises(errors.Unavailable, match="the users"):
+        world.login(world.phone())
+
+
 @pytest.mark.promise(11)
 def test_registrations_are_throttled_per_source_successes_counted(world: World, hashed: list[str]) -> None:
     """Registration tells that an address is taken: a hundred an hour from one source."""
