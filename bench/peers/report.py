@@ -62,8 +62,6 @@ class Promise(NamedTuple):
 
     peer: str
     ours: str
-    alike: bool
-    """Whether the two do the same work."""
     whole: float
     net: float
     limit: int
@@ -75,22 +73,19 @@ class Promise(NamedTuple):
 
 
 def promises(results: Sequence[Result]) -> list[Promise]:
-    """Compare with what was promised: first each peer with the one of ours that does the same work."""
+    """Compare with what was promised: each peer with the one of ours that does the same work, where both are here."""
     named = {(one.name, one.store_name): one for one in results}
-    rows = [
+    return [
         Promise(
             f"{name}, {store}",
-            ours.name,
-            alike=ours.name == ALIKE[name],
-            whole=times(named[name, store], ours)[0],
-            net=times(named[name, store], ours, net=True)[0],
+            ALIKE[name],
+            whole=times(named[name, store], named[ALIKE[name], "DynamoDB"])[0],
+            net=times(named[name, store], named[ALIKE[name], "DynamoDB"], net=True)[0],
             limit=limit,
         )
         for (name, store), limit in LIMITS.items()
-        for ours in results
-        if ours.name.startswith(OURS)
+        if {(name, store), (ALIKE[name], "DynamoDB")} <= named.keys()
     ]
-    return sorted(rows, key=lambda row: not row.alike)
 
 
 def printed(results: Sequence[Result]) -> str:
@@ -106,12 +101,11 @@ def printed(results: Sequence[Result]) -> str:
         line += f"{one.kept.rows:>11,}{one.kept.size_bytes / 1024:>9,.0f}"
         lines.append(f"{line}{winners(one.races):>12}{alive(one.races):>9}{noticed(one):>12}")
     lines.append("")
-    if any(one.name.startswith(OURS) for one in results):
-        lines += [
-            f"{row.peer:<34}{row.whole:>6.1f} times {row.ours:<28}behind HTTP {row.net:>5.1f}, "
-            f"aim {row.limit:>2}: {row.verdict}{', like for like' if row.alike else ''}"
-            for row in promises(results)
-        ]
+    lines += [
+        f"{row.peer:<34}{row.whole:>6.1f} times {row.ours:<28}behind HTTP {row.net:>5.1f}, "
+        f"aim {row.limit:>2}: {row.verdict}"
+        for row in promises(results)
+    ]
     return "\n".join(lines)
 
 
@@ -180,12 +174,11 @@ def markdown(results: Sequence[Result], versions: Mapping[str, str], where: str)
         "is bound to a device's P-256 key, which signs each refresh, as `mobile` is, where it signs the whole request.",
         "simplejwt rotates JWTs, as `simple` does; the others rotate opaque strings.",
         "",
-        "| peer | beside | like for like | times the exchange | behind HTTP | aim | |",
-        "|---|---|---|--:|--:|--:|---|",
+        "| peer | beside | times the exchange | behind HTTP | aim | |",
+        "|---|---|--:|--:|--:|---|",
     ]
     lines += [
-        f"| {row.peer} | {row.ours} | {'yes' if row.alike else ''} | {row.whole:.1f} | {row.net:.1f} | {row.limit} "
-        f"| {row.verdict} |"
+        f"| {row.peer} | {row.ours} | {row.whole:.1f} | {row.net:.1f} | {row.limit} | {row.verdict} |"
         for row in promises(results)
     ]
     return "\n".join([*lines, "", *_UNFAIRNESS, ""])
