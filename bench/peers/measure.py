@@ -12,8 +12,12 @@ from bench.peers.stores import Kept
 from bench.programs import spent
 
 GROWN = 1000
-"""Rotations after which rows and bytes are counted again; a compiler that warms up has warmed up by then."""
-ROUNDS, ROTATIONS = 15, 120
+"""Rotations after which rows and bytes are counted again."""
+TURNS, ROUNDS, ROTATIONS = 2, 18, 120
+"""Each has so many turns, of so many rounds without a pause. While the others have theirs, it rests."""
+RESTED, BUSY = 3, 5
+"""The first and the last rounds of a turn, which are what is told. V8 forgets what it compiled when a program rests for
+some seconds, and takes about two thousand requests to be fast again."""
 PARALLEL, RACES = 16, 10
 THEFTS = 3
 
@@ -60,25 +64,30 @@ class Result:
 
     name: str
     store_name: str
-    costs: list[Cost] = field(default_factory=list)
+    rested: list[Cost] = field(default_factory=list)
+    """After a pause."""
+    busy: list[Cost] = field(default_factory=list)
+    """Kept busy."""
     kept: Kept = field(default_factory=lambda: Kept(0, 0))
     races: list[Race] = field(default_factory=list)
     retries: list[Race] = field(default_factory=list)
     """The same bytes' worth of attempt sixteen times: one app, repeating itself."""
     thefts_noticed: list[bool] = field(default_factory=list)
 
-    def median(self, figure: Callable[[Cost], float]) -> float:
-        """Give the median over the rounds."""
-        return statistics.median(map(figure, self.costs))
 
-    def spread(self, figure: Callable[[Cost], float]) -> tuple[float, float]:
-        """Give the least and the most over the rounds."""
-        figures = sorted(map(figure, self.costs))
-        return figures[0], figures[-1]
+def median(costs: Sequence[Cost], figure: Callable[[Cost], float]) -> float:
+    """Give the median over rounds."""
+    return statistics.median(map(figure, costs))
+
+
+def spread(costs: Sequence[Cost], figure: Callable[[Cost], float]) -> tuple[float, float]:
+    """Give the least and the most over rounds."""
+    figures = sorted(map(figure, costs))
+    return figures[0], figures[-1]
 
 
 def measure(contestants: Sequence[Contestant], progress: Progress) -> list[Result]:
-    """Measure everybody: grow each, then rounds in turn, so that whoever else uses the machine disturbs all alike."""
+    """Measure everybody: grow each, then rounds in turn, then races."""
     results = [Result(one.name, one.store_name) for one in contestants]
     rotating = [one.spares.pop() for one in contestants]
     for contestant, login, result in zip(contestants, rotating, results, strict=True):
@@ -87,10 +96,12 @@ def measure(contestants: Sequence[Contestant], progress: Progress) -> list[Resul
         with contestant.connected() as connection:
             _rotate(contestant, connection, login, GROWN)
         result.kept = contestant.store.kept() - before
-    for number in range(ROUNDS):
-        progress(f"round {number + 1} of {ROUNDS}, all in turn")
+    for number in range(TURNS):
         for contestant, login, result in zip(contestants, rotating, results, strict=True):
-            result.costs.append(_cost(contestant, login))
+            progress(f"turn {number + 1} of {TURNS}: {contestant.title}")
+            costs = [_cost(contestant, login) for _ in range(ROUNDS)]
+            result.rested += costs[:RESTED]
+            result.busy += costs[-BUSY:]
     for contestant, result in zip(contestants, results, strict=True):
         progress(f"{PARALLEL} at once: {contestant.title}")
         result.races = [_race(contestant, contestant.spares.pop(), attempt=None) for _ in range(RACES)]
