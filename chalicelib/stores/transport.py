@@ -106,13 +106,13 @@ class _No(Struct, rename={"type": "__type", "item": "Item", "reasons": "Cancella
     reasons: list[_Reason] | None = None
 
 
-_FIELDS: Final = re.compile(rb"\r\n(content-length|x-amz-crc32|connection):([^\r\n]*)", re.IGNORECASE)
-"""The fields of an answer that are looked at."""
+_FIELDS: Final = re.compile(rb"\r\n(content-length|x-amz-crc32|connection):([^\r\n]*)(?=\r\n)", re.IGNORECASE)
+"""The fields of an answer that are looked at. Half a line's end within one makes it none of them."""
 
 
 _SIGNED: Final = "content-type;host;x-amz-date;x-amz-target"
 _SIGNED_WITH_TOKEN: Final = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target"  # noqa: S105 - names
-"""The fields of a request, all of which are signed, in the order of their names."""
+"""The fields that are signed, in the order of their names. No value of theirs holds a colon and a space."""
 
 
 class LeanClient:
@@ -303,7 +303,7 @@ class _Connection:
             if len(received) > HEAD_BYTES_MAX:
                 raise ValueError("an endless head")
             received += self._received(until)
-        fields = {name.lower(): value.strip() for name, value in _FIELDS.findall(received, 0, end)}
+        fields = {name.lower(): value.strip() for name, value in _FIELDS.findall(received, 0, end + 2)}
         length = int(fields.get(b"content-length", -1))
         if not received.startswith(b"HTTP/1.1 ") or not 0 <= length <= BODY_BYTES_MAX:
             raise ValueError("not an answer of a known length")

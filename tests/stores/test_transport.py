@@ -92,6 +92,7 @@ def test_the_signing_key_follows_the_day() -> None:
     now = [NOW]
     lean = client("http://127.0.0.1:1", clock=lambda: now[0])
     first = lean._signed("GetItem", b"{}")
+    assert lean._signed("GetItem", b"{}") == first
     now[0] += 86_400
     second = lean._signed("GetItem", b"{}")
     fresh = client("http://127.0.0.1:1", clock=lambda: now[0])
@@ -370,7 +371,12 @@ def line() -> Iterator[Callable[..., Line]]:
         pytest.param([answer(content_length="-1"), answer()], 2, 2, id="after one of impossible length"),
         pytest.param([answer(content_length="99999999999"), answer()], 2, 2, id="after one of monstrous length"),
         pytest.param([answer() + b"x", answer()], 2, 2, id="after one with more than an answer"),
-        pytest.param([b"HTTP/1.0 200 OK\r\n\r\n", answer()], 2, 2, id="after another protocol"),
+        pytest.param([answer().replace(b"HTTP/1.1", b"HTTP/1.0"), answer()], 2, 2, id="after another protocol"),
+        pytest.param([answer(content_length="5\r9"), answer()], 2, 2, id="after one of half a length"),
+        pytest.param([answer(x_content_length="1")], 1, 1, id="with a field of nearly that name"),
+        pytest.param(
+            [answer(b"<html>\r\ncontent-length: 1\r\n", 503), answer()], 2, 1, id="after words like a field in a body"
+        ),
         pytest.param([b"x" * 40_000, answer()], 2, 2, id="after an endless head"),
         pytest.param([no("InternalServerError", 500), answer()], 2, 1, id="after a failure of theirs"),
         pytest.param([answer(b"<html>", 503), None, answer()], 3, 2, id="after a proxy's words, and nothing"),

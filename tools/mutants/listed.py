@@ -198,6 +198,8 @@ LISTED: Final[list[Mutant]] = [
         ("a dropped connection is kept", 'self.kept = fields.get(b"connection", b"").lower() != b"close"', "self.kept = True"),
         ("what broke is used again", "            connection.close()\n            raise\n", "            self._idle.append(connection)\n            raise\n"),
         ("it is sent once", "for attempt in range(self._attempts):", "for attempt in range(self._attempts - 1, self._attempts):"),
+        ("the key's MAC is used up", "return mac.copy()", "return mac"),
+        ("a body's words are fields", "_FIELDS.findall(received, 0, end + 2)", "_FIELDS.findall(received)"),
         ("yesterday's key signs", "known_day != day or ", ""),
         ("another access key's key signs", " or known_for is not access_key:", ":"),
         ("a plain no is asked again", "if last or not (status", "if last and not (status"),
