@@ -87,9 +87,9 @@ class Credentials(Struct, frozen=True):
     ) -> User:
         """Return the user whose password this is.
 
-        Slots are taken before hashing, and given back on success and after trouble of our own. Raises
-        ``TooManyRequests`` before any hashing, and ``InvalidCredentials`` for a wrong password, an unknown and a
-        disabled account alike. The gate must have been read before: a password changed in between shows as a
+        Slots are taken before hashing, and given back on success and, as far as can be, after trouble of our own.
+        Raises ``TooManyRequests`` before any hashing, and ``InvalidCredentials`` for a wrong password, an unknown and
+        a disabled account alike. The gate must have been read before: a password changed in between shows as a
         verifier version, and is ``Unavailable``.
         """
         self._take(buckets, now=now)
@@ -149,9 +149,10 @@ class Credentials(Struct, frozen=True):
             self.ephemeral.give_back_slot(bucket.name, window_s=THROTTLE_WINDOW_S, now=now)
 
     def _forgive(self, buckets: tuple[Bucket, ...], *, now: int) -> None:
-        """Give back after trouble of our own, which nobody is to pay for; it is told even where that fails too."""
-        with contextlib.suppress(errors.Unavailable):
-            self._give_back(buckets, now=now)
+        """Give back after trouble of our own, which nobody is to pay for, as far as that can be done."""
+        for bucket in buckets:
+            with contextlib.suppress(errors.Unavailable):
+                self._give_back((bucket,), now=now)
 
     def _rehash(self, password: bytes, user: User, ring: Ring) -> None:
         sealed = ring.seal(

@@ -135,7 +135,10 @@ class Ephemeral:
         return Done()
 
     def give_back_slot(self, bucket: str, *, window_s: int, now: int) -> None:
-        """Take one from the count again, never below zero."""
+        """Take one from the count again, never below zero.
+
+        Sent again after a lost answer it takes another one: as many as a call is sent, in a brown-out alone.
+        """
         values = {":minus_one": number(-1), ":zero": number(0)}
         try:
             self._engine.write(

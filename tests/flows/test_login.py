@@ -160,8 +160,11 @@ def test_a_full_account_bucket_costs_its_source_nothing(world: World) -> None:
 def test_a_brown_out_fills_nobodys_throttle(
     world: World, monkeypatch: pytest.MonkeyPatch, broken: tuple[str, str, int]
 ) -> None:
-    """Who tried a hundred times while a table did not answer was not wrong a hundred times."""
+    """Who tried a hundred times while a table did not answer was not wrong a hundred times; nor less wrong before."""
     world.register(world.phone())
+    for _ in range(3):
+        refusal_of(world, world.phone(), password=WRONG)
+    counted = dict(world.stores.tables.windows)
     store, verb, fails_at = getattr(world.stores, broken[0]), *broken[1:]
     real, calls = getattr(store, verb), 0
 
@@ -176,7 +179,29 @@ def test_a_brown_out_fills_nobodys_throttle(
         patched.setattr(store, verb, failing)
         for _ in range(FAILURES_PER_SOURCE_MAX + 1):
             assert refusal_of(world, world.phone())[0] == "unavailable"
+    assert world.stores.tables.windows == counted
     assert world.login(world.phone())
+
+
+def test_a_slot_that_cannot_be_given_back_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source's bucket does not answer; the account's is given back all the same."""
+    world.register(world.phone())
+    give_back = world.stores.ephemeral.give_back_slot
+
+    def failing(bucket: str, **named: Any) -> None:
+        if bucket.startswith("source:"):
+            raise errors.Unavailable("planted")
+        give_back(bucket, **named)
+
+    def gone(_: Any) -> None:
+        raise errors.Unavailable("planted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.stores.ephemeral, "give_back_slot", failing)
+        patched.setattr(world.stores.users, "get", gone)
+        for number in range(FAILURES_PER_ACCOUNT_MAX):
+            assert refusal_of(world, world.phone(), source=f"198.51.100.{number}")[0] == "unavailable"
+    assert world.login(world.phone(), source="203.0.113.9")
 
 
 def test_a_brown_out_is_told_though_the_throttle_does_not_answer_either(
