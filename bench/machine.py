@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,10 +36,12 @@ def two_sides() -> tuple[set[int], set[int]] | None:
 def silenced() -> Iterator[None]:
     """Let nothing be seen of what this process writes to standard output, for as long as this lasts: the app's log."""
     told, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    sys.stdout.flush()
     try:
         os.dup2(nowhere, 1)
         yield
     finally:
+        sys.stdout.flush()
         os.dup2(told, 1)
         os.close(told)
         os.close(nowhere)

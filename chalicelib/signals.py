@@ -9,6 +9,7 @@ exchange and 6 ms of every cold start.
 
 import functools
 import os
+import sys
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -170,5 +171,7 @@ def _directive(metrics: tuple[tuple[str, str], ...]) -> msgspec.Raw:
 
 
 def _write(line: Mapping[str, object]) -> None:
-    """Write one line, whole and at once: an environment may be frozen or ended right after its answer."""
+    """Write one line by one call to the system: an environment may be frozen or ended right after its answer."""
+    if sys.stdout is None:  # started without one, a process gives its descriptor to the next socket
+        return
     os.write(_STANDARD_OUTPUT, msgspec.json.encode(line) + b"\n")

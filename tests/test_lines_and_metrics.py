@@ -265,6 +265,14 @@ def test_a_line_that_cannot_be_written_fails_nothing(monkeypatch: pytest.MonkeyP
     assert len(tried) == 3  # two lines and a metric
 
 
+def test_a_process_without_standard_output_writes_into_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started with `>&-`, its first socket gets descriptor 1: a line in it would be a request's."""
+    signals = Signals(service=f"baton-{secrets.token_hex(4)}", level="DEBUG", metrics=True)
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("chalicelib.signals.os.write", lambda *_: pytest.fail("written"))
+    signals.emit("token_reused")
+
+
 def emissions() -> Iterator[tuple[str, str | None, set[str]]]:
     """Find every `signals.emit` of what ships: where, which event, which facts."""
     for path in [ROOT / "app.py", *(ROOT / "chalicelib").rglob("*.py")]:
