@@ -13,11 +13,11 @@ from bench.programs import spent
 
 GROWN = 1000
 """Rotations after which rows and bytes are counted again."""
-TURNS, ROUNDS, ROTATIONS = 2, 18, 120
+TURNS, ROUNDS, ROTATIONS = 2, 30, 120
 """Each has so many turns, of so many rounds without a pause. While the others have theirs, it rests."""
 RESTED, BUSY = 3, 5
 """The first and the last rounds of a turn, which are what is told. V8 forgets what it compiled when a program rests for
-some seconds, and takes about two thousand requests to be fast again."""
+a minute or so, and takes some three thousand requests to be fast again."""
 PARALLEL, RACES = 16, 10
 THEFTS = 3
 
@@ -74,6 +74,11 @@ class Result:
     """The same bytes' worth of attempt sixteen times: one app, repeating itself."""
     thefts_noticed: list[bool] = field(default_factory=list)
 
+    def add_turn(self, costs: Sequence[Cost]) -> None:
+        """Keep of a turn's rounds the first and the last."""
+        self.rested += costs[:RESTED]
+        self.busy += costs[-BUSY:]
+
 
 def median(costs: Sequence[Cost], figure: Callable[[Cost], float]) -> float:
     """Give the median over rounds."""
@@ -99,9 +104,7 @@ def measure(contestants: Sequence[Contestant], progress: Progress) -> list[Resul
     for number in range(TURNS):
         for contestant, login, result in zip(contestants, rotating, results, strict=True):
             progress(f"turn {number + 1} of {TURNS}: {contestant.title}")
-            costs = [_cost(contestant, login) for _ in range(ROUNDS)]
-            result.rested += costs[:RESTED]
-            result.busy += costs[-BUSY:]
+            result.add_turn([_cost(contestant, login) for _ in range(ROUNDS)])
     for contestant, result in zip(contestants, results, strict=True):
         progress(f"{PARALLEL} at once: {contestant.title}")
         result.races = [_race(contestant, contestant.spares.pop(), attempt=None) for _ in range(RACES)]

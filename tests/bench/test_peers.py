@@ -43,15 +43,24 @@ def test_ratios_are_taken_round_by_round() -> None:
 
 @pytest.mark.parametrize(
     ("busy_us", "rested_us", "verdict"),
-    [(1100, 1100, "reached"), (1090, 1100, "reached after a pause"), (1090, 1090, "not reached")],
+    [(1080, 1080, "reached"), (1070, 1080, "reached after a pause"), (1070, 1070, "not reached")],
 )
 def test_a_promise_is_judged_behind_http_kept_busy(busy_us: float, rested_us: float, verdict: str) -> None:
-    """An aim of 2 is reached by (1100 - 100) to (600 - 100); where a pause alone makes it so, that is said."""
+    """An aim of 2 is reached by (1080 - 100) to (600 - 100), shown as 2.0; where a pause makes it so, it is said."""
     ours = result("Baton, oauth (rotating)", "DynamoDB", 600, 600, 600)
     [row] = promises([ours, result("oidc-provider", "SQLite", busy_us, busy_us, busy_us, rested_us=rested_us)])
     assert row[:2] == ("oidc-provider, SQLite", "Baton, oauth (rotating)")
     assert (row.busy, row.rested) == pytest.approx(((busy_us - 100) / 500, (rested_us - 100) / 500))
     assert (row.limit, row.verdict) == (2, verdict)
+
+
+def test_of_a_turn_the_first_rounds_are_rested_and_the_last_busy() -> None:
+    """And of the next turn again."""
+    one = Result("peer", "SQLite")
+    for turn in (0, 100):
+        one.add_turn([Cost(turn + number, 0, 0) for number in range(20)])
+    assert [cost.whole_us for cost in one.rested] == [0, 1, 2, 100, 101, 102]
+    assert [cost.whole_us for cost in one.busy] == [*range(15, 20), *range(115, 120)]
 
 
 def test_outcomes_are_told_from_least_to_most() -> None:
