@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
-from chalicelib.stores.access_key import AccessKey, Vended, access_key_of, endpoint_of
+from chalicelib.stores.access_key import AccessKey, Vended, access_key_of, endpoint_of, under_snapstart
 
 _PREFIX = re.compile(r"[a-zA-Z0-9_.-]{0,64}\Z")
 _AUTHORITY = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?\Z")
@@ -129,7 +129,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         limits=limits,
         development=development,
         log_level=_log_level(environ, problems),
-        snapshot=_snapshot(environ),
+        snapshot=under_snapstart(environ),
         region=region,
         lean=_lean(environ, region=region, development=development, problems=problems),
         dynamodb_endpoint=endpoint_of(environ, "dynamodb", region),
@@ -268,11 +268,7 @@ def _lean(
     transport = environ.get("BATON_TRANSPORT") or ("boto3" if development else "lean")
     if transport not in {"lean", "boto3"}:
         problems.append("BATON_TRANSPORT is lean or boto3")
-    return access_key_of(environ, region=region, snapshot=_snapshot(environ)) if transport == "lean" else None
-
-
-def _snapshot(environ: Mapping[str, str]) -> bool:
-    return environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
+    return access_key_of(environ, region) if transport == "lean" else None
 
 
 def _log_level(environ: Mapping[str, str], problems: list[str]) -> str:

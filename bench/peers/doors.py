@@ -10,6 +10,9 @@ from http.client import HTTPResponse
 from typing import Any
 from urllib.parse import urlencode
 
+import jwt
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
 from baton_client import DeviceKey, Request, Signer, content_digest, signature_fields
 
 FORM = "application/x-www-form-urlencoded"
@@ -115,14 +118,9 @@ class Door:
 
 def dpop_proof(url: str, key: DeviceKey) -> str:
     """Prove a key for one POST (RFC 9449 section 4.2)."""
-    header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": key.jwk()}
+    private = load_der_private_key(base64.b64decode(key.pkcs8), None)
     claims = {"htm": "POST", "htu": url, "iat": int(time.time()), "jti": secrets.token_urlsafe(16)}
-    signing_input = f"{_segment(json.dumps(header).encode())}.{_segment(json.dumps(claims).encode())}"
-    return f"{signing_input}.{_segment(key.sign(signing_input.encode()))}"
-
-
-def _segment(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+    return jwt.encode(claims, private, "ES256", headers={"typ": "dpop+jwt", "jwk": key.jwk()})  # type: ignore[arg-type]
 
 
 def written(path: str, fields: dict[str, str], body: bytes) -> bytes:

@@ -2,7 +2,6 @@
 
 import contextlib
 import secrets
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -78,17 +77,6 @@ class Result:
         """Keep of a turn's rounds the first and the last."""
         self.rested += costs[:RESTED]
         self.busy += costs[-BUSY:]
-
-
-def median(costs: Sequence[Cost], figure: Callable[[Cost], float]) -> float:
-    """Give the median over rounds."""
-    return statistics.median(map(figure, costs))
-
-
-def spread(costs: Sequence[Cost], figure: Callable[[Cost], float]) -> tuple[float, float]:
-    """Give the least and the most over rounds."""
-    figures = sorted(map(figure, costs))
-    return figures[0], figures[-1]
 
 
 def measure(contestants: Sequence[Contestant], progress: Progress) -> list[Result]:

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,8 +19,6 @@ from bench.peers.measure import (
     Cost,
     Race,
     Result,
-    median,
-    spread,
 )
 
 OURS = "Baton"
@@ -51,6 +49,17 @@ _WHOLE: Final = attrgetter("whole_us")
 _NET: Final = attrgetter("net_us")
 _ENGINE: Final = attrgetter("engine_us")
 _FIGURES: Final = (_WHOLE, attrgetter("floor_us"), _NET, _ENGINE)
+
+
+def median(costs: Sequence[Cost], figure: Callable[[Cost], float]) -> float:
+    """Give the median over rounds."""
+    return statistics.median(map(figure, costs))
+
+
+def spread(costs: Sequence[Cost], figure: Callable[[Cost], float]) -> tuple[float, float]:
+    """Give the least and the most over rounds."""
+    figures = sorted(map(figure, costs))
+    return figures[0], figures[-1]
 
 
 def times(theirs: Sequence[Cost], ours: Sequence[Cost]) -> float:

@@ -65,15 +65,20 @@ def endpoint_of(environ: Mapping[str, str], service: str, region: str) -> str:
     return environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environ.get("AWS_ENDPOINT_URL") or regional
 
 
-def access_key_of(environ: Mapping[str, str], *, region: str, snapshot: bool) -> AccessKey | Vended | None:
+def under_snapstart(environ: Mapping[str, str]) -> bool:
+    """Tell whether Lambda keeps a snapshot of what starts here (Lambda, "Improving startup performance")."""
+    return environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
+
+
+def access_key_of(environ: Mapping[str, str], region: str) -> AccessKey | Vended | None:
     """Find the access key, or who hands one out; ``None`` where botocore has to know what the lean transport does not.
 
-    A ``snapshot`` must hold no key: every environment restored from it would share that.
+    A snapshot must hold no key: every environment restored from it would share that.
     """
     if any(environ.get(name) for name in _ONLY_BOTOCORE) or not _REGION.match(region):
         return None
     key_id, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
-    if key_id and secret and not snapshot:
+    if key_id and secret and not under_snapstart(environ):
         return AccessKey(key_id, Secret(secret.encode()), Secret(environ.get("AWS_SESSION_TOKEN", "").encode()))
     url = urlsplit(environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", ""))
     if url.scheme != "http" or url.hostname not in _LOOPBACK or url.query:

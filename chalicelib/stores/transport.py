@@ -203,7 +203,8 @@ class LeanClient:
             + (f"x-amz-security-token: {token}\r\n" if token else "")
             + f"x-amz-target: {self._TARGET}.{operation}\r\n"
         )
-        fields, names = head.replace("\r\n", "\n").replace(": ", ":"), _SIGNED_WITH_TOKEN if token else _SIGNED
+        fields = head.replace("\r\n", "\n").replace(": ", ":")
+        names = _SIGNED_WITH_TOKEN if token else _SIGNED
         canonical = f"POST\n/\n\n{fields}\n{names}\n{hashlib.sha256(body).hexdigest()}"
         scope = f"{stamp[:8]}/{access.region}/{self._SERVICE}/aws4_request"
         to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from baton_client import DeviceKey
@@ -149,8 +150,6 @@ def test_a_refresh_is_written_as_it_is_read(key: DeviceKey | None) -> None:
 
 def test_a_key_that_a_peer_knows_is_proved_by_dpop() -> None:
     """A JWT signed by the key that it carries, for this method and URL, fresh each time (RFC 9449 section 4.2)."""
-    import jwt
-
     key = DeviceKey.generate("p256")
     door = Door(8000, "/token", "app", knows_dpop=True)
     heads = [door.refresh(Login("the token", key)).split(b"\r\n\r\n")[0].decode() for _ in range(2)]

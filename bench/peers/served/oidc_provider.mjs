@@ -1,4 +1,5 @@
-// panva's oidc-provider, one process: `node oidc_provider.mjs <sqlite:file | postgres url> <tokens> [jwt | dpop <thumbprint>]`.
+// panva's oidc-provider, one process:
+// `node oidc_provider.mjs <sqlite:file | postgres url> <tokens> [jwt | dpop <thumbprint>]`.
 //
 // It rotates refresh tokens of public clients by its own default rule. As it comes it issues opaque access tokens, which
 // it keeps, and an ID token (ES256); with `jwt`, JWT access tokens (ES256) for a resource, and no ID token; with `dpop`
