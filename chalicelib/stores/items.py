@@ -54,8 +54,10 @@ END_REASON_CODES: Final[Mapping[EndReason, int]] = {
     EndReason.REUSE: 3,
     EndReason.ENDED_EVERYWHERE: 4,
     EndReason.PASSWORD_CHANGED: 5,
+    EndReason.REPLACED: 6,
     EndReason.IDLE: 7,
     EndReason.EXPIRED: 8,
+    EndReason.ACCOUNT_DISABLED: 10,
 }
 _END_REASONS: Final = {code: reason for reason, code in END_REASON_CODES.items()}
 
@@ -200,6 +202,8 @@ def lineage_value(lineage: Lineage) -> Value:
         stored["a"] = {"L": [binary(attempt) for attempt in lineage.attempts]}
     if lineage.in_use_since is not None:
         stored["u"] = number(lineage.in_use_since)
+    if lineage.last_used_day is not None:
+        stored["d"] = number(lineage.last_used_day)
     return {"M": stored | _ended_value(lineage.ended)}
 
 
@@ -238,6 +242,7 @@ def _lineage(key: LineageId, stored: Item) -> Lineage:
         assurance=ASSURANCES[int(stored["k"]["N"])],
         label=stored["n"]["S"],
         in_use_since=int(stored["u"]["N"]) if "u" in stored else None,
+        last_used_day=int(stored["d"]["N"]) if "d" in stored else None,
         ended=ended,
     )
 
