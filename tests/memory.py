@@ -247,9 +247,10 @@ class MemoryGates:
             acting = may_act(gate, actor, now=now)
             if isinstance(acting, Lineage):
                 assert gate is not None
-                self._tables.gates[actor.account] = _raised(gate, raised)
+                self._put(_raised(gate, raised), replace(acting, ended=raised, attempts=NO_ATTEMPTS))
                 return Done()
-            return Done() if gate is not None and gate.raised == raised else acting
+            stored = gate.lineages.get(actor.lineage) if gate else None
+            return Done() if stored is not None and stored.ended == raised else acting
 
     def delete(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
         """Delete the actor's account."""
@@ -258,8 +259,10 @@ class MemoryGates:
             acting = may_act(gate, actor, now=now)
             if isinstance(acting, Lineage):
                 self.set_status(actor.account, Status.DELETED, now=now)
+                deleted = self._tables.gates[actor.account]
+                self._tables.gates[actor.account] = replace(deleted, deleted_by=actor.lineage)
                 return Done()
-            return Done() if gate is not None and gate.status is Status.DELETED else acting
+            return Done() if gate is not None and gate.deleted_by == actor.lineage else acting
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
         """Disable, delete or enable."""

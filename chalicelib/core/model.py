@@ -140,7 +140,7 @@ class Gate(Struct, frozen=True):
     """The one item per account through which every decision about its lineages passes.
 
     ``verifier_version`` moves with the password. ``raised`` is when and why the epoch was last raised: the
-    lineages of older epochs were ended by it.
+    lineages of older epochs were ended by it. ``deleted_by`` is the login that deleted the account.
     """
 
     account: AccountId
@@ -149,6 +149,7 @@ class Gate(Struct, frozen=True):
     verifier_version: int
     lineages: Mapping[LineageId, Lineage]
     raised: Ended | None = None
+    deleted_by: LineageId | None = None
 
 
 class User(Struct, frozen=True):

@@ -138,7 +138,7 @@ class Gates(Protocol):
         """End every lineage of the actor's account by raising its epoch: one write, whatever their number."""
 
     def delete(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
-        """Delete the actor's account. What stays holds no lineage. ``Done`` where it is deleted already."""
+        """Delete the actor's account. What stays holds no lineage."""
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
         """Disable, delete or enable, for the operator. The first two end every lineage; enabling revives none.

@@ -51,6 +51,7 @@ from chalicelib.stores.items import (
     lineage_value,
     number,
     of_account,
+    text,
 )
 
 # Of the gate.
@@ -124,8 +125,14 @@ END_ONE: Final = (
 RAISE_EPOCH: Final = "SET #epoch = #epoch + :one, #ended_at = :now, #ended_why = :why"
 DISABLE: Final = f"{RAISE_EPOCH}, #status = :status"
 ENABLE: Final = "SET #status = :status"
+# The actor's own lineage is ended by name: so an earlier sending of this call is told from another device's.
+RAISE_EPOCH_AND_END_ACTOR: Final = (
+    f"{RAISE_EPOCH}, #lineages.#actor.#ended_at = :now, #lineages.#actor.#ended_why = :why"
+    " REMOVE #lineages.#actor.#attempts"
+)
 # What stays of a deleted account holds no personal data: names of devices and times of logins go.
 DELETE: Final = f"{DISABLE}, #lineages = :no_lineages"
+DELETE_BY_ACTOR: Final = f"{DELETE}, #deleted_by = :deleted_by"
 RAISE_EPOCH_AND_KEEP_ONE: Final = (
     f"{RAISE_EPOCH}, #verifier_version = :next_verifier_version, #lineages.#actor.#epoch = :next_epoch"
 )
@@ -271,22 +278,28 @@ class Gates:
         """End every lineage of the actor's account by raising the epoch: one write."""
         ended = Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
         try:
-            self._act(actor, RAISE_EPOCH, (), ended)
+            self._act(actor, RAISE_EPOCH_AND_END_ACTOR, (), ended)
         except ConditionFailed as failed:
-            gate = _gate(failed.item)
-            # Raised in this second for this reason: by an earlier sending of this call, or to the same effect.
-            return Done() if gate is not None and gate.raised == ended else _not_acting(gate, actor, now=now)
+            if isinstance(_ended_as(failed.item, actor.lineage, ended), Done):
+                return Done()
+            return _not_acting(_gate(failed.item), actor, now=now)
         return Done()
 
     def delete(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
         """Delete the actor's account: status, epoch and all lineages in one write."""
         ended = Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
         try:
-            self._act(actor, DELETE, (), ended, values={":status": number(Status.DELETED)})
+            self._act(
+                actor,
+                DELETE_BY_ACTOR,
+                (),
+                ended,
+                values={":status": number(Status.DELETED), ":deleted_by": text(actor.lineage)},
+            )
         except ConditionFailed as failed:
             gate = _gate(failed.item)
-            deleted = gate is not None and gate.status is Status.DELETED
-            return Done() if deleted else _not_acting(gate, actor, now=now)
+            ours = gate is not None and gate.deleted_by == actor.lineage
+            return Done() if ours else _not_acting(gate, actor, now=now)
         return Done()
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:

@@ -84,6 +84,7 @@ GATE_NAMES: Final[Mapping[str, str]] = {
     "#in_use_since": "u",
     "#ended_at": "z",
     "#ended_why": "y",
+    "#deleted_by": "m",
 }
 """The stored names of gate and lineage. Ended means the same on both: of the gate, when its epoch was last raised."""
 
@@ -157,6 +158,8 @@ def gate_item(gate: Gate) -> Item:
     item["e"] = number(gate.epoch)
     item["v"] = number(gate.verifier_version)
     item["L"] = {"M": {lineage.id: lineage_value(lineage) for lineage in gate.lineages.values()}}
+    if gate.deleted_by is not None:
+        item["m"] = text(gate.deleted_by)
     return item | _ended_value(gate.raised)
 
 
@@ -170,6 +173,7 @@ def gate_of(item: Item) -> Gate:
             verifier_version=int(item["v"]["N"]),
             lineages={LineageId(key): _lineage(LineageId(key), value["M"]) for key, value in item["L"]["M"].items()},
             raised=_ended(item),
+            deleted_by=LineageId(item["m"]["S"]) if "m" in item else None,
         )
 
 

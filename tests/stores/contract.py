@@ -727,12 +727,23 @@ class GatesContract(Contract):
 
     @pytest.mark.promise(6)
     def test_ending_all_is_one_step_of_the_epoch(self, stores: Stores) -> None:
-        """Every lineage is over, for that reason since then, and none was touched."""
+        """Every lineage is over, for that reason since then; of the others none was touched."""
         stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
         assert stores.gates.end_all(ACTOR, now=NOW) == Done()
         raised = Ended(NOW, EndReason.ENDED_EVERYWHERE)
-        assert self.gate(stores) == replace(gate_with(MINE_LIVE, OTHER_LIVE), epoch=EPOCH + 1, raised=raised)
-        assert self.exchange(stores, presented()) == Dead(EndReason.ENDED_EVERYWHERE)
+        mine = replace(MINE_LIVE, ended=raised, attempts=(bytes(8),) * 4)
+        assert self.gate(stores) == replace(gate_with(mine, OTHER_LIVE), epoch=EPOCH + 1, raised=raised)
+        for lineage in (MINE_LIVE, OTHER_LIVE):
+            assert self.exchange(stores, presented(lineage=lineage)) == Dead(EndReason.ENDED_EVERYWHERE)
+
+    @pytest.mark.promise(6)
+    @pytest.mark.parametrize("verb", ["end_all", "delete"])
+    def test_of_two_devices_that_end_everything_one_does(self, stores: Stores, verb: str) -> None:
+        """The other one is not live any more, and its call is refused, though the effect is the same."""
+        stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
+        other = replace(ACTOR, lineage=OTHER)
+        assert getattr(stores.gates, verb)(ACTOR, now=NOW) == Done()
+        assert isinstance(getattr(stores.gates, verb)(other, now=NOW), Dead)
 
     def test_ending_all_of_nobody_makes_nobody(self, stores: Stores) -> None:
         """A gate that is not there is not made."""
