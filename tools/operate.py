@@ -23,6 +23,7 @@ from chalicelib.core.model import Status
 from chalicelib.core.policy import RING_SEEN_EVERYWHERE_S
 from chalicelib.core.ports import Done
 from chalicelib.flows.account import SetStatus
+from chalicelib.flows.record import Record
 from chalicelib.settings import SettingsProblems, read_settings
 from chalicelib.signals import Signals
 from chalicelib.stores.audit import Audit
@@ -83,7 +84,8 @@ class Operator:
     def set_status(self, command: str, email: str) -> str:
         """Disable, enable or delete an account."""
         users, gates, audit = Users(self._engine), Gates(self._engine), Audit(self._engine, self._signals)
-        act = SetStatus(clock, secrets.token_bytes, self._key_ring, users, gates, audit, self._signals)
+        record = Record(clock, secrets.token_bytes, audit, self._signals)
+        act = SetStatus(clock, self._key_ring, users, gates, record)
         account = act(email, STATUSES[command])
         return f"{command}d account {account}; all its logins have ended"
 
