@@ -8,8 +8,8 @@ The zip gets bytecode, which Lambda cannot write for itself (a third of a cold s
 """
 
 import contextlib
+import hashlib
 import importlib.util
-import io
 import json
 import os
 import platform
@@ -28,6 +28,7 @@ from typing import Any
 import yaml
 
 from tools import stages
+from tools.printed import widths
 from tools.template import EDGE, ROOT, of_type, parse
 
 WHEELS = ROOT / "build" / "wheels"
@@ -62,6 +63,9 @@ MACHINE_MARKER = re.compile(r"\b(?:sys_platform|os_name|platform_\w+)\b")
 
 NEVER_IMPORTED = re.compile(r"cffi/|pycparser/")
 """What nothing of ours imports goes without bytecode, which would only make the zip larger; its source is there."""
+
+_MADE: dict[Path, str] = {}
+"""The zips that this process made, and their SHA-256."""
 
 _EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 
@@ -227,7 +231,15 @@ def chalice(*words: str) -> str:
         env={"AWS_DEFAULT_REGION": "us-east-1", **os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PIP_NO_INDEX": "1"},
     )
     if done.returncode:
-        raise SystemExit(f"chalice {words[0]} failed:\n{done.stdout}{done.stderr}")
+        log = BUILT / "chalice.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(done.stdout + done.stderr, "utf-8")
+        last = next((line for line in reversed((done.stdout + done.stderr).splitlines()) if line.strip()), "")
+        lacks = " The engine may lack this call: unset AWS_ENDPOINT_URL to use AWS." if "AWS_ENDPOINT_URL" in os.environ else ""
+        raise SystemExit(
+            f"error: chalice {words[0]} failed: {last.strip()[:300]}. remedy: correct this, and run the command again.{lacks} "
+            f"{log.relative_to(BUILT.parents[1])} has everything that Chalice printed"
+        )
     return done.stdout
 
 
@@ -240,13 +252,17 @@ def build(stage: str = "prod", architecture: str | None = None) -> Path:
     runtime_ = runtime()
     copy_of_what_ships(architecture)
     install(architecture, runtime_)
-    # Chalice would use such a zip again by its name, whatever the zip holds.
-    shutil.rmtree(COPY / ".chalice" / "deployments", ignore_errors=True)
-    built = BUILT / architecture
+    zipped, built = _zip_of_chalice(architecture, runtime_), BUILT / architecture
+    # Chalice uses a zip again by its name, whatever the zip holds: only one that this process made may stay.
+    if not zipped.exists() or _MADE.get(zipped) != _digest(zipped):
+        for earlier in zipped.parent.glob(f"*-{runtime_}{zipped.stem.partition(runtime_)[2]}.zip"):
+            earlier.unlink()
+        _MADE.pop(zipped, None)
     chalice("package", "--stage", stage, "--merge-template", str(EDGE), str(built))
-    cached = _zip_of_chalice(architecture, runtime_)
-    _rewrite(cached)
-    shutil.copyfile(cached, built / "deployment.zip")
+    if zipped not in _MADE:
+        _rewrite(zipped)
+        _MADE[zipped] = _digest(zipped)
+    shutil.copyfile(zipped, built / "deployment.zip")
     template = built / "sam.yaml"
     template.write_text(
         yaml.safe_dump(hardened(parse(template.read_text("utf-8")), names_of(stage), runtime_), sort_keys=False),
@@ -256,13 +272,17 @@ def build(stage: str = "prod", architecture: str | None = None) -> Path:
 
 
 def _zip_of_chalice(architecture: str, runtime_: str) -> Path:
-    """Find the zip that Chalice has just made. ``chalice deploy`` takes the same file."""
+    """Name the zip that Chalice makes of the copy as it is. ``chalice deploy`` takes the same file."""
     from chalice.deploy.packager import DependencyBuilder, LambdaDeploymentPackager  # noqa: PLC0415 - slow to import
     from chalice.utils import UI, OSUtils  # noqa: PLC0415 - slow to import
 
     system = OSUtils()
     packager = LambdaDeploymentPackager(system, DependencyBuilder(system), UI(), architecture)
     return Path(packager.deployment_package_filename(str(COPY), runtime_))
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _rewrite(archive: Path) -> None:
@@ -446,15 +466,10 @@ def unfit(archive: Path, architecture: str, runtime_: str) -> list[str]:
 
 def weighed(archive: Path) -> str:
     """Lay out the largest parts of a zip, and the whole."""
-    text = io.StringIO()
-    for part, weight in parts(archive).most_common(8):
-        print(f"  {part:<28}{weight / 1000:>8.0f} kB", file=text)
-    print(
-        f"  {'in all':<28}{archive.stat().st_size / 1000:>8.0f} kB   (limit {ZIP_BYTES_MAX / 1000:.0f} kB)",
-        file=text,
-        end="",
-    )
-    return text.getvalue()
+    largest = [*parts(archive).most_common(8), ("in all", archive.stat().st_size)]
+    (width,) = widths([[name] for name, _ in largest])
+    lines = [f"  {name:<{width}}  {weight / 1000:>8.0f} kB" for name, weight in largest]
+    return "\n".join(lines) + f"   (limit {ZIP_BYTES_MAX / 1000:.0f} kB)"
 
 
 def main() -> int:
