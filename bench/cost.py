@@ -196,7 +196,14 @@ def page() -> str:
     others = peers(TABLE.read_text("utf-8"))
     operations, months = markdown(operations_table(prices)), markdown(months_table(prices, others))
     said = [f"- {line}" for line in _joined(notes(others, read_on, region))]
-    head = ["# What Baton costs", "", "By `make cost UPDATE=1`, from `infra/prices.toml`.", "", "![A month](cost.svg)", ""]
+    head = [
+        "# What Baton costs",
+        "",
+        "By `make cost UPDATE=1`, from `infra/prices.toml`.",
+        "",
+        "![A month](cost.svg)",
+        "",
+    ]
     return "\n".join([*head, *operations, "", *months, "", *said, ""])
 
 

@@ -20,7 +20,13 @@ UNSUPPORTED: Final = frozenset({
     "UnsupportedOperation",
 })  # fmt: skip
 """The codes of an engine that lacks a call, or that is not AWS at all."""
-UNKNOWN_CREDENTIALS: Final = ("ExpiredToken", "InvalidClientTokenId", "InvalidSignature", "UnrecognizedClient", "SignatureDoesNotMatch")
+UNKNOWN_CREDENTIALS: Final = (
+    "ExpiredToken",
+    "InvalidClientTokenId",
+    "InvalidSignature",
+    "UnrecognizedClient",
+    "SignatureDoesNotMatch",
+)
 
 P = ParamSpec("P")
 
@@ -70,7 +76,12 @@ def said(error: BaseException) -> str | None:
             return str(error)
         case of.NoRegionError():
             return "Set AWS_DEFAULT_REGION: no region is set."
-        case of.NoCredentialsError() | of.PartialCredentialsError() | of.CredentialRetrievalError() | of.ProfileNotFound():
+        case (
+            of.NoCredentialsError()
+            | of.PartialCredentialsError()
+            | of.CredentialRetrievalError()
+            | of.ProfileNotFound()
+        ):
             text = f"AWS credentials are missing: {error}"
             remedy = CREDENTIALS
         case of.SSOError() | of.TokenRetrievalError():

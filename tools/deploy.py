@@ -239,7 +239,9 @@ def apply_data_stack(stage: Stage, pause: Pause) -> str:
         cloudformation.update_termination_protection(StackName=stage.data_stack, EnableTerminationProtection=True)
     if opened is None:
         return f"{stage.data_stack} is as infra/data.yaml has it"
-    return f"{stage.data_stack} {'updated' if there in SERVING else 'created'}, {counted(len(opened.changes), 'resource')}"
+    return (
+        f"{stage.data_stack} {'updated' if there in SERVING else 'created'}, {counted(len(opened.changes), 'resource')}"
+    )
 
 
 def _execute(cloudformation: Any, stage: Stage, opened: ChangeSet, there: str | None) -> None:  # noqa: ANN401

@@ -41,6 +41,7 @@ from tools.stages import UnknownStage, enter
 PATIENCE_S: Final = 5
 DISTRIBUTIONS: Final = ("chalice", "botocore", "cryptography", "argon2-cffi", "msgspec")
 GRACE_S: Final = 2 * DAY_S
+NETWORK: Final = "check AWS_DEFAULT_REGION, AWS_ENDPOINT_URL and the network"
 OPERATE: Final = ".venv/bin/python -m tools.operate"
 
 
@@ -145,7 +146,7 @@ def remedy(reason: str, otherwise: str) -> str:
     if "AccessDenied" in code:
         return "use credentials that are allowed to read this"
     if code.endswith(("ConnectionError", "TimeoutError")):
-        return "check AWS_DEFAULT_REGION, AWS_ENDPOINT_URL and the network"
+        return NETWORK
     return otherwise
 
 
@@ -190,7 +191,11 @@ def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
         mend = f"{OPERATE} make-ring" if absent else "docs/runbooks/kms-key-lost.md"
         yield Row("keys", "key ring", trouble.reason, remedy(trouble.reason, mend))
         return
-    yield Row("keys", "key ring", f"revision {ring.revision}, {counted(len(ring.signing), 'signing key')}, {counted(len(ring.roots), 'root')}")
+    yield Row(
+        "keys",
+        "key ring",
+        f"revision {ring.revision}, {counted(len(ring.signing), 'signing key')}, {counted(len(ring.roots), 'root')}",
+    )
     yield age_row("signing key", signer.made_at, SIGNING_KEY_ROTATED_AFTER_S, "rotate-signing-key", now=now)
     yield age_row("root", ring.root_for_new(now).made_at, ROOT_ROTATED_AFTER_S, "rotate-root", now=now)
     waiting = [key for key in ring.signing if key.signs_from > now]
@@ -203,9 +208,7 @@ def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
 def age_row(name: str, made_at: int, rotated_after_s: int, command: str, *, now: int) -> Row:
     """Tell the age of a key, and that it should have been rotated."""
     old = now - made_at > rotated_after_s + GRACE_S
-    return Row(
-        "keys", name, f"{counted((now - made_at) // DAY_S, 'day')} old", f"{OPERATE} {command}" if old else ""
-    )
+    return Row("keys", name, f"{counted((now - made_at) // DAY_S, 'day')} old", f"{OPERATE} {command}" if old else "")
 
 
 def examine(stage: str | None) -> Iterator[Row]:

@@ -136,7 +136,9 @@ def copy_of_what_ships(architecture: str) -> Path:
         left_out = shutil.ignore_patterns("__pycache__", "deployments", "deployed")
         shutil.copytree(ROOT / name, COPY / name, ignore=left_out, dirs_exist_ok=True)
     shutil.copyfile(ROOT / "app.py", COPY / "app.py")
-    (COPY / "requirements.txt").write_text("# vendor/ has the requirements: Chalice has nothing to download.\n", "utf-8")
+    (COPY / "requirements.txt").write_text(
+        "# vendor/ has the requirements: Chalice has nothing to download.\n", "utf-8"
+    )
     stages.DEPLOYED.mkdir(parents=True, exist_ok=True)
     link = COPY / ".chalice" / "deployed"
     link.unlink(missing_ok=True)
@@ -160,7 +162,7 @@ def platforms(architecture: str, runtime_: str) -> list[str]:
 
 
 def pip(command: str, architecture: str, runtime_: str, *words: str, offline: bool) -> str:
-    """Run pip for a runtime on the pinned requirements, with their hashes. Return what is wrong; nothing if all is well.
+    """Run pip for a runtime on the pinned requirements, with their hashes. Return its error, or nothing.
 
     Offline, pip reads the downloaded wheels only: no index, no cache, no settings of this machine.
     """
@@ -170,10 +172,10 @@ def pip(command: str, architecture: str, runtime_: str, *words: str, offline: bo
         environment["PIP_CONFIG_FILE"] = os.devnull
         words = ("--no-index", "--no-cache-dir", "--find-links", str(WHEELS), *words)
     pinned = ["--require-hashes", "--only-binary=:all:", "-r", str(ROOT / "requirements.txt")]
+    run = [sys.executable, "-m", "pip", "--disable-pip-version-check", command, "--quiet"]
     target = ["--implementation", "cp", "--python-version", runtime_.removeprefix("python")]
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "--disable-pip-version-check", command, "--quiet", *pinned, *target]
-        + [*platforms(architecture, runtime_), *words],
+        [*run, *pinned, *target, *platforms(architecture, runtime_), *words],
         capture_output=True,
         text=True,
         check=False,
@@ -211,8 +213,8 @@ def _not_downloaded(problem: str) -> str:
         named = f"{found[1]} from {found[2].partition('#')[0]}" if found else "a wheel"
         return (
             f"error: {named} does not match its hash in requirements.txt. Nothing was packaged.\n"
-            "remedy: do not use this file. Check the package index (PIP_INDEX_URL, pip config list) and run the command "
-            "again. Do not change the hash, unless you have checked the file"
+            "remedy: check the package index (PIP_INDEX_URL, pip config list), and run the command again. "
+            "Do not change the hash, unless you have checked the file"
         )
     return (
         f"error: pip cannot get the wheels of requirements.txt. Nothing was packaged.\n{problem}\n"
@@ -235,10 +237,15 @@ def chalice(*words: str) -> str:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(done.stdout + done.stderr, "utf-8")
         last = next((line for line in reversed((done.stdout + done.stderr).splitlines()) if line.strip()), "")
-        lacks = " The engine may lack this call: unset AWS_ENDPOINT_URL to use AWS." if "AWS_ENDPOINT_URL" in os.environ else ""
+        lacks = (
+            " The engine may lack this call: unset AWS_ENDPOINT_URL to use AWS."
+            if "AWS_ENDPOINT_URL" in os.environ
+            else ""
+        )
         raise SystemExit(
-            f"error: chalice {words[0]} failed: {last.strip()[:300]}. remedy: correct this, and run the command again.{lacks} "
-            f"{log.relative_to(BUILT.parents[1])} has everything that Chalice printed"
+            f"error: chalice {words[0]} failed: {last.strip()[:300]}. "
+            f"remedy: correct this, and run the command again.{lacks} "
+            f"{os.path.relpath(log, ROOT)} has everything that Chalice printed"
         )
     return done.stdout
 

@@ -16,9 +16,7 @@ def widths(rows: Sequence[Sequence[str]]) -> list[int]:
 def aligned(rows: Sequence[Sequence[str]], *, gap: int = 2) -> list[str]:
     """Lay rows out in columns, whatever the length of their cells."""
     wide = widths(rows)
-    return [
-        (" " * gap).join(cell.ljust(width) for cell, width in zip(row, wide, strict=True)).rstrip() for row in rows
-    ]
+    return [(" " * gap).join(cell.ljust(width) for cell, width in zip(row, wide, strict=True)).rstrip() for row in rows]
 
 
 def roughly(seconds: float) -> str:

@@ -253,7 +253,8 @@ def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
             print(f"4/5 deleted or disabled since, and so again: {counted(touched, 'account')}")
             changed = len({account for _, event, account in events if event == "password_changed"})
             print(
-                f"5/5 passwords changed since, which are the earlier ones again: {counted(changed, 'account')}; tell their owners"
+                f"5/5 passwords changed since, which are the earlier ones again: {counted(changed, 'account')}; "
+                "tell their owners"
             )
         else:
             print(
@@ -264,7 +265,7 @@ def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
     except (SettingsProblems, UnknownStage) as problem:
         print(problem, file=sys.stderr)
         return 1
-    except (errors.Refusal, InTheWay, *aws.failures()) as trouble:
+    except (errors.Refusal, InTheWay, *aws.failures()) as trouble:  # type: ignore[misc] # a tuple of them it is
         print(
             f"{aws.said(trouble) or f'Not done: {trouble}'}\nnext: run it again: it goes on where it broke off",
             file=sys.stderr,

@@ -10,6 +10,7 @@ import pytest
 
 from tools import audit, aws, deploy, doctor, drill, operate, plan, restore
 from tools.dev import serve
+from tools.template import ROOT
 
 COMMANDS: dict[str, Callable[[], int]] = {
     "deploy": lambda: deploy.main(["deploy", "dev"]),
@@ -97,7 +98,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, str], str
             self.end_headers()
             self.wfile.write(body.encode())
 
-        do_GET = do_POST
+        do_GET = do_POST  # noqa: N815 - http.server's name
 
         def log_message(self, *_: object) -> None:
             """Print nothing."""
@@ -126,7 +127,7 @@ LACKING = {
     "dynoxide, which has DynamoDB alone": (404, "<UnknownOperationException/>"),
     "an engine that says so": (
         400,
-        '<ErrorResponse><Error><Code>InvalidAction</Code><Message>no</Message></Error></ErrorResponse>',
+        "<ErrorResponse><Error><Code>InvalidAction</Code><Message>no</Message></Error></ErrorResponse>",
     ),
 }
 
@@ -145,7 +146,9 @@ def test_an_engine_that_lacks_a_call_is_one_line(
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", os.environ["AWS_ENDPOINT_URL"])
     assert COMMANDS[name]() == 1
     (line,) = capsys.readouterr().err.strip().splitlines()[:1]
-    assert any(call in line for call in ("sts GetCallerIdentity", "kms DescribeKey", "kms describe_key", "dynamodb get_item"))
+    assert any(
+        call in line for call in ("sts GetCallerIdentity", "kms DescribeKey", "kms describe_key", "dynamodb get_item")
+    )
     assert "Traceback" not in line
 
 
@@ -204,7 +207,7 @@ def test_an_error_of_our_own_keeps_its_traceback() -> None:
         "dynamodb describe_table: UnrecognizedClientException": aws.CREDENTIALS,
         "dynamodb describe_table: NoCredentialsError": aws.CREDENTIALS,
         "dynamodb describe_table: AccessDeniedException": "use credentials that are allowed to read this",
-        "dynamodb describe_table: EndpointConnectionError": "check AWS_DEFAULT_REGION, AWS_ENDPOINT_URL and the network",
+        "dynamodb describe_table: EndpointConnectionError": doctor.NETWORK,
         "dynamodb describe_table: ResourceNotFoundException": "make deploy STAGE=dev",
     }.items(),
 )
@@ -231,10 +234,6 @@ def test_make_dev_over_an_engine_that_lacks_a_call_is_one_line(
 
 def test_every_command_that_reaches_aws_is_in_the_table() -> None:
     """A new command is tested with the others."""
-    found = {
-        path.stem
-        for path in (deploy.ROOT / "tools").glob("*.py")
-        if "@aws.in_one_line" in path.read_text("utf-8")
-    }
+    found = {path.stem for path in (ROOT / "tools").glob("*.py") if "@aws.in_one_line" in path.read_text("utf-8")}
     named: Sequence[str] = [name for name in COMMANDS if name not in {"data", "fill"}]
     assert found - {"aws"} == set(named)

@@ -206,7 +206,11 @@ def test_modules_come_back_where_loading_fails() -> None:
 def test_every_file_that_is_loaded_is_looked_at(tree: Path) -> None:
     """Code and registries, new files and deleted ones; bytecode not."""
     seen = reload.look(tree)
-    assert {tree / "app.py", tree / "chalicelib" / "clients.toml", tree / "chalicelib" / "core" / "model.py"} <= seen.keys()
+    assert {
+        tree / "app.py",
+        tree / "chalicelib" / "clients.toml",
+        tree / "chalicelib" / "core" / "model.py",
+    } <= seen.keys()
     (tree / "chalicelib" / "__pycache__").mkdir()
     (tree / "chalicelib" / "__pycache__" / "settings.pyc").write_bytes(b"")
     assert reload.look(tree) == seen

@@ -14,6 +14,7 @@ from threading import Thread
 import pytest
 
 from tools import package
+from tools.template import ROOT
 
 DISTRIBUTION = "msgspec"
 PLANTED = b"raise SystemExit('tampered')\n"
@@ -190,10 +191,10 @@ def test_what_lies_in_the_build_folder_is_not_packaged(index: Index) -> None:
     }.items(),
 )
 def test_a_requirement_of_one_machine_only_is_refused(line: str, refused: bool) -> None:  # noqa: FBT001 - the verdict
-    """pip compares such a marker with this machine, not with Lambda's: macOS would leave the package out."""
+    """On macOS pip would leave the package out: it compares such a marker with this machine, not with Lambda."""
     assert bool(package.machine_markers(f"msgspec==1 \\\n    --hash=sha256:0\n{line}\n")) is refused
 
 
 def test_the_requirements_that_ship_are_the_same_on_every_machine() -> None:
     """So that the zip packaged on macOS is the one packaged on Linux."""
-    assert package.machine_markers((package.ROOT / "requirements.txt").read_text("utf-8")) == []
+    assert package.machine_markers((ROOT / "requirements.txt").read_text("utf-8")) == []

@@ -117,7 +117,8 @@ def table(running: Development, out: TextIO) -> str:
     width = max(len(second) for _, second, third in rows if third)
     lines = ["", dye("Baton is running", "1;32"), ""]
     lines += [
-        f"  {dye(f'{first:<{name}}', '2')}  {second:<{width}}  {dye(third, '2')}".rstrip() for first, second, third in rows
+        f"  {dye(f'{first:<{name}}', '2')}  {second:<{width}}  {dye(third, '2')}".rstrip()
+        for first, second, third in rows
     ]
     registered = [[str(one.id), str(one.mechanism.name), str(one.form), str(one.binding)] for one in clients]
     head, *listed = aligned([["client", "mechanism", "token", "binding"], *registered])

@@ -19,8 +19,8 @@ from typing import Final
 
 from tools.mutants.generated import EQUIVALENT, FILES, generated
 from tools.mutants.listed import LISTED, SHORT
-from tools.printed import counted, roughly
 from tools.mutants.mutant import ROOT, TESTS, Mutant, Stale
+from tools.printed import counted, roughly
 
 AT_ONCE: Final = 2
 CPU_MAX_S: Final = 120
