@@ -187,10 +187,12 @@ def key_ages(key_ring: KeyRing, *, now: int) -> Iterator[Finding]:
     try:
         age_s = now - key_ring.current(now=now).signing[-1].made_at
     except errors.Unavailable as trouble:
-        yield Finding("the key ring", f"it cannot be seen: {trouble.reason}", "python -m tools.operate make-ring")
+        yield Finding(
+            "the key ring", f"it cannot be seen: {trouble.reason}", ".venv/bin/python -m tools.operate make-ring"
+        )
         return
     if age_s > SIGNING_KEY_ROTATED_AFTER_S + GRACE_S:
-        mend = "python -m tools.operate rotate-signing-key; then see why rotate_keys does not run"
+        mend = ".venv/bin/python -m tools.operate rotate-signing-key; then see why rotate_keys does not run"
         yield Finding("the key ring", f"its newest signing key is {counted(age_s // DAY_S, 'day')} old", mend)
 
 
