@@ -31,6 +31,7 @@ from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
 from chalicelib.stores.users import Users
+from tools import aws
 from tools.stages import UnknownStage, enter
 
 PROGRESS_EVERY_S = 10
@@ -57,7 +58,8 @@ class Operator:
     """Somebody with the deployment's settings and AWS credentials."""
 
     def __init__(self, *, pause: Callable[[float], None] = time.sleep) -> None:
-        """Read the settings. Raises ``SettingsProblems``."""
+        """Read the settings. Raises ``aws.NotReady`` and ``SettingsProblems``."""
+        aws.require_account()
         settings = read_settings()
         self._pause = pause
         self._engine = Engine(Tables(settings.table_prefix))
@@ -90,6 +92,7 @@ class Operator:
         return f"{command}d account {account}; all its logins have ended"
 
 
+@aws.in_one_line
 def main(arguments: Sequence[str], *, pause: Callable[[float], None] = time.sleep) -> int:
     """Carry out one command; exit 2 where the words are off, 1 where it could not be done."""
     try:
