@@ -48,6 +48,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "keys_rotated": "warning",
     "configuration_finding": "warning",
     "configuration_audited": "info",
+    "configuration_mismatch": "error",
     "audit_lost": "error",
     "defect": "error",
 }
