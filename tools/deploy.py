@@ -116,6 +116,7 @@ def filled_policy(policy: str, place: Place, issuer: str, api: str | None) -> st
         policy.replace("arn:aws:", f"arn:{place.partition}:")
         .replace(":REGION:ACCOUNT:", f":{place.region}:{place.account}:")
         .replace(":REGION::", f":{place.region}::")
+        .replace(":iam::ACCOUNT:", f":iam::{place.account}:")
         .replace(".REGION.", f".{place.region}.")
         .replace(":key/KEY", f":key/{key}")
     )
