@@ -22,7 +22,7 @@ from chalicelib.flows.login import FirstTokens, Introduce, Login
 from chalicelib.flows.logout import Logout
 from chalicelib.flows.oauth import Introspect, Revoke
 from chalicelib.flows.password import ChangePassword
-from chalicelib.flows.proof import Proof
+from chalicelib.flows.proof import Mismatches, Proof
 from chalicelib.flows.record import Record
 from chalicelib.flows.register import Register
 from chalicelib.flows.reuse import EndReused
@@ -77,7 +77,7 @@ kms = service("kms", settings.kms_endpoint)
 key_ring = KeyRing(engine, KmsWrapper(settings.kms_key_id, kms) if settings.kms_key_id else LocalWrapper(), entropy)
 
 # Journeys.
-proof = Proof(key_ring, clients, names, settings.authorities)
+proof = Proof(key_ring, clients, names, settings.authorities, Mismatches(signals))
 issue = Issue(names)
 credentials = Credentials(entropy, users, ephemeral, signals, settings.limits)
 introduce = Introduce(entropy, clients, proof)

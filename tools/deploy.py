@@ -25,7 +25,7 @@ from chalicelib.core.errors import Unavailable
 from chalicelib.core.ports import Done
 from chalicelib.settings import Settings, SettingsProblems, read_settings
 from chalicelib.stores.engine import Engine, Tables
-from chalicelib.stores.key_ring import KeyRing, KmsWrapper
+from chalicelib.stores.key_ring import AccountsWithoutRing, KeyRing, KmsWrapper
 from tools import aws, package, smoke
 from tools.printed import counted
 from tools.stages import PLACEHOLDER, deployed_api, deployed_url, policies
@@ -117,6 +117,7 @@ def filled_policy(policy: str, place: Place, issuer: str, api: str | None) -> st
         policy.replace("arn:aws:", f"arn:{place.partition}:")
         .replace(":REGION:ACCOUNT:", f":{place.region}:{place.account}:")
         .replace(":REGION::", f":{place.region}::")
+        .replace(":iam::ACCOUNT:", f":iam::{place.account}:")
         .replace(".REGION.", f".{place.region}.")
         .replace(":key/KEY", f":key/{key}")
     )
@@ -310,6 +311,11 @@ def make_ring(stage: Stage, arn: str) -> str:
     ring = KeyRing(Engine(stage.tables), KmsWrapper(arn), secrets.token_bytes)
     try:
         made = ring.create(now=int(time.time()))
+    except AccountsWithoutRing as error:
+        raise NotDone(
+            f"{error.reason}\nnothing was changed\n"
+            f"next: STAGE={stage.name} python -m tools.operate make-ring makes a new one, where that is meant"
+        ) from None
     except Unavailable as error:
         restored = "" if stage.tables.prefix == stage.prefix else f"; were {stage.tables.prefix}-* ever restored?"
         raise NotDone(f"the key ring cannot be made: {error.reason}{restored}") from None

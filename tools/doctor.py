@@ -196,11 +196,14 @@ def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
         "key ring",
         f"revision {ring.revision}, {counted(len(ring.signing), 'signing key')}, {counted(len(ring.roots), 'root')}",
     )
-    yield age_row("signing key", signer.made_at, SIGNING_KEY_ROTATED_AFTER_S, "rotate-signing-key", now=now)
+    # The next key waits in the ring: it is the newest one whose age shows that rotation stopped.
+    newest = ring.signing[-1].made_at
+    yield age_row("newest signing key", newest, SIGNING_KEY_ROTATED_AFTER_S, "rotate-signing-key", now=now)
+    yield Row("keys", "signing key", f"signs for {(now - max(signer.signs_from, signer.made_at)) // DAY_S} days")
     yield age_row("root", ring.root_for_new(now).made_at, ROOT_ROTATED_AFTER_S, "rotate-root", now=now)
     waiting = [key for key in ring.signing if key.signs_from > now]
     if waiting:
-        yield Row("keys", "next key", f"signs in {waiting[-1].signs_from - now} s")
+        yield Row("keys", "next key", f"signs in {waiting[0].signs_from - now} s")
     fence = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(ring.fence)) if ring.fence else "never raised"
     yield Row("keys", "fence", fence)
 

@@ -371,7 +371,7 @@ def _filled_in(value: str) -> str | dict[str, Any]:
         return {"Fn::ImportValue": {"Fn::Sub": "${Prefix}-key"}}
     if re.search(r"::/restapis/\w+/stages\Z", value):  # the stack's own, whichever was filled in for Chalice's
         return {"Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${RestAPI}/stages"}
-    if "REGION" not in re.split(r"[:.]", value):
+    if not {"REGION", "ACCOUNT"} & set(re.split(r"[:.]", value)):
         return value
     place = value.replace("REGION", "${AWS::Region}").replace(":ACCOUNT:", ":${AWS::AccountId}:")
     place = place.replace("arn:aws:", "arn:${AWS::Partition}:", 1)

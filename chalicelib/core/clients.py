@@ -12,6 +12,7 @@ Form = Literal["jwt", "opaque"]
 BindingRule = Literal["required", "optional"]
 
 _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
+_OPTIONAL_MEMBERS = {"retired"}
 _CODE_MAX = 255
 
 
@@ -25,7 +26,10 @@ class RegistryProblems(ValueError):
 
 
 class Client(Struct, frozen=True):
-    """A client application (RFC 6749 section 2): public, known by its id, remembered by its one-byte code."""
+    """A client application (RFC 6749 section 2): public, known by its id, remembered by its one-byte code.
+
+    ``retired``: out of service. Nobody logs in with it, and its logins have ended. Its tokens are still known as ours.
+    """
 
     id: str
     code: int
@@ -33,6 +37,7 @@ class Client(Struct, frozen=True):
     form: Form
     binding: BindingRule
     scope: frozenset[str]
+    retired: bool = False
 
 
 class Clients:
@@ -83,6 +88,7 @@ class Clients:
                 form=cast("Form", row["form"]),
                 binding=cast("BindingRule", row["binding"]),
                 scope=frozenset(row["scope"].split()),
+                retired=row.get("retired", False),
             )
         if not clients and not problems:
             problems = ["client registry: no client is registered"]
@@ -95,8 +101,10 @@ def _problems(row: object) -> Iterator[str]:
     if not isinstance(row, dict):
         yield "is not a table"
         return
-    for name in sorted(_MEMBERS ^ row.keys()):
+    for name in sorted(_MEMBERS ^ (row.keys() - _OPTIONAL_MEMBERS)):
         yield f"{name} is missing" if name in _MEMBERS else f"{name} is not known"
+    if not isinstance(row.get("retired", False), bool):
+        yield "retired is true or false"
     code = row.get("code")
     if "code" in row and not (type(code) is int and 1 <= code <= _CODE_MAX):
         yield f"code is a whole number from 1 to {_CODE_MAX}"

@@ -68,6 +68,7 @@ class Exchange(Struct, frozen=True):
         if request.client_id is not None and request.client_id != client.id:
             raise errors.TokenInvalid("issued to another client")
         signature = self._signature(message, proved, source=source, now=now)
+        proved.check_in_service()
         attempt = attempt_of(message, signature, self.entropy)
         if request.scope is not None and not set(request.scope.split()) <= client.scope:
             raise errors.InvalidScope

@@ -86,7 +86,8 @@ class Introspect(Struct, frozen=True):
         """Answer with the token's facts, or ``None``: it is inactive, and nothing more is told.
 
         ``resource_servers`` maps an id to the SHA-256 of its secret, which is random and long, so a plain digest
-        keeps it. Raises ``InvalidClient`` for wrong credentials.
+        keeps it. Raises ``InvalidClient`` for wrong credentials, ``Unavailable`` where Baton itself is in the way: a
+        resource server must not take that for an ended login.
         """
         digest = hashlib.sha256(secret.encode()).digest()
         if not hmac.compare_digest(self.resource_servers.get(resource_server, b""), digest):
@@ -97,7 +98,11 @@ class Introspect(Struct, frozen=True):
         except (errors.TokenInvalid, errors.FieldTooLarge):
             return None
         mechanism = proved.client.mechanism
-        if proved.token.kind is Kind.RENEW or (proved.token.expires_at <= now and not mechanism.slides):
+        if (
+            proved.client.retired
+            or proved.token.kind is Kind.RENEW
+            or (proved.token.expires_at <= now and not mechanism.slides)
+        ):
             return None
         use = judge_use(
             self.gates.get(proved.token.account),

@@ -23,7 +23,7 @@ from msgspec.structs import replace as replace_struct
 
 from baton_client import Answer, Request
 from chalicelib.settings import read_settings
-from chalicelib.stores.engine import KEYS
+from chalicelib.stores.engine import KEYS, Tables
 from tests.end_to_end.conftest import Line
 from tools import deploy, package, plan, stages, template
 from tools.deploy import NotDone, Place, Stage, client, filled_config, filled_policy, stage_named
@@ -183,7 +183,7 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
         ("~", "memory, MB", f"128 -> {CONFIG['lambda_memory_size']}"),
         ("~", "setting", "BATON_ORIGINS"),
         ("-", "setting", "DEBUG"),
-        *(("~", "policy", sid) for sid in ("Users", "Gates", "Ephemeral", "Audit")),
+        *(("~", "policy", sid) for sid in ("Users", "Gates", "Ephemeral", "Audit", "NoKeyItems")),
         ("-", "policy", "Backdoor"),
         ("~", "policy", "Stage"),
         ("-", "route", "GET /backdoor"),
@@ -424,7 +424,8 @@ def test_a_policy_is_filled_in_with_this_account_alone() -> None:
                 for resource in statement["Resource"]:
                     assert resource.startswith("arn:aws-cn:")
                     account = "" if ":apigateway:" in resource else "123456789012"
-                    assert resource.split(":")[3:5] == ["cn-north-1", account]
+                    region = "" if ":iam:" in resource else "cn-north-1"
+                    assert resource.split(":")[3:5] == [region, account]
             jobs = "audit_configuration" in file
             assert filled.count("dynamodb.cn-north-1.amazonaws.com") == (not jobs)
             assert filled.count("key/1234abcd-12ab") == (1 if jobs else 2)
@@ -667,3 +668,16 @@ def test_other_words_are_explained(words: list[str], capsys: pytest.CaptureFixtu
     """And nothing is done."""
     assert deploy.main(words) == 2
     assert "deploy STAGE" in capsys.readouterr().err
+
+
+def test_no_ring_is_made_over_accounts(tables: Tables) -> None:
+    """Deploying to tables that lost their ring made a new one, and logged everybody out; now it says what to do."""
+    stage = stage_named("dev", CONFIG)
+    restored = replace(stage, settings=replace_struct(stage.settings, table_prefix=tables.prefix))
+    key = client("kms").create_key()["KeyMetadata"]["Arn"]
+    client("dynamodb").put_item(TableName=tables.gates, Item={"pk": {"S": "U#AbCd"}})
+    with pytest.raises(NotDone, match=r"STAGE=dev python -m tools\.operate make-ring"):
+        deploy.make_ring(restored, key)
+    assert "Item" not in client("dynamodb").get_item(TableName=tables.users, Key={"pk": {"S": "K#ring"}})
+    client("dynamodb").delete_item(TableName=tables.gates, Key={"pk": {"S": "U#AbCd"}})
+    assert [deploy.make_ring(restored, key) for _ in range(2)] == ["made", "there already"]

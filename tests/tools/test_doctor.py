@@ -143,7 +143,7 @@ def test_keys_that_are_too_old_are_to_be_rotated(deployed: Tables) -> None:
 
     ring, now = make_ring(os.urandom, now=1_700_000_000), 1_700_000_000
     rows = {row.name: row.mend for row in doctor.key_rows(lambda: ring, now=now + 93 * DAY_S)}
-    assert rows["signing key"] == ".venv/bin/python -m tools.operate rotate-signing-key"
+    assert rows["newest signing key"] == ".venv/bin/python -m tools.operate rotate-signing-key"
     assert rows["root"] == ""
 
 
