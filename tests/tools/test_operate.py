@@ -144,7 +144,7 @@ def deployment(
 def commands_of(runbook: str) -> list[list[str]]:
     """Read the operator's commands of a runbook, in its order."""
     text = (ROOT / "docs" / "runbooks" / runbook).read_text("utf-8")
-    return [found.split() for found in re.findall(r"`STAGE=prod python -m tools\.operate ([^`]+)`", text)]
+    return [found.split() for found in re.findall(r"`STAGE=prod \.venv/bin/python -m tools\.operate ([^`]+)`", text)]
 
 
 def forgeries(deployment: Deployment, leaked: Ring, phone: Device) -> list[str]:
