@@ -52,15 +52,13 @@ class Exchange(Struct, frozen=True):
     def __call__(self, message: Message, request: TokenRequest) -> Issued:
         """Answer with the child, the same child to a retry, or the refusal that the rule demands."""
         now = self.clock()
-        proved = self.proof.token(request.refresh_token, now=now)
+        proved = self.proof.token_of(request.client_id, request.refresh_token, now=now)
         token, client = proved.token, proved.client
         self.signals.about(lineage=token.lineage)
         if not client.mechanism.renewable:
             raise errors.UnauthorizedClient("its mechanism renews nothing")
         if token.kind is Kind.USE:
             raise errors.TokenInvalid("a token for calls cannot be exchanged")
-        if request.client_id is not None and request.client_id != client.id:
-            raise errors.TokenInvalid("issued to another client")
         signature = self._signature(message, proved, now=now)
         attempt = attempt_of(message, signature, self.entropy)
         if request.scope is not None and not set(request.scope.split()) <= client.scope:

@@ -81,10 +81,7 @@ class Introduce(Struct, frozen=True):
         canonical = canonical_email(email)
         client = self.clients.get(client_id)
         if client is None:
-            raise errors.UnauthorizedClient(
-                "not registered",
-                detail="This client_id is not registered: the server's registry (chalicelib/clients.toml) lists them.",
-            )
+            raise errors.UnknownClient
         if device.public_key is not None and device.hmac:
             raise errors.Malformed(
                 "two bindings", pointer="/device/binding", detail="Give public_key or binding, not both."
