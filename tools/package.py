@@ -18,12 +18,13 @@ import sys
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from chalicelib.web.cors import EXPOSED_FIELDS
 from tools import stages
 from tools.template import EDGE, ROOT, of_type, parse
 
@@ -97,6 +98,12 @@ def names_of(stage: str) -> dict[str, str]:
     return names if issuer == stages.PLACEHOLDER else names | {"Issuer": issuer}
 
 
+def origins_of(stage: str) -> tuple[str, ...]:
+    """Give the origins of the pages that may call a stage."""
+    listed = configuration()["stages"][stage]["environment_variables"].get("BATON_ORIGINS", "")
+    return tuple(filter(None, map(str.strip, listed.split(","))))
+
+
 def this_architecture() -> str | None:
     """Name this machine as Lambda does, where Lambda has such machines."""
     here = {machine: name for name, (machine, _) in MACHINES.items()} if sys.platform == "linux" else {}
@@ -165,7 +172,12 @@ def build(stage: str = "prod", architecture: str | None = None) -> Path:
     shutil.copyfile(cached, built / "deployment.zip")
     template = built / "sam.yaml"
     template.write_text(
-        yaml.safe_dump(hardened(parse(template.read_text("utf-8")), names_of(stage), runtime_), sort_keys=False),
+        yaml.safe_dump(
+            readable_by_pages(
+                hardened(parse(template.read_text("utf-8")), names_of(stage), runtime_), origins_of(stage)
+            ),
+            sort_keys=False,
+        ),
         "utf-8",
     )
     return built / "deployment.zip"
@@ -249,6 +261,39 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
                         "Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
                         "${APIHandlerAliaslive}/invocations"
                     }
+    return template
+
+
+def readable_by_pages(template: dict[str, Any], origins: Sequence[str]) -> dict[str, Any]:
+    """Let pages of these origins read what API Gateway and the firewall answer without calling a function.
+
+    Neither can compare: a gateway response has literals and fields of the request, a firewall's answer has literals
+    alone. One origin is named. Of several, the gateway repeats the request's, and the firewall says ``*``: such an
+    answer has a code and a time to wait, the same for everybody, and never comes with credentials.
+    """
+    if not origins:
+        return template
+    (literal,) = origins if len(origins) == 1 else (None,)
+    shared = {"Access-Control-Expose-Headers": EXPOSED_FIELDS, "Vary": "Origin"}
+    by_gateway = {
+        "gatewayresponse.header.Access-Control-Allow-Origin": (
+            f"'{literal}'" if literal else "method.request.header.Origin"
+        ),
+        **{f"gatewayresponse.header.{name}": f"'{value}'" for name, value in shared.items()},
+    }
+    by_firewall = [
+        {"Name": name, "Value": value}
+        for name, value in {"Access-Control-Allow-Origin": literal or "*", **shared}.items()
+    ]
+    for api in of_type(template, "AWS::Serverless::Api").values():
+        for answer in api["DefinitionBody"]["x-amazon-apigateway-gateway-responses"].values():
+            answer["responseParameters"] = {**answer["responseParameters"], **by_gateway}
+    for firewall in of_type(template, "AWS::WAFv2::WebACL").values():
+        for rule in firewall["Rules"]:
+            answer = rule.get("Action", {}).get("Block", {}).get("CustomResponse")
+            if answer:
+                own = [one for one in answer.get("ResponseHeaders", ()) if one not in by_firewall]
+                answer["ResponseHeaders"] = [*own, *by_firewall]
     return template
 
 
