@@ -8,7 +8,6 @@ from chalice.app import Chalice, CloudWatchEvent, Rate
 from msgspec import Meta
 from msgspec.structs import replace
 
-from chalicelib.core.clients import Clients
 from chalicelib.core.model import Caller
 from chalicelib.core.tokens import Names
 from chalicelib.flows.account import DeleteAccount, ShowAccount
@@ -46,7 +45,7 @@ from chalicelib.web.shapes import Body
 from chalicelib.web.signed import Signed
 
 settings = read_settings()
-clients = Clients.from_toml(settings.clients.read_text("utf-8"))
+clients = settings.registry
 names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
 if settings.snapshot:
     import_what_comes_late()

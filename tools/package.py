@@ -24,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from chalicelib.settings import SettingsProblems, read_settings
 from chalicelib.web.cors import EXPOSED_FIELDS
 from tools import stages
 from tools.template import EDGE, ROOT, of_type, parse
@@ -121,10 +122,11 @@ def alone() -> Iterator[None]:
         yield
 
 
-def copy_of_what_ships(architecture: str) -> Path:
+def copy_of_what_ships(architecture: str, clients: str | None = None) -> Path:
     """Copy what Chalice needs to a folder of its own: it packs all of chalicelib/, this machine's bytecode too.
 
     The zips it made stay there. What it knows of deployments is the checkout's own, wherever Chalice is called.
+    ``clients`` names another client registry than the stages do.
     """
     shutil.rmtree(COPY / "chalicelib", ignore_errors=True)
     for name in ("chalicelib", ".chalice"):
@@ -137,7 +139,10 @@ def copy_of_what_ships(architecture: str) -> Path:
     link.unlink(missing_ok=True)
     link.symlink_to(stages.DEPLOYED, target_is_directory=True)
     config = COPY / ".chalice" / "config.json"
-    config.write_text(json.dumps(configuration() | {"lambda_architecture": architecture}), "utf-8")
+    copied = configuration() | {"lambda_architecture": architecture}
+    for stage in copied["stages"].values() if clients else ():
+        stage["environment_variables"]["BATON_CLIENTS"] = clients
+    config.write_text(json.dumps(copied), "utf-8")
     return COPY
 
 
@@ -156,14 +161,15 @@ def chalice(*words: str) -> str:
     return done.stdout
 
 
-def build(stage: str = "prod", architecture: str | None = None) -> Path:
+def build(stage: str = "dev", architecture: str | None = None, *, clients: str | None = None) -> Path:
     """Build zip and template, for the architecture that is configured or another, and give the zip.
 
-    The zip is the same for every stage, and making it asks no AWS. Call it while ``alone``.
+    The zip is the same for every stage, and making it asks no AWS. ``clients`` names another client registry than the
+    stage does: Chalice starts the application to find its routes. Call it while ``alone``.
     """
     architecture = architecture or configured_architecture()
     runtime_ = runtime()
-    copy_of_what_ships(architecture)
+    copy_of_what_ships(architecture, clients)
     built = BUILT / architecture
     chalice("package", "--stage", stage, "--merge-template", str(EDGE), str(built))
     cached = _zip_of_chalice(architecture, runtime_)
@@ -430,7 +436,12 @@ def weighed(archive: Path) -> str:
 
 def main() -> int:
     """Build, weigh, and say whether it may ship."""
-    stage = os.environ.get("STAGE") or "prod"
+    stage = os.environ.get("STAGE") or "dev"
+    try:
+        read_settings(configuration()["stages"][stage]["environment_variables"])
+    except SettingsProblems as wrong:  # Chalice would say it with a traceback
+        print(f"stage {stage}, in .chalice/config.json: {wrong}", file=sys.stderr)
+        return 1
     architecture, runtime_ = configured_architecture(), runtime()
     print(f"packaging for Lambda, {runtime_} on {architecture} (downloads wheels the first time)", flush=True)
     with alone():

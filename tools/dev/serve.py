@@ -14,7 +14,6 @@ from typing import TextIO
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.core.clients import Clients
 from chalicelib.settings import SettingsProblems, read_settings
 from chalicelib.stores.engine import Tables
 from tools.dev.engine import ENDPOINT, create_tables, engine
@@ -92,7 +91,7 @@ def table(running: Development, out: TextIO) -> str:
     def dye(text: str, code: str) -> str:
         return f"\033[{code}m{text}\033[0m" if coloured else text
 
-    clients = list(Clients.from_toml(read_settings().clients.read_text("utf-8")))
+    clients = read_settings().registry
     rows: list[tuple[str, str, str]] = [
         ("Baton", running.url, "sign with this host"),
         ("health", f"{running.url}/health", ""),
