@@ -68,7 +68,14 @@ def test_the_function_is_sized_on_purpose() -> None:
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_a_deployed_stage_starts_in_lambda(stage: str) -> None:
     """Its settings are whole and safe: KMS, throttles, no development; no name that nobody reads."""
-    settings = read_settings(environment(stage) | IN_LAMBDA)
+    variables = environment(stage)
+    if stage == "prod":  # its registry is for its team to write
+        with pytest.raises(SettingsProblems) as refused:
+            read_settings(variables | IN_LAMBDA)
+        assert [problem.split(":")[0] for problem in refused.value.problems] == ["BATON_CLIENTS"]
+        variables = variables | {"BATON_CLIENTS": "clients-dev.toml"}
+    settings = read_settings(variables | IN_LAMBDA)
+    assert not any(client.mechanism.name == "long_lived" for client in settings.registry)
     assert settings.kms_key_id
     assert settings.limits
     assert environment(stage)["BATON_CLIENTS"]

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from baton_client import HttpTransport, Transport
-from chalicelib.core.clients import Clients, RegistryProblems
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.ports import Done
 from chalicelib.settings import Settings, SettingsProblems, read_settings
@@ -98,8 +97,7 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
     described = stages[name]
     try:
         settings = read_settings(described["environment_variables"])
-        Clients.from_toml(settings.clients.read_text("utf-8"))
-    except (SettingsProblems, RegistryProblems) as problems:
+    except SettingsProblems as problems:
         raise NotDone(f"stage {name}, in .chalice/config.json: {problems}") from None
     function = f"{config['app_name']}-{name}"
     if settings.deployment != function:
@@ -373,7 +371,7 @@ def deploy(name: str, transport: Transport, *, pause: Pause = time.sleep) -> Non
     print(f"  {size}")
     tell(5, f"serving {url}")
     tell(6, "a login's life, through all of it")
-    smoke.show(url, transport, smoke.exchanging(stage.settings.clients), pause=pause)
+    smoke.show(url, transport, smoke.exchanging(stage.settings.registry), pause=pause)
     print(
         f"next: give apps {url}; `make plan STAGE={name}` shows what a change would do; docs/operations.md hardens it"
     )

@@ -22,7 +22,6 @@ from msgspec import Struct
 
 from chalicelib import __version__
 from chalicelib.core import errors
-from chalicelib.core.clients import Clients, RegistryProblems
 from chalicelib.core.key_ring import Ring
 from chalicelib.core.policy import (
     DAY_S,
@@ -31,7 +30,7 @@ from chalicelib.core.policy import (
     SIGNATURE_WINDOW_S,
     SIGNING_KEY_ROTATED_AFTER_S,
 )
-from chalicelib.settings import Settings, SettingsProblems, read_settings
+from chalicelib.settings import Settings, SettingsProblems, read_settings, unknown_settings
 from chalicelib.stores.engine import EXPIRY, KEYS, SWEPT, Engine, Service, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
 from tools import aws
@@ -68,16 +67,13 @@ def versions() -> Iterator[Row]:
 
 def settings_rows(settings: Settings) -> Iterator[Row]:
     """Show the settings, and of what was shared in secret the names alone."""
-    shown = msgspec.structs.asdict(settings) | {"resource_servers": ", ".join(settings.resource_servers)}
+    shown = msgspec.structs.asdict(settings) | {
+        "resource_servers": ", ".join(settings.resource_servers),
+        "registry": ", ".join(client.id for client in settings.registry),
+    }
     for name, value in shown.items():
         listed = ", ".join(sorted(value)) if isinstance(value, frozenset | tuple) else str(value)
         yield Row("settings", name, listed or "-")
-    try:
-        registered = [client.id for client in Clients.from_toml(settings.clients.read_text("utf-8"))]
-    except RegistryProblems as wrong:
-        yield Row("settings", "registered clients", str(wrong), f"mend chalicelib/{settings.clients.name}")
-    else:
-        yield Row("settings", "registered clients", ", ".join(registered))
 
 
 def clock_row(name: str, there: int | None, here: float) -> Row:
@@ -218,6 +214,8 @@ def examine(stage: str | None) -> Iterator[Row]:
     """Examine everything that can be from here. Wrong settings end it: nothing else would mean anything."""
     yield from versions()
     if stage is None and "BATON_ISSUER" not in os.environ:
+        for problem in unknown_settings(os.environ):
+            yield Row("settings", problem.split()[0], problem, "correct its name in the environment, or remove it")
         port = os.environ.get("PORT") or "8000"
         yield from endpoint(f"http://localhost:{port}/api", mend=f"make dev{'' if port == '8000' else ' PORT=' + port}")
         return
@@ -231,7 +229,9 @@ def examine(stage: str | None) -> Iterator[Row]:
     except SettingsProblems as problems:
         where = ".chalice/config.json" if stage else "the environment"
         for problem in problems.problems:
-            yield Row("settings", problem.split()[0].rstrip(":"), problem, f"set it in {where}")
+            name = problem.split()[0].rstrip(":,")
+            remedy = f"correct {name}" if name.startswith("chalicelib/") else f"correct it in {where}"
+            yield Row("settings", name, problem, remedy)
         return
     yield from settings_rows(settings)
     tables = Tables(settings.table_prefix)

@@ -164,6 +164,8 @@ class _Claims(Struct):
     sid: str
     gen: int
     use: Kind
+    scope: str
+    """For resource servers (RFC 9068 section 2.2.3). Not used when reading: a client's scope is what its row says."""
     cnf: _Confirmation | UnsetType = UNSET
 
 
@@ -192,6 +194,7 @@ def _mint_jwt(  # noqa: PLR0913 - all of these go into a token
         sid=token.lineage,
         gen=token.generation,
         use=token.kind,
+        scope=" ".join(sorted(client.scope)),
         cnf=_confirmation(token),
     )
     # A clock of ours may have been ahead when it wrote the iat: the key must be the newest at that time too.

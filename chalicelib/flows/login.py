@@ -88,10 +88,7 @@ class Introduce(Struct, frozen=True):
         canonical = canonical_email(email)
         client = self.clients.get(client_id)
         if client is None:
-            raise errors.UnauthorizedClient(
-                "not registered",
-                detail="This client_id is not registered: the server's registry (chalicelib/clients.toml) lists them.",
-            )
+            raise errors.UnknownClient
         if client.retired:
             raise errors.UnauthorizedClient("out of service", detail=_RETIRED)
         if device.public_key is not None and device.hmac:

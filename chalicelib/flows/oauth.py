@@ -29,19 +29,17 @@ class Revoke(Struct, frozen=True):
     record: Record
 
     def __call__(self, message: Message, *, token: str, client_id: str | None, source: str = "") -> None:
-        """End it. A token that is not ours, or another client's, is no error and has no effect (RFC 7009 2.2).
+        """End it. An invalid token is no error and has no effect (RFC 7009 2.2); another client's is refused (2.1).
 
         A bound lineage ends only by its own key's signature: a token alone cannot end a session. Its holder may report
         a copy of the device so (client rule 8): a token two or more generations old ends it with reason ``reuse``.
         """
         now = self.clock()
         try:
-            proved = self.proof.token(token, now=now)
+            proved = self.proof.token_of(client_id, token, now=now)
         except errors.TokenInvalid:
             return
         self.signals.about(lineage=proved.token.lineage)
-        if client_id is not None and client_id != proved.client.id:
-            return
         self.proof.signature(message, proved, now=now)
         account, lineage = proved.token.account, proved.token.lineage
         reused = self._reused(proved)

@@ -94,6 +94,21 @@ class Proof(Struct, frozen=True):
             raise ConfigurationMismatch("client")
         return ProvedToken(token, client)
 
+    def token_of(self, client_id: str | None, text: str, *, now: int) -> ProvedToken:
+        """Read a token that a client sends under its own id, where it names one (RFC 6749 section 3.2.1).
+
+        Raises ``UnknownClient`` and ``UnauthorizedClient``, never ``TokenInvalid`` for them: of that, stock clients
+        drop the session.
+        """
+        if client_id is not None and self.clients.get(client_id) is None:
+            raise errors.UnknownClient
+        proved = self.token(text, now=now)
+        if client_id is not None and client_id != proved.client.id:
+            raise errors.UnauthorizedClient(
+                "issued to another client", detail="The token was issued to another client than client_id names."
+            )
+        return proved
+
     def signature(self, message: Message, proved: ProvedToken, *, now: int) -> VerifiedSignature | None:
         """Verify the signature of a bound token's request; ``None`` for an unbound one."""
         token = proved.token

@@ -233,6 +233,7 @@ class TestMinting:
             "sid": TOKEN.lineage,
             "gen": 7,
             "use": "both",
+            "scope": "account",
             "cnf": {"jkt": P256.keyid, "jwk": P256.to_jwk()},
         }
         assert claims_of(minted(replace(TOKEN, binding=SecretBinding(), key=None)))["cnf"] == {"kid": TOKEN.lineage}

@@ -323,7 +323,7 @@ def test_somebody_elses_device_is_as_unknown_as_none(world: World) -> None:
 
 @pytest.mark.promise(4)
 def test_revocation_of_a_bound_lineage_needs_its_key(world: World) -> None:
-    """A token alone cannot end a session; another client's id and a stranger's token have no effect."""
+    """A token alone cannot end a session; another client's id is refused, and an invalid token has no effect."""
     phone = world.phone()
     token = world.register(phone).access_token
     bare = Message("POST", "api.example.com", "/api/oauth/revoke", (), {"host": ("api.example.com",)}, b"")
@@ -332,7 +332,8 @@ def test_revocation_of_a_bound_lineage_needs_its_key(world: World) -> None:
     with pytest.raises(errors.WrongKey):
         world.revoke(world.phone().message("POST", "/api/oauth/revoke"), token=token, client_id=None)
     world.revoke(bare, token="garbage", client_id=None)
-    world.revoke(bare, token=token, client_id="oauth")
+    with pytest.raises(errors.UnauthorizedClient):
+        world.revoke(phone.message("POST", "/api/oauth/revoke"), token=token, client_id="oauth")
     assert world.use(phone, token)
     world.revoke(phone.message("POST", "/api/oauth/revoke"), token=token, client_id="mobile")
     with pytest.raises(errors.LoginRequired):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +23,7 @@ from botocore.exceptions import ClientError
 from msgspec.structs import replace as replace_struct
 
 from baton_client import Answer, Request
-from chalicelib.settings import read_settings
+from chalicelib import settings
 from chalicelib.stores.engine import KEYS, Tables
 from tests.end_to_end.conftest import Line
 from tools import deploy, package, plan, stages, template
@@ -35,6 +36,8 @@ PLACE = Place("123456789012", "us-east-1", "aws", "arn:aws:kms:us-east-1:1234567
 ROLE = "baton-dev-api_handler"
 JOBS = ["baton-dev-audit_configuration", "baton-dev-rotate_keys"]
 CONFIG = package.configuration()
+CONFIG["stages"]["prod"]["environment_variables"]["BATON_CLIENTS"] = "clients-dev.toml"
+"""A team writes the registry of ``prod`` itself."""
 
 
 PROTECTED: list[str] = []
@@ -364,12 +367,28 @@ def test_a_registry_that_would_not_start_is_told_before_anything_is_changed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Everything that is wrong with it: the function would have been deployed, and have answered nobody."""
-    registry = tmp_path / "clients.toml"
-    registry.write_text("[client.app]\ncode = 1\n[user]\n", "utf-8")
-    read = replace_struct(read_settings(CONFIG["stages"]["dev"]["environment_variables"]), clients=registry)
-    monkeypatch.setattr(deploy, "read_settings", lambda _: read)
+    monkeypatch.setattr(settings, "_FOLDER", tmp_path)
+    (tmp_path / "clients-dev.toml").write_text("[client.app]\ncode = 1\n[user]\n", "utf-8")
     with pytest.raises(NotDone, match=r"unknown table \[user\](.|\n)*client\.app"):
         stage_named("dev", CONFIG)
+
+
+def test_production_is_not_deployed_without_a_registry_of_its_own() -> None:
+    """The demonstration would be accepted there: a 180-day bearer token for whoever knows a password."""
+    with pytest.raises(NotDone, match=r"clients-prod\.toml(.|\n)*docs/operations\.md"):
+        stage_named("prod", package.configuration())
+    named = deepcopy(CONFIG)
+    named["stages"]["prod"]["environment_variables"]["BATON_CLIENTS"] = "clients.toml"
+    with pytest.raises(NotDone, match="demonstration = true"):
+        stage_named("prod", named)
+
+
+def test_a_misspelt_setting_is_told_before_anything_is_changed() -> None:
+    """As in the function itself, where it would be found after the deployment."""
+    misspelt = deepcopy(CONFIG)
+    misspelt["stages"]["dev"]["environment_variables"]["BATON_LIMIT"] = "off"
+    with pytest.raises(NotDone, match="BATON_LIMIT is not a setting; the nearest is BATON_LIMITS"):
+        stage_named("dev", misspelt)
 
 
 def test_a_wrong_python_is_told_before_aws_is_asked(
@@ -633,6 +652,7 @@ def test_a_hardened_stage_is_left_alone(monkeypatch: pytest.MonkeyPatch, capsys:
     stack = CloudFormation("CREATE_COMPLETE")
     monkeypatch.setattr(deploy, "client", lambda _: stack)
     monkeypatch.setattr(deploy, "place_of_credentials", lambda: PLACE)
+    monkeypatch.setattr(package, "configuration", lambda: CONFIG)
     assert deploy.main(["deploy", "prod"]) == 1
     assert "is deployed hardened, by the stack baton-prod" in capsys.readouterr().err
     assert stack.asked == {}
@@ -647,6 +667,7 @@ def test_the_data_alone_is_deployed_for_the_hardened_way(
     monkeypatch.setattr(deploy, "apply_data_stack", lambda *_: "baton-prod-data created")
     monkeypatch.setattr(deploy, "key_arn", lambda *_: PLACE.key_arn)
     monkeypatch.setattr(deploy, "make_ring", lambda *_: "made")
+    monkeypatch.setattr(package, "configuration", lambda: CONFIG)
     assert deploy.main(["data", "prod"]) == 0
     told = capsys.readouterr().out
     assert "3/6 key ring: made" in told

@@ -224,6 +224,30 @@ LISTED: Final[list[Mutant]] = [
         ("whoever answers is believed", "ssl.create_default_context()", "ssl._create_unverified_context()"),
         ("KMS is signed for as DynamoDB", '_SERVICE = "kms"', '_SERVICE = "dynamodb"'),
     ),
+    *_of(
+        "chalicelib/flows/proof.py",
+        ("an unknown client is accepted", "if client_id is not None and self.clients.get(client_id) is None:", "if False:"),
+        ("another client's token is accepted", "if client_id is not None and client_id != proved.client.id:", "if False:"),
+    ),
+    *_of(
+        "chalicelib/settings.py",
+        ("the demonstration is deployed", "if clients.demonstration and not development:", "if False:"),
+        ("an unknown setting passes", "problems = list(unknown_settings(environ))", "problems: list[str] = []"),
+        ("plain http is accepted from any page", "if host not in _HTTP_HOSTS or (", "if ("),
+        ("any port is accepted in production", '(port == "*" and not development)', "False"),
+        ("any scheme is accepted", '(scheme != "https" and scheme not in _SCHEMES_OF_APPS)', "False"),
+    ),
+    *_of(
+        "chalicelib/web/cors.py",
+        ("every page may read", "if origin and _listed(origin, origins):", "if origin:"),
+        ("a wildcard is an origin", ' and not origin.endswith(":*")', ""),
+        ("a port may be a word", "if port.isascii() and port.isdigit():", "if port:"),
+    ),
+    *_of(
+        "chalicelib/web/edge.py",
+        ("a cached answer tells a time", 'if not str(headers.get("Cache-Control", "")).startswith("public"):', "if True:"),
+        ("every server error may be repeated", "return errors.ServerError(reason) if repeated else errors.OutcomeUnclear(reason)", "return errors.ServerError(reason)"),
+    ),
 ]  # fmt: skip
 """One for each guard. What replaces a condition is still a condition, so that no mutant dies of its grammar."""
 
