@@ -118,7 +118,7 @@ app.register_blueprint(
             logout=Logout(clock, entropy, gates, audit, signals),
             show=ShowAccount(users),
             delete=DeleteAccount(clock, entropy, users, gates, audit, signals),
-            change_password=ChangePassword(clock, entropy, key_ring, clients, users, gates, audit, signals),
+            change_password=ChangePassword(clock, entropy, key_ring, users, gates, audit, signals),
             list_devices=ListDevices(clock, key_ring, clients),
             end_device=EndDevice(clock, entropy, gates, audit, signals),
         ),
@@ -129,7 +129,7 @@ app.register_blueprint(
         edge,
         OAuthJourneys(
             exchange=exchange,
-            revoke=Revoke(clock, proof, gates, signals),
+            revoke=Revoke(clock, entropy, proof, gates, audit, signals),
             introspect=Introspect(clock, key_ring, proof, gates, settings.resource_servers),
         ),
         names,

@@ -33,7 +33,7 @@ from bench.machine import machine
 from bench.peers.stores import Dynoxide
 from bench.programs import Program
 from chalicelib.core.model import NO_ATTEMPT, Gate, Lineage, NoBinding, Status
-from chalicelib.core.policy import LINEAGES_HARD_MAX
+from chalicelib.core.policy import LINEAGES_MAX
 from chalicelib.stores.engine import Tables
 from chalicelib.stores.items import gate_item
 from tools.dev import dynoxide
@@ -45,7 +45,7 @@ CLIENT = "simple"
 ROUNDS, EXCHANGES = 7, 40
 WARM_UP = 60
 POWERS = tuple(10**power for power in range(6))
-DEVICES = tuple(range(1, LINEAGES_HARD_MAX + 1))
+DEVICES = tuple(range(1, LINEAGES_MAX + 1))
 SAMPLED = 50
 """Accounts of a table that are exchanged, spread over it."""
 CHECKED = 100
@@ -318,7 +318,7 @@ def picture(series: dict[str, Sequence[Point]], loads: Sequence[Load], where: st
         axes.plot(values, engine, color=drawing.THEIRS, marker="o", markersize=4, label="the engine")
         axes.set_ylim(0, top * 1.2)
         axes.set_title(f"CPU of an exchange, ms, by {name}")
-        if values[-1] > LINEAGES_HARD_MAX:
+        if values[-1] > LINEAGES_MAX:
             axes.set_xscale("log")
         else:
             axes.set_xticks(values)

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from chalicelib.core.model import (
     AccountId,
+    Actor,
     Assurance,
     EmailIndex,
     Gate,
@@ -51,6 +52,8 @@ MINE_LIVE: Final = Lineage(
     assurance=Assurance(acr="aal1", amr=("pwd",)),
     label="Ada's phone",
 )
+ACTOR: Final = Actor(ACCOUNT, MINE, fence=FENCE, verifier_version=VERSION)
+"""The login ``MINE_LIVE``, on whose behalf a write is made."""
 OTHER_LIVE: Final = replace(MINE_LIVE, id=OTHER, binding=OTHER_KEY, label="Ada's tablet")
 NEWBORN: Final = replace(
     MINE_LIVE, id=NEW, generation=0, attempts=(bytes(8),) * 4, issued_at=NOW, auth_time=NOW, label="Ada's watch"

@@ -13,20 +13,24 @@ from chalicelib.core.lineage import (
     Current,
     Dead,
     Exchanged,
+    ProofOutdated,
     Retry,
     Reused,
     Superseded,
     exchange,
     judge,
+    may_act,
 )
 from chalicelib.core.model import (
     NO_ATTEMPT,
     AccountId,
+    Actor,
     AuditEvent,
     EmailIndex,
     Ended,
     EndReason,
     Gate,
+    KeyBinding,
     Lineage,
     LineageId,
     Operation,
@@ -48,6 +52,7 @@ class Grant:
     lineage: LineageId
     operation: Operation
     step_up: StepUp
+    verifier_version: int
     expires_at: int
     spent_by: bytes | None = None
 
@@ -97,27 +102,27 @@ class MemoryUsers:
                 return Done()
             return Done() if stored == user else Taken(claimed_by or user.account)
 
-    def change_password(
-        self, account: AccountId, verifier: bytes, *, expected: Gate, keep: LineageId, now: int
-    ) -> Done | Moved:
-        """Replace the verifier, raise verifier version and epoch, and keep ``keep`` alive: all or none."""
+    def change_password(self, actor: Actor, verifier: bytes, *, expected: Gate, now: int) -> Done | Moved:
+        """Replace the verifier, raise verifier version and epoch, and keep the actor's lineage: all or none."""
         tables = self._tables
         with tables.lock:
+            account = actor.account
             user, gate = tables.users.get(account), tables.gates.get(account)
             if user is None or gate is None:
                 return Moved()
-            if (user.verifier, user.verifier_version) == (verifier, expected.verifier_version + 1):
+            if (user.verifier, user.verifier_version) == (verifier, actor.verifier_version + 1):
                 return Done()
-            as_read = user.verifier_version == expected.verifier_version and _as_read(gate, expected)
-            kept = gate.lineages.get(keep)
-            if not as_read or kept is None or not _may_act(gate, kept, now=now):
+            kept = may_act(gate, actor, now=now)
+            if not isinstance(kept, Lineage) or gate.epoch != expected.epoch:
+                return Moved()
+            if user.verifier_version != actor.verifier_version:
                 return Moved()
             tables.users[account] = replace(user, verifier=verifier, verifier_version=user.verifier_version + 1)
             tables.gates[account] = replace(
                 gate,
                 epoch=gate.epoch + 1,
                 verifier_version=gate.verifier_version + 1,
-                lineages={**gate.lineages, keep: replace(kept, epoch=gate.epoch + 1)},
+                lineages={**gate.lineages, kept.id: replace(kept, epoch=gate.epoch + 1)},
                 raised=Ended(at=now, reason=EndReason.PASSWORD_CHANGED),
             )
             return Done()
@@ -164,32 +169,50 @@ class MemoryGates:
             return Exchanged(child)
 
     def admit(
-        self, lineage: Lineage, *, expected: Gate, replaced: Sequence[Lineage], lineages_max: int
+        self,
+        lineage: Lineage,
+        *,
+        expected: Gate,
+        replaced: Sequence[Lineage],
+        removed: Sequence[Lineage],
+        lineages_max: int,
     ) -> Done | Moved:
-        """Add a lineage and remove those it replaces."""
+        """Add a lineage, end those it replaces, and remove those that make room."""
         with self._tables.lock:
             gate = self._tables.gates.get(expected.account)
             if gate is None:
                 return Moved()
             if lineage.id in gate.lineages:
                 return Done() if gate.lineages[lineage.id] == lineage else Moved()
-            fits = len(gate.lineages) < lineages_max + len(replaced)
-            still_there = all(gate.lineages.get(one.id) == one for one in replaced)
-            if gate.status is not Status.ACTIVE or not (_as_read(gate, expected) and fits and still_there):
+            fits = len(gate.lineages) < lineages_max + len(removed)
+            if isinstance(lineage.binding, KeyBinding):
+                fits = fits and len(gate.lineages) == len(expected.lineages)
+            still_there = all(gate.lineages.get(one.id) == one for one in removed)
+            ending = [one.id for one in replaced if one not in removed]
+            not_ended = all(one in gate.lineages and gate.lineages[one].ended is None for one in ending)
+            may = gate.status is Status.ACTIVE and _as_read(gate, expected)
+            if not (may and fits and still_there and not_ended):
                 return Moved()
-            gone = {one.id for one in replaced}
-            kept = {key: one for key, one in gate.lineages.items() if key not in gone}
+            gone = {one.id for one in removed}
+            over = Ended(at=lineage.auth_time, reason=EndReason.REPLACED)
+            kept = {
+                key: replace(one, ended=over, attempts=NO_ATTEMPTS) if key in ending else one
+                for key, one in gate.lineages.items()
+                if key not in gone
+            }
             self._put(replace(gate, lineages=kept), lineage)
             return Done()
 
-    def slide(self, lineage: Lineage, *, account: AccountId, expected: Lineage) -> Done | Moved:
-        """Write down that a sliding lineage was used."""
+    def record_use(
+        self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, fence: int
+    ) -> Done | Moved:
+        """Record that a lineage was used."""
         with self._tables.lock:
             gate = self._tables.gates.get(account)
             stored = gate.lineages.get(lineage.id) if gate else None
             if gate is None or stored is None:
                 return Moved()
-            if stored == expected and _may_act(gate, stored, now=lineage.issued_at):
+            if stored == expected and _may_act(gate, stored, now=now, fence=fence):
                 self._put(gate, lineage)
                 return Done()
             return Done() if stored == lineage else Moved()
@@ -204,23 +227,54 @@ class MemoryGates:
                 return Done()
             return Done() if stored and stored.ended == Ended(at=now, reason=reason) else Refused()
 
-    def end_all(self, account: AccountId, reason: EndReason, *, now: int) -> None:
-        """End every lineage of the account by raising its epoch."""
+    def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Dead | ProofOutdated:
+        """End one lineage of the account on behalf of another one, or of itself."""
         with self._tables.lock:
-            gate = self._tables.gates.get(account)
-            if gate:
-                raised = Ended(at=now, reason=reason)
-                self._tables.gates[account] = replace(gate, epoch=gate.epoch + 1, raised=raised)
+            gate = self._tables.gates.get(actor.account)
+            stored = gate.lineages.get(lineage) if gate else None
+            if stored and stored.ended == Ended(at=now, reason=EndReason.ENDED_BY_OWNER):
+                return Done()
+            acting = may_act(gate, actor, now=now)
+            if not isinstance(acting, Lineage):
+                return acting
+            return self.end(actor.account, lineage, EndReason.ENDED_BY_OWNER, now=now)
+
+    def end_all(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+        """End every lineage of the actor's account by raising the epoch."""
+        with self._tables.lock:
+            gate = self._tables.gates.get(actor.account)
+            raised = Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
+            acting = may_act(gate, actor, now=now)
+            if isinstance(acting, Lineage):
+                assert gate is not None
+                self._put(_raised(gate, raised), replace(acting, ended=raised, attempts=NO_ATTEMPTS))
+                return Done()
+            stored = gate.lineages.get(actor.lineage) if gate else None
+            return Done() if stored is not None and stored.ended == raised else acting
+
+    def delete(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+        """Delete the actor's account."""
+        with self._tables.lock:
+            gate = self._tables.gates.get(actor.account)
+            acting = may_act(gate, actor, now=now)
+            if isinstance(acting, Lineage):
+                self.set_status(actor.account, Status.DELETED, now=now)
+                deleted = self._tables.gates[actor.account]
+                self._tables.gates[actor.account] = replace(deleted, deleted_by=actor.lineage)
+                return Done()
+            return Done() if gate is not None and gate.deleted_by == actor.lineage else acting
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
-        """Disable, delete or enable, and raise the epoch."""
+        """Disable, delete or enable."""
         with self._tables.lock:
             gate = self._tables.gates.get(account)
-            if gate and gate.status is not Status.DELETED:
-                self.end_all(account, EndReason.ENDED_EVERYWHERE, now=now)
-                self._tables.gates[account] = replace(self._tables.gates[account], status=status)
-                return Done()
-            return Done() if gate and gate.status is status else Refused()
+            if gate is None or gate.status is Status.DELETED:
+                return Done() if gate and gate.status is status else Refused()
+            reason = EndReason.ACCOUNT_DISABLED if status is Status.DISABLED else EndReason.ENDED_EVERYWHERE
+            changed = gate if status is Status.ACTIVE else _raised(gate, Ended(at=now, reason=reason))
+            lineages = {} if status is Status.DELETED else changed.lineages
+            self._tables.gates[account] = replace(changed, status=status, lineages=lineages)
+            return Done()
 
     def _put(self, gate: Gate, lineage: Lineage) -> None:
         self._tables.gates[gate.account] = replace(gate, lineages={**gate.lineages, lineage.id: lineage})
@@ -243,21 +297,29 @@ class MemoryEphemeral:
             return Done()
 
     def keep_grant(
-        self, grant: str, *, lineage: LineageId, operation: Operation, step_up: StepUp, expires_at: int
+        self,
+        grant: str,
+        *,
+        lineage: LineageId,
+        operation: Operation,
+        step_up: StepUp,
+        verifier_version: int,
+        expires_at: int,
     ) -> None:
         """Keep a step-up grant."""
         with self._tables.lock:
-            self._tables.grants.setdefault(grant, Grant(lineage, operation, step_up, expires_at))
+            self._tables.grants.setdefault(grant, Grant(lineage, operation, step_up, verifier_version, expires_at))
 
     def spend_grant(
-        self, grant: str, *, lineage: LineageId, operation: Operation, now: int, mark: bytes
+        self, grant: str, *, lineage: LineageId, operation: Operation, verifier_version: int, now: int, mark: bytes
     ) -> StepUp | Refused:
-        """Spend a grant, once, when it is unexpired and for exactly this lineage and operation."""
+        """Spend a grant, once, when it is unexpired and for exactly this lineage, operation and password."""
         with self._tables.lock:
             kept = self._tables.grants.get(grant)
             if kept is None:
                 return Refused()
             fits = kept.lineage == lineage and kept.operation == operation and kept.expires_at > now
+            fits = fits and kept.verifier_version == verifier_version
             if kept.spent_by is None and fits:
                 kept.spent_by = mark
             return kept.step_up if kept.spent_by == mark else Refused()
@@ -350,7 +412,11 @@ def _as_read(gate: Gate, expected: Gate) -> bool:
     return (gate.epoch, gate.verifier_version) == (expected.epoch, expected.verifier_version)
 
 
-def _may_act(gate: Gate, lineage: Lineage, *, now: int) -> bool:
-    """Tell whether a lineage is live, as far as a write can tell that knows no mechanism and no fence."""
+def _raised(gate: Gate, raised: Ended) -> Gate:
+    return replace(gate, epoch=gate.epoch + 1, raised=raised)
+
+
+def _may_act(gate: Gate, lineage: Lineage, *, now: int, fence: int) -> bool:
+    """Tell whether a lineage is live, as far as a write can tell that knows no mechanism."""
     alive = lineage.ended is None and lineage.epoch == gate.epoch and lineage.expires_at > now
-    return alive and gate.status is Status.ACTIVE
+    return alive and lineage.auth_time >= fence and gate.status is Status.ACTIVE

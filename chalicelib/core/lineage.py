@@ -5,13 +5,32 @@ condition that failed.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from chalicelib.core.model import NO_ATTEMPT, Ended, EndReason, Gate, Lineage, LineageId, Presented, Status
-from chalicelib.core.policy import ATTEMPT_SLOTS, SLIDE_AFTER_FRACTION, Mechanism
+from chalicelib.core.model import (
+    NO_ATTEMPT,
+    Actor,
+    Binding,
+    Ended,
+    EndReason,
+    Gate,
+    KeyBinding,
+    Lineage,
+    LineageId,
+    Presented,
+    Status,
+)
+from chalicelib.core.policy import (
+    ATTEMPT_SLOTS,
+    DAY_S,
+    LINEAGE_KEPT_S,
+    PREVIOUS_GENERATION_S,
+    SLIDE_AFTER_FRACTION,
+    Mechanism,
+)
 
 
 class Current(Struct, frozen=True):
@@ -63,7 +82,8 @@ def judge(gate: Gate | None, presented: Presented, *, now: int, fence: int, idle
         return lineage
     behind = lineage.generation - presented.generation
     if behind == 0:
-        return Current(lineage)
+        # The current token has the stored iat. Another iat was minted outside, with a leaked key.
+        return Current(lineage) if presented.issued_at == lineage.issued_at else Dead()
     if behind < 0:
         return Ahead()
     if behind > ATTEMPT_SLOTS or lineage.attempts[presented.generation % ATTEMPT_SLOTS] != presented.attempt:
@@ -89,8 +109,8 @@ def live(gate: Gate | None, presented: Presented, *, now: int, fence: int, idle_
     return lineage
 
 
-def ended_of(gate: Gate, lineage: Lineage, *, now: int, fence: int, idle_s: int) -> Ended | None:
-    """Tell when and why a lineage is over, or ``None`` while it lives.
+def ended_of(gate: Gate, lineage: Lineage, *, now: int, fence: int, idle_s: int | None) -> Ended | None:
+    """Return when and why a lineage ended, or ``None`` while it lives. ``idle_s=None`` ignores the idle limit.
 
     A lineage of an older epoch was ended by the raising of the epoch; the gate remembers the last raise only.
     A lineage from before the fence ended when the fence was raised, everywhere.
@@ -103,7 +123,7 @@ def ended_of(gate: Gate, lineage: Lineage, *, now: int, fence: int, idle_s: int)
         return Ended(at=fence, reason=EndReason.ENDED_EVERYWHERE)
     if lineage.expires_at <= now:
         return Ended(at=lineage.expires_at, reason=EndReason.EXPIRED)
-    if lineage.issued_at + idle_s < now:
+    if idle_s is not None and lineage.issued_at + idle_s < now:
         return Ended(at=lineage.issued_at + idle_s, reason=EndReason.IDLE)
     return None
 
@@ -139,8 +159,9 @@ def judge_use(
 ) -> Use:
     """Decide whether a token may be used on a call.
 
-    The current generation may, and the one before, each until its own expiry: an exchange must not kill calls in
-    flight. A sliding mechanism's token lives on for as long as the login was used without a gap.
+    The current generation may be used until its own expiry. The generation before it may be used for
+    ``PREVIOUS_GENERATION_S`` after its exchange, because calls were in flight: no longer, since a copy of the device
+    can repeat that exchange. A sliding mechanism's token lives for as long as the login was used without a gap.
     """
     lineage = live(gate, presented, now=now, fence=fence, idle_s=mechanism.idle_s)
     if isinstance(lineage, Dead):
@@ -149,8 +170,10 @@ def judge_use(
     behind = lineage.generation - presented.generation
     if behind < 0:
         return Ahead()
-    if behind > 1:
+    if behind > 1 or (behind == 1 and now > lineage.issued_at + PREVIOUS_GENERATION_S):
         return Overtaken()
+    if behind == 0 and mechanism.single_use and presented.issued_at != lineage.issued_at:
+        return Dead()
     slid = (
         mechanism.slides
         and lineage.in_use_since is not None
@@ -158,6 +181,42 @@ def judge_use(
         and now < lineage.issued_at + mechanism.use_s
     )
     return Live(gate, lineage) if now < expires_at or slid else Overtaken()
+
+
+class ProofOutdated(Struct, frozen=True):
+    """The password was changed after the caller proved it for this operation."""
+
+
+def may_act(gate: Gate | None, actor: Actor, *, now: int) -> Lineage | Dead | ProofOutdated:
+    """Decide whether a write on behalf of a login may happen: only while that login is live.
+
+    Live means: the account is active, the lineage is of its epoch, not ended, not expired, and began at the
+    not-before time or later. The idle limit does not count: the call itself is a use.
+    """
+    lineage = gate.lineages.get(actor.lineage) if gate else None
+    if gate is None or lineage is None:
+        return Dead()
+    ended = ended_of(gate, lineage, now=now, fence=actor.fence, idle_s=None)
+    if ended is not None:
+        return Dead(ended.reason)
+    if gate.status is not Status.ACTIVE:
+        return Dead()
+    return lineage if gate.verifier_version == actor.verifier_version else ProofOutdated()
+
+
+def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
+    """Return the lineage with this use recorded, or ``None`` when no write is needed.
+
+    A single-use mechanism records its use by the exchange. A sliding one records it by iat, the others by the day.
+    """
+    if mechanism.single_use:
+        return None
+    if mechanism.slides:
+        return slide(lineage, now=now, mechanism=mechanism, renewed=renewed)
+    today = now // DAY_S
+    if lineage.last_used_day is not None and lineage.last_used_day >= today:
+        return None
+    return replace(lineage, last_used_day=today) if renewed or not mechanism.renewable else None
 
 
 def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
@@ -185,18 +244,69 @@ def expiry(issued_at: int, lineage: Lineage, mechanism: Mechanism) -> int:
     return min(issued_at + mechanism.use_s, lineage.expires_at)
 
 
-def replaced_by_login(
-    gate: Gate, *, now: int, fence: int, idle_s_of: Mapping[int, int], lineages_max: int
-) -> tuple[Lineage, ...]:
-    """Choose which lineages make room for a new one: ended, then expired or idle, then the longest unused."""
+class NoRoom(Struct, frozen=True):
+    """Every entry of the account is too young to be removed. ``until`` is when the first one may be, in seconds."""
+
+    until: int
+
+
+def replaced_by_login(gate: Gate, binding: Binding, *, proved: LineageId | None) -> tuple[Lineage, ...]:
+    """Choose the lineages that a login ends: those of the same key that have not ended.
+
+    A device holds one login. What is left of an earlier one is in the hands of a copy. ``proved`` is the lineage
+    whose HMAC secret signed the login request.
+    """
+    return tuple(
+        lineage
+        for lineage in gate.lineages.values()
+        if lineage.ended is None
+        and lineage.epoch == gate.epoch
+        and (lineage.id == proved or (isinstance(binding, KeyBinding) and lineage.binding == binding))
+    )
+
+
+def removed_by_login(
+    gate: Gate,
+    replaced: Sequence[Lineage],
+    *,
+    now: int,
+    fence: int,
+    idle_s_of: Mapping[int, int],
+    lineages_max: int,
+) -> tuple[Lineage, ...] | NoRoom:
+    """Choose which lineages make room for a new one: ended, then expired or idle, then the least recently used.
+
+    An entry younger than ``LINEAGE_KEPT_S`` stays: a repetition of its login request could begin it anew. Entries from
+    before a password change may go at any age, since that request holds a password that is void.
+    ``replaced`` are those that this login ends.
+    """
     surplus = len(gate.lineages) + 1 - lineages_max
     if surplus <= 0:
         return ()
+    ending = {lineage.id for lineage in replaced}
 
     def order(lineage: Lineage) -> tuple[int, int, LineageId]:
         ended = ended_of(gate, lineage, now=now, fence=fence, idle_s=idle_s_of.get(lineage.client, 0))
+        if ended is None and lineage.id in ending:
+            return (0, now, lineage.id)
         if ended is None:
-            return (2, lineage.issued_at, lineage.id)
+            return (2, last_used(lineage, now=now), lineage.id)
         return (1 if ended.reason in {EndReason.EXPIRED, EndReason.IDLE} else 0, ended.at, lineage.id)
 
-    return tuple(sorted(gate.lineages.values(), key=order)[:surplus])
+    void = gate.raised is not None and gate.raised.reason is EndReason.PASSWORD_CHANGED
+    ages = {
+        lineage.id: LINEAGE_KEPT_S if void and lineage.epoch != gate.epoch else now - lineage.auth_time
+        for lineage in gate.lineages.values()
+    }
+    removable = sorted((one for one in gate.lineages.values() if ages[one.id] >= LINEAGE_KEPT_S), key=order)
+    if len(removable) < surplus:
+        kept = sorted(age for age in ages.values() if age < LINEAGE_KEPT_S)
+        return NoRoom(until=now + LINEAGE_KEPT_S - kept[-(surplus - len(removable))])
+    return tuple(removable[:surplus])
+
+
+def last_used(lineage: Lineage, *, now: int) -> int:
+    """Return when a lineage was last used, in seconds. One that is known to the day counts as used at its end."""
+    if lineage.last_used_day is None:
+        return lineage.issued_at
+    return max(lineage.issued_at, min(now, (lineage.last_used_day + 1) * DAY_S - 1))

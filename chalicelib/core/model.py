@@ -69,8 +69,10 @@ class EndReason(StrEnum):
     REUSE = "reuse"
     ENDED_EVERYWHERE = "ended_everywhere"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a reason, not a password
+    REPLACED = "replaced"
     IDLE = "idle"
     EXPIRED = "expired"
+    ACCOUNT_DISABLED = "account_disabled"
 
 
 class KeyBinding(Struct, frozen=True):
@@ -114,6 +116,8 @@ class Lineage(Struct, frozen=True):
     ``attempts`` holds the digests of the attempts that used up the last four generations: generation n in slot
     n mod 4. ``issued_at`` is the iat of the current generation; idle means it is older than the idle limit.
     ``in_use_since`` is kept by mechanism ``session`` alone: a session id older than it lives by its own expiry only.
+    ``last_used_day`` (days since the epoch) is kept by the mechanisms whose iat never moves: ``refresh`` and
+    ``long_lived``. ``label`` is the name of the device, at most 32 bytes.
     """
 
     id: LineageId
@@ -128,6 +132,7 @@ class Lineage(Struct, frozen=True):
     assurance: Assurance
     label: str
     in_use_since: int | None = None
+    last_used_day: int | None = None
     ended: Ended | None = None
 
 
@@ -135,7 +140,7 @@ class Gate(Struct, frozen=True):
     """The one item per account through which every decision about its lineages passes.
 
     ``verifier_version`` moves with the password. ``raised`` is when and why the epoch was last raised: the
-    lineages of older epochs were ended by it.
+    lineages of older epochs were ended by it. ``deleted_by`` is the login that deleted the account.
     """
 
     account: AccountId
@@ -144,6 +149,7 @@ class Gate(Struct, frozen=True):
     verifier_version: int
     lineages: Mapping[LineageId, Lineage]
     raised: Ended | None = None
+    deleted_by: LineageId | None = None
 
 
 class User(Struct, frozen=True):
@@ -184,6 +190,19 @@ class Operation(Struct, frozen=True):
     digest: str
 
 
+class Actor(Struct, frozen=True):
+    """The login on whose behalf a write is made: the write happens only while this login is live.
+
+    ``fence`` is the deployment's not-before time (seconds), ``verifier_version`` the one the caller was admitted
+    with: where the person proved a password for this operation, it is the version of that password.
+    """
+
+    account: AccountId
+    lineage: LineageId
+    fence: int
+    verifier_version: int
+
+
 class StepUp(Struct, frozen=True):
     """A grant that was spent on this very call: when and how the person was asked."""
 
@@ -203,6 +222,13 @@ class Caller(Struct, frozen=True):
     assurance: Assurance
     step_up: StepUp | None = None
     gate: Gate | None = None
+    fence: int = 0
+
+    @property
+    def actor(self) -> Actor:
+        """Name this login, for the condition of every write on its behalf."""
+        version = self.gate.verifier_version if self.gate else 0
+        return Actor(self.account, self.device_id, fence=self.fence, verifier_version=version)
 
     def __repr__(self) -> str:
         """Show who is calling; the whole gate would hide it."""

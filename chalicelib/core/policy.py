@@ -102,10 +102,15 @@ SLIDE_AFTER_FRACTION = 6
 """A sliding login writes its use down once in a sixth of its life, not on every call."""
 
 # Lineages in a gate.
-LINEAGES_MAX = 6
-"""Six stay under 1 KB, so an exchange costs one write unit."""
-LINEAGES_HARD_MAX = 12
-LABEL_BYTES_MAX = 16
+LINEAGES_MAX = 24
+"""How many logins an account holds, ended ones included. Each further six above six cost one write unit more."""
+LINEAGES_IN_ONE_UNIT = 6
+"""Six logins with device names of up to 16 bytes stay under 1 KB, so an exchange costs one write unit."""
+LABEL_BYTES_MAX = 32
+LINEAGE_KEPT_S = NONCE_KEPT_S
+"""A login removed earlier could begin anew by a repetition of its request, and its logged-out token would live."""
+PREVIOUS_GENERATION_S = MINUTE_S
+"""How long the token before the current one may be used after its exchange: for calls in flight."""
 
 # Step-up.
 GRANT_S = 5 * MINUTE_S
@@ -168,7 +173,9 @@ def _assert_relations() -> None:
         assert not (row.slides and row.single_use), row
     assert NONCE_KEPT_S > 2 * SIGNATURE_WINDOW_S
     assert SIGNATURE_LIFE_MAX_S >= SIGNATURE_WINDOW_S
-    assert LINEAGES_MAX <= LINEAGES_HARD_MAX
+    assert LINEAGES_IN_ONE_UNIT <= LINEAGES_MAX
+    assert LINEAGE_KEPT_S >= 2 * SIGNATURE_WINDOW_S + ISSUED_AHEAD_MAX_S
+    assert all(row.use_s > PREVIOUS_GENERATION_S for row in MECHANISMS.values())
     assert ROOT_ROTATED_AFTER_S >= SIGNING_KEY_ROTATED_AFTER_S > DAY_S > SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     assert SIGNING_KEY_PUBLISHED_BEFORE_USE_S > KEY_RING_REFRESH_S > KEY_RING_UNKNOWN_KID_S
     assert ISSUED_AHEAD_MAX_S < SIGNATURE_WINDOW_S

@@ -13,9 +13,10 @@ from msgspec import Struct
 
 from chalicelib.core.hardening import Found
 from chalicelib.core.key_ring import Ring
-from chalicelib.core.lineage import Ahead, Dead, Exchanged, Retry, Reused, Superseded
+from chalicelib.core.lineage import Ahead, Dead, Exchanged, ProofOutdated, Retry, Reused, Superseded
 from chalicelib.core.model import (
     AccountId,
+    Actor,
     AuditEvent,
     EmailIndex,
     EndReason,
@@ -70,13 +71,11 @@ class Users(Protocol):
         does (an account of this very id was deleted), it names ``user.account``.
         """
 
-    def change_password(
-        self, account: AccountId, verifier: bytes, *, expected: Gate, keep: LineageId, now: int
-    ) -> Done | Moved:
-        """Replace the verifier, raise verifier version and epoch, and keep ``keep`` alive: all or none.
+    def change_password(self, actor: Actor, verifier: bytes, *, expected: Gate, now: int) -> Done | Moved:
+        """Replace the verifier, raise verifier version and epoch, and keep the actor's lineage: all or none.
 
-        Only when the gate's epoch and verifier version are as in ``expected`` and ``keep`` is live there.
-        Every other lineage ends, reason ``password_changed``.
+        Only when the epoch is as in ``expected``, the verifier version as in ``actor``, and the actor's lineage is
+        live. Every other lineage ends, reason ``password_changed``.
         """
 
     def rehash(self, account: AccountId, verifier: bytes, *, expected_version: int, expected_verifier: bytes) -> None:
@@ -90,7 +89,11 @@ class Users(Protocol):
 
 
 class Gates(Protocol):
-    """The one item per account through which every decision about its lineages passes."""
+    """The one item per account through which every decision about its lineages passes.
+
+    A verb with an ``actor`` writes on behalf of a login: only while `lineage.may_act` permits it. Otherwise nothing is
+    written, and the answer is what the rule says of the gate as it was at that moment.
+    """
 
     def get(self, account: AccountId) -> Gate | None:
         """Read a gate."""
@@ -104,25 +107,41 @@ class Gates(Protocol):
         """
 
     def admit(
-        self, lineage: Lineage, *, expected: Gate, replaced: Sequence[Lineage], lineages_max: int
+        self,
+        lineage: Lineage,
+        *,
+        expected: Gate,
+        replaced: Sequence[Lineage],
+        removed: Sequence[Lineage],
+        lineages_max: int,
     ) -> Done | Moved:
-        """Add a lineage and remove those it replaces: one write.
+        """Add a lineage, end those it replaces (reason ``replaced``), remove those that make room: one write.
 
-        Only when the account is active, epoch and verifier version are as in ``expected``, the lineage is not
-        there, each replaced one is as given, and there is room.
+        Only when the account is active, epoch and verifier version are as in ``expected``, the lineage does not
+        exist, each replaced one exists and has not ended, each removed one is as given, and there is room. Of a lineage
+        bound to a key: only when the number of lineages is as in ``expected``, for another login by this key may have
+        been added. Those in both ``replaced`` and ``removed`` are removed.
         """
 
-    def slide(self, lineage: Lineage, *, account: AccountId, expected: Lineage) -> Done | Moved:
-        """Write down that a sliding lineage was used (iat, ``in_use_since``), when as ``expected`` and live."""
+    def record_use(
+        self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, fence: int
+    ) -> Done | Moved:
+        """Record that a lineage was used (`lineage.record_use`), when it is as ``expected`` and live."""
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
         """End one lineage. ``Refused`` is as good: already ended, with its earlier reason, or gone."""
 
-    def end_all(self, account: AccountId, reason: EndReason, *, now: int) -> None:
-        """End every lineage of the account by raising its epoch: one write, whatever their number."""
+    def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Dead | ProofOutdated:
+        """End one lineage of the actor's account. ``Refused`` is as good: it has ended already, or does not exist."""
+
+    def end_all(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+        """End every lineage of the actor's account by raising its epoch: one write, whatever their number."""
+
+    def delete(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+        """Delete the actor's account. What stays holds no lineage."""
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
-        """Disable, delete or enable. Raises the epoch, so that enabling again revives nothing.
+        """Disable, delete or enable, for the operator. The first two end every lineage; enabling revives none.
 
         ``DELETED`` is absorbing: deleting again is ``Done``, all else ``Refused``, as for an unknown account.
         """
@@ -135,14 +154,21 @@ class Ephemeral(Protocol):
         """Spend a nonce of a key, once. ``mark`` is random and tells our own re-send from a replay."""
 
     def keep_grant(
-        self, grant: str, *, lineage: LineageId, operation: Operation, step_up: StepUp, expires_at: int
+        self,
+        grant: str,
+        *,
+        lineage: LineageId,
+        operation: Operation,
+        step_up: StepUp,
+        verifier_version: int,
+        expires_at: int,
     ) -> None:
-        """Keep a step-up grant, under the SHA-256 of its secret."""
+        """Keep a step-up grant, under the SHA-256 of its secret. It is good for the password it was proved with."""
 
     def spend_grant(
-        self, grant: str, *, lineage: LineageId, operation: Operation, now: int, mark: bytes
+        self, grant: str, *, lineage: LineageId, operation: Operation, verifier_version: int, now: int, mark: bytes
     ) -> StepUp | Refused:
-        """Spend a grant, once, when it is unexpired and for exactly this lineage and operation."""
+        """Spend a grant, once, when it is unexpired and for exactly this lineage, operation and password."""
 
     def take_slot(self, bucket: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
         """Count one more in this window of a bucket, unless the limit is reached."""

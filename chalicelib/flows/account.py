@@ -6,6 +6,7 @@ from chalicelib.core import errors
 from chalicelib.core.email import canonical_email
 from chalicelib.core.model import AccountId, AuditEvent, Caller, LineageId, Status
 from chalicelib.core.ports import Audit, Clock, Entropy, Gates, KeyRing, Refused, Signals, Users
+from chalicelib.flows.call import refuse_inactive
 
 
 class Profile(Struct, frozen=True):
@@ -47,7 +48,7 @@ class DeleteAccount(Struct, frozen=True):
         """
         now = self.clock()
         user = self.users.get(caller.account)
-        self.gates.set_status(caller.account, Status.DELETED, now=now)
+        refuse_inactive(self.gates.delete(caller.actor, now=now))
         self.signals.emit("account_deleted", account=caller.account)
         event = AuditEvent(now, "account_deleted", caller.account, caller.device_id)
         self.audit.append(event, event_id=self.entropy(8).hex())

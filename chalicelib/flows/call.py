@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from chalicelib.core import errors
-from chalicelib.core.lineage import Ahead, Dead, Live, Overtaken, judge_use, slide
+from chalicelib.core.lineage import Ahead, Dead, Live, Overtaken, ProofOutdated, judge_use, record_use
 from chalicelib.core.model import Caller, EndReason, Kind, NoBinding, Operation, StepUp
 from chalicelib.core.policy import GRANT_S
 from chalicelib.core.ports import Clock, Entropy, Ephemeral, Gates, KeyRing, Refused, Signals
@@ -83,7 +83,7 @@ class Call(Struct, frozen=True):
             if isinstance(spent, Refused):
                 self.signals.emit("nonce_replayed", lineage=live.lineage.id)
                 raise errors.ReplayedNonce
-        proved_again = self._spend(grant, call, step_up) if step_up else None
+        proved_again = self._spend(grant, call, live, step_up) if step_up else None
         return Caller(
             account=live.gate.account,
             device_id=live.lineage.id,
@@ -94,26 +94,26 @@ class Call(Struct, frozen=True):
             assurance=live.lineage.assurance,
             step_up=proved_again,
             gate=live.gate,
+            fence=self.key_ring.current(now=call.now).fence,
         )
 
     def _live(self, call: ProvedCall) -> Live:
         token, mechanism = call.proved.token, call.proved.client.mechanism
+        fence = self.key_ring.current(now=call.now).fence
         use = judge_use(
             self.gates.get(token.account),
             call.proved.presented(),
             expires_at=token.expires_at,
             now=call.now,
-            fence=self.key_ring.current(now=call.now).fence,
+            fence=fence,
             mechanism=mechanism,
         )
         match use:
             case Live():
-                slid = (
-                    slide(use.lineage, now=call.now, mechanism=mechanism, renewed=False) if mechanism.slides else None
-                )
-                if slid is not None:
-                    # A lost race means that somebody else wrote down a use, or an end: the next call will see it.
-                    self.gates.slide(slid, account=token.account, expected=use.lineage)
+                used = record_use(use.lineage, now=call.now, mechanism=mechanism, renewed=False)
+                if used is not None:
+                    # Where another request wrote first, a use or an end, the next call sees it.
+                    self.gates.record_use(used, account=token.account, expected=use.lineage, now=call.now, fence=fence)
                 return use
             case Overtaken():
                 raise errors.TokenExpired
@@ -126,12 +126,13 @@ class Call(Struct, frozen=True):
     def _grant(self, message: Message) -> str:
         return message.fields.get("baton-grant", ("",))[0].strip(" \t")
 
-    def _spend(self, grant: str, call: ProvedCall, rule: StepUpRule) -> StepUp:
+    def _spend(self, grant: str, call: ProvedCall, live: Live, rule: StepUpRule) -> StepUp:
         message = call.message
         spent = self.ephemeral.spend_grant(
             grant,
             lineage=call.proved.token.lineage,
             operation=Operation(message.method, message.path, content_digest(message.body)),
+            verifier_version=live.gate.verifier_version,
             now=call.now,
             mark=self.entropy(8),
         )
@@ -144,6 +145,23 @@ class Call(Struct, frozen=True):
         if spent.assurance.acr not in rule.acr_values or call.now - spent.at > rule.max_age:
             raise errors.StepUpRequired(max_age=rule.max_age, acr_values=" ".join(rule.acr_values))
         return spent
+
+
+def refuse_inactive(outcome: object) -> None:
+    """Refuse a caller whose login ended, or whose password changed, between the admission and the write.
+
+    Nothing was written. Raises ``LoginRequired`` or ``GrantInvalid``; every other outcome is accepted.
+    """
+    match outcome:
+        case Dead(reason):
+            raise errors.LoginRequired("ended after it was admitted", reason=reason.value if reason else None)
+        case ProofOutdated():
+            raise errors.GrantInvalid(
+                "the password was changed after it was proved",
+                detail="The password was changed after this grant was issued. POST /step-up with the new password.",
+            )
+        case _:
+            return
 
 
 def bearer(message: Message) -> str:

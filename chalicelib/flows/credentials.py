@@ -6,7 +6,17 @@ from msgspec import Struct
 
 from chalicelib.core import errors, passwords
 from chalicelib.core.key_ring import Ring, Unsealable
-from chalicelib.core.model import AccountId, Binding, Caller, Gate, KeyBinding, Status, User
+from chalicelib.core.model import (
+    AccountId,
+    Binding,
+    Caller,
+    Gate,
+    KeyBinding,
+    LineageId,
+    SecretBinding,
+    Status,
+    User,
+)
 from chalicelib.core.policy import (
     FAILURES_PER_ACCOUNT_MAX,
     FAILURES_PER_KNOWN_DEVICE_MAX,
@@ -23,15 +33,19 @@ class Bucket(Struct, frozen=True):
     limit: int
 
 
-def login_buckets(account: AccountId, gate: Gate | None, binding: Binding, *, source: str) -> tuple[Bucket, ...]:
+def login_buckets(
+    account: AccountId, gate: Gate | None, binding: Binding, *, proved: LineageId | None = None, source: str
+) -> tuple[Bucket, ...]:
     """Choose the throttles of a login; ``account`` is a decoy for an address nobody claims, and counted alike.
 
-    A device that proved itself before, by a key bound to any lineage of the account, has a bucket of its own: neither
-    strangers nor its neighbours behind one address can fill it.
+    A known device has a bucket of its own, which neither strangers nor its neighbours behind one address can fill. It
+    is known by a key that is bound to any lineage of the account, or by the HMAC secret of the lineage ``proved``.
     """
-    known = gate is not None and any(lineage.binding == binding for lineage in gate.lineages.values())
-    if known and isinstance(binding, KeyBinding):
+    lineages = gate.lineages.values() if gate else ()
+    if isinstance(binding, KeyBinding) and any(lineage.binding == binding for lineage in lineages):
         return (_of_device(account, binding.thumbprint.hex()),)
+    if any(lineage.id == proved and isinstance(lineage.binding, SecretBinding) for lineage in lineages):
+        return (_of_device(account, str(proved)),)
     return (
         Bucket(f"source:{source_network(source)}", FAILURES_PER_SOURCE_MAX),
         Bucket(f"account:{account}", FAILURES_PER_ACCOUNT_MAX),

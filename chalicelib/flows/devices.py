@@ -5,8 +5,9 @@ from msgspec import Struct
 from chalicelib.core import errors
 from chalicelib.core.clients import Clients
 from chalicelib.core.lineage import ended_of
-from chalicelib.core.model import AuditEvent, Caller, Ended, EndReason, LineageId, NoBinding
+from chalicelib.core.model import AuditEvent, Caller, Ended, LineageId, NoBinding
 from chalicelib.core.ports import Audit, Clock, Entropy, Gates, KeyRing, Signals
+from chalicelib.flows.call import refuse_inactive
 
 
 class DeviceEntry(Struct, frozen=True):
@@ -66,13 +67,13 @@ class EndDevice(Struct, frozen=True):
     signals: Signals
 
     def __call__(self, caller: Caller, device_id: str) -> None:
-        """End it. Unknown and somebody else's are alike ``NotFound``; ended already is success."""
+        """End it while the caller's own login is live. An unknown device is ``NotFound``; an ended one is success."""
         now = self.clock()
         gate = self.gates.get(caller.account)
         lineage = gate.lineages.get(LineageId(device_id)) if gate else None
         if lineage is None:
             raise errors.NotFound("no such lineage in the caller's gate")
-        self.gates.end(caller.account, lineage.id, EndReason.ENDED_BY_OWNER, now=now)
+        refuse_inactive(self.gates.end_device(caller.actor, lineage.id, now=now))
         self.signals.emit("device_ended", lineage=lineage.id)
         event = AuditEvent(now, "device_ended", caller.account, lineage.id, {"by": caller.device_id})
         self.audit.append(event, event_id=self.entropy(8).hex())

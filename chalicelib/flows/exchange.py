@@ -14,7 +14,7 @@ from chalicelib.core.lineage import (
     Reused,
     Superseded,
     live,
-    slide,
+    record_use,
 )
 from chalicelib.core.model import AuditEvent, EndReason, Kind, Lineage
 from chalicelib.core.policy import START_OVER_MAX
@@ -128,12 +128,14 @@ class Exchange(Struct, frozen=True):
             lineage = live(gate, presented, now=now, fence=fence, idle_s=mechanism.idle_s)
             if isinstance(lineage, Dead):
                 raise errors.LoginRequired(reason=lineage.reason.value if lineage.reason else None)
-            slid = slide(lineage, now=now, mechanism=mechanism, renewed=True) if mechanism.slides else None
-            if slid is None or isinstance(self.gates.slide(slid, account=presented.account, expected=lineage), Done):
+            used = record_use(lineage, now=now, mechanism=mechanism, renewed=True)
+            if used is None or isinstance(
+                self.gates.record_use(used, account=presented.account, expected=lineage, now=now, fence=fence), Done
+            ):
                 self.signals.emit("renewed", lineage=lineage.id)
                 # Never before its login, by whatever clock: a token from before that is of an earlier life.
-                issued_at = max(now, lineage.auth_time, (slid.in_use_since or 0) if slid else 0)
-                return self._child(proved, slid or lineage, now=now, issued_at=issued_at)
+                issued_at = max(now, lineage.auth_time, (used.in_use_since or 0) if used else 0)
+                return self._child(proved, used or lineage, now=now, issued_at=issued_at)
         raise errors.Unavailable("the gate kept moving under a renewal")
 
     def _child(self, proved: ProvedToken, lineage: Lineage, *, now: int, issued_at: int | None = None) -> Issued:

@@ -8,7 +8,7 @@ from chalicelib.core import errors, passwords
 from chalicelib.core.clients import Client, Clients
 from chalicelib.core.email import canonical_email
 from chalicelib.core.key_ring import Ring
-from chalicelib.core.lineage import ended_of, replaced_by_login
+from chalicelib.core.lineage import NoRoom, ended_of, removed_by_login, replaced_by_login
 from chalicelib.core.model import (
     NO_ATTEMPT,
     AccountId,
@@ -49,6 +49,8 @@ class Introduction(Struct, frozen=True):
     device: Device
     binding: Binding
     attempt: str
+    proved: LineageId | None = None
+    """The device's last login, whose HMAC secret signed this request."""
 
     def lineage(self, lineage_id: LineageId, *, epoch: int, now: int) -> Lineage:
         """Begin a lineage at generation 0."""
@@ -77,7 +79,10 @@ class Introduce(Struct, frozen=True):
     proof: Proof
 
     def __call__(self, message: Message, *, email: str, client_id: str, device: Device, now: int) -> Introduction:
-        """Check address, client and key; a key must sign the very request that introduces it."""
+        """Check address, client and key; a key must sign the very request that introduces it.
+
+        A device that asks for an HMAC secret may sign by the secret of its last login: so it is a known device.
+        """
         canonical = canonical_email(email)
         client = self.clients.get(client_id)
         if client is None:
@@ -96,6 +101,7 @@ class Introduce(Struct, frozen=True):
             binding = KeyBinding(device.public_key.thumbprint)
         else:
             check_digest(message)
+            signature = self.proof.last_login(message, now=now) if device.hmac else None
         if client.binding == "required" and isinstance(binding, NoBinding):
             raise errors.SignatureRequired(
                 "this client's logins are bound",
@@ -109,6 +115,7 @@ class Introduce(Struct, frozen=True):
             device=device,
             binding=binding,
             attempt=attempt_of(message, signature, self.entropy),
+            proved=LineageId(signature.keyid) if signature and device.hmac else None,
         )
 
 
@@ -179,7 +186,7 @@ class Login(Struct, frozen=True):
         # An address nobody claimed is looked up like any other: the same reads, the same hashing, the same answer.
         account = claimed or ring.decoy_account(introduction.email)
         gate = self.gates.get(account)
-        buckets = login_buckets(account, gate, introduction.binding, source=source)
+        buckets = login_buckets(account, gate, introduction.binding, proved=introduction.proved, source=source)
         self.credentials.check(secret, account=account, gate=gate, ring=ring, buckets=buckets, now=now)
         return self._admit(introduction, gate, account=account, ring=ring, now=now)
 
@@ -197,10 +204,23 @@ class Login(Struct, frozen=True):
                 self.signals.emit("login_retried", lineage=before.id)
                 return self.first_tokens.begun(before, introduction, account=account, ring=ring, now=now)
             lineage = introduction.lineage(ids[0], epoch=gate.epoch, now=now)
-            replaced = replaced_by_login(
-                gate, now=now, fence=ring.fence, idle_s_of=idle_s_of, lineages_max=LINEAGES_MAX
+            replaced = replaced_by_login(gate, introduction.binding, proved=introduction.proved)
+            removed = removed_by_login(
+                gate, replaced, now=now, fence=ring.fence, idle_s_of=idle_s_of, lineages_max=LINEAGES_MAX
             )
-            if isinstance(self.gates.admit(lineage, expected=gate, replaced=replaced, lineages_max=LINEAGES_MAX), Done):
+            if isinstance(removed, NoRoom):
+                raise errors.TooManyRequests(
+                    "no entry is old enough to make room",
+                    retry_after=removed.until - now,
+                    detail=f"This account began {LINEAGES_MAX} logins within minutes. Wait as `Retry-After` says.",
+                )
+            admitted = self.gates.admit(
+                lineage, expected=gate, replaced=replaced, removed=removed, lineages_max=LINEAGES_MAX
+            )
+            if isinstance(admitted, Done):
+                for one in {one.id: one for one in (*replaced, *removed)}.values():
+                    if ended_of(gate, one, now=now, fence=ring.fence, idle_s=idle_s_of.get(one.client, 0)) is None:
+                        self.signals.emit("login_replaced", account=account, lineage=one.id)
                 self.signals.emit("logged_in", lineage=lineage.id, client=introduction.client.id)
                 return self.first_tokens.begun(lineage, introduction, account=account, ring=ring, now=now)
             gate = self.gates.get(account)
@@ -210,5 +230,5 @@ class Login(Struct, frozen=True):
 
 
 def _label(name: str) -> str:
-    """Cut a device's name to what a gate holds, between characters."""
+    """Cut a device's name to 32 bytes, between characters."""
     return name.encode()[:LABEL_BYTES_MAX].decode(errors="ignore")

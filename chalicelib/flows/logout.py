@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from chalicelib.core.model import AuditEvent, Caller, EndReason
 from chalicelib.core.ports import Audit, Clock, Entropy, Gates, Signals
+from chalicelib.flows.call import refuse_inactive
 
 
 class Logout(Struct, frozen=True):
@@ -22,7 +23,7 @@ class Logout(Struct, frozen=True):
             self.gates.end(caller.account, caller.device_id, EndReason.LOGOUT, now=now)
             self.signals.emit("logged_out", lineage=caller.device_id)
             return
-        self.gates.end_all(caller.account, EndReason.ENDED_EVERYWHERE, now=now)
+        refuse_inactive(self.gates.end_all(caller.actor, now=now))
         self.signals.emit("logged_out_everywhere", account=caller.account)
         event = AuditEvent(now, "logged_out_everywhere", caller.account, caller.device_id)
         self.audit.append(event, event_id=self.entropy(8).hex())

@@ -3,11 +3,11 @@
 from msgspec import Struct
 
 from chalicelib.core import errors, passwords
-from chalicelib.core.clients import Clients
-from chalicelib.core.lineage import ended_of
+from chalicelib.core.lineage import may_act
 from chalicelib.core.model import AuditEvent, Caller
 from chalicelib.core.policy import START_OVER_MAX
 from chalicelib.core.ports import Audit, Clock, Done, Entropy, Gates, KeyRing, Signals, Users
+from chalicelib.flows.call import refuse_inactive
 
 
 class ChangePassword(Struct, frozen=True):
@@ -16,7 +16,6 @@ class ChangePassword(Struct, frozen=True):
     clock: Clock
     entropy: Entropy
     key_ring: KeyRing
-    clients: Clients
     users: Users
     gates: Gates
     audit: Audit
@@ -38,18 +37,9 @@ class ChangePassword(Struct, frozen=True):
         )
         expected = caller.gate
         for _ in range(START_OVER_MAX):
-            if expected is None or caller.device_id not in expected.lineages:
-                raise errors.LoginRequired
-            mine = expected.lineages[caller.device_id]
-            client = self.clients.of(mine.client)
-            idle_s = client.mechanism.idle_s if client else 0
-            ended = ended_of(expected, mine, now=now, fence=ring.fence, idle_s=idle_s)
-            if ended is not None:
-                raise errors.LoginRequired(reason=ended.reason.value)
-            if isinstance(
-                self.users.change_password(caller.account, verifier, expected=expected, keep=caller.device_id, now=now),
-                Done,
-            ):
+            refuse_inactive(may_act(expected, caller.actor, now=now))
+            assert expected is not None
+            if isinstance(self.users.change_password(caller.actor, verifier, expected=expected, now=now), Done):
                 self.signals.emit("password_changed", account=caller.account)
                 event = AuditEvent(now, "password_changed", caller.account, caller.device_id)
                 self.audit.append(event, event_id=self.entropy(8).hex())

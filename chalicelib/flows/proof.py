@@ -7,7 +7,7 @@ from msgspec import Struct
 from chalicelib.core import errors, tokens
 from chalicelib.core.clients import Client, Clients
 from chalicelib.core.lineage import attempt_digest
-from chalicelib.core.model import KeyBinding, NoBinding, Presented, SecretBinding
+from chalicelib.core.model import KeyBinding, LineageId, NoBinding, Presented, Secret, SecretBinding
 from chalicelib.core.policy import (
     ATTEMPT_CHARACTERS_MAX,
     ATTEMPT_CHARACTERS_MIN,
@@ -71,9 +71,7 @@ class Proof(Struct, frozen=True):
                 check_digest(message)
                 return None
             case SecretBinding():
-                secret = self.key_ring.current(now=now).lineage_secret(token.lineage)
-                if secret is None:
-                    secret = self.key_ring.refreshed(now=now).lineage_secret(token.lineage)
+                secret = self._lineage_secret(token.lineage, now=now)
                 if secret is None:
                     raise errors.Unavailable("the root of a genuine token is not in the ring")
                 return self._verify(message, secret.reveal(), token.lineage, now=now)
@@ -85,6 +83,32 @@ class Proof(Struct, frozen=True):
     def introduced(self, message: Message, key: PublicKey, *, now: int) -> VerifiedSignature:
         """Verify that a register or login is signed by the very key it introduces."""
         return self._verify(message, key, key.keyid, now=now)
+
+    def last_login(self, message: Message, *, now: int) -> VerifiedSignature | None:
+        """Verify that a login is signed with the HMAC secret of the device's last login; ``None`` if it is not signed.
+
+        The ``keyid`` is the ``key_id`` of that login. The secret is derived, so no database is read.
+        """
+        signature = read_signature(message)
+        if signature is None:
+            return None
+        lineage = LineageId(signature.keyid)
+        if not _LINEAGE_ID.fullmatch(lineage):
+            raise errors.WrongKey(
+                "keyid is no lineage id", detail="The keyid must be the key_id of an earlier login of this device."
+            )
+        secret = self._lineage_secret(lineage, now=now)
+        if secret is None:
+            raise errors.WrongKey(
+                "the root of the last login is gone",
+                detail="The key_id is too old to be recognised. Log in without a signature.",
+            )
+        return self._verify(message, secret.reveal(), lineage, now=now)
+
+    def _lineage_secret(self, lineage: LineageId, *, now: int) -> Secret | None:
+        """Derive the HMAC secret of a lineage, with a fresh ring where this copy lacks its root."""
+        secret = self.key_ring.current(now=now).lineage_secret(lineage)
+        return secret or self.key_ring.refreshed(now=now).lineage_secret(lineage)
 
     def _verify(self, message: Message, key: PublicKey | bytes, keyid: str, *, now: int) -> VerifiedSignature:
         signature = read_signature(message)
@@ -101,6 +125,7 @@ class Proof(Struct, frozen=True):
         )
 
 
+_LINEAGE_ID = re.compile("[A-Za-z0-9_-]{16}")
 _ATTEMPT = re.compile(rf"[!#-\[\]-~]{{{ATTEMPT_CHARACTERS_MIN},{ATTEMPT_CHARACTERS_MAX}}}\Z")
 
 

@@ -35,7 +35,7 @@ class GrantStepUp(Struct, frozen=True):
     def __call__(self, caller: Caller, operation: Operation, password: str) -> Grant:
         """Answer with a grant. A wrong password counts as a failed login on this device."""
         now = self.clock()
-        self.credentials.check(
+        user = self.credentials.check(
             passwords.normalise(password),
             account=caller.account,
             gate=caller.gate,
@@ -49,6 +49,7 @@ class GrantStepUp(Struct, frozen=True):
             lineage=caller.device_id,
             operation=operation,
             step_up=StepUp(at=now, assurance=PASSWORD_ALONE),
+            verifier_version=user.verifier_version,
             expires_at=now + GRANT_S,
         )
         self.signals.emit("stepped_up", lineage=caller.device_id)

@@ -31,6 +31,7 @@ FOR_THIS_LINEAGE: Final = "lineage = :lineage"
 FOR_THIS_OPERATION: Final = "operation_digest = :operation_digest"
 NOT_EXPIRED: Final = f"{EXPIRY} > :now"
 NOT_SPENT: Final = "attribute_not_exists(spent_by)"
+FOR_THIS_VERSION: Final = "v = :verifier_version"
 SPEND: Final = "SET spent_by = :mark"
 
 BELOW_LIMIT: Final = "attribute_not_exists(taken) OR taken < :limit"
@@ -61,7 +62,14 @@ class Ephemeral:
         return Done()
 
     def keep_grant(
-        self, grant: str, *, lineage: LineageId, operation: Operation, step_up: StepUp, expires_at: int
+        self,
+        grant: str,
+        *,
+        lineage: LineageId,
+        operation: Operation,
+        step_up: StepUp,
+        verifier_version: int,
+        expires_at: int,
     ) -> None:
         """Keep a step-up grant, under the SHA-256 of its secret.
 
@@ -73,6 +81,7 @@ class Ephemeral:
             "operation_digest": binary(_digest(operation.method, operation.path, operation.digest)),
             "proved_at": number(step_up.at),
             "assurance": number(assurance_code(step_up.assurance)),
+            "v": number(verifier_version),
             EXPIRY: number(expires_at),
         }
         try:
@@ -86,16 +95,17 @@ class Ephemeral:
             return
 
     def spend_grant(
-        self, grant: str, *, lineage: LineageId, operation: Operation, now: int, mark: bytes
+        self, grant: str, *, lineage: LineageId, operation: Operation, verifier_version: int, now: int, mark: bytes
     ) -> StepUp | Refused:
-        """Spend a grant, once, when it is unexpired and for exactly this lineage and operation."""
+        """Spend a grant, once, when it is unexpired and for exactly this lineage, operation and password."""
         values = {
             ":lineage": text(lineage),
             ":operation_digest": binary(_digest(operation.method, operation.path, operation.digest)),
+            ":verifier_version": number(verifier_version),
             ":now": number(now),
             ":mark": binary(mark),
         }
-        condition = all_of(FOR_THIS_LINEAGE, FOR_THIS_OPERATION, NOT_EXPIRED, NOT_SPENT)
+        condition = all_of(FOR_THIS_LINEAGE, FOR_THIS_OPERATION, FOR_THIS_VERSION, NOT_EXPIRED, NOT_SPENT)
         try:
             return _step_up(
                 self._engine.write(

@@ -9,8 +9,30 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from chalicelib.core.errors import Unavailable
-from chalicelib.core.lineage import Ahead, Current, Dead, Exchanged, Retry, Reused, Superseded, judge
-from chalicelib.core.model import AccountId, Ended, EndReason, Gate, Lineage, LineageId, Presented, Status
+from chalicelib.core.lineage import (
+    Ahead,
+    Current,
+    Dead,
+    Exchanged,
+    ProofOutdated,
+    Retry,
+    Reused,
+    Superseded,
+    judge,
+    may_act,
+)
+from chalicelib.core.model import (
+    AccountId,
+    Actor,
+    Ended,
+    EndReason,
+    Gate,
+    KeyBinding,
+    Lineage,
+    LineageId,
+    Presented,
+    Status,
+)
 from chalicelib.core.policy import ATTEMPT_SLOTS
 from chalicelib.core.ports import Done, Moved, Refused
 from chalicelib.stores.engine import ConditionFailed, Engine
@@ -29,6 +51,7 @@ from chalicelib.stores.items import (
     lineage_value,
     number,
     of_account,
+    text,
 )
 
 # Of the gate.
@@ -39,6 +62,7 @@ NOT_DELETED: Final = "#status <> :deleted"
 EPOCH_AS_READ: Final = "#epoch = :epoch"
 VERIFIER_AS_READ: Final = "#verifier_version = :verifier_version"
 HAS_ROOM: Final = "size(#lineages) < :room"
+AS_MANY_AS_READ: Final = "size(#lineages) = :count"
 
 # Of one lineage in it.
 PRESENT: Final = "attribute_exists(#lineages.#lineage)"
@@ -49,7 +73,7 @@ NOT_ENDED: Final = "attribute_not_exists(#lineages.#lineage.#ended_at)"
 NOT_EXPIRED: Final = "#lineages.#lineage.#expires_at > :now"
 NOT_IDLE: Final = "#lineages.#lineage.#issued_at >= :idle_before"
 BEHIND_THE_FENCE: Final = "#lineages.#lineage.#auth_time >= :fence"
-NOT_YOUNGER: Final = "#lineages.#lineage.#auth_time <= :presented_at"
+AS_ISSUED: Final = "#lineages.#lineage.#issued_at = :presented_at"
 OF_ITS_CLIENT: Final = "#lineages.#lineage.#client = :client"
 BOUND_AS_STORED: Final = "#lineages.#lineage.#binding = :binding"
 OF_CURRENT_GENERATION: Final = "#lineages.#lineage.#generation = :generation"
@@ -62,7 +86,7 @@ CURRENT: Final = (
     NOT_EXPIRED,
     NOT_IDLE,
     BEHIND_THE_FENCE,
-    NOT_YOUNGER,
+    AS_ISSUED,
     OF_ITS_CLIENT,
     BOUND_AS_STORED,
     OF_CURRENT_GENERATION,
@@ -75,27 +99,50 @@ TO_THE_NEXT_GENERATION: Final = tuple(
     for slot in range(ATTEMPT_SLOTS)
 )
 
+# What `lineage.may_act` permits: the login on whose behalf a write is made is live, and its proof is not outdated.
+ACTOR_LIVE: Final = (
+    ACTIVE,
+    "#lineages.#actor.#epoch = #epoch",
+    "attribute_not_exists(#lineages.#actor.#ended_at)",
+    "#lineages.#actor.#expires_at > :now",
+    "#lineages.#actor.#auth_time >= :fence",
+    VERIFIER_AS_READ,
+)
+
 ADMISSIBLE: Final = (ACTIVE, EPOCH_AS_READ, VERIFIER_AS_READ, ABSENT, HAS_ROOM)
-SLIDABLE: Final = (ACTIVE, OF_THIS_EPOCH, NOT_ENDED, NOT_EXPIRED, AS_READ)
+# Two logins by one key at the same time: the later one must see the earlier one, to end it.
+ADMISSIBLE_BY_KEY: Final = (*ADMISSIBLE, AS_MANY_AS_READ)
+SLIDABLE: Final = (ACTIVE, OF_THIS_EPOCH, NOT_ENDED, NOT_EXPIRED, BEHIND_THE_FENCE, AS_READ)
 # One that the epoch has ended is ended: it keeps that reason. (moto takes two paths that lead nowhere for equal.)
 ENDABLE: Final = (PRESENT, OF_THIS_EPOCH, NOT_ENDED)
-# The password changes only while the login that changes it is alive and nothing else has changed it.
-KEEPABLE: Final = (ACTIVE, EPOCH_AS_READ, VERIFIER_AS_READ, OF_THIS_EPOCH, NOT_ENDED, NOT_EXPIRED)
+# The password changes only while the login that changes it is live and nothing else has changed it.
+KEEPABLE: Final = (*ACTOR_LIVE, EPOCH_AS_READ)
 
 END_ONE: Final = (
     "SET #lineages.#lineage.#ended_at = :now, #lineages.#lineage.#ended_why = :why REMOVE #lineages.#lineage.#attempts"
 )
 # A lineage lives only while its epoch equals the gate's: raising the gate's ends all, whatever their number.
 RAISE_EPOCH: Final = "SET #epoch = #epoch + :one, #ended_at = :now, #ended_why = :why"
-RAISE_EPOCH_AND_STATUS: Final = f"{RAISE_EPOCH}, #status = :status"
+DISABLE: Final = f"{RAISE_EPOCH}, #status = :status"
+ENABLE: Final = "SET #status = :status"
+# The actor's own lineage is ended by name: so an earlier sending of this call is told from another device's.
+RAISE_EPOCH_AND_END_ACTOR: Final = (
+    f"{RAISE_EPOCH}, #lineages.#actor.#ended_at = :now, #lineages.#actor.#ended_why = :why"
+    " REMOVE #lineages.#actor.#attempts"
+)
+# What stays of a deleted account holds no personal data: names of devices and times of logins go.
+DELETE: Final = f"{DISABLE}, #lineages = :no_lineages"
+DELETE_BY_ACTOR: Final = f"{DELETE}, #deleted_by = :deleted_by"
 RAISE_EPOCH_AND_KEEP_ONE: Final = (
-    f"{RAISE_EPOCH}, #verifier_version = :next_verifier_version, #lineages.#lineage.#epoch = :next_epoch"
+    f"{RAISE_EPOCH}, #verifier_version = :next_verifier_version, #lineages.#actor.#epoch = :next_epoch"
 )
 
 _CONSTANTS: Final[dict[str, Value]] = {
     ":active": number(Status.ACTIVE),
     ":deleted": number(Status.DELETED),
     ":one": number(1),
+    ":no_lineages": {"M": {}},
+    ":replaced": number(END_REASON_CODES[EndReason.REPLACED]),
 }
 
 
@@ -143,25 +190,41 @@ class Gates:
         return Exchanged(lineage_of(item, presented.lineage))
 
     def admit(
-        self, lineage: Lineage, *, expected: Gate, replaced: Sequence[Lineage], lineages_max: int
+        self,
+        lineage: Lineage,
+        *,
+        expected: Gate,
+        replaced: Sequence[Lineage],
+        removed: Sequence[Lineage],
+        lineages_max: int,
     ) -> Done | Moved:
-        """Add a lineage and remove those it replaces: one write."""
-        names = {f"#replaced_{place}": one.id for place, one in enumerate(replaced)}
-        values = {f":replaced_{place}": lineage_value(one) for place, one in enumerate(replaced)}
-        replaced_as_read = tuple(f"#lineages.#replaced_{place} = :replaced_{place}" for place in range(len(replaced)))
-        removed = ", ".join(f"#lineages.{name}" for name in names)
+        """Add a lineage, end those that it replaces, and remove those that make room: one write."""
+        ending = {f"#replaced_{place}": one.id for place, one in enumerate(replaced) if one not in removed}
+        removing = {f"#removed_{place}": one.id for place, one in enumerate(removed)}
+        sets = [
+            "#lineages.#lineage = :lineage",
+            *(f"#lineages.{name}.#ended_at = :now, #lineages.{name}.#ended_why = :replaced" for name in ending),
+        ]
+        gone = [*(f"#lineages.{name}.#attempts" for name in ending), *(f"#lineages.{name}" for name in removing)]
+        admissible = ADMISSIBLE_BY_KEY if isinstance(lineage.binding, KeyBinding) else ADMISSIBLE
+        # An exchange may go on meanwhile: only an end must not be overwritten.
+        not_ended = (f"attribute_not_exists(#lineages.{name}.#ended_at)" for name in ending)
+        present = (f"attribute_exists(#lineages.{name})" for name in ending)
+        as_read = (f"#lineages.#removed_{place} = :removed_{place}" for place in range(len(removed)))
         try:
             self._update(
                 expected.account,
-                "SET #lineages.#lineage = :lineage" + (f" REMOVE {removed}" if removed else ""),
-                (*ADMISSIBLE, *replaced_as_read),
+                f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(gone)}" if gone else ""),
+                (*admissible, *present, *not_ended, *as_read),
                 lineage=lineage.id,
-                names=names,
+                names=ending | removing,
                 values={
-                    **values,
+                    **{f":removed_{place}": lineage_value(one) for place, one in enumerate(removed)},
                     ":epoch": number(expected.epoch),
                     ":verifier_version": number(expected.verifier_version),
-                    ":room": number(lineages_max + len(replaced)),
+                    ":room": number(lineages_max + len(removed)),
+                    ":count": number(len(expected.lineages)),
+                    ":now": number(lineage.auth_time),
                     ":lineage": lineage_value(lineage),
                 },
             )
@@ -169,8 +232,10 @@ class Gates:
             return _done_when_stored(failed.item, lineage)
         return Done()
 
-    def slide(self, lineage: Lineage, *, account: AccountId, expected: Lineage) -> Done | Moved:
-        """Write down that a sliding lineage was used."""
+    def record_use(
+        self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, fence: int
+    ) -> Done | Moved:
+        """Replace a lineage by the one that has its use recorded, while it is live and as read."""
         try:
             self._update(
                 account,
@@ -180,7 +245,8 @@ class Gates:
                 values={
                     ":lineage": lineage_value(lineage),
                     ":lineage_as_read": lineage_value(expected),
-                    ":now": number(lineage.issued_at),
+                    ":now": number(now),
+                    ":fence": number(fence),
                 },
             )
         except ConditionFailed as failed:
@@ -193,32 +259,84 @@ class Gates:
         try:
             self._update(account, END_ONE, ENDABLE, lineage=lineage, values=_raised(ended))
         except ConditionFailed as failed:
-            gate = _gate(failed.item)
-            stored = gate.lineages.get(lineage) if gate else None
-            return Done() if stored is not None and stored.ended == ended else Refused()
+            return _ended_as(failed.item, lineage, ended)
         return Done()
 
-    def end_all(self, account: AccountId, reason: EndReason, *, now: int) -> None:
-        """End every lineage by raising the epoch: one write. Sent twice it raises twice, which ends no more."""
+    def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Dead | ProofOutdated:
+        """End one lineage of the account on behalf of another one, or of itself."""
+        ended = Ended(at=now, reason=EndReason.ENDED_BY_OWNER)
         try:
-            self._update(account, RAISE_EPOCH, (EXISTS,), values=_raised(Ended(at=now, reason=reason)))
-        except ConditionFailed:
-            return
+            self._act(actor, END_ONE, ENDABLE, ended, lineage=lineage)
+        except ConditionFailed as failed:
+            if isinstance(_ended_as(failed.item, lineage, ended), Done):
+                return Done()
+            acting = may_act(_gate(failed.item), actor, now=now)
+            return Refused() if isinstance(acting, Lineage) else acting
+        return Done()
+
+    def end_all(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+        """End every lineage of the actor's account by raising the epoch: one write."""
+        ended = Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
+        try:
+            self._act(actor, RAISE_EPOCH_AND_END_ACTOR, (), ended)
+        except ConditionFailed as failed:
+            if isinstance(_ended_as(failed.item, actor.lineage, ended), Done):
+                return Done()
+            return _not_acting(_gate(failed.item), actor, now=now)
+        return Done()
+
+    def delete(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+        """Delete the actor's account: status, epoch and all lineages in one write."""
+        ended = Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
+        try:
+            self._act(
+                actor,
+                DELETE_BY_ACTOR,
+                (),
+                ended,
+                values={":status": number(Status.DELETED), ":deleted_by": text(actor.lineage)},
+            )
+        except ConditionFailed as failed:
+            gate = _gate(failed.item)
+            ours = gate is not None and gate.deleted_by == actor.lineage
+            return Done() if ours else _not_acting(gate, actor, now=now)
+        return Done()
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
-        """Disable, delete or enable, and raise the epoch. ``DELETED`` is absorbing."""
-        raised = _raised(Ended(at=now, reason=EndReason.ENDED_EVERYWHERE))
+        """Disable, delete or enable, for the operator. Enabling revives no lineage. ``DELETED`` is absorbing."""
+        reason = EndReason.ACCOUNT_DISABLED if status is Status.DISABLED else EndReason.ENDED_EVERYWHERE
+        update = {Status.ACTIVE: ENABLE, Status.DISABLED: DISABLE, Status.DELETED: DELETE}[status]
         try:
             self._update(
                 account,
-                RAISE_EPOCH_AND_STATUS,
+                update,
                 (EXISTS, NOT_DELETED),
-                values={**raised, ":status": number(status)},
+                values={**_raised(Ended(at=now, reason=reason)), ":status": number(status)},
             )
         except ConditionFailed as failed:
             gate = _gate(failed.item)
             return Done() if gate is not None and gate.status is status else Refused()
         return Done()
+
+    def _act(
+        self,
+        actor: Actor,
+        update: str,
+        conditions: tuple[str, ...],
+        ended: Ended,
+        *,
+        lineage: LineageId | None = None,
+        values: dict[str, Value] | None = None,
+    ) -> None:
+        """Carry out one write on behalf of a login: the condition that this login is live is part of it."""
+        self._update(
+            actor.account,
+            update,
+            (*ACTOR_LIVE, *conditions),
+            lineage=lineage,
+            names={"#actor": actor.lineage},
+            values={**_actor_values(actor), **_raised(ended), **(values or {})},
+        )
 
     def _update(  # noqa: PLR0913 - parts of one write
         self,
@@ -246,21 +364,21 @@ def put_first(table: str, gate: Gate) -> dict[str, dict[str, object]]:
     return {"Put": {"TableName": table, "Item": gate_item(gate), **expression({}, condition=IS_NEW)}}
 
 
-def keep_one(table: str, *, expected: Gate, keep: LineageId, now: int) -> dict[str, dict[str, object]]:
-    """Build the write that ends all lineages but one, as a part of the transaction that changes the password."""
+def keep_one(table: str, *, actor: Actor, expected: Gate, now: int) -> dict[str, dict[str, object]]:
+    """Build the write that ends all other lineages, as a part of the transaction that changes the password."""
     update = _expression(
         RAISE_EPOCH_AND_KEEP_ONE,
         KEEPABLE,
-        lineage=keep,
+        names={"#actor": actor.lineage},
         values={
+            **_actor_values(actor),
             **_raised(Ended(at=now, reason=EndReason.PASSWORD_CHANGED)),
             ":epoch": number(expected.epoch),
             ":next_epoch": number(expected.epoch + 1),
-            ":verifier_version": number(expected.verifier_version),
-            ":next_verifier_version": number(expected.verifier_version + 1),
+            ":next_verifier_version": number(actor.verifier_version + 1),
         },
     )
-    return {"Update": {"TableName": table, "Key": of_account(expected.account), **update}}
+    return {"Update": {"TableName": table, "Key": of_account(actor.account), **update}}
 
 
 def _expression(
@@ -278,6 +396,25 @@ def _expression(
 
 def _raised(ended: Ended) -> dict[str, Value]:
     return {":now": number(ended.at), ":why": number(END_REASON_CODES[ended.reason])}
+
+
+def _actor_values(actor: Actor) -> dict[str, Value]:
+    return {":fence": number(actor.fence), ":verifier_version": number(actor.verifier_version)}
+
+
+def _not_acting(gate: Gate | None, actor: Actor, *, now: int) -> Dead | ProofOutdated:
+    """Return why a write on behalf of a login did not happen, by the rule itself."""
+    acting = may_act(gate, actor, now=now)
+    if isinstance(acting, Lineage):
+        raise Unavailable("the condition of a write on behalf of a login and the rule disagree")
+    return acting
+
+
+def _ended_as(item: Item | None, lineage: LineageId, ended: Ended) -> Done | Refused:
+    """Recognise the end that an earlier sending of this call wrote."""
+    gate = _gate(item)
+    stored = gate.lineages.get(lineage) if gate else None
+    return Done() if stored is not None and stored.ended == ended else Refused()
 
 
 def _gate(item: Item | None) -> Gate | None:

@@ -54,8 +54,10 @@ END_REASON_CODES: Final[Mapping[EndReason, int]] = {
     EndReason.REUSE: 3,
     EndReason.ENDED_EVERYWHERE: 4,
     EndReason.PASSWORD_CHANGED: 5,
+    EndReason.REPLACED: 6,
     EndReason.IDLE: 7,
     EndReason.EXPIRED: 8,
+    EndReason.ACCOUNT_DISABLED: 10,
 }
 _END_REASONS: Final = {code: reason for reason, code in END_REASON_CODES.items()}
 
@@ -82,6 +84,7 @@ GATE_NAMES: Final[Mapping[str, str]] = {
     "#in_use_since": "u",
     "#ended_at": "z",
     "#ended_why": "y",
+    "#deleted_by": "m",
 }
 """The stored names of gate and lineage. Ended means the same on both: of the gate, when its epoch was last raised."""
 
@@ -155,6 +158,8 @@ def gate_item(gate: Gate) -> Item:
     item["e"] = number(gate.epoch)
     item["v"] = number(gate.verifier_version)
     item["L"] = {"M": {lineage.id: lineage_value(lineage) for lineage in gate.lineages.values()}}
+    if gate.deleted_by is not None:
+        item["m"] = text(gate.deleted_by)
     return item | _ended_value(gate.raised)
 
 
@@ -168,6 +173,7 @@ def gate_of(item: Item) -> Gate:
             verifier_version=int(item["v"]["N"]),
             lineages={LineageId(key): _lineage(LineageId(key), value["M"]) for key, value in item["L"]["M"].items()},
             raised=_ended(item),
+            deleted_by=LineageId(item["m"]["S"]) if "m" in item else None,
         )
 
 
@@ -200,6 +206,8 @@ def lineage_value(lineage: Lineage) -> Value:
         stored["a"] = {"L": [binary(attempt) for attempt in lineage.attempts]}
     if lineage.in_use_since is not None:
         stored["u"] = number(lineage.in_use_since)
+    if lineage.last_used_day is not None:
+        stored["d"] = number(lineage.last_used_day)
     return {"M": stored | _ended_value(lineage.ended)}
 
 
@@ -238,6 +246,7 @@ def _lineage(key: LineageId, stored: Item) -> Lineage:
         assurance=ASSURANCES[int(stored["k"]["N"])],
         label=stored["n"]["S"],
         in_use_since=int(stored["u"]["N"]) if "u" in stored else None,
+        last_used_day=int(stored["d"]["N"]) if "d" in stored else None,
         ended=ended,
     )
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from chalicelib.core.model import AccountId, EmailIndex, Gate, LineageId, User
+from chalicelib.core.model import AccountId, Actor, EmailIndex, Gate, User
 from chalicelib.core.ports import Done, Moved, Taken
 from chalicelib.stores.engine import ConditionFailed, Engine, TransactionFailed
 from chalicelib.stores.gates import keep_one, put_first
@@ -52,29 +52,27 @@ class Users:
             return Taken(_claimed_by(claim) if claim is not None else user.account)
         return Done()
 
-    def change_password(
-        self, account: AccountId, verifier: bytes, *, expected: Gate, keep: LineageId, now: int
-    ) -> Done | Moved:
-        """Replace the verifier, raise verifier version and epoch, and keep ``keep`` alive: all or none."""
+    def change_password(self, actor: Actor, verifier: bytes, *, expected: Gate, now: int) -> Done | Moved:
+        """Replace the verifier, raise verifier version and epoch, and keep the actor's lineage: all or none."""
         tables = self._engine.tables
         replace_verifier = expression(
             {
                 ":verifier": binary(verifier),
-                ":version": number(expected.verifier_version),
-                ":next_version": number(expected.verifier_version + 1),
+                ":version": number(actor.verifier_version),
+                ":next_version": number(actor.verifier_version + 1),
             },
             condition=VERSION_AS_READ,
             update=REPLACE_VERIFIER,
         )
         try:
             self._engine.transact(
-                {"Update": {"TableName": tables.users, "Key": of_account(account), **replace_verifier}},
-                keep_one(tables.gates, expected=expected, keep=keep, now=now),
+                {"Update": {"TableName": tables.users, "Key": of_account(actor.account), **replace_verifier}},
+                keep_one(tables.gates, actor=actor, expected=expected, now=now),
             )
         except TransactionFailed as failed:
             stored, _gate = failed.items
             # As in `register`: our own verifier, one version on, is there by our own earlier sending alone.
-            ours = stored is not None and _verifier_of(stored) == (verifier, expected.verifier_version + 1)
+            ours = stored is not None and _verifier_of(stored) == (verifier, actor.verifier_version + 1)
             return Done() if ours else Moved()
         return Done()
 

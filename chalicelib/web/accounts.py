@@ -65,7 +65,7 @@ def accounts(edge: Edge, signed: Signed, journeys: Journeys) -> Blueprint:
         return Answer(200, journeys.step_up(caller, operation, body.password))
 
     @routes.route("/logout", methods=["POST"], content_types=[])
-    @signed(body=LogoutShape)
+    @signed(body=LogoutShape, step_up=StepUpRule(), step_up_when=lambda body: body.everywhere)
     def logout(caller: Caller, body: LogoutShape) -> Answer:
         journeys.logout(caller, everywhere=body.everywhere)
         return Answer(204)
@@ -93,7 +93,7 @@ def accounts(edge: Edge, signed: Signed, journeys: Journeys) -> Blueprint:
         return Answer(200, Devices([_listed(entry) for entry in journeys.list_devices(caller)]))
 
     @routes.route("/me/devices/{device_id}", methods=["DELETE"], content_types=[])
-    @signed()
+    @signed(step_up=StepUpRule())
     def end_device(caller: Caller, _: Nothing, device_id: str) -> Answer:
         journeys.end_device(caller, device_id)
         return Answer(204)

@@ -11,6 +11,7 @@ from chalicelib.core.lineage import (
     Current,
     Dead,
     Live,
+    NoRoom,
     Overtaken,
     Retry,
     Reused,
@@ -21,6 +22,9 @@ from chalicelib.core.lineage import (
     expiry,
     judge,
     judge_use,
+    last_used,
+    record_use,
+    removed_by_login,
     replaced_by_login,
     slide,
 )
@@ -39,7 +43,10 @@ from chalicelib.core.model import (
 from chalicelib.core.policy import (
     ATTEMPT_CHARACTERS_MIN,
     ATTEMPT_SLOTS,
+    DAY_S,
+    LINEAGE_KEPT_S,
     MECHANISMS,
+    PREVIOUS_GENERATION_S,
     SLIDE_AFTER_FRACTION,
     Mechanism,
     MechanismName,
@@ -51,6 +58,7 @@ from tests.making import (
     HISTORY,
     IDLE_S,
     MINE_LIVE,
+    MY_KEY,
     NEWBORN,
     NOW,
     OTHER,
@@ -239,6 +247,7 @@ def test_ended_is_absorbing_whatever_the_time(reason: EndReason) -> None:
 
 EXCHANGE: Final = MECHANISMS[MechanismName.EXCHANGE]
 SESSION: Final = MECHANISMS[MechanismName.SESSION]
+REFRESH: Final = MECHANISMS[MechanismName.REFRESH]
 
 
 def use(
@@ -252,16 +261,43 @@ def use(
     ("behind", "expires_at", "expected"),
     [
         pytest.param(0, NOW + 1, Live(gate_with(MINE_LIVE), MINE_LIVE), id="current"),
-        pytest.param(1, NOW + 1, Live(gate_with(MINE_LIVE), MINE_LIVE), id="the one before: a call in flight"),
         pytest.param(0, NOW, Overtaken(), id="current, expired"),
-        pytest.param(1, NOW, Overtaken(), id="the one before, expired"),
+        pytest.param(1, NOW + 1, Overtaken(), id="the one before, exchanged 100 seconds ago"),
         pytest.param(2, NOW + 1, Overtaken(), id="two before, though unexpired"),
         pytest.param(-1, NOW + 1, Ahead(), id="newer than stored"),
     ],
 )
 def test_a_token_used_on_a_call_is(behind: int, expires_at: int, expected: object) -> None:
-    """Current or the one before, each until its own expiry; the attempt plays no part."""
+    """The current one until its own expiry; the attempt plays no part."""
     assert use(MINE_LIVE, presented(behind), expires_at=expires_at) == expected
+
+
+@pytest.mark.promise(5)
+@pytest.mark.parametrize(
+    ("after", "expires_in", "lives"),
+    [
+        pytest.param(0, 1, True, id="in the second of its exchange"),
+        pytest.param(PREVIOUS_GENERATION_S, 1, True, id="a call in flight"),
+        pytest.param(PREVIOUS_GENERATION_S + 1, 1, False, id="later"),
+        pytest.param(0, 0, False, id="expired"),
+    ],
+)
+def test_the_generation_before_may_be_used_for_a_minute(after: int, expires_in: int, *, lives: bool) -> None:
+    """After its exchange, and no longer: a copy of the device can repeat that exchange for the same child."""
+    moved = replace(MINE_LIVE, issued_at=NOW - after)
+    said = use(moved, presented(1), expires_at=NOW + expires_in)
+    assert isinstance(said, Live if lives else Overtaken)
+
+
+@pytest.mark.promise(7)
+def test_a_current_token_with_another_iat_is_none_of_ours() -> None:
+    """Whoever holds a leaked key can write any iat, but not the stored one without knowing it."""
+    for issued_at in (MINE_LIVE.issued_at - 1, MINE_LIVE.issued_at + 1):
+        forged = replace(presented(), issued_at=issued_at)
+        assert verdict(MINE_LIVE, forged) == Dead()
+        assert use(MINE_LIVE, forged) == Dead()
+    renewed = replace(presented(), issued_at=MINE_LIVE.issued_at + 1)
+    assert isinstance(use(MINE_LIVE, renewed, mechanism=REFRESH), Live)
 
 
 def test_a_token_of_a_dead_lineage_is_of_no_use() -> None:
@@ -280,7 +316,7 @@ SESSION_IN_USE: Final = replace(MINE_LIVE, generation=0, issued_at=NOW, in_use_s
         pytest.param(NOW - 3_001, NOW, SESSION, False, id="issued before a gap in use"),
         pytest.param(NOW - 3_000, NOW + SESSION.use_s - 1, SESSION, True, id="last used a moment less than a life ago"),
         pytest.param(NOW - 3_000, NOW + SESSION.use_s, SESSION, False, id="last used a life ago"),
-        pytest.param(NOW - 3_000, NOW, EXCHANGE, False, id="of a mechanism that does not slide"),
+        pytest.param(NOW - 3_000, NOW, REFRESH, False, id="of a mechanism that does not slide"),
     ],
 )
 def test_an_expired_session_id_lives_while_used_without_a_gap(
@@ -388,6 +424,7 @@ def place(number: int, **changes: object) -> Lineage:
     return replace(MINE_LIVE, id=LineageId(f"AQAAAAAAAAAAAA{number:02}"), **changes)
 
 
+OLD: Final = NOW - LINEAGE_KEPT_S
 ENDED_EARLIER: Final = place(1, ended=Ended(NOW - 90, EndReason.LOGOUT))
 ENDED_LATER: Final = place(2, ended=Ended(NOW - 80, EndReason.REUSE))
 EXPIRED: Final = place(3, expires_at=NOW - 5)
@@ -397,19 +434,99 @@ BUSIEST: Final = place(6, issued_at=NOW - 1)
 IN_THEIR_ORDER: Final = (ENDED_EARLIER, ENDED_LATER, EXPIRED, IDLE, IDLEST, BUSIEST)
 
 
+def removed(gate: Gate, *replaced: Lineage, lineages_max: int) -> tuple[Lineage, ...] | NoRoom:
+    """Ask which lineages make room for one more."""
+    return removed_by_login(gate, replaced, now=NOW, fence=FENCE, idle_s_of={1: IDLE_S}, lineages_max=lineages_max)
+
+
 @pytest.mark.parametrize("lineages_max", range(1, 14))
-def test_a_login_replaces_as_many_as_are_too_many(lineages_max: int) -> None:
-    """Ended, then expired, then the longest idle, and never more than needed, however the gate lists them."""
+def test_a_login_removes_as_many_as_are_too_many(lineages_max: int) -> None:
+    """Ended, then expired, then the longest unused, and never more than needed, however the gate lists them."""
     for gate in (gate_with(*IN_THEIR_ORDER), gate_with(*reversed(IN_THEIR_ORDER))):
-        replaced = replaced_by_login(gate, now=NOW, fence=FENCE, idle_s_of={1: IDLE_S}, lineages_max=lineages_max)
-        assert replaced == IN_THEIR_ORDER[: max(0, 7 - lineages_max)]
+        assert removed(gate, lineages_max=lineages_max) == IN_THEIR_ORDER[: max(0, 7 - lineages_max)]
 
 
 def test_a_lineage_of_a_client_no_longer_registered_goes_before_the_living() -> None:
     """Without a mechanism it cannot be exchanged any more."""
     orphan = replace(BUSIEST, client=9)
-    gate = gate_with(IDLEST, orphan)
-    assert replaced_by_login(gate, now=NOW, fence=FENCE, idle_s_of={1: IDLE_S}, lineages_max=2) == (orphan,)
+    assert removed(gate_with(IDLEST, orphan), lineages_max=2) == (orphan,)
+
+
+@pytest.mark.promise(7)
+def test_an_entry_younger_than_a_repeatable_request_is_never_removed() -> None:
+    """Login, logout, evicted, the same login bytes again: its logged-out token would be valid."""
+    young = [place(n, auth_time=OLD + 1 + n, ended=Ended(NOW, EndReason.LOGOUT)) for n in range(3)]
+    assert removed(gate_with(*young), lineages_max=3) == NoRoom(until=NOW + 1)
+    assert removed(gate_with(*young), lineages_max=2) == NoRoom(until=NOW + 2)
+    assert removed(gate_with(*young, BUSIEST), lineages_max=4) == (BUSIEST,)
+    assert removed(gate_with(replace(young[0], auth_time=OLD)), lineages_max=1) == (replace(young[0], auth_time=OLD),)
+
+
+def test_entries_from_before_a_password_change_go_at_any_age() -> None:
+    """A thief who logs in 24 times cannot keep the owner out after the owner's new password."""
+    young = [place(n, auth_time=NOW) for n in range(3)]
+    changed = replace(gate_with(*young), epoch=EPOCH + 1, raised=Ended(NOW, EndReason.PASSWORD_CHANGED))
+    assert removed(changed, lineages_max=3) == (young[0],)
+    everywhere = replace(changed, raised=Ended(NOW, EndReason.ENDED_EVERYWHERE))
+    assert isinstance(removed(everywhere, lineages_max=3), NoRoom)
+
+
+def test_the_least_recently_used_goes_not_the_one_whose_iat_never_moves() -> None:
+    """Of `refresh` and `long_lived` the day of the last use is known."""
+    renewing = place(1, issued_at=NOW - 900, last_used_day=NOW // DAY_S)
+    assert removed(gate_with(renewing, IDLEST), lineages_max=2) == (IDLEST,)
+    assert last_used(renewing, now=NOW) == NOW
+    yesterday = replace(renewing, issued_at=NOW - 9 * DAY_S, last_used_day=NOW // DAY_S - 1)
+    assert last_used(yesterday, now=NOW) == NOW // DAY_S * DAY_S - 1
+    assert last_used(replace(renewing, last_used_day=0), now=NOW) == NOW - 900
+
+
+@pytest.mark.promise(5)
+def test_a_login_replaces_the_lineages_of_its_key_that_have_not_ended() -> None:
+    """Those of this key and epoch; expired and idle ones too, for clocks differ."""
+    other = place(7, binding=OTHER_KEY)
+    older = place(8, epoch=EPOCH - 1)
+    gate = gate_with(*IN_THEIR_ORDER, other, older)
+    assert replaced_by_login(gate, MY_KEY, proved=None) == (EXPIRED, IDLE, IDLEST, BUSIEST)
+    assert replaced_by_login(gate, NoBinding(), proved=None) == ()
+
+
+@pytest.mark.promise(5)
+def test_a_login_by_the_secret_of_the_last_one_replaces_that_one() -> None:
+    """An HMAC device has no key that lasts, but the secret of its last login."""
+    last = place(7, binding=SecretBinding())
+    another = place(8, binding=SecretBinding())
+    assert replaced_by_login(gate_with(last, another), SecretBinding(), proved=last.id) == (last,)
+    assert replaced_by_login(gate_with(last, another), SecretBinding(), proved=None) == ()
+
+
+def test_a_login_at_the_cap_removes_the_one_it_replaces_before_a_living_one() -> None:
+    """It is ended by this very login."""
+    mine = place(7, issued_at=NOW)
+    assert removed(gate_with(IDLEST, mine), mine, lineages_max=2) == (mine,)
+    assert removed(gate_with(ENDED_LATER, mine), mine, lineages_max=2) == (ENDED_LATER,)
+
+
+@pytest.mark.parametrize(
+    ("name", "renewed", "written"),
+    [
+        (MechanismName.REFRESH, True, True),
+        (MechanismName.REFRESH, False, False),
+        (MechanismName.LONG_LIVED, False, True),
+        (MechanismName.EXCHANGE, False, False),
+        (MechanismName.ROTATING_REFRESH, False, False),
+    ],
+)
+def test_use_is_written_down_once_a_day_where_iat_never_moves(
+    name: MechanismName, *, renewed: bool, written: bool
+) -> None:
+    """At a renewal, or at a call where nothing renews."""
+    used = record_use(MINE_LIVE, now=NOW, mechanism=MECHANISMS[name], renewed=renewed)
+    assert used == (replace(MINE_LIVE, last_used_day=NOW // DAY_S) if written else None)
+    if used:
+        assert record_use(used, now=NOW + 1, mechanism=MECHANISMS[name], renewed=renewed) is None
+        tomorrow = record_use(used, now=NOW + DAY_S, mechanism=MECHANISMS[name], renewed=renewed)
+        assert tomorrow == replace(MINE_LIVE, last_used_day=NOW // DAY_S + 1)
 
 
 def test_a_neighbour_plays_no_part() -> None:

@@ -17,9 +17,10 @@ from botocore.exceptions import ConnectionClosedError
 from msgspec.structs import replace
 
 from chalicelib.core.errors import Unavailable
-from chalicelib.core.lineage import Current, Dead, Exchanged, Retry, Reused, exchange, judge, replaced_by_login
+from chalicelib.core.lineage import Current, Dead, Exchanged, NoRoom, Retry, Reused, exchange, judge, removed_by_login
 from chalicelib.core.model import (
     NO_ATTEMPT,
+    Actor,
     Ended,
     EndReason,
     Gate,
@@ -159,7 +160,7 @@ class Device:
             lambda _: self._look(): 14,
             lambda _: self._log_in(): 10,
             self._end: 4,
-            lambda _: self._ask("end_all", account=ACCOUNT, reason=EndReason.ENDED_EVERYWHERE, now=self._now): 2,
+            lambda one: self._ask("end_all", actor=self._actor(one), now=self._now): 2,
             self._change_password: 4,
             self._disable: 2,
         }
@@ -198,9 +199,11 @@ class Device:
 
     def _log_in(self) -> None:
         gate = self._look()
-        replaced = replaced_by_login(
-            gate, now=self._now, fence=FENCE, idle_s_of={FIRST.client: IDLE_S * 1000}, lineages_max=LINEAGES_MAX
+        removed = removed_by_login(
+            gate, (), now=self._now, fence=FENCE, idle_s_of={FIRST.client: IDLE_S * 1000}, lineages_max=LINEAGES_MAX
         )
+        if isinstance(removed, NoRoom):
+            return
         lineage = replace(
             FIRST,
             id=LineageId(f"AQ{self._chance.getrandbits(80):014x}"[:16]),
@@ -209,7 +212,9 @@ class Device:
             auth_time=self._now,
             binding=KeyBinding(self._chance.randbytes(32)),
         )
-        done = self._ask("admit", lineage=lineage, expected=gate, replaced=replaced, lineages_max=LINEAGES_MAX)
+        done = self._ask(
+            "admit", lineage=lineage, expected=gate, replaced=(), removed=removed, lineages_max=LINEAGES_MAX
+        )
         if done == Done():
             self._seen = replace(gate, lineages={**gate.lineages, lineage.id: lineage})
 
@@ -221,10 +226,11 @@ class Device:
 
     def _change_password(self, lineage: Lineage) -> None:
         verifier = self._chance.randbytes(8)
-        self._ask(
-            "change_password", account=ACCOUNT, verifier=verifier, expected=self._seen, keep=lineage.id, now=self._now
-        )
+        self._ask("change_password", actor=self._actor(lineage), verifier=verifier, expected=self._seen, now=self._now)
         self._look()
+
+    def _actor(self, lineage: Lineage) -> Actor:
+        return Actor(ACCOUNT, lineage.id, fence=FENCE, verifier_version=self._seen.verifier_version)
 
     def _disable(self, lineage: Lineage) -> None:
         """Disable the account, try to get in all the same, and enable it again."""

@@ -19,7 +19,7 @@ import pytest
 from baton_client import content_digest
 from chalicelib.core.lineage import Exchanged
 from chalicelib.core.model import Caller, Presented
-from chalicelib.core.policy import KEY_RING_REFRESH_S, LINEAGES_HARD_MAX, LINEAGES_MAX
+from chalicelib.core.policy import KEY_RING_REFRESH_S, LINEAGES_IN_ONE_UNIT, LINEAGES_MAX
 from chalicelib.stores.engine import KEYS, Engine, Service, Tables
 from chalicelib.stores.gates import Gates
 from chalicelib.web.edge import Answer
@@ -515,9 +515,9 @@ def test_every_route_has_its_row() -> None:
 
 @pytest.mark.parametrize(
     ("lineages", "units"),
-    [(1, 1), (LINEAGES_MAX, 1), (LINEAGES_MAX + 1, 2), (LINEAGES_HARD_MAX, 2)],
+    [(1, 1), (LINEAGES_IN_ONE_UNIT, 1), (LINEAGES_IN_ONE_UNIT + 1, 2), (LINEAGES_MAX, 4)],
 )
-def test_an_exchange_costs_one_unit_with_six_lineages_and_two_with_twelve(
+def test_an_exchange_costs_one_unit_with_six_lineages_and_four_with_all(
     tables: Tables, meter: Meter, lineages: int, units: int
 ) -> None:
     """However large each has grown."""

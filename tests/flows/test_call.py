@@ -434,10 +434,11 @@ def test_what_ended_more_than_the_callers_own_login_is_noted(world: World) -> No
     caller = world.use(phone, mine.access_token)
     world.end_device(caller, other.device_id)
     world.change_password(world.use(phone, mine.access_token), "granite umbrella conversation")
-    world.logout(caller, everywhere=True)
+    world.logout(world.use(phone, mine.access_token), everywhere=True)
     world.set_status("ada@example.com", Status.DISABLED)
     world.set_status("ada@example.com", Status.ACTIVE)
-    world.delete(caller)
+    again = world.login(phone, password="granite umbrella conversation")
+    world.delete(world.use(phone, again.access_token))
     noted = [(event.event, event.lineage, dict(event.details)) for event in world.stores.audit.events]
     assert noted == [
         ("device_ended", other.device_id, {"by": mine.device_id}),
@@ -445,7 +446,7 @@ def test_what_ended_more_than_the_callers_own_login_is_noted(world: World) -> No
         ("logged_out_everywhere", mine.device_id, {}),
         ("account_disabled", None, {}),
         ("account_active", None, {}),
-        ("account_deleted", mine.device_id, {}),
+        ("account_deleted", again.device_id, {}),
     ]
     assert {event.account for event in world.stores.audit.events} == {caller.account}
     assert {event.at for event in world.stores.audit.events} == {world.clock()}

@@ -194,10 +194,10 @@ class World:
         self.show = ShowAccount(users)
         self.delete = DeleteAccount(clock, entropy, users, gates, audit, signals)
         self.set_status = SetStatus(clock, entropy, key_ring, users, gates, audit, signals)
-        self.change_password = ChangePassword(clock, entropy, key_ring, clients, users, gates, audit, signals)
+        self.change_password = ChangePassword(clock, entropy, key_ring, users, gates, audit, signals)
         self.list_devices = ListDevices(clock, key_ring, clients)
         self.end_device = EndDevice(clock, entropy, gates, audit, signals)
-        self.revoke = Revoke(clock, proof, gates, signals)
+        self.revoke = Revoke(clock, entropy, proof, gates, audit, signals)
         servers = {"billing": hashlib.sha256(RESOURCE_SERVER_SECRET.encode()).digest()}
         self.introspect = Introspect(clock, key_ring, proof, gates, servers)
         self._numbers = itertools.count(1)

@@ -9,7 +9,18 @@ from msgspec.structs import replace
 
 from chalicelib.core import errors
 from chalicelib.core.lineage import Ahead, Current, Dead, Exchanged, Retry, Reused, Superseded, exchange, judge
-from chalicelib.core.model import NO_ATTEMPT, AccountId, Ended, EndReason, Gate, Lineage, LineageId, Presented, Status
+from chalicelib.core.model import (
+    NO_ATTEMPT,
+    AccountId,
+    Actor,
+    Ended,
+    EndReason,
+    Gate,
+    Lineage,
+    LineageId,
+    Presented,
+    Status,
+)
 from chalicelib.core.ports import Done, Moved, Refused
 from chalicelib.flows.exchange import Exchange
 from chalicelib.flows.proof import ProvedToken
@@ -133,8 +144,9 @@ class NeverRevokes(BrokenGates):
 class EndsNothing(BrokenGates):
     """Answers an end before anything is written, and the write never comes."""
 
-    def end_all(self, account: AccountId, reason: EndReason, *, now: int) -> None:
+    def end_all(self, actor: Actor, *, now: int) -> Done:
         """Write nothing."""
+        return Done()
 
 
 class RevivingGates(BrokenGates):

@@ -14,12 +14,14 @@ from chalicelib.core.lineage import (
     Ahead,
     Dead,
     Exchanged,
+    ProofOutdated,
     Retry,
     Reused,
     Superseded,
     ended_of,
     exchange,
     live,
+    may_act,
 )
 from chalicelib.core.model import (
     AccountId,
@@ -41,6 +43,7 @@ from chalicelib.core.policy import NONCE_KEPT_S
 from chalicelib.core.ports import Audit, Done, Ephemeral, Gates, Moved, Refused, Taken, Users
 from tests.making import (
     ACCOUNT,
+    ACTOR,
     ATTEMPT,
     EPOCH,
     FENCE,
@@ -72,6 +75,32 @@ STEP_UP: Final = StepUp(at=NOW, assurance=MINE_LIVE.assurance)
 GRANT: Final = "a grant's secret"
 NEXT: Final = LineageId("AQAAAAAAAAAAAAAF")
 RACERS: Final = 8
+INACTIVE: Final = [
+    pytest.param(gate_with(MINE_LIVE, OTHER_LIVE, status=Status.DISABLED), Dead(), id="disabled"),
+    pytest.param(gate_with(OTHER_LIVE), Dead(), id="removed"),
+    pytest.param(
+        replace(gate_with(MINE_LIVE, OTHER_LIVE), epoch=EPOCH + 1, raised=Ended(NOW - 1, EndReason.PASSWORD_CHANGED)),
+        Dead(EndReason.PASSWORD_CHANGED),
+        id="older epoch",
+    ),
+    pytest.param(
+        gate_with(
+            replace(MINE_LIVE, ended=Ended(NOW - 1, EndReason.ENDED_BY_OWNER), attempts=(bytes(8),) * 4), OTHER_LIVE
+        ),
+        Dead(EndReason.ENDED_BY_OWNER),
+        id="ended",
+    ),
+    pytest.param(gate_with(replace(MINE_LIVE, expires_at=NOW), OTHER_LIVE), Dead(EndReason.EXPIRED), id="expired"),
+    pytest.param(
+        gate_with(replace(MINE_LIVE, auth_time=FENCE - 1), OTHER_LIVE),
+        Dead(EndReason.ENDED_EVERYWHERE),
+        id="before the not-before time",
+    ),
+    pytest.param(
+        replace(gate_with(MINE_LIVE, OTHER_LIVE), verifier_version=VERSION + 1), ProofOutdated(), id="new password"
+    ),
+]
+"""Every way in which a login may not act, and the verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +212,8 @@ class UsersContract(Contract):
         self, stores: Stores, expected: Gate, *, verifier: bytes = NEW_VERIFIER, keep: LineageId = MINE
     ) -> Done | Moved:
         """Change the password."""
-        return stores.users.change_password(ACCOUNT, verifier, expected=expected, keep=keep, now=NOW)
+        actor = replace(ACTOR, lineage=keep, verifier_version=expected.verifier_version)
+        return stores.users.change_password(actor, verifier, expected=expected, now=NOW)
 
     @pytest.mark.promise(6)
     def test_changing_the_password_ends_every_other_lineage(self, stores: Stores) -> None:
@@ -387,7 +417,8 @@ class GatesContract(Contract):
             ),
             pytest.param(gate_with(replace(MINE_LIVE, client=2)), None, id="of another client"),
             pytest.param(gate_with(replace(MINE_LIVE, binding=OTHER_KEY)), None, id="bound to another key"),
-            pytest.param(gate_with(replace(MINE_LIVE, auth_time=MINE_LIVE.issued_at + 1)), None, id="begun since"),
+            pytest.param(gate_with(replace(MINE_LIVE, auth_time=NOW, issued_at=NOW)), None, id="begun since"),
+            pytest.param(gate_with(replace(MINE_LIVE, issued_at=NOW - 99)), None, id="issued at another time"),
             pytest.param(gate_with(OTHER_LIVE), None, id="lineage unknown"),
         ],
     )
@@ -443,26 +474,32 @@ class GatesContract(Contract):
         assert self.gate(stores) == gate_with(child)
 
     def admit(
-        self, stores: Stores, *replaced: Lineage, expected: Gate | None = None, lineages_max: int = 6
+        self,
+        stores: Stores,
+        *removed: Lineage,
+        replaced: tuple[Lineage, ...] = (),
+        expected: Gate | None = None,
+        lineages_max: int = 6,
     ) -> Done | Moved:
         """Admit a newborn lineage, having read the gate as it is when nothing else is said."""
+        expected = expected or self.gate(stores)
         return stores.gates.admit(
-            NEWBORN, expected=expected or self.gate(stores), replaced=replaced, lineages_max=lineages_max
+            NEWBORN, expected=expected, replaced=replaced, removed=removed, lineages_max=lineages_max
         )
 
     def test_a_login_adds_its_lineage(self, stores: Stores) -> None:
-        """Where there is room nothing is replaced."""
+        """Where there is room nothing is removed."""
         stores.seed(gate_with(MINE_LIVE))
         assert self.admit(stores) == Done()
         assert self.gate(stores) == gate_with(MINE_LIVE, NEWBORN)
 
-    def test_a_login_takes_the_place_of_those_it_replaces(self, stores: Stores) -> None:
+    def test_a_login_takes_the_place_of_those_it_removes(self, stores: Stores) -> None:
         """At the cap, as many must go as are too many."""
         stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
         assert self.admit(stores, MINE_LIVE, OTHER_LIVE, lineages_max=1) == Done()
         assert self.gate(stores) == gate_with(NEWBORN)
 
-    def test_an_ended_lineage_can_be_replaced(self, stores: Stores) -> None:
+    def test_an_ended_lineage_can_be_removed(self, stores: Stores) -> None:
         """What was read of an ended one compares as it was read."""
         stores.seed(gate_with(MINE_LIVE))
         stores.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW)
@@ -476,9 +513,9 @@ class GatesContract(Contract):
             pytest.param(replace(gate_with(MINE_LIVE), epoch=EPOCH + 1), id="epoch"),
             pytest.param(replace(gate_with(MINE_LIVE), verifier_version=VERSION + 1), id="verifier version"),
             pytest.param(gate_with(MINE_LIVE, replace(NEWBORN, generation=1)), id="already there and moved on"),
-            pytest.param(gate_with(replace(MINE_LIVE, generation=8)), id="replaced one exchanged"),
-            pytest.param(gate_with(replace(MINE_LIVE, issued_at=NOW - 1)), id="replaced one used"),
-            pytest.param(gate_with(OTHER_LIVE), id="replaced one gone, another there"),
+            pytest.param(gate_with(replace(MINE_LIVE, generation=8)), id="removed one exchanged"),
+            pytest.param(gate_with(replace(MINE_LIVE, issued_at=NOW - 1)), id="removed one used"),
+            pytest.param(gate_with(OTHER_LIVE), id="removed one gone, another there"),
             pytest.param(gate_with(MINE_LIVE, OTHER_LIVE, replace(OTHER_LIVE, id=NEXT)), id="no room"),
         ],
     )
@@ -502,6 +539,65 @@ class GatesContract(Contract):
             assert self.admit(stores, MINE_LIVE, expected=expected, lineages_max=1) == Done()
             assert self.gate(stores) == gate_with(NEWBORN)
 
+    @pytest.mark.promise(5)
+    def test_a_login_ends_the_earlier_login_of_its_key(self, stores: Stores) -> None:
+        """In the same write, for the reason `replaced`; the account's other devices stay."""
+        stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
+        assert self.admit(stores, replaced=(MINE_LIVE,)) == Done()
+        over = replace(MINE_LIVE, ended=Ended(NOW, EndReason.REPLACED), attempts=(bytes(8),) * 4)
+        assert self.gate(stores) == gate_with(over, OTHER_LIVE, NEWBORN)
+        assert self.exchange(stores, presented()) == Dead(EndReason.REPLACED)
+        assert self.admit(stores, replaced=(MINE_LIVE,), expected=gate_with(MINE_LIVE, OTHER_LIVE)) == Done()
+
+    @pytest.mark.promise(5)
+    def test_an_exchange_in_between_does_not_save_the_login_that_is_replaced(self, stores: Stores) -> None:
+        """A copy of the device that goes on exchanging cannot hold up its owner's login."""
+        stores.seed(gate_with(MINE_LIVE))
+        expected = self.gate(stores)
+        self.exchange(stores, presented())
+        assert self.admit(stores, replaced=(MINE_LIVE,), expected=expected) == Done()
+        ended = self.gate(stores).lineages[MINE]
+        assert (ended.generation, ended.ended) == (8, Ended(NOW, EndReason.REPLACED))
+
+    def test_a_lineage_that_ended_keeps_its_reason_when_its_key_logs_in(self, stores: Stores) -> None:
+        """It ended between the read and the write: start over."""
+        stores.seed(gate_with(MINE_LIVE))
+        expected = self.gate(stores)
+        stores.gates.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW)
+        assert self.admit(stores, replaced=(MINE_LIVE,), expected=expected) == Moved()
+        assert self.gate(stores).lineages.keys() == {MINE}
+
+    def test_a_replaced_lineage_that_was_removed_stops_a_login(self, stores: Stores) -> None:
+        """Another login made room meanwhile: start over."""
+        stores.seed(gate_with(OTHER_LIVE))
+        assert self.admit(stores, replaced=(MINE_LIVE,), expected=gate_with(MINE_LIVE)) == Moved()
+
+    def test_a_login_removes_the_earlier_login_of_its_key_at_the_cap(self, stores: Stores) -> None:
+        """One that is both replaced and in the way is removed."""
+        stores.seed(gate_with(MINE_LIVE))
+        assert self.admit(stores, MINE_LIVE, replaced=(MINE_LIVE,), lineages_max=1) == Done()
+        assert self.gate(stores) == gate_with(NEWBORN)
+
+    @pytest.mark.promise(5)
+    def test_of_racing_logins_by_one_key_each_sees_the_one_before(self, stores: Stores) -> None:
+        """Two logins by one key that read the same: one is admitted, the other starts over and ends it."""
+        expected = gate_with(OTHER_LIVE)
+        stores.seed(expected)
+
+        def admitting(number: int) -> Callable[[], Done | Moved]:
+            newborn = replace(NEWBORN, id=LineageId(f"AQAAAAAAAAAAAA{number:02}"))
+            return lambda: stores.gates.admit(newborn, expected=expected, replaced=(), removed=(), lineages_max=24)
+
+        assert race([admitting(number) for number in range(RACERS)]).count(Done()) == 1
+
+    def test_logins_without_a_key_do_not_hinder_each_other(self, stores: Stores) -> None:
+        """They end nothing, so they need not see each other."""
+        expected = gate_with(OTHER_LIVE)
+        stores.seed(expected)
+        for number in range(3):
+            newborn = replace(NEWBORN, id=LineageId(f"AQAAAAAAAAAAAA{number:02}"), binding=NoBinding())
+            assert stores.gates.admit(newborn, expected=expected, replaced=(), removed=(), lineages_max=6) == Done()
+
     def test_racing_logins_never_exceed_the_cap(self, stores: Stores) -> None:
         """Eight logins at once into the last place: one is admitted, the others start over."""
         expected = gate_with(MINE_LIVE)
@@ -509,7 +605,7 @@ class GatesContract(Contract):
 
         def admitting(number: int) -> Callable[[], Done | Moved]:
             newborn = replace(NEWBORN, id=LineageId(f"AQAAAAAAAAAAAA{number:02}"))
-            return lambda: stores.gates.admit(newborn, expected=expected, replaced=(), lineages_max=2)
+            return lambda: stores.gates.admit(newborn, expected=expected, replaced=(), removed=(), lineages_max=2)
 
         answers = race([admitting(number) for number in range(RACERS)])
         assert answers.count(Done()) == 1
@@ -519,24 +615,37 @@ class GatesContract(Contract):
     session = replace(MINE_LIVE, generation=0, in_use_since=NOW - 100)
     slid = replace(session, issued_at=NOW)
 
+    def record(self, stores: Stores, lineage: Lineage, *, expected: Lineage | None = None) -> Done | Moved:
+        """Record a use."""
+        return stores.gates.record_use(
+            lineage, account=ACCOUNT, expected=expected or self.session, now=NOW, fence=FENCE
+        )
+
     def test_a_use_is_written_down(self, stores: Stores) -> None:
         """The lineage's iat moves, and nothing else in the gate does."""
         stores.seed(gate_with(self.session, OTHER_LIVE))
-        assert stores.gates.slide(self.slid, account=ACCOUNT, expected=self.session) == Done()
+        assert self.record(stores, self.slid) == Done()
         assert self.gate(stores) == gate_with(self.slid, OTHER_LIVE)
 
     def test_a_use_after_a_gap_moves_in_use_since(self, stores: Stores) -> None:
         """The time since when it was used without a gap is written down too."""
         resumed = replace(self.slid, in_use_since=NOW)
         stores.seed(gate_with(self.session))
-        assert stores.gates.slide(resumed, account=ACCOUNT, expected=self.session) == Done()
+        assert self.record(stores, resumed) == Done()
         assert self.gate(stores) == gate_with(resumed)
+
+    def test_a_day_of_use_is_written_down(self, stores: Stores) -> None:
+        """Of a login whose iat never moves."""
+        used = replace(self.session, last_used_day=NOW // 86_400)
+        stores.seed(gate_with(self.session))
+        assert self.record(stores, used) == Done()
+        assert self.gate(stores) == gate_with(used)
 
     def test_the_very_same_use_sent_again_is_done(self, stores: Stores) -> None:
         """Our own earlier sending is recognised."""
         stores.seed(gate_with(self.session))
         for _ in range(2):
-            assert stores.gates.slide(self.slid, account=ACCOUNT, expected=self.session) == Done()
+            assert self.record(stores, self.slid) == Done()
 
     @pytest.mark.parametrize(
         "meanwhile",
@@ -553,13 +662,14 @@ class GatesContract(Contract):
         """Whatever is not as read, or over: start over, and nothing is written."""
         stores.seed(meanwhile)
         before = self.gate(stores)
-        assert stores.gates.slide(self.slid, account=ACCOUNT, expected=self.session) == Moved()
+        assert self.record(stores, self.slid) == Moved()
         assert self.gate(stores) == before
 
     @pytest.mark.parametrize(
         "over",
         [
             pytest.param(replace(session, expires_at=NOW), id="expired"),
+            pytest.param(replace(session, auth_time=FENCE - 1), id="before the not-before time"),
             pytest.param(replace(session, ended=Ended(NOW, EndReason.LOGOUT), attempts=(bytes(8),) * 4), id="ended"),
         ],
     )
@@ -567,12 +677,12 @@ class GatesContract(Contract):
         """Ended is absorbing, whatever the journey believes it read."""
         stores.seed(gate_with(over))
         slid = replace(over, issued_at=NOW, ended=None)
-        assert stores.gates.slide(slid, account=ACCOUNT, expected=over) == Moved()
+        assert self.record(stores, slid, expected=over) == Moved()
         assert self.gate(stores) == gate_with(over)
 
     def test_a_use_of_nobody_starts_over(self, stores: Stores) -> None:
         """A gate that is not there is not made by a use."""
-        assert stores.gates.slide(self.slid, account=ACCOUNT, expected=self.session) == Moved()
+        assert self.record(stores, self.slid) == Moved()
         assert stores.gates.get(ACCOUNT) is None
 
     @pytest.mark.promise(6)
@@ -603,9 +713,9 @@ class GatesContract(Contract):
     def test_a_lineage_ended_by_the_epoch_keeps_that_reason(self, stores: Stores) -> None:
         """What ended with all others is not ended again alone."""
         stores.seed(gate_with(MINE_LIVE))
-        stores.gates.end_all(ACCOUNT, EndReason.PASSWORD_CHANGED, now=NOW)
+        stores.gates.set_status(ACCOUNT, Status.DISABLED, now=NOW)
         assert stores.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW + 1) == Refused()
-        assert self.exchange(stores, presented()) == Dead(EndReason.PASSWORD_CHANGED)
+        assert self.exchange(stores, presented()) == Dead(EndReason.ACCOUNT_DISABLED)
 
     @pytest.mark.parametrize("gate", [None, gate_with(OTHER_LIVE)], ids=["no gate", "no such lineage"])
     def test_ending_what_is_gone_changes_nothing(self, stores: Stores, gate: Gate | None) -> None:
@@ -617,21 +727,98 @@ class GatesContract(Contract):
 
     @pytest.mark.promise(6)
     def test_ending_all_is_one_step_of_the_epoch(self, stores: Stores) -> None:
-        """Every lineage is over, for that reason since then, and none was touched."""
+        """Every lineage is over, for that reason since then; of the others none was touched."""
         stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
-        stores.gates.end_all(ACCOUNT, EndReason.ENDED_EVERYWHERE, now=NOW)
+        assert stores.gates.end_all(ACTOR, now=NOW) == Done()
         raised = Ended(NOW, EndReason.ENDED_EVERYWHERE)
-        assert self.gate(stores) == replace(gate_with(MINE_LIVE, OTHER_LIVE), epoch=EPOCH + 1, raised=raised)
-        assert self.exchange(stores, presented()) == Dead(EndReason.ENDED_EVERYWHERE)
+        mine = replace(MINE_LIVE, ended=raised, attempts=(bytes(8),) * 4)
+        assert self.gate(stores) == replace(gate_with(mine, OTHER_LIVE), epoch=EPOCH + 1, raised=raised)
+        for lineage in (MINE_LIVE, OTHER_LIVE):
+            assert self.exchange(stores, presented(lineage=lineage)) == Dead(EndReason.ENDED_EVERYWHERE)
+
+    @pytest.mark.promise(6)
+    @pytest.mark.parametrize("verb", ["end_all", "delete"])
+    def test_of_two_devices_that_end_everything_one_does(self, stores: Stores, verb: str) -> None:
+        """The other one is not live any more, and its call is refused, though the effect is the same."""
+        stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
+        other = replace(ACTOR, lineage=OTHER)
+        assert getattr(stores.gates, verb)(ACTOR, now=NOW) == Done()
+        assert isinstance(getattr(stores.gates, verb)(other, now=NOW), Dead)
 
     def test_ending_all_of_nobody_makes_nobody(self, stores: Stores) -> None:
         """A gate that is not there is not made."""
-        stores.gates.end_all(ACCOUNT, EndReason.ENDED_EVERYWHERE, now=NOW)
+        assert stores.gates.end_all(ACTOR, now=NOW) == Dead()
         assert stores.gates.get(ACCOUNT) is None
+
+    def test_ending_all_sent_again_is_done(self, stores: Stores) -> None:
+        """Our own earlier sending is recognised, and the epoch rises once."""
+        stores.seed(gate_with(MINE_LIVE))
+        for _ in range(2):
+            assert stores.gates.end_all(ACTOR, now=NOW) == Done()
+        assert self.gate(stores).epoch == EPOCH + 1
+
+    @pytest.mark.promise(6)
+    def test_ending_a_device_is_done_on_behalf_of_a_live_login(self, stores: Stores) -> None:
+        """The device ends; our own second sending is done, another's end is as good."""
+        stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
+        for _ in range(2):
+            assert stores.gates.end_device(ACTOR, OTHER, now=NOW) == Done()
+        assert self.gate(stores).lineages[OTHER].ended == Ended(NOW, EndReason.ENDED_BY_OWNER)
+        assert self.gate(stores).lineages[MINE] == MINE_LIVE
+        assert stores.gates.end_device(ACTOR, OTHER, now=NOW + 1) == Refused()
+        assert stores.gates.end_device(ACTOR, NEW, now=NOW) == Refused()
+
+    def test_a_login_can_end_itself_as_a_device(self, stores: Stores) -> None:
+        """Our own second sending is done here too, though the login is not live any more."""
+        stores.seed(gate_with(MINE_LIVE))
+        for _ in range(2):
+            assert stores.gates.end_device(ACTOR, MINE, now=NOW) == Done()
+
+    @pytest.mark.promise(6)
+    def test_a_deleted_account_keeps_no_lineage(self, stores: Stores) -> None:
+        """Names of devices and times of logins are personal data: what stays holds none."""
+        stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
+        for _ in range(2):
+            assert stores.gates.delete(ACTOR, now=NOW) == Done()
+        assert self.gate(stores).status is Status.DELETED
+        assert not self.gate(stores).lineages
+        assert self.exchange(stores, presented()) == Dead()
+
+    def test_an_account_deleted_by_the_operator_keeps_no_lineage(self, stores: Stores) -> None:
+        """As one deleted by its owner."""
+        stores.seed(gate_with(MINE_LIVE))
+        assert stores.gates.set_status(ACCOUNT, Status.DELETED, now=NOW) == Done()
+        assert not self.gate(stores).lineages
+
+    @pytest.mark.promise(6)
+    @pytest.mark.parametrize(("inactive", "verdict"), INACTIVE)
+    @pytest.mark.parametrize("verb", ["end_device", "end_all", "delete"])
+    def test_no_write_on_behalf_of_a_login_that_is_not_live(
+        self, stores: Stores, verb: str, inactive: Gate, verdict: object
+    ) -> None:
+        """The law: the condition is in the write. Nothing is written, and the reason is returned."""
+        stores.seed(inactive)
+        before = self.gate(stores)
+        arguments = (OTHER,) if verb == "end_device" else ()
+        assert getattr(stores.gates, verb)(ACTOR, *arguments, now=NOW) == verdict
+        assert self.gate(stores) == before
+
+    @pytest.mark.promise(6)
+    @pytest.mark.parametrize(("inactive", "verdict"), INACTIVE)
+    def test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live(
+        self, stores: Stores, inactive: Gate, verdict: object
+    ) -> None:
+        """The law, for the transaction; the flow reads again and asks the rule for the reason."""
+        assert may_act(inactive, ACTOR, now=NOW) == verdict
+        stores.users.register(USER, gate_with(MINE_LIVE))
+        stores.seed(inactive)
+        assert stores.users.change_password(ACTOR, NEW_VERIFIER, expected=inactive, now=NOW) == Moved()
+        assert self.gate(stores) == inactive
+        assert stores.users.get(ACCOUNT) == USER
 
     @pytest.mark.promise(7)
     def test_enabling_again_revives_nothing(self, stores: Stores) -> None:
-        """Disabling raises the epoch: what lived before stays over after."""
+        """Disabling raises the epoch: what lived before stays ended after, for the same reason."""
         stores.seed(gate_with(MINE_LIVE))
         assert stores.gates.set_status(ACCOUNT, Status.DISABLED, now=NOW) == Done()
         assert self.gate(stores).status is Status.DISABLED
@@ -639,7 +826,13 @@ class GatesContract(Contract):
         stores.gates.set_status(ACCOUNT, Status.ACTIVE, now=NOW)
         assert self.gate(stores).status is Status.ACTIVE
         assert isinstance(live(self.gate(stores), presented(), now=NOW, fence=FENCE, idle_s=IDLE_S), Dead)
-        assert self.exchange(stores, presented()) == Dead(EndReason.ENDED_EVERYWHERE)
+        assert self.exchange(stores, presented()) == Dead(EndReason.ACCOUNT_DISABLED)
+
+    def test_enabling_an_active_account_ends_nothing(self, stores: Stores) -> None:
+        """The operator may repeat it."""
+        stores.seed(gate_with(MINE_LIVE))
+        assert stores.gates.set_status(ACCOUNT, Status.ACTIVE, now=NOW) == Done()
+        assert self.gate(stores) == gate_with(MINE_LIVE)
 
     @pytest.mark.promise(7)
     @pytest.mark.parametrize("status", Status)
@@ -697,7 +890,14 @@ class EphemeralContract(Contract):
 
     def keep(self, stores: Stores) -> None:
         """Keep the grant."""
-        stores.ephemeral.keep_grant(GRANT, lineage=MINE, operation=OPERATION, step_up=STEP_UP, expires_at=NOW + 300)
+        stores.ephemeral.keep_grant(
+            GRANT,
+            lineage=MINE,
+            operation=OPERATION,
+            step_up=STEP_UP,
+            verifier_version=VERSION,
+            expires_at=NOW + 300,
+        )
 
     def spend(
         self,
@@ -706,11 +906,21 @@ class EphemeralContract(Contract):
         grant: str = GRANT,
         lineage: LineageId = MINE,
         operation: Operation = OPERATION,
+        verifier_version: int = VERSION,
         now: int = NOW,
         mark: bytes = MARK,
     ) -> StepUp | Refused:
         """Spend the grant as it was kept, unless told otherwise."""
-        return stores.ephemeral.spend_grant(grant, lineage=lineage, operation=operation, now=now, mark=mark)
+        return stores.ephemeral.spend_grant(
+            grant, lineage=lineage, operation=operation, verifier_version=verifier_version, now=now, mark=mark
+        )
+
+    @pytest.mark.promise(6)
+    def test_a_grant_is_void_once_the_password_has_changed(self, stores: Stores) -> None:
+        """It was proved with the password of before."""
+        self.keep(stores)
+        assert self.spend(stores, verifier_version=VERSION + 1) == Refused()
+        assert self.spend(stores) == STEP_UP
 
     @pytest.mark.promise(8)
     def test_a_grant_is_spent_once_and_says_how_it_was_proved(self, stores: Stores) -> None:

@@ -37,7 +37,20 @@ from chalicelib.stores.ephemeral import Ephemeral
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.items import Item, Value, gate_item, of_account
 from chalicelib.stores.users import Users
-from tests.making import ACCOUNT, FENCE, IDLE_S, MINE, MINE_LIVE, NOW, USER, gate_with, presented
+from tests.making import (
+    ACCOUNT,
+    ACTOR,
+    FENCE,
+    IDLE_S,
+    MINE,
+    MINE_LIVE,
+    NOW,
+    OTHER,
+    USER,
+    VERSION,
+    gate_with,
+    presented,
+)
 from tests.memory import MemorySignals
 from tests.stores.contract import OPERATION, STEP_UP
 
@@ -116,23 +129,29 @@ VERBS: dict[str, Callable[[Engine], object]] = {
     "users.get": lambda engine: Users(engine).get(ACCOUNT),
     "users.register": lambda engine: Users(engine).register(USER, gate_with()),
     "users.change_password": lambda engine: Users(engine).change_password(
-        ACCOUNT, b"new", expected=gate_with(MINE_LIVE), keep=MINE, now=NOW
+        ACTOR, b"new", expected=gate_with(MINE_LIVE), now=NOW
     ),
     "users.rehash": lambda engine: Users(engine).rehash(ACCOUNT, b"new", expected_version=1, expected_verifier=b"old"),
     "users.forget": lambda engine: Users(engine).forget(ACCOUNT, USER.email_index),
     "gates.get": lambda engine: Gates(engine).get(ACCOUNT),
     "gates.exchange": lambda engine: Gates(engine).exchange(presented(), now=NOW, fence=FENCE, idle_s=IDLE_S),
-    "gates.admit": lambda engine: Gates(engine).admit(MINE_LIVE, expected=gate_with(), replaced=(), lineages_max=6),
-    "gates.slide": lambda engine: Gates(engine).slide(MINE_LIVE, account=ACCOUNT, expected=MINE_LIVE),
+    "gates.admit": lambda engine: Gates(engine).admit(
+        MINE_LIVE, expected=gate_with(), replaced=(), removed=(), lineages_max=6
+    ),
+    "gates.record_use": lambda engine: Gates(engine).record_use(
+        MINE_LIVE, account=ACCOUNT, expected=MINE_LIVE, now=NOW, fence=FENCE
+    ),
     "gates.end": lambda engine: Gates(engine).end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW),
-    "gates.end_all": lambda engine: Gates(engine).end_all(ACCOUNT, EndReason.LOGOUT, now=NOW),
+    "gates.end_device": lambda engine: Gates(engine).end_device(ACTOR, OTHER, now=NOW),
+    "gates.end_all": lambda engine: Gates(engine).end_all(ACTOR, now=NOW),
+    "gates.delete": lambda engine: Gates(engine).delete(ACTOR, now=NOW),
     "gates.set_status": lambda engine: Gates(engine).set_status(ACCOUNT, Status.DISABLED, now=NOW),
     "ephemeral.spend_nonce": lambda engine: Ephemeral(engine).spend_nonce("key", "nonce", now=NOW, mark=b"mark"),
     "ephemeral.keep_grant": lambda engine: Ephemeral(engine).keep_grant(
-        "grant", lineage=MINE, operation=OPERATION, step_up=STEP_UP, expires_at=NOW
+        "grant", lineage=MINE, operation=OPERATION, step_up=STEP_UP, verifier_version=VERSION, expires_at=NOW
     ),
     "ephemeral.spend_grant": lambda engine: Ephemeral(engine).spend_grant(
-        "grant", lineage=MINE, operation=OPERATION, now=NOW, mark=b"mark"
+        "grant", lineage=MINE, operation=OPERATION, verifier_version=VERSION, now=NOW, mark=b"mark"
     ),
     "ephemeral.take_slot": lambda engine: Ephemeral(engine).take_slot("bucket", limit=1, window_s=60, now=NOW),
     "ephemeral.give_back_slot": lambda engine: Ephemeral(engine).give_back_slot("bucket", window_s=60, now=NOW),

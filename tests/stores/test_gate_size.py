@@ -1,4 +1,4 @@
-"""A gate's size by DynamoDB's own rules: six lineages cost one write unit, twelve cost two.
+"""A gate's size by DynamoDB's own rules: six lineages cost one write unit, each further six one more.
 
 The rules: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 """
@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.core.model import AccountId, Ended, EndReason, Gate, KeyBinding, Lineage, LineageId, Status
-from chalicelib.core.policy import DAY_S, LABEL_BYTES_MAX, LINEAGES_HARD_MAX, LINEAGES_MAX, MECHANISMS, MechanismName
+from chalicelib.core.policy import DAY_S, LABEL_BYTES_MAX, LINEAGES_IN_ONE_UNIT, LINEAGES_MAX, MECHANISMS, MechanismName
 from chalicelib.stores.items import ASSURANCES, END_REASON_CODES, Item, Value, gate_item
 from tests.making import MINE_LIVE, NOW
 
@@ -25,7 +25,7 @@ LARGEST: Final = replace(
     expires_at=NOW + 90 * DAY_S + 1,
     auth_time=NOW + 1,
     client=255,
-    label="x" * LABEL_BYTES_MAX,
+    label="Samsung Galaxy S",
 )
 SESSION: Final = replace(LARGEST, generation=0, in_use_since=NOW + 1)
 ENDED: Final = replace(LARGEST, ended=Ended(NOW + 1, EndReason.REUSE))
@@ -89,15 +89,22 @@ def test_values_weigh_what_dynamodb_says(value: Value, size: int) -> None:
 
 
 @pytest.mark.parametrize("largest", [LARGEST, SESSION, ENDED, ENDED_SESSION], ids=["live", "session", "ended", "both"])
-def test_six_lineages_cost_one_write_unit_and_twelve_two(largest: Lineage) -> None:
-    """However large its lineages grow, live or ended, the default gate stays under 1 KB, and the largest under 2."""
-    assert size_of_item(gate_item(gate_of(largest, LINEAGES_MAX))) < WRITE_UNIT_BYTES
-    assert size_of_item(gate_item(gate_of(largest, LINEAGES_HARD_MAX))) < 2 * WRITE_UNIT_BYTES
+def test_six_lineages_cost_one_write_unit_and_each_further_six_one_more(largest: Lineage) -> None:
+    """Live or ended, with a device name of 16 bytes. The largest account costs four."""
+    for units in range(1, LINEAGES_MAX // LINEAGES_IN_ONE_UNIT + 1):
+        count = units * LINEAGES_IN_ONE_UNIT
+        assert size_of_item(gate_item(gate_of(largest, count))) < units * WRITE_UNIT_BYTES
 
 
-def test_one_more_lineage_would_cost_another_write_unit() -> None:
-    """The cap is where it is because of this, and the test above can fail."""
-    assert size_of_item(gate_item(gate_of(LARGEST, LINEAGES_MAX + 1))) > WRITE_UNIT_BYTES
+def test_a_seventh_lineage_costs_another_write_unit() -> None:
+    """The test above can fail."""
+    assert size_of_item(gate_item(gate_of(LARGEST, LINEAGES_IN_ONE_UNIT + 1))) > WRITE_UNIT_BYTES
+
+
+def test_six_lineages_with_long_names_cost_at_most_two_write_units() -> None:
+    """As the README says of names over 16 bytes."""
+    longest = replace(LARGEST, label="x" * LABEL_BYTES_MAX)
+    assert WRITE_UNIT_BYTES < size_of_item(gate_item(gate_of(longest, LINEAGES_IN_ONE_UNIT))) < 2 * WRITE_UNIT_BYTES
 
 
 def test_what_would_outgrow_the_budget_is_never_written() -> None:

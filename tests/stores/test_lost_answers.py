@@ -16,6 +16,7 @@ from chalicelib.stores.gates import Gates
 from chalicelib.stores.users import Users
 from tests.making import (
     ACCOUNT,
+    ACTOR,
     EPOCH,
     FENCE,
     IDLE_S,
@@ -26,6 +27,7 @@ from tests.making import (
     OTHER_LIVE,
     SOMEBODY_ELSE,
     USER,
+    VERSION,
     gate_with,
     presented,
 )
@@ -90,7 +92,7 @@ def test_a_login_whose_answer_was_lost_is_admitted(engine: Engine, line: Line) -
     expected = gate_with(MINE_LIVE)
     put_gate(engine, expected)
     line.lose()
-    admitted = Gates(engine).admit(NEWBORN, expected=expected, replaced=(MINE_LIVE,), lineages_max=1)
+    admitted = Gates(engine).admit(NEWBORN, expected=expected, replaced=(), removed=(MINE_LIVE,), lineages_max=1)
     assert admitted == Done()
     assert Gates(engine).get(ACCOUNT) == gate_with(NEWBORN)
 
@@ -100,7 +102,7 @@ def test_a_use_whose_answer_was_lost_is_written_down(engine: Engine, line: Line)
     put_gate(engine, gate_with(MINE_LIVE))
     slid = replace(MINE_LIVE, issued_at=NOW)
     line.lose()
-    assert Gates(engine).slide(slid, account=ACCOUNT, expected=MINE_LIVE) == Done()
+    assert Gates(engine).record_use(slid, account=ACCOUNT, expected=MINE_LIVE, now=NOW, fence=FENCE) == Done()
 
 
 def test_an_end_whose_answer_was_lost_is_an_end(engine: Engine, line: Line) -> None:
@@ -114,14 +116,28 @@ def test_an_end_whose_answer_was_lost_is_an_end(engine: Engine, line: Line) -> N
 
 
 def test_an_end_of_all_whose_answer_was_lost_ends_no_more_than_all(engine: Engine, line: Line) -> None:
-    """The epoch rises twice, which ends what was ended."""
+    """The epoch rises once."""
     put_gate(engine, gate_with(MINE_LIVE))
     line.lose()
-    Gates(engine).end_all(ACCOUNT, EndReason.ENDED_EVERYWHERE, now=NOW)
+    assert Gates(engine).end_all(ACTOR, now=NOW) == Done()
     gate = Gates(engine).get(ACCOUNT)
     assert gate is not None
-    assert gate.epoch == EPOCH + 2
+    assert gate.epoch == EPOCH + 1
     assert gate.lineages[MINE].epoch == EPOCH
+
+
+def test_a_device_ended_with_its_answer_lost_is_ended(engine: Engine, line: Line) -> None:
+    """Even where a login ends itself, and is not live any more at the second sending."""
+    put_gate(engine, gate_with(MINE_LIVE))
+    line.lose()
+    assert Gates(engine).end_device(ACTOR, MINE, now=NOW) == Done()
+
+
+def test_an_account_deleted_with_its_answer_lost_is_deleted(engine: Engine, line: Line) -> None:
+    """The login that deleted it is not there any more at the second sending."""
+    put_gate(engine, gate_with(MINE_LIVE))
+    line.lose()
+    assert Gates(engine).delete(ACTOR, now=NOW) == Done()
 
 
 def test_a_registration_whose_answer_was_lost_is_done(engine: Engine, line: Line) -> None:
@@ -145,7 +161,7 @@ def test_a_password_change_whose_answer_was_lost_is_done(engine: Engine, line: L
     expected = gate_with(MINE_LIVE)
     Users(engine).register(USER, expected)
     line.lose()
-    assert Users(engine).change_password(ACCOUNT, b"new", expected=expected, keep=MINE, now=NOW) == Done()
+    assert Users(engine).change_password(ACTOR, b"new", expected=expected, now=NOW) == Done()
     gate = Gates(engine).get(ACCOUNT)
     assert gate is not None
     assert gate.epoch == EPOCH + 1
@@ -172,10 +188,18 @@ def test_a_grant_whose_answers_were_lost_is_kept_and_spent_by_us(engine: Engine,
     step_up = StepUp(at=NOW, assurance=MINE_LIVE.assurance)
     store = Ephemeral(engine)
     line.lose()
-    store.keep_grant("grant", lineage=MINE, operation=operation, step_up=step_up, expires_at=NOW + 1)
+    store.keep_grant(
+        "grant", lineage=MINE, operation=operation, step_up=step_up, verifier_version=VERSION, expires_at=NOW + 1
+    )
+
+    def spend(mark: bytes) -> StepUp | Refused:
+        return store.spend_grant(
+            "grant", lineage=MINE, operation=operation, verifier_version=VERSION, now=NOW, mark=mark
+        )
+
     line.lose()
-    assert store.spend_grant("grant", lineage=MINE, operation=operation, now=NOW, mark=b"ours") == step_up
-    assert store.spend_grant("grant", lineage=MINE, operation=operation, now=NOW, mark=b"theirs") == Refused()
+    assert spend(b"ours") == step_up
+    assert spend(b"theirs") == Refused()
 
 
 def _target(request: AWSPreparedRequest) -> str:

@@ -83,9 +83,13 @@ class Life:
 
     def present(self, token: Presented) -> Presented:
         """Present a token as this says."""
+        auth_time = FENCE - self.before_the_fence
+        issued_at = NOW - IDLE_S - self.idle
+        if self.born_after_its_token:
+            issued_at = auth_time - 1
         return replace(
             token,
-            issued_at=FENCE - self.before_the_fence - self.born_after_its_token,
+            issued_at=issued_at,
             client=MINE_LIVE.client if self.client_as_stored else MINE_LIVE.client + 1,
             binding=MY_KEY if self.binding_as_stored else OTHER_KEY,
         )
@@ -143,7 +147,7 @@ def test_the_space_is_walked_whole() -> None:
         life for life in LIVES if not isinstance(verdict_of_the_rule(life.gate(), life.present(TOKENS[3])), Dead)
     ] == [ALIVE]
     assert len(TOKENS) == 21
-    assert {type(verdict_of_the_rule(ALIVE.gate(), token)).__name__ for token in TOKENS} == {
+    assert {type(verdict_of_the_rule(ALIVE.gate(), ALIVE.present(token))).__name__ for token in TOKENS} == {
         "Exchanged",
         "Retry",
         "Superseded",
@@ -231,7 +235,7 @@ def test_dynamodb_draws_every_line_at_the_same_second(engine: Engine, limit: str
         "expiry": replace(MINE_LIVE, issued_at=NOW, expires_at=NOW + seconds),
         "fence": replace(MINE_LIVE, issued_at=NOW, auth_time=FENCE + seconds),
     }
-    gate, token = gate_with(line[limit]), presented()
+    gate, token = gate_with(line[limit]), presented(lineage=line[limit])
     put_gate(engine, gate)
     said = judge(gate, token, now=NOW, fence=FENCE, idle_s=idle_s)
     answer = Gates(engine).exchange(token, now=NOW, fence=FENCE, idle_s=idle_s)
