@@ -23,7 +23,9 @@ from chalicelib.flows.logout import Logout
 from chalicelib.flows.oauth import Introspect, Revoke
 from chalicelib.flows.password import ChangePassword
 from chalicelib.flows.proof import Proof
+from chalicelib.flows.record import Record
 from chalicelib.flows.register import Register
+from chalicelib.flows.reuse import EndReused
 from chalicelib.flows.rotate import RotateKeys
 from chalicelib.flows.step_up import GrantStepUp
 from chalicelib.settings import read_settings
@@ -80,6 +82,8 @@ issue = Issue(names)
 credentials = Credentials(entropy, users, ephemeral, signals, settings.limits)
 introduce = Introduce(entropy, clients, proof)
 first_tokens = FirstTokens(issue)
+record = Record(clock, entropy, audit, signals)
+end_reused = EndReused(gates, record)
 register = Register(
     clock,
     entropy,
@@ -91,10 +95,11 @@ register = Register(
     ephemeral,
     first_tokens,
     signals,
+    record,
     settings.limits,
 )
-login = Login(clock, key_ring, introduce, clients, credentials, users, gates, first_tokens, signals)
-exchange = Exchange(clock, entropy, key_ring, proof, gates, audit, signals, issue, settings.revoke_on_foreign_key)
+login = Login(clock, key_ring, introduce, clients, credentials, users, gates, first_tokens, signals, record)
+exchange = Exchange(clock, entropy, key_ring, proof, gates, end_reused, signals, issue, settings.revoke_on_foreign_key)
 call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
 
 # The edge.
@@ -115,12 +120,12 @@ app.register_blueprint(
             register=register,
             login=login,
             step_up=GrantStepUp(clock, entropy, key_ring, credentials, ephemeral, signals),
-            logout=Logout(clock, entropy, gates, audit, signals),
+            logout=Logout(clock, gates, record),
             show=ShowAccount(users),
-            delete=DeleteAccount(clock, entropy, users, gates, audit, signals),
-            change_password=ChangePassword(clock, entropy, key_ring, users, gates, audit, signals),
+            delete=DeleteAccount(clock, users, gates, record),
+            change_password=ChangePassword(clock, entropy, key_ring, users, gates, record),
             list_devices=ListDevices(clock, key_ring, clients),
-            end_device=EndDevice(clock, entropy, gates, audit, signals),
+            end_device=EndDevice(clock, gates, record),
         ),
     )
 )
@@ -129,7 +134,7 @@ app.register_blueprint(
         edge,
         OAuthJourneys(
             exchange=exchange,
-            revoke=Revoke(clock, entropy, proof, gates, audit, signals),
+            revoke=Revoke(clock, proof, gates, end_reused, signals, record),
             introspect=Introspect(clock, key_ring, proof, gates, settings.resource_servers),
         ),
         names,

@@ -190,19 +190,36 @@ def _usd(usd: float | None) -> str:
     return "ask them" if usd is None else "free" if not usd else f"{usd:,.0f}"
 
 
-def main() -> int:
-    """Print both tables, and write them with the picture."""
+def page() -> str:
+    """Write ``bench/results/cost.md``."""
     read_on, region, prices = table()
     others = peers(TABLE.read_text("utf-8"))
-    operations, months = operations_table(prices), months_table(prices, others)
-    said = notes(others, read_on, region)
-    print("\n\n".join([printed(operations), printed(months), "\n".join(said)]))
-    page = ["# What Baton costs", "", "By `make cost`, from `infra/prices.toml`.", "", "![A month](cost.svg)", ""]
-    page += [*markdown(operations), "", *markdown(months), "", *(f"- {line}" for line in _joined(said)), ""]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "cost.md").write_text("\n".join(page), "utf-8")
-    picture(prices, others, RESULTS / "cost.svg")
-    print("\nwritten     bench/results/cost.md, bench/results/cost.svg")
+    operations, months = markdown(operations_table(prices)), markdown(months_table(prices, others))
+    said = [f"- {line}" for line in _joined(notes(others, read_on, region))]
+    head = [
+        "# What Baton costs",
+        "",
+        "By `make cost UPDATE=1`, from `infra/prices.toml`.",
+        "",
+        "![A month](cost.svg)",
+        "",
+    ]
+    return "\n".join([*head, *operations, "", *months, "", *said, ""])
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Print both tables; with ``--update``, write them and the picture."""
+    read_on, region, prices = table()
+    others = peers(TABLE.read_text("utf-8"))
+    operations, months = printed(operations_table(prices)), printed(months_table(prices, others))
+    print("\n\n".join([operations, months, "\n".join(notes(others, read_on, region))]))
+    if "--update" in arguments:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "cost.md").write_text(page(), "utf-8")
+        picture(prices, others, RESULTS / "cost.svg")
+        print("\nwritten: bench/results/cost.md, bench/results/cost.svg")
+    elif (RESULTS / "cost.md").read_text("utf-8") != page():
+        print("\nbench/results/cost.md differs. next: make cost UPDATE=1")
     return 0
 
 
@@ -212,4 +229,4 @@ def _joined(lines: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -16,42 +16,9 @@ from typing import Final
 
 import msgspec
 
-_LEVELS: Final = ("debug", "info", "warning", "error")
+from chalicelib.core.events import EVENTS, Event
 
-EVENTS: Final[Mapping[str, str]] = {
-    "answered": "debug",  # API Gateway's access log has a line for each already
-    "refused": "info",  # our own trouble (5xx): warning
-    "registered": "info",
-    "registration_retried": "info",
-    "logged_in": "info",
-    "login_retried": "info",
-    "password_refused": "info",
-    "throttled": "info",
-    "exchanged": "debug",  # its metric's line carries request and lineage already
-    "renewed": "debug",  # the same
-    "exchange_retried": "info",
-    "exchange_superseded": "info",
-    "token_reused": "warning",
-    "foreign_key_exchange": "warning",
-    "generation_ahead": "warning",
-    "nonce_replayed": "info",
-    "stepped_up": "info",
-    "password_changed": "info",
-    "logged_out": "info",
-    "logged_out_everywhere": "info",
-    "revoked": "info",
-    "device_ended": "info",
-    "account_active": "info",
-    "account_disabled": "info",
-    "account_deleted": "info",
-    "keys_checked": "info",
-    "keys_rotated": "warning",
-    "configuration_finding": "warning",
-    "configuration_audited": "info",
-    "audit_lost": "error",
-    "defect": "error",
-}
-"""Every event, and the level of its line."""
+_LEVELS: Final = ("debug", "info", "warning", "error")
 
 FACTS: Final[Mapping[str, str]] = {
     "request_id": "the id the client was given",
@@ -86,6 +53,7 @@ _TIMED: Final[Mapping[str, str]] = {"exchanged": "exchange_ms", "logged_in": "lo
 
 
 _NAMESPACE: Final = "Baton"
+_UNKNOWN: Final = Event("info")
 _DIMENSIONS: Final = [["service"]]
 _STANDARD_OUTPUT: Final = 1
 
@@ -122,7 +90,8 @@ class Signals:
         try:
             if "lineage" in facts:
                 self._standing.setdefault("lineage", facts["lineage"])
-            level = "warning" if event == "refused" and int(facts["status"]) >= 500 else EVENTS.get(event, "info")  # noqa: PLR2004 - 5xx
+            ours = event == "refused" and int(facts["status"]) >= 500  # noqa: PLR2004 - a server error
+            level = "warning" if ours else EVENTS.get(event, _UNKNOWN).level
             try:
                 if level in self._told:
                     self._tell(event, level, facts)

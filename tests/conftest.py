@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from chalicelib.stores.engine import KEYS, Tables
+from tests.progress import Progress
 from tests.promises import README, Ledger, promised, stated
 from tests.web.contract import Contract
 from tests.web.conversation import Device, Send, through
@@ -50,9 +51,10 @@ ledger, seen = Ledger(PROMISES), Witness()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the ledger where the reports arrive: with several processes, in the one that leads them."""
+    """Keep ledger and progress where the reports arrive: with several processes, in the one that leads them."""
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(ledger, "promises")
+        config.pluginmanager.register(Progress(config), "progress")
 
 
 @pytest.hookimpl(trylast=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.core.events import EVENTS
 from chalicelib.core.policy import (
     FAILURES_PER_ACCOUNT_MAX,
     FAILURES_PER_KNOWN_DEVICE_MAX,
@@ -12,7 +13,7 @@ from chalicelib.core.policy import (
     MINUTE_S,
     THROTTLE_WINDOW_S,
 )
-from chalicelib.signals import EVENTS, FACTS
+from chalicelib.signals import FACTS
 from tools import operate, template
 from tools.errors_page import leaves
 

@@ -24,6 +24,8 @@ from chalicelib.signals import Signals
 from chalicelib.stores.deployment import Deployment
 from chalicelib.stores.engine import EXPIRY, Engine, Service, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper
+from tools import aws
+from tools.printed import counted, widths
 from tools.stages import CONFIG, UnknownStage, enter, policies
 
 ROOT: Final = Path(__file__).parents[1]
@@ -185,11 +187,13 @@ def key_ages(key_ring: KeyRing, *, now: int) -> Iterator[Finding]:
     try:
         age_s = now - key_ring.current(now=now).signing[-1].made_at
     except errors.Unavailable as trouble:
-        yield Finding("the key ring", f"it cannot be seen: {trouble.reason}", "python -m tools.operate make-ring")
+        yield Finding(
+            "the key ring", f"it cannot be seen: {trouble.reason}", ".venv/bin/python -m tools.operate make-ring"
+        )
         return
     if age_s > SIGNING_KEY_ROTATED_AFTER_S + GRACE_S:
-        mend = "python -m tools.operate rotate-signing-key; then see why rotate_keys does not run"
-        yield Finding("the key ring", f"its newest signing key is {age_s // DAY_S} days old", mend)
+        mend = ".venv/bin/python -m tools.operate rotate-signing-key; then see why rotate_keys does not run"
+        yield Finding("the key ring", f"its newest signing key is {counted(age_s // DAY_S, 'day')} old", mend)
 
 
 def drift(function: str, policy_file: str) -> Iterator[Finding]:
@@ -274,12 +278,14 @@ def conclude(count: int, unasked: list[str], *, stage: str | None, offline: bool
         print("next: make audit STAGE=prod, which looks at the live account too")
 
 
+@aws.in_one_line
 def main(stage: str | None, *, offline: bool = False) -> int:
     """Run every check, write build/audit/report.json, and say what to mend, and what is not known."""
     if stage and offline:
         print("a live account cannot be audited offline: STAGE or OFFLINE, not both", file=sys.stderr)
         return 2
     if stage:
+        aws.require_account()
         try:
             enter(stage)
         except UnknownStage as unknown:
@@ -293,8 +299,9 @@ def main(stage: str | None, *, offline: bool = False) -> int:
     checks = {name: check for name, check in checks.items() if name not in left_out}
     unasked = [*left_out]
     report: dict[str, list[dict[str, str]]] = {}
+    (width,) = widths([[name] for name in checks])
     for number, (name, check) in enumerate(checks.items(), start=1):
-        print(f"{number}/{len(checks)} {name:<24}", end="", flush=True)
+        print(f"{number}/{len(checks)} {name:<{width}}  ", end="", flush=True)
         findings: list[Finding] = []
         try:
             findings += check()

@@ -26,7 +26,8 @@ from chalicelib.core.ports import Done
 from chalicelib.settings import Settings, SettingsProblems, read_settings
 from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper
-from tools import package, smoke
+from tools import aws, package, smoke
+from tools.printed import counted
 from tools.stages import PLACEHOLDER, deployed_api, deployed_url, policies
 from tools.template import DATA, ROOT, read
 
@@ -155,16 +156,10 @@ def client(service: str) -> Any:  # noqa: ANN401 - botocore makes its clients' m
 
 
 def place_of_credentials() -> Place:
-    """Ask AWS who we are. Raises ``NotDone``."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
-
-    try:
-        sts = client("sts")
-        arn = sts.get_caller_identity()["Arn"]
-    except (BotoCoreError, ClientError) as error:
-        raise NotDone(
-            f"AWS does not know us: {error}\nnext: aws sso login, or AWS_PROFILE and AWS_DEFAULT_REGION"
-        ) from None
+    """Read account and region of the credentials. Raises ``aws.NotReady`` where one of them is not set."""
+    aws.require_account()
+    sts = client("sts")
+    arn = sts.get_caller_identity()["Arn"]
     _, partition, _, _, account, _ = arn.split(":", 5)
     return Place(account, sts.meta.region_name, partition)
 
@@ -244,7 +239,9 @@ def apply_data_stack(stage: Stage, pause: Pause) -> str:
         cloudformation.update_termination_protection(StackName=stage.data_stack, EnableTerminationProtection=True)
     if opened is None:
         return f"{stage.data_stack} is as infra/data.yaml has it"
-    return f"{stage.data_stack} {'updated' if there in SERVING else 'created'}, {len(opened.changes)} resources"
+    return (
+        f"{stage.data_stack} {'updated' if there in SERVING else 'created'}, {counted(len(opened.changes), 'resource')}"
+    )
 
 
 def _execute(cloudformation: Any, stage: Stage, opened: ChangeSet, there: str | None) -> None:  # noqa: ANN401
@@ -376,10 +373,9 @@ def deploy(name: str, transport: Transport, *, pause: Pause = time.sleep) -> Non
     )
 
 
+@aws.in_one_line
 def main(arguments: Sequence[str]) -> int:
     """Carry out a command; exit 2 where the words are off, 1 where it could not be done."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
-
     try:
         match list(arguments):
             case ["deploy", name]:
@@ -401,7 +397,7 @@ def main(arguments: Sequence[str]) -> int:
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
-    except (NotDone, smoke.NotServing, BotoCoreError, ClientError) as problem:
+    except (NotDone, smoke.NotServing) as problem:
         print(f"Not done: {problem}", file=sys.stderr)
         return 1
     return 0

@@ -34,11 +34,15 @@ from chalicelib.core.policy import (
 from chalicelib.settings import Settings, SettingsProblems, read_settings
 from chalicelib.stores.engine import EXPIRY, KEYS, SWEPT, Engine, Service, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
+from tools import aws
+from tools.printed import counted
 from tools.stages import UnknownStage, enter
 
 PATIENCE_S: Final = 5
 DISTRIBUTIONS: Final = ("chalice", "botocore", "cryptography", "argon2-cffi", "msgspec")
 GRACE_S: Final = 2 * DAY_S
+NETWORK: Final = "check AWS_DEFAULT_REGION, AWS_ENDPOINT_URL and the network"
+OPERATE: Final = ".venv/bin/python -m tools.operate"
 
 
 class Row(Struct, frozen=True):
@@ -134,6 +138,18 @@ def _date(headers: Mapping[str, str] | Message) -> int | None:
     return int(email.utils.parsedate_to_datetime(value).timestamp()) if value else None
 
 
+def remedy(reason: str, otherwise: str) -> str:
+    """Choose a remedy by the code at the end of a reason: a deployment corrects no credentials and no network."""
+    code = reason.rpartition(": ")[2]
+    if code.startswith(aws.UNKNOWN_CREDENTIALS) or "Credential" in code or "Token" in code:
+        return aws.CREDENTIALS
+    if "AccessDenied" in code:
+        return "use credentials that are allowed to read this"
+    if code.endswith(("ConnectionError", "TimeoutError")):
+        return NETWORK
+    return otherwise
+
+
 def table_rows(tables: Tables, dynamodb: Service, *, deploy: str) -> Iterator[Row]:
     """See that every table is there, with the keys and the expiry that the stores count on."""
     for table, keys in KEYS.items():
@@ -142,7 +158,7 @@ def table_rows(tables: Tables, dynamodb: Service, *, deploy: str) -> Iterator[Ro
             answer = dynamodb.call("describe_table", TableName=name)
             expiry = dynamodb.call("describe_time_to_live", TableName=name)["TimeToLiveDescription"]
         except errors.Unavailable as trouble:
-            yield Row("tables", name, trouble.reason, deploy)
+            yield Row("tables", name, trouble.reason, remedy(trouble.reason, deploy))
             continue
         described, mend = answer["Table"], deploy
         problems = []
@@ -158,7 +174,7 @@ def table_rows(tables: Tables, dynamodb: Service, *, deploy: str) -> Iterator[Ro
                 f"aws dynamodb update-time-to-live --table-name {name} "
                 f"--time-to-live-specification Enabled=true,AttributeName={EXPIRY}"
             )
-        found = "; ".join(problems) or f"{described['TableStatus'].lower()}, {described['ItemCount']} items"
+        found = "; ".join(problems) or f"{described['TableStatus'].lower()}, {counted(described['ItemCount'], 'item')}"
         yield Row("tables", name, found, mend if problems else "")
         if table == "users":
             date = _date(answer["ResponseMetadata"]["HTTPHeaders"])
@@ -172,10 +188,14 @@ def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
         signer = ring.signer(now)
     except errors.Unavailable as trouble:
         absent = "absent" in trouble.reason
-        mend = "python -m tools.operate make-ring" if absent else "docs/runbooks/kms-key-lost.md"
-        yield Row("keys", "key ring", trouble.reason, mend)
+        mend = f"{OPERATE} make-ring" if absent else "docs/runbooks/kms-key-lost.md"
+        yield Row("keys", "key ring", trouble.reason, remedy(trouble.reason, mend))
         return
-    yield Row("keys", "key ring", f"revision {ring.revision}, {len(ring.signing)} signing, {len(ring.roots)} roots")
+    yield Row(
+        "keys",
+        "key ring",
+        f"revision {ring.revision}, {counted(len(ring.signing), 'signing key')}, {counted(len(ring.roots), 'root')}",
+    )
     yield age_row("signing key", signer.made_at, SIGNING_KEY_ROTATED_AFTER_S, "rotate-signing-key", now=now)
     yield age_row("root", ring.root_for_new(now).made_at, ROOT_ROTATED_AFTER_S, "rotate-root", now=now)
     waiting = [key for key in ring.signing if key.signs_from > now]
@@ -188,9 +208,7 @@ def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
 def age_row(name: str, made_at: int, rotated_after_s: int, command: str, *, now: int) -> Row:
     """Tell the age of a key, and that it should have been rotated."""
     old = now - made_at > rotated_after_s + GRACE_S
-    return Row(
-        "keys", name, f"{(now - made_at) // DAY_S} days old", f"python -m tools.operate {command}" if old else ""
-    )
+    return Row("keys", name, f"{counted((now - made_at) // DAY_S, 'day')} old", f"{OPERATE} {command}" if old else "")
 
 
 def examine(stage: str | None) -> Iterator[Row]:
@@ -250,8 +268,12 @@ def show(rows: Sequence[Row], out: TextIO) -> None:
             print(f"      {'':<{width}}  {dye('-> ' + row.mend, '33')}", file=out)
 
 
+@aws.in_one_line
 def main(stage: str | None) -> int:
     """Examine, show, and say what to do next."""
+    if stage is not None or "BATON_ISSUER" in os.environ:
+        # Without them every other finding would be wrong.
+        aws.require_account()
     order = ("versions", "settings", "reach", "clock", "tables", "keys")
     rows = sorted(examine(stage), key=lambda row: order.index(row.part))
     show(rows, sys.stdout)

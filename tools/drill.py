@@ -27,10 +27,11 @@ from chalicelib.stores.ephemeral import Ephemeral, key_of
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.items import Item
 from chalicelib.stores.users import Users
-from tools import restore, smoke
+from tools import aws, restore, smoke
 from tools.dev.engine import embedded
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 from tools.operate import Operator
+from tools.printed import counted
 from tools.stages import UnknownStage, enter
 
 if TYPE_CHECKING:
@@ -335,15 +336,15 @@ def deployment(stage: str | None) -> Iterator["DynamoDBClient"]:
             yield dynamodb
         return
     enter(stage)
+    aws.require_account()
     import boto3  # noqa: PLC0415 - slow to import
 
     yield boto3.client("dynamodb")
 
 
+@aws.in_one_line
 def main(stage: str | None) -> int:
     """Run the drill; exit 1 when it does not prove everything."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
-
     # Baton runs inside this process: its lines would stand between ours.
     os.environ["BATON_LOG_LEVEL"] = "ERROR"
     clock = DevelopmentClock()
@@ -357,16 +358,13 @@ def main(stage: str | None) -> int:
     except (SettingsProblems, UnknownStage) as problem:
         print(problem, file=sys.stderr)
         return 1
-    except (BotoCoreError, ClientError) as trouble:
-        print(f"\nNot drilled: {trouble}", file=sys.stderr)
-        return 1
     except NotProved as claim:
         print(
             f"\nNOT proved: {claim}\nnext: docs/runbooks/restore-from-backup.md is not to be trusted until it is",
             file=sys.stderr,
         )
         return 1
-    print(f"\n{drill.proved} claims proved; what the drill made is gone again")
+    print(f"\n{counted(drill.proved, 'claim')} proved; what the drill made is gone again")
     print("next: make drill STAGE=dev, against a real account" if stage is None else "next: write the date down")
     return 0
 

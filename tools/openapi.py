@@ -395,8 +395,9 @@ def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # n
     }
     if asks and asks.step_up:
         acr_values = " or ".join(asks.step_up.acr_values)
+        when = "Depending on the body, this route requires" if asks.sometimes else "This route requires"
         described["description"] = (
-            f"Asks for a step-up of {acr_values}, at most {asks.step_up.max_age} seconds old: "
+            f"{when} a step-up of {acr_values}, at most {asks.step_up.max_age} seconds old: "
             "`POST /step-up`, then send its grant as `Baton-Grant`."
         )
     described["parameters"] = list(_parameters(path, row, asks))

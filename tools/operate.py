@@ -23,6 +23,7 @@ from chalicelib.core.model import Status
 from chalicelib.core.policy import RING_SEEN_EVERYWHERE_S
 from chalicelib.core.ports import Done
 from chalicelib.flows.account import SetStatus
+from chalicelib.flows.record import Record
 from chalicelib.settings import SettingsProblems, read_settings
 from chalicelib.signals import Signals
 from chalicelib.stores.audit import Audit
@@ -30,6 +31,7 @@ from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
 from chalicelib.stores.users import Users
+from tools import aws
 from tools.stages import UnknownStage, enter
 
 PROGRESS_EVERY_S = 10
@@ -56,7 +58,8 @@ class Operator:
     """Somebody with the deployment's settings and AWS credentials."""
 
     def __init__(self, *, pause: Callable[[float], None] = time.sleep) -> None:
-        """Read the settings. Raises ``SettingsProblems``."""
+        """Read the settings. Raises ``aws.NotReady`` and ``SettingsProblems``."""
+        aws.require_account()
         settings = read_settings()
         self._pause = pause
         self._engine = Engine(Tables(settings.table_prefix))
@@ -83,11 +86,13 @@ class Operator:
     def set_status(self, command: str, email: str) -> str:
         """Disable, enable or delete an account."""
         users, gates, audit = Users(self._engine), Gates(self._engine), Audit(self._engine, self._signals)
-        act = SetStatus(clock, secrets.token_bytes, self._key_ring, users, gates, audit, self._signals)
+        record = Record(clock, secrets.token_bytes, audit, self._signals)
+        act = SetStatus(clock, self._key_ring, users, gates, record)
         account = act(email, STATUSES[command])
         return f"{command}d account {account}; all its logins have ended"
 
 
+@aws.in_one_line
 def main(arguments: Sequence[str], *, pause: Callable[[float], None] = time.sleep) -> int:
     """Carry out one command; exit 2 where the words are off, 1 where it could not be done."""
     try:

@@ -1,12 +1,15 @@
 """``make package``: build the Lambda zip and the template around it with ``chalice package``, and check both.
 
+Chalice would download some wheels by name and version alone. Here pip downloads every wheel, compares it with its hash
+in requirements.txt, and installs the wheels offline into ``vendor/``. Chalice copies that folder and runs no pip.
+
 The zip gets bytecode, which Lambda cannot write for itself (a third of a cold start), in the very file that
 ``chalice deploy`` finds and takes: what was checked here is what is uploaded.
 """
 
 import contextlib
+import hashlib
 import importlib.util
-import io
 import json
 import os
 import platform
@@ -25,8 +28,11 @@ from typing import Any
 import yaml
 
 from tools import stages
+from tools.printed import widths
 from tools.template import EDGE, ROOT, of_type, parse
 
+WHEELS = ROOT / "build" / "wheels"
+"""The downloaded wheels. They are compared with their hashes again each time they are installed."""
 COPY = ROOT / "build" / "source"
 BUILT = ROOT / "build" / "package"
 ZIP_BYTES_MAX = 8 * 1000 * 1000
@@ -52,8 +58,14 @@ RUNTIME = {
 }
 """What the requirements bring along, by the names they are imported by; ``chalice`` is its own runtime."""
 
+MACHINE_MARKER = re.compile(r"\b(?:sys_platform|os_name|platform_\w+)\b")
+"""Environment markers (PEP 508) that depend on the machine. pip evaluates them for the machine it runs on."""
+
 NEVER_IMPORTED = re.compile(r"cffi/|pycparser/")
 """What nothing of ours imports goes without bytecode, which would only make the zip larger; its source is there."""
+
+_MADE: dict[Path, str] = {}
+"""The zips that this process made, and their SHA-256."""
 
 _EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 
@@ -117,14 +129,16 @@ def alone() -> Iterator[None]:
 def copy_of_what_ships(architecture: str) -> Path:
     """Copy what Chalice needs to a folder of its own: it packs all of chalicelib/, this machine's bytecode too.
 
-    The zips it made stay there. What it knows of deployments is the checkout's own, wherever Chalice is called.
+    What Chalice knows of deployments is the checkout's own, wherever Chalice is called.
     """
     shutil.rmtree(COPY / "chalicelib", ignore_errors=True)
     for name in ("chalicelib", ".chalice"):
         left_out = shutil.ignore_patterns("__pycache__", "deployments", "deployed")
         shutil.copytree(ROOT / name, COPY / name, ignore=left_out, dirs_exist_ok=True)
-    for name in ("app.py", "requirements.txt"):
-        shutil.copyfile(ROOT / name, COPY / name)
+    shutil.copyfile(ROOT / "app.py", COPY / "app.py")
+    (COPY / "requirements.txt").write_text(
+        "# vendor/ has the requirements: Chalice has nothing to download.\n", "utf-8"
+    )
     stages.DEPLOYED.mkdir(parents=True, exist_ok=True)
     link = COPY / ".chalice" / "deployed"
     link.unlink(missing_ok=True)
@@ -132,6 +146,80 @@ def copy_of_what_ships(architecture: str) -> Path:
     config = COPY / ".chalice" / "config.json"
     config.write_text(json.dumps(configuration() | {"lambda_architecture": architecture}), "utf-8")
     return COPY
+
+
+def machine_markers(requirements: str) -> list[str]:
+    """List the requirements that depend on the machine. They may differ between this machine and Lambda."""
+    lines = [line for line in requirements.splitlines() if not line.lstrip().startswith("#")]
+    return [line.rstrip(" \\") for line in lines if MACHINE_MARKER.search(line.partition(";")[2])]
+
+
+def platforms(architecture: str, runtime_: str) -> list[str]:
+    """List the platform tags (PEP 600) of the wheels that a runtime loads, as pip's options."""
+    machine, _ = MACHINES[architecture]
+    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(17, glibc_of(runtime_) + 1)]
+    return [word for tag in [*tags, f"manylinux2014_{machine}"] for word in ("--platform", tag)]
+
+
+def pip(command: str, architecture: str, runtime_: str, *words: str, offline: bool) -> str:
+    """Run pip for a runtime on the pinned requirements, with their hashes. Return its error, or nothing.
+
+    Offline, pip reads the downloaded wheels only: no index, no cache, no settings of this machine.
+    """
+    environment = dict(os.environ)
+    if offline:
+        environment = {name: value for name, value in environment.items() if not name.startswith("PIP_")}
+        environment["PIP_CONFIG_FILE"] = os.devnull
+        words = ("--no-index", "--no-cache-dir", "--find-links", str(WHEELS), *words)
+    pinned = ["--require-hashes", "--only-binary=:all:", "-r", str(ROOT / "requirements.txt")]
+    run = [sys.executable, "-m", "pip", "--disable-pip-version-check", command, "--quiet"]
+    target = ["--implementation", "cp", "--python-version", runtime_.removeprefix("python")]
+    done = subprocess.run(
+        [*run, *pinned, *target, *platforms(architecture, runtime_), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    return done.stderr.strip() if done.returncode else ""
+
+
+def install(architecture: str, runtime_: str) -> None:
+    """Install the pinned requirements into the copy, from wheels whose hashes match. Ends the command otherwise."""
+    requirements = (ROOT / "requirements.txt").read_text("utf-8")
+    if unclear := machine_markers(requirements):
+        raise SystemExit(
+            f"error: requirements.txt has a requirement for one kind of machine only: {'; '.join(unclear)}\n"
+            "remedy: remove the marker, or the requirement: pip compares it with this machine, not with Lambda"
+        )
+    vendor = COPY / "vendor"
+    installing = ["--target", str(vendor), "--no-compile"]
+    shutil.rmtree(vendor, ignore_errors=True)
+    if pip("install", architecture, runtime_, *installing, offline=True):
+        for one in MACHINES:
+            problem = pip("download", one, runtime_, "--dest", str(WHEELS), offline=False)
+            if problem:
+                raise SystemExit(_not_downloaded(problem))
+        shutil.rmtree(vendor, ignore_errors=True)
+        if problem := pip("install", architecture, runtime_, *installing, offline=True):
+            raise SystemExit(_not_downloaded(problem))
+    shutil.rmtree(vendor / "bin", ignore_errors=True)  # commands of this machine: Lambda runs none
+
+
+def _not_downloaded(problem: str) -> str:
+    """Describe a failure of pip: a wheel with another hash, or no wheel."""
+    if "DO NOT MATCH THE HASHES" in problem:
+        found = re.search(r"^ *(\S+==\S+) from (\S+)", problem, re.MULTILINE)
+        named = f"{found[1]} from {found[2].partition('#')[0]}" if found else "a wheel"
+        return (
+            f"error: {named} does not match its hash in requirements.txt. Nothing was packaged.\n"
+            "remedy: check the package index (PIP_INDEX_URL, pip config list), and run the command again. "
+            "Do not change the hash, unless you have checked the file"
+        )
+    return (
+        f"error: pip cannot get the wheels of requirements.txt. Nothing was packaged.\n{problem}\n"
+        "remedy: check the network and the package index (PIP_INDEX_URL, pip config list), and run the command again"
+    )
 
 
 def chalice(*words: str) -> str:
@@ -142,10 +230,23 @@ def chalice(*words: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        env={"AWS_DEFAULT_REGION": "us-east-1", **os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"AWS_DEFAULT_REGION": "us-east-1", **os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PIP_NO_INDEX": "1"},
     )
     if done.returncode:
-        raise SystemExit(f"chalice {words[0]} failed:\n{done.stdout}{done.stderr}")
+        log = BUILT / "chalice.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(done.stdout + done.stderr, "utf-8")
+        last = next((line for line in reversed((done.stdout + done.stderr).splitlines()) if line.strip()), "")
+        lacks = (
+            " The engine may lack this call: unset AWS_ENDPOINT_URL to use AWS."
+            if "AWS_ENDPOINT_URL" in os.environ
+            else ""
+        )
+        raise SystemExit(
+            f"error: chalice {words[0]} failed: {last.strip()[:300]}. "
+            f"remedy: correct this, and run the command again.{lacks} "
+            f"{os.path.relpath(log, ROOT)} has everything that Chalice printed"
+        )
     return done.stdout
 
 
@@ -157,12 +258,18 @@ def build(stage: str = "prod", architecture: str | None = None) -> Path:
     architecture = architecture or configured_architecture()
     runtime_ = runtime()
     copy_of_what_ships(architecture)
-    built = BUILT / architecture
+    install(architecture, runtime_)
+    zipped, built = _zip_of_chalice(architecture, runtime_), BUILT / architecture
+    # Chalice uses a zip again by its name, whatever the zip holds: only one that this process made may stay.
+    if not zipped.exists() or _MADE.get(zipped) != _digest(zipped):
+        for earlier in zipped.parent.glob(f"*-{runtime_}{zipped.stem.partition(runtime_)[2]}.zip"):
+            earlier.unlink()
+        _MADE.pop(zipped, None)
     chalice("package", "--stage", stage, "--merge-template", str(EDGE), str(built))
-    cached = _zip_of_chalice(architecture, runtime_)
-    if not _has_bytecode(cached):
-        _rewrite(cached)
-    shutil.copyfile(cached, built / "deployment.zip")
+    if zipped not in _MADE:
+        _rewrite(zipped)
+        _MADE[zipped] = _digest(zipped)
+    shutil.copyfile(zipped, built / "deployment.zip")
     template = built / "sam.yaml"
     template.write_text(
         yaml.safe_dump(hardened(parse(template.read_text("utf-8")), names_of(stage), runtime_), sort_keys=False),
@@ -172,23 +279,17 @@ def build(stage: str = "prod", architecture: str | None = None) -> Path:
 
 
 def _zip_of_chalice(architecture: str, runtime_: str) -> Path:
-    """Find the zip Chalice has just made or found, which ``chalice deploy`` will take; sweep those of earlier code."""
+    """Name the zip that Chalice makes of the copy as it is. ``chalice deploy`` takes the same file."""
     from chalice.deploy.packager import DependencyBuilder, LambdaDeploymentPackager  # noqa: PLC0415 - slow to import
     from chalice.utils import UI, OSUtils  # noqa: PLC0415 - slow to import
 
     system = OSUtils()
     packager = LambdaDeploymentPackager(system, DependencyBuilder(system), UI(), architecture)
-    current = Path(packager.deployment_package_filename(str(COPY), runtime_))
-    _, _, kind = current.name.partition("-")
-    for earlier in current.parent.glob(f"*-{kind}"):
-        if earlier.name.partition("-")[2] == kind and earlier != current:
-            earlier.unlink()
-    return current
+    return Path(packager.deployment_package_filename(str(COPY), runtime_))
 
 
-def _has_bytecode(archive: Path) -> bool:
-    with zipfile.ZipFile(archive) as opened:
-        return any(name.endswith(".pyc") for name in opened.namelist())
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _rewrite(archive: Path) -> None:
@@ -372,15 +473,10 @@ def unfit(archive: Path, architecture: str, runtime_: str) -> list[str]:
 
 def weighed(archive: Path) -> str:
     """Lay out the largest parts of a zip, and the whole."""
-    text = io.StringIO()
-    for part, weight in parts(archive).most_common(8):
-        print(f"  {part:<28}{weight / 1000:>8.0f} kB", file=text)
-    print(
-        f"  {'in all':<28}{archive.stat().st_size / 1000:>8.0f} kB   (limit {ZIP_BYTES_MAX / 1000:.0f} kB)",
-        file=text,
-        end="",
-    )
-    return text.getvalue()
+    largest = [*parts(archive).most_common(8), ("in all", archive.stat().st_size)]
+    (width,) = widths([[name] for name, _ in largest])
+    lines = [f"  {name:<{width}}  {weight / 1000:>8.0f} kB" for name, weight in largest]
+    return "\n".join(lines) + f"   (limit {ZIP_BYTES_MAX / 1000:.0f} kB)"
 
 
 def main() -> int:

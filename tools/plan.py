@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tools import package
+from tools import aws, package
 from tools.deploy import (
     CHALICE,
     NotDone,
@@ -27,6 +27,7 @@ from tools.deploy import (
     stage_named,
 )
 from tools.prices import bill
+from tools.printed import aligned, counted
 from tools.stages import deployed_api, deployed_url
 from tools.template import DATA, of_type, parse, read
 
@@ -92,7 +93,7 @@ def changes_of_api(stage: Stage, archive: Path) -> Iterator[Change]:
     """Tell what would become of the API."""
     wanted, api = _packaged_routes(archive), deployed_api(stage.name)
     if api is None:
-        yield Change("+", "API", f"{len(wanted)} routes")
+        yield Change("+", "API", counted(len(wanted), "route"))
     else:
         yield from _differences("route", dict.fromkeys(_deployed_routes(api), ""), dict.fromkeys(wanted, ""))
 
@@ -136,9 +137,8 @@ def _deployed_routes(api: str) -> set[str]:
 def show(changes: Iterator[Change]) -> int:
     """Print the changes, and give how many there are."""
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    many = 0
-    for change in changes:
-        line = f"  {change.sign} {change.what:<28}{change.detail}".rstrip()
+    found, many = list(changes), 0
+    for change, line in zip(found, aligned([[f"  {one.sign} {one.what}", one.detail] for one in found]), strict=True):
         print(f"\033[{_COLOURS[change.sign]}m{line}\033[0m" if coloured else line, flush=True)
         many += change.sign != "="
     return many
@@ -165,15 +165,14 @@ def plan(name: str, users: int, *, pause: Pause) -> None:
     print(f"next: make deploy STAGE={name}" if many else "next: nothing to deploy")
 
 
+@aws.in_one_line
 def main() -> int:
     """Show the plan of ``STAGE``; exit 1 where it cannot be made."""
     import time  # noqa: PLC0415 - only here
 
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
-
     try:
         plan(os.environ.get("STAGE", ""), int(os.environ.get("USERS") or 10_000), pause=time.sleep)
-    except (NotDone, ValueError, BotoCoreError, ClientError) as problem:
+    except (NotDone, ValueError) as problem:
         print(f"Not planned: {problem}", file=sys.stderr)
         return 1
     return 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from tools.printed import widths
 from tools.template import DATA, EDGE, ROOT, of_type, read
 
 TABLE = ROOT / "infra" / "prices.toml"
@@ -185,10 +186,10 @@ def bill(users: int, habits: Habits = Habits(), *, memory_mb: int = 1024) -> str
     read_on, region, prices = table()
     lines = monthly(users, prices, habits, memory_mb=memory_mb)
     plain = sum(line.usd for line in lines if not line.hardened)
-    told = [f"  {line.what:<20}{line.amount:<34}{line.usd:>10,.2f}" for line in lines if not line.hardened]
-    told += [f"  {'in all':<54}{plain:>10,.2f}", ""]
-    told += [f"  {line.what:<20}{line.amount:<34}{line.usd:>10,.2f}" for line in lines if line.hardened]
-    told += [f"  {'in all, hardened':<54}{sum(line.usd for line in lines):>10,.2f}", ""]
+    what, amount = widths([[line.what, line.amount] for line in lines])
+    told = [f"  {line.what:<{what}}  {line.amount:<{amount}}  {line.usd:>14,.2f}" for line in lines]
+    told.insert(sum(not line.hardened for line in lines), f"  {'in all':<{what + amount + 2}}  {plain:>14,.2f}\n")
+    told += [f"  {'in all, hardened':<{what + amount + 2}}  {sum(line.usd for line in lines):>14,.2f}", ""]
     calls = f"{habits.safe_calls:g} safe and {habits.changing_calls:g} changing calls"
     told += [
         f"  {users:,} active accounts, each a day: {habits.exchanges:g} exchanges, {calls}.",

@@ -23,6 +23,8 @@ from chalicelib.stores.engine import EXPIRY, KEYS, Engine, Tables
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
 from chalicelib.stores.users import Users
+from tools import aws
+from tools.printed import counted
 from tools.stages import UnknownStage, enter
 
 if TYPE_CHECKING:
@@ -211,6 +213,7 @@ def apply_since(events: Sequence[tuple[int, str, AccountId]], target: Tables, *,
     return len({account for _, account in changes})
 
 
+@aws.in_one_line
 def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
     """Restore, and say what is left to do."""
     match list(arguments):
@@ -219,11 +222,10 @@ def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
         case _:
             print(__doc__, file=sys.stderr)
             return 2
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
-
     try:
         if stage := os.environ.get("STAGE"):
             enter(stage)
+        aws.require_account()
         key_id = read_settings().kms_key_id
         if key_id is None:
             print("Only a deployment with a KMS key has backups.", file=sys.stderr)
@@ -248,10 +250,11 @@ def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
         if described(dynamodb, source.audit):
             events = events_since(dynamodb, source, since)
             touched = apply_since(events, target, now=int(time.time()))
-            print(f"4/5 deleted or disabled since, and so again: {touched} accounts")
+            print(f"4/5 deleted or disabled since, and so again: {counted(touched, 'account')}")
             changed = len({account for _, event, account in events if event == "password_changed"})
             print(
-                f"5/5 passwords changed since, which are the earlier ones again: {changed} accounts; tell their owners"
+                f"5/5 passwords changed since, which are the earlier ones again: {counted(changed, 'account')}; "
+                "tell their owners"
             )
         else:
             print(
@@ -262,8 +265,11 @@ def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
     except (SettingsProblems, UnknownStage) as problem:
         print(problem, file=sys.stderr)
         return 1
-    except (errors.Refusal, InTheWay, BotoCoreError, ClientError) as trouble:
-        print(f"Not done: {trouble}\nnext: mend that, and run it again: it goes on where it broke off", file=sys.stderr)
+    except (errors.Refusal, InTheWay, *aws.failures()) as trouble:  # type: ignore[misc] # a tuple of them it is
+        print(
+            f"{aws.said(trouble) or f'Not done: {trouble}'}\nnext: run it again: it goes on where it broke off",
+            file=sys.stderr,
+        )
         return 1
     print(
         f"next: BATON_TABLE_PREFIX={target.prefix} in .chalice/config.json and its policies, then deploy: "

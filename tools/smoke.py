@@ -1,4 +1,4 @@
-"""Try a deployment by the reference client: ``python -m tools.smoke URL [CLIENT]``.
+"""Try a deployment by the reference client: ``.venv/bin/python -m tools.smoke URL [CLIENT]``.
 
 It registers an account and deletes it. CLIENT is one of the deployment's registry that exchanges its token under a key
 of its own; `mobile` of the demonstration, unless said otherwise.
@@ -91,7 +91,7 @@ def _ask(transport: Transport, url: str, headers: dict[str, str]) -> Answer:
 def show(url: str, transport: Transport, client_id: str | None, *, pause: Callable[[float], None] = time.sleep) -> None:
     """Take the steps and print them. Raises ``NotServing``."""
     for name, came, seconds in smoke(url, transport, client_id, pause=pause):
-        print(f"  {name:<18}{came:<44}{seconds * 1000:>7.0f} ms", flush=True)
+        print(f"  {name:<16}{seconds * 1000:>7.0f} ms  {came}", flush=True)
     if client_id is None:
         print("  no client of the registry exchanges under a key of its own: log in with one of yours by hand")
 

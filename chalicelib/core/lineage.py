@@ -50,7 +50,9 @@ class Superseded(Struct, frozen=True):
 
 
 class Reused(Struct, frozen=True):
-    """E8: used before, by another attempt or one forgotten. Somebody has a copy."""
+    """E8: used before, by another attempt or one forgotten. ``lineage`` as it is, with what is known of that use."""
+
+    lineage: Lineage
 
 
 class Ahead(Struct, frozen=True):
@@ -87,7 +89,7 @@ def judge(gate: Gate | None, presented: Presented, *, now: int, fence: int, idle
     if behind < 0:
         return Ahead()
     if behind > ATTEMPT_SLOTS or lineage.attempts[presented.generation % ATTEMPT_SLOTS] != presented.attempt:
-        return Reused()
+        return Reused(lineage)
     return Retry(lineage) if behind == 1 else Superseded()
 
 

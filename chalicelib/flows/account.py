@@ -4,9 +4,10 @@ from msgspec import Struct
 
 from chalicelib.core import errors
 from chalicelib.core.email import canonical_email
-from chalicelib.core.model import AccountId, AuditEvent, Caller, LineageId, Status
-from chalicelib.core.ports import Audit, Clock, Entropy, Gates, KeyRing, Refused, Signals, Users
+from chalicelib.core.model import AccountId, Caller, LineageId, Status
+from chalicelib.core.ports import Clock, Gates, KeyRing, Refused, Users
 from chalicelib.flows.call import refuse_inactive
+from chalicelib.flows.record import Record
 
 
 class Profile(Struct, frozen=True):
@@ -35,11 +36,9 @@ class DeleteAccount(Struct, frozen=True):
     """Delete the account of a caller who stepped up."""
 
     clock: Clock
-    entropy: Entropy
     users: Users
     gates: Gates
-    audit: Audit
-    signals: Signals
+    record: Record
 
     def __call__(self, caller: Caller) -> None:
         """Close the gate first, then forget the user, and free the e-mail address last.
@@ -49,9 +48,7 @@ class DeleteAccount(Struct, frozen=True):
         now = self.clock()
         user = self.users.get(caller.account)
         refuse_inactive(self.gates.delete(caller.actor, now=now))
-        self.signals.emit("account_deleted", account=caller.account)
-        event = AuditEvent(now, "account_deleted", caller.account, caller.device_id)
-        self.audit.append(event, event_id=self.entropy(8).hex())
+        self.record("account_deleted", account=caller.account, lineage=caller.device_id)
         if user is not None:
             self.users.forget(caller.account, user.email_index)
 
@@ -60,12 +57,10 @@ class SetStatus(Struct, frozen=True):
     """Disable, enable or delete an account: the operator's verb, on no route."""
 
     clock: Clock
-    entropy: Entropy
     key_ring: KeyRing
     users: Users
     gates: Gates
-    audit: Audit
-    signals: Signals
+    record: Record
 
     def __call__(self, email: str, status: Status) -> AccountId:
         """Set the status of the account with this e-mail address; every lineage of it ends.
@@ -80,9 +75,7 @@ class SetStatus(Struct, frozen=True):
             raise errors.NotFound("nobody claims this address")
         if isinstance(self.gates.set_status(account, status, now=now), Refused):
             raise errors.NotFound("its account is deleted: delete it again to finish that, and the address is free")
-        event_name = f"account_{status.name.lower()}"
-        self.signals.emit(event_name, account=account)
-        self.audit.append(AuditEvent(now, event_name, account), event_id=self.entropy(8).hex())
+        self.record(f"account_{status.name.lower()}", account=account)
         if status is Status.DELETED:
             self.users.forget(account, index)
         return account

@@ -5,9 +5,10 @@ from msgspec import Struct
 from chalicelib.core import errors
 from chalicelib.core.clients import Clients
 from chalicelib.core.lineage import ended_of
-from chalicelib.core.model import AuditEvent, Caller, Ended, LineageId, NoBinding
-from chalicelib.core.ports import Audit, Clock, Entropy, Gates, KeyRing, Signals
+from chalicelib.core.model import Caller, Ended, LineageId, NoBinding
+from chalicelib.core.ports import Clock, Done, Gates, KeyRing
 from chalicelib.flows.call import refuse_inactive
+from chalicelib.flows.record import Record
 
 
 class DeviceEntry(Struct, frozen=True):
@@ -61,10 +62,8 @@ class EndDevice(Struct, frozen=True):
     """End one lineage of the caller's account."""
 
     clock: Clock
-    entropy: Entropy
     gates: Gates
-    audit: Audit
-    signals: Signals
+    record: Record
 
     def __call__(self, caller: Caller, device_id: str) -> None:
         """End it while the caller's own login is live. An unknown device is ``NotFound``; an ended one is success."""
@@ -73,7 +72,8 @@ class EndDevice(Struct, frozen=True):
         lineage = gate.lineages.get(LineageId(device_id)) if gate else None
         if lineage is None:
             raise errors.NotFound("no such lineage in the caller's gate")
-        refuse_inactive(self.gates.end_device(caller.actor, lineage.id, now=now))
-        self.signals.emit("device_ended", lineage=lineage.id)
-        event = AuditEvent(now, "device_ended", caller.account, lineage.id, {"by": caller.device_id})
-        self.audit.append(event, event_id=self.entropy(8).hex())
+        outcome = self.gates.end_device(caller.actor, lineage.id, now=now)
+        refuse_inactive(outcome)
+        if isinstance(outcome, Done):
+            by = {"by": caller.device_id}
+            self.record("device_ended", account=caller.account, lineage=lineage.id, details=by)

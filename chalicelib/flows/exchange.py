@@ -3,6 +3,8 @@
 Mechanisms whose renewal is repeatable come through the same door: their generation stays as it is.
 """
 
+from typing import Literal
+
 from msgspec import Struct
 
 from chalicelib.core import errors
@@ -16,12 +18,13 @@ from chalicelib.core.lineage import (
     live,
     record_use,
 )
-from chalicelib.core.model import AuditEvent, EndReason, Kind, Lineage
+from chalicelib.core.model import EndReason, Kind, Lineage, NoBinding
 from chalicelib.core.policy import START_OVER_MAX
-from chalicelib.core.ports import Audit, Clock, Done, Entropy, Gates, KeyRing, Refused, Signals
+from chalicelib.core.ports import Clock, Done, Entropy, Gates, KeyRing, Refused, Signals
 from chalicelib.core.signatures import Message, VerifiedSignature
 from chalicelib.flows.issue import Issue, Issued
 from chalicelib.flows.proof import Proof, ProvedToken, attempt_of
+from chalicelib.flows.reuse import EndReused
 
 
 class TokenRequest(Struct, frozen=True):
@@ -44,13 +47,16 @@ class Exchange(Struct, frozen=True):
     key_ring: KeyRing
     proof: Proof
     gates: Gates
-    audit: Audit
+    end_reused: EndReused
     signals: Signals
     issue: Issue
     revoke_on_foreign_key: bool = False
 
-    def __call__(self, message: Message, request: TokenRequest) -> Issued:
-        """Answer with the child, the same child to a retry, or the refusal that the rule demands."""
+    def __call__(self, message: Message, request: TokenRequest, *, source: str = "") -> Issued:
+        """Answer with the child, the same child to a retry, or the refusal that the rule demands.
+
+        ``source`` is the network address of the sender, for the evidence of a reuse.
+        """
         now = self.clock()
         proved = self.proof.token(request.refresh_token, now=now)
         token, client = proved.token, proved.client
@@ -61,25 +67,28 @@ class Exchange(Struct, frozen=True):
             raise errors.TokenInvalid("a token for calls cannot be exchanged")
         if request.client_id is not None and request.client_id != client.id:
             raise errors.TokenInvalid("issued to another client")
-        signature = self._signature(message, proved, now=now)
+        signature = self._signature(message, proved, source=source, now=now)
         attempt = attempt_of(message, signature, self.entropy)
         if request.scope is not None and not set(request.scope.split()) <= client.scope:
             raise errors.InvalidScope
         if client.mechanism.single_use:
-            return self._exchange(proved, attempt, now=now)
+            return self._exchange(message, proved, attempt, source=source, now=now)
         return self._renew(proved, now=now)
 
-    def _signature(self, message: Message, proved: ProvedToken, *, now: int) -> VerifiedSignature | None:
+    def _signature(self, message: Message, proved: ProvedToken, *, source: str, now: int) -> VerifiedSignature | None:
         """Verify the proof of possession. E2 before E8: a leaked dead token must not log its owner out."""
         try:
             return self.proof.signature(message, proved, now=now)
         except errors.InvalidSignature as refusal:
             self.signals.emit("foreign_key_exchange", lineage=proved.token.lineage, code=refusal.code)
             if self.revoke_on_foreign_key and isinstance(refusal, errors.WrongKey):
-                raise self._reused(proved, now=now) from None
+                ended = self.end_reused(
+                    proved, message, source=source, attempt="", lineage=None, key="another", now=now
+                )
+                raise self._reused(proved, ended, now=now) from None
             raise
 
-    def _exchange(self, proved: ProvedToken, attempt: str, *, now: int) -> Issued:
+    def _exchange(self, message: Message, proved: ProvedToken, attempt: str, *, source: str, now: int) -> Issued:
         ring = self.key_ring.current(now=now)
         verdict = self.gates.exchange(
             proved.presented(attempt), now=now, fence=ring.fence, idle_s=proved.client.mechanism.idle_s
@@ -94,22 +103,22 @@ class Exchange(Struct, frozen=True):
             case Superseded():
                 self.signals.emit("exchange_superseded", lineage=proved.token.lineage)
                 raise errors.Superseded
-            case Reused():
-                raise self._reused(proved, now=now)
+            case Reused(lineage):
+                key: Literal["own", "none"] = "none" if isinstance(lineage.binding, NoBinding) else "own"
+                ended = self.end_reused(
+                    proved, message, source=source, attempt=attempt, lineage=lineage, key=key, now=now
+                )
+                raise self._reused(proved, ended, now=now)
             case Ahead():
                 self.signals.emit("generation_ahead", lineage=proved.token.lineage)
                 raise errors.LoginRequired("a generation newer than the stored one: the table was rolled back")
             case Dead(reason):
                 raise errors.LoginRequired(reason=reason.value if reason else None)
 
-    def _reused(self, proved: ProvedToken, *, now: int) -> errors.Refusal:
-        """End the lineage before answering; where that fails, ``Unavailable`` goes out instead of the verdict."""
-        token = proved.token
-        if isinstance(self.gates.end(token.account, token.lineage, EndReason.REUSE, now=now), Refused):
+    def _reused(self, proved: ProvedToken, ended: Done | Refused, *, now: int) -> errors.Refusal:
+        """Choose the answer, once the end is written. Where that failed, ``Unavailable`` was raised instead."""
+        if isinstance(ended, Refused):
             return errors.LoginRequired("ended already", reason=self._why(proved, now=now))
-        self.signals.emit("token_reused", lineage=token.lineage, generation=token.generation)
-        event = AuditEvent(now, "token_reused", token.account, token.lineage, {"client": proved.client.id})
-        self.audit.append(event, event_id=self.entropy(8).hex())
         return errors.TokenReused(reason=EndReason.REUSE.value)
 
     def _why(self, proved: ProvedToken, *, now: int) -> str | None:

@@ -29,6 +29,7 @@ from chalicelib.core.signatures import Message, check_digest
 from chalicelib.flows.credentials import Credentials, login_buckets
 from chalicelib.flows.issue import Issue, Issued, with_secret
 from chalicelib.flows.proof import Proof, attempt_of
+from chalicelib.flows.record import Record
 
 PASSWORD_ALONE = Assurance(acr="aal1", amr=("pwd",))
 
@@ -173,6 +174,7 @@ class Login(Struct, frozen=True):
     gates: Gates
     first_tokens: FirstTokens
     signals: Signals
+    record: Record
 
     def __call__(
         self, message: Message, *, source: str, email: str, password: str, client_id: str, device: Device
@@ -220,8 +222,8 @@ class Login(Struct, frozen=True):
             if isinstance(admitted, Done):
                 for one in {one.id: one for one in (*replaced, *removed)}.values():
                     if ended_of(gate, one, now=now, fence=ring.fence, idle_s=idle_s_of.get(one.client, 0)) is None:
-                        self.signals.emit("login_replaced", account=account, lineage=one.id)
-                self.signals.emit("logged_in", lineage=lineage.id, client=introduction.client.id)
+                        self.record("login_replaced", account=account, lineage=one.id)
+                self.record("logged_in", account=account, lineage=lineage.id, client=introduction.client.id)
                 return self.first_tokens.begun(lineage, introduction, account=account, ring=ring, now=now)
             gate = self.gates.get(account)
             if gate is not None and gate.status is not Status.ACTIVE:

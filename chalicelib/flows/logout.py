@@ -2,28 +2,25 @@
 
 from msgspec import Struct
 
-from chalicelib.core.model import AuditEvent, Caller, EndReason
-from chalicelib.core.ports import Audit, Clock, Entropy, Gates, Signals
+from chalicelib.core.model import Caller, EndReason
+from chalicelib.core.ports import Clock, Done, Gates
 from chalicelib.flows.call import refuse_inactive
+from chalicelib.flows.record import Record
 
 
 class Logout(Struct, frozen=True):
     """Log the caller out here, or everywhere."""
 
     clock: Clock
-    entropy: Entropy
     gates: Gates
-    audit: Audit
-    signals: Signals
+    record: Record
 
     def __call__(self, caller: Caller, *, everywhere: bool) -> None:
         """End before answering: once this returns, nothing it ended is let in again."""
         now = self.clock()
         if not everywhere:
-            self.gates.end(caller.account, caller.device_id, EndReason.LOGOUT, now=now)
-            self.signals.emit("logged_out", lineage=caller.device_id)
+            if isinstance(self.gates.end(caller.account, caller.device_id, EndReason.LOGOUT, now=now), Done):
+                self.record("logged_out", account=caller.account, lineage=caller.device_id)
             return
         refuse_inactive(self.gates.end_all(caller.actor, now=now))
-        self.signals.emit("logged_out_everywhere", account=caller.account)
-        event = AuditEvent(now, "logged_out_everywhere", caller.account, caller.device_id)
-        self.audit.append(event, event_id=self.entropy(8).hex())
+        self.record("logged_out_everywhere", account=caller.account, lineage=caller.device_id)

@@ -9,24 +9,26 @@ from msgspec import Struct
 from chalicelib.core import errors
 from chalicelib.core.clients import Client
 from chalicelib.core.lineage import Live, judge_use
-from chalicelib.core.model import AuditEvent, EndReason, Kind, Lineage, NoBinding
-from chalicelib.core.ports import Audit, Clock, Entropy, Gates, KeyRing, Refused, Signals
+from chalicelib.core.model import EndReason, Kind, Lineage, NoBinding
+from chalicelib.core.ports import Clock, Done, Gates, KeyRing, Signals
 from chalicelib.core.signatures import Message
 from chalicelib.core.tokens import Token
 from chalicelib.flows.proof import Proof, ProvedToken
+from chalicelib.flows.record import Record
+from chalicelib.flows.reuse import EndReused
 
 
 class Revoke(Struct, frozen=True):
     """End the lineage of a token."""
 
     clock: Clock
-    entropy: Entropy
     proof: Proof
     gates: Gates
-    audit: Audit
+    end_reused: EndReused
     signals: Signals
+    record: Record
 
-    def __call__(self, message: Message, *, token: str, client_id: str | None) -> None:
+    def __call__(self, message: Message, *, token: str, client_id: str | None, source: str = "") -> None:
         """End it. A token that is not ours, or another client's, is no error and has no effect (RFC 7009 2.2).
 
         A bound lineage ends only by its own key's signature: a token alone cannot end a session. Its holder may report
@@ -41,31 +43,25 @@ class Revoke(Struct, frozen=True):
         if client_id is not None and client_id != proved.client.id:
             return
         self.proof.signature(message, proved, now=now)
-        if self._is_reuse(proved):
-            self._end(proved, EndReason.REUSE, "token_reused", now=now)
-        else:
-            self._end(proved, EndReason.LOGOUT, "revoked", now=now)
+        account, lineage = proved.token.account, proved.token.lineage
+        reused = self._reused(proved)
+        if reused is not None:
+            self.end_reused(proved, message, source=source, attempt="", lineage=reused, key="own", now=now)
+        elif isinstance(self.gates.end(account, lineage, EndReason.LOGOUT, now=now), Done):
+            self.record("revoked", account=account, lineage=lineage, client=proved.client.id)
 
-    def _is_reuse(self, proved: ProvedToken) -> bool:
-        """Tell whether the key's own holder presents a token that was exchanged twice without its knowledge.
+    def _reused(self, proved: ProvedToken) -> Lineage | None:
+        """Find the lineage whose key's own holder presents a token that was exchanged twice without its knowledge.
 
         The holder of generation g stored it before using it, and stores each child before the next exchange. So
         another holder of the same record went on. Generations only grow: what is read stays true.
         """
         token = proved.token
         if isinstance(token.binding, NoBinding) or not proved.client.mechanism.single_use:
-            return False
+            return None
         gate = self.gates.get(token.account)
         lineage = gate.lineages.get(token.lineage) if gate else None
-        return lineage is not None and lineage.generation - token.generation > 1
-
-    def _end(self, proved: ProvedToken, reason: EndReason, event_name: str, *, now: int) -> None:
-        token = proved.token
-        if isinstance(self.gates.end(token.account, token.lineage, reason, now=now), Refused):
-            return
-        self.signals.emit(event_name, lineage=token.lineage)
-        event = AuditEvent(now, event_name, token.account, token.lineage, {"client": proved.client.id})
-        self.audit.append(event, event_id=self.entropy(8).hex())
+        return lineage if lineage is not None and lineage.generation - token.generation > 1 else None
 
 
 class Active(Struct, frozen=True):

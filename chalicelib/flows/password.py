@@ -4,10 +4,11 @@ from msgspec import Struct
 
 from chalicelib.core import errors, passwords
 from chalicelib.core.lineage import may_act
-from chalicelib.core.model import AuditEvent, Caller
+from chalicelib.core.model import Caller
 from chalicelib.core.policy import START_OVER_MAX
-from chalicelib.core.ports import Audit, Clock, Done, Entropy, Gates, KeyRing, Signals, Users
+from chalicelib.core.ports import Clock, Done, Entropy, Gates, KeyRing, Users
 from chalicelib.flows.call import refuse_inactive
+from chalicelib.flows.record import Record
 
 
 class ChangePassword(Struct, frozen=True):
@@ -18,8 +19,7 @@ class ChangePassword(Struct, frozen=True):
     key_ring: KeyRing
     users: Users
     gates: Gates
-    audit: Audit
-    signals: Signals
+    record: Record
 
     def __call__(self, caller: Caller, new_password: str) -> None:
         """Change it, keeping the caller's own lineage alone alive."""
@@ -40,9 +40,7 @@ class ChangePassword(Struct, frozen=True):
             refuse_inactive(may_act(expected, caller.actor, now=now))
             assert expected is not None
             if isinstance(self.users.change_password(caller.actor, verifier, expected=expected, now=now), Done):
-                self.signals.emit("password_changed", account=caller.account)
-                event = AuditEvent(now, "password_changed", caller.account, caller.device_id)
-                self.audit.append(event, event_id=self.entropy(8).hex())
+                self.record("password_changed", account=caller.account, lineage=caller.device_id)
                 return
             expected = self.gates.get(caller.account)
         raise errors.Unavailable("the gate kept moving under a password change")

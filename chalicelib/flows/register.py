@@ -11,6 +11,7 @@ from chalicelib.core.signatures import Message
 from chalicelib.flows.credentials import Bucket, Credentials, login_buckets, source_network
 from chalicelib.flows.issue import Issued
 from chalicelib.flows.login import Device, FirstTokens, Introduce, Introduction
+from chalicelib.flows.record import Record
 
 
 class Register(Struct, frozen=True):
@@ -26,6 +27,7 @@ class Register(Struct, frozen=True):
     ephemeral: Ephemeral
     first_tokens: FirstTokens
     signals: Signals
+    record: Record
     limits: bool = True
 
     def __call__(
@@ -44,8 +46,8 @@ class Register(Struct, frozen=True):
             outcome = self.users.register(user, gate)
             if isinstance(outcome, Done):
                 (lineage,) = gate.lineages.values()
-                facts = {"account": user.account, "lineage": lineage.id, "client": introduction.client.id}
-                self.signals.emit("registered", **facts)
+                client = introduction.client.id
+                self.record("registered", account=user.account, lineage=lineage.id, client=client)
                 return self.first_tokens.begun(lineage, introduction, account=user.account, ring=ring, now=now)
             issued = self._taken(outcome, introduction, secret, source=source, ring=ring, now=now)
             if issued is not None:

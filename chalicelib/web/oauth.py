@@ -37,13 +37,17 @@ def oauth(edge: Edge, journeys: OAuthJourneys, names: Names) -> Blueprint:
         if require(form, "grant_type") != "refresh_token":
             raise errors.UnsupportedGrantType
         asked = TokenRequest(require(form, "refresh_token"), form.get("client_id"), form.get("scope"))
-        return Answer(200, token_response(journeys.exchange(request.message, asked), edge.clock()))
+        return Answer(
+            200, token_response(journeys.exchange(request.message, asked, source=request.source), edge.clock())
+        )
 
     @routes.route("/oauth/revoke", methods=["POST"], content_types=[])
     @edge.view(Dialect.OAUTH)
     def revoke(request: Request) -> Answer:
         form = read_form(request, RevocationForm.__struct_fields__)
-        journeys.revoke(request.message, token=require(form, "token"), client_id=form.get("client_id"))
+        journeys.revoke(
+            request.message, token=require(form, "token"), client_id=form.get("client_id"), source=request.source
+        )
         return Answer(200)
 
     @routes.route("/oauth/introspect", methods=["POST"], content_types=[])

@@ -2,9 +2,11 @@
 
 import re
 from datetime import date
+from pathlib import Path
 
 import pytest
 
+from bench import cost
 from bench.cost import EVERYTHING, LOGIN_ALONE, OPERATIONS, USERS, Peer, asked, month, months_table, peers, per_million
 from tests.engines.test_cost import GOLDEN
 from tools.prices import MILLION, TABLE, monthly, table, work
@@ -116,3 +118,38 @@ def test_where_no_price_is_public_none_is_shown() -> None:
     rows = months_table(PRICES, list(OTHERS.values()))
     auth0 = rows[0].index("Auth0 Free")
     assert [row[auth0] for row in rows[1:]] == ["free", "free", *["ask them"] * 4]
+
+
+STALE = "bench/results/cost.* is not current. remedy: make cost UPDATE=1"
+
+
+def test_the_stored_page_is_current() -> None:
+    """A template that gains an alarm costs more: the page says so in the same commit."""
+    assert (cost.RESULTS / "cost.md").read_text("utf-8") == cost.page(), STALE
+
+
+def test_the_stored_picture_is_current(tmp_path: Path) -> None:
+    """The same drawing; its numbers may differ in the last digits from one processor to the next."""
+    cost.picture(PRICES, list(OTHERS.values()), tmp_path / "cost.svg")
+    stored, drawn = ((folder / "cost.svg").read_text("utf-8") for folder in (cost.RESULTS, tmp_path))
+    number = re.compile(r"-?\d+\.\d+")
+    assert number.sub("#", stored) == number.sub("#", drawn), STALE
+    for before, now in zip(number.findall(stored), number.findall(drawn), strict=True):
+        assert float(before) == pytest.approx(float(now), abs=0.1), STALE
+
+
+def test_make_cost_writes_when_it_is_told_to_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It used to change tracked files whenever somebody looked."""
+    monkeypatch.setattr(cost, "RESULTS", tmp_path)
+    (tmp_path / "cost.md").write_text("earlier", "utf-8")
+    assert cost.main([]) == 0
+    assert "differs. next: make cost UPDATE=1" in capsys.readouterr().out
+    assert [(file.name, file.read_text("utf-8")) for file in tmp_path.iterdir()] == [("cost.md", "earlier")]
+    assert cost.main(["--update"]) == 0
+    assert (tmp_path / "cost.md").read_text("utf-8") == cost.page()
+    assert (tmp_path / "cost.svg").exists()
+    capsys.readouterr()
+    assert cost.main([]) == 0
+    assert "differs" not in capsys.readouterr().out

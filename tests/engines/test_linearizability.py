@@ -15,7 +15,7 @@ from tests.engines.history import FOREVER, UNHEARD, History, Operation
 from tests.engines.linearizability import Contradiction, Explained, Refuted, explain
 from tests.engines.recording import FIRST, START
 from tests.engines.sequential import apply
-from tests.making import ACCOUNT, FENCE, IDLE_S, NOW, OTHER_ATTEMPT, presented
+from tests.making import ACCOUNT, ACTOR, FENCE, IDLE_S, NOW, OTHER_ATTEMPT, presented
 
 UNHEARD_SHARE = 0.25
 
@@ -43,7 +43,7 @@ def ending(sent: int, heard: int, answer: object = Done(), *, reason: EndReason 
 
 def ending_all(sent: int, heard: int, answer: object = None) -> Operation:
     """End every lineage."""
-    arguments = {"account": ACCOUNT, "reason": EndReason.ENDED_EVERYWHERE, "now": NOW}
+    arguments = {"actor": ACTOR, "now": NOW}
     return Operation("owner", "end_all", arguments, sent, heard, answer)
 
 
@@ -51,7 +51,7 @@ POSSIBLE = {
     "one after the other": (
         exchanging(OWNER, 0, 1, Exchanged(CHILD)),
         exchanging(OWNER, 2, 3, Retry(CHILD)),
-        exchanging(THIEF, 4, 5, Reused()),
+        exchanging(THIEF, 4, 5, Reused(CHILD)),
         looking(6, 7, MOVED_ON),
     ),
     "side by side, the first to send is the last to happen": (
@@ -66,7 +66,7 @@ POSSIBLE = {
     "the unheard never happened": (
         exchanging(OWNER, 0, 1, UNHEARD),
         exchanging(THIEF, 2, 3, Exchanged(THIEFS_CHILD)),
-        exchanging(OWNER, 4, 5, Reused()),
+        exchanging(OWNER, 4, 5, Reused(THIEFS_CHILD)),
     ),
     "the unheard happened long after": (
         exchanging(OWNER, 0, FOREVER, UNHEARD),
@@ -110,7 +110,7 @@ IMPOSSIBLE = {
         looking(2, 3, UNTOUCHED),
         looking(4, 5, MOVED_ON),
     ),
-    "a retry taken for a thief": (exchanging(OWNER, 0, 1, Exchanged(CHILD)), exchanging(OWNER, 2, 3, Reused())),
+    "a retry taken for a thief": (exchanging(OWNER, 0, 1, Exchanged(CHILD)), exchanging(OWNER, 2, 3, Reused(CHILD))),
     "a thief taken for a retry": (exchanging(OWNER, 0, 1, Exchanged(CHILD)), exchanging(THIEF, 2, 3, Retry(CHILD))),
     "another child for the retry": (
         exchanging(OWNER, 0, 1, Exchanged(CHILD)),

@@ -5,10 +5,13 @@ from msgspec.structs import replace
 
 from chalicelib.core import errors
 from chalicelib.core.clients import Clients
+from chalicelib.core.events import EVENTS
+from chalicelib.core.lineage import attempt_digest
 from chalicelib.core.model import Operation, Status, StepUp
 from chalicelib.core.policy import DAY_S, FAILURES_PER_KNOWN_DEVICE_MAX, GRANT_S, MINUTE_S
 from chalicelib.core.signatures import Message, content_digest
 from chalicelib.flows.call import StepUpRule
+from chalicelib.flows.exchange import TokenRequest
 from chalicelib.flows.issue import Issued
 from tests.flows.world import PASSWORD, RESOURCE_SERVER_SECRET, Phone, World
 
@@ -427,26 +430,85 @@ def test_a_deleted_account_is_forgotten(world: World) -> None:
     assert (len(tables.users), len(tables.claims), len(tables.gates)) == (0, 0, 1)
 
 
-def test_what_ended_more_than_the_callers_own_login_is_noted(world: World) -> None:
-    """In the audit, once each, for the owner who asks who did it; an end of one's own login is told by the devices."""
+@pytest.mark.parametrize("own", [False, True])
+def test_everything_that_happens_to_an_account_is_in_its_audit(world: World, *, own: bool) -> None:
+    """Once each, for the owner who asks who did it: login, registration, logout and revocation left no row."""
     phone, tablet = world.phone(), world.phone()
     mine, other = world.register(phone), world.login(tablet)
-    caller = world.use(phone, mine.access_token)
-    world.end_device(caller, other.device_id)
+    world.end_device(world.use(phone, mine.access_token), other.device_id)
     world.change_password(world.use(phone, mine.access_token), "granite umbrella conversation")
-    world.logout(world.use(phone, mine.access_token), everywhere=True)
+    world.logout(world.use(phone, mine.access_token), everywhere=not own)
     world.set_status("ada@example.com", Status.DISABLED)
     world.set_status("ada@example.com", Status.ACTIVE)
     again = world.login(phone, password="granite umbrella conversation")
-    world.delete(world.use(phone, again.access_token))
+    replacing = world.login(phone, password="granite umbrella conversation")
+    revoking = world.login(tablet, password="granite umbrella conversation")
+    world.revoke(tablet.message("POST", "/api/oauth/revoke", body=b"form"), token=revoking.access_token, client_id=None)
+    world.delete(world.use(phone, replacing.access_token))
+    client = {"client": "mobile"}
     noted = [(event.event, event.lineage, dict(event.details)) for event in world.stores.audit.events]
     assert noted == [
+        ("registered", mine.device_id, client),
+        ("logged_in", other.device_id, client),
         ("device_ended", other.device_id, {"by": mine.device_id}),
         ("password_changed", mine.device_id, {}),
-        ("logged_out_everywhere", mine.device_id, {}),
+        ("logged_out" if own else "logged_out_everywhere", mine.device_id, {}),
         ("account_disabled", None, {}),
         ("account_active", None, {}),
-        ("account_deleted", again.device_id, {}),
+        ("logged_in", again.device_id, client),
+        ("login_replaced", again.device_id, {}),
+        ("logged_in", replacing.device_id, client),
+        ("logged_in", revoking.device_id, client),
+        ("revoked", revoking.device_id, client),
+        ("account_deleted", replacing.device_id, {}),
     ]
-    assert {event.account for event in world.stores.audit.events} == {caller.account}
+    [account] = {event.account for event in world.stores.audit.events}
     assert {event.at for event in world.stores.audit.events} == {world.clock()}
+    lines = [(name, facts["account"]) for name, facts in world.signals.emitted if EVENTS[name].audited]
+    assert lines == [(name, account) for name, _, _ in noted]
+
+
+def test_what_happens_twice_is_in_the_audit_once(world: World) -> None:
+    """A repetition by its attempt, an end of what has ended, a revocation of it."""
+    phone, tablet = world.phone(), world.phone()
+    attempt = world.attempt()
+    mine = world.register(phone, attempt=attempt)
+    world.register(phone, attempt=attempt)
+    attempt = world.attempt()
+    other = world.login(tablet, attempt=attempt)
+    world.login(tablet, attempt=attempt)
+    for _ in range(2):
+        world.clock.skip(1)
+        world.end_device(world.use(phone, mine.access_token), other.device_id)
+        world.revoke(
+            tablet.message("POST", "/api/oauth/revoke", body=b"form"), token=other.access_token, client_id=None
+        )
+    assert [event.event for event in world.stores.audit.events] == ["registered", "logged_in", "device_ended"]
+
+
+def test_the_audit_holds_both_presentations_of_a_reused_token(world: World) -> None:
+    """What the owner needs to tell a thief from a restored backup; no secret, and of the caller's text a piece."""
+    phone = world.phone()
+    issued = world.register(phone)
+    first, second = world.attempt(), world.attempt()
+    world.clock.skip(60)
+    world.exchange(phone, issued.access_token, attempt=first)
+    world.clock.skip(60)
+    message = phone.message("POST", "/api/oauth/token", body=b"form", attempt=second)
+    agent = "\x1bExample/1.0 " + "x" * 500
+    message = replace(message, fields={**message.fields, "user-agent": (agent,)})
+    with pytest.raises(errors.TokenReused):
+        world._exchange(message, TokenRequest(issued.access_token), source="2001:db8::1")
+    event = world.stores.audit.events[-1]
+    assert (event.event, event.at, event.lineage) == ("token_reused", world.clock(), issued.device_id)
+    assert dict(event.details) == {
+        "client": "mobile",
+        "generation": "0",
+        "key": "own",
+        "network": "2001:db8::/64",
+        "user_agent": "Example/1.0 " + "x" * 188,
+        "attempt": attempt_digest(second).hex(),
+        "first_attempt": attempt_digest(first).hex(),
+        "current_generation": "1",
+        "last_exchange_at": str(world.clock() - 60),
+    }

@@ -30,7 +30,9 @@ from chalicelib.flows.logout import Logout
 from chalicelib.flows.oauth import Introspect, Revoke
 from chalicelib.flows.password import ChangePassword
 from chalicelib.flows.proof import Proof
+from chalicelib.flows.record import Record
 from chalicelib.flows.register import Register
+from chalicelib.flows.reuse import EndReused
 from chalicelib.flows.step_up import GrantStepUp
 from tests.memory import MemoryKeyRing, MemorySignals, MemoryStores
 
@@ -171,6 +173,8 @@ class World:
         credentials = Credentials(entropy, users, ephemeral, signals, self.limits)
         introduce = Introduce(entropy, clients, proof)
         first_tokens = FirstTokens(issue)
+        record = Record(clock, entropy, audit, signals)
+        end_reused = EndReused(gates, record)
         self._register = Register(
             clock,
             entropy,
@@ -182,22 +186,25 @@ class World:
             ephemeral,
             first_tokens,
             signals,
+            record,
             self.limits,
         )
-        self._login = Login(clock, key_ring, introduce, clients, credentials, users, gates, first_tokens, signals)
+        self._login = Login(
+            clock, key_ring, introduce, clients, credentials, users, gates, first_tokens, signals, record
+        )
         self._exchange = Exchange(
-            clock, entropy, key_ring, proof, gates, audit, signals, issue, self.revoke_on_foreign_key
+            clock, entropy, key_ring, proof, gates, end_reused, signals, issue, self.revoke_on_foreign_key
         )
         self.call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
         self.grant_step_up = GrantStepUp(clock, entropy, key_ring, credentials, ephemeral, signals)
-        self.logout = Logout(clock, entropy, gates, audit, signals)
+        self.logout = Logout(clock, gates, record)
         self.show = ShowAccount(users)
-        self.delete = DeleteAccount(clock, entropy, users, gates, audit, signals)
-        self.set_status = SetStatus(clock, entropy, key_ring, users, gates, audit, signals)
-        self.change_password = ChangePassword(clock, entropy, key_ring, users, gates, audit, signals)
+        self.delete = DeleteAccount(clock, users, gates, record)
+        self.set_status = SetStatus(clock, key_ring, users, gates, record)
+        self.change_password = ChangePassword(clock, entropy, key_ring, users, gates, record)
         self.list_devices = ListDevices(clock, key_ring, clients)
-        self.end_device = EndDevice(clock, entropy, gates, audit, signals)
-        self.revoke = Revoke(clock, entropy, proof, gates, audit, signals)
+        self.end_device = EndDevice(clock, gates, record)
+        self.revoke = Revoke(clock, proof, gates, end_reused, signals, record)
         servers = {"billing": hashlib.sha256(RESOURCE_SERVER_SECRET.encode()).digest()}
         self.introspect = Introspect(clock, key_ring, proof, gates, servers)
         self._numbers = itertools.count(1)

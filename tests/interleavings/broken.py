@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from chalicelib.core import errors
 from chalicelib.core.lineage import Ahead, Current, Dead, Exchanged, Retry, Reused, Superseded, exchange, judge
 from chalicelib.core.model import (
     NO_ATTEMPT,
@@ -22,8 +21,9 @@ from chalicelib.core.model import (
     Status,
 )
 from chalicelib.core.ports import Done, Moved, Refused
-from chalicelib.flows.exchange import Exchange
+from chalicelib.core.signatures import Message
 from chalicelib.flows.proof import ProvedToken
+from chalicelib.flows.reuse import EndReused
 from tests.interleavings.deployment import Deployment, Stepping
 from tests.interleavings.roles import Cast, Role
 from tests.interleavings.scheduler import Call
@@ -159,23 +159,25 @@ class RevivingGates(BrokenGates):
         return Done()
 
 
-class AnswersFirst(Exchange, frozen=True):
-    """Answers reuse at once, and leaves the end to something that runs later, if it lives so long."""
+class AnswersFirst(EndReused, frozen=True):
+    """Leaves the end to something that runs later, if it lives so long, so that reuse is answered first."""
 
-    def _reused(self, proved: ProvedToken, *, now: int) -> errors.Refusal:
+    def __call__(self, proved: ProvedToken, message: Message, **facts: Any) -> Done | Refused:
+        """End in the background."""
         scheduler = cast("Any", self.gates)._deployment.scheduler
-        end = super()._reused
+        end = super().__call__
         if scheduler is None or scheduler.holder is None:
-            return end(proved, now=now)
+            return end(proved, message, **facts)
         if not scheduler.fault("crash before the end is written"):
-            scheduler.enter("end in the background", lambda: end(proved, now=now))
-        return errors.TokenReused(reason=EndReason.REUSE.value)
+            scheduler.enter("end in the background", lambda: end(proved, message, **facts))
+        return Done()
 
 
 def answer_first(deployment: Deployment) -> None:
     """Plant ``AnswersFirst``."""
     right = deployment.world._exchange
-    deployment.world._exchange = AnswersFirst(*(getattr(right, name) for name in Exchange.__struct_fields__))
+    end = right.end_reused
+    deployment.world._exchange = replace(right, end_reused=AnswersFirst(end.gates, end.record))
 
 
 class ForgetfulClient(Cast):

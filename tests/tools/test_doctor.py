@@ -118,9 +118,9 @@ def test_an_absent_ring_is_not_made(deployed: Tables) -> None:
     """Who examines changes nothing; the command that makes it is named."""
     key = {"pk": {"S": "K#ring"}}
     boto3.client("dynamodb").delete_item(TableName=deployed.users, Key=key)
-    assert ill()["key ring"].mend == "python -m tools.operate make-ring"
+    assert ill()["key ring"].mend == ".venv/bin/python -m tools.operate make-ring"
     os.environ |= {"BATON_KEY_RING": "local", "BATON_DEVELOPMENT": "1"}
-    assert ill()["key ring"].mend == "python -m tools.operate make-ring"
+    assert ill()["key ring"].mend == ".venv/bin/python -m tools.operate make-ring"
     assert "Item" not in boto3.client("dynamodb").get_item(TableName=deployed.users, Key=key)
 
 
@@ -143,7 +143,7 @@ def test_keys_that_are_too_old_are_to_be_rotated(deployed: Tables) -> None:
 
     ring, now = make_ring(os.urandom, now=1_700_000_000), 1_700_000_000
     rows = {row.name: row.mend for row in doctor.key_rows(lambda: ring, now=now + 93 * DAY_S)}
-    assert rows["signing key"] == "python -m tools.operate rotate-signing-key"
+    assert rows["signing key"] == ".venv/bin/python -m tools.operate rotate-signing-key"
     assert rows["root"] == ""
 
 

@@ -199,3 +199,18 @@ def test_a_python_that_lambda_does_not_have_is_told_before_anything_changes(
     with pytest.raises(SystemExit, match=r"Lambda has no python3\.99.*Nothing was changed"):
         package.build()
     assert not (tmp_path / "never made").exists()
+
+
+def test_a_failure_of_chalice_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last line and the remedy; the traceback of forty lines goes into a file."""
+    monkeypatch.setattr(package, "COPY", tmp_path / "source")
+    monkeypatch.setattr(package, "BUILT", tmp_path / "package")
+    (tmp_path / "source" / ".chalice").mkdir(parents=True)
+    (tmp_path / "source" / ".chalice" / "config.json").write_text('{"version": "2.0", "app_name": "x"}', "utf-8")
+    (tmp_path / "source" / "app.py").write_text("raise RuntimeError('the engine lacks a call')\n", "utf-8")
+    with pytest.raises(SystemExit) as failed:
+        package.chalice("package", str(tmp_path / "out"))
+    said = str(failed.value)
+    assert said.startswith("error: chalice package failed: RuntimeError: the engine lacks a call. remedy: ")
+    assert len(said.splitlines()) == 1
+    assert "Traceback" in (tmp_path / "package" / "chalice.log").read_text("utf-8")

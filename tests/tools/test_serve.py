@@ -212,7 +212,7 @@ def test_what_is_no_port_is_told_so(main: Callable[[list[str]], int], port: str)
     ("wrong", "said"),
     [
         ({"BATON_LOG_LEVEL": "bogus"}, "BATON_LOG_LEVEL is one of DEBUG"),
-        ({"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"}, "Cannot reach DynamoDB at http://127.0.0.1:1"),
+        ({"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"}, "Cannot use the engine at http://127.0.0.1:1."),
     ],
 )
 def test_what_keeps_make_dev_from_starting_is_a_sentence(wrong: dict[str, str], said: str) -> None:

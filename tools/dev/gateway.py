@@ -15,7 +15,7 @@ import queue
 import secrets
 import socketserver
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -106,10 +106,25 @@ class Gateway:
         self.stage = stage
         self._clock = clock or DevelopmentClock()
         self._free: queue.Queue[Any] = queue.Queue() if free is None else free
-        for app in apps:
-            self._free.put(app)
+        self._open(apps)
+
+    def _open(self, apps: Sequence[Any]) -> None:
+        self._many = len(apps)
         self._binary_types = {binary_type.split(";")[0] for binary_type in apps[0].api.binary_types}
         self._routes = {template: set(methods) for template, methods in apps[0].routes.items()}
+        for app in apps:
+            self._free.put(app)
+
+    def replace(self, load: Callable[[], Sequence[Any]]) -> None:
+        """Put the apps of ``load`` in the place of those there are; where it raises, these go on.
+
+        No request is being answered meanwhile: those that are begun end first, and the others wait.
+        """
+        apps = [self._free.get() for _ in range(self._many)]
+        try:
+            apps = list(load())
+        finally:
+            self._open(apps)
 
     def call(
         self,

@@ -10,16 +10,20 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from chalicelib.core.clients import Clients
 from chalicelib.settings import SettingsProblems, read_settings
 from chalicelib.stores.engine import Tables
+from tools import aws
 from tools.dev.engine import ENDPOINT, create_tables, engine
 from tools.dev.gateway import DevelopmentClock, Gateway, GatewayServer, load_environment
 from tools.dev.port import read_port
+from tools.dev.reload import reloading
+from tools.printed import aligned, widths
 
 DEMO_EMAIL = "demo@example.com"
 DEMO_PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - printed, for localhost
@@ -50,8 +54,7 @@ def development(port: int) -> Iterator[Development]:
         secret = secrets.token_urlsafe(32)
         _set_environment(server.server_port, url, secret)
         create_tables(Tables(os.environ["BATON_TABLE_PREFIX"]))
-        modules = [load_environment(clock) for _ in range(ENVIRONMENTS)]
-        gateway = Gateway([module.app for module in modules], clock=clock)
+        gateway = Gateway(environments(clock), clock=clock)
         account = _demo_account(gateway, server.server_port)
         server.open(gateway, clock)
         thread = threading.Thread(target=server.serve_forever, name="gateway")
@@ -59,6 +62,11 @@ def development(port: int) -> Iterator[Development]:
         after.callback(thread.join)
         after.callback(server.shutdown)
         yield Development(url, engine_name, server, secret, account)
+
+
+def environments(clock: DevelopmentClock) -> list[Any]:
+    """Load the environments that take turns."""
+    return [load_environment(clock).app for _ in range(ENVIRONMENTS)]
 
 
 def _set_environment(port: int, url: str, secret: str) -> None:
@@ -102,28 +110,37 @@ def table(running: Development, out: TextIO) -> str:
         ("demo account", DEMO_EMAIL, running.demo_account),
         ("  password", DEMO_PASSWORD, ""),
         ("introspection", RESOURCE_SERVER, f"secret {running.resource_server_secret}"),
+        ("environments", f"{ENVIRONMENTS} of app.py, taking turns", "as Lambda may start several"),
+        ("reload", "when app.py or chalicelib/ changes", "the data stays"),
     ]
+    name, _, _ = widths(rows)
     width = max(len(second) for _, second, third in rows if third)
     lines = ["", dye("Baton is running", "1;32"), ""]
     lines += [
-        f"  {dye(f'{first:<14}', '2')}{second:<{width}}  {dye(third, '2')}".rstrip() for first, second, third in rows
+        f"  {dye(f'{first:<{name}}', '2')}  {second:<{width}}  {dye(third, '2')}".rstrip()
+        for first, second, third in rows
     ]
-    lines += ["", dye(f"  {'client':<16}{'mechanism':<18}{'token':<8}binding", "2")]
-    lines += [f"  {one.id:<16}{one.mechanism.name:<18}{one.form:<8}{one.binding}" for one in clients]
+    registered = [[str(one.id), str(one.mechanism.name), str(one.form), str(one.binding)] for one in clients]
+    head, *listed = aligned([["client", "mechanism", "token", "binding"], *registered])
+    lines += ["", dye(f"  {head}", "2"), *(f"  {line}" for line in listed)]
     login = json.dumps({"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "client_id": "simple"})
     lines += [
         "",
         dye("Next", "1"),
         f"  curl -s {running.url}/login -H 'Content-Type: application/json' -d '{login}'",
-        f"  {f'make demo{_port_hint(running)}':<20}the whole story, against this server",
-        f"  {'Ctrl-C':<20}stop",
+        *(f"  {line}" for line in aligned(_next(running))),
         "",
     ]
     return "\n".join(lines)
 
 
-def _port_hint(running: Development) -> str:
-    return "" if running.server.server_port == 8000 else f" PORT={running.server.server_port}"
+def _next(running: Development) -> list[list[str]]:
+    port = "" if running.server.server_port == 8000 else f" PORT={running.server.server_port}"
+    return [
+        [f"make demo{port}", "the whole story, against this server"],
+        [f"make doctor{port}", "what is wrong, if a request fails"],
+        ["Ctrl-C", "stop"],
+    ]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -133,16 +150,17 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with development(port) as running:
             print(table(running, sys.stdout), flush=True)
-            threading.Event().wait()
+            with reloading(running.server.gateway, lambda: environments(running.server.clock)):
+                threading.Event().wait()
     except KeyboardInterrupt:
         print("\nStopped.")
     except SettingsProblems as problems:
         print(problems, file=sys.stderr)
         return 1
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ResponseParserError) as error:
         print(
-            f"Cannot reach DynamoDB at {os.environ.get(ENDPOINT)} ({type(error).__name__}). Start an engine there, or "
-            f"take {ENDPOINT} out of the environment to use the embedded one.",
+            f"Cannot use the engine at {os.environ.get(ENDPOINT)}. {aws.said(error)}; or unset {ENDPOINT} to use the "
+            "embedded engine",
             file=sys.stderr,
         )
         return 1

@@ -20,10 +20,13 @@ from typing import Final
 from tools.mutants.generated import EQUIVALENT, FILES, generated
 from tools.mutants.listed import LISTED, SHORT
 from tools.mutants.mutant import ROOT, TESTS, Mutant, Stale
+from tools.printed import counted, roughly
 
 AT_ONCE: Final = 2
 CPU_MAX_S: Final = 120
 """A mutant that makes a loop endless is dead too."""
+MUTANT_S: Final = 1.5
+"""Seconds for each mutant, two at a time: measured over the dozen of SHORT=1."""
 TREE: Final = ("app.py", "pyproject.toml", "README.md", "chalicelib", "clients", "infra", "tests", "tools", ".chalice")
 
 _PASSED, _FAILED, _INTERRUPTED = 0, 1, 2
@@ -147,7 +150,9 @@ def main(arguments: Sequence[str]) -> int:
         first = copied(Path(folder) / "first")
         tests = list(dict.fromkeys(test for mutant in mutants for test in mutant.tests))
         print(
-            f"mutants: {len(mutants)} of {len({mutant.file for mutant in mutants})} files; first their tests, unchanged"
+            f"{counted(len(mutants), 'mutant')} of {counted(len({mutant.file for mutant in mutants}), 'file')}, about "
+            f"{roughly(len(mutants) * MUTANT_S)} on two idle cores. First their tests, unchanged",
+            flush=True,
         )
         if not unchanged(first, tests):
             print("The tests fail without any mutant. Next: make test", file=sys.stderr)
@@ -156,8 +161,9 @@ def main(arguments: Sequence[str]) -> int:
         survivors = []
         for done, (mutant, survived) in enumerate(Laboratory([first, *others]).survivors(mutants), start=1):
             survivors += [mutant] if survived else []
-            if survived or live or done % 25 == 0:
-                print(f"{done:>4}/{len(mutants)} {'SURVIVED' if survived else 'killed  '} {mutant}", flush=True)
+            if survived or live or done % 25 == 0 or done == len(mutants):
+                verdict = "SURVIVED" if survived else "killed  "
+                print(f"{done:>{len(str(len(mutants)))}}/{len(mutants)} {verdict} {mutant}", flush=True)
     took = time.monotonic() - began
     print(f"{len(mutants) - len(survivors)} of {len(mutants)} mutants killed in {took:.0f} s")
     for mutant in survivors:

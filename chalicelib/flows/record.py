@@ -1,0 +1,39 @@
+"""Record what happened to an account: one call for log line, metric and audit row."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from chalicelib.core.events import EVENTS
+from chalicelib.core.model import AccountId, AuditEvent, LineageId
+from chalicelib.core.ports import Audit, Clock, Entropy, Signals
+
+
+class Record(Struct, frozen=True):
+    """Record events. The table of ``core.events`` decides which of them the audit keeps."""
+
+    clock: Clock
+    entropy: Entropy
+    audit: Audit
+    signals: Signals
+
+    def __call__(
+        self,
+        event: str,
+        /,
+        *,
+        account: AccountId,
+        lineage: LineageId | None = None,
+        details: Mapping[str, str | int] | None = None,
+        **facts: str | int,
+    ) -> None:
+        """Write the line and the metric; for an audited event, one row of the account's audit too.
+
+        Call it after the deed and before the answer. It never raises. ``facts`` go into line and row, ``details``
+        (the evidence for the owner) into the row only. Neither may hold a secret or an address.
+        """
+        about = {"account": account} if lineage is None else {"account": account, "lineage": lineage}
+        self.signals.emit(event, **about, **facts)
+        if EVENTS[event].audited:
+            told = {name: str(value) for name, value in {**facts, **(details or {})}.items()}
+            self.audit.append(AuditEvent(self.clock(), event, account, lineage, told), event_id=self.entropy(8).hex())

@@ -1,0 +1,75 @@
+"""End a login of which a used token came back, and keep both presentations as evidence for the owner (E8)."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from chalicelib.core.lineage import attempt_digest
+from chalicelib.core.model import EndReason, Lineage
+from chalicelib.core.policy import ATTEMPT_SLOTS
+from chalicelib.core.ports import Done, Gates, Refused
+from chalicelib.core.signatures import Message
+from chalicelib.flows.credentials import source_network
+from chalicelib.flows.proof import ProvedToken
+from chalicelib.flows.record import Record
+
+USER_AGENT_CHARACTERS_MAX = 200
+
+
+class EndReused(Struct, frozen=True):
+    """End a login, reason ``reuse``, and record the reuse."""
+
+    gates: Gates
+    record: Record
+
+    def __call__(  # noqa: PLR0913 - what is known of the two presentations
+        self,
+        proved: ProvedToken,
+        message: Message,
+        *,
+        source: str,
+        attempt: str,
+        lineage: Lineage | None,
+        key: Literal["own", "another", "none"],
+        now: int,
+    ) -> Done | Refused:
+        """End it before answering. ``Refused``: it had ended already, and nothing is recorded.
+
+        ``lineage`` is the login as it was; ``key`` tells whose key signed this presentation.
+        """
+        token = proved.token
+        ended = self.gates.end(token.account, token.lineage, EndReason.REUSE, now=now)
+        if isinstance(ended, Done):
+            evidence: dict[str, str | int] = {
+                "key": key,
+                "network": source_network(source),
+                "user_agent": _user_agent(message),
+                **({"attempt": attempt_digest(attempt).hex()} if attempt else {}),
+                **(_first_presentation(lineage, token.generation) if lineage else {}),
+            }
+            self.record(
+                "token_reused",
+                account=token.account,
+                lineage=token.lineage,
+                client=proved.client.id,
+                generation=token.generation,
+                details=evidence,
+            )
+        return ended
+
+
+def _first_presentation(lineage: Lineage, generation: int) -> dict[str, str | int]:
+    """Tell what the login knows of the exchange that used this generation: its attempt, for four generations."""
+    known: dict[str, str | int] = {
+        "current_generation": lineage.generation,
+        "last_exchange_at": lineage.issued_at,
+    }
+    if lineage.generation - generation <= ATTEMPT_SLOTS:
+        known["first_attempt"] = lineage.attempts[generation % ATTEMPT_SLOTS].hex()
+    return known
+
+
+def _user_agent(message: Message) -> str:
+    """Read what the app calls itself: caller-chosen text, so only printable ASCII, and cut."""
+    given = message.fields.get("user-agent", ("",))[0]
+    return "".join(character for character in given if " " <= character <= "~")[:USER_AGENT_CHARACTERS_MAX]

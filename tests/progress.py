@@ -1,0 +1,64 @@
+"""What a long run prints at its beginning: how many tests, and about how long they take."""
+
+import re
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pytest
+
+from tools.printed import counted, roughly
+
+TEST_S: Final = 0.1
+"""What a test takes on one core, on average: 386 s of 3,772 tests."""
+SPOKEN_OF_FROM: Final = 200
+"""Fewer tests are over before the line is read."""
+
+
+class Progress:
+    """Prints the line, and remembers how long the run took, for the next one."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Begin to measure."""
+        self._config, self._begun, self._told = config, time.monotonic(), False
+        self._tests = 0
+
+    @property
+    def _key(self) -> str:
+        """Name the run among those remembered: other marks and other words are another run."""
+        asked = self._config.option
+        said = " ".join([asked.markexpr, asked.keyword, *self._config.args])
+        return "baton/seconds/" + re.sub(r"\W+", "-", said)
+
+    def said(self, tests: int, processes: int) -> str:
+        """Say how many tests there are, and about how long they take: as long as last time, or by their number."""
+        cache = getattr(self._config, "cache", None)
+        known = cache.get(self._key, None) if cache is not None else None
+        many = f"{counted(tests, 'test')} in {counted(processes, 'process', 'processes')}"
+        if known is not None:
+            return f"{many}; the last run took {roughly(known)}"
+        return f"{many}; about {roughly(tests * TEST_S / processes)}, if no other program needs the processors"
+
+    def _tell(self, tests: int, processes: int) -> None:
+        self._tests = tests
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if not self._told and tests >= SPOKEN_OF_FROM and reporter is not None:
+            reporter.write_line(self.said(tests, processes))
+        self._told = True
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        """Print it once, when the first of several processes knows the tests."""
+        del node
+        self._tell(len(ids), int(self._config.getvalue("numprocesses") or 1))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Print it where one process runs them all."""
+        if session.items:
+            self._tell(len(session.items), 1)
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Remember how long it took, if it ran to its end."""
+        cache = getattr(self._config, "cache", None)
+        if cache is not None and self._tests >= SPOKEN_OF_FROM and exitstatus in {0, 1}:
+            cache.set(self._key, round(time.monotonic() - self._begun))

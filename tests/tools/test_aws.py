@@ -1,0 +1,239 @@
+"""Commands against AWS that is not set up, or that lacks a call: one line, with the remedy, and exit 1."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import boto3
+import pytest
+
+from tools import audit, aws, deploy, doctor, drill, operate, plan, restore
+from tools.dev import serve
+from tools.template import ROOT
+
+COMMANDS: dict[str, Callable[[], int]] = {
+    "deploy": lambda: deploy.main(["deploy", "dev"]),
+    "data": lambda: deploy.main(["data", "dev"]),
+    "fill": lambda: deploy.main(["fill", "dev"]),
+    "plan": plan.main,
+    "drill": lambda: drill.main("dev"),
+    "restore": lambda: restore.main(["baton-dev", "baton-dev2", "60"]),
+    "operate": lambda: operate.main(["rotate-root"]),
+    "doctor": lambda: doctor.main("dev"),
+    "audit": lambda: audit.main("dev"),
+}
+RAISED = sorted(COMMANDS.keys() - {"audit", "doctor"})
+"""The others examine: what they cannot reach is a row of theirs."""
+
+
+@pytest.fixture(params=COMMANDS)
+def command(request: pytest.FixtureRequest) -> Callable[[], int]:
+    """Take each command in turn."""
+    return COMMANDS[request.param]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give a newcomer's environment, but for the stage."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith(("AWS_", "BATON_"))]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "STAGE": "dev",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    yield
+    # The commands take the stage's settings into the environment.
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+
+
+def told(run: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that must fail, and give the one line that it prints."""
+    assert run() == 1
+    shown = capsys.readouterr()
+    lines = shown.err.strip().splitlines()
+    assert len(lines) == 1, shown.err
+    return lines[0]
+
+
+def test_without_a_region_the_one_line_is_to_set_it(
+    command: Callable[[], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Six wrong remedies, or NoRegionError, it used to be."""
+    assert told(command, capsys).startswith("Set AWS_DEFAULT_REGION: no region is set.")
+    assert "->" not in capsys.readouterr().out
+
+
+def test_without_credentials_the_one_line_is_where_to_get_them(
+    command: Callable[[], int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the region is set."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    line = told(command, capsys)
+    assert line.startswith("Set AWS credentials")
+    assert "aws sso login" in line
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, str], str]]:
+    """Be an engine that answers everything with one status and body; give its address."""
+    answer = (500, "")
+
+    class Handler(BaseHTTPRequestHandler):
+        """Gives that answer."""
+
+        def do_POST(self) -> None:
+            """Answer."""
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, body = answer
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_GET = do_POST  # noqa: N815 - http.server's name
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+
+    def answering(status: int, body: str) -> str:
+        nonlocal answer
+        answer = (status, body)
+        return url
+
+    yield answering
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+LACKING = {
+    "moto, which fails with a page": (500, "<!doctype html>\n<title>500 Internal Server Error</title>"),
+    "dynoxide, which has DynamoDB alone": (404, "<UnknownOperationException/>"),
+    "an engine that says so": (
+        400,
+        "<ErrorResponse><Error><Code>InvalidAction</Code><Message>no</Message></Error></ErrorResponse>",
+    ),
+}
+
+
+@pytest.mark.parametrize("answer", LACKING.values(), ids=LACKING)
+@pytest.mark.parametrize("name", RAISED)
+def test_an_engine_that_lacks_a_call_is_one_line(
+    name: str,
+    answer: tuple[int, str],
+    engine: Callable[[int, str], str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Which call, and what to do; it used to be a traceback of forty lines."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", engine(*answer))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", os.environ["AWS_ENDPOINT_URL"])
+    assert COMMANDS[name]() == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()[:1]
+    assert any(
+        call in line for call in ("sts GetCallerIdentity", "kms DescribeKey", "kms describe_key", "dynamodb get_item")
+    )
+    assert "Traceback" not in line
+
+
+def test_a_call_that_is_lacked_is_named_with_the_remedy(
+    engine: Callable[[int, str], str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole line."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", engine(*LACKING["dynoxide, which has DynamoDB alone"]))
+    assert told(COMMANDS["deploy"], capsys) == (
+        "error: sts GetCallerIdentity: the engine lacks this call (Unknown). "
+        "remedy: unset AWS_ENDPOINT_URL to use AWS, or use an engine that has this call"
+    )
+    monkeypatch.setenv("AWS_ENDPOINT_URL", engine(*LACKING["moto, which fails with a page"]))
+    assert told(COMMANDS["deploy"], capsys).startswith("error: sts GetCallerIdentity: the answer is not one of AWS")
+
+
+@pytest.mark.parametrize("name", RAISED)
+def test_an_engine_out_of_reach_is_one_line(
+    name: str, engine: Callable[[int, str], str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The address, and what to check."""
+    engine(200, "")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")
+    assert COMMANDS[name]() == 1
+    shown = capsys.readouterr().err
+    assert "Traceback" not in shown
+    assert "127.0.0.1:1" in shown or "EndpointConnectionError" in shown
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ExpiredTokenException", "ThrottlingException"])
+def test_what_aws_refuses_is_one_line(code: str) -> None:
+    """The call, the code and the message, without a traceback."""
+    from botocore.exceptions import ClientError
+
+    line = aws.said(ClientError({"Error": {"Code": code, "Message": "no,\nnot now"}}, "DescribeTable"))
+    assert line is not None
+    assert f"{code}: no, not now. remedy: " in line
+    assert "\n" not in line
+
+
+def test_an_error_of_our_own_keeps_its_traceback() -> None:
+    """A defect is not AWS's."""
+
+    @aws.in_one_line
+    def main() -> int:
+        raise ValueError("a defect")
+
+    with pytest.raises(ValueError, match="a defect"):
+        main()
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    {
+        "dynamodb describe_table: UnrecognizedClientException": aws.CREDENTIALS,
+        "dynamodb describe_table: NoCredentialsError": aws.CREDENTIALS,
+        "dynamodb describe_table: AccessDeniedException": "use credentials that are allowed to read this",
+        "dynamodb describe_table: EndpointConnectionError": doctor.NETWORK,
+        "dynamodb describe_table: ResourceNotFoundException": "make deploy STAGE=dev",
+    }.items(),
+)
+def test_the_doctor_tells_credentials_from_a_missing_table(reason: str, remedy: str) -> None:
+    """`make deploy` was the remedy for everything."""
+    assert doctor.remedy(reason, "make deploy STAGE=dev") == remedy
+
+
+def test_make_dev_over_an_engine_that_lacks_a_call_is_one_line(
+    engine: Callable[[int, str], str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is reached, so it is not called out of reach."""
+    from tools.dev.engine import client
+
+    client.cache_clear()
+    body = '{"__type": "com.amazonaws.dynamodb.v20120810#UnknownOperationException"}'
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine(400, body))
+    assert serve.main(["18997"]) == 1
+    client.cache_clear()
+    said = capsys.readouterr().err
+    assert "dynamodb ListTables: the engine lacks this call (UnknownOperationException)" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_every_command_that_reaches_aws_is_in_the_table() -> None:
+    """A new command is tested with the others."""
+    found = {path.stem for path in (ROOT / "tools").glob("*.py") if "@aws.in_one_line" in path.read_text("utf-8")}
+    named: Sequence[str] = [name for name in COMMANDS if name not in {"data", "fill"}]
+    assert found - {"aws"} == set(named)

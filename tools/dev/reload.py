@@ -1,0 +1,101 @@
+"""Reload for ``make dev``: when ``app.py`` or ``chalicelib/`` changes, the environments are loaded anew.
+
+The engine is not part of them, so the data stays. Where the new code does not load, the error is printed, and the
+server goes on with the code before.
+"""
+
+import contextlib
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from tools.dev.gateway import ROOT, Gateway
+
+POLL_S: Final = 0.5
+PACKAGE: Final = "chalicelib"
+
+Seen = Mapping[Path, tuple[int, int]]
+
+
+def look(root: Path = ROOT) -> Seen:
+    """Note every file that an environment loads: its time of change (ns) and its size (bytes)."""
+    seen = {}
+    for file in (root / "app.py", *(root / PACKAGE).rglob("*")):
+        # A file may be deleted at this moment: editors save by replacing.
+        with contextlib.suppress(OSError):
+            if "__pycache__" not in file.parts and file.is_file():
+                found = file.stat()
+                seen[file] = (found.st_mtime_ns, found.st_size)
+    return seen
+
+
+def load_anew(load: Callable[[], Sequence[Any]]) -> Sequence[Any]:
+    """Load environments with the modules of ``chalicelib`` imported again; where that fails, keep those there are."""
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == PACKAGE}
+    for name in before:
+        del sys.modules[name]
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # bytecode knows its source's time to the second
+    try:
+        return load()
+    except BaseException:
+        for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
+            del sys.modules[name]
+        sys.modules.update(before)
+        raise
+    finally:
+        sys.dont_write_bytecode = writes
+
+
+def reload(gateway: Gateway, load: Callable[[], Sequence[Any]], changed: Sequence[Path], root: Path = ROOT) -> None:
+    """Reload, and print what came of it."""
+    names = ", ".join(str(file.relative_to(root)) for file in changed[:3]) + (", ..." if len(changed) > 3 else "")
+    try:
+        gateway.replace(lambda: load_anew(load))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a person is writing may raise
+        print(f"error: {names}: {described(error, root)}", file=sys.stderr)
+        print(
+            "The server still runs the code from before. remedy: correct the file; saving it loads it", file=sys.stderr
+        )
+    else:
+        print(f"{time.strftime('%H:%M:%S')}  reloaded: {names}", flush=True)
+
+
+def described(error: BaseException, root: Path = ROOT) -> str:
+    """Describe an error: the last line of the project it was raised from, and what Python says of it."""
+    where = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        file = Path(frame.filename)
+        if file.is_relative_to(root / PACKAGE) or file == root / "app.py":
+            where = f"{file.relative_to(root)}, line {frame.lineno}: "
+    return where + "".join(traceback.format_exception_only(error)).rstrip()
+
+
+@contextlib.contextmanager
+def reloading(
+    gateway: Gateway, load: Callable[[], Sequence[Any]], *, root: Path = ROOT, poll_s: float = POLL_S
+) -> Iterator[None]:
+    """Watch the files for as long as this lasts, and reload when they have changed."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        loaded = before = look(root)
+        while not ended.wait(poll_s):
+            now = look(root)
+            # Two equal looks: an editor that saves several files, or git, has come to its end.
+            if now == before != loaded:
+                changed = sorted(file for file in now.keys() | loaded.keys() if now.get(file) != loaded.get(file))
+                loaded = now
+                reload(gateway, load, changed, root)
+            before = now
+
+    watching = threading.Thread(target=watch, name="reload", daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watching.join()
