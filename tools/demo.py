@@ -135,7 +135,8 @@ class Story:
         try:
             act()
         except LoggedOut:
-            self.expect(code in {"login_required", "token_reused"}, f"expected {code}, and was logged out")
+            ends = {"login_required", "token_reused", "superseded"}
+            self.expect(code in ends, f"expected {code}, and was logged out")
         except Refused as refusal:
             self.expect(refusal.code == code, f"expected {code}, got {refusal.code}")
         else:
@@ -178,7 +179,7 @@ def tell(story: Story) -> None:  # noqa: PLR0915 - a story is told in one go
     session = phone.register(story.email, PASSWORD, "Ada's phone")
     wire = story.wires[0]
     story.expect(wire.codes == ["clock_skew", ""], "the clock was not set in one round trip")
-    story.note("told the time, it signed again: one round trip mends a wrong clock")
+    story.note("told the time, it signed again: a wrong clock costs one round trip")
     story.note("the login is bound to the key from its first second; the password is stored as Argon2id, sealed")
 
     story.tell("A second device logs in")
@@ -233,13 +234,26 @@ def tell(story: Story) -> None:  # noqa: PLR0915 - a story is told in one go
     reasons = {device["name"]: device["ended_reason"] for device in listed}
     story.expect(reasons.get("Ada's phone") == "reuse", "the reason is not shown")
 
-    story.tell("The owner logs in again; the thief cannot")
+    story.tell("The owner logs in again, with a new key; the thief cannot")
     phone.login(story.email, PASSWORD, "Ada's phone")
     story.expect(phone.me()["email"] == story.email, "the owner is locked out")
 
-    story.tell("Log out everywhere: one write, whatever the number of devices")
-    phone.logout(everywhere=True)
+    story.tell("Another full copy, attempt included, exchanges twice before the phone does")
+    fast_thief = story.client("thief", _record(phone))
+    fast_thief.exchange()
+    fast_thief.exchange()
+
+    story.tell("The phone hears `superseded` twice, and its storage has not moved: it revokes the login")
+    story.refused("superseded", phone.exchange)
+    story.refused("login_required", fast_thief.me)
+    story.note("the copy is dead, the app shows why, and the next login makes a new key")
+    phone.login(story.email, PASSWORD, "Ada's phone")
+
+    story.tell("Log out everywhere asks for the password again: a thief with one phone cannot end the others")
+    story.refused("step_up_required", lambda: phone.logout(everywhere=True))
+    phone.logout(everywhere=True, password=PASSWORD)
     story.refused("login_required", tablet.me)
+    story.note("one write, whatever the number of devices")
 
 
 def _record(client: BatonClient) -> Record:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from baton_client import Answer, BatonClient, HttpTransport, MemoryStorage, NoAnswer, Refused, Request, Transport
+from baton_client import Answer, BatonClient, BatonError, HttpTransport, MemoryStorage, NoAnswer, Request, Transport
 from chalicelib.core.clients import Clients
 from chalicelib.core.policy import MechanismName
 
@@ -63,8 +63,8 @@ def smoke(
         begun = time.monotonic()
         try:
             came = str(step())
-        except (Refused, NoAnswer) as refusal:
-            raise NotServing(f"{name}: {refusal}") from refusal
+        except (BatonError, NoAnswer) as trouble:
+            raise NotServing(f"{name}: {trouble}") from trouble
         yield name, came, time.monotonic() - begun
 
 
@@ -76,9 +76,10 @@ def _healthy(url: str, transport: Transport, pause: Callable[[float], None]) -> 
         except NoAnswer as nothing:
             said = str(nothing)
         else:
-            if answer.status == 200:
+            foreign = answer.foreign()
+            if answer.status == 200 and foreign is None:
                 return f"version {answer.members()['version']}, {answer.members()['region']}"
-            said = f"{answer.status} {answer.body[:300].decode(errors='replace')}"
+            said = f"{foreign or answer.status} {answer.body[:300].decode(errors='replace')}"
         pause(2)
     raise NotServing(f"health: {said}")
 

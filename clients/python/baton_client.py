@@ -4,20 +4,32 @@
     client.login("ada@example.com", password, device_name="Ada's laptop")
     client.call("POST", "/transfers", json={"to": "bob", "amount": 10}, confirm=lambda refusal: ask_for_password())
 
-It keeps the seven rules of the client contract, so that a lost answer, a crash or a second process never logs
-anybody out. Each is marked "Rule n" where it is kept; a port to another language keeps them in the same places.
+This client keeps the nine rules of the client contract. No lost answer, crash or second process logs a person out,
+and no complete copy of the device outlives the owner's next exchange. "Rule n" marks each place that keeps a rule. A
+port to another language keeps them in the same places.
 
-1. One storage record (token, attempt), written atomically. The attempt is random, at least 128 bits, made when the
-   token is stored, never made again for the same token.
-2. Read storage immediately before signing; one exchange in flight per process. Across processes the record is the
-   lock: whoever exchanges the same token sends the same attempt, and gets the same child.
-3. After an answer, compare and set: store the child only if storage still holds the parent, else discard it.
+1. One storage record (token, attempt), written atomically and durably. The attempt is random, at least 128 bits, made
+   when the token is stored, never made again for the same token. A write that a power failure takes back is a restored
+   backup.
+2. Take the time for `created` first, then read storage, then sign, anew for every sending. A process that was frozen in
+   between comes too late for the time window, which ends nothing. One exchange in flight per process. Across processes
+   the record is the lock: a process that exchanges the same token sends the same attempt, and gets the same child.
+3. After an answer, compare and set: store the child, with a new attempt, only if storage still holds the parent.
+   Otherwise discard the child and read storage again.
 4. Persist the child before using it.
-5. No network, time-outs, 503: repeat with the same attempt, with exponential back-off and jitter. A network error is
+5. No network, a time-out or 503: repeat with the same attempt, with exponential back-off and jitter. A network error is
    never a logout.
-6. Act on `action`: `sync_clock`: set the offset, sign again, once; 409 `superseded`: read storage again. Only
-   `log_in` in answer to the session's own token, or the loss of the device's key, ends a session.
+6. Act on `action`, and treat an unknown one as `fix_request`. `sync_clock`: set the offset and sign again, once.
+   `superseded`: read storage again. `check_outcome`: do not repeat, the call may have been carried out. Only `log_in`
+   with `error` `invalid_token` or `invalid_grant`, about the session's own token, or the loss of the device's key, ends
+   a session.
 7. Exchange when a token is needed, not on a timer.
+8. `superseded` a second time, a moment later, while storage still holds the same token: another holder of this record
+   went on, by a copy of the device or a restored backup. Revoke the login with the device's own key, drop session and
+   key, tell the app, and log in again with a new key. Keep the revocation until Baton answers it.
+9. An answer that is not Baton's is no answer: one without `Baton-Request-Id`, one that is not JSON, a redirect, or a
+   stored copy of an answer that no cache may store. It is never a success and never ends a session. An answer with
+   `Age` does not set the clock.
 """
 
 import base64
@@ -62,9 +74,12 @@ EARLY_S = 10  # A token this close to its end is exchanged first: it could expir
 DEADLINE_S = 30.0  # How long a caller waits for an answer unless it says otherwise.
 SEND_TIMEOUT_S = 10.0  # How long one sending may take before it counts as lost.
 BACKOFF_FIRST_S, BACKOFF_LONGEST_S = 0.5, 30.0
-DEFECTS_MAX = 3  # So many `server_error` in a row are a defect that waiting does not mend.
+MOMENT_S = 1.0  # How long to wait at least before a second `superseded` counts (rule 8).
+REVOCATION_S = 10.0  # How long a caller waits at most for the answer to a revocation. It is kept and sent again.
+DEFECTS_MAX = 3  # After so many `server_error` in a row, waiting longer does not help.
 ANSWER_MAX_BYTES = 1 << 20
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+MEDIA_TYPES = frozenset({"application/json", "application/problem+json"})
 SIGNED_FIELDS = ("content-digest", "authorization", "idempotency-key", "baton-grant")
 
 Binding = Literal["key", "hmac", "none"]
@@ -93,12 +108,18 @@ class NotLoggedIn(BatonError):
 
 
 class LoggedOut(NotLoggedIn):
-    """The session is over and has been removed from the storage."""
+    """The session has ended and has been removed from the storage.
 
-    def __init__(self, reason: str | None) -> None:
-        """Keep the server's `reason` (`reuse`, `logout`, `password_changed`, ...), when it gave one."""
+    `reason` is the server's (`reuse`, `logout`, `password_changed`, ...) when it gave one, or this client's: `reuse`
+    when it found a copy of the device (rule 8), `key_lost` when the device's key does not exist any more. `confirmed`
+    is false while the server has not said that the login has ended there too.
+    """
+
+    def __init__(self, reason: str | None, *, confirmed: bool = True) -> None:
+        """Keep why the session ended, and whether the server said so."""
         super().__init__(f"This login has ended ({reason or 'no reason given'}). Log in again.")
         self.reason = reason
+        self.confirmed = confirmed
 
 
 class Offline(BatonError):
@@ -106,30 +127,32 @@ class Offline(BatonError):
 
 
 class AnswerLost(BatonError):
-    """The call was sent and no answer tells what became of it. The session is kept.
+    """The call was sent, and no answer says whether it was carried out. The session is kept.
 
-    Repeating it could do it twice: every sending is signed afresh, so the server cannot know it for a repetition.
-    Look first, or send an `idempotency_key` that the route honours, which lets this client repeat by itself.
+    Repeating the call could carry it out twice: every sending is signed afresh, so the server cannot recognise a
+    repetition. Check the outcome first, or send an `idempotency_key` that the route honours. Where the server answered
+    `check_outcome`, `__cause__` is its refusal.
     """
 
 
 class BrokenStorage(BatonError):
-    """The storage record is not one of ours."""
+    """The storage record cannot be read."""
 
 
 class Refused(BatonError):
-    """The server said no. Switch on `code` (wire.md lists them); `problem` holds the whole answer."""
+    """The server refused. Switch on `code` (errors.md lists them); `problem` holds the whole answer."""
 
     def __init__(self, answer: "Answer") -> None:
-        """Read either error dialect. Whatever is not Baton's gets a code of its own, and never means `log_in`."""
+        """Read either error dialect. A team's own route may leave `code` and `action` out: the status gives them."""
         self.status = answer.status
         self.problem = answer.members()
         self.error = str(self.problem.get("error", ""))
         self.code = str(self.problem.get("code", f"http_{self.status}"))
         passing = self.status == 429 or self.status >= 500
         self.action = str(self.problem.get("action", "retry" if passing else "fix_request"))
-        waiting = answer.headers.get("retry-after", "")
-        self.retry_after_s = int(waiting) if waiting.isdecimal() else 0
+        self.retry_after_s = _seconds(answer.headers.get("retry-after")) or 0
+        self.untouched = self.status == 429  # Refused before anything was done.
+        self.defect = self.code == "server_error"
         said = self.problem.get("detail") or self.problem.get("error_description") or "the server gave no explanation"
         quotable = f" [request {self.problem['request_id']}]" if "request_id" in self.problem else ""
         super().__init__(f"{self.status} {self.code} ({self.action}): {said}{quotable}")
@@ -207,12 +230,48 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class LastSecret:
+    """The secret of the last HMAC login, kept to sign the next login.
+
+    The signature proves to the server that it knows this device. So strangers who guess passwords cannot lock the
+    device out, and the server ends the last login where it is still live.
+    """
+
+    key_id: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A login that somebody else holds a copy of, and the key that proves whose it is (rule 8)."""
+
+    session: Session
+    key: DeviceKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
-    """All that a device remembers. The key outlives a session: by it the server knows the device again."""
+    """All that a device remembers. The key outlives a session: the server recognises the device by its key.
+
+    `last` is there while no HMAC session is, `revocations` until Baton has answered them.
+    """
 
     session: Session | None = None
     pending: Pending | None = None
     key: DeviceKey | None = None
+    last: LastSecret | None = None
+    revocations: tuple[Revocation, ...] = ()
+
+    @property
+    def last_secret(self) -> LastSecret | None:
+        """The secret of the newest HMAC login, whether its session is still here or not."""
+        if self.session and self.session.key_id and self.session.secret:
+            return LastSecret(self.session.key_id, self.session.secret)
+        return self.last
+
+    def logged_out(self, *, copied: bool = False) -> "Record":
+        """Drop the session. What proves this device to the server stays, except for a key that somebody has copied."""
+        return replace(self, session=None, key=None if copied else self.key, last=self.last_secret)
 
     def to_json(self) -> bytes:
         """Serialise."""
@@ -220,13 +279,25 @@ class Record:
 
     @staticmethod
     def from_json(text: bytes) -> "Record":
-        """Parse, or raise `BrokenStorage`: a record nobody can read is not the same as no session."""
+        """Parse, or raise `BrokenStorage`: a record that cannot be read is not the same as no session."""
         try:
             members = json_codec.loads(text)
-            session, pending, key = members["session"], members["pending"], members["key"]
-            return Record(session and Session(**session), pending and Pending(**pending), key and DeviceKey(**key))
-        except (ValueError, TypeError, KeyError) as error:
+            return Record(
+                session=_parsed(Session, members["session"]),
+                pending=_parsed(Pending, members["pending"]),
+                key=_parsed(DeviceKey, members["key"]),
+                last=_parsed(LastSecret, members.get("last")),
+                revocations=tuple(
+                    Revocation(Session(**one["session"]), _parsed(DeviceKey, one["key"]))
+                    for one in members.get("revocations", ())
+                ),
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise BrokenStorage(f"The session record cannot be read: {type(error).__name__}.") from error
+
+
+def _parsed(kind: type[T], members: Mapping[str, Any] | None) -> T | None:
+    return None if members is None else kind(**members)
 
 
 class Storage(Protocol):
@@ -355,14 +426,48 @@ class Answer:
         """Give the members of a JSON object, or none when the body is anything else."""
         try:
             parsed = self.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return parsed if isinstance(parsed, dict) else {}
 
+    @property
+    def storable(self) -> bool:
+        """Whether caches may store this answer: Baton forbids it for all but its public keys and its metadata."""
+        return "no-store" not in self.headers.get("cache-control", "").lower()
+
     def server_time(self) -> int | None:
-        """Read the server's clock: the header every answer carries, or the member of the body."""
-        stated = self.headers.get("baton-time") or str(self.members().get("server_time", ""))
-        return int(stated) if stated.isdecimal() else None
+        """Read the server's clock: `Baton-Time`, or `server_time` of an answer that no cache may store.
+
+        An answer with `Age` comes from a cache, and its time with it (rule 9).
+        """
+        if "age" in self.headers:
+            return None
+        stated = _seconds(self.headers.get("baton-time"))
+        return stated if stated is not None or self.storable else _seconds(self.members().get("server_time"))
+
+    def foreign(self) -> str | None:
+        """Say why this answer is not Baton's, or return `None` for one of Baton's (rule 9)."""
+        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        why = None
+        if "baton-request-id" not in self.headers:
+            why = "without Baton-Request-Id, perhaps from a captive portal, a firewall or a proxy"
+        elif not (200 <= self.status < 300 or 400 <= self.status < 600):
+            why = "with a status that Baton does not send"
+        elif not self.storable and (_seconds(self.headers.get("age")) or 0) > 0:
+            why = "from a cache, which must not store it"
+        elif self.body and media_type not in MEDIA_TYPES:
+            why = "which is not JSON"
+        elif (self.body or self.status >= 400) and not self._readable():
+            why = "with a body that Baton does not send"
+        return why and f"{self.status} {media_type}".strip() + f" {why}"
+
+    def _readable(self) -> bool:
+        """Whether the body is JSON; of a refusal it is an object."""
+        try:
+            parsed = self.json()
+        except (ValueError, RecursionError):
+            return False
+        return self.status < 400 or isinstance(parsed, dict)
 
 
 class NoAnswer(Exception):
@@ -372,7 +477,7 @@ class NoAnswer(Exception):
         """Say why; when in doubt the request was sent."""
         super().__init__(why)
         self.sent = sent
-        self.retry_after_s = 0
+        self.untouched, self.defect, self.retry_after_s = not sent, False, 0
 
 
 Transport = Callable[[Request, float], Answer]
@@ -529,6 +634,11 @@ def _json_bytes(value: object) -> bytes:
     return json_codec.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
+def _seconds(stated: object) -> int | None:
+    """Read a time or a duration in whole seconds, or return `None` where there is none that can be meant."""
+    return int(str(stated)) if re.fullmatch(r"[0-9]{1,12}", str(stated)) else None
+
+
 def _random_name() -> str:
     """Draw 128 random bits: an attempt or a nonce."""
     return _base64url(secrets.token_bytes(16))
@@ -572,8 +682,12 @@ class _Patience:
         return True
 
 
+class _KeyLostError(Exception):
+    """The key that a session is bound to is not in the storage."""
+
+
 class _StorageMovedError(Exception):
-    """Somebody else has stored another session: there is nothing left to do for this one."""
+    """Another process has stored another session: there is nothing left to do for this one."""
 
 
 # --- The client -------------------------------------------------------------------------------------------------------
@@ -614,6 +728,7 @@ class BatonClient:
         self._transport: Transport = transport or HttpTransport()
         self._offset_s = 0.0
         self._exchanging = threading.Lock()
+        self._refused_revocations: set[str] = set()
 
     # Sessions
 
@@ -634,18 +749,45 @@ class BatonClient:
 
     def exchange(self, *, deadline_s: float | None = DEADLINE_S) -> Session:
         """Exchange the token now. `call` does so when it must (rule 7); there is no need to, and never on a timer."""
-        return self._exchange(self._current(), self._patience(deadline_s))
+        patience = self._patience(deadline_s)
+        self._revoke_copied(patience)
+        return self._exchange(self._current(), patience)
 
-    def logout(self, *, everywhere: bool = False, deadline_s: float | None = DEADLINE_S) -> None:
-        """End this session, or those of all devices. `Offline` keeps it; then `forget` drops it here alone."""
+    def logout(
+        self,
+        *,
+        everywhere: bool = False,
+        password: str | None = None,
+        confirm: Callable[[Refused], str] | None = None,
+        deadline_s: float | None = DEADLINE_S,
+    ) -> None:
+        """End this session. With `everywhere`, end those of all devices, which needs the password as in `end_device`.
+
+        `Offline` keeps the session; `forget` then drops it here only. `LoggedOut` means that the session had ended
+        before, and that the server did not confirm what this call asked for.
+        """
         ended = self.session
-        with contextlib.suppress(NotLoggedIn):  # An end that came before this answer did is an end.
-            self.call("POST", "/logout", json={"everywhere": everywhere}, repeat=True, deadline_s=deadline_s)
+        try:
+            self.call(
+                "POST",
+                "/logout",
+                json={"everywhere": everywhere},
+                confirm=_confirming(password, confirm),
+                repeat=True,
+                deadline_s=deadline_s,
+            )
+        except LoggedOut as over:
+            # A repetition finds the session ended by the first sending, whose answer was lost.
+            if not over.confirmed or (everywhere and over.reason != "ended_everywhere"):
+                raise
+        except NotLoggedIn:
+            if everywhere:
+                raise
         self._drop(ended)
 
     def forget(self) -> None:
-        """Drop the session here without telling the server. The device's key stays."""
-        self._storage.update(lambda record: replace(record, session=None))
+        """Drop the session here without telling the server. What proves the device at its next login stays."""
+        self._storage.update(Record.logged_out)
 
     # Calls
 
@@ -668,30 +810,113 @@ class BatonClient:
         Safe methods are repeated when no answer comes. Others are not (`AnswerLost`), unless `repeat` says that doing
         it twice does no harm, or an `idempotency_key` (16 to 128 visible characters) lets the route tell.
         """
+        return self._call(
+            method,
+            path,
+            lambda answer: answer,
+            json=json,
+            query=query,
+            grant=grant,
+            confirm=confirm,
+            idempotency_key=idempotency_key,
+            repeat=repeat,
+            deadline_s=deadline_s,
+        )
+
+    def step_up(
+        self, password: str, method: str, path: str, *, json: object = None, deadline_s: float | None = DEADLINE_S
+    ) -> str:
+        """Prove the password for one exact request and return the grant: for `call`, once, within five minutes."""
+        digest = content_digest(b"" if json is None else _json_bytes(json))
+        operation = {"method": method, "path": self._prefix + path, "digest": digest}
+        asked = {"operation": operation, "password": password}
+        answer = self._call("POST", "/step-up", _with(grant=str), json=asked, repeat=True, deadline_s=deadline_s)
+        return str(answer["grant"])
+
+    def me(self) -> dict[str, Any]:
+        """Read the account and this device."""
+        return dict(self._call("GET", "/me", _with(device_id=str)))
+
+    def devices(self) -> list[dict[str, Any]]:
+        """List the account's logins; an ended one says when and why."""
+        return list(self._call("GET", "/me/devices", _with(devices=list))["devices"])
+
+    def end_device(
+        self, device_id: str, *, password: str | None = None, confirm: Callable[[Refused], str] | None = None
+    ) -> None:
+        """End the login of one device. Ending it twice is the same.
+
+        Another device than this one needs the account's password: give it, or let `confirm` ask the person for it.
+        """
+        path = f"/me/devices/{quote(device_id, safe='')}"
+        self.call("DELETE", path, confirm=_confirming(password, confirm), repeat=True)
+
+    def change_password(self, password: str, new_password: str) -> None:
+        """Change the password; every other device is logged out. After `AnswerLost`, either may be the password."""
+        self.call("POST", "/me/password", json={"new_password": new_password}, confirm=lambda _: password)
+
+    def delete_account(self, password: str) -> None:
+        """Delete the account. After `AnswerLost`, deleting again raises `LoggedOut` when the first did it."""
+        ended = self.session
+        self.call("DELETE", "/me", confirm=lambda _: password)
+        self._drop(ended, known=False)
+
+    # Time
+
+    def now(self) -> float:
+        """Tell the server's time, as far as this device knows it."""
+        return self._clock() + self._offset_s
+
+    def sync_clock(self) -> float:
+        """Ask the server for its time and return the offset in seconds. Every other answer tells it too."""
+        patience = self._patience(DEADLINE_S)
+        self._revoke_copied(patience)
+        self._ask(lambda created: self._request("GET", "/time", created=created), _timed, patience)
+        return self._offset_s
+
+    # How it is done
+
+    def _call(  # noqa: PLR0913 - as `call`
+        self,
+        method: str,
+        path: str,
+        read: Callable[[Answer], T],
+        *,
+        json: object = None,
+        query: Mapping[str, str] | None = None,
+        grant: str | None = None,
+        confirm: Callable[[Refused], str] | None = None,
+        idempotency_key: str | None = None,
+        repeat: bool | None = None,
+        deadline_s: float | None = DEADLINE_S,
+    ) -> T:
+        """Send a signed call, with a usable token and with every remedy that a refusal names, and read its answer."""
         patience = self._patience(deadline_s)
         body = b"" if json is None else _json_bytes(json)
         repeatable = (method in SAFE_METHODS or idempotency_key is not None) if repeat is None else repeat
         remedies = {"exchange": 1, "log_in": 1, "step_up": 2}  # Two: a lost answer may have spent the first grant.
         password: str | None = None
-        used = self._current()
+        used: Session | None = None
 
-        def prepare() -> Request:
+        def prepare(created: int) -> Request:
             nonlocal used
-            record = self._storage.read()  # Rule 2.
+            record = self._storage.read()  # Rule 2: after `created` was taken, before every sending.
             used = _session_of(record)
             fields = {"authorization": f"Bearer {used.access_token}"}
             if idempotency_key is not None:
                 fields["idempotency-key"] = _quoted(idempotency_key)
             if grant is not None:
                 fields["baton-grant"] = grant
-            return self._request(method, path, body, query=query, fields=fields, signer=self._signer(record))
+            return self._request(
+                method, path, body, created=created, query=query, fields=fields, signer=self._signer(record)
+            )
 
         while True:
             self._usable(patience)  # Rule 7.
             try:
-                return self._ask(prepare, lambda answer: answer, patience, repeat=repeatable)
+                return self._ask(prepare, read, patience, repeat=repeatable)
             except Refused as refusal:
-                if remedies.get(refusal.action, 0) == 0:
+                if used is None or remedies.get(refusal.action, 0) == 0:
                     raise
                 remedies[refusal.action] -= 1
                 if refusal.action == "exchange" and used.refresh_token is not None:
@@ -704,55 +929,9 @@ class BatonClient:
                 else:
                     self._session_after(refusal, used)
 
-    def step_up(
-        self, password: str, method: str, path: str, *, json: object = None, deadline_s: float | None = DEADLINE_S
-    ) -> str:
-        """Prove the password for one exact request and return the grant: for `call`, once, within five minutes."""
-        digest = content_digest(b"" if json is None else _json_bytes(json))
-        operation = {"method": method, "path": self._prefix + path, "digest": digest}
-        asked = {"operation": operation, "password": password}
-        return str(self.call("POST", "/step-up", json=asked, repeat=True, deadline_s=deadline_s).json()["grant"])
-
-    def me(self) -> dict[str, Any]:
-        """Read the account and this device."""
-        return dict(self.call("GET", "/me").json())
-
-    def devices(self) -> list[dict[str, Any]]:
-        """List the account's logins; an ended one says when and why."""
-        return list(self.call("GET", "/me/devices").json()["devices"])
-
-    def end_device(self, device_id: str) -> None:
-        """End the login of one device. Ending it twice is the same."""
-        self.call("DELETE", f"/me/devices/{quote(device_id, safe='')}", repeat=True)
-
-    def change_password(self, password: str, new_password: str) -> None:
-        """Change the password; every other device is logged out. After `AnswerLost`, either may be the password."""
-        self.call("POST", "/me/password", json={"new_password": new_password}, confirm=lambda _: password)
-
-    def delete_account(self, password: str) -> None:
-        """Delete the account. After `AnswerLost`, deleting again raises `LoggedOut` when the first did it."""
-        ended = self.session
-        self.call("DELETE", "/me", confirm=lambda _: password)
-        self._drop(ended)
-
-    # Time
-
-    def now(self) -> float:
-        """Tell the server's time, as far as this device knows it."""
-        return self._clock() + self._offset_s
-
-    def sync_clock(self) -> float:
-        """Ask the server for its time and return the offset in seconds. Every other answer tells it too."""
-        patience = self._patience(DEADLINE_S)
-        self._ask(lambda: self._request("GET", "/time", signer=None), lambda answer: answer, patience)
-        return self._offset_s
-
-    # How it is done
-
-    def _begin(
-        self, path: str, email: str, password: str, device_name: str, patience: _Patience, *, overtaken: bool = False
-    ) -> Session:
+    def _begin(self, path: str, email: str, password: str, device_name: str, patience: _Patience) -> Session:
         """Register or log in, with one attempt for all repetitions, those after a restart included."""
+        self._revoke_copied(patience)  # Rule 8: first, for the new login has another key.
         canonical = unicodedata.normalize("NFKC", email).strip().lower()
         fresh = Pending(canonical, self._client_id, self._binding, _random_name())
 
@@ -761,72 +940,142 @@ class BatonClient:
             key = record.key or (DeviceKey.generate(self._key) if self._binding == "key" else None)
             return replace(record, pending=record.pending if same else fresh, key=key)
 
-        record = self._storage.update(begun)  # Rule 1: attempt and key are written down before they are sent.
-        pending, key = record.pending, record.key if self._binding == "key" else None
+        anew, by_last = True, path == "/login" and self._binding == "hmac"
+        while True:
+            record = self._storage.update(begun)  # Rule 1: attempt and key are written down before they are sent.
+            signer = self._introduction(record, by_last=by_last)
+            request = self._entry(path, record, email, password, device_name, signer)
+            try:
+                tokens = self._ask(request, _first_tokens(self._binding), patience)
+            except Refused as refusal:
+                if by_last and signer and refusal.error in {"invalid_signature", "stale_signature"}:
+                    by_last = False  # The server cannot verify the last secret any more. It is not needed to log in.
+                elif refusal.code == "superseded" and anew:
+                    anew = False  # Another process has finished this login, or its lineage has ended.
+                    pending, record = record.pending, self._storage.read()
+                    if record.pending != pending and record.session is not None:
+                        return record.session
+                    self._storage.update(partial(_without, finished=pending))
+                else:
+                    raise
+            else:
+                return self._begun(tokens, record)
+
+    def _introduction(self, record: Record, *, by_last: bool) -> Signer | None:
+        """Find what signs a registration or login: the key that it introduces, or the secret of the last HMAC login."""
+        if self._binding == "key" and record.key is not None:
+            return Signer(record.key.thumbprint(), record.key.sign)
+        last = record.last_secret
+        return _secret_signer(last.key_id, last.secret) if by_last and last is not None else None
+
+    def _entry(
+        self, path: str, record: Record, email: str, password: str, device_name: str, signer: Signer | None
+    ) -> Callable[[int], Request]:
         device: dict[str, object] = {"name": device_name}
-        if key is not None:
-            device["public_key"] = key.jwk()  # Proved by signing the very request that introduces it.
+        if self._binding == "key" and record.key is not None:
+            device["public_key"] = record.key.jwk()  # Proved by signing the very request that introduces it.
         elif self._binding == "hmac":
             device["binding"] = "hmac"
         body = _json_bytes({"email": email, "password": password, "client_id": self._client_id, "device": device})
-        fields = {"idempotency-key": _quoted(pending.attempt)} if pending else {}
-        signer = Signer(key.thumbprint(), key.sign) if key else None
-        try:
-            tokens = self._ask(
-                lambda: self._request("POST", path, body, fields=fields, signer=signer), _tokens, patience
-            )
-        except Refused as refusal:
-            if refusal.code != "superseded" or overtaken:
-                raise
-            record = self._storage.read()  # Rule 6: another process has finished this login, or its lineage has ended.
-            if record.pending != pending and record.session is not None:
-                return record.session
-            self._storage.update(lambda now: replace(now, pending=None) if now.pending == pending else now)
-            return self._begin(path, email, password, device_name, patience, overtaken=True)
+        fields = {"idempotency-key": _quoted(record.pending.attempt)} if record.pending else {}
+        return lambda created: self._request("POST", path, body, created=created, fields=fields, signer=signer)
+
+    def _begun(self, tokens: Mapping[str, Any], sent: Record) -> Session:
+        """Store the session of a finished login, if the storage still waits for it."""
         session = Session(
-            device_id=str(tokens["device_id"]),
-            key_id=key.thumbprint() if key else tokens.get("key_id"),
+            device_id=tokens["device_id"],
+            key_id=sent.key.thumbprint() if self._binding == "key" and sent.key else tokens.get("key_id"),
             secret=tokens.get("secret"),
             **self._born(tokens),
         )
         record = self._storage.update(
-            lambda now: replace(now, session=session, pending=None) if now.pending == pending else now
+            lambda now: replace(now, session=session, pending=None, last=None) if now.pending == sent.pending else now
         )
         if record.session is None or record.session.device_id != session.device_id:
             raise NotLoggedIn("Another login on this storage overtook this one.")
         return record.session
 
     def _exchange(self, parent: Session, patience: _Patience) -> Session:
-        """Exchange `parent` for its child, or return what somebody else has stored in its place."""
+        """Exchange `parent` for its child, or return what another process has stored in its place."""
         if not self._exchanging.acquire(timeout=min(max(0.0, patience.left_s()), threading.TIMEOUT_MAX)):  # Rule 2.
             raise Offline("Another thread is waiting for an exchange that is not answered. The session is kept.")
         try:
-            tokens = self._ask(lambda: self._exchange_request(parent), _tokens, patience)
-            child = replace(parent, **self._born(tokens, parent.refresh_token))
-            return _session_of(  # Rules 3 and 4: stored if the parent still stands, and used only from there.
-                self._storage.update(lambda now: replace(now, session=child) if now.session == parent else now)
-            )
+            for asked in range(2):
+                try:
+                    return self._exchanged(parent, patience)
+                except Refused as refusal:
+                    if refusal.code != "superseded":
+                        return self._session_after(refusal, parent)
+                standing = self._current()
+                if standing != parent:  # Rule 6: another process has gone on.
+                    return standing
+                if asked == 0 and not patience.pause(MOMENT_S):  # Rule 8: a moment later, ask once more.
+                    raise Offline("No time was left to ask again after `superseded`. The session is kept.")
+            return self._session_after_copy(parent, patience)
         except _StorageMovedError:
             return self._current()
-        except Refused as refusal:
-            return self._session_after(refusal, parent)
         finally:
             self._exchanging.release()
 
-    def _exchange_request(self, parent: Session) -> Request:
-        record = self._storage.read()  # Rule 2: before every sending, for a pause may have been long.
+    def _exchanged(self, parent: Session, patience: _Patience) -> Session:
+        tokens = self._ask(lambda created: self._exchange_request(parent, created), _tokens, patience)
+        child = replace(parent, **self._born(tokens, parent.refresh_token))
+        return _session_of(  # Rules 3 and 4: stored if the parent still stands, and used only from there.
+            self._storage.update(lambda now: replace(now, session=child) if now.session == parent else now)
+        )
+
+    def _exchange_request(self, parent: Session, created: int) -> Request:
+        record = self._storage.read()  # Rule 2: after `created` was taken, before every sending.
         if record.session != parent:
             raise _StorageMovedError
         if parent.refresh_token is None:
             raise BatonError("This kind of login is not renewed.")
         form = {"grant_type": "refresh_token", "refresh_token": parent.refresh_token, "client_id": self._client_id}
-        fields = {"idempotency-key": _quoted(parent.attempt), "content-type": "application/x-www-form-urlencoded"}
-        return self._request(
-            "POST", "/oauth/token", urlencode(form).encode(), fields=fields, signer=self._signer(record)
-        )
+        attempt = _quoted(parent.attempt)
+        return self._form_request("/oauth/token", form, created, signer=self._signer(record), idempotency_key=attempt)
+
+    def _session_after_copy(self, parent: Session, patience: _Patience) -> Session:
+        """Act on a second `superseded` (rule 8): revoke the login and raise, unless storage has moved after all.
+
+        Only a process that stored generation g+1 can have exchanged it (rule 4). Storage still holds g. So that process
+        has another copy of this record.
+        """
+
+        def copied(now: Record) -> Record:
+            if now.session != parent:
+                return now
+            revocation = Revocation(parent, now.key if parent.secret is None else None)
+            return replace(now.logged_out(copied=True), revocations=(*now.revocations, revocation))
+
+        record = self._storage.update(copied)  # In one step with the end of the session: no crash loses it.
+        if record.session is not None:
+            return record.session
+        self._revoke_copied(patience)
+        waiting = any(revocation.session == parent for revocation in self._storage.read().revocations)
+        raise LoggedOut("reuse", confirmed=not waiting)
+
+    def _revoke_copied(self, patience: _Patience) -> None:
+        """Send the revocations that Baton has not answered yet (rule 8). None of their errors concerns the caller."""
+        for revocation in self._storage.read().revocations:
+            if revocation.session.device_id in self._refused_revocations:
+                continue
+            form = {"token": revocation.session.refresh_token or revocation.session.access_token}
+            signer = _signer_of(revocation.session, revocation.key)
+            request = partial(self._form_request, "/oauth/revoke", form, signer=signer)
+            try:
+                self._ask(request, lambda answer: answer, self._patience(min(REVOCATION_S, patience.left_s())))
+            except Offline:
+                return
+            except Refused as refusal:
+                if not _ends_session(refusal):
+                    if refusal.action not in {"retry", "sync_clock"}:
+                        self._refused_revocations.add(revocation.session.device_id)  # Until the app starts anew.
+                    continue
+            self._storage.update(partial(_without, finished=revocation))
 
     def _usable(self, patience: _Patience) -> None:
         """Exchange the token if it is over. Twice at most: a child fetched long after its birth may be over too."""
+        self._revoke_copied(patience)
         for _ in range(2):
             session = self._current()
             if session.refresh_token is None or self.now() < session.expires_at - EARLY_S:
@@ -835,46 +1084,49 @@ class BatonClient:
 
     def _session_after(self, refusal: Refused, used: Session) -> Session:
         """Act on a refusal of the session itself (rule 6): return the one to go on with, or raise."""
-        if refusal.action == "log_in" and refusal.error in {"invalid_token", "invalid_grant"}:
-            record = self._storage.update(lambda now: replace(now, session=None) if now.session == used else now)
+        if _ends_session(refusal):
+            told = refusal.problem.get("reason")
+            reason = "reuse" if refusal.code == "token_reused" else str(told or refusal.code)
+            # A second holder has signed with this key, or it could not have used the token. So the key is copied.
+            ended = partial(Record.logged_out, copied=reason == "reuse")
+            record = self._storage.update(lambda now: ended(now) if now.session == used else now)
             if record.session is None:
-                raise LoggedOut(refusal.problem.get("reason") or refusal.code) from refusal
+                raise LoggedOut(reason) from refusal
             return record.session
-        session = self._current()
-        if refusal.code != "superseded" or session == used:
-            raise refusal
-        return session
+        raise refusal
 
     def _ask(
-        self, prepare: Callable[[], Request], read: Callable[[Answer], T], patience: _Patience, *, repeat: bool = True
+        self,
+        prepare: Callable[[int], Request],
+        read: Callable[[Answer], T],
+        patience: _Patience,
+        *,
+        repeat: bool = True,
     ) -> T:
         """Send, signed afresh each time, until there is an answer to act on (rule 5)."""
         synced, defects = False, 0
         while True:
-            request = prepare()
+            request = prepare(int(self.now()))  # Rule 2: the time first; `prepare` then reads storage, then signs.
             trouble: NoAnswer | Refused
             try:
                 answer = self._send(request, patience)
                 if answer.status < 300:
                     return read(answer)
                 trouble = Refused(answer)
-                untouched = trouble.status == 429  # Refused before anything was done.
             except NoAnswer as lost:
-                trouble, untouched = lost, not lost.sent
+                trouble = lost
             if isinstance(trouble, Refused):
                 if trouble.action == "sync_clock" and not synced:
                     synced = True  # Rule 6: `_send` has set the offset from this very answer. Sign again, once.
                     continue
-                if trouble.action != "retry" or trouble.code == "superseded":
+                if trouble.action not in {"retry", "check_outcome"} or trouble.code == "superseded":
                     raise trouble
-            if not (repeat or untouched):
+            defects = defects + 1 if trouble.defect else 0
+            if not _repeatable(trouble, repeat=repeat):
                 raise AnswerLost(f"The call may have been carried out, or not: {trouble}") from trouble
-            defect = isinstance(trouble, Refused) and trouble.code == "server_error"
-            defects = defects + 1 if defect else 0
             if defects == DEFECTS_MAX or not patience.pause(trouble.retry_after_s):
-                if isinstance(trouble, Refused) and (untouched or defect):
-                    raise trouble
-                raise Offline(f"No answer in time; the session is kept. Last: {trouble}") from trouble
+                raised = _given_up(trouble)
+                raise raised from (None if raised is trouble else trouble)
 
     def _send(self, request: Request, patience: _Patience) -> Answer:
         before = self._clock()
@@ -882,18 +1134,22 @@ class BatonClient:
             answer = self._transport(request, max(0.1, min(SEND_TIMEOUT_S, patience.left_s())))
         except OSError as error:
             raise NoAnswer(f"{type(error).__name__}: {error}") from error
+        foreign = answer.foreign()
+        if foreign is not None:  # Rule 9.
+            raise NoAnswer(f"the answer is not Baton's: {foreign}")
         stated, after = answer.server_time(), self._clock()
         # A slow answer is no wrong clock: only one that contradicts the offset moves it.
         if stated is not None and not before + self._offset_s - 1 <= stated <= after + self._offset_s + 1:
             self._offset_s = stated - (before + after) / 2
         return answer
 
-    def _request(
+    def _request(  # noqa: PLR0913 - each a part of the request
         self,
         method: str,
         path: str,
         body: bytes = b"",
         *,
+        created: int,
         query: Mapping[str, str] | None = None,
         fields: Mapping[str, str] | None = None,
         signer: Signer | None = None,
@@ -907,37 +1163,44 @@ class BatonClient:
         request = Request(method, url, {**headers, **(fields or {})}, body)
         if signer is None:
             return request
-        proof = signature_fields(request, signer, created=int(self.now()), nonce=_random_name())
+        proof = signature_fields(request, signer, created=created, nonce=_random_name())
         return replace(request, headers={**request.headers, **proof})
 
-    def _drop(self, ended: Session | None) -> None:
-        """Drop a login that has ended, and none that was stored in its place since (rule 3)."""
+    def _form_request(
+        self, path: str, form: Mapping[str, str], created: int, *, signer: Signer | None, **fields: str
+    ) -> Request:
+        named = {name.replace("_", "-"): value for name, value in fields.items()}
+        named["content-type"] = "application/x-www-form-urlencoded"
+        return self._request("POST", path, urlencode(form).encode(), created=created, fields=named, signer=signer)
+
+    def _drop(self, ended: Session | None, *, known: bool = True) -> None:
+        """Drop a login that has ended, and none that was stored in its place since (rule 3).
+
+        `known=False` forgets its secret too: there is no account any more that would know this device by it.
+        """
 
         def dropped(record: Record) -> Record:
-            same = ended and record.session and record.session.device_id == ended.device_id
-            return replace(record, session=None) if same else record
+            if ended is None or record.session is None or record.session.device_id != ended.device_id:
+                return record
+            return record.logged_out() if known else replace(record.logged_out(), last=None)
 
         self._storage.update(dropped)
 
     def _signer(self, record: Record) -> Signer | None:
-        """Find the hand that the session is bound to; none for an unbound one."""
+        """Find the key that the session is bound to; none for an unbound one."""
         session = _session_of(record)
-        if session.key_id is None:
-            return None
-        if session.secret is not None:
-            secret = base64.urlsafe_b64decode(session.secret + "=" * (-len(session.secret) % 4))
-            return Signer(session.key_id, lambda message: hmac.digest(secret, message, "sha256"))
-        if record.key is None or record.key.thumbprint() != session.key_id:
-            self._storage.update(lambda now: replace(now, session=None) if now.session == session else now)
-            raise LoggedOut("the device's key is lost")  # Rule 6: the one end that no server announces.
-        return Signer(session.key_id, record.key.sign)
+        try:
+            return _signer_of(session, record.key)
+        except _KeyLostError:
+            self._storage.update(lambda now: now.logged_out() if now.session == session else now)
+            raise LoggedOut("key_lost", confirmed=False) from None  # Rule 6: the one end that no server tells.
 
     def _born(self, tokens: Mapping[str, Any], refresh_token: str | None = None) -> dict[str, Any]:
         """Read what every generation brings anew, and draw the attempt that will end it (rule 1)."""
         return {
             "access_token": tokens["access_token"],
             "refresh_token": tokens.get("refresh_token", refresh_token),
-            "expires_at": int(tokens.get("server_time", self.now())) + tokens["expires_in"],
+            "expires_at": (_seconds(tokens.get("server_time")) or int(self.now())) + tokens["expires_in"],
             "attempt": _random_name(),
         }
 
@@ -954,9 +1217,77 @@ def _session_of(record: Record) -> Session:
     return record.session
 
 
-def _tokens(answer: Answer) -> Mapping[str, Any]:
-    """Read a token response (RFC 6749 5.1). Anything else under 2xx came from a stranger: as good as no answer."""
-    tokens = answer.members()
-    if not isinstance(tokens.get("access_token"), str) or not isinstance(tokens.get("expires_in"), int):
-        raise NoAnswer("the answer is not a token response")
-    return tokens
+def _signer_of(session: Session, key: DeviceKey | None) -> Signer | None:
+    """Find what signs for a session: its secret, or the device's key. `None` for an unbound session."""
+    if session.key_id is None:
+        return None
+    if session.secret is not None:
+        return _secret_signer(session.key_id, session.secret)
+    if key is None or key.thumbprint() != session.key_id:
+        raise _KeyLostError
+    return Signer(session.key_id, key.sign)
+
+
+def _secret_signer(key_id: str, secret: str) -> Signer:
+    raw = base64.urlsafe_b64decode(secret + "=" * (-len(secret) % 4))
+    return Signer(key_id, lambda message: hmac.digest(raw, message, "sha256"))
+
+
+def _without(record: Record, finished: Pending | Revocation | None) -> Record:
+    """Forget a login that was begun, or a revocation that was answered."""
+    pending = None if record.pending == finished else record.pending
+    return replace(record, pending=pending, revocations=tuple(one for one in record.revocations if one != finished))
+
+
+def _repeatable(trouble: NoAnswer | Refused, *, repeat: bool) -> bool:
+    """Tell whether a call may be sent again, `repeat` being whether carrying it out twice does no harm."""
+    if isinstance(trouble, Refused) and trouble.action == "check_outcome":
+        return repeat and trouble.defect  # Elsewhere the server says that it will not learn the outcome (rule 6).
+    return repeat or trouble.untouched
+
+
+def _given_up(trouble: NoAnswer | Refused) -> BatonError:
+    """Say what the caller hears when a call is not sent again."""
+    if isinstance(trouble, Refused) and trouble.action == "check_outcome":
+        return AnswerLost(f"The call may have been carried out, or not: {trouble}")
+    if isinstance(trouble, Refused) and (trouble.untouched or trouble.defect):
+        return trouble
+    return Offline(f"No answer in time; the session is kept. Last: {trouble}")
+
+
+def _ends_session(refusal: Refused) -> bool:
+    """Tell whether a refusal of the session's own token ends the session (rule 6). Any other `log_in` does not."""
+    return refusal.action == "log_in" and refusal.error in {"invalid_token", "invalid_grant"}
+
+
+def _confirming(password: str | None, confirm: Callable[[Refused], str] | None) -> Callable[[Refused], str] | None:
+    return confirm if password is None else lambda _: password
+
+
+def _with(**members: type) -> Callable[[Answer], Mapping[str, Any]]:
+    """Make a reader of answers that have these members. Any other under 2xx was changed on its way: no answer."""
+
+    def read(answer: Answer) -> Mapping[str, Any]:
+        found = answer.members()
+        for name, kind in members.items():
+            if type(found.get(name)) is not kind:
+                raise NoAnswer(f"the answer has no `{name}`")
+        return found
+
+    return read
+
+
+_tokens = _with(access_token=str, expires_in=int)
+"""Reads a token response (RFC 6749 5.1). Members it does not need, such as `refresh_token_timeout`, are ignored."""
+
+
+def _first_tokens(binding: Binding) -> Callable[[Answer], Mapping[str, Any]]:
+    """Make a reader of the answer to a registration or login: an HMAC login brings its secret, once."""
+    named: dict[str, type] = {"access_token": str, "expires_in": int, "device_id": str}
+    return _with(**named, **({"key_id": str, "secret": str} if binding == "hmac" else {}))
+
+
+def _timed(answer: Answer) -> Answer:
+    if answer.server_time() is None:
+        raise NoAnswer("the answer tells no time")
+    return answer

@@ -36,7 +36,7 @@ def test_the_zip_serves_a_whole_day(line: Line) -> None:
     paid = tablet.call("POST", "/transfers", json={"to": "Bob", "amount": 10}, confirm=lambda _: PASSWORD)
     assert paid.status == 201
     assert {device["name"] for device in tablet.devices()} == {"Ada's phone", "Ada's tablet"}
-    phone.logout(everywhere=True)
+    phone.logout(everywhere=True, password=PASSWORD)
 
 
 def test_it_writes_lines_and_metrics_and_no_secret(line: Line, environment: Environment) -> None:

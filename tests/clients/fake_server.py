@@ -1,7 +1,7 @@
 """A small Baton for testing clients: it verifies every signature with somebody else's RFC 9421, and loses answers.
 
-It keeps the rule of generations and attempts, five mechanisms, nonces and step-up grants; it stores in memory and
-knows nothing of the real server, so that a mistake cannot be shared.
+It keeps the rule of generations and attempts, five mechanisms, nonces, revocation and step-up grants. It stores in
+memory and shares no code with the real server, so that a mistake cannot be shared either.
 """
 
 import base64
@@ -10,7 +10,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -23,6 +23,22 @@ START = 1_750_000_000
 BASE_URL = "https://api.example.com/prod"
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
 LIFE_S = 900
+OVERLAP_S = 60  # How long calls in flight may still use the generation before (exchange.md).
+
+
+def answered(status: int, members: object = None, **fields: str) -> Answer:
+    """Make an answer as Baton sends it: its request id, its media type, and no cache may store it."""
+    media_type = "application/json" if status < 400 else "application/problem+json"
+    headers = {"baton-request-id": "r", "cache-control": "no-store"}
+    if members is not None:
+        headers["content-type"] = media_type
+    named = {name.replace("_", "-"): value for name, value in fields.items()}
+    return Answer(status, {**headers, **named}, b"" if members is None else json.dumps(members).encode())
+
+
+def problem(status: int, error: str, code: str, action: str, **members: object) -> Answer:
+    """Make one of Baton's refusals."""
+    return answered(status, {"error": error, "code": code, "action": action, **members})
 
 
 class Clock:
@@ -63,7 +79,12 @@ class Lineage:
     generation: int = 0
     born: float = START
     attempts: dict[int, str] = field(default_factory=dict)
+    """By slot: of the last four generations, as the real server remembers them."""
     ended: str | None = None
+
+    def end(self, reason: str) -> None:
+        """End it, once: the first reason stays."""
+        self.ended = self.ended or reason
 
 
 class _Keys(HTTPSignatureKeyResolver):
@@ -88,6 +109,7 @@ class FakeServer:
         self.grants: dict[str, tuple[str, str, str, str]] = {}
         self.transfers: list[Mapping[str, object]] = []
         self.exchanges = 0
+        self.refuses_last_key = False
         self.lock = threading.RLock()
 
     # Faults
@@ -108,8 +130,8 @@ class FakeServer:
     def busy(self, request: Request, *, wait_s: int = 3) -> Answer | None:
         """Answer 503, having done nothing."""
         del request
-        return self._refused(
-            Refusal(503, "temporarily_unavailable", "unavailable", "retry"), {"retry-after": str(wait_s)}
+        return self._answer(
+            problem(503, "temporarily_unavailable", "unavailable", "retry"), {"retry-after": str(wait_s)}
         )
 
     def __call__(self, request: Request, timeout_s: float) -> Answer:
@@ -132,14 +154,11 @@ class FakeServer:
             try:
                 status, members = self._route(request)
             except Refusal as refusal:
-                return self._refused(refusal, {})
-            return Answer(status, self._fields(), json.dumps(members).encode() if members is not None else b"")
+                status, members = refusal.status, refusal.members
+            return self._answer(answered(status, members), {})
 
-    def _fields(self) -> dict[str, str]:
-        return {"baton-time": str(int(self.clock())), "baton-request-id": "r"}
-
-    def _refused(self, refusal: Refusal, fields: Mapping[str, str]) -> Answer:
-        return Answer(refusal.status, {**self._fields(), **fields}, json.dumps(refusal.members).encode())
+    def _answer(self, answer: Answer, fields: Mapping[str, str]) -> Answer:
+        return replace(answer, headers={**answer.headers, "baton-time": str(int(self.clock())), **fields})
 
     def _route(self, request: Request) -> tuple[int, Mapping[str, object] | None]:  # noqa: C901, PLR0911, PLR0912
         path = urlsplit(request.url).path.removeprefix("/prod")
@@ -150,6 +169,9 @@ class FakeServer:
             return self._enter(path, request)
         if path == "/oauth/token":
             return 200, self._exchange(request)
+        if path == "/oauth/revoke":
+            self._revoke(request)
+            return 200, None
         lineage = self._caller(request)
         body = json.loads(request.body) if request.body else {}
         match request.method, path.split("/")[1:]:
@@ -158,11 +180,15 @@ class FakeServer:
             case "GET", ["me", "devices"]:
                 return 200, {"devices": [{"device_id": one.id, "ended_reason": one.ended} for one in self._of(lineage)]}
             case "DELETE", ["me", "devices", device_id]:
-                self.lineages[device_id].ended = "ended_by_owner"
+                if device_id != lineage.id:
+                    self._spend_grant(lineage, request)
+                self.lineages[device_id].end("ended_by_owner")
                 return 204, None
             case "POST", ["logout"]:
+                if body["everywhere"]:
+                    self._spend_grant(lineage, request)
                 for one in self._of(lineage) if body["everywhere"] else [lineage]:
-                    one.ended = "logout"
+                    one.end("ended_everywhere" if body["everywhere"] else "logout")
                 return 204, None
             case "POST", ["step-up"]:
                 if body["password"] != self.passwords[lineage.email]:
@@ -186,7 +212,7 @@ class FakeServer:
             case "DELETE", ["me"]:
                 self._spend_grant(lineage, request)
                 for one in self._of(lineage):
-                    one.ended = "deleted"
+                    one.end("deleted")
                 return 204, None
             case _:
                 raise Refusal(404, "not_found", "not_found", "fix_request")
@@ -200,6 +226,8 @@ class FakeServer:
         key, key_id, secret = self._introduced(device)
         if key_id is not None:
             self._verify(request, {key_id: key}, spend=False)
+        elif device.get("binding") == "hmac" and "signature" in request.headers:
+            key_id = self._known_by(request)
         else:
             assert "signature" not in request.headers
         name = base64.urlsafe_b64encode(hashlib.sha256(f"{email} {attempt}".encode()).digest()[:12]).decode()
@@ -212,6 +240,7 @@ class FakeServer:
             raise Refusal(401, "invalid_credentials", "invalid_credentials", "fix_request")
         if known is not None and (known.generation > 0 or known.ended):
             raise Refusal(409, "invalid_request", "superseded", "retry")
+        self._replace(email, key_id, known)
         if known is None:
             if device.get("binding") == "hmac":
                 secret = base64.urlsafe_b64encode(hashlib.sha256(name.encode()).digest()).rstrip(b"=").decode()
@@ -219,6 +248,21 @@ class FakeServer:
             known = self.lineages[name] = Lineage(name, email, key, key_id, secret, born=self.clock())
         answer = {**self._tokens(known), "device_id": name, "key_id": known.key_id}
         return 201 if path == "/register" else 200, {**answer, **({"secret": known.secret} if known.secret else {})}
+
+    def _replace(self, email: str, key_id: str | None, known: Lineage | None) -> None:
+        """End the earlier logins of the key that signed this one."""
+        for earlier in self.lineages.values():
+            if key_id is not None and earlier is not known and (earlier.email, earlier.key_id) == (email, key_id):
+                earlier.end("replaced")
+
+    def _known_by(self, request: Request) -> str:
+        """Verify a login that is signed by the key id of an earlier HMAC login, and return that key id."""
+        assert '"content-digest"' in request.headers["signature-input"]
+        key_id = request.headers["signature-input"].partition('keyid="')[2].partition('"')[0]
+        if self.refuses_last_key:
+            raise Refusal(401, "invalid_signature", "invalid_signature", "fix_request")
+        self._verify(request, {key_id: hashlib.sha256(key_id.encode()).digest()}, spend=False)
+        return key_id
 
     def _introduced(self, device: Mapping[str, Any]) -> tuple[Any, str | None, str | None]:
         jwk = device.get("public_key")
@@ -234,9 +278,14 @@ class FakeServer:
 
     def _tokens(self, lineage: Lineage) -> dict[str, object]:
         expires_in = max(0, int(lineage.born) + LIFE_S - int(self.clock()))
-        name = f"{lineage.id}.{lineage.generation}"
+        name = f"{lineage.id}.{lineage.generation}.{int(lineage.born)}"
         access = f"both.{name}" if self.mechanism == "exchange" else f"use.{name}"
         tokens = {"access_token": access, "expires_in": expires_in, "server_time": int(self.clock())}
+        tokens |= {
+            "token_type": "Bearer",
+            "refresh_token_timeout": 30 * 86_400,
+            "authorization_expires_in": 90 * 86_400,
+        }
         if self.mechanism == "exchange":
             return {**tokens, "refresh_token": access}
         return tokens if self.mechanism == "long_lived" else {**tokens, "refresh_token": f"renew.{name}"}
@@ -245,7 +294,7 @@ class FakeServer:
         form = dict(parse_qsl(request.body.decode()))
         assert form["grant_type"] == "refresh_token"
         assert form["client_id"] == "mobile"
-        kind, name, number = form["refresh_token"].split(".")
+        kind, name, number, _ = form["refresh_token"].split(".")
         assert kind in {"renew", "both"}
         lineage, presented, attempt = self.lineages[name], int(number), request.headers["idempotency-key"]
         if lineage.key_id is not None:
@@ -256,26 +305,37 @@ class FakeServer:
             lineage.born = self.clock()
             return self._tokens(lineage)
         behind = lineage.generation - presented
-        if behind and lineage.attempts.get(presented) != attempt:
-            lineage.ended = "reuse"
+        if behind and (behind > 4 or lineage.attempts.get(presented % 4) != attempt):
+            lineage.end("reuse")
             raise Refusal(400, "invalid_grant", "token_reused", "log_in")
         if behind > 1:
             raise Refusal(409, "invalid_request", "superseded", "retry")
         if behind == 0:
-            lineage.attempts[presented] = attempt
+            lineage.attempts[presented % 4] = attempt
             lineage.generation, lineage.born = presented + 1, self.clock()
             self.exchanges += 1
         return self._tokens(lineage)
 
+    def _revoke(self, request: Request) -> None:
+        """End the login of a token: by its own key's signature where it is bound, by the token alone where not."""
+        form = dict(parse_qsl(request.body.decode()))
+        _, name, number, _ = form["token"].split(".")
+        lineage = self.lineages[name]
+        if lineage.key_id is not None:
+            self._verify(request, {lineage.key_id: lineage.key}, spend=False)
+        lineage.end("reuse" if lineage.generation - int(number) > 1 else "logout")
+
     def _caller(self, request: Request) -> Lineage:
-        kind, name, number = request.headers["authorization"].removeprefix("Bearer ").split(".")
+        kind, name, number, born = request.headers["authorization"].removeprefix("Bearer ").split(".")
         assert kind in {"use", "both"}
         lineage = self.lineages[name]
         if lineage.key_id is not None:
             self._verify(request, {lineage.key_id: lineage.key}, spend=request.method != "GET")
         if lineage.ended:
             raise Refusal(401, "invalid_token", "login_required", "log_in", reason=lineage.ended)
-        if lineage.generation - int(number) > 1 or self.clock() >= int(lineage.born) + LIFE_S:
+        behind = lineage.generation - int(number)
+        overlap = behind == 1 and self.clock() < int(lineage.born) + OVERLAP_S
+        if not (behind == 0 or overlap) or self.clock() >= int(born) + LIFE_S:
             raise Refusal(401, "invalid_token", "token_expired", "exchange")
         return lineage
 

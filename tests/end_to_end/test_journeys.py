@@ -9,7 +9,7 @@ import pytest
 from joserfc import jwt as jose
 from joserfc.jwk import KeySet
 
-from baton_client import BatonClient, FileStorage, LoggedOut, Refused
+from baton_client import BatonClient, FileStorage, LoggedOut, MemoryStorage, Offline, Refused
 from tests.end_to_end.conftest import BASE_URL, PASSWORD, Line
 from tests.web.conversation import Said
 from tools.dev.gateway import DevelopmentClock
@@ -58,7 +58,7 @@ def test_a_whole_life_over_a_bad_line(
     mine, other = sorted(phone.devices(), key=lambda device: device["current"], reverse=True)
     assert (mine["current"], other["current"]) == (True, False)
     assert mine["bound"] == (options.get("binding") != "none")
-    phone.end_device(other["device_id"])
+    phone.end_device(other["device_id"], password=PASSWORD)
     with pytest.raises(LoggedOut):
         tablet.me()
     phone.change_password(PASSWORD, NEW_PASSWORD)
@@ -92,21 +92,21 @@ def test_two_processes_share_one_storage(make_client: Make, clock: DevelopmentCl
             client.me()
 
 
-def test_a_restored_backup_is_a_second_holder(make_client: Make, clock: DevelopmentClock) -> None:
-    """An old copy of the storage, exchanged again by the same attempt, is told to read again; nothing ends."""
+def test_a_restored_backup_is_a_second_holder(make_client: Make) -> None:
+    """An old copy of the storage, exchanged again by the same attempt, ends the login once it has asked twice."""
     phone, _ = make_client()
     phone.register("ada@example.com", PASSWORD, "phone")
-    from baton_client import MemoryStorage
-
-    copy = MemoryStorage(phone._storage.read())
-    restored, line = make_client(storage=copy)
+    restored, line = make_client(storage=MemoryStorage(phone._storage.read()))
     phone.exchange()
     phone.exchange()
-    clock.skip(16 * 60)
-    with pytest.raises(Exception, match=r"."):
+    with pytest.raises(Offline):
         restored.exchange(deadline_s=0)
     assert [answer.status for _, answer in line.carried] == [409]
     assert phone.me()
+    with pytest.raises(LoggedOut, match="reuse"):
+        restored.exchange()
+    with pytest.raises(LoggedOut, match="reuse"):
+        phone.me()
 
 
 def test_a_jwt_is_verified_by_others_with_the_public_keys_alone(make_client: Make, send: Callable[..., Said]) -> None:

@@ -335,7 +335,7 @@ def _(stage: Stage) -> Act:
     phone = stage.client()
     phone.register(EMAIL, PASSWORD, "phone")
     other = str(stage.device().login(EMAIL).members["device_id"])
-    return stage.by_client(phone, lambda phone: phone.end_device(other))
+    return stage.by_client(phone, lambda phone: phone.end_device(other, password=PASSWORD))
 
 
 @scenario("DELETE /me/devices/{device_id}", "of nobody")
@@ -397,7 +397,7 @@ def _(stage: Stage) -> Act:
     phone = stage.client()
     phone.register(EMAIL, PASSWORD, "phone")
     assert stage.device().login(EMAIL).status == 200
-    return stage.by_client(phone, lambda phone: phone.logout(everywhere=True))
+    return stage.by_client(phone, lambda phone: phone.logout(everywhere=True, password=PASSWORD))
 
 
 # The gate closes first, and who repeats it is told that the login has ended. What is then left of the user goes when

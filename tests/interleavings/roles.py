@@ -14,7 +14,7 @@ from chalicelib.flows.issue import Issued
 from tests.flows.world import EMAIL, PASSWORD, Phone
 from tests.interleavings.deployment import Deployment, Success
 from tests.interleavings.scheduler import Call, Course, Refuted, Scheduler
-from tests.relay.runner import Need, Pause, Read, Record, Renewing, Replace, Runner, Send, SetClock
+from tests.relay.runner import Need, Pause, Read, Record, Renewing, Replace, Revoke, Runner, Send, SetClock
 
 CLIENT = "mobile-opaque"
 NEW_PASSWORD = "granite umbrella conversation"
@@ -138,6 +138,8 @@ class Cast:
                     case Replace(parent, child):
                         self._touch(name, shared=shared, writes=True)
                         answer = self.replaced(name, parent, child)
+                    case Revoke():
+                        raise AssertionError(f"{name} takes its own processes for a copy of the device (rule 8)")
                     case Pause() | SetClock():
                         pass
         except StopIteration as stopped:

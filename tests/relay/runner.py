@@ -44,6 +44,13 @@ class Replace:
 
 
 @dataclass(frozen=True, slots=True)
+class Revoke:
+    """Revoke the login of this record by the device's own key, until that is answered (rule 8)."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Wait a while before sending again (rule 5)."""
 
@@ -53,7 +60,7 @@ class SetClock:
     """Set the offset of this device's clock from the last answer's ``server_time`` (rule 6)."""
 
 
-Need = Read | Send | Replace | Pause | SetClock
+Need = Read | Send | Replace | Revoke | Pause | SetClock
 Renewing = Generator[Need, Any, Record | None]
 
 
@@ -61,11 +68,12 @@ Renewing = Generator[Need, Any, Record | None]
 class Runner:
     """One process of an app. ``attempt`` draws 128 random bits; without it, this is a stock client that sends none.
 
-    ``clock`` is as the app knows the time after its offset.
+    ``clock`` is as the app knows the time after its offset. Without ``reports_copies`` it breaks rule 8.
     """
 
     attempt: Callable[[], str] | None
     clock: Callable[[], int]
+    reports_copies: bool = True
 
     def stored(self, issued: Issued, parent: Record | None = None) -> Record:
         """Make the record of new tokens, and with it the attempt that will end them (rule 1)."""
@@ -77,10 +85,10 @@ class Runner:
             self.attempt() if self.attempt else None,
         )
 
-    def renewed(self) -> Renewing:
+    def renewed(self) -> Renewing:  # noqa: C901 - one case for each answer
         """Exchange what is stored. The answer is the record to go on with; ``None`` when the login is over."""
         parent: Record | None = yield Read()  # Rule 2: before every sending.
-        synced = False
+        synced = overtaken = False
         while parent is not None:
             answer: Issued | errors.Refusal | None = yield Send(parent)
             match answer:
@@ -92,9 +100,14 @@ class Runner:
                     return standing
                 case errors.Superseded():
                     standing = yield Read()
-                    if standing == parent:
+                    if standing != parent:
+                        return standing  # Rule 6: another process has gone on.
+                    if not self.reports_copies:
                         raise errors.Superseded("nothing newer is stored here")
-                    return standing
+                    if overtaken:
+                        return (yield from self._reported(parent))
+                    overtaken, synced = True, False
+                    yield Pause()  # Rule 8: a moment later, ask once more.
                 case errors.ClockSkew() if not synced:
                     synced = True
                     yield SetClock()
@@ -106,3 +119,10 @@ class Runner:
             if standing != parent:
                 return standing
         return None
+
+    def _reported(self, parent: Record) -> Renewing:
+        """Give up a login that another holder of this very record has taken further, and revoke it (rule 8)."""
+        standing: Record | None = yield Replace(parent, None)
+        if standing is None:
+            yield Revoke(parent)
+        return standing

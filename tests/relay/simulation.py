@@ -4,6 +4,7 @@ A process is a generator that yields how many seconds pass until it goes on. Wha
 such moments is one step, as it is for real processes between two messages.
 """
 
+import copy
 import hashlib
 import heapq
 import itertools
@@ -25,7 +26,7 @@ from chalicelib.flows.exchange import TokenRequest
 from chalicelib.flows.issue import Issued
 from tests.flows.world import START, Phone, World
 from tests.memory import MemoryGates, MemoryStores, Tables
-from tests.relay.runner import Pause, Read, Record, Renewing, Replace, Runner, Send, SetClock
+from tests.relay.runner import Pause, Read, Record, Renewing, Replace, Revoke, Runner, Send, SetClock
 
 Process = Generator[float, None, None]
 
@@ -109,6 +110,10 @@ class Ruse(StrEnum):
     """The copy is taken at any hour, and used."""
     IN_WAIT = "in wait"
     """The copy is taken when the owner opens the app, and used beside it."""
+    AHEAD = "ahead"
+    """The copy is exchanged two to four times before its owner exchanges, at first by the owner's own attempt."""
+    BETWEEN = "between"
+    """The copy repeats the owner's exchange, and is used until and after the owner exchanges again."""
 
 
 class GraceGates(MemoryGates):
@@ -146,6 +151,18 @@ class Handset:
     logged_out: bool = False
     stuck: bool = False
     opened: int = 0
+    logouts: int = 0
+    is_thief: bool = False
+    renewed_at: list[float] = field(default_factory=list)
+    logged_in_at: list[float] = field(default_factory=list)
+
+    def stored(self, now: float) -> None:
+        """Note what the record says now: a child, or the end of the login."""
+        self.logged_out = self.record is None
+        if self.logged_out:
+            self.logouts += 1
+        else:
+            self.renewed_at.append(now)
 
 
 @dataclass(slots=True)
@@ -155,18 +172,20 @@ class Outcome:
     phones: int
     logged_out: int
     stuck: int
-    """Neither let in nor told to log in, at the end: answered ``superseded``, with nothing newer stored."""
+    """Were neither let in nor told to log in, at some time: ``superseded``, with nothing newer stored."""
     renewals: int
     lives_s: list[float]
     """How long each thief was served, or has been so far."""
+    outlived_s: list[float]
+    """How long each thief was served after its owner's second exchange since the theft, or the owner's next login."""
     owners_logged_out: int
     history: str
     """A digest of everything that happened."""
 
     @property
     def logged_out_share(self) -> float:
-        """The share of honest users who had to log in again."""
-        return (self.logged_out + self.stuck) / self.phones
+        """The share of honest users who had to log in again. None is stuck where the app keeps rule 8."""
+        return self.logged_out / self.phones
 
 
 @dataclass(eq=False)
@@ -180,6 +199,10 @@ class Simulation:
     """Other gates, when a fault is planted."""
     forgetful: bool = False
     """A planted fault: the attempt is made again for every sending."""
+    reports_copies: bool = True
+    """False is a planted fault: `superseded` is left at that, and nothing is revoked (rule 8)."""
+    returning: bool = False
+    """A person who was logged out logs in again when the phone is taken out next."""
 
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -198,6 +221,7 @@ class Simulation:
         self._history = hashlib.sha256()
         self.handsets: list[Handset] = []
         self.lives_s: dict[str, float] = {}
+        self.outlived_s: dict[str, float] = {}
         self.robbed: list[Handset] = []
         self.answer_lost = 1 - (1 - self.weather.answer_lost_per_day) ** (1 / OPENED_PER_DAY)
 
@@ -225,7 +249,8 @@ class Simulation:
             sum(handset.stuck for handset in self.handsets),
             self.counts["renewals"],
             sorted(self.lives_s.values()),
-            sum(handset.logged_out for handset in self.robbed),
+            sorted(self.outlived_s.values()),
+            sum(handset.logouts > 0 for handset in self.robbed),
             self._history.hexdigest(),
         )
 
@@ -261,7 +286,7 @@ class Simulation:
     def runner(self) -> Runner:
         """Give the app that goes with the deal. Only Baton's own sends attempts."""
         attempt = (lambda: self.dice.randbytes(16).hex()) if self.deal is Deal.EXCHANGE else None
-        return Runner(attempt, self.world.clock)
+        return Runner(attempt, self.world.clock, self.reports_copies)
 
     def gap_s(self) -> float:
         """Draw the time until the phone is taken out again: never so soon that its token still lives."""
@@ -270,8 +295,12 @@ class Simulation:
 
     def life(self, handset: Handset) -> Process:
         """Open the app again and again, for as long as there is a login."""
-        while handset.record is not None:
+        while handset.record is not None or self.returning:
             handset.opened += 1
+            if handset.record is None:
+                self.log_in(handset)
+                yield self.gap_s()
+                continue
             stays_out_s = self.dice.uniform(MINUTE_S, 20 * MINUTE_S) if self.chance(self.weather.tunnel) else 0.0
             self.begin(self.open(handset, tunnel_s=stays_out_s))
             if self.chance(self.weather.second_process):
@@ -287,6 +316,19 @@ class Simulation:
             handset.last_night = handset.record
             yield DAY_S
 
+    def log_in(self, handset: Handset) -> None:
+        """Log in with the password, which no thief has; an HMAC device signs that by its last secret."""
+        issued = self.world.login(
+            handset.phone,
+            email=f"{handset.name}@example.com",
+            client_id=CLIENT_OF[self.deal],
+            attempt=self.dice.randbytes(16).hex(),
+            source=handset.name,
+        )
+        handset.record, handset.logged_out = self.runner.stored(issued), False
+        handset.logged_in_at.append(self.now)
+        self.note("logs in", handset)
+
     def open(self, handset: Handset, *, tunnel_s: float) -> Process:
         """One process of the app wakes up, and renews when its token is over (rule 7)."""
         record = handset.record
@@ -295,7 +337,7 @@ class Simulation:
         out_at = self.now + tunnel_s
         yield from self.drive(handset, self.runner.renewed(), out_at=out_at)
 
-    def drive(  # noqa: C901 - one case for each need
+    def drive(  # noqa: C901, PLR0912 - one case for each need
         self, handset: Handset, renewing: Renewing, *, out_at: float
     ) -> Process:
         """Give an app what it needs, over a line that loses things."""
@@ -334,8 +376,10 @@ class Simulation:
                         return
                     if handset.record == parent:
                         handset.record = child
-                        handset.logged_out, handset.stuck = child is None, False
+                        handset.stored(self.now)
                     answer = handset.record
+                case Revoke(record):
+                    yield from self.revoked(handset, record)
                 case Pause():
                     yield self.dice.uniform(0, back_off_s)
                     back_off_s = min(30.0, 2 * back_off_s)
@@ -358,6 +402,17 @@ class Simulation:
         except errors.Refusal as refusal:
             return refusal
 
+    def revoked(self, handset: Handset, record: Record) -> Process:
+        """Report a copy to the server, until that is answered. A thief reports nothing."""
+        while not handset.is_thief:
+            yield self.dice.uniform(*LATENCY_S)
+            message = handset.phone.message("POST", "/api/oauth/revoke", body=b"form")
+            self.world.revoke(message, token=record.refresh_token or record.access_token, client_id=None)
+            self.note("revokes", handset)
+            yield self.dice.uniform(*LATENCY_S)
+            if not self.chance(self.answer_lost):
+                return
+
     # Thieves
 
     def rob(self, handset: Handset, theft: Theft, ruse: Ruse) -> None:
@@ -365,7 +420,7 @@ class Simulation:
         self.robbed.append(handset)
         self.begin(self.thief(handset, theft, ruse), after_s=self.dice.uniform(DAY_S, 2 * DAY_S))
 
-    def thief(self, handset: Handset, theft: Theft, ruse: Ruse) -> Process:
+    def thief(self, handset: Handset, theft: Theft, ruse: Ruse) -> Process:  # noqa: C901 - one case for each ruse
         """Copy what there is to copy, and use it for as long as it is good for anything."""
         opened, before = handset.opened, handset.record
         while ruse is Ruse.IN_WAIT and handset.opened == opened:
@@ -375,13 +430,22 @@ class Simulation:
         stolen = handset.record
         if stolen is None:
             return
-        key = handset.phone if theft is Theft.FULL_COPY else self.world.phone("none")
-        lair = Handset(f"thief of {handset.name}", key, stolen)
-        began = self.now
-        self.lives_s[lair.name] = 0.0
+        # A copy of its own: the owner's next login changes the secret of the owner's phone alone.
+        key = copy.copy(handset.phone) if theft is Theft.FULL_COPY else self.world.phone("none")
+        lair = Handset(f"thief of {handset.name}", key, stolen, is_thief=True)
+        began = watching = self.now
+        self.lives_s[lair.name] = self.outlived_s[lair.name] = 0.0
+        try:
+            if ruse is Ruse.AHEAD:
+                yield from self.ahead(lair)
+            elif ruse is Ruse.BETWEEN:
+                yield from self.between(handset, lair)
+                watching = self.now
+        except errors.InvalidSignature:
+            lair.record = None
         while lair.record is not None:
             # What was stolen is renewed at once: that gets a branch of the thief's own where there are branches.
-            can_renew = theft is not Theft.TOKEN and lair.record.refresh_token is not None
+            can_renew = theft is not Theft.TOKEN and ruse is not Ruse.BETWEEN and lair.record.refresh_token is not None
             if can_renew and (lair.record is stolen or self.now >= lair.record.expires_at):
                 try:
                     yield from self.drive(lair, self.runner.renewed(), out_at=0.0)
@@ -391,8 +455,33 @@ class Simulation:
                 break
             # Often enough for a session that slides; rarer with age where nothing slides.
             self.lives_s[lair.name] = age_s = self.now - began
-            yield max(5 * MINUTE_S, min(age_s / 5, 25 * MINUTE_S if theft is Theft.TOKEN else DAY_S))
+            self.outlived_s[lair.name] = max(0.0, self.now - self.powerless_since(handset, began))
+            pause_s = max(5 * MINUTE_S, min(age_s / 5, 25 * MINUTE_S if theft is Theft.TOKEN else DAY_S))
+            yield 1.0 if ruse is Ruse.BETWEEN and self.now < watching + HOUR_S else pause_s
         self.note("gives up", lair)
+
+    def powerless_since(self, handset: Handset, stolen_at: float) -> float:
+        """Say when the owner exchanged for the second time since the theft, or logged in: a copy is to be dead then."""
+        renewed = [at for at in handset.renewed_at if at > stolen_at][1:2]
+        logged_in = [at for at in handset.logged_in_at if at > stolen_at][:1]
+        return min([*renewed, *logged_in], default=self.now)
+
+    def ahead(self, lair: Handset) -> Process:
+        """Exchange several times before the owner does."""
+        for _ in range(self.dice.randint(2, 4)):
+            if lair.record is not None and lair.record.refresh_token is not None:
+                yield from self.drive(lair, self.runner.renewed(), out_at=0.0)
+
+    def between(self, handset: Handset, lair: Handset) -> Process:
+        """Wait for the owner's exchange, repeat it by the same attempt, and see the owner exchange again soon after."""
+        stolen = lair.record
+        if stolen is None or stolen.refresh_token is None:
+            return
+        while handset.record is stolen:
+            yield 0.25
+        yield from self.drive(lair, self.runner.renewed(), out_at=0.0)
+        again = self.drive(handset, self.runner.renewed(), out_at=0.0)
+        self.begin(again, after_s=self.dice.uniform(MINUTE_S, 5 * MINUTE_S))
 
     def is_served(self, handset: Handset) -> bool:
         """Make a call with what is in this storage, if there is anything."""
@@ -438,7 +527,7 @@ def week(deal: Deal, weather: Weather, *, phones: int, seed: int = 1, **planted:
 def robbery(deal: Deal, theft: Theft, ruse: Ruse, *, thieves: int, days: int, seed: int = 1, **planted: Any) -> Outcome:
     """Rob every phone of a fleet in calm weather, and watch for so many days."""
     with cheap_passwords():
-        simulation = Simulation(deal, seed, CALM, **planted)
+        simulation = Simulation(deal, seed, CALM, **{"returning": True, **planted})
         for handset in simulation.add_phones(thieves):
             simulation.rob(handset, theft, ruse)
         return simulation.run((days + 2) * DAY_S)

@@ -1,9 +1,9 @@
 """The app of the simulation and the reference client decide alike, whatever they are answered."""
 
 import itertools
-import json
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -12,7 +12,8 @@ from baton_client import Record as Stored
 from chalicelib.core import errors
 from chalicelib.core.model import LineageId
 from chalicelib.flows.issue import Issued
-from tests.relay.runner import Pause, Read, Record, Replace, Runner, Send, SetClock
+from tests.clients.fake_server import answered, problem
+from tests.relay.runner import Pause, Read, Record, Replace, Revoke, Runner, Send, SetClock
 
 NOW = 1_750_000_000
 SECRET = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlYw"
@@ -28,16 +29,19 @@ ANSWERS = ("child", "lost", *REFUSALS)
 SCRIPTS = [script for length in (1, 2, 3) for script in itertools.product(ANSWERS, repeat=length)]
 """What the sendings are answered, one after another; whatever comes after is a child."""
 
-Decisions = tuple[list[str], str, str]
-"""The attempt of each sending, the token that is stored in the end, and how it ended."""
+Decisions = tuple[list[str], list[str], str, str]
+"""The attempt of each sending, the tokens revoked, the token that is stored in the end, and how it ended."""
 
 
 def of_the_reference_client(script: tuple[str, ...], moved_at: int | None) -> Decisions:
     """Let the reference client exchange. Another process stores its own child while sending ``moved_at`` is out."""
     session = Session("device", "parent", "parent", NOW, "attempt-of-parent", "key", SECRET)
-    storage, sent = MemoryStorage(Stored(session=session)), list[str]()
+    storage, sent, revoked = MemoryStorage(Stored(session=session)), list[str](), list[str]()
 
     def transport(request: Request, _: float, /) -> Answer:
+        if request.url.endswith("/oauth/revoke"):
+            revoked.append(dict(parse_qsl(request.body.decode()))["token"])
+            return answered(200)
         said = script[len(sent)] if len(sent) < len(script) else "child"
         if len(sent) == moved_at:
             elsewhere = replace(session, access_token="elsewhere", refresh_token="elsewhere", attempt="a" * 16)
@@ -47,12 +51,11 @@ def of_the_reference_client(script: tuple[str, ...], moved_at: int | None) -> De
             raise NoAnswer("lost")
         if said == "child":
             tokens = {"access_token": "child", "refresh_token": "child", "expires_in": 900, "server_time": NOW}
-            return Answer(200, {}, json.dumps(tokens).encode())
+            return answered(200, tokens)
         refusal = REFUSALS[said]
         # At /oauth/token a refusal of the token is `invalid_grant` (wire.md).
         error = "invalid_grant" if isinstance(refusal, errors.InvalidToken) else refusal.error
-        members = {"error": error, "code": refusal.code, "action": refusal.action, "server_time": NOW}
-        return Answer(400, {}, json.dumps(members).encode())
+        return problem(400, error, refusal.code, refusal.action, server_time=NOW)
 
     client = BatonClient(
         "https://api.example.com/api",
@@ -71,14 +74,14 @@ def of_the_reference_client(script: tuple[str, ...], moved_at: int | None) -> De
     except Refused as refusal:
         ended = refusal.code
     standing = storage.read().session
-    return sent, standing.access_token if standing else "nothing", ended
+    return sent, revoked, standing.access_token if standing else "nothing", ended
 
 
 def of_the_runner(script: tuple[str, ...], moved_at: int | None) -> Decisions:  # noqa: C901 - one case a need
     """Let the simulation's app exchange, in the same circumstances."""
     parent = Record("device", "parent", "parent", NOW, "attempt-of-parent")
     standing: Record | None = parent
-    sent = list[str]()
+    sent, revoked = list[str](), list[str]()
     renewing = Runner(lambda: "attempt-of-child", lambda: NOW).renewed()
     answer: Any = None
     while True:
@@ -107,29 +110,31 @@ def of_the_runner(script: tuple[str, ...], moved_at: int | None) -> Decisions:  
                 if standing == expected:
                     standing = child
                 answer = standing
+            case Revoke(record):
+                revoked.append(record.refresh_token or "")
             case Pause() | SetClock():
                 pass
-    return sent, standing.access_token if standing else "nothing", ended
+    return sent, revoked, standing.access_token if standing else "nothing", ended
 
 
 @pytest.mark.parametrize("moved_at", [None, 0, 1, 2])
 def test_the_runner_decides_as_the_reference_client_does(moved_at: int | None) -> None:
-    """Every script of up to three answers: the same attempts are sent, the same is stored, it ends the same way."""
+    """Every script of up to three answers: the same is sent, revoked and stored, and it ends the same way."""
     for script in SCRIPTS:
         decided = of_the_runner(script, moved_at)
         assert decided == of_the_reference_client(script, moved_at), script
 
 
 def test_the_scripts_lead_to_every_end() -> None:
-    """Eight answers, up to three of them: let in, moved on, logged out, stuck, refused."""
+    """Eight answers, up to three of them: let in, moved on, logged out, revoked, refused."""
     assert len(SCRIPTS) == 8 + 8**2 + 8**3
-    ends = {of_the_runner(script, None)[1:] for script in SCRIPTS}
+    ends = {(tuple(revoked), *end) for _, revoked, *end in (of_the_runner(script, None) for script in SCRIPTS)}
     assert ends == {
-        ("child", "child"),
-        ("nothing", "logged out"),
-        ("parent", "superseded"),
-        ("parent", "wrong_key"),
-        ("parent", "clock_skew"),
+        ((), "child", "child"),
+        ((), "nothing", "logged out"),
+        (("parent",), "nothing", "logged out"),
+        ((), "parent", "wrong_key"),
+        ((), "parent", "clock_skew"),
     }
 
 

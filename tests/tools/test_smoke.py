@@ -4,6 +4,7 @@ import pytest
 
 from baton_client import Answer, Request
 from chalicelib.core.clients import Clients
+from tests.clients.fake_server import answered
 from tools import smoke
 from tools.template import ROOT
 
@@ -37,7 +38,20 @@ def test_without_a_client_to_try_it_says_what_is_left_to_do(capsys: pytest.Captu
 
     def healthy(request: Request, _: float, /) -> Answer:
         assert request.url == "https://api.example.com/health"
-        return Answer(200, {}, b'{"version": "1", "region": "x"}')
+        return answered(200, {"version": "1", "region": "x"})
 
     smoke.show("https://api.example.com", healthy, None)
     assert "log in with one of yours by hand" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("registered", [False, True])
+def test_another_partys_answer_is_told_in_one_line(registered: bool) -> None:  # noqa: FBT001 - before or after health
+    """A proxy's page at `/health` ended in a `KeyError`, one at a later step in an `Offline`: both in a traceback."""
+
+    def line(request: Request, _: float, /) -> Answer:
+        if registered and request.url.endswith("/health"):
+            return answered(200, {"version": "1", "region": "x"})
+        return Answer(200, {"content-type": "text/html"}, b"<h1>Welcome</h1>")
+
+    with pytest.raises(smoke.NotServing, match="without Baton-Request-Id"):
+        list(smoke.smoke("https://api.example.com", line, "mobile", pause=lambda _: None))
