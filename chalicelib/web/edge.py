@@ -62,7 +62,7 @@ class Edge(Struct, frozen=True):
                 event, request_id = self._current()
                 refusal: errors.Refusal | None = None
                 try:
-                    request = read_request(event)
+                    request = read_request(event, development=self.development)
                     refuse_query(request, known)
                     response = _answered(view(request, **path_parameters))
                 except errors.Refusal as raised:
