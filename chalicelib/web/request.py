@@ -57,7 +57,9 @@ class Request(Struct, frozen=True):
 def read_request(event: Mapping[str, Any], *, development: bool = False) -> Request:
     """Read an API Gateway proxy event (v1), or one of ``chalice local``, which says less.
 
-    In ``development`` a request may come over plain http, whose default port is 80. Raises ``BodyTooLarge``, ``FieldTooLarge``, ``DuplicateField`` or ``Malformed``.
+    In ``development`` a request may come over plain http, whose default port is 80.
+
+    Raises ``BodyTooLarge``, ``FieldTooLarge``, ``DuplicateField`` or ``Malformed``.
     """
     context = event.get("requestContext") or {}
     fields = _fields(event)
