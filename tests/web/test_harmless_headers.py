@@ -111,7 +111,13 @@ def test_parameters_of_a_form_are_no_reason_to_refuse(make_device: Callable[...,
 
 @pytest.mark.parametrize(
     "media_type",
-    ["application/jsonx", "application/json, text/plain", "application/json; charset=utf-16", "application/json; =", ""],
+    [
+        "application/jsonx",
+        "application/json, text/plain",
+        "application/json; charset=utf-16",
+        "application/json; =",
+        "",
+    ],
 )
 def test_another_media_type_is_still_refused(make_device: Callable[..., Device], media_type: str) -> None:
     """What names other bytes than UTF-8 JSON, or names nothing."""
@@ -119,7 +125,9 @@ def test_another_media_type_is_still_refused(make_device: Callable[..., Device],
     assert (said.status, said.code) == (415, "unsupported_media_type")
 
 
-def test_a_content_type_without_a_body_leaves_the_missing_members_to_be_told(make_device: Callable[..., Device]) -> None:
+def test_a_content_type_without_a_body_leaves_the_missing_members_to_be_told(
+    make_device: Callable[..., Device],
+) -> None:
     """RFC 9110 section 8.3: it speaks of a body that is not there. What the route needs is told all the same."""
     send = make_device().send
     for headers in ([], [*JSON.items()], [*FORM.items()]):

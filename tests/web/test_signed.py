@@ -41,7 +41,7 @@ def test_a_route_for_bound_logins_refuses_bearers(make_device: Callable[..., Dev
     assert phone.get("/vault").members == {"bound": True}
     refused = bearer.get("/vault")
     assert refused.code == "signature_required"
-    assert "log in with a key" in refused.members["detail"]
+    assert "Log in with a key" in refused.members["detail"]
 
 
 @pytest.mark.promise(12)

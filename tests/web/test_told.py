@@ -100,7 +100,7 @@ class Bounded(Body):
 
     cents: Annotated[int, Meta(ge=1, le=10)] = 1
     part: Annotated[float, Meta(gt=0)] = 1.0
-    names: Annotated[list[str], Meta(max_length=1)] = []
+    names: Annotated[tuple[str, ...], Meta(max_length=1)] = ()
     name: Annotated[str, Meta(min_length=2)] = "ab"
     path: Annotated[str, Meta(pattern="^/")] = "/"
     yes: bool = False
