@@ -24,6 +24,7 @@ LATE: Final = (
     "cryptography.hazmat.primitives.serialization",
     "http.client",
     "http_sf",
+    "idna",
     "ipaddress",
     "ssl",
 )

@@ -1073,6 +1073,43 @@ def test_a_defect_comes_with_a_hint_and_the_path_the_server_saw(message: Message
     assert refused.value.members["path"] == message.path
 
 
+@pytest.mark.parametrize("name", ["created", "expires"])
+def test_milliseconds_are_told_apart_from_a_wrong_clock(name: str) -> None:
+    """From 1973 on, as milliseconds; up to the year 5138, as seconds."""
+    for value, words in ((10**11, "milliseconds"), (NOW * 1000, "milliseconds")):
+        with pytest.raises(errors.SignatureDefective) as refused:
+            read_signature(dataclasses.replace(FULL, parameters={name: str(value)}).message())
+        assert words in str(refused.value.members["detail"])
+    read_signature(dataclasses.replace(FULL, parameters={name: str(10**11 - 1)}).message())
+
+
+@pytest.mark.parametrize(
+    ("authority", "accepted"),
+    [
+        ("phone.local:8000", True),
+        ("phone.local", False),
+        ("a.phone.local:8000", False),
+        (".local:8000", True),
+        ("local:8000", False),
+        ("phone.local:8001", False),
+        ("phone.local:8000.evil.example", False),
+        (HOST, True),
+        ("*.local:8000", True),
+        ("", False),
+    ],
+)
+def test_all_hosts_of_a_domain_can_be_accepted(authority: str, accepted: bool) -> None:  # noqa: FBT001 - a column
+    """For development: ``*.local`` stands for one label, and for this port."""
+    message = dataclasses.replace(FULL, authority=authority).signed()
+    hosts = frozenset({HOST, "*.local:8000"})
+    if accepted:
+        verify(message, expected_authorities=hosts)
+        return
+    with pytest.raises(errors.SignatureDefective) as refused:
+        verify(message, expected_authorities=hosts)
+    assert refused.value.members["detail"] == "The host of this request is not accepted."
+
+
 def test_refusals_come_in_a_fixed_order() -> None:
     """Key, coverage, host, algorithm, signature, digest, life, window: the first that fails is told."""
     wrong: dict[str, Any] = {"parameters": {"keyid": '"other"', "alg": '"ed25519"', "created": "0", "expires": "900"}}
