@@ -17,6 +17,9 @@ AUDIT_READY := $(AUDIT_VENV)/ready-$(shell cksum < requirements-audit.txt | tr -
 
 PORT ?= 8000
 export PORT
+# Some shells set HOST to the name of the machine: only `make dev HOST=0.0.0.0` counts.
+HOST := 127.0.0.1
+export HOST
 export PYTHONPATH := .:clients/python
 
 .PHONY: help
@@ -24,7 +27,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: dev
-dev: $(READY) ## Serve Baton on http://localhost:8000/api (PORT=, AWS_ENDPOINT_URL_DYNAMODB=)
+dev: $(READY) ## Serve Baton on http://localhost:8000/api (PORT=, HOST=0.0.0.0, AWS_ENDPOINT_URL_DYNAMODB=)
 	@exec $(PYTHON) -m tools.dev.serve
 
 .PHONY: demo

@@ -23,6 +23,9 @@ _NOBODY = AccountId("health")
 
 _KEPT_S = 5 * MINUTE_S
 
+READ = ["GET", "HEAD"]
+"""How a public document is read (RFC 9110 section 9.1). The gateway leaves the body of an answer to HEAD out."""
+
 
 class Public(Struct, frozen=True):
     """What these routes tell of."""
@@ -37,19 +40,19 @@ def meta(edge: Edge, public: Public) -> Blueprint:
     """Make the blueprint."""
     routes = Blueprint(__name__)
 
-    @routes.route("/time", methods=["GET"], content_types=[])
+    @routes.route("/time", methods=READ, content_types=[])
     @edge.view()
     def time(_: Request) -> Answer:
         return Answer(200, ServerTime(edge.clock()))
 
-    @routes.route("/health", methods=["GET"], content_types=[])
+    @routes.route("/health", methods=READ, content_types=[])
     @edge.view()
     def health(_: Request) -> Answer:
         public.key_ring.current(now=edge.clock())
         public.gates.get(_NOBODY)
         return Answer(200, Health("ok", __version__, public.region, "reachable"))
 
-    @routes.route("/.well-known/jwks.json", methods=["GET"], content_types=[])
+    @routes.route("/.well-known/jwks.json", methods=READ, content_types=[])
     @edge.view()
     def jwks(_: Request) -> Answer:
         now = edge.clock()
@@ -61,9 +64,9 @@ def meta(edge: Edge, public: Public) -> Blueprint:
 
     # Stock clients append the second to the issuer; under a stage that is the only place they find it.
     for name in ("oauth-authorization-server", "openid-configuration"):
-        routes.route(f"/.well-known/{name}", methods=["GET"], content_types=[])(metadata)
+        routes.route(f"/.well-known/{name}", methods=READ, content_types=[])(metadata)
 
-    @routes.route("/openapi.json", methods=["GET"], content_types=[])
+    @routes.route("/openapi.json", methods=READ, content_types=[])
     @edge.view()
     def openapi(_: Request) -> Answer:
         return Answer(200, _description(public.names.issuer), kept_s=_KEPT_S)

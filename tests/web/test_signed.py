@@ -109,3 +109,11 @@ def test_a_query_parameter_given_twice_was_the_last_of_them_to_a_bearer(
     said = bearer.get(f"/search/books?{query}")
     assert (said.status, said.code) == (400, "duplicate_field")
     assert said.members["field"] == "q"
+
+
+def test_port_80_is_the_default_of_plain_http_in_development(make_device: Callable[..., Device]) -> None:
+    """The scheme's default port is no part of the authority (RFC 9421 section 2.2.3); in development that is http."""
+    phone = make_device()
+    phone.register("ada@example.com")
+    said = phone.get("/search/books?q=tea", tamper=lambda fields: fields.update(host=f"{HOST}:80"))
+    assert said.status == 200

@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.core.clients import Clients
 from chalicelib.settings import SettingsProblems, read_settings
 from chalicelib.stores.engine import Tables
+from tools.dev.addresses import EMULATOR, EVERYWHERE, THIS_MACHINE, authorities, own_addresses, read_host
 from tools.dev.engine import ENDPOINT, create_tables, engine
 from tools.dev.gateway import DevelopmentClock, Gateway, GatewayServer, load_environment
 from tools.dev.port import read_port
@@ -40,15 +41,15 @@ class Development:
 
 
 @contextlib.contextmanager
-def development(port: int) -> Iterator[Development]:
-    """Serve on ``127.0.0.1:port`` for as long as this lasts; port 0 takes a free one."""
+def development(port: int, host: str = THIS_MACHINE) -> Iterator[Development]:
+    """Serve on ``host:port`` for as long as this lasts; port 0 takes a free one."""
     with engine() as engine_name, contextlib.ExitStack() as after:
         clock = DevelopmentClock()
-        server = GatewayServer(port)
+        server = GatewayServer(port, host)
         after.callback(server.server_close)
         url = f"http://localhost:{server.server_port}/api"
         secret = secrets.token_urlsafe(32)
-        _set_environment(server.server_port, url, secret)
+        _set_environment(server.server_port, url, secret, host)
         create_tables(Tables(os.environ["BATON_TABLE_PREFIX"]))
         modules = [load_environment(clock) for _ in range(ENVIRONMENTS)]
         gateway = Gateway([module.app for module in modules], clock=clock)
@@ -61,11 +62,11 @@ def development(port: int) -> Iterator[Development]:
         yield Development(url, engine_name, server, secret, account)
 
 
-def _set_environment(port: int, url: str, secret: str) -> None:
+def _set_environment(port: int, url: str, secret: str, host: str) -> None:
     os.environ |= {
         "BATON_DEVELOPMENT": "1",
         "BATON_ISSUER": url,
-        "BATON_AUTHORITIES": f"localhost:{port},127.0.0.1:{port}",
+        "BATON_AUTHORITIES": ",".join(authorities(host, port, own_addresses())),
         "BATON_KEY_RING": "local",
         "BATON_RESOURCE_SERVERS": f"{RESOURCE_SERVER}:{hashlib.sha256(secret.encode()).hexdigest()}",
     }
@@ -108,6 +109,7 @@ def table(running: Development, out: TextIO) -> str:
     lines += [
         f"  {dye(f'{first:<14}', '2')}{second:<{width}}  {dye(third, '2')}".rstrip() for first, second, third in rows
     ]
+    lines += ["", *for_phones(str(running.server.server_address[0]), running.server.server_port, own_addresses())]
     lines += ["", dye(f"  {'client':<16}{'mechanism':<18}{'token':<8}binding", "2")]
     lines += [f"  {one.id:<16}{one.mechanism.name:<18}{one.form:<8}{one.binding}" for one in clients]
     login = json.dumps({"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "client_id": "simple"})
@@ -122,6 +124,22 @@ def table(running: Development, out: TextIO) -> str:
     return "\n".join(lines)
 
 
+def for_phones(host: str, port: int, addresses: Sequence[str]) -> list[str]:
+    """Say how an emulator or a phone reaches this server."""
+    reverse = f"  {'by USB':<14}adb reverse tcp:{port} tcp:{port}: then http://localhost:{port}/api on the device too"
+    if host != EVERYWHERE:
+        return [reverse, f"  {'by network':<14}make dev HOST={EVERYWHERE}"]
+    return [
+        *(
+            f"  {'network':<14}http://{address}:{port}/api, and this machine's name under .local"
+            for address in addresses
+        ),
+        f"  {'emulator':<14}http://{EMULATOR}:{port}/api (Android)",
+        reverse,
+        "  Everybody on the network reaches the API alone, with the demo account. The metadata names localhost.",
+    ]
+
+
 def _port_hint(running: Development) -> str:
     return "" if running.server.server_port == 8000 else f" PORT={running.server.server_port}"
 
@@ -129,9 +147,10 @@ def _port_hint(running: Development) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Serve until interrupted."""
     port = read_port(arguments[0] if arguments else os.environ.get("PORT") or "8000")
+    host = read_host(os.environ.get("HOST") or THIS_MACHINE)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with development(port) as running:
+        with development(port, host) as running:
             print(table(running, sys.stdout), flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:
