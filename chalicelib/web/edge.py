@@ -79,21 +79,21 @@ class Edge(Struct, frozen=True):
         return decorate
 
     def middleware(self, event: Any, get_response: Callable[[Any], Response]) -> Response:  # noqa: ANN401 - Chalice's own
-        """Rewrite what Chalice says by itself (400, 404, 405, 415, 500) into our shape."""
+        """Rewrite what Chalice says by itself into our shape; add our headers to the answer of any other route.
+
+        A view that is not ``@signed`` decides its own answers, errors too.
+        """
         response = get_response(event)
         if "Baton-Request-Id" in response.headers:
             return response
-        refusals: dict[int, type[errors.Refusal]] = {
-            400: errors.Malformed,
-            404: errors.NotFound,
-            405: errors.MethodNotAllowed,
-            415: errors.UnsupportedMediaType,
-        }
         original, request_id = self._current()
+        now = self.clock()
+        said = _said_by_chalice(response)
+        if said is None:
+            return self._dressed(response, original, request_id=request_id, now=now)
         path = str((original.get("requestContext") or {}).get("resourcePath") or "")
         dialect = Dialect.OAUTH if path.startswith("/oauth/") else Dialect.PROBLEM
-        refusal = refusals.get(response.status_code, errors.ServerError)()
-        now = self.clock()
+        refusal = said()
         rewritten = refused(refusal, dialect, request_id=request_id, now=now)
         return self._dressed(rewritten, original, request_id=request_id, now=now, refusal=refusal)
 
@@ -137,7 +137,8 @@ class Edge(Struct, frozen=True):
         headers["Baton-Request-Id"] = request_id
         headers["X-Content-Type-Options"] = "nosniff"
         if self.origins:
-            headers["Vary"] = "Origin"
+            vary = next((name for name in headers if name.lower() == "vary"), "Vary")
+            headers[vary] = f"{headers[vary]}, Origin" if headers.get(vary) else "Origin"
             given = event.get("headers") or {}
             origin = next((value for name, value in given.items() if name.lower() == "origin"), None)
             if origin in self.origins:
@@ -171,6 +172,22 @@ class Edge(Struct, frozen=True):
         frames = traceback.extract_tb(defect.__traceback__)[-6:]
         where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
         self.signals.emit("defect", kind=type(defect).__name__, where=where)
+
+
+_CHALICE_SAYS: Mapping[tuple[str, int], type[errors.Refusal]] = {
+    ("BadRequest", 400): errors.Malformed,
+    ("MethodNotAllowedError", 405): errors.MethodNotAllowed,
+    ("UnsupportedMediaType", 415): errors.UnsupportedMediaType,
+    ("InternalServerError", 500): errors.ServerError,
+}
+"""The answers that Chalice makes without a view, or for one that failed: their ``Code`` and status."""
+
+
+def _said_by_chalice(response: Response) -> type[errors.Refusal] | None:
+    body = response.body
+    if not isinstance(body, dict) or body.keys() != {"Code", "Message"}:
+        return None
+    return _CHALICE_SAYS.get((str(body["Code"]), response.status_code))
 
 
 class _Text(Response):
