@@ -90,6 +90,7 @@ class Edge(Struct, frozen=True):
         now = self.clock()
         said = _said_by_chalice(response)
         if said is None:
+            response.headers = dict(response.headers)  # the view may keep its own in a constant
             return self._dressed(response, original, request_id=request_id, now=now)
         path = str((original.get("requestContext") or {}).get("resourcePath") or "")
         dialect = Dialect.OAUTH if path.startswith("/oauth/") else Dialect.PROBLEM

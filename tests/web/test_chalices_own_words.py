@@ -65,11 +65,13 @@ def test_a_plain_route_that_succeeded_was_answered_500(embedded_engine: None) ->
     answer = answered(lambda: {"fine": True})
     assert (answer.status, json.loads(answer.body)) == (200, {"fine": True})
     assert is_dressed(answer)
-    own = {"Content-Type": "text/csv", "vary": "Accept", "ETag": '"1"', "Cache-Control": "max-age=5"}
-    answer = answered(lambda: Response(body="a,b", status_code=203, headers=own))
-    assert (answer.status, answer.body) == (203, b"a,b")
-    assert [answer.header(name) for name in own] == ["text/csv", "Accept, Origin", '"1"', "max-age=5"]
-    assert is_dressed(answer)
+    own: dict[str, str | list[str]] = {"Content-Type": "text/csv", "vary": "Accept", "Cache-Control": "max-age=5"}
+    for _ in range(2):
+        answer = answered(lambda: Response(body="a,b", status_code=203, headers=own))
+        assert (answer.status, answer.body) == (203, b"a,b")
+        assert [answer.header(name) for name in own] == ["text/csv", "Accept, Origin", "max-age=5"]
+        assert is_dressed(answer)
+    assert len(own) == 3  # a view may keep its headers in a constant
     answer = answered(lambda: Response(body="", status_code=204))
     assert (answer.status, answer.body) == (204, b"")
 
@@ -112,7 +114,7 @@ def test_a_defect_of_a_plain_route_is_still_told_in_our_shape(
 def test_a_media_type_that_chalice_refuses_is_told_in_our_shape(embedded_engine: None) -> None:
     """A plain route takes JSON alone unless it says otherwise."""
     module = load_environment()
-    module.app.route("/plain", methods=["POST"])(lambda: {})
+    module.app.route("/plain", methods=["POST"])(dict)
     answer = Gateway([module.app]).call("POST", "/api/plain", [*HEADERS.items(), ("content-type", "text/plain")], b"x")
     assert (answer.status, json.loads(answer.body)["code"]) == (415, "unsupported_media_type")
     assert is_dressed(answer)
