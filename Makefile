@@ -17,6 +17,9 @@ AUDIT_READY := $(AUDIT_VENV)/ready-$(shell cksum < requirements-audit.txt | tr -
 
 PORT ?= 8000
 export PORT
+# Some shells set HOST to the name of the machine: only `make dev HOST=0.0.0.0` counts.
+HOST := 127.0.0.1
+export HOST
 export PYTHONPATH := .:clients/python
 
 .PHONY: help
@@ -25,7 +28,7 @@ help: ## Show this list
 	  END { for (i = 1; i <= n; i++) printf "  make %-" wide "s  %s\n", name[i], text[i] }' $(MAKEFILE_LIST)
 
 .PHONY: dev
-dev: $(READY) ## Serve Baton on http://localhost:8000/api, reload on change (PORT=, AWS_ENDPOINT_URL_DYNAMODB=)
+dev: $(READY) ## Serve Baton on http://localhost:8000/api, reload on change (PORT=, HOST=0.0.0.0, AWS_ENDPOINT_URL_DYNAMODB=)
 	@exec $(PYTHON) -m tools.dev.serve
 
 .PHONY: demo

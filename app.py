@@ -76,7 +76,7 @@ kms = service("kms", settings.kms_endpoint)
 key_ring = KeyRing(engine, KmsWrapper(settings.kms_key_id, kms) if settings.kms_key_id else LocalWrapper(), entropy)
 
 # Journeys.
-proof = Proof(key_ring, clients, names, settings.authorities, Mismatches(signals))
+proof = Proof(key_ring, clients, names, settings.authorities, Mismatches(signals), settings.development)
 issue = Issue(names)
 credentials = Credentials(entropy, users, ephemeral, signals, settings.limits)
 introduce = Introduce(entropy, clients, proof)

@@ -16,6 +16,7 @@ from chalicelib.stores.access_key import AccessKey, Vended, access_key_of, endpo
 
 _PREFIX = re.compile(r"[a-zA-Z0-9_.-]{0,64}\Z")
 _AUTHORITY = re.compile(r"([a-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::([1-9][0-9]{0,4}))?\Z")
+_UNDER_LOCAL = re.compile(r"\*\.local(:[0-9]{1,5})?\Z")
 _ORIGIN = re.compile(r"([a-z]+)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}|\*))?\Z")
 _RESOURCE_SERVER = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})\Z")
 _REGISTRY = re.compile(r"[A-Za-z0-9_-]+\.toml\Z")
@@ -75,8 +76,9 @@ class Settings(Struct, frozen=True):
     """``BATON_EARLIER_ISSUERS``: issuers of before a move, whose tokens are still accepted."""
 
     authorities: frozenset[str]
-    """``BATON_AUTHORITIES``: hosts under which apps sign, with the port where it is not 443; an IPv6 address is in
-    brackets, ``[::1]:8000``. The issuer's own host, unless said otherwise."""
+    """``BATON_AUTHORITIES``: hosts under which apps sign, with the port where it is not 443 (nor 80, in development);
+    an IPv6 address is in brackets, ``[::1]:8000``. The issuer's own host, unless said otherwise. In development
+    ``*.local`` stands for all names under it."""
 
     table_prefix: str
     """``BATON_TABLE_PREFIX``, needed: the tables are ``<prefix>-users``, ``-gates``, ``-ephemeral``, ``-audit``."""
@@ -155,7 +157,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         issuer=issuer,
         audience=environ.get("BATON_AUDIENCE") or issuer,
         earlier_issuers=_earlier_issuers(environ, development=development, problems=problems),
-        authorities=_authorities(environ, issuer, problems),
+        authorities=_authorities(environ, issuer, development=development, problems=problems),
         table_prefix=_table_prefix(environ, problems),
         deployment=_deployment(environ, problems) or environ.get("BATON_TABLE_PREFIX", ""),
         kms_key_id=_kms_key_id(environ, development=development, problems=problems),
@@ -231,20 +233,21 @@ def _url(text: str, *, development: bool) -> SplitResult | None:
     return url if secure and plain else None
 
 
-def _authorities(environ: Mapping[str, str], issuer: str, problems: list[str]) -> frozenset[str]:
+def _authorities(environ: Mapping[str, str], issuer: str, *, development: bool, problems: list[str]) -> frozenset[str]:
     words = _words(environ, "BATON_AUTHORITIES")
     for word in words:
         canonical = _canonical(word)
-        if canonical is None:
+        if canonical is None and not (development and _UNDER_LOCAL.match(word)):
             problems.append(
                 f"BATON_AUTHORITIES: {word!r} is not a lower-case host or host:port; an IPv6 address is in brackets, "
                 "such as [::1]:8000"
             )
-        elif canonical != word:
+        elif canonical is not None and canonical != word:
             problems.append(f"BATON_AUTHORITIES: write {canonical!r} for {word!r}: clients sign over that form")
     derived = issuer.partition("://")[2].partition("/")[0]
     # The default port is no part of what is signed (RFC 9421 section 2.2.3).
-    return frozenset(word.removesuffix(":443") for word in words or (derived,))
+    named = {word.removesuffix(":443") for word in words or (derived,)}
+    return frozenset(word.removesuffix(":80") for word in named) if development else frozenset(named)
 
 
 def _canonical(authority: str) -> str | None:

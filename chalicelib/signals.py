@@ -56,6 +56,8 @@ _NAMESPACE: Final = "Baton"
 _UNKNOWN: Final = Event("info")
 _DIMENSIONS: Final = [["service"]]
 _STANDARD_OUTPUT: Final = 1
+_CHARACTERS_MAX: Final = 200
+"""Of a fact that is text: the longest that Baton writes are the places of a defect."""
 
 
 class Signals:
@@ -77,7 +79,7 @@ class Signals:
 
     def begin(self, *, request_id: str) -> None:
         """Forget the request before; this id stands on all that follows."""
-        self._standing = {"request_id": request_id}
+        self._standing = {"request_id": _bounded(request_id)}
         self._began = time.perf_counter()
         self._timed = None
 
@@ -105,7 +107,7 @@ class Signals:
         now = time.time()
         at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now * 1000) % 1000:03}Z"
         line = {"level": level.upper(), "message": event, "timestamp": at, "service": self._service, **self._standing}
-        _write(line | {name: fact for name, fact in facts.items() if name in FACTS})
+        _write(line | {name: _bounded(fact) for name, fact in facts.items() if name in FACTS})
 
     def _count(self, event: str, facts: Mapping[str, str | int]) -> None:
         if event != "answered":
@@ -129,6 +131,13 @@ class Signals:
         about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [_directive(tuple(counted))]}
         values = {name: value for (name, _), value in counted.items()}
         _write({"_aws": about, "service": self._service, **self._standing, **values})
+
+
+def _bounded(fact: str | int) -> str | int:
+    """Cut a text, and replace what cannot be shown: no caller writes the operator's log, should one fill a fact."""
+    if not isinstance(fact, str) or (len(fact) <= _CHARACTERS_MAX and fact.isprintable()):
+        return fact
+    return "".join(character if character.isprintable() else "?" for character in fact[:_CHARACTERS_MAX])
 
 
 @functools.lru_cache(maxsize=64)

@@ -26,6 +26,7 @@ LATE: Final = (
     "html",
     "http.client",
     "http_sf",
+    "idna",
     "ipaddress",
     "ssl",
 )

@@ -41,6 +41,7 @@ ENVIRONMENT = {
     "BATON_TABLE_PREFIX": "baton-test",
 }
 NO_DYNOXIDE = "dynoxide is not here"
+NO_OTHER_PYTHON = "no other Python is here"
 
 for name in [name for name in os.environ if name.startswith(("BATON_", "AWS_"))]:
     del os.environ[name]
@@ -139,6 +140,9 @@ def say_what_was_missed(terminalreporter: Any) -> None:
         told = (
             f"{NO_DYNOXIDE}: {missed} tests of processes racing and of capacity did not run. To run them: make dynoxide"
         )
+        terminalreporter.write_line(told, yellow=True)
+    if any(NO_OTHER_PYTHON in str(report.longrepr) for report in skipped):
+        told = f"{NO_OTHER_PYTHON}: stored passwords and addresses were not read by another one. Install one >= 3.11"
         terminalreporter.write_line(told, yellow=True)
 
 

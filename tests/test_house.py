@@ -25,6 +25,7 @@ HOMES = {
     "chalice": {"app.py", "chalicelib/web"},
     "cryptography": {"chalicelib/core", "chalicelib/stores/key_ring.py"},
     "http_sf": {"chalicelib/core/fields.py"},
+    "idna": {"chalicelib/core/email.py"},
     # Values are its structs: made ten times as fast as frozen dataclasses, and at import.
     "msgspec": {"app.py", "chalicelib"},
 }

@@ -125,11 +125,11 @@ def test_however_often_a_thing_happened_cloudwatch_takes_its_count(
 
 
 def test_what_cannot_be_written_is_counted_all_the_same(signals: Signals, capfd: pytest.CaptureFixture[str]) -> None:
-    """A line may be lost for half a surrogate pair in a reason; the alarm that counts it may not."""
+    """A line may be lost for a number that JSON cannot carry; the alarm that counts it may not."""
     signals.begin(request_id="r1")
     signals.emit("token_reused", lineage="l1", generation=1)
     written(capfd)
-    signals.emit("refused", status=400, code="token_reused", reason="\ud800")
+    signals.emit("refused", status=400, code="token_reused", generation=10**30)
     [document] = written(capfd)
     assert (document["token_reused"], document["refused_token_reused"]) == (1, 1)
 
@@ -142,3 +142,18 @@ def test_a_line_is_out_before_the_answer(signals: Signals, monkeypatch: pytest.M
     os.close(written)
     with os.fdopen(read, "rb") as told:
         assert told.read().count(b"\n") == 1
+
+
+@pytest.mark.parametrize("character", ["x", "\n", "\x1b", "\u2028", "\u202e", "\ud800", "\x00"])
+def test_a_long_or_unprintable_fact_reached_the_log_whole(
+    signals: Signals, capfd: pytest.CaptureFixture[str], character: str
+) -> None:
+    """200 characters, and none that moves a cursor or breaks a line: the second fence, behind fixed words."""
+    signals.begin(request_id=f"r{character}" * 300)
+    signals.emit("refused", status=400, code="malformed", reason=f"why{character}" * 2000)
+    line = written(capfd)[0]
+    for fact in (line["reason"], line["request_id"]):
+        assert len(fact) == 200
+        assert fact.isprintable()
+    assert line["reason"].startswith("whyx" if character == "x" else "why?")
+    assert (line["status"], line["code"]) == (400, "malformed")

@@ -6,6 +6,7 @@ what its decorator was told. Only the words, and which refusals a journey can co
 every answer they see against the description.
 """
 
+import dataclasses
 import inspect
 import json
 import os
@@ -419,7 +420,7 @@ def _routes(app: Chalice) -> Iterator[tuple[str, str, Any]]:
 
 def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # noqa: ANN401 - any function at all
     asks: Asks | None = vars(view).get("asks")
-    row = ROWS.get((method, path))
+    row = _head(ROWS[("GET", path)]) if method == "HEAD" and ("GET", path) in ROWS else ROWS.get((method, path))
     ours, row = row is not None, row or _derived(view, asks)
     dialect = Dialect.OAUTH if path.startswith("/oauth/") else Dialect.PROBLEM
     described: Json = {
@@ -447,11 +448,25 @@ def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # n
         **_refused(_refusals(method, path, row, asks), dialect, shapes, page=row.page),
         **({} if ours else _unforeseen(row, dialect, shapes)),
     }
+    if method == "HEAD":  # no answer has a body (RFC 9110 section 9.3.2)
+        for answer in described["responses"].values():
+            answer.pop("content", None)
+            answer.pop("x-codes", None)
     if asks:
         described["security"] = [{"token": []}]
     elif path == "/oauth/introspect":
         described["security"] = [{"resource_server": []}]
     return described
+
+
+def _head(row: Row) -> Row:
+    """Say of HEAD what is said of GET, but for the body."""
+    return dataclasses.replace(
+        row,
+        name=f"head{row.name.removeprefix('get')}",
+        summary=f"{row.summary.removesuffix('.')}: the header fields alone.",
+        answers=dict.fromkeys(row.answers),
+    )
 
 
 def _derived(view: Any, asks: Asks | None) -> Row:  # noqa: ANN401 - any function at all

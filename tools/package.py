@@ -54,6 +54,7 @@ RUNTIME = {
     "chalice",
     "cryptography",
     "http_sf",
+    "idna",
     "msgspec",
     "pycparser",
     "typing_extensions",

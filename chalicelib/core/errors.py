@@ -1,4 +1,4 @@
-"""Every way Baton says no: one family, one code each.
+"""The errors that Baton returns: one exception class for each error code.
 
     Refusal
     ├── InvalidRequest ─ Malformed, BodyTooLarge, FieldTooLarge, PasswordTooLarge, DuplicateField,
@@ -63,7 +63,7 @@ class Malformed(InvalidRequest):
     """Not the shape this route takes."""
 
     code = "malformed"
-    sentence = "The request is not well-formed. Mend it as `detail` says and send it again."
+    sentence = "The request is malformed: `pointer` names the member. Correct it and send it again."
 
 
 class BodyTooLarge(InvalidRequest):
@@ -71,14 +71,14 @@ class BodyTooLarge(InvalidRequest):
 
     status = 413
     code = "too_large"
-    sentence = "The body is too large."
+    sentence = "The body is too large: see `limit`. Send a smaller one."
 
 
 class FieldTooLarge(InvalidRequest):
     """A token or header field over its limit."""
 
     code = "too_large"
-    sentence = "A token or header field is over its limit."
+    sentence = "A token or a header field is too long: see `field` and `limit`."
 
 
 class PasswordTooLarge(InvalidRequest):
@@ -86,14 +86,14 @@ class PasswordTooLarge(InvalidRequest):
 
     status = 422
     code = "too_large"
-    sentence = "The password is over 1,024 bytes."
+    sentence = "The password has more than 1,024 bytes. Choose a shorter one."
 
 
 class DuplicateField(InvalidRequest):
     """Something that may stand once stands twice."""
 
     code = "duplicate_field"
-    sentence = "A field that may be given once is given more than once."
+    sentence = "A field is given more than once: see `field`. Send it once."
 
 
 class UnknownField(InvalidRequest):
@@ -101,14 +101,14 @@ class UnknownField(InvalidRequest):
 
     status = 422
     code = "unknown_field"
-    sentence = "The body has a member that this route does not take."
+    sentence = "The body has a member that this route does not know: see `pointer`. Remove it."
 
 
 class UnknownParameter(InvalidRequest):
     """A query parameter this route does not know."""
 
     code = "unknown_field"
-    sentence = "The query has a parameter that this route does not take."
+    sentence = "The query has a parameter that this route does not know: see `parameter`. Remove it."
 
 
 class WrongType(InvalidRequest):
@@ -116,7 +116,7 @@ class WrongType(InvalidRequest):
 
     status = 422
     code = "wrong_type"
-    sentence = "A member of the body has the wrong type, or is outside its bounds."
+    sentence = "A member of the body has the wrong type or is out of range: see `pointer`."
 
 
 class UnsupportedMediaType(InvalidRequest):
@@ -124,7 +124,7 @@ class UnsupportedMediaType(InvalidRequest):
 
     status = 415
     code = "unsupported_media_type"
-    sentence = "This route takes another Content-Type."
+    sentence = "This route requires another `Content-Type`: see `expected`."
 
 
 class InvalidEmail(InvalidRequest):
@@ -132,7 +132,7 @@ class InvalidEmail(InvalidRequest):
 
     status = 422
     code = "invalid_email"
-    sentence = "That is not a usable e-mail address."
+    sentence = "The e-mail address is not valid. Correct it."
 
 
 class InvalidKey(InvalidRequest):
@@ -140,7 +140,7 @@ class InvalidKey(InvalidRequest):
 
     status = 422
     code = "invalid_key"
-    sentence = "That is not a usable public key: give a JWK of kty EC, crv P-256, or kty OKP, crv Ed25519."
+    sentence = "The public key is not valid. Send a JWK of `kty` EC, `crv` P-256, or of `kty` OKP, `crv` Ed25519."
 
 
 class Superseded(InvalidRequest):
@@ -149,7 +149,10 @@ class Superseded(InvalidRequest):
     status = 409
     code = "superseded"
     action = "retry"
-    sentence = "This was answered before and has been overtaken. Read your storage again; nothing was ended."
+    sentence = (
+        "This token was exchanged before, and so was its successor. Load the stored token and use it. The login is "
+        "still active."
+    )
 
 
 class NotFound(Refusal):
@@ -157,7 +160,7 @@ class NotFound(Refusal):
 
     status = 404
     error = code = "not_found"
-    sentence = "There is no such thing here."
+    sentence = "The resource does not exist, or it belongs to another account."
 
 
 class MethodNotAllowed(Refusal):
@@ -168,7 +171,7 @@ class MethodNotAllowed(Refusal):
 
     status = 405
     error = code = "method_not_allowed"
-    sentence = "This route does not take that method."
+    sentence = "This route does not support this method."
 
 
 class AccountExists(Refusal):
@@ -177,7 +180,7 @@ class AccountExists(Refusal):
     status = 409
     error = code = "account_exists"
     action = "log_in"
-    sentence = "There is an account with this e-mail address. Log in instead."
+    sentence = "An account with this e-mail address exists. Log in instead."
 
 
 class WeakPassword(Refusal):
@@ -191,7 +194,7 @@ class TooShort(WeakPassword):
     """Fewer characters than the policy asks for."""
 
     code = "too_short"
-    sentence = "The password is too short: 15 characters at least."
+    sentence = "The password has fewer than 15 characters. Choose a longer one."
 
 
 class TooCommon(WeakPassword):
@@ -203,8 +206,8 @@ class TooCommon(WeakPassword):
 
     code = "too_common"
     sentence = (
-        "The password is too easy to guess: fewer than 8 units, where a common word, a sequence or a repetition is one "
-        "unit, as any other character is. Add less common words."
+        "The password is too easy to guess: it has fewer than 8 units. One unit is a common word, a sequence, a "
+        "repetition, or any other character. Add less common words."
     )
 
 
@@ -220,7 +223,7 @@ class InvalidCredentials(Refusal):
 
     status = 401
     error = code = "invalid_credentials"
-    sentence = "E-mail address or password is wrong."
+    sentence = "The e-mail address or the password is wrong."
 
 
 class InvalidToken(Refusal):
@@ -235,7 +238,7 @@ class TokenExpired(InvalidToken):
 
     code = "token_expired"
     action = "exchange"
-    sentence = "The token has expired. Exchange it at /oauth/token, or use the newer one you hold."
+    sentence = "The token has expired. Exchange it at `/oauth/token`, or use the newer stored one."
 
 
 class LoginRequired(InvalidToken):
@@ -251,7 +254,7 @@ class TokenInvalid(InvalidToken):
 
     code = "token_invalid"
     action = "log_in"
-    sentence = "That is not a token this server issued for this purpose."
+    sentence = "The token is not valid for this request. Log in again."
 
 
 class TokenReused(InvalidToken):
@@ -259,7 +262,7 @@ class TokenReused(InvalidToken):
 
     code = "token_reused"
     action = "log_in"
-    sentence = "This token was used before by somebody else, so its login was ended for safety. Log in again."
+    sentence = "This token was already exchanged with another attempt, so Baton ended the login. Log in again."
 
 
 class InvalidSignature(Refusal):
@@ -273,42 +276,42 @@ class SignatureRequired(InvalidSignature):
     """No signature with our tag."""
 
     code = "signature_required"
-    sentence = "This request must be signed: RFC 9421, tag `baton`."
+    sentence = "This request must be signed (RFC 9421) with the tag `baton`."
 
 
 class SignatureDefective(InvalidSignature):
     """A signature that does not verify, or cannot."""
 
     code = "invalid_signature"
-    sentence = "The signature does not verify. Compare `signature_base` with the one your app built."
+    sentence = "The signature does not verify. Compare `signature_base` with the one that your app built."
 
 
 class InsufficientCoverage(InvalidSignature):
     """A genuine signature over too little."""
 
     code = "insufficient_coverage"
-    sentence = "The signature leaves out something it must cover: see `missing`."
+    sentence = "The signature does not cover all that it must cover: see `missing`."
 
 
 class SignatureEncoding(InvalidSignature):
     """A DER signature where RFC 9421 wants raw r and s."""
 
     code = "signature_encoding"
-    sentence = "The signature is DER. RFC 9421 section 3.3.4 wants r and s raw: 64 bytes, 32 each."
+    sentence = "The signature is in DER. RFC 9421 section 3.3.4 requires r and s as 64 raw bytes, 32 each."
 
 
 class WrongKey(InvalidSignature):
     """Signed by a key this lineage is not bound to."""
 
     code = "wrong_key"
-    sentence = "The signature is not by the key this login is bound to. Nothing was ended."
+    sentence = "The signature is not by the key of this login. The login is still active."
 
 
 class InvalidDigest(Refusal):
     """``Content-Digest`` does not match the body (RFC 9530)."""
 
     error = code = "invalid_digest"
-    sentence = "Content-Digest does not match the body: give sha-256 or sha-512 of the exact bytes sent."
+    sentence = "`Content-Digest` does not match the body. Send the sha-256 or sha-512 of the exact bytes."
 
 
 class ClockSkew(Refusal):
@@ -318,7 +321,7 @@ class ClockSkew(Refusal):
     error = "stale_signature"
     code = "clock_skew"
     action = "sync_clock"
-    sentence = "The signature is from outside the time window. Set your offset from `server_time` and sign again."
+    sentence = "`created` is outside the time window. Set your clock offset from `server_time` and sign again."
 
 
 class ReplayedNonce(Refusal):
@@ -342,14 +345,14 @@ class StepUpRequired(InsufficientUserAuthentication):
     """No grant came with the request, or one that was proved too long ago, or too weakly, for this route."""
 
     code = "step_up_required"
-    sentence = "This operation asks for the password again: POST /step-up, then send its grant as Baton-Grant."
+    sentence = "This operation requires the password again. `POST /step-up`, then send its grant as `Baton-Grant`."
 
 
 class GrantInvalid(InsufficientUserAuthentication):
     """A grant that is unknown, spent, expired, or for another operation."""
 
     code = "grant_invalid"
-    sentence = "The grant is spent, expired, or for another operation. POST /step-up for exactly this request."
+    sentence = "The grant is used, expired, or for another operation. `POST /step-up` for exactly this request."
 
 
 class InvalidClient(Refusal):
@@ -401,7 +404,7 @@ class TooManyRequests(Refusal):
     status = 429
     error = code = "too_many_requests"
     action = "retry"
-    sentence = "Too many attempts. Wait as `Retry-After` says."
+    sentence = "Too many attempts. Wait for `Retry-After` seconds."
 
 
 class Unavailable(Refusal):
@@ -411,7 +414,10 @@ class Unavailable(Refusal):
     error = "temporarily_unavailable"
     code = "unavailable"
     action = "retry"
-    sentence = "Baton cannot answer just now. Nobody was logged out. Repeat the same request after `Retry-After`."
+    sentence = (
+        "The service is temporarily unavailable. The login is still valid. Repeat the request after `Retry-After` "
+        "seconds."
+    )
 
     def __init__(self, reason: str = "", /, *, retry_after: int = 1, **members: object) -> None:
         """Ask for a retry after ``retry_after`` seconds."""

@@ -72,13 +72,33 @@ def plain_bytes(text: str, label: str) -> bytes | None:
         return None
 
 
+class NotADictionary(ValueError):
+    """The text is no dictionary of structured fields. The message says where it ends to be one, in fixed words."""
+
+
 def parse_dictionary(text: str) -> dict[str, Item]:
-    """Parse any dictionary, refusing every duplicate key and parameter. Raises ``ValueError``."""
+    """Parse any dictionary. Raises ``NotADictionary``, for a duplicate key or parameter too.
+
+    RFC 9651 lets the last of two members with one key win. Where a proxy takes the first, the two see different
+    signatures, so none is taken here.
+    """
     import http_sf  # noqa: PLC0415 - cold start
 
-    parsed = http_sf.parse(text.encode("ascii"), tltype="dictionary", on_duplicate_key=_refuse_duplicate)
+    try:
+        parsed = http_sf.parse(text.encode("ascii"), tltype="dictionary", on_duplicate_key=_refuse_duplicate)
+    except UnicodeEncodeError as error:
+        raise NotADictionary(f"at character {error.start + 1}: not ASCII") from None
+    except http_sf.StructuredFieldError as error:
+        raise NotADictionary(f"at character {(error.position or 0) + 1}: {_expected(error.args[0])}") from None
     return cast("dict[str, Item]", parsed)
 
 
-def _refuse_duplicate(key: str, _: str) -> NoReturn:
-    raise ValueError(f"duplicate key {key}")
+def _refuse_duplicate(_: str, __: str) -> NoReturn:
+    raise NotADictionary("a duplicate key")
+
+
+def _expected(words: str) -> str:
+    """Take over what http-sf says, but for a quoted part: that is the sender's own text."""
+    return (
+        words.rstrip(".") if words.count("'") <= 1 or words.endswith("':'") else "characters that do not belong there"
+    )

@@ -1,7 +1,6 @@
 """Passwords: read once, judged for strength, kept as Argon2id verifiers (NIST SP 800-63B 3.1.1, RFC 9106)."""
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from chalicelib.core.errors import (
     TooShort,
     Unavailable,
 )
+from chalicelib.core.frozen_unicode import nfkc
 
 SERVICE_WORD = "baton"
 
@@ -25,7 +25,9 @@ SERVICE_WORD = "baton"
 
 
 def normalise(password: str) -> bytes:
-    """Give a password its one spelling: NFKC, in UTF-8.
+    """Give a password its one spelling: NFKC, in UTF-8, by Unicode 3.2.0, which no Python to come will change.
+
+    Characters of later versions stay as they are: one keyboard sends the same ones every time.
 
     Capped at 1,024 bytes *before* normalising, for NFKC is quadratic on hostile input. Raises ``PasswordTooLarge``,
     and ``Malformed`` for a NUL or a lone surrogate.
@@ -33,8 +35,12 @@ def normalise(password: str) -> bytes:
     if len(password.encode(errors="surrogatepass")) > policy.PASSWORD_BYTES_MAX:
         raise PasswordTooLarge
     if "\0" in password or any("\ud800" <= character <= "\udfff" for character in password):
-        raise Malformed("NUL or surrogate", pointer="/password", detail="A password is text, without NUL.")
-    return unicodedata.normalize("NFKC", password).encode()
+        raise Malformed(
+            "NUL or surrogate",
+            pointer="/password",
+            detail="The password has a NUL character or half of a surrogate pair.",
+        )
+    return nfkc(password).encode()
 
 
 # --- Strength ----------------------------------------------------------------------------------------------------
@@ -149,10 +155,18 @@ def _repeat_length(text: str, start: int) -> int:
 def _context(email: str) -> tuple[frozenset[str], frozenset[str]]:
     """Name what may not occur in a password at all, and the parts it may not be built around. Folded."""
     local, _, domain = email.rpartition("@")
-    names = [local, *domain.split(".")[:-1]]
+    names = [local, *(_unicode_of(label) for label in domain.split(".")[:-1])]
     whole = (SERVICE_WORD, local, email)
     parts = (part for name in names for part in re.split(r"[\W_]+", name))
     return frozenset(_folded(whole)), frozenset(_folded(parts))
+
+
+def _unicode_of(label: str) -> str:
+    """Show a label as a person knows it: an A-label is Punycode (RFC 3492) after its prefix."""
+    try:
+        return label.removeprefix("xn--").encode().decode("punycode") if label.startswith("xn--") else label
+    except UnicodeError:
+        return label
 
 
 def _folded(words: Iterable[str]) -> Iterator[str]:

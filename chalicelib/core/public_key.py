@@ -29,12 +29,10 @@ _Y_OF_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E8
 _SMALL_ORDER = frozenset({0, _Y_OF_ORDER_8, _P - _Y_OF_ORDER_8})
 """The y of the points of order 4 and 8. Those of order 1 and 2 have x = 0, and no other point has."""
 
-# The members that make a key, and those that may say more about it (RFC 7517 section 4) without changing it.
-_REQUIRED: Mapping[str, frozenset[str]] = {
-    "EC": frozenset({"kty", "crv", "x", "y"}),
-    "OKP": frozenset({"kty", "crv", "x"}),
-}
-_ALLOWED = frozenset({"kid", "use", "alg", "key_ops", "ext"})
+# The members that make a key. All others may say more about it, and are ignored (RFC 7517 section 4), but for those of
+# private and secret keys (RFC 7518 section 6): whoever sends one has given the key away.
+_REQUIRED: Mapping[str, tuple[str, ...]] = {"EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
+_PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 
 
 class PublicKey(Struct, frozen=True):
@@ -55,20 +53,33 @@ class PublicKey(Struct, frozen=True):
 
     @classmethod
     def from_jwk(cls, jwk: Mapping[str, object]) -> "PublicKey":
-        """Read a JWK. Raises ``InvalidKey`` for anything but a public P-256 or Ed25519 key in canonical form."""
+        """Read a JWK. Raises ``InvalidKey`` for anything but a public P-256 or Ed25519 key in canonical form.
+
+        Members that do not make the key are ignored (RFC 7517 section 4), but a private one is refused by its name.
+        """
+        for name in _PRIVATE:
+            if name in jwk:
+                raise InvalidKey(
+                    "a private member",
+                    field=name,
+                    detail=f"`{name}` is part of a private key. Send the public key alone, and make a new key pair: "
+                    "this private key has left the device.",
+                )
         kty = jwk.get("kty")
         required = _REQUIRED.get(kty) if isinstance(kty, str) else None
-        if required is None or not required <= jwk.keys() <= required | _ALLOWED:
-            raise InvalidKey("members")
-        x = _coordinate(jwk["x"])
-        if kty == "OKP" and jwk["crv"] == "Ed25519":
-            key = cls("Ed25519", x)
-        elif kty == "EC" and jwk["crv"] == "P-256":
-            key = cls("P-256", bytes([2 + _coordinate(jwk["y"])[-1] % 2]) + x)
-            if key.to_jwk()["y"] != jwk["y"]:
-                raise InvalidKey("x and y are not a point of the curve")
-        else:
-            raise InvalidKey("curve")
+        if required is None:
+            raise InvalidKey("kty", field="kty", detail='`kty` must be "EC" or "OKP".')
+        for name in required:
+            if name not in jwk:
+                raise InvalidKey("a member is missing", field=name, detail=f"`{name}` is missing.")
+        if (kty, jwk["crv"]) == ("OKP", "Ed25519"):
+            return cls("Ed25519", _coordinate(jwk, "x"))
+        if (kty, jwk["crv"]) != ("EC", "P-256"):
+            curve = "P-256" if kty == "EC" else "Ed25519"
+            raise InvalidKey("curve", field="crv", detail=f'`crv` must be "{curve}" for `kty` "{kty}".')
+        key = cls("P-256", bytes([2 + _coordinate(jwk, "y")[-1] % 2]) + _coordinate(jwk, "x"))
+        if key.to_jwk()["y"] != jwk["y"]:
+            raise InvalidKey("x and y are not a point", detail="`x` and `y` are not a point of the curve P-256.")
         return key
 
     @classmethod
@@ -101,13 +112,19 @@ class PublicKey(Struct, frozen=True):
         return _verifies_p256(self.raw, signature, message)
 
 
-def _coordinate(value: object) -> bytes:
+def _coordinate(jwk: Mapping[str, object], name: str) -> bytes:
+    value = jwk[name]
     try:
-        coordinate = decode_base64url(value) if isinstance(value, str) else b""
+        coordinate = decode_base64url(value) if isinstance(value, str) else None
     except ValueError:
-        coordinate = b""
-    if len(coordinate) != _COORDINATE_BYTES:
-        raise InvalidKey("coordinate")
+        coordinate = None
+    if coordinate is None or len(coordinate) != _COORDINATE_BYTES:
+        had = "" if coordinate is None else f" It has {len(coordinate)} bytes."
+        raise InvalidKey(
+            "coordinate",
+            field=name,
+            detail=f"`{name}` must be the base64url of {_COORDINATE_BYTES} bytes, without padding.{had}",
+        )
     return coordinate
 
 

@@ -12,12 +12,13 @@ import hmac
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import cast
 from urllib.parse import quote
 
 from msgspec import Struct
 
 from chalicelib.core import errors
-from chalicelib.core.fields import Item, SignatureInput, parse_dictionary, plain_bytes, plain_input
+from chalicelib.core.fields import Item, NotADictionary, SignatureInput, parse_dictionary, plain_bytes, plain_input
 from chalicelib.core.policy import SIGNATURE_LIFE_MAX_S
 from chalicelib.core.public_key import PublicKey
 
@@ -35,6 +36,11 @@ _DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
     "sha-256": lambda body: hashlib.sha256(body).digest(),
     "sha-512": lambda body: hashlib.sha512(body).digest(),
 }
+_WRITE_INPUT = f'Write it as `baton=("@method" "@authority" "@path");created=...;keyid="...";nonce="...";tag="{TAG}"`.'
+_WRITE_VALUE = "Write it as `baton=:<base64 of the signature>:`."
+_LABEL_SHOWN_MAX = 64
+_MILLISECONDS_MIN = 10**11
+"""As seconds, this is the year 5138; as milliseconds, 1973."""
 _UNRESERVED = "*-._"
 """What application/x-www-form-urlencoded percent-encoding leaves alone besides letters and digits (RFC 9421 2.2.8)."""
 
@@ -105,19 +111,32 @@ def read_signature(message: Message) -> Signature | None:
     given = message.fields.get("signature-input")
     if given is None:
         if "signature" in message.fields:
-            raise _defective(message, "a Signature field came without Signature-Input")
+            raise _defective(message, "no Signature-Input", "`Signature` came without `Signature-Input`. Send both.")
         return None
-    text = given[0] if len(given) == 1 else ", ".join(given)
+    text = _combined(given)
     ours = plain_input(text) or _our_input(message, text)
     if ours is None or ours.parameters.get("tag") != TAG:
         return None
     if len(ours.components) > COMPONENTS_MAX:
-        raise _defective(message, f"more than {COMPONENTS_MAX} components are covered")
+        raise _defective(
+            message, "too many components", f"The signature covers more than {COMPONENTS_MAX} components. Cover fewer."
+        )
     if len(set(ours.components)) < len(ours.components):
         twice = Counter(ours.components).most_common(1)[0][0]
-        raise _defective(message, f"{twice} is covered twice")
+        raise _defective(message, "a component twice", f"The signature covers {twice} twice. Cover it once.")
     _check_parameters(message, ours.parameters)
     return Signature(ours.components, ours.parameters, ours.written, _value(message, ours.label))
+
+
+def signature_missing(message: Message) -> errors.SignatureRequired:
+    """Refuse a request in which ``read_signature`` found none: one may be there that only lacks the tag."""
+    if not _combined(message.fields.get("signature-input", ())):
+        return errors.SignatureRequired(path=message.path)
+    return errors.SignatureRequired(
+        "no tag",
+        path=message.path,
+        detail=f'No signature of this request has the tag. Add `;tag="{TAG}"` to its parameters in `Signature-Input`.',
+    )
 
 
 def signature_base(message: Message, signature: Signature, *, doctored: bool = False) -> bytes:
@@ -133,7 +152,9 @@ def signature_base(message: Message, signature: Signature, *, doctored: bool = F
         if value is None:
             value = _component_value(message, identifier)
         if not (value.isascii() and value.isprintable()) and _UNSIGNABLE.search(value):
-            raise _defective(message, f"{identifier} holds characters that cannot be signed")
+            raise _defective(
+                message, "unsignable characters", f"The value of {identifier} has characters that cannot be signed."
+            )
         if doctored and identifier == COVERED_WHEN_PRESENT["authorization"]:
             value = _digest_value("sha-256", value.encode())
         lines.append(f"{identifier}: {value}")
@@ -150,26 +171,34 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
     expected_authorities: frozenset[str],
     now: int,
     window_s: int,
+    tell_authorities: bool = False,
 ) -> VerifiedSignature:
     """Verify that this key signed this very request, and recently. ``key`` is a public key or an HMAC secret.
 
-    The algorithm follows from the key, never from the message. Raises, in this order: ``WrongKey``,
+    The algorithm follows from the key, never from the message. ``expected_authorities`` may hold ``*.local`` in
+    development, where a refusal also lists them (``tell_authorities``). Raises, in this order: ``WrongKey``,
     ``InsufficientCoverage``, ``SignatureDefective`` or ``SignatureEncoding``, ``InvalidDigest``, ``ClockSkew``. Or
     ``DuplicateField``, for a query parameter given twice: such a one cannot be signed.
     """
     if signature.keyid != expected_keyid:
         raise errors.WrongKey("keyid", path=message.path)
     _check_coverage(message, signature)
-    if message.authority not in expected_authorities:
-        raise _defective(message, "this host is not one of ours: sign the host that the URL names")
+    if not _is_accepted(message.authority, expected_authorities):
+        hosts = ", ".join(f"`{authority}`" for authority in sorted(expected_authorities))
+        accepted = f" Accepted hosts: {hosts}. `BATON_AUTHORITIES` lists them." if tell_authorities else ""
+        raise _defective(message, "the host is not accepted", f"The host of this request is not accepted.{accepted}")
     algorithm = "hmac-sha256" if isinstance(key, bytes) else _ALGORITHMS[key.curve]
     if signature.parameters.get("alg", algorithm) != algorithm:
-        raise _defective(message, f"alg is {algorithm} for this key")
+        raise _defective(
+            message, "alg is not that of the key", f"`alg` must be `{algorithm}` for this key, or be left out."
+        )
     _check_value(message, signature, key)
     check_digest(message)
     created, expires = int(signature.parameters["created"]), signature.parameters.get("expires")
     if isinstance(expires, int) and expires - created > SIGNATURE_LIFE_MAX_S:
-        raise _defective(message, f"expires lies more than {SIGNATURE_LIFE_MAX_S} seconds after created")
+        raise _defective(
+            message, "expires is too late", f"`expires` must be at most {SIGNATURE_LIFE_MAX_S} seconds after `created`."
+        )
     if abs(now - created) > window_s or (isinstance(expires, int) and (expires < now or expires < created)):
         raise errors.ClockSkew("created outside the window", created=created, window=window_s)
     return VerifiedSignature(signature.keyid, str(signature.parameters["nonce"]), created)
@@ -209,6 +238,11 @@ def content_digest(body: bytes) -> str:
 _ALGORITHMS = {"P-256": "ecdsa-p256-sha256", "Ed25519": "ed25519"}
 
 
+def _is_accepted(authority: str, accepted: frozenset[str]) -> bool:
+    """Compare a host with those that are accepted, one by one or all under a domain: ``*.local``."""
+    return authority in accepted or f"*.{authority.partition('.')[2]}" in accepted
+
+
 def _check_coverage(message: Message, signature: Signature) -> None:
     names = [name for name, _ in message.query]
     wanted = [*ALWAYS_COVERED, *[component("@query-param", _encoded(name)) for name in names]]
@@ -230,7 +264,7 @@ def _check_value(message: Message, signature: Signature, key: PublicKey | bytes)
     if isinstance(key, PublicKey) and key.curve == "P-256" and _looks_like_der(signature.value):
         raise errors.SignatureEncoding(
             path=message.path,
-            hint="Turn the DER sequence into r and s, 32 bytes each, big-endian, one after the other.",
+            hint="Convert the DER sequence to r and s, 32 bytes each, big-endian, one after the other.",
         )
     raise errors.SignatureDefective(
         "does not verify",
@@ -255,14 +289,16 @@ def _our_input(message: Message, text: str) -> SignatureInput | None:
     if not ours:
         return None
     if len(ours) > 1:
-        raise _defective(message, "two signatures have the tag baton")
+        raise _defective(message, "two of our tag", f'Two signatures have the tag "{TAG}". Send exactly one.')
     label, items, given = ours[0]
     if not isinstance(items, list):
-        raise _defective(message, "Signature-Input does not list its components")
+        raise _defective(
+            message, "no list of components", f"`Signature-Input` does not list the components. {_WRITE_INPUT}"
+        )
     components = tuple(_identifier(message, item) for item in items)
     parameters = {name: value for name, value in given.items() if isinstance(value, str | int)}
     if len(parameters) < len(given):
-        raise _defective(message, "a signature parameter has the wrong type")
+        raise _defective(message, "a parameter's type", "A signature parameter has the wrong type.")
     return SignatureInput(label, components, parameters, write_input(components, parameters))
 
 
@@ -271,33 +307,69 @@ def _identifier(message: Message, item: Item) -> str:
     parameter = parameters.get("name")
     wanted = {"name"} if name == "@query-param" else set()
     if type(name) is not str or parameters.keys() != wanted or not isinstance(parameter, str | None):
-        raise _defective(message, 'a covered component is a name alone, or "@query-param" with the string name')
+        raise _defective(
+            message,
+            "a component's parameters",
+            'A covered component must be a name without parameters, or `"@query-param";name="..."`.',
+        )
     return component(name, parameter)
 
 
 def _check_parameters(message: Message, parameters: Mapping[str, str | int]) -> None:
     for name, value in parameters.items():
         # type(), not isinstance(): a structured field's Boolean and Token must not pass for Integer and String.
-        if type(value) is not _PARAMETERS.get(name):
-            known = f"the only signature parameters are {', '.join(sorted(_PARAMETERS))}"
-            raise _defective(message, f"the parameter {name} has the wrong type" if name in _PARAMETERS else known)
+        if name not in _PARAMETERS:
+            known = ", ".join(f"`{parameter}`" for parameter in sorted(_PARAMETERS))
+            raise _defective(message, "an unknown parameter", f"The only signature parameters are {known}.")
+        if type(value) is not _PARAMETERS[name]:
+            wanted = "an integer" if _PARAMETERS[name] is int else "a string"
+            raise _defective(message, f"the type of {name}", f"The signature parameter `{name}` must be {wanted}.")
     for name in ("created", "keyid", "nonce"):
         if name not in parameters:
-            raise _defective(message, f"the parameter {name} is missing")
+            raise _defective(message, f"no {name}", f"The signature parameter `{name}` is missing.")
+    for name in ("created", "expires"):
+        if int(parameters.get(name, 0)) >= _MILLISECONDS_MIN:
+            raise _defective(
+                message,
+                f"{name} in milliseconds",
+                f"`{name}` is in seconds since the epoch. This value looks like milliseconds: divide it by 1000.",
+            )
     if not _NONCE.fullmatch(str(parameters["nonce"])):
-        raise _defective(message, f"nonce takes 1 to {NONCE_CHARACTERS_MAX} visible ASCII characters")
+        raise _defective(
+            message,
+            "the nonce is not plain",
+            f"`nonce` must have 1 to {NONCE_CHARACTERS_MAX} visible ASCII characters.",
+        )
     if len(str(parameters["keyid"])) > _KEYID_CHARACTERS_MAX:
-        raise _defective(message, "keyid is too long")
+        raise _defective(message, "the keyid is too long", f"`keyid` has more than {_KEYID_CHARACTERS_MAX} characters.")
 
 
 def _value(message: Message, label: str) -> bytes:
-    text = ", ".join(message.fields.get("signature", ()))
+    text = _combined(message.fields.get("signature", ()))
     value: object = plain_bytes(text, label)
-    if value is None:
-        value, _ = _dictionary(message, "signature", text).get(label, (None, {}))
+    if value is not None:
+        return cast("bytes", value)
+    members = _dictionary(message, "signature", text)
+    if label not in members:
+        raise _defective(
+            message,
+            "no value for the label",
+            f"`Signature` has no member with the label `{label[:_LABEL_SHOWN_MAX]}`, which `Signature-Input` has. "
+            f"{_WRITE_VALUE}",
+        )
+    value, _ = members[label]
     if not isinstance(value, bytes):
-        raise _defective(message, f"Signature has no byte sequence labelled {label}")
+        at = re.search(rf"(?:^|[ \t,]){re.escape(label)}=?", text)
+        where = f" at character {at.end() + 1}" if at else ""
+        raise _defective(
+            message, "no byte sequence", f"`Signature` cannot be read{where}: expected `:`. {_WRITE_VALUE}"
+        )
     return value
+
+
+def _combined(lines: Sequence[str]) -> str:
+    """Combine the lines of a dictionary, in order (RFC 9651 section 4.2). An empty line has no member."""
+    return lines[0] if len(lines) == 1 else ", ".join([line for line in lines if line.strip(" \t")])
 
 
 def _component_value(message: Message, identifier: str) -> str:
@@ -305,7 +377,9 @@ def _component_value(message: Message, identifier: str) -> str:
         return _field_value(message, identifier)
     if not identifier.startswith('"@query-param";'):
         raise _defective(
-            message, f"{identifier} cannot be verified here: cover @method, @authority, @path, @query-param"
+            message,
+            "a component that cannot be verified",
+            f"{identifier} cannot be verified here. Cover `@method`, `@authority`, `@path` and `@query-param`.",
         )
     return _query_value(message, identifier)
 
@@ -313,7 +387,9 @@ def _component_value(message: Message, identifier: str) -> str:
 def _query_value(message: Message, identifier: str) -> str:
     values = [value for name, value in message.query if component("@query-param", _encoded(name)) == identifier]
     if not values:
-        raise _defective(message, "a covered query parameter is not in the query")
+        raise _defective(
+            message, "a covered query parameter is absent", f"The query has no parameter for the covered {identifier}."
+        )
     if len(values) > 1:
         # RFC 9421 section 2.2.8: a repeated parameter cannot be signed one by one.
         raise errors.DuplicateField("query", field=identifier)
@@ -324,15 +400,16 @@ def _field_value(message: Message, identifier: str) -> str:
     # Between the quotes: a name that had to be escaped names no field.
     values = message.fields.get(identifier[1:-1])
     if values is None:
-        raise _defective(message, f"the covered field {identifier} is not in the request")
+        raise _defective(message, "a covered field is absent", f"The request has no header field {identifier}.")
     return ", ".join([value.strip(" \t") for value in values])
 
 
 def _dictionary(message: Message, field: str, text: str) -> dict[str, Item]:
     try:
         return parse_dictionary(text)
-    except ValueError:
-        raise _defective(message, f"{field} is not a dictionary of structured fields (RFC 9651)") from None
+    except NotADictionary as error:
+        name, write = ("`Signature`", _WRITE_VALUE) if field == "signature" else ("`Signature-Input`", _WRITE_INPUT)
+        raise _defective(message, f"{field} is not a dictionary", f"{name} cannot be read: {error}. {write}") from None
 
 
 def _string(text: str) -> str:
@@ -365,5 +442,6 @@ def _looks_like_der(value: bytes) -> bool:
     return True
 
 
-def _defective(message: Message, hint: str) -> errors.SignatureDefective:
-    return errors.SignatureDefective(hint, hint=hint[:1].upper() + hint[1:] + ".", path=message.path)
+def _defective(message: Message, reason: str, detail: str) -> errors.SignatureDefective:
+    """Refuse a signature. ``reason`` goes to the log, in words that no caller chose; ``detail`` goes to the caller."""
+    return errors.SignatureDefective(reason, detail=detail, hint=detail, path=message.path)

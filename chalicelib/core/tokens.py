@@ -129,7 +129,7 @@ def read(text: str, *, ring: Ring, names: Names, clients: Clients) -> Token:
             return _read_opaque(text, ring)
         return _read_jwt(text, ring, names=names, clients=clients)
     except (ValueError, RecursionError, InvalidKey) as error:
-        raise TokenInvalid(f"not a token: {error}") from None
+        raise TokenInvalid(f"not a token: {type(error).__name__}") from None
 
 
 # --- JWT (RFC 7519, RFC 9068) ------------------------------------------------------------------------------------
@@ -253,8 +253,8 @@ def _confirmed(claims: _Claims) -> tuple[Binding, PublicKey | None]:
     if isinstance(cnf.jwk, UnsetType) or not isinstance(cnf.kid, UnsetType):
         raise TokenInvalid("cnf is none of ours")
     key = PublicKey.from_jwk(cnf.jwk)
-    if key.keyid != cnf.jkt:
-        raise TokenInvalid("cnf holds a key under another's thumbprint")
+    if key.to_jwk() != cnf.jwk or key.keyid != cnf.jkt:
+        raise TokenInvalid("cnf holds a key in another spelling, or under another's thumbprint")
     return KeyBinding(key.thumbprint), key
 
 

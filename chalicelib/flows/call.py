@@ -12,7 +12,7 @@ from chalicelib.flows.proof import Proof, ProvedToken
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SCHEME = "bearer "
-_NO_TOKEN = "No token came: send `Authorization: Bearer <token>`."  # noqa: S105 - a sentence, not a token
+_SEND_ONE = "Send `Authorization: Bearer <token>`."
 
 
 class StepUpRule(Struct, frozen=True):
@@ -57,7 +57,7 @@ class Call(Struct, frozen=True):
             raise errors.SignatureRequired(
                 "this route takes bound logins only",
                 path=message.path,
-                detail="This route takes logins that are bound to a key, and this one is not: log in with a key.",
+                detail="This route requires a login that is bound to a key, and this login is not. Log in with a key.",
             )
         signature = self.proof.signature(message, proved, now=now)
         proved.check_in_service()
@@ -140,8 +140,8 @@ class Call(Struct, frozen=True):
         if isinstance(spent, Refused):
             raise errors.GrantInvalid(
                 path=message.path,
-                hint="A grant opens the very method, path and body it names, once, for five minutes. operation.path is "
-                "this `path`, the stage included.",
+                hint="A grant is valid for one request with the method, path and body that it names, for five minutes. "
+                "`operation.path` must be this `path`, the stage included.",
             )
         if spent.assurance.acr not in rule.acr_values or call.now - spent.at > rule.max_age:
             raise errors.StepUpRequired(max_age=rule.max_age, acr_values=" ".join(rule.acr_values))
@@ -169,8 +169,8 @@ def bearer(message: Message) -> str:
     """Read the token of an ``Authorization: Bearer`` field (RFC 6750 section 2.1)."""
     values = message.fields.get("authorization")
     if values is None:
-        raise errors.TokenInvalid("no Authorization field", detail=_NO_TOKEN)
+        raise errors.TokenInvalid("no Authorization field", detail=f"The Authorization header is missing. {_SEND_ONE}")
     value = values[0].strip(" \t")
     if value[: len(_SCHEME)].lower() != _SCHEME:
-        raise errors.TokenInvalid("not a Bearer token", detail=_NO_TOKEN)
+        raise errors.TokenInvalid("not a Bearer token", detail=f"No access token was sent. {_SEND_ONE}")
     return value[len(_SCHEME) :].strip(" ")

@@ -23,8 +23,13 @@ from chalicelib.core.policy import START_OVER_MAX
 from chalicelib.core.ports import Clock, Done, Entropy, Gates, KeyRing, Refused, Signals
 from chalicelib.core.signatures import Message, VerifiedSignature
 from chalicelib.flows.issue import Issue, Issued
-from chalicelib.flows.proof import Proof, ProvedToken, attempt_of
+from chalicelib.flows.proof import Proof, ProvedToken, attempt_header, attempt_of
 from chalicelib.flows.reuse import EndReused
+
+_NO_ATTEMPT_SENT = (
+    "This token was used before with another attempt, so Baton ended the login. Log in again. To retry an exchange, "
+    "send the same `Idempotency-Key` as the first time."
+)
 
 
 class TokenRequest(Struct, frozen=True):
@@ -71,7 +76,12 @@ class Exchange(Struct, frozen=True):
         if request.scope is not None and not set(request.scope.split()) <= client.scope:
             raise errors.InvalidScope
         if client.mechanism.single_use:
-            return self._exchange(message, proved, attempt, source=source, now=now)
+            try:
+                return self._exchange(message, proved, attempt, source=source, now=now)
+            except errors.TokenReused as reused:
+                if attempt_header(message) is not None:
+                    raise
+                raise errors.TokenReused(reused.reason, detail=_NO_ATTEMPT_SENT, reason=EndReason.REUSE.value) from None
         return self._renew(proved, now=now)
 
     def _signature(self, message: Message, proved: ProvedToken, *, source: str, now: int) -> VerifiedSignature | None:

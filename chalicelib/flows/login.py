@@ -93,7 +93,7 @@ class Introduce(Struct, frozen=True):
             raise errors.UnauthorizedClient("out of service", detail=_RETIRED)
         if device.public_key is not None and device.hmac:
             raise errors.Malformed(
-                "two bindings", pointer="/device/binding", detail="Give public_key or binding, not both."
+                "two bindings", pointer="/device/binding", detail="Send `public_key` or `binding`, not both."
             )
         signature = None
         binding: Binding = SecretBinding() if device.hmac else NoBinding()
@@ -107,8 +107,8 @@ class Introduce(Struct, frozen=True):
             raise errors.SignatureRequired(
                 "this client's logins are bound",
                 path=message.path,
-                detail="Logins of this client are bound to a key: introduce a device.public_key and sign with it, or "
-                'ask for device.binding "hmac". For a first try by hand take client `simple`, which asks for none.',
+                detail="Logins of this client are bound to a key. Send `device.public_key` and sign with that key, or "
+                'send `device.binding` "hmac". For a first try by hand use client `simple`, which requires no key.',
             )
         return Introduction(
             email=canonical,

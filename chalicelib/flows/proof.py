@@ -17,7 +17,14 @@ from chalicelib.core.policy import (
 )
 from chalicelib.core.ports import Entropy, KeyRing, Signals
 from chalicelib.core.public_key import PublicKey
-from chalicelib.core.signatures import Message, VerifiedSignature, check_digest, read_signature, verify_signature
+from chalicelib.core.signatures import (
+    Message,
+    VerifiedSignature,
+    check_digest,
+    read_signature,
+    signature_missing,
+    verify_signature,
+)
 from chalicelib.core.tokens import ConfigurationMismatch, Names, Token
 
 
@@ -68,6 +75,8 @@ class Proof(Struct, frozen=True):
     names: Names
     authorities: frozenset[str]
     mismatches: Mismatches
+    development: bool = False
+    """Tell a caller which hosts are accepted."""
 
     def token(self, text: str, *, now: int) -> ProvedToken:
         """Read a token and find its client.
@@ -128,7 +137,16 @@ class Proof(Struct, frozen=True):
 
     def introduced(self, message: Message, key: PublicKey, *, now: int) -> VerifiedSignature:
         """Verify that a register or login is signed by the very key it introduces."""
-        return self._verify(message, key, key.keyid, now=now)
+        try:
+            return self._verify(message, key, key.keyid, now=now)
+        except errors.WrongKey:
+            members = ",".join(f'"{name}":"{value}"' for name, value in key.to_jwk().items())
+            raise errors.WrongKey(
+                "keyid is not the thumbprint of the key introduced",
+                path=message.path,
+                detail=f"`keyid` must be the JWK thumbprint (RFC 7638) of `device.public_key`: `{key.keyid}`.",
+                hint=f"Compute it as the base64url, without padding, of the SHA-256 of `{{{members}}}`.",
+            ) from None
 
     def last_login(self, message: Message, *, now: int) -> VerifiedSignature | None:
         """Verify that a login is signed with the HMAC secret of the device's last login; ``None`` if it is not signed.
@@ -159,7 +177,7 @@ class Proof(Struct, frozen=True):
     def _verify(self, message: Message, key: PublicKey | bytes, keyid: str, *, now: int) -> VerifiedSignature:
         signature = read_signature(message)
         if signature is None:
-            raise errors.SignatureRequired(path=message.path)
+            raise signature_missing(message)
         return verify_signature(
             message,
             signature,
@@ -168,6 +186,7 @@ class Proof(Struct, frozen=True):
             expected_authorities=self.authorities,
             now=now,
             window_s=SIGNATURE_WINDOW_S,
+            tell_authorities=self.development,
         )
 
 
@@ -189,8 +208,8 @@ def attempt_header(message: Message) -> str | None:
     if not _ATTEMPT.match(value):
         raise errors.Malformed(
             "idempotency-key",
-            detail=f"Idempotency-Key takes {ATTEMPT_CHARACTERS_MIN} to {ATTEMPT_CHARACTERS_MAX} visible ASCII "
-            'characters without " and \\, quoted or bare.',
+            detail=f"`Idempotency-Key` must have {ATTEMPT_CHARACTERS_MIN} to {ATTEMPT_CHARACTERS_MAX} visible ASCII "
+            'characters without `"` and `\\`, with or without quotes around them.',
         )
     return value
 

@@ -67,7 +67,7 @@ class Edge(Struct, frozen=True):
                 event, request_id = self._current()
                 refusal: errors.Refusal | None = None
                 try:
-                    request = read_request(event)
+                    request = read_request(event, development=self.development)
                     if known is not None:
                         refuse_query(request, known)
                     response = _answered(view(request, **path_parameters))
@@ -87,22 +87,22 @@ class Edge(Struct, frozen=True):
         return decorate
 
     def middleware(self, event: Any, get_response: Callable[[Any], Response]) -> Response:  # noqa: ANN401 - Chalice's own
-        """Rewrite what Chalice says by itself (400, 404, 405, 415, 500) into our shape."""
+        """Rewrite what Chalice says by itself into our shape; add our headers to the answer of any other route.
+
+        A view that is not ``@signed`` decides its own answers, errors too.
+        """
         response = get_response(event)
         if "Baton-Request-Id" in response.headers:
             return response
-        refusals: dict[int, type[errors.Refusal]] = {
-            400: errors.Malformed,
-            404: errors.NotFound,
-            405: errors.MethodNotAllowed,
-            415: errors.UnsupportedMediaType,
-        }
         original, request_id = self._current()
+        now = self.clock()
+        said = _said_by_chalice(response)
+        if said is None:
+            response.headers = dict(response.headers)  # the view may keep its own in a constant
+            return self._dressed(response, original, request_id=request_id, now=now)
         path = str((original.get("requestContext") or {}).get("resourcePath") or "")
         dialect = Dialect.OAUTH if path.startswith("/oauth/") else Dialect.PROBLEM
-        known = refusals.get(response.status_code)
-        refusal = known() if known else _server_error(original)
-        now = self.clock()
+        refusal = _server_error(original) if said is errors.ServerError else said()
         rewritten = self._refused(refusal, dialect, request_id=request_id, now=now)
         return self._dressed(rewritten, original, request_id=request_id, now=now, refusal=refusal)
 
@@ -151,7 +151,11 @@ class Edge(Struct, frozen=True):
         headers["Baton-Request-Id"] = request_id
         headers["X-Content-Type-Options"] = "nosniff"
         if self.origins:
-            headers.update(readable_by(_field(event, "origin"), self.origins))
+            readable = readable_by(_field(event, "origin"), self.origins)
+            vary = next((name for name in headers if name.lower() == "vary"), "Vary")
+            if headers.get(vary):
+                readable["Vary"] = f"{headers.pop(vary)}, Origin"
+            headers.update(readable)
         context = event.get("requestContext") or {}
         self.signals.emit(
             "refused" if refusal else "answered",
@@ -202,6 +206,22 @@ def _server_error(event: Mapping[str, Any], reason: str = "") -> errors.Refusal:
     context = event.get("requestContext") or {}
     repeated = may_repeat(str(context.get("httpMethod") or ""), str(context.get("resourcePath") or ""))
     return errors.ServerError(reason) if repeated else errors.OutcomeUnclear(reason)
+
+
+_CHALICE_SAYS: Mapping[tuple[str, int], type[errors.Refusal]] = {
+    ("BadRequest", 400): errors.Malformed,
+    ("MethodNotAllowedError", 405): errors.MethodNotAllowed,
+    ("UnsupportedMediaType", 415): errors.UnsupportedMediaType,
+    ("InternalServerError", 500): errors.ServerError,
+}
+"""The answers that Chalice makes without a view, or for one that failed: their ``Code`` and status."""
+
+
+def _said_by_chalice(response: Response) -> type[errors.Refusal] | None:
+    body = response.body
+    if not isinstance(body, dict) or body.keys() != {"Code", "Message"}:
+        return None
+    return _CHALICE_SAYS.get((str(body["Code"]), response.status_code))
 
 
 class _Text(Response):

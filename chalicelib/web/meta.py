@@ -27,6 +27,9 @@ _KEPT_S = 5 * MINUTE_S
 _JWKS = "/.well-known/jwks.json"
 PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
 
+READ = ["GET", "HEAD"]
+"""How a public document is read (RFC 9110 section 9.1). The gateway leaves the body of an answer to HEAD out."""
+
 
 class Public(Struct, frozen=True):
     """What these routes tell of."""
@@ -42,31 +45,31 @@ def meta(edge: Edge, public: Public) -> Blueprint:
     """Make the blueprint."""
     routes = Blueprint(__name__)
 
-    @routes.route("/time", methods=["GET"], content_types=[])
+    @routes.route("/time", methods=READ, content_types=[])
     @edge.view()
     def time(_: Request) -> Answer:
         return Answer(200, ServerTime(edge.clock()))
 
-    @routes.route("/health", methods=["GET"], content_types=[])
+    @routes.route("/health", methods=READ, content_types=[])
     @edge.view()
     def health(_: Request) -> Answer:
         public.key_ring.current(now=edge.clock())
         public.gates.get(_NOBODY)
         return Answer(200, Health("ok", __version__, public.region, "reachable"))
 
-    @routes.route(_JWKS, methods=["GET"], content_types=[])
+    @routes.route(_JWKS, methods=READ, content_types=[])
     @edge.view()
     def jwks(_: Request) -> Answer:
         now = edge.clock()
         return Answer(200, tokens.jwks(public.key_ring.current(now=now)), kept_s=_KEPT_S)
 
-    @routes.route("/.well-known/oauth-authorization-server", methods=["GET"], content_types=[])
+    @routes.route("/.well-known/oauth-authorization-server", methods=READ, content_types=[])
     @edge.view()
     def metadata(_: Request) -> Answer:
         return Answer(200, Metadata(**_metadata(public.names.issuer)), kept_s=_KEPT_S)
 
     # Stock clients append this to the issuer; under a stage that is the only place where they find anything.
-    @routes.route("/.well-known/openid-configuration", methods=["GET"], content_types=[])
+    @routes.route("/.well-known/openid-configuration", methods=READ, content_types=[])
     @edge.view()
     def openid_metadata(_: Request) -> Answer:
         issuer = public.names.issuer
@@ -78,7 +81,7 @@ def meta(edge: Edge, public: Public) -> Blueprint:
         )
         return Answer(200, described, kept_s=_KEPT_S)
 
-    @routes.route(PROTECTED_RESOURCE, methods=["GET"], content_types=[])
+    @routes.route(PROTECTED_RESOURCE, methods=READ, content_types=[])
     @edge.view()
     def protected_resource(_: Request) -> Answer:
         issuer = public.names.issuer
@@ -92,7 +95,7 @@ def meta(edge: Edge, public: Public) -> Blueprint:
         )
         return Answer(200, described, kept_s=_KEPT_S)
 
-    @routes.route("/openapi.json", methods=["GET"], content_types=[])
+    @routes.route("/openapi.json", methods=READ, content_types=[])
     @edge.view()
     def openapi(_: Request) -> Answer:
         return Answer(200, _description(public.names.issuer), kept_s=_KEPT_S)

@@ -22,14 +22,20 @@ ONCE_FIELDS = (
     "dpop",
     "host",
     "idempotency-key",
-    "signature",
-    "signature-input",
 )
+SEVERAL_LINES = ("signature", "signature-input")
+"""Dictionaries (RFC 9651 section 4.2): a proxy that signs too may add a line of its own. Their lines count together."""
 _FORM_FIELDS_MAX = 32
 _PATH = re.compile(r"/[!-~]*\Z")
 _NUL_OR_SURROGATE = re.compile("[\0\ud800-\udfff]")
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
+_MEDIA_PARAMETER = re.compile(
+    r"""[ \t]*;[ \t]*(?:([!#$%&'*+.^_`|~0-9a-z-]+)=([!#$%&'*+.^_`|~0-9a-z-]+|"(?:[^"\\]|\\.)*"))?"""
+)
+"""One parameter of a media type in lower case, or none (RFC 9110 section 5.6.6)."""
+_UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+"""Names of what the body is read as, and of what is part of it."""
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
@@ -48,8 +54,10 @@ class Request(Struct, frozen=True):
     source: str
 
 
-def read_request(event: Mapping[str, Any]) -> Request:
+def read_request(event: Mapping[str, Any], *, development: bool = False) -> Request:
     """Read an API Gateway proxy event (v1), or one of ``chalice local``, which says less.
+
+    In ``development`` a request may come over plain http, whose default port is 80.
 
     Raises ``BodyTooLarge``, ``FieldTooLarge``, ``DuplicateField`` or ``Malformed``.
     """
@@ -60,20 +68,22 @@ def read_request(event: Mapping[str, Any]) -> Request:
         raise errors.BodyTooLarge(limit=BODY_BYTES_MAX)
     for name in ONCE_FIELDS:
         values = fields.get(name)
-        if values is None:
+        if values is None or (name == "content-type" and not body):  # RFC 9110 section 8.3: of a body that is not there
             continue
         if len(values) > 1:
             raise errors.DuplicateField(field=name)
         limit = TOKEN_BYTES_MAX if name == "authorization" else FIELD_BYTES_MAX
         if len(values[0]) > limit:
             raise errors.FieldTooLarge(field=name, limit=limit)
+    for name in SEVERAL_LINES:
+        if name in fields and sum(len(value) for value in fields[name]) > FIELD_BYTES_MAX:
+            raise errors.FieldTooLarge(field=name, limit=FIELD_BYTES_MAX)
     path = str(context.get("path") or "/")
     if not _PATH.match(path):
-        raise errors.Malformed("path", detail="The path holds characters that a request line cannot carry.")
+        raise errors.Malformed("path", detail="The path has characters that a request line cannot carry.")
     message = Message(
         method=str(context.get("httpMethod") or ""),
-        # Without the default port, sent or not (RFC 9421 section 2.2.3): API Gateway speaks https alone.
-        authority=fields.get("host", ("",))[0].strip().lower().removesuffix(":443"),
+        authority=_authority(fields, development=development),
         path=path,
         query=_query(event),
         fields=fields,
@@ -81,6 +91,15 @@ def read_request(event: Mapping[str, Any]) -> Request:
     )
     source = str((context.get("identity") or {}).get("sourceIp") or "")
     return Request(message=message, source=source)
+
+
+def _authority(fields: Mapping[str, Sequence[str]], *, development: bool) -> str:
+    """Read the host that the client called, without the default port (RFC 9421 section 2.2.3).
+
+    API Gateway speaks https alone. The development server speaks http, and an https proxy may stand before it.
+    """
+    authority = fields.get("host", ("",))[0].strip().lower().removesuffix(":443")
+    return authority.removesuffix(":80") if development else authority
 
 
 def _fields(event: Mapping[str, Any]) -> dict[str, Sequence[str]]:
@@ -135,12 +154,13 @@ def refuse_query(request: Request, known: Iterable[str] = ()) -> None:
 def read_json(request: Request, shape: type[Shape]) -> Shape:
     """Read one JSON object of a shape.
 
+    No body counts as ``{}``, whatever ``Content-Type`` says of it (RFC 9110 section 8.3).
     UTF-8 without BOM, no duplicate members, no NaN or Infinity, bounded depth, no lone surrogates or NUL. A missing
     member is ``Malformed``, an unknown one ``UnknownField``, one of the wrong type ``WrongType``; each carries a
     JSON pointer (RFC 6901).
     """
     body = request.message.body
-    if not body and "content-type" not in request.message.fields:
+    if not body:
         return _shaped({}, shape)
     _require_media_type(request, _JSON)
     try:
@@ -153,16 +173,16 @@ def read_json(request: Request, shape: type[Shape]) -> Shape:
     except errors.Refusal:
         raise
     except (ValueError, RecursionError):
-        raise errors.Malformed("not JSON", detail="The body is not one well-formed JSON value in UTF-8.") from None
+        raise errors.Malformed("not JSON", detail="The body is not well-formed JSON in UTF-8.") from None
     if not isinstance(value, dict):
-        raise errors.Malformed("not an object", detail="The body is one JSON object.")
+        raise errors.Malformed("not an object", detail="The body must be a JSON object.")
     _check_depth(value)
     return _shaped(value, shape)
 
 
 def read_form(request: Request, known: Iterable[str]) -> dict[str, str]:
     """Read the known fields of a form (RFC 6749 appendix B). Unknown ones are ignored, empty ones count as absent."""
-    if not request.message.body and "content-type" not in request.message.fields:
+    if not request.message.body:
         return {}
     _require_media_type(request, _FORM)
     try:
@@ -178,7 +198,7 @@ def read_form(request: Request, known: Iterable[str]) -> dict[str, str]:
     form: dict[str, str] = {}
     for name, value in pairs:
         if "\0" in name or "\0" in value:
-            raise errors.Malformed("NUL", detail="The form holds a NUL character.")
+            raise errors.Malformed("NUL", detail="The form has a NUL character.")
         if name not in wanted:
             continue
         if name in form:
@@ -192,17 +212,32 @@ def require(form: Mapping[str, str], name: str) -> str:
     try:
         return form[name]
     except KeyError:
-        raise errors.Malformed("missing", pointer=f"/{name}", detail=f"The field {name} is missing.") from None
+        raise errors.Malformed("missing", pointer=f"/{name}", detail=f"`{name}` is missing.") from None
 
 
 def _require_media_type(request: Request, wanted: str) -> None:
-    """Compare the media type whole and case-insensitively; ``charset=utf-8`` is the one parameter we know."""
-    given = request.message.fields.get("content-type", ("",))[0].lower()
-    media_type, *parameters = (part.strip(" \t") for part in given.split(";"))
-    if media_type != wanted or any(
-        parameter not in {"charset=utf-8", 'charset="utf-8"', ""} for parameter in parameters
-    ):
-        raise errors.UnsupportedMediaType(expected=wanted, detail=f"This route takes Content-Type: {wanted}.")
+    """Compare the media type whole and case-insensitively, and ignore its parameters.
+
+    Neither JSON (RFC 8259 section 11) nor forms define any. One is not ignored: a ``charset`` of JSON that says the
+    body is not UTF-8, for it would be read as something else than its sender wrote. A form is ASCII in any case.
+    """
+    given = request.message.fields.get("content-type", ("",))[0].strip(" \t").lower()
+    media_type, semicolon, parameters = given.partition(";")
+    if media_type.rstrip(" \t") != wanted or not _harmless(semicolon + parameters, utf_8=wanted == _JSON):
+        raise errors.UnsupportedMediaType(expected=wanted, detail=f"This route requires `Content-Type: {wanted}`.")
+
+
+def _harmless(parameters: str, *, utf_8: bool) -> bool:
+    """Read parameters to their end, and tell whether none says that the body is not UTF-8."""
+    position = 0
+    while position < len(parameters):
+        parameter = _MEDIA_PARAMETER.match(parameters, position)
+        if parameter is None:
+            return False
+        if utf_8 and parameter[1] == "charset" and parameter[2].strip('"') not in _UTF_8:
+            return False
+        position = parameter.end()
+    return True
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -221,13 +256,13 @@ def _refuse_constant(name: str) -> NoReturn:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise errors.Malformed("number", detail="A number of the body is beyond what JSON can carry.")
+        raise errors.Malformed("number", detail="A number in the body is too large.")
     return number
 
 
 def _check_depth(value: object, depth: int = 1) -> None:
     if depth > JSON_DEPTH_MAX:
-        raise errors.Malformed("depth", detail=f"The body nests deeper than {JSON_DEPTH_MAX}.")
+        raise errors.Malformed("depth", detail=f"The body is nested deeper than {JSON_DEPTH_MAX} levels.")
     match value:
         case dict():
             for name, member in value.items():
@@ -244,7 +279,7 @@ def _check_depth(value: object, depth: int = 1) -> None:
 
 def _check_text(text: str) -> None:
     if _NUL_OR_SURROGATE.search(text):
-        raise errors.Malformed("text", detail="The request holds a NUL character or half of a surrogate pair.")
+        raise errors.Malformed("text", detail="The request has a NUL character or half of a surrogate pair.")
 
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$[^`]*`)?\Z", re.DOTALL)
@@ -264,12 +299,12 @@ def _shaped(value: dict[str, Any], shape: type[Shape]) -> Shape:
     pointer = at[1].replace(".", "/").replace("[", "/").replace("]", "") if at else ""
     if missing := _MISSING.match(text):
         pointer = f"{pointer}/{missing[1]}"
-        raise errors.Malformed("missing", pointer=pointer, detail=f"The member {pointer} is missing.")
+        raise errors.Malformed("missing", pointer=pointer, detail=f"`{pointer}` is missing.")
     if unknown := _UNKNOWN.match(text):
         raise errors.UnknownField(pointer=f"{pointer}/{_shown(unknown[1])}")
     expected = _expected(text)
     raise errors.WrongType(
-        pointer=pointer, expected=expected, detail=f"The member {pointer} is to be: {expected}." if expected else None
+        pointer=pointer, expected=expected, detail=f"`{pointer}` must be {_in_words(expected)}." if expected else None
     )
 
 
@@ -279,6 +314,20 @@ def _expected(text: str) -> str | None:
         return None
     words = " | ".join(_JSON_WORDS.get(word, word) for word in found[1].split(" | "))
     return words + found[2]
+
+
+def _in_words(expected: str) -> str:
+    """Say in a sentence what is expected: ``integer >= 1`` is "an integer of at least 1"."""
+    kinds, limit, bound = expected.partition(" of length ")
+    if not limit:
+        kinds, _, bound = re.sub(" (?=[<>]=?)", "\0", expected, count=1).partition("\0")
+    for sign, words in ((">= ", "of at least "), ("<= ", "of at most "), ("> ", "greater than "), ("< ", "less than ")):
+        if bound.startswith(sign):
+            bound = words + bound.removeprefix(sign)
+            break
+    unit = "" if not limit else " items" if kinds == "array" else " characters"
+    article = "an" if kinds[0] in "aio" else "a"
+    return f"{article} {kinds.replace(' | ', ' or ')} {bound}".rstrip() + unit
 
 
 def _shown(name: str) -> str:

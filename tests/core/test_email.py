@@ -4,6 +4,7 @@ import unicodedata
 
 import pytest
 
+from chalicelib.core import email
 from chalicelib.core.email import canonical_email
 from chalicelib.core.errors import InvalidEmail
 
@@ -17,7 +18,7 @@ from chalicelib.core.errors import InvalidEmail
         ("alice@ex\N{LATIN SMALL LIGATURE FI}.com", "alice@exfi.com"),
         ("\N{NO-BREAK SPACE}alice@example.com\N{IDEOGRAPHIC SPACE}", "alice@example.com"),
         ("a+tag!#$%&'*/=?^_`{|}~-@example.com", "a+tag!#$%&'*/=?^_`{|}~-@example.com"),
-        ("J\u00dcRGEN@B\u00dcCHER.example", "j\u00fcrgen@b\u00fccher.example"),
+        ("J\u00dcRGEN@B\u00dcCHER.example", "j\u00fcrgen@xn--bcher-kva.example"),
         ("ju\u0308rgen@example.com", "j\u00fcrgen@example.com"),
         ("1@2.example", "1@2.example"),
         ("alice@xn--bcher-kva.example", "alice@xn--bcher-kva.example"),
@@ -80,7 +81,7 @@ def test_254_bytes_are_the_end() -> None:
     with pytest.raises(InvalidEmail):
         canonical_email(f"{local}@{domain}m")
     with pytest.raises(InvalidEmail):
-        canonical_email("alice@" + ".".join(["\u00e9" * 31] * 4) + ".com")
+        canonical_email("alice@" + ".".join(["\u00e9" * 50] * 5) + ".com")
     wide = longest.translate({ord("b"): "\N{MATHEMATICAL BOLD SMALL B}"})
     assert canonical_email(wide) == longest
 
@@ -113,6 +114,6 @@ def test_a_huge_address_is_refused_before_it_is_normalised(monkeypatch: pytest.M
         pytest.fail("normalised")
 
     with monkeypatch.context() as patch:
-        patch.setattr(unicodedata, "normalize", normalised)
+        patch.setattr(email, "nfkc", normalised)
         with pytest.raises(InvalidEmail):
             canonical_email("a" + "\u0300\u0316" * 254 + "@example.com")

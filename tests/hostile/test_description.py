@@ -73,13 +73,15 @@ class Hand(HTTPAdapter):
         assert isinstance(body, bytes)
         headers = {name.lower(): _text(value) for name, value in request.headers.items()}
         said = self._carried(method, target, headers, body)
-        raw = HTTPResponse(io.BytesIO(said.body), said.headers, said.status, preload_content=False)
+        raw = HTTPResponse(
+            io.BytesIO(said.body), said.headers, said.status, preload_content=False, request_method=method
+        )
         return self.build_response(request, raw)
 
     def _carried(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Said:
         path = target.removeprefix(PREFIX)
         route = f"{method} {path.partition('?')[0]}"
-        if self.how == GENERATED or route.startswith("GET /.well-known"):
+        if self.how == GENERATED or route.startswith(("GET /.well-known", "HEAD /.well-known")):
             return self.send_on(method, target, [*(headers | {"host": HOST}).items()], body)
         left = {name: value for name, value in headers.items() if name not in OURS}
         if route == "POST /oauth/introspect":
@@ -90,7 +92,7 @@ class Hand(HTTPAdapter):
             said = self.device("simple", bound=False).request(method, path, body, left)
         else:
             said = self._honest(method, path, route, body, left)
-        if said.status < 300 and (method != "GET" or path.startswith("/oauth/")):
+        if said.status < 300 and (method not in {"GET", "HEAD"} or path.startswith("/oauth/")):
             self.devices.clear()
         return said
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from chalice.app import Chalice, Response
 
-from tools.dev.gateway import CLOCK_PATH, DevelopmentClock, Gateway, GatewayServer
+from tools.dev.gateway import CLOCK_PATH, DevelopmentClock, Gateway, GatewayServer, _Handler
 
 app = Chalice(app_name="mirror", configure_logs=False)
 busy = threading.Semaphore(0)
@@ -270,6 +270,50 @@ def test_no_page_moves_the_clock(served: tuple[int, DevelopmentClock], fields: t
     port, clock = served
     assert moved(port, b'{"skip": 900}', *fields).startswith((b"HTTP/1.1 403", b"HTTP/1.1 415"))
     assert clock.skipped_s == 0
+
+
+def test_no_other_machine_reaches_a_development_route(mirrored: Gateway) -> None:
+    """With HOST=0.0.0.0 the network gets the API alone."""
+    clock = DevelopmentClock()
+    with GatewayServer(0) as server:
+        server.open(mirrored, clock)
+        # Let every connection come from a phone on the network.
+        server.finish_request = lambda request, _: _Handler(request, ("192.168.1.9", 4711), server)  # type: ignore[method-assign,assignment] # a planted address
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        said = moved(server.server_port, b'{"skip": 900}', AS_JSON)
+        api = spoken(server.server_port, b"GET /api/things HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.shutdown()
+        thread.join()
+    assert said.startswith(b"HTTP/1.1 404")
+    assert clock.skipped_s == 0
+    assert api.startswith(b"HTTP/1.1 418")
+
+
+def test_a_client_that_expects_100_gets_it_before_it_sends_the_body(served: tuple[int, DevelopmentClock]) -> None:
+    """RFC 9110 section 10.1.1. curl waits for a second otherwise, and others for ever."""
+    port, _ = served
+    with contextlib.closing(socket.create_connection(("127.0.0.1", port), timeout=5)) as connection:
+        connection.sendall(
+            b"POST /api/things HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n"
+            b"Expect: 100-continue\r\nConnection: close\r\n\r\n"
+        )
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"abc")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 418")
+    assert b'"body": "abc"' in answer
+
+
+def test_head_over_http_has_a_length_and_no_body(served: tuple[int, DevelopmentClock]) -> None:
+    """The next answer on the same connection begins where it should."""
+    port, _ = served
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        for method, status in (("HEAD", 404), ("GET", 418), ("HEAD", 404), ("GET", 418)):
+            connection.request(method, "/api/things")
+            answer = connection.getresponse()
+            assert (answer.status, bool(answer.read())) == (status, method == "GET")
+            assert int(answer.headers["content-length"]) > 0
 
 
 def test_an_answer_without_content_says_nothing_of_its_length(served: tuple[int, DevelopmentClock]) -> None:

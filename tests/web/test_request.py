@@ -61,6 +61,13 @@ def test_limits_are_the_last_that_is_taken() -> None:
             read_request(event(multiValueHeaders={name: ["x" * (FIELD_BYTES_MAX + 1)]}))
 
 
+def test_port_80_is_a_port_of_its_own_over_https() -> None:
+    """In production, where API Gateway speaks https alone."""
+    said = event(multiValueHeaders={"host": ["Api.Example.com:80"]})
+    assert read_request(said).message.authority == "api.example.com:80"
+    assert read_request(said, development=True).message.authority == "api.example.com"
+
+
 def test_an_event_of_chalice_local_says_less_and_is_read_all_the_same() -> None:
     """It has one value for each field, no path, and bytes for a body."""
     said = {"headers": {"Host": "localhost:8001", "Content-Type": "application/json"}, "body": b"{}"}

@@ -44,7 +44,7 @@ def test_a_route_for_bound_logins_refuses_bearers(make_device: Callable[..., Dev
     assert phone.get("/vault").members == {"bound": True}
     refused = bearer.get("/vault")
     assert refused.code == "signature_required"
-    assert "log in with a key" in refused.members["detail"]
+    assert "Log in with a key" in refused.members["detail"]
 
 
 @pytest.mark.promise(12)
@@ -132,3 +132,11 @@ def test_a_request_to_an_ipv6_literal_is_signed_over_its_brackets(
         signer = Signer(key.thumbprint(), key.sign)
         fields |= signature_fields(request, signer, created=int(clock.time()), nonce=secrets.token_urlsafe(16))
         assert send("POST", "/api/register", list(fields.items()), body).status == status, host
+
+
+def test_port_80_is_the_default_of_plain_http_in_development(make_device: Callable[..., Device]) -> None:
+    """The scheme's default port is no part of the authority (RFC 9421 section 2.2.3); in development that is http."""
+    phone = make_device()
+    phone.register("ada@example.com")
+    said = phone.get("/search/books?q=tea", tamper=lambda fields: fields.update(host=f"{HOST}:80"))
+    assert said.status == 200

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from typing import Annotated
 
 import pytest
+from msgspec import Meta
 
 from chalicelib.core import errors
 from chalicelib.core.passwords import GUESSES_MIN
 from chalicelib.stores.engine import Tables
 from chalicelib.web.request import read_json, read_request
-from chalicelib.web.shapes import StepUpShape
+from chalicelib.web.shapes import Body, StepUpShape
 from tests.web.conversation import HOST, JSON, PASSWORD, Said, Send, through
 from tools.dev.engine import client, create_tables
 from tools.dev.gateway import Gateway, load_environment
@@ -65,21 +67,21 @@ def test_a_long_password_of_common_words_is_told_what_counts(told: Send) -> None
 
 
 @pytest.mark.parametrize(
-    ("members", "pointer", "expected"),
+    ("members", "pointer", "expected", "words"),
     [
-        ({"email": 1}, "/email", "string"),
-        ({"email": "x" * 5000}, "/email", "string of length <= 4096"),
-        ({"device": {"public_key": []}}, "/device/public_key", "object | null"),
-        ({"device": {"binding": "`<secret>`"}}, "/device/binding", None),
+        ({"email": 1}, "/email", "string", "a string"),
+        ({"email": "x" * 5000}, "/email", "string of length <= 4096", "a string of at most 4096 characters"),
+        ({"device": {"public_key": []}}, "/device/public_key", "object | null", "an object or null"),
+        ({"device": {"binding": "`<secret>`"}}, "/device/binding", None, None),
     ],
 )
 def test_a_member_of_the_wrong_type_is_told_which(
-    told: Send, members: dict[str, object], pointer: str, expected: str | None
+    told: Send, members: dict[str, object], pointer: str, expected: str | None, words: str | None
 ) -> None:
     """What is wanted is shown, what came is not."""
     said = entry(told, **members)
     assert (said.code, said.members["pointer"], said.members.get("expected")) == ("wrong_type", pointer, expected)
-    assert expected is None or f"{pointer} is to be: {expected}." in said.members["detail"]
+    assert words is None or said.members["detail"] == f"`{pointer}` must be {words}."
     assert b"secret" not in said.body
 
 
@@ -91,6 +93,39 @@ def test_a_pattern_is_shown_to_who_misses_it() -> None:
     with pytest.raises(errors.WrongType) as refusal:
         read_json(request, StepUpShape)
     assert refusal.value.members["expected"] == "string matching regex '^sha-256=:[A-Za-z0-9+/]{43}=:$'"
+
+
+class Bounded(Body):
+    """Members with the bounds that a team's own routes have."""
+
+    cents: Annotated[int, Meta(ge=1, le=10)] = 1
+    part: Annotated[float, Meta(gt=0)] = 1.0
+    names: Annotated[tuple[str, ...], Meta(max_length=1)] = ()
+    name: Annotated[str, Meta(min_length=2)] = "ab"
+    path: Annotated[str, Meta(pattern="^/")] = "/"
+    yes: bool = False
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        ('"cents": 0', "`/cents` must be an integer of at least 1."),
+        ('"cents": 11', "`/cents` must be an integer of at most 10."),
+        ('"cents": "1"', "`/cents` must be an integer."),
+        ('"part": 0', "`/part` must be a number greater than 0.0."),
+        ('"names": ["a", "b"]', "`/names` must be an array of at most 1 items."),
+        ('"names": [1]', "`/names/0` must be a string."),
+        ('"name": "a"', "`/name` must be a string of at least 2 characters."),
+        ('"path": "a"', "`/path` must be a string matching regex '^/'."),
+        ('"yes": 1', "`/yes` must be a boolean."),
+    ],
+)
+def test_a_bound_is_told_in_a_sentence(member: str, words: str) -> None:
+    """The member, what it must be, and the limit."""
+    request = read_request({"headers": JSON, "requestContext": {}, "body": f"{{{member}}}"})
+    with pytest.raises(errors.WrongType) as refusal:
+        read_json(request, Bounded)
+    assert refusal.value.members["detail"] == words
 
 
 @pytest.mark.parametrize(

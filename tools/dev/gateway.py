@@ -2,7 +2,8 @@
 
 Faithful where it matters to Baton: the stage is part of ``requestContext.path``; the path stays undecoded and the query
 is decoded once; ``headers`` holds the last of several and ``multiValueHeaders`` all; ``WWW-Authenticate`` and
-``Date`` come out renamed; an unknown route is answered here, in the shape that our deployment's gateway response has.
+``Date`` come out renamed; an answer to ``HEAD`` loses its body; an unknown route is answered here, in the shape that
+our deployment's gateway response has.
 
 A Lambda environment takes one request at a time, and Chalice counts on it. So does this gateway: it owns a few
 environments, each an ``app.py`` of its own, and hands every request to a free one.
@@ -26,6 +27,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from chalicelib.web.cors import readable_by
+from tools.dev.addresses import THIS_MACHINE, is_this_machine
 
 ROOT = Path(__file__).parents[2]
 PAYLOAD_BYTES_MAX = 10 * 1024 * 1024
@@ -147,6 +149,13 @@ class Gateway:
             return self._own(413, "too_large", "invalid_request", "The payload is over 10 MB.", origin)
         if sum(len(name) + len(value) for name, value in given) > HEADER_BYTES_MAX:
             return self._own(431, "too_large", "invalid_request", "The header fields are over 10 KB.", origin)
+        response = self._carried(method, target, given, body, source)
+        return _without_body(response) if method == "HEAD" else response
+
+    def _carried(
+        self, method: str, target: str, given: Sequence[tuple[str, str]], body: bytes, source: str
+    ) -> GatewayResponse:
+        origin = next((value for name, value in given if name.lower() == "origin"), None)
         url = urlsplit(target)
         prefix = f"/{self.stage}"
         path = url.path.removeprefix(prefix) if url.path.startswith(prefix + "/") else ""
@@ -266,6 +275,12 @@ class Gateway:
         return GatewayResponse(status, headers, _json(members))
 
 
+def _without_body(response: GatewayResponse) -> GatewayResponse:
+    """Answer a HEAD request: the header fields of GET, and its length (RFC 9110 sections 8.6 and 9.3.2)."""
+    length = ("Content-Length", str(len(response.body)))
+    return GatewayResponse(response.status, (*response.headers, length), b"")
+
+
 def _json(members: Mapping[str, object]) -> bytes:
     return json.dumps(members, separators=(",", ":")).encode()
 
@@ -287,7 +302,7 @@ class _Handler(BaseHTTPRequestHandler):
             response = self.server.gateway._own(
                 400, "malformed", "invalid_request", "The body's length is unclear.", self.headers.get("origin")
             )
-        elif self.path == CLOCK_PATH and self.command == "POST":
+        elif self.path == CLOCK_PATH and self.command == "POST" and self._is_from_here():
             response = self._skip(body)
         else:
             response = self.server.gateway.call(
@@ -295,19 +310,28 @@ class _Handler(BaseHTTPRequestHandler):
             )
         self._write(response)
 
+    def handle_expect_100(self) -> bool:
+        """Let the client go on, without waiting for the buffer to fill (RFC 9110 section 10.1.1)."""
+        going_on = super().handle_expect_100()
+        self.wfile.flush()
+        return going_on
+
+    def _is_from_here(self) -> bool:
+        """Tell whether this machine asks: the network gets the API alone."""
+        return is_this_machine(self.client_address[0], self.connection.getsockname()[0])
+
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_HEAD = answer
 
     def _write(self, response: GatewayResponse) -> None:
         self.send_response_only(response.status)
         for name, value in response.headers:
             self.send_header(name, value)
-        if response.status != HTTPStatus.NO_CONTENT:  # RFC 9110 section 8.6
+        if response.status != HTTPStatus.NO_CONTENT and response.header("content-length") is None:  # RFC 9110, 8.6
             self.send_header("Content-Length", str(len(response.body)))
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(response.body)
+        self.wfile.write(response.body)
         self.wfile.flush()
 
     def _body(self) -> bytes | None:
@@ -363,7 +387,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class GatewayServer(ThreadingHTTPServer):
-    """The gateway over HTTP, on loopback only."""
+    """The gateway over HTTP, on loopback only, or for the phones on the network too."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -371,9 +395,9 @@ class GatewayServer(ThreadingHTTPServer):
     gateway: Gateway
     clock: DevelopmentClock
 
-    def __init__(self, port: int) -> None:
-        """Listen on ``127.0.0.1:port``; port 0 takes a free one. ``open`` it before serving."""
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, port: int, host: str = THIS_MACHINE) -> None:
+        """Listen on ``host:port``; port 0 takes a free one. ``open`` it before serving."""
+        super().__init__((host, port), _Handler)
 
     def open(self, gateway: Gateway, clock: DevelopmentClock) -> None:
         """Say what is behind."""

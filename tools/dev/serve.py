@@ -18,6 +18,7 @@ from botocore.parsers import ResponseParserError
 from chalicelib.settings import SettingsProblems, read_settings
 from chalicelib.stores.engine import Tables
 from tools import aws
+from tools.dev.addresses import EMULATOR, EVERYWHERE, THIS_MACHINE, authorities, own_addresses, read_host
 from tools.dev.engine import ENDPOINT, create_tables, engine
 from tools.dev.gateway import DevelopmentClock, Gateway, GatewayServer, load_environment
 from tools.dev.port import read_port
@@ -43,15 +44,15 @@ class Development:
 
 
 @contextlib.contextmanager
-def development(port: int) -> Iterator[Development]:
-    """Serve on ``127.0.0.1:port`` for as long as this lasts; port 0 takes a free one."""
+def development(port: int, host: str = THIS_MACHINE) -> Iterator[Development]:
+    """Serve on ``host:port`` for as long as this lasts; port 0 takes a free one."""
     with engine() as engine_name, contextlib.ExitStack() as after:
         clock = DevelopmentClock()
-        server = GatewayServer(port)
+        server = GatewayServer(port, host)
         after.callback(server.server_close)
         url = f"http://localhost:{server.server_port}/api"
         secret = secrets.token_urlsafe(32)
-        _set_environment(server.server_port, url, secret)
+        _set_environment(server.server_port, url, secret, host)
         create_tables(Tables(os.environ["BATON_TABLE_PREFIX"]))
         gateway = Gateway(environments(clock), clock=clock)
         account = _demo_account(gateway, server.server_port)
@@ -68,11 +69,11 @@ def environments(clock: DevelopmentClock) -> list[Any]:
     return [load_environment(clock).app for _ in range(ENVIRONMENTS)]
 
 
-def _set_environment(port: int, url: str, secret: str) -> None:
+def _set_environment(port: int, url: str, secret: str, host: str) -> None:
     os.environ |= {
         "BATON_DEVELOPMENT": "1",
         "BATON_ISSUER": url,
-        "BATON_AUTHORITIES": f"localhost:{port},127.0.0.1:{port}",
+        "BATON_AUTHORITIES": ",".join(authorities(host, port, own_addresses())),
         "BATON_KEY_RING": "local",
         "BATON_RESOURCE_SERVERS": f"{RESOURCE_SERVER}:{hashlib.sha256(secret.encode()).hexdigest()}",
     }
@@ -119,6 +120,7 @@ def table(running: Development, out: TextIO) -> str:
         f"  {dye(f'{first:<{name}}', '2')}  {second:<{width}}  {dye(third, '2')}".rstrip()
         for first, second, third in rows
     ]
+    lines += ["", *for_phones(str(running.server.server_address[0]), running.server.server_port, own_addresses())]
     registered = [[str(one.id), str(one.mechanism.name), str(one.form), str(one.binding)] for one in clients]
     head, *listed = aligned([["client", "mechanism", "token", "binding"], *registered])
     lines += ["", dye(f"  {head}", "2"), *(f"  {line}" for line in listed)]
@@ -133,6 +135,22 @@ def table(running: Development, out: TextIO) -> str:
     return "\n".join(lines)
 
 
+def for_phones(host: str, port: int, addresses: Sequence[str]) -> list[str]:
+    """Say how an emulator or a phone reaches this server."""
+    reverse = f"  {'by USB':<14}adb reverse tcp:{port} tcp:{port}: then http://localhost:{port}/api on the device too"
+    if host != EVERYWHERE:
+        return [reverse, f"  {'by network':<14}make dev HOST={EVERYWHERE}"]
+    return [
+        *(
+            f"  {'network':<14}http://{address}:{port}/api, and this machine's name under .local"
+            for address in addresses
+        ),
+        f"  {'emulator':<14}http://{EMULATOR}:{port}/api (Android)",
+        reverse,
+        "  Everybody on the network reaches the API alone, with the demo account. The metadata names localhost.",
+    ]
+
+
 def _next(running: Development) -> list[list[str]]:
     port = "" if running.server.server_port == 8000 else f" PORT={running.server.server_port}"
     return [
@@ -145,9 +163,10 @@ def _next(running: Development) -> list[list[str]]:
 def main(arguments: Sequence[str]) -> int:
     """Serve until interrupted."""
     port = read_port(arguments[0] if arguments else os.environ.get("PORT") or "8000")
+    host = read_host(os.environ.get("HOST") or THIS_MACHINE)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with development(port) as running:
+        with development(port, host) as running:
             print(table(running, sys.stdout), flush=True)
             with reloading(running.server.gateway, lambda: environments(running.server.clock)):
                 threading.Event().wait()

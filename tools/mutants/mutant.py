@@ -7,8 +7,9 @@ ROOT = Path(__file__).parents[2]
 
 TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/core/base64url.py": ("tests/core/test_base64url.py",),
-    "chalicelib/core/email.py": ("tests/core/test_email.py",),
+    "chalicelib/core/email.py": ("tests/core/test_email.py", "tests/core/test_equivalent_names.py"),
     "chalicelib/core/fields.py": ("tests/core/test_fields.py", "tests/core/test_signatures.py"),
+    "chalicelib/core/frozen_unicode.py": ("tests/core/test_other_runtimes.py",),
     "chalicelib/core/key_ring.py": ("tests/core/test_key_ring.py",),
     "chalicelib/core/lineage.py": ("tests/core/test_lineage.py",),
     "chalicelib/core/passwords.py": ("tests/core/test_passwords.py",),

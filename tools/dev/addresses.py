@@ -1,0 +1,53 @@
+"""Where the development server listens, and by which hosts phones on the same network reach it."""
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Iterator
+
+THIS_MACHINE = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"
+EMULATOR = "10.0.2.2"
+"""The host of the machine as the Android emulator calls it (developer.android.com, "Network address space")."""
+MULTICAST_DNS = "*.local"
+"""Names that machines give themselves on a network (RFC 6762)."""
+_DOCUMENTATION = ("192.0.2.1", 9)
+"""An address that is nobody's (RFC 5737): asking for the way to it sends nothing."""
+
+
+def read_host(said: str) -> str:
+    """Read where to listen, or end with a sentence."""
+    if said in {THIS_MACHINE, EVERYWHERE}:
+        return said
+    raise SystemExit(
+        f"HOST is {THIS_MACHINE} (this machine alone) or {EVERYWHERE} (phones on the network too), not {said[:64]!r}."
+    )
+
+
+def own_addresses() -> list[str]:
+    """List the IPv4 addresses that this machine has on its networks, the one of the default route first."""
+    found = [address for address in _addresses() if not ipaddress.ip_address(address).is_loopback]
+    return list(dict.fromkeys(found))
+
+
+def _addresses() -> Iterator[str]:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        asked.connect(_DOCUMENTATION)
+        yield asked.getsockname()[0]
+    with contextlib.suppress(OSError):
+        yield from sorted(
+            str(address[0]) for *_, address in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
+        )
+
+
+def authorities(host: str, port: int, addresses: list[str]) -> list[str]:
+    """List the hosts that a server which listens on ``host`` answers to, with the port."""
+    hosts = ["localhost", THIS_MACHINE]
+    if host == EVERYWHERE:
+        hosts += [*addresses, EMULATOR, MULTICAST_DNS]
+    return [f"{name}:{port}" for name in hosts]
+
+
+def is_this_machine(source: str, reached: str) -> bool:
+    """Tell whether a connection comes from this machine: over loopback, or from the very address that it reached."""
+    return ipaddress.ip_address(source).is_loopback or source == reached
