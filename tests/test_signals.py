@@ -125,11 +125,11 @@ def test_however_often_a_thing_happened_cloudwatch_takes_its_count(
 
 
 def test_what_cannot_be_written_is_counted_all_the_same(signals: Signals, capfd: pytest.CaptureFixture[str]) -> None:
-    """A line may be lost for a number that JSON cannot carry; the alarm that counts it may not."""
+    """A line may be lost for a fact that JSON cannot carry; the alarm that counts it may not."""
     signals.begin(request_id="r1")
     signals.emit("token_reused", lineage="l1", generation=1)
     written(capfd)
-    signals.emit("refused", status=400, code="token_reused", generation=10**30)
+    signals.emit("refused", status=400, code="token_reused", where=object())  # type: ignore[arg-type] # a defect
     [document] = written(capfd)
     assert (document["token_reused"], document["refused_token_reused"]) == (1, 1)
 

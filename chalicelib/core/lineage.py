@@ -241,6 +241,12 @@ def attempt_digest(attempt: str) -> bytes:
     return digest if digest != NO_ATTEMPT else b"\1" * len(NO_ATTEMPT)
 
 
+def used_by(lineage: Lineage, generation: int) -> bytes | None:
+    """Return the digest of the attempt that used a generation; ``None`` when it is forgotten."""
+    behind = lineage.generation - generation
+    return lineage.attempts[generation % ATTEMPT_SLOTS] if 0 < behind <= ATTEMPT_SLOTS else None
+
+
 def expiry(issued_at: int, lineage: Lineage, mechanism: Mechanism) -> int:
     """Tell when a token for calls expires: min(iat + life, absolute expiry)."""
     return min(issued_at + mechanism.use_s, lineage.expires_at)

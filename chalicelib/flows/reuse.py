@@ -4,9 +4,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from chalicelib.core.lineage import attempt_digest
+from chalicelib.core.lineage import attempt_digest, used_by
 from chalicelib.core.model import EndReason, Lineage
-from chalicelib.core.policy import ATTEMPT_SLOTS
 from chalicelib.core.ports import Done, Gates, Refused
 from chalicelib.core.signatures import Message
 from chalicelib.flows.credentials import source_network
@@ -64,9 +63,8 @@ def _first_presentation(lineage: Lineage, generation: int) -> dict[str, str | in
         "current_generation": lineage.generation,
         "last_exchange_at": lineage.issued_at,
     }
-    if lineage.generation - generation <= ATTEMPT_SLOTS:
-        known["first_attempt"] = lineage.attempts[generation % ATTEMPT_SLOTS].hex()
-    return known
+    first_attempt = used_by(lineage, generation)
+    return known if first_attempt is None else {**known, "first_attempt": first_attempt.hex()}
 
 
 def _user_agent(message: Message) -> str:

@@ -101,7 +101,8 @@ def _(setting: Setting) -> Said:
 
 @case(404, "not_found", "not_found")
 def _(setting: Setting) -> Said:
-    return setting.phone.request("DELETE", "/me/devices/AAAAAAAAAAAAAAAA")
+    path = "/me/devices/AAAAAAAAAAAAAAAA"
+    return setting.phone.request("DELETE", path, headers={"baton-grant": setting.phone.step_up("DELETE", path)})
 
 
 @case(409, "account_exists", "account_exists")
