@@ -30,7 +30,7 @@ def test_there_are_as_many_as_were_asked_for() -> None:
 
 
 def test_every_file_of_rules_that_guards_something_is_mutated() -> None:
-    """Left out: nouns, numbers, ports, refusals, and the audit of a deployment, whose planted mistakes are tests."""
+    """And the client. Left out: nouns, numbers, ports, refusals, and the audit, whose planted mistakes are tests."""
     guarded = {
         path.relative_to(ROOT).as_posix()
         for part in ("core", "stores")
@@ -41,7 +41,7 @@ def test_every_file_of_rules_that_guards_something_is_mutated() -> None:
         for name in ("__init__", "clients", "errors", "hardening", "model", "policy", "ports")
     }
     looks = {"chalicelib/stores/__init__.py", "chalicelib/stores/deployment.py"}
-    assert guarded - nouns - looks == TESTS.keys()
+    assert (guarded - nouns - looks) | {"clients/python/baton_client.py"} == TESTS.keys()
     assert all((ROOT / test).is_file() for tests in TESTS.values() for test in tests)
 
 
