@@ -8,7 +8,6 @@ from chalice.app import Chalice, CloudWatchEvent, Rate
 from msgspec import Meta
 from msgspec.structs import replace
 
-from chalicelib.core.clients import Clients
 from chalicelib.core.model import Caller
 from chalicelib.core.tokens import Names
 from chalicelib.flows.account import DeleteAccount, ShowAccount
@@ -22,7 +21,7 @@ from chalicelib.flows.login import FirstTokens, Introduce, Login
 from chalicelib.flows.logout import Logout
 from chalicelib.flows.oauth import Introspect, Revoke
 from chalicelib.flows.password import ChangePassword
-from chalicelib.flows.proof import Proof
+from chalicelib.flows.proof import Mismatches, Proof
 from chalicelib.flows.record import Record
 from chalicelib.flows.register import Register
 from chalicelib.flows.reuse import EndReused
@@ -42,13 +41,13 @@ from chalicelib.stores.transport import Access
 from chalicelib.stores.users import Users
 from chalicelib.web.accounts import Journeys, accounts
 from chalicelib.web.edge import Answer, Edge
-from chalicelib.web.meta import Public, meta
+from chalicelib.web.meta import PROTECTED_RESOURCE, Public, meta
 from chalicelib.web.oauth import OAuthJourneys, oauth
 from chalicelib.web.shapes import Body
 from chalicelib.web.signed import Signed
 
 settings = read_settings()
-clients = Clients.from_toml(settings.clients.read_text("utf-8"))
+clients = settings.registry
 names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
 if settings.snapshot:
     import_what_comes_late()
@@ -77,7 +76,7 @@ kms = service("kms", settings.kms_endpoint)
 key_ring = KeyRing(engine, KmsWrapper(settings.kms_key_id, kms) if settings.kms_key_id else LocalWrapper(), entropy)
 
 # Journeys.
-proof = Proof(key_ring, clients, names, settings.authorities)
+proof = Proof(key_ring, clients, names, settings.authorities, Mismatches(signals))
 issue = Issue(names)
 credentials = Credentials(entropy, users, ephemeral, signals, settings.limits)
 introduce = Introduce(entropy, clients, proof)
@@ -106,12 +105,12 @@ call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
 app = Chalice(app_name="baton", configure_logs=False)
 # All that Baton says is text. Whoever adds a route that answers with an image names its type here.
 app.api.binary_types = []
-edge = Edge(app, clock, entropy, signals, settings.origins, settings.development)
+edge = Edge(app, clock, entropy, signals, settings.origins, settings.development, settings.issuer + PROTECTED_RESOURCE)
 if not settings.development:  # a developer's machine may be slow, and no Lambda ends its requests
     edge = replace(edge, begin=patience.begin)
 signed = Signed(edge, call)
 app.register_middleware(edge.middleware, "http")
-app.register_blueprint(meta(edge, Public(key_ring, gates, names, settings.region)))
+app.register_blueprint(meta(edge, Public(key_ring, gates, names, clients, settings.region)))
 app.register_blueprint(
     accounts(
         edge,

@@ -21,7 +21,7 @@ from bench.events import event
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "clients" / "python"))
 os.environ |= {
-    "BATON_CLIENTS": "clients.toml",
+    "BATON_CLIENTS": "clients-dev.toml",
     "BATON_DEVELOPMENT": "off",
     "BATON_ISSUER": "https://api.example.com/api",
     "BATON_KEY_RING": "kms:bench",

@@ -13,6 +13,7 @@ from tools.dev.engine import create_tables
 from tools.dev.environment import unpack
 
 BASE_URL = "https://api.example.com/api"
+REGISTRY = "clients-bench.toml"
 BARE = 'def app(event, context):\n    return {"statusCode": 200, "headers": {}, "body": ""}\n'
 
 
@@ -26,6 +27,12 @@ class Deployed:
     variables: Mapping[str, str]
 
 
+def _write_registry(task: Path) -> None:
+    """Register the clients of the demonstration, which is refused where it is deployed, under a name of their own."""
+    shipped = (task / "chalicelib" / "clients.toml").read_text("utf-8")
+    (task / "chalicelib" / REGISTRY).write_text(shipped.replace("demonstration = true\n", ""), "utf-8")
+
+
 def deployed(folder: Path, *, dynamodb: str, kms: str, issuer: str = BASE_URL) -> Deployed:
     """Package for this machine, unpack, and make tables, key and ring at these endpoints.
 
@@ -36,8 +43,9 @@ def deployed(folder: Path, *, dynamodb: str, kms: str, issuer: str = BASE_URL) -
     if architecture is None:
         raise SystemExit("Lambda's runtime client runs on Linux, on x86_64 and arm64: there is nothing to boot here")
     with package.alone():
-        archive = package.build("prod", architecture)
+        archive = package.build("dev", architecture)
         task = unpack(archive, folder / "task")
+        _write_registry(task)
         template = folder / "sam.yaml"
         template.write_bytes(archive.with_name("sam.yaml").read_bytes())
     bare = folder / "bare"
@@ -48,7 +56,7 @@ def deployed(folder: Path, *, dynamodb: str, kms: str, issuer: str = BASE_URL) -
     key_id = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
     KeyRing(Engine(tables), KmsWrapper(key_id), secrets.token_bytes).create(now=int(time.time()))
     variables = {
-        "BATON_CLIENTS": "clients.toml",
+        "BATON_CLIENTS": REGISTRY,
         "BATON_ISSUER": issuer,
         "BATON_TABLE_PREFIX": tables.prefix,
         "BATON_KEY_RING": f"kms:{key_id}",

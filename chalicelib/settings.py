@@ -5,22 +5,52 @@ Wrong or missing settings refuse to start, and all problems are named at once. `
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
+from chalicelib.core.clients import Clients, RegistryProblems
 from chalicelib.stores.access_key import AccessKey, Vended, access_key_of, endpoint_of, under_snapstart
 
 _PREFIX = re.compile(r"[a-zA-Z0-9_.-]{0,64}\Z")
-_AUTHORITY = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?\Z")
+_AUTHORITY = re.compile(r"([a-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::([1-9][0-9]{0,4}))?\Z")
+_ORIGIN = re.compile(r"([a-z]+)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}|\*))?\Z")
 _RESOURCE_SERVER = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})\Z")
 _REGISTRY = re.compile(r"[A-Za-z0-9_-]+\.toml\Z")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_DEFAULT_PORTS = {"https": 443, "http": 80}
+_DEFAULT_PORTS = {"https": "443", "http": "80"}
+_PORT_MAX = 65_535
+_SCHEMES_OF_APPS = {"capacitor", "ionic", "tauri"}
+_HTTP_HOSTS = {"localhost", "127.0.0.1", "tauri.localhost"}
+"""Hosts that are the machine of the page itself: http from there crosses no network."""
 _DEMO_REGISTRY = "clients.toml"
+_FOLDER = Path(__file__).parent
+_OTHER_ENCODINGS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+"""By the byte order mark that a file begins with; the longer marks first."""
+
+KNOWN = frozenset(
+    {
+        "BATON_AUDIENCE",
+        "BATON_AUTHORITIES",
+        "BATON_CLIENTS",
+        "BATON_DEPLOYMENT",
+        "BATON_DEVELOPMENT",
+        "BATON_EARLIER_ISSUERS",
+        "BATON_ISSUER",
+        "BATON_KEY_RING",
+        "BATON_LIMITS",
+        "BATON_LOG_LEVEL",
+        "BATON_ORIGINS",
+        "BATON_RESOURCE_SERVERS",
+        "BATON_REVOKE_ON_FOREIGN_KEY",
+        "BATON_TABLE_PREFIX",
+        "BATON_TRANSPORT",
+    }
+)
+"""Every setting. Any other variable whose name begins with ``BATON_`` is a mistake."""
 
 
 class SettingsProblems(ValueError):
@@ -45,8 +75,8 @@ class Settings(Struct, frozen=True):
     """``BATON_EARLIER_ISSUERS``: issuers of before a move, whose tokens are still accepted."""
 
     authorities: frozenset[str]
-    """``BATON_AUTHORITIES``: hosts under which apps sign, with the port where it is not 443; the issuer's own, unless
-    said otherwise."""
+    """``BATON_AUTHORITIES``: hosts under which apps sign, with the port where it is not 443; an IPv6 address is in
+    brackets, ``[::1]:8000``. The issuer's own host, unless said otherwise."""
 
     table_prefix: str
     """``BATON_TABLE_PREFIX``, needed: the tables are ``<prefix>-users``, ``-gates``, ``-ephemeral``, ``-audit``."""
@@ -61,10 +91,16 @@ class Settings(Struct, frozen=True):
 
     clients: Path
     """``BATON_CLIENTS``, needed outside development: the client registry, a file of ``chalicelib/``. The one that
-    ships, ``clients.toml``, is a demonstration of everything, long-lived bearers (`iot`) included: write your own."""
+    ships, ``clients.toml``, is a demonstration of everything, long-lived bearers (`iot`) included, and is refused
+    outside development: docs/operations.md has one to start from."""
+
+    registry: Clients
+    """The clients of that file."""
 
     origins: tuple[str, ...]
-    """``BATON_ORIGINS``: web pages that may call (CORS), each as browsers write it: ``https://app.example.com``."""
+    """``BATON_ORIGINS``: web pages and hybrid apps that may call (CORS), each as it is sent in ``Origin``:
+    ``https://app.example.com``, ``capacitor://localhost``, ``http://localhost:3000``. In development ``:*`` stands for
+    any port of localhost."""
 
     resource_servers: Mapping[str, bytes]
     """``BATON_RESOURCE_SERVERS``: who may introspect: ``<id>:<SHA-256 of its secret, in hex>``."""
@@ -105,7 +141,7 @@ class Settings(Struct, frozen=True):
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the environment. Raises ``SettingsProblems``."""
     environ = os.environ if environ is None else environ
-    problems: list[str] = []
+    problems = list(unknown_settings(environ))
     development = _switch(environ, "BATON_DEVELOPMENT", default=False, problems=problems)
     if development and "AWS_LAMBDA_RUNTIME_API" in environ:
         problems.append("BATON_DEVELOPMENT=1 is for a developer's machine: take it out of this function's environment")
@@ -114,6 +150,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     limits = _switch(environ, "BATON_LIMITS", default=True, problems=problems)
     if not limits and not development:
         problems.append("BATON_LIMITS=off is honoured with BATON_DEVELOPMENT=1 alone")
+    clients = _clients(environ, development=development, problems=problems)
     settings = Settings(
         issuer=issuer,
         audience=environ.get("BATON_AUDIENCE") or issuer,
@@ -122,7 +159,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         table_prefix=_table_prefix(environ, problems),
         deployment=_deployment(environ, problems) or environ.get("BATON_TABLE_PREFIX", ""),
         kms_key_id=_kms_key_id(environ, development=development, problems=problems),
-        clients=_clients(environ, development=development, problems=problems),
+        clients=clients,
+        registry=_registry(clients, development=development, problems=problems),
         origins=_origins(environ, development=development, problems=problems),
         resource_servers=_resource_servers(environ, problems),
         revoke_on_foreign_key=_switch(environ, "BATON_REVOKE_ON_FOREIGN_KEY", default=False, problems=problems),
@@ -138,6 +176,15 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if problems:
         raise SettingsProblems(problems)
     return settings
+
+
+def unknown_settings(environ: Mapping[str, str]) -> Iterator[str]:
+    """Name each variable that looks like a setting and is none: a misspelt limit would limit nothing."""
+    for name in sorted(name for name in environ if name.startswith("BATON_") and name not in KNOWN):
+        import difflib  # noqa: PLC0415 - cold start: only where something is wrong
+
+        (nearest,) = difflib.get_close_matches(name, sorted(KNOWN), n=1, cutoff=0)
+        yield f"{name} is not a setting; the nearest is {nearest}"
 
 
 def _issuer(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> str:
@@ -179,19 +226,41 @@ def _url(text: str, *, development: bool) -> SplitResult | None:
         return None
     secure = url.scheme == "https" or (url.scheme == "http" and development and url.hostname in _LOOPBACK)
     plain = url.hostname and url.netloc == url.netloc.lower() and "@" not in url.netloc
+    if "[" in url.netloc and _canonical(url.netloc) != url.netloc:
+        return None
     return url if secure and plain else None
 
 
 def _authorities(environ: Mapping[str, str], issuer: str, problems: list[str]) -> frozenset[str]:
     words = _words(environ, "BATON_AUTHORITIES")
-    problems += [
-        f"BATON_AUTHORITIES: {word!r} is not a lower-case host, or host:port"
-        for word in words
-        if not _AUTHORITY.match(word)
-    ]
+    for word in words:
+        canonical = _canonical(word)
+        if canonical is None:
+            problems.append(
+                f"BATON_AUTHORITIES: {word!r} is not a lower-case host or host:port; an IPv6 address is in brackets, "
+                "such as [::1]:8000"
+            )
+        elif canonical != word:
+            problems.append(f"BATON_AUTHORITIES: write {canonical!r} for {word!r}: clients sign over that form")
     derived = issuer.partition("://")[2].partition("/")[0]
     # The default port is no part of what is signed (RFC 9421 section 2.2.3).
     return frozenset(word.removesuffix(":443") for word in words or (derived,))
+
+
+def _canonical(authority: str) -> str | None:
+    """Give an authority in its canonical form (RFC 5952 for IPv6); ``None`` for what is none."""
+    match = _AUTHORITY.match(authority)
+    if match is None or int(match[2] or 0) > _PORT_MAX:
+        return None
+    host = match[1]
+    if host.startswith("["):
+        import ipaddress  # noqa: PLC0415 - cold start: seldom needed
+
+        try:
+            host = f"[{ipaddress.IPv6Address(host[1:-1])}]"
+        except ValueError:
+            return None
+    return f"{host}:{match[2]}" if match[2] else host
 
 
 def _table_prefix(environ: Mapping[str, str], problems: list[str]) -> str:
@@ -224,28 +293,76 @@ def _kms_key_id(environ: Mapping[str, str], *, development: bool, problems: list
 
 def _clients(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> Path:
     name = environ.get("BATON_CLIENTS") or (_DEMO_REGISTRY if development else "")
-    path = Path(__file__).with_name(name) if _REGISTRY.match(name) else Path()
+    path = _FOLDER / name if _REGISTRY.match(name) else Path()
     if not name:
-        problems.append(
-            "BATON_CLIENTS is missing: the file of chalicelib/ that registers your clients. clients.toml, which ships, "
-            "is a demonstration: it hands 180-day bearer tokens to whoever knows a password"
-        )
+        problems.append(f"BATON_CLIENTS is missing: the file of chalicelib/ that registers your clients. {_BEGIN}")
     elif not path.is_file():
-        problems.append(f"BATON_CLIENTS: there is no file {name!r} in chalicelib/, or its name does not end in .toml")
+        problems.append(
+            f"BATON_CLIENTS: there is no file {name!r} in chalicelib/, or its name does not end in .toml. {_BEGIN}"
+        )
     return path
+
+
+_BEGIN = 'Write it: docs/operations.md, "A client registry for production", has one to start from'
+
+
+def _registry(path: Path, *, development: bool, problems: list[str]) -> Clients:
+    """Read the client registry; without a file, which is a problem already, there are no clients."""
+    if not path.is_file():
+        return Clients({})
+    file = f"chalicelib/{path.name}"
+    try:
+        clients = Clients.from_toml(_text(path.read_bytes(), file), file)
+    except RegistryProblems as wrong:
+        problems += wrong.problems
+        return Clients({})
+    if clients.demonstration and not development:
+        problems.append(
+            f"BATON_CLIENTS: {file} says demonstration = true: its clients are for a first look, and one of them "
+            f"issues bearer tokens that live for 180 days. {_BEGIN}"
+        )
+    return clients
+
+
+def _text(content: bytes, file: str) -> str:
+    """Decode a registry: UTF-8, with or without a byte order mark. Raises ``RegistryProblems``."""
+    encoding = next((name for mark, name in _OTHER_ENCODINGS.items() if content.startswith(mark)), None)
+    if encoding is None and b"\0" in content:  # no byte order mark; in TOML no such character is allowed
+        encoding = "UTF-32" if b"\0\0" in content else "UTF-16"
+    if encoding:
+        raise RegistryProblems([f"{file} is encoded in {encoding}: save it as UTF-8"])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RegistryProblems([f"{file}, line {line}: a byte that is not UTF-8: save it as UTF-8"]) from None
 
 
 def _origins(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> tuple[str, ...]:
     origins = _words(environ, "BATON_ORIGINS")
-    for origin in origins:
-        url = _url(origin, development=development)
-        if url is None or url.geturl() != f"{url.scheme}://{url.netloc}" or url.port == _DEFAULT_PORTS[url.scheme]:
-            problems.append(
-                f"BATON_ORIGINS: {origin!r} is not an exact origin as browsers write it, such as "
-                "https://app.example.com: lower case, no path, no default port, https (http on localhost, with "
-                "BATON_DEVELOPMENT=1, is the exception)"
-            )
+    problems += [
+        f"BATON_ORIGINS: {origin!r} is not an exact origin as it is sent, such as https://app.example.com: lower "
+        "case, no path, no default port, no wildcard; the scheme is https, capacitor, ionic or tauri, or http for "
+        "localhost, 127.0.0.1 and tauri.localhost (http://localhost:* is any port, with BATON_DEVELOPMENT=1)"
+        for origin in origins
+        if not _is_origin(origin, development=development)
+    ]
     return origins
+
+
+def _is_origin(origin: str, *, development: bool) -> bool:
+    match = _ORIGIN.match(origin)
+    if match is None:
+        return False
+    scheme, host, port = match.groups()
+    if host.startswith("[") and _canonical(host) != host:
+        return False
+    if scheme == "http":
+        if host not in _HTTP_HOSTS or (port == "*" and not development):
+            return False
+    elif port == "*" or (scheme != "https" and scheme not in _SCHEMES_OF_APPS):
+        return False
+    return port is None or port == "*" or (port != _DEFAULT_PORTS.get(scheme) and int(port) <= _PORT_MAX)
 
 
 def _resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[str, bytes]:

@@ -22,6 +22,8 @@ LATE: Final = (
     "cryptography.hazmat.primitives.hashes",
     "cryptography.hazmat.primitives.kdf.hkdf",
     "cryptography.hazmat.primitives.serialization",
+    "difflib",
+    "html",
     "http.client",
     "http_sf",
     "ipaddress",

@@ -195,7 +195,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     @functools.cache
     def build(architecture: str) -> Path:
         with package.alone():
-            archive = package.build("prod", architecture)
+            archive = package.build("prod", architecture, clients="clients-dev.toml")
             return Path(shutil.copytree(archive.parent, tmp_path_factory.mktemp("packaged") / architecture))
 
     return build

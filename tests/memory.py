@@ -270,8 +270,10 @@ class MemoryGates:
             gate = self._tables.gates.get(account)
             if gate is None or gate.status is Status.DELETED:
                 return Done() if gate and gate.status is status else Refused()
-            reason = EndReason.ACCOUNT_DISABLED if status is Status.DISABLED else EndReason.ENDED_EVERYWHERE
-            changed = gate if status is Status.ACTIVE else _raised(gate, Ended(at=now, reason=reason))
+            if gate.status is status is Status.ACTIVE:
+                return Done()
+            reason = EndReason.ENDED_EVERYWHERE if status is Status.DELETED else EndReason.ACCOUNT_DISABLED
+            changed = _raised(gate, Ended(at=now, reason=reason))
             lineages = {} if status is Status.DELETED else changed.lineages
             self._tables.gates[account] = replace(changed, status=status, lineages=lineages)
             return Done()

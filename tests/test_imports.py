@@ -110,7 +110,7 @@ def variables(**endpoints: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": NOBODY,
-        "BATON_CLIENTS": "clients.toml",
+        "BATON_CLIENTS": "clients-dev.toml",
         "BATON_ISSUER": BASE_URL,
         "BATON_KEY_RING": f"kms:alias/{PREFIX}",
         "BATON_TABLE_PREFIX": PREFIX,

@@ -10,6 +10,7 @@ import botocore.session
 import pytest
 from botocore.exceptions import UnknownServiceError
 
+from chalicelib import settings
 from tools import deploy, package
 from tools.template import ROOT
 
@@ -92,3 +93,14 @@ def test_a_configured_issuer_is_the_templates(monkeypatch: pytest.MonkeyPatch) -
     own["stages"]["prod"]["environment_variables"]["BATON_ISSUER"] = "https://login.example.org"
     monkeypatch.setattr(package, "configuration", lambda: own)
     assert package.names_of("prod")["Issuer"] == "https://login.example.org"
+
+
+def test_the_registry_for_production_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written where the stage ``prod`` names it, its settings start; and no client of it issues bearer tokens."""
+    monkeypatch.setattr(settings, "_FOLDER", tmp_path)
+    (shown,) = re.findall(r"```toml\n(.*?)```", OPERATIONS.read_text("utf-8"), re.DOTALL)
+    variables = package.configuration()["stages"]["prod"]["environment_variables"]
+    (tmp_path / variables["BATON_CLIENTS"]).write_text(shown, "utf-8")
+    assert f"chalicelib/{variables['BATON_CLIENTS']}" in shown
+    registry = settings.read_settings(variables).registry
+    assert {client.binding for client in registry} == {"required"}

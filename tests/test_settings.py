@@ -8,15 +8,16 @@ from pathlib import Path
 import botocore.session
 import pytest
 
+from chalicelib import settings
 from chalicelib.core.model import Secret
-from chalicelib.settings import Settings, SettingsProblems, read_settings
+from chalicelib.settings import KNOWN, Settings, SettingsProblems, read_settings
 from chalicelib.stores.access_key import AccessKey, Vended
 
 GOOD = {
     "BATON_ISSUER": "https://api.example.com/api",
     "BATON_TABLE_PREFIX": "baton-prod",
     "BATON_KEY_RING": "kms:alias/baton",
-    "BATON_CLIENTS": "clients.toml",
+    "BATON_CLIENTS": "clients-dev.toml",
 }
 
 
@@ -80,9 +81,34 @@ def test_all_problems_are_named_at_once() -> None:
         ("BATON_ORIGINS", "https://App.example.com"),
         ("BATON_ORIGINS", "https://app.example.com:443"),
         ("BATON_ORIGINS", "http://app.example.com"),
-        ("BATON_ORIGINS", "http://localhost:3000"),
+        ("BATON_ORIGINS", "HTTPS://app.example.com"),
+        ("BATON_ORIGINS", "https://app.example.com:"),
+        ("BATON_ORIGINS", "https://app.example.com:0443"),
+        ("BATON_ORIGINS", "https://app.example.com:65536"),
+        ("BATON_ORIGINS", "https://app.example.com:*"),
+        ("BATON_ORIGINS", "https://*.example.com"),
+        ("BATON_ORIGINS", "https://somebody@app.example.com"),
+        ("BATON_ORIGINS", "http://localhost:*"),
+        ("BATON_ORIGINS", "http://localhost:80"),
+        ("BATON_ORIGINS", "http://localhost/"),
+        ("BATON_ORIGINS", "http://192.168.1.2:3000"),
+        ("BATON_ORIGINS", "capacitor://localhost/"),
+        ("BATON_ORIGINS", "capacitor://*"),
+        ("BATON_ORIGINS", "capacitor://"),
+        ("BATON_ORIGINS", "ftp://localhost"),
+        ("BATON_ORIGINS", "file://localhost"),
         ("BATON_ORIGINS", "https://[bad"),
         ("BATON_ORIGINS", "null"),
+        ("BATON_ORIGINS", "*"),
+        ("BATON_AUTHORITIES", "[::1"),
+        ("BATON_AUTHORITIES", "::1"),
+        ("BATON_AUTHORITIES", "[::1]:"),
+        ("BATON_AUTHORITIES", "[::1]:65536"),
+        ("BATON_AUTHORITIES", "[bad]:8000"),
+        ("BATON_AUTHORITIES", "[fe80::1%eth0]"),
+        ("BATON_AUTHORITIES", "[0:0:0:0:0:0:0:1]"),
+        ("BATON_CLIENTS", "clients.toml"),
+        ("BATON_ISSUER", "https://[0:0:0:0:0:0:0:1]/api"),
         ("BATON_CLIENTS", ""),
         ("BATON_CLIENTS", "../clients.toml"),
         ("BATON_CLIENTS", "nowhere.toml"),
@@ -119,13 +145,162 @@ def test_a_deployment_names_its_client_registry_knowingly() -> None:
     assert "BATON_CLIENTS is missing" in problem
     local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local", "BATON_CLIENTS": ""}
     assert read_settings(GOOD | local).clients.name == "clients.toml"
+    assert read_settings(GOOD | local).registry.get("iot")
 
 
-def test_development_may_serve_pages_of_this_machine() -> None:
-    """Plain http is for loopback, here as in the issuer."""
-    local = {"BATON_DEVELOPMENT": "1", "BATON_ORIGINS": "http://localhost:3000,http://127.0.0.1:80"}
-    (problem,) = problems(**local)
-    assert "'http://127.0.0.1:80'" in problem
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://app.example.com",
+        "https://app.example.com:8443",
+        "https://[2001:db8::1]",
+        "https://localhost",
+        "capacitor://localhost",
+        "ionic://localhost",
+        "tauri://localhost",
+        "http://tauri.localhost",
+        "http://localhost",
+        "http://localhost:3000",
+        "http://127.0.0.1:8080",
+    ],
+)
+def test_pages_and_hybrid_apps_are_named_by_their_origin(origin: str) -> None:
+    """As browsers and web views send it; plain http only from the machine itself (browser.md A1)."""
+    assert read_settings(GOOD | {"BATON_ORIGINS": f" {origin} ,https://other.example.com"}).origins == (
+        origin,
+        "https://other.example.com",
+    )
+
+
+def test_development_may_serve_pages_of_any_port_of_this_machine() -> None:
+    """Development servers of web pages take the port that is free."""
+    local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"}
+    for host in ("localhost", "127.0.0.1"):
+        origin = f"http://{host}:*"
+        assert read_settings(GOOD | local | {"BATON_ORIGINS": origin}).origins == (origin,)
+    for origin in ("https://localhost:*", "http://*:3000", "http://example.com:*"):
+        (problem,) = problems(**local, BATON_ORIGINS=origin)
+        assert repr(origin) in problem
+
+
+@pytest.mark.parametrize(
+    ("issuer", "authority"),
+    [("http://[::1]:8000/api", "[::1]:8000"), ("https://[2001:db8::1]/api", "[2001:db8::1]")],
+)
+def test_a_host_may_be_an_ipv6_literal(issuer: str, authority: str) -> None:
+    """In brackets, in its one canonical form (RFC 5952), since signatures are over the text."""
+    local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"}
+    assert read_settings(GOOD | local | {"BATON_ISSUER": issuer}).authorities == {authority}
+    named = {"BATON_AUTHORITIES": f"{authority},[::1]:443,localhost:8000"}
+    assert read_settings(GOOD | named).authorities == {authority, "[::1]", "localhost:8000"}
+    (problem,) = problems(BATON_AUTHORITIES="[2001:DB8:0::1]:8000")
+    assert "[2001:db8::1]:8000" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("BATON_ISSUERS", "BATON_ISSUER"),
+        ("BATON_ORIGIN", "BATON_ORIGINS"),
+        ("BATON_REVOKE_ON_FOREIGNKEY", "BATON_REVOKE_ON_FOREIGN_KEY"),
+        ("BATON_NONSENSE", "BATON_"),
+    ],
+)
+def test_a_misspelt_setting_is_refused_with_the_nearest_known_one(name: str, nearest: str) -> None:
+    """``BATON_NONSENSE=1`` passed silently, and so did a limit that nobody read."""
+    (problem,) = problems(**{name: "1"})
+    assert problem.startswith(f"{name} is not a setting")
+    assert re.search(rf"the nearest is {nearest}", problem)
+
+
+def test_the_settings_of_others_are_none_of_ours() -> None:
+    """Only what begins with ``BATON_``."""
+    assert read_settings(GOOD | {"BATONS": "1", "MY_BATON_ISSUER": "x", "AWS_NONSENSE": "1"})
+
+
+# --- The client registry -----------------------------------------------------------------------------------------
+
+REGISTRY = (Path(__file__).parents[1] / "chalicelib" / "clients-dev.toml").read_text("utf-8")
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a registry file of this test's own, where the settings look for it."""
+    monkeypatch.setattr(settings, "_FOLDER", tmp_path)
+    return tmp_path / "clients-dev.toml"
+
+
+def test_the_demonstration_registry_is_for_development(registry: Path) -> None:
+    """Client ``iot`` hands 180-day bearer tokens out. What marks the file is its content, whatever it is called."""
+    registry.write_text(f"demonstration = true\n{REGISTRY}", "utf-8")
+    (problem,) = problems()
+    assert "demonstration" in problem
+    assert "docs/operations.md" in problem
+    local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"}
+    assert read_settings(GOOD | local).registry.get("mobile")
+    registry.write_text(f"demonstration = false\n{REGISTRY}", "utf-8")
+    assert read_settings(GOOD).registry.get("mobile")
+
+
+def test_a_registry_that_is_not_there_is_told_how_to_begin(registry: Path) -> None:
+    """The stage ``prod`` names a file that its team writes."""
+    assert not registry.exists()
+    (problem,) = problems()
+    assert "clients-dev.toml" in problem
+    assert "docs/operations.md" in problem
+
+
+def test_a_registry_with_a_byte_order_mark_is_read(registry: Path) -> None:
+    """Windows editors write one."""
+    registry.write_bytes(REGISTRY.encode("utf-8-sig"))
+    assert read_settings(GOOD).registry.get("mobile")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_registry_in_another_encoding_is_told_which(registry: Path, encoding: str) -> None:
+    """By file and encoding."""
+    registry.write_bytes(REGISTRY.encode(encoding))
+    (problem,) = problems()
+    assert "chalicelib/clients-dev.toml" in problem
+    assert encoding.upper()[:6] in problem
+    assert "save it as UTF-8" in problem
+
+
+def test_a_registry_that_is_no_text_is_told_where(registry: Path) -> None:
+    """Latin-1, say."""
+    registry.write_bytes(b"# one\n# caf\xe9\n" + REGISTRY.encode())
+    (problem,) = problems()
+    assert "chalicelib/clients-dev.toml, line 2" in problem
+    assert "UTF-8" in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("# a\n[client.mobile\n", 2, "table"),
+        ("[client.mobile]\ncode = 1\ncode = 2\n", 3, ""),
+        ("[client.mobile]\ncode = one\n", 2, ""),
+        ("x = " + "[" * 5000, None, "nest"),
+        ("x = " + "1" * 5000, None, ""),
+        ("client = 1\n", None, "client"),
+        ("[[client]]\ncode = 1\n", None, "client"),
+        ("demonstration = 1\n[client.mobile]\n", None, "demonstration"),
+        (REGISTRY.replace('"exchange"', "[]"), None, "mechanism is one of"),
+        ("", None, "no client"),
+    ],
+    ids=range(10),
+)
+def test_a_mistake_in_the_registry_is_told_with_file_and_line(
+    registry: Path, text: str, line: int | None, words: str
+) -> None:
+    """As one of the problems, with the others, and never as a traceback."""
+    registry.write_text(text, "utf-8")
+    found = problems(BATON_LOG_LEVEL="LOUD")
+    assert len(found) >= 2
+    told = [problem for problem in found if "LOG_LEVEL" not in problem]
+    assert all("chalicelib/clients-dev.toml" in problem for problem in told)
+    assert line is None or any(f"line {line}" in problem for problem in told), told
+    assert any(words in problem for problem in told), told
 
 
 def test_every_setting_is_explained() -> None:
@@ -140,6 +315,7 @@ def test_every_setting_is_explained() -> None:
     ]
     assert len(explained) == len(Settings.__struct_fields__)
     read = set(re.findall(r'"(BATON_[A-Z_]+)"', source))
+    assert read == KNOWN
     assert read == set(re.findall(r"``(BATON_[A-Z_]+)``", "".join(explained)))
 
 

@@ -49,7 +49,7 @@ def test_everything_that_is_imported_late_is_in_the_snapshot() -> None:
 @pytest.mark.parametrize("kind", ["snap-start", "on-demand"])
 def test_a_snapshot_holds_code_and_nothing_that_must_not_be_shared(kind: str) -> None:
     """No key ring, no client and so no connection, no access key; and without a snapshot, nothing ahead of time."""
-    own = configuration()["stages"]["prod"]["environment_variables"]
+    own = configuration()["stages"]["prod"]["environment_variables"] | {"BATON_CLIENTS": "clients-dev.toml"}
     # AWS is nowhere, so that asking it would fail.
     lambda_s = {
         "AWS_REGION": "eu-central-1",

@@ -1,6 +1,7 @@
 """The stages of ``.chalice/config.json``: what an operator deploys, and what nobody can."""
 
 import ast
+import fnmatch
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from chalicelib.core.hardening import KEY_WRITES, KEYS_DENIED
 from chalicelib.core.policy import REQUEST_MAX_S
 from chalicelib.settings import SettingsProblems, read_settings
 from chalicelib.stores.engine import KEYS
@@ -66,7 +68,14 @@ def test_the_function_is_sized_on_purpose() -> None:
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_a_deployed_stage_starts_in_lambda(stage: str) -> None:
     """Its settings are whole and safe: KMS, throttles, no development; no name that nobody reads."""
-    settings = read_settings(environment(stage) | IN_LAMBDA)
+    variables = environment(stage)
+    if stage == "prod":  # its registry is for its team to write
+        with pytest.raises(SettingsProblems) as refused:
+            read_settings(variables | IN_LAMBDA)
+        assert [problem.split(":")[0] for problem in refused.value.problems] == ["BATON_CLIENTS"]
+        variables = variables | {"BATON_CLIENTS": "clients-dev.toml"}
+    settings = read_settings(variables | IN_LAMBDA)
+    assert not any(client.mechanism.name == "long_lived" for client in settings.registry)
     assert settings.kms_key_id
     assert settings.limits
     assert environment(stage)["BATON_CLIENTS"]
@@ -97,13 +106,19 @@ def test_the_local_stage_can_reach_no_real_account() -> None:
 def test_a_policy_allows_nothing_by_pattern(stage: str, function: str | None) -> None:
     """Every action and every resource is named; of a function's own log group alone, all streams."""
     own_log_group = f":log-group:/aws/lambda/baton-{stage}{f'-{function}' if function else ''}"
+    role = f"role/baton-{stage}-"  # CloudFormation chooses how the names of its roles end
     for statement in statements(stage, function):
-        assert statement["Effect"] == "Allow"
+        assert statement["Effect"] == "Allow" or statement["Sid"] == "NoKeyItems"
         assert not [action for action in statement["Action"] if re.search(r"[*?]", action)]
         for resource in statement["Resource"]:
             service, account = resource.split(":")[2], resource.split(":")[3:5]
             if service == "apigateway":
                 account[1] = account[1] or "ACCOUNT"  # it writes none
+            if service == "iam":
+                account[0] = account[0] or "REGION"  # it has none
+                assert function == "audit_configuration"
+                assert resource.endswith(f":{role}*")
+                resource = resource.removesuffix("*")  # noqa: PLW2901 - looked at
             filled_in = re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", account[0]) and re.fullmatch(r"\d{12}", account[1])
             assert account == ["REGION", "ACCOUNT"] or filled_in, "as `tools.deploy fill` leaves them"
             assert not re.search(r"[*?]", resource.removesuffix(f"{own_log_group}:*"))
@@ -134,7 +149,9 @@ def test_a_policy_allows_what_the_stores_do_and_no_more(stage: str) -> None:
             r"(get|put|update|delete|query|scan|batch_\w+)_item|Put|Update|Delete|ConditionCheck", node.value
         )
     }
-    allowed = {action for statement in statements(stage) for action in statement["Action"]}
+    allowed = {
+        action for statement in statements(stage) if statement["Effect"] == "Allow" for action in statement["Action"]
+    }
     assert {action for action in allowed if action.startswith("dynamodb:")} == {f"dynamodb:{name}" for name in done}
     assert {action for action in allowed if action.startswith("kms:")} == {"kms:Decrypt"}
 
@@ -150,6 +167,74 @@ def test_the_key_opens_the_ring_and_the_tables_alone(stage: str) -> None:
     tables = conditions[1].pop("kms:ViaService")
     assert conditions == [{f"kms:EncryptionContext:{name}": value for name, value in PURPOSE.items()}, {}]
     assert re.fullmatch(r"dynamodb\.(REGION|[a-z0-9-]+)\.amazonaws\.com", tables)
+
+
+def may(policy: list[Mapping[str, Any]], action: str, table: str, *keys: str) -> bool:
+    """Evaluate a policy as IAM does: a Deny that applies beats every Allow, and without an Allow nothing may be done.
+
+    ``keys`` are the leading keys (partition keys) of the items that the request names. ForAllValues holds where every
+    one matches, and where there is none; ForAnyValue where one does. Null "false" holds where there is any.
+    """
+
+    def applies(statement: Mapping[str, Any]) -> bool:
+        if action not in statement["Action"] or not any(
+            one.endswith(f":table/{table}") for one in statement["Resource"]
+        ):
+            return False
+        holds = []
+        for operator, condition in statement.get("Condition", {}).items():
+            ((key, values),) = condition.items()
+            assert key == "dynamodb:LeadingKeys"
+            if operator == "Null":
+                holds.append((not keys) == (values == "true"))
+                continue
+            quantifier, comparison = operator.split(":")
+            like = {"StringEquals": False, "StringLike": True}[comparison]
+            each = [any(fnmatch.fnmatchcase(one, value) if like else one == value for value in values) for one in keys]
+            holds.append(all(each) if {"ForAllValues": True, "ForAnyValue": False}[quantifier] else any(each))
+        return all(holds)
+
+    effects = {statement["Effect"] for statement in policy if applies(statement)}
+    return effects == {"Allow"}
+
+
+@pytest.mark.promise(4)
+@pytest.mark.parametrize("stage", DEPLOYED)
+@pytest.mark.parametrize("action", KEY_WRITES)
+def test_the_api_may_write_no_key_item(stage: str, action: str) -> None:
+    """Who ran code in the API's function could put a key ring of his own; only reading it is needed there."""
+    policy, users = statements(stage), f"{environment(stage)['BATON_TABLE_PREFIX']}-users"
+    granted = action in {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
+    for key in ("U#AbCd", "E#AbCd", "C#AbCd"):
+        assert may(policy, action, users, key) == granted
+    for key in (RING_KEY["pk"]["S"], "K#switches", "K#provider#apple", "K#"):
+        assert not may(policy, action, users, key)
+        assert not may(policy, action, users, "U#AbCd", key), "nor beside an item that may be written"
+        open_to_all = [*policy, {"Effect": "Allow", "Action": KEY_WRITES, "Resource": [f":table/{users}"]}]
+        assert not may(open_to_all, action, users, key), "whatever else the role is allowed some day"
+        undenied = [statement for statement in open_to_all if statement["Effect"] == "Allow"]
+        assert may(undenied, action, users, key), "it is the Deny that refuses"
+    assert may(policy, "dynamodb:GetItem", users, RING_KEY["pk"]["S"])
+    (deny,) = [statement for statement in policy if statement["Effect"] == "Deny"]
+    assert (tuple(deny["Action"]), deny["Condition"]) == (KEY_WRITES, KEYS_DENIED)
+
+
+@pytest.mark.parametrize("stage", DEPLOYED)
+def test_the_rotation_may_write_the_key_ring_alone(stage: str) -> None:
+    """No other key item, no account, nothing beside the ring, and nothing that names no key."""
+    policy, users = dynamodb_alone(statements(stage, "rotate_keys")), f"baton-{stage}-users"
+    ring = RING_KEY["pk"]["S"]
+    assert may(policy, "dynamodb:PutItem", users, ring)
+    assert may(policy, "dynamodb:GetItem", users, ring)
+    for keys in (("K#switches",), ("U#AbCd",), (ring, "U#AbCd"), ()):
+        for action in ("dynamodb:PutItem", "dynamodb:GetItem"):
+            assert not may(policy, action, users, *keys)
+    assert not may(policy, "dynamodb:DeleteItem", users, ring)
+
+
+def dynamodb_alone(policy: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Leave out what concerns no table."""
+    return [statement for statement in policy if ":dynamodb:" in statement["Resource"][0]]
 
 
 def allowed(stage: str, function: str) -> dict[str, set[str]]:
@@ -184,7 +269,10 @@ def test_the_rotation_reaches_the_ring_alone(stage: str) -> None:
         logs: {"logs:CreateLogStream", "logs:PutLogEvents"},
     }
     conditions = [statement.get("Condition", {}) for statement in statements(stage, "rotate_keys")]
-    assert conditions[0] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [RING_KEY["pk"]["S"]]}}
+    assert conditions[0] == {
+        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [RING_KEY["pk"]["S"]]},
+        "Null": {"dynamodb:LeadingKeys": "false"},  # or ForAllValues would hold for a request that names no key
+    }
     purpose = {f"kms:EncryptionContext:{name}": value for name, value in PURPOSE.items()}
     assert conditions[1] == {"StringEquals": purpose}
     assert re.fullmatch(

@@ -87,6 +87,7 @@ def allowed(policy: Mapping[str, Any]) -> set[Use]:
     return {
         Use(action, resource.rpartition("-")[2] if ":dynamodb:" in resource else "")
         for statement in policy["Statement"]
+        if statement["Effect"] == "Allow"
         for action in statement["Action"]
         for resource in statement["Resource"]
         if not action.startswith("logs:")

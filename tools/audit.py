@@ -218,9 +218,9 @@ def drift(function: str, policy_file: str) -> Iterator[Finding]:
     found = frozenset[str]().union(*(_rights(document) for document in documents))
     mend = f"deploy again with .chalice/{policy_file}"
     for right in sorted(found - expected):
-        yield Finding(role, f"it may, and should not: {right}", mend)
+        yield Finding(role, f"it has, and should not have: {right}", mend)
     for right in sorted(expected - found):
-        yield Finding(role, f"it should, and may not: {right}", mend)
+        yield Finding(role, f"it should have, and has not: {right}", mend)
 
 
 def _rights(document: Mapping[str, Any]) -> frozenset[str]:
@@ -243,6 +243,7 @@ def _blanked(right: str) -> str:
     """Write REGION, ACCOUNT, KEY, API and HOST for what was filled in, in whatever partition of AWS."""
     right = re.sub(r"arn:aws[a-z-]*:", "arn:aws:", right)
     right = re.sub(r"(arn:aws:[a-z]+:)[a-z]{2}(?:-[a-z]+)+-\d:\d{12}:", r"\1REGION:ACCOUNT:", right)
+    right = re.sub(r"(arn:aws:iam::)\d{12}:", r"\1ACCOUNT:", right)
     right = re.sub(r"(arn:aws:apigateway:)[a-z]{2}(?:-[a-z]+)+-\d::", r"\1REGION::", right)
     right = re.sub(r"(?<=/restapis/)[a-z0-9]+(?=/)", "API", right)
     right = re.sub(r"(?<=/domainnames/)[a-z0-9.-]+(?=/)", "HOST", right)

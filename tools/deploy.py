@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from baton_client import HttpTransport, Transport
-from chalicelib.core.clients import Clients, RegistryProblems
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.ports import Done
 from chalicelib.settings import Settings, SettingsProblems, read_settings
 from chalicelib.stores.engine import Engine, Tables
-from chalicelib.stores.key_ring import KeyRing, KmsWrapper
+from chalicelib.stores.key_ring import AccountsWithoutRing, KeyRing, KmsWrapper
 from tools import aws, package, smoke
 from tools.printed import counted
 from tools.stages import PLACEHOLDER, deployed_api, deployed_url, policies
@@ -98,8 +97,7 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
     described = stages[name]
     try:
         settings = read_settings(described["environment_variables"])
-        Clients.from_toml(settings.clients.read_text("utf-8"))
-    except (SettingsProblems, RegistryProblems) as problems:
+    except SettingsProblems as problems:
         raise NotDone(f"stage {name}, in .chalice/config.json: {problems}") from None
     function = f"{config['app_name']}-{name}"
     if settings.deployment != function:
@@ -117,6 +115,7 @@ def filled_policy(policy: str, place: Place, issuer: str, api: str | None) -> st
         policy.replace("arn:aws:", f"arn:{place.partition}:")
         .replace(":REGION:ACCOUNT:", f":{place.region}:{place.account}:")
         .replace(":REGION::", f":{place.region}::")
+        .replace(":iam::ACCOUNT:", f":iam::{place.account}:")
         .replace(".REGION.", f".{place.region}.")
         .replace(":key/KEY", f":key/{key}")
     )
@@ -310,6 +309,11 @@ def make_ring(stage: Stage, arn: str) -> str:
     ring = KeyRing(Engine(stage.tables), KmsWrapper(arn), secrets.token_bytes)
     try:
         made = ring.create(now=int(time.time()))
+    except AccountsWithoutRing as error:
+        raise NotDone(
+            f"{error.reason}\nnothing was changed\n"
+            f"next: STAGE={stage.name} python -m tools.operate make-ring makes a new one, where that is meant"
+        ) from None
     except Unavailable as error:
         restored = "" if stage.tables.prefix == stage.prefix else f"; were {stage.tables.prefix}-* ever restored?"
         raise NotDone(f"the key ring cannot be made: {error.reason}{restored}") from None
@@ -367,7 +371,7 @@ def deploy(name: str, transport: Transport, *, pause: Pause = time.sleep) -> Non
     print(f"  {size}")
     tell(5, f"serving {url}")
     tell(6, "a login's life, through all of it")
-    smoke.show(url, transport, smoke.exchanging(stage.settings.clients), pause=pause)
+    smoke.show(url, transport, smoke.exchanging(stage.settings.registry), pause=pause)
     print(
         f"next: give apps {url}; `make plan STAGE={name}` shows what a change would do; docs/operations.md hardens it"
     )

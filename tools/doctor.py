@@ -22,7 +22,6 @@ from msgspec import Struct
 
 from chalicelib import __version__
 from chalicelib.core import errors
-from chalicelib.core.clients import Clients, RegistryProblems
 from chalicelib.core.key_ring import Ring
 from chalicelib.core.policy import (
     DAY_S,
@@ -31,7 +30,7 @@ from chalicelib.core.policy import (
     SIGNATURE_WINDOW_S,
     SIGNING_KEY_ROTATED_AFTER_S,
 )
-from chalicelib.settings import Settings, SettingsProblems, read_settings
+from chalicelib.settings import Settings, SettingsProblems, read_settings, unknown_settings
 from chalicelib.stores.engine import EXPIRY, KEYS, SWEPT, Engine, Service, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
 from tools import aws
@@ -68,16 +67,13 @@ def versions() -> Iterator[Row]:
 
 def settings_rows(settings: Settings) -> Iterator[Row]:
     """Show the settings, and of what was shared in secret the names alone."""
-    shown = msgspec.structs.asdict(settings) | {"resource_servers": ", ".join(settings.resource_servers)}
+    shown = msgspec.structs.asdict(settings) | {
+        "resource_servers": ", ".join(settings.resource_servers),
+        "registry": ", ".join(client.id for client in settings.registry),
+    }
     for name, value in shown.items():
         listed = ", ".join(sorted(value)) if isinstance(value, frozenset | tuple) else str(value)
         yield Row("settings", name, listed or "-")
-    try:
-        registered = [client.id for client in Clients.from_toml(settings.clients.read_text("utf-8"))]
-    except RegistryProblems as wrong:
-        yield Row("settings", "registered clients", str(wrong), f"mend chalicelib/{settings.clients.name}")
-    else:
-        yield Row("settings", "registered clients", ", ".join(registered))
 
 
 def clock_row(name: str, there: int | None, here: float) -> Row:
@@ -196,11 +192,14 @@ def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
         "key ring",
         f"revision {ring.revision}, {counted(len(ring.signing), 'signing key')}, {counted(len(ring.roots), 'root')}",
     )
-    yield age_row("signing key", signer.made_at, SIGNING_KEY_ROTATED_AFTER_S, "rotate-signing-key", now=now)
+    # The next key waits in the ring: it is the newest one whose age shows that rotation stopped.
+    newest = ring.signing[-1].made_at
+    yield age_row("newest signing key", newest, SIGNING_KEY_ROTATED_AFTER_S, "rotate-signing-key", now=now)
+    yield Row("keys", "signing key", f"signs for {(now - max(signer.signs_from, signer.made_at)) // DAY_S} days")
     yield age_row("root", ring.root_for_new(now).made_at, ROOT_ROTATED_AFTER_S, "rotate-root", now=now)
     waiting = [key for key in ring.signing if key.signs_from > now]
     if waiting:
-        yield Row("keys", "next key", f"signs in {waiting[-1].signs_from - now} s")
+        yield Row("keys", "next key", f"signs in {waiting[0].signs_from - now} s")
     fence = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(ring.fence)) if ring.fence else "never raised"
     yield Row("keys", "fence", fence)
 
@@ -215,6 +214,8 @@ def examine(stage: str | None) -> Iterator[Row]:
     """Examine everything that can be from here. Wrong settings end it: nothing else would mean anything."""
     yield from versions()
     if stage is None and "BATON_ISSUER" not in os.environ:
+        for problem in unknown_settings(os.environ):
+            yield Row("settings", problem.split()[0], problem, "correct its name in the environment, or remove it")
         port = os.environ.get("PORT") or "8000"
         yield from endpoint(f"http://localhost:{port}/api", mend=f"make dev{'' if port == '8000' else ' PORT=' + port}")
         return
@@ -228,7 +229,9 @@ def examine(stage: str | None) -> Iterator[Row]:
     except SettingsProblems as problems:
         where = ".chalice/config.json" if stage else "the environment"
         for problem in problems.problems:
-            yield Row("settings", problem.split()[0].rstrip(":"), problem, f"set it in {where}")
+            name = problem.split()[0].rstrip(":,")
+            remedy = f"correct {name}" if name.startswith("chalicelib/") else f"correct it in {where}"
+            yield Row("settings", name, problem, remedy)
         return
     yield from settings_rows(settings)
     tables = Tables(settings.table_prefix)

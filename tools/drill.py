@@ -92,7 +92,7 @@ class Drill:
             settings.deployment, self.target, key_id=settings.kms_key_id or "", issuer=settings.issuer
         )
         self.key_arn = self.deployment.key_arn()
-        client_id = smoke.exchanging(settings.clients)
+        client_id = smoke.exchanging(settings.registry)
         if client_id is None:
             raise NotProved(
                 "a client of the registry exchanges under a key of its own, so that there is one to drill with"
@@ -317,7 +317,7 @@ def embedded_deployment() -> Iterator["DynamoDBClient"]:
             "BATON_ISSUER": "https://api.example.com/api",
             "BATON_TABLE_PREFIX": source.prefix,
             "BATON_KEY_RING": f"kms:{key_arn}",
-            "BATON_CLIENTS": "clients.toml",
+            "BATON_CLIENTS": "clients-dev.toml",
             "BATON_TRANSPORT": "boto3",  # the engine of this process answers botocore alone
         }
         for table in KEYS:

@@ -15,7 +15,9 @@ Written by `python -m tools.errors_page` from `chalicelib/core/errors.py`.
 
 Switch on `code`; where you do not know a code, do what `action` says: `retry` (the same intent again, after
 `Retry-After`), `sync_clock` (set the offset from `server_time`, sign again, once), `exchange` (at `/oauth/token`),
-`step_up` (ask the person, `POST /step-up`), `log_in`, `fix_request` (a developer's or a person's input is wrong).
+`step_up` (ask the person, `POST /step-up`), `log_in`, `fix_request` (a developer's or a person's input is wrong),
+`check_outcome` (read the current state before you repeat: the request may have taken effect). Treat an action that you
+do not know as `fix_request`.
 Under `/oauth/*` the body is RFC 6749's (`error`, `error_description`), elsewhere RFC 9457's
 (`application/problem+json`); both carry `code`, `action`, `retryable`, `request_id` and `server_time`.
 """

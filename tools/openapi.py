@@ -24,7 +24,8 @@ from chalicelib.core.policy import ATTEMPT_CHARACTERS_MAX, ATTEMPT_CHARACTERS_MI
 from chalicelib.flows.account import Profile
 from chalicelib.flows.call import SAFE_METHODS
 from chalicelib.flows.step_up import Grant
-from chalicelib.web.problem import Dialect, status_and_error
+from chalicelib.web.edge import may_repeat
+from chalicelib.web.problem import PAGE, Dialect, status_and_error
 from chalicelib.web.request import Nothing
 from chalicelib.web.shapes import (
     Devices,
@@ -34,6 +35,8 @@ from chalicelib.web.shapes import (
     IntrospectionForm,
     Jwks,
     Metadata,
+    OpenIdMetadata,
+    ProtectedResource,
     RevocationForm,
     Seconds,
     ServerTime,
@@ -84,6 +87,9 @@ class Problem(msgspec.Struct, kw_only=True):
     limit: Annotated[int, msgspec.Meta(description="Bytes.")] = 0
     characters_min: Annotated[int, msgspec.Meta(description="The least characters of a password.")] = 0
     reason: Annotated[str, msgspec.Meta(description="Why a login ended.")] = ""
+    resource_metadata: Annotated[
+        str, msgspec.Meta(description="Where this API is described as a protected resource (RFC 9728).")
+    ] = ""
     max_age: Annotated[int, msgspec.Meta(description="How fresh a step-up is asked for, seconds (RFC 9470).")] = 0
     acr_values: Annotated[str, msgspec.Meta(description="How strong a step-up is asked for (RFC 9470).")] = ""
     created: Annotated[int, msgspec.Meta(description="When the signature says it was made.")] = 0
@@ -120,7 +126,6 @@ READING: Refusals = (
     errors.DuplicateField,
     errors.UnknownParameter,
     errors.BodyTooLarge,
-    errors.ServerError,
 )
 OURS: Refusals = (errors.Unavailable,)
 FORM: Refusals = (errors.UnsupportedMediaType,)
@@ -135,7 +140,7 @@ ENTRY: Refusals = (
     *SIGNATURE,
     errors.InvalidEmail,
     errors.InvalidKey,
-    errors.UnauthorizedClient,
+    errors.UnknownClient,
     errors.Superseded,
 )
 
@@ -147,6 +152,7 @@ class Row:
     """What is said about a route: its name in a client, its words, its answers, and the refusals of its journey.
 
     ``body`` is the shape of what an unsigned route takes; ``proof``: it may be signed, and takes an attempt.
+    ``cached``: a cache may keep its answers, so they say no time. ``page``: a browser gets its refusals as HTML.
     """
 
     name: str
@@ -155,19 +161,32 @@ class Row:
     refusals: Refusals = OURS
     body: type[msgspec.Struct] | None = None
     proof: bool = False
+    cached: bool = False
+    page: bool = False
 
 
 ROWS: Mapping[tuple[str, str], Row] = {
     ("GET", "/time"): Row("getTime", "Tell the server's time.", {200: ServerTime}, ()),
     ("GET", "/health"): Row("getHealth", "Tell whether the way to the database works.", {200: Health}),
-    ("GET", "/.well-known/jwks.json"): Row("getJwks", "Publish the keys that verify tokens.", {200: Jwks}),
+    ("GET", "/.well-known/jwks.json"): Row("getJwks", "Publish the keys that verify tokens.", {200: Jwks}, cached=True),
     ("GET", "/.well-known/oauth-authorization-server"): Row(
-        "getMetadata", "Describe the authorization server (RFC 8414).", {200: Metadata}, ()
+        "getMetadata", "Describe the authorization server (RFC 8414).", {200: Metadata}, (), cached=True
     ),
     ("GET", "/.well-known/openid-configuration"): Row(
-        "getOpenidConfiguration", "Describe the authorization server where stock clients look.", {200: Metadata}, ()
+        "getOpenidConfiguration",
+        "Describe the authorization server where stock clients look.",
+        {200: OpenIdMetadata},
+        (),
+        cached=True,
     ),
-    ("GET", "/openapi.json"): Row("getDescription", "Give this description.", {200: dict}, ()),
+    ("GET", "/.well-known/oauth-protected-resource"): Row(
+        "getProtectedResource",
+        "Describe this API as a protected resource (RFC 9728).",
+        {200: ProtectedResource},
+        (),
+        cached=True,
+    ),
+    ("GET", "/openapi.json"): Row("getDescription", "Give this description.", {200: dict}, (), cached=True),
     ("POST", "/register"): Row(
         "register",
         "Open an account and log in on this device. Sign it with the key it introduces, if any.",
@@ -192,6 +211,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
             *FORM,
             *SIGNATURE,
             errors.UnsupportedGrantType,
+            errors.UnknownClient,
             errors.UnauthorizedClient,
             errors.InvalidScope,
             errors.TokenInvalid,
@@ -205,9 +225,9 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/oauth/revoke"): Row(
         "revokeToken",
-        "End the login of a token (RFC 7009). A bound login signs it; what is no token of ours is no error.",
+        "End the login of a token (RFC 7009). A bound login signs it. An invalid token is no error.",
         {200: None},
-        (*FORM, *SIGNATURE, errors.TokenInvalid, *OURS),
+        (*FORM, *SIGNATURE, errors.UnknownClient, errors.UnauthorizedClient, errors.TokenInvalid, *OURS),
         RevocationForm,
         proof=True,
     ),
@@ -217,6 +237,20 @@ ROWS: Mapping[tuple[str, str], Row] = {
         {200: Introspection},
         (*FORM, errors.InvalidClient, *OURS),
         IntrospectionForm,
+    ),
+    ("GET", "/oauth/authorize"): Row(
+        "refuseAuthorization",
+        "Refuse an authorization request: there is no login page here. It never redirects, and ignores the query.",
+        {},
+        (errors.UnsupportedResponseType,),
+        page=True,
+    ),
+    ("POST", "/oauth/authorize"): Row(
+        "refuseAuthorizationForm",
+        "Refuse an authorization request that is sent as a form.",
+        {},
+        (errors.UnsupportedResponseType,),
+        page=True,
     ),
     ("POST", "/step-up"): Row(
         "stepUp",
@@ -409,8 +443,8 @@ def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # n
             "content": {media_type: {"schema": shapes.reference(body)}},
         }
     described["responses"] = {
-        **{str(status): _answer(shape, shapes) for status, shape in row.answers.items()},
-        **_refused(_refusals(method, row, asks), dialect, shapes),
+        **{str(status): _answer(shape, shapes, cached=row.cached) for status, shape in row.answers.items()},
+        **_refused(_refusals(method, path, row, asks), dialect, shapes, page=row.page),
         **({} if ours else _unforeseen(row, dialect, shapes)),
     }
     if asks:
@@ -460,8 +494,8 @@ def _parameters(path: str, row: Row, asks: Asks | None) -> Iterator[Json]:
             yield {"$ref": f"#/components/parameters/{name}"}
 
 
-def _refusals(method: str, row: Row, asks: Asks | None) -> Refusals:
-    refusals = [*READING, *row.refusals]
+def _refusals(method: str, path: str, row: Row, asks: Asks | None) -> Refusals:
+    refusals = [*READING, errors.ServerError if may_repeat(method, path) else errors.OutcomeUnclear, *row.refusals]
     if asks:
         refusals += [*TOKEN, *SIGNATURE, *JSON, *(STEP_UP if asks.step_up else ())]
         if method not in SAFE_METHODS:
@@ -469,8 +503,8 @@ def _refusals(method: str, row: Row, asks: Asks | None) -> Refusals:
     return tuple(dict.fromkeys(refusals))
 
 
-def _answer(shape: type | None, shapes: _Shapes) -> Json:
-    headers = _header_references("Baton-Time", "Baton-Request-Id")
+def _answer(shape: type | None, shapes: _Shapes, *, cached: bool = False) -> Json:
+    headers = _header_references(*(() if cached else ("Baton-Time",)), "Baton-Request-Id")
     if shape is None:
         return {"description": "Done.", "headers": headers}
     words = "This description." if shape is dict else inspect.cleandoc(shape.__doc__ or "Done.").split("\n")[0]
@@ -481,7 +515,7 @@ def _answer(shape: type | None, shapes: _Shapes) -> Json:
     }
 
 
-def _refused(refusals: Iterable[type[Refusal]], dialect: Dialect, shapes: _Shapes) -> Json:
+def _refused(refusals: Iterable[type[Refusal]], dialect: Dialect, shapes: _Shapes, *, page: bool = False) -> Json:
     """Gather refusals by their status. ``x-codes`` lists each code there with the action it asks for."""
     codes: dict[int, dict[str, str]] = {}
     waits: set[int] = set()
@@ -497,7 +531,10 @@ def _refused(refusals: Iterable[type[Refusal]], dialect: Dialect, shapes: _Shape
             "headers": _header_references(
                 "Baton-Time", "Baton-Request-Id", *(("Retry-After",) if status in waits else ())
             ),
-            "content": {dialect.value: {"schema": shapes.reference(PROBLEMS[dialect])}},
+            "content": {
+                dialect.value: {"schema": shapes.reference(PROBLEMS[dialect])},
+                **({PAGE: {"schema": {"type": "string"}}} if page else {}),
+            },
             "x-codes": dict(sorted(codes[status].items())),
         }
         for status in sorted(codes)

@@ -2,10 +2,11 @@
 
 STAGE=dev takes those of .chalice/config.json.
 
-make-ring               make the key ring of a new deployment, once
-rotate-signing-key      publish a new key for tokens; it signs ten minutes later
-rotate-root             the same for the root of ids, secrets and opaque tokens
-raise-fence             end every login from before this moment, everywhere: after any restore
+make-ring               make the key ring of a new deployment, once; over accounts only with a typed confirmation
+rotate-signing-key      let the next key for tokens sign from ten minutes on, and publish another next key
+rotate-root             make a new root of ids, secrets and opaque tokens; new logins have it from ten minutes on
+retire-key              end the time of every key for tokens that the key ring holds now, after a leak: twenty minutes
+raise-fence             end every login from before this moment, everywhere: after any restore, and after any leak
 disable E-MAIL          end every login of an account and let nobody in
 enable E-MAIL           let the person in again; what was ended stays ended
 delete E-MAIL           delete an account, or finish a deletion that broke off; the address becomes free
@@ -16,11 +17,16 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from chalicelib.core import errors
-from chalicelib.core.key_ring import Entropy, Ring, raise_fence, rotate_root, rotate_signing
+from chalicelib.core.key_ring import Entropy, Ring, raise_fence, retire_keys, rotate_root, rotate_signing
 from chalicelib.core.model import Status
-from chalicelib.core.policy import RING_SEEN_EVERYWHERE_S
+from chalicelib.core.policy import (
+    ISSUED_AFTER_KEY_MAX_S,
+    RING_SEEN_EVERYWHERE_S,
+    SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
+)
 from chalicelib.core.ports import Done
 from chalicelib.flows.account import SetStatus
 from chalicelib.flows.record import Record
@@ -29,7 +35,7 @@ from chalicelib.signals import Signals
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.engine import Engine, Tables
 from chalicelib.stores.gates import Gates
-from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
+from chalicelib.stores.key_ring import AccountsWithoutRing, KeyRing, KmsWrapper, LocalWrapper
 from chalicelib.stores.users import Users
 from tools import aws
 from tools.stages import UnknownStage, enter
@@ -46,10 +52,28 @@ def _fenced(ring: Ring, _: Entropy, *, now: int) -> Ring:
     return raise_fence(ring, now=now)
 
 
-CHANGES: Mapping[str, Callable[..., Ring]] = {
-    "rotate-signing-key": rotate_signing,
-    "rotate-root": rotate_root,
-    "raise-fence": _fenced,
+class Change(NamedTuple):
+    """A change of the key ring, how long it takes to have its effect (seconds), and that effect in words."""
+
+    make: Callable[..., Ring]
+    takes_s: int
+    effect: str
+
+
+CHANGES: Mapping[str, Change] = {
+    "rotate-signing-key": Change(
+        rotate_signing, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, "the next key signs now, and another next key is published"
+    ),
+    "rotate-root": Change(
+        rotate_root, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, "every login that begins from now on has the new root"
+    ),
+    # First the new keys take over, then the last moment passes that a token of the retired keys may name.
+    "retire-key": Change(
+        retire_keys,
+        SIGNING_KEY_PUBLISHED_BEFORE_USE_S + ISSUED_AFTER_KEY_MAX_S,
+        "no key from before this command can make a token for a login that begins from now on",
+    ),
+    "raise-fence": Change(_fenced, RING_SEEN_EVERYWHERE_S, "every login from before this command has ended"),
 }
 STATUSES: Mapping[str, Status] = {"disable": Status.DISABLED, "enable": Status.ACTIVE, "delete": Status.DELETED}
 
@@ -57,31 +81,51 @@ STATUSES: Mapping[str, Status] = {"disable": Status.DISABLED, "enable": Status.A
 class Operator:
     """Somebody with the deployment's settings and AWS credentials."""
 
-    def __init__(self, *, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, *, pause: Callable[[float], None] = time.sleep, ask: Callable[[str], str] = input) -> None:
         """Read the settings. Raises ``aws.NotReady`` and ``SettingsProblems``."""
         aws.require_account()
         settings = read_settings()
         self._pause = pause
+        self._ask = ask
         self._engine = Engine(Tables(settings.table_prefix))
         wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
         self._key_ring = KeyRing(self._engine, wrapper, secrets.token_bytes)
         self._signals = Signals(service=settings.deployment, level="ERROR", metrics=False)
 
     def make_ring(self) -> str:
-        """Make the key ring, where there is none."""
-        made = self._key_ring.create(now=clock())
+        """Make the key ring, where there is none. Where the tables hold accounts, the operator must type their name.
+
+        Raises ``AccountsWithoutRing`` where that confirmation is not given.
+        """
+        try:
+            made = self._key_ring.create(now=clock())
+        except AccountsWithoutRing:
+            prefix = self._engine.tables.prefix
+            print(
+                f"The tables {prefix}-* hold accounts, and no key ring. With a new key ring every login ends, and no "
+                "password and no e-mail address of these accounts can be used again: everybody has to register anew. "
+                "If the key ring was lost, restore it from a backup instead: docs/runbooks/kms-key-lost.md."
+            )
+            try:
+                typed = self._ask(f"Type {prefix} to make a new key ring over these accounts: ")
+            except EOFError:  # no terminal: nobody can have meant it
+                typed = ""
+            if typed.strip() != prefix:
+                raise
+            made = self._key_ring.create(now=clock(), over_accounts=True)
         return "made the key ring" if isinstance(made, Done) else "there is a key ring already: nothing was changed"
 
     def change_ring(self, command: str) -> str:
-        """Rotate a key, or raise the fence, and wait until every cache must have seen it."""
+        """Change keys or fence, and wait until the change has its effect everywhere."""
+        change = CHANGES[command]
         ring = self._key_ring.current(now=clock())
-        changed = CHANGES[command](ring, secrets.token_bytes, now=clock())
+        changed = change.make(ring, secrets.token_bytes, now=clock())
         if not isinstance(self._key_ring.replace(changed, expected_revision=ring.revision), Done):
             raise errors.Unavailable("somebody else changed the ring at this moment: run it again")
-        for left in range(RING_SEEN_EVERYWHERE_S, 0, -PROGRESS_EVERY_S):
-            print(f"\r  waiting for every cache to see it: {left:>3} s ", end="", flush=True)
+        for left in range(change.takes_s, 0, -PROGRESS_EVERY_S):
+            print(f"\r  written; it takes effect in {left:>4} s ", end="", flush=True)
             self._pause(min(PROGRESS_EVERY_S, left))
-        return f"\r{command}: done, revision {changed.revision}, seen everywhere"
+        return f"\r{command}: done, revision {changed.revision}; {change.effect}"
 
     def set_status(self, command: str, email: str) -> str:
         """Disable, enable or delete an account."""
@@ -93,14 +137,16 @@ class Operator:
 
 
 @aws.in_one_line
-def main(arguments: Sequence[str], *, pause: Callable[[float], None] = time.sleep) -> int:
+def main(
+    arguments: Sequence[str], *, pause: Callable[[float], None] = time.sleep, ask: Callable[[str], str] = input
+) -> int:
     """Carry out one command; exit 2 where the words are off, 1 where it could not be done."""
     try:
         if stage := os.environ.get("STAGE"):
             enter(stage)
         match list(arguments):
             case ["make-ring"]:
-                print(Operator(pause=pause).make_ring())
+                print(Operator(ask=ask).make_ring())
             case [command] if command in CHANGES:
                 print(Operator(pause=pause).change_ring(command))
             case [command, email] if command in STATUSES:

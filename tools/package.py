@@ -21,12 +21,14 @@ import sys
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from chalicelib.settings import SettingsProblems, read_settings
+from chalicelib.web.cors import EXPOSED_FIELDS
 from tools import stages
 from tools.printed import widths
 from tools.template import EDGE, ROOT, of_type, parse
@@ -109,6 +111,12 @@ def names_of(stage: str) -> dict[str, str]:
     return names if issuer == stages.PLACEHOLDER else names | {"Issuer": issuer}
 
 
+def origins_of(stage: str) -> tuple[str, ...]:
+    """Give the origins of the pages that may call a stage."""
+    listed = configuration()["stages"][stage]["environment_variables"].get("BATON_ORIGINS", "")
+    return tuple(filter(None, map(str.strip, listed.split(","))))
+
+
 def this_architecture() -> str | None:
     """Name this machine as Lambda does, where Lambda has such machines."""
     here = {machine: name for name, (machine, _) in MACHINES.items()} if sys.platform == "linux" else {}
@@ -126,10 +134,11 @@ def alone() -> Iterator[None]:
         yield
 
 
-def copy_of_what_ships(architecture: str) -> Path:
+def copy_of_what_ships(architecture: str, clients: str | None = None) -> Path:
     """Copy what Chalice needs to a folder of its own: it packs all of chalicelib/, this machine's bytecode too.
 
     What Chalice knows of deployments is the checkout's own, wherever Chalice is called.
+    ``clients`` names another client registry than the stages do.
     """
     shutil.rmtree(COPY / "chalicelib", ignore_errors=True)
     for name in ("chalicelib", ".chalice"):
@@ -144,7 +153,10 @@ def copy_of_what_ships(architecture: str) -> Path:
     link.unlink(missing_ok=True)
     link.symlink_to(stages.DEPLOYED, target_is_directory=True)
     config = COPY / ".chalice" / "config.json"
-    config.write_text(json.dumps(configuration() | {"lambda_architecture": architecture}), "utf-8")
+    copied = configuration() | {"lambda_architecture": architecture}
+    for stage in copied["stages"].values() if clients else ():
+        stage["environment_variables"]["BATON_CLIENTS"] = clients
+    config.write_text(json.dumps(copied), "utf-8")
     return COPY
 
 
@@ -250,14 +262,15 @@ def chalice(*words: str) -> str:
     return done.stdout
 
 
-def build(stage: str = "prod", architecture: str | None = None) -> Path:
+def build(stage: str = "dev", architecture: str | None = None, *, clients: str | None = None) -> Path:
     """Build zip and template, for the architecture that is configured or another, and give the zip.
 
-    The zip is the same for every stage, and making it asks no AWS. Call it while ``alone``.
+    The zip is the same for every stage, and making it asks no AWS. ``clients`` names another client registry than the
+    stage does: Chalice starts the application to find its routes. Call it while ``alone``.
     """
     architecture = architecture or configured_architecture()
     runtime_ = runtime()
-    copy_of_what_ships(architecture)
+    copy_of_what_ships(architecture, clients)
     install(architecture, runtime_)
     zipped, built = _zip_of_chalice(architecture, runtime_), BUILT / architecture
     # Chalice uses a zip again by its name, whatever the zip holds: only one that this process made may stay.
@@ -272,7 +285,12 @@ def build(stage: str = "prod", architecture: str | None = None) -> Path:
     shutil.copyfile(zipped, built / "deployment.zip")
     template = built / "sam.yaml"
     template.write_text(
-        yaml.safe_dump(hardened(parse(template.read_text("utf-8")), names_of(stage), runtime_), sort_keys=False),
+        yaml.safe_dump(
+            readable_by_pages(
+                hardened(parse(template.read_text("utf-8")), names_of(stage), runtime_), origins_of(stage)
+            ),
+            sort_keys=False,
+        ),
         "utf-8",
     )
     return built / "deployment.zip"
@@ -353,6 +371,39 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
     return template
 
 
+def readable_by_pages(template: dict[str, Any], origins: Sequence[str]) -> dict[str, Any]:
+    """Let pages of these origins read what API Gateway and the firewall answer without calling a function.
+
+    Neither can compare: a gateway response has literals and fields of the request, a firewall's answer has literals
+    alone. One origin is named. Of several, the gateway repeats the request's, and the firewall says ``*``: such an
+    answer has a code and a time to wait, the same for everybody, and never comes with credentials.
+    """
+    if not origins:
+        return template
+    (literal,) = origins if len(origins) == 1 else (None,)
+    shared = {"Access-Control-Expose-Headers": EXPOSED_FIELDS, "Vary": "Origin"}
+    by_gateway = {
+        "gatewayresponse.header.Access-Control-Allow-Origin": (
+            f"'{literal}'" if literal else "method.request.header.Origin"
+        ),
+        **{f"gatewayresponse.header.{name}": f"'{value}'" for name, value in shared.items()},
+    }
+    by_firewall = [
+        {"Name": name, "Value": value}
+        for name, value in {"Access-Control-Allow-Origin": literal or "*", **shared}.items()
+    ]
+    for api in of_type(template, "AWS::Serverless::Api").values():
+        for answer in api["DefinitionBody"]["x-amazon-apigateway-gateway-responses"].values():
+            answer["responseParameters"] = {**answer["responseParameters"], **by_gateway}
+    for firewall in of_type(template, "AWS::WAFv2::WebACL").values():
+        for rule in firewall["Rules"]:
+            answer = rule.get("Action", {}).get("Block", {}).get("CustomResponse")
+            if answer:
+                own = [one for one in answer.get("ResponseHeaders", ()) if one not in by_firewall]
+                answer["ResponseHeaders"] = [*own, *by_firewall]
+    return template
+
+
 def _filled_in_by_cloudformation(value: Any) -> Any:  # noqa: ANN401 - any part of a template
     match value:
         case str():
@@ -371,7 +422,7 @@ def _filled_in(value: str) -> str | dict[str, Any]:
         return {"Fn::ImportValue": {"Fn::Sub": "${Prefix}-key"}}
     if re.search(r"::/restapis/\w+/stages\Z", value):  # the stack's own, whichever was filled in for Chalice's
         return {"Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${RestAPI}/stages"}
-    if "REGION" not in re.split(r"[:.]", value):
+    if not {"REGION", "ACCOUNT"} & set(re.split(r"[:.]", value)):
         return value
     place = value.replace("REGION", "${AWS::Region}").replace(":ACCOUNT:", ":${AWS::AccountId}:")
     place = place.replace("arn:aws:", "arn:${AWS::Partition}:", 1)
@@ -481,7 +532,12 @@ def weighed(archive: Path) -> str:
 
 def main() -> int:
     """Build, weigh, and say whether it may ship."""
-    stage = os.environ.get("STAGE") or "prod"
+    stage = os.environ.get("STAGE") or "dev"
+    try:
+        read_settings(configuration()["stages"][stage]["environment_variables"])
+    except SettingsProblems as wrong:  # Chalice would say it with a traceback
+        print(f"stage {stage}, in .chalice/config.json: {wrong}", file=sys.stderr)
+        return 1
     architecture, runtime_ = configured_architecture(), runtime()
     print(f"packaging for Lambda, {runtime_} on {architecture} (downloads wheels the first time)", flush=True)
     with alone():

@@ -8,7 +8,6 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from baton_client import Answer, BatonClient, BatonError, HttpTransport, MemoryStorage, NoAnswer, Request, Transport
 from chalicelib.core.clients import Clients
@@ -22,9 +21,9 @@ class NotServing(Exception):
     """The deployment does not do what it should; the message says what."""
 
 
-def exchanging(registry: Path) -> str | None:
+def exchanging(registry: Clients) -> str | None:
     """Name the first client of a registry that can be tried: its token is exchanged, under a key of its own."""
-    for client in Clients.from_toml(registry.read_text("utf-8")):
+    for client in registry:
         if client.mechanism.name == MechanismName.EXCHANGE and client.binding == "required":
             return client.id
     return None

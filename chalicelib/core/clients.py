@@ -12,6 +12,7 @@ Form = Literal["jwt", "opaque"]
 BindingRule = Literal["required", "optional"]
 
 _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
+_OPTIONAL_MEMBERS = {"retired"}
 _CODE_MAX = 255
 
 
@@ -25,7 +26,10 @@ class RegistryProblems(ValueError):
 
 
 class Client(Struct, frozen=True):
-    """A client application (RFC 6749 section 2): public, known by its id, remembered by its one-byte code."""
+    """A client application (RFC 6749 section 2): public, known by its id, remembered by its one-byte code.
+
+    ``retired``: out of service. Nobody logs in with it, and its logins have ended. Its tokens are still known as ours.
+    """
 
     id: str
     code: int
@@ -33,13 +37,15 @@ class Client(Struct, frozen=True):
     form: Form
     binding: BindingRule
     scope: frozenset[str]
+    retired: bool = False
 
 
 class Clients:
     """The registered clients, found by id or by stored code."""
 
-    def __init__(self, clients: Mapping[str, Client]) -> None:
-        """Index the clients both ways."""
+    def __init__(self, clients: Mapping[str, Client], *, demonstration: bool = False) -> None:
+        """Index the clients both ways. A ``demonstration`` is refused outside development."""
+        self.demonstration = demonstration
         self._by_id = dict(clients)
         self._by_code = {client.code: client for client in clients.values()}
 
@@ -56,19 +62,28 @@ class Clients:
         return self._by_code.get(code)
 
     @classmethod
-    def from_toml(cls, text: str) -> "Clients":
-        """Read the registry file.
+    def from_toml(cls, text: str, file: str = "client registry") -> "Clients":
+        """Read the registry ``file``, whose content is ``text``.
 
-        Raises ``RegistryProblems`` naming everything that is wrong at once.
+        Raises ``RegistryProblems`` naming everything that is wrong at once, each with the file.
         """
         try:
             rows = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise RegistryProblems([f"client registry: {error}"]) from None
-        problems = [f"client registry: unknown table [{name}]" for name in rows if name != "client"]
+        except ValueError as error:  # TOMLDecodeError names the line; a number of 5,000 digits is a plain one
+            raise RegistryProblems([f"{file}: {error}"]) from None
+        except RecursionError:
+            raise RegistryProblems([f"{file}: its values are nested too deeply"]) from None
+        problems = [f"unknown table [{name}]" for name in rows if name not in {"client", "demonstration"}]
+        demonstration = rows.get("demonstration", False)
+        if type(demonstration) is not bool:
+            problems.append("demonstration is true or false")
+        tables = rows.get("client", {})
+        if not isinstance(tables, dict):
+            problems.append("client is not a table: write [client.mobile]")
+            tables = {}
         clients: dict[str, Client] = {}
         codes: dict[int, str] = {}
-        for client_id, row in rows.get("client", {}).items():
+        for client_id, row in tables.items():
             wrong = list(_problems(row))
             if not wrong and row["code"] in codes:
                 wrong = [f"code {row['code']} is {codes[row['code']]}'s"]
@@ -83,20 +98,23 @@ class Clients:
                 form=cast("Form", row["form"]),
                 binding=cast("BindingRule", row["binding"]),
                 scope=frozenset(row["scope"].split()),
+                retired=row.get("retired", False),
             )
         if not clients and not problems:
-            problems = ["client registry: no client is registered"]
+            problems = ["no client is registered"]
         if problems:
-            raise RegistryProblems(problems)
-        return cls(clients)
+            raise RegistryProblems([f"{file}: {problem}" for problem in problems])
+        return cls(clients, demonstration=demonstration)
 
 
 def _problems(row: object) -> Iterator[str]:
     if not isinstance(row, dict):
         yield "is not a table"
         return
-    for name in sorted(_MEMBERS ^ row.keys()):
+    for name in sorted(_MEMBERS ^ (row.keys() - _OPTIONAL_MEMBERS)):
         yield f"{name} is missing" if name in _MEMBERS else f"{name} is not known"
+    if not isinstance(row.get("retired", False), bool):
+        yield "retired is true or false"
     code = row.get("code")
     if "code" in row and not (type(code) is int and 1 <= code <= _CODE_MAX):
         yield f"code is a whole number from 1 to {_CODE_MAX}"

@@ -12,9 +12,10 @@
     │                      SignatureEncoding, WrongKey
     ├── InvalidDigest, ClockSkew, ReplayedNonce
     ├── InsufficientUserAuthentication ─ StepUpRequired, GrantInvalid
-    ├── InvalidClient, UnauthorizedClient, UnsupportedGrantType, InvalidScope   (RFC 6749 5.2)
+    ├── InvalidClient, UnknownClient, UnauthorizedClient, UnsupportedGrantType, InvalidScope   (RFC 6749 5.2)
+    ├── UnsupportedResponseType                                                                (RFC 6749 4.1.2.1)
     ├── TooManyRequests
-    └── Unavailable, ServerError                                                (our own trouble)
+    └── Unavailable, ServerError, OutcomeUnclear                                               (our own trouble)
 
 A class says what the caller may know: ``code`` (the switch for clients), ``error`` (the family word of
 RFC 6749, RFC 6750 and RFC 9470), ``action`` (what to do next), ``sentence`` (for a reader). An instance adds
@@ -24,7 +25,7 @@ RFC 6749, RFC 6750 and RFC 9470), ``action`` (what to do next), ``sentence`` (fo
 
 from typing import ClassVar, Literal
 
-Action = Literal["retry", "sync_clock", "exchange", "step_up", "log_in", "fix_request"]
+Action = Literal["retry", "sync_clock", "exchange", "step_up", "log_in", "fix_request", "check_outcome"]
 
 
 class Refusal(Exception):
@@ -352,18 +353,32 @@ class GrantInvalid(InsufficientUserAuthentication):
 
 
 class InvalidClient(Refusal):
-    """Client authentication failed (RFC 6749 5.2)."""
+    """A resource server did not authenticate at introspection (RFC 6749 5.2)."""
 
     status = 401
     error = code = "invalid_client"
     sentence = "Client authentication failed."
 
 
+class UnknownClient(Refusal):
+    """No client is registered under this ``client_id`` (RFC 6749 5.2)."""
+
+    error = code = "invalid_client"
+    sentence = "This client_id is not registered with this server. Check its spelling."
+
+
 class UnauthorizedClient(Refusal):
-    """The client may not use this grant type, or is not registered."""
+    """The client may not use this grant type, or the token was issued to another client (RFC 6749 5.2)."""
 
     error = code = "unauthorized_client"
     sentence = "This client is not allowed to do that."
+
+
+class UnsupportedResponseType(Refusal):
+    """There is no authorization code and no login page (RFC 6749 4.1.2.1). Never a redirect."""
+
+    error = code = "unsupported_response_type"
+    sentence = "This server has no login page. The app asks for the password itself and sends POST /login."
 
 
 class UnsupportedGrantType(Refusal):
@@ -404,9 +419,21 @@ class Unavailable(Refusal):
 
 
 class ServerError(Refusal):
-    """A defect of ours."""
+    """A server error, on a request that changes nothing or takes an attempt: it may be sent again."""
 
     status = 500
     error = code = "server_error"
     action = "retry"
-    sentence = "Something went wrong on our side. Quote `request_id` when you report it."
+    sentence = "The server made a mistake. Send the same request again. Quote `request_id` when you report it."
+
+
+class OutcomeUnclear(Refusal):
+    """A server error, on a request that may have changed something: find out before it is repeated."""
+
+    status = 500
+    error = code = "server_error"
+    action = "check_outcome"
+    sentence = (
+        "The server made a mistake, and the request may have taken effect. Read the current state before you repeat "
+        "it. Quote `request_id` when you report it."
+    )

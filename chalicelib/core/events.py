@@ -50,6 +50,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "keys_rotated": Event("warning"),
     "configuration_finding": Event("warning"),
     "configuration_audited": Event("info"),
+    "configuration_mismatch": Event("error"),
     "audit_lost": Event("error"),
     "defect": Event("error"),
 }

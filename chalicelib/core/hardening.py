@@ -3,7 +3,7 @@
 Values in, findings out: `stores/deployment.py` looks, and this page judges. Everything here is told to an operator.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -27,6 +27,23 @@ TABLES: Final[Mapping[str, Wanted]] = {
     # Copied on by its stream; kept for thirteen months and then swept.
     "audit": Wanted(customer_key=True, recovery=False, protection=False, swept=True),
 }
+
+
+KEY_WRITES: Final = (
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:BatchWriteItem",
+    "dynamodb:PartiQLInsert",
+    "dynamodb:PartiQLUpdate",
+    "dynamodb:PartiQLDelete",
+)
+"""Every action of IAM that writes an item: the role of the API is denied each for the items whose key begins ``K#``."""
+
+KEYS_DENIED: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
+    "ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["K#*"]}
+}
+"""The condition of that Deny. *Any* value: a request that names a key item beside others is denied too."""
 
 
 class Finding(Struct, frozen=True):
@@ -78,10 +95,15 @@ class FoundStage(Struct, frozen=True):
 
 
 class FoundFunction(Struct, frozen=True):
-    """A function as it is. ``open_to``: who may call it besides the API."""
+    """A function as it is.
+
+    ``open_to``: who may call it besides the API. ``key_writes``: the actions of ``KEY_WRITES`` that its role is not
+    denied for key items.
+    """
 
     name: str
     open_to: tuple[str, ...]
+    key_writes: tuple[str, ...]
 
 
 Found = FoundTable | FoundKey | FoundLogGroup | FoundStage | FoundFunction
@@ -102,6 +124,9 @@ def judge(found: Found, *, expected_key: str, expected_expiry: str) -> Iterator[
             for whom in found.open_to:
                 page = "aws lambda remove-permission, or delete-function-url-config"
                 yield Finding(found.name, f"{whom} may call it past the API, its firewall and its throttles", page)
+            if found.key_writes:
+                problem = f"its role is not denied to write the key ring: {', '.join(found.key_writes)}"
+                yield Finding(found.name, problem, "deploy again with the stage's policy in .chalice/")
 
 
 def _table(found: FoundTable, wanted: Wanted, expected_key: str, expected_expiry: str) -> Iterator[Finding]:

@@ -1,6 +1,16 @@
 """The deployment's keys: what signs tokens, what ids and secrets derive from, what seals verifiers; and the fence.
 
 One immutable value. Rotating makes the next one, under a revision one higher; a store writes it when nobody else did.
+
+A key or a root serves only its own time:
+
+1. The newest key whose ``signs_from`` has come signs. Its time ends when the time of the next key begins.
+2. A token's iat may be at most ``ISSUED_AFTER_KEY_MAX_S`` later than the end of its key's time. There is no lower
+   bound: the newest key signs a child that is issued again, with the iat of its exchange.
+3. An opaque token is sealed under the root of its lineage, and under no other.
+4. The ring holds a next signing key that every environment has and ``jwks`` publishes, so that ``retire_keys`` can end
+   a key's time immediately: an environment whose cached ring lacked the key would refuse the token as forged.
+5. Whoever read the ring has the next key too. ``retire_keys`` therefore ends the time of every key in the ring.
 """
 
 import hmac
@@ -16,8 +26,9 @@ from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.model import AccountId, EmailIndex, LineageId, Secret
 from chalicelib.core.policy import (
-    ISSUED_AHEAD_MAX_S,
+    ISSUED_AFTER_KEY_MAX_S,
     MECHANISMS,
+    NEXT_SIGNING_KEY_AHEAD_S,
     ROOT_ROTATED_AFTER_S,
     SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
     SIGNING_KEY_ROTATED_AFTER_S,
@@ -27,7 +38,7 @@ from chalicelib.core.public_key import PublicKey, dss, es256
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-KEY_KEPT_AFTER_USE_S = max(mechanism.absolute_s for mechanism in MECHANISMS.values()) + ISSUED_AHEAD_MAX_S
+KEY_KEPT_AFTER_USE_S = max(mechanism.absolute_s for mechanism in MECHANISMS.values()) + ISSUED_AFTER_KEY_MAX_S
 """No token, of either form, outlives its lineage: when the last lineage born under a key is over, it may go."""
 
 KEY_BYTES = 32
@@ -101,6 +112,24 @@ class Ring(Struct, frozen=True):
         if not usable:
             raise Unavailable("no signing key of the ring may be used yet")
         return usable[-1]
+
+    def served_until(self, key: SigningKey) -> int | None:
+        """Tell when the time of a key of this ring ends, or ended; ``None`` when no key follows it."""
+        later = self.signing[self.signing.index(key) + 1 :]
+        return min((follower.signs_from for follower in later), default=None)
+
+    def serves(self, key: SigningKey, issued_at: int) -> bool:
+        """Tell whether a token of this ``issued_at`` may be signed by this key. The rule has no lower bound."""
+        end = self.served_until(key)
+        return end is None or issued_at <= end + ISSUED_AFTER_KEY_MAX_S
+
+    def published(self) -> tuple[SigningKey, ...]:
+        """List the keys that other servers may trust: those that can have signed a token of a live login.
+
+        The fence ended every login from before it. A key whose last possible token is older signs for none of them,
+        and a leaked one must not be believed by a server that reads the published set alone.
+        """
+        return tuple(key for key in self.signing if self.serves(key, self.fence))
 
     def root_for_new(self, now: int) -> Root:
         """Choose the root that new accounts and lineages are born under: the newest that may be used already."""
@@ -180,10 +209,13 @@ Entropy = Callable[[int], bytes]
 
 
 def make_ring(entropy: Entropy, *, now: int) -> Ring:
-    """Make the first ring. Its keys are usable at once, whatever the clock of whoever asks."""
+    """Make the first ring. Its first keys are usable at once, whatever the clock of whoever asks."""
     return Ring(
         revision=1,
-        signing=(_new_signing_key(entropy, now=now, signs_from=0),),
+        signing=(
+            _new_signing_key(entropy, now=now, signs_from=0),
+            _new_signing_key(entropy, now=now, signs_from=now + SIGNING_KEY_ROTATED_AFTER_S),
+        ),
         roots=(Root(version=1, secret=Secret(entropy(KEY_BYTES)), made_at=now, used_from=0),),
         email_key=Secret(entropy(KEY_BYTES)),
         verifier_key=Secret(entropy(KEY_BYTES)),
@@ -192,10 +224,48 @@ def make_ring(entropy: Entropy, *, now: int) -> Ring:
 
 
 def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
-    """Add a signing key, published ten minutes before it signs, and drop those that no living token names."""
-    key = _new_signing_key(entropy, now=now, signs_from=now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S)
-    keys = (*ring.signing, key)
-    kept = _needed(keys, [key.signs_from for key in keys], now=now)
+    """Let the next signing key sign in ten minutes, unless it is due earlier; publish another next one if none is left.
+
+    Every environment has read the new time before it comes, so the two keys never sign at the same time.
+    """
+    takes_over = now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+    followers = [key for key in ring.signing if key.signs_from > now]
+    begun = [key for key in ring.signing if key not in followers]
+    if followers:
+        followers[0] = replace(followers[0], signs_from=min(followers[0].signs_from, takes_over))
+    else:  # a ring of a version that published no next key
+        followers = [_new_signing_key(entropy, now=now, signs_from=takes_over)]
+    if len(followers) == 1:
+        followers.append(_next_key(followers[0], entropy, now=now))
+    return _with_signing(ring, [*begun, *followers], now=now)
+
+
+def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
+    """End the time of every signing key in the ring: of the one that signs now, of the next one in ten minutes.
+
+    The next key signs at once, for it was published long ago. A new one takes over from it as soon as every environment
+    has it, since whoever read the ring has read the next key as well. Another new one is the next key then.
+    """
+    known_after_s = SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+    keys = [
+        replace(key, signs_from=min(key.signs_from, max(now, key.made_at + known_after_s)))
+        if key.signs_from > now
+        else key
+        for key in ring.signing
+    ]
+    keys.append(_new_signing_key(entropy, now=now, signs_from=now + known_after_s))
+    return _with_signing(ring, [*keys, _next_key(keys[-1], entropy, now=now)], now=now)
+
+
+def _next_key(newest: SigningKey, entropy: Entropy, *, now: int) -> SigningKey:
+    """Make the key that signs when ``newest`` has served its time, and not before every environment has it."""
+    due = max(newest.signs_from, newest.made_at) + SIGNING_KEY_ROTATED_AFTER_S
+    return _new_signing_key(entropy, now=now, signs_from=max(due, now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S))
+
+
+def _with_signing(ring: Ring, keys: list[SigningKey], *, now: int) -> Ring:
+    """Put these signing keys into the ring, without those that no living token names."""
+    kept = _needed(tuple(keys), [key.signs_from for key in keys], now=now)
     return replace(ring, revision=ring.revision + 1, signing=kept)
 
 
@@ -212,10 +282,14 @@ def rotate_root(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 
 
 def rotate_due(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
-    """Rotate what has served its time; the same ring while nothing has."""
+    """Rotate what has served its time; the same ring while nothing has.
+
+    The next signing key takes over when its time comes, without this. What is due is the key after it.
+    """
     rotated = ring
-    if now - ring.signing[-1].made_at >= SIGNING_KEY_ROTATED_AFTER_S:
-        rotated = rotate_signing(rotated, entropy, now=now)
+    if now >= ring.signing[-1].signs_from - NEXT_SIGNING_KEY_AHEAD_S:
+        keys = [*ring.signing, _next_key(ring.signing[-1], entropy, now=now)]
+        rotated = _with_signing(rotated, keys, now=now)
     if now - ring.roots[-1].made_at >= ROOT_ROTATED_AFTER_S:
         rotated = rotate_root(rotated, entropy, now=now)
     return rotated
@@ -233,8 +307,8 @@ def _needed(keys: tuple[Key, ...], starts: list[int], *, now: int) -> tuple[Key,
     """Keep the keys that no other has taken over from yet, or so recently that what they signed may still live."""
     return tuple(
         key
-        for key, superseded_at in zip(keys, [*starts[1:], now], strict=True)
-        if now - superseded_at <= KEY_KEPT_AFTER_USE_S
+        for number, key in enumerate(keys, start=1)
+        if now - min(starts[number:], default=now) <= KEY_KEPT_AFTER_USE_S
     )
 
 

@@ -142,7 +142,13 @@ JSON_DEPTH_MAX = 16
 SIGNING_KEY_PUBLISHED_BEFORE_USE_S = 10 * MINUTE_S
 """Other companies' servers cache the JWKS; they must have seen a key before the first token it signs."""
 SIGNING_KEY_ROTATED_AFTER_S = 90 * DAY_S
-"""A key that leaked unseen is of use for so long; each rotation is one more key in the published set."""
+"""How long a key signs. The ring holds the next key too, so a ring that leaked unseen is of use for twice as long."""
+NEXT_SIGNING_KEY_AHEAD_S = 7 * DAY_S
+"""The key after the next one is made so long before the next one signs: the daily job may fail for some days, and the
+ring still holds a key that every environment has."""
+ISSUED_AFTER_KEY_MAX_S = 10 * MINUTE_S
+"""How much later than the end of its key's time a token's iat may be. An environment signs with the key of a cached
+ring for ``RING_SEEN_EVERYWHERE_S`` longer, and an iat may be ``ISSUED_AHEAD_MAX_S`` ahead of another clock."""
 ROOT_ROTATED_AFTER_S = 365 * DAY_S
 """Roots leave this deployment never, and have 255 versions."""
 KEY_RING_REFRESH_S = 5 * MINUTE_S
@@ -154,6 +160,9 @@ ASKING_MAX_S = 5
 """A request that has lasted so long begins no further call to the engine, and answers 503 itself: what is left of
 ``REQUEST_MAX_S`` is the longest that one call can take."""
 RING_SEEN_EVERYWHERE_S = KEY_RING_REFRESH_S + REQUEST_MAX_S
+
+MISMATCH_TOLD_EVERY_S = MINUTE_S
+"""An environment reports a token that its configuration does not know once in so long: one token can repeat it."""
 
 # Audit.
 AUDIT_KEPT_S = 400 * DAY_S
@@ -177,7 +186,9 @@ def _assert_relations() -> None:
     assert LINEAGE_KEPT_S >= 2 * SIGNATURE_WINDOW_S + ISSUED_AHEAD_MAX_S
     assert all(row.use_s > PREVIOUS_GENERATION_S for row in MECHANISMS.values())
     assert ROOT_ROTATED_AFTER_S >= SIGNING_KEY_ROTATED_AFTER_S > DAY_S > SIGNING_KEY_PUBLISHED_BEFORE_USE_S
-    assert SIGNING_KEY_PUBLISHED_BEFORE_USE_S > KEY_RING_REFRESH_S > KEY_RING_UNKNOWN_KID_S
+    assert SIGNING_KEY_PUBLISHED_BEFORE_USE_S > RING_SEEN_EVERYWHERE_S > KEY_RING_REFRESH_S > KEY_RING_UNKNOWN_KID_S
+    assert ISSUED_AFTER_KEY_MAX_S > RING_SEEN_EVERYWHERE_S + 2 * ISSUED_AHEAD_MAX_S
+    assert SIGNING_KEY_ROTATED_AFTER_S > NEXT_SIGNING_KEY_AHEAD_S > 2 * DAY_S
     assert ISSUED_AHEAD_MAX_S < SIGNATURE_WINDOW_S
     assert TOKEN_BYTES_MAX <= BODY_BYTES_MAX
 

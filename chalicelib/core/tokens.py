@@ -29,7 +29,7 @@ from chalicelib.core.model import (
     Secret,
     SecretBinding,
 )
-from chalicelib.core.policy import TOKEN_BYTES_MAX
+from chalicelib.core.policy import MINUTE_S, TOKEN_BYTES_MAX
 from chalicelib.core.public_key import PublicKey
 
 if TYPE_CHECKING:
@@ -44,6 +44,18 @@ _ID = re.compile("[A-Za-z0-9_-]{16}")
 
 class UnknownKey(TokenInvalid):
     """Made under a key that this copy of the ring does not have. Read again with a fresh one, once."""
+
+
+class ConfigurationMismatch(Unavailable):
+    """A genuine token whose issuer, audience or client this deployment's configuration does not know (E1b).
+
+    ``what`` is one of those three words. The configuration is wrong, and must log nobody out.
+    """
+
+    def __init__(self, what: str) -> None:
+        """Say which of the three it is, in a fixed word, and ask for a pause that an operator can use."""
+        super().__init__(f"a genuine token of another {what}: this configuration lacks it", retry_after=MINUTE_S)
+        self.what = what
 
 
 class Names(Struct, frozen=True):
@@ -106,8 +118,9 @@ def mint(  # noqa: PLR0913 - all of these go into a token
 def read(text: str, *, ring: Ring, names: Names, clients: Clients) -> Token:
     """Read a genuine token, of either form. Its expiry and its kind are for the caller to judge.
 
-    Raises ``FieldTooLarge`` over 8 KB, before parsing; ``UnknownKey`` when the ring lacks its key; ``TokenInvalid``
-    for whatever else we did not issue.
+    Raises ``FieldTooLarge`` over 8 KB, before parsing; ``UnknownKey`` when the ring lacks its key;
+    ``ConfigurationMismatch`` when issuer, audience or client are missing here; ``TokenInvalid`` for whatever else we
+    did not issue, and for a key that signed after its time.
     """
     if len(text) > TOKEN_BYTES_MAX:
         raise FieldTooLarge("token over 8 KB")
@@ -151,6 +164,8 @@ class _Claims(Struct):
     sid: str
     gen: int
     use: Kind
+    scope: str
+    """For resource servers (RFC 9068 section 2.2.3). Not used when reading: a client's scope is what its row says."""
     cnf: _Confirmation | UnsetType = UNSET
 
 
@@ -158,8 +173,8 @@ _CLAIMS = msgspec.json.Decoder(_Claims)
 
 
 def jwks(ring: Ring) -> dict[str, list[dict[str, str]]]:
-    """Publish every key that verifies, those that do not sign yet too (RFC 7517)."""
-    return {"keys": [key.public_jwk() for key in ring.signing]}
+    """Publish every key that verifies tokens of live logins, those that do not sign yet too (RFC 7517)."""
+    return {"keys": [key.public_jwk() for key in ring.published()]}
 
 
 def _mint_jwt(  # noqa: PLR0913 - all of these go into a token
@@ -179,9 +194,11 @@ def _mint_jwt(  # noqa: PLR0913 - all of these go into a token
         sid=token.lineage,
         gen=token.generation,
         use=token.kind,
+        scope=" ".join(sorted(client.scope)),
         cnf=_confirmation(token),
     )
-    signer = ring.signer(now)
+    # A clock of ours may have been ahead when it wrote the iat: the key must be the newest at that time too.
+    signer = ring.signer(max(now, token.issued_at))
     signing_input = f"{_header(signer.kid)}.{encode_base64url(msgspec.json.encode(claims))}"
     return f"{signing_input}.{encode_base64url(signer.sign(signing_input.encode()))}"
 
@@ -199,14 +216,17 @@ def _confirmation(token: Token) -> _Confirmation | UnsetType:
 
 
 def _read_jwt(text: str, ring: Ring, *, names: Names, clients: Clients) -> Token:
-    claims = _CLAIMS.decode(_payload(text, ring))
+    payload, signed_by = _payload(text, ring)
+    claims = _CLAIMS.decode(payload)
+    if not ring.serves(signed_by, claims.iat):
+        raise TokenInvalid("signed by a key whose time was over")
     if claims.iss != names.issuer and claims.iss not in names.earlier_issuers:
-        raise TokenInvalid("of another issuer")
+        raise ConfigurationMismatch("issuer")
     if claims.aud not in {names.audience, claims.iss}:  # the audience is the issuer, unless it is set
-        raise TokenInvalid("for another audience")
+        raise ConfigurationMismatch("audience")
     client = clients.get(claims.client_id)
     if client is None:
-        raise TokenInvalid("its client is no longer registered")
+        raise ConfigurationMismatch("client")
     binding, key = _confirmed(claims)
     token = Token(
         kind=claims.use,
@@ -238,8 +258,8 @@ def _confirmed(claims: _Claims) -> tuple[Binding, PublicKey | None]:
     return KeyBinding(key.thumbprint), key
 
 
-def _payload(text: str, ring: Ring) -> bytes:
-    """Give the payload of a JWT that we signed, to the byte: its signature is made again, and compared.
+def _payload(text: str, ring: Ring) -> tuple[bytes, SigningKey]:
+    """Give the payload of a JWT that we signed, to the byte, and the key: its signature is made again, and compared.
 
     ES256 is deterministic here (RFC 6979), and making a signature costs OpenSSL two fifths of verifying one. What is
     not signed by us is not even parsed. Raises ``UnknownKey``, ``TokenInvalid`` or ``ValueError``.
@@ -247,10 +267,11 @@ def _payload(text: str, ring: Ring) -> bytes:
     parts = _COMPACT.fullmatch(text)
     if parts is None:
         raise TokenInvalid("not a compact JWS")
-    signature = _key_of(parts[1], ring).sign(text[: parts.end(2)].encode("ascii"))
+    key = _key_of(parts[1], ring)
+    signature = key.sign(text[: parts.end(2)].encode("ascii"))
     if not hmac.compare_digest(encode_base64url(signature), parts[3]):
         raise TokenInvalid("not signed by us")
-    return decode_base64url(parts[2])
+    return decode_base64url(parts[2]), key
 
 
 def _key_of(header: str, ring: Ring) -> SigningKey:
@@ -311,6 +332,8 @@ def _read_opaque(text: str, ring: Ring) -> Token:
         raise TokenInvalid("not sealed by us") from None
     # From here on the bytes are our own. Who changes their layout changes the domain.
     kind, to_secret, client, account, lineage, generation, issued_at, expires_at = _FACTS.unpack_from(facts)
+    if lineage[:1] != lead:
+        raise TokenInvalid("sealed under another root than its lineage's")
     raw = facts[_FACTS.size :]
     key = PublicKey.from_raw(raw) if raw else None
     return Token(

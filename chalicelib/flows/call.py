@@ -60,6 +60,7 @@ class Call(Struct, frozen=True):
                 detail="This route takes logins that are bound to a key, and this one is not: log in with a key.",
             )
         signature = self.proof.signature(message, proved, now=now)
+        proved.check_in_service()
         if token.expires_at <= now and not mechanism.slides:
             if not mechanism.renewable:
                 raise errors.LoginRequired(reason=EndReason.EXPIRED.value)

@@ -66,10 +66,12 @@ class EndDevice(Struct, frozen=True):
     record: Record
 
     def __call__(self, caller: Caller, device_id: str) -> None:
-        """End it while the caller's own login is live. An unknown device is ``NotFound``; an ended one is success."""
+        """End it while the caller's own login is live. An unknown device is ``NotFound``; an ended one is success.
+
+        The device is looked up in what the admission read: the write alone decides about what happened since.
+        """
         now = self.clock()
-        gate = self.gates.get(caller.account)
-        lineage = gate.lineages.get(LineageId(device_id)) if gate else None
+        lineage = caller.gate.lineages.get(LineageId(device_id)) if caller.gate else None
         if lineage is None:
             raise errors.NotFound("no such lineage in the caller's gate")
         outcome = self.gates.end_device(caller.actor, lineage.id, now=now)

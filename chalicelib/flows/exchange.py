@@ -58,16 +58,15 @@ class Exchange(Struct, frozen=True):
         ``source`` is the network address of the sender, for the evidence of a reuse.
         """
         now = self.clock()
-        proved = self.proof.token(request.refresh_token, now=now)
+        proved = self.proof.token_of(request.client_id, request.refresh_token, now=now)
         token, client = proved.token, proved.client
         self.signals.about(lineage=token.lineage)
         if not client.mechanism.renewable:
             raise errors.UnauthorizedClient("its mechanism renews nothing")
         if token.kind is Kind.USE:
             raise errors.TokenInvalid("a token for calls cannot be exchanged")
-        if request.client_id is not None and request.client_id != client.id:
-            raise errors.TokenInvalid("issued to another client")
         signature = self._signature(message, proved, source=source, now=now)
+        proved.check_in_service()
         attempt = attempt_of(message, signature, self.entropy)
         if request.scope is not None and not set(request.scope.split()) <= client.scope:
             raise errors.InvalidScope

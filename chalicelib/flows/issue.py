@@ -14,13 +14,18 @@ from chalicelib.core.tokens import Names, Token
 
 
 class Issued(Struct, frozen=True):
-    """A token response (RFC 6749 section 5.1). ``refresh_token`` is absent when nothing renews the login."""
+    """A token response (RFC 6749 section 5.1). Durations are in seconds.
+
+    ``refresh_token`` and ``refresh_token_timeout`` are absent when nothing renews the login.
+    """
 
     access_token: str
     refresh_token: str | None
     expires_in: int
     scope: str
     device_id: LineageId
+    authorization_expires_in: int
+    refresh_token_timeout: int | None = None
     key_id: str | None = None
     secret: str | None = None
 
@@ -80,6 +85,8 @@ class Issue(Struct, frozen=True):
             expires_in=max(0, token.expires_at - now),
             scope=" ".join(sorted(client.scope)),
             device_id=lineage.id,
+            authorization_expires_in=max(0, lineage.expires_at - now),
+            refresh_token_timeout=mechanism.idle_s if mechanism.renewable else None,
         )
 
     def _mint(self, token: Token, lineage: Lineage, *, client: Client, ring: Ring, now: int) -> str:

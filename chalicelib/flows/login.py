@@ -31,6 +31,7 @@ from chalicelib.flows.issue import Issue, Issued, with_secret
 from chalicelib.flows.proof import Proof, attempt_of
 from chalicelib.flows.record import Record
 
+_RETIRED = "This client_id is out of service. Update the app, or use the client_id that replaces it."
 PASSWORD_ALONE = Assurance(acr="aal1", amr=("pwd",))
 
 
@@ -87,10 +88,9 @@ class Introduce(Struct, frozen=True):
         canonical = canonical_email(email)
         client = self.clients.get(client_id)
         if client is None:
-            raise errors.UnauthorizedClient(
-                "not registered",
-                detail="This client_id is not registered: the server's registry (chalicelib/clients.toml) lists them.",
-            )
+            raise errors.UnknownClient
+        if client.retired:
+            raise errors.UnauthorizedClient("out of service", detail=_RETIRED)
         if device.public_key is not None and device.hmac:
             raise errors.Malformed(
                 "two bindings", pointer="/device/binding", detail="Give public_key or binding, not both."

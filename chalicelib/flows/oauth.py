@@ -29,19 +29,17 @@ class Revoke(Struct, frozen=True):
     record: Record
 
     def __call__(self, message: Message, *, token: str, client_id: str | None, source: str = "") -> None:
-        """End it. A token that is not ours, or another client's, is no error and has no effect (RFC 7009 2.2).
+        """End it. An invalid token is no error and has no effect (RFC 7009 2.2); another client's is refused (2.1).
 
         A bound lineage ends only by its own key's signature: a token alone cannot end a session. Its holder may report
         a copy of the device so (client rule 8): a token two or more generations old ends it with reason ``reuse``.
         """
         now = self.clock()
         try:
-            proved = self.proof.token(token, now=now)
+            proved = self.proof.token_of(client_id, token, now=now)
         except errors.TokenInvalid:
             return
         self.signals.about(lineage=proved.token.lineage)
-        if client_id is not None and client_id != proved.client.id:
-            return
         self.proof.signature(message, proved, now=now)
         account, lineage = proved.token.account, proved.token.lineage
         reused = self._reused(proved)
@@ -86,7 +84,8 @@ class Introspect(Struct, frozen=True):
         """Answer with the token's facts, or ``None``: it is inactive, and nothing more is told.
 
         ``resource_servers`` maps an id to the SHA-256 of its secret, which is random and long, so a plain digest
-        keeps it. Raises ``InvalidClient`` for wrong credentials.
+        keeps it. Raises ``InvalidClient`` for wrong credentials, ``Unavailable`` where Baton itself is in the way: a
+        resource server must not take that for an ended login.
         """
         digest = hashlib.sha256(secret.encode()).digest()
         if not hmac.compare_digest(self.resource_servers.get(resource_server, b""), digest):
@@ -97,7 +96,11 @@ class Introspect(Struct, frozen=True):
         except (errors.TokenInvalid, errors.FieldTooLarge):
             return None
         mechanism = proved.client.mechanism
-        if proved.token.kind is Kind.RENEW or (proved.token.expires_at <= now and not mechanism.slides):
+        if (
+            proved.client.retired
+            or proved.token.kind is Kind.RENEW
+            or (proved.token.expires_at <= now and not mechanism.slides)
+        ):
             return None
         use = judge_use(
             self.gates.get(proved.token.account),

@@ -12,12 +12,13 @@ from chalicelib.core.policy import (
     ATTEMPT_CHARACTERS_MAX,
     ATTEMPT_CHARACTERS_MIN,
     ISSUED_AHEAD_MAX_S,
+    MISMATCH_TOLD_EVERY_S,
     SIGNATURE_WINDOW_S,
 )
-from chalicelib.core.ports import Entropy, KeyRing
+from chalicelib.core.ports import Entropy, KeyRing, Signals
 from chalicelib.core.public_key import PublicKey
 from chalicelib.core.signatures import Message, VerifiedSignature, check_digest, read_signature, verify_signature
-from chalicelib.core.tokens import Names, Token
+from chalicelib.core.tokens import ConfigurationMismatch, Names, Token
 
 
 class ProvedToken(Struct, frozen=True):
@@ -25,6 +26,11 @@ class ProvedToken(Struct, frozen=True):
 
     token: Token
     client: Client
+
+    def check_in_service(self) -> None:
+        """Refuse a token of a client that is out of service (``retired = true`` in the registry): E4."""
+        if self.client.retired:
+            raise errors.LoginRequired("its client is out of service")
 
     def presented(self, attempt: str = "") -> Presented:
         """Say what this token claims, to be held against the gate."""
@@ -39,6 +45,21 @@ class ProvedToken(Struct, frozen=True):
         )
 
 
+class Mismatches:
+    """Report genuine tokens that this configuration does not know: at most one a minute, since one can be repeated."""
+
+    def __init__(self, signals: Signals) -> None:
+        """Report to ``signals``. One object per environment."""
+        self._signals = signals
+        self._told_at: int | None = None
+
+    def report(self, mismatch: ConfigurationMismatch, *, now: int) -> None:
+        """Emit ``configuration_mismatch``, unless that was done within the last minute."""
+        if self._told_at is None or not 0 <= now - self._told_at < MISMATCH_TOLD_EVERY_S:
+            self._told_at = now
+            self._signals.emit("configuration_mismatch", reason=mismatch.what)
+
+
 class Proof(Struct, frozen=True):
     """Check tokens and signatures against the ring. Asks no database beyond the cached ring."""
 
@@ -46,22 +67,47 @@ class Proof(Struct, frozen=True):
     clients: Clients
     names: Names
     authorities: frozenset[str]
+    mismatches: Mismatches
 
     def token(self, text: str, *, now: int) -> ProvedToken:
         """Read a token and find its client.
 
-        Raises ``TokenInvalid`` for whatever we did not issue, ``Unavailable`` for one from the future.
+        Raises ``TokenInvalid`` for whatever we did not issue, ``Unavailable`` for one from the future and for one that
+        this configuration does not know (E1b).
         """
+        try:
+            proved = self._token(text, now=now)
+        except ConfigurationMismatch as mismatch:
+            self.mismatches.report(mismatch, now=now)
+            raise
+        if proved.token.issued_at > now + ISSUED_AHEAD_MAX_S:
+            raise errors.Unavailable("a genuine token from the future: the clocks of this deployment disagree")
+        return proved
+
+    def _token(self, text: str, *, now: int) -> ProvedToken:
         try:
             token = tokens.read(text, ring=self.key_ring.current(now=now), names=self.names, clients=self.clients)
         except tokens.UnknownKey:
             token = tokens.read(text, ring=self.key_ring.refreshed(now=now), names=self.names, clients=self.clients)
         client = self.clients.of(token.client)
         if client is None:
-            raise errors.TokenInvalid("its client is no longer registered")
-        if token.issued_at > now + ISSUED_AHEAD_MAX_S:
-            raise errors.Unavailable("a genuine token from the future: the clocks of this deployment disagree")
+            raise ConfigurationMismatch("client")
         return ProvedToken(token, client)
+
+    def token_of(self, client_id: str | None, text: str, *, now: int) -> ProvedToken:
+        """Read a token that a client sends under its own id, where it names one (RFC 6749 section 3.2.1).
+
+        Raises ``UnknownClient`` and ``UnauthorizedClient``, never ``TokenInvalid`` for them: of that, stock clients
+        drop the session.
+        """
+        if client_id is not None and self.clients.get(client_id) is None:
+            raise errors.UnknownClient
+        proved = self.token(text, now=now)
+        if client_id is not None and client_id != proved.client.id:
+            raise errors.UnauthorizedClient(
+                "issued to another client", detail="The token was issued to another client than client_id names."
+            )
+        return proved
 
     def signature(self, message: Message, proved: ProvedToken, *, now: int) -> VerifiedSignature | None:
         """Verify the signature of a bound token's request; ``None`` for an unbound one."""

@@ -3,18 +3,27 @@
 import functools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from chalicelib.core.errors import Unavailable
-from chalicelib.core.hardening import Found, FoundFunction, FoundKey, FoundLogGroup, FoundStage, FoundTable
+from chalicelib.core.hardening import (
+    KEY_WRITES,
+    KEYS_DENIED,
+    Found,
+    FoundFunction,
+    FoundKey,
+    FoundLogGroup,
+    FoundStage,
+    FoundTable,
+)
 from chalicelib.stores.engine import KEYS, Service, Tables
 
 EXECUTE_API: Final = re.compile(r"([a-z0-9]+)\.execute-api\.[a-z0-9-]+\.amazonaws\.com\Z")
 ALIASES: Final[tuple[dict[str, str], ...]] = ({}, {"Qualifier": "live"})
 """The function itself, and the name by which the hardened edge calls it: each has a policy of its own."""
-SERVICES: Final = ("dynamodb", "kms", "logs", "apigateway", "lambda")
+SERVICES: Final = ("dynamodb", "kms", "logs", "apigateway", "lambda", "iam")
 
 
 class Deployment:
@@ -146,7 +155,11 @@ class Deployment:
 
     def _function(self) -> list[FoundFunction]:
         name, absent = self._name, "ResourceNotFoundException"
-        self._call("lambda", "get_function_configuration", FunctionName=name)
+        role = self._call("lambda", "get_function_configuration", FunctionName=name)["Role"].rsplit("/", maxsplit=1)[-1]
+        policies = [
+            self._call("iam", "get_role_policy", RoleName=role, PolicyName=policy)["PolicyDocument"]
+            for policy in self._call("iam", "list_role_policies", RoleName=role)["PolicyNames"]
+        ]
         open_to: list[str] = []
         for qualifier in ALIASES:
             named = {"FunctionName": name, **qualifier}
@@ -154,7 +167,21 @@ class Deployment:
             url = self._call_or_none(absent, "lambda", "get_function_url_config", **named)
             open_to += _open_to(policy["Policy"]) if policy else []
             open_to += [f"whoever knows {url['FunctionUrl']}"] if url and url["AuthType"] == "NONE" else []
-        return [FoundFunction(name, tuple(dict.fromkeys(open_to)))]
+        denied = {action for policy in policies for action in _denied_for_keys(policy, self._tables.users)}
+        key_writes = tuple(action for action in KEY_WRITES if action not in denied)
+        return [FoundFunction(name, tuple(dict.fromkeys(open_to)), key_writes)]
+
+
+def _denied_for_keys(policy: Mapping[str, Any], table: str) -> Iterator[str]:
+    """Name the actions that a policy denies for the key items of a table, by the very statement that ships."""
+    for statement in _listed(policy["Statement"]):
+        of_table = any(str(one).endswith(f":table/{table}") for one in _listed(statement.get("Resource", [])))
+        if statement["Effect"] == "Deny" and of_table and statement.get("Condition") == KEYS_DENIED:
+            yield from _listed(statement.get("Action", []))
+
+
+def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - one, or a list: IAM takes both
+    return value if isinstance(value, list) else [value]
 
 
 def _open_to(policy: str) -> list[str]:
@@ -162,7 +189,7 @@ def _open_to(policy: str) -> list[str]:
     statements = json.loads(policy)["Statement"]
     return [
         f"everybody ({statement.get('Sid', 'a statement without a name')})"
-        for statement in (statements if isinstance(statements, list) else [statements])
+        for statement in _listed(statements)
         if statement["Effect"] == "Allow" and _everybody(statement.get("Principal"))
         if not statement.get("Condition")
     ]

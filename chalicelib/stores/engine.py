@@ -35,6 +35,9 @@ CONFLICT_PAUSES_S: Final = (0.025, 0.05, 0.1)
 CONFLICT_MAX_S: Final = 1
 """A call that met one is not made again when it has lasted so long already."""
 
+HELD_PER_PAGE: Final = 100
+"""How many items one page of ``Engine.holds`` reads: what is sought is among the first, if it exists."""
+
 CONFLICT: Final = "TransactionConflictException"
 
 assert ASKING_MAX_S + CONFLICT_MAX_S + CALL_MAX_S < REQUEST_MAX_S
@@ -235,6 +238,18 @@ class Engine:
         """Read an item, strongly consistent."""
         item: Item | None = self._dynamodb.call("get_item", TableName=table, Key=key, ConsistentRead=True).get("Item")
         return item
+
+    def holds(self, table: str, condition: str, values: Mapping[str, object]) -> bool:
+        """Tell whether any item of a table meets a condition. For operators: it may read the whole table."""
+        asked: dict[str, object] = {"TableName": table, "ConsistentRead": True, "Limit": HELD_PER_PAGE}
+        asked |= {"FilterExpression": condition, "ExpressionAttributeValues": values}
+        while True:
+            page = self._dynamodb.call("scan", **asked)
+            if page["Items"]:
+                return True
+            if "LastEvaluatedKey" not in page:
+                return False
+            asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def transact(self, *writes: Mapping[str, Mapping[str, object]]) -> None:
         """Write all or none. Raises ``TransactionFailed`` with what stood in the way."""

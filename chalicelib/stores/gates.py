@@ -59,6 +59,7 @@ EXISTS: Final = "attribute_exists(pk)"
 IS_NEW: Final = "attribute_not_exists(pk)"
 ACTIVE: Final = "#status = :active"
 NOT_DELETED: Final = "#status <> :deleted"
+DISABLED: Final = "#status = :disabled"
 EPOCH_AS_READ: Final = "#epoch = :epoch"
 VERIFIER_AS_READ: Final = "#verifier_version = :verifier_version"
 HAS_ROOM: Final = "size(#lineages) < :room"
@@ -123,15 +124,14 @@ END_ONE: Final = (
 )
 # A lineage lives only while its epoch equals the gate's: raising the gate's ends all, whatever their number.
 RAISE_EPOCH: Final = "SET #epoch = #epoch + :one, #ended_at = :now, #ended_why = :why"
-DISABLE: Final = f"{RAISE_EPOCH}, #status = :status"
-ENABLE: Final = "SET #status = :status"
+SET_STATUS: Final = f"{RAISE_EPOCH}, #status = :status"
 # The actor's own lineage is ended by name: so an earlier sending of this call is told from another device's.
 RAISE_EPOCH_AND_END_ACTOR: Final = (
     f"{RAISE_EPOCH}, #lineages.#actor.#ended_at = :now, #lineages.#actor.#ended_why = :why"
     " REMOVE #lineages.#actor.#attempts"
 )
 # What stays of a deleted account holds no personal data: names of devices and times of logins go.
-DELETE: Final = f"{DISABLE}, #lineages = :no_lineages"
+DELETE: Final = f"{SET_STATUS}, #lineages = :no_lineages"
 DELETE_BY_ACTOR: Final = f"{DELETE}, #deleted_by = :deleted_by"
 RAISE_EPOCH_AND_KEEP_ONE: Final = (
     f"{RAISE_EPOCH}, #verifier_version = :next_verifier_version, #lineages.#actor.#epoch = :next_epoch"
@@ -140,6 +140,7 @@ RAISE_EPOCH_AND_KEEP_ONE: Final = (
 _CONSTANTS: Final[dict[str, Value]] = {
     ":active": number(Status.ACTIVE),
     ":deleted": number(Status.DELETED),
+    ":disabled": number(Status.DISABLED),
     ":one": number(1),
     ":no_lineages": {"M": {}},
     ":replaced": number(END_REASON_CODES[EndReason.REPLACED]),
@@ -303,14 +304,16 @@ class Gates:
         return Done()
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
-        """Disable, delete or enable, for the operator. Enabling revives no lineage. ``DELETED`` is absorbing."""
-        reason = EndReason.ACCOUNT_DISABLED if status is Status.DISABLED else EndReason.ENDED_EVERYWHERE
-        update = {Status.ACTIVE: ENABLE, Status.DISABLED: DISABLE, Status.DELETED: DELETE}[status]
+        """Disable, delete or enable, for the operator. ``DELETED`` is absorbing.
+
+        Enabling revives no lineage, and ends none of an account that is active.
+        """
+        reason = EndReason.ENDED_EVERYWHERE if status is Status.DELETED else EndReason.ACCOUNT_DISABLED
         try:
             self._update(
                 account,
-                update,
-                (EXISTS, NOT_DELETED),
+                DELETE if status is Status.DELETED else SET_STATUS,
+                (EXISTS, DISABLED if status is Status.ACTIVE else NOT_DELETED),
                 values={**_raised(Ended(at=now, reason=reason)), ":status": number(status)},
             )
         except ConditionFailed as failed:

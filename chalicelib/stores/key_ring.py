@@ -22,6 +22,14 @@ PURPOSE: Final = {"purpose": "baton key ring"}
 NONCE_BYTES: Final = 12
 
 
+IS_ACCOUNT: Final = "begins_with(pk, :account)"
+"""A user in ``users``, a gate in ``gates``: each account has both."""
+
+
+class AccountsWithoutRing(Unavailable):
+    """The tables hold accounts and no key ring. A new ring would end every login, and open no password of theirs."""
+
+
 class Wrapper(Protocol):
     """What keeps a ring unreadable in the table."""
 
@@ -123,8 +131,19 @@ class KeyRing:
             return self.current(now=now)
         return self._read(now=now)
 
-    def create(self, *, now: int) -> Done | Moved:
-        """Make the ring where there is none: at deploy, or at first use in development."""
+    def create(self, *, now: int, over_accounts: bool = False) -> Done | Moved:
+        """Make the ring where there is none: at deploy, or at first use in development.
+
+        Raises ``AccountsWithoutRing`` where the tables hold accounts, unless ``over_accounts``. The put has a condition
+        of its own: whoever makes a ring in the meantime keeps it, and no account begins without a ring.
+        """
+        if not over_accounts and self._accounts_exist():
+            if self._stored() is not None:
+                return Moved()
+            raise AccountsWithoutRing(
+                f"the tables {self._engine.tables.prefix}-* hold accounts, and no key ring: it was lost, or they were "
+                "restored without it. docs/runbooks/kms-key-lost.md says what to do"
+            )
         return self._put(make_ring(self._entropy, now=now), IS_NEW)
 
     def replace(self, ring: Ring, *, expected_revision: int) -> Done | Moved:
@@ -167,6 +186,12 @@ class KeyRing:
         except ConditionFailed as failed:
             return Done() if failed.item == item else Moved()
         return Done()
+
+    def _accounts_exist(self) -> bool:
+        tables = self._engine.tables
+        return any(
+            self._engine.holds(table, IS_ACCOUNT, {":account": text("U#")}) for table in (tables.users, tables.gates)
+        )
 
     def _stored(self) -> Item | None:
         return self._engine.read(self._engine.tables.users, RING_KEY)

@@ -108,6 +108,8 @@ def token_response(issued: Issued, now: int) -> TokenResponse:
         expires_in=issued.expires_in,
         refresh_token=UNSET if issued.refresh_token is None else issued.refresh_token,
         scope=issued.scope,
+        authorization_expires_in=issued.authorization_expires_in,
+        refresh_token_timeout=UNSET if issued.refresh_token_timeout is None else issued.refresh_token_timeout,
         device_id=issued.device_id,
         key_id=UNSET if issued.key_id is None else issued.key_id,
         secret=UNSET if issued.secret is None else issued.secret,

@@ -11,14 +11,16 @@ from msgspec import Struct
 
 from chalicelib.core import errors
 from chalicelib.core.ports import Clock, Entropy, Signals
-from chalicelib.web.problem import Dialect, refused
+from chalicelib.web.cors import ALLOWED_FIELDS, PREFLIGHT_KEPT_S, readable_by
+from chalicelib.web.problem import Dialect, as_page, refused
 from chalicelib.web.request import read_request, refuse_query
 
-_ALLOWED_FIELDS = (
-    "Authorization, Baton-Grant, Content-Digest, Content-Type, Idempotency-Key, Signature, Signature-Input"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_REPEATABLE = frozenset(
+    {"/register", "/login", "/oauth/token", "/step-up"}  # they take an attempt
+    | {"/oauth/introspect", "/oauth/authorize"}  # they change nothing
 )
-_EXPOSED_FIELDS = "Baton-Request-Id, Baton-Time, Retry-After"
-_PREFLIGHT_KEPT_S = 600
+"""Routes whose ``POST`` may be sent again after a server error, as it was."""
 
 
 class Answer(Struct, frozen=True):
@@ -43,17 +45,20 @@ class Edge(Struct, frozen=True):
     origins: tuple[str, ...] = ()
     development: bool = False
     """Show tracebacks on the terminal."""
+    resource_metadata: str = ""
+    """The URL of ``/.well-known/oauth-protected-resource``, which every 401 about a token names (RFC 9728 5.1)."""
     begin: Callable[[], None] = lambda: None
     """What else begins with each request."""
 
     def view(
-        self, dialect: Dialect = Dialect.PROBLEM, *, query: Iterable[str] = ()
+        self, dialect: Dialect = Dialect.PROBLEM, *, query: Iterable[str] | None = (), page: bool = False
     ) -> Callable[[View], Callable[..., Response]]:
         """Decorate a view ``(request, **path_parameters) -> Answer`` for ``app.route``.
 
-        ``query`` names the query parameters it takes; any other is refused. Nothing a view raises escapes.
+        ``query`` names the query parameters it takes; any other is refused. ``None`` ignores whatever the query has.
+        ``page`` writes refusals as HTML for a browser that opens the route. Nothing a view raises escapes.
         """
-        known = frozenset(query)
+        known = None if query is None else frozenset(query)
 
         def decorate(view: View) -> Callable[..., Response]:
             @functools.wraps(view)
@@ -63,15 +68,18 @@ class Edge(Struct, frozen=True):
                 refusal: errors.Refusal | None = None
                 try:
                     request = read_request(event)
-                    refuse_query(request, known)
+                    if known is not None:
+                        refuse_query(request, known)
                     response = _answered(view(request, **path_parameters))
                 except errors.Refusal as raised:
                     refusal = raised
                 except Exception as defect:  # noqa: BLE001 - nothing a client can send may become Chalice's own 500
                     self._note_defect(defect)
-                    refusal = errors.ServerError(type(defect).__name__)
+                    refusal = _server_error(event, type(defect).__name__)
                 if refusal is not None:
-                    response = refused(refusal, dialect, request_id=request_id, now=now)
+                    response = self._refused(refusal, dialect, request_id=request_id, now=now)
+                    if page and _is_browser(event):
+                        response = as_page(response, refusal, request_id=request_id)
                 return self._dressed(response, event, request_id=request_id, now=now, refusal=refusal)
 
             return chalice_view
@@ -92,9 +100,10 @@ class Edge(Struct, frozen=True):
         original, request_id = self._current()
         path = str((original.get("requestContext") or {}).get("resourcePath") or "")
         dialect = Dialect.OAUTH if path.startswith("/oauth/") else Dialect.PROBLEM
-        refusal = refusals.get(response.status_code, errors.ServerError)()
+        known = refusals.get(response.status_code)
+        refusal = known() if known else _server_error(original)
         now = self.clock()
-        rewritten = refused(refusal, dialect, request_id=request_id, now=now)
+        rewritten = self._refused(refusal, dialect, request_id=request_id, now=now)
         return self._dressed(rewritten, original, request_id=request_id, now=now, refusal=refusal)
 
     def preflights(self) -> None:
@@ -105,6 +114,9 @@ class Edge(Struct, frozen=True):
             allowed = ", ".join(sorted(methods))
             self.app.route(path, methods=["OPTIONS"], content_types=[])(self._preflight(allowed))
 
+    def _refused(self, refusal: errors.Refusal, dialect: Dialect, *, request_id: str, now: int) -> Response:
+        return refused(refusal, dialect, request_id=request_id, now=now, resource_metadata=self.resource_metadata)
+
     def _preflight(self, methods: str) -> Callable[..., Response]:
         def preflight(**_: str) -> Response:
             event, request_id = self._current()
@@ -114,8 +126,8 @@ class Edge(Struct, frozen=True):
                 response.headers.update(
                     {
                         "Access-Control-Allow-Methods": methods,
-                        "Access-Control-Allow-Headers": _ALLOWED_FIELDS,
-                        "Access-Control-Max-Age": str(_PREFLIGHT_KEPT_S),
+                        "Access-Control-Allow-Headers": ALLOWED_FIELDS,
+                        "Access-Control-Max-Age": str(PREFLIGHT_KEPT_S),
                     }
                 )
             return response
@@ -133,16 +145,13 @@ class Edge(Struct, frozen=True):
     ) -> Response:
         """Add what every answer carries, and note how the request ended."""
         headers = response.headers
-        headers["Baton-Time"] = str(now)
+        if not str(headers.get("Cache-Control", "")).startswith("public"):
+            # From a cache it would be the time of somebody else's request, and set a phone's clock back.
+            headers["Baton-Time"] = str(now)
         headers["Baton-Request-Id"] = request_id
         headers["X-Content-Type-Options"] = "nosniff"
         if self.origins:
-            headers["Vary"] = "Origin"
-            given = event.get("headers") or {}
-            origin = next((value for name, value in given.items() if name.lower() == "origin"), None)
-            if origin in self.origins:
-                headers["Access-Control-Allow-Origin"] = str(origin)
-                headers["Access-Control-Expose-Headers"] = _EXPOSED_FIELDS
+            headers.update(readable_by(_field(event, "origin"), self.origins))
         context = event.get("requestContext") or {}
         self.signals.emit(
             "refused" if refusal else "answered",
@@ -171,6 +180,28 @@ class Edge(Struct, frozen=True):
         frames = traceback.extract_tb(defect.__traceback__)[-6:]
         where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
         self.signals.emit("defect", kind=type(defect).__name__, where=where)
+
+
+def _field(event: Mapping[str, Any], wanted: str) -> str | None:
+    """Give the last header field of a name."""
+    given = event.get("headers") or {}
+    return next((str(value) for name, value in given.items() if name.lower() == wanted), None)
+
+
+def _is_browser(event: Mapping[str, Any]) -> bool:
+    """Tell whether a person opened the route: a browser's ``Accept`` names HTML, a library's does not."""
+    return "text/html" in (_field(event, "accept") or "").lower()
+
+
+def may_repeat(method: str, path: str) -> bool:
+    """Tell whether a request that met a server error may be sent again unread (RFC 9110 9.2.2): safe, or once only."""
+    return method in _SAFE or (method == "POST" and path in _REPEATABLE)
+
+
+def _server_error(event: Mapping[str, Any], reason: str = "") -> errors.Refusal:
+    context = event.get("requestContext") or {}
+    repeated = may_repeat(str(context.get("httpMethod") or ""), str(context.get("resourcePath") or ""))
+    return errors.ServerError(reason) if repeated else errors.OutcomeUnclear(reason)
 
 
 class _Text(Response):

@@ -3,6 +3,7 @@
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from chalice.app import Blueprint
@@ -10,18 +11,21 @@ from msgspec import Struct
 
 from chalicelib import __version__
 from chalicelib.core import tokens
+from chalicelib.core.clients import Clients
 from chalicelib.core.model import AccountId
 from chalicelib.core.policy import MINUTE_S
 from chalicelib.core.ports import Gates, KeyRing
 from chalicelib.core.tokens import Names
 from chalicelib.web.edge import Answer, Edge
 from chalicelib.web.request import Request
-from chalicelib.web.shapes import Health, Metadata, ServerTime
+from chalicelib.web.shapes import Health, Metadata, OpenIdMetadata, ProtectedResource, ServerTime
 
 _NOBODY = AccountId("health")
 """No account's id: asking for its gate exercises the whole way to the engine and finds nothing."""
 
 _KEPT_S = 5 * MINUTE_S
+_JWKS = "/.well-known/jwks.json"
+PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
 
 
 class Public(Struct, frozen=True):
@@ -30,6 +34,7 @@ class Public(Struct, frozen=True):
     key_ring: KeyRing
     gates: Gates
     names: Names
+    clients: Clients
     region: str
 
 
@@ -49,19 +54,43 @@ def meta(edge: Edge, public: Public) -> Blueprint:
         public.gates.get(_NOBODY)
         return Answer(200, Health("ok", __version__, public.region, "reachable"))
 
-    @routes.route("/.well-known/jwks.json", methods=["GET"], content_types=[])
+    @routes.route(_JWKS, methods=["GET"], content_types=[])
     @edge.view()
     def jwks(_: Request) -> Answer:
         now = edge.clock()
         return Answer(200, tokens.jwks(public.key_ring.current(now=now)), kept_s=_KEPT_S)
 
+    @routes.route("/.well-known/oauth-authorization-server", methods=["GET"], content_types=[])
     @edge.view()
     def metadata(_: Request) -> Answer:
-        return Answer(200, _metadata(public.names.issuer), kept_s=_KEPT_S)
+        return Answer(200, Metadata(**_metadata(public.names.issuer)), kept_s=_KEPT_S)
 
-    # Stock clients append the second to the issuer; under a stage that is the only place they find it.
-    for name in ("oauth-authorization-server", "openid-configuration"):
-        routes.route(f"/.well-known/{name}", methods=["GET"], content_types=[])(metadata)
+    # Stock clients append this to the issuer; under a stage that is the only place where they find anything.
+    @routes.route("/.well-known/openid-configuration", methods=["GET"], content_types=[])
+    @edge.view()
+    def openid_metadata(_: Request) -> Answer:
+        issuer = public.names.issuer
+        described = OpenIdMetadata(
+            **_metadata(issuer),
+            authorization_endpoint=f"{issuer}/oauth/authorize",
+            subject_types_supported=["public"],
+            id_token_signing_alg_values_supported=["ES256"],
+        )
+        return Answer(200, described, kept_s=_KEPT_S)
+
+    @routes.route(PROTECTED_RESOURCE, methods=["GET"], content_types=[])
+    @edge.view()
+    def protected_resource(_: Request) -> Answer:
+        issuer = public.names.issuer
+        described = ProtectedResource(
+            resource=issuer,
+            authorization_servers=[issuer],
+            jwks_uri=f"{issuer}{_JWKS}",
+            scopes_supported=sorted(set().union(*(client.scope for client in public.clients))),
+            bearer_methods_supported=["header"],
+            dpop_bound_access_tokens_required=False,
+        )
+        return Answer(200, described, kept_s=_KEPT_S)
 
     @routes.route("/openapi.json", methods=["GET"], content_types=[])
     @edge.view()
@@ -78,18 +107,19 @@ def _description(issuer: str) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode({**described, "servers": [{"url": issuer}]}))
 
 
-def _metadata(issuer: str) -> Metadata:
+def _metadata(issuer: str) -> dict[str, Any]:
     """Describe the authorization server (RFC 8414 section 2)."""
-    return Metadata(
-        issuer=issuer,
-        token_endpoint=f"{issuer}/oauth/token",
-        token_endpoint_auth_methods_supported=["none"],
-        revocation_endpoint=f"{issuer}/oauth/revoke",
-        revocation_endpoint_auth_methods_supported=["none"],
-        introspection_endpoint=f"{issuer}/oauth/introspect",
-        introspection_endpoint_auth_methods_supported=["client_secret_basic"],
-        jwks_uri=f"{issuer}/.well-known/jwks.json",
-        grant_types_supported=["refresh_token"],
-        response_types_supported=[],
-        acr_values_supported=["aal1"],
-    )
+    return {
+        "issuer": issuer,
+        "token_endpoint": f"{issuer}/oauth/token",
+        "token_endpoint_auth_methods_supported": ["none"],
+        "revocation_endpoint": f"{issuer}/oauth/revoke",
+        "revocation_endpoint_auth_methods_supported": ["none"],
+        "introspection_endpoint": f"{issuer}/oauth/introspect",
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
+        "jwks_uri": f"{issuer}{_JWKS}",
+        "grant_types_supported": ["refresh_token"],
+        "response_types_supported": ["none"],  # stock libraries refuse an empty list
+        "refresh_token_expiration_types_supported": ["authorization", "token_timeout"],
+        "acr_values_supported": ["aal1"],
+    }

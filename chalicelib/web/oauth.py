@@ -58,6 +58,11 @@ def oauth(edge: Edge, journeys: OAuthJourneys, names: Names) -> Blueprint:
         active = journeys.introspect(token=require(form, "token"), resource_server=resource_server, secret=secret)
         return Answer(200, _facts(active, names) if active else Introspection(active=False))
 
+    @routes.route("/oauth/authorize", methods=["GET", "POST"], content_types=[])
+    @edge.view(Dialect.OAUTH, query=None, page=True)
+    def authorize(_: Request) -> Answer:
+        raise errors.UnsupportedResponseType
+
     return routes
 
 

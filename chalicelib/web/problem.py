@@ -7,6 +7,9 @@ from chalice.app import Response
 
 from chalicelib.core import errors
 
+PAGE = "text/html; charset=utf-8"
+"""The media type of a refusal that a person reads."""
+
 
 class Dialect(Enum):
     """How a route says no."""
@@ -33,8 +36,13 @@ def status_and_error(refusal: errors.Refusal, dialect: Dialect) -> tuple[int, st
     return refusal.status, refusal.error
 
 
-def refused(refusal: errors.Refusal, dialect: Dialect, *, request_id: str, now: int) -> Response:
-    """Answer with a refusal: what happened, what to do, never a secret."""
+def refused(
+    refusal: errors.Refusal, dialect: Dialect, *, request_id: str, now: int, resource_metadata: str = ""
+) -> Response:
+    """Answer with a refusal: what happened, what to do, never a secret.
+
+    ``resource_metadata`` is the URL that a 401 about a token names (RFC 9728 section 5.1).
+    """
     status, error = status_and_error(refusal, dialect)
     detail = refusal.members.get("detail", refusal.sentence)
     head: dict[str, object]
@@ -63,8 +71,31 @@ def refused(refusal: errors.Refusal, dialect: Dialect, *, request_id: str, now: 
         headers["Retry-After"] = str(refusal.retry_after)
     challenge = _challenge(refusal, status, error)
     if challenge:
+        if resource_metadata and challenge.startswith("Bearer"):
+            challenge += f', resource_metadata="{resource_metadata}"'
+            body["resource_metadata"] = resource_metadata
         headers["WWW-Authenticate"] = challenge
     return Response(body=msgspec.json.encode(body).decode(), status_code=status, headers=headers)
+
+
+def as_page(response: Response, refusal: errors.Refusal, *, request_id: str) -> Response:
+    """Write a refusal for the person who opened the route in a browser. Nothing of the request is shown."""
+    import html  # noqa: PLC0415 - cold start: only here
+
+    detail, code, request_id = (
+        html.escape(text) for text in (str(refusal.members.get("detail", refusal.sentence)), refusal.code, request_id)
+    )
+    body = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>No login page</title><h1>No login page</h1><p>{detail}</p>"
+        f"<p><small>{code}, request {request_id}</small></p></html>"
+    )
+    headers = dict(response.headers) | {
+        "Content-Type": PAGE,
+        "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "Referrer-Policy": "no-referrer",
+    }
+    return Response(body=body, status_code=response.status_code, headers=headers)
 
 
 def _challenge(refusal: errors.Refusal, status: int, error: str) -> str | None:

@@ -118,10 +118,10 @@ class IntrospectionForm(msgspec.Struct):
 
 
 class TokenResponse(msgspec.Struct, kw_only=True):
-    """A login's tokens (RFC 6749 section 5.1).
+    """A login's tokens (RFC 6749 section 5.1) and how long it lives (draft-ietf-oauth-refresh-token-expiration-03).
 
-    ``refresh_token`` is absent where nothing renews the login. ``key_id`` and ``secret`` (32 bytes, base64url) come
-    once, with a login that asked for ``"binding": "hmac"``.
+    ``refresh_token`` and ``refresh_token_timeout`` are absent where nothing renews the login. ``key_id`` and ``secret``
+    (32 bytes, base64url) come once, with a login that asked for ``"binding": "hmac"``.
     """
 
     access_token: str
@@ -130,6 +130,11 @@ class TokenResponse(msgspec.Struct, kw_only=True):
     scope: str
     device_id: str
     server_time: Seconds
+    authorization_expires_in: Annotated[int, msgspec.Meta(ge=0, description="Seconds until the login ends anyway.")]
+    refresh_token_timeout: (
+        Annotated[int, msgspec.Meta(ge=0, description="The login ends when it is not renewed for so many seconds.")]
+        | UnsetType
+    ) = UNSET
     refresh_token: str | UnsetType = UNSET
     key_id: str | UnsetType = UNSET
     secret: str | UnsetType = UNSET
@@ -229,4 +234,24 @@ class Metadata(msgspec.Struct, kw_only=True):
     jwks_uri: str
     grant_types_supported: list[str]
     response_types_supported: list[str]
+    refresh_token_expiration_types_supported: list[str]
     acr_values_supported: list[str]
+
+
+class OpenIdMetadata(Metadata, kw_only=True):
+    """The same, with what OpenID clients refuse to do without. No ID token is issued."""
+
+    authorization_endpoint: str
+    subject_types_supported: list[str]
+    id_token_signing_alg_values_supported: list[str]
+
+
+class ProtectedResource(msgspec.Struct, kw_only=True):
+    """The metadata of this API as a protected resource (RFC 9728 section 2)."""
+
+    resource: str
+    authorization_servers: list[str]
+    jwks_uri: str
+    scopes_supported: list[str]
+    bearer_methods_supported: list[str]
+    dpop_bound_access_tokens_required: bool

@@ -51,9 +51,12 @@ def aws(embedded_engine: None) -> Iterator[str]:
 
 
 def variables(aws: str) -> dict[str, str]:
-    """Give the function's variables: the stage's own, at another URL and over another AWS."""
+    """Give the function's variables: the stage's own, at another URL, over another AWS, with a registry that is there.
+
+    The one that ``prod`` names is for its team to write.
+    """
     own = configuration()["stages"][STAGE]["environment_variables"]
-    return {**own, "BATON_ISSUER": BASE_URL, "AWS_ENDPOINT_URL": aws}
+    return {**own, "BATON_CLIENTS": "clients-dev.toml", "BATON_ISSUER": BASE_URL, "AWS_ENDPOINT_URL": aws}
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from chalicelib.core.key_ring import (
     Unsealable,
     make_ring,
     raise_fence,
+    retire_keys,
     ring_from_bytes,
     ring_to_bytes,
     root_version,
@@ -32,7 +33,10 @@ from chalicelib.core.key_ring import (
 from chalicelib.core.model import AccountId, LineageId, Secret
 from chalicelib.core.policy import (
     DAY_S,
+    ISSUED_AFTER_KEY_MAX_S,
+    ISSUED_AHEAD_MAX_S,
     MECHANISMS,
+    RING_SEEN_EVERYWHERE_S,
     ROOT_ROTATED_AFTER_S,
     SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
     SIGNING_KEY_ROTATED_AFTER_S,
@@ -81,13 +85,13 @@ class TestMaking:
 
     def test_every_key_is_drawn_for_itself(self) -> None:
         """No two keys of a ring are the same bytes."""
-        assert len(set(_secrets(RING))) == 4
+        assert len(set(_secrets(RING))) == 5
 
     def test_scalars_out_of_range_are_drawn_again(self) -> None:
         """Zero and the order of the curve are no private keys (FIPS 186-5 A.2.2)."""
         order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
         draws = iter([bytes(32), order.to_bytes(32, "big"), b"\xff" * 32, (order - 1).to_bytes(32, "big")])
-        ring = make_ring(lambda size: next(draws, bytes(size)), now=NOW)
+        ring = make_ring(lambda size: next(draws, bytes([1]) * size), now=NOW)
         assert ring.signing[0].private == Secret((order - 1).to_bytes(32, "big"))
 
     def test_the_kid_is_the_thumbprint(self) -> None:
@@ -110,13 +114,24 @@ class TestRotating:
     """`rotate_signing`, `rotate_root`, `raise_fence`."""
 
     def test_a_new_signing_key_is_published_before_it_signs(self) -> None:
-        """Ten minutes, and it verifies from the first of them."""
+        """The next key is in the ring already: it signs ten minutes later, and another next key is published."""
         ring = rotate_signing(RING, ENTROPY, now=NOW)
-        old, new = ring.signing
+        old, new, following = ring.signing
         starts = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+        assert (old, new.kid) == (RING.signing[0], RING.signing[1].kid)
         assert ring.signer(starts - 1) is old
         assert ring.signer(starts) is new
-        assert [key["kid"] for key in jwks(ring)["keys"]] == [old.kid, new.kid]
+        assert following.signs_from == starts + SIGNING_KEY_ROTATED_AFTER_S
+        assert [key["kid"] for key in jwks(ring)["keys"]] == [old.kid, new.kid, following.kid]
+
+    def test_a_rotation_that_is_under_way_is_not_put_off(self) -> None:
+        """Nor when the next key was due earlier; and a key that waits behind it stays the next one."""
+        twice = rotate_signing(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW + 60)
+        assert [key.signs_from for key in twice.signing[:2]] == [0, NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S]
+        assert len(twice.signing) == 3
+        due = RING.signing[1].signs_from
+        late = rotate_signing(RING, ENTROPY, now=due - 5)
+        assert late.signing[1] == RING.signing[1]
 
     def test_a_new_root_is_known_to_every_cache_before_it_is_used(self) -> None:
         """Ten minutes too; both open what was made under them."""
@@ -129,19 +144,114 @@ class TestRotating:
 
     def test_a_key_is_rotated_when_it_has_served_its_time(self) -> None:
         """Every day of two years: signing keys every 90 days, roots every 365, and never more than they are kept."""
-        ring, signed_by, rooted_in = RING, [NOW], [NOW]
+        ring, signed_by, rooted_in = RING, list[int](), [NOW]
         for now in range(NOW, NOW + 730 * DAY_S, DAY_S):
+            signer = ring.signer(now - 1)
             rotated = rotate_due(ring, ENTROPY, now=now)
             assert (rotated is ring) == (rotated.revision == ring.revision)
-            signed_by += [now] if rotated.signing[-1] != ring.signing[-1] else []
+            signed_by += [now] if rotated.signer(now) != signer else []
             rooted_in += [now] if rotated.roots[-1] != ring.roots[-1] else []
             ring = rotated
-            assert len(ring.signing) <= KEY_KEPT_AFTER_USE_S // SIGNING_KEY_ROTATED_AFTER_S + 2
-        assert signed_by == list(range(NOW, NOW + 730 * DAY_S, SIGNING_KEY_ROTATED_AFTER_S))
+            assert len(ring.signing) <= KEY_KEPT_AFTER_USE_S // SIGNING_KEY_ROTATED_AFTER_S + 4
+            assert (now - ring.signing[-1].made_at) // DAY_S <= 90
+        assert signed_by == list(range(NOW, NOW + 730 * DAY_S, SIGNING_KEY_ROTATED_AFTER_S))[1:]
         assert rooted_in == [NOW, NOW + ROOT_ROTATED_AFTER_S]
         assert ring_from_bytes(ring_to_bytes(ring)) == ring
 
-    @pytest.mark.parametrize("rotate", [rotate_signing, rotate_root])
+    def test_the_ring_always_holds_a_next_key_that_every_environment_has(self) -> None:
+        """Every day of two years, with a job that fails for six days running, and an operator in between."""
+        ring = RING
+        for day in range(730):
+            now = NOW + day * DAY_S
+            known = {key.kid for key in ring.signing}
+            if day % 7 == 0:
+                ring = rotate_due(ring, ENTROPY, now=now)
+            if day % 100 == 50:
+                ring = rotate_signing(ring, ENTROPY, now=now)
+            if day % 100 == 99:
+                ring = retire_keys(ring, ENTROPY, now=now)
+            # Who has read the ring ten minutes ago signs and verifies by it, whatever it is by now.
+            assert ring.signer(now).kid in known
+            assert ring.signing[-1].signs_from > now + DAY_S
+            assert ring.signing[-1].made_at > now - 91 * DAY_S
+        assert ring_from_bytes(ring_to_bytes(ring)) == ring
+
+    def test_a_ring_of_before_gets_its_next_key_at_the_next_rotation_job(self) -> None:
+        """Written by a version that published none. No key signs before every environment has it, however old it is."""
+        for age_s in (0, DAY_S, SIGNING_KEY_ROTATED_AFTER_S - 60, 10 * SIGNING_KEY_ROTATED_AFTER_S):
+            stored = ring_from_bytes(ring_to_bytes(replace(RING, signing=RING.signing[:1])))
+            now = NOW + age_s
+            ring = rotate_due(stored, ENTROPY, now=now)
+            old, following = ring.signing
+            due = NOW + SIGNING_KEY_ROTATED_AFTER_S
+            assert following.signs_from == max(due, now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S)
+            for change in (rotate_signing, retire_keys):
+                changed = change(stored, ENTROPY, now=now)
+                assert changed.signer(now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S - 1) == old
+                assert changed.signer(now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S) == changed.signing[1]
+                assert len(changed.signing) == 3
+
+    def test_retiring_ends_the_time_of_every_key_in_the_ring(self) -> None:
+        """The next key signs at once, a new one ten minutes later: whoever read the ring had the next key too."""
+        later = NOW + DAY_S
+        ring = retire_keys(RING, ENTROPY, now=later)
+        old, following, new, next_ = ring.signing
+        takes_over = later + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+        assert (old.kid, following.kid) == tuple(key.kid for key in RING.signing)
+        assert [ring.signer(now) for now in (later - 1, later, takes_over - 1, takes_over)] == [
+            old, following, following, new
+        ]  # fmt: skip
+        assert [ring.served_until(key) for key in ring.signing] == [later, takes_over, next_.signs_from, None]
+        assert ring.revision == RING.revision + 1
+
+    def test_retiring_spares_no_key_that_waits(self) -> None:
+        """However many wait, and however young: one that no environment may have yet never signs."""
+        ring = rotate_due(RING, ENTROPY, now=NOW + 89 * DAY_S)
+        assert len(ring.signing) == 3
+        retired = retire_keys(retire_keys(ring, ENTROPY, now=NOW + 89 * DAY_S + 5), ENTROPY, now=NOW + 89 * DAY_S + 9)
+        takes_over = NOW + 89 * DAY_S + 9 + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+        new = retired.signing[-2]
+        assert retired.signer(takes_over) is new
+        assert new.made_at == NOW + 89 * DAY_S + 9
+        for key in retired.signing[:-2]:
+            end = retired.served_until(key)
+            assert end is not None
+            assert end <= takes_over
+        for now in range(NOW + 89 * DAY_S, takes_over, 5):
+            assert retired.signer(now).made_at <= now - SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+
+    def test_a_key_serves_its_own_time_and_ten_minutes(self) -> None:
+        """A cached ring and two clocks a minute apart are within them. No lower bound; the newest has no end."""
+        end = NOW + DAY_S
+        ring = retire_keys(RING, ENTROPY, now=end)
+        old, _, _, newest = ring.signing
+        for issued_at in (0, end, end + RING_SEEN_EVERYWHERE_S + 2 * ISSUED_AHEAD_MAX_S, end + ISSUED_AFTER_KEY_MAX_S):
+            assert ring.serves(old, issued_at)
+        assert not ring.serves(old, end + ISSUED_AFTER_KEY_MAX_S + 1)
+        assert ring.serves(newest, 0)
+        assert ring.serves(newest, 2**32 - 1)
+
+    def test_a_key_that_came_before_its_time_ends_the_others(self) -> None:
+        """A version that rotates by age puts a key behind the next one, and lets it sign first."""
+        old, following = RING.signing
+        ahead = replace(following, kid="made by an earlier version", signs_from=NOW + 600)
+        ring = replace(RING, signing=(old, following, ahead))
+        assert ring.signer(NOW + 600) is ahead
+        assert ring.signer(following.signs_from) is ahead
+        assert [ring.served_until(key) for key in ring.signing] == [NOW + 600, NOW + 600, None]
+
+    def test_what_only_signed_for_ended_logins_is_not_published(self) -> None:
+        """After the fence a leaked key is in no published set: other servers believe nothing it signs."""
+        now = NOW + DAY_S
+        ring = retire_keys(RING, ENTROPY, now=now)
+        ends = now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S + ISSUED_AFTER_KEY_MAX_S
+        assert len(jwks(raise_fence(ring, now=now))["keys"]) == 4
+        assert len(jwks(raise_fence(ring, now=ends - 1))["keys"]) == 3
+        fenced = raise_fence(ring, now=ends)
+        assert [key["kid"] for key in jwks(fenced)["keys"]] == [key.kid for key in ring.signing[2:]]
+        assert fenced.signing == ring.signing
+
+    @pytest.mark.parametrize("rotate", [rotate_signing, retire_keys, rotate_root])
     def test_rotating_changes_nothing_else(self, rotate: Callable[..., Ring]) -> None:
         """One revision on; the ring given stays as it was."""
         before = ring_to_bytes(RING)
@@ -162,22 +272,31 @@ class TestRotating:
                 if now <= at + life:
                     assert kid in {key.kid for key in ring.signing}
                     assert ring.root(version) is not None
-            assert len(ring.signing) <= life // (30 * DAY_S) + 2
-            assert len(ring.roots) == len(ring.signing)
+            assert len(ring.signing) <= life // (30 * DAY_S) + 3
+            assert len(ring.roots) == len(ring.signing) - 1
 
-    @pytest.mark.parametrize("rotate", [rotate_signing, rotate_root])
-    def test_the_last_second_of_a_key(self, rotate: Callable[..., Ring]) -> None:
+    def test_the_last_second_of_a_key(self) -> None:
         """It goes when its successor has been in use for longer than anything lives, not before."""
-        ring = rotate(RING, ENTROPY, now=NOW)
         taken_over = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
-        kept = rotate(ring, ENTROPY, now=taken_over + KEY_KEPT_AFTER_USE_S)
-        gone = rotate(ring, ENTROPY, now=taken_over + KEY_KEPT_AFTER_USE_S + 1)
-        assert [len(kept.signing) + len(kept.roots), len(gone.signing) + len(gone.roots)] == [4, 3]
+        for rotate in (rotate_signing, retire_keys, rotate_root):
+            ring = rotate(RING, ENTROPY, now=NOW)
+            kept, gone = (rotate(ring, ENTROPY, now=taken_over + KEY_KEPT_AFTER_USE_S + late_s) for late_s in (0, 1))
+            first = (RING.roots if rotate is rotate_root else RING.signing)[0]
+            assert first in kept.roots + kept.signing
+            assert first not in gone.roots + gone.signing
+
+    def test_a_key_is_kept_for_the_last_login_it_may_have_signed_for(self) -> None:
+        """With a cached ring it signs for ten minutes after its time, and that login lives as long as any."""
+        life = max(mechanism.absolute_s for mechanism in MECHANISMS.values())
+        assert life + ISSUED_AFTER_KEY_MAX_S == KEY_KEPT_AFTER_USE_S
 
     def test_the_newest_key_is_never_dropped(self) -> None:
         """However long nobody rotated."""
-        ring = rotate_signing(RING, ENTROPY, now=NOW + 10 * KEY_KEPT_AFTER_USE_S)
-        assert ring.signing[0] == RING.signing[0]
+        for change in (rotate_signing, rotate_due, retire_keys):
+            now = NOW + 10 * KEY_KEPT_AFTER_USE_S
+            ring = change(RING, ENTROPY, now=now)
+            assert ring.signer(now) == RING.signing[1]
+            assert RING.signing[0] not in ring.signing
 
     def test_root_versions_begin_again_after_255(self) -> None:
         """One byte, never 0; a version still in the ring is not taken again."""
@@ -201,7 +320,7 @@ class TestRotating:
         """503, never a key from the future."""
         ring = replace(
             RING,
-            signing=(replace(RING.signing[0], signs_from=NOW + 1),),
+            signing=tuple(replace(key, signs_from=NOW + 1) for key in RING.signing),
             roots=(replace(RING.roots[0], used_from=NOW + 1),),
         )
         with pytest.raises(Unavailable):

@@ -22,7 +22,7 @@ from chalicelib.core import public_key, tokens
 from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.clients import Clients, Form
 from chalicelib.core.errors import FieldTooLarge, TokenInvalid, Unavailable
-from chalicelib.core.key_ring import Ring, make_ring, rotate_root, rotate_signing
+from chalicelib.core.key_ring import Ring, make_ring, raise_fence, retire_keys, rotate_root, rotate_signing
 from chalicelib.core.model import (
     AccountId,
     Assurance,
@@ -34,9 +34,14 @@ from chalicelib.core.model import (
     Secret,
     SecretBinding,
 )
-from chalicelib.core.policy import SIGNING_KEY_PUBLISHED_BEFORE_USE_S, TOKEN_BYTES_MAX
+from chalicelib.core.policy import (
+    DAY_S,
+    ISSUED_AFTER_KEY_MAX_S,
+    SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
+    TOKEN_BYTES_MAX,
+)
 from chalicelib.core.public_key import PublicKey
-from chalicelib.core.tokens import Names, Token, UnknownKey, jwks, mint, read
+from chalicelib.core.tokens import ConfigurationMismatch, Names, Token, UnknownKey, jwks, mint, read
 from tests.core.test_key_ring import counted_entropy
 
 pytestmark = pytest.mark.promise(4)
@@ -228,6 +233,7 @@ class TestMinting:
             "sid": TOKEN.lineage,
             "gen": 7,
             "use": "both",
+            "scope": "account",
             "cnf": {"jkt": P256.keyid, "jwk": P256.to_jwk()},
         }
         assert claims_of(minted(replace(TOKEN, binding=SecretBinding(), key=None)))["cnf"] == {"kid": TOKEN.lineage}
@@ -404,7 +410,7 @@ class TestGarbage:
 
     def test_a_key_we_do_not_have_yet_says_so(self) -> None:
         """Rotated elsewhere: read again with a fresh ring."""
-        ring = rotate_root(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW)
+        ring = rotate_root(retire_keys(RING, ENTROPY, now=NOW), ENTROPY, now=NOW)
         later = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
         newborn = replace(TOKEN, lineage=ring.lineage_ids("ada@example.com", "0123456789abcdef", now=later)[0])
         for text in (minted(ring=ring, now=later), minted(newborn, "opaque", ring=ring)):
@@ -470,7 +476,7 @@ class TestHeaders:
     def test_the_kid_of_another_key_of_ours_finds_that_key(self) -> None:
         """A token verifies under the key it names, and under no other of the ring's."""
         ring = rotate_signing(RING, ENTROPY, now=NOW)
-        old, new = sorted(ring.signing, key=lambda key: key.kid != RING.signing[0].kid)
+        old, new = sorted(ring.signing, key=lambda key: key.kid != RING.signing[0].kid)[:2]
         claims = claims_of(minted())
         own = forged(claims, {"typ": "at+jwt", "alg": "ES256", "kid": old.kid})
         assert read(own, ring=ring, names=NAMES, clients=CLIENTS) == TOKEN
@@ -594,12 +600,6 @@ class TestClaims:
     @pytest.mark.parametrize(
         "changed",
         [
-            {"iss": "https://evil.example"},
-            {"iss": NAMES.issuer + "/"},
-            {"aud": NAMES.audience + "/"},
-            {"aud": "https://other.example"},
-            {"client_id": "unknown"},
-            {"client_id": ""},
             {"sub": "short"},
             {"sub": TOKEN.account + "="},
             {"sid": TOKEN.account},
@@ -698,13 +698,98 @@ class TestClaims:
         """A move to another host logs nobody out."""
         moved = minted(names=Names(issuer="https://old.example.com/api", audience=NAMES.audience))
         assert read_here(moved) == TOKEN
-        with pytest.raises(TokenInvalid):
+        with pytest.raises(ConfigurationMismatch):
             read(moved, ring=RING, names=replace(NAMES, earlier_issuers=frozenset()), clients=CLIENTS)
+
+    @pytest.mark.promise(9)
+    @pytest.mark.parametrize(
+        ("changed", "what"),
+        [
+            ({"iss": "https://evil.example"}, "issuer"),
+            ({"iss": NAMES.issuer + "/"}, "issuer"),
+            ({"aud": NAMES.audience + "/"}, "audience"),
+            ({"aud": "https://other.example"}, "audience"),
+            ({"client_id": "unknown"}, "client"),
+            ({"client_id": ""}, "client"),
+        ],
+        ids=repr,
+    )
+    def test_what_this_configuration_does_not_know_is_our_own_trouble(self, changed: dict[str, Any], what: str) -> None:
+        """A genuine token with a name that is missing here: the deployment is wrong, and logs nobody out."""
+        with pytest.raises(ConfigurationMismatch) as trouble:
+            read_here(forged({**claims_of(minted()), **changed}))
+        assert isinstance(trouble.value, Unavailable)
+        assert trouble.value.what == what
+        with pytest.raises(TokenInvalid):  # and a forged one is a forged one, whatever it names
+            read_here(forged({**claims_of(minted()), **changed})[:-4] + "AAAA")
 
     def test_expiry_and_kind_are_the_callers_to_judge(self) -> None:
         """`read` knows no clock: an expired token can still be exchanged."""
         expired = replace(TOKEN, issued_at=5, expires_at=6, kind=Kind.RENEW)
         assert read_here(minted(expired)) == read_here(minted(expired, "opaque")) == expired
+
+
+class TestTheTimeOfAKey:
+    """A leaked key that was retired makes no token for a later login, and no honest token is refused."""
+
+    def test_a_retired_key_signs_nothing_for_later(self) -> None:
+        """Ten minutes after its time: the last second that a cached ring and two clocks account for."""
+        now = NOW + DAY_S
+        ring = retire_keys(RING, ENTROPY, now=now)
+        for seconds, read_again in ((0, True), (ISSUED_AFTER_KEY_MAX_S, True), (ISSUED_AFTER_KEY_MAX_S + 1, False)):
+            token = replace(TOKEN, issued_at=now + seconds, expires_at=now + 2 * DAY_S)
+            by_the_leaked = minted(token)
+            assert by_the_leaked.split(".")[0] == tokens._header(RING.signing[0].kid)
+            assert read_here(by_the_leaked) == token
+            if read_again:
+                assert read(by_the_leaked, ring=ring, names=NAMES, clients=CLIENTS) == token
+                continue
+            with pytest.raises(TokenInvalid) as refusal:
+                read(by_the_leaked, ring=ring, names=NAMES, clients=CLIENTS)
+            assert not isinstance(refusal.value, UnknownKey), "no reason to read the ring again"
+
+    def test_a_child_given_out_again_is_of_before_its_key(self) -> None:
+        """There is no lower bound: the newest key signs it, with the iat of its exchange (E6)."""
+        now = NOW + DAY_S
+        ring = retire_keys(RING, ENTROPY, now=now)
+        again = minted(TOKEN, ring=ring, now=now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S)
+        assert again.split(".")[0] == tokens._header(ring.signing[2].kid)
+        assert read(again, ring=ring, names=NAMES, clients=CLIENTS) == TOKEN
+
+    def test_a_token_of_a_clock_that_was_ahead_outlives_the_next_key(self) -> None:
+        """Signed by the key that is the newest at its iat, it is read when that time has come."""
+        takes_over = RING.signing[1].signs_from
+        ahead = replace(TOKEN, issued_at=takes_over + DAY_S, expires_at=takes_over + 2 * DAY_S)
+        text = minted(ahead, now=NOW)
+        assert text.split(".")[0] == tokens._header(RING.signing[1].kid)
+        assert read_here(text) == ahead
+
+    def test_a_root_seals_nothing_for_a_lineage_of_another(self) -> None:
+        """The leaked root made a refresh token for a login that began under the root after it."""
+        ring = rotate_root(RING, ENTROPY, now=NOW)
+        later = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+        newborn = replace(TOKEN, lineage=ring.lineage_ids("ada@example.com", "0123456789abcdef", now=later)[0])
+        for leaked, token in ((ring.roots[0], newborn), (ring.roots[1], TOKEN)):
+            lead = bytes([leaked.version])
+            facts = tokens._FACTS.pack(
+                2,
+                0,
+                token.client,
+                decode_base64url(token.account),
+                decode_base64url(token.lineage),
+                token.generation,
+                token.issued_at,
+                token.expires_at,
+            )
+            sealed = tokens._siv(leaked.secret).encrypt(facts + P256.raw, [tokens._DOMAIN, lead])
+            with pytest.raises(TokenInvalid):
+                read("baton_" + encode_base64url(lead + sealed), ring=ring, names=NAMES, clients=CLIENTS)
+        assert read(minted(newborn, "opaque", ring=ring), ring=ring, names=NAMES, clients=CLIENTS) == newborn
+
+    def test_a_fence_changes_nothing_about_reading(self) -> None:
+        """It ends lineages; their tokens stay genuine, so that a client is told why."""
+        fenced = raise_fence(retire_keys(RING, ENTROPY, now=NOW), now=NOW + DAY_S)
+        assert read(minted(), ring=fenced, names=NAMES, clients=CLIENTS) == TOKEN
 
 
 class TestOpaque:

@@ -120,9 +120,10 @@ def test_requests_that_prove_nothing_reach_no_database(make_device: Callable[...
         phone.post("/logout", {"surprise": 1}).code,
         thief.exchange(phone.token).code,
         phone.exchange(phone.token, client_id="oauth").code,
+        phone.exchange(phone.token, client_id="nobody").code,
     ]
     wrong = ["wrong_key", "clock_skew", "invalid_signature", "invalid_digest", "wrong_type", "unknown_field"]
-    assert codes == [*wrong, "wrong_key", "token_invalid"]
+    assert codes == [*wrong, "wrong_key", "unauthorized_client", "invalid_client"]
     assert asked == []
 
 

@@ -40,7 +40,10 @@ GET /health                                 warm                                
 GET /.well-known/jwks.json                  warm                                     0      0      0      0
 GET /.well-known/oauth-authorization-server warm                                     0      0      0      0
 GET /.well-known/openid-configuration       warm                                     0      0      0      0
+GET /.well-known/oauth-protected-resource   warm                                     0      0      0      0
 GET /openapi.json                           warm                                     0      0      0      0
+GET /oauth/authorize                        warm                                     0      0      0      0
+POST /oauth/authorize                       warm                                     0      0      0      0
 GET /.well-known/jwks.json                  the key ring is due: any request         0      1      1      0
 POST /register                              a new account                            7      0      2      0
 POST /register                              a retry                                  9      2      6      0
@@ -215,9 +218,9 @@ def row(route: str, operation: str, status: int = 200) -> Callable[[Prepare], Pr
     return claim
 
 
-def anybody(path: str) -> Prepare:
+def anybody(path: str, method: str = "GET") -> Prepare:
     """Ask, without a token."""
-    return lambda home: lambda: home.device().send("GET", f"/api{path}", [("host", HOST)], b"")
+    return lambda home: lambda: home.device().send(method, f"/api{path}", [("host", HOST)], b"")
 
 
 for _path in (
@@ -226,9 +229,12 @@ for _path in (
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
     "/.well-known/openid-configuration",
+    "/.well-known/oauth-protected-resource",
     "/openapi.json",
 ):
     row(f"GET {_path}", "warm")(anybody(_path))
+for _method in ("GET", "POST"):
+    row(f"{_method} /oauth/authorize", "warm", 400)(anybody("/oauth/authorize", _method))
 
 
 @row("GET /.well-known/jwks.json", "the key ring is due: any request")

@@ -73,9 +73,9 @@ def entered(device: Device, path: str, password: str = PASSWORD) -> Said:
     return device._kept(said)
 
 
-def public(stage: Stage, path: str) -> Act:
+def public(stage: Stage, path: str, method: str = "GET") -> Act:
     """Ask what anybody may ask."""
-    return stage.by_device(stage.device(), lambda device: device.send("GET", f"/api{path}", [("host", HOST)], b""))
+    return stage.by_device(stage.device(), lambda device: device.send(method, f"/api{path}", [("host", HOST)], b""))
 
 
 # --- What anybody may ask
@@ -94,6 +94,21 @@ def _(stage: Stage) -> Act:
 @scenario("GET /.well-known/openid-configuration", asks_nobody=True)
 def _(stage: Stage) -> Act:
     return public(stage, "/.well-known/openid-configuration")
+
+
+@scenario("GET /.well-known/oauth-protected-resource", asks_nobody=True)
+def _(stage: Stage) -> Act:
+    return public(stage, "/.well-known/oauth-protected-resource")
+
+
+@scenario("GET /oauth/authorize", asks_nobody=True)
+def _(stage: Stage) -> Act:
+    return public(stage, "/oauth/authorize?response_type=code")
+
+
+@scenario("POST /oauth/authorize", asks_nobody=True)
+def _(stage: Stage) -> Act:
+    return public(stage, "/oauth/authorize", "POST")
 
 
 @scenario("GET /openapi.json", asks_nobody=True)

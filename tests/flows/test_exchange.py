@@ -223,14 +223,16 @@ def test_the_fence_ends_every_lineage_from_before_it(world: World) -> None:
 
 
 def test_wrong_kinds_clients_and_scopes_have_no_effect(world: World) -> None:
-    """E1: a token for calls, another client's id, more scope: refused, and the generation stays."""
+    """E1, E1c: a token for calls, another client's id, an unknown one, more scope: refused, the generation stays."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="oauth")
     assert issued.refresh_token is not None
     with pytest.raises(errors.TokenInvalid):
         world.exchange(phone, issued.access_token)
-    with pytest.raises(errors.TokenInvalid):
+    with pytest.raises(errors.UnauthorizedClient):
         world.exchange(phone, issued.refresh_token, client_id="mobile")
+    with pytest.raises(errors.UnknownClient):
+        world.exchange(phone, issued.refresh_token, client_id="nobody")
     with pytest.raises(errors.InvalidScope):
         world.exchange(phone, issued.refresh_token, scope="account admin")
     child = world.exchange(phone, issued.refresh_token, client_id="oauth", scope="account")

@@ -322,7 +322,7 @@ def test_a_client_that_requires_a_binding_gets_none_without(world: World) -> Non
     """``mobile`` without a key or an HMAC secret is ``signature_required``; an unknown client is refused."""
     with pytest.raises(errors.SignatureRequired):
         world.register(world.phone("none"))
-    with pytest.raises(errors.UnauthorizedClient):
+    with pytest.raises(errors.UnknownClient):
         world.register(world.phone(), client_id="nobody")
 
 

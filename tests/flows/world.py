@@ -29,7 +29,7 @@ from chalicelib.flows.login import Device, FirstTokens, Introduce, Login
 from chalicelib.flows.logout import Logout
 from chalicelib.flows.oauth import Introspect, Revoke
 from chalicelib.flows.password import ChangePassword
-from chalicelib.flows.proof import Proof
+from chalicelib.flows.proof import Mismatches, Proof
 from chalicelib.flows.record import Record
 from chalicelib.flows.register import Register
 from chalicelib.flows.reuse import EndReused
@@ -168,7 +168,7 @@ class World:
         self.clients = clients = Clients.from_toml(_CLIENTS.read_text("utf-8"))
         issuer = f"https://{AUTHORITY}/api"
         self.names = names = Names(issuer, issuer, frozenset())
-        proof = Proof(key_ring, clients, names, frozenset({AUTHORITY}))
+        proof = Proof(key_ring, clients, names, frozenset({AUTHORITY}), Mismatches(signals))
         issue = Issue(names)
         credentials = Credentials(entropy, users, ephemeral, signals, self.limits)
         introduce = Introduce(entropy, clients, proof)

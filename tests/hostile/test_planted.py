@@ -13,7 +13,7 @@ import pytest
 from chalicelib.core import signatures, tokens
 from chalicelib.core.base64url import decode_base64url
 from chalicelib.core.errors import TokenInvalid
-from chalicelib.core.key_ring import Ring
+from chalicelib.core.key_ring import Ring, SigningKey
 from chalicelib.core.public_key import PublicKey
 from chalicelib.core.signatures import Message, Signature, VerifiedSignature
 from chalicelib.flows import proof
@@ -31,10 +31,10 @@ def alg_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Believe a token that says it is not signed."""
     genuine = tokens._payload
 
-    def payload(text: str, ring: Ring) -> bytes:
+    def payload(text: str, ring: Ring) -> tuple[bytes, SigningKey]:
         head, payload, _ = text.split(".")
         if str(json.loads(decode_base64url(head)).get("alg")).lower() == "none":
-            return decode_base64url(payload)
+            return decode_base64url(payload), ring.signer(0)
         return genuine(text, ring)
 
     monkeypatch.setattr(tokens, "_payload", payload)
@@ -43,12 +43,12 @@ def alg_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def any_signature_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verify a token as a stranger would, who takes the twin of its signature too."""
 
-    def payload(text: str, ring: Ring) -> bytes:
+    def payload(text: str, ring: Ring) -> tuple[bytes, SigningKey]:
         head, payload, signature = text.split(".")
-        key = tokens._key_of(head, ring).public_key()
-        if not key.verifies(decode_base64url(signature), f"{head}.{payload}".encode()):
+        key = tokens._key_of(head, ring)
+        if not key.public_key().verifies(decode_base64url(signature), f"{head}.{payload}".encode()):
             raise TokenInvalid("the signature does not verify")
-        return decode_base64url(payload)
+        return decode_base64url(payload), key
 
     monkeypatch.setattr(tokens, "_payload", payload)
 

@@ -18,7 +18,10 @@ STAGES: dict[str, set[str]] = {
         *("signature_required", "invalid_signature", "insufficient_coverage"),
         *("signature_encoding", "wrong_key", "invalid_digest"),
     },
-    "meaning": {"wrong_type", "invalid_email", "invalid_key", "too_short", "too_common", "unauthorized_client"},
+    "meaning": {
+        *("wrong_type", "invalid_email", "invalid_key", "too_short", "too_common"),
+        *("unauthorized_client", "unsupported_response_type"),
+    },
     "gate": {"login_required", "token_expired", "replayed_nonce", "step_up_required", "grant_invalid", "token_reused"},
     "password": {"invalid_credentials", "too_many_requests", "account_exists"},
     "success": {""},

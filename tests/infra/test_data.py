@@ -198,9 +198,10 @@ def test_the_stage_finds_what_the_template_makes(stage: str) -> None:
     settings = configuration()["stages"][stage]["environment_variables"]
     named = template.resolve(data()["Resources"], names_of(stage))
     assert settings["BATON_KEY_RING"] == f"kms:{named['KeyAlias']['Properties']['AliasName']}"
+    config = configuration()
+    config["stages"][stage]["environment_variables"]["BATON_CLIENTS"] = "clients-dev.toml"  # prod's is its team's
     policies = [
-        (template.ROOT / ".chalice" / file).read_text("utf-8")
-        for file in stage_named(stage, configuration()).policies.values()
+        (template.ROOT / ".chalice" / file).read_text("utf-8") for file in stage_named(stage, config).policies.values()
     ]
     for name in template.tables(settings["BATON_TABLE_PREFIX"]):
         assert f"table/{name}" in policies[0]

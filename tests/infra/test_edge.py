@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from chalicelib.signals import _MEASURED
+from chalicelib.web.cors import EXPOSED_FIELDS
 from chalicelib.web.problem import Dialect, status_and_error
 from tools import template
 from tools.errors_page import leaves
-from tools.package import hardened
+from tools.package import hardened, readable_by_pages
 
 ROOT = template.ROOT
 RUNBOOKS = {
@@ -418,6 +419,48 @@ def test_snapshots_are_offered_where_lambda_has_them(merged: dict[str, Any], run
     fresh = copy.deepcopy(merged)
     fresh["Parameters"]["SnapStart"]["AllowedValues"] = ["None", "PublishedVersions"]
     assert hardened(fresh, {}, runtime)["Parameters"]["SnapStart"]["AllowedValues"] == offered
+
+
+ONE, OTHER = "https://app.example.com", "capacitor://localhost"
+
+
+def allowed(read: dict[str, Any]) -> tuple[set[str | None], set[str | None]]:
+    """Read which origins may read the answers of the gateway, and those of the firewall."""
+    by_gateway = {
+        answer["responseParameters"].get("gatewayresponse.header.Access-Control-Allow-Origin")
+        for answer in answers(read).values()
+    }
+    by_firewall = {
+        {header["Name"]: header["Value"] for header in said.get("ResponseHeaders", ())}.get(
+            "Access-Control-Allow-Origin"
+        )
+        for rule in properties(read, "Firewall")["Rules"]
+        if (said := rule.get("Action", {}).get("Block", {}).get("CustomResponse"))
+    }
+    return by_gateway, by_firewall
+
+
+@pytest.mark.parametrize(
+    ("origins", "by_gateway", "by_firewall"),
+    [
+        ((), None, None),
+        ((ONE,), f"'{ONE}'", ONE),
+        ((ONE, OTHER), "method.request.header.Origin", "*"),
+    ],
+)
+def test_pages_read_what_gateway_and_firewall_answer_themselves(
+    merged: dict[str, Any], origins: tuple[str, ...], by_gateway: str | None, by_firewall: str | None
+) -> None:
+    """Every answer, or a page sees a network error in place of ``code`` and ``Retry-After``."""
+    read = readable_by_pages(copy.deepcopy(merged), origins)
+    assert allowed(read) == ({by_gateway}, {by_firewall})
+    assert allowed(merged) == ({None}, {None}), "no stage that ships names an origin"
+    for answer in answers(read).values():
+        exposed = answer["responseParameters"].get("gatewayresponse.header.Access-Control-Expose-Headers")
+        assert exposed == (f"'{EXPOSED_FIELDS}'" if origins else None)
+    assert [list(rule(read)) for rule in RULES] == [[] for _ in RULES]
+    too_many = properties(read, "Firewall")["Rules"][0]["Action"]["Block"]["CustomResponse"]["ResponseHeaders"]
+    assert {"Name": "Retry-After", "Value": "60"} in too_many
 
 
 def test_an_api_that_was_filled_in_for_chalice_is_not_the_stacks() -> None:

@@ -197,7 +197,47 @@ class OverwritingClient(Cast):
         return super().replaced(name, self.deployment.storages[name] or parent, child)
 
 
+class ActsForTheEnded(BrokenGates):
+    """Deletes and ends without asking whether the login that does it is still live."""
+
+    def delete(self, actor: Actor, *, now: int) -> Done:
+        """Delete whatever happened since the caller was admitted."""
+        self.set_status(actor.account, Status.DELETED, now=now)
+        return Done()
+
+    def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused:
+        """End it whatever happened since."""
+        return self.end(actor.account, lineage, EndReason.ENDED_BY_OWNER, now=now)
+
+    def end_all(self, actor: Actor, *, now: int) -> Done:
+        """End them whatever happened since."""
+        gate = self._tables.gates[actor.account]
+        raised = Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
+        self._tables.gates[actor.account] = replace(gate, epoch=gate.epoch + 1, raised=raised)
+        return Done()
+
+
+class LeavesTheEarlierLogin(BrokenGates):
+    """Admits a login, and leaves what the same key held."""
+
+    def admit(self, lineage: Lineage, *, expected: Gate, **named: Any) -> Done | Moved:
+        """End nothing."""
+        return super().admit(lineage, expected=expected, **{**named, "replaced": ()})
+
+
 MISTAKES = {
+    "a delete acts for an ended login": Mistake(
+        (Role.CHANGE_PASSWORD, Role.DELETE), "was not live", gates=ActsForTheEnded
+    ),
+    "ending a device acts for an ended login": Mistake(
+        (Role.END_ONE, Role.CHANGE_PASSWORD), "after the end of it was answered", gates=ActsForTheEnded
+    ),
+    "an end of all acts for an ended login": Mistake(
+        (Role.END_ALL, Role.END_ALL), "was not live", gates=ActsForTheEnded
+    ),
+    "a login leaves the one it replaces": Mistake(
+        (Role.LOG_IN_AGAIN, Role.RENEW), "after the end of it was answered", gates=LeavesTheEarlierLogin
+    ),
     "read, then write": Mistake((Role.RENEW, Role.STEAL), "children", gates=ReadThenWrite),
     "read, then write, over an end": Mistake((Role.RENEW, Role.END_ONE), "active again", gates=ReadThenWrite),
     "the client forgets its attempt": Mistake((Role.RENEW,), "phone was logged out", cast=ForgetfulClient),
@@ -214,6 +254,6 @@ MISTAKES = {
         (Role.RENEW, Role.STEAL), "after token_reused was answered", plant=answer_first, times=2
     ),
     "a crash before the end is written": Mistake((Role.RENEW, Role.STEAL), "a copy outlives", plant=answer_first),
-    "end all ends nothing": Mistake((Role.RENEW, Role.END_ALL), "after the end of it was answered", gates=EndsNothing),
+    "end all ends nothing": Mistake((Role.RENEW, Role.END_ALL), "and nothing was", gates=EndsNothing),
     "enabling revives": Mistake((Role.DISABLE,), "active again", gates=RevivingGates),
 }

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from chalicelib.core import errors
-from chalicelib.core.lineage import Exchanged
-from chalicelib.core.model import EndReason, Gate, LineageId, Status
+from chalicelib.core.lineage import Exchanged, may_act
+from chalicelib.core.model import Actor, EndReason, Gate, Lineage, LineageId, Status
 from chalicelib.core.ports import Done
 from tests.flows.world import START, World
 from tests.interleavings.scheduler import Call, Presenter, Scheduler
@@ -73,6 +73,8 @@ class Chronicle:
     status_asked: Status = Status.ACTIVE
     password_changed: int | None = None
     seen_dead: set[LineageId] = field(default_factory=set)
+    acts: dict[tuple[str, LineageId], int] = field(default_factory=dict)
+    """What was done on behalf of which login, and when."""
     ended_on_request: set[LineageId] = field(default_factory=set)
     """Lineages that somebody entitled to it has asked to end: their devices may be told to log in."""
 
@@ -81,16 +83,33 @@ class Chronicle:
     ) -> set[LineageId]:
         """Note which lineages a call is meant to end, whatever it does."""
         ending = set[LineageId]()
-        if verb == "end" and arguments[2] is not EndReason.REUSE:
+        if (verb == "end" and arguments[2] is not EndReason.REUSE) or verb == "end_device":
             ending = {arguments[1]}
-        elif verb in {"end_all", "set_status", "change_password"}:
-            ending = gate.lineages.keys() - {named.get("keep")}
+        elif verb in {"end_all", "set_status", "delete"}:
+            ending = set(gate.lineages)
+        elif verb == "change_password":
+            ending = gate.lineages.keys() - {arguments[0].lineage}
+        elif verb == "admit":
+            ending = {lineage.id for lineage in named["replaced"]}
         if verb == "set_status":
             self.status_asked = arguments[1]
             if self.status_asked is Status.ACTIVE:
                 self.closed = [(since, until or at) for since, until in self.closed]
         self.ended_on_request |= ending
         return ending
+
+    def acted(self, verb: str, actor: Actor, gate: Gate, *, changed: bool, now: int, at: int) -> int:
+        """Hold a write on behalf of a login against the gate as it was: this login was live. Tell when it was done.
+
+        Where nothing changed, the same login did the same before.
+        """
+        if changed:
+            may = may_act(gate, actor, now=now)
+            assert isinstance(may, Lineage), f"{verb} was done for a login that was not live"
+            self.acts[verb, actor.lineage] = at
+        done_at = self.acts.get((verb, actor.lineage))
+        assert done_at is not None, f"{verb} was answered as done, and nothing was"
+        return done_at
 
     def watch(self, gate: Gate) -> None:
         """Hold the gate against what it was: ended never becomes active again."""
@@ -201,14 +220,22 @@ class Deployment:
         def carry_out() -> Any:
             if name.startswith(DECIDING) and not written:
                 self._decided_at[holder] = self.now
-            self._ending.setdefault(holder, set()).update(
-                self.chronicle.asked_to_end(verb, arguments, named, self.gate, self.now)
-            )
-            before = self._standing()
+            ending = self.chronicle.asked_to_end(verb, arguments, named, self.gate, self.now)
+            before, gate = self._standing(), self.gate
+            answer: Any = None
             try:
-                return made(*arguments, **named)
+                answer = made(*arguments, **named)
             finally:
-                scheduler.course.made(call, changed=self._standing() != before)
+                changed = self._standing() != before
+                scheduler.course.made(call, changed=changed)
+            # Recognised as done before, it ends nothing that began since.
+            if changed or verb not in {"end_all", "delete"}:
+                self._ending.setdefault(holder, set()).update(ending)
+            if arguments and isinstance(arguments[0], Actor) and isinstance(answer, Done):
+                self._decided_at[holder] = self.chronicle.acted(
+                    verb, arguments[0], gate, changed=changed, now=named["now"], at=self._decided_at[holder]
+                )
+            return answer
 
         holder, writes = scheduler.holder, verb not in READS
         call = Call(name, _places(port, verb, arguments), writes)

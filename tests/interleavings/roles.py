@@ -37,11 +37,15 @@ class Role(StrEnum):
     """The operator disables the account, and enables it again."""
     CHANGE_PASSWORD = "change password"
     """Another device changes the password."""
+    DELETE = "delete"
+    """Another device deletes the account."""
+    LOG_IN_AGAIN = "log in again"
+    """The phone logs in again, signed with the secret of its last login, which ends."""
     STEAL = "steal"
     """Somebody with a copy of the phone's key and token, but not of its attempt, exchanges."""
 
 
-ENDING = (Role.END_ONE, Role.END_ALL, Role.DISABLE, Role.CHANGE_PASSWORD)
+ENDING = (Role.END_ONE, Role.END_ALL, Role.DISABLE, Role.CHANGE_PASSWORD, Role.DELETE, Role.LOG_IN_AGAIN)
 """Roles by which the phone's lineage may end rightly."""
 
 
@@ -92,6 +96,9 @@ class Cast:
             return lambda: self.renew(name)
         device = self.devices[name] = world.phone("hmac")
         self.honest.add(name)
+        if role is Role.LOG_IN_AGAIN:
+            storages[name] = None
+            return lambda: self.log_in_again(name)
         if role is Role.LOG_IN:
             storages[name] = None
             return lambda: self.log_in(name, _attempt_of(name))
@@ -100,6 +107,8 @@ class Cast:
             return self.password_changer(name)
         if role is Role.END_ALL:
             return lambda: self.call(name, "POST", "/logout", lambda caller: world.logout(caller, everywhere=True))
+        if role is Role.DELETE:
+            return lambda: self.call(name, "DELETE", "/me", world.delete)
         return lambda: self.end_device(name, phone.device_id)
 
     # Acts
@@ -167,12 +176,12 @@ class Cast:
 
         def told(issued: Issued, at: int) -> None:
             deployment.chronicle.successes.append(Success("login", issued.device_id, at))
-            device.keep(issued)
 
         for _ in range(PATIENCE):
             answer = deployment.send(lambda: world.login(device, client_id=CLIENT, attempt=attempt), told=told)
             match answer:
                 case Issued():
+                    device.keep(answer)
                     deployment.storages[name] = self.runner.stored(answer)
                     return
                 case errors.InvalidCredentials():
@@ -188,6 +197,12 @@ class Cast:
                     raise AssertionError(f"a login is answered {answer!r}")
         raise AssertionError(f"{name} is never answered")
 
+    def log_in_again(self, name: str) -> None:
+        """Log in with what the phone holds of its last login, which this one ends."""
+        last = self.devices["phone"]
+        self.devices[name].key_id, self.devices[name].secret = last.key_id, last.secret
+        self.log_in(name, _attempt_of(name))
+
     def call(self, name: str, method: str, path: str, act: Callable[[Any], None]) -> None:
         """Make a signed call that may be repeated, until there is an answer."""
         deployment, world = self.deployment, self.deployment.world
@@ -197,10 +212,8 @@ class Cast:
             message = self.devices[name].message(method, f"/api{path}", token=record.access_token)
 
             def journey(message: Any = message) -> int:
-                caller = world.call.admit(world.call.prove(message))
-                admitted_at = deployment.decided_at
-                act(caller)
-                return admitted_at
+                act(world.call.admit(world.call.prove(message)))
+                return deployment.decided_at
 
             answer = deployment.send(journey, lineage=LineageId(record.device_id), told=self._told_call(record))
             if isinstance(answer, int):
@@ -248,12 +261,11 @@ class Cast:
 
             def journey() -> int:
                 caller = world.call.admit(world.call.prove(message), step_up=StepUpRule())
-                admitted_at = deployment.decided_at
                 world.change_password(caller, NEW_PASSWORD)
-                return admitted_at
+                return deployment.decided_at
 
-            def told(admitted_at: int, at: int) -> None:
-                self._told_call(record)(admitted_at, at)
+            def told(decided_at: int, at: int) -> None:
+                self._told_call(record)(decided_at, at)
                 deployment.chronicle.password_changed = deployment.now
 
             answer = deployment.send(journey, lineage=LineageId(record.device_id), told=told)
@@ -296,11 +308,11 @@ class Cast:
 
     @property
     def _may_be_refused(self) -> bool:
-        return any(act.startswith((Role.DISABLE, Role.CHANGE_PASSWORD)) for act, _ in self.acts)
+        return any(act.startswith((Role.DISABLE, Role.CHANGE_PASSWORD, Role.DELETE)) for act, _ in self.acts)
 
     def _told_call(self, record: Record) -> Callable[[int, int], None]:
-        def told(admitted_at: int, _: int) -> None:
-            self.deployment.chronicle.successes.append(Success("call", LineageId(record.device_id), admitted_at))
+        def told(decided_at: int, _: int) -> None:
+            self.deployment.chronicle.successes.append(Success("call", LineageId(record.device_id), decided_at))
 
         return told
 

@@ -103,7 +103,7 @@ def of_the_runner(script: tuple[str, ...], moved_at: int | None) -> Decisions:  
                     standing = replace(parent, access_token="elsewhere", refresh_token="elsewhere", attempt="a" * 16)
                 sent.append(record.attempt or "")
                 if said == "child":
-                    answer = Issued("child", "child", 900, "account", LineageId("device"))
+                    answer = Issued("child", "child", 900, "account", LineageId("device"), 9_000)
                 elif said != "lost":
                     answer = REFUSALS[said]
             case Replace(expected, child):

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import boto3
@@ -17,6 +18,7 @@ from chalicelib.stores.engine import EXPIRY, KEYS, Service, Tables
 from tests.memory import MemorySignals
 
 PREFIX = "baton-audited"
+ROOT = Path(__file__).parents[2]
 ISSUER = "https://api.example.com/api"
 NOBODYS = "arn:aws:kms:us-east-1:123456789012:key/somebody-elses"
 
@@ -76,6 +78,7 @@ class Account:
             self.logs.create_log_group(logGroupName=name, kmsKeyId=self.key)
             self.logs.put_retention_policy(logGroupName=name, retentionInDays=90)
         role = self.iam.create_role(RoleName=f"{PREFIX}-api_handler", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        self.let_the_role("policy-prod.json")
         self.lambda_.create_function(
             FunctionName=PREFIX, Runtime="python3.13", Role=role, Handler="app.app", Code={"ZipFile": b"PK"}
         )
@@ -84,6 +87,14 @@ class Account:
             StatementId="gateway",
             Action="lambda:InvokeFunction",
             Principal="apigateway.amazonaws.com",
+        )
+
+    def let_the_role(self, policy_file: str, change: Callable[[list[Any]], Any] = lambda _: None) -> None:
+        """Give the function's role the policy that ships, changed."""
+        policy = json.loads((ROOT / ".chalice" / policy_file).read_text("utf-8").replace("baton-prod-", f"{PREFIX}-"))
+        change(policy["Statement"])
+        self.iam.put_role_policy(
+            RoleName=f"{PREFIX}-api_handler", PolicyName="baton", PolicyDocument=json.dumps(policy)
         )
 
     def make_table(self, table: str, key: str | None = None) -> None:
@@ -171,6 +182,7 @@ def account(embedded_engine: None) -> Iterator[Account]:
     for group in account.logs.describe_log_groups()["logGroups"]:
         account.logs.delete_log_group(logGroupName=group["logGroupName"])
     account.lambda_.delete_function(FunctionName=PREFIX)
+    account.iam.delete_role_policy(RoleName=f"{PREFIX}-api_handler", PolicyName="baton")
     account.iam.delete_role(RoleName=f"{PREFIX}-api_handler")
 
 
@@ -201,6 +213,31 @@ PLANTED: dict[str, tuple[Callable[[Account], Any], str]] = {
             FunctionName=PREFIX, StatementId="all", Action="lambda:InvokeFunction", Principal="*"
         ),
         "past the API",
+    ),
+    "a role that may write the key ring": (
+        lambda it: it.let_the_role("policy-prod.json", lambda statements: statements.pop(4)),
+        "not denied to write the key ring: dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem",
+    ),
+    "a role that may delete the key ring": (
+        lambda it: it.let_the_role(
+            "policy-prod.json", lambda statements: statements[4]["Action"].remove("dynamodb:DeleteItem")
+        ),
+        "not denied to write the key ring: dynamodb:DeleteItem",
+    ),
+    "a Deny of another table": (
+        lambda it: it.let_the_role(
+            "policy-prod.json", lambda statements: statements[4].update(Resource=statements[1]["Resource"])
+        ),
+        "not denied to write the key ring",
+    ),
+    "a Deny on a condition that does not hold": (
+        lambda it: it.let_the_role(
+            "policy-prod.json",
+            lambda statements: statements[4].update(
+                Condition={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["K#*"]}}
+            ),
+        ),
+        "not denied to write the key ring",
     ),
     "a function with a URL": (
         lambda it: it.lambda_.create_function_url_config(FunctionName=PREFIX, AuthType="NONE"),

@@ -15,9 +15,9 @@ from chalicelib.core.model import Secret
 from chalicelib.core.policy import KEY_RING_REFRESH_S, KEY_RING_UNKNOWN_KID_S
 from chalicelib.core.ports import Done, Moved
 from chalicelib.stores.access_key import AccessKey, source_of
-from chalicelib.stores.engine import Engine, Service
+from chalicelib.stores.engine import HELD_PER_PAGE, Engine, Service
 from chalicelib.stores.items import Item
-from chalicelib.stores.key_ring import RING_KEY, KeyRing, KmsWrapper, LocalWrapper, Wrapper
+from chalicelib.stores.key_ring import RING_KEY, AccountsWithoutRing, KeyRing, KmsWrapper, LocalWrapper, Wrapper
 from chalicelib.stores.transport import Access
 from tests.making import NOW
 from tests.stores.test_lost_answers import Line, line
@@ -127,6 +127,23 @@ def test_a_ring_is_made_once_and_read_back(engine: Engine, wrapper: Wrapper) -> 
     first = ring.current(now=NOW)
     assert ring.create(now=NOW) == Moved()
     assert KeyRing(engine, wrapper, secrets.token_bytes).current(now=NOW) == first
+
+
+@pytest.mark.parametrize("table", ["users", "gates"])
+def test_no_ring_is_made_over_accounts_unless_that_is_meant(engine: Engine, wrapper: Wrapper, table: str) -> None:
+    """A user or a gate is enough; other key items are no account; however many pages stand before it."""
+    ring = KeyRing(engine, wrapper, secrets.token_bytes)
+    name = engine.tables.name(table)
+    for number in range(HELD_PER_PAGE + 20):
+        engine.write("put_item", TableName=name, Item={"pk": {"S": f"K#of-another-kind-{number}"}})
+    engine.write("put_item", TableName=name, Item={"pk": {"S": "U#AbCd"}})
+    with pytest.raises(AccountsWithoutRing):
+        ring.create(now=NOW)
+    assert engine.read(engine.tables.users, RING_KEY) is None
+    assert ring.create(now=NOW, over_accounts=True) == Done()
+    first = stored_item(engine)
+    assert ring.create(now=NOW) == ring.create(now=NOW, over_accounts=True) == Moved()
+    assert stored_item(engine) == first
 
 
 def test_a_replaced_ring_is_read_back_however_large(engine: Engine, wrapper: Wrapper) -> None:

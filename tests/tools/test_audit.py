@@ -163,14 +163,19 @@ def test_rights_that_drifted_are_found(role: tuple[Any, str]) -> None:
     document["Statement"][1]["Action"].append("dynamodb:DeleteItem")
     put(iam, name, document)
     (more,) = audit.drift(name, "policy-prod.json")
-    assert re.search(r"should not: Allow dynamodb:DeleteItem on .*baton-prod-gates", more.problem)
+    assert re.search(r"should not have: Allow dynamodb:DeleteItem on .*baton-prod-gates", more.problem)
     document["Statement"][1]["Action"] = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
     put(iam, name, document)
     (fewer,) = audit.drift(name, "policy-prod.json")
-    assert "may not: Allow dynamodb:PutItem" in fewer.problem
+    assert "has not: Allow dynamodb:PutItem" in fewer.problem
+    document = json.loads((ROOT / ".chalice" / "policy-prod.json").read_text("utf-8"))
+    put(iam, name, document | {"Statement": [one for one in document["Statement"] if one["Effect"] == "Allow"]})
+    undenied = [finding.problem for finding in audit.drift(name, "policy-prod.json")]
+    assert len(undenied) == 7
+    assert all(problem.startswith("it should have, and has not: Deny dynamodb:") for problem in undenied)
     wide = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     put(iam, name, document | {"Statement": [*document["Statement"], wide]})
-    assert any("should not: Allow * on *" in finding.problem for finding in audit.drift(name, "policy-prod.json"))
+    assert any("should not have: Allow * on *" in finding.problem for finding in audit.drift(name, "policy-prod.json"))
     policy = iam.create_policy(PolicyName="administrator", PolicyDocument=json.dumps(document | {"Statement": [wide]}))
     iam.attach_role_policy(RoleName=name, PolicyArn=policy["Policy"]["Arn"])
     assert any("is attached" in finding.problem for finding in audit.drift(name, "policy-prod.json"))
@@ -206,7 +211,9 @@ def test_a_right_to_all_apis_is_no_right_to_ours(role: tuple[Any, str], where: s
     filled = deploy.filled_policy(text, place, "https://login.example.org", "abcde12345")
     put(iam, name, json.loads(filled.replace(where, f"{where.partition('/')[0]}/*")))
     found = [finding.problem for finding in audit.drift(name, "policy-prod-audit_configuration.json")]
-    assert [re.match("it (may, and should not|should, and may not)", one) is not None for one in found] == [True] * 2
+    assert [re.match("it (has, and should not have|should have, and has not)", one) is not None for one in found] == [
+        True
+    ] * 2
 
 
 def test_a_role_that_cannot_be_seen_is_a_finding(embedded_engine: None) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -22,8 +23,8 @@ from botocore.exceptions import ClientError
 from msgspec.structs import replace as replace_struct
 
 from baton_client import Answer, Request
-from chalicelib.settings import read_settings
-from chalicelib.stores.engine import KEYS
+from chalicelib import settings
+from chalicelib.stores.engine import KEYS, Tables
 from tests.end_to_end.conftest import Line
 from tools import deploy, package, plan, stages, template
 from tools.deploy import NotDone, Place, Stage, client, filled_config, filled_policy, stage_named
@@ -35,6 +36,8 @@ PLACE = Place("123456789012", "us-east-1", "aws", "arn:aws:kms:us-east-1:1234567
 ROLE = "baton-dev-api_handler"
 JOBS = ["baton-dev-audit_configuration", "baton-dev-rotate_keys"]
 CONFIG = package.configuration()
+CONFIG["stages"]["prod"]["environment_variables"]["BATON_CLIENTS"] = "clients-dev.toml"
+"""A team writes the registry of ``prod`` itself."""
 
 
 PROTECTED: list[str] = []
@@ -183,7 +186,7 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
         ("~", "memory, MB", f"128 -> {CONFIG['lambda_memory_size']}"),
         ("~", "setting", "BATON_ORIGINS"),
         ("-", "setting", "DEBUG"),
-        *(("~", "policy", sid) for sid in ("Users", "Gates", "Ephemeral", "Audit")),
+        *(("~", "policy", sid) for sid in ("Users", "Gates", "Ephemeral", "Audit", "NoKeyItems")),
         ("-", "policy", "Backdoor"),
         ("~", "policy", "Stage"),
         ("-", "route", "GET /backdoor"),
@@ -364,12 +367,28 @@ def test_a_registry_that_would_not_start_is_told_before_anything_is_changed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Everything that is wrong with it: the function would have been deployed, and have answered nobody."""
-    registry = tmp_path / "clients.toml"
-    registry.write_text("[client.app]\ncode = 1\n[user]\n", "utf-8")
-    read = replace_struct(read_settings(CONFIG["stages"]["dev"]["environment_variables"]), clients=registry)
-    monkeypatch.setattr(deploy, "read_settings", lambda _: read)
+    monkeypatch.setattr(settings, "_FOLDER", tmp_path)
+    (tmp_path / "clients-dev.toml").write_text("[client.app]\ncode = 1\n[user]\n", "utf-8")
     with pytest.raises(NotDone, match=r"unknown table \[user\](.|\n)*client\.app"):
         stage_named("dev", CONFIG)
+
+
+def test_production_is_not_deployed_without_a_registry_of_its_own() -> None:
+    """The demonstration would be accepted there: a 180-day bearer token for whoever knows a password."""
+    with pytest.raises(NotDone, match=r"clients-prod\.toml(.|\n)*docs/operations\.md"):
+        stage_named("prod", package.configuration())
+    named = deepcopy(CONFIG)
+    named["stages"]["prod"]["environment_variables"]["BATON_CLIENTS"] = "clients.toml"
+    with pytest.raises(NotDone, match="demonstration = true"):
+        stage_named("prod", named)
+
+
+def test_a_misspelt_setting_is_told_before_anything_is_changed() -> None:
+    """As in the function itself, where it would be found after the deployment."""
+    misspelt = deepcopy(CONFIG)
+    misspelt["stages"]["dev"]["environment_variables"]["BATON_LIMIT"] = "off"
+    with pytest.raises(NotDone, match="BATON_LIMIT is not a setting; the nearest is BATON_LIMITS"):
+        stage_named("dev", misspelt)
 
 
 def test_a_wrong_python_is_told_before_aws_is_asked(
@@ -424,7 +443,8 @@ def test_a_policy_is_filled_in_with_this_account_alone() -> None:
                 for resource in statement["Resource"]:
                     assert resource.startswith("arn:aws-cn:")
                     account = "" if ":apigateway:" in resource else "123456789012"
-                    assert resource.split(":")[3:5] == ["cn-north-1", account]
+                    region = "" if ":iam:" in resource else "cn-north-1"
+                    assert resource.split(":")[3:5] == [region, account]
             jobs = "audit_configuration" in file
             assert filled.count("dynamodb.cn-north-1.amazonaws.com") == (not jobs)
             assert filled.count("key/1234abcd-12ab") == (1 if jobs else 2)
@@ -632,6 +652,7 @@ def test_a_hardened_stage_is_left_alone(monkeypatch: pytest.MonkeyPatch, capsys:
     stack = CloudFormation("CREATE_COMPLETE")
     monkeypatch.setattr(deploy, "client", lambda _: stack)
     monkeypatch.setattr(deploy, "place_of_credentials", lambda: PLACE)
+    monkeypatch.setattr(package, "configuration", lambda: CONFIG)
     assert deploy.main(["deploy", "prod"]) == 1
     assert "is deployed hardened, by the stack baton-prod" in capsys.readouterr().err
     assert stack.asked == {}
@@ -646,6 +667,7 @@ def test_the_data_alone_is_deployed_for_the_hardened_way(
     monkeypatch.setattr(deploy, "apply_data_stack", lambda *_: "baton-prod-data created")
     monkeypatch.setattr(deploy, "key_arn", lambda *_: PLACE.key_arn)
     monkeypatch.setattr(deploy, "make_ring", lambda *_: "made")
+    monkeypatch.setattr(package, "configuration", lambda: CONFIG)
     assert deploy.main(["data", "prod"]) == 0
     told = capsys.readouterr().out
     assert "3/6 key ring: made" in told
@@ -667,3 +689,16 @@ def test_other_words_are_explained(words: list[str], capsys: pytest.CaptureFixtu
     """And nothing is done."""
     assert deploy.main(words) == 2
     assert "deploy STAGE" in capsys.readouterr().err
+
+
+def test_no_ring_is_made_over_accounts(tables: Tables) -> None:
+    """Deploying to tables that lost their ring made a new one, and logged everybody out; now it says what to do."""
+    stage = stage_named("dev", CONFIG)
+    restored = replace(stage, settings=replace_struct(stage.settings, table_prefix=tables.prefix))
+    key = client("kms").create_key()["KeyMetadata"]["Arn"]
+    client("dynamodb").put_item(TableName=tables.gates, Item={"pk": {"S": "U#AbCd"}})
+    with pytest.raises(NotDone, match=r"STAGE=dev python -m tools\.operate make-ring"):
+        deploy.make_ring(restored, key)
+    assert "Item" not in client("dynamodb").get_item(TableName=tables.users, Key={"pk": {"S": "K#ring"}})
+    client("dynamodb").delete_item(TableName=tables.gates, Key={"pk": {"S": "U#AbCd"}})
+    assert [deploy.make_ring(restored, key) for _ in range(2)] == ["made", "there already"]

@@ -11,10 +11,9 @@ from typing import Any
 import boto3
 import pytest
 from moto.kms.responses import KmsResponse
-from msgspec.structs import replace
 
+from chalicelib import settings
 from chalicelib.core.policy import DAY_S, ISSUED_AHEAD_MAX_S
-from chalicelib.settings import read_settings
 from chalicelib.stores.engine import KEYS, Engine, Tables
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper
 from tools import doctor, restore
@@ -46,7 +45,7 @@ def deployed(embedded_engine: None, monkeypatch: pytest.MonkeyPatch) -> Tables:
         "BATON_ISSUER": "https://api.example.com/api",
         "BATON_TABLE_PREFIX": tables.prefix,
         "BATON_KEY_RING": f"kms:{key}",
-        "BATON_CLIENTS": "clients.toml",
+        "BATON_CLIENTS": "clients-dev.toml",
         "BATON_RESOURCE_SERVERS": f"billing:{'ab' * 32}",
     }
     monkeypatch.setattr(doctor, "fetch", lambda _: (200, f'{{"server_time": {int(time.time())}}}', None))
@@ -104,14 +103,25 @@ def test_each_thing_that_is_wrong_has_its_mend(deployed: Tables, monkeypatch: py
     assert found[deployed.gates].mend == "make dev"
 
 
-def test_a_registry_that_does_not_start_is_seen(deployed: Tables, tmp_path: Path) -> None:
+def test_a_registry_that_does_not_start_is_seen(
+    deployed: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The function's own log would be the first to say so."""
     del deployed
-    registry = tmp_path / "clients.toml"
-    registry.write_text("[user]\n", "utf-8")
-    rows = {row.name: row for row in doctor.settings_rows(replace(read_settings(), clients=registry))}
-    assert "unknown table [user]" in rows["registered clients"].found
-    assert rows["registered clients"].mend == "mend chalicelib/clients.toml"
+    monkeypatch.setattr(settings, "_FOLDER", tmp_path)
+    (tmp_path / "clients-dev.toml").write_text("[user]\n", "utf-8")
+    found = ill()
+    assert found.keys() == {"chalicelib/clients-dev.toml"}
+    assert "unknown table [user]" in found["chalicelib/clients-dev.toml"].found
+    assert found["chalicelib/clients-dev.toml"].mend == "correct chalicelib/clients-dev.toml"
+
+
+@pytest.mark.parametrize("issuer", [{}, {"BATON_ISSUER": "https://api.example.com/api"}])
+def test_a_misspelt_setting_is_seen(issuer: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a deployment, and where only the development server is asked."""
+    monkeypatch.setattr(doctor, "fetch", lambda _: (200, f'{{"server_time": {int(time.time())}}}', None))
+    os.environ |= {"BATON_NONSENSE": "1", **issuer}
+    assert "the nearest is BATON_" in ill()["BATON_NONSENSE"].found
 
 
 def test_an_absent_ring_is_not_made(deployed: Tables) -> None:
@@ -143,7 +153,7 @@ def test_keys_that_are_too_old_are_to_be_rotated(deployed: Tables) -> None:
 
     ring, now = make_ring(os.urandom, now=1_700_000_000), 1_700_000_000
     rows = {row.name: row.mend for row in doctor.key_rows(lambda: ring, now=now + 93 * DAY_S)}
-    assert rows["signing key"] == ".venv/bin/python -m tools.operate rotate-signing-key"
+    assert rows["newest signing key"] == ".venv/bin/python -m tools.operate rotate-signing-key"
     assert rows["root"] == ""
 
 

@@ -184,6 +184,20 @@ def test_the_newest_glibc_asked_for_counts() -> None:
     assert glibc_needed(b"") == 0
 
 
+def test_a_stage_without_its_client_registry_is_not_packaged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The function would refuse to start. What to write is said without a traceback; ``dev`` has one that ships."""
+    monkeypatch.setattr(package, "COPY", tmp_path / "never made")
+    monkeypatch.setenv("STAGE", "prod")
+    assert package.main() == 1
+    told = capsys.readouterr().err
+    assert "clients-prod.toml" in told
+    assert "docs/operations.md" in told
+    assert "Traceback" not in told
+    assert not (tmp_path / "never made").exists()
+
+
 def test_a_python_that_lambda_does_not_have_is_told_before_anything_changes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

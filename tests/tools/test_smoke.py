@@ -1,10 +1,9 @@
 """Trying a deployment: by a client that it has."""
 
-from pathlib import Path
-
 import pytest
 
 from baton_client import Answer, Request
+from chalicelib.core.clients import Clients
 from tests.clients.fake_server import answered
 from tools import smoke
 from tools.template import ROOT
@@ -26,14 +25,12 @@ scope = "account"
 """
 
 
-def test_a_deployment_with_a_registry_of_its_own_is_tried_by_a_client_of_it(tmp_path: Path) -> None:
+def test_a_deployment_with_a_registry_of_its_own_is_tried_by_a_client_of_it() -> None:
     """Its operator was told to write one, and `mobile` is the demonstration's alone: every deployment failed."""
-    registry = tmp_path / "clients.toml"
-    registry.write_text(OWN, "utf-8")
-    assert smoke.exchanging(registry) == "wallet"
-    registry.write_text(OWN.partition("[client.wallet]")[0], "utf-8")
-    assert smoke.exchanging(registry) is None
-    assert smoke.exchanging(ROOT / "chalicelib" / "clients.toml") == "mobile"
+    assert smoke.exchanging(Clients.from_toml(OWN)) == "wallet"
+    assert smoke.exchanging(Clients.from_toml(OWN.partition("[client.wallet]")[0])) is None
+    shipped = (ROOT / "chalicelib" / "clients-dev.toml").read_text("utf-8")
+    assert smoke.exchanging(Clients.from_toml(shipped)) == "mobile"
 
 
 def test_without_a_client_to_try_it_says_what_is_left_to_do(capsys: pytest.CaptureFixture[str]) -> None:

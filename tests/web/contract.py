@@ -80,6 +80,8 @@ class Contract:
         if described is None:
             return f"{said.status} is not described"
         complaint = self._headers(described, said) or self._content(described, said)
+        if said.headers.get("content-type", "").startswith("text/html"):
+            return complaint
         if not complaint and "x-codes" in described and described["x-codes"].get(said.code) != said.members["action"]:
             complaint = f"{said.status} {said.code} ({said.members['action']}) is not described"
         if not complaint:
@@ -98,8 +100,12 @@ class Contract:
             return ""
         if "content" not in described:
             return "a body that is not described" if said.body else ""
-        ((media_type, content),) = described["content"].items()
-        schema = content["schema"]
+        media_type = str(said.headers.get("content-type"))
+        if media_type not in described["content"]:
+            return f"the media type is {media_type}"
+        schema = described["content"][media_type]["schema"]
+        if schema == {"type": "string"}:  # a page
+            return ""
         return self._judged(said, schema["$ref"].rpartition("/")[2] if "$ref" in schema else "", media_type)
 
     def _judged(self, said: Said, shape: str, media_type: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from baton_client import content_digest
 from chalicelib.core import errors
 from chalicelib.core.policy import FAILURES_PER_ACCOUNT_MAX
-from tests.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
+from tests.conftest import ENVIRONMENT, RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tests.web.conversation import FORM, HOST, JSON, NEW_PASSWORD, PASSWORD, Device, Said
 from tools.errors_page import leaves
 
@@ -280,6 +280,16 @@ def _(setting: Setting) -> Said:
     return setting.form("/oauth/token", grant_type="refresh_token", refresh_token=token)
 
 
+@case(400, "invalid_client", "invalid_client")
+def _(setting: Setting) -> Said:
+    return setting.form("/oauth/token", grant_type="refresh_token", refresh_token="garbage", client_id="nobody")
+
+
+@case(400, "unsupported_response_type", "unsupported_response_type")
+def _(setting: Setting) -> Said:
+    return setting.raw("GET", "/oauth/authorize?response_type=code")
+
+
 @case(401, "invalid_client", "invalid_client")
 def _(setting: Setting) -> Said:
     return setting.form("/oauth/introspect", token="x")
@@ -305,7 +315,8 @@ def challenge(row: tuple[int, str, str]) -> str | None:
     if error == "invalid_client":
         return 'Basic realm="baton"'
     stepped = ', max_age=120, acr_values="aal1"' if code == "step_up_required" else ""
-    return f'Bearer error="{error}"{stepped}'
+    resource_metadata = f"{ENVIRONMENT['BATON_ISSUER']}/.well-known/oauth-protected-resource"
+    return f'Bearer error="{error}"{stepped}, resource_metadata="{resource_metadata}"'
 
 
 @pytest.mark.parametrize("row", CASES, ids=lambda row: f"{row[0]} {row[1]} {row[2]}")

@@ -1,15 +1,18 @@
 """The decorator that teams put on their own routes."""
 
+import json
+import secrets
 from collections.abc import Callable
 
 import pytest
 
+from baton_client import DeviceKey, Request, Signer, content_digest, signature_fields
 from chalicelib.core.model import Caller
 from chalicelib.flows.call import StepUpRule
 from chalicelib.stores.engine import Tables
 from chalicelib.web.edge import Answer
 from chalicelib.web.request import Nothing
-from tests.web.conversation import HOST, Device, Said
+from tests.web.conversation import HOST, JSON, PASSWORD, Device, Said, through
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 
 
@@ -109,3 +112,23 @@ def test_a_query_parameter_given_twice_was_the_last_of_them_to_a_bearer(
     said = bearer.get(f"/search/books?{query}")
     assert (said.status, said.code) == (400, "duplicate_field")
     assert said.members["field"] == "q"
+
+
+def test_a_request_to_an_ipv6_literal_is_signed_over_its_brackets(
+    tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``[::1]:8000``, as the URL has it (RFC 9421 section 2.2.3); another spelling of the address is another host."""
+    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+    monkeypatch.setenv("BATON_ISSUER", "http://[::1]:8000/api")
+    monkeypatch.setenv("BATON_AUTHORITIES", "[::1]:8000,[2001:db8::1]")
+    send = through(Gateway([load_environment(clock).app]))
+    key = DeviceKey.generate("p256")
+    device = {"name": "phone", "public_key": key.jwk()}
+    entry = {"email": "ada@example.com", "password": PASSWORD, "client_id": "mobile", "device": device}
+    body = json.dumps(entry).encode()
+    for host, status in (("[::1]:8000", 201), ("[2001:db8::1]", 409), ("[2001:DB8::1]", 409), ("[0:0::1]:8000", 401)):
+        fields = {"host": host, "content-digest": content_digest(body), **JSON}
+        request = Request("POST", f"http://{host.lower()}/api/register", fields, body)
+        signer = Signer(key.thumbprint(), key.sign)
+        fields |= signature_fields(request, signer, created=int(clock.time()), nonce=secrets.token_urlsafe(16))
+        assert send("POST", "/api/register", list(fields.items()), body).status == status, host

@@ -40,12 +40,12 @@ def test_a_call_without_a_token_is_told_to_send_one(told: Send, sent: str | None
     assert "Authorization: Bearer <token>" in said.members["detail"]
 
 
-def test_an_unknown_client_is_told_where_clients_are_registered(told: Send) -> None:
-    """Not that it may not do what no client may do."""
+def test_an_unknown_client_is_told_that_it_is_not_registered(told: Send) -> None:
+    """Not that it may not do what no client may do; and no file of the server is named."""
     said = entry(told, client_id="my-app")
-    assert said.code == "unauthorized_client"
+    assert said.code == "invalid_client"
     assert "client_id is not registered" in said.members["detail"]
-    assert "chalicelib/clients.toml" in said.members["detail"]
+    assert ".toml" not in said.members["detail"]
 
 
 def test_a_login_without_a_key_is_told_that_its_client_asks_for_one(told: Send) -> None:

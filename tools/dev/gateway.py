@@ -11,6 +11,7 @@ environments, each an ``app.py`` of its own, and hands every request to a free o
 import base64
 import importlib.util
 import json
+import os
 import queue
 import secrets
 import socketserver
@@ -23,6 +24,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from chalicelib.web.cors import readable_by
 
 ROOT = Path(__file__).parents[2]
 PAYLOAD_BYTES_MAX = 10 * 1024 * 1024
@@ -101,9 +104,11 @@ class Gateway:
     ) -> None:
         """Serve Chalice ``apps`` that are alike, under a stage, by the clock they have.
 
-        They take turns, so that none may count on what another one knows; ``free`` chooses otherwise.
+        They take turns, so that none may count on what another one knows; ``free`` chooses otherwise. Pages of
+        ``BATON_ORIGINS`` may read what the gateway answers itself, as they may read the application's answers.
         """
         self.stage = stage
+        self._origins = tuple(filter(None, map(str.strip, os.environ.get("BATON_ORIGINS", "").split(","))))
         self._clock = clock or DevelopmentClock()
         self._free: queue.Queue[Any] = queue.Queue() if free is None else free
         self._open(apps)
@@ -137,16 +142,17 @@ class Gateway:
     ) -> GatewayResponse:
         """Carry a request through: ``target`` is the request line's, stage included."""
         given = [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP]
+        origin = next((value for name, value in given if name.lower() == "origin"), None)
         if len(body) > PAYLOAD_BYTES_MAX:
-            return self._own(413, "too_large", "invalid_request", "The payload is over 10 MB.")
+            return self._own(413, "too_large", "invalid_request", "The payload is over 10 MB.", origin)
         if sum(len(name) + len(value) for name, value in given) > HEADER_BYTES_MAX:
-            return self._own(431, "too_large", "invalid_request", "The header fields are over 10 KB.")
+            return self._own(431, "too_large", "invalid_request", "The header fields are over 10 KB.", origin)
         url = urlsplit(target)
         prefix = f"/{self.stage}"
         path = url.path.removeprefix(prefix) if url.path.startswith(prefix + "/") else ""
         template, parameters = self._match(path)
         if template is None or method not in self._routes[template]:
-            return self._own(404, "not_found", "not_found", self._no_route(method, url.path, template))
+            return self._own(404, "not_found", "not_found", self._no_route(method, url.path, template), origin)
         event = self._event(method, template, parameters, url.path, url.query, given, body, source)
         # Through JSON, as Lambda hands it over: nothing but what JSON carries arrives.
         event = json.loads(json.dumps(event))
@@ -235,7 +241,7 @@ class Gateway:
         renamed = tuple((_RENAMED.get(name.lower(), name), str(value)) for name, value in headers)
         return GatewayResponse(answer["statusCode"], renamed, body)
 
-    def _own(self, status: int, code: str, error: str, detail: str) -> GatewayResponse:
+    def _own(self, status: int, code: str, error: str, detail: str, origin: str | None = None) -> GatewayResponse:
         """Answer by ourselves, as the deployment's gateway responses do: no Lambda is called."""
         request_id, now = secrets.token_hex(8), int(self._clock.time())
         members = {
@@ -255,6 +261,7 @@ class Gateway:
             ("Cache-Control", "no-store"),
             ("Baton-Time", str(now)),
             ("Baton-Request-Id", request_id),
+            *readable_by(origin, self._origins).items(),
         )
         return GatewayResponse(status, headers, _json(members))
 
@@ -277,7 +284,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         if body is None:
             self.close_connection = True
-            response = self.server.gateway._own(400, "malformed", "invalid_request", "The body's length is unclear.")
+            response = self.server.gateway._own(
+                400, "malformed", "invalid_request", "The body's length is unclear.", self.headers.get("origin")
+            )
         elif self.path == CLOCK_PATH and self.command == "POST":
             response = self._skip(body)
         else:

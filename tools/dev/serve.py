@@ -15,7 +15,6 @@ from typing import Any, TextIO
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from chalicelib.core.clients import Clients
 from chalicelib.settings import SettingsProblems, read_settings
 from chalicelib.stores.engine import Tables
 from tools import aws
@@ -100,7 +99,7 @@ def table(running: Development, out: TextIO) -> str:
     def dye(text: str, code: str) -> str:
         return f"\033[{code}m{text}\033[0m" if coloured else text
 
-    clients = list(Clients.from_toml(read_settings().clients.read_text("utf-8")))
+    clients = read_settings().registry
     rows: list[tuple[str, str, str]] = [
         ("Baton", running.url, "sign with this host"),
         ("health", f"{running.url}/health", ""),

@@ -15,6 +15,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/core/public_key.py": ("tests/core/test_public_key.py",),
     "chalicelib/core/signatures.py": ("tests/core/test_signatures.py",),
     "chalicelib/core/tokens.py": ("tests/core/test_tokens.py",),
+    "chalicelib/flows/proof.py": ("tests/flows/test_exchange.py", "tests/web/test_must_tell.py"),
+    "chalicelib/settings.py": ("tests/test_settings.py",),
     "chalicelib/stores/access_key.py": ("tests/stores/test_access_key.py",),
     "chalicelib/stores/audit.py": ("tests/stores/test_dynamodb.py", "tests/stores/test_engine.py"),
     "chalicelib/stores/engine.py": ("tests/stores/test_engine.py",),
@@ -30,6 +32,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/stores/transport.py": ("tests/stores/test_transport.py",),
     "chalicelib/stores/users.py": ("tests/stores/test_dynamodb.py", "tests/stores/test_lost_answers.py"),
     "clients/python/baton_client.py": ("tests/clients/test_baton_client.py", "tests/clients/test_foreign_answers.py"),
+    "chalicelib/web/cors.py": ("tests/web/test_cors.py",),
+    "chalicelib/web/edge.py": ("tests/web/test_caches_and_clocks.py", "tests/web/test_must_tell.py"),
 }
 """The fast tests of each file that is mutated, the likeliest to fail first."""
 
