@@ -1050,6 +1050,8 @@ class BatonClient:
         record = self._storage.update(copied)  # In one step with the end of the session: no crash loses it.
         if record.session is not None:
             return record.session
+        if all(revocation.session != parent for revocation in record.revocations):
+            raise NotLoggedIn("Another process has ended this session.")
         self._revoke_copied(patience)
         waiting = any(revocation.session == parent for revocation in self._storage.read().revocations)
         raise LoggedOut("reuse", confirmed=not waiting)
@@ -1060,11 +1062,13 @@ class BatonClient:
             if revocation.session.device_id in self._refused_revocations:
                 continue
             form = {"token": revocation.session.refresh_token or revocation.session.access_token}
-            signer = _signer_of(revocation.session, revocation.key)
-            request = partial(self._form_request, "/oauth/revoke", form, signer=signer)
             try:
+                signer = _signer_of(revocation.session, revocation.key)
+                request = partial(self._form_request, "/oauth/revoke", form, signer=signer)
                 self._ask(request, lambda answer: answer, self._patience(min(REVOCATION_S, patience.left_s())))
-            except Offline:
+            except _KeyLostError:
+                continue
+            except (Offline, AnswerLost):
                 return
             except Refused as refusal:
                 if not _ends_session(refusal):

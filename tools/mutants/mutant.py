@@ -32,6 +32,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/stores/key_ring.py": ("tests/stores/test_key_ring.py",),
     "chalicelib/stores/transport.py": ("tests/stores/test_transport.py",),
     "chalicelib/stores/users.py": ("tests/stores/test_dynamodb.py", "tests/stores/test_lost_answers.py"),
+    "clients/python/baton_client.py": ("tests/clients/test_baton_client.py", "tests/clients/test_foreign_answers.py"),
     "chalicelib/web/cors.py": ("tests/web/test_cors.py",),
     "chalicelib/web/edge.py": ("tests/web/test_caches_and_clocks.py", "tests/web/test_must_tell.py"),
 }
