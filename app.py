@@ -24,7 +24,7 @@ from chalicelib.flows.password import ChangePassword
 from chalicelib.flows.proof import Mismatches, Proof
 from chalicelib.flows.record import Record
 from chalicelib.flows.register import Register
-from chalicelib.flows.reuse import EndReused
+from chalicelib.flows.reuse import EndReused, ForeignKeys
 from chalicelib.flows.rotate import RotateKeys
 from chalicelib.flows.step_up import GrantStepUp
 from chalicelib.settings import read_settings
@@ -98,7 +98,18 @@ register = Register(
     settings.limits,
 )
 login = Login(clock, key_ring, introduce, clients, credentials, users, gates, first_tokens, signals, record)
-exchange = Exchange(clock, entropy, key_ring, proof, gates, end_reused, signals, issue, settings.revoke_on_foreign_key)
+exchange = Exchange(
+    clock,
+    entropy,
+    key_ring,
+    proof,
+    gates,
+    end_reused,
+    ForeignKeys(signals),
+    signals,
+    issue,
+    settings.revoke_on_foreign_key,
+)
 call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
 
 # The edge.

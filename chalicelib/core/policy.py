@@ -164,6 +164,12 @@ RING_SEEN_EVERYWHERE_S = KEY_RING_REFRESH_S + REQUEST_MAX_S
 MISMATCH_TOLD_EVERY_S = MINUTE_S
 """An environment reports a token that its configuration does not know once in so long: one token can repeat it."""
 
+# Reports of what one token can repeat.
+FOREIGN_KEY_TOLD_EVERY_S = 15 * MINUTE_S
+"""How often the same login may raise the metric of exchanges that another key signed."""
+FOREIGN_KEYS_REMEMBERED = 256
+"""Logins that an environment remembers for it."""
+
 # Audit.
 AUDIT_KEPT_S = 400 * DAY_S
 """Thirteen months: a year, and the time to look back on it."""

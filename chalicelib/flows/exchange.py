@@ -24,7 +24,7 @@ from chalicelib.core.ports import Clock, Done, Entropy, Gates, KeyRing, Refused,
 from chalicelib.core.signatures import Message, VerifiedSignature
 from chalicelib.flows.issue import Issue, Issued
 from chalicelib.flows.proof import Proof, ProvedToken, attempt_header, attempt_of
-from chalicelib.flows.reuse import EndReused
+from chalicelib.flows.reuse import EndReused, ForeignKeys
 
 _NO_ATTEMPT_SENT = (
     "This token was used before with another attempt, so Baton ended the login. Log in again. To retry an exchange, "
@@ -53,6 +53,7 @@ class Exchange(Struct, frozen=True):
     proof: Proof
     gates: Gates
     end_reused: EndReused
+    foreign_keys: ForeignKeys
     signals: Signals
     issue: Issue
     revoke_on_foreign_key: bool = False
@@ -89,7 +90,9 @@ class Exchange(Struct, frozen=True):
         try:
             return self.proof.signature(message, proved, now=now)
         except errors.InvalidSignature as refusal:
-            self.signals.emit("foreign_key_exchange", lineage=proved.token.lineage, code=refusal.code)
+            # The other key is not known here, so its signature cannot be verified: its name is all there is.
+            if isinstance(refusal, errors.WrongKey):
+                self.foreign_keys.report(proved.token.lineage, now=now)
             if self.revoke_on_foreign_key and isinstance(refusal, errors.WrongKey):
                 ended = self.end_reused(
                     proved, message, source=source, attempt="", lineage=None, key="another", now=now

@@ -5,14 +5,37 @@ from typing import Literal
 from msgspec import Struct
 
 from chalicelib.core.lineage import attempt_digest, used_by
-from chalicelib.core.model import EndReason, Lineage
-from chalicelib.core.ports import Done, Gates, Refused
+from chalicelib.core.model import EndReason, Lineage, LineageId
+from chalicelib.core.policy import FOREIGN_KEY_TOLD_EVERY_S, FOREIGN_KEYS_REMEMBERED
+from chalicelib.core.ports import Done, Gates, Refused, Signals
 from chalicelib.core.signatures import Message
 from chalicelib.flows.credentials import source_network
 from chalicelib.flows.proof import ProvedToken
 from chalicelib.flows.record import Record
 
 USER_AGENT_CHARACTERS_MAX = 200
+
+
+class ForeignKeys:
+    """Report exchanges that another key signed: of one login once in a quarter of an hour.
+
+    One token can be sent any number of times, so its holder alone must not raise the metric. One object per environment.
+    """
+
+    def __init__(self, signals: Signals) -> None:
+        """Report to ``signals``."""
+        self._signals = signals
+        self._told: dict[LineageId, int] = {}
+
+    def report(self, lineage: LineageId, *, now: int) -> None:
+        """Emit ``foreign_key_exchange``, unless that was done for this login a short time ago."""
+        told_at = self._told.get(lineage)
+        if told_at is not None and 0 <= now - told_at < FOREIGN_KEY_TOLD_EVERY_S:
+            return
+        self._told[lineage] = now
+        if len(self._told) > FOREIGN_KEYS_REMEMBERED:
+            del self._told[next(iter(self._told))]
+        self._signals.emit("foreign_key_exchange", lineage=lineage)
 
 
 class EndReused(Struct, frozen=True):

@@ -131,7 +131,30 @@ def test_a_stolen_token_of_a_bound_lineage_buys_nothing_and_ends_nothing(world: 
         with pytest.raises(errors.SignatureRequired):
             world.exchange(world.phone("none"), stolen, attempt=world.attempt())
     assert world.use(phone, second)
-    assert [event for event, _ in world.signals.emitted].count("foreign_key_exchange") == 4
+
+
+def test_only_another_key_counts_as_a_foreign_key_and_a_login_counts_once_in_a_quarter_of_an_hour(
+    world: World,
+) -> None:
+    """Every unsigned or malformed exchange counted, so that a stranger with one token rang the alarm."""
+
+    def counted() -> int:
+        return [event for event, _ in world.signals.emitted].count("foreign_key_exchange")
+
+    phone, thief = world.phone(), world.phone()
+    stolen = world.register(phone).access_token
+    for _ in range(3):
+        with pytest.raises(errors.SignatureRequired):
+            world.exchange(world.phone("none"), stolen, attempt=world.attempt())
+        broken = phone.message("POST", "/api/oauth/token", body=b"form", attempt=world.attempt())
+        with pytest.raises(errors.InvalidDigest):
+            world._exchange(replace(broken, body=b"another form"), TokenRequest(stolen))
+    assert counted() == 0
+    for seconds in (0, 1, 898, 1):
+        world.clock.skip(seconds)
+        with pytest.raises(errors.WrongKey):
+            world.exchange(thief, stolen, attempt=world.attempt())
+    assert counted() == 2
 
 
 @pytest.mark.promise(4)

@@ -32,7 +32,7 @@ from chalicelib.flows.password import ChangePassword
 from chalicelib.flows.proof import Mismatches, Proof
 from chalicelib.flows.record import Record
 from chalicelib.flows.register import Register
-from chalicelib.flows.reuse import EndReused
+from chalicelib.flows.reuse import EndReused, ForeignKeys
 from chalicelib.flows.step_up import GrantStepUp
 from tests.memory import MemoryKeyRing, MemorySignals, MemoryStores
 
@@ -193,7 +193,16 @@ class World:
             clock, key_ring, introduce, clients, credentials, users, gates, first_tokens, signals, record
         )
         self._exchange = Exchange(
-            clock, entropy, key_ring, proof, gates, end_reused, signals, issue, self.revoke_on_foreign_key
+            clock,
+            entropy,
+            key_ring,
+            proof,
+            gates,
+            end_reused,
+            ForeignKeys(signals),
+            signals,
+            issue,
+            self.revoke_on_foreign_key,
         )
         self.call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
         self.grant_step_up = GrantStepUp(clock, entropy, key_ring, credentials, ephemeral, signals)

@@ -198,7 +198,9 @@ def metrics() -> set[str]:
     emitted = {f"refused_{leaf.code}" for leaf in leaves()} | set(_MEASURED)
     for path in (ROOT / "chalicelib").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "emit":
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            if node.func.attr in {"emit", "record"}:
                 event = node.args[0]
                 if isinstance(event, ast.Constant):
                     emitted.add(str(event.value))
@@ -209,11 +211,26 @@ def watches_nothing(read: dict[str, Any]) -> Iterator[str]:
     """Every alarm of ours is of something that is counted, as it is counted: for this deployment."""
     counted = metrics()
     for name, alarm in template.of_type(read, "AWS::CloudWatch::Alarm").items():
-        if alarm["Namespace"] == "Baton":
-            if alarm["MetricName"] not in counted:
-                yield f"{name} watches {alarm['MetricName']}"
-            if alarm["Dimensions"] != [{"Name": "service", "Value": {"Ref": "Prefix"}}]:
-                yield f"{name} watches another service"
+        for watched in watched_by(alarm):
+            if watched["Namespace"] == "Baton":
+                if watched["MetricName"] not in counted:
+                    yield f"{name} watches {watched['MetricName']}"
+                if watched["Dimensions"] != [{"Name": "service", "Value": {"Ref": "Prefix"}}]:
+                    yield f"{name} watches another service"
+
+
+def watched_by(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the metrics of an alarm: one, or those of its expression."""
+    stats = [one["MetricStat"]["Metric"] for one in alarm.get("Metrics", ()) if "MetricStat" in one]
+    return stats or [alarm]
+
+
+def rings_for_one_attacker(read: dict[str, Any]) -> Iterator[str]:
+    """The alarms of theft are ratios with a least number: an attacker's own accounts must not ring them."""
+    for name in ("TokensReused", "ForeignKeys"):
+        written = json.dumps([one.get("Expression") for one in properties(read, name).get("Metrics", ())])
+        if not re.search(r"IF\(\w+ >= .*100 \* \w+ / \(", written):
+            yield f"{name} is no ratio with a least number"
 
 
 def watches_the_tables_of_before(read: dict[str, Any]) -> Iterator[str]:
@@ -271,7 +288,7 @@ def misses_a_silence(read: dict[str, Any]) -> Iterator[str]:
         said = {
             (alarm["TreatMissingData"], alarm["Period"] * alarm["EvaluationPeriods"])
             for alarm in template.of_type(read, "AWS::CloudWatch::Alarm").values()
-            if alarm["MetricName"] == metric
+            if alarm.get("MetricName") == metric
         }
         if said != {("notBreaching", 86400), ("breaching", 2 * 86400)}:
             yield f"{metric} may fall silent"
@@ -339,8 +356,17 @@ FAULTS: list[tuple[Rule, Plant]] = [
     (leaves_the_firewall_open, lambda read: properties(read, "Firewall")["Rules"].pop()),
     (leaves_the_firewall_open, lambda read: properties(read, "Firewall")["Rules"][0].update(Action={"Count": {}})),
     (leaves_the_firewall_open, lambda read: properties(read, "FirewallAssociation").update(ResourceArn="x")),
-    (watches_nothing, lambda read: properties(read, "TokensReused").update(MetricName="token_resued")),
-    (watches_nothing, lambda read: properties(read, "TokensReused").update(Dimensions=[])),
+    (watches_nothing, lambda read: properties(read, "GenerationsAhead").update(MetricName="generation_ahed")),
+    (watches_nothing, lambda read: properties(read, "GenerationsAhead").update(Dimensions=[])),
+    (
+        watches_nothing,
+        lambda read: properties(read, "TokensReused")["Metrics"][1]["MetricStat"]["Metric"].update(MetricName="x"),
+    ),
+    (
+        rings_for_one_attacker,
+        lambda read: properties(read, "TokensReused")["Metrics"][0].update(Expression="reused"),
+    ),
+    (rings_for_one_attacker, lambda read: properties(read, "ForeignKeys")["Metrics"][0].update(Expression="foreign")),
     (
         watches_the_tables_of_before,
         lambda read: properties(read, "GateThrottles").update(Dimensions=[{"Value": {"Fn::Sub": "${Prefix}-gates"}}]),
