@@ -120,8 +120,10 @@ def test_another_devices_end_is_told_in_the_callers_name(
     phone, tablet = make_device(), make_device()
     phone.register("ada@example.com")
     tablet.login("ada@example.com")
+    path = f"/me/devices/{tablet.tokens['device_id']}"
+    grant = phone.step_up("DELETE", path)
     lines()
-    phone.request("DELETE", f"/me/devices/{tablet.tokens['device_id']}")
+    phone.request("DELETE", path, headers={"baton-grant": grant})
     told = {line["message"]: line["lineage"] for line in lines() if "message" in line}
     assert told == {"device_ended": tablet.tokens["device_id"], "answered": phone.tokens["device_id"]}
 

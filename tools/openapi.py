@@ -147,6 +147,7 @@ class Row:
     """What is said about a route: its name in a client, its words, its answers, and the refusals of its journey.
 
     ``body`` is the shape of what an unsigned route takes; ``proof``: it may be signed, and takes an attempt.
+    ``step_up_where`` says for which bodies a route asks for a step-up that does not ask for it always.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Row:
     refusals: Refusals = OURS
     body: type[msgspec.Struct] | None = None
     proof: bool = False
+    step_up_where: str = "for some bodies"
 
 
 ROWS: Mapping[tuple[str, str], Row] = {
@@ -224,7 +226,12 @@ ROWS: Mapping[tuple[str, str], Row] = {
         {200: Grant},
         (*PASSWORD, *OURS),
     ),
-    ("POST", "/logout"): Row("logOut", "End this login, or every login of the account.", {204: None}),
+    ("POST", "/logout"): Row(
+        "logOut",
+        "End this login, or every login of the account.",
+        {204: None},
+        step_up_where="where `everywhere` is true",
+    ),
     ("GET", "/me"): Row("getAccount", "Show the account.", {200: Profile}),
     ("DELETE", "/me"): Row("deleteAccount", "Delete the account; its e-mail address becomes free.", {204: None}),
     ("POST", "/me/password"): Row(
@@ -395,8 +402,9 @@ def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # n
     }
     if asks and asks.step_up:
         acr_values = " or ".join(asks.step_up.acr_values)
+        where = f"{row.step_up_where[0].upper()}{row.step_up_where[1:]}, asks" if asks.sometimes else "Asks"
         described["description"] = (
-            f"Asks for a step-up of {acr_values}, at most {asks.step_up.max_age} seconds old: "
+            f"{where} for a step-up of {acr_values}, at most {asks.step_up.max_age} seconds old: "
             "`POST /step-up`, then send its grant as `Baton-Grant`."
         )
     described["parameters"] = list(_parameters(path, row, asks))
@@ -453,10 +461,17 @@ def _parameters(path: str, row: Row, asks: Asks | None) -> Iterator[Json]:
     if asks and asks.step_up:
         wanted.append("Baton-Grant")
     for name in wanted:
-        if asks and asks.bound and name.startswith("Signature"):
-            yield {"name": name, "in": "header", "required": True, **_PARAMETERS[name]}
-        else:
-            yield {"$ref": f"#/components/parameters/{name}"}
+        yield _header(name, row, asks)
+
+
+def _header(name: str, row: Row, asks: Asks | None) -> Json:
+    """Describe a request header: by reference, where every route says the same of it."""
+    if asks and asks.bound and name.startswith("Signature"):
+        return {"name": name, "in": "header", "required": True, **_PARAMETERS[name]}
+    if asks and asks.sometimes and name == "Baton-Grant":
+        words = f"{_PARAMETERS[name]['description']} Needed only {row.step_up_where}."
+        return {"name": name, "in": "header", "required": False, **_PARAMETERS[name], "description": words}
+    return {"$ref": f"#/components/parameters/{name}"}
 
 
 def _refusals(method: str, row: Row, asks: Asks | None) -> Refusals:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from baton_client import BatonClient, MemoryStorage
+from baton_client import BatonClient, LoggedOut, MemoryStorage
 from tests.artefact.conftest import variables
 from tests.end_to_end.conftest import BASE_URL, PASSWORD, Line
 from tools.dev.environment import Environment, InvocationFailed, Packaged
@@ -36,7 +36,10 @@ def test_the_zip_serves_a_whole_day(line: Line) -> None:
     paid = tablet.call("POST", "/transfers", json={"to": "Bob", "amount": 10}, confirm=lambda _: PASSWORD)
     assert paid.status == 201
     assert {device["name"] for device in tablet.devices()} == {"Ada's phone", "Ada's tablet"}
-    phone.logout(everywhere=True)
+    phone.call("POST", "/logout", json={"everywhere": True}, confirm=lambda _: PASSWORD)
+    assert phone.session is not None
+    with pytest.raises(LoggedOut):
+        tablet.me()
 
 
 def test_it_writes_lines_and_metrics_and_no_secret(line: Line, environment: Environment) -> None:

@@ -58,7 +58,7 @@ def test_a_whole_life_over_a_bad_line(
     mine, other = sorted(phone.devices(), key=lambda device: device["current"], reverse=True)
     assert (mine["current"], other["current"]) == (True, False)
     assert mine["bound"] == (options.get("binding") != "none")
-    phone.end_device(other["device_id"])
+    phone.call("DELETE", f"/me/devices/{other['device_id']}", repeat=True, confirm=lambda _: PASSWORD)
     with pytest.raises(LoggedOut):
         tablet.me()
     phone.change_password(PASSWORD, NEW_PASSWORD)

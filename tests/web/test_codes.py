@@ -101,7 +101,7 @@ def _(setting: Setting) -> Said:
 
 @case(404, "not_found", "not_found")
 def _(setting: Setting) -> Said:
-    return setting.phone.request("DELETE", "/me/devices/AAAAAAAAAAAAAAAA")
+    return setting.phone.confirmed("DELETE", "/me/devices/AAAAAAAAAAAAAAAA")
 
 
 @case(409, "account_exists", "account_exists")
