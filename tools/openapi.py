@@ -154,6 +154,7 @@ class Row:
 
     ``body`` is the shape of what an unsigned route takes; ``proof``: it may be signed, and takes an attempt.
     ``cached``: a cache may keep its answers, so they say no time. ``page``: a browser gets its refusals as HTML.
+    ``step_up_where`` says for which bodies a route asks for a step-up that does not ask for it always.
     """
 
     name: str
@@ -164,6 +165,7 @@ class Row:
     proof: bool = False
     cached: bool = False
     page: bool = False
+    step_up_where: str = "for some bodies"
 
 
 ROWS: Mapping[tuple[str, str], Row] = {
@@ -259,7 +261,12 @@ ROWS: Mapping[tuple[str, str], Row] = {
         {200: Grant},
         (*PASSWORD, *OURS),
     ),
-    ("POST", "/logout"): Row("logOut", "End this login, or every login of the account.", {204: None}),
+    ("POST", "/logout"): Row(
+        "logOut",
+        "End this login, or every login of the account.",
+        {204: None},
+        step_up_where="where `everywhere` is true",
+    ),
     ("GET", "/me"): Row("getAccount", "Show the account.", {200: Profile}),
     ("DELETE", "/me"): Row("deleteAccount", "Delete the account; its e-mail address becomes free.", {204: None}),
     ("POST", "/me/password"): Row(
@@ -430,9 +437,9 @@ def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # n
     }
     if asks and asks.step_up:
         acr_values = " or ".join(asks.step_up.acr_values)
-        when = "Depending on the body, this route requires" if asks.sometimes else "This route requires"
+        where = f"{row.step_up_where[0].upper()}{row.step_up_where[1:]}, asks" if asks.sometimes else "Asks"
         described["description"] = (
-            f"{when} a step-up of {acr_values}, at most {asks.step_up.max_age} seconds old: "
+            f"{where} for a step-up of {acr_values}, at most {asks.step_up.max_age} seconds old: "
             "`POST /step-up`, then send its grant as `Baton-Grant`."
         )
     described["parameters"] = list(_parameters(path, row, asks))
@@ -503,10 +510,17 @@ def _parameters(path: str, row: Row, asks: Asks | None) -> Iterator[Json]:
     if asks and asks.step_up:
         wanted.append("Baton-Grant")
     for name in wanted:
-        if asks and asks.bound and name.startswith("Signature"):
-            yield {"name": name, "in": "header", "required": True, **_PARAMETERS[name]}
-        else:
-            yield {"$ref": f"#/components/parameters/{name}"}
+        yield _header(name, row, asks)
+
+
+def _header(name: str, row: Row, asks: Asks | None) -> Json:
+    """Describe a request header: by reference, where every route says the same of it."""
+    if asks and asks.bound and name.startswith("Signature"):
+        return {"name": name, "in": "header", "required": True, **_PARAMETERS[name]}
+    if asks and asks.sometimes and name == "Baton-Grant":
+        words = f"{_PARAMETERS[name]['description']} Needed only {row.step_up_where}."
+        return {"name": name, "in": "header", "required": False, **_PARAMETERS[name], "description": words}
+    return {"$ref": f"#/components/parameters/{name}"}
 
 
 def _refusals(method: str, path: str, row: Row, asks: Asks | None) -> Refusals:

@@ -19,7 +19,8 @@ USER_AGENT_CHARACTERS_MAX = 200
 class ForeignKeys:
     """Report exchanges that another key signed: of one login once in a quarter of an hour.
 
-    One token can be sent any number of times, so its holder alone must not raise the metric. One object per environment.
+    One token can be sent any number of times, so its holder alone must not raise the metric. Each environment has one
+    object.
     """
 
     def __init__(self, signals: Signals) -> None:

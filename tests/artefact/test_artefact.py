@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from baton_client import BatonClient, MemoryStorage
+from baton_client import BatonClient, LoggedOut, MemoryStorage
 from tests.artefact.conftest import variables
 from tests.end_to_end.conftest import BASE_URL, PASSWORD, Line
 from tools.dev.environment import Environment, InvocationFailed, Packaged
@@ -37,6 +37,8 @@ def test_the_zip_serves_a_whole_day(line: Line) -> None:
     assert paid.status == 201
     assert {device["name"] for device in tablet.devices()} == {"Ada's phone", "Ada's tablet"}
     phone.logout(everywhere=True, password=PASSWORD)
+    with pytest.raises(LoggedOut):
+        tablet.me()
 
 
 def test_it_writes_lines_and_metrics_and_no_secret(line: Line, environment: Environment) -> None:

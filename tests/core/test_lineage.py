@@ -13,6 +13,7 @@ from chalicelib.core.lineage import (
     Live,
     NoRoom,
     Overtaken,
+    ProofOutdated,
     Retry,
     Reused,
     Superseded,
@@ -23,6 +24,7 @@ from chalicelib.core.lineage import (
     judge,
     judge_use,
     last_used,
+    may_act,
     record_use,
     removed_by_login,
     replaced_by_login,
@@ -52,6 +54,7 @@ from chalicelib.core.policy import (
     MechanismName,
 )
 from tests.making import (
+    ACTOR,
     ATTEMPT,
     EPOCH,
     FENCE,
@@ -65,6 +68,7 @@ from tests.making import (
     OTHER_ATTEMPT,
     OTHER_KEY,
     OTHER_LIVE,
+    VERSION,
     gate_with,
     presented,
 )
@@ -244,6 +248,50 @@ def test_ended_is_absorbing_whatever_the_time(reason: EndReason) -> None:
 
 
 # --- Use on calls ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.promise(6)
+@pytest.mark.parametrize(
+    ("gate", "expected"),
+    [
+        pytest.param(gate_with(MINE_LIVE, OTHER_LIVE), MINE_LIVE, id="live"),
+        pytest.param(None, Dead(), id="no account"),
+        pytest.param(gate_with(OTHER_LIVE), Dead(), id="removed"),
+        pytest.param(
+            gate_with(replace(MINE_LIVE, ended=Ended(NOW, EndReason.REPLACED))), Dead(EndReason.REPLACED), id="ended"
+        ),
+        pytest.param(
+            replace(gate_with(MINE_LIVE), epoch=EPOCH + 1, raised=Ended(NOW, EndReason.PASSWORD_CHANGED)),
+            Dead(EndReason.PASSWORD_CHANGED),
+            id="of an older epoch",
+        ),
+        pytest.param(
+            gate_with(replace(MINE_LIVE, auth_time=FENCE - 1)), Dead(EndReason.ENDED_EVERYWHERE), id="from before"
+        ),
+        pytest.param(
+            gate_with(replace(MINE_LIVE, auth_time=FENCE)), replace(MINE_LIVE, auth_time=FENCE), id="of the not-before"
+        ),
+        pytest.param(gate_with(replace(MINE_LIVE, expires_at=NOW)), Dead(EndReason.EXPIRED), id="expired"),
+        pytest.param(
+            gate_with(replace(MINE_LIVE, issued_at=NOW - IDLE_S - 1)),
+            replace(MINE_LIVE, issued_at=NOW - IDLE_S - 1),
+            id="idle until now: the call itself is a use",
+        ),
+        pytest.param(gate_with(MINE_LIVE, status=Status.DISABLED), Dead(), id="of a disabled account"),
+        pytest.param(
+            replace(gate_with(MINE_LIVE), verifier_version=VERSION + 1), ProofOutdated(), id="another password"
+        ),
+        pytest.param(
+            replace(gate_with(replace(MINE_LIVE, ended=Ended(NOW, EndReason.LOGOUT))), verifier_version=VERSION + 1),
+            Dead(EndReason.LOGOUT),
+            id="ended, and another password",
+        ),
+    ],
+)
+def test_a_write_on_behalf_of_a_login_happens_while_it_is(gate: Gate | None, expected: object) -> None:
+    """Live, and its password still the account's."""
+    assert may_act(gate, ACTOR, now=NOW) == expected
+
 
 EXCHANGE: Final = MECHANISMS[MechanismName.EXCHANGE]
 SESSION: Final = MECHANISMS[MechanismName.SESSION]

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from chalicelib.core.policy import LINEAGE_KEPT_S, LINEAGES_MAX
 from chalicelib.stores.engine import Tables
 from tests.engines.racing_baton import RACERS, exchanged, only_child
 from tests.web.conversation import Device
@@ -54,7 +55,7 @@ def test_different_attempts_leave_no_live_child_and_other_devices_alone(
     with ThreadPoolExecutor(RACERS) as pool:
         for number in range(rounds):
             if number:
-                clock.skip(60 * 60)  # So that a later login may remove the entry of this one (11 minutes).
+                clock.skip(LINEAGE_KEPT_S // (LINEAGES_MAX - 2))  # or there would be no room
                 assert phone.login("ada@example.com").status == 200
             token = str(phone.tokens["refresh_token"])
             attempts = [secrets.token_urlsafe(16) for _ in range(RACERS)]

@@ -35,7 +35,7 @@ def brief(value: object) -> str:
 
 def asked(operation: Operation) -> str:
     """Say what was asked: of the arguments, those that differ."""
-    telling = ("presented", "lineage", "reason", "status", "keep")
+    telling = ("presented", "actor", "lineage", "reason", "status")
     return ", ".join(brief(value) for name, value in operation.arguments.items() if name in telling)
 
 

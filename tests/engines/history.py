@@ -70,7 +70,7 @@ _TYPES: dict[str, type[Any]] = {
     known.__name__: known
     for known in (
         *(History, State, Operation, Unheard),
-        *(model.User, model.Gate, model.Lineage, model.Presented, model.Assurance, model.Ended),
+        *(model.User, model.Gate, model.Lineage, model.Presented, model.Actor, model.Assurance, model.Ended),
         *(model.KeyBinding, model.SecretBinding, model.NoBinding, model.EndReason, model.Status),
         *(
             rule.Exchanged,
@@ -79,6 +79,7 @@ _TYPES: dict[str, type[Any]] = {
             rule.Reused,
             rule.Ahead,
             rule.Dead,
+            rule.ProofOutdated,
             ports.Done,
             ports.Moved,
             ports.Refused,

@@ -17,7 +17,19 @@ from botocore.exceptions import ConnectionClosedError
 from msgspec.structs import replace
 
 from chalicelib.core.errors import Unavailable
-from chalicelib.core.lineage import Current, Dead, Exchanged, NoRoom, Retry, Reused, exchange, judge, removed_by_login
+from chalicelib.core.lineage import (
+    Current,
+    Dead,
+    Exchanged,
+    NoRoom,
+    Retry,
+    Reused,
+    exchange,
+    judge,
+    last_used,
+    removed_by_login,
+    replaced_by_login,
+)
 from chalicelib.core.model import (
     NO_ATTEMPT,
     Actor,
@@ -30,7 +42,7 @@ from chalicelib.core.model import (
     Presented,
     Status,
 )
-from chalicelib.core.policy import LINEAGES_MAX
+from chalicelib.core.policy import DAY_S, LINEAGES_MAX
 from chalicelib.core.ports import Done
 from chalicelib.stores.engine import Engine, Service, Tables
 from chalicelib.stores.gates import Gates
@@ -46,6 +58,9 @@ START = State(USER, gate_with(FIRST))
 
 LOST_ANSWERS, LOST_REQUESTS = 0.15, 0.05
 LIVING = 0.8
+LATE = 0.9
+VERBS = ("exchange", "admit", "record_use", "end", "end_device", "end_all", "delete", "set_status", "get")
+"""Of the gates; of the users it is ``change_password``."""
 
 
 @dataclass(slots=True)
@@ -145,10 +160,12 @@ class Device:
         self._part, self._ask, self._chance = part, ask, chance
         self._seen = START.gate
         self._now = NOW
+        self._near_the_end = False
 
     def act(self, step: int) -> None:
         """Do something; mostly exchange. Clocks differ."""
         self._now = NOW + step * 10 + self._part.number
+        self._near_the_end = step > self._part.steps * LATE
         living = [one for one in self._seen.lineages.values() if one.ended is None and one.epoch == self._seen.epoch]
         if not living:
             self._log_in()
@@ -160,9 +177,12 @@ class Device:
             lambda _: self._look(): 14,
             lambda _: self._log_in(): 10,
             self._end: 4,
+            self._end_device: 4,
             lambda one: self._ask("end_all", actor=self._actor(one), now=self._now): 2,
+            self._record_use: 4,
             self._change_password: 4,
             self._disable: 2,
+            self._delete: 4,
         }
         [do] = self._chance.choices([*doings], [*doings.values()])
         do(lineage)
@@ -199,8 +219,13 @@ class Device:
 
     def _log_in(self) -> None:
         gate = self._look()
+        # Each device has a key, which no other has; now and then another one begins to use it.
+        owner = self._chance.choice([self._part.number] * 3 + [0])
+        binding = KeyBinding(b"%032d" % owner)
+        replaced = replaced_by_login(gate, binding, proved=None)
+        idle_s_of = {FIRST.client: IDLE_S * 1000}
         removed = removed_by_login(
-            gate, (), now=self._now, fence=FENCE, idle_s_of={FIRST.client: IDLE_S * 1000}, lineages_max=LINEAGES_MAX
+            gate, replaced, now=self._now, fence=FENCE, idle_s_of=idle_s_of, lineages_max=LINEAGES_MAX
         )
         if isinstance(removed, NoRoom):
             return
@@ -210,13 +235,13 @@ class Device:
             epoch=gate.epoch,
             issued_at=self._now,
             auth_time=self._now,
-            binding=KeyBinding(self._chance.randbytes(32)),
+            binding=binding,
         )
         done = self._ask(
-            "admit", lineage=lineage, expected=gate, replaced=(), removed=removed, lineages_max=LINEAGES_MAX
+            "admit", lineage=lineage, expected=gate, replaced=replaced, removed=removed, lineages_max=LINEAGES_MAX
         )
         if done == Done():
-            self._seen = replace(gate, lineages={**gate.lineages, lineage.id: lineage})
+            self._look()
 
     def _end(self, lineage: Lineage, reason: EndReason = EndReason.LOGOUT) -> None:
         self._ask("end", account=ACCOUNT, lineage=lineage.id, reason=reason, now=self._now)
@@ -228,6 +253,23 @@ class Device:
         verifier = self._chance.randbytes(8)
         self._ask("change_password", actor=self._actor(lineage), verifier=verifier, expected=self._seen, now=self._now)
         self._look()
+
+    def _end_device(self, lineage: Lineage) -> None:
+        """End another login, or this one, on behalf of this one."""
+        other = self._chance.choice([*self._seen.lineages])
+        self._ask("end_device", actor=self._actor(lineage), lineage=other, now=self._now)
+        self._look()
+
+    def _record_use(self, lineage: Lineage) -> None:
+        """Record a use of what was seen, which may have gone on or ended since."""
+        used = replace(lineage, last_used_day=last_used(lineage, now=self._now) // DAY_S)
+        self._ask("record_use", lineage=used, account=ACCOUNT, expected=lineage, now=self._now, fence=FENCE)
+
+    def _delete(self, lineage: Lineage) -> None:
+        """Delete the account towards the end, for nothing comes after it, or on behalf of a login that has ended."""
+        dead = lineage.ended is not None or lineage.epoch != self._seen.epoch
+        if dead or self._near_the_end:
+            self._ask("delete", actor=self._actor(lineage), now=self._now)
 
     def _actor(self, lineage: Lineage) -> Actor:
         return Actor(ACCOUNT, lineage.id, fence=FENCE, verifier_version=self._seen.verifier_version)
@@ -249,10 +291,7 @@ def play(part: Part, meet: Meet) -> list[Operation]:
     gates, users = part.store(engine), Users(engine)
     recorder = Recorder(
         f"device {part.number}",
-        {
-            "change_password": users,
-            **dict.fromkeys(("exchange", "admit", "end", "end_all", "set_status", "get"), gates),
-        },
+        {"change_password": users, **dict.fromkeys(VERBS, gates)},
         line,
     )
     device = Device(part, recorder.ask, chance)

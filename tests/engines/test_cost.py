@@ -19,7 +19,7 @@ import pytest
 from baton_client import content_digest
 from chalicelib.core.lineage import Exchanged
 from chalicelib.core.model import Caller, Presented
-from chalicelib.core.policy import KEY_RING_REFRESH_S, LINEAGES_IN_ONE_UNIT, LINEAGES_MAX
+from chalicelib.core.policy import KEY_RING_REFRESH_S, LINEAGE_KEPT_S, LINEAGES_IN_ONE_UNIT, LINEAGES_MAX
 from chalicelib.stores.engine import KEYS, Engine, Service, Tables
 from chalicelib.stores.gates import Gates
 from chalicelib.web.edge import Answer
@@ -32,7 +32,8 @@ from tests.web.conversation import FORM, HOST, NEW_PASSWORD, PASSWORD, Device, S
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 
 # Write units, read units and round trips of all that an answer waits for, and, apart, the units of the audit entry it
-# leaves: reuse and ends of devices are noted. The design's rows: exchange, login, register, the two signed calls.
+# leaves: reuse, revocation and ends of devices are noted. The design's rows: exchange, login, register, the two signed
+# calls.
 GOLDEN = """
 route                                       operation                           writes  reads  trips  audit
 GET /time                                   warm                                     0      0      0      0
@@ -50,7 +51,7 @@ POST /register                              a retry                             
 POST /register                              a taken address                          7      1      3      0
 POST /login                                 a known device                           3      3      6      0
 POST /login                                 an unknown device                        5      3      8      0
-POST /login                                 a known device, the gate full            3      3      6      0
+POST /login                                 a known device, the gate full            5      3      6      0
 POST /login                                 a known device's retry                   2      3      5      0
 POST /login                                 a known device, wrong password           1      3      4      0
 POST /login                                 an unknown device, wrong password        2      3      5      0
@@ -61,21 +62,25 @@ POST /oauth/token                           exchange, a late repetition         
 POST /oauth/token                           exchange, reuse                          2      0      2      1
 POST /oauth/token                           exchange, an ended login                 1      0      1      0
 POST /oauth/token                           exchange, rotating_refresh               1      0      1      0
-POST /oauth/token                           renewal, refresh                         0      1      1      0
+POST /oauth/token                           renewal, refresh, the first of a day     1      1      2      0
+POST /oauth/token                           renewal, refresh, another that day       0      1      1      0
 POST /oauth/token                           renewal, session                         1      1      2      0
 POST /oauth/token                           a forged token                           0      0      0      0
-POST /oauth/revoke                          any token of the login                   1      0      1      0
+POST /oauth/revoke                          any token of a bound login               1      1      2      1
+POST /oauth/revoke                          any token of an unbound login            1      0      1      1
 POST /oauth/introspect                      any token for calls                      0      1      1      0
 GET /me/devices                             a signed safe call                       0      1      1      0
 GET /me/devices                             the same, of a session that slides       1      1      2      0
+GET /me/devices                             the same, long-lived, first of a day     1      1      2      0
+GET /me/devices                             the same, long-lived, another time       0      1      1      0
 GET /me/devices                             the same, with an expired token          0      0      0      0
 POST /nothing                               a signed state-changing call             1      1      2      0
 POST /nothing                               the same, replayed                       1      1      2      0
 POST /nothing                               the same, unbound                        0      1      1      0
 GET /me                                     the account                              0      2      2      0
-DELETE /me/devices/{device_id}              another device                           2      2      4      1
+DELETE /me/devices/{device_id}              another device                           3      2      5      1
 POST /logout                                here                                     2      1      3      0
-POST /logout                                everywhere                               2      1      3      1
+POST /logout                                everywhere                               3      1      4      1
 POST /step-up                               the password is right                    4      2      6      0
 POST /transfers                             without a grant                          0      1      1      0
 POST /transfers                             with a grant                             2      1      3      0
@@ -281,8 +286,9 @@ def _(home: Home) -> Act:
 @row("POST /login", "a known device, the gate full")
 def _(home: Home) -> Act:
     phone = home.registered()
-    for _ in range(LINEAGES_MAX):
-        phone.login(home.email)
+    for _ in range(LINEAGES_MAX - 1):
+        assert phone.login(home.email).status == 200
+    home.skip(LINEAGE_KEPT_S)
     return lambda: phone.login(home.email)
 
 
@@ -357,9 +363,16 @@ def _(home: Home) -> Act:
     return phone.exchange
 
 
-@row("POST /oauth/token", "renewal, refresh")
+@row("POST /oauth/token", "renewal, refresh, the first of a day")
 def _(home: Home) -> Act:
     phone = home.registered("legacy")
+    return phone.exchange
+
+
+@row("POST /oauth/token", "renewal, refresh, another that day")
+def _(home: Home) -> Act:
+    phone = home.registered("legacy")
+    assert phone.exchange().status == 200
     return phone.exchange
 
 
@@ -376,11 +389,20 @@ def _(home: Home) -> Act:
     return lambda: phone.exchange(f"{header}.{payload}.{'A' * 86}")
 
 
-@row("POST /oauth/revoke", "any token of the login")
-def _(home: Home) -> Act:
-    phone = home.registered()
+def revoking(phone: Device) -> Act:
+    """Revoke a device's token."""
     form = urlencode({"token": phone.token}).encode()
     return lambda: phone.request("POST", "/oauth/revoke", form, FORM, token=None)
+
+
+@row("POST /oauth/revoke", "any token of a bound login")
+def _(home: Home) -> Act:
+    return revoking(home.registered())
+
+
+@row("POST /oauth/revoke", "any token of an unbound login")
+def _(home: Home) -> Act:
+    return revoking(home.registered("simple"))
 
 
 @row("POST /oauth/introspect", "any token for calls")
@@ -402,6 +424,19 @@ def _(home: Home) -> Act:
     phone = home.registered("web")
     home.skip(600)
     return lambda: phone.get("/me/devices")
+
+
+@row("GET /me/devices", "the same, long-lived, first of a day")
+def _(home: Home) -> Act:
+    thing = home.registered("iot")
+    return lambda: thing.get("/me/devices")
+
+
+@row("GET /me/devices", "the same, long-lived, another time")
+def _(home: Home) -> Act:
+    thing = home.registered("iot")
+    assert thing.get("/me/devices").status == 200
+    return lambda: thing.get("/me/devices")
 
 
 @row("GET /me/devices", "the same, with an expired token", 401)
@@ -440,7 +475,9 @@ def _(home: Home) -> Act:
 def _(home: Home) -> Act:
     tablet, phone = home.registered(), home.device()
     phone.login(home.email)
-    return lambda: phone.request("DELETE", f"/me/devices/{tablet.tokens['device_id']}")
+    path = f"/me/devices/{tablet.tokens['device_id']}"
+    grant = phone.step_up("DELETE", path)
+    return lambda: phone.request("DELETE", path, headers={"baton-grant": grant})
 
 
 @row("POST /logout", "here", 204)
@@ -452,7 +489,8 @@ def _(home: Home) -> Act:
 @row("POST /logout", "everywhere", 204)
 def _(home: Home) -> Act:
     phone = home.registered()
-    return lambda: phone.post("/logout", {"everywhere": True})
+    grant = phone.step_up("POST", "/logout", b'{"everywhere": true}')
+    return lambda: phone.post("/logout", {"everywhere": True}, {"baton-grant": grant})
 
 
 @row("POST /step-up", "the password is right")

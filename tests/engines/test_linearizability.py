@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.core.lineage import Dead, Exchanged, Retry, Reused, exchange
-from chalicelib.core.model import EndReason, Presented
-from chalicelib.core.ports import Done, Refused
-from tests.engines.history import FOREVER, UNHEARD, History, Operation
+from chalicelib.core.lineage import Dead, Exchanged, ProofOutdated, Retry, Reused, exchange
+from chalicelib.core.model import Actor, EndReason, LineageId, Presented
+from chalicelib.core.ports import Done, Moved, Refused
+from tests.engines.history import FOREVER, UNHEARD, History, Operation, State
 from tests.engines.linearizability import Contradiction, Explained, Refuted, explain
 from tests.engines.recording import FIRST, START
 from tests.engines.sequential import apply
-from tests.making import ACCOUNT, ACTOR, FENCE, IDLE_S, NOW, OTHER_ATTEMPT, presented
+from tests.making import ACCOUNT, ACTOR, FENCE, IDLE_S, NOW, OTHER, OTHER_ATTEMPT, USER, gate_with, presented
 
 UNHEARD_SHARE = 0.25
 
@@ -41,10 +41,26 @@ def ending(sent: int, heard: int, answer: object = Done(), *, reason: EndReason 
     return Operation("owner", "end", arguments, sent, heard, answer)
 
 
-def ending_all(sent: int, heard: int, answer: object = None) -> Operation:
-    """End every lineage."""
-    arguments = {"actor": ACTOR, "now": NOW}
-    return Operation("owner", "end_all", arguments, sent, heard, answer)
+def ending_all(sent: int, heard: int, answer: object = Done()) -> Operation:
+    """End every lineage, on behalf of the first."""
+    return Operation("owner", "end_all", {"actor": ACTOR, "now": NOW}, sent, heard, answer)
+
+
+def ending_device(actor: Actor, lineage: LineageId, sent: int, heard: int, answer: object = Done()) -> Operation:
+    """End one lineage on behalf of another."""
+    arguments = {"actor": actor, "lineage": lineage, "now": NOW}
+    return Operation(actor.lineage, "end_device", arguments, sent, heard, answer)
+
+
+def changing_password(actor: Actor, sent: int, heard: int, answer: object = Done()) -> Operation:
+    """Change the password on behalf of a lineage."""
+    arguments = {"actor": actor, "verifier": actor.lineage.encode(), "expected": TWO.gate, "now": NOW}
+    return Operation(actor.lineage, "change_password", arguments, sent, heard, answer)
+
+
+def deleting(actor: Actor, sent: int, heard: int, answer: object = Done()) -> Operation:
+    """Delete the account on behalf of a lineage."""
+    return Operation(actor.lineage, "delete", {"actor": actor, "now": NOW}, sent, heard, answer)
 
 
 POSSIBLE = {
@@ -117,6 +133,57 @@ IMPOSSIBLE = {
         exchanging(OWNER, 2, 3, Retry(replace(CHILD, issued_at=NOW + 1))),
     ),
 }
+
+
+TWO = State(USER, gate_with(FIRST, replace(FIRST, id=OTHER)))
+THEIRS = replace(ACTOR, lineage=OTHER)
+"""The second device of the same account."""
+
+POSSIBLE_OF_TWO = {
+    "one ends the other, who comes too late": (
+        ending_device(ACTOR, OTHER, 0, 9),
+        ending_device(THEIRS, FIRST.id, 0, 9, Dead(EndReason.ENDED_BY_OWNER)),
+    ),
+    "the account is deleted, and no password changed": (
+        changing_password(ACTOR, 0, 9, Moved()),
+        deleting(THEIRS, 0, 9),
+    ),
+    "the password is changed, and the account not deleted": (
+        changing_password(ACTOR, 0, 9),
+        deleting(THEIRS, 0, 9, Dead(EndReason.PASSWORD_CHANGED)),
+    ),
+    "the one whose password is void keeps its login": (
+        changing_password(ACTOR, 0, 1),
+        deleting(ACTOR, 2, 3, ProofOutdated()),
+    ),
+    "all are ended, then one": (
+        ending_device(THEIRS, FIRST.id, 0, 9),
+        ending_all(0, 9, Dead(EndReason.ENDED_BY_OWNER)),
+    ),
+}
+IMPOSSIBLE_OF_TWO = {
+    "each ends the other": (ending_device(ACTOR, OTHER, 0, 9), ending_device(THEIRS, FIRST.id, 0, 9)),
+    "a password is changed by a deleted account's login, or it is deleted by an ended one": (
+        changing_password(ACTOR, 0, 9),
+        deleting(THEIRS, 0, 9),
+    ),
+    "both change the password": (changing_password(ACTOR, 0, 9), changing_password(THEIRS, 0, 9)),
+    "an ended one ends all": (ending_device(THEIRS, FIRST.id, 0, 1), ending_all(2, 3)),
+    "an outdated proof deletes": (changing_password(ACTOR, 0, 1), deleting(ACTOR, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", POSSIBLE_OF_TWO)
+def test_what_two_devices_could_have_done_is_explained(name: str) -> None:
+    """One of the two comes first, and the other is told."""
+    assert isinstance(explain(History(TWO, POSSIBLE_OF_TWO[name]), apply), Explained)
+
+
+@pytest.mark.promise(6)
+@pytest.mark.parametrize("name", IMPOSSIBLE_OF_TWO)
+def test_what_no_two_devices_could_have_done_is_refuted(name: str) -> None:
+    """Whichever comes first, the other is not live any more, or its proof is void."""
+    assert isinstance(explain(History(TWO, IMPOSSIBLE_OF_TWO[name]), apply), Refuted)
 
 
 @pytest.mark.parametrize("name", POSSIBLE)

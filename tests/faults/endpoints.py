@@ -1,15 +1,17 @@
 """Every endpoint, in every way in which it asks DynamoDB or KMS something else."""
 
 import base64
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
 import pytest
 
+from baton_client import BatonClient, NotLoggedIn
 from chalicelib.core import passwords
 from chalicelib.core.model import AccountId, Status
-from chalicelib.core.policy import FAILURES_PER_ACCOUNT_MAX, LINEAGES_MAX, THROTTLE_WINDOW_S
+from chalicelib.core.policy import FAILURES_PER_ACCOUNT_MAX, LINEAGE_KEPT_S, LINEAGES_MAX, THROTTLE_WINDOW_S
 from tests.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tests.faults.stage import Act, Stage
 from tests.web.conversation import FORM, HOST, NEW_PASSWORD, PASSWORD, Device, Said
@@ -71,6 +73,13 @@ def entered(device: Device, path: str, password: str = PASSWORD) -> Said:
     """Register or log in, under the attempt of the act."""
     said = device.post(path, device.entry(EMAIL, password), {"idempotency-key": ATTEMPT.replace(" ", "-")}, token=None)
     return device._kept(said)
+
+
+def log_out_everywhere(phone: BatonClient) -> None:
+    """End every login, by the password. An end that came before this answer is an end."""
+    with contextlib.suppress(NotLoggedIn):
+        phone.logout(everywhere=True, password=PASSWORD)
+    phone.forget()
 
 
 def public(stage: Stage, path: str, method: str = "GET") -> Act:
@@ -186,7 +195,16 @@ def _(stage: Stage) -> Act:
     registered(stage)
     for _ in range(LINEAGES_MAX - 1):
         assert stage.device().login(EMAIL).status == 200
-    return stage.by_client(stage.client(), lambda phone: phone.login(EMAIL, PASSWORD, "seventh"))
+    stage.clock.skip(LINEAGE_KEPT_S)
+    return stage.by_client(stage.client(), lambda phone: phone.login(EMAIL, PASSWORD, "one more"))
+
+
+@scenario("POST /login", "with no room for it")
+def _(stage: Stage) -> Act:
+    registered(stage)
+    for _ in range(LINEAGES_MAX - 1):
+        assert stage.device().login(EMAIL).status == 200
+    return stage.by_device(stage.device(), lambda phone: entered(phone, "/login"))
 
 
 @scenario("POST /login", "with a verifier of yesterday's cost")
@@ -341,6 +359,13 @@ def _(stage: Stage) -> Act:
 @scenario("DELETE /me/devices/{device_id}", "of nobody")
 def _(stage: Stage) -> Act:
     phone = registered(stage)
+    path = "/me/devices/AAAAAAAAAAAAAAAA"
+    return stage.by_device(phone, lambda phone: phone.confirmed("DELETE", path))
+
+
+@scenario("DELETE /me/devices/{device_id}", "without a grant")
+def _(stage: Stage) -> Act:
+    phone = registered(stage)
     return stage.by_device(phone, lambda phone: phone.request("DELETE", "/me/devices/AAAAAAAAAAAAAAAA"))
 
 
@@ -397,14 +422,14 @@ def _(stage: Stage) -> Act:
     phone = stage.client()
     phone.register(EMAIL, PASSWORD, "phone")
     assert stage.device().login(EMAIL).status == 200
-    return stage.by_client(phone, lambda phone: phone.logout(everywhere=True, password=PASSWORD))
+    return stage.by_client(phone, log_out_everywhere)
 
 
-# The gate closes first, and who repeats it is told that the login has ended. What is then left of the user goes when
-# somebody registers the address: see "an address whose deletion died half-way".
+# The gate closes first and forgets its logins, and who repeats it is told that there is none. What is then left of the
+# user goes when somebody registers the address: see "an address whose deletion died half-way".
 @scenario(
     "DELETE /me",
-    outcomes=("logged out (ended_everywhere), then NotLoggedIn",),
+    outcomes=("logged out (login_required), then NotLoggedIn",),
     may_leave=("1 E", "1 U", "verifier 1"),
 )
 def _(stage: Stage) -> Act:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from chalicelib.core import errors
 from chalicelib.core.model import EndReason, Presented
 from chalicelib.core.policy import DAY_S, MECHANISMS, MINUTE_S, MechanismName
+from chalicelib.flows.exchange import TokenRequest
 from tests.flows.world import World
 
 REFRESH_WITHOUT_KEY = ("simple", "oauth")

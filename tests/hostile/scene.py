@@ -135,8 +135,10 @@ class Scene:
         return lambda sender: sender.request("POST", "/transfers", ORDER, JSON | {"baton-grant": grant})
 
     def ending(self, ended: Device) -> Callable[[Device], Said]:
-        """Prepare the end of a device."""
-        return lambda sender: sender.request("DELETE", f"/me/devices/{ended.tokens['device_id']}")
+        """Prepare the end of a device by the phone, with its grant."""
+        path = f"/me/devices/{ended.tokens['device_id']}"
+        grant = {"baton-grant": self.phone.step_up("DELETE", path)}
+        return lambda sender: sender.request("DELETE", path, headers=grant)
 
     def doors(self, token: str) -> dict[str, Sent]:
         """Show a token at every door there is for one; unsigned."""

@@ -393,11 +393,13 @@ class Storm:
         fresh = f"x{self.chance.randrange(10**9)}"
         email = self.chance.choice((f"{fresh}@example.com", f"{fresh}{self._text()[:20]}@example.com", self._text()))
         password = self._text() if self.chance.random() < 0.6 else HONEST_PASSWORD
+        # A name is stored as it is, up to 32 bytes: it must not be what another request has for its password.
+        name = self._text()
         entry = {
             "email": email,
             "password": password,
             "client_id": self.chance.choice(("simple", "simple", "mobile", self._text())),
-            "device": {"name": self._text()} if self.chance.random() < 0.5 else {},
+            "device": {"name": f"{name[:8]}~{name[8:]}"} if self.chance.random() < 0.5 else {},
         }
         body = json.dumps(entry).encode()
         attempt = (("idempotency-key", self._text()),) if self.chance.random() < 0.2 else ()

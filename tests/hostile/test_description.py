@@ -34,6 +34,7 @@ BASE_URL = f"http://{HOST}{PREFIX}"
 SCHEMA = schemathesis.openapi.from_dict(json.loads(DESCRIPTION.read_text("utf-8")))
 OPERATIONS = [(path, method) for path, item in DOCUMENT["paths"].items() for method in item]
 GENERATED, BEARER, HONEST = "as generated", "with a bearer's token", "signed, and with what the journey needs"
+STEPPED_UP = {"DELETE /me", "POST /me/password", "POST /transfers", "POST /logout"}
 OURS = {"authorization", "baton-grant", "content-digest", "host", "signature", "signature-input"}
 CHECKS = [
     not_a_server_error,
@@ -98,7 +99,7 @@ class Hand(HTTPAdapter):
 
     def _honest(self, method: str, path: str, route: str, body: bytes, left: dict[str, str]) -> Said:
         phone = self.device("mobile", bound=True)
-        if route in {"DELETE /me", "POST /me/password", "POST /transfers"}:
+        if route in STEPPED_UP or route.startswith("DELETE /me/devices/"):
             left["baton-grant"] = phone.step_up(method, path, body)
         unasked = route in {"POST /register", "POST /login"} or path.startswith("/oauth/")
         return phone.request(method, path, body, left, token=None if unasked else "")

@@ -226,7 +226,7 @@ def watched_by(alarm: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def rings_for_one_attacker(read: dict[str, Any]) -> Iterator[str]:
-    """The alarms of theft are ratios with a least number: an attacker's own accounts must not ring them."""
+    """Make the alarms of theft ratios with a least number, so that an attacker's own accounts do not ring them."""
     for name in ("TokensReused", "ForeignKeys"):
         written = json.dumps([one.get("Expression") for one in properties(read, name).get("Metrics", ())])
         if not re.search(r"IF\(\w+ >= .*100 \* \w+ / \(", written):

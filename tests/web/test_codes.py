@@ -101,8 +101,7 @@ def _(setting: Setting) -> Said:
 
 @case(404, "not_found", "not_found")
 def _(setting: Setting) -> Said:
-    path = "/me/devices/AAAAAAAAAAAAAAAA"
-    return setting.phone.request("DELETE", path, headers={"baton-grant": setting.phone.step_up("DELETE", path)})
+    return setting.phone.confirmed("DELETE", "/me/devices/AAAAAAAAAAAAAAAA")
 
 
 @case(409, "account_exists", "account_exists")

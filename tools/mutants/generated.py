@@ -30,7 +30,8 @@ _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
 EQUIVALENT: dict[str, str] = {
     "core/lineage.py: judge: behind < 0 -> (behind <= 0)": "what is not behind was answered above",
     "core/lineage.py: live: gate is None or lineage is None -> (lineage is None)": "without a gate there is no lineage",
-    "core/lineage.py: replaced_by_login: surplus <= 0 -> (surplus < 0)": "none of a sorted list is none",
+    "core/lineage.py: may_act: gate is None or lineage is None -> (lineage is None)": "the same",
+    "core/lineage.py: removed_by_login: surplus <= 0 -> (surplus < 0)": "none of a sorted list is none",
     "core/signatures.py: read_signature: plain_input(text) or _our_input(message, text)"
     " -> (_our_input(message, text))": "only the way is longer",
     "core/signatures.py: signature_base: not (value.isascii() and value.isprintable()) and _UNSIGNABLE.search(value)"
@@ -95,6 +96,7 @@ def _turned(node: ast.Compare) -> Iterator[ast.Compare]:
 
 def _shortened(where: str, node: ast.Tuple) -> Iterator[tuple[str, ast.expr, ast.expr]]:
     """Leave one part out of a condition that is made of named parts."""
-    if all(isinstance(part, ast.Name) for part in node.elts):
+    made_of = [type(part) for part in node.elts]
+    if ast.Name in made_of and set(made_of) <= {ast.Name, ast.Starred, ast.Constant}:
         for place in range(len(node.elts)):
             yield where, node, ast.Tuple(node.elts[:place] + node.elts[place + 1 :], ast.Load())
