@@ -48,6 +48,8 @@ TWO_WITH_TWO_FAULTS = {
     Role.END_ALL: 8363,
     Role.DISABLE: 12209,
     Role.CHANGE_PASSWORD: 918,
+    Role.DELETE: 0,
+    Role.LOG_IN_AGAIN: 0,
     Role.STEAL: 480,
 }
 THREE_WITH_ONE_FAULT = {
@@ -96,10 +98,14 @@ def test_any_three() -> None:
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("first", Role)
+@pytest.mark.parametrize("first", THREE_WITH_ONE_FAULT)
 def test_any_three_and_a_fault(first: Role) -> None:
-    """Every triple of roles, with a fault anywhere or none."""
-    assert schedules(scenes(first, 3), faults=1) == THREE_WITH_ONE_FAULT[first]
+    """Every triple of the seven roles that were there first, with a fault anywhere or none.
+
+    A deletion and a repeated login meet every pair, and every role with two faults: triples of nine would take an hour.
+    """
+    among = [roles for roles in scenes(first, 3) if not {Role.DELETE, Role.LOG_IN_AGAIN} & {*roles}]
+    assert schedules(among, faults=1) == THREE_WITH_ONE_FAULT[first]
 
 
 @pytest.mark.prove
