@@ -28,7 +28,7 @@ help: ## Show this list
 	  END { for (i = 1; i <= n; i++) printf "  make %-" wide "s  %s\n", name[i], text[i] }' $(MAKEFILE_LIST)
 
 .PHONY: dev
-dev: $(READY) ## Serve Baton on http://localhost:8000/api, reload on change (PORT=, HOST=0.0.0.0, AWS_ENDPOINT_URL_DYNAMODB=)
+dev: $(READY) ## Serve http://localhost:8000/api, reload on change (PORT=, HOST=, AWS_ENDPOINT_URL_DYNAMODB=)
 	@exec $(PYTHON) -m tools.dev.serve
 
 .PHONY: demo

@@ -361,8 +361,8 @@ def deploy_data(stage: Stage, place: Place, *, pause: Pause = time.sleep) -> Pla
 
 def deploy(name: str, transport: Transport, *, pause: Pause = time.sleep) -> None:
     """Deploy a stage, and log in through it. Raises ``NotDone`` or ``smoke.NotServing``."""
-    stage, _ = stage_named(name, package.configuration()), package.runtime()
     place = place_of_credentials()
+    stage, _ = stage_named(name, package.configuration()), package.runtime()
     refuse_hardened(stage)
     refuse_second_api(stage)
     place = deploy_data(stage, place, pause=pause)
@@ -389,10 +389,12 @@ def main(arguments: Sequence[str]) -> int:
                 finally:
                     transport.close()
             case ["data", name]:
-                deploy_data(stage_named(name, package.configuration()), place_of_credentials())
+                place = place_of_credentials()
+                deploy_data(stage_named(name, package.configuration()), place)
                 print("next: docs/operations.md, the hardened way")
             case ["fill", name]:
-                stage, place = stage_named(name, package.configuration()), place_of_credentials()
+                place = place_of_credentials()
+                stage = stage_named(name, package.configuration())
                 arn = key_arn(stage, client("kms"))
                 fill(stage, Place(place.account, place.region, place.partition, arn), CHALICE)
                 print(f"filled in .chalice/config.json, {', '.join(stage.policies.values())}")

@@ -49,8 +49,8 @@ class Work:
 
     @property
     def write_units(self) -> float:
-        """Count DynamoDB's write units."""
-        return self.exchanges + self.changing_calls + 3 * self.logins + 7 * self.registrations
+        """Count DynamoDB's write units, the audit row of a login and of a registration included."""
+        return self.exchanges + self.changing_calls + 4 * self.logins + 8 * self.registrations
 
     @property
     def read_units(self) -> float:

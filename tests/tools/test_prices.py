@@ -32,8 +32,8 @@ def test_the_units_are_those_of_the_capacity_table() -> None:
     assert (Work(1, 0, 0, 0, 0).write_units, Work(1, 0, 0, 0, 0).read_units) == (1, 0)
     assert (Work(0, 1, 0, 0, 0).write_units, Work(0, 1, 0, 0, 0).read_units) == (0, 1)
     assert (Work(0, 0, 1, 0, 0).write_units, Work(0, 0, 1, 0, 0).read_units) == (1, 1)
-    assert (Work(0, 0, 0, 1, 0).write_units, Work(0, 0, 0, 1, 0).read_units) == (3, 3)
-    assert (Work(0, 0, 0, 0, 1).write_units, Work(0, 0, 0, 0, 1).read_units) == (7, 0)
+    assert (Work(0, 0, 0, 1, 0).write_units, Work(0, 0, 0, 1, 0).read_units) == (4, 3)
+    assert (Work(0, 0, 0, 0, 1).write_units, Work(0, 0, 0, 0, 1).read_units) == (8, 0)
     assert Work(1, 2, 3, 4, 5).requests == 15
 
 

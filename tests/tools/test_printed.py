@@ -46,13 +46,14 @@ def test_the_table_of_make_dev_keeps_its_columns(port: int, monkeypatch: pytest.
         SimpleNamespace(id=name, mechanism=SimpleNamespace(name="rotating_refresh"), form="opaque", binding="required")
         for name in names
     ]
-    monkeypatch.setattr(Clients, "from_toml", lambda _: clients)
+    registry = type("Registry", (list,), {"demonstration": True})(clients)
+    monkeypatch.setattr(Clients, "from_toml", lambda *_: registry)
     running: Any = SimpleNamespace(
         url=f"http://localhost:{port}/api",
         engine="embedded",
         demo_account="registered just now",
         resource_server_secret="secret",
-        server=SimpleNamespace(server_port=port),
+        server=SimpleNamespace(server_port=port, server_address=("127.0.0.1", port)),
     )
     lines = serve.table(running, io.StringIO()).splitlines()
     listed = [line for line in lines if "rotating_refresh" in line]

@@ -119,7 +119,7 @@ def test_a_tampered_wheel_of_the_same_version_is_refused(index: Index) -> None:
     """The index offers it under the right name and version. The message names the package and the remedy."""
     tamper(index.wheels)
     with pytest.raises(SystemExit) as refused:
-        package.build("prod", "arm64")
+        package.build("dev", "arm64")
     assert not list(package.BUILT.rglob("*.zip"))
     said = str(refused.value)
     assert f"{DISTRIBUTION}==" in said
@@ -154,7 +154,7 @@ def test_a_wheel_that_is_tampered_with_after_its_download_is_not_packaged(
     offered = dict(index.wheels)
     index.wheels.clear()
     with pytest.raises(SystemExit, match="Nothing was packaged"):
-        package.build("prod", "arm64")
+        package.build("dev", "arm64")
     index.wheels.update(offered)
     assert installed("arm64") != PLANTED
     assert (package.WHEELS / name).read_bytes() == genuine[name]
@@ -163,7 +163,7 @@ def test_a_wheel_that_is_tampered_with_after_its_download_is_not_packaged(
 def test_what_lies_in_the_build_folder_is_not_packaged(index: Index) -> None:
     """Neither a zip of Chalice's, which Chalice would use again, nor a package beside the installed ones."""
     del index
-    package.build("prod", "arm64")
+    package.build("dev", "arm64")
     (zipped,) = (package.COPY / ".chalice" / "deployments").glob("*.zip")
     poisoned = zipped.with_name("poisoned.zip")
     with zipfile.ZipFile(zipped) as opened, zipfile.ZipFile(poisoned, "w") as planted:
@@ -173,7 +173,7 @@ def test_what_lies_in_the_build_folder_is_not_packaged(index: Index) -> None:
     shutil.move(poisoned, zipped)
     (package.COPY / "vendor" / DISTRIBUTION / "__init__.py").write_bytes(PLANTED)
     (package.COPY / "vendor" / DISTRIBUTION / "planted.py").write_bytes(PLANTED)
-    archive = package.build("prod", "arm64")
+    archive = package.build("dev", "arm64")
     assert content_of(archive) != PLANTED
     with zipfile.ZipFile(archive) as again:
         assert f"{DISTRIBUTION}/planted.py" not in again.namelist()

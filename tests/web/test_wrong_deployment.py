@@ -53,7 +53,7 @@ def phones(make_device: Callable[..., Device]) -> list[Device]:
 def with_registry(monkeypatch: pytest.MonkeyPatch, edit: Callable[[str], str]) -> None:
     """Let the environments that start from now on read another registry."""
     read = Clients.from_toml
-    monkeypatch.setattr(Clients, "from_toml", lambda text, **named: read(edit(text), **named))
+    monkeypatch.setattr(Clients, "from_toml", lambda text, *file: read(edit(text), *file))
 
 
 def without(*client_ids: str) -> Callable[[str], str]:
