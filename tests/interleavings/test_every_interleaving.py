@@ -9,13 +9,13 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.interleavings.roles import Role, scene
+from tests.interleavings.roles import ACTING, EVERY, Arrangement, Role, scene
 from tests.interleavings.scheduler import explore
 
 
 def scenes(first: Role, presenters: int) -> list[tuple[Role, ...]]:
     """List every choice of so many roles in which this one comes first."""
-    return [roles for roles in itertools.combinations_with_replacement(Role, presenters) if roles[0] is first]
+    return [roles for roles in itertools.combinations_with_replacement(EVERY, presenters) if roles[0] is first]
 
 
 def schedules(among: Iterable[tuple[Role, ...]], *, faults: int) -> int:
