@@ -49,10 +49,14 @@ class Role(StrEnum):
     """Somebody with a copy of the phone's key and token calls a route."""
     LOG_IN_AGAIN = "log in again"
     """The phone logs in again: by its key or, where its login is bound to a secret, signed with that."""
+    LOG_IN_BY_KEY = "log in by a new key"
+    """A new device logs in by its key, which all of this role share."""
 
 
-EVERY = tuple(role for role in Role if role not in {Role.CALL, Role.LOG_IN_AGAIN})
-"""The roles of which every pair and every triple meets. The other two have scenes of their own."""
+OF_A_KEY = (Role.CALL, Role.LOG_IN_AGAIN, Role.LOG_IN_BY_KEY)
+"""Roles about the logins of one key. They have scenes of their own."""
+EVERY = tuple(role for role in Role if role not in OF_A_KEY)
+"""The roles of which every pair and every triple meets."""
 ACTING = (Role.END_ONE, Role.END_ALL, Role.DELETE, Role.CHANGE_PASSWORD)
 """Roles that write on behalf of a login, by a grant of the person's password."""
 
@@ -92,8 +96,8 @@ class Cast:
     times: int = 1
     """How often whoever renews does so."""
     thieves: set[str] = field(default_factory=set)
-    again: dict[str, LineageId] = field(default_factory=dict)
-    """Of whoever logs in again by the phone's key: the lineage that begins."""
+    one_key: dict[Role, tuple[Phone, frozenset[LineageId]]] = field(default_factory=dict)
+    """Of whoever logs in by a key that others have: the device, and all lineages that ever begin by it."""
 
     @classmethod
     def of(
@@ -118,11 +122,10 @@ class Cast:
             names.append(role.value + (f" {number}" if roles.count(role) > 1 else ""))
         acting = [name for name, role in zip(names, roles, strict=True) if role in ACTING]
         cast.enrol(acting, together=arrangement is Arrangement.TOGETHER)
-        cast.again = {
-            name: world.key_ring.ring.lineage_ids(EMAIL, _attempt_of(name), now=world.clock())[0]
-            for name, role in zip(names, roles, strict=True)
-            if role is Role.LOG_IN_AGAIN
-        }
+        for role, device in ((Role.LOG_IN_AGAIN, phone), (Role.LOG_IN_BY_KEY, world.phone("P-256"))):
+            begun = {cast.begun(name) for name, one in zip(names, roles, strict=True) if one is role}
+            earlier = {LineageId(issued.device_id)} if role is Role.LOG_IN_AGAIN else set()
+            cast.one_key[role] = (device, frozenset(earlier | begun))
         for name, role in zip(names, roles, strict=True):
             ended = "phone"
             if arrangement is Arrangement.AGAINST and role is Role.END_ONE:
@@ -160,12 +163,16 @@ class Cast:
                 self.devices[name] = self.devices["phone"]
                 storages[name] = replace(phone, attempt=_attempt_of(name))
                 return lambda: self.renew(name)
-            case Role.LOG_IN | Role.LOG_IN_AGAIN:
+            case Role.LOG_IN | Role.LOG_IN_AGAIN | Role.LOG_IN_BY_KEY:
                 self.honest.add(name)
                 storages[name] = None
-                before = self.devices["phone"] if role is Role.LOG_IN_AGAIN else world.phone("hmac")
-                asked = self.asked_to_log_in(name, phone, by_key=before.kind != "hmac")
-                return lambda: self.log_in(name, copy.copy(before), asked)
+                device, of_its_key = self.one_key.get(role, (world.phone("hmac"), frozenset()))
+                begun = self.begun(name)
+                # A secret proves the one login that it was issued to; what began by it since has a secret of its own.
+                replaced = of_its_key - {begun} if device.kind != "hmac" else of_its_key & {LineageId(phone.device_id)}
+                version = self.deployment.gate.verifier_version
+                asked = Asked("log in", begun, version=version, replaced=replaced)
+                return lambda: self.log_in(name, copy.copy(device), asked)
             case Role.END_ALL:
                 return self.acting(
                     name,
@@ -274,13 +281,10 @@ class Cast:
                     raise AssertionError(f"a login is answered {answer!r}")
         raise AssertionError(f"{name} is never answered")
 
-    def asked_to_log_in(self, name: str, phone: Record, *, by_key: bool) -> Asked:
-        """Say which lineage a login begins, and which it ends: those of its key, or of the secret that signs it."""
-        world, replaced = self.deployment.world, frozenset[LineageId]()
-        begun = world.key_ring.ring.lineage_ids(EMAIL, _attempt_of(name), now=world.clock())[0]
-        if name in self.again:
-            replaced = frozenset({LineageId(phone.device_id), *(self.again.values() if by_key else ())}) - {begun}
-        return Asked("log in", begun, version=self.deployment.gate.verifier_version, replaced=replaced)
+    def begun(self, name: str) -> LineageId:
+        """Name the lineage that somebody's login begins."""
+        world = self.deployment.world
+        return world.key_ring.ring.lineage_ids(EMAIL, _attempt_of(name), now=world.clock())[0]
 
     def acting(self, name: str, deed: "Deed", *, target: LineageId | None = None) -> Callable[[], None]:
         """Step up now, for each time that it may be sent; the act is the deed itself, until there is an answer."""
