@@ -41,12 +41,12 @@ class Revoke(Struct, frozen=True):
             return
         self.signals.about(lineage=proved.token.lineage)
         self.proof.signature(message, proved, now=now)
-        account, lineage = proved.token.account, proved.token.lineage
         reused = self._reused(proved)
         if reused is not None:
             self.end_reused(proved, message, source=source, attempt="", lineage=reused, key="own", now=now)
-        elif isinstance(self.gates.end(account, lineage, EndReason.LOGOUT, now=now), Done):
-            self.record("revoked", account=account, lineage=lineage, client=proved.client.id)
+        elif isinstance(self.gates.end(proved.token.account, proved.token.lineage, EndReason.LOGOUT, now=now), Done):
+            facts = {"client": proved.client.id}
+            self.record("revoked", account=proved.token.account, lineage=proved.token.lineage, **facts)
 
     def _reused(self, proved: ProvedToken) -> Lineage | None:
         """Find the lineage whose key's own holder presents a token that was exchanged twice without its knowledge.

@@ -494,6 +494,20 @@ def test_a_login_removes_as_many_as_are_too_many(lineages_max: int) -> None:
         assert removed(gate, lineages_max=lineages_max) == IN_THEIR_ORDER[: max(0, 7 - lineages_max)]
 
 
+def test_what_has_expired_or_is_idle_goes_in_its_order_though_this_login_ends_it() -> None:
+    """And what lives and is ended by it goes after what ended before."""
+    assert removed(gate_with(EXPIRED, IDLE), IDLE, lineages_max=2) == (EXPIRED,)
+    assert removed(gate_with(ENDED_LATER, IDLEST, BUSIEST), BUSIEST, lineages_max=3) == (ENDED_LATER,)
+    assert removed(gate_with(EXPIRED, IDLEST, BUSIEST), BUSIEST, lineages_max=3) == (BUSIEST,)
+
+
+def test_an_exchange_is_its_own_record_and_a_session_moves_its_iat() -> None:
+    """Only the mechanisms whose iat never moves need the day."""
+    assert record_use(MINE_LIVE, now=NOW, mechanism=EXCHANGE, renewed=True) is None
+    used = record_use(SESSION_IN_USE, now=NOW + 60, mechanism=SESSION, renewed=True)
+    assert used == slide(SESSION_IN_USE, now=NOW + 60, mechanism=SESSION, renewed=True)
+
+
 def test_a_lineage_of_a_client_no_longer_registered_goes_before_the_living() -> None:
     """Without a mechanism it cannot be exchanged any more."""
     orphan = replace(BUSIEST, client=9)
@@ -507,7 +521,9 @@ def test_an_entry_younger_than_a_repeatable_request_is_never_removed() -> None:
     assert removed(gate_with(*young), lineages_max=3) == NoRoom(until=NOW + 1)
     assert removed(gate_with(*young), lineages_max=2) == NoRoom(until=NOW + 2)
     assert removed(gate_with(*young, BUSIEST), lineages_max=4) == (BUSIEST,)
-    assert removed(gate_with(replace(young[0], auth_time=OLD)), lineages_max=1) == (replace(young[0], auth_time=OLD),)
+    old = replace(young[0], auth_time=OLD)
+    assert removed(gate_with(old), lineages_max=1) == (old,)
+    assert removed(gate_with(old, young[1]), lineages_max=1) == NoRoom(until=NOW + 2)
 
 
 def test_entries_from_before_a_password_change_go_at_any_age() -> None:
@@ -515,6 +531,8 @@ def test_entries_from_before_a_password_change_go_at_any_age() -> None:
     young = [place(n, auth_time=NOW) for n in range(3)]
     changed = replace(gate_with(*young), epoch=EPOCH + 1, raised=Ended(NOW, EndReason.PASSWORD_CHANGED))
     assert removed(changed, lineages_max=3) == (young[0],)
+    since = place(7, epoch=EPOCH + 1, auth_time=NOW)
+    assert isinstance(removed(replace(changed, lineages={since.id: since}), lineages_max=1), NoRoom)
     everywhere = replace(changed, raised=Ended(NOW, EndReason.ENDED_EVERYWHERE))
     assert isinstance(removed(everywhere, lineages_max=3), NoRoom)
 

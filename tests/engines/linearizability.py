@@ -6,15 +6,17 @@ asked in this order, gives the very answers that were heard. What nobody heard o
 J. M. Wing, C. Gong, "Testing and Verifying Concurrent Objects" (1993); G. Lowe, "Testing for linearizability" (2017).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from tests.engines.history import FOREVER, UNHEARD, History, Operation, State
 
 CONSIDERED_MAX = 500_000
 """Beyond so many points of the search there is no verdict, which is a failure too, and not the engine's."""
 
-Rule = Callable[[State, Operation], tuple[State, object]]
+S = TypeVar("S", bound=Hashable)
+Rule = Callable[[S, Operation], tuple[S, object]]
 """What an operation does to a state, and answers."""
 
 
@@ -42,28 +44,33 @@ class Refuted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Point:
+class _Point(Generic[S]):
     """A point of the search: which operations are done (one bit each), the state they left, and the way here."""
 
     done: int
-    state: State
+    state: S
     last: Operation | None = None
-    before: "_Point | None" = None
+    before: "_Point[S] | None" = None
 
     def order(self) -> tuple[Operation, ...]:
         way = []
-        point: _Point | None = self
+        point: _Point[S] | None = self
         while point is not None and point.last is not None:
             way.append(point.last)
             point = point.before
         return tuple(reversed(way))
 
 
-def explain(history: History, rule: Rule) -> Explained | Refuted:
-    """Search for an order that explains the history, depth first. From one point on, one state has one future."""
-    operations = sorted(history.operations, key=lambda operation: operation.sent)
+def explain(history: History, rule: Rule[State]) -> Explained | Refuted:
+    """Search for an order that explains a history of the stores."""
+    return search(history.start, history.operations, rule)
+
+
+def search(start: S, told: Iterable[Operation], rule: Rule[S]) -> Explained | Refuted:
+    """Search for an order that explains what was told, depth first. From one point on, one state has one future."""
+    operations = sorted(told, key=lambda operation: operation.sent)
     heard = sum(1 << number for number, operation in enumerate(operations) if operation.answer != UNHEARD)
-    furthest = point = _Point(0, history.start)
+    furthest = point = _Point(0, start)
     points, seen = [point], {(point.done, point.state)}
     while points:
         point = points.pop()

@@ -229,7 +229,7 @@ class Deployment:
                 changed = self._standing() != before
                 scheduler.course.made(call, changed=changed)
             # Recognised as done before, it ends nothing that began since.
-            if changed or verb not in {"end_all", "delete"}:
+            if changed or verb not in {"end_all", "delete", "set_status"}:
                 self._ending.setdefault(holder, set()).update(ending)
             if arguments and isinstance(arguments[0], Actor) and isinstance(answer, Done):
                 self._decided_at[holder] = self.chronicle.acted(

@@ -30,6 +30,7 @@ from chalicelib.core.model import (
     Ended,
     EndReason,
     Gate,
+    KeyBinding,
     Lineage,
     LineageId,
     NoBinding,
@@ -418,7 +419,8 @@ class GatesContract(Contract):
             pytest.param(gate_with(replace(MINE_LIVE, client=2)), None, id="of another client"),
             pytest.param(gate_with(replace(MINE_LIVE, binding=OTHER_KEY)), None, id="bound to another key"),
             pytest.param(gate_with(replace(MINE_LIVE, auth_time=NOW, issued_at=NOW)), None, id="begun since"),
-            pytest.param(gate_with(replace(MINE_LIVE, issued_at=NOW - 99)), None, id="issued at another time"),
+            pytest.param(gate_with(replace(MINE_LIVE, issued_at=NOW - 99)), None, id="issued later than its token"),
+            pytest.param(gate_with(replace(MINE_LIVE, issued_at=NOW - 101)), None, id="issued earlier than its token"),
             pytest.param(gate_with(OTHER_LIVE), None, id="lineage unknown"),
         ],
     )
@@ -598,13 +600,14 @@ class GatesContract(Contract):
             newborn = replace(NEWBORN, id=LineageId(f"AQAAAAAAAAAAAA{number:02}"), binding=NoBinding())
             assert stores.gates.admit(newborn, expected=expected, replaced=(), removed=(), lineages_max=6) == Done()
 
-    def test_racing_logins_never_exceed_the_cap(self, stores: Stores) -> None:
+    @pytest.mark.parametrize("binding", [NEWBORN.binding, NoBinding()], ids=["key", "none"])
+    def test_racing_logins_never_exceed_the_cap(self, stores: Stores, binding: KeyBinding | NoBinding) -> None:
         """Eight logins at once into the last place: one is admitted, the others start over."""
         expected = gate_with(MINE_LIVE)
         stores.seed(expected)
 
         def admitting(number: int) -> Callable[[], Done | Moved]:
-            newborn = replace(NEWBORN, id=LineageId(f"AQAAAAAAAAAAAA{number:02}"))
+            newborn = replace(NEWBORN, id=LineageId(f"AQAAAAAAAAAAAA{number:02}"), binding=binding)
             return lambda: stores.gates.admit(newborn, expected=expected, replaced=(), removed=(), lineages_max=2)
 
         answers = race([admitting(number) for number in range(RACERS)])
@@ -789,6 +792,21 @@ class GatesContract(Contract):
         stores.seed(gate_with(MINE_LIVE))
         assert stores.gates.set_status(ACCOUNT, Status.DELETED, now=NOW) == Done()
         assert not self.gate(stores).lineages
+
+    @pytest.mark.parametrize(
+        "lineage",
+        [
+            pytest.param(replace(MINE_LIVE, expires_at=NOW + 1), id="a second before it expires"),
+            pytest.param(replace(MINE_LIVE, auth_time=FENCE), id="of the not-before time"),
+            pytest.param(replace(MINE_LIVE, issued_at=NOW - 10 * IDLE_S), id="idle until this call"),
+        ],
+    )
+    @pytest.mark.parametrize("verb", ["end_device", "end_all", "delete"])
+    def test_a_login_acts_until_its_last_second(self, stores: Stores, verb: str, lineage: Lineage) -> None:
+        """Condition and rule draw the line at the same second."""
+        stores.seed(gate_with(lineage, OTHER_LIVE))
+        arguments = (OTHER,) if verb == "end_device" else ()
+        assert getattr(stores.gates, verb)(ACTOR, *arguments, now=NOW) == Done()
 
     @pytest.mark.promise(6)
     @pytest.mark.parametrize(("inactive", "verdict"), INACTIVE)
