@@ -45,8 +45,7 @@ class Revoke(Struct, frozen=True):
         if reused is not None:
             self.end_reused(proved, message, source=source, attempt="", lineage=reused, key="own", now=now)
         elif isinstance(self.gates.end(proved.token.account, proved.token.lineage, EndReason.LOGOUT, now=now), Done):
-            facts = {"client": proved.client.id}
-            self.record("revoked", account=proved.token.account, lineage=proved.token.lineage, **facts)
+            self.record("revoked", account=proved.token.account, lineage=proved.token.lineage, client=proved.client.id)
 
     def _reused(self, proved: ProvedToken) -> Lineage | None:
         """Find the lineage whose key's own holder presents a token that was exchanged twice without its knowledge.
