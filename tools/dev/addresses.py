@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 
 THIS_MACHINE = "127.0.0.1"
-EVERYWHERE = "0.0.0.0"
+EVERYWHERE = "0.0.0.0"  # nosec B104 - a developer asks for it, by HOST=
 EMULATOR = "10.0.2.2"
 """The host of the machine as the Android emulator calls it (developer.android.com, "Network address space")."""
 MULTICAST_DNS = "*.local"
