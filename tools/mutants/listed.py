@@ -23,7 +23,7 @@ LISTED: Final[list[Mutant]] = [
         ("what a login ends is removed before what ended long ago", "return (0, now, lineage.id)", "return (0, 0, lineage.id)"),
         ("a young entry is removed", "if ages[one.id] >= LINEAGE_KEPT_S)", "if True)"),
         ("a young entry is removed a second early", "if ages[one.id] >= LINEAGE_KEPT_S)", "if ages[one.id] >= LINEAGE_KEPT_S - 1)"),
-        ("entries of a void password keep the owner out", "LINEAGE_KEPT_S if void and lineage.epoch != gate.epoch else now - lineage.auth_time", "now - lineage.auth_time"),
+        ("entries of a void password keep the owner out", "        if void and lineage.epoch != gate.epoch:\n", "        if False:\n"),
         ("room is told too early", "kept[-(surplus - len(removable))]", "kept[-1]"),
         ("a day's use counts as its beginning", "(lineage.last_used_day + 1) * DAY_S - 1", "lineage.last_used_day * DAY_S"),
         ("a day's use counts as tomorrow's", "max(lineage.issued_at, min(now, (lineage.last_used_day + 1) * DAY_S - 1))", "max(lineage.issued_at, (lineage.last_used_day + 1) * DAY_S - 1)"),
