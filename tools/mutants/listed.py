@@ -298,7 +298,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/flows/proof.py",
-        ("an unknown client is accepted", "if client_id is not None and self.clients.get(client_id) is None:", "if False:"),
+        ("an unknown client is accepted", "        if unknown:\n            raise errors.UnknownClient\n        if client_id", "        if client_id"),
         ("another client's token is accepted", "if client_id is not None and client_id != proved.client.id:", "if False:"),
     ),
     *_of(
