@@ -78,10 +78,10 @@ key_ring = KeyRing(engine, KmsWrapper(settings.kms_key_id, kms) if settings.kms_
 # Journeys.
 proof = Proof(key_ring, clients, names, settings.authorities, Mismatches(signals), settings.development)
 issue = Issue(names)
-credentials = Credentials(entropy, users, ephemeral, signals, settings.limits)
+record = Record(clock, entropy, ephemeral, audit, signals)
+credentials = Credentials(entropy, users, ephemeral, signals, record, settings.limits)
 introduce = Introduce(entropy, clients, proof)
 first_tokens = FirstTokens(issue)
-record = Record(clock, entropy, audit, signals)
 end_reused = EndReused(gates, record)
 register = Register(
     clock,

@@ -34,6 +34,7 @@ FACTS: Final[Mapping[str, str]] = {
     "event": "the event that could not be kept",
     "kind": "the type of a defect",
     "where": "the functions and lines it came from",
+    "first_of_account": "1 for the account's first such event of the day, 0 for the others; alarms count the ones",
     "revision": "the number of the key ring's last change",
     "signing_key_age_days": "how old the newest signing key is",
     "subject": "the table, key, log group, stage or function a finding is about",
@@ -113,6 +114,8 @@ class Signals:
         if event != "answered":
             self._add(f"refused_{facts['code']}" if event == "refused" else event, "Count", 1)
             self._timed = _TIMED.get(event, self._timed)
+            if "first_of_account" in facts:
+                self._add(f"{event}_accounts", "Count", int(facts["first_of_account"]))
         for measured in _MEASURED:
             if measured in facts:
                 self._add(measured, "None", float(facts[measured]))

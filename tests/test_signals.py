@@ -124,6 +124,16 @@ def test_however_often_a_thing_happened_cloudwatch_takes_its_count(
     assert (document["configuration_finding"], document["findings"]) == (101, 101)
 
 
+def test_accounts_are_counted_beside_events(signals: Signals, capfd: pytest.CaptureFixture[str]) -> None:
+    """Under a name of their own, for the alarms: three events, of two accounts."""
+    signals.begin(request_id="r1")
+    for first in (1, 0, 1):
+        signals.emit("token_reused", lineage="l1", first_of_account=first)
+    signals.emit("refused", status=400, code="token_reused")
+    [document] = [line for line in written(capfd) if "_aws" in line]
+    assert (document["token_reused"], document["token_reused_accounts"]) == (3, 2)
+
+
 def test_what_cannot_be_written_is_counted_all_the_same(signals: Signals, capfd: pytest.CaptureFixture[str]) -> None:
     """A line may be lost for a fact that JSON cannot carry; the alarm that counts it may not."""
     signals.begin(request_id="r1")

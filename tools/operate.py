@@ -34,6 +34,7 @@ from chalicelib.settings import SettingsProblems, read_settings
 from chalicelib.signals import Signals
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.engine import Engine, Tables
+from chalicelib.stores.ephemeral import Ephemeral
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.key_ring import AccountsWithoutRing, KeyRing, KmsWrapper, LocalWrapper
 from chalicelib.stores.users import Users
@@ -130,7 +131,7 @@ class Operator:
     def set_status(self, command: str, email: str) -> str:
         """Disable, enable or delete an account."""
         users, gates, audit = Users(self._engine), Gates(self._engine), Audit(self._engine, self._signals)
-        record = Record(clock, secrets.token_bytes, audit, self._signals)
+        record = Record(clock, secrets.token_bytes, Ephemeral(self._engine), audit, self._signals)
         act = SetStatus(clock, self._key_ring, users, gates, record)
         account = act(email, STATUSES[command])
         return f"{command}d account {account}; all its logins have ended"

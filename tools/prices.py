@@ -168,10 +168,12 @@ def _kms_requests(done: Work) -> float:
 
 
 def _counted() -> tuple[int, int, int, int]:
-    """Count keys, alarms, firewall rules and metrics in the templates; a metric for every event and refusal met."""
+    """Count keys, metrics under alarm, firewall rules and metrics; a metric for every event and refusal met."""
     data, edge = read(DATA), read(EDGE)
     (firewall,) = of_type(edge, "AWS::WAFv2::WebACL").values()
-    return len(of_type(data, "AWS::KMS::Key")), len(of_type(edge, "AWS::CloudWatch::Alarm")), len(firewall["Rules"]), 30
+    alarms = of_type(edge, "AWS::CloudWatch::Alarm").values()
+    watched = sum(sum("MetricStat" in one for one in alarm.get("Metrics", ())) or 1 for alarm in alarms)
+    return len(of_type(data, "AWS::KMS::Key")), watched, len(firewall["Rules"]), 30
 
 
 @functools.cache

@@ -36,6 +36,8 @@ class Refusal(Exception):
     code: ClassVar[str]
     action: ClassVar[Action] = "fix_request"
     sentence: ClassVar[str]
+    by_caller: bool = False
+    """Of our own trouble: one caller can cause it at will, so it is counted apart and rings no alarm."""
 
     def __init__(self, reason: str = "", /, *, retry_after: int | None = None, **members: object) -> None:
         """Keep the private ``reason`` for the log and the public ``members`` for the answer.
@@ -419,9 +421,15 @@ class Unavailable(Refusal):
         "seconds."
     )
 
-    def __init__(self, reason: str = "", /, *, retry_after: int = 1, **members: object) -> None:
-        """Ask for a retry after ``retry_after`` seconds."""
+    def __init__(
+        self, reason: str = "", /, *, retry_after: int = 1, by_caller: bool = False, **members: object
+    ) -> None:
+        """Ask for a retry after ``retry_after`` seconds.
+
+        ``by_caller`` says that one caller can cause this at will, such as by requests that change one account at once.
+        """
         super().__init__(reason, retry_after=retry_after, **members)
+        self.by_caller = by_caller
 
 
 class ServerError(Refusal):

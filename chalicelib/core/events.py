@@ -1,4 +1,4 @@
-"""Every event: the level of its log line, and whether the account's audit keeps it.
+"""Every event: the level of its log line, whether the account's audit keeps it, and what its alarm counts.
 
 An audited event is something that happened to an account: its owner and the operator may read it later. Repetitions,
 refusals and what a stranger can cause are not audited, so that nobody else can fill the audit of an account.
@@ -13,10 +13,15 @@ Level = Literal["debug", "info", "warning", "error"]
 
 
 class Event(Struct, frozen=True):
-    """How an event is recorded."""
+    """How an event is recorded.
+
+    ``per_account`` also counts the accounts it happened to, each once a day: an alarm must not count what one person
+    can repeat at will.
+    """
 
     level: Level
     audited: bool = False
+    per_account: bool = False
 
 
 EVENTS: Final[Mapping[str, Event]] = {
@@ -28,12 +33,12 @@ EVENTS: Final[Mapping[str, Event]] = {
     "login_retried": Event("info"),
     "login_replaced": Event("info", audited=True),
     "password_refused": Event("info"),
-    "throttled": Event("info"),
+    "throttled": Event("info", per_account=True),
     "exchanged": Event("debug"),  # its metric's line carries request and lineage already
     "renewed": Event("debug"),  # the same
     "exchange_retried": Event("info"),
     "exchange_superseded": Event("info"),
-    "token_reused": Event("warning", audited=True),
+    "token_reused": Event("warning", audited=True, per_account=True),
     "foreign_key_exchange": Event("warning"),
     "generation_ahead": Event("warning"),
     "nonce_replayed": Event("info"),
@@ -51,6 +56,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "configuration_finding": Event("warning"),
     "configuration_audited": Event("info"),
     "configuration_mismatch": Event("error"),
+    "unavailable_by_caller": Event("info"),
     "audit_lost": Event("error"),
     "defect": Event("error"),
 }

@@ -166,9 +166,9 @@ MISMATCH_TOLD_EVERY_S = MINUTE_S
 
 # Reports of what one token can repeat.
 FOREIGN_KEY_TOLD_EVERY_S = 15 * MINUTE_S
-"""How often the same login may raise the metric of exchanges that another key signed."""
+"""How often the same account may raise the metric of exchanges that another key signed."""
 FOREIGN_KEYS_REMEMBERED = 256
-"""Logins that an environment remembers for it."""
+"""Accounts that an environment remembers for it."""
 
 # Audit.
 AUDIT_KEPT_S = 400 * DAY_S

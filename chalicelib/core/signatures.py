@@ -176,23 +176,34 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
     """Verify that this key signed this very request, and recently. ``key`` is a public key or an HMAC secret.
 
     The algorithm follows from the key, never from the message. ``expected_authorities`` may hold ``*.local`` in
-    development, where a refusal also lists them (``tell_authorities``). Raises, in this order: ``WrongKey``,
-    ``InsufficientCoverage``, ``SignatureDefective`` or ``SignatureEncoding``, ``InvalidDigest``, ``ClockSkew``. Or
-    ``DuplicateField``, for a query parameter given twice: such a one cannot be signed.
+    development, where a refusal also lists them (``tell_authorities``). Raises, in this order:
+    ``InsufficientCoverage``, ``WrongKey``, ``SignatureDefective`` or ``SignatureEncoding``, ``InvalidDigest``,
+    ``ClockSkew``. Or ``DuplicateField``, for a query parameter given twice: such a one cannot be signed.
+
+    The key of another signature is not known here, so its value cannot be verified. ``WrongKey`` says the rest: it
+    names another key, covers what it must, is of this body and recent. An old or an altered request raises
+    ``ClockSkew`` or ``InvalidDigest`` instead.
     """
-    if signature.keyid != expected_keyid:
-        raise errors.WrongKey("keyid", path=message.path)
     _check_coverage(message, signature)
     if not _is_accepted(message.authority, expected_authorities):
         hosts = ", ".join(f"`{authority}`" for authority in sorted(expected_authorities))
         accepted = f" Accepted hosts: {hosts}. `BATON_AUTHORITIES` lists them." if tell_authorities else ""
         raise _defective(message, "the host is not accepted", f"The host of this request is not accepted.{accepted}")
+    if signature.keyid != expected_keyid:
+        _check_body_and_time(message, signature, now=now, window_s=window_s)
+        raise errors.WrongKey("keyid", path=message.path)
     algorithm = "hmac-sha256" if isinstance(key, bytes) else _ALGORITHMS[key.curve]
     if signature.parameters.get("alg", algorithm) != algorithm:
         raise _defective(
             message, "alg is not that of the key", f"`alg` must be `{algorithm}` for this key, or be left out."
         )
     _check_value(message, signature, key)
+    created = _check_body_and_time(message, signature, now=now, window_s=window_s)
+    return VerifiedSignature(signature.keyid, str(signature.parameters["nonce"]), created)
+
+
+def _check_body_and_time(message: Message, signature: Signature, *, now: int, window_s: int) -> int:
+    """Check the digest of the body and the time window, and give ``created``."""
     check_digest(message)
     created, expires = int(signature.parameters["created"]), signature.parameters.get("expires")
     if isinstance(expires, int) and expires - created > SIGNATURE_LIFE_MAX_S:
@@ -201,7 +212,7 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
         )
     if abs(now - created) > window_s or (isinstance(expires, int) and (expires < now or expires < created)):
         raise errors.ClockSkew("created outside the window", created=created, window=window_s)
-    return VerifiedSignature(signature.keyid, str(signature.parameters["nonce"]), created)
+    return created
 
 
 def check_digest(message: Message) -> None:

@@ -54,7 +54,9 @@ class ConfigurationMismatch(Unavailable):
 
     def __init__(self, what: str) -> None:
         """Say which of the three it is, in a fixed word, and ask for a pause that an operator can use."""
-        super().__init__(f"a genuine token of another {what}: this configuration lacks it", retry_after=MINUTE_S)
+        reason = f"a genuine token of another {what}: this configuration lacks it"
+        # One old token can be sent again and again. The event ``configuration_mismatch`` has its own alarm.
+        super().__init__(reason, retry_after=MINUTE_S, by_caller=True)
         self.what = what
 
 

@@ -24,6 +24,7 @@ from chalicelib.core.policy import (
     THROTTLE_WINDOW_S,
 )
 from chalicelib.core.ports import Entropy, Ephemeral, Refused, Signals, Users
+from chalicelib.flows.record import Record
 
 
 class Bucket(Struct, frozen=True):
@@ -87,6 +88,7 @@ class Credentials(Struct, frozen=True):
     users: Users
     ephemeral: Ephemeral
     signals: Signals
+    record: Record
     limits: bool = True
 
     def check(
@@ -106,7 +108,7 @@ class Credentials(Struct, frozen=True):
         a disabled account alike. The gate must have been read before: a password changed in between shows as a
         verifier version, and is ``Unavailable``.
         """
-        self._take(buckets, now=now)
+        self._take(buckets, account=account, now=now)
         try:
             user, verified = self._verify(password, account=account, gate=gate, ring=ring)
         except errors.Unavailable:
@@ -135,10 +137,10 @@ class Credentials(Struct, frozen=True):
             self.signals.emit("password_refused", account=account)
             raise
         if user.verifier_version != gate.verifier_version:
-            raise errors.Unavailable("the password was changed while it was being checked")
+            raise errors.Unavailable("the password was changed while it was being checked", by_caller=True)
         return user, verified
 
-    def _take(self, buckets: tuple[Bucket, ...], *, now: int) -> None:
+    def _take(self, buckets: tuple[Bucket, ...], *, account: AccountId, now: int) -> None:
         """Take a slot of every bucket, or of none: an attempt that is stopped never reached the password."""
         if not self.limits:
             return
@@ -150,9 +152,13 @@ class Credentials(Struct, frozen=True):
                 raise
             if isinstance(slot, Refused):
                 self._give_back(buckets[:taken], now=now)
-                self.signals.emit("throttled", bucket=bucket.name.partition(":")[0])
+                kind = bucket.name.partition(":")[0]
+                if kind == "source":  # one stranger fills it, and goes on: no account is concerned
+                    self.signals.emit("throttled", bucket=kind)
+                else:
+                    self.record("throttled", account=account, bucket=kind)
                 raise errors.TooManyRequests(
-                    f"{bucket.name.partition(':')[0]} bucket is full",
+                    f"{kind} bucket is full",
                     retry_after=THROTTLE_WINDOW_S - now % THROTTLE_WINDOW_S,
                 )
 

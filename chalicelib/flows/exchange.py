@@ -89,11 +89,10 @@ class Exchange(Struct, frozen=True):
         """Verify the proof of possession. E2 before E8: a leaked dead token must not log its owner out."""
         try:
             return self.proof.signature(message, proved, now=now)
-        except errors.InvalidSignature as refusal:
-            # The other key is not known here, so its signature cannot be verified: its name is all there is.
-            if isinstance(refusal, errors.WrongKey):
-                self.foreign_keys.report(proved.token.account, proved.token.lineage, now=now)
-            if self.revoke_on_foreign_key and isinstance(refusal, errors.WrongKey):
+        except errors.WrongKey:
+            # The other key is not known here, so its signature cannot be verified. All else of it is as it must be.
+            self.foreign_keys.report(proved.token.account, proved.token.lineage, now=now)
+            if self.revoke_on_foreign_key:
                 ended = self.end_reused(
                     proved, message, source=source, attempt="", lineage=None, key="another", now=now
                 )
@@ -157,7 +156,7 @@ class Exchange(Struct, frozen=True):
                 # Never before its login, by whatever clock: a token from before that is of an earlier life.
                 issued_at = max(now, lineage.auth_time, (used.in_use_since or 0) if used else 0)
                 return self._child(proved, used or lineage, now=now, issued_at=issued_at)
-        raise errors.Unavailable("the gate kept moving under a renewal")
+        raise errors.Unavailable("the gate kept moving under a renewal", by_caller=True)
 
     def _child(self, proved: ProvedToken, lineage: Lineage, *, now: int, issued_at: int | None = None) -> Issued:
         return self.issue(

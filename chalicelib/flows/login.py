@@ -228,7 +228,7 @@ class Login(Struct, frozen=True):
             gate = self.gates.get(account)
             if gate is not None and gate.status is not Status.ACTIVE:
                 raise errors.InvalidCredentials("disabled while it was logging in")
-        raise errors.Unavailable("the gate kept moving under a login")
+        raise errors.Unavailable("the gate kept moving under a login", by_caller=True)
 
 
 def _label(name: str) -> str:

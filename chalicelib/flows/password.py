@@ -43,4 +43,4 @@ class ChangePassword(Struct, frozen=True):
                 self.record("password_changed", account=caller.account, lineage=caller.device_id)
                 return
             expected = self.gates.get(caller.account)
-        raise errors.Unavailable("the gate kept moving under a password change")
+        raise errors.Unavailable("the gate kept moving under a password change", by_caller=True)

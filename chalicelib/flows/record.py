@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from chalicelib.core import errors
 from chalicelib.core.events import EVENTS
 from chalicelib.core.model import AccountId, AuditEvent, LineageId
-from chalicelib.core.ports import Audit, Clock, Entropy, Signals
+from chalicelib.core.policy import DAY_S
+from chalicelib.core.ports import Audit, Clock, Done, Entropy, Ephemeral, Signals
 
 
 class Record(Struct, frozen=True):
@@ -14,6 +16,7 @@ class Record(Struct, frozen=True):
 
     clock: Clock
     entropy: Entropy
+    ephemeral: Ephemeral
     audit: Audit
     signals: Signals
 
@@ -33,7 +36,16 @@ class Record(Struct, frozen=True):
         (the evidence for the owner) into the row only. Neither may hold a secret or an address.
         """
         about = {"account": account} if lineage is None else {"account": account, "lineage": lineage}
-        self.signals.emit(event, **about, **facts)
+        first = {"first_of_account": self._is_first(event, account)} if EVENTS[event].per_account else {}
+        self.signals.emit(event, **about, **facts, **first)
         if EVENTS[event].audited:
             told = {name: str(value) for name, value in {**facts, **(details or {})}.items()}
             self.audit.append(AuditEvent(self.clock(), event, account, lineage, told), event_id=self.entropy(8).hex())
+
+    def _is_first(self, event: str, account: AccountId) -> int:
+        """Give 1 for the account's first such event of the day, else 0. What cannot be known is not counted."""
+        try:
+            slot = self.ephemeral.take_slot(f"{event}:{account}", limit=1, window_s=DAY_S, now=self.clock())
+        except errors.Unavailable:
+            return 0
+        return int(isinstance(slot, Done))

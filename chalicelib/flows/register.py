@@ -52,7 +52,7 @@ class Register(Struct, frozen=True):
             issued = self._taken(outcome, introduction, secret, source=source, ring=ring, now=now)
             if issued is not None:
                 return issued
-        raise errors.Unavailable("the e-mail claim kept moving under a registration")
+        raise errors.Unavailable("the e-mail claim kept moving under a registration", by_caller=True)
 
     def _take_slot(self, source: str, *, now: int) -> None:
         """Count registrations per source, successes too: registration tells that an address is taken."""

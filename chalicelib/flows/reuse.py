@@ -19,8 +19,8 @@ USER_AGENT_CHARACTERS_MAX = 200
 class ForeignKeys:
     """Report exchanges that another key signed: of one account once in a quarter of an hour.
 
-    One token can be sent any number of times, so its holder alone must not raise the metric. Each environment has one
-    object.
+    One token can be sent any number of times, and one account can log in many times. So neither may raise the metric
+    alone. Each environment has one object, and asks no database.
     """
 
     def __init__(self, signals: Signals) -> None:
@@ -36,7 +36,7 @@ class ForeignKeys:
         self._told[account] = now
         if len(self._told) > FOREIGN_KEYS_REMEMBERED:
             del self._told[next(iter(self._told))]
-        self._signals.emit("foreign_key_exchange", lineage=lineage)
+        self._signals.emit("foreign_key_exchange", account=account, lineage=lineage)
 
 
 class EndReused(Struct, frozen=True):

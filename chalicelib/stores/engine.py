@@ -220,10 +220,11 @@ class Service:
             if "ConditionalCheckFailed" in reasons and reasons <= {"None", "ConditionalCheckFailed"}:
                 raise TransactionFailed(tuple(_item(reason) for reason in response["CancellationReasons"])) from None
             code = f"{code}: {', '.join(sorted(reasons))}"
-        raise self._unavailable(operation, code) from None
+        # Transactions that meet are of one account or one address: whoever sends them together causes it.
+        raise self._unavailable(operation, code, by_caller=_conflicted(response)) from None
 
-    def _unavailable(self, operation: str, code: str) -> Unavailable:
-        return Unavailable(f"{self._name} {operation}: {code}")
+    def _unavailable(self, operation: str, code: str, *, by_caller: bool = False) -> Unavailable:
+        return Unavailable(f"{self._name} {operation}: {code}", by_caller=by_caller)
 
 
 class Engine:

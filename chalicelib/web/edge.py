@@ -157,6 +157,8 @@ class Edge(Struct, frozen=True):
                 readable["Vary"] = f"{headers.pop(vary)}, Origin"
             headers.update(readable)
         context = event.get("requestContext") or {}
+        if refusal and refusal.by_caller:
+            self.signals.emit("unavailable_by_caller")
         self.signals.emit(
             "refused" if refusal else "answered",
             route=f"{context.get('httpMethod', '')} {context.get('resourcePath', '')}",

@@ -397,10 +397,25 @@ def test_no_bit_of_the_signature_may_change(algorithm: Algorithm) -> None:
 
 @pytest.mark.parametrize("keyid", [ED25519.keyid, P256.keyid[:-1], P256.keyid + "A", P256.keyid.lower(), ""])
 def test_the_signature_of_another_key_is_told_apart(keyid: str) -> None:
-    """A keyid that is not the one bound is `wrong_key`, before anything else is looked at."""
-    call = dataclasses.replace(FULL, parameters={"keyid": f'"{keyid}"'}, covered=(), body=b"other")
+    """A keyid that is not the one bound is `wrong_key`, whatever the value is: its key is not here."""
+    call = dataclasses.replace(FULL, parameters={**FULL.parameters, "keyid": f'"{keyid}"'})
     with pytest.raises(errors.WrongKey):
         verify(call.message())
+
+
+def test_only_what_could_be_a_signature_by_another_key_is_taken_for_one() -> None:
+    """It covers what it must, and is of this body and recent. A request that was kept or altered is not one."""
+    parameters = {**FULL.parameters, "keyid": f'"{ED25519.keyid}"'}
+    call = dataclasses.replace(FULL, parameters=parameters)
+    with pytest.raises(errors.InsufficientCoverage):
+        verify(dataclasses.replace(call, covered=()).message())
+    with pytest.raises(errors.InvalidDigest):
+        verify(dataclasses.replace(call, body=b"other").message())
+    with pytest.raises(errors.SignatureDefective):
+        verify(dataclasses.replace(call, authority="elsewhere.example").message())
+    for now in (NOW - 301, NOW + 301):
+        with pytest.raises(errors.ClockSkew):
+            verify(call.message(), now=now)
 
 
 def test_claiming_a_key_is_not_having_it() -> None:
@@ -1111,12 +1126,11 @@ def test_all_hosts_of_a_domain_can_be_accepted(authority: str, accepted: bool) -
 
 
 def test_refusals_come_in_a_fixed_order() -> None:
-    """Key, coverage, host, algorithm, signature, digest, life, window: the first that fails is told."""
-    wrong: dict[str, Any] = {"parameters": {"keyid": '"other"', "alg": '"ed25519"', "created": "0", "expires": "900"}}
+    """Coverage, host, algorithm, signature, digest, life, window: the first that fails is told."""
+    wrong: dict[str, Any] = {"parameters": {"alg": '"ed25519"', "created": "0", "expires": "900"}}
     call = dataclasses.replace(FULL, authority="evil.example", covered=(), body=b"other", **wrong)
     seen = []
     for mend in (
-        {"parameters": {**wrong["parameters"], "keyid": f'"{P256.keyid}"'}},
         {"covered": FULL.covered},
         {"authority": HOST},
         {"parameters": {"created": "0", "expires": "900"}},
@@ -1132,13 +1146,40 @@ def test_refusals_come_in_a_fixed_order() -> None:
         call = dataclasses.replace(call, **mend)
     verify(call.signed())
     assert seen == [
-        ("wrong_key", "keyid", "wrong_key"),
         ("insufficient_coverage", "missing", "insufficient_coverage"),
         ("invalid_signature", "the host is not accepted", "invalid_signature"),
         ("invalid_signature", "alg is not that of the key", "invalid_signature"),
         ("invalid_digest", "sha-256", "invalid_signature"),
         ("invalid_signature", "expires is too late", "invalid_signature"),
         ("clock_skew", "created outside the window", "invalid_signature"),
+    ]
+
+
+def test_refusals_of_another_keys_signature_come_in_a_fixed_order() -> None:
+    """Coverage, host, digest, life, window, and then the key: its value is never looked at."""
+    wrong: dict[str, Any] = {"parameters": {"keyid": '"other"', "alg": '"ed25519"', "created": "0", "expires": "900"}}
+    call = dataclasses.replace(FULL, authority="evil.example", covered=(), body=b"other", **wrong)
+    seen = []
+    for mend in (
+        {"covered": FULL.covered},
+        {"authority": HOST},
+        {"fields": {**FULL.fields, "content-digest": (content_digest(b"other"),)}},
+        {"parameters": {**wrong["parameters"], "expires": "600"}},
+        {"parameters": {"keyid": '"other"', "created": str(NOW)}},
+        {"parameters": {"created": str(NOW)}},
+    ):
+        with pytest.raises(errors.Refusal) as refused:
+            verify(call.message(bytes(64)))
+        seen.append((refused.value.code, refused.value.reason.split(":")[0]))
+        call = dataclasses.replace(call, **mend)
+    verify(call.signed())
+    assert seen == [
+        ("insufficient_coverage", "missing"),
+        ("invalid_signature", "the host is not accepted"),
+        ("invalid_digest", "sha-256"),
+        ("invalid_signature", "expires is too late"),
+        ("clock_skew", "created outside the window"),
+        ("wrong_key", "keyid"),
     ]
 
 

@@ -58,7 +58,7 @@ POST /login                                 an address nobody has               
 POST /oauth/token                           exchange                                 1      0      1      0
 POST /oauth/token                           exchange, a retry                        1      0      1      0
 POST /oauth/token                           exchange, a late repetition              1      0      1      0
-POST /oauth/token                           exchange, reuse                          2      0      2      1
+POST /oauth/token                           exchange, reuse                          3      0      3      1
 POST /oauth/token                           exchange, an ended login                 1      0      1      0
 POST /oauth/token                           exchange, rotating_refresh               1      0      1      0
 POST /oauth/token                           renewal, refresh, the first of a day     1      1      2      0

@@ -42,7 +42,7 @@ def test_trouble_taken_for_an_ended_login_is_noticed(stage: Stage, monkeypatch: 
         "GET /me",
         "throttled for good",
         "GetItem gates",
-        lambda: monkeypatch.setattr(Service, "_unavailable", lambda *_: errors.LoginRequired()),
+        lambda: monkeypatch.setattr(Service, "_unavailable", lambda *_, **__: errors.LoginRequired()),
     )
     assert any("our own trouble was answered" in one for one in complained)
     assert any("it ended 'logged out" in one for one in complained)
@@ -55,7 +55,7 @@ def test_trouble_taken_for_a_defect_is_noticed(stage: Stage, monkeypatch: Patch)
         "POST /login",
         "failing for good",
         "UpdateItem gates",
-        lambda: monkeypatch.setattr(Service, "_unavailable", lambda *_: KeyError()),
+        lambda: monkeypatch.setattr(Service, "_unavailable", lambda *_, **__: KeyError()),
     )
     assert any("not 503 with Retry-After" in one for one in complained)
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from chalicelib.core import errors
 from chalicelib.core.model import EndReason, Presented
-from chalicelib.core.policy import DAY_S, MECHANISMS, MINUTE_S, MechanismName
+from chalicelib.core.policy import DAY_S, MECHANISMS, MINUTE_S, SIGNATURE_WINDOW_S, MechanismName
 from chalicelib.flows.exchange import TokenRequest
 from tests.flows.world import World
 
@@ -134,7 +134,7 @@ def test_a_stolen_token_of_a_bound_lineage_buys_nothing_and_ends_nothing(world: 
     assert world.use(phone, second)
 
 
-def test_only_another_key_counts_as_a_foreign_key_and_a_login_counts_once_in_a_quarter_of_an_hour(
+def test_only_another_key_counts_as_a_foreign_key_and_an_account_counts_once_in_a_quarter_of_an_hour(
     world: World,
 ) -> None:
     """Every unsigned or malformed exchange counted, so that a stranger with one token rang the alarm."""
@@ -150,12 +150,47 @@ def test_only_another_key_counts_as_a_foreign_key_and_a_login_counts_once_in_a_q
         broken = phone.message("POST", "/api/oauth/token", body=b"form", attempt=world.attempt())
         with pytest.raises(errors.InvalidDigest):
             world._exchange(replace(broken, body=b"another form"), TokenRequest(stolen))
+    others = thief.message("POST", "/api/oauth/token", body=b"form", attempt=world.attempt())
+    with pytest.raises(errors.InvalidDigest):
+        world._exchange(replace(others, body=b"another form"), TokenRequest(stolen))
+    with pytest.raises(errors.InsufficientCoverage):
+        world._exchange(replace(others, fields={**others.fields, "baton-grant": ("x",)}), TokenRequest(stolen))
+    world.clock.skip(SIGNATURE_WINDOW_S + 1)
+    with pytest.raises(errors.ClockSkew):
+        world._exchange(others, TokenRequest(stolen))
     assert counted() == 0
-    for seconds in (0, 1, 898, 1):
+    again = world.login(world.phone()).access_token  # another login of the same account
+    for seconds, token in ((0, stolen), (1, again), (898, stolen), (1, again)):
         world.clock.skip(seconds)
         with pytest.raises(errors.WrongKey):
-            world.exchange(thief, stolen, attempt=world.attempt())
+            world.exchange(thief, token, attempt=world.attempt())
     assert counted() == 2
+
+
+def test_an_account_counts_once_a_day_however_often_its_tokens_are_reused(world: World) -> None:
+    """Its holder logs in and reuses a token, again and again: to the alarm it is one account."""
+    world.register(world.phone())
+    for _ in range(8):
+        world.clock.skip(1)
+        phone = world.phone()
+        token = world.login(phone).access_token
+        world.exchange(phone, token, attempt=world.attempt())
+        with pytest.raises(errors.TokenReused):
+            world.exchange(phone, token, attempt=world.attempt())
+    reuses = [facts for event, facts in world.signals.emitted if event == "token_reused"]
+    assert [facts["first_of_account"] for facts in reuses] == [1, *[0] * 7]
+
+
+def test_a_kept_request_of_another_key_ends_nothing() -> None:
+    """``revoke_on_foreign_key`` asks for a whole and recent signature too, not for another name in an old one."""
+    world = World(revoke_on_foreign_key=True)
+    phone, thief = world.phone(), world.phone()
+    token = world.register(phone).access_token
+    kept = thief.message("POST", "/api/oauth/token", body=b"form", attempt=world.attempt())
+    world.clock.skip(SIGNATURE_WINDOW_S + 1)
+    with pytest.raises(errors.ClockSkew):
+        world._exchange(kept, TokenRequest(token))
+    assert world.use(phone, token)
 
 
 @pytest.mark.promise(4)

@@ -15,6 +15,7 @@ from chalicelib.core.policy import (
     REGISTRATIONS_PER_SOURCE_MAX,
     THROTTLE_WINDOW_S,
 )
+from chalicelib.core.ports import Moved
 from chalicelib.flows.login import Device
 from tests.flows.world import EMAIL, PASSWORD, Phone, World
 
@@ -103,6 +104,27 @@ def test_a_throttled_login_is_refused_before_any_hashing(world: World, hashed: l
         assert hashed == []
     world.clock.skip(THROTTLE_WINDOW_S)
     assert world.login(world.phone())
+
+
+def test_a_stranger_who_fills_his_own_bucket_is_no_accounts_trouble(world: World) -> None:
+    """A hundred of his refused logins in five minutes rang the alarm. Guesses at an account count it once."""
+    world.register(world.phone())
+    for number in range(FAILURES_PER_SOURCE_MAX + 20):
+        refusal_of(world, world.phone(), email=f"x{number}@example.com", password=WRONG, source="203.0.113.9")
+    for _ in range(FAILURES_PER_ACCOUNT_MAX + 20):
+        refusal_of(world, world.phone(), password=WRONG, source="198.51.100.1")
+    throttled = [facts for event, facts in world.signals.emitted if event == "throttled"]
+    assert [facts["bucket"] for facts in throttled] == ["source"] * 20 + ["account"] * 20
+    assert [facts.get("first_of_account") for facts in throttled] == [None] * 20 + [1] + [0] * 19
+
+
+def test_requests_in_each_others_way_are_their_callers_doing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever logs in often enough at once gets 503, and rings no alarm by it."""
+    world.register(world.phone())
+    monkeypatch.setattr(world.stores.gates, "admit", lambda *_, **__: Moved())
+    with pytest.raises(errors.Unavailable, match="kept moving") as refused:
+        world.login(world.phone())
+    assert refused.value.by_caller
 
 
 @pytest.mark.promise(11)

@@ -170,10 +170,10 @@ class World:
         self.names = names = Names(issuer, issuer, frozenset())
         proof = Proof(key_ring, clients, names, frozenset({AUTHORITY}), Mismatches(signals))
         self.issue = issue = Issue(names)
-        credentials = Credentials(entropy, users, ephemeral, signals, self.limits)
+        record = Record(clock, entropy, ephemeral, audit, signals)
+        credentials = Credentials(entropy, users, ephemeral, signals, record, self.limits)
         introduce = Introduce(entropy, clients, proof)
         first_tokens = FirstTokens(issue)
-        record = Record(clock, entropy, audit, signals)
         end_reused = EndReused(gates, record)
         self._register = Register(
             clock,

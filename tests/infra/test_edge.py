@@ -4,13 +4,21 @@ import ast
 import copy
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chalicelib.core.events import EVENTS
+from chalicelib.core.policy import (
+    FAILURES_PER_ACCOUNT_MAX,
+    FAILURES_PER_SOURCE_MAX,
+    HOUR_S,
+    REGISTRATIONS_PER_SOURCE_MAX,
+    THROTTLE_WINDOW_S,
+)
 from chalicelib.signals import _MEASURED
 from chalicelib.web.cors import EXPOSED_FIELDS
 from chalicelib.web.problem import Dialect, status_and_error
@@ -196,6 +204,7 @@ def leaves_the_firewall_open(read: dict[str, Any]) -> Iterator[str]:
 def metrics() -> set[str]:
     """Collect what the code counts: every event a journey names, and one for each refusal."""
     emitted = {f"refused_{leaf.code}" for leaf in leaves()} | set(_MEASURED)
+    emitted |= {f"{event}_accounts" for event, kind in EVENTS.items() if kind.per_account}
     for path in (ROOT / "chalicelib").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
@@ -225,12 +234,59 @@ def watched_by(alarm: dict[str, Any]) -> list[dict[str, Any]]:
     return stats or [alarm]
 
 
-def rings_for_one_attacker(read: dict[str, Any]) -> Iterator[str]:
-    """Make the alarms of theft ratios with a least number, so that an attacker's own accounts do not ring them."""
-    for name in ("TokensReused", "ForeignKeys"):
-        written = json.dumps([one.get("Expression") for one in properties(read, name).get("Metrics", ())])
-        if not re.search(r"IF\(\w+ >= .*100 \* \w+ / \(", written):
-            yield f"{name} is no ratio with a least number"
+ONE_NETWORK_AN_HOUR = 2 * REGISTRATIONS_PER_SOURCE_MAX + (HOUR_S // THROTTLE_WINDOW_S + 1) * (
+    FAILURES_PER_SOURCE_MAX // FAILURES_PER_ACCOUNT_MAX
+)
+"""How many accounts one network can make an alarm count in any hour: it registers them, or guesses at other people's.
+
+An hour meets two windows of registrations, and one more window of failures than fit into it.
+"""
+
+NOT_A_STRANGERS = {
+    *("generation_ahead", "configuration_mismatch", "defect", "audit_lost", "findings", "signing_key_age_days"),
+    *("Errors", "Throttles", "WriteThrottleEvents", "Latency"),
+}
+"""What one stranger does not cause at will: wrong data or settings, defects, and load above what one may send."""
+
+
+def rings_for_one_stranger(read: dict[str, Any]) -> Iterator[str]:
+    """Let no alarm ring at a stranger's will: it would soon be turned off. Each kind has its own way."""
+    one = {"accounts": ONE_NETWORK_AN_HOUR, "foreign": ONE_NETWORK_AN_HOUR}  # and nobody else is there
+    one |= {"unavailable": 1000, "errors": 1000, "by_caller": 1000}
+    ways = {"token_reused_accounts", "throttled_accounts", "foreign_key_exchange", "refused_unavailable", "5XXError"}
+    for name, alarm in template.of_type(read, "AWS::CloudWatch::Alarm").items():
+        first = watched_by(alarm)[0]["MetricName"]
+        if first in ways:
+            if "Metrics" not in alarm or rings(read, name, one):
+                yield f"{name} rings for one stranger"
+            elif first.endswith("_accounts") and period_s(alarm) != HOUR_S:
+                yield f"{name} is not of an hour"
+        elif first not in NOT_A_STRANGERS:
+            yield f"{name} watches {first}, which one stranger may cause at will"
+
+
+def period_s(alarm: dict[str, Any]) -> int:
+    """Tell how long the one period of an alarm's metrics is, in seconds."""
+    (period,) = {query["MetricStat"]["Period"] for query in alarm["Metrics"] if "MetricStat" in query}
+    return int(period)
+
+
+def rings(read: dict[str, Any], name: str, sums: Mapping[str, float]) -> bool:
+    """Compute what CloudWatch would: the expression over the sums of a period, against the threshold.
+
+    A metric without a sum was not counted in it. ``FILL`` puts a number in its place.
+    """
+    parameters = {one: str(row["Default"]) for one, row in read["Parameters"].items() if "Default" in row}
+    alarm = template.resolve(properties(read, name), parameters)
+    ids = [query["Id"] for query in alarm["Metrics"] if "MetricStat" in query]
+    (expression,) = [query["Expression"] for query in alarm["Metrics"] if query.get("ReturnData", True)]
+    functions = {
+        "FILL": lambda series, value: value if series is None else series,
+        "IF": lambda condition, yes, no: yes if condition else no,
+    }
+    value = eval(expression, {"__builtins__": {}}, {**{one: sums.get(one) for one in ids}, **functions})  # noqa: S307 - our own template
+    strict = alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    return bool(value > float(alarm["Threshold"]) if strict else value >= float(alarm["Threshold"]))
 
 
 def watches_the_tables_of_before(read: dict[str, Any]) -> Iterator[str]:
@@ -301,6 +357,16 @@ def keeps_lines_for_ever(read: dict[str, Any]) -> Iterator[str]:
             yield f"{name} has no end or no key"
 
 
+def _stat(read: dict[str, Any], name: str, at: int) -> dict[str, Any]:
+    found: dict[str, Any] = properties(read, name)["Metrics"][at]["MetricStat"]
+    return found
+
+
+def _metric(read: dict[str, Any], name: str, at: int) -> dict[str, Any]:
+    found: dict[str, Any] = _stat(read, name, at)["Metric"]
+    return found
+
+
 Rule = Callable[[dict[str, Any]], Iterator[str]]
 Plant = Callable[[dict[str, Any]], object]
 
@@ -360,13 +426,20 @@ FAULTS: list[tuple[Rule, Plant]] = [
     (watches_nothing, lambda read: properties(read, "GenerationsAhead").update(Dimensions=[])),
     (
         watches_nothing,
-        lambda read: properties(read, "TokensReused")["Metrics"][1]["MetricStat"]["Metric"].update(MetricName="x"),
+        lambda read: _metric(read, "TokensReused", 2).update(MetricName="x"),
     ),
+    (rings_for_one_stranger, lambda read: properties(read, "TokensReused").update(Threshold=249)),
+    (rings_for_one_stranger, lambda read: _metric(read, "TokensReused", 1).update(MetricName="token_reused")),
+    (rings_for_one_stranger, lambda read: _metric(read, "Throttled", 1).update(MetricName="throttled")),
+    (rings_for_one_stranger, lambda read: [_stat(read, "Throttled", at).update(Period=300) for at in (1, 2)]),
+    (rings_for_one_stranger, lambda read: properties(read, "ForeignKeys")["Metrics"][0].update(Expression="foreign")),
+    (rings_for_one_stranger, lambda read: properties(read, "Defects").update(MetricName="password_refused")),
+    (rings_for_one_stranger, lambda read: properties(read, "Defects").update(MetricName="refused_unavailable")),
     (
-        rings_for_one_attacker,
-        lambda read: properties(read, "TokensReused")["Metrics"][0].update(Expression="reused"),
+        rings_for_one_stranger,
+        lambda read: properties(read, "Unavailable")["Metrics"][0].update(Expression="unavailable"),
     ),
-    (rings_for_one_attacker, lambda read: properties(read, "ForeignKeys")["Metrics"][0].update(Expression="foreign")),
+    (rings_for_one_stranger, lambda read: properties(read, "ServerErrors")["Metrics"][0].update(Expression="errors")),
     (
         watches_the_tables_of_before,
         lambda read: properties(read, "GateThrottles").update(Dimensions=[{"Value": {"Fn::Sub": "${Prefix}-gates"}}]),
@@ -418,6 +491,34 @@ def test_a_broken_template_is_noticed(merged: dict[str, Any], rule: Rule, plant:
     broken = copy.deepcopy(merged)
     plant(broken)
     assert len(list(rule(broken))) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "sums", "ringing"),
+    [
+        pytest.param("TokensReused", {"accounts": 250, "exchanged": 250}, False, id="one attacker's own accounts"),
+        pytest.param("TokensReused", {"accounts": 250}, False, id="the same, where nobody else is"),
+        pytest.param("TokensReused", {"accounts": 400, "exchanged": 20_000}, True, id="a wave: one in fifty"),
+        pytest.param("TokensReused", {"accounts": 5_000, "exchanged": 1_000_000}, False, id="a calm hour of millions"),
+        pytest.param("TokensReused", {"accounts": 6_000, "exchanged": 1_000_000}, True, id="a wave among millions"),
+        pytest.param("ForeignKeys", {"foreign": 250, "exchanged": 10}, False, id="one attacker's keys"),
+        pytest.param("ForeignKeys", {"foreign": 300, "exchanged": 5_000}, True, id="a leak of bound tokens"),
+        pytest.param("ForeignKeys", {"foreign": 300, "exchanged": 6_000}, False, id="few among many"),
+        pytest.param("Throttled", {"accounts": 250, "begun": 10}, False, id="one network guesses"),
+        pytest.param("Throttled", {"accounts": 400, "begun": 1_000}, True, id="many networks guess"),
+        pytest.param("Unavailable", {"unavailable": 4}, False, id="a hiccup"),
+        pytest.param("Unavailable", {"unavailable": 5}, True, id="KMS or a table does not answer"),
+        pytest.param("Unavailable", {"unavailable": 90, "by_caller": 88}, False, id="one caller in its own way"),
+        pytest.param("Unavailable", {"unavailable": 90, "by_caller": 60}, True, id="the same, in an outage"),
+        pytest.param("ServerErrors", {"errors": 10}, True, id="something answers 5xx"),
+        pytest.param("ServerErrors", {"errors": 90, "by_caller": 88}, False, id="one caller's 503"),
+    ],
+)
+def test_an_alarm_rings_for_many_and_not_for_one(
+    merged: dict[str, Any], name: str, sums: dict[str, float], *, ringing: bool
+) -> None:
+    """The numbers that docs/metrics.md explains."""
+    assert rings(merged, name, sums) is ringing
 
 
 def test_every_route_of_the_application_is_there(merged: dict[str, Any]) -> None:

@@ -166,6 +166,7 @@ def test_our_own_trouble_is_unavailable(error: Exception, verb: str) -> None:
         VERBS[verb](engine_in(Trouble([error])))
     assert "secret" not in raised.value.reason
     assert raised.value.__suppress_context__
+    assert not raised.value.by_caller, "it must ring the alarm"
 
 
 @pytest.mark.parametrize("error", OUR_TROUBLE, ids=lambda error: f"{type(error).__name__} {error}"[:60])
@@ -208,9 +209,10 @@ def test_a_conflict_with_a_transaction_is_waited_out(conflict: Exception) -> Non
 def test_a_conflict_that_does_not_end_is_unavailable(conflict: Exception) -> None:
     """The waiting is bounded."""
     trouble = Trouble([conflict] * 10)
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as raised:
         Users(engine_in(trouble)).register(USER, gate_with())
     assert trouble.calls == 1 + len(CONFLICT_PAUSES_S)
+    assert raised.value.by_caller, "requests sent together meet at will: no alarm"
 
 
 def test_a_conflict_is_not_waited_out_by_a_call_that_has_lasted_too_long() -> None:

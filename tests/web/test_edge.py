@@ -1,10 +1,12 @@
 """A defect of somebody's own route is answered in our shape, and told to whoever is developing it."""
 
+import json
 from collections.abc import Callable, Mapping
 
 import pytest
 from chalice.app import Chalice
 
+from chalicelib.core import errors
 from chalicelib.web.edge import Answer, Edge
 from chalicelib.web.request import Request
 from tests.memory import MemorySignals
@@ -53,6 +55,24 @@ def test_a_view_that_returns_something_else_is_told_so(capsys: pytest.CaptureFix
     response, _ = answered(habitual, development=True)
     assert response.status == 500
     assert "the view must return an Answer, not a dict" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by_caller", [False, True])
+def test_a_503_that_a_caller_can_cause_is_counted_apart(*, by_caller: bool) -> None:
+    """Parallel requests of one account got 503 and rang the alarm of our own trouble. The answer is the same."""
+    app = Chalice(app_name="busy", configure_logs=False)
+    signals = MemorySignals()
+    edge = Edge(app, lambda: 7, lambda size: b"x" * size, signals)
+
+    def busy(_: Request) -> Answer:
+        raise errors.Unavailable("the gate kept moving", by_caller=by_caller)
+
+    app.route("/busy", methods=["GET"], content_types=[])(edge.view()(busy))
+    response = Gateway([app]).call("GET", "/api/busy")
+    assert (response.status, json.loads(response.body)["code"]) == (503, "unavailable")
+    assert "by_caller" not in response.body.decode()
+    apart = ["unavailable_by_caller"] if by_caller else []
+    assert [event for event, _ in signals.emitted] == [*apart, "refused"]
 
 
 def test_each_request_begins_what_begins_with_it() -> None:

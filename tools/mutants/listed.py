@@ -55,6 +55,7 @@ LISTED: Final[list[Mutant]] = [
         ("the digest is not checked", "    check_digest(message)\n    created", "    created"),
         ("the coverage is not checked", "    _check_coverage(message, signature)\n    if", "    if"),
         ("the value is not checked", "    _check_value(message, signature, key)\n", ""),
+        ("another key's signature may be old or altered", "        _check_body_and_time(message, signature, now=now, window_s=window_s)\n        raise", "        raise"),
         ("the window is twice as wide", "abs(now - created) > window_s", "abs(now - created) > 2 * window_s"),
         ("a request from the future passes", "abs(now - created) > window_s", "now - created > window_s"),
         ("an old request passes", "abs(now - created) > window_s", "created - now > window_s"),
