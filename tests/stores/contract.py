@@ -501,12 +501,32 @@ class GatesContract(Contract):
         assert self.admit(stores, MINE_LIVE, OTHER_LIVE, lineages_max=1) == Done()
         assert self.gate(stores) == gate_with(NEWBORN)
 
-    def test_an_ended_lineage_can_be_removed(self, stores: Stores) -> None:
-        """What was read of an ended one compares as it was read."""
+    @pytest.mark.parametrize(
+        "end",
+        [
+            pytest.param(lambda gates, _: gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW), id="end"),
+            pytest.param(lambda gates, _: gates.end_device(ACTOR, MINE, now=NOW), id="end_device"),
+            pytest.param(lambda gates, _: gates.end_all(ACTOR, now=NOW), id="end_all"),
+            pytest.param(
+                lambda gates, gate: gates.admit(
+                    replace(NEWBORN, id=NEXT), expected=gate, replaced=(MINE_LIVE,), removed=(), lineages_max=2
+                ),
+                id="replaced",
+            ),
+        ],
+    )
+    def test_an_ended_lineage_can_be_removed(
+        self, stores: Stores, end: Callable[[Gates, Gate], Done | Moved | Refused]
+    ) -> None:
+        """What was read of an ended one compares as it was read, however it ended: or no login would ever get room."""
         stores.seed(gate_with(MINE_LIVE))
-        stores.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW)
-        assert self.admit(stores, self.gate(stores).lineages[MINE], lineages_max=1) == Done()
-        assert self.gate(stores) == gate_with(NEWBORN)
+        assert end(stores.gates, self.gate(stores)) == Done()
+        standing = self.gate(stores)
+        newborn = replace(NEWBORN, epoch=standing.epoch)
+        kept = len(standing.lineages)
+        removed = (standing.lineages[MINE],)
+        assert stores.gates.admit(newborn, expected=standing, replaced=(), removed=removed, lineages_max=kept) == Done()
+        assert self.gate(stores).lineages.keys() == (standing.lineages.keys() | {NEW}) - {MINE}
 
     @pytest.mark.parametrize(
         "meanwhile",
