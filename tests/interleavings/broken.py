@@ -345,7 +345,7 @@ MISTAKES = {
         (Role.RENEW, Role.STEAL), "after token_reused was answered", plant=answer_first, times=2
     ),
     "a crash before the end is written": Mistake((Role.RENEW, Role.STEAL), NO_ORDER, plant=answer_first),
-    "end all ends nothing": Mistake((Role.RENEW, Role.END_ALL), "after the end of it was answered", gates=EndsNothing),
+    "end all ends nothing": Mistake((Role.RENEW, Role.END_ALL), NO_ORDER, gates=EndsNothing),
     "a delete asks for no live login": Mistake(
         (Role.DELETE, Role.CHANGE_PASSWORD), NO_ORDER, gates=DeletesForAnybody, arrangement=Arrangement.AGAINST
     ),

@@ -213,10 +213,7 @@ class Deployment:
         def carry_out() -> Any:
             if name.startswith(DECIDING) and not written:
                 self._decided_at[holder] = self.now
-            if not written:
-                self._ending.setdefault(holder, set()).update(
-                    self.chronicle.asked_to_end(verb, arguments, named, self.gate, self.now)
-                )
+            ending = self.chronicle.asked_to_end(verb, arguments, named, self.gate, self.now)
             if port != "ephemeral":
                 self._made += 1
                 self._window[holder] = (self._window.get(holder, (self._made, 0))[0], self._made)
@@ -224,7 +221,11 @@ class Deployment:
             try:
                 return made(*arguments, **named)
             finally:
-                scheduler.course.made(call, changed=self._standing() != before)
+                changed = self._standing() != before
+                scheduler.course.made(call, changed=changed)
+                # A second sending that is recognised ends nothing that began since.
+                if changed or verb not in {"end_all", "delete", "set_status"}:
+                    self._ending.setdefault(holder, set()).update(ending)
 
         holder, writes = scheduler.holder, verb not in READS
         call = Call(name, _places(port, verb, arguments), writes)

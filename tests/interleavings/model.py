@@ -50,8 +50,11 @@ class Asked:
 
         An exchange that is answered reuse is an end, and one that nobody heard of may have been one. What is refused
         because its login has ended was no more than a look at it. ``twice``: a write of it was sent twice. Then what
-        is refused may have happened: where others have changed the account since, the second sending cannot tell.
+        is refused may have happened: where others have changed the account since, the second sending cannot tell. And
+        what the operator does asks for no state of the account, so that it may happen twice.
         """
+        if twice and self.lineage is None:
+            yield self, UNHEARD
         maybe = replace(self, verb="end") if self.verb == "use" else self
         if not isinstance(answer, errors.Refusal | None):
             yield self, Said.DONE
