@@ -144,7 +144,7 @@ app.register_blueprint(
         edge,
         OAuthJourneys(
             exchange=exchange,
-            revoke=Revoke(clock, proof, gates, end_reused, signals, record),
+            revoke=Revoke(clock, key_ring, proof, gates, end_reused, signals, record),
             introspect=Introspect(clock, key_ring, proof, gates, settings.resource_servers),
         ),
         names,

@@ -33,6 +33,7 @@ TRANSPORTS = ("lean", "boto3")
 BASE_URL = "https://api.example.com/api"
 PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - of an account made for this measurement
 SETTINGS = {
+    "BATON_CLIENTS": "clients.toml",
     "BATON_DEVELOPMENT": "1",
     "BATON_ISSUER": BASE_URL,
     "BATON_KEY_RING": "local",

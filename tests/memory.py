@@ -186,7 +186,7 @@ class MemoryGates:
                 return Done() if gate.lineages[lineage.id] == lineage else Moved()
             fits = len(gate.lineages) < lineages_max + len(removed)
             if isinstance(lineage.binding, KeyBinding):
-                fits = fits and len(gate.lineages) == len(expected.lineages)
+                fits = fits and gate.lineages.keys() == expected.lineages.keys()
             still_there = all(gate.lineages.get(one.id) == one for one in removed)
             ending = [one.id for one in replaced if one not in removed]
             not_ended = all(one in gate.lineages and gate.lineages[one].ended is None for one in ending)

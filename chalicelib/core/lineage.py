@@ -284,8 +284,9 @@ def removed_by_login(
 ) -> tuple[Lineage, ...] | NoRoom:
     """Choose which lineages make room for a new one: ended, then expired or idle, then the least recently used.
 
-    An entry younger than ``LINEAGE_KEPT_S`` stays: a repetition of its login request could begin it anew. Entries from
-    before a password change may go at any age, since that request holds a password that is void.
+    An entry that began or was ended within ``LINEAGE_KEPT_S`` stays. A repetition of its login request could begin it
+    anew, and every token of its first life must be older than that by more than clocks differ. Entries from before a
+    password change may go at any age, since that request holds a password that is void.
     ``replaced`` are those that this login ends.
     """
     surplus = len(gate.lineages) + 1 - lineages_max
@@ -294,18 +295,23 @@ def removed_by_login(
     ending = {lineage.id for lineage in replaced}
 
     def order(lineage: Lineage) -> tuple[int, int, LineageId]:
-        ended = ended_of(gate, lineage, now=now, fence=fence, idle_s=idle_s_of.get(lineage.client, 0))
+        ended = ended_of(gate, lineage, now=now, fence=fence, idle_s=idle_s_of.get(lineage.client))
         if ended is None and lineage.id in ending:
             return (0, now, lineage.id)
         if ended is None:
             return (2, last_used(lineage, now=now), lineage.id)
         return (1 if ended.reason in {EndReason.EXPIRED, EndReason.IDLE} else 0, ended.at, lineage.id)
 
+    def age(lineage: Lineage) -> int:
+        if void and lineage.epoch != gate.epoch:
+            return LINEAGE_KEPT_S
+        ended = ended_of(gate, lineage, now=now, fence=fence, idle_s=idle_s_of.get(lineage.client))
+        if ended is None or ended.reason in {EndReason.EXPIRED, EndReason.IDLE}:
+            return now - lineage.auth_time
+        return now - max(lineage.auth_time, min(ended.at, now))
+
     void = gate.raised is not None and gate.raised.reason is EndReason.PASSWORD_CHANGED
-    ages = {
-        lineage.id: LINEAGE_KEPT_S if void and lineage.epoch != gate.epoch else now - lineage.auth_time
-        for lineage in gate.lineages.values()
-    }
+    ages = {lineage.id: age(lineage) for lineage in gate.lineages.values()}
     removable = sorted((one for one in gate.lineages.values() if ages[one.id] >= LINEAGE_KEPT_S), key=order)
     if len(removable) < surplus:
         kept = sorted(age for age in ages.values() if age < LINEAGE_KEPT_S)

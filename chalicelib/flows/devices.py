@@ -51,7 +51,7 @@ class ListDevices(Struct, frozen=True):
                     current=lineage.id == caller.device_id,
                     bound=not isinstance(lineage.binding, NoBinding),
                     ended=ended_of(
-                        gate, lineage, now=now, fence=fence, idle_s=client.mechanism.idle_s if client else 0
+                        gate, lineage, now=now, fence=fence, idle_s=client.mechanism.idle_s if client else None
                     ),
                 )
             )

@@ -221,7 +221,7 @@ class Login(Struct, frozen=True):
             )
             if isinstance(admitted, Done):
                 for one in {one.id: one for one in (*replaced, *removed)}.values():
-                    if ended_of(gate, one, now=now, fence=ring.fence, idle_s=idle_s_of.get(one.client, 0)) is None:
+                    if ended_of(gate, one, now=now, fence=ring.fence, idle_s=idle_s_of.get(one.client)) is None:
                         self.record("login_replaced", account=account, lineage=one.id)
                 self.record("logged_in", account=account, lineage=lineage.id, client=introduction.client.id)
                 return self.first_tokens.begun(lineage, introduction, account=account, ring=ring, now=now)

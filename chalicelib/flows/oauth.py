@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from chalicelib.core import errors
 from chalicelib.core.clients import Client
-from chalicelib.core.lineage import Live, judge_use
+from chalicelib.core.lineage import Dead, Live, judge_use, live
 from chalicelib.core.model import EndReason, Kind, Lineage, NoBinding
 from chalicelib.core.ports import Clock, Done, Gates, KeyRing, Signals
 from chalicelib.core.signatures import Message
@@ -22,6 +22,7 @@ class Revoke(Struct, frozen=True):
     """End the lineage of a token."""
 
     clock: Clock
+    key_ring: KeyRing
     proof: Proof
     gates: Gates
     end_reused: EndReused
@@ -41,24 +42,24 @@ class Revoke(Struct, frozen=True):
             return
         self.signals.about(lineage=proved.token.lineage)
         self.proof.signature(message, proved, now=now)
-        reused = self._reused(proved)
-        if reused is not None:
-            self.end_reused(proved, message, source=source, attempt="", lineage=reused, key="own", now=now)
+        fence = self.key_ring.current(now=now).fence
+        gate = self.gates.get(proved.token.account)
+        lineage = live(gate, proved.presented(), now=now, fence=fence, idle_s=proved.client.mechanism.idle_s)
+        if isinstance(lineage, Dead):
+            return  # it has ended, or the token is not of this login: a leaked key could sign it
+        if self._is_reuse(proved, lineage):
+            self.end_reused(proved, message, source=source, attempt="", lineage=lineage, key="own", now=now)
         elif isinstance(self.gates.end(proved.token.account, proved.token.lineage, EndReason.LOGOUT, now=now), Done):
             self.record("revoked", account=proved.token.account, lineage=proved.token.lineage, client=proved.client.id)
 
-    def _reused(self, proved: ProvedToken) -> Lineage | None:
-        """Find the lineage whose key's own holder presents a token that was exchanged twice without its knowledge.
+    def _is_reuse(self, proved: ProvedToken, lineage: Lineage) -> bool:
+        """Tell whether the key's own holder presents a token that was exchanged twice without its knowledge.
 
         The holder of generation g stored it before using it, and stores each child before the next exchange. So
         another holder of the same record went on. Generations only grow: what is read stays true.
         """
-        token = proved.token
-        if isinstance(token.binding, NoBinding) or not proved.client.mechanism.single_use:
-            return None
-        gate = self.gates.get(token.account)
-        lineage = gate.lineages.get(token.lineage) if gate else None
-        return lineage if lineage is not None and lineage.generation - token.generation > 1 else None
+        bound = not isinstance(lineage.binding, NoBinding)
+        return bound and proved.client.mechanism.single_use and lineage.generation - proved.token.generation > 1
 
 
 class Active(Struct, frozen=True):

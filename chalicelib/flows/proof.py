@@ -107,11 +107,18 @@ class Proof(Struct, frozen=True):
         """Read a token that a client sends under its own id, where it names one (RFC 6749 section 3.2.1).
 
         Raises ``UnknownClient`` and ``UnauthorizedClient``, never ``TokenInvalid`` for them: of that, stock clients
-        drop the session.
+        drop the session. A genuine token that this configuration does not know comes first (E1b): a wrong deployment
+        does not know the client either.
         """
-        if client_id is not None and self.clients.get(client_id) is None:
+        unknown = client_id is not None and self.clients.get(client_id) is None
+        try:
+            proved = self.token(text, now=now)
+        except errors.TokenInvalid:
+            if unknown:
+                raise errors.UnknownClient from None
+            raise
+        if unknown:
             raise errors.UnknownClient
-        proved = self.token(text, now=now)
         if client_id is not None and client_id != proved.client.id:
             raise errors.UnauthorizedClient(
                 "issued to another client", detail="The token was issued to another client than client_id names."

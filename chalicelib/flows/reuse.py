@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from chalicelib.core.lineage import attempt_digest, used_by
-from chalicelib.core.model import EndReason, Lineage, LineageId
+from chalicelib.core.model import AccountId, EndReason, Lineage, LineageId
 from chalicelib.core.policy import FOREIGN_KEY_TOLD_EVERY_S, FOREIGN_KEYS_REMEMBERED
 from chalicelib.core.ports import Done, Gates, Refused, Signals
 from chalicelib.core.signatures import Message
@@ -17,7 +17,7 @@ USER_AGENT_CHARACTERS_MAX = 200
 
 
 class ForeignKeys:
-    """Report exchanges that another key signed: of one login once in a quarter of an hour.
+    """Report exchanges that another key signed: of one account once in a quarter of an hour.
 
     One token can be sent any number of times, so its holder alone must not raise the metric. Each environment has one
     object.
@@ -26,14 +26,14 @@ class ForeignKeys:
     def __init__(self, signals: Signals) -> None:
         """Report to ``signals``."""
         self._signals = signals
-        self._told: dict[LineageId, int] = {}
+        self._told: dict[AccountId, int] = {}
 
-    def report(self, lineage: LineageId, *, now: int) -> None:
-        """Emit ``foreign_key_exchange``, unless that was done for this login a short time ago."""
-        told_at = self._told.get(lineage)
+    def report(self, account: AccountId, lineage: LineageId, *, now: int) -> None:
+        """Emit ``foreign_key_exchange``, unless that was done for this account a short time ago."""
+        told_at = self._told.get(account)
         if told_at is not None and 0 <= now - told_at < FOREIGN_KEY_TOLD_EVERY_S:
             return
-        self._told[lineage] = now
+        self._told[account] = now
         if len(self._told) > FOREIGN_KEYS_REMEMBERED:
             del self._told[next(iter(self._told))]
         self._signals.emit("foreign_key_exchange", lineage=lineage)

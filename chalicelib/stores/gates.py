@@ -212,13 +212,18 @@ class Gates:
         not_ended = (f"attribute_not_exists(#lineages.{name}.#ended_at)" for name in ending)
         present = (f"attribute_exists(#lineages.{name})" for name in ending)
         as_read = (f"#lineages.#removed_{place} = :removed_{place}" for place in range(len(removed)))
+        # As many as read, and all of them there, are the same: where one is removed the number alone does not say so.
+        staying = [one for one in expected.lineages if one not in removing.values()] if removed else []
+        others = {f"#other_{place}": one for place, one in enumerate(staying)}
+        if isinstance(lineage.binding, KeyBinding):
+            present = (f"attribute_exists(#lineages.{name})" for name in [*ending, *others])
         try:
             self._update(
                 expected.account,
                 f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(gone)}" if gone else ""),
                 (*admissible, *present, *not_ended, *as_read),
                 lineage=lineage.id,
-                names=ending | removing,
+                names=ending | removing | others,
                 values={
                     **{f":removed_{place}": lineage_value(one) for place, one in enumerate(removed)},
                     ":epoch": number(expected.epoch),

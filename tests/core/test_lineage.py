@@ -473,8 +473,8 @@ def place(number: int, **changes: object) -> Lineage:
 
 
 OLD: Final = NOW - LINEAGE_KEPT_S
-ENDED_EARLIER: Final = place(1, ended=Ended(NOW - 90, EndReason.LOGOUT))
-ENDED_LATER: Final = place(2, ended=Ended(NOW - 80, EndReason.REUSE))
+ENDED_EARLIER: Final = place(1, ended=Ended(NOW - 900, EndReason.LOGOUT))
+ENDED_LATER: Final = place(2, ended=Ended(NOW - 800, EndReason.REUSE))
 EXPIRED: Final = place(3, expires_at=NOW - 5)
 IDLE: Final = place(4, issued_at=NOW - IDLE_S - 1)
 IDLEST: Final = place(5, issued_at=NOW - 600)
@@ -508,22 +508,29 @@ def test_an_exchange_is_its_own_record_and_a_session_moves_its_iat() -> None:
     assert used == slide(SESSION_IN_USE, now=NOW + 60, mechanism=SESSION, renewed=True)
 
 
-def test_a_lineage_of_a_client_no_longer_registered_goes_before_the_living() -> None:
-    """Without a mechanism it cannot be exchanged any more."""
-    orphan = replace(BUSIEST, client=9)
-    assert removed(gate_with(IDLEST, orphan), lineages_max=2) == (orphan,)
+def test_a_lineage_of_a_client_that_this_deployment_does_not_know_is_not_idle() -> None:
+    """A wrong deployment must not remove the logins of the client that it lacks."""
+    unknown = replace(BUSIEST, client=9)
+    assert removed(gate_with(IDLEST, unknown), lineages_max=2) == (IDLEST,)
 
 
 @pytest.mark.promise(7)
 def test_an_entry_younger_than_a_repeatable_request_is_never_removed() -> None:
     """Login, logout, evicted, the same login bytes again: its logged-out token would be valid."""
-    young = [place(n, auth_time=OLD + 1 + n, ended=Ended(NOW, EndReason.LOGOUT)) for n in range(3)]
+    young = [place(n, auth_time=OLD + 1 + n, ended=Ended(OLD + 1 + n, EndReason.LOGOUT)) for n in range(3)]
     assert removed(gate_with(*young), lineages_max=3) == NoRoom(until=NOW + 1)
     assert removed(gate_with(*young), lineages_max=2) == NoRoom(until=NOW + 2)
     assert removed(gate_with(*young, BUSIEST), lineages_max=4) == (BUSIEST,)
-    old = replace(young[0], auth_time=OLD)
+    old = replace(young[0], auth_time=OLD, ended=Ended(OLD, EndReason.LOGOUT))
     assert removed(gate_with(old), lineages_max=1) == (old,)
-    assert removed(gate_with(old, young[1]), lineages_max=1) == NoRoom(until=NOW + 2)
+
+
+@pytest.mark.promise(7)
+def test_an_entry_that_ended_a_moment_ago_is_not_removed_however_long_it_lived() -> None:
+    """An unsigned login request can be repeated at any time: a token renewed just before the end must be older."""
+    just_ended = place(1, ended=Ended(NOW, EndReason.LOGOUT))
+    assert removed(gate_with(just_ended), lineages_max=1) == NoRoom(until=NOW + LINEAGE_KEPT_S)
+    assert removed(gate_with(just_ended, IDLEST), lineages_max=2) == (IDLEST,)
 
 
 def test_entries_from_before_a_password_change_go_at_any_age() -> None:

@@ -324,3 +324,87 @@ def test_disabled_accounts_say_why(world: World) -> None:
         assert refused.value.members["reason"] == "account_disabled"
     [gate] = world.stores.tables.gates.values()
     assert gate.raised == Ended(world.clock(), EndReason.ACCOUNT_DISABLED)
+
+
+# --- What a second attack found ----------------------------------------------------------------------------------
+
+
+@pytest.mark.promise(7)
+@pytest.mark.parametrize("client_id", ["simple", "web", "legacy", "oauth"])
+def test_a_login_request_repeated_long_after_does_not_revive_a_token_that_was_logged_out(
+    world: World, client_id: str
+) -> None:
+    """Renew, log out, evict and repeat the unsigned login, all in one second, eleven minutes after the login."""
+    world.register(world.phone())
+    phone = world.phone("none")
+    attempt = world.attempt()
+    issued = world.login(phone, client_id=client_id, attempt=attempt)
+    for _ in range(LINEAGES_MAX - 2):
+        world.login(world.phone())
+    world.clock.skip(700)
+    renewed = world.exchange(phone, str(issued.refresh_token), attempt=world.attempt())
+    world.logout(world.use(phone, renewed.access_token), everywhere=False)
+    world.login(world.phone())
+    with pytest.raises(errors.Superseded):
+        world.login(phone, client_id=client_id, attempt=attempt)
+    with pytest.raises(errors.LoginRequired):
+        world.use(phone, renewed.access_token)
+
+
+@pytest.mark.promise(4)
+def test_a_token_of_another_binding_ends_no_login(world: World) -> None:
+    """A leaked key signs a token without a key for a bound login, and revokes it unsigned."""
+    phone, bearer = world.phone(), world.phone("none")
+    bound = world.register(phone)
+    unbound = world.register(bearer, email="eve@example.com", client_id="simple")
+    mine = world.call.proof.token(bound.access_token, now=world.clock()).token
+    theirs = world.call.proof.token(unbound.access_token, now=world.clock())
+    forged = replace(theirs.token, account=mine.account, lineage=mine.lineage)
+    key_ring = world.key_ring.ring
+    text = world.issue._mint(
+        forged,
+        world.stores.tables.gates[mine.account].lineages[mine.lineage],
+        client=theirs.client,
+        ring=key_ring,
+        now=world.clock(),
+    )
+    world.revoke(bearer.message("POST", "/api/oauth/revoke", body=b"form"), token=text, client_id=None)
+    assert world.use(phone, bound.access_token)
+
+
+@pytest.mark.promise(5)
+def test_two_logins_by_one_key_at_a_full_account_leave_one(world: World) -> None:
+    """Each adds one and removes one, so the number of logins did not show the other."""
+    world.register(world.phone())
+    for _ in range(LINEAGES_MAX - 1):
+        world.login(world.phone("none"), client_id="simple")
+    world.clock.skip(700)
+    phone, admit, gates = world.phone(), world.stores.gates.admit, world.stores.gates
+    [before] = world.stores.tables.gates.values()
+
+    def admit_after_another(*arguments: object, **named: object) -> object:
+        gates.admit = admit  # type: ignore[method-assign]
+        victim = next(one for one in before.lineages if before.lineages[one] not in named["removed"])  # type: ignore[operator]
+        gates.end(before.account, victim, EndReason.LOGOUT, now=world.clock() - 690)
+        world.login(phone)
+        return admit(*arguments, **named)  # type: ignore[arg-type]
+
+    gates.admit = admit_after_another  # type: ignore[assignment, method-assign]
+    world.login(phone)
+    [gate] = world.stores.tables.gates.values()
+    key = phone.public_key.thumbprint
+    live = [one for one in gate.lineages.values() if getattr(one.binding, "thumbprint", b"") == key and not one.ended]
+    assert len(live) == 1
+
+
+@pytest.mark.promise(9)
+def test_a_wrong_deployment_answers_503_to_a_client_that_names_itself(world: World) -> None:
+    """Stock clients send their `client_id`: it was refused as unknown before the token was read."""
+    phone = world.phone("none")
+    issued = world.register(phone, client_id="oauth")
+    del world.clients._by_id["oauth"]
+    del world.clients._by_code[6]
+    with pytest.raises(errors.Unavailable):
+        world.exchange(phone, str(issued.refresh_token), client_id="oauth")
+    with pytest.raises(errors.UnknownClient):
+        world.exchange(phone, "garbage", client_id="oauth")

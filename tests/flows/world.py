@@ -169,7 +169,7 @@ class World:
         issuer = f"https://{AUTHORITY}/api"
         self.names = names = Names(issuer, issuer, frozenset())
         proof = Proof(key_ring, clients, names, frozenset({AUTHORITY}), Mismatches(signals))
-        issue = Issue(names)
+        self.issue = issue = Issue(names)
         credentials = Credentials(entropy, users, ephemeral, signals, self.limits)
         introduce = Introduce(entropy, clients, proof)
         first_tokens = FirstTokens(issue)
@@ -213,7 +213,7 @@ class World:
         self.change_password = ChangePassword(clock, entropy, key_ring, users, gates, record)
         self.list_devices = ListDevices(clock, key_ring, clients)
         self.end_device = EndDevice(clock, gates, record)
-        self.revoke = Revoke(clock, proof, gates, end_reused, signals, record)
+        self.revoke = Revoke(clock, key_ring, proof, gates, end_reused, signals, record)
         servers = {"billing": hashlib.sha256(RESOURCE_SERVER_SECRET.encode()).digest()}
         self.introspect = Introspect(clock, key_ring, proof, gates, servers)
         self._numbers = itertools.count(1)
