@@ -612,6 +612,15 @@ class GatesContract(Contract):
 
         assert race([admitting(number) for number in range(RACERS)]).count(Done()) == 1
 
+    @pytest.mark.promise(5)
+    def test_a_login_by_the_same_key_does_not_hide_behind_a_removal(self, stores: Stores) -> None:
+        """At the cap each login removes one: the number stays, and the later one must see the earlier all the same."""
+        third = replace(OTHER_LIVE, id=MINE)
+        expected, since = gate_with(OTHER_LIVE, third), gate_with(OTHER_LIVE, replace(NEWBORN, id=NEXT))
+        stores.seed(since)
+        assert self.admit(stores, OTHER_LIVE, expected=expected, lineages_max=2) == Moved()
+        assert self.gate(stores) == since
+
     def test_logins_without_a_key_do_not_hinder_each_other(self, stores: Stores) -> None:
         """They end nothing, so they need not see each other."""
         expected = gate_with(OTHER_LIVE)

@@ -23,7 +23,8 @@ LISTED: Final[list[Mutant]] = [
         ("what a login ends is removed before what ended long ago", "return (0, now, lineage.id)", "return (0, 0, lineage.id)"),
         ("a young entry is removed", "if ages[one.id] >= LINEAGE_KEPT_S)", "if True)"),
         ("a young entry is removed a second early", "if ages[one.id] >= LINEAGE_KEPT_S)", "if ages[one.id] >= LINEAGE_KEPT_S - 1)"),
-        ("entries of a void password keep the owner out", "LINEAGE_KEPT_S if void and lineage.epoch != gate.epoch else now - lineage.auth_time", "now - lineage.auth_time"),
+        ("an end a moment ago counts as an old entry", "return now - max(lineage.auth_time, min(ended.at, now))", "return now - lineage.auth_time"),
+        ("an end by a clock ahead is younger than nothing", "min(ended.at, now))", "ended.at)"),
         ("room is told too early", "kept[-(surplus - len(removable))]", "kept[-1]"),
         ("a day's use counts as its beginning", "(lineage.last_used_day + 1) * DAY_S - 1", "lineage.last_used_day * DAY_S"),
         ("a day's use counts as tomorrow's", "max(lineage.issued_at, min(now, (lineage.last_used_day + 1) * DAY_S - 1))", "max(lineage.issued_at, (lineage.last_used_day + 1) * DAY_S - 1)"),
@@ -153,6 +154,7 @@ LISTED: Final[list[Mutant]] = [
         ("an iat may be later than the stored one", 'AS_ISSUED: Final = "#lineages.#lineage.#issued_at = :presented_at"', 'AS_ISSUED: Final = "#lineages.#lineage.#issued_at <= :presented_at"'),
         ("an iat may be earlier than the stored one", 'AS_ISSUED: Final = "#lineages.#lineage.#issued_at = :presented_at"', 'AS_ISSUED: Final = "#lineages.#lineage.#issued_at >= :presented_at"'),
         ("a login by the same key need not be seen", 'AS_MANY_AS_READ: Final = "size(#lineages) = :count"', 'AS_MANY_AS_READ: Final = "size(#lineages) >= :count"'),
+        ("a login by the same key hides behind a removal", "for name in [*ending, *others])", "for name in ending)"),
         ("no login by a key is looked at as such", "ADMISSIBLE_BY_KEY if isinstance(lineage.binding, KeyBinding) else ADMISSIBLE", "ADMISSIBLE"),
         ("any proof is the account's", 'VERIFIER_AS_READ: Final = "#verifier_version = :verifier_version"', 'VERIFIER_AS_READ: Final = "#verifier_version >= :verifier_version"'),
         ("a login too many", 'HAS_ROOM: Final = "size(#lineages) < :room"', 'HAS_ROOM: Final = "size(#lineages) <= :room"'),
@@ -298,7 +300,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/flows/proof.py",
-        ("an unknown client is accepted", "if client_id is not None and self.clients.get(client_id) is None:", "if False:"),
+        ("an unknown client is accepted", "unknown = client_id is not None and self.clients.get(client_id) is None", "unknown = False"),
         ("another client's token is accepted", "if client_id is not None and client_id != proved.client.id:", "if False:"),
     ),
     *_of(
