@@ -237,7 +237,13 @@ def test_the_record_of_deployments_is_not_ignored() -> None:
 
 def test_make_help_keeps_its_columns() -> None:
     """However long a name is: every text begins in one column."""
-    done = subprocess.run(["make", "help", f"VENV={BIN.parent}"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607 - the make there is
+    done = subprocess.run(
+        ["make", "--no-print-directory", "help", f"VENV={BIN.parent}"],  # noqa: S607 - the make there is
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     lines = done.stdout.splitlines()
     assert len({re.match(r"  make \S+ +", line)[0].__len__() for line in lines if line}) == 1  # type: ignore[index]
     assert all(len(line) <= 120 for line in lines)

@@ -361,8 +361,9 @@ def deploy_data(stage: Stage, place: Place, *, pause: Pause = time.sleep) -> Pla
 
 def deploy(name: str, transport: Transport, *, pause: Pause = time.sleep) -> None:
     """Deploy a stage, and log in through it. Raises ``NotDone`` or ``smoke.NotServing``."""
+    package.runtime()
     place = place_of_credentials()
-    stage, _ = stage_named(name, package.configuration()), package.runtime()
+    stage = stage_named(name, package.configuration())
     refuse_hardened(stage)
     refuse_second_api(stage)
     place = deploy_data(stage, place, pause=pause)

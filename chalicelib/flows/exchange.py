@@ -91,7 +91,7 @@ class Exchange(Struct, frozen=True):
             return self.proof.signature(message, proved, now=now)
         except errors.InvalidSignature as refusal:
             # The other key is not known here, so its signature cannot be verified: its name is all there is.
-            if isinstance(refusal, errors.WrongKey) and self._lives(proved, now=now):
+            if isinstance(refusal, errors.WrongKey):
                 self.foreign_keys.report(proved.token.account, proved.token.lineage, now=now)
             if self.revoke_on_foreign_key and isinstance(refusal, errors.WrongKey):
                 ended = self.end_reused(
@@ -132,13 +132,6 @@ class Exchange(Struct, frozen=True):
         if isinstance(ended, Refused):
             return errors.LoginRequired("ended already", reason=self._why(proved, now=now))
         return errors.TokenReused(reason=EndReason.REUSE.value)
-
-    def _lives(self, proved: ProvedToken, *, now: int) -> bool:
-        """Tell whether the presented login lives: a token of an ended one is no sign of a theft that matters."""
-        fence = self.key_ring.current(now=now).fence
-        gate = self.gates.get(proved.token.account)
-        state = live(gate, proved.presented(), now=now, fence=fence, idle_s=proved.client.mechanism.idle_s)
-        return not isinstance(state, Dead)
 
     def _why(self, proved: ProvedToken, *, now: int) -> str | None:
         """Tell a client whose lineage somebody else has just ended, or had, why."""

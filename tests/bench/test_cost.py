@@ -26,11 +26,14 @@ MEASURED = {
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_the_units_that_are_priced_are_those_that_were_measured(operation: str) -> None:
-    """Write and read units of one operation are the golden table's, its audit row included."""
+    """Write and read units of one operation are the golden table's, its audit row included.
+
+    The second row, of a live login that is replaced, is rare, and is not priced.
+    """
     row = re.search(rf"\s{re.escape(MEASURED[operation])}\s+(\d+)\s+(\d+)\s+\d+\s+(\d+)\s", GOLDEN)
     assert row is not None
     done = work(1, OPERATIONS[operation])
-    assert (done.write_units, done.read_units) == pytest.approx((int(row[1]) + int(row[3]), int(row[2])))
+    assert (done.write_units, done.read_units) == pytest.approx((int(row[1]) + min(int(row[3]), 1), int(row[2])))
     assert done.requests == pytest.approx(1)
 
 

@@ -66,7 +66,7 @@ POST /oauth/token                           renewal, refresh, another that day  
 POST /oauth/token                           renewal, session                         1      1      2      0
 POST /oauth/token                           a forged token                           0      0      0      0
 POST /oauth/revoke                          any token of a bound login               1      1      2      1
-POST /oauth/revoke                          any token of an unbound login            1      0      1      1
+POST /oauth/revoke                          any token of an unbound login            1      1      2      1
 POST /oauth/introspect                      any token for calls                      0      1      1      0
 GET /me/devices                             a signed safe call                       0      1      1      0
 GET /me/devices                             the same, of a session that slides       1      1      2      0

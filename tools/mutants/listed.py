@@ -25,6 +25,7 @@ LISTED: Final[list[Mutant]] = [
         ("a young entry is removed a second early", "if ages[one.id] >= LINEAGE_KEPT_S)", "if ages[one.id] >= LINEAGE_KEPT_S - 1)"),
         ("an end a moment ago counts as an old entry", "return now - max(lineage.auth_time, min(ended.at, now))", "return now - lineage.auth_time"),
         ("an end by a clock ahead is younger than nothing", "min(ended.at, now))", "ended.at)"),
+        ("entries of a void password keep the owner out", "        if void and lineage.epoch != gate.epoch:\n", "        if False:\n"),
         ("room is told too early", "kept[-(surplus - len(removable))]", "kept[-1]"),
         ("a day's use counts as its beginning", "(lineage.last_used_day + 1) * DAY_S - 1", "lineage.last_used_day * DAY_S"),
         ("a day's use counts as tomorrow's", "max(lineage.issued_at, min(now, (lineage.last_used_day + 1) * DAY_S - 1))", "max(lineage.issued_at, (lineage.last_used_day + 1) * DAY_S - 1)"),
@@ -300,7 +301,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/flows/proof.py",
-        ("an unknown client is accepted", "unknown = client_id is not None and self.clients.get(client_id) is None", "unknown = False"),
+        ("an unknown client is accepted", "        if unknown:\n            raise errors.UnknownClient\n        if client_id", "        if client_id"),
         ("another client's token is accepted", "if client_id is not None and client_id != proved.client.id:", "if False:"),
     ),
     *_of(
