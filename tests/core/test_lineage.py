@@ -523,6 +523,7 @@ def test_an_entry_younger_than_a_repeatable_request_is_never_removed() -> None:
     assert removed(gate_with(*young, BUSIEST), lineages_max=4) == (BUSIEST,)
     old = replace(young[0], auth_time=OLD, ended=Ended(OLD, EndReason.LOGOUT))
     assert removed(gate_with(old), lineages_max=1) == (old,)
+    assert removed(gate_with(old, young[1]), lineages_max=1) == NoRoom(until=NOW + 2)
 
 
 @pytest.mark.promise(7)
@@ -531,6 +532,8 @@ def test_an_entry_that_ended_a_moment_ago_is_not_removed_however_long_it_lived()
     just_ended = place(1, ended=Ended(NOW, EndReason.LOGOUT))
     assert removed(gate_with(just_ended), lineages_max=1) == NoRoom(until=NOW + LINEAGE_KEPT_S)
     assert removed(gate_with(just_ended, IDLEST), lineages_max=2) == (IDLEST,)
+    by_a_clock_ahead = replace(just_ended, ended=Ended(NOW + 60, EndReason.LOGOUT))
+    assert removed(gate_with(by_a_clock_ahead), lineages_max=1) == NoRoom(until=NOW + LINEAGE_KEPT_S)
 
 
 def test_entries_from_before_a_password_change_go_at_any_age() -> None:

@@ -1,17 +1,30 @@
 """Mistakes somebody could make, each planted in a deployment or a client of its own, for the explorer to refute."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from msgspec.structs import replace
 
-from chalicelib.core.lineage import Ahead, Current, Dead, Exchanged, Retry, Reused, Superseded, exchange, judge
+from chalicelib.core import errors
+from chalicelib.core.lineage import (
+    Ahead,
+    Current,
+    Dead,
+    Exchanged,
+    ProofOutdated,
+    Retry,
+    Reused,
+    Superseded,
+    exchange,
+    judge,
+)
 from chalicelib.core.model import (
     NO_ATTEMPT,
     AccountId,
     Actor,
+    Caller,
     Ended,
     EndReason,
     Gate,
@@ -19,15 +32,19 @@ from chalicelib.core.model import (
     LineageId,
     Presented,
     Status,
+    StepUp,
 )
 from chalicelib.core.ports import Done, Moved, Refused
 from chalicelib.core.signatures import Message
+from chalicelib.flows.issue import Issued
+from chalicelib.flows.login import Introduction, Login
+from chalicelib.flows.password import ChangePassword
 from chalicelib.flows.proof import ProvedToken
 from chalicelib.flows.reuse import EndReused
 from tests.interleavings.deployment import Deployment, Stepping
-from tests.interleavings.roles import Cast, Role
-from tests.interleavings.scheduler import Call
-from tests.memory import MemoryGates
+from tests.interleavings.roles import Arrangement, Cast, Role, scene
+from tests.interleavings.scheduler import Call, Course
+from tests.memory import MemoryEphemeral, MemoryGates
 from tests.relay.runner import Record
 
 Verdict = Exchanged | Retry | Superseded | Reused | Ahead | Dead
@@ -43,6 +60,8 @@ class Mistake:
     cast: type[Cast] = Cast
     plant: Callable[[Deployment], None] = lambda _: None
     times: int = 1
+    arrangement: Arrangement = Arrangement.APART
+    kind: str = "hmac"
 
     def deployment(self) -> Deployment:
         """Build a deployment with the mistake in it."""
@@ -52,6 +71,18 @@ class Mistake:
             stepping.port = self.gates(deployment)
         self.plant(deployment)
         return deployment
+
+    def scene(self, *, faults: int, broken: bool = True) -> Callable[[Course], None]:
+        """Make the scene that shows it, or the same with nobody broken."""
+        return scene(
+            self.roles,
+            faults=faults,
+            times=self.times,
+            deployment=self.deployment() if broken else None,
+            cast_of=self.cast if broken else None,
+            arrangement=self.arrangement,
+            kind=self.kind,
+        )
 
 
 class BrokenGates(MemoryGates):
@@ -149,6 +180,104 @@ class EndsNothing(BrokenGates):
         return Done()
 
 
+class DeletesForAnybody(BrokenGates):
+    """Deletes without asking whether the login that asks for it is live."""
+
+    def delete(self, actor: Actor, *, now: int) -> Done:
+        """Delete."""
+        self.set_status(actor.account, Status.DELETED, now=now)
+        return Done()
+
+
+class EndsDevicesForAnybody(BrokenGates):
+    """Ends a device without asking whether the login that asks for it is live."""
+
+    def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused:
+        """End it."""
+        return self.end(actor.account, lineage, EndReason.ENDED_BY_OWNER, now=now)
+
+
+class EndsAllForAnybody(BrokenGates):
+    """Ends all logins without asking whether the one that asks for it is live."""
+
+    def end_all(self, actor: Actor, *, now: int) -> Done:
+        """Raise the epoch."""
+        gate = self._tables.gates[actor.account]
+        self._tables.gates[actor.account] = replace(
+            gate, epoch=gate.epoch + 1, raised=Ended(now, EndReason.ENDED_EVERYWHERE)
+        )
+        return Done()
+
+
+class VersionBlindDelete(BrokenGates):
+    """Deletes on behalf of a live login, by whatever password it was proved."""
+
+    def delete(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+        """Take the proof for one of the present password."""
+        there = self._tables.gates[actor.account]
+        return super().delete(replace(actor, verifier_version=there.verifier_version), now=now)
+
+
+class KeepsEarlierLogins(BrokenGates):
+    """Admits a login of a key, and leaves the key's earlier ones alive."""
+
+    def admit(self, lineage: Lineage, *, expected: Gate, replaced: Sequence[Lineage], **named: Any) -> Done | Moved:
+        """End none."""
+        return super().admit(lineage, expected=expected, replaced=(), **named)
+
+
+class OverlooksOtherLogins(BrokenGates):
+    """Admits a login of a key without asking whether another one came since the gate was read."""
+
+    def admit(self, lineage: Lineage, *, expected: Gate, **named: Any) -> Done | Moved:
+        """Expect as many lineages as there are."""
+        there = self._tables.gates[expected.account]
+        return super().admit(lineage, expected=replace(expected, lineages=there.lineages), **named)
+
+
+class KeepsTheSecret(Login, frozen=True):
+    """Forgets by which login's secret a login was signed."""
+
+    def _admit(self, introduction: Introduction, *arguments: Any, **named: Any) -> Issued:
+        return super()._admit(replace(introduction, proved=None), *arguments, **named)
+
+
+class GrantsForEver(MemoryEphemeral):
+    """Spends a grant, by whatever password it was proved."""
+
+    def spend_grant(self, grant: str, *, verifier_version: int, **named: Any) -> StepUp | Refused:
+        """Take it for one of the present password."""
+        return super().spend_grant(grant, verifier_version=self._tables.grants[grant].verifier_version, **named)
+
+
+class TriesAgain(ChangePassword, frozen=True):
+    """Changes the password once more where the first try finds that it was changed."""
+
+    def __call__(self, caller: Caller, new_password: str) -> None:
+        """Look at the gate again, and take the proof for one of the present password."""
+        try:
+            super().__call__(caller, new_password)
+        except errors.GrantInvalid:
+            super().__call__(replace(caller, gate=self.gates.get(caller.account)), new_password)
+
+
+def spend_grants_for_ever(deployment: Deployment) -> None:
+    """Plant ``GrantsForEver``."""
+    cast("Stepping", deployment.stores.ephemeral).port = GrantsForEver(deployment.stores.tables)
+
+
+def try_again(deployment: Deployment) -> None:
+    """Plant ``TriesAgain``."""
+    right = deployment.world.change_password
+    deployment.world.change_password = TriesAgain(*(getattr(right, name) for name in ChangePassword.__struct_fields__))
+
+
+def keep_the_secret(deployment: Deployment) -> None:
+    """Plant ``KeepsTheSecret``."""
+    right = deployment.world._login
+    deployment.world._login = KeepsTheSecret(*(getattr(right, name) for name in Login.__struct_fields__))
+
+
 class RevivingGates(BrokenGates):
     """Disables and enables by the status alone: what lived before lives again."""
 
@@ -197,47 +326,9 @@ class OverwritingClient(Cast):
         return super().replaced(name, self.deployment.storages[name] or parent, child)
 
 
-class ActsForTheEnded(BrokenGates):
-    """Deletes and ends without asking whether the login that does it is still live."""
-
-    def delete(self, actor: Actor, *, now: int) -> Done:
-        """Delete whatever happened since the caller was admitted."""
-        self.set_status(actor.account, Status.DELETED, now=now)
-        return Done()
-
-    def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused:
-        """End it whatever happened since."""
-        return self.end(actor.account, lineage, EndReason.ENDED_BY_OWNER, now=now)
-
-    def end_all(self, actor: Actor, *, now: int) -> Done:
-        """End them whatever happened since."""
-        gate = self._tables.gates[actor.account]
-        raised = Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
-        self._tables.gates[actor.account] = replace(gate, epoch=gate.epoch + 1, raised=raised)
-        return Done()
-
-
-class LeavesTheEarlierLogin(BrokenGates):
-    """Admits a login, and leaves what the same key held."""
-
-    def admit(self, lineage: Lineage, *, expected: Gate, **named: Any) -> Done | Moved:
-        """End nothing."""
-        return super().admit(lineage, expected=expected, **{**named, "replaced": ()})
-
+NO_ORDER = "no order explains it"
 
 MISTAKES = {
-    "a delete acts for an ended login": Mistake(
-        (Role.CHANGE_PASSWORD, Role.DELETE), "was not live", gates=ActsForTheEnded
-    ),
-    "ending a device acts for an ended login": Mistake(
-        (Role.END_ONE, Role.CHANGE_PASSWORD), "after the end of it was answered", gates=ActsForTheEnded
-    ),
-    "an end of all acts for an ended login": Mistake(
-        (Role.END_ALL, Role.END_ALL), "was not live", gates=ActsForTheEnded
-    ),
-    "a login leaves the one it replaces": Mistake(
-        (Role.LOG_IN_AGAIN, Role.RENEW), "after the end of it was answered", gates=LeavesTheEarlierLogin
-    ),
     "read, then write": Mistake((Role.RENEW, Role.STEAL), "children", gates=ReadThenWrite),
     "read, then write, over an end": Mistake((Role.RENEW, Role.END_ONE), "active again", gates=ReadThenWrite),
     "the client forgets its attempt": Mistake((Role.RENEW,), "phone was logged out", cast=ForgetfulClient),
@@ -249,11 +340,41 @@ MISTAKES = {
         (Role.LOG_IN, Role.CHANGE_PASSWORD), "the old password opens", gates=VersionBlindLogin
     ),
     "a login ignores the status": Mistake((Role.LOG_IN, Role.DISABLE), "disabled account", gates=StatusBlindLogin),
-    "reuse ends nothing": Mistake((Role.RENEW, Role.STEAL), "a copy outlives", gates=NeverRevokes),
+    "reuse ends nothing": Mistake((Role.RENEW, Role.STEAL), NO_ORDER, gates=NeverRevokes),
     "reuse is answered before it is written": Mistake(
         (Role.RENEW, Role.STEAL), "after token_reused was answered", plant=answer_first, times=2
     ),
-    "a crash before the end is written": Mistake((Role.RENEW, Role.STEAL), "a copy outlives", plant=answer_first),
-    "end all ends nothing": Mistake((Role.RENEW, Role.END_ALL), "and nothing was", gates=EndsNothing),
+    "a crash before the end is written": Mistake((Role.RENEW, Role.STEAL), NO_ORDER, plant=answer_first),
+    "end all ends nothing": Mistake((Role.RENEW, Role.END_ALL), NO_ORDER, gates=EndsNothing),
+    "a delete asks for no live login": Mistake(
+        (Role.DELETE, Role.CHANGE_PASSWORD), NO_ORDER, gates=DeletesForAnybody, arrangement=Arrangement.AGAINST
+    ),
+    "the end of a device asks for no live login": Mistake(
+        (Role.END_ONE, Role.END_ONE), NO_ORDER, gates=EndsDevicesForAnybody, arrangement=Arrangement.AGAINST
+    ),
+    "the end of all asks for no live login": Mistake(
+        (Role.END_ALL, Role.CHANGE_PASSWORD), NO_ORDER, gates=EndsAllForAnybody, arrangement=Arrangement.AGAINST
+    ),
+    "the end of all asks for no live login, beside an end": Mistake(
+        (Role.END_ONE, Role.END_ALL), NO_ORDER, gates=EndsAllForAnybody, arrangement=Arrangement.AGAINST
+    ),
+    "an outdated proof deletes": Mistake(
+        (Role.DELETE, Role.CHANGE_PASSWORD), NO_ORDER, gates=VersionBlindDelete, arrangement=Arrangement.TOGETHER
+    ),
+    "a grant outlives its password": Mistake(
+        (Role.DELETE, Role.CHANGE_PASSWORD), NO_ORDER, plant=spend_grants_for_ever, arrangement=Arrangement.TOGETHER
+    ),
+    "a change of the password is tried again": Mistake(
+        (Role.CHANGE_PASSWORD,) * 2, NO_ORDER, plant=try_again, arrangement=Arrangement.TOGETHER
+    ),
+    "a login leaves its key's earlier ones": Mistake(
+        (Role.LOG_IN_AGAIN, Role.RENEW), "two live logins", gates=KeepsEarlierLogins, kind="P-256"
+    ),
+    "a login leaves the one whose secret signed it": Mistake(
+        (Role.LOG_IN_AGAIN, Role.RENEW), NO_ORDER, plant=keep_the_secret
+    ),
+    "a login overlooks another by its key": Mistake(
+        (Role.LOG_IN_BY_KEY,) * 2, "two live logins", gates=OverlooksOtherLogins
+    ),
     "enabling revives": Mistake((Role.DISABLE,), "active again", gates=RevivingGates),
 }

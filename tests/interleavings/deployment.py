@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from chalicelib.core import errors
-from chalicelib.core.lineage import Exchanged, may_act
-from chalicelib.core.model import Actor, EndReason, Gate, Lineage, LineageId, Status
+from chalicelib.core.lineage import Exchanged
+from chalicelib.core.model import EndReason, Gate, KeyBinding, LineageId, Status
 from chalicelib.core.ports import Done
+from tests.engines.history import Operation
 from tests.flows.world import START, World
+from tests.interleavings.model import Account, Asked, contradiction
 from tests.interleavings.scheduler import Call, Presenter, Scheduler
 from tests.memory import MemoryStores, Tables
 from tests.relay.runner import Record
@@ -73,8 +75,8 @@ class Chronicle:
     status_asked: Status = Status.ACTIVE
     password_changed: int | None = None
     seen_dead: set[LineageId] = field(default_factory=set)
-    acts: dict[tuple[str, LineageId], int] = field(default_factory=dict)
-    """What was done on behalf of which login, and when."""
+    operations: list[Operation] = field(default_factory=list)
+    """What was asked and answered, in the model's words, and the first and last calls of each on the account."""
     ended_on_request: set[LineageId] = field(default_factory=set)
     """Lineages that somebody entitled to it has asked to end: their devices may be told to log in."""
 
@@ -85,12 +87,12 @@ class Chronicle:
         ending = set[LineageId]()
         if (verb == "end" and arguments[2] is not EndReason.REUSE) or verb == "end_device":
             ending = {arguments[1]}
-        elif verb in {"end_all", "set_status", "delete"}:
+        elif verb in {"end_all", "delete"} or (verb == "set_status" and arguments[1] is not Status.ACTIVE):
             ending = set(gate.lineages)
         elif verb == "change_password":
             ending = gate.lineages.keys() - {arguments[0].lineage}
         elif verb == "admit":
-            ending = {lineage.id for lineage in named["replaced"]}
+            ending = {one.id for one in named["replaced"]}
         if verb == "set_status":
             self.status_asked = arguments[1]
             if self.status_asked is Status.ACTIVE:
@@ -98,28 +100,14 @@ class Chronicle:
         self.ended_on_request |= ending
         return ending
 
-    def acted(self, verb: str, actor: Actor, gate: Gate, *, changed: bool, now: int, at: int) -> int:
-        """Hold a write on behalf of a login against the gate as it was: this login was live. Tell when it was done.
-
-        Where nothing changed, the same login did the same before.
-        """
-        if changed:
-            may = may_act(gate, actor, now=now)
-            assert isinstance(may, Lineage), f"{verb} was done for a login that was not live"
-            self.acts[verb, actor.lineage] = at
-        done_at = self.acts.get((verb, actor.lineage))
-        assert done_at is not None, f"{verb} was answered as done, and nothing was"
-        return done_at
-
     def watch(self, gate: Gate) -> None:
-        """Hold the gate against what it was: ended never becomes active again."""
-        alive = {
-            lineage.id
-            for lineage in gate.lineages.values()
-            if gate.status is Status.ACTIVE and lineage.ended is None and lineage.epoch == gate.epoch
-        }
+        """Hold the gate against what it was: ended never becomes active again, and a key has one login at most."""
+        alive = live_in(gate)
         assert not alive & self.seen_dead, "an ended lineage is active again"
         self.seen_dead |= set(gate.lineages) - alive
+        bindings = [gate.lineages[lineage].binding for lineage in alive]
+        keys = [binding for binding in bindings if isinstance(binding, KeyBinding)]
+        assert len(keys) == len(set(keys)), "a key has two live logins"
 
     def say_over(self, lineages: Iterable[LineageId], why: str, at: int) -> None:
         """Note that an answer has gone out by which these lineages are over."""
@@ -157,12 +145,16 @@ class Deployment:
         self._decided_at: dict[Presenter | None, int] = {}
         self._calls: dict[Presenter | None, int] = {}
         self._ending: dict[Presenter | None, set[LineageId]] = {}
+        self._window: dict[Presenter | None, tuple[int, int]] = {}
+        self._twice = set[Presenter | None]()
+        self._made = 0
 
     # The beginning
 
     def keep(self) -> None:
         """Remember how everything stands: every schedule begins here."""
         self._kept = (_copied(self.stores.tables), dict(self.storages))
+        self.start = Account(*self._look(), known=frozenset(self.gate.lineages))
 
     def restore(self, scheduler: Scheduler) -> None:
         """Put everything back, and let this schedule decide."""
@@ -174,7 +166,8 @@ class Deployment:
         self.world.clock.now = START
         self.chronicle = Chronicle()
         self._drawn.clear()
-        for kept in (self._decided_at, self._calls, self._ending):
+        self._made = 0
+        for kept in (self._decided_at, self._calls, self._ending, self._window, self._twice):
             kept.clear()
         self.scheduler = scheduler
         scheduler.turn = self._turn
@@ -221,21 +214,18 @@ class Deployment:
             if name.startswith(DECIDING) and not written:
                 self._decided_at[holder] = self.now
             ending = self.chronicle.asked_to_end(verb, arguments, named, self.gate, self.now)
-            before, gate = self._standing(), self.gate
-            answer: Any = None
+            if port != "ephemeral":
+                self._made += 1
+                self._window[holder] = (self._window.get(holder, (self._made, 0))[0], self._made)
+            before = self._standing()
             try:
-                answer = made(*arguments, **named)
+                return made(*arguments, **named)
             finally:
                 changed = self._standing() != before
                 scheduler.course.made(call, changed=changed)
-            # Recognised as done before, it ends nothing that began since.
-            if changed or verb not in {"end_all", "delete", "set_status"}:
-                self._ending.setdefault(holder, set()).update(ending)
-            if arguments and isinstance(arguments[0], Actor) and isinstance(answer, Done):
-                self._decided_at[holder] = self.chronicle.acted(
-                    verb, arguments[0], gate, changed=changed, now=named["now"], at=self._decided_at[holder]
-                )
-            return answer
+                # A second sending that is recognised ends nothing that began since.
+                if changed or verb not in {"end_all", "delete", "set_status"}:
+                    self._ending.setdefault(holder, set()).update(ending)
 
         holder, writes = scheduler.holder, verb not in READS
         call = Call(name, _places(port, verb, arguments), writes)
@@ -249,6 +239,7 @@ class Deployment:
             scheduler.course.made(call, changed=False)
             raise Crashed
         if fault:
+            self._twice.add(holder)
             # What the first sending has written took effect then, whatever the second is told.
             written = isinstance(carry_out(), Done | Exchanged | None)
             self.chronicle.watch(self.gate)
@@ -267,7 +258,12 @@ class Deployment:
         return (*map(id, tables.users.values()), *map(id, tables.gates.values()), *tables.nonces, *grants)
 
     def send(
-        self, journey: Callable[[], T], *, lineage: LineageId | None = None, told: Callable[[T, int], None]
+        self,
+        journey: Callable[[], T],
+        *,
+        asked: Asked,
+        lineage: LineageId | None = None,
+        told: Callable[[T, int], None],
     ) -> T | errors.Refusal | None:
         """Carry a request to the server and its answer back. ``None``: whatever happened, no answer came.
 
@@ -277,11 +273,18 @@ class Deployment:
         def served() -> T | errors.Refusal:
             holder = self.scheduler.holder if self.scheduler else None
             self._calls[holder], self._ending[holder] = 0, set()
+            self._window.pop(holder, None)
+            self._twice.discard(holder)
             try:
                 answer = journey()
             except errors.Refusal as refusal:
+                self._note(asked, refusal)
                 self._refused(refusal, lineage)
                 return refusal
+            except Crashed:
+                self._note(asked, None)
+                raise
+            self._note(asked, answer)
             self.chronicle.say_over(self._ending.get(holder, ()), "the end of it", self.now)
             told(answer, self.decided_at)
             return answer
@@ -300,12 +303,44 @@ class Deployment:
             return None
         return answer
 
+    def _note(self, asked: Asked, answer: object) -> None:
+        """Note what was asked and answered, and when it can have taken effect: between its calls on the account.
+
+        That is all the time in which a request sees or changes anything that others see.
+        """
+        holder = self.scheduler.holder if self.scheduler else None
+        if holder not in self._window:
+            return
+        first, last = self._window[holder]
+        who = holder.name if holder else "afterwards"
+        for what, told in asked.heard(answer, twice=holder in self._twice):
+            self.chronicle.operations.append(Operation(who, what.verb, {"asked": what}, first, last, told))
+
+    def explain(self) -> None:
+        """Require an order that explains what was asked and answered, and how the account stands after it."""
+        now = self._made + 1
+        last = Operation("the end", "look", {"asked": Asked("look")}, now, now, self._look())
+        against = contradiction(self.start, [*self.chronicle.operations, last])
+        assert against is None, against
+
+    def _look(self) -> tuple[frozenset[LineageId], int, Status]:
+        return live_in(self.gate), self.gate.verifier_version, self.gate.status
+
     def _refused(self, refusal: errors.Refusal, lineage: LineageId | None) -> None:
         """Note a refusal before it leaves. What is told to be over is over from here on."""
         if self.scheduler:
             self.scheduler.note(f"is answered {refusal.code}")
         if lineage and refusal.action == "log_in":
             self.chronicle.say_over([lineage], refusal.code, self.now)
+
+
+def live_in(gate: Gate) -> frozenset[LineageId]:
+    """Tell which lineages of a gate are live, as far as time has nothing to do with it."""
+    return frozenset(
+        lineage.id
+        for lineage in gate.lineages.values()
+        if gate.status is Status.ACTIVE and lineage.ended is None and lineage.epoch == gate.epoch
+    )
 
 
 def _or_a_crash(served: Callable[[], T]) -> T | None:

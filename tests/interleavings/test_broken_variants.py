@@ -3,7 +3,6 @@
 import pytest
 
 from tests.interleavings.broken import MISTAKES
-from tests.interleavings.roles import scene
 from tests.interleavings.scheduler import Course, Refuted, explore
 
 
@@ -14,23 +13,13 @@ def test_a_mistake_is_refuted(name: str) -> None:
     refuted = None
     for faults in range(3):
         try:
-            explore(
-                scene(
-                    mistake.roles,
-                    faults=faults,
-                    times=mistake.times,
-                    deployment=mistake.deployment(),
-                    cast_of=mistake.cast,
-                )
-            )
+            explore(mistake.scene(faults=faults))
         except Refuted as refutation:
             refuted = refutation
             break
     assert refuted, "nobody noticed"
     assert mistake.refuted_by in refuted.why
     with pytest.raises(Refuted) as again:
-        scene(mistake.roles, faults=faults, times=mistake.times, deployment=mistake.deployment(), cast_of=mistake.cast)(
-            Course(given=refuted.course)
-        )
+        mistake.scene(faults=faults)(Course(given=refuted.course))
     assert again.value.steps == refuted.steps
-    explore(scene(mistake.roles, faults=faults, times=mistake.times))
+    explore(mistake.scene(faults=faults, broken=False))

@@ -501,12 +501,32 @@ class GatesContract(Contract):
         assert self.admit(stores, MINE_LIVE, OTHER_LIVE, lineages_max=1) == Done()
         assert self.gate(stores) == gate_with(NEWBORN)
 
-    def test_an_ended_lineage_can_be_removed(self, stores: Stores) -> None:
-        """What was read of an ended one compares as it was read."""
+    @pytest.mark.parametrize(
+        "end",
+        [
+            pytest.param(lambda gates, _: gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW), id="end"),
+            pytest.param(lambda gates, _: gates.end_device(ACTOR, MINE, now=NOW), id="end_device"),
+            pytest.param(lambda gates, _: gates.end_all(ACTOR, now=NOW), id="end_all"),
+            pytest.param(
+                lambda gates, gate: gates.admit(
+                    replace(NEWBORN, id=NEXT), expected=gate, replaced=(MINE_LIVE,), removed=(), lineages_max=2
+                ),
+                id="replaced",
+            ),
+        ],
+    )
+    def test_an_ended_lineage_can_be_removed(
+        self, stores: Stores, end: Callable[[Gates, Gate], Done | Moved | Refused]
+    ) -> None:
+        """What was read of an ended one compares as it was read, however it ended: or no login would ever get room."""
         stores.seed(gate_with(MINE_LIVE))
-        stores.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW)
-        assert self.admit(stores, self.gate(stores).lineages[MINE], lineages_max=1) == Done()
-        assert self.gate(stores) == gate_with(NEWBORN)
+        assert end(stores.gates, self.gate(stores)) == Done()
+        standing = self.gate(stores)
+        newborn = replace(NEWBORN, epoch=standing.epoch)
+        kept = len(standing.lineages)
+        removed = (standing.lineages[MINE],)
+        assert stores.gates.admit(newborn, expected=standing, replaced=(), removed=removed, lineages_max=kept) == Done()
+        assert self.gate(stores).lineages.keys() == (standing.lineages.keys() | {NEW}) - {MINE}
 
     @pytest.mark.parametrize(
         "meanwhile",
@@ -591,6 +611,15 @@ class GatesContract(Contract):
             return lambda: stores.gates.admit(newborn, expected=expected, replaced=(), removed=(), lineages_max=24)
 
         assert race([admitting(number) for number in range(RACERS)]).count(Done()) == 1
+
+    @pytest.mark.promise(5)
+    def test_a_login_by_the_same_key_does_not_hide_behind_a_removal(self, stores: Stores) -> None:
+        """At the cap each login removes one: the number stays, and the later one must see the earlier all the same."""
+        third = replace(OTHER_LIVE, id=MINE)
+        expected, since = gate_with(OTHER_LIVE, third), gate_with(OTHER_LIVE, replace(NEWBORN, id=NEXT))
+        stores.seed(since)
+        assert self.admit(stores, OTHER_LIVE, expected=expected, lineages_max=2) == Moved()
+        assert self.gate(stores) == since
 
     def test_logins_without_a_key_do_not_hinder_each_other(self, stores: Stores) -> None:
         """They end nothing, so they need not see each other."""
