@@ -1,6 +1,6 @@
 """What a long run prints at its beginning: how many tests, and about how long they take."""
 
-import re
+import hashlib
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -28,7 +28,7 @@ class Progress:
         """Name the run among those remembered: other marks and other words are another run."""
         asked = self._config.option
         said = " ".join([asked.markexpr, asked.keyword, *self._config.args])
-        return "baton/seconds/" + re.sub(r"\W+", "-", said)
+        return f"baton/seconds/{hashlib.sha256(said.encode()).hexdigest()[:32]}"
 
     def said(self, tests: int, processes: int) -> str:
         """Say how many tests there are, and about how long they take: as long as last time, or by their number."""

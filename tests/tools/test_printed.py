@@ -83,3 +83,13 @@ def test_a_long_run_says_how_many_tests_and_how_long() -> None:
         "3,600 tests in 4 processes; about 90 s, if no other program needs the processors"
     ).replace("90 s", roughly(90))
     assert progress(240).said(3_600, 4) == "3,600 tests in 4 processes; the last run took 4 min"
+
+
+def test_a_run_with_many_paths_is_remembered() -> None:
+    """Its name in the cache is a file's name: of bounded length, and another one for other paths."""
+    many = progress(None)
+    many._config.args = [f"tests/a_folder/test_number_{number}.py" for number in range(100)]
+    key = many._key
+    assert len(key) < 100
+    many._config.args = many._config.args[:-1]
+    assert many._key != key
