@@ -27,6 +27,10 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { name[++n] = $$1; text[n] = $$2; if (length($$1) > wide) wide = length($$1) } \
 	  END { for (i = 1; i <= n; i++) printf "  make %-" wide "s  %s\n", name[i], text[i] }' $(MAKEFILE_LIST)
 
+.PHONY: setup
+setup: $(READY) ## Make the virtual environment only (each command does it when needed)
+	@echo "ok: $(VENV) has the pinned packages. next: make dev"
+
 .PHONY: dev
 dev: $(READY) ## Serve http://localhost:8000/api, reload on change (PORT=, HOST=, AWS_ENDPOINT_URL_DYNAMODB=)
 	@exec $(PYTHON) -m tools.dev.serve
