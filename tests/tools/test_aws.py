@@ -10,6 +10,7 @@ import pytest
 
 from tools import audit, aws, deploy, doctor, drill, operate, plan, restore
 from tools.dev import serve
+from tools.dev.engine import client
 from tools.template import ROOT
 
 COMMANDS: dict[str, Callable[[], int]] = {
@@ -220,16 +221,20 @@ def test_make_dev_over_an_engine_that_lacks_a_call_is_one_line(
     engine: Callable[[int, str], str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is reached, so it is not called out of reach."""
-    from tools.dev.engine import client
-
-    client.cache_clear()
     body = '{"__type": "com.amazonaws.dynamodb.v20120810#UnknownOperationException"}'
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine(400, body))
     assert serve.main(["18997"]) == 1
-    client.cache_clear()
     said = capsys.readouterr().err
     assert "dynamodb ListTables: the engine lacks this call (UnknownOperationException)" in said
     assert len(said.splitlines()) == 1
+
+
+def test_the_tools_client_belongs_to_the_engine_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One made for an engine that has ended must not be used for the next one: every later test failed by it."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for port in (1, 2):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{port}")
+        assert client().meta.endpoint_url == f"http://127.0.0.1:{port}"
 
 
 def test_every_command_that_reaches_aws_is_in_the_table() -> None:

@@ -72,9 +72,14 @@ def engine() -> Iterator[str]:
             yield "embedded (moto, in memory, serialised)"
 
 
-@functools.lru_cache(maxsize=1)
 def client() -> "DynamoDBClient":
-    """Give the tools' DynamoDB client, made once: after the engine was chosen."""
+    """Give the tools' DynamoDB client, made once for each engine that the environment names."""
+    return _client(os.environ.get(ENDPOINT), os.environ.get("AWS_ENDPOINT_URL"))
+
+
+@functools.lru_cache(maxsize=8)
+def _client(*_endpoints: str | None) -> "DynamoDBClient":
+    """Make a client. botocore reads the endpoints itself; here they only tell one client from another."""
     import boto3  # noqa: PLC0415 - slow to import
 
     return boto3.client("dynamodb")
