@@ -57,7 +57,7 @@ _STANDARD_OUTPUT = 1
 
 @dataclass
 class Seen:
-    """What left the program since it was last asked."""
+    """The answers, requests and log lines of the current step, and the entries made so far."""
 
     clock: Clock
     entropy: Entropy
@@ -65,6 +65,8 @@ class Seen:
     requests: list[str]
     read_lines: Callable[[], list[str]]
     entries: list[Entry]
+    broken: bool = False
+    """DynamoDB answers every request with an error."""
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -78,7 +80,7 @@ class Seen:
         self.forget()
 
     def forget(self) -> None:
-        """Forget what nobody wants recorded."""
+        """Drop what is not recorded."""
         self.answers.clear()
         self.requests.clear()
         self.read_lines()
@@ -126,12 +128,15 @@ def _conversation(read_lines: Callable[[], list[str]]) -> list[Entry]:
 @contextmanager
 def _nothing_random(seen: Seen) -> Iterator[None]:
     """Replace what is random for as long as this lasts, by names that no move changes; note the requests to AWS."""
+    from moto.core.exceptions import JsonRESTError
     from moto.dynamodb.responses import DynamoHandler
 
     answered = DynamoHandler.call_action
 
     def call_action(handler: DynamoHandler) -> object:
         seen.requests.extend(_shown(handler.headers["X-Amz-Target"], handler.body))
+        if seen.broken:
+            raise JsonRESTError("ValidationException", "planted: an error that botocore does not retry")
         return answered(handler)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -168,7 +173,7 @@ def _talk(seen: Seen) -> None:
 
 
 def _tables() -> Iterator[Entry]:
-    """Give every item that is left, so that the updates are recorded by what they did, too."""
+    """Give every stored item, which shows the effect of the updates."""
     for table in KEYS:
         items = client().scan(TableName=TABLES.name(table))["Items"]
         yield f"table: {table}, at the end", sorted(map(written, items))
@@ -224,7 +229,7 @@ def _without(*names: str) -> Callable[[dict[str, str]], None]:
 
 @dataclass
 class Talk:
-    """The steps, in order. Each method leaves devices behind that the next ones use."""
+    """The steps, in order. Later methods use the logins of earlier ones."""
 
     seen: Seen
     module: ModuleType
@@ -248,7 +253,7 @@ class Talk:
             self.send(method, PREFIX + path, list(fields.items()), body)
 
     def public(self) -> None:
-        """Read what anybody may read. The first request makes the key ring."""
+        """Read the public documents. The first request makes the key ring."""
         self.raw("jwks, the ring is made", "GET", "/.well-known/jwks.json")
         self.raw("jwks", "GET", "/.well-known/jwks.json")
         self.raw("jwks for a page", "GET", "/.well-known/jwks.json", {"Origin": ORIGIN})
@@ -270,7 +275,7 @@ class Talk:
         )
 
     def registration(self) -> None:
-        """Register and log in, and be refused."""
+        """Register and log in, with success and with every kind of refusal."""
         phone, seen = self.phone, self.seen
         attempt = {"idempotency-key": '"attempt-of-a-registration"'}
         for name in ("register", "register, sent again"):
@@ -326,11 +331,17 @@ class Talk:
             phone.request("GET", "/me", headers={"origin": ORIGIN})
         with seen.step("devices"):
             phone.get("/me/devices")
+        seen.broken = True
+        with seen.step("me, DynamoDB fails"):
+            phone.get("/me")
+        with seen.step("login, DynamoDB fails"):
+            self.stranger.login(EMAIL)
+        seen.broken = False
         with seen.step("transfer without step-up"):
             phone.post("/transfers", {"to": "eve", "amount": 100})
 
     def refused_calls(self) -> None:
-        """Send what is not a good call."""
+        """Send calls that are refused."""
         phone, seen = self.phone, self.seen
 
         def altered(fields: dict[str, str]) -> None:
@@ -362,7 +373,7 @@ class Talk:
             phone.confirmed("DELETE", "/me/devices/AAAAAAAAAAAAAAAA")
 
     def exchanges(self) -> None:
-        """Exchange, repeat, be overtaken, be stolen from."""
+        """Exchange and retry. Send superseded tokens, tokens of other clients and reused tokens."""
         phone, tablet, seen = self.phone, self.tablet, self.seen
         first = str(phone.tokens["refresh_token"])
         seen.clock.now += MINUTE_S

@@ -195,7 +195,7 @@ def _lineage(ring: Ring, client: Client, bound_to: PublicKey | Binding) -> Linea
     )
 
 
-# --- The key ring, and what follows from it ----------------------------------------------------------------------
+# --- The key ring, and the values derived from it ----------------------------------------------------------------
 
 
 def _rings() -> Iterator[Entry]:
@@ -290,7 +290,7 @@ def _limits(ring: Ring, account: AccountId) -> list[str]:
 
 
 def _stored() -> Iterator[Entry]:
-    """Write accounts with lineages of every binding and every end, which no few requests bring about."""
+    """Write account states with every binding, end reason and status. The scenario has only some of them."""
     ring = fixed_ring()
     account = ring.account_ids(EMAIL, ATTEMPT, now=START)[0]
     for client in fixed_clients():
@@ -415,7 +415,7 @@ def _bases() -> Iterator[Entry]:
 
 
 def _event(signed: Signed) -> dict[str, Any]:
-    """Write the request as API Gateway hands it over."""
+    """Write the request as the event that API Gateway sends."""
     ours = (("Signature-Input", f"baton=({signed.covered});{signed.parameters}"), ("Signature", "baton=:c2lnbmVk:"))
     others = tuple(("signature-input", line) for line in signed.inputs)
     fields: dict[str, list[str]] = {}
