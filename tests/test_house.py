@@ -24,7 +24,6 @@ HOMES = {
     "botocore": {"chalicelib/stores/engine.py"},
     "chalice": {"app.py", "chalicelib/web"},
     "cryptography": {"chalicelib/core", "chalicelib/stores/key_ring.py"},
-    "http_sf": {"chalicelib/core/fields.py"},
     "idna": {"chalicelib/core/email.py"},
     # Values are its structs: made ten times as fast as frozen dataclasses, and at import.
     "msgspec": {"app.py", "chalicelib"},

@@ -15,6 +15,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/core/passwords.py": ("tests/core/test_passwords.py",),
     "chalicelib/core/public_key.py": ("tests/core/test_public_key.py",),
     "chalicelib/core/signatures.py": ("tests/core/test_signatures.py",),
+    "chalicelib/core/structured_fields.py": ("tests/core/test_structured_fields.py",),
     "chalicelib/core/tokens.py": ("tests/core/test_tokens.py",),
     "chalicelib/flows/proof.py": ("tests/flows/test_exchange.py", "tests/web/test_must_tell.py"),
     "chalicelib/settings.py": ("tests/test_settings.py",),
