@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from chalicelib.core.base64url import decode_base64url, encode_base64url
-from chalicelib.core.errors import InvalidKey, Unavailable
+from chalicelib.core.errors import InvalidKey
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
@@ -200,27 +200,9 @@ def dss() -> ModuleType:
 def es256() -> "ECDSA":
     """Give ECDSA over SHA-256, deterministic where it signs (RFC 6979).
 
-    Our tokens are known by their signature, made again. So it is held against the RFC's own example once: a library
-    that signs otherwise must not tell every phone that its token is none. Raises ``Unavailable``.
+    A repeated exchange therefore gets the same child, to the byte.
     """
-    from cryptography.hazmat.primitives.asymmetric.ec import (  # noqa: PLC0415 - cold start
-        ECDSA,
-        SECP256R1,
-        derive_private_key,
-    )
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA  # noqa: PLC0415 - cold start
     from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - cold start
 
-    algorithm = ECDSA(SHA256(), deterministic_signing=True)
-    private, message, r, s = _RFC_6979
-    if derive_private_key(private, SECP256R1()).sign(message, algorithm) != dss().encode_dss_signature(r, s):
-        raise Unavailable("this OpenSSL does not sign as RFC 6979 has it: go back to the one before")
-    return algorithm
-
-
-_RFC_6979 = (
-    0xC9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721,
-    b"sample",
-    0xEFD48B2AACB6A8FD1140DD9CD45E81D69D2C877B56AAF991C34D0EA84EAF3716,
-    0xF7CB1C942D657C41D436C7A1B6E29F65F3E900DBB9AFF4064DC4AB2F843ACDA8,
-)
-"""Appendix A.2.5, P-256 and SHA-256: private key, message, r, s."""
+    return ECDSA(SHA256(), deterministic_signing=True)

@@ -571,7 +571,7 @@ def _assert_unreadable(fields: dict[str, Any]) -> None:
     ],
 )
 def test_rfc6979_a_2_5(message: bytes, r: str, s: str) -> None:
-    """What we signed is known by making the signature again: so it has to be everybody's, release after release."""
+    """A repeated exchange gets the same child to the byte, whichever release of OpenSSL signs it."""
     private = Secret(bytes.fromhex("C9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721"))
     key = SigningKey(kid="of RFC 6979", private=private, made_at=0, signs_from=0)
     assert key.sign(message) == bytes.fromhex(r + s)

@@ -380,5 +380,5 @@ def test_base64url_decodes_the_canonical_spelling_alone(text: str) -> None:
 
 
 def test_es256_signs_the_same_alike() -> None:
-    """Deterministic (RFC 6979): tokens are known by it. Who verifies is not concerned."""
+    """Deterministic (RFC 6979): a repeated exchange gets the same child. Verifying does not depend on it."""
     assert P256_KEY.sign(b"a token", es256()) == P256_KEY.sign(b"a token", es256())
