@@ -31,7 +31,15 @@ from tools.template import tables
 PREFIX = "baton-imports"
 NOBODY = "http://127.0.0.1:9"
 
-HEAVY = {"argon2", "boto3", "email", "jwt", "smtplib", "urllib.request"}
+HEAVY = {
+    "argon2",
+    "boto3",
+    "cryptography.hazmat.primitives.serialization",
+    "email",
+    "jwt",
+    "smtplib",
+    "urllib.request",
+}
 """What an exchange and a signed call do without, beside botocore."""
 
 BY_THE_WAY = {"typing_extensions"}
