@@ -24,10 +24,11 @@ _KEYS_CACHED = 256
 
 # Curve25519 as Ed25519 writes it (RFC 8032 section 5.1).
 _P = 2**255 - 19
+_Y_BITS = 2**255 - 1
 _D = -121665 * pow(121666, -1, _P) % _P
 _Y_OF_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
-_SMALL_ORDER = frozenset({0, _Y_OF_ORDER_8, _P - _Y_OF_ORDER_8})
-"""The y of the points of order 4 and 8. Those of order 1 and 2 have x = 0, and no other point has."""
+_SMALL_ORDER = frozenset({1, _P - 1, 0, _Y_OF_ORDER_8, _P - _Y_OF_ORDER_8})
+"""The y of the points of order 1, 2, 4, 8 and 8: no other point has one of them."""
 
 # The members that make a key. All others may say more about it, and are ignored (RFC 7517 section 4), but for those of
 # private and secret keys (RFC 7518 section 6): whoever sends one has given the key away.
@@ -38,14 +39,14 @@ _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 class PublicKey(Struct, frozen=True):
     """A public key. ``raw`` is 33 bytes for P-256 (compressed point, SEC 1) and 32 for Ed25519 (RFC 8032).
 
-    Whoever holds one holds a usable key in its one spelling: any other is ``InvalidKey``.
+    Each key has one spelling: any other is ``InvalidKey``. ``check_point`` completes the check of an Ed25519 key.
     """
 
     curve: Curve
     raw: bytes
 
     def __post_init__(self) -> None:
-        """Refuse what is not a point of the curve, has small order, or has a second spelling."""
+        """Refuse small order, a second spelling, and a P-256 key that is not a point of the curve."""
         try:
             _ed25519(self.raw) if self.curve == "Ed25519" else _p256(self.raw)
         except ValueError:
@@ -92,6 +93,18 @@ class PublicKey(Struct, frozen=True):
         if self.curve == "Ed25519":
             return {"crv": "Ed25519", "kty": "OKP", "x": encode_base64url(self.raw)}
         return {"crv": "P-256", "kty": "EC", "x": encode_base64url(self.raw[1:]), "y": _y(self.raw)}
+
+    def check_point(self) -> None:
+        """Refuse an Ed25519 key that is not a point of the curve. Raises ``InvalidKey``.
+
+        The power costs more than a verification, so only a device that introduces its key pays for it. No signature
+        verifies under such a key.
+        """
+        if self.curve == "Ed25519":
+            square = pow(int.from_bytes(self.raw, "little") & _Y_BITS, 2, _P)
+            # 1 when x squared is a square other than 0 (Euler). x = 0 has small order (RFC 8032 section 5.1.3).
+            if pow((square - 1) * (_D * square + 1), (_P - 1) // 2, _P) != 1:
+                raise InvalidKey("not a point of the curve")
 
     @property
     def thumbprint(self) -> bytes:
@@ -153,11 +166,11 @@ def _y(raw: bytes) -> str:
 def _ed25519(raw: bytes) -> "Ed25519PublicKey":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - cold start
 
-    # OpenSSL takes any 32 bytes for a key, looks at the point when it verifies, and not at its order even then: under
-    # a key of small order anybody can make signatures. The power is 1 when x squared is a square other than 0 (Euler).
-    y = int.from_bytes(raw, "little") & (2**255 - 1)
-    if y >= _P or y in _SMALL_ORDER or pow((y * y - 1) * (_D * y * y + 1), (_P - 1) // 2, _P) != 1:
-        raise ValueError("not a point of the curve, or one of small order")
+    # OpenSSL accepts any 32 bytes as a key. It checks the point when it verifies, and never its order: under a key of
+    # small order anyone can make signatures.
+    y = int.from_bytes(raw, "little") & _Y_BITS
+    if y >= _P or y in _SMALL_ORDER:
+        raise ValueError("a second spelling, or a point of small order")
     return Ed25519PublicKey.from_public_bytes(raw)
 
 

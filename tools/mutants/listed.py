@@ -112,8 +112,9 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         _CORE + "public_key.py",
-        ("a key of small order is a key", "or y in _SMALL_ORDER ", ""),
+        ("a key of small order is a key", " or y in _SMALL_ORDER:", ":"),
         ("a y over the prime is a key", "if y >= _P or ", "if "),
+        ("a point need not be on the curve", "if pow((square - 1)", "if False and pow((square - 1)"),
         ("a second spelling of a point is a key", "if len(raw) != _COMPRESSED_BYTES:", "if False:"),
         ("signatures are drawn by chance", "deterministic_signing=True", "deterministic_signing=False"),
         ("y need not fit x", 'if key.to_jwk()["y"] != jwk["y"]:', "if False:"),
