@@ -17,8 +17,14 @@ import hmac
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, derive_private_key
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -33,10 +39,7 @@ from chalicelib.core.policy import (
     SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
     SIGNING_KEY_ROTATED_AFTER_S,
 )
-from chalicelib.core.public_key import PublicKey, dss, es256
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from chalicelib.core.public_key import ES256, PublicKey
 
 KEY_KEPT_AFTER_USE_S = max(mechanism.absolute_s for mechanism in MECHANISMS.values()) + ISSUED_AFTER_KEY_MAX_S
 """No token, of either form, outlives its lineage: when the last lineage born under a key is over, it may go."""
@@ -67,7 +70,7 @@ class SigningKey(Struct, frozen=True):
     made_at: int
     signs_from: int
 
-    def private_key(self) -> "EllipticCurvePrivateKey":
+    def private_key(self) -> EllipticCurvePrivateKey:
         """Give the key as ``cryptography`` has it."""
         return _private_key(self.private)
 
@@ -75,7 +78,7 @@ class SigningKey(Struct, frozen=True):
         """Sign by ES256 (RFC 7518 3.4): r and s, 32 bytes each. Deterministic (RFC 6979): again is the same."""
         r: int
         s: int
-        r, s = dss().decode_dss_signature(self.private_key().sign(message, es256()))
+        r, s = decode_dss_signature(self.private_key().sign(message, ES256))
         return r.to_bytes(KEY_BYTES, "big") + s.to_bytes(KEY_BYTES, "big")
 
     def public_key(self) -> PublicKey:
@@ -175,17 +178,12 @@ class Ring(Struct, frozen=True):
 
     def seal(self, plaintext: bytes, *, account: AccountId, nonce: bytes) -> bytes:
         """Wrap a verifier for its account's row: nonce (12 random bytes) and AES-256-GCM, the account id bound in."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - cold start
-
         if len(nonce) != NONCE_BYTES:
             raise ValueError("a nonce has 12 bytes")
         return nonce + AESGCM(self.verifier_key.reveal()).encrypt(nonce, plaintext, _row(account))
 
     def unseal(self, sealed: bytes, *, account: AccountId) -> bytes:
         """Unwrap what was sealed for this very account. Raises ``Unsealable`` for anything else."""
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - cold start
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - cold start
-
         nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         try:
             return AESGCM(self.verifier_key.reveal()).decrypt(nonce, ciphertext, _row(account))
@@ -460,9 +458,6 @@ def _lineage_secret(root: Secret, lineage: LineageId) -> Secret:
 
 
 def _hkdf(secret: Secret, purpose: bytes, length: int) -> bytes:
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - cold start
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415 - cold start
-
     return HKDF(SHA256(), length, salt=None, info=b"baton " + purpose).derive(secret.reveal())
 
 
@@ -482,9 +477,7 @@ def _row(account: AccountId) -> bytes:
 
 
 @lru_cache(maxsize=32)
-def _private_key(private: Secret) -> "EllipticCurvePrivateKey":
-    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key  # noqa: PLC0415
-
+def _private_key(private: Secret) -> EllipticCurvePrivateKey:
     return derive_private_key(int.from_bytes(private.reveal(), "big"), SECP256R1())
 
 

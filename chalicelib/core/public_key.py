@@ -3,21 +3,26 @@
 import functools
 import hashlib
 from collections.abc import Mapping
-from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from msgspec import Struct
 
 from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.errors import InvalidKey
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 Curve = Literal["P-256", "Ed25519"]
 
 SIGNATURE_BYTES = 64
+ES256 = ECDSA(SHA256(), deterministic_signing=True)
+"""ECDSA over SHA-256, deterministic where it signs (RFC 6979): a repeated exchange gets the same child, to the byte."""
+
 _COORDINATE_BYTES = 32
 _COMPRESSED_BYTES = 33
 _KEYS_CACHED = 256
@@ -148,12 +153,10 @@ def _thumbprint(key: PublicKey) -> bytes:
 
 
 @functools.lru_cache(maxsize=_KEYS_CACHED)
-def _p256(raw: bytes) -> "EllipticCurvePublicKey":
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - cold start
-
+def _p256(raw: bytes) -> EllipticCurvePublicKey:
     if len(raw) != _COMPRESSED_BYTES:  # an uncompressed point would be a second spelling
         raise ValueError("not a compressed point")
-    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), raw)
+    return EllipticCurvePublicKey.from_encoded_point(SECP256R1(), raw)
 
 
 @functools.lru_cache(maxsize=_KEYS_CACHED)
@@ -164,7 +167,7 @@ def _y(raw: bytes) -> str:
 
 @functools.lru_cache(maxsize=_KEYS_CACHED)
 def _ed25519(raw: bytes) -> "Ed25519PublicKey":
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - cold start
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - cold start: few need it
 
     # OpenSSL accepts any 32 bytes as a key. It checks the point when it verifies, and never its order: under a key of
     # small order anyone can make signatures.
@@ -177,8 +180,8 @@ def _ed25519(raw: bytes) -> "Ed25519PublicKey":
 def _verifies_p256(raw: bytes, signature: bytes, message: bytes) -> bool:
     r, s = int.from_bytes(signature[:_COORDINATE_BYTES], "big"), int.from_bytes(signature[_COORDINATE_BYTES:], "big")
     try:
-        _p256(raw).verify(dss().encode_dss_signature(r, s), message, es256())
-    except _invalid_signature():
+        _p256(raw).verify(encode_dss_signature(r, s), message, ES256)
+    except InvalidSignature:
         return False
     return True
 
@@ -186,36 +189,6 @@ def _verifies_p256(raw: bytes, signature: bytes, message: bytes) -> bool:
 def _verifies_ed25519(raw: bytes, signature: bytes, message: bytes) -> bool:
     try:
         _ed25519(raw).verify(signature, message)
-    except _invalid_signature():
+    except InvalidSignature:
         return False
     return True
-
-
-# Imported late for a cold start, and found once: an import statement takes half a microsecond each time it is met.
-
-
-def _invalid_signature() -> type[Exception]:
-    """Give what does not verify: asked for only where something was raised."""
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - cold start
-
-    return InvalidSignature
-
-
-@functools.cache
-def dss() -> ModuleType:
-    """Give what turns r and s into DER, and back."""
-    from cryptography.hazmat.primitives.asymmetric import utils  # noqa: PLC0415 - cold start
-
-    return utils
-
-
-@functools.cache
-def es256() -> "ECDSA":
-    """Give ECDSA over SHA-256, deterministic where it signs (RFC 6979).
-
-    A repeated exchange therefore gets the same child, to the byte.
-    """
-    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA  # noqa: PLC0415 - cold start
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - cold start
-
-    return ECDSA(SHA256(), deterministic_signing=True)

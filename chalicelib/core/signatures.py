@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from msgspec import Struct
 
 from chalicelib.core import errors
@@ -384,8 +385,6 @@ def _byte_sequence(value: bytes) -> str:
 
 
 def _looks_like_der(value: bytes) -> bool:
-    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature  # noqa: PLC0415 - a refusal's path
-
     try:
         decode_dss_signature(value)
     except ValueError:

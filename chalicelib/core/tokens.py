@@ -8,9 +8,10 @@ verify. So nothing is keyed by the string or its signature. The account state id
 import re
 import struct
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from msgspec import UNSET, Struct, UnsetType
 
 from chalicelib.core.base64url import decode_base64url, encode_base64url
@@ -30,9 +31,6 @@ from chalicelib.core.model import (
 )
 from chalicelib.core.policy import MINUTE_S, TOKEN_BYTES_MAX
 from chalicelib.core.public_key import PublicKey
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 _NUMBER_MAX = 2**32 - 1
 """Generations and times fit four bytes: times until the year 2106."""
@@ -327,7 +325,7 @@ def _read_opaque(text: str, ring: Ring) -> Token:
         raise UnknownKey("no root of that version is in the ring")
     try:
         facts = _siv(root.secret).decrypt(sealed, [_DOMAIN, lead])
-    except _invalid_tag():
+    except InvalidTag:
         raise TokenInvalid("not sealed by us") from None
     # From here on the bytes are our own. Who changes their layout changes the domain.
     kind, to_secret, client, account, lineage, generation, issued_at, expires_at = _FACTS.unpack_from(facts)
@@ -348,15 +346,6 @@ def _read_opaque(text: str, ring: Ring) -> Token:
     )
 
 
-def _invalid_tag() -> type[Exception]:
-    """Give what does not open: asked for only where something was raised."""
-    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - cold start
-
-    return InvalidTag
-
-
 @lru_cache(maxsize=16)
-def _siv(root: Secret) -> "AESSIV":
-    from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: PLC0415 - cold start
-
+def _siv(root: Secret) -> AESSIV:
     return AESSIV(derive(root, b"opaque token", _SIV_KEY_BYTES))

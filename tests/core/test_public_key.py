@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.errors import InvalidKey
-from chalicelib.core.public_key import PublicKey, es256
+from chalicelib.core.public_key import ES256, PublicKey
 
 P256_KEY = ec.derive_private_key(0xBA70, ec.SECP256R1())
 P256_RAW = P256_KEY.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
@@ -432,4 +432,4 @@ def test_base64url_decodes_the_canonical_spelling_alone(text: str) -> None:
 
 def test_es256_signs_the_same_alike() -> None:
     """Deterministic (RFC 6979): a repeated exchange gets the same child. Verifying does not depend on it."""
-    assert P256_KEY.sign(b"a token", es256()) == P256_KEY.sign(b"a token", es256())
+    assert P256_KEY.sign(b"a token", ES256) == P256_KEY.sign(b"a token", ES256)
