@@ -114,8 +114,6 @@ call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
 
 # The edge.
 app = Chalice(app_name="baton", configure_logs=False)
-# All that Baton says is text. Whoever adds a route that answers with an image names its type here.
-app.api.binary_types = []
 edge = Edge(app, clock, entropy, signals, settings.origins, settings.development, settings.issuer + PROTECTED_RESOURCE)
 if not settings.development:  # a developer's machine may be slow, and no Lambda ends its requests
     edge = replace(edge, begin=patience.begin)
