@@ -30,10 +30,9 @@ from chalicelib.flows.step_up import GrantStepUp
 from chalicelib.settings import read_settings
 from chalicelib.signals import Signals
 from chalicelib.snapshot import import_what_comes_late
-from chalicelib.stores.access_key import source_of
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.deployment import Deployment
-from chalicelib.stores.engine import EXPIRY, Engine, Patience, Service, Tables
+from chalicelib.stores.engine import EXPIRY, Engine, Patience, Service, Tables, source_of
 from chalicelib.stores.ephemeral import Ephemeral
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper

@@ -222,6 +222,8 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         _STORES + "engine.py",
+        ("a refreshed key is not used", "self._known is None or frozen is not self._frozen:", "self._known is None:"),
+        ("a request pauses for a key", "ContainerMetadataFetcher(sleep=lambda _: None)", "ContainerMetadataFetcher()"),
         ("a read may be stale", "ConsistentRead=True", "ConsistentRead=False"),
         ("a cancelled transaction needs no reasons", '"ConditionalCheckFailed" in reasons and ', ""),
         ("a throttled transaction has failed", 'reasons <= {"None", "ConditionalCheckFailed"}:\n                raise', "reasons:\n                raise"),
@@ -255,12 +257,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         _STORES + "access_key.py",
-        ("a key is asked for when it has ended", "self._ends_at - RENEWED_BEFORE_S", "self._ends_at"),
-        ("a key serves when it has ended", "self._known is None or now >= self._ends_at:", "self._known is None:"),
-        ("every call waits for a key", "min(now + AGAIN_AFTER_S, self._ends_at)", "now"),
-        ("nobody is asked when a key has ended", "min(now + AGAIN_AFTER_S, self._ends_at)", "now + AGAIN_AFTER_S"),
-        ("a refusal hands out", "if answer.status != HTTPStatus.OK:", "if False:"),
-        ("whoever hands out knows not who asks", 'headers={"authorization": self._vended.authorization.reveal().decode()}', "headers={}"),
+        ("a snapshot shares its access key", " and not under_snapstart(environ):", ":"),
     ),
     *_of(
         _STORES + "transport.py",

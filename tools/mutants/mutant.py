@@ -19,9 +19,9 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/core/tokens.py": ("tests/core/test_tokens.py",),
     "chalicelib/flows/proof.py": ("tests/flows/test_exchange.py", "tests/web/test_must_tell.py"),
     "chalicelib/settings.py": ("tests/test_settings.py",),
-    "chalicelib/stores/access_key.py": ("tests/stores/test_access_key.py",),
+    "chalicelib/stores/access_key.py": ("tests/test_settings.py",),
     "chalicelib/stores/audit.py": ("tests/stores/test_dynamodb.py", "tests/stores/test_engine.py"),
-    "chalicelib/stores/engine.py": ("tests/stores/test_engine.py",),
+    "chalicelib/stores/engine.py": ("tests/stores/test_engine.py", "tests/stores/test_access_key.py"),
     "chalicelib/stores/ephemeral.py": ("tests/stores/test_dynamodb.py", "tests/stores/test_lost_answers.py"),
     "chalicelib/stores/gates.py": (
         "tests/stores/test_rule_is_the_condition.py",
