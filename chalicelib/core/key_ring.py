@@ -14,19 +14,19 @@ A key or a root serves only its own time:
 """
 
 import hmac
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Annotated, TypeVar
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, derive_private_key
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from msgspec import Struct
-from msgspec.structs import replace
+from msgspec import Meta, Struct
+from msgspec.structs import asdict, replace
 
 from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.errors import Unavailable
@@ -50,6 +50,8 @@ NONCE_BYTES = 12
 _ROOT_VERSION_MAX = 255
 _NO_ROOT_VERSION = 0
 _FORMAT = 1
+_NUMBER_MAX = 2**53
+_Number = Annotated[int, Meta(ge=0, le=_NUMBER_MAX)]
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """The order n of P-256: scalars are 1 to n - 1 (FIPS 186-5, SP 800-186 3.2.1.3)."""
 
@@ -67,8 +69,8 @@ class SigningKey(Struct, frozen=True):
 
     kid: str
     private: Secret
-    made_at: int
-    signs_from: int
+    made_at: _Number
+    signs_from: _Number
 
     def private_key(self) -> EllipticCurvePrivateKey:
         """Give the key as ``cryptography`` has it."""
@@ -93,10 +95,10 @@ class SigningKey(Struct, frozen=True):
 class Root(Struct, frozen=True):
     """A root secret (32 bytes) that ids, HMAC secrets and opaque tokens derive from. ``version`` is 1 to 255."""
 
-    version: int
+    version: Annotated[int, Meta(ge=1, le=_ROOT_VERSION_MAX)]
     secret: Secret
-    made_at: int
-    used_from: int
+    made_at: _Number
+    used_from: _Number
 
 
 class Ring(Struct, frozen=True):
@@ -326,119 +328,61 @@ def _scalar(entropy: Entropy) -> bytes:
 # --- Storing it --------------------------------------------------------------------------------------------------
 
 
+class _Format(Struct):
+    format: object = None
+
+
+class _Stored(Struct):
+    """A stored ring: the members of ``Ring``, in their order, after the number of this format."""
+
+    format: int
+    revision: Annotated[int, Meta(ge=1, le=_NUMBER_MAX)]
+    signing: Annotated[tuple[SigningKey, ...], Meta(min_length=1)]
+    roots: Annotated[tuple[Root, ...], Meta(min_length=1)]
+    email_key: Secret
+    verifier_key: Secret
+    fence: _Number
+
+
 def ring_to_bytes(ring: Ring) -> bytes:
     """Write a ring down. The result is as secret as the keys: a store wraps it."""
-    return json.dumps(
-        {
-            "format": _FORMAT,
-            "revision": ring.revision,
-            "signing": [
-                {
-                    "kid": key.kid,
-                    "private": encode_base64url(key.private.reveal()),
-                    "made_at": key.made_at,
-                    "signs_from": key.signs_from,
-                }
-                for key in ring.signing
-            ],
-            "roots": [
-                {
-                    "version": root.version,
-                    "secret": encode_base64url(root.secret.reveal()),
-                    "made_at": root.made_at,
-                    "used_from": root.used_from,
-                }
-                for root in ring.roots
-            ],
-            "email_key": encode_base64url(ring.email_key.reveal()),
-            "verifier_key": encode_base64url(ring.verifier_key.reveal()),
-            "fence": ring.fence,
-        },
-        separators=(",", ":"),
-    ).encode()
+    return msgspec.json.encode(_Stored(_FORMAT, **asdict(ring)), enc_hook=_from_secret)
 
 
 def ring_from_bytes(stored: bytes) -> Ring:
     """Read a ring that `ring_to_bytes` wrote. Raises ``RingUnreadable`` for anything else."""
     try:
-        fields = json.loads(stored.decode("utf-8"), object_pairs_hook=_object)
-        if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
+        if msgspec.json.decode(stored, type=_Format).format != _FORMAT:
             raise RingUnreadable("not a key ring, or of a format this version does not know")
-        return _ring(fields)
-    except (ValueError, RecursionError) as error:
+        read = asdict(msgspec.json.decode(stored, type=_Stored, dec_hook=_to_secret))
+        del read["format"]
+        ring = Ring(**read)
+        # A scalar out of range is no key, and a ValueError.
+        wrong = [key.kid for key in ring.signing if key.kid != key.public_key().keyid]
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         # The cause may quote what was read: it is not chained.
         raise RingUnreadable(f"not a key ring: {type(error).__name__}") from None
-
-
-def _ring(fields: Mapping[str, Any]) -> Ring:
-    _exactly(fields, "format", "revision", "signing", "roots", "email_key", "verifier_key", "fence")
-    ring = Ring(
-        revision=_int(fields["revision"], least=1),
-        signing=tuple(_signing_key(item) for item in _list(fields["signing"])),
-        roots=tuple(_root(item) for item in _list(fields["roots"])),
-        email_key=_key(fields["email_key"]),
-        verifier_key=_key(fields["verifier_key"]),
-        fence=_int(fields["fence"]),
-    )
+    if wrong:
+        raise RingUnreadable("a signing key is not what its kid says")
     if len({key.kid for key in ring.signing}) < len(ring.signing):
         raise RingUnreadable("two signing keys have one kid")
     if len({root.version for root in ring.roots}) < len(ring.roots):
         raise RingUnreadable("two roots have one version")
+    if ring_to_bytes(ring) != stored:  # msgspec ignores an unknown member, and the first of two with one name
+        raise RingUnreadable("not in the spelling that a ring is written in")
     return ring
 
 
-def _signing_key(fields: Any) -> SigningKey:  # noqa: ANN401 - whatever JSON held
-    _exactly(fields, "kid", "private", "made_at", "signs_from")
-    key = SigningKey(
-        kid=fields["kid"],
-        private=_key(fields["private"]),
-        made_at=_int(fields["made_at"]),
-        signs_from=_int(fields["signs_from"]),
-    )
-    # A scalar out of range is no key, and a ValueError.
-    if key.kid != key.public_key().keyid:
-        raise RingUnreadable("a signing key is not what its kid says")
-    return key
+def _from_secret(value: object) -> str:
+    if not isinstance(value, Secret):
+        raise NotImplementedError
+    return encode_base64url(value.reveal())
 
 
-def _root(fields: Any) -> Root:  # noqa: ANN401 - whatever JSON held
-    _exactly(fields, "version", "secret", "made_at", "used_from")
-    return Root(
-        version=_int(fields["version"], least=1, most=_ROOT_VERSION_MAX),
-        secret=_key(fields["secret"]),
-        made_at=_int(fields["made_at"]),
-        used_from=_int(fields["used_from"]),
-    )
-
-
-def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(members)
-    if len(fields) < len(members):
-        raise RingUnreadable("a member stands twice")
-    return fields
-
-
-def _exactly(fields: Any, *names: str) -> None:  # noqa: ANN401 - whatever JSON held
-    if not isinstance(fields, dict) or fields.keys() != set(names):
-        raise RingUnreadable(f"expected exactly {', '.join(names)}")
-
-
-def _list(value: Any) -> list[Any]:  # noqa: ANN401 - whatever JSON held
-    if not isinstance(value, list) or not value:
-        raise RingUnreadable("expected a list with something in it")
-    return value
-
-
-def _int(value: Any, *, least: int = 0, most: int = 2**53) -> int:  # noqa: ANN401 - whatever JSON held
-    if type(value) is not int or not least <= value <= most:
-        raise RingUnreadable("expected a whole number in its bounds")
-    return value
-
-
-def _key(value: Any) -> Secret:  # noqa: ANN401 - whatever JSON held
+def _to_secret(_: type, value: object) -> Secret:
     key = decode_base64url(value) if isinstance(value, str) else b""
     if len(key) != KEY_BYTES:
-        raise RingUnreadable("expected a key of 32 bytes")
+        raise ValueError("expected a key of 32 bytes")
     return Secret(key)
 
 

@@ -98,6 +98,9 @@ LISTED: Final[list[Mutant]] = [
         ("a leaked key stays published", "if self.serves(key, self.fence))", "if True)"),
         ("two lists of parts read the same", 'b"".join(len(part).to_bytes(4, "big") + part for part in encoded)', 'b"".join(encoded)'),
         ("a scalar may be nought", "if 0 < int.from_bytes(drawn", "if 0 <= int.from_bytes(drawn"),
+        ("a member of a ring occurs twice", "if ring_to_bytes(ring) != stored:", "if False:"),
+        ("a kid need not be that of its key", "    if wrong:", "    if False:"),
+        ("a key of a ring has any length", "    if len(key) != KEY_BYTES:", "    if False:"),
     ),
     *_of(
         _CORE + "passwords.py",
