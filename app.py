@@ -30,10 +30,9 @@ from chalicelib.flows.step_up import GrantStepUp
 from chalicelib.settings import read_settings
 from chalicelib.signals import Signals
 from chalicelib.snapshot import import_what_comes_late
-from chalicelib.stores.access_key import source_of
 from chalicelib.stores.audit import Audit
 from chalicelib.stores.deployment import Deployment
-from chalicelib.stores.engine import EXPIRY, Engine, Patience, Service, Tables
+from chalicelib.stores.engine import EXPIRY, Engine, Patience, Service, Tables, source_of
 from chalicelib.stores.ephemeral import Ephemeral
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
@@ -114,8 +113,6 @@ call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
 
 # The edge.
 app = Chalice(app_name="baton", configure_logs=False)
-# All that Baton says is text. Whoever adds a route that answers with an image names its type here.
-app.api.binary_types = []
 edge = Edge(app, clock, entropy, signals, settings.origins, settings.development, settings.issuer + PROTECTED_RESOURCE)
 if not settings.development:  # a developer's machine may be slow, and no Lambda ends its requests
     edge = replace(edge, begin=patience.begin)

@@ -24,15 +24,17 @@ HOMES = {
     "botocore": {"chalicelib/stores/engine.py"},
     "chalice": {"app.py", "chalicelib/web"},
     "cryptography": {"chalicelib/core", "chalicelib/stores/key_ring.py"},
-    "http_sf": {"chalicelib/core/fields.py"},
     "idna": {"chalicelib/core/email.py"},
     # Values are its structs: made ten times as fast as frozen dataclasses, and at import.
     "msgspec": {"app.py", "chalicelib"},
 }
 """Where each third-party package may be known."""
 
-EARLY = {"chalice", "msgspec"}
-"""What every request needs; the rest is imported where it is first needed (cold start)."""
+EARLY = {"chalice", "cryptography", "msgspec"}
+"""What nearly every first request needs. The rest is imported where it is first needed (cold start)."""
+
+LATE = {"cryptography.hazmat.primitives.asymmetric.ed25519", "cryptography.hazmat.primitives.serialization"}
+"""Modules of early packages that few requests need."""
 
 MACHINE_PATH = re.compile(rb"(?<![\w.~-])/(?:work|tmp|root|farm|home/[a-z]+)/")
 
@@ -88,7 +90,7 @@ def comes_too_early(path: str, tree: ast.Module) -> Iterator[str]:
     for statement in tree.body if ships(path) else []:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             for name, line in imports(statement):
-                if name.split(".")[0] in HOMES.keys() - EARLY:
+                if name in LATE or name.split(".")[0] in HOMES.keys() - EARLY:
                     yield f"{path}:{line} imports {name} when the function starts"
 
 
@@ -123,7 +125,10 @@ RULES: dict[Rule, tuple[str, str]] = {
     reads_the_environment: ("chalicelib/stores/engine.py", "def late():\n    import os\n    return os.environ['X']"),
     knows_the_time: ("chalicelib/flows/login.py", "def late():\n    from time import time\n    return time()"),
     is_a_guest: ("chalicelib/core/lineage.py", "def late():\n    import argon2.low_level\n    return argon2"),
-    comes_too_early: ("chalicelib/core/tokens.py", "from cryptography.exceptions import InvalidTag"),
+    comes_too_early: (
+        "chalicelib/core/public_key.py",
+        "from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey",
+    ),
     decides_by_itself: ("chalicelib/web/accounts.py", "def late(lineage):\n    return lineage.attempts[-1]"),
     is_silent: ("chalicelib/core/lineage.py", '"""Say."""\n\ndef _said():\n    pass\n\ndef judge():\n    pass'),
     is_vague: ("tools/utils.py", ""),

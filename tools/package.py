@@ -53,11 +53,9 @@ RUNTIME = {
     "cffi",
     "chalice",
     "cryptography",
-    "http_sf",
     "idna",
     "msgspec",
     "pycparser",
-    "typing_extensions",
 }
 """What the requirements bring along, by the names they are imported by; ``chalice`` is its own runtime."""
 

@@ -1,26 +1,20 @@
-"""Structured fields (RFC 9651): those of a signature as apps write them, and all dictionaries by http-sf.
+"""The member of a Signature-Input field that carries our tag (RFC 9421 section 4.1): find, read and write it."""
 
-Nearly every signed call carries the same two plain spellings, and taking those apart by one expression each costs a
-tenth of a full parse. What is not plain to the letter goes to http-sf; a test holds that both say the same.
-"""
-
-import binascii
-import re
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import NoReturn, cast
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-Item = tuple[object, Mapping[str, object]]
-"""A value and its parameters. The value of an inner list is a list of items (RFC 9651 section 3.1.1)."""
+from chalicelib.core.structured_fields import Item, Token, parse_dictionary
+
+TAG = "baton"
+WRITE_INPUT = f'Write it as `baton=("@method" "@authority" "@path");created=...;keyid="...";nonce="...";tag="{TAG}"`.'
 
 
 class SignatureInput(Struct, frozen=True):
-    """One member of a Signature-Input field (RFC 9421 section 4.1).
+    """One member of a Signature-Input field.
 
-    ``components`` are component identifiers as they are written. ``written`` is the whole member in its canonical
-    spelling, which is the value of ``@signature-params`` in the signature base.
+    ``components`` are component identifiers as ``component`` writes them. ``written`` is the whole member in its
+    canonical spelling, which is the value of ``@signature-params`` in the signature base.
     """
 
     label: str
@@ -29,76 +23,70 @@ class SignatureInput(Struct, frozen=True):
     written: str
 
 
-_KEY = r"[a-z*][a-z0-9_.*-]*"
-_IDENTIFIER = r'"(?:@query-param";name="[!#-\[\]-~]*|(?!@query-param")[!#-\[\]-~]+)"'
-_PARAMETER = r';([a-z]+)=(?:"([ !#-\[\]-~]*)"|(0|[1-9][0-9]{0,14}))'
-_IDENTIFIERS = re.compile(f"{_IDENTIFIER}(?: {_IDENTIFIER})*")
-_INPUT = re.compile(rf"({_KEY})=(\(([^()]*)\)((?:{_PARAMETER})+))")
-_PARAMETERS = re.compile(_PARAMETER)
-_BYTES = re.compile(rf"({_KEY})=:([A-Za-z0-9+/]*={{0,2}}):")
+class InputDefective(ValueError):
+    """The member with our tag is not a signature input. ``reason`` is for the log, ``detail`` for the caller."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """Describe the defect twice."""
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
 
 
-def plain_input(text: str) -> SignatureInput | None:
-    """Read a plain Signature-Input of one member; ``None`` for whatever is not plain."""
-    plain = _INPUT.fullmatch(text)
-    if plain is None:
-        return None
-    label, written, covered, tail = plain.group(1, 2, 3, 4)
-    components = _components(covered)
-    found = _PARAMETERS.findall(tail)
-    parameters = {name: int(number) if number else string for name, string, number in found}
-    if components is None or len(parameters) < len(found):
-        return None
-    return SignatureInput(label, components, parameters, written)
+def find_input(text: str) -> SignatureInput | None:
+    """Find the one member with our tag; ``None`` if there is none.
 
-
-@lru_cache(maxsize=32)
-def _components(covered: str) -> tuple[str, ...] | None:
-    """Take the list of an inner list's plain identifiers apart. An app covers the same ones on call after call.
-
-    Anybody may send 8 KB of them, which take 130 KB apart: so no more are kept than apps have kinds of calls.
+    Raises ``NotStructured`` if the field is not a dictionary, ``InputDefective`` if two members have it, or if
+    the member does not list plain components and parameters.
     """
-    return tuple(covered.split(" ")) if _IDENTIFIERS.fullmatch(covered) else None
-
-
-def plain_bytes(text: str, label: str) -> bytes | None:
-    """Read a plain dictionary whose one member, of this label, is a byte sequence; ``None`` for any other."""
-    plain = _BYTES.fullmatch(text)
-    if plain is None or plain[1] != label:
+    ours = [(label, *member) for label, member in parse_dictionary(text).items() if _has_our_tag(member[1])]
+    if not ours:
         return None
-    try:
-        return binascii.a2b_base64(plain[2], strict_mode=True)
-    except binascii.Error:
-        return None
+    if len(ours) > 1:
+        raise InputDefective("two of our tag", f'Two signatures have the tag "{TAG}". Send exactly one.')
+    label, items, given = ours[0]
+    if not isinstance(items, list):
+        raise InputDefective("no list of components", f"`Signature-Input` does not list the components. {WRITE_INPUT}")
+    components = tuple([_identifier(item) for item in items])
+    parameters = {name: value for name, value in given.items() if isinstance(value, str | int)}
+    if len(parameters) < len(given):
+        raise InputDefective("a parameter's type", "A signature parameter has the wrong type.")
+    return SignatureInput(label, components, parameters, write_input(components, parameters))
 
 
-class NotADictionary(ValueError):
-    """The text is no dictionary of structured fields. The message says where it ends to be one, in fixed words."""
+def component(name: str, parameter: str | None = None) -> str:
+    """Write a component identifier (RFC 9421 section 2); ``parameter`` is the ``name`` of ``@query-param``."""
+    return _string(name) if parameter is None else f"{_string(name)};name={_string(parameter)}"
 
 
-def parse_dictionary(text: str) -> dict[str, Item]:
-    """Parse any dictionary. Raises ``NotADictionary``, for a duplicate key or parameter too.
-
-    RFC 9651 lets the last of two members with one key win. Where a proxy takes the first, the two see different
-    signatures, so none is taken here.
-    """
-    import http_sf  # noqa: PLC0415 - cold start
-
-    try:
-        parsed = http_sf.parse(text.encode("ascii"), tltype="dictionary", on_duplicate_key=_refuse_duplicate)
-    except UnicodeEncodeError as error:
-        raise NotADictionary(f"at character {error.start + 1}: not ASCII") from None
-    except http_sf.StructuredFieldError as error:
-        raise NotADictionary(f"at character {(error.position or 0) + 1}: {_expected(error.args[0])}") from None
-    return cast("dict[str, Item]", parsed)
-
-
-def _refuse_duplicate(_: str, __: str) -> NoReturn:
-    raise NotADictionary("a duplicate key")
-
-
-def _expected(words: str) -> str:
-    """Take over what http-sf says, but for a quoted part: that is the sender's own text."""
-    return (
-        words.rstrip(".") if words.count("'") <= 1 or words.endswith("':'") else "characters that do not belong there"
+def write_input(components: Iterable[str], parameters: Mapping[str, str | int]) -> str:
+    """Write a member of Signature-Input in its canonical spelling (RFC 9421 section 2.3)."""
+    written = "".join(
+        [f";{name}={value if isinstance(value, int) else _string(value)}" for name, value in parameters.items()]
     )
+    return f"({' '.join(components)}){written}"
+
+
+def _has_our_tag(parameters: Mapping[str, object]) -> bool:
+    """Compare the tag. A token in place of the string is our tag too: ``find_input`` then refuses its type."""
+    return parameters.get("tag") in {TAG, Token(TAG)}
+
+
+def _identifier(item: Item) -> str:
+    name, parameters = item
+    if type(name) is str and not parameters and name != "@query-param":
+        return _string(name)
+    parameter = parameters.get("name")
+    if name == "@query-param" and parameters.keys() == {"name"} and isinstance(parameter, str):
+        return component("@query-param", parameter)
+    raise InputDefective(
+        "a component's parameters",
+        'A covered component must be a name without parameters, or `"@query-param";name="..."`.',
+    )
+
+
+def _string(text: str) -> str:
+    """Write a string (RFC 9651 section 4.1.6)."""
+    if '"' in text or "\\" in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

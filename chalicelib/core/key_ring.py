@@ -14,13 +14,19 @@ A key or a root serves only its own time:
 """
 
 import hmac
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Annotated, TypeVar
 
-from msgspec import Struct
-from msgspec.structs import replace
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, derive_private_key
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from msgspec import Meta, Struct
+from msgspec.structs import asdict, replace
 
 from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.errors import Unavailable
@@ -33,10 +39,7 @@ from chalicelib.core.policy import (
     SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
     SIGNING_KEY_ROTATED_AFTER_S,
 )
-from chalicelib.core.public_key import PublicKey, dss, es256
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from chalicelib.core.public_key import ES256, PublicKey
 
 KEY_KEPT_AFTER_USE_S = max(mechanism.absolute_s for mechanism in MECHANISMS.values()) + ISSUED_AFTER_KEY_MAX_S
 """No token, of either form, outlives its lineage: when the last lineage born under a key is over, it may go."""
@@ -47,6 +50,8 @@ NONCE_BYTES = 12
 _ROOT_VERSION_MAX = 255
 _NO_ROOT_VERSION = 0
 _FORMAT = 1
+_NUMBER_MAX = 2**53
+_Number = Annotated[int, Meta(ge=0, le=_NUMBER_MAX)]
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """The order n of P-256: scalars are 1 to n - 1 (FIPS 186-5, SP 800-186 3.2.1.3)."""
 
@@ -64,10 +69,10 @@ class SigningKey(Struct, frozen=True):
 
     kid: str
     private: Secret
-    made_at: int
-    signs_from: int
+    made_at: _Number
+    signs_from: _Number
 
-    def private_key(self) -> "EllipticCurvePrivateKey":
+    def private_key(self) -> EllipticCurvePrivateKey:
         """Give the key as ``cryptography`` has it."""
         return _private_key(self.private)
 
@@ -75,7 +80,7 @@ class SigningKey(Struct, frozen=True):
         """Sign by ES256 (RFC 7518 3.4): r and s, 32 bytes each. Deterministic (RFC 6979): again is the same."""
         r: int
         s: int
-        r, s = dss().decode_dss_signature(self.private_key().sign(message, es256()))
+        r, s = decode_dss_signature(self.private_key().sign(message, ES256))
         return r.to_bytes(KEY_BYTES, "big") + s.to_bytes(KEY_BYTES, "big")
 
     def public_key(self) -> PublicKey:
@@ -90,10 +95,10 @@ class SigningKey(Struct, frozen=True):
 class Root(Struct, frozen=True):
     """A root secret (32 bytes) that ids, HMAC secrets and opaque tokens derive from. ``version`` is 1 to 255."""
 
-    version: int
+    version: Annotated[int, Meta(ge=1, le=_ROOT_VERSION_MAX)]
     secret: Secret
-    made_at: int
-    used_from: int
+    made_at: _Number
+    used_from: _Number
 
 
 class Ring(Struct, frozen=True):
@@ -175,17 +180,12 @@ class Ring(Struct, frozen=True):
 
     def seal(self, plaintext: bytes, *, account: AccountId, nonce: bytes) -> bytes:
         """Wrap a verifier for its account's row: nonce (12 random bytes) and AES-256-GCM, the account id bound in."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - cold start
-
         if len(nonce) != NONCE_BYTES:
             raise ValueError("a nonce has 12 bytes")
         return nonce + AESGCM(self.verifier_key.reveal()).encrypt(nonce, plaintext, _row(account))
 
     def unseal(self, sealed: bytes, *, account: AccountId) -> bytes:
         """Unwrap what was sealed for this very account. Raises ``Unsealable`` for anything else."""
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - cold start
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - cold start
-
         nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         try:
             return AESGCM(self.verifier_key.reveal()).decrypt(nonce, ciphertext, _row(account))
@@ -328,119 +328,61 @@ def _scalar(entropy: Entropy) -> bytes:
 # --- Storing it --------------------------------------------------------------------------------------------------
 
 
+class _Format(Struct):
+    format: object = None
+
+
+class _Stored(Struct):
+    """A stored ring: the members of ``Ring``, in their order, after the number of this format."""
+
+    format: int
+    revision: Annotated[int, Meta(ge=1, le=_NUMBER_MAX)]
+    signing: Annotated[tuple[SigningKey, ...], Meta(min_length=1)]
+    roots: Annotated[tuple[Root, ...], Meta(min_length=1)]
+    email_key: Secret
+    verifier_key: Secret
+    fence: _Number
+
+
 def ring_to_bytes(ring: Ring) -> bytes:
     """Write a ring down. The result is as secret as the keys: a store wraps it."""
-    return json.dumps(
-        {
-            "format": _FORMAT,
-            "revision": ring.revision,
-            "signing": [
-                {
-                    "kid": key.kid,
-                    "private": encode_base64url(key.private.reveal()),
-                    "made_at": key.made_at,
-                    "signs_from": key.signs_from,
-                }
-                for key in ring.signing
-            ],
-            "roots": [
-                {
-                    "version": root.version,
-                    "secret": encode_base64url(root.secret.reveal()),
-                    "made_at": root.made_at,
-                    "used_from": root.used_from,
-                }
-                for root in ring.roots
-            ],
-            "email_key": encode_base64url(ring.email_key.reveal()),
-            "verifier_key": encode_base64url(ring.verifier_key.reveal()),
-            "fence": ring.fence,
-        },
-        separators=(",", ":"),
-    ).encode()
+    return msgspec.json.encode(_Stored(_FORMAT, **asdict(ring)), enc_hook=_from_secret)
 
 
 def ring_from_bytes(stored: bytes) -> Ring:
     """Read a ring that `ring_to_bytes` wrote. Raises ``RingUnreadable`` for anything else."""
     try:
-        fields = json.loads(stored.decode("utf-8"), object_pairs_hook=_object)
-        if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
+        if msgspec.json.decode(stored, type=_Format).format != _FORMAT:
             raise RingUnreadable("not a key ring, or of a format this version does not know")
-        return _ring(fields)
-    except (ValueError, RecursionError) as error:
+        read = asdict(msgspec.json.decode(stored, type=_Stored, dec_hook=_to_secret))
+        del read["format"]
+        ring = Ring(**read)
+        # A scalar out of range is no key, and a ValueError.
+        wrong = [key.kid for key in ring.signing if key.kid != key.public_key().keyid]
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         # The cause may quote what was read: it is not chained.
         raise RingUnreadable(f"not a key ring: {type(error).__name__}") from None
-
-
-def _ring(fields: Mapping[str, Any]) -> Ring:
-    _exactly(fields, "format", "revision", "signing", "roots", "email_key", "verifier_key", "fence")
-    ring = Ring(
-        revision=_int(fields["revision"], least=1),
-        signing=tuple(_signing_key(item) for item in _list(fields["signing"])),
-        roots=tuple(_root(item) for item in _list(fields["roots"])),
-        email_key=_key(fields["email_key"]),
-        verifier_key=_key(fields["verifier_key"]),
-        fence=_int(fields["fence"]),
-    )
+    if wrong:
+        raise RingUnreadable("a signing key is not what its kid says")
     if len({key.kid for key in ring.signing}) < len(ring.signing):
         raise RingUnreadable("two signing keys have one kid")
     if len({root.version for root in ring.roots}) < len(ring.roots):
         raise RingUnreadable("two roots have one version")
+    if ring_to_bytes(ring) != stored:  # msgspec ignores an unknown member, and the first of two with one name
+        raise RingUnreadable("not in the spelling that a ring is written in")
     return ring
 
 
-def _signing_key(fields: Any) -> SigningKey:  # noqa: ANN401 - whatever JSON held
-    _exactly(fields, "kid", "private", "made_at", "signs_from")
-    key = SigningKey(
-        kid=fields["kid"],
-        private=_key(fields["private"]),
-        made_at=_int(fields["made_at"]),
-        signs_from=_int(fields["signs_from"]),
-    )
-    # A scalar out of range is no key, and a ValueError.
-    if key.kid != key.public_key().keyid:
-        raise RingUnreadable("a signing key is not what its kid says")
-    return key
+def _from_secret(value: object) -> str:
+    if not isinstance(value, Secret):
+        raise NotImplementedError
+    return encode_base64url(value.reveal())
 
 
-def _root(fields: Any) -> Root:  # noqa: ANN401 - whatever JSON held
-    _exactly(fields, "version", "secret", "made_at", "used_from")
-    return Root(
-        version=_int(fields["version"], least=1, most=_ROOT_VERSION_MAX),
-        secret=_key(fields["secret"]),
-        made_at=_int(fields["made_at"]),
-        used_from=_int(fields["used_from"]),
-    )
-
-
-def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(members)
-    if len(fields) < len(members):
-        raise RingUnreadable("a member stands twice")
-    return fields
-
-
-def _exactly(fields: Any, *names: str) -> None:  # noqa: ANN401 - whatever JSON held
-    if not isinstance(fields, dict) or fields.keys() != set(names):
-        raise RingUnreadable(f"expected exactly {', '.join(names)}")
-
-
-def _list(value: Any) -> list[Any]:  # noqa: ANN401 - whatever JSON held
-    if not isinstance(value, list) or not value:
-        raise RingUnreadable("expected a list with something in it")
-    return value
-
-
-def _int(value: Any, *, least: int = 0, most: int = 2**53) -> int:  # noqa: ANN401 - whatever JSON held
-    if type(value) is not int or not least <= value <= most:
-        raise RingUnreadable("expected a whole number in its bounds")
-    return value
-
-
-def _key(value: Any) -> Secret:  # noqa: ANN401 - whatever JSON held
+def _to_secret(_: type, value: object) -> Secret:
     key = decode_base64url(value) if isinstance(value, str) else b""
     if len(key) != KEY_BYTES:
-        raise RingUnreadable("expected a key of 32 bytes")
+        raise ValueError("expected a key of 32 bytes")
     return Secret(key)
 
 
@@ -460,9 +402,6 @@ def _lineage_secret(root: Secret, lineage: LineageId) -> Secret:
 
 
 def _hkdf(secret: Secret, purpose: bytes, length: int) -> bytes:
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - cold start
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415 - cold start
-
     return HKDF(SHA256(), length, salt=None, info=b"baton " + purpose).derive(secret.reveal())
 
 
@@ -482,15 +421,12 @@ def _row(account: AccountId) -> bytes:
 
 
 @lru_cache(maxsize=32)
-def _private_key(private: Secret) -> "EllipticCurvePrivateKey":
-    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key  # noqa: PLC0415
-
+def _private_key(private: Secret) -> EllipticCurvePrivateKey:
     return derive_private_key(int.from_bytes(private.reveal(), "big"), SECP256R1())
 
 
 @lru_cache(maxsize=32)
 def _public_key(private: Secret) -> PublicKey:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415 - cold start
-
-    point = _private_key(private).public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
-    return PublicKey.from_raw(point)
+    # By its numbers: importing `serialization` of cryptography would add 5 ms or more to each cold start.
+    point = _private_key(private).public_key().public_numbers()
+    return PublicKey.from_raw(bytes([2 + point.y % 2]) + point.x.to_bytes(KEY_BYTES, "big"))

@@ -3,31 +3,37 @@
 import functools
 import hashlib
 from collections.abc import Mapping
-from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from msgspec import Struct
 
 from chalicelib.core.base64url import decode_base64url, encode_base64url
-from chalicelib.core.errors import InvalidKey, Unavailable
+from chalicelib.core.errors import InvalidKey
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 Curve = Literal["P-256", "Ed25519"]
 
 SIGNATURE_BYTES = 64
+ES256 = ECDSA(SHA256(), deterministic_signing=True)
+"""ECDSA over SHA-256, deterministic where it signs (RFC 6979): a repeated exchange gets the same child, to the byte."""
+
 _COORDINATE_BYTES = 32
 _COMPRESSED_BYTES = 33
 _KEYS_CACHED = 256
 
 # Curve25519 as Ed25519 writes it (RFC 8032 section 5.1).
 _P = 2**255 - 19
+_Y_BITS = 2**255 - 1
 _D = -121665 * pow(121666, -1, _P) % _P
 _Y_OF_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
-_SMALL_ORDER = frozenset({0, _Y_OF_ORDER_8, _P - _Y_OF_ORDER_8})
-"""The y of the points of order 4 and 8. Those of order 1 and 2 have x = 0, and no other point has."""
+_SMALL_ORDER = frozenset({1, _P - 1, 0, _Y_OF_ORDER_8, _P - _Y_OF_ORDER_8})
+"""The y of the points of order 1, 2, 4, 8 and 8: no other point has one of them."""
 
 # The members that make a key. All others may say more about it, and are ignored (RFC 7517 section 4), but for those of
 # private and secret keys (RFC 7518 section 6): whoever sends one has given the key away.
@@ -38,14 +44,14 @@ _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 class PublicKey(Struct, frozen=True):
     """A public key. ``raw`` is 33 bytes for P-256 (compressed point, SEC 1) and 32 for Ed25519 (RFC 8032).
 
-    Whoever holds one holds a usable key in its one spelling: any other is ``InvalidKey``.
+    Each key has one spelling: any other is ``InvalidKey``. ``check_point`` completes the check of an Ed25519 key.
     """
 
     curve: Curve
     raw: bytes
 
     def __post_init__(self) -> None:
-        """Refuse what is not a point of the curve, has small order, or has a second spelling."""
+        """Refuse small order, a second spelling, and a P-256 key that is not a point of the curve."""
         try:
             _ed25519(self.raw) if self.curve == "Ed25519" else _p256(self.raw)
         except ValueError:
@@ -93,6 +99,18 @@ class PublicKey(Struct, frozen=True):
             return {"crv": "Ed25519", "kty": "OKP", "x": encode_base64url(self.raw)}
         return {"crv": "P-256", "kty": "EC", "x": encode_base64url(self.raw[1:]), "y": _y(self.raw)}
 
+    def check_point(self) -> None:
+        """Refuse an Ed25519 key that is not a point of the curve. Raises ``InvalidKey``.
+
+        The power costs more than a verification, so only a device that introduces its key pays for it. No signature
+        verifies under such a key.
+        """
+        if self.curve == "Ed25519":
+            square = pow(int.from_bytes(self.raw, "little") & _Y_BITS, 2, _P)
+            # 1 when x squared is a square other than 0 (Euler). x = 0 has small order (RFC 8032 section 5.1.3).
+            if pow((square - 1) * (_D * square + 1), (_P - 1) // 2, _P) != 1:
+                raise InvalidKey("not a point of the curve")
+
     @property
     def thumbprint(self) -> bytes:
         """Give the SHA-256 JWK thumbprint, 32 bytes (RFC 7638)."""
@@ -135,12 +153,10 @@ def _thumbprint(key: PublicKey) -> bytes:
 
 
 @functools.lru_cache(maxsize=_KEYS_CACHED)
-def _p256(raw: bytes) -> "EllipticCurvePublicKey":
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - cold start
-
+def _p256(raw: bytes) -> EllipticCurvePublicKey:
     if len(raw) != _COMPRESSED_BYTES:  # an uncompressed point would be a second spelling
         raise ValueError("not a compressed point")
-    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), raw)
+    return EllipticCurvePublicKey.from_encoded_point(SECP256R1(), raw)
 
 
 @functools.lru_cache(maxsize=_KEYS_CACHED)
@@ -151,21 +167,21 @@ def _y(raw: bytes) -> str:
 
 @functools.lru_cache(maxsize=_KEYS_CACHED)
 def _ed25519(raw: bytes) -> "Ed25519PublicKey":
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - cold start
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - cold start: few need it
 
-    # OpenSSL takes any 32 bytes for a key, looks at the point when it verifies, and not at its order even then: under
-    # a key of small order anybody can make signatures. The power is 1 when x squared is a square other than 0 (Euler).
-    y = int.from_bytes(raw, "little") & (2**255 - 1)
-    if y >= _P or y in _SMALL_ORDER or pow((y * y - 1) * (_D * y * y + 1), (_P - 1) // 2, _P) != 1:
-        raise ValueError("not a point of the curve, or one of small order")
+    # OpenSSL accepts any 32 bytes as a key. It checks the point when it verifies, and never its order: under a key of
+    # small order anyone can make signatures.
+    y = int.from_bytes(raw, "little") & _Y_BITS
+    if y >= _P or y in _SMALL_ORDER:
+        raise ValueError("a second spelling, or a point of small order")
     return Ed25519PublicKey.from_public_bytes(raw)
 
 
 def _verifies_p256(raw: bytes, signature: bytes, message: bytes) -> bool:
     r, s = int.from_bytes(signature[:_COORDINATE_BYTES], "big"), int.from_bytes(signature[_COORDINATE_BYTES:], "big")
     try:
-        _p256(raw).verify(dss().encode_dss_signature(r, s), message, es256())
-    except _invalid_signature():
+        _p256(raw).verify(encode_dss_signature(r, s), message, ES256)
+    except InvalidSignature:
         return False
     return True
 
@@ -173,54 +189,6 @@ def _verifies_p256(raw: bytes, signature: bytes, message: bytes) -> bool:
 def _verifies_ed25519(raw: bytes, signature: bytes, message: bytes) -> bool:
     try:
         _ed25519(raw).verify(signature, message)
-    except _invalid_signature():
+    except InvalidSignature:
         return False
     return True
-
-
-# Imported late for a cold start, and found once: an import statement takes half a microsecond each time it is met.
-
-
-def _invalid_signature() -> type[Exception]:
-    """Give what does not verify: asked for only where something was raised."""
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - cold start
-
-    return InvalidSignature
-
-
-@functools.cache
-def dss() -> ModuleType:
-    """Give what turns r and s into DER, and back."""
-    from cryptography.hazmat.primitives.asymmetric import utils  # noqa: PLC0415 - cold start
-
-    return utils
-
-
-@functools.cache
-def es256() -> "ECDSA":
-    """Give ECDSA over SHA-256, deterministic where it signs (RFC 6979).
-
-    Our tokens are known by their signature, made again. So it is held against the RFC's own example once: a library
-    that signs otherwise must not tell every phone that its token is none. Raises ``Unavailable``.
-    """
-    from cryptography.hazmat.primitives.asymmetric.ec import (  # noqa: PLC0415 - cold start
-        ECDSA,
-        SECP256R1,
-        derive_private_key,
-    )
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - cold start
-
-    algorithm = ECDSA(SHA256(), deterministic_signing=True)
-    private, message, r, s = _RFC_6979
-    if derive_private_key(private, SECP256R1()).sign(message, algorithm) != dss().encode_dss_signature(r, s):
-        raise Unavailable("this OpenSSL does not sign as RFC 6979 has it: go back to the one before")
-    return algorithm
-
-
-_RFC_6979 = (
-    0xC9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721,
-    b"sample",
-    0xEFD48B2AACB6A8FD1140DD9CD45E81D69D2C877B56AAF991C34D0EA84EAF3716,
-    0xF7CB1C942D657C41D436C7A1B6E29F65F3E900DBB9AFF4064DC4AB2F843ACDA8,
-)
-"""Appendix A.2.5, P-256 and SHA-256: private key, message, r, s."""

@@ -11,18 +11,18 @@ import hashlib
 import hmac
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from msgspec import Struct
 
 from chalicelib.core import errors
-from chalicelib.core.fields import Item, NotADictionary, SignatureInput, parse_dictionary, plain_bytes, plain_input
+from chalicelib.core.fields import TAG, WRITE_INPUT, InputDefective, SignatureInput, component, find_input
 from chalicelib.core.policy import SIGNATURE_LIFE_MAX_S
 from chalicelib.core.public_key import PublicKey
+from chalicelib.core.structured_fields import NotStructured, parse_dictionary
 
-TAG = "baton"
 ALWAYS_COVERED = ('"@method"', '"@authority"', '"@path"')
 COVERED_WHEN_PRESENT = {name: f'"{name}"' for name in ("authorization", "idempotency-key", "baton-grant")}
 COMPONENTS_MAX = 64
@@ -36,7 +36,6 @@ _DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
     "sha-256": lambda body: hashlib.sha256(body).digest(),
     "sha-512": lambda body: hashlib.sha512(body).digest(),
 }
-_WRITE_INPUT = f'Write it as `baton=("@method" "@authority" "@path");created=...;keyid="...";nonce="...";tag="{TAG}"`.'
 _WRITE_VALUE = "Write it as `baton=:<base64 of the signature>:`."
 _LABEL_SHOWN_MAX = 64
 _MILLISECONDS_MIN = 10**11
@@ -62,19 +61,6 @@ class Message(Struct, frozen=True):
     def __repr__(self) -> str:
         """Mask fields and body: they hold tokens and passwords."""
         return f"Message({self.method} {self.path})"
-
-
-def component(name: str, parameter: str | None = None) -> str:
-    """Write a component identifier (RFC 9421 section 2); ``parameter`` is the ``name`` of ``@query-param``."""
-    return _string(name) if parameter is None else f"{_string(name)};name={_string(parameter)}"
-
-
-def write_input(components: Iterable[str], parameters: Mapping[str, str | int]) -> str:
-    """Write a member of Signature-Input in its canonical spelling (RFC 9421 section 2.3)."""
-    written = "".join(
-        f";{name}={value if isinstance(value, int) else _string(value)}" for name, value in parameters.items()
-    )
-    return f"({' '.join(components)}){written}"
 
 
 class Signature(Struct, frozen=True):
@@ -113,9 +99,8 @@ def read_signature(message: Message) -> Signature | None:
         if "signature" in message.fields:
             raise _defective(message, "no Signature-Input", "`Signature` came without `Signature-Input`. Send both.")
         return None
-    text = _combined(given)
-    ours = plain_input(text) or _our_input(message, text)
-    if ours is None or ours.parameters.get("tag") != TAG:
+    ours = _our_input(message, _combined(given))
+    if ours is None:
         return None
     if len(ours.components) > COMPONENTS_MAX:
         raise _defective(
@@ -233,12 +218,10 @@ def check_digest(message: Message) -> None:
     if not known:
         raise errors.InvalidDigest("no known algorithm")
     for name in known:
-        match members[name]:
-            # The parser forgives missing and surplus padding, as RFC 9651 section 4.2.7 lets it. We want one spelling.
-            case (bytes(value), _) if value == _DIGESTS[name](message.body) and _byte_sequence(value) in text:
-                continue
-            case _:
-                raise errors.InvalidDigest(name)
+        digest = _DIGESTS[name](message.body)
+        # The parser accepts missing and surplus padding (RFC 9651 section 4.2.7). Here only one spelling matches.
+        if members[name][0] != digest or _byte_sequence(digest) not in text:
+            raise errors.InvalidDigest(name)
 
 
 def content_digest(body: bytes) -> str:
@@ -291,39 +274,12 @@ def _verifies(key: PublicKey | bytes, value: bytes, base: bytes) -> bool:
 
 
 def _our_input(message: Message, text: str) -> SignatureInput | None:
-    """Find the member whose tag is ours among others, or in a spelling that is not plain."""
-    ours = [
-        (label, items, parameters)
-        for label, (items, parameters) in _dictionary(message, "signature-input", text).items()
-        if parameters.get("tag") == TAG
-    ]
-    if not ours:
-        return None
-    if len(ours) > 1:
-        raise _defective(message, "two of our tag", f'Two signatures have the tag "{TAG}". Send exactly one.')
-    label, items, given = ours[0]
-    if not isinstance(items, list):
-        raise _defective(
-            message, "no list of components", f"`Signature-Input` does not list the components. {_WRITE_INPUT}"
-        )
-    components = tuple(_identifier(message, item) for item in items)
-    parameters = {name: value for name, value in given.items() if isinstance(value, str | int)}
-    if len(parameters) < len(given):
-        raise _defective(message, "a parameter's type", "A signature parameter has the wrong type.")
-    return SignatureInput(label, components, parameters, write_input(components, parameters))
-
-
-def _identifier(message: Message, item: Item) -> str:
-    name, parameters = item
-    parameter = parameters.get("name")
-    wanted = {"name"} if name == "@query-param" else set()
-    if type(name) is not str or parameters.keys() != wanted or not isinstance(parameter, str | None):
-        raise _defective(
-            message,
-            "a component's parameters",
-            'A covered component must be a name without parameters, or `"@query-param";name="..."`.',
-        )
-    return component(name, parameter)
+    try:
+        return find_input(text)
+    except InputDefective as error:
+        raise _defective(message, error.reason, error.detail) from None
+    except NotStructured as error:
+        raise _unreadable(message, "Signature-Input", error, WRITE_INPUT) from None
 
 
 def _check_parameters(message: Message, parameters: Mapping[str, str | int]) -> None:
@@ -357,10 +313,10 @@ def _check_parameters(message: Message, parameters: Mapping[str, str | int]) -> 
 
 def _value(message: Message, label: str) -> bytes:
     text = _combined(message.fields.get("signature", ()))
-    value: object = plain_bytes(text, label)
-    if value is not None:
-        return cast("bytes", value)
-    members = _dictionary(message, "signature", text)
+    try:
+        members = parse_dictionary(text)
+    except NotStructured as error:
+        raise _unreadable(message, "Signature", error, _WRITE_VALUE) from None
     if label not in members:
         raise _defective(
             message,
@@ -415,21 +371,6 @@ def _field_value(message: Message, identifier: str) -> str:
     return ", ".join([value.strip(" \t") for value in values])
 
 
-def _dictionary(message: Message, field: str, text: str) -> dict[str, Item]:
-    try:
-        return parse_dictionary(text)
-    except NotADictionary as error:
-        name, write = ("`Signature`", _WRITE_VALUE) if field == "signature" else ("`Signature-Input`", _WRITE_INPUT)
-        raise _defective(message, f"{field} is not a dictionary", f"{name} cannot be read: {error}. {write}") from None
-
-
-def _string(text: str) -> str:
-    """Write an RFC 9651 string."""
-    if '"' in text or "\\" in text:
-        text = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
-
-
 def _encoded(text: str) -> str:
     return quote(text, safe=_UNRESERVED, errors="surrogatepass").replace("~", "%7E")
 
@@ -444,13 +385,16 @@ def _byte_sequence(value: bytes) -> str:
 
 
 def _looks_like_der(value: bytes) -> bool:
-    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature  # noqa: PLC0415 - a refusal's path
-
     try:
         decode_dss_signature(value)
     except ValueError:
         return False
     return True
+
+
+def _unreadable(message: Message, field: str, error: NotStructured, write: str) -> errors.SignatureDefective:
+    reason = f"{field.lower()} is not a dictionary"
+    return _defective(message, reason, f"`{field}` cannot be read: {error}. {write}")
 
 
 def _defective(message: Message, reason: str, detail: str) -> errors.SignatureDefective:

@@ -1,17 +1,17 @@
 """A token's two forms, JWT and opaque: mint and read.
 
 Both are deterministic: under one key of the ring the same token is the same string, so an exchange repeated with its
-attempt gets the same child, to the byte. That string alone is the token. An ES256 signature (r, s) has a valid twin
-(r, n - s), which other servers take; here it is no token.
+attempt gets the same child, to the byte. A JWT has a second valid string: the signatures (r, s) and (r, n - s) both
+verify. So nothing is keyed by the string or its signature. The account state identifies a token by its claims.
 """
 
-import hmac
 import re
 import struct
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from msgspec import UNSET, Struct, UnsetType
 
 from chalicelib.core.base64url import decode_base64url, encode_base64url
@@ -31,9 +31,6 @@ from chalicelib.core.model import (
 )
 from chalicelib.core.policy import MINUTE_S, TOKEN_BYTES_MAX
 from chalicelib.core.public_key import PublicKey
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 _NUMBER_MAX = 2**32 - 1
 """Generations and times fit four bytes: times until the year 2106."""
@@ -261,18 +258,16 @@ def _confirmed(claims: _Claims) -> tuple[Binding, PublicKey | None]:
 
 
 def _payload(text: str, ring: Ring) -> tuple[bytes, SigningKey]:
-    """Give the payload of a JWT that we signed, to the byte, and the key: its signature is made again, and compared.
+    """Verify a JWT by the public key that its header names. Return its payload, to the byte, and that key.
 
-    ES256 is deterministic here (RFC 6979), and making a signature costs OpenSSL two fifths of verifying one. What is
-    not signed by us is not even parsed. Raises ``UnknownKey``, ``TokenInvalid`` or ``ValueError``.
+    The payload of an unverified token is not parsed. Raises ``UnknownKey``, ``TokenInvalid`` or ``ValueError``.
     """
     parts = _COMPACT.fullmatch(text)
     if parts is None:
         raise TokenInvalid("not a compact JWS")
     key = _key_of(parts[1], ring)
-    signature = key.sign(text[: parts.end(2)].encode("ascii"))
-    if not hmac.compare_digest(encode_base64url(signature), parts[3]):
-        raise TokenInvalid("not signed by us")
+    if not key.public_key().verifies(decode_base64url(parts[3]), text[: parts.end(2)].encode("ascii")):
+        raise TokenInvalid("not signed by this deployment")
     return decode_base64url(parts[2]), key
 
 
@@ -330,7 +325,7 @@ def _read_opaque(text: str, ring: Ring) -> Token:
         raise UnknownKey("no root of that version is in the ring")
     try:
         facts = _siv(root.secret).decrypt(sealed, [_DOMAIN, lead])
-    except _invalid_tag():
+    except InvalidTag:
         raise TokenInvalid("not sealed by us") from None
     # From here on the bytes are our own. Who changes their layout changes the domain.
     kind, to_secret, client, account, lineage, generation, issued_at, expires_at = _FACTS.unpack_from(facts)
@@ -351,15 +346,6 @@ def _read_opaque(text: str, ring: Ring) -> Token:
     )
 
 
-def _invalid_tag() -> type[Exception]:
-    """Give what does not open: asked for only where something was raised."""
-    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - cold start
-
-    return InvalidTag
-
-
 @lru_cache(maxsize=16)
-def _siv(root: Secret) -> "AESSIV":
-    from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: PLC0415 - cold start
-
+def _siv(root: Secret) -> AESSIV:
     return AESSIV(derive(root, b"opaque token", _SIV_KEY_BYTES))

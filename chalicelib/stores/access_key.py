@@ -4,23 +4,13 @@ What stands here of the environment is given: ``settings`` alone reads it.
 """
 
 import re
-import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct
 
 from chalicelib.core.model import Secret
-
-RENEWED_BEFORE_S: Final = 300
-"""How long before one ends the next is asked for."""
-
-AGAIN_AFTER_S: Final = 10
-"""When whoever handed out nothing is asked again, while the key there is still serves."""
 
 _REGION: Final = re.compile(r"(us-gov|cn|[a-z]{2})-(north|south|east|west|central)[a-z]*-\d+\Z")
 """A region of AWS, AWS in China or GovCloud; the partitions beside them have hosts of other names."""
@@ -36,8 +26,6 @@ _ONLY_BOTOCORE: Final = (
 """What somebody who sets it counts on, and the lean transport does not know."""
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_ASKING_S: Final = 1
-_BYTES_MAX: Final = 64 * 1024
 
 
 class AccessKey(Struct, frozen=True):
@@ -88,63 +76,3 @@ def access_key_of(environ: Mapping[str, str], region: str) -> AccessKey | Vended
 
 Source = Callable[[], AccessKey]
 """Gives the access key of now. Raises ``OSError`` or ``ValueError`` where none can be had."""
-
-
-def source_of(given: AccessKey | Vended) -> Source:
-    """Make the source for what the environment gives."""
-    return Vendor(given) if isinstance(given, Vended) else lambda: given
-
-
-class _Handed(Struct):
-    id: str = msgspec.field(name="AccessKeyId")
-    secret: str = msgspec.field(name="SecretAccessKey")
-    session_token: str = msgspec.field(name="Token")
-    expiration: str = msgspec.field(name="Expiration")
-
-
-class Vendor:
-    """Access keys as they are handed out: asked for when one is first needed, and shortly before it ends."""
-
-    def __init__(self, vended: Vended, *, clock: Callable[[], float] = time.time) -> None:
-        """Ask nobody yet: a snapshot of the start holds no key."""
-        self._vended = vended
-        self._clock = clock
-        self._known: AccessKey | None = None
-        self._ends_at = 0.0
-        self._ask_at = 0.0
-
-    def __call__(self) -> AccessKey:
-        """Give it. Where a new one cannot be had, the old one serves until it ends."""
-        now = self._clock()
-        if self._known is None or now >= self._ask_at:
-            try:
-                self._ask()
-                self._ask_at = self._ends_at - RENEWED_BEFORE_S
-            except (OSError, ValueError):
-                if self._known is None or now >= self._ends_at:
-                    raise
-                self._ask_at = min(now + AGAIN_AFTER_S, self._ends_at)
-        assert self._known is not None
-        return self._known
-
-    def _ask(self) -> None:
-        import http.client  # noqa: PLC0415 - cold start: under SnapStart alone, and in its snapshot
-
-        url = urlsplit(self._vended.url)
-        connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=_ASKING_S)
-        try:
-            connection.request("GET", url.path, headers={"authorization": self._vended.authorization.reveal().decode()})
-            answer = connection.getresponse()
-            body = answer.read(_BYTES_MAX)
-        except http.client.HTTPException as error:
-            raise ValueError(type(error).__name__) from None
-        finally:
-            connection.close()
-        if answer.status != HTTPStatus.OK:
-            raise ValueError("no access key is handed out")
-        handed = _HANDED.decode(body)
-        self._ends_at = datetime.fromisoformat(handed.expiration).timestamp()
-        self._known = AccessKey(handed.id, Secret(handed.secret.encode()), Secret(handed.session_token.encode()))
-
-
-_HANDED = msgspec.json.Decoder(_Handed)

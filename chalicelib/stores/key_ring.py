@@ -3,6 +3,8 @@
 import os
 from typing import ClassVar, Final, Protocol
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import Struct
 
 from chalicelib.core.errors import Unavailable
@@ -74,8 +76,6 @@ class KmsWrapper:
 
     def wrap(self, ring: bytes) -> Item:
         """Draw a data key, encrypt the ring under it, and keep the data key as KMS wrapped it."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - cold start
-
         data_key = self._kms.call("generate_data_key", KeyId=self._key_id, KeySpec="AES_256", EncryptionContext=PURPOSE)
         nonce = os.urandom(NONCE_BYTES)
         sealed = nonce + AESGCM(data_key["Plaintext"]).encrypt(nonce, ring, None)
@@ -83,9 +83,6 @@ class KmsWrapper:
 
     def unwrap(self, stored: Item) -> bytes:
         """Let KMS open the data key, under our key and context alone, and open the ring with it."""
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - cold start
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - cold start
-
         if "data_key" not in stored:
             raise Unavailable("the key ring is not wrapped by KMS: refusing a ring that anybody may have put there")
         opened = self._kms.call(

@@ -130,7 +130,10 @@ def _enter(journey: Register | Login, request: Request) -> Issued:
 
 
 def _device(shape: DeviceShape) -> Device:
-    key = PublicKey.from_jwk(shape.public_key) if shape.public_key is not None else None
+    key = None
+    if shape.public_key is not None:
+        key = PublicKey.from_jwk(shape.public_key)
+        key.check_point()
     return Device(name=shape.name, public_key=key, hmac=shape.binding == "hmac")
 
 

@@ -226,14 +226,6 @@ def _said_by_chalice(response: Response) -> type[errors.Refusal] | None:
     return _CHALICE_SAYS.get((str(body["Code"]), response.status_code))
 
 
-class _Text(Response):
-    """A response whose body is text. Chalice looks for a binary type otherwise, in every one."""
-
-    def to_dict(self, binary_types: list[str] | None = None) -> dict[str, Any]:  # noqa: ARG002 - Chalice's own
-        """Give what Lambda answers."""
-        return super().to_dict()
-
-
 def _answered(answer: object) -> Response:
     if not isinstance(answer, Answer):
         raise TypeError(f"the view must return an Answer, not a {type(answer).__name__}")
@@ -241,6 +233,6 @@ def _answered(answer: object) -> Response:
         "Cache-Control": f"public, max-age={answer.kept_s}" if answer.kept_s else "no-store"
     }
     if answer.body is None:
-        return _Text(body="", status_code=answer.status, headers=headers)
+        return Response(body="", status_code=answer.status, headers=headers)
     headers["Content-Type"] = "application/json"
-    return _Text(body=msgspec.json.encode(answer.body).decode(), status_code=answer.status, headers=headers)
+    return Response(body=msgspec.json.encode(answer.body).decode(), status_code=answer.status, headers=headers)

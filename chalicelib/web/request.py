@@ -2,13 +2,15 @@
 
 import json
 import math
+import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, inspect, structs
 
 from chalicelib.core import errors
 from chalicelib.core.policy import BODY_BYTES_MAX, FIELD_BYTES_MAX, JSON_DEPTH_MAX, TOKEN_BYTES_MAX
@@ -282,38 +284,113 @@ def _check_text(text: str) -> None:
         raise errors.Malformed("text", detail="The request has a NUL character or half of a surrogate pair.")
 
 
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$[^`]*`)?\Z", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(\w+)`")
-_AT = re.compile(r" - at `(?:key in )?\$([^`]*)`\Z")
-_EXPECTED = re.compile(r"Expected `([\w |]+)`(.*?)(?:, got `\w+`)?(?: - at `.*)?\Z")
-"""What msgspec says of our own shape. Where it quotes what came, as it does for enumerations, nothing matches."""
-_JSON_WORDS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
-
-
 def _shaped(value: dict[str, Any], shape: type[Shape]) -> Shape:
     try:
         return msgspec.convert(value, type=shape, strict=True)
-    except msgspec.ValidationError as error:
-        text = str(error)
-    at = _AT.search(text)
-    pointer = at[1].replace(".", "/").replace("[", "/").replace("]", "") if at else ""
-    if missing := _MISSING.match(text):
-        pointer = f"{pointer}/{missing[1]}"
-        raise errors.Malformed("missing", pointer=pointer, detail=f"`{pointer}` is missing.")
-    if unknown := _UNKNOWN.match(text):
-        raise errors.UnknownField(pointer=f"{pointer}/{_shown(unknown[1])}")
-    expected = _expected(text)
-    raise errors.WrongType(
-        pointer=pointer, expected=expected, detail=f"`{pointer}` must be {_in_words(expected)}." if expected else None
-    )
+    except msgspec.ValidationError:
+        pass  # its words may quote the request: the shape explains instead
+    raise _explain(value, shape, "")
 
 
-def _expected(text: str) -> str | None:
-    found = _EXPECTED.match(text)
-    if found is None:
-        return None
-    words = " | ".join(_JSON_WORDS.get(word, word) for word in found[1].split(" | "))
-    return words + found[2]
+def _explain(value: dict[str, Any], shape: type[Struct], pointer: str) -> errors.Refusal:
+    """Find the first member that does not fit its field. The pointer to an element of a list ends at the list."""
+    fields = _fields_of(shape)
+    for name, member in value.items():
+        if name not in fields:
+            if shape.__struct_config__.forbid_unknown_fields:
+                return errors.UnknownField(pointer=f"{pointer}/{_shown(name)}")
+        elif not _fits(member, fields[name].annotation):
+            at = f"{pointer}/{name}"
+            for kind in fields[name].kinds:
+                if isinstance(kind, inspect.StructType) and isinstance(member, dict):
+                    return _explain(member, kind.cls, at)
+            expected = _expected(member, fields[name].kinds)
+            detail = f"`{at}` must be {_in_words(expected)}." if expected else None
+            return errors.WrongType(pointer=at, expected=expected, detail=detail)
+    for name, field in fields.items():
+        if field.required and name not in value:
+            at = f"{pointer}/{name}"
+            return errors.Malformed("missing", pointer=at, detail=f"`{at}` is missing.")
+    return errors.WrongType(pointer=pointer, expected=None, detail=None)  # a rule between members (``__post_init__``)
+
+
+class _Field(Struct, frozen=True):
+    annotation: Any
+    kinds: list[inspect.Type]
+    required: bool
+
+
+@lru_cache(maxsize=64)
+def _fields_of(shape: type[Struct]) -> Mapping[str, _Field]:
+    """List the fields of a shape by their names in JSON. To read the annotations takes 60 us, so it is done once."""
+    return {
+        field.encode_name: _Field(field.type, _kinds(inspect.type_info(field.type)), field.required)
+        for field in structs.fields(shape)
+    }
+
+
+def _fits(member: object, annotation: Any) -> bool:  # noqa: ANN401 - a type
+    try:
+        msgspec.convert(member, type=annotation, strict=True)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _kinds(kind: inspect.Type) -> list[inspect.Type]:
+    """List the types of a union, or the one type, without their descriptions."""
+    if isinstance(kind, inspect.Metadata):
+        return _kinds(kind.type)
+    return [one for member in kind.types for one in _kinds(member)] if isinstance(kind, inspect.UnionType) else [kind]
+
+
+_KINDS: Mapping[type[inspect.Type], str] = {
+    inspect.BoolType: "boolean",
+    inspect.DictType: "object",
+    inspect.EnumType: "string",
+    inspect.FloatType: "number",
+    inspect.FrozenSetType: "array",
+    inspect.IntType: "integer",
+    inspect.ListType: "array",
+    inspect.LiteralType: "string",
+    inspect.NoneType: "null",
+    inspect.SetType: "array",
+    inspect.StrType: "string",
+    inspect.StructType: "object",
+    inspect.TupleType: "array",
+    inspect.VarTupleType: "array",
+}
+_JSON_WORDS = {bool: "boolean", dict: "object", float: "number", int: "integer", list: "array", str: "string"}
+_BOUNDS = (("ge", ">=", operator.ge), ("gt", ">", operator.gt), ("le", "<=", operator.le), ("lt", "<", operator.lt))
+_LENGTHS = (("min_length", ">=", operator.ge), ("max_length", "<=", operator.le))
+
+
+def _expected(member: object, kinds: list[inspect.Type]) -> str | None:
+    """Name the types that a field takes, or the bound that a member of the right type misses; ``None`` if unnamed."""
+    given = _JSON_WORDS.get(type(member), "null")
+    words = [_KINDS.get(type(kind), "") for kind in kinds]
+    for kind, word in zip(kinds, words, strict=True):
+        if given == word or (given, word) == ("integer", "number"):
+            missed = _missed(member, kind)
+            return word + missed if missed else None
+    return " | ".join(words) if all(words) else None
+
+
+def _missed(member: Any, kind: inspect.Type) -> str:  # noqa: ANN401 - what JSON held
+    for name, sign, holds in _BOUNDS:
+        bound = getattr(kind, name, None)
+        if bound is not None and not holds(member, bound):
+            return f" {sign} {float(bound) if isinstance(kind, inspect.FloatType) else bound}"
+    for name, sign, holds in _LENGTHS:
+        bound = getattr(kind, name, None)
+        if bound is not None and not holds(len(member), bound):
+            return f" of length {sign} {bound}"
+    pattern = getattr(kind, "pattern", None)
+    if pattern is not None:
+        return f" matching regex {pattern!r}"
+    element = getattr(kind, "item_type", None) or getattr(kind, "value_type", None)
+    words = [_KINDS.get(type(one), "") for one in _kinds(element)] if element else []
+    return f" of {' or '.join(f'{word}s' for word in words)}" if words and all(words) else ""
 
 
 def _in_words(expected: str) -> str:

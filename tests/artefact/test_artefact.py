@@ -59,7 +59,7 @@ def test_it_writes_lines_and_metrics_and_no_secret(line: Line, environment: Envi
 def test_it_runs_on_the_zip_and_what_lambda_brings(task: Path) -> None:
     """Every module but the standard library's and botocore's is the zip's own, and comes compiled."""
     program = (
-        "import sys, app, argon2, msgspec, http_sf, cryptography.x509, json\n"
+        "import sys, app, argon2, msgspec, cryptography.x509, json\n"
         "print(json.dumps({n: [m.__file__, m.__cached__] for n, m in sys.modules.items()"
         " if getattr(m, '__file__', None) and getattr(m, '__cached__', None)}))"
     )

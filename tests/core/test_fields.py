@@ -1,102 +1,68 @@
-"""Plain fields are read as http-sf reads them, and anything else by http-sf itself."""
+"""Our member of Signature-Input: found among others, and written in its canonical spelling."""
 
-import http_sf
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from chalicelib.core.fields import SignatureInput, parse_dictionary, plain_bytes, plain_input
-from chalicelib.core.signatures import component, write_input
+from chalicelib.core.fields import InputDefective, find_input
+from chalicelib.core.structured_fields import NotStructured
 
-PLAIN = 'baton=("@method" "@query-param";name="a%20b" "authorization");created=1;keyid="k";nonce="n n";tag="baton"'
-PIECES = [
-    *("a", "sig1", "*", "B", "=", "(", ")", '"', '"@method"', '"a b"', '"\\""', '"é"', " ", "  ", "\t", ";", ",", ", "),
-    *(
-        "name",
-        ";name=",
-        ";created=",
-        ";tag=",
-        "1",
-        "-1",
-        "007",
-        "1.5",
-        "1" * 16,
-        "?1",
-        "tok",
-        ":",
-        ":AQ==:",
-        ":AQ:",
-        ":A:",
-    ),
-    *('"@query-param"', '"x";name="y"', '"@query-param";name=""', '""', "0", "00"),
-    *(";sf", ';a="b"', "a=1", '("x")', '("x" "y");a=1', ":AR==:", "::", "=:AQID:"),
-]
+OURS = 'baton=("@method" "@query-param";name="a%20b" "authorization");created=1;keyid="k";nonce="n n";tag="baton"'
 
 
-def read(text: str) -> object:
-    """Read as http-sf does; ``None`` for what it refuses, or would let pass with a duplicate."""
-    seen: list[str] = []
-    try:
-        parsed = http_sf.parse(
-            text.encode("ascii"), tltype="dictionary", on_duplicate_key=lambda key, _: seen.append(key)
-        )
-    except ValueError:
-        return None
-    return None if seen else parsed
+def test_what_apps_send_is_read_and_is_already_canonical() -> None:
+    """Components as identifiers, parameters in order, and the whole member as ``@signature-params`` has it."""
+    found = find_input(OURS)
+    assert found is not None
+    assert found.label == "baton"
+    assert found.components == ('"@method"', '"@query-param";name="a%20b"', '"authorization"')
+    assert list(found.parameters.items()) == [
+        ("created", 1),
+        ("keyid", "k"),
+        ("nonce", "n n"),
+        ("tag", "baton"),
+    ]
+    assert found.written == OURS.removeprefix("baton=")
 
 
-def as_input(parsed: object) -> SignatureInput:
-    """Write what http-sf read as a signature input: it must be able to be one."""
-    assert isinstance(parsed, dict)
-    [(label, (items, parameters))] = parsed.items()
-    for name, own in items:
-        assert type(name) is str
-        assert own.keys() == ({"name"} if name == "@query-param" else set())
-    components = tuple(component(name, own.get("name")) for name, own in items)
-    return SignatureInput(label, components, parameters, write_input(components, parameters))
+def test_another_spelling_is_written_in_the_canonical_one() -> None:
+    """RFC 9421 section 2.5: both sides rebuild the value of ``@signature-params``."""
+    spaced = OURS.replace('" "', '"   "').replace(";created=1", "; created=1").replace("a%20b", r"a\"b\\")
+    found = find_input(f"{spaced}\t")
+    assert found is not None
+    assert found.written == OURS.removeprefix("baton=").replace("a%20b", r"a\"b\\")
 
 
-@settings(max_examples=3000)
-@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
-def test_what_is_taken_for_plain_reads_as_http_sf_reads_it(text: str) -> None:
-    """Never another value, never more than http-sf lets pass, and its canonical spelling is its own."""
-    plain = plain_input(text)
-    if plain is not None:
-        assert repr(plain) == repr(as_input(read(text)))
-        assert text == f"{plain.label}={plain.written}"
-    for label in ("a", "sig1", "*"):
-        value = plain_bytes(text, label)
-        if value is not None:
-            assert read(text) == {label: (value, {})}
+def test_it_is_found_among_others() -> None:
+    """Members with another tag, with none, and of other types are not read further."""
+    other = 'x=("é")'.replace("é", "e") + ';tag="other", y=1, z=(tok);sf'
+    assert find_input(f"{other}, {OURS}") == find_input(OURS)
+    assert find_input(other) is None
+    assert find_input("") is None
 
 
-@settings(max_examples=2000)
-@given(st.integers(0, len(PLAIN)), st.sampled_from(PIECES), st.integers(0, 3))
-def test_a_plain_field_with_a_piece_changed_reads_the_same_either_way(at: int, piece: str, cut: int) -> None:
-    """One edit away from what apps send."""
-    text = PLAIN[:at] + piece + PLAIN[at + cut :]
-    expected = read(text) if text.isascii() else None
-    plain = plain_input(text)
-    if plain is not None:
-        assert repr(plain) == repr(as_input(expected))
-    if expected is None:
-        with pytest.raises(ValueError, match=r"."):
-            parse_dictionary(text)
-    else:
-        assert repr(parse_dictionary(text)) == repr(expected)
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f"{OURS}, again{OURS}", "two of our tag"),
+        ('a=1;tag="baton"', "no list of components"),
+        ('a=("x");tag="baton";z=:AQ==:', "a parameter's type"),
+        ('a=("x");tag=baton', "a parameter's type"),
+        ('a=("x";sf);tag="baton"', "a component's parameters"),
+        ('a=("x";name="y");tag="baton"', "a component's parameters"),
+        ('a=("@query-param");tag="baton"', "a component's parameters"),
+        ('a=("@query-param";name=y);tag="baton"', "a component's parameters"),
+        ('a=("@query-param";name="y";sf);tag="baton"', "a component's parameters"),
+        ('a=(@1);tag="baton"', "a component's parameters"),
+        ('a=(x);tag="baton"', "a component's parameters"),
+    ],
+)
+def test_a_member_outside_the_profile_is_refused(text: str, reason: str) -> None:
+    """The reason is one of a few fixed words, for the log."""
+    with pytest.raises(InputDefective) as refused:
+        find_input(text)
+    assert refused.value.reason == reason
 
 
-def test_what_apps_send_is_plain() -> None:
-    """Otherwise the short cut would be none."""
-    assert plain_input(PLAIN) == as_input(read(PLAIN))
-    for text in ("baton=:AQID:", "baton=:" + "A" * 86 + "==:"):
-        value = plain_bytes(text, "baton")
-        assert value is not None
-        assert read(text) == {"baton": (value, {})}
-
-
-@pytest.mark.parametrize("text", ['a=("x");b="1";b="2"', 'a=("x");b=1, a=("y");b=1', "a=1, a=2"])
-def test_duplicates_are_refused_either_way(text: str) -> None:
-    """Keys and parameters."""
-    with pytest.raises(ValueError, match="duplicate"):
-        parse_dictionary(text)
+def test_a_field_that_is_not_a_dictionary_is_refused() -> None:
+    """Whoever reads it gets the place of the error."""
+    with pytest.raises(NotStructured, match="at character 17"):
+        find_input('baton=("@method","@path")')

@@ -470,6 +470,8 @@ class TestStoring:
             ring_to_bytes(RING) + b"{}",
             ring_to_bytes(RING).replace(b'"fence":0', b'"fence":0,"fence":1'),
             ring_to_bytes(RING).replace(b'"fence":0', b'"fence":NaN'),
+            ring_to_bytes(RING).replace(b'"fence":0', b'"fence": 0'),
+            ring_to_bytes(RING).replace(b'"fence":0', b'"fence":-0'),
             ring_to_bytes(RING).replace(b'"fence":0', b'"fence":' + b"9" * 5000),
         ],
         ids=lambda stored: repr(stored[:12]),
@@ -478,6 +480,17 @@ class TestStoring:
         """Strictly: nothing is guessed."""
         with pytest.raises(RingUnreadable):
             ring_from_bytes(stored)
+
+    def test_its_bytes_do_not_change(self) -> None:
+        """A ring that another version wrote is still read, and the same: the members in order, without spaces."""
+        ring = raise_fence(rotate_root(RING, ENTROPY, now=NOW), now=NOW)
+        fields = json.loads(ring_to_bytes(ring))
+        assert ring_to_bytes(ring) == _written(fields)
+        assert list(fields) == ["format", "revision", "signing", "roots", "email_key", "verifier_key", "fence"]
+        assert {tuple(key) for key in fields["signing"]} == {("kid", "private", "made_at", "signs_from")}
+        assert {tuple(root) for root in fields["roots"]} == {("version", "secret", "made_at", "used_from")}
+        for secret in (fields["email_key"], fields["signing"][0]["private"], fields["roots"][1]["secret"]):
+            assert decode_base64url(secret) in _secrets(ring)
 
     def test_every_member_is_needed_and_none_beyond(self) -> None:
         """At the top, in a signing key and in a root."""
@@ -526,6 +539,7 @@ class TestStoring:
     def test_every_value_is_checked(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Types, bounds, lengths; a signing key is what its kid says; nothing stands twice."""
         fields = _fields()
+        assert ring_from_bytes(_written(fields)) == RING
         change(fields)
         _assert_unreadable(fields)
 
@@ -540,6 +554,11 @@ def _fields() -> dict[str, Any]:
     return fields
 
 
+def _written(fields: dict[str, Any]) -> bytes:
+    """Write members as a ring is written: then only what is wrong with them can be refused."""
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
 def _at(fields: dict[str, Any], place: tuple[Any, ...]) -> dict[str, Any]:
     found: Any = fields
     for step in place:
@@ -550,7 +569,7 @@ def _at(fields: dict[str, Any], place: tuple[Any, ...]) -> dict[str, Any]:
 
 def _assert_unreadable(fields: dict[str, Any]) -> None:
     with pytest.raises(RingUnreadable) as refusal:
-        ring_from_bytes(json.dumps(fields).encode())
+        ring_from_bytes(_written(fields))
     for secret in _secrets(RING):
         assert encode_base64url(secret) not in str(refusal.value)
 
@@ -571,7 +590,7 @@ def _assert_unreadable(fields: dict[str, Any]) -> None:
     ],
 )
 def test_rfc6979_a_2_5(message: bytes, r: str, s: str) -> None:
-    """What we signed is known by making the signature again: so it has to be everybody's, release after release."""
+    """A repeated exchange gets the same child to the byte, whichever release of OpenSSL signs it."""
     private = Secret(bytes.fromhex("C9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721"))
     key = SigningKey(kid="of RFC 6979", private=private, made_at=0, signs_from=0)
     assert key.sign(message) == bytes.fromhex(r + s)

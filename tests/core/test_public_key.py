@@ -1,7 +1,9 @@
 """Public keys have one spelling each, and none that anybody can sign for."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.errors import InvalidKey
-from chalicelib.core.public_key import PublicKey, es256
+from chalicelib.core.public_key import ES256, PublicKey
 
 P256_KEY = ec.derive_private_key(0xBA70, ec.SECP256R1())
 P256_RAW = P256_KEY.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
@@ -201,10 +203,59 @@ def openssl_verifies(raw: bytes, signature: bytes, message: bytes) -> bool:
 
 
 def test_ed25519_keys_have_one_spelling() -> None:
-    """A y at or beyond the field's prime, and one that no point of the curve has, are refused."""
-    for y in (*range(ED25519_P, 2**255), 2, 2 | SIGN_BIT):
+    """A y at or beyond the field's prime is refused."""
+    for y in range(ED25519_P, 2**255):
+        for spelling in (y, y | SIGN_BIT):
+            with pytest.raises(InvalidKey):
+                PublicKey.from_raw(spelling.to_bytes(32, "little"))
+
+
+def test_an_ed25519_key_off_the_curve_is_refused_where_it_is_introduced() -> None:
+    """No point has y = 2. Elsewhere nothing verifies under it: OpenSSL decodes the point then."""
+    for y in (2, 2 | SIGN_BIT):
+        key = PublicKey.from_raw(y.to_bytes(32, "little"))
         with pytest.raises(InvalidKey):
-            PublicKey.from_raw(y.to_bytes(32, "little"))
+            key.check_point()
+        assert not any(key.verifies(bytes([1]) + bytes(63), b"%d" % number) for number in range(64))
+    for key in (ED25519, P256):
+        key.check_point()
+
+
+def was_accepted(raw: bytes) -> bool:
+    """Accept an Ed25519 key by Euler's criterion for x squared, without a list of the points of small order."""
+    y = int.from_bytes(raw, "little") & (SIGN_BIT - 1)
+    d = -121665 * pow(121666, -1, ED25519_P) % ED25519_P
+    of_order_4_and_8 = {0, Y_OF_ORDER_8, ED25519_P - Y_OF_ORDER_8}
+    euler = pow((y * y - 1) * (d * y * y + 1), (ED25519_P - 1) // 2, ED25519_P)
+    return y < ED25519_P and y not in of_order_4_and_8 and euler == 1
+
+
+def is_accepted(raw: bytes) -> bool:
+    """Accept what a device may introduce."""
+    try:
+        PublicKey.from_raw(raw).check_point()
+    except InvalidKey:
+        return False
+    return True
+
+
+def test_the_comparison_accepts_the_same_ed25519_keys_as_the_power() -> None:
+    """4,000 real keys without the power at all; random bytes and every special encoding with ``check_point``."""
+    drawn = Random(8032)
+    for _ in range(4000):
+        raw = Ed25519PrivateKey.from_private_bytes(drawn.randbytes(32)).public_key().public_bytes_raw()
+        assert was_accepted(raw)
+        assert PublicKey.from_raw(raw).raw == raw
+    small = [0, 1, ED25519_P - 1, Y_OF_ORDER_8, ED25519_P - Y_OF_ORDER_8]
+    special = {y + step for y in (*small, *range(ED25519_P, SIGN_BIT)) for step in (-1, 0, 1)}
+    encodings = [y | sign for y in special if 0 <= y < SIGN_BIT for sign in (0, SIGN_BIT)]
+    random = [drawn.getrandbits(256) for _ in range(1000)]
+    verdicts: Counter[bool] = Counter()
+    for y in encodings + random:
+        raw = y.to_bytes(32, "little")
+        assert is_accepted(raw) == was_accepted(raw), raw.hex()
+        verdicts[is_accepted(raw)] += 1
+    assert min(verdicts[True], verdicts[False]) > 400
 
 
 def test_p256_points_off_the_curve_are_refused() -> None:
@@ -380,5 +431,5 @@ def test_base64url_decodes_the_canonical_spelling_alone(text: str) -> None:
 
 
 def test_es256_signs_the_same_alike() -> None:
-    """Deterministic (RFC 6979): tokens are known by it. Who verifies is not concerned."""
-    assert P256_KEY.sign(b"a token", es256()) == P256_KEY.sign(b"a token", es256())
+    """Deterministic (RFC 6979): a repeated exchange gets the same child. Verifying does not depend on it."""
+    assert P256_KEY.sign(b"a token", ES256) == P256_KEY.sign(b"a token", ES256)

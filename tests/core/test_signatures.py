@@ -21,13 +21,13 @@ from hypothesis import given as for_any
 from hypothesis import strategies as st
 
 from chalicelib.core import errors
+from chalicelib.core.fields import component
 from chalicelib.core.public_key import PublicKey
 from chalicelib.core.signatures import (
     Message,
     Signature,
     VerifiedSignature,
     check_digest,
-    component,
     content_digest,
     read_signature,
     signature_base,
@@ -760,7 +760,7 @@ def test_components_outside_the_profile_are_refused(component: str) -> None:
 
 
 def test_a_token_does_not_name_a_query_parameter() -> None:
-    """In Python http_sf's Token equals the string it spells; the base would hold another identifier than was sent."""
+    """The base would hold another identifier than the client sent."""
     message = Call(query=(("to", "bob"),), covered=(*Call().covered, '"@query-param";name=to')).message()
     with pytest.raises(errors.SignatureDefective):
         read_signature(message)

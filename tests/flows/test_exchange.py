@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.core import errors
+from chalicelib.core.base64url import decode_base64url, encode_base64url
 from chalicelib.core.model import EndReason, Presented
 from chalicelib.core.policy import DAY_S, MECHANISMS, MINUTE_S, SIGNATURE_WINDOW_S, MechanismName
 from chalicelib.flows.exchange import TokenRequest
@@ -369,6 +370,29 @@ def test_presented_values_carry_what_the_rule_needs(world: World) -> None:
     assert (presented.generation, presented.client) == (0, 1)
     assert presented.issued_at == world.clock()
     assert MECHANISMS[MechanismName.EXCHANGE] is proved.client.mechanism
+
+
+def twin(token: str) -> str:
+    """Give the JWT with the other valid signature, (r, n - s)."""
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    signing_input, _, signature = token.rpartition(".")
+    raw = decode_base64url(signature)
+    return (
+        f"{signing_input}.{encode_base64url(raw[:32] + (order - int.from_bytes(raw[32:], 'big')).to_bytes(32, 'big'))}"
+    )
+
+
+def test_the_other_valid_signature_makes_the_same_token(world: World) -> None:
+    """It is used on calls, it repeats an exchange, and with another attempt it is reuse: nothing is keyed by text."""
+    phone = world.phone()
+    first, attempt = world.register(phone, client_id="mobile"), world.attempt()
+    assert world.use(phone, twin(first.access_token)).device_id == first.device_id
+    second = world.exchange(phone, first.access_token, attempt=attempt)
+    assert world.exchange(phone, twin(first.access_token), attempt=attempt) == second
+    with pytest.raises(errors.TokenReused):
+        world.exchange(phone, twin(first.access_token), attempt=world.attempt())
+    with pytest.raises(errors.LoginRequired):
+        world.exchange(phone, second.access_token, attempt=world.attempt())
 
 
 def test_an_attempt_quoted_or_bare_is_one_attempt(world: World) -> None:

@@ -13,11 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from chalicelib.core.clients import Clients
+from chalicelib.core.fields import component, write_input
 from chalicelib.core.key_ring import make_ring
 from chalicelib.core.model import Caller
 from chalicelib.core.ports import Entropy
 from chalicelib.core.public_key import PublicKey
-from chalicelib.core.signatures import Message, Signature, component, content_digest, signature_base, write_input
+from chalicelib.core.signatures import Message, Signature, content_digest, signature_base
 from chalicelib.core.tokens import Names
 from chalicelib.flows.account import DeleteAccount, SetStatus, ShowAccount
 from chalicelib.flows.call import Call, StepUpRule

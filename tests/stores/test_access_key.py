@@ -2,7 +2,9 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -10,13 +12,11 @@ import pytest
 
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.model import Secret
-from chalicelib.stores.access_key import AGAIN_AFTER_S, RENEWED_BEFORE_S, AccessKey, Vended, Vendor, source_of
-from chalicelib.stores.engine import Engine, Service, Tables
+from chalicelib.stores.access_key import AccessKey, Vended
+from chalicelib.stores.engine import Engine, Service, Tables, Vendor, source_of
 from chalicelib.stores.transport import Access
 
-ENDS_AT = 1_800_000_000
-EXPIRATION = "2027-01-15T08:00:00Z"
-HANDED = {"AccessKeyId": "first", "SecretAccessKey": "s", "Token": "t", "Expiration": EXPIRATION, "Code": "Success"}
+HANDED = {"AccessKeyId": "first", "SecretAccessKey": "s", "Token": "t", "Code": "Success"}
 
 
 class Counter(ThreadingHTTPServer):
@@ -73,55 +73,52 @@ def counter() -> Iterator[Counter]:
     opened.server_close()
 
 
-@pytest.fixture
-def at(counter: Counter) -> Callable[[float], Vendor]:
-    """Make a vendor, or move the one there is, to so many seconds before its key ends."""
-    left = [0.0]
-    vendor = Vendor(counter.vended, clock=lambda: ENDS_AT - left[0])
-
-    def moved(seconds: float) -> Vendor:
-        left[0] = seconds
-        return vendor
-
-    return moved
+def ends_in(seconds: int) -> str:
+    """Write a time as the endpoint does."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def test_a_key_is_asked_for_once_and_again_before_it_ends(counter: Counter, at: Callable[[float], Vendor]) -> None:
-    """Making the vendor asks nobody."""
-    counter.handed = [(200, HANDED), (200, HANDED | {"AccessKeyId": "second"})]
+def test_a_key_is_fetched_once_and_again_before_it_expires(counter: Counter) -> None:
+    """It is refreshed ten minutes before. Making the vendor fetches nothing."""
+    counter.handed = [
+        (200, HANDED | {"Expiration": ends_in(3600)}),
+        (200, HANDED | {"AccessKeyId": "second", "Expiration": ends_in(500)}),
+        (200, HANDED | {"AccessKeyId": "third", "Expiration": ends_in(3600)}),
+    ]
+    vendor = Vendor(counter.vended)
     assert counter.asked == []
-    for left in (3600, RENEWED_BEFORE_S + 1):
-        assert at(left)() == AccessKey("first", Secret(b"s"), Secret(b"t"))
+    first = vendor()
+    assert first == AccessKey("first", Secret(b"s"), Secret(b"t"))
+    assert vendor() is first, "the signing key of a day is kept for this object"
     assert counter.asked == ["/2021-04-23/credentials"]
-    assert at(RENEWED_BEFORE_S)().id == "second"
-    assert len(counter.asked) == 2
-
-
-@pytest.mark.parametrize("handed", [(500, HANDED), (403, HANDED), (200, b"{}"), (200, b"<html>"), (200, b"")], ids=str)
-def test_a_key_serves_until_it_ends_where_no_other_is_to_be_had(
-    counter: Counter, at: Callable[[float], Vendor], handed: tuple[int, Any]
-) -> None:
-    """And not a second longer."""
-    counter.handed = [(200, HANDED), handed, handed]
-    first = at(3600)()
-    assert at(1 + AGAIN_AFTER_S / 2)() is first
-    assert at(1)() is first, "nobody is asked: every call would wait for him"
-    with pytest.raises(ValueError, match=r"."):
-        at(0)()
+    vendor = Vendor(counter.vended)
+    assert [vendor().id, vendor().id] == ["third", "third"]
     assert len(counter.asked) == 3
 
 
-def test_nobody_who_hands_out_is_our_own_trouble_and_heals(counter: Counter, tables: Tables, monkeypatch: Any) -> None:
-    """503, not a defect; and the next request asks again. With a key the engine is asked, in its name."""
+@pytest.mark.parametrize(
+    "handed", [(500, HANDED), (403, HANDED), (200, b"{}"), (200, b"<html>"), (200, b"[]")], ids=str
+)
+def test_an_endpoint_without_a_key_is_a_value_error(counter: Counter, handed: tuple[int, Any]) -> None:
+    """In well under a second: a request waits for it."""
+    counter.handed = [handed] * 3
+    begun = time.monotonic()
+    with pytest.raises(ValueError, match="Error"):
+        Vendor(counter.vended)()
+    assert time.monotonic() - begun < 1
+
+
+def test_no_key_is_our_own_error_and_heals(counter: Counter, tables: Tables, monkeypatch: Any) -> None:
+    """503, not a defect. The next request fetches again. With a key the engine is called under its name."""
     endpoint = f"http://127.0.0.1:{counter.server_port}"
     monkeypatch.setattr("chalicelib.stores.engine.ATTEMPTS", 1)
     lean = Access(endpoint, "us-east-1", source_of(counter.vended))
     engine = Engine(tables, Service("dynamodb", lean=lean, pause=lambda _: None))
-    counter.handed = [(404, b"")]
+    counter.handed = [(404, b"")] * 3
     with pytest.raises(Unavailable, match="get_item"):
         engine.read(tables.users, {"pk": {"S": "x"}})
-    counter.handed = [(200, {**HANDED, "Expiration": "2099-01-01T00:00:00Z"})]
+    counter.handed = [(200, HANDED | {"Expiration": ends_in(3600)})]
     for _ in range(2):
         assert engine.read(tables.users, {"pk": {"S": "x"}}) is None
     path, in_its_name = "/2021-04-23/credentials", "AWS4-HMAC-SHA256 Credential=first"
-    assert counter.asked == [path, path, in_its_name, in_its_name]
+    assert counter.asked == [path] * 4 + [in_its_name] * 2

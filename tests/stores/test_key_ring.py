@@ -14,8 +14,8 @@ from chalicelib.core.key_ring import Ring, make_ring, raise_fence, ring_to_bytes
 from chalicelib.core.model import Secret
 from chalicelib.core.policy import KEY_RING_REFRESH_S, KEY_RING_UNKNOWN_KID_S
 from chalicelib.core.ports import Done, Moved
-from chalicelib.stores.access_key import AccessKey, source_of
-from chalicelib.stores.engine import HELD_PER_PAGE, Engine, Service
+from chalicelib.stores.access_key import AccessKey
+from chalicelib.stores.engine import HELD_PER_PAGE, Engine, Service, source_of
 from chalicelib.stores.items import Item
 from chalicelib.stores.key_ring import RING_KEY, AccountsWithoutRing, KeyRing, KmsWrapper, LocalWrapper, Wrapper
 from chalicelib.stores.transport import Access

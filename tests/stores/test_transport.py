@@ -25,9 +25,9 @@ from botocore.retries import standard
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.model import Secret
 from chalicelib.stores import transport
-from chalicelib.stores.access_key import AccessKey, Vended, source_of
+from chalicelib.stores.access_key import AccessKey, Vended
 from chalicelib.stores.audit import Audit
-from chalicelib.stores.engine import ATTEMPTS, ConditionFailed, Engine, Service, Tables
+from chalicelib.stores.engine import ATTEMPTS, ConditionFailed, Engine, Service, Tables, source_of
 from chalicelib.stores.ephemeral import Ephemeral
 from chalicelib.stores.gates import Gates
 from chalicelib.stores.items import of_account

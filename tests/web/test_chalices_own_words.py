@@ -76,6 +76,16 @@ def test_a_plain_route_that_succeeded_was_answered_500(embedded_engine: None) ->
     assert (answer.status, answer.body) == (204, b"")
 
 
+def test_a_plain_route_may_answer_with_an_image(embedded_engine: None) -> None:
+    """The bytes arrive as the view made them. Its answer was a 500, because no binary type was configured."""
+    image = b"\x89PNG\r\n\x1a\n\xff\x00"
+    module = load_environment()
+    module.app.route("/plain", methods=["GET"])(lambda: Response(image, {"Content-Type": "image/png"}))
+    answer = Gateway([module.app]).call("GET", "/api/plain", [*HEADERS.items(), ("accept", "image/png")])
+    assert (answer.status, answer.body, answer.header("content-type")) == (200, image, "image/png")
+    assert is_dressed(answer)
+
+
 @pytest.mark.parametrize("path", ["/plain", "/oauth/plain"])
 @pytest.mark.parametrize("status", [400, 402, 404, 409, 418, 500, 503])
 def test_a_plain_routes_own_error_stays_its_own(embedded_engine: None, path: str, status: int) -> None:

@@ -174,3 +174,11 @@ def test_a_coordinate_of_another_length_is_told_which(
     )
     assert (said.status, said.code, said.members["field"]) == (422, "invalid_key", member)
     assert said.members["detail"] == words
+
+
+def test_a_key_that_is_not_on_the_curve_is_refused_as_a_key(make_device: Callable[..., Device]) -> None:
+    """Before the signature by it is verified: no Ed25519 point has y = 2."""
+    device = make_device()
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": "Ag" + "A" * 41}
+    said = device.post("/register", device.entry("bob@example.com", public_key=jwk), token=None)
+    assert (said.status, said.code) == (422, "invalid_key")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 from msgspec import Meta
@@ -95,6 +95,12 @@ def test_a_pattern_is_shown_to_who_misses_it() -> None:
     assert refusal.value.members["expected"] == "string matching regex '^sha-256=:[A-Za-z0-9+/]{43}=:$'"
 
 
+class Inner(Body):
+    """An object in an object."""
+
+    cents: Annotated[int, Meta(ge=1)]
+
+
 class Bounded(Body):
     """Members with the bounds that a team's own routes have."""
 
@@ -104,6 +110,15 @@ class Bounded(Body):
     name: Annotated[str, Meta(min_length=2)] = "ab"
     path: Annotated[str, Meta(pattern="^/")] = "/"
     yes: bool = False
+    inner: tuple[Inner, ...] = ()
+    one: Inner | None = None
+    word: Literal["a", "b"] = "a"
+    counts: dict[str, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Compare two members."""
+        if self.cents == 7 and self.yes:
+            raise ValueError("a secret of the team")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +129,15 @@ class Bounded(Body):
         ('"cents": "1"', "`/cents` must be an integer."),
         ('"part": 0', "`/part` must be a number greater than 0.0."),
         ('"names": ["a", "b"]', "`/names` must be an array of at most 1 items."),
-        ('"names": [1]', "`/names/0` must be a string."),
+        ('"names": [1]', "`/names` must be an array of strings."),
+        ('"inner": [{"cents": 0}]', "`/inner` must be an array of objects."),
+        ('"one": {"cents": 0}', "`/one/cents` must be an integer of at least 1."),
+        ('"one": 1', "`/one` must be an object or null."),
+        ('"counts": {"a": "b"}', "`/counts` must be an object of integers."),
+        ('"word": 1', "`/word` must be a string."),
+        ('"cents": 5.5', "`/cents` must be an integer."),
+        ('"cents": true', "`/cents` must be an integer."),
+        ('"part": "1"', "`/part` must be a number."),
         ('"name": "a"', "`/name` must be a string of at least 2 characters."),
         ('"path": "a"', "`/path` must be a string matching regex '^/'."),
         ('"yes": 1', "`/yes` must be a boolean."),
@@ -126,6 +149,27 @@ def test_a_bound_is_told_in_a_sentence(member: str, words: str) -> None:
     with pytest.raises(errors.WrongType) as refusal:
         read_json(request, Bounded)
     assert refusal.value.members["detail"] == words
+
+
+@pytest.mark.parametrize(
+    ("body", "refusal", "pointer"),
+    [
+        ('{"other": 1, "cents": 0}', errors.UnknownField, "/other"),
+        ('{"cents": 0, "other": 1}', errors.WrongType, "/cents"),
+        ('{"one": {"other": 1}}', errors.UnknownField, "/one/other"),
+        ('{"one": {}}', errors.Malformed, "/one/cents"),
+        ('{"word": "c"}', errors.WrongType, "/word"),
+        ('{"cents": 7, "yes": true}', errors.WrongType, ""),
+    ],
+)
+def test_the_first_member_that_does_not_fit_is_named(body: str, refusal: type[errors.Refusal], pointer: str) -> None:
+    """In the order of the body, at any depth. A rule between members has no pointer, and its words stay here."""
+    request = read_request({"headers": JSON, "requestContext": {}, "body": body})
+    with pytest.raises(refusal) as refused:
+        read_json(request, Bounded)
+    assert refused.value.members["pointer"] == pointer
+    assert refused.value.members.get("expected") is None or pointer == "/cents"
+    assert "secret" not in str(refused.value.members)
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,6 @@ EQUIVALENT: dict[str, str] = {
     "core/lineage.py: live: gate is None or lineage is None -> (lineage is None)": "without a gate there is no lineage",
     "core/lineage.py: may_act: gate is None or lineage is None -> (lineage is None)": "the same",
     "core/lineage.py: removed_by_login: surplus <= 0 -> (surplus < 0)": "none of a sorted list is none",
-    "core/signatures.py: read_signature: plain_input(text) or _our_input(message, text)"
-    " -> (_our_input(message, text))": "only the way is longer",
     "core/signatures.py: signature_base: not (value.isascii() and value.isprintable()) and _UNSIGNABLE.search(value)"
     " -> (_UNSIGNABLE.search(value))": "only the way is longer",
     "core/signatures.py: check_digest: text == content_digest(message.body) -> False": "only the way is longer",
