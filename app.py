@@ -100,7 +100,6 @@ login = Login(clock, key_ring, introduce, clients, credentials, users, gates, fi
 exchange = Exchange(
     clock,
     entropy,
-    key_ring,
     proof,
     gates,
     end_reused,
@@ -109,7 +108,7 @@ exchange = Exchange(
     issue,
     settings.revoke_on_foreign_key,
 )
-call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
+call = Call(clock, entropy, proof, gates, ephemeral, signals)
 
 # The edge.
 app = Chalice(app_name="baton", configure_logs=False)
@@ -141,8 +140,8 @@ app.register_blueprint(
         edge,
         OAuthJourneys(
             exchange=exchange,
-            revoke=Revoke(clock, key_ring, proof, gates, end_reused, signals, record),
-            introspect=Introspect(clock, key_ring, proof, gates, settings.resource_servers),
+            revoke=Revoke(clock, proof, gates, end_reused, signals, record),
+            introspect=Introspect(clock, proof, gates, settings.resource_servers),
         ),
         names,
     )

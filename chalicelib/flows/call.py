@@ -6,7 +6,7 @@ from chalicelib.core import errors
 from chalicelib.core.lineage import Ahead, Dead, Live, Overtaken, ProofOutdated, judge_use, record_use
 from chalicelib.core.model import Caller, EndReason, Kind, NoBinding, Operation, StepUp
 from chalicelib.core.policy import GRANT_S
-from chalicelib.core.ports import Clock, Entropy, Ephemeral, Gates, KeyRing, Refused, Signals
+from chalicelib.core.ports import Clock, Entropy, Ephemeral, Gates, Refused, Signals
 from chalicelib.core.signatures import Message, VerifiedSignature, content_digest
 from chalicelib.flows.proof import Proof, ProvedToken
 
@@ -36,7 +36,6 @@ class Call(Struct, frozen=True):
 
     clock: Clock
     entropy: Entropy
-    key_ring: KeyRing
     proof: Proof
     gates: Gates
     ephemeral: Ephemeral
@@ -95,12 +94,12 @@ class Call(Struct, frozen=True):
             assurance=live.lineage.assurance,
             step_up=proved_again,
             gate=live.gate,
-            fence=self.key_ring.current(now=call.now).fence,
+            fence=call.proved.ring.fence,
         )
 
     def _live(self, call: ProvedCall) -> Live:
         token, mechanism = call.proved.token, call.proved.client.mechanism
-        fence = self.key_ring.current(now=call.now).fence
+        fence = call.proved.ring.fence
         use = judge_use(
             self.gates.get(token.account),
             call.proved.presented(),

@@ -20,7 +20,7 @@ from chalicelib.core.lineage import (
 )
 from chalicelib.core.model import EndReason, Kind, Lineage, NoBinding
 from chalicelib.core.policy import START_OVER_MAX
-from chalicelib.core.ports import Clock, Done, Entropy, Gates, KeyRing, Refused, Signals
+from chalicelib.core.ports import Clock, Done, Entropy, Gates, Refused, Signals
 from chalicelib.core.signatures import Message, VerifiedSignature
 from chalicelib.flows.issue import Issue, Issued
 from chalicelib.flows.proof import Proof, ProvedToken, attempt_header, attempt_of
@@ -49,7 +49,6 @@ class Exchange(Struct, frozen=True):
 
     clock: Clock
     entropy: Entropy
-    key_ring: KeyRing
     proof: Proof
     gates: Gates
     end_reused: EndReused
@@ -100,9 +99,8 @@ class Exchange(Struct, frozen=True):
             raise
 
     def _exchange(self, message: Message, proved: ProvedToken, attempt: str, *, source: str, now: int) -> Issued:
-        ring = self.key_ring.current(now=now)
         verdict = self.gates.exchange(
-            proved.presented(attempt), now=now, fence=ring.fence, idle_s=proved.client.mechanism.idle_s
+            proved.presented(attempt), now=now, fence=proved.ring.fence, idle_s=proved.client.mechanism.idle_s
         )
         match verdict:
             case Exchanged(lineage):
@@ -134,15 +132,15 @@ class Exchange(Struct, frozen=True):
 
     def _why(self, proved: ProvedToken, *, now: int) -> str | None:
         """Tell a client whose lineage somebody else has just ended, or had, why."""
-        fence = self.key_ring.current(now=now).fence
         gate = self.gates.get(proved.token.account)
-        state = live(gate, proved.presented(), now=now, fence=fence, idle_s=proved.client.mechanism.idle_s)
+        idle_s = proved.client.mechanism.idle_s
+        state = live(gate, proved.presented(), now=now, fence=proved.ring.fence, idle_s=idle_s)
         return state.reason.value if isinstance(state, Dead) and state.reason else None
 
     def _renew(self, proved: ProvedToken, *, now: int) -> Issued:
         """Renew repeatably: the generation stays, and a sliding login is written down as used."""
         mechanism, presented = proved.client.mechanism, proved.presented()
-        fence = self.key_ring.current(now=now).fence
+        fence = proved.ring.fence
         for _ in range(START_OVER_MAX):
             gate = self.gates.get(presented.account)
             lineage = live(gate, presented, now=now, fence=fence, idle_s=mechanism.idle_s)
@@ -164,7 +162,7 @@ class Exchange(Struct, frozen=True):
             account=proved.token.account,
             client=proved.client,
             key=proved.token.key,
-            ring=self.key_ring.current(now=now),
+            ring=proved.ring,
             now=now,
             issued_at=issued_at,
         )

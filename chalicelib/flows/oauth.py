@@ -10,7 +10,7 @@ from chalicelib.core import errors
 from chalicelib.core.clients import Client
 from chalicelib.core.lineage import Dead, Live, judge_use, live
 from chalicelib.core.model import EndReason, Kind, Lineage, NoBinding
-from chalicelib.core.ports import Clock, Done, Gates, KeyRing, Signals
+from chalicelib.core.ports import Clock, Done, Gates, Signals
 from chalicelib.core.signatures import Message
 from chalicelib.core.tokens import Token
 from chalicelib.flows.proof import Proof, ProvedToken
@@ -22,7 +22,6 @@ class Revoke(Struct, frozen=True):
     """End the lineage of a token."""
 
     clock: Clock
-    key_ring: KeyRing
     proof: Proof
     gates: Gates
     end_reused: EndReused
@@ -42,9 +41,9 @@ class Revoke(Struct, frozen=True):
             return
         self.signals.about(lineage=proved.token.lineage)
         self.proof.signature(message, proved, now=now)
-        fence = self.key_ring.current(now=now).fence
         gate = self.gates.get(proved.token.account)
-        lineage = live(gate, proved.presented(), now=now, fence=fence, idle_s=proved.client.mechanism.idle_s)
+        idle_s = proved.client.mechanism.idle_s
+        lineage = live(gate, proved.presented(), now=now, fence=proved.ring.fence, idle_s=idle_s)
         if isinstance(lineage, Dead):
             return  # it has ended, or the token is not of this login: a leaked key could sign it
         if self._is_reuse(proved, lineage):
@@ -75,7 +74,6 @@ class Introspect(Struct, frozen=True):
     """Tell a resource server whether a token is good this moment."""
 
     clock: Clock
-    key_ring: KeyRing
     proof: Proof
     gates: Gates
     resource_servers: Mapping[str, bytes]
@@ -107,7 +105,7 @@ class Introspect(Struct, frozen=True):
             proved.presented(),
             expires_at=proved.token.expires_at,
             now=now,
-            fence=self.key_ring.current(now=now).fence,
+            fence=proved.ring.fence,
             mechanism=mechanism,
         )
         if not isinstance(use, Live):

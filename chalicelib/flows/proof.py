@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from chalicelib.core import errors, tokens
 from chalicelib.core.clients import Client, Clients
+from chalicelib.core.key_ring import Ring
 from chalicelib.core.lineage import attempt_digest
 from chalicelib.core.model import KeyBinding, LineageId, NoBinding, Presented, Secret, SecretBinding
 from chalicelib.core.policy import (
@@ -29,10 +30,14 @@ from chalicelib.core.tokens import ConfigurationMismatch, Names, Token
 
 
 class ProvedToken(Struct, frozen=True):
-    """A genuine token, and the client it was issued to."""
+    """A genuine token, the client it was issued to, and the key ring that verified it.
+
+    All that follows uses this ring: its fence, and its keys for a new token.
+    """
 
     token: Token
     client: Client
+    ring: Ring
 
     def check_in_service(self) -> None:
         """Refuse a token of a client that is out of service (``retired = true`` in the registry): E4."""
@@ -94,14 +99,16 @@ class Proof(Struct, frozen=True):
         return proved
 
     def _token(self, text: str, *, now: int) -> ProvedToken:
+        ring = self.key_ring.current(now=now)
         try:
-            token = tokens.read(text, ring=self.key_ring.current(now=now), names=self.names, clients=self.clients)
+            token = tokens.read(text, ring=ring, names=self.names, clients=self.clients)
         except tokens.UnknownKey:
-            token = tokens.read(text, ring=self.key_ring.refreshed(now=now), names=self.names, clients=self.clients)
+            ring = self.key_ring.refreshed(now=now)
+            token = tokens.read(text, ring=ring, names=self.names, clients=self.clients)
         client = self.clients.of(token.client)
         if client is None:
             raise ConfigurationMismatch("client")
-        return ProvedToken(token, client)
+        return ProvedToken(token, client, ring)
 
     def token_of(self, client_id: str | None, text: str, *, now: int) -> ProvedToken:
         """Read a token that a client sends under its own id, where it names one (RFC 6749 section 3.2.1).
@@ -133,7 +140,7 @@ class Proof(Struct, frozen=True):
                 check_digest(message)
                 return None
             case SecretBinding():
-                secret = self._lineage_secret(token.lineage, now=now)
+                secret = self._lineage_secret(token.lineage, proved.ring, now=now)
                 if secret is None:
                     raise errors.Unavailable("the root of a genuine token is not in the ring")
                 return self._verify(message, secret.reveal(), token.lineage, now=now)
@@ -168,7 +175,7 @@ class Proof(Struct, frozen=True):
             raise errors.WrongKey(
                 "keyid is no lineage id", detail="The keyid must be the key_id of an earlier login of this device."
             )
-        secret = self._lineage_secret(lineage, now=now)
+        secret = self._lineage_secret(lineage, self.key_ring.current(now=now), now=now)
         if secret is None:
             raise errors.WrongKey(
                 "the root of the last login is gone",
@@ -176,10 +183,9 @@ class Proof(Struct, frozen=True):
             )
         return self._verify(message, secret.reveal(), lineage, now=now)
 
-    def _lineage_secret(self, lineage: LineageId, *, now: int) -> Secret | None:
+    def _lineage_secret(self, lineage: LineageId, ring: Ring, *, now: int) -> Secret | None:
         """Derive the HMAC secret of a lineage, with a fresh ring where this copy lacks its root."""
-        secret = self.key_ring.current(now=now).lineage_secret(lineage)
-        return secret or self.key_ring.refreshed(now=now).lineage_secret(lineage)
+        return ring.lineage_secret(lineage) or self.key_ring.refreshed(now=now).lineage_secret(lineage)
 
     def _verify(self, message: Message, key: PublicKey | bytes, keyid: str, *, now: int) -> VerifiedSignature:
         signature = read_signature(message)

@@ -6,7 +6,7 @@ A path that leads nowhere makes a comparison false, so an absent gate or lineage
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.lineage import (
@@ -153,36 +153,38 @@ class Gates:
     def __init__(self, engine: Engine) -> None:
         """Keep the engine."""
         self._engine = engine
+        self._table = engine.tables.gates
 
     def get(self, account: AccountId) -> Gate | None:
         """Read a gate."""
-        item = self._engine.read(self._engine.tables.gates, of_account(account))
+        item = self._engine.read(self._table, of_account(account))
         return gate_of(item) if item is not None else None
 
     def exchange(
         self, presented: Presented, *, now: int, fence: int, idle_s: int
     ) -> Exchanged | Retry | Superseded | Reused | Ahead | Dead:
         """Move the lineage on if and only if the rule says ``Current`` (E5): one write, judged by what it returns."""
+        update = state_update(
+            self._table,
+            presented.account,
+            TO_THE_NEXT_GENERATION[presented.generation % ATTEMPT_SLOTS],
+            CURRENT,
+            lineage=presented.lineage,
+            values={
+                ":now": number(now),
+                ":idle_before": number(now - idle_s),
+                ":fence": number(fence),
+                ":presented_at": number(presented.issued_at),
+                ":client": number(presented.client),
+                ":binding": binding_value(presented.binding),
+                ":generation": number(presented.generation),
+                ":next_generation": number(presented.generation + 1),
+                ":issued_at": number(max(now, presented.issued_at)),
+                ":attempt": binary(presented.attempt),
+            },
+        )
         try:
-            item = self._update(
-                presented.account,
-                TO_THE_NEXT_GENERATION[presented.generation % ATTEMPT_SLOTS],
-                CURRENT,
-                answer="ALL_NEW",
-                lineage=presented.lineage,
-                values={
-                    ":now": number(now),
-                    ":idle_before": number(now - idle_s),
-                    ":fence": number(fence),
-                    ":presented_at": number(presented.issued_at),
-                    ":client": number(presented.client),
-                    ":binding": binding_value(presented.binding),
-                    ":generation": number(presented.generation),
-                    ":next_generation": number(presented.generation + 1),
-                    ":issued_at": number(max(now, presented.issued_at)),
-                    ":attempt": binary(presented.attempt),
-                },
-            )
+            item = self._engine.write("update_item", ReturnValues="ALL_NEW", **update)
         except ConditionFailed as failed:
             verdict = judge(_gate(failed.item), presented, now=now, fence=fence, idle_s=idle_s)
             if isinstance(verdict, Current):
@@ -217,23 +219,25 @@ class Gates:
         others = {f"#other_{place}": one for place, one in enumerate(staying)}
         if isinstance(lineage.binding, KeyBinding):
             present = (f"attribute_exists(#lineages.{name})" for name in [*ending, *others])
+        update = state_update(
+            self._table,
+            expected.account,
+            f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(gone)}" if gone else ""),
+            (*admissible, *present, *not_ended, *as_read),
+            lineage=lineage.id,
+            names=ending | removing | others,
+            values={
+                **{f":removed_{place}": lineage_value(one) for place, one in enumerate(removed)},
+                ":epoch": number(expected.epoch),
+                ":verifier_version": number(expected.verifier_version),
+                ":room": number(lineages_max + len(removed)),
+                ":count": number(len(expected.lineages)),
+                ":now": number(lineage.auth_time),
+                ":lineage": lineage_value(lineage),
+            },
+        )
         try:
-            self._update(
-                expected.account,
-                f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(gone)}" if gone else ""),
-                (*admissible, *present, *not_ended, *as_read),
-                lineage=lineage.id,
-                names=ending | removing | others,
-                values={
-                    **{f":removed_{place}": lineage_value(one) for place, one in enumerate(removed)},
-                    ":epoch": number(expected.epoch),
-                    ":verifier_version": number(expected.verifier_version),
-                    ":room": number(lineages_max + len(removed)),
-                    ":count": number(len(expected.lineages)),
-                    ":now": number(lineage.auth_time),
-                    ":lineage": lineage_value(lineage),
-                },
-            )
+            self._engine.write("update_item", **update)
         except ConditionFailed as failed:
             return _done_when_stored(failed.item, lineage)
         return Done()
@@ -242,19 +246,21 @@ class Gates:
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, fence: int
     ) -> Done | Moved:
         """Replace a lineage by the one that has its use recorded, while it is live and as read."""
+        update = state_update(
+            self._table,
+            account,
+            "SET #lineages.#lineage = :lineage",
+            SLIDABLE,
+            lineage=lineage.id,
+            values={
+                ":lineage": lineage_value(lineage),
+                ":lineage_as_read": lineage_value(expected),
+                ":now": number(now),
+                ":fence": number(fence),
+            },
+        )
         try:
-            self._update(
-                account,
-                "SET #lineages.#lineage = :lineage",
-                SLIDABLE,
-                lineage=lineage.id,
-                values={
-                    ":lineage": lineage_value(lineage),
-                    ":lineage_as_read": lineage_value(expected),
-                    ":now": number(now),
-                    ":fence": number(fence),
-                },
-            )
+            self._engine.write("update_item", **update)
         except ConditionFailed as failed:
             return _done_when_stored(failed.item, lineage)
         return Done()
@@ -262,8 +268,9 @@ class Gates:
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
         """End one lineage. Already ended, or gone, is as good, and keeps the earlier reason."""
         ended = Ended(at=now, reason=reason)
+        update = state_update(self._table, account, END_ONE, ENDABLE, lineage=lineage, values=_raised(ended))
         try:
-            self._update(account, END_ONE, ENDABLE, lineage=lineage, values=_raised(ended))
+            self._engine.write("update_item", **update)
         except ConditionFailed as failed:
             return _ended_as(failed.item, lineage, ended)
         return Done()
@@ -314,13 +321,15 @@ class Gates:
         Enabling revives no lineage, and ends none of an account that is active.
         """
         reason = EndReason.ENDED_EVERYWHERE if status is Status.DELETED else EndReason.ACCOUNT_DISABLED
+        update = state_update(
+            self._table,
+            account,
+            DELETE if status is Status.DELETED else SET_STATUS,
+            (EXISTS, DISABLED if status is Status.ACTIVE else NOT_DELETED),
+            values={**_raised(Ended(at=now, reason=reason)), ":status": number(status)},
+        )
         try:
-            self._update(
-                account,
-                DELETE if status is Status.DELETED else SET_STATUS,
-                (EXISTS, DISABLED if status is Status.ACTIVE else NOT_DELETED),
-                values={**_raised(Ended(at=now, reason=reason)), ":status": number(status)},
-            )
+            self._engine.write("update_item", **update)
         except ConditionFailed as failed:
             gate = _gate(failed.item)
             return Done() if gate is not None and gate.status is status else Refused()
@@ -337,7 +346,8 @@ class Gates:
         values: dict[str, Value] | None = None,
     ) -> None:
         """Carry out one write on behalf of a login: the condition that this login is live is part of it."""
-        self._update(
+        write = state_update(
+            self._table,
             actor.account,
             update,
             (*ACTOR_LIVE, *conditions),
@@ -345,26 +355,7 @@ class Gates:
             names={"#actor": actor.lineage},
             values={**_actor_values(actor), **_raised(ended), **(values or {})},
         )
-
-    def _update(  # noqa: PLR0913 - parts of one write
-        self,
-        account: AccountId,
-        update: str,
-        conditions: tuple[str, ...],
-        *,
-        values: dict[str, Value],
-        lineage: LineageId | None = None,
-        names: dict[str, LineageId] | None = None,
-        answer: Literal["NONE", "ALL_NEW"] = "NONE",
-    ) -> Item:
-        """Carry out one conditional write on a gate; ``ALL_NEW`` gives it as it is now."""
-        return self._engine.write(
-            "update_item",
-            TableName=self._engine.tables.gates,
-            Key=of_account(account),
-            ReturnValues=answer,
-            **_expression(update, conditions, values=values, lineage=lineage, names=names),
-        )
+        self._engine.write("update_item", **write)
 
 
 def put_first(table: str, gate: Gate) -> dict[str, dict[str, object]]:
@@ -374,7 +365,9 @@ def put_first(table: str, gate: Gate) -> dict[str, dict[str, object]]:
 
 def keep_one(table: str, *, actor: Actor, expected: Gate, now: int) -> dict[str, dict[str, object]]:
     """Build the write that ends all other lineages, as a part of the transaction that changes the password."""
-    update = _expression(
+    update = state_update(
+        table,
+        actor.account,
         RAISE_EPOCH_AND_KEEP_ONE,
         KEEPABLE,
         names={"#actor": actor.lineage},
@@ -386,10 +379,12 @@ def keep_one(table: str, *, actor: Actor, expected: Gate, now: int) -> dict[str,
             ":next_verifier_version": number(actor.verifier_version + 1),
         },
     )
-    return {"Update": {"TableName": table, "Key": of_account(actor.account), **update}}
+    return {"Update": update}
 
 
-def _expression(
+def state_update(  # noqa: PLR0913 - the parts of a write
+    table: str,
+    account: AccountId,
     update: str,
     conditions: tuple[str, ...],
     *,
@@ -397,9 +392,13 @@ def _expression(
     lineage: LineageId | None = None,
     names: dict[str, LineageId] | None = None,
 ) -> dict[str, object]:
-    """Build the arguments of a write on a gate, of which ``lineage`` is the one in hand."""
+    """Build a conditional update of an account's gate, as one write or as a part of a transaction.
+
+    ``#lineage`` is the name of ``lineage`` in ``update`` and ``conditions``. ``names`` has those of other lineages.
+    """
     known = {**GATE_NAMES, **(names or {}), **({"#lineage": lineage} if lineage else {})}
-    return expression({**_CONSTANTS, **values}, known, condition=all_of(*conditions), update=update)
+    parts = expression({**_CONSTANTS, **values}, known, condition=all_of(*conditions), update=update)
+    return {"TableName": table, "Key": of_account(account), **parts}
 
 
 def _raised(ended: Ended) -> dict[str, Value]:

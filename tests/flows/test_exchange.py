@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from chalicelib.core import errors
 from chalicelib.core.base64url import decode_base64url, encode_base64url
+from chalicelib.core.key_ring import Ring
 from chalicelib.core.model import EndReason, Presented
 from chalicelib.core.policy import DAY_S, MECHANISMS, MINUTE_S, SIGNATURE_WINDOW_S, MechanismName
 from chalicelib.flows.exchange import TokenRequest
@@ -370,6 +371,26 @@ def test_presented_values_carry_what_the_rule_needs(world: World) -> None:
     assert (presented.generation, presented.client) == (0, 1)
     assert presented.issued_at == world.clock()
     assert MECHANISMS[MechanismName.EXCHANGE] is proved.client.mechanism
+
+
+@pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque", "simple"])
+def test_the_key_ring_is_read_once(world: World, client_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ring that verified a token is the one that judges its login and mints its child."""
+    phone = world.phone("none" if client_id == "simple" else "hmac")
+    first = world.register(phone, client_id=client_id)
+    ring = world.call.proof.key_ring.current(now=world.clock())
+    reads: list[int] = []
+
+    def current(_: object, *, now: int) -> Ring:
+        reads.append(now)
+        return ring
+
+    monkeypatch.setattr(type(world.call.proof.key_ring), "current", current)
+    assert first.refresh_token is not None
+    second = world.exchange(phone, first.refresh_token, attempt=world.attempt())
+    assert len(reads) == 1
+    world.use(phone, second.access_token)
+    assert len(reads) == 2
 
 
 def twin(token: str) -> str:

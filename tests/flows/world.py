@@ -196,7 +196,6 @@ class World:
         self._exchange = Exchange(
             clock,
             entropy,
-            key_ring,
             proof,
             gates,
             end_reused,
@@ -205,7 +204,7 @@ class World:
             issue,
             self.revoke_on_foreign_key,
         )
-        self.call = Call(clock, entropy, key_ring, proof, gates, ephemeral, signals)
+        self.call = Call(clock, entropy, proof, gates, ephemeral, signals)
         self.grant_step_up = GrantStepUp(clock, entropy, key_ring, credentials, ephemeral, signals)
         self.logout = Logout(clock, gates, record)
         self.show = ShowAccount(users)
@@ -214,9 +213,9 @@ class World:
         self.change_password = ChangePassword(clock, entropy, key_ring, users, gates, record)
         self.list_devices = ListDevices(clock, key_ring, clients)
         self.end_device = EndDevice(clock, gates, record)
-        self.revoke = Revoke(clock, key_ring, proof, gates, end_reused, signals, record)
+        self.revoke = Revoke(clock, proof, gates, end_reused, signals, record)
         servers = {"billing": hashlib.sha256(RESOURCE_SERVER_SECRET.encode()).digest()}
-        self.introspect = Introspect(clock, key_ring, proof, gates, servers)
+        self.introspect = Introspect(clock, proof, gates, servers)
         self._numbers = itertools.count(1)
 
     def attempt(self) -> str:
