@@ -8,42 +8,49 @@ from chalice.app import Chalice, CloudWatchEvent, Rate
 from msgspec import Meta
 from msgspec.structs import replace
 
-from chalicelib.core.model import Caller
-from chalicelib.core.tokens import Names
-from chalicelib.flows.account import DeleteAccount, ShowAccount
-from chalicelib.flows.audit_configuration import AuditConfiguration
-from chalicelib.flows.call import Call, StepUpRule
-from chalicelib.flows.credentials import Credentials
-from chalicelib.flows.devices import EndDevice, ListDevices
-from chalicelib.flows.exchange import Exchange
-from chalicelib.flows.issue import Issue
-from chalicelib.flows.login import FirstTokens, Introduce, Login
-from chalicelib.flows.logout import Logout
-from chalicelib.flows.oauth import Introspect, Revoke
-from chalicelib.flows.password import ChangePassword
-from chalicelib.flows.proof import Mismatches, Proof
-from chalicelib.flows.record import Record
-from chalicelib.flows.register import Register
-from chalicelib.flows.reuse import EndReused, ForeignKeys
-from chalicelib.flows.rotate import RotateKeys
-from chalicelib.flows.step_up import GrantStepUp
-from chalicelib.settings import read_settings
-from chalicelib.signals import Signals
-from chalicelib.snapshot import import_what_comes_late
-from chalicelib.stores.audit import Audit
-from chalicelib.stores.deployment import Deployment
-from chalicelib.stores.engine import EXPIRY, Engine, Patience, Service, Tables, source_of
-from chalicelib.stores.ephemeral import Ephemeral
-from chalicelib.stores.gates import Gates
-from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
-from chalicelib.stores.transport import Access
-from chalicelib.stores.users import Users
-from chalicelib.web.accounts import Journeys, accounts
-from chalicelib.web.edge import Answer, Edge
-from chalicelib.web.meta import PROTECTED_RESOURCE, Public, meta
-from chalicelib.web.oauth import OAuthJourneys, oauth
-from chalicelib.web.shapes import Body
-from chalicelib.web.signed import Signed
+from chalicelib.baton.accounts.deletion import DeleteAccount
+from chalicelib.baton.accounts.devices import EndDevice, ListDevices
+from chalicelib.baton.accounts.first_tokens import FirstTokens
+from chalicelib.baton.accounts.login import Login
+from chalicelib.baton.accounts.login_request import Introduce
+from chalicelib.baton.accounts.logout import Logout
+from chalicelib.baton.accounts.password import ChangePassword
+from chalicelib.baton.accounts.profile import ShowAccount
+from chalicelib.baton.accounts.register import Register
+from chalicelib.baton.accounts.routes import Journeys, accounts
+from chalicelib.baton.events.log import Signals
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.credentials import Credentials
+from chalicelib.baton.factors.step_up import GrantStepUp
+from chalicelib.baton.http.dispatch import Answer, Edge
+from chalicelib.baton.http.public_routes import PROTECTED_RESOURCE, Public, meta
+from chalicelib.baton.http.shapes import Body
+from chalicelib.baton.http.signed import Signed
+from chalicelib.baton.keys.daily import RotateKeys
+from chalicelib.baton.settings import read_settings
+from chalicelib.baton.storage.aws.credentials import source_of
+from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
+from chalicelib.baton.storage.aws.deployment.look import Deployment
+from chalicelib.baton.storage.aws.service import Patience, Service
+from chalicelib.baton.storage.aws.small_client import Access
+from chalicelib.baton.storage.aws.snapshot import import_what_comes_late
+from chalicelib.baton.storage.dynamodb.accounts import Users
+from chalicelib.baton.storage.dynamodb.audit import Audit
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, Engine, Tables
+from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
+from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.tokens.call import Call, StepUpRule
+from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.exchange import Exchange
+from chalicelib.baton.tokens.introspect import Introspect
+from chalicelib.baton.tokens.issue import Issue
+from chalicelib.baton.tokens.presented import Mismatches, Proof
+from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
+from chalicelib.baton.tokens.revoke import Revoke
+from chalicelib.baton.tokens.routes import OAuthJourneys, oauth
+from chalicelib.baton.tokens.token import Names
 
 settings = read_settings()
 clients = settings.registry

@@ -37,23 +37,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: E402
 
 import app as baton  # noqa: E402
 from baton_client import Request, Signer, content_digest, signature_fields  # noqa: E402 - after its path
-from chalicelib.core.key_ring import make_ring  # noqa: E402
-from chalicelib.core.model import (  # noqa: E402
-    NO_ATTEMPT,
-    Binding,
-    Caller,
-    Gate,
-    KeyBinding,
-    Lineage,
-    LineageId,
-    SecretBinding,
-    Status,
-)
-from chalicelib.core.public_key import PublicKey  # noqa: E402
-from chalicelib.flows.login import PASSWORD_ALONE  # noqa: E402
-from chalicelib.stores.items import Item, gate_item  # noqa: E402
-from chalicelib.web.edge import Answer  # noqa: E402
-from chalicelib.web.request import Nothing  # noqa: E402
+from chalicelib.baton.factors.credentials import PASSWORD_ALONE  # noqa: E402
+from chalicelib.baton.http.dispatch import Answer  # noqa: E402
+from chalicelib.baton.http.request import Nothing  # noqa: E402
+from chalicelib.baton.ids import LineageId  # noqa: E402
+from chalicelib.baton.keys.public_key import PublicKey  # noqa: E402
+from chalicelib.baton.keys.rotation import make_ring  # noqa: E402
+from chalicelib.baton.lineages.model import NO_ATTEMPT, Binding, Gate, KeyBinding, Lineage, SecretBinding, Status  # noqa: E402
+from chalicelib.baton.storage.dynamodb.items import Item, gate_item  # noqa: E402
+from chalicelib.baton.tokens.caller import Caller  # noqa: E402
 
 NOW = 1_800_000_000
 """The second in which every call is made, Unix time."""

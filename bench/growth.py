@@ -32,10 +32,10 @@ from bench.events import event
 from bench.machine import machine
 from bench.peers.stores import Dynoxide
 from bench.programs import Program
-from chalicelib.core.model import NO_ATTEMPT, Gate, Lineage, NoBinding, Status
-from chalicelib.core.policy import LINEAGES_MAX
-from chalicelib.stores.engine import Tables
-from chalicelib.stores.items import gate_item
+from chalicelib.baton.lineages.model import NO_ATTEMPT, Gate, Lineage, NoBinding, Status
+from chalicelib.baton.policy import LINEAGES_MAX
+from chalicelib.baton.storage.dynamodb.database import Tables
+from chalicelib.baton.storage.dynamodb.items import gate_item
 from tools.dev import dynoxide
 from tools.dev.engine import ENDPOINT, client, create_tables, offer_credentials
 from tools.dev.gateway import LambdaContext, load_environment
@@ -269,7 +269,7 @@ def _event(token: str) -> dict[str, Any]:
 
 
 def _password_alone() -> Any:
-    from chalicelib.flows.login import PASSWORD_ALONE  # noqa: PLC0415 - after the environment is set
+    from chalicelib.baton.factors.credentials import PASSWORD_ALONE  # noqa: PLC0415 - after the environment is set
 
     return PASSWORD_ALONE
 

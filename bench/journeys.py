@@ -23,7 +23,8 @@ from baton_client import Answer, BatonClient, MemoryStorage, Request
 from bench.machine import keep_to_one_core, silenced
 from bench.peers.stores import Dynoxide
 from bench.programs import Program, free_port
-from chalicelib.stores.engine import Service, Tables
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import Tables
 from tools.dev import dynoxide
 from tools.dev.engine import ENDPOINT, create_tables, offer_credentials
 from tools.dev.gateway import Gateway, load_environment

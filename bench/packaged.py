@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chalicelib.stores.engine import Engine, Service, Tables
-from chalicelib.stores.key_ring import KeyRing, KmsWrapper
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from tools import package
 from tools.dev.engine import create_tables
 from tools.dev.environment import unpack

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.stores.engine import KEYS, Tables
+from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from tests.progress import Progress
 from tests.promises import README, Ledger, promised, stated
 from tests.web.contract import Contract

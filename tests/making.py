@@ -5,19 +5,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from chalicelib.core.model import (
-    AccountId,
-    Actor,
-    Assurance,
-    EmailIndex,
-    Gate,
-    KeyBinding,
-    Lineage,
-    LineageId,
-    Presented,
-    Status,
-    User,
-)
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
+from chalicelib.baton.lineages.model import Actor, Assurance, Gate, KeyBinding, Lineage, Presented, Status
 
 NOW: Final = 1_700_000_000
 IDLE_S: Final = 1_000

@@ -7,8 +7,24 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from chalicelib.core.key_ring import Ring
-from chalicelib.core.lineage import (
+from chalicelib.baton.accounts.ports import Taken
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.events.ports import AuditEvent
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.lineages.model import (
+    NO_ATTEMPT,
+    Actor,
+    Ended,
+    EndReason,
+    Gate,
+    KeyBinding,
+    Lineage,
+    Presented,
+    Status,
+)
+from chalicelib.baton.lineages.rules import (
     Ahead,
     Current,
     Dead,
@@ -21,26 +37,8 @@ from chalicelib.core.lineage import (
     judge,
     may_act,
 )
-from chalicelib.core.model import (
-    NO_ATTEMPT,
-    AccountId,
-    Actor,
-    AuditEvent,
-    EmailIndex,
-    Ended,
-    EndReason,
-    Gate,
-    KeyBinding,
-    Lineage,
-    LineageId,
-    Operation,
-    Presented,
-    Status,
-    StepUp,
-    User,
-)
-from chalicelib.core.policy import NONCE_KEPT_S
-from chalicelib.core.ports import Done, Moved, Refused, Taken
+from chalicelib.baton.policy import NONCE_KEPT_S
+from chalicelib.baton.tokens.caller import Operation, StepUp
 
 NO_ATTEMPTS: Final = (NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT)
 

@@ -92,7 +92,7 @@ def test_only_the_table_names_source_files() -> None:
     table = {path for line in CONTRIBUTING.read_text("utf-8").splitlines() if line[:2] == "| " for path in spans(line)}
     rest = [line for line in CONTRIBUTING.read_text("utf-8").splitlines() if line[:2] != "| "]
     source = re.compile(r"\b(?:chalicelib|tools|tests|infra|docs)/[\w./-]*")
-    assert {"chalicelib/settings.py", "chalicelib/core/errors.py", "infra/edge.yaml"} <= table
+    assert {"chalicelib/baton/settings.py", "chalicelib/baton/errors.py", "infra/edge.yaml"} <= table
     assert source.findall("\n".join(rest)) == ["tests/test_habits.py"]
 
 
@@ -354,4 +354,4 @@ def test_editor_and_formatter_agree() -> None:
     assert settings["indent_style"] == ruff.get("format", {}).get("indent-style", "space")
     assert settings_of("Makefile")["indent_style"] == "tab"
     assert "insert_final_newline" not in settings_of("tests/vectors/rfc9421.json")
-    assert settings_of("chalicelib/web/openapi.json")["indent_size"] == "1"
+    assert settings_of("chalicelib/baton/http/openapi.json")["indent_size"] == "1"

@@ -18,13 +18,25 @@ MODULES = [
 ]
 
 OUTSIDE = {"datetime", "os", "random", "secrets", "socket", "subprocess", "tempfile", "time", "uuid", "zoneinfo"}
-VAGUE_NAMES = {"common", "data", "helper", "helpers", "manager", "misc", "service", "util", "utils"}
+WITHOUT_A_CLOCK = {
+    *(f"chalicelib/baton/{room}" for room in ("accounts", "factors", "http", "keys", "lineages", "proof", "tokens")),
+    "chalicelib/baton/events/names.py",
+    "chalicelib/baton/events/record.py",
+}
+"""Packages and modules that are given the time and random bytes."""
+ROUTES = {"chalicelib/baton/accounts/routes.py", "chalicelib/baton/tokens/routes.py"}
+VAGUE_NAMES = {"common", "data", "helper", "helpers", "manager", "misc", "util", "utils"}
 HOMES = {
-    "argon2": {"chalicelib/core/passwords.py"},
-    "botocore": {"chalicelib/stores/engine.py"},
-    "chalice": {"app.py", "chalicelib/web"},
-    "cryptography": {"chalicelib/core", "chalicelib/stores/key_ring.py"},
-    "idna": {"chalicelib/core/email.py"},
+    "argon2": {"chalicelib/baton/factors/password_hash.py"},
+    "botocore": {"chalicelib/baton/storage/aws"},
+    "chalice": {"app.py", "chalicelib/baton/http", *ROUTES},
+    "cryptography": {
+        "chalicelib/baton/keys",
+        "chalicelib/baton/proof",
+        "chalicelib/baton/tokens",
+        "chalicelib/baton/storage/dynamodb/key_wrapping.py",
+    },
+    "idna": {"chalicelib/baton/accounts/email.py"},
     # Values are its structs: made ten times as fast as frozen dataclasses, and at import.
     "msgspec": {"app.py", "chalicelib"},
 }
@@ -60,7 +72,7 @@ def ships(path: str) -> bool:
 
 def reads_the_environment(path: str, tree: ast.Module) -> Iterator[str]:
     """Only ``settings.py`` reads the environment."""
-    if path == "chalicelib/settings.py" or not ships(path):
+    if path == "chalicelib/baton/settings.py" or not ships(path):
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}:
@@ -71,7 +83,7 @@ def reads_the_environment(path: str, tree: ast.Module) -> Iterator[str]:
 
 def knows_the_time(path: str, tree: ast.Module) -> Iterator[str]:
     """Rules, journeys and views are given the time and random bytes; they do not take them."""
-    if is_under(path, {"chalicelib/core", "chalicelib/flows", "chalicelib/web"}):
+    if is_under(path, WITHOUT_A_CLOCK):
         for name, line in imports(tree):
             if name.split(".")[0] in OUTSIDE:
                 yield f"{path}:{line} imports {name}"
@@ -96,7 +108,14 @@ def comes_too_early(path: str, tree: ast.Module) -> Iterator[str]:
 
 def decides_by_itself(path: str, tree: ast.Module) -> Iterator[str]:
     """Who reads the attempt slots is the rule, or the codec; nobody else tells a retry from a thief."""
-    if is_under(path, {"chalicelib/core/lineage.py", "chalicelib/stores/gates.py", "chalicelib/stores/items.py"}):
+    if is_under(
+        path,
+        {
+            "chalicelib/baton/lineages/rules.py",
+            "chalicelib/baton/storage/dynamodb/lineages.py",
+            "chalicelib/baton/storage/dynamodb/items.py",
+        },
+    ):
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr == "attempts":
@@ -122,15 +141,18 @@ def is_vague(path: str, tree: ast.Module) -> Iterator[str]:
 Rule = Callable[[str, ast.Module], Iterator[str]]
 
 RULES: dict[Rule, tuple[str, str]] = {
-    reads_the_environment: ("chalicelib/stores/engine.py", "def late():\n    import os\n    return os.environ['X']"),
-    knows_the_time: ("chalicelib/flows/login.py", "def late():\n    from time import time\n    return time()"),
-    is_a_guest: ("chalicelib/core/lineage.py", "def late():\n    import argon2.low_level\n    return argon2"),
+    reads_the_environment: (
+        "chalicelib/baton/storage/dynamodb/database.py",
+        "def late():\n    import os\n    return os.environ['X']",
+    ),
+    knows_the_time: ("chalicelib/baton/accounts/login.py", "def late():\n    from time import time\n    return time()"),
+    is_a_guest: ("chalicelib/baton/lineages/rules.py", "def late():\n    import argon2.low_level\n    return argon2"),
     comes_too_early: (
-        "chalicelib/core/public_key.py",
+        "chalicelib/baton/keys/public_key.py",
         "from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey",
     ),
-    decides_by_itself: ("chalicelib/web/accounts.py", "def late(lineage):\n    return lineage.attempts[-1]"),
-    is_silent: ("chalicelib/core/lineage.py", '"""Say."""\n\ndef _said():\n    pass\n\ndef judge():\n    pass'),
+    decides_by_itself: ("chalicelib/baton/accounts/routes.py", "def late(lineage):\n    return lineage.attempts[-1]"),
+    is_silent: ("chalicelib/baton/lineages/rules.py", '"""Say."""\n\ndef _said():\n    pass\n\ndef judge():\n    pass'),
     is_vague: ("tools/utils.py", ""),
 }
 """Each rule, with a file that breaks it."""

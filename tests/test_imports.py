@@ -19,9 +19,12 @@ from typing import Any
 import pytest
 
 from baton_client import BatonClient, MemoryStorage
-from chalicelib.core.key_ring import Ring, ring_to_bytes
-from chalicelib.stores.engine import Engine, Service, Tables
-from chalicelib.stores.key_ring import KeyRing, KmsWrapper
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.keys.ring_format import ring_to_bytes
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from tests.end_to_end.conftest import BASE_URL, PASSWORD, Line
 from tests.test_house import EARLY, LATE, ROOT
 from tools.dev.engine import client, create_tables, over_http
@@ -62,7 +65,7 @@ there = set(sys.modules)
 import app
 seen = {"importing": sorted(sys.modules.keys() - there), "reached": list(reached)}
 if "ring" in given:
-    from chalicelib.core.key_ring import ring_from_bytes
+    from chalicelib.baton.keys.ring import ring_from_bytes
     ring = ring_from_bytes(base64.b64decode(given["ring"]))
     app.key_ring.current = lambda *, now: ring
 if "event" in given:

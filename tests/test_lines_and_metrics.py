@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.events import EVENTS
-from chalicelib.core.model import Status
-from chalicelib.core.policy import DAY_S, KEY_RING_REFRESH_S
-from chalicelib.signals import FACTS, Signals
-from chalicelib.stores.engine import Tables
+from chalicelib.baton.events.log import FACTS, Signals
+from chalicelib.baton.events.names import EVENTS
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.policy import DAY_S, KEY_RING_REFRESH_S
+from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.web.conversation import NEW_PASSWORD, PASSWORD, Device
 from tools.dev.gateway import DevelopmentClock, Gateway, LambdaContext, load_environment
 
@@ -136,7 +136,7 @@ def test_our_own_trouble_is_a_warning_and_a_metric(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Losing a table is 503, never a login and never an end, and `refused_unavailable` is there for an alarm."""
-    monkeypatch.setattr("chalicelib.stores.engine.ATTEMPTS", 1)
+    monkeypatch.setattr("chalicelib.baton.storage.aws.service.ATTEMPTS", 1)
     phone, stranger = make_device(), make_device()
     phone.register("ada@example.com")
     phone.exchange()
@@ -264,7 +264,7 @@ def test_a_line_that_cannot_be_written_fails_nothing(monkeypatch: pytest.MonkeyP
         tried.append(line)
         raise BrokenPipeError
 
-    monkeypatch.setattr("chalicelib.signals.os.write", gone)
+    monkeypatch.setattr("chalicelib.baton.events.log.os.write", gone)
     signals.emit("token_reused")
     signals.emit("answered")
     assert len(tried) == 3  # two lines and a metric
@@ -274,7 +274,7 @@ def test_a_process_without_standard_output_writes_into_nothing_else(monkeypatch:
     """Started with `>&-`, its first socket gets descriptor 1: a line in it would be a request's."""
     signals = Signals(service=f"baton-{secrets.token_hex(4)}", level="DEBUG", metrics=True)
     monkeypatch.setattr("sys.stdout", None)
-    monkeypatch.setattr("chalicelib.signals.os.write", lambda *_: pytest.fail("written"))
+    monkeypatch.setattr("chalicelib.baton.events.log.os.write", lambda *_: pytest.fail("written"))
     signals.emit("token_reused")
 
 

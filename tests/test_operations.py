@@ -10,7 +10,7 @@ import botocore.session
 import pytest
 from botocore.exceptions import UnknownServiceError
 
-from chalicelib import settings
+from chalicelib.baton import settings
 from tools import deploy, package
 from tools.template import ROOT
 

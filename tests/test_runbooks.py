@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.core.events import EVENTS
-from chalicelib.core.policy import (
+from chalicelib.baton.events.log import FACTS
+from chalicelib.baton.events.names import EVENTS
+from chalicelib.baton.policy import (
     FAILURES_PER_ACCOUNT_MAX,
     FAILURES_PER_KNOWN_DEVICE_MAX,
     FAILURES_PER_SOURCE_MAX,
     MINUTE_S,
     THROTTLE_WINDOW_S,
 )
-from chalicelib.signals import FACTS
 from tools import operate, template
 from tools.errors_page import leaves
 
@@ -45,7 +45,7 @@ def test_a_page_names_only_what_there_is(page: Path) -> None:
         assert set(re.findall(r"by ([a-z_]+)", query)) <= FACTS.keys() | {"bin", "count"}
     for command in re.findall(r"tools\.operate ([a-z-]+)", text):
         assert command in operate.CHANGES.keys() | operate.STATUSES.keys() | {"make-ring"}
-    known = (ROOT / "chalicelib" / "settings.py").read_text("utf-8")
+    known = (ROOT / "chalicelib" / "baton" / "settings.py").read_text("utf-8")
     assert [name for name in re.findall(r"BATON_[A-Z_]+", text) if f'"{name}"' not in known] == []
     assert [link for link in re.findall(r"\]\(([a-z-]+\.md)\)", text) if not (page.parent / link).exists()] == []
     for module in re.findall(r"python -m (tools\.[a-z]+)", text):

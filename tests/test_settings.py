@@ -8,10 +8,10 @@ from pathlib import Path
 import botocore.session
 import pytest
 
-from chalicelib import settings
-from chalicelib.core.model import Secret
-from chalicelib.settings import KNOWN, Settings, SettingsProblems, read_settings
-from chalicelib.stores.access_key import AccessKey, Vended
+from chalicelib.baton import settings
+from chalicelib.baton.access_key import AccessKey, Vended
+from chalicelib.baton.ids import Secret
+from chalicelib.baton.settings import KNOWN, Settings, SettingsProblems, read_settings
 
 GOOD = {
     "BATON_ISSUER": "https://api.example.com/api",
@@ -305,7 +305,7 @@ def test_a_mistake_in_the_registry_is_told_with_file_and_line(
 
 def test_every_setting_is_explained() -> None:
     """In the one place that reads it: each member has its words, and each variable is in them."""
-    source = (Path(__file__).parents[1] / "chalicelib" / "settings.py").read_text("utf-8")
+    source = (Path(__file__).parents[1] / "chalicelib" / "baton" / "settings.py").read_text("utf-8")
     tree = ast.parse(source)
     (settings,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings"]
     explained = [

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import Meta, Struct
 
-from chalicelib.signals import Signals
+from chalicelib.baton.events.log import Signals
 
 
 class Metric(Struct, forbid_unknown_fields=True):
@@ -147,7 +147,7 @@ def test_what_cannot_be_written_is_counted_all_the_same(signals: Signals, capfd:
 def test_a_line_is_out_before_the_answer(signals: Signals, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lambda may freeze or end the environment as soon as that has left: nothing waits in a buffer."""
     read, written = os.pipe()
-    monkeypatch.setattr("chalicelib.signals._STANDARD_OUTPUT", written)
+    monkeypatch.setattr("chalicelib.baton.events.log._STANDARD_OUTPUT", written)
     signals.emit("token_reused", lineage="l1", generation=1)
     os.close(written)
     with os.fdopen(read, "rb") as told:

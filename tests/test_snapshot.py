@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.snapshot import LATE
+from chalicelib.baton.storage.aws.snapshot import LATE
 from tools.package import configuration
 from tools.template import ROOT
 
 LOOK = """
 import json, sys, app
-from chalicelib.snapshot import LATE
+from chalicelib.baton.storage.aws.snapshot import LATE
 made = [one for one in vars(app).values() if getattr(one, "_made", None) is not None]
 print(json.dumps({
     "late": [name for name in LATE if name in sys.modules],

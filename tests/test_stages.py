@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chalicelib.core.hardening import KEY_WRITES, KEYS_DENIED
-from chalicelib.core.policy import REQUEST_MAX_S
-from chalicelib.settings import SettingsProblems, read_settings
-from chalicelib.stores.engine import KEYS
-from chalicelib.stores.key_ring import PURPOSE, RING_KEY
+from chalicelib.baton.policy import REQUEST_MAX_S
+from chalicelib.baton.settings import SettingsProblems, read_settings
+from chalicelib.baton.storage.aws.deployment.required import KEY_WRITES, KEYS_DENIED
+from chalicelib.baton.storage.dynamodb.database import KEYS
+from chalicelib.baton.storage.dynamodb.key_ring import RING_KEY
+from chalicelib.baton.storage.dynamodb.key_wrapping import PURPOSE
 from tools import stages
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +83,7 @@ def test_a_deployed_stage_starts_in_lambda(stage: str) -> None:
     assert settings.lean is None, "Lambda's own credentials are not in the configuration"
     assert environment(stage).get("BATON_TRANSPORT", "lean") == "lean"
     assert not settings.development
-    known = set(re.findall(r'"(BATON_[A-Z_]+)"', (ROOT / "chalicelib" / "settings.py").read_text("utf-8")))
+    known = set(re.findall(r'"(BATON_[A-Z_]+)"', (ROOT / "chalicelib" / "baton" / "settings.py").read_text("utf-8")))
     assert environment(stage).keys() <= known
 
 
@@ -142,7 +143,7 @@ def test_a_policy_allows_what_the_stores_do_and_no_more(stage: str) -> None:
     """Operations and the parts of transactions, read from the stores; a transaction has no action of its own."""
     done = {
         "".join(word.title() for word in node.value.removesuffix("_item").split("_")) + "Item"
-        for path in (ROOT / "chalicelib" / "stores").glob("*.py")
+        for path in (ROOT / "chalicelib" / "baton" / "storage").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if re.fullmatch(

@@ -10,12 +10,14 @@ import pytest
 
 import baton_client
 from baton_client import DeviceKey, Request, Signer, signature_fields
-from chalicelib.core import errors, policy, signatures
-from chalicelib.core.model import EndReason
-from chalicelib.core.public_key import PublicKey
-from chalicelib.core.signatures import Message, read_signature, signature_base, verify_signature
-from chalicelib.web import cors
-from chalicelib.web.request import read_request
+from chalicelib.baton import errors, policy
+from chalicelib.baton.http import cors
+from chalicelib.baton.http.request import read_request
+from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.lineages.model import EndReason
+from chalicelib.baton.proof import signature as signatures
+from chalicelib.baton.proof.signature import read_signature, signature_base, verify_signature
+from chalicelib.baton.routing import Message
 from tools.dev.gateway import load_environment
 
 PAGE = (Path(__file__).parents[1] / "docs" / "wire.md").read_text("utf-8")

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from chalicelib.core.model import AuditEvent
-from chalicelib.signals import Signals
-from chalicelib.stores.audit import Audit
-from chalicelib.stores.engine import Engine, Service, Tables
+from chalicelib.baton.events.log import Signals
+from chalicelib.baton.events.ports import AuditEvent
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.audit import Audit
+from chalicelib.baton.storage.dynamodb.database import Engine, Tables
 from tests.making import ACCOUNT, NOW
 from tests.memory import MemorySignals
 from tests.web.conversation import PASSWORD, Device

@@ -20,9 +20,9 @@ from urllib.parse import parse_qsl
 import pytest
 from chalice.app import Chalice
 
-from chalicelib.core.policy import ATTEMPT_CHARACTERS_MIN
-from chalicelib.signals import Signals
-from chalicelib.stores.engine import Service
+from chalicelib.baton.events.log import Signals
+from chalicelib.baton.policy import ATTEMPT_CHARACTERS_MIN
+from chalicelib.baton.storage.aws.service import Service
 
 POLICIES = [Path(__file__).parents[1] / ".chalice" / f"policy-{stage}.json" for stage in ("dev", "prod")]
 """Those of the API. The scheduled functions have policies of their own: `tests/test_stages.py` holds them."""

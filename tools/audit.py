@@ -15,15 +15,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from chalicelib.core import errors
-from chalicelib.core.hardening import Finding
-from chalicelib.core.policy import DAY_S, SIGNING_KEY_ROTATED_AFTER_S
-from chalicelib.flows.audit_configuration import AuditConfiguration
-from chalicelib.settings import SettingsProblems, read_settings
-from chalicelib.signals import Signals
-from chalicelib.stores.deployment import Deployment
-from chalicelib.stores.engine import EXPIRY, Engine, Service, Tables
-from chalicelib.stores.key_ring import KeyRing, KmsWrapper
+from chalicelib.baton import errors
+from chalicelib.baton.events.log import Signals
+from chalicelib.baton.policy import DAY_S, SIGNING_KEY_ROTATED_AFTER_S
+from chalicelib.baton.settings import SettingsProblems, read_settings
+from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
+from chalicelib.baton.storage.aws.deployment.look import Deployment
+from chalicelib.baton.storage.aws.deployment.required import Finding
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, Engine, Tables
+from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from tools import aws
 from tools.printed import counted, widths
 from tools.stages import CONFIG, UnknownStage, enter, policies

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from typing import Final, ParamSpec
 
-from chalicelib.core.errors import Unavailable
+from chalicelib.baton.errors import Unavailable
 
 CREDENTIALS: Final = "run `aws sso login`, or set AWS_PROFILE"
 UNSUPPORTED: Final = frozenset({

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from baton_client import HttpTransport, Transport
-from chalicelib.core.errors import Unavailable
-from chalicelib.core.ports import Done
-from chalicelib.settings import Settings, SettingsProblems, read_settings
-from chalicelib.stores.engine import Engine, Tables
-from chalicelib.stores.key_ring import AccountsWithoutRing, KeyRing, KmsWrapper
+from chalicelib.baton.effects import Done
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.settings import Settings, SettingsProblems, read_settings
+from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.key_ring import AccountsWithoutRing, KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from tools import aws, package, smoke
 from tools.printed import counted
 from tools.stages import PLACEHOLDER, deployed_api, deployed_url, policies

@@ -21,18 +21,20 @@ import msgspec
 from msgspec import Struct
 
 from chalicelib import __version__
-from chalicelib.core import errors
-from chalicelib.core.key_ring import Ring
-from chalicelib.core.policy import (
+from chalicelib.baton import errors
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.policy import (
     DAY_S,
     ISSUED_AHEAD_MAX_S,
     ROOT_ROTATED_AFTER_S,
     SIGNATURE_WINDOW_S,
     SIGNING_KEY_ROTATED_AFTER_S,
 )
-from chalicelib.settings import Settings, SettingsProblems, read_settings, unknown_settings
-from chalicelib.stores.engine import EXPIRY, KEYS, SWEPT, Engine, Service, Tables
-from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
+from chalicelib.baton.settings import Settings, SettingsProblems, read_settings, unknown_settings
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, SWEPT, Engine, Tables
+from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from tools import aws
 from tools.printed import counted
 from tools.stages import UnknownStage, enter

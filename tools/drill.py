@@ -15,18 +15,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from baton_client import Answer, BatonClient, BatonError, MemoryStorage, Record, Refused, Request
-from chalicelib.core.email import canonical_email
-from chalicelib.core.hardening import FoundTable, judge
-from chalicelib.core.model import Status
-from chalicelib.core.policy import GRANT_S
-from chalicelib.core.ports import Done
-from chalicelib.settings import SettingsProblems, read_settings
-from chalicelib.stores.deployment import Deployment
-from chalicelib.stores.engine import EXPIRY, KEYS, Engine, Tables
-from chalicelib.stores.ephemeral import Ephemeral, key_of
-from chalicelib.stores.gates import Gates
-from chalicelib.stores.items import Item
-from chalicelib.stores.users import Users
+from chalicelib.baton.accounts.email import canonical_email
+from chalicelib.baton.effects import Done
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.policy import GRANT_S
+from chalicelib.baton.settings import SettingsProblems, read_settings
+from chalicelib.baton.storage.aws.deployment.look import Deployment
+from chalicelib.baton.storage.aws.deployment.required import FoundTable, judge
+from chalicelib.baton.storage.dynamodb.accounts import Users
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, Engine, Tables
+from chalicelib.baton.storage.dynamodb.items import Item
+from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.one_time import Ephemeral, key_of
 from tools import aws, restore, smoke
 from tools.dev.engine import embedded
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment

@@ -4,14 +4,22 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
-from chalicelib.core import errors
-from chalicelib.web.problem import Dialect, status_and_error
+from chalicelib.baton import errors
+from chalicelib.baton.accounts import refusals as of_accounts
+from chalicelib.baton.factors import refusals as of_factors
+from chalicelib.baton.http.problem import Dialect, status_and_error
+from chalicelib.baton.keys import refusals as of_keys
+from chalicelib.baton.proof import refusals as of_proof
+from chalicelib.baton.tokens import refusals as of_tokens
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 
+MODULES = (errors, of_keys, of_proof, of_tokens, of_factors, of_accounts)
+"""Where errors are declared: one module for each package, in the order of the page."""
+
 _HEAD = """# Every way Baton says no
 
-Written by `python -m tools.errors_page` from `chalicelib/core/errors.py`.
+Written by `python -m tools.errors_page` from `chalicelib/baton/errors.py` and the module `refusals` of each package.
 
 Switch on `code`; where you do not know a code, do what `action` says: `retry` (the same intent again, after
 `Retry-After`), `sync_clock` (set the offset from `server_time`, sign again, once), `exchange` (at `/oauth/token`),
@@ -23,12 +31,13 @@ Under `/oauth/*` the body is RFC 6749's (`error`, `error_description`), elsewher
 """
 
 
-def leaves(family: type[errors.Refusal] = errors.Refusal) -> Iterator[type[errors.Refusal]]:
-    """Walk the classes that carry a code, in the order of the file."""
-    for member in family.__subclasses__():
-        if "code" in vars(member):
-            yield member
-        yield from leaves(member)
+def leaves() -> Iterator[type[errors.Refusal]]:
+    """Give the classes that carry a code, in the order of the modules."""
+    for module in MODULES:
+        for member in vars(module).values():
+            ours = isinstance(member, type) and issubclass(member, errors.Refusal)
+            if ours and member.__module__ == module.__name__ and "code" in vars(member):
+                yield member
 
 
 def render() -> str:

@@ -1,7 +1,8 @@
-"""Write ``chalicelib/web/openapi.json``, the OpenAPI 3.1 description, from what serves: ``make openapi``.
+"""Write ``chalicelib/baton/http/openapi.json``, the OpenAPI 3.1 description, from what serves: ``make openapi``.
 
-Routes are the application's own, yours too; bodies, forms and answers are the shapes of ``chalicelib/web/shapes.py``;
-refusals are those of ``chalicelib/core/errors.py``, in the dialect their route speaks. What a signed route asks for is
+Routes are the application's own, yours too; bodies, forms and answers are those of
+``chalicelib/baton/http/shapes.py``;
+refusals are those of ``chalicelib/baton/errors.py``, in the dialect their route speaks. What a signed route asks for is
 what its decorator was told. Only the words, and which refusals a journey can come to, are written here: the tests hold
 every answer they see against the description.
 """
@@ -19,16 +20,16 @@ import msgspec
 from chalice.app import Chalice
 
 from chalicelib import __version__
-from chalicelib.core import errors
-from chalicelib.core.errors import Action, Refusal
-from chalicelib.core.policy import ATTEMPT_CHARACTERS_MAX, ATTEMPT_CHARACTERS_MIN
-from chalicelib.flows.account import Profile
-from chalicelib.flows.call import SAFE_METHODS
-from chalicelib.flows.step_up import Grant
-from chalicelib.web.edge import may_repeat
-from chalicelib.web.problem import PAGE, Dialect, status_and_error
-from chalicelib.web.request import Nothing
-from chalicelib.web.shapes import (
+from chalicelib.baton import errors
+from chalicelib.baton.accounts.profile import Profile
+from chalicelib.baton.accounts.refusals import AccountExists, InvalidEmail
+from chalicelib.baton.errors import Action, Refusal
+from chalicelib.baton.factors.refusals import InvalidCredentials, PasswordTooLarge, WeakPassword
+from chalicelib.baton.factors.step_up import Grant
+from chalicelib.baton.http.dispatch import may_repeat
+from chalicelib.baton.http.problem import PAGE, Dialect, status_and_error
+from chalicelib.baton.http.request import Nothing
+from chalicelib.baton.http.shapes import (
     Devices,
     Entry,
     Health,
@@ -44,11 +45,29 @@ from chalicelib.web.shapes import (
     TokenForm,
     TokenResponse,
 )
-from chalicelib.web.signed import Asks
+from chalicelib.baton.http.signed import Asks
+from chalicelib.baton.keys.refusals import InvalidKey
+from chalicelib.baton.policy import ATTEMPT_CHARACTERS_MAX, ATTEMPT_CHARACTERS_MIN
+from chalicelib.baton.proof.refusals import ClockSkew, InvalidDigest, InvalidSignature
+from chalicelib.baton.tokens.call import SAFE_METHODS
+from chalicelib.baton.tokens.refusals import (
+    GrantInvalid,
+    InvalidClient,
+    InvalidScope,
+    ReplayedNonce,
+    StepUpRequired,
+    TokenExpired,
+    TokenInvalid,
+    TokenReused,
+    UnauthorizedClient,
+    UnknownClient,
+    UnsupportedGrantType,
+    UnsupportedResponseType,
+)
 from tools.errors_page import leaves
 
 ROOT = Path(__file__).parents[1]
-DESCRIPTION = ROOT / "chalicelib" / "web" / "openapi.json"
+DESCRIPTION = ROOT / "chalicelib" / "baton" / "http" / "openapi.json"
 
 Json = dict[str, Any]
 
@@ -131,17 +150,17 @@ READING: Refusals = (
 OURS: Refusals = (errors.Unavailable,)
 FORM: Refusals = (errors.UnsupportedMediaType,)
 JSON: Refusals = (errors.UnsupportedMediaType, errors.UnknownField, errors.WrongType)
-SIGNATURE: Refusals = (*errors.InvalidSignature.__subclasses__(), errors.InvalidDigest, errors.ClockSkew)
-TOKEN: Refusals = (errors.TokenExpired, errors.LoginRequired, errors.TokenInvalid)
-STEP_UP: Refusals = (errors.StepUpRequired, errors.GrantInvalid)
-STRENGTH: Refusals = (errors.PasswordTooLarge, *errors.WeakPassword.__subclasses__())
-PASSWORD: Refusals = (errors.PasswordTooLarge, errors.InvalidCredentials, errors.TooManyRequests)
+SIGNATURE: Refusals = (*InvalidSignature.__subclasses__(), InvalidDigest, ClockSkew)
+TOKEN: Refusals = (TokenExpired, errors.LoginRequired, TokenInvalid)
+STEP_UP: Refusals = (StepUpRequired, GrantInvalid)
+STRENGTH: Refusals = (PasswordTooLarge, *WeakPassword.__subclasses__())
+PASSWORD: Refusals = (PasswordTooLarge, InvalidCredentials, errors.TooManyRequests)
 ENTRY: Refusals = (
     *JSON,
     *SIGNATURE,
-    errors.InvalidEmail,
-    errors.InvalidKey,
-    errors.UnknownClient,
+    InvalidEmail,
+    InvalidKey,
+    UnknownClient,
     errors.Superseded,
 )
 
@@ -194,7 +213,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "register",
         "Open an account and log in on this device. Sign it with the key it introduces, if any.",
         {201: TokenResponse},
-        (*ENTRY, *STRENGTH, errors.AccountExists, errors.TooManyRequests, *OURS),
+        (*ENTRY, *STRENGTH, AccountExists, errors.TooManyRequests, *OURS),
         Entry,
         proof=True,
     ),
@@ -213,13 +232,13 @@ ROWS: Mapping[tuple[str, str], Row] = {
         (
             *FORM,
             *SIGNATURE,
-            errors.UnsupportedGrantType,
-            errors.UnknownClient,
-            errors.UnauthorizedClient,
-            errors.InvalidScope,
-            errors.TokenInvalid,
+            UnsupportedGrantType,
+            UnknownClient,
+            UnauthorizedClient,
+            InvalidScope,
+            TokenInvalid,
             errors.LoginRequired,
-            errors.TokenReused,
+            TokenReused,
             errors.Superseded,
             *OURS,
         ),
@@ -230,7 +249,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "revokeToken",
         "End the login of a token (RFC 7009). A bound login signs it. An invalid token is no error.",
         {200: None},
-        (*FORM, *SIGNATURE, errors.UnknownClient, errors.UnauthorizedClient, errors.TokenInvalid, *OURS),
+        (*FORM, *SIGNATURE, UnknownClient, UnauthorizedClient, TokenInvalid, *OURS),
         RevocationForm,
         proof=True,
     ),
@@ -238,21 +257,21 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "introspectToken",
         "Tell a resource server whether a token is good this moment (RFC 7662).",
         {200: Introspection},
-        (*FORM, errors.InvalidClient, *OURS),
+        (*FORM, InvalidClient, *OURS),
         IntrospectionForm,
     ),
     ("GET", "/oauth/authorize"): Row(
         "refuseAuthorization",
         "Refuse an authorization request: there is no login page here. It never redirects, and ignores the query.",
         {},
-        (errors.UnsupportedResponseType,),
+        (UnsupportedResponseType,),
         page=True,
     ),
     ("POST", "/oauth/authorize"): Row(
         "refuseAuthorizationForm",
         "Refuse an authorization request that is sent as a form.",
         {},
-        (errors.UnsupportedResponseType,),
+        (UnsupportedResponseType,),
         page=True,
     ),
     ("POST", "/step-up"): Row(
@@ -486,7 +505,7 @@ def _derived(view: Any, asks: Asks | None) -> Row:  # noqa: ANN401 - any functio
 
 def _tag(view: Any) -> str:  # noqa: ANN401 - any function at all
     module = view.__module__
-    return module.rpartition(".")[2] if module.startswith("chalicelib.web.") else "app"
+    return module.rpartition(".")[2] if module.startswith("chalicelib.baton.") else "app"
 
 
 def _body(row: Row, asks: Asks | None) -> type[msgspec.Struct] | None:
@@ -528,7 +547,7 @@ def _refusals(method: str, path: str, row: Row, asks: Asks | None) -> Refusals:
     if asks:
         refusals += [*TOKEN, *SIGNATURE, *JSON, *(STEP_UP if asks.step_up else ())]
         if method not in SAFE_METHODS:
-            refusals.append(errors.ReplayedNonce)
+            refusals.append(ReplayedNonce)
     return tuple(dict.fromkeys(refusals))
 
 

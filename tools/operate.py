@@ -19,25 +19,23 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from chalicelib.core import errors
-from chalicelib.core.key_ring import Entropy, Ring, raise_fence, retire_keys, rotate_root, rotate_signing
-from chalicelib.core.model import Status
-from chalicelib.core.policy import (
-    ISSUED_AFTER_KEY_MAX_S,
-    RING_SEEN_EVERYWHERE_S,
-    SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
-)
-from chalicelib.core.ports import Done
-from chalicelib.flows.account import SetStatus
-from chalicelib.flows.record import Record
-from chalicelib.settings import SettingsProblems, read_settings
-from chalicelib.signals import Signals
-from chalicelib.stores.audit import Audit
-from chalicelib.stores.engine import Engine, Tables
-from chalicelib.stores.ephemeral import Ephemeral
-from chalicelib.stores.gates import Gates
-from chalicelib.stores.key_ring import AccountsWithoutRing, KeyRing, KmsWrapper, LocalWrapper
-from chalicelib.stores.users import Users
+from chalicelib.baton import errors
+from chalicelib.baton.accounts.status import SetStatus
+from chalicelib.baton.effects import Done
+from chalicelib.baton.events.log import Signals
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.keys.rotation import Entropy, raise_fence, retire_keys, rotate_root, rotate_signing
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.policy import ISSUED_AFTER_KEY_MAX_S, RING_SEEN_EVERYWHERE_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+from chalicelib.baton.settings import SettingsProblems, read_settings
+from chalicelib.baton.storage.dynamodb.accounts import Users
+from chalicelib.baton.storage.dynamodb.audit import Audit
+from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.key_ring import AccountsWithoutRing, KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
+from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from tools import aws
 from tools.stages import UnknownStage, enter
 

@@ -27,8 +27,8 @@ from typing import Any
 
 import yaml
 
-from chalicelib.settings import SettingsProblems, read_settings
-from chalicelib.web.cors import EXPOSED_FIELDS
+from chalicelib.baton.http.cors import EXPOSED_FIELDS
+from chalicelib.baton.settings import SettingsProblems, read_settings
 from tools import stages
 from tools.printed import widths
 from tools.template import EDGE, ROOT, of_type, parse

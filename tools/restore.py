@@ -13,16 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from chalicelib.core import errors
-from chalicelib.core.hardening import TABLES
-from chalicelib.core.key_ring import raise_fence
-from chalicelib.core.model import AccountId, Status
-from chalicelib.core.ports import Done
-from chalicelib.settings import SettingsProblems, read_settings
-from chalicelib.stores.engine import EXPIRY, KEYS, Engine, Tables
-from chalicelib.stores.gates import Gates
-from chalicelib.stores.key_ring import KeyRing, KmsWrapper, LocalWrapper
-from chalicelib.stores.users import Users
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Done
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.keys.rotation import raise_fence
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.settings import SettingsProblems, read_settings
+from chalicelib.baton.storage.aws.deployment.required import TABLES
+from chalicelib.baton.storage.dynamodb.accounts import Users
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, Engine, Tables
+from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
+from chalicelib.baton.storage.dynamodb.lineages import Gates
 from tools import aws
 from tools.printed import counted
 from tools.stages import UnknownStage, enter

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from baton_client import Answer, BatonClient, BatonError, HttpTransport, MemoryStorage, NoAnswer, Request, Transport
-from chalicelib.core.clients import Clients
-from chalicelib.core.policy import MechanismName
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.policy import MechanismName
 
 PATIENCE_S = 60
 """A new API takes a while to be known everywhere."""

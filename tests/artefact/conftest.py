@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.stores.engine import Engine, Service, Tables
-from chalicelib.stores.key_ring import KeyRing, KmsWrapper
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from tests.end_to_end.conftest import BASE_URL
 from tools.dev.engine import client, create_tables, over_http
 from tools.dev.environment import Environment, unpack

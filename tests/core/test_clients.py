@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.core.clients import Clients, RegistryProblems
-from chalicelib.core.policy import MECHANISMS, MechanismName
+from chalicelib.baton.lineages.clients import Clients, RegistryProblems
+from chalicelib.baton.policy import MECHANISMS, MechanismName
 
 SHIPPED = (Path(__file__).parents[2] / "chalicelib" / "clients.toml").read_text("utf-8")
 ROW = '[client.app]\ncode = 1\nmechanism = "exchange"\nform = "jwt"\nbinding = "required"\nscope = "account"\n'

@@ -4,9 +4,9 @@ import unicodedata
 
 import pytest
 
-from chalicelib.core import email
-from chalicelib.core.email import canonical_email
-from chalicelib.core.errors import InvalidEmail
+from chalicelib.baton.accounts import email
+from chalicelib.baton.accounts.email import canonical_email
+from chalicelib.baton.accounts.refusals import InvalidEmail
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from chalicelib.core.email import canonical_email
-from chalicelib.core.errors import InvalidEmail
+from chalicelib.baton.accounts.email import canonical_email
+from chalicelib.baton.accounts.refusals import InvalidEmail
 from tests.web.conversation import Device
 
 SAME: dict[str, list[str]] = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from chalicelib.core.fields import InputDefective, find_input
-from chalicelib.core.structured_fields import NotStructured
+from chalicelib.baton.proof.signature_input import InputDefective, find_input
+from chalicelib.baton.proof.structured_fields import NotStructured
 
 OURS = 'baton=("@method" "@query-param";name="a%20b" "authorization");created=1;keyid="k";nonce="n n";tag="baton"'
 

@@ -11,27 +11,22 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.core.base64url import decode_base64url, encode_base64url
-from chalicelib.core.errors import Unavailable
-from chalicelib.core.key_ring import (
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.ids import AccountId, LineageId, Secret
+from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
+from chalicelib.baton.keys.ring import Ring, SigningKey, Unsealable, root_version
+from chalicelib.baton.keys.ring_format import RingUnreadable, ring_from_bytes, ring_to_bytes
+from chalicelib.baton.keys.rotation import (
     KEY_KEPT_AFTER_USE_S,
     Entropy,
-    Ring,
-    RingUnreadable,
-    SigningKey,
-    Unsealable,
     make_ring,
     raise_fence,
     retire_keys,
-    ring_from_bytes,
-    ring_to_bytes,
-    root_version,
     rotate_due,
     rotate_root,
     rotate_signing,
 )
-from chalicelib.core.model import AccountId, LineageId, Secret
-from chalicelib.core.policy import (
+from chalicelib.baton.policy import (
     DAY_S,
     ISSUED_AFTER_KEY_MAX_S,
     ISSUED_AHEAD_MAX_S,
@@ -41,7 +36,7 @@ from chalicelib.core.policy import (
     SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
     SIGNING_KEY_ROTATED_AFTER_S,
 )
-from chalicelib.core.tokens import jwks
+from chalicelib.baton.tokens.jwt import jwks
 
 pytestmark = pytest.mark.promise(10)
 

@@ -6,7 +6,19 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.core.lineage import (
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.model import (
+    NO_ATTEMPT,
+    Ended,
+    EndReason,
+    Gate,
+    Lineage,
+    NoBinding,
+    Presented,
+    SecretBinding,
+    Status,
+)
+from chalicelib.baton.lineages.rules import (
     Ahead,
     Current,
     Dead,
@@ -30,19 +42,7 @@ from chalicelib.core.lineage import (
     replaced_by_login,
     slide,
 )
-from chalicelib.core.model import (
-    NO_ATTEMPT,
-    Ended,
-    EndReason,
-    Gate,
-    Lineage,
-    LineageId,
-    NoBinding,
-    Presented,
-    SecretBinding,
-    Status,
-)
-from chalicelib.core.policy import (
+from chalicelib.baton.policy import (
     ATTEMPT_CHARACTERS_MIN,
     ATTEMPT_SLOTS,
     DAY_S,
@@ -462,7 +462,7 @@ def test_an_attempt_that_hashes_to_an_empty_slot_is_moved_aside(monkeypatch: pyt
             """Give zeros."""
             return bytes(32)
 
-    monkeypatch.setattr("chalicelib.core.lineage.hashlib.sha256", Nothing)
+    monkeypatch.setattr("chalicelib.baton.lineages.rules.hashlib.sha256", Nothing)
     assert attempt_digest("any") != NO_ATTEMPT
     assert len(attempt_digest("any")) == len(NO_ATTEMPT)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import idna
 import pytest
 
-from chalicelib.core.passwords import normalise
+from chalicelib.baton.factors.strength import normalise
 from tests.conftest import NO_OTHER_PYTHON
 
 ROOT = Path(__file__).parents[2]
@@ -66,8 +66,8 @@ class Struct:
 
 sys.modules["msgspec"] = types.ModuleType("msgspec")  # compiled for another Python
 sys.modules["msgspec"].Struct = Struct
-from chalicelib.core.email import canonical_email
-from chalicelib.core.passwords import normalise
+from chalicelib.baton.accounts.email import canonical_email
+from chalicelib.baton.factors.strength import normalise
 
 def address(text):
     try:

@@ -8,17 +8,19 @@ import argon2.low_level
 import pytest
 from _argon2_cffi_bindings import ffi, lib  # type: ignore[import-untyped]
 
-from chalicelib.core import passwords, policy
-from chalicelib.core.errors import (
+from chalicelib.baton import policy
+from chalicelib.baton.errors import Malformed, Unavailable
+from chalicelib.baton.factors import password_hash
+from chalicelib.baton.factors import strength as passwords
+from chalicelib.baton.factors.password_hash import Verified, hash_password, verify_password
+from chalicelib.baton.factors.refusals import (
     ContainsContext,
     InvalidCredentials,
-    Malformed,
     PasswordTooLarge,
     TooCommon,
     TooShort,
-    Unavailable,
 )
-from chalicelib.core.passwords import Verified, check_strength, hash_password, normalise, verify_password
+from chalicelib.baton.factors.strength import check_strength, normalise
 
 pytestmark = pytest.mark.promise(10, 11)
 
@@ -234,7 +236,7 @@ class TestVerifiers:
 
     def test_nobodys_verifier_looks_like_any_other(self) -> None:
         """Same parameters, same lengths of salt and tag, so the same work."""
-        nobodys = passwords._NOBODYS_VERIFIER
+        nobodys = password_hash._NOBODYS_VERIFIER
         anybodys = hash_password(b"x", salt=SALT)
         assert [len(part) for part in nobodys.split("$")] == [len(part) for part in anybodys.split("$")]
         assert nobodys.split("$")[:4] == anybodys.split("$")[:4]

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.core.base64url import decode_base64url, encode_base64url
-from chalicelib.core.errors import InvalidKey
-from chalicelib.core.public_key import ES256, PublicKey
+from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
+from chalicelib.baton.keys.public_key import ES256, PublicKey
+from chalicelib.baton.keys.refusals import InvalidKey
 
 P256_KEY = ec.derive_private_key(0xBA70, ec.SECP256R1())
 P256_RAW = P256_KEY.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)

@@ -14,19 +14,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-from chalicelib.core import errors
-from chalicelib.core.base64url import encode_base64url
-from chalicelib.core.fields import write_input
-from chalicelib.core.public_key import PublicKey
-from chalicelib.core.signatures import (
-    Message,
-    Signature,
-    _verifies,
-    check_digest,
-    content_digest,
-    read_signature,
-    signature_base,
-)
+from chalicelib.baton import errors
+from chalicelib.baton.keys.base64url import encode_base64url
+from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.keys.refusals import InvalidKey
+from chalicelib.baton.proof.digest import check_digest, content_digest
+from chalicelib.baton.proof.refusals import InvalidDigest, SignatureDefective
+from chalicelib.baton.proof.signature import Signature, _verifies, read_signature, signature_base
+from chalicelib.baton.proof.signature_input import write_input
+from chalicelib.baton.routing import Message
 from tests.vectors import load
 
 pytestmark = pytest.mark.promise(12)
@@ -95,7 +91,7 @@ def test_signatures_printed_in_rfc_9421() -> None:
         try:
             message, read = adopted(vector)
             base = signature_base(message, read)
-        except errors.SignatureDefective:
+        except SignatureDefective:
             covered = {item for item, _ in parsed(vector["signature_input"])[vector["label"]][0]}
             assert covered & NOT_SERVED, vector["id"]
             verdicts["outside the profile"] += 1
@@ -135,7 +131,7 @@ def test_components_of_rfc_9421() -> None:
             read = read_signature(message)
             assert read is not None
             line, _, _ = signature_base(message, read).decode().rpartition("\n")
-        except (errors.SignatureDefective, errors.DuplicateField):
+        except (SignatureDefective, errors.DuplicateField):
             name, parameters = parsed(f"identifier={item}")["identifier"]
             foreign = bool(set(parameters) - {"name"}) or name in NOT_SERVED or name == "x-obs-fold-header"
             assert foreign or case["expect"] == "error", case
@@ -170,7 +166,7 @@ def test_digests_of_rfc_9530() -> None:
         check_digest(bare_message(row["field"], body))
         assert row["alg"] != "sha-256" or content_digest(body) == row["field"]
     for row in rows["negative"]:
-        with pytest.raises(errors.InvalidDigest):
+        with pytest.raises(InvalidDigest):
             check_digest(bare_message(row["field"], row["content"].encode()))
 
 
@@ -179,7 +175,7 @@ def test_thumbprints_of_rfc_7638() -> None:
     verdicts: Counter[str] = Counter()
     for case in load("rfc7638_thumbprint")["cases"]:
         if case["jwk"]["kty"] == "RSA":
-            with pytest.raises(errors.InvalidKey):
+            with pytest.raises(InvalidKey):
                 PublicKey.from_jwk(case["jwk"])
             verdicts["refused"] += 1
             continue
@@ -197,7 +193,7 @@ def test_keys_printed_in_rfc_9421() -> None:
     for key in KEYS.values():
         if "jwk" not in key:
             continue
-        with pytest.raises(errors.InvalidKey):
+        with pytest.raises(InvalidKey):
             PublicKey.from_jwk(key["jwk"])
         ours = PublicKey.from_jwk({name: value for name, value in key["jwk"].items() if name != "d"})
         pem: Any = load_pem_public_key(key["public_pem"].encode())

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.core.structured_fields import (
+from chalicelib.baton.proof.structured_fields import (
     Date,
     DisplayString,
     NotStructured,

@@ -18,30 +18,22 @@ from joserfc import jwk as jose_jwk
 from joserfc import jwt as jose_jwt
 from msgspec.structs import replace
 
-from chalicelib.core import tokens
-from chalicelib.core.base64url import decode_base64url, encode_base64url
-from chalicelib.core.clients import Clients, Form
-from chalicelib.core.errors import FieldTooLarge, TokenInvalid, Unavailable
-from chalicelib.core.key_ring import Ring, make_ring, raise_fence, retire_keys, rotate_root, rotate_signing
-from chalicelib.core.model import (
-    AccountId,
-    Assurance,
-    Binding,
-    KeyBinding,
-    Kind,
-    LineageId,
-    NoBinding,
-    Secret,
-    SecretBinding,
-)
-from chalicelib.core.policy import (
-    DAY_S,
-    ISSUED_AFTER_KEY_MAX_S,
-    SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
-    TOKEN_BYTES_MAX,
-)
-from chalicelib.core.public_key import PublicKey
-from chalicelib.core.tokens import ConfigurationMismatch, Names, Token, UnknownKey, jwks, mint, read
+from chalicelib.baton.errors import FieldTooLarge, Unavailable
+from chalicelib.baton.ids import AccountId, LineageId, Secret
+from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
+from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.keys.rotation import make_ring, raise_fence, retire_keys, rotate_root, rotate_signing
+from chalicelib.baton.lineages.clients import Clients, Form
+from chalicelib.baton.lineages.model import Assurance, Binding, KeyBinding, NoBinding, SecretBinding
+from chalicelib.baton.policy import DAY_S, ISSUED_AFTER_KEY_MAX_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, TOKEN_BYTES_MAX
+from chalicelib.baton.tokens import forms
+from chalicelib.baton.tokens import jwt as jwt_form
+from chalicelib.baton.tokens import opaque as opaque_module
+from chalicelib.baton.tokens.forms import mint_token, read_token
+from chalicelib.baton.tokens.jwt import jwks
+from chalicelib.baton.tokens.refusals import TokenInvalid
+from chalicelib.baton.tokens.token import ConfigurationMismatch, Kind, Names, Token, UnknownKey
 from tests.core.test_key_ring import counted_entropy
 
 pytestmark = pytest.mark.promise(4)
@@ -111,14 +103,14 @@ def minted(token: Token = TOKEN, form: Form = "jwt", *, ring: Ring = RING, now: 
     """Mint with this page's ring, names and login."""
     client = CLIENTS.of(token.client)
     assert client is not None
-    return mint(
+    return mint_token(
         token, form=form, ring=ring, now=now, names=names, client=client, auth_time=NOW - 5, assurance=ASSURANCE
     )
 
 
 def read_here(text: str) -> Token:
     """Read with this page's ring and names."""
-    return read(text, ring=RING, names=NAMES, clients=CLIENTS)
+    return read_token(text, ring=RING, names=NAMES, clients=CLIENTS)
 
 
 def claims_of(text: str) -> dict[str, Any]:
@@ -271,12 +263,12 @@ class TestMinting:
         before, after = minted(), minted(ring=ring, now=later)
         assert claims_of(before) == claims_of(after)
         assert before.split(".")[0] != after.split(".")[0]
-        assert read(before, ring=ring, names=NAMES, clients=CLIENTS) == TOKEN
-        assert read(after, ring=ring, names=NAMES, clients=CLIENTS) == TOKEN
+        assert read_token(before, ring=ring, names=NAMES, clients=CLIENTS) == TOKEN
+        assert read_token(after, ring=ring, names=NAMES, clients=CLIENTS) == TOKEN
         newborn = replace(TOKEN, lineage=ring.lineage_ids("ada@example.com", "0123456789abcdef", now=later)[0])
         assert decode_base64url(minted(newborn, "opaque", ring=ring).removeprefix("baton_"))[0] == 2
         for token in (TOKEN, newborn):
-            assert read(minted(token, "opaque", ring=ring), ring=ring, names=NAMES, clients=CLIENTS) == token
+            assert read_token(minted(token, "opaque", ring=ring), ring=ring, names=NAMES, clients=CLIENTS) == token
 
     def test_without_the_lineages_root_nothing_is_minted(self) -> None:
         """Our own trouble."""
@@ -393,8 +385,8 @@ class TestGarbage:
     @pytest.mark.parametrize("start", ["", "baton_", "eyJ"])
     def test_over_8_kb_is_refused_before_parsing(self, monkeypatch: pytest.MonkeyPatch, start: str) -> None:
         """A header of 8 MB costs PyJWT two seconds."""
-        for name in ("_read_jwt", "_read_opaque"):
-            monkeypatch.setattr(tokens, name, lambda *_, **__: pytest.fail("parsed"))
+        for name in ("read_jwt", "read_opaque"):
+            monkeypatch.setattr(forms, name, lambda *_, **__: pytest.fail("parsed"))
         for size in (TOKEN_BYTES_MAX + 1, 8_000_000):
             with pytest.raises(FieldTooLarge):
                 read_here(start.ljust(size, "A"))
@@ -479,9 +471,9 @@ class TestHeaders:
         old, new = sorted(ring.signing, key=lambda key: key.kid != RING.signing[0].kid)[:2]
         claims = claims_of(minted())
         own = forged(claims, {"typ": "at+jwt", "alg": "ES256", "kid": old.kid})
-        assert read(own, ring=ring, names=NAMES, clients=CLIENTS) == TOKEN
+        assert read_token(own, ring=ring, names=NAMES, clients=CLIENTS) == TOKEN
         with pytest.raises(TokenInvalid):
-            read(
+            read_token(
                 forged(claims, {"typ": "at+jwt", "alg": "ES256", "kid": new.kid}),
                 ring=ring,
                 names=NAMES,
@@ -508,12 +500,12 @@ class TestHeaders:
     def test_its_words_are_not_repeated(self, words: str) -> None:
         """Why a token was refused stands in the log: a stranger's words do not, nor are they kept."""
         read_here(minted())  # the header of the ring's own key is kept from here on
-        kept = tokens._header.cache_info().currsize
+        kept = jwt_form._header.cache_info().currsize
         for header in (f'{{"{words}":1}}', f'{{"typ":"at+jwt","alg":"ES256","kid":"{words}"}}'):
             with pytest.raises(TokenInvalid) as refusal:
                 read_here(forged({}, header.encode()))
             assert refusal.value.reason == "not the header of a token"
-        assert tokens._header.cache_info().currsize == kept
+        assert jwt_form._header.cache_info().currsize == kept
 
     @pytest.mark.parametrize("key", ["compressed", "pem", "jwk"])
     def test_a_public_key_is_no_hmac_secret(self, key: str) -> None:
@@ -545,7 +537,7 @@ class TestHeaders:
 
     def test_what_is_not_signed_by_us_is_not_parsed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """No stranger's JSON reaches a parser, under whatever header."""
-        monkeypatch.setattr(tokens, "_CLAIMS", SimpleNamespace(decode=lambda _: pytest.fail("parsed")))
+        monkeypatch.setattr(jwt_form, "_CLAIMS", SimpleNamespace(decode=lambda _: pytest.fail("parsed")))
         head, payload, signature = minted().split(".")
         another = minted(ring=make_ring(ENTROPY, now=NOW))
         for text in (f"{head}.{payload[:-4]}AAAA.{signature}", f"{head}.{payload}.{'A' * 86}", another):
@@ -680,7 +672,7 @@ class TestClaims:
         moved = minted(names=Names(issuer="https://old.example.com/api", audience=NAMES.audience))
         assert read_here(moved) == TOKEN
         with pytest.raises(ConfigurationMismatch):
-            read(moved, ring=RING, names=replace(NAMES, earlier_issuers=frozenset()), clients=CLIENTS)
+            read_token(moved, ring=RING, names=replace(NAMES, earlier_issuers=frozenset()), clients=CLIENTS)
 
     @pytest.mark.promise(9)
     @pytest.mark.parametrize(
@@ -720,13 +712,13 @@ class TestTheTimeOfAKey:
         for seconds, read_again in ((0, True), (ISSUED_AFTER_KEY_MAX_S, True), (ISSUED_AFTER_KEY_MAX_S + 1, False)):
             token = replace(TOKEN, issued_at=now + seconds, expires_at=now + 2 * DAY_S)
             by_the_leaked = minted(token)
-            assert by_the_leaked.split(".")[0] == tokens._header(RING.signing[0].kid)
+            assert by_the_leaked.split(".")[0] == jwt_form._header(RING.signing[0].kid)
             assert read_here(by_the_leaked) == token
             if read_again:
-                assert read(by_the_leaked, ring=ring, names=NAMES, clients=CLIENTS) == token
+                assert read_token(by_the_leaked, ring=ring, names=NAMES, clients=CLIENTS) == token
                 continue
             with pytest.raises(TokenInvalid) as refusal:
-                read(by_the_leaked, ring=ring, names=NAMES, clients=CLIENTS)
+                read_token(by_the_leaked, ring=ring, names=NAMES, clients=CLIENTS)
             assert not isinstance(refusal.value, UnknownKey), "no reason to read the ring again"
 
     def test_a_child_given_out_again_is_of_before_its_key(self) -> None:
@@ -734,15 +726,15 @@ class TestTheTimeOfAKey:
         now = NOW + DAY_S
         ring = retire_keys(RING, ENTROPY, now=now)
         again = minted(TOKEN, ring=ring, now=now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S)
-        assert again.split(".")[0] == tokens._header(ring.signing[2].kid)
-        assert read(again, ring=ring, names=NAMES, clients=CLIENTS) == TOKEN
+        assert again.split(".")[0] == jwt_form._header(ring.signing[2].kid)
+        assert read_token(again, ring=ring, names=NAMES, clients=CLIENTS) == TOKEN
 
     def test_a_token_of_a_clock_that_was_ahead_outlives_the_next_key(self) -> None:
         """Signed by the key that is the newest at its iat, it is read when that time has come."""
         takes_over = RING.signing[1].signs_from
         ahead = replace(TOKEN, issued_at=takes_over + DAY_S, expires_at=takes_over + 2 * DAY_S)
         text = minted(ahead, now=NOW)
-        assert text.split(".")[0] == tokens._header(RING.signing[1].kid)
+        assert text.split(".")[0] == jwt_form._header(RING.signing[1].kid)
         assert read_here(text) == ahead
 
     def test_a_root_seals_nothing_for_a_lineage_of_another(self) -> None:
@@ -752,7 +744,7 @@ class TestTheTimeOfAKey:
         newborn = replace(TOKEN, lineage=ring.lineage_ids("ada@example.com", "0123456789abcdef", now=later)[0])
         for leaked, token in ((ring.roots[0], newborn), (ring.roots[1], TOKEN)):
             lead = bytes([leaked.version])
-            facts = tokens._FACTS.pack(
+            facts = opaque_module._FACTS.pack(
                 2,
                 0,
                 token.client,
@@ -762,15 +754,15 @@ class TestTheTimeOfAKey:
                 token.issued_at,
                 token.expires_at,
             )
-            sealed = tokens._siv(leaked.secret).encrypt(facts + P256.raw, [tokens._DOMAIN, lead])
+            sealed = opaque_module._siv(leaked.secret).encrypt(facts + P256.raw, [opaque_module._DOMAIN, lead])
             with pytest.raises(TokenInvalid):
-                read("baton_" + encode_base64url(lead + sealed), ring=ring, names=NAMES, clients=CLIENTS)
-        assert read(minted(newborn, "opaque", ring=ring), ring=ring, names=NAMES, clients=CLIENTS) == newborn
+                read_token("baton_" + encode_base64url(lead + sealed), ring=ring, names=NAMES, clients=CLIENTS)
+        assert read_token(minted(newborn, "opaque", ring=ring), ring=ring, names=NAMES, clients=CLIENTS) == newborn
 
     def test_a_fence_changes_nothing_about_reading(self) -> None:
         """It ends lineages; their tokens stay genuine, so that a client is told why."""
         fenced = raise_fence(retire_keys(RING, ENTROPY, now=NOW), now=NOW + DAY_S)
-        assert read(minted(), ring=fenced, names=NAMES, clients=CLIENTS) == TOKEN
+        assert read_token(minted(), ring=fenced, names=NAMES, clients=CLIENTS) == TOKEN
 
 
 class TestOpaque:
@@ -781,13 +773,13 @@ class TestOpaque:
         twin = replace(RING, roots=(RING.roots[0], replace(RING.roots[0], version=2)))
         value = decode_base64url(minted(TOKEN, "opaque").removeprefix("baton_"))
         with pytest.raises(TokenInvalid):
-            read(f"baton_{encode_base64url(bytes([2]) + value[1:])}", ring=twin, names=NAMES, clients=CLIENTS)
+            read_token(f"baton_{encode_base64url(bytes([2]) + value[1:])}", ring=twin, names=NAMES, clients=CLIENTS)
 
     def test_the_key_of_tokens_is_for_tokens(self) -> None:
         """Something else sealed under it, for another purpose, is no token."""
-        facts = tokens._FACTS.pack(2, 1, 1, bytes(12), bytes(12), 0, 0, 0)
-        for domain in ([b"\1"], [b"another", b"\1"], [tokens._DOMAIN], []):
-            sealed = tokens._siv(RING.roots[0].secret).encrypt(facts, domain)
+        facts = opaque_module._FACTS.pack(2, 1, 1, bytes(12), bytes(12), 0, 0, 0)
+        for domain in ([b"\1"], [b"another", b"\1"], [opaque_module._DOMAIN], []):
+            sealed = opaque_module._siv(RING.roots[0].secret).encrypt(facts, domain)
             with pytest.raises(TokenInvalid):
                 read_here(f"baton_{encode_base64url(bytes([1]) + sealed)}")
 

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chalicelib.core.policy import LINEAGE_KEPT_S, LINEAGES_MAX
-from chalicelib.stores.engine import Tables
+from chalicelib.baton.policy import LINEAGE_KEPT_S, LINEAGES_MAX
+from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.engines.racing_baton import RACERS, exchanged, only_child
 from tests.web.conversation import Device
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment

@@ -10,8 +10,8 @@ import jwt
 import pytest
 from moto.dynamodb.responses import DynamoHandler
 
-from chalicelib.core.base64url import encode_base64url
-from chalicelib.stores.engine import KEYS, Tables
+from chalicelib.baton.keys.base64url import encode_base64url
+from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from tests.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tests.end_to_end.conftest import Line
 from tests.web.conversation import FORM, HOST, NEW_PASSWORD, PASSWORD, Device

@@ -17,7 +17,7 @@ from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 from requests_oauthlib import OAuth2Session
 
 from baton_client import BatonClient, DeviceKey, HttpTransport, MemoryStorage
-from chalicelib.stores.engine import Tables
+from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tools.dev.gateway import DevelopmentClock, Gateway, GatewayServer
 

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from chalicelib.core.lineage import Exchanged, Retry
-from chalicelib.core.model import Gate, Lineage, Presented
+from chalicelib.baton.lineages.model import Gate, Lineage, Presented
+from chalicelib.baton.lineages.rules import Exchanged, Retry
 from tests.engines.history import FOREVER, History, Operation, read
 from tests.engines.linearizability import Explained, Refuted, explain
 from tests.engines.sequential import apply
@@ -75,7 +75,10 @@ def main(names: Sequence[str]) -> int:
         refuted += isinstance(verdict, Refuted)
         sys.stdout.writelines(f"{line}\n" for line in [name, *told(history, verdict)])
     if refuted:
-        sys.stdout.write("next  the rule is chalicelib/core/lineage.py, its conditions chalicelib/stores/gates.py\n")
+        sys.stdout.write(
+            "next  the rule is chalicelib/baton/lineages/rules.py, its conditions are in "
+            "chalicelib/baton/storage/dynamodb/lineages.py\n"
+        )
     return 1 if refuted else 0
 
 

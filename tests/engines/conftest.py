@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import boto3
 import pytest
 
-from chalicelib.stores.engine import KEYS, Tables
+from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from tools.dev import engine
 
 SWITCH_INTERVAL_S = 1e-5

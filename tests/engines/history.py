@@ -13,8 +13,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from chalicelib.core import lineage as rule
-from chalicelib.core import model, ports
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.lineages import model
+from chalicelib.baton.lineages import rules as rule
 
 FOLDER = Path(__file__).parents[2] / "build" / "histories"
 
@@ -49,7 +51,7 @@ class Operation:
 class State:
     """A user and a gate: all that the verbs of a history read and write."""
 
-    user: model.User
+    user: User
     gate: model.Gate
 
     def __hash__(self) -> int:
@@ -70,7 +72,7 @@ _TYPES: dict[str, type[Any]] = {
     known.__name__: known
     for known in (
         *(History, State, Operation, Unheard),
-        *(model.User, model.Gate, model.Lineage, model.Presented, model.Actor, model.Assurance, model.Ended),
+        *(User, model.Gate, model.Lineage, model.Presented, model.Actor, model.Assurance, model.Ended),
         *(model.KeyBinding, model.SecretBinding, model.NoBinding, model.EndReason, model.Status),
         *(
             rule.Exchanged,
@@ -80,9 +82,9 @@ _TYPES: dict[str, type[Any]] = {
             rule.Ahead,
             rule.Dead,
             rule.ProofOutdated,
-            ports.Done,
-            ports.Moved,
-            ports.Refused,
+            Done,
+            Moved,
+            Refused,
         ),
     )
 }

@@ -16,8 +16,21 @@ import botocore.endpoint
 from botocore.exceptions import ConnectionClosedError
 from msgspec.structs import replace
 
-from chalicelib.core.errors import Unavailable
-from chalicelib.core.lineage import (
+from chalicelib.baton.effects import Done
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.model import (
+    NO_ATTEMPT,
+    Actor,
+    Ended,
+    EndReason,
+    Gate,
+    KeyBinding,
+    Lineage,
+    Presented,
+    Status,
+)
+from chalicelib.baton.lineages.rules import (
     Current,
     Dead,
     Exchanged,
@@ -30,24 +43,12 @@ from chalicelib.core.lineage import (
     removed_by_login,
     replaced_by_login,
 )
-from chalicelib.core.model import (
-    NO_ATTEMPT,
-    Actor,
-    Ended,
-    EndReason,
-    Gate,
-    KeyBinding,
-    Lineage,
-    LineageId,
-    Presented,
-    Status,
-)
-from chalicelib.core.policy import DAY_S, LINEAGES_MAX
-from chalicelib.core.ports import Done
-from chalicelib.stores.engine import Engine, Service, Tables
-from chalicelib.stores.gates import Gates
-from chalicelib.stores.items import gate_item, of_account
-from chalicelib.stores.users import Users
+from chalicelib.baton.policy import DAY_S, LINEAGES_MAX
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.accounts import Users
+from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.items import gate_item, of_account
+from chalicelib.baton.storage.dynamodb.lineages import Gates
 from tests.engines.history import FOREVER, UNHEARD, History, Operation, State
 from tests.engines.together import Meet, Team
 from tests.making import ACCOUNT, FENCE, IDLE_S, MINE_LIVE, NOW, USER, gate_with

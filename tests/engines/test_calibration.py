@@ -3,7 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.stores.engine import Tables
+from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.engines.racing import RACERS, Attempt, faults, race, transaction, update
 from tests.engines.together import processes, threads
 

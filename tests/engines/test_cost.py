@@ -17,13 +17,15 @@ import boto3
 import pytest
 
 from baton_client import content_digest
-from chalicelib.core.lineage import Exchanged
-from chalicelib.core.model import Caller, Presented
-from chalicelib.core.policy import KEY_RING_REFRESH_S, LINEAGE_KEPT_S, LINEAGES_IN_ONE_UNIT, LINEAGES_MAX
-from chalicelib.stores.engine import KEYS, Engine, Service, Tables
-from chalicelib.stores.gates import Gates
-from chalicelib.web.edge import Answer
-from chalicelib.web.request import Nothing
+from chalicelib.baton.http.dispatch import Answer
+from chalicelib.baton.http.request import Nothing
+from chalicelib.baton.lineages.model import Presented
+from chalicelib.baton.lineages.rules import Exchanged
+from chalicelib.baton.policy import KEY_RING_REFRESH_S, LINEAGE_KEPT_S, LINEAGES_IN_ONE_UNIT, LINEAGES_MAX
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import KEYS, Engine, Tables
+from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.tokens.caller import Caller
 from tests.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tests.engines.recording import ReadThenWrite
 from tests.stores.test_dynamodb import put_gate
@@ -32,7 +34,7 @@ from tests.web.conversation import FORM, HOST, NEW_PASSWORD, PASSWORD, Device, S
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 
 # Write units, read units and round trips of all that an answer waits for, and, apart, the units of the audit entry it
-# leaves (`core/events.py` says of what). The design's rows: exchange, login, register, the two signed calls.
+# leaves (`events/names.py` says of what). The design's rows: exchange, login, register, the two signed calls.
 GOLDEN = """
 route                                       operation                           writes  reads  trips  audit
 GET /time                                   warm                                     0      0      0      0

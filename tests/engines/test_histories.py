@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.core.lineage import Dead, Exchanged, Retry, Reused, Superseded
-from chalicelib.core.model import Gate
-from chalicelib.core.ports import Done, Moved
-from chalicelib.stores.engine import Tables
+from chalicelib.baton.effects import Done, Moved
+from chalicelib.baton.lineages.model import Gate
+from chalicelib.baton.lineages.rules import Dead, Exchanged, Retry, Reused, Superseded
+from chalicelib.baton.storage.dynamodb.database import Tables
 from tests import memory
 from tests.engines import check
 from tests.engines import history as histories

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.core.lineage import Dead, Exchanged, ProofOutdated, Retry, Reused, exchange
-from chalicelib.core.model import Actor, EndReason, LineageId, Presented
-from chalicelib.core.ports import Done, Moved, Refused
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.model import Actor, EndReason, Presented
+from chalicelib.baton.lineages.rules import Dead, Exchanged, ProofOutdated, Retry, Reused, exchange
 from tests.engines.history import FOREVER, UNHEARD, History, Operation, State
 from tests.engines.linearizability import Contradiction, Explained, Refuted, explain
 from tests.engines.recording import FIRST, START

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from chalicelib.core import passwords
-from chalicelib.stores.engine import Tables
+from chalicelib.baton.factors import strength as passwords
+from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.engines.racing_baton import RACERS, only_child, patient, race
 from tests.engines.together import processes, threads
 from tests.web.conversation import Said

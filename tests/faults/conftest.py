@@ -4,8 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.core import passwords, policy
-from chalicelib.stores.engine import KEYS, Service, Tables
+from chalicelib.baton import policy
+from chalicelib.baton.factors import password_hash
+from chalicelib.baton.factors import strength as passwords
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from tests.faults.endpoints import CHEAP
 from tests.faults.line import Line
 from tests.faults.stage import Stage
@@ -27,7 +30,7 @@ def stage(request: pytest.FixtureRequest, embedded_engine: None) -> Iterator[Sta
         memory, passes, lanes = (policy.ARGON2_MEMORY_KIB, policy.ARGON2_PASSES, policy.ARGON2_LANES)
         dear, cheap = f"m={memory},t={passes},p={lanes}", "m={},t={},p={}".format(*CHEAP)
         patch.setattr(passwords, "_CURRENT", CHEAP)
-        patch.setattr(passwords, "_NOBODYS_VERIFIER", passwords._NOBODYS_VERIFIER.replace(dear, cheap))
+        patch.setattr(password_hash, "_NOBODYS_VERIFIER", password_hash._NOBODYS_VERIFIER.replace(dear, cheap))
         module = load_environment(clock)
         module.key_ring.create(now=int(clock.time()))
         yield Stage(request.param, module, tables, line, clock)

@@ -9,9 +9,10 @@ from urllib.parse import urlencode
 import pytest
 
 from baton_client import BatonClient, NotLoggedIn
-from chalicelib.core import passwords
-from chalicelib.core.model import AccountId, Status
-from chalicelib.core.policy import FAILURES_PER_ACCOUNT_MAX, LINEAGE_KEPT_S, LINEAGES_MAX, THROTTLE_WINDOW_S
+from chalicelib.baton.factors import strength as passwords
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX, LINEAGE_KEPT_S, LINEAGES_MAX, THROTTLE_WINDOW_S
 from tests.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tests.faults.stage import Act, Stage
 from tests.web.conversation import FORM, HOST, NEW_PASSWORD, PASSWORD, Device, Said

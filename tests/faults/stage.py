@@ -10,9 +10,9 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 
 from baton_client import Answer, BatonClient, BatonError, LoggedOut, MemoryStorage, Refused, Request
-from chalicelib.core.lineage import ended_of
-from chalicelib.stores.engine import KEYS, Tables
-from chalicelib.stores.items import Item, gate_of
+from chalicelib.baton.lineages.rules import ended_of
+from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from chalicelib.baton.storage.dynamodb.items import Item, gate_of
 from tests.faults.line import Line
 from tests.web.conversation import Device, Said, through
 from tools.dev.engine import REGION

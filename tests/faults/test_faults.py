@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from chalicelib.web.problem import Dialect, status_and_error
+from chalicelib.baton.http.problem import Dialect, status_and_error
 from tests.faults.endpoints import SCENARIOS, Scenario
 from tests.faults.line import FAULTS, Call, Fault
 from tests.faults.stage import Act, Answered, Stage, dumped

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core import errors
-from chalicelib.core.model import EmailIndex, User
-from chalicelib.flows import exchange
-from chalicelib.stores.engine import Service
-from chalicelib.stores.gates import Gates
+from chalicelib.baton import errors
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.ids import EmailIndex
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.tokens import exchange
 from tests.faults.endpoints import SCENARIOS
 from tests.faults.line import FAULTS
 from tests.faults.stage import Stage

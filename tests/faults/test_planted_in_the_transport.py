@@ -6,8 +6,10 @@ from unittest.mock import ANY
 
 import pytest
 
-from chalicelib.stores import transport
-from chalicelib.stores.transport import AnsweredNo, LeanDynamoDB, NoAnswer
+from chalicelib.baton.storage.aws import connection as connection_module
+from chalicelib.baton.storage.aws import small_client as transport
+from chalicelib.baton.storage.aws.connection import NoAnswer
+from chalicelib.baton.storage.aws.small_client import AnsweredNo, LeanDynamoDB
 from tests.faults.stage import Stage
 from tests.faults.test_planted import Patch, found
 
@@ -51,10 +53,10 @@ def test_a_checksum_that_nobody_looks_at_is_noticed(stage: Stage, monkeypatch: P
 
 def test_a_connection_that_outlives_its_time_out_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
     """The answer that came too late is taken for that to the next request, and so on for ever."""
-    exchange = transport._Connection.exchange
+    exchange = connection_module._Connection.exchange
     kept = []
 
-    def again(connection: transport._Connection, request: bytes, *, within_s: float) -> tuple[int, bytes]:
+    def again(connection: connection_module._Connection, request: bytes, *, within_s: float) -> tuple[int, bytes]:
         try:
             return exchange(connection, request, within_s=within_s)
         except TimeoutError:
@@ -62,8 +64,8 @@ def test_a_connection_that_outlives_its_time_out_is_noticed(stage: Stage, monkey
             return exchange(connection, request, within_s=within_s)
 
     def plant() -> None:
-        monkeypatch.setattr(transport._Connection, "exchange", again)
-        monkeypatch.setattr(transport._Connection, "is_quiet", lambda _: True)
+        monkeypatch.setattr(connection_module._Connection, "exchange", again)
+        monkeypatch.setattr(connection_module._Connection, "is_quiet", lambda _: True)
 
     complained = found(
         stage,

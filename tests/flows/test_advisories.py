@@ -3,9 +3,13 @@
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.core import errors
-from chalicelib.core.model import AccountId, AuditEvent, Operation, Status
-from chalicelib.core.policy import (
+from chalicelib.baton import errors
+from chalicelib.baton.accounts.refusals import AccountExists
+from chalicelib.baton.events.ports import AuditEvent
+from chalicelib.baton.factors.refusals import InvalidCredentials
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.policy import (
     DAY_S,
     FAILURES_PER_ACCOUNT_MAX,
     FAILURES_PER_KNOWN_DEVICE_MAX,
@@ -13,10 +17,13 @@ from chalicelib.core.policy import (
     LINEAGES_MAX,
     MINUTE_S,
 )
-from chalicelib.core.signatures import Message, content_digest
-from chalicelib.flows.call import StepUpRule
-from chalicelib.flows.credentials import source_network
-from chalicelib.flows.exchange import TokenRequest
+from chalicelib.baton.proof.digest import content_digest
+from chalicelib.baton.proof.refusals import InsufficientCoverage, InvalidDigest, SignatureDefective, SignatureRequired
+from chalicelib.baton.routing import Message, source_network
+from chalicelib.baton.tokens.call import StepUpRule
+from chalicelib.baton.tokens.caller import Operation
+from chalicelib.baton.tokens.exchange import TokenRequest
+from chalicelib.baton.tokens.refusals import ReplayedNonce, StepUpRequired, TokenExpired, TokenReused
 from tests.flows.world import EMAIL, PASSWORD, World
 
 BODY = b'{"to":"Bob","amount":10}'
@@ -46,7 +53,7 @@ def test_an_empty_grant_is_no_grant(world: World, grant: str) -> None:
     issued = world.register(phone)
     message = phone.message("POST", "/api/transfers", body=BODY, token=issued.access_token)
     blank = phone.signed(_with(message, "baton-grant", grant))
-    with pytest.raises(errors.StepUpRequired):
+    with pytest.raises(StepUpRequired):
         world.call.admit(world.call.prove(blank), step_up=StepUpRule())
     assert not world.stores.tables.nonces
 
@@ -137,7 +144,7 @@ def test_a_sessions_earlier_id_dies_in_its_own_time(world: World) -> None:
     for _ in range(3):
         world.clock.skip(20 * MINUTE_S)
         assert world.use(phone, renewed.access_token)
-    with pytest.raises(errors.TokenExpired):
+    with pytest.raises(TokenExpired):
         world.use(phone, issued.access_token)
 
 
@@ -146,7 +153,7 @@ def test_ending_by_a_foreign_key_says_what_it_did_and_notes_it_once() -> None:
     world = World(revoke_on_foreign_key=True)
     phone, thief = world.phone(), world.phone()
     issued = world.register(phone)
-    for expected in (errors.TokenReused, errors.LoginRequired, errors.LoginRequired):
+    for expected in (TokenReused, errors.LoginRequired, errors.LoginRequired):
         with pytest.raises(expected) as refusal:
             world.exchange(thief, issued.access_token, attempt=world.attempt())
         assert "Nothing was ended" not in refusal.value.sentence
@@ -164,9 +171,9 @@ def test_a_missing_or_broken_signature_is_no_foreign_key() -> None:
     sent = phone.message("POST", "/api/oauth/token", body=b"form", attempt=world.attempt())
     unsigned = phone.message("POST", "/api/oauth/token", body=b"form", attempt=world.attempt(), signed=False)
     for message, refusal in (
-        (unsigned, errors.SignatureRequired),
-        (replace(sent, path="/api/oauth/tokens"), errors.SignatureDefective),
-        (replace(sent, fields={**sent.fields, "baton-grant": ("uncovered",)}), errors.InsufficientCoverage),
+        (unsigned, SignatureRequired),
+        (replace(sent, path="/api/oauth/tokens"), SignatureDefective),
+        (replace(sent, fields={**sent.fields, "baton-grant": ("uncovered",)}), InsufficientCoverage),
     ):
         with pytest.raises(refusal):
             world._exchange(message, TokenRequest(token))
@@ -177,7 +184,7 @@ def test_a_repeated_registration_is_throttled_like_a_login(world: World) -> None
     """Whoever knew the attempt could try passwords without the account's limit."""
     world.register(world.phone(), attempt="an-attempt-seen-in-a-log")
     for _ in range(FAILURES_PER_ACCOUNT_MAX):
-        with pytest.raises(errors.AccountExists):
+        with pytest.raises(AccountExists):
             world.register(world.phone(), password="another long and unused phrase", attempt="an-attempt-seen-in-a-log")
     with pytest.raises(errors.TooManyRequests):
         world.register(world.phone(), attempt="an-attempt-seen-in-a-log")
@@ -192,11 +199,11 @@ def test_the_addresses_of_one_ipv6_network_are_one_source(world: World) -> None:
     assert source_network("") == ""
     assert source_network("not an address") == "not an address"
     for number in range(FAILURES_PER_SOURCE_MAX):
-        with pytest.raises(errors.InvalidCredentials):
+        with pytest.raises(InvalidCredentials):
             world.login(world.phone(), email=f"nobody{number}@example.com", source=f"2001:db8:1:2::{number:x}")
     with pytest.raises(errors.TooManyRequests):
         world.login(world.phone(), email="nobody@example.com", source="2001:db8:1:2:ffff::")
-    with pytest.raises(errors.InvalidCredentials):
+    with pytest.raises(InvalidCredentials):
         world.login(world.phone(), email="nobody@example.com", source="2001:db8:1:3::")
 
 
@@ -214,9 +221,9 @@ def test_guesses_at_step_up_and_at_login_are_counted_together(world: World) -> N
     caller = world.use(phone, world.register(phone).access_token)
     operation = Operation("POST", "/api/transfers", content_digest(BODY))
     for _ in range(FAILURES_PER_KNOWN_DEVICE_MAX // 2):
-        with pytest.raises(errors.InvalidCredentials):
+        with pytest.raises(InvalidCredentials):
             world.grant_step_up(caller, operation, "not the password")
-        with pytest.raises(errors.InvalidCredentials):
+        with pytest.raises(InvalidCredentials):
             world.login(phone, password="not the password at all")
     with pytest.raises(errors.TooManyRequests):
         world.login(phone)
@@ -269,7 +276,7 @@ def test_what_holds_secrets_masks_itself(world: World) -> None:
     phone = world.phone()
     issued = world.register(phone)
     message = phone.message("POST", "/api/login", body=PASSWORD.encode(), token=issued.access_token)
-    from chalicelib.web.shapes import Entry, PasswordShape
+    from chalicelib.baton.http.shapes import Entry, PasswordShape
 
     proved = world.call.prove(message)
     said = repr(
@@ -292,7 +299,7 @@ def test_a_digest_that_came_must_match_at_an_unsigned_login_too(world: World) ->
     world.register(world.phone())
     message = phone.message("POST", "/api/login", body=b"{}", attempt=world.attempt())
     wrong = _with(message, "content-digest", content_digest(b"other"))
-    with pytest.raises(errors.InvalidDigest):
+    with pytest.raises(InvalidDigest):
         world._login(wrong, source="192.0.2.1", email=EMAIL, password=PASSWORD, client_id="simple", device=phone.device)
 
 
@@ -309,7 +316,7 @@ def test_a_login_that_meets_a_disabled_account_half_way_is_refused_as_any(
         return verify(asked)
 
     monkeypatch.setattr(world.stores.users, "get", disable)
-    with pytest.raises(errors.InvalidCredentials):
+    with pytest.raises(InvalidCredentials):
         world.login(world.phone())
 
 
@@ -337,7 +344,7 @@ def test_an_unknown_address_costs_the_same_reads_as_a_known_one(world: World, mo
     seen = []
     for email in (EMAIL, "nobody@example.com"):
         reads.clear()
-        with pytest.raises(errors.InvalidCredentials):
+        with pytest.raises(InvalidCredentials):
             world.login(world.phone(), email=email, password="not the password at all")
         seen.append(list(reads))
     assert seen[0] == seen[1] == ["find", "get", "get"]
@@ -356,7 +363,7 @@ def test_a_step_up_of_exactly_the_greatest_age_is_good(world: World) -> None:
         if passes:
             assert world.call.admit(proved, step_up=StepUpRule(max_age=120)).step_up
         else:
-            with pytest.raises(errors.StepUpRequired):
+            with pytest.raises(StepUpRequired):
                 world.call.admit(proved, step_up=StepUpRule(max_age=120))
 
 
@@ -367,7 +374,7 @@ def test_a_replay_does_not_spend_the_grant(world: World) -> None:
     caller = world.use(phone, issued.access_token)
     world.use(phone, issued.access_token, "POST", "/api/logout", nonce="seen-before")
     grant = world.grant_step_up(caller, Operation("POST", "/api/transfers", content_digest(BODY)), PASSWORD).grant
-    with pytest.raises(errors.ReplayedNonce):
+    with pytest.raises(ReplayedNonce):
         world.use(
             phone,
             issued.access_token,
@@ -389,7 +396,7 @@ def test_one_key_on_two_accounts_has_two_buckets(world: World) -> None:
     world.register(phone)
     world.register(phone, email="eve@example.com")
     for _ in range(FAILURES_PER_KNOWN_DEVICE_MAX):
-        with pytest.raises(errors.InvalidCredentials):
+        with pytest.raises(InvalidCredentials):
             world.login(phone, password="not the password at all")
     with pytest.raises(errors.TooManyRequests):
         world.login(phone)
@@ -404,7 +411,7 @@ def test_what_only_renews_is_always_opaque_and_reuse_is_signalled(world: World) 
     assert issued.refresh_token.startswith("baton_")
     assert not issued.access_token.startswith("baton_")
     world.exchange(phone, issued.refresh_token, attempt=world.attempt())
-    with pytest.raises(errors.TokenReused):
+    with pytest.raises(TokenReused):
         world.exchange(phone, issued.refresh_token, attempt=world.attempt())
     assert [name for name, _ in world.signals.emitted].count("token_reused") == 1
     [_registered, event] = world.stores.audit.events

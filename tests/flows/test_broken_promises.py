@@ -5,11 +5,16 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.core import errors
-from chalicelib.core.model import Caller, Ended, EndReason, LineageId, Operation, Status
-from chalicelib.core.policy import FAILURES_PER_ACCOUNT_MAX, LINEAGES_MAX
-from chalicelib.core.signatures import content_digest
-from chalicelib.flows.call import StepUpRule
+from chalicelib.baton import errors
+from chalicelib.baton.factors.refusals import InvalidCredentials
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.model import Ended, EndReason, Status
+from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX, LINEAGES_MAX
+from chalicelib.baton.proof.digest import content_digest
+from chalicelib.baton.proof.refusals import SignatureDefective, WrongKey
+from chalicelib.baton.tokens.call import StepUpRule
+from chalicelib.baton.tokens.caller import Caller, Operation
+from chalicelib.baton.tokens.refusals import GrantInvalid, TokenExpired, UnknownClient
 from tests.flows.world import EMAIL, PASSWORD, Phone, World
 
 NEW_PASSWORD = "granite umbrella conversation"
@@ -83,7 +88,7 @@ def test_a_copy_cannot_use_the_token_before_the_current_one_for_its_whole_life(w
     world.clock.skip(60)
     assert world.use(phone, copied.access_token)
     world.clock.skip(1)
-    with pytest.raises(errors.TokenExpired):
+    with pytest.raises(TokenExpired):
         world.use(phone, copied.access_token)
 
 
@@ -143,7 +148,7 @@ def test_a_grant_proved_with_the_old_password_opens_nothing_after_its_change(
     issued = world.register(phone)
     grant = grant_for(world, phone, issued.access_token, method, path, body)
     world.change_password(world.use(phone, issued.access_token), NEW_PASSWORD)
-    with pytest.raises(errors.GrantInvalid):
+    with pytest.raises(GrantInvalid):
         world.use(phone, issued.access_token, method, path, body=body, grant=grant, step_up=StepUpRule())
 
 
@@ -157,7 +162,7 @@ def test_a_caller_admitted_before_a_new_password_cannot_act_on_the_old_one(world
     first, second = (world.use(phone, mine.access_token) for _ in range(2))
     world.change_password(first, "marble octopus dictionary")
     [before] = world.stores.tables.gates.values()
-    with pytest.raises(errors.GrantInvalid):
+    with pytest.raises(GrantInvalid):
         ACTS[act](world, second, other)
     assert [*world.stores.tables.gates.values()] == [before]
 
@@ -205,7 +210,7 @@ def test_a_strangers_guesses_do_not_hold_up_the_login_of_an_hmac_device(world: W
     phone = world.phone("hmac")
     first = world.register(phone)
     for _ in range(FAILURES_PER_ACCOUNT_MAX):
-        with pytest.raises(errors.InvalidCredentials):
+        with pytest.raises(InvalidCredentials):
             world.login(world.phone("hmac"), password="a stranger guesses")
     with pytest.raises(errors.TooManyRequests):
         world.login(world.phone("hmac"))
@@ -225,7 +230,7 @@ def test_an_hmac_secret_makes_a_device_known_to_its_own_account_alone(world: Wor
         [gate] = [one for one in world.stores.tables.gates.values() if stranger.key_id in one.lineages]
         world.stores.tables.gates[gate.account] = replace(gate, lineages={})
     for _ in range(FAILURES_PER_ACCOUNT_MAX):
-        with pytest.raises(errors.InvalidCredentials):
+        with pytest.raises(InvalidCredentials):
             world.login(stranger, password="a stranger guesses")
     with pytest.raises(errors.TooManyRequests):
         world.login(stranger)
@@ -236,10 +241,10 @@ def test_an_hmac_login_signed_with_another_secret_is_refused(world: World) -> No
     phone = world.phone("hmac")
     world.register(phone)
     phone.secret = bytes(32)
-    with pytest.raises(errors.SignatureDefective):
+    with pytest.raises(SignatureDefective):
         world.login(phone)
     phone.key_id = "no lineage id"
-    with pytest.raises(errors.WrongKey):
+    with pytest.raises(WrongKey):
         world.login(phone)
 
 
@@ -406,5 +411,5 @@ def test_a_wrong_deployment_answers_503_to_a_client_that_names_itself(world: Wor
     del world.clients._by_code[6]
     with pytest.raises(errors.Unavailable):
         world.exchange(phone, str(issued.refresh_token), client_id="oauth")
-    with pytest.raises(errors.UnknownClient):
+    with pytest.raises(UnknownClient):
         world.exchange(phone, "garbage", client_id="oauth")

@@ -3,16 +3,30 @@
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.core import errors
-from chalicelib.core.clients import Clients
-from chalicelib.core.events import EVENTS
-from chalicelib.core.lineage import attempt_digest
-from chalicelib.core.model import Operation, Status, StepUp
-from chalicelib.core.policy import DAY_S, FAILURES_PER_KNOWN_DEVICE_MAX, GRANT_S, MINUTE_S
-from chalicelib.core.signatures import Message, content_digest
-from chalicelib.flows.call import StepUpRule
-from chalicelib.flows.exchange import TokenRequest
-from chalicelib.flows.issue import Issued
+from chalicelib.baton import errors
+from chalicelib.baton.events.names import EVENTS
+from chalicelib.baton.factors.refusals import InvalidCredentials, TooShort
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.lineages.rules import attempt_digest
+from chalicelib.baton.policy import DAY_S, FAILURES_PER_KNOWN_DEVICE_MAX, GRANT_S, MINUTE_S
+from chalicelib.baton.proof.digest import content_digest
+from chalicelib.baton.proof.refusals import InvalidDigest, SignatureRequired, WrongKey
+from chalicelib.baton.routing import Message
+from chalicelib.baton.tokens.call import StepUpRule
+from chalicelib.baton.tokens.caller import Operation, StepUp
+from chalicelib.baton.tokens.exchange import TokenRequest
+from chalicelib.baton.tokens.issue import Issued
+from chalicelib.baton.tokens.refusals import (
+    GrantInvalid,
+    InvalidClient,
+    ReplayedNonce,
+    StepUpRequired,
+    TokenExpired,
+    TokenInvalid,
+    TokenReused,
+    UnauthorizedClient,
+)
 from tests.flows.world import PASSWORD, RESOURCE_SERVER_SECRET, Phone, World
 
 BODY = b'{"to":"Bob","amount":10}'
@@ -52,9 +66,9 @@ def test_a_bound_token_without_its_signature_opens_nothing(world: World) -> None
     """Promise 4: a token alone is useless."""
     phone = world.phone()
     token = world.register(phone).access_token
-    with pytest.raises(errors.SignatureRequired):
+    with pytest.raises(SignatureRequired):
         world.use(world.phone("none"), token)
-    with pytest.raises(errors.WrongKey):
+    with pytest.raises(WrongKey):
         world.use(world.phone(), token)
 
 
@@ -63,7 +77,7 @@ def test_a_route_may_refuse_bearers(world: World) -> None:
     """``bound=True`` takes bound logins only."""
     phone = world.phone("none")
     token = world.register(phone, client_id="simple").access_token
-    with pytest.raises(errors.SignatureRequired):
+    with pytest.raises(SignatureRequired):
         world.use(phone, token, bound=True)
 
 
@@ -75,7 +89,7 @@ def test_a_state_changing_call_works_once_and_a_safe_one_may_repeat(world: World
     for _ in range(2):
         assert world.use(phone, token, nonce="the same nonce".replace(" ", "-"))
     assert world.use(phone, token, "POST", "/api/logout", nonce="one-nonce")
-    with pytest.raises(errors.ReplayedNonce):
+    with pytest.raises(ReplayedNonce):
         world.use(phone, token, "POST", "/api/logout", nonce="one-nonce")
 
 
@@ -86,12 +100,12 @@ def test_a_token_is_good_until_it_expires_and_the_one_before_too(world: World) -
     second = world.exchange(phone, first, attempt=world.attempt()).access_token
     assert world.use(phone, first)
     third = world.exchange(phone, second, attempt=world.attempt()).access_token
-    with pytest.raises(errors.TokenExpired):
+    with pytest.raises(TokenExpired):
         world.use(phone, first)
     assert world.use(phone, second)
     world.clock.skip(15 * MINUTE_S)
     for token in (second, third):
-        with pytest.raises(errors.TokenExpired):
+        with pytest.raises(TokenExpired):
             world.use(phone, token)
 
 
@@ -100,7 +114,7 @@ def test_a_renew_token_opens_no_route(world: World) -> None:
     phone = world.phone("none")
     refresh_token = world.register(phone, client_id="oauth").refresh_token
     assert refresh_token is not None
-    with pytest.raises(errors.TokenInvalid):
+    with pytest.raises(TokenInvalid):
         world.use(phone, refresh_token)
 
 
@@ -135,13 +149,13 @@ def test_a_session_slides_with_use_and_its_remember_token_outlives_it(world: Wor
         world.clock.skip(25 * MINUTE_S)
         assert world.use(phone, issued.access_token)
     world.clock.skip(30 * MINUTE_S)
-    with pytest.raises(errors.TokenExpired):
+    with pytest.raises(TokenExpired):
         world.use(phone, issued.access_token)
     world.clock.skip(29 * DAY_S)
     renewed = world.exchange(phone, issued.refresh_token)
     assert renewed.refresh_token == issued.refresh_token
     assert world.use(phone, renewed.access_token)
-    with pytest.raises(errors.TokenExpired):
+    with pytest.raises(TokenExpired):
         world.use(phone, issued.access_token)
 
 
@@ -163,12 +177,12 @@ def test_a_grant_opens_exactly_its_operation_once(world: World) -> None:
     phone = world.phone()
     issued = world.register(phone)
     grant = granted(world, phone, issued)
-    with pytest.raises(errors.GrantInvalid):
+    with pytest.raises(GrantInvalid):
         transfer(world, phone, issued, grant, body=b'{"to":"Eve","amount":1000}')
     spent = transfer(world, phone, issued, grant)
     assert spent is not None
     assert spent.at == world.clock()
-    with pytest.raises(errors.GrantInvalid):
+    with pytest.raises(GrantInvalid):
         transfer(world, phone, issued, grant)
 
 
@@ -176,7 +190,7 @@ def test_a_route_with_step_up_always_demands_a_grant(world: World) -> None:
     """However fresh the login; and a refusal for want of a grant spends no nonce."""
     phone = world.phone()
     issued = world.register(phone)
-    with pytest.raises(errors.StepUpRequired) as refusal:
+    with pytest.raises(StepUpRequired) as refusal:
         transfer(world, phone, issued, None)
     assert refusal.value.members == {"max_age": 120, "acr_values": "aal1"}
     assert not world.stores.tables.nonces
@@ -187,18 +201,18 @@ def test_grants_expire_and_stay_on_their_device(world: World) -> None:
     """Five minutes, one lineage; ``max_age`` may be shorter; a stronger ``acr`` may be asked."""
     phone, tablet = world.phone(), world.phone()
     issued, other = world.register(phone), world.login(tablet)
-    with pytest.raises(errors.GrantInvalid):
+    with pytest.raises(GrantInvalid):
         transfer(world, tablet, other, granted(world, phone, issued))
     late = granted(world, phone, issued)
     world.clock.skip(GRANT_S)
-    with pytest.raises(errors.GrantInvalid):
+    with pytest.raises(GrantInvalid):
         transfer(world, phone, issued, late)
     stale = granted(world, phone, issued)
     world.clock.skip(121)
-    with pytest.raises(errors.StepUpRequired):
+    with pytest.raises(StepUpRequired):
         transfer(world, phone, issued, stale)
     weak = granted(world, phone, issued)
-    with pytest.raises(errors.StepUpRequired):
+    with pytest.raises(StepUpRequired):
         world.use(
             phone,
             issued.access_token,
@@ -218,7 +232,7 @@ def test_wrong_passwords_at_step_up_are_throttled_like_failed_logins(world: Worl
     caller = world.use(phone, issued.access_token)
     operation = Operation("POST", "/api/transfers", content_digest(BODY))
     for _ in range(FAILURES_PER_KNOWN_DEVICE_MAX):
-        with pytest.raises(errors.InvalidCredentials):
+        with pytest.raises(InvalidCredentials):
             world.grant_step_up(caller, operation, "not the password")
     with pytest.raises(errors.TooManyRequests):
         world.grant_step_up(caller, operation, PASSWORD)
@@ -281,7 +295,7 @@ def test_a_changed_password_is_the_only_one(world: World) -> None:
     phone = world.phone()
     issued = world.register(phone)
     world.change_password(world.use(phone, issued.access_token), "granite umbrella conversation")
-    with pytest.raises(errors.InvalidCredentials):
+    with pytest.raises(InvalidCredentials):
         world.login(phone)
     assert world.login(phone, password="granite umbrella conversation")
 
@@ -327,12 +341,12 @@ def test_revocation_of_a_bound_lineage_needs_its_key(world: World) -> None:
     phone = world.phone()
     token = world.register(phone).access_token
     bare = Message("POST", "api.example.com", "/api/oauth/revoke", (), {"host": ("api.example.com",)}, b"")
-    with pytest.raises(errors.SignatureRequired):
+    with pytest.raises(SignatureRequired):
         world.revoke(bare, token=token, client_id=None)
-    with pytest.raises(errors.WrongKey):
+    with pytest.raises(WrongKey):
         world.revoke(world.phone().message("POST", "/api/oauth/revoke"), token=token, client_id=None)
     world.revoke(bare, token="garbage", client_id=None)
-    with pytest.raises(errors.UnauthorizedClient):
+    with pytest.raises(UnauthorizedClient):
         world.revoke(phone.message("POST", "/api/oauth/revoke"), token=token, client_id="oauth")
     assert world.use(phone, token)
     world.revoke(phone.message("POST", "/api/oauth/revoke"), token=token, client_id="mobile")
@@ -353,7 +367,7 @@ def test_introspection_tells_a_resource_server_the_truth_of_the_moment(world: Wo
     assert not ask(issued.refresh_token)
     assert not ask("garbage")
     for secret, server in (("wrong", "billing"), (RESOURCE_SERVER_SECRET, "nobody")):
-        with pytest.raises(errors.InvalidClient):
+        with pytest.raises(InvalidClient):
             ask(issued.access_token, secret, server)
     world.logout(world.use(phone, issued.access_token), everywhere=False)
     assert not ask(issued.access_token)
@@ -386,7 +400,7 @@ def test_an_expired_token_is_refused_without_asking_the_gate(world: World, monke
         raise AssertionError("the gate was asked")
 
     monkeypatch.setattr(world.stores.gates, "get", ask, raising=False)
-    with pytest.raises(errors.TokenExpired):
+    with pytest.raises(TokenExpired):
         world.use(phone, token)
     assert world.introspect(token=token, resource_server="billing", secret=RESOURCE_SERVER_SECRET) is None
 
@@ -397,7 +411,7 @@ def test_a_digest_that_came_must_match_also_without_a_signature(world: World) ->
     token = world.register(phone, client_id="simple").access_token
     sent = phone.message("POST", "/api/logout", body=b"{}", token=token)
     changed = Message(sent.method, sent.authority, sent.path, sent.query, sent.fields, b"[]")
-    with pytest.raises(errors.InvalidDigest):
+    with pytest.raises(InvalidDigest):
         world.call.prove(changed)
 
 
@@ -405,7 +419,7 @@ def test_a_weak_new_password_is_refused_and_changes_nothing(world: World) -> Non
     """The same rules as at registration."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
-    with pytest.raises(errors.TooShort):
+    with pytest.raises(TooShort):
         world.change_password(caller, "short")
     assert world.login(phone)
 
@@ -498,7 +512,7 @@ def test_the_audit_holds_both_presentations_of_a_reused_token(world: World) -> N
     message = phone.message("POST", "/api/oauth/token", body=b"form", attempt=second)
     agent = "\x1bExample/1.0 " + "x" * 500
     message = replace(message, fields={**message.fields, "user-agent": (agent,)})
-    with pytest.raises(errors.TokenReused):
+    with pytest.raises(TokenReused):
         world._exchange(message, TokenRequest(issued.access_token), source="2001:db8::1")
     event = world.stores.audit.events[-1]
     assert (event.event, event.at, event.lineage) == ("token_reused", world.clock(), issued.device_id)

@@ -6,12 +6,14 @@ from threading import Barrier, Thread
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.core import errors
-from chalicelib.core.base64url import decode_base64url, encode_base64url
-from chalicelib.core.key_ring import Ring
-from chalicelib.core.model import EndReason, Presented
-from chalicelib.core.policy import DAY_S, MECHANISMS, MINUTE_S, SIGNATURE_WINDOW_S, MechanismName
-from chalicelib.flows.exchange import TokenRequest
+from chalicelib.baton import errors
+from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.lineages.model import EndReason, Presented
+from chalicelib.baton.policy import DAY_S, MECHANISMS, MINUTE_S, SIGNATURE_WINDOW_S, MechanismName
+from chalicelib.baton.proof.refusals import ClockSkew, InsufficientCoverage, InvalidDigest, SignatureRequired, WrongKey
+from chalicelib.baton.tokens.exchange import TokenRequest
+from chalicelib.baton.tokens.refusals import InvalidScope, TokenInvalid, TokenReused, UnauthorizedClient, UnknownClient
 from tests.flows.world import World
 
 REFRESH_WITHOUT_KEY = ("simple", "oauth")
@@ -75,7 +77,7 @@ def test_a_second_holder_ends_the_lineage_for_both(world: World, client_id: str)
     other = world.login(tablet)
     assert first.refresh_token is not None
     child = world.exchange(phone, first.refresh_token, attempt=world.attempt())
-    with pytest.raises(errors.TokenReused) as refusal:
+    with pytest.raises(TokenReused) as refusal:
         world.exchange(phone, first.refresh_token, attempt=world.attempt())
     assert refusal.value.members == {"reason": "reuse"}
     assert child.refresh_token is not None
@@ -94,7 +96,7 @@ def test_without_an_attempt_an_unbound_token_lives_by_the_literal_rule(world: Wo
     phone = world.phone("none")
     token = world.register(phone, client_id="simple").access_token
     world.exchange(phone, token)
-    with pytest.raises(errors.TokenReused):
+    with pytest.raises(TokenReused):
         world.exchange(phone, token)
 
 
@@ -103,7 +105,7 @@ def test_a_signed_exchange_without_the_header_takes_the_nonce_as_its_attempt(wor
     """A captured request replayed as it is can never be taken for a second holder."""
     phone = world.phone()
     token = world.register(phone).access_token
-    from chalicelib.flows.exchange import TokenRequest
+    from chalicelib.baton.tokens.exchange import TokenRequest
 
     message = phone.message("POST", "/api/oauth/token", body=b"form")
     child = world._exchange(message, TokenRequest(token))
@@ -118,7 +120,7 @@ def test_a_forgotten_attempt_is_reuse(world: World) -> None:
     token = world.exchange(phone, first, attempt=attempt).access_token
     for _ in range(4):
         token = world.exchange(phone, token, attempt=world.attempt()).access_token
-    with pytest.raises(errors.TokenReused):
+    with pytest.raises(TokenReused):
         world.exchange(phone, first, attempt=attempt)
 
 
@@ -129,9 +131,9 @@ def test_a_stolen_token_of_a_bound_lineage_buys_nothing_and_ends_nothing(world: 
     first = world.register(phone).access_token
     second = world.exchange(phone, first, attempt=world.attempt()).access_token
     for stolen in (first, second):
-        with pytest.raises(errors.WrongKey):
+        with pytest.raises(WrongKey):
             world.exchange(thief, stolen, attempt=world.attempt())
-        with pytest.raises(errors.SignatureRequired):
+        with pytest.raises(SignatureRequired):
             world.exchange(world.phone("none"), stolen, attempt=world.attempt())
     assert world.use(phone, second)
 
@@ -147,24 +149,24 @@ def test_only_another_key_counts_as_a_foreign_key_and_an_account_counts_once_in_
     phone, thief = world.phone(), world.phone()
     stolen = world.register(phone).access_token
     for _ in range(3):
-        with pytest.raises(errors.SignatureRequired):
+        with pytest.raises(SignatureRequired):
             world.exchange(world.phone("none"), stolen, attempt=world.attempt())
         broken = phone.message("POST", "/api/oauth/token", body=b"form", attempt=world.attempt())
-        with pytest.raises(errors.InvalidDigest):
+        with pytest.raises(InvalidDigest):
             world._exchange(replace(broken, body=b"another form"), TokenRequest(stolen))
     others = thief.message("POST", "/api/oauth/token", body=b"form", attempt=world.attempt())
-    with pytest.raises(errors.InvalidDigest):
+    with pytest.raises(InvalidDigest):
         world._exchange(replace(others, body=b"another form"), TokenRequest(stolen))
-    with pytest.raises(errors.InsufficientCoverage):
+    with pytest.raises(InsufficientCoverage):
         world._exchange(replace(others, fields={**others.fields, "baton-grant": ("x",)}), TokenRequest(stolen))
     world.clock.skip(SIGNATURE_WINDOW_S + 1)
-    with pytest.raises(errors.ClockSkew):
+    with pytest.raises(ClockSkew):
         world._exchange(others, TokenRequest(stolen))
     assert counted() == 0
     again = world.login(world.phone()).access_token  # another login of the same account
     for seconds, token in ((0, stolen), (1, again), (898, stolen), (1, again)):
         world.clock.skip(seconds)
-        with pytest.raises(errors.WrongKey):
+        with pytest.raises(WrongKey):
             world.exchange(thief, token, attempt=world.attempt())
     assert counted() == 2
 
@@ -177,7 +179,7 @@ def test_an_account_counts_once_a_day_however_often_its_tokens_are_reused(world:
         phone = world.phone()
         token = world.login(phone).access_token
         world.exchange(phone, token, attempt=world.attempt())
-        with pytest.raises(errors.TokenReused):
+        with pytest.raises(TokenReused):
             world.exchange(phone, token, attempt=world.attempt())
     reuses = [facts for event, facts in world.signals.emitted if event == "token_reused"]
     assert [facts["first_of_account"] for facts in reuses] == [1, *[0] * 7]
@@ -190,7 +192,7 @@ def test_a_kept_request_of_another_key_ends_nothing() -> None:
     token = world.register(phone).access_token
     kept = thief.message("POST", "/api/oauth/token", body=b"form", attempt=world.attempt())
     world.clock.skip(SIGNATURE_WINDOW_S + 1)
-    with pytest.raises(errors.ClockSkew):
+    with pytest.raises(ClockSkew):
         world._exchange(kept, TokenRequest(token))
     assert world.use(phone, token)
 
@@ -201,7 +203,7 @@ def test_the_setting_revoke_on_foreign_key_reverses_it() -> None:
     world = World(revoke_on_foreign_key=True)
     phone = world.phone()
     token = world.register(phone).access_token
-    with pytest.raises(errors.TokenReused):
+    with pytest.raises(TokenReused):
         world.exchange(world.phone(), token, attempt=world.attempt())
     with pytest.raises(errors.LoginRequired) as refusal:
         world.exchange(phone, token, attempt=world.attempt())
@@ -222,7 +224,7 @@ def test_if_the_end_cannot_be_written_reuse_is_not_answered(world: World, monkey
         broken.setattr(type(world.stores.gates), "end", fail)
         with pytest.raises(errors.Unavailable):
             world.exchange(phone, token, attempt="x" * 16)
-    with pytest.raises(errors.TokenReused):
+    with pytest.raises(TokenReused):
         world.exchange(phone, token, attempt="x" * 16)
 
 
@@ -288,13 +290,13 @@ def test_wrong_kinds_clients_and_scopes_have_no_effect(world: World) -> None:
     phone = world.phone("none")
     issued = world.register(phone, client_id="oauth")
     assert issued.refresh_token is not None
-    with pytest.raises(errors.TokenInvalid):
+    with pytest.raises(TokenInvalid):
         world.exchange(phone, issued.access_token)
-    with pytest.raises(errors.UnauthorizedClient):
+    with pytest.raises(UnauthorizedClient):
         world.exchange(phone, issued.refresh_token, client_id="mobile")
-    with pytest.raises(errors.UnknownClient):
+    with pytest.raises(UnknownClient):
         world.exchange(phone, issued.refresh_token, client_id="nobody")
-    with pytest.raises(errors.InvalidScope):
+    with pytest.raises(InvalidScope):
         world.exchange(phone, issued.refresh_token, scope="account admin")
     child = world.exchange(phone, issued.refresh_token, client_id="oauth", scope="account")
     assert generation(world, child.access_token) == 1
@@ -305,7 +307,7 @@ def test_a_long_lived_token_renews_nothing(world: World) -> None:
     phone = world.phone("none")
     issued = world.register(phone, client_id="iot")
     assert issued.refresh_token is None
-    with pytest.raises(errors.UnauthorizedClient):
+    with pytest.raises(UnauthorizedClient):
         world.exchange(phone, issued.access_token)
 
 
@@ -410,7 +412,7 @@ def test_the_other_valid_signature_makes_the_same_token(world: World) -> None:
     assert world.use(phone, twin(first.access_token)).device_id == first.device_id
     second = world.exchange(phone, first.access_token, attempt=attempt)
     assert world.exchange(phone, twin(first.access_token), attempt=attempt) == second
-    with pytest.raises(errors.TokenReused):
+    with pytest.raises(TokenReused):
         world.exchange(phone, twin(first.access_token), attempt=world.attempt())
     with pytest.raises(errors.LoginRequired):
         world.exchange(phone, second.access_token, attempt=world.attempt())

@@ -5,9 +5,14 @@ from typing import Any
 import argon2.low_level
 import pytest
 
-from chalicelib.core import errors
-from chalicelib.core.model import Status
-from chalicelib.core.policy import (
+from chalicelib.baton import errors
+from chalicelib.baton.accounts.login_request import Device
+from chalicelib.baton.accounts.refusals import AccountExists
+from chalicelib.baton.effects import Moved
+from chalicelib.baton.factors import password_hash
+from chalicelib.baton.factors.refusals import InvalidCredentials, TooCommon, TooShort
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.policy import (
     FAILURES_PER_ACCOUNT_MAX,
     FAILURES_PER_KNOWN_DEVICE_MAX,
     FAILURES_PER_SOURCE_MAX,
@@ -15,8 +20,8 @@ from chalicelib.core.policy import (
     REGISTRATIONS_PER_SOURCE_MAX,
     THROTTLE_WINDOW_S,
 )
-from chalicelib.core.ports import Moved
-from chalicelib.flows.login import Device
+from chalicelib.baton.proof.refusals import SignatureRequired, WrongKey
+from chalicelib.baton.tokens.refusals import UnknownClient
 from tests.flows.world import EMAIL, PASSWORD, Phone, World
 
 WRONG = "another long and wrong one"
@@ -288,7 +293,7 @@ def test_a_registration_whose_lineage_was_replaced_is_superseded(world: World) -
 
 def test_a_weak_password_opens_no_account(world: World, asked: list[str]) -> None:
     """It is refused before anything is asked, at registration as at a change."""
-    for password, refusal in (("short", errors.TooShort), ("passwordpassword", errors.TooCommon)):
+    for password, refusal in (("short", TooShort), ("passwordpassword", TooCommon)):
         with pytest.raises(refusal):
             world.register(world.phone(), password=password)
     assert not asked
@@ -315,11 +320,11 @@ def test_the_password_is_verified_before_a_retry_is_answered(world: World) -> No
     """Knowing an attempt, or replaying its bytes, is not knowing the password."""
     phone, attempt = world.phone(), world.attempt()
     world.register(phone, attempt=attempt)
-    with pytest.raises(errors.AccountExists):
+    with pytest.raises(AccountExists):
         world.register(phone, attempt=attempt, password=WRONG + " one")
     login_attempt = world.attempt()
     world.login(phone, attempt=login_attempt)
-    with pytest.raises(errors.InvalidCredentials):
+    with pytest.raises(InvalidCredentials):
         world.login(phone, attempt=login_attempt, password=WRONG)
 
 
@@ -335,16 +340,16 @@ def test_a_retry_with_another_key_is_not_answered(world: World) -> None:
 def test_an_address_is_claimed_once_however_it_is_written(world: World) -> None:
     """NFKC, trimmed, lower-cased whole."""
     world.register(world.phone(), email="Ada@Example.COM")
-    with pytest.raises(errors.AccountExists):
+    with pytest.raises(AccountExists):
         world.register(world.phone(), email="  ada@example.com ")
     assert world.login(world.phone(), email="ADA@example.com")
 
 
 def test_a_client_that_requires_a_binding_gets_none_without(world: World) -> None:
     """``mobile`` without a key or an HMAC secret is ``signature_required``; an unknown client is refused."""
-    with pytest.raises(errors.SignatureRequired):
+    with pytest.raises(SignatureRequired):
         world.register(world.phone("none"))
-    with pytest.raises(errors.UnknownClient):
+    with pytest.raises(UnknownClient):
         world.register(world.phone(), client_id="nobody")
 
 
@@ -354,7 +359,7 @@ def test_a_key_must_sign_the_request_that_introduces_it(world: World) -> None:
     phone, thief = world.phone(), world.phone()
     unsigned = phone.message("POST", "/api/register", body=b"{}", attempt=world.attempt(), signed=False)
     foreign = thief.message("POST", "/api/register", body=b"{}", attempt=world.attempt())
-    for message, refusal in ((unsigned, errors.SignatureRequired), (foreign, errors.WrongKey)):
+    for message, refusal in ((unsigned, SignatureRequired), (foreign, WrongKey)):
         with pytest.raises(refusal):
             world._register(message, source="", email=EMAIL, password=PASSWORD, client_id="mobile", device=phone.device)
     assert not world.stores.tables.gates
@@ -479,11 +484,9 @@ def test_a_password_changed_during_a_login_admits_nobody_by_the_old_one(
 
 def test_a_verifier_of_other_parameters_is_made_anew_at_login(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cost may be raised; people's verifiers follow as they log in."""
-    from chalicelib.core import passwords
-
     world.register(world.phone())
     (before,) = [user.verifier for user in world.stores.tables.users.values()]
-    monkeypatch.setattr(passwords, "_CURRENT", (passwords._CURRENT[0], passwords._CURRENT[1] + 1, 1))
+    monkeypatch.setattr(password_hash, "_CURRENT", (password_hash._CURRENT[0], password_hash._CURRENT[1] + 1, 1))
     world.login(world.phone())
     (after,) = [user.verifier for user in world.stores.tables.users.values()]
     assert after != before

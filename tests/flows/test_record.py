@@ -4,11 +4,11 @@ import secrets
 
 import pytest
 
-from chalicelib.core import errors
-from chalicelib.core.events import EVENTS
-from chalicelib.core.model import AccountId
-from chalicelib.core.policy import DAY_S
-from chalicelib.flows.record import Record
+from chalicelib.baton import errors
+from chalicelib.baton.events.names import EVENTS
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.policy import DAY_S
 from tests.memory import MemoryStores
 
 PER_ACCOUNT = [event for event, kind in EVENTS.items() if kind.per_account]

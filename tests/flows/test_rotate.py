@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.core.errors import Unavailable
-from chalicelib.core.key_ring import Ring, make_ring
-from chalicelib.core.policy import DAY_S, SIGNING_KEY_ROTATED_AFTER_S
-from chalicelib.core.ports import Done, Moved
-from chalicelib.flows.rotate import RotateKeys
+from chalicelib.baton.effects import Done, Moved
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.keys.daily import RotateKeys
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.keys.rotation import make_ring
+from chalicelib.baton.policy import DAY_S, SIGNING_KEY_ROTATED_AFTER_S
 from tests.memory import MemoryKeyRing, MemorySignals
 
 NOW = 1_700_000_000

@@ -12,29 +12,36 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from chalicelib.core.clients import Clients
-from chalicelib.core.fields import component, write_input
-from chalicelib.core.key_ring import make_ring
-from chalicelib.core.model import Caller
-from chalicelib.core.ports import Entropy
-from chalicelib.core.public_key import PublicKey
-from chalicelib.core.signatures import Message, Signature, content_digest, signature_base
-from chalicelib.core.tokens import Names
-from chalicelib.flows.account import DeleteAccount, SetStatus, ShowAccount
-from chalicelib.flows.call import Call, StepUpRule
-from chalicelib.flows.credentials import Credentials
-from chalicelib.flows.devices import EndDevice, ListDevices
-from chalicelib.flows.exchange import Exchange, TokenRequest
-from chalicelib.flows.issue import Issue, Issued
-from chalicelib.flows.login import Device, FirstTokens, Introduce, Login
-from chalicelib.flows.logout import Logout
-from chalicelib.flows.oauth import Introspect, Revoke
-from chalicelib.flows.password import ChangePassword
-from chalicelib.flows.proof import Mismatches, Proof
-from chalicelib.flows.record import Record
-from chalicelib.flows.register import Register
-from chalicelib.flows.reuse import EndReused, ForeignKeys
-from chalicelib.flows.step_up import GrantStepUp
+from chalicelib.baton.accounts.deletion import DeleteAccount
+from chalicelib.baton.accounts.devices import EndDevice, ListDevices
+from chalicelib.baton.accounts.first_tokens import FirstTokens
+from chalicelib.baton.accounts.login import Login
+from chalicelib.baton.accounts.login_request import Device, Introduce
+from chalicelib.baton.accounts.logout import Logout
+from chalicelib.baton.accounts.password import ChangePassword
+from chalicelib.baton.accounts.profile import ShowAccount
+from chalicelib.baton.accounts.register import Register
+from chalicelib.baton.accounts.status import SetStatus
+from chalicelib.baton.effects import Entropy
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.credentials import Credentials
+from chalicelib.baton.factors.step_up import GrantStepUp
+from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.keys.rotation import make_ring
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.proof.digest import content_digest
+from chalicelib.baton.proof.signature import Signature, signature_base
+from chalicelib.baton.proof.signature_input import component, write_input
+from chalicelib.baton.routing import Message
+from chalicelib.baton.tokens.call import Call, StepUpRule
+from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.exchange import Exchange, TokenRequest
+from chalicelib.baton.tokens.introspect import Introspect
+from chalicelib.baton.tokens.issue import Issue, Issued
+from chalicelib.baton.tokens.presented import Mismatches, Proof
+from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
+from chalicelib.baton.tokens.revoke import Revoke
+from chalicelib.baton.tokens.token import Names
 from tests.memory import MemoryKeyRing, MemorySignals, MemoryStores
 
 START = 1_800_000_000

@@ -24,10 +24,10 @@ from urllib.parse import urlencode
 import pytest
 
 from chalicelib import __version__
-from chalicelib.core.model import Status
-from chalicelib.core.policy import DAY_S, FAILURES_PER_ACCOUNT_MAX, THROTTLE_WINDOW_S
-from chalicelib.flows.account import SetStatus
-from chalicelib.stores.engine import KEYS, Tables
+from chalicelib.baton.accounts.status import SetStatus
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.policy import DAY_S, FAILURES_PER_ACCOUNT_MAX, THROTTLE_WINDOW_S
+from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from tests.golden.fixed import Clock, Entropy, ed25519_key, p256, written
 from tests.golden.values import Entry
 from tests.web.conversation import FORM, JSON, NEW_PASSWORD, PASSWORD, PREFIX, Device, Said

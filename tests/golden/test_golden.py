@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.key_ring import ring_from_bytes, ring_to_bytes
-from chalicelib.stores.items import gate_item, gate_of
+from chalicelib.baton.keys.ring_format import ring_from_bytes, ring_to_bytes
+from chalicelib.baton.storage.dynamodb.items import gate_item, gate_of
 from tests.golden.fixed import written
 from tests.golden.record import COMMAND, RECORDED, Golden, made, recorded
 from tests.golden.values import read_back

@@ -10,50 +10,52 @@ import pytest
 from msgspec.structs import asdict, replace
 
 from baton_client import DeviceKey
-from chalicelib.core.clients import Client, Clients
-from chalicelib.core.email import canonical_email
-from chalicelib.core.key_ring import (
-    Ring,
+from chalicelib.baton.access_key import AccessKey
+from chalicelib.baton.accounts.email import canonical_email
+from chalicelib.baton.factors.password_hash import hash_password
+from chalicelib.baton.factors.rate_limits import login_buckets
+from chalicelib.baton.factors.strength import normalise
+from chalicelib.baton.http.request import read_request
+from chalicelib.baton.ids import AccountId, LineageId, Secret
+from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.keys.ring_format import ring_to_bytes
+from chalicelib.baton.keys.rotation import (
     make_ring,
     raise_fence,
     retire_keys,
-    ring_to_bytes,
     rotate_due,
     rotate_root,
     rotate_signing,
 )
-from chalicelib.core.lineage import attempt_digest
-from chalicelib.core.model import (
+from chalicelib.baton.lineages.clients import Client, Clients
+from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
-    AccountId,
     Assurance,
     Binding,
     Ended,
     EndReason,
     Gate,
     KeyBinding,
-    Kind,
     Lineage,
-    LineageId,
     NoBinding,
-    Secret,
     SecretBinding,
     Status,
 )
-from chalicelib.core.passwords import hash_password, normalise
-from chalicelib.core.policy import DAY_S, MECHANISMS, MechanismName
-from chalicelib.core.public_key import PublicKey
-from chalicelib.core.signatures import content_digest, read_signature, signature_base
-from chalicelib.core.tokens import Names, Token, jwks, mint, read
-from chalicelib.flows.credentials import login_buckets, source_network
-from chalicelib.flows.issue import Issue, with_secret
-from chalicelib.stores.access_key import AccessKey
-from chalicelib.stores.engine import Service
-from chalicelib.stores.ephemeral import key_of
-from chalicelib.stores.items import gate_item
-from chalicelib.stores.key_ring import KmsWrapper
-from chalicelib.stores.transport import LEAN, Access
-from chalicelib.web.request import read_request
+from chalicelib.baton.lineages.rules import attempt_digest
+from chalicelib.baton.policy import DAY_S, MECHANISMS, MechanismName
+from chalicelib.baton.proof.digest import content_digest
+from chalicelib.baton.proof.signature import read_signature, signature_base
+from chalicelib.baton.routing import source_network
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.small_client import LEAN, Access
+from chalicelib.baton.storage.dynamodb.items import gate_item
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
+from chalicelib.baton.storage.dynamodb.one_time import key_of
+from chalicelib.baton.tokens.forms import mint_token, read_token
+from chalicelib.baton.tokens.issue import Issue, with_secret
+from chalicelib.baton.tokens.jwt import jwks
+from chalicelib.baton.tokens.token import Kind, Names, Token
 from tests.golden.fixed import START, Entropy, ed25519_key, p256, written
 
 Entry = tuple[str, list[str]]
@@ -119,7 +121,7 @@ def values() -> Iterator[Entry]:
 
 def read_back(text: str) -> list[str]:
     """Read a token with the fixed ring, and write down what it holds."""
-    token = read(text, ring=fixed_ring(), names=NAMES, clients=fixed_clients())
+    token = read_token(text, ring=fixed_ring(), names=NAMES, clients=fixed_clients())
     match token.binding:
         case KeyBinding(thumbprint):
             binding = f"key {thumbprint.hex()}"
@@ -166,7 +168,7 @@ def _other_tokens(ring: Ring, clients: Clients) -> Iterator[Entry]:
     tokens = {f"kind {kind.value}": replace(largest, kind=kind, generation=7, expires_at=START + 9) for kind in Kind}
     tokens |= {"largest numbers": largest, "older root": replace(largest, lineage=older, generation=0)}
     for (name, token), form in itertools.product(tokens.items(), FORMS):
-        text = mint(
+        text = mint_token(
             token,
             form=cast("Any", form),
             ring=ring,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chalicelib.stores.engine import Tables
+from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.hostile.scene import Scene
 from tests.web.conversation import Device
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment

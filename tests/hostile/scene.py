@@ -10,10 +10,11 @@ from urllib.parse import urlencode
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from baton_client import DeviceKey
-from chalicelib.core.base64url import decode_base64url
-from chalicelib.core.model import AccountId, Gate
-from chalicelib.stores.engine import Engine, Tables
-from chalicelib.stores.gates import Gates
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.keys.base64url import decode_base64url
+from chalicelib.baton.lineages.model import Gate
+from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.lineages import Gates
 from tests.hostile.forgeries import THIEFS_KEY
 from tests.web.conversation import FORM, JSON, PREFIX, Device, Said
 

@@ -10,13 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from chalicelib.core import signatures, tokens
-from chalicelib.core.base64url import decode_base64url
-from chalicelib.core.key_ring import Ring, SigningKey
-from chalicelib.core.public_key import PublicKey
-from chalicelib.core.signatures import Message, Signature, VerifiedSignature
-from chalicelib.flows import proof
-from chalicelib.web import request
+from chalicelib.baton.http import request
+from chalicelib.baton.keys.base64url import decode_base64url
+from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.keys.ring import Ring, SigningKey
+from chalicelib.baton.proof import signature as signatures
+from chalicelib.baton.proof.signature import Signature, VerifiedSignature
+from chalicelib.baton.routing import Message
+from chalicelib.baton.tokens import jwt
+from chalicelib.baton.tokens import presented as proof
 from tests.hostile import attacks
 from tests.hostile.scene import Scene
 from tests.hostile.test_storm import rage
@@ -28,7 +30,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def alg_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Believe a token that says it is not signed."""
-    genuine = tokens._payload
+    genuine = jwt._payload
 
     def payload(text: str, ring: Ring) -> tuple[bytes, SigningKey]:
         head, payload, _ = text.split(".")
@@ -36,7 +38,7 @@ def alg_none(monkeypatch: pytest.MonkeyPatch) -> None:
             return decode_base64url(payload), ring.signer(0)
         return genuine(text, ring)
 
-    monkeypatch.setattr(tokens, "_payload", payload)
+    monkeypatch.setattr(jwt, "_payload", payload)
 
 
 def zero_verifies(monkeypatch: pytest.MonkeyPatch) -> None:

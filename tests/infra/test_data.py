@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.stores.engine import EXPIRY, KEYS, SWEPT
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, SWEPT
 from tools import template
 from tools.deploy import stage_named
 from tools.package import configuration, names_of
@@ -28,7 +28,7 @@ def properties(broken: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_the_tables_are_those_the_code_counts_on() -> None:
-    """Names, keys and expiry: one list in ``stores/engine.py``, one here, and they are equal."""
+    """Names, keys and expiry: one list in ``storage/dynamodb/database.py``, one here, and they are equal."""
     declared = template.tables(PREFIX)
     assert declared.keys() == {f"{PREFIX}-{name}" for name in KEYS}
     for name, keys in KEYS.items():

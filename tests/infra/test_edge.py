@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.events import EVENTS
-from chalicelib.core.policy import (
+from chalicelib.baton.events.log import _MEASURED
+from chalicelib.baton.events.names import EVENTS
+from chalicelib.baton.http.cors import EXPOSED_FIELDS
+from chalicelib.baton.http.problem import Dialect, status_and_error
+from chalicelib.baton.policy import (
     FAILURES_PER_ACCOUNT_MAX,
     FAILURES_PER_SOURCE_MAX,
     HOUR_S,
     REGISTRATIONS_PER_SOURCE_MAX,
     THROTTLE_WINDOW_S,
 )
-from chalicelib.signals import _MEASURED
-from chalicelib.web.cors import EXPOSED_FIELDS
-from chalicelib.web.problem import Dialect, status_and_error
 from tools import template
 from tools.errors_page import leaves
 from tools.package import hardened, readable_by_pages

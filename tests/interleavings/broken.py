@@ -8,8 +8,13 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from chalicelib.core import errors
-from chalicelib.core.lineage import (
+from chalicelib.baton.accounts.login import Login
+from chalicelib.baton.accounts.login_request import Introduction
+from chalicelib.baton.accounts.password import ChangePassword
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.lineages.model import NO_ATTEMPT, Actor, Ended, EndReason, Gate, Lineage, Presented, Status
+from chalicelib.baton.lineages.rules import (
     Ahead,
     Current,
     Dead,
@@ -21,27 +26,12 @@ from chalicelib.core.lineage import (
     exchange,
     judge,
 )
-from chalicelib.core.model import (
-    NO_ATTEMPT,
-    AccountId,
-    Actor,
-    Caller,
-    Ended,
-    EndReason,
-    Gate,
-    Lineage,
-    LineageId,
-    Presented,
-    Status,
-    StepUp,
-)
-from chalicelib.core.ports import Done, Moved, Refused
-from chalicelib.core.signatures import Message
-from chalicelib.flows.issue import Issued
-from chalicelib.flows.login import Introduction, Login
-from chalicelib.flows.password import ChangePassword
-from chalicelib.flows.proof import ProvedToken
-from chalicelib.flows.reuse import EndReused
+from chalicelib.baton.routing import Message
+from chalicelib.baton.tokens.caller import Caller, StepUp
+from chalicelib.baton.tokens.issue import Issued
+from chalicelib.baton.tokens.presented import ProvedToken
+from chalicelib.baton.tokens.refusals import GrantInvalid
+from chalicelib.baton.tokens.reuse import EndReused
 from tests.interleavings.deployment import Crashed, Deployment, Stepping
 from tests.interleavings.roles import Arrangement, Cast, Role, scene
 from tests.interleavings.scheduler import Call, Course
@@ -258,7 +248,7 @@ class TriesAgain(ChangePassword, frozen=True):
         """Look at the gate again, and take the proof for one of the present password."""
         try:
             super().__call__(caller, new_password)
-        except errors.GrantInvalid:
+        except GrantInvalid:
             super().__call__(replace(caller, gate=self.gates.get(caller.account)), new_password)
 
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core import errors, passwords
+from chalicelib.baton import errors
+from chalicelib.baton.factors import password_hash
+from chalicelib.baton.factors import password_hash as password_hash_module
 
 
 class Remembered:
@@ -33,6 +35,6 @@ class Remembered:
 def passwords_are_hashed_once() -> Iterator[None]:
     """Remember what the two slow functions answered; they are functions of values."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "hash_password", Remembered(passwords.hash_password))
-        patch.setattr(passwords, "verify_password", Remembered(passwords.verify_password))
+        patch.setattr(password_hash, "hash_password", Remembered(password_hash.hash_password))
+        patch.setattr(password_hash_module, "verify_password", Remembered(password_hash_module.verify_password))
         yield

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
-from chalicelib.core import errors
-from chalicelib.core.lineage import Exchanged
-from chalicelib.core.model import EndReason, Gate, KeyBinding, LineageId, Status
-from chalicelib.core.ports import Done
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Done
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.model import EndReason, Gate, KeyBinding, Status
+from chalicelib.baton.lineages.rules import Exchanged
 from tests.engines.history import Operation
 from tests.flows.world import START, World
 from tests.interleavings.model import Account, Asked, contradiction

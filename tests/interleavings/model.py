@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from chalicelib.core import errors
-from chalicelib.core.model import LineageId, Status
+from chalicelib.baton import errors
+from chalicelib.baton.factors.refusals import InvalidCredentials
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.tokens.refusals import GrantInvalid, TokenReused
 from tests.engines.history import UNHEARD, Operation
 from tests.engines.linearizability import Refuted, search
 
@@ -58,7 +61,7 @@ class Asked:
         maybe = replace(self, verb="end") if self.verb == "use" else self
         if not isinstance(answer, errors.Refusal | None):
             yield self, Said.DONE
-        elif isinstance(answer, errors.TokenReused):
+        elif isinstance(answer, TokenReused):
             yield replace(self, verb="end"), Said.DONE
         elif twice or answer is None or isinstance(answer, errors.Unavailable):
             yield maybe, UNHEARD
@@ -68,7 +71,7 @@ class Asked:
             yield self, REFUSED[type(answer)]
 
 
-REFUSED = {errors.GrantInvalid: Said.OUTDATED, errors.InvalidCredentials: Said.NOT_LET_IN}
+REFUSED = {GrantInvalid: Said.OUTDATED, InvalidCredentials: Said.NOT_LET_IN}
 
 
 def apply(account: Account, operation: Operation) -> tuple[Account, object]:

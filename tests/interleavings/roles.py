@@ -6,12 +6,17 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Any
 
-from chalicelib.core import errors
-from chalicelib.core.model import Caller, LineageId, Operation, Status
-from chalicelib.core.signatures import Message, content_digest
-from chalicelib.flows.call import StepUpRule
-from chalicelib.flows.exchange import TokenRequest
-from chalicelib.flows.issue import Issued
+from chalicelib.baton import errors
+from chalicelib.baton.factors.refusals import InvalidCredentials
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.proof.digest import content_digest
+from chalicelib.baton.routing import Message
+from chalicelib.baton.tokens.call import StepUpRule
+from chalicelib.baton.tokens.caller import Caller, Operation
+from chalicelib.baton.tokens.exchange import TokenRequest
+from chalicelib.baton.tokens.issue import Issued
+from chalicelib.baton.tokens.refusals import GrantInvalid, TokenExpired
 from tests.flows.world import EMAIL, PASSWORD, Phone
 from tests.interleavings.deployment import Deployment, Success
 from tests.interleavings.model import Asked
@@ -270,7 +275,7 @@ class Cast:
                     device.keep(answer)
                     deployment.storages[name] = self.runner.stored(answer)
                     return
-                case errors.InvalidCredentials():
+                case InvalidCredentials():
                     assert self._may_be_refused, "the right password was refused"
                     return
                 case errors.Superseded():
@@ -331,7 +336,7 @@ class Cast:
                 return True
             case None | errors.Unavailable():
                 return False
-            case errors.GrantInvalid():
+            case GrantInvalid():
                 assert self.deployment.gate.verifier_version > self.deployment.start.version, "a fresh grant is refused"
                 return True
             case _:
@@ -353,7 +358,7 @@ class Cast:
             if isinstance(answer, errors.LoginRequired):
                 assert self.copied or lineage in deployment.chronicle.ended_on_request, "a live login's call is refused"
                 return
-            assert answer is None or isinstance(answer, int | errors.TokenExpired), f"a call is answered {answer!r}"
+            assert answer is None or isinstance(answer, int | TokenExpired), f"a call is answered {answer!r}"
             if answer is not None:
                 return
 

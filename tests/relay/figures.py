@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.transforms import offset_copy
 
-from chalicelib.core.policy import DAY_S, HOUR_S, MINUTE_S
+from chalicelib.baton.policy import DAY_S, HOUR_S, MINUTE_S
 from tests.relay.simulation import CAUSES, Deal, Theft, robbery, ruses, week
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "figures"

@@ -8,8 +8,9 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib.core import errors
-from chalicelib.flows.issue import Issued
+from chalicelib.baton import errors
+from chalicelib.baton.proof.refusals import ClockSkew
+from chalicelib.baton.tokens.issue import Issued
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Runner:
                         return (yield from self._reported(parent))
                     overtaken, synced = True, False
                     yield Pause()  # Rule 8: a moment later, ask once more.
-                case errors.ClockSkew() if not synced:
+                case ClockSkew() if not synced:
                     synced = True
                     yield SetClock()
                 case None | errors.Unavailable():

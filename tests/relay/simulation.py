@@ -18,12 +18,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from chalicelib.core import errors, passwords
-from chalicelib.core.lineage import Ahead, Dead, Exchanged, Retry, Reused, Superseded
-from chalicelib.core.model import LineageId, Presented
-from chalicelib.core.policy import DAY_S, HOUR_S, MINUTE_S, MechanismName
-from chalicelib.flows.exchange import TokenRequest
-from chalicelib.flows.issue import Issued
+from chalicelib.baton import errors
+from chalicelib.baton.factors import password_hash
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.model import Presented
+from chalicelib.baton.lineages.rules import Ahead, Dead, Exchanged, Retry, Reused, Superseded
+from chalicelib.baton.policy import DAY_S, HOUR_S, MINUTE_S, MechanismName
+from chalicelib.baton.proof.refusals import InvalidSignature
+from chalicelib.baton.tokens.exchange import TokenRequest
+from chalicelib.baton.tokens.issue import Issued
 from tests.flows.world import START, Phone, World
 from tests.memory import MemoryGates, MemoryStores, Tables
 from tests.relay.runner import Pause, Read, Record, Renewing, Replace, Revoke, Runner, Send, SetClock
@@ -441,7 +444,7 @@ class Simulation:
             elif ruse is Ruse.BETWEEN:
                 yield from self.between(handset, lair)
                 watching = self.now
-        except errors.InvalidSignature:
+        except InvalidSignature:
             lair.record = None
         while lair.record is not None:
             # What was stolen is renewed at once: that gets a branch of the thief's own where there are branches.
@@ -449,7 +452,7 @@ class Simulation:
             if can_renew and (lair.record is stolen or self.now >= lair.record.expires_at):
                 try:
                     yield from self.drive(lair, self.runner.renewed(), out_at=0.0)
-                except errors.InvalidSignature:
+                except InvalidSignature:
                     break
             if not self.is_served(lair):
                 break
@@ -508,12 +511,12 @@ def told(answer: Issued | errors.Refusal) -> str:
 @contextmanager
 def cheap_passwords() -> Iterator[None]:
     """Hash at no cost: a fleet registers at once, and no password is asked again."""
-    current = passwords._CURRENT
-    passwords._CURRENT = (8, 1, 1)
+    current = password_hash._CURRENT
+    password_hash._CURRENT = (8, 1, 1)
     try:
         yield
     finally:
-        passwords._CURRENT = current
+        password_hash._CURRENT = current
 
 
 def week(deal: Deal, weather: Weather, *, phones: int, seed: int = 1, **planted: Any) -> Outcome:

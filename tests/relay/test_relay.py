@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.core import errors
-from chalicelib.core.lineage import Ahead, Dead, Exchanged, Retry, Reused, Superseded
-from chalicelib.core.model import AccountId, EndReason, LineageId, Presented
-from chalicelib.core.policy import DAY_S, HOUR_S
-from chalicelib.core.ports import Done, Refused
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.lineages.model import EndReason, Presented
+from chalicelib.baton.lineages.rules import Ahead, Dead, Exchanged, Retry, Reused, Superseded
+from chalicelib.baton.policy import DAY_S, HOUR_S
+from chalicelib.baton.tokens.refusals import TokenReused
 from tests.flows.world import World
 from tests.memory import NO_ATTEMPTS, MemoryGates
 from tests.relay.simulation import CAUSES, FIVE, RESTORED, Deal, Ruse, Theft, robbery, ruses, week
@@ -222,7 +224,7 @@ def test_a_copy_that_runs_ahead_is_ended_by_its_owners_report(world: World, kind
         stolen = world.exchange(phone, first, attempt=attempt).access_token
         for _ in range(ahead - 1):
             stolen = world.exchange(phone, stolen, attempt=world.attempt()).access_token
-        with pytest.raises(errors.Superseded if ahead < 5 else errors.TokenReused):
+        with pytest.raises(errors.Superseded if ahead < 5 else TokenReused):
             world.exchange(phone, first, attempt=attempt)
         if ahead < 5:
             assert world.use(phone, stolen)

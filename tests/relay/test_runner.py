@@ -9,9 +9,11 @@ import pytest
 
 from baton_client import Answer, BatonClient, LoggedOut, MemoryStorage, NoAnswer, Refused, Request, Session
 from baton_client import Record as Stored
-from chalicelib.core import errors
-from chalicelib.core.model import LineageId
-from chalicelib.flows.issue import Issued
+from chalicelib.baton import errors
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.proof.refusals import ClockSkew, WrongKey
+from chalicelib.baton.tokens.issue import Issued
+from chalicelib.baton.tokens.refusals import TokenReused
 from tests.clients.fake_server import answered, problem
 from tests.relay.runner import Pause, Read, Record, Replace, Revoke, Runner, Send, SetClock
 
@@ -21,9 +23,9 @@ REFUSALS: dict[str, errors.Refusal] = {
     "unavailable": errors.Unavailable(),
     "superseded": errors.Superseded(),
     "login_required": errors.LoginRequired(),
-    "token_reused": errors.TokenReused(),
-    "clock_skew": errors.ClockSkew(),
-    "wrong_key": errors.WrongKey(),
+    "token_reused": TokenReused(),
+    "clock_skew": ClockSkew(),
+    "wrong_key": WrongKey(),
 }
 ANSWERS = ("child", "lost", *REFUSALS)
 SCRIPTS = [script for length in (1, 2, 3) for script in itertools.product(ANSWERS, repeat=length)]

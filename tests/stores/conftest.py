@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.stores.engine import Engine, Service, Tables
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import Engine, Tables
 from tools.dev.engine import over_http
 
 

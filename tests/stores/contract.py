@@ -5,12 +5,29 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Barrier
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.core.lineage import (
+from chalicelib.baton.accounts.ports import Taken, Users
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.events.ports import Audit, AuditEvent
+from chalicelib.baton.factors.ports import RateLimits
+from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
+from chalicelib.baton.lineages.model import (
+    Ended,
+    EndReason,
+    Gate,
+    KeyBinding,
+    Lineage,
+    NoBinding,
+    Presented,
+    SecretBinding,
+    Status,
+)
+from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.lineages.rules import (
     Ahead,
     Dead,
     Exchanged,
@@ -23,25 +40,9 @@ from chalicelib.core.lineage import (
     live,
     may_act,
 )
-from chalicelib.core.model import (
-    AccountId,
-    AuditEvent,
-    EmailIndex,
-    Ended,
-    EndReason,
-    Gate,
-    KeyBinding,
-    Lineage,
-    LineageId,
-    NoBinding,
-    Operation,
-    Presented,
-    SecretBinding,
-    Status,
-    StepUp,
-)
-from chalicelib.core.policy import NONCE_KEPT_S
-from chalicelib.core.ports import Audit, Done, Ephemeral, Gates, Moved, Refused, Taken, Users
+from chalicelib.baton.policy import NONCE_KEPT_S
+from chalicelib.baton.tokens.caller import Operation, StepUp
+from chalicelib.baton.tokens.ports import OneTime
 from tests.making import (
     ACCOUNT,
     ACTOR,
@@ -104,6 +105,10 @@ INACTIVE: Final = [
 """Every way in which a login may not act, and the verdict."""
 
 
+class Ephemeral(OneTime, RateLimits, Protocol):
+    """All of the table ``ephemeral``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stores:
     """One implementation of the ports, and a way past them: ``seed`` and ``events``."""
@@ -140,7 +145,7 @@ class Contract(ABC):
 
 
 class UsersContract(Contract):
-    """``ports.Users``."""
+    """``accounts.ports.Users``."""
 
     def register(self, stores: Stores) -> Gate:
         """Register a person with two devices and give the gate."""
@@ -898,7 +903,7 @@ class GatesContract(Contract):
 
 
 class EphemeralContract(Contract):
-    """``ports.Ephemeral``."""
+    """Nonces, grants and rate limits."""
 
     @pytest.mark.promise(8)
     def test_a_nonce_is_spent_once(self, stores: Stores) -> None:

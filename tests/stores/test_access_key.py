@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.errors import Unavailable
-from chalicelib.core.model import Secret
-from chalicelib.stores.access_key import AccessKey, Vended
-from chalicelib.stores.engine import Engine, Service, Tables, Vendor, source_of
-from chalicelib.stores.transport import Access
+from chalicelib.baton.access_key import AccessKey, Vended
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.ids import Secret
+from chalicelib.baton.storage.aws.credentials import Vendor, source_of
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.small_client import Access
+from chalicelib.baton.storage.dynamodb.database import Engine, Tables
 
 HANDED = {"AccessKeyId": "first", "SecretAccessKey": "s", "Token": "t", "Code": "Success"}
 
@@ -111,7 +113,7 @@ def test_an_endpoint_without_a_key_is_a_value_error(counter: Counter, handed: tu
 def test_no_key_is_our_own_error_and_heals(counter: Counter, tables: Tables, monkeypatch: Any) -> None:
     """503, not a defect. The next request fetches again. With a key the engine is called under its name."""
     endpoint = f"http://127.0.0.1:{counter.server_port}"
-    monkeypatch.setattr("chalicelib.stores.engine.ATTEMPTS", 1)
+    monkeypatch.setattr("chalicelib.baton.storage.aws.service.ATTEMPTS", 1)
     lean = Access(endpoint, "us-east-1", source_of(counter.vended))
     engine = Engine(tables, Service("dynamodb", lean=lean, pause=lambda _: None))
     counter.handed = [(404, b"")] * 3

@@ -10,11 +10,12 @@ from typing import Any, cast
 import boto3
 import pytest
 
-from chalicelib.core.errors import Unavailable
-from chalicelib.core.hardening import TABLES
-from chalicelib.flows.audit_configuration import AuditConfiguration
-from chalicelib.stores.deployment import SERVICES, Deployment
-from chalicelib.stores.engine import EXPIRY, KEYS, Service, Tables
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
+from chalicelib.baton.storage.aws.deployment.look import SERVICES, Deployment
+from chalicelib.baton.storage.aws.deployment.required import TABLES
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, Tables
 from tests.memory import MemorySignals
 
 PREFIX = "baton-audited"

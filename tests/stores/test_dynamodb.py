@@ -2,14 +2,17 @@
 
 import pytest
 
-from chalicelib.core.model import AccountId, AuditEvent, Gate, LineageId
-from chalicelib.core.policy import AUDIT_KEPT_S
-from chalicelib.stores.audit import Audit
-from chalicelib.stores.engine import Engine, Service
-from chalicelib.stores.ephemeral import Ephemeral
-from chalicelib.stores.gates import Gates
-from chalicelib.stores.items import Item, gate_item, of_account
-from chalicelib.stores.users import Users
+from chalicelib.baton.events.ports import AuditEvent
+from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.lineages.model import Gate
+from chalicelib.baton.policy import AUDIT_KEPT_S
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.accounts import Users
+from chalicelib.baton.storage.dynamodb.audit import Audit
+from chalicelib.baton.storage.dynamodb.database import Engine
+from chalicelib.baton.storage.dynamodb.items import Item, gate_item, of_account
+from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from tests.memory import MemorySignals
 from tests.stores.contract import Stores, StoresContract
 

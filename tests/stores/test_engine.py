@@ -17,26 +17,27 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from chalicelib.core.errors import Unavailable
-from chalicelib.core.model import AuditEvent, EndReason, Status
-from chalicelib.core.policy import ASKING_MAX_S
-from chalicelib.core.ports import Done, Taken
-from chalicelib.stores.audit import Audit
-from chalicelib.stores.engine import (
+from chalicelib.baton.accounts.ports import Taken
+from chalicelib.baton.effects import Done
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.events.ports import AuditEvent
+from chalicelib.baton.lineages.model import EndReason, Status
+from chalicelib.baton.policy import ASKING_MAX_S
+from chalicelib.baton.storage.aws.service import (
     ATTEMPTS,
     CONFLICT_PAUSES_S,
     CONNECT_TIMEOUT_S,
     READ_TIMEOUT_S,
     ConditionFailed,
-    Engine,
     Patience,
     Service,
-    Tables,
 )
-from chalicelib.stores.ephemeral import Ephemeral
-from chalicelib.stores.gates import Gates
-from chalicelib.stores.items import Item, Value, gate_item, of_account
-from chalicelib.stores.users import Users
+from chalicelib.baton.storage.dynamodb.accounts import Users
+from chalicelib.baton.storage.dynamodb.audit import Audit
+from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.items import Item, Value, gate_item, of_account
+from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from tests.making import (
     ACCOUNT,
     ACTOR,
@@ -405,9 +406,10 @@ def test_importing_the_stores_imports_no_aws() -> None:
     """`app.py` runs on the deploying machine too, and a cold start pays for what it imports."""
     program = (
         "import sys\n"
-        "from chalicelib.stores import audit, engine, ephemeral, gates, key_ring, users\n"
-        "gates.Gates(engine.Engine(engine.Tables('test')))\n"
-        "key_ring.KmsWrapper('key')\n"
+        "from chalicelib.baton.storage.dynamodb import accounts, audit, database, key_ring\n"
+        "from chalicelib.baton.storage.dynamodb import key_wrapping, lineages, one_time\n"
+        "lineages.Gates(database.Engine(database.Tables('test')))\n"
+        "key_wrapping.KmsWrapper('key')\n"
         "assert not {'boto3', 'botocore'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -14,14 +14,20 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core import ports
+from chalicelib.baton.accounts.ports import Users
+from chalicelib.baton.events.ports import Audit
+from chalicelib.baton.factors.ports import RateLimits
+from chalicelib.baton.keys.ports import ChangingKeyRing
+from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.tokens.ports import OneTime
 from tests.stores.contract import GatesContract
 
 pytestmark = pytest.mark.promise(6)
 
 ROOT = Path(__file__).parents[2]
-STORES = ROOT / "chalicelib" / "stores"
-CARRIERS = frozenset({"engine.py", "transport.py"})
+BATON = ROOT / "chalicelib" / "baton"
+STORES = BATON / "storage" / "dynamodb"
+CARRIERS = frozenset({"database.py"})
 """They carry any write, and know none."""
 ENGINE = frozenset({"write", "transact"})
 RAW = frozenset({"put_item", "update_item", "delete_item", "transact_write_items", "batch_write_item"})
@@ -50,30 +56,34 @@ class NoCaller:
 
 _LAW = GatesContract.test_no_write_on_behalf_of_a_login_that_is_not_live
 WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
-    "users.register": NoCaller("there is no login yet; claim, user and gate must not exist"),
-    "users.change_password": Carries(GatesContract.test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live),
-    "users.rehash": NoCaller("the same password, proved in this very request; not over a changed verifier"),
-    "users.forget": NoCaller("what a deletion leaves: that one had the condition, and a deleted account stays deleted"),
-    "gates.exchange": Carries(GatesContract.test_a_dead_lineage_is_not_exchanged),
-    "gates.admit": NoCaller("a login proves the password, whose version is in the condition, and begins a lineage"),
-    "gates.record_use": Carries(GatesContract.test_a_lineage_that_is_over_does_not_slide_even_as_read),
-    "gates.end": NoCaller("it ends the very login whose token asks, which has nothing to lose once it has ended"),
-    "gates.end_device": Carries(_LAW),
-    "gates.end_all": Carries(_LAW),
-    "gates.delete": Carries(_LAW),
-    "gates.set_status": NoCaller("the operator's: no route has it"),
-    "ephemeral.spend_nonce": Consumes("whatever the signed request is for"),
-    "ephemeral.keep_grant": Consumes("the operation that the grant names"),
-    "ephemeral.spend_grant": Consumes("the operation that the grant names"),
-    "ephemeral.take_slot": Consumes("a login, a registration, or the keeping of a grant"),
-    "ephemeral.give_back_slot": Consumes("a login, a registration, or the keeping of a grant"),
+    "accounts.register": NoCaller("there is no login yet; claim, user and gate must not exist"),
+    "accounts.change_password": Carries(
+        GatesContract.test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live
+    ),
+    "accounts.rehash": NoCaller("the same password, proved in this very request; not over a changed verifier"),
+    "accounts.forget": NoCaller(
+        "what a deletion leaves: that one had the condition, and a deleted account stays deleted"
+    ),
+    "lineages.exchange": Carries(GatesContract.test_a_dead_lineage_is_not_exchanged),
+    "lineages.admit": NoCaller("a login proves the password, whose version is in the condition, and begins a lineage"),
+    "lineages.record_use": Carries(GatesContract.test_a_lineage_that_is_over_does_not_slide_even_as_read),
+    "lineages.end": NoCaller("it ends the very login whose token asks, which has nothing to lose once it has ended"),
+    "lineages.end_device": Carries(_LAW),
+    "lineages.end_all": Carries(_LAW),
+    "lineages.delete": Carries(_LAW),
+    "lineages.set_status": NoCaller("the operator's: no route has it"),
+    "one_time.spend_nonce": Consumes("whatever the signed request is for"),
+    "one_time.keep_grant": Consumes("the operation that the grant names"),
+    "one_time.spend_grant": Consumes("the operation that the grant names"),
+    "one_time.take_slot": Consumes("a login, a registration, or the keeping of a grant"),
+    "one_time.give_back_slot": Consumes("a login, a registration, or the keeping of a grant"),
     "audit.append": NoCaller("it says what has happened"),
     "key_ring.current": NoCaller("a development environment makes the ring that it lacks"),
     "key_ring.refreshed": NoCaller("a development environment makes the ring that it lacks"),
     "key_ring.create": NoCaller("the operator's: no route has it"),
     "key_ring.replace": NoCaller("the operator's, and the daily rotation's: no route has it"),
 }
-READS = frozenset({"users.find", "users.get", "gates.get"})
+READS = frozenset({"accounts.find", "accounts.get", "lineages.get"})
 
 
 def writes_of(source: str, module: str) -> Iterator[str]:
@@ -143,14 +153,15 @@ def test_every_verb_of_a_port_reads_or_is_on_the_list() -> None:
     """A verb that is added to a port is looked at, whatever its store does."""
     listed = {
         f"{name}.{verb}"
-        for name, port in {
-            "users": ports.Users,
-            "gates": ports.Gates,
-            "ephemeral": ports.Ephemeral,
-            "audit": ports.Audit,
-            "key_ring": ports.ChangingKeyRing,
+        for name, ports in {
+            "accounts": (Users,),
+            "lineages": (Gates,),
+            "one_time": (OneTime, RateLimits),
+            "audit": (Audit,),
+            "key_ring": (ChangingKeyRing,),
         }.items()
-        for verb in verbs_of(port) | set().union(*map(verbs_of, port.__bases__))
+        for port in ports
+        for verb in set().union(*map(verbs_of, port.__mro__))
     }
     assert listed - READS - WRITES.keys() == set()
     assert listed >= READS
@@ -172,7 +183,7 @@ def test_the_condition_of_a_write_is_proved_by_the_contract(verb: str) -> None:
 @pytest.mark.parametrize("verb", [verb for verb, how in WRITES.items() if isinstance(how, Carries)])
 def test_a_write_on_behalf_of_a_login_is_told_which_one(verb: str) -> None:
     """And since when logins count: the condition cannot be written without."""
-    port = {"users": ports.Users, "gates": ports.Gates}[verb.partition(".")[0]]
+    port = {"accounts": Users, "lineages": Gates}[verb.partition(".")[0]]
     parameters = inspect.signature(getattr(port, verb.partition(".")[2])).parameters
     assert "actor" in parameters or {"fence", "now"} <= parameters.keys()
 
@@ -186,7 +197,7 @@ def test_only_the_login_that_asks_is_ended_without_the_condition() -> None:
     }
     asked = [
         tuple(ast.unparse(argument) for argument in node.args[:2])
-        for path in (ROOT / "chalicelib" / "flows").glob("*.py")
+        for path in BATON.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("gates.end")
     ]
@@ -196,7 +207,7 @@ def test_only_the_login_that_asks_is_ended_without_the_condition() -> None:
 
 def test_the_operators_verbs_are_on_no_route() -> None:
     """``set_status``, ``create`` and ``replace`` ask for no login: no view may reach them."""
-    web = "".join(path.read_text("utf-8") for path in (ROOT / "chalicelib" / "web").glob("*.py"))
+    web = "".join(path.read_text("utf-8") for path in [*BATON.rglob("routes.py"), *(BATON / "http").glob("*.py")])
     assert "set_status" not in web
     assert "SetStatus" not in web
     assert ".create(" not in web
@@ -224,6 +235,6 @@ class Users:
 
 def test_a_write_that_is_added_is_found() -> None:
     """In a verb, behind a private method, past the engine; and one outside of a class cannot hide."""
-    assert set(writes_of(PLANTED, "users")) == {"users.bless", "users.curse", "users.raw"}
+    assert set(writes_of(PLANTED, "accounts")) == {"accounts.bless", "accounts.curse", "accounts.raw"}
     with pytest.raises(AssertionError, match="outside"):
         list(writes_of(PLANTED + "\ndef hidden(engine):\n    engine.write('put_item')\n", "users"))

@@ -8,9 +8,17 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.core.model import AccountId, Ended, EndReason, Gate, KeyBinding, Lineage, LineageId, Status
-from chalicelib.core.policy import DAY_S, LABEL_BYTES_MAX, LINEAGES_IN_ONE_UNIT, LINEAGES_MAX, MECHANISMS, MechanismName
-from chalicelib.stores.items import ASSURANCES, END_REASON_CODES, Item, Value, gate_item
+from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.lineages.model import Ended, EndReason, Gate, KeyBinding, Lineage, Status
+from chalicelib.baton.policy import (
+    DAY_S,
+    LABEL_BYTES_MAX,
+    LINEAGES_IN_ONE_UNIT,
+    LINEAGES_MAX,
+    MECHANISMS,
+    MechanismName,
+)
+from chalicelib.baton.storage.dynamodb.items import ASSURANCES, END_REASON_CODES, Item, Value, gate_item
 from tests.making import MINE_LIVE, NOW
 
 WRITE_UNIT_BYTES: Final = 1024

@@ -9,16 +9,21 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from msgspec.structs import replace
 
-from chalicelib.core.errors import Unavailable
-from chalicelib.core.key_ring import Ring, make_ring, raise_fence, ring_to_bytes, rotate_root, rotate_signing
-from chalicelib.core.model import Secret
-from chalicelib.core.policy import KEY_RING_REFRESH_S, KEY_RING_UNKNOWN_KID_S
-from chalicelib.core.ports import Done, Moved
-from chalicelib.stores.access_key import AccessKey
-from chalicelib.stores.engine import HELD_PER_PAGE, Engine, Service, source_of
-from chalicelib.stores.items import Item
-from chalicelib.stores.key_ring import RING_KEY, AccountsWithoutRing, KeyRing, KmsWrapper, LocalWrapper, Wrapper
-from chalicelib.stores.transport import Access
+from chalicelib.baton.access_key import AccessKey
+from chalicelib.baton.effects import Done, Moved
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.ids import Secret
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.keys.ring_format import ring_to_bytes
+from chalicelib.baton.keys.rotation import make_ring, raise_fence, rotate_root, rotate_signing
+from chalicelib.baton.policy import KEY_RING_REFRESH_S, KEY_RING_UNKNOWN_KID_S
+from chalicelib.baton.storage.aws.credentials import source_of
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.small_client import Access
+from chalicelib.baton.storage.dynamodb.database import HELD_PER_PAGE, Engine
+from chalicelib.baton.storage.dynamodb.items import Item
+from chalicelib.baton.storage.dynamodb.key_ring import RING_KEY, AccountsWithoutRing, KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper, Wrapper
 from tests.making import NOW
 from tests.stores.test_lost_answers import Line, line
 

@@ -7,13 +7,16 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ConnectionClosedError
 from msgspec.structs import replace
 
-from chalicelib.core.lineage import Retry, exchange
-from chalicelib.core.model import Ended, EndReason, Operation, StepUp
-from chalicelib.core.ports import Done, Refused, Taken
-from chalicelib.stores.engine import ATTEMPTS, Engine, Service
-from chalicelib.stores.ephemeral import Ephemeral
-from chalicelib.stores.gates import Gates
-from chalicelib.stores.users import Users
+from chalicelib.baton.accounts.ports import Taken
+from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.lineages.model import Ended, EndReason
+from chalicelib.baton.lineages.rules import Retry, exchange
+from chalicelib.baton.storage.aws.service import ATTEMPTS, Service
+from chalicelib.baton.storage.dynamodb.accounts import Users
+from chalicelib.baton.storage.dynamodb.database import Engine
+from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.tokens.caller import Operation, StepUp
 from tests.making import (
     ACCOUNT,
     ACTOR,

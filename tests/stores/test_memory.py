@@ -2,7 +2,9 @@
 
 import pytest
 
-from chalicelib.core.model import AccountId, AuditEvent, Gate
+from chalicelib.baton.events.ports import AuditEvent
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.model import Gate
 from tests.memory import MemoryStores
 from tests.stores.contract import Stores, StoresContract
 

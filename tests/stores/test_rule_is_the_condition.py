@@ -14,9 +14,8 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.core.errors import Unavailable
-from chalicelib.core.lineage import Current, Dead, Exchanged, exchange, judge
-from chalicelib.core.model import (
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.lineages.model import (
     Binding,
     Ended,
     EndReason,
@@ -27,10 +26,11 @@ from chalicelib.core.model import (
     SecretBinding,
     Status,
 )
-from chalicelib.core.policy import ATTEMPT_SLOTS
-from chalicelib.stores import gates as gates_module
-from chalicelib.stores.engine import Engine
-from chalicelib.stores.gates import ACTIVE, CURRENT, Gates
+from chalicelib.baton.lineages.rules import Current, Dead, Exchanged, exchange, judge
+from chalicelib.baton.policy import ATTEMPT_SLOTS
+from chalicelib.baton.storage.dynamodb import lineages as gates_module
+from chalicelib.baton.storage.dynamodb.database import Engine
+from chalicelib.baton.storage.dynamodb.lineages import ACTIVE, CURRENT, Gates
 from tests.making import (
     ACCOUNT,
     ATTEMPT,

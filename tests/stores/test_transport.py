@@ -22,17 +22,28 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from botocore.retries import standard
 
-from chalicelib.core.errors import Unavailable
-from chalicelib.core.model import Secret
-from chalicelib.stores import transport
-from chalicelib.stores.access_key import AccessKey, Vended
-from chalicelib.stores.audit import Audit
-from chalicelib.stores.engine import ATTEMPTS, ConditionFailed, Engine, Service, Tables, source_of
-from chalicelib.stores.ephemeral import Ephemeral
-from chalicelib.stores.gates import Gates
-from chalicelib.stores.items import of_account
-from chalicelib.stores.transport import AGAIN, LEAN, Access, AnsweredNo, LeanClient, LeanDynamoDB, LeanKMS, NoAnswer
-from chalicelib.stores.users import Users
+from chalicelib.baton.access_key import AccessKey, Vended
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.ids import Secret
+from chalicelib.baton.storage.aws import connection as connection_module
+from chalicelib.baton.storage.aws.connection import NoAnswer
+from chalicelib.baton.storage.aws.credentials import source_of
+from chalicelib.baton.storage.aws.service import ATTEMPTS, ConditionFailed, Service
+from chalicelib.baton.storage.aws.small_client import (
+    AGAIN,
+    LEAN,
+    Access,
+    AnsweredNo,
+    LeanClient,
+    LeanDynamoDB,
+    LeanKMS,
+)
+from chalicelib.baton.storage.dynamodb.accounts import Users
+from chalicelib.baton.storage.dynamodb.audit import Audit
+from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.items import of_account
+from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from tests.making import ACCOUNT, MINE_LIVE, OTHER_LIVE, gate_with
 from tests.memory import MemorySignals
 from tests.stores.contract import Stores, StoresContract
@@ -466,7 +477,7 @@ def test_however_many_connections_ended_while_idle_the_next_call_has_all_its_att
     """Each of them used to cost one."""
     other = line(*[answer()] * 5)
     lean = client(other.address)
-    connections = [transport._Connection("http", lean._address(), 1) for _ in range(4)]
+    connections = [connection_module._Connection("http", lean._address(), 1) for _ in range(4)]
     lean._idle += connections
     other.close_all(4)
     assert lean.get_item(**REQUEST) == ITEM
@@ -563,9 +574,9 @@ def secured(line: Callable[..., Line], certificate: Path) -> Line:
 def trusting(monkeypatch: pytest.MonkeyPatch, certificate: Path) -> Iterator[None]:
     """Trust that certificate, and no other."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    transport._tls.cache_clear()
+    connection_module._tls.cache_clear()
     yield
-    transport._tls.cache_clear()
+    connection_module._tls.cache_clear()
 
 
 @pytest.mark.usefixtures("trusting")
@@ -582,7 +593,7 @@ def test_it_tells_a_stranger_nothing(secured: Line, *, by_name: bool, request: p
     if by_name:
         request.getfixturevalue("trusting")
     else:
-        transport._tls.cache_clear()
+        connection_module._tls.cache_clear()
     host = "localhost" if by_name else "127.0.0.1"
     with pytest.raises(NoAnswer, match="SSLCertVerificationError"):
         client(secured.address.replace("127.0.0.1", host)).get_item(**REQUEST)

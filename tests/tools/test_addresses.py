@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from chalicelib.settings import SettingsProblems, read_settings
+from chalicelib.baton.settings import SettingsProblems, read_settings
 from tests.conftest import ENVIRONMENT
 from tools.dev import serve
 from tools.dev.addresses import EVERYWHERE, THIS_MACHINE, authorities, is_this_machine, own_addresses, read_host

@@ -11,9 +11,9 @@ from typing import Any
 import boto3
 import pytest
 
-from chalicelib.core.errors import Unavailable
-from chalicelib.core.key_ring import make_ring
-from chalicelib.core.policy import DAY_S
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.keys.rotation import make_ring
+from chalicelib.baton.policy import DAY_S
 from tests.memory import MemoryKeyRing
 from tools import audit, deploy, stages
 from tools.package import configuration

@@ -7,7 +7,7 @@ from bench.cold import Start, cpu, owner, ratio, shares, wall
 TOLD = """import time: self [us] | cumulative | imported package
 import time:       100 |        100 |   cryptography.hazmat._oid
 import time:        20 |        120 | cryptography.x509
-import time:         7 |          7 | chalicelib.core.tokens
+import time:         7 |          7 | chalicelib.baton.tokens.token
 {"level":"INFO","message":"import time: 5 | 5 | msgspec"}
 import time:        30 |         30 | urllib3.util
 import time:         3 |          3 | email.utils
@@ -18,7 +18,7 @@ def test_every_import_has_an_owner() -> None:
     """Ours, a package that ships, what Lambda brings, or Python."""
     wanted = {
         "app": "Baton",
-        "chalicelib.web.edge": "Baton",
+        "chalicelib.baton.http.dispatch": "Baton",
         "chalice.app": "chalice",
         "botocore.session": "botocore and its own",
         "urllib3.util": "botocore and its own",

@@ -23,8 +23,8 @@ from botocore.exceptions import ClientError
 from msgspec.structs import replace as replace_struct
 
 from baton_client import Answer, Request
-from chalicelib import settings
-from chalicelib.stores.engine import KEYS, Tables
+from chalicelib.baton import settings
+from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from tests.end_to_end.conftest import Line
 from tools import deploy, package, plan, stages, template
 from tools.deploy import NotDone, Place, Stage, client, filled_config, filled_policy, stage_named

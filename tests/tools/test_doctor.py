@@ -12,10 +12,11 @@ import boto3
 import pytest
 from moto.kms.responses import KmsResponse
 
-from chalicelib import settings
-from chalicelib.core.policy import DAY_S, ISSUED_AHEAD_MAX_S
-from chalicelib.stores.engine import KEYS, Engine, Tables
-from chalicelib.stores.key_ring import KeyRing, KmsWrapper
+from chalicelib.baton import settings
+from chalicelib.baton.policy import DAY_S, ISSUED_AHEAD_MAX_S
+from chalicelib.baton.storage.dynamodb.database import KEYS, Engine, Tables
+from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from tools import doctor, restore
 from tools.dev.serve import development
 from tools.doctor import Row, clock_row, show
@@ -149,7 +150,7 @@ def test_a_ring_that_kms_does_not_open_names_the_page(deployed: Tables, monkeypa
 def test_keys_that_are_too_old_are_to_be_rotated(deployed: Tables) -> None:
     """By the very command."""
     del deployed
-    from chalicelib.core.key_ring import make_ring
+    from chalicelib.baton.keys.rotation import make_ring
 
     ring, now = make_ring(os.urandom, now=1_700_000_000), 1_700_000_000
     rows = {row.name: row.mend for row in doctor.key_rows(lambda: ring, now=now + 93 * DAY_S)}

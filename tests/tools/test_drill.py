@@ -7,8 +7,8 @@ from typing import Any
 import boto3
 import pytest
 
-from chalicelib.stores.engine import Tables
-from chalicelib.stores.ephemeral import Ephemeral
+from chalicelib.baton.storage.dynamodb.database import Tables
+from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from tools import drill, restore
 
 STEPS: dict[str, tuple[str, Callable[..., Any], str]] = {

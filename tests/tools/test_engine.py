@@ -1,6 +1,6 @@
 """The embedded engine's tables. The engine itself is raced in ``tests/engines``."""
 
-from chalicelib.stores.engine import Tables
+from chalicelib.baton.storage.dynamodb.database import Tables
 from tools.dev.engine import client, create_tables
 
 

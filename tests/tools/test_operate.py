@@ -14,20 +14,22 @@ from moto.core.exceptions import JsonRESTError
 from moto.kms.responses import KmsResponse
 from msgspec.structs import replace
 
-from chalicelib.core import tokens
-from chalicelib.core.base64url import decode_base64url, encode_base64url
-from chalicelib.core.clients import Clients
-from chalicelib.core.key_ring import Ring, Root, make_ring, root_version
-from chalicelib.core.model import Assurance, Kind, LineageId
-from chalicelib.core.policy import (
-    KEY_RING_REFRESH_S,
-    MINUTE_S,
-    REQUEST_MAX_S,
-    SIGNING_KEY_PUBLISHED_BEFORE_USE_S,
-)
-from chalicelib.stores.engine import Engine, Service, Tables
-from chalicelib.stores.gates import Gates
-from chalicelib.stores.key_ring import RING_KEY, KeyRing, KmsWrapper, LocalWrapper, Wrapper
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
+from chalicelib.baton.keys.ring import Ring, Root, root_version
+from chalicelib.baton.keys.rotation import make_ring
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.model import Assurance
+from chalicelib.baton.policy import KEY_RING_REFRESH_S, MINUTE_S, REQUEST_MAX_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.key_ring import RING_KEY, KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper, Wrapper
+from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.tokens import forms as forms_module
+from chalicelib.baton.tokens import opaque as opaque_module
+from chalicelib.baton.tokens import token as tokens
+from chalicelib.baton.tokens.token import Kind
 from tests.web.conversation import Device, through
 from tools import operate as operating
 from tools.dev.engine import client
@@ -154,7 +156,7 @@ def forgeries(deployment: Deployment, leaked: Ring, phone: Device) -> list[str]:
     """
     issuer = "http://localhost:8000/api"
     names = tokens.Names(issuer, issuer)
-    own = tokens.read(phone.token, ring=deployment.key_ring(), names=names, clients=CLIENTS)
+    own = forms_module.read_token(phone.token, ring=deployment.key_ring(), names=names, clients=CLIENTS)
     gate, client = deployment.gates.get(own.account), CLIENTS.of(own.client)
     assert gate is not None
     assert client is not None
@@ -167,7 +169,7 @@ def forgeries(deployment: Deployment, leaked: Ring, phone: Device) -> list[str]:
         for key in leaked.signing:
             ring = replace(leaked, signing=(replace(key, signs_from=0),))
             made.append(
-                tokens.mint(
+                forms_module.mint_token(
                     token,
                     form="jwt",
                     ring=ring,
@@ -185,7 +187,7 @@ def forgeries(deployment: Deployment, leaked: Ring, phone: Device) -> list[str]:
 def sealed_under(root: Root, token: tokens.Token) -> str:
     """Seal a token as Baton does, under whatever root: of its own lineage or not."""
     sealed = decode_base64url(
-        tokens.mint(
+        forms_module.mint_token(
             token,
             form="opaque",
             ring=replace(RING, roots=(replace(root, version=root_version(token.lineage)),)),
@@ -196,9 +198,11 @@ def sealed_under(root: Root, token: tokens.Token) -> str:
             assurance=Assurance("", ()),
         ).removeprefix("baton_")
     )
-    facts = tokens._siv(root.secret).decrypt(sealed[1:], [tokens._DOMAIN, sealed[:1]])
+    facts = opaque_module._siv(root.secret).decrypt(sealed[1:], [opaque_module._DOMAIN, sealed[:1]])
     lead = bytes([root.version])
-    return "baton_" + encode_base64url(lead + tokens._siv(root.secret).encrypt(facts, [tokens._DOMAIN, lead]))
+    return "baton_" + encode_base64url(
+        lead + opaque_module._siv(root.secret).encrypt(facts, [opaque_module._DOMAIN, lead])
+    )
 
 
 def accepted(phone: Device, forged: list[str], *, calls_alone: bool = False) -> list[str]:

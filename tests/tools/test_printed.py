@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.clients import Clients
+from chalicelib.baton.lineages.clients import Clients
 from tests.progress import Progress
 from tools.dev import serve
 from tools.printed import aligned, counted, roughly

@@ -105,7 +105,7 @@ def test_make_dev_reloads_what_changes_and_keeps_its_data(served: str, tree: Pat
     assert "Traceback" not in out.read_text("utf-8")
     assert asked(f"{served}/hello") == {"said": "two"}
 
-    refusal = tree / "chalicelib" / "core" / "email.py"
+    refusal = tree / "chalicelib" / "baton" / "accounts" / "email.py"
     right = refusal.read_text("utf-8")
     refusal.write_text("raise RuntimeError('half a thought')\n" + right, "utf-8")
     app.write_text(before, "utf-8")
@@ -191,9 +191,9 @@ def test_modules_come_back_where_loading_fails() -> None:
     before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "chalicelib"}
 
     def broken() -> list[Any]:
-        import chalicelib.settings
+        import chalicelib.baton.settings
 
-        assert sys.modules["chalicelib.settings"] is not before["chalicelib.settings"]
+        assert sys.modules["chalicelib.baton.settings"] is not before["chalicelib.baton.settings"]
         del chalicelib
         raise RuntimeError("half a thought")
 
@@ -209,7 +209,7 @@ def test_every_file_that_is_loaded_is_looked_at(tree: Path) -> None:
     assert {
         tree / "app.py",
         tree / "chalicelib" / "clients.toml",
-        tree / "chalicelib" / "core" / "model.py",
+        tree / "chalicelib" / "baton" / "lineages" / "model.py",
     } <= seen.keys()
     (tree / "chalicelib" / "__pycache__").mkdir()
     (tree / "chalicelib" / "__pycache__" / "settings.pyc").write_bytes(b"")

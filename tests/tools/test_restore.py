@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.core.hardening import TABLES
-from chalicelib.stores.engine import EXPIRY, KEYS, Tables
+from chalicelib.baton.storage.aws.deployment.required import TABLES
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, Tables
 from tools import restore
 from tools.dev.engine import client
 from tools.drill import embedded_deployment

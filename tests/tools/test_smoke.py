@@ -3,7 +3,7 @@
 import pytest
 
 from baton_client import Answer, Request
-from chalicelib.core.clients import Clients
+from chalicelib.baton.lineages.clients import Clients
 from tests.clients.fake_server import answered
 from tools import smoke
 from tools.template import ROOT

@@ -8,8 +8,8 @@ from urllib.parse import quote_plus, urlencode
 import pytest
 
 from baton_client import content_digest
-from chalicelib.core import errors
-from chalicelib.core.policy import FAILURES_PER_ACCOUNT_MAX
+from chalicelib.baton import errors
+from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX
 from tests.conftest import ENVIRONMENT, RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tests.web.conversation import FORM, HOST, JSON, NEW_PASSWORD, PASSWORD, Device, Said
 from tools.errors_page import leaves

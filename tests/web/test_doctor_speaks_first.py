@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from baton_client import DeviceKey
-from chalicelib.core.base64url import encode_base64url
+from chalicelib.baton.keys.base64url import encode_base64url
 from tests.web.conversation import Device, Said
 
 

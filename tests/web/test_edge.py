@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 import pytest
 from chalice.app import Chalice
 
-from chalicelib.core import errors
-from chalicelib.web.edge import Answer, Edge
-from chalicelib.web.request import Request
+from chalicelib.baton import errors
+from chalicelib.baton.http.dispatch import Answer, Edge
+from chalicelib.baton.http.request import Request
 from tests.memory import MemorySignals
 from tools.dev.gateway import Gateway, GatewayResponse
 

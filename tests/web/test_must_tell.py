@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 import pytest
 from chalice.app import Chalice
 
-from chalicelib.core.policy import MECHANISMS, MechanismName
-from chalicelib.web.edge import Answer, Edge
-from chalicelib.web.problem import Dialect
-from chalicelib.web.request import Request
+from chalicelib.baton.http.dispatch import Answer, Edge
+from chalicelib.baton.http.problem import Dialect
+from chalicelib.baton.http.request import Request
+from chalicelib.baton.policy import MECHANISMS, MechanismName
 from tests.memory import MemorySignals
 from tests.web.conversation import FORM, HOST, JSON, Device, Said, Send
 from tools.dev.gateway import DevelopmentClock, Gateway

@@ -9,11 +9,11 @@ from chalice.app import Chalice
 from jsonschema_rs import meta
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from chalicelib.core import errors
-from chalicelib.core.model import Caller
-from chalicelib.flows.call import StepUpRule
-from chalicelib.web.edge import Answer
-from chalicelib.web.shapes import Body
+from chalicelib.baton import errors
+from chalicelib.baton.http.dispatch import Answer
+from chalicelib.baton.http.shapes import Body
+from chalicelib.baton.tokens.call import StepUpRule
+from chalicelib.baton.tokens.caller import Caller
 from tests.conftest import ENVIRONMENT
 from tests.web.contract import Contract
 from tests.web.conversation import Said

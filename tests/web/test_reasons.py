@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from chalicelib.signals import Signals
+from chalicelib.baton.events.log import Signals
 from tests.web.conversation import FORM, HOST, JSON, PASSWORD, Device
 
 MARK = "Zq9x"

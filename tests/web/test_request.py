@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core import errors
-from chalicelib.core.policy import BODY_BYTES_MAX, FIELD_BYTES_MAX
-from chalicelib.web.request import ONCE_FIELDS, read_form, read_request
+from chalicelib.baton import errors
+from chalicelib.baton.http.request import ONCE_FIELDS, read_form, read_request
+from chalicelib.baton.policy import BODY_BYTES_MAX, FIELD_BYTES_MAX
 
 
 def event(**members: Any) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from baton_client import DeviceKey, Request, Signer, content_digest, signature_fields
-from chalicelib.core.model import Caller
-from chalicelib.flows.call import StepUpRule
-from chalicelib.stores.engine import Tables
-from chalicelib.web.edge import Answer
-from chalicelib.web.request import Nothing
+from chalicelib.baton.http.dispatch import Answer
+from chalicelib.baton.http.request import Nothing
+from chalicelib.baton.storage.dynamodb.database import Tables
+from chalicelib.baton.tokens.call import StepUpRule
+from chalicelib.baton.tokens.caller import Caller
 from tests.web.conversation import HOST, JSON, PASSWORD, Device, Said, through
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 

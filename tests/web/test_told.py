@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import pytest
 from msgspec import Meta
 
-from chalicelib.core import errors
-from chalicelib.core.passwords import GUESSES_MIN
-from chalicelib.stores.engine import Tables
-from chalicelib.web.request import read_json, read_request
-from chalicelib.web.shapes import Body, StepUpShape
+from chalicelib.baton import errors
+from chalicelib.baton.factors.strength import GUESSES_MIN
+from chalicelib.baton.http.request import read_json, read_request
+from chalicelib.baton.http.shapes import Body, StepUpShape
+from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.web.conversation import HOST, JSON, PASSWORD, Said, Send, through
 from tools.dev.engine import client, create_tables
 from tools.dev.gateway import Gateway, load_environment

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from chalicelib.core.clients import Clients
-from chalicelib.core.policy import MISMATCH_TOLD_EVERY_S
-from chalicelib.signals import Signals
+from chalicelib.baton.events.log import Signals
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.policy import MISMATCH_TOLD_EVERY_S
 from tests.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tests.web.conversation import FORM, Device, Said, through
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.stores.engine import Tables
+from chalicelib.baton.storage.dynamodb.database import Tables
 from tools import template
 from tools.dev.port import read_port
 

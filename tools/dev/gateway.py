@@ -26,7 +26,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from chalicelib.web.cors import readable_by
+from chalicelib.baton.http.cors import readable_by
 from tools.dev.addresses import THIS_MACHINE, is_this_machine
 
 ROOT = Path(__file__).parents[2]

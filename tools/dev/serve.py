@@ -15,8 +15,8 @@ from typing import Any, TextIO
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from chalicelib.settings import SettingsProblems, read_settings
-from chalicelib.stores.engine import Tables
+from chalicelib.baton.settings import SettingsProblems, read_settings
+from chalicelib.baton.storage.dynamodb.database import Tables
 from tools import aws
 from tools.dev.addresses import EMULATOR, EVERYWHERE, THIS_MACHINE, authorities, own_addresses, read_host
 from tools.dev.engine import ENDPOINT, create_tables, engine

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from tools.mutants.mutant import ROOT, Mutant
 
 FILES = (
-    "chalicelib/core/lineage.py",
-    "chalicelib/core/signatures.py",
-    "chalicelib/core/tokens.py",
-    "chalicelib/stores/gates.py",
+    "chalicelib/baton/lineages/rules.py",
+    "chalicelib/baton/proof/digest.py",
+    "chalicelib/baton/proof/signature.py",
+    "chalicelib/baton/tokens/jwt.py",
+    "chalicelib/baton/tokens/opaque.py",
+    "chalicelib/baton/tokens/token.py",
+    "chalicelib/baton/storage/dynamodb/lineages.py",
 )
 """Where no mutant may survive."""
 
@@ -28,13 +31,13 @@ _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
 }
 
 EQUIVALENT: dict[str, str] = {
-    "core/lineage.py: judge: behind < 0 -> (behind <= 0)": "what is not behind was answered above",
-    "core/lineage.py: live: gate is None or lineage is None -> (lineage is None)": "without a gate there is no lineage",
-    "core/lineage.py: may_act: gate is None or lineage is None -> (lineage is None)": "the same",
-    "core/lineage.py: removed_by_login: surplus <= 0 -> (surplus < 0)": "none of a sorted list is none",
-    "core/signatures.py: signature_base: not (value.isascii() and value.isprintable()) and _UNSIGNABLE.search(value)"
+    "lineages/rules.py: judge: behind < 0 -> (behind <= 0)": "what is not behind was answered above",
+    "lineages/rules.py: live: gate is None or lineage is None -> (lineage is None)": "no gate, no lineage",
+    "lineages/rules.py: may_act: gate is None or lineage is None -> (lineage is None)": "the same",
+    "lineages/rules.py: removed_by_login: surplus <= 0 -> (surplus < 0)": "none of a sorted list is none",
+    "proof/signature.py: signature_base: not (value.isascii() and value.isprintable()) and _UNSIGNABLE.search(value)"
     " -> (_UNSIGNABLE.search(value))": "only the way is longer",
-    "core/signatures.py: check_digest: text == content_digest(message.body) -> False": "only the way is longer",
+    "proof/digest.py: check_digest: text == content_digest(message.body) -> False": "only the way is longer",
 }
 """Mutants that change nothing anybody can see, each with the reason."""
 

@@ -6,36 +6,52 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 TESTS: dict[str, tuple[str, ...]] = {
-    "chalicelib/core/base64url.py": ("tests/core/test_base64url.py",),
-    "chalicelib/core/email.py": ("tests/core/test_email.py", "tests/core/test_equivalent_names.py"),
-    "chalicelib/core/fields.py": ("tests/core/test_fields.py", "tests/core/test_signatures.py"),
-    "chalicelib/core/frozen_unicode.py": ("tests/core/test_other_runtimes.py",),
-    "chalicelib/core/key_ring.py": ("tests/core/test_key_ring.py",),
-    "chalicelib/core/lineage.py": ("tests/core/test_lineage.py",),
-    "chalicelib/core/passwords.py": ("tests/core/test_passwords.py",),
-    "chalicelib/core/public_key.py": ("tests/core/test_public_key.py",),
-    "chalicelib/core/signatures.py": ("tests/core/test_signatures.py",),
-    "chalicelib/core/structured_fields.py": ("tests/core/test_structured_fields.py",),
-    "chalicelib/core/tokens.py": ("tests/core/test_tokens.py",),
-    "chalicelib/flows/proof.py": ("tests/flows/test_exchange.py", "tests/web/test_must_tell.py"),
-    "chalicelib/settings.py": ("tests/test_settings.py",),
-    "chalicelib/stores/access_key.py": ("tests/test_settings.py",),
-    "chalicelib/stores/audit.py": ("tests/stores/test_dynamodb.py", "tests/stores/test_engine.py"),
-    "chalicelib/stores/engine.py": ("tests/stores/test_engine.py", "tests/stores/test_access_key.py"),
-    "chalicelib/stores/ephemeral.py": ("tests/stores/test_dynamodb.py", "tests/stores/test_lost_answers.py"),
-    "chalicelib/stores/gates.py": (
+    "chalicelib/baton/keys/base64url.py": ("tests/core/test_base64url.py",),
+    "chalicelib/baton/accounts/email.py": ("tests/core/test_email.py", "tests/core/test_equivalent_names.py"),
+    "chalicelib/baton/proof/signature_input.py": ("tests/core/test_fields.py", "tests/core/test_signatures.py"),
+    "chalicelib/baton/factors/frozen_unicode.py": ("tests/core/test_other_runtimes.py",),
+    "chalicelib/baton/keys/ring.py": ("tests/core/test_key_ring.py",),
+    "chalicelib/baton/lineages/rules.py": ("tests/core/test_lineage.py",),
+    "chalicelib/baton/factors/strength.py": ("tests/core/test_passwords.py",),
+    "chalicelib/baton/keys/public_key.py": ("tests/core/test_public_key.py",),
+    "chalicelib/baton/proof/signature.py": ("tests/core/test_signatures.py",),
+    "chalicelib/baton/proof/structured_fields.py": ("tests/core/test_structured_fields.py",),
+    "chalicelib/baton/tokens/forms.py": ("tests/core/test_tokens.py",),
+    "chalicelib/baton/tokens/jwt.py": ("tests/core/test_tokens.py",),
+    "chalicelib/baton/tokens/opaque.py": ("tests/core/test_tokens.py",),
+    "chalicelib/baton/tokens/token.py": ("tests/core/test_tokens.py",),
+    "chalicelib/baton/tokens/presented.py": ("tests/flows/test_exchange.py", "tests/web/test_must_tell.py"),
+    "chalicelib/baton/settings.py": ("tests/test_settings.py",),
+    "chalicelib/baton/storage/aws/credentials.py": ("tests/test_settings.py",),
+    "chalicelib/baton/storage/dynamodb/audit.py": ("tests/stores/test_dynamodb.py", "tests/stores/test_engine.py"),
+    "chalicelib/baton/storage/dynamodb/database.py": ("tests/stores/test_engine.py", "tests/stores/test_access_key.py"),
+    "chalicelib/baton/storage/dynamodb/one_time.py": (
+        "tests/stores/test_dynamodb.py",
+        "tests/stores/test_lost_answers.py",
+    ),
+    "chalicelib/baton/storage/dynamodb/lineages.py": (
         "tests/stores/test_rule_is_the_condition.py",
         "tests/stores/test_dynamodb.py",
         "tests/stores/test_lost_answers.py",
         "tests/stores/test_engine.py",
     ),
-    "chalicelib/stores/items.py": ("tests/stores/test_engine.py", "tests/stores/test_gate_size.py"),
-    "chalicelib/stores/key_ring.py": ("tests/stores/test_key_ring.py",),
-    "chalicelib/stores/transport.py": ("tests/stores/test_transport.py",),
-    "chalicelib/stores/users.py": ("tests/stores/test_dynamodb.py", "tests/stores/test_lost_answers.py"),
+    "chalicelib/baton/storage/dynamodb/items.py": ("tests/stores/test_engine.py", "tests/stores/test_gate_size.py"),
+    "chalicelib/baton/storage/dynamodb/key_ring.py": ("tests/stores/test_key_ring.py",),
+    "chalicelib/baton/storage/aws/small_client.py": ("tests/stores/test_transport.py",),
+    "chalicelib/baton/storage/dynamodb/accounts.py": (
+        "tests/stores/test_dynamodb.py",
+        "tests/stores/test_lost_answers.py",
+    ),
+    "chalicelib/baton/keys/ring_format.py": ("tests/core/test_key_ring.py",),
+    "chalicelib/baton/keys/rotation.py": ("tests/core/test_key_ring.py",),
+    "chalicelib/baton/factors/password_hash.py": ("tests/core/test_passwords.py",),
+    "chalicelib/baton/proof/digest.py": ("tests/core/test_signatures.py",),
+    "chalicelib/baton/storage/aws/connection.py": ("tests/stores/test_transport.py",),
+    "chalicelib/baton/storage/aws/service.py": ("tests/stores/test_engine.py",),
+    "chalicelib/baton/storage/dynamodb/key_wrapping.py": ("tests/stores/test_key_ring.py",),
     "clients/python/baton_client.py": ("tests/clients/test_baton_client.py", "tests/clients/test_foreign_answers.py"),
-    "chalicelib/web/cors.py": ("tests/web/test_cors.py",),
-    "chalicelib/web/edge.py": ("tests/web/test_caches_and_clocks.py", "tests/web/test_must_tell.py"),
+    "chalicelib/baton/http/cors.py": ("tests/web/test_cors.py",),
+    "chalicelib/baton/http/dispatch.py": ("tests/web/test_caches_and_clocks.py", "tests/web/test_must_tell.py"),
 }
 """The fast tests of each file that is mutated, the likeliest to fail first."""
 
@@ -57,7 +73,7 @@ class Mutant:
 
     def __str__(self) -> str:
         """Name it."""
-        return f"{self.file.removeprefix('chalicelib/')}: {self.name}"
+        return f"{self.file.removeprefix('chalicelib/baton/')}: {self.name}"
 
     @property
     def tests(self) -> tuple[str, ...]:

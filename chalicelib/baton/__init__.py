@@ -1,0 +1,1 @@
+"""Baton, the login backend: an upgrade replaces this folder."""

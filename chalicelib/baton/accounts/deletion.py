@@ -1,0 +1,31 @@
+"""Delete an account."""
+
+from msgspec import Struct
+
+from chalicelib.baton.accounts.ports import Users
+from chalicelib.baton.effects import Clock
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.tokens.call import refuse_inactive
+from chalicelib.baton.tokens.caller import Caller
+
+
+class DeleteAccount(Struct, frozen=True):
+    """Delete the account of a caller who stepped up."""
+
+    clock: Clock
+    users: Users
+    gates: Gates
+    record: Record
+
+    def __call__(self, caller: Caller) -> None:
+        """Close the gate first, then forget the user, and free the e-mail address last.
+
+        A crash in between leaves a closed gate: the operator, or whoever registers the address next, does the rest.
+        """
+        now = self.clock()
+        user = self.users.get(caller.account)
+        refuse_inactive(self.gates.delete(caller.actor, now=now))
+        self.record("account_deleted", account=caller.account, lineage=caller.device_id)
+        if user is not None:
+            self.users.forget(caller.account, user.email_index)

@@ -1,0 +1,85 @@
+"""Devices: the lineages of an account, alive and ended, and ending one."""
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Clock, Done
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.model import Ended, NoBinding
+from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.lineages.rules import ended_of
+from chalicelib.baton.tokens.call import refuse_inactive
+from chalicelib.baton.tokens.caller import Caller
+
+
+class DeviceEntry(Struct, frozen=True):
+    """One login as its owner sees it. Times are seconds since the epoch."""
+
+    device_id: LineageId
+    name: str
+    client_id: str
+    created_at: int
+    last_exchange_at: int | None
+    current: bool
+    bound: bool
+    ended: Ended | None
+
+
+class ListDevices(Struct, frozen=True):
+    """Show a caller the lineages of the account, the newest first."""
+
+    clock: Clock
+    key_ring: KeyRing
+    clients: Clients
+
+    def __call__(self, caller: Caller) -> list[DeviceEntry]:
+        """List what the gate held when the caller was let in: no further read."""
+        now = self.clock()
+        fence = self.key_ring.current(now=now).fence
+        gate = caller.gate
+        if gate is None:
+            return []
+        entries = []
+        for lineage in sorted(gate.lineages.values(), key=lambda lineage: lineage.auth_time, reverse=True):
+            client = self.clients.of(lineage.client)
+            entries.append(
+                DeviceEntry(
+                    device_id=lineage.id,
+                    name=lineage.label,
+                    client_id=client.id if client else "",
+                    created_at=lineage.auth_time,
+                    last_exchange_at=lineage.issued_at if lineage.issued_at > lineage.auth_time else None,
+                    current=lineage.id == caller.device_id,
+                    bound=not isinstance(lineage.binding, NoBinding),
+                    ended=ended_of(
+                        gate, lineage, now=now, fence=fence, idle_s=client.mechanism.idle_s if client else None
+                    ),
+                )
+            )
+        return entries
+
+
+class EndDevice(Struct, frozen=True):
+    """End one lineage of the caller's account."""
+
+    clock: Clock
+    gates: Gates
+    record: Record
+
+    def __call__(self, caller: Caller, device_id: str) -> None:
+        """End it while the caller's own login is live. An unknown device is ``NotFound``; an ended one is success.
+
+        The device is looked up in what the admission read: the write alone decides about what happened since.
+        """
+        now = self.clock()
+        lineage = caller.gate.lineages.get(LineageId(device_id)) if caller.gate else None
+        if lineage is None:
+            raise errors.NotFound("no such lineage in the caller's gate")
+        outcome = self.gates.end_device(caller.actor, lineage.id, now=now)
+        refuse_inactive(outcome)
+        if isinstance(outcome, Done):
+            by = {"by": caller.device_id}
+            self.record("device_ended", account=caller.account, lineage=lineage.id, details=by)

@@ -1,0 +1,112 @@
+"""E-mail addresses: one spelling for each, and a clear refusal of what cannot be one.
+
+The canonical form is derived from Unicode 3.2.0 alone (``frozen_unicode``): accounts are found by it, so it must be the
+same under every later Python. A domain may be named by its A-label (``xn--...``) whatever its letters are.
+"""
+
+import re
+
+from chalicelib.baton.accounts.refusals import InvalidEmail
+from chalicelib.baton.factors.frozen_unicode import category, nfkc
+from chalicelib.baton.policy import EMAIL_BYTES_MAX
+
+_RAW_BYTES_MAX = 4 * EMAIL_BYTES_MAX
+"""A character has four bytes at most, and its canonical form one at least: more can never come out small enough."""
+_LOCAL_BYTES_MAX = 64
+_LABEL_BYTES_MAX = 63
+_LOCAL_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~")
+_LABEL_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Letters and marks among Unicode's Default_Ignorable_Code_Point (UAX 44); the others are of no such category."""
+_IN_DOMAINS_BESIDES = frozenset("\u3002\u00b7\u0375\u05f3\u05f4\u30fb\u200c\u200d")
+"""The ideographic full stop, and what a context allows (RFC 5892 appendix A): idna looks at the context."""
+
+
+def canonical_email(email: str) -> str:
+    """Give an address its one spelling: NFKC, trimmed, lower-cased, the domain as A-labels; at most 254 bytes of UTF-8.
+
+    Canonicalised first, then validated: a dot-atom, ``@``, and at least two labels (RFC 5321 4.1.2, RFC 6531 3.3).
+    An internationalised domain becomes what DNS knows it by (UTS 46, nontransitional; RFC 5891). Quoted local parts and
+    address literals are refused, and so is whatever is neither letter, mark nor number beyond ASCII, or is one and
+    cannot be seen: it would give one address two spellings. Raises ``InvalidEmail``.
+    """
+    if len(email.encode(errors="surrogatepass")) > _RAW_BYTES_MAX:
+        raise _invalid("too long to be normalised", _TOO_LONG)
+    local, _, domain = nfkc(email).strip().partition("@")
+    # Lower-casing can leave a form that NFKC would change again: once more, so that canonical stays canonical.
+    local, domain = nfkc(local.lower()), _canonical_domain(domain)
+    if not _is_local(local):
+        raise _invalid("local part", _LOCAL)
+    if not _is_domain(domain):
+        raise _invalid("domain", _DOMAIN)
+    canonical = f"{local}@{domain}"
+    if len(canonical.encode()) > EMAIL_BYTES_MAX:
+        raise _invalid("over 254 bytes", _TOO_LONG)
+    return canonical
+
+
+_TOO_LONG = f"The e-mail address has more than {EMAIL_BYTES_MAX} bytes. Use a shorter one."
+_LOCAL = (
+    f"The part before `@` of the e-mail address must have 1 to {_LOCAL_BYTES_MAX} bytes: letters, digits and "
+    "`!#$%&'*+-/=?^_{|}~`, with single dots between them. Correct it."
+)
+_DOMAIN = (
+    "The domain of the e-mail address must have at least two labels of letters, digits and hyphens, with single dots "
+    "between them. Correct it."
+)
+_INTERNATIONALISED_DOMAIN = (
+    "The domain of the e-mail address is not a valid internationalised domain name (UTS 46). Correct it, or send its "
+    "A-label form (`xn--...`)."
+)
+
+
+def _invalid(reason: str, detail: str) -> InvalidEmail:
+    return InvalidEmail(reason, pointer="/email", detail=detail)
+
+
+def _canonical_domain(domain: str) -> str:
+    """Map a domain as UTS 46 does, and write its labels as A-labels. A label in ASCII stays: DNS knows it, or not.
+
+    Case is mapped by UTS 46, and not by Python: a capital sigma is one letter here, and of two forms there.
+    """
+    if domain.isascii():
+        return domain.lower()
+    import idna  # noqa: PLC0415 - cold start, and few addresses need it
+
+    if not all(character.isascii() or _may_stand_in_a_domain(character) for character in domain):
+        raise _invalid("a character of no domain", _INTERNATIONALISED_DOMAIN)
+    try:
+        labels = idna.uts46_remap(domain).split(".")
+        return ".".join(label if label.isascii() else idna.alabel(label).decode() for label in labels)
+    except idna.IDNAError:
+        raise _invalid("not an internationalised domain", _INTERNATIONALISED_DOMAIN) from None
+
+
+def _is_local(local: str) -> bool:
+    return 0 < len(local.encode(errors="surrogatepass")) <= _LOCAL_BYTES_MAX and all(
+        atom and all(character in _LOCAL_ASCII or _is_letter(character) for character in atom)
+        for atom in local.split(".")
+    )
+
+
+def _is_domain(domain: str) -> bool:
+    labels = domain.split(".")
+    return len(labels) > 1 and not labels[-1].isdecimal() and all(_is_label(label) for label in labels)
+
+
+def _is_label(label: str) -> bool:
+    return (
+        0 < len(label) <= _LABEL_BYTES_MAX
+        and not (label.startswith("-") or label.endswith("-"))
+        and _LABEL_ASCII.issuperset(label)
+    )
+
+
+def _is_letter(character: str) -> bool:
+    return not character.isascii() and category(character)[0] in "LMN" and not _INVISIBLE.match(character)
+
+
+def _may_stand_in_a_domain(character: str) -> bool:
+    return character in _IN_DOMAINS_BESIDES or _is_letter(character)

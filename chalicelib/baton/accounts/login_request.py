@@ -1,0 +1,111 @@
+"""The part of a registration and of a login that they share: e-mail address, client, key, attempt."""
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.accounts.email import canonical_email
+from chalicelib.baton.effects import Entropy
+from chalicelib.baton.factors.credentials import PASSWORD_ALONE
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.lineages.clients import Client, Clients
+from chalicelib.baton.lineages.model import NO_ATTEMPT, Binding, KeyBinding, Lineage, NoBinding, SecretBinding
+from chalicelib.baton.policy import LABEL_BYTES_MAX
+from chalicelib.baton.proof.attempt import attempt_of
+from chalicelib.baton.proof.digest import check_digest
+from chalicelib.baton.proof.refusals import SignatureRequired
+from chalicelib.baton.routing import Message
+from chalicelib.baton.tokens.presented import Proof
+from chalicelib.baton.tokens.refusals import UnauthorizedClient, UnknownClient
+
+_RETIRED = "This client_id is out of service. Update the app, or use the client_id that replaces it."
+
+
+class Device(Struct, frozen=True):
+    """What a device says of itself: a name to show, and the key it introduces or the HMAC secret it asks for."""
+
+    name: str = ""
+    public_key: PublicKey | None = None
+    hmac: bool = False
+
+
+class Introduction(Struct, frozen=True):
+    """Who wants a lineage, for which client, bound to what, under which attempt."""
+
+    email: str
+    client: Client
+    device: Device
+    binding: Binding
+    attempt: str
+    proved: LineageId | None = None
+    """The device's last login, whose HMAC secret signed this request."""
+
+    def lineage(self, lineage_id: LineageId, *, epoch: int, now: int) -> Lineage:
+        """Begin a lineage at generation 0."""
+        mechanism = self.client.mechanism
+        return Lineage(
+            id=lineage_id,
+            epoch=epoch,
+            generation=0,
+            attempts=(NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT),
+            issued_at=now,
+            expires_at=now + mechanism.absolute_s,
+            binding=self.binding,
+            client=self.client.code,
+            auth_time=now,
+            assurance=PASSWORD_ALONE,
+            label=_label(self.device.name),
+            in_use_since=now if mechanism.slides else None,
+        )
+
+
+class Introduce(Struct, frozen=True):
+    """Read an introduction. Asks no database."""
+
+    entropy: Entropy
+    clients: Clients
+    proof: Proof
+
+    def __call__(self, message: Message, *, email: str, client_id: str, device: Device, now: int) -> Introduction:
+        """Check address, client and key; a key must sign the very request that introduces it.
+
+        A device that asks for an HMAC secret may sign by the secret of its last login: so it is a known device.
+        """
+        canonical = canonical_email(email)
+        client = self.clients.get(client_id)
+        if client is None:
+            raise UnknownClient
+        if client.retired:
+            raise UnauthorizedClient("out of service", detail=_RETIRED)
+        if device.public_key is not None and device.hmac:
+            raise errors.Malformed(
+                "two bindings", pointer="/device/binding", detail="Send `public_key` or `binding`, not both."
+            )
+        signature = None
+        binding: Binding = SecretBinding() if device.hmac else NoBinding()
+        if device.public_key is not None:
+            signature = self.proof.introduced(message, device.public_key, now=now)
+            binding = KeyBinding(device.public_key.thumbprint)
+        else:
+            check_digest(message)
+            signature = self.proof.last_login(message, now=now) if device.hmac else None
+        if client.binding == "required" and isinstance(binding, NoBinding):
+            raise SignatureRequired(
+                "this client's logins are bound",
+                path=message.path,
+                detail="Logins of this client are bound to a key. Send `device.public_key` and sign with that key, or "
+                'send `device.binding` "hmac". For a first try by hand use client `simple`, which requires no key.',
+            )
+        return Introduction(
+            email=canonical,
+            client=client,
+            device=device,
+            binding=binding,
+            attempt=attempt_of(message, signature, self.entropy),
+            proved=LineageId(signature.keyid) if signature and device.hmac else None,
+        )
+
+
+def _label(name: str) -> str:
+    """Cut a device's name to 32 bytes, between characters."""
+    return name.encode()[:LABEL_BYTES_MAX].decode(errors="ignore")

@@ -1,0 +1,41 @@
+"""Disable, enable or delete an account, for the operator."""
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.accounts.email import canonical_email
+from chalicelib.baton.accounts.ports import Users
+from chalicelib.baton.effects import Clock, Refused
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.lineages.ports import Gates
+
+
+class SetStatus(Struct, frozen=True):
+    """Disable, enable or delete an account: the operator's verb, on no route."""
+
+    clock: Clock
+    key_ring: KeyRing
+    users: Users
+    gates: Gates
+    record: Record
+
+    def __call__(self, email: str, status: Status) -> AccountId:
+        """Set the status of the account with this e-mail address; every lineage of it ends.
+
+        Deleting finishes a deletion that died half-way. Raises ``NotFound`` when nobody claims the address, or its
+        account is deleted.
+        """
+        now = self.clock()
+        index = self.key_ring.current(now=now).email_index(canonical_email(email))
+        account = self.users.find(index)
+        if account is None:
+            raise errors.NotFound("nobody claims this address")
+        if isinstance(self.gates.set_status(account, status, now=now), Refused):
+            raise errors.NotFound("its account is deleted: delete it again to finish that, and the address is free")
+        self.record(f"account_{status.name.lower()}", account=account)
+        if status is Status.DELETED:
+            self.users.forget(account, index)
+        return account

@@ -1,0 +1,1 @@
+"""What happens, recorded: log lines, metrics and audit rows."""

@@ -1,0 +1,130 @@
+"""The password asked and checked: throttled before hashing, the same work for every account there is or is not."""
+
+import contextlib
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Entropy, Refused
+from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.password_hash import Verified, hash_password, verify_password
+from chalicelib.baton.factors.ports import Passwords, RateLimits
+from chalicelib.baton.factors.rate_limits import Bucket
+from chalicelib.baton.factors.refusals import InvalidCredentials
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.keys.ring import Ring, Unsealable
+from chalicelib.baton.lineages.model import Assurance, Gate, Status
+from chalicelib.baton.policy import THROTTLE_WINDOW_S
+
+
+class Credentials(Struct, frozen=True):
+    """Check a password for an account that may not exist."""
+
+    entropy: Entropy
+    users: Passwords
+    ephemeral: RateLimits
+    signals: Signals
+    record: Record
+    limits: bool = True
+
+    def check(
+        self,
+        password: bytes,
+        *,
+        account: AccountId,
+        gate: Gate | None,
+        ring: Ring,
+        buckets: tuple[Bucket, ...],
+        now: int,
+    ) -> User:
+        """Return the user whose password this is.
+
+        Slots are taken before hashing, and given back on success and, as far as can be, after trouble of our own.
+        Raises ``TooManyRequests`` before any hashing, and ``InvalidCredentials`` for a wrong password, an unknown and
+        a disabled account alike. The gate must have been read before: a password changed in between shows as a
+        verifier version, and is ``Unavailable``.
+        """
+        self._take(buckets, account=account, now=now)
+        try:
+            user, verified = self._verify(password, account=account, gate=gate, ring=ring)
+        except errors.Unavailable:
+            self._forgive(buckets, now=now)
+            raise
+        self._give_back(buckets, now=now)
+        if verified.rehash:
+            self._rehash(password, user, ring)
+        return user
+
+    def _verify(self, password: bytes, *, account: AccountId, gate: Gate | None, ring: Ring) -> tuple[User, Verified]:
+        user = self.users.get(account)
+        verifier = _unsealed(user, ring) if user else None
+        active = gate is not None and gate.status is Status.ACTIVE
+        try:
+            verified = verify_password(password, verifier=verifier)
+            if user is None or gate is None or not active:
+                raise InvalidCredentials("the account is not active")
+        except InvalidCredentials:
+            if (active and verifier is None) or (user is not None and gate is None):
+                raise errors.Unavailable(
+                    "an account is torn: its gate, its user or its verifier is not there"
+                ) from None
+            self.signals.emit("password_refused", account=account)
+            raise
+        if user.verifier_version != gate.verifier_version:
+            raise errors.Unavailable("the password was changed while it was being checked", by_caller=True)
+        return user, verified
+
+    def _take(self, buckets: tuple[Bucket, ...], *, account: AccountId, now: int) -> None:
+        """Take a slot of every bucket, or of none: an attempt that is stopped never reached the password."""
+        if not self.limits:
+            return
+        for taken, bucket in enumerate(buckets):
+            try:
+                slot = self.ephemeral.take_slot(bucket.name, limit=bucket.limit, window_s=THROTTLE_WINDOW_S, now=now)
+            except errors.Unavailable:
+                self._forgive(buckets[:taken], now=now)
+                raise
+            if isinstance(slot, Refused):
+                self._give_back(buckets[:taken], now=now)
+                kind = bucket.name.partition(":")[0]
+                if kind == "source":  # one stranger fills it, and goes on: no account is concerned
+                    self.signals.emit("throttled", bucket=kind)
+                else:
+                    self.record("throttled", account=account, bucket=kind)
+                raise errors.TooManyRequests(
+                    f"{kind} bucket is full",
+                    retry_after=THROTTLE_WINDOW_S - now % THROTTLE_WINDOW_S,
+                )
+
+    def _give_back(self, buckets: tuple[Bucket, ...], *, now: int) -> None:
+        if not self.limits:
+            return
+        for bucket in buckets:
+            self.ephemeral.give_back_slot(bucket.name, window_s=THROTTLE_WINDOW_S, now=now)
+
+    def _forgive(self, buckets: tuple[Bucket, ...], *, now: int) -> None:
+        """Give back after trouble of our own, which nobody is to pay for, as far as that can be done."""
+        for bucket in buckets:
+            with contextlib.suppress(errors.Unavailable):
+                self._give_back((bucket,), now=now)
+
+    def _rehash(self, password: bytes, user: User, ring: Ring) -> None:
+        sealed = ring.seal(
+            hash_password(password, salt=self.entropy(16)).encode(),
+            account=user.account,
+            nonce=self.entropy(12),
+        )
+        self.users.rehash(user.account, sealed, expected_version=user.verifier_version, expected_verifier=user.verifier)
+
+
+def _unsealed(user: User, ring: Ring) -> str | None:
+    """Open a verifier; one that was copied from another account's row does not open."""
+    try:
+        return ring.unseal(user.verifier, account=user.account).decode()
+    except Unsealable:
+        return None
+
+
+PASSWORD_ALONE = Assurance(acr="aal1", amr=("pwd",))

@@ -1,0 +1,73 @@
+"""Password hashes: Argon2id (RFC 9106)."""
+
+import re
+
+from msgspec import Struct
+
+from chalicelib.baton import policy
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.factors.refusals import InvalidCredentials
+
+_VERIFIER = re.compile(
+    r"\$argon2id\$v=19\$m=([1-9][0-9]{0,7}),t=([1-9][0-9]{0,2}),p=([1-9][0-9]{0,2})"
+    r"\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}"
+)
+
+_MEMORY_KIB_MAX = 64 * 1024
+_PASSES_MAX = 8
+_LANES_MAX = 4
+_TAG_BYTES = 32
+_CURRENT = (policy.ARGON2_MEMORY_KIB, policy.ARGON2_PASSES, policy.ARGON2_LANES)
+
+_NOBODYS_VERIFIER = (
+    f"$argon2id$v=19$m={policy.ARGON2_MEMORY_KIB},t={policy.ARGON2_PASSES},p={policy.ARGON2_LANES}"
+    "$bm9ib2R5J3Mgc2FsdC4uLg$bm9ib2R5J3MgdGFnLCB3aGljaCBub3RoaW5nIGhpdHM"
+)
+"""What an unknown account is verified against: the current cost, and a tag that is the hash of nothing known."""
+
+
+class Verified(Struct, frozen=True):
+    """The password is right. ``rehash``: its verifier was made with other parameters than today's."""
+
+    rehash: bool
+
+
+def hash_password(password: bytes, *, salt: bytes) -> str:
+    """Make the verifier of a normalised password: Argon2id at the policy's cost, in the PHC string format."""
+    from argon2.low_level import Type, hash_secret  # noqa: PLC0415 - cold start
+
+    memory_kib, passes, lanes = _CURRENT
+    return hash_secret(password, salt, passes, memory_kib, lanes, _TAG_BYTES, Type.ID).decode("ascii")
+
+
+def verify_password(password: bytes, *, verifier: str | None) -> Verified:
+    """Verify a normalised password: one Argon2 computation, whether there is an account or not.
+
+    ``None`` is the verifier of an account that does not exist. Raises ``InvalidCredentials`` for a wrong password,
+    and ``Unavailable`` for a verifier that is none, or asks for more work than we ever would: Argon2 takes its cost
+    from the stored string, and what is stored there is our own trouble, not the person's.
+    """
+    from argon2.exceptions import VerificationError, VerifyMismatchError  # noqa: PLC0415 - cold start
+    from argon2.low_level import Type, verify_secret  # noqa: PLC0415 - cold start
+
+    stored = _NOBODYS_VERIFIER if verifier is None else verifier
+    cost = _cost(stored)
+    try:
+        verify_secret(stored.encode("ascii"), password, Type.ID)
+    except VerifyMismatchError:
+        raise InvalidCredentials("wrong password, or no such account") from None
+    except VerificationError as error:
+        raise Unavailable(f"argon2 could not verify: {error}") from None
+    if verifier is None:
+        raise InvalidCredentials("no such account")  # whatever Argon2 found: nobody's password is never right
+    return Verified(rehash=cost != _CURRENT)
+
+
+def _cost(verifier: str) -> tuple[int, int, int]:
+    match = _VERIFIER.fullmatch(verifier)
+    if match is None:
+        raise Unavailable("a stored verifier is not an Argon2id string")
+    memory_kib, passes, lanes = (int(number) for number in match.groups())
+    if memory_kib > _MEMORY_KIB_MAX or passes > _PASSES_MAX or lanes > _LANES_MAX:
+        raise Unavailable(f"a stored verifier asks for m={memory_kib}, t={passes}, p={lanes}: out of bounds")
+    return memory_kib, passes, lanes

@@ -1,0 +1,59 @@
+"""Step-up: prove the password again for one named, exact operation, and get a grant for it (RFC 9470)."""
+
+from msgspec import Struct
+
+from chalicelib.baton.effects import Clock, Entropy
+from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.factors import strength as passwords
+from chalicelib.baton.factors.credentials import PASSWORD_ALONE, Credentials
+from chalicelib.baton.factors.rate_limits import device_bucket
+from chalicelib.baton.keys.base64url import encode_base64url
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.policy import GRANT_S
+from chalicelib.baton.tokens.caller import Caller, Operation, StepUp
+from chalicelib.baton.tokens.ports import Grants
+
+
+class Grant(Struct, frozen=True):
+    """The secret that opens one operation once, within ``expires_in`` seconds."""
+
+    grant: str
+    expires_in: int
+
+    def __repr__(self) -> str:
+        """Mask."""
+        return "Grant('**********')"
+
+
+class GrantStepUp(Struct, frozen=True):
+    """Check the password of a caller and grant one operation."""
+
+    clock: Clock
+    entropy: Entropy
+    key_ring: KeyRing
+    credentials: Credentials
+    ephemeral: Grants
+    signals: Signals
+
+    def __call__(self, caller: Caller, operation: Operation, password: str) -> Grant:
+        """Answer with a grant. A wrong password counts as a failed login on this device."""
+        now = self.clock()
+        user = self.credentials.check(
+            passwords.normalise(password),
+            account=caller.account,
+            gate=caller.gate,
+            ring=self.key_ring.current(now=now),
+            buckets=device_bucket(caller),
+            now=now,
+        )
+        grant = encode_base64url(self.entropy(32))
+        self.ephemeral.keep_grant(
+            grant,
+            lineage=caller.device_id,
+            operation=operation,
+            step_up=StepUp(at=now, assurance=PASSWORD_ALONE),
+            verifier_version=user.verifier_version,
+            expires_at=now + GRANT_S,
+        )
+        self.signals.emit("stepped_up", lineage=caller.device_id)
+        return Grant(grant=grant, expires_in=GRANT_S)

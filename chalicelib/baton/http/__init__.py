@@ -1,0 +1,1 @@
+"""The only package that uses Chalice: requests, answers and routes."""

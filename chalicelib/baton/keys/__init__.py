@@ -1,0 +1,1 @@
+"""The secret keys of a deployment, and the public keys of devices."""

@@ -1,0 +1,34 @@
+"""Rotate the keys that have served their time: every day, on no route."""
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Clock, Done, Entropy
+from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.keys.ports import ChangingKeyRing
+from chalicelib.baton.keys.rotation import rotate_due
+from chalicelib.baton.policy import DAY_S
+
+
+class RotateKeys(Struct, frozen=True):
+    """Look at the ages of the keys, and rotate what is due."""
+
+    clock: Clock
+    entropy: Entropy
+    key_ring: ChangingKeyRing
+    signals: Signals
+
+    def __call__(self) -> None:
+        """Rotate, and tell the age of the newest signing key, so that a rotation which stopped is noticed.
+
+        Nobody has to wait: a new key is known to every cache before it is used.
+        """
+        now = self.clock()
+        ring = self.key_ring.current(now=now)
+        rotated = rotate_due(ring, self.entropy, now=now)
+        if rotated is not ring:
+            if not isinstance(self.key_ring.replace(rotated, expected_revision=ring.revision), Done):
+                raise errors.Unavailable("somebody else changed the ring at this moment: the next day will do")
+            self.signals.emit("keys_rotated", revision=rotated.revision)
+        age_days = (now - rotated.signing[-1].made_at) // DAY_S
+        self.signals.emit("keys_checked", signing_key_age_days=age_days)

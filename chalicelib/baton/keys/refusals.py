@@ -1,0 +1,11 @@
+"""Errors of public keys."""
+
+from chalicelib.baton.errors import InvalidRequest
+
+
+class InvalidKey(InvalidRequest):
+    """Not a public key we accept."""
+
+    status = 422
+    code = "invalid_key"
+    sentence = "The public key is not valid. Send a JWK of `kty` EC, `crv` P-256, or of `kty` OKP, `crv` Ed25519."

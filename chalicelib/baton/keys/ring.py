@@ -1,0 +1,229 @@
+"""The deployment's keys: what signs tokens, what ids and secrets derive from, what seals verifiers; and the fence.
+
+One immutable value. Rotating makes the next one, under a revision one higher; a store writes it when nobody else did.
+
+A key or a root serves only its own time:
+
+1. The newest key whose ``signs_from`` has come signs. Its time ends when the time of the next key begins.
+2. A token's iat may be at most ``ISSUED_AFTER_KEY_MAX_S`` later than the end of its key's time. There is no lower
+   bound: the newest key signs a child that is issued again, with the iat of its exchange.
+3. An opaque token is sealed under the root of its lineage, and under no other.
+4. The ring holds a next signing key that every environment has and ``jwks`` publishes, so that ``retire_keys`` can end
+   a key's time immediately: an environment whose cached ring lacked the key would refuse the token as forged.
+5. Whoever read the ring has the next key too. ``retire_keys`` therefore ends the time of every key in the ring.
+"""
+
+import hmac
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Annotated
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, derive_private_key
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from msgspec import Meta, Struct
+
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.ids import AccountId, EmailIndex, LineageId, Secret
+from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
+from chalicelib.baton.keys.public_key import ES256, PublicKey
+from chalicelib.baton.policy import ISSUED_AFTER_KEY_MAX_S
+
+NUMBER_MAX = 2**53
+Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+"""A time, or the number of a change."""
+KEY_BYTES = 32
+ID_BYTES = 12
+NONCE_BYTES = 12
+ROOT_VERSION_MAX = 255
+_NO_ROOT_VERSION = 0
+
+
+class Unsealable(Exception):
+    """A sealed value does not open here: it was altered, or copied from another account's row."""
+
+
+class SigningKey(Struct, frozen=True):
+    """A key that signs tokens: ES256, known by its RFC 7638 thumbprint. ``private`` is the scalar, 32 bytes."""
+
+    kid: str
+    private: Secret
+    made_at: Number
+    signs_from: Number
+
+    def private_key(self) -> EllipticCurvePrivateKey:
+        """Give the key as ``cryptography`` has it."""
+        return _private_key(self.private)
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign by ES256 (RFC 7518 3.4): r and s, 32 bytes each. Deterministic (RFC 6979): again is the same."""
+        r: int
+        s: int
+        r, s = decode_dss_signature(self.private_key().sign(message, ES256))
+        return r.to_bytes(KEY_BYTES, "big") + s.to_bytes(KEY_BYTES, "big")
+
+    def public_key(self) -> PublicKey:
+        """Give the public half."""
+        return public_key_of(self.private)
+
+    def public_jwk(self) -> dict[str, str]:
+        """Give the public half as it is published (RFC 7517)."""
+        return {**self.public_key().to_jwk(), "kid": self.kid, "use": "sig", "alg": "ES256"}
+
+
+class Root(Struct, frozen=True):
+    """A root secret (32 bytes) that ids, HMAC secrets and opaque tokens derive from. ``version`` is 1 to 255."""
+
+    version: Annotated[int, Meta(ge=1, le=ROOT_VERSION_MAX)]
+    secret: Secret
+    made_at: Number
+    used_from: Number
+
+
+class Ring(Struct, frozen=True):
+    """All keys of a deployment, oldest first. ``fence`` is the time before which every lineage is dead."""
+
+    revision: int
+    signing: tuple[SigningKey, ...]
+    roots: tuple[Root, ...]
+    email_key: Secret
+    verifier_key: Secret
+    fence: int
+
+    def signer(self, now: int) -> SigningKey:
+        """Choose the newest key that may sign already."""
+        usable = [key for key in self.signing if key.signs_from <= now]
+        if not usable:
+            raise Unavailable("no signing key of the ring may be used yet")
+        return usable[-1]
+
+    def served_until(self, key: SigningKey) -> int | None:
+        """Tell when the time of a key of this ring ends, or ended; ``None`` when no key follows it."""
+        later = self.signing[self.signing.index(key) + 1 :]
+        return min((follower.signs_from for follower in later), default=None)
+
+    def serves(self, key: SigningKey, issued_at: int) -> bool:
+        """Tell whether a token of this ``issued_at`` may be signed by this key. The rule has no lower bound."""
+        end = self.served_until(key)
+        return end is None or issued_at <= end + ISSUED_AFTER_KEY_MAX_S
+
+    def published(self) -> tuple[SigningKey, ...]:
+        """List the keys that other servers may trust: those that can have signed a token of a live login.
+
+        The fence ended every login from before it. A key whose last possible token is older signs for none of them,
+        and a leaked one must not be believed by a server that reads the published set alone.
+        """
+        return tuple(key for key in self.signing if self.serves(key, self.fence))
+
+    def root_for_new(self, now: int) -> Root:
+        """Choose the root that new accounts and lineages are born under: the newest that may be used already."""
+        usable = [root for root in self.roots if root.used_from <= now]
+        if not usable:
+            raise Unavailable("no root of the ring may be used yet")
+        return usable[-1]
+
+    def root(self, version: int) -> Root | None:
+        """Find the root of a version."""
+        for root in self.roots:
+            if root.version == version:
+                return root
+        return None
+
+    def email_index(self, email: str) -> EmailIndex:
+        """Index a canonical e-mail address: HMAC-SHA256 under a key that never rotates."""
+        return EmailIndex(encode_base64url(_mac(derive(self.email_key, b"email index"), email)))
+
+    def account_ids(self, email: str, attempt: str, *, now: int) -> tuple[AccountId, ...]:
+        """Name the account that a registration attempt makes; then what it would have been under every other root.
+
+        The first is the name of a new account. The others recognise a repetition across a rotation.
+        """
+        return tuple(AccountId(_id(root, b"account id", email, attempt)) for root in self._newest_first(now))
+
+    def lineage_ids(self, email: str, attempt: str, *, now: int) -> tuple[LineageId, ...]:
+        """Name the lineage that a register or login attempt begins, in the same order as ``account_ids``."""
+        return tuple(LineageId(_id(root, b"lineage id", email, attempt)) for root in self._newest_first(now))
+
+    def decoy_account(self, email: str) -> AccountId:
+        """Name an account that cannot exist, so that an unknown address costs the same reads as a known one.
+
+        No root has version 0, so no account has such an id.
+        """
+        mac = _mac(derive(self.email_key, b"decoy account"), email)
+        return AccountId(encode_base64url(bytes([_NO_ROOT_VERSION]) + mac[: ID_BYTES - 1]))
+
+    def lineage_secret(self, lineage: LineageId) -> Secret | None:
+        """Derive the HMAC secret of a lineage, 32 bytes, stored nowhere; ``None`` when its root is gone."""
+        root = self.root(root_version(lineage))
+        return _lineage_secret(root.secret, lineage) if root else None
+
+    def seal(self, plaintext: bytes, *, account: AccountId, nonce: bytes) -> bytes:
+        """Wrap a verifier for its account's row: nonce (12 random bytes) and AES-256-GCM, the account id bound in."""
+        if len(nonce) != NONCE_BYTES:
+            raise ValueError("a nonce has 12 bytes")
+        return nonce + AESGCM(self.verifier_key.reveal()).encrypt(nonce, plaintext, _row(account))
+
+    def unseal(self, sealed: bytes, *, account: AccountId) -> bytes:
+        """Unwrap what was sealed for this very account. Raises ``Unsealable`` for anything else."""
+        nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+        try:
+            return AESGCM(self.verifier_key.reveal()).decrypt(nonce, ciphertext, _row(account))
+        except (InvalidTag, ValueError):
+            raise Unsealable("a verifier does not open for the account it stands with") from None
+
+    def _newest_first(self, now: int) -> Iterator[Root]:
+        chosen = self.root_for_new(now)
+        yield chosen
+        yield from (root for root in reversed(self.roots) if root is not chosen)
+
+
+def root_version(identity: AccountId | LineageId) -> int:
+    """Read the version of the root an id was derived under: its first byte."""
+    return decode_base64url(identity[:4])[0]
+
+
+@lru_cache(maxsize=64)
+def derive(secret: Secret, purpose: bytes, length: int = KEY_BYTES) -> bytes:
+    """Derive the key that a secret of the ring has for one purpose (HKDF-SHA256, RFC 5869; no salt)."""
+    return _hkdf(secret, purpose, length)
+
+
+@lru_cache(maxsize=256)
+def _lineage_secret(root: Secret, lineage: LineageId) -> Secret:
+    """Derive it once for many calls: beside the HMAC of a call the derivation would be most of the work."""
+    return Secret(_hkdf(root, b"lineage secret " + lineage.encode("ascii"), KEY_BYTES))
+
+
+def _hkdf(secret: Secret, purpose: bytes, length: int) -> bytes:
+    return HKDF(SHA256(), length, salt=None, info=b"baton " + purpose).derive(secret.reveal())
+
+
+def _mac(key: bytes, *parts: str) -> bytes:
+    # Each part behind its length, so that no two lists of parts read the same.
+    encoded = [part.encode() for part in parts]
+    return hmac.digest(key, b"".join(len(part).to_bytes(4, "big") + part for part in encoded), "sha256")
+
+
+def _id(root: Root, purpose: bytes, email: str, attempt: str) -> str:
+    mac = _mac(derive(root.secret, purpose), email, attempt)
+    return encode_base64url(bytes([root.version]) + mac[: ID_BYTES - 1])
+
+
+def _row(account: AccountId) -> bytes:
+    return b"baton verifier " + account.encode()
+
+
+@lru_cache(maxsize=32)
+def _private_key(private: Secret) -> EllipticCurvePrivateKey:
+    return derive_private_key(int.from_bytes(private.reveal(), "big"), SECP256R1())
+
+
+@lru_cache(maxsize=32)
+def public_key_of(private: Secret) -> PublicKey:
+    """Compute the public half of a scalar."""
+    # By its numbers: importing `serialization` of cryptography would add 5 ms or more to each cold start.
+    point = _private_key(private).public_key().public_numbers()
+    return PublicKey.from_raw(bytes([2 + point.y % 2]) + point.x.to_bytes(KEY_BYTES, "big"))

@@ -1,0 +1,75 @@
+"""How a key ring is stored."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import asdict
+
+from chalicelib.baton.ids import Secret
+from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
+from chalicelib.baton.keys.ring import KEY_BYTES, NUMBER_MAX, Number, Ring, Root, SigningKey
+
+_FORMAT = 1
+
+
+class RingUnreadable(Exception):
+    """Stored bytes are not a key ring. The message never quotes them."""
+
+
+class _Format(Struct):
+    format: object = None
+
+
+class _Stored(Struct):
+    """A stored ring: the members of ``Ring``, in their order, after the number of this format."""
+
+    format: int
+    revision: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
+    signing: Annotated[tuple[SigningKey, ...], Meta(min_length=1)]
+    roots: Annotated[tuple[Root, ...], Meta(min_length=1)]
+    email_key: Secret
+    verifier_key: Secret
+    fence: Number
+
+
+def ring_to_bytes(ring: Ring) -> bytes:
+    """Write a ring down. The result is as secret as the keys: a store wraps it."""
+    return msgspec.json.encode(_Stored(_FORMAT, **asdict(ring)), enc_hook=_from_secret)
+
+
+def ring_from_bytes(stored: bytes) -> Ring:
+    """Read a ring that `ring_to_bytes` wrote. Raises ``RingUnreadable`` for anything else."""
+    try:
+        if msgspec.json.decode(stored, type=_Format).format != _FORMAT:
+            raise RingUnreadable("not a key ring, or of a format this version does not know")
+        read = asdict(msgspec.json.decode(stored, type=_Stored, dec_hook=_to_secret))
+        del read["format"]
+        ring = Ring(**read)
+        # A scalar out of range is no key, and a ValueError.
+        wrong = [key.kid for key in ring.signing if key.kid != key.public_key().keyid]
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        # The cause may quote what was read: it is not chained.
+        raise RingUnreadable(f"not a key ring: {type(error).__name__}") from None
+    if wrong:
+        raise RingUnreadable("a signing key is not what its kid says")
+    if len({key.kid for key in ring.signing}) < len(ring.signing):
+        raise RingUnreadable("two signing keys have one kid")
+    if len({root.version for root in ring.roots}) < len(ring.roots):
+        raise RingUnreadable("two roots have one version")
+    if ring_to_bytes(ring) != stored:  # msgspec ignores an unknown member, and the first of two with one name
+        raise RingUnreadable("not in the spelling that a ring is written in")
+    return ring
+
+
+def _from_secret(value: object) -> str:
+    if not isinstance(value, Secret):
+        raise NotImplementedError
+    return encode_base64url(value.reveal())
+
+
+def _to_secret(_: type, value: object) -> Secret:
+    key = decode_base64url(value) if isinstance(value, str) else b""
+    if len(key) != KEY_BYTES:
+        raise ValueError("expected a key of 32 bytes")
+    return Secret(key)

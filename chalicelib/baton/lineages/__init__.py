@@ -1,0 +1,1 @@
+"""What a login is: its state, its rules and the registry of clients. No I/O."""

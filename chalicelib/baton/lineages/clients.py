@@ -1,0 +1,129 @@
+"""The client registry: which applications may log people in, and by which mechanism."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Literal, cast, get_args
+
+from msgspec import Struct
+
+from chalicelib.baton.policy import MECHANISMS, Mechanism, MechanismName
+
+Form = Literal["jwt", "opaque"]
+BindingRule = Literal["required", "optional"]
+
+_MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
+_OPTIONAL_MEMBERS = {"retired"}
+_CODE_MAX = 255
+
+
+class RegistryProblems(ValueError):
+    """The registry file is wrong; ``problems`` names everything that is."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """Keep the list."""
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class Client(Struct, frozen=True):
+    """A client application (RFC 6749 section 2): public, known by its id, remembered by its one-byte code.
+
+    ``retired``: out of service. Nobody logs in with it, and its logins have ended. Its tokens are still known as ours.
+    """
+
+    id: str
+    code: int
+    mechanism: Mechanism
+    form: Form
+    binding: BindingRule
+    scope: frozenset[str]
+    retired: bool = False
+
+
+class Clients:
+    """The registered clients, found by id or by stored code."""
+
+    def __init__(self, clients: Mapping[str, Client], *, demonstration: bool = False) -> None:
+        """Index the clients both ways. A ``demonstration`` is refused outside development."""
+        self.demonstration = demonstration
+        self._by_id = dict(clients)
+        self._by_code = {client.code: client for client in clients.values()}
+
+    def __iter__(self) -> Iterator[Client]:
+        """Walk the clients in the order of the file."""
+        return iter(self._by_id.values())
+
+    def get(self, client_id: str) -> Client | None:
+        """Find a client by the id it sends."""
+        return self._by_id.get(client_id)
+
+    def of(self, code: int) -> Client | None:
+        """Find a client by the code stored with a lineage; ``None`` when it was taken out of the registry."""
+        return self._by_code.get(code)
+
+    @classmethod
+    def from_toml(cls, text: str, file: str = "client registry") -> "Clients":
+        """Read the registry ``file``, whose content is ``text``.
+
+        Raises ``RegistryProblems`` naming everything that is wrong at once, each with the file.
+        """
+        try:
+            rows = tomllib.loads(text)
+        except ValueError as error:  # TOMLDecodeError names the line; a number of 5,000 digits is a plain one
+            raise RegistryProblems([f"{file}: {error}"]) from None
+        except RecursionError:
+            raise RegistryProblems([f"{file}: its values are nested too deeply"]) from None
+        problems = [f"unknown table [{name}]" for name in rows if name not in {"client", "demonstration"}]
+        demonstration = rows.get("demonstration", False)
+        if type(demonstration) is not bool:
+            problems.append("demonstration is true or false")
+        tables = rows.get("client", {})
+        if not isinstance(tables, dict):
+            problems.append("client is not a table: write [client.mobile]")
+            tables = {}
+        clients: dict[str, Client] = {}
+        codes: dict[int, str] = {}
+        for client_id, row in tables.items():
+            wrong = list(_problems(row))
+            if not wrong and row["code"] in codes:
+                wrong = [f"code {row['code']} is {codes[row['code']]}'s"]
+            if wrong:
+                problems += [f"client.{client_id}: {problem}" for problem in wrong]
+                continue
+            codes[row["code"]] = client_id
+            clients[client_id] = Client(
+                id=client_id,
+                code=row["code"],
+                mechanism=MECHANISMS[MechanismName(row["mechanism"])],
+                form=cast("Form", row["form"]),
+                binding=cast("BindingRule", row["binding"]),
+                scope=frozenset(row["scope"].split()),
+                retired=row.get("retired", False),
+            )
+        if not clients and not problems:
+            problems = ["no client is registered"]
+        if problems:
+            raise RegistryProblems([f"{file}: {problem}" for problem in problems])
+        return cls(clients, demonstration=demonstration)
+
+
+def _problems(row: object) -> Iterator[str]:
+    if not isinstance(row, dict):
+        yield "is not a table"
+        return
+    for name in sorted(_MEMBERS ^ (row.keys() - _OPTIONAL_MEMBERS)):
+        yield f"{name} is missing" if name in _MEMBERS else f"{name} is not known"
+    if not isinstance(row.get("retired", False), bool):
+        yield "retired is true or false"
+    code = row.get("code")
+    if "code" in row and not (type(code) is int and 1 <= code <= _CODE_MAX):
+        yield f"code is a whole number from 1 to {_CODE_MAX}"
+    for name, words in (
+        ("mechanism", tuple(MechanismName)),
+        ("form", get_args(Form)),
+        ("binding", get_args(BindingRule)),
+    ):
+        if name in row and row[name] not in words:
+            yield f"{name} is one of {', '.join(words)}"
+    if "scope" in row and not (isinstance(row["scope"], str) and row["scope"].split()):
+        yield "scope is a string of words"

@@ -1,0 +1,68 @@
+"""The store of account states. Each verb says what is atomic and returns the verdict."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.lineages.model import Actor, EndReason, Gate, Lineage, Presented, Status
+from chalicelib.baton.lineages.rules import Ahead, Dead, Exchanged, ProofOutdated, Retry, Reused, Superseded
+
+
+class Gates(Protocol):
+    """The one item per account through which every decision about its lineages passes.
+
+    A verb with an ``actor`` writes on behalf of a login: only while `lineage.may_act` permits it. Otherwise nothing is
+    written, and the answer is what the rule says of the gate as it was at that moment.
+    """
+
+    def get(self, account: AccountId) -> Gate | None:
+        """Read a gate."""
+
+    def exchange(
+        self, presented: Presented, *, now: int, fence: int, idle_s: int
+    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Dead:
+        """Move the lineage to its next generation if and only if ``lineage.judge`` says ``Current``: one write.
+
+        Otherwise nothing is written and the answer is what ``judge`` says of the gate as it was at that moment.
+        """
+
+    def admit(
+        self,
+        lineage: Lineage,
+        *,
+        expected: Gate,
+        replaced: Sequence[Lineage],
+        removed: Sequence[Lineage],
+        lineages_max: int,
+    ) -> Done | Moved:
+        """Add a lineage, end those it replaces (reason ``replaced``), remove those that make room: one write.
+
+        Only when the account is active, epoch and verifier version are as in ``expected``, the lineage does not
+        exist, each replaced one exists and has not ended, each removed one is as given, and there is room. Of a lineage
+        bound to a key: only when the number of lineages is as in ``expected``, for another login by this key may have
+        been added. Those in both ``replaced`` and ``removed`` are removed.
+        """
+
+    def record_use(
+        self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, fence: int
+    ) -> Done | Moved:
+        """Record that a lineage was used (`lineage.record_use`), when it is as ``expected`` and live."""
+
+    def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
+        """End one lineage. ``Refused`` is as good: already ended, with its earlier reason, or gone."""
+
+    def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Dead | ProofOutdated:
+        """End one lineage of the actor's account. ``Refused`` is as good: it has ended already, or does not exist."""
+
+    def end_all(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+        """End every lineage of the actor's account by raising its epoch: one write, whatever their number."""
+
+    def delete(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+        """Delete the actor's account. What stays holds no lineage."""
+
+    def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
+        """Disable, delete or enable, for the operator. The first two end every lineage; enabling revives none.
+
+        ``DELETED`` is absorbing: deleting again is ``Done``, all else ``Refused``, as for an unknown account.
+        """

@@ -1,0 +1,326 @@
+"""The rule: what a presented generation means, and what it does to its lineage (exchange.md, E4 to E9).
+
+`judge` is the one place that decides. The store writes the same rule as a condition, and lets `judge` explain a
+condition that failed.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.model import (
+    NO_ATTEMPT,
+    Actor,
+    Binding,
+    Ended,
+    EndReason,
+    Gate,
+    KeyBinding,
+    Lineage,
+    Presented,
+    Status,
+)
+from chalicelib.baton.policy import (
+    ATTEMPT_SLOTS,
+    DAY_S,
+    LINEAGE_KEPT_S,
+    PREVIOUS_GENERATION_S,
+    SLIDE_AFTER_FRACTION,
+    Mechanism,
+)
+
+
+class Current(Struct, frozen=True):
+    """E5: the presented generation is the current one. Its exchange may go ahead."""
+
+    lineage: Lineage
+
+
+class Retry(Struct, frozen=True):
+    """E6: the one before, by the same attempt. The child it got is ``lineage``'s current generation."""
+
+    lineage: Lineage
+
+
+class Superseded(Struct, frozen=True):
+    """E7: older, by the attempt that once exchanged it. A late repetition; nothing ends."""
+
+
+class Reused(Struct, frozen=True):
+    """E8: used before, by another attempt or one forgotten. ``lineage`` as it is, with what is known of that use."""
+
+    lineage: Lineage
+
+
+class Ahead(Struct, frozen=True):
+    """E9: genuinely ours and newer than the stored one. The table was rolled back."""
+
+
+class Dead(Struct, frozen=True):
+    """E4: over, or not as stored. ``reason`` when there is one to tell."""
+
+    reason: EndReason | None = None
+
+
+Verdict = Current | Retry | Superseded | Reused | Ahead | Dead
+
+
+class Exchanged(Struct, frozen=True):
+    """E5, carried out: ``lineage`` has moved on, its current generation is the child."""
+
+    lineage: Lineage
+
+
+def judge(gate: Gate | None, presented: Presented, *, now: int, fence: int, idle_s: int) -> Verdict:
+    """Decide what a presented generation means.
+
+    ``fence`` is the time before which every lineage is dead; ``idle_s`` the idle limit of the client's mechanism.
+    """
+    lineage = live(gate, presented, now=now, fence=fence, idle_s=idle_s)
+    if isinstance(lineage, Dead):
+        return lineage
+    behind = lineage.generation - presented.generation
+    if behind == 0:
+        # The current token has the stored iat. Another iat was minted outside, with a leaked key.
+        return Current(lineage) if presented.issued_at == lineage.issued_at else Dead()
+    if behind < 0:
+        return Ahead()
+    if behind > ATTEMPT_SLOTS or lineage.attempts[presented.generation % ATTEMPT_SLOTS] != presented.attempt:
+        return Reused(lineage)
+    return Retry(lineage) if behind == 1 else Superseded()
+
+
+def live(gate: Gate | None, presented: Presented, *, now: int, fence: int, idle_s: int) -> Lineage | Dead:
+    """Find the presented lineage, alive, or say that it is dead and why (E4)."""
+    lineage = gate.lineages.get(presented.lineage) if gate else None
+    if gate is None or lineage is None:
+        return Dead()
+    ended = ended_of(gate, lineage, now=now, fence=fence, idle_s=idle_s)
+    if ended is not None:
+        return Dead(ended.reason)
+    if gate.status is not Status.ACTIVE:
+        return Dead()
+    if lineage.client != presented.client or lineage.binding != presented.binding:
+        return Dead()
+    if presented.issued_at < lineage.auth_time:
+        # A token of an earlier life: this lineage was evicted, and begun anew by the same attempt.
+        return Dead()
+    return lineage
+
+
+def ended_of(gate: Gate, lineage: Lineage, *, now: int, fence: int, idle_s: int | None) -> Ended | None:
+    """Return when and why a lineage ended, or ``None`` while it lives. ``idle_s=None`` ignores the idle limit.
+
+    A lineage of an older epoch was ended by the raising of the epoch; the gate remembers the last raise only.
+    A lineage from before the fence ended when the fence was raised, everywhere.
+    """
+    if lineage.ended is not None:
+        return lineage.ended
+    if lineage.epoch != gate.epoch:
+        return gate.raised or Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
+    if lineage.auth_time < fence:
+        return Ended(at=fence, reason=EndReason.ENDED_EVERYWHERE)
+    if lineage.expires_at <= now:
+        return Ended(at=lineage.expires_at, reason=EndReason.EXPIRED)
+    if idle_s is not None and lineage.issued_at + idle_s < now:
+        return Ended(at=lineage.issued_at + idle_s, reason=EndReason.IDLE)
+    return None
+
+
+def exchange(lineage: Lineage, presented: Presented, *, now: int) -> Lineage:
+    """Move a lineage to its next generation, remembering the attempt that used up this one (E5)."""
+    slots = list(lineage.attempts)
+    slots[presented.generation % ATTEMPT_SLOTS] = presented.attempt
+    return replace(
+        lineage,
+        generation=lineage.generation + 1,
+        attempts=(slots[0], slots[1], slots[2], slots[3]),
+        issued_at=max(now, presented.issued_at),
+    )
+
+
+class Live(Struct, frozen=True):
+    """A token may be used: its lineage lives and its generation is the current one, or the one before."""
+
+    gate: Gate
+    lineage: Lineage
+
+
+class Overtaken(Struct, frozen=True):
+    """Genuine and of a live lineage, but expired, or exchanged away more than once."""
+
+
+Use = Live | Overtaken | Ahead | Dead
+
+
+def judge_use(
+    gate: Gate | None, presented: Presented, *, expires_at: int, now: int, fence: int, mechanism: Mechanism
+) -> Use:
+    """Decide whether a token may be used on a call.
+
+    The current generation may be used until its own expiry. The generation before it may be used for
+    ``PREVIOUS_GENERATION_S`` after its exchange, because calls were in flight: no longer, since a copy of the device
+    can repeat that exchange. A sliding mechanism's token lives for as long as the login was used without a gap.
+    """
+    lineage = live(gate, presented, now=now, fence=fence, idle_s=mechanism.idle_s)
+    if isinstance(lineage, Dead):
+        return lineage
+    assert gate is not None
+    behind = lineage.generation - presented.generation
+    if behind < 0:
+        return Ahead()
+    if behind > 1 or (behind == 1 and now > lineage.issued_at + PREVIOUS_GENERATION_S):
+        return Overtaken()
+    if behind == 0 and mechanism.single_use and presented.issued_at != lineage.issued_at:
+        return Dead()
+    slid = (
+        mechanism.slides
+        and lineage.in_use_since is not None
+        and presented.issued_at >= lineage.in_use_since
+        and now < lineage.issued_at + mechanism.use_s
+    )
+    return Live(gate, lineage) if now < expires_at or slid else Overtaken()
+
+
+class ProofOutdated(Struct, frozen=True):
+    """The password was changed after the caller proved it for this operation."""
+
+
+def may_act(gate: Gate | None, actor: Actor, *, now: int) -> Lineage | Dead | ProofOutdated:
+    """Decide whether a write on behalf of a login may happen: only while that login is live.
+
+    Live means: the account is active, the lineage is of its epoch, not ended, not expired, and began at the
+    not-before time or later. The idle limit does not count: the call itself is a use.
+    """
+    lineage = gate.lineages.get(actor.lineage) if gate else None
+    if gate is None or lineage is None:
+        return Dead()
+    ended = ended_of(gate, lineage, now=now, fence=actor.fence, idle_s=None)
+    if ended is not None:
+        return Dead(ended.reason)
+    if gate.status is not Status.ACTIVE:
+        return Dead()
+    return lineage if gate.verifier_version == actor.verifier_version else ProofOutdated()
+
+
+def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
+    """Return the lineage with this use recorded, or ``None`` when no write is needed.
+
+    A single-use mechanism records its use by the exchange. A sliding one records it by iat, the others by the day.
+    """
+    if mechanism.single_use:
+        return None
+    if mechanism.slides:
+        return slide(lineage, now=now, mechanism=mechanism, renewed=renewed)
+    today = now // DAY_S
+    if lineage.last_used_day is not None and lineage.last_used_day >= today:
+        return None
+    return replace(lineage, last_used_day=today) if renewed or not mechanism.renewable else None
+
+
+def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
+    """Write down that a sliding login was used, or ``None`` when a call finds it written down recently enough.
+
+    A renewal is always written down. ``in_use_since`` moves with it, so that an earlier id lives by its own expiry
+    only, and with a gap longer than an id's life, so that ids from before it stay dead.
+    """
+    if not renewed and now - lineage.issued_at < mechanism.use_s // SLIDE_AFTER_FRACTION:
+        return None
+    since = lineage.in_use_since
+    if renewed or now >= lineage.issued_at + mechanism.use_s:
+        since = max(now, since or lineage.auth_time)
+    return replace(lineage, issued_at=max(now, lineage.issued_at), in_use_since=since)
+
+
+def attempt_digest(attempt: str) -> bytes:
+    """Shorten an attempt to the 8 bytes a slot holds."""
+    digest = hashlib.sha256(b"baton attempt\0" + attempt.encode()).digest()[: len(NO_ATTEMPT)]
+    return digest if digest != NO_ATTEMPT else b"\1" * len(NO_ATTEMPT)
+
+
+def used_by(lineage: Lineage, generation: int) -> bytes | None:
+    """Return the digest of the attempt that used a generation; ``None`` when it is forgotten."""
+    behind = lineage.generation - generation
+    return lineage.attempts[generation % ATTEMPT_SLOTS] if 0 < behind <= ATTEMPT_SLOTS else None
+
+
+def expiry(issued_at: int, lineage: Lineage, mechanism: Mechanism) -> int:
+    """Tell when a token for calls expires: min(iat + life, absolute expiry)."""
+    return min(issued_at + mechanism.use_s, lineage.expires_at)
+
+
+class NoRoom(Struct, frozen=True):
+    """Every entry of the account is too young to be removed. ``until`` is when the first one may be, in seconds."""
+
+    until: int
+
+
+def replaced_by_login(gate: Gate, binding: Binding, *, proved: LineageId | None) -> tuple[Lineage, ...]:
+    """Choose the lineages that a login ends: those of the same key that have not ended.
+
+    A device holds one login. What is left of an earlier one is in the hands of a copy. ``proved`` is the lineage
+    whose HMAC secret signed the login request.
+    """
+    return tuple(
+        lineage
+        for lineage in gate.lineages.values()
+        if lineage.ended is None
+        and lineage.epoch == gate.epoch
+        and (lineage.id == proved or (isinstance(binding, KeyBinding) and lineage.binding == binding))
+    )
+
+
+def removed_by_login(
+    gate: Gate,
+    replaced: Sequence[Lineage],
+    *,
+    now: int,
+    fence: int,
+    idle_s_of: Mapping[int, int],
+    lineages_max: int,
+) -> tuple[Lineage, ...] | NoRoom:
+    """Choose which lineages make room for a new one: ended, then expired or idle, then the least recently used.
+
+    An entry that began or was ended within ``LINEAGE_KEPT_S`` stays. A repetition of its login request could begin it
+    anew, and every token of its first life must be older than that by more than clocks differ. Entries from before a
+    password change may go at any age, since that request holds a password that is void.
+    ``replaced`` are those that this login ends.
+    """
+    surplus = len(gate.lineages) + 1 - lineages_max
+    if surplus <= 0:
+        return ()
+    ending = {lineage.id for lineage in replaced}
+
+    def order(lineage: Lineage) -> tuple[int, int, LineageId]:
+        ended = ended_of(gate, lineage, now=now, fence=fence, idle_s=idle_s_of.get(lineage.client))
+        if ended is None and lineage.id in ending:
+            return (0, now, lineage.id)
+        if ended is None:
+            return (2, last_used(lineage, now=now), lineage.id)
+        return (1 if ended.reason in {EndReason.EXPIRED, EndReason.IDLE} else 0, ended.at, lineage.id)
+
+    def age(lineage: Lineage) -> int:
+        if void and lineage.epoch != gate.epoch:
+            return LINEAGE_KEPT_S
+        ended = ended_of(gate, lineage, now=now, fence=fence, idle_s=idle_s_of.get(lineage.client))
+        if ended is None or ended.reason in {EndReason.EXPIRED, EndReason.IDLE}:
+            return now - lineage.auth_time
+        return now - max(lineage.auth_time, min(ended.at, now))
+
+    void = gate.raised is not None and gate.raised.reason is EndReason.PASSWORD_CHANGED
+    ages = {lineage.id: age(lineage) for lineage in gate.lineages.values()}
+    removable = sorted((one for one in gate.lineages.values() if ages[one.id] >= LINEAGE_KEPT_S), key=order)
+    if len(removable) < surplus:
+        kept = sorted(age for age in ages.values() if age < LINEAGE_KEPT_S)
+        return NoRoom(until=now + LINEAGE_KEPT_S - kept[-(surplus - len(removable))])
+    return tuple(removable[:surplus])
+
+
+def last_used(lineage: Lineage, *, now: int) -> int:
+    """Return when a lineage was last used, in seconds. One that is known to the day counts as used at its end."""
+    if lineage.last_used_day is None:
+        return lineage.issued_at
+    return max(lineage.issued_at, min(now, (lineage.last_used_day + 1) * DAY_S - 1))

@@ -1,0 +1,36 @@
+"""The attempt of a request: the header ``Idempotency-Key``. No I/O."""
+
+import re
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Entropy
+from chalicelib.baton.policy import ATTEMPT_CHARACTERS_MAX, ATTEMPT_CHARACTERS_MIN
+from chalicelib.baton.proof.signature import VerifiedSignature
+from chalicelib.baton.routing import Message
+
+_ATTEMPT = re.compile(rf"[!#-\[\]-~]{{{ATTEMPT_CHARACTERS_MIN},{ATTEMPT_CHARACTERS_MAX}}}\Z")
+
+
+def attempt_header(message: Message) -> str | None:
+    r"""Read ``Idempotency-Key``: ``"x"`` and ``x`` are one attempt; ``None`` when there is no such field.
+
+    16 to 128 visible ASCII characters without ``"`` and ``\``, else ``Malformed``.
+    """
+    values = message.fields.get("idempotency-key")
+    if values is None:
+        return None
+    value = values[0].strip(" \t")
+    if len(value) >= 2 and value[0] == value[-1] == '"':  # noqa: PLR2004 - the two quotes
+        value = value[1:-1]
+    if not _ATTEMPT.match(value):
+        raise errors.Malformed(
+            "idempotency-key",
+            detail=f"`Idempotency-Key` must have {ATTEMPT_CHARACTERS_MIN} to {ATTEMPT_CHARACTERS_MAX} visible ASCII "
+            'characters without `"` and `\\`, with or without quotes around them.',
+        )
+    return value
+
+
+def attempt_of(message: Message, signature: VerifiedSignature | None, entropy: Entropy) -> str:
+    """Find the attempt: the header, else the signature's nonce, else one drawn here that nobody else has."""
+    return attempt_header(message) or (signature.nonce if signature else None) or entropy(16).hex()

@@ -1,0 +1,62 @@
+"""Errors of signatures, digests and clocks."""
+
+from chalicelib.baton.errors import Refusal
+
+
+class InvalidSignature(Refusal):
+    """The request is not signed as this route needs (RFC 9421)."""
+
+    status = 401
+    error = "invalid_signature"
+
+
+class SignatureRequired(InvalidSignature):
+    """No signature with our tag."""
+
+    code = "signature_required"
+    sentence = "This request must be signed (RFC 9421) with the tag `baton`."
+
+
+class SignatureDefective(InvalidSignature):
+    """A signature that does not verify, or cannot."""
+
+    code = "invalid_signature"
+    sentence = "The signature does not verify. Compare `signature_base` with the one that your app built."
+
+
+class InsufficientCoverage(InvalidSignature):
+    """A genuine signature over too little."""
+
+    code = "insufficient_coverage"
+    sentence = "The signature does not cover all that it must cover: see `missing`."
+
+
+class SignatureEncoding(InvalidSignature):
+    """A DER signature where RFC 9421 wants raw r and s."""
+
+    code = "signature_encoding"
+    sentence = "The signature is in DER. RFC 9421 section 3.3.4 requires r and s as 64 raw bytes, 32 each."
+
+
+class WrongKey(InvalidSignature):
+    """Signed by a key this lineage is not bound to."""
+
+    code = "wrong_key"
+    sentence = "The signature is not by the key of this login. The login is still active."
+
+
+class InvalidDigest(Refusal):
+    """``Content-Digest`` does not match the body (RFC 9530)."""
+
+    error = code = "invalid_digest"
+    sentence = "`Content-Digest` does not match the body. Send the sha-256 or sha-512 of the exact bytes."
+
+
+class ClockSkew(Refusal):
+    """``created`` outside the window: the phone's clock is off, or the request is old."""
+
+    status = 401
+    error = "stale_signature"
+    code = "clock_skew"
+    action = "sync_clock"
+    sentence = "`created` is outside the time window. Set your clock offset from `server_time` and sign again."

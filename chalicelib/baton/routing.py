@@ -1,0 +1,40 @@
+"""What a route is given and what it returns. No I/O."""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+
+class Message(Struct, frozen=True):
+    """A request as its sender saw it.
+
+    ``path`` is undecoded, stage prefix included; ``query`` is decoded once, in order; ``fields`` maps lower-case
+    names to the values received, in order.
+    """
+
+    method: str
+    authority: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    fields: Mapping[str, Sequence[str]]
+    body: bytes
+
+    def __repr__(self) -> str:
+        """Mask fields and body: they hold tokens and passwords."""
+        return f"Message({self.method} {self.path})"
+
+
+def source_network(source: str) -> str:
+    """Name where a request came from: an IPv4 address, or the /64 of an IPv6 one, for a single line has all of it.
+
+    What is no address stands for itself: a gateway that says it in a way of its own is a source all the same.
+    """
+    if ":" not in source:
+        return source
+    import ipaddress  # noqa: PLC0415 - cold start
+
+    try:
+        address = ipaddress.IPv6Address(source)
+    except ValueError:
+        return source
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))

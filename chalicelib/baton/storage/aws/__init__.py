@@ -1,0 +1,1 @@
+"""AWS clients, credentials and the audit of a deployment."""

@@ -1,0 +1,54 @@
+"""AWS access keys: the one that Lambda sets, or those that it hands out under SnapStart."""
+
+from collections.abc import Callable
+from typing import Any
+
+from chalicelib.baton.access_key import AccessKey, Vended
+from chalicelib.baton.ids import Secret
+
+Source = Callable[[], AccessKey]
+"""Gives the access key of now. Raises ``OSError`` or ``ValueError`` where none can be had."""
+
+
+def source_of(given: AccessKey | Vended) -> Source:
+    """Make the source for what the environment gives."""
+    return Vendor(given) if isinstance(given, Vended) else lambda: given
+
+
+class Vendor:
+    """Access keys from the container endpoint. botocore fetches them, and refreshes them before they expire."""
+
+    def __init__(self, vended: Vended) -> None:
+        """Fetch nothing yet: a snapshot of the start holds no key."""
+        self._vended = vended
+        self._credentials: Any = None
+        self._frozen: object = None
+        self._known: AccessKey | None = None
+
+    def __call__(self) -> AccessKey:
+        """Return the current access key: the same object until botocore has refreshed it."""
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - cold start: under SnapStart only
+
+        try:
+            if self._credentials is None:
+                self._credentials = self._load()
+            frozen = self._credentials.get_frozen_credentials()
+        except (BotoCoreError, LookupError, TypeError) as error:  # the endpoint answered nothing, or not with a key
+            raise ValueError(type(error).__name__) from None
+        if self._known is None or frozen is not self._frozen:
+            self._frozen = frozen
+            secret, token = Secret(frozen.secret_key.encode()), Secret(frozen.token.encode())
+            self._known = AccessKey(frozen.access_key, secret, token)
+        return self._known
+
+    def _load(self) -> object:
+        from botocore.credentials import ContainerProvider  # noqa: PLC0415 - cold start
+        from botocore.utils import ContainerMetadataFetcher  # noqa: PLC0415 - cold start
+
+        environ = {
+            ContainerProvider.ENV_VAR_FULL: self._vended.url,
+            ContainerProvider.ENV_VAR_AUTH_TOKEN: self._vended.authorization.reveal().decode(),
+        }
+        # Its own pause between attempts is one second. A request waits here, so it must not pause.
+        fetcher: Any = ContainerMetadataFetcher(sleep=lambda _: None)  # the stubs of botocore name another class
+        return ContainerProvider(environ, fetcher).load()

@@ -1,0 +1,1 @@
+"""The audit of a deployment: what is required, what is observed."""

@@ -1,0 +1,205 @@
+"""How this deployment is configured, asked of AWS. Reads alone; what may not be seen is `Unavailable`."""
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.storage.aws.deployment.required import (
+    KEY_WRITES,
+    KEYS_DENIED,
+    Found,
+    FoundFunction,
+    FoundKey,
+    FoundLogGroup,
+    FoundStage,
+    FoundTable,
+)
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+
+EXECUTE_API: Final = re.compile(r"([a-z0-9]+)\.execute-api\.[a-z0-9-]+\.amazonaws\.com\Z")
+ALIASES: Final[tuple[dict[str, str], ...]] = ({}, {"Qualifier": "live"})
+"""The function itself, and the name by which the hardened edge calls it: each has a policy of its own."""
+SERVICES: Final = ("dynamodb", "kms", "logs", "apigateway", "lambda", "iam")
+
+
+class Deployment:
+    """``ports.Deployment`` in an AWS account."""
+
+    def __init__(
+        self, name: str, tables: Tables, *, key_id: str, issuer: str, services: Mapping[str, Service] | None = None
+    ) -> None:
+        """Name what is looked at: the deployment, its tables, its key, and the URL apps call."""
+        self._name = name
+        self._tables = tables
+        self._key_id = key_id
+        self._issuer = issuer
+        self._services = services or {name: Service(name) for name in SERVICES}
+
+    def looks(self) -> Mapping[str, Callable[[], Sequence[Found]]]:
+        """Give every look, by the name of what it looks at."""
+        tables = {self._tables.name(table): functools.partial(self._table, table) for table in KEYS}
+        return {
+            **tables,
+            self._key_id: self._key,
+            **{
+                group: functools.partial(self._log_groups, group)
+                for group in (f"/aws/lambda/{self._name}", f"/aws/apigateway/{self._name}")
+            },
+            self._issuer: self._stages,
+            self._name: self._function,
+        }
+
+    def key_arn(self) -> str:
+        """Give the ARN of the deployment's key."""
+        return str(self._call("kms", "describe_key", KeyId=self._key_id)["KeyMetadata"]["Arn"])
+
+    def _call(self, service: str, operation: str, **request: object) -> dict[str, Any]:
+        return self._services[service].call(operation, **request)
+
+    def _call_or_none(self, absent: str, service: str, operation: str, **request: object) -> dict[str, Any] | None:
+        """Call, and give ``None`` for the error that says there is no such thing."""
+        try:
+            return self._call(service, operation, **request)
+        except Unavailable as error:
+            if error.reason == f"{service} {operation}: {absent}":
+                return None
+            raise
+
+    def _table(self, table: str) -> list[FoundTable]:
+        name = self._tables.name(table)
+        described = self._call("dynamodb", "describe_table", TableName=name)["Table"]
+        backups = self._call("dynamodb", "describe_continuous_backups", TableName=name)["ContinuousBackupsDescription"]
+        expiry = self._call("dynamodb", "describe_time_to_live", TableName=name)["TimeToLiveDescription"]
+        policy = self._call_or_none(
+            "PolicyNotFoundException", "dynamodb", "get_resource_policy", ResourceArn=described["TableArn"]
+        )
+        encryption = described.get("SSEDescription", {})
+        recovery = backups.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus")
+        found = FoundTable(
+            table=table,
+            name=name,
+            key=encryption.get("KMSMasterKeyArn") if encryption.get("Status") in {"ENABLED", "UPDATING"} else None,
+            recovery=recovery == "ENABLED",
+            protection=bool(described.get("DeletionProtectionEnabled")),
+            swept_by=expiry.get("AttributeName") if expiry["TimeToLiveStatus"] in {"ENABLED", "ENABLING"} else None,
+            policy=policy["Policy"] if policy else None,
+        )
+        return [found]
+
+    def _key(self) -> list[FoundKey]:
+        described = self._call("kms", "describe_key", KeyId=self._key_id)["KeyMetadata"]
+        arn = described["Arn"]
+        # A key that is not enabled has nothing to rotate, and AWS refuses to say.
+        asked = described["Enabled"]
+        rotates = not asked or self._call("kms", "get_key_rotation_status", KeyId=arn)["KeyRotationEnabled"]
+        policy = self._call("kms", "get_key_policy", KeyId=arn, PolicyName="default")["Policy"]
+        found = FoundKey(
+            arn=arn,
+            ours=described["KeyManager"] == "CUSTOMER",
+            enabled=bool(described["Enabled"]),
+            rotates=bool(rotates),
+            public=bool(_open_to(policy)),
+        )
+        return [found]
+
+    def _log_groups(self, name: str) -> list[FoundLogGroup]:
+        """Find a log group and those of the scheduled jobs, which are named after it."""
+        groups = self._call("logs", "describe_log_groups", logGroupNamePrefix=name)["logGroups"]
+        ours = [
+            group for group in groups if group["logGroupName"] == name or group["logGroupName"].startswith(name + "-")
+        ]
+        if not any(group["logGroupName"] == name for group in ours):
+            raise Unavailable(f"there is no log group {name}")
+        return [
+            FoundLogGroup(group["logGroupName"], group.get("retentionInDays"), group.get("kmsKeyId")) for group in ours
+        ]
+
+    def _stages(self) -> list[FoundStage]:
+        """Find every stage of the API: each is a door to the same function, whoever made it and why."""
+        api, name = self._api()
+        stages = {stage["stageName"]: stage for stage in self._call("apigateway", "get_stages", restApiId=api)["item"]}
+        if name not in stages:
+            raise Unavailable(f"the API {api} has no stage {name}")
+        return [self._stage(f"{api}/{one}", stage) for one, stage in stages.items()]
+
+    def _stage(self, name: str, stage: Mapping[str, Any]) -> FoundStage:
+        methods = stage.get("methodSettings", {})
+        return FoundStage(
+            name=name,
+            firewall=bool(stage.get("webAclArn")),
+            access_logged=bool(stage.get("accessLogSettings", {}).get("destinationArn")),
+            body_logged=any(
+                method.get("dataTraceEnabled") or method.get("loggingLevel", "OFF") == "INFO"
+                for method in methods.values()
+            ),
+            throttled=methods.get("*/*", {}).get("throttlingRateLimit", -1) >= 0,
+        )
+
+    def _api(self) -> tuple[str, str]:
+        """Find the API behind the URL apps call: by its host, or by the mapping of a custom domain."""
+        url = urlsplit(self._issuer)
+        path = url.path.strip("/").split("/")[0]
+        host = url.hostname or ""
+        if match := EXECUTE_API.match(host):
+            return match[1], path
+        mappings = self._call("apigateway", "get_base_path_mappings", domainName=host).get("items", [])
+        for wanted in (path, "(none)"):
+            for mapping in mappings:
+                if mapping.get("basePath", "(none)") == (wanted or "(none)"):
+                    return mapping["restApiId"], mapping.get("stage") or path
+        raise Unavailable(f"no API is mapped to {self._issuer}")
+
+    def _function(self) -> list[FoundFunction]:
+        name, absent = self._name, "ResourceNotFoundException"
+        role = self._call("lambda", "get_function_configuration", FunctionName=name)["Role"].rsplit("/", maxsplit=1)[-1]
+        policies = [
+            self._call("iam", "get_role_policy", RoleName=role, PolicyName=policy)["PolicyDocument"]
+            for policy in self._call("iam", "list_role_policies", RoleName=role)["PolicyNames"]
+        ]
+        open_to: list[str] = []
+        for qualifier in ALIASES:
+            named = {"FunctionName": name, **qualifier}
+            policy = self._call_or_none(absent, "lambda", "get_policy", **named)
+            url = self._call_or_none(absent, "lambda", "get_function_url_config", **named)
+            open_to += _open_to(policy["Policy"]) if policy else []
+            open_to += [f"whoever knows {url['FunctionUrl']}"] if url and url["AuthType"] == "NONE" else []
+        denied = {action for policy in policies for action in _denied_for_keys(policy, self._tables.users)}
+        key_writes = tuple(action for action in KEY_WRITES if action not in denied)
+        return [FoundFunction(name, tuple(dict.fromkeys(open_to)), key_writes)]
+
+
+def _denied_for_keys(policy: Mapping[str, Any], table: str) -> Iterator[str]:
+    """Name the actions that a policy denies for the key items of a table, by the very statement that ships."""
+    for statement in _listed(policy["Statement"]):
+        of_table = any(str(one).endswith(f":table/{table}") for one in _listed(statement.get("Resource", [])))
+        if statement["Effect"] == "Deny" and of_table and statement.get("Condition") == KEYS_DENIED:
+            yield from _listed(statement.get("Action", []))
+
+
+def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - one, or a list: IAM takes both
+    return value if isinstance(value, list) else [value]
+
+
+def _open_to(policy: str) -> list[str]:
+    """Name the statements of a resource policy that let everybody in."""
+    statements = json.loads(policy)["Statement"]
+    return [
+        f"everybody ({statement.get('Sid', 'a statement without a name')})"
+        for statement in _listed(statements)
+        if statement["Effect"] == "Allow" and _everybody(statement.get("Principal"))
+        if not statement.get("Condition")
+    ]
+
+
+def _everybody(principal: object) -> bool:
+    """Tell whether a principal is everybody; the account's own root is not."""
+    if isinstance(principal, Mapping):
+        return any(_everybody(one) for one in principal.values())
+    if isinstance(principal, list):
+        return any(_everybody(one) for one in principal)
+    return principal == "*"

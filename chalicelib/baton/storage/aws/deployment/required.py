@@ -1,0 +1,188 @@
+"""How a deployment must be configured, and what is wrong with how one is.
+
+Compare the observed configuration with the required one. ``look.py`` reads the observed one. No I/O.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+
+class Wanted(Struct, frozen=True):
+    """What data.md asks of a table."""
+
+    customer_key: bool
+    recovery: bool
+    protection: bool
+    swept: bool
+
+
+TABLES: Final[Mapping[str, Wanted]] = {
+    # What cannot be made again.
+    "users": Wanted(customer_key=True, recovery=True, protection=True, swept=False),
+    "gates": Wanted(customer_key=True, recovery=True, protection=True, swept=False),
+    # Lost, it means "try again": AWS's own key, no recovery.
+    "ephemeral": Wanted(customer_key=False, recovery=False, protection=False, swept=True),
+    # Copied on by its stream; kept for thirteen months and then swept.
+    "audit": Wanted(customer_key=True, recovery=False, protection=False, swept=True),
+}
+
+KEY_WRITES: Final = (
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:BatchWriteItem",
+    "dynamodb:PartiQLInsert",
+    "dynamodb:PartiQLUpdate",
+    "dynamodb:PartiQLDelete",
+)
+"""Every action of IAM that writes an item: the role of the API is denied each for the items whose key begins ``K#``."""
+
+KEYS_DENIED: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
+    "ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["K#*"]}
+}
+"""The condition of that Deny. *Any* value: a request that names a key item beside others is denied too."""
+
+
+class Finding(Struct, frozen=True):
+    """Something that is not as it must be: of what, what, and the command or page that mends it."""
+
+    subject: str
+    problem: str
+    mend: str
+
+
+class FoundTable(Struct, frozen=True):
+    """A table as it is. ``table`` is its name in ``TABLES``; ``key`` the key it is encrypted with, if it is ours."""
+
+    table: str
+    name: str
+    key: str | None
+    recovery: bool
+    protection: bool
+    swept_by: str | None
+    policy: str | None
+
+
+class FoundKey(Struct, frozen=True):
+    """A KMS key as it is."""
+
+    arn: str
+    ours: bool
+    enabled: bool
+    rotates: bool
+    public: bool
+
+
+class FoundLogGroup(Struct, frozen=True):
+    """A log group as it is. ``retention_days`` is ``None`` when its lines are kept for ever."""
+
+    name: str
+    retention_days: int | None
+    key: str | None
+
+
+class FoundStage(Struct, frozen=True):
+    """A stage of API Gateway as it is. ``body_logged``: execution logs that would hold tokens and passwords."""
+
+    name: str
+    firewall: bool
+    access_logged: bool
+    body_logged: bool
+    throttled: bool
+
+
+class FoundFunction(Struct, frozen=True):
+    """A function as it is.
+
+    ``open_to``: who may call it besides the API. ``key_writes``: the actions of ``KEY_WRITES`` that its role is not
+    denied for key items.
+    """
+
+    name: str
+    open_to: tuple[str, ...]
+    key_writes: tuple[str, ...]
+
+
+Found = FoundTable | FoundKey | FoundLogGroup | FoundStage | FoundFunction
+
+
+def judge(found: Found, *, expected_key: str, expected_expiry: str) -> Iterator[Finding]:
+    """Say what is wrong. ``expected_key`` is the ARN of the deployment's key, ``expected_expiry`` the TTL attribute."""
+    match found:
+        case FoundTable():
+            yield from _table(found, TABLES[found.table], expected_key, expected_expiry)
+        case FoundKey():
+            yield from _key(found)
+        case FoundLogGroup():
+            yield from _log_group(found)
+        case FoundStage():
+            yield from _stage(found)
+        case FoundFunction():
+            for whom in found.open_to:
+                page = "aws lambda remove-permission, or delete-function-url-config"
+                yield Finding(found.name, f"{whom} may call it past the API, its firewall and its throttles", page)
+            if found.key_writes:
+                problem = f"its role is not denied to write the key ring: {', '.join(found.key_writes)}"
+                yield Finding(found.name, problem, "deploy again with the stage's policy in .chalice/")
+
+
+def _table(found: FoundTable, wanted: Wanted, expected_key: str, expected_expiry: str) -> Iterator[Finding]:
+    name = found.name
+    update = f"aws dynamodb update-table --table-name {name}"
+    if wanted.customer_key and found.key is None:
+        mend = f"{update} --sse-specification Enabled=true,SSEType=KMS,KMSMasterKeyId={expected_key}"
+        yield Finding(name, "it is not encrypted with the customer key", mend)
+    elif wanted.customer_key and found.key != expected_key:
+        mend = f"{update} --sse-specification Enabled=true,SSEType=KMS,KMSMasterKeyId={expected_key}"
+        yield Finding(name, f"it is encrypted with another key, {found.key}", mend)
+    if wanted.recovery and not found.recovery:
+        mend = (
+            f"aws dynamodb update-continuous-backups --table-name {name} "
+            "--point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
+        )
+        yield Finding(name, "it cannot be recovered to a point in time", mend)
+    if wanted.protection and not found.protection:
+        yield Finding(name, "it may be deleted by mistake", f"{update} --deletion-protection-enabled")
+    if wanted.swept and found.swept_by != expected_expiry:
+        mend = (
+            f"aws dynamodb update-time-to-live --table-name {name} "
+            f"--time-to-live-specification Enabled=true,AttributeName={expected_expiry}"
+        )
+        yield Finding(name, "what has expired is never swept", mend)
+    if found.policy is not None:
+        mend = f"aws dynamodb delete-resource-policy --resource-arn <ARN of {name}>"
+        yield Finding(name, "a resource policy lets somebody in past IAM", mend)
+
+
+def _key(found: FoundKey) -> Iterator[Finding]:
+    if not found.enabled:
+        yield Finding(found.arn, "it is disabled, or waits to be deleted", "docs/runbooks/kms-key-lost.md")
+    if not found.ours:
+        yield Finding(found.arn, "it is AWS's key, not the customer's", "deploy infra/data.yaml")
+    elif not found.rotates:
+        yield Finding(found.arn, "it does not rotate", f"aws kms enable-key-rotation --key-id {found.arn}")
+    if found.public:
+        yield Finding(found.arn, "its policy lets everybody use it", f"aws kms put-key-policy --key-id {found.arn}")
+
+
+def _log_group(found: FoundLogGroup) -> Iterator[Finding]:
+    if found.retention_days is None:
+        mend = f"aws logs put-retention-policy --log-group-name {found.name} --retention-in-days 90"
+        yield Finding(found.name, "its lines are kept for ever", mend)
+    if found.key is None:
+        mend = f"aws logs associate-kms-key --log-group-name {found.name} --kms-key-id <OperationsKeyArn>"
+        yield Finding(found.name, "it is not encrypted with a customer key", mend)
+
+
+def _stage(found: FoundStage) -> Iterator[Finding]:
+    again = "deploy with infra/edge.yaml: docs/operations.md"
+    if not found.firewall:
+        yield Finding(found.name, "no firewall stands before it", again)
+    if not found.access_logged:
+        yield Finding(found.name, "it logs no access", again)
+    if found.body_logged:
+        yield Finding(found.name, "execution logs hold bodies, and so passwords and tokens", again)
+    if not found.throttled:
+        yield Finding(found.name, "no throttle of its own limits it", again)

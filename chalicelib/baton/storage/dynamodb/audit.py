@@ -1,0 +1,49 @@
+"""Audit: what happened, for the owner and the operator. Append only."""
+
+from typing import Final
+
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.events.ports import AuditEvent, Signals
+from chalicelib.baton.policy import AUDIT_KEPT_S
+from chalicelib.baton.storage.aws.service import ConditionFailed
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, Engine
+from chalicelib.baton.storage.dynamodb.items import Item, expression, number, of_account, text
+
+IS_NEW: Final = "attribute_not_exists(pk)"
+
+
+class Audit:
+    """``ports.Audit`` on DynamoDB."""
+
+    def __init__(self, engine: Engine, signals: Signals) -> None:
+        """Keep the engine, and where to say that an event is lost."""
+        self._engine = engine
+        self._signals = signals
+
+    def append(self, event: AuditEvent, *, event_id: str) -> None:
+        """Write an event, never over another. A failure to note it is a signal, and nothing else."""
+        try:
+            self._engine.write(
+                "put_item",
+                TableName=self._engine.tables.audit,
+                Item=_event_item(event, event_id),
+                **expression({}, condition=IS_NEW),
+            )
+        except ConditionFailed:
+            return  # our own earlier sending: an id is drawn for one event
+        except Exception as error:  # noqa: BLE001 - whatever it is, what happened has happened
+            # What a defect says may quote the event: only its kind is told.
+            reason = error.reason if isinstance(error, Unavailable) else type(error).__name__
+            self._signals.emit("audit_lost", event=event.event, account=event.account, reason=reason)
+
+
+def _event_item(event: AuditEvent, event_id: str) -> Item:
+    item: Item = {
+        **of_account(event.account),
+        "sk": text(f"{event.at:010}#{event_id}"),
+        "event": text(event.event),
+        "at": number(event.at),
+        "details": {"M": {name: text(value) for name, value in event.details.items()}},
+        EXPIRY: number(event.at + AUDIT_KEPT_S),
+    }
+    return item if event.lineage is None else {**item, "lineage": text(event.lineage)}

@@ -1,0 +1,131 @@
+"""The key ring: one item in ``users``, wrapped, read once per start and looked at again every five minutes."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from chalicelib.baton.effects import Done, Entropy, Moved
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.keys.ring_format import RingUnreadable, ring_from_bytes, ring_to_bytes
+from chalicelib.baton.keys.rotation import make_ring
+from chalicelib.baton.policy import KEY_RING_REFRESH_S, KEY_RING_UNKNOWN_KID_S
+from chalicelib.baton.storage.aws.service import ConditionFailed
+from chalicelib.baton.storage.dynamodb.database import Engine
+from chalicelib.baton.storage.dynamodb.items import Item, expression, number, reading, text
+from chalicelib.baton.storage.dynamodb.key_wrapping import Wrapper
+
+IS_NEW: Final = "attribute_not_exists(pk)"
+REVISION_AS_READ: Final = "revision = :revision"
+RING_KEY: Final[Item] = {"pk": text("K#ring")}
+
+IS_ACCOUNT: Final = "begins_with(pk, :account)"
+"""A user in ``users``, a gate in ``gates``: each account has both."""
+
+
+class AccountsWithoutRing(Unavailable):
+    """The tables hold accounts and no key ring. A new ring would end every login, and open no password of theirs."""
+
+
+class _Cached(Struct, frozen=True):
+    """A ring, the item it was read from, and when it was seen to be the newest."""
+
+    ring: Ring
+    item: Item
+    read_at: int
+
+
+class KeyRing:
+    """``ports.KeyRing`` on DynamoDB."""
+
+    def __init__(self, engine: Engine, wrapper: Wrapper, entropy: Entropy) -> None:
+        """Keep engine and wrapper, and ``entropy`` for the ring made at first use."""
+        self._engine = engine
+        self._wrapper = wrapper
+        self._entropy = entropy
+        self._cached: _Cached | None = None
+        self._asked_at: int | None = None
+
+    def current(self, *, now: int) -> Ring:
+        """Give the ring, refreshed at most every five minutes; never an older one when that fails."""
+        cached = self._cached
+        if cached is not None and _within(KEY_RING_REFRESH_S, since=cached.read_at, now=now):
+            return cached.ring
+        return self._read(now=now)
+
+    def refreshed(self, *, now: int) -> Ring:
+        """Give the ring after an unknown ``kid``: read again, at most once a minute, whether that succeeds or not."""
+        asked_at = self._asked_at
+        if asked_at is not None and _within(KEY_RING_UNKNOWN_KID_S, since=asked_at, now=now):
+            return self.current(now=now)
+        return self._read(now=now)
+
+    def create(self, *, now: int, over_accounts: bool = False) -> Done | Moved:
+        """Make the ring where there is none: at deploy, or at first use in development.
+
+        Raises ``AccountsWithoutRing`` where the tables hold accounts, unless ``over_accounts``. The put has a condition
+        of its own: whoever makes a ring in the meantime keeps it, and no account begins without a ring.
+        """
+        if not over_accounts and self._accounts_exist():
+            if self._stored() is not None:
+                return Moved()
+            raise AccountsWithoutRing(
+                f"the tables {self._engine.tables.prefix}-* hold accounts, and no key ring: it was lost, or they were "
+                "restored without it. docs/runbooks/kms-key-lost.md says what to do"
+            )
+        return self._put(make_ring(self._entropy, now=now), IS_NEW)
+
+    def replace(self, ring: Ring, *, expected_revision: int) -> Done | Moved:
+        """Put a newer ring in place of the one of ``expected_revision``."""
+        return self._put(ring, REVISION_AS_READ, expected_revision=expected_revision)
+
+    def _read(self, *, now: int) -> Ring:
+        self._asked_at = now
+        item = self._stored()
+        if item is None and self._wrapper.makes_absent_ring:
+            self.create(now=now)
+            item = self._stored()
+        if item is None:
+            raise Unavailable("the key ring is absent: it is made once, at deploy")
+        cached = self._cached
+        # The very same item needs no unwrapping.
+        ring = cached.ring if cached is not None and cached.item == item else self._open(item)
+        self._cached = _Cached(ring, item, now)
+        return ring
+
+    def _open(self, item: Item) -> Ring:
+        try:
+            with reading("key ring"):
+                ring, revision = ring_from_bytes(self._wrapper.unwrap(item)), int(item["revision"]["N"])
+        except RingUnreadable as error:
+            raise Unavailable(f"the key ring cannot be read: {error}") from None
+        if ring.revision != revision:
+            raise Unavailable("the key ring is not of the revision its item says")
+        return ring
+
+    def _put(self, ring: Ring, condition: str, *, expected_revision: int = 0) -> Done | Moved:
+        item = {**RING_KEY, "revision": number(ring.revision), **self._wrapper.wrap(ring_to_bytes(ring))}
+        try:
+            self._engine.write(
+                "put_item",
+                TableName=self._engine.tables.users,
+                Item=item,
+                **expression({":revision": number(expected_revision)}, condition=condition),
+            )
+        except ConditionFailed as failed:
+            return Done() if failed.item == item else Moved()
+        return Done()
+
+    def _accounts_exist(self) -> bool:
+        tables = self._engine.tables
+        return any(
+            self._engine.holds(table, IS_ACCOUNT, {":account": text("U#")}) for table in (tables.users, tables.gates)
+        )
+
+    def _stored(self) -> Item | None:
+        return self._engine.read(self._engine.tables.users, RING_KEY)
+
+
+def _within(span_s: int, *, since: int, now: int) -> bool:
+    """Tell whether ``now`` lies in the span; a clock that went back says nothing about how much time has passed."""
+    return 0 <= now - since < span_s

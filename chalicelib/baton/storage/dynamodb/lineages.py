@@ -1,0 +1,425 @@
+"""Gates: the one item per account through which every decision about its lineages passes.
+
+Every verb is one write. Its condition is built from the named parts below and is the rule of ``core.lineage`` in
+DynamoDB's words; when it does not hold, the rule itself judges the item as it was at that moment.
+A path that leads nowhere makes a comparison false, so an absent gate or lineage fails every condition here.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Gate, KeyBinding, Lineage, Presented, Status
+from chalicelib.baton.lineages.rules import (
+    Ahead,
+    Current,
+    Dead,
+    Exchanged,
+    ProofOutdated,
+    Retry,
+    Reused,
+    Superseded,
+    judge,
+    may_act,
+)
+from chalicelib.baton.policy import ATTEMPT_SLOTS
+from chalicelib.baton.storage.aws.service import ConditionFailed
+from chalicelib.baton.storage.dynamodb.database import Engine
+from chalicelib.baton.storage.dynamodb.items import (
+    END_REASON_CODES,
+    GATE_NAMES,
+    Item,
+    Value,
+    all_of,
+    binary,
+    binding_value,
+    expression,
+    gate_item,
+    gate_of,
+    lineage_of,
+    lineage_value,
+    number,
+    of_account,
+    text,
+)
+
+# Of the gate.
+EXISTS: Final = "attribute_exists(pk)"
+IS_NEW: Final = "attribute_not_exists(pk)"
+ACTIVE: Final = "#status = :active"
+NOT_DELETED: Final = "#status <> :deleted"
+DISABLED: Final = "#status = :disabled"
+EPOCH_AS_READ: Final = "#epoch = :epoch"
+VERIFIER_AS_READ: Final = "#verifier_version = :verifier_version"
+HAS_ROOM: Final = "size(#lineages) < :room"
+AS_MANY_AS_READ: Final = "size(#lineages) = :count"
+
+# Of one lineage in it.
+PRESENT: Final = "attribute_exists(#lineages.#lineage)"
+ABSENT: Final = "attribute_not_exists(#lineages.#lineage)"
+AS_READ: Final = "#lineages.#lineage = :lineage_as_read"
+OF_THIS_EPOCH: Final = "#lineages.#lineage.#epoch = #epoch"
+NOT_ENDED: Final = "attribute_not_exists(#lineages.#lineage.#ended_at)"
+NOT_EXPIRED: Final = "#lineages.#lineage.#expires_at > :now"
+NOT_IDLE: Final = "#lineages.#lineage.#issued_at >= :idle_before"
+BEHIND_THE_FENCE: Final = "#lineages.#lineage.#auth_time >= :fence"
+AS_ISSUED: Final = "#lineages.#lineage.#issued_at = :presented_at"
+OF_ITS_CLIENT: Final = "#lineages.#lineage.#client = :client"
+BOUND_AS_STORED: Final = "#lineages.#lineage.#binding = :binding"
+OF_CURRENT_GENERATION: Final = "#lineages.#lineage.#generation = :generation"
+
+# What `lineage.judge` calls Current: E4 does not apply, and the generation is the current one.
+CURRENT: Final = (
+    ACTIVE,
+    OF_THIS_EPOCH,
+    NOT_ENDED,
+    NOT_EXPIRED,
+    NOT_IDLE,
+    BEHIND_THE_FENCE,
+    AS_ISSUED,
+    OF_ITS_CLIENT,
+    BOUND_AS_STORED,
+    OF_CURRENT_GENERATION,
+)
+# E5: the child's generation and iat, and the attempt that used up its parent, in the slot of the parent.
+TO_THE_NEXT_GENERATION: Final = tuple(
+    "SET #lineages.#lineage.#generation = :next_generation,"
+    " #lineages.#lineage.#issued_at = :issued_at,"
+    f" #lineages.#lineage.#attempts[{slot}] = :attempt"
+    for slot in range(ATTEMPT_SLOTS)
+)
+
+# What `lineage.may_act` permits: the login on whose behalf a write is made is live, and its proof is not outdated.
+ACTOR_LIVE: Final = (
+    ACTIVE,
+    "#lineages.#actor.#epoch = #epoch",
+    "attribute_not_exists(#lineages.#actor.#ended_at)",
+    "#lineages.#actor.#expires_at > :now",
+    "#lineages.#actor.#auth_time >= :fence",
+    VERIFIER_AS_READ,
+)
+
+ADMISSIBLE: Final = (ACTIVE, EPOCH_AS_READ, VERIFIER_AS_READ, ABSENT, HAS_ROOM)
+# Two logins by one key at the same time: the later one must see the earlier one, to end it.
+ADMISSIBLE_BY_KEY: Final = (*ADMISSIBLE, AS_MANY_AS_READ)
+SLIDABLE: Final = (ACTIVE, OF_THIS_EPOCH, NOT_ENDED, NOT_EXPIRED, BEHIND_THE_FENCE, AS_READ)
+# One that the epoch has ended is ended: it keeps that reason. (moto takes two paths that lead nowhere for equal.)
+ENDABLE: Final = (PRESENT, OF_THIS_EPOCH, NOT_ENDED)
+# The password changes only while the login that changes it is live and nothing else has changed it.
+KEEPABLE: Final = (*ACTOR_LIVE, EPOCH_AS_READ)
+
+END_ONE: Final = (
+    "SET #lineages.#lineage.#ended_at = :now, #lineages.#lineage.#ended_why = :why REMOVE #lineages.#lineage.#attempts"
+)
+# A lineage lives only while its epoch equals the gate's: raising the gate's ends all, whatever their number.
+RAISE_EPOCH: Final = "SET #epoch = #epoch + :one, #ended_at = :now, #ended_why = :why"
+SET_STATUS: Final = f"{RAISE_EPOCH}, #status = :status"
+# The actor's own lineage is ended by name: so an earlier sending of this call is told from another device's.
+RAISE_EPOCH_AND_END_ACTOR: Final = (
+    f"{RAISE_EPOCH}, #lineages.#actor.#ended_at = :now, #lineages.#actor.#ended_why = :why"
+    " REMOVE #lineages.#actor.#attempts"
+)
+# What stays of a deleted account holds no personal data: names of devices and times of logins go.
+DELETE: Final = f"{SET_STATUS}, #lineages = :no_lineages"
+DELETE_BY_ACTOR: Final = f"{DELETE}, #deleted_by = :deleted_by"
+RAISE_EPOCH_AND_KEEP_ONE: Final = (
+    f"{RAISE_EPOCH}, #verifier_version = :next_verifier_version, #lineages.#actor.#epoch = :next_epoch"
+)
+
+_CONSTANTS: Final[dict[str, Value]] = {
+    ":active": number(Status.ACTIVE),
+    ":deleted": number(Status.DELETED),
+    ":disabled": number(Status.DISABLED),
+    ":one": number(1),
+    ":no_lineages": {"M": {}},
+    ":replaced": number(END_REASON_CODES[EndReason.REPLACED]),
+}
+
+
+class Gates:
+    """``ports.Gates`` on DynamoDB."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Keep the engine."""
+        self._engine = engine
+        self._table = engine.tables.gates
+
+    def get(self, account: AccountId) -> Gate | None:
+        """Read a gate."""
+        item = self._engine.read(self._table, of_account(account))
+        return gate_of(item) if item is not None else None
+
+    def exchange(
+        self, presented: Presented, *, now: int, fence: int, idle_s: int
+    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Dead:
+        """Move the lineage on if and only if the rule says ``Current`` (E5): one write, judged by what it returns."""
+        update = state_update(
+            self._table,
+            presented.account,
+            TO_THE_NEXT_GENERATION[presented.generation % ATTEMPT_SLOTS],
+            CURRENT,
+            lineage=presented.lineage,
+            values={
+                ":now": number(now),
+                ":idle_before": number(now - idle_s),
+                ":fence": number(fence),
+                ":presented_at": number(presented.issued_at),
+                ":client": number(presented.client),
+                ":binding": binding_value(presented.binding),
+                ":generation": number(presented.generation),
+                ":next_generation": number(presented.generation + 1),
+                ":issued_at": number(max(now, presented.issued_at)),
+                ":attempt": binary(presented.attempt),
+            },
+        )
+        try:
+            item = self._engine.write("update_item", ReturnValues="ALL_NEW", **update)
+        except ConditionFailed as failed:
+            verdict = judge(_gate(failed.item), presented, now=now, fence=fence, idle_s=idle_s)
+            if isinstance(verdict, Current):
+                raise Unavailable("the condition of an exchange and the rule disagree") from None
+            return verdict
+        return Exchanged(lineage_of(item, presented.lineage))
+
+    def admit(
+        self,
+        lineage: Lineage,
+        *,
+        expected: Gate,
+        replaced: Sequence[Lineage],
+        removed: Sequence[Lineage],
+        lineages_max: int,
+    ) -> Done | Moved:
+        """Add a lineage, end those that it replaces, and remove those that make room: one write."""
+        ending = {f"#replaced_{place}": one.id for place, one in enumerate(replaced) if one not in removed}
+        removing = {f"#removed_{place}": one.id for place, one in enumerate(removed)}
+        sets = [
+            "#lineages.#lineage = :lineage",
+            *(f"#lineages.{name}.#ended_at = :now, #lineages.{name}.#ended_why = :replaced" for name in ending),
+        ]
+        gone = [*(f"#lineages.{name}.#attempts" for name in ending), *(f"#lineages.{name}" for name in removing)]
+        admissible = ADMISSIBLE_BY_KEY if isinstance(lineage.binding, KeyBinding) else ADMISSIBLE
+        # An exchange may go on meanwhile: only an end must not be overwritten.
+        not_ended = (f"attribute_not_exists(#lineages.{name}.#ended_at)" for name in ending)
+        present = (f"attribute_exists(#lineages.{name})" for name in ending)
+        as_read = (f"#lineages.#removed_{place} = :removed_{place}" for place in range(len(removed)))
+        # As many as read, and all of them there, are the same: where one is removed the number alone does not say so.
+        staying = [one for one in expected.lineages if one not in removing.values()] if removed else []
+        others = {f"#other_{place}": one for place, one in enumerate(staying)}
+        if isinstance(lineage.binding, KeyBinding):
+            present = (f"attribute_exists(#lineages.{name})" for name in [*ending, *others])
+        update = state_update(
+            self._table,
+            expected.account,
+            f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(gone)}" if gone else ""),
+            (*admissible, *present, *not_ended, *as_read),
+            lineage=lineage.id,
+            names=ending | removing | others,
+            values={
+                **{f":removed_{place}": lineage_value(one) for place, one in enumerate(removed)},
+                ":epoch": number(expected.epoch),
+                ":verifier_version": number(expected.verifier_version),
+                ":room": number(lineages_max + len(removed)),
+                ":count": number(len(expected.lineages)),
+                ":now": number(lineage.auth_time),
+                ":lineage": lineage_value(lineage),
+            },
+        )
+        try:
+            self._engine.write("update_item", **update)
+        except ConditionFailed as failed:
+            return _done_when_stored(failed.item, lineage)
+        return Done()
+
+    def record_use(
+        self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, fence: int
+    ) -> Done | Moved:
+        """Replace a lineage by the one that has its use recorded, while it is live and as read."""
+        update = state_update(
+            self._table,
+            account,
+            "SET #lineages.#lineage = :lineage",
+            SLIDABLE,
+            lineage=lineage.id,
+            values={
+                ":lineage": lineage_value(lineage),
+                ":lineage_as_read": lineage_value(expected),
+                ":now": number(now),
+                ":fence": number(fence),
+            },
+        )
+        try:
+            self._engine.write("update_item", **update)
+        except ConditionFailed as failed:
+            return _done_when_stored(failed.item, lineage)
+        return Done()
+
+    def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
+        """End one lineage. Already ended, or gone, is as good, and keeps the earlier reason."""
+        ended = Ended(at=now, reason=reason)
+        update = state_update(self._table, account, END_ONE, ENDABLE, lineage=lineage, values=_raised(ended))
+        try:
+            self._engine.write("update_item", **update)
+        except ConditionFailed as failed:
+            return _ended_as(failed.item, lineage, ended)
+        return Done()
+
+    def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Dead | ProofOutdated:
+        """End one lineage of the account on behalf of another one, or of itself."""
+        ended = Ended(at=now, reason=EndReason.ENDED_BY_OWNER)
+        try:
+            self._act(actor, END_ONE, ENDABLE, ended, lineage=lineage)
+        except ConditionFailed as failed:
+            if isinstance(_ended_as(failed.item, lineage, ended), Done):
+                return Done()
+            acting = may_act(_gate(failed.item), actor, now=now)
+            return Refused() if isinstance(acting, Lineage) else acting
+        return Done()
+
+    def end_all(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+        """End every lineage of the actor's account by raising the epoch: one write."""
+        ended = Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
+        try:
+            self._act(actor, RAISE_EPOCH_AND_END_ACTOR, (), ended)
+        except ConditionFailed as failed:
+            if isinstance(_ended_as(failed.item, actor.lineage, ended), Done):
+                return Done()
+            return _not_acting(_gate(failed.item), actor, now=now)
+        return Done()
+
+    def delete(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+        """Delete the actor's account: status, epoch and all lineages in one write."""
+        ended = Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
+        try:
+            self._act(
+                actor,
+                DELETE_BY_ACTOR,
+                (),
+                ended,
+                values={":status": number(Status.DELETED), ":deleted_by": text(actor.lineage)},
+            )
+        except ConditionFailed as failed:
+            gate = _gate(failed.item)
+            ours = gate is not None and gate.deleted_by == actor.lineage
+            return Done() if ours else _not_acting(gate, actor, now=now)
+        return Done()
+
+    def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
+        """Disable, delete or enable, for the operator. ``DELETED`` is absorbing.
+
+        Enabling revives no lineage, and ends none of an account that is active.
+        """
+        reason = EndReason.ENDED_EVERYWHERE if status is Status.DELETED else EndReason.ACCOUNT_DISABLED
+        update = state_update(
+            self._table,
+            account,
+            DELETE if status is Status.DELETED else SET_STATUS,
+            (EXISTS, DISABLED if status is Status.ACTIVE else NOT_DELETED),
+            values={**_raised(Ended(at=now, reason=reason)), ":status": number(status)},
+        )
+        try:
+            self._engine.write("update_item", **update)
+        except ConditionFailed as failed:
+            gate = _gate(failed.item)
+            return Done() if gate is not None and gate.status is status else Refused()
+        return Done()
+
+    def _act(
+        self,
+        actor: Actor,
+        update: str,
+        conditions: tuple[str, ...],
+        ended: Ended,
+        *,
+        lineage: LineageId | None = None,
+        values: dict[str, Value] | None = None,
+    ) -> None:
+        """Carry out one write on behalf of a login: the condition that this login is live is part of it."""
+        write = state_update(
+            self._table,
+            actor.account,
+            update,
+            (*ACTOR_LIVE, *conditions),
+            lineage=lineage,
+            names={"#actor": actor.lineage},
+            values={**_actor_values(actor), **_raised(ended), **(values or {})},
+        )
+        self._engine.write("update_item", **write)
+
+
+def put_first(table: str, gate: Gate) -> dict[str, dict[str, object]]:
+    """Build the write of a gate that must not exist, as a part of the registering transaction."""
+    return {"Put": {"TableName": table, "Item": gate_item(gate), **expression({}, condition=IS_NEW)}}
+
+
+def keep_one(table: str, *, actor: Actor, expected: Gate, now: int) -> dict[str, dict[str, object]]:
+    """Build the write that ends all other lineages, as a part of the transaction that changes the password."""
+    update = state_update(
+        table,
+        actor.account,
+        RAISE_EPOCH_AND_KEEP_ONE,
+        KEEPABLE,
+        names={"#actor": actor.lineage},
+        values={
+            **_actor_values(actor),
+            **_raised(Ended(at=now, reason=EndReason.PASSWORD_CHANGED)),
+            ":epoch": number(expected.epoch),
+            ":next_epoch": number(expected.epoch + 1),
+            ":next_verifier_version": number(actor.verifier_version + 1),
+        },
+    )
+    return {"Update": update}
+
+
+def state_update(  # noqa: PLR0913 - the parts of a write
+    table: str,
+    account: AccountId,
+    update: str,
+    conditions: tuple[str, ...],
+    *,
+    values: dict[str, Value],
+    lineage: LineageId | None = None,
+    names: dict[str, LineageId] | None = None,
+) -> dict[str, object]:
+    """Build a conditional update of an account's gate, as one write or as a part of a transaction.
+
+    ``#lineage`` is the name of ``lineage`` in ``update`` and ``conditions``. ``names`` has those of other lineages.
+    """
+    known = {**GATE_NAMES, **(names or {}), **({"#lineage": lineage} if lineage else {})}
+    parts = expression({**_CONSTANTS, **values}, known, condition=all_of(*conditions), update=update)
+    return {"TableName": table, "Key": of_account(account), **parts}
+
+
+def _raised(ended: Ended) -> dict[str, Value]:
+    return {":now": number(ended.at), ":why": number(END_REASON_CODES[ended.reason])}
+
+
+def _actor_values(actor: Actor) -> dict[str, Value]:
+    return {":fence": number(actor.fence), ":verifier_version": number(actor.verifier_version)}
+
+
+def _not_acting(gate: Gate | None, actor: Actor, *, now: int) -> Dead | ProofOutdated:
+    """Return why a write on behalf of a login did not happen, by the rule itself."""
+    acting = may_act(gate, actor, now=now)
+    if isinstance(acting, Lineage):
+        raise Unavailable("the condition of a write on behalf of a login and the rule disagree")
+    return acting
+
+
+def _ended_as(item: Item | None, lineage: LineageId, ended: Ended) -> Done | Refused:
+    """Recognise the end that an earlier sending of this call wrote."""
+    gate = _gate(item)
+    stored = gate.lineages.get(lineage) if gate else None
+    return Done() if stored is not None and stored.ended == ended else Refused()
+
+
+def _gate(item: Item | None) -> Gate | None:
+    return gate_of(item) if item is not None else None
+
+
+def _done_when_stored(item: Item | None, lineage: Lineage) -> Done | Moved:
+    """Recognise our own earlier sending: what was to be written stands there, exactly."""
+    gate = _gate(item)
+    return Done() if gate is not None and gate.lineages.get(lineage.id) == lineage else Moved()

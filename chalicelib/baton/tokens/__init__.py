@@ -1,0 +1,1 @@
+"""Tokens: issued, presented, exchanged, revoked, introspected."""

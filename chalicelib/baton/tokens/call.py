@@ -1,0 +1,184 @@
+"""A signed call: who is calling, proved first without the database, then against the gate."""
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Clock, Entropy, Refused
+from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.lineages.model import EndReason, NoBinding
+from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.lineages.rules import Ahead, Dead, Live, Overtaken, ProofOutdated, judge_use, record_use
+from chalicelib.baton.policy import GRANT_S
+from chalicelib.baton.proof.digest import content_digest
+from chalicelib.baton.proof.refusals import SignatureRequired
+from chalicelib.baton.proof.signature import VerifiedSignature
+from chalicelib.baton.routing import Message
+from chalicelib.baton.tokens.caller import Caller, Operation, StepUp
+from chalicelib.baton.tokens.ports import OneTime
+from chalicelib.baton.tokens.presented import Proof, ProvedToken
+from chalicelib.baton.tokens.refusals import GrantInvalid, ReplayedNonce, StepUpRequired, TokenExpired, TokenInvalid
+from chalicelib.baton.tokens.token import Kind
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_SCHEME = "bearer "
+_SEND_ONE = "Send `Authorization: Bearer <token>`."
+
+
+class StepUpRule(Struct, frozen=True):
+    """How fresh (``max_age``, seconds) and how strong (any of ``acr_values``) a step-up a route asks for (RFC 9470)."""
+
+    max_age: int = GRANT_S
+    acr_values: tuple[str, ...] = ("aal1",)
+
+
+class ProvedCall(Struct, frozen=True):
+    """A call whose token and signature are genuine. Whether its lineage still lives is not known yet."""
+
+    message: Message
+    proved: ProvedToken
+    signature: VerifiedSignature | None
+    now: int
+
+
+class Call(Struct, frozen=True):
+    """Let a call in, or refuse it."""
+
+    clock: Clock
+    entropy: Entropy
+    proof: Proof
+    gates: Gates
+    ephemeral: OneTime
+    signals: Signals
+
+    def prove(self, message: Message, *, bound: bool = False) -> ProvedCall:
+        """Check token, signature, digest and time, asking no database.
+
+        ``bound`` refuses tokens that are tied to no key.
+        """
+        now = self.clock()
+        proved = self.proof.token(bearer(message), now=now)
+        token, mechanism = proved.token, proved.client.mechanism
+        self.signals.about(lineage=token.lineage)
+        if token.kind is Kind.RENEW:
+            raise TokenInvalid("a token that only renews opens no route")
+        if bound and isinstance(token.binding, NoBinding):
+            raise SignatureRequired(
+                "this route takes bound logins only",
+                path=message.path,
+                detail="This route requires a login that is bound to a key, and this login is not. Log in with a key.",
+            )
+        signature = self.proof.signature(message, proved, now=now)
+        proved.check_in_service()
+        if token.expires_at <= now and not mechanism.slides:
+            if not mechanism.renewable:
+                raise errors.LoginRequired(reason=EndReason.EXPIRED.value)
+            raise TokenExpired
+        return ProvedCall(message, proved, signature, now)
+
+    def admit(self, call: ProvedCall, *, step_up: StepUpRule | None = None) -> Caller:
+        """Hold a proved call against the gate, spend its nonce and its grant, and say who is calling.
+
+        Order: the lineage lives; a grant was sent where one is asked for; the nonce; the grant. Each is spent by one
+        conditional write, before anything is acted upon.
+        """
+        live = self._live(call)
+        grant = self._grant(call.message)
+        if step_up and not grant:
+            raise StepUpRequired(max_age=step_up.max_age, acr_values=" ".join(step_up.acr_values))
+        if call.signature and call.message.method not in SAFE_METHODS:
+            spent = self.ephemeral.spend_nonce(
+                call.signature.keyid, call.signature.nonce, now=call.now, mark=self.entropy(8)
+            )
+            if isinstance(spent, Refused):
+                self.signals.emit("nonce_replayed", lineage=live.lineage.id)
+                raise ReplayedNonce
+        proved_again = self._spend(grant, call, live, step_up) if step_up else None
+        return Caller(
+            account=live.gate.account,
+            device_id=live.lineage.id,
+            client_id=call.proved.client.id,
+            scope=call.proved.client.scope,
+            bound=not isinstance(live.lineage.binding, NoBinding),
+            auth_time=live.lineage.auth_time,
+            assurance=live.lineage.assurance,
+            step_up=proved_again,
+            gate=live.gate,
+            fence=call.proved.ring.fence,
+        )
+
+    def _live(self, call: ProvedCall) -> Live:
+        token, mechanism = call.proved.token, call.proved.client.mechanism
+        fence = call.proved.ring.fence
+        use = judge_use(
+            self.gates.get(token.account),
+            call.proved.presented(),
+            expires_at=token.expires_at,
+            now=call.now,
+            fence=fence,
+            mechanism=mechanism,
+        )
+        match use:
+            case Live():
+                used = record_use(use.lineage, now=call.now, mechanism=mechanism, renewed=False)
+                if used is not None:
+                    # Where another request wrote first, a use or an end, the next call sees it.
+                    self.gates.record_use(used, account=token.account, expected=use.lineage, now=call.now, fence=fence)
+                return use
+            case Overtaken():
+                raise TokenExpired
+            case Ahead():
+                self.signals.emit("generation_ahead", lineage=token.lineage)
+                raise errors.LoginRequired("a generation newer than the stored one: the table was rolled back")
+            case Dead(reason):
+                raise errors.LoginRequired(reason=reason.value if reason else None)
+
+    def _grant(self, message: Message) -> str:
+        return message.fields.get("baton-grant", ("",))[0].strip(" \t")
+
+    def _spend(self, grant: str, call: ProvedCall, live: Live, rule: StepUpRule) -> StepUp:
+        message = call.message
+        spent = self.ephemeral.spend_grant(
+            grant,
+            lineage=call.proved.token.lineage,
+            operation=Operation(message.method, message.path, content_digest(message.body)),
+            verifier_version=live.gate.verifier_version,
+            now=call.now,
+            mark=self.entropy(8),
+        )
+        if isinstance(spent, Refused):
+            raise GrantInvalid(
+                path=message.path,
+                hint="A grant is valid for one request with the method, path and body that it names, for five minutes. "
+                "`operation.path` must be this `path`, the stage included.",
+            )
+        if spent.assurance.acr not in rule.acr_values or call.now - spent.at > rule.max_age:
+            raise StepUpRequired(max_age=rule.max_age, acr_values=" ".join(rule.acr_values))
+        return spent
+
+
+def refuse_inactive(outcome: object) -> None:
+    """Refuse a caller whose login ended, or whose password changed, between the admission and the write.
+
+    Nothing was written. Raises ``LoginRequired`` or ``GrantInvalid``; every other outcome is accepted.
+    """
+    match outcome:
+        case Dead(reason):
+            raise errors.LoginRequired("ended after it was admitted", reason=reason.value if reason else None)
+        case ProofOutdated():
+            raise GrantInvalid(
+                "the password was changed after it was proved",
+                detail="The password was changed after this grant was issued. POST /step-up with the new password.",
+            )
+        case _:
+            return
+
+
+def bearer(message: Message) -> str:
+    """Read the token of an ``Authorization: Bearer`` field (RFC 6750 section 2.1)."""
+    values = message.fields.get("authorization")
+    if values is None:
+        raise TokenInvalid("no Authorization field", detail=f"The Authorization header is missing. {_SEND_ONE}")
+    value = values[0].strip(" \t")
+    if value[: len(_SCHEME)].lower() != _SCHEME:
+        raise TokenInvalid("not a Bearer token", detail=f"No access token was sent. {_SEND_ONE}")
+    return value[len(_SCHEME) :].strip(" ")

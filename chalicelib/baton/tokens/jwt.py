@@ -1,0 +1,166 @@
+"""JSON Web Tokens (RFC 7519, RFC 9068). No I/O."""
+
+import re
+from functools import lru_cache
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
+from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.keys.ring import Ring, SigningKey
+from chalicelib.baton.lineages.clients import Client, Clients
+from chalicelib.baton.lineages.model import Assurance, Binding, KeyBinding, NoBinding, SecretBinding
+from chalicelib.baton.tokens.refusals import TokenInvalid
+from chalicelib.baton.tokens.token import ConfigurationMismatch, Kind, Names, Token, UnknownKey
+
+_COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{86})")
+_LEAD = '{"typ":"at+jwt","alg":"ES256","kid":"'
+
+_HEADER = re.compile(re.escape(_LEAD.encode()) + rb'[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"}')
+"""A kid is a thumbprint: 32 bytes, in one spelling. Nothing else a token may name is a reason for a fresh ring."""
+
+
+class _Confirmation(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """What a token is bound to (RFC 7800): the key itself, so that verifying a call reads no key from anywhere."""
+
+    jkt: str | UnsetType = UNSET
+    jwk: dict[str, str] | UnsetType = UNSET
+    kid: str | UnsetType = UNSET
+
+
+class _Claims(Struct):
+    """Every claim we write, with the one type it has, in the order of the wire. Others are ignored when reading."""
+
+    iss: str
+    aud: str
+    sub: str
+    client_id: str
+    jti: str
+    iat: int
+    exp: int
+    auth_time: int
+    acr: str
+    amr: tuple[str, ...]
+    sid: str
+    gen: int
+    use: Kind
+    scope: str
+    """For resource servers (RFC 9068 section 2.2.3). Not used when reading: a client's scope is what its row says."""
+    cnf: _Confirmation | UnsetType = UNSET
+
+
+_CLAIMS = msgspec.json.Decoder(_Claims)
+
+
+def jwks(ring: Ring) -> dict[str, list[dict[str, str]]]:
+    """Publish every key that verifies tokens of live logins, those that do not sign yet too (RFC 7517)."""
+    return {"keys": [key.public_jwk() for key in ring.published()]}
+
+
+def mint_jwt(  # noqa: PLR0913 - all of these go into a token
+    token: Token, ring: Ring, *, now: int, names: Names, client: Client, auth_time: int, assurance: Assurance
+) -> str:
+    """Sign the claims of a token (RFC 9068)."""
+    claims = _Claims(
+        iss=names.issuer,
+        aud=names.audience,
+        sub=token.account,
+        client_id=client.id,
+        jti=token.jti,
+        iat=token.issued_at,
+        exp=token.expires_at,
+        auth_time=auth_time,
+        acr=assurance.acr,
+        amr=assurance.amr,
+        sid=token.lineage,
+        gen=token.generation,
+        use=token.kind,
+        scope=" ".join(sorted(client.scope)),
+        cnf=_confirmation(token),
+    )
+    # A clock of ours may have been ahead when it wrote the iat: the key must be the newest at that time too.
+    signer = ring.signer(max(now, token.issued_at))
+    signing_input = f"{_header(signer.kid)}.{encode_base64url(msgspec.json.encode(claims))}"
+    return f"{signing_input}.{encode_base64url(signer.sign(signing_input.encode()))}"
+
+
+@lru_cache(maxsize=32)
+def _header(kid: str) -> str:
+    """Write the header of all tokens under a key: it says three things, and nothing of the token."""
+    return encode_base64url(f'{_LEAD}{kid}"}}'.encode())
+
+
+def _confirmation(token: Token) -> _Confirmation | UnsetType:
+    if token.key is not None:
+        return _Confirmation(jkt=token.key.keyid, jwk=token.key.to_jwk())
+    return _Confirmation(kid=token.lineage) if isinstance(token.binding, SecretBinding) else UNSET
+
+
+def read_jwt(text: str, ring: Ring, *, names: Names, clients: Clients) -> Token:
+    """Verify and read a JWT that Baton signed."""
+    payload, signed_by = _payload(text, ring)
+    claims = _CLAIMS.decode(payload)
+    if not ring.serves(signed_by, claims.iat):
+        raise TokenInvalid("signed by a key whose time was over")
+    if claims.iss != names.issuer and claims.iss not in names.earlier_issuers:
+        raise ConfigurationMismatch("issuer")
+    if claims.aud not in {names.audience, claims.iss}:  # the audience is the issuer, unless it is set
+        raise ConfigurationMismatch("audience")
+    client = clients.get(claims.client_id)
+    if client is None:
+        raise ConfigurationMismatch("client")
+    binding, key = _confirmed(claims)
+    token = Token(
+        kind=claims.use,
+        account=AccountId(claims.sub),
+        lineage=LineageId(claims.sid),
+        generation=claims.gen,
+        issued_at=claims.iat,
+        expires_at=claims.exp,
+        client=client.code,
+        binding=binding,
+        key=key,
+    )
+    if claims.jti != token.jti:
+        raise TokenInvalid("its jti is another token's")
+    return token
+
+
+def _confirmed(claims: _Claims) -> tuple[Binding, PublicKey | None]:
+    cnf = claims.cnf
+    if isinstance(cnf, UnsetType):
+        return NoBinding(), None
+    if cnf == _Confirmation(kid=claims.sid):
+        return SecretBinding(), None
+    if isinstance(cnf.jwk, UnsetType) or not isinstance(cnf.kid, UnsetType):
+        raise TokenInvalid("cnf is none of ours")
+    key = PublicKey.from_jwk(cnf.jwk)
+    if key.to_jwk() != cnf.jwk or key.keyid != cnf.jkt:
+        raise TokenInvalid("cnf holds a key in another spelling, or under another's thumbprint")
+    return KeyBinding(key.thumbprint), key
+
+
+def _payload(text: str, ring: Ring) -> tuple[bytes, SigningKey]:
+    """Verify a JWT by the public key that its header names. Return its payload, to the byte, and that key.
+
+    The payload of an unverified token is not parsed. Raises ``UnknownKey``, ``TokenInvalid`` or ``ValueError``.
+    """
+    parts = _COMPACT.fullmatch(text)
+    if parts is None:
+        raise TokenInvalid("not a compact JWS")
+    key = _key_of(parts[1], ring)
+    if not key.public_key().verifies(decode_base64url(parts[3]), text[: parts.end(2)].encode("ascii")):
+        raise TokenInvalid("not signed by this deployment")
+    return decode_base64url(parts[2]), key
+
+
+def _key_of(header: str, ring: Ring) -> SigningKey:
+    """Find the key that a header names: one of ours is known by its every byte."""
+    for key in ring.signing:
+        if header == _header(key.kid):
+            return key
+    if not _HEADER.fullmatch(decode_base64url(header)):
+        raise TokenInvalid("not the header of a token")
+    raise UnknownKey("kid is not in the ring")

@@ -1,0 +1,39 @@
+"""The stores of things used once."""
+
+from typing import Protocol
+
+from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.tokens.caller import Operation, StepUp
+
+
+class Nonces(Protocol):
+    """The nonces of signed requests. If they are lost, a request can be replayed only within its time window."""
+
+    def spend_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
+        """Spend a nonce of a key, once. ``mark`` is random and tells our own re-send from a replay."""
+
+
+class Grants(Protocol):
+    """Step-up grants. If they are lost, the person proves the password again."""
+
+    def keep_grant(
+        self,
+        grant: str,
+        *,
+        lineage: LineageId,
+        operation: Operation,
+        step_up: StepUp,
+        verifier_version: int,
+        expires_at: int,
+    ) -> None:
+        """Keep a step-up grant, under the SHA-256 of its secret. It is good for the password it was proved with."""
+
+    def spend_grant(
+        self, grant: str, *, lineage: LineageId, operation: Operation, verifier_version: int, now: int, mark: bytes
+    ) -> StepUp | Refused:
+        """Spend a grant, once, when it is unexpired and for exactly this lineage, operation and password."""
+
+
+class OneTime(Nonces, Grants, Protocol):
+    """What a signed call uses once."""

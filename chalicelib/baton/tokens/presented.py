@@ -1,0 +1,201 @@
+"""What a request proves before any database is asked: its token, its signature, its attempt."""
+
+import re
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.ids import LineageId, Secret
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.lineages.clients import Client, Clients
+from chalicelib.baton.lineages.model import KeyBinding, NoBinding, Presented, SecretBinding
+from chalicelib.baton.lineages.rules import attempt_digest
+from chalicelib.baton.policy import ISSUED_AHEAD_MAX_S, MISMATCH_TOLD_EVERY_S, SIGNATURE_WINDOW_S
+from chalicelib.baton.proof.digest import check_digest
+from chalicelib.baton.proof.refusals import WrongKey
+from chalicelib.baton.proof.signature import VerifiedSignature, read_signature, signature_missing, verify_signature
+from chalicelib.baton.routing import Message
+from chalicelib.baton.tokens import token as tokens
+from chalicelib.baton.tokens.forms import read_token
+from chalicelib.baton.tokens.refusals import TokenInvalid, UnauthorizedClient, UnknownClient
+from chalicelib.baton.tokens.token import ConfigurationMismatch, Names, Token
+
+
+class ProvedToken(Struct, frozen=True):
+    """A genuine token, the client it was issued to, and the key ring that verified it.
+
+    All that follows uses this ring: its fence, and its keys for a new token.
+    """
+
+    token: Token
+    client: Client
+    ring: Ring
+
+    def check_in_service(self) -> None:
+        """Refuse a token of a client that is out of service (``retired = true`` in the registry): E4."""
+        if self.client.retired:
+            raise errors.LoginRequired("its client is out of service")
+
+    def presented(self, attempt: str = "") -> Presented:
+        """Say what this token claims, to be held against the gate."""
+        return Presented(
+            account=self.token.account,
+            lineage=self.token.lineage,
+            generation=self.token.generation,
+            issued_at=self.token.issued_at,
+            client=self.token.client,
+            binding=self.token.binding,
+            **({"attempt": attempt_digest(attempt)} if attempt else {}),
+        )
+
+
+class Mismatches:
+    """Report genuine tokens that this configuration does not know: at most one a minute, since one can be repeated."""
+
+    def __init__(self, signals: Signals) -> None:
+        """Report to ``signals``. One object per environment."""
+        self._signals = signals
+        self._told_at: int | None = None
+
+    def report(self, mismatch: ConfigurationMismatch, *, now: int) -> None:
+        """Emit ``configuration_mismatch``, unless that was done within the last minute."""
+        if self._told_at is None or not 0 <= now - self._told_at < MISMATCH_TOLD_EVERY_S:
+            self._told_at = now
+            self._signals.emit("configuration_mismatch", reason=mismatch.what)
+
+
+class Proof(Struct, frozen=True):
+    """Check tokens and signatures against the ring. Asks no database beyond the cached ring."""
+
+    key_ring: KeyRing
+    clients: Clients
+    names: Names
+    authorities: frozenset[str]
+    mismatches: Mismatches
+    development: bool = False
+    """Tell a caller which hosts are accepted."""
+
+    def token(self, text: str, *, now: int) -> ProvedToken:
+        """Read a token and find its client.
+
+        Raises ``TokenInvalid`` for whatever we did not issue, ``Unavailable`` for one from the future and for one that
+        this configuration does not know (E1b).
+        """
+        try:
+            proved = self._token(text, now=now)
+        except ConfigurationMismatch as mismatch:
+            self.mismatches.report(mismatch, now=now)
+            raise
+        if proved.token.issued_at > now + ISSUED_AHEAD_MAX_S:
+            raise errors.Unavailable("a genuine token from the future: the clocks of this deployment disagree")
+        return proved
+
+    def _token(self, text: str, *, now: int) -> ProvedToken:
+        ring = self.key_ring.current(now=now)
+        try:
+            token = read_token(text, ring=ring, names=self.names, clients=self.clients)
+        except tokens.UnknownKey:
+            ring = self.key_ring.refreshed(now=now)
+            token = read_token(text, ring=ring, names=self.names, clients=self.clients)
+        client = self.clients.of(token.client)
+        if client is None:
+            raise ConfigurationMismatch("client")
+        return ProvedToken(token, client, ring)
+
+    def token_of(self, client_id: str | None, text: str, *, now: int) -> ProvedToken:
+        """Read a token that a client sends under its own id, where it names one (RFC 6749 section 3.2.1).
+
+        Raises ``UnknownClient`` and ``UnauthorizedClient``, never ``TokenInvalid`` for them: of that, stock clients
+        drop the session. A genuine token that this configuration does not know comes first (E1b): a wrong deployment
+        does not know the client either.
+        """
+        unknown = client_id is not None and self.clients.get(client_id) is None
+        try:
+            proved = self.token(text, now=now)
+        except TokenInvalid:
+            if unknown:
+                raise UnknownClient from None
+            raise
+        if unknown:
+            raise UnknownClient
+        if client_id is not None and client_id != proved.client.id:
+            raise UnauthorizedClient(
+                "issued to another client", detail="The token was issued to another client than client_id names."
+            )
+        return proved
+
+    def signature(self, message: Message, proved: ProvedToken, *, now: int) -> VerifiedSignature | None:
+        """Verify the signature of a bound token's request; ``None`` for an unbound one."""
+        token = proved.token
+        match token.binding:
+            case NoBinding():
+                check_digest(message)
+                return None
+            case SecretBinding():
+                secret = self._lineage_secret(token.lineage, proved.ring, now=now)
+                if secret is None:
+                    raise errors.Unavailable("the root of a genuine token is not in the ring")
+                return self._verify(message, secret.reveal(), token.lineage, now=now)
+            case KeyBinding():
+                if token.key is None:
+                    raise TokenInvalid("bound to a key it does not carry")
+                return self._verify(message, token.key, token.key.keyid, now=now)
+
+    def introduced(self, message: Message, key: PublicKey, *, now: int) -> VerifiedSignature:
+        """Verify that a register or login is signed by the very key it introduces."""
+        try:
+            return self._verify(message, key, key.keyid, now=now)
+        except WrongKey:
+            members = ",".join(f'"{name}":"{value}"' for name, value in key.to_jwk().items())
+            raise WrongKey(
+                "keyid is not the thumbprint of the key introduced",
+                path=message.path,
+                detail=f"`keyid` must be the JWK thumbprint (RFC 7638) of `device.public_key`: `{key.keyid}`.",
+                hint=f"Compute it as the base64url, without padding, of the SHA-256 of `{{{members}}}`.",
+            ) from None
+
+    def last_login(self, message: Message, *, now: int) -> VerifiedSignature | None:
+        """Verify that a login is signed with the HMAC secret of the device's last login; ``None`` if it is not signed.
+
+        The ``keyid`` is the ``key_id`` of that login. The secret is derived, so no database is read.
+        """
+        signature = read_signature(message)
+        if signature is None:
+            return None
+        lineage = LineageId(signature.keyid)
+        if not _LINEAGE_ID.fullmatch(lineage):
+            raise WrongKey(
+                "keyid is no lineage id", detail="The keyid must be the key_id of an earlier login of this device."
+            )
+        secret = self._lineage_secret(lineage, self.key_ring.current(now=now), now=now)
+        if secret is None:
+            raise WrongKey(
+                "the root of the last login is gone",
+                detail="The key_id is too old to be recognised. Log in without a signature.",
+            )
+        return self._verify(message, secret.reveal(), lineage, now=now)
+
+    def _lineage_secret(self, lineage: LineageId, ring: Ring, *, now: int) -> Secret | None:
+        """Derive the HMAC secret of a lineage, with a fresh ring where this copy lacks its root."""
+        return ring.lineage_secret(lineage) or self.key_ring.refreshed(now=now).lineage_secret(lineage)
+
+    def _verify(self, message: Message, key: PublicKey | bytes, keyid: str, *, now: int) -> VerifiedSignature:
+        signature = read_signature(message)
+        if signature is None:
+            raise signature_missing(message)
+        return verify_signature(
+            message,
+            signature,
+            key=key,
+            expected_keyid=keyid,
+            expected_authorities=self.authorities,
+            now=now,
+            window_s=SIGNATURE_WINDOW_S,
+            tell_authorities=self.development,
+        )
+
+
+_LINEAGE_ID = re.compile("[A-Za-z0-9_-]{16}")

@@ -1,0 +1,99 @@
+"""End a login of which a used token came back, and keep both presentations as evidence for the owner (E8)."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.lineages.model import EndReason, Lineage
+from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.lineages.rules import attempt_digest, used_by
+from chalicelib.baton.policy import FOREIGN_KEY_TOLD_EVERY_S, FOREIGN_KEYS_REMEMBERED
+from chalicelib.baton.routing import Message, source_network
+from chalicelib.baton.tokens.presented import ProvedToken
+
+USER_AGENT_CHARACTERS_MAX = 200
+
+
+class ForeignKeys:
+    """Report exchanges that another key signed: of one account once in a quarter of an hour.
+
+    One token can be sent any number of times, and one account can log in many times. So neither may raise the metric
+    alone. Each environment has one object, and asks no database.
+    """
+
+    def __init__(self, signals: Signals) -> None:
+        """Report to ``signals``."""
+        self._signals = signals
+        self._told: dict[AccountId, int] = {}
+
+    def report(self, account: AccountId, lineage: LineageId, *, now: int) -> None:
+        """Emit ``foreign_key_exchange``, unless that was done for this account a short time ago."""
+        told_at = self._told.get(account)
+        if told_at is not None and 0 <= now - told_at < FOREIGN_KEY_TOLD_EVERY_S:
+            return
+        self._told[account] = now
+        if len(self._told) > FOREIGN_KEYS_REMEMBERED:
+            del self._told[next(iter(self._told))]
+        self._signals.emit("foreign_key_exchange", account=account, lineage=lineage)
+
+
+class EndReused(Struct, frozen=True):
+    """End a login, reason ``reuse``, and record the reuse."""
+
+    gates: Gates
+    record: Record
+
+    def __call__(  # noqa: PLR0913 - what is known of the two presentations
+        self,
+        proved: ProvedToken,
+        message: Message,
+        *,
+        source: str,
+        attempt: str,
+        lineage: Lineage | None,
+        key: Literal["own", "another", "none"],
+        now: int,
+    ) -> Done | Refused:
+        """End it before answering. ``Refused``: it had ended already, and nothing is recorded.
+
+        ``lineage`` is the login as it was; ``key`` tells whose key signed this presentation.
+        """
+        token = proved.token
+        ended = self.gates.end(token.account, token.lineage, EndReason.REUSE, now=now)
+        if isinstance(ended, Done):
+            evidence: dict[str, str | int] = {
+                "key": key,
+                "network": source_network(source),
+                "user_agent": _user_agent(message),
+                **({"attempt": attempt_digest(attempt).hex()} if attempt else {}),
+                **(_first_presentation(lineage, token.generation) if lineage else {}),
+            }
+            self.record(
+                "token_reused",
+                account=token.account,
+                lineage=token.lineage,
+                client=proved.client.id,
+                generation=token.generation,
+                details=evidence,
+            )
+        return ended
+
+
+def _first_presentation(lineage: Lineage, generation: int) -> dict[str, str | int]:
+    """Tell what the login knows of the exchange that used this generation: its attempt, for four generations."""
+    known: dict[str, str | int] = {
+        "current_generation": lineage.generation,
+        "last_exchange_at": lineage.issued_at,
+    }
+    first_attempt = used_by(lineage, generation)
+    return known if first_attempt is None else {**known, "first_attempt": first_attempt.hex()}
+
+
+def _user_agent(message: Message) -> str:
+    """Read what the app calls itself: caller-chosen text, so only printable ASCII, and cut."""
+    given = message.fields.get("user-agent", ("",))[0]
+    return "".join(character for character in given if " " <= character <= "~")[:USER_AGENT_CHARACTERS_MAX]

@@ -1,0 +1,57 @@
+"""Revoke a token (RFC 7009)."""
+
+from msgspec import Struct
+
+from chalicelib.baton.effects import Clock, Done
+from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.lineages.model import EndReason, Lineage, NoBinding
+from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.lineages.rules import Dead, live
+from chalicelib.baton.routing import Message
+from chalicelib.baton.tokens.presented import Proof, ProvedToken
+from chalicelib.baton.tokens.refusals import TokenInvalid
+from chalicelib.baton.tokens.reuse import EndReused
+
+
+class Revoke(Struct, frozen=True):
+    """End the lineage of a token."""
+
+    clock: Clock
+    proof: Proof
+    gates: Gates
+    end_reused: EndReused
+    signals: Signals
+    record: Record
+
+    def __call__(self, message: Message, *, token: str, client_id: str | None, source: str = "") -> None:
+        """End it. An invalid token is no error and has no effect (RFC 7009 2.2); another client's is refused (2.1).
+
+        A bound lineage ends only by its own key's signature: a token alone cannot end a session. Its holder may report
+        a copy of the device so (client rule 8): a token two or more generations old ends it with reason ``reuse``.
+        """
+        now = self.clock()
+        try:
+            proved = self.proof.token_of(client_id, token, now=now)
+        except TokenInvalid:
+            return
+        self.signals.about(lineage=proved.token.lineage)
+        self.proof.signature(message, proved, now=now)
+        gate = self.gates.get(proved.token.account)
+        idle_s = proved.client.mechanism.idle_s
+        lineage = live(gate, proved.presented(), now=now, fence=proved.ring.fence, idle_s=idle_s)
+        if isinstance(lineage, Dead):
+            return  # it has ended, or the token is not of this login: a leaked key could sign it
+        if self._is_reuse(proved, lineage):
+            self.end_reused(proved, message, source=source, attempt="", lineage=lineage, key="own", now=now)
+        elif isinstance(self.gates.end(proved.token.account, proved.token.lineage, EndReason.LOGOUT, now=now), Done):
+            self.record("revoked", account=proved.token.account, lineage=proved.token.lineage, client=proved.client.id)
+
+    def _is_reuse(self, proved: ProvedToken, lineage: Lineage) -> bool:
+        """Tell whether the key's own holder presents a token that was exchanged twice without its knowledge.
+
+        The holder of generation g stored it before using it, and stores each child before the next exchange. So
+        another holder of the same record went on. Generations only grow: what is read stays true.
+        """
+        bound = not isinstance(lineage.binding, NoBinding)
+        return bound and proved.client.mechanism.single_use and lineage.generation - proved.token.generation > 1

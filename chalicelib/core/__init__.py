@@ -1,1 +1,0 @@
-"""Rules. No AWS, no Chalice, no clock, no randomness, no environment."""
