@@ -41,6 +41,7 @@ from chalicelib.baton.lineages.rules import (
     removed_by_login,
     replaced_by_login,
     slide,
+    used_by,
 )
 from chalicelib.baton.policy import (
     ATTEMPT_CHARACTERS_MIN,
@@ -610,3 +611,13 @@ def test_a_neighbour_plays_no_part() -> None:
     for neighbour in (OTHER_LIVE, replace(OTHER_LIVE, ended=Ended(NOW, EndReason.REUSE))):
         assert neighbour.id == OTHER
         assert verdict(MINE_LIVE, presented(), gate=gate_with(neighbour, MINE_LIVE)) == Current(MINE_LIVE)
+
+
+def test_the_attempt_of_a_use_is_known_for_four_generations() -> None:
+    """Not of the current generation, which nobody used, and not of the fifth before it, which is forgotten."""
+    slots = tuple(bytes([number]) * 8 for number in range(1, ATTEMPT_SLOTS + 1))
+    lineage = replace(MINE_LIVE, generation=10, attempts=slots)
+    known = {generation: used_by(lineage, generation) for generation in range(4, 12)}
+    assert known == {4: None, 5: None, 10: None, 11: None} | {
+        generation: slots[generation % ATTEMPT_SLOTS] for generation in range(6, 10)
+    }

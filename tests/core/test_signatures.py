@@ -36,6 +36,7 @@ from chalicelib.baton.proof.signature import (
     VerifiedSignature,
     read_signature,
     signature_base,
+    signature_missing,
     verify_signature,
 )
 from chalicelib.baton.proof.signature_input import component
@@ -553,6 +554,17 @@ def test_a_request_without_a_signature_is_unsigned() -> None:
 
 
 FOREIGN = 'theirs=("@method" "@query";sf "x";bs;req);created=1;keyid="k";tag="theirs";surprise'
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [(None, ""), ((), ""), (("",), ""), (('theirs=("@method");created=1',), "no tag"), (("", "a=()"), "no tag")],
+)
+def test_a_signature_without_the_tag_is_told_apart_from_none(given: tuple[str, ...] | None, reason: str) -> None:
+    """Whoever sent none is told to sign; whoever only forgot the tag is told to add it."""
+    refusal = signature_missing(with_fields(SIGNED, **{"signature-input": given}))
+    assert refusal.reason == reason
+    assert ("tag=" in str(refusal.members.get("detail"))) == bool(reason)
 
 
 @pytest.mark.parametrize("given", ["{foreign}, {ours}", "{ours}, {foreign}", "{ours}, a=1, b=?0, c={foreign}"])

@@ -629,6 +629,7 @@ class TestClaims:
             {"jkt": ED25519.keyid, "jwk": P256.to_jwk()},
             {"jkt": P256.keyid, "jwk": ED25519.to_jwk()},
             {"jkt": P256.keyid, "jwk": {**P256.to_jwk(), "d": "AQ"}},
+            {"jkt": P256.keyid, "jwk": {**P256.to_jwk(), "use": "sig"}},
             {"jkt": P256.keyid, "jwk": {**P256.to_jwk(), "y": P256.to_jwk()["x"]}},
             {"jkt": P256.keyid, "jwk": None},
             {"jkt": None, "jwk": P256.to_jwk()},

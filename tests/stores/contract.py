@@ -634,6 +634,14 @@ class GatesContract(Contract):
             newborn = replace(NEWBORN, id=LineageId(f"AQAAAAAAAAAAAA{number:02}"), binding=NoBinding())
             assert stores.gates.admit(newborn, expected=expected, replaced=(), removed=(), lineages_max=6) == Done()
 
+    def test_a_login_without_a_key_begins_no_lineage_again(self, stores: Stores) -> None:
+        """One that has moved on since stays as it is: its first token would live a second time."""
+        newborn = replace(NEWBORN, binding=NoBinding())
+        stores.seed(gate_with(MINE_LIVE, replace(newborn, generation=1)))
+        before, expected = self.gate(stores), gate_with(MINE_LIVE)
+        assert stores.gates.admit(newborn, expected=expected, replaced=(), removed=(), lineages_max=6) == Moved()
+        assert self.gate(stores) == before
+
     @pytest.mark.parametrize("binding", [NEWBORN.binding, NoBinding()], ids=["key", "none"])
     def test_racing_logins_never_exceed_the_cap(self, stores: Stores, binding: KeyBinding | NoBinding) -> None:
         """Eight logins at once into the last place: one is admitted, the others start over."""
