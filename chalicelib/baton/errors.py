@@ -15,7 +15,7 @@
     ├── InvalidClient, UnknownClient, UnauthorizedClient, UnsupportedGrantType, InvalidScope   (RFC 6749 5.2)
     ├── UnsupportedResponseType                                                                (RFC 6749 4.1.2.1)
     ├── TooManyRequests
-    └── Unavailable, ServerError, OutcomeUnclear                                               (our own trouble)
+    └── Unavailable ─ TryAgain; ServerError, OutcomeUnclear                                           (our own trouble)
 
 A class says what the caller may know: ``code`` (the switch for clients), ``error`` (the family word of
 RFC 6749, RFC 6750 and RFC 9470), ``action`` (what to do next), ``sentence`` (for a reader). An instance adds
@@ -197,6 +197,18 @@ class Unavailable(Refusal):
         """
         super().__init__(reason, retry_after=retry_after, **members)
         self.by_caller = by_caller
+
+
+class TryAgain(Unavailable):
+    """Raised by a view that changed nothing: the same request may be sent again, with the same `Idempotency-Key`.
+
+    On a route with ``once=True`` this releases the key. Raise it only before any effect.
+    """
+
+    code = "unavailable"
+    sentence = (
+        "The service is temporarily unavailable. The request changed nothing. Repeat it after `Retry-After` seconds."
+    )
 
 
 class ServerError(Refusal):

@@ -161,6 +161,17 @@ ASKING_MAX_S = 5
 ``REQUEST_MAX_S`` is the longest that one call can take."""
 RING_SEEN_EVERYWHERE_S = KEY_RING_REFRESH_S + REQUEST_MAX_S
 
+# Exactly-once calls.
+ONCE_RUN_MAX_S = REQUEST_MAX_S + 5
+"""A call that began so long ago has ended: Lambda stopped it after ``REQUEST_MAX_S``, and the clocks of two servers
+differ by less than five seconds."""
+ONCE_KEPT_S = DAY_S
+"""How long a call and its answer are stored. A client may repeat its call for so long."""
+ONCE_ANSWER_BYTES_MAX = 64 * 1024
+"""The size of an encrypted answer. Each KB of an item costs one write unit."""
+ONCE_RETRY_AFTER_S = 1
+"""When to repeat a call whose first run has not ended: most runs take less than a second."""
+
 MISMATCH_TOLD_EVERY_S = MINUTE_S
 """An environment reports a token that its configuration does not know once in so long: one token can repeat it."""
 
@@ -197,6 +208,9 @@ def _assert_relations() -> None:
     assert SIGNING_KEY_ROTATED_AFTER_S > NEXT_SIGNING_KEY_AHEAD_S > 2 * DAY_S
     assert ISSUED_AHEAD_MAX_S < SIGNATURE_WINDOW_S
     assert TOKEN_BYTES_MAX <= BODY_BYTES_MAX
+    assert REQUEST_MAX_S < ONCE_RUN_MAX_S < ONCE_KEPT_S
+    # A claim takes the place of the nonce, so a stored call must outlive the signature.
+    assert ONCE_KEPT_S >= NONCE_KEPT_S
 
 
 _assert_relations()

@@ -23,6 +23,7 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.lineages.model import EndReason, Status
 from chalicelib.baton.policy import ASKING_MAX_S
+from chalicelib.baton.proof.once_rules import OnceKey
 from chalicelib.baton.storage.aws.service import (
     ATTEMPTS,
     CONFLICT_PAUSES_S,
@@ -37,6 +38,7 @@ from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import Engine, Tables
 from chalicelib.baton.storage.dynamodb.items import Item, Value, gate_item, of_account
 from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from tests.making import (
     ACCOUNT,
@@ -125,6 +127,7 @@ OUR_TROUBLE = [
     BotoCoreError(),
 ]
 
+CALL = OnceKey("O#call")
 VERBS: dict[str, Callable[[Engine], object]] = {
     "users.find": lambda engine: Users(engine).find(USER.email_index),
     "users.get": lambda engine: Users(engine).get(ACCOUNT),
@@ -156,6 +159,10 @@ VERBS: dict[str, Callable[[Engine], object]] = {
     ),
     "ephemeral.take_slot": lambda engine: Ephemeral(engine).take_slot("bucket", limit=1, window_s=60, now=NOW),
     "ephemeral.give_back_slot": lambda engine: Ephemeral(engine).give_back_slot("bucket", window_s=60, now=NOW),
+    "once.claim": lambda engine: OnceCalls(engine).claim(CALL, digest=b"digest", mark=b"mark", now=NOW),
+    "once.take_over": lambda engine: OnceCalls(engine).take_over(CALL, old_mark=b"old", mark=b"mark", now=NOW),
+    "once.store": lambda engine: OnceCalls(engine).store(CALL, mark=b"mark", answer=b"secret", now=NOW),
+    "once.release": lambda engine: OnceCalls(engine).release(CALL, mark=b"mark"),
 }
 
 

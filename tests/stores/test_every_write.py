@@ -19,6 +19,7 @@ from chalicelib.baton.events.ports import Audit
 from chalicelib.baton.factors.ports import RateLimits
 from chalicelib.baton.keys.ports import ChangingKeyRing
 from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.proof.ports import OnceStore
 from chalicelib.baton.tokens.ports import OneTime
 from tests.stores.contract import GatesContract
 
@@ -77,6 +78,10 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "one_time.spend_grant": Consumes("the operation that the grant names"),
     "one_time.take_slot": Consumes("a login, a registration, or the keeping of a grant"),
     "one_time.give_back_slot": Consumes("a login, a registration, or the keeping of a grant"),
+    "once.claim": Consumes("the effect of the view, whose own writes carry `caller.live()`"),
+    "once.take_over": Consumes("the effect of the view, which its route declares safe to repeat"),
+    "once.store": NoCaller("the answer to an effect that has happened, whether the login lives on or not"),
+    "once.release": NoCaller("it undoes the claim of the same sending, which had no effect"),
     "audit.append": NoCaller("it says what has happened"),
     "key_ring.current": NoCaller("a development environment makes the ring that it lacks"),
     "key_ring.refreshed": NoCaller("a development environment makes the ring that it lacks"),
@@ -157,6 +162,7 @@ def test_every_verb_of_a_port_reads_or_is_on_the_list() -> None:
             "accounts": (Users,),
             "lineages": (Gates,),
             "one_time": (OneTime, RateLimits),
+            "once": (OnceStore,),
             "audit": (Audit,),
             "key_ring": (ChangingKeyRing,),
         }.items()

@@ -11,10 +11,12 @@ from chalicelib.baton.accounts.ports import Taken
 from chalicelib.baton.effects import Done, Refused
 from chalicelib.baton.lineages.model import Ended, EndReason
 from chalicelib.baton.lineages.rules import Retry, exchange
+from chalicelib.baton.proof.once_rules import OnceKey
 from chalicelib.baton.storage.aws.service import ATTEMPTS, Service
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.database import Engine
 from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.tokens.caller import Operation, StepUp
 from tests.making import (
@@ -38,6 +40,7 @@ from tests.stores.test_dynamodb import put_gate
 
 pytestmark = pytest.mark.promise(1, 2, 8)
 
+CALL = OnceKey("O#call")
 WRITES = ("UpdateItem", "PutItem", "DeleteItem", "TransactWriteItems")
 
 
@@ -203,6 +206,43 @@ def test_a_grant_whose_answers_were_lost_is_kept_and_spent_by_us(engine: Engine,
     line.lose()
     assert spend(b"ours") == step_up
     assert spend(b"theirs") == Refused()
+
+
+def test_a_claim_whose_answer_was_lost_is_ours(engine: Engine, line: Line) -> None:
+    """Our mark is stored, so the view runs; the next sending finds a running call."""
+    calls = OnceCalls(engine)
+    line.lose()
+    assert calls.claim(CALL, digest=b"digest", mark=b"ours", now=NOW).mark == b"ours"
+    assert calls.claim(CALL, digest=b"digest", mark=b"theirs", now=NOW).mark == b"ours"
+
+
+def test_a_take_over_whose_answer_was_lost_is_ours(engine: Engine, line: Line) -> None:
+    """Our mark is stored, and no second taker succeeds."""
+    calls = OnceCalls(engine)
+    calls.claim(CALL, digest=b"digest", mark=b"old", now=NOW)
+    line.lose()
+    for mark in (b"ours", b"theirs"):
+        taken = calls.take_over(CALL, old_mark=b"old", mark=mark, now=NOW)
+        assert taken is not None
+        assert taken.mark == b"ours"
+
+
+def test_an_answer_of_a_call_whose_own_answer_was_lost_is_stored(engine: Engine, line: Line) -> None:
+    """The equal bytes are ours; other bytes are refused."""
+    calls = OnceCalls(engine)
+    calls.claim(CALL, digest=b"digest", mark=b"ours", now=NOW)
+    line.lose()
+    assert calls.store(CALL, mark=b"ours", answer=b"answer", now=NOW) == Done()
+    assert calls.store(CALL, mark=b"ours", answer=b"another", now=NOW) == Refused()
+
+
+def test_a_release_whose_answer_was_lost_is_a_release(engine: Engine, line: Line) -> None:
+    """What is gone needs no release."""
+    calls = OnceCalls(engine)
+    calls.claim(CALL, digest=b"digest", mark=b"ours", now=NOW)
+    line.lose()
+    calls.release(CALL, mark=b"ours")
+    assert calls.claim(CALL, digest=b"digest", mark=b"theirs", now=NOW).mark == b"theirs"
 
 
 def _target(request: AWSPreparedRequest) -> str:

@@ -1,6 +1,6 @@
-"""Errors of signatures, digests and clocks."""
+"""Errors of signatures, digests, clocks and idempotency keys."""
 
-from chalicelib.baton.errors import Refusal
+from chalicelib.baton.errors import InvalidRequest, Refusal
 
 
 class InvalidSignature(Refusal):
@@ -60,3 +60,49 @@ class ClockSkew(Refusal):
     code = "clock_skew"
     action = "sync_clock"
     sentence = "`created` is outside the time window. Set your clock offset from `server_time` and sign again."
+
+
+class IdempotencyKeyRequired(InvalidRequest):
+    """A call to a route with ``once=True`` has no ``Idempotency-Key``."""
+
+    code = "idempotency_key_required"
+    sentence = (
+        "This route requires an `Idempotency-Key`. Create one for each operation, store it, and send it with every "
+        "repetition."
+    )
+
+
+class IdempotencyUnsupported(InvalidRequest):
+    """A state-changing call has an ``Idempotency-Key``, and the route would ignore it."""
+
+    code = "idempotency_unsupported"
+    sentence = "This route does not support `Idempotency-Key`. Remove the header. Do not repeat the request blindly."
+
+
+class IdempotencyKeyReused(InvalidRequest):
+    """The key of an earlier call was sent with another method, path, query or body."""
+
+    status = 422
+    code = "idempotency_key_reused"
+    sentence = "This `Idempotency-Key` was used for another request. Create a new key for a new operation."
+
+
+class CallInProgress(InvalidRequest):
+    """An earlier sending of the same call is running."""
+
+    status = 409
+    code = "in_progress"
+    action = "retry"
+    sentence = "The same request is being processed. Repeat it after `Retry-After` seconds with the same key."
+
+
+class CallOutcomeUnknown(InvalidRequest):
+    """An earlier sending of the same call stopped without a stored answer: it may have taken effect."""
+
+    status = 409
+    code = "outcome_unknown"
+    action = "check_outcome"
+    sentence = (
+        "An earlier request with this `Idempotency-Key` has no stored answer, and it may have taken effect. Read the "
+        "current state before you repeat the operation with a new key."
+    )

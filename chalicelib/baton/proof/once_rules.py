@@ -1,0 +1,123 @@
+"""Exactly-once calls: what the next sending of a call finds, and what follows from it. No I/O.
+
+A phone loses answers, so it sends a payment again. It cannot know whether the first sending took effect. The phone
+therefore creates a key for the operation, stores the key, and sends it as ``Idempotency-Key`` with every sending.
+
+1. The first sending *claims* the key: it stores a running call. Then the view runs, and its answer is stored.
+2. A call is identified by account, method, route template and key, never by the device: a person who changes the phone
+   with the key gets the stored answer.
+3. The *mark* is 16 random bytes of one sending. Every later write of this sending has the condition that the mark is
+   still the stored one. So a late write of a sending that lost the call changes nothing.
+4. A run ends within ``ONCE_RUN_MAX_S``: Lambda stops it. A running call that began earlier will never have an answer.
+5. Only the view can know whether a run that stopped took effect. Therefore its route decides (``retry_safe``) whether
+   such a call runs again.
+
+| the next sending finds | verdict | answer |
+|---|---|---|
+| no call, or an expired one; or its own mark | ``Claimed`` | the view runs |
+| another digest | ``Reused`` | 422 ``idempotency_key_reused`` |
+| a stored answer | ``Replay`` | the same answer |
+| a running call younger than ``ONCE_RUN_MAX_S`` | ``InProgress`` | 409 ``in_progress`` |
+| an older running call, ``retry_safe`` | ``TakeOver`` | the view runs again, for one taker |
+| an older running call | ``OutcomeUnknown`` | 409 ``outcome_unknown`` |
+
+Example: a phone sends an order and loses the answer. It repeats the request 3 seconds later with the same key and body,
+and a new signature. The answer is stored by then, so Baton returns it, and no second order is created.
+
+The store is in ``storage/dynamodb/once.py``, the flow in ``http/once.py``.
+Source: draft-ietf-httpapi-idempotency-key-header-07.
+"""
+
+import hashlib
+from typing import NewType
+
+from msgspec import Struct
+
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.keys.base64url import encode_base64url
+from chalicelib.baton.policy import ONCE_RUN_MAX_S
+from chalicelib.baton.routing import Message
+
+OnceKey = NewType("OnceKey", str)
+"""The name of a call: ``O#`` and a SHA-256 in base64url. It is the key of the stored item."""
+
+MARK_BYTES = 16
+
+
+class OnceCall(Struct, frozen=True):
+    """A call as it is stored. ``answer`` is encrypted, and ``None`` while the call is running.
+
+    ``started`` and ``expires_at`` are in seconds since the epoch; ``mark`` is that of the sending which runs or ran.
+    """
+
+    digest: bytes
+    started: int
+    mark: bytes
+    expires_at: int
+    answer: bytes | None = None
+
+
+class Claimed(Struct, frozen=True):
+    """The call belongs to this sending: run the view."""
+
+
+class Replay(Struct, frozen=True):
+    """The call has ended: return its answer, which is encrypted here."""
+
+    answer: bytes
+
+
+class Reused(Struct, frozen=True):
+    """The key belongs to another request of this account. Never return the stored answer."""
+
+
+class InProgress(Struct, frozen=True):
+    """Another sending of this call is running."""
+
+
+class TakeOver(Struct, frozen=True):
+    """The run with this mark has stopped, and the call may run again."""
+
+    mark: bytes
+
+
+class OutcomeUnknown(Struct, frozen=True):
+    """A run has stopped without an answer, and the call must not run again."""
+
+
+Verdict = Claimed | Replay | Reused | InProgress | TakeOver | OutcomeUnknown
+
+
+def once_key(account: AccountId, method: str, route: str, key: str) -> OnceKey:
+    """Name the call of an account. ``route`` is the template, ``/orders/{order_id}``; ``key`` is the client's."""
+    parts = [part.encode() for part in (account, method, route, key)]
+    return OnceKey(f"O#{encode_base64url(_digest(*parts))}")
+
+
+def request_digest(message: Message) -> bytes:
+    """Hash what a repetition must have in common: method, path as sent, query and body."""
+    query = [part.encode("utf-8", "surrogatepass") for pair in message.query for part in pair]
+    return _digest(message.method.encode(), message.path.encode(), *query, message.body)
+
+
+def is_free(stored: OnceCall | None, *, now: int) -> bool:
+    """Decide whether a call may be claimed: none is stored, or an expired one."""
+    return stored is None or stored.expires_at <= now
+
+
+def judge(stored: OnceCall, *, digest: bytes, mark: bytes, now: int, retry_safe: bool) -> Verdict:
+    """Judge the call that is stored after a claim by the sending with this ``mark``. ``now`` is that of the claim."""
+    if stored.mark == mark:
+        return Claimed()
+    if stored.digest != digest:
+        return Reused()
+    if stored.answer is not None:
+        return Replay(stored.answer)
+    if now - stored.started < ONCE_RUN_MAX_S:
+        return InProgress()
+    return TakeOver(stored.mark) if retry_safe else OutcomeUnknown()
+
+
+def _digest(*parts: bytes) -> bytes:
+    """Hash parts, each after its length: two different lists of parts never give the same bytes."""
+    return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).digest()
