@@ -42,6 +42,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "foreign_key_exchange": Event("warning"),
     "generation_ahead": Event("warning"),
     "nonce_replayed": Event("info"),
+    "call_replayed": Event("info"),
+    "answer_not_stored": Event("warning"),
     "stepped_up": Event("info"),
     "password_changed": Event("info", audited=True),
     "logged_out": Event("info", audited=True),

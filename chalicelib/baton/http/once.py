@@ -1,0 +1,259 @@
+"""Run a view exactly once for an ``Idempotency-Key``, and return its stored answer to every later sending.
+
+The rules and their table are in ``proof/once_rules.py``. This module knows nothing of Chalice: it takes a function that
+runs the view, and returns an answer as it is sent.
+
+A signed route with ``once=True`` calls ``Once.run`` in place of consuming the nonce. The order of its checks:
+
+1. Read the request; verify token, signature, digest and time; convert query and body. The signature covers
+   ``Idempotency-Key`` wherever it is sent (``proof/signature.py``), so the key needs no check of its own.
+2. Read the account state; check scope, role and ``acr``; check that ``Baton-Grant`` exists where the route needs it.
+3. ``Once.run``: claim the key. A replay returns here, so it needs neither nonce nor grant.
+4. Within ``view``: consume the grant, then run the team's view. A refused grant releases the key.
+
+    answer = once.run(
+        caller.account,
+        request.message,
+        lambda: rendered(view(with_grant(caller), body)),   # 4
+        route="/orders/{order_id}",                         # requestContext.resourcePath
+        render=lambda refusal: rendered_refusal(refusal),   # the problem document of this request
+        retry_safe=rule.retry_safe,
+    )
+
+A route without ``once`` and without an attempt of its own calls ``refuse_key`` after step 1.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Clock, Done, Entropy
+from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.keys.once_answers import decrypt_answer, encrypt_answer
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.keys.ring import NONCE_BYTES, Unsealable
+from chalicelib.baton.policy import ONCE_ANSWER_BYTES_MAX, ONCE_RETRY_AFTER_S
+from chalicelib.baton.proof.attempt import attempt_header
+from chalicelib.baton.proof.once_rules import (
+    MARK_BYTES,
+    Claimed,
+    InProgress,
+    OnceCall,
+    OnceKey,
+    OutcomeUnknown,
+    Replay,
+    Reused,
+    TakeOver,
+    Verdict,
+    judge,
+    once_key,
+    request_digest,
+)
+from chalicelib.baton.proof.ports import OnceStore
+from chalicelib.baton.proof.refusals import (
+    CallInProgress,
+    CallOutcomeUnknown,
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    IdempotencyUnsupported,
+)
+from chalicelib.baton.routing import Message
+from chalicelib.baton.tokens.call import SAFE_METHODS
+from chalicelib.baton.tokens.refusals import InsufficientUserAuthentication
+
+REPLAYED: Final = "Baton-Replayed"
+"""The header field of a replayed answer; its value is ``1``."""
+
+NOTHING_DONE: Final = (errors.TryAgain, InsufficientUserAuthentication)
+"""Refusals that say that the view changed nothing. They release the key."""
+
+FINAL_ACTIONS: Final[frozenset[errors.Action]] = frozenset({"fix_request", "check_outcome"})
+"""Actions of refusals that are answers. A stored ``retry`` would make a client repeat for 24 hours, and a stored
+``log_in`` would end the login with which a person repeats the call."""
+
+
+class RenderedAnswer(Struct, frozen=True, array_like=True):
+    """An answer as it is sent. ``cookies`` are values of ``Set-Cookie``.
+
+    ``headers`` has no header field that belongs to one request, such as ``Baton-Time``, ``Baton-Request-Id`` or those
+    of CORS: they are added after ``Once.run``, to a replay too.
+    """
+
+    status: int
+    headers: dict[str, str] = {}
+    cookies: tuple[str, ...] = ()
+    body: bytes = b""
+
+
+class _Sending(Struct, frozen=True):
+    """One sending of a call."""
+
+    key: OnceKey
+    digest: bytes
+    mark: bytes
+    now: int
+
+
+class Once(Struct, frozen=True, kw_only=True):
+    """Run the views of routes with ``once=True``. One object for each environment."""
+
+    store: OnceStore
+    key_ring: KeyRing
+    clock: Clock
+    entropy: Entropy
+    signals: Signals
+
+    def run(
+        self,
+        account: AccountId,
+        message: Message,
+        view: Callable[[], RenderedAnswer],
+        *,
+        route: str,
+        render: Callable[[errors.Refusal], RenderedAnswer],
+        retry_safe: bool = False,
+    ) -> RenderedAnswer:
+        """Claim the key of this request, run ``view`` and store its answer; or return the stored answer.
+
+        What ``view`` does decides what the next sending finds:
+
+        - It returns an answer: that answer, for 24 hours. Over 64 KB: no answer.
+        - It raises one of ``NOTHING_DONE``: nothing, so the view runs again.
+        - It raises another refusal of 400 to 499 with a final action: ``render(refusal)``.
+        - It raises anything else, ``Unavailable`` included: no answer, because the view may have changed something.
+
+        A refusal is raised again after it is stored. The caller renders it with ``render``, so that this answer and
+        its replays are equal to the byte. Every failure after the view leaves the answer as it is.
+
+        ``account`` is that of the caller, whose login is live. ``message`` is verified. ``view`` consumes the grant,
+        runs the team's view and renders its answer; it is called once or never. ``route`` is the template of the
+        route, which is part of the key. ``render`` renders a refusal for this request. ``retry_safe``: a second effect
+        does no harm, so a call whose run stopped runs again.
+
+        Raises what ``view`` raises, or one of these, and then the view did not run:
+
+        - ``IdempotencyKeyRequired``, ``Malformed``: the request has no ``Idempotency-Key``, or one of another form.
+        - ``IdempotencyKeyReused``: the key belongs to another request.
+        - ``CallInProgress``: another sending of this call is running.
+        - ``CallOutcomeUnknown``: an earlier run stopped without an answer.
+        - ``Unavailable``: the claim failed, or the stored answer does not decrypt.
+        """
+        key = once_key(account, message.method, route, required_key(message))
+        sending = _Sending(key, request_digest(message), self.entropy(MARK_BYTES), self.clock())
+        match self._claim(sending, retry_safe=retry_safe):
+            case Claimed():
+                return self._run(sending, view, render)
+            case Replay(answer):
+                return self._replayed(sending, answer)
+            case Reused():
+                raise IdempotencyKeyReused
+            case InProgress() | TakeOver():
+                raise CallInProgress(retry_after=ONCE_RETRY_AFTER_S)
+            case OutcomeUnknown():
+                raise CallOutcomeUnknown
+
+    def _claim(self, sending: _Sending, *, retry_safe: bool) -> Verdict:
+        try:
+            stored = self.store.claim(sending.key, digest=sending.digest, mark=sending.mark, now=sending.now)
+            verdict = _judged(stored, sending, retry_safe=retry_safe)
+            if isinstance(verdict, TakeOver):
+                taken = self.store.take_over(sending.key, old_mark=verdict.mark, mark=sending.mark, now=sending.now)
+                # A call that is gone was released by another taker: the next sending claims it.
+                verdict = InProgress() if taken is None else _judged(taken, sending, retry_safe=retry_safe)
+        except errors.Unavailable:
+            # The claim may have happened, and nothing has run. Without this the key would be unusable for a day.
+            self._release(sending)
+            raise
+        return verdict
+
+    def _run(
+        self,
+        sending: _Sending,
+        view: Callable[[], RenderedAnswer],
+        render: Callable[[errors.Refusal], RenderedAnswer],
+    ) -> RenderedAnswer:
+        try:
+            answer = view()
+        except NOTHING_DONE:
+            self._release(sending)
+            raise
+        except errors.Refusal as refusal:
+            if _is_final(refusal):
+                self._store(sending, render(refusal))
+            raise
+        self._store(sending, answer)
+        return answer
+
+    def _store(self, sending: _Sending, answer: RenderedAnswer) -> None:
+        """Store an answer. A failure is reported and not raised: the view has run, and its answer must go out."""
+        try:
+            encrypted = encrypt_answer(
+                msgspec.msgpack.encode(answer),
+                item=sending.key,
+                ring=self.key_ring.current(now=sending.now),
+                now=sending.now,
+                nonce=self.entropy(NONCE_BYTES),
+            )
+            if len(encrypted) > ONCE_ANSWER_BYTES_MAX:
+                self.signals.emit("answer_not_stored", reason="over 64 KB")
+                return
+            stored = self.store.store(sending.key, mark=sending.mark, answer=encrypted, now=sending.now)
+        except errors.Unavailable as unavailable:
+            self.signals.emit("answer_not_stored", reason=unavailable.reason)
+            return
+        if not isinstance(stored, Done):
+            self.signals.emit("answer_not_stored", reason="taken over by another sending")
+
+    def _release(self, sending: _Sending) -> None:
+        """Release the key. If that fails, the call stays running, and the next sending is told so."""
+        with contextlib.suppress(errors.Unavailable):
+            self.store.release(sending.key, mark=sending.mark)
+
+    def _replayed(self, sending: _Sending, encrypted: bytes) -> RenderedAnswer:
+        answer = self._decrypted(sending, encrypted)
+        self.signals.emit("call_replayed")
+        return replace(answer, headers={**answer.headers, REPLAYED: "1"})
+
+    def _decrypted(self, sending: _Sending, encrypted: bytes) -> RenderedAnswer:
+        """Decrypt a stored answer, with a fresh ring where the cached one lacks its root."""
+        for ring in (self.key_ring.current, self.key_ring.refreshed):
+            with contextlib.suppress(Unsealable, msgspec.DecodeError):
+                answer = decrypt_answer(encrypted, item=sending.key, ring=ring(now=sending.now))
+                return msgspec.msgpack.decode(answer, type=RenderedAnswer)
+        raise errors.Unavailable("a stored answer does not decrypt")
+
+
+def required_key(message: Message) -> str:
+    """Read the ``Idempotency-Key`` that a route with ``once=True`` requires.
+
+    Raises ``IdempotencyKeyRequired`` if it is missing, ``Malformed`` if it does not have 16 to 128 allowed characters.
+    """
+    key = attempt_header(message)
+    if key is None:
+        raise IdempotencyKeyRequired
+    return key
+
+
+def refuse_key(message: Message) -> None:
+    """Refuse an ``Idempotency-Key`` on a state-changing request to a route that would ignore it.
+
+    A client that sends a key repeats its request. A key that is ignored is a double payment.
+    Raises ``IdempotencyUnsupported`` for a key of any form.
+    """
+    if message.method not in SAFE_METHODS and "idempotency-key" in message.fields:
+        raise IdempotencyUnsupported
+
+
+def _judged(stored: OnceCall, sending: _Sending, *, retry_safe: bool) -> Verdict:
+    return judge(stored, digest=sending.digest, mark=sending.mark, now=sending.now, retry_safe=retry_safe)
+
+
+def _is_final(refusal: errors.Refusal) -> bool:
+    """Decide whether a refusal is the answer to every sending: a client's error that no repetition corrects."""
+    return 400 <= refusal.status < 500 and refusal.action in FINAL_ACTIONS  # noqa: PLR2004 - client errors

@@ -1,0 +1,49 @@
+"""Encryption of the stored answers of exactly-once calls.
+
+Each item has a key of its own, HKDF(root, "once", key of the item), and the key of the item is associated data. An
+answer that was copied to the item of another account, or of another call, therefore does not decrypt.
+
+Format 1: one byte 1, one byte root version, 12 bytes nonce, AES-256-GCM ciphertext with its 16-byte tag.
+"""
+
+from typing import Final
+
+from chalicelib.baton.keys.ring import KEY_BYTES, NONCE_BYTES, Ring, Root, Unsealable, _hkdf
+
+FORMAT: Final = 1
+_HEAD_BYTES: Final = 2
+
+
+def encrypt_answer(answer: bytes, *, item: str, ring: Ring, now: int, nonce: bytes) -> bytes:
+    """Encrypt an answer for the item with this key. ``nonce`` is 12 random bytes: an item may have two answers."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - cold start
+
+    if len(nonce) != NONCE_BYTES:
+        raise ValueError("a nonce has 12 bytes")
+    root = ring.root_for_new(now)
+    head = bytes([FORMAT, root.version])
+    return head + nonce + AESGCM(_key(root, item)).encrypt(nonce, answer, head + item.encode())
+
+
+def decrypt_answer(encrypted: bytes, *, item: str, ring: Ring) -> bytes:
+    """Decrypt the answer of the item with this key.
+
+    Raises ``Unsealable`` for an answer that belongs to another item, was altered, or has a format or a root version
+    that is unknown here.
+    """
+    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - cold start
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - cold start
+
+    head, nonce = encrypted[:_HEAD_BYTES], encrypted[_HEAD_BYTES : _HEAD_BYTES + NONCE_BYTES]
+    root = ring.root(head[1]) if len(head) == _HEAD_BYTES and head[0] == FORMAT else None
+    if root is None:
+        raise Unsealable("a stored answer has an unknown format or root version")
+    try:
+        return AESGCM(_key(root, item)).decrypt(nonce, encrypted[_HEAD_BYTES + NONCE_BYTES :], head + item.encode())
+    except (InvalidTag, ValueError):
+        raise Unsealable("a stored answer does not decrypt for its item") from None
+
+
+def _key(root: Root, item: str) -> bytes:
+    # Not `derive`: its cache is small, and an item is read once or never.
+    return _hkdf(root.secret, b"once " + item.encode(), KEY_BYTES)
