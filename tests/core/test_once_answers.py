@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.baton.keys import once_answers
 from chalicelib.baton.keys.once_answers import FORMAT, decrypt_answer, encrypt_answer
 from chalicelib.baton.keys.ring import Ring, Unsealable
 from chalicelib.baton.keys.rotation import make_ring, rotate_root
@@ -66,6 +67,15 @@ def test_an_answer_outlives_a_rotation_of_the_root() -> None:
     assert decrypt_answer(stored, item=ITEM, ring=rotated) == b"answer"
     with pytest.raises(Unsealable):
         decrypt_answer(stored, item=ITEM, ring=make_ring(secrets.token_bytes, now=NOW))
+
+
+def test_an_answer_of_another_format_does_not_decrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A genuine one of a later release: its text may mean something else."""
+    with monkeypatch.context() as later:
+        later.setattr(once_answers, "FORMAT", FORMAT + 1)
+        stored = encrypted()
+    with pytest.raises(Unsealable, match="unknown format"):
+        decrypt_answer(stored, item=ITEM, ring=RING)
 
 
 def test_a_nonce_has_twelve_bytes() -> None:

@@ -344,6 +344,7 @@ def test_a_clients_error_is_an_answer(shop: Shop, refusal: errors.Refusal) -> No
     [
         errors.Unavailable("a store of the view"),
         errors.ServerError(),
+        errors.OutcomeUnclear(),
         errors.LoginRequired(reason="logout"),
         errors.TooManyRequests(retry_after=1),
         errors.Superseded(),

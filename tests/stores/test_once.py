@@ -12,6 +12,8 @@ from tests.making import NOW
 from tests.memory_once import MemoryOnceCalls
 from tests.stores.once_contract import ANSWER, DIGEST, KEY, OURS, THEIRS, OnceContract
 
+pytestmark = pytest.mark.promise(8)
+
 
 class TestMemory(OnceContract):
     """The contract, in memory."""

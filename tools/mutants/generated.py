@@ -9,6 +9,7 @@ from tools.mutants.mutant import ROOT, Mutant
 FILES = (
     "chalicelib/baton/lineages/rules.py",
     "chalicelib/baton/proof/digest.py",
+    "chalicelib/baton/proof/once_rules.py",
     "chalicelib/baton/proof/signature.py",
     "chalicelib/baton/tokens/jwt.py",
     "chalicelib/baton/tokens/opaque.py",
