@@ -21,13 +21,22 @@ from chalicelib.baton.http.dispatch import Answer
 from chalicelib.baton.http.request import Nothing
 from chalicelib.baton.lineages.model import Presented
 from chalicelib.baton.lineages.rules import Exchanged
-from chalicelib.baton.policy import KEY_RING_REFRESH_S, LINEAGE_KEPT_S, LINEAGES_IN_ONE_UNIT, LINEAGES_MAX
+from chalicelib.baton.policy import (
+    KEY_RING_REFRESH_S,
+    LINEAGE_KEPT_S,
+    LINEAGES_IN_ONE_UNIT,
+    LINEAGES_MAX,
+    ONCE_ANSWER_BYTES_MAX,
+)
+from chalicelib.baton.proof.once_rules import OnceKey
 from chalicelib.baton.storage.aws.service import Service
 from chalicelib.baton.storage.dynamodb.database import KEYS, Engine, Tables
 from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.tokens.caller import Caller
 from tests.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tests.engines.recording import ReadThenWrite
+from tests.making import NOW
 from tests.stores.test_dynamodb import put_gate
 from tests.stores.test_gate_size import LARGEST, gate_of
 from tests.web.conversation import FORM, HOST, NEW_PASSWORD, PASSWORD, Device, Said
@@ -570,6 +579,23 @@ def test_an_exchange_costs_one_unit_with_six_lineages_and_four_with_all(
 ) -> None:
     """However large each has grown."""
     assert exchange_of(lineages, Gates(Engine(tables)), meter) == Cost(writes=units, reads=0, trips=1)
+
+
+@pytest.mark.parametrize(("answer_bytes", "units"), [(100, 1), (1024, 2), (10 * 1024, 11), (ONCE_ANSWER_BYTES_MAX, 65)])
+def test_a_call_that_runs_once_costs_a_unit_and_one_for_each_kb_of_its_answer(
+    tables: Tables, meter: Meter, answer_bytes: int, units: int
+) -> None:
+    """The claim, which takes the place of the nonce; the answer; a release. No read, and one round trip each."""
+    calls, key, mark = OnceCalls(Engine(tables)), OnceKey("O#" + 43 * "k"), bytes(16)
+    calls.claim(key, digest=bytes(32), mark=mark, now=NOW)
+    assert meter.reading() == Cost(writes=1, reads=0, trips=1)
+    calls.store(key, mark=mark, answer=bytes(answer_bytes), now=NOW)
+    assert meter.reading() == Cost(writes=units, reads=0, trips=1)
+    other = OnceKey("O#another")
+    calls.claim(other, digest=bytes(32), mark=mark, now=NOW)
+    calls.take_over(other, old_mark=mark, mark=bytes(15) + b"1", now=NOW)
+    calls.release(other, mark=bytes(15) + b"1")
+    assert meter.reading() == Cost(writes=3, reads=0, trips=3)
 
 
 def test_a_store_that_reads_before_it_writes_is_noticed(tables: Tables, meter: Meter) -> None:
