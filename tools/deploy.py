@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from baton_client import HttpTransport, Transport
 from chalicelib.baton.effects import Done
 from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.policy import ONCE_RUN_MAX_S, REQUEST_MAX_S
 from chalicelib.baton.settings import Settings, SettingsProblems, read_settings
 from chalicelib.baton.storage.dynamodb.database import Engine, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import AccountsWithoutRing, KeyRing
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 CHALICE = ROOT / ".chalice"
 SERVING = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
 """A data stack that was made whole once: a change of it that fails is taken back."""
+
+DEFAULT_TIMEOUT_S = 60
+"""Chalice's time-out of a function whose configuration has none."""
 
 Pause = Callable[[float], None]
 
@@ -106,7 +110,20 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
             f"stage {name}, in .chalice/config.json: BATON_DEPLOYMENT is {function}, as Chalice names functions, and "
             f"not {settings.deployment} (BATON_TABLE_PREFIX takes its place where it is left out)"
         )
+    timeout_s = _timeout_of_the_api(described, config)
+    if timeout_s > REQUEST_MAX_S:
+        raise NotDone(
+            f"stage {name}, in .chalice/config.json: lambda_timeout is {timeout_s} seconds, and must be at most "
+            f"{REQUEST_MAX_S}: a call that began {ONCE_RUN_MAX_S} seconds ago is treated as stopped (once=True)"
+        )
     return Stage(name, policies(function, described), described["environment_variables"], settings)
+
+
+def _timeout_of_the_api(described: Mapping[str, Any], config: Mapping[str, Any]) -> int:
+    """Find the time-out of the API's function as Chalice does: its own, the stage's, the application's, or 60 s."""
+    own = described.get("lambda_functions", {}).get("api_handler", {})
+    found = (level["lambda_timeout"] for level in (own, described, config) if "lambda_timeout" in level)
+    return int(next(found, DEFAULT_TIMEOUT_S))
 
 
 def filled_policy(policy: str, place: Place, issuer: str, api: str | None) -> str:

@@ -391,6 +391,25 @@ def test_a_misspelt_setting_is_told_before_anything_is_changed() -> None:
         stage_named("dev", misspelt)
 
 
+@pytest.mark.parametrize("level", ["application", "stage", "function", "nowhere"])
+def test_a_longer_time_out_is_refused(level: str) -> None:
+    """A run that outlives the time after which it is treated as stopped could have its effect twice."""
+    config = deepcopy(CONFIG)
+    dev = config["stages"]["dev"]
+    if level == "function":
+        dev["lambda_functions"]["api_handler"] = {"iam_policy_file": "policy-dev.json"}
+    where = {"application": config, "stage": dev, "function": dev["lambda_functions"].get("api_handler", {})}
+    if level == "nowhere":
+        del config["lambda_timeout"]
+    else:
+        where[level]["lambda_timeout"] = 16
+    with pytest.raises(NotDone, match=r"lambda_timeout is (16|60) seconds, and must be at most 15"):
+        stage_named("dev", config)
+    if level != "nowhere":
+        where[level]["lambda_timeout"] = 15
+        assert stage_named("dev", config).name == "dev"
+
+
 def test_a_wrong_python_is_told_before_aws_is_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
