@@ -346,6 +346,7 @@ _TAGS = {
     "meta": "What anybody may ask",
     "app": "This deployment's own routes",
 }
+_TAG_OF_PACKAGE = {"accounts": "accounts", "tokens": "oauth", "http": "meta"}
 
 
 # --- Writing it --------------------------------------------------------------------------------------------------
@@ -504,8 +505,7 @@ def _derived(view: Any, asks: Asks | None) -> Row:  # noqa: ANN401 - any functio
 
 
 def _tag(view: Any) -> str:  # noqa: ANN401 - any function at all
-    module = view.__module__
-    return module.rpartition(".")[2] if module.startswith("chalicelib.baton.") else "app"
+    return _TAG_OF_PACKAGE.get(view.__module__.removeprefix("chalicelib.baton.").partition(".")[0], "app")
 
 
 def _body(row: Row, asks: Asks | None) -> type[msgspec.Struct] | None:

@@ -49,6 +49,7 @@ from tests.making import (
     MINE_LIVE,
     NOW,
     OTHER,
+    OTHER_LIVE,
     USER,
     VERSION,
     gate_with,
@@ -389,6 +390,15 @@ def test_a_condition_that_disagrees_with_the_rule_is_our_own_trouble() -> None:
     error = answered("ConditionalCheckFailedException", Item=gate_item(gate_with(MINE_LIVE)))
     with pytest.raises(Unavailable, match="disagree"):
         Gates(engine_in(Trouble([error]))).exchange(presented(), now=NOW, fence=FENCE, idle_s=IDLE_S)
+
+
+@pytest.mark.parametrize("verb", ["gates.end_all", "gates.delete"])
+def test_a_write_on_behalf_of_a_live_login_that_did_not_happen_is_our_own_trouble(verb: str) -> None:
+    """The item that comes with the failure says that the login lives: then nobody is told that it has ended."""
+    item = gate_item(gate_with(MINE_LIVE, OTHER_LIVE))
+    trouble = Trouble([answered("ConditionalCheckFailedException", Item=item)])
+    with pytest.raises(Unavailable, match="disagree"):
+        VERBS[verb](engine_in(trouble))
 
 
 def test_the_client_is_made_once_with_limits_stated(dynamodb: Service) -> None:

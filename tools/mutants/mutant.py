@@ -24,6 +24,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/settings.py": ("tests/test_settings.py",),
     "chalicelib/baton/storage/aws/credentials.py": ("tests/test_settings.py",),
     "chalicelib/baton/storage/dynamodb/audit.py": ("tests/stores/test_dynamodb.py", "tests/stores/test_engine.py"),
+    "chalicelib/baton/access_key.py": ("tests/stores/test_access_key.py",),
     "chalicelib/baton/storage/dynamodb/database.py": ("tests/stores/test_engine.py", "tests/stores/test_access_key.py"),
     "chalicelib/baton/storage/dynamodb/one_time.py": (
         "tests/stores/test_dynamodb.py",
