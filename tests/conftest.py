@@ -51,8 +51,16 @@ PROMISES = stated(README.read_text("utf-8"))
 ledger, seen = Ledger(PROMISES), Witness()
 
 
+MARKERS = (
+    "prove: the long version of a proof, run by `make prove` (-m prove)",
+    "promise(*numbers): the promises of the README that a test stands for",
+)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep ledger and progress where the reports arrive: with several processes, in the one that leads them."""
+    """Register the markers. Keep ledger and progress in the process that receives the reports."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(ledger, "promises")
         config.pluginmanager.register(Progress(config), "progress")

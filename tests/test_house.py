@@ -244,8 +244,8 @@ def test_no_file_names_a_machine() -> None:
 
 
 def test_every_command_that_is_written_about_exists() -> None:
-    """A ``make`` command of a page is a target of the Makefile, and every target is in ``make help``."""
-    makefile = (ROOT / "Makefile").read_text("utf-8")
+    """A ``make`` command of a page is a target of baton.mk or Makefile, and every target is in ``make help``."""
+    makefile = "".join((ROOT / name).read_text("utf-8") for name in ("Makefile", "baton.mk"))
     targets = set(re.findall(r"^([a-z][a-z-]*):.* ## ", makefile, re.MULTILINE))
     assert set(re.findall(r"^\.PHONY: ([a-z-]+)$", makefile, re.MULTILINE)) == targets
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "clients").rglob("*.md")]

@@ -69,7 +69,7 @@ def test_every_command_of_aws_is_one(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_target_and_tool_is_there(page: Path) -> None:
     """What `make` and `python -m` are told to do."""
-    makefile = (ROOT / "Makefile").read_text("utf-8")
+    makefile = "".join((ROOT / name).read_text("utf-8") for name in ("Makefile", "baton.mk"))
     for line in commands(page, "make"):
         assert re.search(rf"^{line.split()[1]}:", makefile, re.MULTILINE), line
     for module, words in re.findall(r"python -m (tools\.[a-z.]+)((?: [a-z]+)*)", page.read_text("utf-8")):

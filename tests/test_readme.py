@@ -25,7 +25,7 @@ def test_the_signed_route_in_the_readme_is_the_one_in_app() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_make_command_in_the_readme_exists_and_ci_runs_it(command: str) -> None:
     """``make test`` is the last step of ``make check``."""
-    makefile = (ROOT / "Makefile").read_text("utf-8")
+    makefile = "".join((ROOT / name).read_text("utf-8") for name in ("Makefile", "baton.mk"))
     assert re.search(rf"^{command}:.*## \w", makefile, re.MULTILINE)
     if command != "test":
         assert re.search(rf"\bmake {command}$", (ROOT / ".ci" / "run").read_text("utf-8"), re.MULTILINE) or re.search(

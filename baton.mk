@@ -1,0 +1,158 @@
+# Baton's targets. An upgrade replaces this file: your own targets are in Makefile, which includes it.
+# Every command sets up what it needs: only make and Python 3.11 to 3.14 must be installed.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+
+# Made again when the requirements change, or when the Python it was made with is gone.
+READY := $(VENV)/ready-$(shell cksum < requirements-dev.txt | tr -d ' ')
+ifneq ($(shell $(PYTHON) -IS -c 'print("well")' 2> /dev/null),well)
+.PHONY: $(READY)
+endif
+
+# The audit's own tools, apart from what ships: what they depend on must not pin it.
+AUDIT_VENV := .venv-audit
+AUDIT_READY := $(AUDIT_VENV)/ready-$(shell cksum < requirements-audit.txt | tr -d ' ')
+
+PORT ?= 8000
+export PORT
+# Some shells set HOST to the name of the machine: only `make dev HOST=0.0.0.0` counts.
+HOST := 127.0.0.1
+export HOST
+export PYTHONPATH := .:clients/python
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[A-Za-z0-9_.-]+:.*## / { name[++n] = $$1; text[n] = $$2; if (length($$1) > wide) wide = length($$1) } \
+	  END { for (i = 1; i <= n; i++) printf "  make %-" wide "s  %s\n", name[i], text[i] }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(READY) ## Make the virtual environment only (each command does it when needed)
+	@echo "ok: $(VENV) has the pinned packages. next: make dev"
+
+.PHONY: dev
+dev: $(READY) ## Serve http://localhost:8000/api, reload on change (PORT=, HOST=, AWS_ENDPOINT_URL_DYNAMODB=)
+	@exec $(PYTHON) -m tools.dev.serve
+
+.PHONY: demo
+demo: $(READY) ## Show login, lost answer and theft in the terminal (uses the server on PORT, or starts one)
+	@$(PYTHON) -m tools.demo
+
+.PHONY: test
+test: $(READY) ## Run the tests (some minutes; it prints how many)
+	@$(PYTHON) -m pytest -n auto --maxprocesses 4
+
+.PHONY: check
+check: $(READY) ## Check format, lint, types and layers, then run the tests: as CI does (some minutes)
+	@echo "1/5 format" && $(VENV)/bin/ruff format --check --quiet .
+	@echo "2/5 lint" && $(VENV)/bin/ruff check --quiet .
+	@echo "3/5 types" && $(VENV)/bin/mypy --no-error-summary
+	@echo "4/5 layers" && { told=`$(VENV)/bin/lint-imports --config baton.importlinter.toml 2>&1` || { echo "$$told"; exit 1; }; }
+	@echo "5/5 tests (some minutes)" && $(PYTHON) -m pytest -n auto --maxprocesses 4
+
+.PHONY: mutants
+mutants: $(READY) ## Remove each guard of core/ and stores/ and check that a test fails (10 min; SHORT=1: a dozen)
+	@$(PYTHON) -m tools.mutants $(if $(SHORT),--short)
+
+.PHONY: prove
+prove: $(READY) ## Run the long proofs, with one line of evidence for each promise (long; SHORT=1: some minutes)
+	@echo "1/2 mutants"
+	@$(PYTHON) -m tools.mutants $(if $(SHORT),--short)
+	@echo "2/2 tests"
+	@$(PYTHON) -m pytest -n auto --maxprocesses 4 -m "$(if $(SHORT),promise and not prove,promise or prove)"
+
+.PHONY: format
+format: $(READY) ## Format the code and write docs/errors.md
+	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet . && $(PYTHON) -m tools.errors_page
+
+.PHONY: openapi
+openapi: $(READY) ## Write the OpenAPI description of all routes, yours included
+	@$(PYTHON) -m tools.openapi
+
+.PHONY: package
+package: $(READY) ## Build the Lambda zip into build/ and check its contents
+	@$(PYTHON) -m tools.package
+
+.PHONY: plan
+plan: $(READY) ## Show what a deployment would change, and its monthly cost (STAGE=dev USERS=10000)
+	@STAGE=$(STAGE) USERS=$(USERS) $(PYTHON) -m tools.plan
+
+.PHONY: deploy
+deploy: $(READY) ## Deploy a stage to AWS, then log in to it (STAGE=dev)
+	@$(PYTHON) -m tools.deploy deploy $(STAGE)
+
+.PHONY: bench
+bench: $(READY) ## Compare a signed call with its cryptography, an exchange with botocore, a login with Argon2
+	@$(PYTHON) -m bench
+
+.PHONY: bench-count
+bench-count: $(READY) ## Count the instructions of a call; fails if they changed (needs valgrind; UPDATE=1 stores them)
+	@$(PYTHON) -m bench.instructions $(if $(UPDATE),--update)
+
+.PHONY: bench-peers
+bench-peers: $(READY) ## Compare a token rotation with other products (needs dynoxide, Node.js, PostgreSQL)
+	@$(PYTHON) -m bench.peers
+
+.PHONY: bench-growth
+bench-growth: $(READY) ## Measure an exchange with more devices, accounts and environments (needs dynoxide)
+	@$(PYTHON) -m bench.growth
+
+.PHONY: cost
+cost: $(READY) ## Print the AWS cost of a million operations and of a month (UPDATE=1 writes bench/results/cost.*)
+	@$(PYTHON) -m bench.cost $(if $(UPDATE),--update)
+
+.PHONY: dynoxide
+dynoxide: $(READY) ## Download the DynamoDB engine that counts capacity into build/ (needs npm, x86_64 Linux)
+	@$(PYTHON) -m tools.dev.dynoxide
+
+.PHONY: bench-cold
+bench-cold: $(READY) ## Compare the cold start of the packaged zip with an empty handler (needs Linux)
+	@$(PYTHON) -m bench.cold
+
+.PHONY: bench-imports
+bench-imports: $(READY) ## List the modules that the first request of each route imports
+	@$(PYTHON) -m bench.imports
+
+.PHONY: figures
+figures: $(READY) ## Simulate the mechanisms and draw docs/figures/relay.svg (some minutes)
+	@$(PYTHON) -m tests.relay.figures
+
+.PHONY: drill
+drill: $(READY) ## Restore a backup and check that no earlier token works (STAGE=dev: in your AWS account)
+	@$(PYTHON) -m tools.drill
+
+.PHONY: audit
+audit: $(READY) $(AUDIT_READY) ## Audit code, dependencies and templates (STAGE=dev: the AWS account too; OFFLINE=1: no network)
+	@$(PYTHON) -m tools.audit $(if $(OFFLINE),--offline)
+
+.PHONY: doctor
+doctor: $(READY) ## Examine settings, clocks, tables and keys, and print the remedy for each problem (STAGE=dev)
+	@$(PYTHON) -m tools.doctor
+
+.PHONY: clean
+clean: ## Remove all generated files and the virtual environments
+	@rm -rf $(VENV) $(AUDIT_VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .chalice/deployments
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A virtual environment with exactly the pinned, hashed requirements.
+$(READY):
+	@for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	  $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2> /dev/null && break; python=; \
+	done; \
+	if [ -z "$$python" ]; then echo "Baton needs Python 3.11, 3.12, 3.13 or 3.14 on the PATH." >&2; exit 1; fi; \
+	echo "1/2 virtual environment, `$$python --version`" && rm -rf $(VENV) && $$python -m venv $(VENV) && \
+	echo "2/2 requirements, pinned and hashed (once; about a minute)" && \
+	$(PYTHON) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt && touch $@
+
+# Some of the audit tools have no wheels for Python 3.14 yet.
+$(AUDIT_READY):
+	@for python in $(PYTHON) python3.13 python3.12 python3.11; do \
+	  $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2> /dev/null && break; python=; \
+	done; \
+	if [ -z "$$python" ]; then echo "The audit tools need Python 3.11, 3.12 or 3.13 on the PATH." >&2; exit 1; fi; \
+	echo "audit tools, pinned and hashed (once; about a minute)" && rm -rf $(AUDIT_VENV) && \
+	$$python -m venv $(AUDIT_VENV) && \
+	$(AUDIT_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-audit.txt && \
+	touch $@
