@@ -16,6 +16,8 @@ endif
 AUDIT_VENV := .venv-audit
 AUDIT_READY := $(AUDIT_VENV)/ready-$(shell cksum < requirements-audit.txt | tr -d ' ')
 
+LOCKED := --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links
+
 PORT ?= 8000
 export PORT
 # Some shells set HOST to the name of the machine: only `make dev HOST=0.0.0.0` counts.
@@ -66,6 +68,15 @@ prove: $(READY) ## Run the long proofs, with one line of evidence for each promi
 .PHONY: format
 format: $(READY) ## Format the code and write docs/errors.md
 	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet . && $(PYTHON) -m tools.errors_page
+
+# Without a virtual environment: the one there is may have the requirements of before.
+.PHONY: lock
+lock: ## Pin requirements.in and requirements-app.in in one requirements.txt, with hashes (needs uv)
+	@command -v uv > /dev/null || { echo "error: uv is not installed. Nothing was changed." \
+	  "remedy: install uv (https://docs.astral.sh/uv/getting-started/installation/), and run the command again" >&2; exit 1; }
+	@uv pip compile $(LOCKED) requirements.in requirements-app.in -o requirements.txt
+	@uv pip compile $(LOCKED) requirements-dev.in -o requirements-dev.txt
+	@echo "ok: requirements.txt and requirements-dev.txt"
 
 .PHONY: openapi
 openapi: $(READY) ## Write the OpenAPI description of all routes, yours included

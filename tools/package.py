@@ -29,7 +29,7 @@ import yaml
 
 from chalicelib.baton.http.cors import EXPOSED_FIELDS
 from chalicelib.baton.settings import SettingsProblems, read_settings
-from tools import stages
+from tools import requirements, stages
 from tools.printed import widths
 from tools.template import EDGE, ROOT, of_type, parse
 
@@ -159,9 +159,9 @@ def copy_of_what_ships(architecture: str, clients: str | None = None) -> Path:
     return COPY
 
 
-def machine_markers(requirements: str) -> list[str]:
+def machine_markers(pinned: str) -> list[str]:
     """List the requirements that depend on the machine. They may differ between this machine and Lambda."""
-    lines = [line for line in requirements.splitlines() if not line.lstrip().startswith("#")]
+    lines = [line for line in pinned.splitlines() if not line.lstrip().startswith("#")]
     return [line.rstrip(" \\") for line in lines if MACHINE_MARKER.search(line.partition(";")[2])]
 
 
@@ -197,8 +197,8 @@ def pip(command: str, architecture: str, runtime_: str, *words: str, offline: bo
 
 def install(architecture: str, runtime_: str) -> None:
     """Install the pinned requirements into the copy, from wheels whose hashes match. Ends the command otherwise."""
-    requirements = (ROOT / "requirements.txt").read_text("utf-8")
-    if unclear := machine_markers(requirements):
+    pinned = (ROOT / requirements.PINNED).read_text("utf-8")
+    if unclear := machine_markers(pinned):
         raise SystemExit(
             f"error: requirements.txt has a requirement for one kind of machine only: {'; '.join(unclear)}\n"
             "remedy: remove the marker, or the requirement: pip compares it with this machine, not with Lambda"
@@ -448,12 +448,25 @@ def parts(archive: Path) -> Counter[str]:
     return weights
 
 
-def strangers(archive: Path) -> set[str]:
-    """Name what is in the zip and should not be."""
+def strangers(archive: Path, pinned: str | None = None) -> set[str]:
+    """Name the parts of the zip that neither Baton nor ``requirements-app.in`` needs.
+
+    ``pinned`` is the text of ``requirements.txt``.
+    """
+    pinned = (ROOT / requirements.PINNED).read_text("utf-8") if pinned is None else pinned
+    records = {
+        name.removesuffix("/RECORD"): content.decode()
+        for name, content in _entries(archive)
+        if name.endswith(".dist-info/RECORD")
+    }
+    of_the_team = {
+        top_level(module)
+        for module in requirements.modules_of(records, requirements.brought_by("requirements-app.in", pinned))
+    }
     return {
         part
         for part in parts(archive)
-        if part not in OURS | RUNTIME
+        if part not in OURS | RUNTIME | of_the_team
         and part.removesuffix(".py") not in RUNTIME
         and not part.endswith((".dist-info", ".data", ".libs"))
     }
