@@ -66,8 +66,9 @@ prove: $(READY) ## Run the long proofs, with one line of evidence for each promi
 	@$(PYTHON) -m pytest -n auto --maxprocesses 4 -m "$(if $(SHORT),promise and not prove,promise or prove)"
 
 .PHONY: format
-format: $(READY) ## Format the code and write docs/errors.md
-	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet . && $(PYTHON) -m tools.errors_page
+format: $(READY) ## Format the code, and write docs/errors.md and Baton's MANIFEST
+	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet .
+	@$(PYTHON) -m tools.errors_page && $(PYTHON) -m tools.manifest
 
 # Without a virtual environment: the one there is may have the requirements of before.
 .PHONY: lock

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tools import errors_page
+from chalicelib import __version__
+from tools import errors_page, manifest
 
 ROOT = Path(__file__).parents[1]
 MODULES = [
@@ -212,6 +213,24 @@ def test_the_page_of_errors_is_the_code() -> None:
     page = errors_page.PAGE.read_text("utf-8")
     assert page == errors_page.render(), "run: make format"
     assert sorted(re.findall(r"^## (\w+)$", page, re.MULTILINE)) == sorted({leaf.code for leaf in errors_page.leaves()})
+
+
+def test_the_manifest_is_the_tree() -> None:
+    """MANIFEST has the SHA-256 of each of Baton's files. A team's own changes are for `make upgrade-check`."""
+    if not manifest.in_development(ROOT):
+        pytest.skip("a release: make upgrade-check lists the files that were changed here")
+    assert manifest.differences(manifest.read(ROOT), ROOT) == manifest.Differences([], [], []), "run: make format"
+
+
+def test_git_tracks_every_file_of_the_manifest() -> None:
+    """A file that was forgotten, or that a tool wrote, is no part of a release."""
+    assert manifest.read(ROOT).keys() - {path.relative_to(ROOT).as_posix() for path in tracked()} == set()
+
+
+def test_the_version_is_written_once() -> None:
+    """The constant of the package, which the routes import, is the file that the tools read."""
+    assert __version__ == manifest.version(ROOT)
+    assert re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+(-dev)?", __version__)
 
 
 def test_every_refusal_tells_what_to_do() -> None:
