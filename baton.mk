@@ -79,6 +79,14 @@ lock: ## Pin requirements.in and requirements-app.in in one requirements.txt, wi
 	@uv pip compile $(LOCKED) requirements-dev.in -o requirements-dev.txt
 	@echo "ok: requirements.txt and requirements-dev.txt"
 
+.PHONY: upgrade
+upgrade: $(READY) ## Replace Baton's files by those of a release, and keep yours (FROM=release folder)
+	@$(PYTHON) -m tools.upgrade $(FROM)
+
+.PHONY: upgrade-check
+upgrade-check: $(READY) ## Compare your settings, policies, routes and changes with the release (STAGE=prod SINCE=main)
+	@$(PYTHON) -m tools.upgrade_check
+
 .PHONY: openapi
 openapi: $(READY) ## Write the OpenAPI description of all routes, yours included
 	@$(PYTHON) -m tools.openapi

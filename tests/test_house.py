@@ -233,6 +233,13 @@ def test_the_version_is_written_once() -> None:
     assert re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+(-dev)?", __version__)
 
 
+def test_every_release_says_how_to_upgrade() -> None:
+    """CHANGELOG.md: a section "Upgrading" for each release."""
+    releases = re.split(r"^## \[", (ROOT / "CHANGELOG.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
+    assert [release.partition("]")[0] for release in releases if "\n### Upgrading\n" not in release] == []
+    assert releases
+
+
 def test_every_refusal_tells_what_to_do() -> None:
     """A code for the switch, a family word, a sentence for a reader."""
     for leaf in errors_page.leaves():

@@ -601,13 +601,18 @@ def _header_references(*names: str) -> Json:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def main() -> None:
-    """Write the file. The routes are the same in every deployment: any settings do."""
+def current() -> str:
+    """Write the description of this tree. The routes are the same in every deployment: any settings do."""
     from tools.dev.gateway import load_environment  # noqa: PLC0415 - after the settings
 
     settings = {"DEVELOPMENT": "1", "ISSUER": "https://api.example.com/api", "KEY_RING": "local", "TABLE_PREFIX": "x"}
     os.environ.update({f"BATON_{name}": value for name, value in settings.items()})
-    DESCRIPTION.write_text(render(load_environment().app), encoding="utf-8")
+    return render(load_environment().app)
+
+
+def main() -> None:
+    """Write the file."""
+    DESCRIPTION.write_text(current(), encoding="utf-8")
     print(f"{DESCRIPTION.relative_to(ROOT)} written")
 
 

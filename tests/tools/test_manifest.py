@@ -1,5 +1,6 @@
 """The list of Baton's files: written in development only, compared with a tree."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -43,6 +44,13 @@ def test_a_manifest_names_the_files_of_baton_only(tree: Path) -> None:
         "tools/plan.py",
     ]
     assert manifest.differences(listed, tree) == manifest.Differences([], [], [])
+
+
+def test_the_page_lists_the_files_of_baton() -> None:
+    """docs/upgrading.md and the code name the same folders and files."""
+    page = (manifest.ROOT / "docs" / "upgrading.md").read_text("utf-8")
+    (row,) = re.findall(r"^\| Baton: [^|]*\|([^|]*)\|$", page, re.MULTILINE)
+    assert re.findall(r"`([^`]+)`", row) == [*(f"{folder}/" for folder in manifest.FOLDERS), *manifest.FILES]
 
 
 def test_sha256sum_reads_a_manifest(tree: Path) -> None:
