@@ -70,13 +70,16 @@ format: $(READY) ## Format the code, and write docs/errors.md and Baton's MANIFE
 	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet .
 	@$(PYTHON) -m tools.errors_page && $(PYTHON) -m tools.manifest
 
-# Without a virtual environment: the one there is may have the requirements of before.
+# Without a virtual environment: the one there is may have the requirements of before. The tools are resolved first, and
+# their pins constrain what ships: resolved the other way round, a tool could refuse what ships.
 .PHONY: lock
 lock: ## Pin requirements.in and requirements-app.in in one requirements.txt, with hashes (needs uv)
 	@command -v uv > /dev/null || { echo "error: uv is not installed. Nothing was changed." \
 	  "remedy: install uv (https://docs.astral.sh/uv/getting-started/installation/), and run the command again" >&2; exit 1; }
-	@uv pip compile $(LOCKED) requirements.in requirements-app.in -o requirements.txt
-	@uv pip compile $(LOCKED) requirements-dev.in -o requirements-dev.txt
+	@mkdir -p build && { uv pip compile $(LOCKED) requirements-dev.in -o requirements-dev.txt && \
+	  uv pip compile $(LOCKED) requirements.in requirements-app.in -c requirements-dev.txt -o requirements.txt; } \
+	  2> build/lock.log || { tail -n 12 build/lock.log; echo "error: uv did not find pins for all requirements." \
+	  "remedy: change requirements-app.in as above says (build/lock.log has it in full), and run the command again"; exit 1; } >&2
 	@echo "ok: requirements.txt and requirements-dev.txt"
 
 .PHONY: upgrade

@@ -223,15 +223,20 @@ def test_a_team_upgrades_by_the_documented_steps(team: Path, release: Path, tmp_
 
 
 def test_make_lock_reads_both_sources_in_the_tree_of_a_team(team: Path, tmp_path: Path) -> None:
-    """One requirements.txt, with hashes; without uv one line says what to install, and nothing is written."""
+    """One requirements.txt, with hashes. Without uv one line names it; where uv fails its last lines are shown."""
     write(tmp_path, "bin/uv", f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
     (tmp_path / "bin/uv").chmod(stat.S_IRWXU)
     done = run(team, "make", "lock", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     assert done.returncode == 0, done.stderr
     first, second = (tmp_path / "calls").read_text("utf-8").splitlines()
-    assert first.endswith(" requirements.in requirements-app.in -o requirements.txt")
-    assert second.endswith(" requirements-dev.in -o requirements-dev.txt")
+    assert first.endswith(" requirements-dev.in -o requirements-dev.txt")
+    assert second.endswith(" requirements.in requirements-app.in -c requirements-dev.txt -o requirements.txt")
     assert all("--generate-hashes" in line for line in (first, second))
+    write(tmp_path, "bin/uv", "#!/bin/sh\nseq 1000 >&2; echo the reason >&2; exit 1\n")
+    failed = run(team, "make", "lock", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert failed.returncode == 2
+    assert len(failed.stderr.splitlines()) < 20
+    assert "the reason\nerror: uv did not find pins for all requirements. remedy: " in failed.stderr
     nowhere = tmp_path / "nowhere"
     nowhere.mkdir()
     for name in ("sh", "make", "cksum", "tr"):
