@@ -116,6 +116,43 @@ PREVIOUS_GENERATION_S = MINUTE_S
 GRANT_S = 5 * MINUTE_S
 """Long enough to confirm a payment, short enough not to be found later."""
 
+# Tickets: what a client holds between two steps of one flow. The server stores nothing.
+TICKET_BYTES_MAX = 1024
+"""The longest ticket, before base64url: an e-mail address, a device name, a key and an attempt take half of it."""
+TICKET_ID_BYTES = 16
+
+
+class TicketPurpose(Struct, frozen=True):
+    """What a ticket is for. A ticket of one purpose does not open as a ticket of another one.
+
+    ``prefix`` begins its text and lets secret scanners find a leaked one. ``life_s`` is the longest life of a ticket:
+    one ticket may have a shorter life.
+    """
+
+    name: str
+    prefix: str
+    life_s: int
+
+
+TICKET_PURPOSES: dict[str, TicketPurpose] = {
+    row.name: row
+    for row in (
+        # A half-finished login. Shorter than LINEAGE_KEPT_S, in which no entry of a login is removed.
+        TicketPurpose("auth_session", prefix="as.", life_s=10 * MINUTE_S),
+        # A WebAuthn challenge, raw bytes in base64url. The sheets of the platforms give up earlier.
+        TicketPurpose("challenge", prefix="", life_s=5 * MINUTE_S),
+        # A TOTP enrolment: people install an authenticator app meanwhile.
+        TicketPurpose("enrolment", prefix="en.", life_s=15 * MINUTE_S),
+        # A mail code on its way: the session that it is typed into. That of a reset lives for 20 minutes.
+        TicketPurpose("mail_session", prefix="ms.", life_s=HOUR_S),
+        # A link in a mail. The longest-lived one undoes a change of the address.
+        TicketPurpose("mail_link", prefix="ml.", life_s=7 * DAY_S),
+    )
+}
+
+TICKET_CONSUMED_KEPT_S = MINUTE_S
+"""How long the record of a consumed ticket outlives the ticket: the clock of another environment may be behind."""
+
 # Throttles: failures in a window, counted before hashing, given back on success.
 THROTTLE_WINDOW_S = 15 * MINUTE_S
 FAILURES_PER_ACCOUNT_MAX = 10
@@ -207,6 +244,10 @@ def _assert_relations() -> None:
     assert ISSUED_AFTER_KEY_MAX_S > RING_SEEN_EVERYWHERE_S + 2 * ISSUED_AHEAD_MAX_S
     assert SIGNING_KEY_ROTATED_AFTER_S > NEXT_SIGNING_KEY_AHEAD_S > 2 * DAY_S
     assert ISSUED_AHEAD_MAX_S < SIGNATURE_WINDOW_S
+    assert TICKET_PURPOSES["auth_session"].life_s < LINEAGE_KEPT_S
+    assert len({row.prefix for row in TICKET_PURPOSES.values()}) == len(TICKET_PURPOSES)
+    assert TICKET_CONSUMED_KEPT_S >= ISSUED_AHEAD_MAX_S
+    assert TICKET_ID_BYTES < TICKET_BYTES_MAX
     assert TOKEN_BYTES_MAX <= BODY_BYTES_MAX
     assert REQUEST_MAX_S < ONCE_RUN_MAX_S < ONCE_KEPT_S
     # A claim takes the place of the nonce, so a stored call must outlive the signature.

@@ -11,6 +11,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/proof/signature_input.py": ("tests/core/test_fields.py", "tests/core/test_signatures.py"),
     "chalicelib/baton/factors/frozen_unicode.py": ("tests/core/test_other_runtimes.py",),
     "chalicelib/baton/keys/ring.py": ("tests/core/test_key_ring.py",),
+    "chalicelib/baton/keys/tickets.py": ("tests/core/test_tickets.py",),
     "chalicelib/baton/lineages/rules.py": ("tests/core/test_lineage.py",),
     "chalicelib/baton/factors/strength.py": ("tests/core/test_passwords.py",),
     "chalicelib/baton/keys/public_key.py": ("tests/core/test_public_key.py",),

@@ -1,0 +1,162 @@
+"""Tickets: what a client holds between two steps of one flow, encrypted. The server stores nothing. No I/O.
+
+A half-finished login, a WebAuthn challenge, a TOTP enrolment and a mail code wait in a ticket. A ticket is a text: the
+prefix of its purpose, then in base64url one byte with the version of a root secret and the encrypted contents.
+
+1. The contents are encrypted with AES-SIV (RFC 5297). The key is HKDF(root, purpose), and the purpose is associated
+   data, so a ticket of one purpose does not open as a ticket of another one.
+2. The first two members of the contents are an id (16 random bytes) and the time of issue. Where a ticket has a
+   one-time effect, the id is consumed by one conditional write (``Ephemeral.consume_ticket``).
+3. A ticket is refused when it was altered, is of another purpose, has expired, was issued before the not-before time,
+   or is bound to something else than the request. All of these raise ``TicketInvalid``, and a route answers all of them
+   alike. The private reason is for the log.
+4. What a ticket is bound to (an account, a device key, a client, the credentials version) is a member of its contents.
+   Whoever opens the ticket names those members and the values that the request has: ``bound_to``.
+
+Who changes the members of a ticket changes the name of its purpose: a ticket of the earlier layout does not open then.
+
+Example: ``class AuthSession(Ticket, frozen=True)`` has ``purpose = TICKET_PURPOSES["auth_session"]`` and the members
+``account`` and ``key``. One step sends ``seal_ticket(AuthSession(id, now, account, key), ring, now=now)``, the next one
+reads ``open_ticket(AuthSession, text, ring, now=now, bound_to={"key": signed_by})``.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.ids import Secret
+from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
+from chalicelib.baton.keys.ring import Ring, derive
+from chalicelib.baton.policy import ISSUED_AHEAD_MAX_S, TICKET_BYTES_MAX, TICKET_ID_BYTES, TicketPurpose
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+_DOMAIN = b"baton ticket 1"
+_SIV_KEY_BYTES = 64
+_CHARACTERS_MAX = (TICKET_BYTES_MAX * 4 + 2) // 3
+
+
+class TicketInvalid(Exception):
+    """The ticket cannot be used here. The message is a private reason: it quotes nothing of the ticket."""
+
+
+class UnknownRoot(TicketInvalid):
+    """The ring has no root of the ticket's version: read the ring again before you refuse the ticket."""
+
+
+class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What every ticket holds. A subclass names its purpose and adds members.
+
+    ``id`` is 16 random bytes, ``issued_at`` is in seconds since the epoch.
+    """
+
+    purpose: ClassVar[TicketPurpose]
+
+    id: bytes
+    issued_at: int
+
+    @property
+    def expires_at(self) -> int:
+        """Return when the ticket expires, in seconds. A subclass may expire earlier than its purpose does."""
+        return self.issued_at + self.purpose.life_s
+
+    def __repr__(self) -> str:
+        """Mask the contents: a ticket may hold the secret of an authenticator app."""
+        return f"{type(self).__name__}('**********')"
+
+
+T = TypeVar("T", bound=Ticket)
+
+
+def seal_ticket(ticket: Ticket, ring: Ring, *, now: int) -> str:
+    """Encrypt a ticket under the newest root that may be used.
+
+    Raises:
+        ValueError: the id has not 16 bytes, or the ticket is longer than ``TICKET_BYTES_MAX``. Both are defects.
+
+    """
+    if len(ticket.id) != TICKET_ID_BYTES:
+        raise ValueError("the id of a ticket has 16 bytes")
+    root = ring.root_for_new(now)
+    version = bytes([root.version])
+    sealed = version + _siv(root.secret, ticket.purpose.name).encrypt(
+        msgspec.msgpack.encode(ticket), _associated(ticket.purpose, version)
+    )
+    if len(sealed) > TICKET_BYTES_MAX:
+        raise ValueError("a ticket is longer than a ticket may be: bound its members before it is made")
+    return ticket.purpose.prefix + encode_base64url(sealed)
+
+
+def open_ticket(kind: type[T], text: str, ring: Ring, *, now: int, bound_to: Mapping[str, object]) -> T:
+    """Decrypt a ticket and return its contents.
+
+    ``bound_to`` has the members that must be equal to what the request has, by name; it is empty for a ticket that is
+    bound to nothing.
+
+    Raises:
+        UnknownRoot: the ring lacks the root of the ticket.
+        TicketInvalid: the ticket is not one, was altered, has another purpose, expired, was issued before the
+            not-before time, or is bound to something else.
+        Unavailable: a genuine ticket from the future. The clocks of this deployment disagree.
+
+    """
+    purpose = kind.purpose
+    value = _value(text, purpose)
+    version, sealed = value[:1], value[1:]
+    root = ring.root(version[0])
+    if root is None:
+        raise UnknownRoot("no root of that version is in the ring")
+    try:
+        contents = _siv(root.secret, purpose.name).decrypt(sealed, _associated(purpose, version))
+        ticket = msgspec.msgpack.decode(contents, type=kind)
+    except _invalid_tag():
+        raise TicketInvalid("not sealed by us for this purpose") from None
+    except msgspec.MsgspecError:  # its message may quote the contents
+        raise TicketInvalid("sealed by a release whose tickets have other members") from None
+    if ticket.issued_at > now + ISSUED_AHEAD_MAX_S:
+        raise Unavailable("a genuine ticket from the future: the clocks of this deployment disagree")
+    if now >= min(ticket.expires_at, ticket.issued_at + purpose.life_s):
+        raise TicketInvalid("expired")
+    if ticket.issued_at < ring.fence:
+        raise TicketInvalid("issued before the not-before time")
+    for name, value_here in bound_to.items():
+        if getattr(ticket, name) != value_here:
+            raise TicketInvalid(f"bound to another {name}")
+    return ticket
+
+
+def _value(text: str, purpose: TicketPurpose) -> bytes:
+    """Take a text apart. Its length is checked before anything is decoded."""
+    encoded = text.removeprefix(purpose.prefix)
+    if len(encoded) > _CHARACTERS_MAX or not text.startswith(purpose.prefix):
+        raise TicketInvalid("too long, or without the prefix of its purpose")
+    try:
+        value = decode_base64url(encoded)
+    except ValueError:
+        value = b""
+    if not value:
+        raise TicketInvalid("not base64url")
+    return value
+
+
+def _associated(purpose: TicketPurpose, version: bytes) -> list[bytes]:
+    return [_DOMAIN, purpose.name.encode(), version]
+
+
+@lru_cache(maxsize=64)
+def _siv(root: Secret, purpose: str) -> "AESSIV":
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: PLC0415 - cold start
+
+    return AESSIV(derive(root, b"ticket " + purpose.encode(), _SIV_KEY_BYTES))
+
+
+def _invalid_tag() -> type[Exception]:
+    """Give what does not open: asked for only where something was raised."""
+    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - cold start
+
+    return InvalidTag
