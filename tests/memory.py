@@ -37,7 +37,7 @@ from chalicelib.baton.lineages.rules import (
     judge,
     may_act,
 )
-from chalicelib.baton.policy import NONCE_KEPT_S
+from chalicelib.baton.policy import NONCE_KEPT_S, TICKET_CONSUMED_KEPT_S
 from chalicelib.baton.tokens.caller import Operation, StepUp
 
 NO_ATTEMPTS: Final = (NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT)
@@ -64,6 +64,7 @@ class Tables:
     users: dict[AccountId, User] = field(default_factory=dict)
     gates: dict[AccountId, Gate] = field(default_factory=dict)
     nonces: dict[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
+    tickets: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
     grants: dict[str, Grant] = field(default_factory=dict)
     windows: dict[tuple[str, int], int] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
@@ -294,6 +295,15 @@ class MemoryEphemeral:
             if spent is not None and spent[1] > now:
                 return Done() if spent[0] == mark else Refused()
             self._tables.nonces[(keyid, nonce)] = (mark, now + NONCE_KEPT_S)
+            return Done()
+
+    def consume_ticket(self, ticket_id: bytes, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
+        """Consume a ticket, once."""
+        with self._tables.lock:
+            consumed = self._tables.tickets.get(ticket_id)
+            if consumed is not None and consumed[1] > now:
+                return Done() if consumed[0] == mark else Refused()
+            self._tables.tickets[ticket_id] = (mark, expires_at + TICKET_CONSUMED_KEPT_S)
             return Done()
 
     def keep_grant(

@@ -40,7 +40,7 @@ from chalicelib.baton.lineages.rules import (
     live,
     may_act,
 )
-from chalicelib.baton.policy import NONCE_KEPT_S
+from chalicelib.baton.policy import NONCE_KEPT_S, TICKET_CONSUMED_KEPT_S
 from chalicelib.baton.tokens.caller import Operation, StepUp
 from chalicelib.baton.tokens.ports import OneTime
 from tests.making import (
@@ -75,6 +75,7 @@ OTHER_MARK: Final = b"mark of another"
 OPERATION: Final = Operation(method="POST", path="/api/transfers", digest="sha-256=:YQ==:")
 STEP_UP: Final = StepUp(at=NOW, assurance=MINE_LIVE.assurance)
 GRANT: Final = "a grant's secret"
+TICKET_ID: Final = b"sixteen bytes..."
 NEXT: Final = LineageId("AQAAAAAAAAAAAAAF")
 RACERS: Final = 8
 INACTIVE: Final = [
@@ -945,6 +946,47 @@ class EphemeralContract(Contract):
             return lambda: stores.ephemeral.spend_nonce("key", "nonce", now=NOW, mark=mark)
 
         answers = race([spending(b"mark %d" % number) for number in range(RACERS)])
+        assert answers.count(Done()) == 1
+        assert answers.count(Refused()) == RACERS - 1
+
+    def consume(
+        self, stores: Stores, *, ticket_id: bytes = TICKET_ID, now: int = NOW, mark: bytes = MARK
+    ) -> Done | Refused:
+        """Consume a ticket that expires in 300 seconds."""
+        return stores.ephemeral.consume_ticket(ticket_id, expires_at=NOW + 300, now=now, mark=mark)
+
+    @pytest.mark.promise(8)
+    def test_a_ticket_is_consumed_once(self, stores: Stores) -> None:
+        """A second request is refused for as long as the ticket can be opened, by a clock that is behind too."""
+        assert self.consume(stores) == Done()
+        assert self.consume(stores, mark=OTHER_MARK) == Refused()
+        last = NOW + 300 + TICKET_CONSUMED_KEPT_S - 1
+        assert self.consume(stores, now=last, mark=OTHER_MARK) == Refused()
+        assert self.consume(stores, now=last + 1, mark=OTHER_MARK) == Done()
+        assert self.consume(stores, now=last) == Refused()
+
+    @pytest.mark.promise(2, 8)
+    def test_a_ticket_consumed_again_with_the_same_mark_is_consumed_by_us(self, stores: Stores) -> None:
+        """The mark derives from the attempt: a repeated request, whoever sent it again, gets the same answer."""
+        for now in (NOW, NOW, NOW + 299):
+            assert self.consume(stores, now=now) == Done()
+        assert self.consume(stores, mark=OTHER_MARK) == Refused()
+
+    @pytest.mark.parametrize("other", [TICKET_ID[:-1] + b"\1", TICKET_ID[:-1], TICKET_ID + b"\0", b""])
+    def test_other_tickets_are_not_consumed_with_it(self, stores: Stores, other: bytes) -> None:
+        """Nor does a ticket get in the way of a nonce or a grant of the same name."""
+        assert self.consume(stores) == Done()
+        assert self.consume(stores, ticket_id=other, mark=OTHER_MARK) == Done()
+        assert stores.ephemeral.spend_nonce("", TICKET_ID.hex(), now=NOW, mark=OTHER_MARK) == Done()
+
+    @pytest.mark.promise(8)
+    def test_one_of_many_consumes_a_ticket(self, stores: Stores) -> None:
+        """Eight requests with one ticket at the same time: one goes through."""
+
+        def consuming(mark: bytes) -> Callable[[], Done | Refused]:
+            return lambda: self.consume(stores, mark=mark)
+
+        answers = race([consuming(b"mark %d" % number) for number in range(RACERS)])
         assert answers.count(Done()) == 1
         assert answers.count(Refused()) == RACERS - 1
 

@@ -152,6 +152,9 @@ VERBS: dict[str, Callable[[Engine], object]] = {
     "gates.delete": lambda engine: Gates(engine).delete(ACTOR, now=NOW),
     "gates.set_status": lambda engine: Gates(engine).set_status(ACCOUNT, Status.DISABLED, now=NOW),
     "ephemeral.spend_nonce": lambda engine: Ephemeral(engine).spend_nonce("key", "nonce", now=NOW, mark=b"mark"),
+    "ephemeral.consume_ticket": lambda engine: Ephemeral(engine).consume_ticket(
+        b"id", expires_at=NOW + 1, now=NOW, mark=b"mark"
+    ),
     "ephemeral.keep_grant": lambda engine: Ephemeral(engine).keep_grant(
         "grant", lineage=MINE, operation=OPERATION, step_up=STEP_UP, verifier_version=VERSION, expires_at=NOW
     ),

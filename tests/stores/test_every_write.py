@@ -74,6 +74,7 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "lineages.delete": Carries(_LAW),
     "lineages.set_status": NoCaller("the operator's: no route has it"),
     "one_time.spend_nonce": Consumes("whatever the signed request is for"),
+    "one_time.consume_ticket": Consumes("the step that the ticket is for"),
     "one_time.keep_grant": Consumes("the operation that the grant names"),
     "one_time.spend_grant": Consumes("the operation that the grant names"),
     "one_time.take_slot": Consumes("a login, a registration, or the keeping of a grant"),

@@ -188,6 +188,13 @@ def test_a_nonce_whose_answer_was_lost_is_spent_by_us(engine: Engine, line: Line
     assert Ephemeral(engine).spend_nonce("key", "nonce", now=NOW, mark=b"theirs") == Refused()
 
 
+def test_a_ticket_whose_answer_was_lost_is_consumed_by_us(engine: Engine, line: Line) -> None:
+    """The record has our mark; the next request with the ticket is refused all the same."""
+    line.lose()
+    assert Ephemeral(engine).consume_ticket(b"id", expires_at=NOW + 1, now=NOW, mark=b"ours") == Done()
+    assert Ephemeral(engine).consume_ticket(b"id", expires_at=NOW + 1, now=NOW, mark=b"theirs") == Refused()
+
+
 def test_a_grant_whose_answers_were_lost_is_kept_and_spent_by_us(engine: Engine, line: Line) -> None:
     """Our mark stands there; the next call with the grant is refused all the same."""
     operation = Operation("POST", "/transfers", "sha-256=:YQ==:")

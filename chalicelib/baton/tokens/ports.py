@@ -14,6 +14,17 @@ class Nonces(Protocol):
         """Spend a nonce of a key, once. ``mark`` is random and tells our own re-send from a replay."""
 
 
+
+class Tickets(Protocol):
+    """Which tickets were used. If they are lost, a ticket can be used again until it expires."""
+
+    def consume_ticket(self, ticket_id: bytes, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
+        """Consume a ticket, once. ``expires_at`` is the ticket's own, in seconds.
+
+        ``mark`` (16 bytes) derives from the attempt of the request: ``Done`` for the same mark, so a repeated request
+        gets the same answer. The record outlives the ticket by ``TICKET_CONSUMED_KEPT_S``.
+        """
+
 class Grants(Protocol):
     """Step-up grants. If they are lost, the person proves the password again."""
 
@@ -35,5 +46,5 @@ class Grants(Protocol):
         """Spend a grant, once, when it is unexpired and for exactly this lineage, operation and password."""
 
 
-class OneTime(Nonces, Grants, Protocol):
+class OneTime(Nonces, Tickets, Grants, Protocol):
     """What a signed call uses once."""

@@ -1,4 +1,4 @@
-"""Ephemeral things: nonces, step-up grants, throttle windows. Losing them means "try again", never a breach.
+"""Ephemeral things: nonces, consumed tickets, step-up grants, rate-limit windows. Losing them means "try again".
 
 Each carries ``expires`` for DynamoDB to sweep by, days late at times: so expiry is in the condition, or the window's
 number in the key.
@@ -10,7 +10,8 @@ from typing import Final
 
 from chalicelib.baton.effects import Done, Refused
 from chalicelib.baton.ids import LineageId
-from chalicelib.baton.policy import NONCE_KEPT_S
+from chalicelib.baton.keys.base64url import encode_base64url
+from chalicelib.baton.policy import NONCE_KEPT_S, TICKET_CONSUMED_KEPT_S
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, Engine
 from chalicelib.baton.storage.dynamodb.items import (
@@ -51,17 +52,12 @@ class Ephemeral:
 
     def spend_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
         """Spend a nonce of a key, once, by putting it where none stands."""
-        nonce_item: Item = {**key_of("N", keyid, nonce), "spent_by": binary(mark), EXPIRY: number(now + NONCE_KEPT_S)}
-        try:
-            self._engine.write(
-                "put_item",
-                TableName=self._engine.tables.ephemeral,
-                Item=nonce_item,
-                **expression({":now": number(now)}, condition=f"{IS_NEW} OR {IS_OVER}"),
-            )
-        except ConditionFailed as failed:
-            return Done() if _spent_by(failed.item, mark) else Refused()
-        return Done()
+        return self._put_once(key_of("N", keyid, nonce), expires_at=now + NONCE_KEPT_S, now=now, mark=mark)
+
+    def consume_ticket(self, ticket_id: bytes, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
+        """Consume a ticket, once, by putting its record where none exists."""
+        key, kept_until = key_of("X", encode_base64url(ticket_id)), expires_at + TICKET_CONSUMED_KEPT_S
+        return self._put_once(key, expires_at=kept_until, now=now, mark=mark)
 
     def keep_grant(
         self,
@@ -162,9 +158,22 @@ class Ephemeral:
         except ConditionFailed:
             return
 
+    def _put_once(self, key: Item, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
+        """Put an item with a mark where none exists or the one there has expired. Our own mark is success."""
+        try:
+            self._engine.write(
+                "put_item",
+                TableName=self._engine.tables.ephemeral,
+                Item={**key, "spent_by": binary(mark), EXPIRY: number(expires_at)},
+                **expression({":now": number(now)}, condition=f"{IS_NEW} OR {IS_OVER}"),
+            )
+        except ConditionFailed as failed:
+            return Done() if _spent_by(failed.item, mark) else Refused()
+        return Done()
+
 
 def key_of(purpose: str, *parts: str) -> Item:
-    """Build the key of a one-time thing: what for (``N`` a nonce, ``G`` a grant), and the SHA-256 of what it is."""
+    """Build the key of a one-time thing: ``N`` for a nonce, ``X`` a ticket, ``G`` a grant; then its SHA-256."""
     return {"pk": text(f"{purpose}#{urlsafe_b64encode(_digest(*parts)).rstrip(b'=').decode()}")}
 
 
