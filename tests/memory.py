@@ -273,8 +273,26 @@ class MemoryGates:
                 return Done()
             reason = EndReason.ENDED_EVERYWHERE if status is Status.DELETED else EndReason.ACCOUNT_DISABLED
             changed = _raised(gate, Ended(at=now, reason=reason))
-            lineages = {} if status is Status.DELETED else changed.lineages
-            self._tables.gates[account] = replace(changed, status=status, lineages=lineages)
+            if status is Status.DELETED:
+                changed = replace(changed, lineages={}, roles=frozenset())
+            self._tables.gates[account] = replace(changed, status=status)
+            return Done()
+
+    def set_roles(
+        self, account: AccountId, roles: frozenset[int], *, expected: frozenset[int]
+    ) -> Done | Moved | Refused:
+        """Replace the roles of an active account, when they are as read."""
+        with self._tables.lock:
+            gate = self._tables.gates.get(account)
+            if gate is None or gate.status is Status.DELETED:
+                return Refused()
+            if gate.roles == roles:
+                return Done()
+            if gate.status is not Status.ACTIVE:
+                return Refused()
+            if gate.roles != expected:
+                return Moved()
+            self._tables.gates[account] = replace(gate, roles=roles)
             return Done()
 
     def _put(self, gate: Gate, lineage: Lineage) -> None:

@@ -112,6 +112,12 @@ LINEAGE_KEPT_S = NONCE_KEPT_S
 PREVIOUS_GENERATION_S = MINUTE_S
 """How long the token before the current one may be used after its exchange: for calls in flight."""
 
+# Roles of accounts.
+ROLES_MAX = 32
+"""A role has a code from 1 to this, and one bit of a number in the account state."""
+ROLE_CHARACTERS_MAX = 32
+"""Of the name of a role: tokens carry the names."""
+
 # Step-up.
 GRANT_S = 5 * MINUTE_S
 """Long enough to confirm a payment, short enough not to be found later."""

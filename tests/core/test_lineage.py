@@ -33,6 +33,7 @@ from chalicelib.baton.lineages.rules import (
     ended_of,
     exchange,
     expiry,
+    has_role,
     judge,
     judge_use,
     last_used,
@@ -604,6 +605,22 @@ def test_use_is_written_down_once_a_day_where_iat_never_moves(
         assert record_use(used, now=NOW + 1, mechanism=MECHANISMS[name], renewed=renewed) is None
         tomorrow = record_use(used, now=NOW + DAY_S, mechanism=MECHANISMS[name], renewed=renewed)
         assert tomorrow == replace(MINE_LIVE, last_used_day=NOW // DAY_S + 1)
+
+
+@pytest.mark.parametrize(
+    ("roles", "asked", "has"),
+    [
+        ({1, 7}, {1}, True),
+        ({1, 7}, {7, 8}, True),
+        ({1, 7}, {2, 8}, False),
+        (set(), {1}, False),
+        ({1, 7}, set(), False),
+        (set(), set(), False),
+    ],
+)
+def test_any_one_of_the_roles_asked_for_will_do(roles: set[int], asked: set[int], *, has: bool) -> None:
+    """And none where none is asked for."""
+    assert has_role(replace(gate_with(MINE_LIVE), roles=frozenset(roles)), asked) is has
 
 
 def test_a_neighbour_plays_no_part() -> None:

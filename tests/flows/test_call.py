@@ -455,6 +455,8 @@ def test_everything_that_happens_to_an_account_is_in_its_audit(world: World, *, 
     world.logout(world.use(phone, mine.access_token), everywhere=not own)
     world.set_status("ada@example.com", Status.DISABLED)
     world.set_status("ada@example.com", Status.ACTIVE)
+    world.set_roles("ada@example.com", ["support", "admin"])
+    world.set_roles("ada@example.com", [])
     again = world.login(phone, password="granite umbrella conversation")
     replacing = world.login(phone, password="granite umbrella conversation")
     revoking = world.login(tablet, password="granite umbrella conversation")
@@ -470,6 +472,8 @@ def test_everything_that_happens_to_an_account_is_in_its_audit(world: World, *, 
         ("logged_out" if own else "logged_out_everywhere", mine.device_id, {}),
         ("account_disabled", None, {}),
         ("account_active", None, {}),
+        ("roles_changed", None, {"roles": "admin support"}),
+        ("roles_changed", None, {"roles": ""}),
         ("logged_in", again.device_id, client),
         ("login_replaced", again.device_id, {}),
         ("logged_in", replacing.device_id, client),

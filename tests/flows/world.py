@@ -21,6 +21,7 @@ from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
+from chalicelib.baton.accounts.roles import SetRoles
 from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.events.record import Record
@@ -49,6 +50,7 @@ AUTHORITY = "api.example.com"
 PASSWORD = "copper lantern drifting sideways"
 EMAIL = "ada@example.com"
 RESOURCE_SERVER_SECRET = "the billing server's long and random secret"
+ROLES = "[roles]\nadmin = { code = 1 }\nsupport = { code = 2 }\n"
 _CLIENTS = Path(__file__).parents[2] / "chalicelib" / "clients.toml"
 
 
@@ -173,7 +175,7 @@ class World:
         clock, stores, entropy, signals = self.clock, self.stores, self.entropy, self.signals
         users, gates, ephemeral, audit = stores.users, stores.gates, stores.ephemeral, stores.audit
         self.key_ring = key_ring = MemoryKeyRing(make_ring(entropy, now=START - 10))
-        self.clients = clients = Clients.from_toml(_CLIENTS.read_text("utf-8"))
+        self.clients = clients = Clients.from_toml(_CLIENTS.read_text("utf-8") + ROLES)
         issuer = f"https://{AUTHORITY}/api"
         self.names = names = Names(issuer, issuer, frozenset())
         proof = Proof(key_ring, clients, names, frozenset({AUTHORITY}), Mismatches(signals))
@@ -217,6 +219,9 @@ class World:
         self.show = ShowAccount(users)
         self.delete = DeleteAccount(clock, users, gates, record)
         self.set_status = SetStatus(clock, key_ring, users, gates, record)
+        self.set_roles = SetRoles(
+            clock=clock, key_ring=key_ring, clients=clients, users=users, gates=gates, record=record
+        )
         self.change_password = ChangePassword(clock, entropy, key_ring, users, gates, record)
         self.list_devices = ListDevices(clock, key_ring, clients)
         self.end_device = EndDevice(clock, gates, record)

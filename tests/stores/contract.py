@@ -40,7 +40,7 @@ from chalicelib.baton.lineages.rules import (
     live,
     may_act,
 )
-from chalicelib.baton.policy import NONCE_KEPT_S, TICKET_CONSUMED_KEPT_S
+from chalicelib.baton.policy import NONCE_KEPT_S, ROLES_MAX, TICKET_CONSUMED_KEPT_S
 from chalicelib.baton.tokens.caller import Operation, StepUp
 from chalicelib.baton.tokens.ports import OneTime
 from tests.making import (
@@ -78,6 +78,10 @@ GRANT: Final = "a grant's secret"
 TICKET_ID: Final = b"sixteen bytes..."
 NEXT: Final = LineageId("AQAAAAAAAAAAAAAF")
 RACERS: Final = 8
+ALL_ROLES: Final = frozenset(range(1, ROLES_MAX + 1))
+NO_ROLES: Final = frozenset[int]()
+ADMIN: Final = frozenset({1})
+SUPPORT: Final = frozenset({2, 7})
 INACTIVE: Final = [
     pytest.param(gate_with(MINE_LIVE, OTHER_LIVE, status=Status.DISABLED), Dead(), id="disabled"),
     pytest.param(gate_with(OTHER_LIVE), Dead(), id="removed"),
@@ -352,6 +356,10 @@ class GatesContract(Contract):
             pytest.param(gate_with(replace(MINE_LIVE, in_use_since=NOW - 7)), id="session"),
             pytest.param(gate_with(replace(MINE_LIVE, label="Ünï 電話")), id="label"),
             pytest.param(gate_with(replace(MINE_LIVE, label="")), id="no label"),
+            *(
+                pytest.param(replace(gate_with(MINE_LIVE), roles=frozenset(roles)), id=f"roles {sorted(roles)}")
+                for roles in ({1}, {32}, {2, 3, 31}, ALL_ROLES)
+            ),
             *(pytest.param(gate_with(status=status), id=status.name) for status in Status),
             *(pytest.param(replace(gate_with(), raised=Ended(NOW, reason)), id=reason) for reason in EndReason),
         ],
@@ -822,19 +830,21 @@ class GatesContract(Contract):
 
     @pytest.mark.promise(6)
     def test_a_deleted_account_keeps_no_lineage(self, stores: Stores) -> None:
-        """Names of devices and times of logins are personal data: what stays holds none."""
-        stores.seed(gate_with(MINE_LIVE, OTHER_LIVE))
+        """Names of devices, times of logins and roles are personal data: what stays holds none."""
+        stores.seed(replace(gate_with(MINE_LIVE, OTHER_LIVE), roles=SUPPORT))
         for _ in range(2):
             assert stores.gates.delete(ACTOR, now=NOW) == Done()
         assert self.gate(stores).status is Status.DELETED
         assert not self.gate(stores).lineages
+        assert not self.gate(stores).roles
         assert self.exchange(stores, presented()) == Dead()
 
     def test_an_account_deleted_by_the_operator_keeps_no_lineage(self, stores: Stores) -> None:
         """As one deleted by its owner."""
-        stores.seed(gate_with(MINE_LIVE))
+        stores.seed(replace(gate_with(MINE_LIVE), roles=SUPPORT))
         assert stores.gates.set_status(ACCOUNT, Status.DELETED, now=NOW) == Done()
         assert not self.gate(stores).lineages
+        assert not self.gate(stores).roles
 
     @pytest.mark.parametrize(
         "lineage",
@@ -909,6 +919,81 @@ class GatesContract(Contract):
         """An unknown account is left unknown."""
         assert stores.gates.set_status(ACCOUNT, Status.DISABLED, now=NOW) == Refused()
         assert stores.gates.get(ACCOUNT) is None
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            (NO_ROLES, ADMIN),
+            (ADMIN, SUPPORT),
+            (SUPPORT, NO_ROLES),
+            (NO_ROLES, NO_ROLES),
+            (ADMIN, ADMIN),
+            (ADMIN, ALL_ROLES),
+            (ALL_ROLES, NO_ROLES),
+        ],
+        ids=lambda roles: str(sorted(roles)),
+    )
+    def test_the_roles_of_an_account_are_replaced(
+        self, stores: Stores, before: frozenset[int], after: frozenset[int]
+    ) -> None:
+        """All of them in one write; no login ends, and the very same call sent again is done."""
+        stores.seed(replace(gate_with(MINE_LIVE, OTHER_LIVE), roles=before))
+        for _ in range(2):
+            assert stores.gates.set_roles(ACCOUNT, after, expected=before) == Done()
+            assert self.gate(stores) == replace(gate_with(MINE_LIVE, OTHER_LIVE), roles=after)
+
+    @pytest.mark.parametrize("stored", [NO_ROLES, SUPPORT, ALL_ROLES], ids=lambda roles: str(sorted(roles)))
+    @pytest.mark.parametrize("after", [NO_ROLES, ADMIN], ids=lambda roles: str(sorted(roles)))
+    def test_roles_that_moved_stop_a_change_of_roles(
+        self, stores: Stores, stored: frozenset[int], after: frozenset[int]
+    ) -> None:
+        """Another operator changed them after they were read: start over, and nothing is written."""
+        moved = replace(gate_with(MINE_LIVE), roles=stored)
+        stores.seed(moved)
+        expected = frozenset({3, 4})
+        answer = stores.gates.set_roles(ACCOUNT, after, expected=expected)
+        assert answer == (Done() if after == stored else Moved())
+        assert self.gate(stores) == moved
+
+    def test_one_of_many_changes_of_roles_from_one_reading_is_done(self, stores: Stores) -> None:
+        """Eight operators at the same time: the other seven start over."""
+        stores.seed(gate_with(MINE_LIVE))
+
+        def setting(code: int) -> Callable[[], Done | Moved | Refused]:
+            return lambda: stores.gates.set_roles(ACCOUNT, frozenset({code}), expected=NO_ROLES)
+
+        answers = race([setting(code) for code in range(1, RACERS + 1)])
+        assert answers.count(Done()) == 1
+        assert answers.count(Moved()) == RACERS - 1
+
+    @pytest.mark.parametrize("status", [Status.DISABLED, Status.DELETED])
+    def test_an_account_that_is_not_active_gets_no_roles(self, stores: Stores, status: Status) -> None:
+        """Nothing is written, not even of roles that are as expected."""
+        inactive = gate_with(MINE_LIVE, status=status)
+        stores.seed(inactive)
+        assert stores.gates.set_roles(ACCOUNT, ADMIN, expected=NO_ROLES) == Refused()
+        none_asked = stores.gates.set_roles(ACCOUNT, NO_ROLES, expected=NO_ROLES)
+        assert none_asked == (Refused() if status is Status.DELETED else Done())
+        assert self.gate(stores) == inactive
+
+    def test_the_roles_of_nobody_make_nobody(self, stores: Stores) -> None:
+        """An unknown account is left unknown, whatever roles were asked for."""
+        for roles in (ADMIN, NO_ROLES):
+            assert stores.gates.set_roles(ACCOUNT, roles, expected=NO_ROLES) == Refused()
+        assert stores.gates.get(ACCOUNT) is None
+
+    def test_roles_stay_with_every_other_write(self, stores: Stores) -> None:
+        """Exchange, login, end, disable, enable and password change change no role."""
+        stores.users.register(USER, replace(gate_with(MINE_LIVE, OTHER_LIVE), roles=SUPPORT))
+        self.exchange(stores, presented())
+        assert self.admit(stores) == Done()
+        stores.gates.end(ACCOUNT, OTHER, EndReason.LOGOUT, now=NOW)
+        actor, expected = replace(ACTOR, lineage=MINE), self.gate(stores)
+        assert stores.users.change_password(actor, NEW_VERIFIER, expected=expected, now=NOW) == Done()
+        stores.gates.end_all(replace(ACTOR, verifier_version=VERSION + 1), now=NOW)
+        for status in (Status.DISABLED, Status.ACTIVE):
+            assert stores.gates.set_status(ACCOUNT, status, now=NOW) == Done()
+        assert self.gate(stores).roles == SUPPORT
 
 
 class EphemeralContract(Contract):

@@ -73,6 +73,7 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "lineages.end_all": Carries(_LAW),
     "lineages.delete": Carries(_LAW),
     "lineages.set_status": NoCaller("the operator's: no route has it"),
+    "lineages.set_roles": NoCaller("the operator's: no route has it; of an active account, whose roles are as read"),
     "one_time.spend_nonce": Consumes("whatever the signed request is for"),
     "one_time.consume_ticket": Consumes("the step that the ticket is for"),
     "one_time.keep_grant": Consumes("the operation that the grant names"),
@@ -213,10 +214,12 @@ def test_only_the_login_that_asks_is_ended_without_the_condition() -> None:
 
 
 def test_the_operators_verbs_are_on_no_route() -> None:
-    """``set_status``, ``create`` and ``replace`` ask for no login: no view may reach them."""
+    """``set_status``, ``set_roles``, ``create`` and ``replace`` ask for no login: no view may reach them."""
     web = "".join(path.read_text("utf-8") for path in [*BATON.rglob("routes.py"), *(BATON / "http").glob("*.py")])
     assert "set_status" not in web
     assert "SetStatus" not in web
+    assert "set_roles" not in web
+    assert "SetRoles" not in web
     assert ".create(" not in web
     assert "key_ring.replace" not in web
 

@@ -16,6 +16,7 @@ from chalicelib.baton.policy import (
     LINEAGES_IN_ONE_UNIT,
     LINEAGES_MAX,
     MECHANISMS,
+    ROLES_MAX,
     MechanismName,
 )
 from chalicelib.baton.storage.dynamodb.items import ASSURANCES, END_REASON_CODES, Item, Value, gate_item
@@ -23,6 +24,7 @@ from tests.making import MINE_LIVE, NOW
 
 WRITE_UNIT_BYTES: Final = 1024
 
+ALL_ROLES: Final = frozenset(range(1, ROLES_MAX + 1))
 BUSIEST: Final = MECHANISMS[MechanismName.EXCHANGE]
 LARGEST: Final = replace(
     MINE_LIVE,
@@ -64,7 +66,7 @@ def size_of(value: Value) -> int:
             raise AssertionError(kind)
 
 
-def gate_of(lineage: Lineage, count: int) -> Gate:
+def gate_of(lineage: Lineage, count: int, *, roles: frozenset[int] = frozenset()) -> Gate:
     """Fill a gate with so many of a lineage."""
     ids = [LineageId(f"AQAAAAAAAAAAAA{number:02}") for number in range(count)]
     return Gate(
@@ -74,6 +76,7 @@ def gate_of(lineage: Lineage, count: int) -> Gate:
         verifier_version=999,
         lineages={one: replace(lineage, id=one) for one in ids},
         raised=Ended(NOW + 1, EndReason.ENDED_EVERYWHERE),
+        roles=roles,
     )
 
 
@@ -102,6 +105,31 @@ def test_six_lineages_cost_one_write_unit_and_each_further_six_one_more(largest:
     for units in range(1, LINEAGES_MAX // LINEAGES_IN_ONE_UNIT + 1):
         count = units * LINEAGES_IN_ONE_UNIT
         assert size_of_item(gate_item(gate_of(largest, count))) < units * WRITE_UNIT_BYTES
+
+
+@pytest.mark.parametrize("largest", [LARGEST, ENDED, ENDED_SESSION], ids=["live", "ended", "both"])
+def test_with_every_role_six_lineages_still_cost_one_write_unit(largest: Lineage) -> None:
+    """So an exchange stays one write unit. Six live sessions, which exchange nothing, cost a second one then."""
+    for units in range(1, LINEAGES_MAX // LINEAGES_IN_ONE_UNIT + 1):
+        count = units * LINEAGES_IN_ONE_UNIT
+        assert size_of_item(gate_item(gate_of(largest, count, roles=ALL_ROLES))) < units * WRITE_UNIT_BYTES
+    assert size_of_item(gate_item(gate_of(SESSION, LINEAGES_IN_ONE_UNIT, roles=ALL_ROLES))) < 2 * WRITE_UNIT_BYTES
+
+
+def test_roles_weigh_at_most_seven_bytes_and_nothing_where_there_are_none() -> None:
+    """An account without roles stores none: its item is the one of before there were roles."""
+    with_all = gate_of(LARGEST, 1, roles=ALL_ROLES)
+    without = gate_item(replace(with_all, roles=frozenset()))
+    assert "r" not in without
+    assert size_of_item(gate_item(with_all)) - size_of_item(without) == 7
+    assert gate_item(replace(with_all, roles=frozenset({1, 3, 32})))["r"] == {"N": str(1 + 4 + 2**31)}
+
+
+@pytest.mark.parametrize("code", [0, -1, ROLES_MAX + 1])
+def test_a_role_over_the_number_of_roles_is_never_written(code: int) -> None:
+    """The registry bounds the codes: anything else is a defect."""
+    with pytest.raises(ValueError, match="role"):
+        gate_item(replace(gate_of(LARGEST, 1), roles=frozenset({1, code})))
 
 
 def test_a_seventh_lineage_costs_another_write_unit() -> None:

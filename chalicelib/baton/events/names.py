@@ -53,6 +53,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "account_active": Event("info", audited=True),
     "account_disabled": Event("info", audited=True),
     "account_deleted": Event("info", audited=True),
+    "roles_changed": Event("info", audited=True),
     "keys_checked": Event("info"),
     "keys_rotated": Event("warning"),
     "configuration_finding": Event("warning"),

@@ -1,12 +1,13 @@
-"""The client registry: which applications may log people in, and by which mechanism."""
+"""The client registry: which applications may log people in, by which mechanism, and which roles accounts can have."""
 
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Literal, cast, get_args
 
 from msgspec import Struct
 
-from chalicelib.baton.policy import MECHANISMS, Mechanism, MechanismName
+from chalicelib.baton.policy import MECHANISMS, ROLE_CHARACTERS_MAX, ROLES_MAX, Mechanism, MechanismName
 
 Form = Literal["jwt", "opaque"]
 BindingRule = Literal["required", "optional"]
@@ -14,6 +15,8 @@ BindingRule = Literal["required", "optional"]
 _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
 _OPTIONAL_MEMBERS = {"retired"}
 _CODE_MAX = 255
+_TABLES = {"client", "demonstration", "roles"}
+_ROLE_NAME = re.compile(rf"[a-z][a-z0-9_-]{{0,{ROLE_CHARACTERS_MAX - 1}}}")
 
 
 class RegistryProblems(ValueError):
@@ -23,6 +26,10 @@ class RegistryProblems(ValueError):
         """Keep the list."""
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+class UnknownRole(ValueError):
+    """The registry has no role of this name."""
 
 
 class Client(Struct, frozen=True):
@@ -41,11 +48,15 @@ class Client(Struct, frozen=True):
 
 
 class Clients:
-    """The registered clients, found by id or by stored code."""
+    """The registered clients, found by id or by stored code; and the roles, likewise."""
 
-    def __init__(self, clients: Mapping[str, Client], *, demonstration: bool = False) -> None:
-        """Index the clients both ways. A ``demonstration`` is refused outside development."""
+    def __init__(
+        self, clients: Mapping[str, Client], *, roles: Mapping[str, int] | None = None, demonstration: bool = False
+    ) -> None:
+        """Index clients and roles both ways. A ``demonstration`` is refused outside development."""
         self.demonstration = demonstration
+        self.roles: Mapping[str, int] = dict(roles or {})
+        self._roles_by_code = {code: name for name, code in self.roles.items()}
         self._by_id = dict(clients)
         self._by_code = {client.code: client for client in clients.values()}
 
@@ -61,6 +72,17 @@ class Clients:
         """Find a client by the code stored with a lineage; ``None`` when it was taken out of the registry."""
         return self._by_code.get(code)
 
+    def role_codes(self, names: Collection[str]) -> frozenset[int]:
+        """Give the stored codes of roles. Raises ``UnknownRole`` for a name that the registry does not have."""
+        unknown = sorted(set(names) - self.roles.keys())
+        if unknown:
+            raise UnknownRole(f"the registry has no role {', '.join(map(repr, unknown))}")
+        return frozenset(self.roles[name] for name in names)
+
+    def role_names(self, codes: Collection[int]) -> frozenset[str]:
+        """Name the roles of stored codes. A code that was taken out of the registry has no name and grants nothing."""
+        return frozenset(self._roles_by_code[code] for code in codes if code in self._roles_by_code)
+
     @classmethod
     def from_toml(cls, text: str, file: str = "client registry") -> "Clients":
         """Read the registry ``file``, whose content is ``text``.
@@ -73,10 +95,11 @@ class Clients:
             raise RegistryProblems([f"{file}: {error}"]) from None
         except RecursionError:
             raise RegistryProblems([f"{file}: its values are nested too deeply"]) from None
-        problems = [f"unknown table [{name}]" for name in rows if name not in {"client", "demonstration"}]
+        problems = [f"unknown table [{name}]" for name in rows if name not in _TABLES]
         demonstration = rows.get("demonstration", False)
         if type(demonstration) is not bool:
             problems.append("demonstration is true or false")
+        roles = _roles(rows.get("roles", {}), problems)
         tables = rows.get("client", {})
         if not isinstance(tables, dict):
             problems.append("client is not a table: write [client.mobile]")
@@ -104,7 +127,40 @@ class Clients:
             problems = ["no client is registered"]
         if problems:
             raise RegistryProblems([f"{file}: {problem}" for problem in problems])
-        return cls(clients, demonstration=demonstration)
+        return cls(clients, roles=roles, demonstration=demonstration)
+
+
+def _roles(table: object, problems: list[str]) -> dict[str, int]:
+    """Read the table of roles; add what is wrong with it to ``problems``."""
+    if not isinstance(table, dict):
+        problems.append("roles is not a table: write [roles]")
+        return {}
+    roles: dict[str, int] = {}
+    for name, row in table.items():
+        wrong = list(_role_problems(name, row))
+        if not wrong and row["code"] in roles.values():
+            owner = next(other for other, code in roles.items() if code == row["code"])
+            wrong = [f"code {row['code']} is {owner}'s"]
+        if wrong:
+            problems += [f"roles.{name}: {problem}" for problem in wrong]
+            continue
+        roles[name] = row["code"]
+    return roles
+
+
+def _role_problems(name: str, row: object) -> Iterator[str]:
+    if not _ROLE_NAME.fullmatch(name):
+        yield (
+            f"the name of a role is at most {ROLE_CHARACTERS_MAX} of a-z, 0-9, '-' and '_', and begins with a letter"
+        )
+    if not isinstance(row, dict):
+        yield "is not a table: write { code = 1 }"
+        return
+    for member in sorted({"code"} ^ row.keys()):
+        yield "code is missing" if member == "code" else f"{member} is not known"
+    code = row.get("code")
+    if "code" in row and not (type(code) is int and 1 <= code <= ROLES_MAX):
+        yield f"code is a whole number from 1 to {ROLES_MAX}"
 
 
 def _problems(row: object) -> Iterator[str]:

@@ -98,7 +98,8 @@ class Gate(Struct, frozen=True):
     """The one item per account through which every decision about its lineages passes.
 
     ``verifier_version`` moves with the password. ``raised`` is when and why the epoch was last raised: the
-    lineages of older epochs were ended by it. ``deleted_by`` is the login that deleted the account.
+    lineages of older epochs were ended by it. ``deleted_by`` is the login that deleted the account. ``roles`` are the
+    codes of the account's roles: `Clients.role_names` has their names.
     """
 
     account: AccountId
@@ -108,6 +109,7 @@ class Gate(Struct, frozen=True):
     lineages: Mapping[LineageId, Lineage]
     raised: Ended | None = None
     deleted_by: LineageId | None = None
+    roles: frozenset[int] = frozenset()
 
 
 class Presented(Struct, frozen=True):

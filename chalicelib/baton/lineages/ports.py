@@ -65,4 +65,13 @@ class Gates(Protocol):
         """Disable, delete or enable, for the operator. The first two end every lineage; enabling revives none.
 
         ``DELETED`` is absorbing: deleting again is ``Done``, all else ``Refused``, as for an unknown account.
+        A deleted account has no roles.
+        """
+
+    def set_roles(
+        self, account: AccountId, roles: frozenset[int], *, expected: frozenset[int]
+    ) -> Done | Moved | Refused:
+        """Replace the roles of an active account, for the operator, when they are as ``expected``.
+
+        An account that has these very roles is ``Done``; of the others one that is not active is ``Refused``.
         """

@@ -5,7 +5,7 @@ condition that failed.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -204,6 +204,11 @@ def may_act(gate: Gate | None, actor: Actor, *, now: int) -> Lineage | Dead | Pr
     if gate.status is not Status.ACTIVE:
         return Dead()
     return lineage if gate.verifier_version == actor.verifier_version else ProofOutdated()
+
+
+def has_role(gate: Gate, codes: Collection[int]) -> bool:
+    """Decide whether the account has any one of these roles. No role of an empty collection can be had."""
+    return not gate.roles.isdisjoint(codes)
 
 
 def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:

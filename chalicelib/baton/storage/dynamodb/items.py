@@ -24,7 +24,7 @@ from chalicelib.baton.lineages.model import (
     SecretBinding,
     Status,
 )
-from chalicelib.baton.policy import LABEL_BYTES_MAX
+from chalicelib.baton.policy import LABEL_BYTES_MAX, ROLES_MAX
 
 
 class Value(TypedDict, total=False):
@@ -66,6 +66,8 @@ ASSURANCES: Final[Mapping[int, Assurance]] = {
 """How a login can have been proved, by stored code. A new factor adds a row; a code is never used again."""
 _ASSURANCE_CODES: Final = {assurance: code for code, assurance in ASSURANCES.items()}
 
+_ROLE_CODES: Final = frozenset(range(1, ROLES_MAX + 1))
+
 GATE_NAMES: Final[Mapping[str, str]] = {
     "#status": "s",
     "#epoch": "e",
@@ -84,6 +86,7 @@ GATE_NAMES: Final[Mapping[str, str]] = {
     "#ended_at": "z",
     "#ended_why": "y",
     "#deleted_by": "m",
+    "#roles": "r",
 }
 """The stored names of gate and lineage. Ended means the same on both: of the gate, when its epoch was last raised."""
 
@@ -159,6 +162,8 @@ def gate_item(gate: Gate) -> Item:
     item["L"] = {"M": {lineage.id: lineage_value(lineage) for lineage in gate.lineages.values()}}
     if gate.deleted_by is not None:
         item["m"] = text(gate.deleted_by)
+    if gate.roles:
+        item["r"] = roles_value(gate.roles)
     return item | _ended_value(gate.raised)
 
 
@@ -173,6 +178,7 @@ def gate_of(item: Item) -> Gate:
             lineages={LineageId(key): _lineage(LineageId(key), value["M"]) for key, value in item["L"]["M"].items()},
             raised=_ended(item),
             deleted_by=LineageId(item["m"]["S"]) if "m" in item else None,
+            roles=_roles(int(item["r"]["N"])) if "r" in item else frozenset(),
         )
 
 
@@ -224,6 +230,14 @@ def binding_value(binding: Binding) -> Value:
             return binary(BY_NOTHING)
 
 
+def roles_value(roles: frozenset[int]) -> Value:
+    """Write roles down: one number, in which the role of code n is bit n - 1. An account without roles has none."""
+    if not roles <= _ROLE_CODES:
+        message = f"the code of a role is 1 to {ROLES_MAX}"
+        raise ValueError(message)
+    return number(sum(1 << (code - 1) for code in roles))
+
+
 def assurance_code(assurance: Assurance) -> int:
     """Shorten how a login was proved to its stored code."""
     return _ASSURANCE_CODES[assurance]
@@ -248,6 +262,13 @@ def _lineage(key: LineageId, stored: Item) -> Lineage:
         last_used_day=int(stored["d"]["N"]) if "d" in stored else None,
         ended=ended,
     )
+
+
+def _roles(bits: int) -> frozenset[int]:
+    """Read roles. A number that is never written is malformed, none of its bits a role."""
+    if not 0 < bits < 1 << ROLES_MAX:
+        raise ValueError("not the roles of an account")
+    return frozenset(code for code in _ROLE_CODES if bits >> (code - 1) & 1)
 
 
 def _binding(stored: bytes) -> Binding:

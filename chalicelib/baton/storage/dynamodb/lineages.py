@@ -42,6 +42,7 @@ from chalicelib.baton.storage.dynamodb.items import (
     lineage_value,
     number,
     of_account,
+    roles_value,
     text,
 )
 
@@ -55,6 +56,8 @@ EPOCH_AS_READ: Final = "#epoch = :epoch"
 VERIFIER_AS_READ: Final = "#verifier_version = :verifier_version"
 HAS_ROOM: Final = "size(#lineages) < :room"
 AS_MANY_AS_READ: Final = "size(#lineages) = :count"
+ROLES_AS_READ: Final = "#roles = :roles_as_read"
+NO_ROLES: Final = "attribute_not_exists(#roles)"
 
 # Of one lineage in it.
 PRESENT: Final = "attribute_exists(#lineages.#lineage)"
@@ -121,9 +124,12 @@ RAISE_EPOCH_AND_END_ACTOR: Final = (
     f"{RAISE_EPOCH}, #lineages.#actor.#ended_at = :now, #lineages.#actor.#ended_why = :why"
     " REMOVE #lineages.#actor.#attempts"
 )
-# What stays of a deleted account holds no personal data: names of devices and times of logins go.
-DELETE: Final = f"{SET_STATUS}, #lineages = :no_lineages"
-DELETE_BY_ACTOR: Final = f"{DELETE}, #deleted_by = :deleted_by"
+# What stays of a deleted account holds no personal data: names of devices, times of logins and roles go.
+NOTHING_STAYS: Final = "#lineages = :no_lineages REMOVE #roles"
+DELETE: Final = f"{SET_STATUS}, {NOTHING_STAYS}"
+DELETE_BY_ACTOR: Final = f"{SET_STATUS}, #deleted_by = :deleted_by, {NOTHING_STAYS}"
+SET_ROLES: Final = "SET #roles = :roles"
+REMOVE_ROLES: Final = "REMOVE #roles"
 RAISE_EPOCH_AND_KEEP_ONE: Final = (
     f"{RAISE_EPOCH}, #verifier_version = :next_verifier_version, #lineages.#actor.#epoch = :next_epoch"
 )
@@ -326,6 +332,27 @@ class Gates:
             return Done() if gate is not None and gate.status is status else Refused()
         return Done()
 
+    def set_roles(
+        self, account: AccountId, roles: frozenset[int], *, expected: frozenset[int]
+    ) -> Done | Moved | Refused:
+        """Replace the roles of an active account, when they are as read. An account without roles stores none."""
+        condition, values = _roles_as_read(expected)
+        try:
+            self._update(
+                account,
+                SET_ROLES if roles else REMOVE_ROLES,
+                (ACTIVE, condition),
+                values=values | {":roles": roles_value(roles)},
+            )
+        except ConditionFailed as failed:
+            gate = _gate(failed.item)
+            if gate is None or gate.status is Status.DELETED:
+                return Refused()
+            if gate.roles == roles:
+                return Done()
+            return Moved() if gate.status is Status.ACTIVE else Refused()
+        return Done()
+
     def _act(
         self,
         actor: Actor,
@@ -398,6 +425,11 @@ def _raised(ended: Ended) -> dict[str, Value]:
 
 def _actor_values(actor: Actor) -> dict[str, Value]:
     return {":fence": number(actor.fence), ":verifier_version": number(actor.verifier_version)}
+
+
+def _roles_as_read(roles: frozenset[int]) -> tuple[str, dict[str, Value]]:
+    """Give the condition that an account's roles are as they were read, and its value."""
+    return (ROLES_AS_READ, {":roles_as_read": roles_value(roles)}) if roles else (NO_ROLES, {})
 
 
 def _not_acting(gate: Gate | None, actor: Actor, *, now: int) -> Dead | ProofOutdated:
