@@ -295,6 +295,12 @@ class MemoryGates:
             self._tables.gates[account] = replace(gate, roles=roles)
             return Done()
 
+    def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
+        """Refuse: no transaction of a team's own reaches this memory."""
+        raise NotImplementedError(
+            "caller.live() is for a DynamoDB transaction: run this route with BATON_STORAGE=dynamodb"
+        )
+
     def _put(self, gate: Gate, lineage: Lineage) -> None:
         self._tables.gates[gate.account] = replace(gate, lineages={**gate.lineages, lineage.id: lineage})
 

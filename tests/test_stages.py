@@ -142,7 +142,7 @@ def test_a_policy_names_the_tables_of_its_stage(stage: str) -> None:
 def test_a_policy_allows_what_the_stores_do_and_no_more(stage: str) -> None:
     """Operations and the parts of transactions, read from the stores; a transaction has no action of its own."""
     done = {
-        "".join(word.title() for word in node.value.removesuffix("_item").split("_")) + "Item"
+        "".join(word[0].upper() + word[1:] for word in node.value.removesuffix("_item").split("_")) + "Item"
         for path in (ROOT / "chalicelib" / "baton" / "storage").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)

@@ -22,6 +22,7 @@ from chalicelib.baton.effects import Done
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.lineages.model import EndReason, Status
+from chalicelib.baton.lineages.rules import Exchanged, exchange
 from chalicelib.baton.policy import ASKING_MAX_S
 from chalicelib.baton.proof.once_rules import OnceKey
 from chalicelib.baton.storage.aws.service import (
@@ -33,6 +34,7 @@ from chalicelib.baton.storage.aws.service import (
     Patience,
     Service,
 )
+from chalicelib.baton.storage.aws.small_client import AnsweredNo
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import Engine, Tables
@@ -151,6 +153,7 @@ VERBS: dict[str, Callable[[Engine], object]] = {
     "gates.end_all": lambda engine: Gates(engine).end_all(ACTOR, now=NOW),
     "gates.delete": lambda engine: Gates(engine).delete(ACTOR, now=NOW),
     "gates.set_status": lambda engine: Gates(engine).set_status(ACCOUNT, Status.DISABLED, now=NOW),
+    "gates.set_roles": lambda engine: Gates(engine).set_roles(ACCOUNT, frozenset({1}), expected=frozenset()),
     "ephemeral.spend_nonce": lambda engine: Ephemeral(engine).spend_nonce("key", "nonce", now=NOW, mark=b"mark"),
     "ephemeral.consume_ticket": lambda engine: Ephemeral(engine).consume_ticket(
         b"id", expires_at=NOW + 1, now=NOW, mark=b"mark"
@@ -227,6 +230,34 @@ def test_a_conflict_that_does_not_end_is_unavailable(conflict: Exception) -> Non
     assert raised.value.by_caller, "requests sent together meet at will: no alarm"
 
 
+CONFLICT_OF_EACH_CLIENT = [
+    CONFLICTS[0],
+    AnsweredNo({"Error": {"Code": "TransactionConflictException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}),
+]
+
+
+@pytest.mark.parametrize("conflict", CONFLICT_OF_EACH_CLIENT, ids=["botocore", "small client"])
+def test_an_exchange_that_meets_a_transaction_is_sent_again(conflict: Exception) -> None:
+    """A team's own transaction may check that a login is live while this login exchanges its token."""
+    child = gate_with(exchange(MINE_LIVE, presented(), now=NOW))
+    trouble = Trouble([conflict] * len(CONFLICT_PAUSES_S), answers={"update_item": {"Attributes": gate_item(child)}})
+    assert VERBS["gates.exchange"](engine_in(trouble)) == Exchanged(child.lineages[MINE])
+    assert trouble.pauses == list(CONFLICT_PAUSES_S)
+
+
+@pytest.mark.parametrize("verb", ["gates.exchange", "gates.admit", "gates.record_use", "gates.end"])
+@pytest.mark.parametrize("conflict", CONFLICT_OF_EACH_CLIENT, ids=["botocore", "small client"])
+def test_a_write_that_keeps_meeting_transactions_is_unavailable_and_never_refused(
+    conflict: Exception, verb: str
+) -> None:
+    """503: the login is still valid, and its app repeats the request with the same attempt."""
+    trouble = Trouble([conflict] * 10)
+    with pytest.raises(Unavailable) as raised:
+        VERBS[verb](engine_in(trouble))
+    assert trouble.calls == 1 + len(CONFLICT_PAUSES_S)
+    assert raised.value.by_caller
+
+
 def test_a_conflict_is_not_waited_out_by_a_call_that_has_lasted_too_long() -> None:
     """Each round may take what a call takes: four of them outlived Lambda."""
     now = iter([0.0, 0.9, 1.1, 1.2, 1.3])
@@ -283,6 +314,10 @@ BROKEN: dict[str, Callable[[Item], object]] = {
     "three attempts": lambda item: _mine(item)["a"]["L"].pop(),
     "five attempts": lambda item: _mine(item)["a"]["L"].append({"B": b"attempt9"}),
     "unknown assurance": lambda item: _mine(item).update(k={"N": "99"}),
+    "roles not a number": lambda item: item.update(r={"S": "1"}),
+    "roles of no bit": lambda item: item.update(r={"N": "0"}),
+    "a role below the first": lambda item: item.update(r={"N": "-1"}),
+    "a role over the last": lambda item: item.update(r={"N": str(1 << 32)}),
     "unknown reason": lambda item: _mine(item).update(z={"N": "1"}, y={"N": "99"}),
 }
 

@@ -229,6 +229,8 @@ LISTED: Final[list[Mutant]] = [
         ("a deleted account has its roles set", "if gate is None or gate.status is Status.DELETED:", "if gate is None:"),
         ("a change of roles that moved is done", "if gate.roles == roles:", "if True:"),
         ("a second sending of a change of roles starts over", "if gate.roles == roles:", "if False:"),
+        ("a transaction of a team needs no live login", "ACTOR_LIVE if condition is None else (*ACTOR_LIVE, condition)", "ACTIVE if condition is None else (ACTIVE, condition)"),
+        ("a transaction of a team needs no role", "ACTOR_LIVE if condition is None else (*ACTOR_LIVE, condition)", "ACTOR_LIVE"),
         ("a login that ends all is not named", ", #lineages.#actor.#ended_at = :now, #lineages.#actor.#ended_why = :why", ", #lineages.#actor.#issued_at = :now, #lineages.#actor.#client = :why"),
         ("a second sending of a device's end is a failure", "            if isinstance(_ended_as(failed.item, lineage, ended), Done):\n                return Done()\n", ""),
         ("any write was our own", "Done() if gate is not None and gate.lineages.get(lineage.id) == lineage else Moved()", "Done()"),

@@ -33,6 +33,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "chalicelib/baton/storage/dynamodb/lineages.py": (
         "tests/stores/test_rule_is_the_condition.py",
+        "tests/stores/test_liveness.py",
         "tests/stores/test_dynamodb.py",
         "tests/stores/test_lost_answers.py",
         "tests/stores/test_engine.py",

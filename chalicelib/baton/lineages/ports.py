@@ -75,3 +75,12 @@ class Gates(Protocol):
 
         An account that has these very roles is ``Done``; of the others one that is not active is ``Refused``.
         """
+
+    def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
+        """Build an element of ``TransactItems`` that fails unless `lineage.may_act` permits the actor to write.
+
+        It is for a transaction of the team's own, over boto3's low-level client. Nothing is read or written here.
+        ``roles`` are all roles of the account as they were read, where the route asked for a role: DynamoDB cannot
+        compare one bit of a number, so a change of any role fails the check. ``None`` where it asked for no role.
+        Raises ``NotImplementedError`` where the storage has no transactions.
+        """

@@ -353,6 +353,17 @@ class Gates:
             return Moved() if gate.status is Status.ACTIVE else Refused()
         return Done()
 
+    def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
+        """Build the ``ConditionCheck`` that a login is live and, where ``roles`` are given, has the roles as read."""
+        condition, values = _roles_as_read(roles) if roles is not None else (None, {})
+        check = _expression(
+            "",
+            ACTOR_LIVE if condition is None else (*ACTOR_LIVE, condition),
+            names={"#actor": actor.lineage},
+            values={**_actor_values(actor), ":now": number(now), **values},
+        )
+        return {"ConditionCheck": {"TableName": self._engine.tables.gates, "Key": of_account(actor.account), **check}}
+
     def _act(
         self,
         actor: Actor,
