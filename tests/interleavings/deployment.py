@@ -256,7 +256,13 @@ class Deployment:
         """Tell one state of the tables from another: what stands in them is never changed, only replaced."""
         tables = self.stores.tables
         grants = [grant.spent_by for grant in tables.grants.values()]
-        return (*map(id, tables.users.values()), *map(id, tables.gates.values()), *tables.nonces, *grants)
+        return (
+            *map(id, tables.users.values()),
+            *map(id, tables.gates.values()),
+            *tables.nonces,
+            *tables.tickets,
+            *grants,
+        )
 
     def send(
         self,

@@ -164,7 +164,7 @@ def test_rights_that_drifted_are_found(role: tuple[Any, str]) -> None:
     put(iam, name, document)
     (more,) = audit.drift(name, "policy-prod.json")
     assert re.search(r"should not have: Allow dynamodb:DeleteItem on .*baton-prod-gates", more.problem)
-    document["Statement"][1]["Action"] = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+    document["Statement"][1]["Action"] = ["dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem"]
     put(iam, name, document)
     (fewer,) = audit.drift(name, "policy-prod.json")
     assert "has not: Allow dynamodb:PutItem" in fewer.problem

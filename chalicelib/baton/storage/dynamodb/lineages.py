@@ -125,11 +125,11 @@ RAISE_EPOCH_AND_END_ACTOR: Final = (
     " REMOVE #lineages.#actor.#attempts"
 )
 # What stays of a deleted account holds no personal data: names of devices, times of logins and roles go.
-NOTHING_STAYS: Final = "#lineages = :no_lineages REMOVE #roles"
-DELETE: Final = f"{SET_STATUS}, {NOTHING_STAYS}"
-DELETE_BY_ACTOR: Final = f"{SET_STATUS}, #deleted_by = :deleted_by, {NOTHING_STAYS}"
-SET_ROLES: Final = "SET #roles = :roles"
 REMOVE_ROLES: Final = "REMOVE #roles"
+CLEAR: Final = f"{SET_STATUS}, #lineages = :no_lineages"
+DELETE: Final = f"{CLEAR} {REMOVE_ROLES}"
+DELETE_BY_ACTOR: Final = f"{CLEAR}, #deleted_by = :deleted_by {REMOVE_ROLES}"
+SET_ROLES: Final = "SET #roles = :roles"
 RAISE_EPOCH_AND_KEEP_ONE: Final = (
     f"{RAISE_EPOCH}, #verifier_version = :next_verifier_version, #lineages.#actor.#epoch = :next_epoch"
 )
