@@ -184,7 +184,7 @@ class Transfer(Body):
 @app.route("/transfers", methods=["POST"], content_types=[])
 @signed(body=Transfer, step_up=StepUpRule(max_age=120))
 def create_transfer(caller: Caller, transfer: Transfer) -> Answer:
-    """Answer as a bank would: the signature covered this body, and the password was asked for this very transfer."""
+    """Transfer money. The caller signed this body, and proved the password for exactly this transfer."""
     return Answer(201, {"from": caller.account, "to": transfer.to, "amount": transfer.amount})
 
 

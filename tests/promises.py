@@ -46,7 +46,7 @@ class Evidence:
 
 def stated(readme: str) -> dict[int, str]:
     """Read the promises as the README states them."""
-    promises = readme.partition("## Promises")[2].partition("\n## ")[0]
+    promises = readme.partition("## Guarantees")[2].partition("\n## ")[0]
     return {int(number): text for number, text in re.findall(r"^(\d+)\. (.*)$", promises, re.MULTILINE)}
 
 

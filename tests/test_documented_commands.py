@@ -5,9 +5,11 @@ says what to set. ``test_operations.py`` compares the commands of ``aws`` with t
 """
 
 import functools
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -109,7 +111,7 @@ def test_every_block_says_what_it_is() -> None:
 
 def test_every_command_is_of_a_kind_that_is_tested() -> None:
     """A new program needs a test here."""
-    known = {"make", "python -m", "chalice", "aws", "pip"}
+    known = {"make", "python -m", "chalice", "aws", "pip", "curl"}
     assert [line for _, line in LINES if program_of(line) not in known] == []
     assert len(LINES) > 20
     assert set(of("pip")) == INSTALLED_BY_A_PERSON
@@ -187,6 +189,18 @@ def server() -> Iterator[str]:
         yield running.url
     os.environ.clear()
     os.environ.update(before)
+
+
+def test_the_curl_of_the_readme_gets_the_answer_that_it_shows(server: str) -> None:
+    """Against `make dev`, with its demo account: the members of the block of JSON below the command."""
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("curl is not installed")
+    (line,) = of("curl")
+    (shown,) = [text for page, kind, text in blocks() if page == ROOT / "README.md" and kind == "json"]
+    words = [word.replace("http://localhost:8000/api", server) for word in shlex.split(line)[1:]]
+    done = subprocess.run([curl, "--fail", *words], capture_output=True, text=True, check=True, timeout=60)
+    assert json.loads(done.stdout).keys() == json.loads(shown).keys()
 
 
 PYTHON = [

@@ -106,7 +106,7 @@ def table(running: Development, out: TextIO) -> str:
         ("health", f"{running.url}/health", ""),
         ("metadata", f"{running.url}/.well-known/oauth-authorization-server", ""),
         ("public keys", f"{running.url}/.well-known/jwks.json", ""),
-        ("engine", running.engine, "keeps nothing" if ENDPOINT not in os.environ else "keeps its tables"),
+        ("database", running.engine, "keeps nothing" if ENDPOINT not in os.environ else "keeps its tables"),
         ("demo account", DEMO_EMAIL, running.demo_account),
         ("  password", DEMO_PASSWORD, ""),
         ("introspection", RESOURCE_SERVER, f"secret {running.resource_server_secret}"),
