@@ -21,25 +21,25 @@ from chalicelib.baton.events.names import EVENTS, Event
 _LEVELS: Final = ("debug", "info", "warning", "error")
 
 FACTS: Final[Mapping[str, str]] = {
-    "request_id": "the id the client was given",
-    "lineage": "the login, by its id",
-    "account": "the account, by its id",
+    "request_id": "the id that the client received",
+    "lineage": "the id of the login",
+    "account": "the id of the account",
     "client": "the client application",
     "generation": "the number of the current token",
-    "code": "the slug of the refusal",
-    "reason": "why, in words that are not for the client",
+    "code": "the code of the error",
+    "reason": "the private reason of an error, for the operator",
     "status": "the HTTP status",
     "route": "method and route template, never the path",
-    "bucket": "the kind of throttle, never whose",
-    "event": "the event that could not be kept",
-    "kind": "the type of a defect",
-    "where": "the functions and lines it came from",
+    "bucket": "the kind of rate limit, never the account or address",
+    "event": "the event that could not be written",
+    "kind": "the type of an unplanned exception",
+    "where": "the functions and lines of an unplanned exception",
     "first_of_account": "1 for the account's first such event of the day, 0 for the others; alarms count the ones",
     "revision": "the number of the key ring's last change",
-    "signing_key_age_days": "how old the newest signing key is",
-    "subject": "the table, key, log group, stage or function a finding is about",
-    "problem": "what is not as it must be",
-    "findings": "how many things are not as they must be",
+    "signing_key_age_days": "the age of the newest signing key",
+    "subject": "the table, key, log group, stage or function of a finding",
+    "problem": "the difference from the required configuration",
+    "findings": "the number of findings",
 }
 """Every fact that may stand in a line. None is a secret, an address or a name."""
 
