@@ -17,17 +17,26 @@ PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 MODULES = (errors, of_keys, of_proof, of_tokens, of_factors, of_accounts)
 """Where errors are declared: one module for each package, in the order of the page."""
 
-_HEAD = """# Every way Baton says no
+_HEAD = """# Errors
 
-Written by `python -m tools.errors_page` from `chalicelib/baton/errors.py` and the module `refusals` of each package.
+`python -m tools.errors_page` writes this page from `chalicelib/baton/errors.py` and the module `refusals` of each
+package. [exchange.md](exchange.md) explains the numbers E0 to E10.
 
-Switch on `code`; where you do not know a code, do what `action` says: `retry` (the same intent again, after
-`Retry-After`), `sync_clock` (set the offset from `server_time`, sign again, once), `exchange` (at `/oauth/token`),
-`step_up` (ask the person, `POST /step-up`), `log_in`, `fix_request` (a developer's or a person's input is wrong),
-`check_outcome` (read the current state before you repeat: the request may have taken effect). Treat an action that you
-do not know as `fix_request`.
-Under `/oauth/*` the body is RFC 6749's (`error`, `error_description`), elsewhere RFC 9457's
-(`application/problem+json`); both carry `code`, `action`, `retryable`, `request_id` and `server_time`.
+Use `code` in your program: it is stable. For a `code` that your app does not handle, do what `action` says:
+
+| action | what to do |
+|---|---|
+| `retry` | repeat the same request after `Retry-After` seconds |
+| `sync_clock` | set the offset from `server_time`, sign again, once |
+| `exchange` | exchange the token at `/oauth/token` |
+| `step_up` | ask the person for the password, `POST /step-up`, call again with the grant |
+| `log_in` | log in |
+| `fix_request` | the developer must correct the app, or the person must correct the input |
+| `check_outcome` | read the current state before you repeat the request: it may have taken effect |
+
+Treat an unknown action as `fix_request`. Under `/oauth/*` the body has the members of RFC 6749 (`error`,
+`error_description`). Elsewhere it has those of RFC 9457 (`application/problem+json`). Both have `code`, `action`,
+`retryable`, `request_id` and `server_time`.
 """
 
 

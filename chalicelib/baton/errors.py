@@ -15,12 +15,12 @@
     ├── InvalidClient, UnknownClient, UnauthorizedClient, UnsupportedGrantType, InvalidScope   (RFC 6749 5.2)
     ├── UnsupportedResponseType                                                                (RFC 6749 4.1.2.1)
     ├── TooManyRequests
-    └── Unavailable ─ TryAgain; ServerError, OutcomeUnclear                                           (our own trouble)
+    └── Unavailable ─ TryAgain; ServerError, OutcomeUnclear                                    (server errors)
 
-A class says what the caller may know: ``code`` (the switch for clients), ``error`` (the family word of
-RFC 6749, RFC 6750 and RFC 9470), ``action`` (what to do next), ``sentence`` (for a reader). An instance adds
-``reason``, which is private and goes to the log alone, and ``members``, which are public.
-``http/problem.py`` turns them into HTTP, and is the only place that does.
+A class has the public facts of an error: ``code`` (clients switch on it), ``error`` (the family of RFC 6749, RFC 6750
+and RFC 9470), ``action`` (what to do next) and ``sentence`` (for the app's developer). An instance adds ``reason``,
+which is private and goes only to the log, and ``members``, which are public. Only ``http/problem.py`` turns an error
+into HTTP.
 """
 
 from typing import ClassVar, Literal
@@ -29,7 +29,7 @@ Action = Literal["retry", "sync_clock", "exchange", "step_up", "log_in", "fix_re
 
 
 class Refusal(Exception):
-    """Say no. Nothing was changed, or what was changed is safe to repeat."""
+    """An error that Baton returns. Nothing was changed, or the change is safe to repeat."""
 
     status: ClassVar[int] = 400
     error: ClassVar[str]
@@ -37,7 +37,7 @@ class Refusal(Exception):
     action: ClassVar[Action] = "fix_request"
     sentence: ClassVar[str]
     by_caller: bool = False
-    """Of our own trouble: one caller can cause it at will, so it is counted apart and rings no alarm."""
+    """A server error that one caller can cause at will: it is counted separately and triggers no alarm."""
 
     def __init__(self, reason: str = "", /, *, retry_after: int | None = None, **members: object) -> None:
         """Keep the private ``reason`` for the log and the public ``members`` for the answer.
@@ -51,78 +51,78 @@ class Refusal(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Tell whether the same intent may succeed when sent again without asking a person."""
+        """Whether the same request may succeed when the app sends it again, without a person."""
         return self.action in {"retry", "sync_clock", "exchange"}
 
 
 class InvalidRequest(Refusal):
-    """The request cannot be understood as sent."""
+    """The request is invalid."""
 
     error = "invalid_request"
 
 
 class Malformed(InvalidRequest):
-    """Not the shape this route takes."""
+    """The request does not have the shape that this route requires."""
 
     code = "malformed"
     sentence = "The request is malformed: `pointer` names the member. Correct it and send it again."
 
 
 class BodyTooLarge(InvalidRequest):
-    """More than a body may weigh."""
+    """The body is larger than 64 KB."""
 
     status = 413
     code = "too_large"
-    sentence = "The body is too large: see `limit`. Send a smaller one."
+    sentence = "The body is too large. Send at most `limit` bytes."
 
 
 class FieldTooLarge(InvalidRequest):
-    """A token or header field over its limit."""
+    """A token or a header field is longer than 8,192 characters."""
 
     code = "too_large"
-    sentence = "A token or a header field is too long: see `field` and `limit`."
+    sentence = "A token or a header field is too long. Send at most 8,192 characters."
 
 
 class DuplicateField(InvalidRequest):
-    """Something that may stand once stands twice."""
+    """A header field, form field, parameter or member is given twice and may be given once."""
 
     code = "duplicate_field"
-    sentence = "A field is given more than once: see `field`. Send it once."
+    sentence = "`field` is given more than once. Send it once."
 
 
 class UnknownField(InvalidRequest):
-    """A member this route does not know."""
+    """The body has a member that this route does not have."""
 
     status = 422
     code = "unknown_field"
-    sentence = "The body has a member that this route does not know: see `pointer`. Remove it."
+    sentence = "The body has an unknown member: `pointer`. Remove it."
 
 
 class UnknownParameter(InvalidRequest):
-    """A query parameter this route does not know."""
+    """The query has a parameter that this route does not have."""
 
     code = "unknown_field"
-    sentence = "The query has a parameter that this route does not know: see `parameter`. Remove it."
+    sentence = "The query has an unknown parameter: `parameter`. Remove it."
 
 
 class WrongType(InvalidRequest):
-    """A member of the wrong type or outside its bounds."""
+    """A member has the wrong type or is out of range."""
 
     status = 422
     code = "wrong_type"
-    sentence = "A member of the body has the wrong type or is out of range: see `pointer`."
+    sentence = "A member of the body has the wrong type or is out of range: `pointer`. Correct it."
 
 
 class UnsupportedMediaType(InvalidRequest):
-    """Not the media type this route takes."""
+    """The body has another media type than this route requires."""
 
     status = 415
     code = "unsupported_media_type"
-    sentence = "This route requires another `Content-Type`: see `expected`."
+    sentence = "The `Content-Type` is wrong. Send the one in `expected`."
 
 
 class Superseded(InvalidRequest):
-    """A late repetition of something that has since gone further (E7): nothing ended."""
+    """A late repetition of a request whose login was exchanged since (E7). Nothing ended."""
 
     status = 409
     code = "superseded"
@@ -134,33 +134,33 @@ class Superseded(InvalidRequest):
 
 
 class NotFound(Refusal):
-    """No such thing, or not yours: alike."""
+    """The resource does not exist or belongs to another account. Both cases give the same answer."""
 
     status = 404
     error = code = "not_found"
-    sentence = "The resource does not exist, or it belongs to another account."
+    sentence = "The resource does not exist, or it belongs to another account. Check the path."
 
 
 class MethodNotAllowed(Refusal):
-    """The route exists, the method on it does not.
+    """The route exists, but not with this method.
 
-    API Gateway never asks us: it answers unknown methods, as unknown routes, by itself, with 403 or 404.
+    API Gateway answers unknown methods and unknown routes itself, with 403 or 404, and does not call Baton.
     """
 
     status = 405
     error = code = "method_not_allowed"
-    sentence = "This route does not support this method."
+    sentence = "This route does not support this method. `GET /openapi.json` lists the methods."
 
 
 class InvalidToken(Refusal):
-    """The token does not open this door. At ``/oauth/token`` the same refusals are ``invalid_grant``."""
+    """The token is not accepted. Under ``/oauth/*`` the same errors are ``invalid_grant``."""
 
     status = 401
     error = "invalid_token"
 
 
 class LoginRequired(InvalidToken):
-    """The lineage is over (E4, E9). ``reason`` among the members says why, when there is a why."""
+    """The login has ended (E4, E9). The member ``reason`` is the recorded end reason, if any."""
 
     code = "login_required"
     action = "log_in"
@@ -168,16 +168,16 @@ class LoginRequired(InvalidToken):
 
 
 class TooManyRequests(Refusal):
-    """A throttle's limit is reached. Says nothing about the password."""
+    """A rate limit is reached. The answer does not depend on the password."""
 
     status = 429
     error = code = "too_many_requests"
     action = "retry"
-    sentence = "Too many attempts. Wait for `Retry-After` seconds."
+    sentence = "There were too many attempts. Wait for `Retry-After` seconds."
 
 
 class Unavailable(Refusal):
-    """Our own trouble (E10): nothing is known to have changed, repeat with the same attempt."""
+    """A server error (E10). The outcome is unknown: repeat the request with the same attempt."""
 
     status = 503
     error = "temporarily_unavailable"
@@ -191,9 +191,9 @@ class Unavailable(Refusal):
     def __init__(
         self, reason: str = "", /, *, retry_after: int = 1, by_caller: bool = False, **members: object
     ) -> None:
-        """Ask for a retry after ``retry_after`` seconds.
+        """Request a retry after ``retry_after`` seconds.
 
-        ``by_caller`` says that one caller can cause this at will, such as by requests that change one account at once.
+        ``by_caller``: one caller can cause this error at will, for example with parallel changes of one account.
         """
         super().__init__(reason, retry_after=retry_after, **members)
         self.by_caller = by_caller
@@ -212,21 +212,21 @@ class TryAgain(Unavailable):
 
 
 class ServerError(Refusal):
-    """A server error, on a request that changes nothing or takes an attempt: it may be sent again."""
+    """A server error on a request that may be repeated: it changes nothing, or it carries an attempt."""
 
     status = 500
     error = code = "server_error"
     action = "retry"
-    sentence = "The server made a mistake. Send the same request again. Quote `request_id` when you report it."
+    sentence = "The server failed. Send the same request again. Quote `request_id` when you report the error."
 
 
 class OutcomeUnclear(Refusal):
-    """A server error, on a request that may have changed something: find out before it is repeated."""
+    """A server error on a request that may have taken effect. Read the current state before you repeat it."""
 
     status = 500
     error = code = "server_error"
     action = "check_outcome"
     sentence = (
-        "The server made a mistake, and the request may have taken effect. Read the current state before you repeat "
-        "it. Quote `request_id` when you report it."
+        "The server failed, and the request may have taken effect. Read the current state before you repeat it. Quote "
+        "`request_id` when you report the error."
     )

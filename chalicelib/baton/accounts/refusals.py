@@ -4,7 +4,7 @@ from chalicelib.baton.errors import InvalidRequest, Refusal
 
 
 class InvalidEmail(InvalidRequest):
-    """Not an e-mail address we accept."""
+    """Baton does not accept this e-mail address."""
 
     status = 422
     code = "invalid_email"
@@ -12,9 +12,9 @@ class InvalidEmail(InvalidRequest):
 
 
 class AccountExists(Refusal):
-    """The e-mail address is taken."""
+    """The e-mail address belongs to an account."""
 
     status = 409
     error = code = "account_exists"
     action = "log_in"
-    sentence = "An account with this e-mail address exists. Log in instead."
+    sentence = "An account with this e-mail address exists. Log in, or use another address."

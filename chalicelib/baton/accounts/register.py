@@ -79,7 +79,7 @@ class Register(Struct, frozen=True):
         if isinstance(slot, Refused):
             self.signals.emit("throttled", bucket="register")
             raise errors.TooManyRequests(
-                "register bucket is full", retry_after=REGISTRATION_WINDOW_S - now % REGISTRATION_WINDOW_S
+                "register limit is reached", retry_after=REGISTRATION_WINDOW_S - now % REGISTRATION_WINDOW_S
             )
 
     def _begin(self, introduction: Introduction, verifier: bytes, *, ring: Ring, now: int) -> tuple[User, Gate]:

@@ -94,7 +94,7 @@ class Credentials(Struct, frozen=True):
                 else:
                     self.record("throttled", account=account, bucket=kind)
                 raise errors.TooManyRequests(
-                    f"{kind} bucket is full",
+                    f"{kind} limit is reached",
                     retry_after=THROTTLE_WINDOW_S - now % THROTTLE_WINDOW_S,
                 )
 

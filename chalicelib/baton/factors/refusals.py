@@ -4,7 +4,7 @@ from chalicelib.baton.errors import InvalidRequest, Refusal
 
 
 class PasswordTooLarge(InvalidRequest):
-    """A password over 1,024 bytes, refused before it is normalised."""
+    """The password has more than 1,024 bytes. The length is checked before the password is normalised."""
 
     status = 422
     code = "too_large"
@@ -12,24 +12,24 @@ class PasswordTooLarge(InvalidRequest):
 
 
 class WeakPassword(Refusal):
-    """The password would not protect the account (NIST SP 800-63B 3.1.1)."""
+    """The password is too weak (NIST SP 800-63B 3.1.1)."""
 
     status = 422
     error = "weak_password"
 
 
 class TooShort(WeakPassword):
-    """Fewer characters than the policy asks for."""
+    """The password has fewer characters than the policy requires."""
 
     code = "too_short"
     sentence = "The password has fewer than 15 characters. Choose a longer one."
 
 
 class TooCommon(WeakPassword):
-    """Fewer than 8 units to guess.
+    """The password has fewer than 8 units to guess.
 
-    A listed common word is one unit, and so is a run along the alphabet or a keyboard's row, a repetition of what stood
-    before, and any other character by itself; case and look-alikes (`0` for `o`) make no difference.
+    One unit is a listed common word, a sequence of the alphabet or of a keyboard row, a repetition of an earlier part,
+    or any other single character. Upper case and look-alikes (`0` for `o`) do not add units.
     """
 
     code = "too_common"
@@ -40,15 +40,15 @@ class TooCommon(WeakPassword):
 
 
 class ContainsContext(WeakPassword):
-    """Built around the service's name or the person's own address."""
+    """The password is built from the service's name or the person's address."""
 
     code = "contains_context"
-    sentence = "The password contains the name of this service or your e-mail address. Choose another."
+    sentence = "The password contains the name of this service or the e-mail address. Choose another one."
 
 
 class InvalidCredentials(Refusal):
-    """Wrong password, unknown account, disabled account: alike."""
+    """A wrong password, an unknown account and a disabled account give the same answer."""
 
     status = 401
     error = code = "invalid_credentials"
-    sentence = "The e-mail address or the password is wrong."
+    sentence = "The e-mail address or the password is wrong. Correct them and send the request again."

@@ -4,7 +4,7 @@ from chalicelib.baton.errors import InvalidRequest
 
 
 class InvalidKey(InvalidRequest):
-    """Not a public key we accept."""
+    """Baton does not accept this public key."""
 
     status = 422
     code = "invalid_key"

@@ -4,45 +4,45 @@ from chalicelib.baton.errors import InvalidRequest, Refusal
 
 
 class InvalidSignature(Refusal):
-    """The request is not signed as this route needs (RFC 9421)."""
+    """The signature of the request is missing or wrong (RFC 9421)."""
 
     status = 401
     error = "invalid_signature"
 
 
 class SignatureRequired(InvalidSignature):
-    """No signature with our tag."""
+    """The request has no signature with the tag ``baton``."""
 
     code = "signature_required"
-    sentence = "This request must be signed (RFC 9421) with the tag `baton`."
+    sentence = "The signature is missing. Sign this request (RFC 9421) with the tag `baton`."
 
 
 class SignatureDefective(InvalidSignature):
-    """A signature that does not verify, or cannot."""
+    """The signature does not verify, or cannot be verified."""
 
     code = "invalid_signature"
     sentence = "The signature does not verify. Compare `signature_base` with the one that your app built."
 
 
 class InsufficientCoverage(InvalidSignature):
-    """A genuine signature over too little."""
+    """The signature verifies, but does not cover every required component."""
 
     code = "insufficient_coverage"
-    sentence = "The signature does not cover all that it must cover: see `missing`."
+    sentence = "The signature does not cover every required component. Cover those in `missing` too."
 
 
 class SignatureEncoding(InvalidSignature):
-    """A DER signature where RFC 9421 wants raw r and s."""
+    """The signature is in DER. RFC 9421 requires raw r and s."""
 
     code = "signature_encoding"
-    sentence = "The signature is in DER. RFC 9421 section 3.3.4 requires r and s as 64 raw bytes, 32 each."
+    sentence = "The signature is in DER. Send r and s as 64 raw bytes, 32 each (RFC 9421 section 3.3.4)."
 
 
 class WrongKey(InvalidSignature):
-    """Signed by a key this lineage is not bound to."""
+    """The request is signed with another key than the key of the login (E2)."""
 
     code = "wrong_key"
-    sentence = "The signature is not by the key of this login. The login is still active."
+    sentence = "The signature was not made with the key of this login. The login is still active. Sign with its key."
 
 
 class InvalidDigest(Refusal):
@@ -53,7 +53,7 @@ class InvalidDigest(Refusal):
 
 
 class ClockSkew(Refusal):
-    """``created`` outside the window: the phone's clock is off, or the request is old."""
+    """``created`` is outside the time window: the phone's clock is wrong, or the request is old (E3)."""
 
     status = 401
     error = "stale_signature"

@@ -4,7 +4,7 @@ from chalicelib.baton.errors import InvalidToken, Refusal
 
 
 class TokenExpired(InvalidToken):
-    """Genuine, of a lineage that may live, but past its time or overtaken by an exchange."""
+    """The token is genuine, but it has expired or was exchanged. The login may still be active."""
 
     code = "token_expired"
     action = "exchange"
@@ -12,7 +12,7 @@ class TokenExpired(InvalidToken):
 
 
 class TokenInvalid(InvalidToken):
-    """Not a token of ours, or not one for this purpose (E1)."""
+    """Baton did not issue this token, or the token is for another purpose (E1)."""
 
     code = "token_invalid"
     action = "log_in"
@@ -20,7 +20,7 @@ class TokenInvalid(InvalidToken):
 
 
 class TokenReused(InvalidToken):
-    """A used token shown with another attempt (E8): its lineage has been ended."""
+    """A used token was presented with another attempt (E8). Baton ended the login."""
 
     code = "token_reused"
     action = "log_in"
@@ -28,7 +28,7 @@ class TokenReused(InvalidToken):
 
 
 class ReplayedNonce(Refusal):
-    """A nonce that has been spent."""
+    """The nonce was used before."""
 
     status = 401
     error = code = "replayed_nonce"
@@ -37,7 +37,7 @@ class ReplayedNonce(Refusal):
 
 
 class InsufficientUserAuthentication(Refusal):
-    """The operation asks for the person again (RFC 9470)."""
+    """The operation requires the person to prove a factor again (RFC 9470)."""
 
     status = 401
     error = "insufficient_user_authentication"
@@ -45,57 +45,57 @@ class InsufficientUserAuthentication(Refusal):
 
 
 class StepUpRequired(InsufficientUserAuthentication):
-    """No grant came with the request, or one that was proved too long ago, or too weakly, for this route."""
+    """The request has no grant, or its grant is too old or too weak for this route."""
 
     code = "step_up_required"
     sentence = "This operation requires the password again. `POST /step-up`, then send its grant as `Baton-Grant`."
 
 
 class GrantInvalid(InsufficientUserAuthentication):
-    """A grant that is unknown, spent, expired, or for another operation."""
+    """The grant is unknown, used, expired, or for another operation."""
 
     code = "grant_invalid"
     sentence = "The grant is used, expired, or for another operation. `POST /step-up` for exactly this request."
 
 
 class InvalidClient(Refusal):
-    """A resource server did not authenticate at introspection (RFC 6749 5.2)."""
+    """The resource server did not authenticate at introspection (RFC 6749 5.2)."""
 
     status = 401
     error = code = "invalid_client"
-    sentence = "Client authentication failed."
+    sentence = "Client authentication failed. Check the id and the secret of the resource server."
 
 
 class UnknownClient(Refusal):
     """No client is registered under this ``client_id`` (RFC 6749 5.2)."""
 
     error = code = "invalid_client"
-    sentence = "This client_id is not registered with this server. Check its spelling."
+    sentence = "This client_id is not registered with this server. Correct it."
 
 
 class UnauthorizedClient(Refusal):
     """The client may not use this grant type, or the token was issued to another client (RFC 6749 5.2)."""
 
     error = code = "unauthorized_client"
-    sentence = "This client is not allowed to do that."
+    sentence = "This client may not use this grant type or this token. Use the client_id of the login."
 
 
 class UnsupportedResponseType(Refusal):
     """There is no authorization code and no login page (RFC 6749 4.1.2.1). Never a redirect."""
 
     error = code = "unsupported_response_type"
-    sentence = "This server has no login page. The app asks for the password itself and sends POST /login."
+    sentence = "This server has no login page. Show a password form in the app and send POST /login."
 
 
 class UnsupportedGrantType(Refusal):
-    """A grant type this server does not offer."""
+    """The server does not offer this grant type."""
 
     error = code = "unsupported_grant_type"
-    sentence = "Only grant_type=refresh_token is served here."
+    sentence = "This grant type is not supported. Send grant_type=refresh_token."
 
 
 class InvalidScope(Refusal):
-    """More scope than the login was given."""
+    """The request has more scope than the login."""
 
     error = code = "invalid_scope"
-    sentence = "The scope asked for exceeds what this login was given."
+    sentence = "The requested scope is larger than the scope of the login. Omit `scope`, or request less."
