@@ -191,19 +191,19 @@ PLANTED: dict[str, tuple[Callable[[Account], Any], str]] = {
     "AWS's own key": (lambda it: it.make_again("users", ""), "not encrypted with the customer key"),
     "another key": (lambda it: it.make_again("gates", NOBODYS), "encrypted with another key"),
     "no recovery": (lambda it: it.recover("gates", on=False), "cannot be recovered"),
-    "no protection": (lambda it: it.protect("users", on=False), "may be deleted by mistake"),
-    "no TTL": (lambda it: it.sweep("ephemeral", on=False), "never swept"),
-    "a shared table": (lambda it: it.share("users"), "past IAM"),
+    "no protection": (lambda it: it.protect("users", on=False), "no deletion protection"),
+    "no TTL": (lambda it: it.sweep("ephemeral", on=False), "TTL does not delete"),
+    "a shared table": (lambda it: it.share("users"), "without IAM"),
     "no key rotation": (lambda it: it.kms.disable_key_rotation(KeyId=it.key), "does not rotate"),
     "a disabled key": (lambda it: it.kms.disable_key(KeyId=it.key.split("/")[1]), "disabled"),
-    "a key for everybody": (lambda it: it.open_key(), "everybody use it"),
+    "a key for everybody": (lambda it: it.open_key(), "every principal to use it"),
     "logs for ever": (
         lambda it: it.logs.delete_retention_policy(logGroupName=f"/aws/lambda/{PREFIX}-rotate_keys"),
-        "kept for ever",
+        "never expire",
     ),
     "logs in the clear": (lambda it: it.log_in_the_clear(f"/aws/apigateway/{PREFIX}"), "not encrypted"),
     "no firewall": (lambda it: it.stage.stage.pop("webAclArn"), "no firewall"),
-    "no access log": (lambda it: it.stage.stage.pop("accessLogSettings"), "logs no access"),
+    "no access log": (lambda it: it.stage.stage.pop("accessLogSettings"), "no access log"),
     "no throttle": (lambda it: it.stage.stage["methodSettings"]["*/*"].pop("throttlingRateLimit"), "no throttle"),
     "bodies in logs": (
         lambda it: it.stage.stage["methodSettings"].update({"~1login/POST": {"dataTraceEnabled": True}}),
@@ -213,23 +213,23 @@ PLANTED: dict[str, tuple[Callable[[Account], Any], str]] = {
         lambda it: it.lambda_.add_permission(
             FunctionName=PREFIX, StatementId="all", Action="lambda:InvokeFunction", Principal="*"
         ),
-        "past the API",
+        "without the API",
     ),
     "a role that may write the key ring": (
         lambda it: it.let_the_role("policy-prod.json", lambda statements: statements.pop(4)),
-        "not denied to write the key ring: dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem",
+        "its role may write the key ring: dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem",
     ),
     "a role that may delete the key ring": (
         lambda it: it.let_the_role(
             "policy-prod.json", lambda statements: statements[4]["Action"].remove("dynamodb:DeleteItem")
         ),
-        "not denied to write the key ring: dynamodb:DeleteItem",
+        "its role may write the key ring: dynamodb:DeleteItem",
     ),
     "a Deny of another table": (
         lambda it: it.let_the_role(
             "policy-prod.json", lambda statements: statements[4].update(Resource=statements[1]["Resource"])
         ),
-        "not denied to write the key ring",
+        "its role may write the key ring",
     ),
     "a Deny on a condition that does not hold": (
         lambda it: it.let_the_role(
@@ -238,11 +238,11 @@ PLANTED: dict[str, tuple[Callable[[Account], Any], str]] = {
                 Condition={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["K#*"]}}
             ),
         ),
-        "not denied to write the key ring",
+        "its role may write the key ring",
     ),
     "a function with a URL": (
         lambda it: it.lambda_.create_function_url_config(FunctionName=PREFIX, AuthType="NONE"),
-        "past the API",
+        "without the API",
     ),
 }
 
@@ -265,8 +265,7 @@ def test_a_second_stage_is_a_door_too(account: Account) -> None:
     """The Serverless transform made one named ``Stage``: no firewall, no log, no throttle, the same function."""
     account.stage.others = [{"stageName": "Stage"}]
     assert account.audited() == [
-        ("abc123/Stage", problem)
-        for problem in ("no firewall stands before it", "it logs no access", "no throttle of its own limits it")
+        ("abc123/Stage", problem) for problem in ("it has no firewall", "it has no access log", "it has no throttle")
     ]
 
 
@@ -295,4 +294,4 @@ def test_an_account_without_a_deployment_is_all_findings(embedded_engine: None) 
     )
     found = AuditConfiguration(deployment, MemorySignals(), EXPIRY)()
     assert {finding.subject for finding in found} == set(deployment.looks())
-    assert all("cannot be seen" in finding.problem for finding in found)
+    assert all("cannot be read" in finding.problem for finding in found)

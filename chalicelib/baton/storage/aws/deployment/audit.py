@@ -32,7 +32,11 @@ class AuditConfiguration(Struct, frozen=True):
                     findings += judge(found, expected_key=expected_key, expected_expiry=self.expiry)
             except errors.Unavailable as trouble:
                 findings.append(
-                    Finding(subject, f"it cannot be seen: {trouble.reason}", "see that it exists, and may be read")
+                    Finding(
+                        subject,
+                        f"it cannot be read: {trouble.reason}",
+                        "check that it exists, and that the role may read it",
+                    )
                 )
         for finding in findings:
             self.signals.emit("configuration_finding", subject=finding.subject, problem=finding.problem)

@@ -167,7 +167,7 @@ class Deployment:
             policy = self._call_or_none(absent, "lambda", "get_policy", **named)
             url = self._call_or_none(absent, "lambda", "get_function_url_config", **named)
             open_to += _open_to(policy["Policy"]) if policy else []
-            open_to += [f"whoever knows {url['FunctionUrl']}"] if url and url["AuthType"] == "NONE" else []
+            open_to += [f"any caller of {url['FunctionUrl']}"] if url and url["AuthType"] == "NONE" else []
         denied = {action for policy in policies for action in _denied_for_keys(policy, self._tables.users)}
         key_writes = tuple(action for action in KEY_WRITES if action not in denied)
         return [FoundFunction(name, tuple(dict.fromkeys(open_to)), key_writes)]
@@ -189,7 +189,7 @@ def _open_to(policy: str) -> list[str]:
     """Name the statements of a resource policy that let everybody in."""
     statements = json.loads(policy)["Statement"]
     return [
-        f"everybody ({statement.get('Sid', 'a statement without a name')})"
+        f"every principal ({statement.get('Sid', 'a statement without a name')})"
         for statement in _listed(statements)
         if statement["Effect"] == "Allow" and _everybody(statement.get("Principal"))
         if not statement.get("Condition")

@@ -122,9 +122,9 @@ def judge(found: Found, *, expected_key: str, expected_expiry: str) -> Iterator[
         case FoundFunction():
             for whom in found.open_to:
                 page = "aws lambda remove-permission, or delete-function-url-config"
-                yield Finding(found.name, f"{whom} may call it past the API, its firewall and its throttles", page)
+                yield Finding(found.name, f"{whom} may call it without the API, its firewall and its throttles", page)
             if found.key_writes:
-                problem = f"its role is not denied to write the key ring: {', '.join(found.key_writes)}"
+                problem = f"its role may write the key ring: {', '.join(found.key_writes)}"
                 yield Finding(found.name, problem, "deploy again with the stage's policy in .chalice/")
 
 
@@ -144,33 +144,35 @@ def _table(found: FoundTable, wanted: Wanted, expected_key: str, expected_expiry
         )
         yield Finding(name, "it cannot be recovered to a point in time", mend)
     if wanted.protection and not found.protection:
-        yield Finding(name, "it may be deleted by mistake", f"{update} --deletion-protection-enabled")
+        yield Finding(name, "it has no deletion protection", f"{update} --deletion-protection-enabled")
     if wanted.swept and found.swept_by != expected_expiry:
         mend = (
             f"aws dynamodb update-time-to-live --table-name {name} "
             f"--time-to-live-specification Enabled=true,AttributeName={expected_expiry}"
         )
-        yield Finding(name, "what has expired is never swept", mend)
+        yield Finding(name, "TTL does not delete expired items", mend)
     if found.policy is not None:
         mend = f"aws dynamodb delete-resource-policy --resource-arn <ARN of {name}>"
-        yield Finding(name, "a resource policy lets somebody in past IAM", mend)
+        yield Finding(name, "a resource policy gives access without IAM", mend)
 
 
 def _key(found: FoundKey) -> Iterator[Finding]:
     if not found.enabled:
-        yield Finding(found.arn, "it is disabled, or waits to be deleted", "docs/runbooks/kms-key-lost.md")
+        yield Finding(found.arn, "it is disabled, or its deletion is scheduled", "docs/runbooks/kms-key-lost.md")
     if not found.ours:
         yield Finding(found.arn, "it is AWS's key, not the customer's", "deploy infra/data.yaml")
     elif not found.rotates:
         yield Finding(found.arn, "it does not rotate", f"aws kms enable-key-rotation --key-id {found.arn}")
     if found.public:
-        yield Finding(found.arn, "its policy lets everybody use it", f"aws kms put-key-policy --key-id {found.arn}")
+        yield Finding(
+            found.arn, "its policy allows every principal to use it", f"aws kms put-key-policy --key-id {found.arn}"
+        )
 
 
 def _log_group(found: FoundLogGroup) -> Iterator[Finding]:
     if found.retention_days is None:
         mend = f"aws logs put-retention-policy --log-group-name {found.name} --retention-in-days 90"
-        yield Finding(found.name, "its lines are kept for ever", mend)
+        yield Finding(found.name, "its lines never expire", mend)
     if found.key is None:
         mend = f"aws logs associate-kms-key --log-group-name {found.name} --kms-key-id <OperationsKeyArn>"
         yield Finding(found.name, "it is not encrypted with a customer key", mend)
@@ -179,10 +181,10 @@ def _log_group(found: FoundLogGroup) -> Iterator[Finding]:
 def _stage(found: FoundStage) -> Iterator[Finding]:
     again = "deploy with infra/edge.yaml: docs/operations.md"
     if not found.firewall:
-        yield Finding(found.name, "no firewall stands before it", again)
+        yield Finding(found.name, "it has no firewall", again)
     if not found.access_logged:
-        yield Finding(found.name, "it logs no access", again)
+        yield Finding(found.name, "it has no access log", again)
     if found.body_logged:
-        yield Finding(found.name, "execution logs hold bodies, and so passwords and tokens", again)
+        yield Finding(found.name, "its execution logs contain bodies, with passwords and tokens", again)
     if not found.throttled:
-        yield Finding(found.name, "no throttle of its own limits it", again)
+        yield Finding(found.name, "it has no throttle", again)
