@@ -35,7 +35,7 @@ DATA = {"json", "http", "text", "mermaid", "toml"}
 
 BIN = Path(sys.executable).parent
 NO_REGION = "Set AWS_DEFAULT_REGION: no region is set."
-UNREACHED = "Not serving: health: "
+UNREACHED = "error: the deployment does not work: health: "
 RUN = {
     "tools.deploy": NO_REGION,
     "tools.operate": NO_REGION,

@@ -38,25 +38,31 @@ PINS: Final = ("requirements.txt", "requirements-dev.txt", "requirements-audit.t
 GRACE_S: Final = 2 * DAY_S
 
 BANDIT_SKIPS: Final[Mapping[tuple[str, str], str]] = {
-    ("B310", "tools/demo.py"): "its URLs begin with http://localhost, written beside the call",
-    ("B310", "tools/doctor.py"): "the URL is the issuer, which read_settings holds to https, or http on localhost",
+    ("B310", "tools/demo.py"): "its URLs begin with http://localhost, as the code beside the call shows",
+    ("B310", "tools/doctor.py"): "the URL is the issuer: read_settings accepts https, and http only on localhost",
     ("B506", "tools/template.py"): "its loader is a SafeLoader, whose added tags only build dictionaries",
 }
 """From medium severity on. What is low, ruff's S rules look at too, line by line, in `make check`."""
 
 CHECKOV_SKIPS: Final[Mapping[tuple[str, str], str]] = {
-    ("CKV_AWS_119", "Ephemeral"): "digests that live for minutes: AWS's own key is enough (data.md)",
-    ("CKV_AWS_28", "Ephemeral"): "losing it means to try again (data.md)",
-    ("CKV_AWS_28", "Audit"): "its stream feeds an archive; nothing is decided by it (data.md)",
-    ("CKV_AWS_116", "*"): "API Gateway calls it and waits; the scheduled jobs run again next day, and alarms tell",
+    ("CKV_AWS_119", "Ephemeral"): "digests that are valid for minutes: AWS's own key is sufficient",
+    ("CKV_AWS_28", "Ephemeral"): "after a loss, clients retry",
+    ("CKV_AWS_28", "Audit"): "its stream feeds an archive; no decision depends on it",
+    (
+        "CKV_AWS_116",
+        "*",
+    ): "API Gateway calls it and waits; the scheduled jobs run again the next day, and alarms report a failure",
     (
         "CKV_AWS_117",
         "*",
-    ): "it talks to AWS's public endpoints alone, as its policy says; a VPC would add a NAT, not safety",
-    ("CKV_AWS_115", "*"): "the stage's throttles limit it; a reserved share would fail logins while the account idles",
-    ("CKV_AWS_173", "*"): "its settings hold no secret, only digests and names (settings.py)",
-    ("CKV_AWS_73", "*"): "traces would hold nothing that request_id and lineage in lines and metrics do not",
-    ("CKV_AWS_120", "*"): "answers are for one caller: caching them would be the leak",
+    ): "it calls only AWS's public endpoints, as its policy says; a VPC would add a NAT and no security",
+    (
+        "CKV_AWS_115",
+        "*",
+    ): "the throttles of the stage limit it; a reserved share would refuse logins while the account is idle",
+    ("CKV_AWS_173", "*"): "its settings contain no secret, only digests and names (settings.py)",
+    ("CKV_AWS_73", "*"): "traces would add no information to request_id and lineage in the log",
+    ("CKV_AWS_120", "*"): "an answer is for one caller: a cache would give it to another caller",
 }
 """Each check that is passed over, for a resource or for all of them, with why."""
 
@@ -110,7 +116,9 @@ def code() -> Iterator[Finding]:
     for result in answer["results"]:
         where = result["filename"].removeprefix("./")
         if (result["test_id"], where) not in BANDIT_SKIPS:
-            yield Finding(f"{where}:{result['line_number']}", f"{result['test_id']} {result['issue_text']}", "mend it")
+            yield Finding(
+                f"{where}:{result['line_number']}", f"{result['test_id']} {result['issue_text']}", "correct it"
+            )
 
 
 def templates() -> list[Path]:
@@ -133,7 +141,7 @@ def syntax() -> Iterator[Finding]:
     for template in templates():
         for complaint in parsed([str(TOOLS / "cfn-lint"), "--format", "json", str(template)], silence="[]"):
             line = complaint["Location"]["Start"]["LineNumber"]
-            yield Finding(f"{template}:{line}", f"{complaint['Rule']['Id']} {complaint['Message']}", "mend it")
+            yield Finding(f"{template}:{line}", f"{complaint['Rule']['Id']} {complaint['Message']}", "correct it")
 
 
 def infrastructure() -> Iterator[Finding]:
@@ -149,7 +157,7 @@ def infrastructure() -> Iterator[Finding]:
                 if not {(failed["check_id"], resource), (failed["check_id"], "*")} & CHECKOV_SKIPS.keys():
                     where = f"{template}: {resource}"
                     yield Finding(
-                        where, f"{failed['check_id']} {failed['check_name']}", failed.get("guideline") or "mend it"
+                        where, f"{failed['check_id']} {failed['check_name']}", failed.get("guideline") or "correct it"
                     )
 
 
@@ -165,14 +173,16 @@ def bill_of_materials() -> Iterator[Finding]:
     )
     pinned = set(re.findall(r"^([a-z0-9._-]+)==", (ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE))
     for name in sorted(pinned - listed):
-        yield Finding("build/audit/sbom.json", f"{name} ships and is not in it", "see what cyclonedx-py says")
+        yield Finding(
+            "build/audit/sbom.json", f"{name} is in the zip and not in this list", "read the output of cyclonedx-py"
+        )
 
 
 def configuration() -> Iterator[Finding]:
     """Look at the live account: the daily audit's own rules, the age of the keys, and the drift of the policy."""
     settings = read_settings()
     if settings.kms_key_id is None:
-        raise Unreached("these settings are for development: there is no account to look at")
+        raise Unreached("these settings are for development: there is no AWS account to audit")
     tables = Tables(settings.table_prefix)
     signals = Signals(service=settings.deployment, level="ERROR", metrics=False)
     yield from AuditConfiguration(
@@ -190,11 +200,11 @@ def key_ages(key_ring: KeyRing, *, now: int) -> Iterator[Finding]:
         age_s = now - key_ring.current(now=now).signing[-1].made_at
     except errors.Unavailable as trouble:
         yield Finding(
-            "the key ring", f"it cannot be seen: {trouble.reason}", ".venv/bin/python -m tools.operate make-ring"
+            "the key ring", f"it cannot be read: {trouble.reason}", ".venv/bin/python -m tools.operate make-ring"
         )
         return
     if age_s > SIGNING_KEY_ROTATED_AFTER_S + GRACE_S:
-        mend = ".venv/bin/python -m tools.operate rotate-signing-key; then see why rotate_keys does not run"
+        mend = ".venv/bin/python -m tools.operate rotate-signing-key; then find out why rotate_keys does not run"
         yield Finding("the key ring", f"its newest signing key is {counted(age_s // DAY_S, 'day')} old", mend)
 
 
@@ -210,7 +220,11 @@ def drift(function: str, policy_file: str) -> Iterator[Finding]:
             for name in iam.call("list_role_policies", RoleName=role)["PolicyNames"]
         ]
     except errors.Unavailable as trouble:
-        yield Finding(f"the role of {function}", f"it cannot be seen: {trouble.reason}", "see that it may be read")
+        yield Finding(
+            f"the role of {function}",
+            f"it cannot be read: {trouble.reason}",
+            "use credentials that are allowed to read it",
+        )
         return
     for policy in attached:
         yield Finding(
@@ -220,9 +234,9 @@ def drift(function: str, policy_file: str) -> Iterator[Finding]:
     found = frozenset[str]().union(*(_rights(document) for document in documents))
     mend = f"deploy again with .chalice/{policy_file}"
     for right in sorted(found - expected):
-        yield Finding(role, f"it has, and should not have: {right}", mend)
+        yield Finding(role, f"it has a right too many: {right}", mend)
     for right in sorted(expected - found):
-        yield Finding(role, f"it should have, and has not: {right}", mend)
+        yield Finding(role, f"it lacks a right: {right}", mend)
 
 
 def _rights(document: Mapping[str, Any]) -> frozenset[str]:
@@ -267,32 +281,36 @@ ASKS_THE_NETWORK: Final = frozenset({"dependencies"})
 
 
 def conclude(count: int, unasked: list[str], *, stage: str | None, offline: bool) -> None:
-    """Say how much is to mend, what nothing is known of, and what to do next."""
+    """Print the number of findings, the checks that did not run, and what to do next."""
     print(
-        f"\n{count} to mend; build/audit/report.json has them" if count else "\nNothing to mend in what was looked at."
+        f"\n{counted(count, 'finding')}. remedy: see each line above, or build/audit/report.json"
+        if count
+        else "\nok: no findings"
     )
     if unasked:
-        print(f"Nothing is known of: {', '.join(unasked)}. This was not a whole audit.")
+        print(f"warning: incomplete audit. Not checked: {', '.join(unasked)}")
     if offline:
-        print("next: make audit, where pypi.org and its vulnerability database can be reached")
+        print("next: make audit, on a machine that can reach pypi.org")
     elif unasked:
-        print("next: mend what could not be asked; make audit OFFLINE=1 looks at what needs no network")
+        print("next: correct these errors and run it again; make audit OFFLINE=1 needs no network")
     elif not stage:
-        print("next: make audit STAGE=prod, which looks at the live account too")
+        print("next: make audit STAGE=prod, which checks the live account too")
 
 
 @aws.in_one_line
 def main(stage: str | None, *, offline: bool = False) -> int:
-    """Run every check, write build/audit/report.json, and say what to mend, and what is not known."""
+    """Run every check, write build/audit/report.json, and print the findings and the checks that did not run."""
     if stage and offline:
-        print("a live account cannot be audited offline: STAGE or OFFLINE, not both", file=sys.stderr)
+        print(
+            "error: a live account cannot be audited offline. remedy: set STAGE or OFFLINE, not both", file=sys.stderr
+        )
         return 2
     if stage:
         aws.require_account()
         try:
             enter(stage)
         except UnknownStage as unknown:
-            print(unknown, file=sys.stderr)
+            print(f"error: {unknown}", file=sys.stderr)
             return 2
     shutil.rmtree(REPORT, ignore_errors=True)
     REPORT.mkdir(parents=True)
@@ -309,19 +327,17 @@ def main(stage: str | None, *, offline: bool = False) -> int:
         try:
             findings += check()
         except (Unreached, SettingsProblems) as trouble:
-            findings.append(Finding(name, f"nothing is known: {trouble}", "mend that, and run it again"))
+            findings.append(Finding(name, f"not checked: {trouble}", "correct this, and run it again"))
             unasked.append(name)
-        verdict = f"{len(findings)} to mend" if findings else "well"
+        verdict = counted(len(findings), "finding") if findings else "ok"
         print(f"\033[{31 if findings else 32}m{verdict}\033[0m" if coloured else verdict)
         for finding in findings:
-            print(f"      {finding.subject}\n        {finding.problem}\n        -> {finding.mend}")
+            print(f"      {finding.subject}\n        {finding.problem}\n        remedy: {finding.mend}")
         report[name] = [
             {"subject": finding.subject, "problem": finding.problem, "mend": finding.mend} for finding in findings
         ]
     count = sum(map(len, report.values()))
-    report |= {
-        name: [{"subject": name, "problem": "nothing is known: left out", "mend": "make audit"}] for name in left_out
-    }
+    report |= {name: [{"subject": name, "problem": "not checked: skipped", "mend": "make audit"}] for name in left_out}
     (REPORT / "report.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     conclude(count, unasked, stage=stage, offline=offline)
     return 1 if count else 0

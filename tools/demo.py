@@ -179,8 +179,8 @@ def tell(story: Story) -> None:  # noqa: PLR0915 - a story is told in one go
     session = phone.register(story.email, PASSWORD, "Ada's phone")
     wire = story.wires[0]
     story.expect(wire.codes == ["clock_skew", ""], "the clock was not set in one round trip")
-    story.note("told the time, it signed again: a wrong clock costs one round trip")
-    story.note("the login is bound to the key from its first second; the password is stored as Argon2id, sealed")
+    story.note("the phone read the server's time and signed again: a wrong clock costs one round trip")
+    story.note("the login is bound to the key; the password hash (Argon2id) is stored encrypted")
 
     story.tell("A second device logs in")
     tablet = story.client("tablet")
@@ -189,11 +189,11 @@ def tell(story: Story) -> None:  # noqa: PLR0915 - a story is told in one go
     story.tell("A signed call: method, path, query, body, token, time and nonce are covered")
     story.expect(phone.me()["email"] == story.email, "the account is another")
 
-    story.tell("Somebody changes the body on the way")
+    story.tell("An attacker changes the body of a request")
     wire.tamper_next = lambda request: replace(request, body=request.body.replace(b"false", b"true "))
     story.refused("invalid_digest", lambda: phone.call("POST", "/logout", json={"everywhere": False}))
 
-    story.tell("A payment asks for the password again, for exactly this body")
+    story.tell("A payment requires the password again, for exactly this body")
     paid = phone.call("POST", "/transfers", json={"to": "Bob", "amount": 1000}, confirm=lambda _: PASSWORD)
     story.expect(paid.status == 201, "the transfer was not made")
 
@@ -207,26 +207,26 @@ def tell(story: Story) -> None:  # noqa: PLR0915 - a story is told in one go
     wire.lose_next_answer = True
     after = phone.exchange()
     story.expect(after.access_token != before.access_token, "no child came")
-    story.note("nobody was logged out, and no second child exists")
+    story.note("the phone is still logged in, and no second child exists")
 
-    story.tell("A thief has the token, and not the key")
+    story.tell("A thief has the token without the key")
     key = DeviceKey.generate("p256")
     stolen = replace(after, attempt=secrets.token_urlsafe(16), key_id=key.thumbprint())
     token_thief = story.client("thief", Record(session=stolen, key=key))
     story.refused("wrong_key", token_thief.exchange)
     story.expect(phone.me()["email"] == story.email, "a token alone ended the session")
-    story.note("refused, and nothing ended: a token alone is useless")
+    story.note("refused, and nothing ended: a token without its key is useless")
 
     story.tell("A thief has a full copy of the phone, key included, and exchanges first")
     copied = replace(_session(phone), attempt=secrets.token_urlsafe(16))
     full_thief = story.client("thief", replace(_record(phone), session=copied))
     full_thief.exchange()
 
-    story.tell("The phone exchanges the same token: two holders, so this login ends, for both")
+    story.tell("The phone exchanges the same token: two parties use it, so Baton ends this login")
     story.refused("token_reused", phone.exchange)
     story.refused("login_required", full_thief.me)
 
-    story.tell("The other device goes on, and can show why")
+    story.tell("The other device stays logged in, and can show the reason")
     listed = tablet.devices()
     for device in listed:
         state = f"ended: {device['ended_reason']}" if device["ended_reason"] else "active"
@@ -243,17 +243,17 @@ def tell(story: Story) -> None:  # noqa: PLR0915 - a story is told in one go
     fast_thief.exchange()
     fast_thief.exchange()
 
-    story.tell("The phone hears `superseded` twice, and its storage has not moved: it revokes the login")
+    story.tell("The phone gets `superseded` twice, and its storage has not changed: it revokes the login")
     story.refused("superseded", phone.exchange)
     story.refused("login_required", fast_thief.me)
-    story.note("the copy is dead, the app shows why, and the next login makes a new key")
+    story.note("the copy no longer works, the app shows the reason, and the next login makes a new key")
     phone.login(story.email, PASSWORD, "Ada's phone")
 
-    story.tell("Log out everywhere asks for the password again: a thief with one phone cannot end the others")
+    story.tell("Log out everywhere requires the password again: a thief with one phone cannot log out the others")
     story.refused("step_up_required", lambda: phone.logout(everywhere=True))
     phone.logout(everywhere=True, password=PASSWORD)
     story.refused("login_required", tablet.me)
-    story.note("one write, whatever the number of devices")
+    story.note("one write for any number of devices")
 
 
 def _record(client: BatonClient) -> Record:
@@ -277,16 +277,16 @@ def server(port: int) -> Iterator[str]:
     except OSError:
         pass
     else:
-        say(f"Against the server at {origin}")
+        say(f"Using the server at {origin}")
         yield origin
         return
     from tools.dev.serve import development  # noqa: PLC0415 - not needed beside a running server
 
     os.environ.setdefault("BATON_LOG_LEVEL", "ERROR")
-    say("No server is running: starting one")
+    say("No server is running: start one")
     with development(0) as running:
         origin = running.url.removesuffix("/api")
-        say(f"Against {origin}")
+        say(f"Using {origin}")
         yield origin
 
 
@@ -298,10 +298,10 @@ def main(arguments: Sequence[str]) -> int:
             try:
                 tell(story)
             except (Surprise, BatonError) as surprise:
-                print(f"\n{dye('A surprise', '1;31')} in step {story.step}: {surprise}", file=sys.stderr)
+                print(f"\n{dye('error', '1;31')}: step {story.step} failed: {surprise}", file=sys.stderr)
                 return 1
-        say(f"\n{dye(f'All {story.step} steps went as told.', '1;32')}")
-        say("Next: make dev (a server to play with), README.md (how it works), clients/python (the client used here)")
+        say(f"\n{dye(f'ok: all {story.step} steps worked', '1;32')}")
+        say("next: make dev (a server), README.md (how it works), clients/python (the client of this demo)")
     except Unheard:
         # What is left in the buffer has nowhere to go either, and Python would say so on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

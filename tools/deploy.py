@@ -1,10 +1,10 @@
 """``make deploy STAGE=dev``: tables and keys, the function, its API, and a login through all of it.
 
 deploy STAGE    data stack, key ring, package, ``chalice deploy``, smoke test
-data STAGE      data stack and key ring alone: the hardened way goes on by itself
-fill STAGE      write this account's ARNs and the URL into .chalice/, for those who call ``chalice deploy`` themselves
+data STAGE      only data stack and key ring: for the hardened way
+fill STAGE      write this account's ARNs and the URL into .chalice/, to call ``chalice deploy`` directly
 
-Everything that can be known to be wrong is said before anything is changed.
+Every check that needs no change runs before the first change.
 """
 
 import contextlib
@@ -98,7 +98,7 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
     """Find a stage, with settings that would start. Raises ``NotDone``."""
     stages = {one: described for one, described in config["stages"].items() if "iam_policy_file" in described}
     if name not in stages:
-        raise NotDone(f"there is no stage {name!r} to deploy: STAGE is one of {', '.join(sorted(stages))}")
+        raise NotDone(f"the stage {name!r} does not exist: STAGE is one of {', '.join(sorted(stages))}")
     described = stages[name]
     try:
         settings = read_settings(described["environment_variables"])
@@ -107,8 +107,8 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
     function = f"{config['app_name']}-{name}"
     if settings.deployment != function:
         raise NotDone(
-            f"stage {name}, in .chalice/config.json: BATON_DEPLOYMENT is {function}, as Chalice names functions, and "
-            f"not {settings.deployment} (BATON_TABLE_PREFIX takes its place where it is left out)"
+            f"stage {name}, in .chalice/config.json: BATON_DEPLOYMENT is {settings.deployment}, and must be "
+            f"{function}, the name that Chalice gives the function (its default is BATON_TABLE_PREFIX)"
         )
     timeout_s = _timeout_of_the_api(described, config)
     if timeout_s > REQUEST_MAX_S:
@@ -195,7 +195,7 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSe
     there = stack["StackStatus"] if stack else None
     if there in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"}:
         raise NotDone(
-            f"the stack {stage.data_stack} is {there}: nothing can be done to it but to delete it\n"
+            f"the stack {stage.data_stack} is {there}: it can only be deleted\n"
             f"next: aws cloudformation delete-stack --stack-name {stage.data_stack}"
         )
     new = there in {None, "REVIEW_IN_PROGRESS"}
@@ -255,7 +255,7 @@ def apply_data_stack(stage: Stage, pause: Pause) -> str:
     if not stack_named(stage.data_stack, cloudformation).get("EnableTerminationProtection"):
         cloudformation.update_termination_protection(StackName=stage.data_stack, EnableTerminationProtection=True)
     if opened is None:
-        return f"{stage.data_stack} is as infra/data.yaml has it"
+        return f"{stage.data_stack} has no changes"
     return (
         f"{stage.data_stack} {'updated' if there in SERVING else 'created'}, {counted(len(opened.changes), 'resource')}"
     )
@@ -277,8 +277,8 @@ def _execute(cloudformation: Any, stage: Stage, opened: ChangeSet, there: str | 
     except WaiterError as error:
         raise NotDone(
             f"{stage.data_stack}: {error}\n"
-            f"next: aws cloudformation describe-stack-events --stack-name {stage.data_stack}; mend what it says, and "
-            "deploy again: what was made is kept"
+            f"next: aws cloudformation describe-stack-events --stack-name {stage.data_stack}; correct "
+            "the reported errors, and deploy again: created resources are kept"
         ) from None
 
 
@@ -289,7 +289,7 @@ def refuse_hardened(stage: Stage) -> None:
     """
     if stack_named(stage.prefix, client("cloudformation")):
         raise NotDone(
-            f"the stage {stage.name} is deployed hardened, by the stack {stage.prefix}\n"
+            f"the stage {stage.name} is deployed in the hardened way, with the stack {stage.prefix}\n"
             "next: docs/operations.md, the hardened way; or delete that stack first"
         )
 
@@ -311,9 +311,11 @@ def refuse_second_api(stage: Stage) -> None:
         with contextlib.suppress(gateway.exceptions.NotFoundException):
             gateway.get_rest_api(restApiId=api)
             raise NotDone(
-                f"the function {function} serves the API {api} already, and .chalice/deployed/{stage.name}.json, which "
-                "says so, is not here: it was deployed from elsewhere, or broke off\n"
-                f"next: copy that file here; or, if nobody uses it: aws apigateway delete-rest-api --rest-api-id {api}"
+                f"the function {function} already serves the API {api}, and its record "
+                f".chalice/deployed/{stage.name}.json is missing: it was deployed from another folder, or the "
+                "deployment was interrupted\n"
+                "next: copy that file here; or, if no app uses the API: "
+                f"aws apigateway delete-rest-api --rest-api-id {api}"
             )
 
 
@@ -330,12 +332,12 @@ def make_ring(stage: Stage, arn: str) -> str:
     except AccountsWithoutRing as error:
         raise NotDone(
             f"{error.reason}\nnothing was changed\n"
-            f"next: STAGE={stage.name} python -m tools.operate make-ring makes a new one, where that is meant"
+            f"next: to accept this, STAGE={stage.name} python -m tools.operate make-ring creates a new key ring"
         ) from None
     except Unavailable as error:
-        restored = "" if stage.tables.prefix == stage.prefix else f"; were {stage.tables.prefix}-* ever restored?"
-        raise NotDone(f"the key ring cannot be made: {error.reason}{restored}") from None
-    return "made" if isinstance(made, Done) else "there already"
+        restored = "" if stage.tables.prefix == stage.prefix else f"; were the tables {stage.tables.prefix}-* restored?"
+        raise NotDone(f"the key ring cannot be created: {error.reason}{restored}") from None
+    return "created" if isinstance(made, Done) else "exists"
 
 
 def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
@@ -346,7 +348,7 @@ def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
     with package.alone():
         archive = package.build(stage.name)
         if problems := package.unfit(archive, package.configured_architecture(), package.runtime()):
-            raise NotDone("\n".join([*problems, "nothing of the function was changed"]))
+            raise NotDone("\n".join([*problems, "the function was not changed"]))
         while True:
             before = deployed_url(stage.name)
             fill(stage, place, package.COPY / ".chalice")
@@ -370,7 +372,7 @@ def tell(step: int, what: str) -> None:
 def deploy_data(stage: Stage, place: Place, *, pause: Pause = time.sleep) -> Place:
     """Take the first three steps: data stack and key ring. Raises ``NotDone``."""
     tell(1, f"{package.runtime()} on {package.configured_architecture()}, account {place.account}, {place.region}")
-    tell(2, "tables, keys, backups (a few minutes the first time)")
+    tell(2, "create or update the data stack: tables, keys, backups (a few minutes the first time)")
     print(f"  {apply_data_stack(stage, pause)}")
     arn = key_arn(stage, client("kms"))
     tell(3, f"key ring: {make_ring(stage, arn)}")
@@ -385,14 +387,15 @@ def deploy(name: str, transport: Transport, *, pause: Pause = time.sleep) -> Non
     refuse_hardened(stage)
     refuse_second_api(stage)
     place = deploy_data(stage, place, pause=pause)
-    tell(4, "package, and chalice deploy")
+    tell(4, "package and deploy the function")
     url, size = apply_function(stage, place)
     print(f"  {size}")
-    tell(5, f"serving {url}")
-    tell(6, "a login's life, through all of it")
+    tell(5, f"serve {url}")
+    tell(6, "test a login through the deployment")
     smoke.show(url, transport, smoke.exchanging(stage.settings.registry), pause=pause)
     print(
-        f"next: give apps {url}; `make plan STAGE={name}` shows what a change would do; docs/operations.md hardens it"
+        f"ok: deployed. next: use {url} in apps; make plan STAGE={name} shows the effect of a change; "
+        "docs/operations.md describes the hardened way"
     )
 
 
@@ -416,14 +419,16 @@ def main(arguments: Sequence[str]) -> int:
                 stage = stage_named(name, package.configuration())
                 arn = key_arn(stage, client("kms"))
                 fill(stage, Place(place.account, place.region, place.partition, arn), CHALICE)
-                print(f"filled in .chalice/config.json, {', '.join(stage.policies.values())}")
-                again = "" if deployed_api(name) else "; then both again, since the API has its id and URL then"
+                print(f"ok: filled in .chalice/config.json, {', '.join(stage.policies.values())}")
+                again = (
+                    "" if deployed_api(name) else "; then run both again, because the API has its id and URL only then"
+                )
                 print(f"next: chalice deploy --stage {name}{again}")
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
     except (NotDone, smoke.NotServing) as problem:
-        print(f"Not done: {problem}", file=sys.stderr)
+        print(f"error: {problem}", file=sys.stderr)
         return 1
     return 0
 

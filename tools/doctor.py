@@ -81,16 +81,20 @@ def settings_rows(settings: Settings) -> Iterator[Row]:
 def clock_row(name: str, there: int | None, here: float) -> Row:
     """Compare a clock with ours. A minute apart, genuine tokens are refused; five, every signature is."""
     if there is None:
-        return Row("clock", name, "told no time", "see that this is the address of Baton")
+        return Row("clock", name, "no time in the answer", "check that this is the address of Baton")
     ahead_s = round(there - here)
     found = (
-        "the same as here" if abs(ahead_s) <= 2 else f"{abs(ahead_s)} s {'ahead of' if ahead_s > 0 else 'behind'} here"
+        "the same as on this machine"
+        if abs(ahead_s) <= 2
+        else f"{abs(ahead_s)} s {'ahead of' if ahead_s > 0 else 'behind'} this machine"
     )
     return Row("clock", name, found, "" if abs(ahead_s) <= ISSUED_AHEAD_MAX_S else _clock_mend(ahead_s))
 
 
 def _clock_mend(ahead_s: int) -> str:
-    effect = "signatures of this machine are refused" if abs(ahead_s) > SIGNATURE_WINDOW_S else "tokens are refused"
+    effect = (
+        "Baton refuses signatures of this machine" if abs(ahead_s) > SIGNATURE_WINDOW_S else "Baton refuses its tokens"
+    )
     return f"timedatectl set-ntp true ({effect})"
 
 
@@ -166,7 +170,7 @@ def table_rows(tables: Tables, dynamodb: Service, *, deploy: str) -> Iterator[Ro
             problems.append(f"it is {described['TableStatus']}")
         swept_by = expiry.get("AttributeName") if expiry["TimeToLiveStatus"] in {"ENABLED", "ENABLING"} else None
         if table in SWEPT and swept_by != EXPIRY:
-            problems.append(f"it is not swept by {EXPIRY}")
+            problems.append(f"TTL does not delete by {EXPIRY}")
             # No deployment would: CloudFormation changes what its template changes, and not what somebody else did.
             mend = (
                 f"aws dynamodb update-time-to-live --table-name {name} "
@@ -197,13 +201,13 @@ def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
     # The next key waits in the ring: it is the newest one whose age shows that rotation stopped.
     newest = ring.signing[-1].made_at
     yield age_row("newest signing key", newest, SIGNING_KEY_ROTATED_AFTER_S, "rotate-signing-key", now=now)
-    yield Row("keys", "signing key", f"signs for {(now - max(signer.signs_from, signer.made_at)) // DAY_S} days")
+    yield Row("keys", "signing key", f"in use for {(now - max(signer.signs_from, signer.made_at)) // DAY_S} days")
     yield age_row("root", ring.root_for_new(now).made_at, ROOT_ROTATED_AFTER_S, "rotate-root", now=now)
     waiting = [key for key in ring.signing if key.signs_from > now]
     if waiting:
-        yield Row("keys", "next key", f"signs in {waiting[0].signs_from - now} s")
+        yield Row("keys", "next key", f"in use in {waiting[0].signs_from - now} s")
     fence = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(ring.fence)) if ring.fence else "never raised"
-    yield Row("keys", "fence", fence)
+    yield Row("keys", "not-before", fence)
 
 
 def age_row(name: str, made_at: int, rotated_after_s: int, command: str, *, now: int) -> Row:
@@ -270,7 +274,7 @@ def show(rows: Sequence[Row], out: TextIO) -> None:
         mark = dye("no", "31") if row.mend else dye("ok", "32")
         print(f"  {mark}  {row.name:<{width}}  {row.found}", file=out)
         if row.mend:
-            print(f"      {'':<{width}}  {dye('-> ' + row.mend, '33')}", file=out)
+            print(f"      {'':<{width}}  {dye('remedy: ' + row.mend, '33')}", file=out)
 
 
 @aws.in_one_line
@@ -283,7 +287,9 @@ def main(stage: str | None) -> int:
     rows = sorted(examine(stage), key=lambda row: order.index(row.part))
     show(rows, sys.stdout)
     wrong = [row for row in rows if row.mend]
-    print(f"\n{len(wrong)} to mend; begin with: {wrong[0].mend}" if wrong else "\nAll well.")
+    print(
+        f"\n{counted(len(wrong), 'problem')}. remedy for the first: {wrong[0].mend}" if wrong else "\nok: no problems"
+    )
     if not wrong and stage is None:
         print("next: make doctor STAGE=dev, for a deployment")
     return 1 if wrong else 0

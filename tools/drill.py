@@ -94,9 +94,7 @@ class Drill:
         self.key_arn = self.deployment.key_arn()
         client_id = smoke.exchanging(settings.registry)
         if client_id is None:
-            raise NotProved(
-                "a client of the registry exchanges under a key of its own, so that there is one to drill with"
-            )
+            raise NotProved("the registry has a client with mechanism exchange and a required binding")
         names = ("ada", "bob", "eve", "kim", "lea")
         self.people = {name: Person(name, settings.issuer, client_id, clock.time) for name in names}
         self.arns: dict[str, str] = {}
@@ -119,7 +117,7 @@ class Drill:
         except BatonError as error:
             said = type(error).__name__
         else:
-            said = "let in"
+            said = "accepted"
         self.prove(f"{claim}: {said}", said in codes)
 
     def environment(self, tables: Tables) -> Line:
@@ -132,7 +130,7 @@ class Drill:
     def __call__(self) -> None:
         """Live, back up, live on, restore, and look."""
         line = self.environment(self.source)
-        print("1/6 five people with an account each")
+        print("1/6 register five accounts")
         devices = {}
         for name, person in self.people.items():
             devices[name] = person.device(line)
@@ -148,11 +146,13 @@ class Drill:
         assert captured is not None
         before = devices["ada"]._storage.read()
 
-        print(f"2/6 backing up {', '.join(self.source.name(table) for table in restore.BACKED_UP)}")
+        print(f"2/6 back up {', '.join(self.source.name(table) for table in restore.BACKED_UP)}")
         since = int(self.clock.time())
         self.arns = restore.back_up(self.dynamodb, self.source)
 
-        print("3/6 life goes on: exchanges, a deletion, a disabled account, a new password, a new account")
+        print(
+            "3/6 change data after the backup: exchanges, a deletion, a disabled account, a new password, a new account"
+        )
         devices["ada"].exchange()
         after = devices["ada"]._storage.read()
         devices["eve"].delete_account(self.people["eve"].password)
@@ -161,11 +161,11 @@ class Drill:
         devices["bob"].change_password(old_password, bob.password)
         devices["lea"].register(self.people["lea"].email, self.people["lea"].password, "drill")
 
-        print(f"4/6 restoring the backup to {self.target.prefix}-*")
+        print(f"4/6 restore the backup to {self.target.prefix}-*")
         self.later(2)
         self.restore(since)
 
-        print("5/6 what is restored is as safe as it was")
+        print("5/6 check the protection of the restored tables")
         for table in KEYS:
             name = self.target.name(table)
             looks: Sequence[Any] = self.deployment.looks()[name]()
@@ -175,9 +175,9 @@ class Drill:
                 if isinstance(found, FoundTable)
                 for finding in judge(found, expected_key=self.key_arn, expected_expiry=EXPIRY)
             ]
-            self.prove(f"{name}: encrypted, recoverable, protected and swept as it must be", findings == [])
+            self.prove(f"{name} has the required encryption, recovery, protection and TTL", findings == [])
 
-        print("6/6 nothing of before works, and everybody who may can log in")
+        print("6/6 check that no earlier token works, and that people can log in")
         self.later(2)
         self.look(self.environment(self.target), first, before, after, grant, captured, old_password)
 
@@ -219,44 +219,44 @@ class Drill:
     ) -> None:
         """Show every old thing to the restored deployment; then log in."""
         for name, key in self.one_time.items():
-            self.prove(f"{name} is not there any more, read by the same key", not self.stands(self.target, key))
+            self.prove(f"{name} is not in the restored table, read by the same key", not self.stands(self.target, key))
         kept = self.dynamodb.scan(TableName=self.target.ephemeral, Select="COUNT")["Count"]
-        self.prove("nor is any other one-time thing", kept == 0)
+        self.prove("the restored table has no other one-time value", kept == 0)
         ada, bob, eve = self.people["ada"], self.people["bob"], self.people["eve"]
         for claim, record in {
-            "a token spent before the backup": first,
-            "the token of the backup's moment, which the restored gate takes for current": before,
+            "a token used before the backup": first,
+            "the current token at the time of the backup": before,
             "the newest token": after,
         }.items():
-            self.refused(f"{claim} buys no call", ada.device(line, record).me, "LoggedOut")
-            self.refused(f"{claim} buys no other", ada.device(line, record).exchange, "LoggedOut")
-        self.prove("a signed request of before, sent again as it was, is refused", line(captured, 1).status == 401)
+            self.refused(f"{claim} is refused on a call", ada.device(line, record).me, "LoggedOut")
+            self.refused(f"{claim} is refused at the exchange", ada.device(line, record).exchange, "LoggedOut")
+        self.prove("an earlier signed request, sent again unchanged, is refused", line(captured, 1).status == 401)
         device = ada.device(line)
         device.login(ada.email, ada.password, "drill")
         self.prove("a login works", device.me()["email"] == ada.email)
         device.exchange()
         self.prove("its exchange and its call work", device.me()["email"] == ada.email)
         self.refused(
-            "a grant of before confirms nothing",
+            "an earlier grant is refused",
             lambda: device.call("POST", "/transfers", json=TRANSFER, grant=grant),
             "grant_invalid",
         )
         sent = device.call("POST", "/transfers", json=TRANSFER, confirm=lambda _: ada.password)
-        self.prove("a new grant does", sent.status == 201)
+        self.prove("a new grant is accepted", sent.status == 201)
         for name, why in (("eve", "deleted"), ("kim", "disabled"), ("lea", "registered")):
             person = self.people[name]
             enter_again = functools.partial(person.device(line).login, person.email, person.password, "drill")
-            self.refused(f"an account {why} after the backup lets nobody in", enter_again, "invalid_credentials")
+            self.refused(f"an account {why} after the backup cannot log in", enter_again, "invalid_credentials")
         again = eve.device(line)
         again.register(eve.email, eve.password, "drill")
-        self.prove("an address that was deleted is free again", again.me()["email"] == eve.email)
+        self.prove("a deleted address can be registered again", again.me()["email"] == eve.email)
         self.refused(
-            "a password changed after the backup is the earlier one again",
+            "a password changed after the backup is refused",
             lambda: bob.device(line).login(bob.email, bob.password, "drill"),
             "invalid_credentials",
         )
         reverted = bob.device(line).login(bob.email, old_password, "drill")
-        self.prove("so that the earlier one lets in, which is why owners are to be told", bool(reverted.access_token))
+        self.prove("the earlier password works again, so its owner must be informed", bool(reverted.access_token))
 
     def clean(self) -> None:
         """Take away what the drill made: restored tables, backups, its people."""
@@ -356,16 +356,18 @@ def main(stage: str | None) -> int:
             finally:
                 drill.clean()
     except (SettingsProblems, UnknownStage) as problem:
-        print(problem, file=sys.stderr)
+        print(f"error: {problem}", file=sys.stderr)
         return 1
     except NotProved as claim:
         print(
-            f"\nNOT proved: {claim}\nnext: docs/runbooks/restore-from-backup.md is not to be trusted until it is",
+            f"\nerror: not proved: {claim}\nnext: correct this before you use docs/runbooks/restore-from-backup.md",
             file=sys.stderr,
         )
         return 1
-    print(f"\n{counted(drill.proved, 'claim')} proved; what the drill made is gone again")
-    print("next: make drill STAGE=dev, against a real account" if stage is None else "next: write the date down")
+    print(f"\nok: {counted(drill.proved, 'claim')} proved; the drill's own tables, backups and accounts are deleted")
+    print(
+        "next: make drill STAGE=dev, against a real account" if stage is None else "next: note the date of this drill"
+    )
     return 0
 
 

@@ -2,14 +2,14 @@
 
 STAGE=dev takes those of .chalice/config.json.
 
-make-ring               make the key ring of a new deployment, once; over accounts only with a typed confirmation
-rotate-signing-key      let the next key for tokens sign from ten minutes on, and publish another next key
-rotate-root             make a new root of ids, secrets and opaque tokens; new logins have it from ten minutes on
-retire-key              end the time of every key for tokens that the key ring holds now, after a leak: twenty minutes
-raise-fence             end every login from before this moment, everywhere: after any restore, and after any leak
-disable E-MAIL          end every login of an account and let nobody in
-enable E-MAIL           let the person in again; what was ended stays ended
-delete E-MAIL           delete an account, or finish a deletion that broke off; the address becomes free
+make-ring               create the key ring of a new deployment, once; over accounts only with a typed confirmation
+rotate-signing-key      sign tokens with the next key after ten minutes, and publish another next key
+rotate-root             create a new root secret; new logins use it after ten minutes
+retire-key              after a leak: end the period of every present signing key; takes twenty minutes
+raise-fence             after a restore or a leak: end every login of the deployment that began before now
+disable E-MAIL          disable an account and end all its logins
+enable E-MAIL           enable an account; ended logins stay ended
+delete E-MAIL           delete an account, or finish an interrupted deletion; the address can be registered again
 """
 
 import os
@@ -63,16 +63,14 @@ CHANGES: Mapping[str, Change] = {
     "rotate-signing-key": Change(
         rotate_signing, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, "the next key signs now, and another next key is published"
     ),
-    "rotate-root": Change(
-        rotate_root, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, "every login that begins from now on has the new root"
-    ),
+    "rotate-root": Change(rotate_root, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, "every new login uses the new root secret"),
     # First the new keys take over, then the last moment passes that a token of the retired keys may name.
     "retire-key": Change(
         retire_keys,
         SIGNING_KEY_PUBLISHED_BEFORE_USE_S + ISSUED_AFTER_KEY_MAX_S,
-        "no key from before this command can make a token for a login that begins from now on",
+        "no earlier key can sign a token for a new login",
     ),
-    "raise-fence": Change(_fenced, RING_SEEN_EVERYWHERE_S, "every login from before this command has ended"),
+    "raise-fence": Change(_fenced, RING_SEEN_EVERYWHERE_S, "every login that began before this command has ended"),
 }
 STATUSES: Mapping[str, Status] = {"disable": Status.DISABLED, "enable": Status.ACTIVE, "delete": Status.DELETED}
 
@@ -101,18 +99,18 @@ class Operator:
         except AccountsWithoutRing:
             prefix = self._engine.tables.prefix
             print(
-                f"The tables {prefix}-* hold accounts, and no key ring. With a new key ring every login ends, and no "
-                "password and no e-mail address of these accounts can be used again: everybody has to register anew. "
-                "If the key ring was lost, restore it from a backup instead: docs/runbooks/kms-key-lost.md."
+                f"warning: the tables {prefix}-* hold accounts, and no key ring. With a new key ring every login ends, "
+                "and no password and no e-mail address of these accounts can be used again: all users must register "
+                "again. remedy: restore the key ring from a backup: docs/runbooks/kms-key-lost.md"
             )
             try:
-                typed = self._ask(f"Type {prefix} to make a new key ring over these accounts: ")
+                typed = self._ask(f"Type {prefix} to create a new key ring over these accounts: ")
             except EOFError:  # no terminal: nobody can have meant it
                 typed = ""
             if typed.strip() != prefix:
                 raise
             made = self._key_ring.create(now=clock(), over_accounts=True)
-        return "made the key ring" if isinstance(made, Done) else "there is a key ring already: nothing was changed"
+        return "ok: created the key ring" if isinstance(made, Done) else "ok: the key ring exists, nothing was changed"
 
     def change_ring(self, command: str) -> str:
         """Change keys or fence, and wait until the change has its effect everywhere."""
@@ -120,11 +118,11 @@ class Operator:
         ring = self._key_ring.current(now=clock())
         changed = change.make(ring, secrets.token_bytes, now=clock())
         if not isinstance(self._key_ring.replace(changed, expected_revision=ring.revision), Done):
-            raise errors.Unavailable("somebody else changed the ring at this moment: run it again")
+            raise errors.Unavailable("another process changed the key ring at the same time: run the command again")
         for left in range(change.takes_s, 0, -PROGRESS_EVERY_S):
-            print(f"\r  written; it takes effect in {left:>4} s ", end="", flush=True)
+            print(f"\r  written; effective in {left:>4} s ", end="", flush=True)
             self._pause(min(PROGRESS_EVERY_S, left))
-        return f"\r{command}: done, revision {changed.revision}; {change.effect}"
+        return f"\rok: {command}, revision {changed.revision}; {change.effect}"
 
     def set_status(self, command: str, email: str) -> str:
         """Disable, enable or delete an account."""
@@ -132,7 +130,7 @@ class Operator:
         record = Record(clock, secrets.token_bytes, Ephemeral(self._engine), audit, self._signals)
         act = SetStatus(clock, self._key_ring, users, gates, record)
         account = act(email, STATUSES[command])
-        return f"{command}d account {account}; all its logins have ended"
+        return f"ok: {command}d account {account}; all its logins have ended"
 
 
 @aws.in_one_line
@@ -154,10 +152,10 @@ def main(
                 print(__doc__, file=sys.stderr)
                 return 2
     except (SettingsProblems, UnknownStage) as problems:
-        print(problems, file=sys.stderr)
+        print(f"error: {problems}", file=sys.stderr)
         return 1
     except errors.Refusal as refusal:
-        print(f"Not done: {refusal.reason or refusal.sentence}", file=sys.stderr)
+        print(f"error: {arguments[0]} was not done: {refusal.reason or refusal.sentence}", file=sys.stderr)
         return 1
     return 0
 

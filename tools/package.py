@@ -80,8 +80,8 @@ def runtime() -> str:
     theirs = [name for name in shape.enum if name.startswith("python3")]
     if ours not in theirs:
         raise SystemExit(
-            f"Lambda has no {ours}; its newest is {theirs[-1]}. Nothing was changed.\n"
-            f"next: make clean, put {theirs[-1]} (or another of Lambda's) first on the PATH, and come back"
+            f"error: Lambda has no {ours}; its newest is {theirs[-1]}. Nothing was changed.\n"
+            f"remedy: make clean, put {theirs[-1]} (or another version of Lambda) first on the PATH, and run it again"
         )
     return ours
 
@@ -525,18 +525,21 @@ def unfit(archive: Path, architecture: str, runtime_: str) -> list[str]:
     """Say why a zip may not ship; nothing when it may."""
     said = []
     if unwanted := strangers(archive):
-        said.append(f"not to ship: {', '.join(sorted(unwanted))}")
+        said.append(f"must not be in the zip: {', '.join(sorted(unwanted))}")
     if unloadable := foreign(archive, architecture, runtime_):
         said.append(f"built for another machine, Python or glibc: {', '.join(sorted(unloadable))}")
     if (size := archive.stat().st_size) > ZIP_BYTES_MAX:
         largest = ", ".join(f"{part} {weight / 1000:.0f} kB" for part, weight in parts(archive).most_common(3))
-        said.append(f"{size / 1000:.0f} kB, and {ZIP_BYTES_MAX / 1000:.0f} kB is the limit; the largest: {largest}")
+        said.append(
+            f"the zip has {size / 1000:.0f} kB, over the limit of {ZIP_BYTES_MAX / 1000:.0f} kB; "
+            f"the largest parts: {largest}"
+        )
     return said
 
 
 def weighed(archive: Path) -> str:
     """Lay out the largest parts of a zip, and the whole."""
-    largest = [*parts(archive).most_common(8), ("in all", archive.stat().st_size)]
+    largest = [*parts(archive).most_common(8), ("total", archive.stat().st_size)]
     (width,) = widths([[name] for name, _ in largest])
     lines = [f"  {name:<{width}}  {weight / 1000:>8.0f} kB" for name, weight in largest]
     return "\n".join(lines) + f"   (limit {ZIP_BYTES_MAX / 1000:.0f} kB)"
@@ -548,17 +551,17 @@ def main() -> int:
     try:
         read_settings(configuration()["stages"][stage]["environment_variables"])
     except SettingsProblems as wrong:  # Chalice would say it with a traceback
-        print(f"stage {stage}, in .chalice/config.json: {wrong}", file=sys.stderr)
+        print(f"error: stage {stage}, in .chalice/config.json: {wrong}", file=sys.stderr)
         return 1
     architecture, runtime_ = configured_architecture(), runtime()
-    print(f"packaging for Lambda, {runtime_} on {architecture} (downloads wheels the first time)", flush=True)
+    print(f"package for Lambda, {runtime_} on {architecture} (downloads wheels the first time)", flush=True)
     with alone():
         archive = build(stage)
     print(weighed(archive))
     if problems := unfit(archive, architecture, runtime_):
-        print("\n".join(problems), file=sys.stderr)
+        print("\n".join(f"error: {problem}" for problem in problems), file=sys.stderr)
         return 1
-    print(f"next: make deploy, which uploads {archive.relative_to(ROOT)}, or docs/operations.md for the hardened way")
+    print(f"ok: {archive.relative_to(ROOT)}. next: make deploy, or docs/operations.md for the hardened way")
     return 0
 
 

@@ -59,7 +59,7 @@ def changes_of_data(stage: Stage, *, pause: Pause) -> Iterator[Change]:
         return
     cloudformation.delete_change_set(**opened.name)
     for change in opened.changes:
-        lost = ", REPLACED: it would begin empty" if change.get("Replacement") == "True" else ""
+        lost = ", REPLACED: the new one is empty" if change.get("Replacement") == "True" else ""
         yield Change(_SIGNS[change["Action"]], change["LogicalResourceId"], change["ResourceType"] + lost)
 
 
@@ -107,7 +107,7 @@ def _differences(what: str, there: Mapping[str, object], wanted: Mapping[str, ob
     found = [Change("+", what, name) for name in sorted(wanted.keys() - there.keys())]
     found += [Change("-", what, name) for name in sorted(there.keys() - wanted.keys())]
     found += [Change("~", what, name) for name in sorted(there.keys() & wanted.keys()) if there[name] != wanted[name]]
-    yield from found or [Change("=", what, f"{len(wanted)} of them")]
+    yield from found or [Change("=", what, f"{len(wanted)} unchanged")]
 
 
 def _deployed_policy(role_arn: str) -> dict[str, object]:
@@ -162,7 +162,7 @@ def plan(name: str, users: int, *, pause: Pause) -> None:
         many += show(changes_of_api(stage, archive))
     print("cost")
     print(bill(users, memory_mb=config["lambda_memory_size"]))
-    print(f"next: make deploy STAGE={name}" if many else "next: nothing to deploy")
+    print(f"{counted(many, 'change')}. next: make deploy STAGE={name}" if many else "ok: no changes to deploy")
 
 
 @aws.in_one_line
@@ -173,7 +173,7 @@ def main() -> int:
     try:
         plan(os.environ.get("STAGE", ""), int(os.environ.get("USERS") or 10_000), pause=time.sleep)
     except (NotDone, ValueError) as problem:
-        print(f"Not planned: {problem}", file=sys.stderr)
+        print(f"error: {problem}", file=sys.stderr)
         return 1
     return 0
 

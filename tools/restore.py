@@ -89,7 +89,7 @@ def restore_time(dynamodb: "DynamoDBClient", source: Tables, target: Tables, *, 
     for table in BACKED_UP:
         there = described(dynamodb, target.name(table))
         if there and "RestoreSummary" not in there:
-            raise InTheWay(f"{target.name(table)} is there, and nobody restored it: whose is it?")
+            raise InTheWay(f"the table {target.name(table)} exists and was not restored: choose another prefix")
         if there:
             continue
         dynamodb.restore_table_to_point_in_time(
@@ -184,7 +184,7 @@ def raise_fence_in(tables: Tables, *, now: int) -> int:
     ring = key_ring.current(now=now)
     fenced = raise_fence(ring, now=now)
     if not isinstance(key_ring.replace(fenced, expected_revision=ring.revision), Done):
-        raise errors.Unavailable("somebody uses the restored tables already: stop them, and raise the fence again")
+        raise errors.Unavailable("another process uses the restored tables: stop it, and run the command again")
     return fenced.fence
 
 
@@ -230,52 +230,50 @@ def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
         aws.require_account()
         key_id = read_settings().kms_key_id
         if key_id is None:
-            print("Only a deployment with a KMS key has backups.", file=sys.stderr)
+            print("error: only a deployment with a KMS key has backups", file=sys.stderr)
             return 1
         import boto3  # noqa: PLC0415 - slow to import
 
         dynamodb, now = boto3.client("dynamodb"), int(time.time())
         key_arn = boto3.client("kms").describe_key(KeyId=key_id)["KeyMetadata"]["Arn"]
-        print(f"1/5 restoring {source.prefix}-* of {ago} s ago to {target.prefix}-*", flush=True)
+        print(f"1/5 restore {source.prefix}-* of {ago} s ago to {target.prefix}-*", flush=True)
         restore_time(dynamodb, source, target, at=now - ago, key_arn=key_arn)
         for table in KEYS.keys() - set(BACKED_UP):
             if not described(dynamodb, target.name(table)):
                 make_table(dynamodb, target, table, key_arn=key_arn)
         wait_for(dynamodb, target, pause=pause)
-        print("2/5 recovery, TTL, protection")
+        print("2/5 turn on recovery, TTL and deletion protection")
         protect(dynamodb, target, pause=pause)
         fence = raise_fence_in(target, now=int(time.time()))
         print(
-            f"3/5 fence raised to {datetime.fromtimestamp(fence, UTC):%Y-%m-%d %H:%M:%S} UTC: earlier logins are over"
+            f"3/5 not-before time raised to {datetime.fromtimestamp(fence, UTC):%Y-%m-%d %H:%M:%S} UTC: "
+            "earlier logins have ended"
         )
         since = min(now - ago, restored_as_of(dynamodb, target))
         if described(dynamodb, source.audit):
             events = events_since(dynamodb, source, since)
             touched = apply_since(events, target, now=int(time.time()))
-            print(f"4/5 deleted or disabled since, and so again: {counted(touched, 'account')}")
+            print(f"4/5 deleted or disabled again: {counted(touched, 'account')}")
             changed = len({account for _, event, account in events if event == "password_changed"})
-            print(
-                f"5/5 passwords changed since, which are the earlier ones again: {counted(changed, 'account')}; "
-                "tell their owners"
-            )
+            print(f"5/5 have an earlier password again: {counted(changed, 'account')}; inform their owners")
         else:
             print(
-                f"4/5 {source.audit} is gone too: delete and disable by `tools.operate` what the log names, since "
-                f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC\n"
-                "5/5 and tell those whose passwords changed"
+                f"4/5 warning: {source.audit} does not exist. remedy: delete and disable with `tools.operate` the "
+                f"accounts that the log names since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC\n"
+                "5/5 inform the owners whose passwords changed since then"
             )
     except (SettingsProblems, UnknownStage) as problem:
-        print(problem, file=sys.stderr)
+        print(f"error: {problem}", file=sys.stderr)
         return 1
     except (errors.Refusal, InTheWay, *aws.failures()) as trouble:  # type: ignore[misc] # a tuple of them it is
         print(
-            f"{aws.said(trouble) or f'Not done: {trouble}'}\nnext: run it again: it goes on where it broke off",
+            f"{aws.said(trouble) or f'error: {trouble}'}\nnext: run it again: it continues where it stopped",
             file=sys.stderr,
         )
         return 1
     print(
-        f"next: BATON_TABLE_PREFIX={target.prefix} in .chalice/config.json and its policies, then deploy: "
-        "docs/runbooks/restore-from-backup.md, step 4"
+        f"ok: restored. next: BATON_TABLE_PREFIX={target.prefix} in .chalice/config.json and its policies, then "
+        "deploy: docs/runbooks/restore-from-backup.md, step 4"
     )
     return 0
 

@@ -45,18 +45,18 @@ def smoke(
         answer = _ask(transport, f"{url}/me", {"authorization": f"Bearer {token}"})
         if (answer.status, answer.members().get("code")) != (401, "signature_required"):
             raise NotServing(f"a token without its key was answered {answer.status}: {answer.body[:200]!r}")
-        return "a token alone is refused"
+        return "a token without its key is refused"
 
     def deleted() -> str:
         client.delete_account(password)
-        return "the account is gone"
+        return "the account is deleted"
 
     steps: list[tuple[str, Callable[[], object]]] = [
         ("health", lambda: _healthy(url, transport, pause)),
         ("register", lambda: f"{client.register(email, password, 'smoke test').device_id}, bound to a new key"),
         ("signed call", lambda: client.me()["email"]),
         ("unsigned call", unsigned),
-        ("exchange", lambda: f"{client.exchange().expires_at - int(time.time())} s to live"),
+        ("exchange", lambda: f"{client.exchange().expires_at - int(time.time())} s until it expires"),
         ("step-up, delete", deleted),
     ]
     for name, step in steps if client_id else steps[:1]:
@@ -93,7 +93,10 @@ def show(url: str, transport: Transport, client_id: str | None, *, pause: Callab
     for name, came, seconds in smoke(url, transport, client_id, pause=pause):
         print(f"  {name:<16}{seconds * 1000:>7.0f} ms  {came}", flush=True)
     if client_id is None:
-        print("  no client of the registry exchanges under a key of its own: log in with one of yours by hand")
+        print(
+            "  skipped: the registry has no client with mechanism exchange and a required binding. "
+            "next: test a login by hand"
+        )
 
 
 def main() -> int:
@@ -110,11 +113,14 @@ def main() -> int:
     try:
         show(url.rstrip("/"), transport, client_id)
     except NotServing as problem:
-        print(f"Not serving: {problem}\nnext: chalice logs, and docs/operations.md", file=sys.stderr)
+        print(
+            f"error: the deployment does not work: {problem}\nnext: chalice logs, and docs/operations.md",
+            file=sys.stderr,
+        )
         return 1
     finally:
         transport.close()
-    print("next: the app may call it")
+    print("ok: the deployment works. next: use its URL in the app")
     return 0
 
 

@@ -68,11 +68,11 @@ def test_a_running_development_server_is_well(tables: Tables, capsys: pytest.Cap
             del os.environ[name]
         os.environ["PORT"] = port
         assert doctor.main(None) == 0
-        assert "All well" in capsys.readouterr().out
+        assert "ok: no problems" in capsys.readouterr().out
     assert doctor.main(None) == 1
     said = capsys.readouterr().out
     assert "no answer" in said
-    assert f"begin with: make dev PORT={port}" in said
+    assert f"remedy for the first: make dev PORT={port}" in said
 
 
 def test_a_deployment_that_is_well_is_shown_without_its_secrets(
@@ -99,7 +99,7 @@ def test_each_thing_that_is_wrong_has_its_mend(deployed: Tables, monkeypatch: py
     found = ill()
     assert found.keys() == {deployed.gates, deployed.audit, "health"}
     assert "ResourceNotFoundException" in found[deployed.gates].found
-    assert "not swept" in found[deployed.audit].found
+    assert "TTL does not delete" in found[deployed.audit].found
     assert found[deployed.audit].mend.startswith(f"aws dynamodb update-time-to-live --table-name {deployed.audit} ")
     assert found[deployed.gates].mend == "make dev"
 

@@ -12,13 +12,13 @@ from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from tools import drill, restore
 
 STEPS: dict[str, tuple[str, Callable[..., Any], str]] = {
-    "the fence": ("raise_fence_in", lambda *_, **__: 0, "spent before the backup buys no call"),
+    "the fence": ("raise_fence_in", lambda *_, **__: 0, "used before the backup is refused on a call"),
     "deletions since": ("apply_since", lambda *_, **__: 0, "deleted after the backup"),
-    "protection": ("protect", lambda *_, **__: None, "protected"),
+    "protection": ("protect", lambda *_, **__: None, "protection and TTL"),
     "encryption": (
         "encryption",
         lambda _: {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": "alias/aws/dynamodb"},
-        "encrypted",
+        "required encryption",
     ),
 }
 """A step of the restore, what stands in for it, and words of the claim that then does not hold."""
@@ -72,17 +72,17 @@ def test_a_restore_without_a_step_is_not_proved(
         monkeypatch.setattr(restore, function, stand_in)
     assert drill.main(None) == 1
     said = capsys.readouterr().err
-    assert "NOT proved" in said
+    assert "error: not proved: " in said
     assert words in said
 
 
 @pytest.mark.parametrize(
     ("purposes", "words"),
     [
-        ("N", "the nonce is not there any more"),
-        ("G", "the grant is not there any more"),
-        ("M", "the item under a mail token's key is not there any more"),
-        ("T", "nor is any other one-time thing"),
+        ("N", "the nonce is not in the restored table"),
+        ("G", "the grant is not in the restored table"),
+        ("M", "the item under a mail token's key is not in the restored table"),
+        ("T", "the restored table has no other one-time value"),
     ],
 )
 def test_a_one_time_thing_that_came_along_is_noticed(
@@ -104,7 +104,7 @@ def test_a_one_time_thing_that_came_along_is_noticed(
 
     monkeypatch.setattr(restore, "protect", brought_along)
     assert drill.main(None) == 1
-    assert f"NOT proved: {words}" in capsys.readouterr().err
+    assert f"error: not proved: {words}" in capsys.readouterr().err
 
 
 def test_a_one_time_thing_that_was_never_there_proves_nothing(
@@ -113,7 +113,7 @@ def test_a_one_time_thing_that_was_never_there_proves_nothing(
     """That it is gone from the restored table says something of what was in the live one alone."""
     monkeypatch.setattr(Ephemeral, "spend_nonce", lambda *_, **__: None)
     assert drill.main(None) == 1
-    assert "NOT proved: the nonce is in the live table" in capsys.readouterr().err
+    assert "error: not proved: the nonce is in the live table" in capsys.readouterr().err
 
 
 def test_a_stage_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -397,7 +397,7 @@ def test_a_ring_over_accounts_is_made_where_that_is_meant(
     assert main(["make-ring"], ask=lambda _: f" {tables.prefix} ") == 0
     made: Any = ringless()
     assert made is not None
-    assert "made the key ring" in capsys.readouterr().out
+    assert "ok: created the key ring" in capsys.readouterr().out
     assert main(["make-ring"], ask=lambda _: pytest.fail("asked")) == 0
     assert ringless() == made
 

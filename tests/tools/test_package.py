@@ -102,7 +102,7 @@ def test_a_stranger_in_the_zip_is_noticed(tmp_path: Path) -> None:
         for name in ("app.py", "tests/test_x.py", "moto/__init__.py", "boto3/__init__.py", "__pycache__/app.x.pyc"):
             opened.writestr(name, "")
     assert strangers(planted) == {"tests", "moto", "boto3"}
-    assert unfit(planted, "arm64", "python3.11") == ["not to ship: boto3, moto, tests"]
+    assert unfit(planted, "arm64", "python3.11") == ["must not be in the zip: boto3, moto, tests"]
 
 
 def test_a_zip_over_the_limit_is_noticed_and_its_largest_parts_named(
@@ -116,7 +116,7 @@ def test_a_zip_over_the_limit_is_noticed_and_its_largest_parts_named(
     assert unfit(planted, "arm64", "python3.11") == []
     monkeypatch.setattr(package, "ZIP_BYTES_MAX", 4000)
     (said,) = unfit(planted, "arm64", "python3.11")
-    assert said.endswith("the largest: chalicelib 5 kB, app.py 0 kB")
+    assert said.endswith("the largest parts: chalicelib 5 kB, app.py 0 kB")
     assert weighed(planted).splitlines()[0].split() == ["chalicelib", "5", "kB"]
 
 

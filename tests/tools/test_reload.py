@@ -101,7 +101,7 @@ def test_make_dev_reloads_what_changes_and_keeps_its_data(served: str, tree: Pat
 
     app.write_text(before + "\ndef (\n", "utf-8")
     until(lambda: "SyntaxError" in out.read_text("utf-8"), tree)
-    assert "The server still runs the code from before" in out.read_text("utf-8")
+    assert "The server still runs the previous code" in out.read_text("utf-8")
     assert "Traceback" not in out.read_text("utf-8")
     assert asked(f"{served}/hello") == {"said": "two"}
 

@@ -47,7 +47,7 @@ def test_a_restore_that_broke_off_goes_on(
     assert "run it again" in told
     assert restored(deployed) == 0
     said = capsys.readouterr().out
-    assert "3/5 fence raised" in said
+    assert "3/5 not-before time raised" in said
     assert "step 4" in said
     target = Tables(f"{deployed.prefix}-2")
     for table, wanted in TABLES.items():
@@ -87,7 +87,7 @@ def test_without_the_audit_of_before_it_says_what_to_do_by_hand(
     """Everything was lost: the restore goes to its end all the same."""
     client().delete_table(TableName=deployed.audit)
     assert restored(deployed) == 0
-    assert f"{deployed.audit} is gone too" in capsys.readouterr().out
+    assert f"warning: {deployed.audit} does not exist" in capsys.readouterr().out
 
 
 def test_tables_that_nobody_restored_are_not_restored_into(
@@ -98,7 +98,7 @@ def test_tables_that_nobody_restored_are_not_restored_into(
     for table in KEYS:
         restore.make_table(client(), other, table, key_arn="alias/other")
     assert restored(deployed, target=other.prefix) == 1
-    assert "whose is it?" in capsys.readouterr().err
+    assert "exists and was not restored" in capsys.readouterr().err
     assert restored(deployed, target=deployed.prefix) == 2
 
 

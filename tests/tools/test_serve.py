@@ -116,10 +116,10 @@ def test_demos_may_follow_one_another(serving: tuple[int, subprocess.Popen[str]]
         ) as demonstration:
             assert demonstration.stdout is not None
             assert demonstration.stderr is not None
-            assert demonstration.stdout.readline() == f"Against the server at {url}\n"
+            assert demonstration.stdout.readline() == f"Using the server at {url}\n"
             if read_on:
                 told = demonstration.stdout.read()
-                assert "went as told" in told
+                assert "steps worked" in told
                 assert [line for line in told.splitlines() if line != line.rstrip() or len(line) > 110] == []
             else:
                 demonstration.stdout.close()
@@ -142,7 +142,7 @@ def test_make_demo_tells_the_whole_story_on_its_own() -> None:
         timeout=PATIENCE_S,
     )
     assert told.returncode == 0, told.stderr
-    for word in ("token_reused", "answer lost", "invalid_digest", "wrong_key", "ended_everywhere", "went as told"):
+    for word in ("token_reused", "answer lost", "invalid_digest", "wrong_key", "ended_everywhere", "steps worked"):
         assert word in told.stdout
 
 
@@ -160,7 +160,7 @@ def test_chalice_local_serves_baton_beside_the_engine() -> None:
     chalice = None
     try:
         assert beside.stdout is not None
-        assert "engine" in beside.stdout.readline()
+        assert "database" in beside.stdout.readline()
         chalice = subprocess.Popen(
             [
                 str(Path(sys.executable).with_name("chalice")),
@@ -212,7 +212,7 @@ def test_what_is_no_port_is_told_so(main: Callable[[list[str]], int], port: str)
     ("wrong", "said"),
     [
         ({"BATON_LOG_LEVEL": "bogus"}, "BATON_LOG_LEVEL is one of DEBUG"),
-        ({"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"}, "Cannot use the engine at http://127.0.0.1:1."),
+        ({"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"}, "Cannot use the database at http://127.0.0.1:1."),
     ],
 )
 def test_what_keeps_make_dev_from_starting_is_a_sentence(wrong: dict[str, str], said: str) -> None:

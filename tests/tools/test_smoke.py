@@ -41,7 +41,7 @@ def test_without_a_client_to_try_it_says_what_is_left_to_do(capsys: pytest.Captu
         return answered(200, {"version": "1", "region": "x"})
 
     smoke.show("https://api.example.com", healthy, None)
-    assert "log in with one of yours by hand" in capsys.readouterr().out
+    assert "next: test a login by hand" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("registered", [False, True])

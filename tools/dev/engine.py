@@ -148,7 +148,7 @@ def serve(port: int) -> None:
     with over_http(port) as url:
         os.environ[ENDPOINT] = url
         create_tables(Tables("baton-dev"))
-        print(f"engine      {url} (moto, in memory, serialised), tables baton-dev-*")
+        print(f"database    {url} (moto, in memory, serialised), tables baton-dev-*")
         print(f"next        {ENDPOINT}={url} .venv/bin/chalice local --stage local --port 8001", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()

@@ -57,9 +57,7 @@ def reload(gateway: Gateway, load: Callable[[], Sequence[Any]], changed: Sequenc
         gateway.replace(lambda: load_anew(load))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a person is writing may raise
         print(f"error: {names}: {described(error, root)}", file=sys.stderr)
-        print(
-            "The server still runs the code from before. remedy: correct the file; saving it loads it", file=sys.stderr
-        )
+        print("The server still runs the previous code. remedy: correct the file and save it", file=sys.stderr)
     else:
         print(f"{time.strftime('%H:%M:%S')}  reloaded: {names}", flush=True)
 

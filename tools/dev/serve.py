@@ -110,7 +110,7 @@ def table(running: Development, out: TextIO) -> str:
         ("demo account", DEMO_EMAIL, running.demo_account),
         ("  password", DEMO_PASSWORD, ""),
         ("introspection", RESOURCE_SERVER, f"secret {running.resource_server_secret}"),
-        ("environments", f"{ENVIRONMENTS} of app.py, taking turns", "as Lambda may start several"),
+        ("environments", f"{ENVIRONMENTS} of app.py, taking turns", "because Lambda may start several"),
         ("reload", "when app.py or chalicelib/ changes", "the data stays"),
     ]
     name, _, _ = widths(rows)
@@ -147,15 +147,15 @@ def for_phones(host: str, port: int, addresses: Sequence[str]) -> list[str]:
         ),
         f"  {'emulator':<14}http://{EMULATOR}:{port}/api (Android)",
         reverse,
-        "  Everybody on the network reaches the API alone, with the demo account. The metadata names localhost.",
+        "  Every device on the network can reach the API and the demo account. The metadata names localhost.",
     ]
 
 
 def _next(running: Development) -> list[list[str]]:
     port = "" if running.server.server_port == 8000 else f" PORT={running.server.server_port}"
     return [
-        [f"make demo{port}", "the whole story, against this server"],
-        [f"make doctor{port}", "what is wrong, if a request fails"],
+        [f"make demo{port}", "login, lost answer and theft, against this server"],
+        [f"make doctor{port}", "the cause, if a request fails"],
         ["Ctrl-C", "stop"],
     ]
 
@@ -177,14 +177,15 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except (BotoCoreError, ClientError, ResponseParserError) as error:
         print(
-            f"Cannot use the engine at {os.environ.get(ENDPOINT)}. {aws.said(error)}; or unset {ENDPOINT} to use the "
-            "embedded engine",
+            f"Cannot use the database at {os.environ.get(ENDPOINT)}. {aws.said(error)}; or unset {ENDPOINT} to use the "
+            "embedded database",
             file=sys.stderr,
         )
         return 1
     except OSError as error:
         print(
-            f"Cannot listen on port {port}: {error.strerror}. Another may be free: make dev PORT=8010", file=sys.stderr
+            f"error: cannot listen on port {port}: {error.strerror}. remedy: use another port: make dev PORT=8010",
+            file=sys.stderr,
         )
         return 1
     return 0
