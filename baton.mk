@@ -55,11 +55,11 @@ check: $(READY) ## Check format, lint, types and layers, then run the tests: as 
 	@echo "5/5 tests (some minutes)" && $(PYTHON) -m pytest -n auto --maxprocesses 4
 
 .PHONY: mutants
-mutants: $(READY) ## Remove each guard of core/ and stores/ and check that a test fails (10 min; SHORT=1: a dozen)
+mutants: $(READY) ## Remove each guard of the rules and the storage and check that a test fails (10 min; SHORT=1: a dozen)
 	@$(PYTHON) -m tools.mutants $(if $(SHORT),--short)
 
 .PHONY: prove
-prove: $(READY) ## Run the long proofs, with one line of evidence for each promise (long; SHORT=1: some minutes)
+prove: $(READY) ## Run the long proofs, with one line of evidence for each guarantee (long; SHORT=1: some minutes)
 	@echo "1/2 mutants"
 	@$(PYTHON) -m tools.mutants $(if $(SHORT),--short)
 	@echo "2/2 tests"

@@ -1,6 +1,6 @@
 """The words of public texts: a reader with English as a second language understands a line at first reading.
 
-The texts are README, SECURITY, docs/, the details of all errors, and the texts that commands in tools/ print. They do
+The texts are README, SECURITY, docs/, the details of all errors, the alarms, and what commands in tools/ print. They do
 not use the words of ``NOT_TO_WRITE``. A sentence of a page has at most 35 words, and a page has at most 20 words a
 sentence on average. Code spans, fenced blocks and indented blocks do not count. The length of a sentence in a table is
 not limited.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tools import template
 from tools.errors_page import leaves
 
 ROOT = Path(__file__).parents[1]
@@ -157,6 +158,14 @@ def test_the_detail_of_an_error_is_plain() -> None:
     details = [(leaf.__name__, _CODE_SPAN.sub("CODE", leaf.sentence)) for leaf in leaves()]
     assert [(name, unwanted(text)) for name, text in details if unwanted(text)] == []
     assert [name for name, text in details for each in sentences(text) if words(each) > SENTENCE_MAX] == []
+
+
+def test_an_alarm_is_described_in_plain_words() -> None:
+    """An operator gets this text by mail, perhaps at night."""
+    alarms = template.of_type(template.read(template.EDGE), "AWS::CloudWatch::Alarm")
+    found = {name: unwanted(alarm["AlarmDescription"]) for name, alarm in alarms.items()}
+    assert len(found) > 10
+    assert {name: words for name, words in found.items() if words} == {}
 
 
 @pytest.mark.parametrize("path", TOOLS, ids=lambda path: path.stem)
