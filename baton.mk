@@ -55,7 +55,7 @@ check: $(READY) ## Check format, lint, types and layers, then run the tests: as 
 	@echo "5/5 tests (some minutes)" && $(PYTHON) -m pytest -n auto --maxprocesses 4
 
 .PHONY: mutants
-mutants: $(READY) ## Remove each guard of the rules and the storage and check that a test fails (10 min; SHORT=1: a dozen)
+mutants: $(READY) ## Remove each guard and check that a test fails (10 min; SHORT=1: a dozen)
 	@$(PYTHON) -m tools.mutants $(if $(SHORT),--short)
 
 .PHONY: prove

@@ -1,9 +1,9 @@
 """The words of public texts: a reader with English as a second language understands a line at first reading.
 
-The texts are README, SECURITY, docs/, the details of all errors, the alarms, and what commands in tools/ print. They do
-not use the words of ``NOT_TO_WRITE``. A sentence of a page has at most 35 words, and a page has at most 20 words a
-sentence on average. Code spans, fenced blocks and indented blocks do not count. The length of a sentence in a table is
-not limited.
+The texts are README, SECURITY, the pages of docs/ and clients/, the details of all errors, the alarms, and what the
+commands in tools/ print. They do not use the words of ``NOT_TO_WRITE``. A sentence of a page has at most 35 words, and
+a page has at most 20 words a sentence on average. Code spans, fenced blocks and indented blocks do not count. The
+length of a sentence in a table is not limited.
 """
 
 import ast
@@ -17,7 +17,10 @@ from tools import template
 from tools.errors_page import leaves
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / "README.md", ROOT / "SECURITY.md"),
+    *(page for folder in ("clients", "docs") for page in sorted((ROOT / folder).rglob("*.md"))),
+]
 TOOLS = sorted((ROOT / "tools").rglob("*.py"))
 AVERAGE_MAX = 20
 SENTENCE_MAX = 35
@@ -134,7 +137,7 @@ def _name(called: ast.expr) -> str:
     return called.id if isinstance(called, ast.Name) else called.attr if isinstance(called, ast.Attribute) else ""
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_uses_plain_words(page: Path) -> None:
     """Tables and headings included: the test prints file, line and word."""
     lines = without_blocks(page.read_text("utf-8"))
@@ -142,7 +145,7 @@ def test_a_page_uses_plain_words(page: Path) -> None:
     assert [f"{page.relative_to(ROOT)}:{number}: {word}" for number, word in found] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_has_short_sentences(page: Path) -> None:
     """At most 35 words, and at most 20 on average."""
     said = [(n, each) for n, text in paragraphs(page.read_text("utf-8")) for each in sentences(text)]
