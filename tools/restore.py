@@ -1,9 +1,10 @@
-"""Restore users and gates from a backup into tables of another prefix, made as safe as the first ones were.
+"""Restore users and account states from a backup into tables with another prefix, with the same protection.
 
 ``python -m tools.restore FROM TO SECONDS``, with the settings of the stage in the environment (STAGE=prod), restores
-the tables of prefix FROM, as they were SECONDS ago, to prefix TO; raises the fence there; and applies what was deleted
-and disabled since. Tables that are restored already stay as they are: so it goes on where it broke off, and with what
-was restored by hand. docs/runbooks/restore-from-backup.md is the page; `make drill` shows that all of this works.
+the tables with prefix FROM, as they were SECONDS ago, to prefix TO. It raises the not-before time there, and repeats
+the deletions and disabled accounts since then. It does not change tables that are already restored: after an
+interruption, or after a restore by hand, run it again. docs/runbooks/restore-from-backup.md describes the steps;
+`make drill` tests them.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Try a deployment by the reference client: ``.venv/bin/python -m tools.smoke URL [CLIENT]``.
 
-It registers an account and deletes it. CLIENT is one of the deployment's registry that exchanges its token under a key
-of its own; `mobile` of the demonstration, unless said otherwise.
+It registers an account and deletes it. CLIENT is a client of the deployment's registry with mechanism `exchange` and
+binding `required`; by default `mobile` of the demonstration.
 """
 
 import secrets
