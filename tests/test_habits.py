@@ -29,7 +29,7 @@ DEPENDABOT = GITHUB / "dependabot.yml"
 CONTAINER = ROOT / ".devcontainer" / "devcontainer.json"
 PAGES = [CONTRIBUTING, GITHUB / "pull_request_template.md", CONFIG, *FORMS, WORKFLOW, CONTAINER]
 
-MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+MAKEFILE = (ROOT / "baton.mk").read_text("utf-8")
 PYTHONS = sorted(set(re.findall(r"python(3\.\d+)", MAKEFILE)))
 """The versions that the Makefile searches for."""
 

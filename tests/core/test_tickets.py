@@ -26,12 +26,13 @@ from chalicelib.baton.policy import (
     TICKET_PURPOSES,
     TicketPurpose,
 )
+from tests.core.test_key_ring import counted_entropy
 from tests.vectors import load
 
 pytestmark = pytest.mark.promise(10)
 
 NOW: Final = 1_700_000_000
-RING: Final = make_ring(secrets.token_bytes, now=NOW - 1)
+RING: Final = make_ring(counted_entropy(), now=NOW - 1)
 VECTORS: Final = load("tickets")
 
 

@@ -14,7 +14,6 @@ class Nonces(Protocol):
         """Spend a nonce of a key, once. ``mark`` is random and tells our own re-send from a replay."""
 
 
-
 class Tickets(Protocol):
     """Which tickets were used. If they are lost, a ticket can be used again until it expires."""
 
@@ -24,6 +23,7 @@ class Tickets(Protocol):
         ``mark`` (16 bytes) derives from the attempt of the request: ``Done`` for the same mark, so a repeated request
         gets the same answer. The record outlives the ticket by ``TICKET_CONSUMED_KEPT_S``.
         """
+
 
 class Grants(Protocol):
     """Step-up grants. If they are lost, the person proves the password again."""

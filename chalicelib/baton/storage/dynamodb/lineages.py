@@ -337,13 +337,15 @@ class Gates:
     ) -> Done | Moved | Refused:
         """Replace the roles of an active account, when they are as read. An account without roles stores none."""
         condition, values = _roles_as_read(expected)
+        update = state_update(
+            self._table,
+            account,
+            SET_ROLES if roles else REMOVE_ROLES,
+            (ACTIVE, condition),
+            values=values | {":roles": roles_value(roles)},
+        )
         try:
-            self._update(
-                account,
-                SET_ROLES if roles else REMOVE_ROLES,
-                (ACTIVE, condition),
-                values=values | {":roles": roles_value(roles)},
-            )
+            self._engine.write("update_item", **update)
         except ConditionFailed as failed:
             gate = _gate(failed.item)
             if gate is None or gate.status is Status.DELETED:
@@ -356,13 +358,15 @@ class Gates:
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
         """Build the ``ConditionCheck`` that a login is live and, where ``roles`` are given, has the roles as read."""
         condition, values = _roles_as_read(roles) if roles is not None else (None, {})
-        check = _expression(
+        check = state_update(
+            self._table,
+            actor.account,
             "",
             ACTOR_LIVE if condition is None else (*ACTOR_LIVE, condition),
             names={"#actor": actor.lineage},
             values={**_actor_values(actor), ":now": number(now), **values},
         )
-        return {"ConditionCheck": {"TableName": self._engine.tables.gates, "Key": of_account(actor.account), **check}}
+        return {"ConditionCheck": check}
 
     def _act(
         self,
