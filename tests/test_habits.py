@@ -347,7 +347,7 @@ def test_a_file_with_another_format_is_found(path: str, content: bytes, setting:
 
 def test_editor_and_formatter_agree() -> None:
     """On the length of a line, and on four spaces, which is the default of ruff."""
-    ruff = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["ruff"]
+    ruff = tomllib.loads((ROOT / "baton.ruff.toml").read_text("utf-8"))
     settings = settings_of("chalicelib/any.py")
     assert int(settings["max_line_length"]) == ruff["line-length"]
     assert int(settings["indent_size"]) == ruff.get("indent-width", 4)

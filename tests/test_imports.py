@@ -65,7 +65,7 @@ there = set(sys.modules)
 import app
 seen = {"importing": sorted(sys.modules.keys() - there), "reached": list(reached)}
 if "ring" in given:
-    from chalicelib.baton.keys.ring import ring_from_bytes
+    from chalicelib.baton.keys.ring_format import ring_from_bytes
     ring = ring_from_bytes(base64.b64decode(given["ring"]))
     app.key_ring.current = lambda *, now: ring
 if "event" in given:

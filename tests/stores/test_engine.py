@@ -22,7 +22,7 @@ from chalicelib.baton.effects import Done
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.lineages.model import EndReason, Status
-from chalicelib.baton.lineages.rules import Exchanged, exchange
+from chalicelib.baton.lineages.rules import Dead, Exchanged, exchange
 from chalicelib.baton.policy import ASKING_MAX_S
 from chalicelib.baton.proof.once_rules import OnceKey
 from chalicelib.baton.storage.aws.service import (
@@ -428,6 +428,12 @@ def test_a_condition_that_disagrees_with_the_rule_is_our_own_trouble() -> None:
     error = answered("ConditionalCheckFailedException", Item=gate_item(gate_with(MINE_LIVE)))
     with pytest.raises(Unavailable, match="disagree"):
         Gates(engine_in(Trouble([error]))).exchange(presented(), now=NOW, fence=FENCE, idle_s=IDLE_S)
+
+
+@pytest.mark.parametrize("verb", ["gates.end_all", "gates.delete"])
+def test_a_write_on_behalf_of_a_login_without_an_account_is_refused(verb: str) -> None:
+    """The item is gone, so there is no login: refused, and no defect."""
+    assert VERBS[verb](engine_in(Trouble([answered("ConditionalCheckFailedException")]))) == Dead()
 
 
 @pytest.mark.parametrize("verb", ["gates.end_all", "gates.delete"])

@@ -8,7 +8,10 @@ Format 1: one byte 1, one byte root version, 12 bytes nonce, AES-256-GCM ciphert
 
 from typing import Final
 
-from chalicelib.baton.keys.ring import KEY_BYTES, NONCE_BYTES, Ring, Root, Unsealable, _hkdf
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from chalicelib.baton.keys.ring import KEY_BYTES, NONCE_BYTES, Ring, Root, Unsealable, hkdf
 
 FORMAT: Final = 1
 _HEAD_BYTES: Final = 2
@@ -16,8 +19,6 @@ _HEAD_BYTES: Final = 2
 
 def encrypt_answer(answer: bytes, *, item: str, ring: Ring, now: int, nonce: bytes) -> bytes:
     """Encrypt an answer for the item with this key. ``nonce`` is 12 random bytes: an item may have two answers."""
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - cold start
-
     if len(nonce) != NONCE_BYTES:
         raise ValueError("a nonce has 12 bytes")
     root = ring.root_for_new(now)
@@ -31,9 +32,6 @@ def decrypt_answer(encrypted: bytes, *, item: str, ring: Ring) -> bytes:
     Raises ``Unsealable`` for an answer that belongs to another item, was altered, or has a format or a root version
     that is unknown here.
     """
-    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - cold start
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - cold start
-
     head, nonce = encrypted[:_HEAD_BYTES], encrypted[_HEAD_BYTES : _HEAD_BYTES + NONCE_BYTES]
     root = ring.root(head[1]) if len(head) == _HEAD_BYTES and head[0] == FORMAT else None
     if root is None:
@@ -46,4 +44,4 @@ def decrypt_answer(encrypted: bytes, *, item: str, ring: Ring) -> bytes:
 
 def _key(root: Root, item: str) -> bytes:
     # Not `derive`: its cache is small, and an item is read once or never.
-    return _hkdf(root.secret, b"once " + item.encode(), KEY_BYTES)
+    return hkdf(root.secret, b"once " + item.encode(), KEY_BYTES)

@@ -188,16 +188,17 @@ def root_version(identity: AccountId | LineageId) -> int:
 @lru_cache(maxsize=64)
 def derive(secret: Secret, purpose: bytes, length: int = KEY_BYTES) -> bytes:
     """Derive the key that a secret of the ring has for one purpose (HKDF-SHA256, RFC 5869; no salt)."""
-    return _hkdf(secret, purpose, length)
+    return hkdf(secret, purpose, length)
 
 
 @lru_cache(maxsize=256)
 def _lineage_secret(root: Secret, lineage: LineageId) -> Secret:
     """Derive it once for many calls: beside the HMAC of a call the derivation would be most of the work."""
-    return Secret(_hkdf(root, b"lineage secret " + lineage.encode("ascii"), KEY_BYTES))
+    return Secret(hkdf(root, b"lineage secret " + lineage.encode("ascii"), KEY_BYTES))
 
 
-def _hkdf(secret: Secret, purpose: bytes, length: int) -> bytes:
+def hkdf(secret: Secret, purpose: bytes, length: int) -> bytes:
+    """Derive a key (HKDF with SHA-256, RFC 5869)."""
     return HKDF(SHA256(), length, salt=None, info=b"baton " + purpose).derive(secret.reveal())
 
 

@@ -22,9 +22,11 @@ reads ``open_ticket(AuthSession, text, ring, now=now, bound_to={"key": signed_by
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from msgspec import Struct
 
 from chalicelib.baton.errors import Unavailable
@@ -32,9 +34,6 @@ from chalicelib.baton.ids import Secret
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
 from chalicelib.baton.keys.ring import Ring, derive
 from chalicelib.baton.policy import ISSUED_AHEAD_MAX_S, TICKET_BYTES_MAX, TICKET_ID_BYTES, TicketPurpose
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 _DOMAIN = b"baton ticket 1"
 _SIV_KEY_BYTES = 64
@@ -114,7 +113,7 @@ def open_ticket(kind: type[T], text: str, ring: Ring, *, now: int, bound_to: Map
     try:
         contents = _siv(root.secret, purpose.name).decrypt(sealed, _associated(purpose, version))
         ticket = msgspec.msgpack.decode(contents, type=kind)
-    except _invalid_tag():
+    except InvalidTag:
         raise TicketInvalid("not sealed by us for this purpose") from None
     except msgspec.MsgspecError:  # its message may quote the contents
         raise TicketInvalid("sealed by a release whose tickets have other members") from None
@@ -149,14 +148,5 @@ def _associated(purpose: TicketPurpose, version: bytes) -> list[bytes]:
 
 
 @lru_cache(maxsize=64)
-def _siv(root: Secret, purpose: str) -> "AESSIV":
-    from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: PLC0415 - cold start
-
+def _siv(root: Secret, purpose: str) -> AESSIV:
     return AESSIV(derive(root, b"ticket " + purpose.encode(), _SIV_KEY_BYTES))
-
-
-def _invalid_tag() -> type[Exception]:
-    """Give what does not open: asked for only where something was raised."""
-    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - cold start
-
-    return InvalidTag
