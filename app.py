@@ -12,7 +12,7 @@ from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
 from chalicelib.baton.accounts.first_tokens import FirstTokens
 from chalicelib.baton.accounts.login import Login
-from chalicelib.baton.accounts.login_request import Introduce
+from chalicelib.baton.accounts.login_request import ReadLoginRequest
 from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.profile import ShowAccount
@@ -31,22 +31,22 @@ from chalicelib.baton.settings import read_settings
 from chalicelib.baton.storage.aws.credentials import source_of
 from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
 from chalicelib.baton.storage.aws.deployment.look import Deployment
-from chalicelib.baton.storage.aws.service import Patience, Service
+from chalicelib.baton.storage.aws.service import Service, TimeBudget
 from chalicelib.baton.storage.aws.small_client import Access
 from chalicelib.baton.storage.aws.snapshot import import_what_comes_late
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
-from chalicelib.baton.storage.dynamodb.database import EXPIRY, Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
-from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.tokens.call import Call, StepUpRule
 from chalicelib.baton.tokens.caller import Caller
 from chalicelib.baton.tokens.exchange import Exchange
 from chalicelib.baton.tokens.introspect import Introspect
 from chalicelib.baton.tokens.issue import Issue
-from chalicelib.baton.tokens.presented import Mismatches, Proof
+from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
 from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
 from chalicelib.baton.tokens.revoke import Revoke
 from chalicelib.baton.tokens.routes import OAuthJourneys, oauth
@@ -71,24 +71,24 @@ def service(name: str, endpoint: str) -> Service:
 
 
 entropy = secrets.token_bytes
-patience = Patience()
+patience = TimeBudget()
 access_key = source_of(settings.lean) if settings.lean else None
 signals = Signals(service=settings.deployment, level=settings.log_level, metrics=not settings.development)
 
 # Stores: made here, connected at the first request.
-engine = Engine(Tables(settings.table_prefix), service("dynamodb", settings.dynamodb_endpoint))
-users, gates, ephemeral, audit = Users(engine), Gates(engine), Ephemeral(engine), Audit(engine, signals)
+engine = DynamoDB(Tables(settings.table_prefix), service("dynamodb", settings.dynamodb_endpoint))
+users, lineage_store, ephemeral, audit = Users(engine), LineageStore(engine), Ephemeral(engine), Audit(engine, signals)
 kms = service("kms", settings.kms_endpoint)
 key_ring = KeyRing(engine, KmsWrapper(settings.kms_key_id, kms) if settings.kms_key_id else LocalWrapper(), entropy)
 
 # Journeys.
-proof = Proof(key_ring, clients, names, settings.authorities, Mismatches(signals), settings.development)
+proof = RequestVerifier(key_ring, clients, names, settings.authorities, Mismatches(signals), settings.development)
 issue = Issue(names)
 record = Record(clock, entropy, ephemeral, audit, signals)
 credentials = Credentials(entropy, users, ephemeral, signals, record, settings.limits)
-introduce = Introduce(entropy, clients, proof)
+introduce = ReadLoginRequest(entropy, clients, proof)
 first_tokens = FirstTokens(issue)
-end_reused = EndReused(gates, record)
+end_reused = EndReused(lineage_store, record)
 register = Register(
     clock,
     entropy,
@@ -96,26 +96,26 @@ register = Register(
     introduce,
     credentials,
     users,
-    gates,
+    lineage_store,
     ephemeral,
     first_tokens,
     signals,
     record,
     settings.limits,
 )
-login = Login(clock, key_ring, introduce, clients, credentials, users, gates, first_tokens, signals, record)
+login = Login(clock, key_ring, introduce, clients, credentials, users, lineage_store, first_tokens, signals, record)
 exchange = Exchange(
     clock,
     entropy,
     proof,
-    gates,
+    lineage_store,
     end_reused,
     ForeignKeys(signals),
     signals,
     issue,
-    settings.revoke_on_foreign_key,
+    settings.revoke_on_wrong_key,
 )
-call = Call(clock, entropy, proof, gates, ephemeral, signals)
+call = Call(clock, entropy, proof, lineage_store, ephemeral, signals)
 
 # The edge.
 app = Chalice(app_name="baton", configure_logs=False)
@@ -124,7 +124,7 @@ if not settings.development:  # a developer's machine may be slow, and no Lambda
     edge = replace(edge, begin=patience.begin)
 signed = Signed(edge, call)
 app.register_middleware(edge.middleware, "http")
-app.register_blueprint(meta(edge, Public(key_ring, gates, names, clients, settings.region)))
+app.register_blueprint(meta(edge, Public(key_ring, lineage_store, names, clients, settings.region)))
 app.register_blueprint(
     accounts(
         edge,
@@ -133,12 +133,12 @@ app.register_blueprint(
             register=register,
             login=login,
             step_up=GrantStepUp(clock, entropy, key_ring, credentials, ephemeral, signals),
-            logout=Logout(clock, gates, record),
+            logout=Logout(clock, lineage_store, record),
             show=ShowAccount(users),
-            delete=DeleteAccount(clock, users, gates, record),
-            change_password=ChangePassword(clock, entropy, key_ring, users, gates, record),
+            delete=DeleteAccount(clock, users, lineage_store, record),
+            change_password=ChangePassword(clock, entropy, key_ring, users, lineage_store, record),
             list_devices=ListDevices(clock, key_ring, clients),
-            end_device=EndDevice(clock, gates, record),
+            end_device=EndDevice(clock, lineage_store, record),
         ),
     )
 )
@@ -147,8 +147,8 @@ app.register_blueprint(
         edge,
         OAuthJourneys(
             exchange=exchange,
-            revoke=Revoke(clock, proof, gates, end_reused, signals, record),
-            introspect=Introspect(clock, proof, gates, settings.resource_servers),
+            revoke=Revoke(clock, proof, lineage_store, end_reused, signals, record),
+            introspect=Introspect(clock, proof, lineage_store, settings.resource_servers),
         ),
         names,
     )

@@ -63,7 +63,7 @@ prove: $(READY) ## Run the long proofs, with one line of evidence for each guara
 	@echo "1/2 mutants"
 	@$(PYTHON) -m tools.mutants $(if $(SHORT),--short)
 	@echo "2/2 tests"
-	@$(PYTHON) -m pytest -n auto --maxprocesses 4 -m "$(if $(SHORT),promise and not prove,promise or prove)"
+	@$(PYTHON) -m pytest -n auto --maxprocesses 4 -m "$(if $(SHORT),guarantee and not prove,guarantee or prove)"
 
 .PHONY: format
 format: $(READY) ## Format the code, and write docs/errors.md and Baton's MANIFEST

@@ -2,7 +2,7 @@
 
 Everything runs in one process, in turn, and is counted in CPU time: the raw cryptography of the call (the token's
 check and the request's), Chalice's dispatch of a trivial route, and the whole signed call. The database is left out:
-the gate's item is read from memory.
+the account state's item is read from memory.
 """
 
 import statistics
@@ -20,10 +20,10 @@ LIMIT = 3.0
 
 def cpu_us(work: Callable[[], object]) -> float:
     """Take the CPU time of one call, microseconds, over many."""
-    begun = time.process_time_ns()
+    tokens_for = time.process_time_ns()
     for _ in range(CALLS):
         work()
-    return (time.process_time_ns() - begun) / CALLS / 1000
+    return (time.process_time_ns() - tokens_for) / CALLS / 1000
 
 
 def measure() -> dict[str, list[tuple[float, float, float]]]:

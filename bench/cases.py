@@ -43,8 +43,16 @@ from chalicelib.baton.http.request import Nothing  # noqa: E402
 from chalicelib.baton.ids import LineageId  # noqa: E402
 from chalicelib.baton.keys.public_key import PublicKey  # noqa: E402
 from chalicelib.baton.keys.rotation import make_ring  # noqa: E402
-from chalicelib.baton.lineages.model import NO_ATTEMPT, Binding, Gate, KeyBinding, Lineage, SecretBinding, Status  # noqa: E402
-from chalicelib.baton.storage.dynamodb.items import Item, gate_item  # noqa: E402
+from chalicelib.baton.lineages.model import (  # noqa: E402
+    NO_ATTEMPT,
+    AccountState,
+    Binding,
+    KeyBinding,
+    Lineage,
+    SecretBinding,
+    Status,
+)
+from chalicelib.baton.storage.dynamodb.items import Item, state_item  # noqa: E402
 from chalicelib.baton.tokens.caller import Caller  # noqa: E402
 
 NOW = 1_800_000_000
@@ -64,7 +72,7 @@ class Asked(BaseException):
     """The call has come to its first question to the engine. Not an ``Exception``, which Chalice would answer."""
 
 
-class Engine:
+class DynamoDB:
     """The engine, left out: a read finds what stands here, and a write is answered as if it had happened.
 
     While it does not answer, the first question ends the call: ``Asked``.
@@ -76,25 +84,25 @@ class Engine:
         self._stands: dict[str, Item] = {}
         self._written: dict[str, Item] = {}
 
-    def hold(self, gate: Gate, *, afterwards: Gate) -> None:
-        """Let a gate stand here, and say what it is after every write."""
-        item = gate_item(gate)
-        self._stands[item["pk"]["S"]], self._written[item["pk"]["S"]] = item, gate_item(afterwards)
+    def hold(self, account_state: AccountState, *, afterwards: AccountState) -> None:
+        """Let an account state stand here, and say what it is after every write."""
+        item = state_item(account_state)
+        self._stands[item["pk"]["S"]], self._written[item["pk"]["S"]] = item, state_item(afterwards)
 
     def read(self, table: str, key: Item) -> Item:
-        """Give the gate."""
+        """Give the account state."""
         if not self.answers:
             raise Asked(table)
         return self._stands[key["pk"]["S"]]
 
     def write(self, operation: str, **request: Any) -> Item:
-        """Give the gate as it is afterwards."""
+        """Give the account state as it is afterwards."""
         if not self.answers:
             raise Asked(operation)
         return self._written[request["Key"]["pk"]["S"]]
 
 
-engine = Engine()
+engine = DynamoDB()
 baton.engine.read = engine.read  # type: ignore[method-assign] # left out
 baton.engine.write = engine.write  # type: ignore[method-assign] # left out
 baton.key_ring.current = lambda **_: _ring  # type: ignore[method-assign] # read and opened once an environment
@@ -130,7 +138,7 @@ class Login:
     """A login by one kind of key and with one form of token: its calls, and the cryptography they cannot do without."""
 
     def __init__(self, algorithm: str, client_id: str) -> None:
-        """Make key, lineage, token and signed requests; let the gate stand in the engine."""
+        """Make key, lineage, token and signed requests; let the account state stand in the engine."""
         self.name = f"{algorithm}, {FORMS[client_id]}"
         client = baton.clients.get(client_id)
         assert client is not None
@@ -150,8 +158,10 @@ class Login:
             assurance=PASSWORD_ALONE,
             label="bench",
         )
-        gate = Gate(account, Status.ACTIVE, 1, 1, {lineage_id: lineage})
-        engine.hold(gate, afterwards=replace(gate, lineages={lineage_id: replace(lineage, generation=1)}))
+        account_state = AccountState(account, Status.ACTIVE, 1, 1, {lineage_id: lineage})
+        engine.hold(
+            account_state, afterwards=replace(account_state, lineages={lineage_id: replace(lineage, generation=1)})
+        )
         issued = baton.issue(lineage, account=account, client=client, key=key, ring=_ring, now=NOW)
         token = issued.access_token
         form = {"grant_type": "refresh_token", "refresh_token": token, "client_id": client_id}

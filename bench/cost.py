@@ -225,7 +225,7 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 def _joined(lines: Sequence[str]) -> list[str]:
     """Put lines together into sentences."""
-    return [f"{sentence}." for sentence in " ".join(lines).removesuffix(".").split(". ")]
+    return [f"{detail}." for detail in " ".join(lines).removesuffix(".").split(". ")]
 
 
 if __name__ == "__main__":

@@ -32,10 +32,10 @@ from bench.events import event
 from bench.machine import machine
 from bench.peers.stores import Dynoxide
 from bench.programs import Program
-from chalicelib.baton.lineages.model import NO_ATTEMPT, Gate, Lineage, NoBinding, Status
+from chalicelib.baton.lineages.model import NO_ATTEMPT, AccountState, Lineage, NoBinding, Status
 from chalicelib.baton.policy import LINEAGES_MAX
 from chalicelib.baton.storage.dynamodb.database import Tables
-from chalicelib.baton.storage.dynamodb.items import gate_item
+from chalicelib.baton.storage.dynamodb.items import state_item
 from tools.dev import dynoxide
 from tools.dev.engine import ENDPOINT, client, create_tables, offer_credentials
 from tools.dev.gateway import LambdaContext, load_environment
@@ -49,7 +49,7 @@ DEVICES = tuple(range(1, LINEAGES_MAX + 1))
 SAMPLED = 50
 """Accounts of a table that are exchanged, spread over it."""
 CHECKED = 100
-"""Exchanges after which a real gate is compared with the one that is written down for so many."""
+"""Exchanges after which a real account state is compared with the one that is written down for so many."""
 BATCH, WRITERS = 25, 10
 ENVIRONMENTS = (1, 2, 3, 4)
 SECONDS, TRIES = 2.0, 3
@@ -109,13 +109,13 @@ def environment(prefix: str) -> ModuleType:
         "BATON_KEY_RING": "local",
         "BATON_LOG_LEVEL": "ERROR",
         "BATON_TABLE_PREFIX": prefix,
-        "BATON_TRANSPORT": "lean",  # as it is deployed
+        "BATON_AWS_CLIENT": "lean",  # as it is deployed
     }
     return load_environment()
 
 
-def gate_after(app: ModuleType, name: str, *, devices: int = 1, exchanges: int = 0) -> Gate:
-    """Write down the gate of an account whose first device has made so many exchanges."""
+def state_after(app: ModuleType, name: str, *, devices: int = 1, exchanges: int = 0) -> AccountState:
+    """Write down the account state of an account whose first device has made so many exchanges."""
     now = int(time.time())
     ring, registered = app.key_ring.current(now=now), app.clients.get(CLIENT)
     account = ring.account_ids(f"{name}@example.com", name, now=now)[0]
@@ -137,15 +137,15 @@ def gate_after(app: ModuleType, name: str, *, devices: int = 1, exchanges: int =
         for device in range(devices)
     ]
     lineages[0] = replace(lineages[0], generation=exchanges, attempts=(used[0], used[1], used[2], used[3]))
-    return Gate(account, Status.ACTIVE, 1, 1, {one.id: one for one in lineages})
+    return AccountState(account, Status.ACTIVE, 1, 1, {one.id: one for one in lineages})
 
 
-def token_of(app: ModuleType, gate: Gate) -> str:
-    """Mint the token that the first device of a gate holds."""
+def token_of(app: ModuleType, account_state: AccountState) -> str:
+    """Mint the token that the first device of an account state holds."""
     now, registered = int(time.time()), app.clients.get(CLIENT)
-    lineage = next(iter(gate.lineages.values()))
+    lineage = next(iter(account_state.lineages.values()))
     ring = app.key_ring.current(now=now)
-    issued = app.issue(lineage, account=gate.account, client=registered, key=None, ring=ring, now=now)
+    issued = app.issue(lineage, account=account_state.account, client=registered, key=None, ring=ring, now=now)
     return str(issued.access_token)
 
 
@@ -157,51 +157,55 @@ def exchange(app: ModuleType, token: str) -> str:
     return str(json.loads(answer["body"])["refresh_token"])
 
 
-def fill(prefix: str, gates: Iterator[Gate]) -> None:
-    """Write gates into the table, many at a time: over a few connections, each of which mostly waits."""
-    table = Tables(prefix).gates
+def fill(prefix: str, states: Iterator[AccountState]) -> None:
+    """Write account states into the table, many at a time: over a few connections, each of which mostly waits."""
+    table = Tables(prefix).lineages
 
-    def write(batch: "list[Gate]") -> None:
-        request: Any = {table: [{"PutRequest": {"Item": gate_item(gate)}} for gate in batch]}
+    def write(batch: "list[AccountState]") -> None:
+        request: Any = {table: [{"PutRequest": {"Item": state_item(account_state)}} for account_state in batch]}
         while request:
             request = client().batch_write_item(RequestItems=request).get("UnprocessedItems")
 
     with ThreadPoolExecutor(WRITERS) as writers:
-        while some := [batch for _ in range(WRITERS) if (batch := list(itertools.islice(gates, BATCH)))]:
+        while some := [batch for _ in range(WRITERS) if (batch := list(itertools.islice(states, BATCH)))]:
             list(writers.map(write, some))
 
 
-def points(prefix: str, gates: dict[int, list[Gate]], app: ModuleType) -> list[Point]:
-    """Write the gates of a series into one table, and take the tokens of all."""
-    fill(prefix, itertools.chain.from_iterable(gates.values()))
-    return [Point(value, app, [token_of(app, gate) for gate in some]) for value, some in gates.items()]
+def points(prefix: str, states: dict[int, list[AccountState]], app: ModuleType) -> list[Point]:
+    """Write the account states of a series into one table, and take the tokens of all."""
+    fill(prefix, itertools.chain.from_iterable(states.values()))
+    return [
+        Point(value, app, [token_of(app, account_state) for account_state in some]) for value, some in states.items()
+    ]
 
 
 def by_devices() -> list[Point]:
     """Give accounts of one device to twelve."""
     create_tables(Tables("devices"))
     app = environment("devices")
-    return points("devices", {count: [gate_after(app, f"d{count}", devices=count)] for count in DEVICES}, app)
+    return points("devices", {count: [state_after(app, f"d{count}", devices=count)] for count in DEVICES}, app)
 
 
 def by_exchanges() -> list[Point]:
     """Give lineages with so many exchanges behind them, and check a real one against what is written down."""
     create_tables(Tables("exchanges"))
     app = environment("exchanges")
-    real = gate_after(app, "real")
+    real = state_after(app, "real")
     fill("exchanges", iter([real]))
     token = token_of(app, real)
     for _ in range(CHECKED):
         token = exchange(app, token)
-    _assert_nothing_else_moved(real, app.gates.get(real.account))
-    return points("exchanges", {count: [gate_after(app, f"e{count}", exchanges=count)] for count in POWERS}, app)
+    _assert_nothing_else_moved(real, app.lineage_store.get(real.account))
+    return points("exchanges", {count: [state_after(app, f"e{count}", exchanges=count)] for count in POWERS}, app)
 
 
-def _assert_nothing_else_moved(before: Gate, after: Gate) -> None:
-    """Make sure that exchanges leave a generation, four marks of attempts and a time: what ``gate_after`` writes."""
+def _assert_nothing_else_moved(before: AccountState, after: AccountState) -> None:
+    """Make sure that exchanges leave a generation, four marks of attempts and a time: what ``state_after`` writes."""
     (lineage,), (moved,) = before.lineages.values(), after.lineages.values()
     expected = replace(lineage, generation=CHECKED, attempts=moved.attempts, issued_at=moved.issued_at)
-    assert after == replace(before, lineages={lineage.id: expected}), "a gate does not look as it is written down here"
+    assert after == replace(before, lineages={lineage.id: expected}), (
+        "an account state does not look as it is written down here"
+    )
     assert all(len(attempt) == len(NO_ATTEMPT) for attempt in moved.attempts)
 
 
@@ -213,9 +217,9 @@ def by_accounts(progress: "Progress") -> list[Point]:
         prefix = f"accounts-{count}"
         create_tables(Tables(prefix))
         app = environment(prefix)
-        fill(prefix, (gate_after(app, f"a{number}") for number in range(count)))
+        fill(prefix, (state_after(app, f"a{number}") for number in range(count)))
         spread = range(0, count, max(1, count // SAMPLED))[:SAMPLED]
-        series.append(Point(count, app, [token_of(app, gate_after(app, f"a{number}")) for number in spread]))
+        series.append(Point(count, app, [token_of(app, state_after(app, f"a{number}")) for number in spread]))
     return series
 
 
@@ -239,9 +243,9 @@ def load(count: int, engine: Program) -> Load:
     for worker in workers:
         worker.start()
     start.wait(timeout=120)
-    engine_before, begun = engine.cpu_s(), time.monotonic()
+    engine_before, tokens_for = engine.cpu_s(), time.monotonic()
     results = [done.get(timeout=120) for _ in workers]
-    seconds, engine_s = time.monotonic() - begun, engine.cpu_s() - engine_before
+    seconds, engine_s = time.monotonic() - tokens_for, engine.cpu_s() - engine_before
     for worker in workers:
         worker.join()
     return Load(count, sum(made for made, _ in results), seconds, sum(cpu for _, cpu in results), engine_s)
@@ -249,9 +253,9 @@ def load(count: int, engine: Program) -> Load:
 
 def _work(number: int, start: Barrier, done: "Queue[tuple[int, float]]") -> None:
     app = environment("load")
-    gate = gate_after(app, f"load {number}")
-    fill("load", iter([gate]))
-    token = token_of(app, gate)
+    account_state = state_after(app, f"load {number}")
+    fill("load", iter([account_state]))
+    token = token_of(app, account_state)
     for _ in range(WARM_UP):
         token = exchange(app, token)
     start.wait()
@@ -368,7 +372,7 @@ def main() -> int:
             store.ready()
             os.environ[ENDPOINT] = store.url
             offer_credentials()
-            progress("gates of one device to twelve, and of one exchange to many")
+            progress("account states of one device to twelve, and of one exchange to many")
             series: dict[str, Sequence[Point]] = {
                 "devices of the account": by_devices(),
                 "exchanges behind it": by_exchanges(),

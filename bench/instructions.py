@@ -38,7 +38,7 @@ P256_UNASKED = f"{P256_CALL}, until it asks the engine"
 P256_CHECKS = "its two signature checks alone"
 
 HMAC_WANTED, P256_WANTED = 1.7, 1.3
-"""What is wanted of a signed call: by HMAC, before the gate is read, in trivial routes; by P-256, in trivial routes
+"""What is wanted of a signed call: by HMAC, before the state is read, in trivial routes; by P-256, in trivial routes
 with the two signature checks it cannot do without."""
 
 _REFERENCES = re.compile(r"^==(\d+)== I +refs: +([\d,]+)$", re.MULTILINE)

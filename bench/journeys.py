@@ -38,7 +38,7 @@ SETTINGS = {
     "BATON_DEVELOPMENT": "1",
     "BATON_ISSUER": BASE_URL,
     "BATON_KEY_RING": "local",
-    "BATON_LIMITS": "off",
+    "BATON_RATE_LIMITS": "off",
     "BATON_LOG_LEVEL": "INFO",
     "BATON_TABLE_PREFIX": "journeys",
 }
@@ -72,11 +72,11 @@ class Timed:
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Call, and add up."""
-        begun = time.thread_time()
+        tokens_for = time.thread_time()
         try:
             return self.called(*arguments, **named)
         finally:
-            self.spent_s += time.thread_time() - begun
+            self.spent_s += time.thread_time() - tokens_for
 
 
 class TimedApp(Timed):
@@ -84,7 +84,7 @@ class TimedApp(Timed):
 
     def __init__(self, transport: str) -> None:
         """Load it, with its calls to the engine sent by ``transport``."""
-        os.environ |= SETTINGS | {"BATON_TRANSPORT": transport}
+        os.environ |= SETTINGS | {"BATON_AWS_CLIENT": transport}
         app = load_environment().app
         super().__init__(app)
         self.routes: Mapping[str, Mapping[str, Any]] = app.routes

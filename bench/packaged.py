@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chalicelib.baton.storage.aws.service import Service
-from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from tools import package
@@ -56,7 +56,7 @@ def deployed(folder: Path, *, dynamodb: str, kms: str, issuer: str = BASE_URL) -
     tables = Tables("bench")
     create_tables(tables)
     key_id = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
-    KeyRing(Engine(tables), KmsWrapper(key_id), secrets.token_bytes).create(now=int(time.time()))
+    KeyRing(DynamoDB(tables), KmsWrapper(key_id), secrets.token_bytes).create(now=int(time.time()))
     variables = {
         "BATON_CLIENTS": REGISTRY,
         "BATON_ISSUER": issuer,

@@ -53,7 +53,7 @@ ledger, seen = Ledger(PROMISES), Witness()
 
 MARKERS = (
     "prove: the long version of a proof, run by `make prove` (-m prove)",
-    "promise(*numbers): the promises of the README that a test stands for",
+    "guarantee(*numbers): the guarantees of the README that a test stands for",
 )
 
 
@@ -71,7 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let every report carry the promises that its test stands for."""
     for item in items:
         if numbers := promised(item):
-            item.user_properties.append(("promise", numbers))
+            item.user_properties.append(("guarantee", numbers))
 
 
 @pytest.hookimpl(optionalhook=True)

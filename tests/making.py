@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
-from chalicelib.baton.lineages.model import Actor, Assurance, Gate, KeyBinding, Lineage, Presented, Status
+from chalicelib.baton.lineages.model import AccountState, Actor, Assurance, KeyBinding, Lineage, PresentedToken, Status
 
 NOW: Final = 1_700_000_000
 IDLE_S: Final = 1_000
-FENCE: Final = NOW - 5_000
+NOT_BEFORE: Final = NOW - 5_000
 EPOCH: Final = 3
 VERSION: Final = 2
 
@@ -42,7 +42,7 @@ MINE_LIVE: Final = Lineage(
     assurance=Assurance(acr="aal1", amr=("pwd",)),
     label="Ada's phone",
 )
-ACTOR: Final = Actor(ACCOUNT, MINE, fence=FENCE, verifier_version=VERSION)
+ACTOR: Final = Actor(ACCOUNT, MINE, not_before=NOT_BEFORE, credentials_version=VERSION)
 """The login ``MINE_LIVE``, on whose behalf a write is made."""
 OTHER_LIVE: Final = replace(MINE_LIVE, id=OTHER, binding=OTHER_KEY, label="Ada's tablet")
 NEWBORN: Final = replace(
@@ -53,31 +53,31 @@ USER: Final = User(
     account=ACCOUNT,
     email="ada@example.org",
     email_index=EmailIndex("ada"),
-    verifier=b"sealed verifier",
-    verifier_version=VERSION,
+    password_hash=b"sealed verifier",
+    credentials_version=VERSION,
     created_at=NOW - 9_000,
 )
 
 
-def gate_with(*lineages: Lineage, account: AccountId = ACCOUNT, status: Status = Status.ACTIVE) -> Gate:
-    """Make a gate that holds these lineages."""
-    return Gate(
+def state_with(*lineages: Lineage, account: AccountId = ACCOUNT, status: Status = Status.ACTIVE) -> AccountState:
+    """Make an account state that holds these lineages."""
+    return AccountState(
         account=account,
         status=status,
         epoch=EPOCH,
-        verifier_version=VERSION,
+        credentials_version=VERSION,
         lineages=by_id(lineages),
     )
 
 
 def by_id(lineages: Iterable[Lineage]) -> dict[LineageId, Lineage]:
-    """Index lineages as a gate does."""
+    """Index lineages as an account state does."""
     return {lineage.id: lineage for lineage in lineages}
 
 
-def presented(behind: int = 0, *, attempt: bytes = ATTEMPT, lineage: Lineage = MINE_LIVE) -> Presented:
+def presented(behind: int = 0, *, attempt: bytes = ATTEMPT, lineage: Lineage = MINE_LIVE) -> PresentedToken:
     """Present the token so many generations behind the lineage's current one."""
-    return Presented(
+    return PresentedToken(
         account=ACCOUNT,
         lineage=lineage.id,
         generation=lineage.generation - behind,

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from chalicelib.baton.accounts.ports import Taken
+from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.factors.model import User
@@ -15,20 +15,20 @@ from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
+    AccountState,
     Actor,
     Ended,
     EndReason,
-    Gate,
     KeyBinding,
     Lineage,
-    Presented,
+    PresentedToken,
     Status,
 )
 from chalicelib.baton.lineages.rules import (
     Ahead,
     Current,
-    Dead,
     Exchanged,
+    Inactive,
     ProofOutdated,
     Retry,
     Reused,
@@ -50,7 +50,7 @@ class Grant:
     lineage: LineageId
     operation: Operation
     step_up: StepUp
-    verifier_version: int
+    credentials_version: int
     expires_at: int
     spent_by: bytes | None = None
 
@@ -62,7 +62,7 @@ class Tables:
     lock: RLock = field(default_factory=RLock)
     claims: dict[EmailIndex, AccountId] = field(default_factory=dict)
     users: dict[AccountId, User] = field(default_factory=dict)
-    gates: dict[AccountId, Gate] = field(default_factory=dict)
+    lineages: dict[AccountId, AccountState] = field(default_factory=dict)
     nonces: dict[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
     tickets: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
     grants: dict[str, Grant] = field(default_factory=dict)
@@ -88,50 +88,54 @@ class MemoryUsers:
         with self._tables.lock:
             return self._tables.users.get(account)
 
-    def register(self, user: User, gate: Gate) -> Done | Taken:
-        """Write claim, user and gate, all of them or none, each of which must not exist."""
+    def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
+        """Write claim, user and account state, all of them or none, each of which must not exist."""
         tables = self._tables
         with tables.lock:
             claimed_by = tables.claims.get(user.email_index)
             stored = tables.users.get(user.account)
-            if claimed_by is None and stored is None and gate.account not in tables.gates:
+            if claimed_by is None and stored is None and account_state.account not in tables.lineages:
                 tables.claims[user.email_index] = user.account
                 tables.users[user.account] = user
-                tables.gates[gate.account] = gate
+                tables.lineages[account_state.account] = account_state
                 return Done()
-            return Done() if stored == user else Taken(claimed_by or user.account)
+            return Done() if stored == user else AddressTaken(claimed_by or user.account)
 
-    def change_password(self, actor: Actor, verifier: bytes, *, expected: Gate, now: int) -> Done | Moved:
+    def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
         """Replace the verifier, raise verifier version and epoch, and keep the actor's lineage: all or none."""
         tables = self._tables
         with tables.lock:
             account = actor.account
-            user, gate = tables.users.get(account), tables.gates.get(account)
-            if user is None or gate is None:
+            user, account_state = tables.users.get(account), tables.lineages.get(account)
+            if user is None or account_state is None:
                 return Moved()
-            if (user.verifier, user.verifier_version) == (verifier, actor.verifier_version + 1):
+            if (user.password_hash, user.credentials_version) == (password_hash, actor.credentials_version + 1):
                 return Done()
-            kept = may_act(gate, actor, now=now)
-            if not isinstance(kept, Lineage) or gate.epoch != expected.epoch:
+            kept = may_act(account_state, actor, now=now)
+            if not isinstance(kept, Lineage) or account_state.epoch != expected.epoch:
                 return Moved()
-            if user.verifier_version != actor.verifier_version:
+            if user.credentials_version != actor.credentials_version:
                 return Moved()
-            tables.users[account] = replace(user, verifier=verifier, verifier_version=user.verifier_version + 1)
-            tables.gates[account] = replace(
-                gate,
-                epoch=gate.epoch + 1,
-                verifier_version=gate.verifier_version + 1,
-                lineages={**gate.lineages, kept.id: replace(kept, epoch=gate.epoch + 1)},
+            tables.users[account] = replace(
+                user, password_hash=password_hash, credentials_version=user.credentials_version + 1
+            )
+            tables.lineages[account] = replace(
+                account_state,
+                epoch=account_state.epoch + 1,
+                credentials_version=account_state.credentials_version + 1,
+                lineages={**account_state.lineages, kept.id: replace(kept, epoch=account_state.epoch + 1)},
                 raised=Ended(at=now, reason=EndReason.PASSWORD_CHANGED),
             )
             return Done()
 
-    def rehash(self, account: AccountId, verifier: bytes, *, expected_version: int, expected_verifier: bytes) -> None:
+    def rehash(
+        self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
+    ) -> None:
         """Replace a verifier by one of the same password and better parameters, when nobody else changed it."""
         with self._tables.lock:
             user = self._tables.users.get(account)
-            if user and (user.verifier, user.verifier_version) == (expected_verifier, expected_version):
-                self._tables.users[account] = replace(user, verifier=verifier)
+            if user and (user.password_hash, user.credentials_version) == (expected_password_hash, expected_version):
+                self._tables.users[account] = replace(user, password_hash=password_hash)
 
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
         """Remove the user, and its claim last, while it is the account's."""
@@ -141,141 +145,143 @@ class MemoryUsers:
                 del self._tables.claims[email_index]
 
 
-class MemoryGates:
-    """``ports.Gates`` in memory."""
+class MemoryLineageStore:
+    """``ports.LineageStore`` in memory."""
 
     def __init__(self, tables: Tables) -> None:
         """Keep the tables."""
         self._tables = tables
 
-    def get(self, account: AccountId) -> Gate | None:
-        """Read a gate."""
+    def get(self, account: AccountId) -> AccountState | None:
+        """Read an account state."""
         with self._tables.lock:
-            return self._tables.gates.get(account)
+            return self._tables.lineages.get(account)
 
     def exchange(
-        self, presented: Presented, *, now: int, fence: int, idle_s: int
-    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Dead:
+        self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
+    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
         """Move the lineage on if and only if the rule says ``Current``."""
         with self._tables.lock:
-            gate = self._tables.gates.get(presented.account)
-            verdict = judge(gate, presented, now=now, fence=fence, idle_s=idle_s)
+            account_state = self._tables.lineages.get(presented.account)
+            verdict = judge(account_state, presented, now=now, not_before=not_before, idle_s=idle_s)
             if not isinstance(verdict, Current):
                 return verdict
-            assert gate is not None
+            assert account_state is not None
             child = exchange(verdict.lineage, presented, now=now)
-            self._put(gate, child)
+            self._put(account_state, child)
             return Exchanged(child)
 
-    def admit(
+    def add_lineage(
         self,
         lineage: Lineage,
         *,
-        expected: Gate,
+        expected: AccountState,
         replaced: Sequence[Lineage],
         removed: Sequence[Lineage],
         lineages_max: int,
     ) -> Done | Moved:
         """Add a lineage, end those it replaces, and remove those that make room."""
         with self._tables.lock:
-            gate = self._tables.gates.get(expected.account)
-            if gate is None:
+            account_state = self._tables.lineages.get(expected.account)
+            if account_state is None:
                 return Moved()
-            if lineage.id in gate.lineages:
-                return Done() if gate.lineages[lineage.id] == lineage else Moved()
-            fits = len(gate.lineages) < lineages_max + len(removed)
+            if lineage.id in account_state.lineages:
+                return Done() if account_state.lineages[lineage.id] == lineage else Moved()
+            fits = len(account_state.lineages) < lineages_max + len(removed)
             if isinstance(lineage.binding, KeyBinding):
-                fits = fits and gate.lineages.keys() == expected.lineages.keys()
-            still_there = all(gate.lineages.get(one.id) == one for one in removed)
+                fits = fits and account_state.lineages.keys() == expected.lineages.keys()
+            still_there = all(account_state.lineages.get(one.id) == one for one in removed)
             ending = [one.id for one in replaced if one not in removed]
-            not_ended = all(one in gate.lineages and gate.lineages[one].ended is None for one in ending)
-            may = gate.status is Status.ACTIVE and _as_read(gate, expected)
+            not_ended = all(
+                one in account_state.lineages and account_state.lineages[one].ended is None for one in ending
+            )
+            may = account_state.status is Status.ACTIVE and _as_read(account_state, expected)
             if not (may and fits and still_there and not_ended):
                 return Moved()
             gone = {one.id for one in removed}
             over = Ended(at=lineage.auth_time, reason=EndReason.REPLACED)
             kept = {
                 key: replace(one, ended=over, attempts=NO_ATTEMPTS) if key in ending else one
-                for key, one in gate.lineages.items()
+                for key, one in account_state.lineages.items()
                 if key not in gone
             }
-            self._put(replace(gate, lineages=kept), lineage)
+            self._put(replace(account_state, lineages=kept), lineage)
             return Done()
 
     def record_use(
-        self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, fence: int
+        self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
         """Record that a lineage was used."""
         with self._tables.lock:
-            gate = self._tables.gates.get(account)
-            stored = gate.lineages.get(lineage.id) if gate else None
-            if gate is None or stored is None:
+            account_state = self._tables.lineages.get(account)
+            stored = account_state.lineages.get(lineage.id) if account_state else None
+            if account_state is None or stored is None:
                 return Moved()
-            if stored == expected and _may_act(gate, stored, now=now, fence=fence):
-                self._put(gate, lineage)
+            if stored == expected and _may_act(account_state, stored, now=now, not_before=not_before):
+                self._put(account_state, lineage)
                 return Done()
             return Done() if stored == lineage else Moved()
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
         """End one lineage, which forgets its attempts: nothing asks them any more."""
         with self._tables.lock:
-            gate = self._tables.gates.get(account)
-            stored = gate.lineages.get(lineage) if gate else None
-            if gate and stored and stored.ended is None and stored.epoch == gate.epoch:
-                self._put(gate, replace(stored, ended=Ended(at=now, reason=reason), attempts=NO_ATTEMPTS))
+            account_state = self._tables.lineages.get(account)
+            stored = account_state.lineages.get(lineage) if account_state else None
+            if account_state and stored and stored.ended is None and stored.epoch == account_state.epoch:
+                self._put(account_state, replace(stored, ended=Ended(at=now, reason=reason), attempts=NO_ATTEMPTS))
                 return Done()
             return Done() if stored and stored.ended == Ended(at=now, reason=reason) else Refused()
 
-    def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Dead | ProofOutdated:
+    def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
         """End one lineage of the account on behalf of another one, or of itself."""
         with self._tables.lock:
-            gate = self._tables.gates.get(actor.account)
-            stored = gate.lineages.get(lineage) if gate else None
+            account_state = self._tables.lineages.get(actor.account)
+            stored = account_state.lineages.get(lineage) if account_state else None
             if stored and stored.ended == Ended(at=now, reason=EndReason.ENDED_BY_OWNER):
                 return Done()
-            acting = may_act(gate, actor, now=now)
+            acting = may_act(account_state, actor, now=now)
             if not isinstance(acting, Lineage):
                 return acting
             return self.end(actor.account, lineage, EndReason.ENDED_BY_OWNER, now=now)
 
-    def end_all(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+    def end_all(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
         """End every lineage of the actor's account by raising the epoch."""
         with self._tables.lock:
-            gate = self._tables.gates.get(actor.account)
+            account_state = self._tables.lineages.get(actor.account)
             raised = Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
-            acting = may_act(gate, actor, now=now)
+            acting = may_act(account_state, actor, now=now)
             if isinstance(acting, Lineage):
-                assert gate is not None
-                self._put(_raised(gate, raised), replace(acting, ended=raised, attempts=NO_ATTEMPTS))
+                assert account_state is not None
+                self._put(_raised(account_state, raised), replace(acting, ended=raised, attempts=NO_ATTEMPTS))
                 return Done()
-            stored = gate.lineages.get(actor.lineage) if gate else None
+            stored = account_state.lineages.get(actor.lineage) if account_state else None
             return Done() if stored is not None and stored.ended == raised else acting
 
-    def delete(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+    def delete(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
         """Delete the actor's account."""
         with self._tables.lock:
-            gate = self._tables.gates.get(actor.account)
-            acting = may_act(gate, actor, now=now)
+            account_state = self._tables.lineages.get(actor.account)
+            acting = may_act(account_state, actor, now=now)
             if isinstance(acting, Lineage):
                 self.set_status(actor.account, Status.DELETED, now=now)
-                deleted = self._tables.gates[actor.account]
-                self._tables.gates[actor.account] = replace(deleted, deleted_by=actor.lineage)
+                deleted = self._tables.lineages[actor.account]
+                self._tables.lineages[actor.account] = replace(deleted, deleted_by=actor.lineage)
                 return Done()
-            return Done() if gate is not None and gate.deleted_by == actor.lineage else acting
+            return Done() if account_state is not None and account_state.deleted_by == actor.lineage else acting
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
         """Disable, delete or enable."""
         with self._tables.lock:
-            gate = self._tables.gates.get(account)
-            if gate is None or gate.status is Status.DELETED:
-                return Done() if gate and gate.status is status else Refused()
-            if gate.status is status is Status.ACTIVE:
+            account_state = self._tables.lineages.get(account)
+            if account_state is None or account_state.status is Status.DELETED:
+                return Done() if account_state and account_state.status is status else Refused()
+            if account_state.status is status is Status.ACTIVE:
                 return Done()
             reason = EndReason.ENDED_EVERYWHERE if status is Status.DELETED else EndReason.ACCOUNT_DISABLED
-            changed = _raised(gate, Ended(at=now, reason=reason))
+            changed = _raised(account_state, Ended(at=now, reason=reason))
             if status is Status.DELETED:
                 changed = replace(changed, lineages={}, roles=frozenset())
-            self._tables.gates[account] = replace(changed, status=status)
+            self._tables.lineages[account] = replace(changed, status=status)
             return Done()
 
     def set_roles(
@@ -283,16 +289,16 @@ class MemoryGates:
     ) -> Done | Moved | Refused:
         """Replace the roles of an active account, when they are as read."""
         with self._tables.lock:
-            gate = self._tables.gates.get(account)
-            if gate is None or gate.status is Status.DELETED:
+            account_state = self._tables.lineages.get(account)
+            if account_state is None or account_state.status is Status.DELETED:
                 return Refused()
-            if gate.roles == roles:
+            if account_state.roles == roles:
                 return Done()
-            if gate.status is not Status.ACTIVE:
+            if account_state.status is not Status.ACTIVE:
                 return Refused()
-            if gate.roles != expected:
+            if account_state.roles != expected:
                 return Moved()
-            self._tables.gates[account] = replace(gate, roles=roles)
+            self._tables.lineages[account] = replace(account_state, roles=roles)
             return Done()
 
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
@@ -301,8 +307,10 @@ class MemoryGates:
             "caller.live() is for a DynamoDB transaction: run this route with BATON_STORAGE=dynamodb"
         )
 
-    def _put(self, gate: Gate, lineage: Lineage) -> None:
-        self._tables.gates[gate.account] = replace(gate, lineages={**gate.lineages, lineage.id: lineage})
+    def _put(self, account_state: AccountState, lineage: Lineage) -> None:
+        self._tables.lineages[account_state.account] = replace(
+            account_state, lineages={**account_state.lineages, lineage.id: lineage}
+        )
 
 
 class MemoryEphemeral:
@@ -312,7 +320,7 @@ class MemoryEphemeral:
         """Keep the tables."""
         self._tables = tables
 
-    def spend_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
+    def consume_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
         """Spend a nonce of a key, once."""
         with self._tables.lock:
             spent = self._tables.nonces.get((keyid, nonce))
@@ -330,22 +338,22 @@ class MemoryEphemeral:
             self._tables.tickets[ticket_id] = (mark, expires_at + TICKET_CONSUMED_KEPT_S)
             return Done()
 
-    def keep_grant(
+    def store_grant(
         self,
         grant: str,
         *,
         lineage: LineageId,
         operation: Operation,
         step_up: StepUp,
-        verifier_version: int,
+        credentials_version: int,
         expires_at: int,
     ) -> None:
         """Keep a step-up grant."""
         with self._tables.lock:
-            self._tables.grants.setdefault(grant, Grant(lineage, operation, step_up, verifier_version, expires_at))
+            self._tables.grants.setdefault(grant, Grant(lineage, operation, step_up, credentials_version, expires_at))
 
-    def spend_grant(
-        self, grant: str, *, lineage: LineageId, operation: Operation, verifier_version: int, now: int, mark: bytes
+    def consume_grant(
+        self, grant: str, *, lineage: LineageId, operation: Operation, credentials_version: int, now: int, mark: bytes
     ) -> StepUp | Refused:
         """Spend a grant, once, when it is unexpired and for exactly this lineage, operation and password."""
         with self._tables.lock:
@@ -353,12 +361,12 @@ class MemoryEphemeral:
             if kept is None:
                 return Refused()
             fits = kept.lineage == lineage and kept.operation == operation and kept.expires_at > now
-            fits = fits and kept.verifier_version == verifier_version
+            fits = fits and kept.credentials_version == credentials_version
             if kept.spent_by is None and fits:
                 kept.spent_by = mark
             return kept.step_up if kept.spent_by == mark else Refused()
 
-    def take_slot(self, bucket: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
+    def count(self, bucket: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
         """Count one more in this window, unless the limit is reached."""
         with self._tables.lock:
             window = (bucket, now // window_s)
@@ -368,7 +376,7 @@ class MemoryEphemeral:
             self._tables.windows[window] = taken + 1
             return Done()
 
-    def give_back_slot(self, bucket: str, *, window_s: int, now: int) -> None:
+    def uncount(self, bucket: str, *, window_s: int, now: int) -> None:
         """Take one from the count again, never below zero."""
         with self._tables.lock:
             window = (bucket, now // window_s)
@@ -436,21 +444,21 @@ class MemoryStores:
         """Begin with nothing."""
         self.tables = Tables()
         self.users = MemoryUsers(self.tables)
-        self.gates = MemoryGates(self.tables)
+        self.lineage_store = MemoryLineageStore(self.tables)
         self.ephemeral = MemoryEphemeral(self.tables)
         self.audit = MemoryAudit(self.tables)
         self.signals = MemorySignals()
 
 
-def _as_read(gate: Gate, expected: Gate) -> bool:
-    return (gate.epoch, gate.verifier_version) == (expected.epoch, expected.verifier_version)
+def _as_read(account_state: AccountState, expected: AccountState) -> bool:
+    return (account_state.epoch, account_state.credentials_version) == (expected.epoch, expected.credentials_version)
 
 
-def _raised(gate: Gate, raised: Ended) -> Gate:
-    return replace(gate, epoch=gate.epoch + 1, raised=raised)
+def _raised(account_state: AccountState, raised: Ended) -> AccountState:
+    return replace(account_state, epoch=account_state.epoch + 1, raised=raised)
 
 
-def _may_act(gate: Gate, lineage: Lineage, *, now: int, fence: int) -> bool:
+def _may_act(account_state: AccountState, lineage: Lineage, *, now: int, not_before: int) -> bool:
     """Tell whether a lineage is live, as far as a write can tell that knows no mechanism."""
-    alive = lineage.ended is None and lineage.epoch == gate.epoch and lineage.expires_at > now
-    return alive and lineage.auth_time >= fence and gate.status is Status.ACTIVE
+    alive = lineage.ended is None and lineage.epoch == account_state.epoch and lineage.expires_at > now
+    return alive and lineage.auth_time >= not_before and account_state.status is Status.ACTIVE

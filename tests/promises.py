@@ -1,6 +1,6 @@
 """The promises and their evidence: which tests stand for each, counted from what really ran.
 
-A test says which promises it stands for, `@pytest.mark.promise(1, 2)`, or its module does, in `pytestmark`. A test that
+A test says which promises it stands for, `@pytest.mark.guarantee(1, 2)`, or its module does, in `pytestmark`. A test that
 plays many cases says how many: `record_property("cases", 300)`, or schedules, rounds, histories, requests. A whole run
 ends with a line for each promise, and fails where one has no test that passed.
 """
@@ -52,7 +52,7 @@ def stated(readme: str) -> dict[int, str]:
 
 def promised(item: pytest.Item) -> list[int]:
     """Name the promises that a test stands for."""
-    return sorted({int(number) for mark in item.iter_markers("promise") for number in mark.args})
+    return sorted({int(number) for mark in item.iter_markers("guarantee") for number in mark.args})
 
 
 class Ledger:
@@ -64,7 +64,7 @@ class Ledger:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note how a test ended."""
-        numbers = [number for name, numbers in report.user_properties if name == "promise" for number in numbers]  # type: ignore[attr-defined] # a list, put there by conftest
+        numbers = [number for name, numbers in report.user_properties if name == "guarantee" for number in numbers]  # type: ignore[attr-defined] # a list, put there by conftest
         for number in numbers:
             self._note(self.evidence[number], report)
 
@@ -98,8 +98,8 @@ def suite(nodeid: str) -> str:
     return path.parent.name if path.parent.name != "tests" else path.stem.removeprefix("test_")
 
 
-def shortened(sentence: str) -> str:
+def shortened(detail: str) -> str:
     """Cut a sentence between words."""
-    if len(sentence) <= _WORDS:
-        return sentence
-    return sentence[: _WORDS - 1].rpartition(" ")[0].rstrip(",:;") + " …"
+    if len(detail) <= _WORDS:
+        return detail
+    return detail[: _WORDS - 1].rpartition(" ")[0].rstrip(",:;") + " …"

@@ -246,7 +246,7 @@ def test_every_refusal_tells_what_to_do() -> None:
         refusal = leaf()
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", refusal.code), leaf
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", refusal.error), leaf
-        assert refusal.sentence.endswith("."), leaf
+        assert refusal.detail.endswith("."), leaf
 
 
 def tracked() -> list[Path]:

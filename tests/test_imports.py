@@ -22,7 +22,7 @@ from baton_client import BatonClient, MemoryStorage
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.ring_format import ring_to_bytes
 from chalicelib.baton.storage.aws.service import Service
-from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from tests.end_to_end.conftest import BASE_URL, PASSWORD, Line
@@ -168,7 +168,7 @@ def cold(embedded_engine: None) -> Iterator[Cold]:
         key_id = kms.call("create_key")["KeyMetadata"]["KeyId"]
         kms.call("create_alias", AliasName=f"alias/{PREFIX}", TargetKeyId=key_id)
         now = int(time.time())
-        store = KeyRing(Engine(Tables(PREFIX)), KmsWrapper(key_id), secrets.token_bytes)
+        store = KeyRing(DynamoDB(Tables(PREFIX)), KmsWrapper(key_id), secrets.token_bytes)
         store.create(now=now)
         yield Cold(aws, store.current(now=now))
         for name in tables(PREFIX):

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from chalicelib.baton.accounts.status import STATUS_EVENTS
 from chalicelib.baton.events.log import FACTS, Signals
 from chalicelib.baton.events.names import EVENTS
-from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.policy import DAY_S, KEY_RING_REFRESH_S
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.web.conversation import NEW_PASSWORD, PASSWORD, Device
@@ -22,7 +22,7 @@ from tools.dev.gateway import DevelopmentClock, Gateway, LambdaContext, load_env
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "metrics.md"
-OTHER_METRICS = {"exchange_ms", "login_ms", "signing_key_age_days", "findings"}
+OTHER_METRICS = {"exchange_ms", "login_ms", "signing_key_age_days", "configuration_findings"}
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_what_is_counted_is_what_the_issue_asks_for(
         "exchanged": 2,
         "exchange_retried": 1,
         "exchange_superseded": 1,
-        "foreign_key_exchange": 1,
+        "exchange_wrong_key": 1,
         "refused_clock_skew": 1,
         "token_reused": 1,
         "password_refused": 10,
@@ -299,7 +299,7 @@ def test_every_event_and_every_fact_is_on_the_list() -> None:
     """And nothing stands on the list that nobody says."""
     said = list(emissions())
     named = {event for _, event, _ in said if event}
-    computed = {"answered", "refused", *(f"account_{status.name.lower()}" for status in Status)}
+    computed = {"answered", "refused", *STATUS_EVENTS.values()}
     assert len([event for _, event, _ in said if event is None]) == 2, "account.py, edge.py"
     assert named | computed == EVENTS.keys()
     unknown = {(where, fact) for where, _, facts in said for fact in facts if fact not in FACTS}

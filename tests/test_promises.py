@@ -14,7 +14,7 @@ def report(
     **counted: int,
 ) -> pytest.TestReport:
     """Make the report of a test that stands for promises."""
-    properties: list[tuple[str, object]] = [("promise", list(promises)), *counted.items()]
+    properties: list[tuple[str, object]] = [("guarantee", list(promises)), *counted.items()]
     return pytest.TestReport(
         "tests/flows/test_x.py::test", ("x", 1, "x"), {}, outcome, None, when, user_properties=properties
     )

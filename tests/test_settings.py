@@ -35,7 +35,7 @@ def test_a_few_settings_are_enough() -> None:
     assert settings.audience == settings.issuer
     assert settings.limits
     assert not settings.development
-    assert not settings.revoke_on_foreign_key
+    assert not settings.revoke_on_wrong_key
     assert settings.origins == ()
     assert settings.clients.is_file()
     assert settings.deployment == settings.table_prefix
@@ -47,12 +47,12 @@ def test_restored_tables_do_not_rename_the_deployment() -> None:
     assert (settings.table_prefix, settings.deployment) == ("baton-prod2", "baton-prod")
 
 
-@pytest.mark.promise(9)
+@pytest.mark.guarantee(9)
 def test_all_problems_are_named_at_once() -> None:
     """An operator mends them in one go."""
     with pytest.raises(SettingsProblems) as refused:
-        read_settings({"BATON_LIMITS": "perhaps", "BATON_LOG_LEVEL": "LOUD", "BATON_ORIGINS": "https://[*"})
-    for name in ("ISSUER", "TABLE_PREFIX", "KEY_RING", "LIMITS", "LOG_LEVEL", "ORIGINS", "CLIENTS"):
+        read_settings({"BATON_RATE_LIMITS": "perhaps", "BATON_LOG_LEVEL": "LOUD", "BATON_ORIGINS": "https://[*"})
+    for name in ("ISSUER", "TABLE_PREFIX", "KEY_RING", "RATE_LIMITS", "LOG_LEVEL", "ORIGINS", "CLIENTS"):
         assert f"BATON_{name}" in str(refused.value)
 
 
@@ -76,7 +76,7 @@ def test_all_problems_are_named_at_once() -> None:
         ("BATON_DEPLOYMENT", "a b"),
         ("BATON_KEY_RING", "local"),
         ("BATON_KEY_RING", "kms:"),
-        ("BATON_LIMITS", "off"),
+        ("BATON_RATE_LIMITS", "off"),
         ("BATON_ORIGINS", "https://app.example.com/path"),
         ("BATON_ORIGINS", "https://App.example.com"),
         ("BATON_ORIGINS", "https://app.example.com:443"),
@@ -126,7 +126,7 @@ def test_what_is_wrong_or_unsafe_does_not_start(name: str, value: str) -> None:
 
 def test_development_settings_do_not_start_inside_lambda() -> None:
     """Unwrapped keys and missing throttles stay on a developer's machine."""
-    local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local", "BATON_LIMITS": "off"}
+    local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local", "BATON_RATE_LIMITS": "off"}
     assert not read_settings(GOOD | local).limits
     (problem,) = problems(**local, AWS_LAMBDA_RUNTIME_API="127.0.0.1:9001")
     assert "BATON_DEVELOPMENT" in problem
@@ -202,7 +202,7 @@ def test_a_host_may_be_an_ipv6_literal(issuer: str, authority: str) -> None:
     [
         ("BATON_ISSUERS", "BATON_ISSUER"),
         ("BATON_ORIGIN", "BATON_ORIGINS"),
-        ("BATON_REVOKE_ON_FOREIGNKEY", "BATON_REVOKE_ON_FOREIGN_KEY"),
+        ("BATON_REVOKE_ON_WRONGKEY", "BATON_REVOKE_ON_WRONG_KEY"),
         ("BATON_NONSENSE", "BATON_"),
     ],
 )
@@ -367,7 +367,7 @@ def test_whoever_hands_out_access_keys_elsewhere_is_asked_by_botocore(url: str) 
 @pytest.mark.parametrize(
     "asked",
     [
-        {"BATON_TRANSPORT": "boto3"},
+        {"BATON_AWS_CLIENT": "botocore"},
         {"AWS_USE_FIPS_ENDPOINT": "true"},
         {"AWS_USE_DUALSTACK_ENDPOINT": "true"},
         {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
@@ -405,7 +405,7 @@ def test_in_every_region_the_lean_transport_asks_whom_botocore_asks() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"BATON_TRANSPORT": "boto3"},
+        {"BATON_AWS_CLIENT": "botocore"},
         {"AWS_ACCESS_KEY_ID": ""},
         {"AWS_SECRET_ACCESS_KEY": ""},
         {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"},
@@ -418,4 +418,4 @@ def test_botocore_sends_all_where_it_is_asked_to_or_must(changed: dict[str, str]
 
 def test_an_unknown_transport_does_not_start() -> None:
     """Neither lean nor boto3."""
-    assert problems(BATON_TRANSPORT="fast") == ["BATON_TRANSPORT is lean or boto3"]
+    assert problems(BATON_AWS_CLIENT="fast") == ["BATON_AWS_CLIENT must be small or botocore"]

@@ -119,9 +119,9 @@ def test_however_often_a_thing_happened_cloudwatch_takes_its_count(
     signals.begin(request_id="r1")
     for _ in range(101):
         signals.emit("configuration_finding", subject="a table", problem="it is not protected")
-    signals.emit("configuration_audited", findings=101)
+    signals.emit("configuration_audited", configuration_findings=101)
     [document] = [line for line in written(capfd) if "_aws" in line]
-    assert (document["configuration_finding"], document["findings"]) == (101, 101)
+    assert (document["configuration_finding"], document["configuration_findings"]) == (101, 101)
 
 
 def test_accounts_are_counted_beside_events(signals: Signals, capfd: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +158,7 @@ def test_a_line_is_out_before_the_answer(signals: Signals, monkeypatch: pytest.M
 def test_a_long_or_unprintable_fact_reached_the_log_whole(
     signals: Signals, capfd: pytest.CaptureFixture[str], character: str
 ) -> None:
-    """200 characters, and none that moves a cursor or breaks a line: the second fence, behind fixed words."""
+    """200 characters, and none that moves a cursor or breaks a line: the second not-before time, behind fixed words."""
     signals.begin(request_id=f"r{character}" * 300)
     signals.emit("refused", status=400, code="malformed", reason=f"why{character}" * 2000)
     line = written(capfd)[0]

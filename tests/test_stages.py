@@ -81,7 +81,7 @@ def test_a_deployed_stage_starts_in_lambda(stage: str) -> None:
     assert settings.limits
     assert environment(stage)["BATON_CLIENTS"]
     assert settings.lean is None, "Lambda's own credentials are not in the configuration"
-    assert environment(stage).get("BATON_TRANSPORT", "lean") == "lean"
+    assert environment(stage).get("BATON_AWS_CLIENT", "small") == "small"
     assert not settings.development
     known = set(re.findall(r'"(BATON_[A-Z_]+)"', (ROOT / "chalicelib" / "baton" / "settings.py").read_text("utf-8")))
     assert environment(stage).keys() <= known
@@ -199,7 +199,7 @@ def may(policy: list[Mapping[str, Any]], action: str, table: str, *keys: str) ->
     return effects == {"Allow"}
 
 
-@pytest.mark.promise(4)
+@pytest.mark.guarantee(4)
 @pytest.mark.parametrize("stage", DEPLOYED)
 @pytest.mark.parametrize("action", KEY_WRITES)
 def test_the_api_may_write_no_key_item(stage: str, action: str) -> None:

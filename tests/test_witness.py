@@ -10,7 +10,7 @@ from chalicelib.baton.events.log import Signals
 from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.storage.aws.service import Service
 from chalicelib.baton.storage.dynamodb.audit import Audit
-from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from tests.making import ACCOUNT, NOW
 from tests.memory import MemorySignals
 from tests.web.conversation import PASSWORD, Device
@@ -28,7 +28,7 @@ def life(make_device: Callable[..., Device]) -> Device:
     return phone
 
 
-@pytest.mark.promise(10)
+@pytest.mark.guarantee(10)
 def test_a_life_tells_the_witness_its_secrets_and_leaks_none(life: Device, witness: Witness) -> None:
     """Password, attempt and both tokens are known to it, so that it could find them; it finds none."""
     assert {PASSWORD, ATTEMPT, life.token} <= witness.secrets
@@ -56,7 +56,7 @@ def test_a_secret_in_a_traceback_is_noticed(life: Device, witness: Witness) -> N
 
 def test_a_secret_in_a_table_is_noticed(life: Device, witness: Witness, tables: Tables) -> None:
     """In the details of an event, say."""
-    Audit(Engine(tables), MemorySignals()).append(
+    Audit(DynamoDB(tables), MemorySignals()).append(
         AuditEvent(NOW, "planted", ACCOUNT, details={"attempt": ATTEMPT}), event_id="a"
     )
     assert ["stored" in leak for leak in witness.leaks()] == [True]
@@ -80,16 +80,16 @@ def test_a_right_too_many_and_one_too_few_are_noticed() -> None:
         assert unlike(used - {Use("kms:Decrypt", "")}, allowed(policy)) == ["allowed, and never used: kms:Decrypt "]
         scan = Use("dynamodb:Scan", "users")
         assert unlike(used | {scan}, allowed(policy)) == ["not allowed, and used: dynamodb:Scan users"]
-        elsewhere = used | {Use("dynamodb:DeleteItem", "gates")}
-        assert unlike(elsewhere, allowed(policy)) == ["not allowed, and used: dynamodb:DeleteItem gates"]
+        elsewhere = used | {Use("dynamodb:DeleteItem", "lineages")}
+        assert unlike(elsewhere, allowed(policy)) == ["not allowed, and used: dynamodb:DeleteItem lineages"]
 
 
 def test_a_transaction_needs_what_its_parts_need() -> None:
     """IAM knows no transactions."""
-    writes = [{"Put": {"TableName": "baton-x-users"}}, {"Update": {"TableName": "baton-x-gates"}}]
+    writes = [{"Put": {"TableName": "baton-x-users"}}, {"Update": {"TableName": "baton-x-lineages"}}]
     assert set(uses("dynamodb", "transact_write_items", {"TransactItems": writes})) == {
         Use("dynamodb:PutItem", "users"),
-        Use("dynamodb:UpdateItem", "gates"),
+        Use("dynamodb:UpdateItem", "lineages"),
     }
     assert set(uses("kms", "decrypt", {"KeyId": "x"})) == {Use("kms:Decrypt", "")}
 

@@ -76,12 +76,12 @@ def without_blocks(text: str) -> list[str]:
     lines: list[str] = []
     fenced = in_item = False
     for line in text.splitlines():
-        fence = line.lstrip().startswith("```")
-        fenced ^= fence
+        not_before = line.lstrip().startswith("```")
+        fenced ^= not_before
         indent = len(line) - len(line.lstrip())
         after_gap = not lines or not lines[-1].strip()
         in_item = bool(_ITEM.match(line)) or (in_item and (not line.strip() or indent > 0))
-        code = fence or fenced or (after_gap and indent >= (7 if in_item else 4))
+        code = not_before or fenced or (after_gap and indent >= (7 if in_item else 4))
         lines.append("" if code else line)
     return lines
 
@@ -105,12 +105,12 @@ def paragraphs(text: str) -> Iterator[tuple[int, str]]:
 
 def sentences(paragraph: str) -> list[str]:
     """Split a paragraph after a full stop, a question mark or an exclamation mark, before a capital or a number."""
-    return [sentence for sentence in _SENTENCE_END.split(_ITEM.sub("", paragraph, count=1)) if words(sentence)]
+    return [detail for detail in _SENTENCE_END.split(_ITEM.sub("", paragraph, count=1)) if words(detail)]
 
 
-def words(sentence: str) -> int:
+def words(detail: str) -> int:
     """Count the words of a sentence: runs between spaces that have a letter or a digit."""
-    return sum(any(character.isalnum() for character in word) for word in sentence.split())
+    return sum(any(character.isalnum() for character in word) for word in detail.split())
 
 
 def unwanted(text: str) -> list[str]:
@@ -158,7 +158,7 @@ def test_a_page_has_short_sentences(page: Path) -> None:
 
 def test_the_detail_of_an_error_is_plain() -> None:
     """The texts that an app's developer reads: one sentence for what happened, one for what to do."""
-    details = [(leaf.__name__, _CODE_SPAN.sub("CODE", leaf.sentence)) for leaf in leaves()]
+    details = [(leaf.__name__, _CODE_SPAN.sub("CODE", leaf.detail)) for leaf in leaves()]
     assert [(name, unwanted(text)) for name, text in details if unwanted(text)] == []
     assert [name for name, text in details for each in sentences(text) if words(each) > SENTENCE_MAX] == []
 

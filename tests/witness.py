@@ -35,7 +35,7 @@ class Use(NamedTuple):
     table: str
 
 
-FOR_TEAMS = frozenset({Use("dynamodb:ConditionCheckItem", "gates")})
+FOR_TEAMS = frozenset({Use("dynamodb:ConditionCheckItem", "lineages")})
 """What Baton never does itself: a team's own transaction needs it (`liveness_condition`)."""
 
 SECRET_CHARACTERS_MIN = ATTEMPT_CHARACTERS_MIN

@@ -23,7 +23,7 @@ from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
 from chalicelib.baton.storage.aws.deployment.look import Deployment
 from chalicelib.baton.storage.aws.deployment.required import Finding
 from chalicelib.baton.storage.aws.service import Service
-from chalicelib.baton.storage.dynamodb.database import EXPIRY, Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from tools import aws
@@ -188,7 +188,7 @@ def configuration() -> Iterator[Finding]:
     yield from AuditConfiguration(
         Deployment(settings.deployment, tables, key_id=settings.kms_key_id, issuer=settings.issuer), signals, EXPIRY
     )()
-    yield from key_ages(KeyRing(Engine(tables), KmsWrapper(settings.kms_key_id), os.urandom), now=int(time.time()))
+    yield from key_ages(KeyRing(DynamoDB(tables), KmsWrapper(settings.kms_key_id), os.urandom), now=int(time.time()))
     described = json.loads(CONFIG.read_text("utf-8"))["stages"][os.environ["STAGE"]]
     for function, policy in policies(settings.deployment, described).items():
         yield from drift(function, policy)

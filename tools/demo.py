@@ -22,7 +22,7 @@ from baton_client import (
     HttpTransport,
     LoggedOut,
     MemoryStorage,
-    NoAnswer,
+    NoResponse,
     Record,
     Refused,
     Request,
@@ -85,7 +85,7 @@ class Wire:
         say(f"    {dye(f'{self.who:<6}', '36')} {request.method:<4} /{path:<18} {signed}  {dye(said, colour)}")
         self.codes.append(str(answer.members().get("code", "")))
         if lost:
-            raise NoAnswer("lost in a tunnel")
+            raise NoResponse("lost in a tunnel")
         return answer
 
     def close(self) -> None:

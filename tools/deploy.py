@@ -24,7 +24,7 @@ from chalicelib.baton.effects import Done
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.policy import ONCE_RUN_MAX_S, REQUEST_MAX_S
 from chalicelib.baton.settings import Settings, SettingsProblems, read_settings
-from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import AccountsWithoutRing, KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from tools import aws, package, smoke
@@ -326,7 +326,7 @@ def key_arn(stage: Stage, kms: "KMSClient") -> str:
 
 def make_ring(stage: Stage, arn: str) -> str:
     """Make the key ring where there is none. Raises ``NotDone``."""
-    ring = KeyRing(Engine(stage.tables), KmsWrapper(arn), secrets.token_bytes)
+    ring = KeyRing(DynamoDB(stage.tables), KmsWrapper(arn), secrets.token_bytes)
     try:
         made = ring.create(now=int(time.time()))
     except AccountsWithoutRing as error:

@@ -32,7 +32,7 @@ from chalicelib.baton.policy import (
 )
 from chalicelib.baton.settings import Settings, SettingsProblems, read_settings, unknown_settings
 from chalicelib.baton.storage.aws.service import Service
-from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, SWEPT, Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, SWEPT, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from tools import aws
@@ -206,8 +206,10 @@ def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
     waiting = [key for key in ring.signing if key.signs_from > now]
     if waiting:
         yield Row("keys", "next key", f"in use in {waiting[0].signs_from - now} s")
-    fence = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(ring.fence)) if ring.fence else "never raised"
-    yield Row("keys", "not-before", fence)
+    not_before = (
+        time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(ring.not_before)) if ring.not_before else "never raised"
+    )
+    yield Row("keys", "not-before", not_before)
 
 
 def age_row(name: str, made_at: int, rotated_after_s: int, command: str, *, now: int) -> Row:
@@ -245,11 +247,11 @@ def examine(stage: str | None) -> Iterator[Row]:
     yield from table_rows(tables, Service("dynamodb"), deploy=deploy)
     wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
     now = int(time.time())
-    yield from key_rows(lambda: _looked_at(Engine(tables), wrapper, now=now), now=now)
+    yield from key_rows(lambda: _looked_at(DynamoDB(tables), wrapper, now=now), now=now)
     yield from endpoint(settings.issuer, mend=deploy)
 
 
-def _looked_at(engine: Engine, wrapper: KmsWrapper | LocalWrapper, *, now: int) -> Ring:
+def _looked_at(engine: DynamoDB, wrapper: KmsWrapper | LocalWrapper, *, now: int) -> Ring:
     """Open the ring, and never make one: who examines changes nothing."""
 
     class Looking(LocalWrapper):

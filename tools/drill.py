@@ -21,11 +21,11 @@ from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.policy import GRANT_S
 from chalicelib.baton.settings import SettingsProblems, read_settings
 from chalicelib.baton.storage.aws.deployment.look import Deployment
-from chalicelib.baton.storage.aws.deployment.required import FoundTable, judge
+from chalicelib.baton.storage.aws.deployment.required import ObservedTable, judge
 from chalicelib.baton.storage.dynamodb.accounts import Users
-from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.items import Item
-from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral, key_of
 from tools import aws, restore, smoke
 from tools.dev.engine import embedded
@@ -172,7 +172,7 @@ class Drill:
             findings = [
                 finding
                 for found in looks
-                if isinstance(found, FoundTable)
+                if isinstance(found, ObservedTable)
                 for finding in judge(found, expected_key=self.key_arn, expected_expiry=EXPIRY)
             ]
             self.prove(f"{name} has the required encryption, recovery, protection and TTL", findings == [])
@@ -187,7 +187,7 @@ class Drill:
         No journey makes mail tokens yet: of one, an item is kept under the SHA-256 of its secret.
         """
         secret, now = secrets.token_urlsafe(16), int(self.clock.time())
-        Ephemeral(Engine(self.source)).spend_nonce("drill", secret, now=now, mark=secrets.token_bytes(16))
+        Ephemeral(DynamoDB(self.source)).consume_nonce("drill", secret, now=now, mark=secrets.token_bytes(16))
         mail_token = key_of("M", secret)
         item: Item = {**mail_token, EXPIRY: {"N": str(now + GRANT_S)}}
         self.dynamodb.put_item(TableName=self.source.ephemeral, Item=item)
@@ -204,13 +204,13 @@ class Drill:
         return "Item" in self.dynamodb.get_item(TableName=tables.ephemeral, Key=key, ConsistentRead=True)
 
     def restore(self, since: int) -> None:
-        """Restore, protect, fence, and apply what happened since."""
+        """Restore, protect, not-before time, and apply what happened since."""
         restore.restore_backup(self.dynamodb, self.arns, self.target, key_arn=self.key_arn)
         for table in KEYS.keys() - set(restore.BACKED_UP):
             restore.make_table(self.dynamodb, self.target, table, key_arn=self.key_arn)
         restore.wait_for(self.dynamodb, self.target)
         restore.protect(self.dynamodb, self.target)
-        restore.raise_fence_in(self.target, now=int(self.clock.time()))
+        restore.raise_not_before_in(self.target, now=int(self.clock.time()))
         events = restore.events_since(self.dynamodb, self.source, since)
         restore.apply_since(events, self.target, now=int(self.clock.time()))
 
@@ -272,12 +272,12 @@ class Drill:
             self.dynamodb.delete_item(TableName=self.source.ephemeral, Key=key)
         now = int(self.clock.time())
         ring = restore.key_ring_in(self.source).current(now=now)
-        users, gates = Users(Engine(self.source)), Gates(Engine(self.source))
+        users, lineage_store = Users(DynamoDB(self.source)), LineageStore(DynamoDB(self.source))
         for person in self.people.values():
             index = ring.email_index(canonical_email(person.email))
             account = users.find(index)
             if account is not None:
-                gates.set_status(account, Status.DELETED, now=now)
+                lineage_store.set_status(account, Status.DELETED, now=now)
                 users.forget(account, index)
 
 
@@ -318,7 +318,7 @@ def embedded_deployment() -> Iterator["DynamoDBClient"]:
             "BATON_TABLE_PREFIX": source.prefix,
             "BATON_KEY_RING": f"kms:{key_arn}",
             "BATON_CLIENTS": "clients-dev.toml",
-            "BATON_TRANSPORT": "boto3",  # the engine of this process answers botocore alone
+            "BATON_AWS_CLIENT": "botocore",  # the engine of this process answers botocore alone
         }
         for table in KEYS:
             restore.make_table(dynamodb, source, table, key_arn=key_arn)

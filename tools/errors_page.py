@@ -65,7 +65,7 @@ def render() -> str:
             if (oauth_status, oauth_error) != (status, error):
                 words += f" (under `/oauth/*`: {oauth_status} `{oauth_error}`)"
             meaning = " ".join((inspect.getdoc(member) or "").split())
-            parts.append(f"{words}, action `{refusal.action}`. {meaning}\n\n> {refusal.sentence}\n")
+            parts.append(f"{words}, action `{refusal.action}`. {meaning}\n\n> {refusal.detail}\n")
     return "\n".join(parts)
 
 

@@ -6,7 +6,7 @@ make-ring               create the key ring of a new deployment, once; over acco
 rotate-signing-key      sign tokens with the next key after ten minutes, and publish another next key
 rotate-root             create a new root secret; new logins use it after ten minutes
 retire-key              after a leak: end the period of every present signing key; takes twenty minutes
-raise-fence             after a restore or a leak: end every login of the deployment that began before now
+raise-not-before             after a restore or a leak: end every login of the deployment that began before now
 disable E-MAIL          disable an account and end all its logins
 enable E-MAIL           enable an account; ended logins stay ended
 delete E-MAIL           delete an account, or finish an interrupted deletion; the address can be registered again
@@ -25,16 +25,16 @@ from chalicelib.baton.effects import Done
 from chalicelib.baton.events.log import Signals
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.keys.ring import Ring
-from chalicelib.baton.keys.rotation import Entropy, raise_fence, retire_keys, rotate_root, rotate_signing
+from chalicelib.baton.keys.rotation import Entropy, raise_not_before, retire_keys, rotate_root, rotate_signing
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.policy import ISSUED_AFTER_KEY_MAX_S, RING_SEEN_EVERYWHERE_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
 from chalicelib.baton.settings import SettingsProblems, read_settings
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
-from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import AccountsWithoutRing, KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
-from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from tools import aws
 from tools.stages import UnknownStage, enter
@@ -48,7 +48,7 @@ def clock() -> int:
 
 
 def _fenced(ring: Ring, _: Entropy, *, now: int) -> Ring:
-    return raise_fence(ring, now=now)
+    return raise_not_before(ring, now=now)
 
 
 class Change(NamedTuple):
@@ -70,7 +70,7 @@ CHANGES: Mapping[str, Change] = {
         SIGNING_KEY_PUBLISHED_BEFORE_USE_S + ISSUED_AFTER_KEY_MAX_S,
         "no earlier key can sign a token for a new login",
     ),
-    "raise-fence": Change(_fenced, RING_SEEN_EVERYWHERE_S, "every login that began before this command has ended"),
+    "raise-not-before": Change(_fenced, RING_SEEN_EVERYWHERE_S, "every login that began before this command has ended"),
 }
 STATUSES: Mapping[str, Status] = {"disable": Status.DISABLED, "enable": Status.ACTIVE, "delete": Status.DELETED}
 
@@ -84,7 +84,7 @@ class Operator:
         settings = read_settings()
         self._pause = pause
         self._ask = ask
-        self._engine = Engine(Tables(settings.table_prefix))
+        self._engine = DynamoDB(Tables(settings.table_prefix))
         wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
         self._key_ring = KeyRing(self._engine, wrapper, secrets.token_bytes)
         self._signals = Signals(service=settings.deployment, level="ERROR", metrics=False)
@@ -113,7 +113,7 @@ class Operator:
         return "ok: created the key ring" if isinstance(made, Done) else "ok: the key ring exists, nothing was changed"
 
     def change_ring(self, command: str) -> str:
-        """Change keys or fence, and wait until the change has its effect everywhere."""
+        """Change keys or not-before time, and wait until the change has its effect everywhere."""
         change = CHANGES[command]
         ring = self._key_ring.current(now=clock())
         changed = change.make(ring, secrets.token_bytes, now=clock())
@@ -126,9 +126,13 @@ class Operator:
 
     def set_status(self, command: str, email: str) -> str:
         """Disable, enable or delete an account."""
-        users, gates, audit = Users(self._engine), Gates(self._engine), Audit(self._engine, self._signals)
+        users, lineage_store, audit = (
+            Users(self._engine),
+            LineageStore(self._engine),
+            Audit(self._engine, self._signals),
+        )
         record = Record(clock, secrets.token_bytes, Ephemeral(self._engine), audit, self._signals)
-        act = SetStatus(clock, self._key_ring, users, gates, record)
+        act = SetStatus(clock, self._key_ring, users, lineage_store, record)
         account = act(email, STATUSES[command])
         return f"ok: {command}d account {account}; all its logins have ended"
 
@@ -155,7 +159,7 @@ def main(
         print(f"error: {problems}", file=sys.stderr)
         return 1
     except errors.Refusal as refusal:
-        print(f"error: {arguments[0]} was not done: {refusal.reason or refusal.sentence}", file=sys.stderr)
+        print(f"error: {arguments[0]} was not done: {refusal.reason or refusal.detail}", file=sys.stderr)
         return 1
     return 0
 

@@ -87,7 +87,7 @@ def work(users: int, habits: Habits) -> Work:
 
 
 def stored_gb(users: int, habits: Habits) -> float:
-    """Tell what stays: claim and user (1.2 KB), the gate (0.2 KB and 0.14 KB a device), a year of audit (2 KB)."""
+    """Tell what stays: claim and user (1.2 KB), the state (0.2 KB and 0.14 KB a device), a year of audit (2 KB)."""
     return users * (1.2 + 0.2 + 0.14 * habits.devices + 2.0) * KB / GB
 
 

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Done
 from chalicelib.baton.ids import AccountId
-from chalicelib.baton.keys.rotation import raise_fence
+from chalicelib.baton.keys.rotation import raise_not_before
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.settings import SettingsProblems, read_settings
 from chalicelib.baton.storage.aws.deployment.required import TABLES
 from chalicelib.baton.storage.dynamodb.accounts import Users
-from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
-from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from tools import aws
 from tools.printed import counted
 from tools.stages import UnknownStage, enter
@@ -33,14 +33,14 @@ from tools.stages import UnknownStage, enter
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-BACKED_UP: Final = ("users", "gates")
+BACKED_UP: Final = ("users", "lineages")
 """What comes back. The others begin empty: one-time things of before must not work again."""
 
 POLL_S: Final = 10
 STATUS_AFTER: Final[Mapping[str, Status]] = {
     "account_deleted": Status.DELETED,
     "account_disabled": Status.DISABLED,
-    "account_active": Status.ACTIVE,
+    "account_enabled": Status.ACTIVE,
 }
 
 BACKUPS_BEGIN_S: Final = 300
@@ -176,17 +176,17 @@ def _let_recover(dynamodb: "DynamoDBClient", name: str, *, pause: Pause) -> None
 def key_ring_in(tables: Tables) -> KeyRing:
     """Open the key ring of these tables, as the settings say."""
     key_id = read_settings().kms_key_id
-    return KeyRing(Engine(tables), KmsWrapper(key_id) if key_id else LocalWrapper(), os.urandom)
+    return KeyRing(DynamoDB(tables), KmsWrapper(key_id) if key_id else LocalWrapper(), os.urandom)
 
 
-def raise_fence_in(tables: Tables, *, now: int) -> int:
-    """Raise the fence in restored tables, which no environment has read yet, and give its time."""
+def raise_not_before_in(tables: Tables, *, now: int) -> int:
+    """Raise the not-before time in restored tables, which no environment has read yet, and give its time."""
     key_ring = key_ring_in(tables)
     ring = key_ring.current(now=now)
-    fenced = raise_fence(ring, now=now)
+    fenced = raise_not_before(ring, now=now)
     if not isinstance(key_ring.replace(fenced, expected_revision=ring.revision), Done):
         raise errors.Unavailable("another process uses the restored tables: stop it, and run the command again")
-    return fenced.fence
+    return fenced.not_before
 
 
 def events_since(dynamodb: "DynamoDBClient", source: Tables, since: int) -> list[tuple[int, str, AccountId]]:
@@ -206,10 +206,10 @@ def events_since(dynamodb: "DynamoDBClient", source: Tables, since: int) -> list
 
 def apply_since(events: Sequence[tuple[int, str, AccountId]], target: Tables, *, now: int) -> int:
     """Delete, disable and enable again what was so since the backup; give how many accounts that touched."""
-    users, gates = Users(Engine(target)), Gates(Engine(target))
+    users, lineage_store = Users(DynamoDB(target)), LineageStore(DynamoDB(target))
     changes = [(event, account) for _, event, account in events if event in STATUS_AFTER]
     for event, account in changes:
-        gates.set_status(account, STATUS_AFTER[event], now=now)
+        lineage_store.set_status(account, STATUS_AFTER[event], now=now)
         user = users.get(account) if event == "account_deleted" else None
         if user is not None:
             users.forget(account, user.email_index)
@@ -245,9 +245,9 @@ def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
         wait_for(dynamodb, target, pause=pause)
         print("2/5 turn on recovery, TTL and deletion protection")
         protect(dynamodb, target, pause=pause)
-        fence = raise_fence_in(target, now=int(time.time()))
+        not_before = raise_not_before_in(target, now=int(time.time()))
         print(
-            f"3/5 not-before time raised to {datetime.fromtimestamp(fence, UTC):%Y-%m-%d %H:%M:%S} UTC: "
+            f"3/5 not-before time raised to {datetime.fromtimestamp(not_before, UTC):%Y-%m-%d %H:%M:%S} UTC: "
             "earlier logins have ended"
         )
         since = min(now - ago, restored_as_of(dynamodb, target))

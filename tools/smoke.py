@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from baton_client import Answer, BatonClient, BatonError, HttpTransport, MemoryStorage, NoAnswer, Request, Transport
+from baton_client import Answer, BatonClient, BatonError, HttpTransport, MemoryStorage, NoResponse, Request, Transport
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.policy import MechanismName
 
@@ -60,12 +60,12 @@ def smoke(
         ("step-up, delete", deleted),
     ]
     for name, step in steps if client_id else steps[:1]:
-        begun = time.monotonic()
+        tokens_for = time.monotonic()
         try:
             came = str(step())
-        except (BatonError, NoAnswer) as trouble:
+        except (BatonError, NoResponse) as trouble:
             raise NotServing(f"{name}: {trouble}") from trouble
-        yield name, came, time.monotonic() - begun
+        yield name, came, time.monotonic() - tokens_for
 
 
 def _healthy(url: str, transport: Transport, pause: Callable[[float], None]) -> str:
@@ -73,7 +73,7 @@ def _healthy(url: str, transport: Transport, pause: Callable[[float], None]) -> 
     for _ in range(PATIENCE_S // 2):
         try:
             answer = _ask(transport, f"{url}/health", {})
-        except NoAnswer as nothing:
+        except NoResponse as nothing:
             said = str(nothing)
         else:
             foreign = answer.foreign()

@@ -18,7 +18,7 @@
     └── Unavailable ─ TryAgain; ServerError, OutcomeUnclear                                    (server errors)
 
 A class has the public facts of an error: ``code`` (clients switch on it), ``error`` (the family of RFC 6749, RFC 6750
-and RFC 9470), ``action`` (what to do next) and ``sentence`` (for the app's developer). An instance adds ``reason``,
+and RFC 9470), ``action`` (what to do next) and ``detail`` (for the app's developer). An instance adds ``reason``,
 which is private and goes only to the log, and ``members``, which are public. Only ``http/problem.py`` turns an error
 into HTTP.
 """
@@ -35,7 +35,7 @@ class Refusal(Exception):
     error: ClassVar[str]
     code: ClassVar[str]
     action: ClassVar[Action] = "fix_request"
-    sentence: ClassVar[str]
+    detail: ClassVar[str]
     by_caller: bool = False
     """A server error that one caller can cause at will: it is counted separately and triggers no alarm."""
 
@@ -44,7 +44,7 @@ class Refusal(Exception):
 
         ``retry_after`` is in seconds; ``members`` whose value is ``None`` are left out.
         """
-        super().__init__(reason or self.sentence)
+        super().__init__(reason or self.detail)
         self.reason = reason
         self.retry_after = retry_after
         self.members = {name: value for name, value in members.items() if value is not None}
@@ -65,7 +65,7 @@ class Malformed(InvalidRequest):
     """The request does not have the shape that this route requires."""
 
     code = "malformed"
-    sentence = "The request is malformed: `pointer` names the member. Correct it and send it again."
+    detail = "The request is malformed: `pointer` names the member. Correct it and send it again."
 
 
 class BodyTooLarge(InvalidRequest):
@@ -73,21 +73,21 @@ class BodyTooLarge(InvalidRequest):
 
     status = 413
     code = "too_large"
-    sentence = "The body is too large. Send at most `limit` bytes."
+    detail = "The body is too large. Send at most `limit` bytes."
 
 
 class FieldTooLarge(InvalidRequest):
     """A token or a header field is longer than 8,192 characters."""
 
     code = "too_large"
-    sentence = "A token or a header field is too long. Send at most 8,192 characters."
+    detail = "A token or a header field is too long. Send at most 8,192 characters."
 
 
 class DuplicateField(InvalidRequest):
     """A header field, form field, parameter or member is given twice and may be given once."""
 
     code = "duplicate_field"
-    sentence = "`field` is given more than once. Send it once."
+    detail = "`field` is given more than once. Send it once."
 
 
 class UnknownField(InvalidRequest):
@@ -95,14 +95,14 @@ class UnknownField(InvalidRequest):
 
     status = 422
     code = "unknown_field"
-    sentence = "The body has an unknown member: `pointer`. Remove it."
+    detail = "The body has an unknown member: `pointer`. Remove it."
 
 
 class UnknownParameter(InvalidRequest):
     """The query has a parameter that this route does not have."""
 
     code = "unknown_field"
-    sentence = "The query has an unknown parameter: `parameter`. Remove it."
+    detail = "The query has an unknown parameter: `parameter`. Remove it."
 
 
 class WrongType(InvalidRequest):
@@ -110,7 +110,7 @@ class WrongType(InvalidRequest):
 
     status = 422
     code = "wrong_type"
-    sentence = "A member of the body has the wrong type or is out of range: `pointer`. Correct it."
+    detail = "A member of the body has the wrong type or is out of range: `pointer`. Correct it."
 
 
 class UnsupportedMediaType(InvalidRequest):
@@ -118,7 +118,7 @@ class UnsupportedMediaType(InvalidRequest):
 
     status = 415
     code = "unsupported_media_type"
-    sentence = "The `Content-Type` is wrong. Send the one in `expected`."
+    detail = "The `Content-Type` is wrong. Send the one in `expected`."
 
 
 class Superseded(InvalidRequest):
@@ -127,7 +127,7 @@ class Superseded(InvalidRequest):
     status = 409
     code = "superseded"
     action = "retry"
-    sentence = (
+    detail = (
         "This token was exchanged before, and so was its successor. Load the stored token and use it. The login is "
         "still active."
     )
@@ -138,7 +138,7 @@ class NotFound(Refusal):
 
     status = 404
     error = code = "not_found"
-    sentence = "The resource does not exist, or it belongs to another account. Check the path."
+    detail = "The resource does not exist, or it belongs to another account. Check the path."
 
 
 class MethodNotAllowed(Refusal):
@@ -149,7 +149,7 @@ class MethodNotAllowed(Refusal):
 
     status = 405
     error = code = "method_not_allowed"
-    sentence = "This route does not support this method. `GET /openapi.json` lists the methods."
+    detail = "This route does not support this method. `GET /openapi.json` lists the methods."
 
 
 class InvalidToken(Refusal):
@@ -164,7 +164,7 @@ class LoginRequired(InvalidToken):
 
     code = "login_required"
     action = "log_in"
-    sentence = "This login has ended. Log in again."
+    detail = "This login has ended. Log in again."
 
 
 class TooManyRequests(Refusal):
@@ -173,7 +173,7 @@ class TooManyRequests(Refusal):
     status = 429
     error = code = "too_many_requests"
     action = "retry"
-    sentence = "There were too many attempts. Wait for `Retry-After` seconds."
+    detail = "There were too many attempts. Wait for `Retry-After` seconds."
 
 
 class Unavailable(Refusal):
@@ -183,7 +183,7 @@ class Unavailable(Refusal):
     error = "temporarily_unavailable"
     code = "unavailable"
     action = "retry"
-    sentence = (
+    detail = (
         "The service is temporarily unavailable. The login is still valid. Repeat the request after `Retry-After` "
         "seconds."
     )
@@ -206,7 +206,7 @@ class TryAgain(Unavailable):
     """
 
     code = "unavailable"
-    sentence = (
+    detail = (
         "The service is temporarily unavailable. The request changed nothing. Repeat it after `Retry-After` seconds."
     )
 
@@ -217,7 +217,7 @@ class ServerError(Refusal):
     status = 500
     error = code = "server_error"
     action = "retry"
-    sentence = "The server failed. Send the same request again. Quote `request_id` when you report the error."
+    detail = "The server failed. Send the same request again. Quote `request_id` when you report the error."
 
 
 class OutcomeUnclear(Refusal):
@@ -226,7 +226,7 @@ class OutcomeUnclear(Refusal):
     status = 500
     error = code = "server_error"
     action = "check_outcome"
-    sentence = (
+    detail = (
         "The server failed, and the request may have taken effect. Read the current state before you repeat it. Quote "
         "`request_id` when you report the error."
     )

@@ -25,14 +25,14 @@ class MechanismName(StrEnum):
 class Mechanism(Struct, frozen=True):
     """How the tokens of one login live.
 
-    ``use_s``: life of the token sent on calls. ``idle_s``: a login not renewed for so long is over.
+    ``access_s``: life of the token sent on calls. ``idle_s``: a login not renewed for so long is over.
     ``absolute_s``: a login is over after so long, in any case. ``renewable``: something renews the token on calls.
     ``single_use``: renewing is an exchange (the generation moves) rather than a repeatable renewal.
     ``one_token``: the token on calls renews itself (kind ``both``). ``slides``: use keeps the login alive.
     """
 
     name: MechanismName
-    use_s: int
+    access_s: int
     idle_s: int
     absolute_s: int
     renewable: bool = True
@@ -47,7 +47,7 @@ MECHANISMS: dict[MechanismName, Mechanism] = {
         # Short, because every resource server it is shown to could keep it; exchangeable while it sleeps in a drawer.
         Mechanism(
             MechanismName.EXCHANGE,
-            use_s=15 * MINUTE_S,
+            access_s=15 * MINUTE_S,
             idle_s=30 * DAY_S,
             absolute_s=90 * DAY_S,
             single_use=True,
@@ -56,17 +56,17 @@ MECHANISMS: dict[MechanismName, Mechanism] = {
         # RFC 9700 section 4.14.2 for public clients without sender-constrained tokens.
         Mechanism(
             MechanismName.ROTATING_REFRESH,
-            use_s=15 * MINUTE_S,
+            access_s=15 * MINUTE_S,
             idle_s=30 * DAY_S,
             absolute_s=90 * DAY_S,
             single_use=True,
         ),
         # OAuth 2.0 as most people run it: never slides, so 60 days is the end.
-        Mechanism(MechanismName.REFRESH, use_s=15 * MINUTE_S, idle_s=60 * DAY_S, absolute_s=60 * DAY_S),
+        Mechanism(MechanismName.REFRESH, access_s=15 * MINUTE_S, idle_s=60 * DAY_S, absolute_s=60 * DAY_S),
         # Session and remember-me: 30 minutes and 30 days of silence (OWASP ASVS 7.3), half a year in all.
         Mechanism(
             MechanismName.SESSION,
-            use_s=30 * MINUTE_S,
+            access_s=30 * MINUTE_S,
             idle_s=30 * DAY_S,
             absolute_s=180 * DAY_S,
             slides=True,
@@ -74,7 +74,7 @@ MECHANISMS: dict[MechanismName, Mechanism] = {
         # The weakest, for things without a keyboard: revocable, and nothing else can be said for it.
         Mechanism(
             MechanismName.LONG_LIVED,
-            use_s=180 * DAY_S,
+            access_s=180 * DAY_S,
             idle_s=180 * DAY_S,
             absolute_s=180 * DAY_S,
             renewable=False,
@@ -94,14 +94,14 @@ ISSUED_AHEAD_MAX_S = 60
 
 # Attempts.
 ATTEMPT_SLOTS = 4
-"""How many past exchanges a late retry is told apart from a thief. Eight bytes each in the gate."""
+"""How many past exchanges a late retry is told apart from a thief. Eight bytes each in the account state."""
 ATTEMPT_CHARACTERS_MIN = 16
 ATTEMPT_CHARACTERS_MAX = 128
 
 SLIDE_AFTER_FRACTION = 6
 """A sliding login writes its use down once in a sixth of its life, not on every call."""
 
-# Lineages in a gate.
+# Lineages in an account state.
 LINEAGES_MAX = 24
 """How many logins an account holds, ended ones included. Each further six above six cost one write unit more."""
 LINEAGES_IN_ONE_UNIT = 6
@@ -229,14 +229,14 @@ AUDIT_KEPT_S = 400 * DAY_S
 """Thirteen months: a year, and the time to look back on it."""
 
 START_OVER_MAX = 4
-"""How often a journey whose gate moved under it starts over before it answers 503."""
+"""How often a journey whose account state moved under it starts over before it answers 503."""
 
 
 def _assert_relations() -> None:
     """Refuse to load numbers that contradict each other."""
     for row in MECHANISMS.values():
-        assert 0 < row.use_s <= row.absolute_s, row
-        assert row.use_s <= row.idle_s <= row.absolute_s, row
+        assert 0 < row.access_s <= row.absolute_s, row
+        assert row.access_s <= row.idle_s <= row.absolute_s, row
         assert row.renewable or not (row.single_use or row.slides), row
         assert not row.one_token or row.single_use, row
         assert not (row.slides and row.single_use), row
@@ -244,7 +244,7 @@ def _assert_relations() -> None:
     assert SIGNATURE_LIFE_MAX_S >= SIGNATURE_WINDOW_S
     assert LINEAGES_IN_ONE_UNIT <= LINEAGES_MAX
     assert LINEAGE_KEPT_S >= 2 * SIGNATURE_WINDOW_S + ISSUED_AHEAD_MAX_S
-    assert all(row.use_s > PREVIOUS_GENERATION_S for row in MECHANISMS.values())
+    assert all(row.access_s > PREVIOUS_GENERATION_S for row in MECHANISMS.values())
     assert ROOT_ROTATED_AFTER_S >= SIGNING_KEY_ROTATED_AFTER_S > DAY_S > SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     assert SIGNING_KEY_PUBLISHED_BEFORE_USE_S > RING_SEEN_EVERYWHERE_S > KEY_RING_REFRESH_S > KEY_RING_UNKNOWN_KID_S
     assert ISSUED_AFTER_KEY_MAX_S > RING_SEEN_EVERYWHERE_S + 2 * ISSUED_AHEAD_MAX_S

@@ -42,13 +42,13 @@ KNOWN = frozenset(
         "BATON_EARLIER_ISSUERS",
         "BATON_ISSUER",
         "BATON_KEY_RING",
-        "BATON_LIMITS",
+        "BATON_RATE_LIMITS",
         "BATON_LOG_LEVEL",
         "BATON_ORIGINS",
         "BATON_RESOURCE_SERVERS",
-        "BATON_REVOKE_ON_FOREIGN_KEY",
+        "BATON_REVOKE_ON_WRONG_KEY",
         "BATON_TABLE_PREFIX",
-        "BATON_TRANSPORT",
+        "BATON_AWS_CLIENT",
     }
 )
 """Every setting. Any other variable whose name begins with ``BATON_`` is a mistake."""
@@ -81,7 +81,7 @@ class Settings(Struct, frozen=True):
     ``*.local`` stands for all names under it."""
 
     table_prefix: str
-    """``BATON_TABLE_PREFIX``, needed: the tables are ``<prefix>-users``, ``-gates``, ``-ephemeral``, ``-audit``."""
+    """``BATON_TABLE_PREFIX``, needed: the tables are ``<prefix>-users``, ``-lineages``, ``-ephemeral``, ``-audit``."""
 
     deployment: str
     """``BATON_DEPLOYMENT``: what functions, log groups and metrics are named after; the table prefix, unless said
@@ -107,12 +107,12 @@ class Settings(Struct, frozen=True):
     resource_servers: Mapping[str, bytes]
     """``BATON_RESOURCE_SERVERS``: who may introspect: ``<id>:<SHA-256 of its secret, in hex>``."""
 
-    revoke_on_foreign_key: bool
-    """``BATON_REVOKE_ON_FOREIGN_KEY``: end a login whose token is exchanged by another key. Off, because any leaked
+    revoke_on_wrong_key: bool
+    """``BATON_REVOKE_ON_WRONG_KEY``: end a login whose token is exchanged by another key. Off, because any leaked
     dead token would then be a switch to log its owner out."""
 
     limits: bool
-    """``BATON_LIMITS``: throttle logins and registrations. On; ``off`` is honoured in development alone."""
+    """``BATON_RATE_LIMITS``: throttle logins and registrations. On; ``off`` is honoured in development alone."""
 
     development: bool
     """``BATON_DEVELOPMENT``: a developer's machine: plain http on localhost, keys unwrapped, tracebacks shown. Refuses
@@ -128,9 +128,9 @@ class Settings(Struct, frozen=True):
     """``AWS_REGION``, which Lambda sets: shown by ``GET /health``."""
 
     lean: AccessKey | Vended | None
-    """``BATON_TRANSPORT``: ``lean`` (unless said otherwise, but in development) sends what requests ask of AWS by our
-    own transport, by the access key that Lambda sets: ``AWS_ACCESS_KEY_ID`` and the two beside it, or, under
-    SnapStart, ``AWS_CONTAINER_CREDENTIALS_FULL_URI``, which hands one out. Where neither is, with ``boto3``, and
+    """``BATON_AWS_CLIENT``: ``small`` (default, except in development) sends requests to AWS with Baton's
+    own client, with the access key that Lambda sets: ``AWS_ACCESS_KEY_ID`` and the two beside it, or, under
+    SnapStart, ``AWS_CONTAINER_CREDENTIALS_FULL_URI``, which hands one out. Where neither is, with ``botocore``, and
     where a proxy or a FIPS or dual-stack endpoint is asked for, botocore sends all."""
 
     dynamodb_endpoint: str
@@ -149,9 +149,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         problems.append("BATON_DEVELOPMENT=1 is for a developer's machine: take it out of this function's environment")
     issuer = _issuer(environ, development=development, problems=problems)
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
-    limits = _switch(environ, "BATON_LIMITS", default=True, problems=problems)
+    limits = _switch(environ, "BATON_RATE_LIMITS", default=True, problems=problems)
     if not limits and not development:
-        problems.append("BATON_LIMITS=off is honoured with BATON_DEVELOPMENT=1 alone")
+        problems.append("BATON_RATE_LIMITS=off is honoured with BATON_DEVELOPMENT=1 alone")
     clients = _clients(environ, development=development, problems=problems)
     settings = Settings(
         issuer=issuer,
@@ -165,7 +165,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         registry=_registry(clients, development=development, problems=problems),
         origins=_origins(environ, development=development, problems=problems),
         resource_servers=_resource_servers(environ, problems),
-        revoke_on_foreign_key=_switch(environ, "BATON_REVOKE_ON_FOREIGN_KEY", default=False, problems=problems),
+        revoke_on_wrong_key=_switch(environ, "BATON_REVOKE_ON_WRONG_KEY", default=False, problems=problems),
         limits=limits,
         development=development,
         log_level=_log_level(environ, problems),
@@ -269,7 +269,7 @@ def _canonical(authority: str) -> str | None:
 def _table_prefix(environ: Mapping[str, str], problems: list[str]) -> str:
     prefix = environ.get("BATON_TABLE_PREFIX", "")
     if not prefix:
-        problems.append("BATON_TABLE_PREFIX is missing: tables are named <prefix>-users, <prefix>-gates, ...")
+        problems.append("BATON_TABLE_PREFIX is missing: tables are named <prefix>-users, <prefix>-lineages, ...")
     elif not _PREFIX.match(prefix):
         problems.append("BATON_TABLE_PREFIX: at most 64 letters, digits, '_', '.', '-'")
     return prefix
@@ -385,10 +385,10 @@ def _resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[s
 def _lean(
     environ: Mapping[str, str], *, region: str, development: bool, problems: list[str]
 ) -> AccessKey | Vended | None:
-    transport = environ.get("BATON_TRANSPORT") or ("boto3" if development else "lean")
-    if transport not in {"lean", "boto3"}:
-        problems.append("BATON_TRANSPORT is lean or boto3")
-    return access_key_of(environ, region) if transport == "lean" else None
+    transport = environ.get("BATON_AWS_CLIENT") or ("botocore" if development else "small")
+    if transport not in {"small", "botocore"}:
+        problems.append("BATON_AWS_CLIENT must be small or botocore")
+    return access_key_of(environ, region) if transport == "small" else None
 
 
 def _log_level(environ: Mapping[str, str], problems: list[str]) -> str:

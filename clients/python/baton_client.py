@@ -470,7 +470,7 @@ class Answer:
         return self.status < 400 or isinstance(parsed, dict)
 
 
-class NoAnswer(Exception):
+class NoResponse(Exception):
     """No answer came, which is no error before the deadline. `sent` tells whether the request may have arrived."""
 
     def __init__(self, why: str, *, sent: bool = True) -> None:
@@ -481,7 +481,7 @@ class NoAnswer(Exception):
 
 
 Transport = Callable[[Request, float], Answer]
-"""Send a request within so many seconds and return the answer, whatever its status; raise `NoAnswer` or `OSError`."""
+"""Send a request within so many seconds and return the answer, whatever its status; raise `NoResponse` or `OSError`."""
 
 
 class HttpTransport:
@@ -510,14 +510,14 @@ class HttpTransport:
         except BaseException as error:
             connection.close()
             if isinstance(error, OSError | http.client.HTTPException):
-                raise NoAnswer(f"{type(error).__name__}: {error}") from error
+                raise NoResponse(f"{type(error).__name__}: {error}") from error
             raise
         if response.will_close or len(body) > ANSWER_MAX_BYTES:
             connection.close()
         else:
             idle.append(connection)
         if len(body) > ANSWER_MAX_BYTES:
-            raise NoAnswer("the answer is too long")
+            raise NoResponse("the answer is too long")
         headers = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, headers, body)
 
@@ -548,7 +548,7 @@ class HttpTransport:
         try:
             connection.connect()
         except OSError as error:
-            raise NoAnswer(f"no connection: {error}", sent=False) from error
+            raise NoResponse(f"no connection: {error}", sent=False) from error
         return connection
 
 
@@ -935,14 +935,14 @@ class BatonClient:
         canonical = unicodedata.normalize("NFKC", email).strip().lower()
         fresh = Pending(canonical, self._client_id, self._binding, _random_name())
 
-        def begun(record: Record) -> Record:
+        def tokens_for(record: Record) -> Record:
             same = record.pending is not None and replace(record.pending, attempt=fresh.attempt) == fresh
             key = record.key or (DeviceKey.generate(self._key) if self._binding == "key" else None)
             return replace(record, pending=record.pending if same else fresh, key=key)
 
         anew, by_last = True, path == "/login" and self._binding == "hmac"
         while True:
-            record = self._storage.update(begun)  # Rule 1: attempt and key are written down before they are sent.
+            record = self._storage.update(tokens_for)  # Rule 1: attempt and key are written down before they are sent.
             signer = self._introduction(record, by_last=by_last)
             request = self._entry(path, record, email, password, device_name, signer)
             try:
@@ -1111,13 +1111,13 @@ class BatonClient:
         synced, defects = False, 0
         while True:
             request = prepare(int(self.now()))  # Rule 2: the time first; `prepare` then reads storage, then signs.
-            trouble: NoAnswer | Refused
+            trouble: NoResponse | Refused
             try:
                 answer = self._send(request, patience)
                 if answer.status < 300:
                     return read(answer)
                 trouble = Refused(answer)
-            except NoAnswer as lost:
+            except NoResponse as lost:
                 trouble = lost
             if isinstance(trouble, Refused):
                 if trouble.action == "sync_clock" and not synced:
@@ -1137,10 +1137,10 @@ class BatonClient:
         try:
             answer = self._transport(request, max(0.1, min(SEND_TIMEOUT_S, patience.left_s())))
         except OSError as error:
-            raise NoAnswer(f"{type(error).__name__}: {error}") from error
+            raise NoResponse(f"{type(error).__name__}: {error}") from error
         foreign = answer.foreign()
         if foreign is not None:  # Rule 9.
-            raise NoAnswer(f"the answer is not Baton's: {foreign}")
+            raise NoResponse(f"the answer is not Baton's: {foreign}")
         stated, after = answer.server_time(), self._clock()
         # A slow answer is no wrong clock: only one that contradicts the offset moves it.
         if stated is not None and not before + self._offset_s - 1 <= stated <= after + self._offset_s + 1:
@@ -1243,14 +1243,14 @@ def _without(record: Record, finished: Pending | Revocation | None) -> Record:
     return replace(record, pending=pending, revocations=tuple(one for one in record.revocations if one != finished))
 
 
-def _repeatable(trouble: NoAnswer | Refused, *, repeat: bool) -> bool:
+def _repeatable(trouble: NoResponse | Refused, *, repeat: bool) -> bool:
     """Tell whether a call may be sent again, `repeat` being whether carrying it out twice does no harm."""
     if isinstance(trouble, Refused) and trouble.action == "check_outcome":
         return repeat and trouble.defect  # Elsewhere the server says that it will not learn the outcome (rule 6).
     return repeat or trouble.untouched
 
 
-def _given_up(trouble: NoAnswer | Refused) -> BatonError:
+def _given_up(trouble: NoResponse | Refused) -> BatonError:
     """Say what the caller hears when a call is not sent again."""
     if isinstance(trouble, Refused) and trouble.action == "check_outcome":
         return AnswerLost(f"The call may have been carried out, or not: {trouble}")
@@ -1275,7 +1275,7 @@ def _with(**members: type) -> Callable[[Answer], Mapping[str, Any]]:
         found = answer.members()
         for name, kind in members.items():
             if type(found.get(name)) is not kind:
-                raise NoAnswer(f"the answer has no `{name}`")
+                raise NoResponse(f"the answer has no `{name}`")
         return found
 
     return read
@@ -1293,5 +1293,5 @@ def _first_tokens(binding: Binding) -> Callable[[Answer], Mapping[str, Any]]:
 
 def _timed(answer: Answer) -> Answer:
     if answer.server_time() is None:
-        raise NoAnswer("the answer tells no time")
+        raise NoResponse("the answer tells no time")
     return answer

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.baton.storage.aws.service import Service
-from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from tests.end_to_end.conftest import BASE_URL
@@ -45,7 +45,7 @@ def aws(embedded_engine: None) -> Iterator[str]:
         kms = Service("kms")
         key_id = kms.call("create_key")["KeyMetadata"]["KeyId"]
         kms.call("create_alias", AliasName=f"alias/{prefix}", TargetKeyId=key_id)
-        KeyRing(Engine(Tables(prefix)), KmsWrapper(key_id), secrets.token_bytes).create(now=int(time.time()))
+        KeyRing(DynamoDB(Tables(prefix)), KmsWrapper(key_id), secrets.token_bytes).create(now=int(time.time()))
         yield url
         for name in tables(prefix):
             client().delete_table(TableName=name)

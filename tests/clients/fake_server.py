@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from http_message_signatures import HTTPMessageVerifier, HTTPSignatureKeyResolver, algorithms
 
-from baton_client import Answer, NoAnswer, Request
+from baton_client import Answer, NoResponse, Request
 
 START = 1_750_000_000
 BASE_URL = "https://api.example.com/prod"
@@ -116,16 +116,16 @@ class FakeServer:
 
     def lose_request(self, request: Request) -> Answer | None:
         """Lose the request: the server never sees it, the client cannot tell."""
-        raise NoAnswer(f"lost on the way out: {request.url}")
+        raise NoResponse(f"lost on the way out: {request.url}")
 
     def refuse_connection(self, request: Request) -> Answer | None:
         """Fail before anything was sent."""
-        raise NoAnswer(f"no connection for {request.url}", sent=False)
+        raise NoResponse(f"no connection for {request.url}", sent=False)
 
     def lose_answer(self, request: Request) -> Answer | None:
         """Do what was asked, and lose the answer."""
         self.serve(request)
-        raise NoAnswer(f"lost on the way back: {request.url}")
+        raise NoResponse(f"lost on the way back: {request.url}")
 
     def busy(self, request: Request, *, wait_s: int = 3) -> Answer | None:
         """Answer 503, having done nothing."""
@@ -181,12 +181,12 @@ class FakeServer:
                 return 200, {"devices": [{"device_id": one.id, "ended_reason": one.ended} for one in self._of(lineage)]}
             case "DELETE", ["me", "devices", device_id]:
                 if device_id != lineage.id:
-                    self._spend_grant(lineage, request)
+                    self._consume_grant(lineage, request)
                 self.lineages[device_id].end("ended_by_owner")
                 return 204, None
             case "POST", ["logout"]:
                 if body["everywhere"]:
-                    self._spend_grant(lineage, request)
+                    self._consume_grant(lineage, request)
                 for one in self._of(lineage) if body["everywhere"] else [lineage]:
                     one.end("ended_everywhere" if body["everywhere"] else "logout")
                 return 204, None
@@ -198,7 +198,7 @@ class FakeServer:
                 self.grants[grant] = (lineage.id, operation["method"], operation["path"], operation["digest"])
                 return 200, {"grant": grant, "expires_in": 300}
             case "POST", ["transfers"]:
-                self._spend_grant(lineage, request)
+                self._consume_grant(lineage, request)
                 if request.headers.get("idempotency-key") not in {one.get("key") for one in self.transfers} - {None}:
                     self.transfers.append({**body, "key": request.headers.get("idempotency-key")})
                 return 201, {}
@@ -206,11 +206,11 @@ class FakeServer:
                 self.transfers.append(body)
                 return 201, {}
             case "POST", ["me", "password"]:
-                self._spend_grant(lineage, request)
+                self._consume_grant(lineage, request)
                 self.passwords[lineage.email] = body["new_password"]
                 return 204, None
             case "DELETE", ["me"]:
-                self._spend_grant(lineage, request)
+                self._consume_grant(lineage, request)
                 for one in self._of(lineage):
                     one.end("deleted")
                 return 204, None
@@ -327,7 +327,7 @@ class FakeServer:
 
     def _caller(self, request: Request) -> Lineage:
         kind, name, number, born = request.headers["authorization"].removeprefix("Bearer ").split(".")
-        assert kind in {"use", "both"}
+        assert kind in {"access", "both"}
         lineage = self.lineages[name]
         if lineage.key_id is not None:
             self._verify(request, {lineage.key_id: lineage.key}, spend=request.method != "GET")
@@ -339,7 +339,7 @@ class FakeServer:
             raise Refusal(401, "invalid_token", "token_expired", "exchange")
         return lineage
 
-    def _spend_grant(self, lineage: Lineage, request: Request) -> None:
+    def _consume_grant(self, lineage: Lineage, request: Request) -> None:
         digest = "sha-256=:" + base64.b64encode(hashlib.sha256(request.body).digest()).decode() + ":"
         wanted = (lineage.id, request.method, urlsplit(request.url).path, digest)
         grant = request.headers.get("baton-grant")
@@ -362,8 +362,8 @@ class FakeServer:
         ]
         fields = ("content-digest", "authorization", "idempotency-key", "baton-grant")
         required += [f'"{name}"' for name in fields if name in request.headers]
-        verifier = HTTPMessageVerifier(signature_algorithm=algorithm, key_resolver=_Keys(keys))
-        (verified,) = verifier.verify(
+        password_hash = HTTPMessageVerifier(signature_algorithm=algorithm, key_resolver=_Keys(keys))
+        (verified,) = password_hash.verify(
             request, expect_tag="baton", max_age=None, require_components=required, body=request.body
         )
         created, nonce = verified.parameters["created"], verified.nonce

@@ -33,7 +33,7 @@ from baton_client import (
     HttpTransport,
     LoggedOut,
     MemoryStorage,
-    NoAnswer,
+    NoResponse,
     NotLoggedIn,
     Offline,
     Record,
@@ -45,7 +45,7 @@ from baton_client import (
 )
 from tests.clients.fake_server import BASE_URL, EMAIL, LIFE_S, PASSWORD, Clock, FakeServer, answered, problem
 
-pytestmark = pytest.mark.promise(2)
+pytestmark = pytest.mark.guarantee(2)
 
 
 class Pauses(list[float]):
@@ -437,7 +437,7 @@ class TestRule5:
 
         def dead(request: Request, timeout_s: float) -> Answer:
             told.append(timeout_s)
-            raise NoAnswer(request.url)
+            raise NoResponse(request.url)
 
         with pytest.raises(Offline):
             (client_of(server, storage, transport=dead, sleep=sleep, random=lambda: 1.0).me(),)
@@ -914,7 +914,7 @@ class TestRule8:
 
         def line(request: Request, timeout_s: float) -> Answer:
             if request.url.endswith("/oauth/revoke"):
-                raise NoAnswer("no network", sent=False)
+                raise NoResponse("no network", sent=False)
             return server(request, timeout_s)
 
         return line
@@ -1495,7 +1495,7 @@ class TestJourneys:
         "query",
         [{}, {"q": ""}, {"a b": "c+d&e=f", "ü~*": "%2F /?#'\"\\", "z": "日本"}, {"x" * 50: "~" * 200}],
     )
-    def test_signatures_cover_what_the_independent_verifier_sees(
+    def test_signatures_cover_what_the_independent_password_hash_sees(
         self, key: str, query: dict[str, str], server: FakeServer
     ) -> None:
         """Odd names and values in the query, bodies and paths verify, with both kinds of key."""
@@ -1847,7 +1847,7 @@ class TestHttpTransport:
         url, handler = listening
         for behaviour in ("hang up", "flood", "cut short"):
             handler.behaviour.append(behaviour)
-            with pytest.raises(NoAnswer) as lost:
+            with pytest.raises(NoResponse) as lost:
                 HttpTransport()(Request("POST", url + "/", {}, b"x"), 5)
             assert lost.value.sent
 
@@ -1859,7 +1859,7 @@ class TestHttpTransport:
         url, handler = listening
         handler.behaviour.append(behaviour)
         with contextlib.closing(HttpTransport()) as transport:
-            with pytest.raises(NoAnswer, match="TimeoutError") as lost:
+            with pytest.raises(NoResponse, match="TimeoutError") as lost:
                 transport(Request("POST", url + "/", {}, b"x"), 0.3)
             assert lost.value.sent
             assert transport(Request("POST", url + "/", {}, b"again"), 5).body == b"again"
@@ -1868,7 +1868,7 @@ class TestHttpTransport:
         """A port nobody listens on."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))  # Bound, and not listening.
-            with pytest.raises(NoAnswer) as lost:
+            with pytest.raises(NoResponse) as lost:
                 HttpTransport()(Request("POST", f"http://127.0.0.1:{taken.getsockname()[1]}/", {}, b"x"), 5)
         assert not lost.value.sent
 

@@ -14,13 +14,13 @@ from msgspec.structs import replace
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import AccountId, LineageId, Secret
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
-from chalicelib.baton.keys.ring import Ring, SigningKey, Unsealable, root_version
+from chalicelib.baton.keys.ring import CannotDecrypt, Ring, SigningKey, root_version
 from chalicelib.baton.keys.ring_format import RingUnreadable, ring_from_bytes, ring_to_bytes
 from chalicelib.baton.keys.rotation import (
     KEY_KEPT_AFTER_USE_S,
     Entropy,
     make_ring,
-    raise_fence,
+    raise_not_before,
     retire_keys,
     rotate_due,
     rotate_root,
@@ -38,7 +38,7 @@ from chalicelib.baton.policy import (
 )
 from chalicelib.baton.tokens.jwt import jwks
 
-pytestmark = pytest.mark.promise(10)
+pytestmark = pytest.mark.guarantee(10)
 
 NOW = 1_700_000_000
 EMAIL = "ada@example.com"
@@ -76,7 +76,7 @@ class TestMaking:
             assert RING.signer(now) is RING.signing[0]
             assert RING.root_for_new(now) is RING.roots[0]
         assert RING.revision == 1
-        assert RING.fence == 0
+        assert RING.not_before == 0
 
     def test_every_key_is_drawn_for_itself(self) -> None:
         """No two keys of a ring are the same bytes."""
@@ -106,7 +106,7 @@ class TestMaking:
 
 
 class TestRotating:
-    """`rotate_signing`, `rotate_root`, `raise_fence`."""
+    """`rotate_signing`, `rotate_root`, `raise_not_before`."""
 
     def test_a_new_signing_key_is_published_before_it_signs(self) -> None:
         """The next key is in the ring already: it signs ten minutes later, and another next key is published."""
@@ -236,13 +236,13 @@ class TestRotating:
         assert [ring.served_until(key) for key in ring.signing] == [NOW + 600, NOW + 600, None]
 
     def test_what_only_signed_for_ended_logins_is_not_published(self) -> None:
-        """After the fence a leaked key is in no published set: other servers believe nothing it signs."""
+        """After the not-before time a leaked key is in no published set: other servers believe nothing it signs."""
         now = NOW + DAY_S
         ring = retire_keys(RING, ENTROPY, now=now)
         ends = now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S + ISSUED_AFTER_KEY_MAX_S
-        assert len(jwks(raise_fence(ring, now=now))["keys"]) == 4
-        assert len(jwks(raise_fence(ring, now=ends - 1))["keys"]) == 3
-        fenced = raise_fence(ring, now=ends)
+        assert len(jwks(raise_not_before(ring, now=now))["keys"]) == 4
+        assert len(jwks(raise_not_before(ring, now=ends - 1))["keys"]) == 3
+        fenced = raise_not_before(ring, now=ends)
         assert [key["kid"] for key in jwks(fenced)["keys"]] == [key.kid for key in ring.signing[2:]]
         assert fenced.signing == ring.signing
 
@@ -253,7 +253,7 @@ class TestRotating:
         rotated = rotate(RING, ENTROPY, now=NOW)
         assert ring_to_bytes(RING) == before
         assert rotated.revision == RING.revision + 1
-        assert (rotated.email_key, rotated.verifier_key, rotated.fence) == (RING.email_key, RING.verifier_key, 0)
+        assert (rotated.email_key, rotated.password_key, rotated.not_before) == (RING.email_key, RING.password_key, 0)
 
     def test_keys_stay_while_a_token_made_under_them_may_live(self) -> None:
         """Three years of monthly rotation: nothing living loses its key, and nothing is kept for ever."""
@@ -304,12 +304,12 @@ class TestRotating:
         with pytest.raises(ValueError, match="255"):
             rotate_root(full, ENTROPY, now=now)
 
-    def test_a_fence_never_goes_down(self) -> None:
+    def test_a_not_before_never_goes_down(self) -> None:
         """Raised twice, the later time holds, in whatever order."""
-        raised = raise_fence(RING, now=NOW)
-        assert (raised.fence, raised.revision) == (NOW + 1, 2)
-        assert raise_fence(raised, now=NOW - 5).fence == NOW + 1
-        assert raise_fence(raised, now=NOW + 5).fence == NOW + 6
+        raised = raise_not_before(RING, now=NOW)
+        assert (raised.not_before, raised.revision) == (NOW + 1, 2)
+        assert raise_not_before(raised, now=NOW - 5).not_before == NOW + 1
+        assert raise_not_before(raised, now=NOW + 5).not_before == NOW + 6
 
     def test_a_ring_without_a_usable_key_is_our_trouble(self) -> None:
         """503, never a key from the future."""
@@ -403,24 +403,24 @@ class TestSecretsOfLineages:
 
 
 class TestSealing:
-    """`seal` and `unseal`."""
+    """`seal` and `decrypt_for`."""
 
     def test_what_is_sealed_opens_for_its_own_account_alone(self) -> None:
         """A verifier copied to another account's row does not work there."""
         sealed = RING.seal(b"a verifier", account=ACCOUNT, nonce=NONCE)
-        assert RING.unseal(sealed, account=ACCOUNT) == b"a verifier"
+        assert RING.decrypt_for(sealed, account=ACCOUNT) == b"a verifier"
         assert b"a verifier" not in sealed
         for account in (AccountId(LINEAGE), RING.decoy_account(EMAIL), AccountId("")):
-            with pytest.raises(Unsealable):
-                RING.unseal(sealed, account=account)
+            with pytest.raises(CannotDecrypt):
+                RING.decrypt_for(sealed, account=account)
 
     def test_it_opens_after_every_rotation_and_in_no_other_deployment(self) -> None:
         """The data key stays."""
         sealed = RING.seal(b"a verifier", account=ACCOUNT, nonce=NONCE)
         rotated = rotate_root(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW)
-        assert rotated.unseal(sealed, account=ACCOUNT) == b"a verifier"
-        with pytest.raises(Unsealable):
-            make_ring(ENTROPY, now=NOW).unseal(sealed, account=ACCOUNT)
+        assert rotated.decrypt_for(sealed, account=ACCOUNT) == b"a verifier"
+        with pytest.raises(CannotDecrypt):
+            make_ring(ENTROPY, now=NOW).decrypt_for(sealed, account=ACCOUNT)
 
     def test_no_altered_byte_passes(self) -> None:
         """Nor a missing one."""
@@ -429,8 +429,8 @@ class TestSealing:
             altered = bytearray(sealed)
             altered[position] ^= 1
             for wrong in (bytes(altered), sealed[:position], sealed[position + 1 :]):
-                with pytest.raises(Unsealable):
-                    RING.unseal(wrong, account=ACCOUNT)
+                with pytest.raises(CannotDecrypt):
+                    RING.decrypt_for(wrong, account=ACCOUNT)
 
     def test_a_nonce_has_twelve_bytes(self) -> None:
         """A short one would be used twice some day."""
@@ -444,7 +444,7 @@ class TestStoring:
 
     def test_a_ring_comes_back_as_it_was(self) -> None:
         """With all its keys and their times."""
-        ring = raise_fence(rotate_root(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW), now=NOW)
+        ring = raise_not_before(rotate_root(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW), now=NOW)
         assert ring_from_bytes(ring_to_bytes(ring)) == ring
 
     @pytest.mark.parametrize(
@@ -463,11 +463,11 @@ class TestStoring:
             ring_to_bytes(RING).decode().encode("utf-16"),
             ring_to_bytes(RING)[:-1],
             ring_to_bytes(RING) + b"{}",
-            ring_to_bytes(RING).replace(b'"fence":0', b'"fence":0,"fence":1'),
-            ring_to_bytes(RING).replace(b'"fence":0', b'"fence":NaN'),
-            ring_to_bytes(RING).replace(b'"fence":0', b'"fence": 0'),
-            ring_to_bytes(RING).replace(b'"fence":0', b'"fence":-0'),
-            ring_to_bytes(RING).replace(b'"fence":0', b'"fence":' + b"9" * 5000),
+            ring_to_bytes(RING).replace(b'"not_before":0', b'"not_before":0,"not_before":1'),
+            ring_to_bytes(RING).replace(b'"not_before":0', b'"not_before":NaN'),
+            ring_to_bytes(RING).replace(b'"not_before":0', b'"not_before": 0'),
+            ring_to_bytes(RING).replace(b'"not_before":0', b'"not_before":-0'),
+            ring_to_bytes(RING).replace(b'"not_before":0', b'"not_before":' + b"9" * 5000),
         ],
         ids=lambda stored: repr(stored[:12]),
     )
@@ -478,14 +478,21 @@ class TestStoring:
 
     def test_its_bytes_do_not_change(self) -> None:
         """A ring that another version wrote is still read, and the same: the members in order, without spaces."""
-        ring = raise_fence(rotate_root(RING, ENTROPY, now=NOW), now=NOW)
+        ring = raise_not_before(rotate_root(RING, ENTROPY, now=NOW), now=NOW)
         fields = json.loads(ring_to_bytes(ring))
         assert ring_to_bytes(ring) == _written(fields)
-        assert list(fields) == ["format", "revision", "signing", "roots", "email_key", "verifier_key", "fence"]
+        assert list(fields) == ["format", "revision", "signing", "roots", "email_key", "password_key", "not_before"]
         assert {tuple(key) for key in fields["signing"]} == {("kid", "private", "made_at", "signs_from")}
         assert {tuple(root) for root in fields["roots"]} == {("version", "secret", "made_at", "used_from")}
         for secret in (fields["email_key"], fields["signing"][0]["private"], fields["roots"][1]["secret"]):
             assert decode_base64url(secret) in _secrets(ring)
+
+    def test_a_ring_of_format_1_is_read(self) -> None:
+        """Two members had other names. It is written again in the format of now."""
+        ring = raise_not_before(rotate_root(RING, ENTROPY, now=NOW), now=NOW)
+        stored = ring_to_bytes(ring).replace(b'"format":2', b'"format":1')
+        stored = stored.replace(b'"password_key"', b'"verifier_key"').replace(b'"not_before"', b'"fence"')
+        assert ring_from_bytes(stored) == ring
 
     def test_every_member_is_needed_and_none_beyond(self) -> None:
         """At the top, in a signing key and in a root."""
@@ -501,13 +508,14 @@ class TestStoring:
     @pytest.mark.parametrize(
         "change",
         [
-            lambda fields: fields.update(format=2),
+            lambda fields: fields.update(format=3),
+            lambda fields: fields.update(format=1),
             lambda fields: fields.update(revision=0),
             lambda fields: fields.update(revision=True),
             lambda fields: fields.update(revision=1.0),
-            lambda fields: fields.update(fence=-1),
-            lambda fields: fields.update(fence="0"),
-            lambda fields: fields.update(fence=2**60),
+            lambda fields: fields.update(not_before=-1),
+            lambda fields: fields.update(not_before="0"),
+            lambda fields: fields.update(not_before=2**60),
             lambda fields: fields.update(signing=[]),
             lambda fields: fields.update(roots=[]),
             lambda fields: fields.update(signing={}),
@@ -516,8 +524,8 @@ class TestStoring:
             lambda fields: fields.update(email_key=None),
             lambda fields: fields.update(email_key=5),
             lambda fields: fields.update(email_key=fields["email_key"][:-2]),
-            lambda fields: fields.update(verifier_key=fields["verifier_key"] + "="),
-            lambda fields: fields.update(verifier_key=encode_base64url(bytes(33))),
+            lambda fields: fields.update(password_key=fields["password_key"] + "="),
+            lambda fields: fields.update(password_key=encode_base64url(bytes(33))),
             lambda fields: fields["signing"].append(fields["signing"][0]),
             lambda fields: fields["roots"].append({**fields["roots"][0], "secret": fields["email_key"]}),
             lambda fields: fields["signing"][0].update(kid="another"),
@@ -541,7 +549,7 @@ class TestStoring:
 
 def _secrets(ring: Ring) -> list[bytes]:
     keys = [key.private for key in ring.signing] + [root.secret for root in ring.roots]
-    return [secret.reveal() for secret in (*keys, ring.email_key, ring.verifier_key)]
+    return [secret.reveal() for secret in (*keys, ring.email_key, ring.password_key)]
 
 
 def _fields() -> dict[str, Any]:

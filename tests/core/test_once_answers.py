@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chalicelib.baton.keys import once_answers
 from chalicelib.baton.keys.once_answers import FORMAT, decrypt_answer, encrypt_answer
-from chalicelib.baton.keys.ring import Ring, Unsealable
+from chalicelib.baton.keys.ring import CannotDecrypt, Ring
 from chalicelib.baton.keys.rotation import make_ring, rotate_root
 from chalicelib.baton.policy import DAY_S
 from tests.making import NOW
@@ -34,7 +34,7 @@ def test_an_answer_decrypts_for_its_item(answer: bytes) -> None:
 
 def test_an_answer_does_not_decrypt_for_another_item() -> None:
     """Copied to another account, or to another call of the same account."""
-    with pytest.raises(Unsealable, match="for its item"):
+    with pytest.raises(CannotDecrypt, match="for its item"):
         decrypt_answer(encrypted(), item="O#the-item-of-another-account", ring=RING)
 
 
@@ -49,14 +49,14 @@ def test_an_altered_answer_does_not_decrypt(place: int) -> None:
     """Every byte counts: format, root version, nonce, text and tag."""
     stored = bytearray(encrypted())
     stored[place] ^= 1
-    with pytest.raises(Unsealable):
+    with pytest.raises(CannotDecrypt):
         decrypt_answer(bytes(stored), item=ITEM, ring=RING)
 
 
 @pytest.mark.parametrize("length", range(len(encrypted())))
 def test_a_shortened_answer_does_not_decrypt(length: int) -> None:
     """At any length."""
-    with pytest.raises(Unsealable):
+    with pytest.raises(CannotDecrypt):
         decrypt_answer(encrypted()[:length], item=ITEM, ring=RING)
 
 
@@ -65,7 +65,7 @@ def test_an_answer_outlives_a_rotation_of_the_root() -> None:
     stored = encrypted()
     rotated = rotate_root(RING, secrets.token_bytes, now=NOW)
     assert decrypt_answer(stored, item=ITEM, ring=rotated) == b"answer"
-    with pytest.raises(Unsealable):
+    with pytest.raises(CannotDecrypt):
         decrypt_answer(stored, item=ITEM, ring=make_ring(secrets.token_bytes, now=NOW))
 
 
@@ -74,7 +74,7 @@ def test_an_answer_of_another_format_does_not_decrypt(monkeypatch: pytest.Monkey
     with monkeypatch.context() as later:
         later.setattr(once_answers, "FORMAT", FORMAT + 1)
         stored = encrypted()
-    with pytest.raises(Unsealable, match="unknown format"):
+    with pytest.raises(CannotDecrypt, match="unknown format"):
         decrypt_answer(stored, item=ITEM, ring=RING)
 
 

@@ -22,7 +22,7 @@ from chalicelib.baton.factors.refusals import (
 )
 from chalicelib.baton.factors.strength import check_strength, normalise
 
-pytestmark = pytest.mark.promise(10, 11)
+pytestmark = pytest.mark.guarantee(10, 11)
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "rfc9106_argon2.json").read_text())
 EMAIL = "ada.lovelace@analytical.example"
@@ -197,15 +197,15 @@ class TestStrength:
 class TestVerifiers:
     """`hash_password` and `verify_password`."""
 
-    def test_a_verifier_verifies_its_own_password_alone(self) -> None:
+    def test_a_password_hash_verifies_its_own_password_alone(self) -> None:
         """And today's parameters need no rehash."""
-        verifier = hash_password(b"velvet anchor piano", salt=SALT)
-        assert verifier.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
-        assert verify_password(b"velvet anchor piano", verifier=verifier) == Verified(rehash=False)
+        password_hash = hash_password(b"velvet anchor piano", salt=SALT)
+        assert password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+        assert verify_password(b"velvet anchor piano", password_hash=password_hash) == Verified(rehash=False)
         with pytest.raises(InvalidCredentials):
-            verify_password(b"velvet anchor pianO", verifier=verifier)
+            verify_password(b"velvet anchor pianO", password_hash=password_hash)
 
-    def test_salts_make_verifiers_differ(self) -> None:
+    def test_salts_make_password_hashes_differ(self) -> None:
         """The salt is an argument, and is used."""
         assert hash_password(b"x", salt=SALT) != hash_password(b"x", salt=SALT[::-1])
 
@@ -214,7 +214,7 @@ class TestVerifiers:
         self, monkeypatch: pytest.MonkeyPatch, *, known: bool
     ) -> None:
         """Exactly one computation, of the same cost."""
-        verifier = hash_password(b"right", salt=SALT)
+        password_hash = hash_password(b"right", salt=SALT)
         seen: list[str] = []
         genuine = argon2.low_level.verify_secret
 
@@ -225,18 +225,18 @@ class TestVerifiers:
         monkeypatch.setattr(argon2.low_level, "verify_secret", counted)
         monkeypatch.setattr(argon2.low_level, "hash_secret", lambda *_: pytest.fail("hashed"))
         with pytest.raises(InvalidCredentials):
-            verify_password(b"wrong", verifier=verifier if known else None)
+            verify_password(b"wrong", password_hash=password_hash if known else None)
         assert seen == ["$argon2id$v=19$m=19456,t=2,"]
 
     def test_nobodys_password_is_never_right(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Even where Argon2 said yes."""
         monkeypatch.setattr(argon2.low_level, "verify_secret", lambda *_: True)
         with pytest.raises(InvalidCredentials):
-            verify_password(b"anything", verifier=None)
+            verify_password(b"anything", password_hash=None)
 
-    def test_nobodys_verifier_looks_like_any_other(self) -> None:
+    def test_nobodys_password_hash_looks_like_any_other(self) -> None:
         """Same parameters, same lengths of salt and tag, so the same work."""
-        nobodys = password_hash._NOBODYS_VERIFIER
+        nobodys = password_hash._NOBODYS_PASSWORD_HASH
         anybodys = hash_password(b"x", salt=SALT)
         assert [len(part) for part in nobodys.split("$")] == [len(part) for part in anybodys.split("$")]
         assert nobodys.split("$")[:4] == anybodys.split("$")[:4]
@@ -249,10 +249,10 @@ class TestVerifiers:
         """Argon2 takes its cost from the string: it never sees this one."""
         monkeypatch.setattr(argon2.low_level, "verify_secret", lambda *_: pytest.fail("verified"))
         with pytest.raises(Unavailable):
-            verify_password(b"x", verifier=_with_cost(cost))
+            verify_password(b"x", password_hash=_with_cost(cost))
 
     @pytest.mark.parametrize(
-        "verifier",
+        "password_hash",
         [
             "",
             "plain",
@@ -264,39 +264,39 @@ class TestVerifiers:
             "$2b$12$KIXQJZ1Zx1Zx1Zx1Zx1ZxO1Zx1Zx1Zx1Zx1Zx1Zx1Zx1Zx1Zx1Zx",
         ],
     )
-    def test_a_stored_verifier_that_is_none_is_our_trouble(
-        self, monkeypatch: pytest.MonkeyPatch, verifier: str
+    def test_a_stored_password_hash_that_is_none_is_our_trouble(
+        self, monkeypatch: pytest.MonkeyPatch, password_hash: str
     ) -> None:
         """Not a wrong password, and never a login; Argon2 does not see it."""
         monkeypatch.setattr(argon2.low_level, "verify_secret", lambda *_: pytest.fail("verified"))
         with pytest.raises(Unavailable):
-            verify_password(b"password", verifier=verifier)
+            verify_password(b"password", password_hash=password_hash)
 
     def test_what_argon2_itself_cannot_verify_is_our_trouble(self) -> None:
         """Less memory than Argon2 needs at all: an error of the library's, and no wrong password."""
         with pytest.raises(Unavailable):
-            verify_password(b"password", verifier=_with_cost("m=7,t=2,p=1"))
+            verify_password(b"password", password_hash=_with_cost("m=7,t=2,p=1"))
 
     @pytest.mark.parametrize("row", VECTORS["encoded"], ids=lambda row: row["encoded"][15:35])
     def test_reference_strings(self, row: dict[str, Any]) -> None:
         """The reference implementation's verifiers verify, and ask for a rehash to today's parameters."""
         if row["expect"]:
-            assert verify_password(row["password"].encode(), verifier=row["encoded"]) == Verified(rehash=True)
+            assert verify_password(row["password"].encode(), password_hash=row["encoded"]) == Verified(rehash=True)
         else:
             with pytest.raises(InvalidCredentials):
-                verify_password(row["password"].encode(), verifier=row["encoded"])
+                verify_password(row["password"].encode(), password_hash=row["encoded"])
 
     @pytest.mark.parametrize("row", VECTORS["low_level"], ids=lambda row: row["id"])
     def test_rfc9106_section_5(self, row: dict[str, Any]) -> None:
         """The library computes the RFC's tags; Baton takes verifiers of Argon2id alone."""
         assert _tag(row).hex() == row["tag_hex"]
-        verifier = hash_password(bytes.fromhex(row["password_hex"]), salt=bytes.fromhex(row["salt_hex"]))
-        stored = verifier.replace("$argon2id$", f"${row['type']}$")
+        password_hash = hash_password(bytes.fromhex(row["password_hex"]), salt=bytes.fromhex(row["salt_hex"]))
+        stored = password_hash.replace("$argon2id$", f"${row['type']}$")
         if row["type"] == "argon2id":
-            assert verify_password(bytes.fromhex(row["password_hex"]), verifier=stored) == Verified(rehash=False)
+            assert verify_password(bytes.fromhex(row["password_hex"]), password_hash=stored) == Verified(rehash=False)
         else:
             with pytest.raises(Unavailable):
-                verify_password(bytes.fromhex(row["password_hex"]), verifier=stored)
+                verify_password(bytes.fromhex(row["password_hex"]), password_hash=stored)
 
 
 def _with_cost(cost: str) -> str:

@@ -25,7 +25,7 @@ from chalicelib.baton.proof.signature_input import write_input
 from chalicelib.baton.routing import Message
 from tests.vectors import load
 
-pytestmark = pytest.mark.promise(12)
+pytestmark = pytest.mark.guarantee(12)
 
 RFC9421: dict[str, Any] = load("rfc9421")
 KEYS: dict[str, Any] = RFC9421["keys"]

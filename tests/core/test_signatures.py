@@ -52,7 +52,7 @@ from tests.core.test_public_key import (
     raw_signature,
 )
 
-pytestmark = pytest.mark.promise(12)
+pytestmark = pytest.mark.guarantee(12)
 
 NOW = 1_700_000_000
 HOST = "api.example"
@@ -291,7 +291,7 @@ def test_we_verify_what_an_independent_signer_signs(algorithm: Algorithm) -> Non
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_an_independent_verifier_verifies_our_base(algorithm: Algorithm) -> None:
+def test_an_independent_password_hash_verifies_our_base(algorithm: Algorithm) -> None:
     """A signature over the base we build is accepted by PyPI's http-message-signatures."""
     call = Call(covered=COVERED, algorithm=algorithm)
     unsigned = as_received({**FIELDS, "Signature-Input": call.input(), "Signature": "sig=:AA==:"})
@@ -300,8 +300,8 @@ def test_an_independent_verifier_verifies_our_base(algorithm: Algorithm) -> None
     request = SimpleNamespace(
         method="POST", url=URL, headers={**FIELDS, "Signature-Input": call.input(), "Signature": signature}
     )
-    verifier = independent.HTTPMessageVerifier(signature_algorithm=INDEPENDENT[algorithm], key_resolver=RESOLVER)
-    (result,) = verifier.verify(request, max_age=None, expect_tag="baton", require_components=COVERED, body=BODY)
+    password_hash = independent.HTTPMessageVerifier(signature_algorithm=INDEPENDENT[algorithm], key_resolver=RESOLVER)
+    (result,) = password_hash.verify(request, max_age=None, expect_tag="baton", require_components=COVERED, body=BODY)
     assert (result.nonce, result.body) == ("one-of-a-kind", BODY)
 
 

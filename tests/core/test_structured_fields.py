@@ -116,7 +116,7 @@ def test_a_sent_field_with_a_piece_changed_reads_the_same(at: int, piece: str, c
     assert by_us(text, "dictionary") == by_http_sf(text, "dictionary")
 
 
-@pytest.mark.promise(12)
+@pytest.mark.guarantee(12)
 def test_the_suite_of_the_working_group() -> None:
     """Every row is read as the suite says, except that we refuse each duplicate key."""
     verdicts: Counter[str] = Counter()

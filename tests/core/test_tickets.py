@@ -17,7 +17,7 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import AccountId, Secret
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
 from chalicelib.baton.keys.ring import Root
-from chalicelib.baton.keys.rotation import KEY_KEPT_AFTER_USE_S, make_ring, raise_fence, rotate_root
+from chalicelib.baton.keys.rotation import KEY_KEPT_AFTER_USE_S, make_ring, raise_not_before, rotate_root
 from chalicelib.baton.keys.tickets import Ticket, TicketInvalid, UnknownRoot, open_ticket, seal_ticket
 from chalicelib.baton.policy import (
     ISSUED_AHEAD_MAX_S,
@@ -29,7 +29,7 @@ from chalicelib.baton.policy import (
 from tests.core.test_key_ring import counted_entropy
 from tests.vectors import load
 
-pytestmark = pytest.mark.promise(10)
+pytestmark = pytest.mark.guarantee(10)
 
 NOW: Final = 1_700_000_000
 RING: Final = make_ring(counted_entropy(), now=NOW - 1)
@@ -241,7 +241,7 @@ def test_a_ticket_may_expire_earlier_than_its_purpose_and_not_later() -> None:
         opened(text, kind=Short, now=NOW + LIFE_S)
 
 
-@pytest.mark.promise(9)
+@pytest.mark.guarantee(9)
 def test_a_ticket_from_the_future_is_a_server_error() -> None:
     """It is genuine, so two clocks of the deployment disagree: nobody is told that the ticket is wrong."""
     assert opened(TEXT, now=NOW - ISSUED_AHEAD_MAX_S) == SESSION
@@ -249,10 +249,10 @@ def test_a_ticket_from_the_future_is_a_server_error() -> None:
         opened(TEXT, now=NOW - ISSUED_AHEAD_MAX_S - 1)
 
 
-@pytest.mark.promise(7)
+@pytest.mark.guarantee(7)
 def test_raising_the_not_before_time_voids_every_ticket() -> None:
     """Those of this very second too; the next second's tickets open."""
-    raised = raise_fence(RING, now=NOW)
+    raised = raise_not_before(RING, now=NOW)
     with pytest.raises(TicketInvalid, match="not-before"):
         opened(TEXT, ring=raised, now=NOW + 1)
     later = replace(SESSION, issued_at=NOW + 1)

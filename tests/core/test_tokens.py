@@ -23,7 +23,7 @@ from chalicelib.baton.ids import AccountId, LineageId, Secret
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.ring import Ring
-from chalicelib.baton.keys.rotation import make_ring, raise_fence, retire_keys, rotate_root, rotate_signing
+from chalicelib.baton.keys.rotation import make_ring, raise_not_before, retire_keys, rotate_root, rotate_signing
 from chalicelib.baton.lineages.clients import Clients, Form
 from chalicelib.baton.lineages.model import Assurance, Binding, KeyBinding, NoBinding, SecretBinding
 from chalicelib.baton.policy import DAY_S, ISSUED_AFTER_KEY_MAX_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, TOKEN_BYTES_MAX
@@ -36,7 +36,7 @@ from chalicelib.baton.tokens.refusals import TokenInvalid
 from chalicelib.baton.tokens.token import ConfigurationMismatch, Kind, Names, Token, UnknownKey
 from tests.core.test_key_ring import counted_entropy
 
-pytestmark = pytest.mark.promise(4)
+pytestmark = pytest.mark.guarantee(4)
 
 
 def vectors(name: str) -> dict[str, Any]:
@@ -159,7 +159,7 @@ class TestMinting:
     def test_every_fact_shows_in_the_string(self) -> None:
         """Another kind, generation, time, client or holder is another opaque string, from its first bytes on."""
         others = [
-            replace(TOKEN, kind=Kind.USE),
+            replace(TOKEN, kind=Kind.ACCESS),
             replace(TOKEN, generation=8),
             replace(TOKEN, issued_at=NOW + 1),
             replace(TOKEN, expires_at=NOW),
@@ -190,7 +190,7 @@ class TestMinting:
         """Written down once: whoever changes the layout or a derivation logs everybody out, and should know it."""
         ring = make_ring(lambda size: bytes([1]) * size, now=NOW)
         token = Token(
-            kind=Kind.RENEW,
+            kind=Kind.REFRESH,
             account=AccountId("AQAAAAAAAAAAAAAA"),
             lineage=LineageId("AQEBAQEBAQEBAQEB"),
             generation=3,
@@ -224,7 +224,7 @@ class TestMinting:
             "amr": ["pwd"],
             "sid": TOKEN.lineage,
             "gen": 7,
-            "use": "both",
+            "token_use": "both",
             "scope": "account",
             "cnf": {"jkt": P256.keyid, "jwk": P256.to_jwk()},
         }
@@ -583,9 +583,9 @@ class TestClaims:
             {"iat": -1},
             {"exp": -1},
             {"exp": 2**32},
-            {"use": "use"},
-            {"use": "Both"},
-            {"use": "id"},
+            {"token_use": "use"},
+            {"token_use": "Both"},
+            {"token_use": "id"},
             {"jti": f"{TOKEN.lineage}.7.both.{NOW + 1}"},
             {"jti": ""},
         ],
@@ -599,10 +599,10 @@ class TestClaims:
     @pytest.mark.parametrize(
         "changed",
         [
-            {"sub": "short", "use": "both"},
+            {"sub": "short", "token_use": "both"},
             {"gen": 2**32, "jti": f"{TOKEN.lineage}.{2**32}.both.{NOW}"},
             {"iat": -1, "jti": f"{TOKEN.lineage}.7.both.-1"},
-            {"use": "id", "jti": f"{TOKEN.lineage}.7.id.{NOW}"},
+            {"token_use": "id", "jti": f"{TOKEN.lineage}.7.id.{NOW}"},
             {"sid": "AQ", "jti": f"AQ.7.both.{NOW}"},
         ],
         ids=repr,
@@ -675,7 +675,7 @@ class TestClaims:
         with pytest.raises(ConfigurationMismatch):
             read_token(moved, ring=RING, names=replace(NAMES, earlier_issuers=frozenset()), clients=CLIENTS)
 
-    @pytest.mark.promise(9)
+    @pytest.mark.guarantee(9)
     @pytest.mark.parametrize(
         ("changed", "what"),
         [
@@ -699,7 +699,7 @@ class TestClaims:
 
     def test_expiry_and_kind_are_the_callers_to_judge(self) -> None:
         """`read` knows no clock: an expired token can still be exchanged."""
-        expired = replace(TOKEN, issued_at=5, expires_at=6, kind=Kind.RENEW)
+        expired = replace(TOKEN, issued_at=5, expires_at=6, kind=Kind.REFRESH)
         assert read_here(minted(expired)) == read_here(minted(expired, "opaque")) == expired
 
 
@@ -760,9 +760,9 @@ class TestTheTimeOfAKey:
                 read_token("baton_" + encode_base64url(lead + sealed), ring=ring, names=NAMES, clients=CLIENTS)
         assert read_token(minted(newborn, "opaque", ring=ring), ring=ring, names=NAMES, clients=CLIENTS) == newborn
 
-    def test_a_fence_changes_nothing_about_reading(self) -> None:
+    def test_a_not_before_changes_nothing_about_reading(self) -> None:
         """It ends lineages; their tokens stay genuine, so that a client is told why."""
-        fenced = raise_fence(retire_keys(RING, ENTROPY, now=NOW), now=NOW + DAY_S)
+        fenced = raise_not_before(retire_keys(RING, ENTROPY, now=NOW), now=NOW + DAY_S)
         assert read_token(minted(), ring=fenced, names=NAMES, clients=CLIENTS) == TOKEN
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from baton_client import Answer, BatonClient, MemoryStorage, NoAnswer, Request
+from baton_client import Answer, BatonClient, MemoryStorage, NoResponse, Request
 from tools.dev.gateway import DevelopmentClock, Gateway
 
 BASE_URL = "https://api.example.com/api"
@@ -26,14 +26,14 @@ class Line:
         del timeout_s
         if self.lose_requests:
             self.lose_requests -= 1
-            raise NoAnswer("the request was lost")
+            raise NoResponse("the request was lost")
         target = "/" + request.url.split("/", 3)[3]
         said = self.gateway.call(request.method, target, request.headers.items(), request.body)
         answer = Answer(said.status, {name.lower(): value for name, value in said.headers}, said.body)
         self.carried.append((request, answer))
         if self.lose_answers:
             self.lose_answers -= 1
-            raise NoAnswer("the answer was lost")
+            raise NoResponse("the answer was lost")
         return answer
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from baton_client import BatonClient, LoggedOut, MemoryStorage, NoAnswer, NotLoggedIn, Offline, Record, Refused
+from baton_client import BatonClient, LoggedOut, MemoryStorage, NoResponse, NotLoggedIn, Offline, Record, Refused
 from tests.end_to_end.conftest import PASSWORD, Line
 from tools.dev.gateway import DevelopmentClock
 
@@ -32,7 +32,7 @@ def reasons(tablet: BatonClient) -> dict[str, Any]:
     return {device["name"]: device["ended_reason"] for device in tablet.devices()}
 
 
-@pytest.mark.promise(5)
+@pytest.mark.guarantee(5)
 @pytest.mark.parametrize("ahead", [2, 4])
 @pytest.mark.parametrize(("client_id", "options"), WAYS, ids=str)
 def test_a_copy_that_exchanged_before_its_owner_is_dead_once_its_owner_exchanges(
@@ -64,7 +64,7 @@ def test_a_copy_that_exchanged_before_its_owner_is_dead_once_its_owner_exchanges
     assert reasons(tablet)["phone again"] is None
 
 
-@pytest.mark.promise(5)
+@pytest.mark.guarantee(5)
 def test_a_revocation_that_found_no_network_is_sent_by_the_next_login(make_client: Make) -> None:
     """The copy is served until then, and no longer."""
     phone, line = make_client()
@@ -75,7 +75,7 @@ def test_a_revocation_that_found_no_network_is_sent_by_the_next_login(make_clien
 
     def offline(request: Any, timeout_s: float) -> Any:
         if request.url.endswith("/oauth/revoke"):
-            raise NoAnswer("no network", sent=False)
+            raise NoResponse("no network", sent=False)
         return line(request, timeout_s)
 
     flaky, _ = make_client(storage=phone._storage)
@@ -91,7 +91,7 @@ def test_a_revocation_that_found_no_network_is_sent_by_the_next_login(make_clien
     assert record_of(phone).revocations == ()
 
 
-@pytest.mark.promise(5)
+@pytest.mark.guarantee(5)
 def test_a_copy_that_repeats_the_owners_exchange_is_served_for_a_minute_after_the_next(
     make_client: Make, clock: DevelopmentClock
 ) -> None:
@@ -111,7 +111,7 @@ def test_a_copy_that_repeats_the_owners_exchange_is_served_for_a_minute_after_th
     assert [answer.members().get("code") for _, answer in line.carried] == ["token_expired", "token_reused"]
 
 
-@pytest.mark.promise(11)
+@pytest.mark.guarantee(11)
 @pytest.mark.parametrize("how", ["logout", "forget", "ended"])
 def test_a_stranger_does_not_lock_out_an_hmac_device(make_client: Make, how: str) -> None:
     """Ten wrong guesses held up the owner's login: the server did not know the device."""

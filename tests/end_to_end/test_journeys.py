@@ -14,7 +14,7 @@ from tests.end_to_end.conftest import BASE_URL, PASSWORD, Line
 from tests.web.conversation import Said
 from tools.dev.gateway import DevelopmentClock
 
-pytestmark = pytest.mark.promise(2)
+pytestmark = pytest.mark.guarantee(2)
 
 Make = Callable[..., tuple[BatonClient, Line]]
 NEW_PASSWORD = "granite umbrella conversation"
@@ -128,7 +128,7 @@ def test_a_jwt_is_verified_by_others_with_the_public_keys_alone(make_client: Mak
     device_key = phone._storage.read().key
     assert device_key is not None
     assert claims["cnf"] == {"jkt": device_key.thumbprint(), "jwk": device_key.jwk()}
-    assert (claims["use"], claims["gen"], claims["sid"]) == ("both", 0, session.device_id)
+    assert (claims["token_use"], claims["gen"], claims["sid"]) == ("both", 0, session.device_id)
     assert claims["exp"] - claims["iat"] == 900
     assert jose.decode(session.access_token, KeySet.import_key_set(keys), algorithms=["ES256"]).claims == claims  # type: ignore[arg-type] # joserfc's own shape
 

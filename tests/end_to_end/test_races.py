@@ -12,7 +12,7 @@ from tests.engines.racing_baton import RACERS, exchanged, only_child
 from tests.web.conversation import Device
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 
-pytestmark = pytest.mark.promise(1, 3)
+pytestmark = pytest.mark.guarantee(1, 3)
 
 LENGTHS = pytest.mark.parametrize("rounds", [50, pytest.param(500, marks=pytest.mark.prove)])
 

@@ -133,7 +133,7 @@ def loud(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BATON_LOG_LEVEL", "DEBUG")
 
 
-@pytest.mark.promise(10)
+@pytest.mark.guarantee(10)
 def test_nothing_secret_is_stored_or_logged(
     loud: None,
     make_client: Callable[..., Any],

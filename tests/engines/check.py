@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from chalicelib.baton.lineages.model import Gate, Lineage, Presented
+from chalicelib.baton.lineages.model import AccountState, Lineage, PresentedToken
 from chalicelib.baton.lineages.rules import Exchanged, Retry
 from tests.engines.history import FOREVER, History, Operation, read
 from tests.engines.linearizability import Explained, Refuted, explain
@@ -17,15 +17,15 @@ SHOWN = 12
 def brief(value: object) -> str:
     """Say a value in a few words."""
     match value:
-        case Gate():
+        case AccountState():
             lineages = "; ".join(brief(lineage) for lineage in sorted(value.lineages.values(), key=lambda one: one.id))
-            return f"epoch {value.epoch}, verifier {value.verifier_version}, {value.status.name.lower()}: {lineages}"
+            return f"epoch {value.epoch}, verifier {value.credentials_version}, {value.status.name.lower()}: {lineages}"
         case Lineage():
             ended = f", ended: {value.ended.reason} at {value.ended.at}" if value.ended else ""
             return f"{value.id} generation {value.generation} of epoch {value.epoch}, iat {value.issued_at}{ended}"
         case Exchanged(lineage) | Retry(lineage):
             return f"{type(value).__name__} {brief(lineage)}"
-        case Presented():
+        case PresentedToken():
             return f"{value.lineage} generation {value.generation}, attempt {value.attempt!r}"
         case None:
             return "done"
@@ -45,20 +45,20 @@ def told(history: History, verdict: Explained | Refuted) -> Iterable[str]:
         never = len(history.operations) - len(verdict.order)
         yield f"explained: {len(verdict.order)} operations in an order that the rule gives; {never} had no effect"
         return
-    begun = min(operation.sent for operation in history.operations)
+    tokens_for = min(operation.sent for operation in history.operations)
     yield f"refuted: no order explains more than {len(verdict.order)} of {len(history.operations)} operations"
     yield f"  {'sent µs':>10} {'heard µs':>10}  {'who':<10} {'verb':<16} asked -> heard"
     for operation in verdict.order[-SHOWN:]:
-        yield _line(operation, begun)
+        yield _line(operation, tokens_for)
     yield "  then none of these can be next:"
     for contradiction in verdict.next:
-        yield _line(contradiction.operation, begun)
+        yield _line(contradiction.operation, tokens_for)
         yield f"  {'':>21}  {'':<10} {'the rule says':<16} -> {brief(contradiction.expected)}"
 
 
-def _line(operation: Operation, begun: int) -> str:
-    sent = (operation.sent - begun) // 1000
-    heard = "never" if operation.heard == FOREVER else (operation.heard - begun) // 1000
+def _line(operation: Operation, tokens_for: int) -> str:
+    sent = (operation.sent - tokens_for) // 1000
+    heard = "never" if operation.heard == FOREVER else (operation.heard - tokens_for) // 1000
     words = f"{asked(operation)} -> {brief(operation.answer)}"
     return f"  {sent:>10} {heard:>10}  {operation.who:<10} {operation.verb:<16} {words}"
 

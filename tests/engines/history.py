@@ -1,4 +1,4 @@
-"""Histories: who asked what of a gate, when, and what was answered; as values, and as files.
+"""Histories: who asked what of an account state, when, and what was answered; as values, and as files.
 
 A history is a list of sendings. One whose answer nobody heard stands in it too: it may have happened or not. Where
 the line is known to have broken, it happened before that; where the sender only lost patience, at any later time.
@@ -49,15 +49,23 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A user and a gate: all that the verbs of a history read and write."""
+    """A user and an account state: all that the verbs of a history read and write."""
 
     user: User
-    gate: model.Gate
+    account_state: model.AccountState
 
     def __hash__(self) -> int:
-        """Hash by value: a gate holds a mapping, and has no hash of its own."""
-        gate = self.gate
-        return hash((self.user, gate.status, gate.epoch, gate.raised, frozenset(gate.lineages.items())))
+        """Hash by value: an account state holds a mapping, and has no hash of its own."""
+        account_state = self.account_state
+        return hash(
+            (
+                self.user,
+                account_state.status,
+                account_state.epoch,
+                account_state.raised,
+                frozenset(account_state.lineages.items()),
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,7 @@ _TYPES: dict[str, type[Any]] = {
     known.__name__: known
     for known in (
         *(History, State, Operation, Unheard),
-        *(User, model.Gate, model.Lineage, model.Presented, model.Actor, model.Assurance, model.Ended),
+        *(User, model.AccountState, model.Lineage, model.PresentedToken, model.Actor, model.Assurance, model.Ended),
         *(model.KeyBinding, model.SecretBinding, model.NoBinding, model.EndReason, model.Status),
         *(
             rule.Exchanged,
@@ -80,7 +88,7 @@ _TYPES: dict[str, type[Any]] = {
             rule.Superseded,
             rule.Reused,
             rule.Ahead,
-            rule.Dead,
+            rule.Inactive,
             rule.ProofOutdated,
             Done,
             Moved,

@@ -24,7 +24,7 @@ Attempt = Callable[[Any, Tables, int, int], object]
 def update(dynamodb: Any, tables: Tables, racer: int, number: int) -> None:
     """Win a round that nobody has won, and count it, by one conditional update."""
     dynamodb.update_item(
-        TableName=tables.gates,
+        TableName=tables.lineages,
         Key=KEY,
         UpdateExpression="SET won = :next ADD #racer :one",
         ConditionExpression="won = :number",
@@ -43,7 +43,7 @@ def transaction(dynamodb: Any, tables: Tables, racer: int, number: int) -> None:
         "ExpressionAttributeValues": {":one": ONE},
     }
     win = {
-        "TableName": tables.gates,
+        "TableName": tables.lineages,
         "Key": KEY,
         "UpdateExpression": "SET won = :next",
         "ConditionExpression": "won = :number",
@@ -81,11 +81,11 @@ def run(racer: Racer, meet: Meet) -> list[int]:
 def race(team: Team, attempt: Attempt, tables: Tables, rounds: int) -> list[str]:
     """Race so many rounds, and list what was wrong with them: nothing, on an engine that is fit."""
     dynamodb = plain_client(os.environ.get("AWS_ENDPOINT_URL_DYNAMODB"))
-    dynamodb.put_item(TableName=tables.gates, Item={**KEY, "won": {"N": "0"}})
+    dynamodb.put_item(TableName=tables.lineages, Item={**KEY, "won": {"N": "0"}})
     dynamodb.put_item(TableName=tables.users, Item=KEY)
     told = team(run, [Racer(number, attempt, tables, rounds) for number in range(RACERS)])
     kept: Counter[int] = Counter()
-    for table in (tables.gates, tables.users):
+    for table in (tables.lineages, tables.users):
         item = dynamodb.get_item(TableName=table, Key=KEY, ConsistentRead=True)["Item"]
         kept.update({number: int(item.get(f"racer{number}", {"N": "0"})["N"]) for number in range(RACERS)})
     return faults(told, [kept[number] for number in range(RACERS)], rounds)

@@ -21,19 +21,19 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
+    AccountState,
     Actor,
     Ended,
     EndReason,
-    Gate,
     KeyBinding,
     Lineage,
-    Presented,
+    PresentedToken,
     Status,
 )
 from chalicelib.baton.lineages.rules import (
     Current,
-    Dead,
     Exchanged,
+    Inactive,
     NoRoom,
     Retry,
     Reused,
@@ -46,22 +46,22 @@ from chalicelib.baton.lineages.rules import (
 from chalicelib.baton.policy import DAY_S, LINEAGES_MAX
 from chalicelib.baton.storage.aws.service import Service
 from chalicelib.baton.storage.dynamodb.accounts import Users
-from chalicelib.baton.storage.dynamodb.database import Engine, Tables
-from chalicelib.baton.storage.dynamodb.items import gate_item, of_account
-from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.items import of_account, state_item
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from tests.engines.history import FOREVER, UNHEARD, History, Operation, State
 from tests.engines.together import Meet, Team
-from tests.making import ACCOUNT, FENCE, IDLE_S, MINE_LIVE, NOW, USER, gate_with
+from tests.making import ACCOUNT, IDLE_S, MINE_LIVE, NOT_BEFORE, NOW, USER, state_with
 
 FAR = NOW + 1_000_000
 FIRST = replace(MINE_LIVE, generation=0, attempts=(NO_ATTEMPT,) * 4, expires_at=FAR)
-START = State(USER, gate_with(FIRST))
+START = State(USER, state_with(FIRST))
 
 LOST_ANSWERS, LOST_REQUESTS = 0.15, 0.05
 LIVING = 0.8
 LATE = 0.9
-VERBS = ("exchange", "admit", "record_use", "end", "end_device", "end_all", "delete", "set_status", "get")
-"""Of the gates; of the users it is ``change_password``."""
+VERBS = ("exchange", "add_lineage", "record_use", "end", "end_device", "end_all", "delete", "set_status", "get")
+"""Of the account states; of the users it is ``change_password``."""
 
 
 @dataclass(slots=True)
@@ -126,18 +126,18 @@ class Recorder:
         return answer
 
 
-class ReadThenWrite(Gates):
-    """A planted fault: it reads the gate, decides, and writes, as if nobody else were there."""
+class ReadThenWrite(LineageStore):
+    """A planted fault: it reads the account state, decides, and writes, as if nobody else were there."""
 
-    def exchange(self, presented: Presented, *, now: int, fence: int, idle_s: int) -> Any:
+    def exchange(self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int) -> Any:
         """Exchange without a condition."""
-        gate = self.get(presented.account)
-        verdict = judge(gate, presented, now=now, fence=fence, idle_s=idle_s)
-        if gate is None or not isinstance(verdict, Current):
+        account_state = self.get(presented.account)
+        verdict = judge(account_state, presented, now=now, not_before=not_before, idle_s=idle_s)
+        if account_state is None or not isinstance(verdict, Current):
             return verdict
         child = exchange(verdict.lineage, presented, now=now)
-        item = gate_item(replace(gate, lineages={**gate.lineages, child.id: child}))
-        self._engine._dynamodb.call("put_item", TableName=self._engine.tables.gates, Item=item)
+        item = state_item(replace(account_state, lineages={**account_state.lineages, child.id: child}))
+        self._engine._dynamodb.call("put_item", TableName=self._engine.tables.lineages, Item=item)
         return Exchanged(child)
 
 
@@ -150,16 +150,16 @@ class Part:
     steps: int
     tables: Tables
     embedded: bool
-    store: Callable[[Engine], Gates] = Gates
+    store: Callable[[DynamoDB], LineageStore] = LineageStore
 
 
 class Device:
-    """One device: what it last saw of the gate, and what it does next."""
+    """One device: what it last saw of the account state, and what it does next."""
 
     def __init__(self, part: Part, ask: Callable[..., Any], chance: random.Random) -> None:
         """Begin with what everybody knows."""
         self._part, self._ask, self._chance = part, ask, chance
-        self._seen = START.gate
+        self._seen = START.account_state
         self._now = NOW
         self._near_the_end = False
 
@@ -191,7 +191,7 @@ class Device:
     def _exchange(self, lineage: Lineage) -> None:
         generation = max(0, lineage.generation - self._chance.choice([0, 0, 0, 0, 1, 2, 5]))
         holder = self._chance.choice([b"owner"] * 15 + [b"thief"])
-        presented = Presented(
+        presented = PresentedToken(
             account=ACCOUNT,
             lineage=lineage.id,
             generation=generation,
@@ -201,45 +201,55 @@ class Device:
             # Of one holder's two processes, both present the one attempt that stands in their storage.
             attempt=b"%s%03d" % (holder, generation % 1000),
         )
-        verdict = self._ask("exchange", presented=presented, now=self._now, fence=FENCE, idle_s=IDLE_S * 1000)
+        verdict = self._ask("exchange", presented=presented, now=self._now, not_before=NOT_BEFORE, idle_s=IDLE_S * 1000)
         match verdict:
             case Exchanged(child) | Retry(child):
                 self._seen = replace(self._seen, lineages={**self._seen.lineages, child.id: child})
             case Reused():
                 self._end(lineage, EndReason.REUSE)
-            case Dead():
+            case Inactive():
                 self._look()
             case _:
                 pass  # superseded, or unheard: the token is presented again, or not
 
-    def _look(self) -> Gate:
+    def _look(self) -> AccountState:
         seen = self._ask("get", account=ACCOUNT)
         if seen != UNHEARD:
             self._seen = seen
         return self._seen
 
     def _log_in(self) -> None:
-        gate = self._look()
+        account_state = self._look()
         # Each device has a key, which no other has; now and then another one begins to use it.
         owner = self._chance.choice([self._part.number] * 3 + [0])
         binding = KeyBinding(b"%032d" % owner)
-        replaced = replaced_by_login(gate, binding, proved=None)
+        replaced = replaced_by_login(account_state, binding, proved=None)
         idle_s_of = {FIRST.client: IDLE_S * 1000}
         removed = removed_by_login(
-            gate, replaced, now=self._now, fence=FENCE, idle_s_of=idle_s_of, lineages_max=LINEAGES_MAX
+            account_state,
+            replaced,
+            now=self._now,
+            not_before=NOT_BEFORE,
+            idle_s_of=idle_s_of,
+            lineages_max=LINEAGES_MAX,
         )
         if isinstance(removed, NoRoom):
             return
         lineage = replace(
             FIRST,
             id=LineageId(f"AQ{self._chance.getrandbits(80):014x}"[:16]),
-            epoch=gate.epoch,
+            epoch=account_state.epoch,
             issued_at=self._now,
             auth_time=self._now,
             binding=binding,
         )
         done = self._ask(
-            "admit", lineage=lineage, expected=gate, replaced=replaced, removed=removed, lineages_max=LINEAGES_MAX
+            "add_lineage",
+            lineage=lineage,
+            expected=account_state,
+            replaced=replaced,
+            removed=removed,
+            lineages_max=LINEAGES_MAX,
         )
         if done == Done():
             self._look()
@@ -251,8 +261,14 @@ class Device:
         self._seen = replace(self._seen, lineages={**self._seen.lineages, lineage.id: ended})
 
     def _change_password(self, lineage: Lineage) -> None:
-        verifier = self._chance.randbytes(8)
-        self._ask("change_password", actor=self._actor(lineage), verifier=verifier, expected=self._seen, now=self._now)
+        password_hash = self._chance.randbytes(8)
+        self._ask(
+            "change_password",
+            actor=self._actor(lineage),
+            password_hash=password_hash,
+            expected=self._seen,
+            now=self._now,
+        )
         self._look()
 
     def _end_device(self, lineage: Lineage) -> None:
@@ -264,7 +280,7 @@ class Device:
     def _record_use(self, lineage: Lineage) -> None:
         """Record a use of what was seen, which may have gone on or ended since."""
         used = replace(lineage, last_used_day=last_used(lineage, now=self._now) // DAY_S)
-        self._ask("record_use", lineage=used, account=ACCOUNT, expected=lineage, now=self._now, fence=FENCE)
+        self._ask("record_use", lineage=used, account=ACCOUNT, expected=lineage, now=self._now, not_before=NOT_BEFORE)
 
     def _delete(self, lineage: Lineage) -> None:
         """Delete the account towards the end, for nothing comes after it, or on behalf of a login that has ended."""
@@ -273,7 +289,7 @@ class Device:
             self._ask("delete", actor=self._actor(lineage), now=self._now)
 
     def _actor(self, lineage: Lineage) -> Actor:
-        return Actor(ACCOUNT, lineage.id, fence=FENCE, verifier_version=self._seen.verifier_version)
+        return Actor(ACCOUNT, lineage.id, not_before=NOT_BEFORE, credentials_version=self._seen.credentials_version)
 
     def _disable(self, lineage: Lineage) -> None:
         """Disable the account, try to get in all the same, and enable it again."""
@@ -287,12 +303,12 @@ def play(part: Part, meet: Meet) -> list[Operation]:
     """Play one device's part, and give what it recorded."""
     chance = random.Random(f"{part.seed} {part.number}")
     service = Service("dynamodb", pause=lambda _seconds: None)
-    engine = Engine(part.tables, service)
+    engine = DynamoDB(part.tables, service)
     line = Line(service.client, chance, embedded=part.embedded)
-    gates, users = part.store(engine), Users(engine)
+    lineage_store, users = part.store(engine), Users(engine)
     recorder = Recorder(
         f"device {part.number}",
-        {"change_password": users, **dict.fromkeys(VERBS, gates)},
+        {"change_password": users, **dict.fromkeys(VERBS, lineage_store)},
         line,
     )
     device = Device(part, recorder.ask, chance)
@@ -305,14 +321,16 @@ def play(part: Part, meet: Meet) -> list[Operation]:
 
 
 def record(team: Team, tables: Tables, *, seed: int, devices: int, steps: int, **named: Any) -> History:
-    """Let so many devices live on an account of their own, and give the history of its gate."""
-    engine = Engine(tables, Service("dynamodb"))
+    """Let so many devices live on an account of their own, and give the history of its account state."""
+    engine = DynamoDB(tables, Service("dynamodb"))
     Users(engine).forget(ACCOUNT, START.user.email_index)
-    engine.write("delete_item", TableName=tables.gates, Key=of_account(ACCOUNT))
-    Users(engine).register(START.user, START.gate)
+    engine.write("delete_item", TableName=tables.lineages, Key=of_account(ACCOUNT))
+    Users(engine).register(START.user, START.account_state)
     embedded = "AWS_ENDPOINT_URL_DYNAMODB" not in os.environ
     told = team(play, [Part(number, seed, steps, tables, embedded, **named) for number in range(devices)])
     sent = time.monotonic_ns()
-    last = Operation("the end", "get", {"account": ACCOUNT}, sent, time.monotonic_ns(), Gates(engine).get(ACCOUNT))
+    last = Operation(
+        "the end", "get", {"account": ACCOUNT}, sent, time.monotonic_ns(), LineageStore(engine).get(ACCOUNT)
+    )
     operations = sorted((operation for one in told for operation in one), key=lambda operation: operation.sent)
     return History(START, (*operations, last))

@@ -3,13 +3,13 @@
 from typing import Any
 
 from tests.engines.history import Operation, State
-from tests.memory import MemoryGates, MemoryUsers, Tables
+from tests.memory import MemoryLineageStore, MemoryUsers, Tables
 
 
 def apply(state: State, operation: Operation) -> tuple[State, object]:
     """Say what the operation answers when nothing runs beside it, and what it leaves."""
-    account = state.gate.account
-    tables = Tables(users={account: state.user}, gates={account: state.gate})
-    store: Any = MemoryUsers(tables) if operation.verb == "change_password" else MemoryGates(tables)
+    account = state.account_state.account
+    tables = Tables(users={account: state.user}, lineages={account: state.account_state})
+    store: Any = MemoryUsers(tables) if operation.verb == "change_password" else MemoryLineageStore(tables)
     answer = getattr(store, operation.verb)(**operation.arguments)
-    return State(tables.users[account], tables.gates[account]), answer
+    return State(tables.users[account], tables.lineages[account]), answer

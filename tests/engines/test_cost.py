@@ -19,7 +19,7 @@ import pytest
 from baton_client import content_digest
 from chalicelib.baton.http.dispatch import Answer
 from chalicelib.baton.http.request import Nothing
-from chalicelib.baton.lineages.model import Presented
+from chalicelib.baton.lineages.model import PresentedToken
 from chalicelib.baton.lineages.rules import Exchanged
 from chalicelib.baton.policy import (
     KEY_RING_REFRESH_S,
@@ -30,15 +30,15 @@ from chalicelib.baton.policy import (
 )
 from chalicelib.baton.proof.once_rules import OnceKey
 from chalicelib.baton.storage.aws.service import Service
-from chalicelib.baton.storage.dynamodb.database import KEYS, Engine, Tables
-from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.tokens.caller import Caller
 from tests.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tests.engines.recording import ReadThenWrite
 from tests.making import NOW
-from tests.stores.test_dynamodb import put_gate
-from tests.stores.test_gate_size import LARGEST, gate_of
+from tests.stores.test_dynamodb import put_state
+from tests.stores.test_state_size import LARGEST, state_of
 from tests.web.conversation import FORM, HOST, NEW_PASSWORD, PASSWORD, Device, Said
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 
@@ -61,7 +61,7 @@ POST /register                              a retry                             
 POST /register                              a taken address                          7      1      3      0
 POST /login                                 a known device                           3      3      6      2
 POST /login                                 an unknown device                        5      3      8      1
-POST /login                                 a known device, the gate full            5      3      6      2
+POST /login                                 a known device, the account state full            5      3      6      2
 POST /login                                 a known device's retry                   2      3      5      0
 POST /login                                 a known device, wrong password           1      3      4      0
 POST /login                                 an unknown device, wrong password        2      3      5      0
@@ -293,7 +293,7 @@ def _(home: Home) -> Act:
     return lambda: home.device().login(home.email)
 
 
-@row("POST /login", "a known device, the gate full")
+@row("POST /login", "a known device, the account state full")
 def _(home: Home) -> Act:
     phone = home.registered()
     for _ in range(LINEAGES_MAX - 1):
@@ -578,7 +578,7 @@ def test_an_exchange_costs_one_unit_with_six_lineages_and_four_with_all(
     tables: Tables, meter: Meter, lineages: int, units: int
 ) -> None:
     """However large each has grown."""
-    assert exchange_of(lineages, Gates(Engine(tables)), meter) == Cost(writes=units, reads=0, trips=1)
+    assert exchange_of(lineages, LineageStore(DynamoDB(tables)), meter) == Cost(writes=units, reads=0, trips=1)
 
 
 @pytest.mark.parametrize(("answer_bytes", "units"), [(100, 1), (1024, 2), (10 * 1024, 11), (ONCE_ANSWER_BYTES_MAX, 65)])
@@ -586,7 +586,7 @@ def test_a_call_that_runs_once_costs_a_unit_and_one_for_each_kb_of_its_answer(
     tables: Tables, meter: Meter, answer_bytes: int, units: int
 ) -> None:
     """The claim, which takes the place of the nonce; the answer; a release. No read, and one round trip each."""
-    calls, key, mark = OnceCalls(Engine(tables)), OnceKey("O#" + 43 * "k"), bytes(16)
+    calls, key, mark = OnceCalls(DynamoDB(tables)), OnceKey("O#" + 43 * "k"), bytes(16)
     calls.claim(key, digest=bytes(32), mark=mark, now=NOW)
     assert meter.reading() == Cost(writes=1, reads=0, trips=1)
     calls.store(key, mark=mark, answer=bytes(answer_bytes), now=NOW)
@@ -600,17 +600,17 @@ def test_a_call_that_runs_once_costs_a_unit_and_one_for_each_kb_of_its_answer(
 
 def test_a_store_that_reads_before_it_writes_is_noticed(tables: Tables, meter: Meter) -> None:
     """By its read, and its second round trip."""
-    assert exchange_of(1, ReadThenWrite(Engine(tables)), meter) == Cost(writes=1, reads=1, trips=2)
+    assert exchange_of(1, ReadThenWrite(DynamoDB(tables)), meter) == Cost(writes=1, reads=1, trips=2)
 
 
-def exchange_of(lineages: int, gates: Gates, meter: Meter) -> Cost:
+def exchange_of(lineages: int, lineage_store: LineageStore, meter: Meter) -> Cost:
     """Exchange one of so many lineages, and say what that cost."""
-    gate = gate_of(LARGEST, lineages)
-    put_gate(gates._engine, gate)
+    account_state = state_of(LARGEST, lineages)
+    put_state(lineage_store._engine, account_state)
     meter.reading()
-    mine = next(iter(gate.lineages.values()))
-    presented = Presented(
-        account=gate.account,
+    mine = next(iter(account_state.lineages.values()))
+    presented = PresentedToken(
+        account=account_state.account,
         lineage=mine.id,
         generation=mine.generation,
         issued_at=mine.issued_at,
@@ -618,7 +618,7 @@ def exchange_of(lineages: int, gates: Gates, meter: Meter) -> Cost:
         binding=mine.binding,
         attempt=b"attempt!",
     )
-    assert isinstance(gates.exchange(presented, now=mine.issued_at, fence=0, idle_s=0), Exchanged)
+    assert isinstance(lineage_store.exchange(presented, now=mine.issued_at, not_before=0, idle_s=0), Exchanged)
     return meter.reading()
 
 
@@ -654,7 +654,7 @@ def test_a_thousand_exchanges_store_nothing(make_device: Callable[..., Device], 
     for number in range(EXCHANGES):
         assert phone.exchange().status == 200, number
     assert stored() == before
-    assert len(before["gates"]) == 1
+    assert len(before["lineages"]) == 1
     dynamodb.put_item(TableName=tables.ephemeral, Item={"pk": {"S": "one more"}})
     assert stored() != before, "nor would anything else be noticed"
     assert meter.reading() == Cost(writes=EXCHANGES, reads=0, trips=EXCHANGES)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from chalicelib.baton.effects import Done, Moved
-from chalicelib.baton.lineages.model import Gate
-from chalicelib.baton.lineages.rules import Dead, Exchanged, Retry, Reused, Superseded
+from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.lineages.rules import Exchanged, Inactive, Retry, Reused, Superseded
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests import memory
 from tests.engines import check
@@ -98,17 +98,17 @@ def test_stock_moto_is_refuted(tables: Tables, stock: None, wide_gap: None, eage
 
 def test_what_a_device_believes_of_its_own_end_is_what_stands_there() -> None:
     """It believed in attempts that an end forgets, logged in over that, and the rule refuted what the store did."""
-    stored = memory.Tables(gates={ACCOUNT: START.gate})
-    gates = memory.MemoryGates(stored)
+    stored = memory.Tables(lineages={ACCOUNT: START.account_state})
+    lineage_store = memory.MemoryLineageStore(stored)
 
     def ask(verb: str, **arguments: object) -> object:
-        return getattr(gates, verb)(**arguments)
+        return getattr(lineage_store, verb)(**arguments)
 
     part = Part(0, seed=0, steps=0, tables=Tables("none"), embedded=True)
     device = Device(part, ask, random.Random(0))
     device._exchange(FIRST)
     device._end(device._seen.lineages[FIRST.id])
-    assert device._seen == gates.get(ACCOUNT)
+    assert device._seen == lineage_store.get(ACCOUNT)
     assert device._seen.lineages[FIRST.id].ended
 
 
@@ -118,7 +118,7 @@ def test_histories_meet_everything_the_rule_can_say(tables: Tables, eager_switch
     with threads(DEVICES) as team:
         recorded = [record(team, tables, seed=seed, devices=DEVICES, steps=STEPS) for seed in range(TRIES_MAX)]
     said = Counter(type(operation.answer) for history in recorded for operation in history.operations)
-    assert said.keys() >= {Exchanged, Retry, Superseded, Reused, Dead, Done, Moved, Gate, Unheard}
+    assert said.keys() >= {Exchanged, Retry, Superseded, Reused, Inactive, Done, Moved, AccountState, Unheard}
     assert said[Unheard] > said.total() / 10
 
 

@@ -10,29 +10,29 @@ from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.ids import LineageId
-from chalicelib.baton.lineages.model import Actor, EndReason, Presented
-from chalicelib.baton.lineages.rules import Dead, Exchanged, ProofOutdated, Retry, Reused, exchange
+from chalicelib.baton.lineages.model import Actor, EndReason, PresentedToken
+from chalicelib.baton.lineages.rules import Exchanged, Inactive, ProofOutdated, Retry, Reused, exchange
 from tests.engines.history import FOREVER, UNHEARD, History, Operation, State
 from tests.engines.linearizability import Contradiction, Explained, Refuted, explain
 from tests.engines.recording import FIRST, START
 from tests.engines.sequential import apply
-from tests.making import ACCOUNT, ACTOR, FENCE, IDLE_S, NOW, OTHER, OTHER_ATTEMPT, USER, gate_with, presented
+from tests.making import ACCOUNT, ACTOR, IDLE_S, NOT_BEFORE, NOW, OTHER, OTHER_ATTEMPT, USER, presented, state_with
 
 UNHEARD_SHARE = 0.25
 
 OWNER, THIEF = presented(lineage=FIRST), presented(lineage=FIRST, attempt=OTHER_ATTEMPT)
 CHILD, THIEFS_CHILD = exchange(FIRST, OWNER, now=NOW), exchange(FIRST, THIEF, now=NOW)
-UNTOUCHED, MOVED_ON = START.gate, replace(START.gate, lineages={FIRST.id: CHILD})
+UNTOUCHED, MOVED_ON = START.account_state, replace(START.account_state, lineages={FIRST.id: CHILD})
 
 
-def exchanging(who: Presented, sent: int, heard: int, answer: object) -> Operation:
+def exchanging(who: PresentedToken, sent: int, heard: int, answer: object) -> Operation:
     """Exchange, between two times."""
-    arguments = {"presented": who, "now": NOW, "fence": FENCE, "idle_s": IDLE_S}
+    arguments = {"presented": who, "now": NOW, "not_before": NOT_BEFORE, "idle_s": IDLE_S}
     return Operation(who.attempt.decode(), "exchange", arguments, sent, heard, answer)
 
 
 def looking(sent: int, heard: int, answer: object) -> Operation:
-    """Read the gate."""
+    """Read the account state."""
     return Operation("reader", "get", {"account": ACCOUNT}, sent, heard, answer)
 
 
@@ -55,7 +55,7 @@ def ending_device(actor: Actor, lineage: LineageId, sent: int, heard: int, answe
 
 def changing_password(actor: Actor, sent: int, heard: int, answer: object = Done()) -> Operation:
     """Change the password on behalf of a lineage."""
-    arguments = {"actor": actor, "verifier": actor.lineage.encode(), "expected": TWO.gate, "now": NOW}
+    arguments = {"actor": actor, "verifier": actor.lineage.encode(), "expected": TWO.account_state, "now": NOW}
     return Operation(actor.lineage, "change_password", arguments, sent, heard, answer)
 
 
@@ -93,17 +93,17 @@ POSSIBLE = {
     "one of two unheard happened": (
         ending(0, 1, UNHEARD),
         ending_all(0, 1, UNHEARD),
-        exchanging(OWNER, 2, 3, Dead(EndReason.LOGOUT)),
+        exchanging(OWNER, 2, 3, Inactive(EndReason.LOGOUT)),
     ),
     "of two ends side by side, the one came first": (
         ending(0, 8),
         ending(0, 9, Refused(), reason=EndReason.REUSE),
-        exchanging(OWNER, 10, 11, Dead(EndReason.LOGOUT)),
+        exchanging(OWNER, 10, 11, Inactive(EndReason.LOGOUT)),
     ),
     "of two ends side by side, the other came first": (
         ending(0, 8, Refused()),
         ending(0, 9, reason=EndReason.REUSE),
-        exchanging(OWNER, 10, 11, Dead(EndReason.REUSE)),
+        exchanging(OWNER, 10, 11, Inactive(EndReason.REUSE)),
     ),
 }
 
@@ -120,7 +120,7 @@ IMPOSSIBLE = {
     ),
     "an ended login that lives": (ending(0, 1), exchanging(OWNER, 2, 3, Exchanged(CHILD))),
     "an exchange after the end of all": (ending_all(0, 1), exchanging(OWNER, 2, 3, Exchanged(CHILD))),
-    "an end that nobody asked for": (exchanging(OWNER, 0, 1, Dead(EndReason.LOGOUT)),),
+    "an end that nobody asked for": (exchanging(OWNER, 0, 1, Inactive(EndReason.LOGOUT)),),
     "a retry of what was not sent yet": (exchanging(OWNER, 0, 1, Retry(CHILD)), exchanging(OWNER, 2, 3, UNHEARD)),
     "the unheard happened after its line was seen to break": (
         exchanging(OWNER, 0, 1, UNHEARD),
@@ -136,14 +136,14 @@ IMPOSSIBLE = {
 }
 
 
-TWO = State(USER, gate_with(FIRST, replace(FIRST, id=OTHER)))
+TWO = State(USER, state_with(FIRST, replace(FIRST, id=OTHER)))
 THEIRS = replace(ACTOR, lineage=OTHER)
 """The second device of the same account."""
 
 POSSIBLE_OF_TWO = {
     "one ends the other, who comes too late": (
         ending_device(ACTOR, OTHER, 0, 9),
-        ending_device(THEIRS, FIRST.id, 0, 9, Dead(EndReason.ENDED_BY_OWNER)),
+        ending_device(THEIRS, FIRST.id, 0, 9, Inactive(EndReason.ENDED_BY_OWNER)),
     ),
     "the account is deleted, and no password changed": (
         changing_password(ACTOR, 0, 9, Moved()),
@@ -151,7 +151,7 @@ POSSIBLE_OF_TWO = {
     ),
     "the password is changed, and the account not deleted": (
         changing_password(ACTOR, 0, 9),
-        deleting(THEIRS, 0, 9, Dead(EndReason.PASSWORD_CHANGED)),
+        deleting(THEIRS, 0, 9, Inactive(EndReason.PASSWORD_CHANGED)),
     ),
     "the one whose password is void keeps its login": (
         changing_password(ACTOR, 0, 1),
@@ -159,7 +159,7 @@ POSSIBLE_OF_TWO = {
     ),
     "all are ended, then one": (
         ending_device(THEIRS, FIRST.id, 0, 9),
-        ending_all(0, 9, Dead(EndReason.ENDED_BY_OWNER)),
+        ending_all(0, 9, Inactive(EndReason.ENDED_BY_OWNER)),
     ),
 }
 IMPOSSIBLE_OF_TWO = {
@@ -180,7 +180,7 @@ def test_what_two_devices_could_have_done_is_explained(name: str) -> None:
     assert isinstance(explain(History(TWO, POSSIBLE_OF_TWO[name]), apply), Explained)
 
 
-@pytest.mark.promise(6)
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize("name", IMPOSSIBLE_OF_TWO)
 def test_what_no_two_devices_could_have_done_is_refuted(name: str) -> None:
     """Whichever comes first, the other is not live any more, or its proof is void."""
@@ -208,7 +208,7 @@ def test_a_refutation_says_how_far_it_came_and_what_the_rule_would_answer() -> N
     """So that whoever reads it sees the contradiction."""
     first, second = IMPOSSIBLE["an ended login that lives"]
     verdict = explain(History(START, (first, second)), apply)
-    assert verdict == Refuted((first,), (Contradiction(second, Dead(EndReason.LOGOUT)),))
+    assert verdict == Refuted((first,), (Contradiction(second, Inactive(EndReason.LOGOUT)),))
 
 
 def explained_by_some_order(history: History) -> bool:

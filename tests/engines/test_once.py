@@ -3,11 +3,11 @@
 import pytest
 
 from chalicelib.baton.proof.ports import OnceStore
-from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from tests.stores.once_contract import OnceContract
 
-pytestmark = pytest.mark.promise(8)
+pytestmark = pytest.mark.guarantee(8)
 
 
 class TestDynoxide(OnceContract):
@@ -16,4 +16,4 @@ class TestDynoxide(OnceContract):
     @pytest.fixture
     def calls(self, shared_tables: Tables) -> OnceStore:
         """Give the store over a table of its own, empty."""
-        return OnceCalls(Engine(shared_tables))
+        return OnceCalls(DynamoDB(shared_tables))

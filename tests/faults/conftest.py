@@ -30,7 +30,9 @@ def stage(request: pytest.FixtureRequest, embedded_engine: None) -> Iterator[Sta
         memory, passes, lanes = (policy.ARGON2_MEMORY_KIB, policy.ARGON2_PASSES, policy.ARGON2_LANES)
         dear, cheap = f"m={memory},t={passes},p={lanes}", "m={},t={},p={}".format(*CHEAP)
         patch.setattr(passwords, "_CURRENT", CHEAP)
-        patch.setattr(password_hash, "_NOBODYS_VERIFIER", password_hash._NOBODYS_VERIFIER.replace(dear, cheap))
+        patch.setattr(
+            password_hash, "_NOBODYS_PASSWORD_HASH", password_hash._NOBODYS_PASSWORD_HASH.replace(dear, cheap)
+        )
         module = load_environment(clock)
         module.key_ring.create(now=int(clock.time()))
         yield Stage(request.param, module, tables, line, clock)

@@ -166,7 +166,7 @@ def _(stage: Stage) -> Act:
 @scenario("POST /register", "an address whose deletion died half-way")
 def _(stage: Stage) -> Act:
     account = AccountId(registered(stage).get("/me").members["account_id"])
-    stage.module.gates.set_status(account, Status.DELETED, now=int(stage.clock.time()))
+    stage.module.lineage_store.set_status(account, Status.DELETED, now=int(stage.clock.time()))
     return stage.by_device(stage.device(), lambda phone: entered(phone, "/register"))
 
 
@@ -426,7 +426,7 @@ def _(stage: Stage) -> Act:
     return stage.by_client(phone, log_out_everywhere)
 
 
-# The gate closes first and forgets its logins, and who repeats it is told that there is none. What is then left of the
+# The state closes first and forgets its logins, and who repeats it is told that there is none. What is then left of the
 # user goes when somebody registers the address: see "an address whose deletion died half-way".
 @scenario(
     "DELETE /me",

@@ -12,7 +12,7 @@ from moto.dynamodb.models import dynamodb_backends
 from baton_client import Answer, BatonClient, BatonError, LoggedOut, MemoryStorage, Refused, Request
 from chalicelib.baton.lineages.rules import ended_of
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
-from chalicelib.baton.storage.dynamodb.items import Item, gate_of
+from chalicelib.baton.storage.dynamodb.items import Item, state_of
 from tests.faults.line import Line
 from tests.web.conversation import Device, Said, through
 from tools.dev.engine import REGION
@@ -146,12 +146,12 @@ class Stage:
         users = self.items("users")
         kinds = [item["pk"]["S"].partition("#")[0] for item in users]
         facts = [f"{kinds.count(kind)} {kind}" for kind in set(kinds)]
-        facts += [f"verifier {item['verifier_version']['N']}" for item in users if "verifier" in item]
+        facts += [f"verifier {item['credentials_version']['N']}" for item in users if "verifier" in item]
         now = int(self.clock.time())
-        for gate in map(gate_of, self.items("gates")):
-            facts.append(f"gate {gate.status.name} {gate.verifier_version}")
-            for lineage in gate.lineages.values():
-                ended = ended_of(gate, lineage, now=now, fence=0, idle_s=10**9)
+        for account_state in map(state_of, self.items("lineages")):
+            facts.append(f"account state {account_state.status.name} {account_state.credentials_version}")
+            for lineage in account_state.lineages.values():
+                ended = ended_of(account_state, lineage, now=now, not_before=0, idle_s=10**9)
                 facts.append(
                     f"lineage {lineage.label} of client {lineage.client}: generation {lineage.generation},"
                     f" {ended.reason if ended else 'live'}"

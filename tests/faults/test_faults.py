@@ -12,7 +12,7 @@ from tests.faults.line import FAULTS, Call, Fault
 from tests.faults.stage import Act, Answered, Stage, dumped
 from tools.errors_page import leaves
 
-pytestmark = pytest.mark.promise(1, 2, 3, 9)
+pytestmark = pytest.mark.guarantee(1, 2, 3, 9)
 
 TABLE = {(*status_and_error(leaf(), dialect), leaf.code) for leaf in leaves() for dialect in Dialect}
 """Every row of the wire's code table: (status, error, code), from the family of refusals itself."""
@@ -144,7 +144,7 @@ def test_every_route_has_its_scenario(stage: Stage) -> None:
     assert {scenario.route for scenario in SCENARIOS} == routes
 
 
-@pytest.mark.promise(10)
+@pytest.mark.guarantee(10)
 @pytest.mark.parametrize("stage", ["botocore"], indirect=True)  # the lean transport says nothing
 @pytest.mark.parametrize(
     "name", ["POST /oauth/token by a thief", pytest.param("POST /me/password", marks=pytest.mark.prove)]

@@ -10,14 +10,14 @@ from chalicelib.baton import errors
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.ids import EmailIndex
 from chalicelib.baton.storage.aws.service import Service
-from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.tokens import exchange
 from tests.faults.endpoints import SCENARIOS
 from tests.faults.line import FAULTS
 from tests.faults.stage import Stage
 from tests.faults.test_faults import complaints, undisturbed
 
-pytestmark = [pytest.mark.promise(9), pytest.mark.parametrize("stage", ["botocore"], indirect=True)]
+pytestmark = [pytest.mark.guarantee(9), pytest.mark.parametrize("stage", ["botocore"], indirect=True)]
 
 Patch = pytest.MonkeyPatch
 
@@ -42,7 +42,7 @@ def test_trouble_taken_for_an_ended_login_is_noticed(stage: Stage, monkeypatch: 
         stage,
         "GET /me",
         "throttled for good",
-        "GetItem gates",
+        "GetItem account states",
         lambda: monkeypatch.setattr(Service, "_unavailable", lambda *_, **__: errors.LoginRequired()),
     )
     assert any("our own trouble was answered" in one for one in complained)
@@ -55,7 +55,7 @@ def test_trouble_taken_for_a_defect_is_noticed(stage: Stage, monkeypatch: Patch)
         stage,
         "POST /login",
         "failing for good",
-        "UpdateItem gates",
+        "UpdateItem account states",
         lambda: monkeypatch.setattr(Service, "_unavailable", lambda *_, **__: KeyError()),
     )
     assert any("not 503 with Retry-After" in one for one in complained)
@@ -83,7 +83,7 @@ def test_a_forgotten_retry_after_is_noticed(stage: Stage, monkeypatch: Patch) ->
         stage,
         "GET /health",
         "timed_out for good",
-        "GetItem gates",
+        "GetItem account states",
         lambda: monkeypatch.setattr(errors.Unavailable, "__init__", without),
     )
     assert any("not 503 with Retry-After" in one for one in complained)
@@ -99,7 +99,7 @@ def test_a_forgotten_attempt_is_noticed(stage: Stage, monkeypatch: Patch) -> Non
         stage,
         "POST /oauth/token",
         "answer_lost for good",
-        "UpdateItem gates",
+        "UpdateItem account states",
         lambda: monkeypatch.setattr(exchange, "attempt_of", forgetful),
     )
     assert any("logged out (reuse)" in one for one in complained)
@@ -107,7 +107,7 @@ def test_a_forgotten_attempt_is_noticed(stage: Stage, monkeypatch: Patch) -> Non
 
 def test_a_thief_who_is_answered_before_the_end_is_written_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
     """Promise 3: where the end cannot be written, the verdict is not given."""
-    end = Gates.end
+    end = LineageStore.end
 
     def carelessly(*given: Any, **named: Any) -> None:
         with contextlib.suppress(errors.Unavailable):
@@ -117,8 +117,8 @@ def test_a_thief_who_is_answered_before_the_end_is_written_is_noticed(stage: Sta
         stage,
         "POST /oauth/token by a thief",
         "request_lost for good",
-        "UpdateItem gates",
-        lambda: monkeypatch.setattr(Gates, "end", carelessly),
+        "UpdateItem account states",
+        lambda: monkeypatch.setattr(LineageStore, "end", carelessly),
         nth=1,  # the first is the exchange's own
     )
     assert any("the tables hold" in one for one in complained)

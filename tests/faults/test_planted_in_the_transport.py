@@ -8,31 +8,31 @@ import pytest
 
 from chalicelib.baton.storage.aws import connection as connection_module
 from chalicelib.baton.storage.aws import small_client as transport
-from chalicelib.baton.storage.aws.connection import NoAnswer
-from chalicelib.baton.storage.aws.small_client import AnsweredNo, LeanDynamoDB
+from chalicelib.baton.storage.aws.connection import NoResponse
+from chalicelib.baton.storage.aws.small_client import ErrorResponse, SmallDynamoDB
 from tests.faults.stage import Stage
 from tests.faults.test_planted import Patch, found
 
-pytestmark = [pytest.mark.promise(9), pytest.mark.parametrize("stage", ["lean"], indirect=True)]
+pytestmark = [pytest.mark.guarantee(9), pytest.mark.parametrize("stage", ["lean"], indirect=True)]
 
 
 def test_a_lost_answer_taken_for_a_refusal_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
     """The write was done, or not: "the condition did not hold" is made up, and logs out whoever made it."""
-    update_item = LeanDynamoDB.update_item
+    update_item = SmallDynamoDB.update_item
 
-    def hasty(client: LeanDynamoDB, **request: object) -> dict[str, Any]:
+    def hasty(client: SmallDynamoDB, **request: object) -> dict[str, Any]:
         try:
             return update_item(client, **request)
-        except NoAnswer:
+        except NoResponse:
             refused = {"Code": "ConditionalCheckFailedException"}
-            raise AnsweredNo({"Error": refused, "ResponseMetadata": {"HTTPStatusCode": 400}}) from None
+            raise ErrorResponse({"Error": refused, "ResponseMetadata": {"HTTPStatusCode": 400}}) from None
 
     complained = found(
         stage,
         "POST /oauth/token",
         "answer_lost for good",
-        "UpdateItem gates",
-        lambda: monkeypatch.setattr(LeanDynamoDB, "update_item", hasty),
+        "UpdateItem account states",
+        lambda: monkeypatch.setattr(SmallDynamoDB, "update_item", hasty),
     )
     assert any("our own trouble was answered" in one for one in complained)
     assert any("it ended 'logged out" in one for one in complained)
@@ -44,7 +44,7 @@ def test_a_checksum_that_nobody_looks_at_is_noticed(stage: Stage, monkeypatch: P
         stage,
         "GET /me",
         "corrupted for good",
-        "GetItem gates",
+        "GetItem account states",
         lambda: monkeypatch.setattr(transport, "zlib", SimpleNamespace(crc32=lambda _: ANY)),
     )
     assert any("our own trouble was answered" in one for one in complained)

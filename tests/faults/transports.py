@@ -17,7 +17,7 @@ from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 
 from chalicelib.baton.storage.aws import small_client as transport
-from chalicelib.baton.storage.aws.small_client import LEAN, LeanClient
+from chalicelib.baton.storage.aws.small_client import LEAN, SmallClient
 from chalicelib.baton.storage.dynamodb import database as engine
 from tests.faults.line import CHECKSUM, Deliver, Line, Lost, Reply, Sending, TimedOut
 from tools.dev.engine import REGION
@@ -51,11 +51,11 @@ def over_botocore(line: Line) -> Iterator[None]:
 def over_lean(line: Line) -> Iterator[None]:
     """Lead the lean transport's bytes over the line, with nobody waiting."""
 
-    def impatient(kind: type[LeanClient], *given: Any, **named: Any) -> LeanClient:
+    def impatient(kind: type[SmallClient], *given: Any, **named: Any) -> SmallClient:
         return kind(*given, **named | {"pause": lambda _: None})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BATON_TRANSPORT", "lean")
+        patch.setenv("BATON_AWS_CLIENT", "small")
         for service in LEAN:  # in the clear: there is nobody to agree on keys with
             patch.setenv(f"AWS_ENDPOINT_URL_{service.upper()}", f"http://{service}.{REGION}.amazonaws.com")
         patch.setattr(engine, "LEAN", {name: functools.partial(impatient, kind) for name, kind in LEAN.items()})

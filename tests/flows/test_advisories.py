@@ -54,7 +54,7 @@ def test_an_empty_grant_is_no_grant(world: World, grant: str) -> None:
     message = phone.message("POST", "/api/transfers", body=BODY, token=issued.access_token)
     blank = phone.signed(_with(message, "baton-grant", grant))
     with pytest.raises(StepUpRequired):
-        world.call.admit(world.call.prove(blank), step_up=StepUpRule())
+        world.call.add_lineage(world.call.prove(blank), step_up=StepUpRule())
     assert not world.stores.tables.nonces
 
 
@@ -106,7 +106,7 @@ def test_a_session_renewed_by_a_slower_clock_still_slides(world: World) -> None:
 def test_an_interrupted_deletion_is_noted_and_the_operator_can_finish_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The gate closed, and forgetting failed: the account is gone for its owner, so it must not stay for us."""
+    """The state closed, and forgetting failed: the account is gone for its owner, so it must not stay for us."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     forget = world.stores.users.forget
@@ -128,7 +128,7 @@ def test_a_deleted_account_is_not_said_to_be_enabled(world: World) -> None:
     """Deleted is absorbing, and the operator is told so."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
-    world.stores.gates.set_status(caller.account, Status.DELETED, now=world.clock())
+    world.stores.lineage_store.set_status(caller.account, Status.DELETED, now=world.clock())
     with pytest.raises(errors.NotFound):
         world.set_status(EMAIL, Status.ACTIVE)
     assert [event.event for event in world.stores.audit.events] == ["registered"]
@@ -150,13 +150,13 @@ def test_a_sessions_earlier_id_dies_in_its_own_time(world: World) -> None:
 
 def test_ending_by_a_foreign_key_says_what_it_did_and_notes_it_once() -> None:
     """It answered "nothing was ended", and wrote an audit item for every further request."""
-    world = World(revoke_on_foreign_key=True)
+    world = World(revoke_on_wrong_key=True)
     phone, thief = world.phone(), world.phone()
     issued = world.register(phone)
     for expected in (TokenReused, errors.LoginRequired, errors.LoginRequired):
         with pytest.raises(expected) as refusal:
             world.exchange(thief, issued.access_token, attempt=world.attempt())
-        assert "Nothing was ended" not in refusal.value.sentence
+        assert "Nothing was ended" not in refusal.value.detail
         world.clock.skip(1)
     assert [event.event for event in world.stores.audit.events] == ["registered", "token_reused"]
     with pytest.raises(errors.LoginRequired):
@@ -164,8 +164,8 @@ def test_ending_by_a_foreign_key_says_what_it_did_and_notes_it_once() -> None:
 
 
 def test_a_missing_or_broken_signature_is_no_foreign_key() -> None:
-    """``revoke_on_foreign_key`` ends for another's key alone: an app that signs badly is not a thief."""
-    world = World(revoke_on_foreign_key=True)
+    """``revoke_on_wrong_key`` ends for another's key alone: an app that signs badly is not a thief."""
+    world = World(revoke_on_wrong_key=True)
     phone = world.phone()
     token = world.register(phone).access_token
     sent = phone.message("POST", "/api/oauth/token", body=b"form", attempt=world.attempt())
@@ -232,18 +232,18 @@ def test_guesses_at_step_up_and_at_login_are_counted_together(world: World) -> N
 
 
 def test_a_torn_account_is_our_own_trouble(world: World) -> None:
-    """A verifier that does not open, a user without a gate, a gate without its user: never "wrong password"."""
+    """A verifier that does not open, a user without an state, an state without its user: never "wrong password"."""
     phone = world.phone()
     issued = world.register(phone, attempt="the-attempt-of-old")
     caller = world.use(phone, issued.access_token)
     tables = world.stores.tables
-    user, gate = tables.users[caller.account], tables.gates[caller.account]
-    del tables.gates[caller.account]
+    user, account_state = tables.users[caller.account], tables.lineages[caller.account]
+    del tables.lineages[caller.account]
     with pytest.raises(errors.Unavailable):
         world.login(phone)
     with pytest.raises(errors.Unavailable):
         world.register(phone, attempt="the-attempt-of-old")
-    tables.gates[caller.account] = gate
+    tables.lineages[caller.account] = account_state
     del tables.users[caller.account]
     for act in (lambda: world.login(phone), lambda: world.show(caller)):
         with pytest.raises(errors.Unavailable):
@@ -306,13 +306,13 @@ def test_a_digest_that_came_must_match_at_an_unsigned_login_too(world: World) ->
 def test_a_login_that_meets_a_disabled_account_half_way_is_refused_as_any(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It started over against a gate that could not admit it, and answered 503."""
+    """It started over against an account state that could not admit it, and answered 503."""
     phone = world.phone()
     account = world.use(phone, world.register(phone).access_token).account
     verify = world.stores.users.get
 
     def disable(asked: AccountId) -> object:
-        world.stores.gates.set_status(account, Status.DISABLED, now=world.clock())
+        world.stores.lineage_store.set_status(account, Status.DISABLED, now=world.clock())
         return verify(asked)
 
     monkeypatch.setattr(world.stores.users, "get", disable)
@@ -323,12 +323,12 @@ def test_a_login_that_meets_a_disabled_account_half_way_is_refused_as_any(
 # Guards that no test noticed.
 
 
-def test_the_gate_closes_before_anything_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promise 6 rests on that order: a crash in between must leave a closed gate."""
+def test_the_account_state_closes_before_anything_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise 6 rests on that order: a crash in between must leave a closed account state."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     order: list[str] = []
-    watch(monkeypatch, world.stores.gates, "set_status", order)
+    watch(monkeypatch, world.stores.lineage_store, "set_status", order)
     watch(monkeypatch, world.stores.users, "forget", order)
     world.delete(caller)
     assert order == ["set_status", "forget"]
@@ -338,7 +338,7 @@ def test_an_unknown_address_costs_the_same_reads_as_a_known_one(world: World, mo
     """Counted, read by read."""
     world.register(world.phone())
     reads: list[str] = []
-    watch(monkeypatch, world.stores.gates, "get", reads)
+    watch(monkeypatch, world.stores.lineage_store, "get", reads)
     watch(monkeypatch, world.stores.users, "find", reads)
     watch(monkeypatch, world.stores.users, "get", reads)
     seen = []
@@ -361,13 +361,13 @@ def test_a_step_up_of_exactly_the_greatest_age_is_good(world: World) -> None:
         message = phone.message("POST", "/api/transfers", body=BODY, token=issued.access_token, grant=grant)
         proved = world.call.prove(message)
         if passes:
-            assert world.call.admit(proved, step_up=StepUpRule(max_age=120)).step_up
+            assert world.call.add_lineage(proved, step_up=StepUpRule(max_age=120)).step_up
         else:
             with pytest.raises(StepUpRequired):
-                world.call.admit(proved, step_up=StepUpRule(max_age=120))
+                world.call.add_lineage(proved, step_up=StepUpRule(max_age=120))
 
 
-def test_a_replay_does_not_spend_the_grant(world: World) -> None:
+def test_a_replay_does_not_consume_the_grant(world: World) -> None:
     """The nonce comes first: a captured request, replayed, costs the owner no grant."""
     phone = world.phone()
     issued = world.register(phone)

@@ -22,8 +22,8 @@ NEW_PASSWORD = "granite umbrella conversation"
 
 def reason_of(world: World, device: LineageId) -> EndReason | None:
     """Read why a lineage ended."""
-    [gate] = world.stores.tables.gates.values()
-    ended = gate.lineages[device].ended
+    [account_state] = world.stores.tables.lineages.values()
+    ended = account_state.lineages[device].ended
     return ended.reason if ended else None
 
 
@@ -36,7 +36,7 @@ def grant_for(world: World, phone: Phone, token: str, method: str, path: str, bo
 # --- 1, 2: a complete copy of a device ---------------------------------------------------------------------------
 
 
-@pytest.mark.promise(5)
+@pytest.mark.guarantee(5)
 @pytest.mark.parametrize("kind", ["P-256", "hmac"])
 def test_a_copy_that_exchanged_twice_is_dead_after_its_owners_next_login(world: World, kind: str) -> None:
     """The owner was told `superseded`, logged in again with the same key, and the copy went on for 90 days."""
@@ -63,7 +63,7 @@ def test_a_copy_that_exchanged_twice_is_dead_after_its_owners_next_login(world: 
     ]
 
 
-@pytest.mark.promise(5)
+@pytest.mark.guarantee(5)
 def test_a_login_leaves_the_accounts_other_keys_alone(world: World) -> None:
     """Only what the same key holds ends."""
     phone, tablet, bearer = world.phone(), world.phone(), world.phone("none")
@@ -75,7 +75,7 @@ def test_a_login_leaves_the_accounts_other_keys_alone(world: World) -> None:
         assert world.use(device, issued.access_token)
 
 
-@pytest.mark.promise(5)
+@pytest.mark.guarantee(5)
 def test_a_copy_cannot_use_the_token_before_the_current_one_for_its_whole_life(world: World) -> None:
     """It repeated the owner's exchange, and called with that child for 15 minutes after the owner's next one."""
     phone = world.phone()
@@ -109,7 +109,7 @@ ENDS: dict[str, Act] = {
 }
 
 
-@pytest.mark.promise(6)
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("act", ACTS)
 def test_a_login_that_ended_after_it_was_admitted_changes_nothing(world: World, act: str, end: str) -> None:
@@ -118,12 +118,12 @@ def test_a_login_that_ended_after_it_was_admitted_changes_nothing(world: World, 
     mine, theirs = world.register(phone), world.login(tablet)
     owner, other = world.use(phone, mine.access_token), world.use(tablet, theirs.access_token)
     ENDS[end](world, owner, theirs.device_id)
-    [before] = world.stores.tables.gates.values()
+    [before] = world.stores.tables.lineages.values()
     users = dict(world.stores.tables.users)
     noted = len(world.stores.audit.events)
     with pytest.raises(errors.LoginRequired):
         ACTS[act](world, other, mine.device_id)
-    assert [*world.stores.tables.gates.values()] == [before]
+    assert [*world.stores.tables.lineages.values()] == [before]
     assert world.stores.tables.users == users
     assert len(world.stores.audit.events) == noted
 
@@ -131,7 +131,7 @@ def test_a_login_that_ended_after_it_was_admitted_changes_nothing(world: World, 
 # --- 4: a grant proved with the old password ---------------------------------------------------------------------
 
 
-@pytest.mark.promise(6)
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
@@ -152,7 +152,7 @@ def test_a_grant_proved_with_the_old_password_opens_nothing_after_its_change(
         world.use(phone, issued.access_token, method, path, body=body, grant=grant, step_up=StepUpRule())
 
 
-@pytest.mark.promise(6)
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize("act", ACTS)
 def test_a_caller_admitted_before_a_new_password_cannot_act_on_the_old_one(world: World, act: str) -> None:
     """Two requests of one device, each with a grant: the second was admitted before the first one's write."""
@@ -161,16 +161,16 @@ def test_a_caller_admitted_before_a_new_password_cannot_act_on_the_old_one(world
     other = world.login(tablet).device_id
     first, second = (world.use(phone, mine.access_token) for _ in range(2))
     world.change_password(first, "marble octopus dictionary")
-    [before] = world.stores.tables.gates.values()
+    [before] = world.stores.tables.lineages.values()
     with pytest.raises(GrantInvalid):
         ACTS[act](world, second, other)
-    assert [*world.stores.tables.gates.values()] == [before]
+    assert [*world.stores.tables.lineages.values()] == [before]
 
 
 # --- 5: ended never becomes active again -------------------------------------------------------------------------
 
 
-@pytest.mark.promise(7)
+@pytest.mark.guarantee(7)
 def test_a_logged_out_token_does_not_work_after_its_login_is_repeated(world: World) -> None:
     """Login, logout, six more logins, the same login bytes again, all within a second: its token worked."""
     world.register(world.phone())
@@ -189,7 +189,7 @@ def test_a_logged_out_token_does_not_work_after_its_login_is_repeated(world: Wor
         world.use(phone, issued.access_token)
 
 
-@pytest.mark.promise(11)
+@pytest.mark.guarantee(11)
 def test_a_thief_who_fills_the_account_with_logins_does_not_keep_its_owner_out(world: World) -> None:
     """After the owner's new password their entries go at any age."""
     phone = world.phone()
@@ -204,7 +204,7 @@ def test_a_thief_who_fills_the_account_with_logins_does_not_keep_its_owner_out(w
 # --- 8: strangers and an HMAC device -----------------------------------------------------------------------------
 
 
-@pytest.mark.promise(11)
+@pytest.mark.guarantee(11)
 def test_a_strangers_guesses_do_not_hold_up_the_login_of_an_hmac_device(world: World) -> None:
     """Ten wrong guesses filled the account's bucket: the device signs by its last login, and has its own."""
     phone = world.phone("hmac")
@@ -219,7 +219,7 @@ def test_a_strangers_guesses_do_not_hold_up_the_login_of_an_hmac_device(world: W
     assert reason_of(world, first.device_id) is EndReason.REPLACED
 
 
-@pytest.mark.promise(11)
+@pytest.mark.guarantee(11)
 @pytest.mark.parametrize("known", [False, True], ids=["of another account", "removed"])
 def test_an_hmac_secret_makes_a_device_known_to_its_own_account_alone(world: World, *, known: bool) -> None:
     """A stranger with an account of their own is no known device here."""
@@ -227,8 +227,8 @@ def test_an_hmac_secret_makes_a_device_known_to_its_own_account_alone(world: Wor
     world.register(owner)
     world.register(stranger, email="eve@example.com")
     if known:
-        [gate] = [one for one in world.stores.tables.gates.values() if stranger.key_id in one.lineages]
-        world.stores.tables.gates[gate.account] = replace(gate, lineages={})
+        [account_state] = [one for one in world.stores.tables.lineages.values() if stranger.key_id in one.lineages]
+        world.stores.tables.lineages[account_state.account] = replace(account_state, lineages={})
     for _ in range(FAILURES_PER_ACCOUNT_MAX):
         with pytest.raises(InvalidCredentials):
             world.login(stranger, password="a stranger guesses")
@@ -251,7 +251,7 @@ def test_an_hmac_login_signed_with_another_secret_is_refused(world: World) -> No
 # --- 1: the owner reports the copy (client rule 8) ---------------------------------------------------------------
 
 
-@pytest.mark.promise(5)
+@pytest.mark.guarantee(5)
 @pytest.mark.parametrize(("exchanges", "reason"), [(0, "logout"), (1, "logout"), (2, "reuse"), (5, "reuse")])
 def test_a_revocation_by_the_own_key_with_an_old_token_reports_a_copy(
     world: World, exchanges: int, reason: str
@@ -288,34 +288,34 @@ def test_a_login_in_daily_use_is_not_removed_before_one_that_is_not(world: World
     else:
         world.use(old, used.access_token)
     world.login(world.phone())
-    [gate] = world.stores.tables.gates.values()
-    assert used.device_id in gate.lineages
-    assert forgotten.device_id not in gate.lineages
+    [account_state] = world.stores.tables.lineages.values()
+    assert used.device_id in account_state.lineages
+    assert forgotten.device_id not in account_state.lineages
 
 
 # --- 13: what stays of a deleted account -------------------------------------------------------------------------
 
 
-@pytest.mark.promise(10)
+@pytest.mark.guarantee(10)
 def test_a_deleted_account_keeps_no_name_of_a_device(world: World) -> None:
     """Its state stays, so that its id is not used again, and held device names for ever."""
     phone = world.phone()
     world.delete(world.use(phone, world.register(phone).access_token))
-    [gate] = world.stores.tables.gates.values()
-    assert (gate.status, dict(gate.lineages)) == (Status.DELETED, {})
-    assert "Ada" not in repr(world.stores.tables.gates)
+    [account_state] = world.stores.tables.lineages.values()
+    assert (account_state.status, dict(account_state.lineages)) == (Status.DELETED, {})
+    assert "Ada" not in repr(world.stores.tables.lineages)
 
 
-@pytest.mark.promise(7)
+@pytest.mark.guarantee(7)
 def test_a_forged_token_of_a_live_login_is_refused(world: World) -> None:
-    """A leaked key signs any claims, but the current generation has one iat, which only the gate knows."""
+    """A leaked key signs any claims, but the current generation has one iat, which only the account state knows."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="simple")
     proved = world.call.proof.token(issued.access_token, now=world.clock())
     forged = replace(proved.presented("x"), issued_at=world.clock() - 1)
-    gates = world.stores.gates
-    verdict = gates.exchange(forged, now=world.clock(), fence=0, idle_s=10**9)
-    assert type(verdict).__name__ == "Dead"
+    lineage_store = world.stores.lineage_store
+    verdict = lineage_store.exchange(forged, now=world.clock(), not_before=0, idle_s=10**9)
+    assert type(verdict).__name__ == "Inactive"
 
 
 def test_disabled_accounts_say_why(world: World) -> None:
@@ -327,14 +327,14 @@ def test_disabled_accounts_say_why(world: World) -> None:
         with pytest.raises(errors.LoginRequired) as refused:
             world.use(phone, issued.access_token)
         assert refused.value.members["reason"] == "account_disabled"
-    [gate] = world.stores.tables.gates.values()
-    assert gate.raised == Ended(world.clock(), EndReason.ACCOUNT_DISABLED)
+    [account_state] = world.stores.tables.lineages.values()
+    assert account_state.raised == Ended(world.clock(), EndReason.ACCOUNT_DISABLED)
 
 
 # --- What a second attack found ----------------------------------------------------------------------------------
 
 
-@pytest.mark.promise(7)
+@pytest.mark.guarantee(7)
 @pytest.mark.parametrize("client_id", ["simple", "web", "legacy", "oauth"])
 def test_a_login_request_repeated_long_after_does_not_revive_a_token_that_was_logged_out(
     world: World, client_id: str
@@ -356,7 +356,7 @@ def test_a_login_request_repeated_long_after_does_not_revive_a_token_that_was_lo
         world.use(phone, renewed.access_token)
 
 
-@pytest.mark.promise(4)
+@pytest.mark.guarantee(4)
 def test_a_token_of_another_binding_ends_no_login(world: World) -> None:
     """A leaked key signs a token without a key for a bound login, and revokes it unsigned."""
     phone, bearer = world.phone(), world.phone("none")
@@ -368,7 +368,7 @@ def test_a_token_of_another_binding_ends_no_login(world: World) -> None:
     key_ring = world.key_ring.ring
     text = world.issue._mint(
         forged,
-        world.stores.tables.gates[mine.account].lineages[mine.lineage],
+        world.stores.tables.lineages[mine.account].lineages[mine.lineage],
         client=theirs.client,
         ring=key_ring,
         now=world.clock(),
@@ -377,32 +377,40 @@ def test_a_token_of_another_binding_ends_no_login(world: World) -> None:
     assert world.use(phone, bound.access_token)
 
 
-@pytest.mark.promise(5)
+@pytest.mark.guarantee(5)
 def test_two_logins_by_one_key_at_a_full_account_leave_one(world: World) -> None:
     """Each adds one and removes one, so the number of logins did not show the other."""
     world.register(world.phone())
     for _ in range(LINEAGES_MAX - 1):
         world.login(world.phone("none"), client_id="simple")
     world.clock.skip(700)
-    phone, admit, gates = world.phone(), world.stores.gates.admit, world.stores.gates
-    [before] = world.stores.tables.gates.values()
+    phone, add_lineage, lineage_store = (
+        world.phone(),
+        world.stores.lineage_store.add_lineage,
+        world.stores.lineage_store,
+    )
+    [before] = world.stores.tables.lineages.values()
 
     def admit_after_another(*arguments: object, **named: object) -> object:
-        gates.admit = admit  # type: ignore[method-assign]
+        lineage_store.add_lineage = add_lineage  # type: ignore[method-assign]
         victim = next(one for one in before.lineages if before.lineages[one] not in named["removed"])  # type: ignore[operator]
-        gates.end(before.account, victim, EndReason.LOGOUT, now=world.clock() - 690)
+        lineage_store.end(before.account, victim, EndReason.LOGOUT, now=world.clock() - 690)
         world.login(phone)
-        return admit(*arguments, **named)  # type: ignore[arg-type]
+        return add_lineage(*arguments, **named)  # type: ignore[arg-type]
 
-    gates.admit = admit_after_another  # type: ignore[assignment, method-assign]
+    lineage_store.add_lineage = admit_after_another  # type: ignore[assignment, method-assign]
     world.login(phone)
-    [gate] = world.stores.tables.gates.values()
+    [account_state] = world.stores.tables.lineages.values()
     key = phone.public_key.thumbprint
-    live = [one for one in gate.lineages.values() if getattr(one.binding, "thumbprint", b"") == key and not one.ended]
+    live = [
+        one
+        for one in account_state.lineages.values()
+        if getattr(one.binding, "thumbprint", b"") == key and not one.ended
+    ]
     assert len(live) == 1
 
 
-@pytest.mark.promise(9)
+@pytest.mark.guarantee(9)
 def test_a_wrong_deployment_answers_503_to_a_client_that_names_itself(world: World) -> None:
     """Stock clients send their `client_id`: it was refused as unknown before the token was read."""
     phone = world.phone("none")

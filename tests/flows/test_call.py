@@ -61,7 +61,7 @@ def test_every_mechanism_opens_a_call_and_says_who_is_calling(world: World, clie
     assert caller.step_up is None
 
 
-@pytest.mark.promise(4)
+@pytest.mark.guarantee(4)
 def test_a_bound_token_without_its_signature_opens_nothing(world: World) -> None:
     """Promise 4: a token alone is useless."""
     phone = world.phone()
@@ -72,7 +72,7 @@ def test_a_bound_token_without_its_signature_opens_nothing(world: World) -> None
         world.use(world.phone(), token)
 
 
-@pytest.mark.promise(4)
+@pytest.mark.guarantee(4)
 def test_a_route_may_refuse_bearers(world: World) -> None:
     """``bound=True`` takes bound logins only."""
     phone = world.phone("none")
@@ -81,7 +81,7 @@ def test_a_route_may_refuse_bearers(world: World) -> None:
         world.use(phone, token, bound=True)
 
 
-@pytest.mark.promise(12)
+@pytest.mark.guarantee(12)
 def test_a_state_changing_call_works_once_and_a_safe_one_may_repeat(world: World) -> None:
     """Promise 12: the same signed bytes change something once."""
     phone = world.phone()
@@ -171,7 +171,7 @@ def test_renewing_a_session_leaves_the_earlier_id_alive(world: World) -> None:
     assert world.use(phone, issued.access_token)
 
 
-@pytest.mark.promise(8)
+@pytest.mark.guarantee(8)
 def test_a_grant_opens_exactly_its_operation_once(world: World) -> None:
     """``Transfer 10 to Bob`` cannot be turned into ``transfer 1000 to Eve``, nor be done twice."""
     phone = world.phone()
@@ -196,7 +196,7 @@ def test_a_route_with_step_up_always_demands_a_grant(world: World) -> None:
     assert not world.stores.tables.nonces
 
 
-@pytest.mark.promise(8)
+@pytest.mark.guarantee(8)
 def test_grants_expire_and_stay_on_their_device(world: World) -> None:
     """Five minutes, one lineage; ``max_age`` may be shorter; a stronger ``acr`` may be asked."""
     phone, tablet = world.phone(), world.phone()
@@ -224,7 +224,7 @@ def test_grants_expire_and_stay_on_their_device(world: World) -> None:
         )
 
 
-@pytest.mark.promise(11)
+@pytest.mark.guarantee(11)
 def test_wrong_passwords_at_step_up_are_throttled_like_failed_logins(world: World) -> None:
     """A stolen, unlocked phone may not guess at step-up either."""
     phone = world.phone()
@@ -239,7 +239,7 @@ def test_wrong_passwords_at_step_up_are_throttled_like_failed_logins(world: Worl
 
 
 def test_a_password_changed_during_a_step_up_grants_nothing(world: World) -> None:
-    """The gate was read before: by which password the person was let in can no longer be told."""
+    """The account state was read before: by which password the person was let in can no longer be told."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     operation = Operation("POST", "/api/transfers", content_digest(BODY))
@@ -249,7 +249,7 @@ def test_a_password_changed_during_a_step_up_grants_nothing(world: World) -> Non
     assert not world.stores.tables.grants
 
 
-@pytest.mark.promise(6, 7)
+@pytest.mark.guarantee(6, 7)
 @pytest.mark.parametrize("ending", ["logout", "everywhere", "end_device", "revoke", "password", "disable", "delete"])
 def test_what_has_ended_stays_ended(world: World, ending: str) -> None:
     """Promise 6: after the answer no call and no exchange succeeds for what it ended, and its reason is told."""
@@ -289,7 +289,7 @@ def test_what_has_ended_stays_ended(world: World, ending: str) -> None:
             world.use(tablet, mine.access_token)
 
 
-@pytest.mark.promise(6)
+@pytest.mark.guarantee(6)
 def test_a_changed_password_is_the_only_one(world: World) -> None:
     """The old one is wrong at once, at login and at step-up."""
     phone = world.phone()
@@ -335,7 +335,7 @@ def test_somebody_elses_device_is_as_unknown_as_none(world: World) -> None:
     assert world.use(stranger, theirs.access_token)
 
 
-@pytest.mark.promise(4)
+@pytest.mark.guarantee(4)
 def test_revocation_of_a_bound_lineage_needs_its_key(world: World) -> None:
     """A token alone cannot end a session; another client's id is refused, and an invalid token has no effect."""
     phone = world.phone()
@@ -390,16 +390,18 @@ def test_introspection_of_a_session_slides_with_its_use(world: World) -> None:
     assert ask() is None
 
 
-def test_an_expired_token_is_refused_without_asking_the_gate(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_token_is_refused_without_asking_the_account_state(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its time is in the token."""
     phone = world.phone()
     token = world.register(phone).access_token
     world.clock.skip(15 * MINUTE_S)
 
     def ask(*_: object) -> None:
-        raise AssertionError("the gate was asked")
+        raise AssertionError("the account state was asked")
 
-    monkeypatch.setattr(world.stores.gates, "get", ask, raising=False)
+    monkeypatch.setattr(world.stores.lineage_store, "get", ask, raising=False)
     with pytest.raises(TokenExpired):
         world.use(phone, token)
     assert world.introspect(token=token, resource_server="billing", secret=RESOURCE_SERVER_SECRET) is None
@@ -424,7 +426,7 @@ def test_a_weak_new_password_is_refused_and_changes_nothing(world: World) -> Non
     assert world.login(phone)
 
 
-@pytest.mark.promise(6)
+@pytest.mark.guarantee(6)
 def test_a_login_that_ended_meanwhile_changes_no_password(world: World) -> None:
     """Let in, ended from another device, and then: the change is refused with its reason."""
     phone, tablet = world.phone(), world.phone()
@@ -436,13 +438,13 @@ def test_a_login_that_ended_meanwhile_changes_no_password(world: World) -> None:
     assert world.login(phone)
 
 
-@pytest.mark.promise(10)
+@pytest.mark.guarantee(10)
 def test_a_deleted_account_is_forgotten(world: World) -> None:
-    """User and claim go; the closed gate stays, so that nothing comes back."""
+    """User and claim go; the closed account state stays, so that nothing comes back."""
     phone = world.phone()
     world.delete(world.use(phone, world.register(phone).access_token))
     tables = world.stores.tables
-    assert (len(tables.users), len(tables.claims), len(tables.gates)) == (0, 0, 1)
+    assert (len(tables.users), len(tables.claims), len(tables.lineages)) == (0, 0, 1)
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -471,7 +473,7 @@ def test_everything_that_happens_to_an_account_is_in_its_audit(world: World, *, 
         ("password_changed", mine.device_id, {}),
         ("logged_out" if own else "logged_out_everywhere", mine.device_id, {}),
         ("account_disabled", None, {}),
-        ("account_active", None, {}),
+        ("account_enabled", None, {}),
         ("roles_changed", None, {"roles": "admin support"}),
         ("roles_changed", None, {"roles": ""}),
         ("logged_in", again.device_id, client),

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from chalicelib.baton import errors
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
 from chalicelib.baton.keys.ring import Ring
-from chalicelib.baton.lineages.model import EndReason, Presented
+from chalicelib.baton.lineages.model import EndReason, PresentedToken
 from chalicelib.baton.policy import DAY_S, MECHANISMS, MINUTE_S, SIGNATURE_WINDOW_S, MechanismName
 from chalicelib.baton.proof.refusals import ClockSkew, InsufficientCoverage, InvalidDigest, SignatureRequired, WrongKey
 from chalicelib.baton.tokens.exchange import TokenRequest
@@ -38,7 +38,7 @@ def test_a_token_is_exchanged_for_its_child_even_after_it_expired(world: World, 
     assert world.use(phone, second.access_token).device_id == first.device_id
 
 
-@pytest.mark.promise(1, 2)
+@pytest.mark.guarantee(1, 2)
 @pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque", "simple", "oauth"])
 def test_a_lost_answer_is_given_again_to_the_byte(world: World, client_id: str) -> None:
     """E6: the same attempt gets the same child, later too, and nothing moves."""
@@ -53,7 +53,7 @@ def test_a_lost_answer_is_given_again_to_the_byte(world: World, client_id: str) 
     assert again.expires_in == child.expires_in - 3
 
 
-@pytest.mark.promise(1, 2)
+@pytest.mark.guarantee(1, 2)
 def test_a_late_repetition_is_superseded_and_ends_nothing(world: World) -> None:
     """E7: older by its own attempt is 409, up to four generations back."""
     phone = world.phone()
@@ -67,7 +67,7 @@ def test_a_late_repetition_is_superseded_and_ends_nothing(world: World) -> None:
     assert world.use(phone, token)
 
 
-@pytest.mark.promise(3, 5)
+@pytest.mark.guarantee(3, 5)
 @pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque", "simple", "oauth"])
 def test_a_second_holder_ends_the_lineage_for_both(world: World, client_id: str) -> None:
     """E8: a used generation under another attempt ends its lineage before the answer leaves; other devices stay."""
@@ -90,7 +90,7 @@ def test_a_second_holder_ends_the_lineage_for_both(world: World, client_id: str)
     assert "token_reused" in [event.event for event in world.stores.audit.events]
 
 
-@pytest.mark.promise(3)
+@pytest.mark.guarantee(3)
 def test_without_an_attempt_an_unbound_token_lives_by_the_literal_rule(world: World) -> None:
     """No header and no signature: shown twice, that lineage logs in again."""
     phone = world.phone("none")
@@ -100,7 +100,7 @@ def test_without_an_attempt_an_unbound_token_lives_by_the_literal_rule(world: Wo
         world.exchange(phone, token)
 
 
-@pytest.mark.promise(1, 2)
+@pytest.mark.guarantee(1, 2)
 def test_a_signed_exchange_without_the_header_takes_the_nonce_as_its_attempt(world: World) -> None:
     """A captured request replayed as it is can never be taken for a second holder."""
     phone = world.phone()
@@ -112,7 +112,7 @@ def test_a_signed_exchange_without_the_header_takes_the_nonce_as_its_attempt(wor
     assert world._exchange(message, TokenRequest(token)).access_token == child.access_token
 
 
-@pytest.mark.promise(3, 5)
+@pytest.mark.guarantee(3, 5)
 def test_a_forgotten_attempt_is_reuse(world: World) -> None:
     """E8 also when the slot has been written over since: five generations back nobody can tell."""
     phone = world.phone()
@@ -124,7 +124,7 @@ def test_a_forgotten_attempt_is_reuse(world: World) -> None:
         world.exchange(phone, first, attempt=attempt)
 
 
-@pytest.mark.promise(4)
+@pytest.mark.guarantee(4)
 def test_a_stolen_token_of_a_bound_lineage_buys_nothing_and_ends_nothing(world: World) -> None:
     """E2 before E8: missing signature, foreign key, used token: refused, and the owner goes on."""
     phone, thief = world.phone(), world.phone()
@@ -144,7 +144,7 @@ def test_only_another_key_counts_as_a_foreign_key_and_an_account_counts_once_in_
     """Every unsigned or malformed exchange counted, so that a stranger with one token rang the alarm."""
 
     def counted() -> int:
-        return [event for event, _ in world.signals.emitted].count("foreign_key_exchange")
+        return [event for event, _ in world.signals.emitted].count("exchange_wrong_key")
 
     phone, thief = world.phone(), world.phone()
     stolen = world.register(phone).access_token
@@ -186,8 +186,8 @@ def test_an_account_counts_once_a_day_however_often_its_tokens_are_reused(world:
 
 
 def test_a_kept_request_of_another_key_ends_nothing() -> None:
-    """``revoke_on_foreign_key`` asks for a whole and recent signature too, not for another name in an old one."""
-    world = World(revoke_on_foreign_key=True)
+    """``revoke_on_wrong_key`` asks for a whole and recent signature too, not for another name in an old one."""
+    world = World(revoke_on_wrong_key=True)
     phone, thief = world.phone(), world.phone()
     token = world.register(phone).access_token
     kept = thief.message("POST", "/api/oauth/token", body=b"form", attempt=world.attempt())
@@ -197,10 +197,10 @@ def test_a_kept_request_of_another_key_ends_nothing() -> None:
     assert world.use(phone, token)
 
 
-@pytest.mark.promise(4)
-def test_the_setting_revoke_on_foreign_key_reverses_it() -> None:
+@pytest.mark.guarantee(4)
+def test_the_setting_revoke_on_wrong_key_reverses_it() -> None:
     """An operator may prefer to end the lineage when a genuine token comes under a foreign key."""
-    world = World(revoke_on_foreign_key=True)
+    world = World(revoke_on_wrong_key=True)
     phone = world.phone()
     token = world.register(phone).access_token
     with pytest.raises(TokenReused):
@@ -210,7 +210,7 @@ def test_the_setting_revoke_on_foreign_key_reverses_it() -> None:
     assert refusal.value.members == {"reason": "reuse"}
 
 
-@pytest.mark.promise(3)
+@pytest.mark.guarantee(3)
 def test_if_the_end_cannot_be_written_reuse_is_not_answered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """E8 whose write fails is our own trouble, 503; repeated, it is reuse."""
     phone = world.phone()
@@ -221,22 +221,22 @@ def test_if_the_end_cannot_be_written_reuse_is_not_answered(world: World, monkey
         raise errors.Unavailable("planted")
 
     with monkeypatch.context() as broken:
-        broken.setattr(type(world.stores.gates), "end", fail)
+        broken.setattr(type(world.stores.lineage_store), "end", fail)
         with pytest.raises(errors.Unavailable):
             world.exchange(phone, token, attempt="x" * 16)
     with pytest.raises(TokenReused):
         world.exchange(phone, token, attempt="x" * 16)
 
 
-@pytest.mark.promise(7)
+@pytest.mark.guarantee(7)
 def test_a_token_from_before_a_restore_is_told_to_log_in(world: World) -> None:
     """E9: a genuine generation newer than the stored one means that the table was rolled back."""
     phone = world.phone()
     first = world.register(phone)
-    before = dict(world.stores.tables.gates)
+    before = dict(world.stores.tables.lineages)
     second = world.exchange(phone, first.access_token, attempt=world.attempt()).access_token
-    world.stores.tables.gates.clear()
-    world.stores.tables.gates.update(before)
+    world.stores.tables.lineages.clear()
+    world.stores.tables.lineages.update(before)
     with pytest.raises(errors.LoginRequired):
         world.exchange(phone, second, attempt=world.attempt())
     with pytest.raises(errors.LoginRequired):
@@ -244,7 +244,7 @@ def test_a_token_from_before_a_restore_is_told_to_log_in(world: World) -> None:
     assert [event for event, _ in world.signals.emitted].count("generation_ahead") == 2
 
 
-@pytest.mark.promise(9)
+@pytest.mark.guarantee(9)
 def test_a_token_from_the_future_is_our_own_trouble(world: World) -> None:
     """E10: our clocks disagree by more than a minute: 503, never a verdict."""
     phone = world.phone()
@@ -256,7 +256,7 @@ def test_a_token_from_the_future_is_our_own_trouble(world: World) -> None:
     assert world.exchange(phone, token, attempt=world.attempt())
 
 
-@pytest.mark.promise(7)
+@pytest.mark.guarantee(7)
 @pytest.mark.parametrize(
     ("skip_s", "reason"), [(30 * DAY_S, None), (30 * DAY_S + 1, EndReason.IDLE), (90 * DAY_S, EndReason.EXPIRED)]
 )
@@ -273,12 +273,12 @@ def test_idle_and_absolute_life_end_a_lineage(world: World, skip_s: int, reason:
     assert refusal.value.members == {"reason": reason.value}
 
 
-@pytest.mark.promise(7)
-def test_the_fence_ends_every_lineage_from_before_it(world: World) -> None:
-    """After a restore the fence is raised: nothing born before is let in again."""
+@pytest.mark.guarantee(7)
+def test_the_not_before_ends_every_lineage_from_before_it(world: World) -> None:
+    """After a restore the not-before time is raised: nothing born before is let in again."""
     phone = world.phone()
     token = world.register(phone).access_token
-    world.key_ring.ring = replace(world.key_ring.ring, fence=world.clock() + 1)
+    world.key_ring.ring = replace(world.key_ring.ring, not_before=world.clock() + 1)
     with pytest.raises(errors.LoginRequired):
         world.use(phone, token)
     with pytest.raises(errors.LoginRequired):
@@ -345,7 +345,7 @@ def race(contenders: list[Callable[[], object]]) -> None:
         thread.join()
 
 
-@pytest.mark.promise(1)
+@pytest.mark.guarantee(1)
 def test_sixteen_at_once_with_one_attempt_get_one_child(world: World) -> None:
     """Promise 1: the same attempt gives all of them one and the same child."""
     phone = world.phone()
@@ -364,12 +364,12 @@ def test_sixteen_at_once_with_one_attempt_get_one_child(world: World) -> None:
 
 
 def test_presented_values_carry_what_the_rule_needs(world: World) -> None:
-    """A token's claims are held against the gate in full."""
+    """A token's claims are held against the account state in full."""
     phone = world.phone()
     token = world.register(phone).access_token
     proved = world.call.proof.token(token, now=world.clock())
     presented = proved.presented("attempt-0000000000")
-    assert isinstance(presented, Presented)
+    assert isinstance(presented, PresentedToken)
     assert (presented.generation, presented.client) == (0, 1)
     assert presented.issued_at == world.clock()
     assert MECHANISMS[MechanismName.EXCHANGE] is proved.client.mechanism

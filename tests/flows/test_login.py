@@ -46,7 +46,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def asked(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Write down every verb that a store is asked."""
     verbs: list[str] = []
-    for store in (world.stores.users, world.stores.gates, world.stores.ephemeral):
+    for store in (world.stores.users, world.stores.lineage_store, world.stores.ephemeral):
         for verb in [name for name in vars(type(store)) if not name.startswith("_")]:
             real = getattr(store, verb)
 
@@ -65,7 +65,7 @@ def refusal_of(world: World, phone: Phone, **arguments: str) -> tuple[str, dict[
     return refused.value.code, refused.value.members
 
 
-@pytest.mark.promise(11)
+@pytest.mark.guarantee(11)
 def test_wrong_unknown_and_disabled_are_the_same_to_the_eye_and_cost_the_same(
     world: World, hashed: list[str], asked: list[str]
 ) -> None:
@@ -80,10 +80,10 @@ def test_wrong_unknown_and_disabled_are_the_same_to_the_eye_and_cost_the_same(
         seen.append(refusal_of(world, world.phone(), email=email, password=password))
         work.append((list(hashed), list(asked)))
     assert seen == [("invalid_credentials", {})] * 3
-    assert work == [(["verify_secret"], ["find", "get", "take_slot", "take_slot", "get"])] * 3
+    assert work == [(["verify_secret"], ["find", "get", "count", "count", "get"])] * 3
 
 
-@pytest.mark.promise(11)
+@pytest.mark.guarantee(11)
 def test_the_right_password_of_a_disabled_account_counts_as_a_wrong_one(world: World) -> None:
     """Given back, its slots would tell it from the wrong ones that fill the bucket."""
     world.register(world.phone())
@@ -93,7 +93,7 @@ def test_the_right_password_of_a_disabled_account_counts_as_a_wrong_one(world: W
     assert refusal_of(world, world.phone())[0] == "too_many_requests"
 
 
-@pytest.mark.promise(11)
+@pytest.mark.guarantee(11)
 def test_a_throttled_login_is_refused_before_any_hashing(world: World, hashed: list[str]) -> None:
     """Right password or wrong, known address or not: 429, and no Argon2."""
     world.register(world.phone())
@@ -119,20 +119,20 @@ def test_a_stranger_who_fills_his_own_bucket_is_no_accounts_trouble(world: World
     for _ in range(FAILURES_PER_ACCOUNT_MAX + 20):
         refusal_of(world, world.phone(), password=WRONG, source="198.51.100.1")
     throttled = [facts for event, facts in world.signals.emitted if event == "throttled"]
-    assert [facts["bucket"] for facts in throttled] == ["source"] * 20 + ["account"] * 20
+    assert [facts["limit"] for facts in throttled] == ["source"] * 20 + ["account"] * 20
     assert [facts.get("first_of_account") for facts in throttled] == [None] * 20 + [1] + [0] * 19
 
 
 def test_requests_in_each_others_way_are_their_callers_doing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever logs in often enough at once gets 503, and rings no alarm by it."""
     world.register(world.phone())
-    monkeypatch.setattr(world.stores.gates, "admit", lambda *_, **__: Moved())
+    monkeypatch.setattr(world.stores.lineage_store, "add_lineage", lambda *_, **__: Moved())
     with pytest.raises(errors.Unavailable, match="kept moving") as refused:
         world.login(world.phone())
     assert refused.value.by_caller
 
 
-@pytest.mark.promise(11)
+@pytest.mark.guarantee(11)
 def test_strangers_cannot_lock_out_a_known_device(world: World) -> None:
     """A device that proved itself has a bucket of its own, whatever is tried elsewhere or from its own address."""
     phone = world.phone()
@@ -145,7 +145,7 @@ def test_strangers_cannot_lock_out_a_known_device(world: World) -> None:
     assert world.login(phone)
 
 
-@pytest.mark.promise(11)
+@pytest.mark.guarantee(11)
 def test_a_known_device_has_a_limit_too(world: World) -> None:
     """A stolen, unlocked phone may not guess for ever."""
     phone = world.phone()
@@ -162,7 +162,7 @@ def test_without_limits_nothing_is_counted(asked: list[str], world: World) -> No
     for _ in range(FAILURES_PER_ACCOUNT_MAX + 1):
         assert refusal_of(free, free.phone(), password=WRONG)[0] == "invalid_credentials"
     assert free.login(free.phone())
-    assert not {"take_slot", "give_back_slot"} & set(asked)
+    assert not {"count", "uncount"} & set(asked)
 
 
 def test_success_gives_its_slots_back(world: World) -> None:
@@ -172,7 +172,7 @@ def test_success_gives_its_slots_back(world: World) -> None:
         assert world.login(world.phone())
 
 
-@pytest.mark.promise(11)
+@pytest.mark.guarantee(11)
 def test_a_full_account_bucket_costs_its_source_nothing(world: World) -> None:
     """A login stopped by one bucket gives back what it took from another: it never reached the password."""
     world.register(world.phone())
@@ -183,7 +183,7 @@ def test_a_full_account_bucket_costs_its_source_nothing(world: World) -> None:
     assert refusal_of(world, world.phone(), email="x@example.com", source="203.0.113.9")[0] == "invalid_credentials"
 
 
-@pytest.mark.parametrize("broken", [("users", "get", 1), ("ephemeral", "take_slot", 2)], ids=["a read", "a throttle"])
+@pytest.mark.parametrize("broken", [("users", "get", 1), ("ephemeral", "count", 2)], ids=["a read", "a throttle"])
 def test_a_brown_out_fills_nobodys_throttle(
     world: World, monkeypatch: pytest.MonkeyPatch, broken: tuple[str, str, int]
 ) -> None:
@@ -213,7 +213,7 @@ def test_a_brown_out_fills_nobodys_throttle(
 def test_a_slot_that_cannot_be_given_back_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The source's bucket does not answer; the account's is given back all the same."""
     world.register(world.phone())
-    give_back = world.stores.ephemeral.give_back_slot
+    give_back = world.stores.ephemeral.uncount
 
     def failing(bucket: str, **named: Any) -> None:
         if bucket.startswith("source:"):
@@ -224,7 +224,7 @@ def test_a_slot_that_cannot_be_given_back_holds_up_no_other(world: World, monkey
         raise errors.Unavailable("planted")
 
     with monkeypatch.context() as patched:
-        patched.setattr(world.stores.ephemeral, "give_back_slot", failing)
+        patched.setattr(world.stores.ephemeral, "uncount", failing)
         patched.setattr(world.stores.users, "get", gone)
         for number in range(FAILURES_PER_ACCOUNT_MAX):
             assert refusal_of(world, world.phone(), source=f"198.51.100.{number}")[0] == "unavailable"
@@ -241,17 +241,17 @@ def test_a_brown_out_is_told_though_the_throttle_does_not_answer_either(
         raise errors.Unavailable("the throttle" if named else "the users")
 
     monkeypatch.setattr(world.stores.users, "get", failing)
-    monkeypatch.setattr(world.stores.ephemeral, "give_back_slot", failing)
+    monkeypatch.setattr(world.stores.ephemeral, "uncount", failing)
     with pytest.raises(errors.Unavailable, match="the users"):
         world.login(world.phone())
 
 
-@pytest.mark.promise(11)
+@pytest.mark.guarantee(11)
 def test_registrations_are_throttled_per_source_successes_counted(world: World, hashed: list[str]) -> None:
     """Registration tells that an address is taken: a hundred an hour from one source."""
     world.register(world.phone("none"), client_id="simple")
     for _ in range(REGISTRATIONS_PER_SOURCE_MAX - 1):
-        world.stores.ephemeral.take_slot(
+        world.stores.ephemeral.count(
             "register:192.0.2.1", limit=REGISTRATIONS_PER_SOURCE_MAX, window_s=3600, now=world.clock()
         )
     hashed.clear()
@@ -260,7 +260,7 @@ def test_registrations_are_throttled_per_source_successes_counted(world: World, 
     assert hashed == []
 
 
-@pytest.mark.promise(2)
+@pytest.mark.guarantee(2)
 @pytest.mark.parametrize("kind", ["P-256", "hmac", "none"])
 @pytest.mark.parametrize("journey", ["register", "login"])
 def test_a_lost_answer_is_repeated_with_its_attempt(world: World, journey: str, kind: str) -> None:
@@ -276,8 +276,8 @@ def test_a_lost_answer_is_repeated_with_its_attempt(world: World, journey: str, 
     assert (again.access_token, again.secret, again.device_id) == (first.access_token, first.secret, first.device_id)
     assert again.expires_in == first.expires_in - 2
     assert (first.secret is not None) == (first.key_id is not None) == (kind == "hmac")
-    (gate,) = world.stores.tables.gates.values()
-    assert len(gate.lineages) == (1 if journey == "register" else 2)
+    (account_state,) = world.stores.tables.lineages.values()
+    assert len(account_state.lineages) == (1 if journey == "register" else 2)
 
 
 def test_a_registration_whose_lineage_was_replaced_is_superseded(world: World) -> None:
@@ -353,7 +353,7 @@ def test_a_client_that_requires_a_binding_gets_none_without(world: World) -> Non
         world.register(world.phone(), client_id="nobody")
 
 
-@pytest.mark.promise(4)
+@pytest.mark.guarantee(4)
 def test_a_key_must_sign_the_request_that_introduces_it(world: World) -> None:
     """Somebody else's public key cannot be registered: unsigned, or signed by another key."""
     phone, thief = world.phone(), world.phone()
@@ -362,7 +362,7 @@ def test_a_key_must_sign_the_request_that_introduces_it(world: World) -> None:
     for message, refusal in ((unsigned, SignatureRequired), (foreign, WrongKey)):
         with pytest.raises(refusal):
             world._register(message, source="", email=EMAIL, password=PASSWORD, client_id="mobile", device=phone.device)
-    assert not world.stores.tables.gates
+    assert not world.stores.tables.lineages
 
 
 def test_one_device_too_many_removes_an_ended_one_first_then_the_least_recently_used(world: World) -> None:
@@ -375,19 +375,19 @@ def test_one_device_too_many_removes_an_ended_one_first_then_the_least_recently_
     world.logout(world.use(phones[3], issued[3].access_token), everywhere=False)
     world.clock.skip(660)
     world.login(world.phone())
-    (gate,) = world.stores.tables.gates.values()
-    assert issued[3].device_id not in gate.lineages
-    assert issued[0].device_id in gate.lineages
+    (account_state,) = world.stores.tables.lineages.values()
+    assert issued[3].device_id not in account_state.lineages
+    assert issued[0].device_id in account_state.lineages
     world.login(world.phone())
-    (gate,) = world.stores.tables.gates.values()
-    assert issued[0].device_id not in gate.lineages
-    assert len(gate.lineages) == LINEAGES_MAX
+    (account_state,) = world.stores.tables.lineages.values()
+    assert issued[0].device_id not in account_state.lineages
+    assert len(account_state.lineages) == LINEAGES_MAX
     with pytest.raises(errors.LoginRequired):
         world.exchange(phones[0], issued[0].access_token, attempt=world.attempt())
 
 
-@pytest.mark.promise(10)
-def test_a_verifier_copied_to_another_accounts_row_does_not_work_there(world: World) -> None:
+@pytest.mark.guarantee(10)
+def test_a_password_hash_copied_to_another_accounts_row_does_not_work_there(world: World) -> None:
     """Promise 10: whoever can write the users table still cannot log in as somebody else with their own password."""
     from msgspec.structs import replace
 
@@ -395,7 +395,7 @@ def test_a_verifier_copied_to_another_accounts_row_does_not_work_there(world: Wo
     world.register(world.phone(), email="victim@example.com", password="granite umbrella conversation")
     users = world.stores.tables.users
     mallory, victim = sorted(users.values(), key=lambda user: user.email)
-    users[victim.account] = replace(victim, verifier=mallory.verifier)
+    users[victim.account] = replace(victim, password_hash=mallory.password_hash)
     with pytest.raises(errors.Unavailable):
         world.login(world.phone(), email="victim@example.com")
 
@@ -417,22 +417,24 @@ def test_a_deleted_address_is_free_and_its_old_attempt_is_dead(world: World) -> 
         world.use(phone, first.access_token)
 
 
-def test_a_gate_that_moves_under_a_login_starts_it_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_account_state_that_moves_under_a_login_starts_it_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Somebody logs everybody out between reading and admitting: the login is admitted to the new epoch."""
     phone = world.phone()
     world.register(phone)
-    real, gates = world.stores.gates.admit, world.stores.gates
+    real, lineage_store = world.stores.lineage_store.add_lineage, world.stores.lineage_store
     moved: list[bool] = []
 
-    def admit(*arguments: Any, **named: Any) -> Any:
+    def add_lineage(*arguments: Any, **named: Any) -> Any:
         if not moved:
             moved.append(True)
-            (account,) = world.stores.tables.gates
-            gates.set_status(account, Status.DISABLED, now=world.clock())
-            gates.set_status(account, Status.ACTIVE, now=world.clock())
+            (account,) = world.stores.tables.lineages
+            lineage_store.set_status(account, Status.DISABLED, now=world.clock())
+            lineage_store.set_status(account, Status.ACTIVE, now=world.clock())
         return real(*arguments, **named)
 
-    monkeypatch.setattr(gates, "admit", admit, raising=False)
+    monkeypatch.setattr(lineage_store, "add_lineage", add_lineage, raising=False)
     issued = world.login(world.phone("none"), client_id="simple")
     assert world.use(world.phone("none"), issued.access_token)
 
@@ -455,16 +457,18 @@ def test_a_retry_through_another_client_is_not_answered(world: World) -> None:
         world.login(phone, attempt=attempt, client_id="mobile-opaque")
 
 
-@pytest.mark.promise(6)
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize("moment", ["while it is checked", "before it is admitted"])
 def test_a_password_changed_during_a_login_admits_nobody_by_the_old_one(
     world: World, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """Promise 6: what the gate said before the password was read no longer holds; 503, and nobody is let in."""
+    """Promise 6: what the state said before the password was read no longer holds; 503, and nobody is let in."""
     phone = world.phone()
     issued = world.register(phone)
     caller = world.use(phone, issued.access_token)
-    store, name = (world.stores.users, "get") if moment == "while it is checked" else (world.stores.gates, "admit")
+    store, name = (
+        (world.stores.users, "get") if moment == "while it is checked" else (world.stores.lineage_store, "add_lineage")
+    )
     real = getattr(store, name)
     changed: list[bool] = []
 
@@ -478,17 +482,19 @@ def test_a_password_changed_during_a_login_admits_nobody_by_the_old_one(
     monkeypatch.setattr(store, name, meanwhile, raising=False)
     with pytest.raises(errors.Unavailable):
         world.login(world.phone())
-    (gate,) = world.stores.tables.gates.values()
-    assert list(gate.lineages) == [issued.device_id]
+    (account_state,) = world.stores.tables.lineages.values()
+    assert list(account_state.lineages) == [issued.device_id]
 
 
-def test_a_verifier_of_other_parameters_is_made_anew_at_login(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_hash_of_other_parameters_is_made_anew_at_login(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The cost may be raised; people's verifiers follow as they log in."""
     world.register(world.phone())
-    (before,) = [user.verifier for user in world.stores.tables.users.values()]
+    (before,) = [user.password_hash for user in world.stores.tables.users.values()]
     monkeypatch.setattr(password_hash, "_CURRENT", (password_hash._CURRENT[0], password_hash._CURRENT[1] + 1, 1))
     world.login(world.phone())
-    (after,) = [user.verifier for user in world.stores.tables.users.values()]
+    (after,) = [user.password_hash for user in world.stores.tables.users.values()]
     assert after != before
     world.login(world.phone())
-    assert [user.verifier for user in world.stores.tables.users.values()] == [after]
+    assert [user.password_hash for user in world.stores.tables.users.values()] == [after]

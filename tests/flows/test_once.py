@@ -27,7 +27,7 @@ from chalicelib.baton.proof.refusals import (
     InsufficientCoverage,
 )
 from chalicelib.baton.routing import Message
-from chalicelib.baton.storage.dynamodb.database import Engine
+from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.tokens.refusals import GrantInvalid, StepUpRequired
 from tests.flows.world import START, Clock, World
@@ -127,7 +127,7 @@ def shop(request: pytest.FixtureRequest) -> Shop:
     """Give a shop over either store."""
     if request.param == "memory":
         return Shop()
-    return Shop(Failing(OnceCalls(Engine(request.getfixturevalue("tables")))))
+    return Shop(Failing(OnceCalls(DynamoDB(request.getfixturevalue("tables")))))
 
 
 def replayed(answer: RenderedAnswer) -> RenderedAnswer:

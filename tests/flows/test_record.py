@@ -39,7 +39,7 @@ def test_what_cannot_be_counted_fails_nothing(event: str, monkeypatch: pytest.Mo
         raise errors.Unavailable("planted")
 
     stores = MemoryStores()
-    monkeypatch.setattr(stores.ephemeral, "take_slot", fail)
+    monkeypatch.setattr(stores.ephemeral, "count", fail)
     recording(stores, 7)(event, account=ACCOUNT)
     assert [facts["first_of_account"] for _, facts in stores.signals.emitted] == [0]
     assert len(stores.audit.events) == EVENTS[event].audited

@@ -15,9 +15,9 @@ from tests.flows.world import EMAIL, World
 
 def roles_of(world: World, account: AccountId) -> frozenset[str]:
     """Read the roles of an account by their names."""
-    gate = world.stores.gates.get(account)
-    assert gate is not None
-    return world.clients.role_names(gate.roles)
+    account_state = world.stores.lineage_store.get(account)
+    assert account_state is not None
+    return world.clients.role_names(account_state.roles)
 
 
 def test_the_roles_of_an_account_are_set_by_its_address(world: World) -> None:
@@ -26,16 +26,16 @@ def test_the_roles_of_an_account_are_set_by_its_address(world: World) -> None:
     token = world.register(phone).access_token
     account = world.set_roles("Ada@Example.COM", ["admin", "support", "admin"])
     caller = world.use(phone, token)
-    assert caller.gate is not None
+    assert caller.account_state is not None
     assert caller.account == account
-    assert caller.gate.roles == {1, 2}
-    assert has_role(caller.gate, {1})
+    assert caller.account_state.roles == {1, 2}
+    assert has_role(caller.account_state, {1})
     assert world.set_roles(EMAIL, {"support"}) == account
     caller = world.use(phone, token)
-    assert caller.gate is not None
-    assert not has_role(caller.gate, world.clients.role_codes(["admin"]))
-    assert has_role(caller.gate, world.clients.role_codes(["admin", "support"])), "any one of them will do"
-    assert not has_role(caller.gate, [])
+    assert caller.account_state is not None
+    assert not has_role(caller.account_state, world.clients.role_codes(["admin"]))
+    assert has_role(caller.account_state, world.clients.role_codes(["admin", "support"])), "any one of them will do"
+    assert not has_role(caller.account_state, [])
     world.set_roles(EMAIL, [])
     assert roles_of(world, account) == frozenset()
 
@@ -47,8 +47,8 @@ def test_another_account_has_no_role_by_it(world: World) -> None:
     token = world.register(phone, email="bob@example.com").access_token
     world.set_roles(EMAIL, ["admin"])
     caller = world.use(phone, token)
-    assert caller.gate is not None
-    assert caller.gate.roles == frozenset()
+    assert caller.account_state is not None
+    assert caller.account_state.roles == frozenset()
 
 
 def test_a_repeated_change_of_roles_changes_nothing_and_is_recorded(world: World) -> None:
@@ -91,16 +91,16 @@ def test_roles_that_moved_between_read_and_write_are_read_again(
     """Another operator was first: start over, a bounded number of times."""
     world.register(world.phone())
     account = world.set_roles(EMAIL, [])
-    gates, in_the_way = world.stores.gates, iter(range(moves))
-    set_roles = gates.set_roles
+    lineage_store, in_the_way = world.stores.lineage_store, iter(range(moves))
+    set_roles = lineage_store.set_roles
 
     def late(*arguments: AccountId, **expected: frozenset[int]) -> Done | Moved | Refused:
         if next(in_the_way, None) is not None:
-            gate = world.stores.tables.gates[account]
-            world.stores.tables.gates[account] = replace(gate, roles=gate.roles ^ {2})
+            account_state = world.stores.tables.lineages[account]
+            world.stores.tables.lineages[account] = replace(account_state, roles=account_state.roles ^ {2})
         return set_roles(*arguments, **expected)  # type: ignore[arg-type] # as it was called
 
-    monkeypatch.setattr(gates, "set_roles", late)
+    monkeypatch.setattr(lineage_store, "set_roles", late)
     if moves < START_OVER_MAX:
         assert world.set_roles(EMAIL, ["admin"]) == account
         assert roles_of(world, account) == {"admin"}

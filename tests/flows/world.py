@@ -16,7 +16,7 @@ from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
 from chalicelib.baton.accounts.first_tokens import FirstTokens
 from chalicelib.baton.accounts.login import Login
-from chalicelib.baton.accounts.login_request import Device, Introduce
+from chalicelib.baton.accounts.login_request import Device, ReadLoginRequest
 from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.profile import ShowAccount
@@ -39,7 +39,7 @@ from chalicelib.baton.tokens.caller import Caller
 from chalicelib.baton.tokens.exchange import Exchange, TokenRequest
 from chalicelib.baton.tokens.introspect import Introspect
 from chalicelib.baton.tokens.issue import Issue, Issued
-from chalicelib.baton.tokens.presented import Mismatches, Proof
+from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
 from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
 from chalicelib.baton.tokens.revoke import Revoke
 from chalicelib.baton.tokens.token import Names
@@ -164,7 +164,7 @@ class World:
     """A deployment in memory."""
 
     limits: bool = True
-    revoke_on_foreign_key: bool = False
+    revoke_on_wrong_key: bool = False
     clock: Clock = field(default_factory=Clock)
     stores: MemoryStores = field(default_factory=MemoryStores)
     entropy: Entropy = secrets.token_bytes
@@ -173,18 +173,18 @@ class World:
     def __post_init__(self) -> None:
         """Join the shelves, as ``app.py`` does."""
         clock, stores, entropy, signals = self.clock, self.stores, self.entropy, self.signals
-        users, gates, ephemeral, audit = stores.users, stores.gates, stores.ephemeral, stores.audit
+        users, lineage_store, ephemeral, audit = stores.users, stores.lineage_store, stores.ephemeral, stores.audit
         self.key_ring = key_ring = MemoryKeyRing(make_ring(entropy, now=START - 10))
         self.clients = clients = Clients.from_toml(_CLIENTS.read_text("utf-8") + ROLES)
         issuer = f"https://{AUTHORITY}/api"
         self.names = names = Names(issuer, issuer, frozenset())
-        proof = Proof(key_ring, clients, names, frozenset({AUTHORITY}), Mismatches(signals))
+        proof = RequestVerifier(key_ring, clients, names, frozenset({AUTHORITY}), Mismatches(signals))
         self.issue = issue = Issue(names)
         record = Record(clock, entropy, ephemeral, audit, signals)
         credentials = Credentials(entropy, users, ephemeral, signals, record, self.limits)
-        introduce = Introduce(entropy, clients, proof)
+        introduce = ReadLoginRequest(entropy, clients, proof)
         first_tokens = FirstTokens(issue)
-        end_reused = EndReused(gates, record)
+        end_reused = EndReused(lineage_store, record)
         self._register = Register(
             clock,
             entropy,
@@ -192,7 +192,7 @@ class World:
             introduce,
             credentials,
             users,
-            gates,
+            lineage_store,
             ephemeral,
             first_tokens,
             signals,
@@ -200,34 +200,34 @@ class World:
             self.limits,
         )
         self._login = Login(
-            clock, key_ring, introduce, clients, credentials, users, gates, first_tokens, signals, record
+            clock, key_ring, introduce, clients, credentials, users, lineage_store, first_tokens, signals, record
         )
         self._exchange = Exchange(
             clock,
             entropy,
             proof,
-            gates,
+            lineage_store,
             end_reused,
             ForeignKeys(signals),
             signals,
             issue,
-            self.revoke_on_foreign_key,
+            self.revoke_on_wrong_key,
         )
-        self.call = Call(clock, entropy, proof, gates, ephemeral, signals)
+        self.call = Call(clock, entropy, proof, lineage_store, ephemeral, signals)
         self.grant_step_up = GrantStepUp(clock, entropy, key_ring, credentials, ephemeral, signals)
-        self.logout = Logout(clock, gates, record)
+        self.logout = Logout(clock, lineage_store, record)
         self.show = ShowAccount(users)
-        self.delete = DeleteAccount(clock, users, gates, record)
-        self.set_status = SetStatus(clock, key_ring, users, gates, record)
+        self.delete = DeleteAccount(clock, users, lineage_store, record)
+        self.set_status = SetStatus(clock, key_ring, users, lineage_store, record)
         self.set_roles = SetRoles(
-            clock=clock, key_ring=key_ring, clients=clients, users=users, gates=gates, record=record
+            clock=clock, key_ring=key_ring, clients=clients, users=users, lineage_store=lineage_store, record=record
         )
-        self.change_password = ChangePassword(clock, entropy, key_ring, users, gates, record)
+        self.change_password = ChangePassword(clock, entropy, key_ring, users, lineage_store, record)
         self.list_devices = ListDevices(clock, key_ring, clients)
-        self.end_device = EndDevice(clock, gates, record)
-        self.revoke = Revoke(clock, proof, gates, end_reused, signals, record)
+        self.end_device = EndDevice(clock, lineage_store, record)
+        self.revoke = Revoke(clock, proof, lineage_store, end_reused, signals, record)
         servers = {"billing": hashlib.sha256(RESOURCE_SERVER_SECRET.encode()).digest()}
-        self.introspect = Introspect(clock, proof, gates, servers)
+        self.introspect = Introspect(clock, proof, lineage_store, servers)
         self._numbers = itertools.count(1)
 
     def attempt(self) -> str:
@@ -302,4 +302,4 @@ class World:
     ) -> Caller:
         """Call a route with a token."""
         message = phone.message(method, path, body=body, token=token, grant=grant, nonce=nonce)
-        return self.call.admit(self.call.prove(message, bound=bound), step_up=step_up)
+        return self.call.add_lineage(self.call.prove(message, bound=bound), step_up=step_up)

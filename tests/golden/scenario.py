@@ -503,7 +503,7 @@ class Talk:
             grant = phone.step_up("POST", "/logout", body, password=NEW_PASSWORD)
             phone.request("POST", "/logout", body, JSON | {"baton-grant": grant})
         module = self.module
-        act = SetStatus(seen.clock.seconds, module.key_ring, module.users, module.gates, module.record)
+        act = SetStatus(seen.clock.seconds, module.key_ring, module.users, module.lineage_store, module.record)
         module.signals.begin(request_id="an-operator")
         seen.clock.now += MINUTE_S
         with seen.step("login after the logout everywhere"):
@@ -534,7 +534,7 @@ class Talk:
         account = module.key_ring.current(now=now).decoy_account("nobody@example.com")
         for _ in range(FAILURES_PER_ACCOUNT_MAX):
             bucket = f"account:{account}"
-            module.ephemeral.take_slot(bucket, limit=FAILURES_PER_ACCOUNT_MAX, window_s=THROTTLE_WINDOW_S, now=now)
+            module.ephemeral.count(bucket, limit=FAILURES_PER_ACCOUNT_MAX, window_s=THROTTLE_WINDOW_S, now=now)
         with self.seen.step("login, too many failures"):
             self.stranger.login("nobody@example.com")
 

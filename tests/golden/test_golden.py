@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chalicelib.baton.keys.ring_format import ring_from_bytes, ring_to_bytes
-from chalicelib.baton.storage.dynamodb.items import gate_item, gate_of
+from chalicelib.baton.storage.dynamodb.items import state_item, state_of
 from tests.golden.fixed import written
 from tests.golden.record import COMMAND, RECORDED, Golden, made, recorded
 from tests.golden.values import read_back
@@ -104,7 +104,7 @@ def test_recorded_rings_are_read(name: str) -> None:
 def test_recorded_items_are_read(name: str) -> None:
     """A stored account state is read, and written the same."""
     (line,) = recorded()[name]
-    assert written(gate_item(gate_of(json.loads(line, object_hook=_with_bytes)))) == line
+    assert written(state_item(state_of(json.loads(line, object_hook=_with_bytes)))) == line
 
 
 def _with_bytes(members: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from baton_client import DeviceKey
 from chalicelib.baton.access_key import AccessKey
 from chalicelib.baton.accounts.email import canonical_email
 from chalicelib.baton.factors.password_hash import hash_password
-from chalicelib.baton.factors.rate_limits import login_buckets
+from chalicelib.baton.factors.rate_limits import login_limits
 from chalicelib.baton.factors.strength import normalise
 from chalicelib.baton.http.request import read_request
 from chalicelib.baton.ids import AccountId, LineageId, Secret
@@ -22,7 +22,7 @@ from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.ring_format import ring_to_bytes
 from chalicelib.baton.keys.rotation import (
     make_ring,
-    raise_fence,
+    raise_not_before,
     retire_keys,
     rotate_due,
     rotate_root,
@@ -31,11 +31,11 @@ from chalicelib.baton.keys.rotation import (
 from chalicelib.baton.lineages.clients import Client, Clients
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
+    AccountState,
     Assurance,
     Binding,
     Ended,
     EndReason,
-    Gate,
     KeyBinding,
     Lineage,
     NoBinding,
@@ -49,7 +49,7 @@ from chalicelib.baton.proof.signature import read_signature, signature_base
 from chalicelib.baton.routing import source_network
 from chalicelib.baton.storage.aws.service import Service
 from chalicelib.baton.storage.aws.small_client import LEAN, Access
-from chalicelib.baton.storage.dynamodb.items import gate_item
+from chalicelib.baton.storage.dynamodb.items import state_item
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from chalicelib.baton.storage.dynamodb.one_time import key_of
 from chalicelib.baton.tokens.forms import mint_token, read_token
@@ -81,11 +81,11 @@ DEVICES: dict[str, PublicKey | Binding] = {
 
 
 def fixed_ring() -> Ring:
-    """Make the ring of all values here: three signing keys, two roots, a fence."""
+    """Make the ring of all values here: three signing keys, two roots, a not-before time."""
     ring = make_ring(Entropy("ring"), now=START - 400 * DAY_S)
     ring = rotate_root(ring, Entropy("second root"), now=START - 2 * DAY_S)
     ring = rotate_signing(ring, Entropy("third key"), now=START - DAY_S)
-    return raise_fence(ring, now=START - 3 * DAY_S)
+    return raise_not_before(ring, now=START - 3 * DAY_S)
 
 
 def fixed_clients() -> Clients:
@@ -207,7 +207,7 @@ def _rings() -> Iterator[Entry]:
         "signing keys rotated": rotate_signing(made, Entropy("a signing key"), now=START + DAY_S),
         "root rotated": rotate_root(made, Entropy("a root"), now=START + DAY_S),
         "keys retired": retire_keys(made, Entropy("retired"), now=START + DAY_S),
-        "fence raised": raise_fence(made, now=START + DAY_S),
+        "not-before time raised": raise_not_before(made, now=START + DAY_S),
         "all that is due rotated": rotate_due(made, Entropy("due"), now=START + 400 * DAY_S),
         "of these values": fixed_ring(),
     }
@@ -251,7 +251,7 @@ def _derived(ring: Ring) -> Iterator[Entry]:
     yield "derived: HMAC secrets of the lineages", [secret.reveal().hex() for secret in secrets if secret]
     yield "derived: attempt digests", [attempt_digest(text).hex() for text in (ATTEMPT, "~" * 128)]
     sealed = ring.seal(b"a verifier", account=account, nonce=bytes(range(12)))
-    assert ring.unseal(sealed, account=account) == b"a verifier"
+    assert ring.decrypt_for(sealed, account=account) == b"a verifier"
     yield "derived: sealed verifier", [sealed.hex()]
     yield "derived: password verifier (Argon2id, salt fixed)", [hash_password(b"a password", salt=bytes(range(16)))]
     typed = ("Stra\u00dfe \u212b\ufb01", "e\u0301tude \uff21\u2460", "\U0001f600 \u00a0x")
@@ -280,11 +280,11 @@ def _limits(ring: Ring, account: AccountId) -> list[str]:
     assert client is not None
     lineages = [_lineage(ring, client, device) for device in DEVICES.values()]
     named = [replace(one, id=LineageId(f"lineage---------{n}"[:15] + str(n))) for n, one in enumerate(lineages)]
-    gate = Gate(account, Status.ACTIVE, 3, 1, {one.id: one for one in named})
+    account_state = AccountState(account, Status.ACTIVE, 3, 1, {one.id: one for one in named})
     return [
         f"{bucket.name} at most {bucket.limit}"
         for one in named
-        for bucket in login_buckets(account, gate, one.binding, proved=one.id, source="192.0.2.7")
+        for bucket in login_limits(account, account_state, one.binding, proved=one.id, source="192.0.2.7")
     ]
 
 
@@ -302,16 +302,23 @@ def _stored() -> Iterator[Entry]:
             if client.mechanism.slides:
                 lineage = replace(lineage, in_use_since=START - 10, last_used_day=START // DAY_S)
             lineages[lineage.id] = lineage
-        yield f"item: logins by {client.id}", [written(gate_item(Gate(account, Status.ACTIVE, 3, 1, lineages)))]
+        yield (
+            f"item: logins by {client.id}",
+            [written(state_item(AccountState(account, Status.ACTIVE, 3, 1, lineages)))],
+        )
     client = next(iter(fixed_clients()))
-    begun = replace(_lineage(ring, client, NoBinding()), attempts=(NO_ATTEMPT,) * 4, generation=0)
+    tokens_for = replace(_lineage(ring, client, NoBinding()), attempts=(NO_ATTEMPT,) * 4, generation=0)
     for reason in EndReason:
         ended = Ended(START + 9, reason)
-        gate = Gate(account, Status.ACTIVE, 4, 2, {begun.id: replace(begun, ended=ended)}, raised=ended)
-        yield f"item: ended by {reason.value}", [written(gate_item(gate))]
+        account_state = AccountState(
+            account, Status.ACTIVE, 4, 2, {tokens_for.id: replace(tokens_for, ended=ended)}, raised=ended
+        )
+        yield f"item: ended by {reason.value}", [written(state_item(account_state))]
     for status in Status:
-        gate = Gate(account, status, 4, 2, {}, Ended(START, EndReason.ENDED_EVERYWHERE), deleted_by=begun.id)
-        yield f"item: account {status.name.lower()}", [written(gate_item(gate))]
+        account_state = AccountState(
+            account, status, 4, 2, {}, Ended(START, EndReason.ENDED_EVERYWHERE), deleted_by=tokens_for.id
+        )
+        yield f"item: account {status.name.lower()}", [written(state_item(account_state))]
 
 
 def _lean() -> Iterator[Entry]:
@@ -409,7 +416,7 @@ def _bases() -> Iterator[Entry]:
         signature = read_signature(message)
         assert signature is not None
         base = signature_base(message, signature).decode().split("\n")
-        shown = signature_base(message, signature, doctored=True).decode().split("\n")
+        shown = signature_base(message, signature, redacted=True).decode().split("\n")
         yield (
             f"signature base: {name}",
             [f"signed by {signature.value.hex()}", *base, *(line for line in shown if line not in base)],

@@ -26,7 +26,7 @@ def forgeries(scene: Scene) -> Iterator[tuple[str, str]]:
 
 def forged_tokens_open_no_door(scene: Scene) -> None:
     """One refusal for all of them, at every door, for it is the first thing looked at; to revoke one is no error."""
-    before, count = scene.gate(), 0
+    before, count = scene.account_state(), 0
     for what, forgery in forgeries(scene):
         doors = scene.doors(forgery)
         # A field of the header is trimmed, as HTTP has it: there, white space at the end is none of the token.
@@ -39,7 +39,7 @@ def forged_tokens_open_no_door(scene: Scene) -> None:
         assert doors["revoke"].by(scene.thief).status == 200, what
         count += 1
     assert count > 300
-    assert scene.gate() == before
+    assert scene.account_state() == before
     scene.lives()
 
 
@@ -247,7 +247,7 @@ def signed_requests(scene: Scene) -> dict[str, Sent]:
 def altered_requests_do_nothing(scene: Scene) -> None:
     """Each alteration of each is refused, and changes nothing; unaltered, each does what its device wanted."""
     requests = signed_requests(scene)
-    before = scene.gate()
+    before = scene.account_state()
     for name, sent in requests.items():
         count = 0
         for what, changed in altered(sent, scene):
@@ -257,7 +257,7 @@ def altered_requests_do_nothing(scene: Scene) -> None:
             assert 400 <= said.status < 500, (name, what, said)
             count += 1
         assert count > 60, name
-        assert scene.gate() == before, name
+        assert scene.account_state() == before, name
     for sent in requests.values():
         assert sent.by(scene.phone).status < 300
 
@@ -272,16 +272,16 @@ def the_same_request_in_another_dress_passes(scene: Scene) -> None:
 
 def a_body_cannot_be_swapped(scene: Scene) -> None:
     """Whatever the signature says of the field, the digest is of the body that came."""
-    before = scene.gate()
+    before = scene.account_state()
     sent = prepared(scene.phone, scene.transfer(scene.phone))
     said = replace(sent, body=ORDER.replace(b"Bob", b"Eve")).by(scene.thief)
     assert (said.status, said.code) == (400, "invalid_digest"), said
-    assert scene.gate() == before
+    assert scene.account_state() == before
 
 
 def another_key_opens_nothing(scene: Scene) -> None:
     """Signed as the thief can, with her own key, under her name or the victim's."""
-    before = scene.gate()
+    before = scene.account_state()
     keyid = scene.phone.key.thumbprint()
     posing = replace(scene.thief, tokens=scene.phone.tokens)
     for act in (lambda device: device.get("/me"), scene.transfer(scene.phone), lambda device: device.exchange()):
@@ -290,7 +290,7 @@ def another_key_opens_nothing(scene: Scene) -> None:
         assert said.code == "wrong_key", said
         said = with_input(sent, r'keyid="[^"]*"', f'keyid="{keyid}"').by(scene.thief)
         assert said.code == "invalid_signature", said
-    assert scene.gate() == before
+    assert scene.account_state() == before
     scene.lives()
 
 
@@ -334,13 +334,13 @@ def half_a_pair_is_no_text(scene: Scene) -> None:
 
 def what_was_overheard_is_of_no_use(scene: Scene) -> None:
     """Everything the thief has seen, sent again as it was, wherever it fits: nothing changes."""
-    before = scene.gate()
+    before = scene.account_state()
     for sent in scene.seen:
         for target in dict.fromkeys(seen.target for seen in scene.seen):
             said = replace(sent, target=target).by(scene.thief)
             as_it_was = target == sent.target and (sent.method == "GET" or target.endswith("/oauth/token"))
             assert as_it_was or 400 <= said.status < 500, (sent, target, said)
-    assert scene.gate() == before
+    assert scene.account_state() == before
     scene.lives()
 
 

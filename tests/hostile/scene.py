@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from baton_client import DeviceKey
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.base64url import decode_base64url
-from chalicelib.baton.lineages.model import Gate
-from chalicelib.baton.storage.dynamodb.database import Engine, Tables
-from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from tests.hostile.forgeries import THIEFS_KEY
 from tests.web.conversation import FORM, JSON, PREFIX, Device, Said
 
@@ -74,7 +74,7 @@ class Scene:
 
     make: Callable[..., Device]
     tables: Tables
-    gates: Gates = field(init=False)
+    lineage_store: LineageStore = field(init=False)
     phone: Device = field(init=False)
     tablet: Device = field(init=False)
     watch: Device = field(init=False)
@@ -86,7 +86,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         """Let the victim live for a while, and the thief open an account of her own."""
-        self.gates = Gates(Engine(self.tables))
+        self.lineage_store = LineageStore(DynamoDB(self.tables))
         self.phone = self.make()
         self.tablet, self.watch = self.make(client_id="mobile-opaque"), self.make()
         assert self.phone.register(VICTIM).status == 201
@@ -124,11 +124,11 @@ class Scene:
         """Name the victim's account."""
         return AccountId(json.loads(decode_base64url(self.phone.token.split(".")[1]))["sub"])
 
-    def gate(self) -> Gate:
-        """Read the victim's gate from the tables."""
-        gate = self.gates.get(self.account)
-        assert gate is not None
-        return gate
+    def account_state(self) -> AccountState:
+        """Read the victim's account state from the tables."""
+        account_state = self.lineage_store.get(self.account)
+        assert account_state is not None
+        return account_state
 
     def transfer(self, device: Device) -> Callable[[Device], Said]:
         """Prepare a transfer, with its grant."""

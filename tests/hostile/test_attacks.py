@@ -8,7 +8,7 @@ from tests.hostile.scene import Scene
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 def test_nothing_comes_of_it(scene: Scene, attack: Attack) -> None:
-    """Refused, in our shape, with the victim's gate as it was."""
+    """Refused, in our shape, with the victim's account state as it was."""
     attack(scene)
 
 

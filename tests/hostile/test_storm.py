@@ -22,7 +22,14 @@ STAGES: dict[str, set[str]] = {
         *("wrong_type", "invalid_email", "invalid_key", "too_short", "too_common"),
         *("unauthorized_client", "unsupported_response_type"),
     },
-    "gate": {"login_required", "token_expired", "replayed_nonce", "step_up_required", "grant_invalid", "token_reused"},
+    "account_state": {
+        "login_required",
+        "token_expired",
+        "replayed_nonce",
+        "step_up_required",
+        "grant_invalid",
+        "token_reused",
+    },
     "password": {"invalid_credentials", "too_many_requests", "account_exists"},
     "success": {""},
 }
@@ -35,8 +42,8 @@ PAST = {
     "forged token": {"token"},
     "altered signature": {"signature", "shape", "token"},
     "flipped signature": {"signature"},
-    "replayed": {"signature", "gate", "success"},
-    "JSON": {"shape", "meaning", "gate", "password"},
+    "replayed": {"signature", "account_state", "success"},
+    "JSON": {"shape", "meaning", "account_state", "password"},
     "form": {"shape", "token", "signature", "success"},
     "header fields": {"shape", "token", "signature", "success"},
     "e-mail and password": {"shape", "meaning", "password", "success"},
@@ -49,7 +56,7 @@ PAST = {
 def rage(scene: Scene, contract: Contract, gateway: Gateway, seed: int, count: int) -> Counter[tuple[str, str]]:
     """Send a storm and hold every answer; give how often each family came how far."""
     reached: Counter[tuple[str, str]] = Counter()
-    before = scene.gate()
+    before = scene.account_state()
     for number, hostile in enumerate(storm(scene, seed, count)):
         sent = hostile.sent
         # From many addresses: the limits of one would keep all but the first hundred from the passwords.
@@ -74,8 +81,8 @@ def rage(scene: Scene, contract: Contract, gateway: Gateway, seed: int, count: i
             stage = "success"
         reached[hostile.family, stage] += 1
         if number % 500 == 499:
-            assert scene.gate() == before, told
-    assert scene.gate() == before
+            assert scene.account_state() == before, told
+    assert scene.account_state() == before
     scene.lives()
     return reached
 

@@ -61,7 +61,7 @@ def protections(resource: dict[str, Any]) -> set[str]:
 
 WANTED = {
     "Users": {"on demand", "our key", "recovery", "protection", "outlives the stack"},
-    "Gates": {"on demand", "our key", "recovery", "protection", "outlives the stack"},
+    "Lineages": {"on demand", "our key", "recovery", "protection", "outlives the stack"},
     "Ephemeral": {"on demand"},
     "Audit": {"on demand", "our key", "outlives the stack", "stream"},
 }
@@ -106,10 +106,10 @@ def loses_a_key(read: dict[str, Any]) -> Iterator[str]:
 def forgets_a_backup(read: dict[str, Any]) -> Iterator[str]:
     """Back up what cannot be made again: daily, under our key, where nobody shortens its life."""
     selected = properties(read, "BackupSelection")["BackupSelection"]["Resources"]
-    if selected != [{"Fn::GetAtt": ["Users", "Arn"]}, {"Fn::GetAtt": ["Gates", "Arn"]}]:
+    if selected != [{"Fn::GetAtt": ["Users", "Arn"]}, {"Fn::GetAtt": ["Lineages", "Arn"]}]:
         yield "another selection"
     restored = json.dumps(template.resolve(properties(read, "RestoredSelection"), {"Tables": "restored"}))
-    if "table/restored-users" not in restored or "table/restored-gates" not in restored:
+    if "table/restored-users" not in restored or "table/restored-lineages" not in restored:
         yield "restored tables are not backed up"
     vault = properties(read, "Vault")
     if "EncryptionKeyArn" not in vault or "LockConfiguration" not in vault:
@@ -148,8 +148,8 @@ def _arns_of_logs(read: dict[str, Any]) -> list[Any]:
 
 FAULTS: list[tuple[Rule, Plant]] = [
     (lacks_protection, lambda read: properties(read, "Users").pop("SSESpecification")),
-    (lacks_protection, lambda read: properties(read, "Gates").pop("PointInTimeRecoverySpecification")),
-    (lacks_protection, lambda read: properties(read, "Gates").update(DeletionProtectionEnabled=False)),
+    (lacks_protection, lambda read: properties(read, "Lineages").pop("PointInTimeRecoverySpecification")),
+    (lacks_protection, lambda read: properties(read, "Lineages").update(DeletionProtectionEnabled=False)),
     (lacks_protection, lambda read: properties(read, "Audit").update(BillingMode="PROVISIONED")),
     (lacks_protection, lambda read: read["Resources"]["Users"].update(DeletionPolicy="Delete")),
     (opens_a_key, lambda read: properties(read, "Key")["KeyPolicy"]["Statement"][0].update(Principal="*")),

@@ -243,7 +243,14 @@ An hour meets two windows of registrations, and one more window of failures than
 """
 
 NOT_A_STRANGERS = {
-    *("generation_ahead", "configuration_mismatch", "defect", "audit_lost", "findings", "signing_key_age_days"),
+    *(
+        "generation_ahead",
+        "configuration_mismatch",
+        "internal_error",
+        "audit_write_failed",
+        "configuration_findings",
+        "signing_key_age_days",
+    ),
     *("Errors", "Throttles", "WriteThrottleEvents", "Latency"),
 }
 """What one stranger does not cause at will: wrong data or settings, defects, and load above what one may send."""
@@ -253,7 +260,7 @@ def rings_for_one_stranger(read: dict[str, Any]) -> Iterator[str]:
     """Let no alarm ring at a stranger's will: it would soon be turned off. Each kind has its own way."""
     one = {"accounts": ONE_NETWORK_AN_HOUR, "foreign": ONE_NETWORK_AN_HOUR}  # and nobody else is there
     one |= {"unavailable": 1000, "errors": 1000, "by_caller": 1000}
-    ways = {"token_reused_accounts", "throttled_accounts", "foreign_key_exchange", "refused_unavailable", "5XXError"}
+    ways = {"token_reused_accounts", "throttled_accounts", "exchange_wrong_key", "refused_unavailable", "5XXError"}
     for name, alarm in template.of_type(read, "AWS::CloudWatch::Alarm").items():
         first = watched_by(alarm)[0]["MetricName"]
         if first in ways:
@@ -292,7 +299,7 @@ def rings(read: dict[str, Any], name: str, sums: Mapping[str, float]) -> bool:
 def watches_the_tables_of_before(read: dict[str, Any]) -> Iterator[str]:
     """Take the tables' own name wherever a table is named: after a restore it is another than all else has."""
     named = template.resolve(read, {"Prefix": "baton-prod", "Tables": "baton-prod2"})["Resources"]
-    if named["GateThrottles"]["Properties"]["Dimensions"][0]["Value"] != "baton-prod2-gates":
+    if named["GateThrottles"]["Properties"]["Dimensions"][0]["Value"] != "baton-prod2-lineages":
         yield "the alarm looks at the tables of before"
     variables = named["APIHandler"]["Properties"]["Environment"]["Variables"]
     if (variables["BATON_DEPLOYMENT"], variables["BATON_TABLE_PREFIX"]) != ("baton-prod", "baton-prod2"):
@@ -442,7 +449,9 @@ FAULTS: list[tuple[Rule, Plant]] = [
     (rings_for_one_stranger, lambda read: properties(read, "ServerErrors")["Metrics"][0].update(Expression="errors")),
     (
         watches_the_tables_of_before,
-        lambda read: properties(read, "GateThrottles").update(Dimensions=[{"Value": {"Fn::Sub": "${Prefix}-gates"}}]),
+        lambda read: properties(read, "GateThrottles").update(
+            Dimensions=[{"Value": {"Fn::Sub": "${Prefix}-lineages"}}]
+        ),
     ),
     (
         watches_the_tables_of_before,

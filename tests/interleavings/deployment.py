@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Done
 from chalicelib.baton.ids import LineageId
-from chalicelib.baton.lineages.model import EndReason, Gate, KeyBinding, Status
+from chalicelib.baton.lineages.model import AccountState, EndReason, KeyBinding, Status
 from chalicelib.baton.lineages.rules import Exchanged
 from tests.engines.history import Operation
 from tests.flows.world import START, World
@@ -20,7 +20,7 @@ from tests.relay.runner import Record
 
 T = TypeVar("T")
 READS = frozenset({"find", "get"})
-DECIDING = ("gates.", "users.change_password")
+DECIDING = ("account states.", "users.change_password")
 """The calls by which a journey's outcome is decided: the last of them it made is when it took effect."""
 
 
@@ -46,11 +46,11 @@ class Stepping:
 
 
 class Stores(MemoryStores):
-    """The stores in memory, with a step before every call of gates, users and ephemeral."""
+    """The stores in memory, with a step before every call of account states, users and ephemeral."""
 
     def stepping(self, deployment: "Deployment") -> None:
         """Put the steps in."""
-        for name in ("users", "gates", "ephemeral"):
+        for name in ("users", "lineage_store", "ephemeral"):
             setattr(self, name, Stepping(name, getattr(self, name), deployment))
 
 
@@ -82,17 +82,17 @@ class Chronicle:
     """Lineages that somebody entitled to it has asked to end: their devices may be told to log in."""
 
     def asked_to_end(
-        self, verb: str, arguments: tuple[Any, ...], named: dict[str, Any], gate: Gate, at: int
+        self, verb: str, arguments: tuple[Any, ...], named: dict[str, Any], account_state: AccountState, at: int
     ) -> set[LineageId]:
         """Note which lineages a call is meant to end, whatever it does."""
         ending = set[LineageId]()
         if (verb == "end" and arguments[2] is not EndReason.REUSE) or verb == "end_device":
             ending = {arguments[1]}
         elif verb in {"end_all", "delete"} or (verb == "set_status" and arguments[1] is not Status.ACTIVE):
-            ending = set(gate.lineages)
+            ending = set(account_state.lineages)
         elif verb == "change_password":
-            ending = gate.lineages.keys() - {arguments[0].lineage}
-        elif verb == "admit":
+            ending = account_state.lineages.keys() - {arguments[0].lineage}
+        elif verb == "add_lineage":
             ending = {one.id for one in named["replaced"]}
         if verb == "set_status":
             self.status_asked = arguments[1]
@@ -101,12 +101,12 @@ class Chronicle:
         self.ended_on_request |= ending
         return ending
 
-    def watch(self, gate: Gate) -> None:
-        """Hold the gate against what it was: ended never becomes active again, and a key has one login at most."""
-        alive = live_in(gate)
+    def watch(self, account_state: AccountState) -> None:
+        """Hold the state against what it was: ended never becomes active again, and a key has one login at most."""
+        alive = live_in(account_state)
         assert not alive & self.seen_dead, "an ended lineage is active again"
-        self.seen_dead |= set(gate.lineages) - alive
-        bindings = [gate.lineages[lineage].binding for lineage in alive]
+        self.seen_dead |= set(account_state.lineages) - alive
+        bindings = [account_state.lineages[lineage].binding for lineage in alive]
         keys = [binding for binding in bindings if isinstance(binding, KeyBinding)]
         assert len(keys) == len(set(keys)), "a key has two live logins"
 
@@ -155,7 +155,7 @@ class Deployment:
     def keep(self) -> None:
         """Remember how everything stands: every schedule begins here."""
         self._kept = (_copied(self.stores.tables), dict(self.storages))
-        self.start = Account(*self._look(), known=frozenset(self.gate.lineages))
+        self.start = Account(*self._look(), known=frozenset(self.account_state.lineages))
 
     def restore(self, scheduler: Scheduler) -> None:
         """Put everything back, and let this schedule decide."""
@@ -191,10 +191,10 @@ class Deployment:
         return self._decided_at.get(self.scheduler.holder if self.scheduler else None, self.now)
 
     @property
-    def gate(self) -> Gate:
-        """Give the one gate there is."""
-        (gate,) = self.stores.tables.gates.values()
-        return gate
+    def account_state(self) -> AccountState:
+        """Give the one account state there is."""
+        (account_state,) = self.stores.tables.lineages.values()
+        return account_state
 
     @property
     def now(self) -> int:
@@ -214,7 +214,7 @@ class Deployment:
         def carry_out() -> Any:
             if name.startswith(DECIDING) and not written:
                 self._decided_at[holder] = self.now
-            ending = self.chronicle.asked_to_end(verb, arguments, named, self.gate, self.now)
+            ending = self.chronicle.asked_to_end(verb, arguments, named, self.account_state, self.now)
             if port != "ephemeral":
                 self._made += 1
                 self._window[holder] = (self._window.get(holder, (self._made, 0))[0], self._made)
@@ -243,12 +243,12 @@ class Deployment:
             self._twice.add(holder)
             # What the first sending has written took effect then, whatever the second is told.
             written = isinstance(carry_out(), Done | Exchanged | None)
-            self.chronicle.watch(self.gate)
+            self.chronicle.watch(self.account_state)
             scheduler.step(call)
         answer = carry_out()
         if port != "ephemeral":
-            self.chronicle.watch(self.gate)
-        if holder and type(answer).__name__ not in {"NoneType", "User", "Gate", "str"}:
+            self.chronicle.watch(self.account_state)
+        if holder and type(answer).__name__ not in {"NoneType", "User", "AccountState", "str"}:
             scheduler.steps[-1] += f": {type(answer).__name__}"
         return answer
 
@@ -258,7 +258,7 @@ class Deployment:
         grants = [grant.spent_by for grant in tables.grants.values()]
         return (
             *map(id, tables.users.values()),
-            *map(id, tables.gates.values()),
+            *map(id, tables.lineages.values()),
             *tables.nonces,
             *tables.tickets,
             *grants,
@@ -331,7 +331,7 @@ class Deployment:
         assert against is None, against
 
     def _look(self) -> tuple[frozenset[LineageId], int, Status]:
-        return live_in(self.gate), self.gate.verifier_version, self.gate.status
+        return live_in(self.account_state), self.account_state.credentials_version, self.account_state.status
 
     def _refused(self, refusal: errors.Refusal, lineage: LineageId | None) -> None:
         """Note a refusal before it leaves. What is told to be over is over from here on."""
@@ -341,12 +341,12 @@ class Deployment:
             self.chronicle.say_over([lineage], refusal.code, self.now)
 
 
-def live_in(gate: Gate) -> frozenset[LineageId]:
-    """Tell which lineages of a gate are live, as far as time has nothing to do with it."""
+def live_in(account_state: AccountState) -> frozenset[LineageId]:
+    """Tell which lineages of an account state are live, as far as time has nothing to do with it."""
     return frozenset(
         lineage.id
-        for lineage in gate.lineages.values()
-        if gate.status is Status.ACTIVE and lineage.ended is None and lineage.epoch == gate.epoch
+        for lineage in account_state.lineages.values()
+        if account_state.status is Status.ACTIVE and lineage.ended is None and lineage.epoch == account_state.epoch
     )
 
 
@@ -361,7 +361,7 @@ def _places(port: str, verb: str, arguments: tuple[Any, ...]) -> frozenset[str]:
     """Name what a call touches: two tables here, and each nonce and grant by itself."""
     if port == "ephemeral":
         return frozenset({f"{verb.partition('_')[2]} {arguments[:2]}"})
-    return frozenset({"users", "gates"} if verb in {"register", "change_password"} else {port})
+    return frozenset({"users", "lineage_store"} if verb in {"register", "change_password"} else {port})
 
 
 def _copied(tables: Tables) -> Tables:

@@ -123,14 +123,14 @@ BESIDE = {Arrangement.AGAINST: (1105, 411, 19088), Arrangement.TOGETHER: (1324, 
 """Of each arrangement: two and a fault, three and none, and, in the long form, two and two faults."""
 
 
-@pytest.mark.promise(6)
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize("arrangement", BESIDE)
 def test_two_that_act_by_a_grant_and_a_fault(arrangement: Arrangement) -> None:
     """Each ends the other, changes the password, deletes, ends all: one of them comes first, and the other is told."""
     assert schedules(ACTORS, faults=1, arrangement=arrangement) == BESIDE[arrangement][0]
 
 
-@pytest.mark.promise(6)
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize("arrangement", BESIDE)
 def test_three_that_act_by_a_grant(arrangement: Arrangement) -> None:
     """In every order, nothing lost."""
@@ -138,7 +138,7 @@ def test_three_that_act_by_a_grant(arrangement: Arrangement) -> None:
 
 
 @pytest.mark.prove
-@pytest.mark.promise(6)
+@pytest.mark.guarantee(6)
 @pytest.mark.parametrize("arrangement", BESIDE)
 def test_two_that_act_by_a_grant_and_two_faults(arrangement: Arrangement) -> None:
     """With up to two faults anywhere."""
@@ -177,7 +177,7 @@ Pairs meet one fault in the short form and two in the long one; those beside two
 """
 
 
-@pytest.mark.promise(5)
+@pytest.mark.guarantee(5)
 @pytest.mark.parametrize("which", OF_ONE_KEY)
 def test_logins_of_one_key(which: str) -> None:
     """Of a key one login lives; what the same device had before, and a copy of it, does not."""
@@ -186,7 +186,7 @@ def test_logins_of_one_key(which: str) -> None:
 
 
 @pytest.mark.prove
-@pytest.mark.promise(5)
+@pytest.mark.guarantee(5)
 @pytest.mark.parametrize("which", OF_ONE_KEY)
 def test_logins_of_one_key_and_another_fault(which: str) -> None:
     """The same, with one more fault anywhere."""

@@ -18,14 +18,14 @@ from chalicelib.baton.proof import once_rules
 from chalicelib.baton.proof.once_rules import OnceCall, OnceKey, Verdict
 from chalicelib.baton.proof.ports import OnceStore
 from chalicelib.baton.storage.aws.service import Service
-from chalicelib.baton.storage.dynamodb.database import KEYS, Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from tests.interleavings.once import BETWEEN, CLOCKS, OTHER, SAME, Plan, scene
 from tests.interleavings.scheduler import Course, Refuted, explore
 from tests.memory_once import MemoryOnceCalls
 from tools.dev.engine import client, create_tables
 
-pytestmark = pytest.mark.promise(8)
+pytestmark = pytest.mark.guarantee(8)
 
 TWO: Final = (
     Plan(((SAME, SAME),)),
@@ -68,7 +68,7 @@ def dynamodb_calls(embedded_engine: None) -> Iterator[OnceStore]:
     del embedded_engine
     tables = Tables("baton-once")
     create_tables(tables)
-    yield OnceCalls(Engine(tables, Service("dynamodb")))
+    yield OnceCalls(DynamoDB(tables, Service("dynamodb")))
     for table in KEYS:
         client().delete_table(TableName=tables.name(table))
 

@@ -126,7 +126,7 @@ def test_sleeping_loses_no_end(roles: tuple[Role, ...]) -> None:
                 scheduler.enter(name, act)
             scheduler.run()
             tables = cast.deployment.stores.tables
-            found.add(repr((tables.gates, tables.users, cast.deployment.storages)))
+            found.add(repr((tables.lineages, tables.users, cast.deployment.storages)))
 
         explored = explore(play, sleeping=sleeping)
         assert sleeping or not explored.asleep
@@ -141,10 +141,10 @@ def test_sleeping_loses_no_end(roles: tuple[Role, ...]) -> None:
 
 def test_a_refutation_reads_as_a_story() -> None:
     """Why, who did what in which order, and how to walk it again."""
-    text = str(Refuted("it broke", (0, 1), ["phone  gates.exchange", "thief  gates.exchange"]))
+    text = str(Refuted("it broke", (0, 1), ["phone  lineages.exchange", "thief  lineages.exchange"]))
     assert text.splitlines() == [
         "it broke",
-        "   1  phone  gates.exchange",
-        "   2  thief  gates.exchange",
+        "   1  phone  lineages.exchange",
+        "   2  thief  lineages.exchange",
         "walk it again: course=(0, 1)",
     ]

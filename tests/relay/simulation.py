@@ -21,14 +21,14 @@ from msgspec.structs import replace
 from chalicelib.baton import errors
 from chalicelib.baton.factors import password_hash
 from chalicelib.baton.ids import LineageId
-from chalicelib.baton.lineages.model import Presented
-from chalicelib.baton.lineages.rules import Ahead, Dead, Exchanged, Retry, Reused, Superseded
+from chalicelib.baton.lineages.model import PresentedToken
+from chalicelib.baton.lineages.rules import Ahead, Exchanged, Inactive, Retry, Reused, Superseded
 from chalicelib.baton.policy import DAY_S, HOUR_S, MINUTE_S, MechanismName
 from chalicelib.baton.proof.refusals import InvalidSignature
 from chalicelib.baton.tokens.exchange import TokenRequest
 from chalicelib.baton.tokens.issue import Issued
 from tests.flows.world import START, Phone, World
-from tests.memory import MemoryGates, MemoryStores, Tables
+from tests.memory import MemoryLineageStore, MemoryStores, Tables
 from tests.relay.runner import Pause, Read, Record, Renewing, Replace, Revoke, Runner, Send, SetClock
 
 Process = Generator[float, None, None]
@@ -119,25 +119,25 @@ class Ruse(StrEnum):
     """The copy repeats the owner's exchange, and is used until and after the owner exchanges again."""
 
 
-class GraceGates(MemoryGates):
+class GraceLineageStore(MemoryLineageStore):
     """A grace window as others ship it: just after a rotation the old token gets yet another child (exchange.md)."""
 
     window_s = 30
 
     def exchange(
-        self, presented: Presented, *, now: int, fence: int, idle_s: int
-    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Dead:
+        self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
+    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
         """Answer reuse within the window with a branch: a lineage of its own, which nobody looks at again."""
-        verdict = super().exchange(presented, now=now, fence=fence, idle_s=idle_s)
-        gate = self._tables.gates[presented.account]
-        lineage = gate.lineages.get(presented.lineage)
+        verdict = super().exchange(presented, now=now, not_before=not_before, idle_s=idle_s)
+        account_state = self._tables.lineages[presented.account]
+        lineage = account_state.lineages.get(presented.lineage)
         if not isinstance(verdict, Reused) or lineage is None:
             return verdict
         if lineage.generation - presented.generation > 1 or now - lineage.issued_at > self.window_s:
             return verdict
-        name = hashlib.sha256(f"{lineage.id} {len(gate.lineages)}".encode()).hexdigest()[:14]
+        name = hashlib.sha256(f"{lineage.id} {len(account_state.lineages)}".encode()).hexdigest()[:14]
         branch = replace(lineage, id=LineageId(f"AQ{name}"))
-        self._put(gate, branch)
+        self._put(account_state, branch)
         return Exchanged(branch)
 
 
@@ -198,8 +198,8 @@ class Simulation:
     deal: Deal
     seed: int
     weather: Weather = CALM
-    gates: Callable[[Tables], MemoryGates] | None = None
-    """Other gates, when a fault is planted."""
+    lineage_store: Callable[[Tables], MemoryLineageStore] | None = None
+    """Other account states, when a fault is planted."""
     forgetful: bool = False
     """A planted fault: the attempt is made again for every sending."""
     reports_copies: bool = True
@@ -214,9 +214,9 @@ class Simulation:
         self.dice = random.Random(f"{self.deal} {self.seed}")
         stores = MemoryStores()
         if self.deal is Deal.GRACE:
-            stores.gates = GraceGates(stores.tables)
-        if self.gates:
-            stores.gates = self.gates(stores.tables)
+            stores.lineage_store = GraceLineageStore(stores.tables)
+        if self.lineage_store:
+            stores.lineage_store = self.lineage_store(stores.tables)
         self.world = World(limits=False, stores=stores, entropy=self.dice.randbytes)
         self.now = float(START)
         self._due: list[tuple[float, int, Process]] = []

@@ -12,12 +12,12 @@ from msgspec.structs import replace
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Done, Refused
 from chalicelib.baton.ids import AccountId, LineageId
-from chalicelib.baton.lineages.model import EndReason, Presented
-from chalicelib.baton.lineages.rules import Ahead, Dead, Exchanged, Retry, Reused, Superseded
+from chalicelib.baton.lineages.model import EndReason, PresentedToken
+from chalicelib.baton.lineages.rules import Ahead, Exchanged, Inactive, Retry, Reused, Superseded
 from chalicelib.baton.policy import DAY_S, HOUR_S
 from chalicelib.baton.tokens.refusals import TokenReused
 from tests.flows.world import World
-from tests.memory import NO_ATTEMPTS, MemoryGates
+from tests.memory import NO_ATTEMPTS, MemoryLineageStore
 from tests.relay.simulation import CAUSES, FIVE, RESTORED, Deal, Ruse, Theft, robbery, ruses, week
 
 ROOT = Path(__file__).parents[2]
@@ -97,7 +97,7 @@ def test_without_the_key_a_thief_is_never_served_by_baton(theft: Theft, ruse: Ru
     assert outcome.owners_logged_out == 0
 
 
-@pytest.mark.promise(5)
+@pytest.mark.guarantee(5)
 @pytest.mark.parametrize("ruse", Ruse)
 def test_a_full_copy_lives_until_its_owner_has_exchanged_again(ruse: Ruse) -> None:
     """Promise 5: then it is powerless within a minute, or its use has ended the lineage for both."""
@@ -110,7 +110,7 @@ def test_a_full_copy_lives_until_its_owner_has_exchanged_again(ruse: Ruse) -> No
     assert outcome.stuck == 0
 
 
-@pytest.mark.promise(5)
+@pytest.mark.guarantee(5)
 def test_a_copy_that_repeats_the_owners_exchange_is_served_for_a_minute_after_the_next() -> None:
     """It was served for up to 15 minutes: until the token it had fetched expired."""
     outcome = robbery(Deal.EXCHANGE, Theft.FULL_COPY, Ruse.BETWEEN, thieves=20, days=5)
@@ -135,7 +135,7 @@ def test_a_thief_in_wait_lives_on_under_a_grace_window() -> None:
 # Planted faults
 
 
-class NeverRevokes(MemoryGates):
+class NeverRevokes(MemoryLineageStore):
     """Answers reuse, and ends nothing."""
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
@@ -143,16 +143,16 @@ class NeverRevokes(MemoryGates):
         return Done()
 
 
-class ForgetsAttempts(MemoryGates):
+class ForgetsAttempts(MemoryLineageStore):
     """Does not remember by which attempt a generation was used up."""
 
     def exchange(
-        self, presented: Presented, *, now: int, fence: int, idle_s: int
-    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Dead:
+        self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
+    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
         """Forget it."""
-        verdict = super().exchange(presented, now=now, fence=fence, idle_s=idle_s)
+        verdict = super().exchange(presented, now=now, not_before=not_before, idle_s=idle_s)
         if isinstance(verdict, Exchanged):
-            self._put(self._tables.gates[presented.account], replace(verdict.lineage, attempts=NO_ATTEMPTS))
+            self._put(self._tables.lineages[presented.account], replace(verdict.lineage, attempts=NO_ATTEMPTS))
         return verdict
 
 
@@ -164,14 +164,14 @@ def test_a_client_that_makes_its_attempt_again_is_logged_out() -> None:
 def test_a_server_that_does_not_revoke_lets_a_full_copy_live_on() -> None:
     """Whoever exchanges first after the parting goes on; the other is told, and nothing ends."""
     outcome = robbery(
-        Deal.EXCHANGE, Theft.FULL_COPY, Ruse.AT_ONCE, thieves=10, days=4, gates=NeverRevokes, returning=False
+        Deal.EXCHANGE, Theft.FULL_COPY, Ruse.AT_ONCE, thieves=10, days=4, lineage_store=NeverRevokes, returning=False
     )
     assert max(outcome.lives_s) > 3 * DAY_S
 
 
 def test_a_server_that_forgets_attempts_logs_out_whoever_repeats() -> None:
     """The same, by the server's fault."""
-    assert week(Deal.EXCHANGE, CAUSES["lost answers"], phones=25, gates=ForgetsAttempts).logged_out_share > 0.1
+    assert week(Deal.EXCHANGE, CAUSES["lost answers"], phones=25, lineage_store=ForgetsAttempts).logged_out_share > 0.1
 
 
 @pytest.mark.prove
@@ -194,7 +194,7 @@ def test_no_thief_outlives_three_of_its_owners_days(theft: Theft, seed: int) -> 
 
 def test_the_owners_next_login_ends_a_copy_that_a_server_did_not_end() -> None:
     """The same server: a device holds one login, so the login signed by the last secret ends the copy's."""
-    outcome = robbery(Deal.EXCHANGE, Theft.FULL_COPY, Ruse.AT_ONCE, thieves=10, days=4, gates=NeverRevokes)
+    outcome = robbery(Deal.EXCHANGE, Theft.FULL_COPY, Ruse.AT_ONCE, thieves=10, days=4, lineage_store=NeverRevokes)
     assert max(outcome.lives_s) < DAY_S
     assert max(outcome.outlived_s) <= 61
 
@@ -209,7 +209,7 @@ def test_a_client_that_leaves_superseded_at_that_is_stuck_behind_a_copy_that_run
     assert kept.stuck == 0
 
 
-@pytest.mark.promise(5)
+@pytest.mark.guarantee(5)
 @pytest.mark.parametrize("kind", ["hmac", "P-256"])
 def test_a_copy_that_runs_ahead_is_ended_by_its_owners_report(world: World, kind: str) -> None:
     """Two to four exchanges by a copy *with* the attempt look like the owner's own lost hours (E7).

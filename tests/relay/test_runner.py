@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from baton_client import Answer, BatonClient, LoggedOut, MemoryStorage, NoAnswer, Refused, Request, Session
+from baton_client import Answer, BatonClient, LoggedOut, MemoryStorage, NoResponse, Refused, Request, Session
 from baton_client import Record as Stored
 from chalicelib.baton import errors
 from chalicelib.baton.ids import LineageId
@@ -50,7 +50,7 @@ def of_the_reference_client(script: tuple[str, ...], moved_at: int | None) -> De
             storage.update(lambda record: replace(record, session=elsewhere))
         sent.append(request.headers["idempotency-key"].strip('"'))
         if said == "lost":
-            raise NoAnswer("lost")
+            raise NoResponse("lost")
         if said == "child":
             tokens = {"access_token": "child", "refresh_token": "child", "expires_in": 900, "server_time": NOW}
             return answered(200, tokens)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from chalicelib.baton.storage.aws.service import Service
-from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from tools.dev.engine import over_http
 
 
@@ -17,9 +17,9 @@ def dynamodb(embedded_engine: None) -> Service:
 
 
 @pytest.fixture
-def engine(tables: Tables, dynamodb: Service) -> Engine:
+def engine(tables: Tables, dynamodb: Service) -> DynamoDB:
     """Give an engine with tables of its own, empty."""
-    return Engine(tables, dynamodb)
+    return DynamoDB(tables, dynamodb)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from chalicelib.baton.ids import Secret
 from chalicelib.baton.storage.aws.credentials import Vendor, source_of
 from chalicelib.baton.storage.aws.service import Service
 from chalicelib.baton.storage.aws.small_client import Access
-from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 
 HANDED = {"AccessKeyId": "first", "SecretAccessKey": "s", "Token": "t", "Code": "Success"}
 
@@ -104,10 +104,10 @@ def test_a_key_is_fetched_once_and_again_before_it_expires(counter: Counter) -> 
 def test_an_endpoint_without_a_key_is_a_value_error(counter: Counter, handed: tuple[int, Any]) -> None:
     """In well under a second: a request waits for it."""
     counter.handed = [handed] * 3
-    begun = time.monotonic()
+    tokens_for = time.monotonic()
     with pytest.raises(ValueError, match="Error"):
         Vendor(counter.vended)()
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - tokens_for < 1
 
 
 def test_no_key_is_our_own_error_and_heals(counter: Counter, tables: Tables, monkeypatch: Any) -> None:
@@ -115,7 +115,7 @@ def test_no_key_is_our_own_error_and_heals(counter: Counter, tables: Tables, mon
     endpoint = f"http://127.0.0.1:{counter.server_port}"
     monkeypatch.setattr("chalicelib.baton.storage.aws.service.ATTEMPTS", 1)
     lean = Access(endpoint, "us-east-1", source_of(counter.vended))
-    engine = Engine(tables, Service("dynamodb", lean=lean, pause=lambda _: None))
+    engine = DynamoDB(tables, Service("dynamodb", lean=lean, pause=lambda _: None))
     counter.handed = [(404, b"")] * 3
     with pytest.raises(Unavailable, match="get_item"):
         engine.read(tables.users, {"pk": {"S": "x"}})

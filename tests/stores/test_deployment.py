@@ -163,7 +163,7 @@ class Account:
         deployment = Deployment(PREFIX, Tables(PREFIX), key_id=self.key, issuer=ISSUER, services=services)
         findings = AuditConfiguration(deployment, signals, EXPIRY)()
         assert all(finding.mend for finding in findings)
-        assert signals.emitted[-1] == ("configuration_audited", {"findings": len(findings)})
+        assert signals.emitted[-1] == ("configuration_audited", {"configuration_findings": len(findings)})
         assert [event for event, _ in signals.emitted[:-1]] == ["configuration_finding"] * len(findings)
         return [(finding.subject, finding.problem) for finding in findings]
 
@@ -189,8 +189,8 @@ def account(embedded_engine: None) -> Iterator[Account]:
 
 PLANTED: dict[str, tuple[Callable[[Account], Any], str]] = {
     "AWS's own key": (lambda it: it.make_again("users", ""), "not encrypted with the customer key"),
-    "another key": (lambda it: it.make_again("gates", NOBODYS), "encrypted with another key"),
-    "no recovery": (lambda it: it.recover("gates", on=False), "cannot be recovered"),
+    "another key": (lambda it: it.make_again("lineages", NOBODYS), "encrypted with another key"),
+    "no recovery": (lambda it: it.recover("lineages", on=False), "cannot be recovered"),
     "no protection": (lambda it: it.protect("users", on=False), "no deletion protection"),
     "no TTL": (lambda it: it.sweep("ephemeral", on=False), "TTL does not delete"),
     "a shared table": (lambda it: it.share("users"), "without IAM"),

@@ -4,25 +4,25 @@ import pytest
 
 from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.ids import AccountId, LineageId
-from chalicelib.baton.lineages.model import Gate
+from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.policy import AUDIT_KEPT_S
 from chalicelib.baton.storage.aws.service import Service
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
-from chalicelib.baton.storage.dynamodb.database import Engine
-from chalicelib.baton.storage.dynamodb.items import Item, gate_item, of_account
-from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.database import DynamoDB
+from chalicelib.baton.storage.dynamodb.items import Item, of_account, state_item
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from tests.memory import MemorySignals
 from tests.stores.contract import Stores, StoresContract
 
 
-def put_gate(engine: Engine, gate: Gate) -> None:
-    """Put a gate down as it is, whatever stood there."""
-    engine.write("put_item", TableName=engine.tables.gates, Item=gate_item(gate))
+def put_state(engine: DynamoDB, account_state: AccountState) -> None:
+    """Put an account state down as it is, whatever stood there."""
+    engine.write("put_item", TableName=engine.tables.lineages, Item=state_item(account_state))
 
 
-def read_events(dynamodb: Service, engine: Engine, account: AccountId) -> list[AuditEvent]:
+def read_events(dynamodb: Service, engine: DynamoDB, account: AccountId) -> list[AuditEvent]:
     """Read an account's events as an operator would: by key, in the order of the sort key."""
     answer = dynamodb.call(
         "query",
@@ -48,13 +48,13 @@ class TestDynamoDB(StoresContract):
     """The contract, on DynamoDB."""
 
     @pytest.fixture
-    def stores(self, engine: Engine, dynamodb: Service) -> Stores:
+    def stores(self, engine: DynamoDB, dynamodb: Service) -> Stores:
         """Give the stores over tables of their own, empty."""
         return Stores(
             Users(engine),
-            Gates(engine),
+            LineageStore(engine),
             Ephemeral(engine),
             Audit(engine, MemorySignals()),
-            lambda gate: put_gate(engine, gate),
+            lambda account_state: put_state(engine, account_state),
             lambda account: read_events(dynamodb, engine, account),
         )

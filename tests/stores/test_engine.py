@@ -17,12 +17,12 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from chalicelib.baton.accounts.ports import Taken
+from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.lineages.model import EndReason, Status
-from chalicelib.baton.lineages.rules import Dead, Exchanged, exchange
+from chalicelib.baton.lineages.rules import Exchanged, Inactive, exchange
 from chalicelib.baton.policy import ASKING_MAX_S
 from chalicelib.baton.proof.once_rules import OnceKey
 from chalicelib.baton.storage.aws.service import (
@@ -31,36 +31,36 @@ from chalicelib.baton.storage.aws.service import (
     CONNECT_TIMEOUT_S,
     READ_TIMEOUT_S,
     ConditionFailed,
-    Patience,
     Service,
+    TimeBudget,
 )
-from chalicelib.baton.storage.aws.small_client import AnsweredNo
+from chalicelib.baton.storage.aws.small_client import ErrorResponse
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
-from chalicelib.baton.storage.dynamodb.database import Engine, Tables
-from chalicelib.baton.storage.dynamodb.items import Item, Value, gate_item, of_account
-from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.items import Item, Value, of_account, state_item
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from tests.making import (
     ACCOUNT,
     ACTOR,
-    FENCE,
     IDLE_S,
     MINE,
     MINE_LIVE,
+    NOT_BEFORE,
     NOW,
     OTHER,
     OTHER_LIVE,
     USER,
     VERSION,
-    gate_with,
     presented,
+    state_with,
 )
 from tests.memory import MemorySignals
 from tests.stores.contract import OPERATION, STEP_UP
 
-pytestmark = pytest.mark.promise(9)
+pytestmark = pytest.mark.guarantee(9)
 
 
 def answered(code: str, status: int = 400, **members: object) -> ClientError:
@@ -99,11 +99,11 @@ class Trouble:
         return call
 
 
-def engine_in(trouble: Trouble) -> Engine:
+def engine_in(trouble: Trouble) -> DynamoDB:
     """Make an engine whose client is in trouble."""
     dynamodb = Service("dynamodb", pause=trouble.pauses.append)
     dynamodb._made = trouble
-    return Engine(Tables("test"), dynamodb)
+    return DynamoDB(Tables("test"), dynamodb)
 
 
 OUR_TROUBLE = [
@@ -131,41 +131,45 @@ OUR_TROUBLE = [
 ]
 
 CALL = OnceKey("O#call")
-VERBS: dict[str, Callable[[Engine], object]] = {
+VERBS: dict[str, Callable[[DynamoDB], object]] = {
     "users.find": lambda engine: Users(engine).find(USER.email_index),
     "users.get": lambda engine: Users(engine).get(ACCOUNT),
-    "users.register": lambda engine: Users(engine).register(USER, gate_with()),
+    "users.register": lambda engine: Users(engine).register(USER, state_with()),
     "users.change_password": lambda engine: Users(engine).change_password(
-        ACTOR, b"new", expected=gate_with(MINE_LIVE), now=NOW
+        ACTOR, b"new", expected=state_with(MINE_LIVE), now=NOW
     ),
-    "users.rehash": lambda engine: Users(engine).rehash(ACCOUNT, b"new", expected_version=1, expected_verifier=b"old"),
+    "users.rehash": lambda engine: Users(engine).rehash(
+        ACCOUNT, b"new", expected_version=1, expected_password_hash=b"old"
+    ),
     "users.forget": lambda engine: Users(engine).forget(ACCOUNT, USER.email_index),
-    "gates.get": lambda engine: Gates(engine).get(ACCOUNT),
-    "gates.exchange": lambda engine: Gates(engine).exchange(presented(), now=NOW, fence=FENCE, idle_s=IDLE_S),
-    "gates.admit": lambda engine: Gates(engine).admit(
-        MINE_LIVE, expected=gate_with(), replaced=(), removed=(), lineages_max=6
+    "lineages.get": lambda engine: LineageStore(engine).get(ACCOUNT),
+    "lineages.exchange": lambda engine: LineageStore(engine).exchange(
+        presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S
     ),
-    "gates.record_use": lambda engine: Gates(engine).record_use(
-        MINE_LIVE, account=ACCOUNT, expected=MINE_LIVE, now=NOW, fence=FENCE
+    "lineages.add_lineage": lambda engine: LineageStore(engine).add_lineage(
+        MINE_LIVE, expected=state_with(), replaced=(), removed=(), lineages_max=6
     ),
-    "gates.end": lambda engine: Gates(engine).end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW),
-    "gates.end_device": lambda engine: Gates(engine).end_device(ACTOR, OTHER, now=NOW),
-    "gates.end_all": lambda engine: Gates(engine).end_all(ACTOR, now=NOW),
-    "gates.delete": lambda engine: Gates(engine).delete(ACTOR, now=NOW),
-    "gates.set_status": lambda engine: Gates(engine).set_status(ACCOUNT, Status.DISABLED, now=NOW),
-    "gates.set_roles": lambda engine: Gates(engine).set_roles(ACCOUNT, frozenset({1}), expected=frozenset()),
-    "ephemeral.spend_nonce": lambda engine: Ephemeral(engine).spend_nonce("key", "nonce", now=NOW, mark=b"mark"),
+    "lineages.record_use": lambda engine: LineageStore(engine).record_use(
+        MINE_LIVE, account=ACCOUNT, expected=MINE_LIVE, now=NOW, not_before=NOT_BEFORE
+    ),
+    "lineages.end": lambda engine: LineageStore(engine).end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW),
+    "lineages.end_device": lambda engine: LineageStore(engine).end_device(ACTOR, OTHER, now=NOW),
+    "lineages.end_all": lambda engine: LineageStore(engine).end_all(ACTOR, now=NOW),
+    "lineages.delete": lambda engine: LineageStore(engine).delete(ACTOR, now=NOW),
+    "lineages.set_status": lambda engine: LineageStore(engine).set_status(ACCOUNT, Status.DISABLED, now=NOW),
+    "lineages.set_roles": lambda engine: LineageStore(engine).set_roles(ACCOUNT, frozenset({1}), expected=frozenset()),
+    "ephemeral.consume_nonce": lambda engine: Ephemeral(engine).consume_nonce("key", "nonce", now=NOW, mark=b"mark"),
     "ephemeral.consume_ticket": lambda engine: Ephemeral(engine).consume_ticket(
         b"id", expires_at=NOW + 1, now=NOW, mark=b"mark"
     ),
-    "ephemeral.keep_grant": lambda engine: Ephemeral(engine).keep_grant(
-        "grant", lineage=MINE, operation=OPERATION, step_up=STEP_UP, verifier_version=VERSION, expires_at=NOW
+    "ephemeral.store_grant": lambda engine: Ephemeral(engine).store_grant(
+        "grant", lineage=MINE, operation=OPERATION, step_up=STEP_UP, credentials_version=VERSION, expires_at=NOW
     ),
-    "ephemeral.spend_grant": lambda engine: Ephemeral(engine).spend_grant(
-        "grant", lineage=MINE, operation=OPERATION, verifier_version=VERSION, now=NOW, mark=b"mark"
+    "ephemeral.consume_grant": lambda engine: Ephemeral(engine).consume_grant(
+        "grant", lineage=MINE, operation=OPERATION, credentials_version=VERSION, now=NOW, mark=b"mark"
     ),
-    "ephemeral.take_slot": lambda engine: Ephemeral(engine).take_slot("bucket", limit=1, window_s=60, now=NOW),
-    "ephemeral.give_back_slot": lambda engine: Ephemeral(engine).give_back_slot("bucket", window_s=60, now=NOW),
+    "ephemeral.count": lambda engine: Ephemeral(engine).count("bucket", limit=1, window_s=60, now=NOW),
+    "ephemeral.uncount": lambda engine: Ephemeral(engine).uncount("bucket", window_s=60, now=NOW),
     "once.claim": lambda engine: OnceCalls(engine).claim(CALL, digest=b"digest", mark=b"mark", now=NOW),
     "once.take_over": lambda engine: OnceCalls(engine).take_over(CALL, old_mark=b"old", mark=b"mark", now=NOW),
     "once.store": lambda engine: OnceCalls(engine).store(CALL, mark=b"mark", answer=b"secret", now=NOW),
@@ -190,7 +194,7 @@ def test_an_event_that_cannot_be_noted_is_told_and_counted(error: Exception) -> 
     signals = MemorySignals()
     Audit(engine_in(Trouble([error])), signals).append(AuditEvent(NOW, "logged_in", ACCOUNT), event_id="a")
     ((event, facts),) = signals.emitted
-    assert event == "audit_lost"
+    assert event == "audit_write_failed"
     assert (facts["event"], facts["account"]) == ("logged_in", ACCOUNT)
     assert facts["reason"]
     assert "secret" not in str(facts)
@@ -201,7 +205,7 @@ def test_an_event_that_cannot_even_be_written_down_is_told() -> None:
     signals = MemorySignals()
     defective: Any = AuditEvent(at=NOW, event="logged_in", account=ACCOUNT, details=None)  # type: ignore[arg-type]
     Audit(engine_in(Trouble([])), signals).append(defective, event_id="a")
-    assert [(event, facts["reason"]) for event, facts in signals.emitted] == [("audit_lost", "AttributeError")]
+    assert [(event, facts["reason"]) for event, facts in signals.emitted] == [("audit_write_failed", "AttributeError")]
 
 
 CONFLICTS = [
@@ -215,7 +219,7 @@ CONFLICTS = [
 def test_a_conflict_with_a_transaction_is_waited_out(conflict: Exception) -> None:
     """The client does not send again what met a transaction; nothing was written, so we do."""
     trouble = Trouble([conflict, conflict])
-    assert Users(engine_in(trouble)).register(USER, gate_with()) == Done()
+    assert Users(engine_in(trouble)).register(USER, state_with()) == Done()
     assert trouble.calls == 3
     assert trouble.pauses == list(CONFLICT_PAUSES_S[:2])
 
@@ -225,27 +229,27 @@ def test_a_conflict_that_does_not_end_is_unavailable(conflict: Exception) -> Non
     """The waiting is bounded."""
     trouble = Trouble([conflict] * 10)
     with pytest.raises(Unavailable) as raised:
-        Users(engine_in(trouble)).register(USER, gate_with())
+        Users(engine_in(trouble)).register(USER, state_with())
     assert trouble.calls == 1 + len(CONFLICT_PAUSES_S)
     assert raised.value.by_caller, "requests sent together meet at will: no alarm"
 
 
 CONFLICT_OF_EACH_CLIENT = [
     CONFLICTS[0],
-    AnsweredNo({"Error": {"Code": "TransactionConflictException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}),
+    ErrorResponse({"Error": {"Code": "TransactionConflictException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}),
 ]
 
 
 @pytest.mark.parametrize("conflict", CONFLICT_OF_EACH_CLIENT, ids=["botocore", "small client"])
 def test_an_exchange_that_meets_a_transaction_is_sent_again(conflict: Exception) -> None:
     """A team's own transaction may check that a login is live while this login exchanges its token."""
-    child = gate_with(exchange(MINE_LIVE, presented(), now=NOW))
-    trouble = Trouble([conflict] * len(CONFLICT_PAUSES_S), answers={"update_item": {"Attributes": gate_item(child)}})
-    assert VERBS["gates.exchange"](engine_in(trouble)) == Exchanged(child.lineages[MINE])
+    child = state_with(exchange(MINE_LIVE, presented(), now=NOW))
+    trouble = Trouble([conflict] * len(CONFLICT_PAUSES_S), answers={"update_item": {"Attributes": state_item(child)}})
+    assert VERBS["lineages.exchange"](engine_in(trouble)) == Exchanged(child.lineages[MINE])
     assert trouble.pauses == list(CONFLICT_PAUSES_S)
 
 
-@pytest.mark.parametrize("verb", ["gates.exchange", "gates.admit", "gates.record_use", "gates.end"])
+@pytest.mark.parametrize("verb", ["lineages.exchange", "lineages.add_lineage", "lineages.record_use", "lineages.end"])
 @pytest.mark.parametrize("conflict", CONFLICT_OF_EACH_CLIENT, ids=["botocore", "small client"])
 def test_a_write_that_keeps_meeting_transactions_is_unavailable_and_never_refused(
     conflict: Exception, verb: str
@@ -265,7 +269,7 @@ def test_a_conflict_is_not_waited_out_by_a_call_that_has_lasted_too_long() -> No
     engine = engine_in(trouble)
     engine._dynamodb._monotonic = lambda: next(now)
     with pytest.raises(Unavailable):
-        Users(engine).register(USER, gate_with())
+        Users(engine).register(USER, state_with())
     assert trouble.calls == 2
 
 
@@ -274,11 +278,11 @@ def test_nothing_else_is_sent_again_by_us(code: str) -> None:
     """The client's three attempts are all there is. One in progress is known by its token, which is the client's."""
     trouble = Trouble([answered(code)] * 2)
     with pytest.raises(Unavailable):
-        Users(engine_in(trouble)).register(USER, gate_with())
+        Users(engine_in(trouble)).register(USER, state_with())
     assert trouble.calls == 1
 
 
-@pytest.mark.parametrize("verb", ["users.find", "users.get", "gates.get"])
+@pytest.mark.parametrize("verb", ["users.find", "users.get", "lineages.get"])
 def test_every_read_is_strongly_consistent(verb: str) -> None:
     """Or a logout that has answered 200 could be overlooked for a moment."""
     trouble = Trouble([])
@@ -288,7 +292,7 @@ def test_every_read_is_strongly_consistent(verb: str) -> None:
 
 def test_a_failed_condition_brings_the_old_item() -> None:
     """What stood there comes with the failure: never a second read."""
-    item = gate_item(gate_with())
+    item = state_item(state_with())
     with pytest.raises(ConditionFailed) as failed:
         engine_in(Trouble([answered("ConditionalCheckFailedException", Item=item)])).write("put_item")
     assert failed.value.item == item
@@ -299,7 +303,7 @@ def test_a_transaction_that_failed_on_a_claim_names_its_account() -> None:
     claim: Item = {"pk": {"S": "E#ada"}, "account": {"S": "somebody"}}
     error = cancelled("ConditionalCheckFailed", "None", "None")
     error.response["CancellationReasons"][0]["Item"] = claim  # type: ignore[typeddict-item] # our codec's shape
-    assert isinstance(Users(engine_in(Trouble([error]))).register(USER, gate_with()), Taken)
+    assert isinstance(Users(engine_in(Trouble([error]))).register(USER, state_with()), AddressTaken)
 
 
 BROKEN: dict[str, Callable[[Item], object]] = {
@@ -327,18 +331,18 @@ def _mine(item: Item) -> dict[str, Value]:
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_a_gate_that_cannot_be_read_is_our_own_trouble(engine: Engine, broken: str) -> None:
+def test_an_account_state_that_cannot_be_read_is_our_own_trouble(engine: DynamoDB, broken: str) -> None:
     """Never "unknown", never "ended": nobody is logged out by a malformed item."""
-    item = gate_item(gate_with(MINE_LIVE))
+    item = state_item(state_with(MINE_LIVE))
     BROKEN[broken](item)
-    engine.write("put_item", TableName=engine.tables.gates, Item=item)
-    with pytest.raises(Unavailable, match="malformed gate"):
-        Gates(engine).get(ACCOUNT)
-    with pytest.raises(Unavailable, match="malformed gate"):
-        Gates(engine).exchange(presented(2), now=NOW, fence=FENCE, idle_s=IDLE_S)
+    engine.write("put_item", TableName=engine.tables.lineages, Item=item)
+    with pytest.raises(Unavailable, match="malformed account state"):
+        LineageStore(engine).get(ACCOUNT)
+    with pytest.raises(Unavailable, match="malformed account state"):
+        LineageStore(engine).exchange(presented(2), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
 
 
-def test_users_and_claims_that_cannot_be_read_are_our_own_trouble(engine: Engine) -> None:
+def test_users_and_claims_that_cannot_be_read_are_our_own_trouble(engine: DynamoDB) -> None:
     """The same holds in the other tables."""
     engine.write("put_item", TableName=engine.tables.users, Item=of_account(ACCOUNT))
     engine.write("put_item", TableName=engine.tables.users, Item={"pk": {"S": f"E#{USER.email_index}"}})
@@ -347,17 +351,17 @@ def test_users_and_claims_that_cannot_be_read_are_our_own_trouble(engine: Engine
     with pytest.raises(Unavailable, match="malformed claim"):
         Users(engine).find(USER.email_index)
     with pytest.raises(Unavailable, match="malformed user"):
-        Users(engine).register(USER, gate_with())
+        Users(engine).register(USER, state_with())
 
 
 def test_an_item_with_nothing_in_it_is_not_an_absent_one() -> None:
     """It was: whoever met one was told "log in", or "wrong password"."""
-    for verb in ("users.find", "users.get", "gates.get"):
+    for verb in ("users.find", "users.get", "lineages.get"):
         with pytest.raises(Unavailable, match="malformed"):
             VERBS[verb](engine_in(Trouble([], answers={"get_item": {"Item": {}}})))
     nothing = answered("ConditionalCheckFailedException", Item={})
-    with pytest.raises(Unavailable, match="malformed gate"):
-        VERBS["gates.exchange"](engine_in(Trouble([nothing])))
+    with pytest.raises(Unavailable, match="malformed account state"):
+        VERBS["lineages.exchange"](engine_in(Trouble([nothing])))
 
 
 @pytest.mark.parametrize("reasons", [[], [{"Code": "ConditionalCheckFailed"}]], ids=["none", "too few"])
@@ -375,12 +379,12 @@ def test_a_grant_that_was_spent_and_cannot_be_read_is_our_own_trouble() -> None:
     """It was refused, 401: the condition had held, so it was good."""
     spent = Trouble([], answers={"update_item": {"Attributes": {"pk": {"S": "G#grant"}}}})
     with pytest.raises(Unavailable, match="malformed grant"):
-        VERBS["ephemeral.spend_grant"](engine_in(spent))
+        VERBS["ephemeral.consume_grant"](engine_in(spent))
 
 
 @pytest.mark.parametrize("said", [b'{"Item": {"pk": {"S', b"", b'{"Item": {"pk": {"B": "A"}}}'], ids=str)
 def test_an_answer_that_cannot_be_read_is_not_an_empty_one(
-    engine: Engine, dynamodb: Service, said: bytes, monkeypatch: pytest.MonkeyPatch
+    engine: DynamoDB, dynamodb: Service, said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or botocore makes an empty answer of half a one, and of that the stores make "no such account"."""
     from moto.dynamodb.responses import DynamoHandler
@@ -388,18 +392,18 @@ def test_an_answer_that_cannot_be_read_is_not_an_empty_one(
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
     monkeypatch.setattr(DynamoHandler, "call_action", lambda _: (200, {}, said))
     with pytest.raises(Unavailable):
-        Gates(engine).get(ACCOUNT)
+        LineageStore(engine).get(ACCOUNT)
 
 
 @pytest.mark.parametrize(
     ("verb", "answer"),
     [
-        ("gates.get", (200, {"x-amz-crc32": "1"}, b"{}")),
-        ("gates.exchange", (400, {"x-amz-crc32": "1"}, b'{"__type": "x#ConditionalCheckFailedException"}')),
+        ("lineages.get", (200, {"x-amz-crc32": "1"}, b"{}")),
+        ("lineages.exchange", (400, {"x-amz-crc32": "1"}, b'{"__type": "x#ConditionalCheckFailedException"}')),
     ],
 )
 def test_an_answer_that_is_not_what_its_checksum_says_is_not_believed(
-    engine: Engine, dynamodb: Service, verb: str, answer: object, monkeypatch: pytest.MonkeyPatch
+    engine: DynamoDB, dynamodb: Service, verb: str, answer: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was, after botocore had asked three times: as "no such account", of one that is there."""
     from moto.dynamodb.responses import DynamoHandler
@@ -425,21 +429,21 @@ def test_a_service_that_answers_in_xml_can_be_read(embedded_engine: None) -> Non
 
 def test_a_condition_that_disagrees_with_the_rule_is_our_own_trouble() -> None:
     """Should the two ever differ, nothing is granted and nobody is called a thief."""
-    error = answered("ConditionalCheckFailedException", Item=gate_item(gate_with(MINE_LIVE)))
+    error = answered("ConditionalCheckFailedException", Item=state_item(state_with(MINE_LIVE)))
     with pytest.raises(Unavailable, match="disagree"):
-        Gates(engine_in(Trouble([error]))).exchange(presented(), now=NOW, fence=FENCE, idle_s=IDLE_S)
+        LineageStore(engine_in(Trouble([error]))).exchange(presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
 
 
-@pytest.mark.parametrize("verb", ["gates.end_all", "gates.delete"])
+@pytest.mark.parametrize("verb", ["lineages.end_all", "lineages.delete"])
 def test_a_write_on_behalf_of_a_login_without_an_account_is_refused(verb: str) -> None:
     """The item is gone, so there is no login: refused, and no defect."""
-    assert VERBS[verb](engine_in(Trouble([answered("ConditionalCheckFailedException")]))) == Dead()
+    assert VERBS[verb](engine_in(Trouble([answered("ConditionalCheckFailedException")]))) == Inactive()
 
 
-@pytest.mark.parametrize("verb", ["gates.end_all", "gates.delete"])
+@pytest.mark.parametrize("verb", ["lineages.end_all", "lineages.delete"])
 def test_a_write_on_behalf_of_a_live_login_that_did_not_happen_is_our_own_trouble(verb: str) -> None:
     """The item that comes with the failure says that the login lives: then nobody is told that it has ended."""
-    item = gate_item(gate_with(MINE_LIVE, OTHER_LIVE))
+    item = state_item(state_with(MINE_LIVE, OTHER_LIVE))
     trouble = Trouble([answered("ConditionalCheckFailedException", Item=item)])
     with pytest.raises(Unavailable, match="disagree"):
         VERBS[verb](engine_in(trouble))
@@ -460,7 +464,7 @@ def test_no_region_is_our_own_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     with pytest.raises(Unavailable, match="NoRegionError"):
-        Gates(Engine(Tables("test"))).get(ACCOUNT)
+        LineageStore(DynamoDB(Tables("test"))).get(ACCOUNT)
 
 
 def test_importing_the_stores_imports_no_aws() -> None:
@@ -469,7 +473,7 @@ def test_importing_the_stores_imports_no_aws() -> None:
         "import sys\n"
         "from chalicelib.baton.storage.dynamodb import accounts, audit, database, key_ring\n"
         "from chalicelib.baton.storage.dynamodb import key_wrapping, lineages, one_time\n"
-        "lineages.Gates(database.Engine(database.Tables('test')))\n"
+        "lineages.LineageStore(database.DynamoDB(database.Tables('test')))\n"
         "key_wrapping.KmsWrapper('key')\n"
         "assert not {'boto3', 'botocore'} & sys.modules.keys()\n"
     )
@@ -480,20 +484,20 @@ def test_a_request_that_has_lasted_too_long_asks_no_more() -> None:
     """A brown-out made a login outlive Lambda's patience: it ended without an answer, and its slots stayed taken."""
     now = [0.0]
     trouble = Trouble([])
-    patience = Patience(lambda: now[0])
+    patience = TimeBudget(lambda: now[0])
     service = Service("dynamodb", patience=patience)
     service._made = trouble
-    engine = Engine(Tables("test"), service)
-    engine.read("gates", {"pk": {"S": "x"}})
+    engine = DynamoDB(Tables("test"), service)
+    engine.read("lineages", {"pk": {"S": "x"}})
     for _ in range(2):
         patience.begin()
         now[0] += ASKING_MAX_S
-        engine.read("gates", {"pk": {"S": "x"}})
+        engine.read("lineages", {"pk": {"S": "x"}})
         now[0] += 0.1
         asks: list[Callable[[], object]] = [
-            lambda: engine.read("gates", {"pk": {"S": "x"}}),
-            lambda: engine.write("put_item", TableName="gates", Item={}),
-            lambda: engine.transact({"Put": {"TableName": "gates", "Item": {}}}),
+            lambda: engine.read("lineages", {"pk": {"S": "x"}}),
+            lambda: engine.write("put_item", TableName="lineages", Item={}),
+            lambda: engine.transact({"Put": {"TableName": "lineages", "Item": {}}}),
             lambda: Service("kms", patience=patience).call("decrypt"),
         ]
         for ask in asks:

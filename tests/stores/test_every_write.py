@@ -18,12 +18,12 @@ from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.events.ports import Audit
 from chalicelib.baton.factors.ports import RateLimits
 from chalicelib.baton.keys.ports import ChangingKeyRing
-from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.proof.ports import OnceStore
 from chalicelib.baton.tokens.ports import OneTime
-from tests.stores.contract import GatesContract
+from tests.stores.contract import LineageStoreContract
 
-pytestmark = pytest.mark.promise(6)
+pytestmark = pytest.mark.guarantee(6)
 
 ROOT = Path(__file__).parents[2]
 BATON = ROOT / "chalicelib" / "baton"
@@ -55,31 +55,33 @@ class NoCaller:
     why: str
 
 
-_LAW = GatesContract.test_no_write_on_behalf_of_a_login_that_is_not_live
+_LAW = LineageStoreContract.test_no_write_on_behalf_of_a_login_that_is_not_live
 WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
-    "accounts.register": NoCaller("there is no login yet; claim, user and gate must not exist"),
+    "accounts.register": NoCaller("there is no login yet; claim, user and account state must not exist"),
     "accounts.change_password": Carries(
-        GatesContract.test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live
+        LineageStoreContract.test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live
     ),
     "accounts.rehash": NoCaller("the same password, proved in this very request; not over a changed verifier"),
     "accounts.forget": NoCaller(
         "what a deletion leaves: that one had the condition, and a deleted account stays deleted"
     ),
-    "lineages.exchange": Carries(GatesContract.test_a_dead_lineage_is_not_exchanged),
-    "lineages.admit": NoCaller("a login proves the password, whose version is in the condition, and begins a lineage"),
-    "lineages.record_use": Carries(GatesContract.test_a_lineage_that_is_over_does_not_slide_even_as_read),
+    "lineages.exchange": Carries(LineageStoreContract.test_a_dead_lineage_is_not_exchanged),
+    "lineages.add_lineage": NoCaller(
+        "a login proves the password, whose version is in the condition, and begins a lineage"
+    ),
+    "lineages.record_use": Carries(LineageStoreContract.test_a_lineage_that_is_over_does_not_slide_even_as_read),
     "lineages.end": NoCaller("it ends the very login whose token asks, which has nothing to lose once it has ended"),
     "lineages.end_device": Carries(_LAW),
     "lineages.end_all": Carries(_LAW),
     "lineages.delete": Carries(_LAW),
     "lineages.set_status": NoCaller("the operator's: no route has it"),
     "lineages.set_roles": NoCaller("the operator's: no route has it; of an active account, whose roles are as read"),
-    "one_time.spend_nonce": Consumes("whatever the signed request is for"),
+    "one_time.consume_nonce": Consumes("whatever the signed request is for"),
     "one_time.consume_ticket": Consumes("the step that the ticket is for"),
-    "one_time.keep_grant": Consumes("the operation that the grant names"),
-    "one_time.spend_grant": Consumes("the operation that the grant names"),
-    "one_time.take_slot": Consumes("a login, a registration, or the keeping of a grant"),
-    "one_time.give_back_slot": Consumes("a login, a registration, or the keeping of a grant"),
+    "one_time.store_grant": Consumes("the operation that the grant names"),
+    "one_time.consume_grant": Consumes("the operation that the grant names"),
+    "one_time.count": Consumes("a login, a registration, or the keeping of a grant"),
+    "one_time.uncount": Consumes("a login, a registration, or the keeping of a grant"),
     "once.claim": Consumes("the effect of the view, whose own writes carry `caller.live()`"),
     "once.take_over": Consumes("the effect of the view, which its route declares safe to repeat"),
     "once.store": NoCaller("the answer to an effect that has happened, whether the login lives on or not"),
@@ -164,7 +166,7 @@ def test_every_verb_of_a_port_reads_or_is_on_the_list() -> None:
         f"{name}.{verb}"
         for name, ports in {
             "accounts": (Users,),
-            "lineages": (Gates,),
+            "lineages": (LineageStore,),
             "one_time": (OneTime, RateLimits),
             "once": (OnceStore,),
             "audit": (Audit,),
@@ -184,7 +186,7 @@ def test_the_condition_of_a_write_is_proved_by_the_contract(verb: str) -> None:
     how, name = WRITES[verb], verb.partition(".")[2]
     assert isinstance(how, Carries)
     helpers = _own_calls(ast.parse(textwrap.dedent(inspect.getsource(how.proof))))
-    methods = [how.proof, *(getattr(GatesContract, helper) for helper in helpers)]
+    methods = [how.proof, *(getattr(LineageStoreContract, helper) for helper in helpers)]
     asked = " ".join(inspect.getsource(method) for method in methods)
     assert f".{name}(" in asked or f'"{name}"' in asked
     assert "not_live" in how.proof.__name__ or {"dead", "over"} & set(how.proof.__name__.split("_"))
@@ -193,13 +195,13 @@ def test_the_condition_of_a_write_is_proved_by_the_contract(verb: str) -> None:
 @pytest.mark.parametrize("verb", [verb for verb, how in WRITES.items() if isinstance(how, Carries)])
 def test_a_write_on_behalf_of_a_login_is_told_which_one(verb: str) -> None:
     """And since when logins count: the condition cannot be written without."""
-    port = {"accounts": Users, "lineages": Gates}[verb.partition(".")[0]]
+    port = {"accounts": Users, "lineages": LineageStore}[verb.partition(".")[0]]
     parameters = inspect.signature(getattr(port, verb.partition(".")[2])).parameters
-    assert "actor" in parameters or {"fence", "now"} <= parameters.keys()
+    assert "actor" in parameters or {"not_before", "now"} <= parameters.keys()
 
 
 def test_only_the_login_that_asks_is_ended_without_the_condition() -> None:
-    """``gates.end`` has none: so no journey ends another login by it."""
+    """``lineages.end`` has none: so no journey ends another login by it."""
     own = {
         ("caller.account", "caller.device_id"),
         ("token.account", "token.lineage"),
@@ -209,7 +211,7 @@ def test_only_the_login_that_asks_is_ended_without_the_condition() -> None:
         tuple(ast.unparse(argument) for argument in node.args[:2])
         for path in BATON.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("gates.end")
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("lineage_store.end")
     ]
     assert len(asked) == 3
     assert set(asked) == own

@@ -15,12 +15,12 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import Secret
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.ring_format import ring_to_bytes
-from chalicelib.baton.keys.rotation import make_ring, raise_fence, rotate_root, rotate_signing
+from chalicelib.baton.keys.rotation import make_ring, raise_not_before, rotate_root, rotate_signing
 from chalicelib.baton.policy import KEY_RING_REFRESH_S, KEY_RING_UNKNOWN_KID_S
 from chalicelib.baton.storage.aws.credentials import source_of
 from chalicelib.baton.storage.aws.service import Service
 from chalicelib.baton.storage.aws.small_client import Access
-from chalicelib.baton.storage.dynamodb.database import HELD_PER_PAGE, Engine
+from chalicelib.baton.storage.dynamodb.database import HELD_PER_PAGE, DynamoDB
 from chalicelib.baton.storage.dynamodb.items import Item
 from chalicelib.baton.storage.dynamodb.key_ring import RING_KEY, AccountsWithoutRing, KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper, Wrapper
@@ -30,10 +30,10 @@ from tests.stores.test_lost_answers import Line, line
 __all__ = ["line"]
 
 
-class CountingEngine(Engine):
+class CountingEngine(DynamoDB):
     """An engine that counts its reads, and can be broken."""
 
-    def __init__(self, engine: Engine, dynamodb: Service) -> None:
+    def __init__(self, engine: DynamoDB, dynamodb: Service) -> None:
         """Read the same tables."""
         super().__init__(engine.tables, dynamodb)
         self.reads = 0
@@ -68,7 +68,7 @@ class CountingWrapper:
 
 
 @pytest.fixture
-def counting(engine: Engine, dynamodb: Service) -> CountingEngine:
+def counting(engine: DynamoDB, dynamodb: Service) -> CountingEngine:
     """Give the counting engine."""
     return CountingEngine(engine, dynamodb)
 
@@ -104,14 +104,14 @@ def wrapper(request: pytest.FixtureRequest, kms_key: str, endpoint: str) -> Wrap
     return KmsWrapper(kms_key, lean_kms(endpoint) if request.param == "lean kms" else None)
 
 
-def stored_item(engine: Engine) -> Item:
+def stored_item(engine: DynamoDB) -> Item:
     """Read the item as it is stored."""
     item = engine.read(engine.tables.users, RING_KEY)
     assert item is not None
     return item
 
 
-def put(engine: Engine, item: Item) -> None:
+def put(engine: DynamoDB, item: Item) -> None:
     """Put the item down as it is, whatever stood there."""
     engine.write("put_item", TableName=engine.tables.users, Item=item)
 
@@ -125,7 +125,7 @@ def ring_of_many_keys() -> Ring:
     return ring
 
 
-def test_a_ring_is_made_once_and_read_back(engine: Engine, wrapper: Wrapper) -> None:
+def test_a_ring_is_made_once_and_read_back(engine: DynamoDB, wrapper: Wrapper) -> None:
     """A second making finds the first and changes nothing."""
     ring = KeyRing(engine, wrapper, secrets.token_bytes)
     assert ring.create(now=NOW) == Done()
@@ -134,9 +134,9 @@ def test_a_ring_is_made_once_and_read_back(engine: Engine, wrapper: Wrapper) -> 
     assert KeyRing(engine, wrapper, secrets.token_bytes).current(now=NOW) == first
 
 
-@pytest.mark.parametrize("table", ["users", "gates"])
-def test_no_ring_is_made_over_accounts_unless_that_is_meant(engine: Engine, wrapper: Wrapper, table: str) -> None:
-    """A user or a gate is enough; other key items are no account; however many pages stand before it."""
+@pytest.mark.parametrize("table", ["users", "lineages"])
+def test_no_ring_is_made_over_accounts_unless_that_is_meant(engine: DynamoDB, wrapper: Wrapper, table: str) -> None:
+    """A user or an account state is enough; other key items are no account; however many pages stand before it."""
     ring = KeyRing(engine, wrapper, secrets.token_bytes)
     name = engine.tables.name(table)
     for number in range(HELD_PER_PAGE + 20):
@@ -151,7 +151,7 @@ def test_no_ring_is_made_over_accounts_unless_that_is_meant(engine: Engine, wrap
     assert stored_item(engine) == first
 
 
-def test_a_replaced_ring_is_read_back_however_large(engine: Engine, wrapper: Wrapper) -> None:
+def test_a_replaced_ring_is_read_back_however_large(engine: DynamoDB, wrapper: Wrapper) -> None:
     """Rotations outgrow what KMS encrypts directly."""
     ring = KeyRing(engine, wrapper, secrets.token_bytes)
     ring.create(now=NOW)
@@ -160,7 +160,7 @@ def test_a_replaced_ring_is_read_back_however_large(engine: Engine, wrapper: Wra
     assert KeyRing(engine, wrapper, secrets.token_bytes).current(now=NOW) == larger
 
 
-def test_a_ring_that_moved_is_not_replaced(engine: Engine, wrapper: Wrapper) -> None:
+def test_a_ring_that_moved_is_not_replaced(engine: DynamoDB, wrapper: Wrapper) -> None:
     """Two operators who rotate from one reading: the second starts over."""
     ring = KeyRing(engine, wrapper, secrets.token_bytes)
     ring.create(now=NOW)
@@ -171,24 +171,24 @@ def test_a_ring_that_moved_is_not_replaced(engine: Engine, wrapper: Wrapper) -> 
     assert KeyRing(engine, wrapper, secrets.token_bytes).current(now=NOW) == first
 
 
-def test_an_absent_ring_is_not_replaced(engine: Engine, wrapper: Wrapper) -> None:
+def test_an_absent_ring_is_not_replaced(engine: DynamoDB, wrapper: Wrapper) -> None:
     """Replacing never makes one."""
     ring = make_ring(secrets.token_bytes, now=NOW)
     assert KeyRing(engine, wrapper, secrets.token_bytes).replace(ring, expected_revision=1) == Moved()
     assert engine.read(engine.tables.users, RING_KEY) is None
 
 
-def test_writes_whose_answers_were_lost_are_done(engine: Engine, wrapper: Wrapper, line: Line) -> None:
+def test_writes_whose_answers_were_lost_are_done(engine: DynamoDB, wrapper: Wrapper, line: Line) -> None:
     """Our own wrapped bytes stand there."""
     ring = KeyRing(engine, wrapper, secrets.token_bytes)
     line.lose()
     assert ring.create(now=NOW) == Done()
-    raised = raise_fence(ring.current(now=NOW), now=NOW)
+    raised = raise_not_before(ring.current(now=NOW), now=NOW)
     line.lose()
     assert ring.replace(raised, expected_revision=1) == Done()
 
 
-def test_development_makes_an_absent_ring_at_first_use(engine: Engine) -> None:
+def test_development_makes_an_absent_ring_at_first_use(engine: DynamoDB) -> None:
     """And everybody who is first at once gets the same one."""
     rings = [KeyRing(engine, LocalWrapper(), secrets.token_bytes) for _ in range(8)]
     start, seen = Barrier(len(rings)), []
@@ -206,16 +206,16 @@ def test_development_makes_an_absent_ring_at_first_use(engine: Engine) -> None:
     assert len(set(seen)) == 1
 
 
-@pytest.mark.promise(9)
-def test_elsewhere_an_absent_ring_is_our_own_trouble(engine: Engine, kms_key: str, kms: Service) -> None:
+@pytest.mark.guarantee(9)
+def test_elsewhere_an_absent_ring_is_our_own_trouble(engine: DynamoDB, kms_key: str, kms: Service) -> None:
     """A ring made in the middle of a deployment's life would end every login: nobody makes one by asking."""
     with pytest.raises(Unavailable, match="absent"):
         KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
     assert engine.read(engine.tables.users, RING_KEY) is None
 
 
-@pytest.mark.promise(10)
-def test_wrapped_by_kms_no_key_stands_in_the_table(engine: Engine, kms_key: str, kms: Service) -> None:
+@pytest.mark.guarantee(10)
+def test_wrapped_by_kms_no_key_stands_in_the_table(engine: DynamoDB, kms_key: str, kms: Service) -> None:
     """Neither the ring nor any key of it can be read from the item."""
     store = KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes)
     store.create(now=NOW)
@@ -241,10 +241,10 @@ TAMPERED: dict[str, Callable[[Item], Item]] = {
 }
 
 
-@pytest.mark.promise(9)
+@pytest.mark.guarantee(9)
 @pytest.mark.parametrize("tampered", TAMPERED)
 def test_a_ring_that_does_not_open_is_our_own_trouble(
-    engine: Engine, kms_key: str, kms: Service, tampered: str
+    engine: DynamoDB, kms_key: str, kms: Service, tampered: str
 ) -> None:
     """Whatever was done to the item: 503, never another ring."""
     KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).create(now=NOW)
@@ -253,21 +253,21 @@ def test_a_ring_that_does_not_open_is_our_own_trouble(
         KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
 
 
-def test_a_ring_that_is_not_wrapped_is_refused_where_kms_is_used(engine: Engine, kms_key: str, kms: Service) -> None:
+def test_a_ring_that_is_not_wrapped_is_refused_where_kms_is_used(engine: DynamoDB, kms_key: str, kms: Service) -> None:
     """Or whoever can write to the table could choose the keys."""
     KeyRing(engine, LocalWrapper(), secrets.token_bytes).create(now=NOW)
     with pytest.raises(Unavailable, match="not wrapped by KMS"):
         KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
 
 
-def test_a_wrapped_ring_is_refused_where_kms_is_not_used(engine: Engine, kms_key: str, kms: Service) -> None:
+def test_a_wrapped_ring_is_refused_where_kms_is_not_used(engine: DynamoDB, kms_key: str, kms: Service) -> None:
     """The settings forgot the key: say so."""
     KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).create(now=NOW)
     with pytest.raises(Unavailable, match="name no KMS key"):
         KeyRing(engine, LocalWrapper(), secrets.token_bytes).current(now=NOW)
 
 
-def test_another_customer_key_does_not_open_the_ring(engine: Engine, kms_key: str, kms: Service) -> None:
+def test_another_customer_key_does_not_open_the_ring(engine: DynamoDB, kms_key: str, kms: Service) -> None:
     """KMS is told which key to use, so that a data key wrapped by a stranger's does not open."""
     other: str = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
     KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).create(now=NOW)
@@ -275,8 +275,8 @@ def test_another_customer_key_does_not_open_the_ring(engine: Engine, kms_key: st
         KeyRing(engine, KmsWrapper(other, kms), secrets.token_bytes).current(now=NOW)
 
 
-@pytest.mark.promise(9)
-def test_kms_being_down_is_our_own_trouble(engine: Engine, kms_key: str) -> None:
+@pytest.mark.guarantee(9)
+def test_kms_being_down_is_our_own_trouble(engine: DynamoDB, kms_key: str) -> None:
     """Never "accept"."""
     KeyRing(engine, KmsWrapper(kms_key), secrets.token_bytes).create(now=NOW)
     kms = Service("kms")
@@ -289,8 +289,8 @@ def test_kms_being_down_is_our_own_trouble(engine: Engine, kms_key: str) -> None
         KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
 
 
-@pytest.mark.promise(9)
-def test_kms_being_out_of_reach_of_the_lean_transport_is_our_own_trouble(engine: Engine, kms_key: str) -> None:
+@pytest.mark.guarantee(9)
+def test_kms_being_out_of_reach_of_the_lean_transport_is_our_own_trouble(engine: DynamoDB, kms_key: str) -> None:
     """Nor then."""
     KeyRing(engine, KmsWrapper(kms_key), secrets.token_bytes).create(now=NOW)
     kms = lean_kms("http://127.0.0.1:1")
@@ -298,9 +298,9 @@ def test_kms_being_out_of_reach_of_the_lean_transport_is_our_own_trouble(engine:
         KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
 
 
-@pytest.mark.promise(9)
+@pytest.mark.guarantee(9)
 @pytest.mark.parametrize("ring", [b"", b"{}", b"\xff", b'{"format":1}'])
-def test_bytes_that_are_no_ring_are_our_own_trouble(engine: Engine, ring: bytes) -> None:
+def test_bytes_that_are_no_ring_are_our_own_trouble(engine: DynamoDB, ring: bytes) -> None:
     """What opens need not be a ring."""
     put(engine, {**RING_KEY, "revision": {"N": "1"}, "ring": {"B": ring}})
     with pytest.raises(Unavailable):
@@ -369,9 +369,9 @@ def test_a_refresh_that_failed_counts_as_asked(counting: CountingEngine) -> None
     assert counting.reads == 2
 
 
-@pytest.mark.promise(9)
+@pytest.mark.guarantee(9)
 def test_a_ring_that_is_due_and_cannot_be_read_is_not_served(counting: CountingEngine) -> None:
-    """A raised fence must be known everywhere after five minutes: an older ring is never good enough."""
+    """A raised not-before time must be known everywhere after five minutes: an older ring is never good enough."""
     ring = KeyRing(counting, LocalWrapper(), secrets.token_bytes)
     ring.create(now=NOW)
     first = ring.current(now=NOW)

@@ -15,35 +15,35 @@ from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done
 from chalicelib.baton.ids import LineageId
-from chalicelib.baton.lineages.model import Actor, EndReason, Gate, Lineage, NoBinding, Status
+from chalicelib.baton.lineages.model import AccountState, Actor, EndReason, Lineage, NoBinding, Status
 from chalicelib.baton.lineages.rules import may_act
 from chalicelib.baton.storage.aws.service import CONFLICT_PAUSES_S
 from chalicelib.baton.storage.dynamodb.accounts import Users
-from chalicelib.baton.storage.dynamodb.database import Engine
+from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import of_account
-from chalicelib.baton.storage.dynamodb.lineages import ACTOR_LIVE, Gates
+from chalicelib.baton.storage.dynamodb.lineages import ACTOR_LIVE, LineageStore
 from tests.making import (
     ACCOUNT,
     ACTOR,
-    FENCE,
     IDLE_S,
     MINE,
     MINE_LIVE,
+    NOT_BEFORE,
     NOW,
     OTHER,
     OTHER_LIVE,
     SOMEBODY_ELSE,
     USER,
-    gate_with,
     presented,
+    state_with,
 )
 from tests.memory import MemoryStores
 from tests.stores.contract import INACTIVE
-from tests.stores.test_dynamodb import put_gate
+from tests.stores.test_dynamodb import put_state
 from tests.web.conversation import Device
 from tools.dev.engine import client
 
-pytestmark = pytest.mark.promise(6)
+pytestmark = pytest.mark.guarantee(6)
 
 ROLES: Final = frozenset({1, 7})
 ORDER: Final = {"pk": {"S": "order-7"}, "by": {"S": ACCOUNT}}
@@ -52,14 +52,14 @@ ORDER: Final = {"pk": {"S": "order-7"}, "by": {"S": ACCOUNT}}
 class Team:
     """A team's code: it writes an order while the login is live. Its table is one of this test's own."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: DynamoDB) -> None:
         """Keep the engine."""
-        self.gates, self.users, self.table = Gates(engine), Users(engine), engine.tables.ephemeral
+        self.lineage_store, self.users, self.table = LineageStore(engine), Users(engine), engine.tables.ephemeral
         self.engine = engine
 
     def order(self, *, actor: Actor = ACTOR, roles: frozenset[int] | None = None, now: int = NOW) -> bool:
         """Write the order in a transaction with the condition. Return whether it was written."""
-        condition: Any = self.gates.liveness_condition(actor, roles=roles, now=now)
+        condition: Any = self.lineage_store.liveness_condition(actor, roles=roles, now=now)
         put: Any = {"Put": {"TableName": self.table, "Item": ORDER}}
         key: Any = {"pk": ORDER["pk"]}
         try:
@@ -75,19 +75,19 @@ class Team:
 
 
 @pytest.fixture
-def team(engine: Engine) -> Team:
+def team(engine: DynamoDB) -> Team:
     """Give a team over empty tables, and a live login with two roles."""
     team = Team(engine)
-    assert team.users.register(USER, replace(gate_with(MINE_LIVE, OTHER_LIVE), roles=ROLES)) == Done()
+    assert team.users.register(USER, replace(state_with(MINE_LIVE, OTHER_LIVE), roles=ROLES)) == Done()
     return team
 
 
-def test_the_condition_is_one_element_of_a_transaction(team: Team, engine: Engine) -> None:
+def test_the_condition_is_one_element_of_a_transaction(team: Team, engine: DynamoDB) -> None:
     """As boto3's low-level client takes it: only what is mentioned, and nothing of the item comes back."""
-    (kind, check), *others = team.gates.liveness_condition(ACTOR, roles=ROLES, now=NOW).items()
+    (kind, check), *others = team.lineage_store.liveness_condition(ACTOR, roles=ROLES, now=NOW).items()
     assert (kind, others) == ("ConditionCheck", [])
     assert isinstance(check, dict)
-    assert check["TableName"] == engine.tables.gates
+    assert check["TableName"] == engine.tables.lineages
     assert check["Key"] == of_account(ACCOUNT)
     assert check.keys() == {
         "TableName",
@@ -109,22 +109,22 @@ def test_a_transaction_of_a_live_login_happens(team: Team, roles: frozenset[int]
     "lineage",
     [
         pytest.param(replace(MINE_LIVE, expires_at=NOW + 1), id="a second before it expires"),
-        pytest.param(replace(MINE_LIVE, auth_time=FENCE), id="of the not-before time"),
+        pytest.param(replace(MINE_LIVE, auth_time=NOT_BEFORE), id="of the not-before time"),
         pytest.param(replace(MINE_LIVE, issued_at=NOW - 10 * IDLE_S), id="idle until this call"),
         pytest.param(replace(MINE_LIVE, binding=NoBinding()), id="bound to no key"),
     ],
 )
 def test_a_transaction_happens_until_the_last_second_of_a_login(team: Team, lineage: Lineage) -> None:
     """Condition and rule draw the line at the same second."""
-    put_gate(team.engine, gate_with(lineage))
+    put_state(team.engine, state_with(lineage))
     assert team.order()
 
 
 @pytest.mark.parametrize(("inactive", "verdict"), INACTIVE)
-def test_no_transaction_of_a_login_that_is_not_live(team: Team, inactive: Gate, verdict: object) -> None:
+def test_no_transaction_of_a_login_that_is_not_live(team: Team, inactive: AccountState, verdict: object) -> None:
     """In each way in which the rule refuses, roles asked for or not."""
     assert may_act(inactive, ACTOR, now=NOW) == verdict
-    put_gate(team.engine, replace(inactive, roles=ROLES))
+    put_state(team.engine, replace(inactive, roles=ROLES))
     assert not team.order()
     assert not team.order(roles=ROLES)
 
@@ -132,17 +132,17 @@ def test_no_transaction_of_a_login_that_is_not_live(team: Team, inactive: Gate, 
 def change_password(team: Team) -> None:
     """Change the password from another device."""
     actor = replace(ACTOR, lineage=OTHER)
-    assert team.users.change_password(actor, b"new", expected=gate_with(MINE_LIVE), now=NOW) == Done()
+    assert team.users.change_password(actor, b"new", expected=state_with(MINE_LIVE), now=NOW) == Done()
 
 
 MEANWHILE: Final[dict[str, Callable[[Team], object]]] = {
-    "logout": lambda team: team.gates.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW),
-    "ended by the owner": lambda team: team.gates.end_device(replace(ACTOR, lineage=OTHER), MINE, now=NOW),
-    "logout everywhere": lambda team: team.gates.end_all(replace(ACTOR, lineage=OTHER), now=NOW),
-    "reuse": lambda team: team.gates.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW),
+    "logout": lambda team: team.lineage_store.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW),
+    "ended by the owner": lambda team: team.lineage_store.end_device(replace(ACTOR, lineage=OTHER), MINE, now=NOW),
+    "logout everywhere": lambda team: team.lineage_store.end_all(replace(ACTOR, lineage=OTHER), now=NOW),
+    "reuse": lambda team: team.lineage_store.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW),
     "password change": change_password,
-    "disable": lambda team: team.gates.set_status(ACCOUNT, Status.DISABLED, now=NOW),
-    "delete": lambda team: team.gates.delete(replace(ACTOR, lineage=OTHER), now=NOW),
+    "disable": lambda team: team.lineage_store.set_status(ACCOUNT, Status.DISABLED, now=NOW),
+    "delete": lambda team: team.lineage_store.delete(replace(ACTOR, lineage=OTHER), now=NOW),
 }
 
 
@@ -158,14 +158,14 @@ def test_no_transaction_after_what_ended_the_login(team: Team, meanwhile: str) -
 def test_no_transaction_of_a_disabled_account_that_was_enabled_again(team: Team) -> None:
     """Enabling revives no login."""
     for status in (Status.DISABLED, Status.ACTIVE):
-        team.gates.set_status(ACCOUNT, status, now=NOW)
+        team.lineage_store.set_status(ACCOUNT, status, now=NOW)
     assert not team.order()
 
 
 def test_no_transaction_after_the_not_before_time_was_raised(team: Team) -> None:
     """The time is the deployment's, and comes with the actor."""
-    assert team.order(actor=replace(ACTOR, fence=MINE_LIVE.auth_time))
-    assert not team.order(actor=replace(ACTOR, fence=MINE_LIVE.auth_time + 1))
+    assert team.order(actor=replace(ACTOR, not_before=MINE_LIVE.auth_time))
+    assert not team.order(actor=replace(ACTOR, not_before=MINE_LIVE.auth_time + 1))
 
 
 def test_no_transaction_of_an_expired_login(team: Team) -> None:
@@ -186,7 +186,7 @@ def test_no_transaction_of_another_login_or_account(team: Team) -> None:
 )
 def test_no_transaction_after_a_role_was_taken_away(team: Team, left: frozenset[int]) -> None:
     """Where the route asked for a role. Where it asked for none, roles do not matter."""
-    assert team.gates.set_roles(ACCOUNT, left, expected=ROLES) == Done()
+    assert team.lineage_store.set_roles(ACCOUNT, left, expected=ROLES) == Done()
     assert not team.order(roles=ROLES)
     assert team.order(roles=left)
     assert team.order(roles=None)
@@ -194,7 +194,7 @@ def test_no_transaction_after_a_role_was_taken_away(team: Team, left: frozenset[
 
 def test_an_exchange_in_between_does_not_stop_a_transaction(team: Team) -> None:
     """The login has advanced, and is live."""
-    team.gates.exchange(presented(), now=NOW, fence=FENCE, idle_s=IDLE_S)
+    team.lineage_store.exchange(presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
     assert team.order()
 
 
@@ -206,8 +206,8 @@ def test_each_part_of_the_condition_is_needed(team: Team, part: str, monkeypatch
     monkeypatch.setattr(lineages, "ACTOR_LIVE", tuple(one for one in ACTOR_LIVE if one != part))
     written = 0
     for inactive in (case.values[0] for case in INACTIVE):
-        assert isinstance(inactive, Gate)
-        put_gate(team.engine, inactive)
+        assert isinstance(inactive, AccountState)
+        put_state(team.engine, inactive)
         written += team.order()
     assert written == 1
 
@@ -215,10 +215,10 @@ def test_each_part_of_the_condition_is_needed(team: Team, part: str, monkeypatch
 def test_memory_says_that_it_has_no_transactions() -> None:
     """A team sees at once why, and what to do."""
     with pytest.raises(NotImplementedError, match="BATON_STORAGE=dynamodb"):
-        MemoryStores().gates.liveness_condition(ACTOR, roles=None, now=NOW)
+        MemoryStores().lineage_store.liveness_condition(ACTOR, roles=None, now=NOW)
 
 
-@pytest.mark.promise(2, 9)
+@pytest.mark.guarantee(2, 9)
 def test_an_exchange_that_meets_transactions_of_a_team_is_503_and_never_refused(
     make_device: Callable[..., Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:

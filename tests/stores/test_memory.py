@@ -4,7 +4,7 @@ import pytest
 
 from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.ids import AccountId
-from chalicelib.baton.lineages.model import Gate
+from chalicelib.baton.lineages.model import AccountState
 from tests.memory import MemoryStores
 from tests.stores.contract import Stores, StoresContract
 
@@ -17,10 +17,10 @@ class TestMemory(StoresContract):
         """Give the memory stores, empty."""
         memory = MemoryStores()
 
-        def seed(gate: Gate) -> None:
-            memory.tables.gates[gate.account] = gate
+        def seed(account_state: AccountState) -> None:
+            memory.tables.lineages[account_state.account] = account_state
 
         def events(account: AccountId) -> list[AuditEvent]:
             return [event for event in memory.audit.events if event.account == account]
 
-        return Stores(memory.users, memory.gates, memory.ephemeral, memory.audit, seed, events)
+        return Stores(memory.users, memory.lineage_store, memory.ephemeral, memory.audit, seed, events)

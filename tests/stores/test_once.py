@@ -5,14 +5,14 @@ import pytest
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.proof.ports import OnceStore
 from chalicelib.baton.storage.aws.service import ConditionFailed
-from chalicelib.baton.storage.dynamodb.database import Engine
+from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import Item, binary, number, text
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from tests.making import NOW
 from tests.memory_once import MemoryOnceCalls
 from tests.stores.once_contract import ANSWER, DIGEST, KEY, OURS, THEIRS, OnceContract
 
-pytestmark = pytest.mark.promise(8)
+pytestmark = pytest.mark.guarantee(8)
 
 
 class TestMemory(OnceContract):
@@ -28,7 +28,7 @@ class TestDynamoDB(OnceContract):
     """The contract, on DynamoDB."""
 
     @pytest.fixture
-    def calls(self, engine: Engine) -> OnceStore:
+    def calls(self, engine: DynamoDB) -> OnceStore:
         """Give the store over a table of its own, empty."""
         return OnceCalls(engine)
 
@@ -43,7 +43,7 @@ WHOLE: Item = {
 
 
 @pytest.mark.parametrize("missing", ["digest", "started", "mark"])
-def test_an_item_that_cannot_be_read_is_unavailable(engine: Engine, missing: str) -> None:
+def test_an_item_that_cannot_be_read_is_unavailable(engine: DynamoDB, missing: str) -> None:
     """It prevents the claim, and the view does not run."""
     item = {name: value for name, value in WHOLE.items() if name != missing}
     engine.write("put_item", TableName=engine.tables.ephemeral, Item=item)
@@ -52,7 +52,7 @@ def test_an_item_that_cannot_be_read_is_unavailable(engine: Engine, missing: str
 
 
 def test_a_refused_claim_without_the_stored_item_is_unavailable(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: DynamoDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An engine that does not return the item it holds allows no verdict."""
 
@@ -64,7 +64,7 @@ def test_a_refused_claim_without_the_stored_item_is_unavailable(
         OnceCalls(engine).claim(KEY, digest=DIGEST, mark=OURS, now=NOW)
 
 
-def test_an_item_has_these_attributes(engine: Engine) -> None:
+def test_an_item_has_these_attributes(engine: DynamoDB) -> None:
     """`data.md` names them: nothing else of a request is stored, and no key of a client."""
     calls = OnceCalls(engine)
     calls.claim(KEY, digest=DIGEST, mark=OURS, now=NOW)

@@ -16,42 +16,42 @@ from msgspec.structs import replace
 
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.lineages.model import (
+    AccountState,
     Binding,
     Ended,
     EndReason,
-    Gate,
     Lineage,
     NoBinding,
-    Presented,
+    PresentedToken,
     SecretBinding,
     Status,
 )
-from chalicelib.baton.lineages.rules import Current, Dead, Exchanged, exchange, judge
+from chalicelib.baton.lineages.rules import Current, Exchanged, Inactive, exchange, judge
 from chalicelib.baton.policy import ATTEMPT_SLOTS
-from chalicelib.baton.storage.dynamodb import lineages as gates_module
-from chalicelib.baton.storage.dynamodb.database import Engine
-from chalicelib.baton.storage.dynamodb.lineages import ACTIVE, CURRENT, Gates
+from chalicelib.baton.storage.dynamodb import lineages as states_module
+from chalicelib.baton.storage.dynamodb.database import DynamoDB
+from chalicelib.baton.storage.dynamodb.lineages import ACTIVE, CURRENT, LineageStore
 from tests.making import (
     ACCOUNT,
     ATTEMPT,
     EPOCH,
-    FENCE,
     HISTORY,
     IDLE_S,
     MINE,
     MINE_LIVE,
     MY_KEY,
+    NOT_BEFORE,
     NOW,
     OTHER_ATTEMPT,
     OTHER_KEY,
     OTHER_LIVE,
-    gate_with,
     presented,
+    state_with,
 )
 from tests.memory import MemoryStores
-from tests.stores.test_dynamodb import put_gate
+from tests.stores.test_dynamodb import put_state
 
-pytestmark = pytest.mark.promise(1, 3, 7)
+pytestmark = pytest.mark.guarantee(1, 3, 7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +63,27 @@ class Life:
     ended: bool = False
     idle: bool = False
     expired: bool = False
-    before_the_fence: bool = False
+    before_the_not_before_time: bool = False
     born_after_its_token: bool = False
     client_as_stored: bool = True
     binding_as_stored: bool = True
 
-    def gate(self) -> Gate:
-        """Make the gate that is as this says, beside a lineage of another device that must not matter."""
+    def account_state(self) -> AccountState:
+        """Make the account state that is as this says, beside a lineage of another device that must not matter."""
         mine = replace(
             MINE_LIVE,
             epoch=EPOCH if self.of_this_epoch else EPOCH - 1,
             issued_at=NOW - IDLE_S - self.idle,
             expires_at=NOW + (not self.expired),
-            auth_time=FENCE - self.before_the_fence,
+            auth_time=NOT_BEFORE - self.before_the_not_before_time,
             ended=Ended(NOW - 1, EndReason.LOGOUT) if self.ended else None,
             attempts=(bytes(8),) * 4 if self.ended else HISTORY,
         )
-        return gate_with(mine, OTHER_LIVE, status=self.status)
+        return state_with(mine, OTHER_LIVE, status=self.status)
 
-    def present(self, token: Presented) -> Presented:
+    def present(self, token: PresentedToken) -> PresentedToken:
         """Present a token as this says."""
-        auth_time = FENCE - self.before_the_fence
+        auth_time = NOT_BEFORE - self.before_the_not_before_time
         issued_at = NOW - IDLE_S - self.idle
         if self.born_after_its_token:
             issued_at = auth_time - 1
@@ -104,7 +104,7 @@ DEAD_IN_ONE_WAY: Final = [
     Life(ended=True),
     Life(idle=True),
     Life(expired=True),
-    Life(before_the_fence=True),
+    Life(before_the_not_before_time=True),
     Life(born_after_its_token=True),
     Life(client_as_stored=False),
     Life(binding_as_stored=False),
@@ -113,7 +113,7 @@ DEAD_IN_ONE_WAY: Final = [
 BEHIND: Final = range(-1, 6)
 
 
-def tokens(behind: int) -> Iterator[Presented]:
+def tokens(behind: int) -> Iterator[PresentedToken]:
     """Present a generation by the attempt its slot remembers, by another, and by none at all."""
     for attempt in (HISTORY[(MINE_LIVE.generation - behind) % ATTEMPT_SLOTS], OTHER_ATTEMPT, bytes(8)):
         yield presented(behind, attempt=attempt)
@@ -127,27 +127,29 @@ CURRENT_RETRY_AND_REUSE: Final = (
 )
 
 
-def verdict_of_the_rule(gate: Gate, token: Presented) -> object:
+def verdict_of_the_rule(account_state: AccountState, token: PresentedToken) -> object:
     """Say what the rule says, and carry it out."""
-    verdict = judge(gate, token, now=NOW, fence=FENCE, idle_s=IDLE_S)
+    verdict = judge(account_state, token, now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
     return Exchanged(exchange(verdict.lineage, token, now=NOW)) if isinstance(verdict, Current) else verdict
 
 
-def gate_after(gate: Gate, verdict: object) -> Gate:
-    """Say what the gate holds afterwards: the child, or what it held before."""
+def state_after(account_state: AccountState, verdict: object) -> AccountState:
+    """Say what the account state holds afterwards: the child, or what it held before."""
     if not isinstance(verdict, Exchanged):
-        return gate
-    return replace(gate, lineages={**gate.lineages, verdict.lineage.id: verdict.lineage})
+        return account_state
+    return replace(account_state, lineages={**account_state.lineages, verdict.lineage.id: verdict.lineage})
 
 
 def test_the_space_is_walked_whole() -> None:
     """768 ways to be alive or not, of which one is alive; 21 ways to be presented."""
     assert len(LIVES) == len(set(LIVES)) == 768
     assert [
-        life for life in LIVES if not isinstance(verdict_of_the_rule(life.gate(), life.present(TOKENS[3])), Dead)
+        life
+        for life in LIVES
+        if not isinstance(verdict_of_the_rule(life.account_state(), life.present(TOKENS[3])), Inactive)
     ] == [ALIVE]
     assert len(TOKENS) == 21
-    assert {type(verdict_of_the_rule(ALIVE.gate(), ALIVE.present(token))).__name__ for token in TOKENS} == {
+    assert {type(verdict_of_the_rule(ALIVE.account_state(), ALIVE.present(token))).__name__ for token in TOKENS} == {
         "Exchanged",
         "Retry",
         "Superseded",
@@ -160,41 +162,44 @@ def test_memory_answers_and_writes_as_the_rule_says() -> None:
     """All 16,128 cases."""
     stores = MemoryStores()
     for life, token in product(LIVES, TOKENS):
-        gate, asked = life.gate(), life.present(token)
-        stores.tables.gates[ACCOUNT] = gate
-        said = verdict_of_the_rule(gate, asked)
-        assert stores.gates.exchange(asked, now=NOW, fence=FENCE, idle_s=IDLE_S) == said, (life, token)
-        assert stores.gates.get(ACCOUNT) == gate_after(gate, said), (life, token)
+        account_state, asked = life.account_state(), life.present(token)
+        stores.tables.lineages[ACCOUNT] = account_state
+        said = verdict_of_the_rule(account_state, asked)
+        assert stores.lineage_store.exchange(asked, now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S) == said, (
+            life,
+            token,
+        )
+        assert stores.lineage_store.get(ACCOUNT) == state_after(account_state, said), (life, token)
 
 
 class Walk:
-    """Presents tokens to DynamoDB, and puts the gate down anew only when an exchange has moved it."""
+    """Presents tokens to DynamoDB, and puts the account state down anew only when an exchange has moved it."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Begin with no gate."""
+    def __init__(self, engine: DynamoDB) -> None:
+        """Begin with no account state."""
         self.engine = engine
-        self.gates = Gates(engine)
-        self.stands: Gate | None = None
+        self.lineage_store = LineageStore(engine)
+        self.stands: AccountState | None = None
 
-    def check(self, life: Life, token: Presented) -> None:
-        """Hold one case against the rule, answer and gate."""
-        gate, asked = life.gate(), life.present(token)
-        if self.stands != gate:
-            put_gate(self.engine, gate)
-            self.stands = gate
-        said = verdict_of_the_rule(gate, asked)
-        assert self.gates.exchange(asked, now=NOW, fence=FENCE, idle_s=IDLE_S) == said, (life, token)
+    def check(self, life: Life, token: PresentedToken) -> None:
+        """Hold one case against the rule, answer and account state."""
+        account_state, asked = life.account_state(), life.present(token)
+        if self.stands != account_state:
+            put_state(self.engine, account_state)
+            self.stands = account_state
+        said = verdict_of_the_rule(account_state, asked)
+        assert self.lineage_store.exchange(asked, now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S) == said, (life, token)
         if isinstance(said, Exchanged):
-            self.stands = self.gates.get(ACCOUNT)
-            assert self.stands == gate_after(gate, said), (life, token)
+            self.stands = self.lineage_store.get(ACCOUNT)
+            assert self.stands == state_after(account_state, said), (life, token)
 
     def check_nothing_moved(self) -> None:
-        """See that no refused exchange has written: the gate is as it was put down."""
-        assert self.gates.get(ACCOUNT) == self.stands
+        """See that no refused exchange has written: the account state is as it was put down."""
+        assert self.lineage_store.get(ACCOUNT) == self.stands
 
 
 @pytest.mark.parametrize("status", Status)
-def test_dynamodb_agrees_in_every_way_to_be_dead_or_alive(engine: Engine, status: Status) -> None:
+def test_dynamodb_agrees_in_every_way_to_be_dead_or_alive(engine: DynamoDB, status: Status) -> None:
     """768 lives, each with a current, a repeated and a reused generation."""
     walk = Walk(engine)
     for life in LIVES:
@@ -205,7 +210,7 @@ def test_dynamodb_agrees_in_every_way_to_be_dead_or_alive(engine: Engine, status
 
 
 @pytest.mark.parametrize("life", [ALIVE, *DEAD_IN_ONE_WAY], ids=str)
-def test_dynamodb_agrees_on_every_generation_and_attempt(engine: Engine, life: Life) -> None:
+def test_dynamodb_agrees_on_every_generation_and_attempt(engine: DynamoDB, life: Life) -> None:
     """21 presentations to a live lineage, and to one dead in each single way."""
     walk = Walk(engine)
     for token in TOKENS:
@@ -215,44 +220,44 @@ def test_dynamodb_agrees_on_every_generation_and_attempt(engine: Engine, life: L
 
 @pytest.mark.parametrize("stored", [MY_KEY, SecretBinding(), NoBinding()], ids=str)
 @pytest.mark.parametrize("shown", [MY_KEY, OTHER_KEY, SecretBinding(), NoBinding()], ids=str)
-def test_dynamodb_agrees_on_every_pair_of_bindings(engine: Engine, stored: Binding, shown: Binding) -> None:
+def test_dynamodb_agrees_on_every_pair_of_bindings(engine: DynamoDB, stored: Binding, shown: Binding) -> None:
     """A key is not another key, nor a secret, nor nothing."""
-    gate = gate_with(replace(MINE_LIVE, binding=stored))
+    account_state = state_with(replace(MINE_LIVE, binding=stored))
     token = replace(presented(), binding=shown)
-    put_gate(engine, gate)
-    answer = Gates(engine).exchange(token, now=NOW, fence=FENCE, idle_s=IDLE_S)
-    assert answer == verdict_of_the_rule(gate, token)
+    put_state(engine, account_state)
+    answer = LineageStore(engine).exchange(token, now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
+    assert answer == verdict_of_the_rule(account_state, token)
     assert isinstance(answer, Exchanged) == (stored == shown)
 
 
 @pytest.mark.parametrize("idle_s", [0, 1, IDLE_S])
 @pytest.mark.parametrize("seconds", range(-2, 3))
-@pytest.mark.parametrize("limit", ["idle", "expiry", "fence"])
-def test_dynamodb_draws_every_line_at_the_same_second(engine: Engine, limit: str, seconds: int, idle_s: int) -> None:
+@pytest.mark.parametrize("limit", ["idle", "expiry", "not_before"])
+def test_dynamodb_draws_every_line_at_the_same_second(engine: DynamoDB, limit: str, seconds: int, idle_s: int) -> None:
     """Two seconds before to two seconds after each limit in time."""
     line: dict[str, Lineage] = {
         "idle": replace(MINE_LIVE, issued_at=NOW - idle_s + seconds),
         "expiry": replace(MINE_LIVE, issued_at=NOW, expires_at=NOW + seconds),
-        "fence": replace(MINE_LIVE, issued_at=NOW, auth_time=FENCE + seconds),
+        "not_before": replace(MINE_LIVE, issued_at=NOW, auth_time=NOT_BEFORE + seconds),
     }
-    gate, token = gate_with(line[limit]), presented(lineage=line[limit])
-    put_gate(engine, gate)
-    said = judge(gate, token, now=NOW, fence=FENCE, idle_s=idle_s)
-    answer = Gates(engine).exchange(token, now=NOW, fence=FENCE, idle_s=idle_s)
+    account_state, token = state_with(line[limit]), presented(lineage=line[limit])
+    put_state(engine, account_state)
+    said = judge(account_state, token, now=NOW, not_before=NOT_BEFORE, idle_s=idle_s)
+    answer = LineageStore(engine).exchange(token, now=NOW, not_before=NOT_BEFORE, idle_s=idle_s)
     assert isinstance(answer, Exchanged) == isinstance(said, Current)
 
 
 @pytest.mark.parametrize("part", CURRENT)
 def test_without_any_part_the_condition_is_not_the_rule(
-    engine: Engine, part: str, monkeypatch: pytest.MonkeyPatch
+    engine: DynamoDB, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each part is needed: leave one out, and something dead, or not current, is exchanged or breaks on the way."""
-    monkeypatch.setattr(gates_module, "CURRENT", tuple(one for one in CURRENT if one != part))
+    monkeypatch.setattr(states_module, "CURRENT", tuple(one for one in CURRENT if one != part))
     disagreed = 0
     for life, token in [*((life, presented()) for life in DEAD_IN_ONE_WAY), (ALIVE, presented(1))]:
-        put_gate(engine, life.gate())
+        put_state(engine, life.account_state())
         try:
-            answer = Gates(engine).exchange(life.present(token), now=NOW, fence=FENCE, idle_s=IDLE_S)
+            answer = LineageStore(engine).exchange(life.present(token), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
         except Unavailable:  # an ended lineage has no attempts: its exchange cannot be written
             disagreed += 1
         else:

@@ -26,28 +26,28 @@ from chalicelib.baton.access_key import AccessKey, Vended
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import Secret
 from chalicelib.baton.storage.aws import connection as connection_module
-from chalicelib.baton.storage.aws.connection import NoAnswer
+from chalicelib.baton.storage.aws.connection import NoResponse
 from chalicelib.baton.storage.aws.credentials import source_of
 from chalicelib.baton.storage.aws.service import ATTEMPTS, ConditionFailed, Service
 from chalicelib.baton.storage.aws.small_client import (
     AGAIN,
     LEAN,
     Access,
-    AnsweredNo,
-    LeanClient,
-    LeanDynamoDB,
-    LeanKMS,
+    ErrorResponse,
+    SmallClient,
+    SmallDynamoDB,
+    SmallKMS,
 )
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
-from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.items import of_account
-from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
-from tests.making import ACCOUNT, MINE_LIVE, OTHER_LIVE, gate_with
+from tests.making import ACCOUNT, MINE_LIVE, OTHER_LIVE, state_with
 from tests.memory import MemorySignals
 from tests.stores.contract import Stores, StoresContract
-from tests.stores.test_dynamodb import put_gate, read_events
+from tests.stores.test_dynamodb import put_state, read_events
 from tools.dev.certificate import self_signed
 
 NOW = 1_750_000_000
@@ -56,7 +56,7 @@ TEST_KEY = source_of(AccessKey("test", Secret(b"test"), Secret(b"")))
 REQUEST = {"TableName": "t", "Key": {"pk": {"S": "é/+ "}}, "ConsistentRead": True}
 
 
-Lean = TypeVar("Lean", bound=LeanClient)
+Lean = TypeVar("Lean", bound=SmallClient)
 
 
 def client_of(kind: type[Lean], endpoint: str, *, token: str = "", **named: Any) -> Lean:
@@ -67,9 +67,9 @@ def client_of(kind: type[Lean], endpoint: str, *, token: str = "", **named: Any)
     return kind(access, **{**options, "clock": lambda: NOW, "pause": lambda _: None, **named})
 
 
-def client(endpoint: str, **named: Any) -> LeanDynamoDB:
+def client(endpoint: str, **named: Any) -> SmallDynamoDB:
     """Make one of DynamoDB."""
-    return client_of(LeanDynamoDB, endpoint, **named)
+    return client_of(SmallDynamoDB, endpoint, **named)
 
 
 @pytest.mark.parametrize("token", ["", "a session token/+="])
@@ -113,7 +113,7 @@ def test_the_signing_key_follows_the_day() -> None:
 def test_the_signing_key_follows_the_access_key() -> None:
     """A key that was handed out ends, and what is derived from it goes with it."""
     keys = [AccessKey(name, Secret(name.encode()), Secret(b"")) for name in ("first", "second")]
-    lean = LeanDynamoDB(
+    lean = SmallDynamoDB(
         Access("http://127.0.0.1:1", "eu-central-1", lambda: keys[0]),
         connect_timeout_s=1,
         read_timeout_s=1,
@@ -150,34 +150,34 @@ def test_a_connection_that_is_to_end_is_not_kept(line: Callable[..., "Line"]) ->
 
 
 @pytest.fixture
-def lean_engine(tables: Tables, endpoint: str) -> Engine:
+def lean_engine(tables: Tables, endpoint: str) -> DynamoDB:
     """Give an engine whose hot calls go by the lean transport."""
-    return Engine(tables, Service("dynamodb", lean=Access(endpoint, "us-east-1", TEST_KEY)))
+    return DynamoDB(tables, Service("dynamodb", lean=Access(endpoint, "us-east-1", TEST_KEY)))
 
 
 class TestLean(StoresContract):
     """The contract, races included, with the hot calls sent by the lean transport."""
 
     @pytest.fixture
-    def stores(self, lean_engine: Engine, dynamodb: Service) -> Stores:
+    def stores(self, lean_engine: DynamoDB, dynamodb: Service) -> Stores:
         """Give the stores over tables of their own, empty."""
         return Stores(
             Users(lean_engine),
-            Gates(lean_engine),
+            LineageStore(lean_engine),
             Ephemeral(lean_engine),
             Audit(lean_engine, MemorySignals()),
-            lambda gate: put_gate(lean_engine, gate),
+            lambda account_state: put_state(lean_engine, account_state),
             lambda account: read_events(dynamodb, lean_engine, account),
         )
 
 
 def test_it_answers_and_refuses_as_botocore_does(tables: Tables, endpoint: str) -> None:
     """Item for item, old item for old item, code for code."""
-    engine = Engine(tables, Service("dynamodb"))
-    put_gate(engine, gate_with(MINE_LIVE, OTHER_LIVE))
+    engine = DynamoDB(tables, Service("dynamodb"))
+    put_state(engine, state_with(MINE_LIVE, OTHER_LIVE))
     lean = client(endpoint, region="us-east-1", read_timeout_s=5, clock=time.time)
     stock = botocore.session.get_session().create_client("dynamodb")
-    key = {"TableName": tables.gates, "Key": of_account(ACCOUNT)}
+    key = {"TableName": tables.lineages, "Key": of_account(ACCOUNT)}
     fails = {
         **key,
         "UpdateExpression": "SET s = :s",
@@ -224,7 +224,7 @@ def _values(*names: str) -> dict[str, Any]:
 def _outcome(call: Callable[..., Any], request: dict[str, Any]) -> object:
     try:
         answer = call(**request)
-    except (ClientError, AnsweredNo) as error:
+    except (ClientError, ErrorResponse) as error:
         response = error.response
         # Each reason has a message too, which nobody reads.
         reasons = [(one["Code"], one.get("Item")) for one in response.get("CancellationReasons", ())]
@@ -239,7 +239,7 @@ def test_it_asks_kms_as_botocore_does(endpoint: str, context: dict[str, str]) ->
     key_id = stock.create_key()["KeyMetadata"]["KeyId"]
     sealed = stock.encrypt(KeyId=key_id, Plaintext=b"\0\xff" * 16, EncryptionContext={"purpose": "a"})
     request = {"KeyId": key_id, "CiphertextBlob": sealed["CiphertextBlob"], "EncryptionContext": context}
-    lean = client_of(LeanKMS, endpoint, region="us-east-1", read_timeout_s=5, clock=time.time)
+    lean = client_of(SmallKMS, endpoint, region="us-east-1", read_timeout_s=5, clock=time.time)
     sent: list[Any] = []
     stock.meta.events.register("before-send.kms.Decrypt", lambda request, **_: sent.append(request))
     said = [_outcome(one.decrypt, request) for one in (stock, lean)]
@@ -406,7 +406,7 @@ def test_it_gives_up_after_three(line: Callable[..., Line], broken: Any) -> None
     """And then nothing is known: never taken for "no such item"."""
     other = line(*[broken] * 9)
     pauses: list[float] = []
-    with pytest.raises(NoAnswer):
+    with pytest.raises(NoResponse):
         client(other.address, pause=pauses.append).get_item(**REQUEST)
     assert other.requests == ATTEMPTS
     assert len(pauses) == ATTEMPTS - 1
@@ -417,7 +417,7 @@ def test_it_gives_up_after_three(line: Callable[..., Line], broken: Any) -> None
 def test_a_refusal_that_stays_is_told(line: Callable[..., Line], code: str) -> None:
     """With its own code, after all attempts."""
     other = line(*[no(code, 500 if code.startswith("Internal") else 400)] * 9)
-    with pytest.raises(AnsweredNo) as refused:
+    with pytest.raises(ErrorResponse) as refused:
         client(other.address).get_item(**REQUEST)
     assert refused.value.response["Error"]["Code"] == code
     assert other.requests == ATTEMPTS
@@ -429,7 +429,7 @@ def test_a_refusal_that_stays_is_told(line: Callable[..., Line], code: str) -> N
 def test_a_plain_no_is_final(line: Callable[..., Line], code: str) -> None:
     """It is not asked again."""
     other = line(no(code), answer())
-    with pytest.raises(AnsweredNo) as refused:
+    with pytest.raises(ErrorResponse) as refused:
         client(other.address).update_item(**REQUEST)
     assert refused.value.response["Error"]["Code"] == code
     assert other.requests == 1
@@ -447,8 +447,8 @@ def test_connections_are_kept_alive_and_one_that_was_dropped_is_replaced(line: C
 def test_an_opened_key_that_is_not_in_the_answer_is_no_answer(line: Callable[..., Line]) -> None:
     """Nothing is opened by an empty success."""
     other = line(*[answer(b'{"KeyId": "a"}')] * ATTEMPTS)
-    with pytest.raises(NoAnswer):
-        client_of(LeanKMS, other.address).decrypt(CiphertextBlob=b"x")
+    with pytest.raises(NoResponse):
+        client_of(SmallKMS, other.address).decrypt(CiphertextBlob=b"x")
     assert other.requests == ATTEMPTS
 
 
@@ -496,7 +496,7 @@ def test_an_answer_that_trickles_in_is_none(line: Callable[..., Line]) -> None:
 def test_a_call_is_bounded_whatever_its_attempts_may_last(line: Callable[..., Line]) -> None:
     """All sendings of a call share its time."""
     other = line(*[...] * ATTEMPTS)
-    with pytest.raises(NoAnswer, match="TimeoutError"):
+    with pytest.raises(NoResponse, match="TimeoutError"):
         client(other.address, within_s=0.4).get_item(**REQUEST)
     assert other.requests < ATTEMPTS
 
@@ -522,9 +522,9 @@ def test_nobody_there_is_our_own_trouble() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
     access = Access(address, "us-east-1", TEST_KEY)
-    engine = Engine(Tables("test"), Service("dynamodb", lean=access, pause=lambda _: None))
+    engine = DynamoDB(Tables("test"), Service("dynamodb", lean=access, pause=lambda _: None))
     with pytest.raises(Unavailable) as refused:
-        Gates(engine).get(ACCOUNT)
+        LineageStore(engine).get(ACCOUNT)
     assert refused.value.reason == "dynamodb get_item: ConnectionRefusedError"
 
 
@@ -533,7 +533,7 @@ def test_a_failed_condition_reaches_the_store_with_the_old_item(line: Callable[.
     body = json.dumps({"__type": "x#ConditionalCheckFailedException", "Item": {"pk": {"S": "U#a"}}}).encode()
     other = line(answer(body, 400))
     access = Access(other.address, "us-east-1", TEST_KEY)
-    engine = Engine(Tables("test"), Service("dynamodb", lean=access))
+    engine = DynamoDB(Tables("test"), Service("dynamodb", lean=access))
     with pytest.raises(ConditionFailed) as failed:
         engine.write("put_item", TableName="t", Item={})
     assert failed.value.item == {"pk": {"S": "U#a"}}
@@ -595,7 +595,7 @@ def test_it_tells_a_stranger_nothing(secured: Line, *, by_name: bool, request: p
     else:
         connection_module._tls.cache_clear()
     host = "localhost" if by_name else "127.0.0.1"
-    with pytest.raises(NoAnswer, match="SSLCertVerificationError"):
+    with pytest.raises(NoResponse, match="SSLCertVerificationError"):
         client(secured.address.replace("127.0.0.1", host)).get_item(**REQUEST)
     assert (secured.requests, secured.connections) == (0, ATTEMPTS)
 

@@ -163,7 +163,7 @@ def test_rights_that_drifted_are_found(role: tuple[Any, str]) -> None:
     document["Statement"][1]["Action"].append("dynamodb:DeleteItem")
     put(iam, name, document)
     (more,) = audit.drift(name, "policy-prod.json")
-    assert re.search(r"it has a right too many: Allow dynamodb:DeleteItem on .*baton-prod-gates", more.problem)
+    assert re.search(r"it has a right too many: Allow dynamodb:DeleteItem on .*baton-prod-lineages", more.problem)
     document["Statement"][1]["Action"] = ["dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem"]
     put(iam, name, document)
     (fewer,) = audit.drift(name, "policy-prod.json")

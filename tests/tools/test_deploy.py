@@ -155,7 +155,7 @@ def of_chalice(stage: Stage) -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore:No Moto CloudFormation support for AWS..Backup:UserWarning")
 def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The whole way, in one test: what AWS has afterwards is what was checked, and a login goes through it."""
-    assert "  + Gates                       AWS::DynamoDB::Table" in (told := planned(capsys))
+    assert "  + LineageStore                       AWS::DynamoDB::Table" in (told := planned(capsys))
     assert "  + AuditConfigurationLogGroup  AWS::Logs::LogGroup" in told
     assert "RestoredSelection" not in told
     assert "  + API" in told
@@ -186,7 +186,7 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
         ("~", "memory, MB", f"128 -> {CONFIG['lambda_memory_size']}"),
         ("~", "setting", "BATON_ORIGINS"),
         ("-", "setting", "DEBUG"),
-        *(("~", "policy", sid) for sid in ("Users", "Gates", "Ephemeral", "Audit", "NoKeyItems")),
+        *(("~", "policy", sid) for sid in ("Users", "Lineages", "Ephemeral", "Audit", "NoKeyItems")),
         ("-", "policy", "Backdoor"),
         ("~", "policy", "Stage"),
         ("-", "route", "GET /backdoor"),
@@ -386,8 +386,8 @@ def test_production_is_not_deployed_without_a_registry_of_its_own() -> None:
 def test_a_misspelt_setting_is_told_before_anything_is_changed() -> None:
     """As in the function itself, where it would be found after the deployment."""
     misspelt = deepcopy(CONFIG)
-    misspelt["stages"]["dev"]["environment_variables"]["BATON_LIMIT"] = "off"
-    with pytest.raises(NotDone, match="BATON_LIMIT is not a setting; the nearest is BATON_LIMITS"):
+    misspelt["stages"]["dev"]["environment_variables"]["BATON_RATE_LIMIT"] = "off"
+    with pytest.raises(NotDone, match="BATON_RATE_LIMIT is not a setting; the nearest is BATON_RATE_LIMITS"):
         stage_named("dev", misspelt)
 
 
@@ -441,7 +441,7 @@ def test_nobody_is_told_that_aws_does_not_know_them_by_a_traceback(
 
 
 def test_a_zip_that_may_not_ship_is_not_deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The size gate, and all the others, stand before ``chalice deploy``."""
+    """The size account state, and all the others, stand before ``chalice deploy``."""
     planted = tmp_path / "planted.zip"
     with zipfile.ZipFile(planted, "w") as opened:
         opened.writestr("moto/__init__.py", "")
@@ -715,9 +715,9 @@ def test_no_ring_is_made_over_accounts(tables: Tables) -> None:
     stage = stage_named("dev", CONFIG)
     restored = replace(stage, settings=replace_struct(stage.settings, table_prefix=tables.prefix))
     key = client("kms").create_key()["KeyMetadata"]["Arn"]
-    client("dynamodb").put_item(TableName=tables.gates, Item={"pk": {"S": "U#AbCd"}})
+    client("dynamodb").put_item(TableName=tables.lineages, Item={"pk": {"S": "U#AbCd"}})
     with pytest.raises(NotDone, match=r"STAGE=dev python -m tools\.operate make-ring"):
         deploy.make_ring(restored, key)
     assert "Item" not in client("dynamodb").get_item(TableName=tables.users, Key={"pk": {"S": "K#ring"}})
-    client("dynamodb").delete_item(TableName=tables.gates, Key={"pk": {"S": "U#AbCd"}})
+    client("dynamodb").delete_item(TableName=tables.lineages, Key={"pk": {"S": "U#AbCd"}})
     assert [deploy.make_ring(restored, key) for _ in range(2)] == ["created", "exists"]

@@ -14,7 +14,7 @@ from moto.kms.responses import KmsResponse
 
 from chalicelib.baton import settings
 from chalicelib.baton.policy import DAY_S, ISSUED_AHEAD_MAX_S
-from chalicelib.baton.storage.dynamodb.database import KEYS, Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from tools import doctor, restore
@@ -41,7 +41,7 @@ def deployed(embedded_engine: None, monkeypatch: pytest.MonkeyPatch) -> Tables:
     for table in KEYS:
         restore.make_table(boto3.client("dynamodb"), tables, table, key_arn=key)
     restore.protect(boto3.client("dynamodb"), tables)
-    KeyRing(Engine(tables), KmsWrapper(key), os.urandom).create(now=int(time.time()))
+    KeyRing(DynamoDB(tables), KmsWrapper(key), os.urandom).create(now=int(time.time()))
     os.environ |= {
         "BATON_ISSUER": "https://api.example.com/api",
         "BATON_TABLE_PREFIX": tables.prefix,
@@ -81,7 +81,17 @@ def test_a_deployment_that_is_well_is_shown_without_its_secrets(
     """Versions, settings, clock, tables, keys and reach; of resource servers the names alone."""
     assert doctor.main(None) == 0
     said = capsys.readouterr().out
-    for words in ("versions", "settings", "clock", "tables", "keys", "reach", "billing", deployed.gates, "0 days old"):
+    for words in (
+        "versions",
+        "settings",
+        "clock",
+        "tables",
+        "keys",
+        "reach",
+        "billing",
+        deployed.lineages,
+        "0 days old",
+    ):
         assert words in said
     assert "ab" * 32 not in said
     assert "\033[" not in said
@@ -93,15 +103,15 @@ def test_each_thing_that_is_wrong_has_its_mend(deployed: Tables, monkeypatch: py
     dynamodb.update_time_to_live(
         TableName=deployed.audit, TimeToLiveSpecification={"Enabled": False, "AttributeName": "expires"}
     )
-    dynamodb.update_table(TableName=deployed.gates, DeletionProtectionEnabled=False)
-    dynamodb.delete_table(TableName=deployed.gates)
+    dynamodb.update_table(TableName=deployed.lineages, DeletionProtectionEnabled=False)
+    dynamodb.delete_table(TableName=deployed.lineages)
     monkeypatch.setattr(doctor, "fetch", lambda url: (503 if url.endswith("/health") else 200, "{}", int(time.time())))
     found = ill()
-    assert found.keys() == {deployed.gates, deployed.audit, "health"}
-    assert "ResourceNotFoundException" in found[deployed.gates].found
+    assert found.keys() == {deployed.lineages, deployed.audit, "health"}
+    assert "ResourceNotFoundException" in found[deployed.lineages].found
     assert "TTL does not delete" in found[deployed.audit].found
     assert found[deployed.audit].mend.startswith(f"aws dynamodb update-time-to-live --table-name {deployed.audit} ")
-    assert found[deployed.gates].mend == "make dev"
+    assert found[deployed.lineages].mend == "make dev"
 
 
 def test_a_registry_that_does_not_start_is_seen(
@@ -160,9 +170,9 @@ def test_keys_that_are_too_old_are_to_be_rotated(deployed: Tables) -> None:
 
 def test_settings_that_are_wrong_are_all_named_at_once() -> None:
     """Nothing else is examined by them."""
-    os.environ |= {"BATON_ISSUER": "nonsense", "BATON_LIMITS": "perhaps"}
+    os.environ |= {"BATON_ISSUER": "nonsense", "BATON_RATE_LIMITS": "perhaps"}
     found = ill()
-    assert {"BATON_ISSUER", "BATON_LIMITS", "BATON_TABLE_PREFIX", "BATON_KEY_RING"} <= found.keys()
+    assert {"BATON_ISSUER", "BATON_RATE_LIMITS", "BATON_TABLE_PREFIX", "BATON_KEY_RING"} <= found.keys()
     assert "STAGE" in ill("production")
 
 
@@ -181,7 +191,7 @@ def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
         def isatty(self) -> bool:
             return True
 
-    rows: list[Any] = [Row("keys", "fence", "never raised"), Row("keys", "root", "old", "rotate it")]
+    rows: list[Any] = [Row("keys", "not_before", "never raised"), Row("keys", "root", "old", "rotate it")]
     shown = Terminal()
     show(rows, shown)
     assert "\033[31mno" in shown.getvalue()

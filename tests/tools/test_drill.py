@@ -12,7 +12,7 @@ from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from tools import drill, restore
 
 STEPS: dict[str, tuple[str, Callable[..., Any], str]] = {
-    "the fence": ("raise_fence_in", lambda *_, **__: 0, "used before the backup is refused on a call"),
+    "the not-before time": ("raise_not_before_in", lambda *_, **__: 0, "used before the backup is refused on a call"),
     "deletions since": ("apply_since", lambda *_, **__: 0, "deleted after the backup"),
     "protection": ("protect", lambda *_, **__: None, "protection and TTL"),
     "encryption": (
@@ -111,7 +111,7 @@ def test_a_one_time_thing_that_was_never_there_proves_nothing(
     embedded_engine: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """That it is gone from the restored table says something of what was in the live one alone."""
-    monkeypatch.setattr(Ephemeral, "spend_nonce", lambda *_, **__: None)
+    monkeypatch.setattr(Ephemeral, "consume_nonce", lambda *_, **__: None)
     assert drill.main(None) == 1
     assert "error: not proved: the nonce is in the live table" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ def test_the_tables_are_those_of_the_design(tables: Tables) -> None:
     create_tables(tables)
     for name, keys, swept in (
         (tables.users, ["pk"], False),
-        (tables.gates, ["pk"], False),
+        (tables.lineages, ["pk"], False),
         (tables.ephemeral, ["pk"], True),
         (tables.audit, ["pk", "sk"], True),
     ):

@@ -22,10 +22,10 @@ from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.model import Assurance
 from chalicelib.baton.policy import KEY_RING_REFRESH_S, MINUTE_S, REQUEST_MAX_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
 from chalicelib.baton.storage.aws.service import Service
-from chalicelib.baton.storage.dynamodb.database import Engine, Tables
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import RING_KEY, KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper, Wrapper
-from chalicelib.baton.storage.dynamodb.lineages import Gates
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.tokens import forms as forms_module
 from chalicelib.baton.tokens import opaque as opaque_module
 from chalicelib.baton.tokens import token as tokens
@@ -68,7 +68,7 @@ def wrapper(
     return KmsWrapper(key_id)
 
 
-@pytest.mark.promise(6, 7)
+@pytest.mark.guarantee(6, 7)
 def test_a_disabled_account_lets_nobody_in_until_it_is_enabled(
     make_device: Callable[..., Device], operate: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,7 +86,7 @@ def test_a_disabled_account_lets_nobody_in_until_it_is_enabled(
     assert "nobody claims this address" in capsys.readouterr().err
 
 
-@pytest.mark.promise(2)
+@pytest.mark.guarantee(2)
 def test_keys_rotate_and_every_cache_has_time_to_see_it(
     wrapper: Wrapper,
     make_device: Callable[..., Device],
@@ -102,7 +102,7 @@ def test_keys_rotate_and_every_cache_has_time_to_see_it(
         before = sum(waited)
         assert operate(command) == 0
         assert sum(waited) - before == SIGNING_KEY_PUBLISHED_BEFORE_USE_S
-        ring = KeyRing(Engine(tables), wrapper, bytes).current(now=now())
+        ring = KeyRing(DynamoDB(tables), wrapper, bytes).current(now=now())
         assert ring.revision >= revision
     assert (len(ring.signing), len(ring.roots)) == (3, 2)
     assert phone.exchange().status == 200
@@ -117,7 +117,7 @@ class Deployment:
 
     make_device: Callable[..., Device]
     key_ring: Callable[[], Ring]
-    gates: Gates
+    lineage_store: LineageStore
     clock: DevelopmentClock
     operate: Callable[..., int]
 
@@ -131,13 +131,13 @@ def deployment(
     make_device: Callable[..., Device], tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch
 ) -> Deployment:
     """Let the operator's clock be the server's."""
-    engine = Engine(tables)
+    engine = DynamoDB(tables)
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     monkeypatch.setattr(operating, "clock", lambda: int(clock.time()))
     return Deployment(
         make_device,
         lambda: KeyRing(engine, LocalWrapper(), secrets.token_bytes).current(now=int(clock.time())),
-        Gates(engine),
+        LineageStore(engine),
         clock,
         lambda *arguments: main(arguments, pause=clock.skip),
     )
@@ -157,10 +157,10 @@ def forgeries(deployment: Deployment, leaked: Ring, phone: Device) -> list[str]:
     issuer = "http://localhost:8000/api"
     names = tokens.Names(issuer, issuer)
     own = forms_module.read_token(phone.token, ring=deployment.key_ring(), names=names, clients=CLIENTS)
-    gate, client = deployment.gates.get(own.account), CLIENTS.of(own.client)
-    assert gate is not None
+    account_state, client = deployment.lineage_store.get(own.account), CLIENTS.of(own.client)
+    assert account_state is not None
     assert client is not None
-    lineage, now_ = gate.lineages[own.lineage], deployment.now()
+    lineage, now_ = account_state.lineages[own.lineage], deployment.now()
     made = []
     for kind, moment in itertools.product(Kind, sorted({lineage.auth_time, lineage.issued_at, now_ - 1, now_})):
         token = replace(
@@ -230,7 +230,7 @@ def registered(deployment: Deployment) -> list[Device]:
     return phones
 
 
-@pytest.mark.promise(4)
+@pytest.mark.guarantee(4)
 def test_the_runbook_signing_key_leak_evicts(deployment: Deployment) -> None:
     """The leaked keys and roots made an accepted token for every unbound login that began after the runbook."""
     phones = registered(deployment)
@@ -238,7 +238,7 @@ def test_the_runbook_signing_key_leak_evicts(deployment: Deployment) -> None:
     assert accepted(phones[1], forgeries(deployment, leaked, phones[1]), calls_alone=True), "the thief can forge"
 
     commands = commands_of("signing-key-leak.md")
-    assert [command for (command,) in commands] == ["retire-key", "rotate-root", "raise-fence"]
+    assert [command for (command,) in commands] == ["retire-key", "rotate-root", "raise-not-before"]
     between = deployment.make_device(client_id="simple", bound=False)
     assert between.register("between@example.com").status == 201
     for (command,) in commands:
@@ -266,7 +266,7 @@ def test_the_runbook_signing_key_leak_evicts(deployment: Deployment) -> None:
     assert published.isdisjoint(key.kid for key in leaked.signing)
 
 
-@pytest.mark.promise(2)
+@pytest.mark.guarantee(2)
 @pytest.mark.parametrize("command", ["rotate-signing-key", "rotate-root", "retire-key"])
 def test_no_command_about_keys_logs_an_honest_login_out(deployment: Deployment, command: str) -> None:
     """Second by second, whatever ring an environment still has: calls, exchanges, their repetition, new logins."""
@@ -306,7 +306,7 @@ def _refuse(_: object) -> str:
     raise JsonRESTError("DisabledException", "planted")
 
 
-@pytest.mark.promise(9)
+@pytest.mark.guarantee(9)
 def test_while_kms_does_not_open_the_ring_it_is_our_own_trouble(
     tables: Tables, operate: Callable[..., int], monkeypatch: pytest.MonkeyPatch, clock: DevelopmentClock
 ) -> None:
@@ -327,8 +327,8 @@ def test_while_kms_does_not_open_the_ring_it_is_our_own_trouble(
     assert phone.get("/me").status == 200
 
 
-@pytest.mark.promise(7)
-def test_the_raised_fence_ends_every_login(
+@pytest.mark.guarantee(7)
+def test_the_raised_not_before_ends_every_login(
     wrapper: Wrapper,
     make_device: Callable[..., Device],
     operate: Callable[..., int],
@@ -338,7 +338,7 @@ def test_the_raised_fence_ends_every_login(
     """Once every cache must have seen it, and whoever began a request before has ended it."""
     phone = make_device()
     phone.register("ada@example.com")
-    assert operate("raise-fence") == 0
+    assert operate("raise-not-before") == 0
     assert sum(waited) >= KEY_RING_REFRESH_S + REQUEST_MAX_S
     clock.skip(KEY_RING_REFRESH_S)
     assert phone.exchange().code == "login_required"
@@ -354,10 +354,10 @@ def test_a_ring_is_made_once(
     """A second one would make every verifier and every token unreadable."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     assert operate("make-ring") == 0
-    ring = KeyRing(Engine(tables), LocalWrapper(), bytes).current(now=now())
+    ring = KeyRing(DynamoDB(tables), LocalWrapper(), bytes).current(now=now())
     assert operate("make-ring") == 0
     assert "nothing was changed" in capsys.readouterr().out
-    assert KeyRing(Engine(tables), LocalWrapper(), bytes).current(now=now()) == ring
+    assert KeyRing(DynamoDB(tables), LocalWrapper(), bytes).current(now=now()) == ring
 
 
 @pytest.fixture
@@ -371,7 +371,7 @@ def ringless(
     return lambda: client().get_item(TableName=tables.users, Key=RING_KEY).get("Item")
 
 
-@pytest.mark.promise(9)
+@pytest.mark.guarantee(9)
 @pytest.mark.parametrize("typed", ["", "y", "yes", "baton", "BATON-", EOFError])
 def test_a_ring_over_accounts_is_refused_without_the_typed_prefix(
     ringless: Callable[[], object], typed: Any, capsys: pytest.CaptureFixture[str]
@@ -413,7 +413,7 @@ def test_a_ring_over_accounts_is_made_where_that_is_meant(
     assert ringless() == made
 
 
-@pytest.mark.promise(9)
+@pytest.mark.guarantee(9)
 def test_an_environment_makes_no_ring_over_accounts(ringless: Callable[[], object], clock: DevelopmentClock) -> None:
     """Development makes an absent ring at first use: not over accounts, which answer 503 until somebody decides."""
     device = Device(through(Gateway([load_environment(clock).app])), lambda: int(clock.time()))

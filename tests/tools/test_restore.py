@@ -41,7 +41,7 @@ def test_a_restore_that_broke_off_goes_on(
 ) -> None:
     """Credentials of an hour end before a large table is back: the next run must not fail at what is there."""
     with monkeypatch.context() as broken:
-        broken.setattr(restore, "raise_fence_in", lambda *_, **__: (_ for _ in ()).throw(refusal("ExpiredToken")))
+        broken.setattr(restore, "raise_not_before_in", lambda *_, **__: (_ for _ in ()).throw(refusal("ExpiredToken")))
         assert restored(deployed) == 1
     assert "ExpiredToken" in (told := capsys.readouterr().err)
     assert "run it again" in told
@@ -93,7 +93,7 @@ def test_without_the_audit_of_before_it_says_what_to_do_by_hand(
 def test_tables_that_nobody_restored_are_not_restored_into(
     deployed: Tables, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They may be another stage's: its fence would be raised, and everybody there logged out."""
+    """They may be another stage's: its not-before time would be raised, and everybody there logged out."""
     other = Tables(f"{deployed.prefix}-3")
     for table in KEYS:
         restore.make_table(client(), other, table, key_arn="alias/other")

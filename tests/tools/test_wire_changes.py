@@ -146,12 +146,12 @@ BREAKS: dict[str, Callable[[Json], object]] = {
 }
 
 
-@pytest.mark.parametrize("sentence", BREAKS)
-def test_a_change_that_breaks_an_old_app_is_named(sentence: str) -> None:
+@pytest.mark.parametrize("detail", BREAKS)
+def test_a_change_that_breaks_an_old_app_is_named(detail: str) -> None:
     """Once, and with the place."""
     new = copy.deepcopy(OLD)
-    BREAKS[sentence](new)
-    assert wire_changes(OLD, new) == [sentence]
+    BREAKS[detail](new)
+    assert wire_changes(OLD, new) == [detail]
 
 
 ADDS: dict[str, Callable[[Json], object]] = {

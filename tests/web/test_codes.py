@@ -359,7 +359,7 @@ def test_no_code_is_left_out() -> None:
     assert {code for _, _, code in CASES} | elsewhere | OF_NO_ROUTE == {leaf.code for leaf in leaves()}
 
 
-@pytest.mark.promise(9)
+@pytest.mark.guarantee(9)
 def test_a_lost_engine_is_503_and_logs_nobody_out(
     make_device: Callable[..., Device], broken_engine: list[bool]
 ) -> None:
@@ -387,7 +387,7 @@ def test_a_lost_engine_is_503_and_logs_nobody_out(
     assert phone.get("/me").status == 200
 
 
-@pytest.mark.promise(6)
+@pytest.mark.guarantee(6)
 def test_a_changed_password_needs_its_grant_and_ends_the_others(make_device: Callable[..., Device]) -> None:
     """POST /me/password through the gateway: 204, the other device ends, the old password is wrong."""
     phone, tablet = make_device(), make_device()

@@ -20,7 +20,7 @@ def answered(view: Callable[[Request], object], *, development: bool) -> tuple[G
     edge = Edge(app, lambda: 7, lambda size: b"x" * size, signals, development=development)
     app.route("/broken", methods=["GET"], content_types=[])(edge.view()(view))  # type: ignore[arg-type] # on purpose
     response = Gateway([app]).call("GET", "/api/broken")
-    return response, dict(signals.emitted)["defect"]
+    return response, dict(signals.emitted)["internal_error"]
 
 
 def secretive(_: Request) -> Answer:
@@ -65,7 +65,7 @@ def test_a_503_that_a_caller_can_cause_is_counted_apart(*, by_caller: bool) -> N
     edge = Edge(app, lambda: 7, lambda size: b"x" * size, signals)
 
     def busy(_: Request) -> Answer:
-        raise errors.Unavailable("the gate kept moving", by_caller=by_caller)
+        raise errors.Unavailable("the account state kept moving", by_caller=by_caller)
 
     app.route("/busy", methods=["GET"], content_types=[])(edge.view()(busy))
     response = Gateway([app]).call("GET", "/api/busy")
@@ -78,11 +78,11 @@ def test_a_503_that_a_caller_can_cause_is_counted_apart(*, by_caller: bool) -> N
 def test_each_request_begins_what_begins_with_it() -> None:
     """The stores' patience, say: once a request, whatever becomes of it."""
     app = Chalice(app_name="begun", configure_logs=False)
-    begun: list[int] = []
-    edge = Edge(app, lambda: 7, lambda size: b"x" * size, MemorySignals(), begin=lambda: begun.append(1))
+    tokens_for: list[int] = []
+    edge = Edge(app, lambda: 7, lambda size: b"x" * size, MemorySignals(), begin=lambda: tokens_for.append(1))
     app.route("/fine", methods=["GET"], content_types=[])(edge.view()(lambda _: Answer(200)))
     app.route("/broken", methods=["GET"], content_types=[])(edge.view()(secretive))
     gateway = Gateway([app])
     for path, status in (("/api/fine", 200), ("/api/broken", 500), ("/api/fine", 200)):
         assert gateway.call("GET", path).status == status
-    assert len(begun) == 3
+    assert len(tokens_for) == 3

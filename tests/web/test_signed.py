@@ -35,7 +35,7 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
     return Gateway([module.app])
 
 
-@pytest.mark.promise(4)
+@pytest.mark.guarantee(4)
 def test_a_route_for_bound_logins_refuses_bearers(make_device: Callable[..., Device]) -> None:
     """``bound=True``."""
     phone, bearer = make_device(), make_device(client_id="simple", bound=False)
@@ -47,7 +47,7 @@ def test_a_route_for_bound_logins_refuses_bearers(make_device: Callable[..., Dev
     assert "Log in with a key" in refused.members["detail"]
 
 
-@pytest.mark.promise(12)
+@pytest.mark.guarantee(12)
 def test_query_parameters_are_signed_and_handed_on(make_device: Callable[..., Device]) -> None:
     """Those the route names; changed or added on the way they are refused, and so is another path parameter."""
     phone = make_device()

@@ -15,7 +15,7 @@ from tests.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
 from tests.web.conversation import FORM, Device, Said, through
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 
-pytestmark = pytest.mark.promise(9)
+pytestmark = pytest.mark.guarantee(9)
 
 BASIC = base64.b64encode(f"{RESOURCE_SERVER}:{RESOURCE_SERVER_SECRET}".replace(" ", "+").encode()).decode()
 CLIENT_IDS = ("mobile", "mobile-opaque", "simple", "web", "oauth", "iot")

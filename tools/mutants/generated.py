@@ -33,8 +33,8 @@ _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
 
 EQUIVALENT: dict[str, str] = {
     "lineages/rules.py: judge: behind < 0 -> (behind <= 0)": "what is not behind was answered above",
-    "lineages/rules.py: live: gate is None or lineage is None -> (lineage is None)": "no gate, no lineage",
-    "lineages/rules.py: may_act: gate is None or lineage is None -> (lineage is None)": "the same",
+    "lineages/rules.py: active_lineage: account_state is None or lineage is None -> (lineage is None)": "the same",
+    "lineages/rules.py: may_act: account_state is None or lineage is None -> (lineage is None)": "the same",
     "lineages/rules.py: removed_by_login: surplus <= 0 -> (surplus < 0)": "none of a sorted list is none",
     "proof/signature.py: signature_base: not (value.isascii() and value.isprintable()) and _UNSIGNABLE.search(value)"
     " -> (_UNSIGNABLE.search(value))": "only the way is longer",

@@ -38,7 +38,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/stores/test_lost_answers.py",
         "tests/stores/test_engine.py",
     ),
-    "chalicelib/baton/storage/dynamodb/items.py": ("tests/stores/test_engine.py", "tests/stores/test_gate_size.py"),
+    "chalicelib/baton/storage/dynamodb/items.py": ("tests/stores/test_engine.py", "tests/stores/test_state_size.py"),
     "chalicelib/baton/storage/dynamodb/key_ring.py": ("tests/stores/test_key_ring.py",),
     "chalicelib/baton/storage/aws/small_client.py": ("tests/stores/test_transport.py",),
     "chalicelib/baton/storage/dynamodb/accounts.py": (

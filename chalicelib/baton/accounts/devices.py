@@ -9,7 +9,7 @@ from chalicelib.baton.ids import LineageId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.model import Ended, NoBinding
-from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import ended_of
 from chalicelib.baton.tokens.call import refuse_inactive
 from chalicelib.baton.tokens.caller import Caller
@@ -36,14 +36,14 @@ class ListDevices(Struct, frozen=True):
     clients: Clients
 
     def __call__(self, caller: Caller) -> list[DeviceEntry]:
-        """List what the gate held when the caller was let in: no further read."""
+        """List what the account state held when the caller was let in: no further read."""
         now = self.clock()
-        fence = self.key_ring.current(now=now).fence
-        gate = caller.gate
-        if gate is None:
+        not_before = self.key_ring.current(now=now).not_before
+        account_state = caller.account_state
+        if account_state is None:
             return []
         entries = []
-        for lineage in sorted(gate.lineages.values(), key=lambda lineage: lineage.auth_time, reverse=True):
+        for lineage in sorted(account_state.lineages.values(), key=lambda lineage: lineage.auth_time, reverse=True):
             client = self.clients.of(lineage.client)
             entries.append(
                 DeviceEntry(
@@ -55,7 +55,11 @@ class ListDevices(Struct, frozen=True):
                     current=lineage.id == caller.device_id,
                     bound=not isinstance(lineage.binding, NoBinding),
                     ended=ended_of(
-                        gate, lineage, now=now, fence=fence, idle_s=client.mechanism.idle_s if client else None
+                        account_state,
+                        lineage,
+                        now=now,
+                        not_before=not_before,
+                        idle_s=client.mechanism.idle_s if client else None,
                     ),
                 )
             )
@@ -66,7 +70,7 @@ class EndDevice(Struct, frozen=True):
     """End one lineage of the caller's account."""
 
     clock: Clock
-    gates: Gates
+    lineage_store: LineageStore
     record: Record
 
     def __call__(self, caller: Caller, device_id: str) -> None:
@@ -75,10 +79,10 @@ class EndDevice(Struct, frozen=True):
         The device is looked up in what the admission read: the write alone decides about what happened since.
         """
         now = self.clock()
-        lineage = caller.gate.lineages.get(LineageId(device_id)) if caller.gate else None
+        lineage = caller.account_state.lineages.get(LineageId(device_id)) if caller.account_state else None
         if lineage is None:
-            raise errors.NotFound("no such lineage in the caller's gate")
-        outcome = self.gates.end_device(caller.actor, lineage.id, now=now)
+            raise errors.NotFound("no such lineage in the caller's account state")
+        outcome = self.lineage_store.end_device(caller.actor, lineage.id, now=now)
         refuse_inactive(outcome)
         if isinstance(outcome, Done):
             by = {"by": caller.device_id}

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from chalicelib.baton import errors
-from chalicelib.baton.accounts.login_request import Introduction
+from chalicelib.baton.accounts.login_request import LoginRequest
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.ring import Ring
-from chalicelib.baton.lineages.model import Gate, Lineage
+from chalicelib.baton.lineages.model import AccountState, Lineage
 from chalicelib.baton.lineages.rules import ended_of
 from chalicelib.baton.tokens.issue import Issue, Issued, with_secret
 
@@ -18,37 +18,43 @@ class FirstTokens(Struct, frozen=True):
 
     issue: Issue
 
-    def begun(
-        self, lineage: Lineage, introduction: Introduction, *, account: AccountId, ring: Ring, now: int
+    def tokens_for(
+        self, lineage: Lineage, login_request: LoginRequest, *, account: AccountId, ring: Ring, now: int
     ) -> Issued:
         """Answer with the tokens, and the HMAC secret where there is one."""
         issued = self.issue(
             lineage,
             account=account,
-            client=introduction.client,
-            key=introduction.device.public_key,
+            client=login_request.client,
+            key=login_request.device.public_key,
             ring=ring,
             now=now,
         )
         return with_secret(issued, lineage, ring)
 
-    def begun_before(
-        self, gate: Gate, introduction: Introduction, ids: Iterable[LineageId], *, ring: Ring, now: int
+    def find_by_attempt(
+        self,
+        account_state: AccountState,
+        login_request: LoginRequest,
+        ids: Iterable[LineageId],
+        *,
+        ring: Ring,
+        now: int,
     ) -> Lineage | None:
         """Find the lineage this attempt began before, by what it would be called (``Ring.lineage_ids``).
 
         Raises ``Superseded`` when that lineage has gone on, has ended, or is bound to something else.
         """
         for candidate in ids:
-            lineage = gate.lineages.get(candidate)
+            lineage = account_state.lineages.get(candidate)
             if lineage is None:
                 continue
-            idle_s = introduction.client.mechanism.idle_s
+            idle_s = login_request.client.mechanism.idle_s
             if (
                 lineage.generation != 0
-                or lineage.binding != introduction.binding
-                or lineage.client != introduction.client.code
-                or ended_of(gate, lineage, now=now, fence=ring.fence, idle_s=idle_s) is not None
+                or lineage.binding != login_request.binding
+                or lineage.client != login_request.client.code
+                or ended_of(account_state, lineage, now=now, not_before=ring.not_before, idle_s=idle_s) is not None
             ):
                 raise errors.Superseded("the lineage of this attempt has gone on")
             return lineage

@@ -4,21 +4,21 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.first_tokens import FirstTokens
-from chalicelib.baton.accounts.login_request import Device, Introduce, Introduction
+from chalicelib.baton.accounts.login_request import Device, LoginRequest, ReadLoginRequest
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.effects import Clock, Done
 from chalicelib.baton.events.ports import Signals
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors import strength as passwords
 from chalicelib.baton.factors.credentials import Credentials
-from chalicelib.baton.factors.rate_limits import login_buckets
+from chalicelib.baton.factors.rate_limits import login_limits
 from chalicelib.baton.factors.refusals import InvalidCredentials
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.clients import Clients
-from chalicelib.baton.lineages.model import Gate, Status
-from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.lineages.model import AccountState, Status
+from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import NoRoom, ended_of, removed_by_login, replaced_by_login
 from chalicelib.baton.policy import LINEAGES_MAX, START_OVER_MAX
 from chalicelib.baton.routing import Message
@@ -30,11 +30,11 @@ class Login(Struct, frozen=True):
 
     clock: Clock
     key_ring: KeyRing
-    introduce: Introduce
+    introduce: ReadLoginRequest
     clients: Clients
     credentials: Credentials
     users: Users
-    gates: Gates
+    lineage_store: LineageStore
     first_tokens: FirstTokens
     signals: Signals
     record: Record
@@ -46,32 +46,47 @@ class Login(Struct, frozen=True):
         now = self.clock()
         ring = self.key_ring.current(now=now)
         secret = passwords.normalise(password)
-        introduction = self.introduce(message, email=email, client_id=client_id, device=device, now=now)
-        claimed = self.users.find(ring.email_index(introduction.email))
+        login_request = self.introduce(message, email=email, client_id=client_id, device=device, now=now)
+        claimed = self.users.find(ring.email_index(login_request.email))
         # An address nobody claimed is looked up like any other: the same reads, the same hashing, the same answer.
-        account = claimed or ring.decoy_account(introduction.email)
-        gate = self.gates.get(account)
-        buckets = login_buckets(account, gate, introduction.binding, proved=introduction.proved, source=source)
-        self.credentials.check(secret, account=account, gate=gate, ring=ring, buckets=buckets, now=now)
-        return self._admit(introduction, gate, account=account, ring=ring, now=now)
+        account = claimed or ring.decoy_account(login_request.email)
+        account_state = self.lineage_store.get(account)
+        buckets = login_limits(
+            account, account_state, login_request.binding, proved=login_request.proved, source=source
+        )
+        self.credentials.check(
+            secret, account=account, account_state=account_state, ring=ring, buckets=buckets, now=now
+        )
+        return self._admit(login_request, account_state, account=account, ring=ring, now=now)
 
     def _admit(
-        self, introduction: Introduction, gate: Gate | None, *, account: AccountId, ring: Ring, now: int
+        self,
+        login_request: LoginRequest,
+        account_state: AccountState | None,
+        *,
+        account: AccountId,
+        ring: Ring,
+        now: int,
     ) -> Issued:
-        verified_version = gate.verifier_version if gate else None
+        verified_version = account_state.credentials_version if account_state else None
         idle_s_of = {client.code: client.mechanism.idle_s for client in self.clients}
-        ids = ring.lineage_ids(introduction.email, introduction.attempt, now=now)
+        ids = ring.lineage_ids(login_request.email, login_request.attempt, now=now)
         for _ in range(START_OVER_MAX):
-            if gate is None or gate.verifier_version != verified_version:
+            if account_state is None or account_state.credentials_version != verified_version:
                 break
-            before = self.first_tokens.begun_before(gate, introduction, ids, ring=ring, now=now)
+            before = self.first_tokens.find_by_attempt(account_state, login_request, ids, ring=ring, now=now)
             if before is not None:
                 self.signals.emit("login_retried", lineage=before.id)
-                return self.first_tokens.begun(before, introduction, account=account, ring=ring, now=now)
-            lineage = introduction.lineage(ids[0], epoch=gate.epoch, now=now)
-            replaced = replaced_by_login(gate, introduction.binding, proved=introduction.proved)
+                return self.first_tokens.tokens_for(before, login_request, account=account, ring=ring, now=now)
+            lineage = login_request.lineage(ids[0], epoch=account_state.epoch, now=now)
+            replaced = replaced_by_login(account_state, login_request.binding, proved=login_request.proved)
             removed = removed_by_login(
-                gate, replaced, now=now, fence=ring.fence, idle_s_of=idle_s_of, lineages_max=LINEAGES_MAX
+                account_state,
+                replaced,
+                now=now,
+                not_before=ring.not_before,
+                idle_s_of=idle_s_of,
+                lineages_max=LINEAGES_MAX,
             )
             if isinstance(removed, NoRoom):
                 raise errors.TooManyRequests(
@@ -79,16 +94,21 @@ class Login(Struct, frozen=True):
                     retry_after=removed.until - now,
                     detail=f"This account began {LINEAGES_MAX} logins within minutes. Wait as `Retry-After` says.",
                 )
-            admitted = self.gates.admit(
-                lineage, expected=gate, replaced=replaced, removed=removed, lineages_max=LINEAGES_MAX
+            admitted = self.lineage_store.add_lineage(
+                lineage, expected=account_state, replaced=replaced, removed=removed, lineages_max=LINEAGES_MAX
             )
             if isinstance(admitted, Done):
                 for one in {one.id: one for one in (*replaced, *removed)}.values():
-                    if ended_of(gate, one, now=now, fence=ring.fence, idle_s=idle_s_of.get(one.client)) is None:
+                    if (
+                        ended_of(
+                            account_state, one, now=now, not_before=ring.not_before, idle_s=idle_s_of.get(one.client)
+                        )
+                        is None
+                    ):
                         self.record("login_replaced", account=account, lineage=one.id)
-                self.record("logged_in", account=account, lineage=lineage.id, client=introduction.client.id)
-                return self.first_tokens.begun(lineage, introduction, account=account, ring=ring, now=now)
-            gate = self.gates.get(account)
-            if gate is not None and gate.status is not Status.ACTIVE:
+                self.record("logged_in", account=account, lineage=lineage.id, client=login_request.client.id)
+                return self.first_tokens.tokens_for(lineage, login_request, account=account, ring=ring, now=now)
+            account_state = self.lineage_store.get(account)
+            if account_state is not None and account_state.status is not Status.ACTIVE:
                 raise InvalidCredentials("disabled while it was logging in")
-        raise errors.Unavailable("the gate kept moving under a login", by_caller=True)
+        raise errors.Unavailable("the account state kept moving under a login", by_caller=True)

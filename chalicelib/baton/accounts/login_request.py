@@ -15,7 +15,7 @@ from chalicelib.baton.proof.attempt import attempt_of
 from chalicelib.baton.proof.digest import check_digest
 from chalicelib.baton.proof.refusals import SignatureRequired
 from chalicelib.baton.routing import Message
-from chalicelib.baton.tokens.presented import Proof
+from chalicelib.baton.tokens.presented import RequestVerifier
 from chalicelib.baton.tokens.refusals import UnauthorizedClient, UnknownClient
 
 _RETIRED = "This client_id is out of service. Update the app, or use the client_id that replaces it."
@@ -29,7 +29,7 @@ class Device(Struct, frozen=True):
     hmac: bool = False
 
 
-class Introduction(Struct, frozen=True):
+class LoginRequest(Struct, frozen=True):
     """Who wants a lineage, for which client, bound to what, under which attempt."""
 
     email: str
@@ -59,14 +59,14 @@ class Introduction(Struct, frozen=True):
         )
 
 
-class Introduce(Struct, frozen=True):
+class ReadLoginRequest(Struct, frozen=True):
     """Read an introduction. Asks no database."""
 
     entropy: Entropy
     clients: Clients
-    proof: Proof
+    proof: RequestVerifier
 
-    def __call__(self, message: Message, *, email: str, client_id: str, device: Device, now: int) -> Introduction:
+    def __call__(self, message: Message, *, email: str, client_id: str, device: Device, now: int) -> LoginRequest:
         """Check address, client and key; a key must sign the very request that introduces it.
 
         A device that asks for an HMAC secret may sign by the secret of its last login: so it is a known device.
@@ -96,7 +96,7 @@ class Introduce(Struct, frozen=True):
                 detail="Logins of this client are bound to a key. Send `device.public_key` and sign with that key, or "
                 'send `device.binding` "hmac". For a first try by hand use client `simple`, which requires no key.',
             )
-        return Introduction(
+        return LoginRequest(
             email=canonical,
             client=client,
             device=device,

@@ -5,7 +5,7 @@ from msgspec import Struct
 from chalicelib.baton.effects import Clock, Done
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.lineages.model import EndReason
-from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.tokens.call import refuse_inactive
 from chalicelib.baton.tokens.caller import Caller
 
@@ -14,15 +14,15 @@ class Logout(Struct, frozen=True):
     """Log the caller out here, or everywhere."""
 
     clock: Clock
-    gates: Gates
+    lineage_store: LineageStore
     record: Record
 
     def __call__(self, caller: Caller, *, everywhere: bool) -> None:
         """End before answering: once this returns, nothing it ended is let in again."""
         now = self.clock()
         if not everywhere:
-            if isinstance(self.gates.end(caller.account, caller.device_id, EndReason.LOGOUT, now=now), Done):
+            if isinstance(self.lineage_store.end(caller.account, caller.device_id, EndReason.LOGOUT, now=now), Done):
                 self.record("logged_out", account=caller.account, lineage=caller.device_id)
             return
-        refuse_inactive(self.gates.end_all(caller.actor, now=now))
+        refuse_inactive(self.lineage_store.end_all(caller.actor, now=now))
         self.record("logged_out_everywhere", account=caller.account, lineage=caller.device_id)

@@ -9,7 +9,7 @@ from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors import strength as passwords
 from chalicelib.baton.factors.password_hash import hash_password
 from chalicelib.baton.keys.ports import KeyRing
-from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import may_act
 from chalicelib.baton.policy import START_OVER_MAX
 from chalicelib.baton.tokens.call import refuse_inactive
@@ -23,7 +23,7 @@ class ChangePassword(Struct, frozen=True):
     entropy: Entropy
     key_ring: KeyRing
     users: Users
-    gates: Gates
+    lineage_store: LineageStore
     record: Record
 
     def __call__(self, caller: Caller, new_password: str) -> None:
@@ -32,20 +32,20 @@ class ChangePassword(Struct, frozen=True):
         ring = self.key_ring.current(now=now)
         user = self.users.get(caller.account)
         if user is None:
-            raise errors.Unavailable("an account whose gate let its owner in has no user")
+            raise errors.Unavailable("an account whose account state let its owner in has no user")
         secret = passwords.normalise(new_password)
         passwords.check_strength(secret.decode(), email=user.email)
-        verifier = ring.seal(
+        password_hash = ring.seal(
             hash_password(secret, salt=self.entropy(16)).encode(),
             account=caller.account,
             nonce=self.entropy(12),
         )
-        expected = caller.gate
+        expected = caller.account_state
         for _ in range(START_OVER_MAX):
             refuse_inactive(may_act(expected, caller.actor, now=now))
             assert expected is not None
-            if isinstance(self.users.change_password(caller.actor, verifier, expected=expected, now=now), Done):
+            if isinstance(self.users.change_password(caller.actor, password_hash, expected=expected, now=now), Done):
                 self.record("password_changed", account=caller.account, lineage=caller.device_id)
                 return
-            expected = self.gates.get(caller.account)
-        raise errors.Unavailable("the gate kept moving under a password change", by_caller=True)
+            expected = self.lineage_store.get(caller.account)
+        raise errors.Unavailable("the account state kept moving under a password change", by_caller=True)

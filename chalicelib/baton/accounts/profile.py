@@ -26,5 +26,5 @@ class ShowAccount(Struct, frozen=True):
         """Read the user."""
         user = self.users.get(caller.account)
         if user is None:
-            raise errors.Unavailable("an account whose gate let its owner in has no user")
+            raise errors.Unavailable("an account whose account state let its owner in has no user")
         return Profile(user.account, user.email, user.created_at, caller.device_id)

@@ -8,7 +8,7 @@ class InvalidEmail(InvalidRequest):
 
     status = 422
     code = "invalid_email"
-    sentence = "The e-mail address is not valid. Correct it."
+    detail = "The e-mail address is not valid. Correct it."
 
 
 class AccountExists(Refusal):
@@ -17,4 +17,4 @@ class AccountExists(Refusal):
     status = 409
     error = code = "account_exists"
     action = "log_in"
-    sentence = "An account with this e-mail address exists. Log in, or use another address."
+    detail = "An account with this e-mail address exists. Log in, or use another address."

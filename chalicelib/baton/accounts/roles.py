@@ -12,7 +12,7 @@ from chalicelib.baton.events.record import Record
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.clients import Clients
-from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.policy import START_OVER_MAX
 
 
@@ -23,7 +23,7 @@ class SetRoles(Struct, frozen=True, kw_only=True):
     key_ring: KeyRing
     clients: Clients
     users: Users
-    gates: Gates
+    lineage_store: LineageStore
     record: Record
 
     def __call__(self, email: str, roles: Collection[str]) -> AccountId:
@@ -42,8 +42,10 @@ class SetRoles(Struct, frozen=True, kw_only=True):
         if account is None:
             raise errors.NotFound("no account has this address")
         for _ in range(START_OVER_MAX):
-            gate = self.gates.get(account)
-            outcome = self.gates.set_roles(account, codes, expected=gate.roles if gate else frozenset())
+            account_state = self.lineage_store.get(account)
+            outcome = self.lineage_store.set_roles(
+                account, codes, expected=account_state.roles if account_state else frozenset()
+            )
             if isinstance(outcome, Refused):
                 raise errors.NotFound("its account is disabled or deleted: only an active account has its roles set")
             if isinstance(outcome, Done):

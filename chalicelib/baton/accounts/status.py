@@ -10,7 +10,14 @@ from chalicelib.baton.events.record import Record
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.model import Status
-from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.lineages.ports import LineageStore
+
+STATUS_EVENTS = {
+    Status.ACTIVE: "account_enabled",
+    Status.DISABLED: "account_disabled",
+    Status.DELETED: "account_deleted",
+}
+"""The event of each status that an operator sets."""
 
 
 class SetStatus(Struct, frozen=True):
@@ -19,7 +26,7 @@ class SetStatus(Struct, frozen=True):
     clock: Clock
     key_ring: KeyRing
     users: Users
-    gates: Gates
+    lineage_store: LineageStore
     record: Record
 
     def __call__(self, email: str, status: Status) -> AccountId:
@@ -33,9 +40,9 @@ class SetStatus(Struct, frozen=True):
         account = self.users.find(index)
         if account is None:
             raise errors.NotFound("nobody claims this address")
-        if isinstance(self.gates.set_status(account, status, now=now), Refused):
+        if isinstance(self.lineage_store.set_status(account, status, now=now), Refused):
             raise errors.NotFound("its account is deleted: delete it again to finish that, and the address is free")
-        self.record(f"account_{status.name.lower()}", account=account)
+        self.record(STATUS_EVENTS[status], account=account)
         if status is Status.DELETED:
             self.users.forget(account, index)
         return account

@@ -30,7 +30,7 @@ FACTS: Final[Mapping[str, str]] = {
     "reason": "the private reason of an error, for the operator",
     "status": "the HTTP status",
     "route": "method and route template, never the path",
-    "bucket": "the kind of rate limit, never the account or address",
+    "limit": "the kind of rate limit, never the account or address",
     "event": "the event that could not be written",
     "kind": "the type of an unplanned exception",
     "where": "the functions and lines of an unplanned exception",
@@ -38,15 +38,15 @@ FACTS: Final[Mapping[str, str]] = {
     "revision": "the number of the key ring's last change",
     "signing_key_age_days": "the age of the newest signing key",
     "subject": "the table, key, log group, stage or function of a finding",
-    "problem": "the difference from the required configuration",
-    "findings": "the number of findings",
+    "finding": "the difference from the required configuration",
+    "configuration_findings": "the number of findings",
 }
 """Every fact that may stand in a line. None is a secret, an address or a name."""
 
 _LAST: Final = frozenset({"answered", "refused", "keys_checked", "configuration_audited"})
 """How a request, or a scheduled job, ends: what was counted in it is sent."""
 
-_MEASURED: Final = ("signing_key_age_days", "findings")
+_MEASURED: Final = ("signing_key_age_days", "configuration_findings")
 """Facts that are metrics themselves, under their own name."""
 
 _TIMED: Final[Mapping[str, str]] = {"exchanged": "exchange_ms", "logged_in": "login_ms"}

@@ -42,5 +42,5 @@ class Signals(Protocol):
 class Counters(Protocol):
     """Counters of a time window. If they are lost, they begin at zero."""
 
-    def take_slot(self, bucket: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
+    def count(self, bucket: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
         """Count one more in this window of a bucket, unless the limit is reached."""

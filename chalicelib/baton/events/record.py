@@ -46,7 +46,7 @@ class Record(Struct, frozen=True):
     def _is_first(self, event: str, account: AccountId) -> int:
         """Give 1 for the account's first such event of the day, else 0. What cannot be known is not counted."""
         try:
-            slot = self.ephemeral.take_slot(f"{event}:{account}", limit=1, window_s=DAY_S, now=self.clock())
+            slot = self.ephemeral.count(f"{event}:{account}", limit=1, window_s=DAY_S, now=self.clock())
         except errors.Unavailable:
             return 0
         return int(isinstance(slot, Done))

@@ -11,11 +11,11 @@ from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.password_hash import Verified, hash_password, verify_password
 from chalicelib.baton.factors.ports import Passwords, RateLimits
-from chalicelib.baton.factors.rate_limits import Bucket
+from chalicelib.baton.factors.rate_limits import RateLimit
 from chalicelib.baton.factors.refusals import InvalidCredentials
 from chalicelib.baton.ids import AccountId
-from chalicelib.baton.keys.ring import Ring, Unsealable
-from chalicelib.baton.lineages.model import Assurance, Gate, Status
+from chalicelib.baton.keys.ring import CannotDecrypt, Ring
+from chalicelib.baton.lineages.model import AccountState, Assurance, Status
 from chalicelib.baton.policy import THROTTLE_WINDOW_S
 
 
@@ -34,21 +34,21 @@ class Credentials(Struct, frozen=True):
         password: bytes,
         *,
         account: AccountId,
-        gate: Gate | None,
+        account_state: AccountState | None,
         ring: Ring,
-        buckets: tuple[Bucket, ...],
+        buckets: tuple[RateLimit, ...],
         now: int,
     ) -> User:
         """Return the user whose password this is.
 
         Slots are taken before hashing, and given back on success and, as far as can be, after trouble of our own.
         Raises ``TooManyRequests`` before any hashing, and ``InvalidCredentials`` for a wrong password, an unknown and
-        a disabled account alike. The gate must have been read before: a password changed in between shows as a
+        a disabled account alike. The account state must have been read before: a password changed in between shows as a
         verifier version, and is ``Unavailable``.
         """
         self._take(buckets, account=account, now=now)
         try:
-            user, verified = self._verify(password, account=account, gate=gate, ring=ring)
+            user, verified = self._verify(password, account=account, account_state=account_state, ring=ring)
         except errors.Unavailable:
             self._forgive(buckets, now=now)
             raise
@@ -57,32 +57,34 @@ class Credentials(Struct, frozen=True):
             self._rehash(password, user, ring)
         return user
 
-    def _verify(self, password: bytes, *, account: AccountId, gate: Gate | None, ring: Ring) -> tuple[User, Verified]:
+    def _verify(
+        self, password: bytes, *, account: AccountId, account_state: AccountState | None, ring: Ring
+    ) -> tuple[User, Verified]:
         user = self.users.get(account)
-        verifier = _unsealed(user, ring) if user else None
-        active = gate is not None and gate.status is Status.ACTIVE
+        password_hash = _opened(user, ring) if user else None
+        active = account_state is not None and account_state.status is Status.ACTIVE
         try:
-            verified = verify_password(password, verifier=verifier)
-            if user is None or gate is None or not active:
+            verified = verify_password(password, password_hash=password_hash)
+            if user is None or account_state is None or not active:
                 raise InvalidCredentials("the account is not active")
         except InvalidCredentials:
-            if (active and verifier is None) or (user is not None and gate is None):
+            if (active and password_hash is None) or (user is not None and account_state is None):
                 raise errors.Unavailable(
-                    "an account is torn: its gate, its user or its verifier is not there"
+                    "an account is torn: its account state, its user or its verifier is not there"
                 ) from None
             self.signals.emit("password_refused", account=account)
             raise
-        if user.verifier_version != gate.verifier_version:
+        if user.credentials_version != account_state.credentials_version:
             raise errors.Unavailable("the password was changed while it was being checked", by_caller=True)
         return user, verified
 
-    def _take(self, buckets: tuple[Bucket, ...], *, account: AccountId, now: int) -> None:
+    def _take(self, buckets: tuple[RateLimit, ...], *, account: AccountId, now: int) -> None:
         """Take a slot of every bucket, or of none: an attempt that is stopped never reached the password."""
         if not self.limits:
             return
         for taken, bucket in enumerate(buckets):
             try:
-                slot = self.ephemeral.take_slot(bucket.name, limit=bucket.limit, window_s=THROTTLE_WINDOW_S, now=now)
+                slot = self.ephemeral.count(bucket.name, limit=bucket.limit, window_s=THROTTLE_WINDOW_S, now=now)
             except errors.Unavailable:
                 self._forgive(buckets[:taken], now=now)
                 raise
@@ -90,21 +92,21 @@ class Credentials(Struct, frozen=True):
                 self._give_back(buckets[:taken], now=now)
                 kind = bucket.name.partition(":")[0]
                 if kind == "source":  # one stranger fills it, and goes on: no account is concerned
-                    self.signals.emit("throttled", bucket=kind)
+                    self.signals.emit("throttled", limit=kind)
                 else:
-                    self.record("throttled", account=account, bucket=kind)
+                    self.record("throttled", account=account, limit=kind)
                 raise errors.TooManyRequests(
                     f"{kind} limit is reached",
                     retry_after=THROTTLE_WINDOW_S - now % THROTTLE_WINDOW_S,
                 )
 
-    def _give_back(self, buckets: tuple[Bucket, ...], *, now: int) -> None:
+    def _give_back(self, buckets: tuple[RateLimit, ...], *, now: int) -> None:
         if not self.limits:
             return
         for bucket in buckets:
-            self.ephemeral.give_back_slot(bucket.name, window_s=THROTTLE_WINDOW_S, now=now)
+            self.ephemeral.uncount(bucket.name, window_s=THROTTLE_WINDOW_S, now=now)
 
-    def _forgive(self, buckets: tuple[Bucket, ...], *, now: int) -> None:
+    def _forgive(self, buckets: tuple[RateLimit, ...], *, now: int) -> None:
         """Give back after trouble of our own, which nobody is to pay for, as far as that can be done."""
         for bucket in buckets:
             with contextlib.suppress(errors.Unavailable):
@@ -116,14 +118,16 @@ class Credentials(Struct, frozen=True):
             account=user.account,
             nonce=self.entropy(12),
         )
-        self.users.rehash(user.account, sealed, expected_version=user.verifier_version, expected_verifier=user.verifier)
+        self.users.rehash(
+            user.account, sealed, expected_version=user.credentials_version, expected_password_hash=user.password_hash
+        )
 
 
-def _unsealed(user: User, ring: Ring) -> str | None:
+def _opened(user: User, ring: Ring) -> str | None:
     """Open a verifier; one that was copied from another account's row does not open."""
     try:
-        return ring.unseal(user.verifier, account=user.account).decode()
-    except Unsealable:
+        return ring.decrypt_for(user.password_hash, account=user.account).decode()
+    except CannotDecrypt:
         return None
 
 

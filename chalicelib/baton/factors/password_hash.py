@@ -8,7 +8,7 @@ from chalicelib.baton import policy
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.factors.refusals import InvalidCredentials
 
-_VERIFIER = re.compile(
+_PASSWORD_HASH = re.compile(
     r"\$argon2id\$v=19\$m=([1-9][0-9]{0,7}),t=([1-9][0-9]{0,2}),p=([1-9][0-9]{0,2})"
     r"\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}"
 )
@@ -19,7 +19,7 @@ _LANES_MAX = 4
 _TAG_BYTES = 32
 _CURRENT = (policy.ARGON2_MEMORY_KIB, policy.ARGON2_PASSES, policy.ARGON2_LANES)
 
-_NOBODYS_VERIFIER = (
+_NOBODYS_PASSWORD_HASH = (
     f"$argon2id$v=19$m={policy.ARGON2_MEMORY_KIB},t={policy.ARGON2_PASSES},p={policy.ARGON2_LANES}"
     "$bm9ib2R5J3Mgc2FsdC4uLg$bm9ib2R5J3MgdGFnLCB3aGljaCBub3RoaW5nIGhpdHM"
 )
@@ -40,7 +40,7 @@ def hash_password(password: bytes, *, salt: bytes) -> str:
     return hash_secret(password, salt, passes, memory_kib, lanes, _TAG_BYTES, Type.ID).decode("ascii")
 
 
-def verify_password(password: bytes, *, verifier: str | None) -> Verified:
+def verify_password(password: bytes, *, password_hash: str | None) -> Verified:
     """Verify a normalised password: one Argon2 computation, whether there is an account or not.
 
     ``None`` is the verifier of an account that does not exist. Raises ``InvalidCredentials`` for a wrong password,
@@ -50,7 +50,7 @@ def verify_password(password: bytes, *, verifier: str | None) -> Verified:
     from argon2.exceptions import VerificationError, VerifyMismatchError  # noqa: PLC0415 - cold start
     from argon2.low_level import Type, verify_secret  # noqa: PLC0415 - cold start
 
-    stored = _NOBODYS_VERIFIER if verifier is None else verifier
+    stored = _NOBODYS_PASSWORD_HASH if password_hash is None else password_hash
     cost = _cost(stored)
     try:
         verify_secret(stored.encode("ascii"), password, Type.ID)
@@ -58,13 +58,13 @@ def verify_password(password: bytes, *, verifier: str | None) -> Verified:
         raise InvalidCredentials("wrong password, or no such account") from None
     except VerificationError as error:
         raise Unavailable(f"argon2 could not verify: {error}") from None
-    if verifier is None:
+    if password_hash is None:
         raise InvalidCredentials("no such account")  # whatever Argon2 found: nobody's password is never right
     return Verified(rehash=cost != _CURRENT)
 
 
-def _cost(verifier: str) -> tuple[int, int, int]:
-    match = _VERIFIER.fullmatch(verifier)
+def _cost(password_hash: str) -> tuple[int, int, int]:
+    match = _PASSWORD_HASH.fullmatch(password_hash)
     if match is None:
         raise Unavailable("a stored verifier is not an Argon2id string")
     memory_kib, passes, lanes = (int(number) for number in match.groups())

@@ -13,12 +13,14 @@ class Passwords(Protocol):
     def get(self, account: AccountId) -> User | None:
         """Read a user."""
 
-    def rehash(self, account: AccountId, verifier: bytes, *, expected_version: int, expected_verifier: bytes) -> None:
+    def rehash(
+        self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
+    ) -> None:
         """Replace a verifier by one of the same password and better parameters, when nobody else changed it."""
 
 
 class RateLimits(Counters, Protocol):
     """Counters of failed attempts."""
 
-    def give_back_slot(self, bucket: str, *, window_s: int, now: int) -> None:
+    def uncount(self, bucket: str, *, window_s: int, now: int) -> None:
         """Take one from the count again: the attempt it was taken for succeeded."""

@@ -3,45 +3,50 @@
 from msgspec import Struct
 
 from chalicelib.baton.ids import AccountId, LineageId
-from chalicelib.baton.lineages.model import Binding, Gate, KeyBinding, SecretBinding
+from chalicelib.baton.lineages.model import AccountState, Binding, KeyBinding, SecretBinding
 from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX, FAILURES_PER_KNOWN_DEVICE_MAX, FAILURES_PER_SOURCE_MAX
 from chalicelib.baton.routing import source_network
 from chalicelib.baton.tokens.caller import Caller
 
 
-class Bucket(Struct, frozen=True):
+class RateLimit(Struct, frozen=True):
     """One throttle: so many failures in a window, under a name."""
 
     name: str
     limit: int
 
 
-def login_buckets(
-    account: AccountId, gate: Gate | None, binding: Binding, *, proved: LineageId | None = None, source: str
-) -> tuple[Bucket, ...]:
+def login_limits(
+    account: AccountId,
+    account_state: AccountState | None,
+    binding: Binding,
+    *,
+    proved: LineageId | None = None,
+    source: str,
+) -> tuple[RateLimit, ...]:
     """Choose the throttles of a login; ``account`` is a decoy for an address nobody claims, and counted alike.
 
     A known device has a bucket of its own, which neither strangers nor its neighbours behind one address can fill. It
     is known by a key that is bound to any lineage of the account, or by the HMAC secret of the lineage ``proved``.
     """
-    lineages = gate.lineages.values() if gate else ()
+    lineages = account_state.lineages.values() if account_state else ()
     if isinstance(binding, KeyBinding) and any(lineage.binding == binding for lineage in lineages):
         return (_of_device(account, binding.thumbprint.hex()),)
     if any(lineage.id == proved and isinstance(lineage.binding, SecretBinding) for lineage in lineages):
         return (_of_device(account, str(proved)),)
     return (
-        Bucket(f"source:{source_network(source)}", FAILURES_PER_SOURCE_MAX),
-        Bucket(f"account:{account}", FAILURES_PER_ACCOUNT_MAX),
+        RateLimit(f"source:{source_network(source)}", FAILURES_PER_SOURCE_MAX),
+        RateLimit(f"account:{account}", FAILURES_PER_ACCOUNT_MAX),
     )
 
 
-def device_bucket(caller: Caller) -> tuple[Bucket, ...]:
+def device_limits(caller: Caller) -> tuple[RateLimit, ...]:
     """Choose the throttle of a step-up: the calling device's own, the same as at its login where it has a key."""
-    lineage = caller.gate.lineages.get(caller.device_id) if caller.gate else None
+    lineage = caller.account_state.lineages.get(caller.device_id) if caller.account_state else None
     binding = lineage.binding if lineage else None
     device = binding.thumbprint.hex() if isinstance(binding, KeyBinding) else caller.device_id
     return (_of_device(caller.account, device),)
 
 
-def _of_device(account: AccountId, device: str) -> Bucket:
-    return Bucket(f"device:{account}:{device}", FAILURES_PER_KNOWN_DEVICE_MAX)
+def _of_device(account: AccountId, device: str) -> RateLimit:
+    return RateLimit(f"device:{account}:{device}", FAILURES_PER_KNOWN_DEVICE_MAX)

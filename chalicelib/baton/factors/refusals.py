@@ -8,7 +8,7 @@ class PasswordTooLarge(InvalidRequest):
 
     status = 422
     code = "too_large"
-    sentence = "The password has more than 1,024 bytes. Choose a shorter one."
+    detail = "The password has more than 1,024 bytes. Choose a shorter one."
 
 
 class WeakPassword(Refusal):
@@ -22,7 +22,7 @@ class TooShort(WeakPassword):
     """The password has fewer characters than the policy requires."""
 
     code = "too_short"
-    sentence = "The password has fewer than 15 characters. Choose a longer one."
+    detail = "The password has fewer than 15 characters. Choose a longer one."
 
 
 class TooCommon(WeakPassword):
@@ -33,7 +33,7 @@ class TooCommon(WeakPassword):
     """
 
     code = "too_common"
-    sentence = (
+    detail = (
         "The password is too easy to guess: it has fewer than 8 units. One unit is a common word, a sequence, a "
         "repetition, or any other character. Add less common words."
     )
@@ -43,7 +43,7 @@ class ContainsContext(WeakPassword):
     """The password is built from the service's name or the person's address."""
 
     code = "contains_context"
-    sentence = "The password contains the name of this service or the e-mail address. Choose another one."
+    detail = "The password contains the name of this service or the e-mail address. Choose another one."
 
 
 class InvalidCredentials(Refusal):
@@ -51,4 +51,4 @@ class InvalidCredentials(Refusal):
 
     status = 401
     error = code = "invalid_credentials"
-    sentence = "The e-mail address or the password is wrong. Correct them and send the request again."
+    detail = "The e-mail address or the password is wrong. Correct them and send the request again."

@@ -6,7 +6,7 @@ from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.ports import Signals
 from chalicelib.baton.factors import strength as passwords
 from chalicelib.baton.factors.credentials import PASSWORD_ALONE, Credentials
-from chalicelib.baton.factors.rate_limits import device_bucket
+from chalicelib.baton.factors.rate_limits import device_limits
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.policy import GRANT_S
@@ -41,18 +41,18 @@ class GrantStepUp(Struct, frozen=True):
         user = self.credentials.check(
             passwords.normalise(password),
             account=caller.account,
-            gate=caller.gate,
+            account_state=caller.account_state,
             ring=self.key_ring.current(now=now),
-            buckets=device_bucket(caller),
+            buckets=device_limits(caller),
             now=now,
         )
         grant = encode_base64url(self.entropy(32))
-        self.ephemeral.keep_grant(
+        self.ephemeral.store_grant(
             grant,
             lineage=caller.device_id,
             operation=operation,
             step_up=StepUp(at=now, assurance=PASSWORD_ALONE),
-            verifier_version=user.verifier_version,
+            credentials_version=user.credentials_version,
             expires_at=now + GRANT_S,
         )
         self.signals.emit("stepped_up", lineage=caller.device_id)

@@ -186,7 +186,7 @@ class Edge(Struct, frozen=True):
             traceback.print_exception(defect)
         frames = traceback.extract_tb(defect.__traceback__)[-6:]
         where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
-        self.signals.emit("defect", kind=type(defect).__name__, where=where)
+        self.signals.emit("internal_error", kind=type(defect).__name__, where=where)
 
 
 def _field(event: Mapping[str, Any], wanted: str) -> str | None:

@@ -37,7 +37,7 @@ from chalicelib.baton.events.ports import Signals
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.once_answers import decrypt_answer, encrypt_answer
 from chalicelib.baton.keys.ports import KeyRing
-from chalicelib.baton.keys.ring import NONCE_BYTES, Unsealable
+from chalicelib.baton.keys.ring import NONCE_BYTES, CannotDecrypt
 from chalicelib.baton.policy import ONCE_ANSWER_BYTES_MAX, ONCE_RETRY_AFTER_S
 from chalicelib.baton.proof.attempt import attempt_header
 from chalicelib.baton.proof.once_rules import (
@@ -223,7 +223,7 @@ class Once(Struct, frozen=True, kw_only=True):
     def _decrypted(self, sending: _Sending, encrypted: bytes) -> RenderedAnswer:
         """Decrypt a stored answer, with a fresh ring where the cached one lacks its root."""
         for ring in (self.key_ring.current, self.key_ring.refreshed):
-            with contextlib.suppress(Unsealable, msgspec.DecodeError):
+            with contextlib.suppress(CannotDecrypt, msgspec.DecodeError):
                 answer = decrypt_answer(encrypted, item=sending.key, ring=ring(now=sending.now))
                 return msgspec.msgpack.decode(answer, type=RenderedAnswer)
         raise errors.Unavailable("a stored answer does not decrypt")

@@ -46,7 +46,7 @@ def refused(
     ``resource_metadata`` is the URL that a 401 about a token names (RFC 9728 section 5.1).
     """
     status, error = status_and_error(refusal, dialect)
-    detail = refusal.members.get("detail", refusal.sentence)
+    detail = refusal.members.get("detail", refusal.detail)
     head: dict[str, object]
     if dialect is Dialect.OAUTH:
         head = {"error": error, "error_description": detail}
@@ -85,7 +85,7 @@ def as_page(response: Response, refusal: errors.Refusal, *, request_id: str) -> 
     import html  # noqa: PLC0415 - cold start: only here
 
     detail, code, request_id = (
-        html.escape(text) for text in (str(refusal.members.get("detail", refusal.sentence)), refusal.code, request_id)
+        html.escape(text) for text in (str(refusal.members.get("detail", refusal.detail)), refusal.code, request_id)
     )
     body = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'

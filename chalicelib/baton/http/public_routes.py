@@ -16,13 +16,13 @@ from chalicelib.baton.http.shapes import Health, Metadata, OpenIdMetadata, Prote
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.clients import Clients
-from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.policy import MINUTE_S
 from chalicelib.baton.tokens.jwt import jwks as published_keys
 from chalicelib.baton.tokens.token import Names
 
 _NOBODY = AccountId("health")
-"""No account's id: asking for its gate exercises the whole way to the engine and finds nothing."""
+"""No account's id: asking for its account state exercises the whole way to the engine and finds nothing."""
 
 _KEPT_S = 5 * MINUTE_S
 _JWKS = "/.well-known/jwks.json"
@@ -36,7 +36,7 @@ class Public(Struct, frozen=True):
     """What these routes tell of."""
 
     key_ring: KeyRing
-    gates: Gates
+    lineage_store: LineageStore
     names: Names
     clients: Clients
     region: str
@@ -55,7 +55,7 @@ def meta(edge: Edge, public: Public) -> Blueprint:
     @edge.view()
     def health(_: Request) -> Answer:
         public.key_ring.current(now=edge.clock())
-        public.gates.get(_NOBODY)
+        public.lineage_store.get(_NOBODY)
         return Answer(200, Health("ok", __version__, public.region, "reachable"))
 
     @routes.route(_JWKS, methods=READ, content_types=[])

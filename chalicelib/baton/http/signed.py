@@ -61,7 +61,7 @@ class Signed(Struct, frozen=True):
                 proved = self.call.prove(request.message, bound=bound)
                 shaped: Any = read_json(request, body)
                 asked = step_up if step_up_when is None or step_up_when(shaped) else None
-                caller = self.call.admit(proved, step_up=asked)
+                caller = self.call.add_lineage(proved, step_up=asked)
                 arguments = (caller, shaped, dict(request.message.query)) if names else (caller, shaped)
                 return view(*arguments, **path_parameters)
 

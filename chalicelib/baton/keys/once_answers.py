@@ -11,7 +11,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from chalicelib.baton.keys.ring import KEY_BYTES, NONCE_BYTES, Ring, Root, Unsealable, hkdf
+from chalicelib.baton.keys.ring import KEY_BYTES, NONCE_BYTES, CannotDecrypt, Ring, Root, hkdf
 
 FORMAT: Final = 1
 _HEAD_BYTES: Final = 2
@@ -29,17 +29,17 @@ def encrypt_answer(answer: bytes, *, item: str, ring: Ring, now: int, nonce: byt
 def decrypt_answer(encrypted: bytes, *, item: str, ring: Ring) -> bytes:
     """Decrypt the answer of the item with this key.
 
-    Raises ``Unsealable`` for an answer that belongs to another item, was altered, or has a format or a root version
+    Raises ``CannotDecrypt`` for an answer that belongs to another item, was altered, or has a format or a root version
     that is unknown here.
     """
     head, nonce = encrypted[:_HEAD_BYTES], encrypted[_HEAD_BYTES : _HEAD_BYTES + NONCE_BYTES]
     root = ring.root(head[1]) if len(head) == _HEAD_BYTES and head[0] == FORMAT else None
     if root is None:
-        raise Unsealable("a stored answer has an unknown format or root version")
+        raise CannotDecrypt("a stored answer has an unknown format or root version")
     try:
         return AESGCM(_key(root, item)).decrypt(nonce, encrypted[_HEAD_BYTES + NONCE_BYTES :], head + item.encode())
     except (InvalidTag, ValueError):
-        raise Unsealable("a stored answer does not decrypt for its item") from None
+        raise CannotDecrypt("a stored answer does not decrypt for its item") from None
 
 
 def _key(root: Root, item: str) -> bytes:

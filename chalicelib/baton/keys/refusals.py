@@ -8,4 +8,4 @@ class InvalidKey(InvalidRequest):
 
     status = 422
     code = "invalid_key"
-    sentence = "The public key is not valid. Send a JWK of `kty` EC, `crv` P-256, or of `kty` OKP, `crv` Ed25519."
+    detail = "The public key is not valid. Send a JWK of `kty` EC, `crv` P-256, or of `kty` OKP, `crv` Ed25519."

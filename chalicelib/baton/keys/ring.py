@@ -1,4 +1,4 @@
-"""The deployment's keys: what signs tokens, what ids and secrets derive from, what seals verifiers; and the fence.
+"""The deployment's keys: what signs tokens, what ids and secrets derive from, what seals verifiers; and the not-before.
 
 One immutable value. Rotating makes the next one, under a revision one higher; a store writes it when nobody else did.
 
@@ -42,7 +42,7 @@ ROOT_VERSION_MAX = 255
 _NO_ROOT_VERSION = 0
 
 
-class Unsealable(Exception):
+class CannotDecrypt(Exception):
     """A sealed value does not open here: it was altered, or copied from another account's row."""
 
 
@@ -84,14 +84,14 @@ class Root(Struct, frozen=True):
 
 
 class Ring(Struct, frozen=True):
-    """All keys of a deployment, oldest first. ``fence`` is the time before which every lineage is dead."""
+    """All keys of a deployment, oldest first. ``not-before time`` is the time before which every lineage is dead."""
 
     revision: int
     signing: tuple[SigningKey, ...]
     roots: tuple[Root, ...]
     email_key: Secret
-    verifier_key: Secret
-    fence: int
+    password_key: Secret
+    not_before: int
 
     def signer(self, now: int) -> SigningKey:
         """Choose the newest key that may sign already."""
@@ -113,10 +113,11 @@ class Ring(Struct, frozen=True):
     def published(self) -> tuple[SigningKey, ...]:
         """List the keys that other servers may trust: those that can have signed a token of a live login.
 
-        The fence ended every login from before it. A key whose last possible token is older signs for none of them,
+        The not-before ended every login from before it. A key whose last possible token is older signs for none of
+        them,
         and a leaked one must not be believed by a server that reads the published set alone.
         """
-        return tuple(key for key in self.signing if self.serves(key, self.fence))
+        return tuple(key for key in self.signing if self.serves(key, self.not_before))
 
     def root_for_new(self, now: int) -> Root:
         """Choose the root that new accounts and lineages are born under: the newest that may be used already."""
@@ -164,15 +165,15 @@ class Ring(Struct, frozen=True):
         """Wrap a verifier for its account's row: nonce (12 random bytes) and AES-256-GCM, the account id bound in."""
         if len(nonce) != NONCE_BYTES:
             raise ValueError("a nonce has 12 bytes")
-        return nonce + AESGCM(self.verifier_key.reveal()).encrypt(nonce, plaintext, _row(account))
+        return nonce + AESGCM(self.password_key.reveal()).encrypt(nonce, plaintext, _row(account))
 
-    def unseal(self, sealed: bytes, *, account: AccountId) -> bytes:
-        """Unwrap what was sealed for this very account. Raises ``Unsealable`` for anything else."""
+    def decrypt_for(self, sealed: bytes, *, account: AccountId) -> bytes:
+        """Unwrap what was sealed for this very account. Raises ``CannotDecrypt`` for anything else."""
         nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         try:
-            return AESGCM(self.verifier_key.reveal()).decrypt(nonce, ciphertext, _row(account))
+            return AESGCM(self.password_key.reveal()).decrypt(nonce, ciphertext, _row(account))
         except (InvalidTag, ValueError):
-            raise Unsealable("a verifier does not open for the account it stands with") from None
+            raise CannotDecrypt("a verifier does not open for the account it stands with") from None
 
     def _newest_first(self, now: int) -> Iterator[Root]:
         chosen = self.root_for_new(now)

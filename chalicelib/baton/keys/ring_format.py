@@ -1,16 +1,16 @@
-"""How a key ring is stored."""
+"""How a key ring is stored: format 2. Format 1, in which two members have other names, is read. No I/O."""
 
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 from msgspec.structs import asdict
 
 from chalicelib.baton.ids import Secret
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
 from chalicelib.baton.keys.ring import KEY_BYTES, NUMBER_MAX, Number, Ring, Root, SigningKey
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class RingUnreadable(Exception):
@@ -18,32 +18,43 @@ class RingUnreadable(Exception):
 
 
 class _Format(Struct):
-    format: object = None
+    format: int = 0
 
 
 class _Stored(Struct):
-    """A stored ring: the members of ``Ring``, in their order, after the number of this format."""
+    """A stored ring: the members of ``Ring``, in their order, after the number of the format."""
 
     format: int
     revision: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
     signing: Annotated[tuple[SigningKey, ...], Meta(min_length=1)]
     roots: Annotated[tuple[Root, ...], Meta(min_length=1)]
     email_key: Secret
-    verifier_key: Secret
-    fence: Number
+    password_key: Secret
+    not_before: Number
+
+
+class _FirstFormat(_Stored):
+    """Format 1."""
+
+    password_key: Secret = field(name="verifier_key")
+    not_before: Number = field(name="fence")
+
+
+_FORMATS: dict[int, type[_Stored]] = {1: _FirstFormat, _FORMAT: _Stored}
 
 
 def ring_to_bytes(ring: Ring) -> bytes:
-    """Write a ring down. The result is as secret as the keys: a store wraps it."""
-    return msgspec.json.encode(_Stored(_FORMAT, **asdict(ring)), enc_hook=_from_secret)
+    """Write a ring in the current format. The result is as secret as the keys: a store encrypts it."""
+    return _written(ring, _FORMAT)
 
 
 def ring_from_bytes(stored: bytes) -> Ring:
-    """Read a ring that `ring_to_bytes` wrote. Raises ``RingUnreadable`` for anything else."""
+    """Read a ring that `ring_to_bytes` wrote, now or in format 1. Raises ``RingUnreadable`` for anything else."""
     try:
-        if msgspec.json.decode(stored, type=_Format).format != _FORMAT:
-            raise RingUnreadable("not a key ring, or of a format this version does not know")
-        read = asdict(msgspec.json.decode(stored, type=_Stored, dec_hook=_to_secret))
+        number = msgspec.json.decode(stored, type=_Format).format
+        if number not in _FORMATS:
+            raise RingUnreadable("not a key ring, or of a format that this version does not have")
+        read = asdict(msgspec.json.decode(stored, type=_FORMATS[number], dec_hook=_to_secret))
         del read["format"]
         ring = Ring(**read)
         # A scalar out of range is no key, and a ValueError.
@@ -57,9 +68,13 @@ def ring_from_bytes(stored: bytes) -> Ring:
         raise RingUnreadable("two signing keys have one kid")
     if len({root.version for root in ring.roots}) < len(ring.roots):
         raise RingUnreadable("two roots have one version")
-    if ring_to_bytes(ring) != stored:  # msgspec ignores an unknown member, and the first of two with one name
+    if _written(ring, number) != stored:  # msgspec ignores an unknown member, and the first of two with one name
         raise RingUnreadable("not in the spelling that a ring is written in")
     return ring
+
+
+def _written(ring: Ring, number: int) -> bytes:
+    return msgspec.json.encode(_FORMATS[number](number, **asdict(ring)), enc_hook=_from_secret)
 
 
 def _from_secret(value: object) -> str:

@@ -35,8 +35,8 @@ def make_ring(entropy: Entropy, *, now: int) -> Ring:
         ),
         roots=(Root(version=1, secret=Secret(entropy(KEY_BYTES)), made_at=now, used_from=0),),
         email_key=Secret(entropy(KEY_BYTES)),
-        verifier_key=Secret(entropy(KEY_BYTES)),
-        fence=0,
+        password_key=Secret(entropy(KEY_BYTES)),
+        not_before=0,
     )
 
 
@@ -47,14 +47,14 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     """
     takes_over = now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     followers = [key for key in ring.signing if key.signs_from > now]
-    begun = [key for key in ring.signing if key not in followers]
+    tokens_for = [key for key in ring.signing if key not in followers]
     if followers:
         followers[0] = replace(followers[0], signs_from=min(followers[0].signs_from, takes_over))
     else:  # a ring of a version that published no next key
         followers = [_new_signing_key(entropy, now=now, signs_from=takes_over)]
     if len(followers) == 1:
         followers.append(_next_key(followers[0], entropy, now=now))
-    return _with_signing(ring, [*begun, *followers], now=now)
+    return _with_signing(ring, [*tokens_for, *followers], now=now)
 
 
 def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
@@ -112,9 +112,9 @@ def rotate_due(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     return rotated
 
 
-def raise_fence(ring: Ring, *, now: int) -> Ring:
-    """Declare every lineage from up to ``now`` dead, those of this very second too. A fence never goes down."""
-    return replace(ring, revision=ring.revision + 1, fence=max(ring.fence, now + 1))
+def raise_not_before(ring: Ring, *, now: int) -> Ring:
+    """Declare every lineage from up to ``now`` dead, those of this very second too. A not-before never goes down."""
+    return replace(ring, revision=ring.revision + 1, not_before=max(ring.not_before, now + 1))
 
 
 Key = TypeVar("Key", SigningKey, Root)

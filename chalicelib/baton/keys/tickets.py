@@ -121,7 +121,7 @@ def open_ticket(kind: type[T], text: str, ring: Ring, *, now: int, bound_to: Map
         raise Unavailable("a genuine ticket from the future: the clocks of this deployment disagree")
     if now >= min(ticket.expires_at, ticket.issued_at + purpose.life_s):
         raise TicketInvalid("expired")
-    if ticket.issued_at < ring.fence:
+    if ticket.issued_at < ring.not_before:
         raise TicketInvalid("issued before the not-before time")
     for name, value_here in bound_to.items():
         if getattr(ticket, name) != value_here:

@@ -1,4 +1,4 @@
-"""The nouns: account, gate, lineage, binding, and what is presented to them.
+"""The nouns: account, account state, lineage, binding, and what is presented to them.
 
 Values only. Times are integer seconds since the epoch, durations are integer seconds.
 """
@@ -69,7 +69,7 @@ NO_ATTEMPT = bytes(8)
 
 
 class Lineage(Struct, frozen=True):
-    """One login on one device, as the gate remembers it.
+    """One login on one device, as the account state remembers it.
 
     ``attempts`` holds the digests of the attempts that used up the last four generations: generation n in slot
     n mod 4. ``issued_at`` is the iat of the current generation; idle means it is older than the idle limit.
@@ -94,10 +94,10 @@ class Lineage(Struct, frozen=True):
     ended: Ended | None = None
 
 
-class Gate(Struct, frozen=True):
+class AccountState(Struct, frozen=True):
     """The one item per account through which every decision about its lineages passes.
 
-    ``verifier_version`` moves with the password. ``raised`` is when and why the epoch was last raised: the
+    ``credentials_version`` moves with the password. ``raised`` is when and why the epoch was last raised: the
     lineages of older epochs were ended by it. ``deleted_by`` is the login that deleted the account. ``roles`` are the
     codes of the account's roles: `Clients.role_names` has their names.
     """
@@ -105,15 +105,15 @@ class Gate(Struct, frozen=True):
     account: AccountId
     status: Status
     epoch: int
-    verifier_version: int
+    credentials_version: int
     lineages: Mapping[LineageId, Lineage]
     raised: Ended | None = None
     deleted_by: LineageId | None = None
     roles: frozenset[int] = frozenset()
 
 
-class Presented(Struct, frozen=True):
-    """What a genuine token and its sender claim, to be held against the gate.
+class PresentedToken(Struct, frozen=True):
+    """What a genuine token and its sender claim, to be held against the account state.
 
     ``attempt`` is the digest (8 bytes) of the exchange's attempt.
     """
@@ -130,11 +130,11 @@ class Presented(Struct, frozen=True):
 class Actor(Struct, frozen=True):
     """The login on whose behalf a write is made: the write happens only while this login is live.
 
-    ``fence`` is the deployment's not-before time (seconds), ``verifier_version`` the one the caller was admitted
+    ``not-before`` is the deployment's not-before (seconds), ``credentials_version`` the one the caller was admitted
     with: where the person proved a password for this operation, it is the version of that password.
     """
 
     account: AccountId
     lineage: LineageId
-    fence: int
-    verifier_version: int
+    not_before: int
+    credentials_version: int

@@ -5,33 +5,33 @@ from typing import Protocol
 
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.ids import AccountId, LineageId
-from chalicelib.baton.lineages.model import Actor, EndReason, Gate, Lineage, Presented, Status
-from chalicelib.baton.lineages.rules import Ahead, Dead, Exchanged, ProofOutdated, Retry, Reused, Superseded
+from chalicelib.baton.lineages.model import AccountState, Actor, EndReason, Lineage, PresentedToken, Status
+from chalicelib.baton.lineages.rules import Ahead, Exchanged, Inactive, ProofOutdated, Retry, Reused, Superseded
 
 
-class Gates(Protocol):
+class LineageStore(Protocol):
     """The one item per account through which every decision about its lineages passes.
 
     A verb with an ``actor`` writes on behalf of a login: only while `lineage.may_act` permits it. Otherwise nothing is
-    written, and the answer is what the rule says of the gate as it was at that moment.
+    written, and the answer is what the rule says of the account state as it was at that moment.
     """
 
-    def get(self, account: AccountId) -> Gate | None:
-        """Read a gate."""
+    def get(self, account: AccountId) -> AccountState | None:
+        """Read an account state."""
 
     def exchange(
-        self, presented: Presented, *, now: int, fence: int, idle_s: int
-    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Dead:
+        self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
+    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
         """Move the lineage to its next generation if and only if ``lineage.judge`` says ``Current``: one write.
 
-        Otherwise nothing is written and the answer is what ``judge`` says of the gate as it was at that moment.
+        Otherwise nothing is written and the answer is what ``judge`` says of the state as it was at that moment.
         """
 
-    def admit(
+    def add_lineage(
         self,
         lineage: Lineage,
         *,
-        expected: Gate,
+        expected: AccountState,
         replaced: Sequence[Lineage],
         removed: Sequence[Lineage],
         lineages_max: int,
@@ -45,20 +45,20 @@ class Gates(Protocol):
         """
 
     def record_use(
-        self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, fence: int
+        self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
         """Record that a lineage was used (`lineage.record_use`), when it is as ``expected`` and live."""
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
         """End one lineage. ``Refused`` is as good: already ended, with its earlier reason, or gone."""
 
-    def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Dead | ProofOutdated:
+    def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
         """End one lineage of the actor's account. ``Refused`` is as good: it has ended already, or does not exist."""
 
-    def end_all(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+    def end_all(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
         """End every lineage of the actor's account by raising its epoch: one write, whatever their number."""
 
-    def delete(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+    def delete(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
         """Delete the actor's account. What stays holds no lineage."""
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:

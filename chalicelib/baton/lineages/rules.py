@@ -13,14 +13,14 @@ from msgspec.structs import replace
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
+    AccountState,
     Actor,
     Binding,
     Ended,
     EndReason,
-    Gate,
     KeyBinding,
     Lineage,
-    Presented,
+    PresentedToken,
     Status,
 )
 from chalicelib.baton.policy import (
@@ -59,13 +59,13 @@ class Ahead(Struct, frozen=True):
     """E9: genuinely ours and newer than the stored one. The table was rolled back."""
 
 
-class Dead(Struct, frozen=True):
+class Inactive(Struct, frozen=True):
     """E4: over, or not as stored. ``reason`` when there is one to tell."""
 
     reason: EndReason | None = None
 
 
-Verdict = Current | Retry | Superseded | Reused | Ahead | Dead
+Verdict = Current | Retry | Superseded | Reused | Ahead | Inactive
 
 
 class Exchanged(Struct, frozen=True):
@@ -74,18 +74,20 @@ class Exchanged(Struct, frozen=True):
     lineage: Lineage
 
 
-def judge(gate: Gate | None, presented: Presented, *, now: int, fence: int, idle_s: int) -> Verdict:
+def judge(
+    account_state: AccountState | None, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
+) -> Verdict:
     """Decide what a presented generation means.
 
-    ``fence`` is the time before which every lineage is dead; ``idle_s`` the idle limit of the client's mechanism.
+    ``not-before`` is the time before which every lineage is dead; ``idle_s`` the idle limit of the client's mechanism.
     """
-    lineage = live(gate, presented, now=now, fence=fence, idle_s=idle_s)
-    if isinstance(lineage, Dead):
+    lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=idle_s)
+    if isinstance(lineage, Inactive):
         return lineage
     behind = lineage.generation - presented.generation
     if behind == 0:
         # The current token has the stored iat. Another iat was minted outside, with a leaked key.
-        return Current(lineage) if presented.issued_at == lineage.issued_at else Dead()
+        return Current(lineage) if presented.issued_at == lineage.issued_at else Inactive()
     if behind < 0:
         return Ahead()
     if behind > ATTEMPT_SLOTS or lineage.attempts[presented.generation % ATTEMPT_SLOTS] != presented.attempt:
@@ -93,36 +95,40 @@ def judge(gate: Gate | None, presented: Presented, *, now: int, fence: int, idle
     return Retry(lineage) if behind == 1 else Superseded()
 
 
-def live(gate: Gate | None, presented: Presented, *, now: int, fence: int, idle_s: int) -> Lineage | Dead:
+def active_lineage(
+    account_state: AccountState | None, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
+) -> Lineage | Inactive:
     """Find the presented lineage, alive, or say that it is dead and why (E4)."""
-    lineage = gate.lineages.get(presented.lineage) if gate else None
-    if gate is None or lineage is None:
-        return Dead()
-    ended = ended_of(gate, lineage, now=now, fence=fence, idle_s=idle_s)
+    lineage = account_state.lineages.get(presented.lineage) if account_state else None
+    if account_state is None or lineage is None:
+        return Inactive()
+    ended = ended_of(account_state, lineage, now=now, not_before=not_before, idle_s=idle_s)
     if ended is not None:
-        return Dead(ended.reason)
-    if gate.status is not Status.ACTIVE:
-        return Dead()
+        return Inactive(ended.reason)
+    if account_state.status is not Status.ACTIVE:
+        return Inactive()
     if lineage.client != presented.client or lineage.binding != presented.binding:
-        return Dead()
+        return Inactive()
     if presented.issued_at < lineage.auth_time:
         # A token of an earlier life: this lineage was evicted, and begun anew by the same attempt.
-        return Dead()
+        return Inactive()
     return lineage
 
 
-def ended_of(gate: Gate, lineage: Lineage, *, now: int, fence: int, idle_s: int | None) -> Ended | None:
+def ended_of(
+    account_state: AccountState, lineage: Lineage, *, now: int, not_before: int, idle_s: int | None
+) -> Ended | None:
     """Return when and why a lineage ended, or ``None`` while it lives. ``idle_s=None`` ignores the idle limit.
 
-    A lineage of an older epoch was ended by the raising of the epoch; the gate remembers the last raise only.
-    A lineage from before the fence ended when the fence was raised, everywhere.
+    A lineage of an older epoch was ended by the raising of the epoch; the account state remembers the last raise only.
+    A lineage from before the not-before time ended when the not-before time was raised, everywhere.
     """
     if lineage.ended is not None:
         return lineage.ended
-    if lineage.epoch != gate.epoch:
-        return gate.raised or Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
-    if lineage.auth_time < fence:
-        return Ended(at=fence, reason=EndReason.ENDED_EVERYWHERE)
+    if lineage.epoch != account_state.epoch:
+        return account_state.raised or Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
+    if lineage.auth_time < not_before:
+        return Ended(at=not_before, reason=EndReason.ENDED_EVERYWHERE)
     if lineage.expires_at <= now:
         return Ended(at=lineage.expires_at, reason=EndReason.EXPIRED)
     if idle_s is not None and lineage.issued_at + idle_s < now:
@@ -130,7 +136,7 @@ def ended_of(gate: Gate, lineage: Lineage, *, now: int, fence: int, idle_s: int 
     return None
 
 
-def exchange(lineage: Lineage, presented: Presented, *, now: int) -> Lineage:
+def exchange(lineage: Lineage, presented: PresentedToken, *, now: int) -> Lineage:
     """Move a lineage to its next generation, remembering the attempt that used up this one (E5)."""
     slots = list(lineage.attempts)
     slots[presented.generation % ATTEMPT_SLOTS] = presented.attempt
@@ -142,73 +148,79 @@ def exchange(lineage: Lineage, presented: Presented, *, now: int) -> Lineage:
     )
 
 
-class Live(Struct, frozen=True):
+class Active(Struct, frozen=True):
     """A token may be used: its lineage lives and its generation is the current one, or the one before."""
 
-    gate: Gate
+    account_state: AccountState
     lineage: Lineage
 
 
-class Overtaken(Struct, frozen=True):
+class Expired(Struct, frozen=True):
     """Genuine and of a live lineage, but expired, or exchanged away more than once."""
 
 
-Use = Live | Overtaken | Ahead | Dead
+AccessVerdict = Active | Expired | Ahead | Inactive
 
 
-def judge_use(
-    gate: Gate | None, presented: Presented, *, expires_at: int, now: int, fence: int, mechanism: Mechanism
-) -> Use:
+def judge_access(
+    account_state: AccountState | None,
+    presented: PresentedToken,
+    *,
+    expires_at: int,
+    now: int,
+    not_before: int,
+    mechanism: Mechanism,
+) -> AccessVerdict:
     """Decide whether a token may be used on a call.
 
     The current generation may be used until its own expiry. The generation before it may be used for
     ``PREVIOUS_GENERATION_S`` after its exchange, because calls were in flight: no longer, since a copy of the device
     can repeat that exchange. A sliding mechanism's token lives for as long as the login was used without a gap.
     """
-    lineage = live(gate, presented, now=now, fence=fence, idle_s=mechanism.idle_s)
-    if isinstance(lineage, Dead):
+    lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
+    if isinstance(lineage, Inactive):
         return lineage
-    assert gate is not None
+    assert account_state is not None
     behind = lineage.generation - presented.generation
     if behind < 0:
         return Ahead()
     if behind > 1 or (behind == 1 and now > lineage.issued_at + PREVIOUS_GENERATION_S):
-        return Overtaken()
+        return Expired()
     if behind == 0 and mechanism.single_use and presented.issued_at != lineage.issued_at:
-        return Dead()
+        return Inactive()
     slid = (
         mechanism.slides
         and lineage.in_use_since is not None
         and presented.issued_at >= lineage.in_use_since
-        and now < lineage.issued_at + mechanism.use_s
+        and now < lineage.issued_at + mechanism.access_s
     )
-    return Live(gate, lineage) if now < expires_at or slid else Overtaken()
+    return Active(account_state, lineage) if now < expires_at or slid else Expired()
 
 
 class ProofOutdated(Struct, frozen=True):
     """The password was changed after the caller proved it for this operation."""
 
 
-def may_act(gate: Gate | None, actor: Actor, *, now: int) -> Lineage | Dead | ProofOutdated:
+def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Lineage | Inactive | ProofOutdated:
     """Decide whether a write on behalf of a login may happen: only while that login is live.
 
     Live means: the account is active, the lineage is of its epoch, not ended, not expired, and began at the
     not-before time or later. The idle limit does not count: the call itself is a use.
     """
-    lineage = gate.lineages.get(actor.lineage) if gate else None
-    if gate is None or lineage is None:
-        return Dead()
-    ended = ended_of(gate, lineage, now=now, fence=actor.fence, idle_s=None)
+    lineage = account_state.lineages.get(actor.lineage) if account_state else None
+    if account_state is None or lineage is None:
+        return Inactive()
+    ended = ended_of(account_state, lineage, now=now, not_before=actor.not_before, idle_s=None)
     if ended is not None:
-        return Dead(ended.reason)
-    if gate.status is not Status.ACTIVE:
-        return Dead()
-    return lineage if gate.verifier_version == actor.verifier_version else ProofOutdated()
+        return Inactive(ended.reason)
+    if account_state.status is not Status.ACTIVE:
+        return Inactive()
+    return lineage if account_state.credentials_version == actor.credentials_version else ProofOutdated()
 
 
-def has_role(gate: Gate, codes: Collection[int]) -> bool:
+def has_role(account_state: AccountState, codes: Collection[int]) -> bool:
     """Decide whether the account has any one of these roles. No role of an empty collection can be had."""
-    return not gate.roles.isdisjoint(codes)
+    return not account_state.roles.isdisjoint(codes)
 
 
 def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
@@ -232,10 +244,10 @@ def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) ->
     A renewal is always written down. ``in_use_since`` moves with it, so that an earlier id lives by its own expiry
     only, and with a gap longer than an id's life, so that ids from before it stay dead.
     """
-    if not renewed and now - lineage.issued_at < mechanism.use_s // SLIDE_AFTER_FRACTION:
+    if not renewed and now - lineage.issued_at < mechanism.access_s // SLIDE_AFTER_FRACTION:
         return None
     since = lineage.in_use_since
-    if renewed or now >= lineage.issued_at + mechanism.use_s:
+    if renewed or now >= lineage.issued_at + mechanism.access_s:
         since = max(now, since or lineage.auth_time)
     return replace(lineage, issued_at=max(now, lineage.issued_at), in_use_since=since)
 
@@ -254,7 +266,7 @@ def used_by(lineage: Lineage, generation: int) -> bytes | None:
 
 def expiry(issued_at: int, lineage: Lineage, mechanism: Mechanism) -> int:
     """Tell when a token for calls expires: min(iat + life, absolute expiry)."""
-    return min(issued_at + mechanism.use_s, lineage.expires_at)
+    return min(issued_at + mechanism.access_s, lineage.expires_at)
 
 
 class NoRoom(Struct, frozen=True):
@@ -263,7 +275,9 @@ class NoRoom(Struct, frozen=True):
     until: int
 
 
-def replaced_by_login(gate: Gate, binding: Binding, *, proved: LineageId | None) -> tuple[Lineage, ...]:
+def replaced_by_login(
+    account_state: AccountState, binding: Binding, *, proved: LineageId | None
+) -> tuple[Lineage, ...]:
     """Choose the lineages that a login ends: those of the same key that have not ended.
 
     A device holds one login. What is left of an earlier one is in the hands of a copy. ``proved`` is the lineage
@@ -271,19 +285,19 @@ def replaced_by_login(gate: Gate, binding: Binding, *, proved: LineageId | None)
     """
     return tuple(
         lineage
-        for lineage in gate.lineages.values()
+        for lineage in account_state.lineages.values()
         if lineage.ended is None
-        and lineage.epoch == gate.epoch
+        and lineage.epoch == account_state.epoch
         and (lineage.id == proved or (isinstance(binding, KeyBinding) and lineage.binding == binding))
     )
 
 
 def removed_by_login(
-    gate: Gate,
+    account_state: AccountState,
     replaced: Sequence[Lineage],
     *,
     now: int,
-    fence: int,
+    not_before: int,
     idle_s_of: Mapping[int, int],
     lineages_max: int,
 ) -> tuple[Lineage, ...] | NoRoom:
@@ -294,13 +308,13 @@ def removed_by_login(
     password change may go at any age, since that request holds a password that is void.
     ``replaced`` are those that this login ends.
     """
-    surplus = len(gate.lineages) + 1 - lineages_max
+    surplus = len(account_state.lineages) + 1 - lineages_max
     if surplus <= 0:
         return ()
     ending = {lineage.id for lineage in replaced}
 
     def order(lineage: Lineage) -> tuple[int, int, LineageId]:
-        ended = ended_of(gate, lineage, now=now, fence=fence, idle_s=idle_s_of.get(lineage.client))
+        ended = ended_of(account_state, lineage, now=now, not_before=not_before, idle_s=idle_s_of.get(lineage.client))
         if ended is None and lineage.id in ending:
             return (0, now, lineage.id)
         if ended is None:
@@ -308,16 +322,16 @@ def removed_by_login(
         return (1 if ended.reason in {EndReason.EXPIRED, EndReason.IDLE} else 0, ended.at, lineage.id)
 
     def age(lineage: Lineage) -> int:
-        if void and lineage.epoch != gate.epoch:
+        if void and lineage.epoch != account_state.epoch:
             return LINEAGE_KEPT_S
-        ended = ended_of(gate, lineage, now=now, fence=fence, idle_s=idle_s_of.get(lineage.client))
+        ended = ended_of(account_state, lineage, now=now, not_before=not_before, idle_s=idle_s_of.get(lineage.client))
         if ended is None or ended.reason in {EndReason.EXPIRED, EndReason.IDLE}:
             return now - lineage.auth_time
         return now - max(lineage.auth_time, min(ended.at, now))
 
-    void = gate.raised is not None and gate.raised.reason is EndReason.PASSWORD_CHANGED
-    ages = {lineage.id: age(lineage) for lineage in gate.lineages.values()}
-    removable = sorted((one for one in gate.lineages.values() if ages[one.id] >= LINEAGE_KEPT_S), key=order)
+    void = account_state.raised is not None and account_state.raised.reason is EndReason.PASSWORD_CHANGED
+    ages = {lineage.id: age(lineage) for lineage in account_state.lineages.values()}
+    removable = sorted((one for one in account_state.lineages.values() if ages[one.id] >= LINEAGE_KEPT_S), key=order)
     if len(removable) < surplus:
         kept = sorted(age for age in ages.values() if age < LINEAGE_KEPT_S)
         return NoRoom(until=now + LINEAGE_KEPT_S - kept[-(surplus - len(removable))])

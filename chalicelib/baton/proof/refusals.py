@@ -14,42 +14,42 @@ class SignatureRequired(InvalidSignature):
     """The request has no signature with the tag ``baton``."""
 
     code = "signature_required"
-    sentence = "The signature is missing. Sign this request (RFC 9421) with the tag `baton`."
+    detail = "The signature is missing. Sign this request (RFC 9421) with the tag `baton`."
 
 
 class SignatureDefective(InvalidSignature):
     """The signature does not verify, or cannot be verified."""
 
     code = "invalid_signature"
-    sentence = "The signature does not verify. Compare `signature_base` with the one that your app built."
+    detail = "The signature does not verify. Compare `signature_base` with the one that your app built."
 
 
 class InsufficientCoverage(InvalidSignature):
     """The signature verifies, but does not cover every required component."""
 
     code = "insufficient_coverage"
-    sentence = "The signature does not cover every required component. Cover those in `missing` too."
+    detail = "The signature does not cover every required component. Cover those in `missing` too."
 
 
 class SignatureEncoding(InvalidSignature):
     """The signature is in DER. RFC 9421 requires raw r and s."""
 
     code = "signature_encoding"
-    sentence = "The signature is in DER. Send r and s as 64 raw bytes, 32 each (RFC 9421 section 3.3.4)."
+    detail = "The signature is in DER. Send r and s as 64 raw bytes, 32 each (RFC 9421 section 3.3.4)."
 
 
 class WrongKey(InvalidSignature):
     """The request is signed with another key than the key of the login (E2)."""
 
     code = "wrong_key"
-    sentence = "The signature was not made with the key of this login. The login is still active. Sign with its key."
+    detail = "The signature was not made with the key of this login. The login is still active. Sign with its key."
 
 
 class InvalidDigest(Refusal):
     """``Content-Digest`` does not match the body (RFC 9530)."""
 
     error = code = "invalid_digest"
-    sentence = "`Content-Digest` does not match the body. Send the sha-256 or sha-512 of the exact bytes."
+    detail = "`Content-Digest` does not match the body. Send the sha-256 or sha-512 of the exact bytes."
 
 
 class ClockSkew(Refusal):
@@ -59,14 +59,14 @@ class ClockSkew(Refusal):
     error = "stale_signature"
     code = "clock_skew"
     action = "sync_clock"
-    sentence = "`created` is outside the time window. Set your clock offset from `server_time` and sign again."
+    detail = "`created` is outside the time window. Set your clock offset from `server_time` and sign again."
 
 
 class IdempotencyKeyRequired(InvalidRequest):
     """A call to a route with ``once=True`` has no ``Idempotency-Key``."""
 
     code = "idempotency_key_required"
-    sentence = (
+    detail = (
         "This route requires an `Idempotency-Key`. Create one for each operation, store it, and send it with every "
         "repetition."
     )
@@ -76,7 +76,7 @@ class IdempotencyUnsupported(InvalidRequest):
     """A state-changing call has an ``Idempotency-Key``, and the route would ignore it."""
 
     code = "idempotency_unsupported"
-    sentence = "This route does not support `Idempotency-Key`. Remove the header. Do not repeat the request blindly."
+    detail = "This route does not support `Idempotency-Key`. Remove the header. Do not repeat the request blindly."
 
 
 class IdempotencyKeyReused(InvalidRequest):
@@ -84,7 +84,7 @@ class IdempotencyKeyReused(InvalidRequest):
 
     status = 422
     code = "idempotency_key_reused"
-    sentence = "This `Idempotency-Key` was used for another request. Create a new key for a new operation."
+    detail = "This `Idempotency-Key` was used for another request. Create a new key for a new operation."
 
 
 class CallInProgress(InvalidRequest):
@@ -93,7 +93,7 @@ class CallInProgress(InvalidRequest):
     status = 409
     code = "in_progress"
     action = "retry"
-    sentence = "The same request is being processed. Repeat it after `Retry-After` seconds with the same key."
+    detail = "The same request is being processed. Repeat it after `Retry-After` seconds with the same key."
 
 
 class CallOutcomeUnknown(InvalidRequest):
@@ -102,7 +102,7 @@ class CallOutcomeUnknown(InvalidRequest):
     status = 409
     code = "outcome_unknown"
     action = "check_outcome"
-    sentence = (
+    detail = (
         "An earlier request with this `Idempotency-Key` has no stored answer, and it may have taken effect. Read the "
         "current state before you repeat the operation with a new key."
     )

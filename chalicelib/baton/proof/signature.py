@@ -120,10 +120,10 @@ def signature_missing(message: Message) -> SignatureRequired:
     )
 
 
-def signature_base(message: Message, signature: Signature, *, doctored: bool = False) -> bytes:
+def signature_base(message: Message, signature: Signature, *, redacted: bool = False) -> bytes:
     """Build the signature base (RFC 9421 section 2.5).
 
-    ``doctored`` replaces the value of ``authorization`` by its digest, so that the base can be shown. Raises
+    ``redacted`` replaces the value of ``authorization`` by its digest, so that the base can be shown. Raises
     ``SignatureDefective`` for a component that cannot be had here, ``DuplicateField`` for a repeated query parameter.
     """
     derived = {'"@method"': message.method, '"@authority"': message.authority, '"@path"': message.path}
@@ -136,7 +136,7 @@ def signature_base(message: Message, signature: Signature, *, doctored: bool = F
             raise _defective(
                 message, "unsignable characters", f"The value of {identifier} has characters that cannot be signed."
             )
-        if doctored and identifier == COVERED_WHEN_PRESENT["authorization"]:
+        if redacted and identifier == COVERED_WHEN_PRESENT["authorization"]:
             value = _digest_value("sha-256", value.encode())
         lines.append(f"{identifier}: {value}")
     lines.append(f'"@signature-params": {signature.written}')
@@ -230,7 +230,7 @@ def _check_value(message: Message, signature: Signature, key: PublicKey | bytes)
     raise SignatureDefective(
         "does not verify",
         path=message.path,
-        signature_base=signature_base(message, signature, doctored=True).decode(),
+        signature_base=signature_base(message, signature, redacted=True).decode(),
     )
 
 

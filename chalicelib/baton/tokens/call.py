@@ -1,4 +1,4 @@
-"""A signed call: who is calling, proved first without the database, then against the gate."""
+"""A signed call: who is calling, proved first without the database, then against the account state."""
 
 from msgspec import Struct
 
@@ -6,8 +6,8 @@ from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Entropy, Refused
 from chalicelib.baton.events.ports import Signals
 from chalicelib.baton.lineages.model import EndReason, NoBinding
-from chalicelib.baton.lineages.ports import Gates
-from chalicelib.baton.lineages.rules import Ahead, Dead, Live, Overtaken, ProofOutdated, judge_use, record_use
+from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.lineages.rules import Active, Ahead, Expired, Inactive, ProofOutdated, judge_access, record_use
 from chalicelib.baton.policy import GRANT_S
 from chalicelib.baton.proof.digest import content_digest
 from chalicelib.baton.proof.refusals import SignatureRequired
@@ -15,7 +15,7 @@ from chalicelib.baton.proof.signature import VerifiedSignature
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens.caller import Caller, Operation, StepUp
 from chalicelib.baton.tokens.ports import OneTime
-from chalicelib.baton.tokens.presented import Proof, ProvedToken
+from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken
 from chalicelib.baton.tokens.refusals import GrantInvalid, ReplayedNonce, StepUpRequired, TokenExpired, TokenInvalid
 from chalicelib.baton.tokens.token import Kind
 
@@ -31,11 +31,11 @@ class StepUpRule(Struct, frozen=True):
     acr_values: tuple[str, ...] = ("aal1",)
 
 
-class ProvedCall(Struct, frozen=True):
+class VerifiedCall(Struct, frozen=True):
     """A call whose token and signature are genuine. Whether its lineage still lives is not known yet."""
 
     message: Message
-    proved: ProvedToken
+    proved: VerifiedToken
     signature: VerifiedSignature | None
     now: int
 
@@ -45,12 +45,12 @@ class Call(Struct, frozen=True):
 
     clock: Clock
     entropy: Entropy
-    proof: Proof
-    gates: Gates
+    proof: RequestVerifier
+    lineage_store: LineageStore
     ephemeral: OneTime
     signals: Signals
 
-    def prove(self, message: Message, *, bound: bool = False) -> ProvedCall:
+    def prove(self, message: Message, *, bound: bool = False) -> VerifiedCall:
         """Check token, signature, digest and time, asking no database.
 
         ``bound`` refuses tokens that are tied to no key.
@@ -59,7 +59,7 @@ class Call(Struct, frozen=True):
         proved = self.proof.token(bearer(message), now=now)
         token, mechanism = proved.token, proved.client.mechanism
         self.signals.about(lineage=token.lineage)
-        if token.kind is Kind.RENEW:
+        if token.kind is Kind.REFRESH:
             raise TokenInvalid("a token that only renews opens no route")
         if bound and isinstance(token.binding, NoBinding):
             raise SignatureRequired(
@@ -73,10 +73,10 @@ class Call(Struct, frozen=True):
             if not mechanism.renewable:
                 raise errors.LoginRequired(reason=EndReason.EXPIRED.value)
             raise TokenExpired
-        return ProvedCall(message, proved, signature, now)
+        return VerifiedCall(message, proved, signature, now)
 
-    def admit(self, call: ProvedCall, *, step_up: StepUpRule | None = None) -> Caller:
-        """Hold a proved call against the gate, spend its nonce and its grant, and say who is calling.
+    def add_lineage(self, call: VerifiedCall, *, step_up: StepUpRule | None = None) -> Caller:
+        """Hold a proved call against the account state, spend its nonce and its grant, and say who is calling.
 
         Order: the lineage lives; a grant was sent where one is asked for; the nonce; the grant. Each is spent by one
         conditional write, before anything is acted upon.
@@ -86,7 +86,7 @@ class Call(Struct, frozen=True):
         if step_up and not grant:
             raise StepUpRequired(max_age=step_up.max_age, acr_values=" ".join(step_up.acr_values))
         if call.signature and call.message.method not in SAFE_METHODS:
-            spent = self.ephemeral.spend_nonce(
+            spent = self.ephemeral.consume_nonce(
                 call.signature.keyid, call.signature.nonce, now=call.now, mark=self.entropy(8)
             )
             if isinstance(spent, Refused):
@@ -94,7 +94,7 @@ class Call(Struct, frozen=True):
                 raise ReplayedNonce
         proved_again = self._spend(grant, call, live, step_up) if step_up else None
         return Caller(
-            account=live.gate.account,
+            account=live.account_state.account,
             device_id=live.lineage.id,
             client_id=call.proved.client.id,
             scope=call.proved.client.scope,
@@ -102,46 +102,48 @@ class Call(Struct, frozen=True):
             auth_time=live.lineage.auth_time,
             assurance=live.lineage.assurance,
             step_up=proved_again,
-            gate=live.gate,
-            fence=call.proved.ring.fence,
+            account_state=live.account_state,
+            not_before=call.proved.ring.not_before,
         )
 
-    def _live(self, call: ProvedCall) -> Live:
+    def _live(self, call: VerifiedCall) -> Active:
         token, mechanism = call.proved.token, call.proved.client.mechanism
-        fence = call.proved.ring.fence
-        use = judge_use(
-            self.gates.get(token.account),
+        not_before = call.proved.ring.not_before
+        use = judge_access(
+            self.lineage_store.get(token.account),
             call.proved.presented(),
             expires_at=token.expires_at,
             now=call.now,
-            fence=fence,
+            not_before=not_before,
             mechanism=mechanism,
         )
         match use:
-            case Live():
+            case Active():
                 used = record_use(use.lineage, now=call.now, mechanism=mechanism, renewed=False)
                 if used is not None:
                     # Where another request wrote first, a use or an end, the next call sees it.
-                    self.gates.record_use(used, account=token.account, expected=use.lineage, now=call.now, fence=fence)
+                    self.lineage_store.record_use(
+                        used, account=token.account, expected=use.lineage, now=call.now, not_before=not_before
+                    )
                 return use
-            case Overtaken():
+            case Expired():
                 raise TokenExpired
             case Ahead():
                 self.signals.emit("generation_ahead", lineage=token.lineage)
                 raise errors.LoginRequired("a generation newer than the stored one: the table was rolled back")
-            case Dead(reason):
+            case Inactive(reason):
                 raise errors.LoginRequired(reason=reason.value if reason else None)
 
     def _grant(self, message: Message) -> str:
         return message.fields.get("baton-grant", ("",))[0].strip(" \t")
 
-    def _spend(self, grant: str, call: ProvedCall, live: Live, rule: StepUpRule) -> StepUp:
+    def _spend(self, grant: str, call: VerifiedCall, live: Active, rule: StepUpRule) -> StepUp:
         message = call.message
-        spent = self.ephemeral.spend_grant(
+        spent = self.ephemeral.consume_grant(
             grant,
             lineage=call.proved.token.lineage,
             operation=Operation(message.method, message.path, content_digest(message.body)),
-            verifier_version=live.gate.verifier_version,
+            credentials_version=live.account_state.credentials_version,
             now=call.now,
             mark=self.entropy(8),
         )
@@ -162,7 +164,7 @@ def refuse_inactive(outcome: object) -> None:
     Nothing was written. Raises ``LoginRequired`` or ``GrantInvalid``; every other outcome is accepted.
     """
     match outcome:
-        case Dead(reason):
+        case Inactive(reason):
             raise errors.LoginRequired("ended after it was admitted", reason=reason.value if reason else None)
         case ProofOutdated():
             raise GrantInvalid(

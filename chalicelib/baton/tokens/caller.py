@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from chalicelib.baton.ids import AccountId, LineageId
-from chalicelib.baton.lineages.model import Actor, Assurance, Gate
+from chalicelib.baton.lineages.model import AccountState, Actor, Assurance
 
 
 class Operation(Struct, frozen=True):
@@ -36,15 +36,15 @@ class Caller(Struct, frozen=True):
     auth_time: int
     assurance: Assurance
     step_up: StepUp | None = None
-    gate: Gate | None = None
-    fence: int = 0
+    account_state: AccountState | None = None
+    not_before: int = 0
 
     @property
     def actor(self) -> Actor:
         """Name this login, for the condition of every write on its behalf."""
-        version = self.gate.verifier_version if self.gate else 0
-        return Actor(self.account, self.device_id, fence=self.fence, verifier_version=version)
+        version = self.account_state.credentials_version if self.account_state else 0
+        return Actor(self.account, self.device_id, not_before=self.not_before, credentials_version=version)
 
     def __repr__(self) -> str:
-        """Show who is calling; the whole gate would hide it."""
+        """Show who is calling; the whole account state would hide it."""
         return f"Caller(account={self.account!r}, device_id={self.device_id!r}, client_id={self.client_id!r})"

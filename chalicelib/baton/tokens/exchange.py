@@ -11,15 +11,24 @@ from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done, Entropy, Refused
 from chalicelib.baton.events.ports import Signals
 from chalicelib.baton.lineages.model import EndReason, Lineage, NoBinding
-from chalicelib.baton.lineages.ports import Gates
-from chalicelib.baton.lineages.rules import Ahead, Dead, Exchanged, Retry, Reused, Superseded, live, record_use
+from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.lineages.rules import (
+    Ahead,
+    Exchanged,
+    Inactive,
+    Retry,
+    Reused,
+    Superseded,
+    active_lineage,
+    record_use,
+)
 from chalicelib.baton.policy import START_OVER_MAX
 from chalicelib.baton.proof.attempt import attempt_header, attempt_of
 from chalicelib.baton.proof.refusals import WrongKey
 from chalicelib.baton.proof.signature import VerifiedSignature
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens.issue import Issue, Issued
-from chalicelib.baton.tokens.presented import Proof, ProvedToken
+from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken
 from chalicelib.baton.tokens.refusals import InvalidScope, TokenInvalid, TokenReused, UnauthorizedClient
 from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
 from chalicelib.baton.tokens.token import Kind
@@ -47,13 +56,13 @@ class Exchange(Struct, frozen=True):
 
     clock: Clock
     entropy: Entropy
-    proof: Proof
-    gates: Gates
+    proof: RequestVerifier
+    lineage_store: LineageStore
     end_reused: EndReused
     foreign_keys: ForeignKeys
     signals: Signals
     issue: Issue
-    revoke_on_foreign_key: bool = False
+    revoke_on_wrong_key: bool = False
 
     def __call__(self, message: Message, request: TokenRequest, *, source: str = "") -> Issued:
         """Answer with the child, the same child to a retry, or the refusal that the rule demands.
@@ -66,7 +75,7 @@ class Exchange(Struct, frozen=True):
         self.signals.about(lineage=token.lineage)
         if not client.mechanism.renewable:
             raise UnauthorizedClient("its mechanism renews nothing")
-        if token.kind is Kind.USE:
+        if token.kind is Kind.ACCESS:
             raise TokenInvalid("a token for calls cannot be exchanged")
         signature = self._signature(message, proved, source=source, now=now)
         proved.check_in_service()
@@ -82,23 +91,23 @@ class Exchange(Struct, frozen=True):
                 raise TokenReused(reused.reason, detail=_NO_ATTEMPT_SENT, reason=EndReason.REUSE.value) from None
         return self._renew(proved, now=now)
 
-    def _signature(self, message: Message, proved: ProvedToken, *, source: str, now: int) -> VerifiedSignature | None:
+    def _signature(self, message: Message, proved: VerifiedToken, *, source: str, now: int) -> VerifiedSignature | None:
         """Verify the proof of possession. E2 before E8: a leaked dead token must not log its owner out."""
         try:
             return self.proof.signature(message, proved, now=now)
         except WrongKey:
             # The other key is not known here, so its signature cannot be verified. All else of it is as it must be.
             self.foreign_keys.report(proved.token.account, proved.token.lineage, now=now)
-            if self.revoke_on_foreign_key:
+            if self.revoke_on_wrong_key:
                 ended = self.end_reused(
                     proved, message, source=source, attempt="", lineage=None, key="another", now=now
                 )
                 raise self._reused(proved, ended, now=now) from None
             raise
 
-    def _exchange(self, message: Message, proved: ProvedToken, attempt: str, *, source: str, now: int) -> Issued:
-        verdict = self.gates.exchange(
-            proved.presented(attempt), now=now, fence=proved.ring.fence, idle_s=proved.client.mechanism.idle_s
+    def _exchange(self, message: Message, proved: VerifiedToken, attempt: str, *, source: str, now: int) -> Issued:
+        verdict = self.lineage_store.exchange(
+            proved.presented(attempt), now=now, not_before=proved.ring.not_before, idle_s=proved.client.mechanism.idle_s
         )
         match verdict:
             case Exchanged(lineage):
@@ -119,42 +128,47 @@ class Exchange(Struct, frozen=True):
             case Ahead():
                 self.signals.emit("generation_ahead", lineage=proved.token.lineage)
                 raise errors.LoginRequired("a generation newer than the stored one: the table was rolled back")
-            case Dead(reason):
+            case Inactive(reason):
                 raise errors.LoginRequired(reason=reason.value if reason else None)
 
-    def _reused(self, proved: ProvedToken, ended: Done | Refused, *, now: int) -> errors.Refusal:
+    def _reused(self, proved: VerifiedToken, ended: Done | Refused, *, now: int) -> errors.Refusal:
         """Choose the answer, once the end is written. Where that failed, ``Unavailable`` was raised instead."""
         if isinstance(ended, Refused):
             return errors.LoginRequired("ended already", reason=self._why(proved, now=now))
         return TokenReused(reason=EndReason.REUSE.value)
 
-    def _why(self, proved: ProvedToken, *, now: int) -> str | None:
+    def _why(self, proved: VerifiedToken, *, now: int) -> str | None:
         """Tell a client whose lineage somebody else has just ended, or had, why."""
-        gate = self.gates.get(proved.token.account)
+        account_state = self.lineage_store.get(proved.token.account)
         idle_s = proved.client.mechanism.idle_s
-        state = live(gate, proved.presented(), now=now, fence=proved.ring.fence, idle_s=idle_s)
-        return state.reason.value if isinstance(state, Dead) and state.reason else None
+        state = active_lineage(
+            account_state, proved.presented(), now=now, not_before=proved.ring.not_before, idle_s=idle_s
+        )
+        return state.reason.value if isinstance(state, Inactive) and state.reason else None
 
-    def _renew(self, proved: ProvedToken, *, now: int) -> Issued:
+    def _renew(self, proved: VerifiedToken, *, now: int) -> Issued:
         """Renew repeatably: the generation stays, and a sliding login is written down as used."""
         mechanism, presented = proved.client.mechanism, proved.presented()
-        fence = proved.ring.fence
+        not_before = proved.ring.not_before
         for _ in range(START_OVER_MAX):
-            gate = self.gates.get(presented.account)
-            lineage = live(gate, presented, now=now, fence=fence, idle_s=mechanism.idle_s)
-            if isinstance(lineage, Dead):
+            account_state = self.lineage_store.get(presented.account)
+            lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
+            if isinstance(lineage, Inactive):
                 raise errors.LoginRequired(reason=lineage.reason.value if lineage.reason else None)
             used = record_use(lineage, now=now, mechanism=mechanism, renewed=True)
             if used is None or isinstance(
-                self.gates.record_use(used, account=presented.account, expected=lineage, now=now, fence=fence), Done
+                self.lineage_store.record_use(
+                    used, account=presented.account, expected=lineage, now=now, not_before=not_before
+                ),
+                Done,
             ):
                 self.signals.emit("renewed", lineage=lineage.id)
                 # Never before its login, by whatever clock: a token from before that is of an earlier life.
                 issued_at = max(now, lineage.auth_time, (used.in_use_since or 0) if used else 0)
                 return self._child(proved, used or lineage, now=now, issued_at=issued_at)
-        raise errors.Unavailable("the gate kept moving under a renewal", by_caller=True)
+        raise errors.Unavailable("the account state kept moving under a renewal", by_caller=True)
 
-    def _child(self, proved: ProvedToken, lineage: Lineage, *, now: int, issued_at: int | None = None) -> Issued:
+    def _child(self, proved: VerifiedToken, lineage: Lineage, *, now: int, issued_at: int | None = None) -> Issued:
         return self.issue(
             lineage,
             account=proved.token.account,

@@ -10,14 +10,14 @@ from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock
 from chalicelib.baton.lineages.clients import Client
 from chalicelib.baton.lineages.model import Lineage
-from chalicelib.baton.lineages.ports import Gates
-from chalicelib.baton.lineages.rules import Live, judge_use
-from chalicelib.baton.tokens.presented import Proof
+from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.lineages.rules import Active, judge_access
+from chalicelib.baton.tokens.presented import RequestVerifier
 from chalicelib.baton.tokens.refusals import InvalidClient, TokenInvalid
 from chalicelib.baton.tokens.token import Kind, Token
 
 
-class Active(Struct, frozen=True):
+class ActiveToken(Struct, frozen=True):
     """A token that may be used, with what a resource server needs to know about it."""
 
     token: Token
@@ -30,11 +30,11 @@ class Introspect(Struct, frozen=True):
     """Tell a resource server whether a token is good this moment."""
 
     clock: Clock
-    proof: Proof
-    gates: Gates
+    proof: RequestVerifier
+    lineage_store: LineageStore
     resource_servers: Mapping[str, bytes]
 
-    def __call__(self, *, token: str, resource_server: str, secret: str) -> Active | None:
+    def __call__(self, *, token: str, resource_server: str, secret: str) -> ActiveToken | None:
         """Answer with the token's facts, or ``None``: it is inactive, and nothing more is told.
 
         ``resource_servers`` maps an id to the SHA-256 of its secret, which is random and long, so a plain digest
@@ -52,21 +52,21 @@ class Introspect(Struct, frozen=True):
         mechanism = proved.client.mechanism
         if (
             proved.client.retired
-            or proved.token.kind is Kind.RENEW
+            or proved.token.kind is Kind.REFRESH
             or (proved.token.expires_at <= now and not mechanism.slides)
         ):
             return None
-        use = judge_use(
-            self.gates.get(proved.token.account),
+        use = judge_access(
+            self.lineage_store.get(proved.token.account),
             proved.presented(),
             expires_at=proved.token.expires_at,
             now=now,
-            fence=proved.ring.fence,
+            not_before=proved.ring.not_before,
             mechanism=mechanism,
         )
-        if not isinstance(use, Live):
+        if not isinstance(use, Active):
             return None
         expires_at = proved.token.expires_at
         if mechanism.slides:
-            expires_at = max(expires_at, use.lineage.issued_at + mechanism.use_s)
-        return Active(proved.token, proved.client, use.lineage, min(expires_at, use.lineage.expires_at))
+            expires_at = max(expires_at, use.lineage.issued_at + mechanism.access_s)
+        return ActiveToken(proved.token, proved.client, use.lineage, min(expires_at, use.lineage.expires_at))

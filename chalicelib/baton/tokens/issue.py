@@ -1,4 +1,4 @@
-"""The tokens of a lineage's current generation: derivable from the gate, so issuing them again costs nothing."""
+"""The tokens of a lineage's current generation: derivable from the state, so issuing them again costs nothing."""
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -54,12 +54,12 @@ class Issue(Struct, frozen=True):
     ) -> Issued:
         """Mint the tokens of the current generation, those for calls as of ``issued_at``.
 
-        ``issued_at`` is given by a repeatable renewal; left out, the tokens are those of the gate, to the byte.
+        ``issued_at`` is given by a repeatable renewal; left out, the tokens are those of the state, to the byte.
         """
         mechanism = client.mechanism
         called_at = lineage.issued_at if issued_at is None else issued_at
         token = Token(
-            kind=Kind.BOTH if mechanism.one_token else Kind.USE,
+            kind=Kind.BOTH if mechanism.one_token else Kind.ACCESS,
             account=account,
             lineage=lineage.id,
             generation=lineage.generation,
@@ -76,7 +76,7 @@ class Issue(Struct, frozen=True):
         elif mechanism.renewable:
             renew = replace(
                 token,
-                kind=Kind.RENEW,
+                kind=Kind.REFRESH,
                 issued_at=lineage.issued_at if mechanism.single_use else lineage.auth_time,
                 expires_at=lineage.expires_at,
             )
@@ -94,7 +94,7 @@ class Issue(Struct, frozen=True):
     def _mint(self, token: Token, lineage: Lineage, *, client: Client, ring: Ring, now: int) -> str:
         return mint_token(
             token,
-            form="opaque" if token.kind is Kind.RENEW else client.form,
+            form="opaque" if token.kind is Kind.REFRESH else client.form,
             ring=ring,
             now=now,
             names=self.names,

@@ -45,7 +45,7 @@ class _Claims(Struct):
     amr: tuple[str, ...]
     sid: str
     gen: int
-    use: Kind
+    token_use: Kind
     scope: str
     """For resource servers (RFC 9068 section 2.2.3). Not used when reading: a client's scope is what its row says."""
     cnf: _Confirmation | UnsetType = UNSET
@@ -76,7 +76,7 @@ def mint_jwt(  # noqa: PLR0913 - all of these go into a token
         amr=assurance.amr,
         sid=token.lineage,
         gen=token.generation,
-        use=token.kind,
+        token_use=token.kind,
         scope=" ".join(sorted(client.scope)),
         cnf=_confirmation(token),
     )
@@ -113,7 +113,7 @@ def read_jwt(text: str, ring: Ring, *, names: Names, clients: Clients) -> Token:
         raise ConfigurationMismatch("client")
     binding, key = _confirmed(claims)
     token = Token(
-        kind=claims.use,
+        kind=claims.token_use,
         account=AccountId(claims.sub),
         lineage=LineageId(claims.sid),
         generation=claims.gen,

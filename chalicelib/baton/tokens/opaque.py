@@ -23,7 +23,7 @@ _DOMAIN = b"baton opaque token 1"
 _FACTS = struct.Struct(">B?B12s12sIII")
 """Kind, bound to a secret?, client; account, lineage; generation, iat, exp. The public key follows, if there is one."""
 
-_KINDS = (Kind.USE, Kind.RENEW, Kind.BOTH)
+_KINDS = (Kind.ACCESS, Kind.REFRESH, Kind.BOTH)
 _SIV_KEY_BYTES = 64
 _SIV_TAG_BYTES = 16
 _SEALED_BYTES = {_SIV_TAG_BYTES + _FACTS.size + key_bytes for key_bytes in (0, 32, 33)}

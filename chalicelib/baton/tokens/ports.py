@@ -10,7 +10,7 @@ from chalicelib.baton.tokens.caller import Operation, StepUp
 class Nonces(Protocol):
     """The nonces of signed requests. If they are lost, a request can be replayed only within its time window."""
 
-    def spend_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
+    def consume_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
         """Spend a nonce of a key, once. ``mark`` is random and tells our own re-send from a replay."""
 
 
@@ -28,20 +28,20 @@ class Tickets(Protocol):
 class Grants(Protocol):
     """Step-up grants. If they are lost, the person proves the password again."""
 
-    def keep_grant(
+    def store_grant(
         self,
         grant: str,
         *,
         lineage: LineageId,
         operation: Operation,
         step_up: StepUp,
-        verifier_version: int,
+        credentials_version: int,
         expires_at: int,
     ) -> None:
         """Keep a step-up grant, under the SHA-256 of its secret. It is good for the password it was proved with."""
 
-    def spend_grant(
-        self, grant: str, *, lineage: LineageId, operation: Operation, verifier_version: int, now: int, mark: bytes
+    def consume_grant(
+        self, grant: str, *, lineage: LineageId, operation: Operation, credentials_version: int, now: int, mark: bytes
     ) -> StepUp | Refused:
         """Spend a grant, once, when it is unexpired and for exactly this lineage, operation and password."""
 

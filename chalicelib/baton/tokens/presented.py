@@ -11,7 +11,7 @@ from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.clients import Client, Clients
-from chalicelib.baton.lineages.model import KeyBinding, NoBinding, Presented, SecretBinding
+from chalicelib.baton.lineages.model import KeyBinding, NoBinding, PresentedToken, SecretBinding
 from chalicelib.baton.lineages.rules import attempt_digest
 from chalicelib.baton.policy import ISSUED_AHEAD_MAX_S, MISMATCH_TOLD_EVERY_S, SIGNATURE_WINDOW_S
 from chalicelib.baton.proof.digest import check_digest
@@ -24,10 +24,10 @@ from chalicelib.baton.tokens.refusals import TokenInvalid, UnauthorizedClient, U
 from chalicelib.baton.tokens.token import ConfigurationMismatch, Names, Token
 
 
-class ProvedToken(Struct, frozen=True):
+class VerifiedToken(Struct, frozen=True):
     """A genuine token, the client it was issued to, and the key ring that verified it.
 
-    All that follows uses this ring: its fence, and its keys for a new token.
+    All that follows uses this ring: its not-before time, and its keys for a new token.
     """
 
     token: Token
@@ -39,9 +39,9 @@ class ProvedToken(Struct, frozen=True):
         if self.client.retired:
             raise errors.LoginRequired("its client is out of service")
 
-    def presented(self, attempt: str = "") -> Presented:
-        """Say what this token claims, to be held against the gate."""
-        return Presented(
+    def presented(self, attempt: str = "") -> PresentedToken:
+        """Say what this token claims, to be held against the account state."""
+        return PresentedToken(
             account=self.token.account,
             lineage=self.token.lineage,
             generation=self.token.generation,
@@ -67,7 +67,7 @@ class Mismatches:
             self._signals.emit("configuration_mismatch", reason=mismatch.what)
 
 
-class Proof(Struct, frozen=True):
+class RequestVerifier(Struct, frozen=True):
     """Check tokens and signatures against the ring. Asks no database beyond the cached ring."""
 
     key_ring: KeyRing
@@ -78,7 +78,7 @@ class Proof(Struct, frozen=True):
     development: bool = False
     """Tell a caller which hosts are accepted."""
 
-    def token(self, text: str, *, now: int) -> ProvedToken:
+    def token(self, text: str, *, now: int) -> VerifiedToken:
         """Read a token and find its client.
 
         Raises ``TokenInvalid`` for whatever we did not issue, ``Unavailable`` for one from the future and for one that
@@ -93,7 +93,7 @@ class Proof(Struct, frozen=True):
             raise errors.Unavailable("a genuine token from the future: the clocks of this deployment disagree")
         return proved
 
-    def _token(self, text: str, *, now: int) -> ProvedToken:
+    def _token(self, text: str, *, now: int) -> VerifiedToken:
         ring = self.key_ring.current(now=now)
         try:
             token = read_token(text, ring=ring, names=self.names, clients=self.clients)
@@ -103,9 +103,9 @@ class Proof(Struct, frozen=True):
         client = self.clients.of(token.client)
         if client is None:
             raise ConfigurationMismatch("client")
-        return ProvedToken(token, client, ring)
+        return VerifiedToken(token, client, ring)
 
-    def token_of(self, client_id: str | None, text: str, *, now: int) -> ProvedToken:
+    def token_of(self, client_id: str | None, text: str, *, now: int) -> VerifiedToken:
         """Read a token that a client sends under its own id, where it names one (RFC 6749 section 3.2.1).
 
         Raises ``UnknownClient`` and ``UnauthorizedClient``, never ``TokenInvalid`` for them: of that, stock clients
@@ -127,7 +127,7 @@ class Proof(Struct, frozen=True):
             )
         return proved
 
-    def signature(self, message: Message, proved: ProvedToken, *, now: int) -> VerifiedSignature | None:
+    def signature(self, message: Message, proved: VerifiedToken, *, now: int) -> VerifiedSignature | None:
         """Verify the signature of a bound token's request; ``None`` for an unbound one."""
         token = proved.token
         match token.binding:

@@ -8,7 +8,7 @@ class TokenExpired(InvalidToken):
 
     code = "token_expired"
     action = "exchange"
-    sentence = "The token has expired. Exchange it at `/oauth/token`, or use the newer stored one."
+    detail = "The token has expired. Exchange it at `/oauth/token`, or use the newer stored one."
 
 
 class TokenInvalid(InvalidToken):
@@ -16,7 +16,7 @@ class TokenInvalid(InvalidToken):
 
     code = "token_invalid"
     action = "log_in"
-    sentence = "The token is not valid for this request. Log in again."
+    detail = "The token is not valid for this request. Log in again."
 
 
 class TokenReused(InvalidToken):
@@ -24,7 +24,7 @@ class TokenReused(InvalidToken):
 
     code = "token_reused"
     action = "log_in"
-    sentence = "This token was already exchanged with another attempt, so Baton ended the login. Log in again."
+    detail = "This token was already exchanged with another attempt, so Baton ended the login. Log in again."
 
 
 class ReplayedNonce(Refusal):
@@ -33,7 +33,7 @@ class ReplayedNonce(Refusal):
     status = 401
     error = code = "replayed_nonce"
     action = "retry"
-    sentence = "This signed request was received before. Sign again with a fresh nonce."
+    detail = "This signed request was received before. Sign again with a fresh nonce."
 
 
 class InsufficientUserAuthentication(Refusal):
@@ -48,14 +48,14 @@ class StepUpRequired(InsufficientUserAuthentication):
     """The request has no grant, or its grant is too old or too weak for this route."""
 
     code = "step_up_required"
-    sentence = "This operation requires the password again. `POST /step-up`, then send its grant as `Baton-Grant`."
+    detail = "This operation requires the password again. `POST /step-up`, then send its grant as `Baton-Grant`."
 
 
 class GrantInvalid(InsufficientUserAuthentication):
     """The grant is unknown, used, expired, or for another operation."""
 
     code = "grant_invalid"
-    sentence = "The grant is used, expired, or for another operation. `POST /step-up` for exactly this request."
+    detail = "The grant is used, expired, or for another operation. `POST /step-up` for exactly this request."
 
 
 class InvalidClient(Refusal):
@@ -63,39 +63,39 @@ class InvalidClient(Refusal):
 
     status = 401
     error = code = "invalid_client"
-    sentence = "Client authentication failed. Check the id and the secret of the resource server."
+    detail = "Client authentication failed. Check the id and the secret of the resource server."
 
 
 class UnknownClient(Refusal):
     """No client is registered under this ``client_id`` (RFC 6749 5.2)."""
 
     error = code = "invalid_client"
-    sentence = "This client_id is not registered with this server. Correct it."
+    detail = "This client_id is not registered with this server. Correct it."
 
 
 class UnauthorizedClient(Refusal):
     """The client may not use this grant type, or the token was issued to another client (RFC 6749 5.2)."""
 
     error = code = "unauthorized_client"
-    sentence = "This client may not use this grant type or this token. Use the client_id of the login."
+    detail = "This client may not use this grant type or this token. Use the client_id of the login."
 
 
 class UnsupportedResponseType(Refusal):
     """There is no authorization code and no login page (RFC 6749 4.1.2.1). Never a redirect."""
 
     error = code = "unsupported_response_type"
-    sentence = "This server has no login page. Show a password form in the app and send POST /login."
+    detail = "This server has no login page. Show a password form in the app and send POST /login."
 
 
 class UnsupportedGrantType(Refusal):
     """The server does not offer this grant type."""
 
     error = code = "unsupported_grant_type"
-    sentence = "This grant type is not supported. Send grant_type=refresh_token."
+    detail = "This grant type is not supported. Send grant_type=refresh_token."
 
 
 class InvalidScope(Refusal):
     """The request has more scope than the login."""
 
     error = code = "invalid_scope"
-    sentence = "The requested scope is larger than the scope of the login. Omit `scope`, or request less."
+    detail = "The requested scope is larger than the scope of the login. Omit `scope`, or request less."

@@ -9,11 +9,11 @@ from chalicelib.baton.events.ports import Signals
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import EndReason, Lineage
-from chalicelib.baton.lineages.ports import Gates
+from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import attempt_digest, used_by
 from chalicelib.baton.policy import FOREIGN_KEY_TOLD_EVERY_S, FOREIGN_KEYS_REMEMBERED
 from chalicelib.baton.routing import Message, source_network
-from chalicelib.baton.tokens.presented import ProvedToken
+from chalicelib.baton.tokens.presented import VerifiedToken
 
 USER_AGENT_CHARACTERS_MAX = 200
 
@@ -31,25 +31,25 @@ class ForeignKeys:
         self._told: dict[AccountId, int] = {}
 
     def report(self, account: AccountId, lineage: LineageId, *, now: int) -> None:
-        """Emit ``foreign_key_exchange``, unless that was done for this account a short time ago."""
+        """Emit ``exchange_wrong_key``, unless that was done for this account a short time ago."""
         told_at = self._told.get(account)
         if told_at is not None and 0 <= now - told_at < FOREIGN_KEY_TOLD_EVERY_S:
             return
         self._told[account] = now
         if len(self._told) > FOREIGN_KEYS_REMEMBERED:
             del self._told[next(iter(self._told))]
-        self._signals.emit("foreign_key_exchange", account=account, lineage=lineage)
+        self._signals.emit("exchange_wrong_key", account=account, lineage=lineage)
 
 
 class EndReused(Struct, frozen=True):
     """End a login, reason ``reuse``, and record the reuse."""
 
-    gates: Gates
+    lineage_store: LineageStore
     record: Record
 
     def __call__(  # noqa: PLR0913 - what is known of the two presentations
         self,
-        proved: ProvedToken,
+        proved: VerifiedToken,
         message: Message,
         *,
         source: str,
@@ -63,7 +63,7 @@ class EndReused(Struct, frozen=True):
         ``lineage`` is the login as it was; ``key`` tells whose key signed this presentation.
         """
         token = proved.token
-        ended = self.gates.end(token.account, token.lineage, EndReason.REUSE, now=now)
+        ended = self.lineage_store.end(token.account, token.lineage, EndReason.REUSE, now=now)
         if isinstance(ended, Done):
             evidence: dict[str, str | int] = {
                 "key": key,

@@ -6,10 +6,10 @@ from chalicelib.baton.effects import Clock, Done
 from chalicelib.baton.events.ports import Signals
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.lineages.model import EndReason, Lineage, NoBinding
-from chalicelib.baton.lineages.ports import Gates
-from chalicelib.baton.lineages.rules import Dead, live
+from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.lineages.rules import Inactive, active_lineage
 from chalicelib.baton.routing import Message
-from chalicelib.baton.tokens.presented import Proof, ProvedToken
+from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken
 from chalicelib.baton.tokens.refusals import TokenInvalid
 from chalicelib.baton.tokens.reuse import EndReused
 
@@ -18,8 +18,8 @@ class Revoke(Struct, frozen=True):
     """End the lineage of a token."""
 
     clock: Clock
-    proof: Proof
-    gates: Gates
+    proof: RequestVerifier
+    lineage_store: LineageStore
     end_reused: EndReused
     signals: Signals
     record: Record
@@ -37,17 +37,21 @@ class Revoke(Struct, frozen=True):
             return
         self.signals.about(lineage=proved.token.lineage)
         self.proof.signature(message, proved, now=now)
-        gate = self.gates.get(proved.token.account)
+        account_state = self.lineage_store.get(proved.token.account)
         idle_s = proved.client.mechanism.idle_s
-        lineage = live(gate, proved.presented(), now=now, fence=proved.ring.fence, idle_s=idle_s)
-        if isinstance(lineage, Dead):
+        lineage = active_lineage(
+            account_state, proved.presented(), now=now, not_before=proved.ring.not_before, idle_s=idle_s
+        )
+        if isinstance(lineage, Inactive):
             return  # it has ended, or the token is not of this login: a leaked key could sign it
         if self._is_reuse(proved, lineage):
             self.end_reused(proved, message, source=source, attempt="", lineage=lineage, key="own", now=now)
-        elif isinstance(self.gates.end(proved.token.account, proved.token.lineage, EndReason.LOGOUT, now=now), Done):
+        elif isinstance(
+            self.lineage_store.end(proved.token.account, proved.token.lineage, EndReason.LOGOUT, now=now), Done
+        ):
             self.record("revoked", account=proved.token.account, lineage=proved.token.lineage, client=proved.client.id)
 
-    def _is_reuse(self, proved: ProvedToken, lineage: Lineage) -> bool:
+    def _is_reuse(self, proved: VerifiedToken, lineage: Lineage) -> bool:
         """Tell whether the key's own holder presents a token that was exchanged twice without its knowledge.
 
         The holder of generation g stored it before using it, and stores each child before the next exchange. So

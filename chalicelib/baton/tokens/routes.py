@@ -13,7 +13,7 @@ from chalicelib.baton.http.request import Request, read_form, require
 from chalicelib.baton.http.shapes import Confirmation, Introspection, IntrospectionForm, RevocationForm, TokenForm
 from chalicelib.baton.lineages.model import KeyBinding, NoBinding, SecretBinding
 from chalicelib.baton.tokens.exchange import Exchange, TokenRequest
-from chalicelib.baton.tokens.introspect import Active, Introspect
+from chalicelib.baton.tokens.introspect import ActiveToken, Introspect
 from chalicelib.baton.tokens.refusals import InvalidClient, UnsupportedGrantType, UnsupportedResponseType
 from chalicelib.baton.tokens.revoke import Revoke
 from chalicelib.baton.tokens.token import Names, Token
@@ -82,7 +82,7 @@ def _basic(request: Request) -> tuple[str, str]:
     return unquote_plus(name), unquote_plus(secret)
 
 
-def _facts(active: Active, names: Names) -> Introspection:
+def _facts(active: ActiveToken, names: Names) -> Introspection:
     """Write the facts of an active token (RFC 7662 section 2.2)."""
     token, lineage = active.token, active.lineage
     return Introspection(
@@ -97,7 +97,7 @@ def _facts(active: Active, names: Names) -> Introspection:
         exp=active.expires_at,
         sid=token.lineage,
         gen=token.generation,
-        use=token.kind,
+        token_use=token.kind,
         auth_time=lineage.auth_time,
         acr=lineage.assurance.acr,
         amr=lineage.assurance.amr,

@@ -53,10 +53,10 @@ class Names(Struct, frozen=True):
 
 
 class Kind(StrEnum):
-    """What a token may do: ``use`` on calls, ``renew`` at ``/oauth/token``, or ``both``."""
+    """What a token can do: ``access`` on calls, ``refresh`` at ``/oauth/token``, or ``both``."""
 
-    USE = "use"
-    RENEW = "renew"
+    ACCESS = "access"
+    REFRESH = "refresh"
     BOTH = "both"
 
 

@@ -18,7 +18,7 @@ BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 """DynamoDB's items are at most 400 KB; nothing we ask answers more than a few."""
 
 
-class NoAnswer(Exception):
+class NoResponse(Exception):
     """Nothing usable came back, after all attempts; what was asked may have happened."""
 
 

@@ -11,8 +11,8 @@ import msgspec
 
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.policy import ASKING_MAX_S, REQUEST_MAX_S
-from chalicelib.baton.storage.aws.connection import NoAnswer
-from chalicelib.baton.storage.aws.small_client import LEAN, Access, AnsweredNo
+from chalicelib.baton.storage.aws.connection import NoResponse
+from chalicelib.baton.storage.aws.small_client import LEAN, Access, ErrorResponse
 
 if TYPE_CHECKING:
     from chalicelib.baton.storage.dynamodb.items import Item
@@ -60,7 +60,7 @@ class TransactionFailed(Exception):
         self.items = items
 
 
-class Patience:
+class TimeBudget:
     """How long a request may go on asking: in a brown-out it answers by itself, before Lambda ends it unanswered."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -85,7 +85,7 @@ class Service:
         name: str,
         *,
         lean: Access | None = None,
-        patience: Patience | None = None,
+        patience: TimeBudget | None = None,
         pause: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -94,7 +94,7 @@ class Service:
         ``lean`` sends the calls that the lean transport knows by it; ``patience`` is that of the request it is for.
         """
         self._name = name
-        self._patience = patience or Patience()
+        self._patience = patience or TimeBudget()
         self._monotonic = monotonic
         self._lean = (
             LEAN[name](
@@ -128,7 +128,7 @@ class Service:
         """
         if self._patience.is_over():
             raise self._unavailable(operation, "the request has lasted too long to begin it")
-        begun = self._monotonic()
+        tokens_for = self._monotonic()
         for pause_s in (*CONFLICT_PAUSES_S, None):
             try:
                 lean = getattr(self._lean, operation, None)
@@ -137,9 +137,9 @@ class Service:
                 response = _response_of(error)
                 if response is None:
                     # Some of these messages quote the request or the answer: only the kind of the error goes on.
-                    kind = str(error) if isinstance(error, NoAnswer) else type(error).__name__
+                    kind = str(error) if isinstance(error, NoResponse) else type(error).__name__
                     raise self._unavailable(operation, kind) from None
-                lasted = self._monotonic() - begun > CONFLICT_MAX_S
+                lasted = self._monotonic() - tokens_for > CONFLICT_MAX_S
                 if pause_s is None or lasted or not _conflicted(response):
                     self._translate(operation, response)
                 self._pause(pause_s)
@@ -196,9 +196,9 @@ def _refuse_garbled(http_response: Any, **_event: object) -> None:  # noqa: ANN4
 
 def _response_of(error: Exception) -> Mapping[str, Any] | None:
     """Tell what the service said, in botocore's shape; ``None`` when nothing usable came back."""
-    if isinstance(error, AnsweredNo):
+    if isinstance(error, ErrorResponse):
         return error.response
-    if isinstance(error, NoAnswer | ValueError):
+    if isinstance(error, NoResponse | ValueError):
         return None
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - cold start
 

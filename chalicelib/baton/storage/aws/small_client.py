@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from chalicelib.baton.access_key import AccessKey
-from chalicelib.baton.storage.aws.connection import NoAnswer, _Connection, _left
+from chalicelib.baton.storage.aws.connection import NoResponse, _Connection, _left
 from chalicelib.baton.storage.aws.credentials import Source
 from chalicelib.baton.storage.dynamodb.items import Item
 
@@ -64,7 +64,7 @@ class Access(Struct, frozen=True):
     key: Source
 
 
-class AnsweredNo(Exception):
+class ErrorResponse(Exception):
     """The service said no. ``response`` is what botocore's ``ClientError`` has, but for words nobody may repeat."""
 
     def __init__(self, response: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ _SIGNED_WITH_TOKEN: Final = "content-type;host;x-amz-date;x-amz-security-token;x
 """The fields that are signed, in the order of their names. No value of theirs holds a colon and a space."""
 
 
-class LeanClient:
+class SmallClient:
     """What the services have in common. Connections are kept alive, one for each call under way."""
 
     _SERVICE: ClassVar[str]
@@ -136,13 +136,13 @@ class LeanClient:
             last = attempt == self._attempts - 1
             try:
                 return dict(answers.decode(self._once(operation, body, until)))
-            except AnsweredNo as no:
+            except ErrorResponse as no:
                 status = no.response["ResponseMetadata"]["HTTPStatusCode"]
                 if last or not (status >= _OUR_SIDE or no.response["Error"]["Code"] in AGAIN):
                     raise
             except (OSError, ValueError) as error:  # ValueError: an answer that is none, or not what its sum says
                 if last or time.monotonic() >= until:
-                    raise NoAnswer(type(error).__name__) from None
+                    raise NoResponse(type(error).__name__) from None
             self._pause(_CHANCE.random() * PAUSE_S * 2**attempt)
         raise AssertionError  # the last attempt returns or raises
 
@@ -159,7 +159,7 @@ class LeanClient:
         else:
             connection.close()
         if status != _OK:
-            raise AnsweredNo(_no(status, answer))
+            raise ErrorResponse(_no(status, answer))
         return answer
 
     def _kept(self) -> "_Connection | None":
@@ -212,7 +212,7 @@ class LeanClient:
         return mac.copy()
 
 
-class LeanDynamoDB(LeanClient):
+class SmallDynamoDB(SmallClient):
     """DynamoDB, as far as ``stores`` ask it."""
 
     _SERVICE = "dynamodb"
@@ -240,7 +240,7 @@ class LeanDynamoDB(LeanClient):
         return self._call("TransactWriteItems", {"ClientRequestToken": secrets.token_hex(16), **request}, _STORED)
 
 
-class LeanKMS(LeanClient):
+class SmallKMS(SmallClient):
     """KMS, as far as a start asks it."""
 
     _SERVICE = "kms"
@@ -252,7 +252,7 @@ class LeanKMS(LeanClient):
         return self._call("Decrypt", request, _DECRYPTED)
 
 
-LEAN: Final[Mapping[str, type[LeanClient]]] = {"dynamodb": LeanDynamoDB, "kms": LeanKMS}
+LEAN: Final[Mapping[str, type[SmallClient]]] = {"dynamodb": SmallDynamoDB, "kms": SmallKMS}
 """The services that the lean transport knows."""
 
 _STORED = Decoder(_Stored)

@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from chalicelib.baton.accounts.ports import Taken
+from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.ids import AccountId, EmailIndex
-from chalicelib.baton.lineages.model import Actor, Gate
+from chalicelib.baton.lineages.model import AccountState, Actor
 from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFailed
-from chalicelib.baton.storage.dynamodb.database import Engine
+from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import (
     Item,
     Value,
@@ -24,85 +24,89 @@ from chalicelib.baton.storage.dynamodb.lineages import keep_one, put_first
 
 IS_NEW: Final = "attribute_not_exists(pk)"
 CLAIMED_BY_ACCOUNT: Final = "account = :account"
-VERSION_AS_READ: Final = "verifier_version = :version"
-VERIFIER_AS_READ: Final = "verifier = :verifier_as_read"
+VERSION_AS_READ: Final = "v = :version"
+PASSWORD_HASH_AS_READ: Final = "verifier = :verifier_as_read"  # noqa: S105 - an expression
 
 # A new password: a new version. A better hash of the same password: the same version.
-REPLACE_VERIFIER: Final = "SET verifier = :verifier, verifier_version = :next_version"
-REHASH_VERIFIER: Final = "SET verifier = :verifier"
+REPLACE_PASSWORD_HASH: Final = "SET verifier = :verifier, v = :next_version"  # noqa: S105 - an expression
+REHASH_PASSWORD_HASH: Final = "SET verifier = :verifier"  # noqa: S105 - an expression
 
 
 class Users:
     """``ports.Users`` on DynamoDB."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: DynamoDB) -> None:
         """Keep the engine."""
         self._engine = engine
 
     def find(self, email_index: EmailIndex) -> AccountId | None:
         """Find the account that claims an e-mail address."""
-        item = self._engine.read(self._engine.tables.users, _claim_key(email_index))
-        return _claimed_by(item) if item is not None else None
+        item = self._engine.read(self._engine.tables.users, _email_entry_key(email_index))
+        return _account_of_entry(item) if item is not None else None
 
     def get(self, account: AccountId) -> User | None:
         """Read a user."""
         item = self._engine.read(self._engine.tables.users, of_account(account))
         return _user_of(item) if item is not None else None
 
-    def register(self, user: User, gate: Gate) -> Done | Taken:
-        """Write claim, user and gate, all of them or none, each of which must not exist."""
+    def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
+        """Write claim, user and account state, all of them or none, each of which must not exist."""
         tables = self._engine.tables
         try:
             self._engine.transact(
-                _put_new(tables.users, _claim_item(user)),
+                _put_new(tables.users, _email_entry(user)),
                 _put_new(tables.users, _user_item(user)),
-                put_first(tables.gates, gate),
+                put_first(tables.lineages, account_state),
             )
         except TransactionFailed as failed:
-            claim, stored, _gate = failed.items
+            claim, stored, _state = failed.items
             # A verifier is sealed with fresh random bytes: the very same one is there by our own earlier sending.
             if stored is not None and _user_of(stored) == user:
                 return Done()
-            return Taken(_claimed_by(claim) if claim is not None else user.account)
+            return AddressTaken(_account_of_entry(claim) if claim is not None else user.account)
         return Done()
 
-    def change_password(self, actor: Actor, verifier: bytes, *, expected: Gate, now: int) -> Done | Moved:
+    def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
         """Replace the verifier, raise verifier version and epoch, and keep the actor's lineage: all or none."""
         tables = self._engine.tables
-        replace_verifier = expression(
+        replace_password_hash = expression(
             {
-                ":verifier": binary(verifier),
-                ":version": number(actor.verifier_version),
-                ":next_version": number(actor.verifier_version + 1),
+                ":verifier": binary(password_hash),
+                ":version": number(actor.credentials_version),
+                ":next_version": number(actor.credentials_version + 1),
             },
             condition=VERSION_AS_READ,
-            update=REPLACE_VERIFIER,
+            update=REPLACE_PASSWORD_HASH,
         )
         try:
             self._engine.transact(
-                {"Update": {"TableName": tables.users, "Key": of_account(actor.account), **replace_verifier}},
-                keep_one(tables.gates, actor=actor, expected=expected, now=now),
+                {"Update": {"TableName": tables.users, "Key": of_account(actor.account), **replace_password_hash}},
+                keep_one(tables.lineages, actor=actor, expected=expected, now=now),
             )
         except TransactionFailed as failed:
-            stored, _gate = failed.items
+            stored, _state = failed.items
             # As in `register`: our own verifier, one version on, is there by our own earlier sending alone.
-            ours = stored is not None and _verifier_of(stored) == (verifier, actor.verifier_version + 1)
+            ours = stored is not None and _password_hash_of(stored) == (password_hash, actor.credentials_version + 1)
             return Done() if ours else Moved()
         return Done()
 
-    def rehash(self, account: AccountId, verifier: bytes, *, expected_version: int, expected_verifier: bytes) -> None:
+    def rehash(
+        self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
+    ) -> None:
         """Replace a verifier by one of the same password and better parameters, when nobody else changed it."""
         values = {
-            ":verifier": binary(verifier),
+            ":verifier": binary(password_hash),
             ":version": number(expected_version),
-            ":verifier_as_read": binary(expected_verifier),
+            ":verifier_as_read": binary(expected_password_hash),
         }
         try:
             self._engine.write(
                 "update_item",
                 TableName=self._engine.tables.users,
                 Key=of_account(account),
-                **expression(values, condition=all_of(VERSION_AS_READ, VERIFIER_AS_READ), update=REHASH_VERIFIER),
+                **expression(
+                    values, condition=all_of(VERSION_AS_READ, PASSWORD_HASH_AS_READ), update=REHASH_PASSWORD_HASH
+                ),
             )
         except ConditionFailed:
             return
@@ -115,7 +119,7 @@ class Users:
             self._engine.write(
                 "delete_item",
                 TableName=table,
-                Key=_claim_key(email_index),
+                Key=_email_entry_key(email_index),
                 **expression({":account": text(account)}, condition=CLAIMED_BY_ACCOUNT),
             )
         except ConditionFailed:
@@ -126,15 +130,15 @@ def _put_new(table: str, item: Item) -> dict[str, dict[str, object]]:
     return {"Put": {"TableName": table, "Item": item, **expression({}, condition=IS_NEW)}}
 
 
-def _claim_key(email_index: EmailIndex) -> Item:
+def _email_entry_key(email_index: EmailIndex) -> Item:
     return {"pk": text(f"E#{email_index}")}
 
 
-def _claim_item(user: User) -> Item:
-    return {**_claim_key(user.email_index), "account": text(user.account)}
+def _email_entry(user: User) -> Item:
+    return {**_email_entry_key(user.email_index), "account": text(user.account)}
 
 
-def _claimed_by(item: Item) -> AccountId:
+def _account_of_entry(item: Item) -> AccountId:
     with reading("claim"):
         return AccountId(item["account"]["S"])
 
@@ -143,8 +147,8 @@ def _user_item(user: User) -> Item:
     fields: dict[str, Value] = {
         "email": text(user.email),
         "email_index": text(user.email_index),
-        "verifier": binary(user.verifier),
-        "verifier_version": number(user.verifier_version),
+        "verifier": binary(user.password_hash),
+        "v": number(user.credentials_version),
         "created_at": number(user.created_at),
     }
     return of_account(user.account) | fields
@@ -152,17 +156,17 @@ def _user_item(user: User) -> Item:
 
 def _user_of(item: Item) -> User:
     with reading("user"):
-        verifier, version = _verifier_of(item)
+        password_hash, version = _password_hash_of(item)
         return User(
             account=AccountId(item["pk"]["S"].removeprefix("U#")),
             email=item["email"]["S"],
             email_index=EmailIndex(item["email_index"]["S"]),
-            verifier=verifier,
-            verifier_version=version,
+            password_hash=password_hash,
+            credentials_version=version,
             created_at=int(item["created_at"]["N"]),
         )
 
 
-def _verifier_of(item: Item) -> tuple[bytes, int]:
+def _password_hash_of(item: Item) -> tuple[bytes, int]:
     with reading("user"):
-        return item["verifier"]["B"], int(item["verifier_version"]["N"])
+        return item["verifier"]["B"], int(item["v"]["N"])

@@ -6,7 +6,7 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.events.ports import AuditEvent, Signals
 from chalicelib.baton.policy import AUDIT_KEPT_S
 from chalicelib.baton.storage.aws.service import ConditionFailed
-from chalicelib.baton.storage.dynamodb.database import EXPIRY, Engine
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
 from chalicelib.baton.storage.dynamodb.items import Item, expression, number, of_account, text
 
 IS_NEW: Final = "attribute_not_exists(pk)"
@@ -15,7 +15,7 @@ IS_NEW: Final = "attribute_not_exists(pk)"
 class Audit:
     """``ports.Audit`` on DynamoDB."""
 
-    def __init__(self, engine: Engine, signals: Signals) -> None:
+    def __init__(self, engine: DynamoDB, signals: Signals) -> None:
         """Keep the engine, and where to say that an event is lost."""
         self._engine = engine
         self._signals = signals
@@ -34,7 +34,7 @@ class Audit:
         except Exception as error:  # noqa: BLE001 - whatever it is, what happened has happened
             # What a defect says may quote the event: only its kind is told.
             reason = error.reason if isinstance(error, Unavailable) else type(error).__name__
-            self._signals.emit("audit_lost", event=event.event, account=event.account, reason=reason)
+            self._signals.emit("audit_write_failed", event=event.event, account=event.account, reason=reason)
 
 
 def _event_item(event: AuditEvent, event_id: str) -> Item:

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 HELD_PER_PAGE: Final = 100
-"""How many items one page of ``Engine.holds`` reads: what is sought is among the first, if it exists."""
+"""How many items one page of ``DynamoDB.holds`` reads: what is sought is among the first, if it exists."""
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "users": ("pk",),
-    "gates": ("pk",),
+    "lineages": ("pk",),
     "ephemeral": ("pk",),
     "audit": ("pk", "sk"),
 }
@@ -48,9 +48,9 @@ class Tables(Struct, frozen=True):
         return self.name("users")
 
     @property
-    def gates(self) -> str:
-        """One gate per account."""
-        return self.name("gates")
+    def lineages(self) -> str:
+        """One account state per account."""
+        return self.name("lineages")
 
     @property
     def ephemeral(self) -> str:
@@ -63,7 +63,7 @@ class Tables(Struct, frozen=True):
         return self.name("audit")
 
 
-class Engine:
+class DynamoDB:
     """DynamoDB, and the tables of this deployment in it."""
 
     def __init__(self, tables: Tables, dynamodb: Service | None = None) -> None:

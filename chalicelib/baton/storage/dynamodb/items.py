@@ -1,4 +1,4 @@
-"""Items: values as DynamoDB stores them, and the gate in its one-letter names.
+"""Items: values as DynamoDB stores them, and the account state in its one-letter names.
 
 A stored item that cannot be read is our own trouble, never a verdict: ``errors.Unavailable``.
 """
@@ -13,11 +13,11 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
+    AccountState,
     Assurance,
     Binding,
     Ended,
     EndReason,
-    Gate,
     KeyBinding,
     Lineage,
     NoBinding,
@@ -68,10 +68,10 @@ _ASSURANCE_CODES: Final = {assurance: code for code, assurance in ASSURANCES.ite
 
 _ROLE_CODES: Final = frozenset(range(1, ROLES_MAX + 1))
 
-GATE_NAMES: Final[Mapping[str, str]] = {
+ATTRIBUTES: Final[Mapping[str, str]] = {
     "#status": "s",
     "#epoch": "e",
-    "#verifier_version": "v",
+    "#credentials_version": "v",
     "#lineages": "L",
     "#generation": "g",
     "#attempts": "a",
@@ -88,7 +88,7 @@ GATE_NAMES: Final[Mapping[str, str]] = {
     "#deleted_by": "m",
     "#roles": "r",
 }
-"""The stored names of gate and lineage. Ended means the same on both: of the gate, when its epoch was last raised."""
+"""The stored names of state and lineage. Ended means the same on both: of the state, when its epoch was last raised."""
 
 
 def text(value: str) -> Value:
@@ -107,12 +107,12 @@ def binary(value: bytes) -> Value:
 
 
 def of_account(account: AccountId) -> Item:
-    """Build the key of an account's item, the same in ``users`` and ``gates``."""
+    """Build the key of an account's item, the same in ``users`` and ``account states``."""
     return {"pk": text(f"U#{account}")}
 
 
 def expression(
-    values: Mapping[str, Value], names: Mapping[str, str] = GATE_NAMES, /, *, condition: str, update: str = ""
+    values: Mapping[str, Value], names: Mapping[str, str] = ATTRIBUTES, /, *, condition: str, update: str = ""
 ) -> dict[str, object]:
     """Build the arguments of a conditional write; of names and values it takes those that are mentioned.
 
@@ -153,28 +153,28 @@ def reading(what: str) -> Iterator[None]:
         raise Unavailable(f"malformed {what}: {type(error).__name__}") from None
 
 
-def gate_item(gate: Gate) -> Item:
-    """Write a gate down."""
-    item = of_account(gate.account)
-    item["s"] = number(gate.status)
-    item["e"] = number(gate.epoch)
-    item["v"] = number(gate.verifier_version)
-    item["L"] = {"M": {lineage.id: lineage_value(lineage) for lineage in gate.lineages.values()}}
-    if gate.deleted_by is not None:
-        item["m"] = text(gate.deleted_by)
-    if gate.roles:
-        item["r"] = roles_value(gate.roles)
-    return item | _ended_value(gate.raised)
+def state_item(account_state: AccountState) -> Item:
+    """Write an account state down."""
+    item = of_account(account_state.account)
+    item["s"] = number(account_state.status)
+    item["e"] = number(account_state.epoch)
+    item["v"] = number(account_state.credentials_version)
+    item["L"] = {"M": {lineage.id: lineage_value(lineage) for lineage in account_state.lineages.values()}}
+    if account_state.deleted_by is not None:
+        item["m"] = text(account_state.deleted_by)
+    if account_state.roles:
+        item["r"] = roles_value(account_state.roles)
+    return item | _ended_value(account_state.raised)
 
 
-def gate_of(item: Item) -> Gate:
-    """Read a gate."""
-    with reading("gate"):
-        return Gate(
+def state_of(item: Item) -> AccountState:
+    """Read an account state."""
+    with reading("account state"):
+        return AccountState(
             account=AccountId(item["pk"]["S"].removeprefix("U#")),
             status=Status(int(item["s"]["N"])),
             epoch=int(item["e"]["N"]),
-            verifier_version=int(item["v"]["N"]),
+            credentials_version=int(item["v"]["N"]),
             lineages={LineageId(key): _lineage(LineageId(key), value["M"]) for key, value in item["L"]["M"].items()},
             raised=_ended(item),
             deleted_by=LineageId(item["m"]["S"]) if "m" in item else None,
@@ -183,8 +183,8 @@ def gate_of(item: Item) -> Gate:
 
 
 def lineage_of(item: Item, lineage: LineageId) -> Lineage:
-    """Read one lineage of a gate, and leave the others alone: an account's other devices cost an exchange nothing."""
-    with reading("gate"):
+    """Read one lineage of an state, and leave the others alone: an account's other devices cost an exchange nothing."""
+    with reading("account state"):
         return _lineage(lineage, item["L"]["M"][lineage]["M"])
 
 

@@ -11,7 +11,7 @@ from chalicelib.baton.keys.ring_format import RingUnreadable, ring_from_bytes, r
 from chalicelib.baton.keys.rotation import make_ring
 from chalicelib.baton.policy import KEY_RING_REFRESH_S, KEY_RING_UNKNOWN_KID_S
 from chalicelib.baton.storage.aws.service import ConditionFailed
-from chalicelib.baton.storage.dynamodb.database import Engine
+from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import Item, expression, number, reading, text
 from chalicelib.baton.storage.dynamodb.key_wrapping import Wrapper
 
@@ -20,7 +20,7 @@ REVISION_AS_READ: Final = "revision = :revision"
 RING_KEY: Final[Item] = {"pk": text("K#ring")}
 
 IS_ACCOUNT: Final = "begins_with(pk, :account)"
-"""A user in ``users``, a gate in ``gates``: each account has both."""
+"""A user in ``users``, an account state in ``account states``: each account has both."""
 
 
 class AccountsWithoutRing(Unavailable):
@@ -38,7 +38,7 @@ class _Cached(Struct, frozen=True):
 class KeyRing:
     """``ports.KeyRing`` on DynamoDB."""
 
-    def __init__(self, engine: Engine, wrapper: Wrapper, entropy: Entropy) -> None:
+    def __init__(self, engine: DynamoDB, wrapper: Wrapper, entropy: Entropy) -> None:
         """Keep engine and wrapper, and ``entropy`` for the ring made at first use."""
         self._engine = engine
         self._wrapper = wrapper
@@ -119,7 +119,7 @@ class KeyRing:
     def _accounts_exist(self) -> bool:
         tables = self._engine.tables
         return any(
-            self._engine.holds(table, IS_ACCOUNT, {":account": text("U#")}) for table in (tables.users, tables.gates)
+            self._engine.holds(table, IS_ACCOUNT, {":account": text("U#")}) for table in (tables.users, tables.lineages)
         )
 
     def _stored(self) -> Item | None:

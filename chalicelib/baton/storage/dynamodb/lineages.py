@@ -2,7 +2,7 @@
 
 Every verb is one write. Its condition is built from the named parts below and is the rule of ``core.lineage`` in
 DynamoDB's words; when it does not hold, the rule itself judges the item as it was at that moment.
-A path that leads nowhere makes a comparison false, so an absent gate or lineage fails every condition here.
+A path that leads nowhere makes a comparison false, so an absent account state or lineage fails every condition here.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,21 @@ from typing import Final
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import AccountId, LineageId
-from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Gate, KeyBinding, Lineage, Presented, Status
+from chalicelib.baton.lineages.model import (
+    AccountState,
+    Actor,
+    Ended,
+    EndReason,
+    KeyBinding,
+    Lineage,
+    PresentedToken,
+    Status,
+)
 from chalicelib.baton.lineages.rules import (
     Ahead,
     Current,
-    Dead,
     Exchanged,
+    Inactive,
     ProofOutdated,
     Retry,
     Reused,
@@ -26,34 +35,34 @@ from chalicelib.baton.lineages.rules import (
 )
 from chalicelib.baton.policy import ATTEMPT_SLOTS
 from chalicelib.baton.storage.aws.service import ConditionFailed
-from chalicelib.baton.storage.dynamodb.database import Engine
+from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import (
+    ATTRIBUTES,
     END_REASON_CODES,
-    GATE_NAMES,
     Item,
     Value,
     all_of,
     binary,
     binding_value,
     expression,
-    gate_item,
-    gate_of,
     lineage_of,
     lineage_value,
     number,
     of_account,
     roles_value,
+    state_item,
+    state_of,
     text,
 )
 
-# Of the gate.
+# Of the account state.
 EXISTS: Final = "attribute_exists(pk)"
 IS_NEW: Final = "attribute_not_exists(pk)"
 ACTIVE: Final = "#status = :active"
 NOT_DELETED: Final = "#status <> :deleted"
 DISABLED: Final = "#status = :disabled"
 EPOCH_AS_READ: Final = "#epoch = :epoch"
-VERIFIER_AS_READ: Final = "#verifier_version = :verifier_version"
+CREDENTIALS_AS_READ: Final = "#credentials_version = :credentials_version"
 HAS_ROOM: Final = "size(#lineages) < :room"
 AS_MANY_AS_READ: Final = "size(#lineages) = :count"
 ROLES_AS_READ: Final = "#roles = :roles_as_read"
@@ -63,27 +72,27 @@ NO_ROLES: Final = "attribute_not_exists(#roles)"
 PRESENT: Final = "attribute_exists(#lineages.#lineage)"
 ABSENT: Final = "attribute_not_exists(#lineages.#lineage)"
 AS_READ: Final = "#lineages.#lineage = :lineage_as_read"
-OF_THIS_EPOCH: Final = "#lineages.#lineage.#epoch = #epoch"
+SAME_EPOCH: Final = "#lineages.#lineage.#epoch = #epoch"
 NOT_ENDED: Final = "attribute_not_exists(#lineages.#lineage.#ended_at)"
 NOT_EXPIRED: Final = "#lineages.#lineage.#expires_at > :now"
 NOT_IDLE: Final = "#lineages.#lineage.#issued_at >= :idle_before"
-BEHIND_THE_FENCE: Final = "#lineages.#lineage.#auth_time >= :fence"
+AFTER_NOT_BEFORE: Final = "#lineages.#lineage.#auth_time >= :not_before"
 AS_ISSUED: Final = "#lineages.#lineage.#issued_at = :presented_at"
-OF_ITS_CLIENT: Final = "#lineages.#lineage.#client = :client"
-BOUND_AS_STORED: Final = "#lineages.#lineage.#binding = :binding"
+SAME_CLIENT: Final = "#lineages.#lineage.#client = :client"
+SAME_BINDING: Final = "#lineages.#lineage.#binding = :binding"
 OF_CURRENT_GENERATION: Final = "#lineages.#lineage.#generation = :generation"
 
 # What `lineage.judge` calls Current: E4 does not apply, and the generation is the current one.
 CURRENT: Final = (
     ACTIVE,
-    OF_THIS_EPOCH,
+    SAME_EPOCH,
     NOT_ENDED,
     NOT_EXPIRED,
     NOT_IDLE,
-    BEHIND_THE_FENCE,
+    AFTER_NOT_BEFORE,
     AS_ISSUED,
-    OF_ITS_CLIENT,
-    BOUND_AS_STORED,
+    SAME_CLIENT,
+    SAME_BINDING,
     OF_CURRENT_GENERATION,
 )
 # E5: the child's generation and iat, and the attempt that used up its parent, in the slot of the parent.
@@ -100,23 +109,23 @@ ACTOR_LIVE: Final = (
     "#lineages.#actor.#epoch = #epoch",
     "attribute_not_exists(#lineages.#actor.#ended_at)",
     "#lineages.#actor.#expires_at > :now",
-    "#lineages.#actor.#auth_time >= :fence",
-    VERIFIER_AS_READ,
+    "#lineages.#actor.#auth_time >= :not_before",
+    CREDENTIALS_AS_READ,
 )
 
-ADMISSIBLE: Final = (ACTIVE, EPOCH_AS_READ, VERIFIER_AS_READ, ABSENT, HAS_ROOM)
+ADMISSIBLE: Final = (ACTIVE, EPOCH_AS_READ, CREDENTIALS_AS_READ, ABSENT, HAS_ROOM)
 # Two logins by one key at the same time: the later one must see the earlier one, to end it.
 ADMISSIBLE_BY_KEY: Final = (*ADMISSIBLE, AS_MANY_AS_READ)
-SLIDABLE: Final = (ACTIVE, OF_THIS_EPOCH, NOT_ENDED, NOT_EXPIRED, BEHIND_THE_FENCE, AS_READ)
+SLIDABLE: Final = (ACTIVE, SAME_EPOCH, NOT_ENDED, NOT_EXPIRED, AFTER_NOT_BEFORE, AS_READ)
 # One that the epoch has ended is ended: it keeps that reason. (moto takes two paths that lead nowhere for equal.)
-ENDABLE: Final = (PRESENT, OF_THIS_EPOCH, NOT_ENDED)
+ENDABLE: Final = (PRESENT, SAME_EPOCH, NOT_ENDED)
 # The password changes only while the login that changes it is live and nothing else has changed it.
 KEEPABLE: Final = (*ACTOR_LIVE, EPOCH_AS_READ)
 
 END_ONE: Final = (
     "SET #lineages.#lineage.#ended_at = :now, #lineages.#lineage.#ended_why = :why REMOVE #lineages.#lineage.#attempts"
 )
-# A lineage lives only while its epoch equals the gate's: raising the gate's ends all, whatever their number.
+# A lineage lives only while its epoch equals the state's: raising the state's ends all, whatever their number.
 RAISE_EPOCH: Final = "SET #epoch = #epoch + :one, #ended_at = :now, #ended_why = :why"
 SET_STATUS: Final = f"{RAISE_EPOCH}, #status = :status"
 # The actor's own lineage is ended by name: so an earlier sending of this call is told from another device's.
@@ -131,7 +140,7 @@ DELETE: Final = f"{CLEAR} {REMOVE_ROLES}"
 DELETE_BY_ACTOR: Final = f"{CLEAR}, #deleted_by = :deleted_by {REMOVE_ROLES}"
 SET_ROLES: Final = "SET #roles = :roles"
 RAISE_EPOCH_AND_KEEP_ONE: Final = (
-    f"{RAISE_EPOCH}, #verifier_version = :next_verifier_version, #lineages.#actor.#epoch = :next_epoch"
+    f"{RAISE_EPOCH}, #credentials_version = :next_credentials_version, #lineages.#actor.#epoch = :next_epoch"
 )
 
 _CONSTANTS: Final[dict[str, Value]] = {
@@ -144,22 +153,22 @@ _CONSTANTS: Final[dict[str, Value]] = {
 }
 
 
-class Gates:
-    """``ports.Gates`` on DynamoDB."""
+class LineageStore:
+    """``ports.LineageStore`` on DynamoDB."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: DynamoDB) -> None:
         """Keep the engine."""
         self._engine = engine
-        self._table = engine.tables.gates
+        self._table = engine.tables.lineages
 
-    def get(self, account: AccountId) -> Gate | None:
-        """Read a gate."""
+    def get(self, account: AccountId) -> AccountState | None:
+        """Read an account state."""
         item = self._engine.read(self._table, of_account(account))
-        return gate_of(item) if item is not None else None
+        return state_of(item) if item is not None else None
 
     def exchange(
-        self, presented: Presented, *, now: int, fence: int, idle_s: int
-    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Dead:
+        self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
+    ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
         """Move the lineage on if and only if the rule says ``Current`` (E5): one write, judged by what it returns."""
         update = state_update(
             self._table,
@@ -170,7 +179,7 @@ class Gates:
             values={
                 ":now": number(now),
                 ":idle_before": number(now - idle_s),
-                ":fence": number(fence),
+                ":not_before": number(not_before),
                 ":presented_at": number(presented.issued_at),
                 ":client": number(presented.client),
                 ":binding": binding_value(presented.binding),
@@ -183,17 +192,17 @@ class Gates:
         try:
             item = self._engine.write("update_item", ReturnValues="ALL_NEW", **update)
         except ConditionFailed as failed:
-            verdict = judge(_gate(failed.item), presented, now=now, fence=fence, idle_s=idle_s)
+            verdict = judge(_state(failed.item), presented, now=now, not_before=not_before, idle_s=idle_s)
             if isinstance(verdict, Current):
                 raise Unavailable("the condition of an exchange and the rule disagree") from None
             return verdict
         return Exchanged(lineage_of(item, presented.lineage))
 
-    def admit(
+    def add_lineage(
         self,
         lineage: Lineage,
         *,
-        expected: Gate,
+        expected: AccountState,
         replaced: Sequence[Lineage],
         removed: Sequence[Lineage],
         lineages_max: int,
@@ -226,7 +235,7 @@ class Gates:
             values={
                 **{f":removed_{place}": lineage_value(one) for place, one in enumerate(removed)},
                 ":epoch": number(expected.epoch),
-                ":verifier_version": number(expected.verifier_version),
+                ":credentials_version": number(expected.credentials_version),
                 ":room": number(lineages_max + len(removed)),
                 ":count": number(len(expected.lineages)),
                 ":now": number(lineage.auth_time),
@@ -240,7 +249,7 @@ class Gates:
         return Done()
 
     def record_use(
-        self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, fence: int
+        self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
         """Replace a lineage by the one that has its use recorded, while it is live and as read."""
         update = state_update(
@@ -253,7 +262,7 @@ class Gates:
                 ":lineage": lineage_value(lineage),
                 ":lineage_as_read": lineage_value(expected),
                 ":now": number(now),
-                ":fence": number(fence),
+                ":not_before": number(not_before),
             },
         )
         try:
@@ -272,7 +281,7 @@ class Gates:
             return _ended_as(failed.item, lineage, ended)
         return Done()
 
-    def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Dead | ProofOutdated:
+    def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
         """End one lineage of the account on behalf of another one, or of itself."""
         ended = Ended(at=now, reason=EndReason.ENDED_BY_OWNER)
         try:
@@ -280,11 +289,11 @@ class Gates:
         except ConditionFailed as failed:
             if isinstance(_ended_as(failed.item, lineage, ended), Done):
                 return Done()
-            acting = may_act(_gate(failed.item), actor, now=now)
+            acting = may_act(_state(failed.item), actor, now=now)
             return Refused() if isinstance(acting, Lineage) else acting
         return Done()
 
-    def end_all(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+    def end_all(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
         """End every lineage of the actor's account by raising the epoch: one write."""
         ended = Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
         try:
@@ -292,10 +301,10 @@ class Gates:
         except ConditionFailed as failed:
             if isinstance(_ended_as(failed.item, actor.lineage, ended), Done):
                 return Done()
-            return _not_acting(_gate(failed.item), actor, now=now)
+            return _not_acting(_state(failed.item), actor, now=now)
         return Done()
 
-    def delete(self, actor: Actor, *, now: int) -> Done | Dead | ProofOutdated:
+    def delete(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
         """Delete the actor's account: status, epoch and all lineages in one write."""
         ended = Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
         try:
@@ -307,9 +316,9 @@ class Gates:
                 values={":status": number(Status.DELETED), ":deleted_by": text(actor.lineage)},
             )
         except ConditionFailed as failed:
-            gate = _gate(failed.item)
-            ours = gate is not None and gate.deleted_by == actor.lineage
-            return Done() if ours else _not_acting(gate, actor, now=now)
+            account_state = _state(failed.item)
+            ours = account_state is not None and account_state.deleted_by == actor.lineage
+            return Done() if ours else _not_acting(account_state, actor, now=now)
         return Done()
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
@@ -328,8 +337,8 @@ class Gates:
         try:
             self._engine.write("update_item", **update)
         except ConditionFailed as failed:
-            gate = _gate(failed.item)
-            return Done() if gate is not None and gate.status is status else Refused()
+            account_state = _state(failed.item)
+            return Done() if account_state is not None and account_state.status is status else Refused()
         return Done()
 
     def set_roles(
@@ -347,12 +356,12 @@ class Gates:
         try:
             self._engine.write("update_item", **update)
         except ConditionFailed as failed:
-            gate = _gate(failed.item)
-            if gate is None or gate.status is Status.DELETED:
+            account_state = _state(failed.item)
+            if account_state is None or account_state.status is Status.DELETED:
                 return Refused()
-            if gate.roles == roles:
+            if account_state.roles == roles:
                 return Done()
-            return Moved() if gate.status is Status.ACTIVE else Refused()
+            return Moved() if account_state.status is Status.ACTIVE else Refused()
         return Done()
 
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
@@ -391,12 +400,12 @@ class Gates:
         self._engine.write("update_item", **write)
 
 
-def put_first(table: str, gate: Gate) -> dict[str, dict[str, object]]:
-    """Build the write of a gate that must not exist, as a part of the registering transaction."""
-    return {"Put": {"TableName": table, "Item": gate_item(gate), **expression({}, condition=IS_NEW)}}
+def put_first(table: str, account_state: AccountState) -> dict[str, dict[str, object]]:
+    """Build the write of an account state that must not exist, as a part of the registering transaction."""
+    return {"Put": {"TableName": table, "Item": state_item(account_state), **expression({}, condition=IS_NEW)}}
 
 
-def keep_one(table: str, *, actor: Actor, expected: Gate, now: int) -> dict[str, dict[str, object]]:
+def keep_one(table: str, *, actor: Actor, expected: AccountState, now: int) -> dict[str, dict[str, object]]:
     """Build the write that ends all other lineages, as a part of the transaction that changes the password."""
     update = state_update(
         table,
@@ -409,7 +418,7 @@ def keep_one(table: str, *, actor: Actor, expected: Gate, now: int) -> dict[str,
             **_raised(Ended(at=now, reason=EndReason.PASSWORD_CHANGED)),
             ":epoch": number(expected.epoch),
             ":next_epoch": number(expected.epoch + 1),
-            ":next_verifier_version": number(actor.verifier_version + 1),
+            ":next_credentials_version": number(actor.credentials_version + 1),
         },
     )
     return {"Update": update}
@@ -425,11 +434,11 @@ def state_update(  # noqa: PLR0913 - the parts of a write
     lineage: LineageId | None = None,
     names: dict[str, LineageId] | None = None,
 ) -> dict[str, object]:
-    """Build a conditional update of an account's gate, as one write or as a part of a transaction.
+    """Build a conditional update of an account's account state, as one write or as a part of a transaction.
 
     ``#lineage`` is the name of ``lineage`` in ``update`` and ``conditions``. ``names`` has those of other lineages.
     """
-    known = {**GATE_NAMES, **(names or {}), **({"#lineage": lineage} if lineage else {})}
+    known = {**ATTRIBUTES, **(names or {}), **({"#lineage": lineage} if lineage else {})}
     parts = expression({**_CONSTANTS, **values}, known, condition=all_of(*conditions), update=update)
     return {"TableName": table, "Key": of_account(account), **parts}
 
@@ -439,7 +448,7 @@ def _raised(ended: Ended) -> dict[str, Value]:
 
 
 def _actor_values(actor: Actor) -> dict[str, Value]:
-    return {":fence": number(actor.fence), ":verifier_version": number(actor.verifier_version)}
+    return {":not_before": number(actor.not_before), ":credentials_version": number(actor.credentials_version)}
 
 
 def _roles_as_read(roles: frozenset[int]) -> tuple[str, dict[str, Value]]:
@@ -447,9 +456,9 @@ def _roles_as_read(roles: frozenset[int]) -> tuple[str, dict[str, Value]]:
     return (ROLES_AS_READ, {":roles_as_read": roles_value(roles)}) if roles else (NO_ROLES, {})
 
 
-def _not_acting(gate: Gate | None, actor: Actor, *, now: int) -> Dead | ProofOutdated:
+def _not_acting(account_state: AccountState | None, actor: Actor, *, now: int) -> Inactive | ProofOutdated:
     """Return why a write on behalf of a login did not happen, by the rule itself."""
-    acting = may_act(gate, actor, now=now)
+    acting = may_act(account_state, actor, now=now)
     if isinstance(acting, Lineage):
         raise Unavailable("the condition of a write on behalf of a login and the rule disagree")
     return acting
@@ -457,16 +466,16 @@ def _not_acting(gate: Gate | None, actor: Actor, *, now: int) -> Dead | ProofOut
 
 def _ended_as(item: Item | None, lineage: LineageId, ended: Ended) -> Done | Refused:
     """Recognise the end that an earlier sending of this call wrote."""
-    gate = _gate(item)
-    stored = gate.lineages.get(lineage) if gate else None
+    account_state = _state(item)
+    stored = account_state.lineages.get(lineage) if account_state else None
     return Done() if stored is not None and stored.ended == ended else Refused()
 
 
-def _gate(item: Item | None) -> Gate | None:
-    return gate_of(item) if item is not None else None
+def _state(item: Item | None) -> AccountState | None:
+    return state_of(item) if item is not None else None
 
 
 def _done_when_stored(item: Item | None, lineage: Lineage) -> Done | Moved:
     """Recognise our own earlier sending: what was to be written stands there, exactly."""
-    gate = _gate(item)
-    return Done() if gate is not None and gate.lineages.get(lineage.id) == lineage else Moved()
+    account_state = _state(item)
+    return Done() if account_state is not None and account_state.lineages.get(lineage.id) == lineage else Moved()

@@ -11,7 +11,7 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.policy import ONCE_KEPT_S
 from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
 from chalicelib.baton.storage.aws.service import ConditionFailed
-from chalicelib.baton.storage.dynamodb.database import EXPIRY, Engine
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
 from chalicelib.baton.storage.dynamodb.items import Item, all_of, binary, expression, number, reading, text
 from chalicelib.baton.storage.dynamodb.one_time import IS_NEW, IS_OVER
 
@@ -25,7 +25,7 @@ STORE_ANSWER: Final = f"SET answer = :answer, {EXPIRY} = :expires"
 class OnceCalls:
     """``OnceStore`` on DynamoDB."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: DynamoDB) -> None:
         """Keep the engine."""
         self._engine = engine
 

@@ -13,7 +13,7 @@ from chalicelib.baton.ids import LineageId
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.policy import NONCE_KEPT_S, TICKET_CONSUMED_KEPT_S
 from chalicelib.baton.storage.aws.service import ConditionFailed
-from chalicelib.baton.storage.dynamodb.database import EXPIRY, Engine
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
 from chalicelib.baton.storage.dynamodb.items import (
     ASSURANCES,
     Item,
@@ -34,7 +34,7 @@ FOR_THIS_LINEAGE: Final = "lineage = :lineage"
 FOR_THIS_OPERATION: Final = "operation_digest = :operation_digest"
 NOT_EXPIRED: Final = f"{EXPIRY} > :now"
 NOT_SPENT: Final = "attribute_not_exists(spent_by)"
-FOR_THIS_VERSION: Final = "v = :verifier_version"
+FOR_THIS_VERSION: Final = "v = :credentials_version"
 SPEND: Final = "SET spent_by = :mark"
 
 BELOW_LIMIT: Final = "attribute_not_exists(taken) OR taken < :limit"
@@ -46,11 +46,11 @@ GIVE_BACK: Final = "ADD taken :minus_one"
 class Ephemeral:
     """``ports.Ephemeral`` on DynamoDB."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: DynamoDB) -> None:
         """Keep the engine."""
         self._engine = engine
 
-    def spend_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
+    def consume_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
         """Spend a nonce of a key, once, by putting it where none stands."""
         return self._put_once(key_of("N", keyid, nonce), expires_at=now + NONCE_KEPT_S, now=now, mark=mark)
 
@@ -59,14 +59,14 @@ class Ephemeral:
         key, kept_until = key_of("X", encode_base64url(ticket_id)), expires_at + TICKET_CONSUMED_KEPT_S
         return self._put_once(key, expires_at=kept_until, now=now, mark=mark)
 
-    def keep_grant(
+    def store_grant(
         self,
         grant: str,
         *,
         lineage: LineageId,
         operation: Operation,
         step_up: StepUp,
-        verifier_version: int,
+        credentials_version: int,
         expires_at: int,
     ) -> None:
         """Keep a step-up grant, under the SHA-256 of its secret.
@@ -79,7 +79,7 @@ class Ephemeral:
             "operation_digest": binary(_digest(operation.method, operation.path, operation.digest)),
             "proved_at": number(step_up.at),
             "assurance": number(assurance_code(step_up.assurance)),
-            "v": number(verifier_version),
+            "v": number(credentials_version),
             EXPIRY: number(expires_at),
         }
         try:
@@ -92,14 +92,14 @@ class Ephemeral:
         except ConditionFailed:
             return
 
-    def spend_grant(
-        self, grant: str, *, lineage: LineageId, operation: Operation, verifier_version: int, now: int, mark: bytes
+    def consume_grant(
+        self, grant: str, *, lineage: LineageId, operation: Operation, credentials_version: int, now: int, mark: bytes
     ) -> StepUp | Refused:
         """Spend a grant, once, when it is unexpired and for exactly this lineage, operation and password."""
         values = {
             ":lineage": text(lineage),
             ":operation_digest": binary(_digest(operation.method, operation.path, operation.digest)),
-            ":verifier_version": number(verifier_version),
+            ":credentials_version": number(credentials_version),
             ":now": number(now),
             ":mark": binary(mark),
         }
@@ -119,7 +119,7 @@ class Ephemeral:
             item = failed.item
             return _step_up(item) if item is not None and _spent_by(item, mark) else Refused()
 
-    def take_slot(self, bucket: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
+    def count(self, bucket: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
         """Count one more in this window, unless the limit is reached.
 
         Sent twice after a lost answer it counts twice: a limiter errs on the safe side, and carries no marks.
@@ -142,7 +142,7 @@ class Ephemeral:
             return Refused()
         return Done()
 
-    def give_back_slot(self, bucket: str, *, window_s: int, now: int) -> None:
+    def uncount(self, bucket: str, *, window_s: int, now: int) -> None:
         """Take one from the count again, never below zero.
 
         Sent again after a lost answer it takes another one: as many as a call is sent, in a brown-out alone.

@@ -39,6 +39,6 @@ class AuditConfiguration(Struct, frozen=True):
                     )
                 )
         for finding in findings:
-            self.signals.emit("configuration_finding", subject=finding.subject, problem=finding.problem)
-        self.signals.emit("configuration_audited", findings=len(findings))
+            self.signals.emit("configuration_finding", subject=finding.subject, finding=finding.problem)
+        self.signals.emit("configuration_audited", configuration_findings=len(findings))
         return findings

@@ -11,12 +11,12 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.storage.aws.deployment.required import (
     KEY_WRITES,
     KEYS_DENIED,
-    Found,
-    FoundFunction,
-    FoundKey,
-    FoundLogGroup,
-    FoundStage,
-    FoundTable,
+    Observed,
+    ObservedFunction,
+    ObservedKey,
+    ObservedLogGroup,
+    ObservedStage,
+    ObservedTable,
 )
 from chalicelib.baton.storage.aws.service import Service
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
@@ -40,7 +40,7 @@ class Deployment:
         self._issuer = issuer
         self._services = services or {name: Service(name) for name in SERVICES}
 
-    def looks(self) -> Mapping[str, Callable[[], Sequence[Found]]]:
+    def looks(self) -> Mapping[str, Callable[[], Sequence[Observed]]]:
         """Give every look, by the name of what it looks at."""
         tables = {self._tables.name(table): functools.partial(self._table, table) for table in KEYS}
         return {
@@ -70,7 +70,7 @@ class Deployment:
                 return None
             raise
 
-    def _table(self, table: str) -> list[FoundTable]:
+    def _table(self, table: str) -> list[ObservedTable]:
         name = self._tables.name(table)
         described = self._call("dynamodb", "describe_table", TableName=name)["Table"]
         backups = self._call("dynamodb", "describe_continuous_backups", TableName=name)["ContinuousBackupsDescription"]
@@ -80,7 +80,7 @@ class Deployment:
         )
         encryption = described.get("SSEDescription", {})
         recovery = backups.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus")
-        found = FoundTable(
+        found = ObservedTable(
             table=table,
             name=name,
             key=encryption.get("KMSMasterKeyArn") if encryption.get("Status") in {"ENABLED", "UPDATING"} else None,
@@ -91,14 +91,14 @@ class Deployment:
         )
         return [found]
 
-    def _key(self) -> list[FoundKey]:
+    def _key(self) -> list[ObservedKey]:
         described = self._call("kms", "describe_key", KeyId=self._key_id)["KeyMetadata"]
         arn = described["Arn"]
         # A key that is not enabled has nothing to rotate, and AWS refuses to say.
         asked = described["Enabled"]
         rotates = not asked or self._call("kms", "get_key_rotation_status", KeyId=arn)["KeyRotationEnabled"]
         policy = self._call("kms", "get_key_policy", KeyId=arn, PolicyName="default")["Policy"]
-        found = FoundKey(
+        found = ObservedKey(
             arn=arn,
             ours=described["KeyManager"] == "CUSTOMER",
             enabled=bool(described["Enabled"]),
@@ -107,7 +107,7 @@ class Deployment:
         )
         return [found]
 
-    def _log_groups(self, name: str) -> list[FoundLogGroup]:
+    def _log_groups(self, name: str) -> list[ObservedLogGroup]:
         """Find a log group and those of the scheduled jobs, which are named after it."""
         groups = self._call("logs", "describe_log_groups", logGroupNamePrefix=name)["logGroups"]
         ours = [
@@ -116,10 +116,11 @@ class Deployment:
         if not any(group["logGroupName"] == name for group in ours):
             raise Unavailable(f"there is no log group {name}")
         return [
-            FoundLogGroup(group["logGroupName"], group.get("retentionInDays"), group.get("kmsKeyId")) for group in ours
+            ObservedLogGroup(group["logGroupName"], group.get("retentionInDays"), group.get("kmsKeyId"))
+            for group in ours
         ]
 
-    def _stages(self) -> list[FoundStage]:
+    def _stages(self) -> list[ObservedStage]:
         """Find every stage of the API: each is a door to the same function, whoever made it and why."""
         api, name = self._api()
         stages = {stage["stageName"]: stage for stage in self._call("apigateway", "get_stages", restApiId=api)["item"]}
@@ -127,9 +128,9 @@ class Deployment:
             raise Unavailable(f"the API {api} has no stage {name}")
         return [self._stage(f"{api}/{one}", stage) for one, stage in stages.items()]
 
-    def _stage(self, name: str, stage: Mapping[str, Any]) -> FoundStage:
+    def _stage(self, name: str, stage: Mapping[str, Any]) -> ObservedStage:
         methods = stage.get("methodSettings", {})
-        return FoundStage(
+        return ObservedStage(
             name=name,
             firewall=bool(stage.get("webAclArn")),
             access_logged=bool(stage.get("accessLogSettings", {}).get("destinationArn")),
@@ -154,7 +155,7 @@ class Deployment:
                     return mapping["restApiId"], mapping.get("stage") or path
         raise Unavailable(f"no API is mapped to {self._issuer}")
 
-    def _function(self) -> list[FoundFunction]:
+    def _function(self) -> list[ObservedFunction]:
         name, absent = self._name, "ResourceNotFoundException"
         role = self._call("lambda", "get_function_configuration", FunctionName=name)["Role"].rsplit("/", maxsplit=1)[-1]
         policies = [
@@ -170,7 +171,7 @@ class Deployment:
             open_to += [f"any caller of {url['FunctionUrl']}"] if url and url["AuthType"] == "NONE" else []
         denied = {action for policy in policies for action in _denied_for_keys(policy, self._tables.users)}
         key_writes = tuple(action for action in KEY_WRITES if action not in denied)
-        return [FoundFunction(name, tuple(dict.fromkeys(open_to)), key_writes)]
+        return [ObservedFunction(name, tuple(dict.fromkeys(open_to)), key_writes)]
 
 
 def _denied_for_keys(policy: Mapping[str, Any], table: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from chalicelib.baton.storage.aws.deployment.required import Found
+from chalicelib.baton.storage.aws.deployment.required import Observed
 
 
 class Deployment(Protocol):
@@ -12,5 +12,5 @@ class Deployment(Protocol):
     def key_arn(self) -> str:
         """Give the ARN of the deployment's key."""
 
-    def looks(self) -> Mapping[str, Callable[[], Sequence[Found]]]:
+    def looks(self) -> Mapping[str, Callable[[], Sequence[Observed]]]:
         """Give every look, by the name of what it looks at. What may not be seen raises ``errors.Unavailable``."""

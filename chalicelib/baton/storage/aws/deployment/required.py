@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 
-class Wanted(Struct, frozen=True):
+class Required(Struct, frozen=True):
     """What data.md asks of a table."""
 
     customer_key: bool
@@ -18,14 +18,14 @@ class Wanted(Struct, frozen=True):
     swept: bool
 
 
-TABLES: Final[Mapping[str, Wanted]] = {
+TABLES: Final[Mapping[str, Required]] = {
     # What cannot be made again.
-    "users": Wanted(customer_key=True, recovery=True, protection=True, swept=False),
-    "gates": Wanted(customer_key=True, recovery=True, protection=True, swept=False),
+    "users": Required(customer_key=True, recovery=True, protection=True, swept=False),
+    "lineages": Required(customer_key=True, recovery=True, protection=True, swept=False),
     # Lost, it means "try again": AWS's own key, no recovery.
-    "ephemeral": Wanted(customer_key=False, recovery=False, protection=False, swept=True),
+    "ephemeral": Required(customer_key=False, recovery=False, protection=False, swept=True),
     # Copied on by its stream; kept for thirteen months and then swept.
-    "audit": Wanted(customer_key=True, recovery=False, protection=False, swept=True),
+    "audit": Required(customer_key=True, recovery=False, protection=False, swept=True),
 }
 
 KEY_WRITES: Final = (
@@ -53,7 +53,7 @@ class Finding(Struct, frozen=True):
     mend: str
 
 
-class FoundTable(Struct, frozen=True):
+class ObservedTable(Struct, frozen=True):
     """A table as it is. ``table`` is its name in ``TABLES``; ``key`` the key it is encrypted with, if it is ours."""
 
     table: str
@@ -65,7 +65,7 @@ class FoundTable(Struct, frozen=True):
     policy: str | None
 
 
-class FoundKey(Struct, frozen=True):
+class ObservedKey(Struct, frozen=True):
     """A KMS key as it is."""
 
     arn: str
@@ -75,7 +75,7 @@ class FoundKey(Struct, frozen=True):
     public: bool
 
 
-class FoundLogGroup(Struct, frozen=True):
+class ObservedLogGroup(Struct, frozen=True):
     """A log group as it is. ``retention_days`` is ``None`` when its lines are kept for ever."""
 
     name: str
@@ -83,7 +83,7 @@ class FoundLogGroup(Struct, frozen=True):
     key: str | None
 
 
-class FoundStage(Struct, frozen=True):
+class ObservedStage(Struct, frozen=True):
     """A stage of API Gateway as it is. ``body_logged``: execution logs that would hold tokens and passwords."""
 
     name: str
@@ -93,7 +93,7 @@ class FoundStage(Struct, frozen=True):
     throttled: bool
 
 
-class FoundFunction(Struct, frozen=True):
+class ObservedFunction(Struct, frozen=True):
     """A function as it is.
 
     ``open_to``: who may call it besides the API. ``key_writes``: the actions of ``KEY_WRITES`` that its role is not
@@ -105,21 +105,21 @@ class FoundFunction(Struct, frozen=True):
     key_writes: tuple[str, ...]
 
 
-Found = FoundTable | FoundKey | FoundLogGroup | FoundStage | FoundFunction
+Observed = ObservedTable | ObservedKey | ObservedLogGroup | ObservedStage | ObservedFunction
 
 
-def judge(found: Found, *, expected_key: str, expected_expiry: str) -> Iterator[Finding]:
+def judge(found: Observed, *, expected_key: str, expected_expiry: str) -> Iterator[Finding]:
     """Say what is wrong. ``expected_key`` is the ARN of the deployment's key, ``expected_expiry`` the TTL attribute."""
     match found:
-        case FoundTable():
+        case ObservedTable():
             yield from _table(found, TABLES[found.table], expected_key, expected_expiry)
-        case FoundKey():
+        case ObservedKey():
             yield from _key(found)
-        case FoundLogGroup():
+        case ObservedLogGroup():
             yield from _log_group(found)
-        case FoundStage():
+        case ObservedStage():
             yield from _stage(found)
-        case FoundFunction():
+        case ObservedFunction():
             for whom in found.open_to:
                 page = "aws lambda remove-permission, or delete-function-url-config"
                 yield Finding(found.name, f"{whom} may call it without the API, its firewall and its throttles", page)
@@ -128,7 +128,7 @@ def judge(found: Found, *, expected_key: str, expected_expiry: str) -> Iterator[
                 yield Finding(found.name, problem, "deploy again with the stage's policy in .chalice/")
 
 
-def _table(found: FoundTable, wanted: Wanted, expected_key: str, expected_expiry: str) -> Iterator[Finding]:
+def _table(found: ObservedTable, wanted: Required, expected_key: str, expected_expiry: str) -> Iterator[Finding]:
     name = found.name
     update = f"aws dynamodb update-table --table-name {name}"
     if wanted.customer_key and found.key is None:
@@ -156,7 +156,7 @@ def _table(found: FoundTable, wanted: Wanted, expected_key: str, expected_expiry
         yield Finding(name, "a resource policy gives access without IAM", mend)
 
 
-def _key(found: FoundKey) -> Iterator[Finding]:
+def _key(found: ObservedKey) -> Iterator[Finding]:
     if not found.enabled:
         yield Finding(found.arn, "it is disabled, or its deletion is scheduled", "docs/runbooks/kms-key-lost.md")
     if not found.ours:
@@ -169,7 +169,7 @@ def _key(found: FoundKey) -> Iterator[Finding]:
         )
 
 
-def _log_group(found: FoundLogGroup) -> Iterator[Finding]:
+def _log_group(found: ObservedLogGroup) -> Iterator[Finding]:
     if found.retention_days is None:
         mend = f"aws logs put-retention-policy --log-group-name {found.name} --retention-in-days 90"
         yield Finding(found.name, "its lines never expire", mend)
@@ -178,7 +178,7 @@ def _log_group(found: FoundLogGroup) -> Iterator[Finding]:
         yield Finding(found.name, "it is not encrypted with a customer key", mend)
 
 
-def _stage(found: FoundStage) -> Iterator[Finding]:
+def _stage(found: ObservedStage) -> Iterator[Finding]:
     again = "deploy with infra/edge.yaml: docs/operations.md"
     if not found.firewall:
         yield Finding(found.name, "it has no firewall", again)

@@ -1,4 +1,4 @@
-"""A gate's size by DynamoDB's own rules: six lineages cost one write unit, each further six one more.
+"""An account state's size by DynamoDB's own rules: six lineages cost one write unit, each further six one more.
 
 The rules: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 """
@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.ids import AccountId, LineageId
-from chalicelib.baton.lineages.model import Ended, EndReason, Gate, KeyBinding, Lineage, Status
+from chalicelib.baton.lineages.model import AccountState, Ended, EndReason, KeyBinding, Lineage, Status
 from chalicelib.baton.policy import (
     DAY_S,
     LABEL_BYTES_MAX,
@@ -19,7 +19,7 @@ from chalicelib.baton.policy import (
     ROLES_MAX,
     MechanismName,
 )
-from chalicelib.baton.storage.dynamodb.items import ASSURANCES, END_REASON_CODES, Item, Value, gate_item
+from chalicelib.baton.storage.dynamodb.items import ASSURANCES, END_REASON_CODES, Item, Value, state_item
 from tests.making import MINE_LIVE, NOW
 
 WRITE_UNIT_BYTES: Final = 1024
@@ -30,7 +30,7 @@ LARGEST: Final = replace(
     MINE_LIVE,
     epoch=999,
     # One exchange per life of a token, for as long as a lineage lives.
-    generation=BUSIEST.absolute_s // BUSIEST.use_s,
+    generation=BUSIEST.absolute_s // BUSIEST.access_s,
     issued_at=NOW + 123_457,
     expires_at=NOW + 90 * DAY_S + 1,
     auth_time=NOW + 1,
@@ -66,14 +66,14 @@ def size_of(value: Value) -> int:
             raise AssertionError(kind)
 
 
-def gate_of(lineage: Lineage, count: int, *, roles: frozenset[int] = frozenset()) -> Gate:
-    """Fill a gate with so many of a lineage."""
+def state_of(lineage: Lineage, count: int, *, roles: frozenset[int] = frozenset()) -> AccountState:
+    """Fill an account state with so many of a lineage."""
     ids = [LineageId(f"AQAAAAAAAAAAAA{number:02}") for number in range(count)]
-    return Gate(
+    return AccountState(
         account=AccountId("A" * 16),
         status=Status.ACTIVE,
         epoch=999,
-        verifier_version=999,
+        credentials_version=999,
         lineages={one: replace(lineage, id=one) for one in ids},
         raised=Ended(NOW + 1, EndReason.ENDED_EVERYWHERE),
         roles=roles,
@@ -104,7 +104,7 @@ def test_six_lineages_cost_one_write_unit_and_each_further_six_one_more(largest:
     """Live or ended, with a device name of 16 bytes. The largest account costs four."""
     for units in range(1, LINEAGES_MAX // LINEAGES_IN_ONE_UNIT + 1):
         count = units * LINEAGES_IN_ONE_UNIT
-        assert size_of_item(gate_item(gate_of(largest, count))) < units * WRITE_UNIT_BYTES
+        assert size_of_item(state_item(state_of(largest, count))) < units * WRITE_UNIT_BYTES
 
 
 @pytest.mark.parametrize("largest", [LARGEST, ENDED, ENDED_SESSION], ids=["live", "ended", "both"])
@@ -112,43 +112,43 @@ def test_with_every_role_six_lineages_still_cost_one_write_unit(largest: Lineage
     """So an exchange stays one write unit. Six live sessions, which exchange nothing, cost a second one then."""
     for units in range(1, LINEAGES_MAX // LINEAGES_IN_ONE_UNIT + 1):
         count = units * LINEAGES_IN_ONE_UNIT
-        assert size_of_item(gate_item(gate_of(largest, count, roles=ALL_ROLES))) < units * WRITE_UNIT_BYTES
-    assert size_of_item(gate_item(gate_of(SESSION, LINEAGES_IN_ONE_UNIT, roles=ALL_ROLES))) < 2 * WRITE_UNIT_BYTES
+        assert size_of_item(state_item(state_of(largest, count, roles=ALL_ROLES))) < units * WRITE_UNIT_BYTES
+    assert size_of_item(state_item(state_of(SESSION, LINEAGES_IN_ONE_UNIT, roles=ALL_ROLES))) < 2 * WRITE_UNIT_BYTES
 
 
 def test_roles_weigh_at_most_seven_bytes_and_nothing_where_there_are_none() -> None:
     """An account without roles stores none: its item is the one of before there were roles."""
-    with_all = gate_of(LARGEST, 1, roles=ALL_ROLES)
-    without = gate_item(replace(with_all, roles=frozenset()))
+    with_all = state_of(LARGEST, 1, roles=ALL_ROLES)
+    without = state_item(replace(with_all, roles=frozenset()))
     assert "r" not in without
-    assert size_of_item(gate_item(with_all)) - size_of_item(without) == 7
-    assert gate_item(replace(with_all, roles=frozenset({1, 3, 32})))["r"] == {"N": str(1 + 4 + 2**31)}
+    assert size_of_item(state_item(with_all)) - size_of_item(without) == 7
+    assert state_item(replace(with_all, roles=frozenset({1, 3, 32})))["r"] == {"N": str(1 + 4 + 2**31)}
 
 
 @pytest.mark.parametrize("code", [0, -1, ROLES_MAX + 1])
 def test_a_role_over_the_number_of_roles_is_never_written(code: int) -> None:
     """The registry bounds the codes: anything else is a defect."""
     with pytest.raises(ValueError, match="role"):
-        gate_item(replace(gate_of(LARGEST, 1), roles=frozenset({1, code})))
+        state_item(replace(state_of(LARGEST, 1), roles=frozenset({1, code})))
 
 
 def test_a_seventh_lineage_costs_another_write_unit() -> None:
     """The test above can fail."""
-    assert size_of_item(gate_item(gate_of(LARGEST, LINEAGES_IN_ONE_UNIT + 1))) > WRITE_UNIT_BYTES
+    assert size_of_item(state_item(state_of(LARGEST, LINEAGES_IN_ONE_UNIT + 1))) > WRITE_UNIT_BYTES
 
 
 def test_six_lineages_with_long_names_cost_at_most_two_write_units() -> None:
     """As the README says of names over 16 bytes."""
     longest = replace(LARGEST, label="x" * LABEL_BYTES_MAX)
-    assert WRITE_UNIT_BYTES < size_of_item(gate_item(gate_of(longest, LINEAGES_IN_ONE_UNIT))) < 2 * WRITE_UNIT_BYTES
+    assert WRITE_UNIT_BYTES < size_of_item(state_item(state_of(longest, LINEAGES_IN_ONE_UNIT))) < 2 * WRITE_UNIT_BYTES
 
 
 def test_what_would_outgrow_the_budget_is_never_written() -> None:
     """A label is cut by whoever makes the lineage, and a thumbprint is 32 bytes: anything else is a defect."""
     with pytest.raises(ValueError, match="label"):
-        gate_item(gate_of(replace(LARGEST, label="é" * (LABEL_BYTES_MAX // 2) + "x"), 1))
+        state_item(state_of(replace(LARGEST, label="é" * (LABEL_BYTES_MAX // 2) + "x"), 1))
     with pytest.raises(ValueError, match="thumbprint"):
-        gate_item(gate_of(replace(LARGEST, binding=KeyBinding(b"k" * 33)), 1))
+        state_item(state_of(replace(LARGEST, binding=KeyBinding(b"k" * 33)), 1))
 
 
 def test_every_reason_and_assurance_has_a_code_of_its_own() -> None:
