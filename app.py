@@ -21,7 +21,7 @@ from chalicelib.baton.accounts.routes import Journeys, accounts
 from chalicelib.baton.events.log import Signals
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.credentials import Credentials
-from chalicelib.baton.factors.step_up import GrantStepUp
+from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.http.dispatch import Answer, Edge
 from chalicelib.baton.http.public_routes import PROTECTED_RESOURCE, Public, meta
 from chalicelib.baton.http.shapes import Body
@@ -41,7 +41,7 @@ from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
-from chalicelib.baton.tokens.call import Call, StepUpRule
+from chalicelib.baton.tokens.call import Call, StepUp
 from chalicelib.baton.tokens.caller import Caller
 from chalicelib.baton.tokens.exchange import Exchange
 from chalicelib.baton.tokens.introspect import Introspect
@@ -132,7 +132,7 @@ app.register_blueprint(
         Journeys(
             register=register,
             login=login,
-            step_up=GrantStepUp(clock, entropy, key_ring, credentials, ephemeral, signals),
+            step_up=IssueStepUpGrant(clock, entropy, key_ring, credentials, ephemeral, signals),
             logout=Logout(clock, lineage_store, record),
             show=ShowAccount(users),
             delete=DeleteAccount(clock, users, lineage_store, record),
@@ -182,7 +182,7 @@ class Transfer(Body):
 
 
 @app.route("/transfers", methods=["POST"], content_types=[])
-@signed(body=Transfer, step_up=StepUpRule(max_age=120))
+@signed(body=Transfer, step_up=StepUp(max_age=120))
 def create_transfer(caller: Caller, transfer: Transfer) -> Answer:
     """Transfer money. The caller signed this body, and proved the password for exactly this transfer."""
     return Answer(201, {"from": caller.account, "to": transfer.to, "amount": transfer.amount})

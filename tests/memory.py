@@ -38,7 +38,7 @@ from chalicelib.baton.lineages.rules import (
     may_act,
 )
 from chalicelib.baton.policy import NONCE_KEPT_S, TICKET_CONSUMED_KEPT_S
-from chalicelib.baton.tokens.caller import Operation, StepUp
+from chalicelib.baton.tokens.caller import GrantUsed, Operation
 
 NO_ATTEMPTS: Final = (NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT)
 
@@ -49,7 +49,7 @@ class Grant:
 
     lineage: LineageId
     operation: Operation
-    step_up: StepUp
+    step_up: GrantUsed
     credentials_version: int
     expires_at: int
     spent_by: bytes | None = None
@@ -344,7 +344,7 @@ class MemoryEphemeral:
         *,
         lineage: LineageId,
         operation: Operation,
-        step_up: StepUp,
+        step_up: GrantUsed,
         credentials_version: int,
         expires_at: int,
     ) -> None:
@@ -354,7 +354,7 @@ class MemoryEphemeral:
 
     def consume_grant(
         self, grant: str, *, lineage: LineageId, operation: Operation, credentials_version: int, now: int, mark: bytes
-    ) -> StepUp | Refused:
+    ) -> GrantUsed | Refused:
         """Spend a grant, once, when it is unexpired and for exactly this lineage, operation and password."""
         with self._tables.lock:
             kept = self._tables.grants.get(grant)

@@ -1,6 +1,6 @@
 """The promises and their evidence: which tests stand for each, counted from what really ran.
 
-A test says which promises it stands for, `@pytest.mark.guarantee(1, 2)`, or its module does, in `pytestmark`. A test that
+A test says which promises it stands for, `@pytest.mark.guarantee(1, 2)`, or its module does, in `pytestmark`. One that
 plays many cases says how many: `record_property("cases", 300)`, or schedules, rounds, histories, requests. A whole run
 ends with a line for each promise, and fails where one has no test that passed.
 """

@@ -20,7 +20,7 @@ from chalicelib.baton.policy import (
 from chalicelib.baton.proof.digest import content_digest
 from chalicelib.baton.proof.refusals import InsufficientCoverage, InvalidDigest, SignatureDefective, SignatureRequired
 from chalicelib.baton.routing import Message, source_network
-from chalicelib.baton.tokens.call import StepUpRule
+from chalicelib.baton.tokens.call import StepUp
 from chalicelib.baton.tokens.caller import Operation
 from chalicelib.baton.tokens.exchange import TokenRequest
 from chalicelib.baton.tokens.refusals import ReplayedNonce, StepUpRequired, TokenExpired, TokenReused
@@ -54,7 +54,7 @@ def test_an_empty_grant_is_no_grant(world: World, grant: str) -> None:
     message = phone.message("POST", "/api/transfers", body=BODY, token=issued.access_token)
     blank = phone.signed(_with(message, "baton-grant", grant))
     with pytest.raises(StepUpRequired):
-        world.call.add_lineage(world.call.prove(blank), step_up=StepUpRule())
+        world.call.add_lineage(world.call.prove(blank), step_up=StepUp())
     assert not world.stores.tables.nonces
 
 
@@ -361,10 +361,10 @@ def test_a_step_up_of_exactly_the_greatest_age_is_good(world: World) -> None:
         message = phone.message("POST", "/api/transfers", body=BODY, token=issued.access_token, grant=grant)
         proved = world.call.prove(message)
         if passes:
-            assert world.call.add_lineage(proved, step_up=StepUpRule(max_age=120)).step_up
+            assert world.call.add_lineage(proved, step_up=StepUp(max_age=120)).step_up
         else:
             with pytest.raises(StepUpRequired):
-                world.call.add_lineage(proved, step_up=StepUpRule(max_age=120))
+                world.call.add_lineage(proved, step_up=StepUp(max_age=120))
 
 
 def test_a_replay_does_not_consume_the_grant(world: World) -> None:
@@ -382,11 +382,11 @@ def test_a_replay_does_not_consume_the_grant(world: World) -> None:
             "/api/transfers",
             body=BODY,
             grant=grant,
-            step_up=StepUpRule(),
+            step_up=StepUp(),
             nonce="seen-before",
         )
     assert world.use(
-        phone, issued.access_token, "POST", "/api/transfers", body=BODY, grant=grant, step_up=StepUpRule()
+        phone, issued.access_token, "POST", "/api/transfers", body=BODY, grant=grant, step_up=StepUp()
     ).step_up
 
 

@@ -12,7 +12,7 @@ from chalicelib.baton.lineages.model import Ended, EndReason, Status
 from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX, LINEAGES_MAX
 from chalicelib.baton.proof.digest import content_digest
 from chalicelib.baton.proof.refusals import SignatureDefective, WrongKey
-from chalicelib.baton.tokens.call import StepUpRule
+from chalicelib.baton.tokens.call import StepUp
 from chalicelib.baton.tokens.caller import Caller, Operation
 from chalicelib.baton.tokens.refusals import GrantInvalid, TokenExpired, UnknownClient
 from tests.flows.world import EMAIL, PASSWORD, Phone, World
@@ -149,7 +149,7 @@ def test_a_grant_proved_with_the_old_password_opens_nothing_after_its_change(
     grant = grant_for(world, phone, issued.access_token, method, path, body)
     world.change_password(world.use(phone, issued.access_token), NEW_PASSWORD)
     with pytest.raises(GrantInvalid):
-        world.use(phone, issued.access_token, method, path, body=body, grant=grant, step_up=StepUpRule())
+        world.use(phone, issued.access_token, method, path, body=body, grant=grant, step_up=StepUp())
 
 
 @pytest.mark.guarantee(6)

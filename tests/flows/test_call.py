@@ -13,8 +13,8 @@ from chalicelib.baton.policy import DAY_S, FAILURES_PER_KNOWN_DEVICE_MAX, GRANT_
 from chalicelib.baton.proof.digest import content_digest
 from chalicelib.baton.proof.refusals import InvalidDigest, SignatureRequired, WrongKey
 from chalicelib.baton.routing import Message
-from chalicelib.baton.tokens.call import StepUpRule
-from chalicelib.baton.tokens.caller import Operation, StepUp
+from chalicelib.baton.tokens.call import StepUp
+from chalicelib.baton.tokens.caller import GrantUsed, Operation
 from chalicelib.baton.tokens.exchange import TokenRequest
 from chalicelib.baton.tokens.issue import Issued
 from chalicelib.baton.tokens.refusals import (
@@ -30,7 +30,7 @@ from chalicelib.baton.tokens.refusals import (
 from tests.flows.world import PASSWORD, RESOURCE_SERVER_SECRET, Phone, World
 
 BODY = b'{"to":"Bob","amount":10}'
-RULE = StepUpRule(max_age=120)
+RULE = StepUp(max_age=120)
 ALL_CLIENTS = {"mobile": "P-256", "mobile-opaque": "hmac", "simple": "none", "web": "none", "legacy": "none"} | {
     "oauth": "none",
     "iot": "none",
@@ -43,7 +43,7 @@ def granted(world: World, phone: Phone, issued: Issued, *, path: str = "/api/tra
     return world.grant_step_up(caller, Operation("POST", path, content_digest(body)), PASSWORD).grant
 
 
-def transfer(world: World, phone: Phone, issued: Issued, grant: str | None, *, body: bytes = BODY) -> StepUp | None:
+def transfer(world: World, phone: Phone, issued: Issued, grant: str | None, *, body: bytes = BODY) -> GrantUsed | None:
     """Call an operation that asks for step-up."""
     return world.use(phone, issued.access_token, "POST", "/api/transfers", body=body, grant=grant, step_up=RULE).step_up
 
@@ -220,7 +220,7 @@ def test_grants_expire_and_stay_on_their_device(world: World) -> None:
             "/api/transfers",
             body=BODY,
             grant=weak,
-            step_up=StepUpRule(acr_values=("aal2",)),
+            step_up=StepUp(acr_values=("aal2",)),
         )
 
 

@@ -26,7 +26,7 @@ from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.credentials import Credentials
-from chalicelib.baton.factors.step_up import GrantStepUp
+from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.rotation import make_ring
 from chalicelib.baton.lineages.clients import Clients
@@ -34,7 +34,7 @@ from chalicelib.baton.proof.digest import content_digest
 from chalicelib.baton.proof.signature import Signature, signature_base
 from chalicelib.baton.proof.signature_input import component, write_input
 from chalicelib.baton.routing import Message
-from chalicelib.baton.tokens.call import Call, StepUpRule
+from chalicelib.baton.tokens.call import Call, StepUp
 from chalicelib.baton.tokens.caller import Caller
 from chalicelib.baton.tokens.exchange import Exchange, TokenRequest
 from chalicelib.baton.tokens.introspect import Introspect
@@ -214,7 +214,7 @@ class World:
             self.revoke_on_wrong_key,
         )
         self.call = Call(clock, entropy, proof, lineage_store, ephemeral, signals)
-        self.grant_step_up = GrantStepUp(clock, entropy, key_ring, credentials, ephemeral, signals)
+        self.grant_step_up = IssueStepUpGrant(clock, entropy, key_ring, credentials, ephemeral, signals)
         self.logout = Logout(clock, lineage_store, record)
         self.show = ShowAccount(users)
         self.delete = DeleteAccount(clock, users, lineage_store, record)
@@ -296,7 +296,7 @@ class World:
         *,
         body: bytes = b"",
         grant: str | None = None,
-        step_up: StepUpRule | None = None,
+        step_up: StepUp | None = None,
         nonce: str | None = None,
         bound: bool = False,
     ) -> Caller:

@@ -36,7 +36,7 @@ from chalicelib.baton.lineages.rules import (
     judge,
 )
 from chalicelib.baton.routing import Message
-from chalicelib.baton.tokens.caller import Caller, StepUp
+from chalicelib.baton.tokens.caller import Caller, GrantUsed
 from chalicelib.baton.tokens.issue import Issued
 from chalicelib.baton.tokens.presented import VerifiedToken
 from chalicelib.baton.tokens.refusals import GrantInvalid
@@ -247,7 +247,7 @@ class KeepsTheSecret(Login, frozen=True):
 class GrantsForEver(MemoryEphemeral):
     """Spends a grant, by whatever password it was proved."""
 
-    def consume_grant(self, grant: str, *, credentials_version: int, **named: Any) -> StepUp | Refused:
+    def consume_grant(self, grant: str, *, credentials_version: int, **named: Any) -> GrantUsed | Refused:
         """Take it for one of the present password."""
         return super().consume_grant(grant, credentials_version=self._tables.grants[grant].credentials_version, **named)
 

@@ -12,7 +12,7 @@ from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.proof.digest import content_digest
 from chalicelib.baton.routing import Message
-from chalicelib.baton.tokens.call import StepUpRule
+from chalicelib.baton.tokens.call import StepUp
 from chalicelib.baton.tokens.caller import Caller, Operation
 from chalicelib.baton.tokens.exchange import TokenRequest
 from chalicelib.baton.tokens.issue import Issued
@@ -317,7 +317,7 @@ class Cast:
                 message = device.message(deed.method, path, token=record.access_token, grant=grant)
 
                 def journey(message: Message = message) -> int:
-                    caller = world.call.add_lineage(world.call.prove(message), step_up=StepUpRule())
+                    caller = world.call.add_lineage(world.call.prove(message), step_up=StepUp())
                     admitted_at = deployment.decided_at
                     deed.do(caller)
                     return admitted_at

@@ -41,7 +41,7 @@ from chalicelib.baton.lineages.rules import (
     may_act,
 )
 from chalicelib.baton.policy import NONCE_KEPT_S, ROLES_MAX, TICKET_CONSUMED_KEPT_S
-from chalicelib.baton.tokens.caller import Operation, StepUp
+from chalicelib.baton.tokens.caller import GrantUsed, Operation
 from chalicelib.baton.tokens.ports import OneTime
 from tests.making import (
     ACCOUNT,
@@ -73,7 +73,7 @@ NEW_PASSWORD_HASH: Final = b"new sealed verifier"
 MARK: Final = b"mark of this call"
 OTHER_MARK: Final = b"mark of another"
 OPERATION: Final = Operation(method="POST", path="/api/transfers", digest="sha-256=:YQ==:")
-STEP_UP: Final = StepUp(at=NOW, assurance=MINE_LIVE.assurance)
+STEP_UP: Final = GrantUsed(at=NOW, assurance=MINE_LIVE.assurance)
 GRANT: Final = "a grant's secret"
 TICKET_ID: Final = b"sixteen bytes..."
 NEXT: Final = LineageId("AQAAAAAAAAAAAAAF")
@@ -1133,7 +1133,7 @@ class EphemeralContract(Contract):
         credentials_version: int = VERSION,
         now: int = NOW,
         mark: bytes = MARK,
-    ) -> StepUp | Refused:
+    ) -> GrantUsed | Refused:
         """Spend the grant as it was kept, unless told otherwise."""
         return stores.ephemeral.consume_grant(
             grant, lineage=lineage, operation=operation, credentials_version=credentials_version, now=now, mark=mark
@@ -1199,7 +1199,7 @@ class EphemeralContract(Contract):
         """Eight calls with one grant at once: one goes through."""
         self.keep(stores)
 
-        def spending(mark: bytes) -> Callable[[], StepUp | Refused]:
+        def spending(mark: bytes) -> Callable[[], GrantUsed | Refused]:
             return lambda: self.spend(stores, mark=mark)
 
         answers = race([spending(b"mark %d" % number) for number in range(RACERS)])

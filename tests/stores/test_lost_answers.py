@@ -18,7 +18,7 @@ from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
-from chalicelib.baton.tokens.caller import Operation, StepUp
+from chalicelib.baton.tokens.caller import GrantUsed, Operation
 from tests.making import (
     ACCOUNT,
     ACTOR,
@@ -203,14 +203,14 @@ def test_a_ticket_whose_answer_was_lost_is_consumed_by_us(engine: DynamoDB, line
 def test_a_grant_whose_answers_were_lost_is_kept_and_spent_by_us(engine: DynamoDB, line: Line) -> None:
     """Our mark stands there; the next call with the grant is refused all the same."""
     operation = Operation("POST", "/transfers", "sha-256=:YQ==:")
-    step_up = StepUp(at=NOW, assurance=MINE_LIVE.assurance)
+    step_up = GrantUsed(at=NOW, assurance=MINE_LIVE.assurance)
     store = Ephemeral(engine)
     line.lose()
     store.store_grant(
         "grant", lineage=MINE, operation=operation, step_up=step_up, credentials_version=VERSION, expires_at=NOW + 1
     )
 
-    def spend(mark: bytes) -> StepUp | Refused:
+    def spend(mark: bytes) -> GrantUsed | Refused:
         return store.consume_grant(
             "grant", lineage=MINE, operation=operation, credentials_version=VERSION, now=NOW, mark=mark
         )

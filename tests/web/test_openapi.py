@@ -12,7 +12,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 from chalicelib.baton import errors
 from chalicelib.baton.http.dispatch import Answer
 from chalicelib.baton.http.shapes import Body
-from chalicelib.baton.tokens.call import StepUpRule
+from chalicelib.baton.tokens.call import StepUp
 from chalicelib.baton.tokens.caller import Caller
 from tests.conftest import ENVIRONMENT
 from tests.web.contract import Contract
@@ -135,7 +135,7 @@ def bakery() -> Chalice:
 
     @module.app.route("/orders/{shop}", methods=["POST"], content_types=[])  # type: ignore[untyped-decorator] # a module made at run time
     @module.signed(  # type: ignore[untyped-decorator] # a module made at run time
-        body=Order, step_up=StepUpRule(max_age=60, acr_values=("aal2",)), answers={201: Receipt}
+        body=Order, step_up=StepUp(max_age=60, acr_values=("aal2",)), answers={201: Receipt}
     )
     def place_order(caller: Caller, order: Order, shop: str) -> Answer:
         """Bake it.

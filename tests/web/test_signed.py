@@ -10,7 +10,7 @@ from baton_client import DeviceKey, Request, Signer, content_digest, signature_f
 from chalicelib.baton.http.dispatch import Answer
 from chalicelib.baton.http.request import Nothing
 from chalicelib.baton.storage.dynamodb.database import Tables
-from chalicelib.baton.tokens.call import StepUpRule
+from chalicelib.baton.tokens.call import StepUp
 from chalicelib.baton.tokens.caller import Caller
 from tests.web.conversation import HOST, JSON, PASSWORD, Device, Said, through
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
@@ -65,8 +65,8 @@ def test_a_route_with_step_up_takes_no_query(clock: DevelopmentClock) -> None:
     """A grant covers method, path and body: what the query says could be changed after the person was asked."""
     signed = load_environment(clock).signed
     with pytest.raises(ValueError, match="takes no query"):
-        signed(step_up=StepUpRule(), query=("amount",))
-    assert signed(step_up=StepUpRule())
+        signed(step_up=StepUp(), query=("amount",))
+    assert signed(step_up=StepUp())
 
 
 def test_the_default_port_in_host_is_not_signed(make_device: Callable[..., Device]) -> None:

@@ -11,7 +11,7 @@ from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
-from chalicelib.baton.factors.step_up import GrantStepUp
+from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.http.dispatch import Answer, Edge
 from chalicelib.baton.http.request import Nothing, Request, read_json
 from chalicelib.baton.http.shapes import (
@@ -26,7 +26,7 @@ from chalicelib.baton.http.shapes import (
 )
 from chalicelib.baton.http.signed import Signed
 from chalicelib.baton.keys.public_key import PublicKey
-from chalicelib.baton.tokens.call import StepUpRule
+from chalicelib.baton.tokens.call import StepUp
 from chalicelib.baton.tokens.caller import Caller, Operation
 from chalicelib.baton.tokens.issue import Issued
 
@@ -36,7 +36,7 @@ class Journeys(Struct, frozen=True):
 
     register: Register
     login: Login
-    step_up: GrantStepUp
+    step_up: IssueStepUpGrant
     logout: Logout
     show: ShowAccount
     delete: DeleteAccount
@@ -67,7 +67,7 @@ def accounts(edge: Edge, signed: Signed, journeys: Journeys) -> Blueprint:
         return Answer(200, journeys.step_up(caller, operation, body.password))
 
     @routes.route("/logout", methods=["POST"], content_types=[])
-    @signed(body=LogoutShape, step_up=StepUpRule(), step_up_when=lambda body: body.everywhere)
+    @signed(body=LogoutShape, step_up=StepUp(), step_up_when=lambda body: body.everywhere)
     def logout(caller: Caller, body: LogoutShape) -> Answer:
         journeys.logout(caller, everywhere=body.everywhere)
         return Answer(204)
@@ -78,13 +78,13 @@ def accounts(edge: Edge, signed: Signed, journeys: Journeys) -> Blueprint:
         return Answer(200, journeys.show(caller))
 
     @routes.route("/me", methods=["DELETE"], content_types=[])
-    @signed(step_up=StepUpRule())
+    @signed(step_up=StepUp())
     def delete(caller: Caller, _: Nothing) -> Answer:
         journeys.delete(caller)
         return Answer(204)
 
     @routes.route("/me/password", methods=["POST"], content_types=[])
-    @signed(body=PasswordShape, step_up=StepUpRule())
+    @signed(body=PasswordShape, step_up=StepUp())
     def change_password(caller: Caller, body: PasswordShape) -> Answer:
         journeys.change_password(caller, body.new_password)
         return Answer(204)
@@ -95,7 +95,7 @@ def accounts(edge: Edge, signed: Signed, journeys: Journeys) -> Blueprint:
         return Answer(200, Devices([_listed(entry) for entry in journeys.list_devices(caller)]))
 
     @routes.route("/me/devices/{device_id}", methods=["DELETE"], content_types=[])
-    @signed(step_up=StepUpRule())
+    @signed(step_up=StepUp())
     def end_device(caller: Caller, _: Nothing, device_id: str) -> Answer:
         journeys.end_device(caller, device_id)
         return Answer(204)

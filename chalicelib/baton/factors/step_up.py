@@ -10,7 +10,7 @@ from chalicelib.baton.factors.rate_limits import device_limits
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.policy import GRANT_S
-from chalicelib.baton.tokens.caller import Caller, Operation, StepUp
+from chalicelib.baton.tokens.caller import Caller, GrantUsed, Operation
 from chalicelib.baton.tokens.ports import Grants
 
 
@@ -25,7 +25,7 @@ class Grant(Struct, frozen=True):
         return "Grant('**********')"
 
 
-class GrantStepUp(Struct, frozen=True):
+class IssueStepUpGrant(Struct, frozen=True):
     """Check the password of a caller and grant one operation."""
 
     clock: Clock
@@ -51,7 +51,7 @@ class GrantStepUp(Struct, frozen=True):
             grant,
             lineage=caller.device_id,
             operation=operation,
-            step_up=StepUp(at=now, assurance=PASSWORD_ALONE),
+            step_up=GrantUsed(at=now, assurance=PASSWORD_ALONE),
             credentials_version=user.credentials_version,
             expires_at=now + GRANT_S,
         )

@@ -10,14 +10,14 @@ from msgspec import Struct
 
 from chalicelib.baton.http.dispatch import Answer, Edge
 from chalicelib.baton.http.request import Nothing, Request, read_json
-from chalicelib.baton.tokens.call import Call, StepUpRule
+from chalicelib.baton.tokens.call import Call, StepUp
 
 
 class Asks(Struct, frozen=True):
     """What a signed route asks for and answers: kept with its view as ``asks``, for the OpenAPI description."""
 
     body: type[msgspec.Struct]
-    step_up: StepUpRule | None
+    step_up: StepUp | None
     bound: bool
     query: frozenset[str]
     answers: Mapping[int, type]
@@ -35,7 +35,7 @@ class Signed(Struct, frozen=True):
         self,
         *,
         body: type[msgspec.Struct] = Nothing,
-        step_up: StepUpRule | None = None,
+        step_up: StepUp | None = None,
         step_up_when: Callable[[Any], bool] | None = None,
         bound: bool = False,
         query: Iterable[str] = (),

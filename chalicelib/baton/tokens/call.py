@@ -13,7 +13,7 @@ from chalicelib.baton.proof.digest import content_digest
 from chalicelib.baton.proof.refusals import SignatureRequired
 from chalicelib.baton.proof.signature import VerifiedSignature
 from chalicelib.baton.routing import Message
-from chalicelib.baton.tokens.caller import Caller, Operation, StepUp
+from chalicelib.baton.tokens.caller import Caller, GrantUsed, Operation
 from chalicelib.baton.tokens.ports import OneTime
 from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken
 from chalicelib.baton.tokens.refusals import GrantInvalid, ReplayedNonce, StepUpRequired, TokenExpired, TokenInvalid
@@ -24,7 +24,7 @@ _SCHEME = "bearer "
 _SEND_ONE = "Send `Authorization: Bearer <token>`."
 
 
-class StepUpRule(Struct, frozen=True):
+class StepUp(Struct, frozen=True):
     """How fresh (``max_age``, seconds) and how strong (any of ``acr_values``) a step-up a route asks for (RFC 9470)."""
 
     max_age: int = GRANT_S
@@ -75,7 +75,7 @@ class Call(Struct, frozen=True):
             raise TokenExpired
         return VerifiedCall(message, proved, signature, now)
 
-    def add_lineage(self, call: VerifiedCall, *, step_up: StepUpRule | None = None) -> Caller:
+    def add_lineage(self, call: VerifiedCall, *, step_up: StepUp | None = None) -> Caller:
         """Hold a proved call against the account state, spend its nonce and its grant, and say who is calling.
 
         Order: the lineage lives; a grant was sent where one is asked for; the nonce; the grant. Each is spent by one
@@ -137,7 +137,7 @@ class Call(Struct, frozen=True):
     def _grant(self, message: Message) -> str:
         return message.fields.get("baton-grant", ("",))[0].strip(" \t")
 
-    def _spend(self, grant: str, call: VerifiedCall, live: Active, rule: StepUpRule) -> StepUp:
+    def _spend(self, grant: str, call: VerifiedCall, live: Active, rule: StepUp) -> GrantUsed:
         message = call.message
         spent = self.ephemeral.consume_grant(
             grant,

@@ -18,7 +18,7 @@ class Operation(Struct, frozen=True):
     digest: str
 
 
-class StepUp(Struct, frozen=True):
+class GrantUsed(Struct, frozen=True):
     """A grant that was spent on this very call: when and how the person was asked."""
 
     at: int
@@ -35,7 +35,7 @@ class Caller(Struct, frozen=True):
     bound: bool
     auth_time: int
     assurance: Assurance
-    step_up: StepUp | None = None
+    step_up: GrantUsed | None = None
     account_state: AccountState | None = None
     not_before: int = 0
 

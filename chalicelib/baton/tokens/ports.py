@@ -4,7 +4,7 @@ from typing import Protocol
 
 from chalicelib.baton.effects import Done, Refused
 from chalicelib.baton.ids import LineageId
-from chalicelib.baton.tokens.caller import Operation, StepUp
+from chalicelib.baton.tokens.caller import GrantUsed, Operation
 
 
 class Nonces(Protocol):
@@ -34,7 +34,7 @@ class Grants(Protocol):
         *,
         lineage: LineageId,
         operation: Operation,
-        step_up: StepUp,
+        step_up: GrantUsed,
         credentials_version: int,
         expires_at: int,
     ) -> None:
@@ -42,7 +42,7 @@ class Grants(Protocol):
 
     def consume_grant(
         self, grant: str, *, lineage: LineageId, operation: Operation, credentials_version: int, now: int, mark: bytes
-    ) -> StepUp | Refused:
+    ) -> GrantUsed | Refused:
         """Spend a grant, once, when it is unexpired and for exactly this lineage, operation and password."""
 
 

@@ -25,7 +25,7 @@ from chalicelib.baton.storage.dynamodb.items import (
     reading,
     text,
 )
-from chalicelib.baton.tokens.caller import Operation, StepUp
+from chalicelib.baton.tokens.caller import GrantUsed, Operation
 
 IS_NEW: Final = "attribute_not_exists(pk)"
 IS_OVER: Final = f"{EXPIRY} <= :now"
@@ -65,7 +65,7 @@ class Ephemeral:
         *,
         lineage: LineageId,
         operation: Operation,
-        step_up: StepUp,
+        step_up: GrantUsed,
         credentials_version: int,
         expires_at: int,
     ) -> None:
@@ -94,7 +94,7 @@ class Ephemeral:
 
     def consume_grant(
         self, grant: str, *, lineage: LineageId, operation: Operation, credentials_version: int, now: int, mark: bytes
-    ) -> StepUp | Refused:
+    ) -> GrantUsed | Refused:
         """Spend a grant, once, when it is unexpired and for exactly this lineage, operation and password."""
         values = {
             ":lineage": text(lineage),
@@ -190,6 +190,6 @@ def _spent_by(item: Item | None, mark: bytes) -> bool:
     return item is not None and item.get("spent_by") == binary(mark)
 
 
-def _step_up(item: Item) -> StepUp:
+def _step_up(item: Item) -> GrantUsed:
     with reading("grant"):
-        return StepUp(at=int(item["proved_at"]["N"]), assurance=ASSURANCES[int(item["assurance"]["N"])])
+        return GrantUsed(at=int(item["proved_at"]["N"]), assurance=ASSURANCES[int(item["assurance"]["N"])])
