@@ -20,10 +20,10 @@ LIMIT = 3.0
 
 def cpu_us(work: Callable[[], object]) -> float:
     """Take the CPU time of one call, microseconds, over many."""
-    tokens_for = time.process_time_ns()
+    begun = time.process_time_ns()
     for _ in range(CALLS):
         work()
-    return (time.process_time_ns() - tokens_for) / CALLS / 1000
+    return (time.process_time_ns() - begun) / CALLS / 1000
 
 
 def measure() -> dict[str, list[tuple[float, float, float]]]:

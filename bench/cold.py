@@ -94,10 +94,10 @@ class Bench:
         return self._start(functools.partial(self.environment, **variables), ask)
 
     def _start(self, start: Callable[[], Environment], ask: Callable[[Environment], object]) -> Start:
-        tokens_for = time.monotonic()
+        begun = time.monotonic()
         with start() as environment:
             ask(environment)
-            wall_s = time.monotonic() - tokens_for
+            wall_s = time.monotonic() - begun
         assert environment.usage is not None
         return Start(environment.usage.cpu_s, wall_s)
 

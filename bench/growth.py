@@ -243,9 +243,9 @@ def load(count: int, engine: Program) -> Load:
     for worker in workers:
         worker.start()
     start.wait(timeout=120)
-    engine_before, tokens_for = engine.cpu_s(), time.monotonic()
+    engine_before, begun = engine.cpu_s(), time.monotonic()
     results = [done.get(timeout=120) for _ in workers]
-    seconds, engine_s = time.monotonic() - tokens_for, engine.cpu_s() - engine_before
+    seconds, engine_s = time.monotonic() - begun, engine.cpu_s() - engine_before
     for worker in workers:
         worker.join()
     return Load(count, sum(made for made, _ in results), seconds, sum(cpu for _, cpu in results), engine_s)

@@ -72,11 +72,11 @@ class Timed:
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Call, and add up."""
-        tokens_for = time.thread_time()
+        begun = time.thread_time()
         try:
             return self.called(*arguments, **named)
         finally:
-            self.spent_s += time.thread_time() - tokens_for
+            self.spent_s += time.thread_time() - begun
 
 
 class TimedApp(Timed):

@@ -60,12 +60,12 @@ def smoke(
         ("step-up, delete", deleted),
     ]
     for name, step in steps if client_id else steps[:1]:
-        tokens_for = time.monotonic()
+        begun = time.monotonic()
         try:
             came = str(step())
         except (BatonError, NoResponse) as trouble:
             raise NotServing(f"{name}: {trouble}") from trouble
-        yield name, came, time.monotonic() - tokens_for
+        yield name, came, time.monotonic() - begun
 
 
 def _healthy(url: str, transport: Transport, pause: Callable[[float], None]) -> str:

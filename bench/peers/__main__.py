@@ -15,10 +15,10 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 def main() -> int:
     """Measure; a missing peer is named with what would bring it, and the others are measured all the same."""
-    tokens_for = time.monotonic()
+    begun = time.monotonic()
 
     def progress(doing: str) -> None:
-        print(f"{time.monotonic() - tokens_for:5.0f} s  {doing}", file=sys.stderr, flush=True)
+        print(f"{time.monotonic() - begun:5.0f} s  {doing}", file=sys.stderr, flush=True)
 
     progress("starting everybody")
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as place, field_of(Path(place), LOGINS) as found:

@@ -935,14 +935,14 @@ class BatonClient:
         canonical = unicodedata.normalize("NFKC", email).strip().lower()
         fresh = Pending(canonical, self._client_id, self._binding, _random_name())
 
-        def tokens_for(record: Record) -> Record:
+        def begun(record: Record) -> Record:
             same = record.pending is not None and replace(record.pending, attempt=fresh.attempt) == fresh
             key = record.key or (DeviceKey.generate(self._key) if self._binding == "key" else None)
             return replace(record, pending=record.pending if same else fresh, key=key)
 
         anew, by_last = True, path == "/login" and self._binding == "hmac"
         while True:
-            record = self._storage.update(tokens_for)  # Rule 1: attempt and key are written down before they are sent.
+            record = self._storage.update(begun)  # Rule 1: attempt and key are written down before they are sent.
             signer = self._introduction(record, by_last=by_last)
             request = self._entry(path, record, email, password, device_name, signer)
             try:

@@ -279,7 +279,7 @@ class FakeServer:
     def _tokens(self, lineage: Lineage) -> dict[str, object]:
         expires_in = max(0, int(lineage.born) + LIFE_S - int(self.clock()))
         name = f"{lineage.id}.{lineage.generation}.{int(lineage.born)}"
-        access = f"both.{name}" if self.mechanism == "exchange" else f"use.{name}"
+        access = f"both.{name}" if self.mechanism == "exchange" else f"access.{name}"
         tokens = {"access_token": access, "expires_in": expires_in, "server_time": int(self.clock())}
         tokens |= {
             "token_type": "Bearer",
@@ -288,14 +288,14 @@ class FakeServer:
         }
         if self.mechanism == "exchange":
             return {**tokens, "refresh_token": access}
-        return tokens if self.mechanism == "long_lived" else {**tokens, "refresh_token": f"renew.{name}"}
+        return tokens if self.mechanism == "long_lived" else {**tokens, "refresh_token": f"refresh.{name}"}
 
     def _exchange(self, request: Request) -> Mapping[str, object]:
         form = dict(parse_qsl(request.body.decode()))
         assert form["grant_type"] == "refresh_token"
         assert form["client_id"] == "mobile"
         kind, name, number, _ = form["refresh_token"].split(".")
-        assert kind in {"renew", "both"}
+        assert kind in {"refresh", "both"}
         lineage, presented, attempt = self.lineages[name], int(number), request.headers["idempotency-key"]
         if lineage.key_id is not None:
             self._verify(request, {lineage.key_id: lineage.key}, spend=False)

@@ -121,7 +121,7 @@ class Stranger:
         return self.foreign
 
 
-def tokens_for(method: Method, stranger: Stranger, *, binding: str = "key") -> tuple[BatonClient, MemoryStorage]:
+def begun(method: Method, stranger: Stranger, *, binding: str = "key") -> tuple[BatonClient, MemoryStorage]:
     """Make a client behind the stranger, logged in where the method needs that; a second device is there to end."""
     server, storage = stranger.server, MemoryStorage()
     server.passwords[EMAIL] = PASSWORD
@@ -141,7 +141,7 @@ def tokens_for(method: Method, stranger: Stranger, *, binding: str = "key") -> t
 def test_a_foreign_answer_is_no_answer(foreign: str, name: str) -> None:
     """`Offline`, or `AnswerLost` where the outcome is unknown; the session stays, the clock too; then it works."""
     method, stranger = METHODS[name], Stranger(FakeServer(), FOREIGN[foreign])
-    client, storage = tokens_for(method, stranger)
+    client, storage = begun(method, stranger)
     session, now, arrived = storage.read().session, client.now(), len(stranger.server.log)
     with pytest.raises(method.tells) as told:
         method.act(client)
@@ -161,7 +161,7 @@ def test_a_foreign_answer_within_a_journey_is_no_answer(foreign: str, name: str,
     """The same when Baton demanded the step-up, and the stranger answers that, or the request with the grant."""
     method = METHODS[name]
     stranger = Stranger(FakeServer(), FOREIGN[foreign], after=method.steps - missing)
-    client, storage = tokens_for(method, stranger)
+    client, storage = begun(method, stranger)
     session = storage.read().session
     with pytest.raises(Offline if missing == 2 else method.tells):  # A step-up changes nothing: it is repeated.
         method.act(client)
@@ -175,7 +175,7 @@ def test_a_foreign_answer_in_place_of_baton_s_own_is_a_lost_answer(foreign: str,
     """The request arrived and was carried out, a stranger answered: nothing is claimed, and the session is kept."""
     method = METHODS[name]
     stranger = Stranger(FakeServer(), FOREIGN[foreign], after=method.steps - 1, delivers=True)
-    client, storage = tokens_for(method, stranger)
+    client, storage = begun(method, stranger)
     session = storage.read().session
     with pytest.raises(method.tells):
         method.act(client)
@@ -186,7 +186,7 @@ def test_a_foreign_answer_in_place_of_baton_s_own_is_a_lost_answer(foreign: str,
 def test_a_logout_answered_by_a_portal_is_made_again(binding: str) -> None:
     """The person sees `Offline`, and the second logout ends the login."""
     method, stranger = METHODS["logout"], Stranger(FakeServer(), FOREIGN["a captive portal's page"])
-    client, storage = tokens_for(method, stranger, binding=binding)
+    client, storage = begun(method, stranger, binding=binding)
     assert (session := storage.read().session)
     with pytest.raises(Offline, match="200 text/html"):
         client.logout()
@@ -202,7 +202,7 @@ def test_a_logout_answered_by_a_portal_is_made_again(binding: str) -> None:
 def test_an_answer_without_what_was_asked_for_is_no_answer(name: str, members: object) -> None:
     """It has our header, and is not what the route answers: a proxy rewrote it."""
     method, stranger = METHODS[name], Stranger(FakeServer(), answered(200, members))
-    client, storage = tokens_for(method, stranger)
+    client, storage = begun(method, stranger)
     session = storage.read().session
     with pytest.raises(Offline):
         method.act(client)
@@ -215,7 +215,7 @@ class TestCachesAndClocks:
     def client(self, answer: Answer) -> BatonClient:
         """Make a logged-in client that is answered so, from now on."""
         stranger = Stranger(FakeServer(), answer)
-        return tokens_for(METHODS["me"], stranger)[0]
+        return begun(METHODS["me"], stranger)[0]
 
     @pytest.mark.parametrize("age", ["295", "0", "garbage"])
     def test_a_jwks_answer_with_an_age_does_not_move_the_clock(self, age: str) -> None:
@@ -303,7 +303,7 @@ def test_a_stranger_on_the_wire_is_no_answer(raw: str, portal: Any) -> None:
     """The same over HTTP: whatever bytes come back, the login lives and the app hears `Offline`."""
     portal.raw = RAW[raw]
     stranger = Stranger(FakeServer(), FOREIGN["a captive portal's page"])
-    _, storage = tokens_for(METHODS["logout"], stranger)
+    _, storage = begun(METHODS["logout"], stranger)
     session = storage.read().session
     with closing(HttpTransport()) as transport:
         options: Any = {"transport": transport, "clock": stranger.server.clock, "sleep": lambda _: None}

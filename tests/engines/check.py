@@ -45,20 +45,20 @@ def told(history: History, verdict: Explained | Refuted) -> Iterable[str]:
         never = len(history.operations) - len(verdict.order)
         yield f"explained: {len(verdict.order)} operations in an order that the rule gives; {never} had no effect"
         return
-    tokens_for = min(operation.sent for operation in history.operations)
+    begun = min(operation.sent for operation in history.operations)
     yield f"refuted: no order explains more than {len(verdict.order)} of {len(history.operations)} operations"
     yield f"  {'sent µs':>10} {'heard µs':>10}  {'who':<10} {'verb':<16} asked -> heard"
     for operation in verdict.order[-SHOWN:]:
-        yield _line(operation, tokens_for)
+        yield _line(operation, begun)
     yield "  then none of these can be next:"
     for contradiction in verdict.next:
-        yield _line(contradiction.operation, tokens_for)
+        yield _line(contradiction.operation, begun)
         yield f"  {'':>21}  {'':<10} {'the rule says':<16} -> {brief(contradiction.expected)}"
 
 
-def _line(operation: Operation, tokens_for: int) -> str:
-    sent = (operation.sent - tokens_for) // 1000
-    heard = "never" if operation.heard == FOREVER else (operation.heard - tokens_for) // 1000
+def _line(operation: Operation, begun: int) -> str:
+    sent = (operation.sent - begun) // 1000
+    heard = "never" if operation.heard == FOREVER else (operation.heard - begun) // 1000
     words = f"{asked(operation)} -> {brief(operation.answer)}"
     return f"  {sent:>10} {heard:>10}  {operation.who:<10} {operation.verb:<16} {words}"
 

@@ -61,7 +61,7 @@ POST /register                              a retry                             
 POST /register                              a taken address                          7      1      3      0
 POST /login                                 a known device                           3      3      6      2
 POST /login                                 an unknown device                        5      3      8      1
-POST /login                                 a known device, the account state full            5      3      6      2
+POST /login                                 a known device, the account full         5      3      6      2
 POST /login                                 a known device's retry                   2      3      5      0
 POST /login                                 a known device, wrong password           1      3      4      0
 POST /login                                 an unknown device, wrong password        2      3      5      0
@@ -293,7 +293,7 @@ def _(home: Home) -> Act:
     return lambda: home.device().login(home.email)
 
 
-@row("POST /login", "a known device, the account state full")
+@row("POST /login", "a known device, the account full")
 def _(home: Home) -> Act:
     phone = home.registered()
     for _ in range(LINEAGES_MAX - 1):

@@ -55,7 +55,7 @@ def ending_device(actor: Actor, lineage: LineageId, sent: int, heard: int, answe
 
 def changing_password(actor: Actor, sent: int, heard: int, answer: object = Done()) -> Operation:
     """Change the password on behalf of a lineage."""
-    arguments = {"actor": actor, "verifier": actor.lineage.encode(), "expected": TWO.account_state, "now": NOW}
+    arguments = {"actor": actor, "password_hash": actor.lineage.encode(), "expected": TWO.account_state, "now": NOW}
     return Operation(actor.lineage, "change_password", arguments, sent, heard, answer)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chalicelib.baton.factors import strength as passwords
+from chalicelib.baton.factors import password_hash as passwords
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.engines.racing_baton import RACERS, only_child, patient, race
 from tests.engines.together import processes, threads
@@ -43,16 +43,14 @@ def test_ten_thousand_races_of_sixteen_have_one_child_each(
     raced: None, record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str], witness: Witness
 ) -> None:
     """Eight processes with two environments each, whole requests, half of the races between rivals: no 5xx either."""
-    tokens_for, total = time.monotonic(), Counter[str]()
+    begun, total = time.monotonic(), Counter[str]()
     with processes(PROCESSES) as team:
         for tally in race(team, PROCESSES, RACES_AT_LENGTH):
             total += tally
             assert not witness.leaks()  # now: what it has to search grows with the square of the races
             witness.forget()
             with capsys.disabled():
-                sys.stderr.write(
-                    f"  {total['children']:>6} of {RACES_AT_LENGTH}, {time.monotonic() - tokens_for:4.0f} s\n"
-                )
+                sys.stderr.write(f"  {total['children']:>6} of {RACES_AT_LENGTH}, {time.monotonic() - begun:4.0f} s\n")
     with capsys.disabled():
         sys.stderr.writelines(f"  {count:>6} {words}\n" for words, count in sorted(total.items()))
     assert total["children"] == RACES_AT_LENGTH

@@ -6,7 +6,7 @@ import pytest
 
 from chalicelib.baton import policy
 from chalicelib.baton.factors import password_hash
-from chalicelib.baton.factors import strength as passwords
+from chalicelib.baton.factors import password_hash as passwords
 from chalicelib.baton.storage.aws.service import Service
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from tests.faults.endpoints import CHEAP

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from baton_client import BatonClient, NotLoggedIn
-from chalicelib.baton.factors import strength as passwords
+from chalicelib.baton.factors import password_hash as passwords
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX, LINEAGE_KEPT_S, LINEAGES_MAX, THROTTLE_WINDOW_S

@@ -54,7 +54,7 @@ def test_an_empty_grant_is_no_grant(world: World, grant: str) -> None:
     message = phone.message("POST", "/api/transfers", body=BODY, token=issued.access_token)
     blank = phone.signed(_with(message, "baton-grant", grant))
     with pytest.raises(StepUpRequired):
-        world.call.add_lineage(world.call.prove(blank), step_up=StepUp())
+        world.call.authorize(world.call.authenticate(blank), step_up=StepUp())
     assert not world.stores.tables.nonces
 
 
@@ -278,7 +278,7 @@ def test_what_holds_secrets_masks_itself(world: World) -> None:
     message = phone.message("POST", "/api/login", body=PASSWORD.encode(), token=issued.access_token)
     from chalicelib.baton.http.shapes import Entry, PasswordShape
 
-    proved = world.call.prove(message)
+    proved = world.call.authenticate(message)
     said = repr(
         (
             message,
@@ -359,12 +359,12 @@ def test_a_step_up_of_exactly_the_greatest_age_is_good(world: World) -> None:
         grant = world.grant_step_up(caller, Operation("POST", "/api/transfers", content_digest(BODY)), PASSWORD).grant
         world.clock.skip(age)
         message = phone.message("POST", "/api/transfers", body=BODY, token=issued.access_token, grant=grant)
-        proved = world.call.prove(message)
+        proved = world.call.authenticate(message)
         if passes:
-            assert world.call.add_lineage(proved, step_up=StepUp(max_age=120)).step_up
+            assert world.call.authorize(proved, step_up=StepUp(max_age=120)).step_up
         else:
             with pytest.raises(StepUpRequired):
-                world.call.add_lineage(proved, step_up=StepUp(max_age=120))
+                world.call.authorize(proved, step_up=StepUp(max_age=120))
 
 
 def test_a_replay_does_not_consume_the_grant(world: World) -> None:

@@ -414,7 +414,7 @@ def test_a_digest_that_came_must_match_also_without_a_signature(world: World) ->
     sent = phone.message("POST", "/api/logout", body=b"{}", token=token)
     changed = Message(sent.method, sent.authority, sent.path, sent.query, sent.fields, b"[]")
     with pytest.raises(InvalidDigest):
-        world.call.prove(changed)
+        world.call.authenticate(changed)
 
 
 def test_a_weak_new_password_is_refused_and_changes_nothing(world: World) -> None:

@@ -310,10 +310,10 @@ def test_a_signature_must_cover_the_key() -> None:
     phone = world.phone()
     token = world.register(phone).access_token
     signed = phone.message("POST", "/api/transfers", token=token)
-    world.call.prove(signed)
+    world.call.authenticate(signed)
     with_key = replace(signed, fields={**signed.fields, "idempotency-key": (IDEMPOTENCY_KEY,)})
     with pytest.raises(InsufficientCoverage) as refused:
-        world.call.prove(with_key)
+        world.call.authenticate(with_key)
     assert refused.value.members["missing"] == ['"idempotency-key"']
 
 

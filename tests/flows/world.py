@@ -302,4 +302,4 @@ class World:
     ) -> Caller:
         """Call a route with a token."""
         message = phone.message(method, path, body=body, token=token, grant=grant, nonce=nonce)
-        return self.call.add_lineage(self.call.prove(message, bound=bound), step_up=step_up)
+        return self.call.authorize(self.call.authenticate(message, bound=bound), step_up=step_up)

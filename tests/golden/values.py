@@ -307,16 +307,16 @@ def _stored() -> Iterator[Entry]:
             [written(state_item(AccountState(account, Status.ACTIVE, 3, 1, lineages)))],
         )
     client = next(iter(fixed_clients()))
-    tokens_for = replace(_lineage(ring, client, NoBinding()), attempts=(NO_ATTEMPT,) * 4, generation=0)
+    begun = replace(_lineage(ring, client, NoBinding()), attempts=(NO_ATTEMPT,) * 4, generation=0)
     for reason in EndReason:
         ended = Ended(START + 9, reason)
         account_state = AccountState(
-            account, Status.ACTIVE, 4, 2, {tokens_for.id: replace(tokens_for, ended=ended)}, raised=ended
+            account, Status.ACTIVE, 4, 2, {begun.id: replace(begun, ended=ended)}, raised=ended
         )
         yield f"item: ended by {reason.value}", [written(state_item(account_state))]
     for status in Status:
         account_state = AccountState(
-            account, status, 4, 2, {}, Ended(START, EndReason.ENDED_EVERYWHERE), deleted_by=tokens_for.id
+            account, status, 4, 2, {}, Ended(START, EndReason.ENDED_EVERYWHERE), deleted_by=begun.id
         )
         yield f"item: account {status.name.lower()}", [written(state_item(account_state))]
 

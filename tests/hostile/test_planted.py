@@ -90,7 +90,7 @@ def any_host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def surrogates_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let views have text that cannot be encoded."""
-    monkeypatch.setattr(request, "_NUL_OR_SURROSTATE", re.compile("\0"))
+    monkeypatch.setattr(request, "_NUL_OR_SURROGATE", re.compile("\0"))
 
 
 CAUGHT: list[tuple[Plant, attacks.Attack]] = [

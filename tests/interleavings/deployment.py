@@ -20,7 +20,7 @@ from tests.relay.runner import Record
 
 T = TypeVar("T")
 READS = frozenset({"find", "get"})
-DECIDING = ("account states.", "users.change_password")
+DECIDING = ("lineage_store.", "users.change_password")
 """The calls by which a journey's outcome is decided: the last of them it made is when it took effect."""
 
 

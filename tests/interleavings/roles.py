@@ -128,9 +128,9 @@ class Cast:
         acting = [name for name, role in zip(names, roles, strict=True) if role in ACTING]
         cast.enrol(acting, together=arrangement is Arrangement.TOGETHER)
         for role, device in ((Role.LOG_IN_AGAIN, phone), (Role.LOG_IN_BY_KEY, world.phone("P-256"))):
-            tokens_for = {cast.tokens_for(name) for name, one in zip(names, roles, strict=True) if one is role}
+            begun = {cast.begun(name) for name, one in zip(names, roles, strict=True) if one is role}
             earlier = {LineageId(issued.device_id)} if role is Role.LOG_IN_AGAIN else set()
-            cast.one_key[role] = (device, frozenset(earlier | tokens_for))
+            cast.one_key[role] = (device, frozenset(earlier | begun))
         for name, role in zip(names, roles, strict=True):
             ended = "phone"
             if arrangement is Arrangement.AGAINST and role is Role.END_ONE:
@@ -172,13 +172,11 @@ class Cast:
                 self.honest.add(name)
                 storages[name] = None
                 device, of_its_key = self.one_key.get(role, (world.phone("hmac"), frozenset()))
-                tokens_for = self.tokens_for(name)
+                begun = self.begun(name)
                 # A secret proves the one login that it was issued to; what began by it since has a secret of its own.
-                replaced = (
-                    of_its_key - {tokens_for} if device.kind != "hmac" else of_its_key & {LineageId(phone.device_id)}
-                )
+                replaced = of_its_key - {begun} if device.kind != "hmac" else of_its_key & {LineageId(phone.device_id)}
                 version = self.deployment.account_state.credentials_version
-                asked = Asked("log in", tokens_for, version=version, replaced=replaced)
+                asked = Asked("log in", begun, version=version, replaced=replaced)
                 return lambda: self.log_in(name, copy.copy(device), asked)
             case Role.END_ALL:
                 return self.acting(
@@ -290,7 +288,7 @@ class Cast:
                     raise AssertionError(f"a login is answered {answer!r}")
         raise AssertionError(f"{name} is never answered")
 
-    def tokens_for(self, name: str) -> LineageId:
+    def begun(self, name: str) -> LineageId:
         """Name the lineage that somebody's login begins."""
         world = self.deployment.world
         return world.key_ring.ring.lineage_ids(EMAIL, _attempt_of(name), now=world.clock())[0]
@@ -317,7 +315,7 @@ class Cast:
                 message = device.message(deed.method, path, token=record.access_token, grant=grant)
 
                 def journey(message: Message = message) -> int:
-                    caller = world.call.add_lineage(world.call.prove(message), step_up=StepUp())
+                    caller = world.call.authorize(world.call.authenticate(message), step_up=StepUp())
                     admitted_at = deployment.decided_at
                     deed.do(caller)
                     return admitted_at

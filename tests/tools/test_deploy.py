@@ -155,7 +155,7 @@ def of_chalice(stage: Stage) -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore:No Moto CloudFormation support for AWS..Backup:UserWarning")
 def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The whole way, in one test: what AWS has afterwards is what was checked, and a login goes through it."""
-    assert "  + LineageStore                       AWS::DynamoDB::Table" in (told := planned(capsys))
+    assert "  + Lineages                    AWS::DynamoDB::Table" in (told := planned(capsys))
     assert "  + AuditConfigurationLogGroup  AWS::Logs::LogGroup" in told
     assert "RestoredSelection" not in told
     assert "  + API" in told

@@ -64,10 +64,8 @@ def test_the_table_of_make_dev_keeps_its_columns(port: int, monkeypatch: pytest.
     assert {line.index(word) for line in first for word in ("http://", "demo-api", "when app.py") if word in line} == {
         17
     }
-    tokens_for = [line for line in lines if line.startswith(("  make ", "  Ctrl-C"))]
-    assert (
-        len({line.index(word) for line in tokens_for for word in ("the whole", "what is", "stop") if word in line}) == 1
-    )
+    begun = [line for line in lines if line.startswith(("  make ", "  Ctrl-C"))]
+    assert len({line.index(word) for line in begun for word in ("the whole", "what is", "stop") if word in line}) == 1
     assert any("4 of app.py" in line for line in lines)
 
 

@@ -78,11 +78,11 @@ def test_a_503_that_a_caller_can_cause_is_counted_apart(*, by_caller: bool) -> N
 def test_each_request_begins_what_begins_with_it() -> None:
     """The stores' patience, say: once a request, whatever becomes of it."""
     app = Chalice(app_name="begun", configure_logs=False)
-    tokens_for: list[int] = []
-    edge = Edge(app, lambda: 7, lambda size: b"x" * size, MemorySignals(), begin=lambda: tokens_for.append(1))
+    begun: list[int] = []
+    edge = Edge(app, lambda: 7, lambda size: b"x" * size, MemorySignals(), begin=lambda: begun.append(1))
     app.route("/fine", methods=["GET"], content_types=[])(edge.view()(lambda _: Answer(200)))
     app.route("/broken", methods=["GET"], content_types=[])(edge.view()(secretive))
     gateway = Gateway([app])
     for path, status in (("/api/fine", 200), ("/api/broken", 500), ("/api/fine", 200)):
         assert gateway.call("GET", path).status == status
-    assert len(tokens_for) == 3
+    assert len(begun) == 3

@@ -58,10 +58,10 @@ class Signed(Struct, frozen=True):
         def decorate(view: Callable[..., Answer]) -> Callable[..., Response]:
             @functools.wraps(view)
             def checked(request: Request, **path_parameters: str) -> Answer:
-                proved = self.call.prove(request.message, bound=bound)
+                proved = self.call.authenticate(request.message, bound=bound)
                 shaped: Any = read_json(request, body)
                 asked = step_up if step_up_when is None or step_up_when(shaped) else None
-                caller = self.call.add_lineage(proved, step_up=asked)
+                caller = self.call.authorize(proved, step_up=asked)
                 arguments = (caller, shaped, dict(request.message.query)) if names else (caller, shaped)
                 return view(*arguments, **path_parameters)
 

@@ -47,14 +47,14 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     """
     takes_over = now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     followers = [key for key in ring.signing if key.signs_from > now]
-    tokens_for = [key for key in ring.signing if key not in followers]
+    begun = [key for key in ring.signing if key not in followers]
     if followers:
         followers[0] = replace(followers[0], signs_from=min(followers[0].signs_from, takes_over))
     else:  # a ring of a version that published no next key
         followers = [_new_signing_key(entropy, now=now, signs_from=takes_over)]
     if len(followers) == 1:
         followers.append(_next_key(followers[0], entropy, now=now))
-    return _with_signing(ring, [*tokens_for, *followers], now=now)
+    return _with_signing(ring, [*begun, *followers], now=now)
 
 
 def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:

@@ -50,7 +50,7 @@ class Call(Struct, frozen=True):
     ephemeral: OneTime
     signals: Signals
 
-    def prove(self, message: Message, *, bound: bool = False) -> VerifiedCall:
+    def authenticate(self, message: Message, *, bound: bool = False) -> VerifiedCall:
         """Check token, signature, digest and time, asking no database.
 
         ``bound`` refuses tokens that are tied to no key.
@@ -75,7 +75,7 @@ class Call(Struct, frozen=True):
             raise TokenExpired
         return VerifiedCall(message, proved, signature, now)
 
-    def add_lineage(self, call: VerifiedCall, *, step_up: StepUp | None = None) -> Caller:
+    def authorize(self, call: VerifiedCall, *, step_up: StepUp | None = None) -> Caller:
         """Hold a proved call against the account state, spend its nonce and its grant, and say who is calling.
 
         Order: the lineage lives; a grant was sent where one is asked for; the nonce; the grant. Each is spent by one

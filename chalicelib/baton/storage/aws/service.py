@@ -128,7 +128,7 @@ class Service:
         """
         if self._patience.is_over():
             raise self._unavailable(operation, "the request has lasted too long to begin it")
-        tokens_for = self._monotonic()
+        begun = self._monotonic()
         for pause_s in (*CONFLICT_PAUSES_S, None):
             try:
                 lean = getattr(self._lean, operation, None)
@@ -139,7 +139,7 @@ class Service:
                     # Some of these messages quote the request or the answer: only the kind of the error goes on.
                     kind = str(error) if isinstance(error, NoResponse) else type(error).__name__
                     raise self._unavailable(operation, kind) from None
-                lasted = self._monotonic() - tokens_for > CONFLICT_MAX_S
+                lasted = self._monotonic() - begun > CONFLICT_MAX_S
                 if pause_s is None or lasted or not _conflicted(response):
                     self._translate(operation, response)
                 self._pause(pause_s)
