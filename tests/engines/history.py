@@ -98,7 +98,7 @@ _TYPES: dict[str, type[Any]] = {
 }
 
 
-def to_json(value: object) -> Any:
+def to_json(value: object) -> Any:  # noqa: PLR0911 - one for each kind of value
     """Write a value down as JSON has it, under the name of its type."""
     match value:
         case Enum():
@@ -109,6 +109,8 @@ def to_json(value: object) -> Any:
             return {"bytes": value.hex()}
         case tuple() | list():
             return [to_json(one) for one in value]
+        case frozenset():
+            return {"set": sorted(to_json(one) for one in value)}
         case Mapping():
             return {"map": {name: to_json(one) for name, one in value.items()}}
         case _:
@@ -116,11 +118,13 @@ def to_json(value: object) -> Any:
             return {type(value).__name__: {name: to_json(getattr(value, name)) for name in names}}
 
 
-def from_json(written: Any) -> Any:
+def from_json(written: Any) -> Any:  # noqa: PLR0911 - the same
     """Read a value again."""
     match written:
         case {"bytes": str(digits)}:
             return bytes.fromhex(digits)
+        case {"set": list(members)}:
+            return frozenset(members)
         case {"map": dict(named)}:
             return {name: from_json(one) for name, one in named.items()}
         case dict():

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from chalicelib.baton.storage.dynamodb import database as engine
+from chalicelib.baton.storage.aws import service as engine
 from tests.engines.together import PATIENCE_S, Meet, Team
 from tests.web.conversation import FORM, HOST, Device, Said, Send, through
 from tools.dev.gateway import Gateway, load_environment

@@ -146,7 +146,7 @@ class Stage:
         users = self.items("users")
         kinds = [item["pk"]["S"].partition("#")[0] for item in users]
         facts = [f"{kinds.count(kind)} {kind}" for kind in set(kinds)]
-        facts += [f"verifier {item['credentials_version']['N']}" for item in users if "verifier" in item]
+        facts += [f"verifier {item['v']['N']}" for item in users if "verifier" in item]
         now = int(self.clock.time())
         for account_state in map(state_of, self.items("lineages")):
             facts.append(f"account state {account_state.status.name} {account_state.credentials_version}")

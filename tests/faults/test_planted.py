@@ -42,7 +42,7 @@ def test_trouble_taken_for_an_ended_login_is_noticed(stage: Stage, monkeypatch: 
         stage,
         "GET /me",
         "throttled for good",
-        "GetItem account states",
+        "GetItem lineages",
         lambda: monkeypatch.setattr(Service, "_unavailable", lambda *_, **__: errors.LoginRequired()),
     )
     assert any("our own trouble was answered" in one for one in complained)
@@ -55,7 +55,7 @@ def test_trouble_taken_for_a_defect_is_noticed(stage: Stage, monkeypatch: Patch)
         stage,
         "POST /login",
         "failing for good",
-        "UpdateItem account states",
+        "UpdateItem lineages",
         lambda: monkeypatch.setattr(Service, "_unavailable", lambda *_, **__: KeyError()),
     )
     assert any("not 503 with Retry-After" in one for one in complained)
@@ -83,7 +83,7 @@ def test_a_forgotten_retry_after_is_noticed(stage: Stage, monkeypatch: Patch) ->
         stage,
         "GET /health",
         "timed_out for good",
-        "GetItem account states",
+        "GetItem lineages",
         lambda: monkeypatch.setattr(errors.Unavailable, "__init__", without),
     )
     assert any("not 503 with Retry-After" in one for one in complained)
@@ -99,7 +99,7 @@ def test_a_forgotten_attempt_is_noticed(stage: Stage, monkeypatch: Patch) -> Non
         stage,
         "POST /oauth/token",
         "answer_lost for good",
-        "UpdateItem account states",
+        "UpdateItem lineages",
         lambda: monkeypatch.setattr(exchange, "attempt_of", forgetful),
     )
     assert any("logged out (reuse)" in one for one in complained)
@@ -117,7 +117,7 @@ def test_a_thief_who_is_answered_before_the_end_is_written_is_noticed(stage: Sta
         stage,
         "POST /oauth/token by a thief",
         "request_lost for good",
-        "UpdateItem account states",
+        "UpdateItem lineages",
         lambda: monkeypatch.setattr(LineageStore, "end", carelessly),
         nth=1,  # the first is the exchange's own
     )

@@ -31,7 +31,7 @@ def test_a_lost_answer_taken_for_a_refusal_is_noticed(stage: Stage, monkeypatch:
         stage,
         "POST /oauth/token",
         "answer_lost for good",
-        "UpdateItem account states",
+        "UpdateItem lineages",
         lambda: monkeypatch.setattr(SmallDynamoDB, "update_item", hasty),
     )
     assert any("our own trouble was answered" in one for one in complained)
@@ -44,7 +44,7 @@ def test_a_checksum_that_nobody_looks_at_is_noticed(stage: Stage, monkeypatch: P
         stage,
         "GET /me",
         "corrupted for good",
-        "GetItem account states",
+        "GetItem lineages",
         lambda: monkeypatch.setattr(transport, "zlib", SimpleNamespace(crc32=lambda _: ANY)),
     )
     assert any("our own trouble was answered" in one for one in complained)

@@ -16,9 +16,9 @@ from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 
-from chalicelib.baton.storage.aws import small_client as transport
+from chalicelib.baton.storage.aws import connection as transport
+from chalicelib.baton.storage.aws import service as engine
 from chalicelib.baton.storage.aws.small_client import LEAN, SmallClient
-from chalicelib.baton.storage.dynamodb import database as engine
 from tests.faults.line import CHECKSUM, Deliver, Line, Lost, Reply, Sending, TimedOut
 from tools.dev.engine import REGION
 
