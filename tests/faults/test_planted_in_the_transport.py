@@ -7,7 +7,7 @@ from unittest.mock import ANY
 import pytest
 
 from chalicelib.baton.storage.aws import connection as connection_module
-from chalicelib.baton.storage.aws import small_client as transport
+from chalicelib.baton.storage.aws import connection as transport
 from chalicelib.baton.storage.aws.connection import NoResponse
 from chalicelib.baton.storage.aws.small_client import ErrorResponse, SmallDynamoDB
 from tests.faults.stage import Stage
