@@ -109,7 +109,7 @@ def environment(prefix: str) -> ModuleType:
         "BATON_KEY_RING": "local",
         "BATON_LOG_LEVEL": "ERROR",
         "BATON_TABLE_PREFIX": prefix,
-        "BATON_AWS_CLIENT": "lean",  # as it is deployed
+        "BATON_AWS_CLIENT": "small",  # as it is deployed
     }
     return load_environment()
 

@@ -30,7 +30,7 @@ from tools.dev.engine import ENDPOINT, create_tables, offer_credentials
 from tools.dev.gateway import Gateway, load_environment
 
 ROUNDS, EXCHANGES, LOGINS = 9, 100, 6
-TRANSPORTS = ("lean", "boto3")
+TRANSPORTS = ("small", "botocore")
 BASE_URL = "https://api.example.com/api"
 PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - of an account made for this measurement
 SETTINGS = {
