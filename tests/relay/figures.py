@@ -97,7 +97,9 @@ def draw(rows: list[Row], path: Path) -> None:
         "font.family": "DejaVu Sans",
         "font.size": 9.5,
     }
-    with mpl.rc_context(style):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # the graphs of the benchmarks set a style for their whole process
+        mpl.rcParams.update(style)
         figure = Figure(figsize=(11, 4.9), facecolor=PAPER)
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.6))
         figure.subplots_adjust(left=0.215, right=0.975, top=0.735, bottom=0.13, wspace=0.07)
