@@ -1,4 +1,4 @@
-# Your targets. Those of Baton are in baton.mk, which an upgrade replaces: docs/upgrading.md.
+# Your targets. Those of Baton are in baton.mk, which an upgrade replaces: docs/baton/upgrading.md.
 include baton.mk
 
 # A target with a text after "##" is listed by `make help`. $(READY) makes the virtual environment first. Example:

@@ -44,7 +44,7 @@ demo: $(READY) ## Show login, lost answer and theft in the terminal (uses the se
 
 .PHONY: test
 test: $(READY) ## Run the tests (some minutes; it prints how many)
-	@$(PYTHON) -m pytest -n auto --maxprocesses 4
+	@$(PYTHON) -m pytest -p tests.baton.report -n auto --maxprocesses 4
 
 .PHONY: check
 check: $(READY) ## Check format, lint, types and layers, then run the tests: as CI does (some minutes)
@@ -52,7 +52,7 @@ check: $(READY) ## Check format, lint, types and layers, then run the tests: as 
 	@echo "2/5 lint" && $(VENV)/bin/ruff check --quiet .
 	@echo "3/5 types" && $(VENV)/bin/mypy --no-error-summary
 	@echo "4/5 layers" && { told=`$(VENV)/bin/lint-imports --config baton.importlinter.toml 2>&1` || { echo "$$told"; exit 1; }; }
-	@echo "5/5 tests (some minutes)" && $(PYTHON) -m pytest -n auto --maxprocesses 4
+	@echo "5/5 tests (some minutes)" && $(PYTHON) -m pytest -p tests.baton.report -n auto --maxprocesses 4
 
 .PHONY: mutants
 mutants: $(READY) ## Remove each guard and check that a test fails (10 min; SHORT=1: a dozen)
@@ -63,10 +63,10 @@ prove: $(READY) ## Run the long proofs, with one line of evidence for each guara
 	@echo "1/2 mutants"
 	@$(PYTHON) -m tools.mutants $(if $(SHORT),--short)
 	@echo "2/2 tests"
-	@$(PYTHON) -m pytest -n auto --maxprocesses 4 -m "$(if $(SHORT),guarantee and not prove,guarantee or prove)"
+	@$(PYTHON) -m pytest -p tests.baton.report -n auto --maxprocesses 4 -m "$(if $(SHORT),guarantee and not prove,guarantee or prove)"
 
 .PHONY: format
-format: $(READY) ## Format the code, and write docs/errors.md and Baton's MANIFEST
+format: $(READY) ## Format the code, and write docs/baton/errors.md and Baton's MANIFEST
 	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet .
 	@$(PYTHON) -m tools.errors_page && $(PYTHON) -m tools.manifest
 
@@ -139,7 +139,7 @@ bench-imports: $(READY) ## List the modules that the first request of each route
 	@$(PYTHON) -m bench.imports
 
 .PHONY: figures
-figures: $(READY) ## Simulate the mechanisms and draw docs/figures/relay.svg (some minutes)
+figures: $(READY) ## Simulate the mechanisms and draw docs/baton/figures/relay.svg (some minutes)
 	@$(PYTHON) -m tests.relay.figures
 
 .PHONY: drill

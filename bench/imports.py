@@ -50,7 +50,7 @@ def row(route: str, modules: Iterable[str], cpus_s: Sequence[float]) -> str:
 
 
 def main() -> int:
-    """Look and print: figures to read. Those that must hold are held by ``tests/test_imports.py``."""
+    """Look and print: figures to read. Those that must hold are held by ``tests/baton/house/test_imports.py``."""
     print(f"{'until the first answer':<27}{'modules':>8}{'CPU':>10}" + "".join(f"  {name}" for name in WATCHED))
     with bench() as made:
         for route, act in routes():

@@ -1,1 +1,1 @@
-"""The tests, on the same shelves as the code."""
+"""The tests: yours beside those of Baton (tests/baton)."""

@@ -290,7 +290,7 @@ def refuse_hardened(stage: Stage) -> None:
     if stack_named(stage.prefix, client("cloudformation")):
         raise NotDone(
             f"the stage {stage.name} is deployed in the hardened way, with the stack {stage.prefix}\n"
-            "next: docs/operations.md, the hardened way; or delete that stack first"
+            "next: docs/baton/operations.md, the hardened way; or delete that stack first"
         )
 
 
@@ -395,7 +395,7 @@ def deploy(name: str, transport: Transport, *, pause: Pause = time.sleep) -> Non
     smoke.show(url, transport, smoke.exchanging(stage.settings.registry), pause=pause)
     print(
         f"ok: deployed. next: use {url} in apps; make plan STAGE={name} shows the effect of a change; "
-        "docs/operations.md describes the hardened way"
+        "docs/baton/operations.md describes the hardened way"
     )
 
 
@@ -413,7 +413,7 @@ def main(arguments: Sequence[str]) -> int:
             case ["data", name]:
                 place = place_of_credentials()
                 deploy_data(stage_named(name, package.configuration()), place)
-                print("next: docs/operations.md, the hardened way")
+                print("next: docs/baton/operations.md, the hardened way")
             case ["fill", name]:
                 place = place_of_credentials()
                 stage = stage_named(name, package.configuration())

@@ -190,7 +190,7 @@ def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
         signer = ring.signer(now)
     except errors.Unavailable as trouble:
         absent = "absent" in trouble.reason
-        mend = f"{OPERATE} make-ring" if absent else "docs/runbooks/kms-key-lost.md"
+        mend = f"{OPERATE} make-ring" if absent else "docs/baton/runbooks/kms-key-lost.md"
         yield Row("keys", "key ring", trouble.reason, remedy(trouble.reason, mend))
         return
     yield Row(

@@ -360,7 +360,8 @@ def main(stage: str | None) -> int:
         return 1
     except NotProved as claim:
         print(
-            f"\nerror: not proved: {claim}\nnext: correct this before you use docs/runbooks/restore-from-backup.md",
+            f"\nerror: not proved: {claim}\n"
+            "next: correct this before you use docs/baton/runbooks/restore-from-backup.md",
             file=sys.stderr,
         )
         return 1

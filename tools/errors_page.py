@@ -1,4 +1,4 @@
-"""Write ``docs/errors.md`` from the family of refusals, so that it cannot drift: ``python -m tools.errors_page``."""
+"""Write ``docs/baton/errors.md`` from the refusals, so that it cannot drift: ``python -m tools.errors_page``."""
 
 import inspect
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from chalicelib.baton.keys import refusals as of_keys
 from chalicelib.baton.proof import refusals as of_proof
 from chalicelib.baton.tokens import refusals as of_tokens
 
-PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
+PAGE = Path(__file__).parent.parent / "docs" / "baton" / "errors.md"
 
 MODULES = (errors, of_keys, of_proof, of_tokens, of_factors, of_accounts)
 """Where errors are declared: one module for each package, in the order of the page."""

@@ -20,7 +20,16 @@ MANIFEST: Final = "chalicelib/baton/MANIFEST"
 VERSION: Final = "chalicelib/baton/VERSION"
 DESCRIPTION: Final = "chalicelib/baton/http/openapi.json"
 
-FOLDERS: Final = ("bench", "chalicelib/baton", "clients", "docs/baton", "infra", "tests/baton", "tools")
+FOLDERS: Final = (
+    "bench",
+    "chalicelib/baton",
+    "clients",
+    "docs/baton",
+    "infra",
+    "tests/baton",
+    "tests/vectors",
+    "tools",
+)
 """The folders of Baton. An upgrade replaces them."""
 
 FILES: Final = (

@@ -101,7 +101,7 @@ class Operator:
             print(
                 f"warning: the tables {prefix}-* hold accounts, and no key ring. With a new key ring every login ends, "
                 "and no password and no e-mail address of these accounts can be used again: all users must register "
-                "again. remedy: restore the key ring from a backup: docs/runbooks/kms-key-lost.md"
+                "again. remedy: restore the key ring from a backup: docs/baton/runbooks/kms-key-lost.md"
             )
             try:
                 typed = self._ask(f"Type {prefix} to create a new key ring over these accounts: ")

@@ -561,7 +561,7 @@ def main() -> int:
     if problems := unfit(archive, architecture, runtime_):
         print("\n".join(f"error: {problem}" for problem in problems), file=sys.stderr)
         return 1
-    print(f"ok: {archive.relative_to(ROOT)}. next: make deploy, or docs/operations.md for the hardened way")
+    print(f"ok: {archive.relative_to(ROOT)}. next: make deploy, or docs/baton/operations.md for the hardened way")
     return 0
 
 

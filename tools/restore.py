@@ -3,7 +3,7 @@
 ``python -m tools.restore FROM TO SECONDS``, with the settings of the stage in the environment (STAGE=prod), restores
 the tables with prefix FROM, as they were SECONDS ago, to prefix TO. It raises the not-before time there, and repeats
 the deletions and disabled accounts since then. It does not change tables that are already restored: after an
-interruption, or after a restore by hand, run it again. docs/runbooks/restore-from-backup.md describes the steps;
+interruption, or after a restore by hand, run it again. docs/baton/runbooks/restore-from-backup.md describes the steps;
 `make drill` tests them.
 """
 
@@ -274,7 +274,7 @@ def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
         return 1
     print(
         f"ok: restored. next: BATON_TABLE_PREFIX={target.prefix} in .chalice/config.json and its policies, then "
-        "deploy: docs/runbooks/restore-from-backup.md, step 4"
+        "deploy: docs/baton/runbooks/restore-from-backup.md, step 4"
     )
     return 0
 

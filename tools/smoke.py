@@ -114,7 +114,7 @@ def main() -> int:
         show(url.rstrip("/"), transport, client_id)
     except NotServing as problem:
         print(
-            f"error: the deployment does not work: {problem}\nnext: chalice logs, and docs/operations.md",
+            f"error: the deployment does not work: {problem}\nnext: chalice logs, and docs/baton/operations.md",
             file=sys.stderr,
         )
         return 1

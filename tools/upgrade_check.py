@@ -120,7 +120,9 @@ def settings(stage: str, variables: Mapping[str, str], needs: Json) -> Iterator[
     if variables.get("BATON_DEVELOPMENT") not in _ON:
         present = {name for name, value in variables.items() if value} | replaced
         for name in sorted(set(needs["settings"]["required"]) - present):
-            yield Finding("error", "settings", f"{stage}: {name} is missing", f"add it to {CONFIG}: docs/operations.md")
+            yield Finding(
+                "error", "settings", f"{stage}: {name} is missing", f"add it to {CONFIG}: docs/baton/operations.md"
+            )
 
 
 def rights(stage: str, described: Json, needs: Json, policy: Callable[[str], Json | None]) -> Iterator[Finding]:

@@ -94,7 +94,7 @@ class Settings(Struct, frozen=True):
     clients: Path
     """``BATON_CLIENTS``, needed outside development: the client registry, a file of ``chalicelib/``. The one that
     ships, ``clients.toml``, is a demonstration of everything, long-lived bearers (`iot`) included, and is refused
-    outside development: docs/operations.md has one to start from."""
+    outside development: docs/baton/operations.md has one to start from."""
 
     registry: Clients
     """The clients of that file."""
@@ -306,7 +306,7 @@ def _clients(environ: Mapping[str, str], *, development: bool, problems: list[st
     return path
 
 
-_BEGIN = 'Write it: docs/operations.md, "A client registry for production", has one to start from'
+_BEGIN = 'Write it: docs/baton/operations.md, "A client registry for production", has one to start from'
 
 
 def _registry(path: Path, *, development: bool, problems: list[str]) -> Clients:

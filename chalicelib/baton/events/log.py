@@ -1,7 +1,7 @@
 """What the operator watches: one JSON line an event, and a metric for those worth counting (CloudWatch EMF).
 
 Redacted by construction: only the facts of ``FACTS`` are written, and none of them is ever a secret. Every line and
-every metric of a request carries its id, and the lineage from the moment one is known. docs/metrics.md is the page.
+every metric of a request carries its id, and the lineage once it is known. docs/baton/metrics.md lists them.
 
 Written here and not by a logging library: the format is one documented object, and a library for it cost a sixth of an
 exchange and 6 ms of every cold start.

@@ -71,7 +71,7 @@ class KeyRing:
                 return Moved()
             raise AccountsWithoutRing(
                 f"the tables {self._engine.tables.prefix}-* hold accounts, and no key ring: it was lost, or they were "
-                "restored without it. docs/runbooks/kms-key-lost.md says what to do"
+                "restored without it. docs/baton/runbooks/kms-key-lost.md says what to do"
             )
         return self._put(make_ring(self._entropy, now=now), IS_NEW)
 

@@ -158,7 +158,7 @@ def _table(found: ObservedTable, wanted: Required, expected_key: str, expected_e
 
 def _key(found: ObservedKey) -> Iterator[Finding]:
     if not found.enabled:
-        yield Finding(found.arn, "it is disabled, or its deletion is scheduled", "docs/runbooks/kms-key-lost.md")
+        yield Finding(found.arn, "it is disabled, or its deletion is scheduled", "docs/baton/runbooks/kms-key-lost.md")
     if not found.ours:
         yield Finding(found.arn, "it is AWS's key, not the customer's", "deploy infra/data.yaml")
     elif not found.rotates:
@@ -179,7 +179,7 @@ def _log_group(found: ObservedLogGroup) -> Iterator[Finding]:
 
 
 def _stage(found: ObservedStage) -> Iterator[Finding]:
-    again = "deploy with infra/edge.yaml: docs/operations.md"
+    again = "deploy with infra/edge.yaml: docs/baton/operations.md"
     if not found.firewall:
         yield Finding(found.name, "it has no firewall", again)
     if not found.access_logged:

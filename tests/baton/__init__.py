@@ -1,0 +1,1 @@
+"""Baton's own tests: a folder for each room, and for what concerns all of them."""

@@ -1,0 +1,1 @@
+"""Addresses, login, roles."""

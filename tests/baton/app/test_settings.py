@@ -1,0 +1,421 @@
+"""Settings: everything that is wrong is named at once, and nothing unsafe starts."""
+
+import ast
+import itertools
+import re
+from pathlib import Path
+
+import botocore.session
+import pytest
+
+from chalicelib.baton import settings
+from chalicelib.baton.access_key import AccessKey, Vended
+from chalicelib.baton.ids import Secret
+from chalicelib.baton.settings import KNOWN, Settings, SettingsProblems, read_settings
+
+GOOD = {
+    "BATON_ISSUER": "https://api.example.com/api",
+    "BATON_TABLE_PREFIX": "baton-prod",
+    "BATON_KEY_RING": "kms:alias/baton",
+    "BATON_CLIENTS": "clients-dev.toml",
+}
+
+
+def problems(**environ: str) -> list[str]:
+    """Read settings that must be refused."""
+    with pytest.raises(SettingsProblems) as refused:
+        read_settings(GOOD | environ)
+    return refused.value.problems
+
+
+def test_a_few_settings_are_enough() -> None:
+    """The rest has safe defaults: throttles on, no origins, the issuer's own host."""
+    settings = read_settings(GOOD)
+    assert settings.authorities == {"api.example.com"}
+    assert settings.audience == settings.issuer
+    assert settings.limits
+    assert not settings.development
+    assert not settings.revoke_on_wrong_key
+    assert settings.origins == ()
+    assert settings.clients.is_file()
+    assert settings.deployment == settings.table_prefix
+
+
+def test_restored_tables_do_not_rename_the_deployment() -> None:
+    """Its metrics are those the alarms watch, and its log groups those there are."""
+    settings = read_settings(GOOD | {"BATON_TABLE_PREFIX": "baton-prod2", "BATON_DEPLOYMENT": "baton-prod"})
+    assert (settings.table_prefix, settings.deployment) == ("baton-prod2", "baton-prod")
+
+
+@pytest.mark.guarantee(9)
+def test_all_problems_are_named_at_once() -> None:
+    """An operator mends them in one go."""
+    with pytest.raises(SettingsProblems) as refused:
+        read_settings({"BATON_RATE_LIMITS": "perhaps", "BATON_LOG_LEVEL": "LOUD", "BATON_ORIGINS": "https://[*"})
+    for name in ("ISSUER", "TABLE_PREFIX", "KEY_RING", "RATE_LIMITS", "LOG_LEVEL", "ORIGINS", "CLIENTS"):
+        assert f"BATON_{name}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BATON_ISSUER", "http://api.example.com/api"),
+        ("BATON_ISSUER", "http://localhost:8000/api"),
+        ("BATON_ISSUER", "https://api.example.com/"),
+        ("BATON_ISSUER", "https://api.example.com/api?x"),
+        ("BATON_ISSUER", "api.example.com"),
+        ("BATON_ISSUER", "https://[bad/api"),
+        ("BATON_ISSUER", "https://api.example.com:port/api"),
+        ("BATON_ISSUER", "https://somebody@api.example.com/api"),
+        ("BATON_ISSUER", "https://API.example.com/api"),
+        ("BATON_EARLIER_ISSUERS", "https://old.example.com/api, http://older.example.com"),
+        ("BATON_EARLIER_ISSUERS", "https://[bad/api"),
+        ("BATON_AUTHORITIES", "API.example.com"),
+        ("BATON_AUTHORITIES", "https://api.example.com"),
+        ("BATON_TABLE_PREFIX", "a b"),
+        ("BATON_DEPLOYMENT", "a b"),
+        ("BATON_KEY_RING", "local"),
+        ("BATON_KEY_RING", "kms:"),
+        ("BATON_RATE_LIMITS", "off"),
+        ("BATON_ORIGINS", "https://app.example.com/path"),
+        ("BATON_ORIGINS", "https://App.example.com"),
+        ("BATON_ORIGINS", "https://app.example.com:443"),
+        ("BATON_ORIGINS", "http://app.example.com"),
+        ("BATON_ORIGINS", "HTTPS://app.example.com"),
+        ("BATON_ORIGINS", "https://app.example.com:"),
+        ("BATON_ORIGINS", "https://app.example.com:0443"),
+        ("BATON_ORIGINS", "https://app.example.com:65536"),
+        ("BATON_ORIGINS", "https://app.example.com:*"),
+        ("BATON_ORIGINS", "https://*.example.com"),
+        ("BATON_ORIGINS", "https://somebody@app.example.com"),
+        ("BATON_ORIGINS", "http://localhost:*"),
+        ("BATON_ORIGINS", "http://localhost:80"),
+        ("BATON_ORIGINS", "http://localhost/"),
+        ("BATON_ORIGINS", "http://192.168.1.2:3000"),
+        ("BATON_ORIGINS", "capacitor://localhost/"),
+        ("BATON_ORIGINS", "capacitor://*"),
+        ("BATON_ORIGINS", "capacitor://"),
+        ("BATON_ORIGINS", "ftp://localhost"),
+        ("BATON_ORIGINS", "file://localhost"),
+        ("BATON_ORIGINS", "https://[bad"),
+        ("BATON_ORIGINS", "null"),
+        ("BATON_ORIGINS", "*"),
+        ("BATON_AUTHORITIES", "[::1"),
+        ("BATON_AUTHORITIES", "::1"),
+        ("BATON_AUTHORITIES", "[::1]:"),
+        ("BATON_AUTHORITIES", "[::1]:65536"),
+        ("BATON_AUTHORITIES", "[bad]:8000"),
+        ("BATON_AUTHORITIES", "[fe80::1%eth0]"),
+        ("BATON_AUTHORITIES", "[0:0:0:0:0:0:0:1]"),
+        ("BATON_CLIENTS", "clients.toml"),
+        ("BATON_ISSUER", "https://[0:0:0:0:0:0:0:1]/api"),
+        ("BATON_CLIENTS", ""),
+        ("BATON_CLIENTS", "../clients.toml"),
+        ("BATON_CLIENTS", "nowhere.toml"),
+        ("BATON_RESOURCE_SERVERS", "billing"),
+        ("BATON_RESOURCE_SERVERS", "billing:the-secret-itself"),
+        ("BATON_RESOURCE_SERVERS", f"billing:{'ab' * 32},billing:{'cd' * 32}"),
+    ],
+)
+def test_what_is_wrong_or_unsafe_does_not_start(name: str, value: str) -> None:
+    """And a secret written in the wrong place is not repeated."""
+    (problem,) = problems(**{name: value})
+    assert name in problem
+    assert "the-secret-itself" not in problem
+
+
+def test_development_settings_do_not_start_inside_lambda() -> None:
+    """Unwrapped keys and missing throttles stay on a developer's machine."""
+    local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local", "BATON_RATE_LIMITS": "off"}
+    assert not read_settings(GOOD | local).limits
+    (problem,) = problems(**local, AWS_LAMBDA_RUNTIME_API="127.0.0.1:9001")
+    assert "BATON_DEVELOPMENT" in problem
+
+
+def test_the_default_port_is_no_part_of_an_authority() -> None:
+    """Signatures are over the host without it (RFC 9421 section 2.2.3), named or derived."""
+    assert read_settings(GOOD | {"BATON_ISSUER": "https://api.example.com:443/api"}).authorities == {"api.example.com"}
+    named = read_settings(GOOD | {"BATON_AUTHORITIES": "api.example.com:443,b.example.com:8443"}).authorities
+    assert named == {"api.example.com", "b.example.com:8443"}
+
+
+def test_a_deployment_names_its_client_registry_knowingly() -> None:
+    """The one that ships lets anybody with a phished password take a token for half a year, as client `iot`."""
+    (problem,) = problems(BATON_CLIENTS="")
+    assert "BATON_CLIENTS is missing" in problem
+    local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local", "BATON_CLIENTS": ""}
+    assert read_settings(GOOD | local).clients.name == "clients.toml"
+    assert read_settings(GOOD | local).registry.get("iot")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://app.example.com",
+        "https://app.example.com:8443",
+        "https://[2001:db8::1]",
+        "https://localhost",
+        "capacitor://localhost",
+        "ionic://localhost",
+        "tauri://localhost",
+        "http://tauri.localhost",
+        "http://localhost",
+        "http://localhost:3000",
+        "http://127.0.0.1:8080",
+    ],
+)
+def test_pages_and_hybrid_apps_are_named_by_their_origin(origin: str) -> None:
+    """As browsers and web views send it; plain http only from the machine itself (browser.md A1)."""
+    assert read_settings(GOOD | {"BATON_ORIGINS": f" {origin} ,https://other.example.com"}).origins == (
+        origin,
+        "https://other.example.com",
+    )
+
+
+def test_development_may_serve_pages_of_any_port_of_this_machine() -> None:
+    """Development servers of web pages take the port that is free."""
+    local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"}
+    for host in ("localhost", "127.0.0.1"):
+        origin = f"http://{host}:*"
+        assert read_settings(GOOD | local | {"BATON_ORIGINS": origin}).origins == (origin,)
+    for origin in ("https://localhost:*", "http://*:3000", "http://example.com:*"):
+        (problem,) = problems(**local, BATON_ORIGINS=origin)
+        assert repr(origin) in problem
+
+
+@pytest.mark.parametrize(
+    ("issuer", "authority"),
+    [("http://[::1]:8000/api", "[::1]:8000"), ("https://[2001:db8::1]/api", "[2001:db8::1]")],
+)
+def test_a_host_may_be_an_ipv6_literal(issuer: str, authority: str) -> None:
+    """In brackets, in its one canonical form (RFC 5952), since signatures are over the text."""
+    local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"}
+    assert read_settings(GOOD | local | {"BATON_ISSUER": issuer}).authorities == {authority}
+    named = {"BATON_AUTHORITIES": f"{authority},[::1]:443,localhost:8000"}
+    assert read_settings(GOOD | named).authorities == {authority, "[::1]", "localhost:8000"}
+    (problem,) = problems(BATON_AUTHORITIES="[2001:DB8:0::1]:8000")
+    assert "[2001:db8::1]:8000" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("BATON_ISSUERS", "BATON_ISSUER"),
+        ("BATON_ORIGIN", "BATON_ORIGINS"),
+        ("BATON_REVOKE_ON_WRONGKEY", "BATON_REVOKE_ON_WRONG_KEY"),
+        ("BATON_NONSENSE", "BATON_"),
+    ],
+)
+def test_a_misspelt_setting_is_refused_with_the_nearest_known_one(name: str, nearest: str) -> None:
+    """``BATON_NONSENSE=1`` passed silently, and so did a limit that nobody read."""
+    (problem,) = problems(**{name: "1"})
+    assert problem.startswith(f"{name} is not a setting")
+    assert re.search(rf"the nearest is {nearest}", problem)
+
+
+def test_the_settings_of_others_are_none_of_ours() -> None:
+    """Only what begins with ``BATON_``."""
+    assert read_settings(GOOD | {"BATONS": "1", "MY_BATON_ISSUER": "x", "AWS_NONSENSE": "1"})
+
+
+# --- The client registry -----------------------------------------------------------------------------------------
+
+REGISTRY = (Path(__file__).parents[3] / "chalicelib" / "clients-dev.toml").read_text("utf-8")
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a registry file of this test's own, where the settings look for it."""
+    monkeypatch.setattr(settings, "_FOLDER", tmp_path)
+    return tmp_path / "clients-dev.toml"
+
+
+def test_the_demonstration_registry_is_for_development(registry: Path) -> None:
+    """Client ``iot`` hands 180-day bearer tokens out. What marks the file is its content, whatever it is called."""
+    registry.write_text(f"demonstration = true\n{REGISTRY}", "utf-8")
+    (problem,) = problems()
+    assert "demonstration" in problem
+    assert "docs/baton/operations.md" in problem
+    local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"}
+    assert read_settings(GOOD | local).registry.get("mobile")
+    registry.write_text(f"demonstration = false\n{REGISTRY}", "utf-8")
+    assert read_settings(GOOD).registry.get("mobile")
+
+
+def test_a_registry_that_is_not_there_is_told_how_to_begin(registry: Path) -> None:
+    """The stage ``prod`` names a file that its team writes."""
+    assert not registry.exists()
+    (problem,) = problems()
+    assert "clients-dev.toml" in problem
+    assert "docs/baton/operations.md" in problem
+
+
+def test_a_registry_with_a_byte_order_mark_is_read(registry: Path) -> None:
+    """Windows editors write one."""
+    registry.write_bytes(REGISTRY.encode("utf-8-sig"))
+    assert read_settings(GOOD).registry.get("mobile")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_registry_in_another_encoding_is_told_which(registry: Path, encoding: str) -> None:
+    """By file and encoding."""
+    registry.write_bytes(REGISTRY.encode(encoding))
+    (problem,) = problems()
+    assert "chalicelib/clients-dev.toml" in problem
+    assert encoding.upper()[:6] in problem
+    assert "save it as UTF-8" in problem
+
+
+def test_a_registry_that_is_no_text_is_told_where(registry: Path) -> None:
+    """Latin-1, say."""
+    registry.write_bytes(b"# one\n# caf\xe9\n" + REGISTRY.encode())
+    (problem,) = problems()
+    assert "chalicelib/clients-dev.toml, line 2" in problem
+    assert "UTF-8" in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("# a\n[client.mobile\n", 2, "table"),
+        ("[client.mobile]\ncode = 1\ncode = 2\n", 3, ""),
+        ("[client.mobile]\ncode = one\n", 2, ""),
+        ("x = " + "[" * 5000, None, "nest"),
+        ("x = " + "1" * 5000, None, ""),
+        ("client = 1\n", None, "client"),
+        ("[[client]]\ncode = 1\n", None, "client"),
+        ("demonstration = 1\n[client.mobile]\n", None, "demonstration"),
+        (REGISTRY.replace('"exchange"', "[]"), None, "mechanism is one of"),
+        ("", None, "no client"),
+    ],
+    ids=range(10),
+)
+def test_a_mistake_in_the_registry_is_told_with_file_and_line(
+    registry: Path, text: str, line: int | None, words: str
+) -> None:
+    """As one of the problems, with the others, and never as a traceback."""
+    registry.write_text(text, "utf-8")
+    found = problems(BATON_LOG_LEVEL="LOUD")
+    assert len(found) >= 2
+    told = [problem for problem in found if "LOG_LEVEL" not in problem]
+    assert all("chalicelib/clients-dev.toml" in problem for problem in told)
+    assert line is None or any(f"line {line}" in problem for problem in told), told
+    assert any(words in problem for problem in told), told
+
+
+def test_every_setting_is_explained() -> None:
+    """In the one place that reads it: each member has its words, and each variable is in them."""
+    source = (Path(__file__).parents[3] / "chalicelib" / "baton" / "settings.py").read_text("utf-8")
+    tree = ast.parse(source)
+    (settings,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings"]
+    explained = [
+        ast.unparse(after)
+        for before, after in itertools.pairwise(settings.body)
+        if isinstance(before, ast.AnnAssign) and isinstance(after, ast.Expr)
+    ]
+    assert len(explained) == len(Settings.__struct_fields__)
+    read = set(re.findall(r'"(BATON_[A-Z_]+)"', source))
+    assert read == KNOWN
+    assert read == set(re.findall(r"``(BATON_[A-Z_]+)``", "".join(explained)))
+
+
+LAMBDA = {"AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "the secret of AWS"}
+
+
+def test_the_lean_transport_goes_by_the_access_key_that_lambda_sets() -> None:
+    """In the region's own endpoint, unless another engine is named; and nothing prints them."""
+    settings = read_settings(GOOD | LAMBDA | {"AWS_SESSION_TOKEN": "the token of AWS"})
+    assert settings.lean == AccessKey("id", Secret(b"the secret of AWS"), Secret(b"the token of AWS"))
+    assert settings.dynamodb_endpoint == "https://dynamodb.eu-central-1.amazonaws.com"
+    assert settings.kms_endpoint == "https://kms.eu-central-1.amazonaws.com"
+    assert "of AWS" not in repr(settings)
+    china = read_settings(GOOD | LAMBDA | {"AWS_REGION": "cn-north-1"})
+    assert china.dynamodb_endpoint == "https://dynamodb.cn-north-1.amazonaws.com.cn"
+    general = {"AWS_ENDPOINT_URL": "http://127.0.0.1:7000"}
+    for named in (general, general | {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000"}):
+        elsewhere = read_settings(GOOD | LAMBDA | named)
+        assert elsewhere.dynamodb_endpoint == list(named.values())[-1]
+        assert elsewhere.kms_endpoint == general["AWS_ENDPOINT_URL"]
+
+
+HANDED_OUT = {
+    "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9001/2021-04-23/credentials",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN": "the token of the runtime",
+}
+
+
+def test_under_snap_start_it_goes_by_the_access_keys_that_lambda_hands_out() -> None:
+    """Even where there is one already: all that are restored from one snapshot would share it."""
+    for environ in (GOOD | LAMBDA | HANDED_OUT, GOOD | {"AWS_REGION": "eu-central-1"} | HANDED_OUT):
+        settings = read_settings(environ)
+        assert settings.lean == Vended(
+            "http://127.0.0.1:9001/2021-04-23/credentials", Secret(b"the token of the runtime")
+        )
+        assert "of the runtime" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "https://127.0.0.1/x", "http://169.254.170.23/v1", "http://localhost.example.com/x", "http://127.0.0.1/?x=1"],
+)
+def test_whoever_hands_out_access_keys_elsewhere_is_asked_by_botocore(url: str) -> None:
+    """The authorization goes to this machine alone."""
+    assert read_settings(GOOD | LAMBDA | HANDED_OUT | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": url}).lean is None
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"BATON_AWS_CLIENT": "botocore"},
+        {"AWS_USE_FIPS_ENDPOINT": "true"},
+        {"AWS_USE_DUALSTACK_ENDPOINT": "true"},
+        {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
+        {"AWS_CREDENTIAL_EXPIRATION": "2026-11-25T00:00:00Z"},
+        {"HTTPS_PROXY": "http://127.0.0.1:3128"},
+        {"AWS_REGION": ""},
+        {"AWS_REGION": "us-iso-east-1"},
+        {"AWS_REGION": "eusc-de-east-1"},
+        {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"},
+    ],
+    ids=str,
+)
+def test_what_the_lean_transport_does_not_know_is_left_to_botocore(asked: dict[str, str]) -> None:
+    """Or an operator who asks for FIPS would believe that he has it; and a snapshot must hold no credentials."""
+    assert read_settings(GOOD | LAMBDA | asked).lean is None
+
+
+def test_in_every_region_the_lean_transport_asks_whom_botocore_asks() -> None:
+    """Where it asks at all."""
+    session = botocore.session.get_session()
+    regions = [
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("dynamodb", partition_name=partition)
+    ]
+    asking = {region: read_settings(GOOD | LAMBDA | {"AWS_REGION": region}) for region in regions}
+    lean = {region for region, settings in asking.items() if settings.lean}
+    assert {"us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1", "il-central-1"} <= lean
+    assert not any("iso" in region for region in lean)
+    for region in lean:
+        for service, ours in (("dynamodb", asking[region].dynamodb_endpoint), ("kms", asking[region].kms_endpoint)):
+            assert ours == session.create_client(service, region_name=region).meta.endpoint_url
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"BATON_AWS_CLIENT": "botocore"},
+        {"AWS_ACCESS_KEY_ID": ""},
+        {"AWS_SECRET_ACCESS_KEY": ""},
+        {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"},
+    ],
+)
+def test_botocore_sends_all_where_it_is_asked_to_or_must(changed: dict[str, str]) -> None:
+    """By one setting; without static credentials; and in development, whose engine lives in this process."""
+    assert read_settings(GOOD | LAMBDA | changed).lean is None
+
+
+def test_an_unknown_transport_does_not_start() -> None:
+    """Neither lean nor boto3."""
+    assert problems(BATON_AWS_CLIENT="fast") == ["BATON_AWS_CLIENT must be small or botocore"]

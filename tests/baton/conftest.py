@@ -1,0 +1,174 @@
+"""What Baton's tests share: no real AWS, and Baton behind its gateway over the embedded engine."""
+
+import contextlib
+import functools
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from tests.baton import report
+from tests.baton.report import NO_DYNOXIDE, seen
+from tests.baton.wire.contract import Contract
+from tests.baton.wire.conversation import Device, Send, through
+from tests.baton.witness import Witness, watching
+from tests.baton.world import World
+from tools import package
+from tools.dev import dynoxide as counting_engine
+from tools.dev.engine import client, create_tables, embedded
+from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+
+RESOURCE_SERVER, RESOURCE_SERVER_SECRET = "billing", "the billing server's long and random secret"
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "BATON_DEVELOPMENT": "1",
+    "BATON_ISSUER": "http://localhost:8000/api",
+    "BATON_AUTHORITIES": "api.example.com,localhost:8000",
+    "BATON_KEY_RING": "local",
+    "BATON_LOG_LEVEL": "ERROR",
+    "BATON_ORIGINS": "https://app.example.com,https://admin.example.com",
+    "BATON_RESOURCE_SERVERS": f"{RESOURCE_SERVER}:{hashlib.sha256(RESOURCE_SERVER_SECRET.encode()).hexdigest()}",
+    "BATON_TABLE_PREFIX": "baton-test",
+}
+
+for name in [name for name in os.environ if name.startswith(("BATON_", "AWS_"))]:
+    del os.environ[name]
+os.environ |= ENVIRONMENT
+
+# A busy machine is slow now and then: time limits would make tests fail that have nothing to say about time.
+settings.register_profile("baton", deadline=None)
+settings.load_profile("baton")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the report, where the command line did not name it."""
+    if not config.pluginmanager.has_plugin(report.__name__):
+        config.pluginmanager.register(report, report.__name__)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _watched() -> Iterator[None]:
+    """Watch every request of every test."""
+    with watching(seen):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def witness() -> Iterator[Witness]:
+    """Promise 10, of every test: whatever it sent and was told, nothing secret of it was stored or logged."""
+    seen.forget()
+    yield seen
+    leaks = seen.leaks()
+    seen.forget()
+    assert not leaks, "\n".join(leaks)
+
+
+@pytest.fixture(scope="session")
+def embedded_engine() -> Iterator[None]:
+    """Answer every AWS client from memory, serialised."""
+    with embedded():
+        yield
+
+
+@pytest.fixture(scope="session")
+def dynoxide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run the engine that counts, and that several processes can race on; give its address."""
+    program = counting_engine.find()
+    if program is None:
+        pytest.skip(NO_DYNOXIDE)
+    with counting_engine.running(program, tmp_path_factory.mktemp("dynoxide") / "log") as address:
+        yield address
+
+
+@pytest.fixture
+def tables(embedded_engine: None) -> Iterator[Tables]:
+    """Give four empty tables of this test's own."""
+    del embedded_engine
+    tables = Tables(f"baton-{secrets.token_hex(4)}")
+    create_tables(tables)
+    yield tables
+    for table in KEYS:
+        client().delete_table(TableName=tables.name(table))
+
+
+@pytest.fixture
+def clock() -> DevelopmentClock:
+    """Give the server's clock."""
+    return DevelopmentClock()
+
+
+@pytest.fixture
+def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    """Put the gateway in front of two environments, over tables of their own."""
+    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+    return Gateway([load_environment(clock).app for _ in range(2)])
+
+
+@pytest.fixture
+def contract() -> Contract:
+    """Give the OpenAPI description, as a judge."""
+    return Contract()
+
+
+@pytest.fixture
+def send(gateway: Gateway, contract: Contract) -> Send:
+    """Send a request through the gateway, in process, and hold the answer against the description."""
+    return contract.judged(through(gateway))
+
+
+@pytest.fixture
+def make_device(send: Send, clock: DevelopmentClock) -> Callable[..., Device]:
+    """Make devices that talk through the gateway."""
+
+    def make(**members: object) -> Device:
+        return Device(send, lambda: int(clock.time()), **members)  # type: ignore[arg-type] # the members of Device
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Package for an architecture, and give a folder of this session's own with zip and template."""
+
+    @functools.cache
+    def build(architecture: str) -> Path:
+        with package.alone():
+            archive = package.build("prod", architecture, clients="clients-dev.toml")
+            return Path(shutil.copytree(archive.parent, tmp_path_factory.mktemp("packaged") / architecture))
+
+    return build
+
+
+@pytest.fixture
+def broken_engine(embedded_engine: None) -> Iterator[list[bool]]:
+    """Let the engine fail while the list is not empty."""
+    del embedded_engine
+    from moto.core.exceptions import JsonRESTError
+    from moto.dynamodb.responses import DynamoHandler
+
+    broken: list[bool] = []
+    working = DynamoHandler.call_action
+
+    def call_action(handler: DynamoHandler) -> object:
+        if broken:
+            raise JsonRESTError("InternalServerError", "planted")
+        return working(handler)
+
+    DynamoHandler.call_action = call_action  # type: ignore[method-assign] # a planted fault
+    with contextlib.ExitStack() as after:
+        after.callback(setattr, DynamoHandler, "call_action", working)
+        yield broken
+
+
+@pytest.fixture
+def world() -> World:
+    """Give a fresh deployment in memory, without HTTP."""
+    return World()

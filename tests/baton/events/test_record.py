@@ -1,0 +1,54 @@
+"""Record: what an alarm counts of an event that one account can repeat."""
+
+import secrets
+
+import pytest
+
+from chalicelib.baton import errors
+from chalicelib.baton.events.names import EVENTS
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.policy import DAY_S
+from tests.baton.memory import MemoryStores
+
+PER_ACCOUNT = [event for event, kind in EVENTS.items() if kind.per_account]
+ACCOUNT = AccountId("account")
+
+
+def recording(stores: MemoryStores, now: int) -> Record:
+    """Record into memory at this time."""
+    return Record(lambda: now, secrets.token_bytes, stores.ephemeral, stores.audit, stores.signals)
+
+
+@pytest.mark.parametrize("event", PER_ACCOUNT)
+def test_however_often_one_account_repeats_it_an_alarm_counts_it_once_a_day(event: str) -> None:
+    """One stranger with a token of his own rang every alarm. Other accounts, and the next day, count anew."""
+    stores = MemoryStores()
+    for now in (1, 2, DAY_S - 1):
+        recording(stores, now)(event, account=ACCOUNT)
+    recording(stores, DAY_S - 1)(event, account=AccountId("another"))
+    recording(stores, DAY_S)(event, account=ACCOUNT)
+    assert [facts["first_of_account"] for _, facts in stores.signals.emitted] == [1, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("event", PER_ACCOUNT)
+def test_what_cannot_be_counted_fails_nothing(event: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer does not depend on it: a reuse is answered as a reuse, and has its row."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise errors.Unavailable("planted")
+
+    stores = MemoryStores()
+    monkeypatch.setattr(stores.ephemeral, "count", fail)
+    recording(stores, 7)(event, account=ACCOUNT)
+    assert [facts["first_of_account"] for _, facts in stores.signals.emitted] == [0]
+    assert len(stores.audit.events) == EVENTS[event].audited
+
+
+def test_other_events_are_not_counted_by_account() -> None:
+    """And cost no write for it."""
+    stores = MemoryStores()
+    for event in EVENTS.keys() - set(PER_ACCOUNT):
+        recording(stores, 7)(event, account=ACCOUNT)
+    assert not any("first_of_account" in facts for _, facts in stores.signals.emitted)
+    assert not stores.tables.windows

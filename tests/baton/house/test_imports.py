@@ -1,0 +1,224 @@
+"""What importing the app, and answering a request, bring into a fresh process: a cold start pays for all of it.
+
+The figures are those of ``make bench-imports``; here is what must hold. The process is set up as deployed, and the
+engine and KMS are another process's, over HTTP. Where it has the ring in its cache already, KMS is out of its reach.
+"""
+
+import base64
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions
+from typing import Any
+
+import pytest
+
+from baton_client import BatonClient, MemoryStorage
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.keys.ring_format import ring_to_bytes
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
+from tests.baton.house.test_house import EARLY, LATE, ROOT
+from tests.baton.wire.conftest import BASE_URL, PASSWORD, Line
+from tools.dev.engine import client, create_tables, over_http
+from tools.dev.gateway import Gateway, load_environment
+from tools.template import tables
+
+PREFIX = "baton-imports"
+NOBODY = "http://127.0.0.1:9"
+
+HEAVY = {
+    "argon2",
+    "boto3",
+    *LATE,
+    "email",
+    "jwt",
+    "smtplib",
+    "urllib.request",
+}
+"""What an exchange and a signed call do without, beside botocore."""
+
+BY_THE_WAY = {"_cffi_backend", "typing_extensions"}
+"""cryptography imports the first one. msgspec imports the second one where it exists; it does not ship."""
+
+PROGRAM = """
+import base64, json, os, sys
+told = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+given = json.load(sys.stdin)
+reached = []
+
+def noticed(event, arguments):
+    writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if writes or event.split(".")[0] in {"socket", "subprocess"} or event in {"os.exec", "os.fork", "os.system"}:
+        reached.append(event)
+
+sys.addaudithook(noticed)
+there = set(sys.modules)
+import app
+seen = {"importing": sorted(sys.modules.keys() - there), "reached": list(reached)}
+if "ring" in given:
+    from chalicelib.baton.keys.ring_format import ring_from_bytes
+    ring = ring_from_bytes(base64.b64decode(given["ring"]))
+    app.key_ring.current = lambda *, now: ring
+if "event" in given:
+    seen["answer"] = app.app(given["event"], None)
+json.dump({**seen, "answering": sorted(sys.modules.keys() - there)}, told)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a fresh process imported with the app, and until its answer; what of the world it asked when importing."""
+
+    importing: frozenset[str]
+    answering: frozenset[str]
+    reached: tuple[str, ...]
+    answer: dict[str, Any]
+
+
+def heavy(modules: frozenset[str]) -> set[str]:
+    """Tell which heavy ones there are among modules; any part of botocore counts."""
+    return {module for module in modules if module in HEAVY or module.startswith("botocore.")}
+
+
+def packages(modules: frozenset[str]) -> set[str]:
+    """Tell which third-party packages there are among modules."""
+    return {module.split(".")[0] for module in modules} & packages_distributions().keys() - BY_THE_WAY
+
+
+def fresh(variables: Mapping[str, str], *, program: str = PROGRAM, **given: object) -> Seen:
+    """Start a process, let it import the app and answer an event, if there is one."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"PATH": os.defpath, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **variables},
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    return Seen(
+        frozenset(seen["importing"]), frozenset(seen["answering"]), tuple(seen["reached"]), seen.get("answer", {})
+    )
+
+
+def variables(**endpoints: str) -> dict[str, str]:
+    """Give the settings of a deployment, as Lambda would; who is at none of the ``endpoints`` is out of reach."""
+    return {
+        "AWS_ACCESS_KEY_ID": "of-the-role",
+        "AWS_SECRET_ACCESS_KEY": "of-the-role",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": NOBODY,
+        "BATON_CLIENTS": "clients-dev.toml",
+        "BATON_ISSUER": BASE_URL,
+        "BATON_KEY_RING": f"kms:alias/{PREFIX}",
+        "BATON_TABLE_PREFIX": PREFIX,
+        **endpoints,
+    }
+
+
+class Cold:
+    """Stands where an app stands behind the gateway, and answers every request in a process of its own.
+
+    ``cached`` gives that process the ring, and puts KMS out of its reach.
+    """
+
+    def __init__(self, aws: str, ring: Ring) -> None:
+        """Ask this AWS."""
+        app = load_environment().app
+        self.routes, self.api = app.routes, app.api
+        self.cached = False
+        self._aws = aws
+        self._ring = base64.b64encode(ring_to_bytes(ring)).decode()
+        self._seen: Seen | None = None
+
+    def __call__(self, event: Mapping[str, Any], _: object) -> dict[str, Any]:
+        """Answer, and remember what that took."""
+        if self.cached:
+            self._seen = fresh(variables(AWS_ENDPOINT_URL_DYNAMODB=self._aws), event=event, ring=self._ring)
+        else:
+            self._seen = fresh(variables(AWS_ENDPOINT_URL=self._aws), event=event)
+        return self._seen.answer
+
+    def last(self) -> Seen:
+        """Give what the process saw that answered last."""
+        assert self._seen is not None
+        return self._seen
+
+
+@pytest.fixture(scope="module")
+def cold(embedded_engine: None) -> Iterator[Cold]:
+    """Serve AWS on loopback, with tables, key, alias and ring, to processes that know nothing else of this one."""
+    del embedded_engine
+    with over_http() as aws:
+        create_tables(Tables(PREFIX))
+        kms = Service("kms")
+        key_id = kms.call("create_key")["KeyMetadata"]["KeyId"]
+        kms.call("create_alias", AliasName=f"alias/{PREFIX}", TargetKeyId=key_id)
+        now = int(time.time())
+        store = KeyRing(DynamoDB(Tables(PREFIX)), KmsWrapper(key_id), secrets.token_bytes)
+        store.create(now=now)
+        yield Cold(aws, store.current(now=now))
+        for name in tables(PREFIX):
+            client().delete_table(TableName=name)
+        kms.call("delete_alias", AliasName=f"alias/{PREFIX}")
+
+
+@pytest.fixture(scope="module")
+def phone(cold: Cold) -> BatonClient:
+    """Log a phone in."""
+    made = BatonClient(BASE_URL, "mobile", MemoryStorage(), transport=Line(Gateway([cold])), sleep=lambda _: None)
+    made.register("ada@example.com", PASSWORD, "Ada's phone")
+    return made
+
+
+def test_importing_the_app_registers_routes_and_does_nothing_else() -> None:
+    """No package that few requests need, and no TLS. It opens no connection and writes nothing."""
+    seen = fresh(variables())
+    assert packages(seen.importing) == EARLY
+    assert heavy(seen.importing) | (seen.importing & {"ssl"}) == set()
+    assert seen.reached == ()
+
+
+def test_an_import_that_does_more_is_noticed() -> None:
+    """The test above can fail."""
+    more = "import app, argon2, socket\nsocket.socket().connect_ex(('127.0.0.1', 9))\nopen(os.devnull, 'w')\n"
+    seen = fresh(variables(), program=PROGRAM.replace("import app\n", more))
+    assert packages(seen.importing) > EARLY
+    assert "argon2" in seen.importing
+    assert {"socket.connect", "open"} <= set(seen.reached)
+
+
+@pytest.mark.parametrize("cached", [False, True], ids=["ring opened by KMS", "ring in the cache"])
+@pytest.mark.parametrize("act", [BatonClient.exchange, BatonClient.me], ids=["exchange", "signed call"])
+def test_what_a_phone_does_all_day_imports_nothing_heavy(
+    cold: Cold,
+    phone: BatonClient,
+    act: Callable[[BatonClient], object],
+    cached: bool,  # noqa: FBT001 - a parameter of the test
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No Argon2, no botocore, no mail. With the ring in the cache KMS is not even asked, or this would be a 503."""
+    monkeypatch.setattr(cold, "cached", cached)
+    act(phone)
+    assert heavy(cold.last().answering) == set()
+
+
+@pytest.mark.parametrize("name", ["ada", "grace"], ids=["login", "registration"])
+def test_a_password_brings_argon2_and_nothing_else_that_is_heavy(cold: Cold, phone: BatonClient, name: str) -> None:
+    """Transactions included; and what is imported is seen, so the test above can fail."""
+    enter = phone.login if name == "ada" else phone.register
+    enter(f"{name}@example.com", PASSWORD, "a phone")
+    assert heavy(cold.last().answering) == {"argon2"}

@@ -1,0 +1,83 @@
+"""What the README shows is what there is."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools.dev.serve import DEMO_EMAIL
+
+ROOT = Path(__file__).parents[3]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+COMMANDS = sorted(set(re.findall(r"make (\w+)", "".join(text for kind, text in BLOCKS if kind == "sh"))))
+
+
+def test_the_signed_route_in_the_readme_is_the_one_in_app() -> None:
+    """To the letter: who copies it gets what runs."""
+    (python,) = [text for kind, text in BLOCKS if kind == "python"]
+    assert python in (ROOT / "app.py").read_text("utf-8")
+    assert len([line for line in python.splitlines() if line]) <= 10
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_make_command_in_the_readme_exists_and_ci_runs_it(command: str) -> None:
+    """``make test`` is the last step of ``make check``."""
+    makefile = "".join((ROOT / name).read_text("utf-8") for name in ("Makefile", "baton.mk"))
+    assert re.search(rf"^{command}:.*## \w", makefile, re.MULTILINE)
+    if command != "test":
+        assert re.search(rf"\bmake {command}$", (ROOT / ".ci" / "run").read_text("utf-8"), re.MULTILINE) or re.search(
+            rf"\bmake {command} ", (ROOT / ".ci" / "run").read_text("utf-8")
+        )
+
+
+def test_every_file_the_readme_links_to_is_there() -> None:
+    """No dead links within the repository."""
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_promise_is_stated() -> None:
+    """Twelve, numbered, as the tests name them."""
+    promises = README.split("## Guarantees")[1].split("## ")[0]
+    assert re.findall(r"^(\d+)\.", promises, re.MULTILINE) == [str(number) for number in range(1, 13)]
+
+
+def test_the_table_of_make_dev_is_the_one_shown() -> None:
+    """Its first lines name the same things."""
+    (shown,) = [text for kind, text in BLOCKS if kind == "text" and "Baton is running" in text]
+    source = (ROOT / "tools" / "dev" / "serve.py").read_text("utf-8")
+    for line in shown.splitlines()[2:-1]:
+        assert f'"{line.strip().split("  ")[0]}"' in source, line
+    assert DEMO_EMAIL in shown
+
+
+def test_make_alone_lists_the_commands() -> None:
+    """The first thing a stranger types."""
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607 - the make there is
+    for command in COMMANDS:
+        assert f"make {command}" in listed.stdout
+
+
+def test_the_lines_for_chalice_local_are_those_a_test_starts() -> None:
+    """The port is the stage's, and the engine's own "next" line says the same."""
+    (lines,) = [text for kind, text in BLOCKS if kind == "sh" and "chalice local" in text]
+    engine, chalice = lines.strip().splitlines()
+    assert engine == ".venv/bin/python -m tools.dev.engine 8002"
+    assert chalice in (ROOT / "tools" / "dev" / "engine.py").read_text("utf-8").replace(
+        "{ENDPOINT}={url}", "AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:8002"
+    )
+    stage = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))["stages"]["local"]
+    issuer = stage["environment_variables"]["BATON_ISSUER"]
+    assert issuer.rpartition(":")[2] == chalice.rpartition(" ")[2]
+    assert f"`{issuer}`" in README
+
+
+def test_a_route_of_ones_own_stands_where_the_readme_says() -> None:
+    """Above the preflights, which are for the routes before them."""
+    assert "above `edge.preflights()`" in README
+    source = (ROOT / "app.py").read_text("utf-8")
+    assert source.rstrip().endswith("edge.preflights()")
+    assert "above this line" in source[source.index("def create_transfer") :]

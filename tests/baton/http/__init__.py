@@ -1,0 +1,1 @@
+"""Requests read, routes run, answers written."""

@@ -1,0 +1,88 @@
+"""A defect of somebody's own route is answered in our shape, and told to whoever is developing it."""
+
+import json
+from collections.abc import Callable, Mapping
+
+import pytest
+from chalice.app import Chalice
+
+from chalicelib.baton import errors
+from chalicelib.baton.http.dispatch import Answer, Edge
+from chalicelib.baton.http.request import Request
+from tests.baton.memory import MemorySignals
+from tools.dev.gateway import Gateway, GatewayResponse
+
+
+def answered(view: Callable[[Request], object], *, development: bool) -> tuple[GatewayResponse, Mapping[str, object]]:
+    """Ask a route whose view is this one, and give the answer with what was noted of the defect."""
+    app = Chalice(app_name="defective", configure_logs=False)
+    signals = MemorySignals()
+    edge = Edge(app, lambda: 7, lambda size: b"x" * size, signals, development=development)
+    app.route("/broken", methods=["GET"], content_types=[])(edge.view()(view))  # type: ignore[arg-type] # on purpose
+    response = Gateway([app]).call("GET", "/api/broken")
+    return response, dict(signals.emitted)["internal_error"]
+
+
+def secretive(_: Request) -> Answer:
+    """Fail with words that nobody may read in a log."""
+    raise KeyError("a secret of somebody's")
+
+
+def test_a_defect_shows_its_traceback_to_its_developer(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it struck, and what it said: on the terminal of `make dev`, and nowhere else."""
+    response, noted = answered(secretive, development=True)
+    shown = capsys.readouterr().err
+    assert (response.status, noted["kind"]) == (500, "KeyError")
+    assert "in secretive" in shown
+    assert "a secret of somebody's" in shown
+    assert b"secret of" not in response.body
+    assert "secret of" not in str(noted)
+
+
+def test_a_deployment_shows_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its words may hold a secret: kind and place go to the log alone."""
+    _, noted = answered(secretive, development=False)
+    assert capsys.readouterr() == ("", "")
+    assert "secretive" in str(noted["where"])
+
+
+def test_a_view_that_returns_something_else_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """Chalice's own views return a dict; ours an Answer."""
+
+    def habitual(_: Request) -> dict[str, int]:
+        return {"amount": 1}
+
+    response, _ = answered(habitual, development=True)
+    assert response.status == 500
+    assert "the view must return an Answer, not a dict" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by_caller", [False, True])
+def test_a_503_that_a_caller_can_cause_is_counted_apart(*, by_caller: bool) -> None:
+    """Parallel requests of one account got 503 and rang the alarm of our own trouble. The answer is the same."""
+    app = Chalice(app_name="busy", configure_logs=False)
+    signals = MemorySignals()
+    edge = Edge(app, lambda: 7, lambda size: b"x" * size, signals)
+
+    def busy(_: Request) -> Answer:
+        raise errors.Unavailable("the account state kept moving", by_caller=by_caller)
+
+    app.route("/busy", methods=["GET"], content_types=[])(edge.view()(busy))
+    response = Gateway([app]).call("GET", "/api/busy")
+    assert (response.status, json.loads(response.body)["code"]) == (503, "unavailable")
+    assert "by_caller" not in response.body.decode()
+    apart = ["unavailable_by_caller"] if by_caller else []
+    assert [event for event, _ in signals.emitted] == [*apart, "refused"]
+
+
+def test_each_request_begins_what_begins_with_it() -> None:
+    """The stores' patience, say: once a request, whatever becomes of it."""
+    app = Chalice(app_name="begun", configure_logs=False)
+    begun: list[int] = []
+    edge = Edge(app, lambda: 7, lambda size: b"x" * size, MemorySignals(), begin=lambda: begun.append(1))
+    app.route("/fine", methods=["GET"], content_types=[])(edge.view()(lambda _: Answer(200)))
+    app.route("/broken", methods=["GET"], content_types=[])(edge.view()(secretive))
+    gateway = Gateway([app])
+    for path, status in (("/api/fine", 200), ("/api/broken", 500), ("/api/fine", 200)):
+        assert gateway.call("GET", path).status == status
+    assert len(begun) == 3

@@ -1,0 +1,1 @@
+"""Keys, the ring, tickets."""

@@ -1,0 +1,1 @@
+"""The rules of a login, and the client registry."""

@@ -1,0 +1,1 @@
+"""Commands, templates, the zip, the benchmarks."""

@@ -1,0 +1,68 @@
+"""The packaged function, booted as Lambda boots it, over an engine on loopback."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
+from tests.baton.wire.conftest import BASE_URL
+from tools.dev.engine import client, create_tables, over_http
+from tools.dev.environment import Environment, unpack
+from tools.package import configuration, this_architecture
+from tools.template import tables
+
+STAGE = "prod"
+
+
+@pytest.fixture(scope="session")
+def built(packaged: Callable[[str], Path]) -> Path:
+    """Package for this machine, which boots no other's code."""
+    architecture = this_architecture()
+    if architecture is None:
+        pytest.skip("Lambda's runtime client runs on Linux, on x86_64 and arm64: there is nothing to boot here")
+    return packaged(architecture)
+
+
+@pytest.fixture(scope="session")
+def task(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unpack the zip."""
+    return unpack(built / "deployment.zip", tmp_path_factory.mktemp("task"))
+
+
+@pytest.fixture(scope="module")
+def aws(embedded_engine: None) -> Iterator[str]:
+    """Serve AWS on loopback, with tables, key, alias and ring of the stage, as deployed."""
+    del embedded_engine
+    with over_http() as url:
+        prefix = variables(url)["BATON_TABLE_PREFIX"]
+        create_tables(Tables(prefix))
+        kms = Service("kms")
+        key_id = kms.call("create_key")["KeyMetadata"]["KeyId"]
+        kms.call("create_alias", AliasName=f"alias/{prefix}", TargetKeyId=key_id)
+        KeyRing(DynamoDB(Tables(prefix)), KmsWrapper(key_id), secrets.token_bytes).create(now=int(time.time()))
+        yield url
+        for name in tables(prefix):
+            client().delete_table(TableName=name)
+        kms.call("delete_alias", AliasName=f"alias/{prefix}")
+
+
+def variables(aws: str) -> dict[str, str]:
+    """Give the function's variables: the stage's own, at another URL, over another AWS, with a registry that is there.
+
+    The one that ``prod`` names is for its team to write.
+    """
+    own = configuration()["stages"][STAGE]["environment_variables"]
+    return {**own, "BATON_CLIENTS": "clients-dev.toml", "BATON_ISSUER": BASE_URL, "AWS_ENDPOINT_URL": aws}
+
+
+@pytest.fixture(scope="module")
+def environment(task: Path, aws: str) -> Iterator[Environment]:
+    """Boot the function."""
+    with Environment(task, variables(aws)) as booted:
+        yield booted

@@ -1,0 +1,90 @@
+"""The zip that is uploaded serves Baton, with what Lambda brings and nothing else of this machine."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from baton_client import BatonClient, LoggedOut, MemoryStorage
+from tests.baton.operations.artefact.conftest import variables
+from tests.baton.wire.conftest import BASE_URL, PASSWORD, Line
+from tools.dev.environment import Environment, InvocationFailed, Packaged
+from tools.dev.gateway import Gateway
+
+
+@pytest.fixture(scope="module")
+def line(built: Path, environment: Environment) -> Line:
+    """Speak to the function through a gateway with the packaged routes."""
+    return Line(Gateway([Packaged(built / "sam.yaml", environment)]))
+
+
+def phone_on(line: Line, client_id: str = "mobile") -> BatonClient:
+    """Make a phone."""
+    return BatonClient(BASE_URL, client_id, MemoryStorage(), transport=line, sleep=lambda _: None)
+
+
+def test_the_zip_serves_a_whole_day(line: Line) -> None:
+    """Register, log in, exchange, signed call, step-up: with KMS, metrics and limits on, as deployed."""
+    phone = phone_on(line)
+    phone.register("ada@example.com", PASSWORD, "Ada's phone")
+    tablet = phone_on(line, "mobile-opaque")
+    before = tablet.login("ada@example.com", PASSWORD, "Ada's tablet")
+    assert tablet.exchange().access_token != before.access_token
+    assert tablet.me()["email"] == "ada@example.com"
+    paid = tablet.call("POST", "/transfers", json={"to": "Bob", "amount": 10}, confirm=lambda _: PASSWORD)
+    assert paid.status == 201
+    assert {device["name"] for device in tablet.devices()} == {"Ada's phone", "Ada's tablet"}
+    phone.logout(everywhere=True, password=PASSWORD)
+    with pytest.raises(LoggedOut):
+        tablet.me()
+
+
+def test_it_writes_lines_and_metrics_and_no_secret(line: Line, environment: Environment) -> None:
+    """One JSON object a line; what CloudWatch counts is among them; no password, no token."""
+    phone = phone_on(line)
+    session = phone.register("grace@example.com", PASSWORD, "phone")
+    phone.exchange()
+    log = environment.log()
+    lines = [json.loads(one) for one in log.splitlines()]
+    counted = {
+        metric["Name"] for one in lines if "_aws" in one for metric in one["_aws"]["CloudWatchMetrics"][0]["Metrics"]
+    }
+    assert {"registered", "exchanged"} <= counted
+    assert PASSWORD not in log
+    assert session.access_token[-40:] not in log
+
+
+def test_it_runs_on_the_zip_and_what_lambda_brings(task: Path) -> None:
+    """Every module but the standard library's and botocore's is the zip's own, and comes compiled."""
+    program = (
+        "import sys, app, argon2, msgspec, cryptography.x509, json\n"
+        "print(json.dumps({n: [m.__file__, m.__cached__] for n, m in sys.modules.items()"
+        " if getattr(m, '__file__', None) and getattr(m, '__cached__', None)}))"
+    )
+    environment = {"PYTHONPATH": str(task), "PYTHONDONTWRITEBYTECODE": "1", **variables("http://127.0.0.1:9")}
+    shown = subprocess.run(
+        [sys.executable, "-S", "-c", program], cwd=task, env=environment, capture_output=True, text=True, check=True
+    )
+    ours = {name: files for name, files in json.loads(shown.stdout).items() if files[0].startswith(str(task))}
+    assert {"app", "chalice", "argon2", "msgspec"} <= ours.keys()
+    assert [name for name, (_, compiled) in ours.items() if not Path(compiled).exists()] == []
+
+
+def test_a_setting_that_is_missing_stops_it_at_once_and_says_all(task: Path) -> None:
+    """As the operator reads it in the function's log."""
+    with Environment(task, {"BATON_ISSUER": "http://x"}) as broken, pytest.raises(InvocationFailed) as failed:
+        broken.invoke({})
+    for name in ("BATON_ISSUER", "BATON_TABLE_PREFIX", "BATON_KEY_RING"):
+        assert name in str(failed.value)
+
+
+def test_a_zip_that_lacks_a_package_does_not_boot(task: Path, tmp_path: Path) -> None:
+    """Though this machine has it: the test above can fail."""
+    for entry in task.iterdir():
+        if entry.name != "msgspec":
+            (tmp_path / entry.name).symlink_to(entry)
+    with Environment(tmp_path, variables("http://127.0.0.1:9")) as broken, pytest.raises(InvocationFailed) as failed:
+        broken.invoke({})
+    assert "No module named 'msgspec'" in str(failed.value)

@@ -1,0 +1,158 @@
+"""Dollars by hand and by the formulas."""
+
+import re
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from bench import cost
+from bench.cost import EVERYTHING, LOGIN_ALONE, OPERATIONS, USERS, Peer, asked, month, months_table, peers, per_million
+from tests.baton.proofs.engines.test_cost import GOLDEN
+from tools.prices import MILLION, TABLE, monthly, table, work
+
+PRICES = table()[2]
+OTHERS = {peer.name: peer for peer in peers(TABLE.read_text("utf-8"))}
+
+MEASURED = {
+    "exchange": "exchange",
+    "signed safe call": "a signed safe call",
+    "signed state-changing call": "a signed state-changing call",
+    "login, known device": "a known device",
+    "registration": "a new account",
+}
+"""Each priced operation, and its row among what was measured on an engine that counts."""
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_units_that_are_priced_are_those_that_were_measured(operation: str) -> None:
+    """Write and read units of one operation are the golden table's, its audit row included.
+
+    The second row, of a live login that is replaced, is rare, and is not priced.
+    """
+    row = re.search(rf"\s{re.escape(MEASURED[operation])}\s+(\d+)\s+(\d+)\s+\d+\s+(\d+)\s", GOLDEN)
+    assert row is not None
+    done = work(1, OPERATIONS[operation])
+    assert (done.write_units, done.read_units) == pytest.approx((int(row[1]) + min(int(row[3]), 1), int(row[2])))
+    assert done.requests == pytest.approx(1)
+
+
+def test_a_million_exchanges_cost_what_the_design_says() -> None:
+    """$0.625 of DynamoDB, all of it written, and $3.50 of API Gateway."""
+    lines = per_million(OPERATIONS["exchange"], PRICES)
+    assert lines["DynamoDB, writing"] == pytest.approx(0.625)
+    assert lines["DynamoDB, reading"] == pytest.approx(0, abs=1e-9)
+    assert lines["API Gateway"] == pytest.approx(3.50)
+
+
+@pytest.mark.parametrize("what", ["DynamoDB, kept", "Metrics", "Alarms, dashboard"])
+def test_what_stands_there_anyway_is_no_operations(what: str) -> None:
+    """What is kept and what watches is in the month's bill, and in no operation's."""
+    assert monthly(MILLION, PRICES)[0].usd > 0
+    assert all(per_million(habits, PRICES)[what] == pytest.approx(0) for habits in OPERATIONS.values())
+
+
+def test_the_operations_add_up_to_the_month() -> None:
+    """A month of everything is a month of nothing, and each operation as often as it is done."""
+    done = work(MILLION, EVERYTHING)
+    often = (done.exchanges, done.safe_calls, done.changing_calls, done.logins, done.registrations)
+    added = sum(
+        times / MILLION * sum(per_million(habits, PRICES).values())
+        for times, habits in zip(often, OPERATIONS.values(), strict=True)
+    )
+    nothing = {line.what: line.usd for line in monthly(MILLION, PRICES, next(iter(OPERATIONS.values())))}
+    idle = sum(nothing.values()) - sum(per_million(next(iter(OPERATIONS.values())), PRICES).values())
+    assert month(MILLION, PRICES, EVERYTHING) == pytest.approx(idle + added)
+
+
+def test_logging_in_costs_less_than_every_call() -> None:
+    """At any size."""
+    for users in USERS:
+        assert month(users, PRICES, LOGIN_ALONE) < month(users, PRICES, EVERYTHING)
+
+
+@pytest.mark.parametrize(
+    ("name", "users", "usd"),
+    [
+        ("Cognito Essentials", 10_000, 0),
+        ("Cognito Essentials", 10_001, 0.015),
+        ("Cognito Essentials", 1_000_000, 990_000 * 0.015),
+        # The worked example on Cognito's page ends with 850,000 users at $0.0046.
+        ("Cognito Lite", 950_000, 90_000 * 0.0055 + 850_000 * 0.0046),
+        ("Cognito Lite", 1_000_001, None),
+        ("Firebase (Identity Platform)", 50_000, 0),
+        ("Firebase (Identity Platform)", 100_000, 50_000 * 0.0055),
+        ("Firebase (Identity Platform)", 1_000_000, 50_000 * 0.0055 + 900_000 * 0.0046),
+        ("Firebase (Identity Platform)", 10_000_000, 275 + 4_140 + 9_000_000 * 0.0032),
+        ("Firebase (Identity Platform)", 100_000_000, 275 + 4_140 + 28_800 + 90_000_000 * 0.0025),
+        ("Auth0 Free", 25_000, 0),
+        ("Auth0 Free", 25_001, None),
+        ("SuperTokens managed", 4_999, 0),
+        ("SuperTokens managed", 1_000_000, 995_000 * 0.02),
+    ],
+)
+def test_list_prices_by_hand(name: str, users: int, usd: float | None) -> None:
+    """Each step prices the users above its beginning alone."""
+    assert asked(OTHERS[name], users) == (usd if usd is None else pytest.approx(usd))
+
+
+def test_a_step_left_out_is_noticed() -> None:
+    """A planted fault: without its last step, ten million users would cost more."""
+    whole = OTHERS["Firebase (Identity Platform)"]
+    shorter = Peer(whole.name, whole.steps[:-1], whole.ask_from, whole.source, whole.read)
+    before, after = asked(whole, 100_000_000), asked(shorter, 100_000_000)
+    assert before is not None
+    assert after is not None
+    assert after > before
+
+
+def test_every_list_price_says_where_it_is_from() -> None:
+    """A page and a day; its steps begin further and further on."""
+    assert len(OTHERS) == len(peers(TABLE.read_text("utf-8"))) >= 5
+    for peer in OTHERS.values():
+        assert peer.source.startswith("https://")
+        assert isinstance(peer.read, date)
+        begins = [begin for begin, _ in peer.steps]
+        assert begins == sorted(set(begins))
+
+
+def test_where_no_price_is_public_none_is_shown() -> None:
+    """Not zero, and not a guess."""
+    rows = months_table(PRICES, list(OTHERS.values()))
+    auth0 = rows[0].index("Auth0 Free")
+    assert [row[auth0] for row in rows[1:]] == ["free", "free", *["ask them"] * 4]
+
+
+STALE = "bench/results/cost.* is not current. remedy: make cost UPDATE=1"
+
+
+def test_the_stored_page_is_current() -> None:
+    """A template that gains an alarm costs more: the page says so in the same commit."""
+    assert (cost.RESULTS / "cost.md").read_text("utf-8") == cost.page(), STALE
+
+
+def test_the_stored_picture_is_current(tmp_path: Path) -> None:
+    """The same drawing; its numbers may differ in the last digits from one processor to the next."""
+    cost.picture(PRICES, list(OTHERS.values()), tmp_path / "cost.svg")
+    stored, drawn = ((folder / "cost.svg").read_text("utf-8") for folder in (cost.RESULTS, tmp_path))
+    number = re.compile(r"-?\d+\.\d+")
+    assert number.sub("#", stored) == number.sub("#", drawn), STALE
+    for before, now in zip(number.findall(stored), number.findall(drawn), strict=True):
+        assert float(before) == pytest.approx(float(now), abs=0.1), STALE
+
+
+def test_make_cost_writes_when_it_is_told_to_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It used to change tracked files whenever somebody looked."""
+    monkeypatch.setattr(cost, "RESULTS", tmp_path)
+    (tmp_path / "cost.md").write_text("earlier", "utf-8")
+    assert cost.main([]) == 0
+    assert "differs. next: make cost UPDATE=1" in capsys.readouterr().out
+    assert [(file.name, file.read_text("utf-8")) for file in tmp_path.iterdir()] == [("cost.md", "earlier")]
+    assert cost.main(["--update"]) == 0
+    assert (tmp_path / "cost.md").read_text("utf-8") == cost.page()
+    assert (tmp_path / "cost.svg").exists()
+    capsys.readouterr()
+    assert cost.main([]) == 0
+    assert "differs" not in capsys.readouterr().out

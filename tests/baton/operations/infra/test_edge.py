@@ -1,0 +1,624 @@
+"""``infra/edge.yaml`` as it is deployed: merged by Chalice into its own template, and hardened by ``make package``."""
+
+import ast
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib.baton.events.log import _MEASURED
+from chalicelib.baton.events.names import EVENTS
+from chalicelib.baton.http.cors import EXPOSED_FIELDS
+from chalicelib.baton.http.problem import Dialect, status_and_error
+from chalicelib.baton.policy import (
+    FAILURES_PER_ACCOUNT_MAX,
+    FAILURES_PER_SOURCE_MAX,
+    HOUR_S,
+    REGISTRATIONS_PER_SOURCE_MAX,
+    THROTTLE_WINDOW_S,
+)
+from tools import template
+from tools.errors_page import leaves
+from tools.package import hardened, readable_by_pages
+
+ROOT = template.ROOT
+RUNBOOKS = {
+    "token-theft-wave",
+    "signing-key-leak",
+    "restore-from-backup",
+    "kms-key-lost",
+    "throttling",
+    "lock-out-complaints",
+    "rollback",
+    "daily-jobs",
+}
+FUNCTIONS = {"APIHandler": "", "RotateKeys": "-rotate_keys", "AuditConfiguration": "-audit_configuration"}
+MEMBERS = {"type", "title", "status", "detail", "error", "code", "action", "retryable", "request_id"}
+LOGGED = {
+    "$context.requestId",
+    "$context.requestTimeEpoch",
+    "$context.identity.sourceIp",
+    "$context.httpMethod",
+    "$context.resourcePath",
+    "$context.status",
+    "$context.error.responseType",
+    "$context.wafResponseCode",
+    "$context.responseLatency",
+    "$context.integrationLatency",
+    "$context.responseLength",
+}
+
+
+@pytest.fixture(scope="module")
+def merged(packaged: Callable[[str], Path]) -> dict[str, Any]:
+    """Package, and read the template."""
+    return template.read(packaged("x86_64") / "sam.yaml")
+
+
+def properties(read: dict[str, Any], name: str) -> dict[str, Any]:
+    """Give the properties of a resource."""
+    found: dict[str, Any] = read["Resources"][name]["Properties"]
+    return found
+
+
+def api(read: dict[str, Any]) -> dict[str, Any]:
+    """Give the API's definition."""
+    found: dict[str, Any] = properties(read, "RestAPI")["DefinitionBody"]
+    return found
+
+
+def answers(read: dict[str, Any]) -> dict[str, Any]:
+    """Give what the gateway answers by itself."""
+    found: dict[str, Any] = api(read)["x-amazon-apigateway-gateway-responses"]
+    return found
+
+
+def passes_the_alias_by(read: dict[str, Any]) -> Iterator[str]:
+    """Every route calls ``live``, or going back would leave it behind."""
+    for path, methods in api(read)["paths"].items():
+        for method, described in methods.items():
+            uri = json.dumps(described["x-amazon-apigateway-integration"].get("uri", ""))
+            if "functions/${APIHandlerAliaslive}/invocations" not in uri:
+                yield f"{method} {path} calls {uri}"
+    if properties(read, "APIHandlerInvokePermission")["FunctionName"] != {"Ref": "APIHandlerAliaslive"}:
+        yield "the gateway may not call the alias"
+    if properties(read, "APIHandler").get("AutoPublishAlias") != "live":
+        yield "there is no alias"
+
+
+def opens_a_second_stage(read: dict[str, Any]) -> Iterator[str]:
+    """Without it the Serverless transform makes a stage named ``Stage`` too, past firewall, throttles and log."""
+    if properties(read, "RestAPI").get("OpenApiVersion") != api(read)["swagger"]:
+        yield "a stage named Stage is open"
+
+
+def logs_before_it_may(read: dict[str, Any]) -> Iterator[str]:
+    """Make the stage, which refers to its log group, after the role that API Gateway writes to it by."""
+    after = {"After": {"Fn::If": ["LetGatewayLog", {"Ref": "GatewayAccount"}, {"Ref": "AWS::NoValue"}]}}
+    if read["Resources"]["AccessLogs"].get("Metadata") != after:
+        yield "the log group does not wait for the role"
+    if "${AccessLogs}" not in properties(read, "RestAPI")["AccessLogSetting"]["DestinationArn"]["Fn::Sub"]:
+        yield "the stage does not wait for its log group"
+
+
+def leads_nowhere(read: dict[str, Any]) -> Iterator[str]:
+    """With a certificate the issuer's own host leads to this very stage."""
+    if properties(read, "DomainMapping").get("Stage") != {"Ref": "RestAPI.Stage"}:
+        yield "the domain leads to no stage"
+    if properties(read, "Domain").get("DomainName") != {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "Issuer"}]}]}:
+        yield "the domain is not the issuer's"
+
+
+def waits_for_itself(read: dict[str, Any]) -> Iterator[str]:
+    """Resources that need each other can never be made; cfn-lint does not see it past the Serverless transform."""
+    needs = {
+        name: {
+            needed.removesuffix("Aliaslive")
+            for needed in re.findall(r'(?:"Ref": "|"Fn::GetAtt": \["|\$\{)(\w+)', json.dumps(resource))
+        }
+        for name, resource in read["Resources"].items()
+    }
+    try:
+        list(TopologicalSorter(needs).static_order())
+    except CycleError as cycle:
+        yield " -> ".join(cycle.args[1])
+
+
+def leaves_a_name_open(read: dict[str, Any]) -> Iterator[str]:
+    """Nothing is left for an operator to fill in by hand."""
+    yield from re.findall(r"\bREGION\b|\bACCOUNT\b|/KEY\b|/API/|api\.example\.com", json.dumps(read))
+
+
+def answers_in_another_shape(read: dict[str, Any]) -> Iterator[str]:
+    """Say by itself what the code would have said the same way."""
+    codes: dict[str, Any] = {leaf.code: leaf() for leaf in leaves()}
+    for name, answer in answers(read).items():
+        (text,) = answer["responseTemplates"].values()
+        said = json.loads(text)
+        refusal = codes[said["code"]]
+        wanted = status_and_error(refusal, Dialect.PROBLEM)
+        if said.keys() != MEMBERS or said["request_id"] != "$context.requestId":
+            yield f"{name} has other members"
+        if (said["status"], said["error"]) != wanted and said["code"] != "too_large":
+            yield f"{name} is another error"
+        if (said["action"], said["retryable"]) != (refusal.action, refusal.retryable):
+            yield f"{name} asks for something else"
+        if int(answer["statusCode"]) != said["status"]:
+            yield f"{name} is of another status than it says"
+        if said["retryable"] != ("gatewayresponse.header.Retry-After" in answer["responseParameters"]):
+            yield f"{name} does not say when to come back"
+
+
+def sends_somebody_to_log_in(read: dict[str, Any]) -> Iterator[str]:
+    """No answer of the gateway's may look like the end of a login: not 401, not 403, whatever happened."""
+    for name in ("DEFAULT_4XX", "DEFAULT_5XX", "MISSING_AUTHENTICATION_TOKEN"):
+        if name not in answers(read):
+            yield f"{name} is AWS's own"
+    for name, answer in answers(read).items():
+        if answer["statusCode"] in {"401", "403"}:
+            yield f"{name} looks like a refused login"
+
+
+def logs_too_much(read: dict[str, Any]) -> Iterator[str]:
+    """Log what is listed above, and in no other place."""
+    line = properties(read, "RestAPI")["AccessLogSetting"]["Format"]
+    json.loads(line)
+    yield from set(re.findall(r"\$[\w.]+", line)) - LOGGED
+    for settings in properties(read, "RestAPI")["MethodSettings"]:
+        if settings["LoggingLevel"] != "OFF" or settings["DataTraceEnabled"]:
+            yield f"execution logs of {settings['ResourcePath']}"
+    for name, firewall in template.of_type(read, "AWS::WAFv2::WebACL").items():
+        if '"SampledRequestsEnabled": true' in json.dumps(firewall):
+            yield f"{name} keeps samples, Authorization header included"
+
+
+def is_not_throttled(read: dict[str, Any]) -> Iterator[str]:
+    """Throttle the stage as a whole, and each route that hashes a password."""
+    limits = {
+        (one["HttpMethod"], one["ResourcePath"]): "ThrottlingRateLimit" in one and "ThrottlingBurstLimit" in one
+        for one in properties(read, "RestAPI")["MethodSettings"]
+    }
+    for route in (("*", "/*"), ("POST", "/~1login"), ("POST", "/~1register"), ("POST", "/~1step-up")):
+        if not limits.get(route):
+            yield f"{route} has no limit"
+
+
+def leaves_the_firewall_open(read: dict[str, Any]) -> Iterator[str]:
+    """Six rules, attached to this stage."""
+    rules = {rule["Name"]: rule for rule in properties(read, "Firewall")["Rules"]}
+    wanted = {"requests-per-source", "logins-per-source", "body-size", "reputation", "known-bad-inputs", "common"}
+    yield from wanted - rules.keys()
+    for rule in rules.values():
+        if "Count" in rule.get("Action", {}) or "Count" in rule.get("OverrideAction", {}):
+            yield f"{rule['Name']} only counts"
+    association = json.dumps(template.of_type(read, "AWS::WAFv2::WebACLAssociation"))
+    if "/restapis/${RestAPI}/stages/${RestAPI.Stage}" not in association:
+        yield "attached to nothing"
+
+
+def metrics() -> set[str]:
+    """Collect what the code counts: every event a journey names, and one for each refusal."""
+    emitted = {f"refused_{leaf.code}" for leaf in leaves()} | set(_MEASURED)
+    emitted |= {f"{event}_accounts" for event, kind in EVENTS.items() if kind.per_account}
+    for path in (ROOT / "chalicelib").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            if node.func.attr in {"emit", "record"}:
+                event = node.args[0]
+                if isinstance(event, ast.Constant):
+                    emitted.add(str(event.value))
+    return emitted
+
+
+def watches_nothing(read: dict[str, Any]) -> Iterator[str]:
+    """Every alarm of ours is of something that is counted, as it is counted: for this deployment."""
+    counted = metrics()
+    for name, alarm in template.of_type(read, "AWS::CloudWatch::Alarm").items():
+        for watched in watched_by(alarm):
+            if watched["Namespace"] == "Baton":
+                if watched["MetricName"] not in counted:
+                    yield f"{name} watches {watched['MetricName']}"
+                if watched["Dimensions"] != [{"Name": "service", "Value": {"Ref": "Prefix"}}]:
+                    yield f"{name} watches another service"
+
+
+def watched_by(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the metrics of an alarm: one, or those of its expression."""
+    stats = [one["MetricStat"]["Metric"] for one in alarm.get("Metrics", ()) if "MetricStat" in one]
+    return stats or [alarm]
+
+
+ONE_NETWORK_AN_HOUR = 2 * REGISTRATIONS_PER_SOURCE_MAX + (HOUR_S // THROTTLE_WINDOW_S + 1) * (
+    FAILURES_PER_SOURCE_MAX // FAILURES_PER_ACCOUNT_MAX
+)
+"""How many accounts one network can make an alarm count in any hour: it registers them, or guesses at other people's.
+
+An hour meets two windows of registrations, and one more window of failures than fit into it.
+"""
+
+NOT_A_STRANGERS = {
+    *(
+        "generation_ahead",
+        "configuration_mismatch",
+        "internal_error",
+        "audit_write_failed",
+        "configuration_findings",
+        "signing_key_age_days",
+    ),
+    *("Errors", "Throttles", "WriteThrottleEvents", "Latency"),
+}
+"""What one stranger does not cause at will: wrong data or settings, defects, and load above what one may send."""
+
+
+def rings_for_one_stranger(read: dict[str, Any]) -> Iterator[str]:
+    """Let no alarm ring at a stranger's will: it would soon be turned off. Each kind has its own way."""
+    one = {"accounts": ONE_NETWORK_AN_HOUR, "foreign": ONE_NETWORK_AN_HOUR}  # and nobody else is there
+    one |= {"unavailable": 1000, "errors": 1000, "by_caller": 1000}
+    ways = {"token_reused_accounts", "throttled_accounts", "exchange_wrong_key", "refused_unavailable", "5XXError"}
+    for name, alarm in template.of_type(read, "AWS::CloudWatch::Alarm").items():
+        first = watched_by(alarm)[0]["MetricName"]
+        if first in ways:
+            if "Metrics" not in alarm or rings(read, name, one):
+                yield f"{name} rings for one stranger"
+            elif first.endswith("_accounts") and period_s(alarm) != HOUR_S:
+                yield f"{name} is not of an hour"
+        elif first not in NOT_A_STRANGERS:
+            yield f"{name} watches {first}, which one stranger may cause at will"
+
+
+def period_s(alarm: dict[str, Any]) -> int:
+    """Tell how long the one period of an alarm's metrics is, in seconds."""
+    (period,) = {query["MetricStat"]["Period"] for query in alarm["Metrics"] if "MetricStat" in query}
+    return int(period)
+
+
+def rings(read: dict[str, Any], name: str, sums: Mapping[str, float]) -> bool:
+    """Compute what CloudWatch would: the expression over the sums of a period, against the threshold.
+
+    A metric without a sum was not counted in it. ``FILL`` puts a number in its place.
+    """
+    parameters = {one: str(row["Default"]) for one, row in read["Parameters"].items() if "Default" in row}
+    alarm = template.resolve(properties(read, name), parameters)
+    ids = [query["Id"] for query in alarm["Metrics"] if "MetricStat" in query]
+    (expression,) = [query["Expression"] for query in alarm["Metrics"] if query.get("ReturnData", True)]
+    functions = {
+        "FILL": lambda series, value: value if series is None else series,
+        "IF": lambda condition, yes, no: yes if condition else no,
+    }
+    value = eval(expression, {"__builtins__": {}}, {**{one: sums.get(one) for one in ids}, **functions})  # noqa: S307 - our own template
+    strict = alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    return bool(value > float(alarm["Threshold"]) if strict else value >= float(alarm["Threshold"]))
+
+
+def watches_the_tables_of_before(read: dict[str, Any]) -> Iterator[str]:
+    """Take the tables' own name wherever a table is named: after a restore it is another than all else has."""
+    named = template.resolve(read, {"Prefix": "baton-prod", "Tables": "baton-prod2"})["Resources"]
+    if named["GateThrottles"]["Properties"]["Dimensions"][0]["Value"] != "baton-prod2-lineages":
+        yield "the alarm looks at the tables of before"
+    variables = named["APIHandler"]["Properties"]["Environment"]["Variables"]
+    if (variables["BATON_DEPLOYMENT"], variables["BATON_TABLE_PREFIX"]) != ("baton-prod", "baton-prod2"):
+        yield "the function works on the tables of before, or measures under another name"
+
+
+def tells_nobody_what_to_do(read: dict[str, Any]) -> Iterator[str]:
+    """Every alarm goes to the topic, and names the page to open."""
+    for name, alarm in template.of_type(read, "AWS::CloudWatch::Alarm").items():
+        named = set(re.findall(r"docs/baton/runbooks/([a-z-]+)\.md", alarm["AlarmDescription"]))
+        if not named or not named <= RUNBOOKS:
+            yield f"{name} names no page"
+        if alarm["AlarmActions"] != [{"Ref": "Alarms"}]:
+            yield f"{name} tells nobody"
+
+
+def draws_nothing(read: dict[str, Any]) -> Iterator[str]:
+    """Every graph of ours is of something that is counted."""
+    counted = metrics()
+    for name, dashboard in template.of_type(read, "AWS::CloudWatch::Dashboard").items():
+        for widget in json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]:
+            before: list[Any] = []
+            for written in widget["properties"]["metrics"]:
+                metric = before if written[0] == "..." else written
+                metric = [before[at] if part == "." else part for at, part in enumerate(metric)]
+                if metric[0] == "Baton" and metric[1] not in counted:
+                    yield f"{name} draws {metric[1]}"
+                if metric[0] == "Baton" and metric[2:4] != ["service", "${Prefix}"]:
+                    yield f"{name} draws {metric[1]} of another service"
+                before = metric
+
+
+def is_known_by_another_name(read: dict[str, Any]) -> Iterator[str]:
+    """Every function has the name `chalice deploy` would give it, the log group of that name, and the same settings."""
+    for logical, job in FUNCTIONS.items():
+        function = properties(read, logical)
+        named = template.resolve(function, {"Prefix": "baton-prod"})
+        if named.get("FunctionName") != f"baton-prod{job}":
+            yield f"{logical} is named {named.get('FunctionName')}"
+        if named.get("LoggingConfig") != {"LogGroup": f"/aws/lambda/baton-prod{job}"}:
+            yield f"{logical} writes elsewhere"
+        if function["Environment"] != properties(read, "APIHandler")["Environment"]:
+            yield f"{logical} has settings of its own"
+
+
+def misses_a_silence(read: dict[str, Any]) -> Iterator[str]:
+    """Ring when what a daily job measures is wrong, and when nobody has measured it for two days."""
+    for metric in sorted(_MEASURED):
+        said = {
+            (alarm["TreatMissingData"], alarm["Period"] * alarm["EvaluationPeriods"])
+            for alarm in template.of_type(read, "AWS::CloudWatch::Alarm").values()
+            if alarm.get("MetricName") == metric
+        }
+        if said != {("notBreaching", 86400), ("breaching", 2 * 86400)}:
+            yield f"{metric} may fall silent"
+
+
+def keeps_lines_for_ever(read: dict[str, Any]) -> Iterator[str]:
+    """Every log group has an end and a key."""
+    for name, group in template.of_type(read, "AWS::Logs::LogGroup").items():
+        if "RetentionInDays" not in group or "KmsKeyId" not in group:
+            yield f"{name} has no end or no key"
+
+
+def _stat(read: dict[str, Any], name: str, at: int) -> dict[str, Any]:
+    found: dict[str, Any] = properties(read, name)["Metrics"][at]["MetricStat"]
+    return found
+
+
+def _metric(read: dict[str, Any], name: str, at: int) -> dict[str, Any]:
+    found: dict[str, Any] = _stat(read, name, at)["Metric"]
+    return found
+
+
+Rule = Callable[[dict[str, Any]], Iterator[str]]
+Plant = Callable[[dict[str, Any]], object]
+
+
+def _of_login(read: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = api(read)["paths"]["/login"]["post"]["x-amazon-apigateway-integration"]
+    return found
+
+
+def _say(name: str, **members: object) -> Plant:
+    def plant(read: dict[str, Any]) -> None:
+        answer = answers(read)[name]
+        text = answer["responseTemplates"]["application/json"]
+        answer["responseTemplates"] = {"application/json": json.dumps(json.loads(text) | members)}
+
+    return plant
+
+
+FAULTS: list[tuple[Rule, Plant]] = [
+    (
+        passes_the_alias_by,
+        lambda read: _of_login(read).update(uri={"Fn::Sub": "functions/${APIHandler.Arn}/invocations"}),
+    ),
+    (passes_the_alias_by, lambda read: properties(read, "APIHandlerInvokePermission").update(FunctionName="x")),
+    (passes_the_alias_by, lambda read: properties(read, "APIHandler").pop("AutoPublishAlias")),
+    (opens_a_second_stage, lambda read: properties(read, "RestAPI").pop("OpenApiVersion")),
+    (logs_before_it_may, lambda read: read["Resources"]["AccessLogs"].pop("Metadata")),
+    (
+        logs_before_it_may,
+        lambda read: properties(read, "RestAPI")["AccessLogSetting"].update(DestinationArn={"Fn::Sub": "arn:x"}),
+    ),
+    (leads_nowhere, lambda read: properties(read, "DomainMapping").pop("Stage")),
+    (leads_nowhere, lambda read: properties(read, "Domain").update(DomainName="api.example.org")),
+    (
+        waits_for_itself,
+        lambda read: properties(read, "ApiHandlerRole").update(Policies=[{"Fn::Sub": "${RestAPI}"}]),
+    ),
+    (leaves_a_name_open, lambda read: properties(read, "Alarms").update(TopicName="ACCOUNT")),
+    (answers_in_another_shape, _say("THROTTLED", action="log_in")),
+    (answers_in_another_shape, _say("THROTTLED", hint="x")),
+    (answers_in_another_shape, _say("DEFAULT_5XX", error="server_error")),
+    (answers_in_another_shape, lambda read: answers(read)["THROTTLED"].update(statusCode="400")),
+    (answers_in_another_shape, lambda read: answers(read)["DEFAULT_5XX"].update(responseParameters={})),
+    (sends_somebody_to_log_in, lambda read: answers(read).pop("DEFAULT_4XX")),
+    (sends_somebody_to_log_in, lambda read: answers(read)["DEFAULT_4XX"].update(statusCode="403")),
+    (logs_too_much, lambda read: properties(read, "RestAPI")["AccessLogSetting"].update(Format='["$context.path"]')),
+    (logs_too_much, lambda read: properties(read, "RestAPI")["MethodSettings"][1].update(DataTraceEnabled=True)),
+    (
+        logs_too_much,
+        lambda read: properties(read, "Firewall")["Rules"][0]["VisibilityConfig"].update(SampledRequestsEnabled=True),
+    ),
+    (is_not_throttled, lambda read: properties(read, "RestAPI")["MethodSettings"].pop()),
+    (leaves_the_firewall_open, lambda read: properties(read, "Firewall")["Rules"].pop()),
+    (leaves_the_firewall_open, lambda read: properties(read, "Firewall")["Rules"][0].update(Action={"Count": {}})),
+    (leaves_the_firewall_open, lambda read: properties(read, "FirewallAssociation").update(ResourceArn="x")),
+    (watches_nothing, lambda read: properties(read, "GenerationsAhead").update(MetricName="generation_ahed")),
+    (watches_nothing, lambda read: properties(read, "GenerationsAhead").update(Dimensions=[])),
+    (
+        watches_nothing,
+        lambda read: _metric(read, "TokensReused", 2).update(MetricName="x"),
+    ),
+    (rings_for_one_stranger, lambda read: properties(read, "TokensReused").update(Threshold=249)),
+    (rings_for_one_stranger, lambda read: _metric(read, "TokensReused", 1).update(MetricName="token_reused")),
+    (rings_for_one_stranger, lambda read: _metric(read, "Throttled", 1).update(MetricName="throttled")),
+    (rings_for_one_stranger, lambda read: [_stat(read, "Throttled", at).update(Period=300) for at in (1, 2)]),
+    (rings_for_one_stranger, lambda read: properties(read, "ForeignKeys")["Metrics"][0].update(Expression="foreign")),
+    (rings_for_one_stranger, lambda read: properties(read, "Defects").update(MetricName="password_refused")),
+    (rings_for_one_stranger, lambda read: properties(read, "Defects").update(MetricName="refused_unavailable")),
+    (
+        rings_for_one_stranger,
+        lambda read: properties(read, "Unavailable")["Metrics"][0].update(Expression="unavailable"),
+    ),
+    (rings_for_one_stranger, lambda read: properties(read, "ServerErrors")["Metrics"][0].update(Expression="errors")),
+    (
+        watches_the_tables_of_before,
+        lambda read: properties(read, "GateThrottles").update(
+            Dimensions=[{"Value": {"Fn::Sub": "${Prefix}-lineages"}}]
+        ),
+    ),
+    (
+        watches_the_tables_of_before,
+        lambda read: properties(read, "APIHandler")["Environment"]["Variables"].update(
+            BATON_TABLE_PREFIX={"Ref": "Prefix"}
+        ),
+    ),
+    (
+        tells_nobody_what_to_do,
+        lambda read: properties(read, "Defects").update(AlarmDescription="docs/baton/runbooks/nothing.md"),
+    ),
+    (tells_nobody_what_to_do, lambda read: properties(read, "Defects").update(AlarmActions=[])),
+    (
+        draws_nothing,
+        lambda read: properties(read, "Dashboard")["DashboardBody"].update(
+            {"Fn::Sub": '{"widgets": [{"properties": {"metrics": [["Baton", "logged_inn", "service", "${Prefix}"]]}}]}'}
+        ),
+    ),
+    (
+        draws_nothing,
+        lambda read: properties(read, "Dashboard")["DashboardBody"].update(
+            {"Fn::Sub": '{"widgets": [{"properties": {"metrics": [["Baton", "logged_in", "service", "baton"]]}}]}'}
+        ),
+    ),
+    (watches_nothing, lambda read: properties(read, "Findings").update(Dimensions=[{"Name": "service", "Value": "x"}])),
+    (is_known_by_another_name, lambda read: properties(read, "APIHandler").pop("FunctionName")),
+    (is_known_by_another_name, lambda read: properties(read, "RotateKeys").update(LoggingConfig={})),
+    (is_known_by_another_name, lambda read: properties(read, "AuditConfiguration").update(Environment={})),
+    (misses_a_silence, lambda read: read["Resources"].pop("FindingsMissing")),
+    (misses_a_silence, lambda read: properties(read, "SigningKeyAgeMissing").update(TreatMissingData="notBreaching")),
+    (misses_a_silence, lambda read: properties(read, "SigningKeyAgeMissing").update(EvaluationPeriods=1)),
+    (keeps_lines_for_ever, lambda read: properties(read, "AccessLogs").pop("RetentionInDays")),
+]
+RULES = list(dict.fromkeys(rule for rule, _ in FAULTS))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_template_keeps_its_rules(merged: dict[str, Any], rule: Rule) -> None:
+    """Nothing to complain about."""
+    assert list(rule(merged)) == []
+
+
+@pytest.mark.parametrize(("rule", "plant"), FAULTS, ids=[f"{rule.__name__}{at}" for at, (rule, _) in enumerate(FAULTS)])
+def test_a_broken_template_is_noticed(merged: dict[str, Any], rule: Rule, plant: Plant) -> None:
+    """One fault, one complaint."""
+    broken = copy.deepcopy(merged)
+    plant(broken)
+    assert len(list(rule(broken))) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "sums", "ringing"),
+    [
+        pytest.param("TokensReused", {"accounts": 250, "exchanged": 250}, False, id="one attacker's own accounts"),
+        pytest.param("TokensReused", {"accounts": 250}, False, id="the same, where nobody else is"),
+        pytest.param("TokensReused", {"accounts": 400, "exchanged": 20_000}, True, id="a wave: one in fifty"),
+        pytest.param("TokensReused", {"accounts": 5_000, "exchanged": 1_000_000}, False, id="a calm hour of millions"),
+        pytest.param("TokensReused", {"accounts": 6_000, "exchanged": 1_000_000}, True, id="a wave among millions"),
+        pytest.param("ForeignKeys", {"foreign": 250, "exchanged": 10}, False, id="one attacker's keys"),
+        pytest.param("ForeignKeys", {"foreign": 300, "exchanged": 5_000}, True, id="a leak of bound tokens"),
+        pytest.param("ForeignKeys", {"foreign": 300, "exchanged": 6_000}, False, id="few among many"),
+        pytest.param("Throttled", {"accounts": 250, "begun": 10}, False, id="one network guesses"),
+        pytest.param("Throttled", {"accounts": 400, "begun": 1_000}, True, id="many networks guess"),
+        pytest.param("Unavailable", {"unavailable": 4}, False, id="a hiccup"),
+        pytest.param("Unavailable", {"unavailable": 5}, True, id="KMS or a table does not answer"),
+        pytest.param("Unavailable", {"unavailable": 90, "by_caller": 88}, False, id="one caller in its own way"),
+        pytest.param("Unavailable", {"unavailable": 90, "by_caller": 60}, True, id="the same, in an outage"),
+        pytest.param("ServerErrors", {"errors": 10}, True, id="something answers 5xx"),
+        pytest.param("ServerErrors", {"errors": 90, "by_caller": 88}, False, id="one caller's 503"),
+    ],
+)
+def test_an_alarm_rings_for_many_and_not_for_one(
+    merged: dict[str, Any], name: str, sums: dict[str, float], *, ringing: bool
+) -> None:
+    """The numbers that docs/baton/metrics.md explains."""
+    assert rings(merged, name, sums) is ringing
+
+
+def test_every_route_of_the_application_is_there(merged: dict[str, Any]) -> None:
+    """The merge took nothing away."""
+    from app import app
+
+    described = {(path, method.upper()) for path, methods in api(merged)["paths"].items() for method in methods}
+    assert {(path, method) for path, methods in app.routes.items() for method in methods if method != "OPTIONS"} == {
+        (path, method) for path, method in described if method != "OPTIONS"
+    }
+
+
+def test_the_template_takes_the_names_of_its_stage_alone(merged: dict[str, Any]) -> None:
+    """Its policies name those tables and log groups."""
+    for parameter in ("Prefix", "Tables"):
+        assert merged["Parameters"][parameter]["AllowedValues"] == ["baton-prod"]
+    assert "table/baton-prod-users" in json.dumps(properties(merged, "ApiHandlerRole"))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "offered"), [("python3.11", ["None"]), ("python3.13", ["None", "PublishedVersions"])]
+)
+def test_snapshots_are_offered_where_lambda_has_them(merged: dict[str, Any], runtime: str, offered: list[str]) -> None:
+    """From Python 3.12 on; before that the function would be refused when half of the stack is there."""
+    fresh = copy.deepcopy(merged)
+    fresh["Parameters"]["SnapStart"]["AllowedValues"] = ["None", "PublishedVersions"]
+    assert hardened(fresh, {}, runtime)["Parameters"]["SnapStart"]["AllowedValues"] == offered
+
+
+ONE, OTHER = "https://app.example.com", "capacitor://localhost"
+
+
+def allowed(read: dict[str, Any]) -> tuple[set[str | None], set[str | None]]:
+    """Read which origins may read the answers of the gateway, and those of the firewall."""
+    by_gateway = {
+        answer["responseParameters"].get("gatewayresponse.header.Access-Control-Allow-Origin")
+        for answer in answers(read).values()
+    }
+    by_firewall = {
+        {header["Name"]: header["Value"] for header in said.get("ResponseHeaders", ())}.get(
+            "Access-Control-Allow-Origin"
+        )
+        for rule in properties(read, "Firewall")["Rules"]
+        if (said := rule.get("Action", {}).get("Block", {}).get("CustomResponse"))
+    }
+    return by_gateway, by_firewall
+
+
+@pytest.mark.parametrize(
+    ("origins", "by_gateway", "by_firewall"),
+    [
+        ((), None, None),
+        ((ONE,), f"'{ONE}'", ONE),
+        ((ONE, OTHER), "method.request.header.Origin", "*"),
+    ],
+)
+def test_pages_read_what_gateway_and_firewall_answer_themselves(
+    merged: dict[str, Any], origins: tuple[str, ...], by_gateway: str | None, by_firewall: str | None
+) -> None:
+    """Every answer, or a page sees a network error in place of ``code`` and ``Retry-After``."""
+    read = readable_by_pages(copy.deepcopy(merged), origins)
+    assert allowed(read) == ({by_gateway}, {by_firewall})
+    assert allowed(merged) == ({None}, {None}), "no stage that ships names an origin"
+    for answer in answers(read).values():
+        exposed = answer["responseParameters"].get("gatewayresponse.header.Access-Control-Expose-Headers")
+        assert exposed == (f"'{EXPOSED_FIELDS}'" if origins else None)
+    assert [list(rule(read)) for rule in RULES] == [[] for _ in RULES]
+    too_many = properties(read, "Firewall")["Rules"][0]["Action"]["Block"]["CustomResponse"]["ResponseHeaders"]
+    assert {"Name": "Retry-After", "Value": "60"} in too_many
+
+
+def test_an_api_that_was_filled_in_for_chalice_is_not_the_stacks() -> None:
+    """Whoever filled the policies in for good, and goes the hardened way later, has another API then."""
+    named = "arn:aws:apigateway:eu-central-1::/restapis/abcde12345/stages"
+    ours = "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${RestAPI}/stages"
+    assert hardened({"Resources": {"Role": {"Type": "x", "Resource": [named]}}}, {}, "python3.13")["Resources"] == {
+        "Role": {"Type": "x", "Resource": [{"Fn::Sub": ours}]}
+    }
+
+
+def test_the_audit_may_look_at_the_domain_that_is_called(merged: dict[str, Any]) -> None:
+    """Its policy takes the host out of the issuer that the stack is given, and the API is the stack's own."""
+    resources = [
+        resource
+        for statement in properties(merged, "AuditConfigurationRole")["Policies"][0]["PolicyDocument"]["Statement"]
+        if statement["Sid"] == "Stage"
+        for resource in statement["Resource"]
+    ]
+    (stages, domain) = (resource["Fn::Sub"] for resource in resources)
+    assert stages == "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${RestAPI}/stages"
+    assert domain[0] == "arn:${AWS::Partition}:apigateway:${AWS::Region}::/domainnames/${Host}/basepathmappings"
+    at, split = domain[1]["Host"]["Fn::Select"]
+    assert split == {"Fn::Split": ["/", {"Ref": "Issuer"}]}
+    assert at == 2, "https:, nothing, the host"

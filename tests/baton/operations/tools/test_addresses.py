@@ -1,0 +1,88 @@
+"""By which hosts a development server is reached, and who may move its clock."""
+
+import ipaddress
+
+import pytest
+
+from chalicelib.baton.settings import SettingsProblems, read_settings
+from tests.baton.conftest import ENVIRONMENT
+from tools.dev import serve
+from tools.dev.addresses import EVERYWHERE, THIS_MACHINE, authorities, is_this_machine, own_addresses, read_host
+from tools.dev.gateway import GatewayServer
+
+
+def test_a_server_of_this_machine_alone_answers_to_its_own_names() -> None:
+    """And one on the network to all by which phones call it."""
+    assert authorities(THIS_MACHINE, 8000, ["192.168.1.5"]) == ["localhost:8000", "127.0.0.1:8000"]
+    assert authorities(EVERYWHERE, 8000, ["192.168.1.5"]) == [
+        "localhost:8000",
+        "127.0.0.1:8000",
+        "192.168.1.5:8000",
+        "10.0.2.2:8000",
+        "*.local:8000",
+    ]
+
+
+def test_own_addresses_are_addresses_and_not_loopback() -> None:
+    """None at all on a machine without a network."""
+    for address in own_addresses():
+        assert not ipaddress.ip_address(address).is_loopback
+    assert len(set(own_addresses())) == len(own_addresses())
+
+
+@pytest.mark.parametrize(
+    ("source", "reached", "here"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.3.2.1", "127.0.0.1", True),
+        ("192.168.1.5", "192.168.1.5", True),  # this machine, by its address on the network
+        ("192.168.1.9", "192.168.1.5", False),
+        ("10.0.2.2", "10.0.2.15", False),
+    ],
+)
+def test_this_machine_is_told_from_another(source: str, reached: str, here: bool) -> None:  # noqa: FBT001 - a column
+    """A connection's two ends cannot be invented by whoever opens it."""
+    assert is_this_machine(source, reached) is here
+
+
+@pytest.mark.parametrize("said", ["", "localhost", "192.168.1.5", "my-laptop", "::"])
+def test_another_host_is_told_which_there_are(said: str) -> None:
+    """Shells set HOST to the name of the machine: then nothing is served by mistake."""
+    with pytest.raises(SystemExit, match=r"HOST is 127\.0\.0\.1 .* or 0\.0\.0\.0 "):
+        read_host(said)
+    assert [read_host(host) for host in (THIS_MACHINE, EVERYWHERE)] == [THIS_MACHINE, EVERYWHERE]
+
+
+def test_all_names_under_local_are_for_development() -> None:
+    """A deployment names each of its hosts."""
+    said = ENVIRONMENT | {"BATON_AUTHORITIES": "localhost:80,*.local:8000,*.local"}
+    assert read_settings(said).authorities == {"localhost", "*.local:8000", "*.local"}
+    for wrong in ("*", "*.com", "*.local.com", "a.*.local", "*.*.local"):
+        with pytest.raises(SettingsProblems):
+            read_settings(ENVIRONMENT | {"BATON_AUTHORITIES": wrong})
+    production = {
+        "BATON_ISSUER": "https://api.example.com/api",
+        "BATON_TABLE_PREFIX": "x",
+        "BATON_KEY_RING": "kms:alias/x",
+        "BATON_CLIENTS": "clients.toml",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "BATON_AUTHORITIES": "*.local",
+    }
+    with pytest.raises(SettingsProblems, match=r"\*\.local"):
+        read_settings(production)
+
+
+@pytest.mark.parametrize("host", [THIS_MACHINE, EVERYWHERE])
+def test_the_table_says_how_a_phone_gets_there(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What listens on the network is said, with every address; otherwise how to have it."""
+    with GatewayServer(0) as server:
+        shown = "\n".join(serve.for_phones(host, server.server_port, ["192.168.1.5"]))
+        port = server.server_port
+    assert f"adb reverse tcp:{port} tcp:{port}" in shown
+    if host == EVERYWHERE:
+        for address in ("192.168.1.5", "10.0.2.2"):
+            assert f"http://{address}:{port}/api" in shown
+        assert ".local" in shown
+        assert "can reach the API" in shown
+    else:
+        assert "make dev HOST=0.0.0.0" in shown

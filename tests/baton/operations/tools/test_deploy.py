@@ -1,0 +1,723 @@
+"""``make deploy``, end to end against moto, and the deployed zip booted and logged in to."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from msgspec.structs import replace as replace_struct
+
+from baton_client import Answer, Request
+from chalicelib.baton import settings
+from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from tests.baton.wire.conftest import Line
+from tools import deploy, package, plan, stages, template
+from tools.deploy import NotDone, Place, Stage, client, filled_config, filled_policy, stage_named
+from tools.dev.engine import over_http
+from tools.dev.environment import Environment, Packaged, unpack
+from tools.dev.gateway import Gateway
+
+PLACE = Place("123456789012", "us-east-1", "aws", "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab")
+ROLE = "baton-dev-api_handler"
+JOBS = ["baton-dev-audit_configuration", "baton-dev-rotate_keys"]
+CONFIG = package.configuration()
+CONFIG["stages"]["prod"]["environment_variables"]["BATON_CLIENTS"] = "clients-dev.toml"
+"""A team writes the registry of ``prod`` itself."""
+
+
+PROTECTED: list[str] = []
+"""The stacks whose deletion was forbidden."""
+
+
+@pytest.fixture(scope="module")
+def aws(embedded_engine: None) -> Iterator[str]:
+    """Serve AWS on loopback, with what moto lacks.
+
+    APIs described in Swagger 2, stacks protected from deletion, and keys whose policy came from CloudFormation.
+    """
+    from moto.apigateway.models import APIGatewayBackend
+    from moto.cloudformation.responses import CloudFormationResponse
+    from moto.core.responses import EmptyResult
+    from moto.kms.models import KmsBackend
+
+    stock_import, stock_put = APIGatewayBackend.import_rest_api, APIGatewayBackend.put_rest_api
+    stock_key = KmsBackend.create_key
+
+    def as_openapi(described: dict[str, Any]) -> dict[str, Any]:
+        rest = {name: value for name, value in described.items() if name != "swagger"}
+        return {**rest, "openapi": "3.0.1", "info": {"description": "", **described["info"]}}
+
+    def import_rest_api(backend: Any, api_doc: dict[str, Any], fail_on_warnings: bool) -> Any:  # noqa: FBT001 - moto's
+        return stock_import(backend, as_openapi(api_doc), fail_on_warnings)
+
+    def put_rest_api(backend: Any, function_id: str, api_doc: dict[str, Any], **named: Any) -> Any:
+        return stock_put(backend, function_id, as_openapi(api_doc), **named)
+
+    def update_termination_protection(response: Any) -> EmptyResult:
+        assert response._get_param("EnableTerminationProtection") is True
+        PROTECTED.append(response._get_param("StackName"))
+        return EmptyResult()
+
+    def create_key(backend: Any, policy: Any, *rest: Any, **named: Any) -> Any:
+        return stock_key(backend, json.dumps(policy) if isinstance(policy, dict) else policy, *rest, **named)
+
+    with pytest.MonkeyPatch.context() as shim, over_http() as url:
+        shim.setattr(KmsBackend, "create_key", create_key)
+        shim.setattr(CloudFormationResponse, "update_termination_protection", update_termination_protection, False)
+        shim.setattr(APIGatewayBackend, "import_rest_api", import_rest_api)
+        shim.setattr(APIGatewayBackend, "put_rest_api", put_rest_api)
+        shim.setenv("AWS_ENDPOINT_URL", url)
+        yield url
+
+
+@pytest.fixture(scope="module")
+def dev(aws: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Give the stage ``dev``, for this machine's architecture, with a record of deployments of this test's own."""
+    architecture = package.this_architecture()
+    if architecture is None:
+        pytest.skip("the deployed zip is booted too, and there is nothing to boot here")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stages, "DEPLOYED", tmp_path_factory.mktemp("deployed"))
+        patched.setattr(package, "configured_architecture", lambda: architecture)
+        yield stage_named("dev", CONFIG)
+
+
+class DeployedFunction:
+    """A transport to the function as AWS has it: its zip, its variables, the routes of its API."""
+
+    def __init__(self, folder: Path) -> None:
+        """Unpack and boot into ``folder`` when first asked."""
+        self._folder = folder
+        self._booted: Environment | None = None
+        self.carried: list[str] = []
+
+    def __call__(self, request: Request, timeout_s: float, /) -> Answer:
+        """Send a request."""
+        self.carried.append(f"{request.method} {request.url}")
+        return self._line(request, timeout_s)
+
+    @property
+    def _line(self) -> Line:
+        if self._booted is None:
+            function = client("lambda").get_function(FunctionName="baton-dev")
+            archive = self._folder / "deployed.zip"
+            archive.write_bytes(code_of("baton-dev"))
+            variables = function["Configuration"]["Environment"]["Variables"]
+            task = unpack(archive, self._folder / "task")
+            engine = client("sts").meta.endpoint_url
+            # The lean transport knows DynamoDB's own variable alone.
+            endpoints = {"AWS_ENDPOINT_URL": engine, "AWS_ENDPOINT_URL_DYNAMODB": engine}
+            self._booted = Environment(task, {**variables, **endpoints})
+        return Line(Gateway([Packaged(built() / "sam.yaml", self._booted)]))
+
+    def end(self) -> None:
+        """End the environment."""
+        if self._booted is not None:
+            self._booted.end()
+
+
+def code_of(function: str) -> bytes:
+    """Take the zip out of moto."""
+    from moto.awslambda.models import lambda_backends
+
+    code = lambda_backends[PLACE.account]["us-east-1"].get_function(function).code_bytes
+    assert isinstance(code, bytes)
+    return code
+
+
+def of_chalice(stage: Stage) -> dict[str, Any]:
+    """Describe what ``chalice deploy`` makes: role, function, API."""
+    iam, lambda_, gateway = client("iam"), client("lambda"), client("apigateway")
+    roles = [role["RoleName"] for role in iam.list_roles()["Roles"] if role["RoleName"].startswith(stage.prefix)]
+    return {
+        "roles": sorted(name for name in roles if not name.startswith(stage.data_stack)),
+        "functions": sorted(one["FunctionName"] for one in lambda_.list_functions()["Functions"]),
+        "apis": [one["id"] for one in gateway.get_rest_apis()["items"]],
+    }
+
+
+@pytest.mark.filterwarnings("ignore:Tried to parse AWS..Backup:UserWarning")  # moto makes no backup plans
+@pytest.mark.filterwarnings("ignore:No Moto CloudFormation support for AWS..Backup:UserWarning")
+def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole way, in one test: what AWS has afterwards is what was checked, and a login goes through it."""
+    assert "  + Lineages                    AWS::DynamoDB::Table" in (told := planned(capsys))
+    assert "  + AuditConfigurationLogGroup  AWS::Logs::LogGroup" in told
+    assert "RestoredSelection" not in told
+    assert "  + API" in told
+    assert "10,000 active accounts" in told
+    assert told.endswith("next: make deploy STAGE=dev\n")
+    assert deploy.stack_named(dev.data_stack, client("cloudformation")) == {}, "a plan makes nothing"
+
+    told, function = deployed(tmp_path / "first", capsys)
+    (api,) = of_chalice(dev)["apis"]
+    url = f"https://{api}.execute-api.us-east-1.amazonaws.com/api"
+    made = {"roles": [ROLE, *JOBS], "functions": ["baton-dev", *JOBS], "apis": [api]}
+    assert of_chalice(dev) == made
+    assert f"5/6 serve {url}" in told
+    assert "key ring: created" in told
+    assert f"DELETE {url}/me" in function.carried, "the last step of the smoke test"
+    key = the_data_is_kept(dev)
+    the_roles_are_ours(dev, key, url, api)
+    the_functions_are_what_was_checked({**dev.variables, "BATON_ISSUER": url})
+    the_api_is_the_packaged_one(api)
+
+    told = planned(capsys)
+    assert not [line for line in told.splitlines() if line.startswith(("  +", "  ~", "  -"))]
+    assert told.endswith("ok: no changes to deploy\n")
+    change_by_hand(api)
+    place = replace(PLACE, key_arn=key)
+    found = differences(dev, place)
+    assert {(one.sign, one.what, one.detail) for one in found if one.sign != "=" and one.what != "code"} == {
+        ("~", "memory, MB", f"128 -> {CONFIG['lambda_memory_size']}"),
+        ("~", "setting", "BATON_ORIGINS"),
+        ("-", "setting", "DEBUG"),
+        *(("~", "policy", sid) for sid in ("Users", "Lineages", "Ephemeral", "Audit", "NoKeyItems")),
+        ("-", "policy", "Backdoor"),
+        ("~", "policy", "Stage"),
+        ("-", "route", "GET /backdoor"),
+    }
+    assert [one.sign for one in found if one.what == "code"] == ["~", "=", "="]
+
+    told, _ = deployed(tmp_path / "second", capsys)
+    assert of_chalice(dev) == made
+    assert "has no changes" in told
+    assert "key ring: exists" in told
+    assert [one for one in differences(dev, place) if one.sign != "="] == []
+
+    a_deployment_from_elsewhere_makes_no_second_api(tmp_path, api)
+    assert of_chalice(dev) == made
+
+    deploy.fill(dev, replace(PLACE, key_arn=key), package.COPY / ".chalice")
+    plain_chalice("deploy", "--stage", "dev")
+    assert of_chalice(dev) == made
+    the_roles_are_ours(dev, key, url, api)
+    the_functions_are_what_was_checked({**dev.variables, "BATON_ISSUER": url})
+
+    names = client("dynamodb").list_tables()["TableNames"]
+    plain_chalice("delete", "--stage", "dev")
+    assert of_chalice(dev) == {"roles": [], "functions": [], "apis": []}
+    assert client("dynamodb").list_tables()["TableNames"] == names
+
+
+def a_deployment_from_elsewhere_makes_no_second_api(folder: Path, api: str) -> None:
+    """Where Chalice's record is not: it would make one, whose URL the function took for its issuer."""
+    with pytest.MonkeyPatch.context() as elsewhere:
+        elsewhere.setattr(stages, "DEPLOYED", folder / "elsewhere")
+        with pytest.raises(NotDone, match=f"already serves the API {api}(.|\n)*deployed from another folder"):
+            deploy.deploy("dev", lambda *_: None, pause=lambda _: None)  # type: ignore[arg-type] # never asked
+
+
+def planned(capsys: pytest.CaptureFixture[str]) -> str:
+    """Plan, and give what was told."""
+    plan.plan("dev", 10_000, pause=lambda _: None)
+    return capsys.readouterr().out
+
+
+def deployed(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, DeployedFunction]:
+    """Deploy, with a smoke test of the deployed function, and give what was told."""
+    folder.mkdir()
+    function = DeployedFunction(folder)
+    with contextlib.ExitStack() as after:
+        after.callback(function.end)
+        deploy.deploy("dev", function, pause=lambda _: None)
+    return capsys.readouterr().out, function
+
+
+def built() -> Path:
+    """Name the folder of what was packaged last."""
+    return package.BUILT / package.configured_architecture()
+
+
+def the_data_is_kept(stage: Stage) -> str:
+    """See tables, key and stack as the template has them, and give the key."""
+    assert PROTECTED == ["baton-dev-data"]
+    assert {f"{stage.prefix}-{table}" for table in KEYS} <= set(client("dynamodb").list_tables()["TableNames"])
+    key = deploy.key_arn(stage, client("kms"))
+    assert client("kms").get_key_rotation_status(KeyId=key)["KeyRotationEnabled"]
+    return key
+
+
+def differences(stage: Stage, place: Place) -> list[plan.Change]:
+    """Compare every function and the API with what was packaged last."""
+    archive = built() / "deployment.zip"
+    found = [one for name in stage.policies for one in plan.changes_of_function(stage, place, archive, name)]
+    return [*found, *plan.changes_of_api(stage, archive)]
+
+
+def the_roles_are_ours(stage: Stage, key: str, url: str, api: str) -> None:
+    """See one policy for each function, its own, with every name filled in; Lambda alone assumes the role."""
+    iam, lambda_ = client("iam"), client("lambda")
+    for function, policy_file in stage.policies.items():
+        role = lambda_.get_function_configuration(FunctionName=function)["Role"].rpartition("/")[2]
+        (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+        policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        wanted = (deploy.CHALICE / policy_file).read_text("utf-8")
+        assert policy == json.loads(filled_policy(wanted, replace(PLACE, key_arn=key), url, api))
+        assert not {"REGION", "ACCOUNT", "KEY", "API", "api.example.com"} & set(
+            json.dumps(policy).replace("/", ":").split(":")
+        )
+        assert iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"] == []
+        trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
+        assert [statement["Principal"] for statement in trust] == [{"Service": "lambda.amazonaws.com"}]
+
+
+def the_functions_are_what_was_checked(variables: dict[str, str]) -> None:
+    """See the very zip that was checked, sized on purpose, that knows its own URL."""
+    for name in ("baton-dev", *JOBS):
+        described = client("lambda").get_function(FunctionName=name)["Configuration"]
+        # By digest: pytest would compare two differing zips line by line for minutes.
+        assert sha256(code_of(name)).digest() == sha256((built() / "deployment.zip").read_bytes()).digest()
+        sizes = CONFIG["lambda_memory_size"], CONFIG["lambda_timeout"]
+        assert (described["MemorySize"], described["Timeout"]) == sizes
+        assert described["Runtime"] == package.runtime()
+        assert described["Architectures"] == [package.configured_architecture()]
+        assert described["Environment"]["Variables"] == variables
+
+
+def the_api_is_the_packaged_one(api: str) -> None:
+    """See every route, under the stage, and no other."""
+    gateway = client("apigateway")
+    (packaged,) = template.of_type(template.read(built() / "sam.yaml"), "AWS::Serverless::Api").values()
+    paths = packaged["DefinitionBody"]["paths"]
+    resources = gateway.get_resources(restApiId=api, embed=["methods"])["items"]
+    assert {(one["path"], method) for one in resources for method in one.get("resourceMethods", {})} == {
+        (path, method.upper()) for path, methods in paths.items() for method in methods
+    }
+    assert [one["stageName"] for one in gateway.get_stages(restApiId=api)["item"]] == ["api"]
+
+
+def change_by_hand(api: str) -> None:
+    """Do to function, roles and API what nobody should."""
+    lambda_, iam, gateway = client("lambda"), client("iam"), client("apigateway")
+    variables = lambda_.get_function(FunctionName="baton-dev")["Configuration"]["Environment"]["Variables"]
+    planted = {**variables, "BATON_ORIGINS": "https://evil.example", "DEBUG": "1"}
+    lambda_.update_function_configuration(FunctionName="baton-dev", MemorySize=128, Environment={"Variables": planted})
+    lambda_.update_function_code(FunctionName="baton-dev", ZipFile=_zip_of("app.py"))
+    (name,) = iam.list_role_policies(RoleName=ROLE)["PolicyNames"]
+    policy = iam.get_role_policy(RoleName=ROLE, PolicyName=name)["PolicyDocument"]
+    wider = json.loads(json.dumps(policy).replace("dynamodb:PutItem", "dynamodb:*"))
+    wider["Statement"].append({**wider["Statement"][0], "Sid": "Backdoor"})
+    iam.put_role_policy(RoleName=ROLE, PolicyName=name, PolicyDocument=json.dumps(wider))
+    (audits,) = iam.list_role_policies(RoleName=JOBS[0])["PolicyNames"]
+    policy = iam.get_role_policy(RoleName=JOBS[0], PolicyName=audits)["PolicyDocument"]
+    wider = json.loads(json.dumps(policy).replace("apigateway:GET", "apigateway:*"))
+    iam.put_role_policy(RoleName=JOBS[0], PolicyName=audits, PolicyDocument=json.dumps(wider))
+    (root,) = [one["id"] for one in gateway.get_resources(restApiId=api)["items"] if one["path"] == "/"]
+    backdoor = gateway.create_resource(restApiId=api, parentId=root, pathPart="backdoor")["id"]
+    gateway.put_method(restApiId=api, resourceId=backdoor, httpMethod="GET", authorizationType="NONE")
+
+
+def _zip_of(name: str) -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as opened:
+        opened.writestr(name, "")
+    return written.getvalue()
+
+
+def plain_chalice(*words: str) -> None:
+    """Run Chalice as a person does, on the copy that `make package` leaves: its wheels are those that were checked."""
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("chalice")), *words],
+        cwd=package.COPY,
+        # Chalice imports app.py: the bytecode that leaves would be packaged too, and be all that differs.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# --- What is said before anything is changed --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["local", "staging", ""])
+def test_a_stage_that_cannot_be_deployed_is_told(name: str) -> None:
+    """``local`` is for a developer's machine."""
+    with pytest.raises(NotDone, match="STAGE is one of dev, prod"):
+        stage_named(name, CONFIG)
+
+
+def test_settings_that_would_not_start_are_told_all_at_once() -> None:
+    """Before the data stack is touched."""
+    broken = json.loads(json.dumps(CONFIG))
+    broken["stages"]["dev"]["environment_variables"] |= {"BATON_KEY_RING": "local", "BATON_LOG_LEVEL": "LOUD"}
+    with pytest.raises(NotDone) as told:
+        stage_named("dev", broken)
+    assert "BATON_KEY_RING" in str(told.value)
+    assert "BATON_LOG_LEVEL" in str(told.value)
+
+
+def test_a_registry_that_would_not_start_is_told_before_anything_is_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Everything that is wrong with it: the function would have been deployed, and have answered nobody."""
+    monkeypatch.setattr(settings, "_FOLDER", tmp_path)
+    (tmp_path / "clients-dev.toml").write_text("[client.app]\ncode = 1\n[user]\n", "utf-8")
+    with pytest.raises(NotDone, match=r"unknown table \[user\](.|\n)*client\.app"):
+        stage_named("dev", CONFIG)
+
+
+def test_production_is_not_deployed_without_a_registry_of_its_own() -> None:
+    """The demonstration would be accepted there: a 180-day bearer token for whoever knows a password."""
+    with pytest.raises(NotDone, match=r"clients-prod\.toml(.|\n)*docs/baton/operations\.md"):
+        stage_named("prod", package.configuration())
+    named = deepcopy(CONFIG)
+    named["stages"]["prod"]["environment_variables"]["BATON_CLIENTS"] = "clients.toml"
+    with pytest.raises(NotDone, match="demonstration = true"):
+        stage_named("prod", named)
+
+
+def test_a_misspelt_setting_is_told_before_anything_is_changed() -> None:
+    """As in the function itself, where it would be found after the deployment."""
+    misspelt = deepcopy(CONFIG)
+    misspelt["stages"]["dev"]["environment_variables"]["BATON_RATE_LIMIT"] = "off"
+    with pytest.raises(NotDone, match="BATON_RATE_LIMIT is not a setting; the nearest is BATON_RATE_LIMITS"):
+        stage_named("dev", misspelt)
+
+
+@pytest.mark.parametrize("level", ["application", "stage", "function", "nowhere"])
+def test_a_longer_time_out_is_refused(level: str) -> None:
+    """A run that outlives the time after which it is treated as stopped could have its effect twice."""
+    config = deepcopy(CONFIG)
+    dev = config["stages"]["dev"]
+    if level == "function":
+        dev["lambda_functions"]["api_handler"] = {"iam_policy_file": "policy-dev.json"}
+    where = {"application": config, "stage": dev, "function": dev["lambda_functions"].get("api_handler", {})}
+    if level == "nowhere":
+        del config["lambda_timeout"]
+    else:
+        where[level]["lambda_timeout"] = 16
+    with pytest.raises(NotDone, match=r"lambda_timeout is (16|60) seconds, and must be at most 15"):
+        stage_named("dev", config)
+    if level != "nowhere":
+        where[level]["lambda_timeout"] = 15
+        assert stage_named("dev", config).name == "dev"
+
+
+def test_a_wrong_python_is_told_before_aws_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The runtime of the function is the Python that deploys it."""
+
+    class Future:
+        """A version to come."""
+
+        major, minor = 3, 99
+
+    monkeypatch.setattr(sys, "version_info", Future)
+    monkeypatch.setattr(boto3, "client", None)
+    with pytest.raises(SystemExit, match=r"no python3\.99"):
+        deploy.main(["deploy", "dev"])
+
+
+def test_nobody_is_told_that_aws_does_not_know_them_by_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without credentials: what to do, and exit 1."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    assert deploy.main(["deploy", "dev"]) == 1
+    assert capsys.readouterr().err.startswith("Set AWS credentials: none are set.")
+
+
+def test_a_zip_that_may_not_ship_is_not_deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The size account state, and all the others, stand before ``chalice deploy``."""
+    planted = tmp_path / "planted.zip"
+    with zipfile.ZipFile(planted, "w") as opened:
+        opened.writestr("moto/__init__.py", "")
+    monkeypatch.setattr(package, "build", lambda *_: planted)
+    monkeypatch.setattr(package, "chalice", None)
+    with pytest.raises(NotDone, match=r"must not be in the zip: moto(.|\n)*the function was not changed"):
+        deploy.apply_function(stage_named("dev", CONFIG), PLACE)
+
+
+def test_a_policy_is_filled_in_with_this_account_alone() -> None:
+    """Every placeholder of every function's policy, and nothing else; another partition too."""
+    place = replace(PLACE, region="cn-north-1", partition="aws-cn")
+    for stage in ("dev", "prod"):
+        for file in stage_named(stage, CONFIG).policies.values():
+            policy = (deploy.CHALICE / file).read_text("utf-8")
+            filled = filled_policy(policy, place, "https://login.example.cn/api", "abcde12345")
+            for statement in json.loads(filled)["Statement"]:
+                for resource in statement["Resource"]:
+                    assert resource.startswith("arn:aws-cn:")
+                    account = "" if ":apigateway:" in resource else "123456789012"
+                    region = "" if ":iam:" in resource else "cn-north-1"
+                    assert resource.split(":")[3:5] == [region, account]
+            jobs = "audit_configuration" in file
+            assert filled.count("dynamodb.cn-north-1.amazonaws.com") == (not jobs)
+            assert filled.count("key/1234abcd-12ab") == (1 if jobs else 2)
+            assert filled.count("::/domainnames/login.example.cn/basepathmappings") == jobs
+            assert filled.count("::/restapis/abcde12345/stages") == jobs
+
+
+def test_filling_in_again_follows_the_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filled in with the API's own URL first, and with a domain of one's own later; every file of the stage."""
+    monkeypatch.setattr(stages, "DEPLOYED", tmp_path / "nothing deployed")
+    folder = Path(shutil.copytree(deploy.CHALICE, tmp_path / "chalice", ignore=shutil.ignore_patterns("deployed")))
+    stage = stage_named("dev", CONFIG)
+    for issuer in ("https://abc.execute-api.us-east-1.amazonaws.com/api", "https://login.example.org"):
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        config["stages"]["dev"]["environment_variables"]["BATON_ISSUER"] = issuer
+        (folder / "config.json").write_text(json.dumps(config), "utf-8")
+        deploy.fill(stage, PLACE, folder)
+        said = "".join((folder / name).read_text("utf-8") for name in stage.policies.values())
+        assert not {"REGION", "ACCOUNT", "KEY"} & set(said.replace("/", ":").replace(".", ":").split(":"))
+        assert f"/domainnames/{issuer.split('/')[2]}/basepathmappings" in said
+    assert "execute-api" not in said
+
+
+def note_api(api: str) -> None:
+    """Write down what Chalice does of an API it made."""
+    url = f"https://{api}.execute-api.us-east-1.amazonaws.com/api/"
+    noted = {"name": "rest_api", "resource_type": "rest_api", "rest_api_id": api, "rest_api_url": url}
+    (stages.DEPLOYED / "dev.json").write_text(json.dumps({"resources": [noted]}), "utf-8")
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a ``.chalice`` of this test's own, and nothing deployed yet."""
+    monkeypatch.setattr(stages, "DEPLOYED", tmp_path)
+    monkeypatch.setattr(package, "COPY", tmp_path)
+    return Path(shutil.copytree(deploy.CHALICE, tmp_path / ".chalice", ignore=shutil.ignore_patterns("deployed")))
+
+
+def looked_at(folder: Path) -> str:
+    """Tell whose stages the daily audit of ``dev`` may look at."""
+    policy = (folder / "policy-dev-audit_configuration.json").read_text("utf-8")
+    (found,) = re.findall(r"::/restapis/([^/]+)/stages", policy)
+    return str(found)
+
+
+def test_filling_in_again_follows_the_api(copy: Path) -> None:
+    """Before there is one, the policy names none: no API has such an id."""
+    stage = stage_named("dev", CONFIG)
+    deploy.fill(stage, PLACE, copy)
+    assert looked_at(copy) == "API"
+    for api in ("abcde12345", "fghij67890"):
+        note_api(api)
+        deploy.fill(stage, PLACE, copy)
+        assert looked_at(copy) == api
+
+
+def test_an_api_that_was_just_made_is_known_to_the_policies_too(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage with a domain of its own is deployed twice the first time as well, and once from then on."""
+    stage = stage_named("dev", CONFIG)
+    stage = replace(stage, variables={**stage.variables, "BATON_ISSUER": "https://login.example.org"})
+    deployed_with: list[str] = []
+
+    def chalice(*_: str) -> None:
+        deployed_with.append(looked_at(copy))
+        note_api("abcde12345")
+
+    monkeypatch.setattr(package, "build", lambda *_: None)
+    monkeypatch.setattr(package, "unfit", lambda *_: [])
+    monkeypatch.setattr(package, "weighed", lambda *_: "weight")
+    monkeypatch.setattr(package, "chalice", chalice)
+    for _ in range(2):
+        assert deploy.apply_function(stage, PLACE)[0] == "https://login.example.org"
+    assert deployed_with == ["API", "abcde12345", "abcde12345"]
+
+
+def test_a_stage_whose_tables_were_restored_keeps_its_stack_its_key_and_its_names() -> None:
+    """Restored tables have another name; a data stack of that name would be a second one, with an empty key ring."""
+    restored = json.loads(json.dumps(CONFIG))
+    restored["stages"]["prod"]["environment_variables"]["BATON_TABLE_PREFIX"] = "baton-prod2"
+    stage = stage_named("prod", restored)
+    assert (stage.prefix, stage.data_stack, stage.tables.users) == (
+        "baton-prod",
+        "baton-prod-data",
+        "baton-prod2-users",
+    )
+    assert stage.parameters == {"Prefix": "baton-prod", "Tables": "baton-prod2"}
+    assert stage_named("prod", CONFIG).parameters == {"Prefix": "baton-prod", "Tables": "baton-prod"}
+
+
+def test_a_name_that_chalice_does_not_give_is_told_before_anything_is_changed() -> None:
+    """Log groups, alarms and audit would be of functions that are not there."""
+    renamed = json.loads(json.dumps(CONFIG))
+    variables = renamed["stages"]["prod"]["environment_variables"]
+    variables["BATON_DEPLOYMENT"] = "acme-prod"
+    with pytest.raises(NotDone, match=r"BATON_DEPLOYMENT is [a-z0-9-]+, and must be baton-prod"):
+        stage_named("prod", renamed)
+    del variables["BATON_DEPLOYMENT"]
+    assert stage_named("prod", renamed).prefix == "baton-prod"
+    variables["BATON_TABLE_PREFIX"] = "baton-prod2"
+    with pytest.raises(NotDone, match=r"BATON_DEPLOYMENT is [a-z0-9-]+, and must be baton-prod"):
+        stage_named("prod", renamed)
+
+
+def test_a_domain_of_ones_own_is_kept() -> None:
+    """Only the placeholder gives way to the URL of the API."""
+    stage = stage_named("dev", CONFIG)
+    url = "https://abc.execute-api.us-east-1.amazonaws.com/api"
+    filled = filled_config(CONFIG, stage, url)
+    assert filled["stages"]["dev"]["environment_variables"]["BATON_ISSUER"] == url
+    assert filled["stages"]["prod"] == CONFIG["stages"]["prod"]
+    assert filled_config(CONFIG, stage, None) == CONFIG
+    filled["stages"]["dev"]["environment_variables"]["BATON_ISSUER"] = "https://login.example.org"
+    assert filled_config(filled, stage, url) == filled
+
+
+class CloudFormation:
+    """A data stack in some state, and what is asked of it."""
+
+    def __init__(self, status: str | None, *, changes: bool = True, protected: bool = False, **parameters: str) -> None:
+        """Begin."""
+        self.status, self.changes, self.protected = status, changes, protected
+        self.parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+        self.asked: dict[str, dict[str, Any]] = {}
+
+    def describe_stacks(self, **_: str) -> dict[str, Any]:
+        """Answer as AWS does."""
+        if self.status is None:
+            said = {"Error": {"Code": "ValidationError", "Message": "Stack with id x does not exist"}}
+            raise ClientError(said, "DescribeStacks")  # type: ignore[arg-type] # the members that are read
+        stack = {
+            "StackStatus": self.status,
+            "Parameters": self.parameters,
+            "EnableTerminationProtection": self.protected,
+        }
+        return {"Stacks": [stack]}
+
+    def describe_change_set(self, **_: str) -> dict[str, Any]:
+        """Tell of one change, or of none."""
+        if not self.changes:
+            return {"Status": "FAILED", "StatusReason": "The submitted information didn't contain changes."}
+        return {"Status": "CREATE_COMPLETE", "Changes": [{"ResourceChange": {}}]}
+
+    def get_waiter(self, name: str) -> Any:
+        """Wait no longer."""
+        self.status = {"stack_create_complete": "CREATE_COMPLETE", "stack_update_complete": "UPDATE_COMPLETE"}[name]
+        return SimpleNamespace(wait=lambda **_: None)
+
+    def update_termination_protection(self, **asked: Any) -> None:
+        """Protect."""
+        self.protected = asked["EnableTerminationProtection"]
+
+    def __getattr__(self, name: str) -> Any:
+        """Note what else is asked."""
+        return lambda **asked: self.asked.update({name: asked})
+
+
+@pytest.fixture
+def applied(monkeypatch: pytest.MonkeyPatch) -> Callable[[CloudFormation], str]:
+    """Bring a data stack up to date."""
+
+    def apply(stack: CloudFormation) -> str:
+        monkeypatch.setattr(deploy, "client", lambda _: stack)
+        return deploy.apply_data_stack(stage_named("prod", CONFIG), lambda _: None)
+
+    return apply
+
+
+def test_a_deployment_keeps_the_retention_an_operator_set(applied: Callable[[CloudFormation], str]) -> None:
+    """A parameter that is left out falls back to the template's default: lines of a year were gone."""
+    stack = CloudFormation("UPDATE_COMPLETE", Prefix="baton-prod", LogDays="365", BackupDays="35", Gone="x")
+    assert applied(stack) == "baton-prod-data updated, 1 resource"
+    assert {
+        one["ParameterKey"]: one.get("ParameterValue") for one in stack.asked["create_change_set"]["Parameters"]
+    } == {
+        "Prefix": "baton-prod",
+        "Tables": "baton-prod",
+        "LogDays": None,
+    }
+    assert stack.asked["execute_change_set"]["DisableRollback"] is False
+
+
+def test_a_creation_that_failed_is_gone_on_with(applied: Callable[[CloudFormation], str]) -> None:
+    """Rolled back, it left tables and log groups, whose names were then taken: no deployment could ever succeed."""
+    new = CloudFormation(None)
+    applied(new)
+    assert new.asked["create_change_set"]["ChangeSetType"] == "CREATE"
+    assert new.asked["execute_change_set"]["DisableRollback"] is True
+    failed = CloudFormation("CREATE_FAILED", Prefix="baton-prod")
+    applied(failed)
+    assert failed.asked["create_change_set"]["ChangeSetType"] == "UPDATE"
+    assert failed.asked["execute_change_set"]["DisableRollback"] is True
+    assert new.protected
+    assert failed.protected
+
+
+def test_a_deployment_that_broke_off_does_not_leave_its_stack_open(applied: Callable[[CloudFormation], str]) -> None:
+    """Deletion is forbidden by every deployment, and by the one that made the stack alone no longer."""
+    stack = CloudFormation("CREATE_COMPLETE", changes=False)
+    assert applied(stack) == "baton-prod-data has no changes"
+    assert stack.protected
+
+
+def test_a_hardened_stage_is_left_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Chalice would take its functions over, and make a second API, without firewall and throttles, before them."""
+    stack = CloudFormation("CREATE_COMPLETE")
+    monkeypatch.setattr(deploy, "client", lambda _: stack)
+    monkeypatch.setattr(deploy, "place_of_credentials", lambda: PLACE)
+    monkeypatch.setattr(package, "configuration", lambda: CONFIG)
+    assert deploy.main(["deploy", "prod"]) == 1
+    assert "is deployed in the hardened way, with the stack baton-prod" in capsys.readouterr().err
+    assert stack.asked == {}
+
+
+def test_the_data_alone_is_deployed_for_the_hardened_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stack and ring, by the same steps, and nothing of Chalice's."""
+    monkeypatch.setattr(deploy, "place_of_credentials", lambda: PLACE)
+    monkeypatch.setattr(deploy, "client", lambda _: None)
+    monkeypatch.setattr(deploy, "apply_data_stack", lambda *_: "baton-prod-data created")
+    monkeypatch.setattr(deploy, "key_arn", lambda *_: PLACE.key_arn)
+    monkeypatch.setattr(deploy, "make_ring", lambda *_: "created")
+    monkeypatch.setattr(package, "configuration", lambda: CONFIG)
+    assert deploy.main(["data", "prod"]) == 0
+    told = capsys.readouterr().out
+    assert "3/6 key ring: created" in told
+    assert "4/6" not in told
+
+
+def test_a_change_set_left_behind_is_not_in_the_way(applied: Callable[[CloudFormation], str]) -> None:
+    """Every one has a name of its own."""
+    names = set()
+    for _ in range(2):
+        stack = CloudFormation("CREATE_COMPLETE")
+        applied(stack)
+        names.add(stack.asked["execute_change_set"]["ChangeSetName"])
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize("words", [[], ["deploy"], ["fill"], ["destroy", "dev"]])
+def test_other_words_are_explained(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """And nothing is done."""
+    assert deploy.main(words) == 2
+    assert "deploy STAGE" in capsys.readouterr().err
+
+
+def test_no_ring_is_made_over_accounts(tables: Tables) -> None:
+    """Deploying to tables that lost their ring made a new one, and logged everybody out; now it says what to do."""
+    stage = stage_named("dev", CONFIG)
+    restored = replace(stage, settings=replace_struct(stage.settings, table_prefix=tables.prefix))
+    key = client("kms").create_key()["KeyMetadata"]["Arn"]
+    client("dynamodb").put_item(TableName=tables.lineages, Item={"pk": {"S": "U#AbCd"}})
+    with pytest.raises(NotDone, match=r"STAGE=dev python -m tools\.operate make-ring"):
+        deploy.make_ring(restored, key)
+    assert "Item" not in client("dynamodb").get_item(TableName=tables.users, Key={"pk": {"S": "K#ring"}})
+    client("dynamodb").delete_item(TableName=tables.lineages, Key={"pk": {"S": "U#AbCd"}})
+    assert [deploy.make_ring(restored, key) for _ in range(2)] == ["created", "exists"]

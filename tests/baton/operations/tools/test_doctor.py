@@ -1,0 +1,205 @@
+"""The doctor tells well from ill, names what mends each problem, changes nothing and shows no secret."""
+
+import io
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.kms.responses import KmsResponse
+
+from chalicelib.baton import settings
+from chalicelib.baton.policy import DAY_S, ISSUED_AHEAD_MAX_S
+from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
+from tools import doctor, restore
+from tools.dev.serve import development
+from tools.doctor import Row, clock_row, show
+
+
+@pytest.fixture(autouse=True)
+def _own_settings() -> Iterator[None]:
+    """Give the doctor an environment without Baton's settings, and the tests theirs back."""
+    kept = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith("BATON_")]:
+        del os.environ[name]
+    yield
+    os.environ.clear()
+    os.environ.update(kept)
+
+
+@pytest.fixture
+def deployed(embedded_engine: None, monkeypatch: pytest.MonkeyPatch) -> Tables:
+    """Deploy: tables, a KMS key, a ring; the URL apps call answers as Baton does."""
+    del embedded_engine
+    tables, key = Tables(f"baton-{secrets.token_hex(4)}"), boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
+    for table in KEYS:
+        restore.make_table(boto3.client("dynamodb"), tables, table, key_arn=key)
+    restore.protect(boto3.client("dynamodb"), tables)
+    KeyRing(DynamoDB(tables), KmsWrapper(key), os.urandom).create(now=int(time.time()))
+    os.environ |= {
+        "BATON_ISSUER": "https://api.example.com/api",
+        "BATON_TABLE_PREFIX": tables.prefix,
+        "BATON_KEY_RING": f"kms:{key}",
+        "BATON_CLIENTS": "clients-dev.toml",
+        "BATON_RESOURCE_SERVERS": f"billing:{'ab' * 32}",
+    }
+    monkeypatch.setattr(doctor, "fetch", lambda _: (200, f'{{"server_time": {int(time.time())}}}', None))
+    return tables
+
+
+def ill(stage: str | None = None) -> dict[str, Row]:
+    """Examine, and give what is not well."""
+    return {row.name: row for row in doctor.examine(stage) if row.mend}
+
+
+def test_a_running_development_server_is_well(tables: Tables, capsys: pytest.CaptureFixture[str]) -> None:
+    """And one that is not running is to be started."""
+    # Of its own: under `baton-dev` a test of the deployment may have left a ring that KMS wraps.
+    os.environ["BATON_TABLE_PREFIX"] = tables.prefix
+    with development(0) as running:
+        port = str(running.server.server_port)
+        for name in [name for name in os.environ if name.startswith("BATON_")]:
+            del os.environ[name]
+        os.environ["PORT"] = port
+        assert doctor.main(None) == 0
+        assert "ok: no problems" in capsys.readouterr().out
+    assert doctor.main(None) == 1
+    said = capsys.readouterr().out
+    assert "no answer" in said
+    assert f"remedy for the first: make dev PORT={port}" in said
+
+
+def test_a_deployment_that_is_well_is_shown_without_its_secrets(
+    deployed: Tables, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Versions, settings, clock, tables, keys and reach; of resource servers the names alone."""
+    assert doctor.main(None) == 0
+    said = capsys.readouterr().out
+    for words in (
+        "versions",
+        "settings",
+        "clock",
+        "tables",
+        "keys",
+        "reach",
+        "billing",
+        deployed.lineages,
+        "0 days old",
+    ):
+        assert words in said
+    assert "ab" * 32 not in said
+    assert "\033[" not in said
+
+
+def test_each_thing_that_is_wrong_has_its_mend(deployed: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that is gone, TTL that is off, a URL that answers 503."""
+    dynamodb = boto3.client("dynamodb")
+    dynamodb.update_time_to_live(
+        TableName=deployed.audit, TimeToLiveSpecification={"Enabled": False, "AttributeName": "expires"}
+    )
+    dynamodb.update_table(TableName=deployed.lineages, DeletionProtectionEnabled=False)
+    dynamodb.delete_table(TableName=deployed.lineages)
+    monkeypatch.setattr(doctor, "fetch", lambda url: (503 if url.endswith("/health") else 200, "{}", int(time.time())))
+    found = ill()
+    assert found.keys() == {deployed.lineages, deployed.audit, "health"}
+    assert "ResourceNotFoundException" in found[deployed.lineages].found
+    assert "TTL does not delete" in found[deployed.audit].found
+    assert found[deployed.audit].mend.startswith(f"aws dynamodb update-time-to-live --table-name {deployed.audit} ")
+    assert found[deployed.lineages].mend == "make dev"
+
+
+def test_a_registry_that_does_not_start_is_seen(
+    deployed: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The function's own log would be the first to say so."""
+    del deployed
+    monkeypatch.setattr(settings, "_FOLDER", tmp_path)
+    (tmp_path / "clients-dev.toml").write_text("[user]\n", "utf-8")
+    found = ill()
+    assert found.keys() == {"chalicelib/clients-dev.toml"}
+    assert "unknown table [user]" in found["chalicelib/clients-dev.toml"].found
+    assert found["chalicelib/clients-dev.toml"].mend == "correct chalicelib/clients-dev.toml"
+
+
+@pytest.mark.parametrize("issuer", [{}, {"BATON_ISSUER": "https://api.example.com/api"}])
+def test_a_misspelt_setting_is_seen(issuer: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a deployment, and where only the development server is asked."""
+    monkeypatch.setattr(doctor, "fetch", lambda _: (200, f'{{"server_time": {int(time.time())}}}', None))
+    os.environ |= {"BATON_NONSENSE": "1", **issuer}
+    assert "the nearest is BATON_" in ill()["BATON_NONSENSE"].found
+
+
+def test_an_absent_ring_is_not_made(deployed: Tables) -> None:
+    """Who examines changes nothing; the command that makes it is named."""
+    key = {"pk": {"S": "K#ring"}}
+    boto3.client("dynamodb").delete_item(TableName=deployed.users, Key=key)
+    assert ill()["key ring"].mend == ".venv/bin/python -m tools.operate make-ring"
+    os.environ |= {"BATON_KEY_RING": "local", "BATON_DEVELOPMENT": "1"}
+    assert ill()["key ring"].mend == ".venv/bin/python -m tools.operate make-ring"
+    assert "Item" not in boto3.client("dynamodb").get_item(TableName=deployed.users, Key=key)
+
+
+def test_a_ring_that_kms_does_not_open_names_the_page(deployed: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is disabled, or the right is missing."""
+    del deployed
+    from moto.core.exceptions import JsonRESTError
+
+    def refuse(_: object) -> str:
+        raise JsonRESTError("DisabledException", "planted")
+
+    monkeypatch.setattr(KmsResponse, "decrypt", refuse)
+    assert ill()["key ring"].mend == "docs/baton/runbooks/kms-key-lost.md"
+
+
+def test_keys_that_are_too_old_are_to_be_rotated(deployed: Tables) -> None:
+    """By the very command."""
+    del deployed
+    from chalicelib.baton.keys.rotation import make_ring
+
+    ring, now = make_ring(os.urandom, now=1_700_000_000), 1_700_000_000
+    rows = {row.name: row.mend for row in doctor.key_rows(lambda: ring, now=now + 93 * DAY_S)}
+    assert rows["newest signing key"] == ".venv/bin/python -m tools.operate rotate-signing-key"
+    assert rows["root"] == ""
+
+
+def test_settings_that_are_wrong_are_all_named_at_once() -> None:
+    """Nothing else is examined by them."""
+    os.environ |= {"BATON_ISSUER": "nonsense", "BATON_RATE_LIMITS": "perhaps"}
+    found = ill()
+    assert {"BATON_ISSUER", "BATON_RATE_LIMITS", "BATON_TABLE_PREFIX", "BATON_KEY_RING"} <= found.keys()
+    assert "STAGE" in ill("production")
+
+
+@pytest.mark.parametrize("ahead_s", [-301, -61, -60, -2, 0, 2, 60, 61, 301])
+def test_a_clock_is_wrong_from_a_minute_on(ahead_s: int) -> None:
+    """The very minute from which on a genuine token would be one from the future."""
+    row = clock_row("x", 1_700_000_000 + ahead_s, 1_700_000_000.0)
+    assert bool(row.mend) == (abs(ahead_s) > ISSUED_AHEAD_MAX_S)
+    assert ("signatures" in row.mend) == (abs(ahead_s) > 300)
+
+
+def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red and green there, plain elsewhere and under NO_COLOR."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    rows: list[Any] = [Row("keys", "not_before", "never raised"), Row("keys", "root", "old", "rotate it")]
+    shown = Terminal()
+    show(rows, shown)
+    assert "\033[31mno" in shown.getvalue()
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = Terminal()
+    show(rows, plain)
+    assert "\033[" not in plain.getvalue()
+    assert (
+        len({line.index(word) for line, word in zip(plain.getvalue().splitlines()[2:], ("never", "old"), strict=False)})
+        == 1
+    )

@@ -1,0 +1,20 @@
+"""The embedded engine's tables. The engine itself is raced in ``tests/baton/proofs/engines``."""
+
+from chalicelib.baton.storage.dynamodb.database import Tables
+from tools.dev.engine import client, create_tables
+
+
+def test_the_tables_are_those_of_the_design(tables: Tables) -> None:
+    """Four tables, on demand; the two that pass are swept by ``expires``; making them again changes nothing."""
+    create_tables(tables)
+    for name, keys, swept in (
+        (tables.users, ["pk"], False),
+        (tables.lineages, ["pk"], False),
+        (tables.ephemeral, ["pk"], True),
+        (tables.audit, ["pk", "sk"], True),
+    ):
+        described = client().describe_table(TableName=name)["Table"]
+        assert [key["AttributeName"] for key in described["KeySchema"]] == keys
+        assert described["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+        ttl = client().describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+        assert (ttl["TimeToLiveStatus"] == "ENABLED", ttl.get("AttributeName")) == (swept, "expires" if swept else None)

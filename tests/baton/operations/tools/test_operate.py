@@ -1,0 +1,430 @@
+"""The operator's commands, over the embedded engine."""
+
+import itertools
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import replace as replaced
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.core.exceptions import JsonRESTError
+from moto.kms.responses import KmsResponse
+from msgspec.structs import replace
+
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
+from chalicelib.baton.keys.ring import Ring, Root, root_version
+from chalicelib.baton.keys.rotation import make_ring
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.model import Assurance
+from chalicelib.baton.policy import KEY_RING_REFRESH_S, MINUTE_S, REQUEST_MAX_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.key_ring import RING_KEY, KeyRing
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper, Wrapper
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
+from chalicelib.baton.tokens import forms as forms_module
+from chalicelib.baton.tokens import opaque as opaque_module
+from chalicelib.baton.tokens import token as tokens
+from chalicelib.baton.tokens.token import Kind
+from tests.baton.wire.conversation import Device, through
+from tools import operate as operating
+from tools.dev.engine import client
+from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+from tools.operate import CHANGES, main
+from tools.operate import clock as now
+
+ROOT = Path(__file__).parents[4]
+RING = make_ring(secrets.token_bytes, now=0)
+CLIENTS = Clients.from_toml((ROOT / "chalicelib" / "clients.toml").read_text("utf-8"))
+
+
+@pytest.fixture
+def waited() -> list[float]:
+    """Note the pauses instead of making them."""
+    return []
+
+
+@pytest.fixture
+def operate(waited: list[float]) -> Callable[..., int]:
+    """Give the command without its pauses."""
+    return lambda *arguments: main(arguments, pause=waited.append)
+
+
+@pytest.fixture(params=["local", "kms"])
+def wrapper(
+    request: pytest.FixtureRequest, tables: Tables, monkeypatch: pytest.MonkeyPatch, operate: Callable[..., int]
+) -> Wrapper:
+    """Deploy with the ring kept as it is, and wrapped by KMS: the ring is made by the operator, before any request."""
+    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+    if request.param == "local":
+        return LocalWrapper()
+    key_id = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
+    monkeypatch.setenv("BATON_KEY_RING", f"kms:{key_id}")
+    assert operate("make-ring") == 0
+    return KmsWrapper(key_id)
+
+
+@pytest.mark.guarantee(6, 7)
+def test_a_disabled_account_lets_nobody_in_until_it_is_enabled(
+    make_device: Callable[..., Device], operate: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every login ends at once, and none comes back with the account."""
+    phone = make_device()
+    phone.register("ada@example.com")
+    assert operate("disable", "ada@example.com") == 0
+    assert "disabled account" in capsys.readouterr().out
+    assert phone.get("/me").code == "login_required"
+    assert make_device().login("ada@example.com").code == "invalid_credentials"
+    assert operate("enable", "Ada@Example.com") == 0
+    assert phone.exchange().code == "login_required"
+    assert make_device().login("ada@example.com").status == 200
+    assert operate("disable", "nobody@example.com") == 1
+    assert "nobody claims this address" in capsys.readouterr().err
+
+
+@pytest.mark.guarantee(2)
+def test_keys_rotate_and_every_cache_has_time_to_see_it(
+    wrapper: Wrapper,
+    make_device: Callable[..., Device],
+    operate: Callable[..., int],
+    waited: list[float],
+    tables: Tables,
+    clock: DevelopmentClock,
+) -> None:
+    """A live login goes on across both rotations; the command waits until the new key is in use."""
+    phone = make_device()
+    phone.register("ada@example.com")
+    for revision, command in enumerate(("rotate-signing-key", "rotate-root"), start=1):
+        before = sum(waited)
+        assert operate(command) == 0
+        assert sum(waited) - before == SIGNING_KEY_PUBLISHED_BEFORE_USE_S
+        ring = KeyRing(DynamoDB(tables), wrapper, bytes).current(now=now())
+        assert ring.revision >= revision
+    assert (len(ring.signing), len(ring.roots)) == (3, 2)
+    assert phone.exchange().status == 200
+    clock.skip(SIGNING_KEY_PUBLISHED_BEFORE_USE_S + KEY_RING_REFRESH_S)
+    assert phone.exchange().status == 200
+    assert make_device().login("ada@example.com").status == 200
+
+
+@dataclass
+class Deployment:
+    """Baton behind its gateway, and an operator whose time is the server's: his waiting lets time pass."""
+
+    make_device: Callable[..., Device]
+    key_ring: Callable[[], Ring]
+    lineage_store: LineageStore
+    clock: DevelopmentClock
+    operate: Callable[..., int]
+
+    def now(self) -> int:
+        """Tell the time."""
+        return int(self.clock.time())
+
+
+@pytest.fixture
+def deployment(
+    make_device: Callable[..., Device], tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch
+) -> Deployment:
+    """Let the operator's clock be the server's."""
+    engine = DynamoDB(tables)
+    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+    monkeypatch.setattr(operating, "clock", lambda: int(clock.time()))
+    return Deployment(
+        make_device,
+        lambda: KeyRing(engine, LocalWrapper(), secrets.token_bytes).current(now=int(clock.time())),
+        LineageStore(engine),
+        clock,
+        lambda *arguments: main(arguments, pause=clock.skip),
+    )
+
+
+def commands_of(runbook: str) -> list[list[str]]:
+    """Read the operator's commands of a runbook, in its order."""
+    text = (ROOT / "docs" / "baton" / "runbooks" / runbook).read_text("utf-8")
+    return [found.split() for found in re.findall(r"`STAGE=prod \.venv/bin/python -m tools\.operate ([^`]+)`", text)]
+
+
+def forgeries(deployment: Deployment, leaked: Ring, phone: Device) -> list[str]:
+    """Make every token that a thief of the ring could use for a login: by every key, of every time, in both forms.
+
+    The thief knows all the rest: account, lineage, generation and times, as they are stored this moment.
+    """
+    issuer = "http://localhost:8000/api"
+    names = tokens.Names(issuer, issuer)
+    own = forms_module.read_token(phone.token, ring=deployment.key_ring(), names=names, clients=CLIENTS)
+    account_state, client = deployment.lineage_store.get(own.account), CLIENTS.of(own.client)
+    assert account_state is not None
+    assert client is not None
+    lineage, now_ = account_state.lineages[own.lineage], deployment.now()
+    made = []
+    for kind, moment in itertools.product(Kind, sorted({lineage.auth_time, lineage.issued_at, now_ - 1, now_})):
+        token = replace(
+            own, kind=kind, generation=lineage.generation, issued_at=moment, expires_at=now_ + 900, key=own.key
+        )
+        for key in leaked.signing:
+            ring = replace(leaked, signing=(replace(key, signs_from=0),))
+            made.append(
+                forms_module.mint_token(
+                    token,
+                    form="jwt",
+                    ring=ring,
+                    now=now_,
+                    names=names,
+                    client=client,
+                    auth_time=lineage.auth_time,
+                    assurance=lineage.assurance,
+                )
+            )
+        made += [sealed_under(root, token) for root in leaked.roots]
+    return made
+
+
+def sealed_under(root: Root, token: tokens.Token) -> str:
+    """Seal a token as Baton does, under whatever root: of its own lineage or not."""
+    sealed = decode_base64url(
+        forms_module.mint_token(
+            token,
+            form="opaque",
+            ring=replace(RING, roots=(replace(root, version=root_version(token.lineage)),)),
+            now=0,
+            names=tokens.Names("", ""),
+            client=next(iter(CLIENTS)),
+            auth_time=0,
+            assurance=Assurance("", ()),
+        ).removeprefix("baton_")
+    )
+    facts = opaque_module._siv(root.secret).decrypt(sealed[1:], [opaque_module._DOMAIN, sealed[:1]])
+    lead = bytes([root.version])
+    return "baton_" + encode_base64url(
+        lead + opaque_module._siv(root.secret).encrypt(facts, [opaque_module._DOMAIN, lead])
+    )
+
+
+def accepted(phone: Device, forged: list[str], *, calls_alone: bool = False) -> list[str]:
+    """Call and exchange with each; give what was accepted. The thief signs with no key: he has none."""
+    thief = replaced(phone, bound=False, tokens={})
+    taken = []
+    for text in forged:
+        said = [thief.get("/me", token=text)] + ([] if calls_alone else [thief.exchange(text)])
+        for one in said:
+            harmless = {"token_invalid", "token_expired", "login_required", "signature_required", "unauthorized_client"}
+            assert one.status == 200 or one.code in harmless | {"token_reused"}, one
+            taken += [] if one.code in harmless else [text]  # a reuse ends the login: the thief could do that too
+    return taken
+
+
+UNBOUND = ("simple", "oauth", "legacy", "web", "iot")
+"""A client of every mechanism, in both forms, whose logins need no key."""
+
+
+def registered(deployment: Deployment) -> list[Device]:
+    """Register an account for a bound device, and one for an unbound login of every mechanism."""
+    phones = [deployment.make_device()] + [deployment.make_device(client_id=name, bound=False) for name in UNBOUND]
+    for phone in phones:
+        assert phone.register(f"{phone.client_id}@example.com").status == 201
+    return phones
+
+
+@pytest.mark.guarantee(4)
+def test_the_runbook_signing_key_leak_evicts(deployment: Deployment) -> None:
+    """The leaked keys and roots made an accepted token for every unbound login that began after the runbook."""
+    phones = registered(deployment)
+    leaked = deployment.key_ring()
+    assert accepted(phones[1], forgeries(deployment, leaked, phones[1]), calls_alone=True), "the thief can forge"
+
+    commands = commands_of("signing-key-leak.md")
+    assert [command for (command,) in commands] == ["retire-key", "rotate-root", "raise-not-before"]
+    between = deployment.make_device(client_id="simple", bound=False)
+    assert between.register("between@example.com").status == 201
+    for (command,) in commands:
+        assert phones[0].exchange().status == 200, "no login ends before the last step"
+        assert phones[0].get("/me").status == 200
+        assert between.login("between@example.com").status == 200
+        assert deployment.operate(command) == 0
+
+    for phone in [*phones, between]:
+        assert phone.get("/me").code in {"login_required", "token_expired"}
+        assert accepted(phone, forgeries(deployment, leaked, phone)) == []
+    for name in UNBOUND:
+        phone = deployment.make_device(client_id=name, bound=False)
+        assert phone.login(f"{name}@example.com").status == 200
+        assert accepted(phone, forgeries(deployment, leaked, phone)) == []
+        assert leaked.lineage_secret(LineageId(phone.tokens["device_id"])) is None
+        deployment.clock.skip(MINUTE_S)
+        assert accepted(phone, forgeries(deployment, leaked, phone)) == []
+        assert phone.get("/me").status == 200, "the honest login goes on"
+        if "refresh_token" in phone.tokens:
+            assert phone.exchange().status == 200
+    deployment.clock.skip(KEY_RING_REFRESH_S)
+    published = {key["kid"] for key in phones[0].get("/.well-known/jwks.json").members["keys"]}
+    assert published
+    assert published.isdisjoint(key.kid for key in leaked.signing)
+
+
+@pytest.mark.guarantee(2)
+@pytest.mark.parametrize("command", ["rotate-signing-key", "rotate-root", "retire-key"])
+def test_no_command_about_keys_logs_an_honest_login_out(deployment: Deployment, command: str) -> None:
+    """Second by second, whatever ring an environment still has: calls, exchanges, their repetition, new logins."""
+    phones = registered(deployment)
+    pauses: list[float] = []
+
+    def use(pause_s: float) -> None:
+        """Use every login at each pause; only some requests, so that the two environments read the ring apart."""
+        pauses.append(pause_s)
+        deployment.clock.skip(pause_s)
+        for number, phone in enumerate(phones if len(pauses) % 5 == 0 else []):
+            if (number + len(pauses) // 5) % 3 and "refresh_token" in phone.tokens:
+                parent, attempt = phone.tokens["refresh_token"], secrets.token_urlsafe(16)
+                answers = [phone.exchange(parent, attempt=attempt) for _ in range(2)]
+                assert [answer.status for answer in answers] == [200, 200], (phone.client_id, answers)
+            assert phone.get("/me").status == 200, phone.client_id
+
+    assert main([command], pause=use) == 0
+    assert sum(pauses) == CHANGES[command].takes_s
+    for _ in range(15):
+        use(KEY_RING_REFRESH_S / 10)
+    assert deployment.make_device().login("mobile@example.com").status == 200
+
+
+def test_retire_key_ends_the_time_of_every_key(deployment: Deployment) -> None:
+    """The next key was in the leaked ring too; the key that signs afterwards was not, and a next one is published."""
+    before = deployment.key_ring()
+    assert deployment.operate("retire-key") == 0
+    after = deployment.key_ring()
+    assert after.signer(deployment.now()).kid not in {key.kid for key in before.signing}
+    assert after.signing[-1].signs_from > deployment.now()
+    for key in after.signing[: len(before.signing)]:
+        assert not after.serves(key, deployment.now() + 1)
+
+
+def _refuse(_: object) -> str:
+    raise JsonRESTError("DisabledException", "planted")
+
+
+@pytest.mark.guarantee(9)
+def test_while_kms_does_not_open_the_ring_it_is_our_own_trouble(
+    tables: Tables, operate: Callable[..., int], monkeypatch: pytest.MonkeyPatch, clock: DevelopmentClock
+) -> None:
+    """An environment that starts without KMS answers 503 to everybody and ends nothing; with KMS back, all go on."""
+    key_id = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
+    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+    monkeypatch.setenv("BATON_KEY_RING", f"kms:{key_id}")
+    assert operate("make-ring") == 0
+    phone = Device(through(Gateway([load_environment(clock).app])), lambda: int(clock.time()))
+    assert phone.register("ada@example.com").status == 201
+    phone.send = through(Gateway([load_environment(clock).app]))
+    with monkeypatch.context() as disabled:  # by hand: moto opens with a disabled key all the same
+        disabled.setattr(KmsResponse, "decrypt", _refuse)
+        for said in (phone.get("/me"), phone.exchange(), phone.login("ada@example.com")):
+            assert (said.status, said.code) == (503, "unavailable")
+            assert said.headers["retry-after"]
+    assert phone.exchange().status == 200
+    assert phone.get("/me").status == 200
+
+
+@pytest.mark.guarantee(7)
+def test_the_raised_not_before_ends_every_login(
+    wrapper: Wrapper,
+    make_device: Callable[..., Device],
+    operate: Callable[..., int],
+    clock: DevelopmentClock,
+    waited: list[float],
+) -> None:
+    """Once every cache must have seen it, and whoever began a request before has ended it."""
+    phone = make_device()
+    phone.register("ada@example.com")
+    assert operate("raise-not-before") == 0
+    assert sum(waited) >= KEY_RING_REFRESH_S + REQUEST_MAX_S
+    clock.skip(KEY_RING_REFRESH_S)
+    assert phone.exchange().code == "login_required"
+
+
+def test_a_ring_is_made_once(
+    embedded_engine: None,
+    tables: Tables,
+    monkeypatch: pytest.MonkeyPatch,
+    operate: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A second one would make every verifier and every token unreadable."""
+    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+    assert operate("make-ring") == 0
+    ring = KeyRing(DynamoDB(tables), LocalWrapper(), bytes).current(now=now())
+    assert operate("make-ring") == 0
+    assert "nothing was changed" in capsys.readouterr().out
+    assert KeyRing(DynamoDB(tables), LocalWrapper(), bytes).current(now=now()) == ring
+
+
+@pytest.fixture
+def ringless(
+    make_device: Callable[..., Device], deployment: Deployment, tables: Tables
+) -> Callable[[], dict[str, Any] | None]:
+    """Lose the key ring of tables that hold an account; give a look at the item that stands there."""
+    del deployment
+    assert make_device().register("ada@example.com").status == 201
+    client().delete_item(TableName=tables.users, Key=RING_KEY)
+    return lambda: client().get_item(TableName=tables.users, Key=RING_KEY).get("Item")
+
+
+@pytest.mark.guarantee(9)
+@pytest.mark.parametrize("typed", ["", "y", "yes", "baton", "BATON-", EOFError])
+def test_a_ring_over_accounts_is_refused_without_the_typed_prefix(
+    ringless: Callable[[], object], typed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new ring would log everybody out, and open no password again: it was made without a question."""
+
+    def ask(_: str) -> str:
+        if typed is EOFError:
+            raise EOFError
+        return str(typed)
+
+    assert main(["make-ring"], ask=ask) == 1
+    assert ringless() is None
+    said = capsys.readouterr()
+    assert "every login ends" in said.out
+    assert "hold accounts, and no key ring" in said.err
+
+
+def test_a_ring_over_accounts_is_made_where_that_is_meant(
+    ringless: Callable[[], object], tables: Tables, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table prefix, typed; and whoever made one while the operator was typing keeps it."""
+    assert main(["make-ring"], ask=lambda _: f" {tables.prefix} ") == 0
+    made: Any = ringless()
+    assert made is not None
+    assert "ok: created the key ring" in capsys.readouterr().out
+    assert main(["make-ring"], ask=lambda _: pytest.fail("asked")) == 0
+    assert ringless() == made
+
+    client().delete_item(TableName=tables.users, Key=RING_KEY)
+
+    def hasty(_: str) -> str:
+        client().put_item(TableName=tables.users, Item=made)
+        return tables.prefix
+
+    capsys.readouterr()
+    assert main(["make-ring"], ask=hasty) == 0
+    assert "nothing was changed" in capsys.readouterr().out
+    assert ringless() == made
+
+
+@pytest.mark.guarantee(9)
+def test_an_environment_makes_no_ring_over_accounts(ringless: Callable[[], object], clock: DevelopmentClock) -> None:
+    """Development makes an absent ring at first use: not over accounts, which answer 503 until somebody decides."""
+    device = Device(through(Gateway([load_environment(clock).app])), lambda: int(clock.time()))
+    assert device.login("ada@example.com").code == "unavailable"
+    assert ringless() is None
+
+
+def test_words_that_are_off_change_nothing(operate: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 2 with the list; exit 1 naming what is wrong with the settings."""
+    assert operate() == 2
+    assert operate("disable") == 2
+    assert operate("drop-tables") == 2
+    monkeypatch.setenv("BATON_ISSUER", "nonsense")
+    assert operate("make-ring") == 1

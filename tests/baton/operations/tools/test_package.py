@@ -1,0 +1,230 @@
+"""What the Lambda zip holds."""
+
+import importlib.util
+import marshal
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+from tools import package
+from tools.package import (
+    MACHINES,
+    NEVER_IMPORTED,
+    ZIP_BYTES_MAX,
+    fits_lambda,
+    foreign,
+    glibc_needed,
+    parts,
+    runtime,
+    strangers,
+    unfit,
+    weighed,
+)
+from tools.template import ROOT
+
+
+@pytest.fixture(scope="module", params=MACHINES)
+def architecture(request: pytest.FixtureRequest) -> str:
+    """Take each architecture of Lambda in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def archive(packaged: Callable[[str], Path], architecture: str) -> Path:
+    """Build the zip."""
+    return packaged(architecture) / "deployment.zip"
+
+
+def named(archive: Path) -> set[str]:
+    """List the files of a zip."""
+    with zipfile.ZipFile(archive) as opened:
+        return set(opened.namelist())
+
+
+def test_the_zip_holds_the_application_and_what_it_runs_on_alone(archive: Path) -> None:
+    """app.py, chalicelib/, runtime dependencies: no tests, no tools, no boto3, under 8 MB."""
+    assert strangers(archive) == set()
+    assert {"app.py", "chalicelib", "argon2", "cryptography", "msgspec", "chalice"} <= parts(archive).keys()
+    assert archive.stat().st_size < ZIP_BYTES_MAX
+
+
+def test_the_zip_holds_every_file_of_chalicelib(archive: Path) -> None:
+    """The registry and the block list ship too; bytecode of this machine does not."""
+    shipped = {name for name in named(archive) if name.startswith("chalicelib/") and not name.endswith(".pyc")}
+    ours = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "chalicelib").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert shipped == ours
+
+
+def test_what_is_imported_comes_compiled(archive: Path) -> None:
+    """Bytecode beside every source but those nothing imports, made from that very source, and never checked again."""
+    with zipfile.ZipFile(archive) as opened:
+        names = set(opened.namelist())
+        sources = {name for name in names if name.endswith(".py") and not NEVER_IMPORTED.match(name)}
+        compiled = {importlib.util.cache_from_source(name): name for name in sources}
+        assert {name for name in names if name.endswith(".pyc")} == compiled.keys()
+        for name, source in compiled.items():
+            content = opened.read(name)
+            assert content[:8] == importlib.util.MAGIC_NUMBER + b"\x01\0\0\0"
+            assert content[8:16] == importlib.util.source_hash(opened.read(source))
+        code = marshal.loads(opened.read(importlib.util.cache_from_source("app.py"))[16:])  # noqa: S302 - ours
+    assert isinstance(code, CodeType)
+    assert code.co_filename == "/var/task/app.py"
+
+
+def test_packaging_again_gives_the_same_zip(packaged: Callable[[str], Path], tmp_path: Path) -> None:
+    """To the byte, so that nothing is uploaded where nothing changed, and whoever has the source can compare."""
+    with zipfile.ZipFile(packaged("arm64") / "deployment.zip") as opened:
+        kept = [name for name in opened.namelist() if name.startswith(("app.", "chalicelib/baton/lineages/"))]
+        contents = {name: opened.read(name) for name in kept if not name.endswith(".pyc")}
+        compiled = {name: opened.read(name) for name in kept if name.endswith(".pyc")}
+    for number, order in enumerate((sorted(contents), sorted(contents, reverse=True))):
+        with zipfile.ZipFile(tmp_path / f"{number}.zip", "w") as planted:
+            for name in order:
+                planted.writestr(zipfile.ZipInfo(name, (2020 + number, 1, 1, 0, 0, 0)), contents[name])
+        package._rewrite(tmp_path / f"{number}.zip")
+    assert (tmp_path / "0.zip").read_bytes() == (tmp_path / "1.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "0.zip") as again:
+        assert {name: again.read(name) for name in compiled} == compiled
+
+
+def test_a_stranger_in_the_zip_is_noticed(tmp_path: Path) -> None:
+    """The check above can fail."""
+    planted = tmp_path / "planted.zip"
+    with zipfile.ZipFile(planted, "w") as opened:
+        for name in ("app.py", "tests/test_x.py", "moto/__init__.py", "boto3/__init__.py", "__pycache__/app.x.pyc"):
+            opened.writestr(name, "")
+    assert strangers(planted) == {"tests", "moto", "boto3"}
+    assert unfit(planted, "arm64", "python3.11") == ["must not be in the zip: boto3, moto, tests"]
+
+
+def test_a_zip_over_the_limit_is_noticed_and_its_largest_parts_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that one sees at once what to leave out."""
+    planted = tmp_path / "planted.zip"
+    with zipfile.ZipFile(planted, "w") as opened:
+        opened.writestr("app.py", b"x" * 100)
+        opened.writestr("chalicelib/large.txt", b"x" * 5000)
+    assert unfit(planted, "arm64", "python3.11") == []
+    monkeypatch.setattr(package, "ZIP_BYTES_MAX", 4000)
+    (said,) = unfit(planted, "arm64", "python3.11")
+    assert said.endswith("the largest parts: chalicelib 5 kB, app.py 0 kB")
+    assert weighed(planted).splitlines()[0].split() == ["chalicelib", "5", "kB"]
+
+
+def test_every_native_module_loads_where_it_goes(archive: Path, architecture: str) -> None:
+    """Four of them, and their wheels: the machine's, this Python's, and content with Lambda's glibc."""
+    assert sum(name.endswith(".so") for name in named(archive)) == 4
+    assert foreign(archive, architecture, runtime()) == set()
+    other = next(name for name in MACHINES if name != architecture)
+    assert len([name for name in foreign(archive, other, runtime()) if name.endswith(".so")]) == 4
+
+
+ARM = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + b"\x03\x00\xb7\x00"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    {
+        "x86_64": ("jwt/fast.so", ARM[:18] + b"\x3e\x00"),
+        "arm": ("jwt/fast.so", ARM[:18] + b"\x28\x00"),
+        "no ELF": ("jwt/fast.so", b"MZ"),
+        "another Python": ("jwt/fast.cpython-312-aarch64-linux-gnu.so", ARM),
+        "another machine by its name": ("jwt/fast.cpython-311-x86_64-linux-gnu.so", ARM),
+        "a newer glibc": ("jwt/fast.so", ARM + b"\0GLIBC_2.17\0GLIBC_2.27\0"),
+        "a newer glibc by its wheel": ("x.dist-info/WHEEL", b"Tag: cp311-cp311-manylinux_2_28_aarch64\n"),
+        "a wheel of another machine": ("x.dist-info/WHEEL", b"Tag: cp311-cp311-manylinux2014_x86_64\n"),
+    }.values(),
+)
+def test_what_lambda_cannot_load_is_noticed(tmp_path: Path, name: str, content: bytes) -> None:
+    """Such as what pip built here, where no wheel was to be had."""
+    planted = tmp_path / "planted.zip"
+    with zipfile.ZipFile(planted, "w") as opened:
+        opened.writestr(name, content)
+        opened.writestr("jwt/right.cpython-311-aarch64-linux-gnu.so", ARM + b"\0GLIBC_2.26\0")
+        opened.writestr("y.dist-info/WHEEL", b"Tag: cp311-cp311-manylinux_2_28_aarch64\nTag: py3-none-any\n")
+    assert foreign(planted, "arm64", "python3.11") == {name}
+
+
+@pytest.mark.parametrize(
+    ("tag", "fits"),
+    {
+        "py3-none-any": True,
+        "py2.py3-none-any": True,
+        "py2-none-any": False,
+        "cp311-cp311-manylinux2014_x86_64": True,
+        "cp311-cp311-manylinux_2_26_x86_64": True,
+        "cp311-cp311-manylinux_2_27_x86_64": False,
+        "cp311-cp311-manylinux_2_17_aarch64": False,
+        "cp311-cp311-musllinux_1_2_x86_64": False,
+        "cp311-cp311-linux_x86_64": False,
+        "cp311-cp311-macosx_11_0_arm64": False,
+        "cp39-abi3-manylinux1_x86_64": True,
+        "cp311-abi3-manylinux2010_x86_64": True,
+        "cp312-abi3-manylinux2014_x86_64": False,
+        "cp312-cp312-manylinux2014_x86_64": False,
+    }.items(),
+)
+def test_a_wheel_says_where_it_loads(tag: str, fits: bool) -> None:  # noqa: FBT001 - the table's verdict
+    """PEP 425 and PEP 600, for Python 3.11 on glibc 2.26."""
+    assert fits_lambda(tag, "cp311", "x86_64", 26) is fits
+
+
+def test_the_newest_glibc_asked_for_counts() -> None:
+    """By number, not by letter."""
+    assert glibc_needed(b"\0GLIBC_2.4\0GLIBC_2.17\0GLIBC_2.9\0") == 17
+    assert glibc_needed(b"") == 0
+
+
+def test_a_stage_without_its_client_registry_is_not_packaged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The function would refuse to start. What to write is said without a traceback; ``dev`` has one that ships."""
+    monkeypatch.setattr(package, "COPY", tmp_path / "never made")
+    monkeypatch.setenv("STAGE", "prod")
+    assert package.main() == 1
+    told = capsys.readouterr().err
+    assert "clients-prod.toml" in told
+    assert "docs/baton/operations.md" in told
+    assert "Traceback" not in told
+    assert not (tmp_path / "never made").exists()
+
+
+def test_a_python_that_lambda_does_not_have_is_told_before_anything_changes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Chalice would take the nearest, and ship native modules that do not load there."""
+
+    class Future:
+        """A version to come."""
+
+        major, minor = 3, 99
+
+    monkeypatch.setattr(sys, "version_info", Future)
+    monkeypatch.setattr(package, "COPY", tmp_path / "never made")
+    with pytest.raises(SystemExit, match=r"Lambda has no python3\.99.*Nothing was changed"):
+        package.build()
+    assert not (tmp_path / "never made").exists()
+
+
+def test_a_failure_of_chalice_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last line and the remedy; the traceback of forty lines goes into a file."""
+    monkeypatch.setattr(package, "COPY", tmp_path / "source")
+    monkeypatch.setattr(package, "BUILT", tmp_path / "package")
+    (tmp_path / "source" / ".chalice").mkdir(parents=True)
+    (tmp_path / "source" / ".chalice" / "config.json").write_text('{"version": "2.0", "app_name": "x"}', "utf-8")
+    (tmp_path / "source" / "app.py").write_text("raise RuntimeError('the engine lacks a call')\n", "utf-8")
+    with pytest.raises(SystemExit) as failed:
+        package.chalice("package", str(tmp_path / "out"))
+    said = str(failed.value)
+    assert said.startswith("error: chalice package failed: RuntimeError: the engine lacks a call. remedy: ")
+    assert len(said.splitlines()) == 1
+    assert "Traceback" in (tmp_path / "package" / "chalice.log").read_text("utf-8")

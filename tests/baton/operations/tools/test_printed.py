@@ -1,0 +1,95 @@
+"""Columns of any length, and nouns in the right number."""
+
+import io
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chalicelib.baton.lineages.clients import Clients
+from tests.baton.progress import Progress
+from tools.dev import serve
+from tools.printed import aligned, counted, roughly
+
+
+@pytest.mark.parametrize(
+    ("number", "written"), [(0, "0 items"), (1, "1 item"), (2, "2 items"), (12_000, "12,000 items")]
+)
+def test_one_item_is_an_item(number: int, written: str) -> None:
+    """It said `1 items`."""
+    assert counted(number, "item") == written
+
+
+def test_a_plural_of_its_own() -> None:
+    """Where an s is not enough."""
+    assert (counted(1, "process", "processes"), counted(2, "process", "processes")) == ("1 process", "2 processes")
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    """And no line ends with a space."""
+    assert aligned([["a", "bb", ""], ["a long one", "b", "c"]]) == ["a           bb", "a long one  b   c"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(1, "10 s"), (44, "40 s"), (89, "90 s"), (95, "2 min"), (600, "10 min")]
+)
+def test_a_duration_for_a_person_who_waits(seconds: float, written: str) -> None:
+    """Rounded."""
+    assert roughly(seconds) == written
+
+
+@pytest.mark.parametrize("port", [80, 8000, 65_535])
+def test_the_table_of_make_dev_keeps_its_columns(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With any port, and with long names of clients."""
+    names = ["mobile", "a-client-with-a-name-that-is-very-long"]
+    clients = [
+        SimpleNamespace(id=name, mechanism=SimpleNamespace(name="rotating_refresh"), form="opaque", binding="required")
+        for name in names
+    ]
+    registry = type("Registry", (list,), {"demonstration": True})(clients)
+    monkeypatch.setattr(Clients, "from_toml", lambda *_: registry)
+    running: Any = SimpleNamespace(
+        url=f"http://localhost:{port}/api",
+        engine="embedded",
+        demo_account="registered just now",
+        resource_server_secret="secret",
+        server=SimpleNamespace(server_port=port, server_address=("127.0.0.1", port)),
+    )
+    lines = serve.table(running, io.StringIO()).splitlines()
+    listed = [line for line in lines if "rotating_refresh" in line]
+    (head,) = [line for line in lines if line.startswith("  client")]
+    assert {line.index("rotating_refresh") for line in listed} == {head.index("mechanism")}
+    assert {line.index("opaque") for line in listed} == {head.index("token")}
+    first = [line for line in lines if line.startswith(("  Baton ", "  introspection ", "  reload "))]
+    assert {line.index(word) for line in first for word in ("http://", "demo-api", "when app.py") if word in line} == {
+        17
+    }
+    begun = [line for line in lines if line.startswith(("  make ", "  Ctrl-C"))]
+    assert len({line.index(word) for line in begun for word in ("the whole", "what is", "stop") if word in line}) == 1
+    assert any("4 of app.py" in line for line in lines)
+
+
+def progress(known: int | None) -> Progress:
+    """Make one that remembers a run."""
+    option = SimpleNamespace(markexpr="not prove", keyword="")
+    cache = SimpleNamespace(get=lambda *_: known)
+    config: Any = SimpleNamespace(option=option, args=["tests"], cache=cache)
+    return Progress(config)
+
+
+def test_a_long_run_says_how_many_tests_and_how_long() -> None:
+    """By their number at first, and by the last run afterwards."""
+    assert progress(None).said(3_600, 4) == (
+        "3,600 tests in 4 processes; about 90 s, if no other program needs the processors"
+    ).replace("90 s", roughly(90))
+    assert progress(240).said(3_600, 4) == "3,600 tests in 4 processes; the last run took 4 min"
+
+
+def test_a_run_with_many_paths_is_remembered() -> None:
+    """Its name in the cache is a file's name: of bounded length, and another one for other paths."""
+    many = progress(None)
+    many._config.args = [f"tests/a_folder/test_number_{number}.py" for number in range(100)]
+    key = many._key
+    assert len(key) < 100
+    many._config.args = many._config.args[:-1]
+    assert many._key != key

@@ -1,0 +1,232 @@
+"""``make dev`` and ``make demo``, as a person starts them."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tools import demo
+from tools.dev import engine, serve
+from tools.dev.serve import DEMO_PASSWORD
+
+ROOT = Path(__file__).parents[4]
+PATIENCE_S = 60
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Give a person's environment: nothing of Baton's or AWS's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BATON_", "AWS_"))}
+    return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'clients' / 'python'}", **more}
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until_healthy(url: str, process: subprocess.Popen[str]) -> dict[str, object]:
+    """Ask until the server answers."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+                members = json.loads(answer.read())
+                assert isinstance(members, dict)
+                return members
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(process.communicate()[1])
+
+
+def asked(url: str, members: object = None) -> dict[str, object]:
+    """Get, or post JSON, as curl does."""
+    body = None if members is None else json.dumps(members).encode()
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        said = json.loads(answer.read())
+    assert isinstance(said, dict)
+    return said
+
+
+@pytest.fixture
+def serving() -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """Start ``make dev``'s server on a free port."""
+    port = free_port()
+    command = [sys.executable, "-m", "tools.dev.serve"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(PORT=str(port)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        yield port, process
+        if process.poll() is None:
+            process.kill()
+
+
+def test_make_dev_serves_shows_what_is_where_and_stops(serving: tuple[int, subprocess.Popen[str]]) -> None:
+    """Health answers; the table's curl line works as it is; an interrupt ends it cleanly."""
+    port, process = serving
+    url = f"http://localhost:{port}/api"
+    assert until_healthy(url, process)["status"] == "ok"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    shown, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    for what in (url, "demo@example.com", "mobile-opaque", "rotating_refresh", "make demo", "Stopped."):
+        assert what in shown
+    assert "\033[" not in shown  # no colours where nobody looks
+
+
+def test_the_first_line_to_try_works_as_it_is(serving: tuple[int, subprocess.Popen[str]]) -> None:
+    """What the table tells to type is what the server takes."""
+    port, process = serving
+    until_healthy(f"http://localhost:{port}/api", process)
+    assert process.stdout is not None
+    line = next(line for line in process.stdout if "curl" in line)
+    match = re.search(r"(http://\S+) -H '(.+?)' -d '(.+)'", line)
+    assert match is not None
+    name, _, value = match[2].partition(": ")
+    request = urllib.request.Request(match[1], data=match[3].encode(), headers={name: value}, method="POST")
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert json.loads(answer.read())["token_type"] == "Bearer"
+
+
+def test_demos_may_follow_one_another(serving: tuple[int, subprocess.Popen[str]]) -> None:
+    """Against a running server, whose clock the story puts back; one whose reader leaves goes quietly."""
+    port, process = serving
+    url = f"http://localhost:{port}"
+    until_healthy(f"{url}/api", process)
+    for read_on in (False, True):
+        with subprocess.Popen(
+            [sys.executable, "-m", "tools.demo"],
+            cwd=ROOT,
+            env=environment(PORT=str(port)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as demonstration:
+            assert demonstration.stdout is not None
+            assert demonstration.stderr is not None
+            assert demonstration.stdout.readline() == f"Using the server at {url}\n"
+            if read_on:
+                told = demonstration.stdout.read()
+                assert "steps worked" in told
+                assert [line for line in told.splitlines() if line != line.rstrip() or len(line) > 110] == []
+            else:
+                demonstration.stdout.close()
+            assert demonstration.stderr.read() == ""
+        assert demonstration.returncode == 0
+        server_time = asked(f"{url}/api/time")["server_time"]
+        assert isinstance(server_time, int)
+        assert abs(server_time - time.time()) < 600  # skipped: 960
+
+
+def test_make_demo_tells_the_whole_story_on_its_own() -> None:
+    """No server needed; every step goes as told; exit 0."""
+    told = subprocess.run(
+        [sys.executable, "-m", "tools.demo"],
+        cwd=ROOT,
+        env=environment(PORT=str(free_port())),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert told.returncode == 0, told.stderr
+    for word in ("token_reused", "answer lost", "invalid_digest", "wrong_key", "ended_everywhere", "steps worked"):
+        assert word in told.stdout
+
+
+def test_chalice_local_serves_baton_beside_the_engine() -> None:
+    """Chalice's own server, with the stage ``local``, over the engine served on loopback."""
+    engine_port, port = free_port(), free_port()
+    beside = subprocess.Popen(
+        [sys.executable, "-m", "tools.dev.engine", str(engine_port)],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    chalice = None
+    try:
+        assert beside.stdout is not None
+        assert "database" in beside.stdout.readline()
+        chalice = subprocess.Popen(
+            [
+                str(Path(sys.executable).with_name("chalice")),
+                "local",
+                "--stage",
+                "local",
+                "--no-autoreload",
+                "--port",
+                str(port),
+            ],
+            cwd=ROOT,
+            env=environment(
+                AWS_ENDPOINT_URL_DYNAMODB=f"http://127.0.0.1:{engine_port}",
+                AWS_ACCESS_KEY_ID="x",
+                AWS_SECRET_ACCESS_KEY="x",
+                AWS_DEFAULT_REGION="us-east-1",
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        url = f"http://localhost:{port}"
+        assert until_healthy(url, chalice)["engine"] == "reachable"
+        # The stage names the port that the engine's "next" line, and the README, tell to take.
+        assert asked(f"{url}/.well-known/oauth-authorization-server")["token_endpoint"] == (
+            "http://localhost:8001/oauth/token"
+        )
+        entry = {"email": "ada@example.com", "password": DEMO_PASSWORD, "client_id": "simple"}
+        assert asked(f"{url}/register", entry)["token_type"] == "Bearer"
+        beside.send_signal(signal.SIGINT)
+        _, noise = beside.communicate(timeout=20)
+        assert noise == ""  # no line for each request
+    finally:
+        for process in (chalice, beside):
+            if process is not None:
+                process.kill()
+                process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("main", [serve.main, engine.main, demo.main], ids=["dev", "engine", "demo"])
+@pytest.mark.parametrize("port", ["abc", "-1", "0", "70000", "8000.0"])
+def test_what_is_no_port_is_told_so(main: Callable[[list[str]], int], port: str) -> None:
+    """A sentence, and nothing started."""
+    with pytest.raises(SystemExit, match=f"A port is a number from 1 to 65535, not '{port}'."):
+        main([port])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"BATON_LOG_LEVEL": "bogus"}, "BATON_LOG_LEVEL is one of DEBUG"),
+        ({"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"}, "Cannot use the database at http://127.0.0.1:1."),
+    ],
+)
+def test_what_keeps_make_dev_from_starting_is_a_sentence(wrong: dict[str, str], said: str) -> None:
+    """Not a traceback: there is nothing to mend in the code."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.dev.serve", str(free_port())],
+        cwd=ROOT,
+        env=environment(**wrong),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""

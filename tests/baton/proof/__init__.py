@@ -1,0 +1,1 @@
+"""Signatures, digests, exactly-once rules."""

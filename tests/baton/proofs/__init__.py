@@ -1,0 +1,1 @@
+"""Long proofs: interleavings, engines, faults, hostile input, a simulation."""

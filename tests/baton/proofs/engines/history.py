@@ -1,0 +1,156 @@
+"""Histories: who asked what of an account state, when, and what was answered; as values, and as files.
+
+A history is a list of sendings. One whose answer nobody heard stands in it too: it may have happened or not. Where
+the line is known to have broken, it happened before that; where the sender only lost patience, at any later time.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.lineages import model
+from chalicelib.baton.lineages import rules as rule
+
+FOLDER = Path(__file__).parents[4] / "build" / "histories"
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """In the place of an answer: nobody heard it."""
+
+
+UNHEARD = Unheard()
+
+FOREVER = 2**63 - 1
+"""When a sending was heard of that may still be on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One sending of one verb. Times are nanoseconds of the machine's one monotonic clock.
+
+    ``heard``: when it was answered or, unheard, when it had happened if it ever did.
+    """
+
+    who: str
+    verb: str
+    arguments: Mapping[str, object]
+    sent: int
+    heard: int
+    answer: object
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A user and an account state: all that the verbs of a history read and write."""
+
+    user: User
+    account_state: model.AccountState
+
+    def __hash__(self) -> int:
+        """Hash by value: an account state holds a mapping, and has no hash of its own."""
+        account_state = self.account_state
+        return hash(
+            (
+                self.user,
+                account_state.status,
+                account_state.epoch,
+                account_state.raised,
+                frozenset(account_state.lineages.items()),
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What was there at the start, and what happened then."""
+
+    start: State
+    operations: tuple[Operation, ...]
+
+
+_TYPES: dict[str, type[Any]] = {
+    known.__name__: known
+    for known in (
+        *(History, State, Operation, Unheard),
+        *(User, model.AccountState, model.Lineage, model.PresentedToken, model.Actor, model.Assurance, model.Ended),
+        *(model.KeyBinding, model.SecretBinding, model.NoBinding, model.EndReason, model.Status),
+        *(
+            rule.Exchanged,
+            rule.Retry,
+            rule.Superseded,
+            rule.Reused,
+            rule.Ahead,
+            rule.Inactive,
+            rule.ProofOutdated,
+            Done,
+            Moved,
+            Refused,
+        ),
+    )
+}
+
+
+def to_json(value: object) -> Any:  # noqa: PLR0911 - one for each kind of value
+    """Write a value down as JSON has it, under the name of its type."""
+    match value:
+        case Enum():
+            return {type(value).__name__: value.value}
+        case None | str() | int():
+            return value
+        case bytes():
+            return {"bytes": value.hex()}
+        case tuple() | list():
+            return [to_json(one) for one in value]
+        case frozenset():
+            return {"set": sorted(to_json(one) for one in value)}
+        case Mapping():
+            return {"map": {name: to_json(one) for name, one in value.items()}}
+        case _:
+            names = value.__struct_fields__ if isinstance(value, Struct) else [field.name for field in fields(value)]  # type: ignore[arg-type] # or it is no value
+            return {type(value).__name__: {name: to_json(getattr(value, name)) for name in names}}
+
+
+def from_json(written: Any) -> Any:  # noqa: PLR0911 - the same
+    """Read a value again."""
+    match written:
+        case {"bytes": str(digits)}:
+            return bytes.fromhex(digits)
+        case {"set": list(members)}:
+            return frozenset(members)
+        case {"map": dict(named)}:
+            return {name: from_json(one) for name, one in named.items()}
+        case dict():
+            [(name, held)] = written.items()
+            known = _TYPES[name]
+            if issubclass(known, Enum):
+                return known(held)
+            return known(**{field: from_json(one) for field, one in held.items()})
+        case list():
+            return tuple(from_json(one) for one in written)
+        case _:
+            return written
+
+
+def keep(history: History, name: str, folder: Path | None = None) -> Path:
+    """Keep a history as a file, one operation a line."""
+    folder = folder or FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / f"{name}.json"
+    lines = ",\n".join(json.dumps(to_json(operation)) for operation in history.operations)
+    kept.write_text(f'{{"History": {{"start": {json.dumps(to_json(history.start))}, "operations": [\n{lines}\n]}}}}\n')
+    return kept
+
+
+def read(kept: Path) -> History:
+    """Read a kept history."""
+    history = from_json(json.loads(kept.read_text()))
+    assert isinstance(history, History)
+    return history

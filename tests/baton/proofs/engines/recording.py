@@ -1,0 +1,336 @@
+"""A few devices of one account, at once, over a line that loses answers; every sending is written down.
+
+The devices keep to no rules: owners, their second processes and thieves hold the same tokens, present them late and
+again, log in, end one another, change the password. What they are answered is held against the rule afterwards.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import botocore.endpoint
+from botocore.exceptions import ConnectionClosedError
+from msgspec.structs import replace
+
+from chalicelib.baton.effects import Done
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.model import (
+    NO_ATTEMPT,
+    AccountState,
+    Actor,
+    Ended,
+    EndReason,
+    KeyBinding,
+    Lineage,
+    PresentedToken,
+    Status,
+)
+from chalicelib.baton.lineages.rules import (
+    Current,
+    Exchanged,
+    Inactive,
+    NoRoom,
+    Retry,
+    Reused,
+    exchange,
+    judge,
+    last_used,
+    removed_by_login,
+    replaced_by_login,
+)
+from chalicelib.baton.policy import DAY_S, LINEAGES_MAX
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.accounts import Users
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.items import of_account, state_item
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
+from tests.baton.making import ACCOUNT, IDLE_S, MINE_LIVE, NOT_BEFORE, NOW, USER, state_with
+from tests.baton.proofs.engines.history import FOREVER, UNHEARD, History, Operation, State
+from tests.baton.proofs.engines.together import Meet, Team
+
+FAR = NOW + 1_000_000
+FIRST = replace(MINE_LIVE, generation=0, attempts=(NO_ATTEMPT,) * 4, expires_at=FAR)
+START = State(USER, state_with(FIRST))
+
+LOST_ANSWERS, LOST_REQUESTS = 0.15, 0.05
+LIVING = 0.8
+LATE = 0.9
+VERBS = ("exchange", "add_lineage", "record_use", "end", "end_device", "end_all", "delete", "set_status", "get")
+"""Of the account states; of the users it is ``change_password``."""
+
+
+@dataclass(slots=True)
+class Sending:
+    """When a request was sent, and when its line broke: it has been carried out before that, or never will be."""
+
+    sent: int
+    over: int = FOREVER
+
+
+class Line:
+    """The line of one device to DynamoDB. It loses requests and answers, and remembers what it sent when."""
+
+    def __init__(self, dynamodb: Any, chance: random.Random, *, embedded: bool) -> None:
+        """Listen to a client of botocore's. An embedded engine answers on the very event that we lose answers on."""
+        self._chance, self._fate = chance, 1.0
+        self._carry = None if embedded else dynamodb._endpoint.http_session.send
+        self.sendings: list[Sending] = []
+        dynamodb.meta.events.register("request-created.dynamodb", self._begin)
+        dynamodb.meta.events.register("before-send.dynamodb", self._lose_request)
+        dynamodb.meta.events.register_last("before-send", self._lose_answer)
+
+    def _begin(self, **_event: object) -> None:
+        self._fate = self._chance.random()
+        self.sendings.append(Sending(time.monotonic_ns()))
+
+    def _lose_request(self, **_event: object) -> None:
+        if self._fate < LOST_REQUESTS:
+            self._break()
+
+    def _lose_answer(self, request: object, **_event: object) -> None:
+        if self._fate < LOST_REQUESTS + LOST_ANSWERS:
+            if self._carry:
+                _ = self._carry(request).content
+            self._break()
+
+    def _break(self) -> NoReturn:
+        self.sendings[-1].over = time.monotonic_ns()
+        raise ConnectionClosedError(endpoint_url="https://dynamodb")
+
+
+class Recorder:
+    """Asks the stores, and writes down every sending and what was heard of it."""
+
+    def __init__(self, who: str, stores: Mapping[str, Any], line: Line) -> None:
+        """Ask ``stores``, by the name of the verb."""
+        self._who, self._stores, self._line = who, stores, line
+        self.operations: list[Operation] = []
+
+    def ask(self, verb: str, **arguments: object) -> Any:
+        """Ask, and give the answer, or ``UNHEARD``. What was sent before the last sending, nobody heard of."""
+        self._line.sendings.clear()
+        try:
+            answer: object = getattr(self._stores[verb], verb)(**arguments)
+        except Unavailable:
+            answer = UNHEARD
+        else:
+            self._line.sendings[-1].over = time.monotonic_ns()
+        *earlier, last = self._line.sendings
+        for sending, told in (*((one, UNHEARD) for one in earlier), (last, answer)):
+            self.operations.append(Operation(self._who, verb, arguments, sending.sent, sending.over, told))
+        return answer
+
+
+class ReadThenWrite(LineageStore):
+    """A planted fault: it reads the account state, decides, and writes, as if nobody else were there."""
+
+    def exchange(self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int) -> Any:
+        """Exchange without a condition."""
+        account_state = self.get(presented.account)
+        verdict = judge(account_state, presented, now=now, not_before=not_before, idle_s=idle_s)
+        if account_state is None or not isinstance(verdict, Current):
+            return verdict
+        child = exchange(verdict.lineage, presented, now=now)
+        item = state_item(replace(account_state, lineages={**account_state.lineages, child.id: child}))
+        self._engine._dynamodb.call("put_item", TableName=self._engine.tables.lineages, Item=item)
+        return Exchanged(child)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one device is told to do."""
+
+    number: int
+    seed: int
+    steps: int
+    tables: Tables
+    embedded: bool
+    store: Callable[[DynamoDB], LineageStore] = LineageStore
+
+
+class Device:
+    """One device: what it last saw of the account state, and what it does next."""
+
+    def __init__(self, part: Part, ask: Callable[..., Any], chance: random.Random) -> None:
+        """Begin with what everybody knows."""
+        self._part, self._ask, self._chance = part, ask, chance
+        self._seen = START.account_state
+        self._now = NOW
+        self._near_the_end = False
+
+    def act(self, step: int) -> None:
+        """Do something; mostly exchange. Clocks differ."""
+        self._now = NOW + step * 10 + self._part.number
+        self._near_the_end = step > self._part.steps * LATE
+        living = [one for one in self._seen.lineages.values() if one.ended is None and one.epoch == self._seen.epoch]
+        if not living:
+            self._log_in()
+            return
+        # Now and then one that is over: nothing of what is asked of it may succeed.
+        lineage = self._chance.choice(living if self._chance.random() < LIVING else [*self._seen.lineages.values()])
+        doings: dict[Callable[[Lineage], object], int] = {
+            self._exchange: 60,
+            lambda _: self._look(): 14,
+            lambda _: self._log_in(): 10,
+            self._end: 4,
+            self._end_device: 4,
+            lambda one: self._ask("end_all", actor=self._actor(one), now=self._now): 2,
+            self._record_use: 4,
+            self._change_password: 4,
+            self._disable: 2,
+            self._delete: 4,
+        }
+        [do] = self._chance.choices([*doings], [*doings.values()])
+        do(lineage)
+
+    def _exchange(self, lineage: Lineage) -> None:
+        generation = max(0, lineage.generation - self._chance.choice([0, 0, 0, 0, 1, 2, 5]))
+        holder = self._chance.choice([b"owner"] * 15 + [b"thief"])
+        presented = PresentedToken(
+            account=ACCOUNT,
+            lineage=lineage.id,
+            generation=generation,
+            issued_at=lineage.issued_at,
+            client=lineage.client,
+            binding=lineage.binding,
+            # Of one holder's two processes, both present the one attempt that stands in their storage.
+            attempt=b"%s%03d" % (holder, generation % 1000),
+        )
+        verdict = self._ask("exchange", presented=presented, now=self._now, not_before=NOT_BEFORE, idle_s=IDLE_S * 1000)
+        match verdict:
+            case Exchanged(child) | Retry(child):
+                self._seen = replace(self._seen, lineages={**self._seen.lineages, child.id: child})
+            case Reused():
+                self._end(lineage, EndReason.REUSE)
+            case Inactive():
+                self._look()
+            case _:
+                pass  # superseded, or unheard: the token is presented again, or not
+
+    def _look(self) -> AccountState:
+        seen = self._ask("get", account=ACCOUNT)
+        if seen != UNHEARD:
+            self._seen = seen
+        return self._seen
+
+    def _log_in(self) -> None:
+        account_state = self._look()
+        # Each device has a key, which no other has; now and then another one begins to use it.
+        owner = self._chance.choice([self._part.number] * 3 + [0])
+        binding = KeyBinding(b"%032d" % owner)
+        replaced = replaced_by_login(account_state, binding, proved=None)
+        idle_s_of = {FIRST.client: IDLE_S * 1000}
+        removed = removed_by_login(
+            account_state,
+            replaced,
+            now=self._now,
+            not_before=NOT_BEFORE,
+            idle_s_of=idle_s_of,
+            lineages_max=LINEAGES_MAX,
+        )
+        if isinstance(removed, NoRoom):
+            return
+        lineage = replace(
+            FIRST,
+            id=LineageId(f"AQ{self._chance.getrandbits(80):014x}"[:16]),
+            epoch=account_state.epoch,
+            issued_at=self._now,
+            auth_time=self._now,
+            binding=binding,
+        )
+        done = self._ask(
+            "add_lineage",
+            lineage=lineage,
+            expected=account_state,
+            replaced=replaced,
+            removed=removed,
+            lineages_max=LINEAGES_MAX,
+        )
+        if done == Done():
+            self._look()
+
+    def _end(self, lineage: Lineage, reason: EndReason = EndReason.LOGOUT) -> None:
+        self._ask("end", account=ACCOUNT, lineage=lineage.id, reason=reason, now=self._now)
+        # An end forgets the attempts: the stored item has none, and what is held against it must not either.
+        ended = replace(lineage, ended=Ended(self._now, reason), attempts=FIRST.attempts)
+        self._seen = replace(self._seen, lineages={**self._seen.lineages, lineage.id: ended})
+
+    def _change_password(self, lineage: Lineage) -> None:
+        password_hash = self._chance.randbytes(8)
+        self._ask(
+            "change_password",
+            actor=self._actor(lineage),
+            password_hash=password_hash,
+            expected=self._seen,
+            now=self._now,
+        )
+        self._look()
+
+    def _end_device(self, lineage: Lineage) -> None:
+        """End another login, or this one, on behalf of this one."""
+        other = self._chance.choice([*self._seen.lineages])
+        self._ask("end_device", actor=self._actor(lineage), lineage=other, now=self._now)
+        self._look()
+
+    def _record_use(self, lineage: Lineage) -> None:
+        """Record a use of what was seen, which may have gone on or ended since."""
+        used = replace(lineage, last_used_day=last_used(lineage, now=self._now) // DAY_S)
+        self._ask("record_use", lineage=used, account=ACCOUNT, expected=lineage, now=self._now, not_before=NOT_BEFORE)
+
+    def _delete(self, lineage: Lineage) -> None:
+        """Delete the account towards the end, for nothing comes after it, or on behalf of a login that has ended."""
+        dead = lineage.ended is not None or lineage.epoch != self._seen.epoch
+        if dead or self._near_the_end:
+            self._ask("delete", actor=self._actor(lineage), now=self._now)
+
+    def _actor(self, lineage: Lineage) -> Actor:
+        return Actor(ACCOUNT, lineage.id, not_before=NOT_BEFORE, credentials_version=self._seen.credentials_version)
+
+    def _disable(self, lineage: Lineage) -> None:
+        """Disable the account, try to get in all the same, and enable it again."""
+        self._ask("set_status", account=ACCOUNT, status=Status.DISABLED, now=self._now)
+        self._log_in()
+        self._exchange(lineage)
+        self._ask("set_status", account=ACCOUNT, status=Status.ACTIVE, now=self._now)
+
+
+def play(part: Part, meet: Meet) -> list[Operation]:
+    """Play one device's part, and give what it recorded."""
+    chance = random.Random(f"{part.seed} {part.number}")
+    service = Service("dynamodb", pause=lambda _seconds: None)
+    engine = DynamoDB(part.tables, service)
+    line = Line(service.client, chance, embedded=part.embedded)
+    lineage_store, users = part.store(engine), Users(engine)
+    recorder = Recorder(
+        f"device {part.number}",
+        {"change_password": users, **dict.fromkeys(VERBS, lineage_store)},
+        line,
+    )
+    device = Device(part, recorder.ask, chance)
+    # Between botocore's own sendings there is no need to wait.
+    botocore.endpoint.time = SimpleNamespace(sleep=lambda _seconds: None, time=time.time)  # type: ignore[attr-defined]
+    meet()
+    for step in range(part.steps):
+        device.act(step)
+    return recorder.operations
+
+
+def record(team: Team, tables: Tables, *, seed: int, devices: int, steps: int, **named: Any) -> History:
+    """Let so many devices live on an account of their own, and give the history of its account state."""
+    engine = DynamoDB(tables, Service("dynamodb"))
+    Users(engine).forget(ACCOUNT, START.user.email_index)
+    engine.write("delete_item", TableName=tables.lineages, Key=of_account(ACCOUNT))
+    Users(engine).register(START.user, START.account_state)
+    embedded = "AWS_ENDPOINT_URL_DYNAMODB" not in os.environ
+    told = team(play, [Part(number, seed, steps, tables, embedded, **named) for number in range(devices)])
+    sent = time.monotonic_ns()
+    last = Operation(
+        "the end", "get", {"account": ACCOUNT}, sent, time.monotonic_ns(), LineageStore(engine).get(ACCOUNT)
+    )
+    operations = sorted((operation for one in told for operation in one), key=lambda operation: operation.sent)
+    return History(START, (*operations, last))

@@ -1,0 +1,40 @@
+"""A stage for all acts of a module: one environment, its ring wrapped by KMS, over a line that fails when told to."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from chalicelib.baton import policy
+from chalicelib.baton.factors import password_hash
+from chalicelib.baton.factors import password_hash as passwords
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from tests.baton.proofs.faults.endpoints import CHEAP
+from tests.baton.proofs.faults.line import Line
+from tests.baton.proofs.faults.stage import Stage
+from tests.baton.proofs.faults.transports import TRANSPORTS
+from tools.dev.engine import client, create_tables
+from tools.dev.gateway import DevelopmentClock, load_environment
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def stage(request: pytest.FixtureRequest, embedded_engine: None) -> Iterator[Stage]:
+    """Deploy."""
+    del embedded_engine
+    tables, line, clock = Tables("baton-faults"), Line(), DevelopmentClock()
+    create_tables(tables)
+    key_id = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
+    with pytest.MonkeyPatch.context() as patch, TRANSPORTS[request.param](line):
+        patch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+        patch.setenv("BATON_KEY_RING", f"kms:{key_id}")
+        memory, passes, lanes = (policy.ARGON2_MEMORY_KIB, policy.ARGON2_PASSES, policy.ARGON2_LANES)
+        dear, cheap = f"m={memory},t={passes},p={lanes}", "m={},t={},p={}".format(*CHEAP)
+        patch.setattr(passwords, "_CURRENT", CHEAP)
+        patch.setattr(
+            password_hash, "_NOBODYS_PASSWORD_HASH", password_hash._NOBODYS_PASSWORD_HASH.replace(dear, cheap)
+        )
+        module = load_environment(clock)
+        module.key_ring.create(now=int(clock.time()))
+        yield Stage(request.param, module, tables, line, clock)
+    for table in KEYS:
+        client().delete_table(TableName=tables.name(table))

@@ -1,0 +1,439 @@
+"""Every endpoint, in every way in which it asks DynamoDB or KMS something else."""
+
+import base64
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import pytest
+
+from baton_client import BatonClient, NotLoggedIn
+from chalicelib.baton.factors import password_hash as passwords
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX, LINEAGE_KEPT_S, LINEAGES_MAX, THROTTLE_WINDOW_S
+from tests.baton.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
+from tests.baton.proofs.faults.stage import Act, Stage
+from tests.baton.wire.conversation import FORM, HOST, NEW_PASSWORD, PASSWORD, Device, Said
+
+EMAIL = "ada@example.com"
+ATTEMPT = "the one attempt of this act"
+CHEAP = (8, 1, 1)
+"""Argon2 at next to no cost: no fault depends on how long a password takes."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """An act on a stage: ``prepare`` sets it up and gives it. ``outcomes`` names ends other than the undisturbed one.
+
+    A fault may come after the deed, and who repeats it then finds it done: that end is as good. ``may_leave`` are facts
+    that a fault half-way may leave in the tables besides.
+    """
+
+    route: str
+    name: str
+    prepare: Callable[[Stage], Act]
+    outcomes: frozenset[str]
+    may_leave: frozenset[str]
+    asks_nobody: bool
+
+    def __str__(self) -> str:
+        """Name it."""
+        return f"{self.route} {self.name}".strip()
+
+
+SCENARIOS: list[Scenario] = []
+
+
+def scenario(
+    route: str,
+    name: str = "",
+    *,
+    outcomes: tuple[str, ...] = (),
+    may_leave: tuple[str, ...] = (),
+    asks_nobody: bool = False,
+) -> Callable[[Callable[[Stage], Act]], Callable[[Stage], Act]]:
+    """Put an act on the list."""
+
+    def add(prepare: Callable[[Stage], Act]) -> Callable[[Stage], Act]:
+        SCENARIOS.append(Scenario(route, name, prepare, frozenset(outcomes), frozenset(may_leave), asks_nobody))
+        return prepare
+
+    return add
+
+
+def registered(stage: Stage, client_id: str = "mobile", **options: object) -> Device:
+    """Register a device that sends raw requests."""
+    device = stage.device(client_id, **options)
+    assert device.register(EMAIL).status == 201
+    return device
+
+
+def entered(device: Device, path: str, password: str = PASSWORD) -> Said:
+    """Register or log in, under the attempt of the act."""
+    said = device.post(path, device.entry(EMAIL, password), {"idempotency-key": ATTEMPT.replace(" ", "-")}, token=None)
+    return device._kept(said)
+
+
+def log_out_everywhere(phone: BatonClient) -> None:
+    """End every login, by the password. An end that came before this answer is an end."""
+    with contextlib.suppress(NotLoggedIn):
+        phone.logout(everywhere=True, password=PASSWORD)
+    phone.forget()
+
+
+def public(stage: Stage, path: str, method: str = "GET") -> Act:
+    """Ask what anybody may ask."""
+    return stage.by_device(stage.device(), lambda device: device.send(method, f"/api{path}", [("host", HOST)], b""))
+
+
+# --- What anybody may ask
+
+
+@scenario("GET /time", asks_nobody=True)
+def _(stage: Stage) -> Act:
+    return public(stage, "/time")
+
+
+@scenario("GET /.well-known/oauth-authorization-server", asks_nobody=True)
+def _(stage: Stage) -> Act:
+    return public(stage, "/.well-known/oauth-authorization-server")
+
+
+@scenario("GET /.well-known/openid-configuration", asks_nobody=True)
+def _(stage: Stage) -> Act:
+    return public(stage, "/.well-known/openid-configuration")
+
+
+@scenario("GET /.well-known/oauth-protected-resource", asks_nobody=True)
+def _(stage: Stage) -> Act:
+    return public(stage, "/.well-known/oauth-protected-resource")
+
+
+@scenario("GET /oauth/authorize", asks_nobody=True)
+def _(stage: Stage) -> Act:
+    return public(stage, "/oauth/authorize?response_type=code")
+
+
+@scenario("POST /oauth/authorize", asks_nobody=True)
+def _(stage: Stage) -> Act:
+    return public(stage, "/oauth/authorize", "POST")
+
+
+@scenario("GET /openapi.json", asks_nobody=True)
+def _(stage: Stage) -> Act:
+    return public(stage, "/openapi.json")
+
+
+@scenario("GET /.well-known/jwks.json")
+def _(stage: Stage) -> Act:
+    return public(stage, "/.well-known/jwks.json")
+
+
+@scenario("GET /health")
+def _(stage: Stage) -> Act:
+    return public(stage, "/health")
+
+
+# --- Register and log in
+
+
+@scenario("POST /register")
+def _(stage: Stage) -> Act:
+    return stage.by_client(stage.client(), lambda phone: phone.register(EMAIL, PASSWORD, "phone"))
+
+
+@scenario("POST /register", "for a shared secret")
+def _(stage: Stage) -> Act:
+    phone = stage.client("mobile-opaque", binding="hmac")
+    return stage.by_client(phone, lambda phone: phone.register(EMAIL, PASSWORD, "phone"))
+
+
+@scenario("POST /register", "again, after it was answered")
+def _(stage: Stage) -> Act:
+    phone = stage.device()
+    assert entered(phone, "/register").status == 201
+    return stage.by_device(phone, lambda phone: entered(phone, "/register"))
+
+
+@scenario("POST /register", "an address that is taken")
+def _(stage: Stage) -> Act:
+    registered(stage)
+    return stage.by_device(stage.device(), lambda phone: entered(phone, "/register"))
+
+
+@scenario("POST /register", "an address whose deletion died half-way")
+def _(stage: Stage) -> Act:
+    account = AccountId(registered(stage).get("/me").members["account_id"])
+    stage.module.lineage_store.set_status(account, Status.DELETED, now=int(stage.clock.time()))
+    return stage.by_device(stage.device(), lambda phone: entered(phone, "/register"))
+
+
+@scenario("POST /login")
+def _(stage: Stage) -> Act:
+    registered(stage)
+    return stage.by_client(stage.client(), lambda phone: phone.login(EMAIL, PASSWORD, "tablet"))
+
+
+@scenario("POST /login", "of a known device")
+def _(stage: Stage) -> Act:
+    phone = stage.client()
+    phone.register(EMAIL, PASSWORD, "phone")
+    return stage.by_client(phone, lambda phone: phone.login(EMAIL, PASSWORD, "again"))
+
+
+@scenario("POST /login", "again, after it was answered")
+def _(stage: Stage) -> Act:
+    registered(stage)
+    tablet = stage.device()
+    assert entered(tablet, "/login").status == 200
+    return stage.by_device(tablet, lambda tablet: entered(tablet, "/login"))
+
+
+@scenario("POST /login", "in the place of another")
+def _(stage: Stage) -> Act:
+    registered(stage)
+    for _ in range(LINEAGES_MAX - 1):
+        assert stage.device().login(EMAIL).status == 200
+    stage.clock.skip(LINEAGE_KEPT_S)
+    return stage.by_client(stage.client(), lambda phone: phone.login(EMAIL, PASSWORD, "one more"))
+
+
+@scenario("POST /login", "with no room for it")
+def _(stage: Stage) -> Act:
+    registered(stage)
+    for _ in range(LINEAGES_MAX - 1):
+        assert stage.device().login(EMAIL).status == 200
+    return stage.by_device(stage.device(), lambda phone: entered(phone, "/login"))
+
+
+@scenario("POST /login", "with a verifier of yesterday's cost")
+def _(stage: Stage) -> Act:
+    with pytest.MonkeyPatch.context() as yesterday:
+        yesterday.setattr(passwords, "_CURRENT", (CHEAP[0], CHEAP[1] + 1, CHEAP[2]))
+        registered(stage)
+    return stage.by_client(stage.client(), lambda phone: phone.login(EMAIL, PASSWORD, "tablet"))
+
+
+@scenario("POST /login", "with a wrong password")
+def _(stage: Stage) -> Act:
+    registered(stage)
+    return stage.by_device(stage.device(), lambda phone: entered(phone, "/login", NEW_PASSWORD))
+
+
+@scenario("POST /login", "of nobody")
+def _(stage: Stage) -> Act:
+    return stage.by_device(stage.device(), lambda phone: entered(phone, "/login"))
+
+
+@scenario("POST /login", "once too often")
+def _(stage: Stage) -> Act:
+    stage.clock.skip(THROTTLE_WINDOW_S - stage.clock.time() % THROTTLE_WINDOW_S)  # a window has just begun
+    registered(stage)
+    for _ in range(FAILURES_PER_ACCOUNT_MAX):
+        stage.device().login(EMAIL, password=NEW_PASSWORD)
+    return stage.by_device(stage.device(), lambda phone: entered(phone, "/login"))
+
+
+# --- Exchange, and what stock OAuth parties ask besides
+
+
+@scenario("POST /oauth/token")
+def _(stage: Stage) -> Act:
+    phone = stage.client()
+    phone.register(EMAIL, PASSWORD, "phone")
+    return stage.by_client(phone, lambda phone: phone.exchange())
+
+
+@scenario("POST /oauth/token", "without a key")
+def _(stage: Stage) -> Act:
+    phone = stage.client("oauth", binding="none")
+    phone.register(EMAIL, PASSWORD, "phone")
+    return stage.by_client(phone, lambda phone: phone.exchange())
+
+
+@scenario("POST /oauth/token", "again, after it was answered")
+def _(stage: Stage) -> Act:
+    phone = registered(stage)
+    parent = phone.token
+    assert phone.exchange(attempt="an-attempt-to-keep").status == 200
+    return stage.by_device(phone, lambda phone: phone.exchange(parent, attempt="an-attempt-to-keep"))
+
+
+@scenario("POST /oauth/token", "by a restored backup")
+def _(stage: Stage) -> Act:
+    phone = registered(stage)
+    grandparent = phone.token
+    phone.exchange(attempt="an-attempt-to-keep")
+    phone.exchange()
+    return stage.by_device(phone, lambda phone: phone.exchange(grandparent, attempt="an-attempt-to-keep"))
+
+
+# The lineage is ended before the answer leaves. A thief who got none, and asks again, finds it ended.
+@scenario("POST /oauth/token", "by a thief", outcomes=("400 login_required",))
+def _(stage: Stage) -> Act:
+    phone = registered(stage)
+    parent = phone.token
+    phone.exchange()
+    return stage.by_device(phone, lambda thief: thief.exchange(parent, attempt="an-attempt-of-a-thief"))
+
+
+@scenario("POST /oauth/token", "of a login that has ended")
+def _(stage: Stage) -> Act:
+    phone = registered(stage)
+    assert phone.post("/logout", {}).status == 204
+    return stage.by_device(phone, lambda phone: phone.exchange())
+
+
+@scenario("POST /oauth/token", "of a session")
+def _(stage: Stage) -> Act:
+    browser = stage.client("web", binding="none")
+    browser.register(EMAIL, PASSWORD, "browser")
+    stage.clock.skip(60)
+    return stage.by_client(browser, lambda browser: browser.exchange())
+
+
+@scenario("POST /oauth/token", "that may be repeated")
+def _(stage: Stage) -> Act:
+    phone = stage.client("legacy", binding="none")
+    phone.register(EMAIL, PASSWORD, "phone")
+    return stage.by_client(phone, lambda phone: phone.exchange())
+
+
+@scenario("POST /oauth/revoke")
+def _(stage: Stage) -> Act:
+    phone = registered(stage)
+    body = urlencode({"token": phone.token}).encode()
+    return stage.by_device(phone, lambda phone: phone.request("POST", "/oauth/revoke", body, FORM, token=None))
+
+
+@scenario("POST /oauth/introspect")
+def _(stage: Stage) -> Act:
+    phone = registered(stage)
+    basic = base64.b64encode(f"{RESOURCE_SERVER}:{RESOURCE_SERVER_SECRET}".encode()).decode()
+    headers = [("host", HOST), ("authorization", f"Basic {basic}"), *FORM.items()]
+    body = urlencode({"token": phone.token}).encode()
+    return stage.by_device(phone, lambda phone: phone.send("POST", "/api/oauth/introspect", headers, body))
+
+
+# --- Signed calls
+
+
+@scenario("GET /me")
+def _(stage: Stage) -> Act:
+    phone = stage.client()
+    phone.register(EMAIL, PASSWORD, "phone")
+    return stage.by_client(phone, lambda phone: phone.me())
+
+
+@scenario("GET /me", "by a session that slides")
+def _(stage: Stage) -> Act:
+    browser = stage.client("web", key="p256")
+    browser.register(EMAIL, PASSWORD, "browser")
+    stage.clock.skip(10 * 60)
+    return stage.by_client(browser, lambda browser: browser.me())
+
+
+@scenario("GET /me", "by a login that has ended")
+def _(stage: Stage) -> Act:
+    phone = registered(stage)
+    assert phone.post("/logout", {}).status == 204
+    return stage.by_device(phone, lambda phone: phone.get("/me"))
+
+
+@scenario("GET /me/devices")
+def _(stage: Stage) -> Act:
+    phone = stage.client()
+    phone.register(EMAIL, PASSWORD, "phone")
+    return stage.by_client(phone, lambda phone: phone.devices())
+
+
+@scenario("DELETE /me/devices/{device_id}")
+def _(stage: Stage) -> Act:
+    phone = stage.client()
+    phone.register(EMAIL, PASSWORD, "phone")
+    other = str(stage.device().login(EMAIL).members["device_id"])
+    return stage.by_client(phone, lambda phone: phone.end_device(other, password=PASSWORD))
+
+
+@scenario("DELETE /me/devices/{device_id}", "of nobody")
+def _(stage: Stage) -> Act:
+    phone = registered(stage)
+    path = "/me/devices/AAAAAAAAAAAAAAAA"
+    return stage.by_device(phone, lambda phone: phone.confirmed("DELETE", path))
+
+
+@scenario("DELETE /me/devices/{device_id}", "without a grant")
+def _(stage: Stage) -> Act:
+    phone = registered(stage)
+    return stage.by_device(phone, lambda phone: phone.request("DELETE", "/me/devices/AAAAAAAAAAAAAAAA"))
+
+
+@scenario("POST /step-up")
+def _(stage: Stage) -> Act:
+    phone = stage.client()
+    phone.register(EMAIL, PASSWORD, "phone")
+    return stage.by_client(phone, lambda phone: phone.step_up(PASSWORD, "DELETE", "/me"))
+
+
+@scenario("POST /step-up", "with a wrong password")
+def _(stage: Stage) -> Act:
+    phone = stage.client()
+    phone.register(EMAIL, PASSWORD, "phone")
+    return stage.by_client(phone, lambda phone: phone.step_up(NEW_PASSWORD, "DELETE", "/me"))
+
+
+@scenario("POST /transfers")
+def _(stage: Stage) -> Act:
+    phone = stage.client()
+    phone.register(EMAIL, PASSWORD, "phone")
+    return stage.by_client(
+        phone,
+        lambda phone: phone.call("POST", "/transfers", json={"to": "Bob", "amount": 1}, confirm=lambda _: PASSWORD),
+    )
+
+
+@scenario("POST /transfers", "with a grant that was made up")
+def _(stage: Stage) -> Act:
+    phone = registered(stage)
+    return stage.by_device(
+        phone, lambda phone: phone.post("/transfers", {"to": "Bob", "amount": 1}, {"baton-grant": "made up"})
+    )
+
+
+# Who repeats it after it happened is told that the old password is wrong: either may be the password (client contract).
+@scenario("POST /me/password", outcomes=("refused (invalid_credentials), then done",))
+def _(stage: Stage) -> Act:
+    phone = stage.client()
+    phone.register(EMAIL, PASSWORD, "phone")
+    assert stage.device().login(EMAIL).status == 200
+    return stage.by_client(phone, lambda phone: phone.change_password(PASSWORD, NEW_PASSWORD))
+
+
+@scenario("POST /logout")
+def _(stage: Stage) -> Act:
+    phone = stage.client()
+    phone.register(EMAIL, PASSWORD, "phone")
+    return stage.by_client(phone, lambda phone: phone.logout())
+
+
+@scenario("POST /logout", "everywhere")
+def _(stage: Stage) -> Act:
+    phone = stage.client()
+    phone.register(EMAIL, PASSWORD, "phone")
+    assert stage.device().login(EMAIL).status == 200
+    return stage.by_client(phone, log_out_everywhere)
+
+
+# The state closes first and forgets its logins, and who repeats it is told that there is none. What is then left of the
+# user goes when somebody registers the address: see "an address whose deletion died half-way".
+@scenario(
+    "DELETE /me",
+    outcomes=("logged out (login_required), then NotLoggedIn",),
+    may_leave=("1 E", "1 U", "verifier 1"),
+)
+def _(stage: Stage) -> Act:
+    phone = stage.client()
+    phone.register(EMAIL, PASSWORD, "phone")
+    return stage.by_client(phone, lambda phone: phone.delete_account(PASSWORD))

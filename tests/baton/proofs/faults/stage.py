@@ -1,0 +1,189 @@
+"""The stage: a deployment whose ring is wrapped by KMS, as it would run in AWS, and the acts that are played on it."""
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
+
+from baton_client import Answer, BatonClient, BatonError, LoggedOut, MemoryStorage, Refused, Request
+from chalicelib.baton.lineages.rules import ended_of
+from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from chalicelib.baton.storage.dynamodb.items import Item, state_of
+from tests.baton.proofs.faults.line import Line
+from tests.baton.wire.conversation import Device, Said, through
+from tools.dev.engine import REGION
+from tools.dev.gateway import DevelopmentClock, Gateway
+
+BASE_URL = "https://api.example.com/api"
+PATIENCE = 6
+"""How often an act sends again what got no answer, or one that says so."""
+
+Act = Callable[[], str]
+"""Do something the way the client contract says, however often that takes, and say in a word how it ended."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer as the client saw it; ``struck`` when a fault struck while it was made."""
+
+    route: str
+    said: Said
+    struck: bool
+
+    @property
+    def verdict(self) -> str:
+        """Say what it was."""
+        return f"{self.said.status} {self.said.code}".strip()
+
+
+@dataclass
+class Stage:
+    """A deployment over a line; ``transport`` is what leads its calls there."""
+
+    transport: str
+    module: Any
+    tables: Tables
+    line: Line
+    clock: DevelopmentClock
+    answers: list[Answered] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Put the gateway in front of the one environment, and wait for nothing."""
+        self._carry = through(Gateway([self.module.app]))
+        self.module.engine._dynamodb._pause = lambda _: None
+        self.clear = self.remember()
+        """Go back to the beginning: the ring alone stands in the tables."""
+
+    def send(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
+        """Send a request. Whatever fails while it is answered has been mended when it is sent again."""
+        before = self.line.struck
+        said = self._carry(method, target, headers, body)
+        self.answers.append(Answered(f"{method} {target}", said, self.line.struck > before))
+        if self.line.struck:
+            self.line.mend()
+        return said
+
+    def remember(self) -> "Callable[[], None]":
+        """Remember what the tables hold, and give the way back to it: cold, as after the start of an environment."""
+        stored = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables
+        names = [self.tables.name(table) for table in KEYS]
+        kept = {name: copy.deepcopy(stored[name].items) for name in names}
+
+        def rewind() -> None:
+            for name in names:
+                stored[name].items = copy.deepcopy(kept[name])
+            self.module.key_ring._cached = self.module.key_ring._asked_at = None
+            self.answers = []
+
+        return rewind
+
+    # --- Who acts
+
+    def device(self, client_id: str = "mobile", **members: Any) -> Device:
+        """Make a device that sends raw requests."""
+        return Device(self.send, lambda: int(self.clock.time()), client_id, **members)
+
+    def client(self, client_id: str = "mobile", storage: MemoryStorage | None = None, **named: Any) -> BatonClient:
+        """Make a device with the reference client."""
+
+        def transport(request: Request, _timeout_s: float, /) -> Answer:
+            target = "/" + request.url.split("/", 3)[3]
+            said = self.send(request.method, target, list(request.headers.items()), request.body)
+            return Answer(said.status, said.headers, said.body)
+
+        return BatonClient(
+            BASE_URL,
+            client_id,
+            storage or MemoryStorage(),
+            clock=self.clock.time,
+            transport=transport,
+            sleep=lambda _: None,
+            random=lambda: 0.0,
+            **named,
+        )
+
+    def by_client(self, actor: BatonClient, do: Callable[[BatonClient], object]) -> Act:
+        """Let the reference client act from what it remembers now; then look whether it is still let in."""
+        record, client_id, binding = actor._storage.read(), actor._client_id, actor._binding
+
+        def act() -> str:
+            again = self.client(client_id, MemoryStorage(record), binding=binding)
+            ended = _persist(lambda: do(again))
+            self.line.rest()
+            return f"{ended}, then {_persist(again.me)}"
+
+        return act
+
+    def by_device(self, actor: Device, do: Callable[[Device], Said]) -> Act:
+        """Let a device send one raw request as often as the answer asks for it."""
+        tokens = dict(actor.tokens)
+
+        def act() -> str:
+            again = replace(actor, tokens=dict(tokens))
+            for _ in range(PATIENCE):
+                said = do(again)
+                if said.status != 503 and said.code != "replayed_nonce":
+                    break
+            self.line.rest()
+            active = said.members.get("active", "") if said.status == 200 else ""
+            return f"{said.status} {said.code}{active}"
+
+        return act
+
+    # --- What is true
+
+    def items(self, table: str) -> list[Item]:
+        """Read a table where the engine keeps it: asking it would take most of the time."""
+        stored = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[self.tables.name(table)]
+        return [{name: value.to_regular_json() for name, value in item.attrs.items()} for item in stored.all_items()]
+
+    def state(self) -> list[str]:
+        """Say what the tables hold, as far as it does not depend on the moment or on chance."""
+        users = self.items("users")
+        kinds = [item["pk"]["S"].partition("#")[0] for item in users]
+        facts = [f"{kinds.count(kind)} {kind}" for kind in set(kinds)]
+        facts += [f"verifier {item['v']['N']}" for item in users if "verifier" in item]
+        now = int(self.clock.time())
+        for account_state in map(state_of, self.items("lineages")):
+            facts.append(f"account state {account_state.status.name} {account_state.credentials_version}")
+            for lineage in account_state.lineages.values():
+                ended = ended_of(account_state, lineage, now=now, not_before=0, idle_s=10**9)
+                facts.append(
+                    f"lineage {lineage.label} of client {lineage.client}: generation {lineage.generation},"
+                    f" {ended.reason if ended else 'live'}"
+                )
+        for item in self.items("ephemeral"):
+            assert int(item.get("taken", {"N": "0"})["N"]) >= 0, "a throttle counts below zero"
+        return sorted(facts)
+
+    def events(self) -> set[str]:
+        """Name the events that the audit holds."""
+        return {item["event"]["S"] for item in self.items("audit")}
+
+
+def _persist(do: Callable[[], object]) -> str:
+    """Do it again after ``AnswerLost`` and ``Offline``: nothing has ended."""
+    ended = "never answered"
+    for _ in range(PATIENCE):
+        try:
+            do()
+        except LoggedOut as error:
+            return f"logged out ({error.reason})"
+        except Refused as error:
+            return f"refused ({error.code})"
+        except BatonError as error:
+            ended = type(error).__name__
+            if ended not in {"AnswerLost", "Offline"}:
+                return ended
+        else:
+            return "done"
+    return ended
+
+
+def dumped(said: Said) -> str:
+    """Write an answer out for a complaint."""
+    return json.dumps({"status": said.status, **said.members}, default=str)[:300]

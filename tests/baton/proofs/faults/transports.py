@@ -1,0 +1,189 @@
+"""The transports that the stores may use, each led over the line: what it sends arrives at the embedded engine."""
+
+import functools
+import json
+import select
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
+
+from chalicelib.baton.storage.aws import connection as transport
+from chalicelib.baton.storage.aws import service as engine
+from chalicelib.baton.storage.aws.small_client import LEAN, SmallClient
+from tests.baton.proofs.faults.line import CHECKSUM, Deliver, Line, Lost, Reply, Sending, TimedOut
+from tools.dev.engine import REGION
+
+_answer = BotocoreStubber.process_request
+
+
+@contextmanager
+def over_botocore(line: Line) -> Iterator[None]:
+    """Lead botocore's requests over the line, with nobody waiting between two sendings."""
+
+    def carried(stubber: BotocoreStubber, *, request: AWSPreparedRequest, **_event: object) -> AWSResponse:
+        try:
+            reply = line.carry(_sending(request), _delivering(stubber, request))
+        except Lost:
+            raise ConnectionClosedError(endpoint_url=request.url) from None
+        except TimedOut:
+            raise ReadTimeoutError(endpoint_url=request.url) from None
+        headers: Any = reply.headers
+        return AWSResponse(request.url, reply.status, headers, MockRawResponse(reply.body))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BotocoreStubber, "__call__", carried)
+        patch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
+        # botocore stops sending again after a few hundred failures. Here every case begins with a full purse.
+        patch.setattr("botocore.retries.quota.RetryQuota.acquire", lambda _quota, _amount: True)
+        yield
+
+
+@contextmanager
+def over_lean(line: Line) -> Iterator[None]:
+    """Lead the lean transport's bytes over the line, with nobody waiting."""
+
+    def impatient(kind: type[SmallClient], *given: Any, **named: Any) -> SmallClient:
+        return kind(*given, **named | {"pause": lambda _: None})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BATON_AWS_CLIENT", "small")
+        for service in LEAN:  # in the clear: there is nobody to agree on keys with
+            patch.setenv(f"AWS_ENDPOINT_URL_{service.upper()}", f"http://{service}.{REGION}.amazonaws.com")
+        patch.setattr(engine, "LEAN", {name: functools.partial(impatient, kind) for name, kind in LEAN.items()})
+        patch.setattr(socket, "create_connection", lambda _address, timeout: Connection(line, timeout))
+        patch.setattr(transport, "select", SimpleNamespace(poll=Watch, POLLIN=select.POLLIN))
+        yield
+
+
+TRANSPORTS: dict[str, Callable[[Line], AbstractContextManager[None]]] = {"botocore": over_botocore, "lean": over_lean}
+"""Each transport that the stores may use."""
+
+
+class Connection:
+    """A connection as the lean transport holds it: bytes go in, bytes come out, and the line is in between.
+
+    It behaves as the kernel's do in all that matters when one fails, and no test waits for a time-out, or depends on
+    the scheduler.
+    """
+
+    def __init__(self, line: Line, timeout_s: float | None) -> None:
+        """Connect."""
+        self._line = line
+        self._timeout_s = timeout_s
+        self._sent = b""
+        self._coming: deque[bytes | OSError] = deque()
+        self._over = False
+
+    def setsockopt(self, *_: object) -> None:
+        """Change nothing that can be seen here."""
+
+    def settimeout(self, timeout_s: float | None) -> None:
+        """Wait so long."""
+        self._timeout_s = timeout_s
+
+    def close(self) -> None:
+        """End: what is still to come has nobody to come to."""
+        self._over = True
+
+    def sendall(self, data: bytes) -> None:
+        """Send, and carry the request once it is whole. Who sends where all is over is told, and only then."""
+        if self._over:
+            raise BrokenPipeError
+        self._sent += data
+        head, _, body = self._sent.partition(b"\r\n\r\n")
+        headers = HTTPHeaders()
+        for line in head.decode().split("\r\n")[1:]:
+            name, _, value = line.partition(": ")
+            headers[name] = value
+        if len(body) < int(headers["content-length"]):
+            return
+        self._sent = b""
+        request = AWSPreparedRequest("POST", f"http://{headers['host']}/", headers, body, stream_output=False)
+        try:
+            self._come(_bytes(self._line.carry(_sending(request), _delivering(BotocoreStubber(), request))))
+        except TimedOut as late:
+            self._coming.append(TimeoutError())
+            self._come(_bytes(late.reply))
+        except Lost as lost:
+            self._over = True
+            if lost.reply is None:
+                self._coming.append(ConnectionResetError())
+            else:
+                self._come(_bytes(lost.reply)[:-1])
+
+    def is_readable(self) -> bool:
+        """Tell whether something has come, or the end."""
+        return bool(self._coming) or self._over
+
+    def recv(self, size: int) -> bytes:
+        """Receive what has come, or nothing from a connection that is over."""
+        assert self._timeout_s, "who sets no time-out may wait for ever"
+        if not self._coming:
+            if self._over:
+                return b""
+            raise TimeoutError
+        piece = self._coming.popleft()
+        if isinstance(piece, OSError):
+            raise piece
+        if piece[size:]:
+            self._coming.appendleft(piece[size:])
+        return piece[:size]
+
+    def _come(self, said: bytes) -> None:
+        """Let bytes come in two pieces, neither of which says where the other ends."""
+        self._coming += (said[: len(said) // 2], said[len(said) // 2 :])
+
+
+class Watch:
+    """``select.poll`` for such a connection."""
+
+    def __init__(self) -> None:
+        """Watch nothing yet."""
+        self._watched: list[Connection] = []
+
+    def register(self, connection: Connection, events: int) -> None:
+        """Watch it, for what comes."""
+        assert events == select.POLLIN
+        self._watched.append(connection)
+
+    def poll(self, timeout_ms: int) -> list[Connection]:
+        """Give those from which something can be read at once."""
+        assert timeout_ms == 0
+        return [connection for connection in self._watched if connection.is_readable()]
+
+
+def _bytes(reply: Reply) -> bytes:
+    headers = reply.headers | {"content-length": str(len(reply.body))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {reply.status} {reply.status}\r\n{head}\r\n".encode() + reply.body
+
+
+def _sending(request: AWSPreparedRequest) -> Sending:
+    target, body = request.headers["x-amz-target"], request.body
+    service, _, operation = (target.decode() if isinstance(target, bytes) else str(target)).partition(".")
+    assert isinstance(body, str | bytes)
+    asked = json.loads(body)
+    asked.pop("ClientRequestToken", None)  # drawn anew by whoever sends a transaction again
+    return Sending("kms" if service == "TrentService" else "dynamodb", operation, asked)
+
+
+def _delivering(stubber: BotocoreStubber, request: AWSPreparedRequest) -> Deliver:
+    def deliver() -> Reply:
+        answer = _answer(stubber, request)
+        assert answer is not None
+        status, headers, body = answer
+        said = Reply(status, {name.lower(): str(value) for name, value in headers.items()}, b"")
+        if _sending(request).service == "dynamodb":
+            said.headers.setdefault(CHECKSUM, "")  # moto has none over refusals
+        return said.saying(body if isinstance(body, bytes) else body.encode())
+
+    return deliver

@@ -1,0 +1,158 @@
+"""An account as a value, and what each request does to it, one at a time: some order explains a schedule, or none does.
+
+A request on behalf of a login is let in at its turn only while that login is live, and one that the person has proved
+a password for, only while that password is the account's. The search is that of the recorded histories
+(``tests/baton/proofs/engines/linearizability.py``).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from chalicelib.baton import errors
+from chalicelib.baton.factors.refusals import InvalidCredentials
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.tokens.refusals import GrantInvalid, TokenReused
+from tests.baton.proofs.engines.history import UNHEARD, Operation
+from tests.baton.proofs.engines.linearizability import Refuted, search
+
+
+class Said(StrEnum):
+    """What a request is told."""
+
+    DONE = "done"
+    NOT_LIVE = "its login is not live"
+    OUTDATED = "its password is not the account's any more"
+    NOT_LET_IN = "not let in"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What there is of an account. ``known``: every login that ever began; ``deleted_by``: the one that deleted it."""
+
+    live: frozenset[LineageId]
+    version: int
+    status: Status
+    known: frozenset[LineageId]
+    deleted_by: LineageId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for: a verb of this page, and its arguments."""
+
+    verb: str
+    lineage: LineageId | None = None
+    version: int = 0
+    target: LineageId | None = None
+    replaced: frozenset[LineageId] = frozenset()
+
+    def heard(self, answer: object, *, twice: bool) -> "Iterator[tuple[Asked, object]]":
+        """Say what was asked and heard, in the words of this page; nothing where it says nothing of the account.
+
+        An exchange that is answered reuse is an end, and one that nobody heard of may have been one. What is refused
+        because its login has ended was no more than a look at it. ``twice``: a write of it was sent twice. Then what
+        is refused may have happened: where others have changed the account since, the second sending cannot tell. And
+        what the operator does asks for no state of the account, so that it may happen twice.
+        """
+        if twice and self.lineage is None:
+            yield self, UNHEARD
+        maybe = replace(self, verb="end") if self.verb == "use" else self
+        if not isinstance(answer, errors.Refusal | None):
+            yield self, Said.DONE
+        elif isinstance(answer, TokenReused):
+            yield replace(self, verb="end"), Said.DONE
+        elif twice or answer is None or isinstance(answer, errors.Unavailable):
+            yield maybe, UNHEARD
+        if isinstance(answer, errors.LoginRequired):
+            yield replace(self, verb="use"), Said.NOT_LIVE
+        elif isinstance(answer, errors.Refusal) and type(answer) in REFUSED and not twice:
+            yield self, REFUSED[type(answer)]
+
+
+REFUSED = {GrantInvalid: Said.OUTDATED, InvalidCredentials: Said.NOT_LET_IN}
+
+
+def apply(account: Account, operation: Operation) -> tuple[Account, object]:
+    """Say what a request does to an account, and what it is told, when nothing runs beside it."""
+    asked = operation.arguments["asked"]
+    assert isinstance(asked, Asked)
+    return VERBS[asked.verb](account, asked)
+
+
+Verb = Callable[[Account, Asked], tuple[Account, object]]
+
+
+def _use(account: Account, asked: Asked) -> tuple[Account, object]:
+    return account, Said.DONE if asked.lineage in account.live else Said.NOT_LIVE
+
+
+def _log_in(account: Account, asked: Asked) -> tuple[Account, object]:
+    if account.status is not Status.ACTIVE or account.version != asked.version:
+        return account, Said.NOT_LET_IN
+    if asked.lineage in account.known:  # a repetition of its request: it begins nothing anew
+        return account, Said.DONE if asked.lineage in account.live else Said.NOT_LIVE
+    assert asked.lineage
+    live = (account.live - asked.replaced) | {asked.lineage}
+    return replace(account, live=live, known=account.known | {asked.lineage}), Said.DONE
+
+
+def _end(account: Account, asked: Asked) -> tuple[Account, object]:
+    return replace(account, live=account.live - {asked.lineage}), Said.DONE
+
+
+def _on_behalf(effect: Callable[[Account, Asked], Account]) -> Verb:
+    """Let a request have its effect only while its login is live, and its password the account's."""
+
+    def act(account: Account, asked: Asked) -> tuple[Account, object]:
+        if asked.lineage not in account.live:
+            return account, Said.NOT_LIVE
+        if account.version != asked.version:
+            return account, Said.OUTDATED
+        return effect(account, asked), Said.DONE
+
+    return act
+
+
+def _delete(account: Account, asked: Asked) -> tuple[Account, object]:
+    if asked.lineage == account.deleted_by:  # its own deed, sent before
+        return account, Said.DONE
+    deleted = replace(account, live=frozenset(), status=Status.DELETED, deleted_by=asked.lineage)
+    return _on_behalf(lambda *_: deleted)(account, asked)
+
+
+def _set_status(status: Status) -> Verb:
+    def act(account: Account, _: Asked) -> tuple[Account, object]:
+        if account.status is Status.DELETED:
+            return account, Said.NOT_LET_IN
+        live = account.live if status is Status.ACTIVE else frozenset[LineageId]()
+        return replace(account, live=live, status=status), Said.DONE
+
+    return act
+
+
+VERBS: Mapping[str, Verb] = {
+    "use": _use,
+    "log in": _log_in,
+    "end": _end,
+    "end device": _on_behalf(lambda account, asked: replace(account, live=account.live - {asked.target})),
+    "end all": _on_behalf(lambda account, _: replace(account, live=frozenset())),
+    "change password": _on_behalf(
+        lambda account, asked: replace(account, live=account.live & {asked.lineage}, version=account.version + 1)
+    ),
+    "delete": _delete,
+    "disable": _set_status(Status.DISABLED),
+    "enable": _set_status(Status.ACTIVE),
+    "look": lambda account, _: (account, (account.live, account.version, account.status)),
+}
+
+
+def contradiction(start: Account, operations: list[Operation]) -> str | None:
+    """Say why no order explains what was asked and answered; ``None`` where one does."""
+    verdict = search(start, operations, apply)
+    if not isinstance(verdict, Refuted):
+        return None
+    told = [f"{one.who}: {one.verb} -> {one.answer}" for one in verdict.order]
+    against = [f"{one.operation.who}: {one.operation.verb} -> {one.operation.answer}" for one in verdict.next]
+    return f"no order explains it: after {'; '.join(told) or 'nothing'} none can be next of {'; '.join(against)}"

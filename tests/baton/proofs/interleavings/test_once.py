@@ -1,0 +1,259 @@
+"""Every interleaving of two and three sendings of a call: never two effects, unless its route allows a second one.
+
+In memory and on DynamoDB. The numbers of schedules are known: a number that shrinks has stopped looking somewhere. They
+change when the flow makes other calls; run with ``-m "prove or not prove"`` and write the new ones down.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import pytest
+from msgspec.structs import replace
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.http import once as flow
+from chalicelib.baton.policy import ONCE_KEPT_S, ONCE_RUN_MAX_S
+from chalicelib.baton.proof import once_rules
+from chalicelib.baton.proof.once_rules import OnceCall, OnceKey, Verdict
+from chalicelib.baton.proof.ports import OnceStore
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.once import OnceCalls
+from tests.baton.memory_once import MemoryOnceCalls
+from tests.baton.proofs.interleavings.once import BETWEEN, CLOCKS, OTHER, SAME, Plan, scene
+from tests.baton.proofs.interleavings.scheduler import Course, Refuted, explore
+from tools.dev.engine import client, create_tables
+
+pytestmark = pytest.mark.guarantee(8)
+
+TWO: Final = (
+    Plan(((SAME, SAME),)),
+    Plan(((SAME,), (SAME,))),
+    Plan(((SAME,), (SAME,)), retry_safe=True),
+    Plan(((SAME, OTHER),)),
+)
+THREE: Final = (
+    Plan(((SAME, SAME, SAME),)),
+    Plan(((SAME, SAME, SAME),), retry_safe=True),
+    Plan(((SAME, SAME), (SAME,))),
+    Plan(((SAME, SAME), (SAME,)), retry_safe=True),
+    Plan(((SAME,), (SAME, SAME))),
+    Plan(((SAME,), (SAME, SAME)), retry_safe=True),
+    Plan(((SAME,), (SAME,), (SAME,))),
+    Plan(((SAME,), (SAME,), (SAME,)), retry_safe=True),
+    Plan(((SAME, OTHER), (SAME,)), retry_safe=True),
+)
+SCHEDULES: Final[dict[str, tuple[int, ...]]] = {
+    "2": (4, 142, 2518, 24840),
+    "1+1": (1, 31, 437, 3378),
+    "1+1, retry safe": (1, 33, 675, 6769),
+    "2, one other": (4, 142, 2518, 24840),
+    "3": (18, 1182, 43212),
+    "3, retry safe": (18, 1182, 43212),
+    "2+1": (4, 198, 5236),
+    "2+1, retry safe": (4, 206, 6332),
+    "1+2": (2, 110, 3126),
+    "1+2, retry safe": (2, 220, 11034),
+    "1+1+1": (1, 39, 767),
+    "1+1+1, retry safe": (1, 41, 1119),
+    "2+1, one other, retry safe": (4, 202, 5784),
+}
+"""Of each plan: without faults, with one, with two; and, of two sendings, with three."""
+
+
+@pytest.fixture(scope="module")
+def dynamodb_calls(embedded_engine: None) -> Iterator[OnceStore]:
+    """Give the store on DynamoDB. Every schedule has a key of its own."""
+    del embedded_engine
+    tables = Tables("baton-once")
+    create_tables(tables)
+    yield OnceCalls(DynamoDB(tables, Service("dynamodb")))
+    for table in KEYS:
+        client().delete_table(TableName=tables.name(table))
+
+
+def explored(plan: Plan, store: Callable[[], OnceStore], faults: int, record: Callable[[str, object], None]) -> None:
+    """Walk all schedules of a plan, and compare their number."""
+    found = explore(scene(plan, store, faults=faults)).schedules
+    record("schedules", found)
+    assert found == SCHEDULES[str(plan)][faults]
+
+
+@pytest.mark.parametrize("plan", [*TWO, *THREE], ids=str)
+@pytest.mark.parametrize("faults", [0, 1])
+def test_sendings_and_a_fault(plan: Plan, faults: int, record_property: Callable[[str, object], None]) -> None:
+    """In memory: two and three sendings, with a fault anywhere or none."""
+    explored(plan, MemoryOnceCalls, faults, record_property)
+
+
+@pytest.mark.parametrize("plan", TWO, ids=str)
+@pytest.mark.parametrize("faults", [0, 1])
+def test_two_sendings_and_a_fault_on_dynamodb(
+    plan: Plan, faults: int, dynamodb_calls: OnceStore, record_property: Callable[[str, object], None]
+) -> None:
+    """The same schedules, over the conditional writes."""
+    explored(plan, lambda: dynamodb_calls, faults, record_property)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("plan", [*TWO, *THREE], ids=str)
+def test_sendings_and_two_faults(plan: Plan, record_property: Callable[[str, object], None]) -> None:
+    """In memory, with up to two faults anywhere."""
+    explored(plan, MemoryOnceCalls, 2, record_property)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("plan", TWO, ids=str)
+def test_two_sendings_and_three_faults(plan: Plan, record_property: Callable[[str, object], None]) -> None:
+    """In memory, with up to three faults anywhere."""
+    explored(plan, MemoryOnceCalls, 3, record_property)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize(
+    ("plan", "faults"),
+    [*((plan, 1) for plan in THREE), *((plan, 2) for plan in TWO if len(plan.phases) > 1)],
+    ids=str,
+)
+def test_more_sendings_and_faults_on_dynamodb(
+    plan: Plan, faults: int, dynamodb_calls: OnceStore, record_property: Callable[[str, object], None]
+) -> None:
+    """Three sendings with a fault, two with two."""
+    explored(plan, lambda: dynamodb_calls, faults, record_property)
+
+
+def test_a_phase_lasts_as_long_as_a_run_can() -> None:
+    """Within a phase no run is taken to be over; in the next one a run of the one before may be."""
+    assert max(CLOCKS) - min(CLOCKS) == ONCE_RUN_MAX_S - 1
+    assert BETWEEN + max(CLOCKS) - min(CLOCKS) >= ONCE_RUN_MAX_S > BETWEEN + min(CLOCKS) - max(CLOCKS)
+
+
+# --- Planted mistakes ----------------------------------------------------------------------------------------------
+
+
+class ClaimsAnything(MemoryOnceCalls):
+    """A claim replaces whatever is stored."""
+
+    def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
+        """Claim without the condition."""
+        self.calls[key] = OnceCall(digest, now, mark, now + ONCE_KEPT_S)
+        return self.calls[key]
+
+
+class TakesAnything(MemoryOnceCalls):
+    """A taker does not compare the mark that it read."""
+
+    def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
+        """Take over whatever runs."""
+        stored = self.calls.get(key)
+        return super().take_over(key, old_mark=stored.mark if stored else old_mark, mark=mark, now=now)
+
+
+class TakesAnswers(MemoryOnceCalls):
+    """A taker does not see that an answer came."""
+
+    def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
+        """Take over an answered call too."""
+        stored = self.calls.get(key)
+        if stored is not None and stored.mark == old_mark:
+            stored = self.calls[key] = replace(stored, mark=mark, started=now)
+        return stored
+
+
+class StoresAnyones(MemoryOnceCalls):
+    """A sending that lost the call may still store its answer."""
+
+    def store(self, key: OnceKey, *, mark: bytes, answer: bytes, now: int) -> Done | Refused:
+        """Store without comparing the mark."""
+        stored = self.calls.get(key)
+        return super().store(key, mark=stored.mark if stored else mark, answer=answer, now=now)
+
+
+class ReleasesAnyones(MemoryOnceCalls):
+    """A sending that lost the call may still release it."""
+
+    def release(self, key: OnceKey, *, mark: bytes) -> None:
+        """Release without comparing the mark."""
+        stored = self.calls.get(key)
+        super().release(key, mark=stored.mark if stored else mark)
+
+
+class NeverReleases(MemoryOnceCalls):
+    """A call that did nothing stays."""
+
+    def release(self, key: OnceKey, *, mark: bytes) -> None:
+        """Do nothing."""
+
+
+def judged_so(change: Callable[[OnceCall, dict[str, Any]], None]) -> Callable[[pytest.MonkeyPatch], None]:
+    """Plant a mistake into the rule: ``change`` changes what it is given to judge."""
+    right = once_rules.judge
+
+    def wrong(stored: OnceCall, **named: Any) -> Verdict:
+        change(stored, named)
+        return right(stored, **named)
+
+    return lambda patch: patch.setattr(flow, "judge", wrong)
+
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+MISTAKES: Final[dict[str, tuple[type[MemoryOnceCalls], Plant | None, Plan, str]]] = {
+    "a claim has no condition": (ClaimsAnything, None, TWO[0], "after the answer"),
+    "a taker compares no mark": (TakesAnything, None, THREE[5], "two effects in one phase"),
+    "a taker overlooks an answer": (TakesAnswers, None, TWO[2], "after the answer"),
+    "an answer needs no mark": (StoresAnyones, None, TWO[2], "lost the call"),
+    "a release needs no mark": (ReleasesAnyones, None, THREE[0], "two effects"),
+    "nothing is released": (NeverReleases, None, TWO[1], "no answer in the end"),
+    "any failure of a view releases": (
+        MemoryOnceCalls,
+        lambda patch: patch.setattr(flow, "NOTHING_DONE", (errors.Refusal,)),
+        TWO[0],
+        "two effects",
+    ),
+    "a run is over too soon": (
+        MemoryOnceCalls,
+        lambda patch: patch.setattr(once_rules, "ONCE_RUN_MAX_S", max(CLOCKS) - min(CLOCKS)),
+        THREE[1],
+        "two effects in one phase",
+    ),
+    "every route is safe to repeat": (
+        MemoryOnceCalls,
+        judged_so(lambda _, named: named.update(retry_safe=True)),
+        TWO[1],
+        "two effects",
+    ),
+    "the digest is not compared": (
+        MemoryOnceCalls,
+        judged_so(lambda stored, named: named.update(digest=stored.digest)),
+        TWO[3],
+        "another request",
+    ),
+    "a sending does not know its own mark": (
+        MemoryOnceCalls,
+        judged_so(lambda _, named: named.update(mark=b"")),
+        TWO[1],
+        "no answer in the end",
+    ),
+}
+"""Each mistake: the store, what else is changed, the plan in which it shows, and how it is refuted."""
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_refuted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within two faults; and the schedule that is printed can be walked again."""
+    store, plant, plan, why = MISTAKES[name]
+    if plant:
+        plant(monkeypatch)
+    refuted, faults = None, 0
+    for faults in range(3):
+        try:
+            explore(scene(plan, store, faults=faults))
+        except Refuted as refutation:
+            refuted = refutation
+            break
+    assert refuted, "the exploration did not notice"
+    assert why in refuted.why
+    with pytest.raises(Refuted) as again:
+        scene(plan, store, faults=faults)(Course(given=refuted.course))
+    assert again.value.steps == refuted.steps

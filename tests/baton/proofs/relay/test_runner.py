@@ -1,0 +1,148 @@
+"""The app of the simulation and the reference client decide alike, whatever they are answered."""
+
+import itertools
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+
+from baton_client import Answer, BatonClient, LoggedOut, MemoryStorage, NoResponse, Refused, Request, Session
+from baton_client import Record as Stored
+from chalicelib.baton import errors
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.proof.refusals import ClockSkew, WrongKey
+from chalicelib.baton.tokens.issue import Issued
+from chalicelib.baton.tokens.refusals import TokenReused
+from tests.baton.proofs.relay.runner import Pause, Read, Record, Replace, Revoke, Runner, Send, SetClock
+from tests.baton.wire.fake_server import answered, problem
+
+NOW = 1_750_000_000
+SECRET = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlYw"
+REFUSALS: dict[str, errors.Refusal] = {
+    "unavailable": errors.Unavailable(),
+    "superseded": errors.Superseded(),
+    "login_required": errors.LoginRequired(),
+    "token_reused": TokenReused(),
+    "clock_skew": ClockSkew(),
+    "wrong_key": WrongKey(),
+}
+ANSWERS = ("child", "lost", *REFUSALS)
+SCRIPTS = [script for length in (1, 2, 3) for script in itertools.product(ANSWERS, repeat=length)]
+"""What the sendings are answered, one after another; whatever comes after is a child."""
+
+Decisions = tuple[list[str], list[str], str, str]
+"""The attempt of each sending, the tokens revoked, the token that is stored in the end, and how it ended."""
+
+
+def of_the_reference_client(script: tuple[str, ...], moved_at: int | None) -> Decisions:
+    """Let the reference client exchange. Another process stores its own child while sending ``moved_at`` is out."""
+    session = Session("device", "parent", "parent", NOW, "attempt-of-parent", "key", SECRET)
+    storage, sent, revoked = MemoryStorage(Stored(session=session)), list[str](), list[str]()
+
+    def transport(request: Request, _: float, /) -> Answer:
+        if request.url.endswith("/oauth/revoke"):
+            revoked.append(dict(parse_qsl(request.body.decode()))["token"])
+            return answered(200)
+        said = script[len(sent)] if len(sent) < len(script) else "child"
+        if len(sent) == moved_at:
+            elsewhere = replace(session, access_token="elsewhere", refresh_token="elsewhere", attempt="a" * 16)
+            storage.update(lambda record: replace(record, session=elsewhere))
+        sent.append(request.headers["idempotency-key"].strip('"'))
+        if said == "lost":
+            raise NoResponse("lost")
+        if said == "child":
+            tokens = {"access_token": "child", "refresh_token": "child", "expires_in": 900, "server_time": NOW}
+            return answered(200, tokens)
+        refusal = REFUSALS[said]
+        # At /oauth/token a refusal of the token is `invalid_grant` (wire.md).
+        error = "invalid_grant" if isinstance(refusal, errors.InvalidToken) else refusal.error
+        return problem(400, error, refusal.code, refusal.action, server_time=NOW)
+
+    client = BatonClient(
+        "https://api.example.com/api",
+        "mobile",
+        storage,
+        binding="hmac",
+        clock=lambda: NOW,
+        transport=transport,
+        sleep=lambda _: None,
+        random=lambda: 0.0,
+    )
+    try:
+        ended = client.exchange(deadline_s=None).access_token
+    except LoggedOut:
+        ended = "logged out"
+    except Refused as refusal:
+        ended = refusal.code
+    standing = storage.read().session
+    return sent, revoked, standing.access_token if standing else "nothing", ended
+
+
+def of_the_runner(script: tuple[str, ...], moved_at: int | None) -> Decisions:  # noqa: C901 - one case a need
+    """Let the simulation's app exchange, in the same circumstances."""
+    parent = Record("device", "parent", "parent", NOW, "attempt-of-parent")
+    standing: Record | None = parent
+    sent, revoked = list[str](), list[str]()
+    renewing = Runner(lambda: "attempt-of-child", lambda: NOW).renewed()
+    answer: Any = None
+    while True:
+        try:
+            need = renewing.send(answer)
+        except StopIteration as stopped:
+            ended = stopped.value.access_token if stopped.value else "logged out"
+            break
+        except errors.Refusal as refusal:
+            ended = refusal.code
+            break
+        answer = None
+        match need:
+            case Read():
+                answer = standing
+            case Send(record):
+                said = script[len(sent)] if len(sent) < len(script) else "child"
+                if len(sent) == moved_at:
+                    standing = replace(parent, access_token="elsewhere", refresh_token="elsewhere", attempt="a" * 16)
+                sent.append(record.attempt or "")
+                if said == "child":
+                    answer = Issued("child", "child", 900, "account", LineageId("device"), 9_000)
+                elif said != "lost":
+                    answer = REFUSALS[said]
+            case Replace(expected, child):
+                if standing == expected:
+                    standing = child
+                answer = standing
+            case Revoke(record):
+                revoked.append(record.refresh_token or "")
+            case Pause() | SetClock():
+                pass
+    return sent, revoked, standing.access_token if standing else "nothing", ended
+
+
+@pytest.mark.parametrize("moved_at", [None, 0, 1, 2])
+def test_the_runner_decides_as_the_reference_client_does(moved_at: int | None) -> None:
+    """Every script of up to three answers: the same is sent, revoked and stored, and it ends the same way."""
+    for script in SCRIPTS:
+        decided = of_the_runner(script, moved_at)
+        assert decided == of_the_reference_client(script, moved_at), script
+
+
+def test_the_scripts_lead_to_every_end() -> None:
+    """Eight answers, up to three of them: let in, moved on, logged out, revoked, refused."""
+    assert len(SCRIPTS) == 8 + 8**2 + 8**3
+    ends = {(tuple(revoked), *end) for _, revoked, *end in (of_the_runner(script, None) for script in SCRIPTS)}
+    assert ends == {
+        ((), "child", "child"),
+        ((), "nothing", "logged out"),
+        (("parent",), "nothing", "logged out"),
+        ((), "parent", "wrong_key"),
+        ((), "parent", "clock_skew"),
+    }
+
+
+def test_a_runner_that_forgets_its_attempt_decides_otherwise() -> None:
+    """The comparison sees the attempt that is sent."""
+    right = of_the_runner(("lost",), None)
+    assert right[0] == ["attempt-of-parent"] * 2
+    assert right == of_the_reference_client(("lost",), None)
+    assert right != of_the_reference_client(("lost", "lost"), None)

@@ -1,0 +1,88 @@
+"""The plugin that watches a whole run of Baton's tests, and ends it with its evidence: `-p tests.baton.report`.
+
+The run ends with a line for each guarantee and one for the policies, and fails if one of them does not hold. Several
+processes need it named on the command line, as `make test` does: the process that prints imports no test.
+"""
+
+from typing import Any
+
+import pytest
+
+from tests.baton.progress import Progress
+from tests.baton.promises import README, Ledger, promised, stated
+from tests.baton.witness import Use, Witness, verdict
+
+NO_DYNOXIDE = "dynoxide is not here"
+NO_OTHER_PYTHON = "no other Python is here"
+
+PROMISES = stated(README.read_text("utf-8"))
+ledger, seen = Ledger(PROMISES), Witness()
+
+
+MARKERS = (
+    "prove: the long version of a proof, run by `make prove` (-m prove)",
+    "guarantee(*numbers): the guarantees of the README that a test stands for",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers. Keep ledger and progress in the process that receives the reports."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(ledger, "promises")
+        config.pluginmanager.register(Progress(config), "progress")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let every report carry the promises that its test stands for."""
+    for item in items:
+        if numbers := promised(item):
+            item.user_properties.append(("guarantee", numbers))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what another process has seen."""
+    seen.used |= {Use(*use) for use in getattr(node, "workeroutput", {}).get("used", ())}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand over what was seen; or, where it all comes together, fail for what does not hold."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["used"] = [tuple(use) for use in seen.used]  # xdist carries plain values
+    elif whole(session.config) and (ledger.broken() or any(verdict(seen.used).values())):
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def whole(config: pytest.Config) -> bool:
+    """Tell whether everything was asked for that there is: only that can be held against promises and policies."""
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """End with the evidence, and with what there is none of."""
+    say_what_was_missed(terminalreporter)
+    if not whole(config):
+        return
+    terminalreporter.section("promises")
+    for line, holds in ledger.lines(PROMISES):
+        terminalreporter.write_line(line, green=holds, red=not holds)
+    for name, complaints in verdict(seen.used).items():
+        told = f"{name}: {'; '.join(complaints) or f'exactly the {len(seen.used)} rights that were used'}"
+        terminalreporter.write_line(told, green=not complaints, red=bool(complaints))
+    terminalreporter.write_line("what this proves, and what not: docs/baton/proof.md; the long form: make prove")
+
+
+def say_what_was_missed(terminalreporter: Any) -> None:
+    """Say in the closing lines what was not proved: a skip alone is easily overlooked."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if missed := sum(NO_DYNOXIDE in str(report.longrepr) for report in skipped):
+        told = (
+            f"{NO_DYNOXIDE}: {missed} tests of processes racing and of capacity did not run. To run them: make dynoxide"
+        )
+        terminalreporter.write_line(told, yellow=True)
+    if any(NO_OTHER_PYTHON in str(report.longrepr) for report in skipped):
+        told = f"{NO_OTHER_PYTHON}: stored passwords and addresses were not read by another one. Install one >= 3.11"
+        terminalreporter.write_line(told, yellow=True)

@@ -1,0 +1,297 @@
+"""The audit of the configuration: a good deployment has no finding, and each planted mistake has exactly its own."""
+
+import contextlib
+import functools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import boto3
+import pytest
+
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
+from chalicelib.baton.storage.aws.deployment.look import SERVICES, Deployment
+from chalicelib.baton.storage.aws.deployment.required import TABLES
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, Tables
+from tests.baton.memory import MemorySignals
+
+PREFIX = "baton-audited"
+ROOT = Path(__file__).parents[3]
+ISSUER = "https://api.example.com/api"
+NOBODYS = "arn:aws:kms:us-east-1:123456789012:key/somebody-elses"
+
+service = functools.cache(Service)
+"""Made once: reading AWS's descriptions of a service is most of a test here."""
+
+
+@functools.cache
+def client(name: str) -> Any:
+    """Make a client once, for the same reason."""
+    return boto3.client(name)  # type: ignore[call-overload] # any service
+
+
+class Stage:
+    """API Gateway with one API behind a custom domain, as its documentation writes its answers."""
+
+    def __init__(self) -> None:
+        """Begin well configured."""
+        self.stage: dict[str, Any] = {
+            "stageName": "api",
+            "webAclArn": "arn:aws:wafv2:...",
+            "accessLogSettings": {"destinationArn": "arn:aws:logs:..."},
+            "methodSettings": {"*/*": {"throttlingRateLimit": 500.0, "loggingLevel": "OFF", "dataTraceEnabled": False}},
+        }
+        self.others: list[dict[str, Any]] = []
+
+    def call(self, operation: str, **request: object) -> dict[str, Any]:
+        """Answer."""
+        if operation == "get_base_path_mappings":
+            assert request == {"domainName": "api.example.com"}
+            return {"items": [{"basePath": "api", "restApiId": "abc123", "stage": "api"}]}
+        assert (operation, request) == ("get_stages", {"restApiId": "abc123"})
+        return {"item": [self.stage, *self.others]}
+
+
+class Refusing(Stage):
+    """API Gateway, for somebody who may not look."""
+
+    def call(self, operation: str, **_: object) -> dict[str, Any]:
+        """Refuse."""
+        raise Unavailable(f"apigateway {operation}: AccessDeniedException")
+
+
+class Account:
+    """A well configured deployment in moto, and the hands to spoil it."""
+
+    def __init__(self) -> None:
+        """Deploy."""
+        self.dynamodb, self.kms, self.logs = client("dynamodb"), client("kms"), client("logs")
+        self.lambda_, self.iam = client("lambda"), client("iam")
+        self.key = self.kms.create_key()["KeyMetadata"]["Arn"]
+        self.kms.enable_key_rotation(KeyId=self.key)
+        self.stage = Stage()
+        for table in KEYS:
+            self.make_table(table)
+        for name in (f"/aws/lambda/{PREFIX}", f"/aws/lambda/{PREFIX}-rotate_keys", f"/aws/apigateway/{PREFIX}"):
+            self.logs.create_log_group(logGroupName=name, kmsKeyId=self.key)
+            self.logs.put_retention_policy(logGroupName=name, retentionInDays=90)
+        role = self.iam.create_role(RoleName=f"{PREFIX}-api_handler", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        self.let_the_role("policy-prod.json")
+        self.lambda_.create_function(
+            FunctionName=PREFIX, Runtime="python3.13", Role=role, Handler="app.app", Code={"ZipFile": b"PK"}
+        )
+        self.lambda_.add_permission(
+            FunctionName=PREFIX,
+            StatementId="gateway",
+            Action="lambda:InvokeFunction",
+            Principal="apigateway.amazonaws.com",
+        )
+
+    def let_the_role(self, policy_file: str, change: Callable[[list[Any]], Any] = lambda _: None) -> None:
+        """Give the function's role the policy that ships, changed."""
+        policy = json.loads((ROOT / ".chalice" / policy_file).read_text("utf-8").replace("baton-prod-", f"{PREFIX}-"))
+        change(policy["Statement"])
+        self.iam.put_role_policy(
+            RoleName=f"{PREFIX}-api_handler", PolicyName="baton", PolicyDocument=json.dumps(policy)
+        )
+
+    def make_table(self, table: str, key: str | None = None) -> None:
+        """Make a table as data.md wants it, under ``key`` if another one is given; "" is none."""
+        name, wanted = f"{PREFIX}-{table}", TABLES[table]
+        encryption = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key or self.key}
+        self.dynamodb.create_table(
+            TableName=name,
+            KeySchema=[
+                {"AttributeName": part, "KeyType": "RANGE" if number else "HASH"}
+                for number, part in enumerate(KEYS[table])
+            ],
+            AttributeDefinitions=[{"AttributeName": part, "AttributeType": "S"} for part in KEYS[table]],
+            BillingMode="PAY_PER_REQUEST",
+            DeletionProtectionEnabled=wanted.protection,
+            **({"SSESpecification": encryption} if wanted.customer_key and key != "" else {}),
+        )
+        if wanted.recovery:
+            self.recover(table, on=True)
+        if wanted.swept:
+            self.sweep(table, on=True)
+
+    def make_again(self, table: str, key: str) -> None:
+        """Make a table again, encrypted otherwise: moto does not change the key of one."""
+        self.protect(table, on=False)
+        self.dynamodb.delete_table(TableName=f"{PREFIX}-{table}")
+        self.make_table(table, key)
+
+    def recover(self, table: str, *, on: bool) -> None:
+        """Turn recovery on or off."""
+        self.dynamodb.update_continuous_backups(
+            TableName=f"{PREFIX}-{table}", PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": on}
+        )
+
+    def sweep(self, table: str, *, on: bool, attribute: str = EXPIRY) -> None:
+        """Turn TTL on or off."""
+        self.dynamodb.update_time_to_live(
+            TableName=f"{PREFIX}-{table}", TimeToLiveSpecification={"Enabled": on, "AttributeName": attribute}
+        )
+
+    def protect(self, table: str, *, on: bool) -> None:
+        """Turn deletion protection on or off."""
+        self.dynamodb.update_table(TableName=f"{PREFIX}-{table}", DeletionProtectionEnabled=on)
+
+    def share(self, table: str) -> None:
+        """Let another account read a table."""
+        arn = self.dynamodb.describe_table(TableName=f"{PREFIX}-{table}")["Table"]["TableArn"]
+        self.dynamodb.put_resource_policy(ResourceArn=arn, Policy='{"Statement": []}')
+
+    def log_in_the_clear(self, name: str) -> None:
+        """Make a log group again, without a key."""
+        self.logs.delete_log_group(logGroupName=name)
+        self.logs.create_log_group(logGroupName=name)
+        self.logs.put_retention_policy(logGroupName=name, retentionInDays=90)
+
+    def open_key(self) -> None:
+        """Let everybody use the key."""
+        policy = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:*", "Resource": "*"}]}
+        self.kms.put_key_policy(KeyId=self.key, PolicyName="default", Policy=json.dumps(policy))
+
+    def audited(self) -> list[tuple[str, str]]:
+        """Audit, and give subject and problem of each finding."""
+        signals = MemorySignals()
+        services = {name: service(name) for name in SERVICES} | {"apigateway": cast("Service", self.stage)}
+        deployment = Deployment(PREFIX, Tables(PREFIX), key_id=self.key, issuer=ISSUER, services=services)
+        findings = AuditConfiguration(deployment, signals, EXPIRY)()
+        assert all(finding.mend for finding in findings)
+        assert signals.emitted[-1] == ("configuration_audited", {"configuration_findings": len(findings)})
+        assert [event for event, _ in signals.emitted[:-1]] == ["configuration_finding"] * len(findings)
+        return [(finding.subject, finding.problem) for finding in findings]
+
+
+@pytest.fixture
+def account(embedded_engine: None) -> Iterator[Account]:
+    """Give a deployment, and take it down."""
+    del embedded_engine
+    account = Account()
+    yield account
+    for table in KEYS:
+        account.protect(table, on=False)
+        arn = account.dynamodb.describe_table(TableName=f"{PREFIX}-{table}")["Table"]["TableArn"]
+        with contextlib.suppress(account.dynamodb.exceptions.ResourceNotFoundException):
+            account.dynamodb.delete_resource_policy(ResourceArn=arn)
+        account.dynamodb.delete_table(TableName=f"{PREFIX}-{table}")
+    for group in account.logs.describe_log_groups()["logGroups"]:
+        account.logs.delete_log_group(logGroupName=group["logGroupName"])
+    account.lambda_.delete_function(FunctionName=PREFIX)
+    account.iam.delete_role_policy(RoleName=f"{PREFIX}-api_handler", PolicyName="baton")
+    account.iam.delete_role(RoleName=f"{PREFIX}-api_handler")
+
+
+PLANTED: dict[str, tuple[Callable[[Account], Any], str]] = {
+    "AWS's own key": (lambda it: it.make_again("users", ""), "not encrypted with the customer key"),
+    "another key": (lambda it: it.make_again("lineages", NOBODYS), "encrypted with another key"),
+    "no recovery": (lambda it: it.recover("lineages", on=False), "cannot be recovered"),
+    "no protection": (lambda it: it.protect("users", on=False), "no deletion protection"),
+    "no TTL": (lambda it: it.sweep("ephemeral", on=False), "TTL does not delete"),
+    "a shared table": (lambda it: it.share("users"), "without IAM"),
+    "no key rotation": (lambda it: it.kms.disable_key_rotation(KeyId=it.key), "does not rotate"),
+    "a disabled key": (lambda it: it.kms.disable_key(KeyId=it.key.split("/")[1]), "disabled"),
+    "a key for everybody": (lambda it: it.open_key(), "every principal to use it"),
+    "logs for ever": (
+        lambda it: it.logs.delete_retention_policy(logGroupName=f"/aws/lambda/{PREFIX}-rotate_keys"),
+        "never expire",
+    ),
+    "logs in the clear": (lambda it: it.log_in_the_clear(f"/aws/apigateway/{PREFIX}"), "not encrypted"),
+    "no firewall": (lambda it: it.stage.stage.pop("webAclArn"), "no firewall"),
+    "no access log": (lambda it: it.stage.stage.pop("accessLogSettings"), "no access log"),
+    "no throttle": (lambda it: it.stage.stage["methodSettings"]["*/*"].pop("throttlingRateLimit"), "no throttle"),
+    "bodies in logs": (
+        lambda it: it.stage.stage["methodSettings"].update({"~1login/POST": {"dataTraceEnabled": True}}),
+        "passwords and tokens",
+    ),
+    "a function for everybody": (
+        lambda it: it.lambda_.add_permission(
+            FunctionName=PREFIX, StatementId="all", Action="lambda:InvokeFunction", Principal="*"
+        ),
+        "without the API",
+    ),
+    "a role that may write the key ring": (
+        lambda it: it.let_the_role("policy-prod.json", lambda statements: statements.pop(4)),
+        "its role may write the key ring: dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem",
+    ),
+    "a role that may delete the key ring": (
+        lambda it: it.let_the_role(
+            "policy-prod.json", lambda statements: statements[4]["Action"].remove("dynamodb:DeleteItem")
+        ),
+        "its role may write the key ring: dynamodb:DeleteItem",
+    ),
+    "a Deny of another table": (
+        lambda it: it.let_the_role(
+            "policy-prod.json", lambda statements: statements[4].update(Resource=statements[1]["Resource"])
+        ),
+        "its role may write the key ring",
+    ),
+    "a Deny on a condition that does not hold": (
+        lambda it: it.let_the_role(
+            "policy-prod.json",
+            lambda statements: statements[4].update(
+                Condition={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["K#*"]}}
+            ),
+        ),
+        "its role may write the key ring",
+    ),
+    "a function with a URL": (
+        lambda it: it.lambda_.create_function_url_config(FunctionName=PREFIX, AuthType="NONE"),
+        "without the API",
+    ),
+}
+
+
+def test_a_good_deployment_has_no_finding(account: Account) -> None:
+    """Otherwise nobody would read them."""
+    assert account.audited() == []
+
+
+@pytest.mark.parametrize("mistake", PLANTED)
+def test_a_planted_mistake_is_found(account: Account, mistake: str) -> None:
+    """That one, and no other."""
+    plant, words = PLANTED[mistake]
+    plant(account)
+    ((_, problem),) = account.audited()
+    assert words in problem
+
+
+def test_a_second_stage_is_a_door_too(account: Account) -> None:
+    """The Serverless transform made one named ``Stage``: no firewall, no log, no throttle, the same function."""
+    account.stage.others = [{"stageName": "Stage"}]
+    assert account.audited() == [
+        ("abc123/Stage", problem) for problem in ("it has no firewall", "it has no access log", "it has no throttle")
+    ]
+
+
+def test_a_stage_that_is_gone_is_a_finding(account: Account) -> None:
+    """Though the API has another."""
+    account.stage.stage["stageName"] = "other"
+    ((subject, problem),) = account.audited()
+    assert (subject, "no stage api" in problem) == (ISSUER, True)
+
+
+def test_what_cannot_be_seen_is_a_finding(account: Account) -> None:
+    """A table that is gone, a right that is missing: an audit that sees nothing must not look content."""
+    account.stage = Refusing()
+    account.logs.delete_log_group(logGroupName=f"/aws/lambda/{PREFIX}")
+    found = dict(account.audited())
+    assert found.keys() == {ISSUER, f"/aws/lambda/{PREFIX}"}
+    assert "AccessDeniedException" in found[ISSUER]
+
+
+def test_an_account_without_a_deployment_is_all_findings(embedded_engine: None) -> None:
+    """Every look says that it sees nothing."""
+    del embedded_engine
+    services = {name: service(name) for name in SERVICES} | {"apigateway": cast("Service", Refusing())}
+    deployment = Deployment(
+        "baton-nowhere", Tables("baton-nowhere"), key_id="alias/nowhere", issuer=ISSUER, services=services
+    )
+    found = AuditConfiguration(deployment, MemorySignals(), EXPIRY)()
+    assert {finding.subject for finding in found} == set(deployment.looks())
+    assert all("cannot be read" in finding.problem for finding in found)

@@ -1,0 +1,60 @@
+"""The stores on DynamoDB keep the contract."""
+
+import pytest
+
+from chalicelib.baton.events.ports import AuditEvent
+from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.policy import AUDIT_KEPT_S
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.accounts import Users
+from chalicelib.baton.storage.dynamodb.audit import Audit
+from chalicelib.baton.storage.dynamodb.database import DynamoDB
+from chalicelib.baton.storage.dynamodb.items import Item, of_account, state_item
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
+from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from tests.baton.memory import MemorySignals
+from tests.baton.storage.contract import Stores, StoresContract
+
+
+def put_state(engine: DynamoDB, account_state: AccountState) -> None:
+    """Put an account state down as it is, whatever stood there."""
+    engine.write("put_item", TableName=engine.tables.lineages, Item=state_item(account_state))
+
+
+def read_events(dynamodb: Service, engine: DynamoDB, account: AccountId) -> list[AuditEvent]:
+    """Read an account's events as an operator would: by key, in the order of the sort key."""
+    answer = dynamodb.call(
+        "query",
+        TableName=engine.tables.audit,
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": of_account(account)["pk"]},
+    )
+    return [_event(item) for item in answer["Items"]]
+
+
+def _event(item: Item) -> AuditEvent:
+    assert int(item["expires"]["N"]) == int(item["at"]["N"]) + AUDIT_KEPT_S
+    return AuditEvent(
+        at=int(item["at"]["N"]),
+        event=item["event"]["S"],
+        account=AccountId(item["pk"]["S"].removeprefix("U#")),
+        lineage=LineageId(item["lineage"]["S"]) if "lineage" in item else None,
+        details={name: value["S"] for name, value in item["details"]["M"].items()},
+    )
+
+
+class TestDynamoDB(StoresContract):
+    """The contract, on DynamoDB."""
+
+    @pytest.fixture
+    def stores(self, engine: DynamoDB, dynamodb: Service) -> Stores:
+        """Give the stores over tables of their own, empty."""
+        return Stores(
+            Users(engine),
+            LineageStore(engine),
+            Ephemeral(engine),
+            Audit(engine, MemorySignals()),
+            lambda account_state: put_state(engine, account_state),
+            lambda account: read_events(dynamodb, engine, account),
+        )

@@ -1,0 +1,263 @@
+"""A lost answer changes no verdict: botocore sends again, and every verb recognises its own earlier success."""
+
+from collections.abc import Iterator
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.exceptions import ConnectionClosedError
+from msgspec.structs import replace
+
+from chalicelib.baton.accounts.ports import AddressTaken
+from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.lineages.model import Ended, EndReason
+from chalicelib.baton.lineages.rules import Retry, exchange
+from chalicelib.baton.proof.once_rules import OnceKey
+from chalicelib.baton.storage.aws.service import ATTEMPTS, Service
+from chalicelib.baton.storage.dynamodb.accounts import Users
+from chalicelib.baton.storage.dynamodb.database import DynamoDB
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
+from chalicelib.baton.storage.dynamodb.once import OnceCalls
+from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.tokens.caller import GrantUsed, Operation
+from tests.baton.making import (
+    ACCOUNT,
+    ACTOR,
+    EPOCH,
+    IDLE_S,
+    MINE,
+    MINE_LIVE,
+    NEWBORN,
+    NOT_BEFORE,
+    NOW,
+    OTHER_LIVE,
+    SOMEBODY_ELSE,
+    USER,
+    VERSION,
+    presented,
+    state_with,
+)
+from tests.baton.storage.test_dynamodb import put_state
+
+pytestmark = pytest.mark.guarantee(1, 2, 8)
+
+CALL = OnceKey("O#call")
+WRITES = ("UpdateItem", "PutItem", "DeleteItem", "TransactWriteItems")
+
+
+class Line:
+    """The line to DynamoDB, on which answers get lost: the write happens, and nobody hears of it."""
+
+    def __init__(self) -> None:
+        """Lose nothing yet."""
+        self.to_lose = 0
+        self.lost = 0
+
+    def lose(self, answers: int = 1) -> None:
+        """Lose the next answers."""
+        self.to_lose, self.lost = answers, 0
+
+    def __call__(self, request: AWSPreparedRequest, **_event: object) -> None:
+        """Run after moto has carried the request out, and lose the answer if it is one to be lost."""
+        if self.lost < self.to_lose and _target(request).endswith(WRITES):
+            self.lost += 1
+            raise ConnectionClosedError(endpoint_url="https://dynamodb")
+
+
+@pytest.fixture
+def line(dynamodb: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    """Give the line, with no waiting between botocore's sendings."""
+    line = Line()
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
+    # Last on the plain event: moto answers there, and handlers of narrower events run before it.
+    events = dynamodb.client.meta.events
+    events.register_last("before-send", line, unique_id="line")
+    yield line
+    events.unregister("before-send", line, unique_id="line")
+    assert line.lost == line.to_lose, "the answer was to be lost, and was not"
+
+
+def test_an_exchange_whose_answer_was_lost_gets_the_same_child(engine: DynamoDB, line: Line) -> None:
+    """The second sending fails its own condition, finds its own attempt in the slot (E6), and moves nothing."""
+    put_state(engine, state_with(MINE_LIVE, OTHER_LIVE))
+    child = exchange(MINE_LIVE, presented(), now=NOW)
+    line.lose()
+    assert LineageStore(engine).exchange(presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S) == Retry(child)
+    assert LineageStore(engine).get(ACCOUNT) == state_with(child, OTHER_LIVE)
+
+
+def test_an_exchange_whose_answers_were_all_lost_but_one_gets_the_same_child(engine: DynamoDB, line: Line) -> None:
+    """However often it is sent."""
+    put_state(engine, state_with(MINE_LIVE))
+    line.lose(ATTEMPTS - 1)
+    answer = LineageStore(engine).exchange(presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
+    assert answer == Retry(exchange(MINE_LIVE, presented(), now=NOW))
+
+
+def test_a_login_whose_answer_was_lost_is_admitted(engine: DynamoDB, line: Line) -> None:
+    """The lineage stands there as it was to be written."""
+    expected = state_with(MINE_LIVE)
+    put_state(engine, expected)
+    line.lose()
+    admitted = LineageStore(engine).add_lineage(
+        NEWBORN, expected=expected, replaced=(), removed=(MINE_LIVE,), lineages_max=1
+    )
+    assert admitted == Done()
+    assert LineageStore(engine).get(ACCOUNT) == state_with(NEWBORN)
+
+
+def test_a_use_whose_answer_was_lost_is_written_down(engine: DynamoDB, line: Line) -> None:
+    """The lineage stands there as it was to be written."""
+    put_state(engine, state_with(MINE_LIVE))
+    slid = replace(MINE_LIVE, issued_at=NOW)
+    line.lose()
+    assert (
+        LineageStore(engine).record_use(slid, account=ACCOUNT, expected=MINE_LIVE, now=NOW, not_before=NOT_BEFORE)
+        == Done()
+    )
+
+
+def test_an_end_whose_answer_was_lost_is_an_end(engine: DynamoDB, line: Line) -> None:
+    """Ended already is success, and when and why stay."""
+    put_state(engine, state_with(MINE_LIVE))
+    line.lose()
+    LineageStore(engine).end(ACCOUNT, MINE, EndReason.REUSE, now=NOW)
+    account_state = LineageStore(engine).get(ACCOUNT)
+    assert account_state is not None
+    assert account_state.lineages[MINE].ended == Ended(NOW, EndReason.REUSE)
+
+
+def test_an_end_of_all_whose_answer_was_lost_ends_no_more_than_all(engine: DynamoDB, line: Line) -> None:
+    """The epoch rises once."""
+    put_state(engine, state_with(MINE_LIVE))
+    line.lose()
+    assert LineageStore(engine).end_all(ACTOR, now=NOW) == Done()
+    account_state = LineageStore(engine).get(ACCOUNT)
+    assert account_state is not None
+    assert account_state.epoch == EPOCH + 1
+    assert account_state.lineages[MINE].epoch == EPOCH
+
+
+def test_a_device_ended_with_its_answer_lost_is_ended(engine: DynamoDB, line: Line) -> None:
+    """Even where a login ends itself, and is not live any more at the second sending."""
+    put_state(engine, state_with(MINE_LIVE))
+    line.lose()
+    assert LineageStore(engine).end_device(ACTOR, MINE, now=NOW) == Done()
+
+
+def test_an_account_deleted_with_its_answer_lost_is_deleted(engine: DynamoDB, line: Line) -> None:
+    """The login that deleted it is not there any more at the second sending."""
+    put_state(engine, state_with(MINE_LIVE))
+    line.lose()
+    assert LineageStore(engine).delete(ACTOR, now=NOW) == Done()
+
+
+def test_a_registration_whose_answer_was_lost_is_done(engine: DynamoDB, line: Line) -> None:
+    """Here moto forgets request tokens, so that the second sending does fail: on what the first wrote."""
+    line.lose()
+    assert Users(engine).register(USER, state_with(MINE_LIVE)) == Done()
+    second = replace(USER, account=SOMEBODY_ELSE)
+    assert Users(engine).register(second, state_with(account=SOMEBODY_ELSE)) == AddressTaken(ACCOUNT)
+
+
+def test_a_refused_registration_whose_answer_was_lost_is_refused(engine: DynamoDB, line: Line) -> None:
+    """Losing a refusal does not make it a success."""
+    Users(engine).register(USER, state_with(MINE_LIVE))
+    line.lose()
+    second = replace(USER, account=SOMEBODY_ELSE)
+    assert Users(engine).register(second, state_with(account=SOMEBODY_ELSE)) == AddressTaken(ACCOUNT)
+
+
+def test_a_password_change_whose_answer_was_lost_is_done(engine: DynamoDB, line: Line) -> None:
+    """Our own verifier, one version on, stands there; nothing rose twice."""
+    expected = state_with(MINE_LIVE)
+    Users(engine).register(USER, expected)
+    line.lose()
+    assert Users(engine).change_password(ACTOR, b"new", expected=expected, now=NOW) == Done()
+    account_state = LineageStore(engine).get(ACCOUNT)
+    assert account_state is not None
+    assert account_state.epoch == EPOCH + 1
+
+
+def test_a_forgotten_account_whose_answer_was_lost_is_forgotten(engine: DynamoDB, line: Line) -> None:
+    """Removing what is gone is harmless."""
+    Users(engine).register(USER, state_with())
+    line.lose()
+    Users(engine).forget(ACCOUNT, USER.email_index)
+    assert Users(engine).find(USER.email_index) is None
+
+
+def test_a_nonce_whose_answer_was_lost_is_spent_by_us(engine: DynamoDB, line: Line) -> None:
+    """Our mark stands there; the next call with the nonce is refused all the same."""
+    line.lose()
+    assert Ephemeral(engine).consume_nonce("key", "nonce", now=NOW, mark=b"ours") == Done()
+    assert Ephemeral(engine).consume_nonce("key", "nonce", now=NOW, mark=b"theirs") == Refused()
+
+
+def test_a_ticket_whose_answer_was_lost_is_consumed_by_us(engine: DynamoDB, line: Line) -> None:
+    """The record has our mark; the next request with the ticket is refused all the same."""
+    line.lose()
+    assert Ephemeral(engine).consume_ticket(b"id", expires_at=NOW + 1, now=NOW, mark=b"ours") == Done()
+    assert Ephemeral(engine).consume_ticket(b"id", expires_at=NOW + 1, now=NOW, mark=b"theirs") == Refused()
+
+
+def test_a_grant_whose_answers_were_lost_is_kept_and_spent_by_us(engine: DynamoDB, line: Line) -> None:
+    """Our mark stands there; the next call with the grant is refused all the same."""
+    operation = Operation("POST", "/transfers", "sha-256=:YQ==:")
+    step_up = GrantUsed(at=NOW, assurance=MINE_LIVE.assurance)
+    store = Ephemeral(engine)
+    line.lose()
+    store.store_grant(
+        "grant", lineage=MINE, operation=operation, step_up=step_up, credentials_version=VERSION, expires_at=NOW + 1
+    )
+
+    def spend(mark: bytes) -> GrantUsed | Refused:
+        return store.consume_grant(
+            "grant", lineage=MINE, operation=operation, credentials_version=VERSION, now=NOW, mark=mark
+        )
+
+    line.lose()
+    assert spend(b"ours") == step_up
+    assert spend(b"theirs") == Refused()
+
+
+def test_a_claim_whose_answer_was_lost_is_ours(engine: DynamoDB, line: Line) -> None:
+    """Our mark is stored, so the view runs; the next sending finds a running call."""
+    calls = OnceCalls(engine)
+    line.lose()
+    assert calls.claim(CALL, digest=b"digest", mark=b"ours", now=NOW).mark == b"ours"
+    assert calls.claim(CALL, digest=b"digest", mark=b"theirs", now=NOW).mark == b"ours"
+
+
+def test_a_take_over_whose_answer_was_lost_is_ours(engine: DynamoDB, line: Line) -> None:
+    """Our mark is stored, and no second taker succeeds."""
+    calls = OnceCalls(engine)
+    calls.claim(CALL, digest=b"digest", mark=b"old", now=NOW)
+    line.lose()
+    for mark in (b"ours", b"theirs"):
+        taken = calls.take_over(CALL, old_mark=b"old", mark=mark, now=NOW)
+        assert taken is not None
+        assert taken.mark == b"ours"
+
+
+def test_an_answer_of_a_call_whose_own_answer_was_lost_is_stored(engine: DynamoDB, line: Line) -> None:
+    """The equal bytes are ours; other bytes are refused."""
+    calls = OnceCalls(engine)
+    calls.claim(CALL, digest=b"digest", mark=b"ours", now=NOW)
+    line.lose()
+    assert calls.store(CALL, mark=b"ours", answer=b"answer", now=NOW) == Done()
+    assert calls.store(CALL, mark=b"ours", answer=b"another", now=NOW) == Refused()
+
+
+def test_a_release_whose_answer_was_lost_is_a_release(engine: DynamoDB, line: Line) -> None:
+    """What is gone needs no release."""
+    calls = OnceCalls(engine)
+    calls.claim(CALL, digest=b"digest", mark=b"ours", now=NOW)
+    line.lose()
+    calls.release(CALL, mark=b"ours")
+    assert calls.claim(CALL, digest=b"digest", mark=b"theirs", now=NOW).mark == b"theirs"
+
+
+def _target(request: AWSPreparedRequest) -> str:
+    """Read which call this is; botocore has it in bytes or in text, as it was signed."""
+    target = request.headers["X-Amz-Target"]
+    return target.decode() if isinstance(target, bytes) else str(target)

@@ -1,0 +1,74 @@
+"""Both stores of exactly-once calls keep the contract; on DynamoDB, an item that cannot be read is no verdict."""
+
+import pytest
+
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.proof.ports import OnceStore
+from chalicelib.baton.storage.aws.service import ConditionFailed
+from chalicelib.baton.storage.dynamodb.database import DynamoDB
+from chalicelib.baton.storage.dynamodb.items import Item, binary, number, text
+from chalicelib.baton.storage.dynamodb.once import OnceCalls
+from tests.baton.making import NOW
+from tests.baton.memory_once import MemoryOnceCalls
+from tests.baton.storage.once_contract import ANSWER, DIGEST, KEY, OURS, THEIRS, OnceContract
+
+pytestmark = pytest.mark.guarantee(8)
+
+
+class TestMemory(OnceContract):
+    """The contract, in memory."""
+
+    @pytest.fixture
+    def calls(self) -> OnceStore:
+        """Give the store, empty."""
+        return MemoryOnceCalls()
+
+
+class TestDynamoDB(OnceContract):
+    """The contract, on DynamoDB."""
+
+    @pytest.fixture
+    def calls(self, engine: DynamoDB) -> OnceStore:
+        """Give the store over a table of its own, empty."""
+        return OnceCalls(engine)
+
+
+WHOLE: Item = {
+    "pk": text(KEY),
+    "digest": binary(DIGEST),
+    "started": number(NOW),
+    "mark": binary(OURS),
+    "expires": number(NOW + 1),
+}
+
+
+@pytest.mark.parametrize("missing", ["digest", "started", "mark"])
+def test_an_item_that_cannot_be_read_is_unavailable(engine: DynamoDB, missing: str) -> None:
+    """It prevents the claim, and the view does not run."""
+    item = {name: value for name, value in WHOLE.items() if name != missing}
+    engine.write("put_item", TableName=engine.tables.ephemeral, Item=item)
+    with pytest.raises(Unavailable, match="once call"):
+        OnceCalls(engine).claim(KEY, digest=DIGEST, mark=THEIRS, now=NOW)
+
+
+def test_a_refused_claim_without_the_stored_item_is_unavailable(
+    engine: DynamoDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that does not return the item it holds allows no verdict."""
+
+    def refused(*_: object, **__: object) -> Item:
+        raise ConditionFailed(None)
+
+    monkeypatch.setattr(engine, "write", refused)
+    with pytest.raises(Unavailable, match="does not show"):
+        OnceCalls(engine).claim(KEY, digest=DIGEST, mark=OURS, now=NOW)
+
+
+def test_an_item_has_these_attributes(engine: DynamoDB) -> None:
+    """`data.md` names them: nothing else of a request is stored, and no key of a client."""
+    calls = OnceCalls(engine)
+    calls.claim(KEY, digest=DIGEST, mark=OURS, now=NOW)
+    calls.store(KEY, mark=OURS, answer=ANSWER, now=NOW)
+    item = engine.read(engine.tables.ephemeral, {"pk": text(KEY)})
+    assert item is not None
+    assert item.keys() == {"pk", "digest", "started", "mark", "expires", "answer"}

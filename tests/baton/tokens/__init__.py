@@ -1,0 +1,1 @@
+"""Tokens: minted, called with, exchanged."""

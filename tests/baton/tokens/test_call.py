@@ -1,0 +1,535 @@
+"""Signed calls: who is let in, what is spent, and when it ends."""
+
+import pytest
+from msgspec.structs import replace
+
+from chalicelib.baton import errors
+from chalicelib.baton.events.names import EVENTS
+from chalicelib.baton.factors.refusals import InvalidCredentials, TooShort
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.lineages.rules import attempt_digest
+from chalicelib.baton.policy import DAY_S, FAILURES_PER_KNOWN_DEVICE_MAX, GRANT_S, MINUTE_S
+from chalicelib.baton.proof.digest import content_digest
+from chalicelib.baton.proof.refusals import InvalidDigest, SignatureRequired, WrongKey
+from chalicelib.baton.routing import Message
+from chalicelib.baton.tokens.call import StepUp
+from chalicelib.baton.tokens.caller import GrantUsed, Operation
+from chalicelib.baton.tokens.exchange import TokenRequest
+from chalicelib.baton.tokens.issue import Issued
+from chalicelib.baton.tokens.refusals import (
+    GrantInvalid,
+    InvalidClient,
+    ReplayedNonce,
+    StepUpRequired,
+    TokenExpired,
+    TokenInvalid,
+    TokenReused,
+    UnauthorizedClient,
+)
+from tests.baton.world import PASSWORD, RESOURCE_SERVER_SECRET, Phone, World
+
+BODY = b'{"to":"Bob","amount":10}'
+RULE = StepUp(max_age=120)
+ALL_CLIENTS = {"mobile": "P-256", "mobile-opaque": "hmac", "simple": "none", "web": "none", "legacy": "none"} | {
+    "oauth": "none",
+    "iot": "none",
+}
+
+
+def granted(world: World, phone: Phone, issued: Issued, *, path: str = "/api/transfers", body: bytes = BODY) -> str:
+    """Step up for one operation."""
+    caller = world.use(phone, issued.access_token, "POST", "/api/step-up", body=b"{}")
+    return world.grant_step_up(caller, Operation("POST", path, content_digest(body)), PASSWORD).grant
+
+
+def transfer(world: World, phone: Phone, issued: Issued, grant: str | None, *, body: bytes = BODY) -> GrantUsed | None:
+    """Call an operation that asks for step-up."""
+    return world.use(phone, issued.access_token, "POST", "/api/transfers", body=body, grant=grant, step_up=RULE).step_up
+
+
+@pytest.mark.parametrize(("client_id", "kind"), ALL_CLIENTS.items())
+def test_every_mechanism_opens_a_call_and_says_who_is_calling(world: World, client_id: str, kind: str) -> None:
+    """The Caller is typed: account, device, client, scope, how the login was proved."""
+    phone = world.phone(kind)
+    issued = world.register(phone, client_id=client_id)
+    caller = world.use(phone, issued.access_token)
+    assert (caller.device_id, caller.client_id) == (issued.device_id, client_id)
+    assert caller.scope == {"account"}
+    assert caller.bound == (kind != "none")
+    assert caller.assurance.acr == "aal1"
+    assert caller.step_up is None
+
+
+@pytest.mark.guarantee(4)
+def test_a_bound_token_without_its_signature_opens_nothing(world: World) -> None:
+    """Promise 4: a token alone is useless."""
+    phone = world.phone()
+    token = world.register(phone).access_token
+    with pytest.raises(SignatureRequired):
+        world.use(world.phone("none"), token)
+    with pytest.raises(WrongKey):
+        world.use(world.phone(), token)
+
+
+@pytest.mark.guarantee(4)
+def test_a_route_may_refuse_bearers(world: World) -> None:
+    """``bound=True`` takes bound logins only."""
+    phone = world.phone("none")
+    token = world.register(phone, client_id="simple").access_token
+    with pytest.raises(SignatureRequired):
+        world.use(phone, token, bound=True)
+
+
+@pytest.mark.guarantee(12)
+def test_a_state_changing_call_works_once_and_a_safe_one_may_repeat(world: World) -> None:
+    """Promise 12: the same signed bytes change something once."""
+    phone = world.phone()
+    token = world.register(phone).access_token
+    for _ in range(2):
+        assert world.use(phone, token, nonce="the same nonce".replace(" ", "-"))
+    assert world.use(phone, token, "POST", "/api/logout", nonce="one-nonce")
+    with pytest.raises(ReplayedNonce):
+        world.use(phone, token, "POST", "/api/logout", nonce="one-nonce")
+
+
+def test_a_token_is_good_until_it_expires_and_the_one_before_too(world: World) -> None:
+    """An exchange must not kill calls in flight; older ones are ``token_expired``, never ``login_required``."""
+    phone = world.phone()
+    first = world.register(phone).access_token
+    second = world.exchange(phone, first, attempt=world.attempt()).access_token
+    assert world.use(phone, first)
+    third = world.exchange(phone, second, attempt=world.attempt()).access_token
+    with pytest.raises(TokenExpired):
+        world.use(phone, first)
+    assert world.use(phone, second)
+    world.clock.skip(15 * MINUTE_S)
+    for token in (second, third):
+        with pytest.raises(TokenExpired):
+            world.use(phone, token)
+
+
+def test_a_renew_token_opens_no_route(world: World) -> None:
+    """Kinds: a refresh token is for /oauth/token alone."""
+    phone = world.phone("none")
+    refresh_token = world.register(phone, client_id="oauth").refresh_token
+    assert refresh_token is not None
+    with pytest.raises(TokenInvalid):
+        world.use(phone, refresh_token)
+
+
+@pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque"])
+def test_a_client_that_is_missing_from_the_registry_is_our_own_trouble(world: World, client_id: str) -> None:
+    """Its tokens are genuine: a wrong deployment must log nobody out (E1b). They were 401 `log_in`."""
+    phone = world.phone()
+    token = world.register(phone, client_id=client_id).access_token
+    others = Clients({client.id: client for client in world.clients if client.id != client_id})
+    proof = replace(world.call.proof, clients=others)
+    assert world.call.proof.token(token, now=world.clock())
+    with pytest.raises(errors.Unavailable):
+        proof.token(token, now=world.clock())
+
+
+def test_a_long_lived_token_past_its_time_asks_to_log_in(world: World) -> None:
+    """Nothing renews it, so ``exchange`` would be the wrong advice."""
+    phone = world.phone("none")
+    token = world.register(phone, client_id="iot").access_token
+    world.clock.skip(180 * DAY_S)
+    with pytest.raises(errors.LoginRequired) as refusal:
+        world.use(phone, token)
+    assert refusal.value.members == {"reason": "expired"}
+
+
+def test_a_session_slides_with_use_and_its_remember_token_outlives_it(world: World) -> None:
+    """30 minutes of silence end the id, not the login; used, it lives on; the remember token stays the same."""
+    phone = world.phone("none")
+    issued = world.register(phone, client_id="web")
+    assert issued.refresh_token is not None
+    for _ in range(6):
+        world.clock.skip(25 * MINUTE_S)
+        assert world.use(phone, issued.access_token)
+    world.clock.skip(30 * MINUTE_S)
+    with pytest.raises(TokenExpired):
+        world.use(phone, issued.access_token)
+    world.clock.skip(29 * DAY_S)
+    renewed = world.exchange(phone, issued.refresh_token)
+    assert renewed.refresh_token == issued.refresh_token
+    assert world.use(phone, renewed.access_token)
+    with pytest.raises(TokenExpired):
+        world.use(phone, issued.access_token)
+
+
+def test_renewing_a_session_leaves_the_earlier_id_alive(world: World) -> None:
+    """Two tabs may hold two ids of one login, the earlier until its own expiry."""
+    phone = world.phone("none")
+    issued = world.register(phone, client_id="web")
+    assert issued.refresh_token is not None
+    world.clock.skip(MINUTE_S)
+    renewed = world.exchange(phone, issued.refresh_token)
+    world.clock.skip(29 * MINUTE_S - 1)
+    assert world.use(phone, renewed.access_token)
+    assert world.use(phone, issued.access_token)
+
+
+@pytest.mark.guarantee(8)
+def test_a_grant_opens_exactly_its_operation_once(world: World) -> None:
+    """``Transfer 10 to Bob`` cannot be turned into ``transfer 1000 to Eve``, nor be done twice."""
+    phone = world.phone()
+    issued = world.register(phone)
+    grant = granted(world, phone, issued)
+    with pytest.raises(GrantInvalid):
+        transfer(world, phone, issued, grant, body=b'{"to":"Eve","amount":1000}')
+    spent = transfer(world, phone, issued, grant)
+    assert spent is not None
+    assert spent.at == world.clock()
+    with pytest.raises(GrantInvalid):
+        transfer(world, phone, issued, grant)
+
+
+def test_a_route_with_step_up_always_demands_a_grant(world: World) -> None:
+    """However fresh the login; and a refusal for want of a grant spends no nonce."""
+    phone = world.phone()
+    issued = world.register(phone)
+    with pytest.raises(StepUpRequired) as refusal:
+        transfer(world, phone, issued, None)
+    assert refusal.value.members == {"max_age": 120, "acr_values": "aal1"}
+    assert not world.stores.tables.nonces
+
+
+@pytest.mark.guarantee(8)
+def test_grants_expire_and_stay_on_their_device(world: World) -> None:
+    """Five minutes, one lineage; ``max_age`` may be shorter; a stronger ``acr`` may be asked."""
+    phone, tablet = world.phone(), world.phone()
+    issued, other = world.register(phone), world.login(tablet)
+    with pytest.raises(GrantInvalid):
+        transfer(world, tablet, other, granted(world, phone, issued))
+    late = granted(world, phone, issued)
+    world.clock.skip(GRANT_S)
+    with pytest.raises(GrantInvalid):
+        transfer(world, phone, issued, late)
+    stale = granted(world, phone, issued)
+    world.clock.skip(121)
+    with pytest.raises(StepUpRequired):
+        transfer(world, phone, issued, stale)
+    weak = granted(world, phone, issued)
+    with pytest.raises(StepUpRequired):
+        world.use(
+            phone,
+            issued.access_token,
+            "POST",
+            "/api/transfers",
+            body=BODY,
+            grant=weak,
+            step_up=StepUp(acr_values=("aal2",)),
+        )
+
+
+@pytest.mark.guarantee(11)
+def test_wrong_passwords_at_step_up_are_throttled_like_failed_logins(world: World) -> None:
+    """A stolen, unlocked phone may not guess at step-up either."""
+    phone = world.phone()
+    issued = world.register(phone)
+    caller = world.use(phone, issued.access_token)
+    operation = Operation("POST", "/api/transfers", content_digest(BODY))
+    for _ in range(FAILURES_PER_KNOWN_DEVICE_MAX):
+        with pytest.raises(InvalidCredentials):
+            world.grant_step_up(caller, operation, "not the password")
+    with pytest.raises(errors.TooManyRequests):
+        world.grant_step_up(caller, operation, PASSWORD)
+
+
+def test_a_password_changed_during_a_step_up_grants_nothing(world: World) -> None:
+    """The account state was read before: by which password the person was let in can no longer be told."""
+    phone = world.phone()
+    caller = world.use(phone, world.register(phone).access_token)
+    operation = Operation("POST", "/api/transfers", content_digest(BODY))
+    world.change_password(caller, "granite umbrella conversation")
+    with pytest.raises(errors.Unavailable):
+        world.grant_step_up(caller, operation, "granite umbrella conversation")
+    assert not world.stores.tables.grants
+
+
+@pytest.mark.guarantee(6, 7)
+@pytest.mark.parametrize("ending", ["logout", "everywhere", "end_device", "revoke", "password", "disable", "delete"])
+def test_what_has_ended_stays_ended(world: World, ending: str) -> None:
+    """Promise 6: after the answer no call and no exchange succeeds for what it ended, and its reason is told."""
+    phone, tablet = world.phone(), world.phone()
+    victim, mine = world.register(phone), world.login(tablet)
+    caller = world.use(tablet, mine.access_token)
+    match ending:
+        case "logout":
+            world.logout(world.use(phone, victim.access_token), everywhere=False)
+        case "everywhere":
+            world.logout(caller, everywhere=True)
+        case "end_device":
+            world.end_device(caller, victim.device_id)
+        case "revoke":
+            message = phone.message("POST", "/api/oauth/revoke", body=b"form")
+            world.revoke(message, token=victim.access_token, client_id=None)
+        case "password":
+            world.change_password(caller, "granite umbrella conversation")
+        case "disable":
+            world.set_status("ada@example.com", Status.DISABLED)
+            world.set_status("ada@example.com", Status.ACTIVE)
+        case _:
+            world.delete(caller)
+    reasons = {"logout": "logout", "revoke": "logout", "end_device": "ended_by_owner", "password": "password_changed"}
+    for attempt in (world.attempt(), world.attempt()):
+        with pytest.raises(errors.LoginRequired) as refusal:
+            world.exchange(phone, victim.access_token, attempt=attempt)
+        with pytest.raises(errors.LoginRequired):
+            world.use(phone, victim.access_token)
+        if ending in reasons:
+            assert refusal.value.members == {"reason": reasons[ending]}
+    if ending in {"logout", "end_device", "revoke", "password"}:
+        assert world.use(tablet, mine.access_token)
+        assert world.exchange(tablet, mine.access_token, attempt=world.attempt())
+    else:
+        with pytest.raises(errors.LoginRequired):
+            world.use(tablet, mine.access_token)
+
+
+@pytest.mark.guarantee(6)
+def test_a_changed_password_is_the_only_one(world: World) -> None:
+    """The old one is wrong at once, at login and at step-up."""
+    phone = world.phone()
+    issued = world.register(phone)
+    world.change_password(world.use(phone, issued.access_token), "granite umbrella conversation")
+    with pytest.raises(InvalidCredentials):
+        world.login(phone)
+    assert world.login(phone, password="granite umbrella conversation")
+
+
+def test_devices_show_what_lives_and_why_the_rest_ended(world: World) -> None:
+    """Newest first, the caller's own marked."""
+    phone, tablet = world.phone(), world.phone()
+    issued = world.register(phone)
+    world.clock.skip(5)
+    other = world.login(tablet)
+    world.end_device(world.use(phone, issued.access_token), other.device_id)
+    listed = world.list_devices(world.use(phone, issued.access_token))
+    assert [entry.device_id for entry in listed] == [other.device_id, issued.device_id]
+    assert [entry.current for entry in listed] == [False, True]
+    assert listed[0].ended is not None
+    assert listed[0].ended.reason == "ended_by_owner"
+    assert listed[1].ended is None
+    assert listed[1].name == "Ada's phone"
+    assert [entry.last_exchange_at for entry in listed] == [None, None]
+    bearer = world.login(world.phone("none"), client_id="simple")
+    world.clock.skip(5)
+    child = world.exchange(phone, issued.access_token, attempt=world.attempt())
+    listed = world.list_devices(world.use(phone, child.access_token))
+    told = {entry.device_id: (entry.bound, entry.client_id, entry.last_exchange_at) for entry in listed}
+    assert told[bearer.device_id] == (False, "simple", None)
+    assert told[issued.device_id] == (True, "mobile", world.clock())
+
+
+def test_somebody_elses_device_is_as_unknown_as_none(world: World) -> None:
+    """404 alike, and nothing happens to it."""
+    phone, stranger = world.phone(), world.phone()
+    mine = world.register(phone)
+    theirs = world.register(stranger, email="eve@example.com")
+    for device_id in (theirs.device_id, "AAAAAAAAAAAAAAAA", "", "x" * 500):
+        with pytest.raises(errors.NotFound):
+            world.end_device(world.use(phone, mine.access_token), device_id)
+    assert world.use(stranger, theirs.access_token)
+
+
+@pytest.mark.guarantee(4)
+def test_revocation_of_a_bound_lineage_needs_its_key(world: World) -> None:
+    """A token alone cannot end a session; another client's id is refused, and an invalid token has no effect."""
+    phone = world.phone()
+    token = world.register(phone).access_token
+    bare = Message("POST", "api.example.com", "/api/oauth/revoke", (), {"host": ("api.example.com",)}, b"")
+    with pytest.raises(SignatureRequired):
+        world.revoke(bare, token=token, client_id=None)
+    with pytest.raises(WrongKey):
+        world.revoke(world.phone().message("POST", "/api/oauth/revoke"), token=token, client_id=None)
+    world.revoke(bare, token="garbage", client_id=None)
+    with pytest.raises(UnauthorizedClient):
+        world.revoke(phone.message("POST", "/api/oauth/revoke"), token=token, client_id="oauth")
+    assert world.use(phone, token)
+    world.revoke(phone.message("POST", "/api/oauth/revoke"), token=token, client_id="mobile")
+    with pytest.raises(errors.LoginRequired):
+        world.use(phone, token)
+
+
+def test_introspection_tells_a_resource_server_the_truth_of_the_moment(world: World) -> None:
+    """Active while it may be used; inactive once ended; never for a token that only renews, nor to a stranger."""
+    phone = world.phone("none")
+    issued = world.register(phone, client_id="oauth")
+    assert issued.refresh_token is not None
+
+    def ask(token: str, secret: str = RESOURCE_SERVER_SECRET, server: str = "billing") -> bool:
+        return world.introspect(token=token, resource_server=server, secret=secret) is not None
+
+    assert ask(issued.access_token)
+    assert not ask(issued.refresh_token)
+    assert not ask("garbage")
+    for secret, server in (("wrong", "billing"), (RESOURCE_SERVER_SECRET, "nobody")):
+        with pytest.raises(InvalidClient):
+            ask(issued.access_token, secret, server)
+    world.logout(world.use(phone, issued.access_token), everywhere=False)
+    assert not ask(issued.access_token)
+
+
+def test_introspection_of_a_session_slides_with_its_use(world: World) -> None:
+    """Past the time that its id was given, used without a gap; inactive after a silence."""
+    phone = world.phone("none")
+    token = world.register(phone, client_id="web").access_token
+
+    def ask() -> int | None:
+        found = world.introspect(token=token, resource_server="billing", secret=RESOURCE_SERVER_SECRET)
+        return found.expires_at if found else None
+
+    world.clock.skip(20 * MINUTE_S)
+    assert world.use(phone, token)
+    world.clock.skip(20 * MINUTE_S)
+    assert ask() == world.clock() + 10 * MINUTE_S
+    world.clock.skip(10 * MINUTE_S)
+    assert ask() is None
+
+
+def test_an_expired_token_is_refused_without_asking_the_account_state(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time is in the token."""
+    phone = world.phone()
+    token = world.register(phone).access_token
+    world.clock.skip(15 * MINUTE_S)
+
+    def ask(*_: object) -> None:
+        raise AssertionError("the account state was asked")
+
+    monkeypatch.setattr(world.stores.lineage_store, "get", ask, raising=False)
+    with pytest.raises(TokenExpired):
+        world.use(phone, token)
+    assert world.introspect(token=token, resource_server="billing", secret=RESOURCE_SERVER_SECRET) is None
+
+
+def test_a_digest_that_came_must_match_also_without_a_signature(world: World) -> None:
+    """A bearer's body changed on the way is noticed where the app sent its digest."""
+    phone = world.phone("none")
+    token = world.register(phone, client_id="simple").access_token
+    sent = phone.message("POST", "/api/logout", body=b"{}", token=token)
+    changed = Message(sent.method, sent.authority, sent.path, sent.query, sent.fields, b"[]")
+    with pytest.raises(InvalidDigest):
+        world.call.authenticate(changed)
+
+
+def test_a_weak_new_password_is_refused_and_changes_nothing(world: World) -> None:
+    """The same rules as at registration."""
+    phone = world.phone()
+    caller = world.use(phone, world.register(phone).access_token)
+    with pytest.raises(TooShort):
+        world.change_password(caller, "short")
+    assert world.login(phone)
+
+
+@pytest.mark.guarantee(6)
+def test_a_login_that_ended_meanwhile_changes_no_password(world: World) -> None:
+    """Let in, ended from another device, and then: the change is refused with its reason."""
+    phone, tablet = world.phone(), world.phone()
+    caller = world.use(phone, world.register(phone).access_token)
+    world.end_device(world.use(tablet, world.login(tablet).access_token), caller.device_id)
+    with pytest.raises(errors.LoginRequired) as refusal:
+        world.change_password(caller, "granite umbrella conversation")
+    assert refusal.value.members == {"reason": "ended_by_owner"}
+    assert world.login(phone)
+
+
+@pytest.mark.guarantee(10)
+def test_a_deleted_account_is_forgotten(world: World) -> None:
+    """User and claim go; the closed account state stays, so that nothing comes back."""
+    phone = world.phone()
+    world.delete(world.use(phone, world.register(phone).access_token))
+    tables = world.stores.tables
+    assert (len(tables.users), len(tables.claims), len(tables.lineages)) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_everything_that_happens_to_an_account_is_in_its_audit(world: World, *, own: bool) -> None:
+    """Once each, for the owner who asks who did it: login, registration, logout and revocation left no row."""
+    phone, tablet = world.phone(), world.phone()
+    mine, other = world.register(phone), world.login(tablet)
+    world.end_device(world.use(phone, mine.access_token), other.device_id)
+    world.change_password(world.use(phone, mine.access_token), "granite umbrella conversation")
+    world.logout(world.use(phone, mine.access_token), everywhere=not own)
+    world.set_status("ada@example.com", Status.DISABLED)
+    world.set_status("ada@example.com", Status.ACTIVE)
+    world.set_roles("ada@example.com", ["support", "admin"])
+    world.set_roles("ada@example.com", [])
+    again = world.login(phone, password="granite umbrella conversation")
+    replacing = world.login(phone, password="granite umbrella conversation")
+    revoking = world.login(tablet, password="granite umbrella conversation")
+    world.revoke(tablet.message("POST", "/api/oauth/revoke", body=b"form"), token=revoking.access_token, client_id=None)
+    world.delete(world.use(phone, replacing.access_token))
+    client = {"client": "mobile"}
+    noted = [(event.event, event.lineage, dict(event.details)) for event in world.stores.audit.events]
+    assert noted == [
+        ("registered", mine.device_id, client),
+        ("logged_in", other.device_id, client),
+        ("device_ended", other.device_id, {"by": mine.device_id}),
+        ("password_changed", mine.device_id, {}),
+        ("logged_out" if own else "logged_out_everywhere", mine.device_id, {}),
+        ("account_disabled", None, {}),
+        ("account_enabled", None, {}),
+        ("roles_changed", None, {"roles": "admin support"}),
+        ("roles_changed", None, {"roles": ""}),
+        ("logged_in", again.device_id, client),
+        ("login_replaced", again.device_id, {}),
+        ("logged_in", replacing.device_id, client),
+        ("logged_in", revoking.device_id, client),
+        ("revoked", revoking.device_id, client),
+        ("account_deleted", replacing.device_id, {}),
+    ]
+    [account] = {event.account for event in world.stores.audit.events}
+    assert {event.at for event in world.stores.audit.events} == {world.clock()}
+    lines = [(name, facts["account"]) for name, facts in world.signals.emitted if EVENTS[name].audited]
+    assert lines == [(name, account) for name, _, _ in noted]
+
+
+def test_what_happens_twice_is_in_the_audit_once(world: World) -> None:
+    """A repetition by its attempt, an end of what has ended, a revocation of it."""
+    phone, tablet = world.phone(), world.phone()
+    attempt = world.attempt()
+    mine = world.register(phone, attempt=attempt)
+    world.register(phone, attempt=attempt)
+    attempt = world.attempt()
+    other = world.login(tablet, attempt=attempt)
+    world.login(tablet, attempt=attempt)
+    for _ in range(2):
+        world.clock.skip(1)
+        world.end_device(world.use(phone, mine.access_token), other.device_id)
+        world.revoke(
+            tablet.message("POST", "/api/oauth/revoke", body=b"form"), token=other.access_token, client_id=None
+        )
+    assert [event.event for event in world.stores.audit.events] == ["registered", "logged_in", "device_ended"]
+
+
+def test_the_audit_holds_both_presentations_of_a_reused_token(world: World) -> None:
+    """What the owner needs to tell a thief from a restored backup; no secret, and of the caller's text a piece."""
+    phone = world.phone()
+    issued = world.register(phone)
+    first, second = world.attempt(), world.attempt()
+    world.clock.skip(60)
+    world.exchange(phone, issued.access_token, attempt=first)
+    world.clock.skip(60)
+    message = phone.message("POST", "/api/oauth/token", body=b"form", attempt=second)
+    agent = "\x1bExample/1.0 " + "x" * 500
+    message = replace(message, fields={**message.fields, "user-agent": (agent,)})
+    with pytest.raises(TokenReused):
+        world._exchange(message, TokenRequest(issued.access_token), source="2001:db8::1")
+    event = world.stores.audit.events[-1]
+    assert (event.event, event.at, event.lineage) == ("token_reused", world.clock(), issued.device_id)
+    assert dict(event.details) == {
+        "client": "mobile",
+        "generation": "0",
+        "key": "own",
+        "network": "2001:db8::/64",
+        "user_agent": "Example/1.0 " + "x" * 188,
+        "attempt": attempt_digest(second).hex(),
+        "first_attempt": attempt_digest(first).hex(),
+        "current_generation": "1",
+        "last_exchange_at": str(world.clock() - 60),
+    }

@@ -1,0 +1,1919 @@
+"""The reference client keeps the nine rules of the client contract, whatever is lost, repeated or run in parallel."""
+
+import base64
+import contextlib
+import hashlib
+import http.server
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+import baton_client
+from baton_client import (
+    Answer,
+    AnswerLost,
+    BatonClient,
+    BatonError,
+    BrokenStorage,
+    DeviceKey,
+    FileStorage,
+    HttpTransport,
+    LoggedOut,
+    MemoryStorage,
+    NoResponse,
+    NotLoggedIn,
+    Offline,
+    Record,
+    Refused,
+    Request,
+    Session,
+    Storage,
+    signature_fields,
+)
+from tests.baton.wire.fake_server import BASE_URL, EMAIL, LIFE_S, PASSWORD, Clock, FakeServer, answered, problem
+
+pytestmark = pytest.mark.guarantee(2)
+
+
+class Pauses(list[float]):
+    """A sleep that only writes down how long it would have slept, and may do something meanwhile."""
+
+    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Begin with no pause."""
+        super().__init__()
+        self.meanwhile = meanwhile
+
+    def __call__(self, seconds: float) -> None:
+        """Pretend to sleep."""
+        self.append(seconds)
+        self.meanwhile()
+
+
+def client_of(server: FakeServer, storage: Storage, **options: Any) -> BatonClient:
+    """Make a client of the fake server, whose pauses take no time."""
+    given = {"clock": server.clock, "transport": server, "sleep": Pauses(), "random": lambda: 0.5}
+    return BatonClient(BASE_URL, "mobile", storage, **{**given, **options})
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    """Give a server that knows Ada."""
+    server = FakeServer()
+    server.passwords[EMAIL] = PASSWORD
+    return server
+
+
+@pytest.fixture
+def storage() -> MemoryStorage:
+    """Give an empty storage."""
+    return MemoryStorage()
+
+
+@pytest.fixture
+def client(server: FakeServer, storage: MemoryStorage) -> BatonClient:
+    """Give a client that has logged in."""
+    client = client_of(server, storage)
+    client.login(EMAIL, PASSWORD, "a phone")
+    return client
+
+
+def attempts(requests: list[Request]) -> set[str]:
+    """Collect the attempts of some requests."""
+    return {request.headers["idempotency-key"] for request in requests}
+
+
+def session_in(storage: Storage) -> Session:
+    """Read the session that must be there."""
+    session = storage.read().session
+    assert session is not None
+    return session
+
+
+def only_lineage(server: FakeServer) -> Any:
+    """Give the one lineage that must be there."""
+    (lineage,) = server.lineages.values()
+    return lineage
+
+
+class TestRule1:
+    """One storage record (token, attempt), written atomically; the attempt is never made again for the same token."""
+
+    def test_a_lost_answer_is_asked_for_again_with_the_same_attempt(
+        self, server: FakeServer, client: BatonClient
+    ) -> None:
+        """Five lost answers later there is one child, one attempt, and a login that goes on."""
+        server.faults.extend([server.lose_answer, server.lose_request, server.lose_answer, server.busy])
+        client.exchange(deadline_s=None)
+        assert server.exchanges == 1
+        assert len(attempts(server.sent("/oauth/token"))) == 1
+        assert client.me()["email"] == EMAIL
+
+    def test_the_attempt_outlives_the_process(self, server: FakeServer, tmp_path: Path) -> None:
+        """An app that dies between sending and storing repeats its attempt after the restart."""
+        before = client_of(server, FileStorage(tmp_path / "session"))
+        before.login(EMAIL, PASSWORD, "a phone")
+        server.faults.extend([server.lose_answer])
+        with pytest.raises(Offline):
+            before.exchange(deadline_s=0)
+        after = client_of(server, FileStorage(tmp_path / "session"))
+        after.exchange()
+        assert server.exchanges == 1
+        assert only_lineage(server).ended is None
+
+    def test_every_generation_has_an_attempt_of_its_own(
+        self, client: BatonClient, storage: MemoryStorage, server: FakeServer
+    ) -> None:
+        """Attempts are 128 bits or more and differ from each other, and the parent's is not used again."""
+        seen = {session_in(storage).attempt} | {client.exchange().attempt for _ in range(5)}
+        assert len(seen) == 6
+        assert all(len(base64.urlsafe_b64decode(attempt + "==")) >= 16 for attempt in seen)
+        assert server.exchanges == 5
+
+    @pytest.mark.parametrize("route", ["register", "login"])
+    def test_a_login_that_died_before_it_was_stored_is_repeated_after_the_restart(
+        self, route: str, tmp_path: Path
+    ) -> None:
+        """Registration and login have one effect: the same attempt and key are sent again, and no device is added."""
+        server = FakeServer()
+        if route == "login":
+            server.passwords[EMAIL] = PASSWORD
+        server.faults.extend([server.lose_answer])
+        with pytest.raises(Offline):
+            getattr(client_of(server, FileStorage(tmp_path / "s")), route)(EMAIL, PASSWORD, "a phone", deadline_s=0)
+        session = getattr(client_of(server, FileStorage(tmp_path / "s")), route)(
+            " ADA@example.com", PASSWORD, "a phone"
+        )
+        assert len(attempts(server.log)) == 1
+        assert only_lineage(server).id == session.device_id
+
+    def test_attempt_and_key_are_written_down_before_they_are_sent(
+        self, server: FakeServer, storage: MemoryStorage
+    ) -> None:
+        """Whatever the server sees of a login is in the storage already."""
+
+        def watching(request: Request, timeout_s: float) -> Answer:
+            pending, key = storage.read().pending, storage.read().key
+            assert pending is not None
+            assert key is not None
+            assert request.headers["idempotency-key"] == f'"{pending.attempt}"'
+            assert json.loads(request.body)["device"]["public_key"] == key.jwk()
+            return server(request, timeout_s)
+
+        client_of(server, storage, transport=watching).login(EMAIL, PASSWORD, "a phone")
+        assert storage.read().pending is None
+
+    def test_another_person_gets_another_attempt(self, server: FakeServer, storage: MemoryStorage) -> None:
+        """A login that was begun for one address lends its attempt to no other."""
+        server.passwords["bob@example.com"] = PASSWORD
+        server.faults.extend([server.lose_answer])
+        client = client_of(server, storage)
+        with pytest.raises(Offline):
+            client.login(EMAIL, PASSWORD, "a phone", deadline_s=0)
+        client.login("bob@example.com", PASSWORD, "a phone")
+        assert len(attempts(server.log)) == 2
+
+    def test_the_key_outlives_the_session(
+        self, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """After a logout the device keeps its key, by which the server knows it for the next login."""
+        key = storage.read().key
+        client.logout()
+        client.login(EMAIL, PASSWORD, "a phone")
+        assert storage.read().key == key
+        assert len({lineage.key_id for lineage in server.lineages.values()}) == 1
+
+
+class TestRule2:
+    """Storage is read immediately before signing; one exchange in flight per process."""
+
+    def test_a_client_that_waited_reads_the_storage_again(
+        self, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """While one client pauses, another exchanges: the first takes what it finds and sends nothing more."""
+        other = client_of(server, storage)
+
+        def go_on() -> None:
+            for _ in range(6):
+                other.exchange()
+
+        waiting = client_of(server, storage, sleep=Pauses(meanwhile=go_on))
+        server.faults.extend([server.lose_request])
+        assert waiting.exchange() == session_in(storage)
+        assert server.exchanges == 6
+        assert only_lineage(server).ended is None
+        assert client.me()
+
+    @pytest.mark.parametrize("nth", range(1, 6))
+    @pytest.mark.parametrize("act", ["exchange", "me"])
+    def test_a_process_frozen_between_reading_and_sending_comes_too_late_and_ends_nothing(
+        self, act: str, nth: int, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """`created` is from before storage was read: the stale token is refused for its time (E3), and no E8 ends it.
+
+        The nth reading is followed by an hour in which another process goes on six times.
+        """
+
+        class Freezing:
+            """The shared storage, for a process that is frozen once it has read it."""
+
+            readings = 0
+
+            def read(self) -> Record:
+                """Read, and freeze."""
+                record = storage.read()
+                self.readings += 1
+                if self.readings == nth:
+                    for _ in range(6):
+                        client.exchange()
+                    server.clock.skip(3600)
+                return record
+
+            def update(self, change: Callable[[Record], Record], /) -> Record:
+                """Change the shared record."""
+                return storage.update(change)
+
+        frozen = client_of(server, Freezing())
+        for _ in range(5):
+            getattr(frozen, act)()
+        assert server.exchanges >= 6
+        assert only_lineage(server).ended is None
+
+    def test_one_exchange_at_a_time_in_a_process(self, server: FakeServer, client: BatonClient) -> None:
+        """Eight threads in need of a token exchange it once, and send it once."""
+        server.clock.skip(LIFE_S)
+        together = threading.Barrier(8)
+        failures: list[BaseException] = []
+
+        def need() -> None:
+            try:
+                together.wait(10)
+                client.me()
+            except BaseException as error:  # noqa: BLE001 - told below
+                failures.append(error)
+
+        threads = [threading.Thread(target=need) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert not failures
+        assert len(server.sent("/oauth/token")) == 1
+
+    def test_two_clients_on_one_file_exchange_once(self, server: FakeServer, tmp_path: Path) -> None:
+        """Both may send, for the record is the lock: the same attempt gives both the same child."""
+        together = threading.Barrier(2)
+        both_sent: set[bytes] = set()
+
+        def slow(request: Request, timeout_s: float) -> Answer:
+            answer = server(request, timeout_s)
+            if request.url.endswith("/oauth/token"):
+                both_sent.add(request.body)
+                together.wait(10)  # Neither stores before both are answered.
+            return answer
+
+        clients = [client_of(server, FileStorage(tmp_path / "session"), transport=slow) for _ in range(2)]
+        clients[0].login(EMAIL, PASSWORD, "a phone")
+        children: list[Session] = []
+        threads = [threading.Thread(target=lambda one=one: children.append(one.exchange())) for one in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert len(both_sent) == 1
+        assert server.exchanges == 1
+        assert children[0] == children[1] == session_in(FileStorage(tmp_path / "session"))
+
+
+class TestRule3:
+    """The child is stored only if storage still holds the parent."""
+
+    def test_an_answer_that_comes_after_a_logout_revives_nothing(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """A session dropped while an exchange was under way stays dropped."""
+
+        def dropping(request: Request, timeout_s: float) -> Answer:
+            answer = server(request, timeout_s)
+            client.forget()
+            return answer
+
+        with pytest.raises(NotLoggedIn):
+            client_of(server, storage, transport=dropping).exchange()
+        assert storage.read().session is None
+
+    def test_an_answer_that_comes_late_does_not_undo_a_newer_one(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """While one answer is under way, another client goes two generations further: the late child is discarded."""
+
+        def overtaken(request: Request, timeout_s: float) -> Answer:
+            answer = server(request, timeout_s)
+            client.exchange()
+            client.exchange()
+            return answer
+
+        session = client_of(server, storage, transport=overtaken).exchange()
+        assert session == session_in(storage)
+        assert session.access_token.split(".")[2] == "2"
+
+    def test_a_login_that_was_overtaken_by_another_person_is_discarded(
+        self, server: FakeServer, storage: MemoryStorage
+    ) -> None:
+        """The storage goes to whoever began last; the late answer for the other one is not stored."""
+        server.passwords["bob@example.com"] = PASSWORD
+        bob = client_of(server, storage)
+
+        def overtaken(request: Request, timeout_s: float) -> Answer:
+            answer = server(request, timeout_s)
+            bob.login("bob@example.com", PASSWORD, "a phone")
+            return answer
+
+        with pytest.raises(NotLoggedIn, match="overtook"):
+            client_of(server, storage, transport=overtaken).login(EMAIL, PASSWORD, "a phone")
+        assert bob.me()["email"] == "bob@example.com"
+
+
+class TestRule4:
+    """The child is persisted before it is used."""
+
+    def test_no_token_is_sent_that_is_not_in_the_storage(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """At every call the storage holds the token that the call carries."""
+
+        def watching(request: Request, timeout_s: float) -> Answer:
+            if "authorization" in request.headers:
+                assert request.headers["authorization"] == f"Bearer {session_in(storage).access_token}"
+            return server(request, timeout_s)
+
+        watched = client_of(server, storage, transport=watching)
+        server.clock.skip(LIFE_S)
+        assert watched.me() == client.me()
+        assert server.exchanges == 1
+
+    def test_a_child_that_could_not_be_stored_is_not_used(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A full disk stops the call; the same child comes again when there is room."""
+        server.clock.skip(LIFE_S)
+        with monkeypatch.context() as patch:
+
+            def full(_: object) -> Record:
+                raise OSError(28, "No space left on device")
+
+            patch.setattr(storage, "update", full)
+            with pytest.raises(OSError, match="No space left"):
+                client.me()
+        assert not server.sent("/me")
+        assert client.me()
+        assert server.exchanges == 1
+
+
+class TestRule5:
+    """No network, time-outs and 503 are waited out, and never a logout."""
+
+    def test_a_network_error_is_never_a_logout(
+        self, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """A day without network raises `Offline` and leaves the record as it was."""
+        before = storage.read()
+        server.clock.skip(LIFE_S)
+
+        def dead(request: Request, timeout_s: float) -> Answer:
+            raise TimeoutError(f"{request.method} took longer than {timeout_s}")
+
+        with pytest.raises(Offline, match="the session is kept"):
+            client_of(server, storage, transport=dead).me()
+        assert storage.read() == before
+        assert client.me()
+
+    @pytest.mark.parametrize("status", [200, 401, 403, 404, 502, 504])
+    def test_a_strangers_answer_is_never_a_logout(
+        self, status: int, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """What a proxy or a gateway says in its own words ends nothing, whatever its status."""
+        before = storage.read()
+        page = Answer(status, {"content-type": "text/html"}, b"<h1>Welcome to our hotel</h1>")
+        with pytest.raises(Offline):
+            client_of(server, storage, transport=lambda _request, _timeout_s: page).exchange()
+        assert storage.read() == before
+        assert client.me()
+
+    def test_pauses_grow_and_are_spread(self, server: FakeServer, storage: MemoryStorage, client: BatonClient) -> None:
+        """Exponential back-off with full jitter, up to a longest pause."""
+        sleep = Pauses()
+        server.faults.extend([server.lose_request] * 9)
+        client_of(server, storage, sleep=sleep, random=lambda: 1.0).exchange(deadline_s=None)
+        assert sleep == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+        server.faults.extend([server.lose_request] * 2)
+        client_of(server, storage, sleep=sleep, random=lambda: 0.0).exchange()
+        assert sleep[9:] == [0.0, 0.0]
+        assert client.me()
+
+    def test_retry_after_is_honoured(self, server: FakeServer, storage: MemoryStorage, client: BatonClient) -> None:
+        """The server's wish is the least; the jitter comes on top, so that not everybody returns at once."""
+        sleep = Pauses()
+        server.faults.extend([lambda request: server.busy(request, wait_s=7)])
+        client_of(server, storage, sleep=sleep, random=lambda: 1.0).me()
+        assert sleep == [7.5]
+        assert client.me()
+
+    def test_the_deadline_is_the_callers(self, server: FakeServer, storage: MemoryStorage, client: BatonClient) -> None:
+        """No pause is begun that would end after the deadline, and every sending is told how long it may take."""
+        sleep, told = Pauses(), []
+
+        def dead(request: Request, timeout_s: float) -> Answer:
+            told.append(timeout_s)
+            raise NoResponse(request.url)
+
+        with pytest.raises(Offline):
+            (client_of(server, storage, transport=dead, sleep=sleep, random=lambda: 1.0).me(),)
+        assert 15 < sum(sleep) < 30
+        assert max(told) <= 10
+        with pytest.raises(Offline):
+            client_of(server, storage, transport=dead, sleep=sleep).exchange(deadline_s=3)
+        assert told[-1] <= 3
+        assert client.me()
+
+    def test_a_long_throttle_is_told_at_once(self, server: FakeServer, storage: MemoryStorage) -> None:
+        """A login throttled for longer than the caller waits says so, with the time to wait."""
+        limited = answered(429, {"code": "too_many_requests", "action": "retry"}, retry_after="900")
+        with pytest.raises(Refused) as refused:
+            client_of(server, storage, transport=lambda _request, _timeout_s: limited).login(EMAIL, PASSWORD, "phone")
+        assert (refused.value.code, refused.value.retry_after_s) == ("too_many_requests", 900)
+
+    def test_a_defect_of_the_server_is_told_with_its_request_id(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """Answers came, so it is not called offline; after three of them a fourth is not waited for."""
+        before, count = storage.read(), []
+
+        def defective(request: Request, _timeout_s: float) -> Answer:
+            count.append(request)
+            return problem(500, "server_error", "server_error", "retry", request_id="id-of-the-defect")
+
+        broken = client_of(server, storage, transport=defective)
+        acts: list[Callable[[], object]] = [broken.me, lambda: broken.exchange(deadline_s=None)]
+        for act in acts:
+            count.clear()
+            with pytest.raises(Refused, match="id-of-the-defect") as refused:
+                act()
+            assert (refused.value.code, len(count)) == ("server_error", 3)
+        assert storage.read() == before
+        with pytest.raises(Refused, match="server_error"):
+            broken.exchange(deadline_s=0)
+        with pytest.raises(AnswerLost, match="id-of-the-defect"):
+            broken.call("POST", "/notes", json={})
+        assert client.me()
+
+
+class TestRule6:
+    """The client acts on `action`, and on nothing else."""
+
+    @pytest.mark.parametrize("wrong_by_s", [-86_400, -301, 301, 86_400])
+    def test_a_wrong_clock_costs_one_round_trip(self, server: FakeServer, wrong_by_s: int) -> None:
+        """A phone whose clock is off sets its offset from the refusal and signs again, once."""
+        client = client_of(server, MemoryStorage(), clock=Clock(server.clock, wrong_by_s=wrong_by_s))
+        client.login(EMAIL, PASSWORD, "a phone")
+        assert len(server.log) == 2
+        assert client.me()
+        assert len(server.log) == 3
+        assert abs(client.now() - server.clock()) <= 1
+
+    def test_a_clock_that_is_set_wrong_later_is_noticed(self, server: FakeServer) -> None:
+        """A clock that jumps while the app runs ends nothing and costs no generation but those it seems to need."""
+        clock = Clock(server.clock)
+        client = client_of(server, MemoryStorage(), clock=clock)
+        client.login(EMAIL, PASSWORD, "a phone")
+        for jump in (86_400, -200_000, 3_000):
+            clock.skip(jump)
+            assert client.me()
+        assert only_lineage(server).ended is None
+
+    def test_the_clock_is_set_once_and_no_more(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """A server that goes on about the clock is not argued with."""
+        skewed = problem(401, "stale_signature", "clock_skew", "sync_clock")
+        count = []
+
+        def stubborn(request: Request, _timeout_s: float) -> Answer:
+            count.append(request)
+            return skewed
+
+        with pytest.raises(Refused, match="clock_skew"):
+            client_of(server, storage, transport=stubborn).me()
+        assert len(count) == 2
+        assert client.me()
+
+    def test_the_clock_is_set_without_the_header(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """A gateway that drops `Baton-Time` leaves `server_time` in the body."""
+
+        def dropping(request: Request, timeout_s: float) -> Answer:
+            answer = server(request, timeout_s)
+            return replace(answer, headers={n: v for n, v in answer.headers.items() if n != "baton-time"})
+
+        slow = client_of(server, storage, transport=dropping, clock=Clock(server.clock, wrong_by_s=-5_000))
+        assert slow.me() == client.me()
+        assert slow.sync_clock() == 5_000
+
+    def test_a_slow_answer_is_no_wrong_clock(self, server: FakeServer, storage: MemoryStorage) -> None:
+        """An answer that took a minute tells a time from a minute ago, and moves nothing."""
+
+        def slow(request: Request, timeout_s: float) -> Answer:
+            answer = server(request, timeout_s)
+            server.clock.skip(60)
+            return answer
+
+        assert client_of(server, storage, transport=slow).sync_clock() == 0
+
+    def test_superseded_means_read_the_storage_again(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """A request that arrives after two more exchanges is answered 409: the client takes what the storage holds."""
+
+        def delayed(request: Request, timeout_s: float) -> Answer:
+            client.exchange()
+            client.exchange()
+            return server(request, timeout_s)
+
+        session = client_of(server, storage, transport=delayed).exchange()
+        assert session == session_in(storage)
+        assert client.me()
+
+    def test_a_superseded_login_begins_anew(self, server: FakeServer, storage: MemoryStorage) -> None:
+        """A login whose answer was lost, and whose lineage was ended since, is made once more with a new attempt."""
+        client = client_of(server, storage)
+        server.faults.extend([server.lose_answer])
+        with pytest.raises(Offline):
+            client.login(EMAIL, PASSWORD, "a phone", deadline_s=0)
+        only_lineage(server).ended = "ended_by_owner"
+        session = client.login(EMAIL, PASSWORD, "a phone")
+        assert server.lineages[session.device_id].ended is None
+        assert len(attempts(server.log)) == 2
+
+    def test_a_login_that_another_process_finished_is_taken_over(
+        self, server: FakeServer, storage: MemoryStorage
+    ) -> None:
+        """Two processes begin one login; the slower one finds it finished, and gone further, and takes it."""
+        quick = client_of(server, storage)
+
+        def delayed(request: Request, timeout_s: float) -> Answer:
+            if not server.lineages:
+                quick.login(EMAIL, PASSWORD, "a phone")
+                quick.exchange()
+            return server(request, timeout_s)
+
+        session = client_of(server, storage, transport=delayed).login(EMAIL, PASSWORD, "a phone")
+        assert session == session_in(storage)
+        assert only_lineage(server).generation == 1
+
+    @pytest.mark.parametrize("how", ["call", "exchange"])
+    def test_the_end_of_the_session_is_told_with_its_reason(
+        self, how: str, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """`log_in` in answer to the session's own token empties the storage, but for the key."""
+        only_lineage(server).ended = "password_changed"
+        with pytest.raises(LoggedOut) as ended:
+            client.me() if how == "call" else client.exchange()
+        assert ended.value.reason == "password_changed"
+        assert (storage.read().session, storage.read().key is None) == (None, False)
+        with pytest.raises(NotLoggedIn):
+            client.me()
+
+    def test_the_end_of_an_earlier_session_is_not_the_end_of_this_one(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """A refusal of a token that the storage no longer holds leaves the newer session alone."""
+        other = client_of(server, storage)
+
+        def overtaken(request: Request, timeout_s: float) -> Answer:
+            if request.url.endswith("/me") and len(server.lineages) == 1:
+                only_lineage(server).ended = "logout"
+                other.login(EMAIL, PASSWORD, "a phone")
+            return server(request, timeout_s)
+
+        assert client_of(server, storage, transport=overtaken).me()["device_id"] == session_in(storage).device_id
+        assert client.me()
+
+    def test_refusals_that_are_not_the_sessions_end_nothing(self, storage: MemoryStorage, client: BatonClient) -> None:
+        """A wrong password, and an address that is taken, are no logout; the latter even says `log_in`."""
+        before = session_in(storage)
+        for begin, code in (
+            (lambda: client.login(EMAIL, "wrong" * 4, "a phone"), "invalid_credentials"),
+            (lambda: client.register(EMAIL, PASSWORD, "a phone"), "account_exists"),
+            (lambda: client.change_password("wrong" * 4, "another fine password"), "invalid_credentials"),
+            (lambda: client.call("GET", "/nothing"), "not_found"),
+        ):
+            with pytest.raises(Refused) as refused:
+                begin()
+            assert refused.value.code == code
+        assert session_in(storage) == before
+
+    def test_an_action_from_the_future_is_left_to_the_app(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """An action this client does not know is raised, not guessed at."""
+        before = storage.read()
+        for status in (401, 429, 500, 503):
+            odd = problem(status, "invalid_token", "moon_phase", "look_up")
+            strange = client_of(server, storage, transport=lambda _request, _timeout_s, odd=odd: odd)
+            for act in (strange.me, strange.exchange, lambda one=strange: one.call("POST", "/notes", json={})):
+                with pytest.raises(Refused, match="moon_phase") as raised:
+                    act()
+                assert raised.value.action == "look_up"
+        assert storage.read() == before
+        assert client.me()
+
+    @pytest.mark.parametrize("error", ["insufficient_acr", "unknown_passkey", "session_superseded", "", None, 7])
+    def test_log_in_that_is_not_about_the_token_keeps_the_session(
+        self, error: Any, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """It means: begin a login. Only `invalid_token` and `invalid_grant` are about the session's own token."""
+        before = storage.read()
+        demand = problem(401, error, "another_code", "log_in")
+        strange = client_of(server, storage, transport=lambda _request, _timeout_s: demand)
+        for act in (strange.me, strange.exchange, strange.logout, lambda: strange.delete_account(PASSWORD)):
+            with pytest.raises(Refused, match="another_code"):
+                act()
+        assert storage.read() == before
+        assert client.me()
+
+    def test_a_server_s_defect_in_a_state_changing_call_is_an_unknown_outcome(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """`check_outcome`: the call may have been carried out. It is not repeated, unless repeating does no harm."""
+        answers: list[Answer] = []
+        sent: list[Request] = []
+
+        def defective(request: Request, timeout_s: float) -> Answer:
+            sent.append(request)
+            return answers.pop(0) if answers else server(request, timeout_s)
+
+        defect = problem(500, "server_error", "server_error", "check_outcome", request_id="id-of-the-defect")
+        unknown = problem(409, "outcome_unknown", "outcome_unknown", "check_outcome")
+        broken = client_of(server, storage, transport=defective)
+        key = "transfer-2025-06-15-0003"
+        for answer, idempotency_key in ((defect, None), (unknown, None), (unknown, key)):
+            answers[:], sent[:] = [answer], []
+            with pytest.raises(AnswerLost, match=str(answer.members()["code"])) as lost:
+                broken.call("POST", "/notes", json={}, idempotency_key=idempotency_key)
+            assert isinstance(lost.value.__cause__, Refused)
+            assert len(sent) == 1
+        answers[:], sent[:] = [defect] * 2, []
+        assert broken.call("POST", "/notes", json={}, idempotency_key=key).status == 201
+        assert len(sent) == 3
+        answers[:], sent[:] = [defect] * 9, []
+        with pytest.raises(AnswerLost, match="id-of-the-defect") as lost:
+            broken.logout()
+        assert isinstance(lost.value.__cause__, Refused)
+        assert len(sent) == 3
+        assert client.me()
+
+    @pytest.mark.parametrize(("action", "sendings"), [("exchange", 2), ("step_up", 3)])
+    def test_a_server_that_is_never_content_is_left(
+        self, action: str, sendings: int, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """Every remedy is tried a limited number of times, then the refusal is raised."""
+        demand = problem(401, "x", "x", action)
+        calls = []
+
+        def stubborn(request: Request, timeout_s: float) -> Answer:
+            if not request.url.endswith("/notes"):
+                return server(request, timeout_s)
+            calls.append(request)
+            assert len(calls) <= sendings
+            return demand
+
+        with pytest.raises(Refused, match=action):
+            client_of(server, storage, transport=stubborn).call("POST", "/notes", json={}, confirm=lambda _: PASSWORD)
+        assert len(calls) == sendings
+        assert client.me()
+
+    @pytest.mark.parametrize("lost", [None, DeviceKey.generate("p256")])
+    def test_the_loss_of_the_key_ends_the_session(
+        self, lost: DeviceKey | None, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """A bound session without its key can do nothing more; nothing is sent."""
+        storage.update(lambda record: replace(record, key=lost))
+        arrived = len(server.log)
+        with pytest.raises(LoggedOut, match="key_lost") as ended:
+            client.me()
+        assert (ended.value.reason, ended.value.confirmed) == ("key_lost", False)
+        assert storage.read().session is None
+        assert len(server.log) == arrived
+
+    def test_a_logout_that_cannot_be_signed_does_not_claim_success(
+        self, client: BatonClient, storage: MemoryStorage, server: FakeServer
+    ) -> None:
+        """The key is lost: the login lives on at the server, and the app hears so."""
+        storage.update(lambda record: replace(record, key=None))
+        with pytest.raises(LoggedOut, match="key_lost"):
+            client.logout()
+        assert only_lineage(server).ended is None
+
+    def test_a_key_that_signed_elsewhere_is_not_used_again(
+        self, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """The server says `reuse`: a second holder has signed with this key, so the next login makes another."""
+        key = storage.read().key
+        for code, reason in (("token_reused", None), ("login_required", "reuse")):
+            ended = problem(400, "invalid_grant", code, "log_in", **({"reason": reason} if reason else {}))
+            with pytest.raises(LoggedOut) as told:
+                client_of(server, storage, transport=lambda _request, _timeout_s, ended=ended: ended).exchange()
+            assert told.value.reason == "reuse"
+            assert storage.read().key is None
+            client.login(EMAIL, PASSWORD, "a phone")
+            assert storage.read().key not in {None, key}
+
+
+class TestRule7:
+    """The token is exchanged when one is needed."""
+
+    def test_a_token_that_is_good_is_not_exchanged(self, server: FakeServer, client: BatonClient) -> None:
+        """Calls within the life of a token cost no exchange, and time alone causes none."""
+        client.me()
+        server.clock.skip(LIFE_S - 60)
+        client.me()
+        server.clock.skip(20 * LIFE_S)
+        assert server.exchanges == 0
+        client.me()
+        assert server.exchanges == 1
+
+    def test_a_token_about_to_expire_is_exchanged_first(self, server: FakeServer, client: BatonClient) -> None:
+        """Five seconds of life may not outlast the way to the server."""
+        server.clock.skip(LIFE_S - 5)
+        client.me()
+        assert server.exchanges == 1
+        assert len(server.sent("/me")) == 1
+
+    def test_a_token_that_expired_under_way_is_exchanged_and_the_call_repeated(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """401 `token_expired` was refused before anything was done: even a state-changing call goes again."""
+
+        def slow(request: Request, timeout_s: float) -> Answer:
+            if not server.exchanges and request.url.endswith("/notes"):
+                server.clock.skip(60)
+            return server(request, timeout_s)
+
+        server.clock.skip(LIFE_S - 30)
+        answer = client_of(server, storage, transport=slow).call("POST", "/notes", json={"text": "hello"})
+        assert answer.status == 201
+        assert len(server.sent("/notes")) == 2
+        assert len(server.transfers) == server.exchanges == 1
+        assert client.me()
+
+    def test_a_child_fetched_long_after_its_birth_is_exchanged_too(
+        self, server: FakeServer, client: BatonClient
+    ) -> None:
+        """An answer lost on Friday is fetched on Monday: that child is over, so its own child is fetched at once."""
+        server.faults.extend([server.lose_answer])
+        with pytest.raises(Offline):
+            client.exchange(deadline_s=0)
+        server.clock.skip(3 * 86_400)
+        assert client.me()
+        assert server.exchanges == 2
+        assert len(server.sent("/me")) == 1
+
+
+class TestRule8:
+    """`superseded` twice while storage does not move: another holder of this record went on; the login is revoked."""
+
+    @pytest.fixture(params=["key", "hmac", "none"])
+    def binding(self, request: pytest.FixtureRequest) -> str:
+        """Give each binding in turn."""
+        return str(request.param)
+
+    @pytest.fixture
+    def owner(self, binding: str, server: FakeServer, storage: MemoryStorage) -> BatonClient:
+        """Give a client that has logged in with this binding."""
+        client = client_of(server, storage, binding=binding)
+        client.login(EMAIL, PASSWORD, "a phone")
+        return client
+
+    def copied(self, server: FakeServer, storage: Storage, *, ahead: int = 2, **options: Any) -> BatonClient:
+        """Copy everything that the device remembers, and exchange so many times before its owner does."""
+        copy = client_of(server, MemoryStorage(storage.read()), **options)
+        for _ in range(ahead):
+            copy.exchange()
+        return copy
+
+    @pytest.mark.parametrize("ahead", [2, 3, 4])
+    @pytest.mark.parametrize("act", ["exchange", "me"])
+    def test_a_copy_that_runs_ahead_is_revoked_by_its_owner(
+        self, act: str, ahead: int, binding: str, server: FakeServer, owner: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """A complete copy (token, key, attempt) is dead once its owner has exchanged; the owner logs in anew."""
+        old = storage.read()
+        copy = self.copied(server, storage, ahead=ahead)
+        if act == "me":
+            server.clock.skip(LIFE_S)
+        with pytest.raises(LoggedOut) as ended:
+            getattr(owner, act)()
+        assert (ended.value.reason, ended.value.confirmed) == ("reuse", True)
+        assert only_lineage(server).ended == "reuse"
+        (revoked,) = server.sent("/oauth/revoke")
+        assert ("signature" in revoked.headers) == (binding != "none")
+        assert storage.read().session is None
+        assert storage.read().key is None
+        assert storage.read().revocations == ()
+        for use in (copy.exchange, copy.me):
+            with pytest.raises(NotLoggedIn):
+                use()
+        owner.login(EMAIL, PASSWORD, "a phone")
+        assert owner.me()["email"] == EMAIL
+        if binding == "key":
+            assert storage.read().key not in {None, old.key}
+
+    def test_the_client_waits_a_moment_and_asks_again_first(self, server: FakeServer, owner: BatonClient) -> None:
+        """Two sendings, a second or more apart."""
+        pauses = Pauses()
+        owner._sleep = pauses
+        self.copied(server, owner._storage)
+        arrived = len(server.sent("/oauth/token"))
+        with pytest.raises(LoggedOut):
+            owner.exchange()
+        assert len(server.sent("/oauth/token")) == arrived + 2
+        assert len(pauses) == 1
+        assert pauses[0] >= 1
+
+    @pytest.mark.parametrize("moment", ["pause", "second answer", "decision"])
+    def test_a_sibling_that_moved_the_record_meanwhile_means_no_revocation(
+        self, moment: str, server: FakeServer, owner: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """The record is the lock: another process stored its child, so the owner itself went on."""
+        session = session_in(storage)
+        behind = self.copied(server, storage)
+        ahead = session_in(behind._storage)
+
+        def moved() -> None:
+            storage.update(lambda record: replace(record, session=ahead))
+
+        def answering(request: Request, timeout_s: float) -> Answer:
+            answer = server(request, timeout_s)
+            if moment == "second answer" and answer.status == 409 and pauses:
+                moved()
+            return answer
+
+        class Deciding:
+            """The shared storage, which a sibling moves just before this process decides."""
+
+            def read(self) -> Record:
+                """Read."""
+                return storage.read()
+
+            def update(self, change: Callable[[Record], Record], /) -> Record:
+                """Change what the sibling has left."""
+                if moment == "decision" and pauses:
+                    moved()
+                return storage.update(change)
+
+        pauses = Pauses(meanwhile=moved if moment == "pause" else lambda: None)
+        slow = client_of(server, Deciding(), transport=answering, sleep=pauses)
+        assert slow.exchange() == ahead != session
+        assert not server.sent("/oauth/revoke")
+        assert storage.read().revocations == ()
+        assert owner.me()["email"] == EMAIL
+
+    def test_superseded_once_is_no_copy(self, server: FakeServer, owner: BatonClient, storage: MemoryStorage) -> None:
+        """The second sending is answered otherwise: the login goes on."""
+        server.faults.extend([lambda _: problem(409, "invalid_request", "superseded", "retry")])
+        assert owner.exchange() == session_in(storage)
+        assert not server.sent("/oauth/revoke")
+
+    def test_without_time_for_the_second_sending_nothing_is_decided(
+        self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """The caller hears `Offline`; the next exchange finds out."""
+        before = storage.read()
+        self.copied(server, storage)
+        with pytest.raises(Offline):
+            owner.exchange(deadline_s=0)
+        assert storage.read() == before
+        with pytest.raises(LoggedOut, match="reuse"):
+            owner.exchange()
+
+    def offline(self, server: FakeServer) -> Callable[[Request, float], Answer]:
+        """Give a line on which revocations get lost."""
+
+        def line(request: Request, timeout_s: float) -> Answer:
+            if request.url.endswith("/oauth/revoke"):
+                raise NoResponse("no network", sent=False)
+            return server(request, timeout_s)
+
+        return line
+
+    @pytest.mark.parametrize("chance", ["login", "me", "exchange", "sync_clock", "logout"])
+    def test_a_revocation_is_kept_until_it_is_answered(
+        self, chance: str, binding: str, server: FakeServer, tmp_path: Path
+    ) -> None:
+        """The network failed just then: the next process sends it first, whatever it was started for."""
+
+        def client(transport: Any) -> BatonClient:
+            return client_of(server, FileStorage(tmp_path / "s"), binding=binding, transport=transport)
+
+        session = client(server).login(EMAIL, PASSWORD, "a phone")
+        copy = self.copied(server, FileStorage(tmp_path / "s"))
+        with pytest.raises(LoggedOut) as ended:
+            client(self.offline(server)).exchange()
+        assert (ended.value.reason, ended.value.confirmed) == ("reuse", False)
+        record = FileStorage(tmp_path / "s").read()
+        assert record.session is None
+        assert [revocation.session.device_id for revocation in record.revocations] == [session.device_id]
+        assert copy.me()
+        after = client(server)
+        if chance == "login":
+            after.login(EMAIL, PASSWORD, "a phone")
+        elif chance in {"sync_clock", "logout"}:
+            getattr(after, chance)()
+        else:
+            with pytest.raises(NotLoggedIn):
+                getattr(after, chance)()
+        assert server.lineages[session.device_id].ended == "reuse"
+        assert FileStorage(tmp_path / "s").read().revocations == ()
+        with pytest.raises(LoggedOut):
+            copy.me()
+        assert len(server.sent("/oauth/revoke")) == 1
+
+    def test_a_revocation_outlives_the_next_login_too(
+        self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """The owner logs in while revocations still get lost; a later call sends it."""
+        (lineage,) = server.lineages.values()
+        self.copied(server, storage)
+        flaky = client_of(server, storage, binding=owner._binding, transport=self.offline(server))
+        with pytest.raises(LoggedOut):
+            flaky.exchange()
+        flaky.login(EMAIL, PASSWORD, "a phone")
+        assert flaky.me()
+        assert len(storage.read().revocations) == 1
+        assert owner.me()
+        assert storage.read().revocations == ()
+        assert lineage.ended in {"reuse", "replaced"}
+
+    def test_a_revocation_is_repeated_after_trouble_and_with_the_right_time(
+        self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """503, a foreign page and a wrong clock are not the answer that it is kept for."""
+        self.copied(server, storage)
+        page = Answer(200, {"content-type": "text/html"}, b"<h1>Welcome</h1>")
+        troubles = [problem(503, "temporarily_unavailable", "unavailable", "retry"), page]
+        troubles.append(problem(500, "server_error", "server_error", "check_outcome"))
+
+        def troubled(request: Request, timeout_s: float) -> Answer:
+            if request.url.endswith("/oauth/revoke") and troubles:
+                return troubles.pop()
+            return server(request, timeout_s)
+
+        with pytest.raises(LoggedOut):
+            client_of(server, storage, transport=troubled, clock=Clock(server.clock, wrong_by_s=7200)).exchange()
+        assert not troubles
+        assert only_lineage(server).ended == "reuse"
+
+    @pytest.mark.parametrize(
+        ("action", "kept"),
+        [("log_in", 0), ("fix_request", 1), ("retry", 1), ("sync_clock", 1), ("check_outcome", 1), ("look_up", 1)],
+    )
+    def test_only_an_end_is_the_answer_to_a_revocation(
+        self, action: str, kept: int, server: FakeServer, owner: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """A refusal for another reason keeps it, and this process asks no more."""
+        self.copied(server, storage)
+        refusal = problem(400, "invalid_grant", "some_code", action)
+        asked: list[Request] = []
+
+        def refusing(request: Request, timeout_s: float) -> Answer:
+            if not request.url.endswith("/oauth/revoke"):
+                return server(request, timeout_s)
+            asked.append(request)
+            return refusal
+
+        client = client_of(server, storage, binding=owner._binding, transport=refusing)
+        with pytest.raises(LoggedOut) as ended:
+            client.exchange()
+        assert ended.value.confirmed == (kept == 0)
+        assert len(storage.read().revocations) == kept
+        before = len(asked)
+        client.login(EMAIL, PASSWORD, "a phone")
+        client.me()
+        assert (len(asked) == before) == (action in {"log_in", "fix_request", "look_up"})
+
+    def test_two_processes_that_find_the_copy_revoke_it_once(
+        self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """The one that decides second finds the record moved."""
+        self.copied(server, storage)
+        told: list[NotLoggedIn] = []
+
+        def other() -> None:
+            if not told:
+                told.append(NotLoggedIn())
+                with pytest.raises(LoggedOut) as ended:
+                    client_of(server, storage).exchange()
+                told[0] = ended.value
+
+        with pytest.raises(NotLoggedIn):
+            client_of(server, storage, sleep=Pauses(meanwhile=other)).exchange()
+        assert isinstance(told[0], LoggedOut)
+        assert len(server.sent("/oauth/revoke")) == 1
+        assert owner.session is None
+
+    def test_a_logout_that_finds_a_copy_says_so(
+        self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """Nothing claims that the login is over while its revocation is not answered."""
+        self.copied(server, storage)
+        server.clock.skip(LIFE_S)
+        with pytest.raises(LoggedOut) as ended:
+            client_of(server, storage, binding=owner._binding, transport=self.offline(server)).logout()
+        assert not ended.value.confirmed
+        assert only_lineage(server).ended is None
+        owner.logout()
+        assert only_lineage(server).ended == "reuse"
+
+    def test_a_restored_backup_is_a_copy(self, server: FakeServer, owner: BatonClient, storage: MemoryStorage) -> None:
+        """The owner's own old record looks the same: the login ends, and a new one begins."""
+        backup = storage.read()
+        owner.exchange()
+        owner.exchange()
+        storage.update(lambda _: backup)
+        with pytest.raises(LoggedOut, match="reuse"):
+            owner.exchange()
+        owner.login(EMAIL, PASSWORD, "a phone")
+        assert owner.me()
+
+    def test_a_revocation_survives_the_file_and_shows_no_secret(
+        self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """It holds a token and a key, like a session."""
+        record = storage.read()
+        assert record.session
+        self.copied(server, storage)
+        with pytest.raises(LoggedOut):
+            client_of(server, storage, binding=owner._binding, transport=self.offline(server)).exchange()
+        after = storage.read()
+        assert Record.from_json(after.to_json()) == after
+        assert len(after.revocations) == 1
+        secrets = [record.session.access_token, record.session.attempt, record.session.secret, record.key]
+        for secret in [secret.pkcs8 if isinstance(secret, DeviceKey) else secret for secret in secrets if secret]:
+            assert secret not in repr(after)
+
+
+class TestStateChangingCalls:
+    """A call whose answer was lost is not repeated blindly."""
+
+    @pytest.mark.parametrize("trouble", ["lose_answer", "lose_request", "busy"])
+    def test_an_unknown_outcome_is_told(self, trouble: str, server: FakeServer, client: BatonClient) -> None:
+        """The call is sent once, and the caller learns that nobody knows."""
+        server.faults.extend([getattr(server, trouble)])
+        with pytest.raises(AnswerLost):
+            client.call("POST", "/notes", json={})
+        assert len(server.transfers) <= 1
+        assert not server.faults
+        assert len(server.sent("/notes")) <= 1
+
+    def test_a_request_that_was_received_before_is_an_unknown_outcome(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """`replayed_nonce` to a fresh nonce means that something on the way sent it twice and lost the first answer."""
+
+        def doubling(request: Request, timeout_s: float) -> Answer:
+            server(request, timeout_s)
+            return server(request, timeout_s)
+
+        with pytest.raises(AnswerLost, match="replayed_nonce"):
+            client_of(server, storage, transport=doubling).call("POST", "/notes", json={})
+        assert len(server.transfers) == 1
+        assert client.me()
+
+    def test_what_was_never_sent_is_sent_again(self, server: FakeServer, client: BatonClient) -> None:
+        """No connection means no effect: it is tried again, and `Offline` in the end."""
+        server.faults.extend([server.refuse_connection] * 2)
+        assert client.call("POST", "/notes", json={}).status == 201
+        server.faults.extend([server.refuse_connection])
+        with pytest.raises(Offline):
+            client.call("POST", "/notes", json={}, deadline_s=0)
+        assert len(server.transfers) == 1
+
+    def test_a_throttled_call_is_sent_again(self, server: FakeServer, client: BatonClient) -> None:
+        """429 is said before anything is done, by Baton and by its API Gateway alike."""
+        server.faults.extend([lambda _: problem(429, "too_many_requests", "too_many_requests", "retry")])
+        assert client.call("POST", "/notes", json={}).status == 201
+        assert len(server.transfers) == 1
+
+    def test_an_idempotency_key_lets_the_client_repeat(self, server: FakeServer, client: BatonClient) -> None:
+        """With a name for the intent the route can tell; every sending is signed afresh."""
+        server.faults.extend([server.lose_answer, server.lose_answer])
+        key = "transfer-2025-06-15-0001"
+        answer = client.call("POST", "/transfers", json={"to": "bob"}, confirm=lambda _: PASSWORD, idempotency_key=key)
+        assert answer.status == 201
+        assert len(server.transfers) == 1
+
+    @pytest.mark.parametrize("bad", ["short", "x" * 129, 'quotes"quotes"quotes', "lines\r\nlines: lines"])
+    def test_an_idempotency_key_of_the_wrong_shape_is_refused(self, bad: str, client: BatonClient) -> None:
+        """A name that cannot stand in the header is a mistake of the caller's, told before sending."""
+        with pytest.raises(ValueError, match="Idempotency-Key"):
+            client.call("POST", "/notes", json={}, idempotency_key=bad)
+
+
+class TestStepUp:
+    """The password is proved again for one exact request."""
+
+    def test_the_person_is_asked_when_the_operation_wants_it(self, server: FakeServer, client: BatonClient) -> None:
+        """`confirm` is called once, with the refusal that says what is wanted."""
+        asked: list[Refused] = []
+
+        def confirm(refusal: Refused) -> str:
+            asked.append(refusal)
+            return PASSWORD
+
+        assert client.call("POST", "/transfers", json={"to": "bob", "amount": 10}, confirm=confirm).status == 201
+        assert [refusal.problem["max_age"] for refusal in asked] == [300]
+        assert [one["to"] for one in server.transfers] == ["bob"]
+
+    def test_a_grant_is_for_one_request_only(self, server: FakeServer, client: BatonClient) -> None:
+        """A grant for ten does not carry a thousand, and is spent by trying."""
+        grant = client.step_up(PASSWORD, "POST", "/transfers", json={"amount": 10})
+        with pytest.raises(Refused, match="grant_invalid"):
+            client.call("POST", "/transfers", json={"amount": 1000}, grant=grant)
+        grant = client.step_up(PASSWORD, "POST", "/transfers", json={"amount": 10})
+        assert client.call("POST", "/transfers", json={"amount": 10}, grant=grant).status == 201
+        assert len(server.transfers) == 1
+
+    def test_without_anybody_to_ask_the_demand_is_raised(self, client: BatonClient) -> None:
+        """The app gets the refusal and may ask in its own way."""
+        with pytest.raises(Refused) as refused:
+            client.call("POST", "/transfers", json={})
+        assert (refused.value.code, refused.value.action) == ("step_up_required", "step_up")
+
+    def test_a_grant_spent_by_a_lost_answer_is_replaced_without_asking_again(
+        self, server: FakeServer, client: BatonClient
+    ) -> None:
+        """The repetition needs a grant of its own; the person is not asked twice."""
+        asked = []
+
+        def confirm(_: Refused) -> str:
+            asked.append(1)
+            server.faults.extend([None, server.lose_answer])  # type: ignore[list-item]  # the step-up, the transfer
+            return PASSWORD
+
+        key = "transfer-2025-06-15-0002"
+        client.call("POST", "/transfers", json={"to": "bob"}, confirm=confirm, idempotency_key=key)
+        assert len(asked) == 1
+        assert len(server.transfers) == 1
+
+    def test_the_time_a_person_takes_is_not_the_networks(
+        self, server: FakeServer, client: BatonClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever needs a minute for the password still has the whole deadline for the call."""
+        told: list[float] = []
+        minutes = [0.0]
+        monkeypatch.setattr(time, "monotonic", lambda: minutes[0])
+
+        def watching(request: Request, timeout_s: float) -> Answer:
+            told.append(timeout_s)
+            return server(request, timeout_s)
+
+        def confirm(_: Refused) -> str:
+            minutes[0] += 60
+            return PASSWORD
+
+        monkeypatch.setattr(client, "_transport", watching)
+        client.call("POST", "/transfers", json={}, confirm=confirm)
+        assert told == [10, 10, 10]
+
+    def test_password_change_and_deletion_step_up_by_themselves(
+        self, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """Both need the password of now."""
+        client.change_password(PASSWORD, "another fine password")
+        assert server.passwords[EMAIL] == "another fine password"
+        client.delete_account("another fine password")
+        assert storage.read().session is None
+        assert only_lineage(server).ended == "deleted"
+
+
+class TestLastSecret:
+    """An HMAC login is signed by the secret of the login before, so that the server knows the device."""
+
+    def signed_by(self, request: Request) -> str | None:
+        """Name the key that signed a request."""
+        field = request.headers.get("signature-input")
+        return field and field.partition('keyid="')[2].partition('"')[0]
+
+    @pytest.fixture
+    def client(self, server: FakeServer, storage: MemoryStorage) -> BatonClient:
+        """Give a client that has logged in with HMAC."""
+        client = client_of(server, storage, binding="hmac")
+        client.login(EMAIL, PASSWORD, "a phone")
+        return client
+
+    def test_the_first_login_is_unsigned(self, server: FakeServer, client: BatonClient) -> None:
+        """There is no earlier secret."""
+        assert client.session
+        assert self.signed_by(server.sent("/login")[0]) is None
+
+    @pytest.mark.parametrize(
+        ("how", "ended"),
+        [("logout", "logout"), ("forget", "replaced"), ("ended", "ended_by_owner"), ("replace", "replaced")],
+    )
+    def test_the_next_login_is_signed_by_the_last_key_id(
+        self, how: str, ended: str, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """After a logout, an end by another, and a login in place of a live one: that login ends, if it lived."""
+        first = session_in(storage)
+        if how in {"logout", "forget"}:
+            getattr(client, how)()
+        elif how == "ended":
+            only_lineage(server).end("ended_by_owner")
+            with pytest.raises(LoggedOut):
+                client.me()
+        again = client_of(server, storage, binding="hmac")
+        again.login(EMAIL, PASSWORD, "a phone")
+        assert self.signed_by(server.sent("/login")[-1]) == first.key_id
+        assert server.lineages[first.device_id].ended == ended
+        assert session_in(storage).key_id != first.key_id
+        assert storage.read().last is None
+        assert again.me()
+
+    def test_what_is_kept_survives_the_file(self, server: FakeServer, client: BatonClient, tmp_path: Path) -> None:
+        """And shows no secret."""
+        storage = FileStorage(tmp_path / "s")
+        storage.update(lambda _: client._storage.read())
+        client_of(server, storage, binding="hmac").logout()
+        last = storage.read().last
+        assert last
+        assert client.session
+        assert (last.key_id, last.secret) == (client.session.key_id, client.session.secret)
+        assert last.secret not in repr(storage.read())
+
+    def test_a_lost_answer_is_repeated_with_the_same_attempt_and_key(
+        self, server: FakeServer, client: BatonClient
+    ) -> None:
+        """The repetition is the same login, after a restart too."""
+        client.logout()
+        server.faults.extend([server.lose_answer])
+        with pytest.raises(Offline):
+            client.login(EMAIL, PASSWORD, "a phone", deadline_s=0)
+        client.login(EMAIL, PASSWORD, "a phone")
+        first, second = server.sent("/login")[1:]
+        assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+        assert self.signed_by(first) == self.signed_by(second) is not None
+        assert len(server.lineages) == 2
+
+    def test_a_signature_that_the_server_refuses_is_left_out(
+        self, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """The root it was derived from is gone: the login goes unsigned, under the same attempt."""
+        client.logout()
+        server.refuses_last_key = True
+        client.login(EMAIL, PASSWORD, "a phone")
+        signed, unsigned = server.sent("/login")[1:]
+        assert self.signed_by(signed)
+        assert self.signed_by(unsigned) is None
+        assert signed.headers["idempotency-key"] == unsigned.headers["idempotency-key"]
+        assert signed.body == unsigned.body
+        assert session_in(storage).key_id
+        assert client.me()
+
+    def test_a_wrong_password_keeps_the_last_secret(self, server: FakeServer, client: BatonClient) -> None:
+        """The device stays known, however often the person mistypes."""
+        client.logout()
+        for _ in range(2):
+            with pytest.raises(Refused, match="invalid_credentials"):
+                client.login(EMAIL, "wrong" * 4, "a phone")
+        client.login(EMAIL, PASSWORD, "a phone")
+        assert len({self.signed_by(request) for request in server.sent("/login")[1:]} - {None}) == 1
+        assert all(self.signed_by(request) for request in server.sent("/login")[1:])
+
+    def test_a_wrong_clock_costs_the_login_one_round_trip(self, server: FakeServer, client: BatonClient) -> None:
+        """A signed login has a time, and the refusal sets the clock."""
+        client.logout()
+        slow = client_of(server, client._storage, binding="hmac", clock=Clock(server.clock, wrong_by_s=-7200))
+        slow.login(EMAIL, PASSWORD, "a phone")
+        assert [bool(self.signed_by(request)) for request in server.sent("/login")[1:]] == [True, True]
+
+    def test_a_registration_and_a_login_by_key_are_not_signed_by_it(
+        self, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """A new account has no earlier login, and a key proves itself."""
+        client.logout()
+        client.register("bob@example.com", PASSWORD, "a phone")
+        assert self.signed_by(server.sent("/register")[0]) is None
+        client.logout()
+        client_of(server, storage).login(EMAIL, PASSWORD, "a phone")
+        key = storage.read().key
+        assert key
+        assert self.signed_by(server.sent("/login")[-1]) == key.thumbprint()
+
+    def test_a_deleted_account_leaves_nothing_to_prove(self, client: BatonClient, storage: MemoryStorage) -> None:
+        """Its secret goes with it."""
+        client.delete_account(PASSWORD)
+        assert storage.read().last is None
+
+    @pytest.mark.parametrize("missing", ["secret", "key_id", "device_id"])
+    def test_a_login_without_its_secret_is_no_answer(
+        self, missing: str, server: FakeServer, storage: MemoryStorage
+    ) -> None:
+        """Something on the way dropped a member; the repetition brings it."""
+
+        def dropping(request: Request, timeout_s: float) -> Answer:
+            answer = server(request, timeout_s)
+            if len(server.log) == 1:
+                members = {name: value for name, value in answer.members().items() if name != missing}
+                return replace(answer, body=json.dumps(members).encode())
+            return answer
+
+        client_of(server, storage, binding="hmac", transport=dropping).login(EMAIL, PASSWORD, "a phone")
+        assert len(server.lineages) == 1
+        assert session_in(storage).secret
+
+
+class TestOtherDevices:
+    """Ending other devices needs the password: a thief with one phone must not end the others."""
+
+    @pytest.mark.parametrize("act", ["end_device", "logout"])
+    @pytest.mark.parametrize("how", ["password", "confirm"])
+    def test_the_password_is_proved_for_exactly_this(
+        self, act: str, how: str, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """Given with the call, or asked from the person when the server demands it."""
+        other = client_of(server, MemoryStorage())
+        device = other.login(EMAIL, PASSWORD, "another phone").device_id
+        asked: list[Refused] = []
+
+        def confirm(refusal: Refused) -> str:
+            asked.append(refusal)
+            return PASSWORD
+
+        given: dict[str, Any] = {"password": PASSWORD} if how == "password" else {"confirm": confirm}
+        arguments: dict[str, Any] = {"device_id": device} if act == "end_device" else {"everywhere": True}
+        getattr(client, act)(**arguments, **given)
+        assert server.lineages[device].ended == ("ended_by_owner" if act == "end_device" else "ended_everywhere")
+        assert [refusal.code for refusal in asked] == (["step_up_required"] if how == "confirm" else [])
+        assert (storage.read().session is None) == (act == "logout")
+
+    @pytest.mark.parametrize("act", ["end_device", "logout"])
+    def test_without_it_nothing_ends(
+        self, act: str, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """The demand is raised, the session kept; a wrong password the same."""
+        before = storage.read()
+        other = client_of(server, MemoryStorage())
+        device = other.login(EMAIL, PASSWORD, "another phone").device_id
+        arguments: dict[str, Any] = {"device_id": device} if act == "end_device" else {"everywhere": True}
+        with pytest.raises(Refused, match="step_up_required"):
+            getattr(client, act)(**arguments)
+        with pytest.raises(Refused, match="invalid_credentials"):
+            getattr(client, act)(**arguments, password="wrong" * 4)
+        assert storage.read() == before
+        assert {lineage.ended for lineage in server.lineages.values()} == {None}
+
+    def test_this_session_ends_without_a_password(self, server: FakeServer, client: BatonClient) -> None:
+        """Logout here, and ending this very device."""
+        assert client.session
+        client.end_device(client.session.device_id)
+        client.login(EMAIL, PASSWORD, "a phone")
+        client.logout()
+        assert {lineage.ended for lineage in server.lineages.values()} == {"ended_by_owner", "logout"}
+
+    def test_a_lost_answer_to_logout_everywhere_is_found_done(self, server: FakeServer, client: BatonClient) -> None:
+        """The repetition finds this session ended everywhere, as it wished."""
+        lost = [server.lose_answer]
+
+        def losing(request: Request, timeout_s: float) -> Answer:
+            if "baton-grant" in request.headers and lost:
+                return lost.pop()(request) or server(request, timeout_s)
+            return server(request, timeout_s)
+
+        client._transport = losing
+        client.logout(everywhere=True, password=PASSWORD)
+        assert not lost
+        assert client.session is None
+
+    @pytest.mark.parametrize("reason", ["logout", "ended_by_owner", "replaced"])
+    def test_logout_everywhere_that_found_this_session_ended_claims_nothing_of_the_others(
+        self, reason: str, server: FakeServer, client: BatonClient
+    ) -> None:
+        """The other devices are still logged in, and the app hears so."""
+        other = client_of(server, MemoryStorage())
+        other.login(EMAIL, PASSWORD, "another phone")
+        assert client.session
+        server.lineages[client.session.device_id].end(reason)
+        with pytest.raises(LoggedOut) as ended:
+            client.logout(everywhere=True, password=PASSWORD)
+        assert ended.value.reason == reason
+        with pytest.raises(NotLoggedIn):
+            client.logout(everywhere=True, password=PASSWORD)
+        assert other.me()
+
+
+class TestUnknownMembers:
+    """What this client does not know, it ignores."""
+
+    def test_in_answers_and_refusals(self, server: FakeServer, storage: MemoryStorage, client: BatonClient) -> None:
+        """A token response with the lifetimes of draft-ietf-oauth-refresh-token-expiration, and more."""
+
+        def richer(request: Request, timeout_s: float) -> Answer:
+            answer = server(request, timeout_s)
+            if answer.body:
+                members = {**answer.members(), "new": {"deeply": [1, None]}, "refresh_token_timeout": 1}
+                return replace(answer, body=json.dumps(members).encode())
+            return answer
+
+        rich = client_of(server, storage, transport=richer)
+        rich.exchange()
+        rich.login(EMAIL, PASSWORD, "a phone")
+        assert rich.me()["email"] == EMAIL
+        with pytest.raises(Refused, match="step_up_required"):
+            rich.call("POST", "/transfers", json={})
+        assert client.me()
+
+    def test_in_the_record_of_an_earlier_and_a_later_version(self, storage: MemoryStorage, client: BatonClient) -> None:
+        """A record from before this version is read, and so is one that has more members beside the known ones."""
+        members = json.loads(storage.read().to_json())
+        earlier = {name: members[name] for name in ("session", "pending", "key")}
+        assert Record.from_json(json.dumps(earlier).encode()) == storage.read()
+        assert Record.from_json(json.dumps({**members, "later": 1}).encode()) == storage.read()
+        assert client.me()
+
+
+class TestJourneys:
+    """The whole of it, for every mechanism, binding and key."""
+
+    @pytest.mark.parametrize("mechanism", ["exchange", "rotating_refresh", "refresh", "session", "long_lived"])
+    @pytest.mark.parametrize("binding", ["key", "hmac", "none"])
+    def test_every_mechanism_works_with_every_binding(self, mechanism: str, binding: str, tmp_path: Path) -> None:
+        """Register, call, let the token expire, call again, list, log out, from one restart to the next."""
+        server = FakeServer(mechanism)
+
+        def again() -> BatonClient:
+            return client_of(server, FileStorage(tmp_path / "session"), binding=binding)
+
+        again().register(EMAIL, PASSWORD, "a phone")
+        assert again().me()["email"] == EMAIL
+        if mechanism == "long_lived":
+            with pytest.raises(BatonError, match="not renewed"):
+                again().exchange()
+        else:
+            server.clock.skip(LIFE_S + 1)
+        assert [device["ended_reason"] for device in again().devices()] == [None]
+        again().exchange() if mechanism != "long_lived" else None
+        assert server.exchanges == (2 if mechanism in {"exchange", "rotating_refresh"} else 0)
+        assert ("signature" in server.log[-1].headers) == (binding != "none")
+        again().logout(everywhere=True, password=PASSWORD)
+        assert only_lineage(server).ended == "ended_everywhere"
+        assert again().session is None
+
+    @pytest.mark.parametrize("binding", ["key", "hmac"])
+    def test_a_lost_answer_to_a_login_loses_no_secret(self, binding: str, server: FakeServer) -> None:
+        """The repetition brings the same tokens, and the HMAC secret with them."""
+        server.faults.extend([server.lose_answer] * 2)
+        client = client_of(server, MemoryStorage(), binding=binding)
+        client.login(EMAIL, PASSWORD, "a phone")
+        assert client.me()
+        assert len(server.lineages) == 1
+
+    @pytest.mark.parametrize("key", ["p256", "ed25519"])
+    @pytest.mark.parametrize(
+        "query",
+        [{}, {"q": ""}, {"a b": "c+d&e=f", "ü~*": "%2F /?#'\"\\", "z": "日本"}, {"x" * 50: "~" * 200}],
+    )
+    def test_signatures_cover_what_the_independent_password_hash_sees(
+        self, key: str, query: dict[str, str], server: FakeServer
+    ) -> None:
+        """Odd names and values in the query, bodies and paths verify, with both kinds of key."""
+        client = client_of(server, MemoryStorage(), key=key)
+        client.login(EMAIL, PASSWORD, "a phone")
+        assert client.call("GET", "/me", query=query).status == 200
+        body = {"text": '日本 ~ " \\ \n'}
+        assert client.call("POST", "/notes", json=body, query=query).status == 201
+        assert server.transfers == [body]
+
+    def test_every_sending_has_a_fresh_nonce(self, server: FakeServer, client: BatonClient) -> None:
+        """No signature is sent twice."""
+        server.faults.extend([server.lose_answer] * 3)
+        client.me()
+        server.faults.extend([server.lose_answer] * 3)
+        client.exchange()
+        signatures = [request.headers["signature"] for request in server.log]
+        assert len(set(signatures)) == len(signatures) == 9
+
+    def test_logging_out_twice_or_after_the_end_is_no_error(self, server: FakeServer, client: BatonClient) -> None:
+        """A logout whose answer was lost finds itself logged out; one without a session has nothing to do."""
+        server.faults.extend([server.lose_answer])
+        client.logout()
+        client.logout()
+        assert only_lineage(server).ended == "logout"
+
+    def test_a_logout_without_network_keeps_the_session(self, server: FakeServer, client: BatonClient) -> None:
+        """The app decides whether to forget it here alone."""
+        server.faults.extend([server.lose_request])
+        with pytest.raises(Offline):
+            client.logout(deadline_s=0)
+        assert client.session is not None
+        client.forget()
+        assert client.session is None
+
+    @pytest.mark.parametrize("act", ["logout", "delete_account"])
+    def test_an_end_that_is_answered_late_drops_no_login_that_came_since(
+        self, act: str, server: FakeServer, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """Rule 3: another process has logged in on this storage while the answer was on its way."""
+
+        def overtaken(request: Request, timeout_s: float) -> Answer:
+            answer = server(request, timeout_s)
+            if answer.status == 204:
+                server.passwords[EMAIL] = PASSWORD
+                client.login(EMAIL, PASSWORD, "the same phone")
+            return answer
+
+        late = client_of(server, storage, transport=overtaken)
+        late.logout() if act == "logout" else late.delete_account(PASSWORD)
+        assert client.session is not None
+        assert client.me()["email"] == EMAIL
+
+    def test_ending_a_device_ends_that_one(self, server: FakeServer, client: BatonClient) -> None:
+        """The id is a part of the path, and signed."""
+        other = client_of(server, MemoryStorage())
+        device = other.login(EMAIL, PASSWORD, "another phone").device_id
+        client.end_device(device, password=PASSWORD)
+        with pytest.raises(LoggedOut):
+            other.me()
+        assert client.me()
+
+    def test_a_thief_with_a_copy_and_an_attempt_of_his_own_ends_the_session(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """Two hands on one baton stop the race, and both are told."""
+        copy = storage.read()
+        assert copy.session is not None
+        thief = client_of(server, MemoryStorage(replace(copy, session=replace(copy.session, attempt="thief" * 5))))
+        client.exchange()
+        with pytest.raises(LoggedOut):
+            thief.exchange()
+        with pytest.raises(LoggedOut) as ended:
+            client.me()
+        assert ended.value.reason == "reuse"
+
+
+class TestKeys:
+    """Keys are named and written as the RFCs say."""
+
+    def test_the_thumbprint_of_rfc_8037(self) -> None:
+        """RFC 8037 appendix A.3."""
+        seed = base64.urlsafe_b64decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
+        pkcs8 = bytes.fromhex("302e020100300506032b657004220420") + seed
+        key = DeviceKey(base64.b64encode(pkcs8).decode())
+        assert key.jwk()["x"] == "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+        assert key.thumbprint() == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+
+    def test_p256_coordinates_and_signatures_have_their_full_length(self) -> None:
+        """Leading zeros stay: one in 128 keys and signatures has some, and none may be shorter."""
+        keys = [DeviceKey.generate("p256") for _ in range(300)]
+        assert {len(base64.urlsafe_b64decode(key.jwk()[name] + "=")) for key in keys for name in "xy"} == {32}
+        assert {len(keys[0].sign(bytes([n % 256, n // 256]))) for n in range(600)} == {64}
+
+    def test_the_signed_components_are_those_of_the_design(self, server: FakeServer, client: BatonClient) -> None:
+        """The coverage and its order, spelled out once."""
+        client.call("POST", "/notes", json={}, query={"a": "b c"}, grant="grant", idempotency_key="0123456789abcdef")
+        signed = server.log[-1].headers["signature-input"].removeprefix("baton=").partition(";created=")
+        assert signed[0] == (
+            '("@method" "@authority" "@path" "@query-param";name="a"'
+            ' "content-digest" "authorization" "idempotency-key" "baton-grant")'
+        )
+        assert signed[2].endswith(';tag="baton"')
+        assert server.log[-1].url.endswith("/prod/notes?a=b%20c")
+
+    def test_an_hmac_signature_is_over_the_base_of_rfc_9421(self) -> None:
+        """The signature base, written out line by line."""
+        seen: list[bytes] = []
+
+        def sign(base: bytes) -> bytes:
+            seen.append(base)
+            return hashlib.sha256(base).digest()
+
+        request = Request("GET", "https://api.example.com/prod/me?a=1", {"authorization": "Bearer x"})
+        fields = signature_fields(request, baton_client.Signer("key-id", sign), created=7, nonce="n")
+        parameters = (
+            '("@method" "@authority" "@path" "@query-param";name="a" "authorization")'
+            ';created=7;keyid="key-id";nonce="n";tag="baton"'
+        )
+        assert seen[0].decode().split("\n") == [
+            '"@method": GET',
+            '"@authority": api.example.com',
+            '"@path": /prod/me',
+            '"@query-param";name="a": 1',
+            '"authorization": Bearer x',
+            f'"@signature-params": {parameters}',
+        ]
+        assert fields["signature-input"] == f"baton={parameters}"
+
+
+class TestStorage:
+    """The record is written whole or not at all, for its owner's eyes only."""
+
+    def test_the_file_is_its_owners_alone(self, server: FakeServer, tmp_path: Path) -> None:
+        """Mode 0600, in a folder made for it; nothing else is left lying about but the lock."""
+        path = tmp_path / "folder" / "session.json"
+        client_of(server, FileStorage(path)).login(EMAIL, PASSWORD, "a phone")
+        if sys.platform != "win32":
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert {found.name for found in path.parent.iterdir()} == {"session.json", "session.json.lock"}
+
+    def test_what_was_written_is_what_is_read(self, server: FakeServer, tmp_path: Path) -> None:
+        """The record survives the file, with every part of it."""
+        storage = FileStorage(tmp_path / "s")
+        assert storage.read() == Record()
+        for binding in ("key", "hmac", "none"):
+            client = client_of(server, storage, binding=binding)
+            server.faults.extend([server.lose_answer])
+            with pytest.raises(Offline):
+                client.login(EMAIL, PASSWORD, "a phone", deadline_s=0)
+            pending = storage.read()
+            assert Record.from_json(pending.to_json()) == pending
+            client.login(EMAIL, PASSWORD, "a phone")
+            assert Record.from_json(storage.read().to_json()) == storage.read()
+
+    @pytest.mark.parametrize("moment", ["fsync", "write", "replace"])
+    def test_a_crash_while_writing_leaves_the_old_record(
+        self, moment: str, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Power lost before the rename: the parent and its attempt are still there, and the child comes again."""
+        storage = FileStorage(tmp_path / "session")
+        client = client_of(server, storage)
+        client.login(EMAIL, PASSWORD, "a phone")
+        before = storage.read()
+
+        def crash(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            target: tuple[object, str] = {
+                "fsync": (os, "fsync"),
+                "write": (Record, "to_json"),
+                "replace": (Path, "replace"),
+            }[moment]
+            patch.setattr(*target, crash)
+            with pytest.raises(KeyboardInterrupt):
+                client.exchange()
+        assert storage.read() == before
+        client.exchange()
+        assert server.exchanges == 1
+
+    def test_a_record_is_on_the_disk_before_it_is_the_record(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Flush, rename, flush the folder: in that order."""
+        order: list[str] = []
+        flush, rename = os.fsync, Path.replace
+
+        def fsync(descriptor: int) -> None:
+            order.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+            flush(descriptor)
+
+        def replaced(self: Path, target: Path) -> Path:
+            order.append("rename")
+            return rename(self, target)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(Path, "replace", replaced)
+        FileStorage(tmp_path / "s").update(lambda record: replace(record, key=DeviceKey.generate("p256")))
+        assert order == ["file", "rename", *(["folder"] if sys.platform != "win32" else [])]
+
+    @pytest.mark.parametrize("key", ["", "x", "AAAA", 7, None, "P-384", "X25519"])
+    def test_a_key_nobody_can_read_is_a_broken_record(
+        self, key: object, client: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """Told when the record is read, like any other part of it."""
+        foreign: dict[object, Any] = {
+            "P-384": ec.generate_private_key(ec.SECP384R1()),
+            "X25519": x25519.X25519PrivateKey.generate(),
+        }
+        if key in foreign:
+            pkcs8 = foreign[key].private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+            key = base64.b64encode(pkcs8).decode()
+        members = json.loads(storage.read().to_json())
+        with pytest.raises(BrokenStorage):
+            Record.from_json(json.dumps({**members, "key": {"pkcs8": key}}).encode())
+        assert client.me()
+
+    @pytest.mark.parametrize(
+        "text", [b"", b"{", b"[]", b"{}", b'{"session":{"x":1},"pending":null,"key":null}', b"\xff"]
+    )
+    def test_a_record_nobody_can_read_is_no_logout(self, text: bytes, server: FakeServer, tmp_path: Path) -> None:
+        """Nothing is sent and nothing overwritten: the app decides."""
+        (tmp_path / "session").write_bytes(text)
+        client = client_of(server, FileStorage(tmp_path / "session"))
+        with pytest.raises(BrokenStorage):
+            client.me()
+        with pytest.raises(BrokenStorage):
+            client.login(EMAIL, PASSWORD, "a phone")
+        assert (tmp_path / "session").read_bytes() == text
+        assert not server.log
+
+    def test_processes_take_turns_at_the_record(self, tmp_path: Path) -> None:
+        """Three processes change one record fifty times each, and no change is lost."""
+        path = tmp_path / "session"
+        start = Session("d", "t", None, 0, "a" * 22)
+        FileStorage(path).update(lambda record: replace(record, session=start))
+        code = (
+            "import sys; from dataclasses import replace; from baton_client import FileStorage\n"
+            "storage = FileStorage(sys.argv[1])\n"
+            "for _ in range(50):\n"
+            "    storage.update(lambda r: replace(r, session=replace(r.session, expires_at=r.session.expires_at + 1)))"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(Path(baton_client.__file__).parent)}
+        processes = [subprocess.Popen([sys.executable, "-c", code, str(path)], env=environment) for _ in range(3)]
+        assert [process.wait(60) for process in processes] == [0, 0, 0]
+        assert session_in(FileStorage(path)).expires_at == 150
+
+    def test_nothing_secret_shows_in_a_repr(self, server: FakeServer, storage: MemoryStorage) -> None:
+        """Tokens, attempts, keys and secrets do not reach a log by accident."""
+        client_of(server, storage, binding="hmac").login(EMAIL, PASSWORD, "a phone")
+        client_of(server, storage).login(EMAIL, PASSWORD, "a phone")
+        record = replace(storage.read(), pending=baton_client.Pending(EMAIL, "mobile", "key", "p" * 22))
+        assert record.session is not None
+        assert record.key is not None
+        shown = repr(record) + repr(server.log)
+        assert not any(
+            secret in shown
+            for secret in (record.session.access_token, record.session.attempt, record.key.pkcs8, "p" * 22, PASSWORD)
+        )
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    connections: set[Any]
+    behaviour: list[str]
+
+    def handle_one_request(self) -> None:
+        self.connections.add(self.client_address)
+        try:
+            super().handle_one_request()
+        except ConnectionError:  # The client did not read the flood to its end.
+            self.close_connection = True
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        behaviour = self.behaviour.pop(0) if self.behaviour else "answer"
+        if behaviour == "hang up":
+            self.close_connection = True
+            return
+        text = b"x" * (2 << 20) if behaviour == "flood" else body
+        if behaviour in {"drip head", "drip body"}:
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\nX-Padding: xxxxxxxxxxxxxxxxxxxxxxxxxx\r\n\r\n"
+            for byte in head if behaviour == "drip head" else b"x" * 40:
+                if behaviour == "drip body":
+                    self.wfile.write(head)
+                    head = b""
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.05)
+            self.wfile.write(b"x" * 40 if behaviour == "drip head" else b"")
+            return
+        self.send_response(307 if behaviour == "redirect" else 200)
+        self.send_header("Location", "https://elsewhere.example/")
+        self.send_header("Content-Length", str(len(text) + (1 if behaviour == "cut short" else 0)))
+        self.send_header("Baton-Time", "7")
+        self.end_headers()
+        self.wfile.write(text)
+        if behaviour in {"answer and hang up", "cut short"}:
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
+        pass
+
+
+@pytest.fixture
+def listening() -> Iterator[tuple[str, type[_Handler]]]:
+    """Serve on loopback: an address, and the handler that tells about it."""
+    handler = type("Handler", (_Handler,), {"connections": set(), "behaviour": []})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", handler
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+class TestHttpTransport:
+    """Requests go out once, over connections that are kept."""
+
+    def test_connections_are_kept_and_the_answer_is_read_whole(self, listening: tuple[str, type[_Handler]]) -> None:
+        """Several requests, one connection; header names in lower case."""
+        url, handler = listening
+        with contextlib.closing(HttpTransport()) as transport:
+            for text in (b"one", b"two", b"three" * 10_000):
+                answer = transport(Request("POST", f"{url}/api?x=1", {}, text), 5)
+                assert (answer.status, answer.body, answer.server_time()) == (200, text, 7)
+            assert len(handler.connections) == 1
+            transport.close()
+            assert transport(Request("POST", f"{url}/api?x=1", {}, b"four"), 5).body == b"four"
+            assert len(handler.connections) == 2
+
+    def test_a_connection_the_server_has_closed_is_not_used_again(self, listening: tuple[str, type[_Handler]]) -> None:
+        """Otherwise every call after a quiet minute would have an unknown outcome."""
+        url, handler = listening
+        with contextlib.closing(HttpTransport()) as transport:
+            for _ in range(3):
+                handler.behaviour.append("answer and hang up")
+                assert transport(Request("POST", url + "/", {}, b"x"), 5).body == b"x"
+                kept = next(iter(transport._idle.values()))[0].sock
+                kept.settimeout(5)
+                assert kept.recv(1, socket.MSG_PEEK) == b""
+            assert len(handler.connections) == 3
+
+    def test_an_answer_that_does_not_come_may_have_been_sent(self, listening: tuple[str, type[_Handler]]) -> None:
+        """A server that hangs up may have acted, before its answer or within; so may one that answers too much."""
+        url, handler = listening
+        for behaviour in ("hang up", "flood", "cut short"):
+            handler.behaviour.append(behaviour)
+            with pytest.raises(NoResponse) as lost:
+                HttpTransport()(Request("POST", url + "/", {}, b"x"), 5)
+            assert lost.value.sent
+
+    @pytest.mark.parametrize("behaviour", ["drip head", "drip body"])
+    def test_an_answer_that_drips_is_waited_for_no_longer(
+        self, behaviour: str, listening: tuple[str, type[_Handler]]
+    ) -> None:
+        """The time is for the whole sending: each byte comes soon enough, and all of them too late."""
+        url, handler = listening
+        handler.behaviour.append(behaviour)
+        with contextlib.closing(HttpTransport()) as transport:
+            with pytest.raises(NoResponse, match="TimeoutError") as lost:
+                transport(Request("POST", url + "/", {}, b"x"), 0.3)
+            assert lost.value.sent
+            assert transport(Request("POST", url + "/", {}, b"again"), 5).body == b"again"
+
+    def test_without_a_connection_nothing_was_sent(self) -> None:
+        """A port nobody listens on."""
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))  # Bound, and not listening.
+            with pytest.raises(NoResponse) as lost:
+                HttpTransport()(Request("POST", f"http://127.0.0.1:{taken.getsockname()[1]}/", {}, b"x"), 5)
+        assert not lost.value.sent
+
+    def test_redirects_are_not_followed(self, listening: tuple[str, type[_Handler]]) -> None:
+        """A signed request is for one authority only."""
+        url, handler = listening
+        handler.behaviour.append("redirect")
+        with contextlib.closing(HttpTransport()) as transport:
+            client = BatonClient(url, "mobile", MemoryStorage(), transport=transport)
+            with pytest.raises(Offline, match="307"):
+                client.login(EMAIL, PASSWORD, "a phone", deadline_s=0)
+
+    @pytest.mark.parametrize(
+        "base_url",
+        ["http://api.example.com", "http://localhost.example.com", "ftp://localhost", "https://a.example?x", "x"],
+    )
+    def test_plain_http_is_for_this_machine_alone(self, base_url: str) -> None:
+        """Anything else is refused before a password could be sent."""
+        with pytest.raises(ValueError, match="base_url"):
+            BatonClient(base_url, "mobile", MemoryStorage())
+
+    @pytest.mark.parametrize(
+        ("base_url", "signed"),
+        [
+            ("https://API.example.com:443/prod/", "https://api.example.com/prod/time"),
+            ("http://localhost:8000/api", "http://localhost:8000/api/time"),
+            ("http://[::1]:80", "http://[::1]/time"),
+        ],
+    )
+    def test_the_authority_is_signed_as_it_is_sent(self, base_url: str, signed: str) -> None:
+        """Lower case, without the scheme's own port (RFC 9421 section 2.2.3)."""
+        seen: list[Request] = []
+
+        def watching(request: Request, _timeout_s: float) -> Answer:
+            seen.append(request)
+            return answered(200, {}, baton_time="7")
+
+        BatonClient(base_url, "mobile", MemoryStorage(), transport=watching).sync_clock()
+        assert seen[0].url == signed
+        assert seen[0].headers["host"] == signed.split("/")[2]
+
+    @pytest.mark.parametrize(
+        "path", ["me", "/me?x=1", "/me#x", "/a b", "/ü", "//evil\r\nx: y", "https://evil.example/"]
+    )
+    def test_a_path_is_a_path(self, path: str, client: BatonClient) -> None:
+        """What cannot be signed as it is sent is refused."""
+        with pytest.raises(ValueError, match="path"):
+            client.call("GET", path)

@@ -1,0 +1,58 @@
+"""Answers that a cache may keep say no time of their own, and pages may read what they need to live with caches."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.baton.wire.conversation import HOST, Device, Send
+
+CACHEABLE = [
+    "/.well-known/jwks.json",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-protected-resource",
+    "/openapi.json",
+]
+PAGE = "https://app.example.com"
+
+
+@pytest.mark.parametrize("path", CACHEABLE)
+def test_a_cacheable_answer_says_no_time(send: Send, path: str) -> None:
+    """Five minutes later it would set a phone's clock five minutes back. The cache adds ``Age`` and ``Date``."""
+    said = send("GET", f"/api{path}", [("host", HOST)], b"")
+    assert said.status == 200
+    assert said.headers["cache-control"] == "public, max-age=300"
+    assert "baton-time" not in said.headers
+    assert said.headers["baton-request-id"], "an answer without it is not Baton's"
+
+
+@pytest.mark.parametrize("path", CACHEABLE)
+def test_a_refusal_on_a_cacheable_route_is_not_kept(send: Send, path: str) -> None:
+    """It is about one request."""
+    said = send("GET", f"/api{path}?x=1", [("host", HOST)], b"")
+    assert said.status == 400
+    assert said.headers["cache-control"] == "no-store"
+    assert int(said.headers["baton-time"]) == said.members["server_time"]
+
+
+def test_every_other_answer_says_the_time_and_is_not_kept(make_device: Callable[..., Device], send: Send) -> None:
+    """A phone sets its clock by it."""
+    phone = make_device()
+    phone.register("ada@example.com")
+    for said in (phone.get("/me"), phone.exchange(), send("GET", "/api/time", [("host", HOST)], b"")):
+        assert said.headers["cache-control"] == "no-store"
+        assert int(said.headers["baton-time"])
+
+
+def test_a_page_reads_the_age_of_what_it_got(send: Send) -> None:
+    """Client rule 9: where ``Age`` is there, the clock is not set."""
+    said = send("GET", "/api/.well-known/jwks.json", [("host", HOST), ("origin", PAGE)], b"")
+    exposed = {name.strip() for name in said.headers["access-control-expose-headers"].split(",")}
+    assert exposed == {"Age", "Baton-Request-Id", "Baton-Time", "Retry-After"}
+    assert said.headers["vary"] == "Origin", "a cache keeps one answer for each origin"
+
+
+def test_a_preflight_is_kept_for_two_hours(send: Send) -> None:
+    """As long as Chromium keeps one."""
+    said = send("OPTIONS", "/api/me", [("host", HOST), ("origin", PAGE)], b"")
+    assert (said.status, said.headers["access-control-max-age"]) == (204, "7200")

@@ -1,0 +1,216 @@
+"""The OpenAPI description: valid, whole, the file that ships, and what the server keeps."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from chalice.app import Chalice
+from jsonschema_rs import meta
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
+
+from chalicelib.baton import errors
+from chalicelib.baton.http.dispatch import Answer
+from chalicelib.baton.http.shapes import Body
+from chalicelib.baton.tokens.call import StepUp
+from chalicelib.baton.tokens.caller import Caller
+from tests.baton.conftest import ENVIRONMENT
+from tests.baton.wire.contract import Contract
+from tests.baton.wire.conversation import Said
+from tests.baton.wire.test_codes import OF_NO_ROUTE
+from tools.dev.gateway import load_environment
+from tools.errors_page import leaves
+from tools.openapi import DESCRIPTION, PROBLEMS, ROWS, describe, render
+
+DOCUMENT = json.loads(DESCRIPTION.read_text("utf-8"))
+OPERATIONS = [
+    (path, method, operation) for path, item in DOCUMENT["paths"].items() for method, operation in item.items()
+]
+
+
+CALL = ROWS["GET", "/me"]
+
+
+class Receipt(Body):
+    """What a team's own route answers."""
+
+    paid: int
+
+
+class Order(Body):
+    """What a team's own route takes."""
+
+    what: str
+    count: int = 1
+
+
+def references(part: object) -> set[str]:
+    """Find every reference in a document."""
+    if isinstance(part, dict):
+        found = {part["$ref"]} if isinstance(part.get("$ref"), str) else set()
+        return found.union(*map(references, part.values()))
+    return set[str]().union(*map(references, part)) if isinstance(part, list) else set()
+
+
+def test_the_file_that_ships_is_what_the_generator_writes() -> None:
+    """From the routes, the shapes and the refusals there are."""
+    assert DESCRIPTION.read_text("utf-8") == render(load_environment().app), "run: make openapi"
+
+
+def test_it_is_valid_openapi_3_1() -> None:
+    """By the specification's own schema; every shape in it is a valid JSON Schema; every reference leads somewhere."""
+    assert [error.message for error in OPENAPI_31_VALIDATOR.iter_errors(DOCUMENT)] == []
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        assert meta.is_valid({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}), name
+    for reference in references(DOCUMENT):
+        part: Any = DOCUMENT
+        for step in reference.removeprefix("#/").split("/"):
+            part = part[step]
+
+
+def test_an_invalid_description_is_noticed() -> None:
+    """The check above can fail."""
+    broken = json.loads(DESCRIPTION.read_text("utf-8"))
+    broken["paths"]["/me"]["get"]["responses"] = {"twohundred": {}}
+    assert list(OPENAPI_31_VALIDATOR.iter_errors(broken))
+
+
+def test_every_route_is_in_it_under_a_name_of_its_own() -> None:
+    """And the generator says nothing about routes that are not there. Preflights are no operations."""
+    app = load_environment().app
+    routes = {(method, path) for path, methods in app.routes.items() for method in methods if method != "OPTIONS"}
+    assert {(method.upper(), path) for path, method, _ in OPERATIONS} == routes
+    heads = {(method, path) for method, path in routes if method == "HEAD"}
+    assert {("GET", path) for _, path in heads} < routes
+    assert ROWS.keys() == routes - heads - {("POST", "/transfers")}
+    names = [operation["operationId"] for _, _, operation in OPERATIONS]
+    assert len(set(names)) == len(names)
+
+
+def test_every_answer_says_when_and_under_which_id() -> None:
+    """Baton-Time, but where a cache may keep the answer, and Baton-Request-Id; Retry-After where waiting helps."""
+    for path, method, operation in OPERATIONS:
+        for status, described in operation["responses"].items():
+            row = ROWS.get(("GET" if method == "head" else method.upper(), path), CALL)
+            timed = set() if status == "200" and row.cached else {"Baton-Time"}
+            assert described["headers"].keys() - {"Retry-After"} == {*timed, "Baton-Request-Id"}, (path, method, status)
+            assert ("Retry-After" in described["headers"]) is (status in {"429", "503"}), (path, method, status)
+
+
+def test_every_code_has_a_route_that_says_it() -> None:
+    """405 aside, which the gateway answers as a route that is not there."""
+    said = {
+        code
+        for _, _, operation in OPERATIONS
+        for described in operation["responses"].values()
+        for code in described.get("x-codes", ())
+    }
+    assert said == {leaf.code for leaf in leaves()} - {errors.MethodNotAllowed.code} - OF_NO_ROUTE
+
+
+def test_it_is_served_with_the_issuer_as_its_server(send: Callable[..., Said]) -> None:
+    """As it ships otherwise, and may be kept for five minutes."""
+    first, second = (send("GET", "/api/openapi.json", [("host", "x")], b"") for _ in range(2))
+    assert first.body == second.body
+    assert first.status == 200
+    assert first.headers["content-type"] == "application/json"
+    assert first.headers["cache-control"] == "public, max-age=300"
+    assert first.members == {**DOCUMENT, "servers": [{"url": ENVIRONMENT["BATON_ISSUER"]}]}
+
+
+def test_every_answer_of_every_test_is_held_against_it(send: Callable[..., Said], contract: Contract) -> None:
+    """The fixture ``send``, which talks to the gateway in process, does it for all."""
+    send("GET", "/api/time", [("host", "x")], b"")
+    send("GET", "/api/me", [("host", "x")], b"")
+    assert {("GET", "/time", 200, ""), ("GET", "/me", 401, "token_invalid")} <= contract.seen
+    del contract.document["paths"]["/time"]["get"]["responses"]["200"]
+    with pytest.raises(AssertionError, match="200 is not described"):
+        send("GET", "/api/time", [("host", "x")], b"")
+
+
+@pytest.fixture
+def bakery() -> Chalice:
+    """Give an application with two routes of a team's own."""
+    module = load_environment()
+
+    @module.app.route("/orders/{shop}", methods=["POST"], content_types=[])  # type: ignore[untyped-decorator] # a module made at run time
+    @module.signed(  # type: ignore[untyped-decorator] # a module made at run time
+        body=Order, step_up=StepUp(max_age=60, acr_values=("aal2",)), answers={201: Receipt}
+    )
+    def place_order(caller: Caller, order: Order, shop: str) -> Answer:
+        """Bake it.
+
+        Not for readers of the API.
+        """
+        return Answer(201, Receipt(paid=order.count))
+
+    @module.app.route("/oven", methods=["GET"], content_types=[])  # type: ignore[untyped-decorator] # a module made at run time
+    @module.signed(bound=True, query=("page",))  # type: ignore[untyped-decorator] # a module made at run time
+    def oven(caller: Caller, _: object, query: dict[str, str]) -> Answer:
+        return Answer(200, {"warm": True})
+
+    app: Chalice = module.app
+    return app
+
+
+def test_a_teams_own_route_is_described_by_what_its_decorator_was_told(bakery: Chalice) -> None:
+    """Body, parameters, step-up, answers, and every refusal that the decorator can come to."""
+    document = describe(bakery)
+    assert [error.message for error in OPENAPI_31_VALIDATOR.iter_errors(document)] == []
+    operation = document["paths"]["/orders/{shop}"]["post"]
+    assert (operation["operationId"], operation["summary"], operation["tags"]) == ("placeOrder", "Bake it.", ["app"])
+    assert "aal2, at most 60 seconds old" in operation["description"]
+    assert operation["security"] == [{"token": []}]
+    assert operation["requestBody"]["content"] == {
+        "application/json": {"schema": {"$ref": "#/components/schemas/Order"}}
+    }
+    assert document["components"]["schemas"]["Order"]["required"] == ["what"]
+    named = [(parameter["name"], parameter["in"]) for parameter in operation["parameters"] if "name" in parameter]
+    assert named == [("shop", "path")]
+    assert {"$ref": "#/components/parameters/Baton-Grant"} in operation["parameters"]
+    assert operation["responses"]["201"]["content"]["application/json"]["schema"]["$ref"].endswith("/Receipt")
+    assert {"step_up_required", "replayed_nonce", "wrong_key"} <= operation["responses"]["401"]["x-codes"].keys()
+    assert "4XX" in operation["responses"]
+
+
+def test_a_route_for_bound_logins_demands_the_signature(bakery: Chalice) -> None:
+    """And one that says nothing of its answers leaves room for them."""
+    operation = describe(bakery)["paths"]["/oven"]["get"]
+    assert ("page", "query") in [(parameter.get("name"), parameter.get("in")) for parameter in operation["parameters"]]
+    required = {parameter.get("name") for parameter in operation["parameters"] if parameter.get("required")}
+    assert required == {"Signature-Input", "Signature"}
+    assert "2XX" in operation["responses"]
+    assert "requestBody" not in operation
+    assert "replayed_nonce" not in operation["responses"]["401"]["x-codes"]
+
+
+def test_a_route_that_was_added_and_not_written_down_is_noticed(bakery: Chalice) -> None:
+    """The file would no longer be what the generator writes."""
+    assert render(bakery) != DESCRIPTION.read_text("utf-8")
+
+
+def test_problems_are_what_is_said() -> None:
+    """One shape for each dialect, and no code outside the family."""
+    for shape in PROBLEMS.values():
+        code = DOCUMENT["components"]["schemas"][shape.__name__]["properties"]["code"]
+        assert code["x-extensible-enum"] == sorted({leaf.code for leaf in leaves()})
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        (Said(418, {}, b""), "not described"),
+        (Said(200, {}, b'{"server_time":1}'), "are missing"),
+        (Said(200, {"content-type": "text/html"}, b'{"server_time":1}'), "media type"),
+        (Said(200, {"content-type": "application/json"}, b"{"), "no JSON"),
+        (Said(200, {"content-type": "application/json"}, b'{"server_time":"1"}'), "ServerTime"),
+        (Said(200, {"content-type": "application/json"}, b'{"server_time":1,"more":2}'), "ServerTime"),
+        (Said(200, {"content-type": "application/json", "retry-after": "1"}, b'{"server_time":1}'), "Retry-After"),
+        (Said(400, {"content-type": "application/problem+json"}, b'{"code":"malformed","action":"retry"}'), "Problem"),
+    ],
+)
+def test_an_answer_that_breaks_the_description_is_noticed(said: Said, complaint: str) -> None:
+    """The judge of all these tests can say no."""
+    common = {} if "missing" in complaint else {"baton-time": "1", "baton-request-id": "x"}
+    judged = Contract().complaint("GET", "/api/time", Said(said.status, {**common, **said.headers}, said.body))
+    assert complaint in judged

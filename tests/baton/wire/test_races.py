@@ -1,0 +1,67 @@
+"""Sixteen at once."""
+
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from chalicelib.baton.policy import LINEAGE_KEPT_S, LINEAGES_MAX
+from chalicelib.baton.storage.dynamodb.database import Tables
+from tests.baton.proofs.engines.racing_baton import RACERS, exchanged, only_child
+from tests.baton.wire.conversation import Device
+from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+
+pytestmark = pytest.mark.guarantee(1, 3)
+
+LENGTHS = pytest.mark.parametrize("rounds", [50, pytest.param(500, marks=pytest.mark.prove)])
+
+
+@pytest.fixture
+def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    """Put eight environments behind the gateway, so that eight requests really run at once."""
+    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+    return Gateway([load_environment(clock).app for _ in range(8)])
+
+
+@LENGTHS
+def test_one_attempt_gives_sixteen_clients_one_child(
+    make_device: Callable[..., Device], rounds: int, record_property: Callable[[str, object], None]
+) -> None:
+    """Again and again: all sixteen are answered, and with one and the same child."""
+    phone = make_device(client_id="simple", bound=False)
+    token = str(phone.register("ada@example.com").members["refresh_token"])
+    with ThreadPoolExecutor(RACERS) as pool:
+        for _ in range(rounds):
+            attempt = secrets.token_urlsafe(16)
+            said = list(pool.map(lambda _, t=token, a=attempt: exchanged(phone.send, t, a), range(RACERS)))
+            token = only_child(said, rivals=False)
+    phone.tokens = said[0].members
+    assert phone.get("/me").status == 200
+    record_property("cases", rounds)
+
+
+@LENGTHS
+def test_different_attempts_leave_no_live_child_and_other_devices_alone(
+    make_device: Callable[..., Device],
+    clock: DevelopmentClock,
+    rounds: int,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Again and again: one child is handed out, and it is dead; the account's other device never notices."""
+    phone, tablet = make_device(client_id="simple", bound=False), make_device()
+    phone.register("ada@example.com")
+    tablet.login("ada@example.com")
+    with ThreadPoolExecutor(RACERS) as pool:
+        for number in range(rounds):
+            if number:
+                clock.skip(LINEAGE_KEPT_S // (LINEAGES_MAX - 2))  # or there would be no room
+                assert phone.login("ada@example.com").status == 200
+            token = str(phone.tokens["refresh_token"])
+            attempts = [secrets.token_urlsafe(16) for _ in range(RACERS)]
+            said = list(pool.map(lambda attempt, t=token: exchanged(phone.send, t, attempt), attempts))
+            again = exchanged(phone.send, only_child(said, rivals=True), secrets.token_urlsafe(16))
+            assert (again.code, again.members["reason"]) == ("login_required", "reuse")
+    assert tablet.exchange().status == 200
+    assert tablet.get("/me").status == 200
+    record_property("cases", rounds)

@@ -1,0 +1,184 @@
+"""What a newcomer does first and wrong is answered with what to do instead."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import pytest
+from msgspec import Meta
+
+from chalicelib.baton import errors
+from chalicelib.baton.factors.strength import GUESSES_MIN
+from chalicelib.baton.http.request import read_json, read_request
+from chalicelib.baton.http.shapes import Body, StepUpShape
+from chalicelib.baton.storage.dynamodb.database import Tables
+from tests.baton.wire.conversation import HOST, JSON, PASSWORD, Said, Send, through
+from tools.dev.engine import client, create_tables
+from tools.dev.gateway import Gateway, load_environment
+
+
+@pytest.fixture(scope="module")
+def told(embedded_engine: None) -> Iterator[Send]:
+    """Give one gateway to all of these: they change nothing, or have an address of their own."""
+    del embedded_engine
+    create_tables(Tables("baton-test"))
+    yield through(Gateway([load_environment().app]))
+    for name in client().list_tables()["TableNames"]:
+        if name.startswith("baton-test-"):
+            client().delete_table(TableName=name)
+
+
+def entry(send: Send, **members: object) -> Said:
+    """Register, as curl does."""
+    body = {"email": "new@example.com", "password": PASSWORD, "client_id": "simple"} | members
+    return send("POST", "/api/register", [("host", HOST), *JSON.items()], json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("sent", [None, "Basic YTpi", "eyJhbGciOi"])
+def test_a_call_without_a_token_is_told_to_send_one(told: Send, sent: str | None) -> None:
+    """Nothing came that could be a token: it is not called a wrong one."""
+    said = told("GET", "/api/me", [("host", HOST), *([("authorization", sent)] if sent else [])], b"")
+    assert said.code == "token_invalid"
+    assert "Authorization: Bearer <token>" in said.members["detail"]
+
+
+def test_an_unknown_client_is_told_that_it_is_not_registered(told: Send) -> None:
+    """Not that it may not do what no client may do; and no file of the server is named."""
+    said = entry(told, client_id="my-app")
+    assert said.code == "invalid_client"
+    assert "client_id is not registered" in said.members["detail"]
+    assert ".toml" not in said.members["detail"]
+
+
+def test_a_login_without_a_key_is_told_that_its_client_asks_for_one(told: Send) -> None:
+    """And what to take for a first try."""
+    said = entry(told, client_id="mobile")
+    assert said.code == "signature_required"
+    assert "device.public_key" in said.members["detail"]
+    assert "client `simple`" in said.members["detail"]
+
+
+def test_a_long_password_of_common_words_is_told_what_counts(told: Send) -> None:
+    """It is not among the first to be tried: it is a few words long, and each of them counts as one."""
+    said = entry(told, password="password dragon monkey football baseball")
+    assert said.code == "too_common"
+    assert f"fewer than {GUESSES_MIN} units" in said.members["detail"]
+    assert "a common word" in said.members["detail"]
+
+
+@pytest.mark.parametrize(
+    ("members", "pointer", "expected", "words"),
+    [
+        ({"email": 1}, "/email", "string", "a string"),
+        ({"email": "x" * 5000}, "/email", "string of length <= 4096", "a string of at most 4096 characters"),
+        ({"device": {"public_key": []}}, "/device/public_key", "object | null", "an object or null"),
+        ({"device": {"binding": "`<secret>`"}}, "/device/binding", None, None),
+    ],
+)
+def test_a_member_of_the_wrong_type_is_told_which(
+    told: Send, members: dict[str, object], pointer: str, expected: str | None, words: str | None
+) -> None:
+    """What is wanted is shown, what came is not."""
+    said = entry(told, **members)
+    assert (said.code, said.members["pointer"], said.members.get("expected")) == ("wrong_type", pointer, expected)
+    assert words is None or said.members["detail"] == f"`{pointer}` must be {words}."
+    assert b"secret" not in said.body
+
+
+def test_a_pattern_is_shown_to_who_misses_it() -> None:
+    """A digest without its algorithm is the first thing to go wrong in a step-up."""
+    operation = {"method": "POST", "path": "/api/transfers", "digest": "47DEQpj8HBSa-TImW"}
+    body = json.dumps({"operation": operation, "password": PASSWORD})
+    request = read_request({"headers": JSON, "requestContext": {}, "body": body})
+    with pytest.raises(errors.WrongType) as refusal:
+        read_json(request, StepUpShape)
+    assert refusal.value.members["expected"] == "string matching regex '^sha-256=:[A-Za-z0-9+/]{43}=:$'"
+
+
+class Inner(Body):
+    """An object in an object."""
+
+    cents: Annotated[int, Meta(ge=1)]
+
+
+class Bounded(Body):
+    """Members with the bounds that a team's own routes have."""
+
+    cents: Annotated[int, Meta(ge=1, le=10)] = 1
+    part: Annotated[float, Meta(gt=0)] = 1.0
+    names: Annotated[tuple[str, ...], Meta(max_length=1)] = ()
+    name: Annotated[str, Meta(min_length=2)] = "ab"
+    path: Annotated[str, Meta(pattern="^/")] = "/"
+    yes: bool = False
+    inner: tuple[Inner, ...] = ()
+    one: Inner | None = None
+    word: Literal["a", "b"] = "a"
+    counts: dict[str, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Compare two members."""
+        if self.cents == 7 and self.yes:
+            raise ValueError("a secret of the team")
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        ('"cents": 0', "`/cents` must be an integer of at least 1."),
+        ('"cents": 11', "`/cents` must be an integer of at most 10."),
+        ('"cents": "1"', "`/cents` must be an integer."),
+        ('"part": 0', "`/part` must be a number greater than 0.0."),
+        ('"names": ["a", "b"]', "`/names` must be an array of at most 1 items."),
+        ('"names": [1]', "`/names` must be an array of strings."),
+        ('"inner": [{"cents": 0}]', "`/inner` must be an array of objects."),
+        ('"one": {"cents": 0}', "`/one/cents` must be an integer of at least 1."),
+        ('"one": 1', "`/one` must be an object or null."),
+        ('"counts": {"a": "b"}', "`/counts` must be an object of integers."),
+        ('"word": 1', "`/word` must be a string."),
+        ('"cents": 5.5', "`/cents` must be an integer."),
+        ('"cents": true', "`/cents` must be an integer."),
+        ('"part": "1"', "`/part` must be a number."),
+        ('"name": "a"', "`/name` must be a string of at least 2 characters."),
+        ('"path": "a"', "`/path` must be a string matching regex '^/'."),
+        ('"yes": 1', "`/yes` must be a boolean."),
+    ],
+)
+def test_a_bound_is_told_in_a_sentence(member: str, words: str) -> None:
+    """The member, what it must be, and the limit."""
+    request = read_request({"headers": JSON, "requestContext": {}, "body": f"{{{member}}}"})
+    with pytest.raises(errors.WrongType) as refusal:
+        read_json(request, Bounded)
+    assert refusal.value.members["detail"] == words
+
+
+@pytest.mark.parametrize(
+    ("body", "refusal", "pointer"),
+    [
+        ('{"other": 1, "cents": 0}', errors.UnknownField, "/other"),
+        ('{"cents": 0, "other": 1}', errors.WrongType, "/cents"),
+        ('{"one": {"other": 1}}', errors.UnknownField, "/one/other"),
+        ('{"one": {}}', errors.Malformed, "/one/cents"),
+        ('{"word": "c"}', errors.WrongType, "/word"),
+        ('{"cents": 7, "yes": true}', errors.WrongType, ""),
+    ],
+)
+def test_the_first_member_that_does_not_fit_is_named(body: str, refusal: type[errors.Refusal], pointer: str) -> None:
+    """In the order of the body, at any depth. A rule between members has no pointer, and its words stay here."""
+    request = read_request({"headers": JSON, "requestContext": {}, "body": body})
+    with pytest.raises(refusal) as refused:
+        read_json(request, Bounded)
+    assert refused.value.members["pointer"] == pointer
+    assert refused.value.members.get("expected") is None or pointer == "/cents"
+    assert "secret" not in str(refused.value.members)
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [("/login", "application/json"), ("/oauth/token", "application/x-www-form-urlencoded")],
+)
+def test_another_media_type_is_told_the_one_to_send(told: Send, route: str, expected: str) -> None:
+    """Where nobody says otherwise, curl sends a form."""
+    said = told("POST", f"/api{route}", [("host", HOST), ("content-type", "text/plain")], b"{}")
+    assert said.code == "unsupported_media_type"
+    detail = said.members.get("detail") or said.members["error_description"]
+    assert f"Content-Type: {expected}" in detail

@@ -1,0 +1,151 @@
+"""What docs/baton/wire.md says is what the server does: a port is written from it alone."""
+
+import base64
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+import baton_client
+from baton_client import DeviceKey, Request, Signer, signature_fields
+from chalicelib.baton import errors, policy
+from chalicelib.baton.http import cors
+from chalicelib.baton.http.request import read_request
+from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.lineages.model import EndReason
+from chalicelib.baton.proof import signature as signatures
+from chalicelib.baton.proof.signature import read_signature, signature_base, verify_signature
+from chalicelib.baton.routing import Message
+from tools.dev.gateway import load_environment
+
+PAGE = (Path(__file__).parents[3] / "docs" / "baton" / "wire.md").read_text("utf-8")
+HTTP, BASES = (re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL) for kind in ("http", "text"))
+SEED = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
+CREATED = 1_800_000_000
+KEYS = [
+    PublicKey.from_jwk({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}),
+    PublicKey.from_jwk(
+        {
+            "kty": "EC",
+            "crv": "P-256",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        }
+    ),
+]
+
+
+def parsed(text: str) -> tuple[str, str, dict[str, str], bytes]:
+    """Take a shown request apart: method, target, header fields, body."""
+    head, _, body = text.partition("\n\n")
+    first, *lines = head.strip().split("\n")
+    method, target, _ = first.split(" ")
+    return method, target, dict(line.split(": ", 1) for line in lines), body.strip().encode()
+
+
+def received(text: str) -> Message:
+    """Read a shown request as the server does."""
+    method, target, headers, body = parsed(text)
+    query: dict[str, list[str]] = {}
+    for name, value in parse_qsl(urlsplit(target).query):
+        query.setdefault(name, []).append(value)
+    event = {
+        "headers": headers,
+        "multiValueQueryStringParameters": query,
+        "requestContext": {"httpMethod": method, "path": urlsplit(target).path},
+        "body": body.decode(),
+    }
+    return read_request(event).message
+
+
+def verified(message: Message, key: PublicKey) -> None:
+    """Verify as the server does."""
+    signature = read_signature(message)
+    assert signature is not None
+    verify_signature(
+        message,
+        signature,
+        key=key,
+        expected_keyid=key.keyid,
+        expected_authorities=frozenset({"api.example.com"}),
+        now=CREATED,
+        window_s=policy.SIGNATURE_WINDOW_S,
+    )
+
+
+@pytest.mark.parametrize(("shown", "base", "key"), list(zip(HTTP, BASES, KEYS, strict=True)), ids=["Ed25519", "P-256"])
+def test_the_requests_shown_are_accepted_over_the_bases_shown(shown: str, base: str, key: PublicKey) -> None:
+    """And no other: whatever is changed in one is noticed."""
+    message = received(shown)
+    verified(message, key)
+    signature = read_signature(message)
+    assert signature is not None
+    assert signature_base(message, signature).decode() == base.removesuffix("\n")
+    for old, new in (("/api/", "/prod/"), ("example-token", "another-token"), (".com", ".org"), ("T ", "Y ")):
+        with pytest.raises(errors.Refusal):
+            verified(received(shown.replace(old, new, 1)), key)
+
+
+def test_the_reference_client_signs_the_shown_request_so() -> None:
+    """Ed25519 has one signature for a message, so that a port can be compared to the letter."""
+    assert SEED in PAGE
+    pkcs8 = bytes.fromhex("302e020100300506032b657004220420") + base64.urlsafe_b64decode(SEED + "=")
+    key = DeviceKey(base64.b64encode(pkcs8).decode())
+    method, target, headers, body = parsed(HTTP[0])
+    fields = {name.lower(): value for name, value in headers.items() if not name.startswith("Signature")}
+    assert fields["content-digest"] == baton_client.content_digest(body)
+    request = Request(method, f"https://api.example.com{target}", fields, body)
+    nonce = re.findall('nonce="(.*?)"', headers["Signature-Input"])[0]
+    made = signature_fields(request, Signer(key.thumbprint(), key.sign), created=CREATED, nonce=nonce)
+    assert made == {"signature-input": headers["Signature-Input"], "signature": headers["Signature"]}
+
+
+def test_every_route_is_in_the_table() -> None:
+    """And the table has no other."""
+    shown = set(re.findall(r"^\| `([A-Z]+ /\S*)` \|", PAGE, re.MULTILINE))
+    routes: Mapping[str, Mapping[str, object]] = load_environment().app.routes
+    served = {f"{method} {path}" for path, methods in routes.items() for method in methods if method != "OPTIONS"}
+    heads = {route for route in served if route.startswith("HEAD ")}
+    assert served - heads == shown
+    # One sentence below the table speaks of these.
+    told = PAGE.partition("`HEAD`: ")[2].partition(".\n")[0]
+    assert {f"HEAD {path}" for path in re.findall("`(/.*?)`", told)} == heads
+
+
+def test_every_action_and_every_reason_is_explained() -> None:
+    """An app switches on them."""
+    for action in errors.Action.__args__:  # type: ignore[attr-defined] # a Literal's
+        assert f"\n| `{action}` |" in PAGE
+    told = PAGE.partition("`ended_reason`: ")[2].partition(". ")[0]
+    assert set(re.findall("`(.*?)`", told)) == set(EndReason)
+
+
+def test_the_numbers_are_those_of_the_policy() -> None:
+    """Each in the words of the page."""
+    for words in (
+        f"±{policy.SIGNATURE_WINDOW_S} s",
+        f"at most {policy.SIGNATURE_LIFE_MAX_S} s after `created`",
+        f"within {policy.GRANT_S} s",
+        f"{policy.ATTEMPT_CHARACTERS_MIN} to {policy.ATTEMPT_CHARACTERS_MAX} visible ASCII",
+        f"1 to {signatures.NONCE_CHARACTERS_MAX} visible ASCII",
+        f"At most {policy.BODY_BYTES_MAX // 1024} KB",
+        f"nesting at most {policy.JSON_DEPTH_MAX}",
+        f"{policy.FIELD_BYTES_MAX:,} characters",
+        f"{policy.LABEL_BYTES_MAX} bytes of it",
+        f"{policy.PASSWORD_CHARACTERS_MIN} characters at least and {policy.PASSWORD_BYTES_MAX:,} bytes at most",
+        f"at most {policy.EMAIL_BYTES_MAX} bytes",
+    ):
+        assert words in PAGE
+    fields = {name for names in (cors.ALLOWED_FIELDS, cors.EXPOSED_FIELDS) for name in names.split(", ")}
+    assert fields == set(re.findall("`([A-Z][A-Za-z-]+)`", PAGE.split("## Web pages")[1]))
+
+
+def test_the_rules_are_the_clients() -> None:
+    """Nine, in the very words of the reference client's own list, as far as that goes."""
+    said = " ".join(PAGE.split("## The nine rules")[1].split("## ")[0].split())
+    doc = " ".join((baton_client.__doc__ or "").split())
+    for number in range(1, 10):
+        first = re.findall(rf"{number}\. (.*?)[.;:,]", doc)[-1]
+        assert f"{number}. {first}" in said, first

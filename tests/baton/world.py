@@ -1,0 +1,305 @@
+"""All journeys over the memory stores, with a clock moved by hand, and devices that sign."""
+
+import base64
+import hashlib
+import itertools
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from chalicelib.baton.accounts.deletion import DeleteAccount
+from chalicelib.baton.accounts.devices import EndDevice, ListDevices
+from chalicelib.baton.accounts.first_tokens import FirstTokens
+from chalicelib.baton.accounts.login import Login
+from chalicelib.baton.accounts.login_request import Device, ReadLoginRequest
+from chalicelib.baton.accounts.logout import Logout
+from chalicelib.baton.accounts.password import ChangePassword
+from chalicelib.baton.accounts.profile import ShowAccount
+from chalicelib.baton.accounts.register import Register
+from chalicelib.baton.accounts.roles import SetRoles
+from chalicelib.baton.accounts.status import SetStatus
+from chalicelib.baton.effects import Entropy
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.credentials import Credentials
+from chalicelib.baton.factors.step_up import IssueStepUpGrant
+from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.keys.rotation import make_ring
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.proof.digest import content_digest
+from chalicelib.baton.proof.signature import Signature, signature_base
+from chalicelib.baton.proof.signature_input import component, write_input
+from chalicelib.baton.routing import Message
+from chalicelib.baton.tokens.call import Call, StepUp
+from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.exchange import Exchange, TokenRequest
+from chalicelib.baton.tokens.introspect import Introspect
+from chalicelib.baton.tokens.issue import Issue, Issued
+from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
+from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
+from chalicelib.baton.tokens.revoke import Revoke
+from chalicelib.baton.tokens.token import Names
+from tests.baton.memory import MemoryKeyRing, MemorySignals, MemoryStores
+
+START = 1_800_000_000
+AUTHORITY = "api.example.com"
+PASSWORD = "copper lantern drifting sideways"
+EMAIL = "ada@example.com"
+RESOURCE_SERVER_SECRET = "the billing server's long and random secret"
+ROLES = "[roles]\nadmin = { code = 1 }\nsupport = { code = 2 }\n"
+_CLIENTS = Path(__file__).parents[2] / "chalicelib" / "clients.toml"
+
+
+class Clock:
+    """A clock moved by hand."""
+
+    def __init__(self) -> None:
+        """Begin at ``START``."""
+        self.now = START
+
+    def __call__(self) -> int:
+        """Tell the time."""
+        return self.now
+
+    def skip(self, seconds: int) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+class Phone:
+    """A device: it holds a P-256 key, or the HMAC secret it was given, or nothing, and signs requests."""
+
+    def __init__(self, clock: Callable[[], int], *, kind: str = "P-256") -> None:
+        """Make the key. ``kind`` is ``P-256``, ``hmac`` or ``none``."""
+        self.clock = clock
+        self.kind = kind
+        self.private = ec.generate_private_key(ec.SECP256R1())
+        self.key_id = ""
+        self.secret = b""
+
+    @property
+    def public_key(self) -> PublicKey:
+        """Give the public key."""
+        numbers = self.private.public_key().public_numbers()
+        return PublicKey.from_raw(bytes([2 + numbers.y % 2]) + numbers.x.to_bytes(32, "big"))
+
+    @property
+    def device(self) -> Device:
+        """Say what this device says of itself."""
+        return Device(
+            name="Ada's phone",
+            public_key=self.public_key if self.kind == "P-256" else None,
+            hmac=self.kind == "hmac",
+        )
+
+    def keep(self, issued: Issued) -> None:
+        """Remember an HMAC secret."""
+        if issued.secret:
+            self.key_id = issued.key_id or ""
+            self.secret = base64.urlsafe_b64decode(issued.secret + "=")
+
+    def message(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes = b"",
+        token: str | None = None,
+        attempt: str | None = None,
+        grant: str | None = None,
+        query: tuple[tuple[str, str], ...] = (),
+        nonce: str | None = None,
+        created: int | None = None,
+        signed: bool = True,
+    ) -> Message:
+        """Build a request, signed where this device has something to sign with."""
+        fields: dict[str, tuple[str, ...]] = {"host": (AUTHORITY,)}
+        if body:
+            fields["content-type"] = ("application/json",)
+            fields["content-digest"] = (content_digest(body),)
+        if token:
+            fields["authorization"] = (f"Bearer {token}",)
+        if attempt:
+            fields["idempotency-key"] = (attempt,)
+        if grant:
+            fields["baton-grant"] = (grant,)
+        bare = Message(method, AUTHORITY, path, query, fields, body)
+        can_sign = self.kind == "P-256" or (self.kind == "hmac" and self.secret)
+        return self.signed(bare, nonce=nonce, created=created) if signed and can_sign else bare
+
+    def signed(self, message: Message, *, nonce: str | None = None, created: int | None = None) -> Message:
+        """Sign a request over all it must cover."""
+        names = ["@method", "@authority", "@path"]
+        components = [component(name) for name in names]
+        components += [component("@query-param", name) for name, _ in message.query]
+        wanted = ("content-digest", "authorization", "idempotency-key", "baton-grant")
+        components += [component(name) for name in wanted if name in message.fields]
+        parameters: dict[str, str | int] = {
+            "created": self.clock() if created is None else created,
+            "keyid": self.public_key.keyid if self.kind == "P-256" else self.key_id,
+            "nonce": nonce or secrets.token_urlsafe(16),
+            "tag": "baton",
+        }
+        written = write_input(components, parameters)
+        base = signature_base(message, Signature(tuple(components), parameters, written, b""))
+        value = base64.b64encode(self._sign(base)).decode()
+        fields = {**message.fields, "signature-input": (f"sig={written}",), "signature": (f"sig=:{value}:",)}
+        return Message(message.method, message.authority, message.path, message.query, fields, message.body)
+
+    def _sign(self, base: bytes) -> bytes:
+        if self.kind == "hmac":
+            import hmac
+
+            return hmac.digest(self.secret, base, "sha256")
+        r, s = decode_dss_signature(self.private.sign(base, ec.ECDSA(hashes.SHA256())))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+@dataclass
+class World:
+    """A deployment in memory."""
+
+    limits: bool = True
+    revoke_on_wrong_key: bool = False
+    clock: Clock = field(default_factory=Clock)
+    stores: MemoryStores = field(default_factory=MemoryStores)
+    entropy: Entropy = secrets.token_bytes
+    signals: MemorySignals = field(default_factory=MemorySignals)
+
+    def __post_init__(self) -> None:
+        """Join the shelves, as ``app.py`` does."""
+        clock, stores, entropy, signals = self.clock, self.stores, self.entropy, self.signals
+        users, lineage_store, ephemeral, audit = stores.users, stores.lineage_store, stores.ephemeral, stores.audit
+        self.key_ring = key_ring = MemoryKeyRing(make_ring(entropy, now=START - 10))
+        self.clients = clients = Clients.from_toml(_CLIENTS.read_text("utf-8") + ROLES)
+        issuer = f"https://{AUTHORITY}/api"
+        self.names = names = Names(issuer, issuer, frozenset())
+        proof = RequestVerifier(key_ring, clients, names, frozenset({AUTHORITY}), Mismatches(signals))
+        self.issue = issue = Issue(names)
+        record = Record(clock, entropy, ephemeral, audit, signals)
+        credentials = Credentials(entropy, users, ephemeral, signals, record, self.limits)
+        introduce = ReadLoginRequest(entropy, clients, proof)
+        first_tokens = FirstTokens(issue)
+        end_reused = EndReused(lineage_store, record)
+        self._register = Register(
+            clock,
+            entropy,
+            key_ring,
+            introduce,
+            credentials,
+            users,
+            lineage_store,
+            ephemeral,
+            first_tokens,
+            signals,
+            record,
+            self.limits,
+        )
+        self._login = Login(
+            clock, key_ring, introduce, clients, credentials, users, lineage_store, first_tokens, signals, record
+        )
+        self._exchange = Exchange(
+            clock,
+            entropy,
+            proof,
+            lineage_store,
+            end_reused,
+            ForeignKeys(signals),
+            signals,
+            issue,
+            self.revoke_on_wrong_key,
+        )
+        self.call = Call(clock, entropy, proof, lineage_store, ephemeral, signals)
+        self.grant_step_up = IssueStepUpGrant(clock, entropy, key_ring, credentials, ephemeral, signals)
+        self.logout = Logout(clock, lineage_store, record)
+        self.show = ShowAccount(users)
+        self.delete = DeleteAccount(clock, users, lineage_store, record)
+        self.set_status = SetStatus(clock, key_ring, users, lineage_store, record)
+        self.set_roles = SetRoles(
+            clock=clock, key_ring=key_ring, clients=clients, users=users, lineage_store=lineage_store, record=record
+        )
+        self.change_password = ChangePassword(clock, entropy, key_ring, users, lineage_store, record)
+        self.list_devices = ListDevices(clock, key_ring, clients)
+        self.end_device = EndDevice(clock, lineage_store, record)
+        self.revoke = Revoke(clock, proof, lineage_store, end_reused, signals, record)
+        servers = {"billing": hashlib.sha256(RESOURCE_SERVER_SECRET.encode()).digest()}
+        self.introspect = Introspect(clock, proof, lineage_store, servers)
+        self._numbers = itertools.count(1)
+
+    def attempt(self) -> str:
+        """Draw an attempt that nobody else has."""
+        return f"attempt-{next(self._numbers):016d}"
+
+    def phone(self, kind: str = "P-256") -> Phone:
+        """Make a device."""
+        return Phone(self.clock, kind=kind)
+
+    def register(
+        self,
+        phone: Phone,
+        *,
+        email: str = EMAIL,
+        password: str = PASSWORD,
+        client_id: str = "mobile",
+        attempt: str | None = None,
+        source: str = "192.0.2.1",
+    ) -> Issued:
+        """Register from a device."""
+        message = phone.message("POST", "/api/register", body=b"{}", attempt=attempt or self.attempt())
+        issued = self._register(
+            message, source=source, email=email, password=password, client_id=client_id, device=phone.device
+        )
+        phone.keep(issued)
+        return issued
+
+    def login(
+        self,
+        phone: Phone,
+        *,
+        email: str = EMAIL,
+        password: str = PASSWORD,
+        client_id: str = "mobile",
+        attempt: str | None = None,
+        source: str = "192.0.2.1",
+    ) -> Issued:
+        """Log in from a device."""
+        message = phone.message("POST", "/api/login", body=b"{}", attempt=attempt or self.attempt())
+        issued = self._login(
+            message, source=source, email=email, password=password, client_id=client_id, device=phone.device
+        )
+        phone.keep(issued)
+        return issued
+
+    def exchange(
+        self,
+        phone: Phone,
+        token: str,
+        *,
+        attempt: str | None = None,
+        client_id: str | None = None,
+        scope: str | None = None,
+    ) -> Issued:
+        """Exchange a token from a device."""
+        message = phone.message("POST", "/api/oauth/token", body=b"form", attempt=attempt)
+        return self._exchange(message, TokenRequest(token, client_id, scope))
+
+    def use(
+        self,
+        phone: Phone,
+        token: str,
+        method: str = "GET",
+        path: str = "/api/me",
+        *,
+        body: bytes = b"",
+        grant: str | None = None,
+        step_up: StepUp | None = None,
+        nonce: str | None = None,
+        bound: bool = False,
+    ) -> Caller:
+        """Call a route with a token."""
+        message = phone.message(method, path, body=body, token=token, grant=grant, nonce=nonce)
+        return self.call.authorize(self.call.authenticate(message, bound=bound), step_up=step_up)

@@ -1,1 +1,0 @@
-"""The reference clients keep the client contract."""

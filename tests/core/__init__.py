@@ -1,1 +1,0 @@
-"""The rules, tested as functions of values."""

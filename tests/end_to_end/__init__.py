@@ -1,1 +1,0 @@
-"""Baton whole: the reference client, stock clients and attackers, through the gateway."""

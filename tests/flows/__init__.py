@@ -1,1 +1,0 @@
-"""The journeys, over the memory stores."""
