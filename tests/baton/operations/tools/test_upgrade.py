@@ -18,7 +18,6 @@ TEAMS = (
     ".chalice",
     "Makefile",
     "app.py",
-    "docs/errors.md",
     "pyproject.toml",
     "requirements-app.in",
     "requirements-dev.txt",
@@ -92,6 +91,7 @@ def team(tmp_path: Path) -> Path:
     write(root, "app.py", (head or tail) + OWN_ROUTE + (preflights + tail if preflights else ""))
     write(root, "chalicelib/orders.py", '"""Orders."""\n\nORDERS: list[str] = []\n')
     write(root, "tests/test_orders.py", '"""Orders."""\n')
+    write(root, "docs/orders.md", "# Orders\n")
     write(root, "Makefile", (root / "Makefile").read_text("utf-8") + OWN_TARGET)
     edit(
         root,
@@ -197,7 +197,7 @@ def test_a_team_upgrades_by_the_documented_steps(team: Path, release: Path, tmp_
         "chalicelib/orders.py",
         "tests/test_orders.py",
         "Makefile",
-        "docs/errors.md",
+        "docs/orders.md",
     } <= before.keys()
     listed = manifest.read(release)
     assert manifest.read(team) == listed
