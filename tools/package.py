@@ -45,6 +45,9 @@ GLIBC_OF_AMAZON_LINUX_2 = 26
 GLIBC_OF_AMAZON_LINUX_2023 = 34
 """glibc 2.x; Lambda's Python 3.11 is the last on Amazon Linux 2."""
 
+TEST_KIT = "chalicelib/baton/testing"
+"""The folder of chalicelib/ that is not in the zip."""
+
 OURS = {"app.py", "chalicelib"}
 RUNTIME = {
     "_argon2_cffi_bindings",
@@ -136,6 +139,7 @@ def alone() -> Iterator[None]:
 def copy_of_what_ships(architecture: str, clients: str | None = None) -> Path:
     """Copy what Chalice needs to a folder of its own: it packs all of chalicelib/, this machine's bytecode too.
 
+    The test kit stays behind: it imports pytest, which Lambda does not have.
     What Chalice knows of deployments is the checkout's own, wherever Chalice is called.
     ``clients`` names another client registry than the stages do.
     """
@@ -143,6 +147,7 @@ def copy_of_what_ships(architecture: str, clients: str | None = None) -> Path:
     for name in ("chalicelib", ".chalice"):
         left_out = shutil.ignore_patterns("__pycache__", "deployments", "deployed")
         shutil.copytree(ROOT / name, COPY / name, ignore=left_out, dirs_exist_ok=True)
+    shutil.rmtree(COPY / TEST_KIT)
     shutil.copyfile(ROOT / "app.py", COPY / "app.py")
     (COPY / "requirements.txt").write_text(
         "# vendor/ has the requirements: Chalice has nothing to download.\n", "utf-8"

@@ -1,88 +1,53 @@
-"""Makes the values these tests write down: a live lineage of an active account, unless told otherwise."""
+"""The values of the storage contract, which other tests write too."""
 
-from collections.abc import Iterable
-from typing import Final
-
-from msgspec.structs import replace
-
-from chalicelib.baton.factors.model import User
-from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
-from chalicelib.baton.lineages.model import AccountState, Actor, Assurance, KeyBinding, Lineage, PresentedToken, Status
-
-NOW: Final = 1_700_000_000
-IDLE_S: Final = 1_000
-NOT_BEFORE: Final = NOW - 5_000
-EPOCH: Final = 3
-VERSION: Final = 2
-
-ACCOUNT: Final = AccountId("AQAAAAAAAAAAAAAA")
-SOMEBODY_ELSE: Final = AccountId("AQAAAAAAAAAAAAAB")
-MINE: Final = LineageId("AQAAAAAAAAAAAAAC")
-OTHER: Final = LineageId("AQAAAAAAAAAAAAAD")
-NEW: Final = LineageId("AQAAAAAAAAAAAAAE")
-
-MY_KEY: Final = KeyBinding(b"k" * 32)
-OTHER_KEY: Final = KeyBinding(b"o" * 32)
-
-ATTEMPT: Final = b"attempt!"
-OTHER_ATTEMPT: Final = b"another!"
-HISTORY: Final = (b"attempt4", b"attempt5", b"attempt6", b"attempt3")
-"""The slots at generation 7: generation 6 was used up by attempt6, 5 by attempt5, 4 by attempt4, 3 by attempt3."""
-
-MINE_LIVE: Final = Lineage(
-    id=MINE,
-    epoch=EPOCH,
-    generation=7,
-    attempts=HISTORY,
-    issued_at=NOW - 100,
-    expires_at=NOW + 10_000,
-    binding=MY_KEY,
-    client=1,
-    auth_time=NOW - 4_000,
-    assurance=Assurance(acr="aal1", amr=("pwd",)),
-    label="Ada's phone",
-)
-ACTOR: Final = Actor(ACCOUNT, MINE, not_before=NOT_BEFORE, credentials_version=VERSION)
-"""The login ``MINE_LIVE``, on whose behalf a write is made."""
-OTHER_LIVE: Final = replace(MINE_LIVE, id=OTHER, binding=OTHER_KEY, label="Ada's tablet")
-NEWBORN: Final = replace(
-    MINE_LIVE, id=NEW, generation=0, attempts=(bytes(8),) * 4, issued_at=NOW, auth_time=NOW, label="Ada's watch"
+from chalicelib.baton.testing.contract.values import (
+    ACCOUNT,
+    ACTOR,
+    ATTEMPT,
+    EPOCH,
+    HISTORY,
+    IDLE_S,
+    MINE,
+    MINE_LIVE,
+    MY_KEY,
+    NEW,
+    NEWBORN,
+    NOT_BEFORE,
+    NOW,
+    OTHER,
+    OTHER_ATTEMPT,
+    OTHER_KEY,
+    OTHER_LIVE,
+    SOMEBODY_ELSE,
+    USER,
+    VERSION,
+    by_id,
+    presented,
+    state_with,
 )
 
-USER: Final = User(
-    account=ACCOUNT,
-    email="ada@example.org",
-    email_index=EmailIndex("ada"),
-    password_hash=b"sealed verifier",
-    credentials_version=VERSION,
-    created_at=NOW - 9_000,
-)
-
-
-def state_with(*lineages: Lineage, account: AccountId = ACCOUNT, status: Status = Status.ACTIVE) -> AccountState:
-    """Make an account state that holds these lineages."""
-    return AccountState(
-        account=account,
-        status=status,
-        epoch=EPOCH,
-        credentials_version=VERSION,
-        lineages=by_id(lineages),
-    )
-
-
-def by_id(lineages: Iterable[Lineage]) -> dict[LineageId, Lineage]:
-    """Index lineages as an account state does."""
-    return {lineage.id: lineage for lineage in lineages}
-
-
-def presented(behind: int = 0, *, attempt: bytes = ATTEMPT, lineage: Lineage = MINE_LIVE) -> PresentedToken:
-    """Present the token so many generations behind the lineage's current one."""
-    return PresentedToken(
-        account=ACCOUNT,
-        lineage=lineage.id,
-        generation=lineage.generation - behind,
-        issued_at=lineage.issued_at,
-        client=lineage.client,
-        binding=lineage.binding,
-        attempt=attempt,
-    )
+__all__ = [
+    "ACCOUNT",
+    "ACTOR",
+    "ATTEMPT",
+    "EPOCH",
+    "HISTORY",
+    "IDLE_S",
+    "MINE",
+    "MINE_LIVE",
+    "MY_KEY",
+    "NEW",
+    "NEWBORN",
+    "NOT_BEFORE",
+    "NOW",
+    "OTHER",
+    "OTHER_ATTEMPT",
+    "OTHER_KEY",
+    "OTHER_LIVE",
+    "SOMEBODY_ELSE",
+    "USER",
+    "VERSION",
+    "by_id",
+    "presented",
+    "state_with",
+]

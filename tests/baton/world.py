@@ -43,7 +43,7 @@ from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
 from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
 from chalicelib.baton.tokens.revoke import Revoke
 from chalicelib.baton.tokens.token import Names
-from tests.baton.memory import MemoryKeyRing, MemorySignals, MemoryStores
+from tests.baton.memory import GivenKeyRing, MemorySignals, MemoryStores
 
 START = 1_800_000_000
 AUTHORITY = "api.example.com"
@@ -174,7 +174,7 @@ class World:
         """Join the shelves, as ``app.py`` does."""
         clock, stores, entropy, signals = self.clock, self.stores, self.entropy, self.signals
         users, lineage_store, ephemeral, audit = stores.users, stores.lineage_store, stores.ephemeral, stores.audit
-        self.key_ring = key_ring = MemoryKeyRing(make_ring(entropy, now=START - 10))
+        self.key_ring = key_ring = GivenKeyRing(make_ring(entropy, now=START - 10))
         self.clients = clients = Clients.from_toml(_CLIENTS.read_text("utf-8") + ROLES)
         issuer = f"https://{AUTHORITY}/api"
         self.names = names = Names(issuer, issuer, frozenset())

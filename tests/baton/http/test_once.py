@@ -31,8 +31,7 @@ from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.tokens.refusals import GrantInvalid, StepUpRequired
 from tests.baton.making import ACCOUNT, SOMEBODY_ELSE
-from tests.baton.memory import MemoryKeyRing, MemorySignals
-from tests.baton.memory_once import MemoryOnceCalls
+from tests.baton.memory import GivenKeyRing, MemorySignals, OwnOnceCalls
 from tests.baton.world import START, Clock, World
 
 IDEMPOTENCY_KEY: Final = "order-7-abcdefgh"
@@ -74,7 +73,7 @@ def render(refusal: errors.Refusal) -> RenderedAnswer:
 class Shop:
     """A deployment with one route, and a phone that sends its request again and again."""
 
-    store: Failing = field(default_factory=lambda: Failing(MemoryOnceCalls()))
+    store: Failing = field(default_factory=lambda: Failing(OwnOnceCalls()))
     clock: Clock = field(default_factory=Clock)
     signals: MemorySignals = field(default_factory=MemorySignals)
     retry_safe: bool = False
@@ -82,7 +81,7 @@ class Shop:
 
     def __post_init__(self) -> None:
         """Make the flow."""
-        self.key_ring = MemoryKeyRing(make_ring(secrets.token_bytes, now=START - DAY_S))
+        self.key_ring = GivenKeyRing(make_ring(secrets.token_bytes, now=START - DAY_S))
         self.once = Once(
             store=self.store,
             key_ring=self.key_ring,

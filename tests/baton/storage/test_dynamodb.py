@@ -1,4 +1,6 @@
-"""The stores on DynamoDB keep the contract."""
+"""The storage on DynamoDB keeps the contract."""
+
+import secrets
 
 import pytest
 
@@ -7,14 +9,12 @@ from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.policy import AUDIT_KEPT_S
 from chalicelib.baton.storage.aws.service import Service
-from chalicelib.baton.storage.dynamodb.accounts import Users
-from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import Item, of_account, state_item
-from chalicelib.baton.storage.dynamodb.lineages import LineageStore
-from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.storage.dynamodb.key_wrapping import LocalWrapper
+from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
+from chalicelib.baton.testing.contract import StorageContract, StorageUnderTest
 from tests.baton.memory import MemorySignals
-from tests.baton.storage.contract import Stores, StoresContract
 
 
 def put_state(engine: DynamoDB, account_state: AccountState) -> None:
@@ -44,17 +44,19 @@ def _event(item: Item) -> AuditEvent:
     )
 
 
-class TestDynamoDB(StoresContract):
+def storage_over(engine: DynamoDB, dynamodb: Service) -> StorageUnderTest:
+    """Build a storage over an engine, with the two ways past its verbs."""
+    return StorageUnderTest.of(
+        dynamodb_storage(engine, LocalWrapper(), MemorySignals(), secrets.token_bytes),
+        seed=lambda account_state: put_state(engine, account_state),
+        events=lambda account: read_events(dynamodb, engine, account),
+    )
+
+
+class TestDynamoDB(StorageContract):
     """The contract, on DynamoDB."""
 
     @pytest.fixture
-    def stores(self, engine: DynamoDB, dynamodb: Service) -> Stores:
-        """Give the stores over tables of their own, empty."""
-        return Stores(
-            Users(engine),
-            LineageStore(engine),
-            Ephemeral(engine),
-            Audit(engine, MemorySignals()),
-            lambda account_state: put_state(engine, account_state),
-            lambda account: read_events(dynamodb, engine, account),
-        )
+    def storage(self, engine: DynamoDB, dynamodb: Service) -> StorageUnderTest:
+        """Give the storage over tables of its own, empty."""
+        return storage_over(engine, dynamodb)

@@ -42,6 +42,7 @@ from chalicelib.baton.storage.dynamodb.items import Item, Value, of_account, sta
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.testing.contract.values import OPERATION, STEP_UP
 from tests.baton.making import (
     ACCOUNT,
     ACTOR,
@@ -58,7 +59,6 @@ from tests.baton.making import (
     state_with,
 )
 from tests.baton.memory import MemorySignals
-from tests.baton.storage.contract import OPERATION, STEP_UP
 
 pytestmark = pytest.mark.guarantee(9)
 

@@ -20,8 +20,8 @@ from chalicelib.baton.factors.ports import RateLimits
 from chalicelib.baton.keys.ports import ChangingKeyRing
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.proof.ports import OnceStore
+from chalicelib.baton.testing.contract import LineagesContract
 from chalicelib.baton.tokens.ports import OneTime
-from tests.baton.storage.contract import LineageStoreContract
 
 pytestmark = pytest.mark.guarantee(6)
 
@@ -55,21 +55,21 @@ class NoCaller:
     why: str
 
 
-_LAW = LineageStoreContract.test_no_write_on_behalf_of_a_login_that_is_not_live
+_LAW = LineagesContract.test_no_write_on_behalf_of_a_login_that_is_not_live
 WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "accounts.register": NoCaller("there is no login yet; claim, user and account state must not exist"),
     "accounts.change_password": Carries(
-        LineageStoreContract.test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live
+        LineagesContract.test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live
     ),
     "accounts.rehash": NoCaller("the same password, proved in this very request; not over a changed verifier"),
     "accounts.forget": NoCaller(
         "what a deletion leaves: that one had the condition, and a deleted account stays deleted"
     ),
-    "lineages.exchange": Carries(LineageStoreContract.test_a_dead_lineage_is_not_exchanged),
+    "lineages.exchange": Carries(LineagesContract.test_a_dead_lineage_is_not_exchanged),
     "lineages.add_lineage": NoCaller(
         "a login proves the password, whose version is in the condition, and begins a lineage"
     ),
-    "lineages.record_use": Carries(LineageStoreContract.test_a_lineage_that_is_over_does_not_slide_even_as_read),
+    "lineages.record_use": Carries(LineagesContract.test_a_lineage_that_is_over_does_not_slide_even_as_read),
     "lineages.end": NoCaller("it ends the very login whose token asks, which has nothing to lose once it has ended"),
     "lineages.end_device": Carries(_LAW),
     "lineages.end_all": Carries(_LAW),
@@ -186,7 +186,7 @@ def test_the_condition_of_a_write_is_proved_by_the_contract(verb: str) -> None:
     how, name = WRITES[verb], verb.partition(".")[2]
     assert isinstance(how, Carries)
     helpers = _own_calls(ast.parse(textwrap.dedent(inspect.getsource(how.proof))))
-    methods = [how.proof, *(getattr(LineageStoreContract, helper) for helper in helpers)]
+    methods = [how.proof, *(getattr(LineagesContract, helper) for helper in helpers)]
     asked = " ".join(inspect.getsource(method) for method in methods)
     assert f".{name}(" in asked or f'"{name}"' in asked
     assert "not_live" in how.proof.__name__ or {"dead", "over"} & set(how.proof.__name__.split("_"))

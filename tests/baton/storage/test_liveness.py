@@ -22,6 +22,7 @@ from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import of_account
 from chalicelib.baton.storage.dynamodb.lineages import ACTOR_LIVE, LineageStore
+from chalicelib.baton.testing.contract.ends import INACTIVE
 from tests.baton.making import (
     ACCOUNT,
     ACTOR,
@@ -38,7 +39,6 @@ from tests.baton.making import (
     state_with,
 )
 from tests.baton.memory import MemoryStores
-from tests.baton.storage.contract import INACTIVE
 from tests.baton.storage.test_dynamodb import put_state
 from tests.baton.wire.conversation import Device
 from tools.dev.engine import client

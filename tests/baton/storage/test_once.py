@@ -1,36 +1,16 @@
-"""Both stores of exactly-once calls keep the contract; on DynamoDB, an item that cannot be read is no verdict."""
+"""Exactly-once calls on DynamoDB: an item that cannot be read is no verdict."""
 
 import pytest
 
 from chalicelib.baton.errors import Unavailable
-from chalicelib.baton.proof.ports import OnceStore
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import Item, binary, number, text
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
+from chalicelib.baton.testing.contract.once import ANSWER, DIGEST, KEY, OURS, THEIRS
 from tests.baton.making import NOW
-from tests.baton.memory_once import MemoryOnceCalls
-from tests.baton.storage.once_contract import ANSWER, DIGEST, KEY, OURS, THEIRS, OnceContract
 
 pytestmark = pytest.mark.guarantee(8)
-
-
-class TestMemory(OnceContract):
-    """The contract, in memory."""
-
-    @pytest.fixture
-    def calls(self) -> OnceStore:
-        """Give the store, empty."""
-        return MemoryOnceCalls()
-
-
-class TestDynamoDB(OnceContract):
-    """The contract, on DynamoDB."""
-
-    @pytest.fixture
-    def calls(self, engine: DynamoDB) -> OnceStore:
-        """Give the store over a table of its own, empty."""
-        return OnceCalls(engine)
 
 
 WHOLE: Item = {

@@ -38,16 +38,12 @@ from chalicelib.baton.storage.aws.small_client import (
     SmallDynamoDB,
     SmallKMS,
 )
-from chalicelib.baton.storage.dynamodb.accounts import Users
-from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.items import of_account
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
-from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.testing.contract import StorageContract, StorageUnderTest
 from tests.baton.making import ACCOUNT, MINE_LIVE, OTHER_LIVE, state_with
-from tests.baton.memory import MemorySignals
-from tests.baton.storage.contract import Stores, StoresContract
-from tests.baton.storage.test_dynamodb import put_state, read_events
+from tests.baton.storage.test_dynamodb import put_state, storage_over
 from tools.dev.certificate import self_signed
 
 NOW = 1_750_000_000
@@ -155,20 +151,13 @@ def lean_engine(tables: Tables, endpoint: str) -> DynamoDB:
     return DynamoDB(tables, Service("dynamodb", lean=Access(endpoint, "us-east-1", TEST_KEY)))
 
 
-class TestLean(StoresContract):
+class TestLean(StorageContract):
     """The contract, races included, with the hot calls sent by the lean transport."""
 
     @pytest.fixture
-    def stores(self, lean_engine: DynamoDB, dynamodb: Service) -> Stores:
-        """Give the stores over tables of their own, empty."""
-        return Stores(
-            Users(lean_engine),
-            LineageStore(lean_engine),
-            Ephemeral(lean_engine),
-            Audit(lean_engine, MemorySignals()),
-            lambda account_state: put_state(lean_engine, account_state),
-            lambda account: read_events(dynamodb, lean_engine, account),
-        )
+    def storage(self, lean_engine: DynamoDB, dynamodb: Service) -> StorageUnderTest:
+        """Give the storage over tables of its own, empty."""
+        return storage_over(lean_engine, dynamodb)
 
 
 def test_it_answers_and_refuses_as_botocore_does(tables: Tables, endpoint: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.keys.rotation import make_ring
 from chalicelib.baton.policy import DAY_S
-from tests.baton.memory import MemoryKeyRing
+from tests.baton.memory import GivenKeyRing
 from tools import audit, deploy, stages
 from tools.package import configuration
 
@@ -226,7 +226,7 @@ def test_a_role_that_cannot_be_seen_is_a_finding(embedded_engine: None) -> None:
 def test_a_signing_key_that_is_too_old_is_found() -> None:
     """Two days after it should have been rotated; a ring that cannot be read is a finding too."""
     made_at = 1_700_000_000
-    ring: Any = MemoryKeyRing(make_ring(os.urandom, now=made_at))
+    ring: Any = GivenKeyRing(make_ring(os.urandom, now=made_at))
     assert list(audit.key_ages(ring, now=made_at + 92 * DAY_S)) == []
     (finding,) = audit.key_ages(ring, now=made_at + 93 * DAY_S)
     assert "93 days" in finding.problem

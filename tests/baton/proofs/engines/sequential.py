@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from tests.baton.memory import MemoryLineageStore, MemoryUsers, Tables
+from chalicelib.baton.storage.memory.accounts import MemoryUsers
+from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
+from chalicelib.baton.storage.memory.tables import MemoryTables
 from tests.baton.proofs.engines.history import Operation, State
 
 
 def apply(state: State, operation: Operation) -> tuple[State, object]:
     """Say what the operation answers when nothing runs beside it, and what it leaves."""
     account = state.account_state.account
-    tables = Tables(users={account: state.user}, lineages={account: state.account_state})
+    tables = MemoryTables(users={account: state.user}, lineages={account: state.account_state})
     store: Any = MemoryUsers(tables) if operation.verb == "change_password" else MemoryLineageStore(tables)
     answer = getattr(store, operation.verb)(**operation.arguments)
     return State(tables.users[account], tables.lineages[account]), answer

@@ -12,7 +12,8 @@ from chalicelib.baton.effects import Done, Moved
 from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.lineages.rules import Exchanged, Inactive, Retry, Reused, Superseded
 from chalicelib.baton.storage.dynamodb.database import Tables
-from tests.baton import memory
+from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
+from chalicelib.baton.storage.memory.tables import MemoryTables
 from tests.baton.making import ACCOUNT
 from tests.baton.proofs.engines import check
 from tests.baton.proofs.engines import history as histories
@@ -98,8 +99,8 @@ def test_stock_moto_is_refuted(tables: Tables, stock: None, wide_gap: None, eage
 
 def test_what_a_device_believes_of_its_own_end_is_what_stands_there() -> None:
     """It believed in attempts that an end forgets, logged in over that, and the rule refuted what the store did."""
-    stored = memory.Tables(lineages={ACCOUNT: START.account_state})
-    lineage_store = memory.MemoryLineageStore(stored)
+    stored = MemoryTables(lineages={ACCOUNT: START.account_state})
+    lineage_store = MemoryLineageStore(stored)
 
     def ask(verb: str, **arguments: object) -> object:
         return getattr(lineage_store, verb)(**arguments)

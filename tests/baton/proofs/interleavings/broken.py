@@ -36,12 +36,13 @@ from chalicelib.baton.lineages.rules import (
     judge,
 )
 from chalicelib.baton.routing import Message
+from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
+from chalicelib.baton.storage.memory.one_time import MemoryOneTime
 from chalicelib.baton.tokens.caller import Caller, GrantUsed
 from chalicelib.baton.tokens.issue import Issued
 from chalicelib.baton.tokens.presented import VerifiedToken
 from chalicelib.baton.tokens.refusals import GrantInvalid
 from chalicelib.baton.tokens.reuse import EndReused
-from tests.baton.memory import MemoryEphemeral, MemoryLineageStore
 from tests.baton.proofs.interleavings.deployment import Crashed, Deployment, Stepping
 from tests.baton.proofs.interleavings.roles import Arrangement, Cast, Role, scene
 from tests.baton.proofs.interleavings.scheduler import Call, Course
@@ -244,7 +245,7 @@ class KeepsTheSecret(Login, frozen=True):
         return super()._admit(replace(login_request, proved=None), *arguments, **named)
 
 
-class GrantsForEver(MemoryEphemeral):
+class GrantsForEver(MemoryOneTime):
     """Spends a grant, by whatever password it was proved."""
 
     def consume_grant(self, grant: str, *, credentials_version: int, **named: Any) -> GrantUsed | Refused:

@@ -11,7 +11,8 @@ from chalicelib.baton.effects import Done
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.model import AccountState, EndReason, KeyBinding, Status
 from chalicelib.baton.lineages.rules import Exchanged
-from tests.baton.memory import MemoryStores, Tables
+from chalicelib.baton.storage.memory.tables import MemoryTables
+from tests.baton.memory import MemoryStores
 from tests.baton.proofs.engines.history import Operation
 from tests.baton.proofs.interleavings.model import Account, Asked, contradiction
 from tests.baton.proofs.interleavings.scheduler import Call, Presenter, Scheduler
@@ -19,6 +20,7 @@ from tests.baton.proofs.relay.runner import Record
 from tests.baton.world import START, World
 
 T = TypeVar("T")
+TABLES = [column.name for column in fields(MemoryTables) if column.default_factory is dict]
 READS = frozenset({"find", "get"})
 DECIDING = ("lineage_store.", "users.change_password")
 """The calls by which a journey's outcome is decided: the last of them it made is when it took effect."""
@@ -160,9 +162,8 @@ class Deployment:
     def restore(self, scheduler: Scheduler) -> None:
         """Put everything back, and let this schedule decide."""
         tables, self.storages = _copied(self._kept[0]), dict(self._kept[1])
-        for column in fields(Tables):
-            if column.name != "lock":
-                setattr(self.stores.tables, column.name, getattr(tables, column.name))
+        for name in TABLES:
+            setattr(self.stores.tables, name, getattr(tables, name))
         self.world.signals.emitted.clear()
         self.world.clock.now = START
         self.chronicle = Chronicle()
@@ -364,7 +365,7 @@ def _places(port: str, verb: str, arguments: tuple[Any, ...]) -> frozenset[str]:
     return frozenset({"users", "lineage_store"} if verb in {"register", "change_password"} else {port})
 
 
-def _copied(tables: Tables) -> Tables:
-    copied = {column.name: getattr(tables, column.name).copy() for column in fields(Tables) if column.name != "lock"}
+def _copied(tables: MemoryTables) -> MemoryTables:
+    copied = {name: getattr(tables, name).copy() for name in TABLES}
     copied["grants"] = {name: replace(grant) for name, grant in tables.grants.items()}
-    return Tables(**copied)
+    return MemoryTables(**copied)

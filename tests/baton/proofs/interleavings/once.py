@@ -28,7 +28,7 @@ from chalicelib.baton.proof.refusals import CallInProgress, CallOutcomeUnknown, 
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens.refusals import GrantInvalid
 from tests.baton.making import ACCOUNT
-from tests.baton.memory import MemoryKeyRing, MemorySignals
+from tests.baton.memory import GivenKeyRing, MemorySignals
 from tests.baton.proofs.interleavings.deployment import Crashed
 from tests.baton.proofs.interleavings.scheduler import Call, Course, Presenter, Refuted, Scheduler
 from tests.baton.world import START
@@ -121,7 +121,7 @@ class Stage:
         self.sends: dict[str, str] = {}
         self.once = Once(
             store=Stepping(self, self.store),
-            key_ring=MemoryKeyRing(_ring),
+            key_ring=GivenKeyRing(_ring),
             clock=lambda: self.now,
             entropy=self.entropy,
             signals=MemorySignals(),

@@ -20,7 +20,7 @@ from chalicelib.baton.proof.ports import OnceStore
 from chalicelib.baton.storage.aws.service import Service
 from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
-from tests.baton.memory_once import MemoryOnceCalls
+from tests.baton.memory import OwnOnceCalls
 from tests.baton.proofs.interleavings.once import BETWEEN, CLOCKS, OTHER, SAME, Plan, scene
 from tests.baton.proofs.interleavings.scheduler import Course, Refuted, explore
 from tools.dev.engine import client, create_tables
@@ -84,7 +84,7 @@ def explored(plan: Plan, store: Callable[[], OnceStore], faults: int, record: Ca
 @pytest.mark.parametrize("faults", [0, 1])
 def test_sendings_and_a_fault(plan: Plan, faults: int, record_property: Callable[[str, object], None]) -> None:
     """In memory: two and three sendings, with a fault anywhere or none."""
-    explored(plan, MemoryOnceCalls, faults, record_property)
+    explored(plan, OwnOnceCalls, faults, record_property)
 
 
 @pytest.mark.parametrize("plan", TWO, ids=str)
@@ -100,14 +100,14 @@ def test_two_sendings_and_a_fault_on_dynamodb(
 @pytest.mark.parametrize("plan", [*TWO, *THREE], ids=str)
 def test_sendings_and_two_faults(plan: Plan, record_property: Callable[[str, object], None]) -> None:
     """In memory, with up to two faults anywhere."""
-    explored(plan, MemoryOnceCalls, 2, record_property)
+    explored(plan, OwnOnceCalls, 2, record_property)
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("plan", TWO, ids=str)
 def test_two_sendings_and_three_faults(plan: Plan, record_property: Callable[[str, object], None]) -> None:
     """In memory, with up to three faults anywhere."""
-    explored(plan, MemoryOnceCalls, 3, record_property)
+    explored(plan, OwnOnceCalls, 3, record_property)
 
 
 @pytest.mark.prove
@@ -132,7 +132,7 @@ def test_a_phase_lasts_as_long_as_a_run_can() -> None:
 # --- Planted mistakes ----------------------------------------------------------------------------------------------
 
 
-class ClaimsAnything(MemoryOnceCalls):
+class ClaimsAnything(OwnOnceCalls):
     """A claim replaces whatever is stored."""
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
@@ -141,7 +141,7 @@ class ClaimsAnything(MemoryOnceCalls):
         return self.calls[key]
 
 
-class TakesAnything(MemoryOnceCalls):
+class TakesAnything(OwnOnceCalls):
     """A taker does not compare the mark that it read."""
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
@@ -150,7 +150,7 @@ class TakesAnything(MemoryOnceCalls):
         return super().take_over(key, old_mark=stored.mark if stored else old_mark, mark=mark, now=now)
 
 
-class TakesAnswers(MemoryOnceCalls):
+class TakesAnswers(OwnOnceCalls):
     """A taker does not see that an answer came."""
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
@@ -161,7 +161,7 @@ class TakesAnswers(MemoryOnceCalls):
         return stored
 
 
-class StoresAnyones(MemoryOnceCalls):
+class StoresAnyones(OwnOnceCalls):
     """A sending that lost the call may still store its answer."""
 
     def store(self, key: OnceKey, *, mark: bytes, answer: bytes, now: int) -> Done | Refused:
@@ -170,7 +170,7 @@ class StoresAnyones(MemoryOnceCalls):
         return super().store(key, mark=stored.mark if stored else mark, answer=answer, now=now)
 
 
-class ReleasesAnyones(MemoryOnceCalls):
+class ReleasesAnyones(OwnOnceCalls):
     """A sending that lost the call may still release it."""
 
     def release(self, key: OnceKey, *, mark: bytes) -> None:
@@ -179,7 +179,7 @@ class ReleasesAnyones(MemoryOnceCalls):
         super().release(key, mark=stored.mark if stored else mark)
 
 
-class NeverReleases(MemoryOnceCalls):
+class NeverReleases(OwnOnceCalls):
     """A call that did nothing stays."""
 
     def release(self, key: OnceKey, *, mark: bytes) -> None:
@@ -198,7 +198,7 @@ def judged_so(change: Callable[[OnceCall, dict[str, Any]], None]) -> Callable[[p
 
 
 Plant = Callable[[pytest.MonkeyPatch], None]
-MISTAKES: Final[dict[str, tuple[type[MemoryOnceCalls], Plant | None, Plan, str]]] = {
+MISTAKES: Final[dict[str, tuple[type[OwnOnceCalls], Plant | None, Plan, str]]] = {
     "a claim has no condition": (ClaimsAnything, None, TWO[0], "after the answer"),
     "a taker compares no mark": (TakesAnything, None, THREE[5], "two effects in one phase"),
     "a taker overlooks an answer": (TakesAnswers, None, TWO[2], "after the answer"),
@@ -206,31 +206,31 @@ MISTAKES: Final[dict[str, tuple[type[MemoryOnceCalls], Plant | None, Plan, str]]
     "a release needs no mark": (ReleasesAnyones, None, THREE[0], "two effects"),
     "nothing is released": (NeverReleases, None, TWO[1], "no answer in the end"),
     "any failure of a view releases": (
-        MemoryOnceCalls,
+        OwnOnceCalls,
         lambda patch: patch.setattr(flow, "NOTHING_DONE", (errors.Refusal,)),
         TWO[0],
         "two effects",
     ),
     "a run is over too soon": (
-        MemoryOnceCalls,
+        OwnOnceCalls,
         lambda patch: patch.setattr(once_rules, "ONCE_RUN_MAX_S", max(CLOCKS) - min(CLOCKS)),
         THREE[1],
         "two effects in one phase",
     ),
     "every route is safe to repeat": (
-        MemoryOnceCalls,
+        OwnOnceCalls,
         judged_so(lambda _, named: named.update(retry_safe=True)),
         TWO[1],
         "two effects",
     ),
     "the digest is not compared": (
-        MemoryOnceCalls,
+        OwnOnceCalls,
         judged_so(lambda stored, named: named.update(digest=stored.digest)),
         TWO[3],
         "another request",
     ),
     "a sending does not know its own mark": (
-        MemoryOnceCalls,
+        OwnOnceCalls,
         judged_so(lambda _, named: named.update(mark=b"")),
         TWO[1],
         "no answer in the end",

@@ -25,9 +25,11 @@ from chalicelib.baton.lineages.model import PresentedToken
 from chalicelib.baton.lineages.rules import Ahead, Exchanged, Inactive, Retry, Reused, Superseded
 from chalicelib.baton.policy import DAY_S, HOUR_S, MINUTE_S, MechanismName
 from chalicelib.baton.proof.refusals import InvalidSignature
+from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
+from chalicelib.baton.storage.memory.tables import MemoryTables
 from chalicelib.baton.tokens.exchange import TokenRequest
 from chalicelib.baton.tokens.issue import Issued
-from tests.baton.memory import MemoryLineageStore, MemoryStores, Tables
+from tests.baton.memory import MemoryStores
 from tests.baton.proofs.relay.runner import Pause, Read, Record, Renewing, Replace, Revoke, Runner, Send, SetClock
 from tests.baton.world import START, Phone, World
 
@@ -198,7 +200,7 @@ class Simulation:
     deal: Deal
     seed: int
     weather: Weather = CALM
-    lineage_store: Callable[[Tables], MemoryLineageStore] | None = None
+    lineage_store: Callable[[MemoryTables], MemoryLineageStore] | None = None
     """Other account states, when a fault is planted."""
     forgetful: bool = False
     """A planted fault: the attempt is made again for every sending."""

@@ -15,8 +15,8 @@ from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import EndReason, PresentedToken
 from chalicelib.baton.lineages.rules import Ahead, Exchanged, Inactive, Retry, Reused, Superseded
 from chalicelib.baton.policy import DAY_S, HOUR_S
+from chalicelib.baton.storage.memory.lineages import NO_ATTEMPTS, MemoryLineageStore
 from chalicelib.baton.tokens.refusals import TokenReused
-from tests.baton.memory import NO_ATTEMPTS, MemoryLineageStore
 from tests.baton.proofs.relay.simulation import CAUSES, FIVE, RESTORED, Deal, Ruse, Theft, robbery, ruses, week
 from tests.baton.world import World
 

@@ -1,6 +1,5 @@
-"""What every implementation of ``OnceStore`` must do. The stores on DynamoDB and in memory inherit these tests."""
+"""What the store ``once`` must do (``proof/ports.py``)."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import product
 from typing import Final
@@ -12,8 +11,8 @@ from chalicelib.baton.effects import Done, Refused
 from chalicelib.baton.policy import ONCE_ANSWER_BYTES_MAX, ONCE_KEPT_S, ONCE_RUN_MAX_S
 from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
 from chalicelib.baton.proof.ports import OnceStore
-from tests.baton.making import NOW
-from tests.baton.storage.contract import RACERS, race
+from chalicelib.baton.testing.contract.under_test import RACERS, Contract, StorageUnderTest, race
+from chalicelib.baton.testing.contract.values import NOW
 
 KEY: Final = OnceKey("O#the-call")
 OTHER_CALL: Final = OnceKey("O#another-call")
@@ -27,13 +26,14 @@ ANSWERED: Final = replace(RUNNING, answer=ANSWER)
 LATER: Final = NOW + ONCE_RUN_MAX_S
 
 
-class OnceContract(ABC):
-    """``OnceStore``."""
+@pytest.mark.guarantee(8)
+class OnceContract(Contract):
+    """The store ``once``: `proof.ports.OnceStore`."""
 
-    @abstractmethod
     @pytest.fixture
-    def calls(self) -> OnceStore:
-        """Give the store, empty."""
+    def calls(self, storage: StorageUnderTest) -> OnceStore:
+        """Return the store, empty."""
+        return storage.once
 
     def claim(self, calls: OnceStore, *, mark: bytes = OURS, digest: bytes = DIGEST, now: int = NOW) -> OnceCall:
         """Claim the call."""

@@ -1,49 +1,49 @@
-"""``OnceStore`` in memory: the same rule, one lock."""
-
-from threading import RLock
+"""Exactly-once calls in memory. The rule is in ``proof/once_rules.py``."""
 
 from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done, Refused
 from chalicelib.baton.policy import ONCE_KEPT_S
 from chalicelib.baton.proof.once_rules import OnceCall, OnceKey, is_free
+from chalicelib.baton.storage.memory.tables import MemoryTables
 
 
 class MemoryOnceCalls:
-    """``OnceStore`` in memory. ``calls`` holds every stored call, the expired ones included."""
+    """`proof.ports.OnceStore` in memory."""
 
-    def __init__(self) -> None:
-        """Begin with no call."""
-        self.calls: dict[OnceKey, OnceCall] = {}
-        self._lock = RLock()
+    def __init__(self, tables: MemoryTables) -> None:
+        """Keep the tables, which other environments may share."""
+        self._tables = tables
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
-        """Store a running call where none is stored, or an expired one."""
-        with self._lock:
-            stored = self.calls.get(key)
+        """Store a running call if none is stored, or if the stored one has expired."""
+        with self._tables.lock:
+            self._tables.sweep(now)
+            stored = self._tables.calls.get(key)
             if stored is None or is_free(stored, now=now):
-                stored = self.calls[key] = OnceCall(digest, now, mark, now + ONCE_KEPT_S)
+                stored = self._tables.calls[key] = OnceCall(digest, now, mark, now + ONCE_KEPT_S)
             return stored
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
         """Replace the mark of a running call."""
-        with self._lock:
-            stored = self.calls.get(key)
+        with self._tables.lock:
+            stored = self._tables.calls.get(key)
             if stored is not None and stored.mark == old_mark and stored.answer is None:
-                stored = self.calls[key] = replace(stored, mark=mark, started=now, expires_at=now + ONCE_KEPT_S)
+                stored = replace(stored, mark=mark, started=now, expires_at=now + ONCE_KEPT_S)
+                self._tables.calls[key] = stored
             return stored
 
     def store(self, key: OnceKey, *, mark: bytes, answer: bytes, now: int) -> Done | Refused:
         """Store the encrypted answer."""
-        with self._lock:
-            stored = self.calls.get(key)
+        with self._tables.lock:
+            stored = self._tables.calls.get(key)
             if stored is not None and stored.mark == mark and stored.answer is None:
-                stored = self.calls[key] = replace(stored, answer=answer, expires_at=now + ONCE_KEPT_S)
+                stored = self._tables.calls[key] = replace(stored, answer=answer, expires_at=now + ONCE_KEPT_S)
             return Done() if stored is not None and stored.answer == answer else Refused()
 
     def release(self, key: OnceKey, *, mark: bytes) -> None:
         """Delete a call that has no answer."""
-        with self._lock:
-            stored = self.calls.get(key)
+        with self._tables.lock:
+            stored = self._tables.calls.get(key)
             if stored is not None and stored.mark == mark and stored.answer is None:
-                del self.calls[key]
+                del self._tables.calls[key]

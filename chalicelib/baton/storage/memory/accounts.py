@@ -1,0 +1,93 @@
+"""People in memory: e-mail index entries and password hashes."""
+
+from msgspec.structs import replace
+
+from chalicelib.baton.accounts.ports import AddressTaken
+from chalicelib.baton.effects import Done, Moved
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.ids import AccountId, EmailIndex
+from chalicelib.baton.lineages.model import (
+    AccountState,
+    Actor,
+    Ended,
+    EndReason,
+    Lineage,
+)
+from chalicelib.baton.lineages.rules import (
+    may_act,
+)
+from chalicelib.baton.storage.memory.tables import MemoryTables
+
+
+class MemoryUsers:
+    """`accounts.ports.Users` in memory."""
+
+    def __init__(self, tables: MemoryTables) -> None:
+        """Keep the tables, which other environments may share."""
+        self._tables = tables
+
+    def find(self, email_index: EmailIndex) -> AccountId | None:
+        """Find the account of an e-mail index entry."""
+        with self._tables.lock:
+            return self._tables.claims.get(email_index)
+
+    def get(self, account: AccountId) -> User | None:
+        """Read a user."""
+        with self._tables.lock:
+            return self._tables.users.get(account)
+
+    def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
+        """Write e-mail index entry, user and account state: all or none. None of them may exist."""
+        tables = self._tables
+        with tables.lock:
+            claimed_by = tables.claims.get(user.email_index)
+            stored = tables.users.get(user.account)
+            if claimed_by is None and stored is None and account_state.account not in tables.lineages:
+                tables.claims[user.email_index] = user.account
+                tables.users[user.account] = user
+                tables.lineages[account_state.account] = account_state
+                return Done()
+            return Done() if stored == user else AddressTaken(claimed_by or user.account)
+
+    def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
+        """Replace the password hash, raise credentials version and epoch, and keep the lineage of the actor."""
+        tables = self._tables
+        with tables.lock:
+            account = actor.account
+            user, account_state = tables.users.get(account), tables.lineages.get(account)
+            if user is None or account_state is None:
+                return Moved()
+            if (user.password_hash, user.credentials_version) == (password_hash, actor.credentials_version + 1):
+                return Done()
+            kept = may_act(account_state, actor, now=now)
+            if not isinstance(kept, Lineage) or account_state.epoch != expected.epoch:
+                return Moved()
+            if user.credentials_version != actor.credentials_version:
+                return Moved()
+            tables.users[account] = replace(
+                user, password_hash=password_hash, credentials_version=user.credentials_version + 1
+            )
+            tables.lineages[account] = replace(
+                account_state,
+                epoch=account_state.epoch + 1,
+                credentials_version=account_state.credentials_version + 1,
+                lineages={**account_state.lineages, kept.id: replace(kept, epoch=account_state.epoch + 1)},
+                raised=Ended(at=now, reason=EndReason.PASSWORD_CHANGED),
+            )
+            return Done()
+
+    def rehash(
+        self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
+    ) -> None:
+        """Replace a password hash by one with better parameters, if it is still the one that was read."""
+        with self._tables.lock:
+            user = self._tables.users.get(account)
+            if user and (user.password_hash, user.credentials_version) == (expected_password_hash, expected_version):
+                self._tables.users[account] = replace(user, password_hash=password_hash)
+
+    def forget(self, account: AccountId, email_index: EmailIndex) -> None:
+        """Delete the user, and the e-mail index entry while it is of this account."""
+        with self._tables.lock:
+            self._tables.users.pop(account, None)
+            if self._tables.claims.get(email_index) == account:
+                del self._tables.claims[email_index]

@@ -1,0 +1,23 @@
+"""Build the storage in memory."""
+
+from chalicelib.baton.effects import Entropy
+from chalicelib.baton.storage.memory.accounts import MemoryUsers
+from chalicelib.baton.storage.memory.audit import MemoryAudit
+from chalicelib.baton.storage.memory.key_ring import MemoryKeyRing
+from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
+from chalicelib.baton.storage.memory.once import MemoryOnceCalls
+from chalicelib.baton.storage.memory.one_time import MemoryOneTime
+from chalicelib.baton.storage.memory.tables import OF_THIS_PROCESS, MemoryTables
+from chalicelib.baton.storage.ports import Storage
+
+
+def memory_storage(entropy: Entropy, tables: MemoryTables = OF_THIS_PROCESS) -> Storage:
+    """Build a storage over these tables. Several storages may share them: each verb is atomic for all of them."""
+    return Storage(
+        accounts=MemoryUsers(tables),
+        lineages=MemoryLineageStore(tables),
+        one_time=MemoryOneTime(tables),
+        once=MemoryOnceCalls(tables),
+        audit=MemoryAudit(tables),
+        key_ring=MemoryKeyRing(tables, entropy),
+    )

@@ -1,0 +1,72 @@
+"""What the storage in memory holds. The environments of one process share it, as Lambda environments share tables."""
+
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import Final
+
+from chalicelib.baton.events.ports import AuditEvent
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.policy import AUDIT_KEPT_S
+from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
+from chalicelib.baton.tokens.caller import GrantUsed, Operation
+
+SWEPT_AFTER_S: Final = 3600
+"""Seconds from the expiry of an item to its deletion, at least. DynamoDB (TTL) deletes late too, so no verb may count
+on a deletion; and a clock that is behind still finds the item."""
+
+
+@dataclass(slots=True)
+class Grant:
+    """A step-up grant, and the mark of the call that consumed it. ``expires_at`` is in seconds since the epoch."""
+
+    lineage: LineageId
+    operation: Operation
+    step_up: GrantUsed
+    credentials_version: int
+    expires_at: int
+    spent_by: bytes | None = None
+
+
+@dataclass(slots=True)
+class MemoryTables:
+    """Every item, and the lock: a verb holds it from its first read to its last write, so each verb is atomic.
+
+    The items are values that nothing changes, but for a grant. A write replaces them.
+    """
+
+    lock: RLock = field(default_factory=RLock)
+    claims: dict[EmailIndex, AccountId] = field(default_factory=dict)
+    users: dict[AccountId, User] = field(default_factory=dict)
+    lineages: dict[AccountId, AccountState] = field(default_factory=dict)
+    nonces: dict[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
+    """Key id and nonce -> mark of the call that consumed the nonce, and expiry."""
+    tickets: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
+    """Ticket id -> mark of the request that consumed the ticket, and expiry."""
+    grants: dict[str, Grant] = field(default_factory=dict)
+    windows: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Bucket and end of the window -> what was counted. The end is the expiry."""
+    calls: dict[OnceKey, OnceCall] = field(default_factory=dict)
+    events: dict[tuple[AccountId, int, str], AuditEvent] = field(default_factory=dict)
+    """Account, time and event id -> event, in the order of writing."""
+    ring: Ring | None = None
+    swept_at: int = 0
+
+    def sweep(self, now: int) -> None:
+        """Delete the items that expired ``SWEPT_AFTER_S`` ago, at most once in that time. The caller has the lock."""
+        if now - self.swept_at < SWEPT_AFTER_S:
+            return
+        self.swept_at = now
+        ended = now - SWEPT_AFTER_S
+        self.nonces = {key: spent for key, spent in self.nonces.items() if spent[1] > ended}
+        self.tickets = {key: consumed for key, consumed in self.tickets.items() if consumed[1] > ended}
+        self.grants = {key: grant for key, grant in self.grants.items() if grant.expires_at > ended}
+        self.windows = {window: count for window, count in self.windows.items() if window[1] > ended}
+        self.calls = {key: call for key, call in self.calls.items() if call.expires_at > ended}
+        self.events = {key: event for key, event in self.events.items() if event.at + AUDIT_KEPT_S > ended}
+
+
+OF_THIS_PROCESS: Final = MemoryTables()
+"""The tables of every environment of this process that is given no other ones."""

@@ -1,0 +1,51 @@
+"""What a storage is: every store that Baton needs, by name.
+
+The verbs of a store are in the ``ports.py`` of the room whose rule it serves: ``accounts/ports.py``,
+``lineages/ports.py``, ``tokens/ports.py``, ``factors/ports.py``, ``proof/ports.py``, ``events/ports.py`` and
+``keys/ports.py``. There are two storages: ``memory/``, for development and tests, and ``dynamodb/``.
+docs/baton/storage-port.md says how to write another one.
+"""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from chalicelib.baton.accounts.ports import Users
+from chalicelib.baton.events.ports import Audit
+from chalicelib.baton.factors.ports import RateLimits
+from chalicelib.baton.keys.ports import ChangingKeyRing
+from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.proof.ports import OnceStore
+from chalicelib.baton.tokens.ports import OneTime
+
+
+class OneTimeStore(OneTime, RateLimits, Protocol):
+    """What is used once or counted, and expires: nonces, tickets, step-up grants, rate limits."""
+
+
+class Storage(Struct, frozen=True, kw_only=True):
+    """Every store of a deployment. Each one obeys four laws.
+
+    1. Reads are strongly consistent: a read sees every write that ended before the read began, of any process.
+    2. Each verb is one atomic write. Its condition and its effect are one step, and it returns the verdict. No verb
+       reads first and writes later without a condition.
+    3. Repeating a verb with the same arguments is safe. The storage recognises its own earlier write, so that a
+       repetition after a lost answer does not change anything again. The exceptions are counters: ``count`` and
+       ``uncount`` of a rate limit may count twice.
+    4. Every other outcome is ``errors.Unavailable``: it is then unknown whether the write happened.
+
+    `chalicelib.baton.testing.contract.StorageContract` tests the laws, and each verb.
+    """
+
+    accounts: Users
+    """People: e-mail index entries and password hashes (``accounts/ports.py``)."""
+    lineages: LineageStore
+    """The account state of each account (``lineages/ports.py``)."""
+    one_time: OneTimeStore
+    """What is used once or counted (``tokens/ports.py``, ``factors/ports.py``)."""
+    once: OnceStore
+    """Calls that run once, and their answers (``proof/ports.py``)."""
+    audit: Audit
+    """The audit events, append only (``events/ports.py``)."""
+    key_ring: ChangingKeyRing
+    """The secret keys of the deployment (``keys/ports.py``)."""

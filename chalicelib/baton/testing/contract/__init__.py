@@ -1,0 +1,35 @@
+"""The storage contract: what each storage must do (``storage/ports.py``), as tests that a port inherits.
+
+Write a class of tests with your storage, and run it with pytest:
+
+    class TestMyStorage(StorageContract):
+        @pytest.fixture
+        def storage(self) -> StorageUnderTest:
+            return StorageUnderTest.of(my_storage(), seed=put_account_state, events=read_events)
+
+docs/baton/storage-port.md has the steps.
+"""
+
+from chalicelib.baton.testing.contract.accounts import AccountsContract
+from chalicelib.baton.testing.contract.audit import AuditContract
+from chalicelib.baton.testing.contract.ends import EndsContract
+from chalicelib.baton.testing.contract.exchange import ExchangeContract
+from chalicelib.baton.testing.contract.key_ring import KeyRingContract
+from chalicelib.baton.testing.contract.logins import LoginsContract
+from chalicelib.baton.testing.contract.once import OnceContract
+from chalicelib.baton.testing.contract.one_time import OneTimeContract
+from chalicelib.baton.testing.contract.statuses import StatusesContract
+from chalicelib.baton.testing.contract.under_test import StorageUnderTest
+from chalicelib.baton.testing.contract.uses import UsesContract
+
+__all__ = ["LineagesContract", "StorageContract", "StorageUnderTest"]
+
+
+class LineagesContract(ExchangeContract, LoginsContract, UsesContract, EndsContract, StatusesContract):
+    """The store ``lineages``: `lineages.ports.LineageStore`."""
+
+
+class StorageContract(
+    AccountsContract, LineagesContract, OneTimeContract, OnceContract, AuditContract, KeyRingContract
+):
+    """All stores of a storage. A port gives ``storage``, empty for each test."""

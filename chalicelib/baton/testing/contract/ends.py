@@ -1,0 +1,223 @@
+"""What ending logins must do in the store ``lineages`` (``lineages/ports.py``)."""
+
+from typing import Final
+
+import pytest
+from msgspec.structs import replace
+
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.lineages.model import (
+    AccountState,
+    Ended,
+    EndReason,
+    Lineage,
+    Status,
+)
+from chalicelib.baton.lineages.rules import (
+    Inactive,
+    ProofOutdated,
+    may_act,
+)
+from chalicelib.baton.testing.contract.under_test import LineagesUnderTest, StorageUnderTest
+from chalicelib.baton.testing.contract.values import (
+    ACCOUNT,
+    ACTOR,
+    EPOCH,
+    IDLE_S,
+    MINE,
+    MINE_LIVE,
+    NEW,
+    NEW_PASSWORD_HASH,
+    NOT_BEFORE,
+    NOW,
+    OTHER,
+    OTHER_LIVE,
+    SUPPORT,
+    USER,
+    VERSION,
+    presented,
+    state_with,
+)
+
+INACTIVE: Final = [
+    pytest.param(state_with(MINE_LIVE, OTHER_LIVE, status=Status.DISABLED), Inactive(), id="disabled"),
+    pytest.param(state_with(OTHER_LIVE), Inactive(), id="removed"),
+    pytest.param(
+        replace(state_with(MINE_LIVE, OTHER_LIVE), epoch=EPOCH + 1, raised=Ended(NOW - 1, EndReason.PASSWORD_CHANGED)),
+        Inactive(EndReason.PASSWORD_CHANGED),
+        id="older epoch",
+    ),
+    pytest.param(
+        state_with(
+            replace(MINE_LIVE, ended=Ended(NOW - 1, EndReason.ENDED_BY_OWNER), attempts=(bytes(8),) * 4), OTHER_LIVE
+        ),
+        Inactive(EndReason.ENDED_BY_OWNER),
+        id="ended",
+    ),
+    pytest.param(state_with(replace(MINE_LIVE, expires_at=NOW), OTHER_LIVE), Inactive(EndReason.EXPIRED), id="expired"),
+    pytest.param(
+        state_with(replace(MINE_LIVE, auth_time=NOT_BEFORE - 1), OTHER_LIVE),
+        Inactive(EndReason.ENDED_EVERYWHERE),
+        id="before the not-before time",
+    ),
+    pytest.param(
+        replace(state_with(MINE_LIVE, OTHER_LIVE), credentials_version=VERSION + 1), ProofOutdated(), id="new password"
+    ),
+]
+"""Every way in which a login may not act, and the verdict."""
+
+
+class EndsContract(LineagesUnderTest):
+    """The verbs ``end``, ``end_device``, ``end_all`` and ``delete``."""
+
+    @pytest.mark.guarantee(6)
+    def test_ending_one_lineage_leaves_the_others(self, storage: StorageUnderTest) -> None:
+        """It is over for that reason since then, has forgotten its attempts, and its neighbour lives."""
+        storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
+        assert storage.lineages.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW) == Done()
+        over = replace(MINE_LIVE, ended=Ended(NOW, EndReason.REUSE), attempts=(bytes(8),) * 4)
+        assert self.account_state(storage) == state_with(over, OTHER_LIVE)
+        assert self.exchange(storage, presented()) == Inactive(EndReason.REUSE)
+
+    @pytest.mark.guarantee(7)
+    def test_an_ended_lineage_keeps_its_first_reason(self, storage: StorageUnderTest) -> None:
+        """Ending again is another's deed, and changes neither when nor why."""
+        storage.seed(state_with(MINE_LIVE))
+        storage.lineages.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW)
+        once = self.account_state(storage)
+        assert storage.lineages.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW) == Refused()
+        assert storage.lineages.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW + 1) == Refused()
+        assert self.account_state(storage) == once
+
+    def test_the_very_same_end_sent_again_is_done(self, storage: StorageUnderTest) -> None:
+        """Our own earlier sending is recognised, so that the deed is told of once."""
+        storage.seed(state_with(MINE_LIVE))
+        for _ in range(2):
+            assert storage.lineages.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW) == Done()
+
+    def test_a_lineage_ended_by_the_epoch_keeps_that_reason(self, storage: StorageUnderTest) -> None:
+        """What ended with all others is not ended again alone."""
+        storage.seed(state_with(MINE_LIVE))
+        storage.lineages.set_status(ACCOUNT, Status.DISABLED, now=NOW)
+        assert storage.lineages.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW + 1) == Refused()
+        assert self.exchange(storage, presented()) == Inactive(EndReason.ACCOUNT_DISABLED)
+
+    @pytest.mark.parametrize(
+        "account_state", [None, state_with(OTHER_LIVE)], ids=["no account state", "no such lineage"]
+    )
+    def test_ending_what_is_gone_changes_nothing(
+        self, storage: StorageUnderTest, account_state: AccountState | None
+    ) -> None:
+        """Nothing is there afterwards that was not there before."""
+        if account_state:
+            storage.seed(account_state)
+        assert storage.lineages.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW) == Refused()
+        assert storage.lineages.get(ACCOUNT) == account_state
+
+    @pytest.mark.guarantee(6)
+    def test_ending_all_is_one_step_of_the_epoch(self, storage: StorageUnderTest) -> None:
+        """Every lineage is over, for that reason since then; of the others none was touched."""
+        storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
+        assert storage.lineages.end_all(ACTOR, now=NOW) == Done()
+        raised = Ended(NOW, EndReason.ENDED_EVERYWHERE)
+        mine = replace(MINE_LIVE, ended=raised, attempts=(bytes(8),) * 4)
+        assert self.account_state(storage) == replace(state_with(mine, OTHER_LIVE), epoch=EPOCH + 1, raised=raised)
+        for lineage in (MINE_LIVE, OTHER_LIVE):
+            assert self.exchange(storage, presented(lineage=lineage)) == Inactive(EndReason.ENDED_EVERYWHERE)
+
+    @pytest.mark.guarantee(6)
+    @pytest.mark.parametrize("verb", ["end_all", "delete"])
+    def test_of_two_devices_that_end_everything_one_does(self, storage: StorageUnderTest, verb: str) -> None:
+        """The other one is not live any more, and its call is refused, though the effect is the same."""
+        storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
+        other = replace(ACTOR, lineage=OTHER)
+        assert getattr(storage.lineages, verb)(ACTOR, now=NOW) == Done()
+        assert isinstance(getattr(storage.lineages, verb)(other, now=NOW), Inactive)
+
+    def test_ending_all_of_nobody_makes_nobody(self, storage: StorageUnderTest) -> None:
+        """An account state that is not there is not made."""
+        assert storage.lineages.end_all(ACTOR, now=NOW) == Inactive()
+        assert storage.lineages.get(ACCOUNT) is None
+
+    def test_ending_all_sent_again_is_done(self, storage: StorageUnderTest) -> None:
+        """Our own earlier sending is recognised, and the epoch rises once."""
+        storage.seed(state_with(MINE_LIVE))
+        for _ in range(2):
+            assert storage.lineages.end_all(ACTOR, now=NOW) == Done()
+        assert self.account_state(storage).epoch == EPOCH + 1
+
+    @pytest.mark.guarantee(6)
+    def test_ending_a_device_is_done_on_behalf_of_a_live_login(self, storage: StorageUnderTest) -> None:
+        """The device ends; our own second sending is done, another's end is as good."""
+        storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
+        for _ in range(2):
+            assert storage.lineages.end_device(ACTOR, OTHER, now=NOW) == Done()
+        assert self.account_state(storage).lineages[OTHER].ended == Ended(NOW, EndReason.ENDED_BY_OWNER)
+        assert self.account_state(storage).lineages[MINE] == MINE_LIVE
+        assert storage.lineages.end_device(ACTOR, OTHER, now=NOW + 1) == Refused()
+        assert storage.lineages.end_device(ACTOR, NEW, now=NOW) == Refused()
+
+    def test_a_login_can_end_itself_as_a_device(self, storage: StorageUnderTest) -> None:
+        """Our own second sending is done here too, though the login is not live any more."""
+        storage.seed(state_with(MINE_LIVE))
+        for _ in range(2):
+            assert storage.lineages.end_device(ACTOR, MINE, now=NOW) == Done()
+
+    @pytest.mark.guarantee(6)
+    def test_a_deleted_account_keeps_no_lineage(self, storage: StorageUnderTest) -> None:
+        """Names of devices, times of logins and roles are personal data: what stays holds none."""
+        storage.seed(replace(state_with(MINE_LIVE, OTHER_LIVE), roles=SUPPORT))
+        for _ in range(2):
+            assert storage.lineages.delete(ACTOR, now=NOW) == Done()
+        assert self.account_state(storage).status is Status.DELETED
+        assert not self.account_state(storage).lineages
+        assert not self.account_state(storage).roles
+        assert self.exchange(storage, presented()) == Inactive()
+
+    def test_an_account_deleted_by_the_operator_keeps_no_lineage(self, storage: StorageUnderTest) -> None:
+        """As one deleted by its owner."""
+        storage.seed(replace(state_with(MINE_LIVE), roles=SUPPORT))
+        assert storage.lineages.set_status(ACCOUNT, Status.DELETED, now=NOW) == Done()
+        assert not self.account_state(storage).lineages
+        assert not self.account_state(storage).roles
+
+    @pytest.mark.parametrize(
+        "lineage",
+        [
+            pytest.param(replace(MINE_LIVE, expires_at=NOW + 1), id="a second before it expires"),
+            pytest.param(replace(MINE_LIVE, auth_time=NOT_BEFORE), id="of the not-before time"),
+            pytest.param(replace(MINE_LIVE, issued_at=NOW - 10 * IDLE_S), id="idle until this call"),
+        ],
+    )
+    @pytest.mark.parametrize("verb", ["end_device", "end_all", "delete"])
+    def test_a_login_acts_until_its_last_second(self, storage: StorageUnderTest, verb: str, lineage: Lineage) -> None:
+        """Condition and rule draw the line at the same second."""
+        storage.seed(state_with(lineage, OTHER_LIVE))
+        arguments = (OTHER,) if verb == "end_device" else ()
+        assert getattr(storage.lineages, verb)(ACTOR, *arguments, now=NOW) == Done()
+
+    @pytest.mark.guarantee(6)
+    @pytest.mark.parametrize(("inactive", "verdict"), INACTIVE)
+    @pytest.mark.parametrize("verb", ["end_device", "end_all", "delete"])
+    def test_no_write_on_behalf_of_a_login_that_is_not_live(
+        self, storage: StorageUnderTest, verb: str, inactive: AccountState, verdict: object
+    ) -> None:
+        """The law: the condition is in the write. Nothing is written, and the reason is returned."""
+        storage.seed(inactive)
+        before = self.account_state(storage)
+        arguments = (OTHER,) if verb == "end_device" else ()
+        assert getattr(storage.lineages, verb)(ACTOR, *arguments, now=NOW) == verdict
+        assert self.account_state(storage) == before
+
+    @pytest.mark.guarantee(6)
+    @pytest.mark.parametrize(("inactive", "verdict"), INACTIVE)
+    def test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live(
+        self, storage: StorageUnderTest, inactive: AccountState, verdict: object
+    ) -> None:
+        """The law, for the transaction; the flow reads again and asks the rule for the reason."""
+        assert may_act(inactive, ACTOR, now=NOW) == verdict
+        storage.accounts.register(USER, state_with(MINE_LIVE))
+        storage.seed(inactive)
+        assert storage.accounts.change_password(ACTOR, NEW_PASSWORD_HASH, expected=inactive, now=NOW) == Moved()
+        assert self.account_state(storage) == inactive
+        assert storage.accounts.get(ACCOUNT) == USER

@@ -1,0 +1,152 @@
+"""What the operator's verbs must do in the store ``lineages`` (``lineages/ports.py``)."""
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.lineages.model import (
+    EndReason,
+    Status,
+)
+from chalicelib.baton.lineages.rules import (
+    Inactive,
+    active_lineage,
+)
+from chalicelib.baton.testing.contract.under_test import RACERS, LineagesUnderTest, StorageUnderTest, race
+from chalicelib.baton.testing.contract.values import (
+    ACCOUNT,
+    ACTOR,
+    ADMIN,
+    ALL_ROLES,
+    IDLE_S,
+    MINE,
+    MINE_LIVE,
+    NEW_PASSWORD_HASH,
+    NO_ROLES,
+    NOT_BEFORE,
+    NOW,
+    OTHER,
+    OTHER_LIVE,
+    SUPPORT,
+    USER,
+    VERSION,
+    presented,
+    state_with,
+)
+
+
+class StatusesContract(LineagesUnderTest):
+    """The verbs ``set_status`` and ``set_roles``."""
+
+    @pytest.mark.guarantee(7)
+    def test_enabling_again_revives_nothing(self, storage: StorageUnderTest) -> None:
+        """Disabling raises the epoch: what lived before stays ended after, for the same reason."""
+        storage.seed(state_with(MINE_LIVE))
+        assert storage.lineages.set_status(ACCOUNT, Status.DISABLED, now=NOW) == Done()
+        assert self.account_state(storage).status is Status.DISABLED
+        assert isinstance(self.exchange(storage, presented()), Inactive)
+        storage.lineages.set_status(ACCOUNT, Status.ACTIVE, now=NOW)
+        assert self.account_state(storage).status is Status.ACTIVE
+        assert isinstance(
+            active_lineage(self.account_state(storage), presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S),
+            Inactive,
+        )
+        assert self.exchange(storage, presented()) == Inactive(EndReason.ACCOUNT_DISABLED)
+
+    def test_enabling_an_active_account_ends_nothing(self, storage: StorageUnderTest) -> None:
+        """The operator may repeat it."""
+        storage.seed(state_with(MINE_LIVE))
+        assert storage.lineages.set_status(ACCOUNT, Status.ACTIVE, now=NOW) == Done()
+        assert self.account_state(storage) == state_with(MINE_LIVE)
+
+    @pytest.mark.guarantee(7)
+    @pytest.mark.parametrize("status", Status)
+    def test_deleted_is_absorbing(self, storage: StorageUnderTest, status: Status) -> None:
+        """A deleted account becomes nothing else, and its epoch stays."""
+        deleted = state_with(MINE_LIVE, status=Status.DELETED)
+        storage.seed(deleted)
+        answer = storage.lineages.set_status(ACCOUNT, status, now=NOW)
+        assert answer == (Done() if status is Status.DELETED else Refused())
+        assert self.account_state(storage) == deleted
+
+    def test_the_status_of_nobody_makes_nobody(self, storage: StorageUnderTest) -> None:
+        """An unknown account is left unknown."""
+        assert storage.lineages.set_status(ACCOUNT, Status.DISABLED, now=NOW) == Refused()
+        assert storage.lineages.get(ACCOUNT) is None
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            (NO_ROLES, ADMIN),
+            (ADMIN, SUPPORT),
+            (SUPPORT, NO_ROLES),
+            (NO_ROLES, NO_ROLES),
+            (ADMIN, ADMIN),
+            (ADMIN, ALL_ROLES),
+            (ALL_ROLES, NO_ROLES),
+        ],
+        ids=lambda roles: str(sorted(roles)),
+    )
+    def test_the_roles_of_an_account_are_replaced(
+        self, storage: StorageUnderTest, before: frozenset[int], after: frozenset[int]
+    ) -> None:
+        """All of them in one write; no login ends, and the very same call sent again is done."""
+        storage.seed(replace(state_with(MINE_LIVE, OTHER_LIVE), roles=before))
+        for _ in range(2):
+            assert storage.lineages.set_roles(ACCOUNT, after, expected=before) == Done()
+            assert self.account_state(storage) == replace(state_with(MINE_LIVE, OTHER_LIVE), roles=after)
+
+    @pytest.mark.parametrize("stored", [NO_ROLES, SUPPORT, ALL_ROLES], ids=lambda roles: str(sorted(roles)))
+    @pytest.mark.parametrize("after", [NO_ROLES, ADMIN], ids=lambda roles: str(sorted(roles)))
+    def test_roles_that_moved_stop_a_change_of_roles(
+        self, storage: StorageUnderTest, stored: frozenset[int], after: frozenset[int]
+    ) -> None:
+        """Another operator changed them after they were read: start over, and nothing is written."""
+        moved = replace(state_with(MINE_LIVE), roles=stored)
+        storage.seed(moved)
+        expected = frozenset({3, 4})
+        answer = storage.lineages.set_roles(ACCOUNT, after, expected=expected)
+        assert answer == (Done() if after == stored else Moved())
+        assert self.account_state(storage) == moved
+
+    def test_one_of_many_changes_of_roles_from_one_reading_is_done(self, storage: StorageUnderTest) -> None:
+        """Eight operators at the same time: the other seven start over."""
+        storage.seed(state_with(MINE_LIVE))
+
+        def setting(code: int) -> Callable[[], Done | Moved | Refused]:
+            return lambda: storage.lineages.set_roles(ACCOUNT, frozenset({code}), expected=NO_ROLES)
+
+        answers = race([setting(code) for code in range(1, RACERS + 1)])
+        assert answers.count(Done()) == 1
+        assert answers.count(Moved()) == RACERS - 1
+
+    @pytest.mark.parametrize("status", [Status.DISABLED, Status.DELETED])
+    def test_an_account_that_is_not_active_gets_no_roles(self, storage: StorageUnderTest, status: Status) -> None:
+        """Nothing is written, not even of roles that are as expected."""
+        inactive = state_with(MINE_LIVE, status=status)
+        storage.seed(inactive)
+        assert storage.lineages.set_roles(ACCOUNT, ADMIN, expected=NO_ROLES) == Refused()
+        none_asked = storage.lineages.set_roles(ACCOUNT, NO_ROLES, expected=NO_ROLES)
+        assert none_asked == (Refused() if status is Status.DELETED else Done())
+        assert self.account_state(storage) == inactive
+
+    def test_the_roles_of_nobody_make_nobody(self, storage: StorageUnderTest) -> None:
+        """An unknown account is left unknown, whatever roles were asked for."""
+        for roles in (ADMIN, NO_ROLES):
+            assert storage.lineages.set_roles(ACCOUNT, roles, expected=NO_ROLES) == Refused()
+        assert storage.lineages.get(ACCOUNT) is None
+
+    def test_roles_stay_with_every_other_write(self, storage: StorageUnderTest) -> None:
+        """Exchange, login, end, disable, enable and password change change no role."""
+        storage.accounts.register(USER, replace(state_with(MINE_LIVE, OTHER_LIVE), roles=SUPPORT))
+        self.exchange(storage, presented())
+        assert self.add_lineage(storage) == Done()
+        storage.lineages.end(ACCOUNT, OTHER, EndReason.LOGOUT, now=NOW)
+        actor, expected = replace(ACTOR, lineage=MINE), self.account_state(storage)
+        assert storage.accounts.change_password(actor, NEW_PASSWORD_HASH, expected=expected, now=NOW) == Done()
+        storage.lineages.end_all(replace(ACTOR, credentials_version=VERSION + 1), now=NOW)
+        for status in (Status.DISABLED, Status.ACTIVE):
+            assert storage.lineages.set_status(ACCOUNT, status, now=NOW) == Done()
+        assert self.account_state(storage).roles == SUPPORT

@@ -1,0 +1,18 @@
+"""The storage on an engine that is not moto: the same contract."""
+
+import pytest
+
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
+from chalicelib.baton.testing.contract import StorageContract, StorageUnderTest
+from tests.baton.storage.test_dynamodb import storage_over
+
+
+class TestDynoxide(StorageContract):
+    """The contract, on dynoxide."""
+
+    @pytest.fixture
+    def storage(self, shared_tables: Tables) -> StorageUnderTest:
+        """Give the storage over tables of its own, empty."""
+        dynamodb = Service("dynamodb")
+        return storage_over(DynamoDB(shared_tables, dynamodb), dynamodb)
