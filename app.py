@@ -34,13 +34,9 @@ from chalicelib.baton.storage.aws.deployment.look import Deployment
 from chalicelib.baton.storage.aws.service import Service, TimeBudget
 from chalicelib.baton.storage.aws.small_client import Access
 from chalicelib.baton.storage.aws.snapshot import import_what_comes_late
-from chalicelib.baton.storage.dynamodb.accounts import Users
-from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB, Tables
-from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
-from chalicelib.baton.storage.dynamodb.lineages import LineageStore
-from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
 from chalicelib.baton.tokens.call import Call, StepUp
 from chalicelib.baton.tokens.caller import Caller
 from chalicelib.baton.tokens.exchange import Exchange
@@ -77,9 +73,16 @@ signals = Signals(service=settings.deployment, level=settings.log_level, metrics
 
 # Stores: made here, connected at the first request.
 engine = DynamoDB(Tables(settings.table_prefix), service("dynamodb", settings.dynamodb_endpoint))
-users, lineage_store, ephemeral, audit = Users(engine), LineageStore(engine), Ephemeral(engine), Audit(engine, signals)
 kms = service("kms", settings.kms_endpoint)
-key_ring = KeyRing(engine, KmsWrapper(settings.kms_key_id, kms) if settings.kms_key_id else LocalWrapper(), entropy)
+if settings.storage == "memory":
+    from chalicelib.baton.storage.memory.storage import memory_storage  # cold start: in development only
+
+    storage = memory_storage(entropy)
+else:
+    wrapper = KmsWrapper(settings.kms_key_id, kms) if settings.kms_key_id else LocalWrapper()
+    storage = dynamodb_storage(engine, wrapper, signals, entropy)
+users, lineage_store, ephemeral, audit = storage.accounts, storage.lineages, storage.one_time, storage.audit
+key_ring = storage.key_ring
 
 # Journeys.
 proof = RequestVerifier(key_ring, clients, names, settings.authorities, Mismatches(signals), settings.development)

@@ -47,6 +47,7 @@ KNOWN = frozenset(
         "BATON_ORIGINS",
         "BATON_RESOURCE_SERVERS",
         "BATON_REVOKE_ON_WRONG_KEY",
+        "BATON_STORAGE",
         "BATON_TABLE_PREFIX",
         "BATON_AWS_CLIENT",
     }
@@ -118,6 +119,10 @@ class Settings(Struct, frozen=True):
     """``BATON_DEVELOPMENT``: a developer's machine: plain http on localhost, keys unwrapped, tracebacks shown. Refuses
     to start inside Lambda."""
 
+    storage: str
+    """``BATON_STORAGE``: where everything is stored: ``dynamodb`` (default), or ``memory``, in development only. The
+    environments of one process share that memory, and it ends with the process."""
+
     log_level: str
     """``BATON_LOG_LEVEL``: DEBUG, INFO (unless said otherwise), WARNING or ERROR."""
 
@@ -168,6 +173,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         revoke_on_wrong_key=_switch(environ, "BATON_REVOKE_ON_WRONG_KEY", default=False, problems=problems),
         limits=limits,
         development=development,
+        storage=_storage(environ, development=development, problems=problems),
         log_level=_log_level(environ, problems),
         snapshot=under_snapstart(environ),
         region=region,
@@ -389,6 +395,18 @@ def _lean(
     if transport not in {"small", "botocore"}:
         problems.append("BATON_AWS_CLIENT must be small or botocore")
     return access_key_of(environ, region) if transport == "small" else None
+
+
+def _storage(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> str:
+    storage = environ.get("BATON_STORAGE") or "dynamodb"
+    if storage not in {"dynamodb", "memory"}:
+        problems.append("BATON_STORAGE must be dynamodb or memory")
+    elif storage == "memory" and not development:
+        problems.append(
+            "BATON_STORAGE=memory loses every account when a process ends: set BATON_STORAGE=dynamodb, or "
+            "BATON_DEVELOPMENT=1 on a developer's machine"
+        )
+    return storage
 
 
 def _log_level(environ: Mapping[str, str], problems: list[str]) -> str:

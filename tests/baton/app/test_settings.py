@@ -77,6 +77,8 @@ def test_all_problems_are_named_at_once() -> None:
         ("BATON_KEY_RING", "local"),
         ("BATON_KEY_RING", "kms:"),
         ("BATON_RATE_LIMITS", "off"),
+        ("BATON_STORAGE", "memory"),
+        ("BATON_STORAGE", "postgres"),
         ("BATON_ORIGINS", "https://app.example.com/path"),
         ("BATON_ORIGINS", "https://App.example.com"),
         ("BATON_ORIGINS", "https://app.example.com:443"),
@@ -130,6 +132,13 @@ def test_development_settings_do_not_start_inside_lambda() -> None:
     assert not read_settings(GOOD | local).limits
     (problem,) = problems(**local, AWS_LAMBDA_RUNTIME_API="127.0.0.1:9001")
     assert "BATON_DEVELOPMENT" in problem
+
+
+def test_the_storage_is_dynamodb_unless_a_developer_says_otherwise() -> None:
+    """In memory everything ends with its process: only a developer's machine may do that."""
+    assert read_settings(GOOD).storage == read_settings(GOOD | {"BATON_STORAGE": "dynamodb"}).storage == "dynamodb"
+    local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local", "BATON_STORAGE": "memory"}
+    assert read_settings(GOOD | local).storage == "memory"
 
 
 def test_the_default_port_is_no_part_of_an_authority() -> None:

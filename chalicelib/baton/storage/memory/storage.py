@@ -11,8 +11,12 @@ from chalicelib.baton.storage.memory.tables import OF_THIS_PROCESS, MemoryTables
 from chalicelib.baton.storage.ports import Storage
 
 
-def memory_storage(entropy: Entropy, tables: MemoryTables = OF_THIS_PROCESS) -> Storage:
-    """Build a storage over these tables. Several storages may share them: each verb is atomic for all of them."""
+def memory_storage(entropy: Entropy, tables: MemoryTables | None = None) -> Storage:
+    """Build a storage over these tables, or over those of this process.
+
+    Several storages may share tables: each verb is atomic for all of them.
+    """
+    tables = OF_THIS_PROCESS if tables is None else tables
     return Storage(
         accounts=MemoryUsers(tables),
         lineages=MemoryLineageStore(tables),

@@ -1,0 +1,59 @@
+"""Baton with ``BATON_STORAGE=memory``: all of it works, and no request goes to AWS."""
+
+from typing import Any
+
+import pytest
+
+from baton_client import BatonClient, LoggedOut, MemoryStorage
+from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.memory import storage
+from chalicelib.baton.storage.memory.tables import MemoryTables
+from tests.baton.wire.conftest import BASE_URL, PASSWORD, Line
+from tools.dev.gateway import Gateway, load_environment
+
+
+@pytest.fixture
+def line(monkeypatch: pytest.MonkeyPatch) -> Line:
+    """Serve two environments that share tables, in a process that cannot call AWS."""
+
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise AssertionError("a request to AWS")
+
+    monkeypatch.setenv("BATON_STORAGE", "memory")
+    monkeypatch.setattr(Service, "call", unreachable)
+    monkeypatch.setattr(storage, "OF_THIS_PROCESS", MemoryTables())
+    return Line(Gateway([load_environment().app for _ in range(2)]))
+
+
+def phone_of(line: Line) -> BatonClient:
+    """Make a phone that is not logged in."""
+    return BatonClient(BASE_URL, "mobile", MemoryStorage(), transport=line, sleep=lambda _: None)
+
+
+@pytest.mark.guarantee(2)
+def test_an_account_lives_in_memory(line: Line) -> None:
+    """Register, call, exchange with a lost answer, step up, log in on a second phone, log out: environments in turn."""
+    phone = phone_of(line)
+    phone.register("ada@example.com", PASSWORD, "Ada's phone")
+    line.lose_answers = 1
+    phone.exchange()
+    assert phone.me()["email"] == "ada@example.com"
+    paid = phone.call("POST", "/transfers", json={"to": "Bob", "amount": 10}, confirm=lambda _: PASSWORD)
+    assert paid.status == 201
+    tablet = phone_of(line)
+    tablet.login("ada@example.com", PASSWORD, "Ada's tablet")
+    phone.change_password(PASSWORD, "another lantern drifting sideways")
+    with pytest.raises(LoggedOut):
+        tablet.me()
+    phone.logout()
+    assert line.gateway.call("GET", "/api/health").status == 200
+
+
+def test_environments_with_other_tables_are_another_deployment(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the test above can fail: a login is in the tables, and nowhere else."""
+    phone = phone_of(line)
+    phone.register("ada@example.com", PASSWORD, "Ada's phone")
+    monkeypatch.setattr(storage, "OF_THIS_PROCESS", MemoryTables())
+    line.gateway.replace(lambda: [load_environment().app for _ in range(2)])
+    with pytest.raises(LoggedOut):
+        phone.exchange()
