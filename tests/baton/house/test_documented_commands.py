@@ -203,10 +203,16 @@ def test_the_curl_of_the_readme_gets_the_answer_that_it_shows(server: str) -> No
     assert json.loads(done.stdout).keys() == json.loads(shown).keys()
 
 
+PYTHON_ELSEWHERE = {
+    ROOT / "README.md": "app.py has the block: tests/baton/house/test_readme.py",
+    ROOT / "docs" / "baton" / "storage-port.md": "a file of tests: tests/baton/storage/test_documented_port.py",
+}
+"""Pages whose Python another test runs."""
+
 PYTHON = [
     pytest.param(page, text, id=f"{page.parent.name}/{page.name}:{number}")
     for number, (page, kind, text) in enumerate(blocks())
-    if kind == "python" and page != ROOT / "README.md"  # that one is app.py's: tests/baton/house/test_readme.py
+    if kind == "python" and page not in PYTHON_ELSEWHERE
 ]
 
 
