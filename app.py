@@ -22,11 +22,11 @@ from chalicelib.baton.events.log import Signals
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
-from chalicelib.baton.http.dispatch import Answer, Edge
+from chalicelib.baton.http.dispatch import Dispatch
 from chalicelib.baton.http.public_routes import PROTECTED_RESOURCE, Public, meta
-from chalicelib.baton.http.shapes import Body
 from chalicelib.baton.http.signed import Signed
 from chalicelib.baton.keys.daily import RotateKeys
+from chalicelib.baton.routing import Answer, Body
 from chalicelib.baton.settings import read_settings
 from chalicelib.baton.storage.aws.credentials import source_of
 from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
@@ -122,7 +122,9 @@ call = Call(clock, entropy, proof, lineage_store, ephemeral, signals)
 
 # The edge.
 app = Chalice(app_name="baton", configure_logs=False)
-edge = Edge(app, clock, entropy, signals, settings.origins, settings.development, settings.issuer + PROTECTED_RESOURCE)
+edge = Dispatch(
+    app, clock, entropy, signals, settings.origins, settings.development, settings.issuer + PROTECTED_RESOURCE
+)
 if not settings.development:  # a developer's machine may be slow, and no Lambda ends its requests
     edge = replace(edge, begin=patience.begin)
 signed = Signed(edge, call)

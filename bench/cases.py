@@ -38,8 +38,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: E402
 import app as baton  # noqa: E402
 from baton_client import Request, Signer, content_digest, signature_fields  # noqa: E402 - after its path
 from chalicelib.baton.factors.credentials import PASSWORD_ALONE  # noqa: E402
-from chalicelib.baton.http.dispatch import Answer  # noqa: E402
-from chalicelib.baton.http.request import Nothing  # noqa: E402
 from chalicelib.baton.ids import LineageId  # noqa: E402
 from chalicelib.baton.keys.public_key import PublicKey  # noqa: E402
 from chalicelib.baton.keys.rotation import make_ring  # noqa: E402
@@ -52,6 +50,7 @@ from chalicelib.baton.lineages.model import (  # noqa: E402
     SecretBinding,
     Status,
 )
+from chalicelib.baton.routing import Answer, Nothing  # noqa: E402
 from chalicelib.baton.storage.dynamodb.items import Item, state_item  # noqa: E402
 from chalicelib.baton.tokens.caller import Caller  # noqa: E402
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from chalicelib.baton import errors
 from chalicelib.baton.accounts import refusals as of_accounts
 from chalicelib.baton.factors import refusals as of_factors
-from chalicelib.baton.http.problem import Dialect, status_and_error
+from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.keys import refusals as of_keys
 from chalicelib.baton.proof import refusals as of_proof
+from chalicelib.baton.routing import Dialect
 from chalicelib.baton.tokens import refusals as of_tokens
 
 PAGE = Path(__file__).parent.parent / "docs" / "baton" / "errors.md"

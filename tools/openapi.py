@@ -26,9 +26,8 @@ from chalicelib.baton.accounts.refusals import AccountExists, InvalidEmail
 from chalicelib.baton.errors import Action, Refusal
 from chalicelib.baton.factors.refusals import InvalidCredentials, PasswordTooLarge, WeakPassword
 from chalicelib.baton.factors.step_up import Grant
+from chalicelib.baton.http.answer import PAGE, status_and_error
 from chalicelib.baton.http.dispatch import may_repeat
-from chalicelib.baton.http.problem import PAGE, Dialect, status_and_error
-from chalicelib.baton.http.request import Nothing
 from chalicelib.baton.http.shapes import (
     Devices,
     Entry,
@@ -49,6 +48,7 @@ from chalicelib.baton.http.signed import Asks
 from chalicelib.baton.keys.refusals import InvalidKey
 from chalicelib.baton.policy import ATTEMPT_CHARACTERS_MAX, ATTEMPT_CHARACTERS_MIN
 from chalicelib.baton.proof.refusals import ClockSkew, InvalidDigest, InvalidSignature
+from chalicelib.baton.routing import Dialect, Nothing
 from chalicelib.baton.tokens.call import SAFE_METHODS
 from chalicelib.baton.tokens.refusals import (
     GrantInvalid,

@@ -19,7 +19,7 @@
 
 A class has the public facts of an error: ``code`` (clients switch on it), ``error`` (the family of RFC 6749, RFC 6750
 and RFC 9470), ``action`` (what to do next) and ``detail`` (for the app's developer). An instance adds ``reason``,
-which is private and goes only to the log, and ``members``, which are public. Only ``http/problem.py`` turns an error
+which is private and goes only to the log, and ``members``, which are public. Only ``http/answer.py`` turns an error
 into HTTP.
 """
 

@@ -12,8 +12,8 @@ from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
-from chalicelib.baton.http.dispatch import Answer, Edge
-from chalicelib.baton.http.request import Nothing, Request, read_json
+from chalicelib.baton.http.body import read_json
+from chalicelib.baton.http.dispatch import Dispatch
 from chalicelib.baton.http.shapes import (
     Devices,
     DeviceShape,
@@ -26,6 +26,7 @@ from chalicelib.baton.http.shapes import (
 )
 from chalicelib.baton.http.signed import Signed
 from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.routing import Answer, Message, Nothing
 from chalicelib.baton.tokens.call import StepUp
 from chalicelib.baton.tokens.caller import Caller, Operation
 from chalicelib.baton.tokens.issue import Issued
@@ -45,19 +46,19 @@ class Journeys(Struct, frozen=True):
     end_device: EndDevice
 
 
-def accounts(edge: Edge, signed: Signed, journeys: Journeys) -> Blueprint:
+def accounts(dispatch: Dispatch, signed: Signed, journeys: Journeys) -> Blueprint:
     """Make the blueprint."""
     routes = Blueprint(__name__)
 
     @routes.route("/register", methods=["POST"], content_types=[])
-    @edge.view()
-    def register(request: Request) -> Answer:
-        return Answer(201, token_response(_enter(journeys.register, request), edge.clock()))
+    @dispatch.view()
+    def register(message: Message) -> Answer:
+        return Answer(201, token_response(_enter(journeys.register, message), dispatch.clock()))
 
     @routes.route("/login", methods=["POST"], content_types=[])
-    @edge.view()
-    def login(request: Request) -> Answer:
-        return Answer(200, token_response(_enter(journeys.login, request), edge.clock()))
+    @dispatch.view()
+    def login(message: Message) -> Answer:
+        return Answer(200, token_response(_enter(journeys.login, message), dispatch.clock()))
 
     @routes.route("/step-up", methods=["POST"], content_types=[])
     @signed(body=StepUpShape)
@@ -119,11 +120,11 @@ def token_response(issued: Issued, now: int) -> TokenResponse:
     )
 
 
-def _enter(journey: Register | Login, request: Request) -> Issued:
-    body = read_json(request, Entry)
+def _enter(journey: Register | Login, message: Message) -> Issued:
+    body = read_json(message, Entry)
     return journey(
-        request.message,
-        source=request.source,
+        message,
+        source=message.source,
         email=body.email,
         password=body.password,
         client_id=body.client_id,

@@ -1,20 +1,21 @@
-"""The edge every request passes: read strictly, run one view, answer in our shape whatever happens."""
+"""Run the view of a route for a request: read it strictly, and answer in one form whatever happens."""
 
 import functools
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import msgspec
 from chalice.app import Chalice, Response
 from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.http.answer import answered, as_page, refused
 from chalicelib.baton.http.cors import ALLOWED_FIELDS, PREFLIGHT_KEPT_S, readable_by
-from chalicelib.baton.http.problem import Dialect, as_page, refused
-from chalicelib.baton.http.request import read_request, refuse_query
+from chalicelib.baton.http.query import refuse_query
+from chalicelib.baton.http.request import read_request
+from chalicelib.baton.routing import Answer, Dialect
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _REPEATABLE = frozenset(
@@ -24,19 +25,10 @@ _REPEATABLE = frozenset(
 """Routes whose ``POST`` may be sent again after a server error, as it was."""
 
 
-class Answer(Struct, frozen=True):
-    """What a view gives back: a status, and a body that ``msgspec`` can write as JSON, or none."""
-
-    status: int = 200
-    body: object = None
-    kept_s: int = 0
-    """How long the answer may be cached, seconds; 0 is ``no-store``."""
-
-
 View = Callable[..., Answer]
 
 
-class Edge(Struct, frozen=True):
+class Dispatch(Struct, frozen=True):
     """Turn views into Chalice views."""
 
     app: Chalice
@@ -54,7 +46,7 @@ class Edge(Struct, frozen=True):
     def view(
         self, dialect: Dialect = Dialect.PROBLEM, *, query: Iterable[str] | None = (), page: bool = False
     ) -> Callable[[View], Callable[..., Response]]:
-        """Decorate a view ``(request, **path_parameters) -> Answer`` for ``app.route``.
+        """Decorate a view ``(message, **path_parameters) -> Answer`` for ``app.route``.
 
         ``query`` names the query parameters it takes; any other is refused. ``None`` ignores whatever the query has.
         ``page`` writes refusals as HTML for a browser that opens the route. Nothing a view raises escapes.
@@ -68,10 +60,10 @@ class Edge(Struct, frozen=True):
                 event, request_id = self._current()
                 refusal: errors.Refusal | None = None
                 try:
-                    request = read_request(event, development=self.development)
+                    message = read_request(event, development=self.development)
                     if known is not None:
-                        refuse_query(request, known)
-                    response = _answered(view(request, **path_parameters))
+                        refuse_query(message, known)
+                    response = answered(view(message, **path_parameters))
                 except errors.Refusal as raised:
                     refusal = raised
                 except Exception as defect:  # noqa: BLE001 - nothing a client can send may become Chalice's own 500
@@ -225,15 +217,3 @@ def _said_by_chalice(response: Response) -> type[errors.Refusal] | None:
     if not isinstance(body, dict) or body.keys() != {"Code", "Message"}:
         return None
     return _CHALICE_SAYS.get((str(body["Code"]), response.status_code))
-
-
-def _answered(answer: object) -> Response:
-    if not isinstance(answer, Answer):
-        raise TypeError(f"the view must return an Answer, not a {type(answer).__name__}")
-    headers: dict[str, str | list[str]] = {
-        "Cache-Control": f"public, max-age={answer.kept_s}" if answer.kept_s else "no-store"
-    }
-    if answer.body is None:
-        return Response(body="", status_code=answer.status, headers=headers)
-    headers["Content-Type"] = "application/json"
-    return Response(body=msgspec.json.encode(answer.body).decode(), status_code=answer.status, headers=headers)

@@ -10,14 +10,14 @@ from chalice.app import Blueprint
 from msgspec import Struct
 
 from chalicelib import __version__
-from chalicelib.baton.http.dispatch import Answer, Edge
-from chalicelib.baton.http.request import Request
+from chalicelib.baton.http.dispatch import Dispatch
 from chalicelib.baton.http.shapes import Health, Metadata, OpenIdMetadata, ProtectedResource, ServerTime
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.policy import MINUTE_S
+from chalicelib.baton.routing import Answer, Message
 from chalicelib.baton.tokens.jwt import jwks as published_keys
 from chalicelib.baton.tokens.token import Names
 
@@ -42,37 +42,37 @@ class Public(Struct, frozen=True):
     region: str
 
 
-def meta(edge: Edge, public: Public) -> Blueprint:
+def meta(dispatch: Dispatch, public: Public) -> Blueprint:
     """Make the blueprint."""
     routes = Blueprint(__name__)
 
     @routes.route("/time", methods=READ, content_types=[])
-    @edge.view()
-    def time(_: Request) -> Answer:
-        return Answer(200, ServerTime(edge.clock()))
+    @dispatch.view()
+    def time(_: Message) -> Answer:
+        return Answer(200, ServerTime(dispatch.clock()))
 
     @routes.route("/health", methods=READ, content_types=[])
-    @edge.view()
-    def health(_: Request) -> Answer:
-        public.key_ring.current(now=edge.clock())
+    @dispatch.view()
+    def health(_: Message) -> Answer:
+        public.key_ring.current(now=dispatch.clock())
         public.lineage_store.get(_NOBODY)
         return Answer(200, Health("ok", __version__, public.region, "reachable"))
 
     @routes.route(_JWKS, methods=READ, content_types=[])
-    @edge.view()
-    def jwks(_: Request) -> Answer:
-        now = edge.clock()
-        return Answer(200, published_keys(public.key_ring.current(now=now)), kept_s=_KEPT_S)
+    @dispatch.view()
+    def jwks(_: Message) -> Answer:
+        now = dispatch.clock()
+        return Answer(200, published_keys(public.key_ring.current(now=now)), cache_s=_KEPT_S)
 
     @routes.route("/.well-known/oauth-authorization-server", methods=READ, content_types=[])
-    @edge.view()
-    def metadata(_: Request) -> Answer:
-        return Answer(200, Metadata(**_metadata(public.names.issuer)), kept_s=_KEPT_S)
+    @dispatch.view()
+    def metadata(_: Message) -> Answer:
+        return Answer(200, Metadata(**_metadata(public.names.issuer)), cache_s=_KEPT_S)
 
     # Stock clients append this to the issuer; under a stage that is the only place where they find anything.
     @routes.route("/.well-known/openid-configuration", methods=READ, content_types=[])
-    @edge.view()
-    def openid_metadata(_: Request) -> Answer:
+    @dispatch.view()
+    def openid_metadata(_: Message) -> Answer:
         issuer = public.names.issuer
         described = OpenIdMetadata(
             **_metadata(issuer),
@@ -80,11 +80,11 @@ def meta(edge: Edge, public: Public) -> Blueprint:
             subject_types_supported=["public"],
             id_token_signing_alg_values_supported=["ES256"],
         )
-        return Answer(200, described, kept_s=_KEPT_S)
+        return Answer(200, described, cache_s=_KEPT_S)
 
     @routes.route(PROTECTED_RESOURCE, methods=READ, content_types=[])
-    @edge.view()
-    def protected_resource(_: Request) -> Answer:
+    @dispatch.view()
+    def protected_resource(_: Message) -> Answer:
         issuer = public.names.issuer
         described = ProtectedResource(
             resource=issuer,
@@ -94,12 +94,12 @@ def meta(edge: Edge, public: Public) -> Blueprint:
             bearer_methods_supported=["header"],
             dpop_bound_access_tokens_required=False,
         )
-        return Answer(200, described, kept_s=_KEPT_S)
+        return Answer(200, described, cache_s=_KEPT_S)
 
     @routes.route("/openapi.json", methods=READ, content_types=[])
-    @edge.view()
-    def openapi(_: Request) -> Answer:
-        return Answer(200, _description(public.names.issuer), kept_s=_KEPT_S)
+    @dispatch.view()
+    def openapi(_: Message) -> Answer:
+        return Answer(200, _description(public.names.issuer), cache_s=_KEPT_S)
 
     return routes
 

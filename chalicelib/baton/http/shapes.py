@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from chalicelib.baton.lineages.model import EndReason
+from chalicelib.baton.routing import Body
 from chalicelib.baton.tokens.token import Kind
 
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
@@ -16,14 +17,6 @@ Name = Annotated[str, msgspec.Meta(max_length=256)]
 Seconds = Annotated[int, msgspec.Meta(ge=0, description="Seconds since the epoch.")]
 
 # --- JSON that is sent -------------------------------------------------------------------------------------------
-
-
-class Body(msgspec.Struct, forbid_unknown_fields=True):
-    """A JSON object whose members are all known. Put your own routes' bodies under it."""
-
-    def __repr__(self) -> str:
-        """Mask: bodies hold passwords."""
-        return f"{type(self).__name__}('**********')"
 
 
 PublicJwk = Annotated[

@@ -8,8 +8,9 @@ import msgspec
 from chalice.app import Response
 from msgspec import Struct
 
-from chalicelib.baton.http.dispatch import Answer, Edge
-from chalicelib.baton.http.request import Nothing, Request, read_json
+from chalicelib.baton.http.body import read_json
+from chalicelib.baton.http.dispatch import Dispatch
+from chalicelib.baton.routing import Answer, Message, Nothing
 from chalicelib.baton.tokens.call import Call, StepUp
 
 
@@ -28,7 +29,7 @@ class Asks(Struct, frozen=True):
 class Signed(Struct, frozen=True):
     """Build the decorator for a deployment."""
 
-    edge: Edge
+    dispatch: Dispatch
     call: Call
 
     def __call__(
@@ -57,15 +58,15 @@ class Signed(Struct, frozen=True):
 
         def decorate(view: Callable[..., Answer]) -> Callable[..., Response]:
             @functools.wraps(view)
-            def checked(request: Request, **path_parameters: str) -> Answer:
-                proved = self.call.authenticate(request.message, bound=bound)
-                shaped: Any = read_json(request, body)
+            def checked(message: Message, **path_parameters: str) -> Answer:
+                proved = self.call.authenticate(message, bound=bound)
+                shaped: Any = read_json(message, body)
                 asked = step_up if step_up_when is None or step_up_when(shaped) else None
                 caller = self.call.authorize(proved, step_up=asked)
-                arguments = (caller, shaped, dict(request.message.query)) if names else (caller, shaped)
+                arguments = (caller, shaped, dict(message.query)) if names else (caller, shaped)
                 return view(*arguments, **path_parameters)
 
             vars(checked)["asks"] = Asks(body, step_up, bound, names, answers or {}, sometimes=step_up_when is not None)
-            return self.edge.view(query=names)(checked)
+            return self.dispatch.view(query=names)(checked)
 
         return decorate

@@ -1,17 +1,19 @@
 """Routes for stock OAuth parties: token (RFC 6749), revocation (RFC 7009), introspection (RFC 7662)."""
 
 import base64
+from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
 from chalice.app import Blueprint
 from msgspec import UNSET, Struct, UnsetType
 
+from chalicelib.baton import errors
 from chalicelib.baton.accounts.routes import token_response
-from chalicelib.baton.http.dispatch import Answer, Edge
-from chalicelib.baton.http.problem import Dialect
-from chalicelib.baton.http.request import Request, read_form, require
+from chalicelib.baton.http.dispatch import Dispatch
+from chalicelib.baton.http.form import read_form
 from chalicelib.baton.http.shapes import Confirmation, Introspection, IntrospectionForm, RevocationForm, TokenForm
 from chalicelib.baton.lineages.model import KeyBinding, NoBinding, SecretBinding
+from chalicelib.baton.routing import Answer, Dialect, Message
 from chalicelib.baton.tokens.exchange import Exchange, TokenRequest
 from chalicelib.baton.tokens.introspect import ActiveToken, Introspect
 from chalicelib.baton.tokens.refusals import InvalidClient, UnsupportedGrantType, UnsupportedResponseType
@@ -27,49 +29,52 @@ class OAuthJourneys(Struct, frozen=True):
     introspect: Introspect
 
 
-def oauth(edge: Edge, journeys: OAuthJourneys, names: Names) -> Blueprint:
+def oauth(dispatch: Dispatch, journeys: OAuthJourneys, names: Names) -> Blueprint:
     """Make the blueprint."""
     routes = Blueprint(__name__)
 
     @routes.route("/oauth/token", methods=["POST"], content_types=[])
-    @edge.view(Dialect.OAUTH)
-    def token(request: Request) -> Answer:
-        form = read_form(request, TokenForm.__struct_fields__)
-        if require(form, "grant_type") != "refresh_token":
+    @dispatch.view(Dialect.OAUTH)
+    def token(message: Message) -> Answer:
+        form = read_form(message, TokenForm.__struct_fields__)
+        if _required(form, "grant_type") != "refresh_token":
             raise UnsupportedGrantType
-        asked = TokenRequest(require(form, "refresh_token"), form.get("client_id"), form.get("scope"))
-        return Answer(
-            200, token_response(journeys.exchange(request.message, asked, source=request.source), edge.clock())
-        )
+        asked = TokenRequest(_required(form, "refresh_token"), form.get("client_id"), form.get("scope"))
+        return Answer(200, token_response(journeys.exchange(message, asked, source=message.source), dispatch.clock()))
 
     @routes.route("/oauth/revoke", methods=["POST"], content_types=[])
-    @edge.view(Dialect.OAUTH)
-    def revoke(request: Request) -> Answer:
-        form = read_form(request, RevocationForm.__struct_fields__)
-        journeys.revoke(
-            request.message, token=require(form, "token"), client_id=form.get("client_id"), source=request.source
-        )
+    @dispatch.view(Dialect.OAUTH)
+    def revoke(message: Message) -> Answer:
+        form = read_form(message, RevocationForm.__struct_fields__)
+        journeys.revoke(message, token=_required(form, "token"), client_id=form.get("client_id"), source=message.source)
         return Answer(200)
 
     @routes.route("/oauth/introspect", methods=["POST"], content_types=[])
-    @edge.view(Dialect.OAUTH)
-    def introspect(request: Request) -> Answer:
-        resource_server, secret = _basic(request)
-        form = read_form(request, IntrospectionForm.__struct_fields__)
-        active = journeys.introspect(token=require(form, "token"), resource_server=resource_server, secret=secret)
+    @dispatch.view(Dialect.OAUTH)
+    def introspect(message: Message) -> Answer:
+        resource_server, secret = _basic(message)
+        form = read_form(message, IntrospectionForm.__struct_fields__)
+        active = journeys.introspect(token=_required(form, "token"), resource_server=resource_server, secret=secret)
         return Answer(200, _facts(active, names) if active else Introspection(active=False))
 
     @routes.route("/oauth/authorize", methods=["GET", "POST"], content_types=[])
-    @edge.view(Dialect.OAUTH, query=None, page=True)
-    def authorize(_: Request) -> Answer:
+    @dispatch.view(Dialect.OAUTH, query=None, page=True)
+    def authorize(_: Message) -> Answer:
         raise UnsupportedResponseType
 
     return routes
 
 
-def _basic(request: Request) -> tuple[str, str]:
+def _required(form: Mapping[str, str], name: str) -> str:
+    try:
+        return form[name]
+    except KeyError:
+        raise errors.Malformed("missing", pointer=f"/{name}", detail=f"`{name}` is missing.") from None
+
+
+def _basic(message: Message) -> tuple[str, str]:
     """Read HTTP Basic credentials (RFC 7617), form-encoded within as RFC 6749 section 2.3.1 has it."""
-    value = request.message.fields.get("authorization", ("",))[0].strip(" \t")
+    value = message.fields.get("authorization", ("",))[0].strip(" \t")
     scheme, _, encoded = value.partition(" ")
     try:
         if scheme.lower() != "basic":

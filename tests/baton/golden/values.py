@@ -412,7 +412,7 @@ SIGNED = {
 
 def _bases() -> Iterator[Entry]:
     for name, signed in SIGNED.items():
-        message = read_request(_event(signed)).message
+        message = read_request(_event(signed))
         signature = read_signature(message)
         assert signature is not None
         base = signature_base(message, signature).decode().split("\n")

@@ -7,23 +7,23 @@ import pytest
 from chalice.app import Chalice
 
 from chalicelib.baton import errors
-from chalicelib.baton.http.dispatch import Answer, Edge
-from chalicelib.baton.http.request import Request
+from chalicelib.baton.http.dispatch import Dispatch
+from chalicelib.baton.routing import Answer, Message
 from tests.baton.memory import MemorySignals
 from tools.dev.gateway import Gateway, GatewayResponse
 
 
-def answered(view: Callable[[Request], object], *, development: bool) -> tuple[GatewayResponse, Mapping[str, object]]:
+def answered(view: Callable[[Message], object], *, development: bool) -> tuple[GatewayResponse, Mapping[str, object]]:
     """Ask a route whose view is this one, and give the answer with what was noted of the defect."""
     app = Chalice(app_name="defective", configure_logs=False)
     signals = MemorySignals()
-    edge = Edge(app, lambda: 7, lambda size: b"x" * size, signals, development=development)
+    edge = Dispatch(app, lambda: 7, lambda size: b"x" * size, signals, development=development)
     app.route("/broken", methods=["GET"], content_types=[])(edge.view()(view))  # type: ignore[arg-type] # on purpose
     response = Gateway([app]).call("GET", "/api/broken")
     return response, dict(signals.emitted)["internal_error"]
 
 
-def secretive(_: Request) -> Answer:
+def secretive(_: Message) -> Answer:
     """Fail with words that nobody may read in a log."""
     raise KeyError("a secret of somebody's")
 
@@ -49,7 +49,7 @@ def test_a_deployment_shows_no_traceback(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_view_that_returns_something_else_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
     """Chalice's own views return a dict; ours an Answer."""
 
-    def habitual(_: Request) -> dict[str, int]:
+    def habitual(_: Message) -> dict[str, int]:
         return {"amount": 1}
 
     response, _ = answered(habitual, development=True)
@@ -62,9 +62,9 @@ def test_a_503_that_a_caller_can_cause_is_counted_apart(*, by_caller: bool) -> N
     """Parallel requests of one account got 503 and rang the alarm of our own trouble. The answer is the same."""
     app = Chalice(app_name="busy", configure_logs=False)
     signals = MemorySignals()
-    edge = Edge(app, lambda: 7, lambda size: b"x" * size, signals)
+    edge = Dispatch(app, lambda: 7, lambda size: b"x" * size, signals)
 
-    def busy(_: Request) -> Answer:
+    def busy(_: Message) -> Answer:
         raise errors.Unavailable("the account state kept moving", by_caller=by_caller)
 
     app.route("/busy", methods=["GET"], content_types=[])(edge.view()(busy))
@@ -79,7 +79,7 @@ def test_each_request_begins_what_begins_with_it() -> None:
     """The stores' patience, say: once a request, whatever becomes of it."""
     app = Chalice(app_name="begun", configure_logs=False)
     begun: list[int] = []
-    edge = Edge(app, lambda: 7, lambda size: b"x" * size, MemorySignals(), begin=lambda: begun.append(1))
+    edge = Dispatch(app, lambda: 7, lambda size: b"x" * size, MemorySignals(), begin=lambda: begun.append(1))
     app.route("/fine", methods=["GET"], content_types=[])(edge.view()(lambda _: Answer(200)))
     app.route("/broken", methods=["GET"], content_types=[])(edge.view()(secretive))
     gateway = Gateway([app])

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from chalicelib.baton import errors
-from chalicelib.baton.http.request import ONCE_FIELDS, read_form, read_request
+from chalicelib.baton.http.form import read_form
+from chalicelib.baton.http.request import ONCE_FIELDS, read_request
 from chalicelib.baton.policy import BODY_BYTES_MAX, FIELD_BYTES_MAX
 
 
@@ -25,7 +26,7 @@ def test_a_source_is_the_address_that_the_gateway_saw() -> None:
 
 def test_method_and_path_are_those_of_the_context() -> None:
     """The stage is part of the path; what the event itself calls path has lost it."""
-    read = read_request(event(path="/login", httpMethod="GET")).message
+    read = read_request(event(path="/login", httpMethod="GET"))
     assert (read.method, read.path) == ("POST", "/api/login")
 
 
@@ -34,7 +35,7 @@ def test_a_path_is_what_a_request_line_can_carry(path: str) -> None:
     """No path is the root, and nothing else is guessed."""
     context = {"httpMethod": "GET", "path": path}
     if not path:
-        assert read_request(event(requestContext=context)).message.path == "/"
+        assert read_request(event(requestContext=context)).path == "/"
         return
     with pytest.raises(errors.Malformed):
         read_request(event(requestContext=context))
@@ -52,11 +53,11 @@ def test_a_field_that_may_stand_once_stands_once(name: str) -> None:
 
 def test_limits_are_the_last_that_is_taken() -> None:
     """64 KB of body in UTF-8, 8,192 characters of a field."""
-    assert len(read_request(event(body="é" * (BODY_BYTES_MAX // 2))).message.body) == BODY_BYTES_MAX
+    assert len(read_request(event(body="é" * (BODY_BYTES_MAX // 2))).body) == BODY_BYTES_MAX
     with pytest.raises(errors.BodyTooLarge):
         read_request(event(body="é" * (BODY_BYTES_MAX // 2) + "x"))
     for name in ("authorization", "signature"):
-        assert read_request(event(multiValueHeaders={name: ["x" * FIELD_BYTES_MAX]})).message.fields[name]
+        assert read_request(event(multiValueHeaders={name: ["x" * FIELD_BYTES_MAX]})).fields[name]
         with pytest.raises(errors.FieldTooLarge):
             read_request(event(multiValueHeaders={name: ["x" * (FIELD_BYTES_MAX + 1)]}))
 
@@ -64,16 +65,16 @@ def test_limits_are_the_last_that_is_taken() -> None:
 def test_port_80_is_a_port_of_its_own_over_https() -> None:
     """In production, where API Gateway speaks https alone."""
     said = event(multiValueHeaders={"host": ["Api.Example.com:80"]})
-    assert read_request(said).message.authority == "api.example.com:80"
-    assert read_request(said, development=True).message.authority == "api.example.com"
+    assert read_request(said).authority == "api.example.com:80"
+    assert read_request(said, development=True).authority == "api.example.com"
 
 
 def test_an_event_of_chalice_local_says_less_and_is_read_all_the_same() -> None:
     """It has one value for each field, no path, and bytes for a body."""
     said = {"headers": {"Host": "localhost:8001", "Content-Type": "application/json"}, "body": b"{}"}
-    read = read_request({**said, "requestContext": {"httpMethod": "POST"}}).message
+    read = read_request({**said, "requestContext": {"httpMethod": "POST"}})
     assert (read.authority, read.fields["content-type"], read.body) == ("localhost:8001", ("application/json",), b"{}")
-    assert read_request({"requestContext": None, "headers": None, "body": None}).message.body == b""
+    assert read_request({"requestContext": None, "headers": None, "body": None}).body == b""
 
 
 def form(body: str) -> dict[str, str]:

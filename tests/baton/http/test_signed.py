@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from baton_client import DeviceKey, Request, Signer, content_digest, signature_fields
-from chalicelib.baton.http.dispatch import Answer
-from chalicelib.baton.http.request import Nothing
+from chalicelib.baton.routing import Answer, Nothing
 from chalicelib.baton.storage.dynamodb.database import Tables
 from chalicelib.baton.tokens.call import StepUp
 from chalicelib.baton.tokens.caller import Caller

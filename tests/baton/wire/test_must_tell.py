@@ -9,10 +9,9 @@ from urllib.parse import urlencode
 import pytest
 from chalice.app import Chalice
 
-from chalicelib.baton.http.dispatch import Answer, Edge
-from chalicelib.baton.http.problem import Dialect
-from chalicelib.baton.http.request import Request
+from chalicelib.baton.http.dispatch import Dispatch
 from chalicelib.baton.policy import MECHANISMS, MechanismName
+from chalicelib.baton.routing import Answer, Dialect, Message
 from tests.baton.memory import MemorySignals
 from tests.baton.wire.conversation import FORM, HOST, JSON, Device, Said, Send
 from tools.dev.gateway import DevelopmentClock, Gateway
@@ -112,7 +111,7 @@ def test_a_token_response_says_how_long_a_login_lives(
 # --- RFC 9110 section 9.2.2: what may be repeated ----------------------------------------------------------------
 
 
-def defective(_: Request, **__: str) -> Answer:
+def defective(_: Message, **__: str) -> Answer:
     """Fail as no view should."""
     raise KeyError("a secret")
 
@@ -136,7 +135,7 @@ def defective(_: Request, **__: str) -> Answer:
 def test_a_defect_says_whether_the_request_may_be_repeated(method: str, path: str, action: str) -> None:
     """A call that changes something may have changed it: who repeats it unread pays twice."""
     app = Chalice(app_name="defective", configure_logs=False)
-    edge = Edge(app, lambda: 7, lambda size: b"x" * size, MemorySignals())
+    edge = Dispatch(app, lambda: 7, lambda size: b"x" * size, MemorySignals())
     dialect = Dialect.OAUTH if path.startswith("/oauth/") else Dialect.PROBLEM
     app.route(path, methods=[method], content_types=[])(edge.view(dialect)(defective))
     answer = Gateway([app]).call(method, f"/api{path.replace('{order}', '7')}")
@@ -149,7 +148,7 @@ def test_a_defect_says_whether_the_request_may_be_repeated(method: str, path: st
 def test_a_defect_beside_our_views_says_so_too(method: str, action: str) -> None:
     """Chalice's own 500 is rewritten."""
     app = Chalice(app_name="defective", configure_logs=False)
-    edge = Edge(app, lambda: 7, lambda size: b"x" * size, MemorySignals())
+    edge = Dispatch(app, lambda: 7, lambda size: b"x" * size, MemorySignals())
     app.register_middleware(edge.middleware, "http")
 
     @app.route("/plain", methods=[method], content_types=[])

@@ -10,8 +10,7 @@ from jsonschema_rs import meta
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from chalicelib.baton import errors
-from chalicelib.baton.http.dispatch import Answer
-from chalicelib.baton.http.shapes import Body
+from chalicelib.baton.routing import Answer, Body
 from chalicelib.baton.tokens.call import StepUp
 from chalicelib.baton.tokens.caller import Caller
 from tests.baton.conftest import ENVIRONMENT

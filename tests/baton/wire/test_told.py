@@ -9,8 +9,10 @@ from msgspec import Meta
 
 from chalicelib.baton import errors
 from chalicelib.baton.factors.strength import GUESSES_MIN
-from chalicelib.baton.http.request import read_json, read_request
-from chalicelib.baton.http.shapes import Body, StepUpShape
+from chalicelib.baton.http.body import read_json
+from chalicelib.baton.http.request import read_request
+from chalicelib.baton.http.shapes import StepUpShape
+from chalicelib.baton.routing import Body
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.wire.conversation import HOST, JSON, PASSWORD, Said, Send, through
 from tools.dev.engine import client, create_tables

@@ -57,7 +57,7 @@ def received(text: str) -> Message:
         "requestContext": {"httpMethod": method, "path": urlsplit(target).path},
         "body": body.decode(),
     }
-    return read_request(event).message
+    return read_request(event)
 
 
 def verified(message: Message, key: PublicKey) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from chalicelib.baton.events.log import _MEASURED
 from chalicelib.baton.events.names import EVENTS
+from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.http.cors import EXPOSED_FIELDS
-from chalicelib.baton.http.problem import Dialect, status_and_error
 from chalicelib.baton.policy import (
     FAILURES_PER_ACCOUNT_MAX,
     FAILURES_PER_SOURCE_MAX,
@@ -22,6 +22,7 @@ from chalicelib.baton.policy import (
     REGISTRATIONS_PER_SOURCE_MAX,
     THROTTLE_WINDOW_S,
 )
+from chalicelib.baton.routing import Dialect
 from tools import template
 from tools.errors_page import leaves
 from tools.package import hardened, readable_by_pages

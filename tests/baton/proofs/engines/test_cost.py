@@ -17,8 +17,6 @@ import boto3
 import pytest
 
 from baton_client import content_digest
-from chalicelib.baton.http.dispatch import Answer
-from chalicelib.baton.http.request import Nothing
 from chalicelib.baton.lineages.model import PresentedToken
 from chalicelib.baton.lineages.rules import Exchanged
 from chalicelib.baton.policy import (
@@ -29,6 +27,7 @@ from chalicelib.baton.policy import (
     ONCE_ANSWER_BYTES_MAX,
 )
 from chalicelib.baton.proof.once_rules import OnceKey
+from chalicelib.baton.routing import Answer, Nothing
 from chalicelib.baton.storage.aws.service import Service
 from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from chalicelib.baton.http.problem import Dialect, status_and_error
+from chalicelib.baton.http.answer import status_and_error
+from chalicelib.baton.routing import Dialect
 from tests.baton.proofs.faults.endpoints import SCENARIOS, Scenario
 from tests.baton.proofs.faults.line import FAULTS, Call, Fault
 from tests.baton.proofs.faults.stage import Act, Answered, Stage, dumped

@@ -1,23 +1,15 @@
-"""Refusal -> HTTP, in two dialects: RFC 6749 under ``/oauth``, RFC 9457 everywhere else. The only place that does."""
-
-from enum import Enum
+"""Answer or Refusal -> Response. Refusals have two dialects: RFC 6749 under ``/oauth``, RFC 9457 elsewhere."""
 
 import msgspec
 from chalice.app import Response
 
 from chalicelib.baton import errors
 from chalicelib.baton.proof.refusals import ClockSkew, InvalidDigest, InvalidSignature
+from chalicelib.baton.routing import Answer, Dialect
 from chalicelib.baton.tokens.refusals import InvalidClient, StepUpRequired
 
 PAGE = "text/html; charset=utf-8"
 """The media type of a refusal that a person reads."""
-
-
-class Dialect(Enum):
-    """How a route says no."""
-
-    PROBLEM = "application/problem+json"
-    OAUTH = "application/json"
 
 
 # What RFC 6749 section 5.2 has no word for: there, a bad token is a bad grant, and a bad proof a bad request.
@@ -36,6 +28,19 @@ def status_and_error(refusal: errors.Refusal, dialect: Dialect) -> tuple[int, st
             if isinstance(refusal, family):
                 return 400, error
     return refusal.status, refusal.error
+
+
+def answered(answer: object) -> Response:
+    """Write what a view returned. Anything but an ``Answer`` is a defect."""
+    if not isinstance(answer, Answer):
+        raise TypeError(f"the view must return an Answer, not a {type(answer).__name__}")
+    headers: dict[str, str | list[str]] = {
+        "Cache-Control": f"public, max-age={answer.cache_s}" if answer.cache_s else "no-store"
+    }
+    if answer.body is None:
+        return Response(body="", status_code=answer.status, headers=headers)
+    headers["Content-Type"] = "application/json"
+    return Response(body=msgspec.json.encode(answer.body).decode(), status_code=answer.status, headers=headers)
 
 
 def refused(
