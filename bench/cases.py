@@ -7,10 +7,10 @@ import hashlib
 import hmac
 import os
 import random
+import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -35,8 +35,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature  # noqa: E402
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: E402
 
-import app as baton  # noqa: E402
 from baton_client import Request, Signer, content_digest, signature_fields  # noqa: E402 - after its path
+from chalicelib.baton.effects import Effects  # noqa: E402
 from chalicelib.baton.factors.credentials import PASSWORD_ALONE  # noqa: E402
 from chalicelib.baton.ids import LineageId  # noqa: E402
 from chalicelib.baton.keys.public_key import PublicKey  # noqa: E402
@@ -50,12 +50,16 @@ from chalicelib.baton.lineages.model import (  # noqa: E402
     SecretBinding,
     Status,
 )
-from chalicelib.baton.routing import Answer, Nothing  # noqa: E402
+from chalicelib.baton.routing import Answer  # noqa: E402
+from chalicelib.baton.service import EFFECTS  # noqa: E402
 from chalicelib.baton.storage.dynamodb.items import Item, state_item  # noqa: E402
 from chalicelib.baton.tokens.caller import Caller  # noqa: E402
 
 NOW = 1_800_000_000
 """The second in which every call is made, Unix time."""
+
+EFFECTS.set(Effects(lambda: NOW, secrets.token_bytes))
+from app import app, baton  # noqa: E402 - after its clock
 
 FORMS = {"mobile": "JWT", "mobile-opaque": "opaque"}
 """The form of each client's tokens."""
@@ -102,15 +106,14 @@ class DynamoDB:
 
 
 engine = DynamoDB()
-baton.engine.read = engine.read  # type: ignore[method-assign] # left out
-baton.engine.write = engine.write  # type: ignore[method-assign] # left out
+baton.database.read = engine.read  # type: ignore[method-assign] # left out
+baton.database.write = engine.write  # type: ignore[method-assign] # left out
 baton.key_ring.current = lambda **_: _ring  # type: ignore[method-assign] # read and opened once an environment
-vars(baton)["time"] = SimpleNamespace(time=lambda: NOW)
 
 
-@baton.app.route("/bench", methods=["GET"], content_types=[])
+@app.route("/bench", methods=["GET"])
 @baton.signed()
-def called(caller: Caller, _: Nothing) -> Answer:
+def called(caller: Caller) -> Answer:
     """Answer whom it let in."""
     return Answer(200, {"hello": caller.device_id})
 
@@ -179,12 +182,12 @@ class Login:
 
     def call(self) -> None:
         """Make a whole signed call."""
-        answer = baton.app(self._call, None)
+        answer = app(self._call, None)
         assert answer["statusCode"] == 200, answer
 
     def exchange(self) -> None:
         """Make a whole exchange."""
-        answer = baton.app(self._exchange, None)
+        answer = app(self._exchange, None)
         assert answer["statusCode"] == 200, answer
 
     def _signed(self, method: str, path: str, fields: dict[str, str], body: bytes = b"") -> dict[str, Any]:

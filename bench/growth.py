@@ -117,7 +117,7 @@ def environment(prefix: str) -> ModuleType:
 def state_after(app: ModuleType, name: str, *, devices: int = 1, exchanges: int = 0) -> AccountState:
     """Write down the account state of an account whose first device has made so many exchanges."""
     now = int(time.time())
-    ring, registered = app.key_ring.current(now=now), app.clients.get(CLIENT)
+    ring, registered = app.baton.key_ring.current(now=now), app.baton.clients.get(CLIENT)
     account = ring.account_ids(f"{name}@example.com", name, now=now)[0]
     used = [bytes([place + 1]) * len(NO_ATTEMPT) if place < exchanges else NO_ATTEMPT for place in range(4)]
     lineages = [
@@ -142,10 +142,10 @@ def state_after(app: ModuleType, name: str, *, devices: int = 1, exchanges: int 
 
 def token_of(app: ModuleType, account_state: AccountState) -> str:
     """Mint the token that the first device of an account state holds."""
-    now, registered = int(time.time()), app.clients.get(CLIENT)
+    now, registered = int(time.time()), app.baton.clients.get(CLIENT)
     lineage = next(iter(account_state.lineages.values()))
-    ring = app.key_ring.current(now=now)
-    issued = app.issue(lineage, account=account_state.account, client=registered, key=None, ring=ring, now=now)
+    ring = app.baton.key_ring.current(now=now)
+    issued = app.baton.issue(lineage, account=account_state.account, client=registered, key=None, ring=ring, now=now)
     return str(issued.access_token)
 
 
@@ -195,7 +195,7 @@ def by_exchanges() -> list[Point]:
     token = token_of(app, real)
     for _ in range(CHECKED):
         token = exchange(app, token)
-    _assert_nothing_else_moved(real, app.lineage_store.get(real.account))
+    _assert_nothing_else_moved(real, app.baton.lineage_store.get(real.account))
     return points("exchanges", {count: [state_after(app, f"e{count}", exchanges=count)] for count in POWERS}, app)
 
 

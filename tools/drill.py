@@ -124,7 +124,7 @@ class Drill:
         """Start Baton over these tables."""
         os.environ["BATON_TABLE_PREFIX"] = tables.prefix
         environment = load_environment(self.clock)
-        environment.signals.metrics = False  # nobody's, and between our lines
+        environment.baton.signals.metrics = False  # nobody's, and between our lines
         return Line(Gateway([environment.app]))
 
     def __call__(self) -> None:

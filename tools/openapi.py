@@ -1,7 +1,7 @@
 """Write ``chalicelib/baton/http/openapi.json``, the OpenAPI 3.1 description, from what serves: ``make openapi``.
 
 Routes are the application's own, yours too; bodies, forms and answers are those of
-``chalicelib/baton/http/shapes.py``;
+the ``shapes`` of each package;
 refusals are those of ``chalicelib/baton/errors.py``, in the dialect their route speaks. What a signed route asks for is
 what its decorator was told. Only the words, and which refusals a journey can come to, are written here: the tests hold
 every answer they see against the description.
@@ -23,35 +23,24 @@ from chalicelib import __version__
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.profile import Profile
 from chalicelib.baton.accounts.refusals import AccountExists, InvalidEmail
+from chalicelib.baton.accounts.shapes import Devices
 from chalicelib.baton.errors import Action, Refusal
 from chalicelib.baton.factors.refusals import InvalidCredentials, PasswordTooLarge, WeakPassword
 from chalicelib.baton.factors.step_up import Grant
-from chalicelib.baton.http.answer import PAGE, status_and_error
+from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.http.dispatch import may_repeat
-from chalicelib.baton.http.shapes import (
-    Devices,
-    Entry,
-    Health,
-    Introspection,
-    IntrospectionForm,
-    Jwks,
-    Metadata,
-    OpenIdMetadata,
-    ProtectedResource,
-    RevocationForm,
-    Seconds,
-    ServerTime,
-    TokenForm,
-    TokenResponse,
-)
-from chalicelib.baton.http.signed import Asks
+from chalicelib.baton.http.shapes import Health, Jwks, Metadata, OpenIdMetadata, ProtectedResource, ServerTime
 from chalicelib.baton.keys.refusals import InvalidKey
 from chalicelib.baton.policy import ATTEMPT_CHARACTERS_MAX, ATTEMPT_CHARACTERS_MIN
 from chalicelib.baton.proof.refusals import ClockSkew, InvalidDigest, InvalidSignature
-from chalicelib.baton.routing import Dialect, Nothing
+from chalicelib.baton.routing import PAGE, Dialect, RouteSpec
 from chalicelib.baton.tokens.call import SAFE_METHODS
+from chalicelib.baton.tokens.issue import Seconds, TokenResponse
 from chalicelib.baton.tokens.refusals import (
     GrantInvalid,
+    InsufficientAcr,
+    InsufficientRole,
+    InsufficientScope,
     InvalidClient,
     InvalidScope,
     ReplayedNonce,
@@ -64,6 +53,7 @@ from chalicelib.baton.tokens.refusals import (
     UnsupportedGrantType,
     UnsupportedResponseType,
 )
+from chalicelib.baton.tokens.shapes import Introspection
 from tools.errors_page import leaves
 
 ROOT = Path(__file__).parents[1]
@@ -171,20 +161,16 @@ ENTRY: Refusals = (
 class Row:
     """What is said about a route: its name in a client, its words, its answers, and the refusals of its journey.
 
-    ``body`` is the shape of what an unsigned route takes; ``proof``: it may be signed, and takes an attempt.
-    ``cached``: a cache may keep its answers, so they say no time. ``page``: a browser gets its refusals as HTML.
-    ``step_up_where`` says for which bodies a route asks for a step-up that does not ask for it always.
+    ``proof``: a route without login whose request may be signed. ``cached``: a cache may keep its answers, so they say
+    no time.
     """
 
     name: str
     summary: str
     answers: Mapping[int, type | None]
     refusals: Refusals = OURS
-    body: type[msgspec.Struct] | None = None
     proof: bool = False
     cached: bool = False
-    page: bool = False
-    step_up_where: str = "for some bodies"
 
 
 ROWS: Mapping[tuple[str, str], Row] = {
@@ -214,7 +200,6 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "Open an account and log in on this device. Sign it with the key it introduces, if any.",
         {201: TokenResponse},
         (*ENTRY, *STRENGTH, AccountExists, errors.TooManyRequests, *OURS),
-        Entry,
         proof=True,
     ),
     ("POST", "/login"): Row(
@@ -222,7 +207,6 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "Log in on this device. Sign it with the key it introduces, if any.",
         {200: TokenResponse},
         (*ENTRY, *PASSWORD, *OURS),
-        Entry,
         proof=True,
     ),
     ("POST", "/oauth/token"): Row(
@@ -242,7 +226,6 @@ ROWS: Mapping[tuple[str, str], Row] = {
             errors.Superseded,
             *OURS,
         ),
-        TokenForm,
         proof=True,
     ),
     ("POST", "/oauth/revoke"): Row(
@@ -250,7 +233,6 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "End the login of a token (RFC 7009). A bound login signs it. An invalid token is no error.",
         {200: None},
         (*FORM, *SIGNATURE, UnknownClient, UnauthorizedClient, TokenInvalid, *OURS),
-        RevocationForm,
         proof=True,
     ),
     ("POST", "/oauth/introspect"): Row(
@@ -258,21 +240,18 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "Tell a resource server whether a token is good this moment (RFC 7662).",
         {200: Introspection},
         (*FORM, InvalidClient, *OURS),
-        IntrospectionForm,
     ),
     ("GET", "/oauth/authorize"): Row(
         "refuseAuthorization",
         "Refuse an authorization request: there is no login page here. It never redirects, and ignores the query.",
         {},
         (UnsupportedResponseType,),
-        page=True,
     ),
     ("POST", "/oauth/authorize"): Row(
         "refuseAuthorizationForm",
         "Refuse an authorization request that is sent as a form.",
         {},
         (UnsupportedResponseType,),
-        page=True,
     ),
     ("POST", "/step-up"): Row(
         "stepUp",
@@ -284,7 +263,6 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "logOut",
         "End this login, or every login of the account.",
         {204: None},
-        step_up_where="where `everywhere` is true",
     ),
     ("GET", "/me"): Row("getAccount", "Show the account.", {200: Profile}),
     ("DELETE", "/me"): Row("deleteAccount", "Delete the account; its e-mail address becomes free.", {204: None}),
@@ -346,7 +324,7 @@ _TAGS = {
     "meta": "What anybody may ask",
     "app": "This deployment's own routes",
 }
-_TAG_OF_PACKAGE = {"accounts": "accounts", "tokens": "oauth", "http": "meta"}
+_TAG_OF_PACKAGE = {"accounts": "accounts", "factors": "accounts", "tokens": "oauth", "http": "meta"}
 
 
 # --- Writing it --------------------------------------------------------------------------------------------------
@@ -446,44 +424,50 @@ def _routes(app: Chalice) -> Iterator[tuple[str, str, Any]]:
 
 
 def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # noqa: ANN401 - any function at all
-    asks: Asks | None = vars(view).get("asks")
+    spec: RouteSpec = vars(view).get("spec", _PLAIN)
     row = _head(ROWS[("GET", path)]) if method == "HEAD" and ("GET", path) in ROWS else ROWS.get((method, path))
-    ours, row = row is not None, row or _derived(view, asks)
-    dialect = Dialect.OAUTH if path.startswith("/oauth/") else Dialect.PROBLEM
+    ours, row = row is not None, row or _derived(view, spec)
     described: Json = {
         "operationId": row.name,
         "tags": [_tag(view)],
         "summary": row.summary,
     }
-    if asks and asks.step_up:
-        acr_values = " or ".join(asks.step_up.acr_values)
-        where = f"{row.step_up_where[0].upper()}{row.step_up_where[1:]}, asks" if asks.sometimes else "Asks"
+    if spec.step_up:
         described["description"] = (
-            f"{where} for a step-up of {acr_values}, at most {asks.step_up.max_age} seconds old: "
+            f"Asks for a step-up of {spec.step_up.level}, at most {spec.step_up.max_age} seconds old: "
             "`POST /step-up`, then send its grant as `Baton-Grant`."
         )
-    described["parameters"] = list(_parameters(path, row, asks))
-    body = _body(row, asks)
+    elif spec.may_step_up:
+        where = f"{spec.may_step_up[0].upper()}{spec.may_step_up[1:]}"
+        described["description"] = (
+            f"{where}, asks for a step-up: `POST /step-up`, then send its grant as `Baton-Grant`."
+        )
+    described["parameters"] = list(_parameters(path, row, spec, ours=ours))
+    body = spec.body or spec.form
     if body is not None:
-        media_type = "application/x-www-form-urlencoded" if dialect is Dialect.OAUTH else "application/json"
+        media_type = "application/x-www-form-urlencoded" if spec.form else "application/json"
         described["requestBody"] = {
             "required": any(field.required for field in msgspec.structs.fields(body)),
             "content": {media_type: {"schema": shapes.reference(body)}},
         }
     described["responses"] = {
         **{str(status): _answer(shape, shapes, cached=row.cached) for status, shape in row.answers.items()},
-        **_refused(_refusals(method, path, row, asks), dialect, shapes, page=row.page),
-        **({} if ours else _unforeseen(row, dialect, shapes)),
+        **_refused(_refusals(method, row, spec, ours=ours), spec.dialect, shapes, page=spec.page),
+        **({} if ours else _unforeseen(row, spec.dialect, shapes)),
     }
     if method == "HEAD":  # no answer has a body (RFC 9110 section 9.3.2)
         for answer in described["responses"].values():
             answer.pop("content", None)
             answer.pop("x-codes", None)
-    if asks:
+    if spec.signed:
         described["security"] = [{"token": []}]
     elif path == "/oauth/introspect":
         described["security"] = [{"resource_server": []}]
     return described
+
+
+_PLAIN = RouteSpec(signed=False)
+"""A route that Baton's decorators did not make: nothing is known of it."""
 
 
 def _head(row: Row) -> Row:
@@ -496,56 +480,66 @@ def _head(row: Row) -> Row:
     )
 
 
-def _derived(view: Any, asks: Asks | None) -> Row:  # noqa: ANN401 - any function at all
+def _derived(view: Any, spec: RouteSpec) -> Row:  # noqa: ANN401 - any function at all
     """Say of a route that is not ours what its decorator and its docstring say."""
     first, *others = view.__name__.split("_")
     name = first + "".join(word.title() for word in others)
     summary = (inspect.getdoc(view) or view.__name__.replace("_", " ")).split("\n\n")[0].replace("\n", " ")
-    return Row(name, summary, dict(asks.answers) if asks else {})
+    return Row(name, summary, dict(spec.answers))
 
 
 def _tag(view: Any) -> str:  # noqa: ANN401 - any function at all
     return _TAG_OF_PACKAGE.get(view.__module__.removeprefix("chalicelib.baton.").partition(".")[0], "app")
 
 
-def _body(row: Row, asks: Asks | None) -> type[msgspec.Struct] | None:
-    body = asks.body if asks else row.body
-    return None if body is Nothing else body
-
-
-def _parameters(path: str, row: Row, asks: Asks | None) -> Iterator[Json]:
+def _parameters(path: str, row: Row, spec: RouteSpec, *, ours: bool) -> Iterator[Json]:
     for segment in path.split("/"):
         if segment.startswith("{"):
             yield {"name": segment[1:-1], "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-    for name in sorted(asks.query if asks else ()):
-        yield {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
+    yield from _query_parameters(spec)
     wanted: list[str] = []
-    if asks or row.proof:
+    if spec.signed or row.proof:
         wanted += ["Signature-Input", "Signature"]
-        if _body(row, asks) is not None:
+        if spec.body or spec.form:
             wanted.append("Content-Digest")
     if row.proof:
         wanted.append("Idempotency-Key")
-    if asks and asks.step_up:
+    if _may_step_up(spec, ours=ours):
         wanted.append("Baton-Grant")
     for name in wanted:
-        yield _header(name, row, asks)
+        yield _header(name, spec)
 
 
-def _header(name: str, row: Row, asks: Asks | None) -> Json:
+def _query_parameters(spec: RouteSpec) -> Iterator[Json]:
+    if spec.query is None:
+        return
+    schema = msgspec.json.schema(spec.query, ref_template="#/components/schemas/{name}")["$defs"][spec.query.__name__]
+    for name, described in schema["properties"].items():
+        yield {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": described}
+
+
+def _may_step_up(spec: RouteSpec, *, ours: bool) -> bool:
+    """Decide whether a route can require a step-up. Any signed view of a team may call ``require_step_up``."""
+    return bool(spec.step_up or spec.may_step_up or (not ours and spec.signed and spec.query is None))
+
+
+def _header(name: str, spec: RouteSpec) -> Json:
     """Describe a request header: by reference, where every route says the same of it."""
-    if asks and asks.bound and name.startswith("Signature"):
+    if spec.bound and name.startswith("Signature"):
         return {"name": name, "in": "header", "required": True, **_PARAMETERS[name]}
-    if asks and asks.sometimes and name == "Baton-Grant":
-        words = f"{_PARAMETERS[name]['description']} Needed only {row.step_up_where}."
+    if spec.may_step_up and name == "Baton-Grant":
+        words = f"{_PARAMETERS[name]['description']} Needed only {spec.may_step_up}."
         return {"name": name, "in": "header", "required": False, **_PARAMETERS[name], "description": words}
     return {"$ref": f"#/components/parameters/{name}"}
 
 
-def _refusals(method: str, path: str, row: Row, asks: Asks | None) -> Refusals:
-    refusals = [*READING, errors.ServerError if may_repeat(method, path) else errors.OutcomeUnclear, *row.refusals]
-    if asks:
-        refusals += [*TOKEN, *SIGNATURE, *JSON, *(STEP_UP if asks.step_up else ())]
+def _refusals(method: str, row: Row, spec: RouteSpec, *, ours: bool) -> Refusals:
+    refusals = [*READING, errors.ServerError if may_repeat(method, spec) else errors.OutcomeUnclear, *row.refusals]
+    if spec.signed:
+        refusals += [*TOKEN, *SIGNATURE, *JSON, *(STEP_UP if _may_step_up(spec, ours=ours) else ())]
+        refusals += [InsufficientScope] if spec.scope else []
+        refusals += [InsufficientRole] if spec.roles else []
+        refusals += [InsufficientAcr] if spec.acr else []
         if method not in SAFE_METHODS:
             refusals.append(ReplayedNonce)
     return tuple(dict.fromkeys(refusals))

@@ -131,8 +131,14 @@ class Operator:
             LineageStore(self._engine),
             Audit(self._engine, self._signals),
         )
-        record = Record(clock, secrets.token_bytes, Ephemeral(self._engine), audit, self._signals)
-        act = SetStatus(clock, self._key_ring, users, lineage_store, record)
+        record = Record(
+            clock=clock,
+            entropy=secrets.token_bytes,
+            ephemeral=Ephemeral(self._engine),
+            audit=audit,
+            signals=self._signals,
+        )
+        act = SetStatus(clock=clock, key_ring=self._key_ring, users=users, lineage_store=lineage_store, record=record)
         account = act(email, STATUSES[command])
         return f"ok: {command}d account {account}; all its logins have ended"
 

@@ -26,3 +26,10 @@ class Moved(Struct, frozen=True):
 
 class Refused(Struct, frozen=True):
     """Spent, expired, unknown or over the limit: nothing was written."""
+
+
+class Effects(Struct, frozen=True):
+    """The clock and the source of random bytes of one environment."""
+
+    clock: Clock
+    entropy: Entropy

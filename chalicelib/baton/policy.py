@@ -121,6 +121,8 @@ ROLE_CHARACTERS_MAX = 32
 # Step-up.
 GRANT_S = 5 * MINUTE_S
 """Long enough to confirm a payment, short enough not to be found later."""
+ACR_LEVELS = ("aal1",)
+"""The levels at which a person can be authenticated (``acr``, NIST SP 800-63B), the least first."""
 
 # Tickets: what a client holds between two steps of one flow. The server stores nothing.
 TICKET_BYTES_MAX = 1024

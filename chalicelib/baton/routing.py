@@ -1,9 +1,24 @@
-"""What a route is given and what it returns. No I/O."""
+"""What a route is, what it is given and what it returns. No I/O.
 
-from collections.abc import Mapping, Sequence
+A route is a value: the rooms return tuples of them, and ``http/register.py`` registers them with Chalice.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from typing import Literal, Self
 
 from msgspec import Struct
+
+from chalicelib.baton.policy import ACR_LEVELS, GRANT_S
+
+PAGE = "text/html; charset=utf-8"
+"""The media type of a page that a person reads."""
+
+_PAGE_FIELDS: Mapping[str, str] = {
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Message(Struct, frozen=True):
@@ -34,17 +49,84 @@ class Body(Struct, forbid_unknown_fields=True):
         return f"{type(self).__name__}('**********')"
 
 
-class Nothing(Struct, forbid_unknown_fields=True):
-    """An empty body: none, or ``{}``."""
+class Query(Struct, forbid_unknown_fields=True):
+    """The query parameters that a route takes, each at most once. Derive the queries of your own routes from it.
+
+    The texts of the query are converted: ``page: int`` takes ``page=2``.
+    """
+
+
+class Cookie(Struct, frozen=True):
+    """A cookie to set. It is always ``Secure`` and ``HttpOnly``. ``max_age`` is in seconds; 0 deletes the cookie."""
+
+    name: str
+    value: str
+    max_age: int | None = None
+    path: str = "/"
+    same_site: Literal["Strict", "Lax"] = "Strict"
+
+    def __repr__(self) -> str:
+        """Mask: the value may be a session."""
+        return f"Cookie({self.name!r}, '**********')"
 
 
 class Answer(Struct, frozen=True):
-    """What a view returns: a status, and a body that ``msgspec`` can write as JSON, or none."""
+    """What a view returns.
+
+    ``body`` is a struct, dict or list, which is written as JSON; or ``str`` or ``bytes``, which need ``media_type``;
+    or ``None``. ``cache_s`` is how long a cache may keep the answer, in seconds; 0 is ``no-store``.
+
+    A header with a line end, or one that Baton sets itself (``Baton-*``, ``Cache-Control``, ``Access-Control-*``,
+    ``Set-Cookie``, ``Content-Type``), is a defect: the answer is 500.
+    """
 
     status: int = 200
     body: object = None
+    headers: Mapping[str, str] = {}
+    cookies: tuple[Cookie, ...] = ()
+    media_type: str = ""
     cache_s: int = 0
-    """How long the answer may be cached, seconds; 0 is ``no-store``."""
+
+    @classmethod
+    def redirect(cls, url: str, status: int = 303) -> Self:
+        """Send the browser to ``url``. Raises ``ValueError`` if ``status`` is not one of a redirect."""
+        if status not in _REDIRECTS:
+            raise ValueError(f"{status} is not the status of a redirect: use 301, 302, 303, 307 or 308")
+        return cls(status, headers={"Location": url})
+
+    @classmethod
+    def html(cls, page: str, status: int = 200) -> Self:
+        """Return a page, with a Content-Security-Policy under which it loads, sends and runs nothing."""
+        return cls(status, page, headers=_PAGE_FIELDS, media_type=PAGE)
+
+
+class StepUp(Struct, frozen=True):
+    """How recently (``max_age``, seconds) and at which least level a person must have proved a factor (RFC 9470).
+
+    ``acr="account"`` is the level that the account has; today that is ``aal1`` for every account.
+    """
+
+    max_age: int = GRANT_S
+    acr: str = "account"
+
+    def __post_init__(self) -> None:
+        """Refuse a level that does not exist."""
+        if self.acr != "account" and self.acr not in ACR_LEVELS:
+            raise ValueError(f"acr {self.acr!r} does not exist: use 'account' or one of {', '.join(ACR_LEVELS)}")
+
+    @property
+    def level(self) -> str:
+        """Name the least level: a value of ``acr_values``."""
+        return ACR_LEVELS[0] if self.acr == "account" else self.acr
+
+
+class Once(Struct, frozen=True):
+    """Run the view exactly once for an ``Idempotency-Key``.
+
+    ``retry_safe``: a second run does no harm, so a call whose run stopped without an answer runs again.
+    """
+
+    retry_safe: bool = False
 
 
 class Dialect(Enum):
@@ -52,6 +134,50 @@ class Dialect(Enum):
 
     PROBLEM = "application/problem+json"
     OAUTH = "application/json"
+
+
+class RouteSpec(Struct, frozen=True, kw_only=True):
+    """What a route requires and answers. The OpenAPI description is made of it."""
+
+    signed: bool = True
+    """Whether the caller must be logged in. A view of a route without login gets the message as first argument."""
+    body: type[Struct] | None = None
+    form: type[Struct] | None = None
+    """Fields of a form, each at most once. The view gets a dict of those that are not empty."""
+    query: type[Query] | None = None
+    any_query: bool = False
+    """Ignore the query. Otherwise a parameter that ``query`` does not have is refused."""
+    scope: frozenset[str] = frozenset()
+    """Words of the client's scope: all of them."""
+    roles: frozenset[str] = frozenset()
+    """Roles of the account: any of them."""
+    acr: str | None = None
+    """The least level of the login."""
+    step_up: StepUp | None = None
+    may_step_up: str = ""
+    """For which requests the view itself calls ``require_step_up``, for the description."""
+    bound: bool = False
+    once: Once | None = None
+    takes_attempt: bool = False
+    """Whether the route has its own use for ``Idempotency-Key``: its request may be repeated."""
+    repeatable: bool = False
+    """Whether a ``POST`` may be sent again after a server error, because it changes nothing or takes an attempt."""
+    dialect: Dialect = Dialect.PROBLEM
+    page: bool = False
+    """Write refusals as HTML for a browser that opens the route."""
+    answers: Mapping[int, type | None] = {}
+
+
+class Route(RouteSpec, frozen=True):
+    """A route of Baton's own.
+
+    ``view`` gets the caller (or the message, where ``signed`` is false), the body if ``body`` or ``form`` is given, the
+    query if ``query`` is, then the path parameters by name.
+    """
+
+    method: str
+    path: str
+    view: Callable[..., Answer]
 
 
 def source_network(source: str) -> str:

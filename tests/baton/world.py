@@ -33,12 +33,12 @@ from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.proof.digest import content_digest
 from chalicelib.baton.proof.signature import Signature, signature_base
 from chalicelib.baton.proof.signature_input import component, write_input
-from chalicelib.baton.routing import Message
-from chalicelib.baton.tokens.call import Call, StepUp
+from chalicelib.baton.routing import Message, RouteSpec, StepUp
+from chalicelib.baton.tokens.call import Call
 from chalicelib.baton.tokens.caller import Caller
 from chalicelib.baton.tokens.exchange import Exchange, TokenRequest
 from chalicelib.baton.tokens.introspect import Introspect
-from chalicelib.baton.tokens.issue import Issue, Issued
+from chalicelib.baton.tokens.issue import Issue, TokenResponse
 from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
 from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
 from chalicelib.baton.tokens.revoke import Revoke
@@ -96,7 +96,7 @@ class Phone:
             hmac=self.kind == "hmac",
         )
 
-    def keep(self, issued: Issued) -> None:
+    def keep(self, issued: TokenResponse) -> None:
         """Remember an HMAC secret."""
         if issued.secret:
             self.key_id = issued.key_id or ""
@@ -178,56 +178,90 @@ class World:
         self.clients = clients = Clients.from_toml(_CLIENTS.read_text("utf-8") + ROLES)
         issuer = f"https://{AUTHORITY}/api"
         self.names = names = Names(issuer, issuer, frozenset())
-        proof = RequestVerifier(key_ring, clients, names, frozenset({AUTHORITY}), Mismatches(signals))
+        proof = RequestVerifier(
+            key_ring=key_ring,
+            clients=clients,
+            names=names,
+            authorities=frozenset({AUTHORITY}),
+            mismatches=Mismatches(signals),
+        )
         self.issue = issue = Issue(names)
-        record = Record(clock, entropy, ephemeral, audit, signals)
-        credentials = Credentials(entropy, users, ephemeral, signals, record, self.limits)
-        introduce = ReadLoginRequest(entropy, clients, proof)
-        first_tokens = FirstTokens(issue)
-        end_reused = EndReused(lineage_store, record)
+        record = Record(clock=clock, entropy=entropy, ephemeral=ephemeral, audit=audit, signals=signals)
+        credentials = Credentials(
+            entropy=entropy, users=users, ephemeral=ephemeral, signals=signals, record=record, limits=self.limits
+        )
+        introduce = ReadLoginRequest(entropy=entropy, clients=clients, proof=proof)
+        first_tokens = FirstTokens(issue=issue)
+        end_reused = EndReused(lineage_store=lineage_store, record=record)
         self._register = Register(
-            clock,
-            entropy,
-            key_ring,
-            introduce,
-            credentials,
-            users,
-            lineage_store,
-            ephemeral,
-            first_tokens,
-            signals,
-            record,
-            self.limits,
+            clock=clock,
+            entropy=entropy,
+            key_ring=key_ring,
+            introduce=introduce,
+            credentials=credentials,
+            users=users,
+            lineage_store=lineage_store,
+            ephemeral=ephemeral,
+            first_tokens=first_tokens,
+            signals=signals,
+            record=record,
+            limits=self.limits,
         )
         self._login = Login(
-            clock, key_ring, introduce, clients, credentials, users, lineage_store, first_tokens, signals, record
+            clock=clock,
+            key_ring=key_ring,
+            introduce=introduce,
+            clients=clients,
+            credentials=credentials,
+            users=users,
+            lineage_store=lineage_store,
+            first_tokens=first_tokens,
+            signals=signals,
+            record=record,
         )
         self._exchange = Exchange(
-            clock,
-            entropy,
-            proof,
-            lineage_store,
-            end_reused,
-            ForeignKeys(signals),
-            signals,
-            issue,
-            self.revoke_on_wrong_key,
+            clock=clock,
+            entropy=entropy,
+            proof=proof,
+            lineage_store=lineage_store,
+            end_reused=end_reused,
+            foreign_keys=ForeignKeys(signals),
+            signals=signals,
+            issue=issue,
+            revoke_on_wrong_key=self.revoke_on_wrong_key,
         )
-        self.call = Call(clock, entropy, proof, lineage_store, ephemeral, signals)
-        self.grant_step_up = IssueStepUpGrant(clock, entropy, key_ring, credentials, ephemeral, signals)
-        self.logout = Logout(clock, lineage_store, record)
-        self.show = ShowAccount(users)
-        self.delete = DeleteAccount(clock, users, lineage_store, record)
-        self.set_status = SetStatus(clock, key_ring, users, lineage_store, record)
+        self.call = Call(
+            clock=clock, entropy=entropy, proof=proof, lineage_store=lineage_store, ephemeral=ephemeral, signals=signals
+        )
+        self.grant_step_up = IssueStepUpGrant(
+            clock=clock,
+            entropy=entropy,
+            key_ring=key_ring,
+            credentials=credentials,
+            ephemeral=ephemeral,
+            signals=signals,
+        )
+        self.logout = Logout(clock=clock, lineage_store=lineage_store, record=record)
+        self.show = ShowAccount(users=users)
+        self.delete = DeleteAccount(clock=clock, users=users, lineage_store=lineage_store, record=record)
+        self.set_status = SetStatus(
+            clock=clock, key_ring=key_ring, users=users, lineage_store=lineage_store, record=record
+        )
         self.set_roles = SetRoles(
             clock=clock, key_ring=key_ring, clients=clients, users=users, lineage_store=lineage_store, record=record
         )
-        self.change_password = ChangePassword(clock, entropy, key_ring, users, lineage_store, record)
-        self.list_devices = ListDevices(clock, key_ring, clients)
-        self.end_device = EndDevice(clock, lineage_store, record)
-        self.revoke = Revoke(clock, proof, lineage_store, end_reused, signals, record)
+        self.change_password = ChangePassword(
+            clock=clock, entropy=entropy, key_ring=key_ring, users=users, lineage_store=lineage_store, record=record
+        )
+        self.list_devices = ListDevices(clock=clock, key_ring=key_ring, clients=clients)
+        self.end_device = EndDevice(clock=clock, lineage_store=lineage_store, record=record)
+        self.revoke = Revoke(
+            clock=clock, proof=proof, lineage_store=lineage_store, end_reused=end_reused, signals=signals, record=record
+        )
         servers = {"billing": hashlib.sha256(RESOURCE_SERVER_SECRET.encode()).digest()}
-        self.introspect = Introspect(clock, proof, lineage_store, servers)
+        self.introspect = Introspect(
+            clock=clock, proof=proof, lineage_store=lineage_store, resource_servers=servers, names=names
+        )
         self._numbers = itertools.count(1)
 
     def attempt(self) -> str:
@@ -247,7 +281,7 @@ class World:
         client_id: str = "mobile",
         attempt: str | None = None,
         source: str = "192.0.2.1",
-    ) -> Issued:
+    ) -> TokenResponse:
         """Register from a device."""
         message = phone.message("POST", "/api/register", body=b"{}", attempt=attempt or self.attempt())
         issued = self._register(
@@ -265,7 +299,7 @@ class World:
         client_id: str = "mobile",
         attempt: str | None = None,
         source: str = "192.0.2.1",
-    ) -> Issued:
+    ) -> TokenResponse:
         """Log in from a device."""
         message = phone.message("POST", "/api/login", body=b"{}", attempt=attempt or self.attempt())
         issued = self._login(
@@ -282,7 +316,7 @@ class World:
         attempt: str | None = None,
         client_id: str | None = None,
         scope: str | None = None,
-    ) -> Issued:
+    ) -> TokenResponse:
         """Exchange a token from a device."""
         message = phone.message("POST", "/api/oauth/token", body=b"form", attempt=attempt)
         return self._exchange(message, TokenRequest(token, client_id, scope))
@@ -302,4 +336,4 @@ class World:
     ) -> Caller:
         """Call a route with a token."""
         message = phone.message(method, path, body=body, token=token, grant=grant, nonce=nonce)
-        return self.call.authorize(self.call.authenticate(message, bound=bound), step_up=step_up)
+        return self.call.authorize(self.call.authenticate(message, bound=bound), spec=RouteSpec(step_up=step_up))

@@ -87,9 +87,15 @@ def load_environment(clock: DevelopmentClock | None = None) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if clock is not None:
-        vars(module)["time"] = clock
+    from chalicelib.baton.effects import Effects  # noqa: PLC0415 - `make dev` reloads it
+    from chalicelib.baton.service import EFFECTS  # noqa: PLC0415 - the same
+
+    effects = None if clock is None else Effects(lambda: int(clock.time()), secrets.token_bytes)
+    token = EFFECTS.set(effects)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        EFFECTS.reset(token)
     return module
 
 

@@ -10,7 +10,7 @@ from chalicelib.baton.tokens.call import refuse_inactive
 from chalicelib.baton.tokens.caller import Caller
 
 
-class DeleteAccount(Struct, frozen=True):
+class DeleteAccount(Struct, frozen=True, kw_only=True):
     """Delete the account of a caller who stepped up."""
 
     clock: Clock

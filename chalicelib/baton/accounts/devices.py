@@ -8,34 +8,36 @@ from chalicelib.baton.events.record import Record
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.clients import Clients
-from chalicelib.baton.lineages.model import Ended, NoBinding
+from chalicelib.baton.lineages.model import EndReason, NoBinding
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import ended_of
 from chalicelib.baton.tokens.call import refuse_inactive
 from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.issue import Seconds
 
 
-class DeviceEntry(Struct, frozen=True):
-    """One login as its owner sees it. Times are seconds since the epoch."""
+class ListedDevice(Struct, frozen=True, kw_only=True):
+    """One login of the account, alive or ended."""
 
-    device_id: LineageId
+    device_id: str
     name: str
     client_id: str
-    created_at: int
-    last_exchange_at: int | None
+    created_at: Seconds
+    last_exchange_at: Seconds | None
     current: bool
     bound: bool
-    ended: Ended | None
+    ended_at: Seconds | None
+    ended_reason: EndReason | None
 
 
-class ListDevices(Struct, frozen=True):
+class ListDevices(Struct, frozen=True, kw_only=True):
     """Show a caller the lineages of the account, the newest first."""
 
     clock: Clock
     key_ring: KeyRing
     clients: Clients
 
-    def __call__(self, caller: Caller) -> list[DeviceEntry]:
+    def __call__(self, caller: Caller) -> list[ListedDevice]:
         """List what the account state held when the caller was let in: no further read."""
         now = self.clock()
         not_before = self.key_ring.current(now=now).not_before
@@ -45,8 +47,15 @@ class ListDevices(Struct, frozen=True):
         entries = []
         for lineage in sorted(account_state.lineages.values(), key=lambda lineage: lineage.auth_time, reverse=True):
             client = self.clients.of(lineage.client)
+            ended = ended_of(
+                account_state,
+                lineage,
+                now=now,
+                not_before=not_before,
+                idle_s=client.mechanism.idle_s if client else None,
+            )
             entries.append(
-                DeviceEntry(
+                ListedDevice(
                     device_id=lineage.id,
                     name=lineage.label,
                     client_id=client.id if client else "",
@@ -54,19 +63,14 @@ class ListDevices(Struct, frozen=True):
                     last_exchange_at=lineage.issued_at if lineage.issued_at > lineage.auth_time else None,
                     current=lineage.id == caller.device_id,
                     bound=not isinstance(lineage.binding, NoBinding),
-                    ended=ended_of(
-                        account_state,
-                        lineage,
-                        now=now,
-                        not_before=not_before,
-                        idle_s=client.mechanism.idle_s if client else None,
-                    ),
+                    ended_at=ended.at if ended else None,
+                    ended_reason=ended.reason if ended else None,
                 )
             )
         return entries
 
 
-class EndDevice(Struct, frozen=True):
+class EndDevice(Struct, frozen=True, kw_only=True):
     """End one lineage of the caller's account."""
 
     clock: Clock

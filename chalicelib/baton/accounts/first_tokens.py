@@ -10,17 +10,17 @@ from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.model import AccountState, Lineage
 from chalicelib.baton.lineages.rules import ended_of
-from chalicelib.baton.tokens.issue import Issue, Issued, with_secret
+from chalicelib.baton.tokens.issue import Issue, TokenResponse, with_secret
 
 
-class FirstTokens(Struct, frozen=True):
+class FirstTokens(Struct, frozen=True, kw_only=True):
     """Issue the tokens of a lineage that was just begun, or begun before by this same attempt."""
 
     issue: Issue
 
     def tokens_for(
         self, lineage: Lineage, login_request: LoginRequest, *, account: AccountId, ring: Ring, now: int
-    ) -> Issued:
+    ) -> TokenResponse:
         """Answer with the tokens, and the HMAC secret where there is one."""
         issued = self.issue(
             lineage,

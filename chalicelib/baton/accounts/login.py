@@ -22,10 +22,10 @@ from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import NoRoom, ended_of, removed_by_login, replaced_by_login
 from chalicelib.baton.policy import LINEAGES_MAX, START_OVER_MAX
 from chalicelib.baton.routing import Message
-from chalicelib.baton.tokens.issue import Issued
+from chalicelib.baton.tokens.issue import TokenResponse
 
 
-class Login(Struct, frozen=True):
+class Login(Struct, frozen=True, kw_only=True):
     """Prove the password, get a lineage on this device."""
 
     clock: Clock
@@ -41,7 +41,7 @@ class Login(Struct, frozen=True):
 
     def __call__(
         self, message: Message, *, source: str, email: str, password: str, client_id: str, device: Device
-    ) -> Issued:
+    ) -> TokenResponse:
         """Answer with the first tokens, the same ones to a retry with the same attempt."""
         now = self.clock()
         ring = self.key_ring.current(now=now)
@@ -67,7 +67,7 @@ class Login(Struct, frozen=True):
         account: AccountId,
         ring: Ring,
         now: int,
-    ) -> Issued:
+    ) -> TokenResponse:
         verified_version = account_state.credentials_version if account_state else None
         idle_s_of = {client.code: client.mechanism.idle_s for client in self.clients}
         ids = ring.lineage_ids(login_request.email, login_request.attempt, now=now)

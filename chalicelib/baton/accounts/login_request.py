@@ -59,7 +59,7 @@ class LoginRequest(Struct, frozen=True):
         )
 
 
-class ReadLoginRequest(Struct, frozen=True):
+class ReadLoginRequest(Struct, frozen=True, kw_only=True):
     """Read an introduction. Asks no database."""
 
     entropy: Entropy

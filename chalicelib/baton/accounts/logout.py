@@ -10,7 +10,7 @@ from chalicelib.baton.tokens.call import refuse_inactive
 from chalicelib.baton.tokens.caller import Caller
 
 
-class Logout(Struct, frozen=True):
+class Logout(Struct, frozen=True, kw_only=True):
     """Log the caller out here, or everywhere."""
 
     clock: Clock

@@ -16,7 +16,7 @@ from chalicelib.baton.tokens.call import refuse_inactive
 from chalicelib.baton.tokens.caller import Caller
 
 
-class ChangePassword(Struct, frozen=True):
+class ChangePassword(Struct, frozen=True, kw_only=True):
     """Replace the password of a caller who stepped up."""
 
     clock: Clock

@@ -17,7 +17,7 @@ class Profile(Struct, frozen=True):
     device_id: LineageId
 
 
-class ShowAccount(Struct, frozen=True):
+class ShowAccount(Struct, frozen=True, kw_only=True):
     """Show a caller their account."""
 
     users: Users

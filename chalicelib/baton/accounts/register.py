@@ -23,10 +23,10 @@ from chalicelib.baton.lineages.model import AccountState, Status
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.policy import REGISTRATION_WINDOW_S, REGISTRATIONS_PER_SOURCE_MAX, START_OVER_MAX
 from chalicelib.baton.routing import Message, source_network
-from chalicelib.baton.tokens.issue import Issued
+from chalicelib.baton.tokens.issue import TokenResponse
 
 
-class Register(Struct, frozen=True):
+class Register(Struct, frozen=True, kw_only=True):
     """Open an account and log in on this device."""
 
     clock: Clock
@@ -44,7 +44,7 @@ class Register(Struct, frozen=True):
 
     def __call__(
         self, message: Message, *, source: str, email: str, password: str, client_id: str, device: Device
-    ) -> Issued:
+    ) -> TokenResponse:
         """Answer with the first tokens, the same ones to a retry with the same attempt."""
         now = self.clock()
         ring = self.key_ring.current(now=now)
@@ -103,7 +103,7 @@ class Register(Struct, frozen=True):
 
     def _taken(
         self, taken: AddressTaken, login_request: LoginRequest, secret: bytes, *, source: str, ring: Ring, now: int
-    ) -> Issued | None:
+    ) -> TokenResponse | None:
         """Answer our own retry as before, finish a deletion that died half-way, and refuse everybody else."""
         ours = taken.account in ring.account_ids(login_request.email, login_request.attempt, now=now)
         account_state = self.lineage_store.get(taken.account)
@@ -128,7 +128,7 @@ class Register(Struct, frozen=True):
         buckets: tuple[RateLimit, ...],
         ring: Ring,
         now: int,
-    ) -> Issued:
+    ) -> TokenResponse:
         try:
             self.credentials.check(
                 secret, account=account_state.account, account_state=account_state, ring=ring, buckets=buckets, now=now

@@ -20,7 +20,7 @@ STATUS_EVENTS = {
 """The event of each status that an operator sets."""
 
 
-class SetStatus(Struct, frozen=True):
+class SetStatus(Struct, frozen=True, kw_only=True):
     """Disable, enable or delete an account: the operator's verb, on no route."""
 
     clock: Clock

@@ -12,7 +12,7 @@ from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.policy import DAY_S
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, kw_only=True):
     """Record events. The table of ``core.events`` decides which of them the audit keeps."""
 
     clock: Clock

@@ -19,7 +19,7 @@ from chalicelib.baton.lineages.model import AccountState, Assurance, Status
 from chalicelib.baton.policy import THROTTLE_WINDOW_S
 
 
-class Credentials(Struct, frozen=True):
+class Credentials(Struct, frozen=True, kw_only=True):
     """Check a password for an account that may not exist."""
 
     entropy: Entropy

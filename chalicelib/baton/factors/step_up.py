@@ -25,7 +25,7 @@ class Grant(Struct, frozen=True):
         return "Grant('**********')"
 
 
-class IssueStepUpGrant(Struct, frozen=True):
+class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
     """Check the password of a caller and grant one operation."""
 
     clock: Clock

@@ -1,24 +1,88 @@
 """Answer or Refusal -> Response. Refusals have two dialects: RFC 6749 under ``/oauth``, RFC 9457 elsewhere."""
 
+import re
+from collections.abc import Mapping
+
 import msgspec
 from chalice.app import Response
 
 from chalicelib.baton import errors
 from chalicelib.baton.proof.refusals import ClockSkew, InvalidDigest, InvalidSignature
-from chalicelib.baton.routing import Answer, Dialect
+from chalicelib.baton.routing import Answer, Cookie, Dialect
 from chalicelib.baton.tokens.refusals import InvalidClient, StepUpRequired
 
-PAGE = "text/html; charset=utf-8"
-"""The media type of a refusal that a person reads."""
+Fields = dict[str, str | list[str]]
 
+_RESERVED = frozenset({"cache-control", "content-type", "set-cookie"})
+_RESERVED_PREFIXES = ("baton-", "access-control-")
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")
+_COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
+"""What a cookie may hold (RFC 6265 section 4.1.1)."""
+_COOKIE_PATH = re.compile(r"/[!-:<-~]*")
 
 # What RFC 6749 section 5.2 has no word for: there, a bad token is a bad grant, and a bad proof a bad request.
-_OAUTH_ERRORS: dict[type[errors.Refusal], str] = {
+_OAUTH_ERRORS: Mapping[type[errors.Refusal], str] = {
     errors.InvalidToken: "invalid_grant",
     InvalidSignature: "invalid_request",
     InvalidDigest: "invalid_request",
     ClockSkew: "invalid_request",
 }
+
+
+def answered(answer: object) -> Response:
+    """Write what a view returned.
+
+    Raises ``TypeError`` or ``ValueError`` for anything else than an ``Answer``, a body without a media type, and a
+    header or cookie that must not be sent: these are defects of the view.
+    """
+    if not isinstance(answer, Answer):
+        raise TypeError(f"the view must return an Answer, not a {type(answer).__name__}")
+    headers: Fields = {"Cache-Control": f"public, max-age={answer.cache_s}" if answer.cache_s else "no-store"}
+    if answer.headers:
+        headers |= _checked(answer.headers)
+    if answer.cookies:
+        headers["Set-Cookie"] = [_cookie(cookie) for cookie in answer.cookies]
+    body = answer.body
+    if body is None:
+        return Response(body="", status_code=answer.status, headers=headers)
+    if isinstance(body, str | bytes):
+        if not answer.media_type:
+            raise TypeError("an Answer whose body is str or bytes needs a media_type")
+    else:
+        body = msgspec.json.encode(body).decode()
+    headers |= _checked_media_type(answer.media_type) if answer.media_type else _JSON
+    return Response(body=body, status_code=answer.status, headers=headers)
+
+
+_JSON: Mapping[str, str] = {"Content-Type": "application/json"}
+
+
+def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    for name, value in headers.items():
+        if not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
+            raise ValueError(f"the header {name!r} has a character that no header can carry, such as a line end")
+        if name.lower() in _RESERVED or name.lower().startswith(_RESERVED_PREFIXES):
+            raise ValueError(f"Baton sets the header {name!r}: use media_type, cookies or cache_s of Answer")
+    return headers
+
+
+def _checked_media_type(media_type: str) -> Mapping[str, str]:
+    if not _FIELD_VALUE.fullmatch(media_type):
+        raise ValueError("media_type has a character that no header can carry")
+    return {"Content-Type": media_type}
+
+
+def _cookie(cookie: Cookie) -> str:
+    """Write the value of ``Set-Cookie`` (RFC 6265 section 4.1)."""
+    if not (
+        _FIELD_NAME.fullmatch(cookie.name)
+        and _COOKIE_VALUE.fullmatch(cookie.value)
+        and _COOKIE_PATH.fullmatch(cookie.path)
+    ):
+        raise ValueError(f"the cookie {cookie.name!r} has a character that no cookie can carry: encode the value")
+    age = "" if cookie.max_age is None else f"; Max-Age={cookie.max_age}"
+    return f"{cookie.name}={cookie.value}; Path={cookie.path}{age}; Secure; HttpOnly; SameSite={cookie.same_site}"
 
 
 def status_and_error(refusal: errors.Refusal, dialect: Dialect) -> tuple[int, str]:
@@ -28,19 +92,6 @@ def status_and_error(refusal: errors.Refusal, dialect: Dialect) -> tuple[int, st
             if isinstance(refusal, family):
                 return 400, error
     return refusal.status, refusal.error
-
-
-def answered(answer: object) -> Response:
-    """Write what a view returned. Anything but an ``Answer`` is a defect."""
-    if not isinstance(answer, Answer):
-        raise TypeError(f"the view must return an Answer, not a {type(answer).__name__}")
-    headers: dict[str, str | list[str]] = {
-        "Cache-Control": f"public, max-age={answer.cache_s}" if answer.cache_s else "no-store"
-    }
-    if answer.body is None:
-        return Response(body="", status_code=answer.status, headers=headers)
-    headers["Content-Type"] = "application/json"
-    return Response(body=msgspec.json.encode(answer.body).decode(), status_code=answer.status, headers=headers)
 
 
 def refused(
@@ -73,7 +124,7 @@ def refused(
         "server_time": now,
         **{name: value for name, value in refusal.members.items() if name != "detail"},
     }
-    headers: dict[str, str | list[str]] = {"Content-Type": dialect.value, "Cache-Control": "no-store"}
+    headers: Fields = {"Content-Type": dialect.value, "Cache-Control": "no-store"}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
     challenge = _challenge(refusal, status, error)
@@ -92,17 +143,16 @@ def as_page(response: Response, refusal: errors.Refusal, *, request_id: str) -> 
     detail, code, request_id = (
         html.escape(text) for text in (str(refusal.members.get("detail", refusal.detail)), refusal.code, request_id)
     )
-    body = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>No login page</title><h1>No login page</h1><p>{detail}</p>"
-        f"<p><small>{code}, request {request_id}</small></p></html>"
+    page = answered(
+        Answer.html(
+            '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+            f"<title>No login page</title><h1>No login page</h1><p>{detail}</p>"
+            f"<p><small>{code}, request {request_id}</small></p></html>",
+            response.status_code,
+        )
     )
-    headers = dict(response.headers) | {
-        "Content-Type": PAGE,
-        "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        "Referrer-Policy": "no-referrer",
-    }
-    return Response(body=body, status_code=response.status_code, headers=headers)
+    page.headers = {**response.headers, **page.headers}
+    return page
 
 
 def _challenge(refusal: errors.Refusal, status: int, error: str) -> str | None:

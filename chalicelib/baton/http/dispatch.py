@@ -1,8 +1,8 @@
-"""Run the view of a route for a request: read it strictly, and answer in one form whatever happens."""
+"""Run the view of a route for a request: read the request strictly, and answer in one form whatever happens."""
 
 import functools
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from chalice.app import Chalice, Response
@@ -11,30 +11,34 @@ from msgspec import Struct
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.ports import Signals
-from chalicelib.baton.http.answer import answered, as_page, refused
+from chalicelib.baton.http.answer import as_page, refused
 from chalicelib.baton.http.cors import ALLOWED_FIELDS, PREFLIGHT_KEPT_S, readable_by
-from chalicelib.baton.http.query import refuse_query
-from chalicelib.baton.http.request import read_request
-from chalicelib.baton.routing import Answer, Dialect
-
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_REPEATABLE = frozenset(
-    {"/register", "/login", "/oauth/token", "/step-up"}  # they take an attempt
-    | {"/oauth/introspect", "/oauth/authorize"}  # they change nothing
-)
-"""Routes whose ``POST`` may be sent again after a server error, as it was."""
+from chalicelib.baton.http.request import decoded_path, read_request
+from chalicelib.baton.routing import Dialect, Message, RouteSpec
+from chalicelib.baton.tokens.call import SAFE_METHODS
 
 
-View = Callable[..., Answer]
+class Request(Struct, frozen=True):
+    """A request on its way to its view. ``route`` is the template; ``path`` has its parameters, decoded."""
+
+    message: Message
+    route: str
+    path: Mapping[str, str]
+    refused: Callable[[errors.Refusal], Response]
+    """Write a refusal as the answer to this request."""
 
 
-class Dispatch(Struct, frozen=True):
-    """Turn views into Chalice views."""
+Run = Callable[[Request], Response]
 
-    app: Chalice
+
+class Dispatch(Struct, kw_only=True):
+    """Make the views of Chalice out of functions that answer a ``Request``."""
+
     clock: Clock
     entropy: Entropy
     signals: Signals
+    app: Chalice | None = None
+    """The application whose routes these are. ``Baton.install`` sets it."""
     origins: tuple[str, ...] = ()
     development: bool = False
     """Show tracebacks on the terminal."""
@@ -43,46 +47,43 @@ class Dispatch(Struct, frozen=True):
     begin: Callable[[], None] = lambda: None
     """What else begins with each request."""
 
-    def view(
-        self, dialect: Dialect = Dialect.PROBLEM, *, query: Iterable[str] | None = (), page: bool = False
-    ) -> Callable[[View], Callable[..., Response]]:
-        """Decorate a view ``(message, **path_parameters) -> Answer`` for ``app.route``.
+    def view(self, run: Run, spec: RouteSpec, named_after: Callable[..., object]) -> Callable[..., Response]:
+        """Make a view of Chalice. It has the name and docstring of ``named_after``, and ``spec`` as an attribute.
 
-        ``query`` names the query parameters it takes; any other is refused. ``None`` ignores whatever the query has.
-        ``page`` writes refusals as HTML for a browser that opens the route. Nothing a view raises escapes.
+        No exception leaves it.
         """
-        known = None if query is None else frozenset(query)
 
-        def decorate(view: View) -> Callable[..., Response]:
-            @functools.wraps(view)
-            def chalice_view(**path_parameters: str) -> Response:
-                now = self.clock()
-                event, request_id = self._current()
-                refusal: errors.Refusal | None = None
-                try:
-                    message = read_request(event, development=self.development)
-                    if known is not None:
-                        refuse_query(message, known)
-                    response = answered(view(message, **path_parameters))
-                except errors.Refusal as raised:
-                    refusal = raised
-                except Exception as defect:  # noqa: BLE001 - nothing a client can send may become Chalice's own 500
-                    self._note_defect(defect)
-                    refusal = _server_error(event, type(defect).__name__)
-                if refusal is not None:
-                    response = self._refused(refusal, dialect, request_id=request_id, now=now)
-                    if page and _is_browser(event):
-                        response = as_page(response, refusal, request_id=request_id)
-                return self._dressed(response, event, request_id=request_id, now=now, refusal=refusal)
+        @functools.wraps(named_after)
+        def chalice_view(**path_parameters: str) -> Response:
+            now = self.clock()
+            event, request_id = self._current()
 
-            return chalice_view
+            def refuse(refusal: errors.Refusal) -> Response:
+                return self._refused(refusal, spec.dialect, request_id=request_id, now=now)
 
-        return decorate
+            refusal: errors.Refusal | None = None
+            try:
+                message = read_request(event, development=self.development)
+                path = decoded_path(path_parameters) if path_parameters else path_parameters
+                response = run(Request(message, _template(event), path, refuse))
+            except errors.Refusal as raised:
+                refusal = raised
+            except Exception as defect:  # noqa: BLE001 - nothing a client can send may become Chalice's own 500
+                self.note_defect(defect)
+                refusal = _server_error(event, spec, type(defect).__name__)
+            if refusal is not None:
+                response = refuse(refusal)
+                if spec.page and _is_browser(event):
+                    response = as_page(response, refusal, request_id=request_id)
+            return self._finished(response, event, request_id=request_id, now=now, refusal=refusal)
+
+        vars(chalice_view)["spec"] = spec
+        return chalice_view
 
     def middleware(self, event: Any, get_response: Callable[[Any], Response]) -> Response:  # noqa: ANN401 - Chalice's own
-        """Rewrite what Chalice says by itself into our shape; add our headers to the answer of any other route.
+        """Rewrite the errors of Chalice itself in our form; add our headers to the answer of any other route.
 
-        A view that is not ``@signed`` decides its own answers, errors too.
+        A view that is not Baton's decides its own answers, errors too.
         """
         response = get_response(event)
         if "Baton-Request-Id" in response.headers:
@@ -92,33 +93,23 @@ class Dispatch(Struct, frozen=True):
         said = _said_by_chalice(response)
         if said is None:
             response.headers = dict(response.headers)  # the view may keep its own in a constant
-            return self._dressed(response, original, request_id=request_id, now=now)
-        path = str((original.get("requestContext") or {}).get("resourcePath") or "")
-        dialect = Dialect.OAUTH if path.startswith("/oauth/") else Dialect.PROBLEM
-        refusal = _server_error(original) if said is errors.ServerError else said()
+            return self._finished(response, original, request_id=request_id, now=now)
+        dialect = Dialect.OAUTH if _template(original).startswith("/oauth/") else Dialect.PROBLEM
+        refusal = _server_error(original, _PLAIN) if said is errors.ServerError else said()
         rewritten = self._refused(refusal, dialect, request_id=request_id, now=now)
-        return self._dressed(rewritten, original, request_id=request_id, now=now, refusal=refusal)
+        return self._finished(rewritten, original, request_id=request_id, now=now, refusal=refusal)
 
-    def preflights(self) -> None:
-        """Answer CORS preflights on every route, for exact origins. Call it after the last route."""
-        if not self.origins:
-            return
-        for path, methods in list(self.app.routes.items()):
-            allowed = ", ".join(sorted(methods))
-            self.app.route(path, methods=["OPTIONS"], content_types=[])(self._preflight(allowed))
+    def preflight(self, methods: Mapping[str, object]) -> Callable[..., Response]:
+        """Make the view that answers CORS preflights of a path with these ``methods``, for exact origins."""
 
-    def _refused(self, refusal: errors.Refusal, dialect: Dialect, *, request_id: str, now: int) -> Response:
-        return refused(refusal, dialect, request_id=request_id, now=now, resource_metadata=self.resource_metadata)
-
-    def _preflight(self, methods: str) -> Callable[..., Response]:
         def preflight(**_: str) -> Response:
             event, request_id = self._current()
             response = Response(body="", status_code=204, headers={"Cache-Control": "no-store"})
-            self._dressed(response, event, request_id=request_id, now=self.clock())
+            self._finished(response, event, request_id=request_id, now=self.clock())
             if "Access-Control-Allow-Origin" in response.headers:
                 response.headers.update(
                     {
-                        "Access-Control-Allow-Methods": methods,
+                        "Access-Control-Allow-Methods": ", ".join(sorted(methods.keys() - {"OPTIONS"})),
                         "Access-Control-Allow-Headers": ALLOWED_FIELDS,
                         "Access-Control-Max-Age": str(PREFLIGHT_KEPT_S),
                     }
@@ -127,7 +118,18 @@ class Dispatch(Struct, frozen=True):
 
         return preflight
 
-    def _dressed(
+    def note_defect(self, defect: Exception) -> None:
+        """Log where a defect struck, not its text: that may hold a secret. In development, show its traceback."""
+        if self.development:
+            traceback.print_exception(defect)
+        frames = traceback.extract_tb(defect.__traceback__)[-6:]
+        where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
+        self.signals.emit("internal_error", kind=type(defect).__name__, where=where)
+
+    def _refused(self, refusal: errors.Refusal, dialect: Dialect, *, request_id: str, now: int) -> Response:
+        return refused(refusal, dialect, request_id=request_id, now=now, resource_metadata=self.resource_metadata)
+
+    def _finished(
         self,
         response: Response,
         event: Mapping[str, Any],
@@ -136,10 +138,10 @@ class Dispatch(Struct, frozen=True):
         now: int,
         refusal: errors.Refusal | None = None,
     ) -> Response:
-        """Add what every answer carries, and note how the request ended."""
+        """Add the headers that every answer has, and log how the request ended."""
         headers = response.headers
         if not str(headers.get("Cache-Control", "")).startswith("public"):
-            # From a cache it would be the time of somebody else's request, and set a phone's clock back.
+            # From a cache it would be the time of another client's request, and set a phone's clock back.
             headers["Baton-Time"] = str(now)
         headers["Baton-Request-Id"] = request_id
         headers["X-Content-Type-Options"] = "nosniff"
@@ -161,24 +163,29 @@ class Dispatch(Struct, frozen=True):
         return response
 
     def _current(self) -> tuple[dict[str, Any], str]:
-        """Give the event being answered, and its request id, which stands on its lines from here on.
+        """Give the event being answered and its request id, which is on all log lines from here on.
 
-        The id is the gateway's, or one drawn where there is none.
+        The id is the gateway's, or a random one if there is none.
         """
-        request = self.app.current_request
+        request = self.app.current_request if self.app is not None else None
         event: dict[str, Any] = request.to_original_event() if request is not None else {}
         request_id = str((event.get("requestContext") or {}).get("requestId") or "") or self.entropy(8).hex()
         self.signals.begin(request_id=request_id)
         self.begin()
         return event, request_id
 
-    def _note_defect(self, defect: Exception) -> None:
-        """Log where a defect struck, not what it said: its words may hold a secret. Its developer sees them."""
-        if self.development:
-            traceback.print_exception(defect)
-        frames = traceback.extract_tb(defect.__traceback__)[-6:]
-        where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
-        self.signals.emit("internal_error", kind=type(defect).__name__, where=where)
+
+def may_repeat(method: str, spec: RouteSpec) -> bool:
+    """Decide whether a request that met a server error may be sent again as it was (RFC 9110 section 9.2.2)."""
+    return method in SAFE_METHODS or spec.takes_attempt or spec.repeatable or spec.once is not None
+
+
+_PLAIN = RouteSpec()
+"""A route that is not Baton's: nothing is known of it."""
+
+
+def _template(event: Mapping[str, Any]) -> str:
+    return str((event.get("requestContext") or {}).get("resourcePath") or "")
 
 
 def _field(event: Mapping[str, Any], wanted: str) -> str | None:
@@ -188,19 +195,13 @@ def _field(event: Mapping[str, Any], wanted: str) -> str | None:
 
 
 def _is_browser(event: Mapping[str, Any]) -> bool:
-    """Tell whether a person opened the route: a browser's ``Accept`` names HTML, a library's does not."""
+    """Decide whether a person opened the route: a browser's ``Accept`` names HTML, a library's does not."""
     return "text/html" in (_field(event, "accept") or "").lower()
 
 
-def may_repeat(method: str, path: str) -> bool:
-    """Tell whether a request that met a server error may be sent again unread (RFC 9110 9.2.2): safe, or once only."""
-    return method in _SAFE or (method == "POST" and path in _REPEATABLE)
-
-
-def _server_error(event: Mapping[str, Any], reason: str = "") -> errors.Refusal:
-    context = event.get("requestContext") or {}
-    repeated = may_repeat(str(context.get("httpMethod") or ""), str(context.get("resourcePath") or ""))
-    return errors.ServerError(reason) if repeated else errors.OutcomeUnclear(reason)
+def _server_error(event: Mapping[str, Any], spec: RouteSpec, reason: str = "") -> errors.Refusal:
+    method = str((event.get("requestContext") or {}).get("httpMethod") or "")
+    return errors.ServerError(reason) if may_repeat(method, spec) else errors.OutcomeUnclear(reason)
 
 
 _CHALICE_SAYS: Mapping[tuple[str, int], type[errors.Refusal]] = {

@@ -12,19 +12,22 @@ from msgspec import Struct, inspect, structs
 from chalicelib.baton import errors
 
 
-def explain(value: dict[str, Any], shape: type[Struct], pointer: str) -> errors.Refusal:
-    """Find the first member that does not fit its field. The pointer to an element of a list ends at the list."""
+def explain(value: Mapping[str, Any], shape: type[Struct], pointer: str = "", *, strict: bool = True) -> errors.Refusal:
+    """Find the first member that does not fit its field. The pointer to an element of a list ends at the list.
+
+    ``strict=False`` is for texts that are converted, as of a query.
+    """
     fields = _fields_of(shape)
     for name, member in value.items():
         if name not in fields:
             if shape.__struct_config__.forbid_unknown_fields:
                 return errors.UnknownField(pointer=f"{pointer}/{shown(name)}")
-        elif not _fits(member, fields[name].annotation):
+        elif not _fits(member, fields[name].annotation, strict=strict):
             at = f"{pointer}/{name}"
             for kind in fields[name].kinds:
                 if isinstance(kind, inspect.StructType) and isinstance(member, dict):
                     return explain(member, kind.cls, at)
-            expected = _expected(member, fields[name].kinds)
+            expected = _expected(member if strict else _number_of(member, fields[name].kinds), fields[name].kinds)
             detail = f"`{at}` must be {_in_words(expected)}." if expected else None
             return errors.WrongType(pointer=at, expected=expected, detail=detail)
     for name, field in fields.items():
@@ -49,12 +52,23 @@ def _fields_of(shape: type[Struct]) -> Mapping[str, _Field]:
     }
 
 
-def _fits(member: object, annotation: Any) -> bool:  # noqa: ANN401 - a type
+def _fits(member: object, annotation: Any, *, strict: bool) -> bool:  # noqa: ANN401 - a type
     try:
-        msgspec.convert(member, type=annotation, strict=True)
+        msgspec.convert(member, type=annotation, strict=strict)
     except msgspec.ValidationError:
         return False
     return True
+
+
+def _number_of(text: str, kinds: list[inspect.Type]) -> object:
+    """Convert a text for a field that takes numbers, so that the bound it misses can be named."""
+    for kind, number in ((inspect.IntType, int), (inspect.FloatType, float)):
+        if any(isinstance(one, kind) for one in kinds):
+            try:
+                return msgspec.convert(text, type=number, strict=False)
+            except msgspec.ValidationError:
+                continue
+    return text
 
 
 def _kinds(kind: inspect.Type) -> list[inspect.Type]:

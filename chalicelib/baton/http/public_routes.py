@@ -6,18 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from chalice.app import Blueprint
-from msgspec import Struct
 
 from chalicelib import __version__
-from chalicelib.baton.http.dispatch import Dispatch
+from chalicelib.baton.effects import Clock
 from chalicelib.baton.http.shapes import Health, Metadata, OpenIdMetadata, ProtectedResource, ServerTime
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.policy import MINUTE_S
-from chalicelib.baton.routing import Answer, Message
+from chalicelib.baton.routing import Answer, Message, Route
 from chalicelib.baton.tokens.jwt import jwks as published_keys
 from chalicelib.baton.tokens.token import Names
 
@@ -28,52 +26,31 @@ _KEPT_S = 5 * MINUTE_S
 _JWKS = "/.well-known/jwks.json"
 PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
 
-READ = ["GET", "HEAD"]
+READ = ("GET", "HEAD")
 """How a public document is read (RFC 9110 section 9.1). The gateway leaves the body of an answer to HEAD out."""
 
 
-class Public(Struct, frozen=True):
-    """What these routes tell of."""
+def routes(
+    *, clock: Clock, key_ring: KeyRing, lineage_store: LineageStore, names: Names, clients: Clients, region: str
+) -> tuple[Route, ...]:
+    """List the public routes."""
+    issuer = names.issuer
 
-    key_ring: KeyRing
-    lineage_store: LineageStore
-    names: Names
-    clients: Clients
-    region: str
-
-
-def meta(dispatch: Dispatch, public: Public) -> Blueprint:
-    """Make the blueprint."""
-    routes = Blueprint(__name__)
-
-    @routes.route("/time", methods=READ, content_types=[])
-    @dispatch.view()
     def time(_: Message) -> Answer:
-        return Answer(200, ServerTime(dispatch.clock()))
+        return Answer(200, ServerTime(clock()))
 
-    @routes.route("/health", methods=READ, content_types=[])
-    @dispatch.view()
     def health(_: Message) -> Answer:
-        public.key_ring.current(now=dispatch.clock())
-        public.lineage_store.get(_NOBODY)
-        return Answer(200, Health("ok", __version__, public.region, "reachable"))
+        key_ring.current(now=clock())
+        lineage_store.get(_NOBODY)
+        return Answer(200, Health("ok", __version__, region, "reachable"))
 
-    @routes.route(_JWKS, methods=READ, content_types=[])
-    @dispatch.view()
     def jwks(_: Message) -> Answer:
-        now = dispatch.clock()
-        return Answer(200, published_keys(public.key_ring.current(now=now)), cache_s=_KEPT_S)
+        return Answer(200, published_keys(key_ring.current(now=clock())), cache_s=_KEPT_S)
 
-    @routes.route("/.well-known/oauth-authorization-server", methods=READ, content_types=[])
-    @dispatch.view()
     def metadata(_: Message) -> Answer:
-        return Answer(200, Metadata(**_metadata(public.names.issuer)), cache_s=_KEPT_S)
+        return Answer(200, Metadata(**_metadata(issuer)), cache_s=_KEPT_S)
 
-    # Stock clients append this to the issuer; under a stage that is the only place where they find anything.
-    @routes.route("/.well-known/openid-configuration", methods=READ, content_types=[])
-    @dispatch.view()
     def openid_metadata(_: Message) -> Answer:
-        issuer = public.names.issuer
         described = OpenIdMetadata(
             **_metadata(issuer),
             authorization_endpoint=f"{issuer}/oauth/authorize",
@@ -82,26 +59,31 @@ def meta(dispatch: Dispatch, public: Public) -> Blueprint:
         )
         return Answer(200, described, cache_s=_KEPT_S)
 
-    @routes.route(PROTECTED_RESOURCE, methods=READ, content_types=[])
-    @dispatch.view()
     def protected_resource(_: Message) -> Answer:
-        issuer = public.names.issuer
         described = ProtectedResource(
             resource=issuer,
             authorization_servers=[issuer],
             jwks_uri=f"{issuer}{_JWKS}",
-            scopes_supported=sorted(set().union(*(client.scope for client in public.clients))),
+            scopes_supported=sorted(set().union(*(client.scope for client in clients))),
             bearer_methods_supported=["header"],
             dpop_bound_access_tokens_required=False,
         )
         return Answer(200, described, cache_s=_KEPT_S)
 
-    @routes.route("/openapi.json", methods=READ, content_types=[])
-    @dispatch.view()
     def openapi(_: Message) -> Answer:
-        return Answer(200, _description(public.names.issuer), cache_s=_KEPT_S)
+        return Answer(200, _description(issuer), cache_s=_KEPT_S)
 
-    return routes
+    views = {
+        "/time": time,
+        "/health": health,
+        _JWKS: jwks,
+        "/.well-known/oauth-authorization-server": metadata,
+        # Stock clients append this to the issuer; under a stage that is the only place where they find anything.
+        "/.well-known/openid-configuration": openid_metadata,
+        PROTECTED_RESOURCE: protected_resource,
+        "/openapi.json": openapi,
+    }
+    return tuple(Route(method, path, view, signed=False) for path, view in views.items() for method in READ)
 
 
 @lru_cache(maxsize=1)

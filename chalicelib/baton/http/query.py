@@ -1,9 +1,15 @@
-"""Query parameters: the names that a route takes, each at most once."""
+"""Query parameters: the names that a route takes, each at most once, converted to the types of a struct."""
 
 from collections.abc import Iterable
+from typing import TypeVar
+
+import msgspec
 
 from chalicelib.baton import errors
-from chalicelib.baton.routing import Message
+from chalicelib.baton.http.explain import explain
+from chalicelib.baton.routing import Message, Query
+
+Parameters = TypeVar("Parameters", bound=Query)
 
 
 def refuse_query(message: Message, known: Iterable[str] = ()) -> None:
@@ -18,3 +24,18 @@ def refuse_query(message: Message, known: Iterable[str] = ()) -> None:
         if name in given:
             raise errors.DuplicateField(field=name)
         given.add(name)
+
+
+def read_query(message: Message, shape: type[Parameters]) -> Parameters:
+    """Read the query as a struct.
+
+    Raises ``UnknownParameter`` and ``DuplicateField``; ``Malformed`` for a missing parameter; ``WrongType`` for one
+    that does not convert to the type of its field.
+    """
+    refuse_query(message, shape.__struct_encode_fields__)
+    values = dict(message.query)
+    try:
+        return msgspec.convert(values, type=shape, strict=False)
+    except msgspec.ValidationError:
+        pass  # its words may quote the request: the shape explains instead
+    raise explain(values, shape, strict=False)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from chalicelib.baton import errors
 from chalicelib.baton.policy import BODY_BYTES_MAX, FIELD_BYTES_MAX, TOKEN_BYTES_MAX
@@ -20,6 +21,7 @@ ONCE_FIELDS = (
 SEVERAL_LINES = ("signature", "signature-input")
 """Dictionaries (RFC 9651 section 4.2): a proxy that signs too may add a line of its own. Their lines count together."""
 _PATH = re.compile(r"/[!-~]*\Z")
+_NO_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _NUL_OR_SURROGATE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -110,3 +112,21 @@ def check_text(text: str) -> None:
     """Refuse text that no store and no JSON can carry."""
     if _NUL_OR_SURROGATE.search(text):
         raise errors.Malformed("text", detail="The request has a NUL character or half of a surrogate pair.")
+
+
+def decoded_path(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Percent-decode path parameters once (RFC 3986 section 2.1). Raises ``Malformed`` unless that gives UTF-8 text."""
+    return {name: _decoded(name, value) if "%" in value else value for name, value in parameters.items()}
+
+
+def _decoded(name: str, value: str) -> str:
+    try:
+        if _NO_ESCAPE.search(value):
+            raise ValueError
+        text = unquote_to_bytes(value).decode()
+    except ValueError:
+        raise errors.Malformed(
+            "path encoding", detail=f"`{name}` in the path is not percent-encoded UTF-8. Correct the path."
+        ) from None
+    check_text(text)
+    return text

@@ -1,72 +1,109 @@
-"""`@signed`: the decorator that lets proved callers, and nobody else, into a route: ours and yours."""
+"""Make the views of routes: read what the route takes, let the caller in, run the view once or exactly once."""
 
-import functools
-from collections.abc import Callable, Iterable, Mapping
+import inspect
+from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from chalice.app import Response
 from msgspec import Struct
 
+from chalicelib.baton.http.answer import answered
 from chalicelib.baton.http.body import read_json
-from chalicelib.baton.http.dispatch import Dispatch
-from chalicelib.baton.routing import Answer, Message, Nothing
-from chalicelib.baton.tokens.call import Call, StepUp
+from chalicelib.baton.http.dispatch import Dispatch, Request
+from chalicelib.baton.http.form import read_form
+from chalicelib.baton.http.query import read_query, refuse_query
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.routing import Answer, Message, Query, RouteSpec
+from chalicelib.baton.tokens.call import Call
+
+View = Callable[..., Answer]
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-class Asks(Struct, frozen=True):
-    """What a signed route asks for and answers: kept with its view as ``asks``, for the OpenAPI description."""
-
-    body: type[msgspec.Struct]
-    step_up: StepUp | None
-    bound: bool
-    query: frozenset[str]
-    answers: Mapping[int, type]
-    sometimes: bool = False
-    """Whether ``step_up`` depends on the body."""
+class Nothing(Struct, forbid_unknown_fields=True):
+    """An empty body: none, or ``{}``."""
 
 
-class Signed(Struct, frozen=True):
-    """Build the decorator for a deployment."""
+class Views(Struct, frozen=True):
+    """Make views for Chalice out of views and what their routes require."""
 
     dispatch: Dispatch
     call: Call
+    clients: Clients
 
-    def __call__(
-        self,
-        *,
-        body: type[msgspec.Struct] = Nothing,
-        step_up: StepUp | None = None,
-        step_up_when: Callable[[Any], bool] | None = None,
-        bound: bool = False,
-        query: Iterable[str] = (),
-        answers: Mapping[int, type] | None = None,
-    ) -> Callable[[Callable[..., Answer]], Callable[..., Response]]:
-        """Decorate ``(caller, body, **path_parameters) -> Answer``, below ``@app.route``.
+    def make(self, view: View, spec: RouteSpec) -> Callable[..., Response]:
+        """Make the view of a route.
 
-        The view runs only for a genuine token of a live login; where the login is bound to a key, that key signed
-        this very request. ``bound`` refuses the others, whose token is all they prove. ``body`` is the shape of the
-        JSON. ``step_up`` asks the person again for exactly this operation; with ``step_up_when``, only where that is
-        true of the body. ``query`` names the query parameters, which the signature covers and the view gets as a third
-        argument, a dict, where any are named. Path parameters arrive as they were sent, percent-encoded. Raise a
-        ``core.errors.Refusal`` to say no. ``answers`` tells the description (``make openapi`` writes it) the shape of
-        each successful status: ``{201: Receipt}``.
+        Raises ``TypeError`` where the arguments of ``view`` are not those of its route, where ``step_up`` or ``once``
+        cannot be, and where the registry has no such scope or role: at import, before any request.
         """
-        names = frozenset(query)
-        if step_up and names:
-            raise ValueError("a grant covers method, path and body: a route with step_up takes no query")
+        self._check(spec)
+        check_arguments(view, spec)
 
-        def decorate(view: Callable[..., Answer]) -> Callable[..., Response]:
-            @functools.wraps(view)
-            def checked(message: Message, **path_parameters: str) -> Answer:
-                proved = self.call.authenticate(message, bound=bound)
-                shaped: Any = read_json(message, body)
-                asked = step_up if step_up_when is None or step_up_when(shaped) else None
-                caller = self.call.authorize(proved, step_up=asked)
-                arguments = (caller, shaped, dict(message.query)) if names else (caller, shaped)
-                return view(*arguments, **path_parameters)
+        def run(request: Request) -> Response:
+            if spec.signed:
+                return self._signed(view, spec, request)
+            query = _query(request.message, spec)
+            arguments = [*_body(request.message, spec), *query]
+            return answered(view(request.message, *arguments, **request.path))
 
-            vars(checked)["asks"] = Asks(body, step_up, bound, names, answers or {}, sometimes=step_up_when is not None)
-            return self.dispatch.view(query=names)(checked)
+        return self.dispatch.view(run, spec, view)
 
-        return decorate
+    def _signed(self, view: View, spec: RouteSpec, request: Request) -> Response:
+        message = request.message
+        verified = self.call.authenticate(message, bound=spec.bound)
+        query = _query(message, spec)
+        arguments = [*_body(message, spec), *query]
+        caller = self.call.authorize(verified, spec=spec)
+        return answered(view(caller, *arguments, **request.path))
+
+    def _check(self, spec: RouteSpec) -> None:
+        if spec.step_up and spec.query:
+            raise TypeError("a grant covers method, path and body: a route with step_up takes no query")
+        scopes = set[str]().union(*(client.scope for client in self.clients))
+        for kind, wanted, known in (("scope", spec.scope, scopes), ("role", spec.roles, set(self.clients.roles))):
+            if not wanted <= known:
+                names = ", ".join(sorted(wanted - known))
+                raise TypeError(f"the client registry has no {kind} {names}: add it there, or correct the route")
+
+
+def check_arguments(view: View, spec: RouteSpec, path: frozenset[str] | None = None) -> None:
+    """Compare the arguments of a view with those of its route; with ``path``, the names of path parameters too.
+
+    The first ones are the caller (or the message), the body if there is one, and the query if there is one. The path
+    parameters follow by name. Raises ``TypeError``.
+    """
+    first = ["caller" if spec.signed else "message"]
+    first += ["body"] if spec.body or spec.form else []
+    first += ["query"] if spec.query else []
+    parameters = list(inspect.signature(view).parameters.values())
+    given, named = parameters[: len(first)], parameters[len(first) :]
+    wanted = ", ".join([*first, *(sorted(path) if path is not None else ["path parameters by name"])])
+    complaint = f"{view.__name__} must take ({wanted}): that is what its route passes"
+    if len(given) < len(first) or any(one.kind not in _POSITIONAL for one in given):
+        raise TypeError(complaint)
+    if any(one.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL) for one in named):
+        raise TypeError(complaint)
+    if path is None or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in named):
+        return
+    required = {one.name for one in named if one.default is inspect.Parameter.empty}
+    if not required <= path <= {one.name for one in named}:
+        raise TypeError(complaint)
+
+
+def _query(message: Message, spec: RouteSpec) -> list[Query]:
+    if spec.query:
+        return [read_query(message, spec.query)]
+    if not spec.any_query:
+        refuse_query(message)
+    return []
+
+
+def _body(message: Message, spec: RouteSpec) -> list[Any]:
+    if spec.form:
+        return [read_form(message, spec.form.__struct_encode_fields__)]
+    if spec.body:
+        return [read_json(message, spec.body)]
+    if spec.signed:
+        read_json(message, Nothing)
+    return []

@@ -10,7 +10,7 @@ from chalicelib.baton.keys.rotation import rotate_due
 from chalicelib.baton.policy import DAY_S
 
 
-class RotateKeys(Struct, frozen=True):
+class RotateKeys(Struct, frozen=True, kw_only=True):
     """Look at the ages of the keys, and rotate what is due."""
 
     clock: Clock

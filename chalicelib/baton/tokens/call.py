@@ -8,11 +8,10 @@ from chalicelib.baton.events.ports import Signals
 from chalicelib.baton.lineages.model import EndReason, NoBinding
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import Active, Ahead, Expired, Inactive, ProofOutdated, judge_access, record_use
-from chalicelib.baton.policy import GRANT_S
 from chalicelib.baton.proof.digest import content_digest
 from chalicelib.baton.proof.refusals import SignatureRequired
 from chalicelib.baton.proof.signature import VerifiedSignature
-from chalicelib.baton.routing import Message
+from chalicelib.baton.routing import Message, RouteSpec
 from chalicelib.baton.tokens.caller import Caller, GrantUsed, Operation
 from chalicelib.baton.tokens.ports import OneTime
 from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken
@@ -22,13 +21,8 @@ from chalicelib.baton.tokens.token import Kind
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SCHEME = "bearer "
 _SEND_ONE = "Send `Authorization: Bearer <token>`."
-
-
-class StepUp(Struct, frozen=True):
-    """How fresh (``max_age``, seconds) and how strong (any of ``acr_values``) a step-up a route asks for (RFC 9470)."""
-
-    max_age: int = GRANT_S
-    acr_values: tuple[str, ...] = ("aal1",)
+_ANY = RouteSpec()
+"""A route that requires a login and nothing else."""
 
 
 class VerifiedCall(Struct, frozen=True):
@@ -40,7 +34,7 @@ class VerifiedCall(Struct, frozen=True):
     now: int
 
 
-class Call(Struct, frozen=True):
+class Call(Struct, frozen=True, kw_only=True):
     """Let a call in, or refuse it."""
 
     clock: Clock
@@ -75,16 +69,29 @@ class Call(Struct, frozen=True):
             raise TokenExpired
         return VerifiedCall(message, proved, signature, now)
 
-    def authorize(self, call: VerifiedCall, *, step_up: StepUp | None = None) -> Caller:
-        """Hold a proved call against the account state, spend its nonce and its grant, and say who is calling.
+    def authorize(self, call: VerifiedCall, *, spec: RouteSpec = _ANY, once: bool = False) -> Caller:
+        """Compare a verified call with the account state and with what its route requires, and name the caller.
 
-        Order: the lineage lives; a grant was sent where one is asked for; the nonce; the grant. Each is spent by one
-        conditional write, before anything is acted upon.
+        Order: the login is live; scope, role, acr; a grant was sent if the route requires one; the nonce; the grant.
+        Nonce and grant are consumed by one conditional write each, before any effect. With ``once`` neither is: the
+        key of the call replaces the nonce, and the view consumes the grant (``Caller.require_step_up``).
+
+        Raises ``TokenExpired``, ``LoginRequired``, ``InsufficientScope``, ``InsufficientRole``, ``InsufficientAcr``,
+        ``StepUpRequired``, ``ReplayedNonce``, ``GrantInvalid``.
         """
         live = self._live(call)
         grant = self._grant(call.message)
-        if step_up and not grant:
-            raise StepUpRequired(max_age=step_up.max_age, acr_values=" ".join(step_up.acr_values))
+        caller = self._caller(call, live, grant, may_step_up=spec.query is None)
+        if spec.scope:
+            caller.require_scope(" ".join(spec.scope))
+        if spec.roles:
+            caller.require_any_role(spec.roles)
+        if spec.acr:
+            caller.require_acr(spec.acr)
+        if spec.step_up and not grant:
+            raise StepUpRequired(max_age=spec.step_up.max_age, acr_values=spec.step_up.level)
+        if once:
+            return caller
         if call.signature and call.message.method not in SAFE_METHODS:
             spent = self.ephemeral.consume_nonce(
                 call.signature.keyid, call.signature.nonce, now=call.now, mark=self.entropy(8)
@@ -92,18 +99,26 @@ class Call(Struct, frozen=True):
             if isinstance(spent, Refused):
                 self.signals.emit("nonce_replayed", lineage=live.lineage.id)
                 raise ReplayedNonce
-        proved_again = self._spend(grant, call, live, step_up) if step_up else None
+        if spec.step_up:
+            caller.require_step_up(max_age=spec.step_up.max_age, acr=spec.step_up.acr)
+        return caller
+
+    def _caller(self, call: VerifiedCall, live: Active, grant: str, *, may_step_up: bool) -> Caller:
         return Caller(
             account=live.account_state.account,
             device_id=live.lineage.id,
             client_id=call.proved.client.id,
             scope=call.proved.client.scope,
+            roles=self.proof.clients.role_names(live.account_state.roles),
             bound=not isinstance(live.lineage.binding, NoBinding),
             auth_time=live.lineage.auth_time,
-            assurance=live.lineage.assurance,
-            step_up=proved_again,
+            acr=live.lineage.assurance.acr,
+            amr=live.lineage.assurance.amr,
             account_state=live.account_state,
             not_before=call.proved.ring.not_before,
+            now=call.now,
+            _use_grant=(lambda: self._spend(grant, call, live) if grant else None) if may_step_up else None,
+            _liveness=lambda actor, roles: self.lineage_store.liveness_condition(actor, roles=roles, now=self.clock()),
         )
 
     def _live(self, call: VerifiedCall) -> Active:
@@ -137,7 +152,7 @@ class Call(Struct, frozen=True):
     def _grant(self, message: Message) -> str:
         return message.fields.get("baton-grant", ("",))[0].strip(" \t")
 
-    def _spend(self, grant: str, call: VerifiedCall, live: Active, rule: StepUp) -> GrantUsed:
+    def _spend(self, grant: str, call: VerifiedCall, live: Active) -> GrantUsed:
         message = call.message
         spent = self.ephemeral.consume_grant(
             grant,
@@ -153,8 +168,6 @@ class Call(Struct, frozen=True):
                 hint="A grant is valid for one request with the method, path and body that it names, for five minutes. "
                 "`operation.path` must be this `path`, the stage included.",
             )
-        if spent.assurance.acr not in rule.acr_values or call.now - spent.at > rule.max_age:
-            raise StepUpRequired(max_age=rule.max_age, acr_values=" ".join(rule.acr_values))
         return spent
 
 

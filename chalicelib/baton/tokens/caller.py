@@ -1,13 +1,18 @@
-"""The caller of a signed route, and what the caller proved again. No I/O."""
+"""The caller of a signed route, and what the caller proved again. No I/O but by the functions that it is given."""
+
+from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import AccountState, Actor, Assurance
+from chalicelib.baton.policy import ACR_LEVELS, GRANT_S
+from chalicelib.baton.routing import StepUp
+from chalicelib.baton.tokens.refusals import InsufficientAcr, InsufficientRole, InsufficientScope, StepUpRequired
 
 
 class Operation(Struct, frozen=True):
-    """One named, exact operation for which a person proves the password again.
+    """The operation that a step-up is for: the exact method, path and body digest of the request to come.
 
     ``path`` is the path as the client sees it, prefix included; ``digest`` is the ``Content-Digest`` field value
     (sha-256) of the exact body.
@@ -25,19 +30,31 @@ class GrantUsed(Struct, frozen=True):
     assurance: Assurance
 
 
-class Caller(Struct, frozen=True):
-    """Who is calling, proved: handed to every signed route."""
+class Caller(Struct, kw_only=True, eq=False):
+    """Who is calling a signed route. Every member is verified.
+
+    ``scope`` are the words of the client's scope, ``roles`` the names of the account's roles. ``bound`` is whether the
+    login is bound to a key. ``auth_time`` (seconds), ``acr`` and ``amr`` say when and how the person logged in.
+    ``stepped_up`` is the grant that this request used, if any.
+    """
 
     account: AccountId
     device_id: LineageId
     client_id: str
     scope: frozenset[str]
+    roles: frozenset[str] = frozenset()
     bound: bool
     auth_time: int
-    assurance: Assurance
-    step_up: GrantUsed | None = None
+    acr: str
+    amr: tuple[str, ...]
+    stepped_up: GrantUsed | None = None
     account_state: AccountState | None = None
     not_before: int = 0
+    now: int = 0
+    _use_grant: Callable[[], GrantUsed | None] | None = None
+    """Use the grant of this request; ``None`` if the request has none. Absent on a route with a query."""
+    _liveness: Callable[[Actor, frozenset[int] | None], dict[str, object]] | None = None
+    _by_role: bool = False
 
     @property
     def actor(self) -> Actor:
@@ -45,6 +62,66 @@ class Caller(Struct, frozen=True):
         version = self.account_state.credentials_version if self.account_state else 0
         return Actor(self.account, self.device_id, not_before=self.not_before, credentials_version=version)
 
+    def require_step_up(self, *, max_age: int = GRANT_S, acr: str = "account") -> GrantUsed:
+        """Require that the person proved a factor again for exactly this request, at most ``max_age`` seconds ago.
+
+        The grant is used by one conditional write. A second call in one request judges the same grant. Call it before
+        any effect.
+
+        Raises:
+            StepUpRequired: the request has no grant, or the grant is too old or of a lower level.
+            GrantInvalid: the grant is used, expired, or for another request.
+            ValueError: the route has a query, which no grant covers, or ``acr`` does not exist.
+
+        """
+        rule = StepUp(max_age, acr)
+        if self._use_grant is None:
+            raise ValueError("a grant covers method, path and body: a route with a query cannot require a step-up")
+        if self.stepped_up is None:
+            self.stepped_up = self._use_grant()
+        used = self.stepped_up
+        if used is None or level(used.assurance.acr) < level(rule.level) or self.now - used.at > rule.max_age:
+            raise StepUpRequired(max_age=rule.max_age, acr_values=rule.level)
+        return used
+
+    def require_scope(self, scope: str) -> None:
+        """Require all words of ``scope``. Raises ``InsufficientScope``."""
+        missing = sorted(set(scope.split()) - self.scope)
+        if missing:
+            raise InsufficientScope(f"the client has no scope {' '.join(missing)}")
+
+    def require_role(self, role: str) -> None:
+        """Require a role of the account. Raises ``InsufficientRole``."""
+        self.require_any_role((role,))
+
+    def require_any_role(self, roles: Collection[str]) -> None:
+        """Require any of these roles. Raises ``InsufficientRole``."""
+        if self.roles.isdisjoint(roles):
+            raise InsufficientRole(f"the account has no role {' or '.join(sorted(roles))}")
+        self._by_role = True
+
+    def require_acr(self, acr: str) -> None:
+        """Require a login of at least this level. Raises ``InsufficientAcr``."""
+        if level(self.acr) < level(acr):
+            raise InsufficientAcr(f"the login has acr {self.acr}, and the route requires {acr}")
+
+    def live(self) -> dict[str, object]:
+        """Give a ``ConditionCheck`` for your ``TransactWriteItems``: nothing is written unless this login is live then.
+
+        Where a role was required, the roles must also be those of this request. If the check fails, raise
+        ``errors.LoginRequired``. The role of the function needs ``dynamodb:ConditionCheckItem`` on the table
+        ``lineages``. Raises ``NotImplementedError`` where the storage has no transactions.
+        """
+        if self._liveness is None:
+            raise NotImplementedError("this caller comes from no request")
+        roles = self.account_state.roles if self._by_role and self.account_state else None
+        return self._liveness(self.actor, roles)
+
     def __repr__(self) -> str:
         """Show who is calling; the whole account state would hide it."""
         return f"Caller(account={self.account!r}, device_id={self.device_id!r}, client_id={self.client_id!r})"
+
+
+def level(acr: str) -> int:
+    """Give the rank of a level. An unknown level is below every other."""
+    return ACR_LEVELS.index(acr) if acr in ACR_LEVELS else -1

@@ -27,7 +27,7 @@ from chalicelib.baton.proof.attempt import attempt_header, attempt_of
 from chalicelib.baton.proof.refusals import WrongKey
 from chalicelib.baton.proof.signature import VerifiedSignature
 from chalicelib.baton.routing import Message
-from chalicelib.baton.tokens.issue import Issue, Issued
+from chalicelib.baton.tokens.issue import Issue, TokenResponse
 from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken
 from chalicelib.baton.tokens.refusals import InvalidScope, TokenInvalid, TokenReused, UnauthorizedClient
 from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
@@ -51,7 +51,7 @@ class TokenRequest(Struct, frozen=True):
         return f"TokenRequest('**********', client_id={self.client_id!r})"
 
 
-class Exchange(Struct, frozen=True):
+class Exchange(Struct, frozen=True, kw_only=True):
     """Renew a login by its token."""
 
     clock: Clock
@@ -64,7 +64,7 @@ class Exchange(Struct, frozen=True):
     issue: Issue
     revoke_on_wrong_key: bool = False
 
-    def __call__(self, message: Message, request: TokenRequest, *, source: str = "") -> Issued:
+    def __call__(self, message: Message, request: TokenRequest, *, source: str = "") -> TokenResponse:
         """Answer with the child, the same child to a retry, or the refusal that the rule demands.
 
         ``source`` is the network address of the sender, for the evidence of a reuse.
@@ -105,7 +105,9 @@ class Exchange(Struct, frozen=True):
                 raise self._reused(proved, ended, now=now) from None
             raise
 
-    def _exchange(self, message: Message, proved: VerifiedToken, attempt: str, *, source: str, now: int) -> Issued:
+    def _exchange(
+        self, message: Message, proved: VerifiedToken, attempt: str, *, source: str, now: int
+    ) -> TokenResponse:
         verdict = self.lineage_store.exchange(
             proved.presented(attempt), now=now, not_before=proved.ring.not_before, idle_s=proved.client.mechanism.idle_s
         )
@@ -146,7 +148,7 @@ class Exchange(Struct, frozen=True):
         )
         return state.reason.value if isinstance(state, Inactive) and state.reason else None
 
-    def _renew(self, proved: VerifiedToken, *, now: int) -> Issued:
+    def _renew(self, proved: VerifiedToken, *, now: int) -> TokenResponse:
         """Renew repeatably: the generation stays, and a sliding login is written down as used."""
         mechanism, presented = proved.client.mechanism, proved.presented()
         not_before = proved.ring.not_before
@@ -168,7 +170,9 @@ class Exchange(Struct, frozen=True):
                 return self._child(proved, used or lineage, now=now, issued_at=issued_at)
         raise errors.Unavailable("the account state kept moving under a renewal", by_caller=True)
 
-    def _child(self, proved: VerifiedToken, lineage: Lineage, *, now: int, issued_at: int | None = None) -> Issued:
+    def _child(
+        self, proved: VerifiedToken, lineage: Lineage, *, now: int, issued_at: int | None = None
+    ) -> TokenResponse:
         return self.issue(
             lineage,
             account=proved.token.account,

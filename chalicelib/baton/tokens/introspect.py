@@ -4,38 +4,30 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock
-from chalicelib.baton.lineages.clients import Client
-from chalicelib.baton.lineages.model import Lineage
+from chalicelib.baton.lineages.model import KeyBinding, Lineage, NoBinding, SecretBinding
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import Active, judge_access
-from chalicelib.baton.tokens.presented import RequestVerifier
+from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken
 from chalicelib.baton.tokens.refusals import InvalidClient, TokenInvalid
-from chalicelib.baton.tokens.token import Kind, Token
+from chalicelib.baton.tokens.shapes import Confirmation, Introspection
+from chalicelib.baton.tokens.token import Kind, Names, Token
 
 
-class ActiveToken(Struct, frozen=True):
-    """A token that may be used, with what a resource server needs to know about it."""
-
-    token: Token
-    client: Client
-    lineage: Lineage
-    expires_at: int
-
-
-class Introspect(Struct, frozen=True):
+class Introspect(Struct, frozen=True, kw_only=True):
     """Tell a resource server whether a token is good this moment."""
 
     clock: Clock
     proof: RequestVerifier
     lineage_store: LineageStore
     resource_servers: Mapping[str, bytes]
+    names: Names
 
-    def __call__(self, *, token: str, resource_server: str, secret: str) -> ActiveToken | None:
-        """Answer with the token's facts, or ``None``: it is inactive, and nothing more is told.
+    def __call__(self, *, token: str, resource_server: str, secret: str) -> Introspection:
+        """Answer with the facts of an active token. Of any other the answer says only that it is not active.
 
         ``resource_servers`` maps an id to the SHA-256 of its secret, which is random and long, so a plain digest
         keeps it. Raises ``InvalidClient`` for wrong credentials, ``Unavailable`` where Baton itself is in the way: a
@@ -48,14 +40,14 @@ class Introspect(Struct, frozen=True):
         try:
             proved = self.proof.token(token, now=now)
         except (TokenInvalid, errors.FieldTooLarge):
-            return None
+            return Introspection(active=False)
         mechanism = proved.client.mechanism
         if (
             proved.client.retired
             or proved.token.kind is Kind.REFRESH
             or (proved.token.expires_at <= now and not mechanism.slides)
         ):
-            return None
+            return Introspection(active=False)
         use = judge_access(
             self.lineage_store.get(proved.token.account),
             proved.presented(),
@@ -65,8 +57,39 @@ class Introspect(Struct, frozen=True):
             mechanism=mechanism,
         )
         if not isinstance(use, Active):
-            return None
+            return Introspection(active=False)
         expires_at = proved.token.expires_at
         if mechanism.slides:
             expires_at = max(expires_at, use.lineage.issued_at + mechanism.access_s)
-        return ActiveToken(proved.token, proved.client, use.lineage, min(expires_at, use.lineage.expires_at))
+        return self._facts(proved, use.lineage, expires_at=min(expires_at, use.lineage.expires_at))
+
+    def _facts(self, proved: VerifiedToken, lineage: Lineage, *, expires_at: int) -> Introspection:
+        token = proved.token
+        return Introspection(
+            active=True,
+            token_type="Bearer",  # noqa: S106 - a type, not a token
+            scope=" ".join(sorted(proved.client.scope)),
+            client_id=proved.client.id,
+            sub=token.account,
+            iss=self.names.issuer,
+            aud=self.names.audience,
+            iat=token.issued_at,
+            exp=expires_at,
+            sid=token.lineage,
+            gen=token.generation,
+            token_use=token.kind,
+            auth_time=lineage.auth_time,
+            acr=lineage.assurance.acr,
+            amr=lineage.assurance.amr,
+            cnf=_confirmation(token),
+        )
+
+
+def _confirmation(token: Token) -> Confirmation | UnsetType:
+    match token.binding:
+        case KeyBinding():
+            return Confirmation(jkt=token.key.keyid) if token.key else Confirmation()
+        case SecretBinding():
+            return Confirmation(kid=token.lineage)
+        case NoBinding():
+            return UNSET

@@ -1,6 +1,9 @@
 """The tokens of a lineage's current generation: derivable from the state, so issuing them again costs nothing."""
 
-from msgspec import Struct
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from chalicelib.baton import errors
@@ -14,26 +17,34 @@ from chalicelib.baton.lineages.rules import expiry
 from chalicelib.baton.tokens.forms import mint_token
 from chalicelib.baton.tokens.token import Kind, Names, Token
 
+Seconds = Annotated[int, msgspec.Meta(ge=0, description="Seconds since the epoch.")]
 
-class Issued(Struct, frozen=True):
-    """A token response (RFC 6749 section 5.1). Durations are in seconds.
 
-    ``refresh_token`` and ``refresh_token_timeout`` are absent when nothing renews the login.
+class TokenResponse(Struct, frozen=True, kw_only=True):
+    """A login's tokens (RFC 6749 section 5.1) and how long it lives (draft-ietf-oauth-refresh-token-expiration-03).
+
+    ``refresh_token`` and ``refresh_token_timeout`` are absent where nothing renews the login. ``key_id`` and ``secret``
+    (32 bytes, base64url) come once, with a login that asked for ``"binding": "hmac"``.
     """
 
     access_token: str
-    refresh_token: str | None
-    expires_in: int
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a type, not a token
+    expires_in: Annotated[int, msgspec.Meta(ge=0, description="Seconds.")]
     scope: str
     device_id: LineageId
-    authorization_expires_in: int
-    refresh_token_timeout: int | None = None
-    key_id: str | None = None
-    secret: str | None = None
+    server_time: Seconds
+    authorization_expires_in: Annotated[int, msgspec.Meta(ge=0, description="Seconds until the login ends anyway.")]
+    refresh_token_timeout: (
+        Annotated[int, msgspec.Meta(ge=0, description="The login ends when it is not renewed for so many seconds.")]
+        | UnsetType
+    ) = UNSET
+    refresh_token: str | UnsetType = UNSET
+    key_id: str | UnsetType = UNSET
+    secret: str | UnsetType = UNSET
 
     def __repr__(self) -> str:
-        """Mask what opens doors."""
-        return f"Issued(device_id={self.device_id!r}, '**********')"
+        """Mask the tokens and the secret."""
+        return f"TokenResponse(device_id={self.device_id!r}, '**********')"
 
 
 class Issue(Struct, frozen=True):
@@ -51,7 +62,7 @@ class Issue(Struct, frozen=True):
         ring: Ring,
         now: int,
         issued_at: int | None = None,
-    ) -> Issued:
+    ) -> TokenResponse:
         """Mint the tokens of the current generation, those for calls as of ``issued_at``.
 
         ``issued_at`` is given by a repeatable renewal; left out, the tokens are those of the state, to the byte.
@@ -70,7 +81,7 @@ class Issue(Struct, frozen=True):
             key=key,
         )
         access_token = self._mint(token, lineage, client=client, ring=ring, now=now)
-        refresh_token: str | None = None
+        refresh_token: str | UnsetType = UNSET
         if mechanism.one_token:
             refresh_token = access_token
         elif mechanism.renewable:
@@ -81,14 +92,15 @@ class Issue(Struct, frozen=True):
                 expires_at=lineage.expires_at,
             )
             refresh_token = self._mint(renew, lineage, client=client, ring=ring, now=now)
-        return Issued(
+        return TokenResponse(
             access_token=access_token,
             refresh_token=refresh_token,
             expires_in=max(0, token.expires_at - now),
             scope=" ".join(sorted(client.scope)),
             device_id=lineage.id,
             authorization_expires_in=max(0, lineage.expires_at - now),
-            refresh_token_timeout=mechanism.idle_s if mechanism.renewable else None,
+            refresh_token_timeout=mechanism.idle_s if mechanism.renewable else UNSET,
+            server_time=now,
         )
 
     def _mint(self, token: Token, lineage: Lineage, *, client: Client, ring: Ring, now: int) -> str:
@@ -104,7 +116,7 @@ class Issue(Struct, frozen=True):
         )
 
 
-def with_secret(issued: Issued, lineage: Lineage, ring: Ring) -> Issued:
+def with_secret(issued: TokenResponse, lineage: Lineage, ring: Ring) -> TokenResponse:
     """Add the HMAC secret to the answer of a register or login: the only answers that carry it."""
     if not isinstance(lineage.binding, SecretBinding):
         return issued

@@ -67,7 +67,7 @@ class Mismatches:
             self._signals.emit("configuration_mismatch", reason=mismatch.what)
 
 
-class RequestVerifier(Struct, frozen=True):
+class RequestVerifier(Struct, frozen=True, kw_only=True):
     """Check tokens and signatures against the ring. Asks no database beyond the cached ring."""
 
     key_ring: KeyRing

@@ -58,6 +58,31 @@ class GrantInvalid(InsufficientUserAuthentication):
     detail = "The grant is used, expired, or for another operation. `POST /step-up` for exactly this request."
 
 
+class InsufficientAcr(Refusal):
+    """The login was proved at a lower level than this route requires. The login stays."""
+
+    status = 401
+    error = code = "insufficient_acr"
+    action = "log_in"
+    detail = "This route requires a login at a higher level. Log in again with another factor."
+
+
+class InsufficientScope(Refusal):
+    """The scope of the client does not have what this route requires (RFC 6750 3.1)."""
+
+    status = 403
+    error = code = "insufficient_scope"
+    detail = "The login does not have the scope of this route. Use a client that has the scope."
+
+
+class InsufficientRole(Refusal):
+    """The account has none of the roles that this route requires."""
+
+    status = 403
+    error = code = "insufficient_role"
+    detail = "The account does not have the role of this route. An operator must grant the role."
+
+
 class InvalidClient(Refusal):
     """The resource server did not authenticate at introspection (RFC 6749 5.2)."""
 

@@ -41,7 +41,7 @@ class ForeignKeys:
         self._signals.emit("exchange_wrong_key", account=account, lineage=lineage)
 
 
-class EndReused(Struct, frozen=True):
+class EndReused(Struct, frozen=True, kw_only=True):
     """End a login, reason ``reuse``, and record the reuse."""
 
     lineage_store: LineageStore

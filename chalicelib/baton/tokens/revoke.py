@@ -14,7 +14,7 @@ from chalicelib.baton.tokens.refusals import TokenInvalid
 from chalicelib.baton.tokens.reuse import EndReused
 
 
-class Revoke(Struct, frozen=True):
+class Revoke(Struct, frozen=True, kw_only=True):
     """End the lineage of a token."""
 
     clock: Clock

@@ -4,68 +4,68 @@ import base64
 from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
-from chalice.app import Blueprint
-from msgspec import UNSET, Struct, UnsetType
-
 from chalicelib.baton import errors
-from chalicelib.baton.accounts.routes import token_response
-from chalicelib.baton.http.dispatch import Dispatch
-from chalicelib.baton.http.form import read_form
-from chalicelib.baton.http.shapes import Confirmation, Introspection, IntrospectionForm, RevocationForm, TokenForm
-from chalicelib.baton.lineages.model import KeyBinding, NoBinding, SecretBinding
-from chalicelib.baton.routing import Answer, Dialect, Message
+from chalicelib.baton.routing import Answer, Dialect, Message, Route
 from chalicelib.baton.tokens.exchange import Exchange, TokenRequest
-from chalicelib.baton.tokens.introspect import ActiveToken, Introspect
+from chalicelib.baton.tokens.introspect import Introspect
 from chalicelib.baton.tokens.refusals import InvalidClient, UnsupportedGrantType, UnsupportedResponseType
 from chalicelib.baton.tokens.revoke import Revoke
-from chalicelib.baton.tokens.token import Names, Token
+from chalicelib.baton.tokens.shapes import IntrospectionForm, RevocationForm, TokenForm
+
+Form = Mapping[str, str]
 
 
-class OAuthJourneys(Struct, frozen=True):
-    """What these routes call."""
+def routes(*, exchange: Exchange, revoke: Revoke, introspect: Introspect) -> tuple[Route, ...]:
+    """List the routes of this room."""
 
-    exchange: Exchange
-    revoke: Revoke
-    introspect: Introspect
-
-
-def oauth(dispatch: Dispatch, journeys: OAuthJourneys, names: Names) -> Blueprint:
-    """Make the blueprint."""
-    routes = Blueprint(__name__)
-
-    @routes.route("/oauth/token", methods=["POST"], content_types=[])
-    @dispatch.view(Dialect.OAUTH)
-    def token(message: Message) -> Answer:
-        form = read_form(message, TokenForm.__struct_fields__)
+    def token(message: Message, form: Form) -> Answer:
         if _required(form, "grant_type") != "refresh_token":
             raise UnsupportedGrantType
         asked = TokenRequest(_required(form, "refresh_token"), form.get("client_id"), form.get("scope"))
-        return Answer(200, token_response(journeys.exchange(message, asked, source=message.source), dispatch.clock()))
+        return Answer(200, exchange(message, asked, source=message.source))
 
-    @routes.route("/oauth/revoke", methods=["POST"], content_types=[])
-    @dispatch.view(Dialect.OAUTH)
-    def revoke(message: Message) -> Answer:
-        form = read_form(message, RevocationForm.__struct_fields__)
-        journeys.revoke(message, token=_required(form, "token"), client_id=form.get("client_id"), source=message.source)
+    def revoke_token(message: Message, form: Form) -> Answer:
+        revoke(message, token=_required(form, "token"), client_id=form.get("client_id"), source=message.source)
         return Answer(200)
 
-    @routes.route("/oauth/introspect", methods=["POST"], content_types=[])
-    @dispatch.view(Dialect.OAUTH)
-    def introspect(message: Message) -> Answer:
+    def introspect_token(message: Message, form: Form) -> Answer:
         resource_server, secret = _basic(message)
-        form = read_form(message, IntrospectionForm.__struct_fields__)
-        active = journeys.introspect(token=_required(form, "token"), resource_server=resource_server, secret=secret)
-        return Answer(200, _facts(active, names) if active else Introspection(active=False))
+        token = _required(form, "token")
+        return Answer(200, introspect(token=token, resource_server=resource_server, secret=secret))
 
-    @routes.route("/oauth/authorize", methods=["GET", "POST"], content_types=[])
-    @dispatch.view(Dialect.OAUTH, query=None, page=True)
     def authorize(_: Message) -> Answer:
         raise UnsupportedResponseType
 
-    return routes
+    def refuse(method: str) -> Route:
+        return Route(
+            method,
+            "/oauth/authorize",
+            authorize,
+            signed=False,
+            any_query=True,
+            page=True,
+            repeatable=True,
+            dialect=Dialect.OAUTH,
+        )
+
+    return (
+        Route("POST", "/oauth/token", token, signed=False, form=TokenForm, takes_attempt=True, dialect=Dialect.OAUTH),
+        Route("POST", "/oauth/revoke", revoke_token, signed=False, form=RevocationForm, dialect=Dialect.OAUTH),
+        Route(
+            "POST",
+            "/oauth/introspect",
+            introspect_token,
+            signed=False,
+            form=IntrospectionForm,
+            repeatable=True,
+            dialect=Dialect.OAUTH,
+        ),
+        refuse("GET"),
+        refuse("POST"),
+    )
 
 
-def _required(form: Mapping[str, str], name: str) -> str:
+def _required(form: Form, name: str) -> str:
     try:
         return form[name]
     except KeyError:
@@ -85,36 +85,3 @@ def _basic(message: Message) -> tuple[str, str]:
     if not colon:
         raise InvalidClient("Basic credentials without a colon")
     return unquote_plus(name), unquote_plus(secret)
-
-
-def _facts(active: ActiveToken, names: Names) -> Introspection:
-    """Write the facts of an active token (RFC 7662 section 2.2)."""
-    token, lineage = active.token, active.lineage
-    return Introspection(
-        active=True,
-        token_type="Bearer",  # noqa: S106 - a type, not a token
-        scope=" ".join(sorted(active.client.scope)),
-        client_id=active.client.id,
-        sub=token.account,
-        iss=names.issuer,
-        aud=names.audience,
-        iat=token.issued_at,
-        exp=active.expires_at,
-        sid=token.lineage,
-        gen=token.generation,
-        token_use=token.kind,
-        auth_time=lineage.auth_time,
-        acr=lineage.assurance.acr,
-        amr=lineage.assurance.amr,
-        cnf=_confirmation(token),
-    )
-
-
-def _confirmation(token: Token) -> Confirmation | UnsetType:
-    match token.binding:
-        case KeyBinding():
-            return Confirmation(jkt=token.key.keyid) if token.key else Confirmation()
-        case SecretBinding():
-            return Confirmation(kid=token.lineage)
-        case NoBinding():
-            return UNSET

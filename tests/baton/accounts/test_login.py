@@ -275,7 +275,7 @@ def test_a_lost_answer_is_repeated_with_its_attempt(world: World, journey: str, 
     again = enter(phone, client_id=client_id, attempt=attempt)
     assert (again.access_token, again.secret, again.device_id) == (first.access_token, first.secret, first.device_id)
     assert again.expires_in == first.expires_in - 2
-    assert (first.secret is not None) == (first.key_id is not None) == (kind == "hmac")
+    assert bool(first.secret) == bool(first.key_id) == (kind == "hmac")
     (account_state,) = world.stores.tables.lineages.values()
     assert len(account_state.lineages) == (1 if journey == "register" else 2)
 

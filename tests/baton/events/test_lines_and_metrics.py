@@ -15,6 +15,7 @@ import pytest
 from chalicelib.baton.accounts.status import STATUS_EVENTS
 from chalicelib.baton.events.log import FACTS, Signals
 from chalicelib.baton.events.names import EVENTS
+from chalicelib.baton.http import jobs
 from chalicelib.baton.policy import DAY_S, KEY_RING_REFRESH_S
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.wire.conversation import NEW_PASSWORD, PASSWORD, Device
@@ -32,7 +33,7 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("BATON_LOG_LEVEL", "DEBUG")
     modules = [load_environment(clock) for _ in range(2)]
     for module in modules:
-        module.signals.metrics = True
+        module.baton.signals.metrics = True
     return Gateway([module.app for module in modules])
 
 
@@ -195,18 +196,18 @@ def test_the_scheduled_rotation_runs_as_lambda_runs_it(
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     monkeypatch.setenv("BATON_LOG_LEVEL", "INFO")
     module = load_environment(clock)
-    module.signals.metrics = True
+    module.baton.signals.metrics = True
     event = {"version": "0", "account": "1", "region": "r", "detail": {}, "detail-type": "Scheduled Event"}
     event |= {"source": "aws.events", "time": "t", "resources": []}
     for skipped_days in (0, 90):
         clock.skip(skipped_days * DAY_S)
-        module.rotate_keys(event | {"id": f"event-{skipped_days}"}, LambdaContext("invocation"))
+        jobs.rotate_keys(event | {"id": f"event-{skipped_days}"}, LambdaContext("invocation"))
     told = lines()
     assert events(told) == ["keys_checked", "keys_rotated", "keys_checked"]
     assert [line["request_id"] for line in told if "_aws" in line] == ["event-0", "event-90"]
     assert metrics(told) == {"keys_checked": 2, "keys_rotated": 1, "signing_key_age_days": 0}
     clock.skip(KEY_RING_REFRESH_S)
-    assert len(module.key_ring.current(now=int(clock.time())).signing) == 3
+    assert len(module.baton.key_ring.current(now=int(clock.time())).signing) == 3
 
 
 def test_nothing_secret_stands_in_any_line(

@@ -17,7 +17,13 @@ ACCOUNT = AccountId("account")
 
 def recording(stores: MemoryStores, now: int) -> Record:
     """Record into memory at this time."""
-    return Record(lambda: now, secrets.token_bytes, stores.ephemeral, stores.audit, stores.signals)
+    return Record(
+        clock=lambda: now,
+        entropy=secrets.token_bytes,
+        ephemeral=stores.ephemeral,
+        audit=stores.audit,
+        signals=stores.signals,
+    )
 
 
 @pytest.mark.parametrize("event", PER_ACCOUNT)

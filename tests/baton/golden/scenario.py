@@ -25,6 +25,7 @@ import pytest
 
 from chalicelib import __version__
 from chalicelib.baton.accounts.status import SetStatus
+from chalicelib.baton.http import jobs
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.policy import DAY_S, FAILURES_PER_ACCOUNT_MAX, THROTTLE_WINDOW_S
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
@@ -149,7 +150,7 @@ def _nothing_random(seen: Seen) -> Iterator[None]:
 
 def _talk(seen: Seen) -> None:
     module = load_environment()
-    module.signals.metrics = True
+    module.baton.signals.metrics = True
     gateway = Gateway([module.app])
 
     def send(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
@@ -503,8 +504,14 @@ class Talk:
             grant = phone.step_up("POST", "/logout", body, password=NEW_PASSWORD)
             phone.request("POST", "/logout", body, JSON | {"baton-grant": grant})
         module = self.module
-        act = SetStatus(seen.clock.seconds, module.key_ring, module.users, module.lineage_store, module.record)
-        module.signals.begin(request_id="an-operator")
+        act = SetStatus(
+            clock=seen.clock.seconds,
+            key_ring=module.baton.key_ring,
+            users=module.baton.users,
+            lineage_store=module.baton.lineage_store,
+            record=module.baton.recorder,
+        )
+        module.baton.signals.begin(request_id="an-operator")
         seen.clock.now += MINUTE_S
         with seen.step("login after the logout everywhere"):
             phone.login(EMAIL, password=NEW_PASSWORD)
@@ -531,10 +538,10 @@ class Talk:
     def throttled(self) -> None:
         """Fill a rate limit as ten wrong passwords do, and log in once more."""
         now, module = self.seen.clock.now, self.module
-        account = module.key_ring.current(now=now).decoy_account("nobody@example.com")
+        account = module.baton.key_ring.current(now=now).decoy_account("nobody@example.com")
         for _ in range(FAILURES_PER_ACCOUNT_MAX):
             bucket = f"account:{account}"
-            module.ephemeral.count(bucket, limit=FAILURES_PER_ACCOUNT_MAX, window_s=THROTTLE_WINDOW_S, now=now)
+            module.baton.ephemeral.count(bucket, limit=FAILURES_PER_ACCOUNT_MAX, window_s=THROTTLE_WINDOW_S, now=now)
         with self.seen.step("login, too many failures"):
             self.stranger.login("nobody@example.com")
 
@@ -554,5 +561,5 @@ class Talk:
         for name, passed_days in (("nothing is due", 1), ("a key is due", 84), ("key and root are due", 365)):
             self.seen.clock.now += passed_days * DAY_S
             with self.seen.step(f"key rotation, {name}"):
-                self.module.rotate_keys(event, LambdaContext("an-invocation"))
+                jobs.rotate_keys(event, LambdaContext("an-invocation"))
         self.raw("jwks, rotated", "GET", "/.well-known/jwks.json")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
-from msgspec.structs import asdict, replace
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from baton_client import DeviceKey
 from chalicelib.baton.access_key import AccessKey
@@ -136,6 +137,18 @@ def read_back(text: str) -> list[str]:
     ]
 
 
+FACTS = (
+    "expires_in",
+    "scope",
+    "device_id",
+    "authorization_expires_in",
+    "refresh_token_timeout",
+    "key_id",
+    "secret",
+)
+"""What is recorded of a token response, beside its tokens."""
+
+
 def _tokens(ring: Ring, clients: Clients) -> Iterator[Entry]:
     for client, (device, bound_to) in itertools.product(clients, DEVICES.items()):
         lineage = _lineage(ring, client, bound_to)
@@ -143,9 +156,9 @@ def _tokens(ring: Ring, clients: Clients) -> Iterator[Entry]:
         account = ring.account_ids(EMAIL, ATTEMPT, now=START)[0]
         issued = Issue(NAMES)(lineage, account=account, client=client, key=key, ring=ring, now=START + 60)
         issued = with_secret(issued, lineage, ring)
-        facts = asdict(issued)
-        texts = dict.fromkeys(filter(None, (facts.pop("access_token"), facts.pop("refresh_token"))))
-        told = [f"{name}: {value}" for name, value in facts.items()]
+        texts = dict.fromkeys(text for text in (issued.access_token, issued.refresh_token) if text)
+        facts = {name: getattr(issued, name) for name in FACTS}
+        told = [f"{name}: {None if value is UNSET else value}" for name, value in facts.items()]
         yield f"token: {client.id}, {device}", told + [line for text in texts for line in (text, *read_back(text))]
     yield from _other_tokens(ring, clients)
 

@@ -25,12 +25,11 @@ WITHOUT_A_CLOCK = {
     "chalicelib/baton/events/record.py",
 }
 """Packages and modules that are given the time and random bytes."""
-ROUTES = {"chalicelib/baton/accounts/routes.py", "chalicelib/baton/tokens/routes.py"}
 VAGUE_NAMES = {"common", "data", "helper", "helpers", "manager", "misc", "util", "utils"}
 HOMES = {
     "argon2": {"chalicelib/baton/factors/password_hash.py"},
     "botocore": {"chalicelib/baton/storage/aws"},
-    "chalice": {"app.py", "chalicelib/baton/http", *ROUTES},
+    "chalice": {"app.py", "chalicelib/transfers.py", "chalicelib/baton/http", "chalicelib/baton/service.py"},
     "cryptography": {
         "chalicelib/baton/keys",
         "chalicelib/baton/proof",

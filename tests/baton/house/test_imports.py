@@ -67,7 +67,7 @@ seen = {"importing": sorted(sys.modules.keys() - there), "reached": list(reached
 if "ring" in given:
     from chalicelib.baton.keys.ring_format import ring_from_bytes
     ring = ring_from_bytes(base64.b64decode(given["ring"]))
-    app.key_ring.current = lambda *, now: ring
+    app.baton.key_ring.current = lambda *, now: ring
 if "event" in given:
     seen["answer"] = app.app(given["event"], None)
 json.dump({**seen, "answering": sorted(sys.modules.keys() - there)}, told)

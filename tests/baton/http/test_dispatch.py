@@ -4,21 +4,29 @@ import json
 from collections.abc import Callable, Mapping
 
 import pytest
-from chalice.app import Chalice
+from chalice.app import Chalice, Response
 
 from chalicelib.baton import errors
+from chalicelib.baton.http.answer import answered as written
 from chalicelib.baton.http.dispatch import Dispatch
-from chalicelib.baton.routing import Answer, Message
+from chalicelib.baton.routing import Answer, Message, RouteSpec
 from tests.baton.memory import MemorySignals
 from tools.dev.gateway import Gateway, GatewayResponse
+
+
+def plain(edge: Dispatch, view: Callable[[Message], object]) -> Callable[..., Response]:
+    """Make the view of a route that needs no login."""
+    return edge.view(lambda request: written(view(request.message)), RouteSpec(signed=False), view)
 
 
 def answered(view: Callable[[Message], object], *, development: bool) -> tuple[GatewayResponse, Mapping[str, object]]:
     """Ask a route whose view is this one, and give the answer with what was noted of the defect."""
     app = Chalice(app_name="defective", configure_logs=False)
     signals = MemorySignals()
-    edge = Dispatch(app, lambda: 7, lambda size: b"x" * size, signals, development=development)
-    app.route("/broken", methods=["GET"], content_types=[])(edge.view()(view))  # type: ignore[arg-type] # on purpose
+    edge = Dispatch(
+        app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, signals=signals, development=development
+    )
+    app.route("/broken", methods=["GET"], content_types=[])(plain(edge, view))
     response = Gateway([app]).call("GET", "/api/broken")
     return response, dict(signals.emitted)["internal_error"]
 
@@ -62,12 +70,12 @@ def test_a_503_that_a_caller_can_cause_is_counted_apart(*, by_caller: bool) -> N
     """Parallel requests of one account got 503 and rang the alarm of our own trouble. The answer is the same."""
     app = Chalice(app_name="busy", configure_logs=False)
     signals = MemorySignals()
-    edge = Dispatch(app, lambda: 7, lambda size: b"x" * size, signals)
+    edge = Dispatch(app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, signals=signals)
 
     def busy(_: Message) -> Answer:
         raise errors.Unavailable("the account state kept moving", by_caller=by_caller)
 
-    app.route("/busy", methods=["GET"], content_types=[])(edge.view()(busy))
+    app.route("/busy", methods=["GET"], content_types=[])(plain(edge, busy))
     response = Gateway([app]).call("GET", "/api/busy")
     assert (response.status, json.loads(response.body)["code"]) == (503, "unavailable")
     assert "by_caller" not in response.body.decode()
@@ -79,9 +87,15 @@ def test_each_request_begins_what_begins_with_it() -> None:
     """The stores' patience, say: once a request, whatever becomes of it."""
     app = Chalice(app_name="begun", configure_logs=False)
     begun: list[int] = []
-    edge = Dispatch(app, lambda: 7, lambda size: b"x" * size, MemorySignals(), begin=lambda: begun.append(1))
-    app.route("/fine", methods=["GET"], content_types=[])(edge.view()(lambda _: Answer(200)))
-    app.route("/broken", methods=["GET"], content_types=[])(edge.view()(secretive))
+    edge = Dispatch(
+        app=app,
+        clock=lambda: 7,
+        entropy=lambda size: b"x" * size,
+        signals=MemorySignals(),
+        begin=lambda: begun.append(1),
+    )
+    app.route("/fine", methods=["GET"], content_types=[])(plain(edge, lambda _: Answer(200)))
+    app.route("/broken", methods=["GET"], content_types=[])(plain(edge, secretive))
     gateway = Gateway([app])
     for path, status in (("/api/fine", 200), ("/api/broken", 500), ("/api/fine", 200)):
         assert gateway.call("GET", path).status == status

@@ -40,7 +40,7 @@ class Hasty(Changing):
 def rotate(key_ring: Changing, now: int) -> list[tuple[str, dict[str, str | int]]]:
     """Run the job at a time, and give what it told."""
     signals = MemorySignals()
-    RotateKeys(lambda: now, secrets.token_bytes, key_ring, signals)()
+    RotateKeys(clock=lambda: now, entropy=secrets.token_bytes, key_ring=key_ring, signals=signals)()
     return signals.emitted
 
 

@@ -19,8 +19,7 @@ from chalicelib.baton.policy import (
 )
 from chalicelib.baton.proof.digest import content_digest
 from chalicelib.baton.proof.refusals import InsufficientCoverage, InvalidDigest, SignatureDefective, SignatureRequired
-from chalicelib.baton.routing import Message, source_network
-from chalicelib.baton.tokens.call import StepUp
+from chalicelib.baton.routing import Message, RouteSpec, StepUp, source_network
 from chalicelib.baton.tokens.caller import Operation
 from chalicelib.baton.tokens.exchange import TokenRequest
 from chalicelib.baton.tokens.refusals import ReplayedNonce, StepUpRequired, TokenExpired, TokenReused
@@ -54,7 +53,7 @@ def test_an_empty_grant_is_no_grant(world: World, grant: str) -> None:
     message = phone.message("POST", "/api/transfers", body=BODY, token=issued.access_token)
     blank = phone.signed(_with(message, "baton-grant", grant))
     with pytest.raises(StepUpRequired):
-        world.call.authorize(world.call.authenticate(blank), step_up=StepUp())
+        world.call.authorize(world.call.authenticate(blank), spec=RouteSpec(step_up=StepUp()))
     assert not world.stores.tables.nonces
 
 
@@ -83,7 +82,7 @@ def test_a_renewal_by_a_slower_clock_is_still_of_its_lineage(world: World) -> No
     """Two environments differ by a second: what one began, the other renews."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="legacy")
-    assert issued.refresh_token is not None
+    assert issued.refresh_token
     world.clock.skip(-1)
     renewed = world.exchange(phone, issued.refresh_token)
     assert world.use(phone, renewed.access_token)
@@ -93,7 +92,7 @@ def test_a_session_renewed_by_a_slower_clock_still_slides(world: World) -> None:
     """Its id must not seem older than the use that was written down a second ago, by the other environment's clock."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="web")
-    assert issued.refresh_token is not None
+    assert issued.refresh_token
     world.clock.skip(MINUTE_S)
     world.exchange(phone, issued.refresh_token)
     world.clock.skip(-1)
@@ -138,7 +137,7 @@ def test_a_sessions_earlier_id_dies_in_its_own_time(world: World) -> None:
     """It slid along with the use of the id that renewal had put in its place, and lived as long as that."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="web")
-    assert issued.refresh_token is not None
+    assert issued.refresh_token
     world.clock.skip(MINUTE_S)
     renewed = world.exchange(phone, issued.refresh_token)
     for _ in range(3):
@@ -276,7 +275,7 @@ def test_what_holds_secrets_masks_itself(world: World) -> None:
     phone = world.phone()
     issued = world.register(phone)
     message = phone.message("POST", "/api/login", body=PASSWORD.encode(), token=issued.access_token)
-    from chalicelib.baton.http.shapes import Entry, PasswordShape
+    from chalicelib.baton.accounts.shapes import Entry, PasswordShape
 
     proved = world.call.authenticate(message)
     said = repr(
@@ -361,10 +360,10 @@ def test_a_step_up_of_exactly_the_greatest_age_is_good(world: World) -> None:
         message = phone.message("POST", "/api/transfers", body=BODY, token=issued.access_token, grant=grant)
         proved = world.call.authenticate(message)
         if passes:
-            assert world.call.authorize(proved, step_up=StepUp(max_age=120)).step_up
+            assert world.call.authorize(proved, spec=RouteSpec(step_up=StepUp(max_age=120))).stepped_up
         else:
             with pytest.raises(StepUpRequired):
-                world.call.authorize(proved, step_up=StepUp(max_age=120))
+                world.call.authorize(proved, spec=RouteSpec(step_up=StepUp(max_age=120)))
 
 
 def test_a_replay_does_not_consume_the_grant(world: World) -> None:
@@ -387,7 +386,7 @@ def test_a_replay_does_not_consume_the_grant(world: World) -> None:
         )
     assert world.use(
         phone, issued.access_token, "POST", "/api/transfers", body=BODY, grant=grant, step_up=StepUp()
-    ).step_up
+    ).stepped_up
 
 
 def test_one_key_on_two_accounts_has_two_buckets(world: World) -> None:
@@ -407,7 +406,7 @@ def test_what_only_renews_is_always_opaque_and_reuse_is_signalled(world: World) 
     """The registry names the form of tokens for calls; the operator's alarm hangs on the signal."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="oauth")
-    assert issued.refresh_token is not None
+    assert issued.refresh_token
     assert issued.refresh_token.startswith("baton_")
     assert not issued.access_token.startswith("baton_")
     world.exchange(phone, issued.refresh_token, attempt=world.attempt())

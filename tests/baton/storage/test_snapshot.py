@@ -13,15 +13,16 @@ from tools.package import configuration
 from tools.template import ROOT
 
 LOOK = """
-import json, sys, app
+import json, sys
+from app import baton
 from chalicelib.baton.storage.aws.snapshot import LATE
-made = [one for one in vars(app).values() if getattr(one, "_made", None) is not None]
+made = [one for one in vars(baton).values() if getattr(one, "_made", None) is not None]
 print(json.dumps({
     "late": [name for name in LATE if name in sys.modules],
-    "ring": app.key_ring._cached is not None,
-    "clients": len(made) + (app.engine._dynamodb._made is not None),
-    "lean": type(app.settings.lean).__name__,
-    "handed": getattr(app.access_key, "_known", None) is not None,
+    "ring": baton.key_ring._cached is not None,
+    "clients": len(made) + (baton.database._dynamodb._made is not None),
+    "lean": type(baton.settings.lean).__name__,
+    "handed": getattr(baton.access_key, "_known", None) is not None,
 }))
 """
 STARTED_ANYHOW = {"base64", "ipaddress"}

@@ -44,7 +44,7 @@ def test_a_lost_answer_is_given_again_to_the_byte(world: World, client_id: str) 
     """E6: the same attempt gets the same child, later too, and nothing moves."""
     phone = world.phone("none" if client_id in REFRESH_WITHOUT_KEY else "P-256")
     token = world.register(phone, client_id=client_id).refresh_token
-    assert token is not None
+    assert token
     attempt = world.attempt()
     child = world.exchange(phone, token, attempt=attempt)
     world.clock.skip(3)
@@ -75,12 +75,12 @@ def test_a_second_holder_ends_the_lineage_for_both(world: World, client_id: str)
     phone, tablet = world.phone("none" if unbound else "P-256"), world.phone()
     first = world.register(phone, client_id=client_id)
     other = world.login(tablet)
-    assert first.refresh_token is not None
+    assert first.refresh_token
     child = world.exchange(phone, first.refresh_token, attempt=world.attempt())
     with pytest.raises(TokenReused) as refusal:
         world.exchange(phone, first.refresh_token, attempt=world.attempt())
     assert refusal.value.members == {"reason": "reuse"}
-    assert child.refresh_token is not None
+    assert child.refresh_token
     with pytest.raises(errors.LoginRequired) as dead:
         world.exchange(phone, child.refresh_token, attempt=world.attempt())
     assert dead.value.members == {"reason": "reuse"}
@@ -289,7 +289,7 @@ def test_wrong_kinds_clients_and_scopes_have_no_effect(world: World) -> None:
     """E1, E1c: a token for calls, another client's id, an unknown one, more scope: refused, the generation stays."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="oauth")
-    assert issued.refresh_token is not None
+    assert issued.refresh_token
     with pytest.raises(TokenInvalid):
         world.exchange(phone, issued.access_token)
     with pytest.raises(UnauthorizedClient):
@@ -306,7 +306,7 @@ def test_a_long_lived_token_renews_nothing(world: World) -> None:
     """``long_lived`` at /oauth/token is ``unauthorized_client``."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="iot")
-    assert issued.refresh_token is None
+    assert not issued.refresh_token
     with pytest.raises(UnauthorizedClient):
         world.exchange(phone, issued.access_token)
 
@@ -315,7 +315,7 @@ def test_a_reusable_refresh_token_renews_again_and_again(world: World) -> None:
     """``refresh``: the generation stays, the refresh token stays, each renewal gives a fresh access token."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="legacy")
-    assert issued.refresh_token is not None
+    assert issued.refresh_token
     world.clock.skip(59 * DAY_S)
     seen = set()
     for _ in range(3):
@@ -388,7 +388,7 @@ def test_the_key_ring_is_read_once(world: World, client_id: str, monkeypatch: py
         return ring
 
     monkeypatch.setattr(type(world.call.proof.key_ring), "current", current)
-    assert first.refresh_token is not None
+    assert first.refresh_token
     second = world.exchange(phone, first.refresh_token, attempt=world.attempt())
     assert len(reads) == 1
     world.use(phone, second.access_token)

@@ -21,9 +21,13 @@ OF_NO_ROUTE = {
     "idempotency_key_reused",
     "idempotency_unsupported",
     "in_progress",
+    "insufficient_acr",
+    "insufficient_role",
+    "insufficient_scope",
     "outcome_unknown",
 }
-"""Codes of exactly-once calls, which no route has yet: `tests/baton/http/test_once.py` has the flow."""
+"""Codes that no route of Baton returns: `tests/baton/http/test_once.py` tests those of exactly-once calls,
+`tests/baton/wire/test_public_api.py` those of scope, role and acr."""
 
 
 class Setting:

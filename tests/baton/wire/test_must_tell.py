@@ -7,14 +7,14 @@ from collections.abc import Callable
 from urllib.parse import urlencode
 
 import pytest
-from chalice.app import Chalice
+from chalice.app import Chalice, Response
 
-from chalicelib.baton.http.dispatch import Dispatch
+from chalicelib.baton.http.dispatch import Dispatch, Request
 from chalicelib.baton.policy import MECHANISMS, MechanismName
-from chalicelib.baton.routing import Answer, Dialect, Message
+from chalicelib.baton.routing import RouteSpec
 from tests.baton.memory import MemorySignals
 from tests.baton.wire.conversation import FORM, HOST, JSON, Device, Said, Send
-from tools.dev.gateway import DevelopmentClock, Gateway
+from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 
 FILE = re.compile(r"[\w/-]+\.(toml|py|json|md)\b")
 
@@ -111,7 +111,7 @@ def test_a_token_response_says_how_long_a_login_lives(
 # --- RFC 9110 section 9.2.2: what may be repeated ----------------------------------------------------------------
 
 
-def defective(_: Message, **__: str) -> Answer:
+def defective(_: Request) -> Response:
     """Fail as no view should."""
     raise KeyError("a secret")
 
@@ -135,9 +135,12 @@ def defective(_: Message, **__: str) -> Answer:
 def test_a_defect_says_whether_the_request_may_be_repeated(method: str, path: str, action: str) -> None:
     """A call that changes something may have changed it: who repeats it unread pays twice."""
     app = Chalice(app_name="defective", configure_logs=False)
-    edge = Dispatch(app, lambda: 7, lambda size: b"x" * size, MemorySignals())
-    dialect = Dialect.OAUTH if path.startswith("/oauth/") else Dialect.PROBLEM
-    app.route(path, methods=[method], content_types=[])(edge.view(dialect)(defective))
+    edge = Dispatch(app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, signals=MemorySignals())
+    specs: dict[tuple[str, str], RouteSpec] = {
+        (route.method, route.path): route for route in load_environment().baton.routes
+    }
+    view = edge.view(defective, specs.get((method, path), RouteSpec()), defective)
+    app.route(path, methods=[method], content_types=[])(view)
     answer = Gateway([app]).call(method, f"/api{path.replace('{order}', '7')}")
     told = json.loads(answer.body)
     assert (answer.status, told["error"], told["code"], told["action"]) == (500, *["server_error"] * 2, action)
@@ -148,7 +151,7 @@ def test_a_defect_says_whether_the_request_may_be_repeated(method: str, path: st
 def test_a_defect_beside_our_views_says_so_too(method: str, action: str) -> None:
     """Chalice's own 500 is rewritten."""
     app = Chalice(app_name="defective", configure_logs=False)
-    edge = Dispatch(app, lambda: 7, lambda size: b"x" * size, MemorySignals())
+    edge = Dispatch(app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, signals=MemorySignals())
     app.register_middleware(edge.middleware, "http")
 
     @app.route("/plain", methods=[method], content_types=[])

@@ -10,8 +10,7 @@ from jsonschema_rs import meta
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from chalicelib.baton import errors
-from chalicelib.baton.routing import Answer, Body
-from chalicelib.baton.tokens.call import StepUp
+from chalicelib.baton.routing import Answer, Body, Query, StepUp
 from chalicelib.baton.tokens.caller import Caller
 from tests.baton.conftest import ENVIRONMENT
 from tests.baton.wire.contract import Contract
@@ -41,6 +40,12 @@ class Order(Body):
 
     what: str
     count: int = 1
+
+
+class Oven(Query):
+    """What a team's own route reads of the query."""
+
+    page: int = 1
 
 
 def references(part: object) -> set[str]:
@@ -132,9 +137,9 @@ def bakery() -> Chalice:
     """Give an application with two routes of a team's own."""
     module = load_environment()
 
-    @module.app.route("/orders/{shop}", methods=["POST"], content_types=[])  # type: ignore[untyped-decorator] # a module made at run time
-    @module.signed(  # type: ignore[untyped-decorator] # a module made at run time
-        body=Order, step_up=StepUp(max_age=60, acr_values=("aal2",)), answers={201: Receipt}
+    @module.app.route("/orders/{shop}", methods=["POST"])  # type: ignore[untyped-decorator] # a module made at run time
+    @module.baton.signed(  # type: ignore[untyped-decorator] # a module made at run time
+        body=Order, step_up=StepUp(max_age=60, acr="aal1"), answers={201: Receipt}
     )
     def place_order(caller: Caller, order: Order, shop: str) -> Answer:
         """Bake it.
@@ -143,9 +148,9 @@ def bakery() -> Chalice:
         """
         return Answer(201, Receipt(paid=order.count))
 
-    @module.app.route("/oven", methods=["GET"], content_types=[])  # type: ignore[untyped-decorator] # a module made at run time
-    @module.signed(bound=True, query=("page",))  # type: ignore[untyped-decorator] # a module made at run time
-    def oven(caller: Caller, _: object, query: dict[str, str]) -> Answer:
+    @module.app.route("/oven", methods=["GET"])  # type: ignore[untyped-decorator] # a module made at run time
+    @module.baton.signed(bound=True, query=Oven)  # type: ignore[untyped-decorator] # a module made at run time
+    def oven(caller: Caller, query: Oven) -> Answer:
         return Answer(200, {"warm": True})
 
     app: Chalice = module.app
@@ -158,7 +163,7 @@ def test_a_teams_own_route_is_described_by_what_its_decorator_was_told(bakery: C
     assert [error.message for error in OPENAPI_31_VALIDATOR.iter_errors(document)] == []
     operation = document["paths"]["/orders/{shop}"]["post"]
     assert (operation["operationId"], operation["summary"], operation["tags"]) == ("placeOrder", "Bake it.", ["app"])
-    assert "aal2, at most 60 seconds old" in operation["description"]
+    assert "aal1, at most 60 seconds old" in operation["description"]
     assert operation["security"] == [{"token": []}]
     assert operation["requestBody"]["content"] == {
         "application/json": {"schema": {"$ref": "#/components/schemas/Order"}}

@@ -8,10 +8,10 @@ import pytest
 from msgspec import Meta
 
 from chalicelib.baton import errors
+from chalicelib.baton.factors.routes import StepUpShape
 from chalicelib.baton.factors.strength import GUESSES_MIN
 from chalicelib.baton.http.body import read_json
 from chalicelib.baton.http.request import read_request
-from chalicelib.baton.http.shapes import StepUpShape
 from chalicelib.baton.routing import Body
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.wire.conversation import HOST, JSON, PASSWORD, Said, Send, through

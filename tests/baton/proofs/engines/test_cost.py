@@ -27,7 +27,7 @@ from chalicelib.baton.policy import (
     ONCE_ANSWER_BYTES_MAX,
 )
 from chalicelib.baton.proof.once_rules import OnceKey
-from chalicelib.baton.routing import Answer, Nothing
+from chalicelib.baton.routing import Answer
 from chalicelib.baton.storage.aws.service import Service
 from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
@@ -183,9 +183,9 @@ def gateway(tables: Tables, clock: DevelopmentClock, meter: Meter, monkeypatch: 
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     environment = load_environment(clock)
 
-    @environment.app.route("/nothing", methods=["POST"], content_types=[])  # type: ignore[untyped-decorator]
-    @environment.signed()  # type: ignore[untyped-decorator]
-    def nothing(caller: Caller, _: Nothing) -> Answer:
+    @environment.app.route("/nothing", methods=["POST"])  # type: ignore[untyped-decorator]
+    @environment.baton.signed()  # type: ignore[untyped-decorator]
+    def nothing(caller: Caller) -> Answer:
         return Answer(204)
 
     gateway = Gateway([environment.app])

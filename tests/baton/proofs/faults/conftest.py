@@ -34,7 +34,7 @@ def stage(request: pytest.FixtureRequest, embedded_engine: None) -> Iterator[Sta
             password_hash, "_NOBODYS_PASSWORD_HASH", password_hash._NOBODYS_PASSWORD_HASH.replace(dear, cheap)
         )
         module = load_environment(clock)
-        module.key_ring.create(now=int(clock.time()))
+        module.baton.key_ring.create(now=int(clock.time()))
         yield Stage(request.param, module, tables, line, clock)
     for table in KEYS:
         client().delete_table(TableName=tables.name(table))

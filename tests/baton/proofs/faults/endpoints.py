@@ -166,7 +166,7 @@ def _(stage: Stage) -> Act:
 @scenario("POST /register", "an address whose deletion died half-way")
 def _(stage: Stage) -> Act:
     account = AccountId(registered(stage).get("/me").members["account_id"])
-    stage.module.lineage_store.set_status(account, Status.DELETED, now=int(stage.clock.time()))
+    stage.module.baton.lineage_store.set_status(account, Status.DELETED, now=int(stage.clock.time()))
     return stage.by_device(stage.device(), lambda phone: entered(phone, "/register"))
 
 

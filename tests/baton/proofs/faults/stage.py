@@ -54,7 +54,7 @@ class Stage:
     def __post_init__(self) -> None:
         """Put the gateway in front of the one environment, and wait for nothing."""
         self._carry = through(Gateway([self.module.app]))
-        self.module.engine._dynamodb._pause = lambda _: None
+        self.module.baton.database._dynamodb._pause = lambda _: None
         self.clear = self.remember()
         """Go back to the beginning: the ring alone stands in the tables."""
 
@@ -76,7 +76,7 @@ class Stage:
         def rewind() -> None:
             for name in names:
                 stored[name].items = copy.deepcopy(kept[name])
-            self.module.key_ring._cached = self.module.key_ring._asked_at = None
+            self.module.baton.key_ring._cached = self.module.baton.key_ring._asked_at = None
             self.answers = []
 
         return rewind

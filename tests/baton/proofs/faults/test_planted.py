@@ -132,7 +132,7 @@ def test_a_fault_that_is_never_reached_is_noticed(stage: Stage, monkeypatch: Pat
         "request_lost for good",
         "GetItem users",
         lambda: monkeypatch.setattr(
-            stage.module.users, "get", lambda account: User(account, "", EmailIndex(""), b"", 1, 0)
+            stage.module.baton.users, "get", lambda account: User(account, "", EmailIndex(""), b"", 1, 0)
         ),
         nth=1,  # the first is the ring's
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from msgspec import structs
 from msgspec.structs import replace
 
 from chalicelib.baton.accounts.login import Login
@@ -39,7 +40,7 @@ from chalicelib.baton.routing import Message
 from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
 from chalicelib.baton.storage.memory.one_time import MemoryOneTime
 from chalicelib.baton.tokens.caller import Caller, GrantUsed
-from chalicelib.baton.tokens.issue import Issued
+from chalicelib.baton.tokens.issue import TokenResponse
 from chalicelib.baton.tokens.presented import VerifiedToken
 from chalicelib.baton.tokens.refusals import GrantInvalid
 from chalicelib.baton.tokens.reuse import EndReused
@@ -241,7 +242,7 @@ class OverlooksOtherLogins(BrokenLineageStore):
 class KeepsTheSecret(Login, frozen=True):
     """Forgets by which login's secret a login was signed."""
 
-    def _admit(self, login_request: LoginRequest, *arguments: Any, **named: Any) -> Issued:
+    def _admit(self, login_request: LoginRequest, *arguments: Any, **named: Any) -> TokenResponse:
         return super()._admit(replace(login_request, proved=None), *arguments, **named)
 
 
@@ -272,13 +273,13 @@ def consume_grants_for_ever(deployment: Deployment) -> None:
 def try_again(deployment: Deployment) -> None:
     """Plant ``TriesAgain``."""
     right = deployment.world.change_password
-    deployment.world.change_password = TriesAgain(*(getattr(right, name) for name in ChangePassword.__struct_fields__))
+    deployment.world.change_password = TriesAgain(**structs.asdict(right))
 
 
 def keep_the_secret(deployment: Deployment) -> None:
     """Plant ``KeepsTheSecret``."""
     right = deployment.world._login
-    deployment.world._login = KeepsTheSecret(*(getattr(right, name) for name in Login.__struct_fields__))
+    deployment.world._login = KeepsTheSecret(**structs.asdict(right))
 
 
 class RevivingLineageStore(BrokenLineageStore):
@@ -317,7 +318,7 @@ def answer_first(deployment: Deployment) -> None:
     """Plant ``AnswersFirst``."""
     right = deployment.world._exchange
     end = right.end_reused
-    deployment.world._exchange = replace(right, end_reused=AnswersFirst(end.lineage_store, end.record))
+    deployment.world._exchange = replace(right, end_reused=AnswersFirst(**structs.asdict(end)))
 
 
 class ForgetfulClient(Cast):

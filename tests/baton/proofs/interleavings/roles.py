@@ -11,11 +11,10 @@ from chalicelib.baton.factors.refusals import InvalidCredentials
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.proof.digest import content_digest
-from chalicelib.baton.routing import Message
-from chalicelib.baton.tokens.call import StepUp
+from chalicelib.baton.routing import Message, RouteSpec, StepUp
 from chalicelib.baton.tokens.caller import Caller, Operation
 from chalicelib.baton.tokens.exchange import TokenRequest
-from chalicelib.baton.tokens.issue import Issued
+from chalicelib.baton.tokens.issue import TokenResponse
 from chalicelib.baton.tokens.refusals import GrantInvalid, TokenExpired
 from tests.baton.proofs.interleavings.deployment import Deployment, Success
 from tests.baton.proofs.interleavings.model import Asked
@@ -242,12 +241,12 @@ class Cast:
     def exchanged(self, name: str, record: Record) -> Any:
         """Send an exchange."""
         deployment, world = self.deployment, self.deployment.world
-        assert record.refresh_token is not None
+        assert record.refresh_token
         token = record.refresh_token
         message = self.devices[name].message("POST", "/api/oauth/token", body=b"form", attempt=record.attempt)
         generation = world.call.proof.token(token, now=world.clock()).token.generation
 
-        def told(issued: Issued, at: int) -> None:
+        def told(issued: TokenResponse, at: int) -> None:
             deployment.chronicle.successes.append(Success("exchange", issued.device_id, at))
             deployment.chronicle.children[issued.device_id, generation].add((record.attempt or "", issued.access_token))
 
@@ -263,7 +262,7 @@ class Cast:
         deployment, world, attempt = self.deployment, self.deployment.world, _attempt_of(name)
         self.devices[name] = device
 
-        def told(issued: Issued, at: int) -> None:
+        def told(issued: TokenResponse, at: int) -> None:
             deployment.chronicle.successes.append(Success("login", issued.device_id, at))
 
         for _ in range(PATIENCE):
@@ -271,7 +270,7 @@ class Cast:
                 lambda: world.login(device, client_id=CLIENT, attempt=attempt), asked=asked, told=told
             )
             match answer:
-                case Issued():
+                case TokenResponse():
                     device.keep(answer)
                     deployment.storages[name] = self.runner.stored(answer)
                     return
@@ -315,7 +314,7 @@ class Cast:
                 message = device.message(deed.method, path, token=record.access_token, grant=grant)
 
                 def journey(message: Message = message) -> int:
-                    caller = world.call.authorize(world.call.authenticate(message), step_up=StepUp())
+                    caller = world.call.authorize(world.call.authenticate(message), spec=RouteSpec(step_up=StepUp()))
                     admitted_at = deployment.decided_at
                     deed.do(caller)
                     return admitted_at

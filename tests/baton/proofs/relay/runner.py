@@ -10,7 +10,7 @@ from typing import Any
 
 from chalicelib.baton import errors
 from chalicelib.baton.proof.refusals import ClockSkew
-from chalicelib.baton.tokens.issue import Issued
+from chalicelib.baton.tokens.issue import TokenResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Exchange this record's token, under its attempt; the answer is ``Issued``, a refusal, or ``None`` when lost."""
+    """Exchange this record's token, under its attempt; the answer is new tokens, a refusal, or ``None``: lost."""
 
     record: Record
 
@@ -76,7 +76,7 @@ class Runner:
     clock: Callable[[], int]
     reports_copies: bool = True
 
-    def stored(self, issued: Issued, parent: Record | None = None) -> Record:
+    def stored(self, issued: TokenResponse, parent: Record | None = None) -> Record:
         """Make the record of new tokens, and with it the attempt that will end them (rule 1)."""
         return Record(
             issued.device_id,
@@ -91,9 +91,9 @@ class Runner:
         parent: Record | None = yield Read()  # Rule 2: before every sending.
         synced = overtaken = False
         while parent is not None:
-            answer: Issued | errors.Refusal | None = yield Send(parent)
+            answer: TokenResponse | errors.Refusal | None = yield Send(parent)
             match answer:
-                case Issued():
+                case TokenResponse():
                     standing: Record | None = yield Replace(parent, self.stored(answer, parent))  # Rules 3 and 4.
                     return standing
                 case errors.InvalidToken(action="log_in"):

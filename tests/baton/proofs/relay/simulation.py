@@ -28,7 +28,7 @@ from chalicelib.baton.proof.refusals import InvalidSignature
 from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
 from chalicelib.baton.storage.memory.tables import MemoryTables
 from chalicelib.baton.tokens.exchange import TokenRequest
-from chalicelib.baton.tokens.issue import Issued
+from chalicelib.baton.tokens.issue import TokenResponse
 from tests.baton.memory import MemoryStores
 from tests.baton.proofs.relay.runner import Pause, Read, Record, Renewing, Replace, Revoke, Runner, Send, SetClock
 from tests.baton.world import START, Phone, World
@@ -391,10 +391,10 @@ class Simulation:
                 case SetClock():
                     handset.offset_s = -handset.wrong_by_s
 
-    def exchanged(self, handset: Handset, record: Record) -> Issued | errors.Refusal:
+    def exchanged(self, handset: Handset, record: Record) -> TokenResponse | errors.Refusal:
         """Let the server answer an exchange."""
         attempt = self.dice.randbytes(16).hex() if self.forgetful and record.attempt else record.attempt
-        assert record.refresh_token is not None
+        assert record.refresh_token
         message = handset.phone.message(
             "POST",
             "/api/oauth/token",
@@ -450,7 +450,7 @@ class Simulation:
             lair.record = None
         while lair.record is not None:
             # What was stolen is renewed at once: that gets a branch of the thief's own where there are branches.
-            can_renew = theft is not Theft.TOKEN and ruse is not Ruse.BETWEEN and lair.record.refresh_token is not None
+            can_renew = theft is not Theft.TOKEN and ruse is not Ruse.BETWEEN and lair.record.refresh_token
             if can_renew and (lair.record is stolen or self.now >= lair.record.expires_at):
                 try:
                     yield from self.drive(lair, self.runner.renewed(), out_at=0.0)
@@ -474,7 +474,7 @@ class Simulation:
     def ahead(self, lair: Handset) -> Process:
         """Exchange several times before the owner does."""
         for _ in range(self.dice.randint(2, 4)):
-            if lair.record is not None and lair.record.refresh_token is not None:
+            if lair.record is not None and lair.record.refresh_token:
                 yield from self.drive(lair, self.runner.renewed(), out_at=0.0)
 
     def between(self, handset: Handset, lair: Handset) -> Process:
@@ -503,7 +503,7 @@ class Simulation:
         return probability > 0 and self.dice.random() < probability
 
 
-def told(answer: Issued | errors.Refusal) -> str:
+def told(answer: TokenResponse | errors.Refusal) -> str:
     """Name an answer so that two histories can be compared, and no token stands in one."""
     if isinstance(answer, errors.Refusal):
         return answer.code

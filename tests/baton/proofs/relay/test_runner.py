@@ -12,7 +12,7 @@ from baton_client import Record as Stored
 from chalicelib.baton import errors
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.proof.refusals import ClockSkew, WrongKey
-from chalicelib.baton.tokens.issue import Issued
+from chalicelib.baton.tokens.issue import TokenResponse
 from chalicelib.baton.tokens.refusals import TokenReused
 from tests.baton.proofs.relay.runner import Pause, Read, Record, Replace, Revoke, Runner, Send, SetClock
 from tests.baton.wire.fake_server import answered, problem
@@ -105,7 +105,15 @@ def of_the_runner(script: tuple[str, ...], moved_at: int | None) -> Decisions:  
                     standing = replace(parent, access_token="elsewhere", refresh_token="elsewhere", attempt="a" * 16)
                 sent.append(record.attempt or "")
                 if said == "child":
-                    answer = Issued("child", "child", 900, "account", LineageId("device"), 9_000)
+                    answer = TokenResponse(
+                        access_token="child",
+                        refresh_token="child",
+                        expires_in=900,
+                        scope="account",
+                        device_id=LineageId("device"),
+                        authorization_expires_in=9_000,
+                        server_time=NOW,
+                    )
                 elif said != "lost":
                     answer = REFUSALS[said]
             case Replace(expected, child):

@@ -1,0 +1,62 @@
+"""The bodies and answers of the account routes (wire.md, "Routes"). App developers read the docstrings in OpenAPI."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from chalicelib.baton.accounts.devices import ListedDevice
+from chalicelib.baton.routing import Body
+
+Text = Annotated[str, msgspec.Meta(max_length=4096)]
+Name = Annotated[str, msgspec.Meta(max_length=256)]
+PublicJwk = Annotated[
+    dict[str, Any],
+    msgspec.Meta(
+        description="A public key as a JWK (RFC 7517): P-256 (x, y) or Ed25519 (x). Its private part never leaves the "
+        "device.",
+        extra_json_schema={
+            "required": ["kty", "crv", "x"],
+            "properties": {
+                "kty": {"type": "string", "enum": ["EC", "OKP"]},
+                "crv": {"type": "string", "enum": ["P-256", "Ed25519"]},
+                "x": {"type": "string"},
+                "y": {"type": "string"},
+            },
+        },
+    ),
+]
+
+
+class DeviceShape(Body):
+    """A device: its name, and the public key (JWK) it introduces or the HMAC secret it asks for."""
+
+    name: Name = ""
+    public_key: PublicJwk | None = None
+    binding: Literal["hmac"] | None = None
+
+
+class Entry(Body):
+    """``POST /register`` and ``POST /login``. A password's own limits are in bytes, and told by their own codes."""
+
+    email: Text
+    password: str
+    client_id: Name
+    device: DeviceShape = msgspec.field(default_factory=DeviceShape)
+
+
+class PasswordShape(Body):
+    """``POST /me/password``."""
+
+    new_password: str
+
+
+class LogoutShape(Body):
+    """``POST /logout``."""
+
+    everywhere: bool = False
+
+
+class Devices(msgspec.Struct):
+    """The logins of the account, the newest first."""
+
+    devices: list[ListedDevice]

@@ -1,0 +1,79 @@
+"""The scheduled jobs: each is a Lambda function of its own, with a policy of its own (.chalice/config.json).
+
+Chalice names their handlers ``chalicelib.baton.http.jobs.rotate_keys`` and so on. Lambda imports this module for them,
+and not ``app.py``; so a job that runs first imports ``app``, whose ``Baton.install`` says what the jobs do.
+"""
+
+import functools
+import importlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from chalice.app import Blueprint, CloudWatchEvent, Rate
+from msgspec import Struct
+
+from chalicelib.baton.http.dispatch import Dispatch
+
+Event = TypeVar("Event")
+
+blueprint = Blueprint(__name__)
+
+
+class Jobs(Struct, frozen=True, kw_only=True):
+    """What the jobs do, in one environment."""
+
+    dispatch: Dispatch
+    rotate_keys: Callable[[], object]
+    audit_configuration: Callable[[], object]
+
+    def run(self, event: CloudWatchEvent, job: Callable[[], object]) -> None:
+        """Run a job for a scheduled event."""
+        as_job(self.dispatch, lambda _: job())(event)
+
+
+_installed: list[Jobs] = []
+"""The jobs of this environment: none until ``Baton.install``."""
+
+
+def install(jobs: Jobs) -> None:
+    """Say what the jobs do. In a process with several environments, the last one has the jobs."""
+    _installed[:] = [jobs]
+
+
+def as_job(dispatch: Dispatch, handler: Callable[[Event], object]) -> Callable[[Event], None]:
+    """Give the log lines of ``handler`` the id of its event, and log its defects.
+
+    An exception is raised again: Lambda counts the failure, and runs the job again.
+    """
+
+    @functools.wraps(handler)
+    def job(event: Event) -> None:
+        request_id = getattr(event, "event_id", "") or dispatch.entropy(8).hex()
+        dispatch.signals.begin(request_id=str(request_id))
+        try:
+            handler(event)
+        except Exception as defect:
+            dispatch.note_defect(defect)
+            raise
+
+    return job
+
+
+def _jobs() -> Jobs:
+    if not _installed:
+        importlib.import_module("app")
+    return _installed[0]
+
+
+@blueprint.schedule(Rate(1, unit=Rate.DAYS))
+def rotate_keys(event: CloudWatchEvent) -> None:
+    """Rotate the keys at the end of their period."""
+    jobs = _jobs()
+    jobs.run(event, jobs.rotate_keys)
+
+
+@blueprint.schedule(Rate(1, unit=Rate.DAYS))
+def audit_configuration(event: CloudWatchEvent) -> None:
+    """Check the configuration of tables, keys, logs and API, and report each difference from the required one."""
+    jobs = _jobs()
+    jobs.run(event, jobs.audit_configuration)

@@ -1,0 +1,66 @@
+"""Register routes with Chalice, and answer OPTIONS for every path where web pages may call."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from chalice.app import Chalice
+
+from chalicelib.baton.http.dispatch import Dispatch
+from chalicelib.baton.http.signed import Views, check_arguments
+from chalicelib.baton.routing import Route, RouteSpec
+from chalicelib.baton.tokens.call import SAFE_METHODS
+
+
+def register(app: Chalice, routes: Iterable[Route], views: Views) -> None:
+    """Register Baton's own routes."""
+    for route in routes:
+        app.route(route.path, methods=[route.method], name=route.view.__name__)(views.make(route.view, route))
+
+
+def watch(app: Chalice, dispatch: Dispatch) -> None:
+    """See every route that is registered, before this call or after it.
+
+    A view that Baton made takes any media type, because Baton checks it. Where web pages may call (``origins``), a path
+    answers ``OPTIONS`` from its first method on. A route with Chalice's own ``cors=`` is left as it is.
+    """
+    registered = app.routes
+    app.routes = _Paths(app, dispatch)
+    for path, methods in registered.items():
+        for method, entry in methods.items():
+            app.routes[path][method] = entry
+
+
+class _Paths(defaultdict[str, dict[str, Any]]):
+    """The routes of an application: path -> method -> entry."""
+
+    def __init__(self, app: Chalice, dispatch: Dispatch) -> None:
+        super().__init__()
+        self._app = app
+        self._dispatch = dispatch
+
+    def __missing__(self, path: str) -> dict[str, Any]:
+        methods = self[path] = _Methods(self._app, self._dispatch, path)
+        return methods
+
+
+class _Methods(dict[str, Any]):
+    """The methods of one path."""
+
+    def __init__(self, app: Chalice, dispatch: Dispatch, path: str) -> None:
+        super().__init__()
+        self._app = app
+        self._dispatch = dispatch
+        self._path = path
+
+    def __setitem__(self, method: str, entry: Any) -> None:  # noqa: ANN401 - Chalice's RouteEntry
+        spec: RouteSpec | None = vars(entry.view_function).get("spec")
+        if spec is not None:
+            if spec.once and method in SAFE_METHODS:
+                raise TypeError(f"{method} {self._path}: once is for methods that change something")
+            check_arguments(entry.view_function, spec, frozenset(entry.view_args))
+            entry.content_types = []
+        super().__setitem__(method, entry)
+        if self._dispatch.origins and "OPTIONS" not in self and entry.cors is None:
+            preflight = self._dispatch.preflight(self)
+            self._app.route(self._path, methods=["OPTIONS"], content_types=[])(preflight)

@@ -1,0 +1,350 @@
+"""Baton in one object: it joins storage, rooms and http, and gives a team's routes their decorators."""
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Self, TypeVar
+
+from chalice.app import Chalice, Response
+
+from chalicelib.baton.accounts import routes as accounts
+from chalicelib.baton.accounts.deletion import DeleteAccount
+from chalicelib.baton.accounts.devices import EndDevice, ListDevices
+from chalicelib.baton.accounts.first_tokens import FirstTokens
+from chalicelib.baton.accounts.login import Login
+from chalicelib.baton.accounts.login_request import ReadLoginRequest
+from chalicelib.baton.accounts.logout import Logout
+from chalicelib.baton.accounts.password import ChangePassword
+from chalicelib.baton.accounts.profile import ShowAccount
+from chalicelib.baton.accounts.register import Register
+from chalicelib.baton.effects import Effects
+from chalicelib.baton.events.log import Signals
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors import routes as factors
+from chalicelib.baton.factors.credentials import Credentials
+from chalicelib.baton.factors.step_up import IssueStepUpGrant
+from chalicelib.baton.http import jobs, public_routes
+from chalicelib.baton.http.dispatch import Dispatch
+from chalicelib.baton.http.register import register, watch
+from chalicelib.baton.http.signed import View, Views
+from chalicelib.baton.keys.daily import RotateKeys
+from chalicelib.baton.routing import Body, Once, Query, Route, RouteSpec, StepUp
+from chalicelib.baton.settings import Settings, read_settings
+from chalicelib.baton.storage.aws.credentials import source_of
+from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
+from chalicelib.baton.storage.aws.deployment.look import Deployment
+from chalicelib.baton.storage.aws.service import Service, TimeBudget
+from chalicelib.baton.storage.aws.small_client import Access
+from chalicelib.baton.storage.aws.snapshot import import_what_comes_late
+from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB, Tables
+from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
+from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
+from chalicelib.baton.storage.ports import Storage
+from chalicelib.baton.tokens import routes as tokens
+from chalicelib.baton.tokens.call import Call
+from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.exchange import Exchange
+from chalicelib.baton.tokens.introspect import Introspect
+from chalicelib.baton.tokens.issue import Issue
+from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
+from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
+from chalicelib.baton.tokens.revoke import Revoke
+from chalicelib.baton.tokens.token import Names
+
+Decorator = Callable[[View], Callable[..., Response]]
+E = TypeVar("E")
+
+EFFECTS: ContextVar[Effects | None] = ContextVar("EFFECTS", default=None)
+"""The clock and entropy of the environments that are made in this context. Only tests and tools set it."""
+
+
+class Baton:
+    """A login backend for one Chalice application."""
+
+    def __init__(self, settings: Settings, effects: Effects) -> None:
+        """Join the rooms. No connection is opened before the first request."""
+        self.settings = settings
+        self.clock, self.entropy = effects.clock, effects.entropy
+        self.signals = Signals(service=settings.deployment, level=settings.log_level, metrics=not settings.development)
+        self.clients = settings.registry
+        self._names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
+        self._store()
+        self.issue = Issue(self._names)
+        self.recorder = Record(
+            clock=self.clock, entropy=self.entropy, ephemeral=self.ephemeral, audit=self.audit, signals=self.signals
+        )
+        self._proof = RequestVerifier(
+            key_ring=self.key_ring,
+            clients=self.clients,
+            names=self._names,
+            authorities=settings.authorities,
+            mismatches=Mismatches(self.signals),
+            development=settings.development,
+        )
+        self._credentials = Credentials(
+            entropy=self.entropy,
+            users=self.users,
+            ephemeral=self.ephemeral,
+            signals=self.signals,
+            record=self.recorder,
+            limits=settings.limits,
+        )
+        self._dispatch = Dispatch(
+            clock=self.clock,
+            entropy=self.entropy,
+            signals=self.signals,
+            origins=settings.origins,
+            development=settings.development,
+            resource_metadata=settings.issuer + public_routes.PROTECTED_RESOURCE,
+            # A developer's machine may be slow, and no Lambda ends its requests.
+            begin=(lambda: None) if settings.development else self._patience.begin,
+        )
+        self._views = Views(
+            self._dispatch,
+            Call(
+                clock=self.clock,
+                entropy=self.entropy,
+                proof=self._proof,
+                lineage_store=self.lineage_store,
+                ephemeral=self.ephemeral,
+                signals=self.signals,
+            ),
+            self.clients,
+        )
+        self.routes: tuple[Route, ...] = (*self._public(), *self._accounts(), *self._factors(), *self._tokens())
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings and join the rooms. Makes no network call.
+
+        ``environ`` is used in place of the environment of the process. Raises ``ValueError`` that lists every problem.
+        """
+        settings = read_settings() if environ is None else read_settings(environ)
+        if settings.snapshot:
+            import_what_comes_late()
+        given = EFFECTS.get()
+        return cls(settings, given or Effects(lambda: int(time.time()), secrets.token_bytes))
+
+    def install(self, app: Chalice) -> None:
+        """Register Baton's routes and jobs with ``app``, once. Your own routes may be registered before or after."""
+        if self._dispatch.app is not None:
+            raise RuntimeError("install was called before: a Baton serves one application")
+        self._dispatch.app = app
+        watch(app, self._dispatch)
+        app.register_middleware(self._dispatch.middleware, "http")
+        register(app, self.routes, self._views)
+        jobs.install(
+            jobs.Jobs(
+                dispatch=self._dispatch,
+                rotate_keys=RotateKeys(
+                    clock=self.clock, entropy=self.entropy, key_ring=self.key_ring, signals=self.signals
+                ),
+                audit_configuration=self._audit_configuration,
+            )
+        )
+        app.register_blueprint(jobs.blueprint)
+
+    def signed(  # noqa: PLR0913 - what a route may require
+        self,
+        *,
+        body: type[Body] | None = None,
+        query: type[Query] | None = None,
+        scope: str | None = None,
+        role: str | tuple[str, ...] | None = None,
+        acr: str | None = None,
+        step_up: StepUp | None = None,
+        bound: bool = False,
+        once: bool | Once = False,
+        answers: Mapping[int, type] | None = None,
+    ) -> Decorator:
+        """Decorate a view below ``@app.route``: it runs only for a verified caller, whose login is live.
+
+        The view gets the caller, the body if ``body`` is given, the query if ``query`` is, then the path parameters by
+        name, percent-decoded. It returns an ``Answer`` or raises a refusal of ``errors``.
+
+        Args:
+            body: the shape of the JSON. Without it the body must be empty.
+            query: the query parameters. Without it the query must be empty.
+            scope: words of the client's scope, all of them required; otherwise 403 ``insufficient_scope``.
+            role: one role, or several of which the account needs one; otherwise 403 ``insufficient_role``.
+            acr: the least level of the login; otherwise 401 ``insufficient_acr``.
+            step_up: require the password again for exactly this request; otherwise 401 ``step_up_required``.
+            bound: refuse logins that are not bound to a key.
+            once: run the view once for an ``Idempotency-Key``, and repeat its answer for 24 hours.
+            answers: the shape of the answer by status, for the OpenAPI description.
+
+        Raises:
+            TypeError: at import, where the arguments of the view are others, the registry has no such scope or role,
+                or ``step_up`` is beside ``query``.
+
+        """
+        spec = RouteSpec(
+            body=body,
+            query=query,
+            scope=frozenset((scope or "").split()),
+            roles=frozenset((role,) if isinstance(role, str) else role or ()),
+            acr=acr,
+            step_up=step_up,
+            bound=bound,
+            once=Once() if once is True else once or None,
+            answers=answers or {},
+        )
+        return lambda view: self._views.make(view, spec)
+
+    def public(
+        self,
+        *,
+        body: type[Body] | None = None,
+        query: type[Query] | None = None,
+        answers: Mapping[int, type] | None = None,
+    ) -> Decorator:
+        """Decorate a view that needs no login, below ``@app.route``. It gets the message in place of the caller."""
+        spec = RouteSpec(signed=False, body=body, query=query, answers=answers or {})
+        return lambda view: self._views.make(view, spec)
+
+    def job(self, handler: Callable[[E], None]) -> Callable[[E], None]:
+        """Decorate a scheduled job, below ``@app.schedule``: its log lines get a request id, its defects are logged."""
+        return jobs.as_job(self._dispatch, handler)
+
+    def record(self, event: str, caller: Caller, **facts: str | int) -> None:
+        """Record an event of your own: a log line, a metric and a row of the account's audit. It never raises.
+
+        The name of the event begins with ``app_``; otherwise ``ValueError``. ``facts`` may hold no secret.
+        """
+        if not event.startswith("app_"):
+            raise ValueError(f"the name of an event of your own begins with app_: {event!r}")
+        self.recorder(event, account=caller.account, lineage=caller.device_id, client=caller.client_id, details=facts)
+
+    def _store(self) -> None:
+        """Make the stores."""
+        settings = self.settings
+        self._patience = TimeBudget()
+        self.access_key = source_of(settings.lean) if settings.lean else None
+        self.database = DynamoDB(Tables(settings.table_prefix), self._service("dynamodb", settings.dynamodb_endpoint))
+        self.storage = self._stores_in_memory() if settings.storage == "memory" else self._stores_on_dynamodb()
+        self.users, self.lineage_store = self.storage.accounts, self.storage.lineages
+        self.ephemeral, self.audit, self.key_ring = self.storage.one_time, self.storage.audit, self.storage.key_ring
+
+    def _stores_on_dynamodb(self) -> Storage:
+        key_id = self.settings.kms_key_id
+        wrapper = KmsWrapper(key_id, self._service("kms", self.settings.kms_endpoint)) if key_id else LocalWrapper()
+        return dynamodb_storage(self.database, wrapper, self.signals, self.entropy)
+
+    def _stores_in_memory(self) -> Storage:
+        from chalicelib.baton.storage.memory.storage import memory_storage  # noqa: PLC0415 - in development only
+
+        return memory_storage(self.entropy)
+
+    def _service(self, name: str, endpoint: str) -> Service:
+        """Reach an AWS service, by the small client where there is an access key for it."""
+        small = Access(endpoint, self.settings.region, self.access_key) if self.access_key else None
+        return Service(name, lean=small, patience=self._patience)
+
+    def _public(self) -> tuple[Route, ...]:
+        return public_routes.routes(
+            clock=self.clock,
+            key_ring=self.key_ring,
+            lineage_store=self.lineage_store,
+            names=self._names,
+            clients=self.clients,
+            region=self.settings.region,
+        )
+
+    def _accounts(self) -> tuple[Route, ...]:
+        clock, entropy, key_ring, signals = self.clock, self.entropy, self.key_ring, self.signals
+        users, lineage_store, record = self.users, self.lineage_store, self.recorder
+        introduce = ReadLoginRequest(entropy=entropy, clients=self.clients, proof=self._proof)
+        first_tokens = FirstTokens(issue=self.issue)
+        return accounts.routes(
+            register=Register(
+                clock=clock,
+                entropy=entropy,
+                key_ring=key_ring,
+                introduce=introduce,
+                credentials=self._credentials,
+                users=users,
+                lineage_store=lineage_store,
+                ephemeral=self.ephemeral,
+                first_tokens=first_tokens,
+                signals=signals,
+                record=record,
+                limits=self.settings.limits,
+            ),
+            login=Login(
+                clock=clock,
+                key_ring=key_ring,
+                introduce=introduce,
+                clients=self.clients,
+                credentials=self._credentials,
+                users=users,
+                lineage_store=lineage_store,
+                first_tokens=first_tokens,
+                signals=signals,
+                record=record,
+            ),
+            logout=Logout(clock=clock, lineage_store=lineage_store, record=record),
+            show=ShowAccount(users=users),
+            delete=DeleteAccount(clock=clock, users=users, lineage_store=lineage_store, record=record),
+            change_password=ChangePassword(
+                clock=clock,
+                entropy=entropy,
+                key_ring=key_ring,
+                users=users,
+                lineage_store=lineage_store,
+                record=record,
+            ),
+            list_devices=ListDevices(clock=clock, key_ring=key_ring, clients=self.clients),
+            end_device=EndDevice(clock=clock, lineage_store=lineage_store, record=record),
+        )
+
+    def _factors(self) -> tuple[Route, ...]:
+        return factors.routes(
+            step_up=IssueStepUpGrant(
+                clock=self.clock,
+                entropy=self.entropy,
+                key_ring=self.key_ring,
+                credentials=self._credentials,
+                ephemeral=self.ephemeral,
+                signals=self.signals,
+            )
+        )
+
+    def _tokens(self) -> tuple[Route, ...]:
+        clock, proof, lineage_store, signals = self.clock, self._proof, self.lineage_store, self.signals
+        end_reused = EndReused(lineage_store=lineage_store, record=self.recorder)
+        return tokens.routes(
+            exchange=Exchange(
+                clock=clock,
+                entropy=self.entropy,
+                proof=proof,
+                lineage_store=lineage_store,
+                end_reused=end_reused,
+                foreign_keys=ForeignKeys(signals),
+                signals=signals,
+                issue=self.issue,
+                revoke_on_wrong_key=self.settings.revoke_on_wrong_key,
+            ),
+            revoke=Revoke(
+                clock=clock,
+                proof=proof,
+                lineage_store=lineage_store,
+                end_reused=end_reused,
+                signals=signals,
+                record=self.recorder,
+            ),
+            introspect=Introspect(
+                clock=clock,
+                proof=proof,
+                lineage_store=lineage_store,
+                resource_servers=self.settings.resource_servers,
+                names=self._names,
+            ),
+        )
+
+    def _audit_configuration(self) -> None:
+        settings = self.settings
+        deployment = Deployment(
+            settings.deployment, self.database.tables, key_id=settings.kms_key_id or "", issuer=settings.issuer
+        )
+        AuditConfiguration(deployment, self.signals, EXPIRY)()

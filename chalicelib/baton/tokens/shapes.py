@@ -1,0 +1,61 @@
+"""The forms and answers of the OAuth routes (wire.md, "Routes"). App developers read the docstrings in OpenAPI."""
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from chalicelib.baton.tokens.issue import Seconds
+from chalicelib.baton.tokens.token import Kind
+
+
+class TokenForm(msgspec.Struct):
+    """``POST /oauth/token`` (RFC 6749 section 6)."""
+
+    grant_type: Literal["refresh_token"]
+    refresh_token: str
+    client_id: str = ""
+    scope: str = ""
+
+
+class RevocationForm(msgspec.Struct):
+    """``POST /oauth/revoke`` (RFC 7009 section 2.1)."""
+
+    token: str
+    token_type_hint: str = ""
+    client_id: str = ""
+
+
+class IntrospectionForm(msgspec.Struct):
+    """``POST /oauth/introspect`` (RFC 7662 section 2.1)."""
+
+    token: str
+    token_type_hint: str = ""
+
+
+class Confirmation(msgspec.Struct, kw_only=True):
+    """What a token is bound to (RFC 7800): a key, by its thumbprint, or an issued secret, by its id."""
+
+    jkt: str | UnsetType = UNSET
+    kid: str | UnsetType = UNSET
+
+
+class Introspection(msgspec.Struct, kw_only=True):
+    """The facts of an active token (RFC 7662 section 2.2). Of any other, ``active`` is false and nothing else told."""
+
+    active: bool
+    token_type: Literal["Bearer"] | UnsetType = UNSET
+    scope: str | UnsetType = UNSET
+    client_id: str | UnsetType = UNSET
+    sub: str | UnsetType = UNSET
+    iss: str | UnsetType = UNSET
+    aud: str | UnsetType = UNSET
+    iat: Seconds | UnsetType = UNSET
+    exp: Seconds | UnsetType = UNSET
+    sid: str | UnsetType = UNSET
+    gen: int | UnsetType = UNSET
+    token_use: Kind | UnsetType = UNSET
+    auth_time: Seconds | UnsetType = UNSET
+    acr: str | UnsetType = UNSET
+    amr: tuple[str, ...] | UnsetType = UNSET
+    cnf: Confirmation | UnsetType = UNSET

@@ -1,0 +1,28 @@
+"""A sample feature: one signed route. Copy this file for a feature of your own, and add the feature to ``app.py``."""
+
+from typing import Annotated
+
+from chalice.app import Blueprint
+from msgspec import Meta
+
+from chalicelib.baton import Answer, Baton, Body, Caller, StepUp
+
+
+class Transfer(Body):
+    """The body of ``POST /transfers``: the amount is in cents."""
+
+    to: Annotated[str, Meta(min_length=1, max_length=256)]
+    amount: Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+def transfers(baton: Baton) -> Blueprint:
+    """Make the routes of this feature."""
+    routes = Blueprint(__name__)
+
+    @routes.route("/transfers", methods=["POST"])
+    @baton.signed(body=Transfer, step_up=StepUp(max_age=120))
+    def create_transfer(caller: Caller, transfer: Transfer) -> Answer:
+        """Transfer money. The caller signed this body, and proved the password for exactly this transfer."""
+        return Answer(201, {"from": caller.account, "to": transfer.to, "amount": transfer.amount})
+
+    return routes
