@@ -20,6 +20,7 @@ from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
 from chalicelib.baton.effects import Effects
 from chalicelib.baton.events.log import Signals
+from chalicelib.baton.events.names import APP_PREFIX
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors import routes as factors
 from chalicelib.baton.factors.credentials import Credentials
@@ -210,10 +211,11 @@ class Baton:
     def record(self, event: str, caller: Caller, **facts: str | int) -> None:
         """Record an event of your own: a log line, a metric and a row of the account's audit. It never raises.
 
-        The name of the event begins with ``app_``; otherwise ``ValueError``. ``facts`` may hold no secret.
+        The name of the event begins with ``app_``; otherwise ``ValueError``. ``facts`` are in the audit row only. They
+        may hold no secret.
         """
-        if not event.startswith("app_"):
-            raise ValueError(f"the name of an event of your own begins with app_: {event!r}")
+        if not event.startswith(APP_PREFIX):
+            raise ValueError(f"the name of an event of your own begins with {APP_PREFIX}: {event!r}")
         self.recorder(event, account=caller.account, lineage=caller.device_id, client=caller.client_id, details=facts)
 
     def _store(self) -> None:

@@ -451,7 +451,33 @@ LISTED: Final[list[Mutant]] = [
     *_of(
         "chalicelib/baton/http/dispatch.py",
         ("a cached answer tells a time", 'if not str(headers.get("Cache-Control", "")).startswith("public"):', "if True:"),
-        ("every server error may be repeated", "return errors.ServerError(reason) if repeated else errors.OutcomeUnclear(reason)", "return errors.ServerError(reason)"),
+        ("every server error may be repeated", "return errors.ServerError(reason) if may_repeat(method, spec) else errors.OutcomeUnclear(reason)", "return errors.ServerError(reason)"),
+    ),
+    *_of(
+        "chalicelib/baton/http/answer.py",
+        ("a view sets the headers of Baton", "if name.lower() in _RESERVED or name.lower().startswith(_RESERVED_PREFIXES):", "if False:"),
+        ("a header may end its line", "not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value)", "not _FIELD_NAME.fullmatch(name)"),
+        ("a cookie may add attributes", "        and _COOKIE_VALUE.fullmatch(cookie.value)\n", ""),
+        ("a page reads cookies", "; Secure; HttpOnly;", "; Secure;"),
+    ),
+    *_of(
+        "chalicelib/baton/http/request.py",
+        ("half an escape is text", "        if _NO_ESCAPE.search(value):\n", "        if False:\n"),
+    ),
+    *_of(
+        "chalicelib/baton/http/signed.py",
+        ("a step-up covers no query", "        if spec.step_up and spec.query:\n", "        if False:\n"),
+        ("any scope and role exist", "            if not wanted <= known:\n", "            if False:\n"),
+    ),
+    *_of(
+        "chalicelib/baton/tokens/caller.py",
+        ("any scope will do", "        if missing:\n            raise InsufficientScope", "        if False:\n            raise InsufficientScope"),
+        ("any role will do", "if self.roles.isdisjoint(roles):", "if False:"),
+        ("any level will do", "if level(self.acr) < level(acr):", "if False:"),
+        ("an old grant will do", "or self.now - used.at > rule.max_age:", "or False:"),
+        ("a weak grant will do", "level(used.assurance.acr) < level(rule.level) or ", ""),
+        ("a grant covers a query", "        if self._use_grant is None:\n", "        if False:\n"),
+        ("a role may be taken away meanwhile", "        self._by_role = True\n", ""),
     ),
 ]  # fmt: skip
 """One for each guard. What replaces a condition is still a condition, so that no mutant dies of its grammar."""

@@ -86,6 +86,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/wire/test_caches_and_clocks.py",
         "tests/baton/wire/test_must_tell.py",
     ),
+    "chalicelib/baton/http/answer.py": ("tests/baton/wire/test_public_api.py",),
+    "chalicelib/baton/http/request.py": ("tests/baton/wire/test_public_api.py",),
+    "chalicelib/baton/http/signed.py": ("tests/baton/wire/test_public_api.py",),
+    "chalicelib/baton/tokens/caller.py": ("tests/baton/wire/test_public_api.py", "tests/baton/tokens/test_call.py"),
 }
 """The fast tests of each file that is mutated, the likeliest to fail first."""
 

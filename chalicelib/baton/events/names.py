@@ -63,3 +63,11 @@ EVENTS: Final[Mapping[str, Event]] = {
     "audit_write_failed": Event("error"),
     "internal_error": Event("error"),
 }
+
+APP_PREFIX: Final = "app_"
+_OF_THE_APP: Final = Event("info", audited=True)
+
+
+def event_of(name: str) -> Event:
+    """Look an event up. An event of the app's own, ``app_...``, is logged at info and audited."""
+    return _OF_THE_APP if name.startswith(APP_PREFIX) else EVENTS[name]

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done, Entropy
-from chalicelib.baton.events.names import EVENTS
+from chalicelib.baton.events.names import event_of
 from chalicelib.baton.events.ports import Audit, AuditEvent, Counters, Signals
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.policy import DAY_S
@@ -37,9 +37,10 @@ class Record(Struct, frozen=True, kw_only=True):
         (the evidence for the owner) into the row only. Neither may hold a secret or an address.
         """
         about = {"account": account} if lineage is None else {"account": account, "lineage": lineage}
-        first = {"first_of_account": self._is_first(event, account)} if EVENTS[event].per_account else {}
+        kind = event_of(event)
+        first = {"first_of_account": self._is_first(event, account)} if kind.per_account else {}
         self.signals.emit(event, **about, **facts, **first)
-        if EVENTS[event].audited:
+        if kind.audited:
             told = {name: str(value) for name, value in {**facts, **(details or {})}.items()}
             self.audit.append(AuditEvent(self.clock(), event, account, lineage, told), event_id=self.entropy(8).hex())
 

@@ -25,8 +25,11 @@ from tools.dev.serve import DEMO_EMAIL, DEMO_PASSWORD
 PATIENCE_S = 30
 ROUTE = '''
 
-@app.route("/hello", methods=["GET"], content_types=[])
-@edge.view()
+from chalicelib.baton import Answer
+
+
+@app.route("/hello", methods=["GET"])
+@baton.public()
 def hello(_: object) -> Answer:
     """Say a word."""
     return Answer(200, {"said": "WORD"})

@@ -81,14 +81,15 @@ def team(tmp_path: Path) -> Path:
     for registry in (ROOT / "chalicelib").glob("*.toml"):
         shutil.copy(registry, root / "chalicelib")
     write(root, "chalicelib/baton/fax/__init__.py", '"""Faxes."""\n')
-    write(root, "chalicelib/baton/__init__.py", '"""Baton."""\n\n__all__ = ["Fax"]\n')
+    names = '__all__ = ["Answer", '
+    edit(root, "chalicelib/baton/__init__.py", names, "Fax = object()\n\n" + names.replace("[", '["Fax", '))
+    shutil.copy(ROOT / "chalicelib" / "transfers.py", root / "chalicelib")
     description = json.loads((ROOT / manifest.DESCRIPTION).read_text("utf-8"))
     description["paths"]["/fax"] = {"post": {"responses": {"200": {}}}}
     write(root, manifest.DESCRIPTION, json.dumps(description))
     seal(root, "1.0.0")
     text = (root / "app.py").read_text("utf-8")
-    head, preflights, tail = text.rpartition("# Routes stand above this line")
-    write(root, "app.py", (head or tail) + OWN_ROUTE + (preflights + tail if preflights else ""))
+    write(root, "app.py", text + OWN_ROUTE)
     write(root, "chalicelib/orders.py", '"""Orders."""\n\nORDERS: list[str] = []\n')
     write(root, "tests/test_orders.py", '"""Orders."""\n')
     write(root, "docs/orders.md", "# Orders\n")

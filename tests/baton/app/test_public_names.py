@@ -1,0 +1,95 @@
+"""The public API: a golden of every name and signature. An addition needs a minor version, a removal a major one."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import chalicelib.baton
+from chalicelib.baton import Answer, Baton, Body, Caller, Cookie, Once, Query, StepUp
+
+SIGNATURES = {
+    "Answer": "(status: int = 200, body: object = None, headers: Mapping[str, str] = <factory>, cookies: "
+    "tuple[Cookie, ...] = (), media_type: str = '', cache_s: int = 0)",
+    "Answer.html": "(page: str, status: int = 200) -> Self",
+    "Answer.redirect": "(url: str, status: int = 303) -> Self",
+    "Baton.from_environment": "(environ: Mapping[str, str] | None = None) -> Self",
+    "Baton.install": "(self, app: Chalice) -> None",
+    "Baton.job": "(self, handler: Callable[[E], None]) -> Callable[[E], None]",
+    "Baton.public": "(self, *, body: type[Body] | None = None, query: type[Query] | None = None, answers: Mapping[int, "
+    "type] | None = None) -> Callable[[Callable[..., Answer]], Callable[..., Response]]",
+    "Baton.record": "(self, event: str, caller: Caller, **facts: str | int) -> None",
+    "Baton.signed": "(self, *, body: type[Body] | None = None, query: type[Query] | None = None, scope: str | None = "
+    "None, role: str | tuple[str, ...] | None = None, acr: str | None = None, step_up: StepUp | None = None, bound: "
+    "bool = False, once: bool | Once = False, answers: Mapping[int, type] | None = None) -> "
+    "Callable[[Callable[..., Answer]], Callable[..., Response]]",
+    "Body": "()",
+    "Caller.live": "(self) -> dict[str, object]",
+    "Caller.require_role": "(self, role: str) -> None",
+    "Caller.require_scope": "(self, scope: str) -> None",
+    "Caller.require_step_up": "(self, *, max_age: int = 300, acr: str = 'account') -> GrantUsed",
+    "Cookie": "(name: str, value: str, max_age: int | None = None, path: str = '/', "
+    "same_site: Literal['Strict', 'Lax'] = 'Strict')",
+    "Once": "(retry_safe: bool = False)",
+    "Query": "()",
+    "StepUp": "(max_age: int = 300, acr: str = 'account')",
+}
+CALLER = {
+    "account": "AccountId",
+    "acr": "str",
+    "amr": "tuple[str, ...]",
+    "auth_time": "int",
+    "bound": "bool",
+    "client_id": "str",
+    "device_id": "LineageId",
+    "roles": "frozenset[str]",
+    "scope": "frozenset[str]",
+    "stepped_up": "GrantUsed | None",
+}
+OF_BATON = {"account_state", "actor", "not_before", "now", "require_acr", "require_any_role"}
+"""Members of the caller that Baton's own packages use."""
+
+
+def signature(of: object) -> str:
+    """Write a signature without the names of modules."""
+    return written(str(inspect.signature(of)))  # type: ignore[arg-type] # classes and methods
+
+
+def written(text: str) -> str:
+    """Take the names of modules out of an annotation."""
+    for module in (*_modules(), "collections.abc.", "typing.", "chalice.app."):
+        text = text.replace(module, "")
+    return text.replace("~E", "E")
+
+
+def _modules() -> list[str]:
+    root = Path(chalicelib.baton.__file__).parent
+    names = [".".join(path.relative_to(root.parents[1]).with_suffix("").parts) + "." for path in root.rglob("*.py")]
+    return sorted(names, key=len, reverse=True)
+
+
+def test_the_public_names_are_the_documented_ones() -> None:
+    """Nine names, and ``__all__`` names each that the module imports."""
+    names = ["Answer", "Baton", "Body", "Caller", "Cookie", "Once", "Query", "StepUp", "errors"]
+    assert chalicelib.baton.__all__ == names
+    tree = ast.parse(Path(chalicelib.baton.__file__).read_text("utf-8"))
+    imported = [alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted(imported) == chalicelib.baton.__all__
+
+
+def test_every_signature_is_the_recorded_one() -> None:
+    """Of every public class, and of every public method."""
+    found = {}
+    for of in (Answer, Baton, Body, Caller, Cookie, Once, Query, StepUp):
+        if of not in (Baton, Caller):
+            found[of.__name__] = signature(of)
+        for name, member in vars(of).items():
+            called = getattr(of, name) if isinstance(member, classmethod) else member
+            if name[0] != "_" and name not in OF_BATON and inspect.isroutine(called):
+                found[f"{of.__name__}.{name}"] = signature(called)
+    assert found == SIGNATURES
+
+
+def test_every_member_of_the_caller_is_the_recorded_one() -> None:
+    """Those that a team reads. Baton's own have names of their own."""
+    found = {name: kind for name, kind in Caller.__annotations__.items() if name[0] != "_" and name not in OF_BATON}
+    assert {name: written(inspect.formatannotation(kind)) for name, kind in found.items()} == CALLER

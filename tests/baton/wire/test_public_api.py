@@ -1,0 +1,495 @@
+"""A team's own routes: arguments, answers, cookies, query, path, scope, role, acr, step-up, OPTIONS, jobs, events."""
+
+import json
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Annotated, Any
+
+import pytest
+from chalice.app import Blueprint, Chalice
+from msgspec import Meta
+
+from chalicelib.baton import Answer, Baton, Body, Caller, Cookie, Query, StepUp, errors
+from chalicelib.baton.http.answer import answered
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.routing import Message
+from chalicelib.baton.storage.dynamodb.database import Tables
+from tests.baton.conftest import ENVIRONMENT
+from tests.baton.wire.conversation import HOST, JSON, Device, Said, through
+from tools.dev.gateway import DevelopmentClock, Gateway, GatewayResponse, load_environment
+
+ROLES = "\n[roles]\nadmin = { code = 1 }\nsupport = { code = 2 }\n"
+PAGE = "https://app.example.com"
+
+
+class Order(Body):
+    """What a view takes."""
+
+    item: Annotated[int, Meta(ge=1)]
+
+
+class Listing(Query):
+    """What a view reads of the query."""
+
+    page: Annotated[int, Meta(ge=1)] = 1
+    deep: bool = False
+    word: str | None = None
+
+
+def made(monkeypatch: pytest.MonkeyPatch) -> Baton:
+    """Make a Baton whose registry has roles, which serves no application yet."""
+    text = Clients.from_toml
+    monkeypatch.setattr(Clients, "from_toml", lambda words, file="": text(words + ROLES, file))
+    return Baton.from_environment(ENVIRONMENT)
+
+
+def public(view: Callable[..., object], monkeypatch: pytest.MonkeyPatch, **shapes: Any) -> Gateway:
+    """Serve one view that needs no login, at ``/public``."""
+    baton, app = made(monkeypatch), Chalice(app_name="public", configure_logs=False)
+    baton.install(app)
+    app.route("/public", methods=["GET", "POST"])(baton.public(**shapes)(view))  # type: ignore[arg-type] # on purpose
+    return Gateway([app])
+
+
+# --- Arguments ---------------------------------------------------------------------------------------------------
+
+
+def no_argument() -> Answer:
+    """Take nothing."""
+    return Answer()
+
+
+def caller_alone(caller: Caller) -> Answer:
+    """Take the caller."""
+    return Answer()
+
+
+def keyword(caller: Caller, *, body: Order) -> Answer:
+    """Take the body by name."""
+    return Answer()
+
+
+def two(caller: Caller, second: object, third: object) -> Answer:
+    """Take two more."""
+    return Answer()
+
+
+@pytest.mark.parametrize(
+    ("view", "asked"),
+    [
+        (no_argument, {}),
+        (caller_alone, {"body": Order}),
+        (caller_alone, {"query": Listing}),
+        (keyword, {"body": Order}),
+        (caller_alone, {"scope": "account payments"}),
+        (caller_alone, {"role": "superuser"}),
+        (caller_alone, {"role": ("admin", "superuser")}),
+        (two, {"body": Order, "query": Listing, "step_up": StepUp()}),
+    ],
+)
+def test_a_view_that_cannot_be_called_as_its_route_says_is_a_type_error(
+    view: Callable[..., Answer], asked: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the app starts, and not when the first phone calls."""
+    with pytest.raises(TypeError):
+        made(monkeypatch).signed(**asked)(view)
+
+
+@pytest.mark.parametrize("first", ["install", "route"])
+@pytest.mark.parametrize(
+    ("path", "view"), [("/things/{thing}", caller_alone), ("/things", two), ("/things/{other}/{second}", two)]
+)
+def test_path_parameters_are_those_of_the_view(
+    path: str, view: Callable[..., Answer], first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are compared when the route is registered, or by `install`."""
+    baton, app = made(monkeypatch), Chalice(app_name="own", configure_logs=False)
+    decorated = baton.signed()(view)
+    steps: list[Callable[[], object]] = [lambda: baton.install(app), lambda: app.route(path)(decorated)]
+    before, refused = steps if first == "install" else steps[::-1]
+    before()
+    with pytest.raises(TypeError, match="must take"):
+        refused()
+
+
+def test_install_is_called_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second application would answer requests of the first."""
+    baton = made(monkeypatch)
+    baton.install(Chalice(app_name="one", configure_logs=False))
+    with pytest.raises(RuntimeError, match="before"):
+        baton.install(Chalice(app_name="two", configure_logs=False))
+
+
+# --- Answers -----------------------------------------------------------------------------------------------------
+
+
+def fields(answer: GatewayResponse, name: str) -> list[str]:
+    """Give all fields of a name."""
+    return [value for given, value in answer.headers if given.lower() == name]
+
+
+def test_two_cookies_are_two_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comma joins no cookies. Each is Secure and HttpOnly."""
+    cookies = (Cookie("__Host-a", "1"), Cookie("b", "", max_age=0, path="/x", same_site="Lax"))
+    answer = public(lambda _: Answer(204, cookies=cookies), monkeypatch).call("GET", "/api/public")
+    assert fields(answer, "set-cookie") == [
+        "__Host-a=1; Path=/; Secure; HttpOnly; SameSite=Strict",
+        "b=; Path=/x; Max-Age=0; Secure; HttpOnly; SameSite=Lax",
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(headers={"X-A": "a\r\nSet-Cookie: b=1"}),
+        Answer(headers={"X-A": "a\nb"}),
+        Answer(headers={"X A": "a"}),
+        *(
+            Answer(headers={name: "1"})
+            for name in (
+                "Baton-Time",
+                "baton-anything",
+                "Cache-Control",
+                "Access-Control-Allow-Origin",
+                "set-cookie",
+                "Content-Type",
+            )
+        ),
+        Answer(cookies=(Cookie("a", "b; Path=/"),)),
+        Answer(cookies=(Cookie("a b", "c"),)),
+        Answer(cookies=(Cookie("a", "c", path="/;x"),)),
+        Answer(media_type="text/plain\n", body="a"),
+        Answer(body="text without a media type"),
+        Answer(body=b"bytes"),
+        Answer(body=object()),
+        Answer.redirect("https://a.example/\r\nX-A: b"),
+    ],
+)
+def test_an_answer_that_must_not_be_sent_is_a_defect(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 500, and nothing of it is sent."""
+    said = public(lambda _: answer, monkeypatch).call("GET", "/api/public")
+    assert (said.status, json.loads(said.body)["code"]) == (500, "server_error")
+    assert fields(said, "x-a") == fields(said, "set-cookie") == []
+
+
+def test_a_redirect_a_page_and_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with what every answer has."""
+    sent = iter(
+        [
+            Answer.redirect("https://a.example/?q=1"),
+            Answer.redirect("/next", 302),
+            Answer.html("<p>\u00fc", 201),
+            Answer(200, "a,b\n", media_type="text/csv", headers={"Vary": "Accept"}, cache_s=60),
+        ]
+    )
+    gateway = public(lambda _: next(sent), monkeypatch)
+    there, near, page, text = (gateway.call("GET", "/api/public", [("origin", PAGE)]) for _ in range(4))
+    assert (there.status, there.header("location"), there.body) == (303, "https://a.example/?q=1", b"")
+    assert (near.status, near.header("location")) == (302, "/next")
+    assert (page.status, page.header("content-type")) == (201, "text/html; charset=utf-8")
+    assert "default-src 'none'" in str(page.header("content-security-policy"))
+    assert (text.body, text.header("content-type")) == (b"a,b\n", "text/csv")
+    assert text.header("cache-control") == "public, max-age=60"
+    assert text.header("vary") == "Accept, Origin"
+    assert all(one.header("baton-request-id") for one in (there, near, page, text))
+    with pytest.raises(ValueError, match="redirect"):
+        Answer.redirect("/", 200)
+
+
+def test_a_cookie_and_a_request_mask_what_they_hold() -> None:
+    """Printed in a log, a cookie would be a session."""
+    assert "hunter2" not in repr(Cookie("a", "hunter2"))
+    assert answered(Answer(cookies=(Cookie("a", "hunter2"),))).headers["Set-Cookie"][0].startswith("a=hunter2;")
+
+
+# --- Query and path ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "told"),
+    [
+        ("", 200, [1, False, None]),
+        ("page=2&deep=true&word=3", 200, [2, True, "3"]),
+        ("page=0", 422, "wrong_type"),
+        ("page=two", 422, "wrong_type"),
+        ("page=1.5", 422, "wrong_type"),
+        ("deep=perhaps", 422, "wrong_type"),
+        ("page=1&page=1", 400, "duplicate_field"),
+        ("pages=1", 400, "unknown_field"),
+    ],
+)
+def test_a_query_is_converted(query: str, status: int, told: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each parameter at most once, and none that the route does not have."""
+    gateway = public(lambda _, asked: Answer(200, [asked.page, asked.deep, asked.word]), monkeypatch, query=Listing)
+    said = gateway.call("GET", f"/api/public?{query}")
+    body = json.loads(said.body)
+    assert (said.status, body if status == 200 else body["code"]) == (status, told)
+    if query == "page=0":
+        assert "`/page` must be an integer of at least 1." in body["detail"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "got"),
+    [
+        ("caf%C3%A9", "café"),
+        ("a%2Fb", "a/b"),
+        ("a%252Fb", "a%2Fb"),
+        ("a+b", "a+b"),
+        ("%FF", None),
+        ("%C3", None),
+        ("%0", None),
+        ("%zz", None),
+        ("a%00", None),
+        ("%ED%A0%80", None),
+    ],
+)
+def test_a_path_parameter_is_decoded_once(sent: str, got: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no UTF-8 text is malformed."""
+    baton, app = made(monkeypatch), Chalice(app_name="paths", configure_logs=False)
+    baton.install(app)
+
+    @app.route("/things/{thing}")
+    @baton.public()
+    def show(_: Message, thing: str) -> Answer:
+        return Answer(200, [thing])
+
+    said = Gateway([app]).call("GET", f"/api/things/{sent}")
+    if got is None:
+        assert (said.status, json.loads(said.body)["code"]) == (400, "malformed")
+    else:
+        assert json.loads(said.body) == [got]
+
+
+# --- OPTIONS -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["route first", "install first", "blueprint"])
+def test_options_is_answered_in_any_order(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no line below which a route has no preflight. A route with Chalice's own CORS is left as it is."""
+    baton, app, routes = made(monkeypatch), Chalice(app_name="pages", configure_logs=False), Blueprint("pages")
+    if order != "route first":
+        baton.install(app)
+    owner = routes if order == "blueprint" else app
+    owner.route("/things", methods=["PUT"])(baton.signed()(caller_alone))
+    owner.route("/things", methods=["GET"])(dict)
+    owner.route("/own", methods=["GET"], cors=True)(dict)
+    if order == "blueprint":
+        app.register_blueprint(routes)
+    if order == "route first":
+        baton.install(app)
+    asked = [("origin", PAGE), ("access-control-request-method", "PUT"), ("content-type", "application/json")]
+    said = Gateway([app]).call("OPTIONS", "/api/things", asked)
+    assert (said.status, said.header("access-control-allow-methods")) == (204, "GET, PUT")
+    assert "OPTIONS" not in app.routes["/own"]
+    assert app.routes["/things"]["PUT"].content_types == []
+    assert app.routes["/things"]["GET"].content_types == ["application/json"]
+    assert "OPTIONS" in app.routes["/me"]
+
+
+def test_without_origins_no_path_answers_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No page may call, so none needs to ask."""
+    app = Chalice(app_name="none", configure_logs=False)
+    Baton.from_environment({**ENVIRONMENT, "BATON_ORIGINS": ""}).install(app)
+    assert not any("OPTIONS" in methods for methods in app.routes.values())
+
+
+# --- Who may call ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def team(
+    tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch
+) -> tuple[ModuleType, Callable[..., Device]]:
+    """Serve routes of a team, each with one demand, and make devices."""
+    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+    text = Clients.from_toml
+    monkeypatch.setattr(Clients, "from_toml", lambda words, file="": text(words + ROLES, file))
+    module = load_environment(clock)
+    app, baton = module.app, module.baton
+
+    @app.route("/scoped", methods=["GET"])  # type: ignore[untyped-decorator] # a module made at run time
+    @baton.signed(scope="account")  # type: ignore[untyped-decorator] # the same
+    def scoped(caller: Caller) -> Answer:
+        caller.require_scope("account")
+        return Answer(200, {"scope": sorted(caller.scope), "acr": caller.acr, "amr": caller.amr})
+
+    @app.route("/narrow", methods=["GET"])  # type: ignore[untyped-decorator] # the same
+    @baton.signed()  # type: ignore[untyped-decorator] # the same
+    def narrow(caller: Caller) -> Answer:
+        caller.require_scope("account payments")
+        return Answer()
+
+    @app.route("/admin", methods=["GET"])  # type: ignore[untyped-decorator] # the same
+    @baton.signed(role=("admin", "support"))  # type: ignore[untyped-decorator] # the same
+    def admin(caller: Caller) -> Answer:
+        return Answer(200, {"roles": sorted(caller.roles), "live": caller.live()})
+
+    @app.route("/level", methods=["GET"])  # type: ignore[untyped-decorator] # the same
+    @baton.signed(acr="aal1")  # type: ignore[untyped-decorator] # the same
+    def at_level(caller: Caller) -> Answer:
+        return Answer(200, caller.live())
+
+    @app.route("/orders", methods=["POST"])  # type: ignore[untyped-decorator] # the same
+    @baton.signed(body=Order)  # type: ignore[untyped-decorator] # the same
+    def order(caller: Caller, order: Order) -> Answer:
+        if order.item > 10:
+            first = caller.require_step_up(max_age=120)
+            assert caller.require_step_up(max_age=120) is first is caller.stepped_up
+            if order.item > 20:
+                caller.require_step_up(max_age=1)
+        baton.record("app_ordered", caller, item=order.item)
+        return Answer(201, {"stepped_up": caller.stepped_up is not None})
+
+    @app.route("/search", methods=["POST"])  # type: ignore[untyped-decorator] # the same
+    @baton.signed(query=Listing)  # type: ignore[untyped-decorator] # the same
+    def search(caller: Caller, query: Listing) -> Answer:
+        with pytest.raises(ValueError, match="query"):
+            caller.require_step_up()
+        return Answer(200, {"page": query.page})
+
+    send = through(Gateway([app]))
+    return module, lambda **members: Device(send, lambda: int(clock.time()), **members)
+
+
+Team = tuple[ModuleType, Callable[..., Device]]
+
+
+def test_scope_role_and_acr_are_checked(team: Team) -> None:
+    """403 for scope and role; the roles are those of the account at this moment."""
+    module, device = team
+    phone = device()
+    phone.register("ada@example.com")
+    assert phone.get("/scoped").members == {"scope": ["account"], "acr": "aal1", "amr": ["pwd"]}
+    refused = phone.get("/narrow")
+    assert (refused.status, refused.code, refused.members["action"]) == (403, "insufficient_scope", "fix_request")
+    refused = phone.get("/admin")
+    assert (refused.status, refused.code, refused.members["action"]) == (403, "insufficient_role", "fix_request")
+    state = module.baton.lineage_store
+    account = phone.get("/me").members["account_id"]
+    state.set_roles(account, frozenset({2}), expected=frozenset())
+    admitted = phone.get("/admin").members
+    assert admitted["roles"] == ["support"]
+    assert ":roles_as_read" in admitted["live"]["ConditionCheck"]["ExpressionAttributeValues"]
+    live = phone.get("/level").members["ConditionCheck"]
+    assert ":roles_as_read" not in live["ExpressionAttributeValues"]
+    assert live["TableName"].endswith("-lineages")
+
+
+def test_the_condition_of_live_holds_while_the_login_lives(team: Team) -> None:
+    """In a transaction of the team's own, over the low-level client."""
+    module, device = team
+    phone = device()
+    phone.register("ada@example.com")
+    check = phone.get("/level").members
+    client = module.baton.database._dynamodb
+    write = {"Put": {"TableName": module.baton.database.tables.ephemeral, "Item": {"pk": {"S": "of the team"}}}}
+    client.call("transact_write_items", TransactItems=[check, write])
+    assert phone.post("/logout", {}).status == 204
+    with pytest.raises(Exception, match="condition"):
+        client.call("transact_write_items", TransactItems=[check, write])
+
+
+def test_a_view_may_require_a_step_up_for_some_requests(team: Team) -> None:
+    """Without a grant it is asked for; with one it is used once; a second call judges the same grant."""
+    _, device = team
+    phone = device()
+    phone.register("ada@example.com")
+    assert phone.post("/orders", {"item": 10}).members == {"stepped_up": False}
+    refused = phone.post("/orders", {"item": 11})
+    assert (refused.status, refused.code) == (401, "step_up_required")
+    assert (refused.members["max_age"], refused.members["acr_values"]) == (120, "aal1")
+    body = b'{"item": 11}'
+    grant = {"baton-grant": phone.step_up("POST", "/orders", body)}
+    assert phone.request("POST", "/orders", b'{"item": 12}', JSON | grant).code == "grant_invalid"
+    assert phone.request("POST", "/orders", body, JSON | grant).members == {"stepped_up": True}
+    assert phone.request("POST", "/orders", body, JSON | grant).code == "grant_invalid"
+
+
+def test_a_later_and_stricter_demand_judges_the_grant_that_was_used(team: Team, clock: DevelopmentClock) -> None:
+    """It is not used again, and too old it is refused."""
+    _, device = team
+    phone = device()
+    phone.register("ada@example.com")
+    body = b'{"item": 21}'
+    grant = {"baton-grant": phone.step_up("POST", "/orders", body)}
+    clock.skip(5)
+    assert phone.request("POST", "/orders", body, JSON | grant).code == "step_up_required"
+
+
+def test_a_route_with_a_query_cannot_require_a_step_up(team: Team) -> None:
+    """No grant covers a query."""
+    _, device = team
+    bearer = device(client_id="simple", bound=False)
+    bearer.register("ada@example.com")
+    assert bearer.request("POST", "/search?page=3").members == {"page": 3}
+
+
+def test_the_level_of_a_login_is_compared() -> None:
+    """A level that does not exist is below every other, and no route can name it."""
+    low = Caller(
+        account="a",  # type: ignore[arg-type] # an id of a test
+        device_id="d",  # type: ignore[arg-type] # the same
+        client_id="c",
+        scope=frozenset(),
+        bound=True,
+        auth_time=0,
+        acr="0",
+        amr=(),
+    )
+    with pytest.raises(errors.Refusal) as refused:
+        low.require_acr("aal1")
+    assert (refused.value.status, refused.value.code, refused.value.action) == (401, "insufficient_acr", "log_in")
+    with pytest.raises(ValueError, match="does not exist"):
+        StepUp(acr="aal9")
+
+
+# --- Jobs and events ---------------------------------------------------------------------------------------------
+
+
+def test_an_event_of_a_team_has_its_own_prefix(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So no release of Baton takes its name."""
+    module, device = team
+    told: list[tuple[str, Mapping[str, object]]] = []
+    monkeypatch.setattr(module.baton.signals, "emit", lambda event, /, **facts: told.append((event, facts)))
+    phone = device()
+    phone.register("ada@example.com")
+    assert phone.post("/orders", {"item": 1}).status == 201
+    assert "app_ordered" in dict(told)
+    with pytest.raises(ValueError, match="app_"):
+        module.baton.record("registered", None)
+
+
+def test_a_job_has_a_request_id_and_its_defect_is_told(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the exception goes on: Lambda counts it."""
+    module, _ = team
+    begun: list[str] = []
+    monkeypatch.setattr(module.baton.signals, "begin", lambda *, request_id: begun.append(request_id))
+    told: list[str] = []
+    monkeypatch.setattr(module.baton.signals, "emit", lambda event, /, **_: told.append(event))
+
+    class Event:
+        event_id = "an-event"
+
+    @module.baton.job  # type: ignore[untyped-decorator] # a module made at run time
+    def nightly(event: Event) -> None:
+        raise KeyError(event.event_id)
+
+    with pytest.raises(KeyError):
+        nightly(Event())
+    assert (begun, told) == (["an-event"], ["internal_error"])
+
+
+def test_the_jobs_of_baton_are_functions_of_their_own_name() -> None:
+    """Chalice deploys each under its name, by a handler that Lambda can import."""
+    app = load_environment().app
+    jobs = {source.name: source.handler_string for source in app.event_sources}
+    assert jobs == {name: f"chalicelib.baton.http.jobs.{name}" for name in ("rotate_keys", "audit_configuration")}
+
+
+def test_a_public_view_takes_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the body, where there is one."""
+    gateway = public(lambda message, order: Answer(200, [message.method, order.item]), monkeypatch, body=Order)
+    said = gateway.call("POST", "/api/public", [("host", HOST), *JSON.items()], b'{"item": 3}')
+    assert json.loads(said.body) == ["POST", 3]
+    wrong = gateway.call("POST", "/api/public", [("host", HOST), *JSON.items()], b'{"item": 0}')
+    assert Said(wrong.status, {}, wrong.body).code == "wrong_type"
