@@ -32,7 +32,16 @@ from chalicelib.baton.http.dispatch import may_repeat
 from chalicelib.baton.http.shapes import Health, Jwks, Metadata, OpenIdMetadata, ProtectedResource, ServerTime
 from chalicelib.baton.keys.refusals import InvalidKey
 from chalicelib.baton.policy import ATTEMPT_CHARACTERS_MAX, ATTEMPT_CHARACTERS_MIN
-from chalicelib.baton.proof.refusals import ClockSkew, InvalidDigest, InvalidSignature
+from chalicelib.baton.proof.refusals import (
+    CallInProgress,
+    CallOutcomeUnknown,
+    ClockSkew,
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    IdempotencyUnsupported,
+    InvalidDigest,
+    InvalidSignature,
+)
 from chalicelib.baton.routing import PAGE, Dialect, RouteSpec
 from chalicelib.baton.tokens.call import SAFE_METHODS
 from chalicelib.baton.tokens.issue import Seconds, TokenResponse
@@ -143,6 +152,7 @@ JSON: Refusals = (errors.UnsupportedMediaType, errors.UnknownField, errors.Wrong
 SIGNATURE: Refusals = (*InvalidSignature.__subclasses__(), InvalidDigest, ClockSkew)
 TOKEN: Refusals = (TokenExpired, errors.LoginRequired, TokenInvalid)
 STEP_UP: Refusals = (StepUpRequired, GrantInvalid)
+ONCE: Refusals = (IdempotencyKeyRequired, IdempotencyKeyReused, CallInProgress, CallOutcomeUnknown)
 STRENGTH: Refusals = (PasswordTooLarge, *WeakPassword.__subclasses__())
 PASSWORD: Refusals = (PasswordTooLarge, InvalidCredentials, errors.TooManyRequests)
 ENTRY: Refusals = (
@@ -502,7 +512,7 @@ def _parameters(path: str, row: Row, spec: RouteSpec, *, ours: bool) -> Iterator
         wanted += ["Signature-Input", "Signature"]
         if spec.body or spec.form:
             wanted.append("Content-Digest")
-    if row.proof:
+    if row.proof or spec.once:
         wanted.append("Idempotency-Key")
     if _may_step_up(spec, ours=ours):
         wanted.append("Baton-Grant")
@@ -527,6 +537,9 @@ def _header(name: str, spec: RouteSpec) -> Json:
     """Describe a request header: by reference, where every route says the same of it."""
     if spec.bound and name.startswith("Signature"):
         return {"name": name, "in": "header", "required": True, **_PARAMETERS[name]}
+    if spec.once and name == "Idempotency-Key":
+        words = "The key of this operation: random, stored before it is sent, the same for every repetition."
+        return {"name": name, "in": "header", "required": True, **_PARAMETERS[name], "description": words}
     if spec.may_step_up and name == "Baton-Grant":
         words = f"{_PARAMETERS[name]['description']} Needed only {spec.may_step_up}."
         return {"name": name, "in": "header", "required": False, **_PARAMETERS[name], "description": words}
@@ -540,8 +553,11 @@ def _refusals(method: str, row: Row, spec: RouteSpec, *, ours: bool) -> Refusals
         refusals += [InsufficientScope] if spec.scope else []
         refusals += [InsufficientRole] if spec.roles else []
         refusals += [InsufficientAcr] if spec.acr else []
-        if method not in SAFE_METHODS:
-            refusals.append(ReplayedNonce)
+    if spec.once:
+        refusals += ONCE
+    elif method not in SAFE_METHODS:
+        refusals += [ReplayedNonce] if spec.signed else []
+        refusals += [] if spec.takes_attempt or spec.repeatable else [IdempotencyUnsupported]
     return tuple(dict.fromkeys(refusals))
 
 
@@ -565,7 +581,7 @@ def _refused(refusals: Iterable[type[Refusal]], dialect: Dialect, shapes: _Shape
         said = refusal()
         status, _ = status_and_error(said, dialect)
         codes.setdefault(status, {})[said.code] = said.action
-        if refusal in {errors.Unavailable, errors.TooManyRequests}:
+        if refusal in {errors.Unavailable, errors.TooManyRequests, CallInProgress}:
             waits.add(status)
     return {
         str(status): {

@@ -27,6 +27,7 @@ from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.http import jobs, public_routes
 from chalicelib.baton.http.dispatch import Dispatch
+from chalicelib.baton.http.once import RunOnce
 from chalicelib.baton.http.register import register, watch
 from chalicelib.baton.http.signed import View, Views
 from chalicelib.baton.keys.daily import RotateKeys
@@ -109,6 +110,13 @@ class Baton:
                 proof=self._proof,
                 lineage_store=self.lineage_store,
                 ephemeral=self.ephemeral,
+                signals=self.signals,
+            ),
+            RunOnce(
+                store=self.once,
+                key_ring=self.key_ring,
+                clock=self.clock,
+                entropy=self.entropy,
                 signals=self.signals,
             ),
             self.clients,
@@ -227,6 +235,7 @@ class Baton:
         self.storage = self._stores_in_memory() if settings.storage == "memory" else self._stores_on_dynamodb()
         self.users, self.lineage_store = self.storage.accounts, self.storage.lineages
         self.ephemeral, self.audit, self.key_ring = self.storage.one_time, self.storage.audit, self.storage.key_ring
+        self.once = self.storage.once
 
     def _stores_on_dynamodb(self) -> Storage:
         key_id = self.settings.kms_key_id

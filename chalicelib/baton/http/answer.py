@@ -7,6 +7,7 @@ import msgspec
 from chalice.app import Response
 
 from chalicelib.baton import errors
+from chalicelib.baton.http.once import RenderedAnswer
 from chalicelib.baton.proof.refusals import ClockSkew, InvalidDigest, InvalidSignature
 from chalicelib.baton.routing import Answer, Cookie, Dialect
 from chalicelib.baton.tokens.refusals import InvalidClient, StepUpRequired
@@ -83,6 +84,19 @@ def _cookie(cookie: Cookie) -> str:
         raise ValueError(f"the cookie {cookie.name!r} has a character that no cookie can carry: encode the value")
     age = "" if cookie.max_age is None else f"; Max-Age={cookie.max_age}"
     return f"{cookie.name}={cookie.value}; Path={cookie.path}{age}; Secure; HttpOnly; SameSite={cookie.same_site}"
+
+
+def rendered(response: Response) -> RenderedAnswer:
+    """Take a response apart, to store it."""
+    headers = {name: value for name, value in response.headers.items() if isinstance(value, str)}
+    body = response.body.encode() if isinstance(response.body, str) else response.body
+    return RenderedAnswer(response.status_code, headers, tuple(response.headers.get("Set-Cookie", ())), body)
+
+
+def response_of(answer: RenderedAnswer) -> Response:
+    """Make the response of a stored answer. Its body is bytes, whatever it was."""
+    headers: Fields = {**answer.headers, **({"Set-Cookie": list(answer.cookies)} if answer.cookies else {})}
+    return Response(body=answer.body, status_code=answer.status, headers=headers)
 
 
 def status_and_error(refusal: errors.Refusal, dialect: Dialect) -> tuple[int, str]:

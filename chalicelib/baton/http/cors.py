@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 ALLOWED_FIELDS = "Authorization, Baton-Grant, Content-Digest, Content-Type, Idempotency-Key, Signature, Signature-Input"
 """Request header fields that a page may send."""
-EXPOSED_FIELDS = "Age, Baton-Request-Id, Baton-Time, Retry-After"
+EXPOSED_FIELDS = "Age, Baton-Replayed, Baton-Request-Id, Baton-Time, Retry-After"
 """Response header fields that a page may read."""
 PREFLIGHT_KEPT_S = 7200
 """How long a browser may keep a preflight, seconds. Chromium keeps none for longer."""

@@ -3,24 +3,16 @@
 The rules and their table are in ``proof/once_rules.py``. This module knows nothing of Chalice: it takes a function that
 runs the view, and returns an answer as it is sent.
 
-A signed route with ``once=True`` calls ``Once.run`` in place of consuming the nonce. The order of its checks:
+A signed route with ``once=True`` calls ``RunOnce.run`` in place of consuming the nonce. The order of its checks:
 
 1. Read the request; verify token, signature, digest and time; convert query and body. The signature covers
    ``Idempotency-Key`` wherever it is sent (``proof/signature.py``), so the key needs no check of its own.
 2. Read the account state; check scope, role and ``acr``; check that ``Baton-Grant`` exists where the route needs it.
-3. ``Once.run``: claim the key. A replay returns here, so it needs neither nonce nor grant.
+3. ``RunOnce.run``: claim the key. A replay returns here, so it needs neither nonce nor grant.
 4. Within ``view``: consume the grant, then run the team's view. A refused grant releases the key.
 
-    answer = once.run(
-        caller.account,
-        request.message,
-        lambda: rendered(view(with_grant(caller), body)),   # 4
-        route="/orders/{order_id}",                         # requestContext.resourcePath
-        render=lambda refusal: rendered_refusal(refusal),   # the problem document of this request
-        retry_safe=rule.retry_safe,
-    )
-
-A route without ``once`` and without an attempt of its own calls ``refuse_key`` after step 1.
+``http/signed.py`` does so. For a route without ``once`` and without an attempt of its own it calls ``refuse_key`` after
+step 1.
 """
 
 import contextlib
@@ -82,7 +74,7 @@ class RenderedAnswer(Struct, frozen=True, array_like=True):
     """An answer as it is sent. ``cookies`` are values of ``Set-Cookie``.
 
     ``headers`` has no header field that belongs to one request, such as ``Baton-Time``, ``Baton-Request-Id`` or those
-    of CORS: they are added after ``Once.run``, to a replay too.
+    of CORS: they are added after ``RunOnce.run``, to a replay too.
     """
 
     status: int
@@ -100,7 +92,7 @@ class _Sending(Struct, frozen=True):
     now: int
 
 
-class Once(Struct, frozen=True, kw_only=True):
+class RunOnce(Struct, frozen=True, kw_only=True):
     """Run the views of routes with ``once=True``. One object for each environment."""
 
     store: OnceStore

@@ -7,14 +7,15 @@ from typing import Any
 from chalice.app import Response
 from msgspec import Struct
 
-from chalicelib.baton.http.answer import answered
+from chalicelib.baton.http.answer import answered, rendered, response_of
 from chalicelib.baton.http.body import read_json
 from chalicelib.baton.http.dispatch import Dispatch, Request
 from chalicelib.baton.http.form import read_form
+from chalicelib.baton.http.once import RenderedAnswer, RunOnce, refuse_key
 from chalicelib.baton.http.query import read_query, refuse_query
 from chalicelib.baton.lineages.clients import Clients
-from chalicelib.baton.routing import Answer, Message, Query, RouteSpec
-from chalicelib.baton.tokens.call import Call
+from chalicelib.baton.routing import Answer, Message, Once, Query, RouteSpec
+from chalicelib.baton.tokens.call import Call, VerifiedCall
 
 View = Callable[..., Answer]
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -29,6 +30,7 @@ class Views(Struct, frozen=True):
 
     dispatch: Dispatch
     call: Call
+    once: RunOnce
     clients: Clients
 
     def make(self, view: View, spec: RouteSpec) -> Callable[..., Response]:
@@ -43,6 +45,8 @@ class Views(Struct, frozen=True):
         def run(request: Request) -> Response:
             if spec.signed:
                 return self._signed(view, spec, request)
+            if not (spec.takes_attempt or spec.repeatable):
+                refuse_key(request.message)
             query = _query(request.message, spec)
             arguments = [*_body(request.message, spec), *query]
             return answered(view(request.message, *arguments, **request.path))
@@ -52,10 +56,34 @@ class Views(Struct, frozen=True):
     def _signed(self, view: View, spec: RouteSpec, request: Request) -> Response:
         message = request.message
         verified = self.call.authenticate(message, bound=spec.bound)
+        if not (spec.once or spec.takes_attempt):
+            refuse_key(message)
         query = _query(message, spec)
         arguments = [*_body(message, spec), *query]
+        if spec.once:
+            return self._once(view, spec, spec.once, request, verified, arguments)
         caller = self.call.authorize(verified, spec=spec)
         return answered(view(caller, *arguments, **request.path))
+
+    def _once(
+        self, view: View, spec: RouteSpec, rule: Once, request: Request, verified: VerifiedCall, arguments: list[Any]
+    ) -> Response:
+        caller = self.call.authorize(verified, spec=spec, once=True)
+
+        def run() -> RenderedAnswer:
+            if spec.step_up:
+                caller.require_step_up(max_age=spec.step_up.max_age, acr=spec.step_up.acr)
+            return rendered(answered(view(caller, *arguments, **request.path)))
+
+        answer = self.once.run(
+            caller.account,
+            request.message,
+            run,
+            route=request.route,
+            render=lambda refusal: rendered(request.refused(refusal)),
+            retry_safe=rule.retry_safe,
+        )
+        return response_of(answer)
 
     def _check(self, spec: RouteSpec) -> None:
         if spec.step_up and spec.query:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.refusals import AccountExists
-from chalicelib.baton.http.once import Once, RenderedAnswer, refuse_key, required_key
+from chalicelib.baton.http.once import RenderedAnswer, RunOnce, refuse_key, required_key
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.once_answers import encrypt_answer
 from chalicelib.baton.keys.rotation import make_ring, rotate_root
@@ -82,7 +82,7 @@ class Shop:
     def __post_init__(self) -> None:
         """Make the flow."""
         self.key_ring = GivenKeyRing(make_ring(secrets.token_bytes, now=START - DAY_S))
-        self.once = Once(
+        self.once = RunOnce(
             store=self.store,
             key_ring=self.key_ring,
             clock=self.clock,

@@ -19,7 +19,6 @@ CASES: dict[tuple[int, str, str], Case] = {}
 OF_NO_ROUTE = {
     "idempotency_key_required",
     "idempotency_key_reused",
-    "idempotency_unsupported",
     "in_progress",
     "insufficient_acr",
     "insufficient_role",
@@ -195,6 +194,11 @@ def _(setting: Setting) -> Said:
 @case(401, "invalid_signature", "wrong_key")
 def _(setting: Setting) -> Said:
     return setting.make().get("/me", token=setting.phone.token)
+
+
+@case(400, "invalid_request", "idempotency_unsupported")
+def _(setting: Setting) -> Said:
+    return setting.phone.post("/logout", {}, {"idempotency-key": "a-key-that-would-be-ignored"})
 
 
 @case(400, "invalid_digest", "invalid_digest")

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Done
-from chalicelib.baton.http.once import REPLAYED, Once, RenderedAnswer
+from chalicelib.baton.http.once import REPLAYED, RenderedAnswer, RunOnce
 from chalicelib.baton.keys.rotation import make_ring
 from chalicelib.baton.policy import DAY_S, ONCE_RUN_MAX_S, REQUEST_MAX_S
 from chalicelib.baton.proof.ports import OnceStore
@@ -119,7 +119,7 @@ class Stage:
         self.drawn = Counter[str]()
         self.key = f"schedule-{next(_numbers):016d}"
         self.sends: dict[str, str] = {}
-        self.once = Once(
+        self.once = RunOnce(
             store=Stepping(self, self.store),
             key_ring=GivenKeyRing(_ring),
             clock=lambda: self.now,

@@ -1,0 +1,184 @@
+"""Exactly-once calls over HTTP: `@baton.signed(once=True)` on routes of a team."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from chalice.app import Chalice
+
+from chalicelib.baton import Answer, Baton, Body, Caller, Cookie, Once, StepUp, errors
+from chalicelib.baton.policy import ONCE_RUN_MAX_S
+from chalicelib.baton.storage.dynamodb.database import Tables
+from tests.baton.conftest import ENVIRONMENT
+from tests.baton.wire.conversation import JSON, Device, Said, through
+from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+
+KEY = {"idempotency-key": "order-7-abcdefgh"}
+PNG = b"\x89PNG\r\n\x00\xff"
+
+
+class Order(Body):
+    """What is ordered."""
+
+    item: int
+
+
+@pytest.fixture
+def effects() -> list[int]:
+    """Give the items that were ordered."""
+    return []
+
+
+@pytest.fixture
+def outcome() -> list[Any]:
+    """Give what the next runs raise or return, the first one first; none: the usual answer."""
+    return []
+
+
+@pytest.fixture
+def device(
+    tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch, effects: list[int], outcome: list[Any]
+) -> Callable[..., Device]:
+    """Serve routes of a team by two environments, and make devices."""
+    monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+
+    def ordered(caller: Caller, order: Order) -> Answer:
+        if order.item > 10:
+            caller.require_step_up()
+        effects.append(order.item)
+        if outcome and isinstance(following := outcome.pop(0), BaseException):
+            raise following
+        if order.item == 9:
+            return Answer(200, PNG, media_type="image/png")
+        cookies = (Cookie("a", "1"), Cookie("b", "2"))
+        return Answer(201, {"number": len(effects)}, headers={"Location": "/orders/1"}, cookies=cookies)
+
+    def made() -> Chalice:
+        module = load_environment(clock)
+        app: Chalice = module.app
+        baton: Baton = module.baton
+        app.route("/orders", methods=["POST"])(baton.signed(body=Order, once=True)(ordered))
+        app.route("/safe", methods=["POST"])(baton.signed(body=Order, once=Once(retry_safe=True))(ordered))
+        app.route("/confirmed", methods=["POST"])(baton.signed(body=Order, once=True, step_up=StepUp())(ordered))
+        return app
+
+    send = through(Gateway([made() for _ in range(2)]))
+    return lambda **members: Device(send, lambda: int(clock.time()), **members)
+
+
+@pytest.fixture
+def phone(device: Callable[..., Device]) -> Device:
+    """Give a phone that is logged in."""
+    phone = device()
+    assert phone.register("ada@example.com").status == 201
+    return phone
+
+
+def order(phone: Device, item: int = 7, path: str = "/orders", **headers: str) -> Said:
+    """Send an order with a key."""
+    return phone.post(path, {"item": item}, KEY | headers)
+
+
+def test_a_repetition_gets_the_same_answer_and_no_second_effect(phone: Device, effects: list[int]) -> None:
+    """Status, headers, cookies and body; marked as replayed, with a time and a request id of its own."""
+    first, second = order(phone), order(phone)
+    assert (first.status, first.members) == (201, {"number": 1})
+    assert (second.status, second.body) == (first.status, first.body)
+    for name in ("location", "content-type", "cache-control"):
+        assert second.headers[name] == first.headers[name]
+    assert "baton-replayed" not in first.headers
+    assert second.headers["baton-replayed"] == "1"
+    assert second.headers["baton-request-id"] != first.headers["baton-request-id"]
+    assert effects == [7]
+
+
+def test_a_replay_is_to_the_byte_for_binary_answers_too(phone: Device) -> None:
+    """And both cookies are there."""
+    image = [order(phone, 9, accept="image/png") for _ in range(2)]
+    assert [one.body for one in image] == [PNG, PNG]
+
+
+def test_the_key_is_required_signed_and_of_one_request(phone: Device, effects: list[int]) -> None:
+    """Without it, changed on the way, or for another body nothing runs."""
+    missing = phone.post("/orders", {"item": 7})
+    assert (missing.status, missing.code) == (400, "idempotency_key_required")
+    added = phone.post("/orders", {"item": 7}, tamper=lambda fields: fields.update(KEY))
+    assert (added.status, added.code) == (401, "insufficient_coverage")
+    assert effects == []
+    assert order(phone).status == 201
+    other = order(phone, 8)
+    assert (other.status, other.code) == (422, "idempotency_key_reused")
+    assert effects == [7]
+
+
+@pytest.mark.parametrize("path", ["/logout", "/me/password"])
+def test_a_route_that_would_ignore_the_key_refuses_it(phone: Device, path: str) -> None:
+    """A key that is ignored is a double payment. Reading needs none, and ignores it."""
+    refused = phone.post(path, {}, KEY)
+    assert (refused.status, refused.code) == (400, "idempotency_unsupported")
+    assert phone.request("GET", "/me", headers=KEY).status == 200
+
+
+def test_a_refusal_is_an_answer_and_a_try_again_is_none(phone: Device, effects: list[int], outcome: list[Any]) -> None:
+    """A final refusal is replayed to the byte; ``TryAgain`` releases the key."""
+    outcome[:] = [errors.TryAgain("nothing was done"), errors.NotFound("sold out", detail="Item 7 is sold out.")]
+    assert (order(phone).status, effects) == (503, [7])
+    first, second = order(phone), order(phone)
+    assert (first.status, first.body) == (404, second.body)
+    assert second.headers["baton-replayed"] == "1"
+    assert second.headers["content-type"] == "application/problem+json"
+    assert effects == [7, 7]
+
+
+def test_after_a_defect_the_outcome_is_unknown(
+    phone: Device, clock: DevelopmentClock, effects: list[int], outcome: list[Any]
+) -> None:
+    """The view may have acted. A route whose second run does no harm runs again."""
+    outcome[:] = [KeyError("a defect"), KeyError("a defect")]
+    for path, later in (("/orders", (409, "outcome_unknown")), ("/safe", (201, ""))):
+        failed = order(phone, path=path)
+        assert (failed.status, failed.members["action"]) == (500, "retry")
+        waiting = order(phone, path=path)
+        assert (waiting.status, waiting.code, waiting.headers["retry-after"]) == (409, "in_progress", "1")
+        clock.skip(ONCE_RUN_MAX_S + 1)
+        said = order(phone, path=path)
+        assert (said.status, said.members.get("code", "")) == later
+    assert effects == [7, 7, 7]
+
+
+def test_a_spent_grant_does_not_stop_a_replay(phone: Device, effects: list[int]) -> None:
+    """And without a grant the key is released, so the confirmed request uses the same one."""
+    for path, item in (("/confirmed", 5), ("/orders", 11)):
+        assert order(phone, item, path).code == "step_up_required"
+        body = json.dumps({"item": item}).encode()
+        grant = {"baton-grant": phone.step_up("POST", path, body)}
+        for replayed in (None, "1"):
+            said = phone.request("POST", path, body, JSON | KEY | grant)
+            assert (said.status, said.headers.get("baton-replayed")) == (201, replayed)
+    assert effects == [5, 11]
+
+
+def test_a_new_phone_of_the_account_gets_the_answer_and_another_account_does_not(
+    phone: Device, device: Callable[..., Device], effects: list[int]
+) -> None:
+    """The key belongs to the account."""
+    assert order(phone).status == 201
+    new, other = device(), device()
+    assert new.login("ada@example.com").status == 200
+    assert order(new).headers["baton-replayed"] == "1"
+    assert other.register("bob@example.com").status == 201
+    assert "baton-replayed" not in order(other).headers
+    assert effects == [7, 7]
+
+
+def test_once_is_for_methods_that_change_something() -> None:
+    """When the route is registered."""
+    app, baton = Chalice(app_name="once", configure_logs=False), Baton.from_environment(ENVIRONMENT)
+    baton.install(app)
+
+    def view(caller: Caller) -> Answer:
+        return Answer()
+
+    with pytest.raises(TypeError, match="change something"):
+        app.route("/orders", methods=["GET"])(baton.signed(once=True)(view))
