@@ -5,7 +5,10 @@ from typing import Annotated
 from chalice.app import Blueprint
 from msgspec import Meta
 
-from chalicelib.baton import Answer, Baton, Body, Caller, StepUp
+from chalicelib.baton import Answer, Baton, Body, Caller
+
+UNCONFIRMED_MAX = 10_000
+"""Cents: above this amount the person proves the password again."""
 
 
 class Transfer(Body):
@@ -20,9 +23,11 @@ def transfers(baton: Baton) -> Blueprint:
     routes = Blueprint(__name__)
 
     @routes.route("/transfers", methods=["POST"])
-    @baton.signed(body=Transfer, step_up=StepUp(max_age=120))
+    @baton.signed(body=Transfer)
     def create_transfer(caller: Caller, transfer: Transfer) -> Answer:
-        """Transfer money. The caller signed this body, and proved the password for exactly this transfer."""
+        """Transfer money. Above 100.00, the person proves the password for exactly this transfer."""
+        if transfer.amount > UNCONFIRMED_MAX:
+            caller.require_step_up(max_age=120)
         return Answer(201, {"from": caller.account, "to": transfer.to, "amount": transfer.amount})
 
     return routes

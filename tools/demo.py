@@ -194,7 +194,7 @@ def tell(story: Story) -> None:  # noqa: PLR0915 - a story is told in one go
     story.refused("invalid_digest", lambda: phone.call("POST", "/logout", json={"everywhere": False}))
 
     story.tell("A payment requires the password again, for exactly this body")
-    paid = phone.call("POST", "/transfers", json={"to": "Bob", "amount": 1000}, confirm=lambda _: PASSWORD)
+    paid = phone.call("POST", "/transfers", json={"to": "Bob", "amount": 20_000}, confirm=lambda _: PASSWORD)
     story.expect(paid.status == 201, "the transfer was not made")
 
     story.tell("Sixteen minutes later the token has expired: the client exchanges it when it needs one")

@@ -37,7 +37,7 @@ from tools.stages import UnknownStage, enter
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TRANSFER = {"to": "Bob", "amount": 1}
+TRANSFER = {"to": "Bob", "amount": 20_000}
 
 
 class NotProved(Exception):

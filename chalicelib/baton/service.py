@@ -113,11 +113,7 @@ class Baton:
                 signals=self.signals,
             ),
             RunOnce(
-                store=self.once,
-                key_ring=self.key_ring,
-                clock=self.clock,
-                entropy=self.entropy,
-                signals=self.signals,
+                store=self.once, key_ring=self.key_ring, clock=self.clock, entropy=self.entropy, signals=self.signals
             ),
             self.clients,
         )
@@ -298,12 +294,7 @@ class Baton:
             show=ShowAccount(users=users),
             delete=DeleteAccount(clock=clock, users=users, lineage_store=lineage_store, record=record),
             change_password=ChangePassword(
-                clock=clock,
-                entropy=entropy,
-                key_ring=key_ring,
-                users=users,
-                lineage_store=lineage_store,
-                record=record,
+                clock=clock, entropy=entropy, key_ring=key_ring, users=users, lineage_store=lineage_store, record=record
             ),
             list_devices=ListDevices(clock=clock, key_ring=key_ring, clients=self.clients),
             end_device=EndDevice(clock=clock, lineage_store=lineage_store, record=record),

@@ -227,7 +227,7 @@ def test_nothing_secret_stands_in_any_line(
     phone.send = noting
     phone.register("ada@example.com")
     phone.exchange()
-    transfer = {"to": "Bob Builder", "amount": 1}
+    transfer = {"to": "Bob Builder", "amount": 20_000}
     grant = phone.step_up("POST", "/transfers", json.dumps(transfer).encode())
     assert phone.post("/transfers", transfer, {"baton-grant": grant}).status == 201
     assert phone.post("/transfers", transfer, {"baton-grant": grant}).code == "grant_invalid"

@@ -1,4 +1,4 @@
-"""A conversation with the real ``app.py`` on the embedded engine: each answer, AWS request and log line it makes.
+"""A conversation with Baton on the embedded engine: each answer, AWS request and log line it makes.
 
 Everything random is drawn from ``Entropy`` under the name of the step. Two values are masked: the
 ``ClientRequestToken`` that botocore draws for a transaction, and the version of the release in ``/health``. Argon2 has
@@ -17,13 +17,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+from types import SimpleNamespace
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import pytest
+from chalice.app import Chalice
+from msgspec import Meta
 
 from chalicelib import __version__
+from chalicelib.baton import Answer, Baton, Body, Caller, StepUp
 from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.http import jobs
 from chalicelib.baton.lineages.model import Status
@@ -33,7 +36,7 @@ from tests.baton.golden.fixed import Clock, Entropy, ed25519_key, p256, written
 from tests.baton.golden.values import Entry
 from tests.baton.wire.conversation import FORM, JSON, NEW_PASSWORD, PASSWORD, PREFIX, Device, Said
 from tools.dev.engine import client, create_tables
-from tools.dev.gateway import Gateway, LambdaContext, load_environment
+from tools.dev.gateway import Gateway, LambdaContext
 
 RESOURCE_SERVER, RESOURCE_SERVER_SECRET = "billing", "a long and random secret of a server"
 TABLES = Tables("golden")
@@ -148,8 +151,28 @@ def _nothing_random(seen: Seen) -> Iterator[None]:
         yield
 
 
+class Transfer(Body):
+    """The body of the team's route."""
+
+    to: Annotated[str, Meta(min_length=1, max_length=256)]
+    amount: Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+def environment() -> SimpleNamespace:
+    """Make an application with one route of a team. The real ``app.py`` may have others."""
+    app, baton = Chalice(app_name="golden", configure_logs=False), Baton.from_environment()
+    baton.install(app)
+
+    @app.route("/transfers", methods=["POST"])
+    @baton.signed(body=Transfer, step_up=StepUp(max_age=120))
+    def create_transfer(caller: Caller, transfer: Transfer) -> Answer:
+        return Answer(201, {"from": caller.account, "to": transfer.to, "amount": transfer.amount})
+
+    return SimpleNamespace(app=app, baton=baton)
+
+
 def _talk(seen: Seen) -> None:
-    module = load_environment()
+    module = environment()
     module.baton.signals.metrics = True
     gateway = Gateway([module.app])
 
@@ -233,7 +256,7 @@ class Talk:
     """The steps, in order. Later methods use the logins of earlier ones."""
 
     seen: Seen
-    module: ModuleType
+    module: SimpleNamespace
     send: Callable[[str, str, list[tuple[str, str]], bytes], Said]
 
     def __post_init__(self) -> None:

@@ -48,7 +48,7 @@ def test_a_page_reads_the_age_of_what_it_got(send: Send) -> None:
     """Client rule 9: where ``Age`` is there, the clock is not set."""
     said = send("GET", "/api/.well-known/jwks.json", [("host", HOST), ("origin", PAGE)], b"")
     exposed = {name.strip() for name in said.headers["access-control-expose-headers"].split(",")}
-    assert exposed == {"Age", "Baton-Request-Id", "Baton-Time", "Retry-After"}
+    assert exposed == {"Age", "Baton-Replayed", "Baton-Request-Id", "Baton-Time", "Retry-After"}
     assert said.headers["vary"] == "Origin", "a cache keeps one answer for each origin"
 
 

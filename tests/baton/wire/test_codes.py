@@ -213,7 +213,7 @@ def _(setting: Setting) -> Said:
 
 @case(401, "replayed_nonce", "replayed_nonce")
 def _(setting: Setting) -> Said:
-    grant_body = b'{"to":"Bob","amount":1}'
+    grant_body = b'{"to":"Bob","amount":20000}'
     grant = setting.phone.step_up("POST", "/transfers", grant_body)
     for _ in range(2):
         said = setting.phone.request(
@@ -224,7 +224,7 @@ def _(setting: Setting) -> Said:
 
 @case(401, "insufficient_user_authentication", "step_up_required")
 def _(setting: Setting) -> Said:
-    said = setting.phone.post("/transfers", {"to": "Bob", "amount": 1})
+    said = setting.phone.post("/transfers", {"to": "Bob", "amount": 20000})
     assert said.members["max_age"] == 120
     assert said.members["acr_values"] == "aal1"
     return said
@@ -232,7 +232,7 @@ def _(setting: Setting) -> Said:
 
 @case(401, "insufficient_user_authentication", "grant_invalid")
 def _(setting: Setting) -> Said:
-    body = b'{"to":"Bob","amount":1}'
+    body = b'{"to":"Bob","amount":20000}'
     # The path as the app sees it, without the stage: what everybody writes first.
     operation = {"method": "POST", "path": "/transfers", "digest": content_digest(body)}
     grant = setting.phone.post("/step-up", {"operation": operation, "password": PASSWORD}).members["grant"]

@@ -53,8 +53,8 @@ def test_a_whole_life_over_a_bad_line(
     if client_id != "iot":
         line.lose_answers = 2
         phone.exchange()
-    paid = phone.call("POST", "/transfers", json={"to": "Bob", "amount": 10}, confirm=lambda _: PASSWORD)
-    assert paid.json()["amount"] == 10
+    paid = phone.call("POST", "/transfers", json={"to": "Bob", "amount": 20_000}, confirm=lambda _: PASSWORD)
+    assert paid.json()["amount"] == 20_000
     mine, other = sorted(phone.devices(), key=lambda device: device["current"], reverse=True)
     assert (mine["current"], other["current"]) == (True, False)
     assert mine["bound"] == (options.get("binding") != "none")

@@ -153,7 +153,7 @@ def test_nothing_secret_is_stored_or_logged(
         lines.append(line)
         phone.register(f"person{number}@example.com", PASSWORD, "phone")
         phone.exchange()
-        phone.call("POST", "/transfers", json={"to": "Bob", "amount": 1}, confirm=lambda _: PASSWORD)
+        phone.call("POST", "/transfers", json={"to": "Bob", "amount": 20_000}, confirm=lambda _: PASSWORD)
         phone.change_password(PASSWORD, NEW_PASSWORD)
         phone.login(f"person{number}@example.com", NEW_PASSWORD, "phone")
         secret = phone.session.secret

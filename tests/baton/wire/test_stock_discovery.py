@@ -119,7 +119,7 @@ def test_a_call_without_a_good_token_learns_where_the_resource_is_described(make
     """RFC 9728 section 5.1: in the challenge, which API Gateway renames, and so in the body too."""
     phone = make_device()
     phone.register("ada@example.com")
-    for said in (phone.get("/me", token="garbage"), phone.post("/transfers", {"to": "Bob", "amount": 1})):
+    for said in (phone.get("/me", token="garbage"), phone.post("/transfers", {"to": "Bob", "amount": 20000})):
         assert said.status == 401
         assert said.members["resource_metadata"] == ISSUER + PROTECTED_RESOURCE
         assert f'resource_metadata="{ISSUER}{PROTECTED_RESOURCE}"' in said.headers["x-amzn-remapped-www-authenticate"]

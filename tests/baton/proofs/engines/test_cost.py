@@ -91,7 +91,7 @@ DELETE /me/devices/{device_id}              another device                      
 POST /logout                                here                                     2      1      3      1
 POST /logout                                everywhere                               3      1      4      1
 POST /step-up                               the password is right                    4      2      6      0
-POST /transfers                             without a grant                          0      1      1      0
+POST /transfers                             without a grant                          1      1      2      0
 POST /transfers                             with a grant                             2      1      3      0
 POST /me/password                           with a grant                             6      2      5      1
 DELETE /me                                  with a grant                             5      2      7      1
@@ -512,14 +512,14 @@ def _(home: Home) -> Act:
 @row("POST /transfers", "without a grant", 401)
 def _(home: Home) -> Act:
     phone = home.registered()
-    return lambda: phone.post("/transfers", {"to": "bob", "amount": 10})
+    return lambda: phone.post("/transfers", {"to": "bob", "amount": 20000})
 
 
 @row("POST /transfers", "with a grant", 201)
 def _(home: Home) -> Act:
     phone = home.registered()
-    grant = phone.step_up("POST", "/transfers", b'{"to": "bob", "amount": 10}')
-    return lambda: phone.post("/transfers", {"to": "bob", "amount": 10}, {"baton-grant": grant})
+    grant = phone.step_up("POST", "/transfers", b'{"to": "bob", "amount": 20000}')
+    return lambda: phone.post("/transfers", {"to": "bob", "amount": 20000}, {"baton-grant": grant})
 
 
 @row("POST /me/password", "with a grant", 204)

@@ -390,7 +390,9 @@ def _(stage: Stage) -> Act:
     phone.register(EMAIL, PASSWORD, "phone")
     return stage.by_client(
         phone,
-        lambda phone: phone.call("POST", "/transfers", json={"to": "Bob", "amount": 1}, confirm=lambda _: PASSWORD),
+        lambda phone: phone.call(
+            "POST", "/transfers", json={"to": "Bob", "amount": 20_000}, confirm=lambda _: PASSWORD
+        ),
     )
 
 
@@ -398,7 +400,7 @@ def _(stage: Stage) -> Act:
 def _(stage: Stage) -> Act:
     phone = registered(stage)
     return stage.by_device(
-        phone, lambda phone: phone.post("/transfers", {"to": "Bob", "amount": 1}, {"baton-grant": "made up"})
+        phone, lambda phone: phone.post("/transfers", {"to": "Bob", "amount": 20_000}, {"baton-grant": "made up"})
     )
 
 

@@ -19,7 +19,7 @@ from tests.baton.proofs.hostile.forgeries import THIEFS_KEY
 from tests.baton.wire.conversation import FORM, JSON, PREFIX, Device, Said
 
 VICTIM, THIEF = "ada@example.com", "eve@example.com"
-ORDER = b'{"to":"Bob","amount":10}'
+ORDER = b'{"to":"Bob","amount":20000}'
 
 
 @dataclass(frozen=True)
