@@ -1,6 +1,8 @@
 """A team's own routes: arguments, answers, cookies, query, path, scope, role, acr, step-up, OPTIONS, jobs, events."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Annotated, Any
@@ -16,7 +18,7 @@ from chalicelib.baton.routing import Message
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.conftest import ENVIRONMENT
 from tests.baton.wire.conversation import HOST, JSON, Device, Said, through
-from tools.dev.gateway import DevelopmentClock, Gateway, GatewayResponse, load_environment
+from tools.dev.gateway import ROOT, DevelopmentClock, Gateway, GatewayResponse, load_environment
 
 ROLES = "\n[roles]\nadmin = { code = 1 }\nsupport = { code = 2 }\n"
 PAGE = "https://app.example.com"
@@ -493,3 +495,11 @@ def test_a_public_view_takes_the_message(monkeypatch: pytest.MonkeyPatch) -> Non
     assert json.loads(said.body) == ["POST", 3]
     wrong = gateway.call("POST", "/api/public", [("host", HOST), *JSON.items()], b'{"item": 0}')
     assert Said(wrong.status, {}, wrong.body).code == "wrong_type"
+
+
+def test_a_job_that_lambda_imports_alone_finds_its_application() -> None:
+    """Lambda imports the module of the job's handler, and not ``app.py``."""
+    program = "import sys\nfrom chalicelib.baton.http import jobs\nassert 'app' not in sys.modules\n"
+    program += "assert jobs._jobs().dispatch.app is sys.modules['app'].app"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
