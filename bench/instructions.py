@@ -156,7 +156,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if complaints := moved(now, stored["ratios"]):
         print(f"beyond {TOLERANCE:.0%} of what is written down:", *complaints, sep="\n  ")
-        print("mend it; or, where it is meant: make bench-count UPDATE=1, and say why in the commit")
+        print("remedy: correct it. An intended change: make bench-count UPDATE=1, with the reason in the commit")
         return 1
     print(f"all within {TOLERANCE:.0%} of what is written down")
     return 0

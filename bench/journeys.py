@@ -23,7 +23,7 @@ from baton_client import Answer, BatonClient, MemoryStorage, Request
 from bench.machine import keep_to_one_core, silenced
 from bench.peers.stores import Dynoxide
 from bench.programs import Program, free_port
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tools.dev import dynoxide
 from tools.dev.engine import ENDPOINT, create_tables, offer_credentials
@@ -152,18 +152,18 @@ def engine() -> Iterator[str]:
 @contextlib.contextmanager
 def engine_calls_timed() -> Iterator[Timed]:
     """Time what is spent on asking the engine, by whichever transport, for as long as this lasts."""
-    stock = Service.call
+    stock = AwsClient.call
     timed = Timed(stock)
 
-    def call(service: Service, operation: str, **request: object) -> dict[str, Any]:
+    def call(service: AwsClient, operation: str, **request: object) -> dict[str, Any]:
         answer: dict[str, Any] = timed(service, operation, **request)
         return answer
 
-    Service.call = call  # type: ignore[assignment, method-assign]
+    AwsClient.call = call  # type: ignore[assignment, method-assign]
     try:
         yield timed
     finally:
-        Service.call = stock  # type: ignore[method-assign]
+        AwsClient.call = stock  # type: ignore[method-assign]
 
 
 class Exchanged(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
@@ -55,7 +55,7 @@ def deployed(folder: Path, *, dynamodb: str, kms: str, issuer: str = BASE_URL) -
     (bare / "app.py").write_text(BARE, "utf-8")
     tables = Tables("bench")
     create_tables(tables)
-    key_id = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
+    key_id = AwsClient("kms").call("create_key")["KeyMetadata"]["KeyId"]
     KeyRing(DynamoDB(tables), KmsWrapper(key_id), secrets.token_bytes).create(now=int(time.time()))
     variables = {
         "BATON_CLIENTS": REGISTRY,

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from chalicelib.baton import errors
-from chalicelib.baton.events.log import Signals
+from chalicelib.baton.events.log import Log
 from chalicelib.baton.policy import DAY_S, SIGNING_KEY_ROTATED_AFTER_S
 from chalicelib.baton.settings import SettingsProblems, read_settings
 from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
 from chalicelib.baton.storage.aws.deployment.look import Deployment
 from chalicelib.baton.storage.aws.deployment.required import Finding
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
@@ -104,8 +104,8 @@ def dependencies() -> Iterator[Finding]:
             if "skip_reason" in package:
                 raise Unreached(f"{package['name']} of {name} could not be looked up: {package['skip_reason']}")
             for known in package["vulns"]:
-                mend = f"raise it in requirements to {', '.join(known['fix_versions']) or 'a version without it'}"
-                yield Finding(f"{name}: {package['name']} {package['version']}", known["id"], mend)
+                remedy = f"raise it in requirements to {', '.join(known['fix_versions']) or 'a version without it'}"
+                yield Finding(f"{name}: {package['name']} {package['version']}", known["id"], remedy)
 
 
 def code() -> Iterator[Finding]:
@@ -184,9 +184,9 @@ def configuration() -> Iterator[Finding]:
     if settings.kms_key_id is None:
         raise Unreached("these settings are for development: there is no AWS account to audit")
     tables = Tables(settings.table_prefix)
-    signals = Signals(service=settings.deployment, level="ERROR", metrics=False)
+    log = Log(service=settings.deployment, level="ERROR", metrics=False)
     yield from AuditConfiguration(
-        Deployment(settings.deployment, tables, key_id=settings.kms_key_id, issuer=settings.issuer), signals, EXPIRY
+        Deployment(settings.deployment, tables, key_id=settings.kms_key_id, issuer=settings.issuer), log, EXPIRY
     )()
     yield from key_ages(KeyRing(DynamoDB(tables), KmsWrapper(settings.kms_key_id), os.urandom), now=int(time.time()))
     described = json.loads(CONFIG.read_text("utf-8"))["stages"][os.environ["STAGE"]]
@@ -204,13 +204,13 @@ def key_ages(key_ring: KeyRing, *, now: int) -> Iterator[Finding]:
         )
         return
     if age_s > SIGNING_KEY_ROTATED_AFTER_S + GRACE_S:
-        mend = ".venv/bin/python -m tools.operate rotate-signing-key; then find out why rotate_keys does not run"
-        yield Finding("the key ring", f"its newest signing key is {counted(age_s // DAY_S, 'day')} old", mend)
+        remedy = ".venv/bin/python -m tools.operate rotate-signing-key; then find out why rotate_keys does not run"
+        yield Finding("the key ring", f"its newest signing key is {counted(age_s // DAY_S, 'day')} old", remedy)
 
 
 def drift(function: str, policy_file: str) -> Iterator[Finding]:
     """Hold a function's role against its policy in ``.chalice/``: no more rights, no fewer, no other policy."""
-    lambda_, iam = Service("lambda"), Service("iam")
+    lambda_, iam = AwsClient("lambda"), AwsClient("iam")
     try:
         role_arn = lambda_.call("get_function_configuration", FunctionName=function)["Role"]
         role = role_arn.rsplit("/", maxsplit=1)[-1]
@@ -232,11 +232,11 @@ def drift(function: str, policy_file: str) -> Iterator[Finding]:
         )
     expected = _rights(json.loads((CONFIG.parent / policy_file).read_text("utf-8")))
     found = frozenset[str]().union(*(_rights(document) for document in documents))
-    mend = f"deploy again with .chalice/{policy_file}"
+    remedy = f"deploy again with .chalice/{policy_file}"
     for right in sorted(found - expected):
-        yield Finding(role, f"it has a right too many: {right}", mend)
+        yield Finding(role, f"it has a right too many: {right}", remedy)
     for right in sorted(expected - found):
-        yield Finding(role, f"it lacks a right: {right}", mend)
+        yield Finding(role, f"it lacks a right: {right}", remedy)
 
 
 def _rights(document: Mapping[str, Any]) -> frozenset[str]:
@@ -332,12 +332,14 @@ def main(stage: str | None, *, offline: bool = False) -> int:
         verdict = counted(len(findings), "finding") if findings else "ok"
         print(f"\033[{31 if findings else 32}m{verdict}\033[0m" if coloured else verdict)
         for finding in findings:
-            print(f"      {finding.subject}\n        {finding.problem}\n        remedy: {finding.mend}")
+            print(f"      {finding.subject}\n        {finding.problem}\n        remedy: {finding.remedy}")
         report[name] = [
-            {"subject": finding.subject, "problem": finding.problem, "mend": finding.mend} for finding in findings
+            {"subject": finding.subject, "problem": finding.problem, "remedy": finding.remedy} for finding in findings
         ]
     count = sum(map(len, report.values()))
-    report |= {name: [{"subject": name, "problem": "not checked: skipped", "mend": "make audit"}] for name in left_out}
+    report |= {
+        name: [{"subject": name, "problem": "not checked: skipped", "remedy": "make audit"}] for name in left_out
+    }
     (REPORT / "report.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     conclude(count, unasked, stage=stage, offline=offline)
     return 1 if count else 0

@@ -46,7 +46,7 @@ Pause = Callable[[float], None]
 
 
 class NotDone(Exception):
-    """A step cannot be taken; the message says why, and what would mend it."""
+    """A step failed. The message has the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from chalicelib.baton.policy import (
     SIGNING_KEY_ROTATED_AFTER_S,
 )
 from chalicelib.baton.settings import Settings, SettingsProblems, read_settings, unknown_settings
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, SWEPT, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
@@ -47,12 +47,12 @@ OPERATE: Final = ".venv/bin/python -m tools.operate"
 
 
 class Row(Struct, frozen=True):
-    """One thing examined. ``mend`` is empty while it is well."""
+    """One thing examined. ``remedy`` is empty while it is well."""
 
     part: str
     name: str
     found: str
-    mend: str = ""
+    remedy: str = ""
 
 
 def versions() -> Iterator[Row]:
@@ -98,7 +98,7 @@ def _clock_mend(ahead_s: int) -> str:
     return f"timedatectl set-ntp true ({effect})"
 
 
-def endpoint(issuer: str, *, mend: str) -> Iterator[Row]:
+def endpoint(issuer: str, *, remedy: str) -> Iterator[Row]:
     """Ask the URL that apps call for its time and its health."""
     asked: Mapping[str, str] = {"time": "/time", "health": "/health", "public keys": "/.well-known/jwks.json"}
     for name, path in asked.items():
@@ -106,7 +106,7 @@ def endpoint(issuer: str, *, mend: str) -> Iterator[Row]:
         if status == 200:
             yield Row("reach", name, f"{issuer}{path}")
         else:
-            yield Row("reach", name, f"{issuer}{path}: {status or body}", mend)
+            yield Row("reach", name, f"{issuer}{path}: {status or body}", remedy)
         if name == "time" and status:
             told = body_member(body, "server_time") or date
             yield clock_row(issuer, told, time.time())
@@ -140,7 +140,7 @@ def _date(headers: Mapping[str, str] | Message) -> int | None:
     return int(email.utils.parsedate_to_datetime(value).timestamp()) if value else None
 
 
-def remedy(reason: str, otherwise: str) -> str:
+def remedy_for(reason: str, otherwise: str) -> str:
     """Choose a remedy by the code at the end of a reason: a deployment corrects no credentials and no network."""
     code = reason.rpartition(": ")[2]
     if code.startswith(aws.UNKNOWN_CREDENTIALS) or "Credential" in code or "Token" in code:
@@ -152,7 +152,7 @@ def remedy(reason: str, otherwise: str) -> str:
     return otherwise
 
 
-def table_rows(tables: Tables, dynamodb: Service, *, deploy: str) -> Iterator[Row]:
+def table_rows(tables: Tables, dynamodb: AwsClient, *, deploy: str) -> Iterator[Row]:
     """See that every table is there, with the keys and the expiry that the stores count on."""
     for table, keys in KEYS.items():
         name = tables.name(table)
@@ -160,9 +160,9 @@ def table_rows(tables: Tables, dynamodb: Service, *, deploy: str) -> Iterator[Ro
             answer = dynamodb.call("describe_table", TableName=name)
             expiry = dynamodb.call("describe_time_to_live", TableName=name)["TimeToLiveDescription"]
         except errors.Unavailable as trouble:
-            yield Row("tables", name, trouble.reason, remedy(trouble.reason, deploy))
+            yield Row("tables", name, trouble.reason, remedy_for(trouble.reason, deploy))
             continue
-        described, mend = answer["Table"], deploy
+        described, remedy = answer["Table"], deploy
         problems = []
         if tuple(part["AttributeName"] for part in described["KeySchema"]) != keys:
             problems.append(f"its key is not {' and '.join(keys)}")
@@ -172,12 +172,12 @@ def table_rows(tables: Tables, dynamodb: Service, *, deploy: str) -> Iterator[Ro
         if table in SWEPT and swept_by != EXPIRY:
             problems.append(f"TTL does not delete by {EXPIRY}")
             # No deployment would: CloudFormation changes what its template changes, and not what somebody else did.
-            mend = (
+            remedy = (
                 f"aws dynamodb update-time-to-live --table-name {name} "
                 f"--time-to-live-specification Enabled=true,AttributeName={EXPIRY}"
             )
         found = "; ".join(problems) or f"{described['TableStatus'].lower()}, {counted(described['ItemCount'], 'item')}"
-        yield Row("tables", name, found, mend if problems else "")
+        yield Row("tables", name, found, remedy if problems else "")
         if table == "users":
             date = _date(answer["ResponseMetadata"]["HTTPHeaders"])
             yield clock_row("DynamoDB", date, time.time())
@@ -190,8 +190,8 @@ def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
         signer = ring.signer(now)
     except errors.Unavailable as trouble:
         absent = "absent" in trouble.reason
-        mend = f"{OPERATE} make-ring" if absent else "docs/baton/runbooks/kms-key-lost.md"
-        yield Row("keys", "key ring", trouble.reason, remedy(trouble.reason, mend))
+        remedy = f"{OPERATE} make-ring" if absent else "docs/baton/runbooks/kms-key-lost.md"
+        yield Row("keys", "key ring", trouble.reason, remedy_for(trouble.reason, remedy))
         return
     yield Row(
         "keys",
@@ -225,7 +225,9 @@ def examine(stage: str | None) -> Iterator[Row]:
         for problem in unknown_settings(os.environ):
             yield Row("settings", problem.split()[0], problem, "correct its name in the environment, or remove it")
         port = os.environ.get("PORT") or "8000"
-        yield from endpoint(f"http://localhost:{port}/api", mend=f"make dev{'' if port == '8000' else ' PORT=' + port}")
+        yield from endpoint(
+            f"http://localhost:{port}/api", remedy=f"make dev{'' if port == '8000' else ' PORT=' + port}"
+        )
         return
     try:
         if stage is not None:
@@ -244,11 +246,11 @@ def examine(stage: str | None) -> Iterator[Row]:
     yield from settings_rows(settings)
     tables = Tables(settings.table_prefix)
     deploy = f"make deploy STAGE={stage}" if stage else "make dev"
-    yield from table_rows(tables, Service("dynamodb"), deploy=deploy)
+    yield from table_rows(tables, AwsClient("dynamodb"), deploy=deploy)
     wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
     now = int(time.time())
     yield from key_rows(lambda: _looked_at(DynamoDB(tables), wrapper, now=now), now=now)
-    yield from endpoint(settings.issuer, mend=deploy)
+    yield from endpoint(settings.issuer, remedy=deploy)
 
 
 def _looked_at(engine: DynamoDB, wrapper: KmsWrapper | LocalWrapper, *, now: int) -> Ring:
@@ -273,10 +275,10 @@ def show(rows: Sequence[Row], out: TextIO) -> None:
         if row.part != part:
             part = row.part
             print(f"\n{dye(part, '1')}", file=out)
-        mark = dye("no", "31") if row.mend else dye("ok", "32")
+        mark = dye("no", "31") if row.remedy else dye("ok", "32")
         print(f"  {mark}  {row.name:<{width}}  {row.found}", file=out)
-        if row.mend:
-            print(f"      {'':<{width}}  {dye('remedy: ' + row.mend, '33')}", file=out)
+        if row.remedy:
+            print(f"      {'':<{width}}  {dye('remedy: ' + row.remedy, '33')}", file=out)
 
 
 @aws.in_one_line
@@ -288,9 +290,9 @@ def main(stage: str | None) -> int:
     order = ("versions", "settings", "reach", "clock", "tables", "keys")
     rows = sorted(examine(stage), key=lambda row: order.index(row.part))
     show(rows, sys.stdout)
-    wrong = [row for row in rows if row.mend]
+    wrong = [row for row in rows if row.remedy]
     print(
-        f"\n{counted(len(wrong), 'problem')}. remedy for the first: {wrong[0].mend}" if wrong else "\nok: no problems"
+        f"\n{counted(len(wrong), 'problem')}. remedy for the first: {wrong[0].remedy}" if wrong else "\nok: no problems"
     )
     if not wrong and stage is None:
         print("next: make doctor STAGE=dev, for a deployment")

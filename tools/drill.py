@@ -124,7 +124,7 @@ class Drill:
         """Start Baton over these tables."""
         os.environ["BATON_TABLE_PREFIX"] = tables.prefix
         environment = load_environment(self.clock)
-        environment.baton.signals.metrics = False  # nobody's, and between our lines
+        environment.baton.log.metrics = False  # nobody's, and between our lines
         return Line(Gateway([environment.app]))
 
     def __call__(self) -> None:
@@ -168,7 +168,7 @@ class Drill:
         print("5/6 check the protection of the restored tables")
         for table in KEYS:
             name = self.target.name(table)
-            looks: Sequence[Any] = self.deployment.looks()[name]()
+            looks: Sequence[Any] = self.deployment.observations()[name]()
             findings = [
                 finding
                 for found in looks

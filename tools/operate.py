@@ -22,7 +22,7 @@ from typing import NamedTuple
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.effects import Done
-from chalicelib.baton.events.log import Signals
+from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.rotation import Entropy, raise_not_before, retire_keys, rotate_root, rotate_signing
@@ -84,10 +84,10 @@ class Operator:
         settings = read_settings()
         self._pause = pause
         self._ask = ask
-        self._engine = DynamoDB(Tables(settings.table_prefix))
+        self._database = DynamoDB(Tables(settings.table_prefix))
         wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
-        self._key_ring = KeyRing(self._engine, wrapper, secrets.token_bytes)
-        self._signals = Signals(service=settings.deployment, level="ERROR", metrics=False)
+        self._key_ring = KeyRing(self._database, wrapper, secrets.token_bytes)
+        self._log = Log(service=settings.deployment, level="ERROR", metrics=False)
 
     def make_ring(self) -> str:
         """Make the key ring, where there is none. Where the tables hold accounts, the operator must type their name.
@@ -97,7 +97,7 @@ class Operator:
         try:
             made = self._key_ring.create(now=clock())
         except AccountsWithoutRing:
-            prefix = self._engine.tables.prefix
+            prefix = self._database.tables.prefix
             print(
                 f"warning: the tables {prefix}-* hold accounts, and no key ring. With a new key ring every login ends, "
                 "and no password and no e-mail address of these accounts can be used again: all users must register "
@@ -127,16 +127,16 @@ class Operator:
     def set_status(self, command: str, email: str) -> str:
         """Disable, enable or delete an account."""
         users, lineage_store, audit = (
-            Users(self._engine),
-            LineageStore(self._engine),
-            Audit(self._engine, self._signals),
+            Users(self._database),
+            LineageStore(self._database),
+            Audit(self._database, self._log),
         )
         record = Record(
             clock=clock,
             entropy=secrets.token_bytes,
-            ephemeral=Ephemeral(self._engine),
+            ephemeral=Ephemeral(self._database),
             audit=audit,
-            signals=self._signals,
+            log=self._log,
         )
         act = SetStatus(clock=clock, key_ring=self._key_ring, users=users, lineage_store=lineage_store, record=record)
         account = act(email, STATUSES[command])

@@ -20,7 +20,7 @@ _ONLY_BOTOCORE: Final = (
     "HTTPS_PROXY",
     "https_proxy",
 )
-"""What somebody who sets it counts on, and the lean transport does not know."""
+"""What somebody who sets it counts on, and the small AWS client does not know."""
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -56,7 +56,7 @@ def under_snapstart(environ: Mapping[str, str]) -> bool:
 
 
 def access_key_of(environ: Mapping[str, str], region: str) -> AccessKey | Vended | None:
-    """Find the access key, or who hands one out; ``None`` where botocore has to know what the lean transport does not.
+    """Find the access key, or who hands one out; ``None`` where only botocore has what is needed.
 
     A snapshot must hold no key: every environment restored from it would share that.
     """

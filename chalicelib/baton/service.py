@@ -19,7 +19,7 @@ from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
 from chalicelib.baton.effects import Effects
-from chalicelib.baton.events.log import Signals
+from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.names import APP_PREFIX
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors import routes as factors
@@ -36,9 +36,9 @@ from chalicelib.baton.settings import Settings, read_settings
 from chalicelib.baton.storage.aws.credentials import source_of
 from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
 from chalicelib.baton.storage.aws.deployment.look import Deployment
-from chalicelib.baton.storage.aws.service import Service, TimeBudget
-from chalicelib.baton.storage.aws.small_client import Access
-from chalicelib.baton.storage.aws.snapshot import import_what_comes_late
+from chalicelib.baton.storage.aws.service import AwsClient, TimeBudget
+from chalicelib.baton.storage.aws.small_client import Endpoint
+from chalicelib.baton.storage.aws.snapshot import import_late_modules
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
@@ -68,39 +68,39 @@ class Baton:
         """Join the rooms. No connection is opened before the first request."""
         self.settings = settings
         self.clock, self.entropy = effects.clock, effects.entropy
-        self.signals = Signals(service=settings.deployment, level=settings.log_level, metrics=not settings.development)
+        self.log = Log(service=settings.deployment, level=settings.log_level, metrics=not settings.development)
         self.clients = settings.registry
         self._names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
         self._store()
         self.issue = Issue(self._names)
         self.recorder = Record(
-            clock=self.clock, entropy=self.entropy, ephemeral=self.ephemeral, audit=self.audit, signals=self.signals
+            clock=self.clock, entropy=self.entropy, ephemeral=self.ephemeral, audit=self.audit, log=self.log
         )
         self._proof = RequestVerifier(
             key_ring=self.key_ring,
             clients=self.clients,
             names=self._names,
             authorities=settings.authorities,
-            mismatches=Mismatches(self.signals),
+            mismatches=Mismatches(self.log),
             development=settings.development,
         )
         self._credentials = Credentials(
             entropy=self.entropy,
             users=self.users,
             ephemeral=self.ephemeral,
-            signals=self.signals,
+            log=self.log,
             record=self.recorder,
             limits=settings.limits,
         )
         self._dispatch = Dispatch(
             clock=self.clock,
             entropy=self.entropy,
-            signals=self.signals,
+            log=self.log,
             origins=settings.origins,
             development=settings.development,
             resource_metadata=settings.issuer + public_routes.PROTECTED_RESOURCE,
             # A developer's machine may be slow, and no Lambda ends its requests.
-            begin=(lambda: None) if settings.development else self._patience.begin,
+            begin=(lambda: None) if settings.development else self._time_budget.begin,
         )
         self._views = Views(
             self._dispatch,
@@ -110,11 +110,9 @@ class Baton:
                 proof=self._proof,
                 lineage_store=self.lineage_store,
                 ephemeral=self.ephemeral,
-                signals=self.signals,
+                log=self.log,
             ),
-            RunOnce(
-                store=self.once, key_ring=self.key_ring, clock=self.clock, entropy=self.entropy, signals=self.signals
-            ),
+            RunOnce(store=self.once, key_ring=self.key_ring, clock=self.clock, entropy=self.entropy, log=self.log),
             self.clients,
         )
         self.routes: tuple[Route, ...] = (*self._public(), *self._accounts(), *self._factors(), *self._tokens())
@@ -127,7 +125,7 @@ class Baton:
         """
         settings = read_settings() if environ is None else read_settings(environ)
         if settings.snapshot:
-            import_what_comes_late()
+            import_late_modules()
         given = EFFECTS.get()
         return cls(settings, given or Effects(lambda: int(time.time()), secrets.token_bytes))
 
@@ -142,9 +140,7 @@ class Baton:
         jobs.install(
             jobs.Jobs(
                 dispatch=self._dispatch,
-                rotate_keys=RotateKeys(
-                    clock=self.clock, entropy=self.entropy, key_ring=self.key_ring, signals=self.signals
-                ),
+                rotate_keys=RotateKeys(clock=self.clock, entropy=self.entropy, key_ring=self.key_ring, log=self.log),
                 audit_configuration=self._audit_configuration,
             )
         )
@@ -225,8 +221,8 @@ class Baton:
     def _store(self) -> None:
         """Make the stores."""
         settings = self.settings
-        self._patience = TimeBudget()
-        self.access_key = source_of(settings.lean) if settings.lean else None
+        self._time_budget = TimeBudget()
+        self.access_key = source_of(settings.access_key) if settings.access_key else None
         self.database = DynamoDB(Tables(settings.table_prefix), self._service("dynamodb", settings.dynamodb_endpoint))
         self.storage = self._stores_in_memory() if settings.storage == "memory" else self._stores_on_dynamodb()
         self.users, self.lineage_store = self.storage.accounts, self.storage.lineages
@@ -236,17 +232,17 @@ class Baton:
     def _stores_on_dynamodb(self) -> Storage:
         key_id = self.settings.kms_key_id
         wrapper = KmsWrapper(key_id, self._service("kms", self.settings.kms_endpoint)) if key_id else LocalWrapper()
-        return dynamodb_storage(self.database, wrapper, self.signals, self.entropy)
+        return dynamodb_storage(self.database, wrapper, self.log, self.entropy)
 
     def _stores_in_memory(self) -> Storage:
         from chalicelib.baton.storage.memory.storage import memory_storage  # noqa: PLC0415 - in development only
 
         return memory_storage(self.entropy)
 
-    def _service(self, name: str, endpoint: str) -> Service:
+    def _service(self, name: str, endpoint: str) -> AwsClient:
         """Reach an AWS service, by the small client where there is an access key for it."""
-        small = Access(endpoint, self.settings.region, self.access_key) if self.access_key else None
-        return Service(name, lean=small, patience=self._patience)
+        small = Endpoint(endpoint, self.settings.region, self.access_key) if self.access_key else None
+        return AwsClient(name, endpoint=small, time_budget=self._time_budget)
 
     def _public(self) -> tuple[Route, ...]:
         return public_routes.routes(
@@ -259,7 +255,7 @@ class Baton:
         )
 
     def _accounts(self) -> tuple[Route, ...]:
-        clock, entropy, key_ring, signals = self.clock, self.entropy, self.key_ring, self.signals
+        clock, entropy, key_ring, log = self.clock, self.entropy, self.key_ring, self.log
         users, lineage_store, record = self.users, self.lineage_store, self.recorder
         introduce = ReadLoginRequest(entropy=entropy, clients=self.clients, proof=self._proof)
         first_tokens = FirstTokens(issue=self.issue)
@@ -274,7 +270,7 @@ class Baton:
                 lineage_store=lineage_store,
                 ephemeral=self.ephemeral,
                 first_tokens=first_tokens,
-                signals=signals,
+                log=log,
                 record=record,
                 limits=self.settings.limits,
             ),
@@ -287,7 +283,7 @@ class Baton:
                 users=users,
                 lineage_store=lineage_store,
                 first_tokens=first_tokens,
-                signals=signals,
+                log=log,
                 record=record,
             ),
             logout=Logout(clock=clock, lineage_store=lineage_store, record=record),
@@ -308,12 +304,12 @@ class Baton:
                 key_ring=self.key_ring,
                 credentials=self._credentials,
                 ephemeral=self.ephemeral,
-                signals=self.signals,
+                log=self.log,
             )
         )
 
     def _tokens(self) -> tuple[Route, ...]:
-        clock, proof, lineage_store, signals = self.clock, self._proof, self.lineage_store, self.signals
+        clock, proof, lineage_store, log = self.clock, self._proof, self.lineage_store, self.log
         end_reused = EndReused(lineage_store=lineage_store, record=self.recorder)
         return tokens.routes(
             exchange=Exchange(
@@ -322,8 +318,8 @@ class Baton:
                 proof=proof,
                 lineage_store=lineage_store,
                 end_reused=end_reused,
-                foreign_keys=ForeignKeys(signals),
-                signals=signals,
+                foreign_keys=ForeignKeys(log),
+                log=log,
                 issue=self.issue,
                 revoke_on_wrong_key=self.settings.revoke_on_wrong_key,
             ),
@@ -332,7 +328,7 @@ class Baton:
                 proof=proof,
                 lineage_store=lineage_store,
                 end_reused=end_reused,
-                signals=signals,
+                log=log,
                 record=self.recorder,
             ),
             introspect=Introspect(
@@ -349,4 +345,4 @@ class Baton:
         deployment = Deployment(
             settings.deployment, self.database.tables, key_id=settings.kms_key_id or "", issuer=settings.issuer
         )
-        AuditConfiguration(deployment, self.signals, EXPIRY)()
+        AuditConfiguration(deployment, self.log, EXPIRY)()

@@ -7,31 +7,20 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
 from chalicelib.baton.access_key import AccessKey, Vended, access_key_of, endpoint_of, under_snapstart
-from chalicelib.baton.lineages.clients import Clients, RegistryProblems
+from chalicelib.baton.lineages.clients import Clients, RegistryProblems, decode_registry
+from chalicelib.baton.urls import canonical_authority, is_issuer, is_origin
 
 _PREFIX = re.compile(r"[a-zA-Z0-9_.-]{0,64}\Z")
-_AUTHORITY = re.compile(r"([a-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::([1-9][0-9]{0,4}))?\Z")
 _UNDER_LOCAL = re.compile(r"\*\.local(:[0-9]{1,5})?\Z")
-_ORIGIN = re.compile(r"([a-z]+)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}|\*))?\Z")
 _RESOURCE_SERVER = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})\Z")
 _REGISTRY = re.compile(r"[A-Za-z0-9_-]+\.toml\Z")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_DEFAULT_PORTS = {"https": "443", "http": "80"}
-_PORT_MAX = 65_535
-_SCHEMES_OF_APPS = {"capacitor", "ionic", "tauri"}
-_HTTP_HOSTS = {"localhost", "127.0.0.1", "tauri.localhost"}
-"""Hosts that are the machine of the page itself: http from there crosses no network."""
 _DEMO_REGISTRY = "clients.toml"
 _FOLDER = Path(__file__).parents[1]
-_OTHER_ENCODINGS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-"""By the byte order mark that a file begins with; the longer marks first."""
-
 KNOWN = frozenset(
     {
         "BATON_AUDIENCE",
@@ -132,7 +121,7 @@ class Settings(Struct, frozen=True):
     region: str
     """``AWS_REGION``, which Lambda sets: shown by ``GET /health``."""
 
-    lean: AccessKey | Vended | None
+    access_key: AccessKey | Vended | None
     """``BATON_AWS_CLIENT``: ``small`` (default, except in development) sends requests to AWS with Baton's
     own client, with the access key that Lambda sets: ``AWS_ACCESS_KEY_ID`` and the two beside it, or, under
     SnapStart, ``AWS_CONTAINER_CREDENTIALS_FULL_URI``, which hands one out. Where neither is, with ``botocore``, and
@@ -177,7 +166,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         log_level=_log_level(environ, problems),
         snapshot=under_snapstart(environ),
         region=region,
-        lean=_lean(environ, region=region, development=development, problems=problems),
+        access_key=_access_key(environ, region=region, development=development, problems=problems),
         dynamodb_endpoint=endpoint_of(environ, "dynamodb", region),
         kms_endpoint=endpoint_of(environ, "kms", region),
     )
@@ -199,7 +188,7 @@ def _issuer(environ: Mapping[str, str], *, development: bool, problems: list[str
     issuer = environ.get("BATON_ISSUER", "")
     if not issuer:
         problems.append("BATON_ISSUER is missing: the URL apps call, such as https://api.example.com/api")
-    elif not _is_issuer(issuer, development=development):
+    elif not is_issuer(issuer, development=development):
         problems.append(f"BATON_ISSUER: {issuer!r} is not {_AN_ISSUER}")
     return issuer
 
@@ -209,7 +198,7 @@ def _earlier_issuers(environ: Mapping[str, str], *, development: bool, problems:
     problems += [
         f"BATON_EARLIER_ISSUERS: {issuer!r} is not {_AN_ISSUER}"
         for issuer in issuers
-        if not _is_issuer(issuer, development=development)
+        if not is_issuer(issuer, development=development)
     ]
     return frozenset(issuers)
 
@@ -220,29 +209,10 @@ _AN_ISSUER = (
 )
 
 
-def _is_issuer(text: str, *, development: bool) -> bool:
-    url = _url(text, development=development)
-    return url is not None and not url.query and not url.fragment and not text.endswith("/")
-
-
-def _url(text: str, *, development: bool) -> SplitResult | None:
-    """Take a URL apart; ``None`` for what is none, or not https (or http on loopback, in development)."""
-    try:
-        url = urlsplit(text)
-        _ = url.port  # raises where it is no port
-    except ValueError:
-        return None
-    secure = url.scheme == "https" or (url.scheme == "http" and development and url.hostname in _LOOPBACK)
-    plain = url.hostname and url.netloc == url.netloc.lower() and "@" not in url.netloc
-    if "[" in url.netloc and _canonical(url.netloc) != url.netloc:
-        return None
-    return url if secure and plain else None
-
-
 def _authorities(environ: Mapping[str, str], issuer: str, *, development: bool, problems: list[str]) -> frozenset[str]:
     words = _words(environ, "BATON_AUTHORITIES")
     for word in words:
-        canonical = _canonical(word)
+        canonical = canonical_authority(word)
         if canonical is None and not (development and _UNDER_LOCAL.match(word)):
             problems.append(
                 f"BATON_AUTHORITIES: {word!r} is not a lower-case host or host:port; an IPv6 address is in brackets, "
@@ -254,22 +224,6 @@ def _authorities(environ: Mapping[str, str], issuer: str, *, development: bool, 
     # The default port is no part of what is signed (RFC 9421 section 2.2.3).
     named = {word.removesuffix(":443") for word in words or (derived,)}
     return frozenset(word.removesuffix(":80") for word in named) if development else frozenset(named)
-
-
-def _canonical(authority: str) -> str | None:
-    """Give an authority in its canonical form (RFC 5952 for IPv6); ``None`` for what is none."""
-    match = _AUTHORITY.match(authority)
-    if match is None or int(match[2] or 0) > _PORT_MAX:
-        return None
-    host = match[1]
-    if host.startswith("["):
-        import ipaddress  # noqa: PLC0415 - cold start: seldom needed
-
-        try:
-            host = f"[{ipaddress.IPv6Address(host[1:-1])}]"
-        except ValueError:
-            return None
-    return f"{host}:{match[2]}" if match[2] else host
 
 
 def _table_prefix(environ: Mapping[str, str], problems: list[str]) -> str:
@@ -321,7 +275,7 @@ def _registry(path: Path, *, development: bool, problems: list[str]) -> Clients:
         return Clients({})
     file = f"chalicelib/{path.name}"
     try:
-        clients = Clients.from_toml(_text(path.read_bytes(), file), file)
+        clients = Clients.from_toml(decode_registry(path.read_bytes(), file), file)
     except RegistryProblems as wrong:
         problems += wrong.problems
         return Clients({})
@@ -333,20 +287,6 @@ def _registry(path: Path, *, development: bool, problems: list[str]) -> Clients:
     return clients
 
 
-def _text(content: bytes, file: str) -> str:
-    """Decode a registry: UTF-8, with or without a byte order mark. Raises ``RegistryProblems``."""
-    encoding = next((name for mark, name in _OTHER_ENCODINGS.items() if content.startswith(mark)), None)
-    if encoding is None and b"\0" in content:  # no byte order mark; in TOML no such character is allowed
-        encoding = "UTF-32" if b"\0\0" in content else "UTF-16"
-    if encoding:
-        raise RegistryProblems([f"{file} is encoded in {encoding}: save it as UTF-8"])
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise RegistryProblems([f"{file}, line {line}: a byte that is not UTF-8: save it as UTF-8"]) from None
-
-
 def _origins(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> tuple[str, ...]:
     origins = _words(environ, "BATON_ORIGINS")
     problems += [
@@ -354,24 +294,9 @@ def _origins(environ: Mapping[str, str], *, development: bool, problems: list[st
         "case, no path, no default port, no wildcard; the scheme is https, capacitor, ionic or tauri, or http for "
         "localhost, 127.0.0.1 and tauri.localhost (http://localhost:* is any port, with BATON_DEVELOPMENT=1)"
         for origin in origins
-        if not _is_origin(origin, development=development)
+        if not is_origin(origin, development=development)
     ]
     return origins
-
-
-def _is_origin(origin: str, *, development: bool) -> bool:
-    match = _ORIGIN.match(origin)
-    if match is None:
-        return False
-    scheme, host, port = match.groups()
-    if host.startswith("[") and _canonical(host) != host:
-        return False
-    if scheme == "http":
-        if host not in _HTTP_HOSTS or (port == "*" and not development):
-            return False
-    elif port == "*" or (scheme != "https" and scheme not in _SCHEMES_OF_APPS):
-        return False
-    return port is None or port == "*" or (port != _DEFAULT_PORTS.get(scheme) and int(port) <= _PORT_MAX)
 
 
 def _resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[str, bytes]:
@@ -388,7 +313,7 @@ def _resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[s
     return rows
 
 
-def _lean(
+def _access_key(
     environ: Mapping[str, str], *, region: str, development: bool, problems: list[str]
 ) -> AccessKey | Vended | None:
     transport = environ.get("BATON_AWS_CLIENT") or ("botocore" if development else "small")

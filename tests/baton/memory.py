@@ -1,4 +1,4 @@
-"""The storage in memory as tests take it apart, and signals that are read afterwards."""
+"""The storage in memory as tests take it apart, and log that are read afterwards."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -15,20 +15,20 @@ from chalicelib.baton.storage.memory.tables import MemoryTables
 
 
 @dataclass(slots=True)
-class MemorySignals:
-    """``ports.Signals`` in memory: every signal and its facts."""
+class MemoryLog:
+    """``ports.Log`` in memory: every signal and its facts."""
 
-    emitted: list[tuple[str, dict[str, str | int]]] = field(default_factory=list)
+    recorded: list[tuple[str, dict[str, str | int]]] = field(default_factory=list)
 
-    def begin(self, *, request_id: str) -> None:
+    def start_request(self, *, request_id: str) -> None:
         """Forget the request before."""
 
-    def about(self, *, lineage: str) -> None:
+    def set_lineage(self, *, lineage: str) -> None:
         """Put the lineage on all that follows."""
 
-    def emit(self, event: str, /, **facts: str | int) -> None:
+    def record(self, event: str, /, **facts: str | int) -> None:
         """Note that something happened."""
-        self.emitted.append((event, facts))
+        self.recorded.append((event, facts))
 
 
 class GivenKeyRing(MemoryKeyRing):
@@ -72,4 +72,4 @@ class MemoryStores:
         self.lineage_store = MemoryLineageStore(self.tables)
         self.ephemeral = MemoryOneTime(self.tables)
         self.audit = MemoryAudit(self.tables)
-        self.signals = MemorySignals()
+        self.log = MemoryLog()

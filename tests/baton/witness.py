@@ -20,9 +20,9 @@ from urllib.parse import parse_qsl
 import pytest
 from chalice.app import Chalice
 
-from chalicelib.baton.events.log import Signals
+from chalicelib.baton.events.log import Log
 from chalicelib.baton.policy import ATTEMPT_CHARACTERS_MIN
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 
 POLICIES = [Path(__file__).parents[2] / ".chalice" / f"policy-{stage}.json" for stage in ("dev", "prod")]
 """The policies of the API. `tests/baton/operations/test_stages.py` holds those of the scheduled functions."""
@@ -162,7 +162,7 @@ class _Ear(logging.Handler):
 @contextmanager
 def watching(witness: Witness) -> Iterator[None]:
     """Let the witness see everything for as long as this lasts."""
-    answer, call, emit = Chalice.__call__, Service.call, Signals.emit
+    answer, call, record = Chalice.__call__, AwsClient.call, Log.record
 
     @functools.wraps(answer)
     def answered(app: Chalice, event: Any, context: Any) -> Any:
@@ -176,7 +176,7 @@ def watching(witness: Witness) -> Iterator[None]:
         return given
 
     @functools.wraps(call)
-    def called(service: Service, operation: str, **request: object) -> dict[str, Any]:
+    def called(service: AwsClient, operation: str, **request: object) -> dict[str, Any]:
         # A development server makes its own ring, and looks for accounts first. A deployed function never makes one.
         if _answering.get() and operation != "scan":
             witness.used.update(uses(service._name, operation, request))
@@ -184,16 +184,16 @@ def watching(witness: Witness) -> Iterator[None]:
             witness.kept.append(_written(request))
         return call(service, operation, **request)
 
-    @functools.wraps(emit)
-    def emitted(signals: Signals, event: str, /, **facts: str | int) -> None:
+    @functools.wraps(record)
+    def recorded(log: Log, event: str, /, **facts: str | int) -> None:
         witness.said.append(f"{event} {facts}")
-        emit(signals, event, **facts)
+        record(log, event, **facts)
 
     ear = _Ear(witness)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Chalice, "__call__", answered)
-        patch.setattr(Service, "call", called)
-        patch.setattr(Signals, "emit", emitted)
+        patch.setattr(AwsClient, "call", called)
+        patch.setattr(Log, "record", recorded)
         logging.getLogger().addHandler(ear)
         try:
             yield

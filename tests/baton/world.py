@@ -31,8 +31,8 @@ from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.rotation import make_ring
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.proof.digest import content_digest
-from chalicelib.baton.proof.signature import Signature, signature_base
-from chalicelib.baton.proof.signature_input import component, write_input
+from chalicelib.baton.proof.signature import signature_base
+from chalicelib.baton.proof.signature_input import Signature, component, write_input
 from chalicelib.baton.routing import Message, RouteSpec, StepUp
 from chalicelib.baton.tokens.call import Call
 from chalicelib.baton.tokens.caller import Caller
@@ -43,7 +43,7 @@ from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
 from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
 from chalicelib.baton.tokens.revoke import Revoke
 from chalicelib.baton.tokens.token import Names
-from tests.baton.memory import GivenKeyRing, MemorySignals, MemoryStores
+from tests.baton.memory import GivenKeyRing, MemoryLog, MemoryStores
 
 START = 1_800_000_000
 AUTHORITY = "api.example.com"
@@ -168,11 +168,11 @@ class World:
     clock: Clock = field(default_factory=Clock)
     stores: MemoryStores = field(default_factory=MemoryStores)
     entropy: Entropy = secrets.token_bytes
-    signals: MemorySignals = field(default_factory=MemorySignals)
+    log: MemoryLog = field(default_factory=MemoryLog)
 
     def __post_init__(self) -> None:
         """Join the shelves, as ``app.py`` does."""
-        clock, stores, entropy, signals = self.clock, self.stores, self.entropy, self.signals
+        clock, stores, entropy, log = self.clock, self.stores, self.entropy, self.log
         users, lineage_store, ephemeral, audit = stores.users, stores.lineage_store, stores.ephemeral, stores.audit
         self.key_ring = key_ring = GivenKeyRing(make_ring(entropy, now=START - 10))
         self.clients = clients = Clients.from_toml(_CLIENTS.read_text("utf-8") + ROLES)
@@ -183,12 +183,12 @@ class World:
             clients=clients,
             names=names,
             authorities=frozenset({AUTHORITY}),
-            mismatches=Mismatches(signals),
+            mismatches=Mismatches(log),
         )
         self.issue = issue = Issue(names)
-        record = Record(clock=clock, entropy=entropy, ephemeral=ephemeral, audit=audit, signals=signals)
+        record = Record(clock=clock, entropy=entropy, ephemeral=ephemeral, audit=audit, log=log)
         credentials = Credentials(
-            entropy=entropy, users=users, ephemeral=ephemeral, signals=signals, record=record, limits=self.limits
+            entropy=entropy, users=users, ephemeral=ephemeral, log=log, record=record, limits=self.limits
         )
         introduce = ReadLoginRequest(entropy=entropy, clients=clients, proof=proof)
         first_tokens = FirstTokens(issue=issue)
@@ -203,7 +203,7 @@ class World:
             lineage_store=lineage_store,
             ephemeral=ephemeral,
             first_tokens=first_tokens,
-            signals=signals,
+            log=log,
             record=record,
             limits=self.limits,
         )
@@ -216,7 +216,7 @@ class World:
             users=users,
             lineage_store=lineage_store,
             first_tokens=first_tokens,
-            signals=signals,
+            log=log,
             record=record,
         )
         self._exchange = Exchange(
@@ -225,13 +225,13 @@ class World:
             proof=proof,
             lineage_store=lineage_store,
             end_reused=end_reused,
-            foreign_keys=ForeignKeys(signals),
-            signals=signals,
+            foreign_keys=ForeignKeys(log),
+            log=log,
             issue=issue,
             revoke_on_wrong_key=self.revoke_on_wrong_key,
         )
         self.call = Call(
-            clock=clock, entropy=entropy, proof=proof, lineage_store=lineage_store, ephemeral=ephemeral, signals=signals
+            clock=clock, entropy=entropy, proof=proof, lineage_store=lineage_store, ephemeral=ephemeral, log=log
         )
         self.grant_step_up = IssueStepUpGrant(
             clock=clock,
@@ -239,7 +239,7 @@ class World:
             key_ring=key_ring,
             credentials=credentials,
             ephemeral=ephemeral,
-            signals=signals,
+            log=log,
         )
         self.logout = Logout(clock=clock, lineage_store=lineage_store, record=record)
         self.show = ShowAccount(users=users)
@@ -256,7 +256,7 @@ class World:
         self.list_devices = ListDevices(clock=clock, key_ring=key_ring, clients=clients)
         self.end_device = EndDevice(clock=clock, lineage_store=lineage_store, record=record)
         self.revoke = Revoke(
-            clock=clock, proof=proof, lineage_store=lineage_store, end_reused=end_reused, signals=signals, record=record
+            clock=clock, proof=proof, lineage_store=lineage_store, end_reused=end_reused, log=log, record=record
         )
         servers = {"billing": hashlib.sha256(RESOURCE_SERVER_SECRET.encode()).digest()}
         self.introspect = Introspect(

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from tools.mutants.mutant import ROOT, Mutant
 
 FILES = (
+    "chalicelib/baton/lineages/login_rules.py",
     "chalicelib/baton/lineages/rules.py",
     "chalicelib/baton/proof/digest.py",
     "chalicelib/baton/proof/once_rules.py",
     "chalicelib/baton/proof/signature.py",
+    "chalicelib/baton/proof/signature_input.py",
     "chalicelib/baton/tokens/jwt.py",
     "chalicelib/baton/tokens/opaque.py",
     "chalicelib/baton/tokens/token.py",
     "chalicelib/baton/storage/dynamodb/lineages.py",
+    "chalicelib/baton/storage/dynamodb/state_writes.py",
 )
 """Where no mutant may survive."""
 
@@ -35,7 +38,7 @@ EQUIVALENT: dict[str, str] = {
     "lineages/rules.py: judge: behind < 0 -> (behind <= 0)": "what is not behind was answered above",
     "lineages/rules.py: active_lineage: account_state is None or lineage is None -> (lineage is None)": "the same",
     "lineages/rules.py: may_act: account_state is None or lineage is None -> (lineage is None)": "the same",
-    "lineages/rules.py: removed_by_login: surplus <= 0 -> (surplus < 0)": "none of a sorted list is none",
+    "lineages/login_rules.py: removed_by_login: surplus <= 0 -> (surplus < 0)": "none of a sorted list is none",
     "proof/signature.py: signature_base: not (value.isascii() and value.isprintable()) and _UNSIGNABLE.search(value)"
     " -> (_UNSIGNABLE.search(value))": "only the way is longer",
     "proof/digest.py: check_digest: text == content_digest(message.body) -> False": "only the way is longer",

@@ -18,6 +18,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/factors/frozen_unicode.py": ("tests/baton/factors/test_other_runtimes.py",),
     "chalicelib/baton/keys/ring.py": ("tests/baton/keys/test_key_ring.py",),
     "chalicelib/baton/keys/tickets.py": ("tests/baton/keys/test_tickets.py",),
+    "chalicelib/baton/lineages/login_rules.py": ("tests/baton/lineages/test_lineage.py",),
     "chalicelib/baton/lineages/rules.py": ("tests/baton/lineages/test_lineage.py",),
     "chalicelib/baton/factors/strength.py": ("tests/baton/factors/test_passwords.py",),
     "chalicelib/baton/keys/public_key.py": ("tests/baton/keys/test_public_key.py",),
@@ -31,6 +32,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/tokens/test_exchange.py",
         "tests/baton/wire/test_must_tell.py",
     ),
+    "chalicelib/baton/urls.py": ("tests/baton/app/test_settings.py",),
     "chalicelib/baton/settings.py": ("tests/baton/app/test_settings.py",),
     "chalicelib/baton/storage/aws/credentials.py": ("tests/baton/app/test_settings.py",),
     "chalicelib/baton/storage/dynamodb/audit.py": (
@@ -47,6 +49,13 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/storage/test_lost_answers.py",
     ),
     "chalicelib/baton/storage/dynamodb/lineages.py": (
+        "tests/baton/storage/test_rule_is_the_condition.py",
+        "tests/baton/storage/test_liveness.py",
+        "tests/baton/storage/test_dynamodb.py",
+        "tests/baton/storage/test_lost_answers.py",
+        "tests/baton/storage/test_engine.py",
+    ),
+    "chalicelib/baton/storage/dynamodb/state_writes.py": (
         "tests/baton/storage/test_rule_is_the_condition.py",
         "tests/baton/storage/test_liveness.py",
         "tests/baton/storage/test_dynamodb.py",

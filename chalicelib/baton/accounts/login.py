@@ -7,7 +7,7 @@ from chalicelib.baton.accounts.first_tokens import FirstTokens
 from chalicelib.baton.accounts.login_request import Device, LoginRequest, ReadLoginRequest
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.effects import Clock, Done
-from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors import strength as passwords
 from chalicelib.baton.factors.credentials import Credentials
@@ -17,9 +17,10 @@ from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.login_rules import NoRoom, removed_by_login, replaced_by_login
 from chalicelib.baton.lineages.model import AccountState, Status
 from chalicelib.baton.lineages.ports import LineageStore
-from chalicelib.baton.lineages.rules import NoRoom, ended_of, removed_by_login, replaced_by_login
+from chalicelib.baton.lineages.rules import ended_of
 from chalicelib.baton.policy import LINEAGES_MAX, START_OVER_MAX
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens.issue import TokenResponse
@@ -36,7 +37,7 @@ class Login(Struct, frozen=True, kw_only=True):
     users: Users
     lineage_store: LineageStore
     first_tokens: FirstTokens
-    signals: Signals
+    log: Log
     record: Record
 
     def __call__(
@@ -51,11 +52,11 @@ class Login(Struct, frozen=True, kw_only=True):
         # An address nobody claimed is looked up like any other: the same reads, the same hashing, the same answer.
         account = claimed or ring.decoy_account(login_request.email)
         account_state = self.lineage_store.get(account)
-        buckets = login_limits(
+        rate_limits = login_limits(
             account, account_state, login_request.binding, proved=login_request.proved, source=source
         )
         self.credentials.check(
-            secret, account=account, account_state=account_state, ring=ring, buckets=buckets, now=now
+            secret, account=account, account_state=account_state, ring=ring, rate_limits=rate_limits, now=now
         )
         return self._admit(login_request, account_state, account=account, ring=ring, now=now)
 
@@ -76,7 +77,7 @@ class Login(Struct, frozen=True, kw_only=True):
                 break
             before = self.first_tokens.find_by_attempt(account_state, login_request, ids, ring=ring, now=now)
             if before is not None:
-                self.signals.emit("login_retried", lineage=before.id)
+                self.log.record("login_retried", lineage=before.id)
                 return self.first_tokens.tokens_for(before, login_request, account=account, ring=ring, now=now)
             lineage = login_request.lineage(ids[0], epoch=account_state.epoch, now=now)
             replaced = replaced_by_login(account_state, login_request.binding, proved=login_request.proved)

@@ -35,7 +35,7 @@ class ChangePassword(Struct, frozen=True, kw_only=True):
             raise errors.Unavailable("an account whose account state let its owner in has no user")
         secret = passwords.normalise(new_password)
         passwords.check_strength(secret.decode(), email=user.email)
-        password_hash = ring.seal(
+        password_hash = ring.encrypt_for(
             hash_password(secret, salt=self.entropy(16)).encode(),
             account=caller.account,
             nonce=self.entropy(12),

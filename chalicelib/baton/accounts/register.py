@@ -8,7 +8,7 @@ from chalicelib.baton.accounts.login_request import Device, LoginRequest, ReadLo
 from chalicelib.baton.accounts.ports import AddressTaken, Users
 from chalicelib.baton.accounts.refusals import AccountExists
 from chalicelib.baton.effects import Clock, Done, Entropy, Refused
-from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors import strength as passwords
 from chalicelib.baton.factors.credentials import Credentials
@@ -38,7 +38,7 @@ class Register(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     ephemeral: RateLimits
     first_tokens: FirstTokens
-    signals: Signals
+    log: Log
     record: Record
     limits: bool = True
 
@@ -77,7 +77,7 @@ class Register(Struct, frozen=True, kw_only=True):
             now=now,
         )
         if isinstance(slot, Refused):
-            self.signals.emit("throttled", limit="register")
+            self.log.record("throttled", limit="register")
             raise errors.TooManyRequests(
                 "register limit is reached", retry_after=REGISTRATION_WINDOW_S - now % REGISTRATION_WINDOW_S
             )
@@ -92,7 +92,7 @@ class Register(Struct, frozen=True, kw_only=True):
             account=account,
             email=email,
             email_index=ring.email_index(email),
-            password_hash=ring.seal(password_hash, account=account, nonce=self.entropy(12)),
+            password_hash=ring.encrypt_for(password_hash, account=account, nonce=self.entropy(12)),
             credentials_version=1,
             created_at=now,
         )
@@ -115,9 +115,11 @@ class Register(Struct, frozen=True, kw_only=True):
         if not ours:
             raise AccountExists
         if account_state is None:
-            raise errors.Unavailable("an account is torn: its account state is not there")
-        buckets = login_limits(taken.account, account_state, login_request.binding, source=source)
-        return self._again(login_request, secret, account_state=account_state, buckets=buckets, ring=ring, now=now)
+            raise errors.Unavailable("inconsistent account: the account state is missing")
+        rate_limits = login_limits(taken.account, account_state, login_request.binding, source=source)
+        return self._again(
+            login_request, secret, account_state=account_state, rate_limits=rate_limits, ring=ring, now=now
+        )
 
     def _again(
         self,
@@ -125,13 +127,18 @@ class Register(Struct, frozen=True, kw_only=True):
         secret: bytes,
         *,
         account_state: AccountState,
-        buckets: tuple[RateLimit, ...],
+        rate_limits: tuple[RateLimit, ...],
         ring: Ring,
         now: int,
     ) -> TokenResponse:
         try:
             self.credentials.check(
-                secret, account=account_state.account, account_state=account_state, ring=ring, buckets=buckets, now=now
+                secret,
+                account=account_state.account,
+                account_state=account_state,
+                ring=ring,
+                rate_limits=rate_limits,
+                now=now,
             )
         except InvalidCredentials:
             raise AccountExists from None
@@ -139,5 +146,5 @@ class Register(Struct, frozen=True, kw_only=True):
         lineage = self.first_tokens.find_by_attempt(account_state, login_request, ids, ring=ring, now=now)
         if lineage is None:
             raise errors.Superseded("the lineage of this attempt is gone")
-        self.signals.emit("registration_retried", lineage=lineage.id)
+        self.log.record("registration_retried", lineage=lineage.id)
         return self.first_tokens.tokens_for(lineage, login_request, account=account_state.account, ring=ring, now=now)

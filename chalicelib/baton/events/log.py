@@ -60,8 +60,8 @@ _CHARACTERS_MAX: Final = 200
 """Of a fact that is text: the longest that Baton writes are the places of a defect."""
 
 
-class Signals:
-    """``ports.Signals`` on standard output, which Lambda carries to the log group.
+class Log:
+    """``ports.Log`` on standard output, which Lambda carries to the log group.
 
     One of its own for each environment, which answers one request at a time: so what stands on the lines of a
     request is an attribute.
@@ -77,17 +77,17 @@ class Signals:
         self._began = 0.0
         self._standing: dict[str, str | int] = {}
 
-    def begin(self, *, request_id: str) -> None:
+    def start_request(self, *, request_id: str) -> None:
         """Forget the request before; this id stands on all that follows."""
         self._standing = {"request_id": _bounded(request_id)}
         self._began = time.perf_counter()
         self._timed = None
 
-    def about(self, *, lineage: str) -> None:
+    def set_lineage(self, *, lineage: str) -> None:
         """Put the lineage on all that follows in this request; the first one named stays."""
         self._standing.setdefault("lineage", lineage)
 
-    def emit(self, event: str, /, **facts: str | int) -> None:
+    def record(self, event: str, /, **facts: str | int) -> None:
         """Write the event's line and count it; how a request ended sends what was counted."""
         try:
             if "lineage" in facts:

@@ -26,21 +26,21 @@ class Audit(Protocol):
         """Write an event. Never raises: what happened has happened; a failure to note it is logged and counted."""
 
 
-class Signals(Protocol):
+class Log(Protocol):
     """What the operator watches: log lines and metrics. No verb ever raises, and none is ever given a secret."""
 
-    def begin(self, *, request_id: str) -> None:
+    def start_request(self, *, request_id: str) -> None:
         """Forget the request before; this id stands on all that follows."""
 
-    def about(self, *, lineage: LineageId) -> None:
+    def set_lineage(self, *, lineage: LineageId) -> None:
         """Put the lineage on all that follows in this request; the first one named stays."""
 
-    def emit(self, event: str, /, **facts: str | int) -> None:
+    def record(self, event: str, /, **facts: str | int) -> None:
         """Note that something happened, by its name in the glossary's words."""
 
 
 class Counters(Protocol):
     """Counters of a time window. If they are lost, they begin at zero."""
 
-    def count(self, bucket: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
-        """Count one more in this window of a bucket, unless the limit is reached."""
+    def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
+        """Count one more in this window of a name, unless the limit is reached."""

@@ -7,7 +7,7 @@ from msgspec import Struct
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done, Entropy
 from chalicelib.baton.events.names import event_of
-from chalicelib.baton.events.ports import Audit, AuditEvent, Counters, Signals
+from chalicelib.baton.events.ports import Audit, AuditEvent, Counters, Log
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.policy import DAY_S
 
@@ -19,7 +19,7 @@ class Record(Struct, frozen=True, kw_only=True):
     entropy: Entropy
     ephemeral: Counters
     audit: Audit
-    signals: Signals
+    log: Log
 
     def __call__(
         self,
@@ -39,7 +39,7 @@ class Record(Struct, frozen=True, kw_only=True):
         about = {"account": account} if lineage is None else {"account": account, "lineage": lineage}
         kind = event_of(event)
         first = {"first_of_account": self._is_first(event, account)} if kind.per_account else {}
-        self.signals.emit(event, **about, **facts, **first)
+        self.log.record(event, **about, **facts, **first)
         if kind.audited:
             told = {name: str(value) for name, value in {**facts, **(details or {})}.items()}
             self.audit.append(AuditEvent(self.clock(), event, account, lineage, told), event_id=self.entropy(8).hex())

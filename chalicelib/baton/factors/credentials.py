@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Entropy, Refused
-from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.password_hash import Verified, hash_password, verify_password
@@ -25,7 +25,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
     entropy: Entropy
     users: Passwords
     ephemeral: RateLimits
-    signals: Signals
+    log: Log
     record: Record
     limits: bool = True
 
@@ -36,7 +36,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
         account: AccountId,
         account_state: AccountState | None,
         ring: Ring,
-        buckets: tuple[RateLimit, ...],
+        rate_limits: tuple[RateLimit, ...],
         now: int,
     ) -> User:
         """Return the user whose password this is.
@@ -46,13 +46,13 @@ class Credentials(Struct, frozen=True, kw_only=True):
         a disabled account alike. The account state must have been read before: a password changed in between shows as a
         verifier version, and is ``Unavailable``.
         """
-        self._take(buckets, account=account, now=now)
+        self._count(rate_limits, account=account, now=now)
         try:
             user, verified = self._verify(password, account=account, account_state=account_state, ring=ring)
         except errors.Unavailable:
-            self._forgive(buckets, now=now)
+            self._try_to_uncount(rate_limits, now=now)
             raise
-        self._give_back(buckets, now=now)
+        self._uncount(rate_limits, now=now)
         if verified.rehash:
             self._rehash(password, user, ring)
         return user
@@ -70,29 +70,29 @@ class Credentials(Struct, frozen=True, kw_only=True):
         except InvalidCredentials:
             if (active and password_hash is None) or (user is not None and account_state is None):
                 raise errors.Unavailable(
-                    "an account is torn: its account state, its user or its verifier is not there"
+                    "inconsistent account: the account state, the user or the password hash is missing"
                 ) from None
-            self.signals.emit("password_refused", account=account)
+            self.log.record("password_refused", account=account)
             raise
         if user.credentials_version != account_state.credentials_version:
             raise errors.Unavailable("the password was changed while it was being checked", by_caller=True)
         return user, verified
 
-    def _take(self, buckets: tuple[RateLimit, ...], *, account: AccountId, now: int) -> None:
-        """Take a slot of every bucket, or of none: an attempt that is stopped never reached the password."""
+    def _count(self, rate_limits: tuple[RateLimit, ...], *, account: AccountId, now: int) -> None:
+        """Take a slot of every rate_limit, or of none: an attempt that is stopped never reached the password."""
         if not self.limits:
             return
-        for taken, bucket in enumerate(buckets):
+        for counted, (name, limit) in enumerate((each.name, each.limit) for each in rate_limits):
             try:
-                slot = self.ephemeral.count(bucket.name, limit=bucket.limit, window_s=THROTTLE_WINDOW_S, now=now)
+                slot = self.ephemeral.count(name, limit=limit, window_s=THROTTLE_WINDOW_S, now=now)
             except errors.Unavailable:
-                self._forgive(buckets[:taken], now=now)
+                self._try_to_uncount(rate_limits[:counted], now=now)
                 raise
             if isinstance(slot, Refused):
-                self._give_back(buckets[:taken], now=now)
-                kind = bucket.name.partition(":")[0]
+                self._uncount(rate_limits[:counted], now=now)
+                kind = name.partition(":")[0]
                 if kind == "source":  # one stranger fills it, and goes on: no account is concerned
-                    self.signals.emit("throttled", limit=kind)
+                    self.log.record("throttled", limit=kind)
                 else:
                     self.record("throttled", account=account, limit=kind)
                 raise errors.TooManyRequests(
@@ -100,20 +100,20 @@ class Credentials(Struct, frozen=True, kw_only=True):
                     retry_after=THROTTLE_WINDOW_S - now % THROTTLE_WINDOW_S,
                 )
 
-    def _give_back(self, buckets: tuple[RateLimit, ...], *, now: int) -> None:
+    def _uncount(self, rate_limits: tuple[RateLimit, ...], *, now: int) -> None:
         if not self.limits:
             return
-        for bucket in buckets:
-            self.ephemeral.uncount(bucket.name, window_s=THROTTLE_WINDOW_S, now=now)
+        for rate_limit in rate_limits:
+            self.ephemeral.uncount(rate_limit.name, window_s=THROTTLE_WINDOW_S, now=now)
 
-    def _forgive(self, buckets: tuple[RateLimit, ...], *, now: int) -> None:
+    def _try_to_uncount(self, rate_limits: tuple[RateLimit, ...], *, now: int) -> None:
         """Give back after trouble of our own, which nobody is to pay for, as far as that can be done."""
-        for bucket in buckets:
+        for rate_limit in rate_limits:
             with contextlib.suppress(errors.Unavailable):
-                self._give_back((bucket,), now=now)
+                self._uncount((rate_limit,), now=now)
 
     def _rehash(self, password: bytes, user: User, ring: Ring) -> None:
-        sealed = ring.seal(
+        sealed = ring.encrypt_for(
             hash_password(password, salt=self.entropy(16)).encode(),
             account=user.account,
             nonce=self.entropy(12),

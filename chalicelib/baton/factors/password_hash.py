@@ -66,8 +66,8 @@ def verify_password(password: bytes, *, password_hash: str | None) -> Verified:
 def _cost(password_hash: str) -> tuple[int, int, int]:
     match = _PASSWORD_HASH.fullmatch(password_hash)
     if match is None:
-        raise Unavailable("a stored verifier is not an Argon2id string")
+        raise Unavailable("a stored password hash is not an Argon2id string")
     memory_kib, passes, lanes = (int(number) for number in match.groups())
     if memory_kib > _MEMORY_KIB_MAX or passes > _PASSES_MAX or lanes > _LANES_MAX:
-        raise Unavailable(f"a stored verifier asks for m={memory_kib}, t={passes}, p={lanes}: out of bounds")
+        raise Unavailable(f"a stored password hash requires m={memory_kib}, t={passes}, p={lanes}: out of bounds")
     return memory_kib, passes, lanes

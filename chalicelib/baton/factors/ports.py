@@ -22,5 +22,5 @@ class Passwords(Protocol):
 class RateLimits(Counters, Protocol):
     """Counters of failed attempts."""
 
-    def uncount(self, bucket: str, *, window_s: int, now: int) -> None:
+    def uncount(self, name: str, *, window_s: int, now: int) -> None:
         """Take one from the count again: the attempt it was taken for succeeded."""

@@ -26,8 +26,8 @@ def login_limits(
 ) -> tuple[RateLimit, ...]:
     """Choose the throttles of a login; ``account`` is a decoy for an address nobody claims, and counted alike.
 
-    A known device has a bucket of its own, which neither strangers nor its neighbours behind one address can fill. It
-    is known by a key that is bound to any lineage of the account, or by the HMAC secret of the lineage ``proved``.
+    A known device has a rate limit of its own, which other devices cannot reach for it. It is recognised by a key that
+    is bound to any lineage of the account, or by the HMAC secret of the lineage ``proved``.
     """
     lineages = account_state.lineages.values() if account_state else ()
     if isinstance(binding, KeyBinding) and any(lineage.binding == binding for lineage in lineages):

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from chalicelib.baton.effects import Clock, Entropy
-from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.ports import Log
 from chalicelib.baton.factors import strength as passwords
 from chalicelib.baton.factors.credentials import PASSWORD_ALONE, Credentials
 from chalicelib.baton.factors.rate_limits import device_limits
@@ -33,7 +33,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
     key_ring: KeyRing
     credentials: Credentials
     ephemeral: Grants
-    signals: Signals
+    log: Log
 
     def __call__(self, caller: Caller, operation: Operation, password: str) -> Grant:
         """Answer with a grant. A wrong password counts as a failed login on this device."""
@@ -43,7 +43,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
             account=caller.account,
             account_state=caller.account_state,
             ring=self.key_ring.current(now=now),
-            buckets=device_limits(caller),
+            rate_limits=device_limits(caller),
             now=now,
         )
         grant = encode_base64url(self.entropy(32))
@@ -55,5 +55,5 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
             credentials_version=user.credentials_version,
             expires_at=now + GRANT_S,
         )
-        self.signals.emit("stepped_up", lineage=caller.device_id)
+        self.log.record("stepped_up", lineage=caller.device_id)
         return Grant(grant=grant, expires_in=GRANT_S)

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Entropy
-from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.ports import Log
 from chalicelib.baton.http.answer import as_page, refused
 from chalicelib.baton.http.cors import ALLOWED_FIELDS, PREFLIGHT_KEPT_S, readable_by
 from chalicelib.baton.http.request import decoded_path, read_request
@@ -36,7 +36,7 @@ class Dispatch(Struct, kw_only=True):
 
     clock: Clock
     entropy: Entropy
-    signals: Signals
+    log: Log
     app: Chalice | None = None
     """The application whose routes these are. ``Baton.install`` sets it."""
     origins: tuple[str, ...] = ()
@@ -126,7 +126,7 @@ class Dispatch(Struct, kw_only=True):
             traceback.print_exception(defect)
         frames = traceback.extract_tb(defect.__traceback__)[-6:]
         where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
-        self.signals.emit("internal_error", kind=type(defect).__name__, where=where)
+        self.log.record("internal_error", kind=type(defect).__name__, where=where)
 
     def _carried(self, body: bytes, media_type: str) -> bytes | str:
         """Give bytes as the gateway carries them: base64, by Chalice, for the binary types of ``app.api``; else text.
@@ -168,8 +168,8 @@ class Dispatch(Struct, kw_only=True):
             headers.update(readable)
         context = event.get("requestContext") or {}
         if refusal and refusal.by_caller:
-            self.signals.emit("unavailable_by_caller")
-        self.signals.emit(
+            self.log.record("unavailable_by_caller")
+        self.log.record(
             "refused" if refusal else "answered",
             route=f"{context.get('httpMethod', '')} {context.get('resourcePath', '')}",
             status=response.status_code,
@@ -185,7 +185,7 @@ class Dispatch(Struct, kw_only=True):
         request = self.app.current_request if self.app is not None else None
         event: dict[str, Any] = request.to_original_event() if request is not None else {}
         request_id = str((event.get("requestContext") or {}).get("requestId") or "") or self.entropy(8).hex()
-        self.signals.begin(request_id=request_id)
+        self.log.start_request(request_id=request_id)
         self.begin()
         return event, request_id
 

@@ -49,7 +49,7 @@ def as_job(dispatch: Dispatch, handler: Callable[[Event], object]) -> Callable[[
     @functools.wraps(handler)
     def job(event: Event) -> None:
         request_id = getattr(event, "event_id", "") or dispatch.entropy(8).hex()
-        dispatch.signals.begin(request_id=str(request_id))
+        dispatch.log.start_request(request_id=str(request_id))
         try:
             handler(event)
         except Exception as defect:

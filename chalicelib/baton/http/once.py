@@ -25,7 +25,7 @@ from msgspec.structs import replace
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done, Entropy
-from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.ports import Log
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.once_answers import decrypt_answer, encrypt_answer
 from chalicelib.baton.keys.ports import KeyRing
@@ -99,7 +99,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
     key_ring: KeyRing
     clock: Clock
     entropy: Entropy
-    signals: Signals
+    log: Log
 
     def run(
         self,
@@ -193,14 +193,14 @@ class RunOnce(Struct, frozen=True, kw_only=True):
                 nonce=self.entropy(NONCE_BYTES),
             )
             if len(encrypted) > ONCE_ANSWER_BYTES_MAX:
-                self.signals.emit("answer_not_stored", reason="over 64 KB")
+                self.log.record("answer_not_stored", reason="over 64 KB")
                 return
             stored = self.store.store(sending.key, mark=sending.mark, answer=encrypted, now=sending.now)
         except errors.Unavailable as unavailable:
-            self.signals.emit("answer_not_stored", reason=unavailable.reason)
+            self.log.record("answer_not_stored", reason=unavailable.reason)
             return
         if not isinstance(stored, Done):
-            self.signals.emit("answer_not_stored", reason="taken over by another sending")
+            self.log.record("answer_not_stored", reason="taken over by another sending")
 
     def _release(self, sending: _Sending) -> None:
         """Release the key. If that fails, the call stays running, and the next sending is told so."""
@@ -209,7 +209,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
 
     def _replayed(self, sending: _Sending, encrypted: bytes) -> RenderedAnswer:
         answer = self._decrypted(sending, encrypted)
-        self.signals.emit("call_replayed")
+        self.log.record("call_replayed")
         return replace(answer, headers={**answer.headers, REPLAYED: "1"})
 
     def _decrypted(self, sending: _Sending, encrypted: bytes) -> RenderedAnswer:

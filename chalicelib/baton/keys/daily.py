@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done, Entropy
-from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.ports import Log
 from chalicelib.baton.keys.ports import ChangingKeyRing
 from chalicelib.baton.keys.rotation import rotate_due
 from chalicelib.baton.policy import DAY_S
@@ -16,7 +16,7 @@ class RotateKeys(Struct, frozen=True, kw_only=True):
     clock: Clock
     entropy: Entropy
     key_ring: ChangingKeyRing
-    signals: Signals
+    log: Log
 
     def __call__(self) -> None:
         """Rotate, and tell the age of the newest signing key, so that a rotation which stopped is noticed.
@@ -29,6 +29,6 @@ class RotateKeys(Struct, frozen=True, kw_only=True):
         if rotated is not ring:
             if not isinstance(self.key_ring.replace(rotated, expected_revision=ring.revision), Done):
                 raise errors.Unavailable("somebody else changed the ring at this moment: the next day will do")
-            self.signals.emit("keys_rotated", revision=rotated.revision)
+            self.log.record("keys_rotated", revision=rotated.revision)
         age_days = (now - rotated.signing[-1].made_at) // DAY_S
-        self.signals.emit("keys_checked", signing_key_age_days=age_days)
+        self.log.record("keys_checked", signing_key_age_days=age_days)

@@ -161,7 +161,7 @@ class Ring(Struct, frozen=True):
         root = self.root(root_version(lineage))
         return _lineage_secret(root.secret, lineage) if root else None
 
-    def seal(self, plaintext: bytes, *, account: AccountId, nonce: bytes) -> bytes:
+    def encrypt_for(self, plaintext: bytes, *, account: AccountId, nonce: bytes) -> bytes:
         """Wrap a verifier for its account's row: nonce (12 random bytes) and AES-256-GCM, the account id bound in."""
         if len(nonce) != NONCE_BYTES:
             raise ValueError("a nonce has 12 bytes")

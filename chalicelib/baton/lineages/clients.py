@@ -19,6 +19,10 @@ _TABLES = {"client", "demonstration", "roles"}
 _ROLE_NAME = re.compile(rf"[a-z][a-z0-9_-]{{0,{ROLE_CHARACTERS_MAX - 1}}}")
 
 
+_OTHER_ENCODINGS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+"""By the byte order mark that a file begins with; the longer marks first."""
+
+
 class RegistryProblems(ValueError):
     """The registry file is wrong; ``problems`` names everything that is."""
 
@@ -128,6 +132,20 @@ class Clients:
         if problems:
             raise RegistryProblems([f"{file}: {problem}" for problem in problems])
         return cls(clients, roles=roles, demonstration=demonstration)
+
+
+def decode_registry(content: bytes, file: str) -> str:
+    """Decode a registry file: UTF-8, with or without a byte order mark. Raises ``RegistryProblems``."""
+    encoding = next((name for mark, name in _OTHER_ENCODINGS.items() if content.startswith(mark)), None)
+    if encoding is None and b"\0" in content:  # no byte order mark; in TOML no such character is allowed
+        encoding = "UTF-32" if b"\0\0" in content else "UTF-16"
+    if encoding:
+        raise RegistryProblems([f"{file} is encoded in {encoding}: save it as UTF-8"])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RegistryProblems([f"{file}, line {line}: a byte that is not UTF-8: save it as UTF-8"]) from None
 
 
 def _roles(table: object, problems: list[str]) -> dict[str, int]:

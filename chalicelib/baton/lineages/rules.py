@@ -5,20 +5,17 @@ condition that failed.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
     AccountState,
     Actor,
-    Binding,
     Ended,
     EndReason,
-    KeyBinding,
     Lineage,
     PresentedToken,
     Status,
@@ -26,7 +23,6 @@ from chalicelib.baton.lineages.model import (
 from chalicelib.baton.policy import (
     ATTEMPT_SLOTS,
     DAY_S,
-    LINEAGE_KEPT_S,
     PREVIOUS_GENERATION_S,
     SLIDE_AFTER_FRACTION,
     Mechanism,
@@ -267,79 +263,3 @@ def used_by(lineage: Lineage, generation: int) -> bytes | None:
 def expiry(issued_at: int, lineage: Lineage, mechanism: Mechanism) -> int:
     """Tell when a token for calls expires: min(iat + life, absolute expiry)."""
     return min(issued_at + mechanism.access_s, lineage.expires_at)
-
-
-class NoRoom(Struct, frozen=True):
-    """Every entry of the account is too young to be removed. ``until`` is when the first one may be, in seconds."""
-
-    until: int
-
-
-def replaced_by_login(
-    account_state: AccountState, binding: Binding, *, proved: LineageId | None
-) -> tuple[Lineage, ...]:
-    """Choose the lineages that a login ends: those of the same key that have not ended.
-
-    A device holds one login. What is left of an earlier one is in the hands of a copy. ``proved`` is the lineage
-    whose HMAC secret signed the login request.
-    """
-    return tuple(
-        lineage
-        for lineage in account_state.lineages.values()
-        if lineage.ended is None
-        and lineage.epoch == account_state.epoch
-        and (lineage.id == proved or (isinstance(binding, KeyBinding) and lineage.binding == binding))
-    )
-
-
-def removed_by_login(
-    account_state: AccountState,
-    replaced: Sequence[Lineage],
-    *,
-    now: int,
-    not_before: int,
-    idle_s_of: Mapping[int, int],
-    lineages_max: int,
-) -> tuple[Lineage, ...] | NoRoom:
-    """Choose which lineages make room for a new one: ended, then expired or idle, then the least recently used.
-
-    An entry that began or was ended within ``LINEAGE_KEPT_S`` stays. A repetition of its login request could begin it
-    anew, and every token of its first life must be older than that by more than clocks differ. Entries from before a
-    password change may go at any age, since that request holds a password that is void.
-    ``replaced`` are those that this login ends.
-    """
-    surplus = len(account_state.lineages) + 1 - lineages_max
-    if surplus <= 0:
-        return ()
-    ending = {lineage.id for lineage in replaced}
-
-    def order(lineage: Lineage) -> tuple[int, int, LineageId]:
-        ended = ended_of(account_state, lineage, now=now, not_before=not_before, idle_s=idle_s_of.get(lineage.client))
-        if ended is None and lineage.id in ending:
-            return (0, now, lineage.id)
-        if ended is None:
-            return (2, last_used(lineage, now=now), lineage.id)
-        return (1 if ended.reason in {EndReason.EXPIRED, EndReason.IDLE} else 0, ended.at, lineage.id)
-
-    def age(lineage: Lineage) -> int:
-        if void and lineage.epoch != account_state.epoch:
-            return LINEAGE_KEPT_S
-        ended = ended_of(account_state, lineage, now=now, not_before=not_before, idle_s=idle_s_of.get(lineage.client))
-        if ended is None or ended.reason in {EndReason.EXPIRED, EndReason.IDLE}:
-            return now - lineage.auth_time
-        return now - max(lineage.auth_time, min(ended.at, now))
-
-    void = account_state.raised is not None and account_state.raised.reason is EndReason.PASSWORD_CHANGED
-    ages = {lineage.id: age(lineage) for lineage in account_state.lineages.values()}
-    removable = sorted((one for one in account_state.lineages.values() if ages[one.id] >= LINEAGE_KEPT_S), key=order)
-    if len(removable) < surplus:
-        kept = sorted(age for age in ages.values() if age < LINEAGE_KEPT_S)
-        return NoRoom(until=now + LINEAGE_KEPT_S - kept[-(surplus - len(removable))])
-    return tuple(removable[:surplus])
-
-
-def last_used(lineage: Lineage, *, now: int) -> int:
-    """Return when a lineage was last used, in seconds. One that is known to the day counts as used at its end."""
-    if lineage.last_used_day is None:
-        return lineage.issued_at
-    return max(lineage.issued_at, min(now, (lineage.last_used_day + 1) * DAY_S - 1))

@@ -40,10 +40,11 @@ def check_digest(message: Message) -> None:
 
 def content_digest(body: bytes) -> str:
     """Write the ``Content-Digest`` of a body, sha-256 (RFC 9530 section 2)."""
-    return _digest_value("sha-256", body)
+    return digest_value("sha-256", body)
 
 
-def _digest_value(name: str, body: bytes) -> str:
+def digest_value(name: str, body: bytes) -> str:
+    """Write one member of Content-Digest: the digest of a body by the algorithm ``name``."""
     return f"{name}={_byte_sequence(_DIGESTS[name](body))}"
 
 

@@ -1,13 +1,26 @@
 """The member of a Signature-Input field that carries our tag (RFC 9421 section 4.1): find, read and write it."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from chalicelib.baton.proof.structured_fields import Item, Token, parse_dictionary
+from chalicelib.baton.proof.refusals import SignatureDefective, SignatureRequired
+from chalicelib.baton.proof.structured_fields import Item, NotStructured, Token, parse_dictionary
+from chalicelib.baton.routing import Message
 
 TAG = "baton"
 WRITE_INPUT = f'Write it as `baton=("@method" "@authority" "@path");created=...;keyid="...";nonce="...";tag="{TAG}"`.'
+COMPONENTS_MAX = 64
+NONCE_CHARACTERS_MAX = 128
+_KEYID_CHARACTERS_MAX = 128
+_PARAMETERS = {"created": int, "expires": int, "keyid": str, "nonce": str, "alg": str, "tag": str}
+_NONCE = re.compile(rf"[!-~]{{1,{NONCE_CHARACTERS_MAX}}}")
+_WRITE_VALUE = "Write it as `baton=:<base64 of the signature>:`."
+_LABEL_SHOWN_MAX = 64
+_MILLISECONDS_MIN = 10**11
+"""As seconds, this is the year 5138; as milliseconds, 1973."""
 
 
 class SignatureInput(Struct, frozen=True):
@@ -31,6 +44,59 @@ class InputDefective(ValueError):
         super().__init__(reason)
         self.reason = reason
         self.detail = detail
+
+
+class Signature(Struct, frozen=True):
+    """The one signature with our tag, as sent: not verified.
+
+    ``components`` are identifiers as ``component`` writes them; ``written`` is the value of ``@signature-params``.
+    """
+
+    components: tuple[str, ...]
+    parameters: Mapping[str, str | int]
+    written: str
+    value: bytes
+
+    @property
+    def keyid(self) -> str:
+        """Name the key it claims to be by."""
+        return str(self.parameters["keyid"])
+
+
+def read_signature(message: Message) -> Signature | None:
+    """Find the signature whose tag is ours; ``None`` when there is none.
+
+    Signatures with other tags are left alone. Raises ``SignatureDefective`` for fields that cannot be read, for two
+    with our tag, and for one outside our profile.
+    """
+    given = message.fields.get("signature-input")
+    if given is None:
+        if "signature" in message.fields:
+            raise defective(message, "no Signature-Input", "`Signature` came without `Signature-Input`. Send both.")
+        return None
+    ours = _our_input(message, _combined(given))
+    if ours is None:
+        return None
+    if len(ours.components) > COMPONENTS_MAX:
+        raise defective(
+            message, "too many components", f"The signature covers more than {COMPONENTS_MAX} components. Cover fewer."
+        )
+    if len(set(ours.components)) < len(ours.components):
+        twice = Counter(ours.components).most_common(1)[0][0]
+        raise defective(message, "a component twice", f"The signature covers {twice} twice. Cover it once.")
+    _check_parameters(message, ours.parameters)
+    return Signature(ours.components, ours.parameters, ours.written, _value(message, ours.label))
+
+
+def signature_missing(message: Message) -> SignatureRequired:
+    """Refuse a request in which ``read_signature`` found none: one may be there that only lacks the tag."""
+    if not _combined(message.fields.get("signature-input", ())):
+        return SignatureRequired(path=message.path)
+    return SignatureRequired(
+        "no tag",
+        path=message.path,
+        detail=f'No signature of this request has the tag. Add `;tag="{TAG}"` to its parameters in `Signature-Input`.',
+    )
 
 
 def find_input(text: str) -> SignatureInput | None:
@@ -65,6 +131,80 @@ def write_input(components: Iterable[str], parameters: Mapping[str, str | int]) 
         [f";{name}={value if isinstance(value, int) else _string(value)}" for name, value in parameters.items()]
     )
     return f"({' '.join(components)}){written}"
+
+
+def defective(message: Message, reason: str, detail: str) -> SignatureDefective:
+    """Refuse a signature. ``reason`` goes to the log, in words that no caller chose; ``detail`` goes to the caller."""
+    return SignatureDefective(reason, detail=detail, hint=detail, path=message.path)
+
+
+def _our_input(message: Message, text: str) -> SignatureInput | None:
+    try:
+        return find_input(text)
+    except InputDefective as error:
+        raise defective(message, error.reason, error.detail) from None
+    except NotStructured as error:
+        raise _unreadable(message, "Signature-Input", error, WRITE_INPUT) from None
+
+
+def _check_parameters(message: Message, parameters: Mapping[str, str | int]) -> None:
+    for name, value in parameters.items():
+        # type(), not isinstance(): a structured field's Boolean and Token must not pass for Integer and String.
+        if name not in _PARAMETERS:
+            known = ", ".join(f"`{parameter}`" for parameter in sorted(_PARAMETERS))
+            raise defective(message, "an unknown parameter", f"The only signature parameters are {known}.")
+        if type(value) is not _PARAMETERS[name]:
+            wanted = "an integer" if _PARAMETERS[name] is int else "a string"
+            raise defective(message, f"the type of {name}", f"The signature parameter `{name}` must be {wanted}.")
+    for name in ("created", "keyid", "nonce"):
+        if name not in parameters:
+            raise defective(message, f"no {name}", f"The signature parameter `{name}` is missing.")
+    for name in ("created", "expires"):
+        if int(parameters.get(name, 0)) >= _MILLISECONDS_MIN:
+            raise defective(
+                message,
+                f"{name} in milliseconds",
+                f"`{name}` is in seconds since the epoch. This value looks like milliseconds: divide it by 1000.",
+            )
+    if not _NONCE.fullmatch(str(parameters["nonce"])):
+        raise defective(
+            message,
+            "the nonce is not plain",
+            f"`nonce` must have 1 to {NONCE_CHARACTERS_MAX} visible ASCII characters.",
+        )
+    if len(str(parameters["keyid"])) > _KEYID_CHARACTERS_MAX:
+        raise defective(message, "the keyid is too long", f"`keyid` has more than {_KEYID_CHARACTERS_MAX} characters.")
+
+
+def _value(message: Message, label: str) -> bytes:
+    text = _combined(message.fields.get("signature", ()))
+    try:
+        members = parse_dictionary(text)
+    except NotStructured as error:
+        raise _unreadable(message, "Signature", error, _WRITE_VALUE) from None
+    if label not in members:
+        raise defective(
+            message,
+            "no value for the label",
+            f"`Signature` has no member with the label `{label[:_LABEL_SHOWN_MAX]}`, which `Signature-Input` has. "
+            f"{_WRITE_VALUE}",
+        )
+    value, _ = members[label]
+    if not isinstance(value, bytes):
+        at = re.search(rf"(?:^|[ \t,]){re.escape(label)}=?", text)
+        where = f" at character {at.end() + 1}" if at else ""
+        raise defective(message, "no byte sequence", f"`Signature` cannot be read{where}: expected `:`. {_WRITE_VALUE}")
+    return value
+
+
+def _combined(lines: Sequence[str]) -> str:
+    """Combine the lines of a dictionary, in order (RFC 9651 section 4.2). An empty line has no member."""
+    return lines[0] if len(lines) == 1 else ", ".join([line for line in lines if line.strip(" \t")])
+
+
+def _unreadable(message: Message, field: str, error: NotStructured, write: str) -> SignatureDefective:
+    reason = f"{field.lower()} is not a dictionary"
+    return defective(message, reason, f"`{field}` cannot be read: {error}. {write}")
 
 
 def _has_our_tag(parameters: Mapping[str, object]) -> bool:

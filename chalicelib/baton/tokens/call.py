@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Entropy, Refused
-from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.ports import Log
 from chalicelib.baton.lineages.model import EndReason, NoBinding
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import Active, Ahead, Expired, Inactive, ProofOutdated, judge_access, record_use
@@ -42,7 +42,7 @@ class Call(Struct, frozen=True, kw_only=True):
     proof: RequestVerifier
     lineage_store: LineageStore
     ephemeral: OneTime
-    signals: Signals
+    log: Log
 
     def authenticate(self, message: Message, *, bound: bool = False) -> VerifiedCall:
         """Check token, signature, digest and time, asking no database.
@@ -52,7 +52,7 @@ class Call(Struct, frozen=True, kw_only=True):
         now = self.clock()
         proved = self.proof.token(bearer(message), now=now)
         token, mechanism = proved.token, proved.client.mechanism
-        self.signals.about(lineage=token.lineage)
+        self.log.set_lineage(lineage=token.lineage)
         if token.kind is Kind.REFRESH:
             raise TokenInvalid("a token that only renews opens no route")
         if bound and isinstance(token.binding, NoBinding):
@@ -93,11 +93,11 @@ class Call(Struct, frozen=True, kw_only=True):
         if once:
             return caller
         if call.signature and call.message.method not in SAFE_METHODS:
-            spent = self.ephemeral.consume_nonce(
+            consumed = self.ephemeral.consume_nonce(
                 call.signature.keyid, call.signature.nonce, now=call.now, mark=self.entropy(8)
             )
-            if isinstance(spent, Refused):
-                self.signals.emit("nonce_replayed", lineage=live.lineage.id)
+            if isinstance(consumed, Refused):
+                self.log.record("nonce_replayed", lineage=live.lineage.id)
                 raise ReplayedNonce
         if spec.step_up:
             caller.require_step_up(max_age=spec.step_up.max_age, acr=spec.step_up.acr)
@@ -144,7 +144,7 @@ class Call(Struct, frozen=True, kw_only=True):
             case Expired():
                 raise TokenExpired
             case Ahead():
-                self.signals.emit("generation_ahead", lineage=token.lineage)
+                self.log.record("generation_ahead", lineage=token.lineage)
                 raise errors.LoginRequired("a generation newer than the stored one: the table was rolled back")
             case Inactive(reason):
                 raise errors.LoginRequired(reason=reason.value if reason else None)
@@ -154,7 +154,7 @@ class Call(Struct, frozen=True, kw_only=True):
 
     def _spend(self, grant: str, call: VerifiedCall, live: Active) -> GrantUsed:
         message = call.message
-        spent = self.ephemeral.consume_grant(
+        consumed = self.ephemeral.consume_grant(
             grant,
             lineage=call.proved.token.lineage,
             operation=Operation(message.method, message.path, content_digest(message.body)),
@@ -162,13 +162,13 @@ class Call(Struct, frozen=True, kw_only=True):
             now=call.now,
             mark=self.entropy(8),
         )
-        if isinstance(spent, Refused):
+        if isinstance(consumed, Refused):
             raise GrantInvalid(
                 path=message.path,
                 hint="A grant is valid for one request with the method, path and body that it names, for five minutes. "
                 "`operation.path` must be this `path`, the stage included.",
             )
-        return spent
+        return consumed
 
 
 def refuse_inactive(outcome: object) -> None:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done, Entropy, Refused
-from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.ports import Log
 from chalicelib.baton.lineages.model import EndReason, Lineage, NoBinding
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import (
@@ -60,7 +60,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     end_reused: EndReused
     foreign_keys: ForeignKeys
-    signals: Signals
+    log: Log
     issue: Issue
     revoke_on_wrong_key: bool = False
 
@@ -72,7 +72,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
         now = self.clock()
         proved = self.proof.token_of(request.client_id, request.refresh_token, now=now)
         token, client = proved.token, proved.client
-        self.signals.about(lineage=token.lineage)
+        self.log.set_lineage(lineage=token.lineage)
         if not client.mechanism.renewable:
             raise UnauthorizedClient("its mechanism renews nothing")
         if token.kind is Kind.ACCESS:
@@ -113,13 +113,13 @@ class Exchange(Struct, frozen=True, kw_only=True):
         )
         match verdict:
             case Exchanged(lineage):
-                self.signals.emit("exchanged", lineage=lineage.id, generation=lineage.generation)
+                self.log.record("exchanged", lineage=lineage.id, generation=lineage.generation)
                 return self._child(proved, lineage, now=now)
             case Retry(lineage):
-                self.signals.emit("exchange_retried", lineage=lineage.id, generation=lineage.generation)
+                self.log.record("exchange_retried", lineage=lineage.id, generation=lineage.generation)
                 return self._child(proved, lineage, now=now)
             case Superseded():
-                self.signals.emit("exchange_superseded", lineage=proved.token.lineage)
+                self.log.record("exchange_superseded", lineage=proved.token.lineage)
                 raise errors.Superseded
             case Reused(lineage):
                 key: Literal["own", "none"] = "none" if isinstance(lineage.binding, NoBinding) else "own"
@@ -128,7 +128,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
                 )
                 raise self._reused(proved, ended, now=now)
             case Ahead():
-                self.signals.emit("generation_ahead", lineage=proved.token.lineage)
+                self.log.record("generation_ahead", lineage=proved.token.lineage)
                 raise errors.LoginRequired("a generation newer than the stored one: the table was rolled back")
             case Inactive(reason):
                 raise errors.LoginRequired(reason=reason.value if reason else None)
@@ -164,7 +164,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
                 ),
                 Done,
             ):
-                self.signals.emit("renewed", lineage=lineage.id)
+                self.log.record("renewed", lineage=lineage.id)
                 # Never before its login, by whatever clock: a token from before that is of an earlier life.
                 issued_at = max(now, lineage.auth_time, (used.in_use_since or 0) if used else 0)
                 return self._child(proved, used or lineage, now=now, issued_at=issued_at)

@@ -5,7 +5,7 @@ import re
 from msgspec import Struct
 
 from chalicelib.baton import errors
-from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.ports import Log
 from chalicelib.baton.ids import LineageId, Secret
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.public_key import PublicKey
@@ -16,7 +16,8 @@ from chalicelib.baton.lineages.rules import attempt_digest
 from chalicelib.baton.policy import ISSUED_AHEAD_MAX_S, MISMATCH_TOLD_EVERY_S, SIGNATURE_WINDOW_S
 from chalicelib.baton.proof.digest import check_digest
 from chalicelib.baton.proof.refusals import WrongKey
-from chalicelib.baton.proof.signature import VerifiedSignature, read_signature, signature_missing, verify_signature
+from chalicelib.baton.proof.signature import VerifiedSignature, verify_signature
+from chalicelib.baton.proof.signature_input import read_signature, signature_missing
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens import token as tokens
 from chalicelib.baton.tokens.forms import read_token
@@ -55,16 +56,16 @@ class VerifiedToken(Struct, frozen=True):
 class Mismatches:
     """Report genuine tokens that this configuration does not know: at most one a minute, since one can be repeated."""
 
-    def __init__(self, signals: Signals) -> None:
-        """Report to ``signals``. One object per environment."""
-        self._signals = signals
+    def __init__(self, log: Log) -> None:
+        """Report to ``log``. One object per environment."""
+        self._log = log
         self._told_at: int | None = None
 
     def report(self, mismatch: ConfigurationMismatch, *, now: int) -> None:
         """Emit ``configuration_mismatch``, unless that was done within the last minute."""
         if self._told_at is None or not 0 <= now - self._told_at < MISMATCH_TOLD_EVERY_S:
             self._told_at = now
-            self._signals.emit("configuration_mismatch", reason=mismatch.what)
+            self._log.record("configuration_mismatch", reason=mismatch.what)
 
 
 class RequestVerifier(Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from chalicelib.baton.effects import Done, Refused
-from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import EndReason, Lineage
@@ -25,9 +25,9 @@ class ForeignKeys:
     alone. Each environment has one object, and asks no database.
     """
 
-    def __init__(self, signals: Signals) -> None:
-        """Report to ``signals``."""
-        self._signals = signals
+    def __init__(self, log: Log) -> None:
+        """Report to ``log``."""
+        self._log = log
         self._told: dict[AccountId, int] = {}
 
     def report(self, account: AccountId, lineage: LineageId, *, now: int) -> None:
@@ -38,7 +38,7 @@ class ForeignKeys:
         self._told[account] = now
         if len(self._told) > FOREIGN_KEYS_REMEMBERED:
             del self._told[next(iter(self._told))]
-        self._signals.emit("exchange_wrong_key", account=account, lineage=lineage)
+        self._log.record("exchange_wrong_key", account=account, lineage=lineage)
 
 
 class EndReused(Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from chalicelib.baton.effects import Clock, Done
-from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.lineages.model import EndReason, Lineage, NoBinding
 from chalicelib.baton.lineages.ports import LineageStore
@@ -21,7 +21,7 @@ class Revoke(Struct, frozen=True, kw_only=True):
     proof: RequestVerifier
     lineage_store: LineageStore
     end_reused: EndReused
-    signals: Signals
+    log: Log
     record: Record
 
     def __call__(self, message: Message, *, token: str, client_id: str | None, source: str = "") -> None:
@@ -35,7 +35,7 @@ class Revoke(Struct, frozen=True, kw_only=True):
             proved = self.proof.token_of(client_id, token, now=now)
         except TokenInvalid:
             return
-        self.signals.about(lineage=proved.token.lineage)
+        self.log.set_lineage(lineage=proved.token.lineage)
         self.proof.signature(message, proved, now=now)
         account_state = self.lineage_store.get(proved.token.account)
         idle_s = proved.client.mechanism.idle_s

@@ -118,7 +118,7 @@ def test_a_stranger_who_fills_his_own_bucket_is_no_accounts_trouble(world: World
         refusal_of(world, world.phone(), email=f"x{number}@example.com", password=WRONG, source="203.0.113.9")
     for _ in range(FAILURES_PER_ACCOUNT_MAX + 20):
         refusal_of(world, world.phone(), password=WRONG, source="198.51.100.1")
-    throttled = [facts for event, facts in world.signals.emitted if event == "throttled"]
+    throttled = [facts for event, facts in world.log.recorded if event == "throttled"]
     assert [facts["limit"] for facts in throttled] == ["source"] * 20 + ["account"] * 20
     assert [facts.get("first_of_account") for facts in throttled] == [None] * 20 + [1] + [0] * 19
 

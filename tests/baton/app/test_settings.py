@@ -334,7 +334,7 @@ LAMBDA = {"AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_A
 def test_the_lean_transport_goes_by_the_access_key_that_lambda_sets() -> None:
     """In the region's own endpoint, unless another engine is named; and nothing prints them."""
     settings = read_settings(GOOD | LAMBDA | {"AWS_SESSION_TOKEN": "the token of AWS"})
-    assert settings.lean == AccessKey("id", Secret(b"the secret of AWS"), Secret(b"the token of AWS"))
+    assert settings.access_key == AccessKey("id", Secret(b"the secret of AWS"), Secret(b"the token of AWS"))
     assert settings.dynamodb_endpoint == "https://dynamodb.eu-central-1.amazonaws.com"
     assert settings.kms_endpoint == "https://kms.eu-central-1.amazonaws.com"
     assert "of AWS" not in repr(settings)
@@ -358,7 +358,7 @@ def test_under_snap_start_it_goes_by_the_access_keys_that_lambda_hands_out() -> 
     """Even where there is one already: all that are restored from one snapshot would share it."""
     for environ in (GOOD | LAMBDA | HANDED_OUT, GOOD | {"AWS_REGION": "eu-central-1"} | HANDED_OUT):
         settings = read_settings(environ)
-        assert settings.lean == Vended(
+        assert settings.access_key == Vended(
             "http://127.0.0.1:9001/2021-04-23/credentials", Secret(b"the token of the runtime")
         )
         assert "of the runtime" not in repr(settings)
@@ -370,7 +370,7 @@ def test_under_snap_start_it_goes_by_the_access_keys_that_lambda_hands_out() -> 
 )
 def test_whoever_hands_out_access_keys_elsewhere_is_asked_by_botocore(url: str) -> None:
     """The authorization goes to this machine alone."""
-    assert read_settings(GOOD | LAMBDA | HANDED_OUT | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": url}).lean is None
+    assert read_settings(GOOD | LAMBDA | HANDED_OUT | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": url}).access_key is None
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_whoever_hands_out_access_keys_elsewhere_is_asked_by_botocore(url: str) 
 )
 def test_what_the_lean_transport_does_not_know_is_left_to_botocore(asked: dict[str, str]) -> None:
     """Or an operator who asks for FIPS would believe that he has it; and a snapshot must hold no credentials."""
-    assert read_settings(GOOD | LAMBDA | asked).lean is None
+    assert read_settings(GOOD | LAMBDA | asked).access_key is None
 
 
 def test_in_every_region_the_lean_transport_asks_whom_botocore_asks() -> None:
@@ -403,10 +403,10 @@ def test_in_every_region_the_lean_transport_asks_whom_botocore_asks() -> None:
         for region in session.get_available_regions("dynamodb", partition_name=partition)
     ]
     asking = {region: read_settings(GOOD | LAMBDA | {"AWS_REGION": region}) for region in regions}
-    lean = {region for region, settings in asking.items() if settings.lean}
-    assert {"us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1", "il-central-1"} <= lean
-    assert not any("iso" in region for region in lean)
-    for region in lean:
+    small = {region for region, settings in asking.items() if settings.access_key}
+    assert {"us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1", "il-central-1"} <= small
+    assert not any("iso" in region for region in small)
+    for region in small:
         for service, ours in (("dynamodb", asking[region].dynamodb_endpoint), ("kms", asking[region].kms_endpoint)):
             assert ours == session.create_client(service, region_name=region).meta.endpoint_url
 
@@ -422,9 +422,9 @@ def test_in_every_region_the_lean_transport_asks_whom_botocore_asks() -> None:
 )
 def test_botocore_sends_all_where_it_is_asked_to_or_must(changed: dict[str, str]) -> None:
     """By one setting; without static credentials; and in development, whose engine lives in this process."""
-    assert read_settings(GOOD | LAMBDA | changed).lean is None
+    assert read_settings(GOOD | LAMBDA | changed).access_key is None
 
 
 def test_an_unknown_transport_does_not_start() -> None:
-    """Neither lean nor boto3."""
+    """Neither small nor boto3."""
     assert problems(BATON_AWS_CLIENT="fast") == ["BATON_AWS_CLIENT must be small or botocore"]

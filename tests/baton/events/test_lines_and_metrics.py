@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from chalicelib.baton.accounts.status import STATUS_EVENTS
-from chalicelib.baton.events.log import FACTS, Signals
+from chalicelib.baton.events.log import FACTS, Log
 from chalicelib.baton.events.names import EVENTS
 from chalicelib.baton.http import jobs
 from chalicelib.baton.policy import DAY_S, KEY_RING_REFRESH_S
@@ -33,7 +33,7 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("BATON_LOG_LEVEL", "DEBUG")
     modules = [load_environment(clock) for _ in range(2)]
     for module in modules:
-        module.baton.signals.metrics = True
+        module.baton.log.metrics = True
     return Gateway([module.app for module in modules])
 
 
@@ -196,7 +196,7 @@ def test_the_scheduled_rotation_runs_as_lambda_runs_it(
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     monkeypatch.setenv("BATON_LOG_LEVEL", "INFO")
     module = load_environment(clock)
-    module.baton.signals.metrics = True
+    module.baton.log.metrics = True
     event = {"version": "0", "account": "1", "region": "r", "detail": {}, "detail-type": "Scheduled Event"}
     event |= {"source": "aws.events", "time": "t", "resources": []}
     for skipped_days in (0, 90):
@@ -246,10 +246,10 @@ def test_nothing_secret_stands_in_any_line(
 
 def test_a_fact_that_is_not_on_the_list_is_not_written(capfd: pytest.CaptureFixture[str]) -> None:
     """Redacted by construction: whoever adds a fact adds it to the table first."""
-    signals = Signals(service=f"baton-{secrets.token_hex(4)}", level="DEBUG", metrics=True)
-    signals.begin(request_id="r1")
-    signals.emit("logged_in", lineage="l1", password="hush")
-    signals.emit("refused", status=400, code="malformed")
+    log = Log(service=f"baton-{secrets.token_hex(4)}", level="DEBUG", metrics=True)
+    log.start_request(request_id="r1")
+    log.record("logged_in", lineage="l1", password="hush")
+    log.record("refused", status=400, code="malformed")
     said = capfd.readouterr().out
     assert '"logged_in"' in said
     assert "hush" not in said
@@ -257,8 +257,8 @@ def test_a_fact_that_is_not_on_the_list_is_not_written(capfd: pytest.CaptureFixt
 
 def test_a_line_that_cannot_be_written_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Standard output may be gone, and a fact missing: nobody's login depends on it."""
-    signals = Signals(service=f"baton-{secrets.token_hex(4)}", level="DEBUG", metrics=True)
-    signals.emit("refused")
+    log = Log(service=f"baton-{secrets.token_hex(4)}", level="DEBUG", metrics=True)
+    log.record("refused")
     tried = []
 
     def gone(_: int, line: bytes) -> int:
@@ -266,28 +266,28 @@ def test_a_line_that_cannot_be_written_fails_nothing(monkeypatch: pytest.MonkeyP
         raise BrokenPipeError
 
     monkeypatch.setattr("chalicelib.baton.events.log.os.write", gone)
-    signals.emit("token_reused")
-    signals.emit("answered")
+    log.record("token_reused")
+    log.record("answered")
     assert len(tried) == 3  # two lines and a metric
 
 
 def test_a_process_without_standard_output_writes_into_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Started with `>&-`, its first socket gets descriptor 1: a line in it would be a request's."""
-    signals = Signals(service=f"baton-{secrets.token_hex(4)}", level="DEBUG", metrics=True)
+    log = Log(service=f"baton-{secrets.token_hex(4)}", level="DEBUG", metrics=True)
     monkeypatch.setattr("sys.stdout", None)
     monkeypatch.setattr("chalicelib.baton.events.log.os.write", lambda *_: pytest.fail("written"))
-    signals.emit("token_reused")
+    log.record("token_reused")
 
 
 def emissions() -> Iterator[tuple[str, str | None, set[str]]]:
-    """Find every `signals.emit` of what ships: where, which event, which facts."""
+    """Find every `log.record` of what ships: where, which event, which facts."""
     for path in [ROOT / "app.py", *(ROOT / "chalicelib").rglob("*.py")]:
         if path.name == "record.py":
             continue  # it hands on what it is given
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
-            if node.func.attr in {"emit", "record"}:
+            if node.func.attr == "record":
                 event = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
                 yield (
                     f"{path.name}:{node.lineno}",
@@ -311,9 +311,9 @@ def test_every_event_and_every_fact_is_on_the_list() -> None:
 
 def test_an_event_that_the_audit_keeps_is_never_only_emitted() -> None:
     """Whoever emits it forgets its row: `record` is the one call for both."""
-    emitted = re.compile(r"signals\.emit\(\s*\"([a-z_]+)\"")
+    recorded = re.compile(r"log\.record\(\s*\"([a-z_]+)\"")
     shipped = [path.read_text("utf-8") for path in (ROOT / "chalicelib").rglob("*.py")]
-    names = {name for text in shipped for name in emitted.findall(text)}
+    names = {name for text in shipped for name in recorded.findall(text)}
     assert "exchanged" in names
     assert {name for name in names if EVENTS[name].audited} == set()
 

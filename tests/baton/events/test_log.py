@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import Meta, Struct
 
-from chalicelib.baton.events.log import Signals
+from chalicelib.baton.events.log import Log
 
 
 class Metric(Struct, forbid_unknown_fields=True):
@@ -35,9 +35,9 @@ class About(Struct, forbid_unknown_fields=True):
 
 
 @pytest.fixture
-def signals() -> Signals:
+def log() -> Log:
     """Tell everything, and count it."""
-    return Signals(service="baton-test", level="DEBUG", metrics=True)
+    return Log(service="baton-test", level="DEBUG", metrics=True)
 
 
 def written(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -45,14 +45,12 @@ def written(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
-def test_what_was_counted_is_one_document_that_cloudwatch_reads(
-    signals: Signals, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_was_counted_is_one_document_that_cloudwatch_reads(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
     """By the CloudWatch user guide, "Specification: Embedded metric format"; every metric has its sum."""
-    signals.begin(request_id="r1")
-    signals.emit("exchanged", lineage="l1", generation=1)
-    signals.emit("exchanged", lineage="l1", generation=2)
-    signals.emit("keys_checked", signing_key_age_days=3)
+    log.start_request(request_id="r1")
+    log.record("exchanged", lineage="l1", generation=1)
+    log.record("exchanged", lineage="l1", generation=2)
+    log.record("keys_checked", signing_key_age_days=3)
     [document] = [line for line in written(capfd) if "_aws" in line]
     [directive] = msgspec.convert(document["_aws"], About).CloudWatchMetrics
     units = {metric.Name: metric.Unit for metric in directive.Metrics}
@@ -72,10 +70,10 @@ def test_what_was_counted_is_one_document_that_cloudwatch_reads(
     assert (document["service"], document["request_id"], document["lineage"]) == ("baton-test", "r1", "l1")
 
 
-def test_a_line_says_what_when_how_grave_and_where(signals: Signals, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_line_says_what_when_how_grave_and_where(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
     """By the names that Lambda and CloudWatch's console know: level, message, timestamp."""
-    signals.begin(request_id="r1")
-    signals.emit("token_reused", lineage="l1", generation=4)
+    log.start_request(request_id="r1")
+    log.record("token_reused", lineage="l1", generation=4)
     [line] = written(capfd)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("timestamp"))
     assert line == {
@@ -90,65 +88,63 @@ def test_a_line_says_what_when_how_grave_and_where(signals: Signals, capfd: pyte
 
 def test_a_request_that_counts_nothing_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     """A signed call is answered, and no metric is sent empty; what was counted is sent once."""
-    signals = Signals(service="baton-test", level="ERROR", metrics=True)
-    signals.emit("answered", status=200)
+    log = Log(service="baton-test", level="ERROR", metrics=True)
+    log.record("answered", status=200)
     assert written(capfd) == []
     for _ in range(2):
-        signals.emit("exchanged", lineage="x", generation=1)
-        signals.emit("answered", status=200)
+        log.record("exchanged", lineage="x", generation=1)
+        log.record("answered", status=200)
         assert [line["exchanged"] for line in written(capfd)] == [1]
 
 
 def test_a_request_that_timed_nothing_has_no_latency_of_the_one_before(
-    signals: Signals, capfd: pytest.CaptureFixture[str]
+    log: Log, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """One that ended without an answer leaves its counts, which are true, and not its clock, which is not."""
-    signals.begin(request_id="r1")
-    signals.emit("exchanged", lineage="x", generation=1)
-    signals.begin(request_id="r2")
-    signals.emit("refused", status=400, code="malformed")
+    log.start_request(request_id="r1")
+    log.record("exchanged", lineage="x", generation=1)
+    log.start_request(request_id="r2")
+    log.record("refused", status=400, code="malformed")
     [document] = [line for line in written(capfd) if "_aws" in line]
     assert (document["exchanged"], document["refused_malformed"]) == (1, 1)
     assert "exchange_ms" not in document
 
 
-def test_however_often_a_thing_happened_cloudwatch_takes_its_count(
-    signals: Signals, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_however_often_a_thing_happened_cloudwatch_takes_its_count(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
     """A metric's value is a number, or up to a hundred of them: a document with one more is not read at all."""
-    signals.begin(request_id="r1")
+    log.start_request(request_id="r1")
     for _ in range(101):
-        signals.emit("configuration_finding", subject="a table", problem="it is not protected")
-    signals.emit("configuration_audited", configuration_findings=101)
+        log.record("configuration_finding", subject="a table", problem="it is not protected")
+    log.record("configuration_audited", configuration_findings=101)
     [document] = [line for line in written(capfd) if "_aws" in line]
     assert (document["configuration_finding"], document["configuration_findings"]) == (101, 101)
 
 
-def test_accounts_are_counted_beside_events(signals: Signals, capfd: pytest.CaptureFixture[str]) -> None:
+def test_accounts_are_counted_beside_events(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
     """Under a name of their own, for the alarms: three events, of two accounts."""
-    signals.begin(request_id="r1")
+    log.start_request(request_id="r1")
     for first in (1, 0, 1):
-        signals.emit("token_reused", lineage="l1", first_of_account=first)
-    signals.emit("refused", status=400, code="token_reused")
+        log.record("token_reused", lineage="l1", first_of_account=first)
+    log.record("refused", status=400, code="token_reused")
     [document] = [line for line in written(capfd) if "_aws" in line]
     assert (document["token_reused"], document["token_reused_accounts"]) == (3, 2)
 
 
-def test_what_cannot_be_written_is_counted_all_the_same(signals: Signals, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_written_is_counted_all_the_same(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
     """A line may be lost for a fact that JSON cannot carry; the alarm that counts it may not."""
-    signals.begin(request_id="r1")
-    signals.emit("token_reused", lineage="l1", generation=1)
+    log.start_request(request_id="r1")
+    log.record("token_reused", lineage="l1", generation=1)
     written(capfd)
-    signals.emit("refused", status=400, code="token_reused", where=object())  # type: ignore[arg-type] # a defect
+    log.record("refused", status=400, code="token_reused", where=object())  # type: ignore[arg-type] # a defect
     [document] = written(capfd)
     assert (document["token_reused"], document["refused_token_reused"]) == (1, 1)
 
 
-def test_a_line_is_out_before_the_answer(signals: Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_is_out_before_the_answer(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lambda may freeze or end the environment as soon as that has left: nothing waits in a buffer."""
     read, written = os.pipe()
     monkeypatch.setattr("chalicelib.baton.events.log._STANDARD_OUTPUT", written)
-    signals.emit("token_reused", lineage="l1", generation=1)
+    log.record("token_reused", lineage="l1", generation=1)
     os.close(written)
     with os.fdopen(read, "rb") as told:
         assert told.read().count(b"\n") == 1
@@ -156,11 +152,11 @@ def test_a_line_is_out_before_the_answer(signals: Signals, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("character", ["x", "\n", "\x1b", "\u2028", "\u202e", "\ud800", "\x00"])
 def test_a_long_or_unprintable_fact_reached_the_log_whole(
-    signals: Signals, capfd: pytest.CaptureFixture[str], character: str
+    log: Log, capfd: pytest.CaptureFixture[str], character: str
 ) -> None:
     """200 characters, and none that moves a cursor or breaks a line: the second not-before time, behind fixed words."""
-    signals.begin(request_id=f"r{character}" * 300)
-    signals.emit("refused", status=400, code="malformed", reason=f"why{character}" * 2000)
+    log.start_request(request_id=f"r{character}" * 300)
+    log.record("refused", status=400, code="malformed", reason=f"why{character}" * 2000)
     line = written(capfd)[0]
     for fact in (line["reason"], line["request_id"]):
         assert len(fact) == 200

@@ -22,7 +22,7 @@ def recording(stores: MemoryStores, now: int) -> Record:
         entropy=secrets.token_bytes,
         ephemeral=stores.ephemeral,
         audit=stores.audit,
-        signals=stores.signals,
+        log=stores.log,
     )
 
 
@@ -34,7 +34,7 @@ def test_however_often_one_account_repeats_it_an_alarm_counts_it_once_a_day(even
         recording(stores, now)(event, account=ACCOUNT)
     recording(stores, DAY_S - 1)(event, account=AccountId("another"))
     recording(stores, DAY_S)(event, account=ACCOUNT)
-    assert [facts["first_of_account"] for _, facts in stores.signals.emitted] == [1, 0, 0, 1, 1]
+    assert [facts["first_of_account"] for _, facts in stores.log.recorded] == [1, 0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("event", PER_ACCOUNT)
@@ -47,7 +47,7 @@ def test_what_cannot_be_counted_fails_nothing(event: str, monkeypatch: pytest.Mo
     stores = MemoryStores()
     monkeypatch.setattr(stores.ephemeral, "count", fail)
     recording(stores, 7)(event, account=ACCOUNT)
-    assert [facts["first_of_account"] for _, facts in stores.signals.emitted] == [0]
+    assert [facts["first_of_account"] for _, facts in stores.log.recorded] == [0]
     assert len(stores.audit.events) == EVENTS[event].audited
 
 
@@ -56,5 +56,5 @@ def test_other_events_are_not_counted_by_account() -> None:
     stores = MemoryStores()
     for event in EVENTS.keys() - set(PER_ACCOUNT):
         recording(stores, 7)(event, account=ACCOUNT)
-    assert not any("first_of_account" in facts for _, facts in stores.signals.emitted)
+    assert not any("first_of_account" in facts for _, facts in stores.log.recorded)
     assert not stores.tables.windows

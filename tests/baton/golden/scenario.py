@@ -173,7 +173,7 @@ def environment() -> SimpleNamespace:
 
 def _talk(seen: Seen) -> None:
     module = environment()
-    module.baton.signals.metrics = True
+    module.baton.log.metrics = True
     gateway = Gateway([module.app])
 
     def send(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
@@ -534,7 +534,7 @@ class Talk:
             lineage_store=module.baton.lineage_store,
             record=module.baton.recorder,
         )
-        module.baton.signals.begin(request_id="an-operator")
+        module.baton.log.start_request(request_id="an-operator")
         seen.clock.now += MINUTE_S
         with seen.step("login after the logout everywhere"):
             phone.login(EMAIL, password=NEW_PASSWORD)

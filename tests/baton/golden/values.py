@@ -46,10 +46,11 @@ from chalicelib.baton.lineages.model import (
 from chalicelib.baton.lineages.rules import attempt_digest
 from chalicelib.baton.policy import DAY_S, MECHANISMS, MechanismName
 from chalicelib.baton.proof.digest import content_digest
-from chalicelib.baton.proof.signature import read_signature, signature_base
+from chalicelib.baton.proof.signature import signature_base
+from chalicelib.baton.proof.signature_input import read_signature
 from chalicelib.baton.routing import source_network
-from chalicelib.baton.storage.aws.service import Service
-from chalicelib.baton.storage.aws.small_client import LEAN, Access
+from chalicelib.baton.storage.aws.service import AwsClient
+from chalicelib.baton.storage.aws.small_client import SMALL_CLIENTS, Endpoint
 from chalicelib.baton.storage.dynamodb.items import state_item
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from chalicelib.baton.storage.dynamodb.one_time import key_of
@@ -242,7 +243,7 @@ def _wrapped(ring: Ring) -> list[str]:
             lines.append(f"{operation} {written(request)}")
             return {"Plaintext": bytes(range(32)), "CiphertextBlob": b"the data key as KMS wraps it"}
 
-    wrapper = KmsWrapper("alias/baton", cast("Service", Kms()))
+    wrapper = KmsWrapper("alias/baton", cast("AwsClient", Kms()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "urandom", Entropy("urandom"))
         item = wrapper.wrap(ring_to_bytes(ring))
@@ -263,7 +264,7 @@ def _derived(ring: Ring) -> Iterator[Entry]:
     secrets = [ring.lineage_secret(one) for one in (lineage, lineage_of_older_root)]
     yield "derived: HMAC secrets of the lineages", [secret.reveal().hex() for secret in secrets if secret]
     yield "derived: attempt digests", [attempt_digest(text).hex() for text in (ATTEMPT, "~" * 128)]
-    sealed = ring.seal(b"a verifier", account=account, nonce=bytes(range(12)))
+    sealed = ring.encrypt_for(b"a verifier", account=account, nonce=bytes(range(12)))
     assert ring.decrypt_for(sealed, account=account) == b"a verifier"
     yield "derived: sealed verifier", [sealed.hex()]
     yield "derived: password verifier (Argon2id, salt fixed)", [hash_password(b"a password", salt=bytes(range(16)))]
@@ -335,17 +336,17 @@ def _stored() -> Iterator[Entry]:
 
 
 def _lean() -> Iterator[Entry]:
-    """Sign requests to AWS as the lean transport does, at a fixed time and with a fixed access key."""
+    """Sign requests to AWS as the small AWS client does, at a fixed time and with a fixed access key."""
     for service, (operation, body) in {
         "dynamodb": ("GetItem", b'{"TableName":"golden-users","Key":{"pk":{"S":"K#ring"}}}'),
         "kms": ("Decrypt", b'{"KeyId":"alias/baton"}'),
     }.items():
-        access = Access(
+        access = Endpoint(
             f"https://{service}.us-east-1.amazonaws.com",
             "us-east-1",
             lambda: AccessKey("AKID", Secret(b"secret"), Secret(b"a token")),
         )
-        client = LEAN[service](
+        client = SMALL_CLIENTS[service](
             access, connect_timeout_s=1, read_timeout_s=1, attempts=1, within_s=1, clock=lambda: START
         )
         yield f"lean transport: {service}", client._signed(operation, body).decode().split("\r\n")

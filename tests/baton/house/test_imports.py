@@ -21,7 +21,7 @@ import pytest
 from baton_client import BatonClient, MemoryStorage
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.ring_format import ring_to_bytes
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
@@ -164,7 +164,7 @@ def cold(embedded_engine: None) -> Iterator[Cold]:
     del embedded_engine
     with over_http() as aws:
         create_tables(Tables(PREFIX))
-        kms = Service("kms")
+        kms = AwsClient("kms")
         key_id = kms.call("create_key")["KeyMetadata"]["KeyId"]
         kms.call("create_alias", AliasName=f"alias/{PREFIX}", TargetKeyId=key_id)
         now = int(time.time())

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from chalicelib.baton.events.log import Signals
+from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.ports import AuditEvent
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from tests.baton.making import ACCOUNT, NOW
-from tests.baton.memory import MemorySignals
+from tests.baton.memory import MemoryLog
 from tests.baton.wire.conversation import PASSWORD, Device
 from tests.baton.witness import POLICIES, Use, Witness, allowed, unlike, uses
 
@@ -39,7 +39,7 @@ def test_a_life_tells_the_witness_its_secrets_and_leaks_none(life: Device, witne
 
 def test_a_secret_in_a_signal_is_noticed(life: Device, witness: Witness) -> None:
     """At whatever level, written or not."""
-    Signals(service="baton-test", level="ERROR", metrics=False).emit("planted", token=life.token)
+    Log(service="baton-test", level="ERROR", metrics=False).record("planted", token=life.token)
     assert ["logged" in leak for leak in witness.leaks()] == [True]
     witness.forget()
 
@@ -56,7 +56,7 @@ def test_a_secret_in_a_traceback_is_noticed(life: Device, witness: Witness) -> N
 
 def test_a_secret_in_a_table_is_noticed(life: Device, witness: Witness, tables: Tables) -> None:
     """In the details of an event, say."""
-    Audit(DynamoDB(tables), MemorySignals()).append(
+    Audit(DynamoDB(tables), MemoryLog()).append(
         AuditEvent(NOW, "planted", ACCOUNT, details={"attempt": ATTEMPT}), event_id="a"
     )
     assert ["stored" in leak for leak in witness.leaks()] == [True]
@@ -66,7 +66,7 @@ def test_a_secret_in_a_table_is_noticed(life: Device, witness: Witness, tables: 
 def test_bytes_hide_no_secret(life: Device, witness: Witness, tables: Tables) -> None:
     """Neither as they are."""
     item = {"pk": {"S": "planted"}, "token": {"B": life.token.encode()}}
-    Service("dynamodb").call("put_item", TableName=tables.ephemeral, Item=item)
+    AwsClient("dynamodb").call("put_item", TableName=tables.ephemeral, Item=item)
     assert ["stored" in leak for leak in witness.leaks()] == [True]
     witness.forget()
 
@@ -97,5 +97,5 @@ def test_a_transaction_needs_what_its_parts_need() -> None:
 def test_what_is_done_while_nobody_is_answered_is_not_the_functions(tables: Tables, witness: Witness) -> None:
     """The operator has rights of its own, and tests do as they like."""
     before = set(witness.used)
-    Service("dynamodb").call("scan", TableName=tables.users)
+    AwsClient("dynamodb").call("scan", TableName=tables.users)
     assert witness.used == before

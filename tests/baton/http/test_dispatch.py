@@ -10,7 +10,7 @@ from chalicelib.baton import errors
 from chalicelib.baton.http.answer import answered as written
 from chalicelib.baton.http.dispatch import Dispatch
 from chalicelib.baton.routing import Answer, Message, RouteSpec
-from tests.baton.memory import MemorySignals
+from tests.baton.memory import MemoryLog
 from tools.dev.gateway import Gateway, GatewayResponse
 
 
@@ -22,13 +22,11 @@ def plain(edge: Dispatch, view: Callable[[Message], object]) -> Callable[..., Re
 def answered(view: Callable[[Message], object], *, development: bool) -> tuple[GatewayResponse, Mapping[str, object]]:
     """Ask a route whose view is this one, and give the answer with what was noted of the defect."""
     app = Chalice(app_name="defective", configure_logs=False)
-    signals = MemorySignals()
-    edge = Dispatch(
-        app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, signals=signals, development=development
-    )
+    log = MemoryLog()
+    edge = Dispatch(app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, log=log, development=development)
     app.route("/broken", methods=["GET"], content_types=[])(plain(edge, view))
     response = Gateway([app]).call("GET", "/api/broken")
-    return response, dict(signals.emitted)["internal_error"]
+    return response, dict(log.recorded)["internal_error"]
 
 
 def secretive(_: Message) -> Answer:
@@ -69,8 +67,8 @@ def test_a_view_that_returns_something_else_is_told_so(capsys: pytest.CaptureFix
 def test_a_503_that_a_caller_can_cause_is_counted_apart(*, by_caller: bool) -> None:
     """Parallel requests of one account got 503 and rang the alarm of our own trouble. The answer is the same."""
     app = Chalice(app_name="busy", configure_logs=False)
-    signals = MemorySignals()
-    edge = Dispatch(app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, signals=signals)
+    log = MemoryLog()
+    edge = Dispatch(app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, log=log)
 
     def busy(_: Message) -> Answer:
         raise errors.Unavailable("the account state kept moving", by_caller=by_caller)
@@ -80,7 +78,7 @@ def test_a_503_that_a_caller_can_cause_is_counted_apart(*, by_caller: bool) -> N
     assert (response.status, json.loads(response.body)["code"]) == (503, "unavailable")
     assert "by_caller" not in response.body.decode()
     apart = ["unavailable_by_caller"] if by_caller else []
-    assert [event for event, _ in signals.emitted] == [*apart, "refused"]
+    assert [event for event, _ in log.recorded] == [*apart, "refused"]
 
 
 def test_each_request_begins_what_begins_with_it() -> None:
@@ -91,7 +89,7 @@ def test_each_request_begins_what_begins_with_it() -> None:
         app=app,
         clock=lambda: 7,
         entropy=lambda size: b"x" * size,
-        signals=MemorySignals(),
+        log=MemoryLog(),
         begin=lambda: begun.append(1),
     )
     app.route("/fine", methods=["GET"], content_types=[])(plain(edge, lambda _: Answer(200)))

@@ -31,7 +31,7 @@ from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.tokens.refusals import GrantInvalid, StepUpRequired
 from tests.baton.making import ACCOUNT, SOMEBODY_ELSE
-from tests.baton.memory import GivenKeyRing, MemorySignals, OwnOnceCalls
+from tests.baton.memory import GivenKeyRing, MemoryLog, OwnOnceCalls
 from tests.baton.world import START, Clock, World
 
 IDEMPOTENCY_KEY: Final = "order-7-abcdefgh"
@@ -75,7 +75,7 @@ class Shop:
 
     store: Failing = field(default_factory=lambda: Failing(OwnOnceCalls()))
     clock: Clock = field(default_factory=Clock)
-    signals: MemorySignals = field(default_factory=MemorySignals)
+    log: MemoryLog = field(default_factory=MemoryLog)
     retry_safe: bool = False
     runs: int = 0
 
@@ -87,7 +87,7 @@ class Shop:
             key_ring=self.key_ring,
             clock=self.clock,
             entropy=secrets.token_bytes,
-            signals=self.signals,
+            log=self.log,
         )
 
     def send(
@@ -117,8 +117,8 @@ class Shop:
             self.send(SystemExit())
 
     def events(self) -> list[tuple[str, Any]]:
-        """List what was emitted, with its reason."""
-        return [(event, facts.get("reason")) for event, facts in self.signals.emitted]
+        """List what was recorded, with its reason."""
+        return [(event, facts.get("reason")) for event, facts in self.log.recorded]
 
 
 @pytest.fixture(params=["memory", "DynamoDB"])

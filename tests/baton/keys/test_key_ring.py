@@ -407,7 +407,7 @@ class TestSealing:
 
     def test_what_is_sealed_opens_for_its_own_account_alone(self) -> None:
         """A verifier copied to another account's row does not work there."""
-        sealed = RING.seal(b"a verifier", account=ACCOUNT, nonce=NONCE)
+        sealed = RING.encrypt_for(b"a verifier", account=ACCOUNT, nonce=NONCE)
         assert RING.decrypt_for(sealed, account=ACCOUNT) == b"a verifier"
         assert b"a verifier" not in sealed
         for account in (AccountId(LINEAGE), RING.decoy_account(EMAIL), AccountId("")):
@@ -416,7 +416,7 @@ class TestSealing:
 
     def test_it_opens_after_every_rotation_and_in_no_other_deployment(self) -> None:
         """The data key stays."""
-        sealed = RING.seal(b"a verifier", account=ACCOUNT, nonce=NONCE)
+        sealed = RING.encrypt_for(b"a verifier", account=ACCOUNT, nonce=NONCE)
         rotated = rotate_root(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW)
         assert rotated.decrypt_for(sealed, account=ACCOUNT) == b"a verifier"
         with pytest.raises(CannotDecrypt):
@@ -424,7 +424,7 @@ class TestSealing:
 
     def test_no_altered_byte_passes(self) -> None:
         """Nor a missing one."""
-        sealed = RING.seal(b"a verifier", account=ACCOUNT, nonce=NONCE)
+        sealed = RING.encrypt_for(b"a verifier", account=ACCOUNT, nonce=NONCE)
         for position in range(len(sealed)):
             altered = bytearray(sealed)
             altered[position] ^= 1
@@ -436,7 +436,7 @@ class TestSealing:
         """A short one would be used twice some day."""
         for size in (0, 8, 11, 13, 16):
             with pytest.raises(ValueError, match="12 bytes"):
-                RING.seal(b"a verifier", account=ACCOUNT, nonce=bytes(size))
+                RING.encrypt_for(b"a verifier", account=ACCOUNT, nonce=bytes(size))
 
 
 class TestStoring:

@@ -11,7 +11,7 @@ from chalicelib.baton.keys.daily import RotateKeys
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.rotation import make_ring
 from chalicelib.baton.policy import DAY_S, SIGNING_KEY_ROTATED_AFTER_S
-from tests.baton.memory import GivenKeyRing, MemorySignals
+from tests.baton.memory import GivenKeyRing, MemoryLog
 
 NOW = 1_700_000_000
 
@@ -39,9 +39,9 @@ class Hasty(Changing):
 
 def rotate(key_ring: Changing, now: int) -> list[tuple[str, dict[str, str | int]]]:
     """Run the job at a time, and give what it told."""
-    signals = MemorySignals()
-    RotateKeys(clock=lambda: now, entropy=secrets.token_bytes, key_ring=key_ring, signals=signals)()
-    return signals.emitted
+    log = MemoryLog()
+    RotateKeys(clock=lambda: now, entropy=secrets.token_bytes, key_ring=key_ring, log=log)()
+    return log.recorded
 
 
 def test_keys_that_are_young_are_left_alone_and_their_age_is_told() -> None:

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.login_rules import NoRoom, last_used, removed_by_login, replaced_by_login
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
     AccountState,
@@ -24,7 +25,6 @@ from chalicelib.baton.lineages.rules import (
     Current,
     Expired,
     Inactive,
-    NoRoom,
     ProofOutdated,
     Retry,
     Reused,
@@ -36,11 +36,8 @@ from chalicelib.baton.lineages.rules import (
     has_role,
     judge,
     judge_access,
-    last_used,
     may_act,
     record_use,
-    removed_by_login,
-    replaced_by_login,
     slide,
     used_by,
 )

@@ -80,7 +80,7 @@ def test_a_deployed_stage_starts_in_lambda(stage: str) -> None:
     assert settings.kms_key_id
     assert settings.limits
     assert environment(stage)["BATON_CLIENTS"]
-    assert settings.lean is None, "Lambda's own credentials are not in the configuration"
+    assert settings.access_key is None, "Lambda's own credentials are not in the configuration"
     assert environment(stage).get("BATON_AWS_CLIENT", "small") == "small"
     assert not settings.development
     known = set(re.findall(r'"(BATON_[A-Z_]+)"', (ROOT / "chalicelib" / "baton" / "settings.py").read_text("utf-8")))

@@ -31,15 +31,8 @@ from chalicelib.baton.proof.refusals import (
     SignatureEncoding,
     WrongKey,
 )
-from chalicelib.baton.proof.signature import (
-    Signature,
-    VerifiedSignature,
-    read_signature,
-    signature_base,
-    signature_missing,
-    verify_signature,
-)
-from chalicelib.baton.proof.signature_input import component
+from chalicelib.baton.proof.signature import VerifiedSignature, signature_base, verify_signature
+from chalicelib.baton.proof.signature_input import Signature, component, read_signature, signature_missing
 from chalicelib.baton.routing import Message
 from tests.baton.keys.test_public_key import (
     ED25519,
@@ -1149,7 +1142,7 @@ def test_refusals_come_in_a_fixed_order() -> None:
     wrong: dict[str, Any] = {"parameters": {"alg": '"ed25519"', "created": "0", "expires": "900"}}
     call = dataclasses.replace(FULL, authority="evil.example", covered=(), body=b"other", **wrong)
     seen = []
-    for mend in (
+    for correction in (
         {"covered": FULL.covered},
         {"authority": HOST},
         {"parameters": {"created": "0", "expires": "900"}},
@@ -1162,7 +1155,7 @@ def test_refusals_come_in_a_fixed_order() -> None:
         with pytest.raises(errors.Refusal) as unsigned:
             verify(call.message(bytes(64)))
         seen.append((refused.value.code, refused.value.reason.split(":")[0], unsigned.value.code))
-        call = dataclasses.replace(call, **mend)
+        call = dataclasses.replace(call, **correction)
     verify(call.signed())
     assert seen == [
         ("insufficient_coverage", "missing", "insufficient_coverage"),
@@ -1179,7 +1172,7 @@ def test_refusals_of_another_keys_signature_come_in_a_fixed_order() -> None:
     wrong: dict[str, Any] = {"parameters": {"keyid": '"other"', "alg": '"ed25519"', "created": "0", "expires": "900"}}
     call = dataclasses.replace(FULL, authority="evil.example", covered=(), body=b"other", **wrong)
     seen = []
-    for mend in (
+    for correction in (
         {"covered": FULL.covered},
         {"authority": HOST},
         {"fields": {**FULL.fields, "content-digest": (content_digest(b"other"),)}},
@@ -1190,7 +1183,7 @@ def test_refusals_of_another_keys_signature_come_in_a_fixed_order() -> None:
         with pytest.raises(errors.Refusal) as refused:
             verify(call.message(bytes(64)))
         seen.append((refused.value.code, refused.value.reason.split(":")[0]))
-        call = dataclasses.replace(call, **mend)
+        call = dataclasses.replace(call, **correction)
     verify(call.signed())
     assert seen == [
         ("insufficient_coverage", "missing"),

@@ -412,7 +412,7 @@ def test_what_only_renews_is_always_opaque_and_reuse_is_signalled(world: World) 
     world.exchange(phone, issued.refresh_token, attempt=world.attempt())
     with pytest.raises(TokenReused):
         world.exchange(phone, issued.refresh_token, attempt=world.attempt())
-    assert [name for name, _ in world.signals.emitted].count("token_reused") == 1
+    assert [name for name, _ in world.log.recorded].count("token_reused") == 1
     [_registered, event] = world.stores.audit.events
     assert isinstance(event, AuditEvent)
     assert event.at <= world.clock() < event.at + DAY_S

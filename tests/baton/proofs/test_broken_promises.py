@@ -58,7 +58,7 @@ def test_a_copy_that_exchanged_twice_is_dead_after_its_owners_next_login(world: 
             act()
         assert refused.value.members["reason"] == "replaced"
     assert world.use(phone, own.access_token)
-    assert [(event, facts["lineage"]) for event, facts in world.signals.emitted if event == "login_replaced"] == [
+    assert [(event, facts["lineage"]) for event, facts in world.log.recorded if event == "login_replaced"] == [
         ("login_replaced", stolen.device_id)
     ]
 

@@ -4,20 +4,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from tools.dev.engine import over_http
 
 
 @pytest.fixture(scope="session")
-def dynamodb(embedded_engine: None) -> Service:
+def dynamodb(embedded_engine: None) -> AwsClient:
     """Give DynamoDB, its client made once the engine answers."""
     del embedded_engine
-    return Service("dynamodb")
+    return AwsClient("dynamodb")
 
 
 @pytest.fixture
-def engine(tables: Tables, dynamodb: Service) -> DynamoDB:
+def engine(tables: Tables, dynamodb: AwsClient) -> DynamoDB:
     """Give an engine with tables of its own, empty."""
     return DynamoDB(tables, dynamodb)
 

@@ -14,8 +14,8 @@ from chalicelib.baton.access_key import AccessKey, Vended
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import Secret
 from chalicelib.baton.storage.aws.credentials import Vendor, source_of
-from chalicelib.baton.storage.aws.service import Service
-from chalicelib.baton.storage.aws.small_client import Access
+from chalicelib.baton.storage.aws.service import AwsClient
+from chalicelib.baton.storage.aws.small_client import Endpoint
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 
 HANDED = {"AccessKeyId": "first", "SecretAccessKey": "s", "Token": "t", "Code": "Success"}
@@ -114,8 +114,8 @@ def test_no_key_is_our_own_error_and_heals(counter: Counter, tables: Tables, mon
     """503, not a defect. The next request fetches again. With a key the engine is called under its name."""
     endpoint = f"http://127.0.0.1:{counter.server_port}"
     monkeypatch.setattr("chalicelib.baton.storage.aws.service.ATTEMPTS", 1)
-    lean = Access(endpoint, "us-east-1", source_of(counter.vended))
-    engine = DynamoDB(tables, Service("dynamodb", lean=lean, pause=lambda _: None))
+    small = Endpoint(endpoint, "us-east-1", source_of(counter.vended))
+    engine = DynamoDB(tables, AwsClient("dynamodb", endpoint=small, pause=lambda _: None))
     counter.handed = [(404, b"")] * 3
     with pytest.raises(Unavailable, match="get_item"):
         engine.read(tables.users, {"pk": {"S": "x"}})

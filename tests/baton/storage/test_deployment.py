@@ -14,16 +14,16 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
 from chalicelib.baton.storage.aws.deployment.look import SERVICES, Deployment
 from chalicelib.baton.storage.aws.deployment.required import TABLES
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, KEYS, Tables
-from tests.baton.memory import MemorySignals
+from tests.baton.memory import MemoryLog
 
 PREFIX = "baton-audited"
 ROOT = Path(__file__).parents[3]
 ISSUER = "https://api.example.com/api"
 NOBODYS = "arn:aws:kms:us-east-1:123456789012:key/somebody-elses"
 
-service = functools.cache(Service)
+service = functools.cache(AwsClient)
 """Made once: reading AWS's descriptions of a service is most of a test here."""
 
 
@@ -158,13 +158,13 @@ class Account:
 
     def audited(self) -> list[tuple[str, str]]:
         """Audit, and give subject and problem of each finding."""
-        signals = MemorySignals()
-        services = {name: service(name) for name in SERVICES} | {"apigateway": cast("Service", self.stage)}
+        log = MemoryLog()
+        services = {name: service(name) for name in SERVICES} | {"apigateway": cast("AwsClient", self.stage)}
         deployment = Deployment(PREFIX, Tables(PREFIX), key_id=self.key, issuer=ISSUER, services=services)
-        findings = AuditConfiguration(deployment, signals, EXPIRY)()
-        assert all(finding.mend for finding in findings)
-        assert signals.emitted[-1] == ("configuration_audited", {"configuration_findings": len(findings)})
-        assert [event for event, _ in signals.emitted[:-1]] == ["configuration_finding"] * len(findings)
+        findings = AuditConfiguration(deployment, log, EXPIRY)()
+        assert all(finding.remedy for finding in findings)
+        assert log.recorded[-1] == ("configuration_audited", {"configuration_findings": len(findings)})
+        assert [event for event, _ in log.recorded[:-1]] == ["configuration_finding"] * len(findings)
         return [(finding.subject, finding.problem) for finding in findings]
 
 
@@ -288,10 +288,10 @@ def test_what_cannot_be_seen_is_a_finding(account: Account) -> None:
 def test_an_account_without_a_deployment_is_all_findings(embedded_engine: None) -> None:
     """Every look says that it sees nothing."""
     del embedded_engine
-    services = {name: service(name) for name in SERVICES} | {"apigateway": cast("Service", Refusing())}
+    services = {name: service(name) for name in SERVICES} | {"apigateway": cast("AwsClient", Refusing())}
     deployment = Deployment(
         "baton-nowhere", Tables("baton-nowhere"), key_id="alias/nowhere", issuer=ISSUER, services=services
     )
-    found = AuditConfiguration(deployment, MemorySignals(), EXPIRY)()
-    assert {finding.subject for finding in found} == set(deployment.looks())
+    found = AuditConfiguration(deployment, MemoryLog(), EXPIRY)()
+    assert {finding.subject for finding in found} == set(deployment.observations())
     assert all("cannot be read" in finding.problem for finding in found)

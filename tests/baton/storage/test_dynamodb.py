@@ -8,13 +8,13 @@ from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.policy import AUDIT_KEPT_S
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import Item, of_account, state_item
 from chalicelib.baton.storage.dynamodb.key_wrapping import LocalWrapper
 from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
 from chalicelib.baton.testing.contract import StorageContract, StorageUnderTest
-from tests.baton.memory import MemorySignals
+from tests.baton.memory import MemoryLog
 
 
 def put_state(engine: DynamoDB, account_state: AccountState) -> None:
@@ -22,7 +22,7 @@ def put_state(engine: DynamoDB, account_state: AccountState) -> None:
     engine.write("put_item", TableName=engine.tables.lineages, Item=state_item(account_state))
 
 
-def read_events(dynamodb: Service, engine: DynamoDB, account: AccountId) -> list[AuditEvent]:
+def read_events(dynamodb: AwsClient, engine: DynamoDB, account: AccountId) -> list[AuditEvent]:
     """Read an account's events as an operator would: by key, in the order of the sort key."""
     answer = dynamodb.call(
         "query",
@@ -44,10 +44,10 @@ def _event(item: Item) -> AuditEvent:
     )
 
 
-def storage_over(engine: DynamoDB, dynamodb: Service) -> StorageUnderTest:
+def storage_over(engine: DynamoDB, dynamodb: AwsClient) -> StorageUnderTest:
     """Build a storage over an engine, with the two ways past its verbs."""
     return StorageUnderTest.of(
-        dynamodb_storage(engine, LocalWrapper(), MemorySignals(), secrets.token_bytes),
+        dynamodb_storage(engine, LocalWrapper(), MemoryLog(), secrets.token_bytes),
         seed=lambda account_state: put_state(engine, account_state),
         events=lambda account: read_events(dynamodb, engine, account),
     )
@@ -57,6 +57,6 @@ class TestDynamoDB(StorageContract):
     """The contract, on DynamoDB."""
 
     @pytest.fixture
-    def storage(self, engine: DynamoDB, dynamodb: Service) -> StorageUnderTest:
+    def storage(self, engine: DynamoDB, dynamodb: AwsClient) -> StorageUnderTest:
         """Give the storage over tables of its own, empty."""
         return storage_over(engine, dynamodb)

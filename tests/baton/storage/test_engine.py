@@ -30,8 +30,8 @@ from chalicelib.baton.storage.aws.service import (
     CONFLICT_PAUSES_S,
     CONNECT_TIMEOUT_S,
     READ_TIMEOUT_S,
+    AwsClient,
     ConditionFailed,
-    Service,
     TimeBudget,
 )
 from chalicelib.baton.storage.aws.small_client import ErrorResponse
@@ -58,7 +58,7 @@ from tests.baton.making import (
     presented,
     state_with,
 )
-from tests.baton.memory import MemorySignals
+from tests.baton.memory import MemoryLog
 
 pytestmark = pytest.mark.guarantee(9)
 
@@ -101,7 +101,7 @@ class Trouble:
 
 def engine_in(trouble: Trouble) -> DynamoDB:
     """Make an engine whose client is in trouble."""
-    dynamodb = Service("dynamodb", pause=trouble.pauses.append)
+    dynamodb = AwsClient("dynamodb", pause=trouble.pauses.append)
     dynamodb._made = trouble
     return DynamoDB(Tables("test"), dynamodb)
 
@@ -191,9 +191,9 @@ def test_our_own_trouble_is_unavailable(error: Exception, verb: str) -> None:
 @pytest.mark.parametrize("error", OUR_TROUBLE, ids=lambda error: f"{type(error).__name__} {error}"[:60])
 def test_an_event_that_cannot_be_noted_is_told_and_counted(error: Exception) -> None:
     """What happened has happened: the audit never raises, and what it tells quotes nothing of the request."""
-    signals = MemorySignals()
-    Audit(engine_in(Trouble([error])), signals).append(AuditEvent(NOW, "logged_in", ACCOUNT), event_id="a")
-    ((event, facts),) = signals.emitted
+    log = MemoryLog()
+    Audit(engine_in(Trouble([error])), log).append(AuditEvent(NOW, "logged_in", ACCOUNT), event_id="a")
+    ((event, facts),) = log.recorded
     assert event == "audit_write_failed"
     assert (facts["event"], facts["account"]) == ("logged_in", ACCOUNT)
     assert facts["reason"]
@@ -202,10 +202,10 @@ def test_an_event_that_cannot_be_noted_is_told_and_counted(error: Exception) -> 
 
 def test_an_event_that_cannot_even_be_written_down_is_told() -> None:
     """A defect of ours in an event does not undo what happened either."""
-    signals = MemorySignals()
+    log = MemoryLog()
     defective: Any = AuditEvent(at=NOW, event="logged_in", account=ACCOUNT, details=None)  # type: ignore[arg-type]
-    Audit(engine_in(Trouble([])), signals).append(defective, event_id="a")
-    assert [(event, facts["reason"]) for event, facts in signals.emitted] == [("audit_write_failed", "AttributeError")]
+    Audit(engine_in(Trouble([])), log).append(defective, event_id="a")
+    assert [(event, facts["reason"]) for event, facts in log.recorded] == [("audit_write_failed", "AttributeError")]
 
 
 CONFLICTS = [
@@ -384,7 +384,7 @@ def test_a_grant_that_was_spent_and_cannot_be_read_is_our_own_trouble() -> None:
 
 @pytest.mark.parametrize("said", [b'{"Item": {"pk": {"S', b"", b'{"Item": {"pk": {"B": "A"}}}'], ids=str)
 def test_an_answer_that_cannot_be_read_is_not_an_empty_one(
-    engine: DynamoDB, dynamodb: Service, said: bytes, monkeypatch: pytest.MonkeyPatch
+    engine: DynamoDB, dynamodb: AwsClient, said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or botocore makes an empty answer of half a one, and of that the stores make "no such account"."""
     from moto.dynamodb.responses import DynamoHandler
@@ -403,7 +403,7 @@ def test_an_answer_that_cannot_be_read_is_not_an_empty_one(
     ],
 )
 def test_an_answer_that_is_not_what_its_checksum_says_is_not_believed(
-    engine: DynamoDB, dynamodb: Service, verb: str, answer: object, monkeypatch: pytest.MonkeyPatch
+    engine: DynamoDB, dynamodb: AwsClient, verb: str, answer: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was, after botocore had asked three times: as "no such account", of one that is there."""
     from moto.dynamodb.responses import DynamoHandler
@@ -424,7 +424,7 @@ def test_an_answer_that_is_not_what_its_checksum_says_is_not_believed(
 def test_a_service_that_answers_in_xml_can_be_read(embedded_engine: None) -> None:
     """As IAM does: its answers are not JSON, and not garbled."""
     del embedded_engine
-    assert Service("iam").call("list_account_aliases")["AccountAliases"] == []
+    assert AwsClient("iam").call("list_account_aliases")["AccountAliases"] == []
 
 
 def test_a_condition_that_disagrees_with_the_rule_is_our_own_trouble() -> None:
@@ -449,7 +449,7 @@ def test_a_write_on_behalf_of_a_live_login_that_did_not_happen_is_our_own_troubl
         VERBS[verb](engine_in(trouble))
 
 
-def test_the_client_is_made_once_with_limits_stated(dynamodb: Service) -> None:
+def test_the_client_is_made_once_with_limits_stated(dynamodb: AwsClient) -> None:
     """Defaults changed between releases of botocore: ours are explicit."""
     config = dynamodb.client.meta.config
     assert (config.connect_timeout, config.read_timeout) == (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
@@ -481,16 +481,16 @@ def test_importing_the_stores_imports_no_aws() -> None:
 
 
 def test_a_request_that_has_lasted_too_long_asks_no_more() -> None:
-    """A brown-out made a login outlive Lambda's patience: it ended without an answer, and its slots stayed taken."""
+    """A brown-out made a login outlive Lambda's time_budget: it ended without an answer, and its slots stayed taken."""
     now = [0.0]
     trouble = Trouble([])
-    patience = TimeBudget(lambda: now[0])
-    service = Service("dynamodb", patience=patience)
+    time_budget = TimeBudget(lambda: now[0])
+    service = AwsClient("dynamodb", time_budget=time_budget)
     service._made = trouble
     engine = DynamoDB(Tables("test"), service)
     engine.read("lineages", {"pk": {"S": "x"}})
     for _ in range(2):
-        patience.begin()
+        time_budget.begin()
         now[0] += ASKING_MAX_S
         engine.read("lineages", {"pk": {"S": "x"}})
         now[0] += 0.1
@@ -498,7 +498,7 @@ def test_a_request_that_has_lasted_too_long_asks_no_more() -> None:
             lambda: engine.read("lineages", {"pk": {"S": "x"}}),
             lambda: engine.write("put_item", TableName="lineages", Item={}),
             lambda: engine.transact({"Put": {"TableName": "lineages", "Item": {}}}),
-            lambda: Service("kms", patience=patience).call("decrypt"),
+            lambda: AwsClient("kms", time_budget=time_budget).call("decrypt"),
         ]
         for ask in asks:
             with pytest.raises(Unavailable):

@@ -231,19 +231,19 @@ def test_the_operators_verbs_are_on_no_route() -> None:
 PLANTED = """
 class Users:
     def find(self):
-        return self._engine.read("users", {})
+        return self._database.read("users", {})
 
     def bless(self):
         return self._put({})
 
     def curse(self):
-        self._engine.transact({})
+        self._database.transact({})
 
     def raw(self):
-        self._engine._dynamodb.call("delete_item", TableName="users")
+        self._database._dynamodb.call("delete_item", TableName="users")
 
     def _put(self, item):
-        return self._engine.write("put_item", Item=item)
+        return self._database.write("put_item", Item=item)
 """
 
 

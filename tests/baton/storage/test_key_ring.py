@@ -18,8 +18,8 @@ from chalicelib.baton.keys.ring_format import ring_to_bytes
 from chalicelib.baton.keys.rotation import make_ring, raise_not_before, rotate_root, rotate_signing
 from chalicelib.baton.policy import KEY_RING_REFRESH_S, KEY_RING_UNKNOWN_KID_S
 from chalicelib.baton.storage.aws.credentials import source_of
-from chalicelib.baton.storage.aws.service import Service
-from chalicelib.baton.storage.aws.small_client import Access
+from chalicelib.baton.storage.aws.service import AwsClient
+from chalicelib.baton.storage.aws.small_client import Endpoint
 from chalicelib.baton.storage.dynamodb.database import HELD_PER_PAGE, DynamoDB
 from chalicelib.baton.storage.dynamodb.items import Item
 from chalicelib.baton.storage.dynamodb.key_ring import RING_KEY, AccountsWithoutRing, KeyRing
@@ -33,7 +33,7 @@ __all__ = ["line"]
 class CountingEngine(DynamoDB):
     """An engine that counts its reads, and can be broken."""
 
-    def __init__(self, engine: DynamoDB, dynamodb: Service) -> None:
+    def __init__(self, engine: DynamoDB, dynamodb: AwsClient) -> None:
         """Read the same tables."""
         super().__init__(engine.tables, dynamodb)
         self.reads = 0
@@ -68,40 +68,40 @@ class CountingWrapper:
 
 
 @pytest.fixture
-def counting(engine: DynamoDB, dynamodb: Service) -> CountingEngine:
+def counting(engine: DynamoDB, dynamodb: AwsClient) -> CountingEngine:
     """Give the counting engine."""
     return CountingEngine(engine, dynamodb)
 
 
 @pytest.fixture(scope="module")
-def kms_key(dynamodb: Service) -> str:
+def kms_key(dynamodb: AwsClient) -> str:
     """Give a customer key; ``dynamodb`` is asked for because it begins the mocking."""
     assert dynamodb
-    key: str = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
+    key: str = AwsClient("kms").call("create_key")["KeyMetadata"]["KeyId"]
     return key
 
 
-def lean_kms(endpoint: str) -> Service:
-    """Ask KMS by the lean transport."""
-    return Service(
+def small_kms(endpoint: str) -> AwsClient:
+    """Ask KMS by the small AWS client."""
+    return AwsClient(
         "kms",
-        lean=Access(endpoint, "us-east-1", source_of(AccessKey("test", Secret(b"test"), Secret(b"")))),
+        endpoint=Endpoint(endpoint, "us-east-1", source_of(AccessKey("test", Secret(b"test"), Secret(b"")))),
         pause=lambda _: None,
     )
 
 
-@pytest.fixture(params=["botocore", "lean"])
-def kms(request: pytest.FixtureRequest, endpoint: str) -> Service:
+@pytest.fixture(params=["botocore", "small"])
+def kms(request: pytest.FixtureRequest, endpoint: str) -> AwsClient:
     """Give KMS by each transport."""
-    return Service("kms") if request.param == "botocore" else lean_kms(endpoint)
+    return AwsClient("kms") if request.param == "botocore" else small_kms(endpoint)
 
 
-@pytest.fixture(params=["local", "kms", "lean kms"])
+@pytest.fixture(params=["local", "kms", "small kms"])
 def wrapper(request: pytest.FixtureRequest, kms_key: str, endpoint: str) -> Wrapper:
     """Give each wrapper."""
     if request.param == "local":
         return LocalWrapper()
-    return KmsWrapper(kms_key, lean_kms(endpoint) if request.param == "lean kms" else None)
+    return KmsWrapper(kms_key, small_kms(endpoint) if request.param == "small kms" else None)
 
 
 def stored_item(engine: DynamoDB) -> Item:
@@ -207,7 +207,7 @@ def test_development_makes_an_absent_ring_at_first_use(engine: DynamoDB) -> None
 
 
 @pytest.mark.guarantee(9)
-def test_elsewhere_an_absent_ring_is_our_own_trouble(engine: DynamoDB, kms_key: str, kms: Service) -> None:
+def test_elsewhere_an_absent_ring_is_our_own_trouble(engine: DynamoDB, kms_key: str, kms: AwsClient) -> None:
     """A ring made in the middle of a deployment's life would end every login: nobody makes one by asking."""
     with pytest.raises(Unavailable, match="absent"):
         KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
@@ -215,7 +215,7 @@ def test_elsewhere_an_absent_ring_is_our_own_trouble(engine: DynamoDB, kms_key: 
 
 
 @pytest.mark.guarantee(10)
-def test_wrapped_by_kms_no_key_stands_in_the_table(engine: DynamoDB, kms_key: str, kms: Service) -> None:
+def test_wrapped_by_kms_no_key_stands_in_the_table(engine: DynamoDB, kms_key: str, kms: AwsClient) -> None:
     """Neither the ring nor any key of it can be read from the item."""
     store = KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes)
     store.create(now=NOW)
@@ -244,7 +244,7 @@ TAMPERED: dict[str, Callable[[Item], Item]] = {
 @pytest.mark.guarantee(9)
 @pytest.mark.parametrize("tampered", TAMPERED)
 def test_a_ring_that_does_not_open_is_our_own_trouble(
-    engine: DynamoDB, kms_key: str, kms: Service, tampered: str
+    engine: DynamoDB, kms_key: str, kms: AwsClient, tampered: str
 ) -> None:
     """Whatever was done to the item: 503, never another ring."""
     KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).create(now=NOW)
@@ -253,23 +253,25 @@ def test_a_ring_that_does_not_open_is_our_own_trouble(
         KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
 
 
-def test_a_ring_that_is_not_wrapped_is_refused_where_kms_is_used(engine: DynamoDB, kms_key: str, kms: Service) -> None:
+def test_a_ring_that_is_not_wrapped_is_refused_where_kms_is_used(
+    engine: DynamoDB, kms_key: str, kms: AwsClient
+) -> None:
     """Or whoever can write to the table could choose the keys."""
     KeyRing(engine, LocalWrapper(), secrets.token_bytes).create(now=NOW)
     with pytest.raises(Unavailable, match="not wrapped by KMS"):
         KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
 
 
-def test_a_wrapped_ring_is_refused_where_kms_is_not_used(engine: DynamoDB, kms_key: str, kms: Service) -> None:
+def test_a_wrapped_ring_is_refused_where_kms_is_not_used(engine: DynamoDB, kms_key: str, kms: AwsClient) -> None:
     """The settings forgot the key: say so."""
     KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).create(now=NOW)
     with pytest.raises(Unavailable, match="name no KMS key"):
         KeyRing(engine, LocalWrapper(), secrets.token_bytes).current(now=NOW)
 
 
-def test_another_customer_key_does_not_open_the_ring(engine: DynamoDB, kms_key: str, kms: Service) -> None:
+def test_another_customer_key_does_not_open_the_ring(engine: DynamoDB, kms_key: str, kms: AwsClient) -> None:
     """KMS is told which key to use, so that a data key wrapped by a stranger's does not open."""
-    other: str = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
+    other: str = AwsClient("kms").call("create_key")["KeyMetadata"]["KeyId"]
     KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).create(now=NOW)
     with pytest.raises(Unavailable):
         KeyRing(engine, KmsWrapper(other, kms), secrets.token_bytes).current(now=NOW)
@@ -279,7 +281,7 @@ def test_another_customer_key_does_not_open_the_ring(engine: DynamoDB, kms_key: 
 def test_kms_being_down_is_our_own_trouble(engine: DynamoDB, kms_key: str) -> None:
     """Never "accept"."""
     KeyRing(engine, KmsWrapper(kms_key), secrets.token_bytes).create(now=NOW)
-    kms = Service("kms")
+    kms = AwsClient("kms")
 
     def down(**_event: object) -> None:
         raise EndpointConnectionError(endpoint_url="https://kms")
@@ -293,7 +295,7 @@ def test_kms_being_down_is_our_own_trouble(engine: DynamoDB, kms_key: str) -> No
 def test_kms_being_out_of_reach_of_the_lean_transport_is_our_own_trouble(engine: DynamoDB, kms_key: str) -> None:
     """Nor then."""
     KeyRing(engine, KmsWrapper(kms_key), secrets.token_bytes).create(now=NOW)
-    kms = lean_kms("http://127.0.0.1:1")
+    kms = small_kms("http://127.0.0.1:1")
     with pytest.raises(Unavailable, match="kms decrypt: ConnectionRefusedError"):
         KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
 

@@ -21,7 +21,8 @@ from chalicelib.baton.storage.aws.service import CONFLICT_PAUSES_S
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import of_account
-from chalicelib.baton.storage.dynamodb.lineages import ACTOR_LIVE, LineageStore
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
+from chalicelib.baton.storage.dynamodb.state_writes import ACTOR_LIVE
 from chalicelib.baton.testing.contract.ends import INACTIVE
 from tests.baton.making import (
     ACCOUNT,

@@ -12,7 +12,7 @@ from chalicelib.baton.effects import Done, Refused
 from chalicelib.baton.lineages.model import Ended, EndReason
 from chalicelib.baton.lineages.rules import Retry, exchange
 from chalicelib.baton.proof.once_rules import OnceKey
-from chalicelib.baton.storage.aws.service import ATTEMPTS, Service
+from chalicelib.baton.storage.aws.service import ATTEMPTS, AwsClient
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
@@ -64,7 +64,7 @@ class Line:
 
 
 @pytest.fixture
-def line(dynamodb: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+def line(dynamodb: AwsClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     """Give the line, with no waiting between botocore's sendings."""
     line = Line()
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)

@@ -30,7 +30,8 @@ from chalicelib.baton.lineages.rules import Current, Exchanged, Inactive, exchan
 from chalicelib.baton.policy import ATTEMPT_SLOTS
 from chalicelib.baton.storage.dynamodb import lineages as states_module
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
-from chalicelib.baton.storage.dynamodb.lineages import ACTIVE, CURRENT, LineageStore
+from chalicelib.baton.storage.dynamodb.lineages import LineageStore
+from chalicelib.baton.storage.dynamodb.state_writes import ACTIVE, CURRENT
 from tests.baton.making import (
     ACCOUNT,
     ATTEMPT,

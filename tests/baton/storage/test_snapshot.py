@@ -21,7 +21,7 @@ print(json.dumps({
     "late": [name for name in LATE if name in sys.modules],
     "ring": baton.key_ring._cached is not None,
     "clients": len(made) + (baton.database._dynamodb._made is not None),
-    "lean": type(baton.settings.lean).__name__,
+    "small": type(baton.settings.access_key).__name__,
     "handed": getattr(baton.access_key, "_known", None) is not None,
 }))
 """
@@ -66,4 +66,4 @@ def test_a_snapshot_holds_code_and_nothing_that_must_not_be_shared(kind: str) ->
     seen = json.loads(done.stdout)
     assert set(LATE) - set(seen["late"]) == set() if kind == "snap-start" else set(seen["late"]) <= STARTED_ANYHOW
     assert (seen["ring"], seen["clients"], seen["handed"]) == (False, 0, False)
-    assert seen["lean"] == ("Vended" if kind == "snap-start" else "AccessKey")
+    assert seen["small"] == ("Vended" if kind == "snap-start" else "AccessKey")

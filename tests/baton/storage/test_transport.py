@@ -1,4 +1,4 @@
-"""The lean transport is botocore's client in its names, arguments, answers, errors and signatures."""
+"""The small AWS client is botocore's client in its names, arguments, answers, errors and signatures."""
 
 import base64
 import contextlib
@@ -28,11 +28,11 @@ from chalicelib.baton.ids import Secret
 from chalicelib.baton.storage.aws import connection as connection_module
 from chalicelib.baton.storage.aws.connection import NoResponse
 from chalicelib.baton.storage.aws.credentials import source_of
-from chalicelib.baton.storage.aws.service import ATTEMPTS, ConditionFailed, Service
+from chalicelib.baton.storage.aws.service import ATTEMPTS, AwsClient, ConditionFailed
 from chalicelib.baton.storage.aws.small_client import (
     AGAIN,
-    LEAN,
-    Access,
+    SMALL_CLIENTS,
+    Endpoint,
     ErrorResponse,
     SmallClient,
     SmallDynamoDB,
@@ -52,13 +52,14 @@ TEST_KEY = source_of(AccessKey("test", Secret(b"test"), Secret(b"")))
 REQUEST = {"TableName": "t", "Key": {"pk": {"S": "é/+ "}}, "ConsistentRead": True}
 
 
-Lean = TypeVar("Lean", bound=SmallClient)
+Small = TypeVar("Small", bound=SmallClient)
 
 
-def client_of(kind: type[Lean], endpoint: str, *, token: str = "", **named: Any) -> Lean:
+def client_of(kind: type[Small], endpoint: str, *, token: str = "", **named: Any) -> Small:
     """Make a client that waits for nothing."""
     region = str(named.pop("region", "eu-central-1"))
-    access = Access(endpoint, region, source_of(AccessKey("AKIDEXAMPLE", Secret(KEY.encode()), Secret(token.encode()))))
+    key = AccessKey("AKIDEXAMPLE", Secret(KEY.encode()), Secret(token.encode()))
+    access = Endpoint(endpoint, region, source_of(key))
     options: dict[str, Any] = {"connect_timeout_s": 1, "read_timeout_s": 0.3, "attempts": ATTEMPTS, "within_s": 5}
     return kind(access, **{**options, "clock": lambda: NOW, "pause": lambda _: None, **named})
 
@@ -69,7 +70,7 @@ def client(endpoint: str, **named: Any) -> SmallDynamoDB:
 
 
 @pytest.mark.parametrize("token", ["", "a session token/+="])
-@pytest.mark.parametrize("service", LEAN)
+@pytest.mark.parametrize("service", SMALL_CLIENTS)
 @pytest.mark.parametrize("address", ["https://{}.eu-central-1.amazonaws.com", "http://127.0.0.1:8000"])
 @pytest.mark.parametrize("body", [b"{}", json.dumps(REQUEST).encode(), b"\0" * 70_000])
 def test_it_signs_as_botocore_does_to_the_byte(
@@ -77,8 +78,8 @@ def test_it_signs_as_botocore_does_to_the_byte(
 ) -> None:
     """The same headers give the same Authorization."""
     endpoint = address.format(service)
-    lean = client_of(LEAN[service], endpoint, token=token)
-    head, _, sent = lean._signed("UpdateItem", body).partition(b"\r\n\r\n")
+    small = client_of(SMALL_CLIENTS[service], endpoint, token=token)
+    head, _, sent = small._signed("UpdateItem", body).partition(b"\r\n\r\n")
     request_line, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
     assert request_line == "POST / HTTP/1.1"
@@ -97,11 +98,11 @@ def test_it_signs_as_botocore_does_to_the_byte(
 def test_the_signing_key_follows_the_day() -> None:
     """Derived once a day, and never one day's for another."""
     now = [NOW]
-    lean = client("http://127.0.0.1:1", clock=lambda: now[0])
-    first = lean._signed("GetItem", b"{}")
-    assert lean._signed("GetItem", b"{}") == first
+    small = client("http://127.0.0.1:1", clock=lambda: now[0])
+    first = small._signed("GetItem", b"{}")
+    assert small._signed("GetItem", b"{}") == first
     now[0] += 86_400
-    second = lean._signed("GetItem", b"{}")
+    second = small._signed("GetItem", b"{}")
     fresh = client("http://127.0.0.1:1", clock=lambda: now[0])
     assert first != second == fresh._signed("GetItem", b"{}")
 
@@ -109,17 +110,17 @@ def test_the_signing_key_follows_the_day() -> None:
 def test_the_signing_key_follows_the_access_key() -> None:
     """A key that was handed out ends, and what is derived from it goes with it."""
     keys = [AccessKey(name, Secret(name.encode()), Secret(b"")) for name in ("first", "second")]
-    lean = SmallDynamoDB(
-        Access("http://127.0.0.1:1", "eu-central-1", lambda: keys[0]),
+    small = SmallDynamoDB(
+        Endpoint("http://127.0.0.1:1", "eu-central-1", lambda: keys[0]),
         connect_timeout_s=1,
         read_timeout_s=1,
         attempts=1,
         within_s=1,
         clock=lambda: NOW,
     )
-    first = lean._signed("GetItem", b"{}")
+    first = small._signed("GetItem", b"{}")
     del keys[0]
-    second = lean._signed("GetItem", b"{}")
+    second = small._signed("GetItem", b"{}")
     assert b"Credential=first/" in first
     assert b"Credential=second/" in second
     assert first.rpartition(b"Signature=")[2] != second.rpartition(b"Signature=")[2]
@@ -129,16 +130,16 @@ def test_an_access_key_masks_itself() -> None:
     """In a log or a traceback."""
     key = AccessKey("id", Secret(b"to be hidden"), Secret(b"to be hidden too"))
     vended = Vended("http://127.0.0.1:1/", Secret(b"to be hidden"))
-    for one in (key, vended, Access("https://x", "r", source_of(key)), Access("https://x", "r", source_of(vended))):
+    for one in (key, vended, Endpoint("https://x", "r", source_of(key)), Endpoint("https://x", "r", source_of(vended))):
         assert "hidden" not in f"{one!r} {list(one.__rich_repr__())}"
 
 
 def test_a_connection_that_is_to_end_is_not_kept(line: Callable[..., "Line"]) -> None:
     """Whoever sends "Connection: close" listens no longer, though the end may not have come yet."""
     other = line(answer(connection="close"), answer())
-    lean = client(other.address)
+    small = client(other.address)
     for _ in range(2):
-        assert lean.get_item(**REQUEST) == ITEM
+        assert small.get_item(**REQUEST) == ITEM
     assert (other.requests, other.connections) == (2, 2)
 
 
@@ -146,25 +147,25 @@ def test_a_connection_that_is_to_end_is_not_kept(line: Callable[..., "Line"]) ->
 
 
 @pytest.fixture
-def lean_engine(tables: Tables, endpoint: str) -> DynamoDB:
-    """Give an engine whose hot calls go by the lean transport."""
-    return DynamoDB(tables, Service("dynamodb", lean=Access(endpoint, "us-east-1", TEST_KEY)))
+def small_engine(tables: Tables, endpoint: str) -> DynamoDB:
+    """Give an engine whose hot calls go by the small AWS client."""
+    return DynamoDB(tables, AwsClient("dynamodb", endpoint=Endpoint(endpoint, "us-east-1", TEST_KEY)))
 
 
 class TestLean(StorageContract):
-    """The contract, races included, with the hot calls sent by the lean transport."""
+    """The contract, races included, with the hot calls sent by the small AWS client."""
 
     @pytest.fixture
-    def storage(self, lean_engine: DynamoDB, dynamodb: Service) -> StorageUnderTest:
+    def storage(self, small_engine: DynamoDB, dynamodb: AwsClient) -> StorageUnderTest:
         """Give the storage over tables of its own, empty."""
-        return storage_over(lean_engine, dynamodb)
+        return storage_over(small_engine, dynamodb)
 
 
 def test_it_answers_and_refuses_as_botocore_does(tables: Tables, endpoint: str) -> None:
     """Item for item, old item for old item, code for code."""
-    engine = DynamoDB(tables, Service("dynamodb"))
+    engine = DynamoDB(tables, AwsClient("dynamodb"))
     put_state(engine, state_with(MINE_LIVE, OTHER_LIVE))
-    lean = client(endpoint, region="us-east-1", read_timeout_s=5, clock=time.time)
+    small = client(endpoint, region="us-east-1", read_timeout_s=5, clock=time.time)
     stock = botocore.session.get_session().create_client("dynamodb")
     key = {"TableName": tables.lineages, "Key": of_account(ACCOUNT)}
     fails = {
@@ -202,7 +203,7 @@ def test_it_answers_and_refuses_as_botocore_does(tables: Tables, endpoint: str) 
         ("update_item", {**fails, "ConditionExpression": "s = :s", "ReturnValues": "ALL_NEW"} | _values(":s")),
     ]
     for operation, request in asked:
-        said = [_outcome(getattr(one, operation), request) for one in (stock, lean)]
+        said = [_outcome(getattr(one, operation), request) for one in (stock, small)]
         assert said[0] == said[1], (operation, request)
 
 
@@ -228,12 +229,12 @@ def test_it_asks_kms_as_botocore_does(endpoint: str, context: dict[str, str]) ->
     key_id = stock.create_key()["KeyMetadata"]["KeyId"]
     sealed = stock.encrypt(KeyId=key_id, Plaintext=b"\0\xff" * 16, EncryptionContext={"purpose": "a"})
     request = {"KeyId": key_id, "CiphertextBlob": sealed["CiphertextBlob"], "EncryptionContext": context}
-    lean = client_of(SmallKMS, endpoint, region="us-east-1", read_timeout_s=5, clock=time.time)
+    small = client_of(SmallKMS, endpoint, region="us-east-1", read_timeout_s=5, clock=time.time)
     sent: list[Any] = []
     stock.meta.events.register("before-send.kms.Decrypt", lambda request, **_: sent.append(request))
-    said = [_outcome(one.decrypt, request) for one in (stock, lean)]
+    said = [_outcome(one.decrypt, request) for one in (stock, small)]
     assert said[0] == said[1]
-    head, _, body = lean._signed("Decrypt", msgspec.json.encode(request)).decode().partition("\r\n\r\n")
+    head, _, body = small._signed("Decrypt", msgspec.json.encode(request)).decode().partition("\r\n\r\n")
     assert f"content-type: {_text(sent[0].headers['Content-Type'])}" in head
     assert f"x-amz-target: {_text(sent[0].headers['X-Amz-Target'])}" in head
     assert json.loads(body) == json.loads(sent[0].body)
@@ -427,9 +428,9 @@ def test_a_plain_no_is_final(line: Callable[..., Line], code: str) -> None:
 def test_connections_are_kept_alive_and_one_that_was_dropped_is_replaced(line: Callable[..., Line]) -> None:
     """A kept connection may have ended in the meantime: what was sent into it is sent again."""
     other = line(answer(), answer(), None, answer())
-    lean = client(other.address)
+    small = client(other.address)
     for _ in range(3):
-        assert lean.get_item(**REQUEST) == ITEM
+        assert small.get_item(**REQUEST) == ITEM
     assert (other.requests, other.connections) == (4, 2)
 
 
@@ -453,10 +454,10 @@ def test_what_came_unasked_on_a_kept_connection_is_no_answer(line: Callable[...,
     """It was taken for that to the next request. Such a connection is over, and its end costs no attempt."""
     other = line(answer(), answer())
     pauses: list[float] = []
-    lean = client(other.address, pause=pauses.append)
-    assert lean.get_item(**REQUEST) == ITEM
+    small = client(other.address, pause=pauses.append)
+    assert small.get_item(**REQUEST) == ITEM
     other.say(unasked)
-    assert lean.get_item(**REQUEST) == ITEM
+    assert small.get_item(**REQUEST) == ITEM
     assert (other.requests, other.connections, pauses) == (2, 2, [])
 
 
@@ -465,11 +466,11 @@ def test_however_many_connections_ended_while_idle_the_next_call_has_all_its_att
 ) -> None:
     """Each of them used to cost one."""
     other = line(*[answer()] * 5)
-    lean = client(other.address)
-    connections = [connection_module._Connection("http", lean._address(), 1) for _ in range(4)]
-    lean._idle += connections
+    small = client(other.address)
+    connections = [connection_module._Connection("http", small._address(), 1) for _ in range(4)]
+    small._idle += connections
     other.close_all(4)
-    assert lean.get_item(**REQUEST) == ITEM
+    assert small.get_item(**REQUEST) == ITEM
     assert (other.requests, other.connections) == (1, 5)
 
 
@@ -477,8 +478,8 @@ def test_an_answer_that_trickles_in_is_none(line: Callable[..., Line]) -> None:
     """The time-out is for the answer, not for each piece of it."""
     pieces = answer()
     other = line(tuple(pieces[place : place + 1] for place in range(len(pieces))), answer())
-    lean = client(other.address, read_timeout_s=0.3)
-    assert lean.get_item(**REQUEST) == ITEM
+    small = client(other.address, read_timeout_s=0.3)
+    assert small.get_item(**REQUEST) == ITEM
     assert other.connections == 2
 
 
@@ -495,7 +496,7 @@ def test_it_sends_again_what_botocore_does() -> None:
     session = botocore.session.get_session()
     modelled = {
         shape.name
-        for service in LEAN
+        for service in SMALL_CLIENTS
         for operation in ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "Decrypt")
         if operation in (model := session.get_service_model(service)).operation_names
         for shape in model.operation_model(operation).error_shapes
@@ -510,8 +511,8 @@ def test_nobody_there_is_our_own_trouble() -> None:
     """A closed port, through the engine."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    access = Access(address, "us-east-1", TEST_KEY)
-    engine = DynamoDB(Tables("test"), Service("dynamodb", lean=access, pause=lambda _: None))
+    access = Endpoint(address, "us-east-1", TEST_KEY)
+    engine = DynamoDB(Tables("test"), AwsClient("dynamodb", endpoint=access, pause=lambda _: None))
     with pytest.raises(Unavailable) as refused:
         LineageStore(engine).get(ACCOUNT)
     assert refused.value.reason == "dynamodb get_item: ConnectionRefusedError"
@@ -521,8 +522,8 @@ def test_a_failed_condition_reaches_the_store_with_the_old_item(line: Callable[.
     """As botocore's does."""
     body = json.dumps({"__type": "x#ConditionalCheckFailedException", "Item": {"pk": {"S": "U#a"}}}).encode()
     other = line(answer(body, 400))
-    access = Access(other.address, "us-east-1", TEST_KEY)
-    engine = DynamoDB(Tables("test"), Service("dynamodb", lean=access))
+    access = Endpoint(other.address, "us-east-1", TEST_KEY)
+    engine = DynamoDB(Tables("test"), AwsClient("dynamodb", endpoint=access))
     with pytest.raises(ConditionFailed) as failed:
         engine.write("put_item", TableName="t", Item={})
     assert failed.value.item == {"pk": {"S": "U#a"}}
@@ -531,9 +532,9 @@ def test_a_failed_condition_reaches_the_store_with_the_old_item(line: Callable[.
 def test_a_transaction_sent_again_carries_the_same_token(line: Callable[..., Line]) -> None:
     """DynamoDB knows it by that, as it knows botocore's; another one has another."""
     other = line(None, answer(b"{}"), answer(b"{}"))
-    lean = client(other.address)
+    small = client(other.address)
     for _ in range(2):
-        lean.transact_write_items(TransactItems=[])
+        small.transact_write_items(TransactItems=[])
     tokens = [json.loads(body)["ClientRequestToken"] for body in other.bodies]
     assert len(tokens) == 3
     assert tokens[0] == tokens[1] != tokens[2]
@@ -571,8 +572,8 @@ def trusting(monkeypatch: pytest.MonkeyPatch, certificate: Path) -> Iterator[Non
 @pytest.mark.usefixtures("trusting")
 def test_it_speaks_tls_with_whom_the_system_trusts(secured: Line) -> None:
     """And keeps that connection too."""
-    lean = client(secured.address)
-    assert [lean.get_item(**REQUEST), lean.get_item(**REQUEST)] == [ITEM, ITEM]
+    small = client(secured.address)
+    assert [small.get_item(**REQUEST), small.get_item(**REQUEST)] == [ITEM, ITEM]
     assert (secured.requests, secured.connections) == (2, 1)
 
 
@@ -591,5 +592,5 @@ def test_it_tells_a_stranger_nothing(secured: Line, *, by_name: bool, request: p
 
 def test_what_it_does_not_know_goes_by_botocore(tables: Tables, endpoint: str) -> None:
     """Whatever no request asks."""
-    service = Service("dynamodb", lean=Access(endpoint, "us-east-1", TEST_KEY))
+    service = AwsClient("dynamodb", endpoint=Endpoint(endpoint, "us-east-1", TEST_KEY))
     assert service.call("describe_table", TableName=tables.users)["Table"]["TableName"] == tables.users

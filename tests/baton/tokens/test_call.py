@@ -489,7 +489,7 @@ def test_everything_that_happens_to_an_account_is_in_its_audit(world: World, *, 
     ]
     [account] = {event.account for event in world.stores.audit.events}
     assert {event.at for event in world.stores.audit.events} == {world.clock()}
-    lines = [(name, facts["account"]) for name, facts in world.signals.emitted if EVENTS[name].audited]
+    lines = [(name, facts["account"]) for name, facts in world.log.recorded if EVENTS[name].audited]
     assert lines == [(name, account) for name, _, _ in noted]
 
 

@@ -144,7 +144,7 @@ def test_only_another_key_counts_as_a_foreign_key_and_an_account_counts_once_in_
     """Every unsigned or malformed exchange counted, so that a stranger with one token rang the alarm."""
 
     def counted() -> int:
-        return [event for event, _ in world.signals.emitted].count("exchange_wrong_key")
+        return [event for event, _ in world.log.recorded].count("exchange_wrong_key")
 
     phone, thief = world.phone(), world.phone()
     stolen = world.register(phone).access_token
@@ -181,7 +181,7 @@ def test_an_account_counts_once_a_day_however_often_its_tokens_are_reused(world:
         world.exchange(phone, token, attempt=world.attempt())
         with pytest.raises(TokenReused):
             world.exchange(phone, token, attempt=world.attempt())
-    reuses = [facts for event, facts in world.signals.emitted if event == "token_reused"]
+    reuses = [facts for event, facts in world.log.recorded if event == "token_reused"]
     assert [facts["first_of_account"] for facts in reuses] == [1, *[0] * 7]
 
 
@@ -241,7 +241,7 @@ def test_a_token_from_before_a_restore_is_told_to_log_in(world: World) -> None:
         world.exchange(phone, second, attempt=world.attempt())
     with pytest.raises(errors.LoginRequired):
         world.use(phone, second)
-    assert [event for event, _ in world.signals.emitted].count("generation_ahead") == 2
+    assert [event for event, _ in world.log.recorded].count("generation_ahead") == 2
 
 
 @pytest.mark.guarantee(9)

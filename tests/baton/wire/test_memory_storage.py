@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from baton_client import BatonClient, LoggedOut, MemoryStorage
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.memory import storage
 from chalicelib.baton.storage.memory.tables import MemoryTables
 from tests.baton.wire.conftest import BASE_URL, PASSWORD, Line
@@ -20,7 +20,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> Line:
         raise AssertionError("a request to AWS")
 
     monkeypatch.setenv("BATON_STORAGE", "memory")
-    monkeypatch.setattr(Service, "call", unreachable)
+    monkeypatch.setattr(AwsClient, "call", unreachable)
     monkeypatch.setattr(storage, "OF_THIS_PROCESS", MemoryTables())
     return Line(Gateway([load_environment().app for _ in range(2)]))
 

@@ -12,7 +12,7 @@ from chalice.app import Chalice, Response
 from chalicelib.baton.http.dispatch import Dispatch, Request
 from chalicelib.baton.policy import MECHANISMS, MechanismName
 from chalicelib.baton.routing import RouteSpec
-from tests.baton.memory import MemorySignals
+from tests.baton.memory import MemoryLog
 from tests.baton.wire.conversation import FORM, HOST, JSON, Device, Said, Send
 from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
 
@@ -135,7 +135,7 @@ def defective(_: Request) -> Response:
 def test_a_defect_says_whether_the_request_may_be_repeated(method: str, path: str, action: str) -> None:
     """A call that changes something may have changed it: who repeats it unread pays twice."""
     app = Chalice(app_name="defective", configure_logs=False)
-    edge = Dispatch(app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, signals=MemorySignals())
+    edge = Dispatch(app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, log=MemoryLog())
     specs: dict[tuple[str, str], RouteSpec] = {
         (route.method, route.path): route for route in load_environment().baton.routes
     }
@@ -151,7 +151,7 @@ def test_a_defect_says_whether_the_request_may_be_repeated(method: str, path: st
 def test_a_defect_beside_our_views_says_so_too(method: str, action: str) -> None:
     """Chalice's own 500 is rewritten."""
     app = Chalice(app_name="defective", configure_logs=False)
-    edge = Dispatch(app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, signals=MemorySignals())
+    edge = Dispatch(app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, log=MemoryLog())
     app.register_middleware(edge.middleware, "http")
 
     @app.route("/plain", methods=[method], content_types=[])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from chalicelib.baton.events.log import Signals
+from chalicelib.baton.events.log import Log
 from tests.baton.wire.conversation import FORM, HOST, JSON, PASSWORD, Device
 
 MARK = "Zq9x"
@@ -17,13 +17,13 @@ LONG = MARK * 400
 
 @pytest.fixture
 def reasons(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Keep every text that is emitted, before the log cuts it."""
+    """Keep every text that is recorded, before the log cuts it."""
     kept: list[str] = []
 
-    def emit(_: Signals, event: str, /, **facts: str | int) -> None:
+    def record(_: Log, event: str, /, **facts: str | int) -> None:
         kept.extend(f"{event} {name}: {fact}" for name, fact in facts.items() if isinstance(fact, str))
 
-    monkeypatch.setattr(Signals, "emit", emit)
+    monkeypatch.setattr(Log, "record", record)
     return kept
 
 

@@ -15,8 +15,9 @@ from chalicelib.baton.http import cors
 from chalicelib.baton.http.request import read_request
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.lineages.model import EndReason
-from chalicelib.baton.proof import signature as signatures
-from chalicelib.baton.proof.signature import read_signature, signature_base, verify_signature
+from chalicelib.baton.proof import signature_input
+from chalicelib.baton.proof.signature import signature_base, verify_signature
+from chalicelib.baton.proof.signature_input import read_signature
 from chalicelib.baton.routing import Message
 from tools.dev.gateway import load_environment
 
@@ -129,7 +130,7 @@ def test_the_numbers_are_those_of_the_policy() -> None:
         f"at most {policy.SIGNATURE_LIFE_MAX_S} s after `created`",
         f"within {policy.GRANT_S} s",
         f"{policy.ATTEMPT_CHARACTERS_MIN} to {policy.ATTEMPT_CHARACTERS_MAX} visible ASCII",
-        f"1 to {signatures.NONCE_CHARACTERS_MAX} visible ASCII",
+        f"1 to {signature_input.NONCE_CHARACTERS_MAX} visible ASCII",
         f"At most {policy.BODY_BYTES_MAX // 1024} KB",
         f"nesting at most {policy.JSON_DEPTH_MAX}",
         f"{policy.FIELD_BYTES_MAX:,} characters",

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from chalicelib.baton.events.log import Signals
+from chalicelib.baton.events.log import Log
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.policy import MISMATCH_TOLD_EVERY_S
 from tests.baton.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
@@ -31,13 +31,13 @@ def _audience(monkeypatch: pytest.MonkeyPatch) -> None:
 def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """Note every event."""
     told: list[tuple[str, dict[str, Any]]] = []
-    emit = Signals.emit
+    record = Log.record
 
-    def noting(signals: Signals, event: str, /, **facts: str | int) -> None:
+    def noting(log: Log, event: str, /, **facts: str | int) -> None:
         told.append((event, facts))
-        emit(signals, event, **facts)
+        record(log, event, **facts)
 
-    monkeypatch.setattr(Signals, "emit", noting)
+    monkeypatch.setattr(Log, "record", noting)
     return told
 
 

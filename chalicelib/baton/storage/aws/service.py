@@ -12,7 +12,7 @@ import msgspec
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.policy import ASKING_MAX_S, REQUEST_MAX_S
 from chalicelib.baton.storage.aws.connection import NoResponse
-from chalicelib.baton.storage.aws.small_client import LEAN, Access, ErrorResponse
+from chalicelib.baton.storage.aws.small_client import SMALL_CLIENTS, Endpoint, ErrorResponse
 
 if TYPE_CHECKING:
     from chalicelib.baton.storage.dynamodb.items import Item
@@ -25,7 +25,7 @@ ATTEMPTS: Final = 3
 """botocore's defaults are 60 s, 60 s, and a mode and count that changed between its releases."""
 
 CALL_MAX_S: Final = 8
-"""All sendings of a call together, by the lean transport. (botocore knows time-outs of single steps only.)"""
+"""All sendings of a call together, by the small AWS client. (botocore knows time-outs of single steps only.)"""
 
 CONFLICT_PAUSES_S: Final = (0.025, 0.05, 0.1)
 """A transaction holds its items for milliseconds; botocore does not send again what met one."""
@@ -77,35 +77,36 @@ class TimeBudget:
         return self._begun is not None and self._monotonic() - self._begun > ASKING_MAX_S
 
 
-class Service:
+class AwsClient:
     """One AWS service. Its client is made at the first call: importing and starting need no AWS."""
 
     def __init__(
         self,
         name: str,
         *,
-        lean: Access | None = None,
-        patience: TimeBudget | None = None,
+        endpoint: Endpoint | None = None,
+        time_budget: TimeBudget | None = None,
         pause: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Name the service. Region, credentials and endpoint come from the environment, as everywhere in AWS.
 
-        ``lean`` sends the calls that the lean transport knows by it; ``patience`` is that of the request it is for.
+        With an ``endpoint``, the small AWS client sends the calls that it supports. ``time_budget`` is the time budget
+        of the current request.
         """
         self._name = name
-        self._patience = patience or TimeBudget()
+        self._time_budget = time_budget or TimeBudget()
         self._monotonic = monotonic
-        self._lean = (
-            LEAN[name](
-                lean,
+        self._small = (
+            SMALL_CLIENTS[name](
+                endpoint,
                 connect_timeout_s=CONNECT_TIMEOUT_S,
                 read_timeout_s=READ_TIMEOUT_S,
                 attempts=ATTEMPTS,
                 within_s=CALL_MAX_S,
                 pause=pause,
             )
-            if lean
+            if endpoint
             else None
         )
         self._pause = pause
@@ -126,13 +127,13 @@ class Service:
 
         Raises ``ConditionFailed``, ``TransactionFailed`` or ``Unavailable``.
         """
-        if self._patience.is_over():
+        if self._time_budget.is_over():
             raise self._unavailable(operation, "the request has lasted too long to begin it")
         begun = self._monotonic()
         for pause_s in (*CONFLICT_PAUSES_S, None):
             try:
-                lean = getattr(self._lean, operation, None)
-                answer: dict[str, Any] = (lean or getattr(self.client, operation))(**request)
+                small = getattr(self._small, operation, None)
+                answer: dict[str, Any] = (small or getattr(self.client, operation))(**request)
             except Exception as error:  # noqa: BLE001 - told apart at once: a defect of ours goes on as it is
                 response = _response_of(error)
                 if response is None:

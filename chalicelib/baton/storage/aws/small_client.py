@@ -1,4 +1,4 @@
-"""The lean transport: what a request asks of AWS, signed (SigV4), over kept-alive TLS, with the standard library.
+"""The small AWS client: what a request asks of AWS, signed (SigV4), over kept-alive TLS, with the standard library.
 
 It has the names, arguments, answers and errors of botocore's clients, a ninth of their CPU per call, and none of
 their 100 ms at a cold start. It knows DynamoDB's writes and `GetItem`, and KMS's `Decrypt`, which opens the key ring
@@ -56,10 +56,10 @@ AGAIN: Final = frozenset(
 """Codes that botocore's standard mode sends again too; every 5xx is sent again without asking."""
 
 
-class Access(Struct, frozen=True):
+class Endpoint(Struct, frozen=True):
     """Where a service is, and by which access key to ask it."""
 
-    endpoint: str
+    url: str
     region: str
     key: Source
 
@@ -108,7 +108,7 @@ class SmallClient:
 
     def __init__(  # noqa: PLR0913 - each of them named
         self,
-        access: Access,
+        endpoint: Endpoint,
         *,
         connect_timeout_s: float,
         read_timeout_s: float,
@@ -118,13 +118,13 @@ class SmallClient:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """Connect at the first call. ``read_timeout_s`` is for an answer, ``within_s`` for all that a call takes."""
-        self._access = access
+        self._endpoint = endpoint
         self._within_s = within_s
         self._attempts = attempts
         self._clock = clock
         self._pause = pause
         self._timeouts_s = (connect_timeout_s, read_timeout_s)
-        self._url = urlsplit(access.endpoint)
+        self._url = urlsplit(endpoint.url)
         self._idle: list[_Connection] = []
         self._signing: tuple[str, AccessKey | None, hmac.HMAC | None] = ("", None, None)
 
@@ -179,7 +179,7 @@ class SmallClient:
 
     def _signed(self, operation: str, body: bytes) -> bytes:
         """Write the request out with its signature (AWS Signature Version 4)."""
-        access, key = self._access, self._access.key()
+        key = self._endpoint.key()
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
         token = key.session_token.reveal().decode()
         head = (
@@ -190,7 +190,7 @@ class SmallClient:
         fields = head.replace("\r\n", "\n").replace(": ", ":")
         names = _SIGNED_WITH_TOKEN if token else _SIGNED
         canonical = f"POST\n/\n\n{fields}\n{names}\n{hashlib.sha256(body).hexdigest()}"
-        scope = f"{stamp[:8]}/{access.region}/{self._SERVICE}/aws4_request"
+        scope = f"{stamp[:8]}/{self._endpoint.region}/{self._SERVICE}/aws4_request"
         to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
         mac = self._mac_of(stamp[:8], key)
         mac.update(to_sign.encode())
@@ -205,7 +205,7 @@ class SmallClient:
         known_day, known_for, mac = self._signing
         if mac is None or known_day != day or known_for is not access_key:
             key = b"AWS4" + access_key.secret.reveal()
-            for part in (day, self._access.region, self._SERVICE, "aws4_request"):
+            for part in (day, self._endpoint.region, self._SERVICE, "aws4_request"):
                 key = hmac.digest(key, part.encode(), "sha256")
             mac = hmac.new(key, digestmod="sha256")
             self._signing = (day, access_key, mac)
@@ -252,8 +252,8 @@ class SmallKMS(SmallClient):
         return self._call("Decrypt", request, _DECRYPTED)
 
 
-LEAN: Final[Mapping[str, type[SmallClient]]] = {"dynamodb": SmallDynamoDB, "kms": SmallKMS}
-"""The services that the lean transport knows."""
+SMALL_CLIENTS: Final[Mapping[str, type[SmallClient]]] = {"dynamodb": SmallDynamoDB, "kms": SmallKMS}
+"""The services that the small AWS client knows."""
 
 _STORED = Decoder(_Stored)
 _DECRYPTED = Decoder(_Decrypted)

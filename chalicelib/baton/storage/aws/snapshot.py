@@ -26,7 +26,7 @@ LATE: Final = (
 """Late everywhere else, since a start without a snapshot pays for every one of them."""
 
 
-def import_what_comes_late() -> None:
+def import_late_modules() -> None:
     """Import it, before the snapshot is taken."""
     for module in LATE:
         importlib.import_module(module)

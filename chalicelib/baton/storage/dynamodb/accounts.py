@@ -20,7 +20,7 @@ from chalicelib.baton.storage.dynamodb.items import (
     reading,
     text,
 )
-from chalicelib.baton.storage.dynamodb.lineages import keep_one, put_first
+from chalicelib.baton.storage.dynamodb.state_writes import keep_one, put_first
 
 IS_NEW: Final = "attribute_not_exists(pk)"
 CLAIMED_BY_ACCOUNT: Final = "account = :account"
@@ -35,25 +35,25 @@ REHASH_PASSWORD_HASH: Final = "SET verifier = :verifier"  # noqa: S105 - an expr
 class Users:
     """``ports.Users`` on DynamoDB."""
 
-    def __init__(self, engine: DynamoDB) -> None:
-        """Keep the engine."""
-        self._engine = engine
+    def __init__(self, database: DynamoDB) -> None:
+        """Keep the database."""
+        self._database = database
 
     def find(self, email_index: EmailIndex) -> AccountId | None:
         """Find the account that claims an e-mail address."""
-        item = self._engine.read(self._engine.tables.users, _email_entry_key(email_index))
+        item = self._database.read(self._database.tables.users, _email_entry_key(email_index))
         return _account_of_entry(item) if item is not None else None
 
     def get(self, account: AccountId) -> User | None:
         """Read a user."""
-        item = self._engine.read(self._engine.tables.users, of_account(account))
+        item = self._database.read(self._database.tables.users, of_account(account))
         return _user_of(item) if item is not None else None
 
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
         """Write claim, user and account state, all of them or none, each of which must not exist."""
-        tables = self._engine.tables
+        tables = self._database.tables
         try:
-            self._engine.transact(
+            self._database.transact(
                 _put_new(tables.users, _email_entry(user)),
                 _put_new(tables.users, _user_item(user)),
                 put_first(tables.lineages, account_state),
@@ -68,7 +68,7 @@ class Users:
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
         """Replace the verifier, raise verifier version and epoch, and keep the actor's lineage: all or none."""
-        tables = self._engine.tables
+        tables = self._database.tables
         replace_password_hash = expression(
             {
                 ":verifier": binary(password_hash),
@@ -79,7 +79,7 @@ class Users:
             update=REPLACE_PASSWORD_HASH,
         )
         try:
-            self._engine.transact(
+            self._database.transact(
                 {"Update": {"TableName": tables.users, "Key": of_account(actor.account), **replace_password_hash}},
                 keep_one(tables.lineages, actor=actor, expected=expected, now=now),
             )
@@ -100,9 +100,9 @@ class Users:
             ":verifier_as_read": binary(expected_password_hash),
         }
         try:
-            self._engine.write(
+            self._database.write(
                 "update_item",
-                TableName=self._engine.tables.users,
+                TableName=self._database.tables.users,
                 Key=of_account(account),
                 **expression(
                     values, condition=all_of(VERSION_AS_READ, PASSWORD_HASH_AS_READ), update=REHASH_PASSWORD_HASH
@@ -113,10 +113,10 @@ class Users:
 
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
         """Remove the user, and its claim last, so that the e-mail address becomes free."""
-        table = self._engine.tables.users
-        self._engine.write("delete_item", TableName=table, Key=of_account(account))
+        table = self._database.tables.users
+        self._database.write("delete_item", TableName=table, Key=of_account(account))
         try:
-            self._engine.write(
+            self._database.write(
                 "delete_item",
                 TableName=table,
                 Key=_email_entry_key(email_index),

@@ -3,7 +3,7 @@
 from typing import Final
 
 from chalicelib.baton.errors import Unavailable
-from chalicelib.baton.events.ports import AuditEvent, Signals
+from chalicelib.baton.events.ports import AuditEvent, Log
 from chalicelib.baton.policy import AUDIT_KEPT_S
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
@@ -15,17 +15,17 @@ IS_NEW: Final = "attribute_not_exists(pk)"
 class Audit:
     """``ports.Audit`` on DynamoDB."""
 
-    def __init__(self, engine: DynamoDB, signals: Signals) -> None:
-        """Keep the engine, and where to say that an event is lost."""
-        self._engine = engine
-        self._signals = signals
+    def __init__(self, database: DynamoDB, log: Log) -> None:
+        """Keep the database, and where to say that an event is lost."""
+        self._database = database
+        self._log = log
 
     def append(self, event: AuditEvent, *, event_id: str) -> None:
         """Write an event, never over another. A failure to note it is a signal, and nothing else."""
         try:
-            self._engine.write(
+            self._database.write(
                 "put_item",
-                TableName=self._engine.tables.audit,
+                TableName=self._database.tables.audit,
                 Item=_event_item(event, event_id),
                 **expression({}, condition=IS_NEW),
             )
@@ -34,7 +34,7 @@ class Audit:
         except Exception as error:  # noqa: BLE001 - whatever it is, what happened has happened
             # What a defect says may quote the event: only its kind is told.
             reason = error.reason if isinstance(error, Unavailable) else type(error).__name__
-            self._signals.emit("audit_write_failed", event=event.event, account=event.account, reason=reason)
+            self._log.record("audit_write_failed", event=event.event, account=event.account, reason=reason)
 
 
 def _event_item(event: AuditEvent, event_id: str) -> Item:

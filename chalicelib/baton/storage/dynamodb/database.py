@@ -1,7 +1,7 @@
-"""The engine: one client per AWS service, made late; its failures told apart; the names of the tables.
+"""The database: one client per AWS service, made late; its failures told apart; the names of the tables.
 
 Two failures mean something: a condition that did not hold, and a transaction of which one did not. Everything else
-is our own trouble, ``errors.Unavailable``, whose reason names the operation and the engine's code, never a value.
+is our own trouble, ``errors.Unavailable``, whose reason names the operation and the database's code, never a value.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from chalicelib.baton.errors import Unavailable
-from chalicelib.baton.storage.aws.service import Service, TransactionFailed
+from chalicelib.baton.storage.aws.service import AwsClient, TransactionFailed
 
 if TYPE_CHECKING:
     from chalicelib.baton.storage.dynamodb.items import Item
@@ -66,10 +66,10 @@ class Tables(Struct, frozen=True):
 class DynamoDB:
     """DynamoDB, and the tables of this deployment in it."""
 
-    def __init__(self, tables: Tables, dynamodb: Service | None = None) -> None:
+    def __init__(self, tables: Tables, dynamodb: AwsClient | None = None) -> None:
         """Name the tables."""
         self.tables = tables
-        self._dynamodb = dynamodb or Service("dynamodb")
+        self._dynamodb = dynamodb or AwsClient("dynamodb")
 
     def read(self, table: str, key: "Item") -> "Item | None":
         """Read an item, strongly consistent."""

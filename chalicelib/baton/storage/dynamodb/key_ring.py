@@ -38,9 +38,9 @@ class _Cached(Struct, frozen=True):
 class KeyRing:
     """``ports.KeyRing`` on DynamoDB."""
 
-    def __init__(self, engine: DynamoDB, wrapper: Wrapper, entropy: Entropy) -> None:
-        """Keep engine and wrapper, and ``entropy`` for the ring made at first use."""
-        self._engine = engine
+    def __init__(self, database: DynamoDB, wrapper: Wrapper, entropy: Entropy) -> None:
+        """Keep database and wrapper, and ``entropy`` for the ring made at first use."""
+        self._database = database
         self._wrapper = wrapper
         self._entropy = entropy
         self._cached: _Cached | None = None
@@ -70,8 +70,8 @@ class KeyRing:
             if self._stored() is not None:
                 return Moved()
             raise AccountsWithoutRing(
-                f"the tables {self._engine.tables.prefix}-* hold accounts, and no key ring: it was lost, or they were "
-                "restored without it. docs/baton/runbooks/kms-key-lost.md says what to do"
+                f"the tables {self._database.tables.prefix}-* hold accounts, and no key ring: it was lost, or they "
+                "were restored without it. docs/baton/runbooks/kms-key-lost.md says what to do"
             )
         return self._put(make_ring(self._entropy, now=now), IS_NEW)
 
@@ -106,9 +106,9 @@ class KeyRing:
     def _put(self, ring: Ring, condition: str, *, expected_revision: int = 0) -> Done | Moved:
         item = {**RING_KEY, "revision": number(ring.revision), **self._wrapper.wrap(ring_to_bytes(ring))}
         try:
-            self._engine.write(
+            self._database.write(
                 "put_item",
-                TableName=self._engine.tables.users,
+                TableName=self._database.tables.users,
                 Item=item,
                 **expression({":revision": number(expected_revision)}, condition=condition),
             )
@@ -117,13 +117,11 @@ class KeyRing:
         return Done()
 
     def _accounts_exist(self) -> bool:
-        tables = self._engine.tables
-        return any(
-            self._engine.holds(table, IS_ACCOUNT, {":account": text("U#")}) for table in (tables.users, tables.lineages)
-        )
+        tables, values = self._database.tables, {":account": text("U#")}
+        return any(self._database.holds(table, IS_ACCOUNT, values) for table in (tables.users, tables.lineages))
 
     def _stored(self) -> Item | None:
-        return self._engine.read(self._engine.tables.users, RING_KEY)
+        return self._database.read(self._database.tables.users, RING_KEY)
 
 
 def _within(span_s: int, *, since: int, now: int) -> bool:

@@ -7,7 +7,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from chalicelib.baton.errors import Unavailable
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.items import Item, binary
 
 PURPOSE: Final = {"purpose": "baton key ring"}
@@ -53,10 +53,10 @@ class KmsWrapper:
 
     makes_absent_ring: ClassVar[bool] = False
 
-    def __init__(self, key_id: str, kms: Service | None = None) -> None:
+    def __init__(self, key_id: str, kms: AwsClient | None = None) -> None:
         """Name the customer key: its id, ARN or alias."""
         self._key_id = key_id
-        self._kms = kms or Service("kms")
+        self._kms = kms or AwsClient("kms")
 
     def wrap(self, ring: bytes) -> Item:
         """Draw a data key, encrypt the ring under it, and keep the data key as KMS wrapped it."""

@@ -1,12 +1,10 @@
-"""Gates: the one item per account through which every decision about its lineages passes.
+"""The account state in DynamoDB: one item per account, with all lineages of the account.
 
-Every verb is one write. Its condition is built from the named parts below and is the rule of ``core.lineage`` in
-DynamoDB's words; when it does not hold, the rule itself judges the item as it was at that moment.
-A path that leads nowhere makes a comparison false, so an absent account state or lineage fails every condition here.
+Each method that changes the item is one conditional write. If the condition fails, `lineages.rules` judges the item
+that DynamoDB returns with the failure. No second read is needed.
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.errors import Unavailable
@@ -16,7 +14,6 @@ from chalicelib.baton.lineages.model import (
     Actor,
     Ended,
     EndReason,
-    KeyBinding,
     Lineage,
     PresentedToken,
     Status,
@@ -37,133 +34,55 @@ from chalicelib.baton.policy import ATTEMPT_SLOTS
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import (
-    ATTRIBUTES,
-    END_REASON_CODES,
     Item,
     Value,
-    all_of,
     binary,
     binding_value,
-    expression,
     lineage_of,
     lineage_value,
     number,
     of_account,
     roles_value,
-    state_item,
     state_of,
     text,
 )
-
-# Of the account state.
-EXISTS: Final = "attribute_exists(pk)"
-IS_NEW: Final = "attribute_not_exists(pk)"
-ACTIVE: Final = "#status = :active"
-NOT_DELETED: Final = "#status <> :deleted"
-DISABLED: Final = "#status = :disabled"
-EPOCH_AS_READ: Final = "#epoch = :epoch"
-CREDENTIALS_AS_READ: Final = "#credentials_version = :credentials_version"
-HAS_ROOM: Final = "size(#lineages) < :room"
-AS_MANY_AS_READ: Final = "size(#lineages) = :count"
-ROLES_AS_READ: Final = "#roles = :roles_as_read"
-NO_ROLES: Final = "attribute_not_exists(#roles)"
-
-# Of one lineage in it.
-PRESENT: Final = "attribute_exists(#lineages.#lineage)"
-ABSENT: Final = "attribute_not_exists(#lineages.#lineage)"
-AS_READ: Final = "#lineages.#lineage = :lineage_as_read"
-SAME_EPOCH: Final = "#lineages.#lineage.#epoch = #epoch"
-NOT_ENDED: Final = "attribute_not_exists(#lineages.#lineage.#ended_at)"
-NOT_EXPIRED: Final = "#lineages.#lineage.#expires_at > :now"
-NOT_IDLE: Final = "#lineages.#lineage.#issued_at >= :idle_before"
-AFTER_NOT_BEFORE: Final = "#lineages.#lineage.#auth_time >= :not_before"
-AS_ISSUED: Final = "#lineages.#lineage.#issued_at = :presented_at"
-SAME_CLIENT: Final = "#lineages.#lineage.#client = :client"
-SAME_BINDING: Final = "#lineages.#lineage.#binding = :binding"
-OF_CURRENT_GENERATION: Final = "#lineages.#lineage.#generation = :generation"
-
-# What `lineage.judge` calls Current: E4 does not apply, and the generation is the current one.
-CURRENT: Final = (
+from chalicelib.baton.storage.dynamodb.state_writes import (
     ACTIVE,
-    SAME_EPOCH,
-    NOT_ENDED,
-    NOT_EXPIRED,
-    NOT_IDLE,
-    AFTER_NOT_BEFORE,
-    AS_ISSUED,
-    SAME_CLIENT,
-    SAME_BINDING,
-    OF_CURRENT_GENERATION,
+    ACTOR_LIVE,
+    CURRENT,
+    DELETE,
+    DELETE_BY_ACTOR,
+    DISABLED,
+    END_ONE,
+    ENDABLE,
+    EXISTS,
+    NO_ROLES,
+    NOT_DELETED,
+    RAISE_EPOCH_AND_END_ACTOR,
+    RECORDABLE,
+    REMOVE_ROLES,
+    ROLES_AS_READ,
+    SET_ROLES,
+    SET_STATUS,
+    TO_THE_NEXT_GENERATION,
+    actor_values,
+    add_one,
+    end_values,
+    state_update,
 )
-# E5: the child's generation and iat, and the attempt that used up its parent, in the slot of the parent.
-TO_THE_NEXT_GENERATION: Final = tuple(
-    "SET #lineages.#lineage.#generation = :next_generation,"
-    " #lineages.#lineage.#issued_at = :issued_at,"
-    f" #lineages.#lineage.#attempts[{slot}] = :attempt"
-    for slot in range(ATTEMPT_SLOTS)
-)
-
-# What `lineage.may_act` permits: the login on whose behalf a write is made is live, and its proof is not outdated.
-ACTOR_LIVE: Final = (
-    ACTIVE,
-    "#lineages.#actor.#epoch = #epoch",
-    "attribute_not_exists(#lineages.#actor.#ended_at)",
-    "#lineages.#actor.#expires_at > :now",
-    "#lineages.#actor.#auth_time >= :not_before",
-    CREDENTIALS_AS_READ,
-)
-
-ADMISSIBLE: Final = (ACTIVE, EPOCH_AS_READ, CREDENTIALS_AS_READ, ABSENT, HAS_ROOM)
-# Two logins by one key at the same time: the later one must see the earlier one, to end it.
-ADMISSIBLE_BY_KEY: Final = (*ADMISSIBLE, AS_MANY_AS_READ)
-SLIDABLE: Final = (ACTIVE, SAME_EPOCH, NOT_ENDED, NOT_EXPIRED, AFTER_NOT_BEFORE, AS_READ)
-# One that the epoch has ended is ended: it keeps that reason. (moto takes two paths that lead nowhere for equal.)
-ENDABLE: Final = (PRESENT, SAME_EPOCH, NOT_ENDED)
-# The password changes only while the login that changes it is live and nothing else has changed it.
-KEEPABLE: Final = (*ACTOR_LIVE, EPOCH_AS_READ)
-
-END_ONE: Final = (
-    "SET #lineages.#lineage.#ended_at = :now, #lineages.#lineage.#ended_why = :why REMOVE #lineages.#lineage.#attempts"
-)
-# A lineage lives only while its epoch equals the state's: raising the state's ends all, whatever their number.
-RAISE_EPOCH: Final = "SET #epoch = #epoch + :one, #ended_at = :now, #ended_why = :why"
-SET_STATUS: Final = f"{RAISE_EPOCH}, #status = :status"
-# The actor's own lineage is ended by name: so an earlier sending of this call is told from another device's.
-RAISE_EPOCH_AND_END_ACTOR: Final = (
-    f"{RAISE_EPOCH}, #lineages.#actor.#ended_at = :now, #lineages.#actor.#ended_why = :why"
-    " REMOVE #lineages.#actor.#attempts"
-)
-# What stays of a deleted account holds no personal data: names of devices, times of logins and roles go.
-REMOVE_ROLES: Final = "REMOVE #roles"
-CLEAR: Final = f"{SET_STATUS}, #lineages = :no_lineages"
-DELETE: Final = f"{CLEAR} {REMOVE_ROLES}"
-DELETE_BY_ACTOR: Final = f"{CLEAR}, #deleted_by = :deleted_by {REMOVE_ROLES}"
-SET_ROLES: Final = "SET #roles = :roles"
-RAISE_EPOCH_AND_KEEP_ONE: Final = (
-    f"{RAISE_EPOCH}, #credentials_version = :next_credentials_version, #lineages.#actor.#epoch = :next_epoch"
-)
-
-_CONSTANTS: Final[dict[str, Value]] = {
-    ":active": number(Status.ACTIVE),
-    ":deleted": number(Status.DELETED),
-    ":disabled": number(Status.DISABLED),
-    ":one": number(1),
-    ":no_lineages": {"M": {}},
-    ":replaced": number(END_REASON_CODES[EndReason.REPLACED]),
-}
 
 
 class LineageStore:
     """``ports.LineageStore`` on DynamoDB."""
 
-    def __init__(self, engine: DynamoDB) -> None:
-        """Keep the engine."""
-        self._engine = engine
-        self._table = engine.tables.lineages
+    def __init__(self, database: DynamoDB) -> None:
+        """Keep the database."""
+        self._database = database
+        self._table = database.tables.lineages
 
     def get(self, account: AccountId) -> AccountState | None:
         """Read an account state."""
-        item = self._engine.read(self._table, of_account(account))
+        item = self._database.read(self._table, of_account(account))
         return state_of(item) if item is not None else None
 
     def exchange(
@@ -190,7 +109,7 @@ class LineageStore:
             },
         )
         try:
-            item = self._engine.write("update_item", ReturnValues="ALL_NEW", **update)
+            item = self._database.write("update_item", ReturnValues="ALL_NEW", **update)
         except ConditionFailed as failed:
             verdict = judge(_state(failed.item), presented, now=now, not_before=not_before, idle_s=idle_s)
             if isinstance(verdict, Current):
@@ -208,42 +127,16 @@ class LineageStore:
         lineages_max: int,
     ) -> Done | Moved:
         """Add a lineage, end those that it replaces, and remove those that make room: one write."""
-        ending = {f"#replaced_{place}": one.id for place, one in enumerate(replaced) if one not in removed}
-        removing = {f"#removed_{place}": one.id for place, one in enumerate(removed)}
-        sets = [
-            "#lineages.#lineage = :lineage",
-            *(f"#lineages.{name}.#ended_at = :now, #lineages.{name}.#ended_why = :replaced" for name in ending),
-        ]
-        gone = [*(f"#lineages.{name}.#attempts" for name in ending), *(f"#lineages.{name}" for name in removing)]
-        admissible = ADMISSIBLE_BY_KEY if isinstance(lineage.binding, KeyBinding) else ADMISSIBLE
-        # An exchange may go on meanwhile: only an end must not be overwritten.
-        not_ended = (f"attribute_not_exists(#lineages.{name}.#ended_at)" for name in ending)
-        present = (f"attribute_exists(#lineages.{name})" for name in ending)
-        as_read = (f"#lineages.#removed_{place} = :removed_{place}" for place in range(len(removed)))
-        # As many as read, and all of them there, are the same: where one is removed the number alone does not say so.
-        staying = [one for one in expected.lineages if one not in removing.values()] if removed else []
-        others = {f"#other_{place}": one for place, one in enumerate(staying)}
-        if isinstance(lineage.binding, KeyBinding):
-            present = (f"attribute_exists(#lineages.{name})" for name in [*ending, *others])
-        update = state_update(
+        update = add_one(
             self._table,
-            expected.account,
-            f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(gone)}" if gone else ""),
-            (*admissible, *present, *not_ended, *as_read),
-            lineage=lineage.id,
-            names=ending | removing | others,
-            values={
-                **{f":removed_{place}": lineage_value(one) for place, one in enumerate(removed)},
-                ":epoch": number(expected.epoch),
-                ":credentials_version": number(expected.credentials_version),
-                ":room": number(lineages_max + len(removed)),
-                ":count": number(len(expected.lineages)),
-                ":now": number(lineage.auth_time),
-                ":lineage": lineage_value(lineage),
-            },
+            lineage,
+            expected=expected,
+            replaced=replaced,
+            removed=removed,
+            lineages_max=lineages_max,
         )
         try:
-            self._engine.write("update_item", **update)
+            self._database.write("update_item", **update)
         except ConditionFailed as failed:
             return _done_when_stored(failed.item, lineage)
         return Done()
@@ -256,7 +149,7 @@ class LineageStore:
             self._table,
             account,
             "SET #lineages.#lineage = :lineage",
-            SLIDABLE,
+            RECORDABLE,
             lineage=lineage.id,
             values={
                 ":lineage": lineage_value(lineage),
@@ -266,7 +159,7 @@ class LineageStore:
             },
         )
         try:
-            self._engine.write("update_item", **update)
+            self._database.write("update_item", **update)
         except ConditionFailed as failed:
             return _done_when_stored(failed.item, lineage)
         return Done()
@@ -274,9 +167,9 @@ class LineageStore:
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
         """End one lineage. Already ended, or gone, is as good, and keeps the earlier reason."""
         ended = Ended(at=now, reason=reason)
-        update = state_update(self._table, account, END_ONE, ENDABLE, lineage=lineage, values=_raised(ended))
+        update = state_update(self._table, account, END_ONE, ENDABLE, lineage=lineage, values=end_values(ended))
         try:
-            self._engine.write("update_item", **update)
+            self._database.write("update_item", **update)
         except ConditionFailed as failed:
             return _ended_as(failed.item, lineage, ended)
         return Done()
@@ -332,10 +225,10 @@ class LineageStore:
             account,
             DELETE if status is Status.DELETED else SET_STATUS,
             (EXISTS, DISABLED if status is Status.ACTIVE else NOT_DELETED),
-            values={**_raised(Ended(at=now, reason=reason)), ":status": number(status)},
+            values={**end_values(Ended(at=now, reason=reason)), ":status": number(status)},
         )
         try:
-            self._engine.write("update_item", **update)
+            self._database.write("update_item", **update)
         except ConditionFailed as failed:
             account_state = _state(failed.item)
             return Done() if account_state is not None and account_state.status is status else Refused()
@@ -354,7 +247,7 @@ class LineageStore:
             values=values | {":roles": roles_value(roles)},
         )
         try:
-            self._engine.write("update_item", **update)
+            self._database.write("update_item", **update)
         except ConditionFailed as failed:
             account_state = _state(failed.item)
             if account_state is None or account_state.status is Status.DELETED:
@@ -373,7 +266,7 @@ class LineageStore:
             "",
             ACTOR_LIVE if condition is None else (*ACTOR_LIVE, condition),
             names={"#actor": actor.lineage},
-            values={**_actor_values(actor), ":now": number(now), **values},
+            values={**actor_values(actor), ":now": number(now), **values},
         )
         return {"ConditionCheck": check}
 
@@ -395,60 +288,9 @@ class LineageStore:
             (*ACTOR_LIVE, *conditions),
             lineage=lineage,
             names={"#actor": actor.lineage},
-            values={**_actor_values(actor), **_raised(ended), **(values or {})},
+            values={**actor_values(actor), **end_values(ended), **(values or {})},
         )
-        self._engine.write("update_item", **write)
-
-
-def put_first(table: str, account_state: AccountState) -> dict[str, dict[str, object]]:
-    """Build the write of an account state that must not exist, as a part of the registering transaction."""
-    return {"Put": {"TableName": table, "Item": state_item(account_state), **expression({}, condition=IS_NEW)}}
-
-
-def keep_one(table: str, *, actor: Actor, expected: AccountState, now: int) -> dict[str, dict[str, object]]:
-    """Build the write that ends all other lineages, as a part of the transaction that changes the password."""
-    update = state_update(
-        table,
-        actor.account,
-        RAISE_EPOCH_AND_KEEP_ONE,
-        KEEPABLE,
-        names={"#actor": actor.lineage},
-        values={
-            **_actor_values(actor),
-            **_raised(Ended(at=now, reason=EndReason.PASSWORD_CHANGED)),
-            ":epoch": number(expected.epoch),
-            ":next_epoch": number(expected.epoch + 1),
-            ":next_credentials_version": number(actor.credentials_version + 1),
-        },
-    )
-    return {"Update": update}
-
-
-def state_update(  # noqa: PLR0913 - the parts of a write
-    table: str,
-    account: AccountId,
-    update: str,
-    conditions: tuple[str, ...],
-    *,
-    values: dict[str, Value],
-    lineage: LineageId | None = None,
-    names: dict[str, LineageId] | None = None,
-) -> dict[str, object]:
-    """Build a conditional update of an account's account state, as one write or as a part of a transaction.
-
-    ``#lineage`` is the name of ``lineage`` in ``update`` and ``conditions``. ``names`` has those of other lineages.
-    """
-    known = {**ATTRIBUTES, **(names or {}), **({"#lineage": lineage} if lineage else {})}
-    parts = expression({**_CONSTANTS, **values}, known, condition=all_of(*conditions), update=update)
-    return {"TableName": table, "Key": of_account(account), **parts}
-
-
-def _raised(ended: Ended) -> dict[str, Value]:
-    return {":now": number(ended.at), ":why": number(END_REASON_CODES[ended.reason])}
-
-
-def _actor_values(actor: Actor) -> dict[str, Value]:
-    return {":not_before": number(actor.not_before), ":credentials_version": number(actor.credentials_version)}
+        self._database.write("update_item", **write)
 
 
 def _roles_as_read(roles: frozenset[int]) -> tuple[str, dict[str, Value]]:

@@ -25,9 +25,9 @@ STORE_ANSWER: Final = f"SET answer = :answer, {EXPIRY} = :expires"
 class OnceCalls:
     """``OnceStore`` on DynamoDB."""
 
-    def __init__(self, engine: DynamoDB) -> None:
-        """Keep the engine."""
-        self._engine = engine
+    def __init__(self, database: DynamoDB) -> None:
+        """Keep the database."""
+        self._database = database
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
         """Store a running call where none is stored, or an expired one."""
@@ -40,9 +40,9 @@ class OnceCalls:
             EXPIRY: number(call.expires_at),
         }
         try:
-            self._engine.write(
+            self._database.write(
                 "put_item",
-                TableName=self._engine.tables.ephemeral,
+                TableName=self._database.tables.ephemeral,
                 Item=item,
                 **expression({":now": number(now)}, condition=f"{IS_NEW} OR {IS_OVER}"),
             )
@@ -62,9 +62,9 @@ class OnceCalls:
         }
         try:
             return _call_of(
-                self._engine.write(
+                self._database.write(
                     "update_item",
-                    TableName=self._engine.tables.ephemeral,
+                    TableName=self._database.tables.ephemeral,
                     Key=_key(key),
                     ReturnValues="ALL_NEW",
                     **expression(values, condition=all_of(RUN_AS_READ, UNANSWERED), update=RUN_AGAIN),
@@ -77,9 +77,9 @@ class OnceCalls:
         """Store the encrypted answer."""
         values = {":mark": binary(mark), ":answer": binary(answer), ":expires": number(now + ONCE_KEPT_S)}
         try:
-            self._engine.write(
+            self._database.write(
                 "update_item",
-                TableName=self._engine.tables.ephemeral,
+                TableName=self._database.tables.ephemeral,
                 Key=_key(key),
                 **expression(values, condition=all_of(RUN_BY_US, UNANSWERED), update=STORE_ANSWER),
             )
@@ -92,9 +92,9 @@ class OnceCalls:
     def release(self, key: OnceKey, *, mark: bytes) -> None:
         """Delete a call that has no answer."""
         try:
-            self._engine.write(
+            self._database.write(
                 "delete_item",
-                TableName=self._engine.tables.ephemeral,
+                TableName=self._database.tables.ephemeral,
                 Key=_key(key),
                 **expression({":mark": binary(mark)}, condition=all_of(RUN_BY_US, UNANSWERED)),
             )

@@ -33,22 +33,22 @@ IS_OVER: Final = f"{EXPIRY} <= :now"
 FOR_THIS_LINEAGE: Final = "lineage = :lineage"
 FOR_THIS_OPERATION: Final = "operation_digest = :operation_digest"
 NOT_EXPIRED: Final = f"{EXPIRY} > :now"
-NOT_SPENT: Final = "attribute_not_exists(spent_by)"
+NOT_CONSUMED: Final = "attribute_not_exists(spent_by)"
 FOR_THIS_VERSION: Final = "v = :credentials_version"
-SPEND: Final = "SET spent_by = :mark"
+CONSUME: Final = "SET spent_by = :mark"
 
 BELOW_LIMIT: Final = "attribute_not_exists(taken) OR taken < :limit"
-TAKE: Final = f"ADD taken :one SET {EXPIRY} = :window_end"
-SOMETHING_TAKEN: Final = "taken > :zero"
-GIVE_BACK: Final = "ADD taken :minus_one"
+COUNT: Final = f"ADD taken :one SET {EXPIRY} = :window_end"
+ABOVE_ZERO: Final = "taken > :zero"
+UNCOUNT: Final = "ADD taken :minus_one"
 
 
 class Ephemeral:
     """``ports.Ephemeral`` on DynamoDB."""
 
-    def __init__(self, engine: DynamoDB) -> None:
-        """Keep the engine."""
-        self._engine = engine
+    def __init__(self, database: DynamoDB) -> None:
+        """Keep the database."""
+        self._database = database
 
     def consume_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
         """Spend a nonce of a key, once, by putting it where none stands."""
@@ -83,9 +83,9 @@ class Ephemeral:
             EXPIRY: number(expires_at),
         }
         try:
-            self._engine.write(
+            self._database.write(
                 "put_item",
-                TableName=self._engine.tables.ephemeral,
+                TableName=self._database.tables.ephemeral,
                 Item=grant_item,
                 **expression({}, condition=IS_NEW),
             )
@@ -103,23 +103,23 @@ class Ephemeral:
             ":now": number(now),
             ":mark": binary(mark),
         }
-        condition = all_of(FOR_THIS_LINEAGE, FOR_THIS_OPERATION, FOR_THIS_VERSION, NOT_EXPIRED, NOT_SPENT)
+        condition = all_of(FOR_THIS_LINEAGE, FOR_THIS_OPERATION, FOR_THIS_VERSION, NOT_EXPIRED, NOT_CONSUMED)
         try:
             return _step_up(
-                self._engine.write(
+                self._database.write(
                     "update_item",
-                    TableName=self._engine.tables.ephemeral,
+                    TableName=self._database.tables.ephemeral,
                     Key=key_of("G", grant),
                     ReturnValues="ALL_NEW",
-                    **expression(values, condition=condition, update=SPEND),
+                    **expression(values, condition=condition, update=CONSUME),
                 )
             )
         except ConditionFailed as failed:
             # A mark is drawn for one call with these very arguments: ours on the grant means that we spent it.
             item = failed.item
-            return _step_up(item) if item is not None and _spent_by(item, mark) else Refused()
+            return _step_up(item) if item is not None and _consumed_by(item, mark) else Refused()
 
-    def count(self, bucket: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
+    def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
         """Count one more in this window, unless the limit is reached.
 
         Sent twice after a lost answer it counts twice: a limiter errs on the safe side, and carries no marks.
@@ -132,28 +132,28 @@ class Ephemeral:
             ":window_end": number((now // window_s + 1) * window_s),
         }
         try:
-            self._engine.write(
+            self._database.write(
                 "update_item",
-                TableName=self._engine.tables.ephemeral,
-                Key=_window_key(bucket, window_s=window_s, now=now),
-                **expression(values, condition=BELOW_LIMIT, update=TAKE),
+                TableName=self._database.tables.ephemeral,
+                Key=_window_key(name, window_s=window_s, now=now),
+                **expression(values, condition=BELOW_LIMIT, update=COUNT),
             )
         except ConditionFailed:
             return Refused()
         return Done()
 
-    def uncount(self, bucket: str, *, window_s: int, now: int) -> None:
+    def uncount(self, name: str, *, window_s: int, now: int) -> None:
         """Take one from the count again, never below zero.
 
         Sent again after a lost answer it takes another one: as many as a call is sent, in a brown-out alone.
         """
         values = {":minus_one": number(-1), ":zero": number(0)}
         try:
-            self._engine.write(
+            self._database.write(
                 "update_item",
-                TableName=self._engine.tables.ephemeral,
-                Key=_window_key(bucket, window_s=window_s, now=now),
-                **expression(values, condition=SOMETHING_TAKEN, update=GIVE_BACK),
+                TableName=self._database.tables.ephemeral,
+                Key=_window_key(name, window_s=window_s, now=now),
+                **expression(values, condition=ABOVE_ZERO, update=UNCOUNT),
             )
         except ConditionFailed:
             return
@@ -161,14 +161,14 @@ class Ephemeral:
     def _put_once(self, key: Item, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
         """Put an item with a mark where none exists or the one there has expired. Our own mark is success."""
         try:
-            self._engine.write(
+            self._database.write(
                 "put_item",
-                TableName=self._engine.tables.ephemeral,
+                TableName=self._database.tables.ephemeral,
                 Item={**key, "spent_by": binary(mark), EXPIRY: number(expires_at)},
                 **expression({":now": number(now)}, condition=f"{IS_NEW} OR {IS_OVER}"),
             )
         except ConditionFailed as failed:
-            return Done() if _spent_by(failed.item, mark) else Refused()
+            return Done() if _consumed_by(failed.item, mark) else Refused()
         return Done()
 
 
@@ -177,8 +177,8 @@ def key_of(purpose: str, *parts: str) -> Item:
     return {"pk": text(f"{purpose}#{urlsafe_b64encode(_digest(*parts)).rstrip(b'=').decode()}")}
 
 
-def _window_key(bucket: str, *, window_s: int, now: int) -> Item:
-    return {"pk": text(f"T#{bucket}#{now // window_s}")}
+def _window_key(name: str, *, window_s: int, now: int) -> Item:
+    return {"pk": text(f"T#{name}#{now // window_s}")}
 
 
 def _digest(*parts: str) -> bytes:
@@ -186,7 +186,7 @@ def _digest(*parts: str) -> bytes:
     return hashlib.sha256(b"".join(b"%d:%b" % (len(part.encode()), part.encode()) for part in parts)).digest()
 
 
-def _spent_by(item: Item | None, mark: bytes) -> bool:
+def _consumed_by(item: Item | None, mark: bytes) -> bool:
     return item is not None and item.get("spent_by") == binary(mark)
 
 

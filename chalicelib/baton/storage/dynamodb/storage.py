@@ -1,7 +1,7 @@
 """Build the storage on DynamoDB. Nothing is connected before the first request."""
 
 from chalicelib.baton.effects import Entropy
-from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.ports import Log
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
@@ -13,17 +13,17 @@ from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.storage.ports import Storage
 
 
-def dynamodb_storage(engine: DynamoDB, wrapper: Wrapper, signals: Signals, entropy: Entropy) -> Storage:
-    """Build a storage over the tables of ``engine``.
+def dynamodb_storage(database: DynamoDB, wrapper: Wrapper, log: Log, entropy: Entropy) -> Storage:
+    """Build a storage over the tables of ``database``.
 
-    ``wrapper`` encrypts the key ring, ``signals`` reports an audit event that could not be written, and ``entropy``
+    ``wrapper`` encrypts the key ring, ``log`` reports an audit event that could not be written, and ``entropy``
     makes the ring where ``wrapper`` may make one at first use.
     """
     return Storage(
-        accounts=Users(engine),
-        lineages=LineageStore(engine),
-        one_time=Ephemeral(engine),
-        once=OnceCalls(engine),
-        audit=Audit(engine, signals),
-        key_ring=KeyRing(engine, wrapper, entropy),
+        accounts=Users(database),
+        lineages=LineageStore(database),
+        one_time=Ephemeral(database),
+        once=OnceCalls(database),
+        audit=Audit(database, log),
+        key_ring=KeyRing(database, wrapper, entropy),
     )

@@ -62,24 +62,24 @@ class MemoryOneTime:
                 kept.spent_by = mark
             return kept.step_up if kept.spent_by == mark else Refused()
 
-    def count(self, bucket: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
+    def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
         """Count one more in this window, unless the limit is reached."""
         with self._tables.lock:
             self._tables.sweep(now)
-            window = _window(bucket, window_s=window_s, now=now)
+            window = _window(name, window_s=window_s, now=now)
             taken = self._tables.windows.get(window, 0)
             if taken >= limit:
                 return Refused()
             self._tables.windows[window] = taken + 1
             return Done()
 
-    def uncount(self, bucket: str, *, window_s: int, now: int) -> None:
+    def uncount(self, name: str, *, window_s: int, now: int) -> None:
         """Subtract one from the count, never below zero."""
         with self._tables.lock:
-            window = _window(bucket, window_s=window_s, now=now)
+            window = _window(name, window_s=window_s, now=now)
             if taken := self._tables.windows.get(window, 0):
                 self._tables.windows[window] = taken - 1
 
 
-def _window(bucket: str, *, window_s: int, now: int) -> tuple[str, int]:
-    return bucket, (now // window_s + 1) * window_s
+def _window(name: str, *, window_s: int, now: int) -> tuple[str, int]:
+    return name, (now // window_s + 1) * window_s

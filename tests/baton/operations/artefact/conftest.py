@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
@@ -42,7 +42,7 @@ def aws(embedded_engine: None) -> Iterator[str]:
     with over_http() as url:
         prefix = variables(url)["BATON_TABLE_PREFIX"]
         create_tables(Tables(prefix))
-        kms = Service("kms")
+        kms = AwsClient("kms")
         key_id = kms.call("create_key")["KeyMetadata"]["KeyId"]
         kms.call("create_alias", AliasName=f"alias/{prefix}", TargetKeyId=key_id)
         KeyRing(DynamoDB(Tables(prefix)), KmsWrapper(key_id), secrets.token_bytes).create(now=int(time.time()))

@@ -55,7 +55,7 @@ def test_a_known_vulnerability_is_found(tool: Callable[..., None]) -> None:
     """With the version that mends it."""
     tool("pip-audit", says=VULNERABLE, code=1)
     finding = next(audit.dependencies())
-    assert (finding.problem, "pyjwt 1.0" in finding.subject, "2" in finding.mend) == ("CVE-1", True, True)
+    assert (finding.problem, "pyjwt 1.0" in finding.subject, "2" in finding.remedy) == ("CVE-1", True, True)
 
 
 @pytest.mark.parametrize("said", ["", "Connection refused", SKIPPED], ids=["silence", "words", "a skip"])

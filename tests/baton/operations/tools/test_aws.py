@@ -214,7 +214,7 @@ def test_an_error_of_our_own_keeps_its_traceback() -> None:
 )
 def test_the_doctor_tells_credentials_from_a_missing_table(reason: str, remedy: str) -> None:
     """`make deploy` was the remedy for everything."""
-    assert doctor.remedy(reason, "make deploy STAGE=dev") == remedy
+    assert doctor.remedy_for(reason, "make deploy STAGE=dev") == remedy
 
 
 def test_make_dev_over_an_engine_that_lacks_a_call_is_one_line(

@@ -120,7 +120,7 @@ class DeployedFunction:
             variables = function["Configuration"]["Environment"]["Variables"]
             task = unpack(archive, self._folder / "task")
             engine = client("sts").meta.endpoint_url
-            # The lean transport knows DynamoDB's own variable alone.
+            # The small AWS client knows DynamoDB's own variable alone.
             endpoints = {"AWS_ENDPOINT_URL": engine, "AWS_ENDPOINT_URL_DYNAMODB": engine}
             self._booted = Environment(task, {**variables, **endpoints})
         return Line(Gateway([Packaged(built() / "sam.yaml", self._booted)]))

@@ -55,7 +55,7 @@ def deployed(embedded_engine: None, monkeypatch: pytest.MonkeyPatch) -> Tables:
 
 def ill(stage: str | None = None) -> dict[str, Row]:
     """Examine, and give what is not well."""
-    return {row.name: row for row in doctor.examine(stage) if row.mend}
+    return {row.name: row for row in doctor.examine(stage) if row.remedy}
 
 
 def test_a_running_development_server_is_well(tables: Tables, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,8 +110,8 @@ def test_each_thing_that_is_wrong_has_its_mend(deployed: Tables, monkeypatch: py
     assert found.keys() == {deployed.lineages, deployed.audit, "health"}
     assert "ResourceNotFoundException" in found[deployed.lineages].found
     assert "TTL does not delete" in found[deployed.audit].found
-    assert found[deployed.audit].mend.startswith(f"aws dynamodb update-time-to-live --table-name {deployed.audit} ")
-    assert found[deployed.lineages].mend == "make dev"
+    assert found[deployed.audit].remedy.startswith(f"aws dynamodb update-time-to-live --table-name {deployed.audit} ")
+    assert found[deployed.lineages].remedy == "make dev"
 
 
 def test_a_registry_that_does_not_start_is_seen(
@@ -124,7 +124,7 @@ def test_a_registry_that_does_not_start_is_seen(
     found = ill()
     assert found.keys() == {"chalicelib/clients-dev.toml"}
     assert "unknown table [user]" in found["chalicelib/clients-dev.toml"].found
-    assert found["chalicelib/clients-dev.toml"].mend == "correct chalicelib/clients-dev.toml"
+    assert found["chalicelib/clients-dev.toml"].remedy == "correct chalicelib/clients-dev.toml"
 
 
 @pytest.mark.parametrize("issuer", [{}, {"BATON_ISSUER": "https://api.example.com/api"}])
@@ -139,9 +139,9 @@ def test_an_absent_ring_is_not_made(deployed: Tables) -> None:
     """Who examines changes nothing; the command that makes it is named."""
     key = {"pk": {"S": "K#ring"}}
     boto3.client("dynamodb").delete_item(TableName=deployed.users, Key=key)
-    assert ill()["key ring"].mend == ".venv/bin/python -m tools.operate make-ring"
+    assert ill()["key ring"].remedy == ".venv/bin/python -m tools.operate make-ring"
     os.environ |= {"BATON_KEY_RING": "local", "BATON_DEVELOPMENT": "1"}
-    assert ill()["key ring"].mend == ".venv/bin/python -m tools.operate make-ring"
+    assert ill()["key ring"].remedy == ".venv/bin/python -m tools.operate make-ring"
     assert "Item" not in boto3.client("dynamodb").get_item(TableName=deployed.users, Key=key)
 
 
@@ -154,7 +154,7 @@ def test_a_ring_that_kms_does_not_open_names_the_page(deployed: Tables, monkeypa
         raise JsonRESTError("DisabledException", "planted")
 
     monkeypatch.setattr(KmsResponse, "decrypt", refuse)
-    assert ill()["key ring"].mend == "docs/baton/runbooks/kms-key-lost.md"
+    assert ill()["key ring"].remedy == "docs/baton/runbooks/kms-key-lost.md"
 
 
 def test_keys_that_are_too_old_are_to_be_rotated(deployed: Tables) -> None:
@@ -163,7 +163,7 @@ def test_keys_that_are_too_old_are_to_be_rotated(deployed: Tables) -> None:
     from chalicelib.baton.keys.rotation import make_ring
 
     ring, now = make_ring(os.urandom, now=1_700_000_000), 1_700_000_000
-    rows = {row.name: row.mend for row in doctor.key_rows(lambda: ring, now=now + 93 * DAY_S)}
+    rows = {row.name: row.remedy for row in doctor.key_rows(lambda: ring, now=now + 93 * DAY_S)}
     assert rows["newest signing key"] == ".venv/bin/python -m tools.operate rotate-signing-key"
     assert rows["root"] == ""
 
@@ -180,8 +180,8 @@ def test_settings_that_are_wrong_are_all_named_at_once() -> None:
 def test_a_clock_is_wrong_from_a_minute_on(ahead_s: int) -> None:
     """The very minute from which on a genuine token would be one from the future."""
     row = clock_row("x", 1_700_000_000 + ahead_s, 1_700_000_000.0)
-    assert bool(row.mend) == (abs(ahead_s) > ISSUED_AHEAD_MAX_S)
-    assert ("signatures" in row.mend) == (abs(ahead_s) > 300)
+    assert bool(row.remedy) == (abs(ahead_s) > ISSUED_AHEAD_MAX_S)
+    assert ("signatures" in row.remedy) == (abs(ahead_s) > 300)
 
 
 def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:

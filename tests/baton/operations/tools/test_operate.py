@@ -21,7 +21,7 @@ from chalicelib.baton.keys.rotation import make_ring
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.model import Assurance
 from chalicelib.baton.policy import KEY_RING_REFRESH_S, MINUTE_S, REQUEST_MAX_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import RING_KEY, KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper, Wrapper
@@ -62,7 +62,7 @@ def wrapper(
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     if request.param == "local":
         return LocalWrapper()
-    key_id = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
+    key_id = AwsClient("kms").call("create_key")["KeyMetadata"]["KeyId"]
     monkeypatch.setenv("BATON_KEY_RING", f"kms:{key_id}")
     assert operate("make-ring") == 0
     return KmsWrapper(key_id)
@@ -311,7 +311,7 @@ def test_while_kms_does_not_open_the_ring_it_is_our_own_trouble(
     tables: Tables, operate: Callable[..., int], monkeypatch: pytest.MonkeyPatch, clock: DevelopmentClock
 ) -> None:
     """An environment that starts without KMS answers 503 to everybody and ends nothing; with KMS back, all go on."""
-    key_id = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
+    key_id = AwsClient("kms").call("create_key")["KeyMetadata"]["KeyId"]
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     monkeypatch.setenv("BATON_KEY_RING", f"kms:{key_id}")
     assert operate("make-ring") == 0

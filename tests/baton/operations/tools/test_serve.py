@@ -216,7 +216,7 @@ def test_what_is_no_port_is_told_so(main: Callable[[list[str]], int], port: str)
     ],
 )
 def test_what_keeps_make_dev_from_starting_is_a_sentence(wrong: dict[str, str], said: str) -> None:
-    """Not a traceback: there is nothing to mend in the code."""
+    """Not a traceback: there is nothing to remedy in the code."""
     done = subprocess.run(
         [sys.executable, "-m", "tools.dev.serve", str(free_port())],
         cwd=ROOT,

@@ -77,7 +77,7 @@ def main(names: Sequence[str]) -> int:
     if refuted:
         sys.stdout.write(
             "next  the rule is chalicelib/baton/lineages/rules.py, its conditions are in "
-            "chalicelib/baton/storage/dynamodb/lineages.py\n"
+            "chalicelib/baton/storage/dynamodb/state_writes.py\n"
         )
     return 1 if refuted else 0
 

@@ -1,7 +1,7 @@
 """Baton raced: sixteen exchanges of one token at once, each a whole request through the app, on an engine apart.
 
 A life is a login and two races. First one app repeats itself: one attempt, sixteen times. Then its child is presented
-by sixteen rivals, each with an attempt of its own. The hot calls go by the lean transport, as they do in production.
+by sixteen rivals, each with an attempt of its own. The hot calls go by the small AWS client, as they do in production.
 """
 
 import functools

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from chalicelib.baton.effects import Done
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.login_rules import NoRoom, last_used, removed_by_login, replaced_by_login
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
     AccountState,
@@ -30,21 +31,9 @@ from chalicelib.baton.lineages.model import (
     PresentedToken,
     Status,
 )
-from chalicelib.baton.lineages.rules import (
-    Current,
-    Exchanged,
-    Inactive,
-    NoRoom,
-    Retry,
-    Reused,
-    exchange,
-    judge,
-    last_used,
-    removed_by_login,
-    replaced_by_login,
-)
+from chalicelib.baton.lineages.rules import Current, Exchanged, Inactive, Retry, Reused, exchange, judge
 from chalicelib.baton.policy import DAY_S, LINEAGES_MAX
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.items import of_account, state_item
@@ -137,7 +126,7 @@ class ReadThenWrite(LineageStore):
             return verdict
         child = exchange(verdict.lineage, presented, now=now)
         item = state_item(replace(account_state, lineages={**account_state.lineages, child.id: child}))
-        self._engine._dynamodb.call("put_item", TableName=self._engine.tables.lineages, Item=item)
+        self._database._dynamodb.call("put_item", TableName=self._database.tables.lineages, Item=item)
         return Exchanged(child)
 
 
@@ -302,7 +291,7 @@ class Device:
 def play(part: Part, meet: Meet) -> list[Operation]:
     """Play one device's part, and give what it recorded."""
     chance = random.Random(f"{part.seed} {part.number}")
-    service = Service("dynamodb", pause=lambda _seconds: None)
+    service = AwsClient("dynamodb", pause=lambda _seconds: None)
     engine = DynamoDB(part.tables, service)
     line = Line(service.client, chance, embedded=part.embedded)
     lineage_store, users = part.store(engine), Users(engine)
@@ -322,7 +311,7 @@ def play(part: Part, meet: Meet) -> list[Operation]:
 
 def record(team: Team, tables: Tables, *, seed: int, devices: int, steps: int, **named: Any) -> History:
     """Let so many devices live on an account of their own, and give the history of its account state."""
-    engine = DynamoDB(tables, Service("dynamodb"))
+    engine = DynamoDB(tables, AwsClient("dynamodb"))
     Users(engine).forget(ACCOUNT, START.user.email_index)
     engine.write("delete_item", TableName=tables.lineages, Key=of_account(ACCOUNT))
     Users(engine).register(START.user, START.account_state)

@@ -28,7 +28,7 @@ from chalicelib.baton.policy import (
 )
 from chalicelib.baton.proof.once_rules import OnceKey
 from chalicelib.baton.routing import Answer
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
@@ -166,14 +166,14 @@ def tables(shared_tables: Tables) -> Tables:
 def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
     """Attach a meter to every client that Baton will make."""
     meter = Meter()
-    make = Service._make
+    make = AwsClient._make
 
-    def metered(service: Service) -> object:
+    def metered(service: AwsClient) -> object:
         client = make(service)
         meter.attach(client)
         return client
 
-    monkeypatch.setattr(Service, "_make", metered)
+    monkeypatch.setattr(AwsClient, "_make", metered)
     return meter
 
 
@@ -605,7 +605,7 @@ def test_a_store_that_reads_before_it_writes_is_noticed(tables: Tables, meter: M
 def exchange_of(lineages: int, lineage_store: LineageStore, meter: Meter) -> Cost:
     """Exchange one of so many lineages, and say what that cost."""
     account_state = state_of(LARGEST, lineages)
-    put_state(lineage_store._engine, account_state)
+    put_state(lineage_store._database, account_state)
     meter.reading()
     mine = next(iter(account_state.lineages.values()))
     presented = PresentedToken(

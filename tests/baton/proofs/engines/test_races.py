@@ -23,7 +23,7 @@ PROCESSES = 8
 
 @pytest.fixture
 def raced(shared_tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send the hot calls to dynoxide by the lean transport; thousands register, at next to no cost."""
+    """Send the hot calls to dynoxide by the small AWS client; thousands register, at next to no cost."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", shared_tables.prefix)
     monkeypatch.setenv("BATON_AWS_CLIENT", "small")
     monkeypatch.setenv("BATON_RATE_LIMITS", "off")

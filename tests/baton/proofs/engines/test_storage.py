@@ -2,7 +2,7 @@
 
 import pytest
 
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.testing.contract import StorageContract, StorageUnderTest
 from tests.baton.storage.test_dynamodb import storage_over
@@ -14,5 +14,5 @@ class TestDynoxide(StorageContract):
     @pytest.fixture
     def storage(self, shared_tables: Tables) -> StorageUnderTest:
         """Give the storage over tables of its own, empty."""
-        dynamodb = Service("dynamodb")
+        dynamodb = AwsClient("dynamodb")
         return storage_over(DynamoDB(shared_tables, dynamodb), dynamodb)

@@ -7,7 +7,7 @@ import pytest
 from chalicelib.baton import policy
 from chalicelib.baton.factors import password_hash
 from chalicelib.baton.factors import password_hash as passwords
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from tests.baton.proofs.faults.endpoints import CHEAP
 from tests.baton.proofs.faults.line import Line
@@ -23,7 +23,7 @@ def stage(request: pytest.FixtureRequest, embedded_engine: None) -> Iterator[Sta
     del embedded_engine
     tables, line, clock = Tables("baton-faults"), Line(), DevelopmentClock()
     create_tables(tables)
-    key_id = Service("kms").call("create_key")["KeyMetadata"]["KeyId"]
+    key_id = AwsClient("kms").call("create_key")["KeyMetadata"]["KeyId"]
     with pytest.MonkeyPatch.context() as patch, TRANSPORTS[request.param](line):
         patch.setenv("BATON_TABLE_PREFIX", tables.prefix)
         patch.setenv("BATON_KEY_RING", f"kms:{key_id}")

@@ -119,11 +119,11 @@ class Line:
         self._at, self._fault, self._last, self._index = None, None, None, -1
 
     def fail(self, fault: Fault, *, at: int) -> None:
-        """Begin anew, and let the call of this number fail, until ``mend``."""
+        """Begin anew, and let the call of this number fail, until ``repair``."""
         self.record()
         self._at, self._fault = at, fault
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Fail no more."""
         self._fault = None
 

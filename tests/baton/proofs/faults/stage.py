@@ -64,7 +64,7 @@ class Stage:
         said = self._carry(method, target, headers, body)
         self.answers.append(Answered(f"{method} {target}", said, self.line.struck > before))
         if self.line.struck:
-            self.line.mend()
+            self.line.repair()
         return said
 
     def remember(self) -> "Callable[[], None]":

@@ -19,10 +19,10 @@ TABLE = {(*status_and_error(leaf(), dialect), leaf.code) for leaf in leaves() fo
 """Every row of the wire's code table: (status, error, code), from the family of refusals itself."""
 
 
-TELLING = {"botocore": {"answer_lost for good", "emptied for good"}, "lean": {"corrupted for good"}}
+TELLING = {"botocore": {"answer_lost for good", "emptied for good"}, "small": {"corrupted for good"}}
 """It happened and nobody knows, and something else is said than is true: the rest are their kin.
 
-What the lean transport has to tell by itself is whether an answer is one.
+What the small AWS client has to tell by itself is whether an answer is one.
 """
 
 
@@ -146,7 +146,7 @@ def test_every_route_has_its_scenario(stage: Stage) -> None:
 
 
 @pytest.mark.guarantee(10)
-@pytest.mark.parametrize("stage", ["botocore"], indirect=True)  # the lean transport says nothing
+@pytest.mark.parametrize("stage", ["botocore"], indirect=True)  # the small AWS client says nothing
 @pytest.mark.parametrize(
     "name", ["POST /oauth/token by a thief", pytest.param("POST /me/password", marks=pytest.mark.prove)]
 )

@@ -9,7 +9,7 @@ import pytest
 from chalicelib.baton import errors
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.ids import EmailIndex
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.tokens import exchange
 from tests.baton.proofs.faults.endpoints import SCENARIOS
@@ -43,7 +43,7 @@ def test_trouble_taken_for_an_ended_login_is_noticed(stage: Stage, monkeypatch: 
         "GET /me",
         "throttled for good",
         "GetItem lineages",
-        lambda: monkeypatch.setattr(Service, "_unavailable", lambda *_, **__: errors.LoginRequired()),
+        lambda: monkeypatch.setattr(AwsClient, "_unavailable", lambda *_, **__: errors.LoginRequired()),
     )
     assert any("our own trouble was answered" in one for one in complained)
     assert any("it ended 'logged out" in one for one in complained)
@@ -56,7 +56,7 @@ def test_trouble_taken_for_a_defect_is_noticed(stage: Stage, monkeypatch: Patch)
         "POST /login",
         "failing for good",
         "UpdateItem lineages",
-        lambda: monkeypatch.setattr(Service, "_unavailable", lambda *_, **__: KeyError()),
+        lambda: monkeypatch.setattr(AwsClient, "_unavailable", lambda *_, **__: KeyError()),
     )
     assert any("not 503 with Retry-After" in one for one in complained)
 

@@ -1,4 +1,4 @@
-"""Tests of the tests: a lean transport that believes what it must not is noticed by the suite over it."""
+"""Tests of the tests: a small AWS client that believes what it must not is noticed by the suite over it."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from chalicelib.baton.storage.aws.small_client import ErrorResponse, SmallDynamo
 from tests.baton.proofs.faults.stage import Stage
 from tests.baton.proofs.faults.test_planted import Patch, found
 
-pytestmark = [pytest.mark.guarantee(9), pytest.mark.parametrize("stage", ["lean"], indirect=True)]
+pytestmark = [pytest.mark.guarantee(9), pytest.mark.parametrize("stage", ["small"], indirect=True)]
 
 
 def test_a_lost_answer_taken_for_a_refusal_is_noticed(stage: Stage, monkeypatch: Patch) -> None:

@@ -18,7 +18,7 @@ from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 
 from chalicelib.baton.storage.aws import connection as transport
 from chalicelib.baton.storage.aws import service as engine
-from chalicelib.baton.storage.aws.small_client import LEAN, SmallClient
+from chalicelib.baton.storage.aws.small_client import SMALL_CLIENTS, SmallClient
 from tests.baton.proofs.faults.line import CHECKSUM, Deliver, Line, Lost, Reply, Sending, TimedOut
 from tools.dev.engine import REGION
 
@@ -48,28 +48,29 @@ def over_botocore(line: Line) -> Iterator[None]:
 
 
 @contextmanager
-def over_lean(line: Line) -> Iterator[None]:
-    """Lead the lean transport's bytes over the line, with nobody waiting."""
+def over_small(line: Line) -> Iterator[None]:
+    """Lead the small AWS client's bytes over the line, with nobody waiting."""
 
     def impatient(kind: type[SmallClient], *given: Any, **named: Any) -> SmallClient:
         return kind(*given, **named | {"pause": lambda _: None})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BATON_AWS_CLIENT", "small")
-        for service in LEAN:  # in the clear: there is nobody to agree on keys with
+        for service in SMALL_CLIENTS:  # in the clear: there is nobody to agree on keys with
             patch.setenv(f"AWS_ENDPOINT_URL_{service.upper()}", f"http://{service}.{REGION}.amazonaws.com")
-        patch.setattr(engine, "LEAN", {name: functools.partial(impatient, kind) for name, kind in LEAN.items()})
+        clients = {name: functools.partial(impatient, kind) for name, kind in SMALL_CLIENTS.items()}
+        patch.setattr(engine, "SMALL_CLIENTS", clients)
         patch.setattr(socket, "create_connection", lambda _address, timeout: Connection(line, timeout))
         patch.setattr(transport, "select", SimpleNamespace(poll=Watch, POLLIN=select.POLLIN))
         yield
 
 
-TRANSPORTS: dict[str, Callable[[Line], AbstractContextManager[None]]] = {"botocore": over_botocore, "lean": over_lean}
+TRANSPORTS: dict[str, Callable[[Line], AbstractContextManager[None]]] = {"botocore": over_botocore, "small": over_small}
 """Each transport that the stores may use."""
 
 
 class Connection:
-    """A connection as the lean transport holds it: bytes go in, bytes come out, and the line is in between.
+    """A connection as the small AWS client holds it: bytes go in, bytes come out, and the line is in between.
 
     It behaves as the kernel's do in all that matters when one fails, and no test waits for a time-out, or depends on
     the scheduler.

@@ -15,7 +15,8 @@ from chalicelib.baton.keys.base64url import decode_base64url
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.ring import Ring, SigningKey
 from chalicelib.baton.proof import signature as signatures
-from chalicelib.baton.proof.signature import Signature, VerifiedSignature
+from chalicelib.baton.proof.signature import VerifiedSignature
+from chalicelib.baton.proof.signature_input import Signature
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens import jwt
 from chalicelib.baton.tokens import presented as proof

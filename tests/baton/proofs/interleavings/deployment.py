@@ -164,7 +164,7 @@ class Deployment:
         tables, self.storages = _copied(self._kept[0]), dict(self._kept[1])
         for name in TABLES:
             setattr(self.stores.tables, name, getattr(tables, name))
-        self.world.signals.emitted.clear()
+        self.world.log.recorded.clear()
         self.world.clock.now = START
         self.chronicle = Chronicle()
         self._drawn.clear()

@@ -28,7 +28,7 @@ from chalicelib.baton.proof.refusals import CallInProgress, CallOutcomeUnknown, 
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens.refusals import GrantInvalid
 from tests.baton.making import ACCOUNT
-from tests.baton.memory import GivenKeyRing, MemorySignals
+from tests.baton.memory import GivenKeyRing, MemoryLog
 from tests.baton.proofs.interleavings.deployment import Crashed
 from tests.baton.proofs.interleavings.scheduler import Call, Course, Presenter, Refuted, Scheduler
 from tests.baton.world import START
@@ -124,7 +124,7 @@ class Stage:
             key_ring=GivenKeyRing(_ring),
             clock=lambda: self.now,
             entropy=self.entropy,
-            signals=MemorySignals(),
+            log=MemoryLog(),
         )
 
     # The order of things

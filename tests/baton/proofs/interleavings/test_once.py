@@ -17,7 +17,7 @@ from chalicelib.baton.policy import ONCE_KEPT_S, ONCE_RUN_MAX_S
 from chalicelib.baton.proof import once_rules
 from chalicelib.baton.proof.once_rules import OnceCall, OnceKey, Verdict
 from chalicelib.baton.proof.ports import OnceStore
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from tests.baton.memory import OwnOnceCalls
@@ -68,7 +68,7 @@ def dynamodb_calls(embedded_engine: None) -> Iterator[OnceStore]:
     del embedded_engine
     tables = Tables("baton-once")
     create_tables(tables)
-    yield OnceCalls(DynamoDB(tables, Service("dynamodb")))
+    yield OnceCalls(DynamoDB(tables, AwsClient("dynamodb")))
     for table in KEYS:
         client().delete_table(TableName=tables.name(table))
 

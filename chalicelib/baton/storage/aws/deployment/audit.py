@@ -5,7 +5,7 @@ import contextlib
 from msgspec import Struct
 
 from chalicelib.baton import errors
-from chalicelib.baton.events.ports import Signals
+from chalicelib.baton.events.ports import Log
 from chalicelib.baton.storage.aws.deployment.ports import Deployment
 from chalicelib.baton.storage.aws.deployment.required import Finding, judge
 
@@ -14,7 +14,7 @@ class AuditConfiguration(Struct, frozen=True):
     """Look at everything, and tell what is not as it must be."""
 
     deployment: Deployment
-    signals: Signals
+    log: Log
     expiry: str
 
     def __call__(self) -> list[Finding]:
@@ -26,7 +26,7 @@ class AuditConfiguration(Struct, frozen=True):
         expected_key = ""
         with contextlib.suppress(errors.Unavailable):  # the look at the key below says so
             expected_key = self.deployment.key_arn()
-        for subject, look in self.deployment.looks().items():
+        for subject, look in self.deployment.observations().items():
             try:
                 for found in look():
                     findings += judge(found, expected_key=expected_key, expected_expiry=self.expiry)
@@ -39,6 +39,6 @@ class AuditConfiguration(Struct, frozen=True):
                     )
                 )
         for finding in findings:
-            self.signals.emit("configuration_finding", subject=finding.subject, finding=finding.problem)
-        self.signals.emit("configuration_audited", configuration_findings=len(findings))
+            self.log.record("configuration_finding", subject=finding.subject, finding=finding.problem)
+        self.log.record("configuration_audited", configuration_findings=len(findings))
         return findings

@@ -18,7 +18,7 @@ from chalicelib.baton.storage.aws.deployment.required import (
     ObservedStage,
     ObservedTable,
 )
-from chalicelib.baton.storage.aws.service import Service
+from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 
 EXECUTE_API: Final = re.compile(r"([a-z0-9]+)\.execute-api\.[a-z0-9-]+\.amazonaws\.com\Z")
@@ -31,16 +31,16 @@ class Deployment:
     """``ports.Deployment`` in an AWS account."""
 
     def __init__(
-        self, name: str, tables: Tables, *, key_id: str, issuer: str, services: Mapping[str, Service] | None = None
+        self, name: str, tables: Tables, *, key_id: str, issuer: str, services: Mapping[str, AwsClient] | None = None
     ) -> None:
         """Name what is looked at: the deployment, its tables, its key, and the URL apps call."""
         self._name = name
         self._tables = tables
         self._key_id = key_id
         self._issuer = issuer
-        self._services = services or {name: Service(name) for name in SERVICES}
+        self._services = services or {name: AwsClient(name) for name in SERVICES}
 
-    def looks(self) -> Mapping[str, Callable[[], Sequence[Observed]]]:
+    def observations(self) -> Mapping[str, Callable[[], Sequence[Observed]]]:
         """Give every look, by the name of what it looks at."""
         tables = {self._tables.name(table): functools.partial(self._table, table) for table in KEYS}
         return {

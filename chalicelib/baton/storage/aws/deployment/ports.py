@@ -12,5 +12,5 @@ class Deployment(Protocol):
     def key_arn(self) -> str:
         """Give the ARN of the deployment's key."""
 
-    def looks(self) -> Mapping[str, Callable[[], Sequence[Observed]]]:
+    def observations(self) -> Mapping[str, Callable[[], Sequence[Observed]]]:
         """Give every look, by the name of what it looks at. What may not be seen raises ``errors.Unavailable``."""

@@ -50,7 +50,7 @@ class Finding(Struct, frozen=True):
 
     subject: str
     problem: str
-    mend: str
+    remedy: str
 
 
 class ObservedTable(Struct, frozen=True):
@@ -132,28 +132,28 @@ def _table(found: ObservedTable, wanted: Required, expected_key: str, expected_e
     name = found.name
     update = f"aws dynamodb update-table --table-name {name}"
     if wanted.customer_key and found.key is None:
-        mend = f"{update} --sse-specification Enabled=true,SSEType=KMS,KMSMasterKeyId={expected_key}"
-        yield Finding(name, "it is not encrypted with the customer key", mend)
+        remedy = f"{update} --sse-specification Enabled=true,SSEType=KMS,KMSMasterKeyId={expected_key}"
+        yield Finding(name, "it is not encrypted with the customer key", remedy)
     elif wanted.customer_key and found.key != expected_key:
-        mend = f"{update} --sse-specification Enabled=true,SSEType=KMS,KMSMasterKeyId={expected_key}"
-        yield Finding(name, f"it is encrypted with another key, {found.key}", mend)
+        remedy = f"{update} --sse-specification Enabled=true,SSEType=KMS,KMSMasterKeyId={expected_key}"
+        yield Finding(name, f"it is encrypted with another key, {found.key}", remedy)
     if wanted.recovery and not found.recovery:
-        mend = (
+        remedy = (
             f"aws dynamodb update-continuous-backups --table-name {name} "
             "--point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
         )
-        yield Finding(name, "it cannot be recovered to a point in time", mend)
+        yield Finding(name, "it cannot be recovered to a point in time", remedy)
     if wanted.protection and not found.protection:
         yield Finding(name, "it has no deletion protection", f"{update} --deletion-protection-enabled")
     if wanted.swept and found.swept_by != expected_expiry:
-        mend = (
+        remedy = (
             f"aws dynamodb update-time-to-live --table-name {name} "
             f"--time-to-live-specification Enabled=true,AttributeName={expected_expiry}"
         )
-        yield Finding(name, "TTL does not delete expired items", mend)
+        yield Finding(name, "TTL does not delete expired items", remedy)
     if found.policy is not None:
-        mend = f"aws dynamodb delete-resource-policy --resource-arn <ARN of {name}>"
-        yield Finding(name, "a resource policy gives access without IAM", mend)
+        remedy = f"aws dynamodb delete-resource-policy --resource-arn <ARN of {name}>"
+        yield Finding(name, "a resource policy gives access without IAM", remedy)
 
 
 def _key(found: ObservedKey) -> Iterator[Finding]:
@@ -171,11 +171,11 @@ def _key(found: ObservedKey) -> Iterator[Finding]:
 
 def _log_group(found: ObservedLogGroup) -> Iterator[Finding]:
     if found.retention_days is None:
-        mend = f"aws logs put-retention-policy --log-group-name {found.name} --retention-in-days 90"
-        yield Finding(found.name, "its lines never expire", mend)
+        remedy = f"aws logs put-retention-policy --log-group-name {found.name} --retention-in-days 90"
+        yield Finding(found.name, "its lines never expire", remedy)
     if found.key is None:
-        mend = f"aws logs associate-kms-key --log-group-name {found.name} --kms-key-id <OperationsKeyArn>"
-        yield Finding(found.name, "it is not encrypted with a customer key", mend)
+        remedy = f"aws logs associate-kms-key --log-group-name {found.name} --kms-key-id <OperationsKeyArn>"
+        yield Finding(found.name, "it is not encrypted with a customer key", remedy)
 
 
 def _stage(found: ObservedStage) -> Iterator[Finding]:

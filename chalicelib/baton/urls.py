@@ -1,0 +1,65 @@
+"""The forms of the URLs, hosts and origins that settings name. No I/O."""
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+_AUTHORITY = re.compile(r"([a-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::([1-9][0-9]{0,4}))?\Z")
+_ORIGIN = re.compile(r"([a-z]+)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}|\*))?\Z")
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_DEFAULT_PORTS = {"https": "443", "http": "80"}
+_PORT_MAX = 65_535
+_SCHEMES_OF_APPS = {"capacitor", "ionic", "tauri"}
+_HTTP_HOSTS = {"localhost", "127.0.0.1", "tauri.localhost"}
+"""Hosts that are the machine of the page itself: http from there crosses no network."""
+
+
+def is_issuer(text: str, *, development: bool) -> bool:
+    """Check an issuer: an https URL without query, fragment and final slash; in development also http on loopback."""
+    url = _url(text, development=development)
+    return url is not None and not url.query and not url.fragment and not text.endswith("/")
+
+
+def _url(text: str, *, development: bool) -> SplitResult | None:
+    """Split a URL. Return ``None`` if it is malformed, or not https (in development: nor http on loopback)."""
+    try:
+        url = urlsplit(text)
+        _ = url.port  # raises where it is no port
+    except ValueError:
+        return None
+    secure = url.scheme == "https" or (url.scheme == "http" and development and url.hostname in _LOOPBACK)
+    plain = url.hostname and url.netloc == url.netloc.lower() and "@" not in url.netloc
+    if "[" in url.netloc and canonical_authority(url.netloc) != url.netloc:
+        return None
+    return url if secure and plain else None
+
+
+def canonical_authority(authority: str) -> str | None:
+    """Return a host or host:port in its canonical form (RFC 5952 for IPv6), or ``None`` if it is malformed."""
+    match = _AUTHORITY.match(authority)
+    if match is None or int(match[2] or 0) > _PORT_MAX:
+        return None
+    host = match[1]
+    if host.startswith("["):
+        import ipaddress  # noqa: PLC0415 - cold start: rarely needed
+
+        try:
+            host = f"[{ipaddress.IPv6Address(host[1:-1])}]"
+        except ValueError:
+            return None
+    return f"{host}:{match[2]}" if match[2] else host
+
+
+def is_origin(origin: str, *, development: bool) -> bool:
+    """Check an origin: exactly as a browser sends it in ``Origin``. In development the port may be ``*`` for http."""
+    match = _ORIGIN.match(origin)
+    if match is None:
+        return False
+    scheme, host, port = match.groups()
+    if host.startswith("[") and canonical_authority(host) != host:
+        return False
+    if scheme == "http":
+        if host not in _HTTP_HOSTS or (port == "*" and not development):
+            return False
+    elif port == "*" or (scheme != "https" and scheme not in _SCHEMES_OF_APPS):
+        return False
+    return port is None or port == "*" or (port != _DEFAULT_PORTS.get(scheme) and int(port) <= _PORT_MAX)
