@@ -10,7 +10,7 @@ from msgspec import Struct
 from chalicelib.baton.ids import Secret
 
 _REGION: Final = re.compile(r"(us-gov|cn|[a-z]{2})-(north|south|east|west|central)[a-z]*-\d+\Z")
-"""A region of AWS, AWS in China or GovCloud; the partitions beside them have hosts of other names."""
+"""A region of AWS, of AWS in China or of GovCloud. Other partitions have other host names."""
 
 _ONLY_BOTOCORE: Final = (
     "AWS_CREDENTIAL_EXPIRATION",
@@ -20,13 +20,13 @@ _ONLY_BOTOCORE: Final = (
     "HTTPS_PROXY",
     "https_proxy",
 )
-"""What somebody who sets it counts on, and the small AWS client does not know."""
+"""Variables that the small AWS client does not support. If one is set, botocore sends all requests."""
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class AccessKey(Struct, frozen=True):
-    """An access key of AWS, and the token of the session it belongs to."""
+    """An access key of AWS, and its session token."""
 
     id: str
     secret: Secret
@@ -34,10 +34,10 @@ class AccessKey(Struct, frozen=True):
 
 
 class Vended(Struct, frozen=True):
-    """Where access keys are handed out, on loopback, and by which authorization.
+    """The container endpoint that issues access keys, on loopback, and the authorization that it requires.
 
-    Lambda names the two ``AWS_CONTAINER_CREDENTIALS_FULL_URI`` and ``AWS_CONTAINER_AUTHORIZATION_TOKEN`` (AWS SDKs
-    and Tools, "Container credential provider").
+    Lambda sets ``AWS_CONTAINER_CREDENTIALS_FULL_URI`` and ``AWS_CONTAINER_AUTHORIZATION_TOKEN``.
+    Source: AWS SDKs and Tools, "Container credential provider".
     """
 
     url: str
@@ -45,20 +45,20 @@ class Vended(Struct, frozen=True):
 
 
 def endpoint_of(environ: Mapping[str, str], service: str, region: str) -> str:
-    """Name a service's address: the region's own, unless the environment names another."""
+    """Return the URL of a service: the one in the environment, or else the one of the region."""
     regional = f"https://{service}.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
     return environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environ.get("AWS_ENDPOINT_URL") or regional
 
 
 def under_snapstart(environ: Mapping[str, str]) -> bool:
-    """Tell whether Lambda keeps a snapshot of what starts here (Lambda, "Improving startup performance")."""
+    """Check whether Lambda takes a snapshot of this process (Lambda, "Improving startup performance")."""
     return environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
 
 
 def access_key_of(environ: Mapping[str, str], region: str) -> AccessKey | Vended | None:
-    """Find the access key, or who hands one out; ``None`` where only botocore has what is needed.
+    """Return the access key, or the endpoint that issues one. ``None`` means that botocore must send the requests.
 
-    A snapshot must hold no key: every environment restored from it would share that.
+    A snapshot must not contain a key, because every environment restored from the snapshot would share it.
     """
     if any(environ.get(name) for name in _ONLY_BOTOCORE) or not _REGION.match(region):
         return None

@@ -1,8 +1,8 @@
-"""The time, random bytes, and how a conditional write ends.
+"""The time, random bytes, and the results of a conditional write.
 
-Every verb of a port may raise ``errors.Unavailable``: DynamoDB failed, timed out, throttled or conflicted, and it is
-unknown whether the write happened. Repeating the same call with the same arguments is always safe. Reads are strongly
-consistent.
+Every method of a port may raise ``errors.Unavailable``: the storage failed, timed out, throttled or conflicted, and it
+is unknown whether the write happened. It is always safe to repeat the same call with the same arguments. Reads are
+strongly consistent.
 """
 
 from collections.abc import Callable
@@ -10,22 +10,22 @@ from collections.abc import Callable
 from msgspec import Struct
 
 Clock = Callable[[], int]
-"""Read the time: integer seconds since the epoch."""
+"""Return the time in integer seconds since the epoch."""
 
 Entropy = Callable[[int], bytes]
-"""Draw that many random bytes, fit for keys."""
+"""Return the given number of random bytes, suitable for keys."""
 
 
 class Done(Struct, frozen=True):
-    """The write happened, now or by an earlier sending of this same call."""
+    """The write happened, now or in an earlier attempt of the same call."""
 
 
 class Moved(Struct, frozen=True):
-    """What was read has changed since: nothing was written. Read again and start over, a bounded number of times."""
+    """The stored value changed after it was read. Nothing was written. Read again, and repeat a few times at most."""
 
 
 class Refused(Struct, frozen=True):
-    """Spent, expired, unknown or over the limit: nothing was written."""
+    """The item is consumed, expired or unknown, or the limit is reached. Nothing was written."""
 
 
 class Effects(Struct, frozen=True):

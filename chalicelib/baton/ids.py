@@ -9,28 +9,28 @@ LineageId = NewType("LineageId", str)
 """12 bytes in base64url: 16 characters. The first byte is the version of the root it was derived under."""
 
 EmailIndex = NewType("EmailIndex", str)
-"""HMAC of a canonical e-mail address, base64url: finds an account without storing the address as a key."""
+"""HMAC of a canonical e-mail address, in base64url. It finds an account, and the table has no address as a key."""
 
 
 class Secret:
-    """Bytes that hide themselves: masked in ``repr`` and ``str``, revealed only by ``reveal()``."""
+    """Bytes that ``repr`` and ``str`` mask. Call ``reveal()`` to read them."""
 
     __slots__ = ("_bytes",)
 
     def __init__(self, value: bytes) -> None:
-        """Hold ``value``."""
+        """Keep the bytes."""
         self._bytes = value
 
     def reveal(self) -> bytes:
-        """Give the bytes themselves."""
+        """Return the bytes."""
         return self._bytes
 
     def __repr__(self) -> str:
-        """Mask."""
+        """Return a constant text."""
         return "Secret('**********')"
 
     def __eq__(self, other: object) -> bool:
-        """Compare by value, for tests and caches; never on a path an attacker can time."""
+        """Compare by value, for tests and caches. Not in constant time: an attacker must not be able to measure it."""
         return isinstance(other, Secret) and self._bytes == other._bytes
 
     def __hash__(self) -> int:

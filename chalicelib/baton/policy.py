@@ -1,6 +1,6 @@
-"""Every number, with its unit and its reason, and the relations that must hold between them.
+"""Every number with its unit and reason, and assertions of the relations between them.
 
-The five mechanisms are rows of one table here: data, not code. The same lineage engine serves them all.
+The five mechanisms are rows of one table. The same rules serve all of them.
 """
 
 from enum import StrEnum
@@ -13,7 +13,7 @@ DAY_S = 24 * HOUR_S
 
 
 class MechanismName(StrEnum):
-    """How tokens live."""
+    """The names of the mechanisms, as in ``clients.toml``."""
 
     SESSION = "session"
     LONG_LIVED = "long_lived"
@@ -23,12 +23,12 @@ class MechanismName(StrEnum):
 
 
 class Mechanism(Struct, frozen=True):
-    """How the tokens of one login live.
+    """The lifetimes and the renewal rule of the tokens of one login.
 
-    ``access_s``: life of the token sent on calls. ``idle_s``: a login not renewed for so long is over.
-    ``absolute_s``: a login is over after so long, in any case. ``renewable``: something renews the token on calls.
-    ``single_use``: renewing is an exchange (the generation moves) rather than a repeatable renewal.
-    ``one_token``: the token on calls renews itself (kind ``both``). ``slides``: use keeps the login alive.
+    ``access_s``: the life of the token that is sent on calls, in seconds. ``idle_s``: a login ends if it is not renewed
+    for so many seconds. ``absolute_s``: a login ends after so many seconds in any case. ``renewable``: the token for
+    calls can be renewed. ``single_use``: renewal is an exchange, which raises the generation; otherwise it can be
+    repeated. ``one_token``: one token is sent on calls and exchanged (``both``). ``slides``: use extends the login.
     """
 
     name: MechanismName
@@ -84,43 +84,43 @@ MECHANISMS: dict[MechanismName, Mechanism] = {
 
 # Signed calls.
 SIGNATURE_WINDOW_S = 300
-"""A phone's clock after one sync, and a slow network, stay well inside."""
+"""Enough for a slow network and for the clock of a phone that was synchronised once."""
 SIGNATURE_LIFE_MAX_S = 600
-"""`expires` - `created` beyond this is a mistake, or a signature made to be kept."""
+"""The maximum of `expires` - `created`. A longer life is a mistake, or a signature that is kept for later."""
 NONCE_KEPT_S = 2 * SIGNATURE_WINDOW_S + MINUTE_S
-"""A nonce must outlive the last second at which its signature could still be accepted, and clock skew of ours."""
+"""A nonce must be stored for as long as its signature can be accepted, plus the clock difference of two servers."""
 ISSUED_AHEAD_MAX_S = 60
-"""A genuine token from further ahead means our own clocks disagree: answer 503, touch nothing."""
+"""The issue time of a genuine token is further ahead only if the clocks of two servers differ. The answer is 503."""
 
 # Attempts.
 ATTEMPT_SLOTS = 4
-"""How many past exchanges a late retry is told apart from a thief. Eight bytes each in the account state."""
+"""The number of past exchanges whose attempt is stored, to distinguish a late retry from reuse. Eight bytes each."""
 ATTEMPT_CHARACTERS_MIN = 16
 ATTEMPT_CHARACTERS_MAX = 128
 
 SLIDE_AFTER_FRACTION = 6
-"""A sliding login writes its use down once in a sixth of its life, not on every call."""
+"""The use of a sliding login is stored once in a sixth of ``access_s``, and not on every call."""
 
 # Lineages in an account state.
 LINEAGES_MAX = 24
-"""How many logins an account holds, ended ones included. Each further six above six cost one write unit more."""
+"""The number of logins in an account state, ended logins included. Each six logins cost one write unit."""
 LINEAGES_IN_ONE_UNIT = 6
-"""Six logins with device names of up to 16 bytes stay under 1 KB, so an exchange costs one write unit."""
+"""Six logins with device names of up to 16 bytes are less than 1 KB, so an exchange costs one write unit."""
 LABEL_BYTES_MAX = 32
 LINEAGE_KEPT_S = NONCE_KEPT_S
-"""A login removed earlier could begin anew by a repetition of its request, and its logged-out token would live."""
+"""If a login were removed earlier, a repetition of its request could begin it again and revive a logged-out token."""
 PREVIOUS_GENERATION_S = MINUTE_S
-"""How long the token before the current one may be used after its exchange: for calls in flight."""
+"""How long the previous token may be used after its exchange, for calls that are under way."""
 
 # Roles of accounts.
 ROLES_MAX = 32
-"""A role has a code from 1 to this, and one bit of a number in the account state."""
+"""The highest code of a role. Each role is one bit of a number in the account state."""
 ROLE_CHARACTERS_MAX = 32
-"""Of the name of a role: tokens carry the names."""
+"""The maximum length of a role name. Tokens contain the names."""
 
 # Step-up.
 GRANT_S = 5 * MINUTE_S
-"""Long enough to confirm a payment, short enough not to be found later."""
+"""The life of a step-up grant: long enough to confirm a payment, and too short for later misuse."""
 ACR_LEVELS = ("aal1",)
 """The levels at which a person can be authenticated (``acr``, NIST SP 800-63B), the least first."""
 
@@ -131,7 +131,7 @@ TICKET_ID_BYTES = 16
 
 
 class TicketPurpose(Struct, frozen=True):
-    """What a ticket is for. A ticket of one purpose does not open as a ticket of another one.
+    """The purpose of a ticket. A ticket of one purpose cannot be decrypted for another purpose.
 
     ``prefix`` begins its text and lets secret scanners find a leaked one. ``life_s`` is the longest life of a ticket:
     one ticket may have a shorter life.
@@ -159,7 +159,7 @@ TICKET_PURPOSES: dict[str, TicketPurpose] = {
 }
 
 TICKET_CONSUMED_KEPT_S = MINUTE_S
-"""How long the record of a consumed ticket outlives the ticket: the clock of another environment may be behind."""
+"""How much longer than the ticket the record of its use is stored: the clock of another environment may be behind."""
 
 # Throttles: failures in a window, counted before hashing, given back on success.
 THROTTLE_WINDOW_S = 15 * MINUTE_S
@@ -185,25 +185,25 @@ JSON_DEPTH_MAX = 16
 
 # Keys.
 SIGNING_KEY_PUBLISHED_BEFORE_USE_S = 10 * MINUTE_S
-"""Other companies' servers cache the JWKS; they must have seen a key before the first token it signs."""
+"""Resource servers cache the JWKS. They must have a key before the first token that it signs."""
 SIGNING_KEY_ROTATED_AFTER_S = 90 * DAY_S
-"""How long a key signs. The ring holds the next key too, so a ring that leaked unseen is of use for twice as long."""
+"""How long a key signs. The ring also has the next key, so a leaked ring can be misused for twice as long."""
 NEXT_SIGNING_KEY_AHEAD_S = 7 * DAY_S
-"""The key after the next one is made so long before the next one signs: the daily job may fail for some days, and the
-ring still holds a key that every environment has."""
+"""A key is made so long before the time at which it signs. If the daily job fails for some days, the ring still has a
+key that every environment has read."""
 ISSUED_AFTER_KEY_MAX_S = 10 * MINUTE_S
-"""How much later than the end of its key's time a token's iat may be. An environment signs with the key of a cached
-ring for ``RING_SEEN_EVERYWHERE_S`` longer, and an iat may be ``ISSUED_AHEAD_MAX_S`` ahead of another clock."""
+"""How much later than the end of its key the ``iat`` of a token may be. An environment signs with the key of a cached
+ring for up to ``RING_SEEN_EVERYWHERE_S``, and its clock may be ``ISSUED_AHEAD_MAX_S`` ahead of another one."""
 ROOT_ROTATED_AFTER_S = 365 * DAY_S
-"""Roots leave this deployment never, and have 255 versions."""
+"""Root secrets never leave the deployment, and there are at most 255 versions."""
 KEY_RING_REFRESH_S = 5 * MINUTE_S
 KEY_RING_UNKNOWN_KID_S = MINUTE_S
-"""An unknown `kid` may ask for a fresh ring once in so long, so that garbage cannot make us read."""
+"""An unknown `kid` causes at most one read of the ring in this time, so invalid tokens cannot cause many reads."""
 REQUEST_MAX_S = 15
-"""No request outlives it: Lambda's time-out. So long, a request may go on with the ring it began with."""
+"""The time-out of the Lambda function. A request uses the ring that it read first, so for at most this time."""
 ASKING_MAX_S = 5
-"""A request that has lasted so long begins no further call to the engine, and answers 503 itself: what is left of
-``REQUEST_MAX_S`` is the longest that one call can take."""
+"""A request that has lasted so long sends no further call to AWS, and answers 503. The rest of ``REQUEST_MAX_S`` is the
+longest time that one call can take."""
 RING_SEEN_EVERYWHERE_S = KEY_RING_REFRESH_S + REQUEST_MAX_S
 
 # Exactly-once calls.
@@ -218,20 +218,20 @@ ONCE_RETRY_AFTER_S = 1
 """When to repeat a call whose first run has not ended: most runs take less than a second."""
 
 MISMATCH_TOLD_EVERY_S = MINUTE_S
-"""An environment reports a token that its configuration does not know once in so long: one token can repeat it."""
+"""An environment reports a token of another configuration at most once in this time, because a client can repeat it."""
 
 # Reports of what one token can repeat.
 FOREIGN_KEY_TOLD_EVERY_S = 15 * MINUTE_S
 """How often the same account may raise the metric of exchanges that another key signed."""
 FOREIGN_KEYS_REMEMBERED = 256
-"""Accounts that an environment remembers for it."""
+"""The number of accounts that an environment remembers for this purpose."""
 
 # Audit.
 AUDIT_KEPT_S = 400 * DAY_S
-"""Thirteen months: a year, and the time to look back on it."""
+"""Thirteen months: one year, and one month to read it."""
 
 START_OVER_MAX = 4
-"""How often a journey whose account state moved under it starts over before it answers 503."""
+"""How often a flow starts over when the account state changed since it was read. Then it answers 503."""
 
 
 def _assert_relations() -> None:

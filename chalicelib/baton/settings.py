@@ -1,6 +1,7 @@
-"""Environment -> one frozen `Settings`. The only reader of ``os.environ``.
+"""Read the environment into one frozen ``Settings``. No other module reads ``os.environ``.
 
-Wrong or missing settings refuse to start, and all problems are named at once. ``Settings`` explains each variable.
+If a setting is wrong or missing, Baton does not start, and the error lists all problems. ``Settings`` explains each
+variable.
 """
 
 import os
@@ -45,93 +46,94 @@ KNOWN = frozenset(
 
 
 class SettingsProblems(ValueError):
-    """The environment is not fit to start with; the message names everything that is wrong."""
+    """The settings are invalid. The message lists every problem."""
 
     def __init__(self, problems: list[str]) -> None:
-        """Lay the problems out, one a line."""
+        """List the problems, one on each line."""
         super().__init__("Baton cannot start:\n" + "\n".join(f"  - {problem}" for problem in problems))
         self.problems = problems
 
 
 class Settings(Struct, frozen=True):
-    """What a deployment decides. Lists are separated by commas; switches are ``on`` or ``off`` (``1`` or ``0``)."""
+    """The settings of a deployment. Lists are separated by commas. Switches are ``on`` or ``off`` (``1`` or ``0``)."""
 
     issuer: str
-    """``BATON_ISSUER``, needed: the URL apps call, stage included. Stands in tokens and in the metadata."""
+    """``BATON_ISSUER``: the URL that apps call, with the stage. Required. Tokens and metadata contain it."""
 
     audience: str
-    """``BATON_AUDIENCE``: who tokens are for (``aud``); the issuer, unless said otherwise."""
+    """``BATON_AUDIENCE``: the audience of tokens (claim ``aud``). Default: the issuer."""
 
     earlier_issuers: frozenset[str]
-    """``BATON_EARLIER_ISSUERS``: issuers of before a move, whose tokens are still accepted."""
+    """``BATON_EARLIER_ISSUERS``: issuers before a change of the URL. Their tokens are still accepted. Default: none."""
 
     authorities: frozenset[str]
-    """``BATON_AUTHORITIES``: hosts under which apps sign, with the port where it is not 443 (nor 80, in development);
-    an IPv6 address is in brackets, ``[::1]:8000``. The issuer's own host, unless said otherwise. In development
-    ``*.local`` stands for all names under it."""
+    """``BATON_AUTHORITIES``: the hosts that apps sign for. Default: the host of the issuer. A host has its port unless
+    that is 443 (or 80, in development). An IPv6 address is in brackets: ``[::1]:8000``. In development ``*.local``
+    means all names under ``local``."""
 
     table_prefix: str
-    """``BATON_TABLE_PREFIX``, needed: the tables are ``<prefix>-users``, ``-lineages``, ``-ephemeral``, ``-audit``."""
+    """``BATON_TABLE_PREFIX``: begins the names of the tables, such as ``<prefix>-lineages``. Required."""
 
     deployment: str
-    """``BATON_DEPLOYMENT``: what functions, log groups and metrics are named after; the table prefix, unless said
-    otherwise. The two part when tables are restored: those come back under another name, and all else keeps its own."""
+    """``BATON_DEPLOYMENT``: the name of the deployment in metrics, log groups and functions. Default: the table prefix.
+    Set it after a restore: restored tables have another prefix, and all other names stay."""
 
     kms_key_id: str | None
-    """``BATON_KEY_RING``, needed: ``kms:<id, ARN or alias>`` of the customer key that wraps the key ring; ``local``
-    keeps it as it is, in development."""
+    """``BATON_KEY_RING``: ``kms:<id, ARN or alias>`` of the key that encrypts the key ring, or ``local``. Required.
+    ``local`` stores the ring unencrypted, in development only."""
 
     clients: Path
-    """``BATON_CLIENTS``, needed outside development: the client registry, a file of ``chalicelib/``. The one that
-    ships, ``clients.toml``, is a demonstration of everything, long-lived bearers (`iot`) included, and is refused
-    outside development: docs/baton/operations.md has one to start from."""
+    """``BATON_CLIENTS``: the file in ``chalicelib/`` that registers the clients. Required outside development. The
+    included ``clients.toml`` is a demonstration, with long-lived bearer tokens (`iot`). It is refused outside
+    development. docs/baton/operations.md has a registry to begin with."""
 
     registry: Clients
     """The clients of that file."""
 
     origins: tuple[str, ...]
-    """``BATON_ORIGINS``: web pages and hybrid apps that may call (CORS), each as it is sent in ``Origin``:
-    ``https://app.example.com``, ``capacitor://localhost``, ``http://localhost:3000``. In development ``:*`` stands for
-    any port of localhost."""
+    """``BATON_ORIGINS``: the web pages and hybrid apps that may call (CORS). Default: none. Each is written as in the
+    header ``Origin``: ``https://app.example.com``, ``capacitor://localhost``, ``http://localhost:3000``. In development
+    ``:*`` means any port of localhost."""
 
     resource_servers: Mapping[str, bytes]
-    """``BATON_RESOURCE_SERVERS``: who may introspect: ``<id>:<SHA-256 of its secret, in hex>``."""
+    """``BATON_RESOURCE_SERVERS``: the servers that may introspect, as ``<id>:<SHA-256 of the secret in hex>``."""
 
     revoke_on_wrong_key: bool
-    """``BATON_REVOKE_ON_WRONG_KEY``: end a login whose token is exchanged by another key. Off, because any leaked
-    dead token would then be a switch to log its owner out."""
+    """``BATON_REVOKE_ON_WRONG_KEY``: end a login if another key signs an exchange with its token. Default: off. It is
+    off because a leaked token, even an expired one, would be enough to log its owner out."""
 
     limits: bool
-    """``BATON_RATE_LIMITS``: throttle logins and registrations. On; ``off`` is honoured in development alone."""
+    """``BATON_RATE_LIMITS``: limit the rate of logins and registrations. Default: on. ``off`` in development only."""
 
     development: bool
-    """``BATON_DEVELOPMENT``: a developer's machine: plain http on localhost, keys unwrapped, tracebacks shown. Refuses
-    to start inside Lambda."""
+    """``BATON_DEVELOPMENT``: allow plain http on localhost, an unencrypted key ring, and tracebacks. Default: off.
+    Baton does not start inside Lambda if it is on."""
 
     storage: str
     """``BATON_STORAGE``: where everything is stored: ``dynamodb`` (default), or ``memory``, in development only. The
     environments of one process share that memory, and it ends with the process."""
 
     log_level: str
-    """``BATON_LOG_LEVEL``: DEBUG, INFO (unless said otherwise), WARNING or ERROR."""
+    """``BATON_LOG_LEVEL``: DEBUG, INFO, WARNING or ERROR. Default: INFO."""
 
     snapshot: bool
-    """``AWS_LAMBDA_INITIALIZATION_TYPE``, which Lambda sets: ``snap-start`` where a snapshot is taken of the start."""
+    """Whether Lambda takes a snapshot of this process: ``AWS_LAMBDA_INITIALIZATION_TYPE`` is ``snap-start``."""
 
     region: str
-    """``AWS_REGION``, which Lambda sets: shown by ``GET /health``."""
+    """``AWS_REGION``, which Lambda sets. ``GET /health`` shows it."""
 
     access_key: AccessKey | Vended | None
-    """``BATON_AWS_CLIENT``: ``small`` (default, except in development) sends requests to AWS with Baton's
-    own client, with the access key that Lambda sets: ``AWS_ACCESS_KEY_ID`` and the two beside it, or, under
-    SnapStart, ``AWS_CONTAINER_CREDENTIALS_FULL_URI``, which hands one out. Where neither is, with ``botocore``, and
-    where a proxy or a FIPS or dual-stack endpoint is asked for, botocore sends all."""
+    """``BATON_AWS_CLIENT``: ``small`` or ``botocore``. Default: ``small``, in development ``botocore``. Baton's small
+    AWS client uses the access key that Lambda sets (``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``,
+    ``AWS_SESSION_TOKEN``). Under SnapStart it reads one from ``AWS_CONTAINER_CREDENTIALS_FULL_URI``. ``None`` means
+    that botocore sends all requests: it is set, there is no access key, or the environment names a proxy, a FIPS
+    endpoint or a dual-stack endpoint."""
 
     dynamodb_endpoint: str
-    """``AWS_ENDPOINT_URL_DYNAMODB``, or ``AWS_ENDPOINT_URL``: another engine than the region's own."""
+    """The URL of DynamoDB: ``AWS_ENDPOINT_URL_DYNAMODB``, ``AWS_ENDPOINT_URL``, or else the one of the region."""
 
     kms_endpoint: str
-    """``AWS_ENDPOINT_URL_KMS``, or ``AWS_ENDPOINT_URL``: another KMS than the region's own."""
+    """The URL of KMS: ``AWS_ENDPOINT_URL_KMS``, ``AWS_ENDPOINT_URL``, or else the one of the region."""
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -176,9 +178,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def unknown_settings(environ: Mapping[str, str]) -> Iterator[str]:
-    """Name each variable that looks like a setting and is none: a misspelt limit would limit nothing."""
+    """Describe each unknown variable that begins with ``BATON_``: a misspelt setting would have no effect."""
     for name in sorted(name for name in environ if name.startswith("BATON_") and name not in KNOWN):
-        import difflib  # noqa: PLC0415 - cold start: only where something is wrong
+        import difflib  # noqa: PLC0415 - cold start: only for an error
 
         (nearest,) = difflib.get_close_matches(name, sorted(KNOWN), n=1, cutoff=0)
         yield f"{name} is not a setting; the nearest is {nearest}"
@@ -221,7 +223,7 @@ def _authorities(environ: Mapping[str, str], issuer: str, *, development: bool, 
         elif canonical is not None and canonical != word:
             problems.append(f"BATON_AUTHORITIES: write {canonical!r} for {word!r}: clients sign over that form")
     derived = issuer.partition("://")[2].partition("/")[0]
-    # The default port is no part of what is signed (RFC 9421 section 2.2.3).
+    # The default port is not part of the signed host (RFC 9421 section 2.2.3).
     named = {word.removesuffix(":443") for word in words or (derived,)}
     return frozenset(word.removesuffix(":80") for word in named) if development else frozenset(named)
 
@@ -270,7 +272,7 @@ _BEGIN = 'Write it: docs/baton/operations.md, "A client registry for production"
 
 
 def _registry(path: Path, *, development: bool, problems: list[str]) -> Clients:
-    """Read the client registry; without a file, which is a problem already, there are no clients."""
+    """Read the client registry. Return an empty one if the file is missing, which is already a problem."""
     if not path.is_file():
         return Clients({})
     file = f"chalicelib/{path.name}"
@@ -304,7 +306,7 @@ def _resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[s
     for position, word in enumerate(_words(environ, "BATON_RESOURCE_SERVERS"), start=1):
         match = _RESOURCE_SERVER.match(word)
         if match is None:
-            # The row itself is not shown: somebody may have put the secret there instead of its digest.
+            # Do not show the row: it may contain the secret instead of its digest.
             problems.append(f"BATON_RESOURCE_SERVERS: row {position} is not <id>:<SHA-256 of its secret, in hex>")
         elif match[1] in rows:
             problems.append(f"BATON_RESOURCE_SERVERS: row {position} is a second one for {match[1]}")

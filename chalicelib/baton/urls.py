@@ -10,7 +10,7 @@ _DEFAULT_PORTS = {"https": "443", "http": "80"}
 _PORT_MAX = 65_535
 _SCHEMES_OF_APPS = {"capacitor", "ionic", "tauri"}
 _HTTP_HOSTS = {"localhost", "127.0.0.1", "tauri.localhost"}
-"""Hosts that are the machine of the page itself: http from there crosses no network."""
+"""Hosts of the machine that shows the page: http from these hosts crosses no network."""
 
 
 def is_issuer(text: str, *, development: bool) -> bool:
@@ -23,7 +23,7 @@ def _url(text: str, *, development: bool) -> SplitResult | None:
     """Split a URL. Return ``None`` if it is malformed, or not https (in development: nor http on loopback)."""
     try:
         url = urlsplit(text)
-        _ = url.port  # raises where it is no port
+        _ = url.port  # raises ValueError for an invalid port
     except ValueError:
         return None
     secure = url.scheme == "https" or (url.scheme == "http" and development and url.hostname in _LOOPBACK)

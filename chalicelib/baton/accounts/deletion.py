@@ -1,4 +1,4 @@
-"""Delete an account."""
+"""Deletion of an account by its owner."""
 
 from msgspec import Struct
 
@@ -19,9 +19,10 @@ class DeleteAccount(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, caller: Caller) -> None:
-        """Close the account state first, then forget the user, and free the e-mail address last.
+        """Delete the account state first, then the user, and the e-mail index entry last.
 
-        A crash in between leaves a closed state: the operator, or whoever registers the address next, does the rest.
+        After a crash in between, the account is already deleted. The operator, or the next registration of the address,
+        deletes the rest.
         """
         now = self.clock()
         user = self.users.get(caller.account)

@@ -1,4 +1,4 @@
-"""Devices: the lineages of an account, alive and ended, and ending one."""
+"""Devices: list the active and the ended lineages of an account, and end one of them."""
 
 from msgspec import Struct
 
@@ -31,14 +31,14 @@ class ListedDevice(Struct, frozen=True, kw_only=True):
 
 
 class ListDevices(Struct, frozen=True, kw_only=True):
-    """Show a caller the lineages of the account, the newest first."""
+    """List the lineages of the caller's account, the newest first."""
 
     clock: Clock
     key_ring: KeyRing
     clients: Clients
 
     def __call__(self, caller: Caller) -> list[ListedDevice]:
-        """List what the account state held when the caller was let in: no further read."""
+        """List the lineages of the account state that authorized the call. There is no further read."""
         now = self.clock()
         not_before = self.key_ring.current(now=now).not_before
         account_state = caller.account_state
@@ -78,9 +78,10 @@ class EndDevice(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, caller: Caller, device_id: str) -> None:
-        """End it while the caller's own login is live. An unknown device is ``NotFound``; an ended one is success.
+        """End the lineage while the caller's own login is active. Do nothing if it has already ended.
 
-        The device is looked up in what the admission read: the write alone decides about what happened since.
+        Raises ``NotFound`` for an unknown device. The device is searched in the account state that authorized the call.
+        The condition of the write covers later changes.
         """
         now = self.clock()
         lineage = caller.account_state.lineages.get(LineageId(device_id)) if caller.account_state else None

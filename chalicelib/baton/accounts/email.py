@@ -1,7 +1,7 @@
-"""E-mail addresses: one spelling for each, and a clear refusal of what cannot be one.
+"""The canonical form of e-mail addresses. No I/O.
 
-The canonical form is derived from Unicode 3.2.0 alone (``frozen_unicode``): accounts are found by it, so it must be the
-same under every later Python. A domain may be named by its A-label (``xn--...``) whatever its letters are.
+Accounts are found by the canonical form, so it must be the same with every version of Python. It depends only on
+Unicode 3.2.0 (``frozen_unicode``). Any internationalised domain can be sent as A-labels (``xn--...``).
 """
 
 import re
@@ -11,7 +11,7 @@ from chalicelib.baton.factors.frozen_unicode import category, nfkc
 from chalicelib.baton.policy import EMAIL_BYTES_MAX
 
 _RAW_BYTES_MAX = 4 * EMAIL_BYTES_MAX
-"""A character has four bytes at most, and its canonical form one at least: more can never come out small enough."""
+"""A character has at most four bytes, and its canonical form at least one. A longer address is always too long."""
 _LOCAL_BYTES_MAX = 64
 _LABEL_BYTES_MAX = 63
 _LOCAL_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~")
@@ -19,23 +19,23 @@ _LABEL_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-"""Letters and marks among Unicode's Default_Ignorable_Code_Point (UAX 44); the others are of no such category."""
+"""The letters and marks that are Default_Ignorable_Code_Point (UAX 44). The others have other categories."""
 _IN_DOMAINS_BESIDES = frozenset("\u3002\u00b7\u0375\u05f3\u05f4\u30fb\u200c\u200d")
-"""The ideographic full stop, and what a context allows (RFC 5892 appendix A): idna looks at the context."""
+"""The ideographic full stop, and characters that depend on their context (RFC 5892 appendix A), which idna checks."""
 
 
 def canonical_email(email: str) -> str:
-    """Give an address its one spelling: NFKC, trimmed, lower-cased, the domain as A-labels; at most 254 bytes of UTF-8.
+    """Return the canonical form of an address: NFKC, trimmed, lower case, the domain as A-labels.
 
-    Canonicalised first, then validated: a dot-atom, ``@``, and at least two labels (RFC 5321 4.1.2, RFC 6531 3.3).
-    An internationalised domain becomes what DNS knows it by (UTS 46, nontransitional; RFC 5891). Quoted local parts and
-    address literals are refused, and so is whatever is neither letter, mark nor number beyond ASCII, or is one and
-    cannot be seen: it would give one address two spellings. Raises ``InvalidEmail``.
+    Raises ``InvalidEmail``. The canonical form must have at most 254 bytes of UTF-8: a dot-atom, ``@``, and at least
+    two labels (RFC 5321 4.1.2, RFC 6531 3.3). An internationalised domain is mapped as for DNS (UTS 46 nontransitional,
+    RFC 5891). Quoted local parts and address literals are refused. Of the characters beyond ASCII only visible letters,
+    marks and numbers are accepted, because others would give one address two forms.
     """
     if len(email.encode(errors="surrogatepass")) > _RAW_BYTES_MAX:
         raise _invalid("too long to be normalised", _TOO_LONG)
     local, _, domain = nfkc(email).strip().partition("@")
-    # Lower-casing can leave a form that NFKC would change again: once more, so that canonical stays canonical.
+    # NFKC again: lower-casing can result in a form that NFKC changes, and the canonical form must be stable.
     local, domain = nfkc(local.lower()), _canonical_domain(domain)
     if not _is_local(local):
         raise _invalid("local part", _LOCAL)
@@ -67,9 +67,9 @@ def _invalid(reason: str, detail: str) -> InvalidEmail:
 
 
 def _canonical_domain(domain: str) -> str:
-    """Map a domain as UTS 46 does, and write its labels as A-labels. A label in ASCII stays: DNS knows it, or not.
+    """Map a domain by UTS 46 and return its labels as A-labels. An ASCII label is only lower-cased.
 
-    Case is mapped by UTS 46, and not by Python: a capital sigma is one letter here, and of two forms there.
+    UTS 46 maps the case, not Python, because they differ: Python has two lower-case forms of a capital sigma.
     """
     if domain.isascii():
         return domain.lower()

@@ -1,4 +1,4 @@
-"""The first tokens of a login, also for a repeated request."""
+"""The first tokens of a login, also for a repeated registration or login."""
 
 from collections.abc import Iterable
 
@@ -14,14 +14,14 @@ from chalicelib.baton.tokens.issue import Issue, TokenResponse, with_secret
 
 
 class FirstTokens(Struct, frozen=True, kw_only=True):
-    """Issue the tokens of a lineage that was just begun, or begun before by this same attempt."""
+    """Issue the first tokens of a lineage that this attempt began, now or in an earlier request."""
 
     issue: Issue
 
     def tokens_for(
         self, lineage: Lineage, login_request: LoginRequest, *, account: AccountId, ring: Ring, now: int
     ) -> TokenResponse:
-        """Answer with the tokens, and the HMAC secret where there is one."""
+        """Return the tokens and, for a binding to an HMAC secret, that secret."""
         issued = self.issue(
             lineage,
             account=account,
@@ -41,9 +41,9 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
         ring: Ring,
         now: int,
     ) -> Lineage | None:
-        """Find the lineage this attempt began before, by what it would be called (``Ring.lineage_ids``).
+        """Return the lineage that this attempt began in an earlier request, or ``None``. ``ids`` are of the attempt.
 
-        Raises ``Superseded`` when that lineage has gone on, has ended, or is bound to something else.
+        Raises ``Superseded`` if that lineage was exchanged, has ended, or has another binding or client.
         """
         for candidate in ids:
             lineage = account_state.lineages.get(candidate)

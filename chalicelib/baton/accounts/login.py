@@ -1,4 +1,4 @@
-"""Register and log in: the two journeys that begin a lineage, and may be repeated with their attempt."""
+"""Login with e-mail address and password. It can be repeated with the same attempt."""
 
 from msgspec import Struct
 
@@ -27,7 +27,7 @@ from chalicelib.baton.tokens.issue import TokenResponse
 
 
 class Login(Struct, frozen=True, kw_only=True):
-    """Prove the password, get a lineage on this device."""
+    """Check the password and begin a lineage on this device."""
 
     clock: Clock
     key_ring: KeyRing
@@ -43,7 +43,7 @@ class Login(Struct, frozen=True, kw_only=True):
     def __call__(
         self, message: Message, *, source: str, email: str, password: str, client_id: str, device: Device
     ) -> TokenResponse:
-        """Answer with the first tokens, the same ones to a retry with the same attempt."""
+        """Return the first tokens. A retry with the same attempt gets the same ones."""
         now = self.clock()
         ring = self.key_ring.current(now=now)
         secret = passwords.normalise(password)

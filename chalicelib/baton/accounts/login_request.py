@@ -1,4 +1,4 @@
-"""The part of a registration and of a login that they share: e-mail address, client, key, attempt."""
+"""The common part of a registration and a login: e-mail address, client, device key and attempt."""
 
 from msgspec import Struct
 
@@ -22,7 +22,7 @@ _RETIRED = "This client_id is out of service. Update the app, or use the client_
 
 
 class Device(Struct, frozen=True):
-    """What a device says of itself: a name to show, and the key it introduces or the HMAC secret it asks for."""
+    """The device in a request: its name, and its public key, or ``hmac`` if it requests an HMAC secret."""
 
     name: str = ""
     public_key: PublicKey | None = None
@@ -30,7 +30,7 @@ class Device(Struct, frozen=True):
 
 
 class LoginRequest(Struct, frozen=True):
-    """Who wants a lineage, for which client, bound to what, under which attempt."""
+    """A verified request for a lineage. ``email`` is canonical."""
 
     email: str
     client: Client
@@ -38,10 +38,10 @@ class LoginRequest(Struct, frozen=True):
     binding: Binding
     attempt: str
     proved: LineageId | None = None
-    """The device's last login, whose HMAC secret signed this request."""
+    """The last login of the device, if its HMAC secret signed this request."""
 
     def lineage(self, lineage_id: LineageId, *, epoch: int, now: int) -> Lineage:
-        """Begin a lineage at generation 0."""
+        """Return the new lineage, at generation 0."""
         mechanism = self.client.mechanism
         return Lineage(
             id=lineage_id,
@@ -60,16 +60,16 @@ class LoginRequest(Struct, frozen=True):
 
 
 class ReadLoginRequest(Struct, frozen=True, kw_only=True):
-    """Read an introduction. Asks no database."""
+    """Check the common part of a registration or a login. No database is read, except for the cached key ring."""
 
     entropy: Entropy
     clients: Clients
     proof: RequestVerifier
 
     def __call__(self, message: Message, *, email: str, client_id: str, device: Device, now: int) -> LoginRequest:
-        """Check address, client and key; a key must sign the very request that introduces it.
+        """Check address, client and key. The request must be signed with the key that it contains.
 
-        A device that asks for an HMAC secret may sign by the secret of its last login: so it is a known device.
+        A device that requests an HMAC secret may sign with the secret of its last login. It is then a known device.
         """
         canonical = canonical_email(email)
         client = self.clients.get(client_id)
@@ -107,5 +107,5 @@ class ReadLoginRequest(Struct, frozen=True, kw_only=True):
 
 
 def _label(name: str) -> str:
-    """Cut a device's name to 32 bytes, between characters."""
+    """Cut the name of a device to at most 32 bytes, between two characters."""
     return name.encode()[:LABEL_BYTES_MAX].decode(errors="ignore")

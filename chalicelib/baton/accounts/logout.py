@@ -18,7 +18,7 @@ class Logout(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, caller: Caller, *, everywhere: bool) -> None:
-        """End before answering: once this returns, nothing it ended is let in again."""
+        """End the login before the response is sent. After that, no call or exchange with it succeeds."""
         now = self.clock()
         if not everywhere:
             if isinstance(self.lineage_store.end(caller.account, caller.device_id, EndReason.LOGOUT, now=now), Done):

@@ -1,4 +1,4 @@
-"""Password change: a new verifier, and every other lineage of the account ends, in one transaction."""
+"""Password change: store the new hash and end every other lineage of the account, in one transaction."""
 
 from msgspec import Struct
 
@@ -27,12 +27,12 @@ class ChangePassword(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, caller: Caller, new_password: str) -> None:
-        """Change it, keeping the caller's own lineage alone alive."""
+        """Change the password. Only the caller's own lineage stays active."""
         now = self.clock()
         ring = self.key_ring.current(now=now)
         user = self.users.get(caller.account)
         if user is None:
-            raise errors.Unavailable("an account whose account state let its owner in has no user")
+            raise errors.Unavailable("inconsistent account: the user is missing")
         secret = passwords.normalise(new_password)
         passwords.check_strength(secret.decode(), email=user.email)
         password_hash = ring.encrypt_for(
@@ -48,4 +48,4 @@ class ChangePassword(Struct, frozen=True, kw_only=True):
                 self.record("password_changed", account=caller.account, lineage=caller.device_id)
                 return
             expected = self.lineage_store.get(caller.account)
-        raise errors.Unavailable("the account state kept moving under a password change", by_caller=True)
+        raise errors.Unavailable("the account state kept changing during a password change", by_caller=True)

@@ -1,4 +1,4 @@
-"""The stores that accounts need."""
+"""The port of registered people."""
 
 from typing import Protocol
 
@@ -12,34 +12,33 @@ from chalicelib.baton.lineages.model import AccountState, Actor
 
 
 class AddressTaken(Struct, frozen=True):
-    """The e-mail address belongs to ``account``: nothing was written."""
+    """The e-mail address belongs to ``account``. Nothing was written."""
 
     account: AccountId
 
 
 class Users(Passwords, Protocol):
-    """People: e-mail claims and verifiers."""
+    """Registered people: e-mail index entries and password hashes."""
 
     def find(self, email_index: EmailIndex) -> AccountId | None:
-        """Find the account that claims an e-mail address."""
+        """Return the account of an e-mail address, or ``None``."""
 
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
-        """Write claim, user and account state, all of them or none, each of which must not exist.
+        """Write e-mail index entry, user and account state in one transaction. None of them may exist.
 
-        ``AddressTaken`` names the account that holds the claim; where no claim stands in the way but the user or the
-        state
-        does (an account of this very id was deleted), it names ``user.account``.
+        ``AddressTaken`` has the account of the existing index entry. If only the user or the account state exists (an
+        account with this id was deleted), it has ``user.account``.
         """
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
-        """Replace the verifier, raise verifier version and epoch, and keep the actor's lineage: all or none.
+        """Replace the password hash, raise credentials version and epoch, and keep the actor's lineage.
 
-        Only when the epoch is as in ``expected``, the verifier version as in ``actor``, and the actor's lineage is
-        live. Every other lineage ends, reason ``password_changed``.
+        This is one transaction, with these conditions: the epoch is as in ``expected``, the credentials version is as
+        in ``actor``, and the actor's lineage is active. Every other lineage ends with reason ``password_changed``.
         """
 
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
-        """Remove the user, and its claim last, so that the e-mail address becomes free. Repeating is harmless.
+        """Delete the user, then the e-mail index entry, so that the address becomes free. It is safe to repeat this.
 
-        The claim goes only while it is ``account``'s: somebody may have registered the address since.
+        The entry is deleted only if it is of ``account``: another person may have registered the address meanwhile.
         """

@@ -1,4 +1,4 @@
-"""The account itself: show it, delete it, and (the operator) disable or enable it."""
+"""The account, for its owner."""
 
 from msgspec import Struct
 
@@ -9,7 +9,7 @@ from chalicelib.baton.tokens.caller import Caller
 
 
 class Profile(Struct, frozen=True):
-    """An account as its owner sees it. Times are seconds since the epoch."""
+    """An account, for its owner. Times are in seconds since the epoch."""
 
     account_id: AccountId
     email: str
@@ -18,12 +18,12 @@ class Profile(Struct, frozen=True):
 
 
 class ShowAccount(Struct, frozen=True, kw_only=True):
-    """Show a caller their account."""
+    """Show the caller's account."""
 
     users: Users
 
     def __call__(self, caller: Caller) -> Profile:
-        """Read the user."""
+        """Read the user and return the profile."""
         user = self.users.get(caller.account)
         if user is None:
             raise errors.Unavailable("an account whose account state let its owner in has no user")

@@ -1,4 +1,4 @@
-"""Register: an account, its claim on an e-mail address, and its first lineage, in one transaction."""
+"""Registration: an account, its e-mail index entry and its first lineage, in one transaction."""
 
 from msgspec import Struct
 
@@ -27,7 +27,7 @@ from chalicelib.baton.tokens.issue import TokenResponse
 
 
 class Register(Struct, frozen=True, kw_only=True):
-    """Open an account and log in on this device."""
+    """Create an account and log in on this device."""
 
     clock: Clock
     entropy: Entropy
@@ -45,7 +45,7 @@ class Register(Struct, frozen=True, kw_only=True):
     def __call__(
         self, message: Message, *, source: str, email: str, password: str, client_id: str, device: Device
     ) -> TokenResponse:
-        """Answer with the first tokens, the same ones to a retry with the same attempt."""
+        """Return the first tokens. A retry with the same attempt gets the same ones."""
         now = self.clock()
         ring = self.key_ring.current(now=now)
         secret = passwords.normalise(password)
@@ -104,7 +104,7 @@ class Register(Struct, frozen=True, kw_only=True):
     def _taken(
         self, taken: AddressTaken, login_request: LoginRequest, secret: bytes, *, source: str, ring: Ring, now: int
     ) -> TokenResponse | None:
-        """Answer our own retry as before, finish a deletion that died half-way, and refuse everybody else."""
+        """Answer a retry of this attempt, finish an interrupted deletion, and refuse any other registration."""
         ours = taken.account in ring.account_ids(login_request.email, login_request.attempt, now=now)
         account_state = self.lineage_store.get(taken.account)
         if account_state is not None and account_state.status is Status.DELETED:

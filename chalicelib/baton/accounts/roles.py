@@ -1,4 +1,4 @@
-"""Set the roles of an account, for the operator."""
+"""Roles of accounts, which the operator sets."""
 
 from collections.abc import Collection
 
@@ -17,7 +17,7 @@ from chalicelib.baton.policy import START_OVER_MAX
 
 
 class SetRoles(Struct, frozen=True, kw_only=True):
-    """Replace the roles of an account: the operator's verb, on no route."""
+    """Replace the roles of an account. Only the operator can do this: no route calls it."""
 
     clock: Clock
     key_ring: KeyRing
@@ -27,12 +27,12 @@ class SetRoles(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, email: str, roles: Collection[str]) -> AccountId:
-        """Give the account with this e-mail address these roles and no others. Repeating is harmless.
+        """Replace the roles of the account with this e-mail address. It is safe to repeat this.
 
         A role takes effect on the next call of a signed route. No login ends.
 
         Raises:
-            UnknownRole: the registry has no role of such a name. Nothing was read or written.
+            UnknownRole: the registry does not have one of the names. Nothing was read or written.
             NotFound: no account has the address, or the account is not active.
 
         """
@@ -49,7 +49,7 @@ class SetRoles(Struct, frozen=True, kw_only=True):
             if isinstance(outcome, Refused):
                 raise errors.NotFound("its account is disabled or deleted: only an active account has its roles set")
             if isinstance(outcome, Done):
-                # Also where the account had these roles: an earlier call may have ended before its record.
+                # Also if the account had these roles before: an earlier call may have failed before its record.
                 self.record("roles_changed", account=account, details={"roles": " ".join(sorted(set(roles)))})
                 return account
-        raise errors.Unavailable("the roles kept changing under a change of roles")
+        raise errors.Unavailable("the roles kept changing during a change of roles")

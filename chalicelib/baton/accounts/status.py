@@ -1,4 +1,4 @@
-"""Disable, enable or delete an account, for the operator."""
+"""The status of accounts, which the operator sets."""
 
 from msgspec import Struct
 
@@ -21,7 +21,7 @@ STATUS_EVENTS = {
 
 
 class SetStatus(Struct, frozen=True, kw_only=True):
-    """Disable, enable or delete an account: the operator's verb, on no route."""
+    """Disable, enable or delete an account. Only the operator can do this: no route calls it."""
 
     clock: Clock
     key_ring: KeyRing
@@ -30,10 +30,10 @@ class SetStatus(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, email: str, status: Status) -> AccountId:
-        """Set the status of the account with this e-mail address; every lineage of it ends.
+        """Set the status of the account with this e-mail address. Disabling and deleting end all its lineages.
 
-        Deleting finishes a deletion that died half-way. Raises ``NotFound`` when nobody claims the address, or its
-        account is deleted.
+        Deleting also finishes an interrupted deletion. Raises ``NotFound`` if no account has the address, or if it is
+        deleted.
         """
         now = self.clock()
         index = self.key_ring.current(now=now).email_index(canonical_email(email))

@@ -1,1 +1,1 @@
-"""What happens, recorded: log lines, metrics and audit rows."""
+"""Recording of events: log lines, metrics and audit rows."""

@@ -41,34 +41,33 @@ FACTS: Final[Mapping[str, str]] = {
     "finding": "the difference from the required configuration",
     "configuration_findings": "the number of findings",
 }
-"""Every fact that may stand in a line. None is a secret, an address or a name."""
+"""Every fact that a line may have. None is a secret, an address or the name of a person."""
 
 _LAST: Final = frozenset({"answered", "refused", "keys_checked", "configuration_audited"})
-"""How a request, or a scheduled job, ends: what was counted in it is sent."""
+"""The last event of a request or of a scheduled job. It sends the metrics."""
 
 _MEASURED: Final = ("signing_key_age_days", "configuration_findings")
-"""Facts that are metrics themselves, under their own name."""
+"""Facts that are also metrics, under their own name."""
 
 _TIMED: Final[Mapping[str, str]] = {"exchanged": "exchange_ms", "logged_in": "login_ms"}
-"""Whose latency is a metric. The engine's own is DynamoDB's ``SuccessfulRequestLatency``, which costs nothing."""
+"""Events whose latency is a metric. DynamoDB's latency is its own metric ``SuccessfulRequestLatency``."""
 
 _NAMESPACE: Final = "Baton"
 _UNKNOWN: Final = Event("info")
 _DIMENSIONS: Final = [["service"]]
 _STANDARD_OUTPUT: Final = 1
 _CHARACTERS_MAX: Final = 200
-"""Of a fact that is text: the longest that Baton writes are the places of a defect."""
+"""The maximum length of a text. The longest that Baton writes are the places of an internal error."""
 
 
 class Log:
-    """``ports.Log`` on standard output, which Lambda carries to the log group.
+    """``ports.Log`` on standard output, which Lambda sends to the log group.
 
-    One of its own for each environment, which answers one request at a time: so what stands on the lines of a
-    request is an attribute.
+    Each environment has one, and answers one request at a time. So the facts of the current request are attributes.
     """
 
     def __init__(self, *, service: str, level: str, metrics: bool) -> None:
-        """Log for ``service``, a deployment, from ``level`` upwards; ``metrics`` writes embedded metrics too."""
+        """Log for the deployment ``service`` from ``level`` upwards. ``metrics`` also writes embedded metrics."""
         self._service = service
         self._told = frozenset(_LEVELS[_LEVELS.index(level.lower()) :])
         self.metrics = metrics
@@ -78,17 +77,17 @@ class Log:
         self._standing: dict[str, str | int] = {}
 
     def start_request(self, *, request_id: str) -> None:
-        """Forget the request before; this id stands on all that follows."""
+        """Begin a request: all following lines have this id, and no fact of the previous request."""
         self._standing = {"request_id": _bounded(request_id)}
         self._began = time.perf_counter()
         self._timed = None
 
     def set_lineage(self, *, lineage: str) -> None:
-        """Put the lineage on all that follows in this request; the first one named stays."""
+        """Add the lineage to all following lines of this request. Only the first call has an effect."""
         self._standing.setdefault("lineage", lineage)
 
     def record(self, event: str, /, **facts: str | int) -> None:
-        """Write the event's line and count it; how a request ended sends what was counted."""
+        """Write the line of the event and count it. The last event of a request sends the metrics."""
         try:
             if "lineage" in facts:
                 self._standing.setdefault("lineage", facts["lineage"])
@@ -126,7 +125,7 @@ class Log:
         self._counted[name, unit] = self._counted.get((name, unit), 0) + value
 
     def _send(self) -> None:
-        """Write what was counted (CloudWatch, "Specification: Embedded metric format")."""
+        """Write the counts as one line (CloudWatch, "Specification: Embedded metric format")."""
         if self._timed:
             self._add(self._timed, "Milliseconds", round((time.perf_counter() - self._began) * 1000, 1))
         counted, self._counted, self._timed = self._counted, {}, None
@@ -136,7 +135,7 @@ class Log:
 
 
 def _bounded(fact: str | int) -> str | int:
-    """Cut a text, and replace what cannot be shown: no caller writes the operator's log, should one fill a fact."""
+    """Cut a long text and replace unprintable characters: a caller must not be able to forge log lines."""
     if not isinstance(fact, str) or (len(fact) <= _CHARACTERS_MAX and fact.isprintable()):
         return fact
     return "".join(character if character.isprintable() else "?" for character in fact[:_CHARACTERS_MAX])
@@ -144,14 +143,14 @@ def _bounded(fact: str | int) -> str | int:
 
 @functools.lru_cache(maxsize=64)
 def _directive(metrics: tuple[tuple[str, str], ...]) -> msgspec.Raw:
-    """Say which members are metrics. A request counts the same few as the one before."""
+    """Build the directive that lists the metrics. It is cached, because most requests count the same ones."""
     named = [{"Name": name, "Unit": unit} for name, unit in metrics]
     directive = {"Namespace": _NAMESPACE, "Dimensions": _DIMENSIONS, "Metrics": named}
     return msgspec.Raw(msgspec.json.encode(directive))
 
 
 def _write(line: Mapping[str, object]) -> None:
-    """Write one line by one call to the system: an environment may be frozen or ended right after its answer."""
+    """Write one line with one system call: an environment may be frozen or ended right after its answer."""
     if sys.stdout is None:  # started without one, a process gives its descriptor to the next socket
         return
     os.write(_STANDARD_OUTPUT, msgspec.json.encode(line) + b"\n")

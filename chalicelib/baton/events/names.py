@@ -1,7 +1,7 @@
 """Every event: the level of its log line, whether the account's audit keeps it, and what its alarm counts.
 
-An audited event is something that happened to an account: its owner and the operator may read it later. Repetitions,
-refusals and what a stranger can cause are not audited, so that nobody else can fill the audit of an account.
+An audited event concerns one account. Its owner and the operator can read it later. Repetitions, refusals and events
+that a stranger can cause are not audited, so a stranger cannot fill the audit of an account.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ Level = Literal["debug", "info", "warning", "error"]
 class Event(Struct, frozen=True):
     """How an event is recorded.
 
-    ``per_account`` also counts the accounts it happened to, each once a day: an alarm must not count what one person
-    can repeat at will.
+    ``per_account`` also counts the accounts with this event, each account once a day. An alarm counts these, because
+    one person can repeat the event at will.
     """
 
     level: Level
@@ -25,7 +25,7 @@ class Event(Struct, frozen=True):
 
 
 EVENTS: Final[Mapping[str, Event]] = {
-    "answered": Event("debug"),  # API Gateway's access log has a line for each already
+    "answered": Event("debug"),  # the access log of API Gateway already has a line for each answer
     "refused": Event("info"),  # a server error (5xx): warning
     "registered": Event("info", audited=True),
     "registration_retried": Event("info"),
@@ -34,7 +34,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "login_replaced": Event("info", audited=True),
     "password_refused": Event("info"),
     "throttled": Event("info", per_account=True),
-    "exchanged": Event("debug"),  # its metric's line carries request and lineage already
+    "exchanged": Event("debug"),  # the line of its metric already has request and lineage
     "renewed": Event("debug"),  # the same
     "exchange_retried": Event("info"),
     "exchange_superseded": Event("info"),

@@ -1,4 +1,4 @@
-"""What recording an event needs from outside."""
+"""The ports of event recording: audit, log and counters."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -10,7 +10,7 @@ from chalicelib.baton.ids import AccountId, LineageId
 
 
 class AuditEvent(Struct, frozen=True):
-    """Something that happened, for the owner and the operator. Never holds a secret."""
+    """An event of one account, for its owner and the operator. It never contains a secret."""
 
     at: int
     event: str
@@ -20,27 +20,27 @@ class AuditEvent(Struct, frozen=True):
 
 
 class Audit(Protocol):
-    """What happened, append only."""
+    """The audit of all accounts. Rows are only added."""
 
     def append(self, event: AuditEvent, *, event_id: str) -> None:
-        """Write an event. Never raises: what happened has happened; a failure to note it is logged and counted."""
+        """Write an event. Never raises: the audited action has already succeeded. A failure is logged and counted."""
 
 
 class Log(Protocol):
-    """What the operator watches: log lines and metrics. No verb ever raises, and none is ever given a secret."""
+    """Log lines and metrics for the operator. No method raises. Never pass a secret."""
 
     def start_request(self, *, request_id: str) -> None:
-        """Forget the request before; this id stands on all that follows."""
+        """Begin a request: all following lines have this id, and no fact of the previous request."""
 
     def set_lineage(self, *, lineage: LineageId) -> None:
-        """Put the lineage on all that follows in this request; the first one named stays."""
+        """Add the lineage to all following lines of this request. Only the first call has an effect."""
 
     def record(self, event: str, /, **facts: str | int) -> None:
-        """Note that something happened, by its name in the glossary's words."""
+        """Write a log line and a metric for an event of `names.EVENTS`."""
 
 
 class Counters(Protocol):
     """Counters of a time window. If they are lost, they begin at zero."""
 
     def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
-        """Count one more in this window of a name, unless the limit is reached."""
+        """Add one to the count of ``name`` in the current window. ``Refused`` if the limit is reached."""

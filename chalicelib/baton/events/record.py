@@ -1,4 +1,4 @@
-"""Record what happened to an account: one call for log line, metric and audit row."""
+"""Record an event of an account: one call for log line, metric and audit row."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from chalicelib.baton.policy import DAY_S
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """Record events. The table of ``core.events`` decides which of them the audit keeps."""
+    """Record events. The table ``names.EVENTS`` lists the audited ones."""
 
     clock: Clock
     entropy: Entropy
@@ -31,10 +31,10 @@ class Record(Struct, frozen=True, kw_only=True):
         details: Mapping[str, str | int] | None = None,
         **facts: str | int,
     ) -> None:
-        """Write the line and the metric; for an audited event, one row of the account's audit too.
+        """Write the log line and the metric and, for an audited event, one row of the account's audit.
 
-        Call it after the deed and before the answer. It never raises. ``facts`` go into line and row, ``details``
-        (the evidence for the owner) into the row only. Neither may hold a secret or an address.
+        Call it after the change and before the answer. It never raises. ``facts`` are in the line and the row.
+        ``details`` (the evidence for the owner) are only in the row. Neither may contain a secret or an address.
         """
         about = {"account": account} if lineage is None else {"account": account, "lineage": lineage}
         kind = event_of(event)
@@ -45,7 +45,7 @@ class Record(Struct, frozen=True, kw_only=True):
             self.audit.append(AuditEvent(self.clock(), event, account, lineage, told), event_id=self.entropy(8).hex())
 
     def _is_first(self, event: str, account: AccountId) -> int:
-        """Give 1 for the account's first such event of the day, else 0. What cannot be known is not counted."""
+        """Return 1 for the first such event of the account today, else 0. Also 0 if the counter is unavailable."""
         try:
             slot = self.ephemeral.count(f"{event}:{account}", limit=1, window_s=DAY_S, now=self.clock())
         except errors.Unavailable:

@@ -1,1 +1,1 @@
-"""How a person proves who they are: passwords, rate limits and step-up."""
+"""Authentication factors: passwords, rate limits and step-up."""

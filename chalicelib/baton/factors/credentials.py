@@ -1,4 +1,4 @@
-"""The password asked and checked: throttled before hashing, the same work for every account there is or is not."""
+"""Check a password: rate limits first, then the same work for existing and unknown accounts."""
 
 import contextlib
 
@@ -39,12 +39,17 @@ class Credentials(Struct, frozen=True, kw_only=True):
         rate_limits: tuple[RateLimit, ...],
         now: int,
     ) -> User:
-        """Return the user whose password this is.
+        """Check the password and return the user.
 
-        Slots are taken before hashing, and given back on success and, as far as can be, after trouble of our own.
-        Raises ``TooManyRequests`` before any hashing, and ``InvalidCredentials`` for a wrong password, an unknown and
-        a disabled account alike. The account state must have been read before: a password changed in between shows as a
-        verifier version, and is ``Unavailable``.
+        The attempt is counted before the password is hashed. It is uncounted on success and, if possible, after a
+        server error. The account state must have been read before the user: a change of the password in between shows
+        as another credentials version.
+
+        Raises:
+            TooManyRequests: a rate limit is reached. The password was not hashed.
+            InvalidCredentials: the password is wrong, or the account is unknown or disabled.
+            Unavailable: a store failed, the account is inconsistent, or the password was just changed.
+
         """
         self._count(rate_limits, account=account, now=now)
         try:
@@ -79,7 +84,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
         return user, verified
 
     def _count(self, rate_limits: tuple[RateLimit, ...], *, account: AccountId, now: int) -> None:
-        """Take a slot of every rate_limit, or of none: an attempt that is stopped never reached the password."""
+        """Count the attempt in every rate limit, or in none: a refused attempt did not check the password."""
         if not self.limits:
             return
         for counted, (name, limit) in enumerate((each.name, each.limit) for each in rate_limits):
@@ -91,7 +96,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
             if isinstance(slot, Refused):
                 self._uncount(rate_limits[:counted], now=now)
                 kind = name.partition(":")[0]
-                if kind == "source":  # one stranger fills it, and goes on: no account is concerned
+                if kind == "source":  # this concerns no account
                     self.log.record("throttled", limit=kind)
                 else:
                     self.record("throttled", account=account, limit=kind)
@@ -107,7 +112,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
             self.ephemeral.uncount(rate_limit.name, window_s=THROTTLE_WINDOW_S, now=now)
 
     def _try_to_uncount(self, rate_limits: tuple[RateLimit, ...], *, now: int) -> None:
-        """Give back after trouble of our own, which nobody is to pay for, as far as that can be done."""
+        """Uncount after a server error, which must not count as a failed attempt. A failure here is ignored."""
         for rate_limit in rate_limits:
             with contextlib.suppress(errors.Unavailable):
                 self._uncount((rate_limit,), now=now)
@@ -124,7 +129,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
 
 
 def _opened(user: User, ring: Ring) -> str | None:
-    """Open a verifier; one that was copied from another account's row does not open."""
+    """Decrypt the password hash of a user. ``None`` if it does not belong to this account."""
     try:
         return ring.decrypt_for(user.password_hash, account=user.account).decode()
     except CannotDecrypt:

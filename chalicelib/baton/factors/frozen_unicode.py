@@ -1,13 +1,12 @@
-"""Unicode that no runtime changes: what is derived from stored text must come out the same under every Python.
+"""Normalisation by Unicode 3.2.0, which gives the same result with every version of Python. No I/O.
 
-Each Python brings its own Unicode version, and normalising by it made a password that was set under one unusable under
-the next. All bring Unicode 3.2.0 besides, for IDNA 2003 (``unicodedata.ucd_3_2_0``). Its categories are the same
-everywhere, but its ``normalize`` is not: it orders combining marks and composes by the newest tables, also for
-characters that 3.2.0 does not have. So only the stretches of characters that 3.2.0 has are normalised here. What came
-later passes through unchanged. Of assigned characters, Unicode never changes the normal form ("Normalization
-Stability" in the Unicode Character Encoding Stability Policies).
+Each Python has its own Unicode version. A password that was normalised with one version could be refused with the next
+one. Every Python also has Unicode 3.2.0, for IDNA 2003 (``unicodedata.ucd_3_2_0``). Its categories never change. Its
+``normalize`` does change: it orders combining marks and composes with the newest tables, also for characters that 3.2.0
+does not have. So this module normalises only runs of characters that 3.2.0 has, and keeps later characters. Unicode
+never changes the normal form of assigned characters.
 
-No I/O, and no table of its own.
+Source: "Normalization Stability" in the Unicode Character Encoding Stability Policies.
 """
 
 import unicodedata
@@ -17,7 +16,7 @@ _UNASSIGNED = "Cn"
 
 
 def nfkc(text: str) -> str:
-    """Give text its NFKC form by Unicode 3.2.0; characters of later versions stay as they are, and where they are."""
+    """Return the NFKC form of a text by Unicode 3.2.0. Characters of later versions are not changed."""
     if text.isascii():
         return text
     return "".join(
@@ -27,10 +26,10 @@ def nfkc(text: str) -> str:
 
 
 def is_assigned(character: str) -> bool:
-    """Tell whether Unicode 3.2.0 has the character."""
+    """Check whether Unicode 3.2.0 has the character."""
     return category(character) != _UNASSIGNED
 
 
 def category(character: str) -> str:
-    """Give the general category of a character in Unicode 3.2.0, ``Cn`` where it has none."""
+    """Return the general category of a character in Unicode 3.2.0. ``Cn`` means that it is not assigned."""
     return unicodedata.ucd_3_2_0.category(character)

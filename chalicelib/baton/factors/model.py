@@ -1,4 +1,4 @@
-"""A registered person. No I/O."""
+"""The record of a registered person. No I/O."""
 
 from msgspec import Struct
 
@@ -6,7 +6,7 @@ from chalicelib.baton.ids import AccountId, EmailIndex
 
 
 class User(Struct, frozen=True):
-    """A person who registered. ``password_hash`` is sealed with the ring's data key, account id as associated data."""
+    """A registered person. ``password_hash`` is encrypted with a key of the ring (`Ring.encrypt_for`)."""
 
     account: AccountId
     email: str

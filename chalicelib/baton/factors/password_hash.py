@@ -23,17 +23,17 @@ _NOBODYS_PASSWORD_HASH = (
     f"$argon2id$v=19$m={policy.ARGON2_MEMORY_KIB},t={policy.ARGON2_PASSES},p={policy.ARGON2_LANES}"
     "$bm9ib2R5J3Mgc2FsdC4uLg$bm9ib2R5J3MgdGFnLCB3aGljaCBub3RoaW5nIGhpdHM"
 )
-"""What an unknown account is verified against: the current cost, and a tag that is the hash of nothing known."""
+"""The hash that the password for an unknown account is verified with: the current cost, and an arbitrary tag."""
 
 
 class Verified(Struct, frozen=True):
-    """The password is right. ``rehash``: its verifier was made with other parameters than today's."""
+    """The password is right. ``rehash``: its stored hash has other parameters than the current ones."""
 
     rehash: bool
 
 
 def hash_password(password: bytes, *, salt: bytes) -> str:
-    """Make the verifier of a normalised password: Argon2id at the policy's cost, in the PHC string format."""
+    """Return the hash of a normalised password: Argon2id at the policy's cost, in the PHC string format."""
     from argon2.low_level import Type, hash_secret  # noqa: PLC0415 - cold start
 
     memory_kib, passes, lanes = _CURRENT
@@ -41,11 +41,13 @@ def hash_password(password: bytes, *, salt: bytes) -> str:
 
 
 def verify_password(password: bytes, *, password_hash: str | None) -> Verified:
-    """Verify a normalised password: one Argon2 computation, whether there is an account or not.
+    """Verify a normalised password, always with one Argon2 computation. ``None``: the account does not exist.
 
-    ``None`` is the verifier of an account that does not exist. Raises ``InvalidCredentials`` for a wrong password,
-    and ``Unavailable`` for a verifier that is none, or asks for more work than we ever would: Argon2 takes its cost
-    from the stored string, and what is stored there is our own trouble, not the person's.
+    Raises:
+        InvalidCredentials: the password is wrong, or ``password_hash`` is ``None``.
+        Unavailable: the stored string is not an Argon2id hash, or its cost is higher than Baton ever uses. Argon2
+            reads the cost from that string, so a wrong string is a server error.
+
     """
     from argon2.exceptions import VerificationError, VerifyMismatchError  # noqa: PLC0415 - cold start
     from argon2.low_level import Type, verify_secret  # noqa: PLC0415 - cold start
@@ -59,7 +61,7 @@ def verify_password(password: bytes, *, password_hash: str | None) -> Verified:
     except VerificationError as error:
         raise Unavailable(f"argon2 could not verify: {error}") from None
     if password_hash is None:
-        raise InvalidCredentials("no such account")  # whatever Argon2 found: nobody's password is never right
+        raise InvalidCredentials("no such account")  # the password of an unknown account is never right
     return Verified(rehash=cost != _CURRENT)
 
 

@@ -1,4 +1,4 @@
-"""The stores that factors need."""
+"""The ports of factors: password hashes and rate limits."""
 
 from typing import Protocol
 
@@ -11,16 +11,16 @@ class Passwords(Protocol):
     """Registered people and their password hashes."""
 
     def get(self, account: AccountId) -> User | None:
-        """Read a user."""
+        """Read a user. Return ``None`` if there is none."""
 
     def rehash(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
     ) -> None:
-        """Replace a verifier by one of the same password and better parameters, when nobody else changed it."""
+        """Replace a hash by a hash of the same password with new parameters, if the stored one is as expected."""
 
 
 class RateLimits(Counters, Protocol):
     """Counters of failed attempts."""
 
     def uncount(self, name: str, *, window_s: int, now: int) -> None:
-        """Take one from the count again: the attempt it was taken for succeeded."""
+        """Subtract one from the count: the counted attempt succeeded. The count never becomes negative."""

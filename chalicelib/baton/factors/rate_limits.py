@@ -1,4 +1,4 @@
-"""Which failures count against a login, and how many are allowed."""
+"""The rate limits of logins and step-ups: names and maximum counts. No I/O."""
 
 from msgspec import Struct
 
@@ -10,7 +10,7 @@ from chalicelib.baton.tokens.caller import Caller
 
 
 class RateLimit(Struct, frozen=True):
-    """One throttle: so many failures in a window, under a name."""
+    """At most ``limit`` failures in one window, counted under ``name``."""
 
     name: str
     limit: int
@@ -24,7 +24,7 @@ def login_limits(
     proved: LineageId | None = None,
     source: str,
 ) -> tuple[RateLimit, ...]:
-    """Choose the throttles of a login; ``account`` is a decoy for an address nobody claims, and counted alike.
+    """Return the rate limits of a login. For an unknown address ``account`` is a decoy, which is counted too.
 
     A known device has a rate limit of its own, which other devices cannot reach for it. It is recognised by a key that
     is bound to any lineage of the account, or by the HMAC secret of the lineage ``proved``.
@@ -41,7 +41,7 @@ def login_limits(
 
 
 def device_limits(caller: Caller) -> tuple[RateLimit, ...]:
-    """Choose the throttle of a step-up: the calling device's own, the same as at its login where it has a key."""
+    """Return the rate limit of a step-up: the one of the device, the same as at login if the device has a key."""
     lineage = caller.account_state.lineages.get(caller.device_id) if caller.account_state else None
     binding = lineage.binding if lineage else None
     device = binding.thumbprint.hex() if isinstance(binding, KeyBinding) else caller.device_id

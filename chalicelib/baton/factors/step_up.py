@@ -1,4 +1,4 @@
-"""Step-up: prove the password again for one named, exact operation, and get a grant for it (RFC 9470)."""
+"""Step-up: prove the password again for one exact request, and get a grant for it (RFC 9470)."""
 
 from msgspec import Struct
 
@@ -15,18 +15,18 @@ from chalicelib.baton.tokens.ports import Grants
 
 
 class Grant(Struct, frozen=True):
-    """The secret that opens one operation once, within ``expires_in`` seconds."""
+    """A step-up grant: a secret that allows one operation once, within ``expires_in`` seconds."""
 
     grant: str
     expires_in: int
 
     def __repr__(self) -> str:
-        """Mask."""
+        """Mask the secret."""
         return "Grant('**********')"
 
 
 class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
-    """Check the password of a caller and grant one operation."""
+    """Check the password of a caller and issue a grant for one operation."""
 
     clock: Clock
     entropy: Entropy
@@ -36,7 +36,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
     log: Log
 
     def __call__(self, caller: Caller, operation: Operation, password: str) -> Grant:
-        """Answer with a grant. A wrong password counts as a failed login on this device."""
+        """Return a grant. A wrong password counts as a failed login on this device."""
         now = self.clock()
         user = self.credentials.check(
             passwords.normalise(password),

@@ -1,4 +1,4 @@
-"""Passwords: read once, judged for strength, kept as Argon2id verifiers (NIST SP 800-63B 3.1.1, RFC 9106)."""
+"""Normalise passwords and check their strength (NIST SP 800-63B 3.1.1). No I/O, except for the list of common words."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -14,12 +14,14 @@ SERVICE_WORD = "baton"
 
 
 def normalise(password: str) -> bytes:
-    """Give a password its one spelling: NFKC, in UTF-8, by Unicode 3.2.0, which no Python to come will change.
+    """Return the canonical form of a password: NFKC of Unicode 3.2.0, in UTF-8. No version of Python changes it.
 
-    Characters of later versions stay as they are: one keyboard sends the same ones every time.
+    Characters of later Unicode versions are kept, because a keyboard always sends the same ones.
 
-    Capped at 1,024 bytes *before* normalising, for NFKC is quadratic on hostile input. Raises ``PasswordTooLarge``,
-    and ``Malformed`` for a NUL or a lone surrogate.
+    Raises:
+        PasswordTooLarge: more than 1,024 bytes. This is checked before NFKC, which is quadratic on hostile input.
+        Malformed: the password has a NUL or half of a surrogate pair.
+
     """
     if len(password.encode(errors="surrogatepass")) > policy.PASSWORD_BYTES_MAX:
         raise PasswordTooLarge
@@ -33,12 +35,12 @@ def normalise(password: str) -> bytes:
 
 
 GUESSES_MIN = 8
-"""NIST asks eight characters of any password at all: listed words and repeats must not shrink a long one below that."""
+"""NIST requires at least eight characters. So a long password of common words and repetitions needs eight units."""
 
 _WORD_CHARACTERS_MAX = 40
 
 _CONTEXT_CHARACTERS_MIN = 4
-"""Shorter parts of an address ("li", "tom") turn up in honest passphrases by chance."""
+"""Shorter parts of an address ("li", "tom") occur in good passphrases by chance."""
 
 _RUN_CHARACTERS_MIN = 3
 
@@ -67,18 +69,22 @@ _PATHS = tuple(
     )
     for direction in (path, path[::-1])
 )
-"""Ways a finger walks over a keyboard or a mind over the alphabet."""
+"""Sequences of the alphabet, of numbers and of keyboards, in both directions."""
 
 _SEPARATORS = re.compile(r"[\s_.,\-]+")
 _LOOKALIKES = str.maketrans("013457@$!|+l", "oieastasiiti")
 
 
 def check_strength(password: str, *, email: str) -> None:
-    """Refuse a password that would not protect its account, and say why. No rules of composition.
+    """Refuse a weak password. There are no rules of composition.
 
-    ``password`` is as ``normalise`` left it. Raises ``TooShort`` under 15 characters (code points),
-    ``ContainsContext`` when it holds, or is built around, the name of the service or parts of the ``email``
-    (canonical), and ``TooCommon`` when it is built of listed words, repeats and sequences.
+    ``password`` is a result of ``normalise``, ``email`` a canonical address.
+
+    Raises:
+        TooShort: fewer than 15 characters (code points).
+        ContainsContext: it contains the name of the service or the address, or consists mainly of their parts.
+        TooCommon: it consists mainly of common words, repetitions and sequences.
+
     """
     if len(password) < policy.PASSWORD_CHARACTERS_MIN:
         raise TooShort(characters_min=policy.PASSWORD_CHARACTERS_MIN)
@@ -94,10 +100,10 @@ def check_strength(password: str, *, email: str) -> None:
 
 
 def guesses(text: str, words: frozenset[str]) -> int:
-    """Count what somebody who knows ``words`` (folded) has to guess, up to ``GUESSES_MIN``.
+    """Count the units that an attacker with the list ``words`` (folded) must guess, up to ``GUESSES_MIN``.
 
-    A word, a run along a keyboard row or the alphabet, and a repetition of what stood before are one guess each; so
-    is any other character.
+    One unit is a word, a sequence of a keyboard row or of the alphabet, a repetition of an earlier part, or any other
+    character.
     """
     folded = text.translate(_LOOKALIKES)
     count = position = 0
@@ -130,8 +136,8 @@ def _run_length(text: str, start: int) -> int:
 
 
 def _repeat_length(text: str, start: int) -> int:
-    """Measure the longest stretch from ``start`` that also begins further left, overlaps included ("aaaa")."""
-    # What occurs further left does so at any shorter length: bisect, so that hostile input stays cheap.
+    """Return the length of the longest part from ``start`` that also begins earlier, overlaps included ("aaaa")."""
+    # A part that occurs earlier does so at every shorter length. So a bisection keeps hostile input cheap.
     low, high = 0, len(text) - start
     while low < high:
         length = (low + high + 1) // 2
@@ -143,7 +149,7 @@ def _repeat_length(text: str, start: int) -> int:
 
 
 def _context(email: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Name what may not occur in a password at all, and the parts it may not be built around. Folded."""
+    """Return the words that a password must not contain, and those that it must not mainly consist of. Folded."""
     local, _, domain = email.rpartition("@")
     names = [local, *(_unicode_of(label) for label in domain.split(".")[:-1])]
     whole = (SERVICE_WORD, local, email)
@@ -152,7 +158,7 @@ def _context(email: str) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _unicode_of(label: str) -> str:
-    """Show a label as a person knows it: an A-label is Punycode (RFC 3492) after its prefix."""
+    """Return the Unicode form of a label: an A-label is Punycode (RFC 3492) after its prefix."""
     try:
         return label.removeprefix("xn--").encode().decode("punycode") if label.startswith("xn--") else label
     except UnicodeError:

@@ -1,12 +1,12 @@
-"""Base64url without padding (RFC 4648 section 5), one spelling per value."""
+"""Base64url without padding (RFC 4648 section 5). Each value has exactly one accepted spelling. No I/O."""
 
 import binascii
 
 _FROM_URL = bytes.maketrans(b"-_+/=", b"+/---")
-"""What base64url does not have becomes what strict base64 refuses."""
+"""Base64url to base64. Characters that base64url lacks become characters that strict base64 refuses."""
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _LAST = {0: None, 2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}
-"""By what the length leaves over four: the last characters whose surplus bits are zero."""
+"""For each remainder of the length by four: the last characters whose unused bits are zero."""
 
 
 def encode_base64url(value: bytes) -> str:
@@ -17,7 +17,7 @@ def encode_base64url(value: bytes) -> str:
 def decode_base64url(text: str) -> bytes:
     """Decode the one canonical spelling.
 
-    Raises ``ValueError`` for padding, foreign characters, impossible lengths and stray trailing bits.
+    Raises ``ValueError`` for padding, other characters, impossible lengths and unused bits that are not zero.
     """
     over = len(text) % 4
     if over not in _LAST or not text.isascii():

@@ -1,4 +1,4 @@
-"""Rotate the keys that have served their time: every day, on no route."""
+"""The daily job that rotates keys. No route calls it."""
 
 from msgspec import Struct
 
@@ -11,7 +11,7 @@ from chalicelib.baton.policy import DAY_S
 
 
 class RotateKeys(Struct, frozen=True, kw_only=True):
-    """Look at the ages of the keys, and rotate what is due."""
+    """Check the ages of the keys, and rotate the keys that are due."""
 
     clock: Clock
     entropy: Entropy
@@ -19,9 +19,9 @@ class RotateKeys(Struct, frozen=True, kw_only=True):
     log: Log
 
     def __call__(self) -> None:
-        """Rotate, and tell the age of the newest signing key, so that a rotation which stopped is noticed.
+        """Rotate due keys and record the age of the newest signing key, so that an alarm detects a stopped rotation.
 
-        Nobody has to wait: a new key is known to every cache before it is used.
+        A new key signs only after every environment has read it, so no request waits for the rotation.
         """
         now = self.clock()
         ring = self.key_ring.current(now=now)

@@ -1,4 +1,4 @@
-"""The key ring, as packages above need it."""
+"""The port of the key ring."""
 
 from typing import Protocol
 
@@ -7,17 +7,17 @@ from chalicelib.baton.keys.ring import Ring
 
 
 class KeyRing(Protocol):
-    """The deployment's keys, cached for a few minutes."""
+    """The key ring of the deployment, cached for ``KEY_RING_REFRESH_S``."""
 
     def current(self, *, now: int) -> Ring:
-        """Give the ring, refreshed at most every five minutes. Absent or unreadable is ``Unavailable``."""
+        """Return the ring, read again after five minutes. Raises ``Unavailable`` if it is missing or unreadable."""
 
     def refreshed(self, *, now: int) -> Ring:
-        """Give the ring after an unknown ``kid`` or root version: read again, at most once a minute."""
+        """Return the ring after an unknown ``kid`` or root version. It is read again at most once a minute."""
 
 
 class ChangingKeyRing(KeyRing, Protocol):
-    """The keys, for whoever may change them: never a route."""
+    """A key ring that can be changed: for the daily job and the operator, never for a route."""
 
     def replace(self, ring: Ring, *, expected_revision: int) -> Done | Moved:
-        """Put a newer ring in place of the one of ``expected_revision``: one write."""
+        """Replace the ring in one write, if the stored one has ``expected_revision``."""

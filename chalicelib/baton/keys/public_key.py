@@ -1,4 +1,4 @@
-"""A device's public key: P-256 or Ed25519, as a JWK (RFC 7517, RFC 8037), a thumbprint (RFC 7638), or raw bytes."""
+"""Public keys of devices: P-256 and Ed25519, as JWK (RFC 7517, RFC 8037), thumbprint (RFC 7638) and raw bytes."""
 
 import functools
 import hashlib
@@ -21,37 +21,38 @@ Curve = Literal["P-256", "Ed25519"]
 
 SIGNATURE_BYTES = 64
 ES256 = ECDSA(SHA256(), deterministic_signing=True)
-"""ECDSA over SHA-256, deterministic where it signs (RFC 6979): a repeated exchange gets the same child, to the byte."""
+"""ECDSA over SHA-256. Signing is deterministic (RFC 6979), so a repeated exchange gets exactly the same token."""
 
 _COORDINATE_BYTES = 32
 _COMPRESSED_BYTES = 33
 _KEYS_CACHED = 256
 
-# Curve25519 as Ed25519 writes it (RFC 8032 section 5.1).
+# The curve edwards25519 (RFC 8032 section 5.1).
 _P = 2**255 - 19
 _Y_BITS = 2**255 - 1
 _D = -121665 * pow(121666, -1, _P) % _P
 _Y_OF_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 _SMALL_ORDER = frozenset({1, _P - 1, 0, _Y_OF_ORDER_8, _P - _Y_OF_ORDER_8})
-"""The y of the points of order 1, 2, 4, 8 and 8: no other point has one of them."""
+"""The y of the points of order 1, 2, 4 and 8. No other point has one of these values."""
 
-# The members that make a key. All others may say more about it, and are ignored (RFC 7517 section 4), but for those of
-# private and secret keys (RFC 7518 section 6): whoever sends one has given the key away.
+# The members that make a key. Other members are ignored (RFC 7517 section 4), except for the members of private and
+# secret keys (RFC 7518 section 6): a private key that was sent is no longer private.
 _REQUIRED: Mapping[str, tuple[str, ...]] = {"EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 
 
 class PublicKey(Struct, frozen=True):
-    """A public key. ``raw`` is 33 bytes for P-256 (compressed point, SEC 1) and 32 for Ed25519 (RFC 8032).
+    """A public key. ``raw`` has 33 bytes for P-256 (compressed point, SEC 1) and 32 for Ed25519 (RFC 8032).
 
-    Each key has one spelling: any other is ``InvalidKey``. ``check_point`` completes the check of an Ed25519 key.
+    Each key has one accepted encoding. Any other raises ``InvalidKey``. ``check_point`` completes the check of an
+    Ed25519 key.
     """
 
     curve: Curve
     raw: bytes
 
     def __post_init__(self) -> None:
-        """Refuse small order, a second spelling, and a P-256 key that is not a point of the curve."""
+        """Refuse points of small order, non-canonical encodings, and a P-256 key that is not a point of the curve."""
         try:
             _ed25519(self.raw) if self.curve == "Ed25519" else _p256(self.raw)
         except ValueError:
@@ -59,9 +60,9 @@ class PublicKey(Struct, frozen=True):
 
     @classmethod
     def from_jwk(cls, jwk: Mapping[str, object]) -> "PublicKey":
-        """Read a JWK. Raises ``InvalidKey`` for anything but a public P-256 or Ed25519 key in canonical form.
+        """Read a JWK. Raises ``InvalidKey`` unless it is a public P-256 or Ed25519 key in canonical form.
 
-        Members that do not make the key are ignored (RFC 7517 section 4), but a private one is refused by its name.
+        Other members are ignored (RFC 7517 section 4), but a member of a private key is refused.
         """
         for name in _PRIVATE:
             if name in jwk:
@@ -90,11 +91,11 @@ class PublicKey(Struct, frozen=True):
 
     @classmethod
     def from_raw(cls, raw: bytes) -> "PublicKey":
-        """Read raw bytes; their length tells the curve. Raises ``InvalidKey``."""
+        """Read raw bytes: 32 bytes are an Ed25519 key, 33 bytes a P-256 key. Raises ``InvalidKey``."""
         return cls("Ed25519" if len(raw) == _COORDINATE_BYTES else "P-256", raw)
 
     def to_jwk(self) -> dict[str, str]:
-        """Write the required members, in the order RFC 7638 sorts them."""
+        """Return the required members in the order of RFC 7638."""
         if self.curve == "Ed25519":
             return {"crv": "Ed25519", "kty": "OKP", "x": encode_base64url(self.raw)}
         return {"crv": "P-256", "kty": "EC", "x": encode_base64url(self.raw[1:]), "y": _y(self.raw)}
@@ -102,27 +103,27 @@ class PublicKey(Struct, frozen=True):
     def check_point(self) -> None:
         """Refuse an Ed25519 key that is not a point of the curve. Raises ``InvalidKey``.
 
-        The power costs more than a verification, so only a device that introduces its key pays for it. No signature
-        verifies under such a key.
+        This takes longer than a verification, so it is done only when a device sends its key at login. No signature
+        verifies with a key that fails this check.
         """
         if self.curve == "Ed25519":
             square = pow(int.from_bytes(self.raw, "little") & _Y_BITS, 2, _P)
-            # 1 when x squared is a square other than 0 (Euler). x = 0 has small order (RFC 8032 section 5.1.3).
+            # The power is 1 if x squared is a square other than 0 (Euler). x = 0 has small order (RFC 8032 5.1.3).
             if pow((square - 1) * (_D * square + 1), (_P - 1) // 2, _P) != 1:
                 raise InvalidKey("not a point of the curve")
 
     @property
     def thumbprint(self) -> bytes:
-        """Give the SHA-256 JWK thumbprint, 32 bytes (RFC 7638)."""
+        """Return the SHA-256 JWK thumbprint, 32 bytes (RFC 7638)."""
         return _thumbprint(self)
 
     @property
     def keyid(self) -> str:
-        """Give the thumbprint in base64url: the ``keyid`` of signatures, ``jkt`` of tokens."""
+        """Return the thumbprint in base64url: the ``keyid`` of signatures and the ``jkt`` of tokens."""
         return encode_base64url(self.thumbprint)
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
-        """Tell whether a signature (64 bytes: raw r and s, or Ed25519's) over a message is by this key."""
+        """Verify a signature over a message. It has 64 bytes: raw r and s, or an Ed25519 signature."""
         if len(signature) != SIGNATURE_BYTES:
             return False
         if self.curve == "Ed25519":
@@ -154,14 +155,14 @@ def _thumbprint(key: PublicKey) -> bytes:
 
 @functools.lru_cache(maxsize=_KEYS_CACHED)
 def _p256(raw: bytes) -> EllipticCurvePublicKey:
-    if len(raw) != _COMPRESSED_BYTES:  # an uncompressed point would be a second spelling
+    if len(raw) != _COMPRESSED_BYTES:  # an uncompressed point would be a second encoding
         raise ValueError("not a compressed point")
     return EllipticCurvePublicKey.from_encoded_point(SECP256R1(), raw)
 
 
 @functools.lru_cache(maxsize=_KEYS_CACHED)
 def _y(raw: bytes) -> str:
-    """Write the coordinate that a compressed point leaves out, once for many calls: OpenSSL is slow to tell it."""
+    """Return y of a compressed point in base64url. It is cached, because OpenSSL computes it slowly."""
     return encode_base64url(_p256(raw).public_numbers().y.to_bytes(_COORDINATE_BYTES, "big"))
 
 
@@ -169,8 +170,8 @@ def _y(raw: bytes) -> str:
 def _ed25519(raw: bytes) -> "Ed25519PublicKey":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - cold start: few need it
 
-    # OpenSSL accepts any 32 bytes as a key. It checks the point when it verifies, and never its order: under a key of
-    # small order anyone can make signatures.
+    # OpenSSL accepts any 32 bytes as a key. It checks the point when it verifies, and never checks the order. Anyone
+    # can make signatures for a key of small order.
     y = int.from_bytes(raw, "little") & _Y_BITS
     if y >= _P or y in _SMALL_ORDER:
         raise ValueError("a second spelling, or a point of small order")

@@ -1,16 +1,17 @@
-"""The deployment's keys: what signs tokens, what ids and secrets derive from, what seals verifiers; and the not-before.
+"""The key ring: signing keys, root secrets, the keys of e-mail index and password hashes, and the not-before time.
 
-One immutable value. Rotating makes the next one, under a revision one higher; a store writes it when nobody else did.
+A ring is an immutable value. A rotation makes the next ring with the next revision. A store replaces the ring if the
+stored revision is still the one that was read. No I/O.
 
-A key or a root serves only its own time:
+Each key and each root secret has a time in which it is used:
 
 1. The newest key whose ``signs_from`` has come signs. Its time ends when the time of the next key begins.
-2. A token's iat may be at most ``ISSUED_AFTER_KEY_MAX_S`` later than the end of its key's time. There is no lower
-   bound: the newest key signs a child that is issued again, with the iat of its exchange.
-3. An opaque token is sealed under the root of its lineage, and under no other.
-4. The ring holds a next signing key that every environment has and ``jwks`` publishes, so that ``retire_keys`` can end
-   a key's time immediately: an environment whose cached ring lacked the key would refuse the token as forged.
-5. Whoever read the ring has the next key too. ``retire_keys`` therefore ends the time of every key in the ring.
+2. The iat of a token may be at most ``ISSUED_AFTER_KEY_MAX_S`` later than the end of its key. It has no lower bound:
+   the newest key signs a child that is issued again, with the iat of its exchange.
+3. An opaque token is encrypted with the root secret of its lineage, and with no other one.
+4. The ring has a next signing key. Every environment has read it, and ``jwks`` publishes it. So ``retire_keys`` can end
+   the time of a key immediately: an environment without the next key would refuse its tokens as forged.
+5. An attacker who read the ring has the next key too. Therefore ``retire_keys`` ends the time of every key in the ring.
 """
 
 import hmac
@@ -34,7 +35,7 @@ from chalicelib.baton.policy import ISSUED_AFTER_KEY_MAX_S
 
 NUMBER_MAX = 2**53
 Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
-"""A time, or the number of a change."""
+"""A time in seconds since the epoch, or a revision."""
 KEY_BYTES = 32
 ID_BYTES = 12
 NONCE_BYTES = 12
@@ -43,11 +44,11 @@ _NO_ROOT_VERSION = 0
 
 
 class CannotDecrypt(Exception):
-    """A sealed value does not open here: it was altered, or copied from another account's row."""
+    """A stored value cannot be decrypted: it was altered, or it belongs to another account, item or deployment."""
 
 
 class SigningKey(Struct, frozen=True):
-    """A key that signs tokens: ES256, known by its RFC 7638 thumbprint. ``private`` is the scalar, 32 bytes."""
+    """An ES256 key that signs tokens. ``kid`` is its RFC 7638 thumbprint, ``private`` the scalar (32 bytes)."""
 
     kid: str
     private: Secret
@@ -55,27 +56,27 @@ class SigningKey(Struct, frozen=True):
     signs_from: Number
 
     def private_key(self) -> EllipticCurvePrivateKey:
-        """Give the key as ``cryptography`` has it."""
+        """Return the private key as an object of ``cryptography``."""
         return _private_key(self.private)
 
     def sign(self, message: bytes) -> bytes:
-        """Sign by ES256 (RFC 7518 3.4): r and s, 32 bytes each. Deterministic (RFC 6979): again is the same."""
+        """Sign with ES256 (RFC 7518 3.4): r and s, 32 bytes each. The result is deterministic (RFC 6979)."""
         r: int
         s: int
         r, s = decode_dss_signature(self.private_key().sign(message, ES256))
         return r.to_bytes(KEY_BYTES, "big") + s.to_bytes(KEY_BYTES, "big")
 
     def public_key(self) -> PublicKey:
-        """Give the public half."""
+        """Return the public key."""
         return public_key_of(self.private)
 
     def public_jwk(self) -> dict[str, str]:
-        """Give the public half as it is published (RFC 7517)."""
+        """Return the public key as it is published (RFC 7517)."""
         return {**self.public_key().to_jwk(), "kid": self.kid, "use": "sig", "alg": "ES256"}
 
 
 class Root(Struct, frozen=True):
-    """A root secret (32 bytes) that ids, HMAC secrets and opaque tokens derive from. ``version`` is 1 to 255."""
+    """A root secret (32 bytes). Ids, HMAC secrets and keys of opaque tokens derive from it. ``version`` is 1 to 255."""
 
     version: Annotated[int, Meta(ge=1, le=ROOT_VERSION_MAX)]
     secret: Secret
@@ -84,7 +85,7 @@ class Root(Struct, frozen=True):
 
 
 class Ring(Struct, frozen=True):
-    """All keys of a deployment, oldest first. ``not-before time`` is the time before which every lineage is dead."""
+    """All keys of a deployment, oldest first. Every lineage that began before ``not_before`` (seconds) has ended."""
 
     revision: int
     signing: tuple[SigningKey, ...]
@@ -94,70 +95,69 @@ class Ring(Struct, frozen=True):
     not_before: int
 
     def signer(self, now: int) -> SigningKey:
-        """Choose the newest key that may sign already."""
+        """Return the newest key that may sign at ``now``."""
         usable = [key for key in self.signing if key.signs_from <= now]
         if not usable:
             raise Unavailable("no signing key of the ring may be used yet")
         return usable[-1]
 
     def served_until(self, key: SigningKey) -> int | None:
-        """Tell when the time of a key of this ring ends, or ended; ``None`` when no key follows it."""
+        """Return when the time of a key of this ring ends, or ``None`` if no key follows it."""
         later = self.signing[self.signing.index(key) + 1 :]
         return min((follower.signs_from for follower in later), default=None)
 
     def serves(self, key: SigningKey, issued_at: int) -> bool:
-        """Tell whether a token of this ``issued_at`` may be signed by this key. The rule has no lower bound."""
+        """Check whether this key may have signed a token with this ``issued_at``. There is no lower bound."""
         end = self.served_until(key)
         return end is None or issued_at <= end + ISSUED_AFTER_KEY_MAX_S
 
     def published(self) -> tuple[SigningKey, ...]:
-        """List the keys that other servers may trust: those that can have signed a token of a live login.
+        """Return the keys that resource servers may trust: those that can have signed a token of an active login.
 
-        The not-before ended every login from before it. A key whose last possible token is older signs for none of
-        them,
-        and a leaked one must not be believed by a server that reads the published set alone.
+        The not-before time ended every earlier login. A key is left out if its last possible token is older than that:
+        it may have leaked, and a resource server has only the published keys to check a token with.
         """
         return tuple(key for key in self.signing if self.serves(key, self.not_before))
 
     def root_for_new(self, now: int) -> Root:
-        """Choose the root that new accounts and lineages are born under: the newest that may be used already."""
+        """Return the root for the ids of new accounts and lineages: the newest that may be used at ``now``."""
         usable = [root for root in self.roots if root.used_from <= now]
         if not usable:
             raise Unavailable("no root of the ring may be used yet")
         return usable[-1]
 
     def root(self, version: int) -> Root | None:
-        """Find the root of a version."""
+        """Return the root of a version, or ``None`` if the ring does not have it."""
         for root in self.roots:
             if root.version == version:
                 return root
         return None
 
     def email_index(self, email: str) -> EmailIndex:
-        """Index a canonical e-mail address: HMAC-SHA256 under a key that never rotates."""
+        """Return the index of a canonical e-mail address: HMAC-SHA256 with a key that never rotates."""
         return EmailIndex(encode_base64url(_mac(derive(self.email_key, b"email index"), email)))
 
     def account_ids(self, email: str, attempt: str, *, now: int) -> tuple[AccountId, ...]:
-        """Name the account that a registration attempt makes; then what it would have been under every other root.
+        """Return the account ids of a registration attempt, one for each root, beginning with the root for new ids.
 
-        The first is the name of a new account. The others recognise a repetition across a rotation.
+        A new account gets the first id. The others identify a repetition from before a rotation.
         """
         return tuple(AccountId(_id(root, b"account id", email, attempt)) for root in self._newest_first(now))
 
     def lineage_ids(self, email: str, attempt: str, *, now: int) -> tuple[LineageId, ...]:
-        """Name the lineage that a register or login attempt begins, in the same order as ``account_ids``."""
+        """Return the lineage ids of a registration or login attempt, in the same order as ``account_ids``."""
         return tuple(LineageId(_id(root, b"lineage id", email, attempt)) for root in self._newest_first(now))
 
     def decoy_account(self, email: str) -> AccountId:
-        """Name an account that cannot exist, so that an unknown address costs the same reads as a known one.
+        """Return an account id that cannot exist, so that an unknown address causes the same reads as a known one.
 
-        No root has version 0, so no account has such an id.
+        Its root version is 0, which no root has.
         """
         mac = _mac(derive(self.email_key, b"decoy account"), email)
         return AccountId(encode_base64url(bytes([_NO_ROOT_VERSION]) + mac[: ID_BYTES - 1]))
 
     def lineage_secret(self, lineage: LineageId) -> Secret | None:
-        """Derive the HMAC secret of a lineage, 32 bytes, stored nowhere; ``None`` when its root is gone."""
+        """Derive the HMAC secret of a lineage, 32 bytes. ``None`` if the ring no longer has the root."""
         root = self.root(root_version(lineage))
         return _lineage_secret(root.secret, lineage) if root else None
 
@@ -168,7 +168,7 @@ class Ring(Struct, frozen=True):
         return nonce + AESGCM(self.password_key.reveal()).encrypt(nonce, plaintext, _row(account))
 
     def decrypt_for(self, sealed: bytes, *, account: AccountId) -> bytes:
-        """Unwrap what was sealed for this very account. Raises ``CannotDecrypt`` for anything else."""
+        """Decrypt a password hash of this account. Raises ``CannotDecrypt`` if it is altered or of another account."""
         nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         try:
             return AESGCM(self.password_key.reveal()).decrypt(nonce, ciphertext, _row(account))
@@ -182,19 +182,19 @@ class Ring(Struct, frozen=True):
 
 
 def root_version(identity: AccountId | LineageId) -> int:
-    """Read the version of the root an id was derived under: its first byte."""
+    """Return the version of the root of an id: its first byte."""
     return decode_base64url(identity[:4])[0]
 
 
 @lru_cache(maxsize=64)
 def derive(secret: Secret, purpose: bytes, length: int = KEY_BYTES) -> bytes:
-    """Derive the key that a secret of the ring has for one purpose (HKDF-SHA256, RFC 5869; no salt)."""
+    """Derive the key of a secret for one purpose (HKDF-SHA256 without salt, RFC 5869), and cache it."""
     return hkdf(secret, purpose, length)
 
 
 @lru_cache(maxsize=256)
 def _lineage_secret(root: Secret, lineage: LineageId) -> Secret:
-    """Derive it once for many calls: beside the HMAC of a call the derivation would be most of the work."""
+    """Derive and cache the secret: the derivation takes longer than the HMAC of a call."""
     return Secret(hkdf(root, b"lineage secret " + lineage.encode("ascii"), KEY_BYTES))
 
 
@@ -225,7 +225,7 @@ def _private_key(private: Secret) -> EllipticCurvePrivateKey:
 
 @lru_cache(maxsize=32)
 def public_key_of(private: Secret) -> PublicKey:
-    """Compute the public half of a scalar."""
+    """Compute the public key of a scalar."""
     # By its numbers: importing `serialization` of cryptography would add 5 ms or more to each cold start.
     point = _private_key(private).public_key().public_numbers()
     return PublicKey.from_raw(bytes([2 + point.y % 2]) + point.x.to_bytes(KEY_BYTES, "big"))

@@ -14,7 +14,7 @@ _FORMAT = 2
 
 
 class RingUnreadable(Exception):
-    """Stored bytes are not a key ring. The message never quotes them."""
+    """The stored bytes are not a key ring. The message never quotes them."""
 
 
 class _Format(Struct):

@@ -1,4 +1,4 @@
-"""The life of a key ring: make it, rotate its keys, retire them, raise the not-before time. No I/O."""
+"""Changes of a key ring: make it, rotate its keys, retire them, raise the not-before time. No I/O."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -17,7 +17,7 @@ from chalicelib.baton.policy import (
 )
 
 KEY_KEPT_AFTER_USE_S = max(mechanism.absolute_s for mechanism in MECHANISMS.values()) + ISSUED_AFTER_KEY_MAX_S
-"""No token, of either form, outlives its lineage: when the last lineage born under a key is over, it may go."""
+"""No token lives longer than its lineage, so a key is removed when the last lineage that could use it has ended."""
 
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """The order n of P-256: scalars are 1 to n - 1 (FIPS 186-5, SP 800-186 3.2.1.3)."""
@@ -26,7 +26,7 @@ Entropy = Callable[[int], bytes]
 
 
 def make_ring(entropy: Entropy, *, now: int) -> Ring:
-    """Make the first ring. Its first keys are usable at once, whatever the clock of whoever asks."""
+    """Make the first ring. Its first keys can be used immediately, at any clock time."""
     return Ring(
         revision=1,
         signing=(
@@ -41,7 +41,7 @@ def make_ring(entropy: Entropy, *, now: int) -> Ring:
 
 
 def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
-    """Let the next signing key sign in ten minutes, unless it is due earlier; publish another next one if none is left.
+    """Make the next signing key sign in ten minutes, or earlier if it is due. Add a further next key if none is left.
 
     Every environment has read the new time before it comes, so the two keys never sign at the same time.
     """
@@ -58,10 +58,10 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 
 
 def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
-    """End the time of every signing key in the ring: of the one that signs now, of the next one in ten minutes.
+    """End the time of every signing key in the ring: the current one now, the next one in ten minutes.
 
-    The next key signs at once, for it was published long ago. A new one takes over from it as soon as every environment
-    has it, since whoever read the ring has read the next key as well. Another new one is the next key then.
+    The next key signs immediately, because it was published long ago. An attacker who read the ring has that key too.
+    So a new key follows as soon as every environment has read it. One more new key becomes the next key.
     """
     known_after_s = SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     keys = [
@@ -75,19 +75,19 @@ def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 
 
 def _next_key(newest: SigningKey, entropy: Entropy, *, now: int) -> SigningKey:
-    """Make the key that signs when ``newest`` has served its time, and not before every environment has it."""
+    """Make the key that follows ``newest``. It does not sign before every environment has read it."""
     due = max(newest.signs_from, newest.made_at) + SIGNING_KEY_ROTATED_AFTER_S
     return _new_signing_key(entropy, now=now, signs_from=max(due, now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S))
 
 
 def _with_signing(ring: Ring, keys: list[SigningKey], *, now: int) -> Ring:
-    """Put these signing keys into the ring, without those that no living token names."""
+    """Return the ring with these signing keys, except for keys that no valid token needs."""
     kept = _needed(tuple(keys), [key.signs_from for key in keys], now=now)
     return replace(ring, revision=ring.revision + 1, signing=kept)
 
 
 def rotate_root(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
-    """Add a root, known to every cache before it is used, and drop those that no living lineage was born under."""
+    """Add a root, which is used after every environment has read it. Remove the roots that no active lineage needs."""
     version = ring.roots[-1].version % ROOT_VERSION_MAX + 1
     if ring.root(version) is not None:
         raise ValueError("all 255 versions of the root are in the ring")
@@ -99,9 +99,9 @@ def rotate_root(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 
 
 def rotate_due(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
-    """Rotate what has served its time; the same ring while nothing has.
+    """Rotate the keys that are due. Return the same ring if none is.
 
-    The next signing key takes over when its time comes, without this. What is due is the key after it.
+    The next signing key begins to sign at its time without this function, which makes the key after it.
     """
     rotated = ring
     if now >= ring.signing[-1].signs_from - NEXT_SIGNING_KEY_AHEAD_S:
@@ -113,7 +113,7 @@ def rotate_due(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 
 
 def raise_not_before(ring: Ring, *, now: int) -> Ring:
-    """Declare every lineage from up to ``now`` dead, those of this very second too. A not-before never goes down."""
+    """End every lineage that began at ``now`` or earlier. The not-before time never decreases."""
     return replace(ring, revision=ring.revision + 1, not_before=max(ring.not_before, now + 1))
 
 
@@ -121,7 +121,7 @@ Key = TypeVar("Key", SigningKey, Root)
 
 
 def _needed(keys: tuple[Key, ...], starts: list[int], *, now: int) -> tuple[Key, ...]:
-    """Keep the keys that no other has taken over from yet, or so recently that what they signed may still live."""
+    """Return the keys without a successor, and those whose successor began so recently that tokens may need them."""
     return tuple(
         key
         for number, key in enumerate(keys, start=1)
@@ -135,7 +135,7 @@ def _new_signing_key(entropy: Entropy, *, now: int, signs_from: int) -> SigningK
 
 
 def _scalar(entropy: Entropy) -> bytes:
-    """Draw a private scalar: again while it is out of range (FIPS 186-5 A.2.2), once in four billion times."""
+    """Return a random private scalar. A value out of range is drawn again (FIPS 186-5 A.2.2)."""
     while True:
         drawn = entropy(KEY_BYTES)
         if 0 < int.from_bytes(drawn, "big") < _P256_ORDER:

@@ -1,7 +1,8 @@
-"""Tickets: what a client holds between two steps of one flow, encrypted. The server stores nothing. No I/O.
+"""Tickets: encrypted values that a client holds between two steps of one flow. The server stores nothing. No I/O.
 
-A half-finished login, a WebAuthn challenge, a TOTP enrolment and a mail code wait in a ticket. A ticket is a text: the
-prefix of its purpose, then in base64url one byte with the version of a root secret and the encrypted contents.
+A half-finished login, a WebAuthn challenge, a TOTP enrolment and a mail code are in a ticket until the next step. A
+ticket is a text: the prefix of its purpose, then in base64url one byte with the version of a root secret and the
+encrypted contents.
 
 1. The contents are encrypted with AES-SIV (RFC 5297). The key is HKDF(root, purpose), and the purpose is associated
    data, so a ticket of one purpose does not open as a ticket of another one.
@@ -13,7 +14,7 @@ prefix of its purpose, then in base64url one byte with the version of a root sec
 4. What a ticket is bound to (an account, a device key, a client, the credentials version) is a member of its contents.
    Whoever opens the ticket names those members and the values that the request has: ``bound_to``.
 
-Who changes the members of a ticket changes the name of its purpose: a ticket of the earlier layout does not open then.
+If you change the members of a ticket, change the name of its purpose. A ticket of the earlier layout is then refused.
 
 Example: ``class AuthSession(Ticket, frozen=True)`` has ``purpose = TICKET_PURPOSES["auth_session"]`` and the members
 ``account`` and ``key``. One step sends ``seal_ticket(AuthSession(id, now, account, key), ring, now=now)``, the next one
@@ -45,11 +46,11 @@ class TicketInvalid(Exception):
 
 
 class UnknownRoot(TicketInvalid):
-    """The ring has no root of the ticket's version: read the ring again before you refuse the ticket."""
+    """The ring does not have the root version of the ticket. Read the ring again before you refuse the ticket."""
 
 
 class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What every ticket holds. A subclass names its purpose and adds members.
+    """The members of every ticket. A subclass has its purpose and further members.
 
     ``id`` is 16 random bytes, ``issued_at`` is in seconds since the epoch.
     """
@@ -65,7 +66,7 @@ class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
         return self.issued_at + self.purpose.life_s
 
     def __repr__(self) -> str:
-        """Mask the contents: a ticket may hold the secret of an authenticator app."""
+        """Mask the contents: a ticket may contain the secret of an authenticator app."""
         return f"{type(self).__name__}('**********')"
 
 
@@ -73,10 +74,10 @@ T = TypeVar("T", bound=Ticket)
 
 
 def seal_ticket(ticket: Ticket, ring: Ring, *, now: int) -> str:
-    """Encrypt a ticket under the newest root that may be used.
+    """Encrypt a ticket with the newest root that may be used.
 
     Raises:
-        ValueError: the id has not 16 bytes, or the ticket is longer than ``TICKET_BYTES_MAX``. Both are defects.
+        ValueError: the id does not have 16 bytes, or the ticket is longer than ``TICKET_BYTES_MAX``. Both are defects.
 
     """
     if len(ticket.id) != TICKET_ID_BYTES:
@@ -130,7 +131,7 @@ def open_ticket(kind: type[T], text: str, ring: Ring, *, now: int, bound_to: Map
 
 
 def _value(text: str, purpose: TicketPurpose) -> bytes:
-    """Take a text apart. Its length is checked before anything is decoded."""
+    """Decode the text of a ticket. Its length is checked first."""
     encoded = text.removeprefix(purpose.prefix)
     if len(encoded) > _CHARACTERS_MAX or not text.startswith(purpose.prefix):
         raise TicketInvalid("too long, or without the prefix of its purpose")

@@ -1,1 +1,1 @@
-"""What a login is: its state, its rules and the registry of clients. No I/O."""
+"""The state of a login, its rules and the registry of clients. No I/O."""

@@ -1,4 +1,4 @@
-"""The client registry: which applications may log people in, by which mechanism, and which roles accounts can have."""
+"""The client registry: the applications that may log people in, their mechanisms, and the roles of accounts. No I/O."""
 
 import re
 import tomllib
@@ -20,11 +20,11 @@ _ROLE_NAME = re.compile(rf"[a-z][a-z0-9_-]{{0,{ROLE_CHARACTERS_MAX - 1}}}")
 
 
 _OTHER_ENCODINGS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-"""By the byte order mark that a file begins with; the longer marks first."""
+"""Other encodings by their byte order mark, the longer marks first."""
 
 
 class RegistryProblems(ValueError):
-    """The registry file is wrong; ``problems`` names everything that is."""
+    """The registry file is invalid. ``problems`` lists every problem."""
 
     def __init__(self, problems: list[str]) -> None:
         """Keep the list."""
@@ -37,9 +37,10 @@ class UnknownRole(ValueError):
 
 
 class Client(Struct, frozen=True):
-    """A client application (RFC 6749 section 2): public, known by its id, remembered by its one-byte code.
+    """A public client application (RFC 6749 section 2). Requests have its id, and lineages store its one-byte code.
 
-    ``retired``: out of service. Nobody logs in with it, and its logins have ended. Its tokens are still known as ours.
+    ``retired``: the client is out of service. New logins are refused, and its logins have ended. Its tokens are still
+    recognised as Baton's.
     """
 
     id: str
@@ -52,12 +53,12 @@ class Client(Struct, frozen=True):
 
 
 class Clients:
-    """The registered clients, found by id or by stored code; and the roles, likewise."""
+    """The registered clients and roles, by name and by stored code."""
 
     def __init__(
         self, clients: Mapping[str, Client], *, roles: Mapping[str, int] | None = None, demonstration: bool = False
     ) -> None:
-        """Index clients and roles both ways. A ``demonstration`` is refused outside development."""
+        """Index clients and roles by name and by code. Outside development a ``demonstration`` is refused."""
         self.demonstration = demonstration
         self.roles: Mapping[str, int] = dict(roles or {})
         self._roles_by_code = {code: name for name, code in self.roles.items()}
@@ -65,7 +66,7 @@ class Clients:
         self._by_code = {client.code: client for client in clients.values()}
 
     def __iter__(self) -> Iterator[Client]:
-        """Walk the clients in the order of the file."""
+        """Iterate over the clients in the order of the file."""
         return iter(self._by_id.values())
 
     def get(self, client_id: str) -> Client | None:
@@ -73,29 +74,29 @@ class Clients:
         return self._by_id.get(client_id)
 
     def of(self, code: int) -> Client | None:
-        """Find a client by the code stored with a lineage; ``None`` when it was taken out of the registry."""
+        """Find a client by the code stored with a lineage. ``None`` if the registry no longer has it."""
         return self._by_code.get(code)
 
     def role_codes(self, names: Collection[str]) -> frozenset[int]:
-        """Give the stored codes of roles. Raises ``UnknownRole`` for a name that the registry does not have."""
+        """Return the stored codes of roles. Raises ``UnknownRole`` for a name that the registry does not have."""
         unknown = sorted(set(names) - self.roles.keys())
         if unknown:
             raise UnknownRole(f"the registry has no role {', '.join(map(repr, unknown))}")
         return frozenset(self.roles[name] for name in names)
 
     def role_names(self, codes: Collection[int]) -> frozenset[str]:
-        """Name the roles of stored codes. A code that was taken out of the registry has no name and grants nothing."""
+        """Return the names of stored codes. A code that the registry no longer has is left out, and grants nothing."""
         return frozenset(self._roles_by_code[code] for code in codes if code in self._roles_by_code)
 
     @classmethod
     def from_toml(cls, text: str, file: str = "client registry") -> "Clients":
-        """Read the registry ``file``, whose content is ``text``.
+        """Read the content of the registry file with the name ``file``.
 
-        Raises ``RegistryProblems`` naming everything that is wrong at once, each with the file.
+        Raises ``RegistryProblems``, which lists every problem with the name of the file.
         """
         try:
             rows = tomllib.loads(text)
-        except ValueError as error:  # TOMLDecodeError names the line; a number of 5,000 digits is a plain one
+        except ValueError as error:  # TOMLDecodeError has the line; a number of 5,000 digits is a plain ValueError
             raise RegistryProblems([f"{file}: {error}"]) from None
         except RecursionError:
             raise RegistryProblems([f"{file}: its values are nested too deeply"]) from None
@@ -149,7 +150,7 @@ def decode_registry(content: bytes, file: str) -> str:
 
 
 def _roles(table: object, problems: list[str]) -> dict[str, int]:
-    """Read the table of roles; add what is wrong with it to ``problems``."""
+    """Read the table of roles. Add its problems to ``problems``."""
     if not isinstance(table, dict):
         problems.append("roles is not a table: write [roles]")
         return {}

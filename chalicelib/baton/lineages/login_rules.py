@@ -11,7 +11,7 @@ from chalicelib.baton.policy import DAY_S, LINEAGE_KEPT_S
 
 
 class NoRoom(Struct, frozen=True):
-    """Every entry of the account is too young to be removed. ``until`` is when the first one may be, in seconds."""
+    """No lineage of the account is old enough to be removed. ``until`` is when the first one will be, in seconds."""
 
     until: int
 
@@ -19,10 +19,10 @@ class NoRoom(Struct, frozen=True):
 def replaced_by_login(
     account_state: AccountState, binding: Binding, *, proved: LineageId | None
 ) -> tuple[Lineage, ...]:
-    """Choose the lineages that a login ends: those of the same key that have not ended.
+    """Return the lineages that a login ends: those with the same key that have not ended.
 
-    A device holds one login. What is left of an earlier one is in the hands of a copy. ``proved`` is the lineage
-    whose HMAC secret signed the login request.
+    A device has one login. Only a copy of the device could use an earlier one. ``proved`` is the lineage whose HMAC
+    secret signed the login request.
     """
     return tuple(
         lineage
@@ -42,12 +42,12 @@ def removed_by_login(
     idle_s_of: Mapping[int, int],
     lineages_max: int,
 ) -> tuple[Lineage, ...] | NoRoom:
-    """Choose which lineages make room for a new one: ended, then expired or idle, then the least recently used.
+    """Return the lineages to remove for a new one: ended, then expired or idle, then the least recently used.
 
-    An entry that began or was ended within ``LINEAGE_KEPT_S`` stays. A repetition of its login request could begin it
-    anew, and every token of its first life must be older than that by more than clocks differ. Entries from before a
-    password change may go at any age, since that request holds a password that is void.
-    ``replaced`` are those that this login ends.
+    A lineage that began or ended within ``LINEAGE_KEPT_S`` is kept. Otherwise a repetition of its login request could
+    begin it again, with tokens of the first login still young enough to be accepted. A lineage from before a password
+    change can be removed at any age, because that request has a password that is no longer valid.
+    ``replaced`` are the lineages that this login ends.
     """
     surplus = len(account_state.lineages) + 1 - lineages_max
     if surplus <= 0:
@@ -80,7 +80,7 @@ def removed_by_login(
 
 
 def last_used(lineage: Lineage, *, now: int) -> int:
-    """Return when a lineage was last used, in seconds. One that is known to the day counts as used at its end."""
+    """Return when a lineage was last used, in seconds. If only the day is stored, the result is the end of that day."""
     if lineage.last_used_day is None:
         return lineage.issued_at
     return max(lineage.issued_at, min(now, (lineage.last_used_day + 1) * DAY_S - 1))

@@ -1,6 +1,6 @@
-"""The nouns: account, account state, lineage, binding, and what is presented to them.
+"""Account state, lineage, binding and presented token, as values. No I/O.
 
-Values only. Times are integer seconds since the epoch, durations are integer seconds.
+Times are integer seconds since the epoch. Durations are integer seconds.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class Status(IntEnum):
 
 
 class EndReason(StrEnum):
-    """Why a lineage is over. The wire's words."""
+    """The reason why a login ended."""
 
     LOGOUT = "logout"
     ENDED_BY_OWNER = "ended_by_owner"
@@ -34,47 +34,47 @@ class EndReason(StrEnum):
 
 
 class KeyBinding(Struct, frozen=True):
-    """Tied to a device's public key, known by its RFC 7638 thumbprint (32 raw bytes)."""
+    """A binding to the public key of a device. ``thumbprint`` is its RFC 7638 thumbprint, 32 raw bytes."""
 
     thumbprint: bytes
 
 
 class SecretBinding(Struct, frozen=True):
-    """Tied to a server-issued HMAC secret, derived from the root and the lineage id, stored nowhere."""
+    """A binding to an HMAC secret that Baton issues. It is derived from root and lineage id, and never stored."""
 
 
 class NoBinding(Struct, frozen=True):
-    """A bearer lineage: whoever holds the token is taken for its owner."""
+    """No binding: the token is a bearer token (RFC 6750)."""
 
 
 Binding = KeyBinding | SecretBinding | NoBinding
 
 
 class Assurance(Struct, frozen=True):
-    """How a login was proved: ``acr`` (RFC 9470) and ``amr`` (RFC 8176)."""
+    """How a person was authenticated: ``acr`` (RFC 9470) and ``amr`` (RFC 8176)."""
 
     acr: str
     amr: tuple[str, ...]
 
 
 class Ended(Struct, frozen=True):
-    """When and why a lineage was ended."""
+    """When and why a lineage ended."""
 
     at: int
     reason: EndReason
 
 
 NO_ATTEMPT = bytes(8)
-"""What an attempt slot holds before its generation was exchanged."""
+"""The value of an attempt slot before its generation is exchanged."""
 
 
 class Lineage(Struct, frozen=True):
-    """One login on one device, as the account state remembers it.
+    """The state of one login on one device.
 
-    ``attempts`` holds the digests of the attempts that used up the last four generations: generation n in slot
-    n mod 4. ``issued_at`` is the iat of the current generation; idle means it is older than the idle limit.
-    ``in_use_since`` is kept by mechanism ``session`` alone: a session id older than it lives by its own expiry only.
-    ``last_used_day`` (days since the epoch) is kept by the mechanisms whose iat never moves: ``refresh`` and
+    ``attempts`` has the digests of the attempts that exchanged the last four generations: generation n is in slot
+    n mod 4. ``issued_at`` is the iat of the current generation. A lineage is idle if that is older than the idle limit.
+    Only mechanism ``session`` has ``in_use_since``: a session id that was issued before it expires at its own expiry.
+    ``last_used_day`` (days since the epoch) belongs to the mechanisms whose iat never changes: ``refresh`` and
     ``long_lived``. ``label`` is the name of the device, at most 32 bytes.
     """
 
@@ -95,11 +95,11 @@ class Lineage(Struct, frozen=True):
 
 
 class AccountState(Struct, frozen=True):
-    """The one item per account through which every decision about its lineages passes.
+    """The status of an account and all its lineages. There is one such item for each account.
 
-    ``credentials_version`` moves with the password. ``raised`` is when and why the epoch was last raised: the
-    lineages of older epochs were ended by it. ``deleted_by`` is the login that deleted the account. ``roles`` are the
-    codes of the account's roles: `Clients.role_names` has their names.
+    ``credentials_version`` rises with each change of the password. ``raised`` is when and why the epoch was last
+    raised, which ended the lineages of older epochs. ``deleted_by`` is the login that deleted the account. ``roles``
+    are the codes of the account's roles. `Clients.role_names` returns their names.
     """
 
     account: AccountId
@@ -113,9 +113,9 @@ class AccountState(Struct, frozen=True):
 
 
 class PresentedToken(Struct, frozen=True):
-    """What a genuine token and its sender claim, to be held against the account state.
+    """The facts of a verified token and its request, which the rules compare with the account state.
 
-    ``attempt`` is the digest (8 bytes) of the exchange's attempt.
+    ``attempt`` is the 8-byte digest of the attempt of an exchange.
     """
 
     account: AccountId
@@ -128,10 +128,10 @@ class PresentedToken(Struct, frozen=True):
 
 
 class Actor(Struct, frozen=True):
-    """The login on whose behalf a write is made: the write happens only while this login is live.
+    """The login that requests a write. The write happens only while this login is active.
 
-    ``not-before`` is the deployment's not-before (seconds), ``credentials_version`` the one the caller was admitted
-    with: where the person proved a password for this operation, it is the version of that password.
+    ``not_before`` is the not-before time of the deployment. ``credentials_version`` is the version when the caller was
+    authenticated. If the person proved a password for this operation, it is the version of that password.
     """
 
     account: AccountId

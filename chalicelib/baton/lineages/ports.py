@@ -1,4 +1,4 @@
-"""The store of account states. Each verb says what is atomic and returns the verdict."""
+"""The port of the store of account states. Each method is one atomic write and returns its result."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,21 +10,21 @@ from chalicelib.baton.lineages.rules import Ahead, Exchanged, Inactive, ProofOut
 
 
 class LineageStore(Protocol):
-    """The one item per account through which every decision about its lineages passes.
+    """Read and write account states, one for each account.
 
-    A verb with an ``actor`` writes on behalf of a login: only while `lineage.may_act` permits it. Otherwise nothing is
-    written, and the answer is what the rule says of the account state as it was at that moment.
+    A method with an ``actor`` writes on behalf of a login, if `rules.may_act` permits it. Otherwise it writes nothing,
+    and returns the result of that rule for the account state at that moment.
     """
 
     def get(self, account: AccountId) -> AccountState | None:
-        """Read an account state."""
+        """Read an account state. Return ``None`` if the account does not exist."""
 
     def exchange(
         self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
     ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
-        """Move the lineage to its next generation if and only if ``lineage.judge`` says ``Current``: one write.
+        """Advance the lineage to its next generation if `rules.judge` returns ``Current``, in one write.
 
-        Otherwise nothing is written and the answer is what ``judge`` says of the state as it was at that moment.
+        Otherwise nothing is written. The result is then that of ``judge`` for the account state at that moment.
         """
 
     def add_lineage(
@@ -36,51 +36,54 @@ class LineageStore(Protocol):
         removed: Sequence[Lineage],
         lineages_max: int,
     ) -> Done | Moved:
-        """Add a lineage, end those it replaces (reason ``replaced``), remove those that make room: one write.
+        """Add a lineage, end the ``replaced`` lineages (reason ``replaced``) and delete the ``removed`` ones.
 
-        Only when the account is active, epoch and verifier version are as in ``expected``, the lineage does not
-        exist, each replaced one exists and has not ended, each removed one is as given, and there is room. Of a lineage
-        bound to a key: only when the number of lineages is as in ``expected``, for another login by this key may have
-        been added. Those in both ``replaced`` and ``removed`` are removed.
+        This is one write, with these conditions: the account is active. Epoch and credentials version are as in
+        ``expected``. The lineage does not exist. Each replaced lineage exists and has not ended. Each removed lineage
+        is unchanged. There is room. For a lineage that is bound to a key, the number of lineages is as in ``expected``:
+        another login with this key may have been added. A lineage in both ``replaced`` and ``removed`` is deleted.
         """
 
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Record that a lineage was used (`lineage.record_use`), when it is as ``expected`` and live."""
+        """Store the use of a lineage (`rules.record_use`), if the stored one is as ``expected`` and active."""
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
-        """End one lineage. ``Refused`` is as good: already ended, with its earlier reason, or gone."""
+        """End one lineage. ``Refused``: it has already ended and keeps its reason, or it does not exist."""
 
     def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """End one lineage of the actor's account. ``Refused`` is as good: it has ended already, or does not exist."""
+        """End one lineage of the actor's account. ``Refused``: it has already ended, or it does not exist."""
 
     def end_all(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
-        """End every lineage of the actor's account by raising its epoch: one write, whatever their number."""
+        """End every lineage of the actor's account by raising its epoch, in one write."""
 
     def delete(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
-        """Delete the actor's account. What stays holds no lineage."""
+        """Delete the actor's account. The item that remains has no lineage."""
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
-        """Disable, delete or enable, for the operator. The first two end every lineage; enabling revives none.
+        """Disable, delete or enable an account, for the operator.
 
-        ``DELETED`` is absorbing: deleting again is ``Done``, all else ``Refused``, as for an unknown account.
-        A deleted account has no roles.
+        Disabling and deleting end every lineage. Enabling does not revive any. A deleted account stays deleted and has
+        no roles: deleting it again is ``Done``, any other status is ``Refused``, as for an unknown account.
         """
 
     def set_roles(
         self, account: AccountId, roles: frozenset[int], *, expected: frozenset[int]
     ) -> Done | Moved | Refused:
-        """Replace the roles of an active account, for the operator, when they are as ``expected``.
+        """Replace the roles of an active account, for the operator, if they are as ``expected``.
 
-        An account that has these very roles is ``Done``; of the others one that is not active is ``Refused``.
+        ``Done`` if the account already has these roles, otherwise ``Refused`` if it is not active.
         """
 
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
-        """Build an element of ``TransactItems`` that fails unless `lineage.may_act` permits the actor to write.
+        """Build an element of ``TransactItems`` that fails unless `rules.may_act` permits the actor to write.
 
-        It is for a transaction of the team's own, over boto3's low-level client. Nothing is read or written here.
-        ``roles`` are all roles of the account as they were read, where the route asked for a role: DynamoDB cannot
-        compare one bit of a number, so a change of any role fails the check. ``None`` where it asked for no role.
-        Raises ``NotImplementedError`` where the storage has no transactions.
+        A team adds it to its own transaction, which it sends with boto3's low-level client. This method sends nothing.
+        If the route requires a role, ``roles`` are all roles of the account as they were read. DynamoDB cannot compare
+        one bit of a number, so a change of any role fails the check. Without a required role, ``roles`` is ``None``.
+
+        Raises:
+            NotImplementedError: the storage has no transactions.
+
         """

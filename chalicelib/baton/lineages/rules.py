@@ -1,7 +1,18 @@
-"""The rule: what a presented generation means, and what it does to its lineage (exchange.md, E4 to E9).
+"""The rules of a lineage: what a presented token may do, and how its use changes the lineage. No I/O.
 
-`judge` is the one place that decides. The store writes the same rule as a condition, and lets `judge` explain a
-condition that failed.
+An exchange presents generation p of a lineage whose current generation is g (docs/baton/exchange.md):
+
+| presented | attempt | verdict |
+|---|---|---|
+| the lineage has ended, or the token is not of it | any | ``Inactive`` (E4) |
+| p = g | any | ``Current`` (E5): the exchange may happen |
+| p = g - 1 | the stored one | ``Retry`` (E6): the same child again |
+| p = g - 2 to g - 4 | the stored one | ``Superseded`` (E7): nothing ends |
+| p < g | another one, or older than the stored ones | ``Reused`` (E8): the login ends |
+| p > g | any | ``Ahead`` (E9): the table was rolled back |
+
+Only ``judge`` decides this. ``CURRENT`` in storage/dynamodb/state_writes.py is its first row and ``Current`` as one
+DynamoDB condition. If that condition fails, the store calls ``judge`` with the item that DynamoDB returned.
 """
 
 import hashlib
@@ -30,33 +41,33 @@ from chalicelib.baton.policy import (
 
 
 class Current(Struct, frozen=True):
-    """E5: the presented generation is the current one. Its exchange may go ahead."""
+    """E5: the presented generation is the current one. The exchange may happen."""
 
     lineage: Lineage
 
 
 class Retry(Struct, frozen=True):
-    """E6: the one before, by the same attempt. The child it got is ``lineage``'s current generation."""
+    """E6: the previous generation with the same attempt. The current generation of ``lineage`` is its child."""
 
     lineage: Lineage
 
 
 class Superseded(Struct, frozen=True):
-    """E7: older, by the attempt that once exchanged it. A late repetition; nothing ends."""
+    """E7: an older generation with the attempt that exchanged it. This is a late repetition, and nothing ends."""
 
 
 class Reused(Struct, frozen=True):
-    """E8: used before, by another attempt or one forgotten. ``lineage`` as it is, with what is known of that use."""
+    """E8: a used generation with another attempt, or with one that is no longer stored. ``lineage`` is as stored."""
 
     lineage: Lineage
 
 
 class Ahead(Struct, frozen=True):
-    """E9: genuinely ours and newer than the stored one. The table was rolled back."""
+    """E9: a genuine generation that is newer than the stored one. The table was rolled back."""
 
 
 class Inactive(Struct, frozen=True):
-    """E4: over, or not as stored. ``reason`` when there is one to tell."""
+    """E4: the login has ended, or the token does not match the stored login. ``reason``: the recorded one, if any."""
 
     reason: EndReason | None = None
 
@@ -65,7 +76,7 @@ Verdict = Current | Retry | Superseded | Reused | Ahead | Inactive
 
 
 class Exchanged(Struct, frozen=True):
-    """E5, carried out: ``lineage`` has moved on, its current generation is the child."""
+    """E5, done: ``lineage`` is as stored now, and its current generation is the child."""
 
     lineage: Lineage
 
@@ -73,16 +84,16 @@ class Exchanged(Struct, frozen=True):
 def judge(
     account_state: AccountState | None, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
 ) -> Verdict:
-    """Decide what a presented generation means.
+    """Return the verdict on a presented token at an exchange.
 
-    ``not-before`` is the time before which every lineage is dead; ``idle_s`` the idle limit of the client's mechanism.
+    Lineages that began before ``not_before`` have ended. ``idle_s`` is the idle limit of the client's mechanism.
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=idle_s)
     if isinstance(lineage, Inactive):
         return lineage
     behind = lineage.generation - presented.generation
     if behind == 0:
-        # The current token has the stored iat. Another iat was minted outside, with a leaked key.
+        # The current token has the stored iat. A token with another iat was signed with a leaked key.
         return Current(lineage) if presented.issued_at == lineage.issued_at else Inactive()
     if behind < 0:
         return Ahead()
@@ -94,7 +105,7 @@ def judge(
 def active_lineage(
     account_state: AccountState | None, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
 ) -> Lineage | Inactive:
-    """Find the presented lineage, alive, or say that it is dead and why (E4)."""
+    """Return the presented lineage if it is active, otherwise ``Inactive`` with the reason (E4)."""
     lineage = account_state.lineages.get(presented.lineage) if account_state else None
     if account_state is None or lineage is None:
         return Inactive()
@@ -106,7 +117,7 @@ def active_lineage(
     if lineage.client != presented.client or lineage.binding != presented.binding:
         return Inactive()
     if presented.issued_at < lineage.auth_time:
-        # A token of an earlier life: this lineage was evicted, and begun anew by the same attempt.
+        # An earlier token of a login that was removed, and that the same attempt began again with the same id.
         return Inactive()
     return lineage
 
@@ -114,10 +125,10 @@ def active_lineage(
 def ended_of(
     account_state: AccountState, lineage: Lineage, *, now: int, not_before: int, idle_s: int | None
 ) -> Ended | None:
-    """Return when and why a lineage ended, or ``None`` while it lives. ``idle_s=None`` ignores the idle limit.
+    """Return when and why a lineage ended, or ``None`` while it is active. ``idle_s=None`` ignores the idle limit.
 
-    A lineage of an older epoch was ended by the raising of the epoch; the account state remembers the last raise only.
-    A lineage from before the not-before time ended when the not-before time was raised, everywhere.
+    A rise of the epoch ended every lineage of an older epoch. The account state has only the last rise. A rise of the
+    not-before time ended every lineage that began earlier, with reason ``ended_everywhere``.
     """
     if lineage.ended is not None:
         return lineage.ended
@@ -133,7 +144,7 @@ def ended_of(
 
 
 def exchange(lineage: Lineage, presented: PresentedToken, *, now: int) -> Lineage:
-    """Move a lineage to its next generation, remembering the attempt that used up this one (E5)."""
+    """Return the lineage with its next generation and with the attempt of the exchanged one (E5)."""
     slots = list(lineage.attempts)
     slots[presented.generation % ATTEMPT_SLOTS] = presented.attempt
     return replace(
@@ -145,14 +156,14 @@ def exchange(lineage: Lineage, presented: PresentedToken, *, now: int) -> Lineag
 
 
 class Active(Struct, frozen=True):
-    """A token may be used: its lineage lives and its generation is the current one, or the one before."""
+    """The token may be used: its lineage is active, and its generation is the current or the previous one."""
 
     account_state: AccountState
     lineage: Lineage
 
 
 class Expired(Struct, frozen=True):
-    """Genuine and of a live lineage, but expired, or exchanged away more than once."""
+    """The lineage is active, but the token has expired, or a newer token has replaced it."""
 
 
 AccessVerdict = Active | Expired | Ahead | Inactive
@@ -167,11 +178,12 @@ def judge_access(
     not_before: int,
     mechanism: Mechanism,
 ) -> AccessVerdict:
-    """Decide whether a token may be used on a call.
+    """Return the verdict on a token that is sent on a call.
 
-    The current generation may be used until its own expiry. The generation before it may be used for
-    ``PREVIOUS_GENERATION_S`` after its exchange, because calls were in flight: no longer, since a copy of the device
-    can repeat that exchange. A sliding mechanism's token lives for as long as the login was used without a gap.
+    The current generation may be used until its own expiry. The previous generation may be used for
+    ``PREVIOUS_GENERATION_S`` after its exchange, because calls may be under way. It may not be used for longer, because
+    a copy of the device could repeat that exchange. A token of a sliding mechanism is valid as long as the login is
+    used without a gap of ``access_s``.
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
     if isinstance(lineage, Inactive):
@@ -194,14 +206,14 @@ def judge_access(
 
 
 class ProofOutdated(Struct, frozen=True):
-    """The password was changed after the caller proved it for this operation."""
+    """The password was changed after the caller proved it for this operation (``credentials_version``)."""
 
 
 def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Lineage | Inactive | ProofOutdated:
-    """Decide whether a write on behalf of a login may happen: only while that login is live.
+    """Decide whether a write on behalf of a login may happen: only while that login is active.
 
-    Live means: the account is active, the lineage is of its epoch, not ended, not expired, and began at the
-    not-before time or later. The idle limit does not count: the call itself is a use.
+    The account must be active. The lineage must have its epoch, must not have ended or expired, and must have begun at
+    the not-before time or later. The idle limit does not matter here: the call itself is a use.
     """
     lineage = account_state.lineages.get(actor.lineage) if account_state else None
     if account_state is None or lineage is None:
@@ -215,14 +227,15 @@ def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Li
 
 
 def has_role(account_state: AccountState, codes: Collection[int]) -> bool:
-    """Decide whether the account has any one of these roles. No role of an empty collection can be had."""
+    """Check whether the account has at least one of these roles. For an empty collection the result is false."""
     return not account_state.roles.isdisjoint(codes)
 
 
 def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
     """Return the lineage with this use recorded, or ``None`` when no write is needed.
 
-    A single-use mechanism records its use by the exchange. A sliding one records it by iat, the others by the day.
+    With a single-use mechanism the exchange records the use. A sliding mechanism stores the use as ``issued_at``, the
+    others as ``last_used_day``.
     """
     if mechanism.single_use:
         return None
@@ -235,10 +248,10 @@ def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: boo
 
 
 def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
-    """Write down that a sliding login was used, or ``None`` when a call finds it written down recently enough.
+    """Return a sliding login with this use recorded, or ``None`` if a call finds a recent enough record.
 
-    A renewal is always written down. ``in_use_since`` moves with it, so that an earlier id lives by its own expiry
-    only, and with a gap longer than an id's life, so that ids from before it stay dead.
+    A renewal is always recorded. ``in_use_since`` becomes now at a renewal, so an earlier session id expires at its own
+    expiry. It also becomes now after a gap longer than the life of an id, so ids from before the gap stay expired.
     """
     if not renewed and now - lineage.issued_at < mechanism.access_s // SLIDE_AFTER_FRACTION:
         return None
@@ -249,17 +262,17 @@ def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) ->
 
 
 def attempt_digest(attempt: str) -> bytes:
-    """Shorten an attempt to the 8 bytes a slot holds."""
+    """Return the 8-byte digest of an attempt, as a slot stores it. It never equals ``NO_ATTEMPT``."""
     digest = hashlib.sha256(b"baton attempt\0" + attempt.encode()).digest()[: len(NO_ATTEMPT)]
     return digest if digest != NO_ATTEMPT else b"\1" * len(NO_ATTEMPT)
 
 
 def used_by(lineage: Lineage, generation: int) -> bytes | None:
-    """Return the digest of the attempt that used a generation; ``None`` when it is forgotten."""
+    """Return the digest of the attempt that exchanged a generation, or ``None`` if it is no longer stored."""
     behind = lineage.generation - generation
     return lineage.attempts[generation % ATTEMPT_SLOTS] if 0 < behind <= ATTEMPT_SLOTS else None
 
 
 def expiry(issued_at: int, lineage: Lineage, mechanism: Mechanism) -> int:
-    """Tell when a token for calls expires: min(iat + life, absolute expiry)."""
+    """Return when a token for calls expires: min(iat + life, absolute expiry)."""
     return min(issued_at + mechanism.access_s, lineage.expires_at)

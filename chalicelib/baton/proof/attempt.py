@@ -12,9 +12,9 @@ _ATTEMPT = re.compile(rf"[!#-\[\]-~]{{{ATTEMPT_CHARACTERS_MIN},{ATTEMPT_CHARACTE
 
 
 def attempt_header(message: Message) -> str | None:
-    r"""Read ``Idempotency-Key``: ``"x"`` and ``x`` are one attempt; ``None`` when there is no such field.
+    r"""Return the attempt in ``Idempotency-Key``, or ``None`` without that header. ``"x"`` and ``x`` are the same.
 
-    16 to 128 visible ASCII characters without ``"`` and ``\``, else ``Malformed``.
+    Raises ``Malformed`` unless it has 16 to 128 visible ASCII characters without ``"`` and ``\``.
     """
     values = message.fields.get("idempotency-key")
     if values is None:
@@ -32,5 +32,5 @@ def attempt_header(message: Message) -> str | None:
 
 
 def attempt_of(message: Message, signature: VerifiedSignature | None, entropy: Entropy) -> str:
-    """Find the attempt: the header, else the signature's nonce, else one drawn here that nobody else has."""
+    """Return the attempt: the header, or else the nonce of the signature, or else a random one."""
     return attempt_header(message) or (signature.nonce if signature else None) or entropy(16).hex()

@@ -15,14 +15,14 @@ _DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
 
 
 def check_digest(message: Message) -> None:
-    """Check ``Content-Digest`` against the body (RFC 9530 section 2): every digest given must match.
+    """Compare ``Content-Digest`` with the body (RFC 9530 section 2). Every digest must match.
 
-    Raises ``InvalidDigest``, also where only algorithms other than sha-256 and sha-512 are given.
+    Raises ``InvalidDigest``, also if there are only algorithms other than sha-256 and sha-512.
     """
     if "content-digest" not in message.fields:
         return
     text = ", ".join(message.fields["content-digest"])
-    if text == content_digest(message.body):  # what nearly everybody sends, and it parses to just that
+    if text == content_digest(message.body):  # nearly every client sends exactly this
         return
     try:
         members = parse_dictionary(text)
@@ -39,15 +39,15 @@ def check_digest(message: Message) -> None:
 
 
 def content_digest(body: bytes) -> str:
-    """Write the ``Content-Digest`` of a body, sha-256 (RFC 9530 section 2)."""
+    """Return the ``Content-Digest`` of a body with sha-256 (RFC 9530 section 2)."""
     return digest_value("sha-256", body)
 
 
 def digest_value(name: str, body: bytes) -> str:
-    """Write one member of Content-Digest: the digest of a body by the algorithm ``name``."""
+    """Return one member of ``Content-Digest``: the digest of a body by the algorithm ``name``."""
     return f"{name}={_byte_sequence(_DIGESTS[name](body))}"
 
 
 def _byte_sequence(value: bytes) -> str:
-    """Write an RFC 9651 byte sequence."""
+    """Return a byte sequence (RFC 9651 section 4.1.8)."""
     return f":{base64.b64encode(value).decode()}:"

@@ -1,4 +1,4 @@
-"""Exactly-once calls: what the next sending of a call finds, and what follows from it. No I/O.
+"""Exactly-once calls: the verdict on a repeated call, from the call that is stored. No I/O.
 
 A phone loses answers, so it sends a payment again. It cannot know whether the first sending took effect. The phone
 therefore creates a key for the operation, stores the key, and sends it as ``Idempotency-Key`` with every sending.

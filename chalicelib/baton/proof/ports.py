@@ -1,4 +1,4 @@
-"""The stored calls of routes with ``once=True``, as the flow needs them."""
+"""The port of the stored calls of routes with ``once=True``."""
 
 from typing import Protocol
 
@@ -7,24 +7,24 @@ from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
 
 
 class OnceStore(Protocol):
-    """Calls that run once. Each verb is one atomic write, whose condition and effect nothing can come between.
+    """Store calls that run once. Each method is one atomic conditional write.
 
-    ``mark`` is 16 random bytes that only one sending has. Repeating a verb with the same arguments is safe: the store
-    recognises its own earlier write by the mark. Each verb may raise ``errors.Unavailable``; it is then unknown
+    ``mark`` is 16 random bytes that only one sending has. It is safe to repeat a method with the same arguments: the
+    store recognises its own earlier write by the mark. Each method may raise ``errors.Unavailable``: it is then unknown
     whether the write happened. ``now`` is in seconds since the epoch.
     """
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
         """Store a running call if none is stored, or if the stored one has expired.
 
-        Return the call that is stored now: it has this ``mark`` where the claim succeeded, now or at an earlier
-        sending. Otherwise it is the call that prevented the claim, as it was at that moment.
+        Return the call that is stored now. It has this ``mark`` if the claim succeeded, now or in an earlier attempt of
+        this call. Otherwise it is the call that prevented the claim, as it was at that moment.
         """
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
         """Replace the mark of a running call, and let it begin now, if it still has ``old_mark`` and no answer.
 
-        Of several takers one succeeds. Return the call that is stored now, as ``claim`` does; ``None`` if none is.
+        If several senders try this, one succeeds. Return the call that is stored now, as ``claim`` does, or ``None``.
         """
 
     def store(self, key: OnceKey, *, mark: bytes, answer: bytes, now: int) -> Done | Refused:

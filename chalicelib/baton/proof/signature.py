@@ -1,9 +1,11 @@
-"""Signed calls: HTTP Message Signatures (RFC 9421) and Content-Digest (RFC 9530), the profile of tag ``baton``.
+"""Verify signed calls: HTTP Message Signatures (RFC 9421) with the tag ``baton``. No I/O.
 
-Small by design. What a request may cover: ``@method``, ``@authority``, ``@path``, every query parameter as
-``@query-param``, and header fields by their name alone. The component parameters ``sf``, ``key``, ``bs``, ``tr`` and
-``req`` are refused, and so are ``@query``, ``@target-uri`` and ``@request-target``: behind API Gateway nobody sees
-the raw query, so nobody could verify them.
+The profile is small. A signature may cover ``@method``, ``@authority``, ``@path``, each query parameter as
+``@query-param``, and header fields by their name without parameters. The component parameters ``sf``, ``key``, ``bs``,
+``tr`` and ``req`` are refused. ``@query``, ``@target-uri`` and ``@request-target`` are refused too: API Gateway does
+not pass the raw query, so Baton could not verify them.
+
+``signature_input.py`` finds and reads the signature, ``digest.py`` checks Content-Digest (RFC 9530).
 """
 
 import hmac
@@ -32,15 +34,15 @@ ALWAYS_COVERED = ('"@method"', '"@authority"', '"@path"')
 COVERED_WHEN_PRESENT = {name: f'"{name}"' for name in ("authorization", "idempotency-key", "baton-grant")}
 
 _UNSIGNABLE = re.compile(r"[^\t -~]")
-"""A line end inside a value would let it pass for another component's line (RFC 9421 section 2.5)."""
+"""A line end inside a value could imitate the line of another component (RFC 9421 section 2.5)."""
 
 
 _UNRESERVED = "*-._"
-"""What application/x-www-form-urlencoded percent-encoding leaves alone besides letters and digits (RFC 9421 2.2.8)."""
+"""The characters besides letters and digits that application/x-www-form-urlencoded keeps (RFC 9421 section 2.2.8)."""
 
 
 class VerifiedSignature(Struct, frozen=True):
-    """What a verified signature vouches for. ``nonce`` is not spent yet."""
+    """The facts of a verified signature. The nonce is not consumed yet. ``created`` is in seconds since the epoch."""
 
     keyid: str
     nonce: str
@@ -50,8 +52,12 @@ class VerifiedSignature(Struct, frozen=True):
 def signature_base(message: Message, signature: Signature, *, redacted: bool = False) -> bytes:
     """Build the signature base (RFC 9421 section 2.5).
 
-    ``redacted`` replaces the value of ``authorization`` by its digest, so that the base can be shown. Raises
-    ``SignatureDefective`` for a component that cannot be had here, ``DuplicateField`` for a repeated query parameter.
+    ``redacted`` replaces the value of ``authorization`` by its digest, so that the base can be shown.
+
+    Raises:
+        SignatureDefective: the request does not have a covered component, or its value cannot be signed.
+        DuplicateField: a covered query parameter is repeated.
+
     """
     derived = {'"@method"': message.method, '"@authority"': message.authority, '"@path"': message.path}
     lines = []
@@ -81,16 +87,21 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
     window_s: int,
     tell_authorities: bool = False,
 ) -> VerifiedSignature:
-    """Verify that this key signed this very request, and recently. ``key`` is a public key or an HMAC secret.
+    """Verify that this key signed this request recently. ``key`` is a public key or an HMAC secret.
 
-    The algorithm follows from the key, never from the message. ``expected_authorities`` may hold ``*.local`` in
-    development, where a refusal also lists them (``tell_authorities``). Raises, in this order:
-    ``InsufficientCoverage``, ``WrongKey``, ``SignatureDefective`` or ``SignatureEncoding``, ``InvalidDigest``,
-    ``ClockSkew``. Or ``DuplicateField``, for a query parameter given twice: such a one cannot be signed.
+    The algorithm follows from the key, never from the message. ``now`` is in seconds since the epoch. In development
+    ``expected_authorities`` may have ``*.local``, and ``tell_authorities`` lists the hosts in the error.
 
-    The key of another signature is not known here, so its value cannot be verified. ``WrongKey`` says the rest: it
-    names another key, covers what it must, is of this body and recent. An old or an altered request raises
-    ``ClockSkew`` or ``InvalidDigest`` instead.
+    Raises, in this order:
+        InsufficientCoverage: the signature does not cover a required component.
+        DuplicateField: a query parameter is repeated, and cannot be signed.
+        SignatureDefective: the host of the request is not accepted.
+        WrongKey: the keyid is not ``expected_keyid``. Baton does not have that key and cannot verify its signature.
+            But coverage, digest and time are right: otherwise the errors below are raised instead.
+        SignatureDefective, SignatureEncoding: the signature does not verify, or is in DER.
+        InvalidDigest: ``Content-Digest`` does not match the body.
+        ClockSkew: ``created`` is more than ``window_s`` seconds from ``now``, or ``expires`` has passed.
+
     """
     _check_coverage(message, signature)
     if not _is_accepted(message.authority, expected_authorities):
@@ -111,7 +122,7 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
 
 
 def _check_body_and_time(message: Message, signature: Signature, *, now: int, window_s: int) -> int:
-    """Check the digest of the body and the time window, and give ``created``."""
+    """Check the digest of the body and the time window, and return ``created``."""
     check_digest(message)
     created, expires = int(signature.parameters["created"]), signature.parameters.get("expires")
     if isinstance(expires, int) and expires - created > SIGNATURE_LIFE_MAX_S:
@@ -127,7 +138,7 @@ _ALGORITHMS = {"P-256": "ecdsa-p256-sha256", "Ed25519": "ed25519"}
 
 
 def _is_accepted(authority: str, accepted: frozenset[str]) -> bool:
-    """Compare a host with those that are accepted, one by one or all under a domain: ``*.local``."""
+    """Check whether a host is accepted, by its name or by ``*.`` and its domain, such as ``*.local``."""
     return authority in accepted or f"*.{authority.partition('.')[2]}" in accepted
 
 
@@ -142,7 +153,7 @@ def _check_coverage(message: Message, signature: Signature) -> None:
         missing = [identifier for identifier in dict.fromkeys(wanted) if identifier not in covered]
         raise InsufficientCoverage("missing", missing=missing, path=message.path)
     if len(set(names)) < len(names):
-        # Before each covered name looks for itself: 3,000 repetitions beside 60 such names would cost 130 ms.
+        # Before the values of covered names are found: 3,000 repetitions and 60 covered names would take 130 ms.
         raise errors.DuplicateField("query", field=_encoded(Counter(names).most_common(1)[0][0]))
 
 
@@ -192,7 +203,7 @@ def _query_value(message: Message, identifier: str) -> str:
 
 
 def _field_value(message: Message, identifier: str) -> str:
-    # Between the quotes: a name that had to be escaped names no field.
+    # The name is between the quotes. An escaped name is not the name of a field.
     values = message.fields.get(identifier[1:-1])
     if values is None:
         raise defective(message, "a covered field is absent", f"The request has no header field {identifier}.")

@@ -1,4 +1,4 @@
-"""The member of a Signature-Input field that carries our tag (RFC 9421 section 4.1): find, read and write it."""
+"""Find, read and write the signature with the tag ``baton`` (RFC 9421 section 4). It is not verified here. No I/O."""
 
 import re
 from collections import Counter
@@ -20,14 +20,14 @@ _NONCE = re.compile(rf"[!-~]{{1,{NONCE_CHARACTERS_MAX}}}")
 _WRITE_VALUE = "Write it as `baton=:<base64 of the signature>:`."
 _LABEL_SHOWN_MAX = 64
 _MILLISECONDS_MIN = 10**11
-"""As seconds, this is the year 5138; as milliseconds, 1973."""
+"""In seconds this is the year 5138, in milliseconds the year 1973."""
 
 
 class SignatureInput(Struct, frozen=True):
     """One member of a Signature-Input field.
 
-    ``components`` are component identifiers as ``component`` writes them. ``written`` is the whole member in its
-    canonical spelling, which is the value of ``@signature-params`` in the signature base.
+    ``components`` are component identifiers as ``component`` writes them. ``written`` is the whole member in canonical
+    form: the value of ``@signature-params`` in the signature base.
     """
 
     label: str
@@ -37,19 +37,19 @@ class SignatureInput(Struct, frozen=True):
 
 
 class InputDefective(ValueError):
-    """The member with our tag is not a signature input. ``reason`` is for the log, ``detail`` for the caller."""
+    """The member with the tag is not a signature input. ``reason`` is for the log, ``detail`` for the caller."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        """Describe the defect twice."""
+        """Keep the description for the log and the one for the caller."""
         super().__init__(reason)
         self.reason = reason
         self.detail = detail
 
 
 class Signature(Struct, frozen=True):
-    """The one signature with our tag, as sent: not verified.
+    """The signature with the tag ``baton``, as it was sent. It is not verified.
 
-    ``components`` are identifiers as ``component`` writes them; ``written`` is the value of ``@signature-params``.
+    ``components`` are identifiers as ``component`` writes them. ``written`` is the value of ``@signature-params``.
     """
 
     components: tuple[str, ...]
@@ -59,15 +59,15 @@ class Signature(Struct, frozen=True):
 
     @property
     def keyid(self) -> str:
-        """Name the key it claims to be by."""
+        """The keyid that the signature names."""
         return str(self.parameters["keyid"])
 
 
 def read_signature(message: Message) -> Signature | None:
-    """Find the signature whose tag is ours; ``None`` when there is none.
+    """Return the signature with the tag ``baton``, or ``None`` if there is none. Other tags are ignored.
 
-    Signatures with other tags are left alone. Raises ``SignatureDefective`` for fields that cannot be read, for two
-    with our tag, and for one outside our profile.
+    Raises ``SignatureDefective`` if a field cannot be read, if two signatures have the tag, or if the signature is not
+    of this profile.
     """
     given = message.fields.get("signature-input")
     if given is None:
@@ -89,7 +89,7 @@ def read_signature(message: Message) -> Signature | None:
 
 
 def signature_missing(message: Message) -> SignatureRequired:
-    """Refuse a request in which ``read_signature`` found none: one may be there that only lacks the tag."""
+    """Return the error for a request without a signature with the tag. It says so if only the tag is missing."""
     if not _combined(message.fields.get("signature-input", ())):
         return SignatureRequired(path=message.path)
     return SignatureRequired(
@@ -100,10 +100,12 @@ def signature_missing(message: Message) -> SignatureRequired:
 
 
 def find_input(text: str) -> SignatureInput | None:
-    """Find the one member with our tag; ``None`` if there is none.
+    """Return the member with the tag ``baton``, or ``None`` if there is none.
 
-    Raises ``NotStructured`` if the field is not a dictionary, ``InputDefective`` if two members have it, or if
-    the member does not list plain components and parameters.
+    Raises:
+        NotStructured: the field is not a dictionary.
+        InputDefective: two members have the tag, or the member does not list plain components and parameters.
+
     """
     ours = [(label, *member) for label, member in parse_dictionary(text).items() if _has_our_tag(member[1])]
     if not ours:
@@ -121,12 +123,12 @@ def find_input(text: str) -> SignatureInput | None:
 
 
 def component(name: str, parameter: str | None = None) -> str:
-    """Write a component identifier (RFC 9421 section 2); ``parameter`` is the ``name`` of ``@query-param``."""
+    """Return a component identifier (RFC 9421 section 2). ``parameter`` is the ``name`` of ``@query-param``."""
     return _string(name) if parameter is None else f"{_string(name)};name={_string(parameter)}"
 
 
 def write_input(components: Iterable[str], parameters: Mapping[str, str | int]) -> str:
-    """Write a member of Signature-Input in its canonical spelling (RFC 9421 section 2.3)."""
+    """Return a member of Signature-Input in canonical form (RFC 9421 section 2.3)."""
     written = "".join(
         [f";{name}={value if isinstance(value, int) else _string(value)}" for name, value in parameters.items()]
     )
@@ -134,7 +136,7 @@ def write_input(components: Iterable[str], parameters: Mapping[str, str | int]) 
 
 
 def defective(message: Message, reason: str, detail: str) -> SignatureDefective:
-    """Refuse a signature. ``reason`` goes to the log, in words that no caller chose; ``detail`` goes to the caller."""
+    """Return the error for a signature. ``reason`` is for the log, in fixed words; ``detail`` is for the caller."""
     return SignatureDefective(reason, detail=detail, hint=detail, path=message.path)
 
 
@@ -149,7 +151,7 @@ def _our_input(message: Message, text: str) -> SignatureInput | None:
 
 def _check_parameters(message: Message, parameters: Mapping[str, str | int]) -> None:
     for name, value in parameters.items():
-        # type(), not isinstance(): a structured field's Boolean and Token must not pass for Integer and String.
+        # type(), not isinstance(): a Boolean is not an Integer, and a Token is not a String.
         if name not in _PARAMETERS:
             known = ", ".join(f"`{parameter}`" for parameter in sorted(_PARAMETERS))
             raise defective(message, "an unknown parameter", f"The only signature parameters are {known}.")
@@ -198,7 +200,7 @@ def _value(message: Message, label: str) -> bytes:
 
 
 def _combined(lines: Sequence[str]) -> str:
-    """Combine the lines of a dictionary, in order (RFC 9651 section 4.2). An empty line has no member."""
+    """Join the lines of a dictionary in order (RFC 9651 section 4.2). Empty lines are left out."""
     return lines[0] if len(lines) == 1 else ", ".join([line for line in lines if line.strip(" \t")])
 
 
@@ -208,7 +210,7 @@ def _unreadable(message: Message, field: str, error: NotStructured, write: str) 
 
 
 def _has_our_tag(parameters: Mapping[str, object]) -> bool:
-    """Compare the tag. A token in place of the string is our tag too: ``find_input`` then refuses its type."""
+    """Check for the tag. A token instead of a string counts too: ``find_input`` then refuses its type."""
     return parameters.get("tag") in {TAG, Token(TAG)}
 
 
@@ -226,7 +228,7 @@ def _identifier(item: Item) -> str:
 
 
 def _string(text: str) -> str:
-    """Write a string (RFC 9651 section 4.1.6)."""
+    """Return a string in quotes (RFC 9651 section 4.1.6)."""
     if '"' in text or "\\" in text:
         text = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'

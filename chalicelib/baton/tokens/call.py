@@ -1,4 +1,4 @@
-"""A signed call: who is calling, proved first without the database, then against the account state."""
+"""Authenticate and authorize signed calls: first without the database, then with the account state."""
 
 from msgspec import Struct
 
@@ -26,7 +26,7 @@ _ANY = RouteSpec()
 
 
 class VerifiedCall(Struct, frozen=True):
-    """A call whose token and signature are genuine. Whether its lineage still lives is not known yet."""
+    """A call with a verified token and signature. Its lineage may have ended: ``authorize`` checks this."""
 
     message: Message
     proved: VerifiedToken
@@ -35,7 +35,7 @@ class VerifiedCall(Struct, frozen=True):
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """Let a call in, or refuse it."""
+    """Authenticate and authorize a request to a signed route."""
 
     clock: Clock
     entropy: Entropy
@@ -45,9 +45,9 @@ class Call(Struct, frozen=True, kw_only=True):
     log: Log
 
     def authenticate(self, message: Message, *, bound: bool = False) -> VerifiedCall:
-        """Check token, signature, digest and time, asking no database.
+        """Check token, signature, digest and time. No database is read, except for the cached key ring.
 
-        ``bound`` refuses tokens that are tied to no key.
+        ``bound`` refuses tokens without a binding.
         """
         now = self.clock()
         proved = self.proof.token(bearer(message), now=now)
@@ -172,9 +172,9 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 def refuse_inactive(outcome: object) -> None:
-    """Refuse a caller whose login ended, or whose password changed, between the admission and the write.
+    """Refuse a caller whose login ended, or whose password changed, after the call was authorized.
 
-    Nothing was written. Raises ``LoginRequired`` or ``GrantInvalid``; every other outcome is accepted.
+    Nothing was written. Raises ``LoginRequired`` or ``GrantInvalid``. Every other outcome is accepted.
     """
     match outcome:
         case Inactive(reason):
@@ -189,7 +189,7 @@ def refuse_inactive(outcome: object) -> None:
 
 
 def bearer(message: Message) -> str:
-    """Read the token of an ``Authorization: Bearer`` field (RFC 6750 section 2.1)."""
+    """Return the token of an ``Authorization: Bearer`` field (RFC 6750 section 2.1). Raises ``TokenInvalid``."""
     values = message.fields.get("authorization")
     if values is None:
         raise TokenInvalid("no Authorization field", detail=f"The Authorization header is missing. {_SEND_ONE}")

@@ -24,7 +24,7 @@ class Operation(Struct, frozen=True):
 
 
 class GrantUsed(Struct, frozen=True):
-    """A grant that was spent on this very call: when and how the person was asked."""
+    """The grant that this call consumed: when (seconds since the epoch) and how the person was authenticated."""
 
     at: int
     assurance: Assurance
@@ -58,7 +58,7 @@ class Caller(Struct, kw_only=True, eq=False):
 
     @property
     def actor(self) -> Actor:
-        """Name this login, for the condition of every write on its behalf."""
+        """The login of the caller, for the condition of a write on its behalf."""
         version = self.account_state.credentials_version if self.account_state else 0
         return Actor(self.account, self.device_id, not_before=self.not_before, credentials_version=version)
 
@@ -118,7 +118,7 @@ class Caller(Struct, kw_only=True, eq=False):
         return self._liveness(self.actor, roles)
 
     def __repr__(self) -> str:
-        """Show who is calling; the whole account state would hide it."""
+        """Show account, device and client. The whole account state would be too long."""
         return f"Caller(account={self.account!r}, device_id={self.device_id!r}, client_id={self.client_id!r})"
 
 

@@ -1,6 +1,6 @@
-"""Exchange: hand in generation g, get generation g+1, once (exchange.md, E1 to E10).
+"""The exchange: replace the token of generation g by the token of g+1, once (docs/baton/exchange.md, E1 to E10).
 
-Mechanisms whose renewal is repeatable come through the same door: their generation stays as it is.
+A mechanism with repeatable renewal uses the same route. Its generation does not change.
 """
 
 from typing import Literal
@@ -52,7 +52,7 @@ class TokenRequest(Struct, frozen=True):
 
 
 class Exchange(Struct, frozen=True, kw_only=True):
-    """Renew a login by its token."""
+    """Renew a login with its token."""
 
     clock: Clock
     entropy: Entropy
@@ -65,7 +65,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
     revoke_on_wrong_key: bool = False
 
     def __call__(self, message: Message, request: TokenRequest, *, source: str = "") -> TokenResponse:
-        """Answer with the child, the same child to a retry, or the refusal that the rule demands.
+        """Return the next tokens, the same ones to a retry with the same attempt. Raises the error of other verdicts.
 
         ``source`` is the network address of the sender, for the evidence of a reuse.
         """
@@ -92,7 +92,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
         return self._renew(proved, now=now)
 
     def _signature(self, message: Message, proved: VerifiedToken, *, source: str, now: int) -> VerifiedSignature | None:
-        """Verify the proof of possession. E2 before E8: a leaked dead token must not log its owner out."""
+        """Verify the proof of possession. E2 comes before E8: a leaked used token must not log its owner out."""
         try:
             return self.proof.signature(message, proved, now=now)
         except WrongKey:
@@ -134,13 +134,13 @@ class Exchange(Struct, frozen=True, kw_only=True):
                 raise errors.LoginRequired(reason=reason.value if reason else None)
 
     def _reused(self, proved: VerifiedToken, ended: Done | Refused, *, now: int) -> errors.Refusal:
-        """Choose the answer, once the end is written. Where that failed, ``Unavailable`` was raised instead."""
+        """Return the error after the end is written. If that write failed, ``Unavailable`` was raised before."""
         if isinstance(ended, Refused):
             return errors.LoginRequired("ended already", reason=self._why(proved, now=now))
         return TokenReused(reason=EndReason.REUSE.value)
 
     def _why(self, proved: VerifiedToken, *, now: int) -> str | None:
-        """Tell a client whose lineage somebody else has just ended, or had, why."""
+        """Return why a lineage ended that another request ended, now or earlier."""
         account_state = self.lineage_store.get(proved.token.account)
         idle_s = proved.client.mechanism.idle_s
         state = active_lineage(
@@ -149,7 +149,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
         return state.reason.value if isinstance(state, Inactive) and state.reason else None
 
     def _renew(self, proved: VerifiedToken, *, now: int) -> TokenResponse:
-        """Renew repeatably: the generation stays, and a sliding login is written down as used."""
+        """Renew without an exchange: the generation does not change. The use of a sliding login is stored."""
         mechanism, presented = proved.client.mechanism, proved.presented()
         not_before = proved.ring.not_before
         for _ in range(START_OVER_MAX):

@@ -1,4 +1,4 @@
-"""Make and read tokens of either form. No I/O."""
+"""Write and read tokens of both forms, JWT and opaque. No I/O."""
 
 from chalicelib.baton.errors import FieldTooLarge
 from chalicelib.baton.keys.refusals import InvalidKey
@@ -23,18 +23,21 @@ def mint_token(  # noqa: PLR0913 - all of these go into a token
     auth_time: int,
     assurance: Assurance,
 ) -> str:
-    """Write a token out. ``auth_time`` and ``assurance`` are its login's, told by the JWT alone."""
+    """Return the text of a token. ``auth_time`` and ``assurance`` are of its login. Only a JWT contains them."""
     if form == "opaque":
         return mint_opaque(token, ring)
     return mint_jwt(token, ring, now=now, names=names, client=client, auth_time=auth_time, assurance=assurance)
 
 
 def read_token(text: str, *, ring: Ring, names: Names, clients: Clients) -> Token:
-    """Read a genuine token, of either form. Its expiry and its kind are for the caller to judge.
+    """Verify and read a token of either form. The caller must check its expiry and its kind.
 
-    Raises ``FieldTooLarge`` over 8 KB, before parsing; ``UnknownKey`` when the ring lacks its key;
-    ``ConfigurationMismatch`` when issuer, audience or client are missing here; ``TokenInvalid`` for whatever else we
-    did not issue, and for a key that signed after its time.
+    Raises:
+        FieldTooLarge: the text is longer than 8 KB. It is not parsed.
+        UnknownKey: the ring does not have its key.
+        ConfigurationMismatch: the token is genuine, but its issuer, audience or client is not in the configuration.
+        TokenInvalid: Baton did not issue the token, or its key signed it after the time of the key.
+
     """
     if len(text) > TOKEN_BYTES_MAX:
         raise FieldTooLarge("token over 8 KB")

@@ -1,4 +1,4 @@
-"""What stock OAuth parties ask besides the exchange: revocation (RFC 7009) and introspection (RFC 7662)."""
+"""Token introspection (RFC 7662)."""
 
 import hashlib
 import hmac
@@ -18,7 +18,7 @@ from chalicelib.baton.tokens.token import Kind, Names, Token
 
 
 class Introspect(Struct, frozen=True, kw_only=True):
-    """Tell a resource server whether a token is good this moment."""
+    """Introspect a token (RFC 7662)."""
 
     clock: Clock
     proof: RequestVerifier

@@ -1,4 +1,4 @@
-"""The tokens of a lineage's current generation: derivable from the state, so issuing them again costs nothing."""
+"""Issue the tokens of a lineage's current generation. They depend only on the lineage, so a retry gets the same."""
 
 from typing import Annotated, Literal
 
@@ -48,7 +48,7 @@ class TokenResponse(Struct, frozen=True, kw_only=True):
 
 
 class Issue(Struct, frozen=True):
-    """Mint the tokens of a lineage."""
+    """Issue the tokens of a lineage."""
 
     names: Names
 
@@ -63,9 +63,10 @@ class Issue(Struct, frozen=True):
         now: int,
         issued_at: int | None = None,
     ) -> TokenResponse:
-        """Mint the tokens of the current generation, those for calls as of ``issued_at``.
+        """Return the tokens of the current generation.
 
-        ``issued_at`` is given by a repeatable renewal; left out, the tokens are those of the state, to the byte.
+        A repeatable renewal gives the ``issued_at`` of the token for calls. Without it, equal lineages get equal
+        tokens, byte for byte.
         """
         mechanism = client.mechanism
         called_at = lineage.issued_at if issued_at is None else issued_at
@@ -117,7 +118,7 @@ class Issue(Struct, frozen=True):
 
 
 def with_secret(issued: TokenResponse, lineage: Lineage, ring: Ring) -> TokenResponse:
-    """Add the HMAC secret to the answer of a register or login: the only answers that carry it."""
+    """Add the HMAC secret to the answer of a registration or login. No other answer contains it."""
     if not isinstance(lineage.binding, SecretBinding):
         return issued
     secret = ring.lineage_secret(lineage.id)

@@ -19,11 +19,11 @@ _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{86})"
 _LEAD = '{"typ":"at+jwt","alg":"ES256","kid":"'
 
 _HEADER = re.compile(re.escape(_LEAD.encode()) + rb'[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"}')
-"""A kid is a thumbprint: 32 bytes, in one spelling. Nothing else a token may name is a reason for a fresh ring."""
+"""A kid is a thumbprint: the canonical base64url of 32 bytes. Only such a kid can cause a new read of the ring."""
 
 
 class _Confirmation(Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """What a token is bound to (RFC 7800): the key itself, so that verifying a call reads no key from anywhere."""
+    """The binding of a token (RFC 7800). It contains the public key, so the verification of a call reads no key."""
 
     jkt: str | UnsetType = UNSET
     jwk: dict[str, str] | UnsetType = UNSET
@@ -31,7 +31,7 @@ class _Confirmation(Struct, omit_defaults=True, forbid_unknown_fields=True):
 
 
 class _Claims(Struct):
-    """Every claim we write, with the one type it has, in the order of the wire. Others are ignored when reading."""
+    """The claims of a token with their types, in the order on the wire. Unknown claims are ignored."""
 
     iss: str
     aud: str
@@ -47,7 +47,7 @@ class _Claims(Struct):
     gen: int
     token_use: Kind
     scope: str
-    """For resource servers (RFC 9068 section 2.2.3). Not used when reading: a client's scope is what its row says."""
+    """For resource servers (RFC 9068 section 2.2.3). Baton does not read it: the registry has the scope of a client."""
     cnf: _Confirmation | UnsetType = UNSET
 
 
@@ -55,14 +55,14 @@ _CLAIMS = msgspec.json.Decoder(_Claims)
 
 
 def jwks(ring: Ring) -> dict[str, list[dict[str, str]]]:
-    """Publish every key that verifies tokens of live logins, those that do not sign yet too (RFC 7517)."""
+    """Return the JWK set (RFC 7517): every key that verifies tokens of active logins, and the next signing key."""
     return {"keys": [key.public_jwk() for key in ring.published()]}
 
 
 def mint_jwt(  # noqa: PLR0913 - all of these go into a token
     token: Token, ring: Ring, *, now: int, names: Names, client: Client, auth_time: int, assurance: Assurance
 ) -> str:
-    """Sign the claims of a token (RFC 9068)."""
+    """Return the JWT of a token (RFC 9068)."""
     claims = _Claims(
         iss=names.issuer,
         aud=names.audience,
@@ -80,7 +80,7 @@ def mint_jwt(  # noqa: PLR0913 - all of these go into a token
         scope=" ".join(sorted(client.scope)),
         cnf=_confirmation(token),
     )
-    # A clock of ours may have been ahead when it wrote the iat: the key must be the newest at that time too.
+    # The clock that wrote the iat may have been ahead. The key must be the newest at that time too.
     signer = ring.signer(max(now, token.issued_at))
     signing_input = f"{_header(signer.kid)}.{encode_base64url(msgspec.json.encode(claims))}"
     return f"{signing_input}.{encode_base64url(signer.sign(signing_input.encode()))}"
@@ -88,7 +88,7 @@ def mint_jwt(  # noqa: PLR0913 - all of these go into a token
 
 @lru_cache(maxsize=32)
 def _header(kid: str) -> str:
-    """Write the header of all tokens under a key: it says three things, and nothing of the token."""
+    """Return the header of all tokens of a key: type, algorithm and kid."""
     return encode_base64url(f'{_LEAD}{kid}"}}'.encode())
 
 
@@ -143,7 +143,7 @@ def _confirmed(claims: _Claims) -> tuple[Binding, PublicKey | None]:
 
 
 def _payload(text: str, ring: Ring) -> tuple[bytes, SigningKey]:
-    """Verify a JWT by the public key that its header names. Return its payload, to the byte, and that key.
+    """Verify a JWT with the public key that its header names. Return its payload, byte for byte, and that key.
 
     The payload of an unverified token is not parsed. Raises ``UnknownKey``, ``TokenInvalid`` or ``ValueError``.
     """
@@ -157,7 +157,7 @@ def _payload(text: str, ring: Ring) -> tuple[bytes, SigningKey]:
 
 
 def _key_of(header: str, ring: Ring) -> SigningKey:
-    """Find the key that a header names: one of ours is known by its every byte."""
+    """Return the key that a header names. The header must be exactly the one that Baton writes for the key."""
     for key in ring.signing:
         if header == _header(key.kid):
             return key

@@ -16,12 +16,12 @@ from chalicelib.baton.tokens.refusals import TokenInvalid
 from chalicelib.baton.tokens.token import Kind, Token, UnknownKey
 
 OPAQUE_PREFIX = "baton_"
-"""Lets secret scanners find a leaked one."""
+"""Secret scanners find a leaked token by this prefix."""
 
 _DOMAIN = b"baton opaque token 1"
 
 _FACTS = struct.Struct(">B?B12s12sIII")
-"""Kind, bound to a secret?, client; account, lineage; generation, iat, exp. The public key follows, if there is one."""
+"""Kind, whether bound to a secret, client; account, lineage; generation, iat, exp. The public key follows, if any."""
 
 _KINDS = (Kind.ACCESS, Kind.REFRESH, Kind.BOTH)
 _SIV_KEY_BYTES = 64
@@ -30,7 +30,7 @@ _SEALED_BYTES = {_SIV_TAG_BYTES + _FACTS.size + key_bytes for key_bytes in (0, 3
 
 
 def mint_opaque(token: Token, ring: Ring) -> str:
-    """Seal a token under the root its lineage was born under, whose version leads: about 125 characters."""
+    """Encrypt a token with the root of its lineage. The version of the root is the first byte. About 125 characters."""
     version = root_version(token.lineage)
     root = ring.root(version)
     if root is None:
@@ -51,7 +51,7 @@ def mint_opaque(token: Token, ring: Ring) -> str:
 
 
 def read_opaque(text: str, ring: Ring) -> Token:
-    """Decrypt and read an opaque token that Baton sealed."""
+    """Decrypt and read an opaque token. Raises ``TokenInvalid``, ``UnknownKey`` or ``ValueError``."""
     value = decode_base64url(text.removeprefix(OPAQUE_PREFIX))
     lead, sealed = value[:1], value[1:]
     if len(sealed) not in _SEALED_BYTES:
@@ -63,7 +63,7 @@ def read_opaque(text: str, ring: Ring) -> Token:
         facts = _siv(root.secret).decrypt(sealed, [_DOMAIN, lead])
     except InvalidTag:
         raise TokenInvalid("not sealed by us") from None
-    # From here on the bytes are our own. Who changes their layout changes the domain.
+    # Baton wrote these bytes. A change of their layout requires another domain.
     kind, to_secret, client, account, lineage, generation, issued_at, expires_at = _FACTS.unpack_from(facts)
     if lineage[:1] != lead:
         raise TokenInvalid("sealed under another root than its lineage's")

@@ -1,4 +1,4 @@
-"""The stores of things used once."""
+"""The ports of nonces, tickets and grants, each of which is used once."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ class Nonces(Protocol):
     """The nonces of signed requests. If they are lost, a request can be replayed only within its time window."""
 
     def consume_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
-        """Spend a nonce of a key, once. ``mark`` is random and tells our own re-send from a replay."""
+        """Consume a nonce of a key, once. The random ``mark`` distinguishes a repeated call from a replay."""
 
 
 class Tickets(Protocol):
@@ -38,13 +38,13 @@ class Grants(Protocol):
         credentials_version: int,
         expires_at: int,
     ) -> None:
-        """Keep a step-up grant, under the SHA-256 of its secret. It is good for the password it was proved with."""
+        """Store a step-up grant under the SHA-256 of its secret. It is valid for this credentials version only."""
 
     def consume_grant(
         self, grant: str, *, lineage: LineageId, operation: Operation, credentials_version: int, now: int, mark: bytes
     ) -> GrantUsed | Refused:
-        """Spend a grant, once, when it is unexpired and for exactly this lineage, operation and password."""
+        """Consume a grant, once, if it has not expired and is for this lineage, operation and credentials version."""
 
 
 class OneTime(Nonces, Tickets, Grants, Protocol):
-    """What a signed call uses once."""
+    """The one-time values of signed calls."""

@@ -1,4 +1,4 @@
-"""What a request proves before any database is asked: its token, its signature, its attempt."""
+"""Verify the token and the signature of a request. No database is read, except for the cached key ring."""
 
 import re
 
@@ -26,9 +26,9 @@ from chalicelib.baton.tokens.token import ConfigurationMismatch, Names, Token
 
 
 class VerifiedToken(Struct, frozen=True):
-    """A genuine token, the client it was issued to, and the key ring that verified it.
+    """A verified token, its client, and the key ring that verified it.
 
-    All that follows uses this ring: its not-before time, and its keys for a new token.
+    The rest of the request uses the same ring: its not-before time, and its keys for new tokens.
     """
 
     token: Token
@@ -41,7 +41,7 @@ class VerifiedToken(Struct, frozen=True):
             raise errors.LoginRequired("its client is out of service")
 
     def presented(self, attempt: str = "") -> PresentedToken:
-        """Say what this token claims, to be held against the account state."""
+        """Return the facts that the rules compare with the account state."""
         return PresentedToken(
             account=self.token.account,
             lineage=self.token.lineage,
@@ -54,7 +54,7 @@ class VerifiedToken(Struct, frozen=True):
 
 
 class Mismatches:
-    """Report genuine tokens that this configuration does not know: at most one a minute, since one can be repeated."""
+    """Report genuine tokens of another configuration, at most once a minute, because a client can repeat one."""
 
     def __init__(self, log: Log) -> None:
         """Report to ``log``. One object per environment."""
@@ -62,14 +62,14 @@ class Mismatches:
         self._told_at: int | None = None
 
     def report(self, mismatch: ConfigurationMismatch, *, now: int) -> None:
-        """Emit ``configuration_mismatch``, unless that was done within the last minute."""
+        """Record ``configuration_mismatch``, unless that was done within the last minute."""
         if self._told_at is None or not 0 <= now - self._told_at < MISMATCH_TOLD_EVERY_S:
             self._told_at = now
             self._log.record("configuration_mismatch", reason=mismatch.what)
 
 
 class RequestVerifier(Struct, frozen=True, kw_only=True):
-    """Check tokens and signatures against the ring. Asks no database beyond the cached ring."""
+    """Verify tokens and signatures with the key ring."""
 
     key_ring: KeyRing
     clients: Clients
@@ -77,13 +77,13 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     authorities: frozenset[str]
     mismatches: Mismatches
     development: bool = False
-    """Tell a caller which hosts are accepted."""
+    """Errors list the accepted hosts."""
 
     def token(self, text: str, *, now: int) -> VerifiedToken:
-        """Read a token and find its client.
+        """Verify a token and find its client.
 
-        Raises ``TokenInvalid`` for whatever we did not issue, ``Unavailable`` for one from the future and for one that
-        this configuration does not know (E1b).
+        Raises ``TokenInvalid`` if Baton did not issue it. Raises ``Unavailable`` if it is from the future, or if its
+        issuer, audience or client is not in this configuration (E1b).
         """
         try:
             proved = self._token(text, now=now)
@@ -107,11 +107,11 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         return VerifiedToken(token, client, ring)
 
     def token_of(self, client_id: str | None, text: str, *, now: int) -> VerifiedToken:
-        """Read a token that a client sends under its own id, where it names one (RFC 6749 section 3.2.1).
+        """Verify a token that a client sends with its own id, if it sends one (RFC 6749 section 3.2.1).
 
-        Raises ``UnknownClient`` and ``UnauthorizedClient``, never ``TokenInvalid`` for them: of that, stock clients
-        drop the session. A genuine token that this configuration does not know comes first (E1b): a wrong deployment
-        does not know the client either.
+        Raises ``UnknownClient`` or ``UnauthorizedClient`` for a wrong id. ``TokenInvalid`` would make stock clients
+        drop the session. A genuine token of another configuration is reported first (E1b), because a wrong deployment
+        does not have the client either.
         """
         unknown = client_id is not None and self.clients.get(client_id) is None
         try:

@@ -1,4 +1,4 @@
-"""End a login of which a used token came back, and keep both presentations as evidence for the owner (E8)."""
+"""End a login whose used token was presented again, and record both presentations as evidence for the owner (E8)."""
 
 from typing import Literal
 
@@ -19,10 +19,10 @@ USER_AGENT_CHARACTERS_MAX = 200
 
 
 class ForeignKeys:
-    """Report exchanges that another key signed: of one account once in a quarter of an hour.
+    """Report exchanges that another key signed, for each account at most once in 15 minutes.
 
-    One token can be sent any number of times, and one account can log in many times. So neither may raise the metric
-    alone. Each environment has one object, and asks no database.
+    One token can be sent any number of times, and one account can log in many times. So the metric must not count each
+    request. Each environment has one object, and reads no database for it.
     """
 
     def __init__(self, log: Log) -> None:
@@ -31,7 +31,7 @@ class ForeignKeys:
         self._told: dict[AccountId, int] = {}
 
     def report(self, account: AccountId, lineage: LineageId, *, now: int) -> None:
-        """Emit ``exchange_wrong_key``, unless that was done for this account a short time ago."""
+        """Record ``exchange_wrong_key``, unless that was done for this account within 15 minutes."""
         told_at = self._told.get(account)
         if told_at is not None and 0 <= now - told_at < FOREIGN_KEY_TOLD_EVERY_S:
             return
@@ -58,9 +58,10 @@ class EndReused(Struct, frozen=True, kw_only=True):
         key: Literal["own", "another", "none"],
         now: int,
     ) -> Done | Refused:
-        """End it before answering. ``Refused``: it had ended already, and nothing is recorded.
+        """End the login before the answer is sent. ``Refused``: it had already ended, and nothing is recorded.
 
-        ``lineage`` is the login as it was; ``key`` tells whose key signed this presentation.
+        ``lineage`` is the login as it was stored. ``key`` says which key signed this request: the one of the login,
+        another one, or none.
         """
         token = proved.token
         ended = self.lineage_store.end(token.account, token.lineage, EndReason.REUSE, now=now)
@@ -84,7 +85,7 @@ class EndReused(Struct, frozen=True, kw_only=True):
 
 
 def _first_presentation(lineage: Lineage, generation: int) -> dict[str, str | int]:
-    """Tell what the login knows of the exchange that used this generation: its attempt, for four generations."""
+    """Return the stored facts of the exchange of this generation. The attempt is stored for four generations."""
     known: dict[str, str | int] = {
         "current_generation": lineage.generation,
         "last_exchange_at": lineage.issued_at,
@@ -94,6 +95,6 @@ def _first_presentation(lineage: Lineage, generation: int) -> dict[str, str | in
 
 
 def _user_agent(message: Message) -> str:
-    """Read what the app calls itself: caller-chosen text, so only printable ASCII, and cut."""
+    """Return the User-Agent. The caller chose this text, so it is cut and has only printable ASCII characters."""
     given = message.fields.get("user-agent", ("",))[0]
     return "".join(character for character in given if " " <= character <= "~")[:USER_AGENT_CHARACTERS_MAX]

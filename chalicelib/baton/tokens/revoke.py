@@ -25,10 +25,11 @@ class Revoke(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, message: Message, *, token: str, client_id: str | None, source: str = "") -> None:
-        """End it. An invalid token is no error and has no effect (RFC 7009 2.2); another client's is refused (2.1).
+        """End the login. An invalid token is not an error (RFC 7009 2.2). A token of another client is refused (2.1).
 
-        A bound lineage ends only by its own key's signature: a token alone cannot end a session. Its holder may report
-        a copy of the device so (client rule 8): a token two or more generations old ends it with reason ``reuse``.
+        To end a bound lineage, the request must be signed with its key: a token is not enough. An app reports a copy of
+        its device this way (client rule 8): a token that is two or more generations old ends the login with reason
+        ``reuse``.
         """
         now = self.clock()
         try:
@@ -52,10 +53,10 @@ class Revoke(Struct, frozen=True, kw_only=True):
             self.record("revoked", account=proved.token.account, lineage=proved.token.lineage, client=proved.client.id)
 
     def _is_reuse(self, proved: VerifiedToken, lineage: Lineage) -> bool:
-        """Tell whether the key's own holder presents a token that was exchanged twice without its knowledge.
+        """Check whether the device presents a token that was exchanged at least twice without it.
 
-        The holder of generation g stored it before using it, and stores each child before the next exchange. So
-        another holder of the same record went on. Generations only grow: what is read stays true.
+        A device stores each token before it uses it. If the lineage is two generations ahead of the stored token, a
+        copy of the device exchanged it. Generations only grow, so the result stays true after this read.
         """
         bound = not isinstance(lineage.binding, NoBinding)
         return bound and proved.client.mechanism.single_use and lineage.generation - proved.token.generation > 1

@@ -1,8 +1,8 @@
-"""A token's two forms, JWT and opaque: mint and read.
+"""The facts of a token, in either form. No I/O.
 
-Both are deterministic: under one key of the ring the same token is the same string, so an exchange repeated with its
-attempt gets the same child, to the byte. A JWT has a second valid string: the signatures (r, s) and (r, n - s) both
-verify. So nothing is keyed by the string or its signature. The account state identifies a token by its claims.
+Both forms are deterministic: with one key of the ring, the same token is always the same string. So a repeated exchange
+gets the same token, byte for byte. A JWT has a second valid string, because the signatures (r, s) and (r, n - s) both
+verify. Therefore nothing is identified by the string or its signature: the account state has the claims of a token.
 """
 
 import re
@@ -18,34 +18,34 @@ from chalicelib.baton.policy import MINUTE_S
 from chalicelib.baton.tokens.refusals import TokenInvalid
 
 _NUMBER_MAX = 2**32 - 1
-"""Generations and times fit four bytes: times until the year 2106."""
+"""Generations and times have four bytes. This is enough until the year 2106."""
 
 _CLIENT_MAX = 255
 
 _ID = re.compile("[A-Za-z0-9_-]{16}")
-"""12 bytes exactly, so every spelling is the canonical one."""
+"""Base64url of 12 bytes, which has no second spelling."""
 
 
 class UnknownKey(TokenInvalid):
-    """Made under a key that this copy of the ring does not have. Read again with a fresh one, once."""
+    """The cached ring does not have the key of the token. Read the ring again, and then the token, once."""
 
 
 class ConfigurationMismatch(Unavailable):
-    """A genuine token whose issuer, audience or client this deployment's configuration does not know (E1b).
+    """A genuine token whose issuer, audience or client is not in the configuration of this deployment (E1b).
 
-    ``what`` is one of those three words. The configuration is wrong, and must log nobody out.
+    ``what`` is ``issuer``, ``audience`` or ``client``. The configuration is wrong, and no login may end because of it.
     """
 
     def __init__(self, what: str) -> None:
-        """Say which of the three it is, in a fixed word, and ask for a pause that an operator can use."""
+        """Keep ``what``. The client waits for a minute, so that the operator has time."""
         reason = f"a genuine token of another {what}: this configuration lacks it"
-        # One old token can be sent again and again. The event ``configuration_mismatch`` has its own alarm.
+        # A client can repeat one old token, so this is no alarm. The event ``configuration_mismatch`` has its own.
         super().__init__(reason, retry_after=MINUTE_S, by_caller=True)
         self.what = what
 
 
 class Names(Struct, frozen=True):
-    """What this deployment calls itself in tokens: ``iss`` and ``aud``. Earlier issuers' tokens are still read."""
+    """The ``iss`` and ``aud`` of this deployment's tokens. Tokens of ``earlier_issuers`` are accepted too."""
 
     issuer: str
     audience: str
@@ -53,7 +53,7 @@ class Names(Struct, frozen=True):
 
 
 class Kind(StrEnum):
-    """What a token can do: ``access`` on calls, ``refresh`` at ``/oauth/token``, or ``both``."""
+    """The use of a token: ``access`` on calls, ``refresh`` at ``/oauth/token``, or ``both``."""
 
     ACCESS = "access"
     REFRESH = "refresh"
@@ -61,7 +61,7 @@ class Kind(StrEnum):
 
 
 class Token(Struct, frozen=True):
-    """What a token says. ``key`` is the device's public key when it is bound to one, and only then."""
+    """The facts of a token. ``key`` is the public key of the device if the token is bound to one."""
 
     kind: Kind
     account: AccountId
@@ -74,7 +74,7 @@ class Token(Struct, frozen=True):
     key: PublicKey | None = None
 
     def __post_init__(self) -> None:
-        """Refuse to be what no token can be: this holds for minting and for reading."""
+        """Check the facts, both when a token is issued and when it is read. Raises ``ValueError``."""
         if not (_ID.fullmatch(self.account) and _ID.fullmatch(self.lineage)):
             raise ValueError("an id is 12 bytes in base64url")
         for number in (self.generation, self.issued_at, self.expires_at):
@@ -88,5 +88,5 @@ class Token(Struct, frozen=True):
 
     @property
     def jti(self) -> str:
-        """Name this token: the same name for the same token, whatever its form."""
+        """The id of the token (claim ``jti``), the same in both forms."""
         return f"{self.lineage}.{self.generation}.{self.kind}.{self.issued_at}"

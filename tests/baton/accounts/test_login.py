@@ -127,7 +127,7 @@ def test_requests_in_each_others_way_are_their_callers_doing(world: World, monke
     """Whoever logs in often enough at once gets 503, and rings no alarm by it."""
     world.register(world.phone())
     monkeypatch.setattr(world.stores.lineage_store, "add_lineage", lambda *_, **__: Moved())
-    with pytest.raises(errors.Unavailable, match="kept moving") as refused:
+    with pytest.raises(errors.Unavailable, match="kept changing") as refused:
         world.login(world.phone())
     assert refused.value.by_caller
 

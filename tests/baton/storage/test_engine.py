@@ -348,7 +348,7 @@ def test_users_and_claims_that_cannot_be_read_are_our_own_trouble(engine: Dynamo
     engine.write("put_item", TableName=engine.tables.users, Item={"pk": {"S": f"E#{USER.email_index}"}})
     with pytest.raises(Unavailable, match="malformed user"):
         Users(engine).get(ACCOUNT)
-    with pytest.raises(Unavailable, match="malformed claim"):
+    with pytest.raises(Unavailable, match="malformed e-mail index entry"):
         Users(engine).find(USER.email_index)
     with pytest.raises(Unavailable, match="malformed user"):
         Users(engine).register(USER, state_with())

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 HEAD_BYTES_MAX: Final = 16 * 1024
 
 BODY_BYTES_MAX: Final = 8 * 1024 * 1024
-"""DynamoDB's items are at most 400 KB; nothing we ask answers more than a few."""
+"""An item of DynamoDB has at most 400 KB, and an answer has at most a few items."""
 
 
 class NoResponse(Exception):
-    """Nothing usable came back, after all attempts; what was asked may have happened."""
+    """There was no usable answer after all attempts. The request may have taken effect."""
 
 
 _FIELDS: Final = re.compile(rb"\r\n(content-length|x-amz-crc32|connection):([^\r\n]*)(?=\r\n)", re.IGNORECASE)
-"""The fields of an answer that are looked at. Half a line's end within one makes it none of them."""
+"""The fields of an answer that are read. A field with a bare CR or LF inside is not one of them."""
 
 
 class _Connection:
-    """One kept-alive connection: a request goes out whole, its answer comes in whole."""
+    """One kept-alive connection, which sends one request and reads its whole answer before the next one."""
 
     def __init__(self, scheme: str, address: tuple[str, int], timeout_s: float) -> None:
         plain = socket.create_connection(address, timeout=timeout_s)
@@ -41,15 +41,15 @@ class _Connection:
         self._socket.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_socket"):  # it was never connected otherwise
+        if hasattr(self, "_socket"):  # otherwise it was never connected
             self.close()
 
     def is_quiet(self) -> bool:
-        """Tell whether nothing has come since the last answer: no end, and nothing to be taken for the next one."""
+        """Check that nothing was received since the last answer: no end of the connection, and no surplus bytes."""
         return not self._coming.poll(0)
 
     def exchange(self, request: bytes, *, within_s: float) -> tuple[int, bytes]:
-        """Send a request and read its answer. Raises ``OSError``, or ``ValueError`` for what is no answer."""
+        """Send a request and return status and body. Raises ``OSError``, or ``ValueError`` for an invalid answer."""
         until = time.monotonic() + within_s
         self._socket.settimeout(within_s)
         self._socket.sendall(request)
@@ -81,7 +81,7 @@ class _Connection:
 
 
 def _left(until: float) -> float:
-    """Tell how much time is left, seconds. Raises ``TimeoutError`` when none is."""
+    """Return the time that is left, in seconds. Raises ``TimeoutError`` if there is none."""
     left = until - time.monotonic()
     if left <= 0:
         raise TimeoutError
@@ -90,7 +90,7 @@ def _left(until: float) -> float:
 
 @functools.cache
 def _tls() -> "SSLContext":
-    """Trust whom the system trusts. Once: reading all those certificates takes tens of milliseconds."""
-    import ssl  # noqa: PLC0415 - cold start, and never against an engine on this machine
+    """Return a context with the system's certificates. It is cached: reading them takes tens of milliseconds."""
+    import ssl  # noqa: PLC0415 - cold start, and not needed for a database on this machine
 
     return ssl.create_default_context()

@@ -1,4 +1,4 @@
-"""AWS access keys: the one that Lambda sets, or those that it hands out under SnapStart."""
+"""AWS access keys: from the environment, or from the container endpoint under SnapStart."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,19 +7,19 @@ from chalicelib.baton.access_key import AccessKey, Vended
 from chalicelib.baton.ids import Secret
 
 Source = Callable[[], AccessKey]
-"""Gives the access key of now. Raises ``OSError`` or ``ValueError`` where none can be had."""
+"""Returns the current access key. Raises ``OSError`` or ``ValueError`` if there is none."""
 
 
 def source_of(given: AccessKey | Vended) -> Source:
-    """Make the source for what the environment gives."""
+    """Return the source for the access key or the endpoint of the settings."""
     return Vendor(given) if isinstance(given, Vended) else lambda: given
 
 
 class Vendor:
-    """Access keys from the container endpoint. botocore fetches them, and refreshes them before they expire."""
+    """Access keys from the container endpoint. botocore fetches them and refreshes them before they expire."""
 
     def __init__(self, vended: Vended) -> None:
-        """Fetch nothing yet: a snapshot of the start holds no key."""
+        """Fetch nothing yet: a snapshot must not contain a key."""
         self._vended = vended
         self._credentials: Any = None
         self._frozen: object = None
@@ -33,7 +33,7 @@ class Vendor:
             if self._credentials is None:
                 self._credentials = self._load()
             frozen = self._credentials.get_frozen_credentials()
-        except (BotoCoreError, LookupError, TypeError) as error:  # the endpoint answered nothing, or not with a key
+        except (BotoCoreError, LookupError, TypeError) as error:  # no answer, or an answer without a key
             raise ValueError(type(error).__name__) from None
         if self._known is None or frozen is not self._frozen:
             self._frozen = frozen
@@ -49,6 +49,6 @@ class Vendor:
             ContainerProvider.ENV_VAR_FULL: self._vended.url,
             ContainerProvider.ENV_VAR_AUTH_TOKEN: self._vended.authorization.reveal().decode(),
         }
-        # Its own pause between attempts is one second. A request waits here, so it must not pause.
+        # The default pause between attempts is one second. A request waits here, so there is no pause.
         fetcher: Any = ContainerMetadataFetcher(sleep=lambda _: None)  # the stubs of botocore name another class
         return ContainerProvider(environ, fetcher).load()

@@ -1,4 +1,4 @@
-"""One AWS service: its client, its time limits, its errors told apart."""
+"""Requests to one AWS service: its client, its time limits, and its errors by their kind."""
 
 import time
 import zlib
@@ -22,16 +22,16 @@ CONNECT_TIMEOUT_S: Final = 1
 READ_TIMEOUT_S: Final = 2
 
 ATTEMPTS: Final = 3
-"""botocore's defaults are 60 s, 60 s, and a mode and count that changed between its releases."""
+"""The limits are set because the defaults of botocore are 60 s, 60 s, and a number that changed between releases."""
 
 CALL_MAX_S: Final = 8
-"""All sendings of a call together, by the small AWS client. (botocore knows time-outs of single steps only.)"""
+"""The time limit of a call with all its attempts, in the small AWS client. botocore only limits single steps."""
 
 CONFLICT_PAUSES_S: Final = (0.025, 0.05, 0.1)
-"""A transaction holds its items for milliseconds; botocore does not send again what met one."""
+"""Pauses before a write is sent again that met a transaction. A transaction locks its items for milliseconds."""
 
 CONFLICT_MAX_S: Final = 1
-"""A call that met one is not made again when it has lasted so long already."""
+"""A call that has lasted so long is not sent again after such a conflict."""
 
 CONFLICT: Final = "TransactionConflictException"
 
@@ -43,42 +43,42 @@ assert ATTEMPTS * READ_TIMEOUT_S < CALL_MAX_S
 
 
 class ConditionFailed(Exception):
-    """A conditional write did not happen; ``item`` is what stood there, ``None`` when nothing did."""
+    """A conditional write did not happen. ``item`` is the stored item, or ``None`` if there is none."""
 
     def __init__(self, item: "Item | None") -> None:
-        """Keep the old item."""
+        """Keep the stored item."""
         super().__init__("the condition did not hold")
         self.item = item
 
 
 class TransactionFailed(Exception):
-    """No write of a transaction happened; ``items`` are what stood where a condition did not hold."""
+    """No write of a transaction happened. ``items``: for each failed condition the stored item, otherwise ``None``."""
 
     def __init__(self, items: "tuple[Item | None, ...]") -> None:
-        """Keep the old items, in the order of the writes."""
+        """Keep the stored items, in the order of the writes."""
         super().__init__("a condition of the transaction did not hold")
         self.items = items
 
 
 class TimeBudget:
-    """How long a request may go on asking: in a brown-out it answers by itself, before Lambda ends it unanswered."""
+    """The time budget of a request. When DynamoDB is slow, Baton answers 503 before the Lambda time-out."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Have all of it, until a request begins."""
+        """Allow every call until a request begins."""
         self._monotonic = monotonic
         self._begun: float | None = None
 
     def begin(self) -> None:
-        """Begin a request."""
+        """Begin a request: its time starts now."""
         self._begun = self._monotonic()
 
     def is_over(self) -> bool:
-        """Tell whether the request has lasted too long to begin another call."""
+        """Check whether the request has lasted too long to send another call."""
         return self._begun is not None and self._monotonic() - self._begun > ASKING_MAX_S
 
 
 class AwsClient:
-    """One AWS service. Its client is made at the first call: importing and starting need no AWS."""
+    """A client of one AWS service. The botocore client is made at the first call, so a start makes no network call."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class AwsClient:
         pause: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Name the service. Region, credentials and endpoint come from the environment, as everywhere in AWS.
+        """Use the service with this name. botocore reads region, credentials and endpoint from the environment.
 
         With an ``endpoint``, the small AWS client sends the calls that it supports. ``time_budget`` is the time budget
         of the current request.
@@ -115,7 +115,7 @@ class AwsClient:
 
     @property
     def client(self) -> Any:  # noqa: ANN401 - botocore makes its clients' methods at run time
-        """Give the client, made once."""
+        """The botocore client, which is made once."""
         if self._made is None:
             with self._making:
                 if self._made is None:
@@ -123,7 +123,7 @@ class AwsClient:
         return self._made
 
     def call(self, operation: str, **request: object) -> dict[str, Any]:
-        """Call an operation and give its answer.
+        """Call an operation and return its answer.
 
         Raises ``ConditionFailed``, ``TransactionFailed`` or ``Unavailable``.
         """
@@ -134,10 +134,10 @@ class AwsClient:
             try:
                 small = getattr(self._small, operation, None)
                 answer: dict[str, Any] = (small or getattr(self.client, operation))(**request)
-            except Exception as error:  # noqa: BLE001 - told apart at once: a defect of ours goes on as it is
+            except Exception as error:  # noqa: BLE001 - _response_of raises every other error again
                 response = _response_of(error)
                 if response is None:
-                    # Some of these messages quote the request or the answer: only the kind of the error goes on.
+                    # Some of these messages quote the request or the answer. So only the type of the error is kept.
                     kind = str(error) if isinstance(error, NoResponse) else type(error).__name__
                     raise self._unavailable(operation, kind) from None
                 lasted = self._monotonic() - begun > CONFLICT_MAX_S
@@ -149,7 +149,7 @@ class AwsClient:
         raise AssertionError  # the last round returns or raises
 
     def _make(self) -> object:
-        # botocore alone: boto3 would add its resources and s3transfer to every cold start.
+        # Use botocore directly. boto3 also imports s3transfer, which slows the cold start.
         import botocore.session  # noqa: PLC0415 - cold start
         from botocore.config import Config  # noqa: PLC0415 - cold start
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - cold start
@@ -176,7 +176,7 @@ class AwsClient:
             if "ConditionalCheckFailed" in reasons and reasons <= {"None", "ConditionalCheckFailed"}:
                 raise TransactionFailed(tuple(_item(reason) for reason in response["CancellationReasons"])) from None
             code = f"{code}: {', '.join(sorted(reasons))}"
-        # Transactions that meet are of one account or one address: whoever sends them together causes it.
+        # Conflicting transactions concern one account or one address, so a caller can cause them.
         raise self._unavailable(operation, code, by_caller=_conflicted(response)) from None
 
     def _unavailable(self, operation: str, code: str, *, by_caller: bool = False) -> Unavailable:
@@ -184,9 +184,9 @@ class AwsClient:
 
 
 def _refuse_garbled(http_response: Any, **_event: object) -> None:  # noqa: ANN401 - botocore's own
-    """Refuse an answer that is not what its checksum says, and a success that is not JSON.
+    """Refuse an answer with a wrong checksum, and a successful answer that is not JSON.
 
-    botocore gives in after its last attempt, and makes an empty answer of what it cannot read: "no such item".
+    After its last attempt, botocore returns an empty answer for one that it cannot read, which would mean "no item".
     """
     checksum = http_response.headers.get("x-amz-crc32")
     if checksum is not None and zlib.crc32(http_response.content) != int(checksum):
@@ -196,7 +196,7 @@ def _refuse_garbled(http_response: Any, **_event: object) -> None:  # noqa: ANN4
 
 
 def _response_of(error: Exception) -> Mapping[str, Any] | None:
-    """Tell what the service said, in botocore's shape; ``None`` when nothing usable came back."""
+    """Return the error response of the service as botocore has it, or ``None`` if there was no usable answer."""
     if isinstance(error, ErrorResponse):
         return error.response
     if isinstance(error, NoResponse | ValueError):
@@ -219,7 +219,7 @@ def _cancellation_codes(response: Mapping[str, Any]) -> set[str]:
 
 
 def _conflicted(response: Mapping[str, Any]) -> bool:
-    """Tell whether a transaction was in the way, and nothing worse: nothing was written, sending again is safe."""
+    """Check whether the only error is a conflict with a transaction: nothing was written, and a retry is safe."""
     if _code(response) == "TransactionCanceledException":
         reasons = _cancellation_codes(response)
         return "TransactionConflict" in reasons and reasons <= {"None", "ConditionalCheckFailed", "TransactionConflict"}
@@ -227,5 +227,5 @@ def _conflicted(response: Mapping[str, Any]) -> bool:
 
 
 def _item(failed: Mapping[str, object]) -> "Item | None":
-    """Take the old item out of a failed condition: boto3's types know the shape, ours know the codec's."""
+    """Return the stored item of a failed condition."""
     return cast("Item | None", failed.get("Item"))

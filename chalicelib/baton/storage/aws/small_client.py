@@ -1,9 +1,9 @@
-"""The small AWS client: what a request asks of AWS, signed (SigV4), over kept-alive TLS, with the standard library.
+"""The small AWS client: signed requests (SigV4) over kept-alive TLS connections, with the standard library.
 
-It has the names, arguments, answers and errors of botocore's clients, a ninth of their CPU per call, and none of
-their 100 ms at a cold start. It knows DynamoDB's writes and `GetItem`, and KMS's `Decrypt`, which opens the key ring
-of every start; access keys as Lambda gives them; and answers of a known length. All else is botocore's
-(``storage/dynamodb/database.py`` chooses). It has no quota of retries: what it may send again is bounded by time.
+It has the method names, arguments, answers and errors of botocore's clients. A call takes a ninth of their CPU, and a
+cold start does not take their 100 ms. It supports the writes and `GetItem` of DynamoDB, `Decrypt` of KMS for the key
+ring, the access keys of Lambda, and answers of a known length. botocore sends all other requests (``service.py``
+chooses). It has no quota of retries: a time limit bounds them.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ from chalicelib.baton.storage.aws.credentials import Source
 from chalicelib.baton.storage.dynamodb.items import Item
 
 PAUSE_S: Final = 0.05
-"""Sent again after a random part of this, doubled after each time (full jitter)."""
+"""The pause before a retry is a random part of this, doubled after each attempt (full jitter)."""
 
 _CHANCE: Final = secrets.SystemRandom()
-"""Without a state, which environments restored from one snapshot would share."""
+"""A generator without a state: environments that are restored from one snapshot would share a state."""
 
 _OK: Final = 200
 _OUR_SIDE: Final = 500
@@ -53,11 +53,11 @@ AGAIN: Final = frozenset(
         "TransactionInProgressException",
     }
 )
-"""Codes that botocore's standard mode sends again too; every 5xx is sent again without asking."""
+"""Error codes after which a request is sent again, as in botocore's standard mode. Each 5xx answer is retried too."""
 
 
 class Endpoint(Struct, frozen=True):
-    """Where a service is, and by which access key to ask it."""
+    """The URL of a service, its region, and the source of the access key."""
 
     url: str
     region: str
@@ -65,10 +65,10 @@ class Endpoint(Struct, frozen=True):
 
 
 class ErrorResponse(Exception):
-    """The service said no. ``response`` is what botocore's ``ClientError`` has, but for words nobody may repeat."""
+    """An error answer of the service. ``response`` is as in botocore's ``ClientError``, without the message."""
 
     def __init__(self, response: dict[str, Any]) -> None:
-        """Keep it."""
+        """Keep the response."""
         super().__init__(response["Error"]["Code"])
         self.response = response
 
@@ -96,11 +96,11 @@ class _No(Struct, rename={"type": "__type", "item": "Item", "reasons": "Cancella
 _SIGNED: Final = "content-type;host;x-amz-date;x-amz-target"
 
 _SIGNED_WITH_TOKEN: Final = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target"  # noqa: S105 - names
-"""The fields that are signed, in the order of their names. No value of theirs holds a colon and a space."""
+"""The signed fields, in the order of their names. None of their values has a colon followed by a space."""
 
 
 class SmallClient:
-    """What the services have in common. Connections are kept alive, one for each call under way."""
+    """The common part of the clients. It keeps connections alive, one for each call that is under way."""
 
     _SERVICE: ClassVar[str]
     _CONTENT_TYPE: ClassVar[str]
@@ -117,7 +117,7 @@ class SmallClient:
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Connect at the first call. ``read_timeout_s`` is for an answer, ``within_s`` for all that a call takes."""
+        """Connect at the first call. ``read_timeout_s`` limits one answer, ``within_s`` a call with all attempts."""
         self._endpoint = endpoint
         self._within_s = within_s
         self._attempts = attempts
@@ -129,7 +129,7 @@ class SmallClient:
         self._signing: tuple[str, AccessKey | None, hmac.HMAC | None] = ("", None, None)
 
     def _call(self, operation: str, request: dict[str, object], answers: Decoder[Any]) -> dict[str, Any]:
-        """Send, and send again what may be: every write of Baton is safe to repeat."""
+        """Send a request, and retry it if possible: every write of Baton is safe to repeat."""
         body = msgspec.json.encode(request)
         until = time.monotonic() + self._within_s
         for attempt in range(self._attempts):
@@ -140,7 +140,7 @@ class SmallClient:
                 status = no.response["ResponseMetadata"]["HTTPStatusCode"]
                 if last or not (status >= _OUR_SIDE or no.response["Error"]["Code"] in AGAIN):
                     raise
-            except (OSError, ValueError) as error:  # ValueError: an answer that is none, or not what its sum says
+            except (OSError, ValueError) as error:  # ValueError: not an answer, or a wrong checksum
                 if last or time.monotonic() >= until:
                     raise NoResponse(type(error).__name__) from None
             self._pause(_CHANCE.random() * PAUSE_S * 2**attempt)
@@ -163,7 +163,7 @@ class SmallClient:
         return answer
 
     def _kept(self) -> "_Connection | None":
-        """Give an idle connection on which nothing has come since, and end those that are over."""
+        """Return an idle connection that received nothing since its last answer. Close the others."""
         while True:
             try:
                 connection = self._idle.pop()
@@ -178,7 +178,7 @@ class SmallClient:
         return self._url.hostname or "", port
 
     def _signed(self, operation: str, body: bytes) -> bytes:
-        """Write the request out with its signature (AWS Signature Version 4)."""
+        """Return the bytes of the request with its signature (AWS Signature Version 4)."""
         key = self._endpoint.key()
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
         token = key.session_token.reveal().decode()
@@ -201,7 +201,7 @@ class SmallClient:
         ).encode() + body
 
     def _mac_of(self, day: str, access_key: AccessKey) -> hmac.HMAC:
-        """Begin a MAC under the signing key of a day and an access key, which is derived once."""
+        """Return a MAC with the signing key of a day and an access key. The key is derived once."""
         known_day, known_for, mac = self._signing
         if mac is None or known_day != day or known_for is not access_key:
             key = b"AWS4" + access_key.secret.reveal()
@@ -213,7 +213,7 @@ class SmallClient:
 
 
 class SmallDynamoDB(SmallClient):
-    """DynamoDB, as far as ``stores`` ask it."""
+    """The operations of DynamoDB that requests use."""
 
     _SERVICE = "dynamodb"
     _CONTENT_TYPE = "application/x-amz-json-1.0"
@@ -236,12 +236,12 @@ class SmallDynamoDB(SmallClient):
         return self._call("DeleteItem", request, _STORED)
 
     def transact_write_items(self, **request: object) -> dict[str, Any]:
-        """Call ``TransactWriteItems``. Sent again it is known by its token, as botocore's is."""
+        """Call ``TransactWriteItems``. Its token identifies a repeated request, as with botocore."""
         return self._call("TransactWriteItems", {"ClientRequestToken": secrets.token_hex(16), **request}, _STORED)
 
 
 class SmallKMS(SmallClient):
-    """KMS, as far as a start asks it."""
+    """The operation of KMS that a start uses."""
 
     _SERVICE = "kms"
     _CONTENT_TYPE = "application/x-amz-json-1.1"
@@ -253,7 +253,7 @@ class SmallKMS(SmallClient):
 
 
 SMALL_CLIENTS: Final[Mapping[str, type[SmallClient]]] = {"dynamodb": SmallDynamoDB, "kms": SmallKMS}
-"""The services that the small AWS client knows."""
+"""The services that the small AWS client supports."""
 
 _STORED = Decoder(_Stored)
 _DECRYPTED = Decoder(_Decrypted)
@@ -261,7 +261,7 @@ _NOS = Decoder(_No)
 
 
 def _no(status: int, body: bytes) -> dict[str, Any]:
-    """Read a refusal as botocore does; one that cannot be read is known by its status alone."""
+    """Read an error answer as botocore does. If it cannot be read, its code is the status."""
     try:
         no = _NOS.decode(body)
     except ValueError:

@@ -1,7 +1,7 @@
-"""What a snapshot of the started function should hold (Lambda SnapStart): all that is imported late elsewhere.
+"""Import the lazily imported modules before Lambda SnapStart takes its snapshot.
 
-Code alone. Nothing is asked, opened or drawn here, so that environments restored from one snapshot share no key, no
-credential, no connection and no random state: keys and clients are made at the first request of each.
+Only modules are imported. Environments that are restored from one snapshot must not share a key, a credential, a
+connection or a random state. Each environment makes them at its first request.
 """
 
 import importlib
@@ -23,7 +23,7 @@ LATE: Final = (
     "ipaddress",
     "ssl",
 )
-"""Late everywhere else, since a start without a snapshot pays for every one of them."""
+"""Other modules import these lazily, because each of them would slow a start without a snapshot."""
 
 
 def import_late_modules() -> None:

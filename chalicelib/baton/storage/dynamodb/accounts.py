@@ -1,4 +1,4 @@
-"""Users: people, found through claims on their e-mail address. No exchange ever comes here."""
+"""Registered people in DynamoDB: users and e-mail index entries, in the table ``users``."""
 
 from typing import Final
 
@@ -36,11 +36,11 @@ class Users:
     """``ports.Users`` on DynamoDB."""
 
     def __init__(self, database: DynamoDB) -> None:
-        """Keep the database."""
+        """Use the tables of ``database``."""
         self._database = database
 
     def find(self, email_index: EmailIndex) -> AccountId | None:
-        """Find the account that claims an e-mail address."""
+        """Return the account of an e-mail address, or ``None``."""
         item = self._database.read(self._database.tables.users, _email_entry_key(email_index))
         return _account_of_entry(item) if item is not None else None
 
@@ -50,7 +50,7 @@ class Users:
         return _user_of(item) if item is not None else None
 
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
-        """Write claim, user and account state, all of them or none, each of which must not exist."""
+        """Write e-mail index entry, user and account state in one transaction. None of them may exist."""
         tables = self._database.tables
         try:
             self._database.transact(
@@ -60,14 +60,14 @@ class Users:
             )
         except TransactionFailed as failed:
             claim, stored, _state = failed.items
-            # A verifier is sealed with fresh random bytes: the very same one is there by our own earlier sending.
+            # The ciphertext has a random nonce, so an earlier attempt of this call wrote an equal stored value.
             if stored is not None and _user_of(stored) == user:
                 return Done()
             return AddressTaken(_account_of_entry(claim) if claim is not None else user.account)
         return Done()
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
-        """Replace the verifier, raise verifier version and epoch, and keep the actor's lineage: all or none."""
+        """Replace the password hash, raise credentials version and epoch, and keep the actor's lineage."""
         tables = self._database.tables
         replace_password_hash = expression(
             {
@@ -85,7 +85,7 @@ class Users:
             )
         except TransactionFailed as failed:
             stored, _state = failed.items
-            # As in `register`: our own verifier, one version on, is there by our own earlier sending alone.
+            # As in `register`: only an earlier attempt of this call can have written this ciphertext.
             ours = stored is not None and _password_hash_of(stored) == (password_hash, actor.credentials_version + 1)
             return Done() if ours else Moved()
         return Done()
@@ -93,7 +93,7 @@ class Users:
     def rehash(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
     ) -> None:
-        """Replace a verifier by one of the same password and better parameters, when nobody else changed it."""
+        """Replace a hash by a hash of the same password with new parameters, if the stored one is as expected."""
         values = {
             ":verifier": binary(password_hash),
             ":version": number(expected_version),
@@ -112,7 +112,7 @@ class Users:
             return
 
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
-        """Remove the user, and its claim last, so that the e-mail address becomes free."""
+        """Delete the user, then the e-mail index entry, so that the address becomes free."""
         table = self._database.tables.users
         self._database.write("delete_item", TableName=table, Key=of_account(account))
         try:
@@ -139,7 +139,7 @@ def _email_entry(user: User) -> Item:
 
 
 def _account_of_entry(item: Item) -> AccountId:
-    with reading("claim"):
+    with reading("e-mail index entry"):
         return AccountId(item["account"]["S"])
 
 

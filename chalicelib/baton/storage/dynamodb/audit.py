@@ -1,4 +1,4 @@
-"""Audit: what happened, for the owner and the operator. Append only."""
+"""The audit in DynamoDB: one item for each event, in the table ``audit``."""
 
 from typing import Final
 
@@ -16,12 +16,12 @@ class Audit:
     """``ports.Audit`` on DynamoDB."""
 
     def __init__(self, database: DynamoDB, log: Log) -> None:
-        """Keep the database, and where to say that an event is lost."""
+        """Use the tables of ``database``, and ``log`` for events that could not be written."""
         self._database = database
         self._log = log
 
     def append(self, event: AuditEvent, *, event_id: str) -> None:
-        """Write an event, never over another. A failure to note it is a signal, and nothing else."""
+        """Write an event, never over another one. A failure is only logged."""
         try:
             self._database.write(
                 "put_item",
@@ -30,9 +30,9 @@ class Audit:
                 **expression({}, condition=IS_NEW),
             )
         except ConditionFailed:
-            return  # our own earlier sending: an id is drawn for one event
-        except Exception as error:  # noqa: BLE001 - whatever it is, what happened has happened
-            # What a defect says may quote the event: only its kind is told.
+            return  # an earlier attempt of this call wrote it: each event has its own random id
+        except Exception as error:  # noqa: BLE001 - the audited action has already succeeded
+            # The message of a defect may quote the event. So only its type is logged.
             reason = error.reason if isinstance(error, Unavailable) else type(error).__name__
             self._log.record("audit_write_failed", event=event.event, account=event.account, reason=reason)
 

@@ -1,7 +1,7 @@
-"""The database: one client per AWS service, made late; its failures told apart; the names of the tables.
+"""DynamoDB: reads, conditional writes and transactions, and the names of the tables.
 
-Two failures mean something: a condition that did not hold, and a transaction of which one did not. Everything else
-is our own trouble, ``errors.Unavailable``, whose reason names the operation and the database's code, never a value.
+Two failures are results: ``ConditionFailed`` and ``TransactionFailed``. Every other failure is a server error,
+``errors.Unavailable``. Its reason has the operation and the error code, never a value.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 HELD_PER_PAGE: Final = 100
-"""How many items one page of ``DynamoDB.holds`` reads: what is sought is among the first, if it exists."""
+"""The number of items that ``DynamoDB.holds`` reads in one page. A match is usually among the first items."""
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "users": ("pk",),
@@ -28,7 +28,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 """The key of each table: its partition key, then its sort key, all strings."""
 
 EXPIRY: Final = "expires"
-"""The attribute DynamoDB sweeps by (TTL), of the tables in ``SWEPT``. It only sweeps: conditions decide."""
+"""The TTL attribute of the tables in ``SWEPT``. DynamoDB deletes items days late, so conditions check the expiry."""
 
 SWEPT: Final = frozenset({"ephemeral", "audit"})
 
@@ -39,45 +39,45 @@ class Tables(Struct, frozen=True):
     prefix: str
 
     def name(self, table: str) -> str:
-        """Name a table of ``KEYS`` in full."""
+        """Return the full name of a table of ``KEYS``."""
         return f"{self.prefix}-{table}"
 
     @property
     def users(self) -> str:
-        """Claims, users and the key ring."""
+        """Users, e-mail index entries and the key ring."""
         return self.name("users")
 
     @property
     def lineages(self) -> str:
-        """One account state per account."""
+        """One account state for each account."""
         return self.name("lineages")
 
     @property
     def ephemeral(self) -> str:
-        """Nonces, grants, throttle windows."""
+        """Nonces, grants, used tickets, rate limits and exactly-once calls."""
         return self.name("ephemeral")
 
     @property
     def audit(self) -> str:
-        """What happened."""
+        """Audit events."""
         return self.name("audit")
 
 
 class DynamoDB:
-    """DynamoDB, and the tables of this deployment in it."""
+    """The tables of this deployment in DynamoDB."""
 
     def __init__(self, tables: Tables, dynamodb: AwsClient | None = None) -> None:
-        """Name the tables."""
+        """Use these tables, by default with a botocore client."""
         self.tables = tables
         self._dynamodb = dynamodb or AwsClient("dynamodb")
 
     def read(self, table: str, key: "Item") -> "Item | None":
-        """Read an item, strongly consistent."""
+        """Read an item, strongly consistent. Return ``None`` if it does not exist."""
         item: Item | None = self._dynamodb.call("get_item", TableName=table, Key=key, ConsistentRead=True).get("Item")
         return item
 
     def holds(self, table: str, condition: str, values: Mapping[str, object]) -> bool:
-        """Tell whether any item of a table meets a condition. For operators: it may read the whole table."""
+        """Check whether any item of a table satisfies a condition. It may read the whole table: for operators only."""
         asked: dict[str, object] = {"TableName": table, "ConsistentRead": True, "Limit": HELD_PER_PAGE}
         asked |= {"FilterExpression": condition, "ExpressionAttributeValues": values}
         while True:
@@ -89,7 +89,7 @@ class DynamoDB:
             asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def transact(self, *writes: Mapping[str, Mapping[str, object]]) -> None:
-        """Write all or none. Raises ``TransactionFailed`` with what stood in the way."""
+        """Send a transaction. Raises ``TransactionFailed`` with the items whose conditions failed."""
         told = [
             {verb: {**write, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"} for verb, write in one.items()}
             for one in writes
@@ -102,9 +102,9 @@ class DynamoDB:
             raise
 
     def write(self, operation: str, **request: object) -> "Item":
-        """Carry out one conditional write and give the item as it is now, where the operation tells.
+        """Send one conditional write. Return the new item if the request asks for it.
 
-        Raises ``ConditionFailed`` with the item as it was at that moment: never a second read.
+        Raises ``ConditionFailed`` with the item at that moment, so no second read is needed.
         """
         answer = self._dynamodb.call(operation, **request, ReturnValuesOnConditionCheckFailure="ALL_OLD")
         item: Item = answer.get("Attributes", {})

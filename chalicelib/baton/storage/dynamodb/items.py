@@ -1,6 +1,6 @@
-"""Items: values as DynamoDB stores them, and the account state in its one-letter names.
+"""DynamoDB items: attribute values, expressions, and the account state with its one-letter attribute names. No I/O.
 
-A stored item that cannot be read is our own trouble, never a verdict: ``errors.Unavailable``.
+A stored item that cannot be read is a server error (``errors.Unavailable``), never a verdict.
 """
 
 import re
@@ -44,7 +44,7 @@ NO_ATTEMPTS: Final = (NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT)
 THUMBPRINT_BYTES: Final = 32
 BY_SECRET: Final = b"h"
 BY_NOTHING: Final = b"-"
-"""What stands for a binding that is no key, in the place of a thumbprint."""
+"""The stored values of bindings without a key, instead of a thumbprint."""
 _BINDINGS: Final[Mapping[bytes, Binding]] = {BY_SECRET: SecretBinding(), BY_NOTHING: NoBinding()}
 
 END_REASON_CODES: Final[Mapping[EndReason, int]] = {
@@ -63,7 +63,7 @@ _END_REASONS: Final = {code: reason for reason, code in END_REASON_CODES.items()
 ASSURANCES: Final[Mapping[int, Assurance]] = {
     1: Assurance(acr="aal1", amr=("pwd",)),
 }
-"""How a login can have been proved, by stored code. A new factor adds a row; a code is never used again."""
+"""The ways of authentication by their stored code. A new factor adds a row. A code is never reused."""
 _ASSURANCE_CODES: Final = {assurance: code for code, assurance in ASSURANCES.items()}
 
 _ROLE_CODES: Final = frozenset(range(1, ROLES_MAX + 1))
@@ -88,35 +88,35 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "#deleted_by": "m",
     "#roles": "r",
 }
-"""The stored names of state and lineage. Ended means the same on both: of the state, when its epoch was last raised."""
+"""The stored attribute names of account state and lineage. The end in an account state is the last epoch rise."""
 
 
 def text(value: str) -> Value:
-    """Store a string."""
+    """Return the value of a string."""
     return {"S": value}
 
 
 def number(value: int) -> Value:
-    """Store an integer."""
+    """Return the value of an integer."""
     return {"N": str(value)}
 
 
 def binary(value: bytes) -> Value:
-    """Store bytes."""
+    """Return the value of bytes."""
     return {"B": value}
 
 
 def of_account(account: AccountId) -> Item:
-    """Build the key of an account's item, the same in ``users`` and ``account states``."""
+    """Return the key of an account's item, the same in the tables ``users`` and ``lineages``."""
     return {"pk": text(f"U#{account}")}
 
 
 def expression(
     values: Mapping[str, Value], names: Mapping[str, str] = ATTRIBUTES, /, *, condition: str, update: str = ""
 ) -> dict[str, object]:
-    """Build the arguments of a conditional write; of names and values it takes those that are mentioned.
+    """Build the arguments of a conditional write, with the names and values that the expressions use.
 
-    DynamoDB refuses a request with one too many.
+    DynamoDB refuses a request with an unused name or value.
     """
     of_names, of_values = _mentioned(condition, update)
     request: dict[str, object] = {"ConditionExpression": condition}
@@ -131,7 +131,7 @@ def expression(
 
 @lru_cache(maxsize=64)
 def _mentioned(condition: str, update: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Find the names and the values in an expression. They are few, and written in ``stores`` alone."""
+    """Return the names and the values in two expressions. Only this package writes expressions, so there are few."""
     mentioned = sorted(set(re.findall(r"[#:]\w+", f"{condition} {update}")))
     return (
         tuple(name for name in mentioned if name.startswith("#")),
@@ -140,13 +140,13 @@ def _mentioned(condition: str, update: str) -> tuple[tuple[str, ...], tuple[str,
 
 
 def all_of(*conditions: str) -> str:
-    """Join named conditions, each of which must hold."""
+    """Join conditions, all of which must be true."""
     return " AND ".join(conditions)
 
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Turn an item that is not as we wrote it into ``Unavailable``."""
+    """Raise ``Unavailable`` for an item that is not as Baton writes it."""
     try:
         yield
     except (KeyError, ValueError, TypeError, IndexError) as error:
@@ -154,7 +154,7 @@ def reading(what: str) -> Iterator[None]:
 
 
 def state_item(account_state: AccountState) -> Item:
-    """Write an account state down."""
+    """Return the item of an account state."""
     item = of_account(account_state.account)
     item["s"] = number(account_state.status)
     item["e"] = number(account_state.epoch)
@@ -183,7 +183,7 @@ def state_of(item: Item) -> AccountState:
 
 
 def lineage_of(item: Item, lineage: LineageId) -> Lineage:
-    """Read one lineage of an state, and leave the others alone: an account's other devices cost an exchange nothing."""
+    """Read one lineage of an account state. The other lineages are not decoded, which saves time in an exchange."""
     with reading("account state"):
         return _lineage(lineage, item["L"]["M"][lineage]["M"])
 
@@ -217,7 +217,7 @@ def lineage_value(lineage: Lineage) -> Value:
 
 
 def binding_value(binding: Binding) -> Value:
-    """Write a binding down: 32 bytes of thumbprint, or a mark of one byte."""
+    """Return the value of a binding: a thumbprint of 32 bytes, or one byte."""
     match binding:
         case KeyBinding(thumbprint):
             if len(thumbprint) != THUMBPRINT_BYTES:
@@ -231,7 +231,7 @@ def binding_value(binding: Binding) -> Value:
 
 
 def roles_value(roles: frozenset[int]) -> Value:
-    """Write roles down: one number, in which the role of code n is bit n - 1. An account without roles has none."""
+    """Return the value of roles: one number, in which the role with code n is bit n - 1."""
     if not roles <= _ROLE_CODES:
         message = f"the code of a role is 1 to {ROLES_MAX}"
         raise ValueError(message)
@@ -239,7 +239,7 @@ def roles_value(roles: frozenset[int]) -> Value:
 
 
 def assurance_code(assurance: Assurance) -> int:
-    """Shorten how a login was proved to its stored code."""
+    """Return the stored code of a way of authentication."""
     return _ASSURANCE_CODES[assurance]
 
 
@@ -265,7 +265,7 @@ def _lineage(key: LineageId, stored: Item) -> Lineage:
 
 
 def _roles(bits: int) -> frozenset[int]:
-    """Read roles. A number that is never written is malformed, none of its bits a role."""
+    """Read roles. Raises ``ValueError`` for a number that Baton never writes."""
     if not 0 < bits < 1 << ROLES_MAX:
         raise ValueError("not the roles of an account")
     return frozenset(code for code in _ROLE_CODES if bits >> (code - 1) & 1)

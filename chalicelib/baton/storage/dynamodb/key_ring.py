@@ -1,4 +1,4 @@
-"""The key ring: one item in ``users``, wrapped, read once per start and looked at again every five minutes."""
+"""The key ring in DynamoDB: one encrypted item in the table ``users``, which is cached for five minutes."""
 
 from typing import Final
 
@@ -20,15 +20,15 @@ REVISION_AS_READ: Final = "revision = :revision"
 RING_KEY: Final[Item] = {"pk": text("K#ring")}
 
 IS_ACCOUNT: Final = "begins_with(pk, :account)"
-"""A user in ``users``, an account state in ``account states``: each account has both."""
+"""A user in the table ``users`` or an account state in ``lineages``. Each account has both."""
 
 
 class AccountsWithoutRing(Unavailable):
-    """The tables hold accounts and no key ring. A new ring would end every login, and open no password of theirs."""
+    """The tables have accounts and no key ring. A new ring would end every login and could decrypt no password hash."""
 
 
 class _Cached(Struct, frozen=True):
-    """A ring, the item it was read from, and when it was seen to be the newest."""
+    """A ring, its item, and when it was last read (seconds since the epoch)."""
 
     ring: Ring
     item: Item
@@ -39,7 +39,7 @@ class KeyRing:
     """``ports.KeyRing`` on DynamoDB."""
 
     def __init__(self, database: DynamoDB, wrapper: Wrapper, entropy: Entropy) -> None:
-        """Keep database and wrapper, and ``entropy`` for the ring made at first use."""
+        """Read nothing yet. ``entropy`` is for a ring that is made at first use."""
         self._database = database
         self._wrapper = wrapper
         self._entropy = entropy
@@ -47,24 +47,24 @@ class KeyRing:
         self._asked_at: int | None = None
 
     def current(self, *, now: int) -> Ring:
-        """Give the ring, refreshed at most every five minutes; never an older one when that fails."""
+        """Return the ring, read again after five minutes. If that fails, the older one is not used."""
         cached = self._cached
         if cached is not None and _within(KEY_RING_REFRESH_S, since=cached.read_at, now=now):
             return cached.ring
         return self._read(now=now)
 
     def refreshed(self, *, now: int) -> Ring:
-        """Give the ring after an unknown ``kid``: read again, at most once a minute, whether that succeeds or not."""
+        """Return the ring after an unknown ``kid``. It is read again at most once a minute, also if the read fails."""
         asked_at = self._asked_at
         if asked_at is not None and _within(KEY_RING_UNKNOWN_KID_S, since=asked_at, now=now):
             return self.current(now=now)
         return self._read(now=now)
 
     def create(self, *, now: int, over_accounts: bool = False) -> Done | Moved:
-        """Make the ring where there is none: at deploy, or at first use in development.
+        """Make the ring if there is none: at deployment, or at first use in development.
 
-        Raises ``AccountsWithoutRing`` where the tables hold accounts, unless ``over_accounts``. The put has a condition
-        of its own: whoever makes a ring in the meantime keeps it, and no account begins without a ring.
+        Raises ``AccountsWithoutRing`` if the tables have accounts, unless ``over_accounts``. The write has a condition:
+        a ring that another process makes meanwhile is kept. No account can be made without a ring.
         """
         if not over_accounts and self._accounts_exist():
             if self._stored() is not None:
@@ -76,7 +76,7 @@ class KeyRing:
         return self._put(make_ring(self._entropy, now=now), IS_NEW)
 
     def replace(self, ring: Ring, *, expected_revision: int) -> Done | Moved:
-        """Put a newer ring in place of the one of ``expected_revision``."""
+        """Replace the ring, if the stored one has ``expected_revision``."""
         return self._put(ring, REVISION_AS_READ, expected_revision=expected_revision)
 
     def _read(self, *, now: int) -> Ring:
@@ -88,7 +88,7 @@ class KeyRing:
         if item is None:
             raise Unavailable("the key ring is absent: it is made once, at deploy")
         cached = self._cached
-        # The very same item needs no unwrapping.
+        # An unchanged item need not be decrypted again.
         ring = cached.ring if cached is not None and cached.item == item else self._open(item)
         self._cached = _Cached(ring, item, now)
         return ring
@@ -125,5 +125,5 @@ class KeyRing:
 
 
 def _within(span_s: int, *, since: int, now: int) -> bool:
-    """Tell whether ``now`` lies in the span; a clock that went back says nothing about how much time has passed."""
+    """Check whether ``now`` is within the span. After a clock change to the past the result is false."""
     return 0 <= now - since < span_s

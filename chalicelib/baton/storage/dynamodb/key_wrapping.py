@@ -11,62 +11,62 @@ from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.items import Item, binary
 
 PURPOSE: Final = {"purpose": "baton key ring"}
-"""The encryption context. It names no table: a ring restored into another table must still open."""
+"""The encryption context. It has no table name: a ring that is restored into another table must still decrypt."""
 
 NONCE_BYTES: Final = 12
 
 
 class Wrapper(Protocol):
-    """What keeps a ring unreadable in the table."""
+    """Encrypts the key ring before it is stored."""
 
     makes_absent_ring: ClassVar[bool]
-    """Whether a ring that is not there is made at first use, or is our own trouble."""
+    """Whether a missing ring is made at first use. Otherwise it is a server error."""
 
     def wrap(self, ring: bytes) -> Item:
-        """Wrap a ring into the attributes that are stored."""
+        """Return the attributes to store."""
 
     def unwrap(self, stored: Item) -> bytes:
-        """Open what ``wrap`` made, and nothing else. Raises ``Unavailable``."""
+        """Return the ring that ``wrap`` encrypted. Raises ``Unavailable`` for anything else."""
 
 
 class LocalWrapper:
-    """No wrapping at all: for development, where whoever reads the table is the developer."""
+    """No encryption. For development, where only the developer reads the table."""
 
     makes_absent_ring: ClassVar[bool] = True
 
     def wrap(self, ring: bytes) -> Item:
-        """Store the ring as it is."""
+        """Return the unencrypted ring as an attribute."""
         return {"ring": binary(ring)}
 
     def unwrap(self, stored: Item) -> bytes:
-        """Take the ring as it is."""
+        """Return the ring. Raises ``Unavailable`` if it is encrypted with KMS."""
         if "data_key" in stored:
             raise Unavailable("the key ring is wrapped by KMS, and the settings name no KMS key")
         return stored["ring"]["B"]
 
 
 class KmsWrapper:
-    """An envelope: AES-256-GCM under a data key of its own, which only KMS can open.
+    """Envelope encryption: AES-256-GCM with a data key, which only KMS can decrypt.
 
-    KMS itself encrypts at most 4 KB, which a ring outgrows with its rotations.
+    KMS encrypts at most 4 KB directly, and a ring grows beyond that with its rotations.
     """
 
     makes_absent_ring: ClassVar[bool] = False
 
     def __init__(self, key_id: str, kms: AwsClient | None = None) -> None:
-        """Name the customer key: its id, ARN or alias."""
+        """Use the customer key with this id, ARN or alias."""
         self._key_id = key_id
         self._kms = kms or AwsClient("kms")
 
     def wrap(self, ring: bytes) -> Item:
-        """Draw a data key, encrypt the ring under it, and keep the data key as KMS wrapped it."""
+        """Encrypt the ring with a new data key. The item has the data key as KMS encrypted it."""
         data_key = self._kms.call("generate_data_key", KeyId=self._key_id, KeySpec="AES_256", EncryptionContext=PURPOSE)
         nonce = os.urandom(NONCE_BYTES)
         sealed = nonce + AESGCM(data_key["Plaintext"]).encrypt(nonce, ring, None)
         return {"ring": binary(sealed), "data_key": binary(data_key["CiphertextBlob"])}
 
     def unwrap(self, stored: Item) -> bytes:
-        """Let KMS open the data key, under our key and context alone, and open the ring with it."""
+        """Decrypt the data key with KMS, for this key id and encryption context only, and then the ring."""
         if "data_key" not in stored:
             raise Unavailable("the key ring is not wrapped by KMS: refusing a ring that anybody may have put there")
         opened = self._kms.call(

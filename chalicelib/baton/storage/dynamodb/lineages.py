@@ -76,7 +76,7 @@ class LineageStore:
     """``ports.LineageStore`` on DynamoDB."""
 
     def __init__(self, database: DynamoDB) -> None:
-        """Keep the database."""
+        """Use the tables of ``database``."""
         self._database = database
         self._table = database.tables.lineages
 
@@ -88,7 +88,7 @@ class LineageStore:
     def exchange(
         self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
     ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
-        """Move the lineage on if and only if the rule says ``Current`` (E5): one write, judged by what it returns."""
+        """Advance the lineage if `rules.judge` returns ``Current`` (E5), in one write."""
         update = state_update(
             self._table,
             presented.account,
@@ -126,7 +126,7 @@ class LineageStore:
         removed: Sequence[Lineage],
         lineages_max: int,
     ) -> Done | Moved:
-        """Add a lineage, end those that it replaces, and remove those that make room: one write."""
+        """Add a lineage, end the replaced lineages and delete the removed ones, in one write."""
         update = add_one(
             self._table,
             lineage,
@@ -144,7 +144,7 @@ class LineageStore:
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Replace a lineage by the one that has its use recorded, while it is live and as read."""
+        """Store the use of a lineage, if the stored one is as read and active."""
         update = state_update(
             self._table,
             account,
@@ -165,7 +165,7 @@ class LineageStore:
         return Done()
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
-        """End one lineage. Already ended, or gone, is as good, and keeps the earlier reason."""
+        """End one lineage. ``Refused``: it has already ended and keeps its reason, or it does not exist."""
         ended = Ended(at=now, reason=reason)
         update = state_update(self._table, account, END_ONE, ENDABLE, lineage=lineage, values=end_values(ended))
         try:
@@ -175,7 +175,7 @@ class LineageStore:
         return Done()
 
     def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """End one lineage of the account on behalf of another one, or of itself."""
+        """End one lineage of the actor's account, possibly the actor's own."""
         ended = Ended(at=now, reason=EndReason.ENDED_BY_OWNER)
         try:
             self._act(actor, END_ONE, ENDABLE, ended, lineage=lineage)
@@ -187,7 +187,7 @@ class LineageStore:
         return Done()
 
     def end_all(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
-        """End every lineage of the actor's account by raising the epoch: one write."""
+        """End every lineage of the actor's account by raising the epoch, in one write."""
         ended = Ended(at=now, reason=EndReason.ENDED_EVERYWHERE)
         try:
             self._act(actor, RAISE_EPOCH_AND_END_ACTOR, (), ended)
@@ -215,9 +215,9 @@ class LineageStore:
         return Done()
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
-        """Disable, delete or enable, for the operator. ``DELETED`` is absorbing.
+        """Disable, delete or enable an account, for the operator. A deleted account stays deleted.
 
-        Enabling revives no lineage, and ends none of an account that is active.
+        Enabling revives no lineage. It does not end lineages of an active account.
         """
         reason = EndReason.ENDED_EVERYWHERE if status is Status.DELETED else EndReason.ACCOUNT_DISABLED
         update = state_update(
@@ -237,7 +237,7 @@ class LineageStore:
     def set_roles(
         self, account: AccountId, roles: frozenset[int], *, expected: frozenset[int]
     ) -> Done | Moved | Refused:
-        """Replace the roles of an active account, when they are as read. An account without roles stores none."""
+        """Replace the roles of an active account, if they are as read. Without roles, the attribute does not exist."""
         condition, values = _roles_as_read(expected)
         update = state_update(
             self._table,
@@ -258,7 +258,7 @@ class LineageStore:
         return Done()
 
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
-        """Build the ``ConditionCheck`` that a login is live and, where ``roles`` are given, has the roles as read."""
+        """Build the ``ConditionCheck`` that a login is active and, with ``roles``, that its roles are as read."""
         condition, values = _roles_as_read(roles) if roles is not None else (None, {})
         check = state_update(
             self._table,
@@ -280,7 +280,7 @@ class LineageStore:
         lineage: LineageId | None = None,
         values: dict[str, Value] | None = None,
     ) -> None:
-        """Carry out one write on behalf of a login: the condition that this login is live is part of it."""
+        """Send one write on behalf of a login. Its condition includes that this login is active."""
         write = state_update(
             self._table,
             actor.account,
@@ -294,12 +294,12 @@ class LineageStore:
 
 
 def _roles_as_read(roles: frozenset[int]) -> tuple[str, dict[str, Value]]:
-    """Give the condition that an account's roles are as they were read, and its value."""
+    """Return the condition that the roles of an account are as they were read, and its value."""
     return (ROLES_AS_READ, {":roles_as_read": roles_value(roles)}) if roles else (NO_ROLES, {})
 
 
 def _not_acting(account_state: AccountState | None, actor: Actor, *, now: int) -> Inactive | ProofOutdated:
-    """Return why a write on behalf of a login did not happen, by the rule itself."""
+    """Return why the condition of a write on behalf of a login failed, by `rules.may_act`."""
     acting = may_act(account_state, actor, now=now)
     if isinstance(acting, Lineage):
         raise Unavailable("the condition of a write on behalf of a login and the rule disagree")
@@ -307,7 +307,7 @@ def _not_acting(account_state: AccountState | None, actor: Actor, *, now: int) -
 
 
 def _ended_as(item: Item | None, lineage: LineageId, ended: Ended) -> Done | Refused:
-    """Recognise the end that an earlier sending of this call wrote."""
+    """Return ``Done`` if an earlier attempt of this call wrote this end."""
     account_state = _state(item)
     stored = account_state.lineages.get(lineage) if account_state else None
     return Done() if stored is not None and stored.ended == ended else Refused()
@@ -318,6 +318,6 @@ def _state(item: Item | None) -> AccountState | None:
 
 
 def _done_when_stored(item: Item | None, lineage: Lineage) -> Done | Moved:
-    """Recognise our own earlier sending: what was to be written stands there, exactly."""
+    """Return ``Done`` if an earlier attempt of this call wrote this lineage: the stored one is equal."""
     account_state = _state(item)
     return Done() if account_state is not None and account_state.lineages.get(lineage.id) == lineage else Moved()

@@ -26,11 +26,11 @@ class OnceCalls:
     """``OnceStore`` on DynamoDB."""
 
     def __init__(self, database: DynamoDB) -> None:
-        """Keep the database."""
+        """Use the tables of ``database``."""
         self._database = database
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
-        """Store a running call where none is stored, or an expired one."""
+        """Store a running call, if none is stored or if the stored one has expired."""
         call = OnceCall(digest, now, mark, now + ONCE_KEPT_S)
         item: Item = {
             **_key(key),

@@ -1,7 +1,7 @@
-"""Ephemeral things: nonces, consumed tickets, step-up grants, rate-limit windows. Losing them means "try again".
+"""Nonces, used tickets, step-up grants and rate limits, in the table ``ephemeral``.
 
-Each carries ``expires`` for DynamoDB to sweep by, days late at times: so expiry is in the condition, or the window's
-number in the key.
+If this table is lost, clients must retry. No login becomes valid. DynamoDB deletes expired items up to days late, so
+the conditions check the expiry, and the key of a rate limit has the number of its window.
 """
 
 import hashlib
@@ -44,18 +44,18 @@ UNCOUNT: Final = "ADD taken :minus_one"
 
 
 class Ephemeral:
-    """``ports.Ephemeral`` on DynamoDB."""
+    """``tokens.ports.OneTime`` and ``factors.ports.RateLimits`` on DynamoDB."""
 
     def __init__(self, database: DynamoDB) -> None:
-        """Keep the database."""
+        """Use the tables of ``database``."""
         self._database = database
 
     def consume_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
-        """Spend a nonce of a key, once, by putting it where none stands."""
+        """Consume a nonce of a key, once: store it, if it is not stored yet."""
         return self._put_once(key_of("N", keyid, nonce), expires_at=now + NONCE_KEPT_S, now=now, mark=mark)
 
     def consume_ticket(self, ticket_id: bytes, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
-        """Consume a ticket, once, by putting its record where none exists."""
+        """Consume a ticket, once: store its record, if there is none."""
         key, kept_until = key_of("X", encode_base64url(ticket_id)), expires_at + TICKET_CONSUMED_KEPT_S
         return self._put_once(key, expires_at=kept_until, now=now, mark=mark)
 
@@ -69,9 +69,9 @@ class Ephemeral:
         credentials_version: int,
         expires_at: int,
     ) -> None:
-        """Keep a step-up grant, under the SHA-256 of its secret.
+        """Store a step-up grant under the SHA-256 of its secret.
 
-        Never over one that stands there: a late second sending must not make a spent grant new again.
+        An existing one is never overwritten: a late repetition of this write must not renew a used grant.
         """
         grant_item: Item = {
             **key_of("G", grant),
@@ -95,7 +95,7 @@ class Ephemeral:
     def consume_grant(
         self, grant: str, *, lineage: LineageId, operation: Operation, credentials_version: int, now: int, mark: bytes
     ) -> GrantUsed | Refused:
-        """Spend a grant, once, when it is unexpired and for exactly this lineage, operation and password."""
+        """Consume a grant, once, if it has not expired and is for this lineage, operation and credentials version."""
         values = {
             ":lineage": text(lineage),
             ":operation_digest": binary(_digest(operation.method, operation.path, operation.digest)),
@@ -115,14 +115,14 @@ class Ephemeral:
                 )
             )
         except ConditionFailed as failed:
-            # A mark is drawn for one call with these very arguments: ours on the grant means that we spent it.
+            # The mark is random and belongs to this call. If the grant has it, an earlier attempt of the call used it.
             item = failed.item
             return _step_up(item) if item is not None and _consumed_by(item, mark) else Refused()
 
     def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
-        """Count one more in this window, unless the limit is reached.
+        """Add one to the count of this window, unless the limit is reached.
 
-        Sent twice after a lost answer it counts twice: a limiter errs on the safe side, and carries no marks.
+        If the answer is lost, the repeated write counts twice. This is acceptable for a rate limit.
         """
         if limit < 1:
             return Refused()
@@ -143,9 +143,9 @@ class Ephemeral:
         return Done()
 
     def uncount(self, name: str, *, window_s: int, now: int) -> None:
-        """Take one from the count again, never below zero.
+        """Subtract one from the count, never below zero.
 
-        Sent again after a lost answer it takes another one: as many as a call is sent, in a brown-out alone.
+        If the answer is lost, the repeated write subtracts another one. This is rare and bounded by the attempts.
         """
         values = {":minus_one": number(-1), ":zero": number(0)}
         try:
@@ -159,7 +159,7 @@ class Ephemeral:
             return
 
     def _put_once(self, key: Item, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
-        """Put an item with a mark where none exists or the one there has expired. Our own mark is success."""
+        """Store an item with a mark, if there is none or an expired one. ``Done`` also if it already has this mark."""
         try:
             self._database.write(
                 "put_item",
@@ -173,7 +173,7 @@ class Ephemeral:
 
 
 def key_of(purpose: str, *parts: str) -> Item:
-    """Build the key of a one-time thing: ``N`` for a nonce, ``X`` a ticket, ``G`` a grant; then its SHA-256."""
+    """Return the key of a one-time value: ``N`` for a nonce, ``X`` a ticket, ``G`` a grant; then its SHA-256."""
     return {"pk": text(f"{purpose}#{urlsafe_b64encode(_digest(*parts)).rstrip(b'=').decode()}")}
 
 
@@ -182,7 +182,7 @@ def _window_key(name: str, *, window_s: int, now: int) -> Item:
 
 
 def _digest(*parts: str) -> bytes:
-    """Hash parts, each preceded by its length: no two lists of parts run together into the same bytes."""
+    """Hash parts, each after its length: two different lists of parts never give the same bytes."""
     return hashlib.sha256(b"".join(b"%d:%b" % (len(part.encode()), part.encode()) for part in parts)).digest()
 
 

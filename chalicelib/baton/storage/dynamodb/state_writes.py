@@ -1,4 +1,4 @@
-"""Writes of an account state: the named conditions, the update expressions, and the requests that are built from them.
+"""Writes of an account state: named conditions, update expressions, and the requests that are built from them.
 
 A condition is the rule of `lineages.rules` as a DynamoDB expression. A missing attribute makes a comparison false.
 Every condition therefore fails for a missing account or lineage.
@@ -167,7 +167,7 @@ def add_one(
 
 
 def put_first(table: str, account_state: AccountState) -> dict[str, dict[str, object]]:
-    """Build the write of an account state that must not exist, as a part of the registering transaction."""
+    """Build the write of a new account state, as a part of the transaction of a registration."""
     return {"Put": {"TableName": table, "Item": state_item(account_state), **expression({}, condition=IS_NEW)}}
 
 
@@ -200,7 +200,7 @@ def state_update(  # noqa: PLR0913 - the parts of a write
     lineage: LineageId | None = None,
     names: dict[str, LineageId] | None = None,
 ) -> dict[str, object]:
-    """Build a conditional update of an account's account state, as one write or as a part of a transaction.
+    """Build a conditional update of an account state, as one write or as a part of a transaction.
 
     ``#lineage`` is the name of ``lineage`` in ``update`` and ``conditions``. ``names`` has those of other lineages.
     """

@@ -83,7 +83,7 @@ def test_a_disabled_account_lets_nobody_in_until_it_is_enabled(
     assert phone.exchange().code == "login_required"
     assert make_device().login("ada@example.com").status == 200
     assert operate("disable", "nobody@example.com") == 1
-    assert "nobody claims this address" in capsys.readouterr().err
+    assert "no account has this address" in capsys.readouterr().err
 
 
 @pytest.mark.guarantee(2)

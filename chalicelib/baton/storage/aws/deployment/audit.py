@@ -1,4 +1,4 @@
-"""Audit the configuration of this deployment: every day, on no route, and by an operator's command."""
+"""Compare the configuration of the deployment with the required one: a daily job and a command of the operator."""
 
 import contextlib
 
@@ -11,20 +11,20 @@ from chalicelib.baton.storage.aws.deployment.required import Finding, judge
 
 
 class AuditConfiguration(Struct, frozen=True):
-    """Look at everything, and tell what is not as it must be."""
+    """Observe every part of the configuration and report what differs from the required one."""
 
     deployment: Deployment
     log: Log
     expiry: str
 
     def __call__(self) -> list[Finding]:
-        """Give the findings, having told each in a line and their number in a metric.
+        """Return the findings. Each one is logged, and their number is a metric.
 
-        What cannot be seen is a finding itself: an audit that sees nothing must not look like one that finds nothing.
+        A part that cannot be read is a finding: an audit without access must not look like one without findings.
         """
         findings: list[Finding] = []
         expected_key = ""
-        with contextlib.suppress(errors.Unavailable):  # the look at the key below says so
+        with contextlib.suppress(errors.Unavailable):  # the observation of the key below reports this
             expected_key = self.deployment.key_arn()
         for subject, look in self.deployment.observations().items():
             try:

@@ -1,4 +1,4 @@
-"""How this deployment is configured, asked of AWS. Reads alone; what may not be seen is `Unavailable`."""
+"""Read the configuration of the deployment from AWS. Nothing is changed. An unreadable part raises `Unavailable`."""
 
 import functools
 import json
@@ -23,7 +23,7 @@ from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 
 EXECUTE_API: Final = re.compile(r"([a-z0-9]+)\.execute-api\.[a-z0-9-]+\.amazonaws\.com\Z")
 ALIASES: Final[tuple[dict[str, str], ...]] = ({}, {"Qualifier": "live"})
-"""The function itself, and the name by which the hardened edge calls it: each has a policy of its own."""
+"""The function, and the alias by which the hardened API calls it. Each has its own policy."""
 SERVICES: Final = ("dynamodb", "kms", "logs", "apigateway", "lambda", "iam")
 
 
@@ -33,7 +33,7 @@ class Deployment:
     def __init__(
         self, name: str, tables: Tables, *, key_id: str, issuer: str, services: Mapping[str, AwsClient] | None = None
     ) -> None:
-        """Name what is looked at: the deployment, its tables, its key, and the URL apps call."""
+        """Observe the deployment with this name, tables and key. ``issuer`` is the URL that apps call."""
         self._name = name
         self._tables = tables
         self._key_id = key_id
@@ -41,7 +41,7 @@ class Deployment:
         self._services = services or {name: AwsClient(name) for name in SERVICES}
 
     def observations(self) -> Mapping[str, Callable[[], Sequence[Observed]]]:
-        """Give every look, by the name of what it looks at."""
+        """Return the functions that read each part, by the name of the part."""
         tables = {self._tables.name(table): functools.partial(self._table, table) for table in KEYS}
         return {
             **tables,
@@ -55,14 +55,14 @@ class Deployment:
         }
 
     def key_arn(self) -> str:
-        """Give the ARN of the deployment's key."""
+        """Return the ARN of the deployment's key."""
         return str(self._call("kms", "describe_key", KeyId=self._key_id)["KeyMetadata"]["Arn"])
 
     def _call(self, service: str, operation: str, **request: object) -> dict[str, Any]:
         return self._services[service].call(operation, **request)
 
     def _call_or_none(self, absent: str, service: str, operation: str, **request: object) -> dict[str, Any] | None:
-        """Call, and give ``None`` for the error that says there is no such thing."""
+        """Call an operation. Return ``None`` for the error code ``absent``."""
         try:
             return self._call(service, operation, **request)
         except Unavailable as error:
@@ -94,7 +94,7 @@ class Deployment:
     def _key(self) -> list[ObservedKey]:
         described = self._call("kms", "describe_key", KeyId=self._key_id)["KeyMetadata"]
         arn = described["Arn"]
-        # A key that is not enabled has nothing to rotate, and AWS refuses to say.
+        # AWS does not return the rotation of a disabled key.
         asked = described["Enabled"]
         rotates = not asked or self._call("kms", "get_key_rotation_status", KeyId=arn)["KeyRotationEnabled"]
         policy = self._call("kms", "get_key_policy", KeyId=arn, PolicyName="default")["Policy"]
@@ -108,7 +108,7 @@ class Deployment:
         return [found]
 
     def _log_groups(self, name: str) -> list[ObservedLogGroup]:
-        """Find a log group and those of the scheduled jobs, which are named after it."""
+        """Read a log group and the log groups of the scheduled jobs, whose names begin with its name."""
         groups = self._call("logs", "describe_log_groups", logGroupNamePrefix=name)["logGroups"]
         ours = [
             group for group in groups if group["logGroupName"] == name or group["logGroupName"].startswith(name + "-")
@@ -121,7 +121,7 @@ class Deployment:
         ]
 
     def _stages(self) -> list[ObservedStage]:
-        """Find every stage of the API: each is a door to the same function, whoever made it and why."""
+        """Read every stage of the API, because each of them reaches the function."""
         api, name = self._api()
         stages = {stage["stageName"]: stage for stage in self._call("apigateway", "get_stages", restApiId=api)["item"]}
         if name not in stages:
@@ -142,7 +142,7 @@ class Deployment:
         )
 
     def _api(self) -> tuple[str, str]:
-        """Find the API behind the URL apps call: by its host, or by the mapping of a custom domain."""
+        """Return API id and stage of the issuer: from its host, or from the mapping of a custom domain."""
         url = urlsplit(self._issuer)
         path = url.path.strip("/").split("/")[0]
         host = url.hostname or ""
@@ -175,7 +175,7 @@ class Deployment:
 
 
 def _denied_for_keys(policy: Mapping[str, Any], table: str) -> Iterator[str]:
-    """Name the actions that a policy denies for the key items of a table, by the very statement that ships."""
+    """Return the actions that a policy denies for the key items of a table, with exactly the required condition."""
     for statement in _listed(policy["Statement"]):
         of_table = any(str(one).endswith(f":table/{table}") for one in _listed(statement.get("Resource", [])))
         if statement["Effect"] == "Deny" and of_table and statement.get("Condition") == KEYS_DENIED:
@@ -187,7 +187,7 @@ def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - one, or a list: IAM take
 
 
 def _open_to(policy: str) -> list[str]:
-    """Name the statements of a resource policy that let everybody in."""
+    """Return the statements of a resource policy that allow every principal without a condition."""
     statements = json.loads(policy)["Statement"]
     return [
         f"every principal ({statement.get('Sid', 'a statement without a name')})"
@@ -198,7 +198,7 @@ def _open_to(policy: str) -> list[str]:
 
 
 def _everybody(principal: object) -> bool:
-    """Tell whether a principal is everybody; the account's own root is not."""
+    """Check whether a principal is every principal. The root of the account is not."""
     if isinstance(principal, Mapping):
         return any(_everybody(one) for one in principal.values())
     if isinstance(principal, list):

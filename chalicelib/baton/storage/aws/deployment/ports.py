@@ -1,4 +1,4 @@
-"""How a deployment is observed."""
+"""The port of a deployment's configuration."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -7,10 +7,10 @@ from chalicelib.baton.storage.aws.deployment.required import Observed
 
 
 class Deployment(Protocol):
-    """How this deployment is configured: looked at, never changed."""
+    """Read the configuration of the deployment."""
 
     def key_arn(self) -> str:
-        """Give the ARN of the deployment's key."""
+        """Return the ARN of the deployment's key."""
 
     def observations(self) -> Mapping[str, Callable[[], Sequence[Observed]]]:
-        """Give every look, by the name of what it looks at. What may not be seen raises ``errors.Unavailable``."""
+        """Return the functions that read each part, by the name of the part. They may raise ``errors.Unavailable``."""

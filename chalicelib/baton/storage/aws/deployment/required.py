@@ -1,7 +1,4 @@
-"""How a deployment must be configured, and what is wrong with how one is.
-
-Compare the observed configuration with the required one. ``look.py`` reads the observed one. No I/O.
-"""
+"""Compare the observed configuration with the required one. ``look.py`` reads the observed one. No I/O."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -10,7 +7,7 @@ from msgspec import Struct
 
 
 class Required(Struct, frozen=True):
-    """What data.md asks of a table."""
+    """The requirements for a table."""
 
     customer_key: bool
     recovery: bool
@@ -19,12 +16,12 @@ class Required(Struct, frozen=True):
 
 
 TABLES: Final[Mapping[str, Required]] = {
-    # What cannot be made again.
+    # Data that cannot be made again.
     "users": Required(customer_key=True, recovery=True, protection=True, swept=False),
     "lineages": Required(customer_key=True, recovery=True, protection=True, swept=False),
-    # Lost, it means "try again": AWS's own key, no recovery.
+    # If it is lost, clients must retry: AWS's own key, no recovery.
     "ephemeral": Required(customer_key=False, recovery=False, protection=False, swept=True),
-    # Copied on by its stream; kept for thirteen months and then swept.
+    # Its stream copies the items. They are kept for thirteen months.
     "audit": Required(customer_key=True, recovery=False, protection=False, swept=True),
 }
 
@@ -37,16 +34,16 @@ KEY_WRITES: Final = (
     "dynamodb:PartiQLUpdate",
     "dynamodb:PartiQLDelete",
 )
-"""Every action of IAM that writes an item: the role of the API is denied each for the items whose key begins ``K#``."""
+"""Every IAM action that writes an item. The role of the API must not use them for items whose key begins ``K#``."""
 
 KEYS_DENIED: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
     "ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["K#*"]}
 }
-"""The condition of that Deny. *Any* value: a request that names a key item beside others is denied too."""
+"""The condition of that Deny. *Any* value: a request for a key item and other items is denied too."""
 
 
 class Finding(Struct, frozen=True):
-    """Something that is not as it must be: of what, what, and the command or page that mends it."""
+    """A difference from the required configuration. ``remedy`` is the command or the page that corrects it."""
 
     subject: str
     problem: str
@@ -54,7 +51,7 @@ class Finding(Struct, frozen=True):
 
 
 class ObservedTable(Struct, frozen=True):
-    """A table as it is. ``table`` is its name in ``TABLES``; ``key`` the key it is encrypted with, if it is ours."""
+    """An observed table. ``table`` is its name in ``TABLES``. ``key`` is the customer key that encrypts it, if any."""
 
     table: str
     name: str
@@ -66,7 +63,7 @@ class ObservedTable(Struct, frozen=True):
 
 
 class ObservedKey(Struct, frozen=True):
-    """A KMS key as it is."""
+    """An observed KMS key."""
 
     arn: str
     ours: bool
@@ -76,7 +73,7 @@ class ObservedKey(Struct, frozen=True):
 
 
 class ObservedLogGroup(Struct, frozen=True):
-    """A log group as it is. ``retention_days`` is ``None`` when its lines are kept for ever."""
+    """An observed log group. ``retention_days`` is ``None`` if its lines never expire."""
 
     name: str
     retention_days: int | None
@@ -84,7 +81,7 @@ class ObservedLogGroup(Struct, frozen=True):
 
 
 class ObservedStage(Struct, frozen=True):
-    """A stage of API Gateway as it is. ``body_logged``: execution logs that would hold tokens and passwords."""
+    """An observed stage of API Gateway. ``body_logged``: its execution logs contain tokens and passwords."""
 
     name: str
     firewall: bool
@@ -94,10 +91,10 @@ class ObservedStage(Struct, frozen=True):
 
 
 class ObservedFunction(Struct, frozen=True):
-    """A function as it is.
+    """An observed function.
 
-    ``open_to``: who may call it besides the API. ``key_writes``: the actions of ``KEY_WRITES`` that its role is not
-    denied for key items.
+    ``open_to``: the principals besides the API that may call it. ``key_writes``: the actions of ``KEY_WRITES`` that its
+    role is not denied for key items.
     """
 
     name: str
@@ -109,7 +106,7 @@ Observed = ObservedTable | ObservedKey | ObservedLogGroup | ObservedStage | Obse
 
 
 def judge(found: Observed, *, expected_key: str, expected_expiry: str) -> Iterator[Finding]:
-    """Say what is wrong. ``expected_key`` is the ARN of the deployment's key, ``expected_expiry`` the TTL attribute."""
+    """Yield the findings. ``expected_key``: the ARN of the deployment's key. ``expected_expiry``: the TTL attribute."""
     match found:
         case ObservedTable():
             yield from _table(found, TABLES[found.table], expected_key, expected_expiry)
