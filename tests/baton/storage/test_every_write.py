@@ -30,7 +30,7 @@ BATON = ROOT / "chalicelib" / "baton"
 STORES = BATON / "storage" / "dynamodb"
 CARRIERS = frozenset({"database.py"})
 """They carry any write, and know none."""
-ENGINE = frozenset({"write", "transact"})
+DATABASE = frozenset({"write", "transact"})
 RAW = frozenset({"put_item", "update_item", "delete_item", "transact_write_items", "batch_write_item"})
 
 
@@ -117,11 +117,11 @@ def writes_of(source: str, module: str) -> Iterator[str]:
 
 
 def _sites(tree: ast.AST) -> Iterator[ast.Call]:
-    """Find where the engine is asked to write."""
+    """Find the calls that write to the database."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             by_name = any(isinstance(one, ast.Constant) and one.value in RAW for one in node.args)
-            if (node.func.attr in ENGINE and "engine" in ast.unparse(node.func.value)) or by_name:
+            if (node.func.attr in DATABASE and "database" in ast.unparse(node.func.value)) or by_name:
                 yield node
 
 
@@ -248,7 +248,7 @@ class Users:
 
 
 def test_a_write_that_is_added_is_found() -> None:
-    """In a verb, behind a private method, past the engine; and one outside of a class cannot hide."""
+    """In a verb, behind a private method, past the database; and one outside of a class cannot hide."""
     assert set(writes_of(PLANTED, "accounts")) == {"accounts.bless", "accounts.curse", "accounts.raw"}
     with pytest.raises(AssertionError, match="outside"):
-        list(writes_of(PLANTED + "\ndef hidden(engine):\n    engine.write('put_item')\n", "users"))
+        list(writes_of(PLANTED + "\ndef hidden(database):\n    database.write('put_item')\n", "users"))
