@@ -11,7 +11,7 @@ from chalicelib.baton.events.ports import AuditEvent
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
-from tests.baton.making import ACCOUNT, NOW
+from chalicelib.baton.testing.contract.values import ACCOUNT, NOW
 from tests.baton.memory import MemoryLog
 from tests.baton.wire.conversation import PASSWORD, Device
 from tests.baton.witness import POLICIES, Use, Witness, allowed, unlike, uses

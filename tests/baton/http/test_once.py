@@ -29,8 +29,8 @@ from chalicelib.baton.proof.refusals import (
 from chalicelib.baton.routing import Message
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
+from chalicelib.baton.testing.contract.values import ACCOUNT, SOMEBODY_ELSE
 from chalicelib.baton.tokens.refusals import GrantInvalid, StepUpRequired
-from tests.baton.making import ACCOUNT, SOMEBODY_ELSE
 from tests.baton.memory import GivenKeyRing, MemoryLog, OwnOnceCalls
 from tests.baton.world import START, Clock, World
 

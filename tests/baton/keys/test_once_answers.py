@@ -11,7 +11,7 @@ from chalicelib.baton.keys.once_answers import FORMAT, decrypt_answer, encrypt_a
 from chalicelib.baton.keys.ring import CannotDecrypt, Ring
 from chalicelib.baton.keys.rotation import make_ring, rotate_root
 from chalicelib.baton.policy import DAY_S
-from tests.baton.making import NOW
+from chalicelib.baton.testing.contract.values import NOW
 
 ITEM = "O#the-item-of-one-account"
 RING = make_ring(secrets.token_bytes, now=NOW - DAY_S)

@@ -52,7 +52,7 @@ from chalicelib.baton.policy import (
     Mechanism,
     MechanismName,
 )
-from tests.baton.making import (
+from chalicelib.baton.testing.contract.values import (
     ACTOR,
     ATTEMPT,
     EPOCH,

@@ -26,7 +26,7 @@ from chalicelib.baton.proof.once_rules import (
 )
 from chalicelib.baton.routing import Message
 from chalicelib.baton.storage.dynamodb.one_time import key_of
-from tests.baton.making import ACCOUNT, NOW, SOMEBODY_ELSE
+from chalicelib.baton.testing.contract.values import ACCOUNT, NOW, SOMEBODY_ELSE
 
 DIGEST: Final = b"d" * 32
 MARK: Final = b"mark of this one"

@@ -42,8 +42,7 @@ from chalicelib.baton.storage.dynamodb.items import Item, Value, of_account, sta
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
-from chalicelib.baton.testing.contract.values import OPERATION, STEP_UP
-from tests.baton.making import (
+from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
     IDLE_S,
@@ -51,8 +50,10 @@ from tests.baton.making import (
     MINE_LIVE,
     NOT_BEFORE,
     NOW,
+    OPERATION,
     OTHER,
     OTHER_LIVE,
+    STEP_UP,
     USER,
     VERSION,
     presented,

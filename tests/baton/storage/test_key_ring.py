@@ -24,7 +24,7 @@ from chalicelib.baton.storage.dynamodb.database import HELD_PER_PAGE, DynamoDB
 from chalicelib.baton.storage.dynamodb.items import Item
 from chalicelib.baton.storage.dynamodb.key_ring import RING_KEY, AccountsWithoutRing, KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper, Wrapper
-from tests.baton.making import NOW
+from chalicelib.baton.testing.contract.values import NOW
 from tests.baton.storage.test_lost_answers import Line, line
 
 __all__ = ["line"]

@@ -24,7 +24,7 @@ from chalicelib.baton.storage.dynamodb.items import of_account
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.state_writes import ACTOR_LIVE
 from chalicelib.baton.testing.contract.ends import INACTIVE
-from tests.baton.making import (
+from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
     IDLE_S,

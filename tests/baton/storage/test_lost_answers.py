@@ -18,8 +18,7 @@ from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
-from chalicelib.baton.tokens.caller import GrantUsed, Operation
-from tests.baton.making import (
+from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
     EPOCH,
@@ -36,6 +35,7 @@ from tests.baton.making import (
     presented,
     state_with,
 )
+from chalicelib.baton.tokens.caller import GrantUsed, Operation
 from tests.baton.storage.test_dynamodb import put_state
 
 pytestmark = pytest.mark.guarantee(1, 2, 8)

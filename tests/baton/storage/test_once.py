@@ -8,7 +8,7 @@ from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.items import Item, binary, number, text
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.testing.contract.once import ANSWER, DIGEST, KEY, OURS, THEIRS
-from tests.baton.making import NOW
+from chalicelib.baton.testing.contract.values import NOW
 
 pytestmark = pytest.mark.guarantee(8)
 

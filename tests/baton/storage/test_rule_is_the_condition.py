@@ -32,7 +32,7 @@ from chalicelib.baton.storage.dynamodb import lineages as states_module
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.state_writes import ACTIVE, CURRENT
-from tests.baton.making import (
+from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ATTEMPT,
     EPOCH,

@@ -20,7 +20,7 @@ from chalicelib.baton.policy import (
     MechanismName,
 )
 from chalicelib.baton.storage.dynamodb.items import ASSURANCES, END_REASON_CODES, Item, Value, state_item
-from tests.baton.making import MINE_LIVE, NOW
+from chalicelib.baton.testing.contract.values import MINE_LIVE, NOW
 
 WRITE_UNIT_BYTES: Final = 1024
 

@@ -42,7 +42,7 @@ from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.items import of_account
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.testing.contract import StorageContract, StorageUnderTest
-from tests.baton.making import ACCOUNT, MINE_LIVE, OTHER_LIVE, state_with
+from chalicelib.baton.testing.contract.values import ACCOUNT, MINE_LIVE, OTHER_LIVE, state_with
 from tests.baton.storage.test_dynamodb import put_state, storage_over
 from tools.dev.certificate import self_signed
 

@@ -38,7 +38,7 @@ from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.items import of_account, state_item
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
-from tests.baton.making import ACCOUNT, IDLE_S, MINE_LIVE, NOT_BEFORE, NOW, USER, state_with
+from chalicelib.baton.testing.contract.values import ACCOUNT, IDLE_S, MINE_LIVE, NOT_BEFORE, NOW, USER, state_with
 from tests.baton.proofs.engines.history import FOREVER, UNHEARD, History, Operation, State
 from tests.baton.proofs.engines.together import Meet, Team
 

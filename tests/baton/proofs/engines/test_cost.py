@@ -32,9 +32,9 @@ from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import KEYS, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
+from chalicelib.baton.testing.contract.values import NOW
 from chalicelib.baton.tokens.caller import Caller
 from tests.baton.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
-from tests.baton.making import NOW
 from tests.baton.proofs.engines.recording import ReadThenWrite
 from tests.baton.storage.test_dynamodb import put_state
 from tests.baton.storage.test_state_size import LARGEST, state_of

@@ -14,7 +14,7 @@ from chalicelib.baton.lineages.rules import Exchanged, Inactive, Retry, Reused, 
 from chalicelib.baton.storage.dynamodb.database import Tables
 from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
 from chalicelib.baton.storage.memory.tables import MemoryTables
-from tests.baton.making import ACCOUNT
+from chalicelib.baton.testing.contract.values import ACCOUNT
 from tests.baton.proofs.engines import check
 from tests.baton.proofs.engines import history as histories
 from tests.baton.proofs.engines.history import History, Unheard, from_json, keep, read, to_json

@@ -12,7 +12,7 @@ from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.model import Actor, EndReason, PresentedToken
 from chalicelib.baton.lineages.rules import Exchanged, Inactive, ProofOutdated, Retry, Reused, exchange
-from tests.baton.making import (
+from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
     IDLE_S,

@@ -26,8 +26,8 @@ from chalicelib.baton.policy import DAY_S, ONCE_RUN_MAX_S, REQUEST_MAX_S
 from chalicelib.baton.proof.ports import OnceStore
 from chalicelib.baton.proof.refusals import CallInProgress, CallOutcomeUnknown, IdempotencyKeyReused
 from chalicelib.baton.routing import Message
+from chalicelib.baton.testing.contract.values import ACCOUNT
 from chalicelib.baton.tokens.refusals import GrantInvalid
-from tests.baton.making import ACCOUNT
 from tests.baton.memory import GivenKeyRing, MemoryLog
 from tests.baton.proofs.interleavings.deployment import Crashed
 from tests.baton.proofs.interleavings.scheduler import Call, Course, Presenter, Refuted, Scheduler
