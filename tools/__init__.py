@@ -1,6 +1,6 @@
-"""Never deployed: the development server, the demo, the packager, the operator's commands.
+"""Commands that are not deployed: development server, demo, packager, commands of the operator.
 
-Some of them use the reference client, which is one file outside the packages: its folder joins the path here, so that
+Some of them use the reference client, which is a file outside the packages. This module adds its folder to the path, so
 ``.venv/bin/python -m tools.smoke`` needs no PYTHONPATH.
 """
 

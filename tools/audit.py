@@ -1,7 +1,7 @@
-"""``make audit``: dependencies, code, templates, and with STAGE the live account. Exit 1 while anything is found.
+"""``make audit``: check dependencies, code, templates and, with STAGE, the AWS account. Exit 1 if anything is found.
 
-An audit that cannot reach what it asks, or finds nothing to look at, has failed: it does not pass. With OFFLINE=1
-(``--offline``) it leaves out what asks the network, and says so: what is left may pass, and is not the whole audit.
+An audit fails if a service is unreachable or if there is nothing to check. With OFFLINE=1 (``--offline``) it skips the
+checks that need the network, and lists them: such an audit is incomplete.
 """
 
 import json
@@ -42,7 +42,7 @@ BANDIT_SKIPS: Final[Mapping[tuple[str, str], str]] = {
     ("B310", "tools/doctor.py"): "the URL is the issuer: read_settings accepts https, and http only on localhost",
     ("B506", "tools/template.py"): "its loader is a SafeLoader, whose added tags only build dictionaries",
 }
-"""From medium severity on. What is low, ruff's S rules look at too, line by line, in `make check`."""
+"""Medium severity and higher. The S rules of ruff cover low severity in `make check`."""
 
 CHECKOV_SKIPS: Final[Mapping[tuple[str, str], str]] = {
     ("CKV_AWS_119", "Ephemeral"): "digests that are valid for minutes: AWS's own key is sufficient",
@@ -64,15 +64,15 @@ CHECKOV_SKIPS: Final[Mapping[tuple[str, str], str]] = {
     ("CKV_AWS_73", "*"): "traces would add no information to request_id and lineage in the log",
     ("CKV_AWS_120", "*"): "an answer is for one caller: a cache would give it to another caller",
 }
-"""Each check that is passed over, for a resource or for all of them, with why."""
+"""The skipped checks, for one resource or for all, each with its reason."""
 
 
 class Unreached(Exception):
-    """A tool, or what it asks, could not be reached, so that nothing is known."""
+    """A tool, or a service that it needs, could not be reached. The check has no result."""
 
 
 def run(command: list[str]) -> str:
-    """Run a tool and give what it wrote to standard output."""
+    """Run a tool and return its standard output."""
     if not Path(command[0]).exists():
         raise Unreached(f"{Path(command[0]).name} is not installed: run `make audit`, which installs it")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -87,7 +87,7 @@ def run(command: list[str]) -> str:
 
 
 def parsed(command: list[str], *, silence: str = "") -> Any:  # noqa: ANN401 - each tool's own shape
-    """Run a tool that answers in JSON. Anything else is no answer; ``silence`` is what saying nothing means."""
+    """Run a tool and parse its JSON output. ``silence`` replaces empty output. Other output raises ``Unreached``."""
     said = run(command) or silence
     try:
         return json.loads(said)
@@ -96,7 +96,7 @@ def parsed(command: list[str], *, silence: str = "") -> Any:  # noqa: ANN401 - e
 
 
 def dependencies() -> Iterator[Finding]:
-    """Ask the vulnerability database about every pin; one that it cannot be asked about is no pass."""
+    """Check every pin with the vulnerability database. A pin that cannot be checked is a finding."""
     for name in PINS:
         audit = [str(TOOLS / "pip-audit"), "--strict", "--disable-pip", "--require-hashes", "--progress-spinner", "off"]
         answer = parsed([*audit, "--format", "json", "-r", name])
@@ -109,7 +109,7 @@ def dependencies() -> Iterator[Finding]:
 
 
 def code() -> Iterator[Finding]:
-    """Let bandit read the code."""
+    """Check the code with bandit."""
     answer = parsed([str(TOOLS / "bandit"), "-q", "-ll", "-r", *AUDITED_CODE, "-f", "json"])
     for error in answer["errors"]:
         raise Unreached(f"bandit could not read {error['filename']}: {error['reason']}")
@@ -122,9 +122,9 @@ def code() -> Iterator[Finding]:
 
 
 def templates() -> list[Path]:
-    """List what is deployed, from the root: the data stack, and what was packaged last.
+    """List the deployed templates, relative to the root: the data stack and the last package.
 
-    From the root, since checkov takes a whole path of forty letters and slashes for an access key (CKV_AWS_45).
+    Relative paths, because checkov treats a path of forty letters and slashes as an access key (CKV_AWS_45).
     """
     data = ROOT / "infra" / "data.yaml"
     packaged = sorted((ROOT / "build" / "package").rglob("sam.yaml")) + sorted(
@@ -137,7 +137,7 @@ def templates() -> list[Path]:
 
 
 def syntax() -> Iterator[Finding]:
-    """Let cfn-lint read the templates."""
+    """Check the templates with cfn-lint."""
     for template in templates():
         for complaint in parsed([str(TOOLS / "cfn-lint"), "--format", "json", str(template)], silence="[]"):
             line = complaint["Location"]["Start"]["LineNumber"]
@@ -145,7 +145,7 @@ def syntax() -> Iterator[Finding]:
 
 
 def infrastructure() -> Iterator[Finding]:
-    """Let checkov judge the templates, without asking its vendor."""
+    """Check the templates with checkov, offline."""
     for template in templates():
         command = [str(TOOLS / "checkov"), "--quiet", "--compact", "--skip-download", "-o", "json"]
         answer = parsed([*command, "--framework", "cloudformation", "-f", str(template)])
@@ -162,7 +162,7 @@ def infrastructure() -> Iterator[Finding]:
 
 
 def bill_of_materials() -> Iterator[Finding]:
-    """Write down what ships (CycloneDX), for whoever asks later whether a flaw concerns us."""
+    """Write the bill of materials (CycloneDX): the packages that ship, for questions about later vulnerabilities."""
     target = REPORT / "sbom.json"
     target.unlink(missing_ok=True)
     run([str(TOOLS / "cyclonedx-py"), "requirements", "requirements.txt", "--of", "JSON", "-o", str(target)])
@@ -179,7 +179,7 @@ def bill_of_materials() -> Iterator[Finding]:
 
 
 def configuration() -> Iterator[Finding]:
-    """Look at the live account: the daily audit's own rules, the age of the keys, and the drift of the policy."""
+    """Check the AWS account: the rules of the daily audit, the age of the keys, and differences of the policies."""
     settings = read_settings()
     if settings.kms_key_id is None:
         raise Unreached("these settings are for development: there is no AWS account to audit")
@@ -195,7 +195,7 @@ def configuration() -> Iterator[Finding]:
 
 
 def key_ages(key_ring: KeyRing, *, now: int) -> Iterator[Finding]:
-    """See that the newest signing key is not older than the scheduled rotation lets it grow."""
+    """Check that the newest signing key is not older than the scheduled rotation allows."""
     try:
         age_s = now - key_ring.current(now=now).signing[-1].made_at
     except errors.Unavailable as trouble:
@@ -209,7 +209,7 @@ def key_ages(key_ring: KeyRing, *, now: int) -> Iterator[Finding]:
 
 
 def drift(function: str, policy_file: str) -> Iterator[Finding]:
-    """Hold a function's role against its policy in ``.chalice/``: no more rights, no fewer, no other policy."""
+    """Compare the role of a function with its policy in ``.chalice/``: it must have exactly these rights."""
     lambda_, iam = AwsClient("lambda"), AwsClient("iam")
     try:
         role_arn = lambda_.call("get_function_configuration", FunctionName=function)["Role"]
@@ -240,7 +240,7 @@ def drift(function: str, policy_file: str) -> Iterator[Finding]:
 
 
 def _rights(document: Mapping[str, Any]) -> frozenset[str]:
-    """Spell out a policy, one right a line; whose account and which key are alike, filled in or not."""
+    """Return the rights of a policy, one for each action and resource. Account and key ids are replaced by words."""
     rights = set()
     for statement in document["Statement"]:
         condition = json.dumps(statement.get("Condition", {}), sort_keys=True)
@@ -256,7 +256,7 @@ def _listed(value: str | list[str]) -> list[str]:
 
 
 def _blanked(right: str) -> str:
-    """Write REGION, ACCOUNT, KEY, API and HOST for what was filled in, in whatever partition of AWS."""
+    """Replace region, account, key, API and host by REGION, ACCOUNT, KEY, API and HOST, in any partition of AWS."""
     right = re.sub(r"arn:aws[a-z-]*:", "arn:aws:", right)
     right = re.sub(r"(arn:aws:[a-z]+:)[a-z]{2}(?:-[a-z]+)+-\d:\d{12}:", r"\1REGION:ACCOUNT:", right)
     right = re.sub(r"(arn:aws:iam::)\d{12}:", r"\1ACCOUNT:", right)
@@ -277,7 +277,7 @@ CHECKS: Final[Mapping[str, Callable[[], Iterator[Finding]]]] = {
 
 
 ASKS_THE_NETWORK: Final = frozenset({"dependencies"})
-"""What cannot be known offline: the vulnerabilities somebody found since. Everything else is read from this folder."""
+"""The check that needs the network: newly published vulnerabilities. All others read only this folder."""
 
 
 def conclude(count: int, unasked: list[str], *, stage: str | None, offline: bool) -> None:

@@ -1,4 +1,4 @@
-"""What a command needs of AWS before it begins, and what AWS refuses: each in one line, with its remedy."""
+"""Check the environment of commands that call AWS, and describe errors of AWS in one line with the remedy."""
 
 import functools
 import sys
@@ -19,7 +19,7 @@ UNSUPPORTED: Final = frozenset({
     "UnknownOperationException",
     "UnsupportedOperation",
 })  # fmt: skip
-"""The codes of an engine that lacks a call, or that is not AWS at all."""
+"""The error codes of an emulator that lacks a call, or of a server that is not AWS."""
 UNKNOWN_CREDENTIALS: Final = (
     "ExpiredToken",
     "InvalidClientTokenId",
@@ -32,7 +32,7 @@ P = ParamSpec("P")
 
 
 class NotReady(Exception):
-    """The environment lacks what every call of AWS needs. The message says what to set."""
+    """The environment lacks a region or credentials. The message says what to set."""
 
 
 def require_account() -> None:
@@ -50,7 +50,7 @@ def require_account() -> None:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Name what botocore raises."""
+    """Return the exception classes of botocore."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
     from botocore.parsers import ResponseParserError  # noqa: PLC0415 - the same
 
@@ -58,7 +58,7 @@ def failures() -> tuple[type[Exception], ...]:
 
 
 def _operation(error: BaseException) -> str:
-    """Name the call that failed, such as ``lambda GetPolicy``: not every exception of botocore names it."""
+    """Return the failed call, such as ``lambda GetPolicy``. Not every exception of botocore has it."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name == "_make_api_call":
             service = frame.f_locals["self"].meta.service_model.service_name
@@ -104,7 +104,7 @@ def said(error: BaseException) -> str | None:
 
 
 def _refused(error: BaseException) -> tuple[str, str]:
-    """Describe an answer that is an error: what was called, its code, and what to do."""
+    """Describe an error answer: the call, its code, and the remedy."""
     answer = getattr(error, "response", {})
     code = str(answer.get("Error", {}).get("Code", "Unknown"))
     message = str(answer.get("Error", {}).get("Message", ""))
@@ -122,7 +122,7 @@ def _refused(error: BaseException) -> tuple[str, str]:
 
 
 def in_one_line(main: Callable[P, int]) -> Callable[P, int]:
-    """Let a command print an error of AWS in one line, and exit 1, where it would end with a traceback."""
+    """Print an error of AWS in one line and exit 1, instead of a traceback."""
 
     @functools.wraps(main)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> int:

@@ -1,6 +1,6 @@
-"""``make demo``: the story in a terminal. Real requests, real answers; exit 1 if any step surprises.
+"""``make demo``: show the features of Baton in a terminal, with real requests. Exit 1 if a step has another result.
 
-It talks to the server on ``PORT`` where one is running, and starts one of its own where none is.
+It uses the server on ``PORT`` if one is running. Otherwise it starts one.
 """
 
 import contextlib
@@ -36,15 +36,15 @@ _COLOURED = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 class Surprise(Exception):
-    """Something happened that the story does not tell."""
+    """A step had another result than expected."""
 
 
 class Unheard(Exception):
-    """Nobody reads on: the story may end here."""
+    """The output was closed, so the demo ends."""
 
 
 def say(text: str) -> None:
-    """Print a line at once. Raises ``Unheard``."""
+    """Print a line and flush it. Raises ``Unheard``."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -52,20 +52,20 @@ def say(text: str) -> None:
 
 
 def dye(text: str, code: str) -> str:
-    """Colour a text where a terminal shows it."""
+    """Return a text in a colour, if the output is a terminal."""
     return f"\033[{code}m{text}\033[0m" if _COLOURED else text
 
 
 def shortened(token: str) -> str:
-    """Show the two ends of a token."""
+    """Return the first and the last characters of a token."""
     return token if len(token) < 32 else f"{token[:10]}…{token[-6:]}"
 
 
 class Wire:
-    """A transport that shows what passes over it, and that can lose an answer or change a body."""
+    """A transport that prints requests and answers. It can lose an answer or change a body."""
 
     def __init__(self, who: str) -> None:
-        """Carry for one of the story's people."""
+        """Send the requests of one person."""
         self.who = who
         self._http = HttpTransport()
         self.lose_next_answer = False
@@ -73,7 +73,7 @@ class Wire:
         self.codes: list[str] = []
 
     def __call__(self, request: Request, timeout_s: float, /) -> Answer:
-        """Send, show, and hand back."""
+        """Send a request, print both sides, and return the answer."""
         path = request.url.split("/", 3)[3]
         if self.tamper_next is not None:
             request, self.tamper_next = self.tamper_next(request), None
@@ -106,10 +106,10 @@ def _gist(answer: Answer) -> str:
 
 
 class Story:
-    """The steps, each told before it is taken."""
+    """The steps of the demo. Each step is printed before it is carried out."""
 
     def __init__(self, origin: str) -> None:
-        """Tell it of the server at ``origin``."""
+        """Use the server at ``origin``."""
         self.origin = origin
         self.step = 0
         self.email = f"demo-{secrets.token_hex(4)}@example.com"
@@ -117,21 +117,21 @@ class Story:
         self.skipped_s = 0
 
     def tell(self, title: str) -> None:
-        """Begin a step."""
+        """Print the beginning of a step."""
         self.step += 1
         say(f"\n{dye(f'{self.step:>2}  {title}', '1')}")
 
     def note(self, text: str) -> None:
-        """Say what it means."""
+        """Print an explanation."""
         say(dye(f"    {text}", "2"))
 
     def expect(self, truth: bool, otherwise: str) -> None:  # noqa: FBT001 - a claim, and what to say if it is false
-        """Stop the story where it goes another way."""
+        """Raise ``Surprise`` if a step has another result."""
         if not truth:
             raise Surprise(otherwise)
 
     def refused(self, code: str, act: Callable[[], object]) -> None:
-        """Take a step that must be refused, by this code."""
+        """Carry out a step that must fail with this error code."""
         try:
             act()
         except LoggedOut:
@@ -143,7 +143,7 @@ class Story:
             raise Surprise(f"expected {code}, and it was let through")
 
     def client(self, who: str, record: Record | None = None, *, wrong_by_s: int = 0) -> BatonClient:
-        """Make a device, whose clock may be wrong by so many seconds."""
+        """Make a device. Its clock may be wrong by some seconds."""
         wire = Wire(who)
         self.wires.append(wire)
         return BatonClient(
@@ -156,7 +156,7 @@ class Story:
         )
 
     def skip(self, seconds: int) -> None:
-        """Let everybody's clock move: the server's and the devices'."""
+        """Move the clocks of the server and of all devices."""
         body = json.dumps({"skip": seconds}).encode()
         fields = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.origin + CLOCK_PATH, body, fields)  # noqa: S310 - loopback
@@ -164,7 +164,7 @@ class Story:
             self.skipped_s += seconds
 
     def close(self) -> None:
-        """Put the server's clock back, and hang up: others may be using it."""
+        """Reset the clock of the server and close the connections: the server may have other users."""
         with contextlib.suppress(OSError):  # it may be gone
             if self.skipped_s:
                 self.skip(-self.skipped_s)
@@ -173,7 +173,7 @@ class Story:
 
 
 def tell(story: Story) -> None:  # noqa: PLR0915 - a story is told in one go
-    """Tell the whole story."""
+    """Run all steps."""
     story.tell(f"Register {story.email}, signed by a new key, on a phone whose clock is two hours slow")
     phone = story.client("phone", wrong_by_s=-7200)
     session = phone.register(story.email, PASSWORD, "Ada's phone")
@@ -269,7 +269,7 @@ def _session(client: BatonClient) -> Session:
 
 @contextlib.contextmanager
 def server(port: int) -> Iterator[str]:
-    """Find the server that is running, or start one."""
+    """Use a running server, or start one."""
     origin = f"http://localhost:{port}"
     try:
         with urllib.request.urlopen(f"{origin}/api/health", timeout=5):  # noqa: S310 - loopback
@@ -291,7 +291,7 @@ def server(port: int) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Tell it, and say how it went."""
+    """Run the demo and print the result."""
     port = read_port(arguments[0] if arguments else os.environ.get("PORT") or "8000")
     try:
         with server(port) as origin, contextlib.closing(Story(origin)) as story:

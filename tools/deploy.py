@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 CHALICE = ROOT / ".chalice"
 SERVING = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
-"""A data stack that was made whole once: a change of it that fails is taken back."""
+"""States of a data stack that was completed once: CloudFormation rolls a failed change back."""
 
 DEFAULT_TIMEOUT_S = 60
-"""Chalice's time-out of a function whose configuration has none."""
+"""Chalice's default time-out of a function, in seconds."""
 
 Pause = Callable[[float], None]
 
@@ -51,7 +51,7 @@ class NotDone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a stage is deployed: known once AWS has said who we are, the key once the data stack is there."""
+    """Account, region and key of a stage. The key exists after the data stack was deployed."""
 
     account: str
     region: str
@@ -65,29 +65,29 @@ class Stage:
 
     name: str
     policies: Mapping[str, str]
-    """The functions, as Chalice names them in AWS, the API's first, and the file of each one's policy."""
+    """The functions by their name in AWS, the API's first, with the policy file of each."""
     variables: Mapping[str, str] = field(repr=False)
 
     settings: Settings = field(repr=False)
 
     @property
     def prefix(self) -> str:
-        """Tell what its names begin with: all but those of its tables, once they were restored."""
+        """The prefix of all names, except for tables that were restored."""
         return self.settings.deployment
 
     @property
     def tables(self) -> Tables:
-        """Name the tables it serves."""
+        """The names of its tables."""
         return Tables(self.settings.table_prefix)
 
     @property
     def data_stack(self) -> str:
-        """Name its data stack."""
+        """The name of its data stack."""
         return f"{self.prefix}-data"
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Give the data stack's parameters, as far as the stage decides them."""
+        """The parameters of the data stack that the settings of the stage determine."""
         return {"Prefix": self.prefix, "Tables": self.tables.prefix}
 
 
@@ -95,7 +95,7 @@ class Stage:
 
 
 def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
-    """Find a stage, with settings that would start. Raises ``NotDone``."""
+    """Return a stage with valid settings. Raises ``NotDone``."""
     stages = {one: described for one, described in config["stages"].items() if "iam_policy_file" in described}
     if name not in stages:
         raise NotDone(f"the stage {name!r} does not exist: STAGE is one of {', '.join(sorted(stages))}")
@@ -120,14 +120,14 @@ def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
 
 
 def _timeout_of_the_api(described: Mapping[str, Any], config: Mapping[str, Any]) -> int:
-    """Find the time-out of the API's function as Chalice does: its own, the stage's, the application's, or 60 s."""
+    """Return the time-out of the API's function as Chalice does: of function, stage or application, or else 60 s."""
     own = described.get("lambda_functions", {}).get("api_handler", {})
     found = (level["lambda_timeout"] for level in (own, described, config) if "lambda_timeout" in level)
     return int(next(found, DEFAULT_TIMEOUT_S))
 
 
 def filled_policy(policy: str, place: Place, issuer: str, api: str | None) -> str:
-    """Put this account's names into a policy, the host of the URL that apps call, and the API, once there is one."""
+    """Fill the names of this account into a policy, with the host that apps call and the API, if it exists."""
     _, _, key = place.key_arn.rpartition("/")
     filled = (
         policy.replace("arn:aws:", f"arn:{place.partition}:")
@@ -143,7 +143,7 @@ def filled_policy(policy: str, place: Place, issuer: str, api: str | None) -> st
 
 
 def filled_config(config: Mapping[str, Any], stage: Stage, url: str | None) -> dict[str, Any]:
-    """Put the API's URL where a stage has no domain of its own."""
+    """Fill the URL of the API into a stage without its own domain."""
     filled: dict[str, Any] = json.loads(json.dumps(config))
     variables = filled["stages"][stage.name]["environment_variables"]
     if url is not None and variables["BATON_ISSUER"] == PLACEHOLDER:
@@ -166,14 +166,14 @@ def fill(stage: Stage, place: Place, folder: Path) -> None:
 
 
 def client(service: str) -> Any:  # noqa: ANN401 - botocore makes its clients' methods at run time
-    """Make a client, from the environment as everywhere in AWS."""
+    """Make a boto3 client with the environment's settings."""
     import boto3  # noqa: PLC0415 - slow to import
 
     return boto3.client(service)  # type: ignore[call-overload] # any service
 
 
 def place_of_credentials() -> Place:
-    """Read account and region of the credentials. Raises ``aws.NotReady`` where one of them is not set."""
+    """Return account and region of the credentials. Raises ``aws.NotReady`` if one of them is not set."""
     aws.require_account()
     sts = client("sts")
     arn = sts.get_caller_identity()["Arn"]
@@ -183,14 +183,14 @@ def place_of_credentials() -> Place:
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """What CloudFormation would change in a data stack, if it were told to."""
+    """The changes that CloudFormation would make in a data stack."""
 
     name: Mapping[str, str]
     changes: Sequence[dict[str, str]]
 
 
 def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSet | None:  # noqa: ANN401
-    """Let CloudFormation say what it would change in the data stack; ``None`` when nothing. Raises ``NotDone``."""
+    """Make a change set of the data stack. Return ``None`` if nothing would change. Raises ``NotDone``."""
     stack = stack_named(stage.data_stack, cloudformation)
     there = stack["StackStatus"] if stack else None
     if there in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"}:
@@ -232,7 +232,7 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSe
 
 
 def stack_named(name: str, cloudformation: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Describe a stack; nothing, where it is not there."""
+    """Describe a stack. Return an empty mapping if it does not exist."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - slow to import
 
     try:
@@ -245,7 +245,7 @@ def stack_named(name: str, cloudformation: Any) -> dict[str, Any]:  # noqa: ANN4
 
 
 def apply_data_stack(stage: Stage, pause: Pause) -> str:
-    """Bring tables, keys and backups to what ``infra/data.yaml`` says, and tell what that took."""
+    """Deploy tables, keys and backups of ``infra/data.yaml``, and return a description of the changes."""
     cloudformation = client("cloudformation")
     there = stack_named(stage.data_stack, cloudformation).get("StackStatus")
     opened = open_change_set(cloudformation, stage, pause)
@@ -262,10 +262,10 @@ def apply_data_stack(stage: Stage, pause: Pause) -> str:
 
 
 def _execute(cloudformation: Any, stage: Stage, opened: ChangeSet, there: str | None) -> None:  # noqa: ANN401
-    """Carry a change set out.
+    """Execute a change set.
 
-    A creation that fails keeps what it made, and the next run goes on from there: taken back, the tables would stay,
-    as their policy says, and be in the way of the next try.
+    If the creation of a stack fails, its resources are kept and the next run continues. A roll-back would leave the
+    tables, because of their deletion policy, and they would block the next attempt.
     """
     from botocore.exceptions import WaiterError  # noqa: PLC0415 - slow to import
 
@@ -283,9 +283,9 @@ def _execute(cloudformation: Any, stage: Stage, opened: ChangeSet, there: str | 
 
 
 def refuse_hardened(stage: Stage) -> None:
-    """Leave a stage alone that is deployed with ``infra/edge.yaml``. Raises ``NotDone``.
+    """Refuse a stage that is deployed with ``infra/edge.yaml``. Raises ``NotDone``.
 
-    Chalice would take its functions over, and make a second API before them, without firewall and throttles.
+    Chalice would replace its functions and make a second API without firewall and throttling.
     """
     if stack_named(stage.prefix, client("cloudformation")):
         raise NotDone(
@@ -295,10 +295,10 @@ def refuse_hardened(stage: Stage) -> None:
 
 
 def refuse_second_api(stage: Stage) -> None:
-    """Deploy from where the stage is known alone. Raises ``NotDone``.
+    """Refuse a stage that was deployed from another checkout. Raises ``NotDone``.
 
-    Chalice knows its API by a file. Without it, it makes another one, and the function that both call takes the other's
-    URL for its issuer: every app would be logged out.
+    Chalice finds its API by a file of the checkout. Without that file it makes a second API, and the function gets the
+    URL of that one as its issuer: every app would be logged out.
     """
     if deployed_url(stage.name) is not None:
         return
@@ -320,12 +320,12 @@ def refuse_second_api(stage: Stage) -> None:
 
 
 def key_arn(stage: Stage, kms: "KMSClient") -> str:
-    """Find the stage's key by its alias: policies name the key itself."""
+    """Return the ARN of the stage's key by its alias. Policies must contain the ARN of the key."""
     return kms.describe_key(KeyId=f"alias/{stage.prefix}")["KeyMetadata"]["Arn"]
 
 
 def make_ring(stage: Stage, arn: str) -> str:
-    """Make the key ring where there is none. Raises ``NotDone``."""
+    """Make the key ring, if there is none. Raises ``NotDone``."""
     ring = KeyRing(DynamoDB(stage.tables), KmsWrapper(arn), secrets.token_bytes)
     try:
         made = ring.create(now=int(time.time()))
@@ -341,9 +341,9 @@ def make_ring(stage: Stage, arn: str) -> str:
 
 
 def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
-    """Package and ``chalice deploy``; give the URL, and what was said of the package. Raises ``NotDone``.
+    """Package and run ``chalice deploy``. Return the URL and the report of the package. Raises ``NotDone``.
 
-    A stage learns its API's id and URL by being deployed, so the first time it is deployed twice.
+    The first deployment creates the API. Its id and URL are then filled in, so a new stage is deployed twice.
     """
     with package.alone():
         archive = package.build(stage.name)
@@ -365,12 +365,12 @@ def apply_function(stage: Stage, place: Place) -> tuple[str, str]:
 
 
 def tell(step: int, what: str) -> None:
-    """Say which step comes."""
+    """Print the next step."""
     print(f"{step}/6 {what}", flush=True)
 
 
 def deploy_data(stage: Stage, place: Place, *, pause: Pause = time.sleep) -> Place:
-    """Take the first three steps: data stack and key ring. Raises ``NotDone``."""
+    """Carry out the first three steps: data stack and key ring. Raises ``NotDone``."""
     tell(1, f"{package.runtime()} on {package.configured_architecture()}, account {place.account}, {place.region}")
     tell(2, "create or update the data stack: tables, keys, backups (a few minutes the first time)")
     print(f"  {apply_data_stack(stage, pause)}")
@@ -401,7 +401,7 @@ def deploy(name: str, transport: Transport, *, pause: Pause = time.sleep) -> Non
 
 @aws.in_one_line
 def main(arguments: Sequence[str]) -> int:
-    """Carry out a command; exit 2 where the words are off, 1 where it could not be done."""
+    """Run a command. Exit 2 for wrong arguments, 1 for a failure."""
     try:
         match list(arguments):
             case ["deploy", name]:

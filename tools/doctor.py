@@ -1,7 +1,7 @@
-"""``make doctor``: examine what Baton runs on, and name the command that mends each problem. Exit 1 if there is one.
+"""``make doctor``: check the environment of Baton, and print a remedy for each problem. Exit 1 if there is one.
 
-Without STAGE it examines the development server of `make dev`, on PORT. With STAGE=dev it examines that deployment, by
-the settings of .chalice/config.json and the credentials of the environment. It changes nothing.
+Without STAGE it checks the development server of `make dev` on PORT. With STAGE=dev it checks that deployment with the
+settings of .chalice/config.json and the credentials of the environment. It changes nothing.
 """
 
 import email.utils
@@ -47,7 +47,7 @@ OPERATE: Final = ".venv/bin/python -m tools.operate"
 
 
 class Row(Struct, frozen=True):
-    """One thing examined. ``remedy`` is empty while it is well."""
+    """One check. ``remedy`` is empty if there is no problem."""
 
     part: str
     name: str
@@ -56,7 +56,7 @@ class Row(Struct, frozen=True):
 
 
 def versions() -> Iterator[Row]:
-    """Tell what runs here."""
+    """List the versions of Python and of the packages."""
     supported = sys.version_info >= (3, 11)
     yield Row("versions", "Baton", __version__)
     yield Row("versions", "Python", platform.python_version(), "" if supported else "install Python 3.11 or newer")
@@ -68,7 +68,7 @@ def versions() -> Iterator[Row]:
 
 
 def settings_rows(settings: Settings) -> Iterator[Row]:
-    """Show the settings, and of what was shared in secret the names alone."""
+    """List the settings. Of resource servers only the names are shown."""
     shown = msgspec.structs.asdict(settings) | {
         "resource_servers": ", ".join(settings.resource_servers),
         "registry": ", ".join(client.id for client in settings.registry),
@@ -79,7 +79,7 @@ def settings_rows(settings: Settings) -> Iterator[Row]:
 
 
 def clock_row(name: str, there: int | None, here: float) -> Row:
-    """Compare a clock with ours. A minute apart, genuine tokens are refused; five, every signature is."""
+    """Compare a clock with this machine's. With 1 minute difference tokens are refused, with 5 every signature is."""
     if there is None:
         return Row("clock", name, "no time in the answer", "check that this is the address of Baton")
     ahead_s = round(there - here)
@@ -99,7 +99,7 @@ def _clock_mend(ahead_s: int) -> str:
 
 
 def endpoint(issuer: str, *, remedy: str) -> Iterator[Row]:
-    """Ask the URL that apps call for its time and its health."""
+    """Read time and health from the URL that apps call."""
     asked: Mapping[str, str] = {"time": "/time", "health": "/health", "public keys": "/.well-known/jwks.json"}
     for name, path in asked.items():
         status, body, date = fetch(issuer + path)
@@ -115,7 +115,7 @@ def endpoint(issuer: str, *, remedy: str) -> Iterator[Row]:
 
 
 def body_member(body: str, name: str) -> int | None:
-    """Read a number of an answer in JSON."""
+    """Return a member of a JSON answer."""
     try:
         value = json.loads(body).get(name)
     except (json.JSONDecodeError, AttributeError):
@@ -124,7 +124,7 @@ def body_member(body: str, name: str) -> int | None:
 
 
 def fetch(url: str) -> tuple[int, str, int | None]:
-    """Get a URL: status, body, and the time of its Date field; status 0 and the reason when there is no answer."""
+    """Get a URL. Return status, body and the time of the Date field. Without an answer: status 0 and the reason."""
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:  # noqa: S310 - https, or localhost: settings.py
             return answer.status, answer.read(65_536).decode(errors="replace"), _date(answer.headers)
@@ -135,13 +135,13 @@ def fetch(url: str) -> tuple[int, str, int | None]:
 
 
 def _date(headers: Mapping[str, str] | Message) -> int | None:
-    """Read the Date field; API Gateway renames the function's own and sends one of its own."""
+    """Return the time of the Date field. API Gateway renames the field of the function and adds its own."""
     value = headers.get("date") or headers.get("x-amzn-remapped-date")
     return int(email.utils.parsedate_to_datetime(value).timestamp()) if value else None
 
 
 def remedy_for(reason: str, otherwise: str) -> str:
-    """Choose a remedy by the code at the end of a reason: a deployment corrects no credentials and no network."""
+    """Choose a remedy by the code at the end of a reason: a deployment does not correct credentials or the network."""
     code = reason.rpartition(": ")[2]
     if code.startswith(aws.UNKNOWN_CREDENTIALS) or "Credential" in code or "Token" in code:
         return aws.CREDENTIALS
@@ -153,7 +153,7 @@ def remedy_for(reason: str, otherwise: str) -> str:
 
 
 def table_rows(tables: Tables, dynamodb: AwsClient, *, deploy: str) -> Iterator[Row]:
-    """See that every table is there, with the keys and the expiry that the stores count on."""
+    """Check that every table exists, with the required keys and TTL attribute."""
     for table, keys in KEYS.items():
         name = tables.name(table)
         try:
@@ -184,7 +184,7 @@ def table_rows(tables: Tables, dynamodb: AwsClient, *, deploy: str) -> Iterator[
 
 
 def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
-    """Open the key ring, and tell how old its keys are."""
+    """Decrypt the key ring and check the age of its keys."""
     try:
         ring = current()
         signer = ring.signer(now)
@@ -213,13 +213,13 @@ def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
 
 
 def age_row(name: str, made_at: int, rotated_after_s: int, command: str, *, now: int) -> Row:
-    """Tell the age of a key, and that it should have been rotated."""
+    """Check the age of a key."""
     old = now - made_at > rotated_after_s + GRACE_S
     return Row("keys", name, f"{counted((now - made_at) // DAY_S, 'day')} old", f"{OPERATE} {command}" if old else "")
 
 
 def examine(stage: str | None) -> Iterator[Row]:
-    """Examine everything that can be from here. Wrong settings end it: nothing else would mean anything."""
+    """Run all checks. With invalid settings the other checks are skipped."""
     yield from versions()
     if stage is None and "BATON_ISSUER" not in os.environ:
         for problem in unknown_settings(os.environ):
@@ -254,7 +254,7 @@ def examine(stage: str | None) -> Iterator[Row]:
 
 
 def _looked_at(engine: DynamoDB, wrapper: KmsWrapper | LocalWrapper, *, now: int) -> Ring:
-    """Open the ring, and never make one: who examines changes nothing."""
+    """Read the ring. A missing ring is not made: this command changes nothing."""
 
     class Looking(LocalWrapper):
         makes_absent_ring = False
@@ -263,7 +263,7 @@ def _looked_at(engine: DynamoDB, wrapper: KmsWrapper | LocalWrapper, *, now: int
 
 
 def show(rows: Sequence[Row], out: TextIO) -> None:
-    """Lay it out: what is well in green, what is not in red with what mends it below."""
+    """Print the checks: ok in green, problems in red with the remedy in the next line."""
     coloured = out.isatty() and "NO_COLOR" not in os.environ
 
     def dye(text: str, code: str) -> str:
@@ -283,7 +283,7 @@ def show(rows: Sequence[Row], out: TextIO) -> None:
 
 @aws.in_one_line
 def main(stage: str | None) -> int:
-    """Examine, show, and say what to do next."""
+    """Run the checks and print the result and the next step."""
     if stage is not None or "BATON_ISSUER" in os.environ:
         # Without them every other finding would be wrong.
         aws.require_account()

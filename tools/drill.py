@@ -1,8 +1,8 @@
-"""``make drill``: lose everything, get it back, and prove that nothing of before works and everybody can log in.
+"""``make drill``: back up, restore, and prove that no earlier token works and that everyone can log in.
 
-Without STAGE it runs over the embedded engine. With STAGE=dev it runs against the account of your credentials: it
-registers five people of its own, backs the live tables up, restores the backup beside them, never into them, and takes
-both away again. Everything it does to the live tables it does through the routes, to its own people.
+Without STAGE it runs with the embedded database. With STAGE=dev it runs in the account of your credentials. It
+registers five people, makes a backup of the tables, restores it into new tables, and deletes backup and new tables. It
+changes the live tables only by requests of these people.
 """
 
 import contextlib
@@ -41,19 +41,19 @@ TRANSFER = {"to": "Bob", "amount": 20_000}
 
 
 class NotProved(Exception):
-    """Something that the drill must show did not show."""
+    """The drill could not prove a claim."""
 
 
 class Line:
-    """A transport into a gateway of this process, which can say again what it carried last."""
+    """A transport to a gateway of this process. It can repeat its last request."""
 
     def __init__(self, gateway: Gateway) -> None:
-        """Carry to ``gateway``."""
+        """Send requests to ``gateway``."""
         self.gateway = gateway
         self.last: Request | None = None
 
     def __call__(self, request: Request, timeout_s: float, /) -> Answer:
-        """Carry a request, as its client signed it."""
+        """Send a request as its client signed it."""
         del timeout_s
         self.last = request
         target = "/" + request.url.split("/", 3)[3]
@@ -62,7 +62,7 @@ class Line:
 
 
 class Person:
-    """Somebody with an account and one device."""
+    """A person with an account and one device."""
 
     def __init__(self, name: str, issuer: str, client_id: str, clock: Callable[[], float]) -> None:
         """Begin without an account."""
@@ -71,7 +71,7 @@ class Person:
         self._issuer, self._client_id, self._clock = issuer, client_id, clock
 
     def device(self, line: Line, record: Record | None = None) -> BatonClient:
-        """Give a device that speaks over ``line``, new or from a stored record."""
+        """Return a device that uses ``line``, new or from a stored record."""
         storage = MemoryStorage(record)
         return BatonClient(
             self._issuer, self._client_id, storage, transport=line, clock=self._clock, sleep=lambda _: None
@@ -79,10 +79,10 @@ class Person:
 
 
 class Drill:
-    """One run."""
+    """One run of the drill."""
 
     def __init__(self, dynamodb: "DynamoDBClient", *, clock: DevelopmentClock, later: Callable[[float], None]) -> None:
-        """Prepare, with the settings of the environment; ``later`` lets time pass."""
+        """Read the settings of the environment. ``later`` waits, or moves the clock."""
         settings = read_settings()
         self.dynamodb, self.clock, self.later = dynamodb, clock, later
         self.source = Tables(settings.table_prefix)
@@ -102,14 +102,14 @@ class Drill:
         self.proved = 0
 
     def prove(self, claim: str, held: bool) -> None:  # noqa: FBT001 - a claim and whether it held
-        """Show a claim that held. Raises ``NotProved`` for one that did not."""
+        """Print a claim that is true. Raises ``NotProved`` otherwise."""
         if not held:
             raise NotProved(claim)
         self.proved += 1
         print(f"    proved  {claim}")
 
     def refused(self, claim: str, act: Callable[[], object], *codes: str) -> None:
-        """Prove that something is refused with one of these codes."""
+        """Prove that a request is refused with one of these codes."""
         try:
             act()
         except Refused as refusal:
@@ -121,14 +121,14 @@ class Drill:
         self.prove(f"{claim}: {said}", said in codes)
 
     def environment(self, tables: Tables) -> Line:
-        """Start Baton over these tables."""
+        """Start Baton with these tables."""
         os.environ["BATON_TABLE_PREFIX"] = tables.prefix
         environment = load_environment(self.clock)
         environment.baton.log.metrics = False  # nobody's, and between our lines
         return Line(Gateway([environment.app]))
 
     def __call__(self) -> None:
-        """Live, back up, live on, restore, and look."""
+        """Use the tables, back them up, use them further, restore them, and check the result."""
         line = self.environment(self.source)
         print("1/6 register five accounts")
         devices = {}
@@ -182,9 +182,9 @@ class Drill:
         self.look(self.environment(self.target), first, before, after, grant, captured, old_password)
 
     def plant(self, grant: str) -> None:
-        """Have one of each one-time thing in the live table, beside ``grant``, and its key.
+        """Store one of each one-time value in the live table, besides ``grant``, and return their keys.
 
-        No journey makes mail tokens yet: of one, an item is kept under the SHA-256 of its secret.
+        There are no mail tokens yet. Instead, an item is stored under the SHA-256 of a secret.
         """
         secret, now = secrets.token_urlsafe(16), int(self.clock.time())
         Ephemeral(DynamoDB(self.source)).consume_nonce("drill", secret, now=now, mark=secrets.token_bytes(16))
@@ -200,11 +200,11 @@ class Drill:
             self.prove(f"{name} is in the live table", self.stands(self.source, key))
 
     def stands(self, tables: Tables, key: Item) -> bool:
-        """Tell whether a one-time thing is there, by its key."""
+        """Check whether a one-time value is stored under this key."""
         return "Item" in self.dynamodb.get_item(TableName=tables.ephemeral, Key=key, ConsistentRead=True)
 
     def restore(self, since: int) -> None:
-        """Restore, protect, not-before time, and apply what happened since."""
+        """Restore and protect the tables, raise the not-before time, and repeat later changes of accounts' status."""
         restore.restore_backup(self.dynamodb, self.arns, self.target, key_arn=self.key_arn)
         for table in KEYS.keys() - set(restore.BACKED_UP):
             restore.make_table(self.dynamodb, self.target, table, key_arn=self.key_arn)
@@ -217,7 +217,7 @@ class Drill:
     def look(
         self, line: Line, first: Record, before: Record, after: Record, grant: str, captured: Request, old_password: str
     ) -> None:
-        """Show every old thing to the restored deployment; then log in."""
+        """Send every earlier token and value to the restored deployment. Then log in."""
         for name, key in self.one_time.items():
             self.prove(f"{name} is not in the restored table, read by the same key", not self.stands(self.target, key))
         kept = self.dynamodb.scan(TableName=self.target.ephemeral, Select="COUNT")["Count"]
@@ -259,7 +259,7 @@ class Drill:
         self.prove("the earlier password works again, so its owner must be informed", bool(reverted.access_token))
 
     def clean(self) -> None:
-        """Take away what the drill made: restored tables, backups, its people."""
+        """Delete the restored tables, the backups and the accounts of the drill."""
         for table in KEYS:
             name = self.target.name(table)
             with contextlib.suppress(self.dynamodb.exceptions.ResourceNotFoundException):
@@ -283,7 +283,7 @@ class Drill:
 
 @contextlib.contextmanager
 def overrides_honoured() -> Iterator[None]:
-    """Let moto restore a table with the encryption it is asked for: it forgets that, and AWS does not."""
+    """Make moto restore a table with the requested encryption, as AWS does."""
     from moto.dynamodb.responses import DynamoHandler  # noqa: PLC0415 - only here
 
     stock: Callable[..., Any] = DynamoHandler.restore_table_from_backup
@@ -306,7 +306,7 @@ def overrides_honoured() -> Iterator[None]:
 
 @contextlib.contextmanager
 def embedded_deployment() -> Iterator["DynamoDBClient"]:
-    """Deploy to the embedded engine as to an account: a KMS key, four protected tables, a ring."""
+    """Deploy to the embedded database: a KMS key, four protected tables, a key ring."""
     with embedded(), overrides_honoured():
         import boto3  # noqa: PLC0415 - slow to import
 
@@ -330,7 +330,7 @@ def embedded_deployment() -> Iterator["DynamoDBClient"]:
 
 @contextlib.contextmanager
 def deployment(stage: str | None) -> Iterator["DynamoDBClient"]:
-    """Give DynamoDB, embedded or of the account, with the settings in place."""
+    """Yield a DynamoDB client, embedded or of the account, with the settings in the environment."""
     if stage is None:
         with embedded_deployment() as dynamodb:
             yield dynamodb
@@ -344,7 +344,7 @@ def deployment(stage: str | None) -> Iterator["DynamoDBClient"]:
 
 @aws.in_one_line
 def main(stage: str | None) -> int:
-    """Run the drill; exit 1 when it does not prove everything."""
+    """Run the drill. Exit 1 if it cannot prove every claim."""
     # Baton runs inside this process: its lines would stand between ours.
     os.environ["BATON_LOG_LEVEL"] = "ERROR"
     clock = DevelopmentClock()

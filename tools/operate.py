@@ -6,7 +6,7 @@ make-ring               create the key ring of a new deployment, once; over acco
 rotate-signing-key      sign tokens with the next key after ten minutes, and publish another next key
 rotate-root             create a new root secret; new logins use it after ten minutes
 retire-key              after a leak: end the period of every present signing key; takes twenty minutes
-raise-not-before             after a restore or a leak: end every login of the deployment that began before now
+raise-not-before        after a restore or a leak: end every login of the deployment that began before now
 disable E-MAIL          disable an account and end all its logins
 enable E-MAIL           enable an account; ended logins stay ended
 delete E-MAIL           delete an account, or finish an interrupted deletion; the address can be registered again
@@ -43,7 +43,7 @@ PROGRESS_EVERY_S = 10
 
 
 def clock() -> int:
-    """Read the time."""
+    """Return the time in seconds since the epoch."""
     return int(time.time())
 
 
@@ -52,7 +52,7 @@ def _fenced(ring: Ring, _: Entropy, *, now: int) -> Ring:
 
 
 class Change(NamedTuple):
-    """A change of the key ring, how long it takes to have its effect (seconds), and that effect in words."""
+    """A change of the key ring, the seconds until it is effective everywhere, and its effect in words."""
 
     make: Callable[..., Ring]
     takes_s: int
@@ -64,7 +64,7 @@ CHANGES: Mapping[str, Change] = {
         rotate_signing, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, "the next key signs now, and another next key is published"
     ),
     "rotate-root": Change(rotate_root, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, "every new login uses the new root secret"),
-    # First the new keys take over, then the last moment passes that a token of the retired keys may name.
+    # First the new keys begin to sign. Then the latest iat passes that a token of the retired keys may have.
     "retire-key": Change(
         retire_keys,
         SIGNING_KEY_PUBLISHED_BEFORE_USE_S + ISSUED_AFTER_KEY_MAX_S,
@@ -76,7 +76,7 @@ STATUSES: Mapping[str, Status] = {"disable": Status.DISABLED, "enable": Status.A
 
 
 class Operator:
-    """Somebody with the deployment's settings and AWS credentials."""
+    """The commands of an operator, with the settings and the AWS credentials of a deployment."""
 
     def __init__(self, *, pause: Callable[[float], None] = time.sleep, ask: Callable[[str], str] = input) -> None:
         """Read the settings. Raises ``aws.NotReady`` and ``SettingsProblems``."""
@@ -90,9 +90,9 @@ class Operator:
         self._log = Log(service=settings.deployment, level="ERROR", metrics=False)
 
     def make_ring(self) -> str:
-        """Make the key ring, where there is none. Where the tables hold accounts, the operator must type their name.
+        """Make the key ring, if there is none. If the tables have accounts, the operator must type the table prefix.
 
-        Raises ``AccountsWithoutRing`` where that confirmation is not given.
+        Raises ``AccountsWithoutRing`` without that confirmation.
         """
         try:
             made = self._key_ring.create(now=clock())
@@ -113,7 +113,7 @@ class Operator:
         return "ok: created the key ring" if isinstance(made, Done) else "ok: the key ring exists, nothing was changed"
 
     def change_ring(self, command: str) -> str:
-        """Change keys or not-before time, and wait until the change has its effect everywhere."""
+        """Change keys or not-before time, and wait until the change is effective everywhere."""
         change = CHANGES[command]
         ring = self._key_ring.current(now=clock())
         changed = change.make(ring, secrets.token_bytes, now=clock())
@@ -147,7 +147,7 @@ class Operator:
 def main(
     arguments: Sequence[str], *, pause: Callable[[float], None] = time.sleep, ask: Callable[[str], str] = input
 ) -> int:
-    """Carry out one command; exit 2 where the words are off, 1 where it could not be done."""
+    """Run one command. Exit 2 for wrong arguments, 1 for a failure."""
     try:
         if stage := os.environ.get("STAGE"):
             enter(stage)

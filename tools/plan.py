@@ -38,7 +38,7 @@ _COLOURS: Mapping[Sign, str] = {"+": "32", "~": "33", "-": "31", "=": "2"}
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that a deployment would make, change, take away or leave."""
+    """One resource that a deployment would create, change, delete or keep."""
 
     sign: Sign
     what: str
@@ -46,7 +46,7 @@ class Change:
 
 
 def changes_of_data(stage: Stage, *, pause: Pause) -> Iterator[Change]:
-    """Tell what would become of tables, keys and backups: CloudFormation's own word, in a change set thrown away."""
+    """List the changes of tables, keys and backups, from a change set that is deleted again."""
     cloudformation = client("cloudformation")
     if not stack_named(stage.data_stack, cloudformation):
         for name, resource in read(DATA)["Resources"].items():
@@ -64,7 +64,7 @@ def changes_of_data(stage: Stage, *, pause: Pause) -> Iterator[Change]:
 
 
 def changes_of_function(stage: Stage, place: Place, archive: Path, name: str) -> Iterator[Change]:
-    """Tell what would become of one of the stage's functions, and of its role."""
+    """List the changes of one function of the stage and of its role."""
     lambda_, policy_file = client("lambda"), stage.policies[name]
     try:
         function = lambda_.get_function_configuration(FunctionName=name)
@@ -90,7 +90,7 @@ def changes_of_function(stage: Stage, place: Place, archive: Path, name: str) ->
 
 
 def changes_of_api(stage: Stage, archive: Path) -> Iterator[Change]:
-    """Tell what would become of the API."""
+    """List the changes of the API."""
     wanted, api = _packaged_routes(archive), deployed_api(stage.name)
     if api is None:
         yield Change("+", "API", counted(len(wanted), "route"))
@@ -103,7 +103,7 @@ def _compared(what: str, there: object, wanted: object) -> Change:
 
 
 def _differences(what: str, there: Mapping[str, object], wanted: Mapping[str, object]) -> Iterator[Change]:
-    """Name what differs; values are not shown, since some are nobody's business."""
+    """Return the names of the settings that differ. Values are not shown, because some are confidential."""
     found = [Change("+", what, name) for name in sorted(wanted.keys() - there.keys())]
     found += [Change("-", what, name) for name in sorted(there.keys() - wanted.keys())]
     found += [Change("~", what, name) for name in sorted(there.keys() & wanted.keys()) if there[name] != wanted[name]]
@@ -135,7 +135,7 @@ def _deployed_routes(api: str) -> set[str]:
 
 
 def show(changes: Iterator[Change]) -> int:
-    """Print the changes, and give how many there are."""
+    """Print the changes and return their number."""
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     found, many = list(changes), 0
     for change, line in zip(found, aligned([[f"  {one.sign} {one.what}", one.detail] for one in found]), strict=True):
@@ -145,7 +145,7 @@ def show(changes: Iterator[Change]) -> int:
 
 
 def plan(name: str, users: int, *, pause: Pause) -> None:
-    """Show what a deployment of a stage would change, and the bill of so many users. Raises ``NotDone``."""
+    """Print the changes of a deployment and the monthly cost for this number of users. Raises ``NotDone``."""
     config = package.configuration()
     stage, _ = stage_named(name, config), package.runtime()
     place = place_of_credentials()
@@ -167,7 +167,7 @@ def plan(name: str, users: int, *, pause: Pause) -> None:
 
 @aws.in_one_line
 def main() -> int:
-    """Show the plan of ``STAGE``; exit 1 where it cannot be made."""
+    """Print the plan of ``STAGE``. Exit 1 if it cannot be made."""
     import time  # noqa: PLC0415 - only here
 
     try:

@@ -1,7 +1,7 @@
-"""What a month costs: formulas of values, over the price table ``infra/prices.toml``.
+"""The monthly cost of a deployment, by the prices of ``infra/prices.toml``.
 
-Units an operation are those of the design's capacity table: one write unit an exchange, and so on. What people do is a
-guess, written down in ``Habits``, to be replaced by what the dashboard shows.
+The units of an operation are those of the capacity table: one write unit for an exchange, and so on. ``Habits`` is an
+estimate of the use. Replace it by the numbers of your dashboard.
 """
 
 import functools
@@ -22,7 +22,7 @@ KB, GB = 1_000, 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """What one active account does: a guess, per day unless it says otherwise."""
+    """The estimated use of one active account, for each day unless a member says otherwise."""
 
     devices: float = 1.5
     exchanges: float = 8
@@ -34,7 +34,7 @@ class Habits:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the accounts of a deployment make Baton do in a month."""
+    """The operations of a deployment in one month."""
 
     exchanges: float
     safe_calls: float
@@ -44,29 +44,29 @@ class Work:
 
     @property
     def requests(self) -> float:
-        """Count them all: every one passes the firewall, the gateway and the function."""
+        """The number of requests. Each one passes firewall, gateway and function."""
         return self.exchanges + self.safe_calls + self.changing_calls + self.logins + self.registrations
 
     @property
     def write_units(self) -> float:
-        """Count DynamoDB's write units, the audit row of a login and of a registration included."""
+        """The write units of DynamoDB, with the audit rows of logins and registrations."""
         return self.exchanges + self.changing_calls + 4 * self.logins + 8 * self.registrations
 
     @property
     def read_units(self) -> float:
-        """Count DynamoDB's read units, all strongly consistent."""
+        """The read units of DynamoDB. All reads are strongly consistent."""
         return self.safe_calls + self.changing_calls + 3 * self.logins
 
     @property
     def busy_s(self) -> float:
-        """Sum up the function's seconds: milliseconds a request, round trips to DynamoDB included; Argon2 leads."""
+        """The seconds of the function, with the round trips to DynamoDB. Argon2 has the largest part."""
         quick = 15 * self.safe_calls + 25 * self.changing_calls + 20 * self.exchanges
         return (quick + 180 * self.logins + 180 * self.registrations) / 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the bill; ``hardened`` lines come with ``infra/edge.yaml`` alone."""
+    """One line of the bill. ``hardened`` lines are only for ``infra/edge.yaml``."""
 
     what: str
     amount: str
@@ -75,7 +75,7 @@ class Line:
 
 
 def work(users: int, habits: Habits) -> Work:
-    """Tell what so many active accounts do in a month."""
+    """Return the operations of this number of active accounts in a month."""
     daily = users * DAYS_A_MONTH
     return Work(
         exchanges=daily * habits.exchanges,
@@ -87,12 +87,12 @@ def work(users: int, habits: Habits) -> Work:
 
 
 def stored_gb(users: int, habits: Habits) -> float:
-    """Tell what stays: claim and user (1.2 KB), the state (0.2 KB and 0.14 KB a device), a year of audit (2 KB)."""
+    """Return the stored GB: user (1.2 KB), account state (0.2 KB and 0.14 KB a device) and audit of a year (2 KB)."""
     return users * (1.2 + 0.2 + 0.14 * habits.devices + 2.0) * KB / GB
 
 
 def monthly(users: int, prices: Mapping[str, float], habits: Habits = Habits(), *, memory_mb: int = 1024) -> list[Line]:
-    """Write the bill of a month."""
+    """Yield the lines of a monthly bill."""
     done = work(users, habits)
     gb = stored_gb(users, habits)
     logged_gb = done.requests * 0.7 * KB / GB
@@ -162,13 +162,13 @@ def _per_million(requests: float, prices: Mapping[str, float], what: str) -> flo
 
 
 def _kms_requests(done: Work) -> float:
-    """Guess the calls of KMS: each environment opens the ring once, and DynamoDB its table key every five minutes."""
+    """Estimate the calls of KMS: one for each environment, and those of DynamoDB for its table keys every 5 minutes."""
     environments = 1 + done.busy_s / (DAYS_A_MONTH * 86_400) * 10
     return environments * 3 * 12 * 24 * DAYS_A_MONTH
 
 
 def _counted() -> tuple[int, int, int, int]:
-    """Count keys, metrics under alarm, firewall rules and metrics; a metric for every event and refusal met."""
+    """Count keys, alarms, firewall rules and metrics. Each event and each error that occurs is a metric."""
     data, edge = read(DATA), read(EDGE)
     (firewall,) = of_type(edge, "AWS::WAFv2::WebACL").values()
     alarms = of_type(edge, "AWS::CloudWatch::Alarm").values()
@@ -178,13 +178,13 @@ def _counted() -> tuple[int, int, int, int]:
 
 @functools.cache
 def table() -> tuple[date, str, dict[str, float]]:
-    """Read the price table: when it was read, for which region, and the prices."""
+    """Read the price table: its date, its region and the prices."""
     parsed: dict[str, Any] = tomllib.loads(TABLE.read_text("utf-8"))
     return parsed["read_on"], parsed["region"], {name: float(row["usd"]) for name, row in parsed["prices"].items()}
 
 
 def bill(users: int, habits: Habits = Habits(), *, memory_mb: int = 1024) -> str:
-    """Lay a bill out."""
+    """Return the text of a bill."""
     read_on, region, prices = table()
     lines = monthly(users, prices, habits, memory_mb=memory_mb)
     plain = sum(line.usd for line in lines if not line.hardened)

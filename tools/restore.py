@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 BACKED_UP: Final = ("users", "lineages")
-"""What comes back. The others begin empty: one-time things of before must not work again."""
+"""The restored tables. The others begin empty: earlier one-time values must not work again."""
 
 POLL_S: Final = 10
 STATUS_AFTER: Final[Mapping[str, Status]] = {
@@ -44,22 +44,22 @@ STATUS_AFTER: Final[Mapping[str, Status]] = {
 }
 
 BACKUPS_BEGIN_S: Final = 300
-"""How long AWS may take to let a new table be recovered; it says no before that."""
+"""How long AWS may take until it accepts point-in-time recovery for a new table, in seconds."""
 
 Pause = Callable[[float], None]
 
 
 class InTheWay(Exception):
-    """A table stands where one is to be restored to, and was not restored itself."""
+    """A table with the target name exists, and it is not a restored one."""
 
 
 def encryption(key_arn: str) -> dict[str, Any]:
-    """Ask for a table under our own key."""
+    """Return the encryption settings for a customer key."""
     return {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key_arn}
 
 
 def back_up(dynamodb: "DynamoDBClient", source: Tables, *, pause: Pause = time.sleep) -> dict[str, str]:
-    """Make a backup of each table that has one, and give their ARNs."""
+    """Make a backup of each table in ``BACKED_UP`` and return the ARNs."""
     arns = {
         table: dynamodb.create_backup(TableName=source.name(table), BackupName=f"{source.name(table)}-drill")[
             "BackupDetails"
@@ -75,7 +75,7 @@ def back_up(dynamodb: "DynamoDBClient", source: Tables, *, pause: Pause = time.s
 
 
 def restore_backup(dynamodb: "DynamoDBClient", arns: Mapping[str, str], target: Tables, *, key_arn: str) -> None:
-    """Begin to restore tables from backups, under our key from their first byte on."""
+    """Start to restore tables from backups, encrypted with the customer key."""
     for table, arn in arns.items():
         dynamodb.restore_table_from_backup(
             TargetTableName=target.name(table),
@@ -86,7 +86,7 @@ def restore_backup(dynamodb: "DynamoDBClient", arns: Mapping[str, str], target: 
 
 
 def restore_time(dynamodb: "DynamoDBClient", source: Tables, target: Tables, *, at: int, key_arn: str) -> None:
-    """Begin to restore tables as they were at a time, but those that were restored already. Raises ``InTheWay``."""
+    """Start to restore tables as of a time, except for tables that are already restored. Raises ``InTheWay``."""
     for table in BACKED_UP:
         there = described(dynamodb, target.name(table))
         if there and "RestoreSummary" not in there:
@@ -103,7 +103,7 @@ def restore_time(dynamodb: "DynamoDBClient", source: Tables, target: Tables, *, 
 
 
 def described(dynamodb: "DynamoDBClient", name: str) -> Mapping[str, Any]:
-    """Describe a table; nothing, where it is not there."""
+    """Describe a table. Return an empty mapping if it does not exist."""
     try:
         return dynamodb.describe_table(TableName=name)["Table"]
     except dynamodb.exceptions.ResourceNotFoundException:
@@ -111,13 +111,13 @@ def described(dynamodb: "DynamoDBClient", name: str) -> Mapping[str, Any]:
 
 
 def restored_as_of(dynamodb: "DynamoDBClient", target: Tables) -> int:
-    """Tell what time the restored tables are of: a run that goes on may not count from its own beginning."""
+    """Return the time of the restored data. A repeated run must not use its own start for this."""
     summaries = (described(dynamodb, target.name(table)).get("RestoreSummary") for table in BACKED_UP)
     return min(int(summary["RestoreDateTime"].timestamp()) for summary in summaries if summary)
 
 
 def make_table(dynamodb: "DynamoDBClient", tables: Tables, table: str, *, key_arn: str) -> None:
-    """Make an empty table, as data.md wants it."""
+    """Make an empty table as in ``infra/data.yaml``."""
     wanted = TABLES[table]
     dynamodb.create_table(
         TableName=tables.name(table),
@@ -131,7 +131,7 @@ def make_table(dynamodb: "DynamoDBClient", tables: Tables, table: str, *, key_ar
 
 
 def wait_for(dynamodb: "DynamoDBClient", tables: Tables, *, pause: Pause = time.sleep) -> None:
-    """Wait until all four tables serve. A large restore takes hours: it shows that it is going on."""
+    """Wait until all four tables are active, and print the progress. A large restore takes hours."""
     began = time.monotonic()
     for table in KEYS:
         while dynamodb.describe_table(TableName=tables.name(table))["Table"]["TableStatus"] != "ACTIVE":
@@ -140,7 +140,7 @@ def wait_for(dynamodb: "DynamoDBClient", tables: Tables, *, pause: Pause = time.
 
 
 def protect(dynamodb: "DynamoDBClient", tables: Tables, *, pause: Pause = time.sleep) -> None:
-    """Apply what no restore brings back, where it is not so yet: recovery, TTL, protection, the audit's stream."""
+    """Apply the settings that a restore does not include: recovery, TTL, protection, the stream of the audit."""
     for table, wanted in TABLES.items():
         name = tables.name(table)
         if wanted.recovery:
@@ -159,7 +159,7 @@ def protect(dynamodb: "DynamoDBClient", tables: Tables, *, pause: Pause = time.s
 
 
 def _let_recover(dynamodb: "DynamoDBClient", name: str, *, pause: Pause) -> None:
-    """Turn recovery on. A table that has just become active is not ready for it for a while."""
+    """Turn point-in-time recovery on. AWS refuses this for some time after a table became active."""
     for left in range(BACKUPS_BEGIN_S, -1, -POLL_S):
         try:
             dynamodb.update_continuous_backups(
@@ -174,13 +174,13 @@ def _let_recover(dynamodb: "DynamoDBClient", name: str, *, pause: Pause) -> None
 
 
 def key_ring_in(tables: Tables) -> KeyRing:
-    """Open the key ring of these tables, as the settings say."""
+    """Return the key ring of these tables, with the settings of the environment."""
     key_id = read_settings().kms_key_id
     return KeyRing(DynamoDB(tables), KmsWrapper(key_id) if key_id else LocalWrapper(), os.urandom)
 
 
 def raise_not_before_in(tables: Tables, *, now: int) -> int:
-    """Raise the not-before time in restored tables, which no environment has read yet, and give its time."""
+    """Raise the not-before time in restored tables, before any environment reads them, and return it."""
     key_ring = key_ring_in(tables)
     ring = key_ring.current(now=now)
     fenced = raise_not_before(ring, now=now)
@@ -190,7 +190,7 @@ def raise_not_before_in(tables: Tables, *, now: int) -> int:
 
 
 def events_since(dynamodb: "DynamoDBClient", source: Tables, since: int) -> list[tuple[int, str, AccountId]]:
-    """Read what happened to accounts from a time on, in its order, from the audit table of before."""
+    """Return the events of accounts since a time, in their order, from the earlier audit table."""
     pages = dynamodb.get_paginator("scan").paginate(
         TableName=source.audit,
         FilterExpression="#at >= :since",
@@ -205,7 +205,7 @@ def events_since(dynamodb: "DynamoDBClient", source: Tables, since: int) -> list
 
 
 def apply_since(events: Sequence[tuple[int, str, AccountId]], target: Tables, *, now: int) -> int:
-    """Delete, disable and enable again what was so since the backup; give how many accounts that touched."""
+    """Repeat the deletions and status changes since the backup, and return the number of accounts."""
     users, lineage_store = Users(DynamoDB(target)), LineageStore(DynamoDB(target))
     changes = [(event, account) for _, event, account in events if event in STATUS_AFTER]
     for event, account in changes:
@@ -218,7 +218,7 @@ def apply_since(events: Sequence[tuple[int, str, AccountId]], target: Tables, *,
 
 @aws.in_one_line
 def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
-    """Restore, and say what is left to do."""
+    """Restore, and print the remaining steps."""
     match list(arguments):
         case [source_prefix, target_prefix, seconds] if seconds.isdigit() and source_prefix != target_prefix:
             source, target, ago = Tables(source_prefix), Tables(target_prefix), int(seconds)

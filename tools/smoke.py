@@ -1,4 +1,4 @@
-"""Try a deployment by the reference client: ``.venv/bin/python -m tools.smoke URL [CLIENT]``.
+"""Test a deployment with the reference client: ``.venv/bin/python -m tools.smoke URL [CLIENT]``.
 
 It registers an account and deletes it. CLIENT is a client of the deployment's registry with mechanism `exchange` and
 binding `required`; by default `mobile` of the demonstration.
@@ -14,15 +14,15 @@ from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.policy import MechanismName
 
 PATIENCE_S = 60
-"""A new API takes a while to be known everywhere."""
+"""The time until a new API answers everywhere, in seconds."""
 
 
 class NotServing(Exception):
-    """The deployment does not do what it should; the message says what."""
+    """A step failed. The message has the reason."""
 
 
 def exchanging(registry: Clients) -> str | None:
-    """Name the first client of a registry that can be tried: its token is exchanged, under a key of its own."""
+    """Return the first client of a registry that the test can use: with mechanism `exchange` and a required binding."""
     for client in registry:
         if client.mechanism.name == MechanismName.EXCHANGE and client.binding == "required":
             return client.id
@@ -32,9 +32,9 @@ def exchanging(registry: Clients) -> str | None:
 def smoke(
     url: str, transport: Transport, client_id: str | None, *, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[tuple[str, str, float]]:
-    """Take the steps of a login's life; each gives its name, what came of it, and its seconds.
+    """Carry out the steps of a login. Yield the name, the result and the seconds of each step.
 
-    Without a client to try there is one step. Raises ``NotServing``.
+    Without a client there is only one step. Raises ``NotServing``.
     """
     password = secrets.token_urlsafe(24)
     email = f"smoke-{secrets.token_hex(8)}@example.com"
@@ -89,7 +89,7 @@ def _ask(transport: Transport, url: str, headers: dict[str, str]) -> Answer:
 
 
 def show(url: str, transport: Transport, client_id: str | None, *, pause: Callable[[float], None] = time.sleep) -> None:
-    """Take the steps and print them. Raises ``NotServing``."""
+    """Carry out the steps and print them. Raises ``NotServing``."""
     for name, came, seconds in smoke(url, transport, client_id, pause=pause):
         print(f"  {name:<16}{seconds * 1000:>7.0f} ms  {came}", flush=True)
     if client_id is None:
@@ -100,7 +100,7 @@ def show(url: str, transport: Transport, client_id: str | None, *, pause: Callab
 
 
 def main() -> int:
-    """Try the deployment at the URL that is given."""
+    """Test the deployment at the given URL."""
     match sys.argv[1:]:
         case [url]:
             client_id = "mobile"

@@ -9,18 +9,18 @@ from typing import Any, Final
 CONFIG: Final = Path(__file__).parents[1] / ".chalice" / "config.json"
 
 DEPLOYED = CONFIG.with_name("deployed")
-"""What Chalice writes down of deployments; whoever loses it deploys a second API beside the first."""
+"""Chalice's record of deployments. Without it, Chalice makes a second API."""
 
 PLACEHOLDER: Final = "https://api.example.com"
-"""The issuer of a stage nobody has given a domain: the API's own URL takes its place, once there is one."""
+"""The issuer of a stage without a domain. After the first deployment it is replaced by the URL of the API."""
 
 
 class UnknownStage(ValueError):
-    """There is no such stage; the message names those there are."""
+    """The stage does not exist. The message lists the stages."""
 
 
 def enter(stage: str) -> None:
-    """Put the settings of a stage in place. What the environment says already wins. Raises ``UnknownStage``."""
+    """Put the settings of a stage into the environment. Existing variables are kept. Raises ``UnknownStage``."""
     stages: dict[str, Any] = json.loads(CONFIG.read_text("utf-8"))["stages"]
     if stage not in stages:
         raise UnknownStage(f"STAGE is one of {', '.join(stages)}, not {stage!r}")
@@ -30,25 +30,25 @@ def enter(stage: str) -> None:
 
 
 def deployed_url(stage: str) -> str | None:
-    """Read where a stage is served."""
+    """Return the URL of a stage."""
     api = _deployed_api(stage)
     return str(api["rest_api_url"]).rstrip("/") if api else None
 
 
 def deployed_api(stage: str) -> str | None:
-    """Read the id of a stage's API."""
+    """Return the id of a stage's API."""
     api = _deployed_api(stage)
     return str(api["rest_api_id"]) if api else None
 
 
 def _deployed_api(stage: str) -> dict[str, Any] | None:
-    """Read what Chalice wrote down of a stage's API, once it made one."""
+    """Return Chalice's record of a stage's API, if there is one."""
     record = DEPLOYED / f"{stage}.json"
     resources = json.loads(record.read_text("utf-8"))["resources"] if record.exists() else []
     return next((one for one in resources if one["resource_type"] == "rest_api"), None)
 
 
 def policies(function: str, described: Mapping[str, Any]) -> dict[str, str]:
-    """Name the functions of a stage as Chalice names them, the API's first, and the file of each one's policy."""
+    """Return the functions of a stage by Chalice's names, the API's first, with the policy file of each."""
     jobs = described.get("lambda_functions", {}).items()
     return {function: described["iam_policy_file"]} | {f"{function}-{job}": its["iam_policy_file"] for job, its in jobs}

@@ -1,7 +1,7 @@
-"""CloudFormation templates as values: read with their tags, resolved as far as one knows the names.
+"""Read CloudFormation templates with their tags, and resolve known names.
 
-The tables, keys and limits of a deployment are written down once, in ``infra/``. The development server, the tests and
-the operator's commands read them there.
+Only ``infra/`` defines the tables, keys and limits of a deployment. The development server, the tests and the commands
+read them there.
 """
 
 import functools
@@ -20,7 +20,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc] # yaml has no types
-    """YAML with CloudFormation's short tags, each turned into its long form, such as ``{"Fn::Sub": ...}``."""
+    """YAML with CloudFormation's short tags, which become their long forms, such as ``{"Fn::Sub": ...}``."""
 
 
 def _long_form(loader: _Loader, tag: str, node: yaml.Node) -> dict[str, Any]:
@@ -47,12 +47,12 @@ def parse(text: str) -> dict[str, Any]:
 
 @functools.lru_cache
 def read(path: Path) -> dict[str, Any]:
-    """Read a template, once; nobody changes what it gives."""
+    """Read a template. The result is cached and must not be changed."""
     return parse(path.read_text("utf-8"))
 
 
 def resolve(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any part of a template
-    """Put ``names`` in the place of ``Ref`` and ``${}``; what they do not name stays as it is."""
+    """Replace ``Ref`` and ``${}`` by the values of ``names``. Unknown names are kept."""
     match value:
         case {"Ref": str(name)} if name in names:
             return names[name]
@@ -68,7 +68,7 @@ def resolve(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any 
 
 
 def of_type(template: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:
-    """Give the properties of the resources of a type, by logical id."""
+    """Return the properties of the resources of a type, by logical id."""
     return {
         name: resource.get("Properties", {})
         for name, resource in template["Resources"].items()
@@ -77,6 +77,6 @@ def of_type(template: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]
 
 
 def tables(prefix: str) -> dict[str, dict[str, Any]]:
-    """Give the four tables of a deployment as ``infra/data.yaml`` has them, by the name they are stored under."""
+    """Return the four tables of a deployment in ``infra/data.yaml``, by their names in AWS."""
     declared = of_type(read(DATA), "AWS::DynamoDB::Table").values()
     return {table["TableName"]: table for table in resolve(list(declared), {"Prefix": prefix})}

@@ -91,15 +91,15 @@ T = TypeVar("T")
 
 
 class BatonError(Exception):
-    """Everything this client raises on purpose.
+    """The errors of this client.
 
     BatonError
     ├── NotLoggedIn            there is no session: show the login screen
-    │   └── LoggedOut          there was one until now; `reason` says why it ended
-    ├── Offline                no answer in time; nothing ended, the next call goes on where this one stopped
-    ├── AnswerLost             a state-changing call was sent and its outcome is unknown: look before repeating it
+    │   └── LoggedOut          the session has just ended; `reason` says why
+    ├── Offline                no answer in time; nothing ended, and the next call continues
+    ├── AnswerLost             a state-changing call was sent, and its outcome is unknown: check it before a repetition
     ├── BrokenStorage          the record cannot be read: nothing was sent, nothing ended
-    └── Refused                the server said no: switch on `code`
+    └── Refused                the server returned an error: switch on `code`
     """
 
 
@@ -110,28 +110,28 @@ class NotLoggedIn(BatonError):
 class LoggedOut(NotLoggedIn):
     """The session has ended and has been removed from the storage.
 
-    `reason` is the server's (`reuse`, `logout`, `password_changed`, ...) when it gave one, or this client's: `reuse`
-    when it found a copy of the device (rule 8), `key_lost` when the device's key does not exist any more. `confirmed`
-    is false while the server has not said that the login has ended there too.
+    `reason` is the end reason of the server, if any (`reuse`, `logout`, `password_changed`, ...), or one of this
+    client: `reuse` if it detected a copy of the device (rule 8), `key_lost` if the key of the device does not exist any
+    more. `confirmed` is false until the server has confirmed that the login has ended there too.
     """
 
     def __init__(self, reason: str | None, *, confirmed: bool = True) -> None:
-        """Keep why the session ended, and whether the server said so."""
+        """Keep the reason, and whether the server confirmed the end."""
         super().__init__(f"This login has ended ({reason or 'no reason given'}). Log in again.")
         self.reason = reason
         self.confirmed = confirmed
 
 
 class Offline(BatonError):
-    """No answer came within the caller's deadline. The session is kept."""
+    """There was no answer within the caller's deadline. The session is kept."""
 
 
 class AnswerLost(BatonError):
-    """The call was sent, and no answer says whether it was carried out. The session is kept.
+    """The call was sent, and there is no answer that says whether it took effect. The session is kept.
 
-    Repeating the call could carry it out twice: every sending is signed afresh, so the server cannot recognise a
-    repetition. Check the outcome first, or send an `idempotency_key` that the route honours. Where the server answered
-    `check_outcome`, `__cause__` is its refusal.
+    A repetition could take effect twice: each sending has a new signature, so the server cannot recognise it. Check the
+    outcome first, or send an `idempotency_key` to a route that supports it. If the server answered `check_outcome`,
+    `__cause__` is its refusal.
     """
 
 
@@ -140,7 +140,7 @@ class BrokenStorage(BatonError):
 
 
 class Refused(BatonError):
-    """The server refused. Switch on `code` (errors.md lists them); `problem` holds the whole answer."""
+    """The server returned an error. Switch on `code`: errors.md lists the codes. `problem` is the whole answer."""
 
     def __init__(self, answer: "Answer") -> None:
         """Read either error dialect. A team's own route may leave `code` and `action` out: the status gives them."""
@@ -204,10 +204,10 @@ class DeviceKey:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One login: its tokens and, born with them, the attempt that will exchange them (rule 1).
+    """One login: its tokens, and the attempt that will exchange them, which was made together with them (rule 1).
 
-    `expires_at` is in the server's seconds. For mechanism `exchange` both tokens are the same string; `long_lived`
-    has no `refresh_token`. `key_id` is absent for unbound logins, `secret` is there for HMAC ones alone.
+    `expires_at` is in seconds of the server's clock. For mechanism `exchange` both tokens are the same string.
+    `long_lived` has no `refresh_token`. An unbound login has no `key_id`. Only an HMAC login has a `secret`.
     """
 
     device_id: str
@@ -221,7 +221,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A registration or login that was begun: its attempt, written down before it was sent (rule 1)."""
+    """A registration or login that was begun: its attempt, which is stored before the request is sent (rule 1)."""
 
     email: str
     client_id: str
@@ -233,8 +233,8 @@ class Pending:
 class LastSecret:
     """The secret of the last HMAC login, kept to sign the next login.
 
-    The signature proves to the server that it knows this device. So strangers who guess passwords cannot lock the
-    device out, and the server ends the last login where it is still live.
+    The signature shows the server that it is a known device. So strangers who guess passwords cannot lock the device
+    out, and the server ends the last login if it is still active.
     """
 
     key_id: str
@@ -243,7 +243,7 @@ class LastSecret:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """A login that somebody else holds a copy of, and the key that proves whose it is (rule 8)."""
+    """A login of which another device has a copy, and the key to revoke it with (rule 8)."""
 
     session: Session
     key: DeviceKey | None = None
@@ -251,9 +251,9 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """All that a device remembers. The key outlives a session: the server recognises the device by its key.
+    """All that a device stores. The key is kept after a session ends: the server recognises the device by its key.
 
-    `last` is there while no HMAC session is, `revocations` until Baton has answered them.
+    `last` exists while there is no HMAC session. A revocation is kept until Baton has answered it.
     """
 
     session: Session | None = None
@@ -264,13 +264,13 @@ class Record:
 
     @property
     def last_secret(self) -> LastSecret | None:
-        """The secret of the newest HMAC login, whether its session is still here or not."""
+        """The secret of the newest HMAC login, of the current session or of an ended one."""
         if self.session and self.session.key_id and self.session.secret:
             return LastSecret(self.session.key_id, self.session.secret)
         return self.last
 
     def logged_out(self, *, copied: bool = False) -> "Record":
-        """Drop the session. What proves this device to the server stays, except for a key that somebody has copied."""
+        """Drop the session. The proof of this device for the next login is kept, except for a copied key."""
         return replace(self, session=None, key=None if copied else self.key, last=self.last_secret)
 
     def to_json(self) -> bytes:
@@ -301,20 +301,21 @@ def _parsed(kind: type[T], members: Mapping[str, Any] | None) -> T | None:
 
 
 class Storage(Protocol):
-    """Where the record lives. A storage that cannot be read just now must raise, never answer with an empty record."""
+    """The place of the record. A storage that is temporarily unreadable must raise, not return an empty record."""
 
     def read(self) -> Record:
-        """Read the record; an empty one when nothing was ever stored."""
+        """Read the record. Return an empty one only if nothing was ever stored."""
 
     def update(self, change: Callable[[Record], Record], /) -> Record:
-        """Replace the record by `change(record)` and return what then stands.
+        """Replace the record by `change(record)` and return the stored record.
 
-        Atomic and durable, and alone among all threads and processes; `change` is quick and touches nothing else.
+        The update is atomic, durable, and exclusive among all threads and processes. `change` is quick and has no other
+        effect.
         """
 
 
 class MemoryStorage:
-    """A record that dies with the process."""
+    """A record in memory, which is lost when the process ends."""
 
     def __init__(self, record: Record | None = None) -> None:
         """Begin with `record`, or an empty one."""
@@ -333,14 +334,14 @@ class MemoryStorage:
 
 
 class FileStorage:
-    """A record in a file only its owner can read, shared safely by several processes.
+    """A record in a file that only its owner can read. Several processes can share it.
 
-    The lock beside it is held while the file is read or replaced, never while waiting for the network: a process
-    that is suspended in the middle of an exchange must not hold up the others.
+    A lock file is held while the record is read or replaced, never while a process waits for the network: a process
+    that is suspended during an exchange must not block the others.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Keep the record at `path`; its folder is made when missing."""
+        """Keep the record at `path`. A missing folder is created."""
         self._path = Path(path).expanduser()
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -365,7 +366,7 @@ class FileStorage:
             return Record()
 
     def _save(self, record: Record) -> None:
-        """Write beside, flush to the disk, then rename: a crash leaves the old record or the new one, never half."""
+        """Write a new file, flush it to the disk, and rename it: after a crash the record is the old or the new one."""
         beside = self._path.with_name(self._path.name + ".new")
         beside.unlink(missing_ok=True)
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -402,7 +403,7 @@ class FileStorage:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What goes out: header names in lower case, the query already percent-encoded in `url`."""
+    """An HTTP request. Header names are in lower case. `url` has the percent-encoded query."""
 
     method: str
     url: str
@@ -412,7 +413,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: header names in lower case."""
+    """An HTTP answer. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -423,7 +424,7 @@ class Answer:
         return json_codec.loads(self.body)
 
     def members(self) -> Mapping[str, Any]:
-        """Give the members of a JSON object, or none when the body is anything else."""
+        """Return the members of a JSON object, or an empty mapping for any other body."""
         try:
             parsed = self.json()
         except (ValueError, RecursionError):
@@ -436,9 +437,9 @@ class Answer:
         return "no-store" not in self.headers.get("cache-control", "").lower()
 
     def server_time(self) -> int | None:
-        """Read the server's clock: `Baton-Time`, or `server_time` of an answer that no cache may store.
+        """Return the server's time: `Baton-Time`, or `server_time` of an answer that no cache may store.
 
-        An answer with `Age` comes from a cache, and its time with it (rule 9).
+        An answer with `Age` comes from a cache, and so does its time (rule 9).
         """
         if "age" in self.headers:
             return None
@@ -446,7 +447,7 @@ class Answer:
         return stated if stated is not None or self.storable else _seconds(self.members().get("server_time"))
 
     def foreign(self) -> str | None:
-        """Say why this answer is not Baton's, or return `None` for one of Baton's (rule 9)."""
+        """Return why this answer is not Baton's, or `None` for an answer of Baton (rule 9)."""
         media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         why = None
         if "baton-request-id" not in self.headers:
@@ -471,7 +472,7 @@ class Answer:
 
 
 class NoResponse(Exception):
-    """No answer came, which is no error before the deadline. `sent` tells whether the request may have arrived."""
+    """There was no answer, which is not an error before the deadline. `sent`: the request may have arrived."""
 
     def __init__(self, why: str, *, sent: bool = True) -> None:
         """Say why; when in doubt the request was sent."""
@@ -485,15 +486,15 @@ Transport = Callable[[Request, float], Answer]
 
 
 class HttpTransport:
-    """HTTP/1.1 with connections kept alive, certificates verified, redirects not followed. Safe among threads."""
+    """HTTP/1.1 with kept-alive connections and verified certificates, without redirects. It is thread-safe."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        """Verify servers by `context`, or by the system's authorities."""
+        """Verify servers with `context`, or with the certificate authorities of the system."""
         self._context = context or ssl.create_default_context()
         self._idle: dict[tuple[int, str, str], deque[http.client.HTTPConnection]] = {}
 
     def __call__(self, request: Request, timeout_s: float, /) -> Answer:
-        """Send one request, once."""
+        """Send a request once and return its answer."""
         until = time.monotonic() + timeout_s
         url = urlsplit(request.url)
         # The process id is part of the name: after a fork, parent and child must not share a connection.
@@ -522,7 +523,7 @@ class HttpTransport:
         return Answer(response.status, headers, body)
 
     def close(self) -> None:
-        """Close the connections that are kept. The next request opens another."""
+        """Close the kept connections. The next request opens a new one."""
         for idle in list(self._idle.values()):
             while idle:
                 with contextlib.suppress(IndexError):  # Another thread was quicker.
@@ -585,14 +586,14 @@ class _PunctualResponse(http.client.HTTPResponse):
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A key's name and its hand."""
+    """The keyid of a key, and the function that signs with it."""
 
     key_id: str
     sign: Callable[[bytes], bytes] = field(repr=False)
 
 
 def signature_fields(request: Request, signer: Signer, *, created: int, nonce: str) -> dict[str, str]:
-    """Sign a request (RFC 9421) with tag `baton`: the two fields to add to it."""
+    """Sign a request (RFC 9421) with the tag `baton`, and return the two header fields to add."""
     url = urlsplit(request.url)
     covered = [('"@method"', request.method), ('"@authority"', url.netloc), ('"@path"', url.path)]
     for name, _, value in (pair.partition("=") for pair in url.query.split("&") if pair):
@@ -606,7 +607,7 @@ def signature_fields(request: Request, signer: Signer, *, created: int, nonce: s
 
 
 def content_digest(body: bytes) -> str:
-    """Give the Content-Digest of a body (RFC 9530)."""
+    """Return the Content-Digest of a body (RFC 9530)."""
     return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
 
 
@@ -658,7 +659,7 @@ def _private_key(pkcs8: str) -> ec.EllipticCurvePrivateKey | ed25519.Ed25519Priv
 
 
 class _Patience:
-    """How long one caller still waits, over all the sendings that its call needs."""
+    """The remaining time of one caller, for all requests of its call."""
 
     def __init__(self, deadline_s: float | None, sleep: Callable[[float], None], random: Callable[[], float]) -> None:
         self._deadline_s = float("inf") if deadline_s is None else deadline_s
@@ -666,7 +667,7 @@ class _Patience:
         self._started, self._skipped_s, self._pauses = time.monotonic(), 0.0, 0
 
     def left_s(self) -> float:
-        """Tell the seconds left. The monotonic clock counts, and whatever an injected `sleep` only pretended."""
+        """Return the seconds that are left, by the monotonic clock and by the pauses of an injected `sleep`."""
         return self._deadline_s - (time.monotonic() - self._started) - self._skipped_s
 
     def pause(self, at_least_s: float) -> bool:
@@ -694,7 +695,7 @@ class _StorageMovedError(Exception):
 
 
 class BatonClient:
-    """One device of one person, at one Baton server. Safe among threads; several may share a storage."""
+    """One device of one person at one Baton server. It is thread-safe, and several clients may share a storage."""
 
     def __init__(  # noqa: PLR0913 - four are for tests
         self,
@@ -709,9 +710,9 @@ class BatonClient:
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = random_numbers.random,
     ) -> None:
-        """Speak to `base_url` (stage included) as `client_id`. `binding` and `key` are for logins to come.
+        """Use the server at `base_url` (with its stage) as `client_id`. `binding` and `key` are for future logins.
 
-        `clock` gives the device's time in seconds and may be wrong; `random` spreads the pauses, nothing else.
+        `clock` returns the device's time in seconds and may be wrong. `random` is only for the pauses between attempts.
         """
         url = urlsplit(base_url)
         host, port = (url.hostname or "").lower(), url.port
@@ -740,15 +741,15 @@ class BatonClient:
     def register(
         self, email: str, password: str, device_name: str, *, deadline_s: float | None = DEADLINE_S
     ) -> Session:
-        """Make an account and log in. Repeat it after `Offline` or a crash: it has one effect."""
+        """Create an account and log in. It is safe to repeat this after `Offline` or a crash."""
         return self._begin("/register", email, password, device_name, self._patience(deadline_s))
 
     def login(self, email: str, password: str, device_name: str, *, deadline_s: float | None = DEADLINE_S) -> Session:
-        """Log in, replacing the session in the storage. Repeat it after `Offline` or a crash: it has one effect."""
+        """Log in and replace the session in the storage. It is safe to repeat this after `Offline` or a crash."""
         return self._begin("/login", email, password, device_name, self._patience(deadline_s))
 
     def exchange(self, *, deadline_s: float | None = DEADLINE_S) -> Session:
-        """Exchange the token now. `call` does so when it must (rule 7); there is no need to, and never on a timer."""
+        """Exchange the token now. This is rarely needed: `call` does it when necessary (rule 7). Never use a timer."""
         patience = self._patience(deadline_s)
         self._revoke_copied(patience)
         return self._exchange(self._current(), patience)
@@ -761,10 +762,10 @@ class BatonClient:
         confirm: Callable[[Refused], str] | None = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> None:
-        """End this session. With `everywhere`, end those of all devices, which needs the password as in `end_device`.
+        """End this session. `everywhere` ends the sessions of all devices and requires the password as in `end_device`.
 
-        `Offline` keeps the session; `forget` then drops it here only. `LoggedOut` means that the session had ended
-        before, and that the server did not confirm what this call asked for.
+        After `Offline` the session is kept. `forget` then drops it on this device only. `LoggedOut` means that the
+        session had ended before, and that the server did not confirm this request.
         """
         ended = self.session
         try:
@@ -786,7 +787,7 @@ class BatonClient:
         self._drop(ended)
 
     def forget(self) -> None:
-        """Drop the session here without telling the server. What proves the device at its next login stays."""
+        """Drop the session on this device without a request. The proof of the device for the next login is kept."""
         self._storage.update(Record.logged_out)
 
     # Calls
@@ -804,11 +805,11 @@ class BatonClient:
         repeat: bool | None = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> Answer:
-        """Send a signed call and return its answer, 2xx; `path` counts from `base_url` and is percent-encoded.
+        """Send a signed call and return its 2xx answer. `path` follows `base_url` and is percent-encoded.
 
-        `confirm` is asked for the password when the operation wants a step-up; `grant` is one already obtained.
-        Safe methods are repeated when no answer comes. Others are not (`AnswerLost`), unless `repeat` says that doing
-        it twice does no harm, or an `idempotency_key` (16 to 128 visible characters) lets the route tell.
+        `confirm` is called for the password if the operation requires a step-up. `grant` is an existing grant. If there
+        is no answer, safe methods are repeated. Other methods raise `AnswerLost`, unless `repeat` says that two
+        executions do no harm, or the route supports the `idempotency_key` (16 to 128 visible characters).
         """
         return self._call(
             method,
@@ -826,7 +827,7 @@ class BatonClient:
     def step_up(
         self, password: str, method: str, path: str, *, json: object = None, deadline_s: float | None = DEADLINE_S
     ) -> str:
-        """Prove the password for one exact request and return the grant: for `call`, once, within five minutes."""
+        """Prove the password for one exact request and return the grant, for one `call` within five minutes."""
         digest = content_digest(b"" if json is None else _json_bytes(json))
         operation = {"method": method, "path": self._prefix + path, "digest": digest}
         asked = {"operation": operation, "password": password}
@@ -838,25 +839,25 @@ class BatonClient:
         return dict(self._call("GET", "/me", _with(device_id=str)))
 
     def devices(self) -> list[dict[str, Any]]:
-        """List the account's logins; an ended one says when and why."""
+        """List the logins of the account. An ended login has the time and the reason of its end."""
         return list(self._call("GET", "/me/devices", _with(devices=list))["devices"])
 
     def end_device(
         self, device_id: str, *, password: str | None = None, confirm: Callable[[Refused], str] | None = None
     ) -> None:
-        """End the login of one device. Ending it twice is the same.
+        """End the login of one device. It is safe to repeat this.
 
-        Another device than this one needs the account's password: give it, or let `confirm` ask the person for it.
+        To end another device than this one, give the password of the account, or `confirm`, which asks the person.
         """
         path = f"/me/devices/{quote(device_id, safe='')}"
         self.call("DELETE", path, confirm=_confirming(password, confirm), repeat=True)
 
     def change_password(self, password: str, new_password: str) -> None:
-        """Change the password; every other device is logged out. After `AnswerLost`, either may be the password."""
+        """Change the password and log out every other device. After `AnswerLost`, either password may be valid."""
         self.call("POST", "/me/password", json={"new_password": new_password}, confirm=lambda _: password)
 
     def delete_account(self, password: str) -> None:
-        """Delete the account. After `AnswerLost`, deleting again raises `LoggedOut` when the first did it."""
+        """Delete the account. After `AnswerLost`, a repetition raises `LoggedOut` if the first request succeeded."""
         ended = self.session
         self.call("DELETE", "/me", confirm=lambda _: password)
         self._drop(ended, known=False)
@@ -864,11 +865,11 @@ class BatonClient:
     # Time
 
     def now(self) -> float:
-        """Tell the server's time, as far as this device knows it."""
+        """Return the server's time by the clock of this device and its known offset, in seconds."""
         return self._clock() + self._offset_s
 
     def sync_clock(self) -> float:
-        """Ask the server for its time and return the offset in seconds. Every other answer tells it too."""
+        """Read the server's time and return the offset in seconds. Every other answer has the time too."""
         patience = self._patience(DEADLINE_S)
         self._revoke_copied(patience)
         self._ask(lambda created: self._request("GET", "/time", created=created), _timed, patience)
