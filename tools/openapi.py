@@ -341,7 +341,7 @@ _TAG_OF_PACKAGE = {"accounts": "accounts", "factors": "accounts", "tokens": "oau
 
 
 def describe(app: Chalice) -> Json:
-    """Describe every route of an application, but for the answers to CORS preflights."""
+    """Describe every route of an application, except for the answers to CORS preflights."""
     shapes = _Shapes()
     paths: dict[str, Json] = {}
     for path, method, view in sorted(_routes(app), key=lambda route: (route[0], route[1])):
@@ -377,18 +377,18 @@ def describe(app: Chalice) -> Json:
 
 
 def render(app: Chalice) -> str:
-    """Write the description as the file holds it."""
+    """Return the description as the text of the file."""
     return json.dumps(describe(app), indent=1, ensure_ascii=False) + "\n"
 
 
 class _Shapes:
-    """Collects shapes, and gives references to them."""
+    """Collects structs and returns references to them."""
 
     def __init__(self) -> None:
         self._types: dict[str, type] = {shape.__name__: shape for shape in PROBLEMS.values()}
 
     def reference(self, shape: type) -> Json:
-        """Refer to a shape by its name."""
+        """Return a reference to a struct."""
         if shape is dict:
             return {"type": "object"}
         known = self._types.setdefault(shape.__name__, shape)
@@ -397,7 +397,7 @@ class _Shapes:
         return {"$ref": f"#/components/schemas/{shape.__name__}"}
 
     def schemas(self) -> Json:
-        """Write all that were referred to, and what they are made of."""
+        """Return the schemas of all referenced structs and of their members."""
         _, schemas = msgspec.json.schema_components(self._types.values(), ref_template="#/components/schemas/{name}")
         for schema in schemas.values():
             _tidy(schema)
@@ -414,7 +414,7 @@ class _Shapes:
 
 
 def _tidy(schema: Json) -> None:
-    """Give enumerations their type, which client generators want, and docstrings the look of Markdown."""
+    """Add the type of enumerations, which client generators need, and format docstrings as Markdown."""
     if "enum" in schema:
         schema.setdefault("type", "string")
     if "description" in schema:
@@ -481,7 +481,7 @@ _PLAIN = RouteSpec(signed=False)
 
 
 def _head(row: Row) -> Row:
-    """Say of HEAD what is said of GET, but for the body."""
+    """Describe HEAD as GET, without the body."""
     return dataclasses.replace(
         row,
         name=f"head{row.name.removeprefix('get')}",
@@ -491,7 +491,7 @@ def _head(row: Row) -> Row:
 
 
 def _derived(view: Any, spec: RouteSpec) -> Row:  # noqa: ANN401 - any function at all
-    """Say of a route that is not ours what its decorator and its docstring say."""
+    """Describe a route of the team by its decorator and its docstring."""
     first, *others = view.__name__.split("_")
     name = first + "".join(word.title() for word in others)
     summary = (inspect.getdoc(view) or view.__name__.replace("_", " ")).split("\n\n")[0].replace("\n", " ")
@@ -534,7 +534,7 @@ def _may_step_up(spec: RouteSpec, *, ours: bool) -> bool:
 
 
 def _header(name: str, spec: RouteSpec) -> Json:
-    """Describe a request header: by reference, where every route says the same of it."""
+    """Describe a request header, by reference if every route has the same description."""
     if spec.bound and name.startswith("Signature"):
         return {"name": name, "in": "header", "required": True, **_PARAMETERS[name]}
     if spec.once and name == "Idempotency-Key":
@@ -574,7 +574,7 @@ def _answer(shape: type | None, shapes: _Shapes, *, cached: bool = False) -> Jso
 
 
 def _refused(refusals: Iterable[type[Refusal]], dialect: Dialect, shapes: _Shapes, *, page: bool = False) -> Json:
-    """Gather refusals by their status. ``x-codes`` lists each code there with the action it asks for."""
+    """Group errors by their status. ``x-codes`` lists each code with its action."""
     codes: dict[int, dict[str, str]] = {}
     waits: set[int] = set()
     for refusal in refusals:
@@ -600,7 +600,7 @@ def _refused(refusals: Iterable[type[Refusal]], dialect: Dialect, shapes: _Shape
 
 
 def _unforeseen(row: Row, dialect: Dialect, shapes: _Shapes) -> Json:
-    """Leave room for what only the view of a route that is not ours knows."""
+    """Add a general description for the answers of a team's route, which only its view determines."""
     headers = _header_references("Baton-Time", "Baton-Request-Id")
     refused = {dialect.value: {"schema": shapes.reference(PROBLEMS[dialect])}}
     told = {} if row.answers else {"2XX": {"description": "Anything.", "headers": headers}}
@@ -612,7 +612,7 @@ def _header_references(*names: str) -> Json:
 
 
 def current() -> str:
-    """Write the description of this tree. The routes are the same in every deployment: any settings do."""
+    """Return the description of this tree. Every deployment has the same routes, so the settings do not matter."""
     from tools.dev.gateway import load_environment  # noqa: PLC0415 - after the settings
 
     settings = {"DEVELOPMENT": "1", "ISSUER": "https://api.example.com/api", "KEY_RING": "local", "TABLE_PREFIX": "x"}

@@ -1,1 +1,1 @@
-"""The development server: an embedded engine behind a gateway faithful to API Gateway."""
+"""The development server: an embedded database and a gateway that behaves like API Gateway."""

@@ -1,4 +1,4 @@
-"""Where the development server listens, and by which hosts phones on the same network reach it."""
+"""The addresses of the development server, and the hosts by which phones on the same network reach it."""
 
 import contextlib
 import ipaddress
@@ -8,15 +8,15 @@ from collections.abc import Iterator
 THIS_MACHINE = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # nosec B104 - a developer asks for it, by HOST=
 EMULATOR = "10.0.2.2"
-"""The host of the machine as the Android emulator calls it (developer.android.com, "Network address space")."""
+"""The host of the machine in the Android emulator (developer.android.com, "Network address space")."""
 MULTICAST_DNS = "*.local"
-"""Names that machines give themselves on a network (RFC 6762)."""
+"""The domain of multicast DNS names (RFC 6762)."""
 _DOCUMENTATION = ("192.0.2.1", 9)
-"""An address that is nobody's (RFC 5737): asking for the way to it sends nothing."""
+"""A documentation address (RFC 5737). Finding the route to it sends nothing."""
 
 
 def read_host(said: str) -> str:
-    """Read where to listen, or end with a sentence."""
+    """Return the address to listen on, or exit with an error message."""
     if said in {THIS_MACHINE, EVERYWHERE}:
         return said
     raise SystemExit(
@@ -25,7 +25,7 @@ def read_host(said: str) -> str:
 
 
 def own_addresses() -> list[str]:
-    """List the IPv4 addresses that this machine has on its networks, the one of the default route first."""
+    """Return the IPv4 addresses of this machine on its networks, the one of the default route first."""
     found = [address for address in _addresses() if not ipaddress.ip_address(address).is_loopback]
     return list(dict.fromkeys(found))
 
@@ -41,7 +41,7 @@ def _addresses() -> Iterator[str]:
 
 
 def authorities(host: str, port: int, addresses: list[str]) -> list[str]:
-    """List the hosts that a server which listens on ``host`` answers to, with the port."""
+    """Return the hosts of a server that listens on ``host``, with the port."""
     hosts = ["localhost", THIS_MACHINE]
     if host == EVERYWHERE:
         hosts += [*addresses, EMULATOR, MULTICAST_DNS]
@@ -49,5 +49,5 @@ def authorities(host: str, port: int, addresses: list[str]) -> list[str]:
 
 
 def is_this_machine(source: str, reached: str) -> bool:
-    """Tell whether a connection comes from this machine: over loopback, or from the very address that it reached."""
+    """Check whether a connection comes from this machine: over loopback, or from the address that it reached."""
     return ipaddress.ip_address(source).is_loopback or source == reached

@@ -1,4 +1,4 @@
-"""A certificate of this machine, for an engine on loopback that is spoken to over TLS, as AWS is."""
+"""A certificate for a database on loopback with TLS, as in AWS."""
 
 import datetime as dt
 import ssl
@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 
 def self_signed(folder: Path) -> Path:
-    """Write a certificate of 127.0.0.1, good for an hour, with its key, and give the file (PEM)."""
+    """Write a certificate for 127.0.0.1 with its key, valid for one hour, and return the PEM file."""
     key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "engine")])
     made = (
@@ -31,7 +31,7 @@ def self_signed(folder: Path) -> Path:
 
 
 def trusted_too(certificate: Path) -> Path:
-    """Write a bundle of all that the system trusts, and this certificate: for ``SSL_CERT_FILE``."""
+    """Write a bundle of the system's certificates and this one, for ``SSL_CERT_FILE``, and return it."""
     bundle = certificate.with_name("bundle.pem")
     system = ssl.create_default_context().get_ca_certs(binary_form=True)
     known = "".join(map(ssl.DER_cert_to_PEM_cert, system))

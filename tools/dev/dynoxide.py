@@ -1,6 +1,6 @@
-"""dynoxide: a DynamoDB engine that several processes can race on, and that counts capacity. Optional.
+"""dynoxide: an optional DynamoDB emulator that several processes can use, and that counts capacity.
 
-``make dynoxide`` fetches the pinned one; ``DYNOXIDE`` names another, and one on the PATH is found.
+``make dynoxide`` downloads the pinned version. ``DYNOXIDE`` names another program. A program on the PATH is used too.
 """
 
 import base64
@@ -21,7 +21,7 @@ from pathlib import Path
 
 PACKAGE, VERSION = "@dynoxide/linux-x64", "1.2.1"
 INTEGRITY = "sBHqlxJ9ANkLluFkYRfd5r8Y0ApFew4FhOrlhgRAgD4XzEoFOukEo1nuBTQ1+jTtofqwn4NWQ2k0Tn5mNTjgUg=="
-"""SHA-512 of the package as npm serves it. Whatever else arrives is not unpacked."""
+"""The SHA-512 of the npm package. Any other file is not unpacked."""
 MEMBER = "package/dynoxide"
 ROOT = Path(__file__).parents[2]
 FETCHED = ROOT / "build" / "engines" / f"dynoxide-{VERSION}"
@@ -31,11 +31,11 @@ FETCH_S = 120
 
 
 class Unfetchable(Exception):
-    """The pinned dynoxide cannot be had here; the message says why."""
+    """The pinned dynoxide cannot be downloaded. The message has the reason."""
 
 
 def find() -> Path | None:
-    """Find a dynoxide: the one named, the one fetched, or one on the PATH."""
+    """Return the program: the one of ``DYNOXIDE``, the downloaded one, or one on the PATH."""
     named = os.environ.get("DYNOXIDE")
     if named:
         return Path(named)
@@ -47,7 +47,7 @@ def find() -> Path | None:
 
 @contextlib.contextmanager
 def running(program: Path, log: Path) -> Iterator[str]:
-    """Run dynoxide on a free port of loopback, in memory, and give its address. It is ended by its own handle."""
+    """Run dynoxide in memory on a free port of loopback, and yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = int(listening.getsockname()[1])
     with log.open("wb") as written:
@@ -80,7 +80,7 @@ def _await(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
 
 
 def unpack(package: bytes, integrity: str, to: Path) -> None:
-    """Take the program out of the package, if it is the very package that was pinned."""
+    """Unpack the program, if the package has the pinned digest."""
     found = base64.b64encode(hashlib.sha512(package).digest()).decode()
     if found != integrity:
         raise Unfetchable(f"what npm served is not the pinned package: sha512-{found}")
@@ -92,7 +92,7 @@ def unpack(package: bytes, integrity: str, to: Path) -> None:
 
 
 def fetch(to: Path = FETCHED) -> None:
-    """Fetch the pinned program from npm. Nothing of the package is run on the way. Raises ``Unfetchable``."""
+    """Download the pinned program from npm, without running its install scripts. Raises ``Unfetchable``."""
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         raise Unfetchable(f"it is pinned for x86_64 Linux, and this is {platform.machine()} {sys.platform}")
     if shutil.which("npm") is None:
@@ -110,7 +110,7 @@ def fetch(to: Path = FETCHED) -> None:
 
 
 def main() -> int:
-    """Fetch it unless it is there, and say what to do next."""
+    """Download the program, if it is missing, and print the next step."""
     if not FETCHED.exists():
         try:
             fetch()

@@ -1,7 +1,7 @@
-"""The embedded DynamoDB and KMS: moto, in this process, serialised.
+"""The embedded DynamoDB and KMS: moto in this process, with a lock.
 
-Stock moto has no lock: two callers can win one conditional write. One lock around its DynamoDB handler mends that;
-the same shim serves the tests and ``make dev``. ``AWS_ENDPOINT_URL_DYNAMODB`` names another engine to use instead.
+moto has no lock: two callers can succeed with one conditional write. A lock around its DynamoDB handler prevents this.
+The tests and ``make dev`` use it. ``AWS_ENDPOINT_URL_DYNAMODB`` names another database to use instead.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ _LOCK = threading.RLock()
 
 
 def offer_credentials() -> None:
-    """Give botocore something to sign with, where nobody gave it anything. Neither engine looks at it."""
+    """Set placeholder credentials for botocore, if there are none. The emulators do not check them."""
     os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
     os.environ.setdefault("AWS_ACCESS_KEY_ID", "development")
     os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "development")
@@ -34,7 +34,7 @@ def offer_credentials() -> None:
 
 @contextlib.contextmanager
 def serialised() -> Iterator[None]:
-    """Put one lock around moto's DynamoDB for as long as this lasts."""
+    """Put one lock around moto's DynamoDB within this context."""
     from moto.dynamodb.responses import DynamoHandler  # noqa: PLC0415 - moto is slow to import, and may not be needed
 
     stock: Callable[..., Any] = DynamoHandler.call_action
@@ -62,7 +62,7 @@ def embedded() -> Iterator[None]:
 
 @contextlib.contextmanager
 def engine() -> Iterator[str]:
-    """Start the engine the environment asks for, and say which it is."""
+    """Start the database that the environment selects, and yield its name."""
     endpoint = os.environ.get(ENDPOINT)
     if endpoint:
         offer_credentials()
@@ -73,22 +73,22 @@ def engine() -> Iterator[str]:
 
 
 def client() -> "DynamoDBClient":
-    """Give the tools' DynamoDB client, made once for each engine that the environment names."""
+    """Return the DynamoDB client of the tools, made once for each endpoint."""
     return _client(os.environ.get(ENDPOINT), os.environ.get("AWS_ENDPOINT_URL"))
 
 
 @functools.lru_cache(maxsize=8)
 def _client(*_endpoints: str | None) -> "DynamoDBClient":
-    """Make a client. botocore reads the endpoints itself; here they only tell one client from another."""
+    """Make a client. botocore reads the endpoints; here they are only the key of the cache."""
     import boto3  # noqa: PLC0415 - slow to import
 
     return boto3.client("dynamodb")
 
 
 def create_tables(tables: Tables) -> None:
-    """Create the tables of ``infra/data.yaml`` where they do not exist yet, with TTL where it says so.
+    """Create the missing tables of ``infra/data.yaml``, with their TTL.
 
-    What protects them there (keys, backups, protection from deletion) is AWS's to do, and would only be in the way.
+    Keys, backups and deletion protection are left out: they are only for AWS.
     """
     dynamodb = client()
     existing = set(dynamodb.list_tables()["TableNames"])
@@ -111,7 +111,7 @@ def create_tables(tables: Tables) -> None:
 
 @contextlib.contextmanager
 def over_http(port: int = 0, *, certificate: Path | None = None) -> Iterator[str]:
-    """Serve the embedded engine, and the rest of AWS that moto knows, on loopback for as long as this lasts.
+    """Serve the embedded database, and the other services of moto, on loopback within this context.
 
     With a ``certificate`` (PEM, its key included) it is over TLS.
     """
@@ -144,7 +144,7 @@ def over_http(port: int = 0, *, certificate: Path | None = None) -> Iterator[str
 
 
 def serve(port: int) -> None:
-    """Serve the embedded engine over HTTP, until interrupted: for ``chalice local`` beside it."""
+    """Serve the embedded database over HTTP until interrupted, for example for ``chalice local``."""
     with over_http(port) as url:
         os.environ[ENDPOINT] = url
         create_tables(Tables("baton-dev"))

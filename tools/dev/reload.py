@@ -1,7 +1,7 @@
-"""Reload for ``make dev``: when ``app.py`` or ``chalicelib/`` changes, the environments are loaded anew.
+"""Reload for ``make dev``: when ``app.py`` or ``chalicelib/`` changes, the environments are loaded again.
 
-The engine is not part of them, so the data stays. Where the new code does not load, the error is printed, and the
-server goes on with the code before.
+The data is kept, because the database is not part of the environments. If the new code does not load, the error is
+printed and the server continues with the previous code.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ Seen = Mapping[Path, tuple[int, int]]
 
 
 def look(root: Path = ROOT) -> Seen:
-    """Note every file that an environment loads: its time of change (ns) and its size (bytes)."""
+    """Return every file that an environment loads, with its modification time (ns) and its size (bytes)."""
     seen = {}
     for file in (root / "app.py", *(root / PACKAGE).rglob("*")):
         # A file may be deleted at this moment: editors save by replacing.
@@ -34,7 +34,7 @@ def look(root: Path = ROOT) -> Seen:
 
 
 def load_anew(load: Callable[[], Sequence[Any]]) -> Sequence[Any]:
-    """Load environments with the modules of ``chalicelib`` imported again; where that fails, keep those there are."""
+    """Load environments with newly imported modules of ``chalicelib``. After a failure the old modules are kept."""
     before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == PACKAGE}
     for name in before:
         del sys.modules[name]
@@ -51,7 +51,7 @@ def load_anew(load: Callable[[], Sequence[Any]]) -> Sequence[Any]:
 
 
 def reload(gateway: Gateway, load: Callable[[], Sequence[Any]], changed: Sequence[Path], root: Path = ROOT) -> None:
-    """Reload, and print what came of it."""
+    """Reload and print the result."""
     names = ", ".join(str(file.relative_to(root)) for file in changed[:3]) + (", ..." if len(changed) > 3 else "")
     try:
         gateway.replace(lambda: load_anew(load))
@@ -63,7 +63,7 @@ def reload(gateway: Gateway, load: Callable[[], Sequence[Any]], changed: Sequenc
 
 
 def described(error: BaseException, root: Path = ROOT) -> str:
-    """Describe an error: the last line of the project it was raised from, and what Python says of it."""
+    """Describe an error: the last line of the project in its traceback, and its message."""
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
         file = Path(frame.filename)
@@ -76,7 +76,7 @@ def described(error: BaseException, root: Path = ROOT) -> str:
 def reloading(
     gateway: Gateway, load: Callable[[], Sequence[Any]], *, root: Path = ROOT, poll_s: float = POLL_S
 ) -> Iterator[None]:
-    """Watch the files for as long as this lasts, and reload when they have changed."""
+    """Watch the files within this context, and reload when they change."""
     ended = threading.Event()
 
     def watch() -> None:

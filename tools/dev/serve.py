@@ -1,4 +1,4 @@
-"""``make dev``: Baton on localhost, over the embedded engine, with a demo account, and a table of what is where."""
+"""``make dev``: Baton on localhost with the embedded database and a demo account."""
 
 import contextlib
 import hashlib
@@ -45,7 +45,7 @@ class Development:
 
 @contextlib.contextmanager
 def development(port: int, host: str = THIS_MACHINE) -> Iterator[Development]:
-    """Serve on ``host:port`` for as long as this lasts; port 0 takes a free one."""
+    """Serve on ``host:port`` within this context. Port 0 takes a free port."""
     with engine() as engine_name, contextlib.ExitStack() as after:
         clock = DevelopmentClock()
         server = GatewayServer(port, host)
@@ -65,7 +65,7 @@ def development(port: int, host: str = THIS_MACHINE) -> Iterator[Development]:
 
 
 def environments(clock: DevelopmentClock) -> list[Any]:
-    """Load the environments that take turns."""
+    """Load the environments, which take turns."""
     return [load_environment(clock).app for _ in range(ENVIRONMENTS)]
 
 
@@ -83,7 +83,7 @@ def _set_environment(port: int, url: str, secret: str, host: str) -> None:
 
 
 def _demo_account(gateway: Gateway, port: int) -> str:
-    """Register the demo account as any client would; on an engine that keeps its tables it is there already."""
+    """Register the demo account. It already exists in a database that keeps its tables."""
     body = {"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "client_id": "simple", "device": {"name": "make dev"}}
     headers = [("Host", f"localhost:{port}"), ("Content-Type", "application/json")]
     answer = gateway.call("POST", "/api/register", headers, json.dumps(body).encode())
@@ -94,7 +94,7 @@ def _demo_account(gateway: Gateway, port: int) -> str:
 
 
 def table(running: Development, out: TextIO) -> str:
-    """Lay out what is where, and what to do next. Coloured on a terminal, unless NO_COLOR is set."""
+    """Return the table of URLs and files, and the next steps. It has colours on a terminal, unless NO_COLOR is set."""
     coloured = out.isatty() and "NO_COLOR" not in os.environ
 
     def dye(text: str, code: str) -> str:
@@ -136,7 +136,7 @@ def table(running: Development, out: TextIO) -> str:
 
 
 def for_phones(host: str, port: int, addresses: Sequence[str]) -> list[str]:
-    """Say how an emulator or a phone reaches this server."""
+    """Return how an emulator or a phone reaches this server."""
     reverse = f"  {'by USB':<14}adb reverse tcp:{port} tcp:{port}: then http://localhost:{port}/api on the device too"
     if host != EVERYWHERE:
         return [reverse, f"  {'by network':<14}make dev HOST={EVERYWHERE}"]
