@@ -112,4 +112,4 @@ class Login(Struct, frozen=True, kw_only=True):
             account_state = self.lineage_store.get(account)
             if account_state is not None and account_state.status is not Status.ACTIVE:
                 raise InvalidCredentials("disabled while it was logging in")
-        raise errors.Unavailable("the account state kept moving under a login", by_caller=True)
+        raise errors.Unavailable("the account state kept changing during a login", by_caller=True)

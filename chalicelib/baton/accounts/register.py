@@ -64,7 +64,7 @@ class Register(Struct, frozen=True, kw_only=True):
             issued = self._taken(outcome, login_request, secret, source=source, ring=ring, now=now)
             if issued is not None:
                 return issued
-        raise errors.Unavailable("the e-mail claim kept moving under a registration", by_caller=True)
+        raise errors.Unavailable("the e-mail claim kept changing during a registration", by_caller=True)
 
     def _take_slot(self, source: str, *, now: int) -> None:
         """Count registrations per source, successes too: registration tells that an address is taken."""

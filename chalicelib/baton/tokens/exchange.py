@@ -168,7 +168,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
                 # Never before its login, by whatever clock: a token from before that is of an earlier life.
                 issued_at = max(now, lineage.auth_time, (used.in_use_since or 0) if used else 0)
                 return self._child(proved, used or lineage, now=now, issued_at=issued_at)
-        raise errors.Unavailable("the account state kept moving under a renewal", by_caller=True)
+        raise errors.Unavailable("the account state kept changing during an exchange", by_caller=True)
 
     def _child(
         self, proved: VerifiedToken, lineage: Lineage, *, now: int, issued_at: int | None = None

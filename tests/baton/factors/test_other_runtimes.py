@@ -66,6 +66,8 @@ class Struct:
 
 sys.modules["msgspec"] = types.ModuleType("msgspec")  # compiled for another Python
 sys.modules["msgspec"].Struct = Struct
+sys.modules["chalicelib.baton"] = types.ModuleType("chalicelib.baton")  # without its public names: they need msgspec
+sys.modules["chalicelib.baton"].__path__ = [f"{sys.path[1]}/chalicelib/baton"]
 from chalicelib.baton.accounts.email import canonical_email
 from chalicelib.baton.factors.strength import normalise
 
