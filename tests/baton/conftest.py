@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from chalicelib.baton import settings as baton_settings
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from tests.baton import report
+from tests.baton.fixture import FOLDER, load_environment
 from tests.baton.report import NO_DYNOXIDE, seen
 from tests.baton.wire.contract import Contract
 from tests.baton.wire.conversation import Device, Send, through
@@ -22,7 +24,7 @@ from tests.baton.world import World
 from tools import package
 from tools.dev import dynoxide as counting_engine
 from tools.dev.engine import client, create_tables, embedded
-from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+from tools.dev.gateway import DevelopmentClock, Gateway
 
 RESOURCE_SERVER, RESOURCE_SERVER_SECRET = "billing", "the billing server's long and random secret"
 ENVIRONMENT = {
@@ -42,6 +44,7 @@ ENVIRONMENT = {
 for name in [name for name in os.environ if name.startswith(("BATON_", "AWS_"))]:
     del os.environ[name]
 os.environ |= ENVIRONMENT
+baton_settings._FOLDER = FOLDER
 
 # A busy machine is slow now and then: time limits would make tests fail that have nothing to say about time.
 settings.register_profile("baton", deadline=None)

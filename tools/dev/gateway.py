@@ -34,7 +34,7 @@ PAYLOAD_BYTES_MAX = 10 * 1024 * 1024
 HEADER_BYTES_MAX = 10 * 1024
 _RENAMED = {"www-authenticate": "x-amzn-Remapped-WWW-Authenticate", "date": "x-amzn-Remapped-Date"}
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "expect"}
-CLOCK_PATH = "/_development/clock"
+CLOCK_PATH = "/_dev/clock"
 _SKIP_MAX_S = 400 * 24 * 60 * 60
 """The longest life of a login, and room to see its end."""
 
@@ -81,9 +81,9 @@ class LambdaContext:
         return 15_000
 
 
-def load_environment(clock: DevelopmentClock | None = None) -> ModuleType:
-    """Import ``app.py`` as a module of its own, as a fresh Lambda environment does."""
-    spec = importlib.util.spec_from_file_location(f"baton_environment_{secrets.token_hex(4)}", ROOT / "app.py")
+def load_environment(clock: DevelopmentClock | None = None, app: Path = ROOT / "app.py") -> ModuleType:
+    """Import ``app.py``, or another one, as a module of its own, as a fresh Lambda environment does."""
+    spec = importlib.util.spec_from_file_location(f"baton_environment_{secrets.token_hex(4)}", app)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

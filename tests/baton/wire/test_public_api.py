@@ -17,8 +17,9 @@ from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.routing import Message
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.conftest import ENVIRONMENT
+from tests.baton.fixture import load_environment
 from tests.baton.wire.conversation import HOST, JSON, Device, Said, through
-from tools.dev.gateway import ROOT, DevelopmentClock, Gateway, GatewayResponse, load_environment
+from tools.dev.gateway import ROOT, DevelopmentClock, Gateway, GatewayResponse
 
 ROLES = "\n[roles]\nadmin = { code = 1 }\nsupport = { code = 2 }\n"
 PAGE = "https://app.example.com"
