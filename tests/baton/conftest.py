@@ -15,7 +15,7 @@ from hypothesis import settings
 from chalicelib.baton import settings as baton_settings
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from tests.baton import report
-from tests.baton.fixture import FOLDER, load_environment
+from tests.baton.fixture import APP, FOLDER, load_environment
 from tests.baton.report import NO_DYNOXIDE, seen
 from tests.baton.wire.contract import Contract
 from tests.baton.wire.conversation import Device, Send, through
@@ -23,6 +23,7 @@ from tests.baton.witness import Witness, watching
 from tests.baton.world import World
 from tools import package
 from tools.dev import dynoxide as counting_engine
+from tools.dev import gateway as gateway_module
 from tools.dev.engine import client, create_tables, embedded
 from tools.dev.gateway import DevelopmentClock, Gateway
 
@@ -44,7 +45,8 @@ ENVIRONMENT = {
 for name in [name for name in os.environ if name.startswith(("BATON_", "AWS_"))]:
     del os.environ[name]
 os.environ |= ENVIRONMENT
-baton_settings._FOLDER = FOLDER
+# The tools of this process serve the fixture too: no test of this folder loads the application of a team.
+baton_settings._FOLDER, gateway_module.APP = FOLDER, APP
 
 # A busy machine is slow now and then: time limits would make tests fail that have nothing to say about time.
 settings.register_profile("baton", deadline=None)

@@ -30,6 +30,7 @@ from chalicelib.baton.http.cors import readable_by
 from tools.dev.addresses import THIS_MACHINE, is_this_machine
 
 ROOT = Path(__file__).parents[2]
+APP = ROOT / "app.py"
 PAYLOAD_BYTES_MAX = 10 * 1024 * 1024
 HEADER_BYTES_MAX = 10 * 1024
 _RENAMED = {"www-authenticate": "x-amzn-Remapped-WWW-Authenticate", "date": "x-amzn-Remapped-Date"}
@@ -81,9 +82,9 @@ class LambdaContext:
         return 15_000
 
 
-def load_environment(clock: DevelopmentClock | None = None, app: Path = ROOT / "app.py") -> ModuleType:
+def load_environment(clock: DevelopmentClock | None = None, app: Path | None = None) -> ModuleType:
     """Import ``app.py``, or another one, as a module of its own, as a fresh Lambda environment does."""
-    spec = importlib.util.spec_from_file_location(f"baton_environment_{secrets.token_hex(4)}", app)
+    spec = importlib.util.spec_from_file_location(f"baton_environment_{secrets.token_hex(4)}", app or APP)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
