@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from msgspec import structs
 
+from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.base64url import decode_base64url
 from chalicelib.baton.keys.public_key import ES256, PublicKey
 from chalicelib.baton.proof.digest import content_digest
@@ -63,13 +64,16 @@ class Reply:
         return self.headers.get("baton-replayed") == "1"
 
 
+_NOT_YET: Final = AccountId("")
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """What a phone stores durably. ``key`` signs its requests: a private key, an HMAC secret, or nothing."""
 
     email: str
     client_id: str
-    account: str = ""
+    account: AccountId = _NOT_YET
     tokens: Mapping[str, Any] = field(default_factory=dict, repr=False)
     key: EllipticCurvePrivateKey | bytes | None = field(default=None, repr=False)
     expires_at: int = 0
@@ -105,7 +109,7 @@ class Phone:
         return self._session.email
 
     @property
-    def account(self) -> str:
+    def account(self) -> AccountId:
         """The id of the account."""
         return self._session.account
 
@@ -202,7 +206,7 @@ class Phone:
         reply = self._ask("POST", route, json_codec.dumps(entry).encode(), fields, token=False)
         if reply.status in {200, 201}:
             self._store(reply)
-            self._session = replace(self._session, account=self.get("/me").json["account_id"])
+            self._session = replace(self._session, account=AccountId(self.get("/me").json["account_id"]))
         return reply
 
     def _step_up(self, operation: Mapping[str, str], password: str) -> Reply:
