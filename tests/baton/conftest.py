@@ -14,6 +14,7 @@ from hypothesis import settings
 
 from chalicelib.baton import settings as baton_settings
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from chalicelib.baton.testing import gateway as gateway_module
 from tests.baton import report
 from tests.baton.fixture import APP, FOLDER, load_environment
 from tests.baton.report import NO_DYNOXIDE, seen
@@ -23,7 +24,6 @@ from tests.baton.witness import Witness, watching
 from tests.baton.world import World
 from tools import package
 from tools.dev import dynoxide as counting_engine
-from tools.dev import gateway as gateway_module
 from tools.dev.engine import client, create_tables, embedded
 from tools.dev.gateway import DevelopmentClock, Gateway
 

@@ -206,6 +206,7 @@ def test_the_curl_of_the_readme_gets_the_answer_that_it_shows(server: str) -> No
 PYTHON_ELSEWHERE = {
     ROOT / "README.md": "app.py has the block: tests/baton/house/test_readme.py",
     ROOT / "docs" / "baton" / "storage-port.md": "a file of tests: tests/baton/storage/test_documented_port.py",
+    ROOT / "docs" / "baton" / "testing.md": "a project of a team: tests/baton/testing/test_documented_kit.py",
 }
 """Pages whose Python another test runs."""
 
