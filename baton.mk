@@ -46,6 +46,10 @@ demo: $(READY) ## Show login, lost answer and theft in the terminal (uses the se
 test: $(READY) ## Run the tests (some minutes; it prints how many)
 	@$(PYTHON) -m pytest -p tests.baton.report -n auto --maxprocesses 4
 
+.PHONY: test-app
+test-app: $(READY) ## Run your own tests only, without those of Baton (some seconds)
+	@$(PYTHON) -m pytest tests --ignore=tests/baton
+
 .PHONY: check
 check: $(READY) ## Check format, lint, types and layers, then run the tests: as CI does (some minutes)
 	@echo "1/5 format" && $(VENV)/bin/ruff format --check --quiet .

@@ -45,8 +45,6 @@ ENVIRONMENT = {
 for name in [name for name in os.environ if name.startswith(("BATON_", "AWS_"))]:
     del os.environ[name]
 os.environ |= ENVIRONMENT
-# The tools of this process serve the fixture too: no test of this folder loads the application of a team.
-baton_settings._FOLDER, gateway_module.APP = FOLDER, APP
 
 # A busy machine is slow now and then: time limits would make tests fail that have nothing to say about time.
 settings.register_profile("baton", deadline=None)
@@ -57,6 +55,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Load the report, where the command line did not name it."""
     if not config.pluginmanager.has_plugin(report.__name__):
         config.pluginmanager.register(report, report.__name__)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _fixture_app() -> Iterator[None]:
+    """Let the tools of this process serve the fixture too. The tests of a team, beside this folder, load ``app.py``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baton_settings, "_FOLDER", FOLDER)
+        patch.setattr(gateway_module, "APP", APP)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

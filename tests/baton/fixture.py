@@ -6,7 +6,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tools.dev import gateway
+import pytest
+
+from chalicelib.baton import settings
+from chalicelib.baton.testing import gateway
+from chalicelib.baton.testing.clock import DevelopmentClock
 from tools.openapi import describe
 
 FOLDER = Path(__file__).parent / "fixture_app"
@@ -15,9 +19,11 @@ CLIENTS = FOLDER / "clients.toml"
 """The registries in that folder are those that Baton ships. ``BATON_CLIENTS`` names one of them."""
 
 
-def load_environment(clock: gateway.DevelopmentClock | None = None) -> ModuleType:
+def load_environment(clock: DevelopmentClock | None = None) -> ModuleType:
     """Import the fixture's ``app.py`` as a module of its own, as a fresh Lambda environment does."""
-    return gateway.load_environment(clock, APP)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "_FOLDER", FOLDER)
+        return gateway.load_environment(clock, APP)
 
 
 @functools.cache

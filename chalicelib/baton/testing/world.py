@@ -88,6 +88,7 @@ class World:
         issuer = urlsplit(self._baton.settings.issuer)
         self._authority, self._prefix = issuer.netloc, issuer.path
         apps = [_only(Chalice, vars(module), app) for module in loaded]
+        self._app = apps[0]
         self.gateway = Gateway(
             apps, stage=issuer.path.strip("/"), clock=self.clock, origins=self._baton.settings.origins
         )
@@ -137,6 +138,13 @@ class World:
     def events(self) -> list[str]:
         """The names of the events of ``lines``, in order."""
         return [str(line["message"]) for line in self.lines if "message" in line]
+
+    @property
+    def routes(self) -> set[str]:
+        """The routes of the app that are not Baton's, such as ``POST /orders``, without ``OPTIONS``."""
+        served = {f"{method} {path}" for path, methods in self._app.routes.items() for method in methods}
+        baton = {f"{route.method} {route.path}" for route in self._baton.routes}
+        return {route for route in served - baton if not route.startswith("OPTIONS ")}
 
     def account_of(self, email: str) -> AccountId:
         """Return the id of the account with this address. Raises ``LookupError`` if there is none."""

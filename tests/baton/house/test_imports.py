@@ -63,6 +63,9 @@ def noticed(event, arguments):
 
 sys.addaudithook(noticed)
 there = set(sys.modules)
+from pathlib import Path
+from chalicelib.baton import settings
+settings._FOLDER = Path("tests/baton/fixture_app").absolute()
 from tests.baton.fixture_app import app
 seen = {"importing": sorted(sys.modules.keys() - there), "reached": list(reached)}
 if "ring" in given:
