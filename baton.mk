@@ -46,6 +46,10 @@ demo: $(READY) ## Show login, lost answer and theft in the terminal (uses the se
 test: $(READY) ## Run the tests (some minutes; it prints how many)
 	@$(PYTHON) -m pytest -p tests.baton.report -n auto --maxprocesses 4
 
+.PHONY: test-app
+test-app: $(READY) ## Run your own tests only, without those of Baton (some seconds)
+	@$(PYTHON) -m pytest tests --ignore=tests/baton
+
 .PHONY: check
 check: $(READY) ## Check format, lint, types and layers, then run the tests: as CI does (some minutes)
 	@echo "1/5 format" && $(VENV)/bin/ruff format --check --quiet .
@@ -133,6 +137,10 @@ dynoxide: $(READY) ## Download the DynamoDB engine that counts capacity into bui
 .PHONY: bench-cold
 bench-cold: $(READY) ## Compare the cold start of the packaged zip with an empty handler (needs Linux)
 	@$(PYTHON) -m bench.cold
+
+.PHONY: bench-kit
+bench-kit: $(READY) ## Measure a World and a phone of the test kit
+	@$(PYTHON) -m bench.kit
 
 .PHONY: bench-imports
 bench-imports: $(READY) ## List the modules that the first request of each route imports

@@ -1,4 +1,4 @@
-"""A sample feature: one signed route. Copy this file for a feature of your own, and add the feature to ``app.py``."""
+"""A sample feature: one signed route. Copy this file for a feature of your own, and register it in ``app.py``."""
 
 from typing import Annotated
 
@@ -23,9 +23,9 @@ def transfers(baton: Baton) -> Blueprint:
     routes = Blueprint(__name__)
 
     @routes.route("/transfers", methods=["POST"])
-    @baton.signed(body=Transfer)
+    @baton.signed(body=Transfer, once=True)
     def create_transfer(caller: Caller, transfer: Transfer) -> Answer:
-        """Transfer money. Above 100.00, the person proves the password for exactly this transfer."""
+        """Transfer money, once for each key. Above 100.00, the person proves the password for exactly this body."""
         if transfer.amount > UNCONFIRMED_MAX:
             caller.require_step_up(max_age=120)
         return Answer(201, {"from": caller.account, "to": transfer.to, "amount": transfer.amount})

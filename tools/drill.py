@@ -37,7 +37,7 @@ from tools.stages import UnknownStage, enter
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TRANSFER = {"to": "Bob", "amount": 20_000}
+EVERYWHERE = {"everywhere": True}
 
 
 class NotProved(Exception):
@@ -139,7 +139,7 @@ class Drill:
         ada, bob = self.people["ada"], self.people["bob"]
         first = devices["ada"]._storage.read()
         devices["ada"].exchange()
-        grant = devices["ada"].step_up(ada.password, "POST", "/transfers", json=TRANSFER)
+        grant = devices["ada"].step_up(ada.password, "POST", "/logout", json=EVERYWHERE)
         self.plant(grant)
         devices["ada"].call("GET", "/me")
         captured = line.last
@@ -238,11 +238,11 @@ class Drill:
         self.prove("its exchange and its call work", device.me()["email"] == ada.email)
         self.refused(
             "an earlier grant is refused",
-            lambda: device.call("POST", "/transfers", json=TRANSFER, grant=grant),
+            lambda: device.call("POST", "/logout", json=EVERYWHERE, grant=grant),
             "grant_invalid",
         )
-        sent = device.call("POST", "/transfers", json=TRANSFER, confirm=lambda _: ada.password)
-        self.prove("a new grant is accepted", sent.status == 201)
+        device.logout(everywhere=True, password=ada.password)
+        self.prove("a new grant is accepted", device.session is None)
         for name, why in (("eve", "deleted"), ("kim", "disabled"), ("lea", "registered")):
             person = self.people[name]
             enter_again = functools.partial(person.device(line).login, person.email, person.password, "drill")

@@ -2,7 +2,8 @@
 
     client = BatonClient("https://api.example.com/api", "mobile", FileStorage("~/.config/example/session.json"))
     client.login("ada@example.com", password, device_name="Ada's laptop")
-    client.call("POST", "/transfers", json={"to": "bob", "amount": 10}, confirm=lambda refusal: ask_for_password())
+    transfer, key = {"to": "bob", "amount": 10}, secrets.token_urlsafe(16)  # store both before the request
+    client.call("POST", "/transfers", json=transfer, idempotency_key=key, confirm=lambda refusal: ask_for_password())
 
 This client keeps the nine rules of the client contract. No lost answer, crash or second process logs a person out,
 and no complete copy of the device outlives the owner's next exchange. "Rule n" marks each place that keeps a rule. A

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from chalicelib.baton import settings as baton_settings
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from chalicelib.baton.testing import gateway as gateway_module
 from tests.baton import report
+from tests.baton.fixture import APP, FOLDER, load_environment
 from tests.baton.report import NO_DYNOXIDE, seen
 from tests.baton.wire.contract import Contract
 from tests.baton.wire.conversation import Device, Send, through
@@ -22,7 +25,7 @@ from tests.baton.world import World
 from tools import package
 from tools.dev import dynoxide as counting_engine
 from tools.dev.engine import client, create_tables, embedded
-from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+from tools.dev.gateway import DevelopmentClock, Gateway
 
 RESOURCE_SERVER, RESOURCE_SERVER_SECRET = "billing", "the billing server's long and random secret"
 ENVIRONMENT = {
@@ -52,6 +55,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Load the report, where the command line did not name it."""
     if not config.pluginmanager.has_plugin(report.__name__):
         config.pluginmanager.register(report, report.__name__)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _fixture_app() -> Iterator[None]:
+    """Let the tools of this process serve the fixture too. The tests of a team, beside this folder, load ``app.py``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baton_settings, "_FOLDER", FOLDER)
+        patch.setattr(gateway_module, "APP", APP)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

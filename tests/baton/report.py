@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tests.baton.progress import Progress
-from tests.baton.promises import README, Ledger, promised, stated
+from tests.baton.promises import PROMISES, Ledger, promised
+from tests.baton.repository import OURS, REASON
 from tests.baton.witness import Use, Witness, verdict
 
 NO_DYNOXIDE = "dynoxide is not here"
 NO_OTHER_PYTHON = "no other Python is here"
 
-PROMISES = stated(README.read_text("utf-8"))
 ledger, seen = Ledger(PROMISES), Witness()
 
 
@@ -72,6 +72,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for name, complaints in verdict(seen.used).items():
         told = f"{name}: {'; '.join(complaints) or f'exactly the {len(seen.used)} rights that were used'}"
         terminalreporter.write_line(told, green=not complaints, red=bool(complaints))
+    if not OURS:
+        terminalreporter.write_line(f"policies: skipped: {REASON}", yellow=True)
     terminalreporter.write_line("what this proves, and what not: docs/baton/proof.md; the long form: make prove")
 
 

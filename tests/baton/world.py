@@ -51,7 +51,7 @@ PASSWORD = "copper lantern drifting sideways"
 EMAIL = "ada@example.com"
 RESOURCE_SERVER_SECRET = "the billing server's long and random secret"
 ROLES = "[roles]\nadmin = { code = 1 }\nsupport = { code = 2 }\n"
-_CLIENTS = Path(__file__).parents[2] / "chalicelib" / "clients.toml"
+_CLIENTS = Path(__file__).with_name("fixture_app") / "clients.toml"
 
 
 class Clock:

@@ -12,6 +12,7 @@ from chalicelib.baton import settings
 from chalicelib.baton.access_key import AccessKey, Vended
 from chalicelib.baton.ids import Secret
 from chalicelib.baton.settings import KNOWN, Settings, SettingsProblems, read_settings
+from tests.baton.fixture import FOLDER
 
 GOOD = {
     "BATON_ISSUER": "https://api.example.com/api",
@@ -229,7 +230,7 @@ def test_the_settings_of_others_are_none_of_ours() -> None:
 
 # --- The client registry -----------------------------------------------------------------------------------------
 
-REGISTRY = (Path(__file__).parents[3] / "chalicelib" / "clients-dev.toml").read_text("utf-8")
+REGISTRY = (FOLDER / "clients-dev.toml").read_text("utf-8")
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ from chalicelib.baton.events.names import EVENTS
 from chalicelib.baton.http import jobs
 from chalicelib.baton.policy import DAY_S, KEY_RING_REFRESH_S
 from chalicelib.baton.storage.dynamodb.database import Tables
+from tests.baton.fixture import load_environment
 from tests.baton.wire.conversation import NEW_PASSWORD, PASSWORD, Device
-from tools.dev.gateway import DevelopmentClock, Gateway, LambdaContext, load_environment
+from tools.dev.gateway import DevelopmentClock, Gateway, LambdaContext
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "baton" / "metrics.md"
@@ -281,7 +282,7 @@ def test_a_process_without_standard_output_writes_into_nothing_else(monkeypatch:
 
 def emissions() -> Iterator[tuple[str, str | None, set[str]]]:
     """Find every `log.record` of what ships: where, which event, which facts."""
-    for path in [ROOT / "app.py", *(ROOT / "chalicelib").rglob("*.py")]:
+    for path in (ROOT / "chalicelib" / "baton").rglob("*.py"):
         if path.name == "record.py" or "testing" in path.parts:
             continue  # the one hands on what it is given, the other records in a store
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -331,6 +332,9 @@ def test_the_page_of_metrics_is_the_code() -> None:
         assert f"`{metric}`" in PAGE.read_text("utf-8")
 
 
+HANDLER = "tests.baton.fixture_app.app"
+
+
 def test_settings_that_are_wrong_stop_the_function_before_its_first_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -340,9 +344,9 @@ def test_settings_that_are_wrong_stop_the_function_before_its_first_request(
     monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
     monkeypatch.setenv("BATON_RESOURCE_SERVERS", "billing:the-secret-itself")
     monkeypatch.setenv("BATON_LOG_LEVEL", "LOUD")
-    monkeypatch.delitem(sys.modules, "app", raising=False)
+    monkeypatch.delitem(sys.modules, HANDLER, raising=False)
     with pytest.raises(ValueError, match="Baton cannot start") as stopped:
-        _get_handler("app.app")
+        _get_handler(f"{HANDLER}.app")
     for name in ("DEVELOPMENT", "RESOURCE_SERVERS", "LOG_LEVEL"):
         assert f"BATON_{name}" in str(stopped.value)
     assert "the-secret-itself" not in str(stopped.value)

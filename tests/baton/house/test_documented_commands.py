@@ -19,15 +19,14 @@ import pytest
 
 import baton_client
 from baton_client import BatonClient, HttpTransport, MemoryStorage
+from tests.baton.repository import OURS, ours_only
 from tools.dev.serve import development
 
 ROOT = Path(__file__).parents[3]
 PAGES = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "SECURITY.md",
+    *((ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md") if OURS else ()),
     *sorted((ROOT / "clients").rglob("*.md")),
-    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "docs" / "baton").rglob("*.md")),
 ]
 SHELL = {"sh", "bash", "console", "shell"}
 DATA = {"json", "http", "text", "mermaid", "toml"}
@@ -191,6 +190,7 @@ def server() -> Iterator[str]:
     os.environ.update(before)
 
 
+@ours_only
 def test_the_curl_of_the_readme_gets_the_answer_that_it_shows(server: str) -> None:
     """Against `make dev`, with its demo account: the members of the block of JSON below the command."""
     curl = shutil.which("curl")
@@ -206,6 +206,7 @@ def test_the_curl_of_the_readme_gets_the_answer_that_it_shows(server: str) -> No
 PYTHON_ELSEWHERE = {
     ROOT / "README.md": "app.py has the block: tests/baton/house/test_readme.py",
     ROOT / "docs" / "baton" / "storage-port.md": "a file of tests: tests/baton/storage/test_documented_port.py",
+    ROOT / "docs" / "baton" / "testing.md": "a project of a team: tests/baton/testing/test_documented_kit.py",
 }
 """Pages whose Python another test runs."""
 
@@ -254,6 +255,7 @@ def test_a_block_of_python_runs_against_make_dev(
             transport.close()
 
 
+@ours_only
 def test_the_record_of_deployments_is_not_ignored() -> None:
     """The page says to keep it where all who deploy have it."""
     ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()

@@ -18,9 +18,11 @@ import pytest
 import yaml
 
 from tests.baton.house.test_house import tracked
+from tests.baton.repository import ours_alone
 
 ROOT = Path(__file__).parents[3]
 GITHUB = ROOT / ".github"
+ours_alone()
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 CONFIG = GITHUB / "ISSUE_TEMPLATE" / "config.yml"
 FORMS = sorted(set((GITHUB / "ISSUE_TEMPLATE").glob("*.yml")) - {CONFIG})

@@ -10,13 +10,13 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from chalicelib import __version__
+from tests.baton.repository import OURS, ours_only
 from tools import errors_page, manifest
 
 ROOT = Path(__file__).parents[3]
-MODULES = [
-    ROOT / "app.py",
-    *(path for part in ("chalicelib", "tools", "clients") for path in (ROOT / part).rglob("*.py")),
-]
+MODULES = [path for part in ("chalicelib/baton", "tools", "clients") for path in (ROOT / part).rglob("*.py")]
+if OURS:
+    MODULES += [ROOT / "app.py", ROOT / "chalicelib" / "transfers.py"]
 
 OUTSIDE = {"datetime", "os", "random", "secrets", "socket", "subprocess", "tempfile", "time", "uuid", "zoneinfo"}
 WITHOUT_A_CLOCK = {
@@ -29,12 +29,19 @@ VAGUE_NAMES = {"common", "data", "helper", "helpers", "manager", "misc", "util",
 HOMES = {
     "argon2": {"chalicelib/baton/factors/password_hash.py"},
     "botocore": {"chalicelib/baton/storage/aws"},
-    "chalice": {"app.py", "chalicelib/transfers.py", "chalicelib/baton/http", "chalicelib/baton/service.py"},
+    "chalice": {
+        "app.py",
+        "chalicelib/transfers.py",
+        "chalicelib/baton/http",
+        "chalicelib/baton/service.py",
+        "chalicelib/baton/testing",
+    },
     "cryptography": {
         "chalicelib/baton/keys",
         "chalicelib/baton/proof",
         "chalicelib/baton/tokens",
         "chalicelib/baton/storage/dynamodb/key_wrapping.py",
+        "chalicelib/baton/testing",
     },
     "idna": {"chalicelib/baton/accounts/email.py"},
     # Values are its structs: made ten times as fast as frozen dataclasses, and at import.
@@ -71,8 +78,8 @@ def ships(path: str) -> bool:
 
 
 def reads_the_environment(path: str, tree: ast.Module) -> Iterator[str]:
-    """Only ``settings.py`` reads the environment."""
-    if path == "chalicelib/baton/settings.py" or not ships(path):
+    """Only ``settings.py`` reads the environment. The test kit does not ship."""
+    if is_under(path, {"chalicelib/baton/settings.py", "chalicelib/baton/testing"}) or not ships(path):
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}:
@@ -223,10 +230,9 @@ def test_the_page_of_errors_is_the_code() -> None:
     assert sorted(re.findall(r"^## (\w+)$", page, re.MULTILINE)) == sorted({leaf.code for leaf in errors_page.leaves()})
 
 
+@ours_only
 def test_the_manifest_is_the_tree() -> None:
     """MANIFEST has the SHA-256 of each of Baton's files. A team's own changes are for `make upgrade-check`."""
-    if not manifest.in_development(ROOT):
-        pytest.skip("a release: make upgrade-check lists the files that were changed here")
     assert manifest.differences(manifest.read(ROOT), ROOT) == manifest.Differences([], [], []), "run: make format"
 
 
@@ -241,6 +247,7 @@ def test_the_version_is_written_once() -> None:
     assert re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+(-dev)?", __version__)
 
 
+@ours_only
 def test_every_release_says_how_to_upgrade() -> None:
     """CHANGELOG.md: a section "Upgrading" for each release."""
     releases = re.split(r"^## \[", (ROOT / "CHANGELOG.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
@@ -266,6 +273,7 @@ def tracked() -> list[Path]:
     return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
 
 
+@ours_only
 def test_no_file_names_a_machine() -> None:
     """A path of somebody's machine works nowhere else, and tells where it came from."""
     assert MACHINE_PATH.search(b"see /" + b"root/.aws")
@@ -277,6 +285,7 @@ def test_no_file_names_a_machine() -> None:
     assert found == set()
 
 
+@ours_only
 def test_every_command_that_is_written_about_exists() -> None:
     """A ``make`` command of a page is a target of baton.mk or Makefile, and every target is in ``make help``."""
     makefile = "".join((ROOT / name).read_text("utf-8") for name in ("Makefile", "baton.mk"))

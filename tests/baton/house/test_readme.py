@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.baton.repository import ours_alone
 from tools.dev.serve import DEMO_EMAIL
 
 ROOT = Path(__file__).parents[3]
+ours_alone()
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 COMMANDS = sorted(set(re.findall(r"make (\w+)", "".join(text for kind, text in BLOCKS if kind == "sh"))))

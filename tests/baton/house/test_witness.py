@@ -13,6 +13,7 @@ from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.testing.contract.values import ACCOUNT, NOW
 from tests.baton.memory import MemoryLog
+from tests.baton.repository import ours_only
 from tests.baton.wire.conversation import PASSWORD, Device
 from tests.baton.witness import POLICIES, Use, Witness, allowed, unlike, uses
 
@@ -71,6 +72,7 @@ def test_bytes_hide_no_secret(life: Device, witness: Witness, tables: Tables) ->
     witness.forget()
 
 
+@ours_only
 def test_a_right_too_many_and_one_too_few_are_noticed() -> None:
     """Of every policy that is deployed."""
     for path in POLICIES:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from chalice.app import ConflictError, Response
 
-from tools.dev.gateway import Gateway, GatewayResponse, LambdaContext, load_environment
+from tests.baton.fixture import load_environment
+from tools.dev.gateway import Gateway, GatewayResponse, LambdaContext
 
 HEADERS = {"host": "api.example.com", "origin": "https://app.example.com"}
 

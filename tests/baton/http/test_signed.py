@@ -10,8 +10,9 @@ from baton_client import DeviceKey, Request, Signer, content_digest, signature_f
 from chalicelib.baton.routing import Answer, Query, StepUp
 from chalicelib.baton.storage.dynamodb.database import Tables
 from chalicelib.baton.tokens.caller import Caller
+from tests.baton.fixture import load_environment
 from tests.baton.wire.conversation import HOST, JSON, PASSWORD, Device, Said, through
-from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+from tools.dev.gateway import DevelopmentClock, Gateway
 
 
 class Search(Query):

@@ -1,13 +1,12 @@
 """The client registry: a checked file, refused whole when anything in it is wrong."""
 
-from pathlib import Path
-
 import pytest
 
 from chalicelib.baton.lineages.clients import Clients, RegistryProblems, UnknownRole
 from chalicelib.baton.policy import MECHANISMS, MechanismName
+from tests.baton.fixture import CLIENTS
 
-SHIPPED = (Path(__file__).parents[3] / "chalicelib" / "clients.toml").read_text("utf-8")
+SHIPPED = CLIENTS.read_text("utf-8")
 ROW = '[client.app]\ncode = 1\nmechanism = "exchange"\nform = "jwt"\nbinding = "required"\nscope = "account"\n'
 
 

@@ -18,9 +18,11 @@ from chalicelib.baton.storage.aws.deployment.required import KEY_WRITES, KEYS_DE
 from chalicelib.baton.storage.dynamodb.database import KEYS
 from chalicelib.baton.storage.dynamodb.key_ring import RING_KEY
 from chalicelib.baton.storage.dynamodb.key_wrapping import PURPOSE
+from tests.baton.repository import ours_alone
 from tools import stages
 
 ROOT = Path(__file__).parents[3]
+ours_alone()
 CONFIG: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
 IN_LAMBDA = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001", "AWS_REGION": "eu-central-1"}
 DEPLOYED = ["dev", "prod"]

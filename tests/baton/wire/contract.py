@@ -8,8 +8,8 @@ from typing import Any
 
 from jsonschema_rs import Draft202012Validator
 
+from tests.baton.fixture import description
 from tests.baton.wire.conversation import PREFIX, Said, Send
-from tools.openapi import DESCRIPTION
 
 Json = dict[str, Any]
 
@@ -28,7 +28,7 @@ def closed(schemas: Mapping[str, Json]) -> Json:
 class Contract:
     """Holds answers against a description, and remembers which operations, statuses and codes it saw."""
 
-    document: Json = field(default_factory=lambda: json.loads(DESCRIPTION.read_text("utf-8")))
+    document: Json = field(default_factory=description)
     seen: set[tuple[str, str, int, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:

@@ -8,8 +8,9 @@ from baton_client import BatonClient, LoggedOut, MemoryStorage
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.memory import storage
 from chalicelib.baton.storage.memory.tables import MemoryTables
+from tests.baton.fixture import load_environment
 from tests.baton.wire.conftest import BASE_URL, PASSWORD, Line
-from tools.dev.gateway import Gateway, load_environment
+from tools.dev.gateway import Gateway
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from chalice.app import Chalice, Response
 from chalicelib.baton.http.dispatch import Dispatch, Request
 from chalicelib.baton.policy import MECHANISMS, MechanismName
 from chalicelib.baton.routing import RouteSpec
+from tests.baton.fixture import load_environment
 from tests.baton.memory import MemoryLog
 from tests.baton.wire.conversation import FORM, HOST, JSON, Device, Said, Send
-from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+from tools.dev.gateway import DevelopmentClock, Gateway
 
 FILE = re.compile(r"[\w/-]+\.(toml|py|json|md)\b")
 

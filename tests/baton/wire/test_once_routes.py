@@ -11,8 +11,9 @@ from chalicelib.baton import Answer, Baton, Body, Caller, Cookie, Once, StepUp, 
 from chalicelib.baton.policy import ONCE_RUN_MAX_S
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.conftest import ENVIRONMENT
+from tests.baton.fixture import load_environment
 from tests.baton.wire.conversation import JSON, Device, Said, through
-from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+from tools.dev.gateway import DevelopmentClock, Gateway
 
 KEY = {"idempotency-key": "order-7-abcdefgh"}
 PNG = b"\x89PNG\r\n\x00\xff"

@@ -8,9 +8,10 @@ import pytest
 
 from chalicelib.baton.policy import LINEAGE_KEPT_S, LINEAGES_MAX
 from chalicelib.baton.storage.dynamodb.database import Tables
+from tests.baton.fixture import load_environment
 from tests.baton.proofs.engines.racing_baton import RACERS, exchanged, only_child
 from tests.baton.wire.conversation import Device
-from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+from tools.dev.gateway import DevelopmentClock, Gateway
 
 pytestmark = pytest.mark.guarantee(1, 3)
 

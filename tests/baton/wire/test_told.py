@@ -14,9 +14,10 @@ from chalicelib.baton.http.body import read_json
 from chalicelib.baton.http.request import read_request
 from chalicelib.baton.routing import Body
 from chalicelib.baton.storage.dynamodb.database import Tables
+from tests.baton.fixture import load_environment
 from tests.baton.wire.conversation import HOST, JSON, PASSWORD, Said, Send, through
 from tools.dev.engine import client, create_tables
-from tools.dev.gateway import Gateway, load_environment
+from tools.dev.gateway import Gateway
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from chalicelib.baton.events.log import Log
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.policy import MISMATCH_TOLD_EVERY_S
 from tests.baton.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
+from tests.baton.fixture import load_environment
 from tests.baton.wire.conversation import FORM, Device, Said, through
-from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+from tools.dev.gateway import DevelopmentClock, Gateway
 
 pytestmark = pytest.mark.guarantee(9)
 

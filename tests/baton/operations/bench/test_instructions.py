@@ -26,6 +26,7 @@ from bench.instructions import (
     ratios,
     wanted,
 )
+from tests.baton.repository import ours_only
 
 TOLD = f"""["{TRIVIAL}", {FEW}, 21]
 ["{TRIVIAL}", {MANY}, 22]
@@ -157,6 +158,7 @@ def test_under_another_python_nothing_is_claimed(
     assert "within" not in said
 
 
+@ours_only
 def test_what_is_counted_is_what_is_written_down() -> None:
     """The program runs without valgrind too, every call of it answered, and names the cases of the stored table."""
     done = subprocess.run(

@@ -23,6 +23,7 @@ from chalicelib.baton.policy import (
     THROTTLE_WINDOW_S,
 )
 from chalicelib.baton.routing import Dialect
+from tests.baton.repository import ours_only
 from tools import template
 from tools.errors_page import leaves
 from tools.package import hardened, readable_by_pages
@@ -531,6 +532,7 @@ def test_an_alarm_rings_for_many_and_not_for_one(
     assert rings(merged, name, sums) is ringing
 
 
+@ours_only
 def test_every_route_of_the_application_is_there(merged: dict[str, Any]) -> None:
     """The merge took nothing away."""
     from app import app

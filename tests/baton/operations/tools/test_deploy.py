@@ -25,6 +25,7 @@ from msgspec.structs import replace as replace_struct
 from baton_client import Answer, Request
 from chalicelib.baton import settings
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from tests.baton.repository import ours_alone
 from tests.baton.wire.conftest import Line
 from tools import deploy, package, plan, stages, template
 from tools.deploy import NotDone, Place, Stage, client, filled_config, filled_policy, stage_named
@@ -35,6 +36,7 @@ from tools.dev.gateway import Gateway
 PLACE = Place("123456789012", "us-east-1", "aws", "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab")
 ROLE = "baton-dev-api_handler"
 JOBS = ["baton-dev-audit_configuration", "baton-dev-rotate_keys"]
+ours_alone()
 CONFIG = package.configuration()
 CONFIG["stages"]["prod"]["environment_variables"]["BATON_CLIENTS"] = "clients-dev.toml"
 """A team writes the registry of ``prod`` itself."""

@@ -30,16 +30,18 @@ from chalicelib.baton.tokens import forms as forms_module
 from chalicelib.baton.tokens import opaque as opaque_module
 from chalicelib.baton.tokens import token as tokens
 from chalicelib.baton.tokens.token import Kind
+from tests.baton.fixture import CLIENTS as CLIENTS_FILE
+from tests.baton.fixture import load_environment
 from tests.baton.wire.conversation import Device, through
 from tools import operate as operating
 from tools.dev.engine import client
-from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+from tools.dev.gateway import DevelopmentClock, Gateway
 from tools.operate import CHANGES, main
 from tools.operate import clock as now
 
 ROOT = Path(__file__).parents[4]
 RING = make_ring(secrets.token_bytes, now=0)
-CLIENTS = Clients.from_toml((ROOT / "chalicelib" / "clients.toml").read_text("utf-8"))
+CLIENTS = Clients.from_toml(CLIENTS_FILE.read_text("utf-8"))
 
 
 @pytest.fixture

@@ -18,9 +18,12 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.baton.operations.tools.test_serve import asked, environment, free_port, until_healthy
+from tests.baton.repository import ours_only
 from tools.dev import reload
 from tools.dev.gateway import ROOT, Gateway
 from tools.dev.serve import DEMO_EMAIL, DEMO_PASSWORD
+
+pytestmark = ours_only
 
 PATIENCE_S = 30
 ROUTE = '''

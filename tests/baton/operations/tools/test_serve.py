@@ -14,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.baton.repository import ours_only
 from tools import demo
 from tools.dev import engine, serve
 from tools.dev.serve import DEMO_PASSWORD
+
+pytestmark = ours_only
 
 ROOT = Path(__file__).parents[4]
 PATIENCE_S = 60

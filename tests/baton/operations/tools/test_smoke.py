@@ -4,9 +4,9 @@ import pytest
 
 from baton_client import Answer, Request
 from chalicelib.baton.lineages.clients import Clients
+from tests.baton.fixture import FOLDER
 from tests.baton.wire.fake_server import answered
 from tools import smoke
-from tools.template import ROOT
 
 OWN = """
 [client.browser]
@@ -29,7 +29,7 @@ def test_a_deployment_with_a_registry_of_its_own_is_tried_by_a_client_of_it() ->
     """Its operator was told to write one, and `mobile` is the demonstration's alone: every deployment failed."""
     assert smoke.exchanging(Clients.from_toml(OWN)) == "wallet"
     assert smoke.exchanging(Clients.from_toml(OWN.partition("[client.wallet]")[0])) is None
-    shipped = (ROOT / "chalicelib" / "clients-dev.toml").read_text("utf-8")
+    shipped = (FOLDER / "clients-dev.toml").read_text("utf-8")
     assert smoke.exchanging(Clients.from_toml(shipped)) == "mobile"
 
 

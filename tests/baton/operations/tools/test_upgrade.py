@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.baton.repository import ours_only
 from tools import manifest, upgrade
 from tools.template import ROOT
+
+pytestmark = ours_only
 
 TEAMS = (
     ".chalice",

@@ -11,6 +11,7 @@ import pytest
 from chalicelib.baton.keys.ring_format import _FORMAT
 from chalicelib.baton.settings import KNOWN, SettingsProblems, read_settings
 from chalicelib.baton.storage.dynamodb.database import KEYS
+from tests.baton.repository import ours_only
 from tools import openapi, upgrade_check
 from tools.manifest import DESCRIPTION, VERSION, Differences
 from tools.template import ROOT
@@ -53,6 +54,7 @@ def test_a_renamed_setting_has_a_new_name() -> None:
     assert not renamed.keys() & KNOWN
 
 
+@ours_only
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_the_actions_of_needs_are_those_the_policies_grant(stage: str) -> None:
     """To the action: `make check` compares the policies with the calls that the tests made."""

@@ -17,9 +17,10 @@ from urllib.parse import urlencode
 import pytest
 
 from chalicelib.baton.storage.aws import service as engine
+from tests.baton.fixture import load_environment
 from tests.baton.proofs.engines.together import PATIENCE_S, Meet, Team
 from tests.baton.wire.conversation import FORM, HOST, Device, Said, Send, through
-from tools.dev.gateway import Gateway, load_environment
+from tools.dev.gateway import Gateway
 
 RACERS = 16
 HEAT = 250

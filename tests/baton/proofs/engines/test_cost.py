@@ -35,11 +35,12 @@ from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.testing.contract.values import NOW
 from chalicelib.baton.tokens.caller import Caller
 from tests.baton.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
+from tests.baton.fixture import load_environment
 from tests.baton.proofs.engines.recording import ReadThenWrite
 from tests.baton.storage.test_dynamodb import put_state
 from tests.baton.storage.test_state_size import LARGEST, state_of
 from tests.baton.wire.conversation import FORM, HOST, NEW_PASSWORD, PASSWORD, Device, Said
-from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+from tools.dev.gateway import DevelopmentClock, Gateway
 
 # Write units, read units and round trips of all that an answer waits for, and, apart, the units of the audit entry it
 # leaves (`events/names.py` says of what). The design's rows: exchange, login, register, the two signed calls.
@@ -561,8 +562,7 @@ def test_every_operation_costs_what_is_promised(
 
 def test_every_route_has_its_row() -> None:
     """A route that is added is weighed."""
-    app = load_environment().app
-    routes = {f"{method} {path}" for path, methods in app.routes.items() for method in methods if method != "OPTIONS"}
+    routes = {f"{route.method} {route.path}" for route in load_environment().baton.routes}
     weighed = {route for route, _ in ROWS}
     assert {route for route in routes if not route.startswith("HEAD ")} <= weighed
     # HEAD runs the view of GET.

@@ -9,12 +9,13 @@ from chalicelib.baton.factors import password_hash
 from chalicelib.baton.factors import password_hash as passwords
 from chalicelib.baton.storage.aws.service import AwsClient
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from tests.baton.fixture import load_environment
 from tests.baton.proofs.faults.endpoints import CHEAP
 from tests.baton.proofs.faults.line import Line
 from tests.baton.proofs.faults.stage import Stage
 from tests.baton.proofs.faults.transports import TRANSPORTS
 from tools.dev.engine import client, create_tables
-from tools.dev.gateway import DevelopmentClock, load_environment
+from tools.dev.gateway import DevelopmentClock
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from chalicelib.baton.storage.dynamodb.database import Tables
+from tests.baton.fixture import load_environment
 from tests.baton.proofs.hostile.scene import Scene
 from tests.baton.wire.conversation import Device
-from tools.dev.gateway import DevelopmentClock, Gateway, load_environment
+from tools.dev.gateway import DevelopmentClock, Gateway
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import base64
 import io
 import itertools
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,12 +25,12 @@ from schemathesis.specs.openapi.checks import (
 from urllib3 import HTTPResponse
 
 from tests.baton.conftest import RESOURCE_SERVER, RESOURCE_SERVER_SECRET
+from tests.baton.fixture import description
 from tests.baton.wire.conversation import HOST, NEW_PASSWORD, PASSWORD, PREFIX, Device, Said
-from tools.openapi import DESCRIPTION
 
-DOCUMENT = json.loads(DESCRIPTION.read_text("utf-8"))
+DOCUMENT = description()
 BASE_URL = f"http://{HOST}{PREFIX}"
-SCHEMA = schemathesis.openapi.from_dict(json.loads(DESCRIPTION.read_text("utf-8")))
+SCHEMA = schemathesis.openapi.from_dict(description())
 OPERATIONS = [(path, method) for path, item in DOCUMENT["paths"].items() for method in item]
 GENERATED, BEARER, HONEST = "as generated", "with a bearer's token", "signed, and with what the journey needs"
 STEPPED_UP = {"DELETE /me", "POST /me/password", "POST /transfers", "POST /logout"}

@@ -1,0 +1,33 @@
+"""The feature of the fixture: one signed route without ``once``. ``chalicelib/transfers.py`` is the team's sample."""
+
+from typing import Annotated
+
+from chalice.app import Blueprint
+from msgspec import Meta
+
+from chalicelib.baton import Answer, Baton, Body, Caller
+
+UNCONFIRMED_MAX = 10_000
+"""Cents: above this amount the person proves the password again."""
+
+
+class Transfer(Body):
+    """The body of ``POST /transfers``: the amount is in cents."""
+
+    to: Annotated[str, Meta(min_length=1, max_length=256)]
+    amount: Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+def transfers(baton: Baton) -> Blueprint:
+    """Make the routes of this feature."""
+    routes = Blueprint(__name__)
+
+    @routes.route("/transfers", methods=["POST"])
+    @baton.signed(body=Transfer)
+    def create_transfer(caller: Caller, transfer: Transfer) -> Answer:
+        """Transfer money. Above 100.00, the person proves the password for exactly this transfer."""
+        if transfer.amount > UNCONFIRMED_MAX:
+            caller.require_step_up(max_age=120)
+        return Answer(201, {"from": caller.account, "to": transfer.to, "amount": transfer.amount})
+
+    return routes

@@ -1,0 +1,89 @@
+"""A team's route never breaks Baton's tests: they pass in a tree that has changed all that is the team's."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.baton.operations.team import NOTHING_PUBLIC, SHOP_PUBLIC, make_team_tree
+from tests.baton.repository import ROOT, is_batons, ours_only
+
+pytestmark = ours_only
+
+A_FEW = (
+    "tests/test_app.py",
+    "tests/baton/app",
+    "tests/baton/house/test_house.py",
+    "tests/baton/house/test_promises.py",
+    "tests/baton/house/test_readme.py",
+    "tests/baton/http",
+    "tests/baton/operations/test_stages.py",
+    "tests/baton/wire/test_codes.py",
+    "tests/baton/wire/test_openapi.py",
+    "tests/baton/wire/test_wire.py",
+)
+"""What would notice a route, a registry or a page of the team first. It takes some seconds."""
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the tree of a team."""
+    return make_team_tree(tmp_path_factory.mktemp("team") / "shop")
+
+
+def run(tree: Path, *arguments: str) -> tuple[int, str]:
+    """Run pytest there, as a team does: its exit code, and what it printed."""
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short", *arguments],
+        cwd=tree,
+        env=environment | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout[-8000:] + done.stderr[-2000:]
+
+
+def test_the_tree_of_a_team_is_not_batons(tree: Path) -> None:
+    """Its README has another title, and a release is no repository of Baton's either."""
+    assert is_batons(ROOT)
+    assert not is_batons(tree)
+
+
+def test_batons_tests_pass_in_the_tree_of_a_team(tree: Path) -> None:
+    """In one process with the team's own: neither suite gets the application or the registry of the other one."""
+    code, printed = run(tree, *A_FEW)
+    assert code == pytest.ExitCode.OK, printed
+
+
+@pytest.mark.prove
+def test_all_of_batons_tests_pass_in_the_tree_of_a_team(tree: Path) -> None:
+    """The whole of ``tests/baton`` but the long proofs, and the team's tests."""
+    code, printed = run(tree, "-n", str(os.cpu_count() or 1), "tests")
+    assert code == pytest.ExitCode.OK, printed
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "noticed"),
+    [
+        ("tests/test_app.py", SHOP_PUBLIC, NOTHING_PUBLIC, "GET /catalogue answers without a token"),
+        ("tests/test_app.py", SHOP_PUBLIC, SHOP_PUBLIC.replace("plain", "plane"), "GET /plane"),
+    ],
+    ids=["a public route without its name", "a name without its route"],
+)
+def test_a_public_route_that_is_not_named_fails_the_teams_tests(
+    tree: Path, file: str, before: str, after: str, noticed: str
+) -> None:
+    """The sample of ``tests/test_app.py`` can fail."""
+    text = (tree / file).read_text("utf-8")
+    assert before in text
+    (tree / file).write_text(text.replace(before, after), "utf-8")
+    try:
+        code, printed = run(tree, "tests", "--ignore=tests/baton")
+    finally:
+        (tree / file).write_text(text, "utf-8")
+    assert code == pytest.ExitCode.TESTS_FAILED, printed
+    assert noticed in printed
