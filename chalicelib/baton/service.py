@@ -67,6 +67,8 @@ class Baton:
     def __init__(self, settings: Settings, effects: Effects) -> None:
         """Join the rooms. No connection is opened before the first request."""
         self.settings = settings
+        self.deployment = settings.deployment
+        """The name of this deployment, such as ``baton-prod``: the prefix of your own tables."""
         self.clock, self.entropy = effects.clock, effects.entropy
         self.log = Log(service=settings.deployment, level=settings.log_level, metrics=not settings.development)
         self.clients = settings.registry

@@ -30,7 +30,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 SHELL = {"sh", "bash", "console", "shell"}
-DATA = {"json", "http", "text", "mermaid", "toml"}
+DATA = {"json", "http", "text", "mermaid", "toml", "yaml"}
 """Blocks that show something, and hold no command."""
 
 BIN = Path(sys.executable).parent
@@ -206,6 +206,7 @@ def test_the_curl_of_the_readme_gets_the_answer_that_it_shows(server: str) -> No
 PYTHON_ELSEWHERE = {
     ROOT / "README.md": "app.py has the block: tests/baton/house/test_readme.py",
     ROOT / "docs" / "baton" / "storage-port.md": "a file of tests: tests/baton/storage/test_documented_port.py",
+    ROOT / "docs" / "baton" / "tables.md": "a feature of a team: tests/baton/wire/test_own_tables.py",
 }
 """Pages whose Python another test runs."""
 
