@@ -205,6 +205,7 @@ def test_the_curl_of_the_readme_gets_the_answer_that_it_shows(server: str) -> No
 
 PYTHON_ELSEWHERE = {
     ROOT / "README.md": "app.py has the block: tests/baton/house/test_readme.py",
+    ROOT / "docs" / "baton" / "routes.md": "a feature of a team: tests/baton/wire/test_documented_routes.py",
     ROOT / "docs" / "baton" / "storage-port.md": "a file of tests: tests/baton/storage/test_documented_port.py",
     ROOT / "docs" / "baton" / "tables.md": "a feature of a team: tests/baton/wire/test_own_tables.py",
 }
