@@ -15,6 +15,8 @@ import yaml
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "infra" / "data.yaml"
 EDGE = ROOT / "infra" / "edge.yaml"
+OWN = ROOT / "tables.yaml"
+"""The tables of the team, if it has any: docs/baton/tables.md."""
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
 
@@ -76,7 +78,12 @@ def of_type(template: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]
     }
 
 
-def tables(prefix: str) -> dict[str, dict[str, Any]]:
-    """Return the four tables of a deployment in ``infra/data.yaml``, by their names in AWS."""
-    declared = of_type(read(DATA), "AWS::DynamoDB::Table").values()
+def tables(prefix: str, path: Path = DATA) -> dict[str, dict[str, Any]]:
+    """Return the tables of a template, by their names in AWS: the four of Baton, unless another ``path`` is given."""
+    declared = of_type(read(path), "AWS::DynamoDB::Table").values()
     return {table["TableName"]: table for table in resolve(list(declared), {"Prefix": prefix})}
+
+
+def own_tables(prefix: str) -> dict[str, dict[str, Any]]:
+    """Return the tables of the team in ``tables.yaml``, by their names in AWS. None if the file does not exist."""
+    return tables(prefix, OWN) if OWN.exists() else {}

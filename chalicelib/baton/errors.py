@@ -4,7 +4,7 @@
     ├── InvalidRequest ─ Malformed, BodyTooLarge, FieldTooLarge, PasswordTooLarge, DuplicateField,
     │                    UnknownField, UnknownParameter, WrongType, UnsupportedMediaType,
     │                    InvalidEmail, InvalidKey, Superseded
-    ├── NotFound, MethodNotAllowed, AccountExists
+    ├── NotFound, Forbidden, Conflict, MethodNotAllowed, AccountExists
     ├── WeakPassword ─── TooShort, TooCommon, ContainsContext
     ├── InvalidCredentials
     ├── InvalidToken ─── TokenExpired, LoginRequired, TokenInvalid, TokenReused
@@ -21,6 +21,9 @@ A class has the public facts of an error: ``code`` (clients switch on it), ``err
 and RFC 9470), ``action`` (what to do next) and ``detail`` (for the app's developer). An instance adds ``reason``,
 which is private and goes only to the log, and ``members``, which are public. Only ``http/answer.py`` turns an error
 into HTTP.
+
+A view raises what fits: ``raise errors.NotFound("private reason", detail="Public sentence.")``. The member ``detail``
+takes the place of the class's own sentence. docs/baton/routes.md lists what a view may raise.
 """
 
 from typing import ClassVar, Literal
@@ -139,6 +142,22 @@ class NotFound(Refusal):
     status = 404
     error = code = "not_found"
     detail = "The resource does not exist, or it belongs to another account. Check the path."
+
+
+class Forbidden(Refusal):
+    """The caller may not do this. For scopes and roles, ``@baton.signed`` has codes of their own."""
+
+    status = 403
+    error = code = "forbidden"
+    detail = "This account may not do this. The same request will be refused again."
+
+
+class Conflict(Refusal):
+    """The request does not fit the current state of the resource. Nothing was changed."""
+
+    status = 409
+    error = code = "conflict"
+    detail = "The request does not fit the current state. Read the current state, and decide again."
 
 
 class MethodNotAllowed(Refusal):

@@ -63,6 +63,8 @@ class Baton:
     def __init__(self, settings: Settings, effects: Effects) -> None:
         """Join the rooms. No connection is opened before the first request."""
         self.settings = settings
+        self.deployment = settings.deployment
+        """The name of this deployment, such as ``baton-prod``: the prefix of your own tables."""
         self.clock, self.entropy = effects.clock, effects.entropy
         self.log = Log(
             service=settings.deployment,
@@ -100,9 +102,9 @@ class Baton:
             origins=settings.origins,
             development=settings.development,
             resource_metadata=settings.issuer + public_routes.PROTECTED_RESOURCE,
-            # A developer's machine may be slow, and no Lambda ends its requests.
-            begin=(lambda: None) if settings.development else self._time_budget.begin,
         )
+        if not settings.development:  # a developer's machine may be slow, and no Lambda ends its requests
+            self._dispatch.begin = self._time_budget.begin
         self._views = Views(
             self._dispatch,
             Call(

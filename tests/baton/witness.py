@@ -87,11 +87,20 @@ def uses(service: str, operation: str, request: Mapping[str, Any]) -> Iterator[U
     yield Use(f"{service}:{action}", str(request.get("TableName", "")).rpartition("-")[2])
 
 
+OF_THE_TEAM = "App"
+"""How the ``Sid`` of a team's own statements begins: docs/baton/tables.md."""
+
+
+def of_baton(policy: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Give the statements of a policy that are Baton's: those of a team are for what the team has beside it."""
+    return [one for one in policy["Statement"] if not str(one.get("Sid", "")).startswith(OF_THE_TEAM)]
+
+
 def allowed(policy: Mapping[str, Any]) -> set[Use]:
-    """Read what a policy allows, of DynamoDB and KMS."""
+    """Read what a policy allows Baton, of DynamoDB and KMS."""
     return {
         Use(action, resource.rpartition("-")[2] if ":dynamodb:" in resource else "")
-        for statement in policy["Statement"]
+        for statement in of_baton(policy)
         if statement["Effect"] == "Allow"
         for action in statement["Action"]
         for resource in statement["Resource"]

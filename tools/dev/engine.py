@@ -9,9 +9,9 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.baton.storage.dynamodb.database import Tables
 from chalicelib.baton.testing.dynamodb import serialised
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ENDPOINT = "AWS_ENDPOINT_URL_DYNAMODB"
 REGION = "us-east-1"
+_PARTS = ("KeySchema", "AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "LocalSecondaryIndexes")
+"""What a development table has of its template."""
 
 
 def offer_credentials() -> None:
@@ -68,21 +70,26 @@ def _client(*_endpoints: str | None) -> "DynamoDBClient":
 
 
 def create_tables(tables: Tables) -> None:
-    """Create the missing tables of ``infra/data.yaml``, with their TTL.
+    """Create the missing tables of ``infra/data.yaml``, with their TTL."""
+    _create(template.tables(tables.prefix))
 
-    Keys, backups and deletion protection are left out: they are only for AWS.
+
+def create_own_tables(deployment: str) -> None:
+    """Create the missing tables of the team's ``tables.yaml``, with their indexes and TTL, if it has this file.
+
+    ``deployment`` is the value of the parameter ``Prefix``: ``Baton.deployment``.
     """
+    _create(template.own_tables(deployment))
+
+
+def _create(tables: Mapping[str, Mapping[str, Any]]) -> None:
+    """Create tables. Keys, backups and deletion protection are left out: they are only for AWS."""
     dynamodb = client()
     existing = set(dynamodb.list_tables()["TableNames"])
-    for name, declared in template.tables(tables.prefix).items():
+    for name, declared in tables.items():
         if name in existing:
             continue
-        dynamodb.create_table(
-            TableName=name,
-            KeySchema=declared["KeySchema"],
-            AttributeDefinitions=declared["AttributeDefinitions"],
-            BillingMode=declared["BillingMode"],
-        )
+        dynamodb.create_table(TableName=name, **{part: declared[part] for part in _PARTS if part in declared})
         dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
         if "TimeToLiveSpecification" in declared:
             with contextlib.suppress(dynamodb.exceptions.ClientError):  # some engines have no TTL
@@ -130,6 +137,7 @@ def serve(port: int) -> None:
     with over_http(port) as url:
         os.environ[ENDPOINT] = url
         create_tables(Tables("baton-dev"))
+        create_own_tables("baton-dev")
         print(f"database    {url} (moto, in memory, serialised), tables baton-dev-*")
         print(f"next        {ENDPOINT}={url} .venv/bin/chalice local --stage local --port 8001", flush=True)
         with contextlib.suppress(KeyboardInterrupt):

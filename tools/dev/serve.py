@@ -19,7 +19,7 @@ from chalicelib.baton.settings import SettingsProblems, read_settings
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tools import aws
 from tools.dev.addresses import EMULATOR, EVERYWHERE, THIS_MACHINE, authorities, own_addresses, read_host
-from tools.dev.engine import ENDPOINT, create_tables, engine
+from tools.dev.engine import ENDPOINT, create_own_tables, create_tables, engine
 from tools.dev.gateway import DevelopmentClock, Gateway, GatewayServer, load_environment
 from tools.dev.port import read_port
 from tools.dev.reload import reloading
@@ -54,6 +54,7 @@ def development(port: int, host: str = THIS_MACHINE) -> Iterator[Development]:
         secret = secrets.token_urlsafe(32)
         _set_environment(server.server_port, url, secret, host)
         create_tables(Tables(os.environ["BATON_TABLE_PREFIX"]))
+        create_own_tables(read_settings().deployment)
         gateway = Gateway(environments(clock), clock=clock)
         account = _demo_account(gateway, server.server_port)
         server.open(gateway, clock)

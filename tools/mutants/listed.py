@@ -84,7 +84,7 @@ LISTED: Final[list[Mutant]] = [
         ("another configuration's token is a forged one", "class ConfigurationMismatch(Unavailable):", "class ConfigurationMismatch(TokenInvalid):"),
     ),
     *_of(
-        "chalicelib/baton/tokens/forms.py",
+        "chalicelib/baton/tokens/presented.py",
         ("a token is not capped", "if len(text) > TOKEN_BYTES_MAX:", "if len(text) > 1024 * TOKEN_BYTES_MAX:"),
     ),
     *_of(
@@ -324,8 +324,6 @@ LISTED: Final[list[Mutant]] = [
         ("a release that fails hides the refusal", "        with contextlib.suppress(errors.Unavailable):\n            self.store.release", "        with contextlib.suppress(ZeroDivisionError):\n            self.store.release"),
         ("a replay is not marked", 'headers={**answer.headers, REPLAYED: "1"}', "headers={**answer.headers}"),
         ("a root that is new here is unknown", "(self.key_ring.current, self.key_ring.refreshed)", "(self.key_ring.current,)"),
-        ("a key is ignored", '    if message.method not in SAFE_METHODS and "idempotency-key" in message.fields:\n', "    if False:\n"),
-        ("a key of a safe request is refused", "if message.method not in SAFE_METHODS and ", "if "),
         ("a key is not required", "    if key is None:\n        raise IdempotencyKeyRequired", '    if key is None:\n        return ""'),
     ),
     *_of(
@@ -475,6 +473,8 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/http/signed.py",
+        ("a key of a safe request is refused", "if message.method not in SAFE_METHODS and ", "if "),
+        ("a key is ignored", '    if message.method not in SAFE_METHODS and "idempotency-key" in message.fields:\n', "    if False:\n"),
         ("a step-up covers no query", "        if spec.step_up and spec.query:\n", "        if False:\n"),
         ("any scope and role exist", "            if not wanted <= known:\n", "            if False:\n"),
     ),

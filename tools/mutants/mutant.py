@@ -24,11 +24,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/keys/public_key.py": ("tests/baton/keys/test_public_key.py",),
     "chalicelib/baton/proof/signature.py": ("tests/baton/proof/test_signatures.py",),
     "chalicelib/baton/proof/structured_fields.py": ("tests/baton/proof/test_structured_fields.py",),
-    "chalicelib/baton/tokens/forms.py": ("tests/baton/tokens/test_tokens.py",),
     "chalicelib/baton/tokens/jwt.py": ("tests/baton/tokens/test_tokens.py",),
     "chalicelib/baton/tokens/opaque.py": ("tests/baton/tokens/test_tokens.py",),
     "chalicelib/baton/tokens/token.py": ("tests/baton/tokens/test_tokens.py",),
     "chalicelib/baton/tokens/presented.py": (
+        "tests/baton/tokens/test_tokens.py",
         "tests/baton/tokens/test_exchange.py",
         "tests/baton/wire/test_must_tell.py",
     ),
@@ -97,7 +97,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "chalicelib/baton/http/answer.py": ("tests/baton/wire/test_public_api.py",),
     "chalicelib/baton/http/request.py": ("tests/baton/wire/test_public_api.py",),
-    "chalicelib/baton/http/signed.py": ("tests/baton/wire/test_public_api.py",),
+    "chalicelib/baton/http/signed.py": ("tests/baton/http/test_once.py", "tests/baton/wire/test_public_api.py"),
     "chalicelib/baton/tokens/caller.py": ("tests/baton/wire/test_public_api.py", "tests/baton/tokens/test_call.py"),
 }
 """The fast tests of each file that is mutated, the likeliest to fail first."""

@@ -1,17 +1,31 @@
-"""Strict JSON: the body of a request as one struct."""
+"""The body of a request: strict JSON as one struct, or a form, of the media type that the route takes."""
 
 import json
 import math
+import re
+from collections.abc import Iterable
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from chalicelib.baton import errors
 from chalicelib.baton.http.explain import explain, shown
-from chalicelib.baton.http.media_type import JSON, require_media_type
 from chalicelib.baton.http.request import check_text
 from chalicelib.baton.policy import JSON_DEPTH_MAX
 from chalicelib.baton.routing import Message
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+_PARAMETER = re.compile(
+    r"""[ \t]*;[ \t]*(?:([!#$%&'*+.^_`|~0-9a-z-]+)=([!#$%&'*+.^_`|~0-9a-z-]+|"(?:[^"\\]|\\.)*"))?"""
+)
+"""One parameter of a media type in lower case, or none (RFC 9110 section 5.6.6)."""
+_UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+"""Names of UTF-8 and of a subset of it."""
+_FIELDS_MAX = 32
+"""Fields of a form."""
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
@@ -88,3 +102,55 @@ def _converted(value: dict[str, Any], shape: type[Shape]) -> Shape:
     except msgspec.ValidationError:
         pass  # its words may quote the request: the shape explains instead
     raise explain(value, shape, "")
+
+
+def read_form(message: Message, known: Iterable[str]) -> dict[str, str]:
+    """Read the known fields of a form (RFC 6749 appendix B). Unknown ones are ignored, empty ones count as absent."""
+    if not message.body:
+        return {}
+    require_media_type(message, FORM)
+    try:
+        pairs = parse_qsl(
+            message.body.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_FIELDS_MAX,
+        )
+    except ValueError:
+        raise errors.Malformed("not a form", detail="The body is not a well-formed form in UTF-8.") from None
+    wanted = set(known)
+    form: dict[str, str] = {}
+    for name, value in pairs:
+        if "\0" in name or "\0" in value:
+            raise errors.Malformed("NUL", detail="The form has a NUL character.")
+        if name not in wanted:
+            continue
+        if name in form:
+            raise errors.DuplicateField(field=name)
+        form[name] = value
+    return {name: value for name, value in form.items() if value}
+
+
+def require_media_type(message: Message, wanted: str) -> None:
+    """Compare the media type whole and case-insensitively, and ignore its parameters.
+
+    Neither JSON (RFC 8259 section 11) nor forms define any. One is not ignored: a ``charset`` of JSON that says the
+    body is not UTF-8, for it would be read as something else than its sender wrote. A form is ASCII in any case.
+    """
+    given = message.fields.get("content-type", ("",))[0].strip(" \t").lower()
+    media_type, semicolon, parameters = given.partition(";")
+    if media_type.rstrip(" \t") != wanted or not _harmless(semicolon + parameters, utf_8=wanted == JSON):
+        raise errors.UnsupportedMediaType(expected=wanted, detail=f"This route requires `Content-Type: {wanted}`.")
+
+
+def _harmless(parameters: str, *, utf_8: bool) -> bool:
+    """Read parameters to their end, and tell whether none says that the body is not UTF-8."""
+    position = 0
+    while position < len(parameters):
+        parameter = _PARAMETER.match(parameters, position)
+        if parameter is None:
+            return False
+        if utf_8 and parameter[1] == "charset" and parameter[2].strip('"') not in _UTF_8:
+            return False
+        position = parameter.end()
+    return True

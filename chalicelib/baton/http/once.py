@@ -11,7 +11,7 @@ A signed route with ``once=True`` calls ``RunOnce.run`` in place of consuming th
 3. ``RunOnce.run``: claim the key. A replay returns here, so it needs neither nonce nor grant.
 4. Within ``view``: consume the grant, then run the team's view. A refused grant releases the key.
 
-``http/signed.py`` does so. For a route without ``once`` and without an attempt of its own it calls ``refuse_key`` after
+``http/signed.py`` does so. On a route without ``once`` and without an attempt of its own it refuses the key after
 step 1.
 """
 
@@ -53,10 +53,8 @@ from chalicelib.baton.proof.refusals import (
     CallOutcomeUnknown,
     IdempotencyKeyRequired,
     IdempotencyKeyReused,
-    IdempotencyUnsupported,
 )
 from chalicelib.baton.routing import Message
-from chalicelib.baton.tokens.call import SAFE_METHODS
 from chalicelib.baton.tokens.refusals import InsufficientUserAuthentication
 
 REPLAYED: Final = "Baton-Replayed"
@@ -230,16 +228,6 @@ def required_key(message: Message) -> str:
     if key is None:
         raise IdempotencyKeyRequired
     return key
-
-
-def refuse_key(message: Message) -> None:
-    """Refuse an ``Idempotency-Key`` on a state-changing request to a route that would ignore it.
-
-    A client that sends a key repeats its request. A key that is ignored is a double payment.
-    Raises ``IdempotencyUnsupported`` for a key of any form.
-    """
-    if message.method not in SAFE_METHODS and "idempotency-key" in message.fields:
-        raise IdempotencyUnsupported
 
 
 def _judged(stored: OnceCall, sending: _Sending, *, retry_safe: bool) -> Verdict:

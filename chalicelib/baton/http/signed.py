@@ -8,14 +8,14 @@ from chalice.app import Response
 from msgspec import Struct
 
 from chalicelib.baton.http.answer import answered, rendered, response_of
-from chalicelib.baton.http.body import read_json
+from chalicelib.baton.http.body import read_form, read_json
 from chalicelib.baton.http.dispatch import Dispatch, Request
-from chalicelib.baton.http.form import read_form
-from chalicelib.baton.http.once import RenderedAnswer, RunOnce, refuse_key
+from chalicelib.baton.http.once import RenderedAnswer, RunOnce
 from chalicelib.baton.http.query import read_query, refuse_query
 from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.proof.refusals import IdempotencyUnsupported
 from chalicelib.baton.routing import Answer, Message, Once, Query, RouteSpec
-from chalicelib.baton.tokens.call import Call, VerifiedCall
+from chalicelib.baton.tokens.call import SAFE_METHODS, Call, VerifiedCall
 
 View = Callable[..., Answer]
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -117,6 +117,16 @@ def check_arguments(view: View, spec: RouteSpec, path: frozenset[str] | None = N
     required = {one.name for one in named if one.default is inspect.Parameter.empty}
     if not required <= path <= {one.name for one in named}:
         raise TypeError(complaint)
+
+
+def refuse_key(message: Message) -> None:
+    """Refuse an ``Idempotency-Key`` on a state-changing request to a route that would ignore it.
+
+    A client that sends a key repeats its request. A key that is ignored is a double payment.
+    Raises ``IdempotencyUnsupported`` for a key of any form.
+    """
+    if message.method not in SAFE_METHODS and "idempotency-key" in message.fields:
+        raise IdempotencyUnsupported
 
 
 def _query(message: Message, spec: RouteSpec) -> list[Query]:

@@ -109,7 +109,8 @@ class Caller(Struct, kw_only=True, eq=False):
         """Give a ``ConditionCheck`` for your ``TransactWriteItems``: nothing is written unless this login is live then.
 
         Where a role was required, the roles must also be those of this request. If the check fails, raise
-        ``errors.LoginRequired``. The role of the function needs ``dynamodb:ConditionCheckItem`` on the table
+        ``errors.TryAgain(by_caller=True)``: nothing was written, and Baton gives the reason to the repetition, such as
+        ``login_required``. The policy of the function must allow ``dynamodb:ConditionCheckItem`` on the table
         ``lineages``. Raises ``NotImplementedError`` where the storage has no transactions.
         """
         if self._liveness is None:

@@ -11,10 +11,11 @@ from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.ring import Ring
-from chalicelib.baton.lineages.clients import Client
-from chalicelib.baton.lineages.model import Lineage, SecretBinding
+from chalicelib.baton.lineages.clients import Client, Form
+from chalicelib.baton.lineages.model import Assurance, Lineage, SecretBinding
 from chalicelib.baton.lineages.rules import expiry
-from chalicelib.baton.tokens.forms import mint_token
+from chalicelib.baton.tokens.jwt import mint_jwt
+from chalicelib.baton.tokens.opaque import mint_opaque
 from chalicelib.baton.tokens.token import Kind, Names, Token
 
 Seconds = Annotated[int, msgspec.Meta(ge=0, description="Seconds since the epoch.")]
@@ -125,3 +126,20 @@ def with_secret(issued: TokenResponse, lineage: Lineage, ring: Ring) -> TokenRes
     if secret is None:
         raise errors.Unavailable("the root of a new lineage is not in the ring")
     return replace(issued, key_id=lineage.id, secret=encode_base64url(secret.reveal()))
+
+
+def mint_token(  # noqa: PLR0913 - all of these go into a token
+    token: Token,
+    *,
+    form: Form,
+    ring: Ring,
+    now: int,
+    names: Names,
+    client: Client,
+    auth_time: int,
+    assurance: Assurance,
+) -> str:
+    """Return the text of a token. ``auth_time`` and ``assurance`` are of its login. Only a JWT contains them."""
+    if form == "opaque":
+        return mint_opaque(token, ring)
+    return mint_jwt(token, ring, now=now, names=names, client=client, auth_time=auth_time, assurance=assurance)

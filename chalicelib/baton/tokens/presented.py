@@ -9,18 +9,20 @@ from chalicelib.baton.events.ports import Log
 from chalicelib.baton.ids import LineageId, Secret
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.keys.refusals import InvalidKey
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.clients import Client, Clients
 from chalicelib.baton.lineages.model import KeyBinding, NoBinding, PresentedToken, SecretBinding
 from chalicelib.baton.lineages.rules import attempt_digest
-from chalicelib.baton.policy import ISSUED_AHEAD_MAX_S, MISMATCH_TOLD_EVERY_S, SIGNATURE_WINDOW_S
+from chalicelib.baton.policy import ISSUED_AHEAD_MAX_S, MISMATCH_TOLD_EVERY_S, SIGNATURE_WINDOW_S, TOKEN_BYTES_MAX
 from chalicelib.baton.proof.digest import check_digest
 from chalicelib.baton.proof.refusals import WrongKey
 from chalicelib.baton.proof.signature import VerifiedSignature, verify_signature
 from chalicelib.baton.proof.signature_input import read_signature, signature_missing
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens import token as tokens
-from chalicelib.baton.tokens.forms import read_token
+from chalicelib.baton.tokens.jwt import read_jwt
+from chalicelib.baton.tokens.opaque import OPAQUE_PREFIX, read_opaque
 from chalicelib.baton.tokens.refusals import TokenInvalid, UnauthorizedClient, UnknownClient
 from chalicelib.baton.tokens.token import ConfigurationMismatch, Names, Token
 
@@ -200,3 +202,23 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
 
 
 _LINEAGE_ID = re.compile("[A-Za-z0-9_-]{16}")
+
+
+def read_token(text: str, *, ring: Ring, names: Names, clients: Clients) -> Token:
+    """Verify and read a token of either form. The caller must check its expiry and its kind.
+
+    Raises:
+        FieldTooLarge: the text is longer than 8 KB. It is not parsed.
+        UnknownKey: the ring does not have its key.
+        ConfigurationMismatch: the token is genuine, but its issuer, audience or client is not in the configuration.
+        TokenInvalid: Baton did not issue the token, or its key signed it after the time of the key.
+
+    """
+    if len(text) > TOKEN_BYTES_MAX:
+        raise errors.FieldTooLarge("token over 8 KB")
+    try:
+        if text.startswith(OPAQUE_PREFIX):
+            return read_opaque(text, ring)
+        return read_jwt(text, ring, names=names, clients=clients)
+    except (ValueError, RecursionError, InvalidKey) as error:
+        raise TokenInvalid(f"not a token: {type(error).__name__}") from None

@@ -54,9 +54,9 @@ from chalicelib.baton.storage.aws.small_client import SMALL_CLIENTS, Endpoint
 from chalicelib.baton.storage.dynamodb.items import state_item
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper
 from chalicelib.baton.storage.dynamodb.one_time import key_of
-from chalicelib.baton.tokens.forms import mint_token, read_token
-from chalicelib.baton.tokens.issue import Issue, with_secret
+from chalicelib.baton.tokens.issue import Issue, mint_token, with_secret
 from chalicelib.baton.tokens.jwt import jwks
+from chalicelib.baton.tokens.presented import read_token
 from chalicelib.baton.tokens.token import Kind, Names, Token
 from tests.baton.golden.fixed import START, Entropy, ed25519_key, p256, written
 

@@ -29,7 +29,7 @@ PAGES = [
     *sorted((ROOT / "docs" / "baton").rglob("*.md")),
 ]
 SHELL = {"sh", "bash", "console", "shell"}
-DATA = {"json", "http", "text", "mermaid", "toml"}
+DATA = {"json", "http", "text", "mermaid", "toml", "yaml"}
 """Blocks that show something, and hold no command."""
 
 BIN = Path(sys.executable).parent
@@ -205,7 +205,9 @@ def test_the_curl_of_the_readme_gets_the_answer_that_it_shows(server: str) -> No
 
 PYTHON_ELSEWHERE = {
     ROOT / "README.md": "app.py has the block: tests/baton/house/test_readme.py",
+    ROOT / "docs" / "baton" / "routes.md": "a feature of a team: tests/baton/wire/test_documented_routes.py",
     ROOT / "docs" / "baton" / "storage-port.md": "a file of tests: tests/baton/storage/test_documented_port.py",
+    ROOT / "docs" / "baton" / "tables.md": "a feature of a team: tests/baton/wire/test_own_tables.py",
     ROOT / "docs" / "baton" / "testing.md": "a project of a team: tests/baton/testing/test_documented_kit.py",
 }
 """Pages whose Python another test runs."""

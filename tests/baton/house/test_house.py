@@ -113,6 +113,14 @@ def comes_too_early(path: str, tree: ast.Module) -> Iterator[str]:
                     yield f"{path}:{line} imports {name} when the function starts"
 
 
+def reaches_out(path: str, tree: ast.Module) -> Iterator[str]:
+    """Only storage opens connections. import-linter takes ``urllib.request`` and ``urllib.parse`` for one module."""
+    if is_under(path, {"chalicelib/baton"}) and not is_under(path, {"chalicelib/baton/storage"}):
+        for name, line in imports(tree):
+            if name == "urllib.request":
+                yield f"{path}:{line} imports {name}"
+
+
 def decides_by_itself(path: str, tree: ast.Module) -> Iterator[str]:
     """Who reads the attempt slots is the rule, or the codec; nobody else tells a retry from a thief."""
     if is_under(
@@ -157,6 +165,7 @@ RULES: dict[Rule, tuple[str, str]] = {
         "chalicelib/baton/keys/public_key.py",
         "from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey",
     ),
+    reaches_out: ("chalicelib/baton/tokens/call.py", "def late():\n    import urllib.request"),
     decides_by_itself: ("chalicelib/baton/accounts/routes.py", "def late(lineage):\n    return lineage.attempts[-1]"),
     is_silent: ("chalicelib/baton/lineages/rules.py", '"""Say."""\n\ndef _said():\n    pass\n\ndef judge():\n    pass'),
     is_vague: ("tools/utils.py", ""),

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.refusals import AccountExists
-from chalicelib.baton.http.once import RenderedAnswer, RunOnce, refuse_key, required_key
+from chalicelib.baton.http.once import RenderedAnswer, RunOnce, required_key
+from chalicelib.baton.http.signed import refuse_key
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.once_answers import encrypt_answer
 from chalicelib.baton.keys.rotation import make_ring, rotate_root

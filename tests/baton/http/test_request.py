@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from chalicelib.baton import errors
-from chalicelib.baton.http.form import read_form
+from chalicelib.baton.http.body import read_form
 from chalicelib.baton.http.request import ONCE_FIELDS, read_request
 from chalicelib.baton.policy import BODY_BYTES_MAX, FIELD_BYTES_MAX
 

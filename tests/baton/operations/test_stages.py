@@ -19,6 +19,8 @@ from chalicelib.baton.storage.dynamodb.database import KEYS
 from chalicelib.baton.storage.dynamodb.key_ring import RING_KEY
 from chalicelib.baton.storage.dynamodb.key_wrapping import PURPOSE
 from tests.baton.repository import ours_alone
+from tests.baton.witness import allowed as allowed_by
+from tests.baton.witness import of_baton
 from tools import stages
 
 ROOT = Path(__file__).parents[3]
@@ -50,12 +52,32 @@ def environment(stage: str) -> dict[str, str]:
     return variables
 
 
-def statements(stage: str, function: str | None = None) -> list[Mapping[str, Any]]:
+def policy_of(stage: str, function: str | None = None) -> Mapping[str, Any]:
     """Read the policy of a stage's API, or of one of its scheduled functions."""
     of_stage = CONFIG["stages"][stage]
     name = (of_stage["lambda_functions"][function] if function else of_stage)["iam_policy_file"]
-    read: list[Mapping[str, Any]] = json.loads((ROOT / ".chalice" / name).read_text("utf-8"))["Statement"]
+    read: Mapping[str, Any] = json.loads((ROOT / ".chalice" / name).read_text("utf-8"))
     return read
+
+
+def statements(stage: str, function: str | None = None) -> list[Mapping[str, Any]]:
+    """Read the statements of a policy that are Baton's."""
+    return of_baton(policy_of(stage, function))
+
+
+def reaches_baton(policy: Mapping[str, Any], stage: str) -> list[str]:
+    """Name the statements of a team that allow something on a table or an index of Baton's, or by a pattern for it."""
+    tables = [f"table/{environment(stage)['BATON_TABLE_PREFIX']}-{name}" for name in KEYS]
+    return [
+        str(statement["Sid"])
+        for statement in policy["Statement"]
+        if statement not in of_baton(policy) and statement["Effect"] == "Allow"
+        if any(
+            fnmatch.fnmatchcase(table, resource.rpartition(":")[2]) or f"{resource}/".find(f":{table}/") >= 0
+            for resource in statement["Resource"]
+            for table in tables
+        )
+    ]
 
 
 def test_the_function_is_sized_on_purpose() -> None:
@@ -125,6 +147,35 @@ def test_a_policy_allows_nothing_by_pattern(stage: str, function: str | None) ->
             filled_in = re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", account[0]) and re.fullmatch(r"\d{12}", account[1])
             assert account == ["REGION", "ACCOUNT"] or filled_in, "as `tools.deploy fill` leaves them"
             assert not re.search(r"[*?]", resource.removesuffix(f"{own_log_group}:*"))
+
+
+@pytest.mark.parametrize("function", [None, *SCHEDULED])
+@pytest.mark.parametrize("stage", DEPLOYED)
+def test_a_statement_of_a_team_reaches_no_table_of_baton(stage: str, function: str | None) -> None:
+    """Its own tables are its own affair. Whatever reaches Baton's stands in Baton's statements."""
+    assert reaches_baton(policy_of(stage, function), stage) == []
+
+
+@pytest.mark.parametrize(
+    ("resource", "reaches"),
+    [
+        ("arn:aws:dynamodb:REGION:ACCOUNT:table/baton-dev-orders", False),
+        ("arn:aws:dynamodb:REGION:ACCOUNT:table/baton-dev-orders/index/*", False),
+        ("arn:aws:dynamodb:REGION:ACCOUNT:table/baton-dev-users-of-ours", False),
+        ("arn:aws:dynamodb:REGION:ACCOUNT:table/baton-dev-lineages", True),
+        ("arn:aws:dynamodb:REGION:ACCOUNT:table/baton-dev-users/index/any", True),
+        ("arn:aws:dynamodb:REGION:ACCOUNT:table/baton-dev-*", True),
+        ("*", True),
+    ],
+)
+def test_a_statement_of_a_team_that_reaches_a_table_of_baton_is_noticed(resource: str, *, reaches: bool) -> None:
+    """By its name, by an index, by a pattern; and Baton's own tests leave a team's statement alone."""
+    policy = policy_of("dev")
+    own = {"Sid": "AppOrders", "Effect": "Allow", "Action": ["dynamodb:PutItem"], "Resource": [resource]}
+    more = {**policy, "Statement": [*policy["Statement"], own]}
+    assert reaches_baton(more, "dev") == (["AppOrders"] if reaches else [])
+    assert of_baton(more) == policy["Statement"]
+    assert allowed_by(more) == allowed_by(policy)
 
 
 @pytest.mark.parametrize("stage", DEPLOYED)
@@ -259,7 +310,7 @@ def test_every_scheduled_function_has_a_policy_of_its_own() -> None:
     ]
     assert scheduled == SCHEDULED
     for stage in DEPLOYED:
-        assert list(CONFIG["stages"][stage]["lambda_functions"]) == SCHEDULED
+        assert CONFIG["stages"][stage]["lambda_functions"].keys() >= set(SCHEDULED)
 
 
 @pytest.mark.parametrize("stage", DEPLOYED)

@@ -27,11 +27,12 @@ from chalicelib.baton.keys.rotation import make_ring, raise_not_before, retire_k
 from chalicelib.baton.lineages.clients import Clients, Form
 from chalicelib.baton.lineages.model import Assurance, Binding, KeyBinding, NoBinding, SecretBinding
 from chalicelib.baton.policy import DAY_S, ISSUED_AFTER_KEY_MAX_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, TOKEN_BYTES_MAX
-from chalicelib.baton.tokens import forms
 from chalicelib.baton.tokens import jwt as jwt_form
 from chalicelib.baton.tokens import opaque as opaque_module
-from chalicelib.baton.tokens.forms import mint_token, read_token
+from chalicelib.baton.tokens import presented
+from chalicelib.baton.tokens.issue import mint_token
 from chalicelib.baton.tokens.jwt import jwks
+from chalicelib.baton.tokens.presented import read_token
 from chalicelib.baton.tokens.refusals import TokenInvalid
 from chalicelib.baton.tokens.token import ConfigurationMismatch, Kind, Names, Token, UnknownKey
 from tests.baton.keys.test_key_ring import counted_entropy
@@ -386,7 +387,7 @@ class TestGarbage:
     def test_over_8_kb_is_refused_before_parsing(self, monkeypatch: pytest.MonkeyPatch, start: str) -> None:
         """A header of 8 MB costs PyJWT two seconds."""
         for name in ("read_jwt", "read_opaque"):
-            monkeypatch.setattr(forms, name, lambda *_, **__: pytest.fail("parsed"))
+            monkeypatch.setattr(presented, name, lambda *_, **__: pytest.fail("parsed"))
         for size in (TOKEN_BYTES_MAX + 1, 8_000_000):
             with pytest.raises(FieldTooLarge):
                 read_here(start.ljust(size, "A"))

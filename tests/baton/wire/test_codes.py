@@ -17,6 +17,8 @@ from tools.errors_page import leaves
 Case = Callable[["Setting"], Said]
 CASES: dict[tuple[int, str, str], Case] = {}
 OF_NO_ROUTE = {
+    "conflict",
+    "forbidden",
     "idempotency_key_required",
     "idempotency_key_reused",
     "in_progress",
@@ -26,7 +28,8 @@ OF_NO_ROUTE = {
     "outcome_unknown",
 }
 """Codes that no route of Baton returns: `tests/baton/http/test_once.py` tests those of exactly-once calls,
-`tests/baton/wire/test_public_api.py` those of scope, role and acr."""
+`tests/baton/wire/test_public_api.py` those of scope, role and acr,
+`tests/baton/wire/test_documented_routes.py` the others."""
 
 
 class Setting:

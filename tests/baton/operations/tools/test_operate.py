@@ -26,9 +26,10 @@ from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_ring import RING_KEY, KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper, Wrapper
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
-from chalicelib.baton.tokens import forms as forms_module
 from chalicelib.baton.tokens import opaque as opaque_module
 from chalicelib.baton.tokens import token as tokens
+from chalicelib.baton.tokens.issue import mint_token
+from chalicelib.baton.tokens.presented import read_token
 from chalicelib.baton.tokens.token import Kind
 from tests.baton.fixture import CLIENTS as CLIENTS_FILE
 from tests.baton.fixture import load_environment
@@ -158,7 +159,7 @@ def forgeries(deployment: Deployment, leaked: Ring, phone: Device) -> list[str]:
     """
     issuer = "http://localhost:8000/api"
     names = tokens.Names(issuer, issuer)
-    own = forms_module.read_token(phone.token, ring=deployment.key_ring(), names=names, clients=CLIENTS)
+    own = read_token(phone.token, ring=deployment.key_ring(), names=names, clients=CLIENTS)
     account_state, client = deployment.lineage_store.get(own.account), CLIENTS.of(own.client)
     assert account_state is not None
     assert client is not None
@@ -171,7 +172,7 @@ def forgeries(deployment: Deployment, leaked: Ring, phone: Device) -> list[str]:
         for key in leaked.signing:
             ring = replace(leaked, signing=(replace(key, signs_from=0),))
             made.append(
-                forms_module.mint_token(
+                mint_token(
                     token,
                     form="jwt",
                     ring=ring,
@@ -189,7 +190,7 @@ def forgeries(deployment: Deployment, leaked: Ring, phone: Device) -> list[str]:
 def sealed_under(root: Root, token: tokens.Token) -> str:
     """Seal a token as Baton does, under whatever root: of its own lineage or not."""
     sealed = decode_base64url(
-        forms_module.mint_token(
+        mint_token(
             token,
             form="opaque",
             ring=replace(RING, roots=(replace(root, version=root_version(token.lineage)),)),

@@ -133,6 +133,22 @@ def test_demos_may_follow_one_another(serving: tuple[int, subprocess.Popen[str]]
         assert abs(server_time - time.time()) < 600  # skipped: 960
 
 
+def test_make_dev_creates_the_tables_of_the_team(tmp_path: Path) -> None:
+    """Those of ``tables.yaml``, under the name of the deployment, beside Baton's own."""
+    page = (ROOT / "docs" / "baton" / "tables.md").read_text("utf-8")
+    (tmp_path / "tables.yaml").write_text(page.split("```yaml\n")[1].split("```")[0], "utf-8")
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom tools import template\nfrom tools.dev import engine, serve\n"
+        "template.OWN = Path(sys.argv[1])\n"
+        "with serve.development(0):\n    print(*engine.client().list_tables()['TableNames'])\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "tables.yaml")]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    names = ("audit", "ephemeral", "lineages", "orders", "users")
+    assert sorted(done.stdout.split()) == [f"baton-dev-{name}" for name in names]
+
+
 def test_make_demo_tells_the_whole_story_on_its_own() -> None:
     """No server needed; every step goes as told; exit 0."""
     told = subprocess.run(

@@ -1,0 +1,65 @@
+"""The walks: through how many files of ``chalicelib`` a request passes. Who reads one request reads so many files.
+
+Each walk is one call of the gateway in a warm environment, over DynamoDB. A file counts when one of its functions runs.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from tests.baton.wire.conversation import Device, Said
+
+SHIPPED = str(Path(__file__).parents[3] / "chalicelib")
+
+
+def walked(call: Callable[[], Said]) -> tuple[Said, dict[str, list[str]]]:
+    """Run a call, and give its answer with the functions that ran, by file."""
+    passed: dict[str, list[str]] = {}
+
+    def entered(frame: FrameType, event: str, _: object) -> None:
+        name = frame.f_code.co_filename
+        if event == "call" and name.startswith(SHIPPED):
+            passed.setdefault(name.removeprefix(SHIPPED), []).append(frame.f_code.co_qualname)
+
+    before = sys.getprofile()
+    sys.setprofile(entered)
+    try:
+        said = call()
+    finally:
+        sys.setprofile(before)
+    return said, passed
+
+
+def exchange(phone: Device) -> Said:
+    """Exchange the token."""
+    return phone.exchange()
+
+
+def login(phone: Device) -> Said:
+    """Log in again."""
+    return phone.login("ada@example.com")
+
+
+def show(phone: Device) -> Said:
+    """Read the account."""
+    return phone.get("/me")
+
+
+@pytest.mark.parametrize(("act", "files_max"), [(exchange, 31), (login, 45), (show, 30)])
+def test_a_request_passes_through_few_files(
+    make_device: Callable[..., Device], act: Callable[[Device], Said], files_max: int
+) -> None:
+    """A change that adds a file to a walk moves this number, or joins what the request passes."""
+    phone = make_device()
+    phone.register("ada@example.com")
+    for _ in range(3):
+        assert act(phone).status == 200
+    said, passed = walked(lambda: act(phone))
+    assert said.status == 200
+    assert {"/baton/http/dispatch.py", "/baton/tokens/presented.py", "/baton/storage/dynamodb/lineages.py"} <= set(
+        passed
+    )
+    assert len(passed) <= files_max, sorted(passed)

@@ -1,0 +1,412 @@
+"""docs/baton/tables.md: its feature works as written, and `caller.live()` holds for its writes, over HTTP.
+
+Each race is played: when the view has been let in, something ends the login before the transaction is sent.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import pytest
+from botocore import xform_name
+from chalice.app import Blueprint, Chalice
+from moto.dynamodb.exceptions import TransactionCanceledException
+from moto.dynamodb.responses import DynamoHandler
+
+from chalicelib.baton import Answer, Baton, Caller
+from chalicelib.baton.environment import EFFECTS, Effects
+from chalicelib.baton.events.log import Log
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.storage.dynamodb.database import Tables
+from tests.baton.conftest import ENVIRONMENT
+from tests.baton.wire.conversation import NEW_PASSWORD, Device, Said, through
+from tests.baton.witness import OF_THE_TEAM, POLICIES, Use, allowed, uses
+from tools import template
+from tools.dev.engine import client, create_own_tables
+from tools.dev.gateway import DevelopmentClock, Gateway
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "baton" / "tables.md").read_text("utf-8")
+ROLES = "\n[roles]\nadmin = { code = 1 }\nsupport = { code = 2 }\n"
+LIVE = Caller.live
+ADMIN, SUPPORT = frozenset({1}), frozenset({2})
+
+
+def block(language: str) -> str:
+    """Give the first block of a language of the page."""
+    found = re.search(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    assert found
+    return found[1]
+
+
+@dataclass
+class Team:
+    """The page's feature behind a gateway, and what happens while its view runs."""
+
+    gateway: Gateway
+    clock: DevelopmentClock
+    baton: Baton
+    table: str
+    feature: ModuleType
+    before: list[Callable[[], object]] = field(default_factory=list)
+    """What happens before the condition is made."""
+    after: list[Callable[[], object]] = field(default_factory=list)
+    """What happens between the condition and the transaction."""
+
+    def device(self, **members: Any) -> Device:
+        """Make a device."""
+        return Device(through(self.gateway), lambda: int(self.clock.time()), **members)
+
+    def order(self, device: Device, path: str = "/orders", key: str = "order-7-abcdefgh") -> Said:
+        """Order."""
+        return device.post(path, {"item": 7}, {"idempotency-key": key} if path == "/orders" else {})
+
+    def stored(self) -> int:
+        """Count the orders there are."""
+        return client().scan(TableName=self.table, ConsistentRead=True)["Count"]
+
+
+@pytest.fixture
+def team(tables: Tables, clock: DevelopmentClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Team]:
+    """Serve the page's feature by three environments, and one route beside it that asks for a role."""
+    (tmp_path / "tables.yaml").write_text(block("yaml"), "utf-8")
+    monkeypatch.setattr(template, "OWN", tmp_path / "tables.yaml")
+    create_own_tables(tables.prefix)
+    text = Clients.from_toml
+    monkeypatch.setattr(Clients, "from_toml", lambda words, file="": text(words + ROLES, file))
+    feature = ModuleType("orders_of_the_page")
+    exec(compile(block("python"), "docs/baton/tables.md", "exec"), vars(feature))  # noqa: S102 - our own page
+    made: list[tuple[Chalice, Baton]] = [environment(feature, tables, clock) for _ in range(3)]
+    gateway = Gateway([app for app, _ in made])
+    team = Team(gateway, clock, made[0][1], f"{tables.prefix}-orders", feature)
+
+    def live(caller: Caller) -> dict[str, object]:
+        while team.before:
+            team.before.pop()()
+        condition = LIVE(caller)
+        while team.after:
+            team.after.pop()()
+        return condition
+
+    monkeypatch.setattr(Caller, "live", live)
+    yield team
+    client().delete_table(TableName=team.table)
+
+
+def environment(feature: ModuleType, tables: Tables, clock: DevelopmentClock) -> tuple[Chalice, Baton]:
+    """Make an application with Baton and the feature, as the page's line in ``app.py`` does."""
+    numbers = iter(range(1, 1 << 30))
+    given = EFFECTS.set(Effects(lambda: int(clock.time()), secrets.token_bytes))
+    try:
+        baton = Baton.from_environment({**ENVIRONMENT, "BATON_TABLE_PREFIX": tables.prefix})
+    finally:
+        EFFECTS.reset(given)
+    app = Chalice(app_name="own", configure_logs=False)
+    baton.install(app)
+    named = {"app": app, "baton": baton, "orders": feature.orders}
+    (line,) = re.findall(r"^app\.register_blueprint.*$", PAGE, re.MULTILINE)
+    exec(line, named)  # noqa: S102 - our own page
+    routes = Blueprint("roles_of_a_test")
+
+    @routes.route("/reviews", methods=["POST"])
+    @baton.signed(body=feature.Order, role=("admin", "support"))
+    def review(caller: Caller, order: Any) -> Answer:
+        item = {"pk": {"S": "review"}, "sk": {"S": f"{next(numbers)}"}, "item": {"N": str(order.item)}}
+        feature.write(caller.live(), {"Put": {"TableName": f"{baton.deployment}-orders", "Item": item}})
+        return Answer(201, {})
+
+    app.register_blueprint(routes)
+    return app, baton
+
+
+def registered(team: Team, **members: Any) -> Device:
+    """Register a device."""
+    phone = team.device(**members)
+    assert phone.register("ada@example.com").status == 201
+    return phone
+
+
+def second(team: Team) -> Device:
+    """Log a second device of the account in."""
+    other = team.device()
+    assert other.login("ada@example.com").status == 200
+    return other
+
+
+def account_of(device: Device) -> AccountId:
+    """Ask who it is."""
+    return AccountId(device.get("/me").members["account_id"])
+
+
+# --- The feature of the page ------------------------------------------------------------------------------------
+
+
+def test_the_feature_of_the_page_works(team: Team) -> None:
+    """An order is written once for a key, and is its owner's alone."""
+    phone = registered(team)
+    first, again = team.order(phone), team.order(phone)
+    assert (first.status, first.members["item"]) == (201, 7)
+    assert (again.body, again.headers["baton-replayed"], team.stored()) == (first.body, "1", 1)
+    shown = phone.get(f"/orders/{first.members['order_id']}")
+    assert (shown.status, shown.members) == (200, first.members)
+    other = team.device()
+    other.register("bob@example.com")
+    missing = other.get(f"/orders/{first.members['order_id']}")
+    assert (missing.status, missing.code, missing.members["detail"]) == (404, "not_found", "There is no such order.")
+
+
+def test_the_tables_of_the_page_are_created_once(team: Team) -> None:
+    """With key and sort key; a reload creates nothing."""
+    create_own_tables(team.baton.deployment)
+    described = client().describe_table(TableName=team.table)["Table"]
+    assert [key["AttributeName"] for key in described["KeySchema"]] == ["pk", "sk"]
+
+
+def test_without_a_file_of_their_own_nobody_has_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most teams begin so."""
+    monkeypatch.setattr(template, "OWN", tmp_path / "tables.yaml")
+    assert template.own_tables("baton-dev") == {}
+
+
+def test_the_template_of_the_page_imports_what_baton_exports() -> None:
+    """The key of the tables, the plan and the role of the backups; protected as Baton's tables are."""
+    exported = {
+        one["Export"]["Name"]["Fn::Sub"] for one in template.read(template.DATA)["Outputs"].values() if "Export" in one
+    }
+    imported = set(re.findall(r'Fn::ImportValue: !Sub "([^"]+)"', block("yaml")))
+    assert imported <= exported
+    assert len(imported) == 3
+    own = template.parse(block("yaml"))["Resources"]
+    users = template.read(template.DATA)["Resources"]["Users"]
+    key = {"Fn::ImportValue": {"Fn::Sub": "${Prefix}-key"}}
+    assert own["Orders"]["Properties"]["SSESpecification"] == users["Properties"]["SSESpecification"] | {
+        "KMSMasterKeyId": key
+    }
+    for part in ("BillingMode", "PointInTimeRecoverySpecification", "DeletionProtectionEnabled"):
+        assert own["Orders"]["Properties"][part] == users["Properties"][part]
+    assert own["Orders"]["DeletionPolicy"] == own["Orders"]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_the_policies_allow_what_the_feature_does_and_no_more(team: Team) -> None:
+    """The statement of the page its own table; the included policy the check of the login."""
+    used: set[Use] = set()
+
+    def seen(params: dict[str, Any], model: Any, **_: object) -> None:
+        used.update(uses("dynamodb", xform_name(model.name), params))
+
+    team.feature.dynamodb().meta.events.register("provide-client-params.dynamodb", seen)
+    phone = registered(team)
+    phone.get(f"/orders/{team.order(phone).members['order_id']}")
+    statement = json.loads(block("json"))
+    assert statement["Sid"].startswith(OF_THE_TEAM)
+    check = Use("dynamodb:ConditionCheckItem", "lineages")
+    (table,) = {resource.rpartition("-")[2] for resource in statement["Resource"]}
+    assert used == {Use(action, table) for action in statement["Action"]} | {check}
+    for policy in POLICIES:
+        assert check in allowed(json.loads(policy.read_text("utf-8")))
+
+
+# --- A login that ends while the view runs ----------------------------------------------------------------------
+
+
+def by_logout(team: Team, phone: Device, other: Device) -> None:
+    """Log out on the same device."""
+    assert phone.post("/logout", {}).status == 204
+
+
+def by_another_device(team: Team, phone: Device, other: Device) -> None:
+    """End it from the other device."""
+    assert other.confirmed("DELETE", f"/me/devices/{phone.tokens['device_id']}").status == 204
+
+
+def everywhere(team: Team, phone: Device, other: Device) -> None:
+    """End all logins from the other device."""
+    assert other.confirmed("POST", "/logout", {"everywhere": True}).status == 204
+
+
+def by_a_password_change(team: Team, phone: Device, other: Device) -> None:
+    """Change the password on the other device."""
+    assert other.confirmed("POST", "/me/password", {"new_password": NEW_PASSWORD}).status == 204
+
+
+def by_an_operator(team: Team, phone: Device, other: Device) -> None:
+    """Disable the account."""
+    team.baton.lineage_store.set_status(account_of(other), Status.DISABLED, now=int(team.clock.time()))
+
+
+def by_deletion(team: Team, phone: Device, other: Device) -> None:
+    """Delete the account on the other device."""
+    assert other.confirmed("DELETE", "/me").status == 204
+
+
+def by_reuse(team: Team, phone: Device, other: Device) -> None:
+    """Exchange one token twice, as a copy of the device does."""
+    token = str(phone.tokens["refresh_token"])
+    assert phone.exchange(token).status == 200
+    assert phone.exchange(token).code == "token_reused"
+
+
+End = Callable[[Team, Device, Device], None]
+ENDS: Final[dict[End, str | None]] = {
+    by_logout: "logout",
+    by_another_device: "ended_by_owner",
+    everywhere: "ended_everywhere",
+    by_a_password_change: "password_changed",
+    by_an_operator: "account_disabled",
+    by_deletion: None,
+    by_reuse: "reuse",
+}
+
+
+@pytest.mark.guarantee(6)
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
+def test_nothing_is_written_for_a_login_that_ends_meanwhile(
+    team: Team, end: Callable[[Team, Device, Device], None]
+) -> None:
+    """The view was let in, and the end came first. The repetition of the same call is told why."""
+    phone = registered(team)
+    other = second(team)
+    sent = dict(phone.tokens)
+    team.after.append(lambda: end(team, phone, other))
+    refused = team.order(phone)
+    assert (refused.status, refused.code, refused.members["action"]) == (503, "unavailable", "retry")
+    assert team.stored() == 0
+    phone.tokens = sent
+    told = team.order(phone)
+    assert (told.status, told.code, told.members.get("reason")) == (401, "login_required", ENDS[end])
+    assert team.stored() == 0
+
+
+@pytest.mark.guarantee(6)
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
+def test_what_was_written_before_the_end_stays(team: Team, end: End) -> None:
+    """The effect happens while the login lives; after the end there is no other."""
+    phone = registered(team)
+    other = second(team)
+    assert team.order(phone).status == 201
+    sent = dict(phone.tokens)
+    end(team, phone, other)
+    phone.tokens = sent
+    assert team.order(phone, key="another-key-abcdefgh").code == "login_required"
+    assert team.stored() == 1
+
+
+def test_a_write_on_behalf_of_a_login_that_ends_needs_the_condition(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tests above can fail."""
+    phone = registered(team)
+    plain = team.feature.write
+    monkeypatch.setattr(team.feature, "write", lambda _, put: plain(put))
+    team.after.append(lambda: phone.post("/logout", {}))
+    assert team.order(phone).status == 201
+    assert team.stored() == 1
+
+
+@pytest.mark.guarantee(6)
+@pytest.mark.parametrize(("later_s", "status"), [(0, 201), (1, 503)])
+def test_nothing_is_written_after_the_login_has_expired(team: Team, later_s: int, status: int) -> None:
+    """Its last second counts, the next does not, though the call was let in before."""
+    bearer = registered(team, client_id="iot", bound=False)
+    life = int(bearer.tokens["authorization_expires_in"])
+    team.clock.skip(life - 1 - (team.clock.time() - int(bearer.tokens["server_time"])))
+    left = int(bearer.tokens["server_time"]) + life - 1 - int(team.clock.time())
+    team.before.append(lambda: team.clock.skip(left + later_s))
+    assert team.order(bearer).status == status
+    assert team.stored() == (status == 201)
+
+
+# --- Roles ------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_written_where_the_role_was_taken_away_meanwhile(team: Team) -> None:
+    """The repetition is told so. An order, for which no role is asked, is written all the same."""
+    phone = registered(team)
+    account, store = account_of(phone), team.baton.lineage_store
+    assert team.order(phone, "/reviews").code == "insufficient_role"
+    store.set_roles(account, ADMIN, expected=frozenset())
+    assert team.order(phone, "/reviews").status == 201
+    team.after.append(lambda: store.set_roles(account, frozenset(), expected=ADMIN))
+    refused = team.order(phone, "/reviews")
+    assert (refused.status, refused.code) == (503, "unavailable")
+    assert team.stored() == 1
+    told = team.order(phone, "/reviews")
+    assert (told.status, told.code) == (403, "insufficient_role")
+    team.after.append(lambda: store.set_roles(account, ADMIN, expected=frozenset()))
+    assert team.order(phone).status == 201
+
+
+def test_a_role_that_took_the_place_of_another_lets_the_repetition_through(team: Team) -> None:
+    """So a login that lives is not told to log in."""
+    phone = registered(team)
+    account, store = account_of(phone), team.baton.lineage_store
+    store.set_roles(account, ADMIN, expected=frozenset())
+    team.after.append(lambda: store.set_roles(account, SUPPORT, expected=ADMIN))
+    assert team.order(phone, "/reviews").status == 503
+    assert team.order(phone, "/reviews").status == 201
+
+
+# --- A login that goes on ---------------------------------------------------------------------------------------
+
+
+def test_a_password_that_the_same_device_changes_costs_a_repetition_only(team: Team) -> None:
+    """The login lives, so the caller is not logged out: the repetition, with the same key, writes."""
+    phone = registered(team)
+    change = {"new_password": NEW_PASSWORD}
+    team.after.append(lambda: phone.confirmed("POST", "/me/password", change))
+    assert team.order(phone).status == 503
+    assert (team.order(phone).status, team.stored()) == (201, 1)
+
+
+def test_an_exchange_in_the_middle_of_an_order_succeeds_and_so_does_the_order(team: Team) -> None:
+    """The login has advanced, and lives."""
+    phone = registered(team)
+    said: list[Said] = []
+    team.after.append(lambda: said.append(phone.exchange()))
+    assert team.order(phone).status == 201
+    assert [one.status for one in said] == [200]
+    assert phone.get("/me").status == 200
+
+
+def test_an_order_that_meets_another_write_costs_a_repetition_only(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DynamoDB cancels one of the two. For the exchange, see `tests/baton/storage/test_liveness.py`."""
+    phone = registered(team)
+    stock, met = DynamoHandler.call_action, [1]
+
+    def call_action(handler: DynamoHandler) -> object:
+        if met[0] and "TransactWriteItems" in handler.headers["X-Amz-Target"]:
+            met[0] -= 1
+            raise TransactionCanceledException([("TransactionConflict", "planted", None), (None, None, None)])
+        return stock(handler)
+
+    monkeypatch.setattr(DynamoHandler, "call_action", call_action)
+    refused = team.order(phone)
+    assert (refused.status, refused.code, team.stored()) == (503, "unavailable", 0)
+    assert (team.order(phone).status, met) == (201, [0])
+
+
+@pytest.mark.parametrize(("code", "by_caller"), [("TransactionConflict", 1), ("ValidationError", 0)])
+def test_only_what_no_caller_causes_triggers_the_alarm(
+    team: Team, code: str, by_caller: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that DynamoDB never takes is a defect of the team, and not of a caller."""
+    phone = registered(team)
+    recorded: list[str] = []
+    stock = DynamoHandler.call_action
+
+    def call_action(handler: DynamoHandler) -> object:
+        if "TransactWriteItems" in handler.headers["X-Amz-Target"]:
+            raise TransactionCanceledException([(code, "planted", None), (None, None, None)])
+        return stock(handler)
+
+    monkeypatch.setattr(DynamoHandler, "call_action", call_action)
+    monkeypatch.setattr(Log, "record", lambda _, event, /, **__: recorded.append(event))
+    assert team.order(phone).status == 503
+    assert recorded.count("unavailable_by_caller") == by_caller
