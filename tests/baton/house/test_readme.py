@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.baton.fixture import FOLDER
 from tests.baton.repository import ours_alone
 from tools.dev.serve import DEMO_EMAIL
 
@@ -75,6 +76,15 @@ def test_the_lines_for_chalice_local_are_those_a_test_starts() -> None:
     issuer = stage["environment_variables"]["BATON_ISSUER"]
     assert issuer.rpartition(":")[2] == chalice.rpartition(" ")[2]
     assert f"`{issuer}`" in README
+
+
+def test_the_fixture_of_the_tests_is_what_ships() -> None:
+    """The app of ``tests/baton`` differs from ``app.py`` by its sample, and its registries are those that ship."""
+    names = ("app.py", "tests/baton/fixture_app/app.py")
+    code = [(ROOT / name).read_text("utf-8").partition('"""\n\n')[2] for name in names]
+    assert code[0].replace("chalicelib.transfers", "tests.baton.fixture_app.transfers") == code[1]
+    for name in ("clients.toml", "clients-dev.toml"):
+        assert (FOLDER / name).read_bytes() == (ROOT / "chalicelib" / name).read_bytes()
 
 
 def test_app_py_is_short_and_registers_the_sample() -> None:
