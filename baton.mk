@@ -134,6 +134,10 @@ dynoxide: $(READY) ## Download the DynamoDB engine that counts capacity into bui
 bench-cold: $(READY) ## Compare the cold start of the packaged zip with an empty handler (needs Linux)
 	@$(PYTHON) -m bench.cold
 
+.PHONY: bench-kit
+bench-kit: $(READY) ## Measure a World and a phone of the test kit
+	@$(PYTHON) -m bench.kit
+
 .PHONY: bench-imports
 bench-imports: $(READY) ## List the modules that the first request of each route imports
 	@$(PYTHON) -m bench.imports

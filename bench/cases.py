@@ -36,7 +36,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: E402
 
 from baton_client import Request, Signer, content_digest, signature_fields  # noqa: E402 - after its path
-from chalicelib.baton.effects import Effects  # noqa: E402
+from chalicelib.baton.environment import EFFECTS, Effects  # noqa: E402
 from chalicelib.baton.factors.credentials import PASSWORD_ALONE  # noqa: E402
 from chalicelib.baton.ids import LineageId  # noqa: E402
 from chalicelib.baton.keys.public_key import PublicKey  # noqa: E402
@@ -51,7 +51,6 @@ from chalicelib.baton.lineages.model import (  # noqa: E402
     Status,
 )
 from chalicelib.baton.routing import Answer  # noqa: E402
-from chalicelib.baton.service import EFFECTS  # noqa: E402
 from chalicelib.baton.storage.dynamodb.items import Item, state_item  # noqa: E402
 from chalicelib.baton.tokens.caller import Caller  # noqa: E402
 

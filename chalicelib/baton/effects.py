@@ -26,10 +26,3 @@ class Moved(Struct, frozen=True):
 
 class Refused(Struct, frozen=True):
     """The item is consumed, expired or unknown, or the limit is reached. Nothing was written."""
-
-
-class Effects(Struct, frozen=True):
-    """The clock and the source of random bytes of one environment."""
-
-    clock: Clock
-    entropy: Entropy

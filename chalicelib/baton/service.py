@@ -3,7 +3,6 @@
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from typing import Self, TypeVar
 
 from chalice.app import Chalice, Response
@@ -18,7 +17,7 @@ from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
-from chalicelib.baton.effects import Effects
+from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.names import APP_PREFIX
 from chalicelib.baton.events.record import Record
@@ -57,23 +56,23 @@ from chalicelib.baton.tokens.token import Names
 Decorator = Callable[[View], Callable[..., Response]]
 E = TypeVar("E")
 
-EFFECTS: ContextVar[Effects | None] = ContextVar("EFFECTS", default=None)
-"""The clock and entropy of the environments that are made in this context. Only tests and tools set it."""
-
 
 class Baton:
     """A login backend for one Chalice application."""
 
     def __init__(self, settings: Settings, effects: Effects) -> None:
         """Join the rooms. No connection is opened before the first request."""
-        self.settings = settings
-        self.deployment = settings.deployment
-        """The name of this deployment, such as ``baton-prod``: the prefix of your own tables."""
+        self.settings, self.deployment = settings, settings.deployment  # the name: the prefix of a team's tables
         self.clock, self.entropy = effects.clock, effects.entropy
-        self.log = Log(service=settings.deployment, level=settings.log_level, metrics=not settings.development)
+        self.log = Log(
+            service=settings.deployment,
+            level=settings.log_level,
+            metrics=not settings.development,
+            write=effects.write,
+        )
         self.clients = settings.registry
         self._names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
-        self._store()
+        self._store(effects)
         self.issue = Issue(self._names)
         self.recorder = Record(
             clock=self.clock, entropy=self.entropy, ephemeral=self.ephemeral, audit=self.audit, log=self.log
@@ -125,11 +124,11 @@ class Baton:
 
         ``environ`` is used in place of the environment of the process. Raises ``ValueError`` that lists every problem.
         """
-        settings = read_settings() if environ is None else read_settings(environ)
+        effects = EFFECTS.get() or Effects(lambda: int(time.time()), secrets.token_bytes)
+        settings = read_settings(effects.settings if environ is None else environ)
         if settings.snapshot:
             import_late_modules()
-        given = EFFECTS.get()
-        return cls(settings, given or Effects(lambda: int(time.time()), secrets.token_bytes))
+        return cls(settings, effects)
 
     def install(self, app: Chalice) -> None:
         """Register Baton's routes and jobs with ``app``, once. Your own routes may be registered before or after."""
@@ -220,13 +219,14 @@ class Baton:
             raise ValueError(f"the name of an event of your own begins with {APP_PREFIX}: {event!r}")
         self.recorder(event, account=caller.account, lineage=caller.device_id, client=caller.client_id, details=facts)
 
-    def _store(self) -> None:
+    def _store(self, effects: Effects) -> None:
         """Make the stores."""
         settings = self.settings
         self._time_budget = TimeBudget()
         self.access_key = source_of(settings.access_key) if settings.access_key else None
         self.database = DynamoDB(Tables(settings.table_prefix), self._service("dynamodb", settings.dynamodb_endpoint))
-        self.storage = self._stores_in_memory() if settings.storage == "memory" else self._stores_on_dynamodb()
+        made = self._stores_in_memory() if settings.storage == "memory" else self._stores_on_dynamodb()
+        self.storage = effects.storage(made)
         self.users, self.lineage_store = self.storage.accounts, self.storage.lineages
         self.ephemeral, self.audit, self.key_ring = self.storage.one_time, self.storage.audit, self.storage.key_ring
         self.once = self.storage.once

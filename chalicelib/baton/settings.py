@@ -23,13 +23,13 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _DEMO_REGISTRY = "clients.toml"
 _FOLDER = Path(__file__).parents[1]
 KNOWN = frozenset(
-    f"BATON_{name}"
-    for name in (
-        *("AUDIENCE", "AUTHORITIES", "AWS_CLIENT", "CLIENTS", "DEPLOYMENT", "DEVELOPMENT", "EARLIER_ISSUERS", "ISSUER"),
-        *("KEY_RING", "LOG_LEVEL", "ORIGINS", "RATE_LIMITS", "RESOURCE_SERVERS", "REVOKE_ON_WRONG_KEY", "STORAGE"),
-        "TABLE_PREFIX",
-    )
-)
+    {
+        "BATON_AUDIENCE", "BATON_AUTHORITIES", "BATON_AWS_CLIENT", "BATON_CLIENTS", "BATON_DEPLOYMENT",
+        "BATON_DEVELOPMENT", "BATON_EARLIER_ISSUERS", "BATON_ISSUER", "BATON_KEY_RING", "BATON_LOG_LEVEL",
+        "BATON_ORIGINS", "BATON_RATE_LIMITS", "BATON_RESOURCE_SERVERS", "BATON_REVOKE_ON_WRONG_KEY", "BATON_STORAGE",
+        "BATON_TABLE_PREFIX",
+    }
+)  # fmt: skip
 """Every setting. Any other variable whose name begins with ``BATON_`` is a mistake."""
 
 

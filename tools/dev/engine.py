@@ -9,11 +9,12 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.baton.storage.dynamodb.database import Tables
+from chalicelib.baton.testing.dynamodb import serialised
 from tools import template
 from tools.dev.port import read_port
 
@@ -24,7 +25,6 @@ ENDPOINT = "AWS_ENDPOINT_URL_DYNAMODB"
 REGION = "us-east-1"
 _PARTS = ("KeySchema", "AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "LocalSecondaryIndexes")
 """What a development table has of its template."""
-_LOCK = threading.RLock()
 
 
 def offer_credentials() -> None:
@@ -32,24 +32,6 @@ def offer_credentials() -> None:
     os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
     os.environ.setdefault("AWS_ACCESS_KEY_ID", "development")
     os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "development")
-
-
-@contextlib.contextmanager
-def serialised() -> Iterator[None]:
-    """Put one lock around moto's DynamoDB within this context."""
-    from moto.dynamodb.responses import DynamoHandler  # noqa: PLC0415 - moto is slow to import, and may not be needed
-
-    stock: Callable[..., Any] = DynamoHandler.call_action
-
-    def call_action(handler: DynamoHandler) -> Any:  # noqa: ANN401 - moto's own
-        with _LOCK:
-            return stock(handler)
-
-    DynamoHandler.call_action = call_action  # type: ignore[method-assign] # the shim
-    try:
-        yield
-    finally:
-        DynamoHandler.call_action = stock  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager

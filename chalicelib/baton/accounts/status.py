@@ -39,7 +39,7 @@ class SetStatus(Struct, frozen=True, kw_only=True):
         index = self.key_ring.current(now=now).email_index(canonical_email(email))
         account = self.users.find(index)
         if account is None:
-            raise errors.NotFound("nobody claims this address")
+            raise errors.NotFound("no account has this address")
         if isinstance(self.lineage_store.set_status(account, status, now=now), Refused):
             raise errors.NotFound("its account is deleted: delete it again to finish that, and the address is free")
         self.record(STATUS_EVENTS[status], account=account)

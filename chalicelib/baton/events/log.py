@@ -11,7 +11,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -66,8 +66,14 @@ class Log:
     Each environment has one, and answers one request at a time. So the facts of the current request are attributes.
     """
 
-    def __init__(self, *, service: str, level: str, metrics: bool) -> None:
-        """Log for the deployment ``service`` from ``level`` upwards. ``metrics`` also writes embedded metrics."""
+    def __init__(
+        self, *, service: str, level: str, metrics: bool, write: Callable[[Mapping[str, object]], None] | None = None
+    ) -> None:
+        """Log for the deployment ``service`` from ``level`` upwards. ``metrics`` also writes embedded metrics.
+
+        ``write`` writes one line, by default to standard output.
+        """
+        self._write = write or write_line
         self._service = service
         self._told = frozenset(_LEVELS[_LEVELS.index(level.lower()) :])
         self.metrics = metrics
@@ -106,7 +112,7 @@ class Log:
         now = time.time()
         at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now * 1000) % 1000:03}Z"
         line = {"level": level.upper(), "message": event, "timestamp": at, "service": self._service, **self._standing}
-        _write(line | {name: _bounded(fact) for name, fact in facts.items() if name in FACTS})
+        self._write(line | {name: _bounded(fact) for name, fact in facts.items() if name in FACTS})
 
     def _count(self, event: str, facts: Mapping[str, str | int]) -> None:
         if event != "answered":
@@ -131,7 +137,7 @@ class Log:
         counted, self._counted, self._timed = self._counted, {}, None
         about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [_directive(tuple(counted))]}
         values = {name: value for (name, _), value in counted.items()}
-        _write({"_aws": about, "service": self._service, **self._standing, **values})
+        self._write({"_aws": about, "service": self._service, **self._standing, **values})
 
 
 def _bounded(fact: str | int) -> str | int:
@@ -149,8 +155,8 @@ def _directive(metrics: tuple[tuple[str, str], ...]) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(directive))
 
 
-def _write(line: Mapping[str, object]) -> None:
-    """Write one line with one system call: an environment may be frozen or ended right after its answer."""
+def write_line(line: Mapping[str, object]) -> None:
+    """Write a line with one system call: an environment may be frozen or ended right after its answer."""
     if sys.stdout is None:  # started without one, a process gives its descriptor to the next socket
         return
     os.write(_STANDARD_OUTPUT, msgspec.json.encode(line) + b"\n")

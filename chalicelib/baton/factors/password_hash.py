@@ -1,6 +1,7 @@
 """Password hashes: Argon2id (RFC 9106)."""
 
 import re
+from contextvars import ContextVar
 
 from msgspec import Struct
 
@@ -19,6 +20,9 @@ _LANES_MAX = 4
 _TAG_BYTES = 32
 _CURRENT = (policy.ARGON2_MEMORY_KIB, policy.ARGON2_PASSES, policy.ARGON2_LANES)
 
+TEST_COST: ContextVar[tuple[int, int, int] | None] = ContextVar("TEST_COST", default=None)
+"""Memory in KiB, passes and lanes in place of the policy's. Only the test kit sets it, around its own requests."""
+
 _NOBODYS_PASSWORD_HASH = (
     f"$argon2id$v=19$m={policy.ARGON2_MEMORY_KIB},t={policy.ARGON2_PASSES},p={policy.ARGON2_LANES}"
     "$bm9ib2R5J3Mgc2FsdC4uLg$bm9ib2R5J3MgdGFnLCB3aGljaCBub3RoaW5nIGhpdHM"
@@ -36,7 +40,7 @@ def hash_password(password: bytes, *, salt: bytes) -> str:
     """Return the hash of a normalised password: Argon2id at the policy's cost, in the PHC string format."""
     from argon2.low_level import Type, hash_secret  # noqa: PLC0415 - cold start
 
-    memory_kib, passes, lanes = _CURRENT
+    memory_kib, passes, lanes = TEST_COST.get() or _CURRENT
     return hash_secret(password, salt, passes, memory_kib, lanes, _TAG_BYTES, Type.ID).decode("ascii")
 
 
@@ -62,7 +66,7 @@ def verify_password(password: bytes, *, password_hash: str | None) -> Verified:
         raise Unavailable(f"argon2 could not verify: {error}") from None
     if password_hash is None:
         raise InvalidCredentials("no such account")  # the password of an unknown account is never right
-    return Verified(rehash=cost != _CURRENT)
+    return Verified(rehash=cost != (TEST_COST.get() or _CURRENT))
 
 
 def _cost(password_hash: str) -> tuple[int, int, int]:

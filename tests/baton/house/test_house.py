@@ -29,12 +29,19 @@ VAGUE_NAMES = {"common", "data", "helper", "helpers", "manager", "misc", "util",
 HOMES = {
     "argon2": {"chalicelib/baton/factors/password_hash.py"},
     "botocore": {"chalicelib/baton/storage/aws"},
-    "chalice": {"app.py", "chalicelib/transfers.py", "chalicelib/baton/http", "chalicelib/baton/service.py"},
+    "chalice": {
+        "app.py",
+        "chalicelib/transfers.py",
+        "chalicelib/baton/http",
+        "chalicelib/baton/service.py",
+        "chalicelib/baton/testing",
+    },
     "cryptography": {
         "chalicelib/baton/keys",
         "chalicelib/baton/proof",
         "chalicelib/baton/tokens",
         "chalicelib/baton/storage/dynamodb/key_wrapping.py",
+        "chalicelib/baton/testing",
     },
     "idna": {"chalicelib/baton/accounts/email.py"},
     # Values are its structs: made ten times as fast as frozen dataclasses, and at import.
@@ -71,8 +78,8 @@ def ships(path: str) -> bool:
 
 
 def reads_the_environment(path: str, tree: ast.Module) -> Iterator[str]:
-    """Only ``settings.py`` reads the environment."""
-    if path == "chalicelib/baton/settings.py" or not ships(path):
+    """Only ``settings.py`` reads the environment. The test kit does not ship."""
+    if is_under(path, {"chalicelib/baton/settings.py", "chalicelib/baton/testing"}) or not ships(path):
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}:

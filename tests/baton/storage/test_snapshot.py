@@ -32,6 +32,8 @@ STARTED_ANYHOW = {"base64", "ipaddress"}
 def late_imports() -> Iterator[str]:
     """Name what is imported inside functions of what ships."""
     for path in (ROOT / "chalicelib").rglob("*.py"):
+        if "testing" in path.parts:
+            continue
         for function in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(function, ast.FunctionDef):
                 for node in ast.walk(function):
@@ -44,7 +46,8 @@ def late_imports() -> Iterator[str]:
 
 def test_everything_that_is_imported_late_is_in_the_snapshot() -> None:
     """Or every environment that is restored from it pays for that again: SnapStart then saves next to nothing."""
-    assert set(LATE) == set(late_imports())
+    in_development_only = {"chalicelib.baton.storage.memory.storage"}
+    assert set(LATE) | in_development_only == set(late_imports())
 
 
 @pytest.mark.parametrize("kind", ["snap-start", "on-demand"])

@@ -13,10 +13,9 @@ from chalice.app import Chalice, CloudWatchEvent, Rate
 
 from chalicelib import baton as public
 from chalicelib.baton import Answer, Baton, Caller, errors
-from chalicelib.baton.effects import Effects
+from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.lineages.clients import Clients
-from chalicelib.baton.service import EFFECTS
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.conftest import ENVIRONMENT
 from tests.baton.wire.conversation import HOST, Device, through

@@ -452,7 +452,7 @@ def test_an_event_of_a_team_has_its_own_prefix(team: Team, monkeypatch: pytest.M
     """So no release of Baton takes its name."""
     module, device = team
     told: list[tuple[str, Mapping[str, object]]] = []
-    monkeypatch.setattr(module.baton.log, "emit", lambda event, /, **facts: told.append((event, facts)))
+    monkeypatch.setattr(module.baton.log, "record", lambda event, /, **facts: told.append((event, facts)))
     phone = device()
     phone.register("ada@example.com")
     assert phone.post("/orders", {"item": 1}).status == 201
@@ -465,9 +465,9 @@ def test_a_job_has_a_request_id_and_its_defect_is_told(team: Team, monkeypatch: 
     """And the exception goes on: Lambda counts it."""
     module, _ = team
     begun: list[str] = []
-    monkeypatch.setattr(module.baton.log, "begin", lambda *, request_id: begun.append(request_id))
+    monkeypatch.setattr(module.baton.log, "start_request", lambda *, request_id: begun.append(request_id))
     told: list[str] = []
-    monkeypatch.setattr(module.baton.log, "emit", lambda event, /, **_: told.append(event))
+    monkeypatch.setattr(module.baton.log, "record", lambda event, /, **_: told.append(event))
 
     class Event:
         event_id = "an-event"

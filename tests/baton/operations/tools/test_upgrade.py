@@ -113,8 +113,8 @@ def release(tmp_path: Path) -> Path:
     edit(
         root,
         "chalicelib/baton/settings.py",
-        '\n        "BATON_LOG_LEVEL",\n',
-        '\n        "BATON_LOGGING",\n        "BATON_SENDER",\n',
+        '"BATON_KEY_RING", "BATON_LOG_LEVEL",',
+        '"BATON_KEY_RING", "BATON_LOGGING", "BATON_SENDER",',
     )
     edit(root, "chalicelib/baton/needs.toml", "required = [", 'required = ["BATON_SENDER", ')
     edit(

@@ -1,0 +1,72 @@
+"""DynamoDB in this process, by moto: for a World whose app writes to tables of its own."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+from unittest import mock
+
+from chalicelib.baton.storage.aws.service import AwsClient
+from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+
+MISSING: Final = "the DynamoDB of this test needs moto. remedy: pip install 'moto[dynamodb]'"
+_REGION: Final = "us-east-1"
+_LOCK: Final = threading.RLock()
+
+
+@contextlib.contextmanager
+def serialised() -> Iterator[None]:
+    """Answer one call at a time within this context: moto's tables are not safe for threads."""
+    from moto.dynamodb.responses import DynamoHandler  # noqa: PLC0415 - slow to import, and rarely needed
+
+    stock: Callable[..., Any] = DynamoHandler.call_action
+
+    def call_action(handler: DynamoHandler) -> Any:  # noqa: ANN401 - moto's own
+        with _LOCK:
+            return stock(handler)
+
+    DynamoHandler.call_action = call_action  # type: ignore[method-assign] # the shim
+    try:
+        yield
+    finally:
+        DynamoHandler.call_action = stock  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def emulated() -> Iterator[None]:
+    """Answer every AWS client that is made within this context from memory.
+
+    Region and placeholder credentials are set, and no endpoint of another emulator. Raises ``ModuleNotFoundError`` with
+    the remedy where moto is not installed.
+    """
+    try:
+        from moto import mock_aws  # noqa: PLC0415 - slow to import, and rarely needed
+    except ModuleNotFoundError as missing:
+        raise ModuleNotFoundError(MISSING) from missing
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    given = {"AWS_DEFAULT_REGION": _REGION, "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+    with mock.patch.dict(os.environ, kept | given, clear=True), serialised(), mock_aws():
+        yield
+
+
+@contextlib.contextmanager
+def tables(prefix: str) -> Iterator[None]:
+    """Have Baton's four tables within this context, without the settings that only AWS has."""
+    dynamodb, names = AwsClient("dynamodb").client, Tables(prefix)
+    for table, key in KEYS.items():
+        dynamodb.create_table(TableName=names.name(table), BillingMode="PAY_PER_REQUEST", **_schema(key))
+    try:
+        yield
+    finally:
+        for table in KEYS:
+            dynamodb.delete_table(TableName=names.name(table))
+
+
+def _schema(key: tuple[str, ...]) -> Mapping[str, object]:
+    return {
+        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in key],
+        "KeySchema": [
+            {"AttributeName": name, "KeyType": kind} for name, kind in zip(key, ("HASH", "RANGE"), strict=False)
+        ],
+    }

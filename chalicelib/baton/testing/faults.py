@@ -1,0 +1,76 @@
+"""Faults of the storage: the next calls of a store fail, before or after they take effect."""
+
+from collections.abc import Callable
+from typing import Final, Literal, cast
+
+from msgspec.structs import replace
+
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.storage.ports import Storage
+
+STORES: Final = ("accounts", "lineages", "one_time", "once")
+"""The stores that fail. The key ring is read from a cache, and the audit never raises."""
+
+
+class Faults:
+    """The planned faults of a World's storage."""
+
+    def __init__(self) -> None:
+        """Plan none."""
+        self._left = 0
+        self._when: Literal["before", "after"] = "before"
+        self._verb: str | None = None
+        self._verbs: set[str] = set()
+
+    def fail(
+        self,
+        next: int = 1,  # noqa: A002 - reads as it is meant: fail(next=1)
+        when: Literal["before", "after"] = "before",
+        *,
+        verb: str | None = None,
+    ) -> None:
+        """Let the next ``next`` calls of the storage fail, as if DynamoDB were unavailable; 0 ends the faults.
+
+        Args:
+            next: the number of calls.
+            when: ``before``: the call has no effect. ``after``: it takes effect, and its answer is lost.
+            verb: only calls of this method of a port, such as ``exchange`` of ``lineages/ports.py``.
+
+        Raises:
+            ValueError: no store has such a method.
+
+        """
+        if verb is not None and verb not in self._verbs:
+            raise ValueError(f"no store has {verb!r}. Its methods are: {', '.join(sorted(self._verbs))}")
+        self._left, self._when, self._verb = next, when, verb
+
+    def around(self, storage: Storage) -> Storage:
+        """Return the storage, with these faults."""
+        stores = {name: getattr(storage, name) for name in STORES}
+        for store in stores.values():
+            self._verbs.update(name for name in dir(store) if name[0] != "_" and callable(getattr(store, name)))
+        return replace(storage, **{name: _Failing(store, self) for name, store in stores.items()})
+
+    def call(self, name: str, verb: Callable[..., object], *arguments: object, **named: object) -> object:
+        """Call a method of a store, or fail as planned."""
+        if self._left < 1 or self._verb not in {None, name}:
+            return verb(*arguments, **named)
+        self._left -= 1
+        if self._when == "after":
+            verb(*arguments, **named)
+        raise Unavailable(f"planned by the test: {name} fails {self._when} its effect")
+
+
+class _Failing:
+    """A store with faults."""
+
+    def __init__(self, store: object, faults: Faults) -> None:
+        self._store = store
+        self._faults = faults
+
+    def __getattr__(self, name: str) -> object:
+        member = getattr(self._store, name)
+        if not callable(member):
+            return member
+        verb = cast("Callable[..., object]", member)
+        return lambda *arguments, **named: self._faults.call(name, verb, *arguments, **named)

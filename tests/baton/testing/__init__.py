@@ -1,0 +1,1 @@
+"""The test kit for teams: worlds, phones, thieves, faults."""

@@ -1,0 +1,4 @@
+"""The orders that the fixture app has placed. Its environments share them, as they would share a table."""
+
+ORDERS: list[tuple[str, int]] = []
+"""Account and item, in order."""
