@@ -62,9 +62,7 @@ class Baton:
 
     def __init__(self, settings: Settings, effects: Effects) -> None:
         """Join the rooms. No connection is opened before the first request."""
-        self.settings = settings
-        self.deployment = settings.deployment
-        """The name of this deployment, such as ``baton-prod``: the prefix of your own tables."""
+        self.settings, self.deployment = settings, settings.deployment  # the name: the prefix of a team's tables
         self.clock, self.entropy = effects.clock, effects.entropy
         self.log = Log(
             service=settings.deployment,

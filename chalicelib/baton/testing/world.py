@@ -135,6 +135,11 @@ class World:
         return thief
 
     @property
+    def deployment(self) -> str:
+        """The name of this deployment, as ``Baton.deployment``: the prefix of your own tables."""
+        return self._baton.deployment
+
+    @property
     def events(self) -> list[str]:
         """The names of the events of ``lines``, in order."""
         return [str(line["message"]) for line in self.lines if "message" in line]

@@ -4,8 +4,11 @@ Each race is played: when the view has been let in, something ends the login bef
 """
 
 import json
+import os
 import re
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,6 +176,43 @@ def test_without_a_file_of_their_own_nobody_has_tables(tmp_path: Path, monkeypat
     """Most teams begin so."""
     monkeypatch.setattr(template, "OWN", tmp_path / "tables.yaml")
     assert template.own_tables("baton-dev") == {}
+
+
+def test_the_tests_of_the_page_pass_in_a_project_of_a_team(tmp_path: Path) -> None:
+    """Its template, its feature, its line of ``app.py`` and its tests, with warnings as errors."""
+    (tmp_path / "chalicelib").mkdir()
+    (tmp_path / "tests").mkdir()
+    for part in ("chalicelib/baton", "tools"):
+        (tmp_path / part).symlink_to(ROOT / part)
+    for part in ("chalicelib/__init__.py", "chalicelib/clients.toml"):
+        (tmp_path / part).write_text((ROOT / part).read_text("utf-8"), "utf-8")
+    feature, _, tests = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    app = (ROOT / "app.py").read_text("utf-8").replace("transfers", "orders")
+    assert "app.register_blueprint(orders(baton))" in app
+    plugin = 'pytest_plugins = ["chalicelib.baton.testing.plugin"]\n'
+    for name, text in {
+        "app.py": app,
+        "chalicelib/orders.py": feature,
+        "tables.yaml": block("yaml"),
+        "tests/conftest.py": plugin,
+        "tests/test_orders.py": tests,
+    }.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", "tests"],
+        cwd=tmp_path,
+        env={
+            "PATH": os.defpath,
+            "PYTHONPATH": ".",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert f"{tests.count('def test_')} passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_template_of_the_page_imports_what_baton_exports() -> None:
