@@ -225,21 +225,19 @@ class Baton:
         self._time_budget = TimeBudget()
         self.access_key = source_of(settings.access_key) if settings.access_key else None
         self.database = DynamoDB(Tables(settings.table_prefix), self._service("dynamodb", settings.dynamodb_endpoint))
-        made = self._stores_in_memory() if settings.storage == "memory" else self._stores_on_dynamodb()
-        self.storage = effects.storage(made)
+        self.storage = effects.storage(self._storage())
         self.users, self.lineage_store = self.storage.accounts, self.storage.lineages
         self.ephemeral, self.audit, self.key_ring = self.storage.one_time, self.storage.audit, self.storage.key_ring
         self.once = self.storage.once
 
-    def _stores_on_dynamodb(self) -> Storage:
+    def _storage(self) -> Storage:
+        if self.settings.storage == "memory":
+            from chalicelib.baton.storage.memory.storage import memory_storage  # noqa: PLC0415 - in development only
+
+            return memory_storage(self.entropy)
         key_id = self.settings.kms_key_id
         wrapper = KmsWrapper(key_id, self._service("kms", self.settings.kms_endpoint)) if key_id else LocalWrapper()
         return dynamodb_storage(self.database, wrapper, self.log, self.entropy)
-
-    def _stores_in_memory(self) -> Storage:
-        from chalicelib.baton.storage.memory.storage import memory_storage  # noqa: PLC0415 - in development only
-
-        return memory_storage(self.entropy)
 
     def _service(self, name: str, endpoint: str) -> AwsClient:
         """Reach an AWS service, by the small client where there is an access key for it."""
