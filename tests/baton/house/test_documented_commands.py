@@ -19,6 +19,7 @@ import pytest
 
 import baton_client
 from baton_client import BatonClient, HttpTransport, MemoryStorage
+from chalicelib.baton.testing import gateway
 from tests.baton.repository import OURS, ours_only
 from tools.dev.serve import development
 
@@ -182,10 +183,12 @@ def test_chalice_takes_the_command_and_its_options(line: str) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """Run `make dev` inside this process, and give its URL."""
+    """Run `make dev` inside this process, with the sample that ships, and give its URL."""
     before = dict(os.environ)
-    with development(0) as running:
-        yield running.url
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gateway, "APP", ROOT / "app.py")
+        with development(0) as running:
+            yield running.url
     os.environ.clear()
     os.environ.update(before)
 
@@ -219,6 +222,7 @@ PYTHON = [
 ]
 
 
+@ours_only
 @pytest.mark.parametrize(("page", "text"), PYTHON)
 def test_a_block_of_python_runs_against_make_dev(
     page: Path, text: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
