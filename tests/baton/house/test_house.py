@@ -128,6 +128,15 @@ def decides_by_itself(path: str, tree: ast.Module) -> Iterator[str]:
             yield f"{path}:{node.lineno} reads attempts"
 
 
+def replaces_what_the_server_uses(path: str, tree: ast.Module) -> Iterator[str]:
+    """Only the test kit, which does not ship, replaces the clock, the storage or the cost of passwords."""
+    if is_under(path, {"chalicelib/baton/testing"}) or not ships(path):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in {"EFFECTS.set", "TEST_COST.set"}:
+            yield f"{path}:{node.lineno} is {ast.unparse(node)}"
+
+
 def is_silent(path: str, tree: ast.Module) -> Iterator[str]:
     """Every public thing says what it is."""
     things = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name[0] != "_"]
@@ -158,6 +167,7 @@ RULES: dict[Rule, tuple[str, str]] = {
         "from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey",
     ),
     decides_by_itself: ("chalicelib/baton/accounts/routes.py", "def late(lineage):\n    return lineage.attempts[-1]"),
+    replaces_what_the_server_uses: ("chalicelib/baton/accounts/login.py", "def late():\n    TEST_COST.set((8, 1, 1))"),
     is_silent: ("chalicelib/baton/lineages/rules.py", '"""Say."""\n\ndef _said():\n    pass\n\ndef judge():\n    pass'),
     is_vague: ("tools/utils.py", ""),
 }

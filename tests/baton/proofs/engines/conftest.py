@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
+from chalicelib.baton.testing import dynamodb as moto_tables
 from tools.dev import engine
 
 SWITCH_INTERVAL_S = 1e-5
@@ -54,7 +55,7 @@ def stock(monkeypatch: pytest.MonkeyPatch) -> None:
             raise JsonRESTError("InternalServerError", str(accident)) from accident
 
     monkeypatch.setattr(DynamoHandler, "call_action", call_action)
-    monkeypatch.setattr(engine, "_LOCK", nullcontext())
+    monkeypatch.setattr(moto_tables, "_LOCK", nullcontext())
 
 
 @pytest.fixture
