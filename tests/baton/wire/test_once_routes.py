@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from chalice.app import Chalice
 
+from baton_client import BatonClient, MemoryStorage
 from chalicelib.baton import Answer, Baton, Body, Caller, Cookie, Once, StepUp, errors
 from chalicelib.baton.policy import ONCE_RUN_MAX_S
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.conftest import ENVIRONMENT
 from tests.baton.fixture import load_environment
+from tests.baton.wire.conftest import BASE_URL, PASSWORD, Line
 from tests.baton.wire.conversation import JSON, Device, Said, through
 from tools.dev.gateway import DevelopmentClock, Gateway
 
@@ -38,10 +40,10 @@ def outcome() -> list[Any]:
 
 
 @pytest.fixture
-def device(
+def gateway(
     tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch, effects: list[int], outcome: list[Any]
-) -> Callable[..., Device]:
-    """Serve routes of a team by two environments, and make devices."""
+) -> Gateway:
+    """Serve routes of a team by two environments."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
 
     def ordered(caller: Caller, order: Order) -> Answer:
@@ -64,8 +66,13 @@ def device(
         app.route("/confirmed", methods=["POST"])(baton.signed(body=Order, once=True, step_up=StepUp())(ordered))
         return app
 
-    send = through(Gateway([made() for _ in range(2)]))
-    return lambda **members: Device(send, lambda: int(clock.time()), **members)
+    return Gateway([made() for _ in range(2)])
+
+
+@pytest.fixture
+def device(gateway: Gateway, clock: DevelopmentClock) -> Callable[..., Device]:
+    """Make devices that talk to these routes."""
+    return lambda **members: Device(through(gateway), lambda: int(clock.time()), **members)
 
 
 @pytest.fixture
@@ -92,6 +99,22 @@ def test_a_repetition_gets_the_same_answer_and_no_second_effect(phone: Device, e
     assert second.headers["baton-replayed"] == "1"
     assert second.headers["baton-request-id"] != first.headers["baton-request-id"]
     assert effects == [7]
+
+
+def test_the_reference_client_covers_the_key_and_repeats_until_it_has_the_answer(
+    gateway: Gateway, effects: list[int]
+) -> None:
+    """The answer is lost twice: the view ran once."""
+    line = Line(gateway)
+    phone = BatonClient(BASE_URL, "mobile", MemoryStorage(), transport=line, sleep=lambda _: None)
+    phone.register("ada@example.com", PASSWORD, "Ada's phone")
+    line.lose_answers = 2
+    answer = phone.call("POST", "/orders", json={"item": 7}, idempotency_key="order-7-abcdefgh")
+    assert (answer.status, answer.headers["baton-replayed"]) == (201, "1")
+    assert effects == [7]
+    sent = [request.headers for request, _ in line.carried if request.url.endswith("/orders")]
+    assert all('"idempotency-key"' in headers["signature-input"] for headers in sent)
+    assert len({headers["signature"] for headers in sent}) == len(sent) == 3
 
 
 def test_a_replay_is_to_the_byte_for_binary_answers_too(phone: Device) -> None:
