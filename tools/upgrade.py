@@ -125,7 +125,9 @@ def main(root: Path, words: list[str], environ: Mapping[str, str]) -> int:
         f"ok: {before} -> {version(root)}: {counted(len(planned.write), 'file')} written, "
         f"{len(planned.delete)} deleted. Your files were not changed"
     )
-    print(f'next: read "Upgrading" in {release / "CHANGELOG.md"}, then: make lock && make upgrade-check')
+    print(
+        f'next: read "Upgrading" in {release / "CHANGELOG.md"}, then: make lock && make openapi && make upgrade-check'
+    )
     return 0
 
 

@@ -171,7 +171,7 @@ def _list(value: str | Sequence[str]) -> Sequence[str]:
 
 def wire(old: Json, new: Json, state: Literal["error", "warning"]) -> Iterator[Finding]:
     """Name what calls of old apps lose."""
-    remedy = _READ_CHANGELOG + "update your apps before you deploy"
+    remedy = _READ_CHANGELOG + "update your apps before you deploy. That page does not have the routes of your features"
     yield from (Finding(state, "wire", change, remedy) for change in wire_changes(old, new))
 
 

@@ -1,6 +1,7 @@
 """The pytest plugin of the test kit: ``pytest_plugins = ["chalicelib.baton.testing.plugin"]`` in your conftest.py."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -33,3 +34,21 @@ def moto_world() -> "Iterator[World]":
 
     with World(storage="moto") as made:
         yield made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the log lines of the worlds of a failed test to its report: they contain the reason of each refusal."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for lines in _lines(getattr(item, "funcargs", {})):
+            report.sections.append(("Log of the world", "\n".join(json.dumps(line, default=str) for line in lines)))
+    return report
+
+
+def _lines(arguments: Mapping[str, object]) -> list[Sequence[Mapping[str, object]]]:
+    """Return the log lines of each world among the arguments of a test, once each."""
+    from chalicelib.baton.testing.world import World  # noqa: PLC0415 - only for tests that failed
+
+    worlds = {id(one): one for one in arguments.values() if isinstance(one, World)}
+    return [one.lines for one in worlds.values() if one.lines]

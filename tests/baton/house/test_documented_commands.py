@@ -45,6 +45,8 @@ RUN = {
 """Each module that a page calls and that needs a deployment, and the line it ends with where there is none."""
 
 ELSEWHERE = {
+    "tools.dev.aws": "tests/baton/operations/tools/test_deploy.py: aws",
+    "tools.manifest": "tests/baton/operations/tools/test_manifest.py",
     "tools.dev.engine": "tests/baton/operations/tools/test_serve.py: chalice_local",
     "tools.errors_page": "tests/baton/house/test_house.py: errors_page",
 }

@@ -257,7 +257,8 @@ def test_the_manifest_is_the_tree() -> None:
 
 def test_git_tracks_every_file_of_the_manifest() -> None:
     """A file that was forgotten, or that a tool wrote, is no part of a release."""
-    assert manifest.read(ROOT).keys() - {path.relative_to(ROOT).as_posix() for path in tracked()} == set()
+    untracked = manifest.read(ROOT).keys() - {path.relative_to(ROOT).as_posix() for path in tracked()}
+    assert untracked == set(), "run: git add --all"
 
 
 def test_the_version_is_written_once() -> None:

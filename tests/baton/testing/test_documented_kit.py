@@ -73,6 +73,7 @@ def test_a_broken_feature_fails_them(project: Path) -> None:
     assert "FAILED tests/test_orders.py::test_an_order_survives_a_lost_answer" in printed
     assert "FAILED tests/test_orders.py::test_only_support_lists_all_orders" in printed
     assert "FAILED tests/test_orders.py::test_a_stolen_token_places_no_order" not in printed
+    assert '"message": "registered"' in printed.partition("Log of the world")[2], "the log of a failed test is shown"
 
 
 def test_without_moto_the_fixture_says_what_to_install(project: Path) -> None:

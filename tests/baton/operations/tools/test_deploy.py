@@ -29,7 +29,7 @@ from tests.baton.repository import ours_alone
 from tests.baton.wire.conftest import Line
 from tools import deploy, package, plan, stages, template
 from tools.deploy import NotDone, Place, Stage, client, filled_config, filled_policy, stage_named
-from tools.dev.engine import over_http
+from tools.dev.aws import emulated
 from tools.dev.environment import Environment, Packaged, unpack
 from tools.dev.gateway import Gateway
 
@@ -42,47 +42,10 @@ CONFIG["stages"]["prod"]["environment_variables"]["BATON_CLIENTS"] = "clients-de
 """A team writes the registry of ``prod`` itself."""
 
 
-PROTECTED: list[str] = []
-"""The stacks whose deletion was forbidden."""
-
-
 @pytest.fixture(scope="module")
 def aws(embedded_engine: None) -> Iterator[str]:
-    """Serve AWS on loopback, with what moto lacks.
-
-    APIs described in Swagger 2, stacks protected from deletion, and keys whose policy came from CloudFormation.
-    """
-    from moto.apigateway.models import APIGatewayBackend
-    from moto.cloudformation.responses import CloudFormationResponse
-    from moto.core.responses import EmptyResult
-    from moto.kms.models import KmsBackend
-
-    stock_import, stock_put = APIGatewayBackend.import_rest_api, APIGatewayBackend.put_rest_api
-    stock_key = KmsBackend.create_key
-
-    def as_openapi(described: dict[str, Any]) -> dict[str, Any]:
-        rest = {name: value for name, value in described.items() if name != "swagger"}
-        return {**rest, "openapi": "3.0.1", "info": {"description": "", **described["info"]}}
-
-    def import_rest_api(backend: Any, api_doc: dict[str, Any], fail_on_warnings: bool) -> Any:  # noqa: FBT001 - moto's
-        return stock_import(backend, as_openapi(api_doc), fail_on_warnings)
-
-    def put_rest_api(backend: Any, function_id: str, api_doc: dict[str, Any], **named: Any) -> Any:
-        return stock_put(backend, function_id, as_openapi(api_doc), **named)
-
-    def update_termination_protection(response: Any) -> EmptyResult:
-        assert response._get_param("EnableTerminationProtection") is True
-        PROTECTED.append(response._get_param("StackName"))
-        return EmptyResult()
-
-    def create_key(backend: Any, policy: Any, *rest: Any, **named: Any) -> Any:
-        return stock_key(backend, json.dumps(policy) if isinstance(policy, dict) else policy, *rest, **named)
-
-    with pytest.MonkeyPatch.context() as shim, over_http() as url:
-        shim.setattr(KmsBackend, "create_key", create_key)
-        shim.setattr(CloudFormationResponse, "update_termination_protection", update_termination_protection, False)
-        shim.setattr(APIGatewayBackend, "import_rest_api", import_rest_api)
-        shim.setattr(APIGatewayBackend, "put_rest_api", put_rest_api)
+    """Serve AWS on loopback, with what moto lacks."""
+    with pytest.MonkeyPatch.context() as shim, emulated() as url:
         shim.setenv("AWS_ENDPOINT_URL", url)
         yield url
 
@@ -174,6 +137,7 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
     assert "key ring: created" in told
     assert f"DELETE {url}/me" in function.carried, "the last step of the smoke test"
     key = the_data_is_kept(dev)
+    the_tables_of_a_team_join_it()
     the_roles_are_ours(dev, key, url, api)
     the_functions_are_what_was_checked({**dev.variables, "BATON_ISSUER": url})
     the_api_is_the_packaged_one(api)
@@ -216,6 +180,16 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
     assert client("dynamodb").list_tables()["TableNames"] == names
 
 
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:5000"])
+def test_a_login_is_tested_only_at_aws(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulator runs no function: a call to the printed URL would leave this machine."""
+    transports: list[object] = []
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    monkeypatch.setattr(deploy, "deploy", lambda _, transport: transports.append(transport))
+    assert deploy.main(["deploy", "dev"]) == 0
+    assert [transport is None for transport in transports] == [bool(url)]
+
+
 def a_deployment_from_elsewhere_makes_no_second_api(folder: Path, api: str) -> None:
     """Where Chalice's record is not: it would make one, whose URL the function took for its issuer."""
     with pytest.MonkeyPatch.context() as elsewhere:
@@ -247,11 +221,23 @@ def built() -> Path:
 
 def the_data_is_kept(stage: Stage) -> str:
     """See tables, key and stack as the template has them, and give the key."""
-    assert PROTECTED == ["baton-dev-data"]
+    (stack,) = client("cloudformation").describe_stacks(StackName="baton-dev-data")["Stacks"]
+    assert stack["EnableTerminationProtection"]
     assert {f"{stage.prefix}-{table}" for table in KEYS} <= set(client("dynamodb").list_tables()["TableNames"])
     key = deploy.key_arn(stage, client("kms"))
     assert client("kms").get_key_rotation_status(KeyId=key)["KeyRotationEnabled"]
     return key
+
+
+def the_tables_of_a_team_join_it() -> None:
+    """Deploy the template of docs/baton/tables.md, which imports what the data stack exports."""
+    page = (template.ROOT / "docs" / "baton" / "tables.md").read_text("utf-8")
+    (own,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    stacks, change = client("cloudformation"), {"StackName": "baton-dev-tables", "ChangeSetName": "first"}
+    prefix = [{"ParameterKey": "Prefix", "ParameterValue": "baton-dev"}]
+    stacks.create_change_set(**change, ChangeSetType="CREATE", TemplateBody=own, Parameters=prefix)
+    stacks.execute_change_set(**change)
+    assert "baton-dev-orders" in client("dynamodb").list_tables()["TableNames"]
 
 
 def differences(stage: Stage, place: Place) -> list[plan.Change]:
