@@ -28,7 +28,7 @@ from chalicelib.baton.http import jobs, public_routes
 from chalicelib.baton.http.dispatch import Dispatch
 from chalicelib.baton.http.once import RunOnce
 from chalicelib.baton.http.register import register, watch
-from chalicelib.baton.http.signed import View, Views
+from chalicelib.baton.http.signed import View, Views, demanded
 from chalicelib.baton.keys.daily import RotateKeys
 from chalicelib.baton.routing import Body, Once, Query, Route, RouteSpec, StepUp
 from chalicelib.baton.settings import Settings, read_settings
@@ -177,19 +177,19 @@ class Baton:
             answers: the shape of the answer by status, for the OpenAPI description.
 
         Raises:
-            TypeError: at import, where the arguments of the view are others, the registry has no such scope or role,
-                or ``step_up`` is beside ``query``.
+            TypeError: at import, where the view takes other arguments, the registry has no such scope or role, ``acr``
+                does not exist, ``step_up`` is beside ``query``, or an argument is empty or of another type.
 
         """
         spec = RouteSpec(
             body=body,
             query=query,
-            scope=frozenset((scope or "").split()),
-            roles=frozenset((role,) if isinstance(role, str) else role or ()),
+            scope=demanded("scope", None if scope is None else scope.split()),
+            roles=demanded("role", (role,) if isinstance(role, str) else role),
             acr=acr,
             step_up=step_up,
             bound=bound,
-            once=Once() if once is True else once or None,
+            once=Once() if once is True else None if once is False else once,
             answers=answers or {},
         )
         return lambda view: self._views.make(view, spec)

@@ -74,7 +74,12 @@ class Dispatch(Struct, kw_only=True):
                 self.note_defect(defect)
                 refusal = _server_error(event, spec, type(defect).__name__)
             if refusal is not None:
-                response = refuse(refusal)
+                try:
+                    response = refuse(refusal)
+                except Exception as defect:  # noqa: BLE001 - a member that is not JSON, or a class without a code
+                    self.note_defect(defect)
+                    refusal = _server_error(event, spec, type(defect).__name__)
+                    response = refuse(refusal)
                 if spec.page and _is_browser(event):
                     response = as_page(response, refusal, request_id=request_id)
             return self._finished(response, event, request_id=request_id, now=now, refusal=refusal)
@@ -155,8 +160,8 @@ class Dispatch(Struct, kw_only=True):
     ) -> Response:
         """Add the headers that every answer has, and log how the request ended."""
         headers = response.headers
-        if not str(headers.get("Cache-Control", "")).startswith("public"):
-            # From a cache it would be the time of another client's request, and set a phone's clock back.
+        if not str(headers.get("Cache-Control", "")).startswith(("public", "private")):
+            # From a cache it would be the time of an earlier request, and set a phone's clock back.
             headers["Baton-Time"] = str(now)
         headers["Baton-Request-Id"] = request_id
         headers["X-Content-Type-Options"] = "nosniff"

@@ -8,7 +8,7 @@ import pytest
 from chalice.app import Chalice
 
 from chalicelib.baton import Answer, Baton, Body, Caller, Cookie, Once, StepUp, errors
-from chalicelib.baton.policy import ONCE_RUN_MAX_S
+from chalicelib.baton.policy import ASKING_MAX_S, ONCE_RUN_MAX_S
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.conftest import ENVIRONMENT
 from tests.baton.fixture import load_environment
@@ -16,6 +16,8 @@ from tests.baton.wire.conversation import JSON, Device, Said, through
 from tools.dev.gateway import DevelopmentClock, Gateway
 
 KEY = {"idempotency-key": "order-7-abcdefgh"}
+SLOW = 3
+"""The item whose order takes longer than the calls of a request to the storage may take."""
 PNG = b"\x89PNG\r\n\x00\xff"
 
 
@@ -38,8 +40,26 @@ def outcome() -> list[Any]:
 
 
 @pytest.fixture
+def elapsed() -> list[float]:
+    """Give the time that has passed, in seconds."""
+    return [0.0]
+
+
+@pytest.fixture
+def environments() -> list[Baton]:
+    """Give the Baton of each environment."""
+    return []
+
+
+@pytest.fixture
 def device(
-    tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch, effects: list[int], outcome: list[Any]
+    tables: Tables,
+    clock: DevelopmentClock,
+    monkeypatch: pytest.MonkeyPatch,
+    effects: list[int],
+    outcome: list[Any],
+    environments: list[Baton],
+    elapsed: list[float],
 ) -> Callable[..., Device]:
     """Serve routes of a team by two environments, and make devices."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
@@ -48,6 +68,8 @@ def device(
         if order.item > 10:
             caller.require_step_up()
         effects.append(order.item)
+        if order.item == SLOW:
+            elapsed[0] += 2 * ASKING_MAX_S
         if outcome and isinstance(following := outcome.pop(0), BaseException):
             raise following
         if order.item == 9:
@@ -59,6 +81,7 @@ def device(
         module = load_environment(clock)
         app: Chalice = module.app
         baton: Baton = module.baton
+        environments.append(baton)
         app.route("/orders", methods=["POST"])(baton.signed(body=Order, once=True)(ordered))
         app.route("/safe", methods=["POST"])(baton.signed(body=Order, once=Once(retry_safe=True))(ordered))
         app.route("/confirmed", methods=["POST"])(baton.signed(body=Order, once=True, step_up=StepUp())(ordered))
@@ -158,6 +181,55 @@ def test_a_spent_grant_does_not_stop_a_replay(phone: Device, effects: list[int])
             said = phone.request("POST", path, body, JSON | KEY | grant)
             assert (said.status, said.headers.get("baton-replayed")) == (201, replayed)
     assert effects == [5, 11]
+
+
+@pytest.mark.parametrize("ends", ["an answer", "a try again"])
+def test_a_view_that_takes_long_is_exactly_once_too(
+    ends: str,
+    phone: Device,
+    environments: list[Baton],
+    outcome: list[Any],
+    effects: list[int],
+    elapsed: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The time of the view was taken from the storage's: no answer was stored and no key released, for a day."""
+    for baton in environments:  # as in production
+        monkeypatch.setattr(baton.database._dynamodb, "_monotonic", lambda: elapsed[0])
+        monkeypatch.setattr(baton._dispatch, "begin", baton._time_budget.begin)
+    if ends == "an answer":
+        assert [order(phone, SLOW).status for _ in range(2)] == [201, 201]
+        assert effects == [SLOW]
+    else:
+        outcome[:] = [errors.TryAgain("the provider did not answer")]
+        assert [order(phone, SLOW).status for _ in range(2)] == [503, 201]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_grant_that_cannot_be_used_before_the_view_releases_the_key(
+    when: str, phone: Device, environments: list[Baton], effects: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing had run, and the key was of no use for a day: `in_progress`, then `outcome_unknown`."""
+    body = json.dumps({"item": 5}).encode()
+    for baton in environments:
+        consume = baton.ephemeral.consume_grant
+
+        def fail(*arguments: Any, consume: Any = consume, **named: Any) -> None:
+            if when == "after":
+                consume(*arguments, **named)
+            raise errors.Unavailable("planted")
+
+        monkeypatch.setattr(baton.ephemeral, "consume_grant", fail)
+    grant = {"baton-grant": phone.step_up("POST", "/confirmed", body)}
+    failed = phone.request("POST", "/confirmed", body, JSON | KEY | grant)
+    assert (failed.status, failed.members["action"]) == (503, "retry")
+    monkeypatch.undo()
+    said = phone.request("POST", "/confirmed", body, JSON | KEY | grant)
+    if when == "after":
+        assert said.code == "grant_invalid"
+        grant = {"baton-grant": phone.step_up("POST", "/confirmed", body)}
+        said = phone.request("POST", "/confirmed", body, JSON | KEY | grant)
+    assert (said.status, effects) == (201, [5])
 
 
 def test_a_new_phone_of_the_account_gets_the_answer_and_another_account_does_not(
