@@ -19,7 +19,7 @@ from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
 from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
-from chalicelib.baton.events.names import APP_PREFIX
+from chalicelib.baton.events.names import is_app_event
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors import routes as factors
 from chalicelib.baton.factors.credentials import Credentials
@@ -209,14 +209,14 @@ class Baton:
         """Decorate a scheduled job, below ``@app.schedule``: its log lines get a request id, its defects are logged."""
         return jobs.as_job(self._dispatch, handler)
 
-    def record(self, event: str, caller: Caller, **facts: str | int) -> None:
+    def record(self, event: str, caller: Caller, /, **facts: str | int) -> None:
         """Record an event of your own: a log line, a metric and a row of the account's audit. It never raises.
 
-        The name of the event begins with ``app_``; otherwise ``ValueError``. ``facts`` are in the audit row only. They
-        may hold no secret.
+        The name of the event is ``app_`` and 1 to 60 letters, digits or ``_``; otherwise ``ValueError``. ``facts`` are
+        in the audit row only. They may hold no secret.
         """
-        if not event.startswith(APP_PREFIX):
-            raise ValueError(f"the name of an event of your own begins with {APP_PREFIX}: {event!r}")
+        if not is_app_event(event):
+            raise ValueError(f"an event of your own is named app_ and 1 to 60 letters, digits or _: {event!r}")
         self.recorder(event, account=caller.account, lineage=caller.device_id, client=caller.client_id, details=facts)
 
     def _store(self, effects: Effects) -> None:

@@ -79,7 +79,8 @@ class Views(Struct, frozen=True):
                     caller.require_step_up(max_age=spec.step_up.max_age, acr=spec.step_up.acr)
                 except errors.Unavailable as unavailable:  # the view has not run: release the key
                     raise errors.TryAgain(unavailable.reason) from None
-            return rendered(answered(view(caller, *arguments, **request.path)))
+            # What the gateway cannot carry must not be stored either.
+            return rendered(self.dispatch.carried(answered(view(caller, *arguments, **request.path))))
 
         answer = self.once.run(
             caller.account,

@@ -74,6 +74,8 @@ def device(
             raise following
         if order.item == 9:
             return Answer(200, PNG, media_type="image/png")
+        if order.item == 8:
+            return Answer(200, PNG, media_type="application/x-own")
         cookies = (Cookie("a", "1"), Cookie("b", "2"))
         return Answer(201, {"number": len(effects)}, headers={"Location": "/orders/1"}, cookies=cookies)
 
@@ -121,6 +123,13 @@ def test_a_replay_is_to_the_byte_for_binary_answers_too(phone: Device) -> None:
     """And both cookies are there."""
     image = [order(phone, 9, accept="image/png") for _ in range(2)]
     assert [one.body for one in image] == [PNG, PNG]
+
+
+def test_an_answer_that_the_gateway_cannot_carry_is_not_stored(phone: Device, clock: DevelopmentClock) -> None:
+    """It was stored, so the client was told for a day to send the same request again."""
+    assert order(phone, 8).status == 500
+    clock.skip(ONCE_RUN_MAX_S + 1)
+    assert order(phone, 8).code == "outcome_unknown"
 
 
 def test_the_key_is_required_signed_and_of_one_request(phone: Device, effects: list[int]) -> None:

@@ -531,6 +531,26 @@ def test_an_event_of_a_team_has_its_own_prefix(team: Team, monkeypatch: pytest.M
     assert "app_ordered" in dict(told)
     with pytest.raises(ValueError, match="app_"):
         module.baton.record("registered", None)
+    for name in ("app_", "app_" + 61 * "x", "app_a b", "app_a\n", "app_\u00e9"):
+        with pytest.raises(ValueError, match="app_"):
+            module.baton.record(name, None)
+
+
+def test_an_event_may_have_facts_of_any_name(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`caller=` and `event=` were two values of one argument: a `TypeError` after the effect."""
+    module, device = team
+    audited: list[Any] = []
+    monkeypatch.setattr(module.baton.audit, "append", lambda event, **_: audited.append(event))
+    phone = device()
+    phone.register("ada@example.com")
+    account = phone.get("/me").members["account_id"]
+
+    class Known:
+        device_id, client_id = "d", "mobile"
+
+    Known.account = account  # type: ignore[attr-defined] # a caller of a test
+    module.baton.record("app_called", Known, caller="Bob", event="ring", self="x")
+    assert audited[-1].details == {"caller": "Bob", "event": "ring", "self": "x", "client": "mobile"}
 
 
 def test_a_job_has_a_request_id_and_its_defect_is_told(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
