@@ -202,8 +202,8 @@ KEY_RING_UNKNOWN_KID_S = MINUTE_S
 REQUEST_MAX_S = 15
 """The time-out of the Lambda function. A request uses the ring that it read first, so for at most this time."""
 ASKING_MAX_S = 5
-"""A request that has lasted so long sends no further call to AWS, and answers 503. The rest of ``REQUEST_MAX_S`` is the
-longest time that one call can take."""
+"""A request whose calls to AWS have lasted so long sends no further one, and answers 503. The rest of ``REQUEST_MAX_S``
+is the longest time that one call can take, and a second to compute. The time of a team's view does not count."""
 RING_SEEN_EVERYWHERE_S = KEY_RING_REFRESH_S + REQUEST_MAX_S
 
 # Exactly-once calls.

@@ -74,10 +74,12 @@ class Answer(Struct, frozen=True):
     """What a view returns.
 
     ``body`` is a struct, dict or list, which is written as JSON; or ``str`` or ``bytes``, which need ``media_type``;
-    or ``None``. ``cache_s`` is how long a cache may keep the answer, in seconds; 0 is ``no-store``.
+    or ``None``. ``cache_s`` is how long a cache may keep the answer, in seconds; 0 is ``no-store``. Shared caches keep
+    only answers of public routes without cookies.
 
-    A header with a line end, or one that Baton sets itself (``Baton-*``, ``Cache-Control``, ``Access-Control-*``,
-    ``Set-Cookie``, ``Content-Type``), is a defect: the answer is 500.
+    A header with a line end, or one that Baton or the gateway sets (``Baton-*``, ``Cache-Control``,
+    ``Access-Control-*``, ``Set-Cookie``, ``Content-Type``, ``Content-Length``), is a defect: the answer is 500. So is a
+    status that is not from 200 to 599, and a body with 204, 205 or 304.
     """
 
     status: int = 200

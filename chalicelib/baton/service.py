@@ -19,7 +19,7 @@ from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
 from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
-from chalicelib.baton.events.names import APP_PREFIX
+from chalicelib.baton.events.names import is_app_event
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors import routes as factors
 from chalicelib.baton.factors.credentials import Credentials
@@ -28,7 +28,7 @@ from chalicelib.baton.http import jobs, public_routes
 from chalicelib.baton.http.dispatch import Dispatch
 from chalicelib.baton.http.once import RunOnce
 from chalicelib.baton.http.register import register, watch
-from chalicelib.baton.http.signed import View, Views
+from chalicelib.baton.http.signed import View, Views, demanded
 from chalicelib.baton.keys.daily import RotateKeys
 from chalicelib.baton.routing import Body, Once, Query, Route, RouteSpec, StepUp
 from chalicelib.baton.settings import Settings, read_settings
@@ -177,19 +177,19 @@ class Baton:
             answers: the shape of the answer by status, for the OpenAPI description.
 
         Raises:
-            TypeError: at import, where the arguments of the view are others, the registry has no such scope or role,
-                or ``step_up`` is beside ``query``.
+            TypeError: at import, where the view takes other arguments, the registry has no such scope or role, ``acr``
+                does not exist, ``step_up`` is beside ``query``, or an argument is empty or of another type.
 
         """
         spec = RouteSpec(
             body=body,
             query=query,
-            scope=frozenset((scope or "").split()),
-            roles=frozenset((role,) if isinstance(role, str) else role or ()),
+            scope=demanded("scope", None if scope is None else scope.split()),
+            roles=demanded("role", (role,) if isinstance(role, str) else role),
             acr=acr,
             step_up=step_up,
             bound=bound,
-            once=Once() if once is True else once or None,
+            once=Once() if once is True else None if once is False else once,
             answers=answers or {},
         )
         return lambda view: self._views.make(view, spec)
@@ -209,14 +209,14 @@ class Baton:
         """Decorate a scheduled job, below ``@app.schedule``: its log lines get a request id, its defects are logged."""
         return jobs.as_job(self._dispatch, handler)
 
-    def record(self, event: str, caller: Caller, **facts: str | int) -> None:
+    def record(self, event: str, caller: Caller, /, **facts: str | int) -> None:
         """Record an event of your own: a log line, a metric and a row of the account's audit. It never raises.
 
-        The name of the event begins with ``app_``; otherwise ``ValueError``. ``facts`` are in the audit row only. They
-        may hold no secret.
+        The name of the event is ``app_`` and 1 to 60 letters, digits or ``_``; otherwise ``ValueError``. ``facts`` are
+        in the audit row only. They may hold no secret.
         """
-        if not event.startswith(APP_PREFIX):
-            raise ValueError(f"the name of an event of your own begins with {APP_PREFIX}: {event!r}")
+        if not is_app_event(event):
+            raise ValueError(f"an event of your own is named app_ and 1 to 60 letters, digits or _: {event!r}")
         self.recorder(event, account=caller.account, lineage=caller.device_id, client=caller.client_id, details=facts)
 
     def _store(self, effects: Effects) -> None:

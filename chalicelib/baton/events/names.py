@@ -4,6 +4,7 @@ An audited event concerns one account. Its owner and the operator can read it la
 that a stranger can cause are not audited, so a stranger cannot fill the audit of an account.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -65,7 +66,13 @@ EVENTS: Final[Mapping[str, Event]] = {
 }
 
 APP_PREFIX: Final = "app_"
+_APP_EVENT: Final = re.compile(rf"{APP_PREFIX}[A-Za-z0-9_]{{1,60}}")
 _OF_THE_APP: Final = Event("info", audited=True)
+
+
+def is_app_event(name: str) -> bool:
+    """Check the name of an event of the app's own. It names a metric too, so it is short and plain."""
+    return _APP_EVENT.fullmatch(name) is not None
 
 
 def event_of(name: str) -> Event:

@@ -14,7 +14,18 @@ from chalicelib.baton.tokens.refusals import InvalidClient, StepUpRequired
 
 Fields = dict[str, str | list[str]]
 
-_RESERVED = frozenset({"cache-control", "content-type", "set-cookie"})
+_RESERVED = frozenset(
+    {
+        "cache-control",
+        "content-type",
+        "set-cookie",
+        "x-content-type-options",
+        # The gateway's: how long the body is, and how it is carried.
+        "connection",
+        "content-length",
+        "transfer-encoding",
+    }
+)
 _RESERVED_PREFIXES = ("baton-", "access-control-")
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")
@@ -31,15 +42,19 @@ _OAUTH_ERRORS: Mapping[type[errors.Refusal], str] = {
 }
 
 
-def answered(answer: object) -> Response:
-    """Write what a view returned.
+def answered(answer: object, *, shared: bool = False) -> Response:
+    """Write what a view returned. ``shared``: the answer is for every client, so a shared cache may keep it.
 
-    Raises ``TypeError`` or ``ValueError`` for anything else than an ``Answer``, a body without a media type, and a
-    header or cookie that must not be sent: these are defects of the view.
+    Raises ``TypeError`` or ``ValueError`` for anything else than an ``Answer``, a status or body that cannot be sent, a
+    body without a media type, and a header or cookie that must not be sent: these are defects of the view.
     """
     if not isinstance(answer, Answer):
         raise TypeError(f"the view must return an Answer, not a {type(answer).__name__}")
-    headers: Fields = {"Cache-Control": f"public, max-age={answer.cache_s}" if answer.cache_s else "no-store"}
+    if answer.status not in _STATUSES:
+        raise ValueError("the status of an Answer must be a number from 200 to 599")
+    if answer.body is not None and answer.status in _BODILESS:
+        raise ValueError(f"an Answer with status {answer.status} has no body (RFC 9110): leave it out")
+    headers: Fields = {"Cache-Control": _cache_control(answer, shared=shared)}
     if answer.headers:
         headers |= _checked(answer.headers)
     if answer.cookies:
@@ -54,6 +69,19 @@ def answered(answer: object) -> Response:
         body = msgspec.json.encode(body).decode()
     headers |= _checked_media_type(answer.media_type) if answer.media_type else _JSON
     return Response(body=body, status_code=answer.status, headers=headers)
+
+
+_STATUSES = range(200, 600)
+_BODILESS = frozenset({204, 205, 304})
+
+
+def _cache_control(answer: Answer, *, shared: bool) -> str:
+    """Say who may keep an answer (RFC 9111). A cookie is for one person, and so is what a caller is told."""
+    if not answer.cache_s:
+        return "no-store"
+    if answer.cache_s < 0:
+        raise ValueError("cache_s of an Answer must be 0 or more seconds")
+    return f"{'public' if shared and not answer.cookies else 'private'}, max-age={answer.cache_s:d}"
 
 
 _JSON: Mapping[str, str] = {"Content-Type": "application/json"}
@@ -82,7 +110,9 @@ def _cookie(cookie: Cookie) -> str:
         and _COOKIE_PATH.fullmatch(cookie.path)
     ):
         raise ValueError(f"the cookie {cookie.name!r} has a character that no cookie can carry: encode the value")
-    age = "" if cookie.max_age is None else f"; Max-Age={cookie.max_age}"
+    if cookie.same_site not in {"Strict", "Lax"}:
+        raise ValueError(f"same_site of the cookie {cookie.name!r} must be Strict or Lax")
+    age = "" if cookie.max_age is None else f"; Max-Age={cookie.max_age:d}"
     return f"{cookie.name}={cookie.value}; Path={cookie.path}{age}; Secure; HttpOnly; SameSite={cookie.same_site}"
 
 
@@ -136,8 +166,9 @@ def refused(
         "retryable": refusal.retryable,
         "request_id": request_id,
         "server_time": now,
-        **{name: value for name, value in refusal.members.items() if name != "detail"},
     }
+    # A member never replaces one of these: a client decides by them.
+    body |= {name: value for name, value in refusal.members.items() if name not in body and name != "detail"}
     headers: Fields = {"Content-Type": dialect.value, "Cache-Control": "no-store"}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)

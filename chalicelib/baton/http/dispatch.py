@@ -65,16 +65,19 @@ class Dispatch(Struct, kw_only=True):
             try:
                 message = read_request(event, development=self.development)
                 path = decoded_path(path_parameters) if path_parameters else path_parameters
-                response = run(Request(message, _template(event), path, refuse))
-                if isinstance(response.body, bytes):
-                    response.body = self._carried(response.body, str(response.headers.get("Content-Type", "")))
+                response = self.carried(run(Request(message, _template(event), path, refuse)))
             except errors.Refusal as raised:
                 refusal = raised
             except Exception as defect:  # noqa: BLE001 - nothing a client can send may become Chalice's own 500
                 self.note_defect(defect)
                 refusal = _server_error(event, spec, type(defect).__name__)
             if refusal is not None:
-                response = refuse(refusal)
+                try:
+                    response = refuse(refusal)
+                except Exception as defect:  # noqa: BLE001 - a member that is not JSON, or a class without a code
+                    self.note_defect(defect)
+                    refusal = _server_error(event, spec, type(defect).__name__)
+                    response = refuse(refusal)
                 if spec.page and _is_browser(event):
                     response = as_page(response, refusal, request_id=request_id)
             return self._finished(response, event, request_id=request_id, now=now, refusal=refusal)
@@ -120,6 +123,20 @@ class Dispatch(Struct, kw_only=True):
 
         return preflight
 
+    def carried(self, response: Response) -> Response:
+        """Give bytes as the gateway carries them: base64, by Chalice, for the binary types of ``app.api``; else text.
+
+        Raises ``ValueError`` for bytes of another type that are not UTF-8.
+        """
+        media_type = str(response.headers.get("Content-Type", ""))
+        binary = self.app.api.binary_types if self.app is not None else ()
+        if isinstance(response.body, bytes) and media_type.partition(";")[0].strip() not in binary:
+            try:
+                response.body = response.body.decode()
+            except UnicodeDecodeError:
+                raise ValueError(f"{media_type} is not a binary type: add it to app.api.binary_types") from None
+        return response
+
     def note_defect(self, defect: Exception) -> None:
         """Log where a defect struck, not its text: that may hold a secret. In development, show its traceback."""
         if self.development:
@@ -127,19 +144,6 @@ class Dispatch(Struct, kw_only=True):
         frames = traceback.extract_tb(defect.__traceback__)[-6:]
         where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
         self.log.record("internal_error", kind=type(defect).__name__, where=where)
-
-    def _carried(self, body: bytes, media_type: str) -> bytes | str:
-        """Give bytes as the gateway carries them: base64, by Chalice, for the binary types of ``app.api``; else text.
-
-        Raises ``ValueError`` for bytes of another type that are not UTF-8.
-        """
-        binary = self.app.api.binary_types if self.app is not None else ()
-        if media_type.partition(";")[0].strip() in binary:
-            return body
-        try:
-            return body.decode()
-        except UnicodeDecodeError:
-            raise ValueError(f"{media_type} is not a binary type: add it to app.api.binary_types") from None
 
     def _refused(self, refusal: errors.Refusal, dialect: Dialect, *, request_id: str, now: int) -> Response:
         return refused(refusal, dialect, request_id=request_id, now=now, resource_metadata=self.resource_metadata)
@@ -155,8 +159,8 @@ class Dispatch(Struct, kw_only=True):
     ) -> Response:
         """Add the headers that every answer has, and log how the request ended."""
         headers = response.headers
-        if not str(headers.get("Cache-Control", "")).startswith("public"):
-            # From a cache it would be the time of another client's request, and set a phone's clock back.
+        if not str(headers.get("Cache-Control", "")).startswith(("public", "private")):
+            # From a cache it would be the time of an earlier request, and set a phone's clock back.
             headers["Baton-Time"] = str(now)
         headers["Baton-Request-Id"] = request_id
         headers["X-Content-Type-Options"] = "nosniff"

@@ -1,9 +1,11 @@
 """Query parameters: the names that a route takes, each at most once, converted to the types of a struct."""
 
+import math
 from collections.abc import Iterable
 from typing import TypeVar
 
 import msgspec
+from msgspec import structs
 
 from chalicelib.baton import errors
 from chalicelib.baton.http.explain import explain
@@ -35,7 +37,19 @@ def read_query(message: Message, shape: type[Parameters]) -> Parameters:
     refuse_query(message, shape.__struct_encode_fields__)
     values = dict(message.query)
     try:
-        return msgspec.convert(values, type=shape, strict=False)
+        parameters = msgspec.convert(values, type=shape, strict=False)
     except msgspec.ValidationError:
         pass  # its words may quote the request: the shape explains instead
+    else:
+        _refuse_infinite(parameters, values)
+        return parameters
     raise explain(values, shape, strict=False)
+
+
+def _refuse_infinite(parameters: Query, given: Iterable[str]) -> None:
+    """Refuse NaN and Infinity, as in a body: no comparison with NaN holds, so a limit of the view would let it pass."""
+    for field in structs.fields(parameters):
+        value = getattr(parameters, field.name)
+        if field.encode_name in given and isinstance(value, float) and not math.isfinite(value):
+            at = f"/{field.encode_name}"
+            raise errors.WrongType(pointer=at, expected="number", detail=f"`{at}` must be a finite number.")

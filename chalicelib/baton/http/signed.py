@@ -1,23 +1,26 @@
 """Make the views of routes: read what the route takes, let the caller in, run the view once or exactly once."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from chalice.app import Response
 from msgspec import Struct
 
+from chalicelib.baton import errors
 from chalicelib.baton.http.answer import answered, rendered, response_of
 from chalicelib.baton.http.body import read_form, read_json
 from chalicelib.baton.http.dispatch import Dispatch, Request
 from chalicelib.baton.http.once import RenderedAnswer, RunOnce
 from chalicelib.baton.http.query import read_query, refuse_query
 from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.policy import ACR_LEVELS
 from chalicelib.baton.proof.refusals import IdempotencyUnsupported
-from chalicelib.baton.routing import Answer, Message, Once, Query, RouteSpec
+from chalicelib.baton.routing import Answer, Message, Once, Query, RouteSpec, StepUp
 from chalicelib.baton.tokens.call import SAFE_METHODS, Call, VerifiedCall
 
 View = Callable[..., Answer]
+_NOT_PLAIN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -36,8 +39,8 @@ class Views(Struct, frozen=True):
     def make(self, view: View, spec: RouteSpec) -> Callable[..., Response]:
         """Make the view of a route.
 
-        Raises ``TypeError`` where the arguments of ``view`` are not those of its route, where ``step_up`` or ``once``
-        cannot be, and where the registry has no such scope or role: at import, before any request.
+        Raises ``TypeError`` where the arguments of ``view`` are not those of its route, where a demand of the route
+        cannot be enforced, and where the registry has no such scope or role: at import, before any request.
         """
         self._check(spec)
         check_arguments(view, spec)
@@ -49,7 +52,7 @@ class Views(Struct, frozen=True):
                 refuse_key(request.message)
             query = _query(request.message, spec)
             arguments = [*_body(request.message, spec), *query]
-            return answered(view(request.message, *arguments, **request.path))
+            return answered(view(request.message, *arguments, **request.path), shared=True)
 
         return self.dispatch.view(run, spec, view)
 
@@ -72,8 +75,12 @@ class Views(Struct, frozen=True):
 
         def run() -> RenderedAnswer:
             if spec.step_up:
-                caller.require_step_up(max_age=spec.step_up.max_age, acr=spec.step_up.acr)
-            return rendered(answered(view(caller, *arguments, **request.path)))
+                try:
+                    caller.require_step_up(max_age=spec.step_up.max_age, acr=spec.step_up.acr)
+                except errors.Unavailable as unavailable:  # the view has not run: release the key
+                    raise errors.TryAgain(unavailable.reason) from None
+            # What the gateway cannot carry must not be stored either.
+            return rendered(self.dispatch.carried(answered(view(caller, *arguments, **request.path))))
 
         answer = self.once.run(
             caller.account,
@@ -86,6 +93,15 @@ class Views(Struct, frozen=True):
         return response_of(answer)
 
     def _check(self, spec: RouteSpec) -> None:
+        for name, shape, base in (("body", spec.body, Struct), ("query", spec.query, Query)):
+            if shape is not None and not _is_derived(shape, base):
+                raise TypeError(f"{name} must be a class that is derived from {base.__name__}")
+        rules: tuple[tuple[str, object, type], ...] = (("step_up", spec.step_up, StepUp), ("once", spec.once, Once))
+        for name, rule, rule_type in rules:
+            if rule is not None and not isinstance(rule, rule_type):
+                raise TypeError(f"{name} must be an object, such as {rule_type.__name__}()")
+        if spec.acr is not None and spec.acr not in ACR_LEVELS:
+            raise TypeError(f"acr {spec.acr!r} does not exist: use one of {', '.join(ACR_LEVELS)}")
         if spec.step_up and spec.query:
             raise TypeError("a grant covers method, path and body: a route with step_up takes no query")
         scopes = set[str]().union(*(client.scope for client in self.clients))
@@ -93,6 +109,18 @@ class Views(Struct, frozen=True):
             if not wanted <= known:
                 names = ", ".join(sorted(wanted - known))
                 raise TypeError(f"the client registry has no {kind} {names}: add it there, or correct the route")
+
+
+def _is_derived(shape: object, base: type) -> bool:
+    return isinstance(shape, type) and issubclass(shape, base)
+
+
+def demanded(name: str, words: Iterable[str] | None) -> frozenset[str]:
+    """Collect the words of a demand; none without the demand. Raises ``TypeError`` for a demand that has none."""
+    collected = frozenset(words or ())
+    if words is not None and not collected:
+        raise TypeError(f"{name} is empty, so it would demand nothing: name one, or leave the argument out")
+    return collected
 
 
 def check_arguments(view: View, spec: RouteSpec, path: frozenset[str] | None = None) -> None:
@@ -108,9 +136,13 @@ def check_arguments(view: View, spec: RouteSpec, path: frozenset[str] | None = N
     given, named = parameters[: len(first)], parameters[len(first) :]
     wanted = ", ".join([*first, *(sorted(path) if path is not None else ["path parameters by name"])])
     complaint = f"{view.__name__} must take ({wanted}): that is what its route passes"
+    if any(kind(view) for kind in _NOT_PLAIN):
+        raise TypeError(f"{view.__name__} must be a plain function that returns an Answer: use def, without yield")
     if len(given) < len(first) or any(one.kind not in _POSITIONAL for one in given):
         raise TypeError(complaint)
     if any(one.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL) for one in named):
+        raise TypeError(complaint)
+    if path is not None and not path.isdisjoint(one.name for one in given):
         raise TypeError(complaint)
     if path is None or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in named):
         return

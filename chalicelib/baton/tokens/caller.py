@@ -101,7 +101,9 @@ class Caller(Struct, kw_only=True, eq=False):
         self._by_role = True
 
     def require_acr(self, acr: str) -> None:
-        """Require a login of at least this level. Raises ``InsufficientAcr``."""
+        """Require a login of at least this level. Raises ``InsufficientAcr``, or ``ValueError``: no such level."""
+        if acr not in ACR_LEVELS:
+            raise ValueError(f"acr {acr!r} does not exist: use one of {', '.join(ACR_LEVELS)}")
         if level(self.acr) < level(acr):
             raise InsufficientAcr(f"the login has acr {self.acr}, and the route requires {acr}")
 

@@ -17,7 +17,7 @@ SIGNATURES = {
     "Baton.job": "(self, handler: Callable[[E], None]) -> Callable[[E], None]",
     "Baton.public": "(self, *, body: type[Body] | None = None, query: type[Query] | None = None, answers: Mapping[int, "
     "type] | None = None) -> Callable[[Callable[..., Answer]], Callable[..., Response]]",
-    "Baton.record": "(self, event: str, caller: Caller, **facts: str | int) -> None",
+    "Baton.record": "(self, event: str, caller: Caller, /, **facts: str | int) -> None",
     "Baton.signed": "(self, *, body: type[Body] | None = None, query: type[Query] | None = None, scope: str | None = "
     "None, role: str | tuple[str, ...] | None = None, acr: str | None = None, step_up: StepUp | None = None, bound: "
     "bool = False, once: bool | Once = False, answers: Mapping[int, type] | None = None) -> "

@@ -481,20 +481,30 @@ def test_importing_the_stores_imports_no_aws() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
-def test_a_request_that_has_lasted_too_long_asks_no_more() -> None:
-    """A brown-out made a login outlive Lambda's time_budget: it ended without an answer, and its slots stayed taken."""
-    now = [0.0]
-    trouble = Trouble([])
-    time_budget = TimeBudget(lambda: now[0])
-    service = AwsClient("dynamodb", time_budget=time_budget)
+def test_a_request_whose_calls_have_lasted_too_long_sends_no_more() -> None:
+    """A brown-out made a login outlive Lambda's time-out: it ended without an answer, and its slots stayed taken."""
+    now, call_s = [0.0], [0.0]
+
+    class Slow(Trouble):
+        def __getattr__(self, operation: str) -> Callable[..., dict[str, object]]:
+            now[0] += call_s[0]
+            return super().__getattr__(operation)
+
+    trouble = Slow([])
+    time_budget = TimeBudget()
+    service = AwsClient("dynamodb", time_budget=time_budget, monotonic=lambda: now[0])
     service._made = trouble
     engine = DynamoDB(Tables("test"), service)
-    engine.read("lineages", {"pk": {"S": "x"}})
+    for _ in range(3):
+        call_s[0] = ASKING_MAX_S
+        engine.read("lineages", {"pk": {"S": "x"}})  # no request has begun: nothing is limited
     for _ in range(2):
         time_budget.begin()
-        now[0] += ASKING_MAX_S
         engine.read("lineages", {"pk": {"S": "x"}})
-        now[0] += 0.1
+        call_s[0] = 0.1
+        trouble.errors.append(answered("ThrottlingException"))
+        with pytest.raises(Unavailable):  # a call that fails takes time too
+            engine.read("lineages", {"pk": {"S": "x"}})
         asks: list[Callable[[], object]] = [
             lambda: engine.read("lineages", {"pk": {"S": "x"}}),
             lambda: engine.write("put_item", TableName="lineages", Item={}),
@@ -502,6 +512,18 @@ def test_a_request_that_has_lasted_too_long_asks_no_more() -> None:
             lambda: AwsClient("kms", time_budget=time_budget).call("decrypt"),
         ]
         for ask in asks:
-            with pytest.raises(Unavailable):
+            with pytest.raises(Unavailable, match="too long"):
                 ask()
-    assert trouble.calls == 3
+        call_s[0] = ASKING_MAX_S
+    assert trouble.calls == 7
+
+
+def test_the_time_of_a_view_is_not_that_of_the_storage() -> None:
+    """After six seconds at a payment provider no answer was stored, no key released, and no event audited."""
+    now = [0.0]
+    time_budget = TimeBudget()
+    service = AwsClient("dynamodb", time_budget=time_budget, monotonic=lambda: now[0])
+    service._made = Trouble([])
+    time_budget.begin()
+    now[0] += 2 * ASKING_MAX_S
+    DynamoDB(Tables("test"), service).write("put_item", TableName="ephemeral", Item={})

@@ -139,7 +139,7 @@ def test_public_routes_need_no_login(team: dict[str, Any]) -> None:
     """A cached answer with a cookie, and a redirect."""
     send = through(Gateway([team["app"]]))
     about = send("GET", "/api/notes/about", [("host", HOST)], b"")
-    assert (about.status, about.headers["cache-control"]) == (200, "public, max-age=3600")
+    assert (about.status, about.headers["cache-control"]) == (200, "private, max-age=3600")
     assert about.headers["set-cookie"] == "seen=1; Path=/; Max-Age=86400; Secure; HttpOnly; SameSite=Strict"
     there = send("GET", "/api/notes/help", [("host", HOST)], b"")
     assert (there.status, there.headers["location"]) == (303, "https://example.com/help")

@@ -9,7 +9,7 @@ from chalice.app import Chalice
 
 from baton_client import BatonClient, MemoryStorage
 from chalicelib.baton import Answer, Baton, Body, Caller, Cookie, Once, StepUp, errors
-from chalicelib.baton.policy import ONCE_RUN_MAX_S
+from chalicelib.baton.policy import ASKING_MAX_S, ONCE_RUN_MAX_S
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tests.baton.conftest import ENVIRONMENT
 from tests.baton.fixture import load_environment
@@ -18,6 +18,8 @@ from tests.baton.wire.conversation import JSON, Device, Said, through
 from tools.dev.gateway import DevelopmentClock, Gateway
 
 KEY = {"idempotency-key": "order-7-abcdefgh"}
+SLOW = 3
+"""The item whose order takes longer than the calls of a request to the storage may take."""
 PNG = b"\x89PNG\r\n\x00\xff"
 
 
@@ -40,8 +42,26 @@ def outcome() -> list[Any]:
 
 
 @pytest.fixture
+def elapsed() -> list[float]:
+    """Give the time that has passed, in seconds."""
+    return [0.0]
+
+
+@pytest.fixture
+def environments() -> list[Baton]:
+    """Give the Baton of each environment."""
+    return []
+
+
+@pytest.fixture
 def gateway(
-    tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch, effects: list[int], outcome: list[Any]
+    tables: Tables,
+    clock: DevelopmentClock,
+    monkeypatch: pytest.MonkeyPatch,
+    effects: list[int],
+    outcome: list[Any],
+    environments: list[Baton],
+    elapsed: list[float],
 ) -> Gateway:
     """Serve routes of a team by two environments."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
@@ -50,10 +70,14 @@ def gateway(
         if order.item > 10:
             caller.require_step_up()
         effects.append(order.item)
+        if order.item == SLOW:
+            elapsed[0] += 2 * ASKING_MAX_S
         if outcome and isinstance(following := outcome.pop(0), BaseException):
             raise following
         if order.item == 9:
             return Answer(200, PNG, media_type="image/png")
+        if order.item == 8:
+            return Answer(200, PNG, media_type="application/x-own")
         cookies = (Cookie("a", "1"), Cookie("b", "2"))
         return Answer(201, {"number": len(effects)}, headers={"Location": "/orders/1"}, cookies=cookies)
 
@@ -61,6 +85,7 @@ def gateway(
         module = load_environment(clock)
         app: Chalice = module.app
         baton: Baton = module.baton
+        environments.append(baton)
         app.route("/orders", methods=["POST"])(baton.signed(body=Order, once=True)(ordered))
         app.route("/safe", methods=["POST"])(baton.signed(body=Order, once=Once(retry_safe=True))(ordered))
         app.route("/confirmed", methods=["POST"])(baton.signed(body=Order, once=True, step_up=StepUp())(ordered))
@@ -123,6 +148,13 @@ def test_a_replay_is_to_the_byte_for_binary_answers_too(phone: Device) -> None:
     assert [one.body for one in image] == [PNG, PNG]
 
 
+def test_an_answer_that_the_gateway_cannot_carry_is_not_stored(phone: Device, clock: DevelopmentClock) -> None:
+    """It was stored, so the client was told for a day to send the same request again."""
+    assert order(phone, 8).status == 500
+    clock.skip(ONCE_RUN_MAX_S + 1)
+    assert order(phone, 8).code == "outcome_unknown"
+
+
 def test_the_key_is_required_signed_and_of_one_request(phone: Device, effects: list[int]) -> None:
     """Without it, changed on the way, or for another body nothing runs."""
     missing = phone.post("/orders", {"item": 7})
@@ -181,6 +213,55 @@ def test_a_spent_grant_does_not_stop_a_replay(phone: Device, effects: list[int])
             said = phone.request("POST", path, body, JSON | KEY | grant)
             assert (said.status, said.headers.get("baton-replayed")) == (201, replayed)
     assert effects == [5, 11]
+
+
+@pytest.mark.parametrize("ends", ["an answer", "a try again"])
+def test_a_view_that_takes_long_is_exactly_once_too(
+    ends: str,
+    phone: Device,
+    environments: list[Baton],
+    outcome: list[Any],
+    effects: list[int],
+    elapsed: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The time of the view was taken from the storage's: no answer was stored and no key released, for a day."""
+    for baton in environments:  # as in production
+        monkeypatch.setattr(baton.database._dynamodb, "_monotonic", lambda: elapsed[0])
+        monkeypatch.setattr(baton._dispatch, "begin", baton._time_budget.begin)
+    if ends == "an answer":
+        assert [order(phone, SLOW).status for _ in range(2)] == [201, 201]
+        assert effects == [SLOW]
+    else:
+        outcome[:] = [errors.TryAgain("the provider did not answer")]
+        assert [order(phone, SLOW).status for _ in range(2)] == [503, 201]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_grant_that_cannot_be_used_before_the_view_releases_the_key(
+    when: str, phone: Device, environments: list[Baton], effects: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing had run, and the key was of no use for a day: `in_progress`, then `outcome_unknown`."""
+    body = json.dumps({"item": 5}).encode()
+    for baton in environments:
+        consume = baton.ephemeral.consume_grant
+
+        def fail(*arguments: Any, consume: Any = consume, **named: Any) -> None:
+            if when == "after":
+                consume(*arguments, **named)
+            raise errors.Unavailable("planted")
+
+        monkeypatch.setattr(baton.ephemeral, "consume_grant", fail)
+    grant = {"baton-grant": phone.step_up("POST", "/confirmed", body)}
+    failed = phone.request("POST", "/confirmed", body, JSON | KEY | grant)
+    assert (failed.status, failed.members["action"]) == (503, "retry")
+    monkeypatch.undo()
+    said = phone.request("POST", "/confirmed", body, JSON | KEY | grant)
+    if when == "after":
+        assert said.code == "grant_invalid"
+        grant = {"baton-grant": phone.step_up("POST", "/confirmed", body)}
+        said = phone.request("POST", "/confirmed", body, JSON | KEY | grant)
+    assert (said.status, effects) == (201, [5])
 
 
 def test_a_new_phone_of_the_account_gets_the_answer_and_another_account_does_not(

@@ -37,6 +37,7 @@ class Listing(Query):
     page: Annotated[int, Meta(ge=1)] = 1
     deep: bool = False
     word: str | None = None
+    near: float = float("inf")
 
 
 def made(monkeypatch: pytest.MonkeyPatch) -> Baton:
@@ -166,6 +167,15 @@ def test_two_cookies_are_two_fields(monkeypatch: pytest.MonkeyPatch) -> None:
         Answer(body=b"bytes"),
         Answer(body=object()),
         Answer.redirect("https://a.example/\r\nX-A: b"),
+        *(Answer(status) for status in (0, 101, 199, 600, True, "200")),  # type: ignore[arg-type] # on purpose
+        *(Answer(status, {"a": 1}) for status in (204, 205, 304)),
+        *(Answer(200, {}, cache_s=kept) for kept in (-1, 0.5, "1, public")),  # type: ignore[arg-type] # the same
+        *(
+            Answer(cookies=(Cookie("a", "b", max_age=age),))  # type: ignore[arg-type] # the same
+            for age in ("1; Domain=example.org", "1\r\nX-A: b", 1.5)
+        ),
+        Answer(cookies=(Cookie("a", "b", same_site="None"),)),  # type: ignore[arg-type] # the same
+        *(Answer(headers={name: "1"}) for name in ("Content-Length", "transfer-encoding", "x-content-type-options")),
     ],
 )
 def test_an_answer_that_must_not_be_sent_is_a_defect(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,6 +209,50 @@ def test_a_redirect_a_page_and_text(monkeypatch: pytest.MonkeyPatch) -> None:
         Answer.redirect("/", 200)
 
 
+def test_a_shared_cache_keeps_no_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One person's cookie was sent to every other one. An answer that a cache may keep has no time of its own."""
+    sent = iter([Answer(200, {}, cookies=(Cookie("a", "b"),), cache_s=60), Answer(200, {}, cache_s=60)])
+    gateway = public(lambda _: next(sent), monkeypatch)
+    own, shared = (gateway.call("GET", "/api/public") for _ in range(2))
+    assert (own.header("cache-control"), own.header("baton-time")) == ("private, max-age=60", None)
+    assert (shared.header("cache-control"), shared.header("baton-time")) == ("public, max-age=60", None)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        errors.NotFound("x", thing=object()),
+        errors.NotFound("x", detail="half \ud800"),
+        errors.Refusal("a family has no code"),
+    ],
+)
+def test_a_refusal_that_cannot_be_written_is_a_defect(refusal: errors.Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It left the view, so no line of the log said where it struck."""
+    noted: list[str] = []
+
+    def view(_: Message) -> Answer:
+        raise refusal
+
+    baton, app = made(monkeypatch), Chalice(app_name="public", configure_logs=False)
+    monkeypatch.setattr(baton.log, "record", lambda event, /, **_: noted.append(event))
+    baton.install(app)
+    app.route("/public")(baton.public()(view))
+    said = Gateway([app]).call("GET", "/api/public")
+    assert (said.status, json.loads(said.body)["code"]) == (500, "server_error")
+    assert noted == ["internal_error", "refused"]
+
+
+def test_a_member_of_a_refusal_takes_no_name_of_batons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client switches on `code` and `action`: the log had another code than the answer."""
+
+    def view(_: Message) -> Answer:
+        raise errors.Conflict("x", code="mine", action="log_in", status=200, request_id="y", seat=7)
+
+    body = json.loads(public(view, monkeypatch).call("GET", "/api/public").body)
+    assert (body["code"], body["action"], body["status"], body["seat"]) == ("conflict", "fix_request", 409, 7)
+    assert body["request_id"] != "y"
+
+
 def test_a_cookie_and_a_request_mask_what_they_hold() -> None:
     """Printed in a log, a cookie would be a session."""
     assert "hunter2" not in repr(Cookie("a", "hunter2"))
@@ -217,6 +271,8 @@ def test_a_cookie_and_a_request_mask_what_they_hold() -> None:
         ("page=two", 422, "wrong_type"),
         ("page=1.5", 422, "wrong_type"),
         ("deep=perhaps", 422, "wrong_type"),
+        ("near=0.5", 200, [1, False, None]),
+        *((f"near={text}", 422, "wrong_type") for text in ("nan", "inf", "-Infinity", "1e999")),
         ("page=1&page=1", 400, "duplicate_field"),
         ("pages=1", 400, "unknown_field"),
     ],
@@ -332,6 +388,11 @@ def team(
     def at_level(caller: Caller) -> Answer:
         return Answer(200, caller.live())
 
+    @app.route("/kept", methods=["GET"])  # type: ignore[untyped-decorator] # the same
+    @baton.signed()  # type: ignore[untyped-decorator] # the same
+    def kept(caller: Caller) -> Answer:
+        return Answer(200, {"account": caller.account}, cache_s=60)
+
     @app.route("/orders", methods=["POST"])  # type: ignore[untyped-decorator] # the same
     @baton.signed(body=Order)  # type: ignore[untyped-decorator] # the same
     def order(caller: Caller, order: Order) -> Answer:
@@ -376,6 +437,16 @@ def test_scope_role_and_acr_are_checked(team: Team) -> None:
     live = phone.get("/level").members["ConditionCheck"]
     assert ":roles_as_read" not in live["ExpressionAttributeValues"]
     assert live["TableName"].endswith("-lineages")
+
+
+def test_a_shared_cache_keeps_no_answer_to_a_caller(team: Team) -> None:
+    """It was `public`: a cache before the API sent the answer of one account to every other one."""
+    _, device = team
+    phone = device()
+    phone.register("ada@example.com")
+    said = phone.get("/kept")
+    assert (said.status, said.headers["cache-control"]) == (200, "private, max-age=60")
+    assert "baton-time" not in said.headers
 
 
 def test_the_condition_of_live_holds_while_the_login_lives(team: Team) -> None:
@@ -460,6 +531,26 @@ def test_an_event_of_a_team_has_its_own_prefix(team: Team, monkeypatch: pytest.M
     assert "app_ordered" in dict(told)
     with pytest.raises(ValueError, match="app_"):
         module.baton.record("registered", None)
+    for name in ("app_", "app_" + 61 * "x", "app_a b", "app_a\n", "app_\u00e9"):
+        with pytest.raises(ValueError, match="app_"):
+            module.baton.record(name, None)
+
+
+def test_an_event_may_have_facts_of_any_name(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`caller=` and `event=` were two values of one argument: a `TypeError` after the effect."""
+    module, device = team
+    audited: list[Any] = []
+    monkeypatch.setattr(module.baton.audit, "append", lambda event, **_: audited.append(event))
+    phone = device()
+    phone.register("ada@example.com")
+    account = phone.get("/me").members["account_id"]
+
+    class Known:
+        device_id, client_id = "d", "mobile"
+
+    Known.account = account  # type: ignore[attr-defined] # a caller of a test
+    module.baton.record("app_called", Known, caller="Bob", event="ring", self="x")
+    assert audited[-1].details == {"caller": "Bob", "event": "ring", "self": "x", "client": "mobile"}
 
 
 def test_a_job_has_a_request_id_and_its_defect_is_told(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:

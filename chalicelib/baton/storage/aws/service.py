@@ -61,20 +61,27 @@ class TransactionFailed(Exception):
 
 
 class TimeBudget:
-    """The time budget of a request. When DynamoDB is slow, Baton answers 503 before the Lambda time-out."""
+    """The time budget of a request. When DynamoDB is slow, Baton answers 503 before the Lambda time-out.
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    Only the time of calls to AWS counts. A view of the team may take longer, and its answer must be stored.
+    """
+
+    def __init__(self) -> None:
         """Allow every call until a request begins."""
-        self._monotonic = monotonic
-        self._begun: float | None = None
+        self._spent_s: float | None = None
 
     def begin(self) -> None:
-        """Begin a request: its time starts now."""
-        self._begun = self._monotonic()
+        """Begin a request: it has spent nothing yet."""
+        self._spent_s = 0.0
+
+    def spend(self, seconds: float) -> None:
+        """Count the time of a call."""
+        if self._spent_s is not None:
+            self._spent_s += seconds
 
     def is_over(self) -> bool:
-        """Check whether the request has lasted too long to send another call."""
-        return self._begun is not None and self._monotonic() - self._begun > ASKING_MAX_S
+        """Check whether the calls of the request have lasted too long to send another one."""
+        return self._spent_s is not None and self._spent_s > ASKING_MAX_S
 
 
 class AwsClient:
@@ -128,8 +135,14 @@ class AwsClient:
         Raises ``ConditionFailed``, ``TransactionFailed`` or ``Unavailable``.
         """
         if self._time_budget.is_over():
-            raise self._unavailable(operation, "the request has lasted too long to begin it")
+            raise self._unavailable(operation, "the calls of the request have lasted too long to begin it")
         begun = self._monotonic()
+        try:
+            return self._send(operation, request, begun)
+        finally:
+            self._time_budget.spend(self._monotonic() - begun)
+
+    def _send(self, operation: str, request: Mapping[str, object], begun: float) -> dict[str, Any]:
         for pause_s in (*CONFLICT_PAUSES_S, None):
             try:
                 small = getattr(self._small, operation, None)

@@ -1,0 +1,122 @@
+"""What a team can get wrong about a route is found when the app starts, before a request meets an open door."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from chalice.app import Chalice
+
+from chalicelib.baton import Answer, Baton, Body, Caller, Once, Query, StepUp
+from tests.baton.conftest import ENVIRONMENT
+
+
+class Order(Body):
+    """A body."""
+
+    item: int = 1
+
+
+def view(caller: Caller) -> Answer:
+    """Take the caller."""
+    return Answer()
+
+
+def two(caller: Caller, second: object) -> Answer:
+    """Take one more."""
+    return Answer()
+
+
+@pytest.mark.parametrize(
+    ("demand", "taken"),
+    [
+        ({"acr": "aal2"}, view),
+        ({"acr": ""}, view),
+        ({"scope": ""}, view),
+        ({"scope": " "}, view),
+        ({"role": ""}, view),
+        ({"role": ()}, view),
+    ],
+)
+def test_a_demand_that_demands_nothing_is_a_type_error(demand: dict[str, Any], taken: Callable[..., Answer]) -> None:
+    """`acr="aal2"` let every login in, for an unknown level was below all; so did a tuple of roles that was empty."""
+    with pytest.raises(TypeError):
+        Baton.from_environment(ENVIRONMENT).signed(**demand)(taken)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "taken"),
+    [
+        ({"once": Once}, view),
+        ({"once": "yes"}, view),
+        ({"step_up": StepUp}, view),
+        ({"step_up": True}, view),
+        ({"body": dict}, two),
+        ({"body": Order()}, two),
+        ({"query": Order}, two),
+    ],
+)
+def test_a_class_in_place_of_a_value_is_a_type_error(shapes: dict[str, Any], taken: Callable[..., Answer]) -> None:
+    """`once=Once` ran a payment twice: the attribute `retry_safe` of the class is true."""
+    with pytest.raises(TypeError):
+        Baton.from_environment(ENVIRONMENT).signed(**shapes)(taken)
+
+
+def test_a_value_of_each_is_accepted() -> None:
+    """The checks refuse nothing else."""
+    baton = Baton.from_environment(ENVIRONMENT)
+    assert baton.signed(body=Order, once=Once(), step_up=StepUp(), scope="account", acr="aal1")(two).__name__ == "two"
+    assert baton.signed(query=Query, once=True)(two).__name__ == "two"
+    assert baton.signed(once=False)(view).__name__ == "view"
+
+
+async def later(caller: Caller) -> Answer:
+    """Return a coroutine."""
+    return Answer()
+
+
+def one_by_one(caller: Caller) -> Iterator[Answer]:
+    """Return a generator."""
+    yield Answer()
+
+
+async def later_one_by_one(caller: Caller) -> Any:
+    """Return a generator of coroutines."""
+    yield Answer()
+
+
+@pytest.mark.parametrize("made", [later, one_by_one, later_one_by_one])
+def test_a_view_that_returns_a_coroutine_or_a_generator_is_a_type_error(made: Callable[..., Any]) -> None:
+    """Every request met a 500, and the body of the view never ran."""
+    with pytest.raises(TypeError, match="def"):
+        Baton.from_environment(ENVIRONMENT).signed()(made)
+
+
+def any_parameter(caller: Caller, **parameters: str) -> Answer:
+    """Take every path parameter."""
+    return Answer()
+
+
+def test_a_path_parameter_with_the_name_of_the_caller_is_a_type_error() -> None:
+    """A view with `**parameters` was called with two values of one name: 500."""
+    app, baton = Chalice(app_name="named", configure_logs=False), Baton.from_environment(ENVIRONMENT)
+    baton.install(app)
+    app.route("/things/{thing}")(baton.signed()(any_parameter))
+    with pytest.raises(TypeError, match="must take"):
+        app.route("/people/{caller}")(baton.signed()(any_parameter))
+
+
+def test_a_level_that_does_not_exist_cannot_be_required_of_a_caller() -> None:
+    """An unknown level was below every other, so every login had it."""
+    caller = Caller(
+        account="a",  # type: ignore[arg-type] # an id of a test
+        device_id="d",  # type: ignore[arg-type] # the same
+        client_id="c",
+        scope=frozenset(),
+        bound=True,
+        auth_time=0,
+        acr="aal1",
+        amr=(),
+    )
+    caller.require_acr("aal1")
+    with pytest.raises(ValueError, match="aal2"):
+        caller.require_acr("aal2")
