@@ -589,6 +589,21 @@ def test_a_public_view_takes_the_message(monkeypatch: pytest.MonkeyPatch) -> Non
     assert Said(wrong.status, {}, wrong.body).code == "wrong_type"
 
 
+def test_a_public_route_refuses_a_key_that_it_would_ignore(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends one repeats its request, so the effect would happen twice."""
+    ran: list[str] = []
+
+    def view(message: Message) -> Answer:
+        ran.append(message.method)
+        return Answer()
+
+    gateway = public(view, monkeypatch)
+    refused = gateway.call("POST", "/api/public", [("host", HOST), ("idempotency-key", "k" * 16)])
+    assert (refused.status, json.loads(refused.body)["code"], ran) == (400, "idempotency_unsupported", [])
+    for method, headers in (("POST", []), ("GET", [("idempotency-key", "k" * 16)])):
+        assert gateway.call(method, "/api/public", [("host", HOST), *headers]).status == 200
+
+
 def test_a_job_that_lambda_imports_alone_finds_its_application() -> None:
     """Lambda imports the module of the job's handler, and not ``app.py``."""
     program = "import sys\nfrom chalicelib.baton.http import jobs\nassert 'app' not in sys.modules\n"
