@@ -37,5 +37,5 @@ def read_query(message: Message, shape: type[Parameters]) -> Parameters:
     try:
         return msgspec.convert(values, type=shape, strict=False)
     except msgspec.ValidationError:
-        pass  # its words may quote the request: the shape explains instead
+        pass  # the message may quote the request: the shape explains the error instead
     raise explain(values, shape, strict=False)

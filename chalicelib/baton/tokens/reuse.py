@@ -47,7 +47,7 @@ class EndReused(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     record: Record
 
-    def __call__(  # noqa: PLR0913 - what is known of the two presentations
+    def __call__(  # noqa: PLR0913 - the facts of the two presentations
         self,
         proved: VerifiedToken,
         message: Message,
@@ -60,8 +60,8 @@ class EndReused(Struct, frozen=True, kw_only=True):
     ) -> Done | Refused:
         """End the login before the answer is sent. ``Refused``: it had already ended, and nothing is recorded.
 
-        ``lineage`` is the login as it was stored. ``key`` says which key signed this request: the one of the login,
-        another one, or none.
+        ``lineage`` is the login as it was stored. ``key`` says which key signed this request: the key of the
+        login, another key, or none.
         """
         token = proved.token
         ended = self.lineage_store.end(token.account, token.lineage, EndReason.REUSE, now=now)
