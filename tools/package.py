@@ -114,7 +114,7 @@ def names_of(stage: str) -> dict[str, str]:
 
 
 def origins_of(stage: str) -> tuple[str, ...]:
-    """Give the origins of the pages that may call a stage."""
+    """Return the origins of the web pages that may call a stage."""
     listed = configuration()["stages"][stage]["environment_variables"].get("BATON_ORIGINS", "")
     return tuple(filter(None, map(str.strip, listed.split(","))))
 

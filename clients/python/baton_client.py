@@ -191,7 +191,7 @@ class DeviceKey:
         return {"crv": "P-256", "kty": "EC", "x": x, "y": y}
 
     def thumbprint(self) -> str:
-        """Name the key (RFC 7638, SHA-256)."""
+        """Return the JWK thumbprint of the key (RFC 7638, SHA-256)."""
         return _base64url(hashlib.sha256(_json_bytes(self.jwk())).digest())
 
     def sign(self, message: bytes) -> bytes:
@@ -870,7 +870,7 @@ class BatonClient:
         return self._clock() + self._offset_s
 
     def sync_clock(self) -> float:
-        """Read the server's time and return the offset in seconds. Every other answer has the time too."""
+        """Read the server's time and return the offset in seconds. Answers that no cache may store have it too."""
         patience = self._patience(DEADLINE_S)
         self._revoke_copied(patience)
         self._ask(lambda created: self._request("GET", "/time", created=created), _timed, patience)

@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a zip as Lambda does, and give the folder."""
+    """Unpack a zip as Lambda does, and return the folder."""
     with zipfile.ZipFile(archive) as opened:
         opened.extractall(folder)
     return folder

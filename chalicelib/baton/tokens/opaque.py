@@ -30,7 +30,7 @@ _SEALED_BYTES = {_SIV_TAG_BYTES + _FACTS.size + key_bytes for key_bytes in (0, 3
 
 
 def mint_opaque(token: Token, ring: Ring) -> str:
-    """Encrypt a token with the root of its lineage. The version of the root is the first byte. About 125 characters."""
+    """Encrypt a token with the root of its lineage. The first byte is the root's version. At most 125 characters."""
     version = root_version(token.lineage)
     root = ring.root(version)
     if root is None:

@@ -1,4 +1,7 @@
-"""End a login whose used token was presented again, and record both presentations as evidence for the owner (E8)."""
+"""End a login whose used token was presented with another attempt (E8), and record the evidence for the owner.
+
+`judge` in ``lineages/rules.py`` decides that a token is reused. ``exchange.py`` then calls this module.
+"""
 
 from typing import Literal
 
