@@ -19,7 +19,7 @@ class Health(msgspec.Struct):
     status: Literal["ok"]
     version: str
     region: str
-    engine: Literal["reachable"]
+    database: Literal["reachable"]
 
 
 class Jwk(msgspec.Struct):
