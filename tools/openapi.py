@@ -1,10 +1,9 @@
-"""Write ``chalicelib/baton/http/openapi.json``, the OpenAPI 3.1 description, from what serves: ``make openapi``.
+"""Write ``chalicelib/baton/http/openapi.json``, the OpenAPI 3.1 description, from the app: ``make openapi``.
 
-Routes are the application's own, yours too; bodies, forms and answers are those of
-the ``shapes`` of each package;
-refusals are those of ``chalicelib/baton/errors.py``, in the dialect their route speaks. What a signed route asks for is
-what its decorator was told. Only the words, and which refusals a journey can come to, are written here: the tests hold
-every answer they see against the description.
+The routes are those of the application, yours included. Bodies, forms and answers come from the ``shapes`` of each
+package, refusals from ``chalicelib/baton/errors.py`` in the dialect of their route, and the requirements of a signed
+route from its decorator. Only the texts and the refusals of each route are written here. The tests compare each answer
+that they get with the description.
 """
 
 import dataclasses

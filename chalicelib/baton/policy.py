@@ -134,8 +134,8 @@ TICKET_ID_BYTES = 16
 class TicketPurpose(Struct, frozen=True):
     """The purpose of a ticket. A ticket of one purpose cannot be decrypted for another purpose.
 
-    ``prefix`` begins its text and lets secret scanners find a leaked one. ``life_s`` is the longest life of a ticket:
-    one ticket may have a shorter life.
+    ``prefix`` begins the text of a ticket, so secret scanners can find a leaked ticket. ``life_s`` is the longest life
+    of a ticket: a single ticket may have a shorter life.
     """
 
     name: str

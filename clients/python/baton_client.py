@@ -195,7 +195,7 @@ class DeviceKey:
         return _base64url(hashlib.sha256(_json_bytes(self.jwk())).digest())
 
     def sign(self, message: bytes) -> bytes:
-        """Sign, in the encoding of RFC 9421: section 3.3.4 wants r and s raw, where libraries and phones give DER."""
+        """Sign in the encoding of RFC 9421 section 3.3.4: raw r and s. Libraries and phones return DER."""
         private = _private_key(self.pkcs8)
         if isinstance(private, ed25519.Ed25519PrivateKey):
             return private.sign(message)
@@ -848,7 +848,8 @@ class BatonClient:
     ) -> None:
         """End the login of one device. It is safe to repeat this.
 
-        To end another device than this one, give the password of the account, or `confirm`, which asks the person.
+        To end another device than this one, give the password of the account, or `confirm`, a function that gets
+        the password from the person.
         """
         path = f"/me/devices/{quote(device_id, safe='')}"
         self.call("DELETE", path, confirm=_confirming(password, confirm), repeat=True)

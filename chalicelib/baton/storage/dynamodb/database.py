@@ -102,7 +102,7 @@ class DynamoDB:
             raise
 
     def write(self, operation: str, **request: object) -> "Item":
-        """Send one conditional write. Return the new item if the request asks for it.
+        """Send one conditional write. Return the new item if ``ReturnValues`` requests it.
 
         Raises ``ConditionFailed`` with the item at that moment, so no second read is needed.
         """

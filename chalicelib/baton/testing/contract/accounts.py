@@ -148,7 +148,7 @@ class AccountsContract(Contract):
             pytest.param(
                 replace(state_with(replace(MINE_LIVE, epoch=EPOCH + 1)), epoch=EPOCH + 1), id="epoch raised by another"
             ),
-            pytest.param(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1), id="verifier version"),
+            pytest.param(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1), id="credentials version"),
             pytest.param(state_with(replace(MINE_LIVE, epoch=EPOCH - 1)), id="keeper of an older epoch"),
             pytest.param(state_with(replace(MINE_LIVE, ended=Ended(NOW, EndReason.LOGOUT))), id="keeper ended"),
             pytest.param(state_with(replace(MINE_LIVE, expires_at=NOW)), id="keeper expired"),
@@ -197,7 +197,7 @@ class AccountsContract(Contract):
         [
             pytest.param(VERSION, USER.password_hash, True, id="as read"),
             pytest.param(VERSION - 1, USER.password_hash, False, id="another version"),
-            pytest.param(VERSION, b"another", False, id="another verifier"),
+            pytest.param(VERSION, b"another", False, id="another password hash"),
         ],
     )
     def test_a_rehash_replaces_only_what_was_read(

@@ -87,7 +87,7 @@ class LoginsContract(LineagesUnderTest):
         [
             pytest.param(state_with(MINE_LIVE, status=Status.DISABLED), id="disabled"),
             pytest.param(replace(state_with(MINE_LIVE), epoch=EPOCH + 1), id="epoch"),
-            pytest.param(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1), id="verifier version"),
+            pytest.param(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1), id="credentials version"),
             pytest.param(state_with(MINE_LIVE, replace(NEWBORN, generation=1)), id="already there and moved on"),
             pytest.param(state_with(replace(MINE_LIVE, generation=8)), id="removed one exchanged"),
             pytest.param(state_with(replace(MINE_LIVE, issued_at=NOW - 1)), id="removed one used"),
