@@ -93,7 +93,7 @@ class Wire:
         return answer
 
     def close(self) -> None:
-        """Close the kept connections."""
+        """Close the open connections."""
         self._http.close()
 
 

@@ -1,10 +1,9 @@
-"""Write ``chalicelib/baton/http/openapi.json``, the OpenAPI 3.1 description, from what serves: ``make openapi``.
+"""Write ``chalicelib/baton/http/openapi.json``, the OpenAPI 3.1 description, from the app: ``make openapi``.
 
-Routes are the application's own, yours too; bodies, forms and answers are those of
-the ``shapes`` of each package;
-refusals are those of ``chalicelib/baton/errors.py``, in the dialect their route speaks. What a signed route asks for is
-what its decorator was told. Only the words, and which refusals a journey can come to, are written here: the tests hold
-every answer they see against the description.
+The routes are those of the application, yours included. Bodies, forms and answers come from the ``shapes`` of each
+package, refusals from ``chalicelib/baton/errors.py`` in the dialect of their route, and the requirements of a signed
+route from its decorator. Only the texts and the refusals of each route are written here. The tests compare each answer
+that they get with the description.
 """
 
 import dataclasses
@@ -185,14 +184,14 @@ class Row:
 
 ROWS: Mapping[tuple[str, str], Row] = {
     ("GET", "/time"): Row("getTime", "Tell the server's time.", {200: ServerTime}, ()),
-    ("GET", "/health"): Row("getHealth", "Tell whether the way to the database works.", {200: Health}),
+    ("GET", "/health"): Row("getHealth", "Report whether Baton can reach its database.", {200: Health}),
     ("GET", "/.well-known/jwks.json"): Row("getJwks", "Publish the keys that verify tokens.", {200: Jwks}, cached=True),
     ("GET", "/.well-known/oauth-authorization-server"): Row(
         "getMetadata", "Describe the authorization server (RFC 8414).", {200: Metadata}, (), cached=True
     ),
     ("GET", "/.well-known/openid-configuration"): Row(
         "getOpenidConfiguration",
-        "Describe the authorization server where stock clients look.",
+        "Describe the authorization server at the path of OpenID clients.",
         {200: OpenIdMetadata},
         (),
         cached=True,
@@ -204,24 +203,24 @@ ROWS: Mapping[tuple[str, str], Row] = {
         (),
         cached=True,
     ),
-    ("GET", "/openapi.json"): Row("getDescription", "Give this description.", {200: dict}, (), cached=True),
+    ("GET", "/openapi.json"): Row("getDescription", "Return this description.", {200: dict}, (), cached=True),
     ("POST", "/register"): Row(
         "register",
-        "Open an account and log in on this device. Sign it with the key it introduces, if any.",
+        "Create an account and log in on this device. Sign the request with the key in its body, if any.",
         {201: TokenResponse},
         (*ENTRY, *STRENGTH, AccountExists, errors.TooManyRequests, *OURS),
         proof=True,
     ),
     ("POST", "/login"): Row(
         "logIn",
-        "Log in on this device. Sign it with the key it introduces, if any.",
+        "Log in on this device. Sign the request with the key in its body, if any.",
         {200: TokenResponse},
         (*ENTRY, *PASSWORD, *OURS),
         proof=True,
     ),
     ("POST", "/oauth/token"): Row(
         "exchangeToken",
-        "Exchange a token for the next one. A bound login signs it.",
+        "Exchange a token for the next token. A bound login must sign.",
         {200: TokenResponse},
         (
             *FORM,
@@ -240,20 +239,20 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/oauth/revoke"): Row(
         "revokeToken",
-        "End the login of a token (RFC 7009). A bound login signs it. An invalid token is no error.",
+        "End the login of a token (RFC 7009). A bound login must sign. An invalid token is no error.",
         {200: None},
         (*FORM, *SIGNATURE, UnknownClient, UnauthorizedClient, TokenInvalid, *OURS),
         proof=True,
     ),
     ("POST", "/oauth/introspect"): Row(
         "introspectToken",
-        "Tell a resource server whether a token is good this moment (RFC 7662).",
+        "Introspect a token for a resource server (RFC 7662).",
         {200: Introspection},
         (*FORM, InvalidClient, *OURS),
     ),
     ("GET", "/oauth/authorize"): Row(
         "refuseAuthorization",
-        "Refuse an authorization request: there is no login page here. It never redirects, and ignores the query.",
+        "Refuse an authorization request: Baton has no login page. It never redirects, and ignores the query.",
         {},
         (UnsupportedResponseType,),
     ),
@@ -275,11 +274,13 @@ ROWS: Mapping[tuple[str, str], Row] = {
         {204: None},
     ),
     ("GET", "/me"): Row("getAccount", "Show the account.", {200: Profile}),
-    ("DELETE", "/me"): Row("deleteAccount", "Delete the account; its e-mail address becomes free.", {204: None}),
-    ("POST", "/me/password"): Row(
-        "changePassword", "Change the password; every other login ends.", {204: None}, (*STRENGTH, *OURS)
+    ("DELETE", "/me"): Row(
+        "deleteAccount", "Delete the account. Its e-mail address can be registered again.", {204: None}
     ),
-    ("GET", "/me/devices"): Row("listDevices", "List the account's logins, alive and ended.", {200: Devices}),
+    ("POST", "/me/password"): Row(
+        "changePassword", "Change the password. Every other login ends.", {204: None}, (*STRENGTH, *OURS)
+    ),
+    ("GET", "/me/devices"): Row("listDevices", "List the account's logins, active and ended.", {200: Devices}),
     ("DELETE", "/me/devices/{device_id}"): Row(
         "endDevice", "End one login of the account.", {204: None}, (errors.NotFound, *OURS)
     ),
@@ -287,7 +288,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
 
 _PARAMETERS: Mapping[str, Json] = {
     "Signature-Input": {
-        "description": "What the signature covers (RFC 9421). A bound login sends it, any other does not.",
+        "description": "The components of the signature (RFC 9421). Only a bound login sends this header.",
         "schema": {"type": "string"},
         "example": 'baton=("@method" "@authority" "@path" "authorization");created=1767225600;keyid="<thumbprint of '
         'the key, or key_id>";nonce="<fresh>";tag="baton"',
@@ -298,12 +299,12 @@ _PARAMETERS: Mapping[str, Json] = {
         "example": "baton=:<base64>:",
     },
     "Content-Digest": {
-        "description": "The digest of the body (RFC 9530). A signed request with a body covers it.",
+        "description": "The digest of the body (RFC 9530). The signature must cover it if there is a body.",
         "schema": {"type": "string"},
         "example": "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:",
     },
     "Idempotency-Key": {
-        "description": "The attempt: random, written down before it is sent, the same until there is an answer.",
+        "description": "The attempt: a random value. Store it before the request, and send it with each retry.",
         "schema": {
             "type": "string",
             "pattern": rf'^("[!#-\[\]-~]{{{ATTEMPT_CHARACTERS_MIN},{ATTEMPT_CHARACTERS_MAX}}}"|'
@@ -311,20 +312,20 @@ _PARAMETERS: Mapping[str, Json] = {
         },
     },
     "Baton-Grant": {
-        "description": "The grant of `POST /step-up` for exactly this request. Without one: `step_up_required`.",
+        "description": "The grant of `POST /step-up` for exactly this request. Without it: `step_up_required`.",
         "schema": {"type": "string"},
     },
 }
 _HEADERS: Mapping[str, Json] = {
     "Baton-Time": {"description": "The server's time, seconds since the epoch.", "schema": {"type": "integer"}},
-    "Baton-Request-Id": {"description": "Quote it when you report something.", "schema": {"type": "string"}},
+    "Baton-Request-Id": {"description": "The id of the request. Quote it in a report.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
 }
 _SECURITY: Json = {
     "token": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A token of kind `use` or `both`. A bound login signs its calls besides.",
+        "description": "A token whose `token_use` is `access` or `both`. A bound login must also sign its calls.",
     },
     "resource_server": {"type": "http", "scheme": "basic", "description": "The id and secret of a resource server."},
 }

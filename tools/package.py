@@ -114,7 +114,7 @@ def names_of(stage: str) -> dict[str, str]:
 
 
 def origins_of(stage: str) -> tuple[str, ...]:
-    """Give the origins of the pages that may call a stage."""
+    """Return the origins of the web pages that may call a stage."""
     listed = configuration()["stages"][stage]["environment_variables"].get("BATON_ORIGINS", "")
     return tuple(filter(None, map(str.strip, listed.split(","))))
 
@@ -127,7 +127,7 @@ def this_architecture() -> str | None:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Let nobody else of this checkout package meanwhile: there is one copy to package from."""
+    """Allow one packaging at a time in this checkout, because there is one copy to package from."""
     import fcntl  # noqa: PLC0415 - there is no such module on Windows, where this module is read too
 
     COPY.parent.mkdir(exist_ok=True)
@@ -137,10 +137,10 @@ def alone() -> Iterator[None]:
 
 
 def copy_of_what_ships(architecture: str, clients: str | None = None) -> Path:
-    """Copy what Chalice needs to a folder of its own: it packs all of chalicelib/, this machine's bytecode too.
+    """Copy the files that Chalice needs to a new folder, because Chalice packs all of chalicelib/, bytecode included.
 
-    The test kit stays behind: it imports pytest, which Lambda does not have.
-    What Chalice knows of deployments is the checkout's own, wherever Chalice is called.
+    The test kit is not copied: it imports pytest, which Lambda does not have. Chalice's record of deployments is
+    always that of the checkout.
     ``clients`` names another client registry than the stages do.
     """
     shutil.rmtree(COPY / "chalicelib", ignore_errors=True)
@@ -267,10 +267,10 @@ def chalice(*words: str) -> str:
 
 
 def build(stage: str = "dev", architecture: str | None = None, *, clients: str | None = None) -> Path:
-    """Build zip and template, for the architecture that is configured or another, and give the zip.
+    """Build zip and template, for the configured architecture or another one, and return the zip.
 
-    The zip is the same for every stage, and making it asks no AWS. ``clients`` names another client registry than the
-    stage does: Chalice starts the application to find its routes. Call it while ``alone``.
+    The zip is the same for every stage, and building it makes no AWS call. ``clients`` names another client
+    registry than the stage does: Chalice starts the application to find its routes. Call it while ``alone``.
     """
     architecture = architecture or configured_architecture()
     runtime_ = runtime()
@@ -315,7 +315,7 @@ def _digest(file: Path) -> str:
 
 
 def _rewrite(archive: Path) -> None:
-    """Add bytecode, and leave out whatever differs from one machine to the next: the same content, the same zip."""
+    """Add bytecode, and omit everything that differs between machines: the same content gives the same zip."""
     entries = dict(_entries(archive))
     with tempfile.TemporaryDirectory() as place:
         entries |= dict(_bytecode(entries, Path(place)))
@@ -337,9 +337,9 @@ def _entries(archive: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, bytes]]:
-    """Compile what is imported. Unchecked: unpacked, the source's time is anybody's guess, and nobody changes it.
+    """Compile the imported modules, in a new process, because earlier interned strings change the bytecode.
 
-    In a process of its own, since what was interned before shows in bytecode.
+    Python does not compare the bytecode with its source, whose file time after unpacking is unknown.
     """
     sources = [name for name in entries if name.endswith(".py") and not NEVER_IMPORTED.match(name)]
     for name in sources:
@@ -421,7 +421,7 @@ def _filled_in_by_cloudformation(value: Any) -> Any:  # noqa: ANN401 - any part 
 
 
 def _filled_in(value: str) -> str | dict[str, Any]:
-    """Turn the names that a policy leaves open into what CloudFormation knows them by."""
+    """Replace the placeholders of a policy by CloudFormation references."""
     if value.endswith(":key/KEY"):
         return {"Fn::ImportValue": {"Fn::Sub": "${Prefix}-key"}}
     if re.search(r"::/restapis/\w+/stages\Z", value):  # the stack's own, whichever was filled in for Chalice's
@@ -517,7 +517,7 @@ def fits_lambda(wheel_tag: str, python_tag: str, machine: str, glibc: int) -> bo
 
 
 def glibc_needed(library: bytes) -> int:
-    """Read the newest glibc 2.x whose symbols a library asks for: their versions stand in its string table."""
+    """Return the newest glibc 2.x whose symbols a library needs. Its string table has their versions."""
     return max((int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", library)), default=0)
 
 

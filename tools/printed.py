@@ -9,7 +9,7 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    """Return the widths of the columns of rows with equal length."""
+    """Return the width of each column. All rows have the same number of columns."""
     return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 

@@ -125,7 +125,7 @@ class UnsupportedMediaType(InvalidRequest):
 
 
 class Superseded(InvalidRequest):
-    """A late repetition of a request whose login was exchanged since (E7). Nothing ended."""
+    """A request was repeated after the login had advanced further (E7). No login ended."""
 
     status = 409
     code = "superseded"

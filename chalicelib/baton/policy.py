@@ -1,4 +1,4 @@
-"""Every number with its unit and reason, and assertions of the relations between them.
+"""Every limit and lifetime of Baton, with its unit and reason. Assertions check the relations between them.
 
 The five mechanisms are rows of one table. The same rules serve all of them.
 """
@@ -44,7 +44,8 @@ class Mechanism(Struct, frozen=True):
 MECHANISMS: dict[MechanismName, Mechanism] = {
     row.name: row
     for row in (
-        # Short, because every resource server it is shown to could keep it; exchangeable while it sleeps in a drawer.
+        # A short access time, because a resource server that gets the token could keep it. A phone that is not used
+        # for weeks can still exchange the token.
         Mechanism(
             MechanismName.EXCHANGE,
             access_s=15 * MINUTE_S,
@@ -61,9 +62,9 @@ MECHANISMS: dict[MechanismName, Mechanism] = {
             absolute_s=90 * DAY_S,
             single_use=True,
         ),
-        # OAuth 2.0 as most people run it: never slides, so 60 days is the end.
+        # Common OAuth 2.0. Use does not extend the login, so it ends after 60 days.
         Mechanism(MechanismName.REFRESH, access_s=15 * MINUTE_S, idle_s=60 * DAY_S, absolute_s=60 * DAY_S),
-        # Session and remember-me: 30 minutes and 30 days of silence (OWASP ASVS 7.3), half a year in all.
+        # Session and remember token: 30 minutes and 30 days without use (OWASP ASVS 7.3), 180 days in all.
         Mechanism(
             MechanismName.SESSION,
             access_s=30 * MINUTE_S,
@@ -71,7 +72,7 @@ MECHANISMS: dict[MechanismName, Mechanism] = {
             absolute_s=180 * DAY_S,
             slides=True,
         ),
-        # The weakest, for things without a keyboard: revocable, and nothing else can be said for it.
+        # The weakest mechanism, for devices without a keyboard. Its only protection is that a login can be ended.
         Mechanism(
             MechanismName.LONG_LIVED,
             access_s=180 * DAY_S,
@@ -133,8 +134,8 @@ TICKET_ID_BYTES = 16
 class TicketPurpose(Struct, frozen=True):
     """The purpose of a ticket. A ticket of one purpose cannot be decrypted for another purpose.
 
-    ``prefix`` begins its text and lets secret scanners find a leaked one. ``life_s`` is the longest life of a ticket:
-    one ticket may have a shorter life.
+    ``prefix`` begins the text of a ticket, so secret scanners can find a leaked ticket. ``life_s`` is the longest life
+    of a ticket: a single ticket may have a shorter life.
     """
 
     name: str

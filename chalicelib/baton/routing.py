@@ -183,9 +183,9 @@ class Route(RouteSpec, frozen=True):
 
 
 def source_network(source: str) -> str:
-    """Name where a request came from: an IPv4 address, or the /64 of an IPv6 one, for a single line has all of it.
+    """Return the source of a request: an IPv4 address, or the /64 network of an IPv6 address, which one subscriber has.
 
-    What is no address stands for itself: a gateway that says it in a way of its own is a source all the same.
+    A source that is not an IP address is returned unchanged: a gateway may write sources in its own form.
     """
     if ":" not in source:
         return source

@@ -191,11 +191,11 @@ class DeviceKey:
         return {"crv": "P-256", "kty": "EC", "x": x, "y": y}
 
     def thumbprint(self) -> str:
-        """Name the key (RFC 7638, SHA-256)."""
+        """Return the JWK thumbprint of the key (RFC 7638, SHA-256)."""
         return _base64url(hashlib.sha256(_json_bytes(self.jwk())).digest())
 
     def sign(self, message: bytes) -> bytes:
-        """Sign, in the encoding of RFC 9421: section 3.3.4 wants r and s raw, where libraries and phones give DER."""
+        """Sign in the encoding of RFC 9421 section 3.3.4: raw r and s. Libraries and phones return DER."""
         private = _private_key(self.pkcs8)
         if isinstance(private, ed25519.Ed25519PrivateKey):
             return private.sign(message)
@@ -848,7 +848,8 @@ class BatonClient:
     ) -> None:
         """End the login of one device. It is safe to repeat this.
 
-        To end another device than this one, give the password of the account, or `confirm`, which asks the person.
+        To end another device than this one, give the password of the account, or `confirm`, a function that gets
+        the password from the person.
         """
         path = f"/me/devices/{quote(device_id, safe='')}"
         self.call("DELETE", path, confirm=_confirming(password, confirm), repeat=True)
@@ -870,7 +871,7 @@ class BatonClient:
         return self._clock() + self._offset_s
 
     def sync_clock(self) -> float:
-        """Read the server's time and return the offset in seconds. Every other answer has the time too."""
+        """Read the server's time and return the offset in seconds. Answers that no cache may store have it too."""
         patience = self._patience(DEADLINE_S)
         self._revoke_copied(patience)
         self._ask(lambda created: self._request("GET", "/time", created=created), _timed, patience)

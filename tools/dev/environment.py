@@ -1,7 +1,7 @@
 """A Lambda environment on this machine: the built zip, unpacked, under AWS's own runtime client.
 
-It sees what Lambda lets it see, and nothing else of this machine: the zip, the standard library, and what Lambda brings
-along (boto3 and the runtime client). What the zip lacks is missing here as it would be there.
+It has the same files as in Lambda: the zip, the standard library, boto3 and the runtime client. A module that the zip
+lacks is missing here as in Lambda.
 """
 
 import json
@@ -51,7 +51,7 @@ class Usage:
 
 
 class _RuntimeApi(ThreadingHTTPServer):
-    """The Runtime API, as far as a runtime client asks it: hand out events, take answers. Loopback only."""
+    """The part of the Runtime API that a runtime client calls: return events, accept answers. Loopback only."""
 
     daemon_threads = True
 
@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a zip as Lambda does, and give the folder."""
+    """Unpack a zip as Lambda does, and return the folder."""
     with zipfile.ZipFile(archive) as opened:
         opened.extractall(folder)
     return folder

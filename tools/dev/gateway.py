@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         return going_on
 
     def _is_from_here(self) -> bool:
-        """Tell whether this machine asks: the network gets the API alone."""
+        """Decide whether the request is from this machine. Other machines may use only the API."""
         return is_this_machine(self.client_address[0], self.connection.getsockname()[0])
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_HEAD = answer
@@ -83,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _body(self) -> bytes | None:
-        """Read the body; ``None`` when nobody can tell where it ends, or it is beyond what the gateway takes."""
+        """Read the body. ``None`` if its length is unknown or larger than the gateway accepts."""
         lengths = self.headers.get_all("content-length", [])
         if "chunked" in self.headers.get("transfer-encoding", "").lower():
             return None if lengths else self._chunks()
@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.readline(64)
 
     def _skip(self, body: bytes) -> GatewayResponse:
-        """Move the clock for whoever is on this machine, but for no page in its browser."""
+        """Move the clock for a program on this machine, but not for a page in its browser."""
         own = self.server.gateway._own
         if "origin" in self.headers:
             return own(403, "forbidden", "forbidden", "No page moves this clock.")

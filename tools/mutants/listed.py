@@ -317,7 +317,7 @@ LISTED: Final[list[Mutant]] = [
         ("a refusal is no answer", "            if _is_final(refusal):\n", "            if False:\n"),
         ("a server error is an answer", "400 <= refusal.status < 500", "400 <= refusal.status < 600"),
         ("a lost take-over runs", "InProgress() if taken is None else _judged(taken, sending, retry_safe=retry_safe)", "Claimed()"),
-        ("a failed claim uses the key up", "            # The claim may have happened, and nothing has run. Without this the key would be unusable for a day.\n            self._release(sending)\n", "            pass\n"),
+        ("a failed claim uses the key up", "            # The claim may be stored, and no view has run. Without this release the key would be unusable for a day.\n            self._release(sending)\n", "            pass\n"),
         ("an answer of any size is stored", "if len(encrypted) > ONCE_ANSWER_BYTES_MAX:", "if False:"),
         ("an answer of 64 KB is not stored", "if len(encrypted) > ONCE_ANSWER_BYTES_MAX:", "if len(encrypted) >= ONCE_ANSWER_BYTES_MAX:"),
         ("a store that fails takes the answer back", "        except errors.Unavailable as unavailable:\n", "        except ZeroDivisionError as unavailable:\n"),

@@ -128,7 +128,7 @@ class Mutant:
         return TESTS[self.file]
 
     def applied(self, source: str) -> str:
-        """Give the source with the change. Raises ``Stale``, or ``SyntaxError`` for a change that is no Python."""
+        """Return the source with the change. Raises ``Stale``, or ``SyntaxError`` if the result is not Python."""
         found = source.count(self.old)
         if self.at is None and found != 1:
             raise Stale(f"{self}: its text stands {found} times in {self.file}")

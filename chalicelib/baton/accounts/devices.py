@@ -17,7 +17,7 @@ from chalicelib.baton.tokens.issue import Seconds
 
 
 class ListedDevice(Struct, frozen=True, kw_only=True):
-    """One login of the account, alive or ended."""
+    """One login of the account, active or ended."""
 
     device_id: str
     name: str

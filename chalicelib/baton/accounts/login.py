@@ -49,7 +49,7 @@ class Login(Struct, frozen=True, kw_only=True):
         secret = passwords.normalise(password)
         login_request = self.introduce(message, email=email, client_id=client_id, device=device, now=now)
         claimed = self.users.find(ring.email_index(login_request.email))
-        # An address nobody claimed is looked up like any other: the same reads, the same hashing, the same answer.
+        # An unknown address gets the same reads, the same hashing and the same answer as a known one.
         account = claimed or ring.decoy_account(login_request.email)
         account_state = self.lineage_store.get(account)
         rate_limits = login_limits(

@@ -67,7 +67,7 @@ class Register(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the e-mail claim kept changing during a registration", by_caller=True)
 
     def _take_slot(self, source: str, *, now: int) -> None:
-        """Count registrations per source, successes too: registration tells that an address is taken."""
+        """Count registrations per source, successes too, because a registration reveals a registered address."""
         if not self.limits:
             return
         slot = self.ephemeral.count(

@@ -26,7 +26,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
     list_devices: ListDevices,
     end_device: EndDevice,
 ) -> tuple[Route, ...]:
-    """List the routes of this room."""
+    """List the routes of accounts."""
 
     def enter(message: Message, entry: Entry) -> Answer:
         return Answer(201, _enter(register, message, entry))

@@ -28,7 +28,7 @@ PublicJwk = Annotated[
 
 
 class DeviceShape(Body):
-    """A device: its name, and the public key (JWK) it introduces or the HMAC secret it asks for."""
+    """A device: its name, and its public key (JWK) or its request for an HMAC secret."""
 
     name: Name = ""
     public_key: PublicJwk | None = None
@@ -36,7 +36,7 @@ class DeviceShape(Body):
 
 
 class Entry(Body):
-    """``POST /register`` and ``POST /login``. A password's own limits are in bytes, and told by their own codes."""
+    """``POST /register`` and ``POST /login``. The limits of a password are in bytes, and have their own codes."""
 
     email: Text
     password: str

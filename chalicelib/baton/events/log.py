@@ -1,10 +1,10 @@
-"""What the operator watches: one JSON line an event, and a metric for those worth counting (CloudWatch EMF).
+"""The log: one JSON line for each event, and metrics of the counted events (CloudWatch EMF).
 
-Redacted by construction: only the facts of ``FACTS`` are written, and none of them is ever a secret. Every line and
-every metric of a request carries its id, and the lineage once it is known. docs/baton/metrics.md lists them.
+Only the facts of ``FACTS`` are written, and none of them is a secret. Every line and every metric of a request carries
+its id, and the lineage once it is known. docs/baton/metrics.md lists them.
 
-Written here and not by a logging library: the format is one documented object, and a library for it cost a sixth of an
-exchange and 6 ms of every cold start.
+Baton uses no logging library. The format is one documented object, and a library took a sixth of an exchange and 6 ms
+of each cold start.
 """
 
 import functools
@@ -102,7 +102,7 @@ class Log:
             try:
                 if level in self._told:
                     self._tell(event, level, facts)
-            finally:  # a line that was lost is counted all the same
+            finally:  # an event whose line was lost is counted too
                 if self.metrics:
                     self._count(event, facts)
         except Exception:  # noqa: BLE001, S110 - a line that cannot be written must not fail a login
@@ -127,7 +127,7 @@ class Log:
             self._send()
 
     def _add(self, name: str, unit: str, value: float) -> None:
-        # A sum, and not every value: CloudWatch takes no more than a hundred of a metric's.
+        # A sum, not each value: CloudWatch accepts at most a hundred values of a metric.
         self._counted[name, unit] = self._counted.get((name, unit), 0) + value
 
     def _send(self) -> None:
@@ -157,6 +157,6 @@ def _directive(metrics: tuple[tuple[str, str], ...]) -> msgspec.Raw:
 
 def write_line(line: Mapping[str, object]) -> None:
     """Write a line with one system call: an environment may be frozen or ended right after its answer."""
-    if sys.stdout is None:  # started without one, a process gives its descriptor to the next socket
+    if sys.stdout is None:  # in a process without standard output, descriptor 1 may be a socket
         return
     os.write(_STANDARD_OUTPUT, msgspec.json.encode(line) + b"\n")

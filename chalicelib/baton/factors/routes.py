@@ -10,7 +10,7 @@ from chalicelib.baton.tokens.caller import Caller, Operation
 
 
 class OperationShape(Body):
-    """The operation a step-up is for: the exact method, path and body digest to come."""
+    """The operation of a step-up: the exact method, path and body digest of the request that follows."""
 
     method: Literal["POST", "PUT", "PATCH", "DELETE", "GET"]
     path: Annotated[str, Meta(pattern=r"^/[!-~]*$", max_length=2048)]
@@ -25,7 +25,7 @@ class StepUpShape(Body):
 
 
 def routes(*, step_up: IssueStepUpGrant) -> tuple[Route, ...]:
-    """List the routes of this room."""
+    """List the routes of factors."""
 
     def issue_grant(caller: Caller, body: StepUpShape) -> Answer:
         asked = body.operation

@@ -1,4 +1,4 @@
-"""Answer or Refusal -> Response. Refusals have two dialects: RFC 6749 under ``/oauth``, RFC 9457 elsewhere."""
+"""Make the response of an ``Answer`` or a ``Refusal``. Errors follow RFC 6749 under ``/oauth``, RFC 9457 elsewhere."""
 
 import re
 from collections.abc import Mapping
@@ -30,10 +30,10 @@ _RESERVED_PREFIXES = ("baton-", "access-control-")
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
-"""What a cookie may hold (RFC 6265 section 4.1.1)."""
+"""The characters of a cookie's value (RFC 6265 section 4.1.1)."""
 _COOKIE_PATH = re.compile(r"/[!-:<-~]*")
 
-# What RFC 6749 section 5.2 has no word for: there, a bad token is a bad grant, and a bad proof a bad request.
+# RFC 6749 section 5.2 has no word for these: a bad token is `invalid_grant`, and a bad proof `invalid_request`.
 _OAUTH_ERRORS: Mapping[type[errors.Refusal], str] = {
     errors.InvalidToken: "invalid_grant",
     InvalidSignature: "invalid_request",
@@ -117,20 +117,20 @@ def _cookie(cookie: Cookie) -> str:
 
 
 def rendered(response: Response) -> RenderedAnswer:
-    """Take a response apart, to store it."""
+    """Split a response into its parts, to store them."""
     headers = {name: value for name, value in response.headers.items() if isinstance(value, str)}
     body = response.body.encode() if isinstance(response.body, str) else response.body
     return RenderedAnswer(response.status_code, headers, tuple(response.headers.get("Set-Cookie", ())), body)
 
 
 def response_of(answer: RenderedAnswer) -> Response:
-    """Make the response of a stored answer. Its body is bytes, whatever it was."""
+    """Make the response of a stored answer. Its body is always bytes."""
     headers: Fields = {**answer.headers, **({"Set-Cookie": list(answer.cookies)} if answer.cookies else {})}
     return Response(body=answer.body, status_code=answer.status, headers=headers)
 
 
 def status_and_error(refusal: errors.Refusal, dialect: Dialect) -> tuple[int, str]:
-    """Give the status and the ``error`` member of a refusal in a dialect."""
+    """Return the status and the ``error`` member of a refusal in a dialect."""
     if dialect is Dialect.OAUTH:
         for family, error in _OAUTH_ERRORS.items():
             if isinstance(refusal, family):
@@ -141,7 +141,7 @@ def status_and_error(refusal: errors.Refusal, dialect: Dialect) -> tuple[int, st
 def refused(
     refusal: errors.Refusal, dialect: Dialect, *, request_id: str, now: int, resource_metadata: str = ""
 ) -> Response:
-    """Answer with a refusal: what happened, what to do, never a secret.
+    """Make the response of a refusal: what happened, what to do, never a secret.
 
     ``resource_metadata`` is the URL that a 401 about a token names (RFC 9728 section 5.1).
     """
@@ -182,7 +182,7 @@ def refused(
 
 
 def as_page(response: Response, refusal: errors.Refusal, *, request_id: str) -> Response:
-    """Write a refusal for the person who opened the route in a browser. Nothing of the request is shown."""
+    """Make an HTML page of a refusal, for a browser. The page shows no part of the request."""
     import html  # noqa: PLC0415 - cold start: only here
 
     detail, code, request_id = (
@@ -201,7 +201,7 @@ def as_page(response: Response, refusal: errors.Refusal, *, request_id: str) -> 
 
 
 def _challenge(refusal: errors.Refusal, status: int, error: str) -> str | None:
-    """Build ``WWW-Authenticate`` (RFC 6750 3, RFC 9470 3). API Gateway renames it: the body says all."""
+    """Build ``WWW-Authenticate`` (RFC 6750 3, RFC 9470 3). API Gateway renames it, so the body says it too."""
     if status != errors.InvalidToken.status:
         return None
     if isinstance(refusal, InvalidClient):

@@ -33,7 +33,7 @@ Shape = TypeVar("Shape", bound=msgspec.Struct)
 def read_json(message: Message, shape: type[Shape]) -> Shape:
     """Read one JSON object of a shape.
 
-    No body counts as ``{}``, whatever ``Content-Type`` says of it (RFC 9110 section 8.3).
+    A request without a body counts as ``{}``, with any ``Content-Type`` (RFC 9110 section 8.3).
     UTF-8 without BOM, no duplicate members, no NaN or Infinity, bounded depth, no lone surrogates or NUL. A missing
     member is ``Malformed``, an unknown one ``UnknownField``, one of the wrong type ``WrongType``; each carries a
     JSON pointer (RFC 6901).
@@ -100,12 +100,12 @@ def _converted(value: dict[str, Any], shape: type[Shape]) -> Shape:
     try:
         return msgspec.convert(value, type=shape, strict=True)
     except msgspec.ValidationError:
-        pass  # its words may quote the request: the shape explains instead
+        pass  # the message may quote the request: the shape explains the error instead
     raise explain(value, shape, "")
 
 
 def read_form(message: Message, known: Iterable[str]) -> dict[str, str]:
-    """Read the known fields of a form (RFC 6749 appendix B). Unknown ones are ignored, empty ones count as absent."""
+    """Read the known fields of a form (RFC 6749 appendix B). Unknown and empty fields are ignored."""
     if not message.body:
         return {}
     require_media_type(message, FORM)
@@ -132,7 +132,7 @@ def read_form(message: Message, known: Iterable[str]) -> dict[str, str]:
 
 
 def require_media_type(message: Message, wanted: str) -> None:
-    """Compare the media type whole and case-insensitively, and ignore its parameters.
+    """Compare the whole media type, without regard to case, and ignore its parameters.
 
     Neither JSON (RFC 8259 section 11) nor forms define any. One is not ignored: a ``charset`` of JSON that says the
     body is not UTF-8, for it would be read as something else than its sender wrote. A form is ASCII in any case.
@@ -144,7 +144,7 @@ def require_media_type(message: Message, wanted: str) -> None:
 
 
 def _harmless(parameters: str, *, utf_8: bool) -> bool:
-    """Read parameters to their end, and tell whether none says that the body is not UTF-8."""
+    """Read all parameters, and decide whether none of them says that the body is not UTF-8."""
     position = 0
     while position < len(parameters):
         parameter = _PARAMETER.match(parameters, position)

@@ -11,9 +11,9 @@ PREFLIGHT_KEPT_S = 7200
 
 
 def readable_by(origin: str | None, origins: Iterable[str]) -> dict[str, str]:
-    """Give the header fields that let a page of this origin read an answer; none where no page may read any.
+    """Return the header fields that allow a page of this origin to read an answer. No fields: it may not.
 
-    ``origins`` are those of ``BATON_ORIGINS``. One that ends in ``:*`` stands for every port of its host.
+    ``origins`` are those of ``BATON_ORIGINS``. An origin that ends in ``:*`` includes every port of its host.
     """
     origins = tuple(origins)
     if not origins:

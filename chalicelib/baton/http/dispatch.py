@@ -1,4 +1,4 @@
-"""Run the view of a route for a request: read the request strictly, and answer in one form whatever happens."""
+"""Run the view of a route for a request: read the request strictly, and make one form of answer in every case."""
 
 import functools
 import traceback
@@ -19,20 +19,20 @@ from chalicelib.baton.tokens.call import SAFE_METHODS
 
 
 class Request(Struct, frozen=True):
-    """A request on its way to its view. ``route`` is the template; ``path`` has its parameters, decoded."""
+    """A request to a route. ``route`` is the template; ``path`` has its parameters, percent-decoded."""
 
     message: Message
     route: str
     path: Mapping[str, str]
     refused: Callable[[errors.Refusal], Response]
-    """Write a refusal as the answer to this request."""
+    """Make the response of a refusal of this request."""
 
 
 Run = Callable[[Request], Response]
 
 
 class Dispatch(Struct, kw_only=True):
-    """Make the views of Chalice out of functions that answer a ``Request``."""
+    """Make views of Chalice from functions that answer a ``Request``."""
 
     clock: Clock
     entropy: Entropy
@@ -45,12 +45,12 @@ class Dispatch(Struct, kw_only=True):
     resource_metadata: str = ""
     """The URL of ``/.well-known/oauth-protected-resource``, which every 401 about a token names (RFC 9728 5.1)."""
     begin: Callable[[], None] = lambda: None
-    """What else begins with each request."""
+    """Called at the start of each request."""
 
     def view(self, run: Run, spec: RouteSpec, named_after: Callable[..., object]) -> Callable[..., Response]:
         """Make a view of Chalice. It has the name and docstring of ``named_after``, and ``spec`` as an attribute.
 
-        No exception leaves it.
+        The view raises no exception.
         """
 
         @functools.wraps(named_after)
@@ -68,7 +68,7 @@ class Dispatch(Struct, kw_only=True):
                 response = self.carried(run(Request(message, _template(event), path, refuse)))
             except errors.Refusal as raised:
                 refusal = raised
-            except Exception as defect:  # noqa: BLE001 - nothing a client can send may become Chalice's own 500
+            except Exception as defect:  # noqa: BLE001 - no request may cause Chalice's own 500
                 self.note_defect(defect)
                 refusal = _server_error(event, spec, type(defect).__name__)
             if refusal is not None:
@@ -86,9 +86,9 @@ class Dispatch(Struct, kw_only=True):
         return chalice_view
 
     def middleware(self, event: Any, get_response: Callable[[Any], Response]) -> Response:  # noqa: ANN401 - Chalice's own
-        """Rewrite the errors of Chalice itself in our form; add our headers to the answer of any other route.
+        """Rewrite Chalice's own errors in Baton's form, and add Baton's headers to the answers of other routes.
 
-        A view that is not Baton's decides its own answers, errors too.
+        A view that is not Baton's decides its own answers and errors.
         """
         response = get_response(event)
         if "Baton-Request-Id" in response.headers:
@@ -97,7 +97,7 @@ class Dispatch(Struct, kw_only=True):
         now = self.clock()
         said = _said_by_chalice(response)
         if said is None:
-            response.headers = dict(response.headers)  # the view may keep its own in a constant
+            response.headers = dict(response.headers)  # the view may return a constant, which must not change
             return self._finished(response, original, request_id=request_id, now=now)
         dialect = Dialect.OAUTH if _template(original).startswith("/oauth/") else Dialect.PROBLEM
         refusal = _server_error(original, _PLAIN) if said is errors.ServerError else said()
@@ -138,7 +138,7 @@ class Dispatch(Struct, kw_only=True):
         return response
 
     def note_defect(self, defect: Exception) -> None:
-        """Log where a defect struck, not its text: that may hold a secret. In development, show its traceback."""
+        """Log where a defect happened, not its text, which may contain a secret. In development, show its traceback."""
         if self.development:
             traceback.print_exception(defect)
         frames = traceback.extract_tb(defect.__traceback__)[-6:]
@@ -160,7 +160,7 @@ class Dispatch(Struct, kw_only=True):
         """Add the headers that every answer has, and log how the request ended."""
         headers = response.headers
         if not str(headers.get("Cache-Control", "")).startswith(("public", "private")):
-            # From a cache it would be the time of an earlier request, and set a phone's clock back.
+            # A cache would send the time of an earlier request, and a phone would set its clock back.
             headers["Baton-Time"] = str(now)
         headers["Baton-Request-Id"] = request_id
         headers["X-Content-Type-Options"] = "nosniff"
@@ -182,7 +182,7 @@ class Dispatch(Struct, kw_only=True):
         return response
 
     def _current(self) -> tuple[dict[str, Any], str]:
-        """Give the event being answered and its request id, which is on all log lines from here on.
+        """Return the current event and its request id, which all following log lines have.
 
         The id is the gateway's, or a random one if there is none.
         """
@@ -200,7 +200,7 @@ def may_repeat(method: str, spec: RouteSpec) -> bool:
 
 
 _PLAIN = RouteSpec()
-"""A route that is not Baton's: nothing is known of it."""
+"""The specification of a route that is not Baton's."""
 
 
 def _template(event: Mapping[str, Any]) -> str:
@@ -208,7 +208,7 @@ def _template(event: Mapping[str, Any]) -> str:
 
 
 def _field(event: Mapping[str, Any], wanted: str) -> str | None:
-    """Give the last header field of a name."""
+    """Return the last header field with this name."""
     given = event.get("headers") or {}
     return next((str(value) for name, value in given.items() if name.lower() == wanted), None)
 
@@ -229,7 +229,7 @@ _CHALICE_SAYS: Mapping[tuple[str, int], type[errors.Refusal]] = {
     ("UnsupportedMediaType", 415): errors.UnsupportedMediaType,
     ("InternalServerError", 500): errors.ServerError,
 }
-"""The answers that Chalice makes without a view, or for one that failed: their ``Code`` and status."""
+"""The answers that Chalice makes without a view or after a view failed, by their ``Code`` and status."""
 
 
 def _said_by_chalice(response: Response) -> type[errors.Refusal] | None:

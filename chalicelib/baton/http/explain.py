@@ -1,4 +1,4 @@
-"""Which member of a body or a query does not fit its struct, found by walking the fields of the struct. No I/O."""
+"""Find the member of a body or a query that does not fit its struct, by its fields. No I/O."""
 
 import operator
 import re
@@ -15,7 +15,7 @@ from chalicelib.baton import errors
 def explain(value: Mapping[str, Any], shape: type[Struct], pointer: str = "", *, strict: bool = True) -> errors.Refusal:
     """Find the first member that does not fit its field. The pointer to an element of a list ends at the list.
 
-    ``strict=False`` is for texts that are converted, as of a query.
+    ``strict=False`` is for texts that are converted, such as those of a query.
     """
     fields = _fields_of(shape)
     for name, member in value.items():
@@ -45,7 +45,7 @@ class _Field(Struct, frozen=True):
 
 @lru_cache(maxsize=64)
 def _fields_of(shape: type[Struct]) -> Mapping[str, _Field]:
-    """List the fields of a shape by their names in JSON. To read the annotations takes 60 us, so it is done once."""
+    """List the fields of a shape by their names in JSON. The list is cached: reading the annotations takes 60 us."""
     return {
         field.encode_name: _Field(field.type, _kinds(inspect.type_info(field.type)), field.required)
         for field in structs.fields(shape)
@@ -72,7 +72,7 @@ def _number_of(text: str, kinds: list[inspect.Type]) -> object:
 
 
 def _kinds(kind: inspect.Type) -> list[inspect.Type]:
-    """List the types of a union, or the one type, without their descriptions."""
+    """List the types of a union, or the single type, without their descriptions."""
     if isinstance(kind, inspect.Metadata):
         return _kinds(kind.type)
     return [one for member in kind.types for one in _kinds(member)] if isinstance(kind, inspect.UnionType) else [kind]
@@ -100,7 +100,7 @@ _LENGTHS = (("min_length", ">=", operator.ge), ("max_length", "<=", operator.le)
 
 
 def _expected(member: object, kinds: list[inspect.Type]) -> str | None:
-    """Name the types that a field takes, or the bound that a member of the right type misses; ``None`` if unnamed."""
+    """Name the types of a field, or the limit that a member of the right type violates; ``None`` without a name."""
     given = _JSON_WORDS.get(type(member), "null")
     words = [_KINDS.get(type(kind), "") for kind in kinds]
     for kind, word in zip(kinds, words, strict=True):
@@ -110,7 +110,7 @@ def _expected(member: object, kinds: list[inspect.Type]) -> str | None:
     return " | ".join(words) if all(words) else None
 
 
-def _missed(member: Any, kind: inspect.Type) -> str:  # noqa: ANN401 - what JSON held
+def _missed(member: Any, kind: inspect.Type) -> str:  # noqa: ANN401 - any JSON value
     for name, sign, holds in _BOUNDS:
         bound = getattr(kind, name, None)
         if bound is not None and not holds(member, bound):
@@ -128,7 +128,7 @@ def _missed(member: Any, kind: inspect.Type) -> str:  # noqa: ANN401 - what JSON
 
 
 def _in_words(expected: str) -> str:
-    """Say in a sentence what is expected: ``integer >= 1`` is "an integer of at least 1"."""
+    """Write an expectation in words: ``integer >= 1`` becomes "an integer of at least 1"."""
     kinds, limit, bound = expected.partition(" of length ")
     if not limit:
         kinds, _, bound = re.sub(" (?=[<>]=?)", "\0", expected, count=1).partition("\0")
@@ -142,5 +142,5 @@ def _in_words(expected: str) -> str:
 
 
 def shown(name: str) -> str:
-    """Show a member's name from outside, bounded and printable."""
+    """Return the name of a client's member, cut to 64 characters and printable."""
     return "".join(character if character.isprintable() else "?" for character in name[:64])

@@ -1,7 +1,7 @@
 """The scheduled jobs: each is a Lambda function of its own, with a policy of its own (.chalice/config.json).
 
 Chalice names their handlers ``chalicelib.baton.http.jobs.rotate_keys`` and so on. Lambda imports this module for them,
-and not ``app.py``; so a job that runs first imports ``app``, whose ``Baton.install`` says what the jobs do.
+and not ``app.py``. So the first job imports ``app``, and its ``Baton.install`` sets the functions of the jobs.
 """
 
 import functools
@@ -20,7 +20,7 @@ blueprint = Blueprint(__name__)
 
 
 class Jobs(Struct, frozen=True, kw_only=True):
-    """What the jobs do, in one environment."""
+    """The functions that the scheduled jobs call, in one environment."""
 
     dispatch: Dispatch
     rotate_keys: Callable[[], object]
@@ -32,16 +32,16 @@ class Jobs(Struct, frozen=True, kw_only=True):
 
 
 _installed: list[Jobs] = []
-"""The jobs of this environment: none until ``Baton.install``."""
+"""The jobs of this environment; empty before ``Baton.install``."""
 
 
 def install(jobs: Jobs) -> None:
-    """Say what the jobs do. In a process with several environments, the last one has the jobs."""
+    """Set the functions of the jobs. In a process with several environments, those of the last one run."""
     _installed[:] = [jobs]
 
 
 def as_job(dispatch: Dispatch, handler: Callable[[Event], object]) -> Callable[[Event], None]:
-    """Give the log lines of ``handler`` the id of its event, and log its defects.
+    """Return a job that runs ``handler``. Its log lines have the id of the event, and its defects are logged.
 
     An exception is raised again: Lambda counts the failure, and runs the job again.
     """

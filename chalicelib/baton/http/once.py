@@ -1,6 +1,6 @@
-"""Run a view exactly once for an ``Idempotency-Key``, and return its stored answer to every later sending.
+"""Run a view exactly once for an ``Idempotency-Key``, and return its stored answer to every later request with it.
 
-The rules and their table are in ``proof/once_rules.py``. This module knows nothing of Chalice: it takes a function that
+The rules and their table are in ``proof/once_rules.py``. This module does not use Chalice: it takes a function that
 runs the view, and returns an answer as it is sent.
 
 A signed route with ``once=True`` calls ``RunOnce.run`` in place of consuming the nonce. The order of its checks:
@@ -11,7 +11,7 @@ A signed route with ``once=True`` calls ``RunOnce.run`` in place of consuming th
 3. ``RunOnce.run``: claim the key. A replay returns here, so it needs neither nonce nor grant.
 4. Within ``view``: consume the grant, then run the team's view. A refused grant releases the key.
 
-``http/signed.py`` does so. On a route without ``once`` and without an attempt of its own it refuses the key after
+``http/signed.py`` implements this order. On a route without ``once`` that takes no attempt, it refuses the key after
 step 1.
 """
 
@@ -82,7 +82,7 @@ class RenderedAnswer(Struct, frozen=True, array_like=True):
 
 
 class _Sending(Struct, frozen=True):
-    """One sending of a call."""
+    """One request of a call, which may be repeated."""
 
     key: OnceKey
     digest: bytes
@@ -111,26 +111,26 @@ class RunOnce(Struct, frozen=True, kw_only=True):
     ) -> RenderedAnswer:
         """Claim the key of this request, run ``view`` and store its answer; or return the stored answer.
 
-        What ``view`` does decides what the next sending finds:
+        The result of ``view`` decides the answer to the next request with this key:
 
         - It returns an answer: that answer, for 24 hours. Over 64 KB: no answer.
-        - It raises one of ``NOTHING_DONE``: nothing, so the view runs again.
+        - It raises one of ``NOTHING_DONE``: the key is released, so the view runs again.
         - It raises another refusal of 400 to 499 with a final action: ``render(refusal)``.
         - It raises anything else, ``Unavailable`` included: no answer, because the view may have changed something.
 
         A refusal is raised again after it is stored. The caller renders it with ``render``, so that this answer and
-        its replays are equal to the byte. Every failure after the view leaves the answer as it is.
+        its replays are equal to the byte. A failure after the view does not change the answer.
 
-        ``account`` is that of the caller, whose login is live. ``message`` is verified. ``view`` consumes the grant,
-        runs the team's view and renders its answer; it is called once or never. ``route`` is the template of the
-        route, which is part of the key. ``render`` renders a refusal for this request. ``retry_safe``: a second effect
-        does no harm, so a call whose run stopped runs again.
+        ``account`` is the account of the caller, whose login is live. ``message`` is verified. ``view`` consumes the
+        grant, runs the team's view and renders its answer; it is called once or never. ``route`` is the template of
+        the route, which is part of the key. ``render`` renders a refusal for this request. ``retry_safe``: a second
+        effect does no harm, so a call whose run stopped runs again.
 
         Raises what ``view`` raises, or one of these, and then the view did not run:
 
         - ``IdempotencyKeyRequired``, ``Malformed``: the request has no ``Idempotency-Key``, or one of another form.
         - ``IdempotencyKeyReused``: the key belongs to another request.
-        - ``CallInProgress``: another sending of this call is running.
+        - ``CallInProgress``: an earlier request of this call is still running.
         - ``CallOutcomeUnknown``: an earlier run stopped without an answer.
         - ``Unavailable``: the claim failed, or the stored answer does not decrypt.
         """
@@ -154,10 +154,10 @@ class RunOnce(Struct, frozen=True, kw_only=True):
             verdict = _judged(stored, sending, retry_safe=retry_safe)
             if isinstance(verdict, TakeOver):
                 taken = self.store.take_over(sending.key, old_mark=verdict.mark, mark=sending.mark, now=sending.now)
-                # A call that is gone was released by another taker: the next sending claims it.
+                # A missing call was released by another request: the next request claims the key.
                 verdict = InProgress() if taken is None else _judged(taken, sending, retry_safe=retry_safe)
         except errors.Unavailable:
-            # The claim may have happened, and nothing has run. Without this the key would be unusable for a day.
+            # The claim may be stored, and no view has run. Without this release the key would be unusable for a day.
             self._release(sending)
             raise
         return verdict
@@ -181,7 +181,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         return answer
 
     def _store(self, sending: _Sending, answer: RenderedAnswer) -> None:
-        """Store an answer. A failure is reported and not raised: the view has run, and its answer must go out."""
+        """Store an answer. A failure is logged and not raised: the view has run, and its answer must be sent."""
         try:
             encrypted = encrypt_answer(
                 msgspec.msgpack.encode(answer),
@@ -201,7 +201,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
             self.log.record("answer_not_stored", reason="taken over by another sending")
 
     def _release(self, sending: _Sending) -> None:
-        """Release the key. If that fails, the call stays running, and the next sending is told so."""
+        """Release the key. If that fails, the call stays running, and the next request gets that answer."""
         with contextlib.suppress(errors.Unavailable):
             self.store.release(sending.key, mark=sending.mark)
 
@@ -211,7 +211,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         return replace(answer, headers={**answer.headers, REPLAYED: "1"})
 
     def _decrypted(self, sending: _Sending, encrypted: bytes) -> RenderedAnswer:
-        """Decrypt a stored answer, with a fresh ring where the cached one lacks its root."""
+        """Decrypt a stored answer, with a newly read ring if the cached ring lacks its root."""
         for ring in (self.key_ring.current, self.key_ring.refreshed):
             with contextlib.suppress(CannotDecrypt, msgspec.DecodeError):
                 answer = decrypt_answer(encrypted, item=sending.key, ring=ring(now=sending.now))
@@ -235,5 +235,5 @@ def _judged(stored: OnceCall, sending: _Sending, *, retry_safe: bool) -> Verdict
 
 
 def _is_final(refusal: errors.Refusal) -> bool:
-    """Decide whether a refusal is the answer to every sending: a client's error that no repetition corrects."""
+    """Decide whether a refusal is final: an error of the client that no repetition corrects."""
     return 400 <= refusal.status < 500 and refusal.action in FINAL_ACTIONS  # noqa: PLR2004 - client errors

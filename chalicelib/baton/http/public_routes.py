@@ -1,4 +1,4 @@
-"""Routes that anybody may ask: the time, the health, the public keys, the metadata, the description of the API."""
+"""Routes without a login: time, health, public keys, metadata, and the OpenAPI description."""
 
 import json
 from functools import lru_cache
@@ -20,14 +20,14 @@ from chalicelib.baton.tokens.jwt import jwks as published_keys
 from chalicelib.baton.tokens.token import Names
 
 _NOBODY = AccountId("health")
-"""No account's id: asking for its account state exercises the whole way to the engine and finds nothing."""
+"""The id of no account. Reading its account state tests the connection to the database, and finds no item."""
 
 _KEPT_S = 5 * MINUTE_S
 _JWKS = "/.well-known/jwks.json"
 PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
 
 READ = ("GET", "HEAD")
-"""How a public document is read (RFC 9110 section 9.1). The gateway leaves the body of an answer to HEAD out."""
+"""The methods that read a public document (RFC 9110 section 9.1). The gateway omits the body for HEAD."""
 
 
 def routes(
@@ -78,7 +78,7 @@ def routes(
         "/health": health,
         _JWKS: jwks,
         "/.well-known/oauth-authorization-server": metadata,
-        # Stock clients append this to the issuer; under a stage that is the only place where they find anything.
+        # Stock clients append this path to the issuer. Under a stage it is the only document that they find.
         "/.well-known/openid-configuration": openid_metadata,
         PROTECTED_RESOURCE: protected_resource,
         "/openapi.json": openapi,
@@ -88,7 +88,7 @@ def routes(
 
 @lru_cache(maxsize=1)
 def _description(issuer: str) -> msgspec.Raw:
-    """Read the OpenAPI description that ships (``tools/openapi.py`` writes it), and say where this API stands."""
+    """Read the included OpenAPI description (``tools/openapi.py`` writes it), and add the URL of this API."""
     described = json.loads(Path(__file__).with_name("openapi.json").read_text("utf-8"))
     return msgspec.Raw(msgspec.json.encode({**described, "servers": [{"url": issuer}]}))
 

@@ -39,7 +39,7 @@ def read_query(message: Message, shape: type[Parameters]) -> Parameters:
     try:
         parameters = msgspec.convert(values, type=shape, strict=False)
     except msgspec.ValidationError:
-        pass  # its words may quote the request: the shape explains instead
+        pass  # the message may quote the request: the shape explains the error instead
     else:
         _refuse_infinite(parameters, values)
         return parameters

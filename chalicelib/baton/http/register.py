@@ -1,4 +1,4 @@
-"""Register routes with Chalice, and answer OPTIONS for every path where web pages may call."""
+"""Register routes with Chalice. If web pages may call, every path answers OPTIONS."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -19,10 +19,10 @@ def register(app: Chalice, routes: Iterable[Route], views: Views) -> None:
 
 
 def watch(app: Chalice, dispatch: Dispatch) -> None:
-    """See every route that is registered, before this call or after it.
+    """Prepare every route of the app, registered before or after this call.
 
-    A view that Baton made takes any media type, because Baton checks it. Where web pages may call (``origins``), a path
-    answers ``OPTIONS`` from its first method on. A route with Chalice's own ``cors=`` is left as it is.
+    A view that Baton made takes any media type, because Baton checks it. If web pages may call (``origins``), each path
+    answers ``OPTIONS``. A route with Chalice's own ``cors=`` is not changed.
     """
     registered = app.routes
     app.routes = _Paths(app, dispatch)

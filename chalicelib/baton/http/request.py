@@ -1,4 +1,4 @@
-"""API Gateway event -> Message: one strict reader for what a client can send (wire.md, "Reading input")."""
+"""Read an API Gateway event strictly, and return a ``Message`` (docs/baton/wire.md, "Routes")."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ ONCE_FIELDS = (
     "idempotency-key",
 )
 SEVERAL_LINES = ("signature", "signature-input")
-"""Dictionaries (RFC 9651 section 4.2): a proxy that signs too may add a line of its own. Their lines count together."""
+"""Dictionaries (RFC 9651 section 4.2), to which a signing proxy may add a line. One limit holds for all lines."""
 _PATH = re.compile(r"/[!-~]*\Z")
 _NO_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _NUL_OR_SURROGATE = re.compile("[\0\ud800-\udfff]")
 
 
 def read_request(event: Mapping[str, Any], *, development: bool = False) -> Message:
-    """Read an API Gateway proxy event (v1), or one of ``chalice local``, which says less.
+    """Read an API Gateway proxy event (v1), or an event of ``chalice local``, which has fewer members.
 
     In ``development`` a request may come over plain http, whose default port is 80.
 
@@ -39,7 +39,7 @@ def read_request(event: Mapping[str, Any], *, development: bool = False) -> Mess
         raise errors.BodyTooLarge(limit=BODY_BYTES_MAX)
     for name in ONCE_FIELDS:
         values = fields.get(name)
-        if values is None or (name == "content-type" and not body):  # RFC 9110 section 8.3: of a body that is not there
+        if values is None or (name == "content-type" and not body):  # RFC 9110 section 8.3: there is no body
             continue
         if len(values) > 1:
             raise errors.DuplicateField(field=name)
@@ -66,14 +66,14 @@ def read_request(event: Mapping[str, Any], *, development: bool = False) -> Mess
 def _authority(fields: Mapping[str, Sequence[str]], *, development: bool) -> str:
     """Read the host that the client called, without the default port (RFC 9421 section 2.2.3).
 
-    API Gateway speaks https alone. The development server speaks http, and an https proxy may stand before it.
+    API Gateway accepts only https. The development server accepts http, and may be behind an https proxy.
     """
     authority = fields.get("host", ("",))[0].strip().lower().removesuffix(":443")
     return authority.removesuffix(":80") if development else authority
 
 
 def _fields(event: Mapping[str, Any]) -> dict[str, Sequence[str]]:
-    """Collect header fields; two spellings of one name are one name."""
+    """Collect header fields by their names in lower case."""
     given = event.get("multiValueHeaders") or {name: (value,) for name, value in (event.get("headers") or {}).items()}
     fields: dict[str, Sequence[str]] = {name.lower(): values for name, values in given.items()}
     if len(fields) < len(given):
@@ -97,7 +97,7 @@ def _body(event: Mapping[str, Any]) -> bytes:
     if not body:
         return b""
     if event.get("isBase64Encoded"):
-        import base64  # noqa: PLC0415 - binary bodies are none of ours: seldom needed
+        import base64  # noqa: PLC0415 - Baton has no binary bodies: rarely needed
 
         return base64.b64decode(body)
     if isinstance(body, bytes):
@@ -109,13 +109,13 @@ def _body(event: Mapping[str, Any]) -> bytes:
 
 
 def check_text(text: str) -> None:
-    """Refuse text that no store and no JSON can carry."""
+    """Refuse a NUL and half of a surrogate pair, which neither a database nor JSON can represent."""
     if _NUL_OR_SURROGATE.search(text):
         raise errors.Malformed("text", detail="The request has a NUL character or half of a surrogate pair.")
 
 
 def decoded_path(parameters: Mapping[str, str]) -> dict[str, str]:
-    """Percent-decode path parameters once (RFC 3986 section 2.1). Raises ``Malformed`` unless that gives UTF-8 text."""
+    """Percent-decode path parameters once (RFC 3986 section 2.1). Raises ``Malformed`` if the result is not UTF-8."""
     return {name: _decoded(name, value) if "%" in value else value for name, value in parameters.items()}
 
 

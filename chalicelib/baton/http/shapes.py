@@ -14,12 +14,12 @@ class ServerTime(msgspec.Struct):
 
 
 class Health(msgspec.Struct):
-    """The way to the engine and back works."""
+    """Baton can reach its database."""
 
     status: Literal["ok"]
     version: str
     region: str
-    engine: Literal["reachable"]
+    database: Literal["reachable"]
 
 
 class Jwk(msgspec.Struct):
@@ -58,7 +58,7 @@ class Metadata(msgspec.Struct, kw_only=True):
 
 
 class OpenIdMetadata(Metadata, kw_only=True):
-    """The same, with what OpenID clients refuse to do without. No ID token is issued."""
+    """The same metadata with the members that OpenID clients require. Baton issues no ID token."""
 
     authorization_endpoint: str
     subject_types_supported: list[str]

@@ -1,4 +1,4 @@
-"""Make the views of routes: read what the route takes, let the caller in, run the view once or exactly once."""
+"""Make the views of routes: read the input, authorize the caller, and run the view."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -25,11 +25,11 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 class Nothing(Struct, forbid_unknown_fields=True):
-    """An empty body: none, or ``{}``."""
+    """No body, or the body ``{}``."""
 
 
 class Views(Struct, frozen=True):
-    """Make views for Chalice out of views and what their routes require."""
+    """Make views of Chalice from views and the requirements of their routes."""
 
     dispatch: Dispatch
     call: Call
@@ -39,8 +39,8 @@ class Views(Struct, frozen=True):
     def make(self, view: View, spec: RouteSpec) -> Callable[..., Response]:
         """Make the view of a route.
 
-        Raises ``TypeError`` where the arguments of ``view`` are not those of its route, where a demand of the route
-        cannot be enforced, and where the registry has no such scope or role: at import, before any request.
+        Raises ``TypeError`` at import, before any request: if the arguments of ``view`` are not those of its route, if a
+        demand of the route cannot be enforced, or if the registry has no such scope or role.
         """
         self._check(spec)
         check_arguments(view, spec)
@@ -154,7 +154,7 @@ def check_arguments(view: View, spec: RouteSpec, path: frozenset[str] | None = N
 def refuse_key(message: Message) -> None:
     """Refuse an ``Idempotency-Key`` on a state-changing request to a route that would ignore it.
 
-    A client that sends a key repeats its request. A key that is ignored is a double payment.
+    A client that sends a key repeats its request. If Baton ignored the key, a payment could happen twice.
     Raises ``IdempotencyUnsupported`` for a key of any form.
     """
     if message.method not in SAFE_METHODS and "idempotency-key" in message.fields:

@@ -162,7 +162,7 @@ class Ring(Struct, frozen=True):
         return _lineage_secret(root.secret, lineage) if root else None
 
     def encrypt_for(self, plaintext: bytes, *, account: AccountId, nonce: bytes) -> bytes:
-        """Wrap a verifier for its account's row: nonce (12 random bytes) and AES-256-GCM, the account id bound in."""
+        """Encrypt a password hash: AES-256-GCM, a nonce of 12 random bytes, the account id as associated data."""
         if len(nonce) != NONCE_BYTES:
             raise ValueError("a nonce has 12 bytes")
         return nonce + AESGCM(self.password_key.reveal()).encrypt(nonce, plaintext, _row(account))
@@ -173,7 +173,7 @@ class Ring(Struct, frozen=True):
         try:
             return AESGCM(self.password_key.reveal()).decrypt(nonce, ciphertext, _row(account))
         except (InvalidTag, ValueError):
-            raise CannotDecrypt("a verifier does not open for the account it stands with") from None
+            raise CannotDecrypt("a password hash does not decrypt for its account") from None
 
     def _newest_first(self, now: int) -> Iterator[Root]:
         chosen = self.root_for_new(now)

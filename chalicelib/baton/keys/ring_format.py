@@ -60,7 +60,7 @@ def ring_from_bytes(stored: bytes) -> Ring:
         # A scalar out of range is no key, and a ValueError.
         wrong = [key.kid for key in ring.signing if key.kid != key.public_key().keyid]
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        # The cause may quote what was read: it is not chained.
+        # The cause may quote the stored bytes, so it is not chained.
         raise RingUnreadable(f"not a key ring: {type(error).__name__}") from None
     if wrong:
         raise RingUnreadable("a signing key is not what its kid says")

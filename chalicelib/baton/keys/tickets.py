@@ -11,8 +11,8 @@ encrypted contents.
 3. A ticket is refused when it was altered, is of another purpose, has expired, was issued before the not-before time,
    or is bound to something else than the request. All of these raise ``TicketInvalid``, and a route answers all of them
    alike. The private reason is for the log.
-4. What a ticket is bound to (an account, a device key, a client, the credentials version) is a member of its contents.
-   Whoever opens the ticket names those members and the values that the request has: ``bound_to``.
+4. The binding of a ticket (an account, a device key, a client, the credentials version) is a member of its contents.
+   The caller that opens the ticket gives those members and the values of the request: ``bound_to``.
 
 If you change the members of a ticket, change the name of its purpose. A ticket of the earlier layout is then refused.
 
@@ -42,7 +42,7 @@ _CHARACTERS_MAX = (TICKET_BYTES_MAX * 4 + 2) // 3
 
 
 class TicketInvalid(Exception):
-    """The ticket cannot be used here. The message is a private reason: it quotes nothing of the ticket."""
+    """The ticket cannot be used here. The message is a private reason, without any part of the ticket."""
 
 
 class UnknownRoot(TicketInvalid):

@@ -1,9 +1,9 @@
-"""What a storage is: every store that Baton needs, by name.
+"""The port of a storage: every store that Baton needs, by name.
 
-The verbs of a store are in the ``ports.py`` of the room whose rule it serves: ``accounts/ports.py``,
+The verbs of a store are in the ``ports.py`` of the package whose rule it serves: ``accounts/ports.py``,
 ``lineages/ports.py``, ``tokens/ports.py``, ``factors/ports.py``, ``proof/ports.py``, ``events/ports.py`` and
 ``keys/ports.py``. There are two storages: ``memory/``, for development and tests, and ``dynamodb/``.
-docs/baton/storage-port.md says how to write another one.
+docs/baton/storage-port.md describes how to write another storage.
 """
 
 from typing import Protocol
@@ -20,7 +20,7 @@ from chalicelib.baton.tokens.ports import OneTime
 
 
 class OneTimeStore(OneTime, RateLimits, Protocol):
-    """What is used once or counted, and expires: nonces, tickets, step-up grants, rate limits."""
+    """One-time values and counts, which expire: nonces, tickets, step-up grants, rate limits."""
 
 
 class Storage(Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class Storage(Struct, frozen=True, kw_only=True):
     lineages: LineageStore
     """The account state of each account (``lineages/ports.py``)."""
     one_time: OneTimeStore
-    """What is used once or counted (``tokens/ports.py``, ``factors/ports.py``)."""
+    """One-time values and counts (``tokens/ports.py``, ``factors/ports.py``)."""
     once: OnceStore
     """Calls that run once, and their answers (``proof/ports.py``)."""
     audit: Audit

@@ -1,4 +1,4 @@
-"""The test kit for teams. ``make package`` leaves this folder out of the zip, and nothing else of Baton imports it."""
+"""The test kit for teams. The Lambda zip does not contain this folder, and no other part of Baton imports it."""
 
 import pytest
 

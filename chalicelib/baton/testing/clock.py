@@ -8,7 +8,7 @@ SKIP_MAX_S: Final = 400 * 24 * 60 * 60
 
 
 class Clock:
-    """The time of a `World`. It stands still, and moves when a test calls ``skip``."""
+    """The clock of a `World`. Its time changes only when a test calls ``skip``."""
 
     def __init__(self) -> None:
         """Begin at the time of the machine, in whole seconds."""
@@ -27,7 +27,7 @@ class Clock:
 
 
 class DevelopmentClock:
-    """The clock of the machine, which a demonstration may move ahead, and back."""
+    """The clock of the machine, plus an offset that a demonstration can set."""
 
     def __init__(self) -> None:
         """Begin at the time of the machine."""
@@ -38,5 +38,5 @@ class DevelopmentClock:
         return time.time() + self.skipped_s
 
     def skip(self, seconds: float) -> None:
-        """Move ahead, or back at most to the time of the machine."""
+        """Move the time forward, or back to the time of the machine at most."""
         self.skipped_s = min(max(0.0, self.skipped_s + seconds), SKIP_MAX_S)

@@ -1,4 +1,4 @@
-"""DynamoDB in this process, by moto: for a World whose app writes to tables of its own."""
+"""DynamoDB in this process (moto), for a World whose app has its own tables."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ def serialised() -> Iterator[None]:
         with _LOCK:
             return stock(handler)
 
-    DynamoHandler.call_action = call_action  # type: ignore[method-assign] # the shim
+    DynamoHandler.call_action = call_action  # type: ignore[method-assign] # the replacement
     try:
         yield
     finally:
@@ -35,10 +35,10 @@ def serialised() -> Iterator[None]:
 
 @contextlib.contextmanager
 def emulated() -> Iterator[None]:
-    """Answer every AWS client that is made within this context from memory.
+    """Answer all AWS clients that are made within this context from memory.
 
-    Region and placeholder credentials are set, and no endpoint of another emulator. Raises ``ModuleNotFoundError`` with
-    the remedy where moto is not installed.
+    Region and placeholder credentials are set. The endpoint of another emulator is not used. Raises
+    ``ModuleNotFoundError`` with the remedy if moto is not installed.
     """
     try:
         from moto import mock_aws  # noqa: PLC0415 - slow to import, and rarely needed
@@ -52,7 +52,7 @@ def emulated() -> Iterator[None]:
 
 @contextlib.contextmanager
 def tables(prefix: str) -> Iterator[None]:
-    """Have Baton's four tables within this context, without the settings that only AWS has."""
+    """Create Baton's four tables within this context, without the settings that only AWS has."""
     dynamodb, names = AwsClient("dynamodb").client, Tables(prefix)
     for table, key in KEYS.items():
         dynamodb.create_table(TableName=names.name(table), BillingMode="PAY_PER_REQUEST", **_schema(key))

@@ -16,7 +16,7 @@ class Faults:
     """The planned faults of a World's storage."""
 
     def __init__(self) -> None:
-        """Plan none."""
+        """Plan no fault."""
         self._left = 0
         self._when: Literal["before", "after"] = "before"
         self._verb: str | None = None
@@ -24,12 +24,12 @@ class Faults:
 
     def fail(
         self,
-        next: int = 1,  # noqa: A002 - reads as it is meant: fail(next=1)
+        next: int = 1,  # noqa: A002 - the call reads well: fail(next=1)
         when: Literal["before", "after"] = "before",
         *,
         verb: str | None = None,
     ) -> None:
-        """Let the next ``next`` calls of the storage fail, as if DynamoDB were unavailable; 0 ends the faults.
+        """Make the next ``next`` calls of the storage fail, as if DynamoDB were unavailable; 0 ends the faults.
 
         Args:
             next: the number of calls.

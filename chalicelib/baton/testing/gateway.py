@@ -1,6 +1,6 @@
-"""What API Gateway (REST, proxy v1) does to a request and to its answer, without a network.
+"""API Gateway (REST, proxy v1) without a network: it changes a request and its answer as AWS does.
 
-Faithful where it matters to Baton: the stage is part of ``requestContext.path``; the path stays encoded, and the query
+It does these things like AWS: the stage is part of ``requestContext.path``; the path stays encoded, and the query
 is decoded once; ``headers`` has the last of several fields and ``multiValueHeaders`` all; ``WWW-Authenticate`` and
 ``Date`` are renamed; the answer to ``HEAD`` loses its body; an unknown route gets the gateway's own answer, in the form
 of Baton's deployment.
@@ -39,27 +39,27 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te",
 
 @dataclass(frozen=True, slots=True)
 class GatewayResponse:
-    """An answer as the client sees it."""
+    """An answer as the client receives it."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """Give the first header of a name."""
+        """Return the first header field with this name."""
         return next((value for given, value in self.headers if given.lower() == name.lower()), None)
 
 
 @dataclass(frozen=True, slots=True)
 class LambdaContext:
-    """What Lambda tells a function about its invocation."""
+    """The context object that Lambda passes to a function."""
 
     aws_request_id: str
     function_name: str = "baton-dev"
     memory_limit_in_mb: int = 1024
 
     def get_remaining_time_in_millis(self) -> int:
-        """Tell the time left, milliseconds."""
+        """Return the remaining time in milliseconds."""
         return 15_000
 
 
@@ -71,7 +71,7 @@ def load_environment(clock: DevelopmentClock | None = None, app: Path | None = N
 
 
 def load_app(path: Path, effects: "Effects | None" = None) -> ModuleType:
-    """Import the file as a module of its own. ``Baton.from_environment`` in it takes these effects.
+    """Import the file as a new module. Its ``Baton.from_environment`` uses these effects.
 
     The modules that the file imports are imported once in a process: the environments share them.
     """
@@ -92,7 +92,7 @@ def load_app(path: Path, effects: "Effects | None" = None) -> ModuleType:
 
 
 class Gateway:
-    """One API in front of a few environments."""
+    """One API with several Lambda environments."""
 
     def __init__(
         self,
@@ -103,10 +103,10 @@ class Gateway:
         free: "queue.Queue[Any] | None" = None,
         origins: Sequence[str] | None = None,
     ) -> None:
-        """Serve Chalice ``apps`` that are alike, under a stage, by the clock they have.
+        """Serve equal Chalice ``apps`` under a stage, with their clock.
 
-        They take turns, so that none may rely on what another one has in memory; ``free`` chooses otherwise. Pages of
-        ``origins`` (default: ``BATON_ORIGINS``) may read the gateway's own answers, as they may read the application's.
+        The apps take turns, because no app may depend on the memory of another one. ``free`` can give another order.
+        Pages of ``origins`` (default: ``BATON_ORIGINS``) may read the gateway's own answers and those of the app.
         """
         self.stage = stage
         given = os.environ.get("BATON_ORIGINS", "").split(",") if origins is None else origins
@@ -123,9 +123,9 @@ class Gateway:
             self._free.put(app)
 
     def replace(self, load: Callable[[], Sequence[Any]]) -> None:
-        """Put the apps of ``load`` in the place of those there are; where it raises, these go on.
+        """Replace the apps by those of ``load``. If ``load`` raises, the old apps stay.
 
-        No request is being answered meanwhile: those that are begun end first, and the others wait.
+        Running requests end first, and new requests wait.
         """
         apps = [self._free.get() for _ in range(self._many)]
         try:
@@ -142,7 +142,7 @@ class Gateway:
         *,
         source: str = "127.0.0.1",
     ) -> GatewayResponse:
-        """Carry a request through: ``target`` is the request line's, stage included."""
+        """Send a request and return its answer. ``target`` is that of the request line, with the stage."""
         given = [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP]
         origin = next((value for name, value in given if name.lower() == "origin"), None)
         if len(body) > PAYLOAD_BYTES_MAX:
@@ -163,7 +163,7 @@ class Gateway:
         if template is None or method not in self._routes[template]:
             return self._own(404, "not_found", "not_found", self._no_route(method, url.path, template), origin)
         event = self._event(method, template, parameters, url.path, url.query, given, body, source)
-        # Through JSON, as Lambda hands it over: nothing but what JSON carries arrives.
+        # Through JSON, as in Lambda: the app gets only values that JSON can represent.
         event = json.loads(json.dumps(event))
         app = self._free.get()
         try:
@@ -173,14 +173,14 @@ class Gateway:
         return self._answer(answer)
 
     def _no_route(self, method: str, path: str, template: str | None) -> str:
-        """Say what is missing. A deployment says less, and answers 403 where no gateway response mends that."""
+        """Describe the missing route. AWS says less, and answers 403 without a gateway response for it."""
         said = f"There is no route {method} {path[:200]} here."
         if not path.startswith(f"/{self.stage}/"):
             return f"{said} Routes begin with /{self.stage}/."
         return f"{said} It takes {', '.join(sorted(self._routes[template]))}." if template else said
 
     def _match(self, path: str) -> tuple[str | None, dict[str, str]]:
-        """Find the route of a path; a written segment goes before a parameter."""
+        """Find the route of a path. A fixed segment has precedence over a parameter."""
         segments = path.split("/")
         best: tuple[int, str, dict[str, str]] | None = None
         for template in self._routes:
@@ -251,7 +251,7 @@ class Gateway:
         return GatewayResponse(answer["statusCode"], renamed, body)
 
     def _own(self, status: int, code: str, error: str, detail: str, origin: str | None = None) -> GatewayResponse:
-        """Answer by ourselves, as the deployment's gateway responses do: no Lambda is called."""
+        """Answer without an app, as the gateway responses of a deployment do."""
         request_id, now = secrets.token_hex(8), int(self._clock.time())
         members = {
             "type": f"urn:baton:error:{code}",

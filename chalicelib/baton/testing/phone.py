@@ -1,4 +1,4 @@
-"""Phones: clients that keep the client rules (docs/baton/wire.md), and thieves who have a copy of one."""
+"""Phones, which follow the client rules (docs/baton/wire.md), and thieves, who have a copy of a phone."""
 
 import base64
 import hmac
@@ -26,9 +26,9 @@ from chalicelib.baton.tokens.call import SAFE_METHODS
 
 PHONE_PASSWORD: Final = "copper lantern drifting sideways"  # noqa: S105 - of people in tests
 SENDINGS_MAX: Final = 5
-"""A phone sends a request so many times at most."""
+"""The maximum number of times that a phone sends a request."""
 EARLY_S: Final = 10
-"""A token that expires so soon, in seconds, is exchanged first."""
+"""A token that expires within this time, in seconds, is exchanged before the call."""
 _SIGNED: Final = ("content-digest", "authorization", "idempotency-key", "baton-grant")
 
 Send = Callable[[str, str, list[tuple[str, str]], bytes], GatewayResponse]
@@ -60,7 +60,7 @@ class Reply:
 
     @property
     def replayed(self) -> bool:
-        """Whether this is the stored answer of an exactly-once call."""
+        """Whether the reply is the stored answer of an exactly-once call."""
         return self.headers.get("baton-replayed") == "1"
 
 
@@ -69,7 +69,7 @@ _NOT_YET: Final = AccountId("")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a phone stores durably. ``key`` signs its requests: a private key, an HMAC secret, or nothing."""
+    """The durable storage of a phone. ``key`` signs its requests: a private key, an HMAC secret, or nothing."""
 
     email: str
     client_id: str
@@ -78,14 +78,14 @@ class Session:
     key: EllipticCurvePrivateKey | bytes | None = field(default=None, repr=False)
     expires_at: int = 0
     attempt: str = field(default="", repr=False)
-    """The attempt of the exchange to come. It is stored with its token."""
+    """The attempt of the next exchange. It is stored with the token."""
 
 
 class Phone:
     """A phone that is logged in. ``World.phone`` makes it.
 
     It exchanges its token when the token has expired. After a lost answer it repeats an exchange, a safe request, and a
-    call with an ``idempotency_key``. It repeats an exchange after 503 too. Each other answer is the reply.
+    call with an ``idempotency_key``. It repeats an exchange after 503 too. It returns every other answer as the reply.
     """
 
     def __init__(self, send: Send, clock: Clock, *, authority: str, prefix: str, session: Session) -> None:
@@ -154,7 +154,7 @@ class Phone:
         idempotency_key: str | None = None,
         password: str | None = None,
     ) -> Reply:
-        """Send a signed call and return the reply. If the login has ended, it is the refusal that says so.
+        """Send a signed call and return the reply. If the login has ended, the reply is that refusal.
 
         Args:
             method: the method.
@@ -188,15 +188,15 @@ class Phone:
         return self._noted(reply)
 
     def lose_next_request(self, times: int = 1) -> None:
-        """Lose the next sendings on their way: the server does not receive them."""
+        """Lose the next requests: the server does not receive them."""
         self._lost_requests = times
 
     def lose_next_answer(self, times: int = 1) -> None:
-        """Lose the next answers: the server acts, and the phone receives nothing."""
+        """Lose the next answers: the server handles the request, and the phone receives no answer."""
         self._lost_answers = times
 
     def restart(self) -> None:
-        """End the app and start it again: it has what it stored, and the planned losses are over."""
+        """End the app and start it again. It keeps its session, and the planned losses are cleared."""
         self._lost_requests = self._lost_answers = 0
 
     def log_in(self, route: Literal["/register", "/login"], password: str, device: Mapping[str, object]) -> Reply:
@@ -229,7 +229,7 @@ class Phone:
             self._store(reply)
             return None
         if reply.code == "superseded" and not self.is_thief:
-            # Another holder of this session went on, and no other one of this phone's: the phone was copied.
+            # Only this process uses the phone's session, so another device has a copy of it.
             self._ask("POST", "/oauth/revoke", urlencode({"token": form["refresh_token"]}).encode(), _FORM, token=False)
             self.logged_out = "reuse"
         return self._noted(reply)

@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from chalicelib.baton.testing.world import World
 
-MARKERS: Final = ("guarantee(*numbers): the guarantees of Baton's README that a test stands for",)
+MARKERS: Final = ("guarantee(*numbers): the guarantees of Baton's README that a test proves",)
 """The markers of the tests in ``contract/``: with ``--strict-markers`` pytest refuses a marker it does not have."""
 
 

@@ -32,7 +32,7 @@ from chalicelib.baton.testing.gateway import ROOT, Gateway, GatewayResponse, loa
 from chalicelib.baton.testing.phone import PHONE_PASSWORD, Phone, Session, new_key, public_key
 
 ARGON2_COST: Final = (64, 1, 1)
-"""KiB, passes and lanes of the password hashes in a World: 0.1 ms in place of 20."""
+"""KiB, passes and lanes of the password hashes in a World: 0.1 ms instead of 20."""
 SETTINGS: Final[Mapping[str, str]] = {
     "BATON_DEVELOPMENT": "1",
     "BATON_ISSUER": "https://api.example.com/api",
@@ -40,7 +40,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "BATON_LOG_LEVEL": "DEBUG",
     "BATON_RATE_LIMITS": "off",
 }
-"""The settings of a World, which ``World(settings=...)`` adds to. The environment of the process is not read."""
+"""The default settings of a World. ``World(settings=...)`` adds to them. The process environment is not read."""
 T = TypeVar("T")
 
 
@@ -129,7 +129,7 @@ class World:
         return phone
 
     def thief_of(self, phone: Phone, *, key: bool = True) -> Phone:
-        """Return another phone with a copy of all that this one has stored; ``key=False``: without its key."""
+        """Return another phone with a copy of everything that this phone has stored; ``key=False``: without its key."""
         thief = self._phone(phone.session if key else dataclasses.replace(phone.session, key=None))
         thief.is_thief = True
         return thief

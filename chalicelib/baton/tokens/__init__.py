@@ -1,1 +1,1 @@
-"""Tokens: issued, presented, exchanged, revoked, introspected."""
+"""Tokens: issue, verify, exchange, revoke and introspect them."""

@@ -72,9 +72,9 @@ class Call(Struct, frozen=True, kw_only=True):
     def authorize(self, call: VerifiedCall, *, spec: RouteSpec = _ANY, once: bool = False) -> Caller:
         """Compare a verified call with the account state and with what its route requires, and name the caller.
 
-        Order: the login is live; scope, role, acr; a grant was sent if the route requires one; the nonce; the grant.
-        Nonce and grant are consumed by one conditional write each, before any effect. With ``once`` neither is: the
-        key of the call replaces the nonce, and the view consumes the grant (``Caller.require_step_up``).
+        Order of checks: is the login live; scope, role, acr; does the request have a required grant; nonce; grant.
+        One conditional write consumes the nonce, and one the grant, before any effect. With ``once`` neither happens
+        here: the key of the call replaces the nonce, and the view consumes the grant (``Caller.require_step_up``).
 
         Raises ``TokenExpired``, ``LoginRequired``, ``InsufficientScope``, ``InsufficientRole``, ``InsufficientAcr``,
         ``StepUpRequired``, ``ReplayedNonce``, ``GrantInvalid``.
@@ -136,7 +136,7 @@ class Call(Struct, frozen=True, kw_only=True):
             case Active():
                 used = record_use(use.lineage, now=call.now, mechanism=mechanism, renewed=False)
                 if used is not None:
-                    # Where another request wrote first, a use or an end, the next call sees it.
+                    # If another request wrote a use or an end first, the next call reads it.
                     self.lineage_store.record_use(
                         used, account=token.account, expected=use.lineage, now=call.now, not_before=not_before
                     )

@@ -1,4 +1,4 @@
-"""The caller of a signed route, and what the caller proved again. No I/O but by the functions that it is given."""
+"""The caller of a signed route and its step-up. No I/O, except by the functions that the caller is given."""
 
 from collections.abc import Callable, Collection
 
@@ -12,7 +12,7 @@ from chalicelib.baton.tokens.refusals import InsufficientAcr, InsufficientRole, 
 
 
 class Operation(Struct, frozen=True):
-    """The operation that a step-up is for: the exact method, path and body digest of the request to come.
+    """The operation of a step-up: the exact method, path and body digest of the request that follows.
 
     ``path`` is the path as the client sees it, prefix included; ``digest`` is the ``Content-Digest`` field value
     (sha-256) of the exact body.
@@ -24,7 +24,7 @@ class Operation(Struct, frozen=True):
 
 
 class GrantUsed(Struct, frozen=True):
-    """The grant that this call consumed: when (seconds since the epoch) and how the person was authenticated."""
+    """The grant of this call: when (seconds since the epoch) and how the person proved the factor again."""
 
     at: int
     assurance: Assurance
@@ -52,7 +52,7 @@ class Caller(Struct, kw_only=True, eq=False):
     not_before: int = 0
     now: int = 0
     _use_grant: Callable[[], GrantUsed | None] | None = None
-    """Use the grant of this request; ``None`` if the request has none. Absent on a route with a query."""
+    """Use the grant of this request; ``None`` if the request has none. Missing on a route with a query."""
     _liveness: Callable[[Actor, frozenset[int] | None], dict[str, object]] | None = None
     _by_role: bool = False
 
@@ -108,12 +108,12 @@ class Caller(Struct, kw_only=True, eq=False):
             raise InsufficientAcr(f"the login has acr {self.acr}, and the route requires {acr}")
 
     def live(self) -> dict[str, object]:
-        """Give a ``ConditionCheck`` for your ``TransactWriteItems``: nothing is written unless this login is live then.
+        """Return a ``ConditionCheck`` for your ``TransactWriteItems``. Nothing is written unless this login is live.
 
-        Where a role was required, the roles must also be those of this request. If the check fails, raise
-        ``errors.TryAgain(by_caller=True)``: nothing was written, and Baton gives the reason to the repetition, such as
+        If the route required a role, the roles must also be those of this request. If the check fails, raise
+        ``errors.TryAgain(by_caller=True)``: nothing was written, and the repeated request gets the reason, such as
         ``login_required``. The policy of the function must allow ``dynamodb:ConditionCheckItem`` on the table
-        ``lineages``. Raises ``NotImplementedError`` where the storage has no transactions.
+        ``lineages``. Raises ``NotImplementedError`` if the storage has no transactions.
         """
         if self._liveness is None:
             raise NotImplementedError("this caller comes from no request")

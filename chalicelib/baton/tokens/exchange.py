@@ -65,7 +65,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
     revoke_on_wrong_key: bool = False
 
     def __call__(self, message: Message, request: TokenRequest, *, source: str = "") -> TokenResponse:
-        """Return the next tokens, the same ones to a retry with the same attempt. Raises the error of other verdicts.
+        """Return the next tokens. A retry with the same attempt gets the same. Other verdicts raise their error.
 
         ``source`` is the network address of the sender, for the evidence of a reuse.
         """
@@ -96,7 +96,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
         try:
             return self.proof.signature(message, proved, now=now)
         except WrongKey:
-            # The other key is not known here, so its signature cannot be verified. All else of it is as it must be.
+            # Baton does not have the other key, so it cannot verify the signature. All other parts are correct.
             self.foreign_keys.report(proved.token.account, proved.token.lineage, now=now)
             if self.revoke_on_wrong_key:
                 ended = self.end_reused(
@@ -140,7 +140,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
         return TokenReused(reason=EndReason.REUSE.value)
 
     def _why(self, proved: VerifiedToken, *, now: int) -> str | None:
-        """Return why a lineage ended that another request ended, now or earlier."""
+        """Return the reason of a lineage that another request has ended."""
         account_state = self.lineage_store.get(proved.token.account)
         idle_s = proved.client.mechanism.idle_s
         state = active_lineage(
@@ -165,7 +165,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
                 Done,
             ):
                 self.log.record("renewed", lineage=lineage.id)
-                # Never before its login, by whatever clock: a token from before that is of an earlier life.
+                # Never before the login: an earlier token belongs to a removed login with the same id.
                 issued_at = max(now, lineage.auth_time, (used.in_use_since or 0) if used else 0)
                 return self._child(proved, used or lineage, now=now, issued_at=issued_at)
         raise errors.Unavailable("the account state kept changing during an exchange", by_caller=True)

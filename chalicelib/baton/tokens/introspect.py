@@ -27,11 +27,11 @@ class Introspect(Struct, frozen=True, kw_only=True):
     names: Names
 
     def __call__(self, *, token: str, resource_server: str, secret: str) -> Introspection:
-        """Answer with the facts of an active token. Of any other the answer says only that it is not active.
+        """Return the facts of an active token. For any other token the answer says only that it is not active.
 
-        ``resource_servers`` maps an id to the SHA-256 of its secret, which is random and long, so a plain digest
-        keeps it. Raises ``InvalidClient`` for wrong credentials, ``Unavailable`` where Baton itself is in the way: a
-        resource server must not take that for an ended login.
+        ``resource_servers`` maps an id to the SHA-256 of its secret. The secret is random and long, so a plain digest
+        protects it. Raises ``InvalidClient`` for wrong credentials, and ``Unavailable`` for a server error: a resource
+        server must not treat that as an ended login.
         """
         digest = hashlib.sha256(secret.encode()).digest()
         if not hmac.compare_digest(self.resource_servers.get(resource_server, b""), digest):

@@ -22,10 +22,10 @@ Seconds = Annotated[int, msgspec.Meta(ge=0, description="Seconds since the epoch
 
 
 class TokenResponse(Struct, frozen=True, kw_only=True):
-    """A login's tokens (RFC 6749 section 5.1) and how long it lives (draft-ietf-oauth-refresh-token-expiration-03).
+    """A login's tokens (RFC 6749 section 5.1) and its lifetimes (draft-ietf-oauth-refresh-token-expiration-03).
 
-    ``refresh_token`` and ``refresh_token_timeout`` are absent where nothing renews the login. ``key_id`` and ``secret``
-    (32 bytes, base64url) come once, with a login that asked for ``"binding": "hmac"``.
+    ``refresh_token`` and ``refresh_token_timeout`` are missing if the login cannot be renewed. ``key_id`` and
+    ``secret`` (32 bytes, base64url) are returned once, to a login with ``"binding": "hmac"``.
     """
 
     access_token: str
@@ -66,8 +66,8 @@ class Issue(Struct, frozen=True):
     ) -> TokenResponse:
         """Return the tokens of the current generation.
 
-        A repeatable renewal gives the ``issued_at`` of the token for calls. Without it, equal lineages get equal
-        tokens, byte for byte.
+        ``issued_at`` is the issue time of the token for calls, and a repeatable renewal sets it. Without it, equal
+        lineages get equal tokens, byte for byte.
         """
         mechanism = client.mechanism
         called_at = lineage.issued_at if issued_at is None else issued_at
@@ -139,7 +139,7 @@ def mint_token(  # noqa: PLR0913 - all of these go into a token
     auth_time: int,
     assurance: Assurance,
 ) -> str:
-    """Return the text of a token. ``auth_time`` and ``assurance`` are of its login. Only a JWT contains them."""
+    """Return the text of a token. ``auth_time`` and ``assurance`` are those of its login. Only a JWT has them."""
     if form == "opaque":
         return mint_opaque(token, ring)
     return mint_jwt(token, ring, now=now, names=names, client=client, auth_time=auth_time, assurance=assurance)

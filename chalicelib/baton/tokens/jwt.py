@@ -23,7 +23,7 @@ _HEADER = re.compile(re.escape(_LEAD.encode()) + rb'[A-Za-z0-9_-]{42}[AEIMQUYcgk
 
 
 class _Confirmation(Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """The binding of a token (RFC 7800). It contains the public key, so the verification of a call reads no key."""
+    """The binding of a token (RFC 7800). It contains the public key, so a call is verified without a database."""
 
     jkt: str | UnsetType = UNSET
     jwk: dict[str, str] | UnsetType = UNSET
@@ -135,7 +135,7 @@ def _confirmed(claims: _Claims) -> tuple[Binding, PublicKey | None]:
     if cnf == _Confirmation(kid=claims.sid):
         return SecretBinding(), None
     if isinstance(cnf.jwk, UnsetType) or not isinstance(cnf.kid, UnsetType):
-        raise TokenInvalid("cnf is none of ours")
+        raise TokenInvalid("cnf is not one of Baton's bindings")
     key = PublicKey.from_jwk(cnf.jwk)
     if key.to_jwk() != cnf.jwk or key.keyid != cnf.jkt:
         raise TokenInvalid("cnf holds a key in another spelling, or under another's thumbprint")

@@ -21,7 +21,7 @@ OPAQUE_PREFIX = "baton_"
 _DOMAIN = b"baton opaque token 1"
 
 _FACTS = struct.Struct(">B?B12s12sIII")
-"""Kind, whether bound to a secret, client; account, lineage; generation, iat, exp. The public key follows, if any."""
+"""Kind, bound to a secret or not, client; account, lineage; generation, iat, exp. The public key follows, if any."""
 
 _KINDS = (Kind.ACCESS, Kind.REFRESH, Kind.BOTH)
 _SIV_KEY_BYTES = 64
@@ -30,7 +30,7 @@ _SEALED_BYTES = {_SIV_TAG_BYTES + _FACTS.size + key_bytes for key_bytes in (0, 3
 
 
 def mint_opaque(token: Token, ring: Ring) -> str:
-    """Encrypt a token with the root of its lineage. The version of the root is the first byte. About 125 characters."""
+    """Encrypt a token with the root of its lineage. The first byte is the root's version. At most 125 characters."""
     version = root_version(token.lineage)
     root = ring.root(version)
     if root is None:

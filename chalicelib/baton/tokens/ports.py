@@ -1,4 +1,4 @@
-"""The ports of nonces, tickets and grants, each of which is used once."""
+"""The ports of one-time values: nonces, tickets and grants."""
 
 from typing import Protocol
 
@@ -15,10 +15,10 @@ class Nonces(Protocol):
 
 
 class Tickets(Protocol):
-    """Which tickets were used. If they are lost, a ticket can be used again until it expires."""
+    """The record of consumed tickets. If it is lost, a ticket can be used again until it expires."""
 
     def consume_ticket(self, ticket_id: bytes, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
-        """Consume a ticket, once. ``expires_at`` is the ticket's own, in seconds.
+        """Consume a ticket, once. ``expires_at`` is the expiry of the ticket, in seconds since the epoch.
 
         ``mark`` (16 bytes) derives from the attempt of the request: ``Done`` for the same mark, so a repeated request
         gets the same answer. The record outlives the ticket by ``TICKET_CONSUMED_KEPT_S``.

@@ -148,7 +148,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
                 return self._verify(message, token.key, token.key.keyid, now=now)
 
     def introduced(self, message: Message, key: PublicKey, *, now: int) -> VerifiedSignature:
-        """Verify that a register or login is signed by the very key it introduces."""
+        """Verify that a registration or login is signed with the key in its body."""
         try:
             return self._verify(message, key, key.keyid, now=now)
         except WrongKey:
@@ -182,7 +182,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         return self._verify(message, secret.reveal(), lineage, now=now)
 
     def _lineage_secret(self, lineage: LineageId, ring: Ring, *, now: int) -> Secret | None:
-        """Derive the HMAC secret of a lineage, with a fresh ring where this copy lacks its root."""
+        """Derive the HMAC secret of a lineage, with a newly read ring if this copy lacks its root."""
         return ring.lineage_secret(lineage) or self.key_ring.refreshed(now=now).lineage_secret(lineage)
 
     def _verify(self, message: Message, key: PublicKey | bytes, keyid: str, *, now: int) -> VerifiedSignature:

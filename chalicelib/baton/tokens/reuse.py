@@ -1,4 +1,7 @@
-"""End a login whose used token was presented again, and record both presentations as evidence for the owner (E8)."""
+"""End a login whose used token was presented with another attempt (E8), and record the evidence for the owner.
+
+`judge` in ``lineages/rules.py`` decides that a token is reused. ``exchange.py`` then calls this module.
+"""
 
 from typing import Literal
 
@@ -47,7 +50,7 @@ class EndReused(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     record: Record
 
-    def __call__(  # noqa: PLR0913 - what is known of the two presentations
+    def __call__(  # noqa: PLR0913 - the facts of the two presentations
         self,
         proved: VerifiedToken,
         message: Message,
@@ -60,8 +63,8 @@ class EndReused(Struct, frozen=True, kw_only=True):
     ) -> Done | Refused:
         """End the login before the answer is sent. ``Refused``: it had already ended, and nothing is recorded.
 
-        ``lineage`` is the login as it was stored. ``key`` says which key signed this request: the one of the login,
-        another one, or none.
+        ``lineage`` is the login as it was stored. ``key`` says which key signed this request: the key of the
+        login, another key, or none.
         """
         token = proved.token
         ended = self.lineage_store.end(token.account, token.lineage, EndReason.REUSE, now=now)

@@ -1,4 +1,4 @@
-"""Routes for stock OAuth parties: token (RFC 6749), revocation (RFC 7009), introspection (RFC 7662)."""
+"""The OAuth routes: token (RFC 6749), revocation (RFC 7009), introspection (RFC 7662)."""
 
 import base64
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Form = Mapping[str, str]
 
 
 def routes(*, exchange: Exchange, revoke: Revoke, introspect: Introspect) -> tuple[Route, ...]:
-    """List the routes of this room."""
+    """List the OAuth routes."""
 
     def token(message: Message, form: Form) -> Answer:
         if _required(form, "grant_type") != "refresh_token":
@@ -73,7 +73,7 @@ def _required(form: Form, name: str) -> str:
 
 
 def _basic(message: Message) -> tuple[str, str]:
-    """Read HTTP Basic credentials (RFC 7617), form-encoded within as RFC 6749 section 2.3.1 has it."""
+    """Read HTTP Basic credentials (RFC 7617). Both parts are form-encoded (RFC 6749 section 2.3.1)."""
     value = message.fields.get("authorization", ("",))[0].strip(" \t")
     scheme, _, encoded = value.partition(" ")
     try:

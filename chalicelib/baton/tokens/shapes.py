@@ -41,7 +41,7 @@ class Confirmation(msgspec.Struct, kw_only=True):
 
 
 class Introspection(msgspec.Struct, kw_only=True):
-    """The facts of an active token (RFC 7662 section 2.2). Of any other, ``active`` is false and nothing else told."""
+    """The facts of an active token (RFC 7662 section 2.2). For any other token the only member is ``active``, false."""
 
     active: bool
     token_type: Literal["Bearer"] | UnsetType = UNSET

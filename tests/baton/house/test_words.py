@@ -1,9 +1,9 @@
 """The words of public texts: a reader with English as a second language understands a line at first reading.
 
-The texts are README, SECURITY, the pages of docs/baton/ and clients/, the details of all errors, the alarms, and what
-the commands in tools/ print. They do not use the words of ``NOT_TO_WRITE``. A sentence of a page has at most 35 words,
-and a page has at most 20 words a sentence on average. Code spans, fenced blocks and indented blocks do not count. The
-length of a sentence in a table is not limited.
+The texts are README, SECURITY, the pages of docs/baton/ and clients/, the details of all errors, the alarms, the texts
+that the commands in tools/ print, and the docstrings of chalicelib/baton/, clients/python/ and tools/. They do not use
+the words of ``NOT_TO_WRITE``. A sentence of a page has at most 35 words, and a page has at most 20 words a sentence on
+average. Code spans, fenced blocks and indented blocks do not count. The length of a sentence in a table is not limited.
 """
 
 import ast
@@ -23,6 +23,7 @@ PAGES = [
     *(page for folder in ("clients", "docs/baton") for page in sorted((ROOT / folder).rglob("*.md"))),
 ]
 TOOLS = sorted((ROOT / "tools").rglob("*.py"))
+MODULES = [path for folder in ("chalicelib/baton", "clients/python", "tools") for path in (ROOT / folder).rglob("*.py")]
 AVERAGE_MAX = 20
 SENTENCE_MAX = 35
 
@@ -179,6 +180,17 @@ def test_a_command_prints_plain_words(path: Path) -> None:
         (line, word) for line, text in printed(path.read_text("utf-8")) for word in unwanted(_CODE_SPAN.sub("", text))
     ]
     assert [f"{path.relative_to(ROOT)}:{line}: {word}" for line, word in found] == []
+
+
+def test_docstrings_use_plain_words() -> None:
+    """The docstrings of modules, classes and functions. Code spans do not count."""
+    found = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                found += [(path.name, word) for word in unwanted(plain(ast.get_docstring(node) or ""))]
+    assert len(MODULES) > 150
+    assert found == []
 
 
 def test_a_word_not_to_write_is_found() -> None:

@@ -49,5 +49,5 @@ def test_a_port_that_breaks_a_law_fails_and_the_values_are_shown(tmp_path: Path)
     )
     code, printed = run(tmp_path, broken)
     assert code == pytest.ExitCode.TESTS_FAILED
-    assert "test_a_nonce_is_spent_once" in printed
+    assert "test_a_nonce_is_consumed_once" in printed
     assert "assert 'anything' == Done()" in printed

@@ -69,7 +69,7 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "lineages.add_lineage": NoCaller(
         "a login proves the password, whose version is in the condition, and begins a lineage"
     ),
-    "lineages.record_use": Carries(LineagesContract.test_a_lineage_that_is_over_does_not_slide_even_as_read),
+    "lineages.record_use": Carries(LineagesContract.test_an_ended_lineage_does_not_slide_even_as_read),
     "lineages.end": NoCaller("it ends the very login whose token asks, which has nothing to lose once it has ended"),
     "lineages.end_device": Carries(_LAW),
     "lineages.end_all": Carries(_LAW),
@@ -189,7 +189,7 @@ def test_the_condition_of_a_write_is_proved_by_the_contract(verb: str) -> None:
     methods = [how.proof, *(getattr(LineagesContract, helper) for helper in helpers)]
     asked = " ".join(inspect.getsource(method) for method in methods)
     assert f".{name}(" in asked or f'"{name}"' in asked
-    assert "not_live" in how.proof.__name__ or {"dead", "over"} & set(how.proof.__name__.split("_"))
+    assert "not_live" in how.proof.__name__ or {"dead", "ended"} & set(how.proof.__name__.split("_"))
 
 
 @pytest.mark.parametrize("verb", [verb for verb, how in WRITES.items() if isinstance(how, Carries)])

@@ -1,4 +1,4 @@
-"""One kept HTTPS connection to an AWS endpoint."""
+"""One HTTPS connection to an AWS endpoint, which is kept open."""
 
 import functools
 import re

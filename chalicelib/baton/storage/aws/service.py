@@ -22,16 +22,16 @@ CONNECT_TIMEOUT_S: Final = 1
 READ_TIMEOUT_S: Final = 2
 
 ATTEMPTS: Final = 3
-"""The limits are set because the defaults of botocore are 60 s, 60 s, and a number that changed between releases."""
+"""Baton sets the limits: botocore's defaults are 60 s, 60 s, and a number that changed between releases."""
 
 CALL_MAX_S: Final = 8
 """The time limit of a call with all its attempts, in the small AWS client. botocore only limits single steps."""
 
 CONFLICT_PAUSES_S: Final = (0.025, 0.05, 0.1)
-"""Pauses before a write is sent again that met a transaction. A transaction locks its items for milliseconds."""
+"""Pauses before a write is sent again after a conflict with a transaction. It locks items for milliseconds."""
 
 CONFLICT_MAX_S: Final = 1
-"""A call that has lasted so long is not sent again after such a conflict."""
+"""After this time, a call is not sent again after such a conflict."""
 
 CONFLICT: Final = "TransactionConflictException"
 
@@ -205,7 +205,7 @@ def _refuse_garbled(http_response: Any, **_event: object) -> None:  # noqa: ANN4
     if checksum is not None and zlib.crc32(http_response.content) != int(checksum):
         raise ValueError("the answer is not what its checksum says")
     if http_response.status_code == HTTPStatus.OK:
-        msgspec.json.decode(http_response.content)  # its error does not hold the answer, as json's would
+        msgspec.json.decode(http_response.content)  # unlike that of json, its error does not contain the answer
 
 
 def _response_of(error: Exception) -> Mapping[str, Any] | None:

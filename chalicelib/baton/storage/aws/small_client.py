@@ -106,7 +106,7 @@ class SmallClient:
     _CONTENT_TYPE: ClassVar[str]
     _TARGET: ClassVar[str]
 
-    def __init__(  # noqa: PLR0913 - each of them named
+    def __init__(  # noqa: PLR0913 - keyword arguments
         self,
         endpoint: Endpoint,
         *,
@@ -236,7 +236,7 @@ class SmallDynamoDB(SmallClient):
         return self._call("DeleteItem", request, _STORED)
 
     def transact_write_items(self, **request: object) -> dict[str, Any]:
-        """Call ``TransactWriteItems``. Its token identifies a repeated request, as with botocore."""
+        """Call ``TransactWriteItems``. Its ``ClientRequestToken`` identifies a retry, as with botocore."""
         return self._call("TransactWriteItems", {"ClientRequestToken": secrets.token_hex(16), **request}, _STORED)
 
 

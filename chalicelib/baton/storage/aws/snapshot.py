@@ -27,6 +27,6 @@ LATE: Final = (
 
 
 def import_late_modules() -> None:
-    """Import it, before the snapshot is taken."""
+    """Import the modules of ``LATE``, before the snapshot is taken."""
     for module in LATE:
         importlib.import_module(module)

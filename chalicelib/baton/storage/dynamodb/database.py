@@ -1,7 +1,7 @@
 """DynamoDB: reads, conditional writes and transactions, and the names of the tables.
 
 Two failures are results: ``ConditionFailed`` and ``TransactionFailed``. Every other failure is a server error,
-``errors.Unavailable``. Its reason has the operation and the error code, never a value.
+``errors.Unavailable``. Its reason contains the operation and the error code, never a value.
 """
 
 from collections.abc import Mapping
@@ -102,7 +102,7 @@ class DynamoDB:
             raise
 
     def write(self, operation: str, **request: object) -> "Item":
-        """Send one conditional write. Return the new item if the request asks for it.
+        """Send one conditional write. Return the new item if ``ReturnValues`` requests it.
 
         Raises ``ConditionFailed`` with the item at that moment, so no second read is needed.
         """

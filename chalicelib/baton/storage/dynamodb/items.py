@@ -189,12 +189,12 @@ def lineage_of(item: Item, lineage: LineageId) -> Lineage:
 
 
 def lineage_value(lineage: Lineage) -> Value:
-    """Write a lineage down, always in the same form: a condition may compare it whole.
+    """Return the value of a lineage. Equal lineages have equal values, because conditions compare whole values.
 
-    An ended one forgets its attempts, for nothing asks them any more: so six fit one write unit, ended or not.
+    The value of an ended lineage has no attempts, because no rule reads them. So six lineages fit one write unit.
     """
     if len(lineage.label.encode()) > LABEL_BYTES_MAX:
-        message = f"a label is at most {LABEL_BYTES_MAX} bytes: whoever makes the lineage cuts it"
+        message = f"a label is at most {LABEL_BYTES_MAX} bytes: cut it before the lineage is made"
         raise ValueError(message)
     stored: Item = {
         "g": number(lineage.generation),

@@ -49,7 +49,7 @@ SAME_CLIENT: Final = "#lineages.#lineage.#client = :client"
 SAME_BINDING: Final = "#lineages.#lineage.#binding = :binding"
 OF_CURRENT_GENERATION: Final = "#lineages.#lineage.#generation = :generation"
 
-# What `lineage.judge` calls Current: E4 does not apply, and the generation is the current one.
+# The rule `rules.judge` returns `Current`: E4 does not apply, and the generation is the current one.
 CURRENT: Final = (
     ACTIVE,
     SAME_EPOCH,
@@ -62,7 +62,7 @@ CURRENT: Final = (
     SAME_BINDING,
     OF_CURRENT_GENERATION,
 )
-# E5: the child's generation and iat, and the attempt that used up its parent, in the slot of the parent.
+# E5: the child's generation and iat, and the attempt that exchanged its parent, in the slot of the parent.
 TO_THE_NEXT_GENERATION: Final = tuple(
     "SET #lineages.#lineage.#generation = :next_generation,"
     " #lineages.#lineage.#issued_at = :issued_at,"
@@ -70,7 +70,7 @@ TO_THE_NEXT_GENERATION: Final = tuple(
     for slot in range(ATTEMPT_SLOTS)
 )
 
-# What `lineage.may_act` permits: the login on whose behalf a write is made is live, and its proof is not outdated.
+# The rule `rules.may_act` permits the write: the login of the actor is live, and its password has not changed.
 ACTOR_LIVE: Final = (
     ACTIVE,
     "#lineages.#actor.#epoch = #epoch",
@@ -84,7 +84,7 @@ ADDABLE: Final = (ACTIVE, EPOCH_AS_READ, CREDENTIALS_AS_READ, ABSENT, HAS_ROOM)
 # Two logins by one key at the same time: the later one must see the earlier one, to end it.
 ADDABLE_BY_KEY: Final = (*ADDABLE, AS_MANY_AS_READ)
 RECORDABLE: Final = (ACTIVE, SAME_EPOCH, NOT_ENDED, NOT_EXPIRED, AFTER_NOT_BEFORE, AS_READ)
-# One that the epoch has ended is ended: it keeps that reason. (moto takes two paths that lead nowhere for equal.)
+# A lineage that the epoch has ended keeps that reason. (PRESENT: moto treats two missing paths as equal.)
 ENDABLE: Final = (PRESENT, SAME_EPOCH, NOT_ENDED)
 # The password changes only while the login that changes it is live and nothing else has changed it.
 KEEPABLE: Final = (*ACTOR_LIVE, EPOCH_AS_READ)
@@ -92,15 +92,15 @@ KEEPABLE: Final = (*ACTOR_LIVE, EPOCH_AS_READ)
 END_ONE: Final = (
     "SET #lineages.#lineage.#ended_at = :now, #lineages.#lineage.#ended_why = :why REMOVE #lineages.#lineage.#attempts"
 )
-# A lineage lives only while its epoch equals the state's: raising the state's ends all, whatever their number.
+# A lineage is active only while its epoch equals that of the state. Raising the epoch ends any number of lineages.
 RAISE_EPOCH: Final = "SET #epoch = #epoch + :one, #ended_at = :now, #ended_why = :why"
 SET_STATUS: Final = f"{RAISE_EPOCH}, #status = :status"
-# The actor's own lineage is ended by name: so an earlier sending of this call is told from another device's.
+# The actor's lineage gets an end of its own: it distinguishes a repetition of this call from another device's.
 RAISE_EPOCH_AND_END_ACTOR: Final = (
     f"{RAISE_EPOCH}, #lineages.#actor.#ended_at = :now, #lineages.#actor.#ended_why = :why"
     " REMOVE #lineages.#actor.#attempts"
 )
-# What stays of a deleted account holds no personal data: names of devices, times of logins and roles go.
+# The item of a deleted account keeps no personal data: device names, times of logins and roles are removed.
 REMOVE_ROLES: Final = "REMOVE #roles"
 CLEAR: Final = f"{SET_STATUS}, #lineages = :no_lineages"
 DELETE: Final = f"{CLEAR} {REMOVE_ROLES}"
@@ -129,7 +129,7 @@ def add_one(
     removed: Sequence[Lineage],
     lineages_max: int,
 ) -> dict[str, object]:
-    """Build the write that adds a lineage, ends the ``replaced`` ones and removes the ``removed`` ones."""
+    """Build the write that adds a lineage, ends the lineages in ``replaced`` and removes those in ``removed``."""
     ending = {f"#replaced_{place}": one.id for place, one in enumerate(replaced) if one not in removed}
     removing = {f"#removed_{place}": one.id for place, one in enumerate(removed)}
     sets = [
@@ -138,11 +138,12 @@ def add_one(
     ]
     gone = [*(f"#lineages.{name}.#attempts" for name in ending), *(f"#lineages.{name}" for name in removing)]
     admissible = ADDABLE_BY_KEY if isinstance(lineage.binding, KeyBinding) else ADDABLE
-    # An exchange may go on meanwhile: only an end must not be overwritten.
+    # An exchange may happen meanwhile. Only an end must not be overwritten.
     not_ended = (f"attribute_not_exists(#lineages.{name}.#ended_at)" for name in ending)
     present = (f"attribute_exists(#lineages.{name})" for name in ending)
     as_read = (f"#lineages.#removed_{place} = :removed_{place}" for place in range(len(removed)))
-    # As many as read, and all of them there, are the same: where one is removed the number alone does not say so.
+    # The same number of lineages, and each one that was read still exists: so no other login was added meanwhile.
+    # After a removal the number alone does not prove this.
     staying = [one for one in expected.lineages if one not in removing.values()] if removed else []
     others = {f"#other_{place}": one for place, one in enumerate(staying)}
     if isinstance(lineage.binding, KeyBinding):

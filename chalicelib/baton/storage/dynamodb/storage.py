@@ -17,7 +17,7 @@ def dynamodb_storage(database: DynamoDB, wrapper: Wrapper, log: Log, entropy: En
     """Build a storage over the tables of ``database``.
 
     ``wrapper`` encrypts the key ring, ``log`` reports an audit event that could not be written, and ``entropy``
-    makes the ring where ``wrapper`` may make one at first use.
+    makes the ring if ``wrapper`` allows this at first use.
     """
     return Storage(
         accounts=Users(database),

@@ -1,1 +1,1 @@
-"""The storage in memory, for development and tests: ``BATON_STORAGE=memory``. It ends with its process."""
+"""The storage in memory, for development and tests: ``BATON_STORAGE=memory``. Its data ends with the process."""

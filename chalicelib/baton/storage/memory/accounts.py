@@ -1,4 +1,4 @@
-"""People in memory: e-mail index entries and password hashes."""
+"""Registered people in memory: e-mail index entries and password hashes."""
 
 from msgspec.structs import replace
 
@@ -79,14 +79,14 @@ class MemoryUsers:
     def rehash(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
     ) -> None:
-        """Replace a password hash by one with better parameters, if it is still the one that was read."""
+        """Replace a password hash by one with better parameters, if the stored hash is as expected."""
         with self._tables.lock:
             user = self._tables.users.get(account)
             if user and (user.password_hash, user.credentials_version) == (expected_password_hash, expected_version):
                 self._tables.users[account] = replace(user, password_hash=password_hash)
 
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
-        """Delete the user, and the e-mail index entry while it is of this account."""
+        """Delete the user, and the e-mail index entry if it belongs to this account."""
         with self._tables.lock:
             self._tables.users.pop(account, None)
             if self._tables.claims.get(email_index) == account:

@@ -1,4 +1,4 @@
-"""The key ring in memory, made at first use. It is not encrypted: whoever reads this memory has everything."""
+"""The key ring in memory, made at first use. It is not encrypted: a reader of this memory has all keys."""
 
 from chalicelib.baton.effects import Done, Entropy, Moved
 from chalicelib.baton.keys.ring import Ring
@@ -15,7 +15,7 @@ class MemoryKeyRing:
         self._entropy = entropy
 
     def current(self, *, now: int) -> Ring:
-        """Return the ring. Make it where none exists."""
+        """Return the ring. Make it if none exists."""
         with self._tables.lock:
             ring = self._tables.ring
             if ring is None:
@@ -27,7 +27,7 @@ class MemoryKeyRing:
         return self.current(now=now)
 
     def replace(self, ring: Ring, *, expected_revision: int) -> Done | Moved:
-        """Replace the ring of ``expected_revision`` by a newer one."""
+        """Replace the ring, if the stored one has ``expected_revision``."""
         with self._tables.lock:
             stored = self._tables.ring
             if stored is not None and stored.revision == expected_revision:

@@ -1,4 +1,4 @@
-"""The account states in memory. What may be written is decided by the rule itself (``lineages/rules.py``)."""
+"""The account states in memory. The rules in ``lineages/rules.py`` decide each write."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -51,7 +51,7 @@ class MemoryLineageStore:
     def exchange(
         self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
     ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
-        """Move the lineage to its next generation if and only if the rule says ``Current``."""
+        """Advance the lineage if `rules.judge` returns ``Current`` (E5)."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(presented.account)
             verdict = judge(account_state, presented, now=now, not_before=not_before, idle_s=idle_s)
@@ -71,7 +71,7 @@ class MemoryLineageStore:
         removed: Sequence[Lineage],
         lineages_max: int,
     ) -> Done | Moved:
-        """Add a lineage, end those it replaces, and remove those that make room."""
+        """Add a lineage, end the replaced lineages and delete the removed ones."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(expected.account)
             if account_state is None:
@@ -102,7 +102,7 @@ class MemoryLineageStore:
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Record that a lineage was used."""
+        """Store the use of a lineage, if the stored one is as read and active."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(account)
             stored = account_state.lineages.get(lineage.id) if account_state else None
@@ -161,7 +161,7 @@ class MemoryLineageStore:
             return Done() if account_state is not None and account_state.deleted_by == actor.lineage else acting
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
-        """Disable, delete or enable."""
+        """Disable, delete or enable an account, for the operator. A deleted account stays deleted."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(account)
             if account_state is None or account_state.status is Status.DELETED:
@@ -214,6 +214,6 @@ def _raised(account_state: AccountState, raised: Ended) -> AccountState:
 
 
 def _may_act(account_state: AccountState, lineage: Lineage, *, now: int, not_before: int) -> bool:
-    """Decide whether a lineage is live. Idleness is not compared: it depends on the mechanism."""
+    """Decide whether a lineage is live. The idle limit is not checked, because it depends on the mechanism."""
     alive = lineage.ended is None and lineage.epoch == account_state.epoch and lineage.expires_at > now
     return alive and lineage.auth_time >= not_before and account_state.status is Status.ACTIVE

@@ -1,4 +1,4 @@
-"""What is used once or counted, in memory: nonces, tickets, step-up grants, rate limits."""
+"""One-time values and rate limits in memory: nonces, tickets and step-up grants."""
 
 from chalicelib.baton.effects import Done, Refused
 from chalicelib.baton.ids import LineageId
@@ -44,14 +44,14 @@ class MemoryOneTime:
         credentials_version: int,
         expires_at: int,
     ) -> None:
-        """Store a step-up grant, and never replace one: it may be consumed."""
+        """Store a step-up grant. Never replace a stored one: it may be consumed."""
         with self._tables.lock:
             self._tables.grants.setdefault(grant, Grant(lineage, operation, step_up, credentials_version, expires_at))
 
     def consume_grant(
         self, grant: str, *, lineage: LineageId, operation: Operation, credentials_version: int, now: int, mark: bytes
     ) -> GrantUsed | Refused:
-        """Consume a grant, once, if it has not expired and is for this lineage, operation and password."""
+        """Consume a grant, once, if it has not expired and is for this lineage, operation and credentials version."""
         with self._tables.lock:
             kept = self._tables.grants.get(grant)
             if kept is None:
@@ -63,7 +63,7 @@ class MemoryOneTime:
             return kept.step_up if kept.spent_by == mark else Refused()
 
     def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
-        """Count one more in this window, unless the limit is reached."""
+        """Add one to the count of this window, unless the limit is reached."""
         with self._tables.lock:
             self._tables.sweep(now)
             window = _window(name, window_s=window_s, now=now)

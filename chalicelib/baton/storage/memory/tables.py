@@ -1,4 +1,4 @@
-"""What the storage in memory holds. The environments of one process share it, as Lambda environments share tables."""
+"""The data of the storage in memory. The environments of one process share it, as Lambda environments share tables."""
 
 from dataclasses import dataclass, field
 from threading import RLock
@@ -34,7 +34,7 @@ class Grant:
 class MemoryTables:
     """Every item, and the lock: a verb holds it from its first read to its last write, so each verb is atomic.
 
-    The items are values that nothing changes, but for a grant. A write replaces them.
+    Items are immutable, except a grant: a write replaces an item.
     """
 
     lock: RLock = field(default_factory=RLock)
@@ -47,7 +47,7 @@ class MemoryTables:
     """Ticket id -> mark of the request that consumed the ticket, and expiry."""
     grants: dict[str, Grant] = field(default_factory=dict)
     windows: dict[tuple[str, int], int] = field(default_factory=dict)
-    """Bucket and end of the window -> what was counted. The end is the expiry."""
+    """Name of the rate limit and end of the window -> count. The end is the expiry."""
     calls: dict[OnceKey, OnceCall] = field(default_factory=dict)
     events: dict[tuple[AccountId, int, str], AuditEvent] = field(default_factory=dict)
     """Account, time and event id -> event, in the order of writing."""
@@ -69,4 +69,4 @@ class MemoryTables:
 
 
 OF_THIS_PROCESS: Final = MemoryTables()
-"""The tables of every environment of this process that is given no other ones."""
+"""The tables of each environment of this process that gets no other tables."""

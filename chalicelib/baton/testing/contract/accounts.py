@@ -42,20 +42,20 @@ class AccountsContract(Contract):
     """The store ``accounts``: `accounts.ports.Users`."""
 
     def register(self, storage: StorageUnderTest) -> AccountState:
-        """Register a person with two devices and give the account state."""
+        """Register a person with two devices and return the account state."""
         account_state = state_with(MINE_LIVE, OTHER_LIVE)
         assert storage.accounts.register(USER, account_state) == Done()
         return account_state
 
-    def test_registering_writes_claim_user_and_account_state(self, storage: StorageUnderTest) -> None:
-        """A person who registered is found by the address, with user and account state as given."""
+    def test_registering_writes_index_entry_user_and_account_state(self, storage: StorageUnderTest) -> None:
+        """A registered person is found by the address. The stored user and account state are as given."""
         account_state = self.register(storage)
         assert storage.accounts.find(USER.email_index) == ACCOUNT
         assert storage.accounts.get(ACCOUNT) == USER
         assert storage.lineages.get(ACCOUNT) == account_state
 
-    def test_nobody_is_found_before_registering(self, storage: StorageUnderTest) -> None:
-        """An unknown address and an unknown account are absent, not an error."""
+    def test_no_account_is_found_before_registering(self, storage: StorageUnderTest) -> None:
+        """For an unknown address or account the store returns ``None``, not an error."""
         assert storage.accounts.find(USER.email_index) is None
         assert storage.accounts.get(ACCOUNT) is None
 
@@ -67,30 +67,28 @@ class AccountsContract(Contract):
         assert storage.accounts.get(SOMEBODY_ELSE) is None
         assert storage.lineages.get(SOMEBODY_ELSE) is None
 
-    def test_the_account_state_of_a_deleted_account_stands_in_the_way_of_its_id(
-        self, storage: StorageUnderTest
-    ) -> None:
-        """Where only the account state is left, registering the same id is taken by itself and claims nothing."""
+    def test_an_id_whose_account_state_remains_cannot_be_registered(self, storage: StorageUnderTest) -> None:
+        """If only the account state exists, registering its id writes nothing and returns ``AddressTaken``."""
         storage.seed(state_with(status=Status.DELETED))
         assert storage.accounts.register(USER, state_with(MINE_LIVE)) == AddressTaken(ACCOUNT)
         assert storage.accounts.find(USER.email_index) is None
         assert storage.accounts.get(ACCOUNT) is None
         assert storage.lineages.get(ACCOUNT) == state_with(status=Status.DELETED)
 
-    def test_a_user_without_that_claim_stands_in_the_way_of_its_id(self, storage: StorageUnderTest) -> None:
-        """The same id under another address is taken by itself."""
+    def test_an_id_with_another_address_cannot_be_registered(self, storage: StorageUnderTest) -> None:
+        """Registering the same id with another address returns ``AddressTaken`` with that id."""
         self.register(storage)
         moved = replace(USER, email_index=EmailIndex("ada elsewhere"))
         assert storage.accounts.register(moved, state_with(MINE_LIVE)) == AddressTaken(ACCOUNT)
         assert storage.accounts.find(EmailIndex("ada elsewhere")) is None
 
     def test_the_very_same_registration_sent_again_is_done(self, storage: StorageUnderTest) -> None:
-        """Our own earlier sending is recognised by the verifier, sealed with random bytes of its own."""
+        """The store recognises its own earlier write by the encrypted password hash, whose nonce is random."""
         account_state = self.register(storage)
         assert storage.accounts.register(USER, account_state) == Done()
 
     def test_the_same_account_with_another_password_hash_is_taken(self, storage: StorageUnderTest) -> None:
-        """A retry of the app, hashed anew, is told whose the address is: the password decides then."""
+        """A retry of the app has a new hash. The store returns the account of the address."""
         account_state = self.register(storage)
         assert storage.accounts.register(replace(USER, password_hash=NEW_PASSWORD_HASH), account_state) == AddressTaken(
             ACCOUNT
@@ -99,7 +97,7 @@ class AccountsContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_registrations_of_an_address_wins(self, storage: StorageUnderTest) -> None:
-        """Of eight accounts that claim one address at once, one is done and the others learn its id."""
+        """Eight accounts register one address at the same time. One is done, and the others get its id."""
         accounts = [AccountId(f"AQAAAAAAAAAAAA{number:02}") for number in range(RACERS)]
 
         def registering(account: AccountId) -> Callable[[], Done | AddressTaken]:
@@ -126,7 +124,7 @@ class AccountsContract(Contract):
 
     @pytest.mark.guarantee(6)
     def test_changing_the_password_ends_every_other_lineage(self, storage: StorageUnderTest) -> None:
-        """Verifier version and epoch rise by one, the keeper lives on, the others ended for that reason."""
+        """Credentials version and epoch rise by one. The actor's lineage stays active, the others end."""
         expected = self.register(storage)
         assert self.change(storage, expected) == Done()
         account_state, user = storage.lineages.get(ACCOUNT), storage.accounts.get(ACCOUNT)
@@ -138,7 +136,7 @@ class AccountsContract(Contract):
         assert ended == Ended(at=NOW, reason=EndReason.PASSWORD_CHANGED)
 
     def test_an_exchange_in_between_does_not_stop_a_password_change(self, storage: StorageUnderTest) -> None:
-        """The keeper may have moved on: only that it lives is asked."""
+        """The actor's lineage may have a newer generation. The condition requires only that it is live."""
         expected = self.register(storage)
         storage.lineages.exchange(presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
         assert self.change(storage, expected) == Done()
@@ -150,7 +148,7 @@ class AccountsContract(Contract):
             pytest.param(
                 replace(state_with(replace(MINE_LIVE, epoch=EPOCH + 1)), epoch=EPOCH + 1), id="epoch raised by another"
             ),
-            pytest.param(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1), id="verifier version"),
+            pytest.param(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1), id="credentials version"),
             pytest.param(state_with(replace(MINE_LIVE, epoch=EPOCH - 1)), id="keeper of an older epoch"),
             pytest.param(state_with(replace(MINE_LIVE, ended=Ended(NOW, EndReason.LOGOUT))), id="keeper ended"),
             pytest.param(state_with(replace(MINE_LIVE, expires_at=NOW)), id="keeper expired"),
@@ -160,7 +158,7 @@ class AccountsContract(Contract):
     def test_an_account_state_that_moved_stops_a_password_change(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """Whatever of the state is not as expected: start over, and neither verifier nor state has changed."""
+        """If any part of the state is not as expected, the result is ``Moved`` and nothing is written."""
         expected = self.register(storage)
         storage.seed(meanwhile)
         before = storage.lineages.get(ACCOUNT)
@@ -169,14 +167,14 @@ class AccountsContract(Contract):
         assert storage.lineages.get(ACCOUNT) == before
 
     def test_a_password_hash_that_moved_stops_a_password_change(self, storage: StorageUnderTest) -> None:
-        """The user's version is held against what was read too, and the account state stays as it was."""
+        """The version of the user is compared with the expected one too. The account state does not change."""
         expected = state_with(MINE_LIVE)
         storage.accounts.register(replace(USER, credentials_version=VERSION + 1), expected)
         assert self.change(storage, expected) == Moved()
         assert storage.lineages.get(ACCOUNT) == expected
 
     def test_the_very_same_password_change_sent_again_is_done(self, storage: StorageUnderTest) -> None:
-        """Our own earlier sending is recognised, and raises nothing a second time."""
+        """The store recognises its own earlier write. Version and epoch do not rise a second time."""
         expected = self.register(storage)
         assert self.change(storage, expected) == Done()
         once = storage.lineages.get(ACCOUNT)
@@ -184,13 +182,13 @@ class AccountsContract(Contract):
         assert storage.lineages.get(ACCOUNT) == once
 
     def test_two_password_changes_from_one_reading_are_not_both_done(self, storage: StorageUnderTest) -> None:
-        """The second, with a verifier of its own, starts over."""
+        """The second change has another password hash. Its result is ``Moved``."""
         expected = self.register(storage)
         assert self.change(storage, expected) == Done()
         assert self.change(storage, expected, password_hash=b"yet another", keep=OTHER) == Moved()
 
-    def test_a_password_change_of_nobody_starts_over(self, storage: StorageUnderTest) -> None:
-        """A user removed in between is not brought back."""
+    def test_a_password_change_of_an_unknown_user_is_moved(self, storage: StorageUnderTest) -> None:
+        """A user who was deleted meanwhile is not created again."""
         assert self.change(storage, state_with(MINE_LIVE)) == Moved()
         assert storage.accounts.get(ACCOUNT) is None
 
@@ -199,13 +197,13 @@ class AccountsContract(Contract):
         [
             pytest.param(VERSION, USER.password_hash, True, id="as read"),
             pytest.param(VERSION - 1, USER.password_hash, False, id="another version"),
-            pytest.param(VERSION, b"another", False, id="another verifier"),
+            pytest.param(VERSION, b"another", False, id="another password hash"),
         ],
     )
     def test_a_rehash_replaces_only_what_was_read(
         self, storage: StorageUnderTest, version: int, password_hash: bytes, *, rehashed: bool
     ) -> None:
-        """A better hash of the same password keeps the version, and never undoes a change in between."""
+        """A better hash of the same password keeps the version. It never undoes a change that another request made."""
         account_state = self.register(storage)
         storage.accounts.rehash(
             ACCOUNT, NEW_PASSWORD_HASH, expected_version=version, expected_password_hash=password_hash
@@ -213,15 +211,15 @@ class AccountsContract(Contract):
         assert storage.accounts.get(ACCOUNT) == (replace(USER, password_hash=NEW_PASSWORD_HASH) if rehashed else USER)
         assert storage.lineages.get(ACCOUNT) == account_state
 
-    def test_a_rehash_of_nobody_makes_nobody(self, storage: StorageUnderTest) -> None:
-        """A user removed in between is not brought back."""
+    def test_a_rehash_of_an_unknown_user_makes_no_user(self, storage: StorageUnderTest) -> None:
+        """A user who was deleted meanwhile is not created again."""
         storage.accounts.rehash(
             ACCOUNT, NEW_PASSWORD_HASH, expected_version=VERSION, expected_password_hash=USER.password_hash
         )
         assert storage.accounts.get(ACCOUNT) is None
 
     def test_a_forgotten_address_is_free_again(self, storage: StorageUnderTest) -> None:
-        """User and claim go, repeating is harmless, and somebody else may register the address."""
+        """User and index entry are deleted. Repeating is harmless, and another person can register the address."""
         self.register(storage)
         for _ in range(2):
             storage.accounts.forget(ACCOUNT, USER.email_index)
@@ -230,8 +228,8 @@ class AccountsContract(Contract):
         second = replace(USER, account=SOMEBODY_ELSE)
         assert storage.accounts.register(second, state_with(account=SOMEBODY_ELSE)) == Done()
 
-    def test_forgetting_late_leaves_the_next_owner_of_the_address_alone(self, storage: StorageUnderTest) -> None:
-        """The claim goes only while it is the account's."""
+    def test_forgetting_late_does_not_change_the_next_owner_of_the_address(self, storage: StorageUnderTest) -> None:
+        """The e-mail index entry is deleted only while it belongs to the account."""
         storage.accounts.register(USER, state_with())
         storage.accounts.forget(SOMEBODY_ELSE, USER.email_index)
         assert storage.accounts.find(USER.email_index) == ACCOUNT

@@ -72,7 +72,7 @@ class EndsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_ending_one_lineage_leaves_the_others(self, storage: StorageUnderTest) -> None:
-        """It is over for that reason since then, has forgotten its attempts, and its neighbour lives."""
+        """The lineage has the time and reason of its end and no attempts. The other lineage is still active."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         assert storage.lineages.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW) == Done()
         over = replace(MINE_LIVE, ended=Ended(NOW, EndReason.REUSE), attempts=(bytes(8),) * 4)
@@ -81,7 +81,7 @@ class EndsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(7)
     def test_an_ended_lineage_keeps_its_first_reason(self, storage: StorageUnderTest) -> None:
-        """Ending again is another's deed, and changes neither when nor why."""
+        """A second end by another request changes neither the time nor the reason of the end."""
         storage.seed(state_with(MINE_LIVE))
         storage.lineages.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW)
         once = self.account_state(storage)
@@ -90,13 +90,13 @@ class EndsContract(LineagesUnderTest):
         assert self.account_state(storage) == once
 
     def test_the_very_same_end_sent_again_is_done(self, storage: StorageUnderTest) -> None:
-        """Our own earlier sending is recognised, so that the deed is told of once."""
+        """The store recognises its own earlier write and returns ``Done``, so the end is recorded."""
         storage.seed(state_with(MINE_LIVE))
         for _ in range(2):
             assert storage.lineages.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW) == Done()
 
     def test_a_lineage_ended_by_the_epoch_keeps_that_reason(self, storage: StorageUnderTest) -> None:
-        """What ended with all others is not ended again alone."""
+        """A lineage that the epoch has ended is not ended a second time with another reason."""
         storage.seed(state_with(MINE_LIVE))
         storage.lineages.set_status(ACCOUNT, Status.DISABLED, now=NOW)
         assert storage.lineages.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW + 1) == Refused()
@@ -105,10 +105,10 @@ class EndsContract(LineagesUnderTest):
     @pytest.mark.parametrize(
         "account_state", [None, state_with(OTHER_LIVE)], ids=["no account state", "no such lineage"]
     )
-    def test_ending_what_is_gone_changes_nothing(
+    def test_ending_an_unknown_lineage_changes_nothing(
         self, storage: StorageUnderTest, account_state: AccountState | None
     ) -> None:
-        """Nothing is there afterwards that was not there before."""
+        """Ending an unknown lineage or account creates no item and no lineage."""
         if account_state:
             storage.seed(account_state)
         assert storage.lineages.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW) == Refused()
@@ -116,7 +116,7 @@ class EndsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_ending_all_is_one_step_of_the_epoch(self, storage: StorageUnderTest) -> None:
-        """Every lineage is over, for that reason since then; of the others none was touched."""
+        """Every lineage has ended, with this time and reason. The other lineages in the item are not written."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         assert storage.lineages.end_all(ACTOR, now=NOW) == Done()
         raised = Ended(NOW, EndReason.ENDED_EVERYWHERE)
@@ -128,19 +128,19 @@ class EndsContract(LineagesUnderTest):
     @pytest.mark.guarantee(6)
     @pytest.mark.parametrize("verb", ["end_all", "delete"])
     def test_of_two_devices_that_end_everything_one_does(self, storage: StorageUnderTest, verb: str) -> None:
-        """The other one is not live any more, and its call is refused, though the effect is the same."""
+        """The second device is no longer live, so its call is refused, although the effect would be the same."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         other = replace(ACTOR, lineage=OTHER)
         assert getattr(storage.lineages, verb)(ACTOR, now=NOW) == Done()
         assert isinstance(getattr(storage.lineages, verb)(other, now=NOW), Inactive)
 
-    def test_ending_all_of_nobody_makes_nobody(self, storage: StorageUnderTest) -> None:
-        """An account state that is not there is not made."""
+    def test_ending_all_of_an_unknown_account_makes_no_account(self, storage: StorageUnderTest) -> None:
+        """A missing account state is not created."""
         assert storage.lineages.end_all(ACTOR, now=NOW) == Inactive()
         assert storage.lineages.get(ACCOUNT) is None
 
     def test_ending_all_sent_again_is_done(self, storage: StorageUnderTest) -> None:
-        """Our own earlier sending is recognised, and the epoch rises once."""
+        """The store recognises its own earlier write, and the epoch rises once."""
         storage.seed(state_with(MINE_LIVE))
         for _ in range(2):
             assert storage.lineages.end_all(ACTOR, now=NOW) == Done()
@@ -148,7 +148,7 @@ class EndsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_ending_a_device_is_done_on_behalf_of_a_live_login(self, storage: StorageUnderTest) -> None:
-        """The device ends; our own second sending is done, another's end is as good."""
+        """The device ends, and a repetition of the write is ``Done``. An end at a later time is refused."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         for _ in range(2):
             assert storage.lineages.end_device(ACTOR, OTHER, now=NOW) == Done()
@@ -158,14 +158,14 @@ class EndsContract(LineagesUnderTest):
         assert storage.lineages.end_device(ACTOR, NEW, now=NOW) == Refused()
 
     def test_a_login_can_end_itself_as_a_device(self, storage: StorageUnderTest) -> None:
-        """Our own second sending is done here too, though the login is not live any more."""
+        """A repetition of the write is ``Done`` here too, although the login is no longer live."""
         storage.seed(state_with(MINE_LIVE))
         for _ in range(2):
             assert storage.lineages.end_device(ACTOR, MINE, now=NOW) == Done()
 
     @pytest.mark.guarantee(6)
     def test_a_deleted_account_keeps_no_lineage(self, storage: StorageUnderTest) -> None:
-        """Names of devices, times of logins and roles are personal data: what stays holds none."""
+        """The remaining item has no names of devices, times of logins or roles, because these are personal data."""
         storage.seed(replace(state_with(MINE_LIVE, OTHER_LIVE), roles=SUPPORT))
         for _ in range(2):
             assert storage.lineages.delete(ACTOR, now=NOW) == Done()
@@ -175,7 +175,7 @@ class EndsContract(LineagesUnderTest):
         assert self.exchange(storage, presented()) == Inactive()
 
     def test_an_account_deleted_by_the_operator_keeps_no_lineage(self, storage: StorageUnderTest) -> None:
-        """As one deleted by its owner."""
+        """The remaining item has the same members as after a deletion by the owner."""
         storage.seed(replace(state_with(MINE_LIVE), roles=SUPPORT))
         assert storage.lineages.set_status(ACCOUNT, Status.DELETED, now=NOW) == Done()
         assert not self.account_state(storage).lineages
@@ -191,7 +191,7 @@ class EndsContract(LineagesUnderTest):
     )
     @pytest.mark.parametrize("verb", ["end_device", "end_all", "delete"])
     def test_a_login_acts_until_its_last_second(self, storage: StorageUnderTest, verb: str, lineage: Lineage) -> None:
-        """Condition and rule draw the line at the same second."""
+        """The condition and the rule have the same last second."""
         storage.seed(state_with(lineage, OTHER_LIVE))
         arguments = (OTHER,) if verb == "end_device" else ()
         assert getattr(storage.lineages, verb)(ACTOR, *arguments, now=NOW) == Done()
@@ -202,7 +202,7 @@ class EndsContract(LineagesUnderTest):
     def test_no_write_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, verb: str, inactive: AccountState, verdict: object
     ) -> None:
-        """The law: the condition is in the write. Nothing is written, and the reason is returned."""
+        """The condition is in the write (law 2): nothing is written, and the reason is returned."""
         storage.seed(inactive)
         before = self.account_state(storage)
         arguments = (OTHER,) if verb == "end_device" else ()
@@ -214,7 +214,7 @@ class EndsContract(LineagesUnderTest):
     def test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: AccountState, verdict: object
     ) -> None:
-        """The law, for the transaction; the flow reads again and asks the rule for the reason."""
+        """The law also holds for the transaction. The caller reads the state again to get the reason from the rule."""
         assert may_act(inactive, ACTOR, now=NOW) == verdict
         storage.accounts.register(USER, state_with(MINE_LIVE))
         storage.seed(inactive)

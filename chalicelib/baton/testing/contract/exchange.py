@@ -66,17 +66,17 @@ class ExchangeContract(LineagesUnderTest):
     def test_an_account_state_is_read_as_it_was_written(
         self, storage: StorageUnderTest, account_state: AccountState
     ) -> None:
-        """Everything an account state can hold survives the store."""
+        """Every member of an account state is read as it was written."""
         storage.seed(account_state)
         assert storage.lineages.get(ACCOUNT) == account_state
 
     def test_an_unknown_account_state_is_absent(self, storage: StorageUnderTest) -> None:
-        """No account state is nothing, not an error."""
+        """For an unknown account the store returns ``None``, not an error."""
         assert storage.lineages.get(ACCOUNT) is None
 
     @pytest.mark.parametrize("generation", range(7, 12))
     def test_the_current_generation_is_exchanged(self, storage: StorageUnderTest, generation: int) -> None:
-        """E5: the lineage moves as the rule moves it, whichever slot it is, and nothing else in the state does."""
+        """E5: the lineage changes as the rule says, for every slot. No other part of the state changes."""
         before = replace(MINE_LIVE, generation=generation)
         storage.seed(state_with(before, OTHER_LIVE))
         token = presented(lineage=before)
@@ -85,7 +85,7 @@ class ExchangeContract(LineagesUnderTest):
         assert self.account_state(storage) == state_with(child, OTHER_LIVE)
 
     def test_a_child_is_never_older_than_its_parent(self, storage: StorageUnderTest) -> None:
-        """When our clock is behind the one that issued the parent, the child takes the parent's iat."""
+        """If this clock is behind the clock that issued the parent, the child gets the ``iat`` of the parent."""
         ahead = replace(MINE_LIVE, issued_at=NOW + 30)
         storage.seed(state_with(ahead))
         answer = self.exchange(storage, presented(lineage=ahead))
@@ -107,7 +107,7 @@ class ExchangeContract(LineagesUnderTest):
     def test_any_other_generation_is_judged_and_writes_nothing(
         self, storage: StorageUnderTest, behind: int, attempt: bytes, verdict: object
     ) -> None:
-        """E6 to E9: the answer is the rule's, of the account state as it stands."""
+        """E6 to E9: the store returns the verdict of the rule for the stored account state."""
         storage.seed(state_with(MINE_LIVE))
         assert self.exchange(storage, presented(behind, attempt=attempt)) == verdict
         assert self.account_state(storage) == state_with(MINE_LIVE)
@@ -144,7 +144,7 @@ class ExchangeContract(LineagesUnderTest):
     def test_a_dead_lineage_is_not_exchanged(
         self, storage: StorageUnderTest, account_state: AccountState, reason: EndReason | None
     ) -> None:
-        """E4: whatever is over or not as stored, with the reason where there is one, and nothing is written."""
+        """E4: the login has ended, or the token does not match it. The verdict has any reason. Nothing is written."""
         storage.seed(account_state)
         before = self.account_state(storage)
         assert self.exchange(storage, presented()) == Inactive(reason)
@@ -160,18 +160,18 @@ class ExchangeContract(LineagesUnderTest):
         ],
     )
     def test_the_last_second_still_counts(self, storage: StorageUnderTest, lineage: Lineage) -> None:
-        """Condition and rule draw the line at the same second."""
+        """The condition and the rule have the same last second."""
         storage.seed(state_with(lineage))
         assert isinstance(self.exchange(storage, presented(lineage=lineage)), Exchanged)
 
     def test_an_unknown_account_is_dead_and_stays_unknown(self, storage: StorageUnderTest) -> None:
-        """A genuine token of an account that is not there makes no account state."""
+        """A genuine token of a missing account creates no account state."""
         assert self.exchange(storage, presented()) == Inactive()
         assert storage.lineages.get(ACCOUNT) is None
 
     @pytest.mark.guarantee(1)
     def test_one_of_many_attempts_has_the_child(self, storage: StorageUnderTest) -> None:
-        """Promise 1: eight exchanges of one token with eight attempts: one child, seven cases of reuse."""
+        """Guarantee 1: eight exchanges of one token with eight attempts give one child and seven cases of reuse."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
 
         def exchanging(attempt: bytes) -> Callable[[], object]:
@@ -186,7 +186,7 @@ class ExchangeContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(1)
     def test_one_attempt_many_times_gets_one_and_the_same_child(self, storage: StorageUnderTest) -> None:
-        """Promise 2: eight sendings of one exchange: one moves the lineage, all get its child."""
+        """Guarantee 2: an exchange that is sent eight times advances the lineage once. All get the same child."""
         storage.seed(state_with(MINE_LIVE))
         answers = race([lambda: self.exchange(storage, presented())] * RACERS)
         child = exchange(MINE_LIVE, presented(), now=NOW)

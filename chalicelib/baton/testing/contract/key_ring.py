@@ -17,21 +17,21 @@ class KeyRingContract(Contract):
     """The store ``key_ring``: `keys.ports.ChangingKeyRing`."""
 
     def test_the_ring_is_the_same_each_time_it_is_read(self, storage: StorageUnderTest) -> None:
-        """Whether it comes from a cache or not."""
+        """Every read returns the same ring, with or without a cache."""
         ring = storage.key_ring.current(now=NOW)
         assert ring.signing
         assert storage.key_ring.refreshed(now=NOW) == ring
         assert storage.key_ring.current(now=LATER) == ring
 
     def test_a_newer_ring_replaces_the_one_that_was_read(self, storage: StorageUnderTest) -> None:
-        """It is read after ``KEY_RING_REFRESH_S`` at the latest."""
+        """Every process has the new ring after ``KEY_RING_REFRESH_S`` seconds at the latest."""
         ring = storage.key_ring.current(now=NOW)
         newer = rotate_root(ring, secrets.token_bytes, now=NOW)
         assert storage.key_ring.replace(newer, expected_revision=ring.revision) == Done()
         assert storage.key_ring.current(now=LATER) == newer
 
     def test_a_ring_that_was_replaced_meanwhile_is_not_replaced(self, storage: StorageUnderTest) -> None:
-        """The ring of another writer stays."""
+        """The store keeps the ring of the other writer."""
         ring = storage.key_ring.current(now=NOW)
         newer = rotate_root(ring, secrets.token_bytes, now=NOW)
         assert storage.key_ring.replace(newer, expected_revision=ring.revision) == Done()
@@ -40,7 +40,7 @@ class KeyRingContract(Contract):
         assert storage.key_ring.current(now=LATER) == newer
 
     def test_a_replacement_that_is_sent_twice_changes_nothing(self, storage: StorageUnderTest) -> None:
-        """``Moved`` is as good as ``Done`` for the second one: a storage may encrypt the same ring differently."""
+        """The repetition may return ``Moved`` too: a storage may encrypt the same ring differently each time."""
         ring = storage.key_ring.current(now=NOW)
         newer = rotate_root(ring, secrets.token_bytes, now=NOW)
         assert storage.key_ring.replace(newer, expected_revision=ring.revision) == Done()
@@ -48,7 +48,7 @@ class KeyRingContract(Contract):
         assert storage.key_ring.current(now=LATER) == newer
 
     def test_one_of_many_replaces_the_ring(self, storage: StorageUnderTest) -> None:
-        """Of eight writers that read the same ring, one is done."""
+        """Eight writers read the same ring. The write of one of them succeeds."""
         ring = storage.key_ring.current(now=NOW)
 
         def replacing() -> Callable[[], Done | Moved]:

@@ -41,13 +41,13 @@ class LoginsContract(LineagesUnderTest):
     """The verb ``add_lineage``."""
 
     def test_a_login_adds_its_lineage(self, storage: StorageUnderTest) -> None:
-        """Where there is room nothing is removed."""
+        """If the account state has room, no lineage is removed."""
         storage.seed(state_with(MINE_LIVE))
         assert self.add_lineage(storage) == Done()
         assert self.account_state(storage) == state_with(MINE_LIVE, NEWBORN)
 
-    def test_a_login_takes_the_place_of_those_it_removes(self, storage: StorageUnderTest) -> None:
-        """At the cap, as many must go as are too many."""
+    def test_a_login_takes_the_place_of_the_removed_lineages(self, storage: StorageUnderTest) -> None:
+        """At the maximum, a login removes as many lineages as exceed it."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         assert self.add_lineage(storage, MINE_LIVE, OTHER_LIVE, lineages_max=1) == Done()
         assert self.account_state(storage) == state_with(NEWBORN)
@@ -69,7 +69,7 @@ class LoginsContract(LineagesUnderTest):
     def test_an_ended_lineage_can_be_removed(
         self, storage: StorageUnderTest, end: Callable[[LineageStore, AccountState], Done | Moved | Refused]
     ) -> None:
-        """What was read of an ended one compares as it was read, however it ended: or no login would ever get room."""
+        """An ended lineage equals its stored form, however it ended. Otherwise no login could remove it."""
         storage.seed(state_with(MINE_LIVE))
         assert end(storage.lineages, self.account_state(storage)) == Done()
         standing = self.account_state(storage)
@@ -87,7 +87,7 @@ class LoginsContract(LineagesUnderTest):
         [
             pytest.param(state_with(MINE_LIVE, status=Status.DISABLED), id="disabled"),
             pytest.param(replace(state_with(MINE_LIVE), epoch=EPOCH + 1), id="epoch"),
-            pytest.param(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1), id="verifier version"),
+            pytest.param(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1), id="credentials version"),
             pytest.param(state_with(MINE_LIVE, replace(NEWBORN, generation=1)), id="already there and moved on"),
             pytest.param(state_with(replace(MINE_LIVE, generation=8)), id="removed one exchanged"),
             pytest.param(state_with(replace(MINE_LIVE, issued_at=NOW - 1)), id="removed one used"),
@@ -98,19 +98,19 @@ class LoginsContract(LineagesUnderTest):
     def test_an_account_state_that_moved_stops_a_login(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """Whatever is not as read: start over, and nothing is written."""
+        """If any part is not as read, the result is ``Moved`` and nothing is written."""
         storage.seed(meanwhile)
         before = self.account_state(storage)
         assert self.add_lineage(storage, MINE_LIVE, expected=state_with(MINE_LIVE), lineages_max=2) == Moved()
         assert self.account_state(storage) == before
 
-    def test_a_login_to_nobody_starts_over(self, storage: StorageUnderTest) -> None:
-        """An account state that is not there is not made by a login."""
+    def test_a_login_to_an_unknown_account_is_moved(self, storage: StorageUnderTest) -> None:
+        """A login does not create a missing account state."""
         assert self.add_lineage(storage, expected=state_with()) == Moved()
         assert storage.lineages.get(ACCOUNT) is None
 
     def test_the_very_same_login_sent_again_is_done(self, storage: StorageUnderTest) -> None:
-        """Our own earlier sending is recognised, what it replaced being gone."""
+        """The store recognises its own earlier write, although the replaced lineages have already ended."""
         expected = state_with(MINE_LIVE)
         storage.seed(expected)
         for _ in range(2):
@@ -119,7 +119,7 @@ class LoginsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(5)
     def test_a_login_ends_the_earlier_login_of_its_key(self, storage: StorageUnderTest) -> None:
-        """In the same write, for the reason `replaced`; the account's other devices stay."""
+        """The same write ends it, with reason `replaced`. The account's other devices stay logged in."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         assert self.add_lineage(storage, replaced=(MINE_LIVE,)) == Done()
         over = replace(MINE_LIVE, ended=Ended(NOW, EndReason.REPLACED), attempts=(bytes(8),) * 4)
@@ -128,8 +128,8 @@ class LoginsContract(LineagesUnderTest):
         assert self.add_lineage(storage, replaced=(MINE_LIVE,), expected=state_with(MINE_LIVE, OTHER_LIVE)) == Done()
 
     @pytest.mark.guarantee(5)
-    def test_an_exchange_in_between_does_not_save_the_login_that_is_replaced(self, storage: StorageUnderTest) -> None:
-        """A copy of the device that goes on exchanging cannot hold up its owner's login."""
+    def test_an_exchange_in_between_does_not_keep_the_replaced_login(self, storage: StorageUnderTest) -> None:
+        """A copy of the device cannot stop its owner's login by exchanging all the time."""
         storage.seed(state_with(MINE_LIVE))
         expected = self.account_state(storage)
         self.exchange(storage, presented())
@@ -138,7 +138,7 @@ class LoginsContract(LineagesUnderTest):
         assert (ended.generation, ended.ended) == (8, Ended(NOW, EndReason.REPLACED))
 
     def test_a_lineage_that_ended_keeps_its_reason_when_its_key_logs_in(self, storage: StorageUnderTest) -> None:
-        """It ended between the read and the write: start over."""
+        """The lineage ended between the read and the write, so the result is ``Moved``."""
         storage.seed(state_with(MINE_LIVE))
         expected = self.account_state(storage)
         storage.lineages.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW)
@@ -146,19 +146,19 @@ class LoginsContract(LineagesUnderTest):
         assert self.account_state(storage).lineages.keys() == {MINE}
 
     def test_a_replaced_lineage_that_was_removed_stops_a_login(self, storage: StorageUnderTest) -> None:
-        """Another login made room meanwhile: start over."""
+        """Another login removed the lineage meanwhile, so the result is ``Moved``."""
         storage.seed(state_with(OTHER_LIVE))
         assert self.add_lineage(storage, replaced=(MINE_LIVE,), expected=state_with(MINE_LIVE)) == Moved()
 
     def test_a_login_removes_the_earlier_login_of_its_key_at_the_cap(self, storage: StorageUnderTest) -> None:
-        """One that is both replaced and in the way is removed."""
+        """A lineage that is both replaced and removed is removed."""
         storage.seed(state_with(MINE_LIVE))
         assert self.add_lineage(storage, MINE_LIVE, replaced=(MINE_LIVE,), lineages_max=1) == Done()
         assert self.account_state(storage) == state_with(NEWBORN)
 
     @pytest.mark.guarantee(5)
     def test_of_racing_logins_by_one_key_each_sees_the_one_before(self, storage: StorageUnderTest) -> None:
-        """Two logins by one key that read the same: one is admitted, the other starts over and ends it."""
+        """Two logins by one key read the same state. One is added. The other gets ``Moved``, and must read again."""
         expected = state_with(OTHER_LIVE)
         storage.seed(expected)
 
@@ -172,7 +172,7 @@ class LoginsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(5)
     def test_a_login_by_the_same_key_does_not_hide_behind_a_removal(self, storage: StorageUnderTest) -> None:
-        """At the cap each login removes one: the number stays, and the later one must see the earlier all the same."""
+        """At the maximum the number stays, because each login removes one. The later must still see the earlier."""
         third = replace(OTHER_LIVE, id=MINE)
         expected, since = state_with(OTHER_LIVE, third), state_with(OTHER_LIVE, replace(NEWBORN, id=NEXT))
         storage.seed(since)
@@ -180,7 +180,7 @@ class LoginsContract(LineagesUnderTest):
         assert self.account_state(storage) == since
 
     def test_logins_without_a_key_do_not_hinder_each_other(self, storage: StorageUnderTest) -> None:
-        """They end nothing, so they need not see each other."""
+        """These logins end no other login, so they do not need to see each other."""
         expected = state_with(OTHER_LIVE)
         storage.seed(expected)
         for number in range(3):
@@ -191,7 +191,7 @@ class LoginsContract(LineagesUnderTest):
             )
 
     def test_a_login_without_a_key_begins_no_lineage_again(self, storage: StorageUnderTest) -> None:
-        """One that has moved on since stays as it is: its first token would live a second time."""
+        """A lineage that was exchanged since is not begun again. Its first token would be valid again."""
         newborn = replace(NEWBORN, binding=NoBinding())
         storage.seed(state_with(MINE_LIVE, replace(newborn, generation=1)))
         before, expected = self.account_state(storage), state_with(MINE_LIVE)
@@ -204,7 +204,7 @@ class LoginsContract(LineagesUnderTest):
     def test_racing_logins_never_exceed_the_cap(
         self, storage: StorageUnderTest, binding: KeyBinding | NoBinding
     ) -> None:
-        """Eight logins at once into the last place: one is admitted, the others start over."""
+        """Eight logins take the last place at the same time. One is added, and the others get ``Moved``."""
         expected = state_with(MINE_LIVE)
         storage.seed(expected)
 

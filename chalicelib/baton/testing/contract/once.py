@@ -54,19 +54,19 @@ class OnceContract(Contract):
         return self.claim(calls, mark=b"mark of a reader", now=NOW + 1)
 
     def test_the_first_claim_stores_a_running_call(self, calls: OnceStore) -> None:
-        """With its digest, its time and its mark, and no answer."""
+        """The stored call has its digest, time and mark, and no answer."""
         assert self.claim(calls) == RUNNING
         assert self.stored(calls) == RUNNING
 
     def test_a_second_claim_finds_the_running_call(self, calls: OnceStore) -> None:
-        """And changes nothing, whatever its digest."""
+        """The second claim changes nothing, with any digest."""
         self.claim(calls)
         for digest in (DIGEST, OTHER_DIGEST):
             assert self.claim(calls, mark=THEIRS, digest=digest, now=NOW + 5) == RUNNING
         assert self.stored(calls) == RUNNING
 
     def test_a_claim_that_is_sent_twice_is_ours(self, calls: OnceStore) -> None:
-        """The second sending finds its own mark."""
+        """The store finds the mark of its own earlier write."""
         assert self.claim(calls) == self.claim(calls) == RUNNING
 
     def test_calls_of_other_keys_are_other_calls(self, calls: OnceStore) -> None:
@@ -78,7 +78,7 @@ class OnceContract(Contract):
         assert self.stored(calls) == RUNNING
 
     def test_an_answer_is_stored_and_found(self, calls: OnceStore) -> None:
-        """It is found for 24 hours from its own time on."""
+        """The answer is found for 24 hours after it was stored."""
         self.claim(calls)
         assert self.store(calls, now=NOW + 7) == Done()
         answered = replace(ANSWERED, expires_at=NOW + 7 + ONCE_KEPT_S)
@@ -86,7 +86,7 @@ class OnceContract(Contract):
 
     @pytest.mark.parametrize("answered", [False, True])
     def test_a_call_is_free_once_it_has_expired(self, calls: OnceStore, *, answered: bool) -> None:
-        """Not one second earlier; and the answer of before is gone."""
+        """The call is free from the second of its expiry on. The earlier answer is no longer found."""
         self.claim(calls)
         if answered:
             self.store(calls)
@@ -96,12 +96,12 @@ class OnceContract(Contract):
         assert self.claim(calls, now=NOW + ONCE_KEPT_S) == fresh
 
     def test_an_answer_that_is_sent_twice_is_stored(self, calls: OnceStore) -> None:
-        """The second sending finds its own answer."""
+        """The store finds its own earlier answer."""
         self.claim(calls)
         assert [self.store(calls), self.store(calls)] == [Done(), Done()]
 
     def test_an_answer_is_never_replaced(self, calls: OnceStore) -> None:
-        """Another answer of the same sending is refused, and so is one of another sending."""
+        """Another answer is refused, from the same request and from another one."""
         self.claim(calls)
         self.store(calls)
         assert self.store(calls, answer=b"another answer") == Refused()
@@ -109,7 +109,7 @@ class OnceContract(Contract):
         assert self.stored(calls) == ANSWERED
 
     def test_only_the_sending_that_runs_stores_its_answer(self, calls: OnceStore) -> None:
-        """An answer without a call, or to a call of another sending, is refused and not stored."""
+        """An answer without a call, or for the call of another request, is refused and not stored."""
         assert self.store(calls) == Refused()
         assert self.claim(calls, mark=THEIRS).mark == THEIRS
         assert self.store(calls) == Refused()
@@ -123,27 +123,27 @@ class OnceContract(Contract):
         assert self.stored(calls).answer == answer
 
     def test_a_released_call_may_be_claimed(self, calls: OnceStore) -> None:
-        """Twice released is released."""
+        """A second release has the same result as the first."""
         self.claim(calls)
         for _ in range(2):
             calls.release(KEY, mark=OURS)
         assert self.claim(calls, mark=THEIRS, digest=OTHER_DIGEST).mark == THEIRS
 
     def test_only_the_sending_that_runs_releases_its_call(self, calls: OnceStore) -> None:
-        """A late release of a sending that lost the call deletes nothing."""
+        """A late release by a request that lost the call deletes nothing."""
         self.claim(calls)
         calls.release(KEY, mark=THEIRS)
         assert self.stored(calls) == RUNNING
 
     def test_an_answered_call_is_not_released(self, calls: OnceStore) -> None:
-        """Not even by its own sending: the effect has happened."""
+        """The request that stored the answer cannot release the call either: the effect has happened."""
         self.claim(calls)
         self.store(calls)
         calls.release(KEY, mark=OURS)
         assert self.stored(calls) == ANSWERED
 
     def test_a_taken_over_call_belongs_to_its_taker(self, calls: OnceStore) -> None:
-        """It begins now, keeps its digest, and the sending of before can neither store, release nor take it back."""
+        """The call begins now and keeps its digest. The earlier request can no longer store, release or take over."""
         self.claim(calls)
         taken = OnceCall(DIGEST, LATER, THEIRS, LATER + ONCE_KEPT_S)
         assert self.take_over(calls) == taken
@@ -154,7 +154,7 @@ class OnceContract(Contract):
         assert self.store(calls, mark=THEIRS) == Done()
 
     def test_a_take_over_that_is_sent_twice_is_ours(self, calls: OnceStore) -> None:
-        """The second sending finds its own mark."""
+        """The store finds the mark of its own earlier write."""
         self.claim(calls)
         first, second = self.take_over(calls), self.take_over(calls)
         assert first == second
@@ -162,19 +162,19 @@ class OnceContract(Contract):
         assert first.mark == THEIRS
 
     def test_an_answered_call_is_not_taken_over(self, calls: OnceStore) -> None:
-        """The answer came between the claim and the take-over: it is found."""
+        """The answer was stored between the claim and the take-over. The take-over returns it."""
         self.claim(calls)
         self.store(calls)
         assert self.take_over(calls) == ANSWERED
         assert self.stored(calls) == ANSWERED
 
     def test_a_call_that_is_gone_is_not_taken_over(self, calls: OnceStore) -> None:
-        """None is made by it."""
+        """A take-over creates no call."""
         assert self.take_over(calls) is None
         assert self.claim(calls) == RUNNING
 
     def test_one_of_many_claims(self, calls: OnceStore) -> None:
-        """Eight sendings at the same time: one mark is stored, and all find it."""
+        """Eight requests claim at the same time. One mark is stored, and all of them get it."""
 
         def claiming(mark: bytes) -> Callable[[], OnceCall]:
             return lambda: self.claim(calls, mark=mark)
@@ -183,7 +183,7 @@ class OnceContract(Contract):
         assert len({call.mark for call in found}) == 1
 
     def test_one_of_many_takes_over(self, calls: OnceStore) -> None:
-        """Eight takers at the same time: one succeeds, and the others see it."""
+        """Eight requests take over at the same time. One succeeds, and the others get its call."""
         self.claim(calls)
 
         def taking(mark: bytes) -> Callable[[], OnceCall | None]:
@@ -199,7 +199,7 @@ class OnceContract(Contract):
     def test_a_verb_has_its_effect_only_on_the_call_it_is_for(
         self, calls: OnceStore, *, answered: bool, old: bytes, late: bool
     ) -> None:
-        """Of a running call with the right mark; whether it is young or old, only the rule asks."""
+        """A verb changes only a running call with the right mark. The store does not check the age of the call."""
         now = LATER if late else NOW
         ours = not answered and old == OURS
         for verb in ("take_over", "store", "release"):

@@ -28,8 +28,8 @@ class OneTimeContract(Contract):
     """The store ``one_time``: nonces, tickets, grants and rate limits."""
 
     @pytest.mark.guarantee(8)
-    def test_a_nonce_is_spent_once(self, storage: StorageUnderTest) -> None:
-        """A second call with the same nonce is refused, until it would be too old to be accepted anyway."""
+    def test_a_nonce_is_consumed_once(self, storage: StorageUnderTest) -> None:
+        """A second call with the same nonce is refused until its signature is too old to be accepted."""
         spend = storage.one_time.consume_nonce
         assert spend("key", "nonce", now=NOW, mark=MARK) == Done()
         assert spend("key", "nonce", now=NOW, mark=OTHER_MARK) == Refused()
@@ -38,8 +38,8 @@ class OneTimeContract(Contract):
         assert spend("key", "nonce", now=NOW + NONCE_KEPT_S, mark=MARK) == Refused()
 
     @pytest.mark.guarantee(8)
-    def test_a_nonce_sent_again_by_ourselves_is_spent_by_us(self, storage: StorageUnderTest) -> None:
-        """The mark tells our own second sending from a replay."""
+    def test_a_repeated_write_of_a_nonce_is_done(self, storage: StorageUnderTest) -> None:
+        """The mark distinguishes a repeated write of the store from a replay by a client."""
         for _ in range(2):
             assert storage.one_time.consume_nonce("key", "nonce", now=NOW, mark=MARK) == Done()
 
@@ -47,13 +47,13 @@ class OneTimeContract(Contract):
         ("keyid", "nonce"), [("key", "nonce2"), ("key2", "nonce"), ("keyn", "once"), ("ke", "ynonce")]
     )
     def test_nonces_of_other_keys_are_other_nonces(self, storage: StorageUnderTest, keyid: str, nonce: str) -> None:
-        """Key id and nonce never run together."""
+        """Different pairs of key id and nonce are never the same stored key."""
         assert storage.one_time.consume_nonce("key", "nonce", now=NOW, mark=MARK) == Done()
         assert storage.one_time.consume_nonce(keyid, nonce, now=NOW, mark=OTHER_MARK) == Done()
 
     @pytest.mark.guarantee(8)
-    def test_one_of_many_spends_a_nonce(self, storage: StorageUnderTest) -> None:
-        """Eight calls with one nonce at once: one goes through."""
+    def test_one_of_many_consumes_a_nonce(self, storage: StorageUnderTest) -> None:
+        """Eight calls with one nonce at the same time: one is accepted."""
 
         def spending(mark: bytes) -> Callable[[], Done | Refused]:
             return lambda: storage.one_time.consume_nonce("key", "nonce", now=NOW, mark=mark)
@@ -70,7 +70,7 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_ticket_is_consumed_once(self, storage: StorageUnderTest) -> None:
-        """A second request is refused for as long as the ticket can be opened, by a clock that is behind too."""
+        """A second request is refused as long as any server can decrypt the ticket, also if its clock is behind."""
         assert self.consume(storage) == Done()
         assert self.consume(storage, mark=OTHER_MARK) == Refused()
         last = NOW + 300 + TICKET_CONSUMED_KEPT_S - 1
@@ -79,22 +79,22 @@ class OneTimeContract(Contract):
         assert self.consume(storage, now=last) == Refused()
 
     @pytest.mark.guarantee(2, 8)
-    def test_a_ticket_consumed_again_with_the_same_mark_is_consumed_by_us(self, storage: StorageUnderTest) -> None:
-        """The mark derives from the attempt: a repeated request, whoever sent it again, gets the same answer."""
+    def test_a_ticket_consumed_again_with_the_same_mark_is_done(self, storage: StorageUnderTest) -> None:
+        """The mark derives from the attempt, so a repetition by the app or the server gets the same answer."""
         for now in (NOW, NOW, NOW + 299):
             assert self.consume(storage, now=now) == Done()
         assert self.consume(storage, mark=OTHER_MARK) == Refused()
 
     @pytest.mark.parametrize("other", [TICKET_ID[:-1] + b"\1", TICKET_ID[:-1], TICKET_ID + b"\0", b""])
     def test_other_tickets_are_not_consumed_with_it(self, storage: StorageUnderTest, other: bytes) -> None:
-        """Nor does a ticket get in the way of a nonce or a grant of the same name."""
+        """A ticket also does not prevent the use of a nonce or a grant of the same name."""
         assert self.consume(storage) == Done()
         assert self.consume(storage, ticket_id=other, mark=OTHER_MARK) == Done()
         assert storage.one_time.consume_nonce("", TICKET_ID.hex(), now=NOW, mark=OTHER_MARK) == Done()
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_consumes_a_ticket(self, storage: StorageUnderTest) -> None:
-        """Eight requests with one ticket at the same time: one goes through."""
+        """Eight requests with one ticket at the same time: one is accepted."""
 
         def consuming(mark: bytes) -> Callable[[], Done | Refused]:
             return lambda: self.consume(storage, mark=mark)
@@ -104,7 +104,7 @@ class OneTimeContract(Contract):
         assert answers.count(Refused()) == RACERS - 1
 
     def keep(self, storage: StorageUnderTest) -> None:
-        """Keep the grant."""
+        """Store the grant."""
         storage.one_time.store_grant(
             GRANT,
             lineage=MINE,
@@ -125,36 +125,36 @@ class OneTimeContract(Contract):
         now: int = NOW,
         mark: bytes = MARK,
     ) -> GrantUsed | Refused:
-        """Spend the grant as it was kept, unless told otherwise."""
+        """Consume the grant with the values it was stored with, except for the given arguments."""
         return storage.one_time.consume_grant(
             grant, lineage=lineage, operation=operation, credentials_version=credentials_version, now=now, mark=mark
         )
 
     @pytest.mark.guarantee(6)
     def test_a_grant_is_void_once_the_password_has_changed(self, storage: StorageUnderTest) -> None:
-        """It was proved with the password of before."""
+        """The grant was proved with the old password."""
         self.keep(storage)
         assert self.spend(storage, credentials_version=VERSION + 1) == Refused()
         assert self.spend(storage) == STEP_UP
 
     @pytest.mark.guarantee(8)
-    def test_a_grant_is_spent_once_and_says_how_it_was_proved(self, storage: StorageUnderTest) -> None:
-        """The second call is refused; our own second sending is not."""
+    def test_a_grant_is_consumed_once_and_has_its_proof(self, storage: StorageUnderTest) -> None:
+        """A second call is refused. A repeated write of the same call is not."""
         self.keep(storage)
         assert self.spend(storage) == STEP_UP
         assert self.spend(storage, mark=OTHER_MARK) == Refused()
         assert self.spend(storage) == STEP_UP
 
     @pytest.mark.guarantee(8)
-    def test_a_spent_grant_kept_again_stays_spent(self, storage: StorageUnderTest) -> None:
-        """A late second sending of the keeping does not make it new."""
+    def test_a_consumed_grant_stored_again_stays_consumed(self, storage: StorageUnderTest) -> None:
+        """A late repetition of ``store_grant`` does not renew a consumed grant."""
         self.keep(storage)
         assert self.spend(storage) == STEP_UP
         self.keep(storage)
         assert self.spend(storage, mark=OTHER_MARK) == Refused()
 
-    def test_a_grant_that_was_never_kept_is_refused(self, storage: StorageUnderTest) -> None:
-        """An invented grant is refused, twice: refusing it must not make it."""
+    def test_an_unknown_grant_is_refused(self, storage: StorageUnderTest) -> None:
+        """An unknown grant is refused, also the second time: the refusal must not create the grant."""
         assert self.spend(storage) == Refused()
         assert self.spend(storage) == Refused()
 
@@ -167,27 +167,27 @@ class OneTimeContract(Contract):
             Operation(method="POST/", path="api/transfers", digest=OPERATION.digest),
         ],
     )
-    def test_a_grant_is_for_its_operation_alone(self, storage: StorageUnderTest, operation: Operation) -> None:
-        """Another method, path or body is refused and leaves the grant unspent."""
+    def test_a_grant_is_only_for_its_operation(self, storage: StorageUnderTest, operation: Operation) -> None:
+        """Another method, path or body is refused, and the grant is not consumed."""
         self.keep(storage)
         assert self.spend(storage, operation=operation, mark=OTHER_MARK) == Refused()
         assert self.spend(storage) == STEP_UP
 
-    def test_a_grant_is_for_its_lineage_alone(self, storage: StorageUnderTest) -> None:
-        """Another device of the same person is refused and leaves the grant unspent."""
+    def test_a_grant_is_only_for_its_lineage(self, storage: StorageUnderTest) -> None:
+        """Another device of the same person is refused, and the grant is not consumed."""
         self.keep(storage)
         assert self.spend(storage, lineage=OTHER, mark=OTHER_MARK) == Refused()
         assert self.spend(storage) == STEP_UP
 
     def test_a_grant_expires(self, storage: StorageUnderTest) -> None:
-        """Its last second counts, the next does not."""
+        """The grant is valid in its last second and not in the next."""
         self.keep(storage)
         assert self.spend(storage, now=NOW + 300) == Refused()
         assert self.spend(storage, now=NOW + 299) == STEP_UP
 
     @pytest.mark.guarantee(8)
-    def test_one_of_many_spends_a_grant(self, storage: StorageUnderTest) -> None:
-        """Eight calls with one grant at once: one goes through."""
+    def test_one_of_many_consumes_a_grant(self, storage: StorageUnderTest) -> None:
+        """Eight calls with one grant at the same time: one is accepted."""
         self.keep(storage)
 
         def spending(mark: bytes) -> Callable[[], GrantUsed | Refused]:
@@ -200,24 +200,24 @@ class OneTimeContract(Contract):
     def take(
         self, storage: StorageUnderTest, *, bucket: str = "login:ada", limit: int = 3, now: int = NOW
     ) -> Done | Refused:
-        """Take a slot in a window of 60 s."""
+        """Count one attempt in a window of 60 s."""
         return storage.one_time.count(bucket, limit=limit, window_s=60, now=now)
 
-    def test_a_window_has_as_many_slots_as_its_limit(self, storage: StorageUnderTest) -> None:
-        """The fourth of three is refused; other buckets and the next window are not affected."""
+    def test_a_window_accepts_as_many_attempts_as_its_limit(self, storage: StorageUnderTest) -> None:
+        """With a limit of three, the fourth attempt is refused. Other limits and the next window are not affected."""
         assert [self.take(storage) for _ in range(4)] == [Done(), Done(), Done(), Refused()]
         assert self.take(storage, bucket="login:bob") == Done()
         assert self.take(storage, now=NOW + 60) == Done()
         assert self.take(storage) == Refused()
 
-    def test_a_slot_given_back_can_be_taken_again(self, storage: StorageUnderTest) -> None:
-        """Those who prove themselves do not use the limit up."""
+    def test_an_uncounted_attempt_leaves_room_for_another(self, storage: StorageUnderTest) -> None:
+        """Successful attempts do not use up the limit."""
         for _ in range(5):
             assert self.take(storage, limit=1) == Done()
             storage.one_time.uncount("login:ada", window_s=60, now=NOW)
 
-    def test_giving_back_what_was_not_taken_makes_no_room(self, storage: StorageUnderTest) -> None:
-        """The count never goes below zero."""
+    def test_uncounting_an_attempt_that_was_not_counted_makes_no_room(self, storage: StorageUnderTest) -> None:
+        """The count never becomes negative."""
         for _ in range(3):
             storage.one_time.uncount("login:ada", window_s=60, now=NOW)
         assert [self.take(storage, limit=1) for _ in range(2)] == [Done(), Refused()]
@@ -225,12 +225,12 @@ class OneTimeContract(Contract):
             storage.one_time.uncount("login:ada", window_s=60, now=NOW)
         assert [self.take(storage, limit=1) for _ in range(2)] == [Done(), Refused()]
 
-    def test_a_limit_of_nothing_gives_nothing(self, storage: StorageUnderTest) -> None:
-        """Even the first is over it."""
+    def test_a_limit_of_zero_accepts_nothing(self, storage: StorageUnderTest) -> None:
+        """With a limit of zero, the first attempt is refused."""
         assert self.take(storage, limit=0) == Refused()
 
     @pytest.mark.guarantee(8)
-    def test_racing_takers_never_exceed_the_limit(self, storage: StorageUnderTest) -> None:
-        """Eight at once for three slots: three get one."""
+    def test_racing_attempts_never_exceed_the_limit(self, storage: StorageUnderTest) -> None:
+        """Eight attempts at the same time with a limit of three: three are accepted."""
         answers = race([lambda: self.take(storage)] * RACERS)
         assert answers.count(Done()) == 3

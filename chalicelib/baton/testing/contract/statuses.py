@@ -41,8 +41,8 @@ class StatusesContract(LineagesUnderTest):
     """The verbs ``set_status`` and ``set_roles``."""
 
     @pytest.mark.guarantee(7)
-    def test_enabling_again_revives_nothing(self, storage: StorageUnderTest) -> None:
-        """Disabling raises the epoch: what lived before stays ended after, for the same reason."""
+    def test_enabling_again_revives_no_login(self, storage: StorageUnderTest) -> None:
+        """Disabling raises the epoch. The lineages that it ends stay ended after enabling, with the same reason."""
         storage.seed(state_with(MINE_LIVE))
         assert storage.lineages.set_status(ACCOUNT, Status.DISABLED, now=NOW) == Done()
         assert self.account_state(storage).status is Status.DISABLED
@@ -56,7 +56,7 @@ class StatusesContract(LineagesUnderTest):
         assert self.exchange(storage, presented()) == Inactive(EndReason.ACCOUNT_DISABLED)
 
     def test_enabling_an_active_account_ends_nothing(self, storage: StorageUnderTest) -> None:
-        """The operator may repeat it."""
+        """The operator may enable an account twice."""
         storage.seed(state_with(MINE_LIVE))
         assert storage.lineages.set_status(ACCOUNT, Status.ACTIVE, now=NOW) == Done()
         assert self.account_state(storage) == state_with(MINE_LIVE)
@@ -64,15 +64,15 @@ class StatusesContract(LineagesUnderTest):
     @pytest.mark.guarantee(7)
     @pytest.mark.parametrize("status", Status)
     def test_deleted_is_absorbing(self, storage: StorageUnderTest, status: Status) -> None:
-        """A deleted account becomes nothing else, and its epoch stays."""
+        """A deleted account gets no other status, and its epoch stays."""
         deleted = state_with(MINE_LIVE, status=Status.DELETED)
         storage.seed(deleted)
         answer = storage.lineages.set_status(ACCOUNT, status, now=NOW)
         assert answer == (Done() if status is Status.DELETED else Refused())
         assert self.account_state(storage) == deleted
 
-    def test_the_status_of_nobody_makes_nobody(self, storage: StorageUnderTest) -> None:
-        """An unknown account is left unknown."""
+    def test_the_status_of_an_unknown_account_makes_no_account(self, storage: StorageUnderTest) -> None:
+        """Setting the status of an unknown account creates no account."""
         assert storage.lineages.set_status(ACCOUNT, Status.DISABLED, now=NOW) == Refused()
         assert storage.lineages.get(ACCOUNT) is None
 
@@ -92,7 +92,7 @@ class StatusesContract(LineagesUnderTest):
     def test_the_roles_of_an_account_are_replaced(
         self, storage: StorageUnderTest, before: frozenset[int], after: frozenset[int]
     ) -> None:
-        """All of them in one write; no login ends, and the very same call sent again is done."""
+        """One write replaces all roles and ends no login. A repetition of the same call is ``Done``."""
         storage.seed(replace(state_with(MINE_LIVE, OTHER_LIVE), roles=before))
         for _ in range(2):
             assert storage.lineages.set_roles(ACCOUNT, after, expected=before) == Done()
@@ -100,10 +100,10 @@ class StatusesContract(LineagesUnderTest):
 
     @pytest.mark.parametrize("stored", [NO_ROLES, SUPPORT, ALL_ROLES], ids=lambda roles: str(sorted(roles)))
     @pytest.mark.parametrize("after", [NO_ROLES, ADMIN], ids=lambda roles: str(sorted(roles)))
-    def test_roles_that_moved_stop_a_change_of_roles(
+    def test_roles_that_changed_stop_a_change_of_roles(
         self, storage: StorageUnderTest, stored: frozenset[int], after: frozenset[int]
     ) -> None:
-        """Another operator changed them after they were read: start over, and nothing is written."""
+        """Another operator changed the roles after the read: the result is ``Moved``, and nothing is written."""
         moved = replace(state_with(MINE_LIVE), roles=stored)
         storage.seed(moved)
         expected = frozenset({3, 4})
@@ -112,7 +112,7 @@ class StatusesContract(LineagesUnderTest):
         assert self.account_state(storage) == moved
 
     def test_one_of_many_changes_of_roles_from_one_reading_is_done(self, storage: StorageUnderTest) -> None:
-        """Eight operators at the same time: the other seven start over."""
+        """Eight operators change the roles at the same time. One is done, and the other seven get ``Moved``."""
         storage.seed(state_with(MINE_LIVE))
 
         def setting(code: int) -> Callable[[], Done | Moved | Refused]:
@@ -124,7 +124,7 @@ class StatusesContract(LineagesUnderTest):
 
     @pytest.mark.parametrize("status", [Status.DISABLED, Status.DELETED])
     def test_an_account_that_is_not_active_gets_no_roles(self, storage: StorageUnderTest, status: Status) -> None:
-        """Nothing is written, not even of roles that are as expected."""
+        """Nothing is written, even if the stored roles are as expected."""
         inactive = state_with(MINE_LIVE, status=status)
         storage.seed(inactive)
         assert storage.lineages.set_roles(ACCOUNT, ADMIN, expected=NO_ROLES) == Refused()
@@ -132,14 +132,14 @@ class StatusesContract(LineagesUnderTest):
         assert none_asked == (Refused() if status is Status.DELETED else Done())
         assert self.account_state(storage) == inactive
 
-    def test_the_roles_of_nobody_make_nobody(self, storage: StorageUnderTest) -> None:
-        """An unknown account is left unknown, whatever roles were asked for."""
+    def test_the_roles_of_an_unknown_account_make_no_account(self, storage: StorageUnderTest) -> None:
+        """Setting any roles of an unknown account creates no account."""
         for roles in (ADMIN, NO_ROLES):
             assert storage.lineages.set_roles(ACCOUNT, roles, expected=NO_ROLES) == Refused()
         assert storage.lineages.get(ACCOUNT) is None
 
     def test_roles_stay_with_every_other_write(self, storage: StorageUnderTest) -> None:
-        """Exchange, login, end, disable, enable and password change change no role."""
+        """No exchange, login, end, disable, enable or password change changes a role."""
         storage.accounts.register(USER, replace(state_with(MINE_LIVE, OTHER_LIVE), roles=SUPPORT))
         self.exchange(storage, presented())
         assert self.add_lineage(storage) == Done()

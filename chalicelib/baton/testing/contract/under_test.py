@@ -1,4 +1,4 @@
-"""The storage under test, and how the tests of the contract reach it."""
+"""The storage under test, and the functions with which the contract reads and fills it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -20,11 +20,11 @@ from chalicelib.baton.testing.contract.values import ACCOUNT, IDLE_S, NEWBORN, N
 T = TypeVar("T")
 
 RACERS: Final = 8
-"""How many threads call a verb at the same time."""
+"""The number of threads that call a verb at the same time."""
 
 
 class StorageUnderTest(Storage, frozen=True, kw_only=True):
-    """A storage, and two ways past its verbs, which only tests need."""
+    """A storage, and two functions that bypass its verbs. Only tests need them."""
 
     seed: Callable[[AccountState], None]
     """Store an account state as it is, and replace the stored one."""
@@ -35,7 +35,7 @@ class StorageUnderTest(Storage, frozen=True, kw_only=True):
     def of(
         cls, storage: Storage, *, seed: Callable[[AccountState], None], events: Callable[[AccountId], list[AuditEvent]]
     ) -> Self:
-        """Add the two ways to a storage."""
+        """Combine a storage with the two functions."""
         return cls(**asdict(storage), seed=seed, events=events)
 
 
@@ -57,11 +57,11 @@ class Contract(ABC):
     @abstractmethod
     @pytest.fixture
     def storage(self) -> StorageUnderTest:
-        """Return a storage that is empty, but for a key ring."""
+        """Return a storage that is empty except for a key ring."""
 
 
 class LineagesUnderTest(Contract):
-    """What several parts of the contract of ``lineages`` call."""
+    """The common functions of the contract of ``lineages``."""
 
     def exchange(
         self, storage: StorageUnderTest, token: PresentedToken

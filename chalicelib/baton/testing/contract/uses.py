@@ -1,4 +1,4 @@
-"""What recording a use must do in the store ``lineages`` (``lineages/ports.py``)."""
+"""What the store ``lineages`` must do when a use is recorded (``lineages/ports.py``)."""
 
 import pytest
 from msgspec.structs import replace
@@ -35,28 +35,28 @@ class UsesContract(LineagesUnderTest):
             lineage, account=ACCOUNT, expected=expected or self.session, now=NOW, not_before=NOT_BEFORE
         )
 
-    def test_a_use_is_written_down(self, storage: StorageUnderTest) -> None:
-        """The lineage's iat moves, and nothing else in the account state does."""
+    def test_a_use_is_stored(self, storage: StorageUnderTest) -> None:
+        """The ``iat`` of the lineage changes, and no other part of the account state."""
         storage.seed(state_with(self.session, OTHER_LIVE))
         assert self.record(storage, self.slid) == Done()
         assert self.account_state(storage) == state_with(self.slid, OTHER_LIVE)
 
     def test_a_use_after_a_gap_moves_in_use_since(self, storage: StorageUnderTest) -> None:
-        """The time since when it was used without a gap is written down too."""
+        """The start of the current uninterrupted use is stored too."""
         resumed = replace(self.slid, in_use_since=NOW)
         storage.seed(state_with(self.session))
         assert self.record(storage, resumed) == Done()
         assert self.account_state(storage) == state_with(resumed)
 
-    def test_a_day_of_use_is_written_down(self, storage: StorageUnderTest) -> None:
-        """Of a login whose iat never moves."""
+    def test_a_day_of_use_is_stored(self, storage: StorageUnderTest) -> None:
+        """The day of use is stored for a login whose ``iat`` never changes."""
         used = replace(self.session, last_used_day=NOW // 86_400)
         storage.seed(state_with(self.session))
         assert self.record(storage, used) == Done()
         assert self.account_state(storage) == state_with(used)
 
     def test_the_very_same_use_sent_again_is_done(self, storage: StorageUnderTest) -> None:
-        """Our own earlier sending is recognised."""
+        """The store recognises its own earlier write."""
         storage.seed(state_with(self.session))
         for _ in range(2):
             assert self.record(storage, self.slid) == Done()
@@ -75,7 +75,7 @@ class UsesContract(LineagesUnderTest):
     def test_a_lineage_that_moved_or_ended_does_not_slide(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """Whatever is not as read, or over: start over, and nothing is written."""
+        """If the lineage is not as read or has ended, the result is ``Moved`` and nothing is written."""
         storage.seed(meanwhile)
         before = self.account_state(storage)
         assert self.record(storage, self.slid) == Moved()
@@ -89,14 +89,14 @@ class UsesContract(LineagesUnderTest):
             pytest.param(replace(session, ended=Ended(NOW, EndReason.LOGOUT), attempts=(bytes(8),) * 4), id="ended"),
         ],
     )
-    def test_a_lineage_that_is_over_does_not_slide_even_as_read(self, storage: StorageUnderTest, over: Lineage) -> None:
-        """Ended is absorbing, whatever the journey believes it read."""
+    def test_an_ended_lineage_does_not_slide_even_as_read(self, storage: StorageUnderTest, over: Lineage) -> None:
+        """An ended or expired lineage does not slide, even if the stored lineage is as read."""
         storage.seed(state_with(over))
         slid = replace(over, issued_at=NOW, ended=None)
         assert self.record(storage, slid, expected=over) == Moved()
         assert self.account_state(storage) == state_with(over)
 
-    def test_a_use_of_nobody_starts_over(self, storage: StorageUnderTest) -> None:
-        """An account state that is not there is not made by a use."""
+    def test_a_use_of_an_unknown_account_is_moved(self, storage: StorageUnderTest) -> None:
+        """A use does not create a missing account state."""
         assert self.record(storage, self.slid) == Moved()
         assert storage.lineages.get(ACCOUNT) is None

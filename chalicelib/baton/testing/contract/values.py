@@ -29,7 +29,7 @@ OTHER_KEY: Final = KeyBinding(b"o" * 32)
 ATTEMPT: Final = b"attempt!"
 OTHER_ATTEMPT: Final = b"another!"
 HISTORY: Final = (b"attempt4", b"attempt5", b"attempt6", b"attempt3")
-"""The slots at generation 7: generation 6 was used up by attempt6, 5 by attempt5, 4 by attempt4, 3 by attempt3."""
+"""The slots at generation 7: attempt6 exchanged generation 6, attempt5 generation 5, attempt4 4 and attempt3 3."""
 
 MINE_LIVE: Final = Lineage(
     id=MINE,
@@ -75,7 +75,7 @@ SUPPORT: Final = frozenset({2, 7})
 
 
 def state_with(*lineages: Lineage, account: AccountId = ACCOUNT, status: Status = Status.ACTIVE) -> AccountState:
-    """Make an account state that holds these lineages."""
+    """Make an account state with these lineages."""
     return AccountState(
         account=account,
         status=status,

@@ -202,7 +202,7 @@ def test_chalice_local_serves_baton_beside_the_engine() -> None:
             text=True,
         )
         url = f"http://localhost:{port}"
-        assert until_healthy(url, chalice)["engine"] == "reachable"
+        assert until_healthy(url, chalice)["database"] == "reachable"
         # The stage names the port that the engine's "next" line, and the README, tell to take.
         assert asked(f"{url}/.well-known/oauth-authorization-server")["token_endpoint"] == (
             "http://localhost:8001/oauth/token"

@@ -16,7 +16,7 @@ class Required(Struct, frozen=True):
 
 
 TABLES: Final[Mapping[str, Required]] = {
-    # Data that cannot be made again.
+    # This data cannot be created again.
     "users": Required(customer_key=True, recovery=True, protection=True, swept=False),
     "lineages": Required(customer_key=True, recovery=True, protection=True, swept=False),
     # If it is lost, clients must retry: AWS's own key, no recovery.
