@@ -39,8 +39,8 @@ class Views(Struct, frozen=True):
     def make(self, view: View, spec: RouteSpec) -> Callable[..., Response]:
         """Make the view of a route.
 
-        Raises ``TypeError`` at import, before any request: if the arguments of ``view`` are not those of its route, if a
-        demand of the route cannot be enforced, or if the registry has no such scope or role.
+        Raises ``TypeError`` at import, before any request: if the arguments of ``view`` are not those of its route, if
+        a demand of the route cannot be enforced, or if the registry has no such scope or role.
         """
         self._check(spec)
         check_arguments(view, spec)
