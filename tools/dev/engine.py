@@ -85,11 +85,11 @@ def create_own_tables(deployment: str) -> None:
 def _create(tables: Mapping[str, Mapping[str, Any]]) -> None:
     """Create tables. Keys, backups and deletion protection are left out: they are only for AWS."""
     dynamodb = client()
-    existing = set(dynamodb.list_tables()["TableNames"])
     for name, declared in tables.items():
-        if name in existing:
+        try:
+            dynamodb.create_table(TableName=name, **{part: declared[part] for part in _PARTS if part in declared})
+        except dynamodb.exceptions.ResourceInUseException:  # it exists
             continue
-        dynamodb.create_table(TableName=name, **{part: declared[part] for part in _PARTS if part in declared})
         dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
         if "TimeToLiveSpecification" in declared:
             with contextlib.suppress(dynamodb.exceptions.ClientError):  # some engines have no TTL

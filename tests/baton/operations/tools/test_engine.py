@@ -18,3 +18,18 @@ def test_the_tables_are_those_of_the_design(tables: Tables) -> None:
         assert described["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
         ttl = client().describe_time_to_live(TableName=name)["TimeToLiveDescription"]
         assert (ttl["TimeToLiveStatus"] == "ENABLED", ttl.get("AttributeName")) == (swept, "expires" if swept else None)
+
+
+def test_tables_are_found_beside_a_hundred_others(tables: Tables) -> None:
+    """An engine lists a hundred tables at once: the names after them were created again, which failed."""
+    others = [f"a-{number:03}" for number in range(100)]
+    for name in others:
+        client().create_table(
+            TableName=name,
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    create_tables(tables)
+    for name in others:
+        client().delete_table(TableName=name)
