@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from chalicelib.baton import errors
-from chalicelib.baton.factors import password_hash
-from chalicelib.baton.factors import password_hash as password_hash_module
+from chalicelib.baton.accounts import password, register
+from chalicelib.baton.factors import credentials, password_hash
 
 
 class Remembered:
@@ -35,6 +35,8 @@ class Remembered:
 def passwords_are_hashed_once() -> Iterator[None]:
     """Remember what the two slow functions answered; they are functions of values."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(password_hash, "hash_password", Remembered(password_hash.hash_password))
-        patch.setattr(password_hash_module, "verify_password", Remembered(password_hash_module.verify_password))
+        hashed = Remembered(password_hash.hash_password)
+        for module in (credentials, register, password):  # each has a name of its own for it
+            patch.setattr(module, "hash_password", hashed)
+        patch.setattr(credentials, "verify_password", Remembered(password_hash.verify_password))
         yield
