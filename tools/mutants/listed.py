@@ -233,7 +233,7 @@ LISTED: Final[list[Mutant]] = [
         ("deleted is not absorbing", "(EXISTS, DISABLED if status is Status.ACTIVE else NOT_DELETED)", "(EXISTS, DISABLED if status is Status.ACTIVE else EXISTS)"),
         ("nobody's account_state is made", "(EXISTS, DISABLED if status is Status.ACTIVE else NOT_DELETED)", "(DISABLED if status is Status.ACTIVE else NOT_DELETED,)"),
         ("enabling an active account ends its logins", "(EXISTS, DISABLED if status is Status.ACTIVE else NOT_DELETED)", "(EXISTS, NOT_DELETED)"),
-        ("whoever acts need not be live", "            (*ACTOR_LIVE, *conditions),\n", "            conditions,\n"),
+        ("a caller's write does not require a live login", "            (*ACTOR_LIVE, *conditions),\n", "            conditions,\n"),
         ("a disabled account gets a role", "(ACTIVE, condition),", "(condition,),"),
         ("a role can only be added", "SET_ROLES if roles else REMOVE_ROLES", "SET_ROLES"),
         ("a deleted account has its roles set", "if account_state is None or account_state.status is Status.DELETED:", "if account_state is None:"),

@@ -45,8 +45,8 @@ _OAUTH_ERRORS: Mapping[type[errors.Refusal], str] = {
 def answered(answer: object, *, shared: bool = False) -> Response:
     """Write what a view returned. ``shared``: the answer is for every client, so a shared cache may keep it.
 
-    Raises ``TypeError`` or ``ValueError`` for anything else than an ``Answer``, a status or body that cannot be sent, a
-    body without a media type, and a header or cookie that must not be sent: these are defects of the view.
+    Raises ``TypeError`` or ``ValueError`` for anything other than an ``Answer``, a status or body that cannot be sent,
+    a body without a media type, and a header or cookie that must not be sent: these are defects of the view.
     """
     if not isinstance(answer, Answer):
         raise TypeError(f"the view must return an Answer, not a {type(answer).__name__}")
@@ -76,7 +76,7 @@ _BODILESS = frozenset({204, 205, 304})
 
 
 def _cache_control(answer: Answer, *, shared: bool) -> str:
-    """Say who may keep an answer (RFC 9111). A cookie is for one person, and so is what a caller is told."""
+    """Return the value of ``Cache-Control`` (RFC 9111): ``private`` for a caller's answer or one with a cookie."""
     if not answer.cache_s:
         return "no-store"
     if answer.cache_s < 0:

@@ -124,7 +124,7 @@ class Dispatch(Struct, kw_only=True):
         return preflight
 
     def carried(self, response: Response) -> Response:
-        """Give bytes as the gateway carries them: base64, by Chalice, for the binary types of ``app.api``; else text.
+        """Make the body one that the gateway carries: bytes for the binary types of ``app.api``, otherwise text.
 
         Raises ``ValueError`` for bytes of another type that are not UTF-8.
         """

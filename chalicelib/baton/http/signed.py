@@ -79,7 +79,7 @@ class Views(Struct, frozen=True):
                     caller.require_step_up(max_age=spec.step_up.max_age, acr=spec.step_up.acr)
                 except errors.Unavailable as unavailable:  # the view has not run: release the key
                     raise errors.TryAgain(unavailable.reason) from None
-            # What the gateway cannot carry must not be stored either.
+            # An answer that the gateway cannot carry must not be stored: each repetition would fail.
             return rendered(self.dispatch.carried(answered(view(caller, *arguments, **request.path))))
 
         answer = self.once.run(
@@ -116,10 +116,10 @@ def _is_derived(shape: object, base: type) -> bool:
 
 
 def demanded(name: str, words: Iterable[str] | None) -> frozenset[str]:
-    """Collect the words of a demand; none without the demand. Raises ``TypeError`` for a demand that has none."""
+    """Return the words of a requirement. ``None`` is no requirement; an empty one raises ``TypeError``."""
     collected = frozenset(words or ())
     if words is not None and not collected:
-        raise TypeError(f"{name} is empty, so it would demand nothing: name one, or leave the argument out")
+        raise TypeError(f"{name} is empty, so it would require nothing: name one, or leave the argument out")
     return collected
 
 

@@ -152,7 +152,7 @@ def test_a_policy_allows_nothing_by_pattern(stage: str, function: str | None) ->
 @pytest.mark.parametrize("function", [None, *SCHEDULED])
 @pytest.mark.parametrize("stage", DEPLOYED)
 def test_a_statement_of_a_team_reaches_no_table_of_baton(stage: str, function: str | None) -> None:
-    """Its own tables are its own affair. Whatever reaches Baton's stands in Baton's statements."""
+    """A team grants what it wants on its own tables. Only statements of Baton reach the tables of Baton."""
     assert reaches_baton(policy_of(stage, function), stage) == []
 
 

@@ -310,7 +310,7 @@ ENDS: Final[dict[End, str | None]] = {
 def test_nothing_is_written_for_a_login_that_ends_meanwhile(
     team: Team, end: Callable[[Team, Device, Device], None]
 ) -> None:
-    """The view was let in, and the end came first. The repetition of the same call is told why."""
+    """The login ends after the call was authorized, before the write. The repeated call gets the reason."""
     phone = registered(team)
     other = second(team)
     sent = dict(phone.tokens)
@@ -353,7 +353,7 @@ def test_a_write_on_behalf_of_a_login_that_ends_needs_the_condition(
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize(("later_s", "status"), [(0, 201), (1, 503)])
 def test_nothing_is_written_after_the_login_has_expired(team: Team, later_s: int, status: int) -> None:
-    """Its last second counts, the next does not, though the call was let in before."""
+    """The last second of the login is enough, the next one is not, although the call was authorized before."""
     bearer = registered(team, client_id="iot", bound=False)
     life = int(bearer.tokens["authorization_expires_in"])
     team.clock.skip(life - 1 - (team.clock.time() - int(bearer.tokens["server_time"])))
@@ -367,7 +367,7 @@ def test_nothing_is_written_after_the_login_has_expired(team: Team, later_s: int
 
 
 def test_nothing_is_written_where_the_role_was_taken_away_meanwhile(team: Team) -> None:
-    """The repetition is told so. An order, for which no role is asked, is written all the same."""
+    """The repeated call is refused. An order, which requires no role, is still written."""
     phone = registered(team)
     account, store = account_of(phone), team.baton.lineage_store
     assert team.order(phone, "/reviews").code == "insufficient_role"

@@ -211,7 +211,7 @@ def _work() -> None:
 
 
 def test_a_program_that_does_not_start_leaves_its_last_words() -> None:
-    """So that whoever runs the benchmark knows the remedy."""
+    """Its last line usually names the remedy."""
     with (
         Program([sys.executable, "-c", "raise SystemExit('no room here')"]) as program,
         pytest.raises(DidNotStart, match="no room here"),

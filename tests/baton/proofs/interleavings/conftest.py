@@ -1,13 +1,13 @@
 """Argon2 is asked the same few things in every schedule, and computes each once."""
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from chalicelib.baton import errors
-from chalicelib.baton.accounts import password, register
-from chalicelib.baton.factors import credentials, password_hash
+from chalicelib.baton.factors import password_hash
 
 
 class Remembered:
@@ -33,10 +33,14 @@ class Remembered:
 
 @pytest.fixture(autouse=True, scope="package")
 def passwords_are_hashed_once() -> Iterator[None]:
-    """Remember what the two slow functions answered; they are functions of values."""
+    """Remember what the two slow functions answered; they are functions of values.
+
+    A module may import them by name, so every module of Baton that has one of them is patched.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        hashed = Remembered(password_hash.hash_password)
-        for module in (credentials, register, password):  # each has a name of its own for it
-            patch.setattr(module, "hash_password", hashed)
-        patch.setattr(credentials, "verify_password", Remembered(password_hash.verify_password))
+        for function in (password_hash.hash_password, password_hash.verify_password):
+            remembered = Remembered(function)
+            for module in [module for name, module in sys.modules.items() if name.startswith("chalicelib.baton.")]:
+                if vars(module).get(function.__name__) is function:
+                    patch.setattr(module, function.__name__, remembered)
         yield
