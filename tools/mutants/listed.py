@@ -457,7 +457,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/http/dispatch.py",
-        ("a cached answer tells a time", 'if not str(headers.get("Cache-Control", "")).startswith("public"):', "if True:"),
+        ("a cached answer tells a time", 'if not str(headers.get("Cache-Control", "")).startswith(("public", "private")):', "if True:"),
         ("every server error may be repeated", "return errors.ServerError(reason) if may_repeat(method, spec) else errors.OutcomeUnclear(reason)", "return errors.ServerError(reason)"),
     ),
     *_of(
