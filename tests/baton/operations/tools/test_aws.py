@@ -225,7 +225,7 @@ def test_make_dev_over_an_engine_that_lacks_a_call_is_one_line(
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine(400, body))
     assert serve.main(["18997"]) == 1
     said = capsys.readouterr().err
-    assert "dynamodb ListTables: the engine lacks this call (UnknownOperationException)" in said
+    assert "dynamodb CreateTable: the engine lacks this call (UnknownOperationException)" in said
     assert len(said.splitlines()) == 1
 
 
