@@ -7,23 +7,12 @@ from typing import Self, TypeVar
 
 from chalice.app import Chalice, Response
 
-from chalicelib.baton.accounts import routes as accounts
-from chalicelib.baton.accounts.deletion import DeleteAccount
-from chalicelib.baton.accounts.devices import EndDevice, ListDevices
-from chalicelib.baton.accounts.first_tokens import FirstTokens
-from chalicelib.baton.accounts.login import Login
-from chalicelib.baton.accounts.login_request import ReadLoginRequest
-from chalicelib.baton.accounts.logout import Logout
-from chalicelib.baton.accounts.password import ChangePassword
-from chalicelib.baton.accounts.profile import ShowAccount
-from chalicelib.baton.accounts.register import Register
+from chalicelib.baton.assembly import Parts, routes_of
 from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.names import is_app_event
 from chalicelib.baton.events.record import Record
-from chalicelib.baton.factors import routes as factors
 from chalicelib.baton.factors.credentials import Credentials
-from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.http import jobs, public_routes
 from chalicelib.baton.http.dispatch import Dispatch
 from chalicelib.baton.http.once import RunOnce
@@ -42,15 +31,10 @@ from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
 from chalicelib.baton.storage.ports import Storage
-from chalicelib.baton.tokens import routes as tokens
 from chalicelib.baton.tokens.call import Call
 from chalicelib.baton.tokens.caller import Caller
-from chalicelib.baton.tokens.exchange import Exchange
-from chalicelib.baton.tokens.introspect import Introspect
 from chalicelib.baton.tokens.issue import Issue
 from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
-from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
-from chalicelib.baton.tokens.revoke import Revoke
 from chalicelib.baton.tokens.token import Names
 
 Decorator = Callable[[View], Callable[..., Response]]
@@ -116,7 +100,7 @@ class Baton:
             RunOnce(store=self.once, key_ring=self.key_ring, clock=self.clock, entropy=self.entropy, log=self.log),
             self.clients,
         )
-        self.routes: tuple[Route, ...] = (*self._public(), *self._accounts(), *self._factors(), *self._tokens())
+        self.routes: tuple[Route, ...] = routes_of(self._parts())
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -244,100 +228,19 @@ class Baton:
         small = Endpoint(endpoint, self.settings.region, self.access_key) if self.access_key else None
         return AwsClient(name, endpoint=small, time_budget=self._time_budget)
 
-    def _public(self) -> tuple[Route, ...]:
-        return public_routes.routes(
+    def _parts(self) -> Parts:
+        return Parts(
+            settings=self.settings,
             clock=self.clock,
-            key_ring=self.key_ring,
-            lineage_store=self.lineage_store,
-            names=self._names,
+            entropy=self.entropy,
+            storage=self.storage,
+            log=self.log,
+            record=self.recorder,
             clients=self.clients,
-            region=self.settings.region,
-        )
-
-    def _accounts(self) -> tuple[Route, ...]:
-        clock, entropy, key_ring, log = self.clock, self.entropy, self.key_ring, self.log
-        users, lineage_store, record = self.users, self.lineage_store, self.recorder
-        introduce = ReadLoginRequest(entropy=entropy, clients=self.clients, proof=self._proof)
-        first_tokens = FirstTokens(issue=self.issue)
-        return accounts.routes(
-            register=Register(
-                clock=clock,
-                entropy=entropy,
-                key_ring=key_ring,
-                introduce=introduce,
-                credentials=self._credentials,
-                users=users,
-                lineage_store=lineage_store,
-                ephemeral=self.ephemeral,
-                first_tokens=first_tokens,
-                log=log,
-                record=record,
-                limits=self.settings.limits,
-            ),
-            login=Login(
-                clock=clock,
-                key_ring=key_ring,
-                introduce=introduce,
-                clients=self.clients,
-                credentials=self._credentials,
-                users=users,
-                lineage_store=lineage_store,
-                first_tokens=first_tokens,
-                log=log,
-                record=record,
-            ),
-            logout=Logout(clock=clock, lineage_store=lineage_store, record=record),
-            show=ShowAccount(users=users),
-            delete=DeleteAccount(clock=clock, users=users, lineage_store=lineage_store, record=record),
-            change_password=ChangePassword(
-                clock=clock, entropy=entropy, key_ring=key_ring, users=users, lineage_store=lineage_store, record=record
-            ),
-            list_devices=ListDevices(clock=clock, key_ring=key_ring, clients=self.clients),
-            end_device=EndDevice(clock=clock, lineage_store=lineage_store, record=record),
-        )
-
-    def _factors(self) -> tuple[Route, ...]:
-        return factors.routes(
-            step_up=IssueStepUpGrant(
-                clock=self.clock,
-                entropy=self.entropy,
-                key_ring=self.key_ring,
-                credentials=self._credentials,
-                ephemeral=self.ephemeral,
-                log=self.log,
-            )
-        )
-
-    def _tokens(self) -> tuple[Route, ...]:
-        clock, proof, lineage_store, log = self.clock, self._proof, self.lineage_store, self.log
-        end_reused = EndReused(lineage_store=lineage_store, record=self.recorder)
-        return tokens.routes(
-            exchange=Exchange(
-                clock=clock,
-                entropy=self.entropy,
-                proof=proof,
-                lineage_store=lineage_store,
-                end_reused=end_reused,
-                foreign_keys=ForeignKeys(log),
-                log=log,
-                issue=self.issue,
-                revoke_on_wrong_key=self.settings.revoke_on_wrong_key,
-            ),
-            revoke=Revoke(
-                clock=clock,
-                proof=proof,
-                lineage_store=lineage_store,
-                end_reused=end_reused,
-                log=log,
-                record=self.recorder,
-            ),
-            introspect=Introspect(
-                clock=clock,
-                proof=proof,
-                lineage_store=lineage_store,
-                resource_servers=self.settings.resource_servers,
-                names=self._names,
-            ),
+            names=self._names,
+            issue=self.issue,
+            proof=self._proof,
+            credentials=self._credentials,
         )
 
     def _audit_configuration(self) -> None:

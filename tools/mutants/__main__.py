@@ -25,6 +25,8 @@ from tools.printed import counted, roughly
 AT_ONCE: Final = 2
 CPU_MAX_S: Final = 120
 """A mutant that makes a loop endless is dead too."""
+SHOWN_MAX: Final = 4_000
+"""Characters of a failure that are printed."""
 MUTANT_S: Final = 1.5
 """Seconds for each mutant, two at a time: measured over the dozen of SHORT=1."""
 TREE: Final = ("app.py", "pyproject.toml", "README.md", "chalicelib", "clients", "infra", "tests", "tools", ".chalice")
@@ -52,9 +54,9 @@ def copied(to: Path) -> Path:
     return to
 
 
-def run_tests(tree: Path, tests: Sequence[str]) -> None:
+def run_tests(tree: Path, tests: Sequence[str], output: str = os.devnull, cpu_max_s: int = CPU_MAX_S) -> None:
     """Run tests in a tree, and end this process with their verdict. For a forked child: what it imports is its own."""
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_MAX_S, CPU_MAX_S))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_max_s, cpu_max_s))
     os.chdir(tree)
     sys.path[:] = [
         str(tree),
@@ -66,9 +68,9 @@ def run_tests(tree: Path, tests: Sequence[str]) -> None:
     ]:
         del sys.modules[name]
     with (
-        Path(os.devnull).open("w") as nowhere,
-        contextlib.redirect_stdout(nowhere),
-        contextlib.redirect_stderr(nowhere),
+        Path(output).open("w") as printed,
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
     ):
         import pytest  # noqa: PLC0415 - in the child alone
         from hypothesis import Phase, settings  # noqa: PLC0415 - in the child alone
@@ -124,10 +126,14 @@ class Laboratory:
 
 
 def unchanged(tree: Path, tests: Sequence[str]) -> bool:
-    """Tell whether tests pass in an unchanged tree; their bytecode stays there for the mutants."""
-    process = multiprocessing.get_context("fork").Process(target=run_tests, args=(tree, tests))
+    """Tell whether tests pass in an unchanged tree; their bytecode stays there for the mutants. Print how they fail."""
+    output = tree.parent / "unchanged.txt"
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=run_tests, args=(tree, tests, str(output), len(tests) * CPU_MAX_S))
     process.start()
     process.join()
+    if process.exitcode != _PASSED:
+        print(output.read_text("utf-8")[-SHOWN_MAX:], file=sys.stderr)
     return process.exitcode == _PASSED
 
 

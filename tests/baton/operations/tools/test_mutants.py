@@ -57,8 +57,10 @@ def test_a_text_that_moved_is_noticed() -> None:
         Mutant("x.py", "no Python", "guard()", "(").applied("guard()")
 
 
-def test_one_that_changes_nothing_survives_and_one_that_breaks_something_does_not(tmp_path: Path) -> None:
-    """In a copy of the tree, with the file put back in between."""
+def test_one_that_changes_nothing_survives_and_one_that_breaks_something_does_not(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In a copy of the tree, with the file put back in between. Where tests fail without a mutant, it prints them."""
     file = "chalicelib/baton/keys/base64url.py"
     tree = copied(tmp_path / "tree")
     assert unchanged(tree, TESTS[file])
@@ -67,3 +69,7 @@ def test_one_that_changes_nothing_survives_and_one_that_breaks_something_does_no
     ended = dict(Laboratory([tree]).survivors([harmless, harmful, harmless]))
     assert ended == {harmless: True, harmful: False}
     assert (tree / file).read_bytes() == (ROOT / file).read_bytes()
+    assert not capfd.readouterr().err
+    (tree / file).write_text(harmful.applied((ROOT / file).read_text("utf-8")), "utf-8")
+    assert not unchanged(tree, TESTS[file])
+    assert "test_base64url.py" in capfd.readouterr().err

@@ -1,0 +1,154 @@
+"""Make the flows of each room, and the routes that run them: one function for each room."""
+
+from msgspec import Struct
+
+from chalicelib.baton.accounts import routes as accounts
+from chalicelib.baton.accounts.deletion import DeleteAccount
+from chalicelib.baton.accounts.devices import EndDevice, ListDevices
+from chalicelib.baton.accounts.first_tokens import FirstTokens
+from chalicelib.baton.accounts.login import Login
+from chalicelib.baton.accounts.login_request import ReadLoginRequest
+from chalicelib.baton.accounts.logout import Logout
+from chalicelib.baton.accounts.password import ChangePassword
+from chalicelib.baton.accounts.profile import ShowAccount
+from chalicelib.baton.accounts.register import Register
+from chalicelib.baton.effects import Clock, Entropy
+from chalicelib.baton.events.log import Log
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors import routes as factors
+from chalicelib.baton.factors.credentials import Credentials
+from chalicelib.baton.factors.step_up import IssueStepUpGrant
+from chalicelib.baton.http import public_routes
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.routing import Route
+from chalicelib.baton.settings import Settings
+from chalicelib.baton.storage.ports import Storage
+from chalicelib.baton.tokens import routes as tokens
+from chalicelib.baton.tokens.exchange import Exchange
+from chalicelib.baton.tokens.introspect import Introspect
+from chalicelib.baton.tokens.issue import Issue
+from chalicelib.baton.tokens.presented import RequestVerifier
+from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
+from chalicelib.baton.tokens.revoke import Revoke
+from chalicelib.baton.tokens.token import Names
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """What several rooms use."""
+
+    settings: Settings
+    clock: Clock
+    entropy: Entropy
+    storage: Storage
+    log: Log
+    record: Record
+    clients: Clients
+    names: Names
+    issue: Issue
+    proof: RequestVerifier
+    credentials: Credentials
+
+
+def routes_of(parts: Parts) -> tuple[Route, ...]:
+    """Give every route of Baton."""
+    return (*_public(parts), *_accounts(parts), *_factors(parts), *_tokens(parts))
+
+
+def _public(parts: Parts) -> tuple[Route, ...]:
+    return public_routes.routes(
+        clock=parts.clock,
+        key_ring=parts.storage.key_ring,
+        lineage_store=parts.storage.lineages,
+        names=parts.names,
+        clients=parts.clients,
+        region=parts.settings.region,
+    )
+
+
+def _accounts(parts: Parts) -> tuple[Route, ...]:
+    clock, entropy, key_ring, log = parts.clock, parts.entropy, parts.storage.key_ring, parts.log
+    users, lineage_store, record = parts.storage.accounts, parts.storage.lineages, parts.record
+    introduce = ReadLoginRequest(entropy=entropy, clients=parts.clients, proof=parts.proof)
+    first_tokens = FirstTokens(issue=parts.issue)
+    return accounts.routes(
+        register=Register(
+            clock=clock,
+            entropy=entropy,
+            key_ring=key_ring,
+            introduce=introduce,
+            credentials=parts.credentials,
+            users=users,
+            lineage_store=lineage_store,
+            ephemeral=parts.storage.one_time,
+            first_tokens=first_tokens,
+            log=log,
+            record=record,
+            limits=parts.settings.limits,
+        ),
+        login=Login(
+            clock=clock,
+            key_ring=key_ring,
+            introduce=introduce,
+            clients=parts.clients,
+            credentials=parts.credentials,
+            users=users,
+            lineage_store=lineage_store,
+            first_tokens=first_tokens,
+            log=log,
+            record=record,
+        ),
+        logout=Logout(clock=clock, lineage_store=lineage_store, record=record),
+        show=ShowAccount(users=users),
+        delete=DeleteAccount(clock=clock, users=users, lineage_store=lineage_store, record=record),
+        change_password=ChangePassword(
+            clock=clock, entropy=entropy, key_ring=key_ring, users=users, lineage_store=lineage_store, record=record
+        ),
+        list_devices=ListDevices(clock=clock, key_ring=key_ring, clients=parts.clients),
+        end_device=EndDevice(clock=clock, lineage_store=lineage_store, record=record),
+    )
+
+
+def _factors(parts: Parts) -> tuple[Route, ...]:
+    return factors.routes(
+        step_up=IssueStepUpGrant(
+            clock=parts.clock,
+            entropy=parts.entropy,
+            key_ring=parts.storage.key_ring,
+            credentials=parts.credentials,
+            ephemeral=parts.storage.one_time,
+            log=parts.log,
+        )
+    )
+
+
+def _tokens(parts: Parts) -> tuple[Route, ...]:
+    clock, proof, lineage_store, log = parts.clock, parts.proof, parts.storage.lineages, parts.log
+    end_reused = EndReused(lineage_store=lineage_store, record=parts.record)
+    return tokens.routes(
+        exchange=Exchange(
+            clock=clock,
+            entropy=parts.entropy,
+            proof=proof,
+            lineage_store=lineage_store,
+            end_reused=end_reused,
+            foreign_keys=ForeignKeys(log),
+            log=log,
+            issue=parts.issue,
+            revoke_on_wrong_key=parts.settings.revoke_on_wrong_key,
+        ),
+        revoke=Revoke(
+            clock=clock,
+            proof=proof,
+            lineage_store=lineage_store,
+            end_reused=end_reused,
+            log=log,
+            record=parts.record,
+        ),
+        introspect=Introspect(
+            clock=clock,
+            proof=proof,
+            lineage_store=lineage_store,
+            resource_servers=parts.settings.resource_servers,
+            names=parts.names,
+        ),
+    )
