@@ -11,15 +11,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from chalicelib.baton import variables
 from chalicelib.baton.access_key import AccessKey, Vended, access_key_of, endpoint_of, under_snapstart
 from chalicelib.baton.lineages.clients import Clients, RegistryProblems, decode_registry
-from chalicelib.baton.urls import canonical_authority, is_issuer, is_origin
 
-_PREFIX = re.compile(r"[a-zA-Z0-9_.-]{0,64}\Z")
-_UNDER_LOCAL = re.compile(r"\*\.local(:[0-9]{1,5})?\Z")
-_RESOURCE_SERVER = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})\Z")
 _REGISTRY = re.compile(r"[A-Za-z0-9_-]+\.toml\Z")
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _DEMO_REGISTRY = "clients.toml"
 _FOLDER = Path(__file__).parents[1]
 KNOWN = frozenset(
@@ -128,32 +124,32 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the environment. Raises ``SettingsProblems``."""
     environ = os.environ if environ is None else environ
     problems = list(unknown_settings(environ))
-    development = _switch(environ, "BATON_DEVELOPMENT", default=False, problems=problems)
+    development = variables.switch(environ, "BATON_DEVELOPMENT", default=False, problems=problems)
     if development and "AWS_LAMBDA_RUNTIME_API" in environ:
         problems.append("BATON_DEVELOPMENT=1 is for a developer's machine: take it out of this function's environment")
-    issuer = _issuer(environ, development=development, problems=problems)
+    issuer = variables.issuer_of(environ, development=development, problems=problems)
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
-    limits = _switch(environ, "BATON_RATE_LIMITS", default=True, problems=problems)
+    limits = variables.switch(environ, "BATON_RATE_LIMITS", default=True, problems=problems)
     if not limits and not development:
         problems.append("BATON_RATE_LIMITS=off is honoured with BATON_DEVELOPMENT=1 alone")
     clients = _clients(environ, development=development, problems=problems)
     settings = Settings(
         issuer=issuer,
         audience=environ.get("BATON_AUDIENCE") or issuer,
-        earlier_issuers=_earlier_issuers(environ, development=development, problems=problems),
-        authorities=_authorities(environ, issuer, development=development, problems=problems),
-        table_prefix=_table_prefix(environ, problems),
-        deployment=_deployment(environ, problems) or environ.get("BATON_TABLE_PREFIX", ""),
-        kms_key_id=_kms_key_id(environ, development=development, problems=problems),
+        earlier_issuers=variables.earlier_issuers(environ, development=development, problems=problems),
+        authorities=variables.authorities_of(environ, issuer, development=development, problems=problems),
+        table_prefix=variables.table_prefix(environ, problems),
+        deployment=variables.deployment_of(environ, problems) or environ.get("BATON_TABLE_PREFIX", ""),
+        kms_key_id=variables.kms_key_id(environ, development=development, problems=problems),
         clients=clients,
         registry=_registry(clients, development=development, problems=problems),
-        origins=_origins(environ, development=development, problems=problems),
-        resource_servers=_resource_servers(environ, problems),
-        revoke_on_wrong_key=_switch(environ, "BATON_REVOKE_ON_WRONG_KEY", default=False, problems=problems),
+        origins=variables.origins_of(environ, development=development, problems=problems),
+        resource_servers=variables.resource_servers(environ, problems),
+        revoke_on_wrong_key=variables.switch(environ, "BATON_REVOKE_ON_WRONG_KEY", default=False, problems=problems),
         limits=limits,
         development=development,
-        storage=_storage(environ, development=development, problems=problems),
-        log_level=_log_level(environ, problems),
+        storage=variables.storage_of(environ, development=development, problems=problems),
+        log_level=variables.log_level(environ, problems),
         snapshot=under_snapstart(environ),
         region=region,
         access_key=_access_key(environ, region=region, development=development, problems=problems),
@@ -172,76 +168,6 @@ def unknown_settings(environ: Mapping[str, str]) -> Iterator[str]:
 
         (nearest,) = difflib.get_close_matches(name, sorted(KNOWN), n=1, cutoff=0)
         yield f"{name} is not a setting; the nearest is {nearest}"
-
-
-def _issuer(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> str:
-    issuer = environ.get("BATON_ISSUER", "")
-    if not issuer:
-        problems.append("BATON_ISSUER is missing: the URL apps call, such as https://api.example.com/api")
-    elif not is_issuer(issuer, development=development):
-        problems.append(f"BATON_ISSUER: {issuer!r} is not {_AN_ISSUER}")
-    return issuer
-
-
-def _earlier_issuers(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> frozenset[str]:
-    issuers = _words(environ, "BATON_EARLIER_ISSUERS")
-    problems += [
-        f"BATON_EARLIER_ISSUERS: {issuer!r} is not {_AN_ISSUER}"
-        for issuer in issuers
-        if not is_issuer(issuer, development=development)
-    ]
-    return frozenset(issuers)
-
-
-_AN_ISSUER = (
-    "an https URL, host in lower case, without query, fragment or final slash, such as https://api.example.com/api "
-    "(http on localhost, with BATON_DEVELOPMENT=1, is the exception)"
-)
-
-
-def _authorities(environ: Mapping[str, str], issuer: str, *, development: bool, problems: list[str]) -> frozenset[str]:
-    words = _words(environ, "BATON_AUTHORITIES")
-    for word in words:
-        canonical = canonical_authority(word)
-        if canonical is None and not (development and _UNDER_LOCAL.match(word)):
-            problems.append(
-                f"BATON_AUTHORITIES: {word!r} is not a lower-case host or host:port; an IPv6 address is in brackets, "
-                "such as [::1]:8000"
-            )
-        elif canonical is not None and canonical != word:
-            problems.append(f"BATON_AUTHORITIES: write {canonical!r} for {word!r}: clients sign over that form")
-    derived = issuer.partition("://")[2].partition("/")[0]
-    # The default port is not part of the signed host (RFC 9421 section 2.2.3).
-    named = {word.removesuffix(":443") for word in words or (derived,)}
-    return frozenset(word.removesuffix(":80") for word in named) if development else frozenset(named)
-
-
-def _table_prefix(environ: Mapping[str, str], problems: list[str]) -> str:
-    prefix = environ.get("BATON_TABLE_PREFIX", "")
-    if not prefix:
-        problems.append("BATON_TABLE_PREFIX is missing: tables are named <prefix>-users, <prefix>-lineages, ...")
-    elif not _PREFIX.match(prefix):
-        problems.append("BATON_TABLE_PREFIX: at most 64 letters, digits, '_', '.', '-'")
-    return prefix
-
-
-def _deployment(environ: Mapping[str, str], problems: list[str]) -> str:
-    name = environ.get("BATON_DEPLOYMENT", "")
-    if not _PREFIX.match(name):
-        problems.append("BATON_DEPLOYMENT: at most 64 letters, digits, '_', '.', '-'")
-    return name
-
-
-def _kms_key_id(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> str | None:
-    value = environ.get("BATON_KEY_RING", "")
-    scheme, _, key_id = value.partition(":")
-    if scheme == "kms" and key_id:
-        return key_id
-    if value != "local":
-        problems.append("BATON_KEY_RING is kms:<key id or ARN>, or local with BATON_DEVELOPMENT=1")
-    elif not development:
-        problems.append("BATON_KEY_RING=local keeps the keys unwrapped: only with BATON_DEVELOPMENT=1")
-    return None
 
 
 def _clients(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> Path:
@@ -277,32 +203,6 @@ def _registry(path: Path, *, development: bool, problems: list[str]) -> Clients:
     return clients
 
 
-def _origins(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> tuple[str, ...]:
-    origins = _words(environ, "BATON_ORIGINS")
-    problems += [
-        f"BATON_ORIGINS: {origin!r} is not an exact origin as it is sent, such as https://app.example.com: lower "
-        "case, no path, no default port, no wildcard; the scheme is https, capacitor, ionic or tauri, or http for "
-        "localhost, 127.0.0.1 and tauri.localhost (http://localhost:* is any port, with BATON_DEVELOPMENT=1)"
-        for origin in origins
-        if not is_origin(origin, development=development)
-    ]
-    return origins
-
-
-def _resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[str, bytes]:
-    rows: dict[str, bytes] = {}
-    for position, word in enumerate(_words(environ, "BATON_RESOURCE_SERVERS"), start=1):
-        match = _RESOURCE_SERVER.match(word)
-        if match is None:
-            # Do not show the row: it may contain the secret instead of its digest.
-            problems.append(f"BATON_RESOURCE_SERVERS: row {position} is not <id>:<SHA-256 of its secret, in hex>")
-        elif match[1] in rows:
-            problems.append(f"BATON_RESOURCE_SERVERS: row {position} is a second one for {match[1]}")
-        else:
-            rows[match[1]] = bytes.fromhex(match[2])
-    return rows
-
-
 def _access_key(
     environ: Mapping[str, str], *, region: str, development: bool, problems: list[str]
 ) -> AccessKey | Vended | None:
@@ -310,37 +210,3 @@ def _access_key(
     if transport not in {"small", "botocore"}:
         problems.append("BATON_AWS_CLIENT must be small or botocore")
     return access_key_of(environ, region) if transport == "small" else None
-
-
-def _storage(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> str:
-    storage = environ.get("BATON_STORAGE") or "dynamodb"
-    if storage not in {"dynamodb", "memory"}:
-        problems.append("BATON_STORAGE must be dynamodb or memory")
-    elif storage == "memory" and not development:
-        problems.append(
-            "BATON_STORAGE=memory loses every account when a process ends: set BATON_STORAGE=dynamodb, or "
-            "BATON_DEVELOPMENT=1 on a developer's machine"
-        )
-    return storage
-
-
-def _log_level(environ: Mapping[str, str], problems: list[str]) -> str:
-    level = environ.get("BATON_LOG_LEVEL", "INFO")
-    if level not in _LEVELS:
-        problems.append(f"BATON_LOG_LEVEL is one of {', '.join(_LEVELS)}")
-    return level
-
-
-def _switch(environ: Mapping[str, str], name: str, *, default: bool, problems: list[str]) -> bool:
-    value = environ.get(name, "")
-    if value in {"1", "on"}:
-        return True
-    if value in {"0", "off"}:
-        return False
-    if value:
-        problems.append(f"{name} is on or off")
-    return default
-
-
-def _words(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
-    return tuple(word for word in (part.strip() for part in environ.get(name, "").split(",")) if word)

@@ -1,0 +1,161 @@
+"""Read one setting each from the variables of the environment, or add the problem with it to a list."""
+
+import re
+from collections.abc import Mapping
+
+from chalicelib.baton.urls import canonical_authority, is_issuer, is_origin
+
+_PREFIX = re.compile(r"[a-zA-Z0-9_.-]{0,64}\Z")
+
+
+_UNDER_LOCAL = re.compile(r"\*\.local(:[0-9]{1,5})?\Z")
+
+
+_RESOURCE_SERVER = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})\Z")
+
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def issuer_of(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> str:
+    """Read the URL that apps call."""
+    issuer = environ.get("BATON_ISSUER", "")
+    if not issuer:
+        problems.append("BATON_ISSUER is missing: the URL apps call, such as https://api.example.com/api")
+    elif not is_issuer(issuer, development=development):
+        problems.append(f"BATON_ISSUER: {issuer!r} is not {_AN_ISSUER}")
+    return issuer
+
+
+def earlier_issuers(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> frozenset[str]:
+    """Read the issuers before a change of the URL."""
+    issuers = words_of(environ, "BATON_EARLIER_ISSUERS")
+    problems += [
+        f"BATON_EARLIER_ISSUERS: {issuer!r} is not {_AN_ISSUER}"
+        for issuer in issuers
+        if not is_issuer(issuer, development=development)
+    ]
+    return frozenset(issuers)
+
+
+_AN_ISSUER = (
+    "an https URL, host in lower case, without query, fragment or final slash, such as https://api.example.com/api "
+    "(http on localhost, with BATON_DEVELOPMENT=1, is the exception)"
+)
+
+
+def authorities_of(
+    environ: Mapping[str, str], issuer: str, *, development: bool, problems: list[str]
+) -> frozenset[str]:
+    """Read the hosts that apps sign for; default: the one of ``issuer``."""
+    words = words_of(environ, "BATON_AUTHORITIES")
+    for word in words:
+        canonical = canonical_authority(word)
+        if canonical is None and not (development and _UNDER_LOCAL.match(word)):
+            problems.append(
+                f"BATON_AUTHORITIES: {word!r} is not a lower-case host or host:port; an IPv6 address is in brackets, "
+                "such as [::1]:8000"
+            )
+        elif canonical is not None and canonical != word:
+            problems.append(f"BATON_AUTHORITIES: write {canonical!r} for {word!r}: clients sign over that form")
+    derived = issuer.partition("://")[2].partition("/")[0]
+    # The default port is not part of the signed host (RFC 9421 section 2.2.3).
+    named = {word.removesuffix(":443") for word in words or (derived,)}
+    return frozenset(word.removesuffix(":80") for word in named) if development else frozenset(named)
+
+
+def table_prefix(environ: Mapping[str, str], problems: list[str]) -> str:
+    """Read what the names of the tables begin with."""
+    prefix = environ.get("BATON_TABLE_PREFIX", "")
+    if not prefix:
+        problems.append("BATON_TABLE_PREFIX is missing: tables are named <prefix>-users, <prefix>-lineages, ...")
+    elif not _PREFIX.match(prefix):
+        problems.append("BATON_TABLE_PREFIX: at most 64 letters, digits, '_', '.', '-'")
+    return prefix
+
+
+def deployment_of(environ: Mapping[str, str], problems: list[str]) -> str:
+    """Read the name of the deployment, or an empty text."""
+    name = environ.get("BATON_DEPLOYMENT", "")
+    if not _PREFIX.match(name):
+        problems.append("BATON_DEPLOYMENT: at most 64 letters, digits, '_', '.', '-'")
+    return name
+
+
+def kms_key_id(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> str | None:
+    """Read the KMS key of the key ring. ``None``: the ring is not encrypted."""
+    value = environ.get("BATON_KEY_RING", "")
+    scheme, _, key_id = value.partition(":")
+    if scheme == "kms" and key_id:
+        return key_id
+    if value != "local":
+        problems.append("BATON_KEY_RING is kms:<key id or ARN>, or local with BATON_DEVELOPMENT=1")
+    elif not development:
+        problems.append("BATON_KEY_RING=local keeps the keys unwrapped: only with BATON_DEVELOPMENT=1")
+    return None
+
+
+def origins_of(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> tuple[str, ...]:
+    """Read the origins of web pages that may call."""
+    origins = words_of(environ, "BATON_ORIGINS")
+    problems += [
+        f"BATON_ORIGINS: {origin!r} is not an exact origin as it is sent, such as https://app.example.com: lower "
+        "case, no path, no default port, no wildcard; the scheme is https, capacitor, ionic or tauri, or http for "
+        "localhost, 127.0.0.1 and tauri.localhost (http://localhost:* is any port, with BATON_DEVELOPMENT=1)"
+        for origin in origins
+        if not is_origin(origin, development=development)
+    ]
+    return origins
+
+
+def resource_servers(environ: Mapping[str, str], problems: list[str]) -> dict[str, bytes]:
+    """Read the servers that may introspect: the digest of each secret, by id."""
+    rows: dict[str, bytes] = {}
+    for position, word in enumerate(words_of(environ, "BATON_RESOURCE_SERVERS"), start=1):
+        match = _RESOURCE_SERVER.match(word)
+        if match is None:
+            # Do not show the row: it may contain the secret instead of its digest.
+            problems.append(f"BATON_RESOURCE_SERVERS: row {position} is not <id>:<SHA-256 of its secret, in hex>")
+        elif match[1] in rows:
+            problems.append(f"BATON_RESOURCE_SERVERS: row {position} is a second one for {match[1]}")
+        else:
+            rows[match[1]] = bytes.fromhex(match[2])
+    return rows
+
+
+def storage_of(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> str:
+    """Read the name of the storage."""
+    storage = environ.get("BATON_STORAGE") or "dynamodb"
+    if storage not in {"dynamodb", "memory"}:
+        problems.append("BATON_STORAGE must be dynamodb or memory")
+    elif storage == "memory" and not development:
+        problems.append(
+            "BATON_STORAGE=memory loses every account when a process ends: set BATON_STORAGE=dynamodb, or "
+            "BATON_DEVELOPMENT=1 on a developer's machine"
+        )
+    return storage
+
+
+def log_level(environ: Mapping[str, str], problems: list[str]) -> str:
+    """Read the lowest level that is logged."""
+    level = environ.get("BATON_LOG_LEVEL", "INFO")
+    if level not in _LEVELS:
+        problems.append(f"BATON_LOG_LEVEL is one of {', '.join(_LEVELS)}")
+    return level
+
+
+def switch(environ: Mapping[str, str], name: str, *, default: bool, problems: list[str]) -> bool:
+    """Read a switch: ``on`` or ``1``, ``off`` or ``0``, or its default."""
+    value = environ.get(name, "")
+    if value in {"1", "on"}:
+        return True
+    if value in {"0", "off"}:
+        return False
+    if value:
+        problems.append(f"{name} is on or off")
+    return default
+
+
+def words_of(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Read a list that is separated by commas."""
+    return tuple(word for word in (part.strip() for part in environ.get(name, "").split(",")) if word)
