@@ -27,7 +27,7 @@ from typing import Any
 
 import yaml
 
-from chalicelib.baton.http.cors import EXPOSED_FIELDS
+from chalicelib.baton.http.answer import EXPOSED_FIELDS
 from chalicelib.baton.settings import SettingsProblems, read_settings
 from tools import requirements, stages
 from tools.printed import widths

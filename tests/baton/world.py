@@ -30,8 +30,7 @@ from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.rotation import make_ring
 from chalicelib.baton.lineages.clients import Clients
-from chalicelib.baton.proof.digest import content_digest
-from chalicelib.baton.proof.signature import signature_base
+from chalicelib.baton.proof.signature import content_digest, signature_base
 from chalicelib.baton.proof.signature_input import Signature, component, write_input
 from chalicelib.baton.routing import Message, RouteSpec, StepUp
 from chalicelib.baton.tokens.call import Call

@@ -9,7 +9,6 @@ from tools.mutants.mutant import ROOT, Mutant
 FILES = (
     "chalicelib/baton/lineages/login_rules.py",
     "chalicelib/baton/lineages/rules.py",
-    "chalicelib/baton/proof/digest.py",
     "chalicelib/baton/proof/once_rules.py",
     "chalicelib/baton/proof/signature.py",
     "chalicelib/baton/proof/signature_input.py",
@@ -41,7 +40,7 @@ EQUIVALENT: dict[str, str] = {
     "lineages/login_rules.py: removed_by_login: surplus <= 0 -> (surplus < 0)": "none of a sorted list is none",
     "proof/signature.py: signature_base: not (value.isascii() and value.isprintable()) and _UNSIGNABLE.search(value)"
     " -> (_UNSIGNABLE.search(value))": "only the way is longer",
-    "proof/digest.py: check_digest: text == content_digest(message.body) -> False": "only the way is longer",
+    "proof/signature.py: check_digest: text == content_digest(message.body) -> False": "only the way is longer",
 }
 """Mutants that change nothing anybody can see, each with the reason."""
 

@@ -136,7 +136,6 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/factors/strength.py",
-        ("a password is not capped", "> policy.PASSWORD_BYTES_MAX:", "> 1024 * policy.PASSWORD_BYTES_MAX:"),
         ("a short password will do", "if len(password) < policy.PASSWORD_CHARACTERS_MIN:", "if len(password) < policy.PASSWORD_CHARACTERS_MIN - 1:"),
         ("words of the address will do", "if any(word in folded for word in whole):", "if False:"),
         ("common words will do", "if guesses(text, _common_words()) < GUESSES_MIN:", "if False:"),
@@ -165,7 +164,8 @@ LISTED: Final[list[Mutant]] = [
         ("padding is taken", 'b"-_+/=", b"+/---"', 'b"-_+/", b"+/--"'),
     ),
     *_of(
-        "chalicelib/baton/factors/frozen_unicode.py",
+        "chalicelib/baton/factors/normal_form.py",
+        ("a password is not capped", "> policy.PASSWORD_BYTES_MAX:", "> 1024 * policy.PASSWORD_BYTES_MAX:"),
         ("what a later Python knows changes a password", ' if assigned else "".join(stretch)', ' if True else ""'),
     ),
     *_of(
@@ -216,7 +216,6 @@ LISTED: Final[list[Mutant]] = [
         ("an end is written over an end", "*present, *not_ended, *as_read),", "*present, *as_read),"),
         ("what is replaced need not be there", "(*admissible, *present, *not_ended", "(*admissible, *not_ended"),
         ("what is replaced keeps its attempts", '*(f"#lineages.{name}.#attempts" for name in ending), ', ""),
-        ("a login ends for another reason", '":replaced": number(END_REASON_CODES[EndReason.REPLACED])', '":replaced": number(END_REASON_CODES[EndReason.LOGOUT])'),
         ("a change of the password needs nobody", "        KEEPABLE,\n", "        (EPOCH_AS_READ, CREDENTIALS_AS_READ),\n"),
         ("devices' names outlive the account", 'CLEAR: Final = f"{SET_STATUS}, #lineages = :no_lineages"', "CLEAR: Final = SET_STATUS"),
         ("roles outlive the account", 'DELETE: Final = f"{CLEAR} {REMOVE_ROLES}"', "DELETE: Final = CLEAR"),
@@ -357,6 +356,7 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/storage/dynamodb/items.py",
+        ("a login ends for another reason", '":replaced": number(END_REASON_CODES[EndReason.REPLACED])', '":replaced": number(END_REASON_CODES[EndReason.LOGOUT])'),
         ("what cannot be read is a defect", "except (KeyError, ValueError, TypeError, IndexError) as error:", "except IndexError as error:"),
         ("a label is not capped", "if len(lineage.label.encode()) > LABEL_BYTES_MAX:", "if False:"),
     ),
@@ -450,7 +450,7 @@ LISTED: Final[list[Mutant]] = [
         ("an unknown setting passes", "problems = list(unknown_settings(environ))", "problems: list[str] = []"),
     ),
     *_of(
-        "chalicelib/baton/http/cors.py",
+        "chalicelib/baton/http/answer.py",
         ("every page may read", "if origin and _listed(origin, origins):", "if origin:"),
         ("a wildcard is an origin", ' and not origin.endswith(":*")', ""),
         ("a port may be a word", "if port.isascii() and port.isdigit():", "if port:"),

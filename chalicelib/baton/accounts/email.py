@@ -1,13 +1,13 @@
 """The canonical form of e-mail addresses. No I/O.
 
 Accounts are found by the canonical form, so it must be the same with every version of Python. It depends only on
-Unicode 3.2.0 (``frozen_unicode``). Any internationalised domain can be sent as A-labels (``xn--...``).
+Unicode 3.2.0 (``factors.normal_form``). Any internationalised domain can be sent as A-labels (``xn--...``).
 """
 
 import re
 
 from chalicelib.baton.accounts.refusals import InvalidEmail
-from chalicelib.baton.factors.frozen_unicode import category, nfkc
+from chalicelib.baton.factors.normal_form import category, nfkc
 from chalicelib.baton.policy import EMAIL_BYTES_MAX
 
 _RAW_BYTES_MAX = 4 * EMAIL_BYTES_MAX

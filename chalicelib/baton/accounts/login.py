@@ -9,8 +9,8 @@ from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.effects import Clock, Done
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
-from chalicelib.baton.factors import strength as passwords
 from chalicelib.baton.factors.credentials import Credentials
+from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.rate_limits import login_limits
 from chalicelib.baton.factors.refusals import InvalidCredentials
 from chalicelib.baton.ids import AccountId
@@ -46,7 +46,7 @@ class Login(Struct, frozen=True, kw_only=True):
         """Return the first tokens. A retry with the same attempt gets the same ones."""
         now = self.clock()
         ring = self.key_ring.current(now=now)
-        secret = passwords.normalise(password)
+        secret = normalise(password)
         login_request = self.introduce(message, email=email, client_id=client_id, device=device, now=now)
         claimed = self.users.find(ring.email_index(login_request.email))
         # An unknown address gets the same reads, the same hashing and the same answer as a known one.

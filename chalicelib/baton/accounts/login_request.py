@@ -11,11 +11,10 @@ from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.lineages.clients import Client, Clients
 from chalicelib.baton.lineages.model import NO_ATTEMPT, Binding, KeyBinding, Lineage, NoBinding, SecretBinding
 from chalicelib.baton.policy import LABEL_BYTES_MAX
-from chalicelib.baton.proof.attempt import attempt_of
-from chalicelib.baton.proof.digest import check_digest
 from chalicelib.baton.proof.refusals import SignatureRequired
+from chalicelib.baton.proof.signature import check_digest
 from chalicelib.baton.routing import Message
-from chalicelib.baton.tokens.presented import RequestVerifier
+from chalicelib.baton.tokens.presented import RequestVerifier, attempt_of
 from chalicelib.baton.tokens.refusals import UnauthorizedClient, UnknownClient
 
 _RETIRED = "This client_id is out of service. Update the app, or use the client_id that replaces it."

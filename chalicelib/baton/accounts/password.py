@@ -6,8 +6,9 @@ from chalicelib.baton import errors
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.effects import Clock, Done, Entropy
 from chalicelib.baton.events.record import Record
-from chalicelib.baton.factors import strength as passwords
+from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.password_hash import hash_password
+from chalicelib.baton.factors.strength import check_strength
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import may_act
@@ -33,8 +34,8 @@ class ChangePassword(Struct, frozen=True, kw_only=True):
         user = self.users.get(caller.account)
         if user is None:
             raise errors.Unavailable("inconsistent account: the user is missing")
-        secret = passwords.normalise(new_password)
-        passwords.check_strength(secret.decode(), email=user.email)
+        secret = normalise(new_password)
+        check_strength(secret.decode(), email=user.email)
         password_hash = ring.encrypt_for(
             hash_password(secret, salt=self.entropy(16)).encode(),
             account=caller.account,

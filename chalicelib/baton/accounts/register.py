@@ -10,13 +10,14 @@ from chalicelib.baton.accounts.refusals import AccountExists
 from chalicelib.baton.effects import Clock, Done, Entropy, Refused
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
-from chalicelib.baton.factors import strength as passwords
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.password_hash import hash_password
 from chalicelib.baton.factors.ports import RateLimits
 from chalicelib.baton.factors.rate_limits import RateLimit, login_limits
 from chalicelib.baton.factors.refusals import InvalidCredentials
+from chalicelib.baton.factors.strength import check_strength
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.model import AccountState, Status
@@ -48,9 +49,9 @@ class Register(Struct, frozen=True, kw_only=True):
         """Return the first tokens. A retry with the same attempt gets the same ones."""
         now = self.clock()
         ring = self.key_ring.current(now=now)
-        secret = passwords.normalise(password)
+        secret = normalise(password)
         login_request = self.introduce(message, email=email, client_id=client_id, device=device, now=now)
-        passwords.check_strength(secret.decode(), email=login_request.email)
+        check_strength(secret.decode(), email=login_request.email)
         self._take_slot(source, now=now)
         password_hash = hash_password(secret, salt=self.entropy(16)).encode()
         for _ in range(START_OVER_MAX):

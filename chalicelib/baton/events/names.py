@@ -67,14 +67,9 @@ EVENTS: Final[Mapping[str, Event]] = {
 
 APP_PREFIX: Final = "app_"
 _APP_EVENT: Final = re.compile(rf"{APP_PREFIX}[A-Za-z0-9_]{{1,60}}")
-_OF_THE_APP: Final = Event("info", audited=True)
+OF_THE_APP: Final = Event("info", audited=True)
 
 
 def is_app_event(name: str) -> bool:
     """Check the name of an event of the app's own. It names a metric too, so it is short and plain."""
     return _APP_EVENT.fullmatch(name) is not None
-
-
-def event_of(name: str) -> Event:
-    """Look an event up. An event of the app's own, ``app_...``, is logged at info and audited."""
-    return _OF_THE_APP if name.startswith(APP_PREFIX) else EVENTS[name]

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done, Entropy
-from chalicelib.baton.events.names import event_of
+from chalicelib.baton.events.names import APP_PREFIX, EVENTS, OF_THE_APP, Event
 from chalicelib.baton.events.ports import Audit, AuditEvent, Counters, Log
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.policy import DAY_S
@@ -37,7 +37,7 @@ class Record(Struct, frozen=True, kw_only=True):
         ``details`` (the evidence for the owner) are only in the row. Neither may contain a secret or an address.
         """
         about = {"account": account} if lineage is None else {"account": account, "lineage": lineage}
-        kind = event_of(event)
+        kind = _event_of(event)
         first = {"first_of_account": self._is_first(event, account)} if kind.per_account else {}
         self.log.record(event, **about, **facts, **first)
         if kind.audited:
@@ -51,3 +51,8 @@ class Record(Struct, frozen=True, kw_only=True):
         except errors.Unavailable:
             return 0
         return int(isinstance(slot, Done))
+
+
+def _event_of(name: str) -> Event:
+    """Look an event up. An event of the app's own, ``app_...``, is logged at info and audited."""
+    return OF_THE_APP if name.startswith(APP_PREFIX) else EVENTS[name]

@@ -4,8 +4,8 @@ from msgspec import Struct
 
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.ports import Log
-from chalicelib.baton.factors import strength as passwords
 from chalicelib.baton.factors.credentials import PASSWORD_ALONE, Credentials
+from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.rate_limits import device_limits
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.ports import KeyRing
@@ -39,7 +39,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
         """Return a grant. A wrong password counts as a failed login on this device."""
         now = self.clock()
         user = self.credentials.check(
-            passwords.normalise(password),
+            normalise(password),
             account=caller.account,
             account_state=caller.account_state,
             ring=self.key_ring.current(now=now),

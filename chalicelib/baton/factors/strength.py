@@ -1,4 +1,4 @@
-"""Normalise passwords and check their strength (NIST SP 800-63B 3.1.1). No I/O, except for the list of common words."""
+"""Check the strength of passwords (NIST SP 800-63B 3.1.1). No I/O, except for the list of common words."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -6,32 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from chalicelib.baton import policy
-from chalicelib.baton.errors import Malformed
-from chalicelib.baton.factors.frozen_unicode import nfkc
-from chalicelib.baton.factors.refusals import ContainsContext, PasswordTooLarge, TooCommon, TooShort
+from chalicelib.baton.factors.refusals import ContainsContext, TooCommon, TooShort
 
 SERVICE_WORD = "baton"
-
-
-def normalise(password: str) -> bytes:
-    """Return the canonical form of a password: NFKC of Unicode 3.2.0, in UTF-8. No version of Python changes it.
-
-    Characters of later Unicode versions are kept, because a keyboard always sends the same ones.
-
-    Raises:
-        PasswordTooLarge: more than 1,024 bytes. This is checked before NFKC, which is quadratic on hostile input.
-        Malformed: the password has a NUL or half of a surrogate pair.
-
-    """
-    if len(password.encode(errors="surrogatepass")) > policy.PASSWORD_BYTES_MAX:
-        raise PasswordTooLarge
-    if "\0" in password or any("\ud800" <= character <= "\udfff" for character in password):
-        raise Malformed(
-            "NUL or surrogate",
-            pointer="/password",
-            detail="The password has a NUL character or half of a surrogate pair.",
-        )
-    return nfkc(password).encode()
 
 
 GUESSES_MIN = 8

@@ -1,7 +1,10 @@
-"""Make the response of an ``Answer`` or a ``Refusal``. Errors follow RFC 6749 under ``/oauth``, RFC 9457 elsewhere."""
+"""Make the response of an ``Answer`` or a ``Refusal``. Errors follow RFC 6749 under ``/oauth``, RFC 9457 elsewhere.
+
+``readable_by`` says which web pages may read it (CORS, the Fetch standard).
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from chalice.app import Response
@@ -210,3 +213,33 @@ def _challenge(refusal: errors.Refusal, status: int, error: str) -> str | None:
     if isinstance(refusal, StepUpRequired):
         parts += [f"max_age={refusal.members['max_age']}", f'acr_values="{refusal.members["acr_values"]}"']
     return "Bearer " + ", ".join(parts)
+
+
+ALLOWED_FIELDS = "Authorization, Baton-Grant, Content-Digest, Content-Type, Idempotency-Key, Signature, Signature-Input"
+"""Request header fields that a page may send."""
+EXPOSED_FIELDS = "Age, Baton-Replayed, Baton-Request-Id, Baton-Time, Retry-After"
+"""Response header fields that a page may read."""
+PREFLIGHT_KEPT_S = 7200
+"""How long a browser may keep a preflight, seconds. Chromium keeps none for longer."""
+
+
+def readable_by(origin: str | None, origins: Iterable[str]) -> dict[str, str]:
+    """Return the header fields that allow a page of this origin to read an answer. No fields: it may not.
+
+    ``origins`` are those of ``BATON_ORIGINS``. An origin that ends in ``:*`` includes every port of its host.
+    """
+    origins = tuple(origins)
+    if not origins:
+        return {}
+    headers = {"Vary": "Origin"}
+    if origin and _listed(origin, origins):
+        headers["Access-Control-Allow-Origin"] = origin
+        headers["Access-Control-Expose-Headers"] = EXPOSED_FIELDS
+    return headers
+
+
+def _listed(origin: str, origins: tuple[str, ...]) -> bool:
+    host, _, port = origin.rpartition(":")
+    if port.isascii() and port.isdigit():
+        return origin in origins or f"{host}:*" in origins
+    return origin in origins and not origin.endswith(":*")

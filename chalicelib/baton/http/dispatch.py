@@ -11,8 +11,7 @@ from msgspec import Struct
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.ports import Log
-from chalicelib.baton.http.answer import as_page, refused
-from chalicelib.baton.http.cors import ALLOWED_FIELDS, PREFLIGHT_KEPT_S, readable_by
+from chalicelib.baton.http.answer import ALLOWED_FIELDS, PREFLIGHT_KEPT_S, as_page, readable_by, refused
 from chalicelib.baton.http.request import decoded_path, read_request
 from chalicelib.baton.routing import Dialect, Message, RouteSpec
 from chalicelib.baton.tokens.call import SAFE_METHODS

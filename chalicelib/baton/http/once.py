@@ -31,7 +31,6 @@ from chalicelib.baton.keys.once_answers import decrypt_answer, encrypt_answer
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import NONCE_BYTES, CannotDecrypt
 from chalicelib.baton.policy import ONCE_ANSWER_BYTES_MAX, ONCE_RETRY_AFTER_S
-from chalicelib.baton.proof.attempt import attempt_header
 from chalicelib.baton.proof.once_rules import (
     MARK_BYTES,
     Claimed,
@@ -55,6 +54,7 @@ from chalicelib.baton.proof.refusals import (
     IdempotencyKeyReused,
 )
 from chalicelib.baton.routing import Message
+from chalicelib.baton.tokens.presented import attempt_header
 from chalicelib.baton.tokens.refusals import InsufficientUserAuthentication
 
 REPLAYED: Final = "Baton-Replayed"

@@ -9,10 +9,9 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.http.answer import answered, rendered, response_of
-from chalicelib.baton.http.body import read_form, read_json
+from chalicelib.baton.http.body import read_form, read_json, read_query, refuse_query
 from chalicelib.baton.http.dispatch import Dispatch, Request
 from chalicelib.baton.http.once import RenderedAnswer, RunOnce
-from chalicelib.baton.http.query import read_query, refuse_query
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.policy import ACR_LEVELS
 from chalicelib.baton.proof.refusals import IdempotencyUnsupported

@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from chalicelib.baton.http.cors import readable_by
+from chalicelib.baton.http.answer import readable_by
 from chalicelib.baton.testing.clock import Clock, DevelopmentClock
 
 if TYPE_CHECKING:

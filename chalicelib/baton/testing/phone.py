@@ -16,8 +16,7 @@ from msgspec import structs
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.base64url import decode_base64url
 from chalicelib.baton.keys.public_key import ES256, PublicKey
-from chalicelib.baton.proof.digest import content_digest
-from chalicelib.baton.proof.signature import signature_base
+from chalicelib.baton.proof.signature import content_digest, signature_base
 from chalicelib.baton.proof.signature_input import TAG, Signature, component, write_input
 from chalicelib.baton.routing import Message
 from chalicelib.baton.testing.clock import Clock

@@ -8,9 +8,8 @@ from chalicelib.baton.events.ports import Log
 from chalicelib.baton.lineages.model import EndReason, NoBinding
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import Active, Ahead, Expired, Inactive, ProofOutdated, judge_access, record_use
-from chalicelib.baton.proof.digest import content_digest
 from chalicelib.baton.proof.refusals import SignatureRequired
-from chalicelib.baton.proof.signature import VerifiedSignature
+from chalicelib.baton.proof.signature import VerifiedSignature, content_digest
 from chalicelib.baton.routing import Message, RouteSpec
 from chalicelib.baton.tokens.caller import Caller, GrantUsed, Operation
 from chalicelib.baton.tokens.ports import OneTime

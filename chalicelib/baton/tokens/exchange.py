@@ -23,12 +23,11 @@ from chalicelib.baton.lineages.rules import (
     record_use,
 )
 from chalicelib.baton.policy import START_OVER_MAX
-from chalicelib.baton.proof.attempt import attempt_header, attempt_of
 from chalicelib.baton.proof.refusals import WrongKey
 from chalicelib.baton.proof.signature import VerifiedSignature
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens.issue import Issue, TokenResponse
-from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken
+from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken, attempt_header, attempt_of
 from chalicelib.baton.tokens.refusals import InvalidScope, TokenInvalid, TokenReused, UnauthorizedClient
 from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
 from chalicelib.baton.tokens.token import Kind

@@ -1,10 +1,11 @@
-"""Verify the token and the signature of a request. No database is read, except for the cached key ring."""
+"""Verify the token and the signature of a request, and read its attempt. Only the cached key ring is read."""
 
 import re
 
 from msgspec import Struct
 
 from chalicelib.baton import errors
+from chalicelib.baton.effects import Entropy
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.ids import LineageId, Secret
 from chalicelib.baton.keys.ports import KeyRing
@@ -14,10 +15,16 @@ from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.clients import Client, Clients
 from chalicelib.baton.lineages.model import KeyBinding, NoBinding, PresentedToken, SecretBinding
 from chalicelib.baton.lineages.rules import attempt_digest
-from chalicelib.baton.policy import ISSUED_AHEAD_MAX_S, MISMATCH_TOLD_EVERY_S, SIGNATURE_WINDOW_S, TOKEN_BYTES_MAX
-from chalicelib.baton.proof.digest import check_digest
+from chalicelib.baton.policy import (
+    ATTEMPT_CHARACTERS_MAX,
+    ATTEMPT_CHARACTERS_MIN,
+    ISSUED_AHEAD_MAX_S,
+    MISMATCH_TOLD_EVERY_S,
+    SIGNATURE_WINDOW_S,
+    TOKEN_BYTES_MAX,
+)
 from chalicelib.baton.proof.refusals import WrongKey
-from chalicelib.baton.proof.signature import VerifiedSignature, verify_signature
+from chalicelib.baton.proof.signature import VerifiedSignature, check_digest, verify_signature
 from chalicelib.baton.proof.signature_input import read_signature, signature_missing
 from chalicelib.baton.routing import Message
 from chalicelib.baton.tokens import token as tokens
@@ -222,3 +229,31 @@ def read_token(text: str, *, ring: Ring, names: Names, clients: Clients) -> Toke
         return read_jwt(text, ring, names=names, clients=clients)
     except (ValueError, RecursionError, InvalidKey) as error:
         raise TokenInvalid(f"not a token: {type(error).__name__}") from None
+
+
+_ATTEMPT = re.compile(rf"[!#-\[\]-~]{{{ATTEMPT_CHARACTERS_MIN},{ATTEMPT_CHARACTERS_MAX}}}\Z")
+
+
+def attempt_header(message: Message) -> str | None:
+    r"""Return the attempt in ``Idempotency-Key``, or ``None`` without that header. ``"x"`` and ``x`` are the same.
+
+    Raises ``Malformed`` unless it has 16 to 128 visible ASCII characters without ``"`` and ``\``.
+    """
+    values = message.fields.get("idempotency-key")
+    if values is None:
+        return None
+    value = values[0].strip(" \t")
+    if len(value) >= 2 and value[0] == value[-1] == '"':  # noqa: PLR2004 - the two quotes
+        value = value[1:-1]
+    if not _ATTEMPT.match(value):
+        raise errors.Malformed(
+            "idempotency-key",
+            detail=f"`Idempotency-Key` must have {ATTEMPT_CHARACTERS_MIN} to {ATTEMPT_CHARACTERS_MAX} visible ASCII "
+            'characters without `"` and `\\`, with or without quotes around them.',
+        )
+    return value
+
+
+def attempt_of(message: Message, signature: VerifiedSignature | None, entropy: Entropy) -> str:
+    """Return the attempt: the header, or else the nonce of the signature, or else a random one."""
+    return attempt_header(message) or (signature.nonce if signature else None) or entropy(16).hex()

@@ -14,7 +14,7 @@ from pathlib import Path
 import idna
 import pytest
 
-from chalicelib.baton.factors.strength import normalise
+from chalicelib.baton.factors.normal_form import normalise
 from tests.baton.report import NO_OTHER_PYTHON
 
 ROOT = Path(__file__).parents[3]
@@ -69,7 +69,7 @@ sys.modules["msgspec"].Struct = Struct
 sys.modules["chalicelib.baton"] = types.ModuleType("chalicelib.baton")  # without its public names: they need msgspec
 sys.modules["chalicelib.baton"].__path__ = [f"{sys.path[1]}/chalicelib/baton"]
 from chalicelib.baton.accounts.email import canonical_email
-from chalicelib.baton.factors.strength import normalise
+from chalicelib.baton.factors.normal_form import normalise
 
 def address(text):
     try:

@@ -10,8 +10,9 @@ from _argon2_cffi_bindings import ffi, lib  # type: ignore[import-untyped]
 
 from chalicelib.baton import policy
 from chalicelib.baton.errors import Malformed, Unavailable
-from chalicelib.baton.factors import password_hash
+from chalicelib.baton.factors import normal_form, password_hash
 from chalicelib.baton.factors import strength as passwords
+from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.password_hash import Verified, hash_password, verify_password
 from chalicelib.baton.factors.refusals import (
     ContainsContext,
@@ -20,7 +21,7 @@ from chalicelib.baton.factors.refusals import (
     TooCommon,
     TooShort,
 )
-from chalicelib.baton.factors.strength import check_strength, normalise
+from chalicelib.baton.factors.strength import check_strength
 
 pytestmark = pytest.mark.guarantee(10, 11)
 
@@ -49,7 +50,7 @@ class TestReading:
         assert len(normalise("\u00e9" * 512)) == 1024
         for password in ("a" * 1025, "\u00e9" * 512 + "a", "\u0300\u0316" * 100_000):
             with monkeypatch.context() as patch:
-                patch.setattr(passwords, "nfkc", lambda _: pytest.fail("normalised"))
+                patch.setattr(normal_form, "nfkc", lambda _: pytest.fail("normalised"))
                 with pytest.raises(PasswordTooLarge):
                     normalise(password)
 

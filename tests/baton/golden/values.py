@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from baton_client import DeviceKey
 from chalicelib.baton.access_key import AccessKey
 from chalicelib.baton.accounts.email import canonical_email
+from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.password_hash import hash_password
 from chalicelib.baton.factors.rate_limits import login_limits
-from chalicelib.baton.factors.strength import normalise
 from chalicelib.baton.http.request import read_request
 from chalicelib.baton.ids import AccountId, LineageId, Secret
 from chalicelib.baton.keys.public_key import PublicKey
@@ -45,8 +45,7 @@ from chalicelib.baton.lineages.model import (
 )
 from chalicelib.baton.lineages.rules import attempt_digest
 from chalicelib.baton.policy import DAY_S, MECHANISMS, MechanismName
-from chalicelib.baton.proof.digest import content_digest
-from chalicelib.baton.proof.signature import signature_base
+from chalicelib.baton.proof.signature import content_digest, signature_base
 from chalicelib.baton.proof.signature_input import read_signature
 from chalicelib.baton.routing import source_network
 from chalicelib.baton.storage.aws.service import AwsClient

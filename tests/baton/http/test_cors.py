@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from chalicelib.baton.http.cors import readable_by
+from chalicelib.baton.http.answer import readable_by
 from tests.baton.wire.conversation import HOST, Send
 from tools.dev.gateway import HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX, Gateway
 

@@ -18,9 +18,8 @@ from chalicelib.baton import errors
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.refusals import InvalidKey
-from chalicelib.baton.proof.digest import check_digest, content_digest
 from chalicelib.baton.proof.refusals import InvalidDigest, SignatureDefective
-from chalicelib.baton.proof.signature import _verifies, signature_base
+from chalicelib.baton.proof.signature import _verifies, check_digest, content_digest, signature_base
 from chalicelib.baton.proof.signature_input import Signature, read_signature, write_input
 from chalicelib.baton.routing import Message
 from tests.vectors import load

@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 
 from chalicelib.baton import errors
 from chalicelib.baton.keys.public_key import PublicKey
-from chalicelib.baton.proof.digest import check_digest, content_digest
 from chalicelib.baton.proof.refusals import (
     ClockSkew,
     InsufficientCoverage,
@@ -31,7 +30,13 @@ from chalicelib.baton.proof.refusals import (
     SignatureEncoding,
     WrongKey,
 )
-from chalicelib.baton.proof.signature import VerifiedSignature, signature_base, verify_signature
+from chalicelib.baton.proof.signature import (
+    VerifiedSignature,
+    check_digest,
+    content_digest,
+    signature_base,
+    verify_signature,
+)
 from chalicelib.baton.proof.signature_input import Signature, component, read_signature, signature_missing
 from chalicelib.baton.routing import Message
 from tests.baton.keys.test_public_key import (

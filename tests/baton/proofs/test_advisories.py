@@ -17,8 +17,8 @@ from chalicelib.baton.policy import (
     LINEAGES_MAX,
     MINUTE_S,
 )
-from chalicelib.baton.proof.digest import content_digest
 from chalicelib.baton.proof.refusals import InsufficientCoverage, InvalidDigest, SignatureDefective, SignatureRequired
+from chalicelib.baton.proof.signature import content_digest
 from chalicelib.baton.routing import Message, RouteSpec, StepUp, source_network
 from chalicelib.baton.tokens.caller import Operation
 from chalicelib.baton.tokens.exchange import TokenRequest

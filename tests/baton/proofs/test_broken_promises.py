@@ -10,8 +10,8 @@ from chalicelib.baton.factors.refusals import InvalidCredentials
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.model import Ended, EndReason, Status
 from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX, LINEAGES_MAX
-from chalicelib.baton.proof.digest import content_digest
 from chalicelib.baton.proof.refusals import SignatureDefective, WrongKey
+from chalicelib.baton.proof.signature import content_digest
 from chalicelib.baton.routing import StepUp
 from chalicelib.baton.tokens.caller import Caller, Operation
 from chalicelib.baton.tokens.refusals import GrantInvalid, TokenExpired, UnknownClient

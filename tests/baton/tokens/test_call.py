@@ -10,8 +10,8 @@ from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.model import Assurance, Status
 from chalicelib.baton.lineages.rules import attempt_digest
 from chalicelib.baton.policy import DAY_S, FAILURES_PER_KNOWN_DEVICE_MAX, GRANT_S, MINUTE_S
-from chalicelib.baton.proof.digest import content_digest
 from chalicelib.baton.proof.refusals import InvalidDigest, SignatureRequired, WrongKey
+from chalicelib.baton.proof.signature import content_digest
 from chalicelib.baton.routing import Message, StepUp
 from chalicelib.baton.tokens.caller import GrantUsed, Operation
 from chalicelib.baton.tokens.exchange import TokenRequest

@@ -10,7 +10,7 @@ import pytest
 import baton_client
 from baton_client import DeviceKey, Request, Signer, signature_fields
 from chalicelib.baton import errors, policy
-from chalicelib.baton.http import cors
+from chalicelib.baton.http.answer import ALLOWED_FIELDS, EXPOSED_FIELDS
 from chalicelib.baton.http.request import read_request
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.lineages.model import EndReason
@@ -141,7 +141,7 @@ def test_the_numbers_are_those_of_the_policy() -> None:
         f"at most {policy.EMAIL_BYTES_MAX} bytes",
     ):
         assert words in PAGE
-    fields = {name for names in (cors.ALLOWED_FIELDS, cors.EXPOSED_FIELDS) for name in names.split(", ")}
+    fields = {name for names in (ALLOWED_FIELDS, EXPOSED_FIELDS) for name in names.split(", ")}
     assert fields == set(re.findall("`([A-Z][A-Za-z-]+)`", PAGE.split("## Web pages")[1]))
 
 

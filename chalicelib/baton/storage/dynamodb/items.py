@@ -285,3 +285,32 @@ def _ended(stored: Item) -> Ended | None:
     if "z" not in stored:
         return None
     return Ended(at=int(stored["z"]["N"]), reason=_END_REASONS[int(stored["y"]["N"])])
+
+
+_CONSTANTS: Final[dict[str, Value]] = {
+    ":active": number(Status.ACTIVE),
+    ":deleted": number(Status.DELETED),
+    ":disabled": number(Status.DISABLED),
+    ":one": number(1),
+    ":no_lineages": {"M": {}},
+    ":replaced": number(END_REASON_CODES[EndReason.REPLACED]),
+}
+
+
+def state_update(  # noqa: PLR0913 - the parts of a write
+    table: str,
+    account: AccountId,
+    update: str,
+    conditions: tuple[str, ...],
+    *,
+    values: dict[str, Value],
+    lineage: LineageId | None = None,
+    names: dict[str, LineageId] | None = None,
+) -> dict[str, object]:
+    """Build a conditional update of an account state, as one write or as a part of a transaction.
+
+    ``#lineage`` is the name of ``lineage`` in ``update`` and ``conditions``. ``names`` has those of other lineages.
+    """
+    known = {**ATTRIBUTES, **(names or {}), **({"#lineage": lineage} if lineage else {})}
+    parts = expression({**_CONSTANTS, **values}, known, condition=all_of(*conditions), update=update)
+    return {"TableName": table, "Key": of_account(account), **parts}

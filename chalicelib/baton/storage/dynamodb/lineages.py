@@ -44,6 +44,7 @@ from chalicelib.baton.storage.dynamodb.items import (
     of_account,
     roles_value,
     state_of,
+    state_update,
     text,
 )
 from chalicelib.baton.storage.dynamodb.state_writes import (
@@ -68,7 +69,6 @@ from chalicelib.baton.storage.dynamodb.state_writes import (
     actor_values,
     add_one,
     end_values,
-    state_update,
 )
 
 

@@ -7,19 +7,16 @@ Every condition therefore fails for a missing account or lineage.
 from collections.abc import Sequence
 from typing import Final
 
-from chalicelib.baton.ids import AccountId, LineageId
-from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason, KeyBinding, Lineage, Status
+from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason, KeyBinding, Lineage
 from chalicelib.baton.policy import ATTEMPT_SLOTS
 from chalicelib.baton.storage.dynamodb.items import (
-    ATTRIBUTES,
     END_REASON_CODES,
     Value,
-    all_of,
     expression,
     lineage_value,
     number,
-    of_account,
     state_item,
+    state_update,
 )
 
 # Of the account state.
@@ -110,15 +107,6 @@ RAISE_EPOCH_AND_KEEP_ONE: Final = (
     f"{RAISE_EPOCH}, #credentials_version = :next_credentials_version, #lineages.#actor.#epoch = :next_epoch"
 )
 
-_CONSTANTS: Final[dict[str, Value]] = {
-    ":active": number(Status.ACTIVE),
-    ":deleted": number(Status.DELETED),
-    ":disabled": number(Status.DISABLED),
-    ":one": number(1),
-    ":no_lineages": {"M": {}},
-    ":replaced": number(END_REASON_CODES[EndReason.REPLACED]),
-}
-
 
 def add_one(
     table: str,
@@ -189,25 +177,6 @@ def keep_one(table: str, *, actor: Actor, expected: AccountState, now: int) -> d
         },
     )
     return {"Update": update}
-
-
-def state_update(  # noqa: PLR0913 - the parts of a write
-    table: str,
-    account: AccountId,
-    update: str,
-    conditions: tuple[str, ...],
-    *,
-    values: dict[str, Value],
-    lineage: LineageId | None = None,
-    names: dict[str, LineageId] | None = None,
-) -> dict[str, object]:
-    """Build a conditional update of an account state, as one write or as a part of a transaction.
-
-    ``#lineage`` is the name of ``lineage`` in ``update`` and ``conditions``. ``names`` has those of other lineages.
-    """
-    known = {**ATTRIBUTES, **(names or {}), **({"#lineage": lineage} if lineage else {})}
-    parts = expression({**_CONSTANTS, **values}, known, condition=all_of(*conditions), update=update)
-    return {"TableName": table, "Key": of_account(account), **parts}
 
 
 def end_values(ended: Ended) -> dict[str, Value]:

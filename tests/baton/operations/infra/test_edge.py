@@ -13,8 +13,7 @@ import pytest
 
 from chalicelib.baton.events.log import _MEASURED
 from chalicelib.baton.events.names import EVENTS
-from chalicelib.baton.http.answer import status_and_error
-from chalicelib.baton.http.cors import EXPOSED_FIELDS
+from chalicelib.baton.http.answer import EXPOSED_FIELDS, status_and_error
 from chalicelib.baton.policy import (
     FAILURES_PER_ACCOUNT_MAX,
     FAILURES_PER_SOURCE_MAX,

@@ -10,7 +10,7 @@ from chalicelib.baton import errors
 from chalicelib.baton.factors.refusals import InvalidCredentials
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.model import Status
-from chalicelib.baton.proof.digest import content_digest
+from chalicelib.baton.proof.signature import content_digest
 from chalicelib.baton.routing import Message, RouteSpec, StepUp
 from chalicelib.baton.tokens.caller import Caller, Operation
 from chalicelib.baton.tokens.exchange import TokenRequest

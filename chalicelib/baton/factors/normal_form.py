@@ -1,4 +1,4 @@
-"""Normalisation by Unicode 3.2.0, which gives the same result with every version of Python. No I/O.
+"""The normal form of passwords and texts, by Unicode 3.2.0: the same with every version of Python. No I/O.
 
 Each Python has its own Unicode version. A password that was normalised with one version could be refused with the next
 one. Every Python also has Unicode 3.2.0, for IDNA 2003 (``unicodedata.ucd_3_2_0``). Its categories never change. Its
@@ -12,7 +12,32 @@ Source: "Normalization Stability" in the Unicode Character Encoding Stability Po
 import unicodedata
 from itertools import groupby
 
+from chalicelib.baton import policy
+from chalicelib.baton.errors import Malformed
+from chalicelib.baton.factors.refusals import PasswordTooLarge
+
 _UNASSIGNED = "Cn"
+
+
+def normalise(password: str) -> bytes:
+    """Return the canonical form of a password: NFKC of Unicode 3.2.0, in UTF-8. No version of Python changes it.
+
+    Characters of later Unicode versions are kept, because a keyboard always sends the same ones.
+
+    Raises:
+        PasswordTooLarge: more than 1,024 bytes. This is checked before NFKC, which is quadratic on hostile input.
+        Malformed: the password has a NUL or half of a surrogate pair.
+
+    """
+    if len(password.encode(errors="surrogatepass")) > policy.PASSWORD_BYTES_MAX:
+        raise PasswordTooLarge
+    if "\0" in password or any("\ud800" <= character <= "\udfff" for character in password):
+        raise Malformed(
+            "NUL or surrogate",
+            pointer="/password",
+            detail="The password has a NUL character or half of a surrogate pair.",
+        )
+    return nfkc(password).encode()
 
 
 def nfkc(text: str) -> str:
