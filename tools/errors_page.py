@@ -9,13 +9,14 @@ from chalicelib.baton.accounts import refusals as of_accounts
 from chalicelib.baton.factors import refusals as of_factors
 from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.keys import refusals as of_keys
+from chalicelib.baton.mail import refusals as of_mail
 from chalicelib.baton.proof import refusals as of_proof
 from chalicelib.baton.routing import Dialect
 from chalicelib.baton.tokens import refusals as of_tokens
 
 PAGE = Path(__file__).parent.parent / "docs" / "baton" / "errors.md"
 
-MODULES = (errors, of_keys, of_proof, of_tokens, of_factors, of_accounts)
+MODULES = (errors, of_keys, of_proof, of_tokens, of_factors, of_accounts, of_mail)
 """Where errors are declared: one module for each package, in the order of the page."""
 
 _HEAD = """# Errors

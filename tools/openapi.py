@@ -30,6 +30,8 @@ from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.http.dispatch import may_repeat
 from chalicelib.baton.http.shapes import Health, Jwks, Metadata, OpenIdMetadata, ProtectedResource, ServerTime
 from chalicelib.baton.keys.refusals import InvalidKey
+from chalicelib.baton.mail.refusals import InvalidCode
+from chalicelib.baton.mail.sessions import Started
 from chalicelib.baton.policy import ATTEMPT_CHARACTERS_MAX, ATTEMPT_CHARACTERS_MIN
 from chalicelib.baton.proof.refusals import (
     CallInProgress,
@@ -154,6 +156,7 @@ STEP_UP: Refusals = (StepUpRequired, GrantInvalid)
 ONCE: Refusals = (IdempotencyKeyRequired, IdempotencyKeyReused, CallInProgress, CallOutcomeUnknown)
 STRENGTH: Refusals = (PasswordTooLarge, *WeakPassword.__subclasses__())
 PASSWORD: Refusals = (PasswordTooLarge, InvalidCredentials, errors.TooManyRequests)
+MAIL: Refusals = (errors.NotFound, errors.TooManyRequests, *OURS)
 ENTRY: Refusals = (
     *JSON,
     *SIGNATURE,
@@ -280,6 +283,27 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ("POST", "/me/password"): Row(
         "changePassword", "Change the password. Every other login ends.", {204: None}, (*STRENGTH, *OURS)
     ),
+    ("POST", "/password/forgot"): Row(
+        "forgotPassword",
+        "Send a code to an address, if an account has it. Sign the request with the key in its body, if any.",
+        {202: Started},
+        (*MAIL, *SIGNATURE, *JSON, InvalidEmail, InvalidKey, UnknownClient),
+        proof=True,
+    ),
+    ("POST", "/password/reset"): Row(
+        "resetPassword",
+        "Set a new password with the code of a mail. Every login of the account ends. Sign with the key that requested "
+        "the code.",
+        {204: None},
+        (*MAIL, *SIGNATURE, *JSON, *STRENGTH, InvalidCode),
+        proof=True,
+    ),
+    ("POST", "/me/email/code"): Row(
+        "requestAddressCode", "Send a code to the address of the account.", {202: Started}, MAIL
+    ),
+    ("POST", "/me/email/verify"): Row(
+        "verifyAddress", "Prove the address of the account with the code of a mail.", {204: None}, (*MAIL, InvalidCode)
+    ),
     ("GET", "/me/devices"): Row("listDevices", "List the account's logins, active and ended.", {200: Devices}),
     ("DELETE", "/me/devices/{device_id}"): Row(
         "endDevice", "End one login of the account.", {204: None}, (errors.NotFound, *OURS)
@@ -335,7 +359,7 @@ _TAGS = {
     "meta": "What anybody may ask",
     "app": "This deployment's own routes",
 }
-_TAG_OF_PACKAGE = {"accounts": "accounts", "factors": "accounts", "tokens": "oauth", "http": "meta"}
+_TAG_OF_PACKAGE = {"accounts": "accounts", "factors": "accounts", "mail": "accounts", "tokens": "oauth", "http": "meta"}
 
 
 # --- Writing it --------------------------------------------------------------------------------------------------

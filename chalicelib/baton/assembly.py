@@ -20,6 +20,11 @@ from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.http import public_routes
 from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.mail import routes as mail
+from chalicelib.baton.mail.outbox import QueueMail
+from chalicelib.baton.mail.reset import ForgotPassword, ResetPassword
+from chalicelib.baton.mail.sessions import CheckMailCode, StartMailSession
+from chalicelib.baton.mail.verify import RequestAddressCode, VerifyAddress
 from chalicelib.baton.routing import Route
 from chalicelib.baton.settings import Settings
 from chalicelib.baton.storage.ports import Storage
@@ -47,11 +52,12 @@ class Parts(Struct, frozen=True, kw_only=True):
     issue: Issue
     proof: RequestVerifier
     credentials: Credentials
+    queue_mail: QueueMail
 
 
 def routes_of(parts: Parts) -> tuple[Route, ...]:
     """Give every route of Baton."""
-    return (*_public(parts), *_accounts(parts), *_factors(parts), *_tokens(parts))
+    return (*_public(parts), *_accounts(parts), *_factors(parts), *_tokens(parts), *_mail(parts))
 
 
 def _public(parts: Parts) -> tuple[Route, ...]:
@@ -151,4 +157,40 @@ def _tokens(parts: Parts) -> tuple[Route, ...]:
             resource_servers=parts.settings.resource_servers,
             names=parts.names,
         ),
+    )
+
+
+def _mail(parts: Parts) -> tuple[Route, ...]:
+    clock, entropy, storage, record = parts.clock, parts.entropy, parts.storage, parts.record
+    start = StartMailSession(
+        clock=clock,
+        entropy=entropy,
+        ephemeral=storage.one_time,
+        queue=parts.queue_mail,
+        log=parts.log,
+        limits=parts.settings.limits,
+    )
+    codes = CheckMailCode(key_ring=storage.key_ring, proof=parts.proof, ephemeral=storage.one_time, log=parts.log)
+    return mail.routes(
+        enabled=parts.settings.mail != "off",
+        forgot=ForgotPassword(
+            clock=clock,
+            key_ring=storage.key_ring,
+            introduce=ReadLoginRequest(entropy=entropy, clients=parts.clients, proof=parts.proof),
+            users=storage.accounts,
+            lineage_store=storage.lineages,
+            start=start,
+        ),
+        reset=ResetPassword(
+            clock=clock,
+            entropy=entropy,
+            key_ring=storage.key_ring,
+            users=storage.accounts,
+            lineage_store=storage.lineages,
+            codes=codes,
+            record=record,
+            claims_from=parts.settings.mail_claims_from,
+        ),
+        request_code=RequestAddressCode(clock=clock, key_ring=storage.key_ring, users=storage.accounts, start=start),
+        verify=VerifyAddress(clock=clock, users=storage.accounts, codes=codes, record=record),
     )

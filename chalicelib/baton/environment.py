@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.log import write_line
+from chalicelib.baton.mail.outbox import OF_THIS_PROCESS, Mailbox
 from chalicelib.baton.storage.ports import Storage
 
 
@@ -21,6 +22,8 @@ class Effects(Struct, frozen=True):
     """Return the storage to use in place of the one that the settings select."""
     write: Callable[[Mapping[str, object]], None] = write_line
     """Write one log line."""
+    mailbox: Mailbox = OF_THIS_PROCESS
+    """Where the mails are with ``BATON_MAIL=mailbox``."""
 
 
 EFFECTS: ContextVar[Effects | None] = ContextVar("EFFECTS", default=None)

@@ -6,7 +6,7 @@
     │                    InvalidEmail, InvalidKey, Superseded
     ├── NotFound, Forbidden, Conflict, MethodNotAllowed, AccountExists
     ├── WeakPassword ─── TooShort, TooCommon, ContainsContext
-    ├── InvalidCredentials
+    ├── InvalidCredentials, InvalidCode
     ├── InvalidToken ─── TokenExpired, LoginRequired, TokenInvalid, TokenReused
     ├── InvalidSignature ─ SignatureRequired, SignatureDefective, InsufficientCoverage,
     │                      SignatureEncoding, WrongKey

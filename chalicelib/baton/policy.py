@@ -159,6 +159,9 @@ TICKET_PURPOSES: dict[str, TicketPurpose] = {
     )
 }
 
+MAIL_ORDER = TicketPurpose("mail_order", prefix="mo.", life_s=2 * HOUR_S)
+"""A mail that is to be sent, on its way through the queue, which keeps it for an hour. No client holds one."""
+
 TICKET_CONSUMED_KEPT_S = MINUTE_S
 """How much longer than the ticket the record of its use is stored: the clock of another environment may be behind."""
 
@@ -169,6 +172,25 @@ FAILURES_PER_KNOWN_DEVICE_MAX = 10
 FAILURES_PER_SOURCE_MAX = 100
 REGISTRATION_WINDOW_S = HOUR_S
 REGISTRATIONS_PER_SOURCE_MAX = 100
+
+# Mail. The limits are per address, not per account, so they never show which addresses have an account.
+MAIL_CODE_DIGITS = 8
+MAIL_CODE_TRIES_MAX = 5
+"""How many codes are compared for one session. A try is never given back."""
+MAIL_SESSIONS_MAX = 5
+MAIL_SESSIONS_WINDOW_S = 6 * HOUR_S
+"""Five sessions in six hours, of five tries each, are 100 guesses a day in 10^8: 0.04 % a year for one address."""
+MAIL_SESSIONS_PER_SOURCE_MAX = 30
+MAIL_SESSIONS_PER_SOURCE_WINDOW_S = HOUR_S
+MAIL_RESET_S = 20 * MINUTE_S
+"""The life of the code of a password reset. The other codes live for an hour."""
+MAIL_RESET_LINK_S = MAIL_SESSIONS_WINDOW_S
+"""The life of the link of a reset: a stranger who uses up the sessions has then sent the owner links that work."""
+NOTICES_PER_DAY_MAX = 20
+"""The mails that tell the owner of an account about events, in one UTC day. The exceptions are in ``events/names.py``.
+"""
+MAILBOX_MAX = 100
+"""How many mails the development mailbox keeps."""
 
 # Passwords (NIST SP 800-63B 3.1.1; OWASP Password Storage Cheat Sheet for the cost).
 PASSWORD_CHARACTERS_MIN = 15
@@ -255,7 +277,11 @@ def _assert_relations() -> None:
     assert ISSUED_AHEAD_MAX_S < SIGNATURE_WINDOW_S
     assert TICKET_PURPOSES["auth_session"].life_s < LINEAGE_KEPT_S
     assert len({row.prefix for row in TICKET_PURPOSES.values()}) == len(TICKET_PURPOSES)
+    assert MAIL_ORDER.prefix not in {row.prefix for row in TICKET_PURPOSES.values()}
+    assert MAIL_ORDER.name not in TICKET_PURPOSES
     assert TICKET_CONSUMED_KEPT_S >= ISSUED_AHEAD_MAX_S
+    assert TICKET_PURPOSES["mail_session"].life_s >= MAIL_RESET_S
+    assert MAIL_SESSIONS_WINDOW_S <= MAIL_RESET_LINK_S <= TICKET_PURPOSES["mail_link"].life_s
     assert TICKET_ID_BYTES < TICKET_BYTES_MAX
     assert TOKEN_BYTES_MAX <= BODY_BYTES_MAX
     assert REQUEST_MAX_S < ONCE_RUN_MAX_S < ONCE_KEPT_S

@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from typing import Self, TypeVar
+from urllib.parse import urlsplit
 
 from chalice.app import Chalice, Response
 
@@ -19,11 +20,16 @@ from chalicelib.baton.http.once import RunOnce
 from chalicelib.baton.http.register import register, watch
 from chalicelib.baton.http.signed import View, Views, demanded
 from chalicelib.baton.keys.daily import RotateKeys
+from chalicelib.baton.mail.deliver import DeliverMail
+from chalicelib.baton.mail.notices import QueueNotice
+from chalicelib.baton.mail.outbox import Mailbox, PendingOrders, QueueMail
+from chalicelib.baton.mail.ports import Outbox, Sender
 from chalicelib.baton.routing import Body, Once, Query, Route, RouteSpec, StepUp
 from chalicelib.baton.settings import Settings, read_settings
 from chalicelib.baton.storage.aws.credentials import source_of
 from chalicelib.baton.storage.aws.deployment.audit import AuditConfiguration
 from chalicelib.baton.storage.aws.deployment.look import Deployment
+from chalicelib.baton.storage.aws.mail import SEND_READ_TIMEOUT_S, SesSender, SqsOutbox
 from chalicelib.baton.storage.aws.service import AwsClient, TimeBudget
 from chalicelib.baton.storage.aws.small_client import Endpoint
 from chalicelib.baton.storage.aws.snapshot import import_late_modules
@@ -58,8 +64,14 @@ class Baton:
         self._names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
         self._store(effects)
         self.issue = Issue(self._names)
+        self._mail(effects.mailbox)
         self.recorder = Record(
-            clock=self.clock, entropy=self.entropy, ephemeral=self.ephemeral, audit=self.audit, log=self.log
+            clock=self.clock,
+            entropy=self.entropy,
+            ephemeral=self.ephemeral,
+            audit=self.audit,
+            log=self.log,
+            notices=QueueNotice(queue=self._queue_mail, log=self.log) if settings.mail != "off" else None,
         )
         self._proof = RequestVerifier(
             key_ring=self.key_ring,
@@ -87,6 +99,8 @@ class Baton:
         )
         if not settings.development:  # a developer's machine may be slow, and no Lambda ends its requests
             self._dispatch.begin = self._time_budget.begin
+        if settings.mail == "mailbox":
+            self._dispatch.after = self._work_off
         self._views = Views(
             self._dispatch,
             Call(
@@ -127,9 +141,12 @@ class Baton:
                 dispatch=self._dispatch,
                 rotate_keys=RotateKeys(clock=self.clock, entropy=self.entropy, key_ring=self.key_ring, log=self.log),
                 audit_configuration=self._audit_configuration,
+                deliver_mail=self._deliver_mail if self.settings.mail != "off" else None,
             )
         )
         app.register_blueprint(jobs.blueprint)
+        if self.settings.mail == "ses":
+            jobs.register_queue(app, self.settings.mail_queue.rpartition("/")[2])
 
     def signed(  # noqa: PLR0913 - what a route may require
         self,
@@ -223,6 +240,35 @@ class Baton:
         wrapper = KmsWrapper(key_id, self._service("kms", self.settings.kms_endpoint)) if key_id else LocalWrapper()
         return dynamodb_storage(self.database, wrapper, self.log, self.entropy)
 
+    def _mail(self, mailbox: Mailbox) -> None:
+        """Make the queue of mails, and the flow that sends them."""
+        settings = self.settings
+        sender: Sender = mailbox
+        self._pending = PendingOrders()
+        outbox: Outbox = self._pending
+        if settings.mail == "ses":
+            outbox = SqsOutbox(settings.mail_queue, self._service("sqs", settings.sqs_endpoint))
+            ses = AwsClient("sesv2", read_timeout_s=SEND_READ_TIMEOUT_S)
+            sender = SesSender(settings.mail_from, configuration_set=f"{settings.deployment}-mail", ses=ses)
+        self._queue_mail = QueueMail(clock=self.clock, entropy=self.entropy, key_ring=self.key_ring, outbox=outbox)
+        self._deliver_mail = DeliverMail(
+            clock=self.clock,
+            key_ring=self.key_ring,
+            users=self.users,
+            lineage_store=self.lineage_store,
+            ephemeral=self.ephemeral,
+            sender=sender,
+            log=self.log,
+            product=self.clients.mail.product or urlsplit(settings.issuer).hostname or "",
+        )
+
+    def _work_off(self) -> None:
+        """Deliver the queued mails of the answer. An error here is a defect of the log, never of the answer."""
+        try:
+            self._pending.work_off(self._deliver_mail)
+        except Exception as defect:  # noqa: BLE001 - the answer has left
+            self._dispatch.note_defect(defect)
+
     def _service(self, name: str, endpoint: str) -> AwsClient:
         """Reach an AWS service, by the small client where there is an access key for it."""
         small = Endpoint(endpoint, self.settings.region, self.access_key) if self.access_key else None
@@ -241,6 +287,7 @@ class Baton:
             issue=self.issue,
             proof=self._proof,
             credentials=self._credentials,
+            queue_mail=self._queue_mail,
         )
 
     def _audit_configuration(self) -> None:

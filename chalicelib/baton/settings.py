@@ -22,6 +22,7 @@ KNOWN = frozenset(
     {
         "BATON_AUDIENCE", "BATON_AUTHORITIES", "BATON_AWS_CLIENT", "BATON_CLIENTS", "BATON_DEPLOYMENT",
         "BATON_DEVELOPMENT", "BATON_EARLIER_ISSUERS", "BATON_ISSUER", "BATON_KEY_RING", "BATON_LOG_LEVEL",
+        "BATON_MAIL", "BATON_MAIL_CLAIMS_FROM", "BATON_MAIL_FROM", "BATON_MAIL_QUEUE",
         "BATON_ORIGINS", "BATON_RATE_LIMITS", "BATON_RESOURCE_SERVERS", "BATON_REVOKE_ON_WRONG_KEY", "BATON_STORAGE",
         "BATON_TABLE_PREFIX",
     }
@@ -100,6 +101,25 @@ class Settings(Struct, frozen=True):
     log_level: str
     """``BATON_LOG_LEVEL``: DEBUG, INFO, WARNING or ERROR. Default: INFO."""
 
+    mail: str
+    """``BATON_MAIL``: ``off`` (default), ``ses``, or ``mailbox``, in development only. ``ses`` queues mails in SQS and
+    sends them with Amazon SES. ``mailbox`` keeps the last 100 mails in memory. Where it is off, the mail routes answer
+    404."""
+
+    mail_from: str
+    """``BATON_MAIL_FROM``: the sender of mails, an address or ``Name <address>``. Required with ``ses``."""
+
+    mail_queue: str
+    """``BATON_MAIL_QUEUE``: the URL of the queue of mails. Required with ``ses``. ``make deploy`` writes it."""
+
+    mail_claims_from: int
+    """``BATON_MAIL_CLAIMS_FROM``: seconds since the epoch. A reset by mail claims an account with an unproved address
+    only if it was created at this time or later. Default: 0, every account. Set it to the time at which you switch on
+    mail, if the deployment already has accounts. docs/baton/mail.md explains a claim."""
+
+    sqs_endpoint: str
+    """The URL of SQS: ``AWS_ENDPOINT_URL_SQS``, ``AWS_ENDPOINT_URL``, or else the one of the region."""
+
     snapshot: bool
     """Whether Lambda takes a snapshot of this process: ``AWS_LAMBDA_INITIALIZATION_TYPE`` is ``snap-start``."""
 
@@ -150,6 +170,11 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         development=development,
         storage=variables.storage_of(environ, development=development, problems=problems),
         log_level=variables.log_level(environ, problems),
+        mail=variables.mail_of(environ, development=development, problems=problems),
+        mail_from=variables.mail_from(environ, problems),
+        mail_queue=variables.mail_queue(environ, problems),
+        mail_claims_from=variables.mail_claims_from(environ, problems),
+        sqs_endpoint=endpoint_of(environ, "sqs", region),
         snapshot=under_snapstart(environ),
         region=region,
         access_key=_access_key(environ, region=region, development=development, problems=problems),

@@ -14,6 +14,11 @@ _UNDER_LOCAL = re.compile(r"\*\.local(:[0-9]{1,5})?\Z")
 _RESOURCE_SERVER = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})\Z")
 
 
+_SENDER = re.compile(r"([^\s<>@]+@[^\s<>@]+|[^<>@\r\n]{1,64} <[^\s<>@]+@[^\s<>@]+>)\Z")
+_QUEUE = re.compile(r"https?://[^/\s]+/[0-9]{12}/[A-Za-z0-9_-]{1,80}\Z")
+_SECONDS_DIGITS_MAX = 11
+
+
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -134,6 +139,45 @@ def storage_of(environ: Mapping[str, str], *, development: bool, problems: list[
             "BATON_DEVELOPMENT=1 on a developer's machine"
         )
     return storage
+
+
+def mail_of(environ: Mapping[str, str], *, development: bool, problems: list[str]) -> str:
+    """Read how mails are sent."""
+    mail = environ.get("BATON_MAIL") or "off"
+    if mail not in {"off", "ses", "mailbox"}:
+        problems.append("BATON_MAIL must be off, ses or mailbox")
+    elif mail == "mailbox" and not development:
+        problems.append("BATON_MAIL=mailbox sends no mail and keeps codes readable: only with BATON_DEVELOPMENT=1")
+    return mail
+
+
+def mail_from(environ: Mapping[str, str], problems: list[str]) -> str:
+    """Read the sender of mails."""
+    sender = environ.get("BATON_MAIL_FROM", "")
+    if sender and not _SENDER.match(sender):
+        problems.append("BATON_MAIL_FROM is an address, or Name <address>, such as Example <login@example.com>")
+    elif not sender and environ.get("BATON_MAIL") == "ses":
+        problems.append("BATON_MAIL_FROM is missing: BATON_MAIL=ses needs a sender whose identity SES has verified")
+    return sender
+
+
+def mail_queue(environ: Mapping[str, str], problems: list[str]) -> str:
+    """Read the URL of the queue of mails."""
+    queue = environ.get("BATON_MAIL_QUEUE", "")
+    if queue and not _QUEUE.match(queue):
+        problems.append("BATON_MAIL_QUEUE is the URL of an SQS queue, as `make deploy` writes it")
+    elif not queue and environ.get("BATON_MAIL") == "ses":
+        problems.append("BATON_MAIL_QUEUE is missing: BATON_MAIL=ses needs the queue that `make deploy` creates")
+    return queue
+
+
+def mail_claims_from(environ: Mapping[str, str], problems: list[str]) -> int:
+    """Read from which time of creation on an account can be claimed by mail."""
+    value = environ.get("BATON_MAIL_CLAIMS_FROM") or "0"
+    if not (value.isascii() and value.isdecimal() and len(value) <= _SECONDS_DIGITS_MAX):
+        problems.append("BATON_MAIL_CLAIMS_FROM is a time in seconds since the epoch, such as 1795910400")
+        return 0
+    return int(value)
 
 
 def log_level(environ: Mapping[str, str], problems: list[str]) -> str:

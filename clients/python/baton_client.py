@@ -864,6 +864,40 @@ class BatonClient:
         self.call("DELETE", "/me", confirm=lambda _: password)
         self._drop(ended, known=False)
 
+    # Mail
+
+    def forgot_password(self, email: str, *, language: str = "", deadline_s: float | None = DEADLINE_S) -> str:
+        """Send a code to an address, if an account has it. Return the session for `reset_password`, for 20 minutes.
+
+        Keep the session in memory. The result does not show whether an account has the address.
+        """
+        patience = self._patience(deadline_s)
+        record = self._storage.update(self._with_key)
+        body: dict[str, object] = {"email": email, "client_id": self._client_id, "device": self._device(record, "")}
+        request = self._by_key("/password/forgot", body | ({"language": language} if language else {}), record)
+        return str(self._ask(request, _with(mail_session=str), patience)["mail_session"])
+
+    def reset_password(
+        self, mail_session: str, code: str, new_password: str, *, deadline_s: float | None = DEADLINE_S
+    ) -> None:
+        """Set a new password with the code of the mail. Every login of the account ends: log in afterwards.
+
+        It is safe to repeat this. `Refused` with code `invalid_code`: ask the person again. A session has five tries.
+        """
+        body = {"mail_session": mail_session, "code": code, "new_password": new_password}
+        request = self._by_key("/password/reset", body, self._storage.read())
+        self._ask(request, lambda answer: answer, self._patience(deadline_s))
+
+    def request_address_code(self, *, language: str = "") -> str:
+        """Send a code to the address of the account. Return the session for `verify_address`, for an hour."""
+        body = {"language": language} if language else {}
+        answer = self._call("POST", "/me/email/code", _with(mail_session=str), json=body, repeat=True)
+        return str(answer["mail_session"])
+
+    def verify_address(self, mail_session: str, code: str) -> None:
+        """Prove the address of the account with the code of the mail. It is safe to repeat this."""
+        self.call("POST", "/me/email/verify", json={"mail_session": mail_session, "code": code}, repeat=True)
+
     # Time
 
     def now(self) -> float:
@@ -971,14 +1005,28 @@ class BatonClient:
         last = record.last_secret
         return _secret_signer(last.key_id, last.secret) if by_last and last is not None else None
 
-    def _entry(
-        self, path: str, record: Record, email: str, password: str, device_name: str, signer: Signer | None
-    ) -> Callable[[int], Request]:
-        device: dict[str, object] = {"name": device_name}
+    def _with_key(self, record: Record) -> Record:
+        """Make the key of the device, if logins are bound to one and there is none."""
+        return record if record.key or self._binding != "key" else replace(record, key=DeviceKey.generate(self._key))
+
+    def _by_key(self, path: str, members: Mapping[str, object], record: Record) -> Callable[[int], Request]:
+        """Prepare a request without a token, signed by the key of the device if there is one."""
+        body, signer = _json_bytes(members), self._introduction(record, by_last=False)
+        return lambda created: self._request("POST", path, body, created=created, signer=signer)
+
+    def _device(self, record: Record, name: str) -> dict[str, object]:
+        """Describe this device, as at registration and login."""
+        device: dict[str, object] = {"name": name}
         if self._binding == "key" and record.key is not None:
             device["public_key"] = record.key.jwk()  # Proved by signing the very request that introduces it.
         elif self._binding == "hmac":
             device["binding"] = "hmac"
+        return device
+
+    def _entry(
+        self, path: str, record: Record, email: str, password: str, device_name: str, signer: Signer | None
+    ) -> Callable[[int], Request]:
+        device = self._device(record, device_name)
         body = _json_bytes({"email": email, "password": password, "client_id": self._client_id, "device": device})
         fields = {"idempotency-key": _quoted(record.pending.attempt)} if record.pending else {}
         return lambda created: self._request("POST", path, body, created=created, fields=fields, signer=signer)

@@ -20,6 +20,7 @@ from tools.dev.addresses import THIS_MACHINE, is_this_machine
 __all__ = [
     "CLOCK_PATH",
     "HEADER_BYTES_MAX",
+    "MAILS_PATH",
     "PAYLOAD_BYTES_MAX",
     "ROOT",
     "DevelopmentClock",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 CLOCK_PATH = "/_dev/clock"
+MAILS_PATH = "/_dev/mails"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -50,6 +52,8 @@ class _Handler(BaseHTTPRequestHandler):
             response = self.server.gateway._own(
                 400, "malformed", "invalid_request", "The body's length is unclear.", self.headers.get("origin")
             )
+        elif self.path == MAILS_PATH and self.command == "GET" and self._is_from_here():
+            response = mails_answer()
         elif self.path == CLOCK_PATH and self.command == "POST" and self._is_from_here():
             response = self._skip(body)
         else:
@@ -132,6 +136,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing: a request's line may hold what should not be shown."""
+
+
+def mails_answer() -> GatewayResponse:
+    """Answer with the mails of the development mailbox, the newest first."""
+    # `make dev` imports the modules of chalicelib again when a file changes. Then the mailbox is a new one.
+    from chalicelib.baton.mail.outbox import OF_THIS_PROCESS  # noqa: PLC0415 - the mailbox of the current modules
+
+    mails = [
+        {"to": mail.to, "subject": mail.subject, "text": mail.text, "html": mail.html}
+        for mail in reversed(OF_THIS_PROCESS.mails)
+    ]
+    body = json.dumps({"mails": mails}, ensure_ascii=False, indent=2).encode()
+    return GatewayResponse(200, (("Content-Type", "application/json"), ("Cache-Control", "no-store")), body)
 
 
 class GatewayServer(ThreadingHTTPServer):

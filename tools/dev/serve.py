@@ -20,7 +20,7 @@ from chalicelib.baton.storage.dynamodb.database import Tables
 from tools import aws
 from tools.dev.addresses import EMULATOR, EVERYWHERE, THIS_MACHINE, authorities, own_addresses, read_host
 from tools.dev.engine import ENDPOINT, create_own_tables, create_tables, engine
-from tools.dev.gateway import DevelopmentClock, Gateway, GatewayServer, load_environment
+from tools.dev.gateway import MAILS_PATH, DevelopmentClock, Gateway, GatewayServer, load_environment
 from tools.dev.port import read_port
 from tools.dev.reload import reloading
 from tools.printed import aligned, widths
@@ -80,6 +80,7 @@ def _set_environment(port: int, url: str, secret: str, host: str) -> None:
     }
     os.environ.setdefault("BATON_TABLE_PREFIX", TABLE_PREFIX)
     os.environ.setdefault("BATON_ORIGINS", "http://localhost:3000")
+    os.environ.setdefault("BATON_MAIL", "mailbox")
     os.environ.setdefault("BATON_LOG_LEVEL", "WARNING")
 
 
@@ -110,6 +111,7 @@ def table(running: Development, out: TextIO) -> str:
         ("database", running.engine, "keeps nothing" if ENDPOINT not in os.environ else "keeps its tables"),
         ("demo account", DEMO_EMAIL, running.demo_account),
         ("  password", DEMO_PASSWORD, ""),
+        ("mails", f"{running.url.removesuffix('/api')}{MAILS_PATH}", "codes and notices, the newest first"),
         ("introspection", RESOURCE_SERVER, f"secret {running.resource_server_secret}"),
         ("environments", f"{ENVIRONMENTS} of app.py, taking turns", "because Lambda may start several"),
         ("reload", "when app.py or chalicelib/ changes", "the data stays"),

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.effects import Clock
+from chalicelib.baton.events.ports import Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.tokens.call import refuse_inactive
@@ -27,6 +28,7 @@ class DeleteAccount(Struct, frozen=True, kw_only=True):
         now = self.clock()
         user = self.users.get(caller.account)
         refuse_inactive(self.lineage_store.delete(caller.actor, now=now))
-        self.record("account_deleted", account=caller.account, lineage=caller.device_id)
+        told = Told(address=user.email, language=user.language or "en") if user else None
+        self.record("account_deleted", account=caller.account, lineage=caller.device_id, told=told)
         if user is not None:
             self.users.forget(caller.account, user.email_index)

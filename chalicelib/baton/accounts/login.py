@@ -7,7 +7,7 @@ from chalicelib.baton.accounts.first_tokens import FirstTokens
 from chalicelib.baton.accounts.login_request import Device, LoginRequest, ReadLoginRequest
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.effects import Clock, Done
-from chalicelib.baton.events.ports import Log
+from chalicelib.baton.events.ports import Log, Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.normal_form import normalise
@@ -17,7 +17,7 @@ from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.clients import Clients
-from chalicelib.baton.lineages.login_rules import NoRoom, removed_by_login, replaced_by_login
+from chalicelib.baton.lineages.login_rules import NoRoom, has_device, removed_by_login, replaced_by_login
 from chalicelib.baton.lineages.model import AccountState, Status
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import ended_of
@@ -107,7 +107,14 @@ class Login(Struct, frozen=True, kw_only=True):
                         is None
                     ):
                         self.record("login_replaced", account=account, lineage=one.id)
-                self.record("logged_in", account=account, lineage=lineage.id, client=login_request.client.id)
+                is_new = not has_device(account_state, login_request.binding, proved=login_request.proved)
+                self.record(
+                    "logged_in",
+                    account=account,
+                    lineage=lineage.id,
+                    client=login_request.client.id,
+                    told=Told(device=lineage.label) if is_new else None,
+                )
                 return self.first_tokens.tokens_for(lineage, login_request, account=account, ring=ring, now=now)
             account_state = self.lineage_store.get(account)
             if account_state is not None and account_state.status is not Status.ACTIVE:

@@ -5,6 +5,7 @@ from msgspec import Struct
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.effects import Clock, Done, Entropy
+from chalicelib.baton.events.ports import Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.password_hash import hash_password
@@ -46,7 +47,8 @@ class ChangePassword(Struct, frozen=True, kw_only=True):
             refuse_inactive(may_act(expected, caller.actor, now=now))
             assert expected is not None
             if isinstance(self.users.change_password(caller.actor, password_hash, expected=expected, now=now), Done):
-                self.record("password_changed", account=caller.account, lineage=caller.device_id)
+                told = Told(device=expected.lineages[caller.device_id].label)
+                self.record("password_changed", account=caller.account, lineage=caller.device_id, told=told)
                 return
             expected = self.lineage_store.get(caller.account)
         raise errors.Unavailable("the account state kept changing during a password change", by_caller=True)

@@ -15,6 +15,7 @@ class Profile(Struct, frozen=True):
     email: str
     created_at: int
     device_id: LineageId
+    email_verified: bool
 
 
 class ShowAccount(Struct, frozen=True, kw_only=True):
@@ -27,4 +28,10 @@ class ShowAccount(Struct, frozen=True, kw_only=True):
         user = self.users.get(caller.account)
         if user is None:
             raise errors.Unavailable("an account whose account state let its owner in has no user")
-        return Profile(user.account, user.email, user.created_at, caller.device_id)
+        return Profile(
+            user.account,
+            user.email,
+            user.created_at,
+            caller.device_id,
+            email_verified=user.verified_at is not None,
+        )

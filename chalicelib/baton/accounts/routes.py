@@ -77,11 +77,12 @@ def _enter(flow: Register | Login, message: Message, entry: Entry) -> TokenRespo
         email=entry.email,
         password=entry.password,
         client_id=entry.client_id,
-        device=_device(entry.device),
+        device=device_of(entry.device),
     )
 
 
-def _device(shape: DeviceShape) -> Device:
+def device_of(shape: DeviceShape) -> Device:
+    """Read a device of a body. Raises ``InvalidKey``."""
     key = None
     if shape.public_key is not None:
         key = PublicKey.from_jwk(shape.public_key)

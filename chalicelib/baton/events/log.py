@@ -35,6 +35,7 @@ FACTS: Final[Mapping[str, str]] = {
     "kind": "the type of an unplanned exception",
     "where": "the functions and lines of an unplanned exception",
     "first_of_account": "1 for the account's first such event of the day, 0 for the others; alarms count the ones",
+    "mail": "the name of the text of a mail",
     "revision": "the number of the key ring's last change",
     "signing_key_age_days": "the age of the newest signing key",
     "subject": "the table, key, log group, stage or function of a finding",

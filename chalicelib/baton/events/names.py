@@ -16,6 +16,9 @@ Level = Literal["debug", "info", "warning", "error"]
 class Event(Struct, frozen=True):
     """How an event is recorded.
 
+    ``notice`` is the text of the mail that tells the owner, if there is one. ``always_told``: the daily limit of these
+    mails does not count, because a thief could use it up first.
+
     ``per_account`` also counts the accounts with this event, each account once a day. An alarm counts these, because
     one person can repeat the event at will.
     """
@@ -23,6 +26,8 @@ class Event(Struct, frozen=True):
     level: Level
     audited: bool = False
     per_account: bool = False
+    notice: str = ""
+    always_told: bool = False
 
 
 EVENTS: Final[Mapping[str, Event]] = {
@@ -30,7 +35,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "refused": Event("info"),  # a server error (5xx): warning
     "registered": Event("info", audited=True),
     "registration_retried": Event("info"),
-    "logged_in": Event("info", audited=True),
+    "logged_in": Event("info", audited=True, notice="new_device"),
     "login_retried": Event("info"),
     "login_replaced": Event("info", audited=True),
     "password_refused": Event("info"),
@@ -39,22 +44,28 @@ EVENTS: Final[Mapping[str, Event]] = {
     "renewed": Event("debug"),  # the same
     "exchange_retried": Event("info"),
     "exchange_superseded": Event("info"),
-    "token_reused": Event("warning", audited=True, per_account=True),
+    "token_reused": Event("warning", audited=True, per_account=True, notice="token_reused", always_told=True),
     "exchange_wrong_key": Event("warning"),
     "generation_ahead": Event("warning"),
     "nonce_replayed": Event("info"),
     "call_replayed": Event("info"),
     "answer_not_stored": Event("warning"),
     "stepped_up": Event("info"),
-    "password_changed": Event("info", audited=True),
+    "password_changed": Event("info", audited=True, notice="password_changed"),
     "logged_out": Event("info", audited=True),
     "logged_out_everywhere": Event("info", audited=True),
     "revoked": Event("info", audited=True),
     "device_ended": Event("info", audited=True),
     "account_enabled": Event("info", audited=True),
     "account_disabled": Event("info", audited=True),
-    "account_deleted": Event("info", audited=True),
+    "account_deleted": Event("info", audited=True, notice="account_deleted"),
     "roles_changed": Event("info", audited=True),
+    "address_verified": Event("info", audited=True),
+    "password_reset": Event("info", audited=True, notice="password_reset"),
+    "mail_codes_guessed": Event("warning"),
+    "mail_sent": Event("info"),
+    "mail_dropped": Event("info"),
+    "notice_lost": Event("error"),
     "keys_checked": Event("info"),
     "keys_rotated": Event("warning"),
     "configuration_finding": Event("warning"),

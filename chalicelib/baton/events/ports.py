@@ -19,6 +19,29 @@ class AuditEvent(Struct, frozen=True):
     details: Mapping[str, str] = {}
 
 
+class Told(Struct, frozen=True):
+    """What the notice of an event needs beside the event. It is in no line and in no row.
+
+    ``device`` is the name of the device. ``address`` is where the notice goes, in place of the account's address.
+    ``language`` is that of the account where the account is deleted by then.
+    """
+
+    device: str = ""
+    address: str = ""
+    language: str = ""
+
+    def __repr__(self) -> str:
+        """Mask the address."""
+        return "Told('**********')"
+
+
+class Notices(Protocol):
+    """Tell the owner of an account about an event."""
+
+    def __call__(self, event: str, *, account: AccountId, at: int, told: Told) -> None:
+        """Tell it. Never raises: the event has already happened."""
+
+
 class Audit(Protocol):
     """The audit of all accounts. Rows are only added."""
 

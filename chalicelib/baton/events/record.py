@@ -1,4 +1,4 @@
-"""Record an event of an account: one call for log line, metric and audit row."""
+"""Record an event of an account: one call for log line, metric, audit row and the notice to the owner."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from msgspec import Struct
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done, Entropy
 from chalicelib.baton.events.names import APP_PREFIX, EVENTS, OF_THE_APP, Event
-from chalicelib.baton.events.ports import Audit, AuditEvent, Counters, Log
+from chalicelib.baton.events.ports import Audit, AuditEvent, Counters, Log, Notices, Told
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.policy import DAY_S
 
@@ -20,6 +20,7 @@ class Record(Struct, frozen=True, kw_only=True):
     ephemeral: Counters
     audit: Audit
     log: Log
+    notices: Notices | None = None
 
     def __call__(
         self,
@@ -29,20 +30,24 @@ class Record(Struct, frozen=True, kw_only=True):
         account: AccountId,
         lineage: LineageId | None = None,
         details: Mapping[str, str | int] | None = None,
+        told: Told | None = None,
         **facts: str | int,
     ) -> None:
         """Write the log line and the metric and, for an audited event, one row of the account's audit.
 
         Call it after the change and before the answer. It never raises. ``facts`` are in the line and the row.
-        ``details`` (the evidence for the owner) are only in the row. Neither may contain a secret or an address.
+        ``details`` (the evidence for the owner) are only in the row. Neither may contain a secret or an address. The
+        owner gets a notice where the table has one for the event and ``told`` is given.
         """
         about = {"account": account} if lineage is None else {"account": account, "lineage": lineage}
-        kind = _event_of(event)
+        kind, now = _event_of(event), self.clock()
         first = {"first_of_account": self._is_first(event, account)} if kind.per_account else {}
         self.log.record(event, **about, **facts, **first)
         if kind.audited:
-            told = {name: str(value) for name, value in {**facts, **(details or {})}.items()}
-            self.audit.append(AuditEvent(self.clock(), event, account, lineage, told), event_id=self.entropy(8).hex())
+            row = {name: str(value) for name, value in {**facts, **(details or {})}.items()}
+            self.audit.append(AuditEvent(now, event, account, lineage, row), event_id=self.entropy(8).hex())
+        if kind.notice and told is not None and self.notices is not None:
+            self.notices(event, account=account, at=now, told=told)
 
     def _is_first(self, event: str, account: AccountId) -> int:
         """Return 1 for the first such event of the account today, else 0. Also 0 if the counter is unavailable."""

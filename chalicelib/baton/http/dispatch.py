@@ -45,6 +45,8 @@ class Dispatch(Struct, kw_only=True):
     """The URL of ``/.well-known/oauth-protected-resource``, which every 401 about a token names (RFC 9728 5.1)."""
     begin: Callable[[], None] = lambda: None
     """Called at the start of each request."""
+    after: Callable[[], None] | None = None
+    """Called after each answer, in development only: it works off the queue of mails."""
 
     def view(self, run: Run, spec: RouteSpec, named_after: Callable[..., object]) -> Callable[..., Response]:
         """Make a view of Chalice. It has the name and docstring of ``named_after``, and ``spec`` as an attribute.
@@ -79,7 +81,10 @@ class Dispatch(Struct, kw_only=True):
                     response = refuse(refusal)
                 if spec.page and _is_browser(event):
                     response = as_page(response, refusal, request_id=request_id)
-            return self._finished(response, event, request_id=request_id, now=now, refusal=refusal)
+            finished = self._finished(response, event, request_id=request_id, now=now, refusal=refusal)
+            if self.after is not None:
+                self.after()
+            return finished
 
         vars(chalice_view)["spec"] = spec
         return chalice_view

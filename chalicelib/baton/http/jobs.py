@@ -1,4 +1,6 @@
-"""The scheduled jobs: each is a Lambda function of its own, with a policy of its own (.chalice/config.json).
+"""The jobs beside the API: each is a Lambda function of its own, with a policy of its own (.chalice/config.json).
+
+Two are scheduled. ``jobs`` works off the queue of mails, one message at a time.
 
 Chalice names their handlers ``chalicelib.baton.http.jobs.rotate_keys`` and so on. Lambda imports this module for them,
 and not ``app.py``. So the first job imports ``app``, and its ``Baton.install`` sets the functions of the jobs.
@@ -7,9 +9,9 @@ and not ``app.py``. So the first job imports ``app``, and its ``Baton.install`` 
 import functools
 import importlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from chalice.app import Blueprint, CloudWatchEvent, Rate
+from chalice.app import Blueprint, Chalice, CloudWatchEvent, Rate
 from msgspec import Struct
 
 from chalicelib.baton.http.dispatch import Dispatch
@@ -20,11 +22,13 @@ blueprint = Blueprint(__name__)
 
 
 class Jobs(Struct, frozen=True, kw_only=True):
-    """The functions that the scheduled jobs call, in one environment."""
+    """The functions that the jobs call, in one environment."""
 
     dispatch: Dispatch
     rotate_keys: Callable[[], object]
     audit_configuration: Callable[[], object]
+    deliver_mail: Callable[[str], object] | None = None
+    """Send the mail of one order. ``None``: mail is off."""
 
     def run(self, event: CloudWatchEvent, job: Callable[[], object]) -> None:
         """Run a job for a scheduled event."""
@@ -40,7 +44,12 @@ def install(jobs: Jobs) -> None:
     _installed[:] = [jobs]
 
 
-def as_job(dispatch: Dispatch, handler: Callable[[Event], object]) -> Callable[[Event], None]:
+def as_job(
+    dispatch: Dispatch,
+    handler: Callable[[Event], object],
+    *,
+    id_of: Callable[[Event], object] = lambda event: getattr(event, "event_id", ""),
+) -> Callable[[Event], None]:
     """Return a job that runs ``handler``. Its log lines have the id of the event, and its defects are logged.
 
     An exception is raised again: Lambda counts the failure, and runs the job again.
@@ -48,7 +57,7 @@ def as_job(dispatch: Dispatch, handler: Callable[[Event], object]) -> Callable[[
 
     @functools.wraps(handler)
     def job(event: Event) -> None:
-        request_id = getattr(event, "event_id", "") or dispatch.entropy(8).hex()
+        request_id = id_of(event) or dispatch.entropy(8).hex()
         dispatch.log.start_request(request_id=str(request_id))
         try:
             handler(event)
@@ -77,3 +86,30 @@ def audit_configuration(event: CloudWatchEvent) -> None:
     """Check the configuration of tables, keys, logs and API, and report each difference from the required one."""
     jobs = _jobs()
     jobs.run(event, jobs.audit_configuration)
+
+
+def jobs(event: dict[str, Any], context: object = None) -> None:
+    """Send the mails of a batch of the queue (SQS). An exception leaves the batch in the queue.
+
+    Lambda calls this function with its own event. So it exists before ``app`` is imported, which registers it.
+    """
+    del context
+    installed = _jobs()
+    for record in event["Records"]:
+
+        def deliver(message: dict[str, Any]) -> None:
+            if installed.deliver_mail is None:
+                raise RuntimeError("a mail is in the queue, and BATON_MAIL is off")
+            installed.deliver_mail(str(message["body"]))
+
+        as_job(installed.dispatch, deliver, id_of=lambda message: message.get("messageId", ""))(record)
+
+
+def register_queue(app: Chalice, queue: str) -> None:
+    """Register ``jobs`` for the queue with this name, so that Chalice makes its function.
+
+    Each application needs a blueprint of its own: the name of the queue is a setting.
+    """
+    own = Blueprint(__name__)
+    own.on_sqs_message(queue=queue, batch_size=1)(jobs)
+    app.register_blueprint(own)

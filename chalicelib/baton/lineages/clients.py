@@ -15,7 +15,9 @@ BindingRule = Literal["required", "optional"]
 _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
 _OPTIONAL_MEMBERS = {"retired"}
 _CODE_MAX = 255
-_TABLES = {"client", "demonstration", "roles"}
+_TABLES = {"client", "demonstration", "mail", "roles"}
+_HOST = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
+_PRODUCT_CHARACTERS_MAX = 64
 _ROLE_NAME = re.compile(rf"[a-z][a-z0-9_-]{{0,{ROLE_CHARACTERS_MAX - 1}}}")
 
 
@@ -52,14 +54,27 @@ class Client(Struct, frozen=True):
     retired: bool = False
 
 
+class MailRow(Struct, frozen=True):
+    """The table ``[mail]``: the name of the product in mails, and the host of links. No host, no links."""
+
+    product: str = ""
+    link_host: str = ""
+
+
 class Clients:
     """The registered clients and roles, by name and by stored code."""
 
     def __init__(
-        self, clients: Mapping[str, Client], *, roles: Mapping[str, int] | None = None, demonstration: bool = False
+        self,
+        clients: Mapping[str, Client],
+        *,
+        roles: Mapping[str, int] | None = None,
+        mail: MailRow | None = None,
+        demonstration: bool = False,
     ) -> None:
         """Index clients and roles by name and by code. Outside development a ``demonstration`` is refused."""
         self.demonstration = demonstration
+        self.mail = mail or MailRow()
         self.roles: Mapping[str, int] = dict(roles or {})
         self._roles_by_code = {code: name for name, code in self.roles.items()}
         self._by_id = dict(clients)
@@ -105,6 +120,7 @@ class Clients:
         if type(demonstration) is not bool:
             problems.append("demonstration is true or false")
         roles = _roles(rows.get("roles", {}), problems)
+        mail = _mail(rows.get("mail", {}), problems)
         tables = rows.get("client", {})
         if not isinstance(tables, dict):
             problems.append("client is not a table: write [client.mobile]")
@@ -132,7 +148,7 @@ class Clients:
             problems = ["no client is registered"]
         if problems:
             raise RegistryProblems([f"{file}: {problem}" for problem in problems])
-        return cls(clients, roles=roles, demonstration=demonstration)
+        return cls(clients, roles=roles, mail=mail, demonstration=demonstration)
 
 
 def decode_registry(content: bytes, file: str) -> str:
@@ -147,6 +163,20 @@ def decode_registry(content: bytes, file: str) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise RegistryProblems([f"{file}, line {line}: a byte that is not UTF-8: save it as UTF-8"]) from None
+
+
+def _mail(table: object, problems: list[str]) -> MailRow:
+    """Read the table of mail. Add its problems to ``problems``."""
+    if not isinstance(table, dict):
+        problems.append("mail is not a table: write [mail]")
+        return MailRow()
+    problems += [f"mail.{member} is not known" for member in sorted(table.keys() - {"product", "link_host"})]
+    product, host = table.get("product", ""), table.get("link_host", "")
+    if not (isinstance(product, str) and product.isprintable() and len(product) <= _PRODUCT_CHARACTERS_MAX):
+        problems.append(f"mail.product is a name of at most {_PRODUCT_CHARACTERS_MAX} characters, without line ends")
+    if not (isinstance(host, str) and (not host or _HOST.fullmatch(host))):
+        problems.append("mail.link_host is a host name in lower case, such as app.example.com")
+    return MailRow(str(product), str(host))
 
 
 def _roles(table: object, problems: list[str]) -> dict[str, int]:

@@ -16,6 +16,16 @@ class NoRoom(Struct, frozen=True):
     until: int
 
 
+_VOID = frozenset({EndReason.PASSWORD_CHANGED, EndReason.PASSWORD_RESET, EndReason.CLAIMED})
+"""The reasons after which no earlier login request is valid any more, because its password is not."""
+
+
+def has_device(account_state: AccountState, binding: Binding, *, proved: LineageId | None) -> bool:
+    """Check whether the account has, or had, a login of this device. Only a key or an HMAC secret identifies one."""
+    key = binding if isinstance(binding, KeyBinding) else None
+    return any(lineage.id == proved or lineage.binding == key for lineage in account_state.lineages.values())
+
+
 def replaced_by_login(
     account_state: AccountState, binding: Binding, *, proved: LineageId | None
 ) -> tuple[Lineage, ...]:
@@ -46,7 +56,7 @@ def removed_by_login(
 
     A lineage that began or ended within ``LINEAGE_KEPT_S`` is kept. Otherwise a repetition of its login request could
     begin it again, with tokens of the first login still young enough to be accepted. A lineage from before a password
-    change can be removed at any age, because that request has a password that is no longer valid.
+    change or a reset can be removed at any age, because that request has a password that is no longer valid.
     ``replaced`` are the lineages that this login ends.
     """
     surplus = len(account_state.lineages) + 1 - lineages_max
@@ -70,7 +80,7 @@ def removed_by_login(
             return now - lineage.auth_time
         return now - max(lineage.auth_time, min(ended.at, now))
 
-    void = account_state.raised is not None and account_state.raised.reason is EndReason.PASSWORD_CHANGED
+    void = account_state.raised is not None and account_state.raised.reason in _VOID
     ages = {lineage.id: age(lineage) for lineage in account_state.lineages.values()}
     removable = sorted((one for one in account_state.lineages.values() if ages[one.id] >= LINEAGE_KEPT_S), key=order)
     if len(removable) < surplus:

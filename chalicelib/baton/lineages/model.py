@@ -30,7 +30,9 @@ class EndReason(StrEnum):
     REPLACED = "replaced"
     IDLE = "idle"
     EXPIRED = "expired"
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - a reason, not a password
     ACCOUNT_DISABLED = "account_disabled"
+    CLAIMED = "claimed"
 
 
 class KeyBinding(Struct, frozen=True):

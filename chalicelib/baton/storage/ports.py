@@ -1,20 +1,20 @@
 """The port of a storage: every store that Baton needs, by name.
 
 The verbs of a store are in the ``ports.py`` of the package whose rule it serves: ``accounts/ports.py``,
-``lineages/ports.py``, ``tokens/ports.py``, ``factors/ports.py``, ``proof/ports.py``, ``events/ports.py`` and
-``keys/ports.py``. There are two storages: ``memory/``, for development and tests, and ``dynamodb/``.
-docs/baton/storage-port.md describes how to write another storage.
+``lineages/ports.py``, ``tokens/ports.py``, ``factors/ports.py``, ``mail/ports.py``, ``proof/ports.py``,
+``events/ports.py`` and ``keys/ports.py``. There are two storages: ``memory/``, for development and tests, and
+``dynamodb/``. docs/baton/storage-port.md describes how to write another storage.
 """
 
 from typing import Protocol
 
 from msgspec import Struct
 
-from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.events.ports import Audit
 from chalicelib.baton.factors.ports import RateLimits
 from chalicelib.baton.keys.ports import ChangingKeyRing
 from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.mail.ports import MailUsers
 from chalicelib.baton.proof.ports import OnceStore
 from chalicelib.baton.tokens.ports import OneTime
 
@@ -37,8 +37,8 @@ class Storage(Struct, frozen=True, kw_only=True):
     `chalicelib.baton.testing.contract.StorageContract` tests the laws, and each verb.
     """
 
-    accounts: Users
-    """People: e-mail index entries and password hashes (``accounts/ports.py``)."""
+    accounts: MailUsers
+    """People: e-mail index entries and password hashes (``accounts/ports.py``, ``mail/ports.py``)."""
     lineages: LineageStore
     """The account state of each account (``lineages/ports.py``)."""
     one_time: OneTimeStore

@@ -21,6 +21,8 @@ from chalicelib.baton.events.ports import Audit, AuditEvent
 from chalicelib.baton.factors.password_hash import TEST_COST
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.mail.outbox import Mailbox
+from chalicelib.baton.mail.ports import Mail
 from chalicelib.baton.service import Baton
 from chalicelib.baton.storage.memory.storage import memory_storage
 from chalicelib.baton.storage.memory.tables import MemoryTables
@@ -38,6 +40,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "BATON_ISSUER": "https://api.example.com/api",
     "BATON_KEY_RING": "local",
     "BATON_LOG_LEVEL": "DEBUG",
+    "BATON_MAIL": "mailbox",
     "BATON_RATE_LIMITS": "off",
 }
 """The default settings of a World. ``World(settings=...)`` adds to them. The process environment is not read."""
@@ -71,6 +74,7 @@ class World:
         self.lines: list[Mapping[str, Any]] = []
         """Every log line of the app, in order."""
         self.storage = Faults()
+        self._mailbox = Mailbox()
         self._audit: list[AuditEvent] = []
         self._known: set[str] = set()
         prefix = f"baton-{secrets.token_hex(4)}"
@@ -140,6 +144,11 @@ class World:
         return self._baton.deployment
 
     @property
+    def mails(self) -> list[Mail]:
+        """The last 100 mails, the oldest first. Each has ``to``, ``subject``, ``text`` and ``html``."""
+        return self._mailbox.mails
+
+    @property
     def events(self) -> list[str]:
         """The names of the events of ``lines``, in order."""
         return [str(line["message"]) for line in self.lines if "message" in line]
@@ -197,7 +206,9 @@ class World:
             self._stores = made if tables is None else memory_storage(secrets.token_bytes, tables)
             return self.storage.around(replace(self._stores, audit=_RecordedAudit(self._stores.audit, self._audit)))
 
-        return Effects(lambda: self.clock.now, secrets.token_bytes, environ, storage, self.lines.append)
+        return Effects(
+            lambda: self.clock.now, secrets.token_bytes, environ, storage, self.lines.append, mailbox=self._mailbox
+        )
 
     def _phone(self, session: Session) -> Phone:
         return Phone(self._call, self.clock, authority=self._authority, prefix=self._prefix, session=session)

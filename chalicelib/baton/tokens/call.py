@@ -116,6 +116,7 @@ class Call(Struct, frozen=True, kw_only=True):
             account_state=live.account_state,
             not_before=call.proved.ring.not_before,
             now=call.now,
+            source=call.message.source,
             _use_grant=(lambda: self._spend(grant, call, live) if grant else None) if may_step_up else None,
             _liveness=lambda actor, roles: self.lineage_store.liveness_condition(actor, roles=roles, now=self.clock()),
         )

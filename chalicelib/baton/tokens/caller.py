@@ -51,6 +51,7 @@ class Caller(Struct, kw_only=True, eq=False):
     account_state: AccountState | None = None
     not_before: int = 0
     now: int = 0
+    source: str = ""
     _use_grant: Callable[[], GrantUsed | None] | None = None
     """Use the grant of this request; ``None`` if the request has none. Missing on a route with a query."""
     _liveness: Callable[[Actor, frozenset[int] | None], dict[str, object]] | None = None

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from chalicelib.baton.effects import Done, Refused
-from chalicelib.baton.events.ports import Log
+from chalicelib.baton.events.ports import Log, Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import EndReason, Lineage
@@ -83,6 +83,7 @@ class EndReused(Struct, frozen=True, kw_only=True):
                 client=proved.client.id,
                 generation=token.generation,
                 details=evidence,
+                told=Told(device=lineage.label if lineage else ""),
             )
         return ended
 

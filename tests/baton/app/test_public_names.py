@@ -45,7 +45,7 @@ CALLER = {
     "scope": "frozenset[str]",
     "stepped_up": "GrantUsed | None",
 }
-OF_BATON = {"account_state", "actor", "not_before", "now", "require_acr", "require_any_role"}
+OF_BATON = {"account_state", "actor", "not_before", "now", "require_acr", "require_any_role", "source"}
 """Members of the caller that Baton's own packages use."""
 
 

@@ -80,6 +80,14 @@ def test_all_problems_are_named_at_once() -> None:
         ("BATON_RATE_LIMITS", "off"),
         ("BATON_STORAGE", "memory"),
         ("BATON_STORAGE", "postgres"),
+        ("BATON_MAIL", "mailbox"),
+        ("BATON_MAIL", "smtp"),
+        ("BATON_MAIL_FROM", "Example"),
+        ("BATON_MAIL_FROM", "Example <a@example.com>\r\nBcc: eve@example.com"),
+        ("BATON_MAIL_QUEUE", "baton-prod-mail"),
+        ("BATON_MAIL_QUEUE", "https://sqs.eu-west-1.amazonaws.com/1234/baton-prod-mail"),
+        ("BATON_MAIL_CLAIMS_FROM", "yesterday"),
+        ("BATON_MAIL_CLAIMS_FROM", "-1"),
         ("BATON_ORIGINS", "https://app.example.com/path"),
         ("BATON_ORIGINS", "https://App.example.com"),
         ("BATON_ORIGINS", "https://app.example.com:443"),
@@ -140,6 +148,23 @@ def test_the_storage_is_dynamodb_unless_a_developer_says_otherwise() -> None:
     assert read_settings(GOOD).storage == read_settings(GOOD | {"BATON_STORAGE": "dynamodb"}).storage == "dynamodb"
     local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local", "BATON_STORAGE": "memory"}
     assert read_settings(GOOD | local).storage == "memory"
+
+
+def test_mail_by_ses_needs_a_sender_and_a_queue() -> None:
+    """Both are told. With them, a deployment starts."""
+    told = problems(BATON_MAIL="ses")
+    assert [problem.split(" is missing")[0] for problem in told] == ["BATON_MAIL_FROM", "BATON_MAIL_QUEUE"]
+    read = read_settings(
+        GOOD
+        | {
+            "BATON_MAIL": "ses",
+            "BATON_MAIL_FROM": "Example <login@example.com>",
+            "BATON_MAIL_QUEUE": "https://sqs.eu-west-1.amazonaws.com/123456789012/baton-prod-mail",
+            "BATON_MAIL_CLAIMS_FROM": "1795910400",
+        }
+    )
+    assert (read.mail, read.mail_claims_from) == ("ses", 1795910400)
+    assert read_settings(GOOD).mail == "off"
 
 
 def test_the_default_port_is_no_part_of_an_authority() -> None:

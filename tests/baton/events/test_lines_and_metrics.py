@@ -293,7 +293,11 @@ def emissions() -> Iterator[tuple[str, str | None, set[str]]]:
                 yield (
                     f"{path.name}:{node.lineno}",
                     event if isinstance(event, str) else None,
-                    {keyword.arg for keyword in node.keywords if keyword.arg and keyword.arg != "details"},
+                    {
+                        keyword.arg
+                        for keyword in node.keywords
+                        if keyword.arg and keyword.arg not in {"details", "told"}
+                    },
                 )
 
 

@@ -1,8 +1,10 @@
 """The client registry: a checked file, refused whole when anything in it is wrong."""
 
+import re
+
 import pytest
 
-from chalicelib.baton.lineages.clients import Clients, RegistryProblems, UnknownRole
+from chalicelib.baton.lineages.clients import Clients, MailRow, RegistryProblems, UnknownRole
 from chalicelib.baton.policy import MECHANISMS, MechanismName
 from tests.baton.fixture import CLIENTS
 
@@ -119,3 +121,29 @@ def test_all_problems_are_named_at_once() -> None:
     assert len(refused.value.problems) == 2
     with pytest.raises(RegistryProblems, match="no client"):
         Clients.from_toml("")
+
+
+MAIL = '[mail]\nproduct = "Example"\nlink_host = "app.example.com"\n'
+
+
+def test_mail_has_a_product_and_a_host_for_links() -> None:
+    """Both may be missing."""
+    assert Clients.from_toml(ROW + MAIL).mail == MailRow("Example", "app.example.com")
+    assert Clients.from_toml(ROW).mail == MailRow()
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ("mail = 1\n", "mail is not a table"),
+        ('[mail]\nproduct = "a\\nb"\n', "mail.product"),
+        ("[mail]\nproduct = 7\n", "mail.product"),
+        ('[mail]\nlink_host = "https://app.example.com"\n', "mail.link_host"),
+        ('[mail]\nlink_host = "App.example.com"\n', "mail.link_host"),
+        ('[mail]\nsender = "x"\n', "mail.sender is not known"),
+    ],
+)
+def test_a_table_of_mail_that_is_wrong_is_named(table: str, problem: str) -> None:
+    """With what is wrong."""
+    with pytest.raises(RegistryProblems, match=re.escape(problem)):
+        Clients.from_toml(table + ROW)

@@ -40,6 +40,7 @@ from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.items import Item, Value, of_account, state_item
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
+from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.testing.contract.values import (
@@ -141,6 +142,10 @@ VERBS: dict[str, Callable[[DynamoDB], object]] = {
     ),
     "users.rehash": lambda engine: Users(engine).rehash(
         ACCOUNT, b"new", expected_version=1, expected_password_hash=b"old"
+    ),
+    "users.verify_address": lambda engine: MailUsers(engine).verify_address(ACTOR, language="en", now=NOW),
+    "users.reset_password": lambda engine: MailUsers(engine).reset_password(
+        ACCOUNT, b"new", expected_version=1, mark=b"mark", claim=True, now=NOW
     ),
     "users.forget": lambda engine: Users(engine).forget(ACCOUNT, USER.email_index),
     "lineages.get": lambda engine: LineageStore(engine).get(ACCOUNT),

@@ -19,8 +19,10 @@ from chalicelib.baton.events.ports import Audit
 from chalicelib.baton.factors.ports import RateLimits
 from chalicelib.baton.keys.ports import ChangingKeyRing
 from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.mail.ports import MailUsers
 from chalicelib.baton.proof.ports import OnceStore
 from chalicelib.baton.testing.contract import LineagesContract
+from chalicelib.baton.testing.contract.mail import MailContract
 from chalicelib.baton.tokens.ports import OneTime
 
 pytestmark = pytest.mark.guarantee(6)
@@ -65,6 +67,12 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "accounts.forget": NoCaller(
         "what a deletion leaves: that one had the condition, and a deleted account stays deleted"
     ),
+    "mail_users.verify_address": Carries(
+        MailContract.test_no_address_is_verified_on_behalf_of_a_login_that_is_not_live
+    ),
+    "mail_users.reset_password": NoCaller(
+        "a code from the mailbox proves it, for the credentials version in the condition; it ends every login"
+    ),
     "lineages.exchange": Carries(LineagesContract.test_a_dead_lineage_is_not_exchanged),
     "lineages.add_lineage": NoCaller(
         "a login proves the password, whose version is in the condition, and begins a lineage"
@@ -92,6 +100,15 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "key_ring.create": NoCaller("the operator's: no route has it"),
     "key_ring.replace": NoCaller("the operator's, and the daily rotation's: no route has it"),
 }
+
+
+class OwnOfMail:
+    """The verbs of `mail.ports.MailUsers` that are not those of `accounts.ports.Users`."""
+
+    verify_address = MailUsers.verify_address
+    reset_password = MailUsers.reset_password
+
+
 READS = frozenset({"accounts.find", "accounts.get", "lineages.get"})
 CONDITIONS = frozenset({"lineages.liveness_condition"})
 """What neither reads nor writes: it is a part of a transaction of the team's own."""
@@ -166,6 +183,7 @@ def test_every_verb_of_a_port_reads_or_is_on_the_list() -> None:
         f"{name}.{verb}"
         for name, ports in {
             "accounts": (Users,),
+            "mail_users": (OwnOfMail,),
             "lineages": (LineageStore,),
             "one_time": (OneTime, RateLimits),
             "once": (OnceStore,),
@@ -195,7 +213,7 @@ def test_the_condition_of_a_write_is_proved_by_the_contract(verb: str) -> None:
 @pytest.mark.parametrize("verb", [verb for verb, how in WRITES.items() if isinstance(how, Carries)])
 def test_a_write_on_behalf_of_a_login_is_told_which_one(verb: str) -> None:
     """And since when logins count: the condition cannot be written without."""
-    port = {"accounts": Users, "lineages": LineageStore}[verb.partition(".")[0]]
+    port = {"accounts": Users, "lineages": LineageStore, "mail_users": MailUsers}[verb.partition(".")[0]]
     parameters = inspect.signature(getattr(port, verb.partition(".")[2])).parameters
     assert "actor" in parameters or {"not_before", "now"} <= parameters.keys()
 

@@ -16,6 +16,7 @@ from chalicelib.baton.storage.aws.service import ATTEMPTS, AwsClient
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
+from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.testing.contract.values import (
@@ -176,6 +177,29 @@ def test_a_password_change_whose_answer_was_lost_is_done(engine: DynamoDB, line:
     account_state = LineageStore(engine).get(ACCOUNT)
     assert account_state is not None
     assert account_state.epoch == EPOCH + 1
+
+
+def test_a_reset_whose_answer_was_lost_is_done(engine: DynamoDB, line: Line) -> None:
+    """Our own mark and verifier are stored; nothing rose twice."""
+    Users(engine).register(USER, state_with(MINE_LIVE))
+    line.lose()
+    reset = MailUsers(engine).reset_password(
+        ACCOUNT, b"new", expected_version=VERSION, mark=b"ours", claim=True, now=NOW
+    )
+    assert reset == Done()
+    account_state = LineageStore(engine).get(ACCOUNT)
+    assert account_state is not None
+    assert account_state.epoch == EPOCH + 1
+
+
+def test_a_proof_of_an_address_whose_answer_was_lost_is_done(engine: DynamoDB, line: Line) -> None:
+    """The second sending succeeds again, and the time stays."""
+    Users(engine).register(USER, state_with(MINE_LIVE))
+    line.lose()
+    assert MailUsers(engine).verify_address(ACTOR, language="en", now=NOW) == Done()
+    user = Users(engine).get(ACCOUNT)
+    assert user is not None
+    assert user.verified_at == NOW
 
 
 def test_a_forgotten_account_whose_answer_was_lost_is_forgotten(engine: DynamoDB, line: Line) -> None:

@@ -32,6 +32,12 @@ OF_NO_ROUTE = {
 `tests/baton/wire/test_documented_routes.py` the others."""
 
 
+@pytest.fixture(autouse=True)
+def _with_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serve the routes of mail too."""
+    monkeypatch.setenv("BATON_MAIL", "mailbox")
+
+
 class Setting:
     """A registered, bound device, and what else the cases need."""
 
@@ -212,6 +218,12 @@ def _(setting: Setting) -> Said:
 @case(401, "stale_signature", "clock_skew")
 def _(setting: Setting) -> Said:
     return setting.phone.get("/me", created=setting.phone.clock() - 400)
+
+
+@case(401, "invalid_code", "invalid_code")
+def _(setting: Setting) -> Said:
+    session = setting.phone.post("/me/email/code", {}).members["mail_session"]
+    return setting.phone.post("/me/email/verify", {"mail_session": session, "code": "0000 0000"})
 
 
 @case(401, "replayed_nonce", "replayed_nonce")

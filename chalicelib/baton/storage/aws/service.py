@@ -92,6 +92,7 @@ class AwsClient:
         name: str,
         *,
         endpoint: Endpoint | None = None,
+        read_timeout_s: int = READ_TIMEOUT_S,
         time_budget: TimeBudget | None = None,
         pause: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
@@ -102,13 +103,14 @@ class AwsClient:
         of the current request.
         """
         self._name = name
+        self._read_timeout_s = read_timeout_s
         self._time_budget = time_budget or TimeBudget()
         self._monotonic = monotonic
         self._small = (
             SMALL_CLIENTS[name](
                 endpoint,
                 connect_timeout_s=CONNECT_TIMEOUT_S,
-                read_timeout_s=READ_TIMEOUT_S,
+                read_timeout_s=read_timeout_s,
                 attempts=ATTEMPTS,
                 within_s=CALL_MAX_S,
                 pause=pause,
@@ -169,7 +171,7 @@ class AwsClient:
 
         config = Config(
             connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=READ_TIMEOUT_S,
+            read_timeout=self._read_timeout_s,
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         )
         try:

@@ -2,8 +2,8 @@
 
 It has the method names, arguments, answers and errors of botocore's clients. A call takes a ninth of their CPU, and a
 cold start does not take their 100 ms. It supports the writes and `GetItem` of DynamoDB, `Decrypt` of KMS for the key
-ring, the access keys of Lambda, and answers of a known length. botocore sends all other requests (``service.py``
-chooses). It has no quota of retries: a time limit bounds them.
+ring, `SendMessage` of SQS, the access keys of Lambda, and answers of a known length. botocore sends all other requests
+(``service.py`` chooses). It has no quota of retries: a time limit bounds them.
 """
 
 import hashlib
@@ -80,6 +80,10 @@ class _Stored(TypedDict, total=False):
 
 class _Decrypted(TypedDict):
     Plaintext: bytes
+
+
+class _Queued(TypedDict):
+    MessageId: str
 
 
 class _Reason(TypedDict, total=False):
@@ -252,11 +256,24 @@ class SmallKMS(SmallClient):
         return self._call("Decrypt", request, _DECRYPTED)
 
 
-SMALL_CLIENTS: Final[Mapping[str, type[SmallClient]]] = {"dynamodb": SmallDynamoDB, "kms": SmallKMS}
+class SmallSQS(SmallClient):
+    """The operation of SQS that requests use."""
+
+    _SERVICE = "sqs"
+    _CONTENT_TYPE = "application/x-amz-json-1.0"
+    _TARGET = "AmazonSQS"
+
+    def send_message(self, **request: object) -> dict[str, Any]:
+        """Call ``SendMessage``."""
+        return self._call("SendMessage", request, _QUEUED)
+
+
+SMALL_CLIENTS: Final[Mapping[str, type[SmallClient]]] = {"dynamodb": SmallDynamoDB, "kms": SmallKMS, "sqs": SmallSQS}
 """The services that the small AWS client supports."""
 
 _STORED = Decoder(_Stored)
 _DECRYPTED = Decoder(_Decrypted)
+_QUEUED = Decoder(_Queued)
 _NOS = Decoder(_No)
 
 

@@ -47,7 +47,7 @@ class Users:
     def get(self, account: AccountId) -> User | None:
         """Read a user."""
         item = self._database.read(self._database.tables.users, of_account(account))
-        return _user_of(item) if item is not None else None
+        return user_of(item) if item is not None else None
 
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
         """Write e-mail index entry, user and account state in one transaction. None of them may exist."""
@@ -61,7 +61,7 @@ class Users:
         except TransactionFailed as failed:
             claim, stored, _state = failed.items
             # The ciphertext has a random nonce, so an earlier attempt of this call wrote an equal stored value.
-            if stored is not None and _user_of(stored) == user:
+            if stored is not None and user_of(stored) == user:
                 return Done()
             return AddressTaken(_account_of_entry(claim) if claim is not None else user.account)
         return Done()
@@ -151,10 +151,17 @@ def _user_item(user: User) -> Item:
         "v": number(user.credentials_version),
         "created_at": number(user.created_at),
     }
+    if user.verified_at is not None:
+        fields["verified_at"] = number(user.verified_at)
+    if user.language is not None:
+        fields["language"] = text(user.language)
+    if user.reset_mark is not None:
+        fields["reset_mark"] = binary(user.reset_mark)
     return of_account(user.account) | fields
 
 
-def _user_of(item: Item) -> User:
+def user_of(item: Item) -> User:
+    """Read a user."""
     with reading("user"):
         password_hash, version = _password_hash_of(item)
         return User(
@@ -164,6 +171,9 @@ def _user_of(item: Item) -> User:
             password_hash=password_hash,
             credentials_version=version,
             created_at=int(item["created_at"]["N"]),
+            verified_at=int(item["verified_at"]["N"]) if "verified_at" in item else None,
+            language=item["language"]["S"] if "language" in item else None,
+            reset_mark=item["reset_mark"]["B"] if "reset_mark" in item else None,
         )
 
 

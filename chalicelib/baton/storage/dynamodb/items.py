@@ -56,7 +56,9 @@ END_REASON_CODES: Final[Mapping[EndReason, int]] = {
     EndReason.REPLACED: 6,
     EndReason.IDLE: 7,
     EndReason.EXPIRED: 8,
+    EndReason.PASSWORD_RESET: 9,
     EndReason.ACCOUNT_DISABLED: 10,
+    EndReason.CLAIMED: 11,
 }
 _END_REASONS: Final = {code: reason for reason, code in END_REASON_CODES.items()}
 

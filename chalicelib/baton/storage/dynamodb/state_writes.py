@@ -7,6 +7,7 @@ Every condition therefore fails for a missing account or lineage.
 from collections.abc import Sequence
 from typing import Final
 
+from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason, KeyBinding, Lineage
 from chalicelib.baton.policy import ATTEMPT_SLOTS
 from chalicelib.baton.storage.dynamodb.items import (
@@ -103,9 +104,8 @@ CLEAR: Final = f"{SET_STATUS}, #lineages = :no_lineages"
 DELETE: Final = f"{CLEAR} {REMOVE_ROLES}"
 DELETE_BY_ACTOR: Final = f"{CLEAR}, #deleted_by = :deleted_by {REMOVE_ROLES}"
 SET_ROLES: Final = "SET #roles = :roles"
-RAISE_EPOCH_AND_KEEP_ONE: Final = (
-    f"{RAISE_EPOCH}, #credentials_version = :next_credentials_version, #lineages.#actor.#epoch = :next_epoch"
-)
+RAISE_VERSION_AND_EPOCH: Final = f"{RAISE_EPOCH}, #credentials_version = :next_credentials_version"
+RAISE_EPOCH_AND_KEEP_ONE: Final = f"{RAISE_VERSION_AND_EPOCH}, #lineages.#actor.#epoch = :next_epoch"
 
 
 def add_one(
@@ -174,6 +174,40 @@ def keep_one(table: str, *, actor: Actor, expected: AccountState, now: int) -> d
             ":epoch": number(expected.epoch),
             ":next_epoch": number(expected.epoch + 1),
             ":next_credentials_version": number(actor.credentials_version + 1),
+        },
+    )
+    return {"Update": update}
+
+
+def live(table: str, actor: Actor, *, now: int) -> dict[str, dict[str, object]]:
+    """Build the part of a transaction that checks that the login of the actor is live."""
+    check = state_update(
+        table,
+        actor.account,
+        "",
+        ACTOR_LIVE,
+        names={"#actor": actor.lineage},
+        values={**actor_values(actor), ":now": number(now)},
+    )
+    return {"ConditionCheck": check}
+
+
+def end_logins(
+    table: str, account: AccountId, *, expected_version: int, ended: Ended, clear: bool
+) -> dict[str, dict[str, object]]:
+    """Build the part of a transaction that ends every login of an active account with its credentials.
+
+    ``clear`` removes the roles too.
+    """
+    update = state_update(
+        table,
+        account,
+        f"{RAISE_VERSION_AND_EPOCH} {REMOVE_ROLES}" if clear else RAISE_VERSION_AND_EPOCH,
+        (ACTIVE, CREDENTIALS_AS_READ),
+        values={
+            **end_values(ended),
+            ":credentials_version": number(expected_version),
+            ":next_credentials_version": number(expected_version + 1),
         },
     )
     return {"Update": update}

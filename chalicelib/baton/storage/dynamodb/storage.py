@@ -2,12 +2,12 @@
 
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.events.ports import Log
-from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import Wrapper
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
+from chalicelib.baton.storage.dynamodb.mail_users import MailUsers
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
 from chalicelib.baton.storage.ports import Storage
@@ -20,7 +20,7 @@ def dynamodb_storage(database: DynamoDB, wrapper: Wrapper, log: Log, entropy: En
     makes the ring if ``wrapper`` allows this at first use.
     """
     return Storage(
-        accounts=Users(database),
+        accounts=MailUsers(database),
         lineages=LineageStore(database),
         one_time=Ephemeral(database),
         once=OnceCalls(database),

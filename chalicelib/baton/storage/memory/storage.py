@@ -1,10 +1,10 @@
 """Build the storage in memory."""
 
 from chalicelib.baton.effects import Entropy
-from chalicelib.baton.storage.memory.accounts import MemoryUsers
 from chalicelib.baton.storage.memory.audit import MemoryAudit
 from chalicelib.baton.storage.memory.key_ring import MemoryKeyRing
 from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
+from chalicelib.baton.storage.memory.mail_users import MemoryMailUsers
 from chalicelib.baton.storage.memory.once import MemoryOnceCalls
 from chalicelib.baton.storage.memory.one_time import MemoryOneTime
 from chalicelib.baton.storage.memory.tables import OF_THIS_PROCESS, MemoryTables
@@ -18,7 +18,7 @@ def memory_storage(entropy: Entropy, tables: MemoryTables | None = None) -> Stor
     """
     tables = OF_THIS_PROCESS if tables is None else tables
     return Storage(
-        accounts=MemoryUsers(tables),
+        accounts=MemoryMailUsers(tables),
         lineages=MemoryLineageStore(tables),
         one_time=MemoryOneTime(tables),
         once=MemoryOnceCalls(tables),

@@ -16,6 +16,7 @@ from chalicelib.baton.testing.contract.ends import EndsContract
 from chalicelib.baton.testing.contract.exchange import ExchangeContract
 from chalicelib.baton.testing.contract.key_ring import KeyRingContract
 from chalicelib.baton.testing.contract.logins import LoginsContract
+from chalicelib.baton.testing.contract.mail import MailContract
 from chalicelib.baton.testing.contract.once import OnceContract
 from chalicelib.baton.testing.contract.one_time import OneTimeContract
 from chalicelib.baton.testing.contract.statuses import StatusesContract
@@ -30,6 +31,6 @@ class LineagesContract(ExchangeContract, LoginsContract, UsesContract, EndsContr
 
 
 class StorageContract(
-    AccountsContract, LineagesContract, OneTimeContract, OnceContract, AuditContract, KeyRingContract
+    AccountsContract, MailContract, LineagesContract, OneTimeContract, OnceContract, AuditContract, KeyRingContract
 ):
     """All stores of a storage. A port gives ``storage``, empty for each test."""

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from chalice.app import Chalice, Response
 
-from tools.dev.gateway import CLOCK_PATH, DevelopmentClock, Gateway, GatewayServer, _Handler
+from chalicelib.baton.mail.outbox import OF_THIS_PROCESS
+from chalicelib.baton.mail.ports import Mail
+from tools.dev.gateway import CLOCK_PATH, MAILS_PATH, DevelopmentClock, Gateway, GatewayServer, _Handler
 
 app = Chalice(app_name="mirror", configure_logs=False)
 busy = threading.Semaphore(0)
@@ -270,6 +272,19 @@ def test_no_page_moves_the_clock(served: tuple[int, DevelopmentClock], fields: t
     port, clock = served
     assert moved(port, b'{"skip": 900}', *fields).startswith((b"HTTP/1.1 403", b"HTTP/1.1 415"))
     assert clock.skipped_s == 0
+
+
+def test_the_mails_of_the_development_server_are_listed_newest_first(served: tuple[int, DevelopmentClock]) -> None:
+    """Outside the stage, like the clock. No cache keeps them."""
+    port, _ = served
+    for number in range(2):
+        OF_THIS_PROCESS(Mail(f"ada{number}@example.com", "Hello", "1234 5678", "<p>1234 5678</p>"))
+    said = spoken(port, f"GET {MAILS_PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert said.startswith(b"HTTP/1.1 200")
+    assert b"no-store" in said
+    mails = json.loads(said.partition(b"\r\n\r\n")[2])["mails"]
+    assert [mail["to"] for mail in mails[:2]] == ["ada1@example.com", "ada0@example.com"]
+    assert mails[0]["text"] == "1234 5678"
 
 
 def test_no_other_machine_reaches_a_development_route(mirrored: Gateway) -> None:

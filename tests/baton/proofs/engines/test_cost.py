@@ -17,8 +17,10 @@ import boto3
 import pytest
 
 from baton_client import content_digest
+from chalicelib.baton.keys.tickets import open_ticket
 from chalicelib.baton.lineages.model import PresentedToken
 from chalicelib.baton.lineages.rules import Exchanged
+from chalicelib.baton.mail.tickets import MailOrder
 from chalicelib.baton.policy import (
     KEY_RING_REFRESH_S,
     LINEAGE_KEPT_S,
@@ -96,6 +98,14 @@ POST /transfers                             without a grant                     
 POST /transfers                             with a grant                             2      1      3      0
 POST /me/password                           with a grant                             6      2      5      1
 DELETE /me                                  with a grant                             5      2      7      1
+POST /password/forgot                       a known address                          2      2      4      0
+POST /password/forgot                       an unknown address                       2      2      4      0
+POST /password/forgot                       a known device                           2      2      4      0
+POST /password/reset                        the right code                           5      2      4      1
+POST /password/reset                        a repetition                             1      2      3      0
+POST /password/reset                        a wrong code                             1      0      1      0
+POST /me/email/code                         a signed call, its limits, the user      3      2      5      0
+POST /me/email/verify                       the right code                           6      1      4      1
 """
 
 EXCHANGES = 1000
@@ -182,7 +192,10 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
 def gateway(tables: Tables, clock: DevelopmentClock, meter: Meter, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     """Put one environment behind the gateway, with a signed route that does nothing, as a team would add its own."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
+    monkeypatch.setenv("BATON_MAIL", "mailbox")
     environment = load_environment(clock)
+    environment.baton._dispatch.after = None  # mails stay in the queue, as behind SQS
+    QUEUES[:] = [environment.baton]
 
     @environment.app.route("/nothing", methods=["POST"])  # type: ignore[untyped-decorator]
     @environment.baton.signed()  # type: ignore[untyped-decorator]
@@ -197,6 +210,10 @@ def gateway(tables: Tables, clock: DevelopmentClock, meter: Meter, monkeypatch: 
 Act = Callable[[], Said]
 Prepare = Callable[["Home"], Act]
 ROWS: dict[tuple[str, str], tuple[int, Prepare]] = {}
+
+
+QUEUES: list[Any] = []
+"""The deployment whose queue of mails the rows read."""
 
 
 class Home:
@@ -215,6 +232,12 @@ class Home:
         device = self.device(client_id)
         assert device.register(self.email).status == 201
         return device
+
+    def code(self) -> str:
+        """Read the code of the newest order in the queue."""
+        (baton,), now = QUEUES, int(self.clock.time())
+        ring = baton.key_ring.current(now=now)
+        return open_ticket(MailOrder, baton._pending._orders[-1], ring, now=now, bound_to={}).code
 
     def skip(self, seconds: int) -> None:
         """Let time pass, after which the environment has looked at its key ring again."""
@@ -535,6 +558,70 @@ def _(home: Home) -> Act:
     phone = home.registered()
     grant = phone.step_up("DELETE", "/me")
     return lambda: phone.request("DELETE", "/me", headers={"baton-grant": grant})
+
+
+def forgot(device: Device, email: str) -> Said:
+    """Ask for the code of a reset."""
+    entry = device.entry(email)
+    del entry["password"]
+    return device.post("/password/forgot", entry, token=None)
+
+
+@row("POST /password/forgot", "a known address", 202)
+def _(home: Home) -> Act:
+    home.registered()
+    return lambda: forgot(home.device(), home.email)
+
+
+@row("POST /password/forgot", "an unknown address", 202)
+def _(home: Home) -> Act:
+    return lambda: forgot(home.device(), home.email)
+
+
+@row("POST /password/forgot", "a known device", 202)
+def _(home: Home) -> Act:
+    phone = home.registered()
+    return lambda: forgot(phone, home.email)
+
+
+def resetting(home: Home, code: str = "") -> Act:
+    """Reset with the code of the newest mail, or with another one."""
+    home.registered()
+    lost = home.device()
+    session = forgot(lost, home.email).members["mail_session"]
+    body = {"mail_session": session, "code": code or home.code(), "new_password": NEW_PASSWORD}
+    return lambda: lost.post("/password/reset", body, token=None)
+
+
+@row("POST /password/reset", "the right code", 204)
+def _(home: Home) -> Act:
+    return resetting(home)
+
+
+@row("POST /password/reset", "a repetition", 204)
+def _(home: Home) -> Act:
+    reset = resetting(home)
+    assert reset().status == 204
+    return reset
+
+
+@row("POST /password/reset", "a wrong code", 401)
+def _(home: Home) -> Act:
+    return resetting(home, "00000000")
+
+
+@row("POST /me/email/code", "a signed call, its limits, the user", 202)
+def _(home: Home) -> Act:
+    phone = home.registered()
+    return lambda: phone.post("/me/email/code", {})
+
+
+@row("POST /me/email/verify", "the right code", 204)
+def _(home: Home) -> Act:
+    phone = home.registered()
+    session = phone.post("/me/email/code", {}).members["mail_session"]
+    body = {"mail_session": session, "code": home.code()}
+    return lambda: phone.post("/me/email/verify", body)
 
 
 def printed(costs: Mapping[tuple[str, str], Cost]) -> str:

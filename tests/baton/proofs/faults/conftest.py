@@ -28,6 +28,7 @@ def stage(request: pytest.FixtureRequest, embedded_engine: None) -> Iterator[Sta
     with pytest.MonkeyPatch.context() as patch, TRANSPORTS[request.param](line):
         patch.setenv("BATON_TABLE_PREFIX", tables.prefix)
         patch.setenv("BATON_KEY_RING", f"kms:{key_id}")
+        patch.setenv("BATON_MAIL", "mailbox")
         memory, passes, lanes = (policy.ARGON2_MEMORY_KIB, policy.ARGON2_PASSES, policy.ARGON2_LANES)
         dear, cheap = f"m={memory},t={passes},p={lanes}", "m={},t={},p={}".format(*CHEAP)
         patch.setattr(passwords, "_CURRENT", CHEAP)
@@ -35,6 +36,7 @@ def stage(request: pytest.FixtureRequest, embedded_engine: None) -> Iterator[Sta
             password_hash, "_NOBODYS_PASSWORD_HASH", password_hash._NOBODYS_PASSWORD_HASH.replace(dear, cheap)
         )
         module = load_environment(clock)
+        module.baton._dispatch.after = None  # mails stay in the queue, as behind SQS
         module.baton.key_ring.create(now=int(clock.time()))
         yield Stage(request.param, module, tables, line, clock)
     for table in KEYS:

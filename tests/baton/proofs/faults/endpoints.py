@@ -404,6 +404,53 @@ def _(stage: Stage) -> Act:
     )
 
 
+def forgot(device: Device) -> Said:
+    """Ask for the code of a reset."""
+    entry = device.entry(EMAIL)
+    del entry["password"]
+    return device.post("/password/forgot", entry, token=None)
+
+
+@scenario("POST /password/forgot")
+def _(stage: Stage) -> Act:
+    registered(stage)
+    return stage.by_device(stage.device(), forgot)
+
+
+@scenario("POST /password/forgot", "of nobody")
+def _(stage: Stage) -> Act:
+    return stage.by_device(stage.device(), forgot)
+
+
+@scenario("POST /password/reset")
+def _(stage: Stage) -> Act:
+    registered(stage)
+    lost = stage.device()
+    body = {"mail_session": forgot(lost).members["mail_session"], "code": stage.code(), "new_password": NEW_PASSWORD}
+    return stage.by_device(lost, lambda lost: lost.post("/password/reset", body, token=None))
+
+
+@scenario("POST /password/reset", "with a wrong code")
+def _(stage: Stage) -> Act:
+    registered(stage)
+    lost = stage.device()
+    body = {"mail_session": forgot(lost).members["mail_session"], "code": "00000000", "new_password": NEW_PASSWORD}
+    return stage.by_device(lost, lambda lost: lost.post("/password/reset", body, token=None))
+
+
+@scenario("POST /me/email/code")
+def _(stage: Stage) -> Act:
+    return stage.by_device(registered(stage), lambda phone: phone.post("/me/email/code", {}))
+
+
+@scenario("POST /me/email/verify")
+def _(stage: Stage) -> Act:
+    phone = registered(stage)
+    session = phone.post("/me/email/code", {}).members["mail_session"]
+    body = {"mail_session": session, "code": stage.code()}
+    return stage.by_device(phone, lambda phone: phone.post("/me/email/verify", body))
+
+
 # Who repeats it after it happened is told that the old password is wrong: either may be the password (client contract).
 @scenario("POST /me/password", outcomes=("refused (invalid_credentials), then done",))
 def _(stage: Stage) -> Act:

@@ -10,7 +10,9 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 
 from baton_client import Answer, BatonClient, BatonError, LoggedOut, MemoryStorage, Refused, Request
+from chalicelib.baton.keys.tickets import open_ticket
 from chalicelib.baton.lineages.rules import ended_of
+from chalicelib.baton.mail.tickets import MailOrder
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from chalicelib.baton.storage.dynamodb.items import Item, state_of
 from tests.baton.proofs.faults.line import Line
@@ -133,6 +135,13 @@ class Stage:
             return f"{said.status} {said.code}{active}"
 
         return act
+
+    def code(self) -> str:
+        """Read the code of the newest order in the queue."""
+        baton = self.module.baton
+        now = int(self.clock.time())
+        ring = baton.key_ring.current(now=now)
+        return open_ticket(MailOrder, baton._pending._orders[-1], ring, now=now, bound_to={}).code
 
     # --- What is true
 

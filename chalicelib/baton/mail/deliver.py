@@ -1,0 +1,99 @@
+"""Send a queued mail, if its account may still have it. The function ``jobs`` runs this, never a route."""
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Clock, Refused
+from chalicelib.baton.events.ports import Log
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.ports import RateLimits
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.keys.tickets import TicketInvalid, UnknownRoot, open_ticket
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.mail.codes import spaced
+from chalicelib.baton.mail.ports import MailUsers, Sender
+from chalicelib.baton.mail.templates import device_name, render, utc
+from chalicelib.baton.mail.tickets import MailOrder, version_bytes
+from chalicelib.baton.policy import DAY_S, NOTICES_PER_DAY_MAX
+
+
+class Dropped(Exception):
+    """The mail must not be sent. The message is the reason for the log, without an address."""
+
+
+class DeliverMail(Struct, frozen=True, kw_only=True):
+    """Read the account of an order, decide, and send its mail."""
+
+    clock: Clock
+    key_ring: KeyRing
+    users: MailUsers
+    lineage_store: LineageStore
+    ephemeral: RateLimits
+    sender: Sender
+    log: Log
+    product: str
+
+    def __call__(self, sealed: str) -> None:
+        """Send the mail of an encrypted order. It is safe to repeat this: a second mail has the same code.
+
+        Raises ``Unavailable``: the queue delivers the order again.
+        """
+        now = self.clock()
+        try:
+            order = self._open(sealed, now=now)
+            to, language = self._recipient(order, now=now)
+        except Dropped as dropped:
+            self.log.record("mail_dropped", reason=str(dropped))
+            return
+        values = {
+            "product": self.product,
+            "code": spaced(order.code) if order.code else "",
+            "minutes": str(order.minutes),
+            "device": device_name(order.device),
+            "time": utc(order.at),
+        }
+        self.sender(render(order.template, language=order.language or language, to=to, values=values))
+        self.log.record("mail_sent", mail=order.template)
+
+    def _open(self, sealed: str, *, now: int) -> MailOrder:
+        try:
+            try:
+                return open_ticket(MailOrder, sealed, self.key_ring.current(now=now), now=now, bound_to={})
+            except UnknownRoot:
+                return open_ticket(MailOrder, sealed, self.key_ring.refreshed(now=now), now=now, bound_to={})
+        except TicketInvalid as invalid:
+            raise Dropped(str(invalid)) from None
+
+    def _recipient(self, order: MailOrder, *, now: int) -> tuple[str, str]:
+        """Return address and language. Raises ``Dropped``."""
+        user = self.users.get(order.account)
+        language = user.language or "" if user else ""
+        if order.code:
+            return self._of_code(order, user), language
+        if not order.always:
+            self._count_notice(order, now=now)
+        if order.address:
+            return order.address, language
+        if user is None:
+            raise Dropped("the account has no address")
+        return user.email, language
+
+    def _of_code(self, order: MailOrder, user: User | None) -> str:
+        """Check that the address of a code is still the one of an active account, with the same credentials."""
+        account_state = self.lineage_store.get(order.account)
+        if user is None or user.email != order.address:
+            raise Dropped("no account has the address")
+        if account_state is None or account_state.status is not Status.ACTIVE:
+            raise Dropped("the account is not active")
+        if version_bytes(account_state.credentials_version) != order.version:
+            raise Dropped("the credentials changed after the code was requested")
+        return user.email
+
+    def _count_notice(self, order: MailOrder, *, now: int) -> None:
+        try:
+            slot = self.ephemeral.count(f"notices:{order.account}", limit=NOTICES_PER_DAY_MAX, window_s=DAY_S, now=now)
+        except errors.Unavailable:  # a notice too many is better than a missing one
+            return
+        if isinstance(slot, Refused):
+            raise Dropped("the account had as many notices today as it may have")

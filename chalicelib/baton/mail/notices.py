@@ -1,0 +1,39 @@
+"""Tell the owner of an account about an event, by mail. Recording the event queues the notice."""
+
+from msgspec import Struct
+
+from chalicelib.baton.events.names import EVENTS
+from chalicelib.baton.events.ports import Log, Told
+from chalicelib.baton.ids import AccountId, EmailIndex
+from chalicelib.baton.mail.outbox import QueueMail
+from chalicelib.baton.mail.tickets import MailOrder
+
+
+class QueueNotice(Struct, frozen=True, kw_only=True):
+    """``events.ports.Notices`` by mail."""
+
+    queue: QueueMail
+    log: Log
+
+    def __call__(self, event: str, *, account: AccountId, at: int, told: Told) -> None:
+        """Queue the notice of an event. A failure is only logged: the event has already happened."""
+        kind = EVENTS[event]
+
+        def order(order_id: bytes, now: int) -> MailOrder:
+            return MailOrder(
+                id=order_id,
+                issued_at=now,
+                template=kind.notice,
+                account=account,
+                address=told.address,
+                index=EmailIndex(""),
+                language=told.language,
+                device=told.device,
+                at=at,
+                always=kind.always_told,
+            )
+
+        try:
+            self.queue(order)
+        except Exception as error:  # noqa: BLE001 - no failure here may fail what the notice is about
+            self.log.record("notice_lost", event=event, account=account, reason=type(error).__name__)

@@ -1,0 +1,67 @@
+"""Queue mails. In development, a list and a mailbox take the places of the queue and of the mail service."""
+
+from collections import deque
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from chalicelib.baton.effects import Clock, Entropy
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.keys.tickets import seal_ticket
+from chalicelib.baton.mail.ports import Mail, Outbox
+from chalicelib.baton.mail.tickets import MailOrder
+from chalicelib.baton.policy import MAILBOX_MAX
+
+
+class QueueMail(Struct, frozen=True, kw_only=True):
+    """Encrypt an order and put it into the queue. The request that does this reads no account for it."""
+
+    clock: Clock
+    entropy: Entropy
+    key_ring: KeyRing
+    outbox: Outbox
+
+    def __call__(self, make: Callable[[bytes, int], MailOrder], *, ring: Ring | None = None) -> None:
+        """Queue the order that ``make`` returns for an id and a time. Raises ``Unavailable``."""
+        now = self.clock()
+        ring = ring or self.key_ring.current(now=now)
+        self.outbox.put(seal_ticket(make(self.entropy(16), now), ring, now=now))
+
+
+class PendingOrders:
+    """The queue in development and tests: orders that this environment works off after each answer."""
+
+    def __init__(self) -> None:
+        """Begin without an order."""
+        self._orders: deque[str] = deque()
+
+    def put(self, order: str) -> None:
+        """Add an order."""
+        self._orders.append(order)
+
+    def work_off(self, deliver: Callable[[str], None]) -> None:
+        """Deliver every order, each once."""
+        while self._orders:
+            deliver(self._orders.popleft())
+
+
+class Mailbox:
+    """The mails of the development server, the last 100 of all addresses. It sends nothing."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._mails: deque[Mail] = deque(maxlen=MAILBOX_MAX)
+
+    def __call__(self, mail: Mail) -> None:
+        """Keep a mail."""
+        self._mails.append(mail)
+
+    @property
+    def mails(self) -> list[Mail]:
+        """List the mails, the oldest first."""
+        return list(self._mails)
+
+
+OF_THIS_PROCESS = Mailbox()
+"""The mailbox of each environment of this process that gets no other one."""

@@ -1,0 +1,132 @@
+"""Reset a forgotten password with a code from the mailbox.
+
+A reset ends every login of the account and issues no token. The next login checks what else the account requires.
+While the address was never proved, a reset claims the account: a stranger may have registered it.
+"""
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.accounts.login_request import Device, ReadLoginRequest
+from chalicelib.baton.effects import Clock, Done, Entropy
+from chalicelib.baton.events.ports import Told
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.normal_form import normalise
+from chalicelib.baton.factors.password_hash import hash_password, verify_password
+from chalicelib.baton.factors.refusals import InvalidCredentials
+from chalicelib.baton.factors.strength import check_strength
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.keys.ring import CannotDecrypt, Ring
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.mail.ports import MailUsers
+from chalicelib.baton.mail.refusals import InvalidCode
+from chalicelib.baton.mail.sessions import CheckMailCode, Started, StartMailSession, Wanted
+from chalicelib.baton.mail.tickets import MailSession, version_bytes
+from chalicelib.baton.policy import START_OVER_MAX
+from chalicelib.baton.routing import Message
+
+
+class ForgotPassword(Struct, frozen=True, kw_only=True):
+    """Send a code to an address, if an account has it."""
+
+    clock: Clock
+    key_ring: KeyRing
+    introduce: ReadLoginRequest
+    users: MailUsers
+    lineage_store: LineageStore
+    start: StartMailSession
+
+    def __call__(
+        self, message: Message, *, source: str, email: str, client_id: str, device: Device, language: str
+    ) -> Started:
+        """Return the session of the code. The answer does not depend on whether an account has the address."""
+        now = self.clock()
+        ring = self.key_ring.current(now=now)
+        login_request = self.introduce(message, email=email, client_id=client_id, device=device, now=now)
+        address = login_request.email
+        account = self.users.find(ring.email_index(address)) or ring.decoy_account(address)
+        wanted = Wanted(
+            use="reset",
+            address=address,
+            account=account,
+            account_state=self.lineage_store.get(account),
+            key=device.public_key,
+            language=language,
+        )
+        return self.start(wanted, source=source, ring=ring, now=now)
+
+
+class ResetPassword(Struct, frozen=True, kw_only=True):
+    """Check the code, set the new password and end every login."""
+
+    clock: Clock
+    entropy: Entropy
+    key_ring: KeyRing
+    users: MailUsers
+    lineage_store: LineageStore
+    codes: CheckMailCode
+    record: Record
+    claims_from: int = 0
+
+    def __call__(self, message: Message, *, mail_session: str, code: str, new_password: str) -> None:
+        """Reset the password. A repetition with the same password gets the same answer.
+
+        Raises:
+            InvalidCode: the code is wrong, or it cannot be used any more.
+            WeakPassword: this takes no try of the session.
+
+        """
+        now = self.clock()
+        session = self.codes.open(mail_session, use="reset", now=now)
+        self.codes.check_key(message, session, now=now)
+        secret = normalise(new_password)
+        check_strength(secret.decode(), email=session.address)
+        self.codes.check_code(session, code)
+        ring = self.key_ring.current(now=now)
+        password_hash = ring.encrypt_for(
+            hash_password(secret, salt=self.entropy(16)).encode(), account=session.account, nonce=self.entropy(12)
+        )
+        for _ in range(START_OVER_MAX):
+            user = self._user(session)
+            if user.reset_mark == session.id and _follows(user, session):
+                _check_same_password(secret, user, ring)
+                return
+            if version_bytes(user.credentials_version) != session.version or user.email != session.address:
+                raise InvalidCode("the credentials changed after the code was requested")
+            claim = user.verified_at is None and user.created_at >= self.claims_from
+            outcome = self.users.reset_password(
+                session.account,
+                password_hash,
+                expected_version=user.credentials_version,
+                mark=session.id,
+                claim=claim,
+                now=now,
+            )
+            if isinstance(outcome, Done):
+                claimed = {"claimed": "1"} if claim else {}
+                self.record("password_reset", account=session.account, details=claimed, told=Told())
+                return
+        raise errors.Unavailable("the account kept changing during a reset", by_caller=True)
+
+    def _user(self, session: MailSession) -> User:
+        """Read the account of a session. Raises ``InvalidCode`` unless it is active."""
+        account_state = self.lineage_store.get(session.account)
+        user = self.users.get(session.account)
+        if account_state is None or user is None or account_state.status is not Status.ACTIVE:
+            raise InvalidCode("the account is not active")
+        return user
+
+
+def _follows(user: User, session: MailSession) -> bool:
+    return version_bytes(user.credentials_version - 1) == session.version
+
+
+def _check_same_password(password: bytes, user: User, ring: Ring) -> None:
+    """Check that a repeated reset has the password that the first one set. Raises ``InvalidCode``."""
+    try:
+        stored = ring.decrypt_for(user.password_hash, account=user.account).decode()
+        verify_password(password, password_hash=stored)
+    except (CannotDecrypt, InvalidCredentials):
+        raise InvalidCode("the code was used for another password") from None

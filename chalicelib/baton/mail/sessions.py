@@ -1,0 +1,193 @@
+"""Begin a session for a mail code, and check a code that a person typed.
+
+1. A code counts only with its session, which the client holds. Where the session has a key, the request must be signed
+   with it. Where it has a login, that login must send the request.
+2. Each try takes one of five slots before the code is compared. A slot is never given back, also where rate limits are
+   off. So a session is worth five guesses.
+3. The beginning of a session makes the same reads and writes, and answers the same bytes, for every address: with an
+   account, without one, disabled, or suppressed. Only the job that sends the mail reads more.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Clock, Entropy, Refused
+from chalicelib.baton.events.ports import Log
+from chalicelib.baton.factors.ports import RateLimits
+from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.keys.base64url import encode_base64url
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.keys.tickets import TicketInvalid, UnknownRoot, open_ticket, seal_ticket
+from chalicelib.baton.lineages.model import AccountState, KeyBinding
+from chalicelib.baton.mail.codes import code_of, is_code
+from chalicelib.baton.mail.outbox import QueueMail
+from chalicelib.baton.mail.refusals import InvalidCode
+from chalicelib.baton.mail.tickets import MailOrder, MailSession, Use, language_of, version_bytes
+from chalicelib.baton.policy import (
+    HOUR_S,
+    MAIL_CODE_TRIES_MAX,
+    MAIL_SESSIONS_MAX,
+    MAIL_SESSIONS_PER_SOURCE_MAX,
+    MAIL_SESSIONS_PER_SOURCE_WINDOW_S,
+    MAIL_SESSIONS_WINDOW_S,
+    MINUTE_S,
+)
+from chalicelib.baton.proof.refusals import WrongKey
+from chalicelib.baton.proof.signature import check_digest
+from chalicelib.baton.routing import Message, source_network
+from chalicelib.baton.tokens.presented import RequestVerifier
+
+
+class Started(Struct, frozen=True):
+    """A code was requested. Send ``mail_session`` with the code. Both are valid for ``expires_in`` seconds."""
+
+    mail_session: str
+    expires_in: int
+
+    def __repr__(self) -> str:
+        """Mask the session."""
+        return "Started('**********')"
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """Which code is requested, and for what. ``account`` may be a decoy, whose ``account_state`` is ``None``.
+
+    ``key`` is the key of the device, if it has one. ``lineage`` is the login that requests the code, if there is one.
+    """
+
+    use: Use
+    address: str
+    account: AccountId
+    account_state: AccountState | None
+    key: PublicKey | None = None
+    lineage: LineageId | None = None
+    language: str = ""
+
+
+class StartMailSession(Struct, frozen=True, kw_only=True):
+    """Begin a session and queue the mail with its code."""
+
+    clock: Clock
+    entropy: Entropy
+    ephemeral: RateLimits
+    queue: QueueMail
+    log: Log
+    limits: bool = True
+
+    def __call__(self, wanted: Wanted, *, source: str, ring: Ring, now: int) -> Started:
+        """Return the session. Raises ``TooManyRequests``, or ``Unavailable`` if the mail could not be queued."""
+        self._limit(wanted, source=source, ring=ring, now=now)
+        state, root = wanted.account_state, ring.root_for_new(now)
+        session = MailSession(
+            id=self.entropy(16),
+            issued_at=now,
+            use=wanted.use,
+            address=wanted.address,
+            account=wanted.account,
+            key=wanted.key.raw if wanted.key else b"",
+            lineage=wanted.lineage or LineageId(""),
+            version=version_bytes(state.credentials_version if state else 1),
+            root=root.version,
+            language=language_of(wanted.language),
+        )
+        lives_s = session.expires_at - now
+
+        def order(order_id: bytes, at: int) -> MailOrder:
+            return MailOrder(
+                id=order_id,
+                issued_at=at,
+                template=wanted.use,
+                account=wanted.account,
+                address=wanted.address,
+                index=ring.email_index(wanted.address),
+                language=session.language,
+                version=session.version,
+                code=code_of(root.secret, use=wanted.use, session_id=session.id, address=wanted.address),
+                minutes=lives_s // MINUTE_S,
+                at=now,
+            )
+
+        self.queue(order, ring=ring)
+        return Started(seal_ticket(session, ring, now=now), lives_s)
+
+    def _limit(self, wanted: Wanted, *, source: str, ring: Ring, now: int) -> None:
+        """Count the session: per source, and per address or known device. Nothing of this depends on the account."""
+        if not self.limits:
+            return
+        self._count(
+            f"mail:source:{source_network(source)}",
+            limit=MAIL_SESSIONS_PER_SOURCE_MAX,
+            window_s=MAIL_SESSIONS_PER_SOURCE_WINDOW_S,
+            now=now,
+        )
+        device = _known_device(wanted)
+        name = f"device:{wanted.account}:{device}" if device else f"address:{ring.email_index(wanted.address)}"
+        self._count(f"mail:{name}", limit=MAIL_SESSIONS_MAX, window_s=MAIL_SESSIONS_WINDOW_S, now=now)
+
+    def _count(self, name: str, *, limit: int, window_s: int, now: int) -> None:
+        if isinstance(self.ephemeral.count(name, limit=limit, window_s=window_s, now=now), Refused):
+            self.log.record("throttled", limit="mail")
+            raise errors.TooManyRequests("mail limit is reached", retry_after=window_s - now % window_s)
+
+
+def _known_device(wanted: Wanted) -> str:
+    """Return the device if the account has, or had, a login of it. Strangers cannot use its sessions up."""
+    if wanted.lineage:
+        return wanted.lineage
+    if wanted.key is None or wanted.account_state is None:
+        return ""
+    binding = KeyBinding(wanted.key.thumbprint)
+    known = any(lineage.binding == binding for lineage in wanted.account_state.lineages.values())
+    return wanted.key.keyid if known else ""
+
+
+class CheckMailCode(Struct, frozen=True, kw_only=True):
+    """Open a session, and check the code for it."""
+
+    key_ring: KeyRing
+    proof: RequestVerifier
+    ephemeral: RateLimits
+    log: Log
+
+    def open(self, text: str, *, use: Literal["reset", "verify"], now: int) -> MailSession:
+        """Decrypt a session for this use. Raises ``InvalidCode``."""
+        try:
+            try:
+                return open_ticket(MailSession, text, self.key_ring.current(now=now), now=now, bound_to={"use": use})
+            except UnknownRoot:
+                return open_ticket(MailSession, text, self.key_ring.refreshed(now=now), now=now, bound_to={"use": use})
+        except TicketInvalid as invalid:
+            raise InvalidCode(f"mail session: {invalid}") from None
+
+    def check_key(self, message: Message, session: MailSession, *, now: int) -> None:
+        """Check that the key of the session signed the request. A session of another key is an invalid code."""
+        if not session.key:
+            check_digest(message)
+            return
+        try:
+            self.proof.introduced(message, PublicKey.from_raw(session.key), now=now)
+        except WrongKey:
+            raise InvalidCode("the session of another key") from None
+
+    def check_code(self, session: MailSession, typed: str) -> None:
+        """Take a slot of the session, then compare the code. Raises ``InvalidCode``."""
+        # Not `now`: every try of a session must find the same window, and the window must outlive the session.
+        slot = self.ephemeral.count(
+            f"mail:code:{encode_base64url(session.id)}",
+            limit=MAIL_CODE_TRIES_MAX,
+            window_s=HOUR_S,
+            now=session.expires_at,
+        )
+        if isinstance(slot, Refused):
+            raise InvalidCode("the session has no try left")
+        root = self.key_ring.current(now=session.issued_at).root(session.root)
+        if root is None:
+            raise InvalidCode("the root of the code is no longer in the ring")
+        code = code_of(root.secret, use=session.use, session_id=session.id, address=session.address)
+        if not is_code(typed, code):
+            self.log.record("mail_codes_guessed")
+            raise InvalidCode("wrong code")

@@ -1,0 +1,86 @@
+"""The texts of mails: ``texts/{name}.{language}.{txt|html}``. A file of the same name in ``chalicelib/texts/`` wins.
+
+The first line of a text is the subject, the rest its body. ``$name`` is replaced (`string.Template`). Values come from
+outside: the holder of a device chooses its name, and may be a thief. So every value loses its control characters, the
+name of a device loses what mail programs turn into links, and in HTML each value is escaped.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from string import Template
+from typing import Final
+
+from chalicelib.baton.mail.ports import Mail
+
+NAMES: Final = (
+    "reset",
+    "verify",
+    "new_device",
+    "password_changed",
+    "password_reset",
+    "token_reused",
+    "account_deleted",
+)
+"""Every text. Each one has a text and an HTML file in each language."""
+
+LANGUAGES: Final = ("en", "zh")
+DEFAULT_LANGUAGE: Final = "en"
+
+_DEFAULTS: Final = Path(__file__).with_name("texts")
+_FOLDERS: Final = [Path(__file__).parents[2] / "texts", _DEFAULTS]
+"""The folder of the team, then the one that ships."""
+
+_IN_LINKS: Final = re.compile(r"[/\\@:<>]|\.(?=\w)(?!\d)")
+"""Characters that mail programs build a link from. ``15.2`` stays, ``example.com`` does not."""
+
+_DAYS_PER_ERA: Final = 146_097
+
+
+def render(name: str, *, language: str, to: str, values: Mapping[str, str]) -> Mail:
+    """Write a mail. A language without texts is English. Raises ``KeyError`` for a text with an unknown name."""
+    chosen = language if language in LANGUAGES else DEFAULT_LANGUAGE
+    plain = {key: _printable(value) for key, value in values.items()}
+    subject, _, text = Template(_read(f"{name}.{chosen}.txt")).substitute(plain).partition("\n")
+    html = Template(_read(f"{name}.{chosen}.html")).substitute({key: _escaped(value) for key, value in plain.items()})
+    return Mail(to=to, subject=subject.strip(), text=text.strip() + "\n", html=html)
+
+
+def device_name(name: str) -> str:
+    """Return the name of a device for a mail, without what a mail program turns into a link."""
+    return " ".join(_IN_LINKS.sub(" ", _printable(name)).split()) or "-"
+
+
+def utc(at: int) -> str:
+    """Write a time (seconds since the epoch) for people: ``2026-11-29 09:31 UTC``."""
+    days, seconds = divmod(at, 86_400)
+    # Years that begin in March have their leap day at the end (H. Hinnant, "chrono-Compatible Low-Level Date
+    # Algorithms", civil_from_days).
+    era, day = divmod(days + 719_468, _DAYS_PER_ERA)
+    year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
+    of_year = day - (365 * year + year // 4 - year // 100)
+    month = (5 * of_year + 2) // 153
+    of_month = of_year - (153 * month + 2) // 5 + 1
+    january = month > 9  # noqa: PLR2004 - months 10 and 11 are January and February of the next year
+    return (
+        f"{era * 400 + year + january:04}-{month - 9 if january else month + 3:02}-{of_month:02} "
+        f"{seconds // 3600:02}:{seconds // 60 % 60:02} UTC"
+    )
+
+
+def _printable(value: str) -> str:
+    """Replace line ends, control characters and characters that change the direction of a text."""
+    return "".join(character if character.isprintable() else " " for character in value)
+
+
+def _escaped(value: str) -> str:
+    import html  # noqa: PLC0415 - cold start
+
+    return html.escape(value)
+
+
+@lru_cache(maxsize=128)
+def _read(file: str) -> str:
+    path = next(folder / file for folder in _FOLDERS if (folder / file).is_file())
+    return path.read_text("utf-8")

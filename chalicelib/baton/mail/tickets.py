@@ -1,0 +1,71 @@
+"""What is pending by mail: the session of a code, which the client holds, and an order in the queue. No I/O."""
+
+from typing import ClassVar, Final, Literal
+
+from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
+from chalicelib.baton.keys.tickets import Ticket
+from chalicelib.baton.policy import MAIL_ORDER, MAIL_RESET_S, TICKET_PURPOSES, TicketPurpose
+
+Use = Literal["reset", "verify"]
+"""What a code is for. It names the template of its mail too."""
+
+_VERSION_BYTES: Final = 8
+
+
+class MailSession(Ticket, frozen=True):
+    """A session in which one code counts. It has the same length for an address with and without an account.
+
+    ``account`` may be a decoy. ``key`` is the public key that must sign the request with the code, raw, or empty.
+    ``lineage`` is the login that asked for the code, or empty. ``version`` is the credentials version, in 8 bytes.
+    ``root`` is the version of the root secret of the code.
+    """
+
+    purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["mail_session"]
+
+    use: Use
+    address: str
+    account: AccountId
+    key: bytes
+    lineage: LineageId
+    version: bytes
+    root: int
+    language: str
+
+    @property
+    def expires_at(self) -> int:
+        """Return when the code expires, in seconds."""
+        return self.issued_at + (MAIL_RESET_S if self.use == "reset" else self.purpose.life_s)
+
+
+class MailOrder(Ticket, frozen=True):
+    """A mail that is to be sent. The job that sends it reads the account and decides.
+
+    ``template`` is the name of the texts. ``address`` is empty for the address of the account. ``index`` is the e-mail
+    index of ``address``. ``version`` is the credentials version that a code was requested with; it is empty for a
+    notice. ``code`` is empty for a notice. ``device`` is the name of a device, which its owner chose.
+    """
+
+    purpose: ClassVar[TicketPurpose] = MAIL_ORDER
+
+    template: str
+    account: AccountId
+    address: str
+    index: EmailIndex
+    language: str
+    version: bytes = b""
+    code: str = ""
+    minutes: int = 0
+    device: str = ""
+    at: int = 0
+    always: bool = False
+    """Whether the daily limit of notices does not count for this one."""
+
+
+def version_bytes(version: int) -> bytes:
+    """Return a credentials version in a fixed length: the length of a ticket must not show it."""
+    return version.to_bytes(_VERSION_BYTES, "big")
+
+
+def language_of(wanted: str) -> str:
+    """Return the language of the texts for a language tag (RFC 5646): ``zh`` or ``en``. Empty stays empty."""
+    return wanted and ("zh" if wanted.lower().split("-")[0] == "zh" else "en")

@@ -1,0 +1,65 @@
+"""Prove the address of an account: request a code, and type it on the same login.
+
+A mailbox alone proves nothing. An owner who opens the link of a stranger's account must not confirm that account.
+"""
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Clock, Refused
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.mail.ports import MailUsers
+from chalicelib.baton.mail.refusals import InvalidCode
+from chalicelib.baton.mail.sessions import CheckMailCode, Started, StartMailSession, Wanted
+from chalicelib.baton.mail.tickets import version_bytes
+from chalicelib.baton.tokens.call import refuse_inactive
+from chalicelib.baton.tokens.caller import Caller
+
+
+class RequestAddressCode(Struct, frozen=True, kw_only=True):
+    """Send a code to the address of the caller's account."""
+
+    clock: Clock
+    key_ring: KeyRing
+    users: MailUsers
+    start: StartMailSession
+
+    def __call__(self, caller: Caller, *, language: str, source: str) -> Started:
+        """Return the session of the code. It counts on this login only."""
+        now = self.clock()
+        user = self.users.get(caller.account)
+        if user is None:
+            raise errors.Unavailable("inconsistent account: the user is missing")
+        wanted = Wanted(
+            use="verify",
+            address=user.email,
+            account=caller.account,
+            account_state=caller.account_state,
+            lineage=caller.device_id,
+            language=language,
+        )
+        return self.start(wanted, source=source, ring=self.key_ring.current(now=now), now=now)
+
+
+class VerifyAddress(Struct, frozen=True, kw_only=True):
+    """Check the code, and store that the address is proved."""
+
+    clock: Clock
+    users: MailUsers
+    codes: CheckMailCode
+    record: Record
+
+    def __call__(self, caller: Caller, *, mail_session: str, code: str) -> None:
+        """Prove the address. It is safe to repeat this. Raises ``InvalidCode``."""
+        now = self.clock()
+        session = self.codes.open(mail_session, use="verify", now=now)
+        mine = (session.account, session.lineage) == (caller.account, caller.device_id)
+        if not mine or session.version != version_bytes(caller.actor.credentials_version):
+            raise InvalidCode("the session of another login, or of earlier credentials")
+        self.codes.check_code(session, code)
+        outcome = self.users.verify_address(caller.actor, language=session.language, now=now)
+        refuse_inactive(outcome)
+        if isinstance(outcome, Refused):
+            raise errors.Unavailable("inconsistent account: the user is missing")
+        self.record("address_verified", account=caller.account, lineage=caller.device_id)

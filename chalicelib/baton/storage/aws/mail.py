@@ -1,0 +1,52 @@
+"""Mail by AWS: the queue of orders in SQS, and Amazon SES, which sends the mails."""
+
+from typing import Final
+
+from chalicelib.baton.mail.ports import Mail
+from chalicelib.baton.storage.aws.service import AwsClient
+
+SEND_READ_TIMEOUT_S: Final = 3
+"""SES answers within a second. The function ``jobs`` waits, never a request."""
+
+
+class SqsOutbox:
+    """``mail.ports.Outbox`` on a queue of SQS."""
+
+    def __init__(self, queue_url: str, sqs: AwsClient) -> None:
+        """Use the queue with this URL."""
+        self._queue_url = queue_url
+        self._sqs = sqs
+
+    def put(self, order: str) -> None:
+        """Add an order."""
+        self._sqs.call("send_message", QueueUrl=self._queue_url, MessageBody=order)
+
+
+class SesSender:
+    """``mail.ports.Sender`` by Amazon SES. botocore is imported at the first mail, so only in ``jobs``."""
+
+    def __init__(self, sender: str, *, configuration_set: str, ses: AwsClient) -> None:
+        """Send from ``sender``. The configuration set reports bounces and complaints."""
+        self._sender = sender
+        self._configuration_set = configuration_set
+        self._ses = ses
+
+    def __call__(self, mail: Mail) -> None:
+        """Send a mail. A repetition after a lost answer sends it twice, which is harmless."""
+        content = {
+            "Simple": {
+                "Subject": _utf8(mail.subject),
+                "Body": {"Text": _utf8(mail.text), "Html": _utf8(mail.html)},
+            }
+        }
+        self._ses.call(
+            "send_email",
+            FromEmailAddress=self._sender,
+            Destination={"ToAddresses": [mail.to]},
+            Content=content,
+            ConfigurationSetName=self._configuration_set,
+        )
+
+
+def _utf8(text: str) -> dict[str, str]:
+    return {"Data": text, "Charset": "UTF-8"}

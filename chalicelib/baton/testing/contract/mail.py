@@ -1,0 +1,175 @@
+"""What the store ``accounts`` must do for mail (``mail/ports.py``)."""
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.lineages.model import AccountState, Ended, EndReason, Status
+from chalicelib.baton.lineages.rules import ended_of, may_act
+from chalicelib.baton.testing.contract.ends import INACTIVE
+from chalicelib.baton.testing.contract.under_test import RACERS, LineagesUnderTest, StorageUnderTest, race
+from chalicelib.baton.testing.contract.values import (
+    ACCOUNT,
+    ACTOR,
+    ADMIN,
+    EPOCH,
+    IDLE_S,
+    MARK,
+    MINE_LIVE,
+    NEW_PASSWORD_HASH,
+    NOT_BEFORE,
+    NOW,
+    OTHER_LIVE,
+    OTHER_MARK,
+    USER,
+    VERSION,
+    state_with,
+)
+
+
+class MailContract(LineagesUnderTest):
+    """The store ``accounts``: `mail.ports.MailUsers`."""
+
+    def registered(self, storage: StorageUnderTest, **user: object) -> AccountState:
+        """Register a person with two devices and a role, and return the account state."""
+        account_state = replace(state_with(MINE_LIVE, OTHER_LIVE), roles=ADMIN)
+        assert storage.accounts.register(replace(USER, **user), account_state) == Done()
+        return account_state
+
+    def reset(
+        self,
+        storage: StorageUnderTest,
+        *,
+        version: int = VERSION,
+        mark: bytes = MARK,
+        claim: bool = False,
+        password_hash: bytes = NEW_PASSWORD_HASH,
+    ) -> Done | Moved:
+        """Reset the password."""
+        return storage.accounts.reset_password(
+            ACCOUNT, password_hash, expected_version=version, mark=mark, claim=claim, now=NOW
+        )
+
+    def test_a_user_is_stored_with_what_mail_writes(self, storage: StorageUnderTest) -> None:
+        """Each of the three may be missing."""
+        self.registered(storage, verified_at=NOW, language="zh", reset_mark=MARK)
+        assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW, language="zh", reset_mark=MARK)
+
+    def test_an_address_is_verified_once_and_no_login_changes(self, storage: StorageUnderTest) -> None:
+        """The first time stays. A language replaces the stored one, and no language does not."""
+        account_state = self.registered(storage)
+        assert storage.accounts.verify_address(ACTOR, language="", now=NOW) == Done()
+        assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW)
+        assert storage.accounts.verify_address(ACTOR, language="zh", now=NOW + 9) == Done()
+        assert storage.accounts.verify_address(ACTOR, language="", now=NOW + 9) == Done()
+        assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW, language="zh")
+        assert self.account_state(storage) == account_state
+
+    def test_an_address_of_other_credentials_is_not_verified(self, storage: StorageUnderTest) -> None:
+        """The version of the user counts too: an address may have moved with it."""
+        self.registered(storage, credentials_version=VERSION + 1)
+        assert storage.accounts.verify_address(ACTOR, language="", now=NOW) == Refused()
+        assert storage.accounts.get(ACCOUNT) == replace(USER, credentials_version=VERSION + 1)
+
+    def test_an_address_of_a_missing_user_is_not_verified(self, storage: StorageUnderTest) -> None:
+        """No user is made."""
+        storage.seed(state_with(MINE_LIVE))
+        assert storage.accounts.verify_address(ACTOR, language="", now=NOW) == Refused()
+        assert storage.accounts.get(ACCOUNT) is None
+
+    @pytest.mark.guarantee(6)
+    @pytest.mark.parametrize(("inactive", "verdict"), INACTIVE)
+    def test_no_address_is_verified_on_behalf_of_a_login_that_is_not_live(
+        self, storage: StorageUnderTest, inactive: AccountState, verdict: object
+    ) -> None:
+        """The condition is in the transaction: nothing is written, and the reason is returned."""
+        assert may_act(inactive, ACTOR, now=NOW) == verdict
+        storage.accounts.register(USER, state_with(MINE_LIVE))
+        storage.seed(inactive)
+        assert storage.accounts.verify_address(ACTOR, language="en", now=NOW) == verdict
+        assert storage.accounts.get(ACCOUNT) == USER
+
+    @pytest.mark.guarantee(6)
+    def test_a_reset_ends_every_login_and_keeps_the_rest(self, storage: StorageUnderTest) -> None:
+        """Version and epoch rise by one in one transaction. Roles and the time of proof stay."""
+        account_state = self.registered(storage, verified_at=NOW - 5)
+        assert self.reset(storage) == Done()
+        assert storage.accounts.get(ACCOUNT) == replace(
+            USER,
+            password_hash=NEW_PASSWORD_HASH,
+            credentials_version=VERSION + 1,
+            reset_mark=MARK,
+            verified_at=NOW - 5,
+        )
+        ended = Ended(at=NOW, reason=EndReason.PASSWORD_RESET)
+        after = self.account_state(storage)
+        assert after == replace(account_state, epoch=EPOCH + 1, credentials_version=VERSION + 1, raised=ended)
+        for lineage in after.lineages.values():
+            assert ended_of(after, lineage, now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S) == ended
+
+    def test_a_claim_proves_the_address_and_takes_the_roles(self, storage: StorageUnderTest) -> None:
+        """The logins end with a reason of their own."""
+        self.registered(storage)
+        assert self.reset(storage, claim=True) == Done()
+        user, after = storage.accounts.get(ACCOUNT), self.account_state(storage)
+        assert user is not None
+        assert user.verified_at == NOW
+        assert after.roles == frozenset()
+        assert after.raised == Ended(at=NOW, reason=EndReason.CLAIMED)
+
+    def test_an_address_that_was_verified_meanwhile_is_not_claimed(self, storage: StorageUnderTest) -> None:
+        """The condition is in the write: a proof between read and write keeps the owner's roles."""
+        account_state = self.registered(storage, verified_at=NOW)
+        assert self.reset(storage, claim=True) == Moved()
+        assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW)
+        assert self.account_state(storage) == account_state
+
+    @pytest.mark.parametrize(
+        "meanwhile",
+        [
+            pytest.param(replace(state_with(MINE_LIVE), status=Status.DISABLED), id="disabled"),
+            pytest.param(replace(state_with(), status=Status.DELETED), id="deleted"),
+            pytest.param(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1), id="credentials version"),
+        ],
+    )
+    def test_an_account_state_that_moved_stops_a_reset(
+        self, storage: StorageUnderTest, meanwhile: AccountState
+    ) -> None:
+        """Nothing is written."""
+        storage.accounts.register(USER, state_with(MINE_LIVE))
+        storage.seed(meanwhile)
+        assert self.reset(storage) == Moved()
+        assert storage.accounts.get(ACCOUNT) == USER
+        assert self.account_state(storage) == meanwhile
+
+    def test_other_credentials_of_the_user_stop_a_reset(self, storage: StorageUnderTest) -> None:
+        """A missing user is not made."""
+        account_state = self.registered(storage, credentials_version=VERSION + 1)
+        assert self.reset(storage) == Moved()
+        assert self.account_state(storage) == account_state
+        storage.accounts.forget(ACCOUNT, USER.email_index)
+        assert self.reset(storage) == Moved()
+        assert storage.accounts.get(ACCOUNT) is None
+
+    def test_the_very_same_reset_sent_again_is_done(self, storage: StorageUnderTest) -> None:
+        """The store recognises its own write by mark and encrypted hash. Nothing rises a second time."""
+        self.registered(storage)
+        assert self.reset(storage) == Done()
+        once = self.account_state(storage)
+        assert self.reset(storage) == Done()
+        assert self.account_state(storage) == once
+        assert self.reset(storage, password_hash=b"of another password") == Moved()
+        assert self.reset(storage, mark=OTHER_MARK) == Moved()
+
+    @pytest.mark.guarantee(8)
+    def test_one_of_many_resets_at_the_same_time_wins(self, storage: StorageUnderTest) -> None:
+        """Eight sessions with right codes: one sets the password."""
+        self.registered(storage)
+
+        def resetting(number: int) -> Callable[[], Done | Moved]:
+            return lambda: self.reset(storage, mark=bytes([number]) * 16, password_hash=bytes([number]) * 40)
+
+        assert race([resetting(number) for number in range(RACERS)]).count(Done()) == 1
+        assert self.account_state(storage).epoch == EPOCH + 1

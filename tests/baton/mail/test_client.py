@@ -1,0 +1,76 @@
+"""The reference client resets a password and proves an address."""
+
+from typing import Any
+
+import pytest
+
+from baton_client import Answer, BatonClient, LoggedOut, MemoryStorage, NoResponse, Refused, Request
+from chalicelib.baton.lineages.model import EndReason
+from tests.baton.mail.town import ADA, Town
+from tests.baton.wire.conversation import NEW_PASSWORD, PASSWORD
+
+
+class Line:
+    """A transport that may lose the next answer."""
+
+    def __init__(self, town: Town) -> None:
+        """Carry to a town."""
+        self.gateway, self.lose = town.world.gateway, False
+
+    def __call__(self, request: Request, _: float, /) -> Answer:
+        """Send."""
+        target = "/" + request.url.split("/", 3)[3]
+        said = self.gateway.call(request.method, target, list(request.headers.items()), request.body)
+        if self.lose:
+            self.lose = False
+            raise NoResponse("lost")
+        return Answer(said.status, {name.lower(): value for name, value in said.headers}, said.body)
+
+
+def client(town: Town, client_id: str = "mobile", **named: Any) -> tuple[BatonClient, Line]:
+    """Make a client and its line."""
+    line = Line(town)
+    url = "https://api.example.com/api"
+    made = BatonClient(
+        url,
+        client_id,
+        MemoryStorage(),
+        clock=lambda: town.world.clock.now,
+        transport=line,
+        sleep=lambda _: None,
+        **named,
+    )
+    return made, line
+
+
+@pytest.mark.parametrize(("client_id", "binding"), [("mobile", "key"), ("mobile", "hmac"), ("simple", "none")])
+def test_a_password_is_reset_though_answers_are_lost(town: Town, client_id: str, binding: Any) -> None:
+    """On the device that was logged in: its session ends, with the reason, and the new password logs in."""
+    phone, line = client(town, client_id, binding=binding)
+    phone.register(ADA, PASSWORD, "phone")
+    phone.verify_address(phone.request_address_code(), town.code())
+    line.lose = True
+    session = phone.forgot_password(ADA, language="zh")
+    assert "验证码" in town.mails()[-1].text
+    with pytest.raises(Refused) as refused:
+        phone.reset_password(session, "0000 0000", NEW_PASSWORD)
+    assert refused.value.code == "invalid_code"
+    line.lose = True
+    phone.reset_password(session, town.code(), NEW_PASSWORD)
+    with pytest.raises(LoggedOut) as ended:
+        phone.me()
+    assert ended.value.reason == EndReason.PASSWORD_RESET
+    phone.login(ADA, NEW_PASSWORD, "phone")
+    assert phone.me()["email_verified"] is True
+
+
+def test_a_device_that_has_no_key_yet_makes_one_and_keeps_it(town: Town) -> None:
+    """The same key signs the reset, and the login that follows."""
+    phone, _ = client(town)
+    phone.register(ADA, PASSWORD, "phone")
+    lost, _ = client(town)
+    session = lost.forgot_password(ADA)
+    key = lost._storage.read().key
+    assert key is not None
+    lost.reset_password(session, town.code(), NEW_PASSWORD)
+    assert lost.login(ADA, NEW_PASSWORD, "new phone").key_id == key.thumbprint()

@@ -1,0 +1,102 @@
+"""Prove an address: a live login of the account, and a code from the mailbox."""
+
+import pytest
+
+from chalicelib.baton.policy import MAIL_CODE_TRIES_MAX
+from tests.baton.mail.town import ADA, WRONG, Town
+
+
+def test_a_code_proves_the_address(town: Town) -> None:
+    """`GET /me` says so, and the audit has a row."""
+    phone = town.registered()
+    assert phone.get("/me").members["email_verified"] is False
+    started = phone.post("/me/email/code", {})
+    assert (started.status, started.members["expires_in"]) == (202, 3600)
+    session, code = started.members["mail_session"], town.code()
+    assert phone.post("/me/email/verify", {"mail_session": session, "code": code}).status == 204
+    assert phone.get("/me").members["email_verified"] is True
+    assert town.world.audit(town.world.account_of(ADA))[-1].event == "address_verified"
+
+
+def test_a_lost_answer_is_repeated(town: Town) -> None:
+    """And the first time of proof stays."""
+    phone = town.registered()
+    session, code = phone.post("/me/email/code", {}).members["mail_session"], town.code()
+    body = {"mail_session": session, "code": code}
+    assert phone.post("/me/email/verify", body).status == 204
+    town.world.clock.skip(seconds=60)
+    assert phone.post("/me/email/verify", body).status == 204
+    user = town.world._stores.accounts.get(town.world.account_of(ADA))
+    assert user is not None
+    assert user.verified_at == town.world.clock.now - 60
+
+
+def test_a_code_counts_on_the_login_that_asked_for_it(town: Town) -> None:
+    """Another login of the same account, and another account, get `invalid_code`, and take no try."""
+    phone, tablet, stranger = town.registered(), town.device(), town.registered("eve@example.com")
+    assert tablet.login(ADA).status == 200
+    session, code = phone.post("/me/email/code", {}).members["mail_session"], town.code()
+    body = {"mail_session": session, "code": code}
+    for device in (tablet, stranger):
+        for _ in range(MAIL_CODE_TRIES_MAX):
+            assert device.post("/me/email/verify", body).code == "invalid_code"
+    assert phone.post("/me/email/verify", body).status == 204
+
+
+def test_five_codes_are_judged(town: Town) -> None:
+    """Then the right one is refused too."""
+    phone = town.registered()
+    session, code = phone.post("/me/email/code", {}).members["mail_session"], town.code()
+    for _ in range(MAIL_CODE_TRIES_MAX):
+        assert phone.post("/me/email/verify", {"mail_session": session, "code": WRONG}).code == "invalid_code"
+    assert phone.post("/me/email/verify", {"mail_session": session, "code": code}).code == "invalid_code"
+
+
+def test_a_session_of_a_reset_proves_no_address(town: Town) -> None:
+    """And the other way round: a use is part of the session and of its code."""
+    phone = town.registered()
+    of_reset, code = town.forgot(phone).members["mail_session"], town.code()
+    assert phone.post("/me/email/verify", {"mail_session": of_reset, "code": code}).code == "invalid_code"
+    of_proof, code = phone.post("/me/email/code", {}).members["mail_session"], town.code()
+    assert town.reset(phone, of_proof, code).code == "invalid_code"
+
+
+def test_a_code_from_before_a_change_of_the_password_is_void(town: Town) -> None:
+    """The credentials version is part of the session."""
+    phone = town.registered()
+    session, code = phone.post("/me/email/code", {}).members["mail_session"], town.code()
+    assert phone.confirmed("POST", "/me/password", {"new_password": "granite umbrella sentences"}).status == 204
+    assert phone.post("/me/email/verify", {"mail_session": session, "code": code}).code == "invalid_code"
+
+
+@pytest.mark.parametrize(
+    ("language", "stored"), [("", None), ("en-GB", "en"), ("zh-Hans-CN", "zh"), ("ZH", "zh"), ("de", "en")]
+)
+def test_the_language_of_the_request_is_kept_with_the_proof(town: Town, language: str, stored: str | None) -> None:
+    """Notices are written in it. A language without texts is English."""
+    phone = town.registered()
+    session = phone.post("/me/email/code", {"language": language}).members["mail_session"]
+    assert phone.post("/me/email/verify", {"mail_session": session, "code": town.code()}).status == 204
+    user = town.world._stores.accounts.get(town.world.account_of(ADA))
+    assert user is not None
+    assert user.language == stored
+    assert ("验证码" in town.mails()[0].text) is (stored == "zh")
+
+
+def test_a_language_that_is_no_tag_is_refused(town: Town) -> None:
+    """422, before anything is sent."""
+    phone = town.registered()
+    assert phone.post("/me/email/code", {"language": "../../etc"}).code == "wrong_type"
+    assert town.mails() == []
+
+
+def test_without_mail_the_routes_are_not_found(make_town: object) -> None:
+    """Nothing is read or written for them, and registration and login are as ever."""
+    town: Town = make_town(mail="off")  # type: ignore[operator] # the fixture
+    phone = town.registered()
+    assert phone.post("/me/email/code", {}).code == "not_found"
+    assert town.forgot(phone).code == "not_found"
+    assert town.reset(phone, "ms.x", "1234 5678").code == "not_found"
+    assert phone.post("/me/email/verify", {"mail_session": "x", "code": "12345678"}).code == "not_found"
+    assert town.device().login(ADA).status == 200
+    assert town.world.mails == []
