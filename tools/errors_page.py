@@ -9,14 +9,13 @@ from chalicelib.baton.accounts import refusals as of_accounts
 from chalicelib.baton.factors import refusals as of_factors
 from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.keys import refusals as of_keys
-from chalicelib.baton.mail import refusals as of_mail
 from chalicelib.baton.proof import refusals as of_proof
 from chalicelib.baton.routing import Dialect
 from chalicelib.baton.tokens import refusals as of_tokens
 
 PAGE = Path(__file__).parent.parent / "docs" / "baton" / "errors.md"
 
-MODULES = (errors, of_keys, of_proof, of_tokens, of_factors, of_accounts, of_mail)
+MODULES = (errors, of_keys, of_proof, of_tokens, of_factors, of_accounts)
 """Where errors are declared: one module for each package, in the order of the page."""
 
 _HEAD = """# Errors
@@ -33,6 +32,7 @@ Use `code` in your program: it is stable. For a `code` that your app does not ha
 | `exchange` | exchange the token at `/oauth/token` |
 | `step_up` | ask the person for the password, `POST /step-up`, call again with the grant |
 | `log_in` | log in |
+| `verify_email` | prove the e-mail address with a code from its mailbox |
 | `fix_request` | the developer must correct the app, or the person must correct the input |
 | `check_outcome` | read the current state before you repeat the request: it may have taken effect |
 

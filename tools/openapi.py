@@ -21,7 +21,7 @@ from chalice.app import Chalice
 from chalicelib import __version__
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.profile import Profile
-from chalicelib.baton.accounts.refusals import AccountExists, InvalidEmail
+from chalicelib.baton.accounts.refusals import AccountExists, InvalidCode, InvalidEmail, VerificationRequired
 from chalicelib.baton.accounts.shapes import Devices
 from chalicelib.baton.errors import Action, Refusal
 from chalicelib.baton.factors.refusals import InvalidCredentials, PasswordTooLarge, WeakPassword
@@ -30,7 +30,6 @@ from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.http.dispatch import may_repeat
 from chalicelib.baton.http.shapes import Health, Jwks, Metadata, OpenIdMetadata, ProtectedResource, ServerTime
 from chalicelib.baton.keys.refusals import InvalidKey
-from chalicelib.baton.mail.refusals import InvalidCode
 from chalicelib.baton.mail.sessions import Started
 from chalicelib.baton.policy import ATTEMPT_CHARACTERS_MAX, ATTEMPT_CHARACTERS_MIN
 from chalicelib.baton.proof.refusals import (
@@ -211,7 +210,16 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "register",
         "Create an account and log in on this device. Sign the request with the key in its body, if any.",
         {201: TokenResponse},
-        (*ENTRY, *STRENGTH, AccountExists, errors.TooManyRequests, *OURS),
+        (
+            *ENTRY,
+            *STRENGTH,
+            AccountExists,
+            VerificationRequired,
+            InvalidCode,
+            errors.NotFound,
+            errors.TooManyRequests,
+            *OURS,
+        ),
         proof=True,
     ),
     ("POST", "/login"): Row(
@@ -282,6 +290,13 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/me/password"): Row(
         "changePassword", "Change the password. Every other login ends.", {204: None}, (*STRENGTH, *OURS)
+    ),
+    ("POST", "/register/start"): Row(
+        "startRegistration",
+        "Send a code to an address, for a registration with it. Sign the request with the key in its body, if any.",
+        {202: Started},
+        (*MAIL, *SIGNATURE, *JSON, InvalidEmail, InvalidKey, UnknownClient),
+        proof=True,
     ),
     ("POST", "/password/forgot"): Row(
         "forgotPassword",

@@ -22,6 +22,7 @@ from chalicelib.baton.http import public_routes
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.mail import routes as mail
 from chalicelib.baton.mail.outbox import QueueMail
+from chalicelib.baton.mail.registration import ProveAddress, StartRegistration
 from chalicelib.baton.mail.reset import ForgotPassword, ResetPassword
 from chalicelib.baton.mail.sessions import CheckMailCode, StartMailSession
 from chalicelib.baton.mail.verify import RequestAddressCode, VerifyAddress
@@ -90,6 +91,8 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             log=log,
             record=record,
             limits=parts.settings.limits,
+            address_proof=ProveAddress(codes=_mail_codes(parts), enabled=parts.settings.mail != "off"),
+            verify_first=parts.settings.verify_first,
         ),
         login=Login(
             clock=clock,
@@ -160,6 +163,11 @@ def _tokens(parts: Parts) -> tuple[Route, ...]:
     )
 
 
+def _mail_codes(parts: Parts) -> CheckMailCode:
+    storage = parts.storage
+    return CheckMailCode(key_ring=storage.key_ring, proof=parts.proof, ephemeral=storage.one_time, log=parts.log)
+
+
 def _mail(parts: Parts) -> tuple[Route, ...]:
     clock, entropy, storage, record = parts.clock, parts.entropy, parts.storage, parts.record
     start = StartMailSession(
@@ -170,13 +178,15 @@ def _mail(parts: Parts) -> tuple[Route, ...]:
         log=parts.log,
         limits=parts.settings.limits,
     )
-    codes = CheckMailCode(key_ring=storage.key_ring, proof=parts.proof, ephemeral=storage.one_time, log=parts.log)
+    codes = _mail_codes(parts)
+    introduce = ReadLoginRequest(entropy=entropy, clients=parts.clients, proof=parts.proof)
     return mail.routes(
         enabled=parts.settings.mail != "off",
+        start_registration=StartRegistration(clock=clock, key_ring=storage.key_ring, introduce=introduce, start=start),
         forgot=ForgotPassword(
             clock=clock,
             key_ring=storage.key_ring,
-            introduce=ReadLoginRequest(entropy=entropy, clients=parts.clients, proof=parts.proof),
+            introduce=introduce,
             users=storage.accounts,
             lineage_store=storage.lineages,
             start=start,

@@ -4,7 +4,7 @@
     ├── InvalidRequest ─ Malformed, BodyTooLarge, FieldTooLarge, PasswordTooLarge, DuplicateField,
     │                    UnknownField, UnknownParameter, WrongType, UnsupportedMediaType,
     │                    InvalidEmail, InvalidKey, Superseded
-    ├── NotFound, Forbidden, Conflict, MethodNotAllowed, AccountExists
+    ├── NotFound, Forbidden, Conflict, MethodNotAllowed, AccountExists, VerificationRequired
     ├── WeakPassword ─── TooShort, TooCommon, ContainsContext
     ├── InvalidCredentials, InvalidCode
     ├── InvalidToken ─── TokenExpired, LoginRequired, TokenInvalid, TokenReused
@@ -28,7 +28,7 @@ takes the place of the class's own sentence. docs/baton/routes.md lists what a v
 
 from typing import ClassVar, Literal
 
-Action = Literal["retry", "sync_clock", "exchange", "step_up", "log_in", "fix_request", "check_outcome"]
+Action = Literal["retry", "sync_clock", "exchange", "step_up", "log_in", "fix_request", "check_outcome", "verify_email"]
 
 
 class Refusal(Exception):

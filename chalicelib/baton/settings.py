@@ -23,7 +23,8 @@ KNOWN = frozenset(
         "BATON_AUDIENCE", "BATON_AUTHORITIES", "BATON_AWS_CLIENT", "BATON_CLIENTS", "BATON_DEPLOYMENT",
         "BATON_DEVELOPMENT", "BATON_EARLIER_ISSUERS", "BATON_ISSUER", "BATON_KEY_RING", "BATON_LOG_LEVEL",
         "BATON_MAIL", "BATON_MAIL_CLAIMS_FROM", "BATON_MAIL_FROM", "BATON_MAIL_QUEUE",
-        "BATON_ORIGINS", "BATON_RATE_LIMITS", "BATON_RESOURCE_SERVERS", "BATON_REVOKE_ON_WRONG_KEY", "BATON_STORAGE",
+        "BATON_ORIGINS", "BATON_RATE_LIMITS", "BATON_REGISTRATION", "BATON_RESOURCE_SERVERS",
+        "BATON_REVOKE_ON_WRONG_KEY", "BATON_STORAGE",
         "BATON_TABLE_PREFIX",
     }
 )  # fmt: skip
@@ -117,6 +118,10 @@ class Settings(Struct, frozen=True):
     only if it was created at this time or later. Default: 0, every account. Set it to the time at which you switch on
     mail, if the deployment already has accounts. docs/baton/mail.md explains a claim."""
 
+    verify_first: bool
+    """``BATON_REGISTRATION``: ``open`` (default), or ``verify_first``, which needs mail: an account is registered only
+    with a code from its mailbox, and an address that has an account looks like a wrong code."""
+
     sqs_endpoint: str
     """The URL of SQS: ``AWS_ENDPOINT_URL_SQS``, ``AWS_ENDPOINT_URL``, or else the one of the region."""
 
@@ -174,6 +179,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         mail_from=variables.mail_from(environ, problems),
         mail_queue=variables.mail_queue(environ, problems),
         mail_claims_from=variables.mail_claims_from(environ, problems),
+        verify_first=variables.verify_first(environ, problems),
         sqs_endpoint=endpoint_of(environ, "sqs", region),
         snapshot=under_snapstart(environ),
         region=region,

@@ -180,6 +180,16 @@ def mail_claims_from(environ: Mapping[str, str], problems: list[str]) -> int:
     return int(value)
 
 
+def verify_first(environ: Mapping[str, str], problems: list[str]) -> bool:
+    """Read whether a registration needs a code from the mailbox."""
+    registration = environ.get("BATON_REGISTRATION") or "open"
+    if registration not in {"open", "verify_first"}:
+        problems.append("BATON_REGISTRATION must be open or verify_first")
+    elif registration == "verify_first" and (environ.get("BATON_MAIL") or "off") == "off":
+        problems.append("BATON_REGISTRATION=verify_first needs mail: set BATON_MAIL, or BATON_REGISTRATION=open")
+    return registration == "verify_first"
+
+
 def log_level(environ: Mapping[str, str], problems: list[str]) -> str:
     """Read the lowest level that is logged."""
     level = environ.get("BATON_LOG_LEVEL", "INFO")

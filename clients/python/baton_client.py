@@ -740,10 +740,21 @@ class BatonClient:
         return self._storage.read().session
 
     def register(
-        self, email: str, password: str, device_name: str, *, deadline_s: float | None = DEADLINE_S
+        self,
+        email: str,
+        password: str,
+        device_name: str,
+        *,
+        mail_session: str = "",
+        code: str = "",
+        deadline_s: float | None = DEADLINE_S,
     ) -> Session:
-        """Create an account and log in. It is safe to repeat this after `Offline` or a crash."""
-        return self._begin("/register", email, password, device_name, self._patience(deadline_s))
+        """Create an account and log in. It is safe to repeat this after `Offline` or a crash.
+
+        `mail_session` and `code` are those of `start_registration`. A server may require them: `verification_required`.
+        """
+        proof = {"mail_session": mail_session, "code": code} if mail_session else {}
+        return self._begin("/register", email, password, device_name, self._patience(deadline_s), proof)
 
     def login(self, email: str, password: str, device_name: str, *, deadline_s: float | None = DEADLINE_S) -> Session:
         """Log in and replace the session in the storage. It is safe to repeat this after `Offline` or a crash."""
@@ -866,15 +877,22 @@ class BatonClient:
 
     # Mail
 
+    def start_registration(self, email: str, *, language: str = "", deadline_s: float | None = DEADLINE_S) -> str:
+        """Send a code to an address. Return the session for `register`, for an hour. Keep it in memory."""
+        return self._request_code("/register/start", email, language, deadline_s)
+
     def forgot_password(self, email: str, *, language: str = "", deadline_s: float | None = DEADLINE_S) -> str:
         """Send a code to an address, if an account has it. Return the session for `reset_password`, for 20 minutes.
 
         Keep the session in memory. The result does not show whether an account has the address.
         """
+        return self._request_code("/password/forgot", email, language, deadline_s)
+
+    def _request_code(self, path: str, email: str, language: str, deadline_s: float | None) -> str:
         patience = self._patience(deadline_s)
         record = self._storage.update(self._with_key)
         body: dict[str, object] = {"email": email, "client_id": self._client_id, "device": self._device(record, "")}
-        request = self._by_key("/password/forgot", body | ({"language": language} if language else {}), record)
+        request = self._by_key(path, body | ({"language": language} if language else {}), record)
         return str(self._ask(request, _with(mail_session=str), patience)["mail_session"])
 
     def reset_password(
@@ -966,7 +984,15 @@ class BatonClient:
                 else:
                     self._session_after(refusal, used)
 
-    def _begin(self, path: str, email: str, password: str, device_name: str, patience: _Patience) -> Session:
+    def _begin(
+        self,
+        path: str,
+        email: str,
+        password: str,
+        device_name: str,
+        patience: _Patience,
+        more: Mapping[str, object] | None = None,
+    ) -> Session:
         """Register or log in, with one attempt for all repetitions, those after a restart included."""
         self._revoke_copied(patience)  # Rule 8: first, for the new login has another key.
         canonical = unicodedata.normalize("NFKC", email).strip().lower()
@@ -981,7 +1007,7 @@ class BatonClient:
         while True:
             record = self._storage.update(begun)  # Rule 1: attempt and key are written down before they are sent.
             signer = self._introduction(record, by_last=by_last)
-            request = self._entry(path, record, email, password, device_name, signer)
+            request = self._entry(path, record, email, password, device_name, signer=signer, more=more or {})
             try:
                 tokens = self._ask(request, _first_tokens(self._binding), patience)
             except Refused as refusal:
@@ -1023,11 +1049,20 @@ class BatonClient:
             device["binding"] = "hmac"
         return device
 
-    def _entry(
-        self, path: str, record: Record, email: str, password: str, device_name: str, signer: Signer | None
+    def _entry(  # noqa: PLR0913 - the same
+        self,
+        path: str,
+        record: Record,
+        email: str,
+        password: str,
+        device_name: str,
+        *,
+        signer: Signer | None,
+        more: Mapping[str, object],
     ) -> Callable[[int], Request]:
         device = self._device(record, device_name)
-        body = _json_bytes({"email": email, "password": password, "client_id": self._client_id, "device": device})
+        entry = {"email": email, "password": password, "client_id": self._client_id, "device": device, **more}
+        body = _json_bytes(entry)
         fields = {"idempotency-key": _quoted(record.pending.attempt)} if record.pending else {}
         return lambda created: self._request("POST", path, body, created=created, fields=fields, signer=signer)
 

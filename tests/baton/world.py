@@ -24,6 +24,7 @@ from chalicelib.baton.accounts.register import Register
 from chalicelib.baton.accounts.roles import SetRoles
 from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.effects import Entropy
+from chalicelib.baton.errors import NotFound
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
@@ -51,6 +52,11 @@ EMAIL = "ada@example.com"
 RESOURCE_SERVER_SECRET = "the billing server's long and random secret"
 ROLES = "[roles]\nadmin = { code = 1 }\nsupport = { code = 2 }\n"
 _CLIENTS = Path(__file__).with_name("fixture_app") / "clients.toml"
+
+
+def no_address_proof(*_: object, **__: object) -> str:
+    """Refuse a code: this deployment has no mail."""
+    raise NotFound
 
 
 class Clock:
@@ -205,6 +211,7 @@ class World:
             log=log,
             record=record,
             limits=self.limits,
+            address_proof=no_address_proof,
         )
         self._login = Login(
             clock=clock,

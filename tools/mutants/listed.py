@@ -520,6 +520,17 @@ LISTED: Final[list[Mutant]] = [
         ("a weak password is set", "        check_strength(secret.decode(), email=session.address)\n", ""),
     ),
     *_of(
+        "chalicelib/baton/mail/registration.py",
+        ("a code counts for any address", "if session.address != email or session.key", "if session.key"),
+        ("a code counts for any key", ' or session.key != (key.raw if key else b""):', ":"),
+        ("a registration needs no right code", "        self.codes.check_code(session, code)\n", ""),
+    ),
+    *_of(
+        "chalicelib/baton/accounts/register.py",
+        ("a registration needs no code", "        if self.verify_first and not (mail_session and code):\n", "        if False:\n"),
+        ("a taken address is told", "                if self.verify_first:  # an", "                if False:  # an"),
+    ),
+    *_of(
         "chalicelib/baton/mail/verify.py",
         ("a code counts on any login", "(session.account, session.lineage) == (caller.account, caller.device_id)", "session.account == caller.account"),
         ("a code outlives the credentials", "if not mine or session.version != version_bytes(caller.actor.credentials_version):", "if not mine:"),

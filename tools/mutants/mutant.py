@@ -84,6 +84,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/storage/aws/mail.py": ("tests/baton/mail/test_jobs.py",),
     "chalicelib/baton/mail/sessions.py": ("tests/baton/mail/test_reset.py", "tests/baton/mail/test_verify.py"),
     "chalicelib/baton/mail/reset.py": ("tests/baton/mail/test_reset.py",),
+    "chalicelib/baton/mail/registration.py": ("tests/baton/mail/test_registration.py",),
+    "chalicelib/baton/accounts/register.py": ("tests/baton/mail/test_registration.py",),
     "chalicelib/baton/mail/verify.py": ("tests/baton/mail/test_verify.py",),
     "chalicelib/baton/mail/deliver.py": ("tests/baton/mail/test_jobs.py", "tests/baton/mail/test_notices.py"),
     "chalicelib/baton/mail/templates.py": ("tests/baton/mail/test_texts.py",),

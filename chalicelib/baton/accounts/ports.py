@@ -8,6 +8,7 @@ from chalicelib.baton.effects import Done, Moved
 from chalicelib.baton.factors.model import User
 from chalicelib.baton.factors.ports import Passwords
 from chalicelib.baton.ids import AccountId, EmailIndex
+from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.lineages.model import AccountState, Actor
 
 
@@ -15,6 +16,13 @@ class AddressTaken(Struct, frozen=True):
     """The e-mail address belongs to ``account``. Nothing was written."""
 
     account: AccountId
+
+
+class AddressProof(Protocol):
+    """Check the code that a registration has from the mailbox of its address."""
+
+    def __call__(self, mail_session: str, code: str, *, email: str, key: PublicKey | None, now: int) -> str:
+        """Return the language of mails, or an empty text. Raises ``InvalidCode``, or ``NotFound`` if mail is off."""
 
 
 class Users(Passwords, Protocol):

@@ -11,6 +11,27 @@ class InvalidEmail(InvalidRequest):
     detail = "The e-mail address is not valid. Correct it."
 
 
+class InvalidCode(Refusal):
+    """The code is wrong, or the session is used up, expired, of another key, or of no account. All are alike."""
+
+    status = 401
+    error = code = "invalid_code"
+    detail = "The code is wrong, or it is no longer valid. Ask the person to type it again, or request a new code."
+
+
+class VerificationRequired(Refusal):
+    """An account can be registered only with a code from its mailbox (``BATON_REGISTRATION=verify_first``)."""
+
+    status = 403
+    error = "insufficient_authorization"
+    code = "verification_required"
+    action = "verify_email"
+    detail = (
+        "This address must be proved first. Send `POST /register/start`, ask the person for the code in the mail, and "
+        "send `mail_session` and `code` with the registration."
+    )
+
+
 class AccountExists(Refusal):
     """The e-mail address belongs to an account."""
 

@@ -1,12 +1,13 @@
 """Registration: an account, its e-mail index entry and its first lineage, in one transaction."""
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.first_tokens import FirstTokens
 from chalicelib.baton.accounts.login_request import Device, LoginRequest, ReadLoginRequest
-from chalicelib.baton.accounts.ports import AddressTaken, Users
-from chalicelib.baton.accounts.refusals import AccountExists
+from chalicelib.baton.accounts.ports import AddressProof, AddressTaken, Users
+from chalicelib.baton.accounts.refusals import AccountExists, InvalidCode, VerificationRequired
 from chalicelib.baton.effects import Clock, Done, Entropy, Refused
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
@@ -42,27 +43,53 @@ class Register(Struct, frozen=True, kw_only=True):
     log: Log
     record: Record
     limits: bool = True
+    address_proof: AddressProof
+    verify_first: bool = False
 
-    def __call__(
-        self, message: Message, *, source: str, email: str, password: str, client_id: str, device: Device
+    def __call__(  # noqa: PLR0913 - the members of a registration
+        self,
+        message: Message,
+        *,
+        source: str,
+        email: str,
+        password: str,
+        client_id: str,
+        device: Device,
+        mail_session: str = "",
+        code: str = "",
     ) -> TokenResponse:
-        """Return the first tokens. A retry with the same attempt gets the same ones."""
+        """Return the first tokens. A retry with the same attempt gets the same ones.
+
+        With a code from the mailbox, the address is proved. With ``verify_first`` there must be one.
+        """
         now = self.clock()
         ring = self.key_ring.current(now=now)
         secret = normalise(password)
         login_request = self.introduce(message, email=email, client_id=client_id, device=device, now=now)
         check_strength(secret.decode(), email=login_request.email)
+        if self.verify_first and not (mail_session and code):
+            raise VerificationRequired
         self._take_slot(source, now=now)
+        proved = None
+        if mail_session or code:
+            proved = self.address_proof(mail_session, code, email=login_request.email, key=device.public_key, now=now)
         password_hash = hash_password(secret, salt=self.entropy(16)).encode()
         for _ in range(START_OVER_MAX):
             user, account_state = self._begin(login_request, password_hash, ring=ring, now=now)
+            if proved is not None:
+                user = replace(user, verified_at=now, language=proved or None)
             outcome = self.users.register(user, account_state)
             if isinstance(outcome, Done):
                 (lineage,) = account_state.lineages.values()
                 client = login_request.client.id
                 self.record("registered", account=user.account, lineage=lineage.id, client=client)
                 return self.first_tokens.tokens_for(lineage, login_request, account=user.account, ring=ring, now=now)
-            issued = self._taken(outcome, login_request, secret, source=source, ring=ring, now=now)
+            try:
+                issued = self._taken(outcome, login_request, secret, source=source, ring=ring, now=now)
+            except AccountExists:
+                if self.verify_first:  # an address with an account looks like a wrong code
+                    raise InvalidCode("the address has an account") from None
+                raise
             if issued is not None:
                 return issued
         raise errors.Unavailable("the e-mail claim kept changing during a registration", by_caller=True)

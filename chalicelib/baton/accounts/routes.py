@@ -8,11 +8,10 @@ from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
-from chalicelib.baton.accounts.shapes import Devices, DeviceShape, Entry, LogoutShape, PasswordShape
+from chalicelib.baton.accounts.shapes import Devices, DeviceShape, Entry, LogoutShape, PasswordShape, Registration
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.routing import Answer, Message, Route, StepUp
 from chalicelib.baton.tokens.caller import Caller
-from chalicelib.baton.tokens.issue import TokenResponse
 
 
 def routes(  # noqa: PLR0913 - one flow for each route
@@ -28,11 +27,29 @@ def routes(  # noqa: PLR0913 - one flow for each route
 ) -> tuple[Route, ...]:
     """List the routes of accounts."""
 
-    def enter(message: Message, entry: Entry) -> Answer:
-        return Answer(201, _enter(register, message, entry))
+    def enter(message: Message, entry: Registration) -> Answer:
+        tokens = register(
+            message,
+            source=message.source,
+            email=entry.email,
+            password=entry.password,
+            client_id=entry.client_id,
+            device=device_of(entry.device),
+            mail_session=entry.mail_session,
+            code=entry.code,
+        )
+        return Answer(201, tokens)
 
     def log_in(message: Message, entry: Entry) -> Answer:
-        return Answer(200, _enter(login, message, entry))
+        tokens = login(
+            message,
+            source=message.source,
+            email=entry.email,
+            password=entry.password,
+            client_id=entry.client_id,
+            device=device_of(entry.device),
+        )
+        return Answer(200, tokens)
 
     def log_out(caller: Caller, body: LogoutShape) -> Answer:
         if body.everywhere:
@@ -59,7 +76,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
         return Answer(204)
 
     return (
-        Route("POST", "/register", enter, signed=False, body=Entry, takes_attempt=True),
+        Route("POST", "/register", enter, signed=False, body=Registration, takes_attempt=True),
         Route("POST", "/login", log_in, signed=False, body=Entry, takes_attempt=True),
         Route("POST", "/logout", log_out, body=LogoutShape, may_step_up="where `everywhere` is true"),
         Route("GET", "/me", show_account),
@@ -67,17 +84,6 @@ def routes(  # noqa: PLR0913 - one flow for each route
         Route("POST", "/me/password", new_password, body=PasswordShape, step_up=StepUp()),
         Route("GET", "/me/devices", devices),
         Route("DELETE", "/me/devices/{device_id}", end, step_up=StepUp()),
-    )
-
-
-def _enter(flow: Register | Login, message: Message, entry: Entry) -> TokenResponse:
-    return flow(
-        message,
-        source=message.source,
-        email=entry.email,
-        password=entry.password,
-        client_id=entry.client_id,
-        device=device_of(entry.device),
     )
 
 

@@ -27,6 +27,16 @@ PublicJwk = Annotated[
 ]
 
 
+_CODE_WORDS = "Eight digits. The blank is optional."
+Code = Annotated[str, msgspec.Meta(pattern=r"^ *[0-9]{4} ?[0-9]{4} *$", max_length=32, description=_CODE_WORDS)]
+OptionalCode = Annotated[
+    str, msgspec.Meta(pattern=r"^( *[0-9]{4} ?[0-9]{4} *)?$", max_length=32, description=_CODE_WORDS)
+]
+MailSessionText = Annotated[
+    str, msgspec.Meta(max_length=2048, description="The `mail_session` of the answer that sent the code.")
+]
+
+
 class DeviceShape(Body):
     """A device: its name, and its public key (JWK) or its request for an HMAC secret."""
 
@@ -42,6 +52,13 @@ class Entry(Body):
     password: str
     client_id: Name
     device: DeviceShape = msgspec.field(default_factory=DeviceShape)
+
+
+class Registration(Entry):
+    """``POST /register``. The two further members are of ``POST /register/start`` and of its mail."""
+
+    mail_session: MailSessionText = ""
+    code: OptionalCode = ""
 
 
 class PasswordShape(Body):

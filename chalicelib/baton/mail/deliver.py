@@ -42,7 +42,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
         now = self.clock()
         try:
             order = self._open(sealed, now=now)
-            to, language = self._recipient(order, now=now)
+            template, to, language = self._recipient(order, now=now)
         except Dropped as dropped:
             self.log.record("mail_dropped", reason=str(dropped))
             return
@@ -53,8 +53,8 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
             "device": device_name(order.device),
             "time": utc(order.at),
         }
-        self.sender(render(order.template, language=order.language or language, to=to, values=values))
-        self.log.record("mail_sent", mail=order.template)
+        self.sender(render(template, language=order.language or language, to=to, values=values))
+        self.log.record("mail_sent", mail=template)
 
     def _open(self, sealed: str, *, now: int) -> MailOrder:
         try:
@@ -65,8 +65,16 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
         except TicketInvalid as invalid:
             raise Dropped(str(invalid)) from None
 
-    def _recipient(self, order: MailOrder, *, now: int) -> tuple[str, str]:
-        """Return address and language. Raises ``Dropped``."""
+    def _recipient(self, order: MailOrder, *, now: int) -> tuple[str, str, str]:
+        """Return the name of the text, the address and the language. Raises ``Dropped``."""
+        if order.template == "register":
+            account = self.users.find(order.index)
+            owner = self.users.get(account) if account else None
+            return ("account_exists", order.address, owner.language or "") if owner else ("register", order.address, "")
+        to, language = self._of_account(order, now=now)
+        return order.template, to, language
+
+    def _of_account(self, order: MailOrder, *, now: int) -> tuple[str, str]:
         user = self.users.get(order.account)
         language = user.language or "" if user else ""
         if order.code:

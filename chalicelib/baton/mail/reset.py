@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.login_request import Device, ReadLoginRequest
+from chalicelib.baton.accounts.refusals import InvalidCode
 from chalicelib.baton.effects import Clock, Done, Entropy
 from chalicelib.baton.events.ports import Told
 from chalicelib.baton.events.record import Record
@@ -21,7 +22,6 @@ from chalicelib.baton.keys.ring import CannotDecrypt, Ring
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.mail.ports import MailUsers
-from chalicelib.baton.mail.refusals import InvalidCode
 from chalicelib.baton.mail.sessions import CheckMailCode, Started, StartMailSession, Wanted
 from chalicelib.baton.mail.tickets import MailSession, version_bytes
 from chalicelib.baton.policy import START_OVER_MAX

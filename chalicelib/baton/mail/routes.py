@@ -1,9 +1,10 @@
-"""Routes of mail: prove the address, and reset a forgotten password."""
+"""Routes of mail: register with a code, prove the address, and reset a forgotten password."""
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.routes import device_of
+from chalicelib.baton.mail.registration import StartRegistration
 from chalicelib.baton.mail.reset import ForgotPassword, ResetPassword
-from chalicelib.baton.mail.shapes import AddressCode, AddressVerification, Forgot, Reset
+from chalicelib.baton.mail.shapes import AddressCode, AddressVerification, CodeRequest, Reset
 from chalicelib.baton.mail.verify import RequestAddressCode, VerifyAddress
 from chalicelib.baton.routing import Answer, Message, Route
 from chalicelib.baton.tokens.caller import Caller
@@ -12,6 +13,7 @@ from chalicelib.baton.tokens.caller import Caller
 def routes(
     *,
     enabled: bool,
+    start_registration: StartRegistration,
     forgot: ForgotPassword,
     reset: ResetPassword,
     request_code: RequestAddressCode,
@@ -23,9 +25,9 @@ def routes(
         if not enabled:
             raise errors.NotFound("mail is off", detail="This deployment sends no mail. Its operator can switch it on.")
 
-    def forgot_password(message: Message, body: Forgot) -> Answer:
+    def start(flow: StartRegistration | ForgotPassword, message: Message, body: CodeRequest) -> Answer:
         require_mail()
-        started = forgot(
+        started = flow(
             message,
             source=message.source,
             email=body.email,
@@ -34,6 +36,12 @@ def routes(
             language=body.language,
         )
         return Answer(202, started)
+
+    def register_with_code(message: Message, body: CodeRequest) -> Answer:
+        return start(start_registration, message, body)
+
+    def forgot_password(message: Message, body: CodeRequest) -> Answer:
+        return start(forgot, message, body)
 
     def reset_password(message: Message, body: Reset) -> Answer:
         require_mail()
@@ -50,7 +58,8 @@ def routes(
         return Answer(204)
 
     return (
-        Route("POST", "/password/forgot", forgot_password, signed=False, body=Forgot, repeatable=True),
+        Route("POST", "/register/start", register_with_code, signed=False, body=CodeRequest, repeatable=True),
+        Route("POST", "/password/forgot", forgot_password, signed=False, body=CodeRequest, repeatable=True),
         Route("POST", "/password/reset", reset_password, signed=False, body=Reset, repeatable=True),
         Route("POST", "/me/email/code", request_address_code, body=AddressCode, repeatable=True),
         Route("POST", "/me/email/verify", verify_address, body=AddressVerification, repeatable=True),

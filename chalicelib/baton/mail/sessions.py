@@ -8,11 +8,10 @@
    account, without one, disabled, or suppressed. Only the job that sends the mail reads more.
 """
 
-from typing import Literal
-
 from msgspec import Struct
 
 from chalicelib.baton import errors
+from chalicelib.baton.accounts.refusals import InvalidCode
 from chalicelib.baton.effects import Clock, Entropy, Refused
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.factors.ports import RateLimits
@@ -25,7 +24,6 @@ from chalicelib.baton.keys.tickets import TicketInvalid, UnknownRoot, open_ticke
 from chalicelib.baton.lineages.model import AccountState, KeyBinding
 from chalicelib.baton.mail.codes import code_of, is_code
 from chalicelib.baton.mail.outbox import QueueMail
-from chalicelib.baton.mail.refusals import InvalidCode
 from chalicelib.baton.mail.tickets import MailOrder, MailSession, Use, language_of, version_bytes
 from chalicelib.baton.policy import (
     HOUR_S,
@@ -153,7 +151,7 @@ class CheckMailCode(Struct, frozen=True, kw_only=True):
     ephemeral: RateLimits
     log: Log
 
-    def open(self, text: str, *, use: Literal["reset", "verify"], now: int) -> MailSession:
+    def open(self, text: str, *, use: Use, now: int) -> MailSession:
         """Decrypt a session for this use. Raises ``InvalidCode``."""
         try:
             try:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from chalicelib.baton.accounts.shapes import DeviceShape, Name, Text
+from chalicelib.baton.accounts.shapes import Code, DeviceShape, MailSessionText, Name, Text
 from chalicelib.baton.routing import Body
 
 Language = Annotated[
@@ -15,19 +15,10 @@ Language = Annotated[
         description="The language of the mail (RFC 5646). There are texts in `en` and `zh`.",
     ),
 ]
-Code = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^ *[0-9]{4} ?[0-9]{4} *$", max_length=32, description="Eight digits. The blank is optional."
-    ),
-]
-MailSessionText = Annotated[
-    str, msgspec.Meta(max_length=2048, description="The `mail_session` of the answer that sent the code.")
-]
 
 
-class Forgot(Body):
-    """``POST /password/forgot``. Send the same ``device`` as at login."""
+class CodeRequest(Body):
+    """``POST /register/start`` and ``POST /password/forgot``. Send the same ``device`` as at registration and login."""
 
     email: Text
     client_id: Name

@@ -17,6 +17,8 @@ from chalicelib.baton.mail.ports import Mail
 NAMES: Final = (
     "reset",
     "verify",
+    "register",
+    "account_exists",
     "new_device",
     "password_changed",
     "password_reset",

@@ -6,7 +6,7 @@ from chalicelib.baton.ids import AccountId, EmailIndex, LineageId
 from chalicelib.baton.keys.tickets import Ticket
 from chalicelib.baton.policy import MAIL_ORDER, MAIL_RESET_S, TICKET_PURPOSES, TicketPurpose
 
-Use = Literal["reset", "verify"]
+Use = Literal["reset", "verify", "register"]
 """What a code is for. It names the template of its mail too."""
 
 _VERSION_BYTES: Final = 8

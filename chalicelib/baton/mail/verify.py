@@ -6,11 +6,11 @@ A mailbox alone proves nothing. An owner who opens the link of a stranger's acco
 from msgspec import Struct
 
 from chalicelib.baton import errors
+from chalicelib.baton.accounts.refusals import InvalidCode
 from chalicelib.baton.effects import Clock, Refused
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.mail.ports import MailUsers
-from chalicelib.baton.mail.refusals import InvalidCode
 from chalicelib.baton.mail.sessions import CheckMailCode, Started, StartMailSession, Wanted
 from chalicelib.baton.mail.tickets import version_bytes
 from chalicelib.baton.tokens.call import refuse_inactive

@@ -86,6 +86,8 @@ def test_all_problems_are_named_at_once() -> None:
         ("BATON_MAIL_FROM", "Example <a@example.com>\r\nBcc: eve@example.com"),
         ("BATON_MAIL_QUEUE", "baton-prod-mail"),
         ("BATON_MAIL_QUEUE", "https://sqs.eu-west-1.amazonaws.com/1234/baton-prod-mail"),
+        ("BATON_REGISTRATION", "closed"),
+        ("BATON_REGISTRATION", "verify_first"),
         ("BATON_MAIL_CLAIMS_FROM", "yesterday"),
         ("BATON_MAIL_CLAIMS_FROM", "-1"),
         ("BATON_ORIGINS", "https://app.example.com/path"),

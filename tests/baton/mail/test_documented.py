@@ -1,5 +1,6 @@
 """docs/baton/mail.md: its code runs, its numbers are those of the policy, its settings and texts are there."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,8 @@ CLIENT = '[client.mobile]\ncode = 1\nmechanism = "exchange"\nform = "jwt"\nbindi
 
 
 def blocks(language: str) -> list[str]:
-    """Give the fenced blocks of the page in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    """Give the fenced blocks of the page in a language, those inside of lists too."""
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_the_python_of_the_page_passes(town: Town) -> None:
@@ -63,3 +64,18 @@ def test_every_setting_and_every_notice_is_on_the_page() -> None:
     for name in re.findall(r"`\$(\w+)`", PAGE):
         assert name in {"product", "code", "minutes", "device", "time", "link", "undo"}
     assert templates.LANGUAGES == ("en", "zh")
+
+
+def test_the_policies_of_the_page_allow_what_mail_does() -> None:
+    """Each call that the API and the job make for a mail, on the queue and the tables of the stage, and no other."""
+    of_api, of_jobs = (json.loads(block) for block in blocks("json"))
+    assert of_api["Action"] == ["sqs:SendMessage"]
+    allowed = {action for statement in of_jobs["Statement"] for action in statement["Action"]}
+    assert allowed == {
+        *("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "ses:SendEmail"),
+        *("dynamodb:GetItem", "dynamodb:UpdateItem", "logs:CreateLogStream", "logs:PutLogEvents"),
+    }
+    for statement in (of_api, *of_jobs["Statement"]):
+        open_to_all = statement["Resource"] == ["*"]
+        assert open_to_all is (statement["Sid"] == "Send")
+        assert not open_to_all or statement["Condition"]

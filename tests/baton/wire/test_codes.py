@@ -11,7 +11,9 @@ from baton_client import content_digest
 from chalicelib.baton import errors
 from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX
 from tests.baton.conftest import ENVIRONMENT, RESOURCE_SERVER, RESOURCE_SERVER_SECRET
-from tests.baton.wire.conversation import FORM, HOST, JSON, NEW_PASSWORD, PASSWORD, Device, Said
+from tests.baton.fixture import load_environment
+from tests.baton.wire.conversation import FORM, HOST, JSON, NEW_PASSWORD, PASSWORD, Device, Said, through
+from tools.dev.gateway import Gateway
 from tools.errors_page import leaves
 
 Case = Callable[["Setting"], Said]
@@ -218,6 +220,14 @@ def _(setting: Setting) -> Said:
 @case(401, "stale_signature", "clock_skew")
 def _(setting: Setting) -> Said:
     return setting.phone.get("/me", created=setting.phone.clock() - 400)
+
+
+@case(403, "insufficient_authorization", "verification_required")
+def _(setting: Setting) -> Said:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BATON_REGISTRATION", "verify_first")
+        strict = through(Gateway([load_environment().app]))
+    return Device(strict, setting.phone.clock).register("eve@example.com")
 
 
 @case(401, "invalid_code", "invalid_code")

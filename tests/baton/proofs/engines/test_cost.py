@@ -98,6 +98,8 @@ POST /transfers                             without a grant                     
 POST /transfers                             with a grant                             2      1      3      0
 POST /me/password                           with a grant                             6      2      5      1
 DELETE /me                                  with a grant                             5      2      7      1
+POST /register/start                        any address                              2      0      2      0
+POST /register                              with a code                              8      0      3      1
 POST /password/forgot                       a known address                          2      2      4      0
 POST /password/forgot                       an unknown address                       2      2      4      0
 POST /password/forgot                       a known device                           2      2      4      0
@@ -560,11 +562,23 @@ def _(home: Home) -> Act:
     return lambda: phone.request("DELETE", "/me", headers={"baton-grant": grant})
 
 
-def forgot(device: Device, email: str) -> Said:
-    """Ask for the code of a reset."""
+def forgot(device: Device, email: str, path: str = "/password/forgot") -> Said:
+    """Ask for the code of a reset, or of a registration."""
     entry = device.entry(email)
     del entry["password"]
-    return device.post("/password/forgot", entry, token=None)
+    return device.post(path, entry, token=None)
+
+
+@row("POST /register/start", "any address", 202)
+def _(home: Home) -> Act:
+    return lambda: forgot(home.device(), home.email, "/register/start")
+
+
+@row("POST /register", "with a code", 201)
+def _(home: Home) -> Act:
+    phone = home.device()
+    session = forgot(phone, home.email, "/register/start").members["mail_session"]
+    return lambda: phone.register(home.email, mail_session=session, code=home.code())
 
 
 @row("POST /password/forgot", "a known address", 202)

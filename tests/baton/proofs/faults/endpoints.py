@@ -404,11 +404,24 @@ def _(stage: Stage) -> Act:
     )
 
 
-def forgot(device: Device) -> Said:
-    """Ask for the code of a reset."""
+def forgot(device: Device, path: str = "/password/forgot") -> Said:
+    """Ask for the code of a reset, or of a registration."""
     entry = device.entry(EMAIL)
     del entry["password"]
-    return device.post("/password/forgot", entry, token=None)
+    return device.post(path, entry, token=None)
+
+
+@scenario("POST /register/start")
+def _(stage: Stage) -> Act:
+    return stage.by_device(stage.device(), lambda phone: forgot(phone, "/register/start"))
+
+
+@scenario("POST /register", "with a code")
+def _(stage: Stage) -> Act:
+    phone = stage.device()
+    proof = {"mail_session": forgot(phone, "/register/start").members["mail_session"], "code": stage.code()}
+    body, attempt = phone.entry(EMAIL) | proof, {"idempotency-key": ATTEMPT.replace(" ", "-")}
+    return stage.by_device(phone, lambda phone: phone.post("/register", body, attempt, token=None))
 
 
 @scenario("POST /password/forgot")
