@@ -217,7 +217,7 @@ def forget(story: Story, phone: BatonClient) -> None:
     (mail, *_) = [mail for mail in mails if mail["to"] == story.email]
     (code,) = re.findall(r"\b[0-9]{4} [0-9]{4}\b", mail["text"])
     story.note(f"the mailbox at {MAILS_PATH} has it: {code}")
-    thief = story.client("thief")
+    thief = story.client("thief", Record(key=DeviceKey.generate("p256")))
     story.refused("invalid_code", lambda: thief.reset_password(session, code, NEW_PASSWORD))
     story.note("another device cannot use the code")
     phone.reset_password(session, code, NEW_PASSWORD)

@@ -122,7 +122,7 @@ def test_every_record_of_an_event_with_a_notice_tells() -> None:
     for path in sorted(BATON.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "self.record" and node.args:
-                event = ast.literal_eval(node.args[0]) if isinstance(node.args[0], ast.Constant) else None
+                event = str(ast.literal_eval(node.args[0])) if isinstance(node.args[0], ast.Constant) else ""
                 told = any(keyword.arg == "told" for keyword in node.keywords)
                 if event in EVENTS and bool(EVENTS[event].notice) != told:
                     silent.append(f"{path.name}: {event}")
