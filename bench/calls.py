@@ -10,12 +10,15 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from bench.cases import logins, trivial
+from bench.cases import fleet, logins, trivial
 
 ROUNDS, CALLS = 9, 200
 PLAINEST = "HMAC, opaque"
 LIMIT = 3.0
 """What a signed call may cost, in units of (raw cryptography + Chalice's dispatch)."""
+
+PHONES = 1000
+"""Phones of a fleet. Each calls in turn, so that no cache of keys holds what the next one needs."""
 
 
 def cpu_us(work: Callable[[], object]) -> float:
@@ -38,6 +41,19 @@ def measure() -> dict[str, list[tuple[float, float, float]]]:
         if sys.stderr.isatty():
             print(f"\rround {number}/{ROUNDS}", end="\n" if number == ROUNDS else "", file=sys.stderr, flush=True)
     return samples
+
+
+def measure_fleet() -> tuple[float, float]:
+    """Take the CPU time of a call, microseconds: of one phone that calls again and again, and of a fleet in turn."""
+    phones = fleet(PHONES)
+    one, many = [], []
+    for _ in range(ROUNDS):
+        one.append(cpu_us(phones[0].call))
+        begun = time.process_time_ns()
+        for phone in phones:
+            phone.call()
+        many.append((time.process_time_ns() - begun) / PHONES / 1000)
+    return statistics.median(one), statistics.median(many)
 
 
 def of_trivial(samples: Mapping[str, Sequence[tuple[float, float, float]]]) -> float:

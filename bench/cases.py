@@ -138,9 +138,9 @@ def trivial() -> None:
 class Login:
     """A login by one kind of key and with one form of token: its calls, and the cryptography they cannot do without."""
 
-    def __init__(self, algorithm: str, client_id: str) -> None:
-        """Make key, lineage, token and signed requests; let the account state stand in the engine."""
-        self.name = f"{algorithm}, {FORMS[client_id]}"
+    def __init__(self, algorithm: str, client_id: str, number: int = 0) -> None:
+        """Make key, lineage, token and signed requests, and put the account state into the engine."""
+        self.name = f"{algorithm}, {FORMS[client_id]}" + (f", phone {number}" if number else "")
         client = baton.clients.get(client_id)
         assert client is not None
         account = _ring.account_ids("bench@example.com", self.name, now=NOW)[0]
@@ -175,7 +175,7 @@ class Login:
         self._token_check = _jws_check(token) if FORMS[client_id] == "JWT" else _opaque_check()
 
     def cryptography(self) -> None:
-        """Check the token, whose ES256 signature is made again, and the request's signature, and nothing else."""
+        """Verify the token and the signature of the request, and nothing else."""
         self._token_check()
         self._check()
 
@@ -199,6 +199,11 @@ class Login:
 def logins() -> list[Login]:
     """Log in once with every kind of key and form of token."""
     return [Login(algorithm, client_id) for algorithm in ALGORITHMS for client_id in FORMS]
+
+
+def fleet(phones: int) -> list[Login]:
+    """Log in once on each of many phones, by a P-256 key and with a JWT."""
+    return [Login("P-256", "mobile", number) for number in range(1, phones + 1)]
 
 
 def _key(algorithm: str, lineage_id: LineageId) -> tuple[PublicKey | None, Binding, Signer, Callable[[], object]]:
@@ -239,7 +244,7 @@ def _p256_check(public: ec.EllipticCurvePublicKey, der: bytes, message: bytes) -
 
 def _jws_check(token: str) -> Callable[[], object]:
     private, signing_input = _ring.signing[0].private_key(), token.rpartition(".")[0].encode()
-    return lambda: _sign_p256(private, signing_input)
+    return _p256_check(private.public_key(), _sign_p256(private, signing_input), signing_input)
 
 
 def _opaque_check() -> Callable[[], object]:
