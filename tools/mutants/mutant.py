@@ -52,18 +52,18 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/storage/test_lost_answers.py",
     ),
     "chalicelib/baton/storage/dynamodb/lineages.py": (
-        "tests/baton/storage/test_rule_is_the_condition.py",
         "tests/baton/storage/test_liveness.py",
         "tests/baton/storage/test_dynamodb.py",
         "tests/baton/storage/test_lost_answers.py",
         "tests/baton/storage/test_engine.py",
+        "tests/baton/storage/test_rule_is_the_condition.py",
     ),
     "chalicelib/baton/storage/dynamodb/state_writes.py": (
-        "tests/baton/storage/test_rule_is_the_condition.py",
         "tests/baton/storage/test_liveness.py",
         "tests/baton/storage/test_dynamodb.py",
         "tests/baton/storage/test_lost_answers.py",
         "tests/baton/storage/test_engine.py",
+        "tests/baton/storage/test_rule_is_the_condition.py",
     ),
     "chalicelib/baton/storage/dynamodb/items.py": (
         "tests/baton/storage/test_engine.py",

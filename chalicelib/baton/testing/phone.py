@@ -38,13 +38,19 @@ class AnswerLost(Exception):
     """No answer arrived. The call may have taken effect, so a client must check the outcome before it repeats it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Reply:
     """The answer that a phone received. Names of header fields are in lower case."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes = field(repr=False)
+    body: bytes
+
+    def __repr__(self) -> str:
+        """Show a refusal with its code and detail. The body of a success may hold a token, so it is not shown."""
+        if not self.code:
+            return f"<Reply {self.status}>"
+        return f"<Reply {self.status} {self.code}: {self.json.get('detail') or self.json.get('error_description')}>"
 
     @property
     def json(self) -> Any:  # noqa: ANN401 - any JSON

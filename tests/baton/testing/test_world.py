@@ -195,6 +195,13 @@ def test_what_the_app_recorded_can_be_read(world: World, capfd: pytest.CaptureFi
 # --- The world itself --------------------------------------------------------------------------------------------
 
 
+def test_a_reply_shows_why_it_refuses_and_no_token(world: World) -> None:
+    """A failed assertion prints the reply."""
+    phone = world.phone()
+    assert repr(phone.get("/orders")) == "<Reply 200>"
+    assert repr(phone.get("/nowhere")).startswith("<Reply 404 not_found: ")
+
+
 def test_environments_take_turns_over_one_storage(world: World) -> None:
     """So no test passes because of what one environment remembers."""
     phone = world.phone()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.baton.fixture import load_environment
 from tests.baton.repository import ours_only
 from tools import demo
 from tools.dev import engine, serve
@@ -87,6 +88,11 @@ def test_make_dev_serves_shows_what_is_where_and_stops(serving: tuple[int, subpr
     for what in (url, "demo@example.com", "mobile-opaque", "rotating_refresh", "make demo", "Stopped."):
         assert what in shown
     assert "\033[" not in shown  # no colours where nobody looks
+
+
+def test_make_dev_lists_the_routes_of_the_team() -> None:
+    """Routes of Baton and ``OPTIONS`` are not in the list."""
+    assert serve.own_routes(load_environment()) == ["POST /transfers"]
 
 
 def test_the_first_line_to_try_works_as_it_is(serving: tuple[int, subprocess.Popen[str]]) -> None:
