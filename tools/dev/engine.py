@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.baton.storage.dynamodb.database import Tables
-from chalicelib.baton.testing.dynamodb import serialised
+from chalicelib.baton.testing.dynamodb import serialised, shared_sessions
 from tools import template
 from tools.dev.port import read_port
 
@@ -40,7 +40,7 @@ def embedded() -> Iterator[None]:
     from moto import mock_aws  # noqa: PLC0415 - moto is slow to import, and may not be needed
 
     offer_credentials()
-    with serialised(), mock_aws():
+    with shared_sessions(), serialised(), mock_aws():
         yield
 
 
