@@ -37,12 +37,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "chalicelib/baton/urls.py": ("tests/baton/app/test_settings.py",),
     "chalicelib/baton/settings.py": ("tests/baton/app/test_settings.py",),
-    "chalicelib/baton/storage/aws/credentials.py": ("tests/baton/app/test_settings.py",),
+    "chalicelib/baton/storage/aws/credentials.py": ("tests/baton/storage/test_access_key.py",),
     "chalicelib/baton/storage/dynamodb/audit.py": (
         "tests/baton/storage/test_dynamodb.py",
         "tests/baton/storage/test_engine.py",
     ),
-    "chalicelib/baton/access_key.py": ("tests/baton/storage/test_access_key.py",),
+    "chalicelib/baton/access_key.py": ("tests/baton/app/test_settings.py",),
     "chalicelib/baton/storage/dynamodb/database.py": (
         "tests/baton/storage/test_engine.py",
         "tests/baton/storage/test_access_key.py",
@@ -85,6 +85,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/storage/dynamodb/once.py": (
         "tests/baton/storage/test_once.py",
         "tests/baton/storage/test_lost_answers.py",
+        "tests/baton/storage/test_dynamodb.py",
     ),
     "chalicelib/baton/storage/aws/connection.py": ("tests/baton/storage/test_transport.py",),
     "chalicelib/baton/storage/aws/service.py": ("tests/baton/storage/test_engine.py",),
