@@ -98,6 +98,20 @@ def test_a_key_is_fetched_once_and_again_before_it_expires(counter: Counter) -> 
     assert len(counter.asked) == 3
 
 
+def test_the_next_key_is_used_when_botocore_has_refreshed_it(counter: Counter) -> None:
+    """It refreshes a key from 900 seconds before its end."""
+    counter.handed = [
+        (200, HANDED | {"Expiration": ends_in(902)}),
+        (200, HANDED | {"AccessKeyId": "second", "Expiration": ends_in(3600)}),
+    ]
+    vendor, begun = Vendor(counter.vended), time.monotonic()
+    assert vendor().id == "first"
+    while vendor().id == "first":
+        assert time.monotonic() - begun < 30
+        time.sleep(0.1)
+    assert vendor().id == "second"
+
+
 @pytest.mark.parametrize(
     "handed", [(500, HANDED), (403, HANDED), (200, b"{}"), (200, b"<html>"), (200, b"[]")], ids=str
 )
