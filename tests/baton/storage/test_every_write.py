@@ -1,7 +1,7 @@
-"""The law, over all writes: what changes something on behalf of a caller carries the condition that its login is live.
+"""Each write on behalf of a caller has the condition that the login is active.
 
-A call is admitted by a read, and its login may end before the write. The writes are found in the source of the stores;
-each stands on the list below with the reason why it is as it must be. A new one fails here until it is listed.
+A read authorizes a call, and its login can end before the write. The test finds the writes in the source of the stores.
+Each is in the list below, with the reason why it is correct. A new write fails here until it is listed.
 """
 
 import ast
@@ -36,21 +36,21 @@ RAW = frozenset({"put_item", "update_item", "delete_item", "transact_write_items
 
 @dataclass(frozen=True, slots=True)
 class Carries:
-    """The condition that the login is live is part of the write. ``proof``: the contract's test that refuses it."""
+    """The write has the condition that the login is active. ``proof`` is the contract's test that sees the refusal."""
 
     proof: Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
 class Consumes:
-    """It only uses something up, or lays it down to be used up: the write that it is for has the condition."""
+    """The write only consumes or prepares a one-time value. The write that the value is for has the condition."""
 
     write: str
 
 
 @dataclass(frozen=True, slots=True)
 class NoCaller:
-    """It is made on behalf of no login."""
+    """The write is not on behalf of a login."""
 
     why: str
 
@@ -98,9 +98,9 @@ CONDITIONS = frozenset({"lineages.liveness_condition"})
 
 
 def writes_of(source: str, module: str) -> Iterator[str]:
-    """Name the public verbs of a module's classes that write, themselves or by a private method.
+    """Return the public methods of a module's classes that write, directly or through a private method.
 
-    Raises ``AssertionError`` for a write that is in no class: nobody could list it.
+    Raises ``AssertionError`` for a write outside of a class, which could not be listed.
     """
     tree = ast.parse(source)
     in_classes = 0
@@ -137,12 +137,12 @@ def _own_calls(method: ast.AST) -> set[str]:
 
 
 def verbs_of(port: type[Any]) -> set[str]:
-    """Name the verbs of a port."""
+    """Return the methods of a port."""
     return {name for name, member in vars(port).items() if inspect.isfunction(member) and not name.startswith("_")}
 
 
-def test_every_write_is_on_the_list() -> None:
-    """And the list has no other."""
+def test_every_write_is_listed() -> None:
+    """The list has no others."""
     found = {
         verb
         for path in STORES.glob("*.py")
@@ -152,16 +152,16 @@ def test_every_write_is_on_the_list() -> None:
     assert found == WRITES.keys()
 
 
-def test_nothing_writes_but_the_stores() -> None:
-    """So that none is overlooked."""
+def test_only_the_stores_write() -> None:
+    """Therefore the list is complete."""
     elsewhere = (ROOT / "chalicelib" / "baton").rglob("*.py")
     assert [
         str(path) for path in elsewhere if path.parent != STORES and any(_sites(ast.parse(path.read_text("utf-8"))))
     ] == []
 
 
-def test_every_verb_of_a_port_reads_or_is_on_the_list() -> None:
-    """A verb that is added to a port is looked at, whatever its store does."""
+def test_every_method_of_a_port_reads_or_is_listed() -> None:
+    """A new method of a port must be reviewed, whatever its store does."""
     listed = {
         f"{name}.{verb}"
         for name, ports in {
@@ -181,8 +181,8 @@ def test_every_verb_of_a_port_reads_or_is_on_the_list() -> None:
 
 
 @pytest.mark.parametrize("verb", [verb for verb, how in WRITES.items() if isinstance(how, Carries)])
-def test_the_condition_of_a_write_is_proved_by_the_contract(verb: str) -> None:
-    """By a test that asks this verb, on behalf of a login that is not live, and sees that nothing was written."""
+def test_the_contract_tests_the_condition_of_a_write(verb: str) -> None:
+    """A test of the contract calls this method for a login that is not active, and sees that nothing is written."""
     how, name = WRITES[verb], verb.partition(".")[2]
     assert isinstance(how, Carries)
     helpers = _own_calls(ast.parse(textwrap.dedent(inspect.getsource(how.proof))))
@@ -193,15 +193,15 @@ def test_the_condition_of_a_write_is_proved_by_the_contract(verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", [verb for verb, how in WRITES.items() if isinstance(how, Carries)])
-def test_a_write_on_behalf_of_a_login_is_told_which_one(verb: str) -> None:
-    """And since when logins count: the condition cannot be written without."""
+def test_a_write_on_behalf_of_a_login_gets_that_login(verb: str) -> None:
+    """It also gets the not-before time. Both are needed for the condition."""
     port = {"accounts": Users, "lineages": LineageStore}[verb.partition(".")[0]]
     parameters = inspect.signature(getattr(port, verb.partition(".")[2])).parameters
     assert "actor" in parameters or {"not_before", "now"} <= parameters.keys()
 
 
-def test_only_the_login_that_asks_is_ended_without_the_condition() -> None:
-    """``lineages.end`` has none: so no journey ends another login by it."""
+def test_only_the_callers_own_login_is_ended_without_the_condition() -> None:
+    """``lineages.end`` has no condition, so no flow may end another login with it."""
     own = {
         ("caller.account", "caller.device_id"),
         ("token.account", "token.lineage"),
@@ -217,8 +217,8 @@ def test_only_the_login_that_asks_is_ended_without_the_condition() -> None:
     assert set(asked) == own
 
 
-def test_the_operators_verbs_are_on_no_route() -> None:
-    """``set_status``, ``set_roles``, ``create`` and ``replace`` ask for no login: no view may reach them."""
+def test_no_route_uses_the_operators_methods() -> None:
+    """``set_status``, ``set_roles``, ``create`` and ``replace`` require no login, so no view may call them."""
     web = "".join(path.read_text("utf-8") for path in [*BATON.rglob("routes.py"), *(BATON / "http").glob("*.py")])
     assert "set_status" not in web
     assert "SetStatus" not in web
@@ -247,8 +247,8 @@ class Users:
 """
 
 
-def test_a_write_that_is_added_is_found() -> None:
-    """In a verb, behind a private method, past the database; and one outside of a class cannot hide."""
+def test_a_new_write_is_found() -> None:
+    """It is in a method, in a private method, or bypasses the database. A write outside of a class is an error."""
     assert set(writes_of(PLANTED, "accounts")) == {"accounts.bless", "accounts.curse", "accounts.raw"}
     with pytest.raises(AssertionError, match="outside"):
         list(writes_of(PLANTED + "\ndef hidden(database):\n    database.write('put_item')\n", "users"))
