@@ -15,7 +15,7 @@ SAME: dict[str, list[str]] = {
         "ADA@EX\u00dcMPLE.ORG",
         "ada@XN--EXMPLE-4YA.org",
         "\uff41\uff44\uff41\uff20\uff45\uff58\u00fc\uff4d\uff50\uff4c\uff45\uff0e\uff4f\uff52\uff47",  # full width
-        "ada@ex\u00fcmple\u3002org",  # # the full stop of a Japanese keyboard
+        "ada@ex\u00fcmple\u3002org",  # the full stop of a Japanese keyboard
         "ada@ex\u00fcmple\uff61org",
         " ada@ex\u00fcmple.org\u3000",
     ],
@@ -34,7 +34,7 @@ SAME: dict[str, list[str]] = {
     ],
     "j\u00fcrgen@example.com": ["J\u00dcRGEN@example.com", "ju\u0308rgen@EXAMPLE.com"],
 }
-"""Canonical address -> other spellings of it."""
+"""Canonical address -> its other spellings."""
 
 
 @pytest.mark.parametrize("canonical", SAME)
@@ -56,7 +56,7 @@ def test_different_domains_stay_different() -> None:
 @pytest.mark.parametrize(
     "domain",
     [
-        "example.com.",  # # RFC 5321 section 4.1.2: a domain has no final dot
+        "example.com.",  # RFC 5321 section 4.1.2: a domain has no final dot
         "ex\u00fcmple.org.",
         "ex\u00fcmple..org",
         "\u3002ex\u00fcmple.org",
@@ -69,7 +69,7 @@ def test_different_domains_stay_different() -> None:
         "\u05d0a.example",  # left to right within right to left (RFC 5893 section 2)
         "a\u05d0.example",
         "\u05d0\u0661\u06f1.example",
-        "ex\u00fcm\u200dple.org",  # # a joiner in an invalid position (RFC 5892 A.2)
+        "ex\u00fcm\u200dple.org",  # a joiner in an invalid position (RFC 5892 A.2)
         "ex\u00fcm\u00adple.org",
         "ex\u00fcm\u200bple.org",
         "ex\u00fcm\ufe0fple.org",
@@ -79,7 +79,7 @@ def test_different_domains_stay_different() -> None:
         "ex\u00fcmple@example.org",
         "ex\u00fcmple",
         "\u00fc" * 60 + ".example",  # more than 63 bytes as an A-label
-        "\u1e9e.example",  # # later than Unicode 3.2: only its A-label is accepted
+        "\u1e9e.example",  # later than Unicode 3.2: only its A-label is accepted
         "\ud800\u00fc.example",
     ],
 )

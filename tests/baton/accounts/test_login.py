@@ -183,7 +183,7 @@ def test_a_login_refused_by_the_account_limit_does_not_count_for_its_source(worl
     assert refusal_of(world, world.phone(), email="x@example.com", source="203.0.113.9")[0] == "invalid_credentials"
 
 
-@pytest.mark.parametrize("broken", [("users", "get", 1), ("ephemeral", "count", 2)], ids=["a read", "a throttle"])
+@pytest.mark.parametrize("broken", [("users", "get", 1), ("ephemeral", "count", 2)], ids=["a read", "a rate limit"])
 def test_a_login_during_a_database_failure_is_not_counted(
     world: World, monkeypatch: pytest.MonkeyPatch, broken: tuple[str, str, int]
 ) -> None:

@@ -34,7 +34,7 @@ def test_the_roles_of_an_account_are_set_by_its_address(world: World) -> None:
     caller = world.use(phone, token)
     assert caller.account_state is not None
     assert not has_role(caller.account_state, world.clients.role_codes(["admin"]))
-    assert has_role(caller.account_state, world.clients.role_codes(["admin", "support"])), "any one of them will do"
+    assert has_role(caller.account_state, world.clients.role_codes(["admin", "support"])), "one of the roles is enough"
     assert not has_role(caller.account_state, [])
     world.set_roles(EMAIL, [])
     assert roles_of(world, account) == frozenset()
@@ -98,7 +98,7 @@ def test_roles_that_changed_between_read_and_write_are_read_again(
         if next(in_the_way, None) is not None:
             account_state = world.stores.tables.lineages[account]
             world.stores.tables.lineages[account] = replace(account_state, roles=account_state.roles ^ {2})
-        return set_roles(*arguments, **expected)  # # type: ignore[arg-type] # the original arguments
+        return set_roles(*arguments, **expected)  # type: ignore[arg-type] # the original arguments
 
     monkeypatch.setattr(lineage_store, "set_roles", late)
     if moves < START_OVER_MAX:

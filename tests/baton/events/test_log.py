@@ -135,7 +135,7 @@ def test_an_event_that_cannot_be_written_is_counted(log: Log, capfd: pytest.Capt
     log.start_request(request_id="r1")
     log.record("token_reused", lineage="l1", generation=1)
     written(capfd)
-    log.record("refused", status=400, code="token_reused", where=object())  # # type: ignore[arg-type] # a defect
+    log.record("refused", status=400, code="token_reused", where=object())  # type: ignore[arg-type] # a defect
     [document] = written(capfd)
     assert (document["token_reused"], document["refused_token_reused"]) == (1, 1)
 

@@ -36,7 +36,7 @@ GOLDEN: dict[str, str] = {
     "\U0001e030": "\U0001e030",  # 15.0
     "\U0001f12f": "\U0001f12f",  # 11.0
     "\u1d2c": "\u1d2c",  # 4.0
-    "a\U0001e08f\u0316": "a\U0001e08f\u0316",  # # 15.0, a mark that later tables order before the other
+    "a\U0001e08f\u0316": "a\U0001e08f\u0316",  # 15.0, a mark that later tables order before the other
     "\U0001e08f\u0316": "\U0001e08f\u0316",
     "\U000105d2\u0307": "\U000105d2\u0307",  # 16.0, composes by later tables
     "\U00011099\U000110ba": "\U00011099\U000110ba",  # 5.2, composes by later tables
@@ -44,16 +44,16 @@ GOLDEN: dict[str, str] = {
     "e\U0001e030\u0301": "e\U0001e030\u0301",
     "\U0010ffff": "\U0010ffff",
 }
-"""What each must be for ever."""
+"""Text -> its normal form, which must never change."""
 
 FROZEN = {
     "passwords": "f3b50217203ee6d8b785abc7a7aac02e0befc731ed6e50c04a52adfea51aee93",
     "addresses": "538aaa33ac0d7110fcb4f549348e26ad24c32bedabd93dca4e8aea2830c956e8",
 }
-"""The digests of what each character makes of a password and of an address.
+"""The digests of the normal forms of all characters, in a password and in an address.
 
-They are not to change: with a new Python, or a new version of idna, accounts would be lost. Where a release does change
-one, keep the old form of the characters concerned in ``core``, and do not write the new digest here.
+They must not change: with a new Python or a new version of idna, owners could not log in. If a release changes one, keep
+the old form of its characters in the code, and do not write the new digest here.
 """
 
 PROGRAM = """

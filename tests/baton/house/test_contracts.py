@@ -50,7 +50,7 @@ PLANTED = [
     (TOOLS, "keys/ring.py", "def late():\n    from tests.baton import world"),
     (KIT, "__init__.py", "from chalicelib.baton import testing"),
 ]
-"""Each contract, a file of Baton, and what is planted at its end."""
+"""Each contract, a file of Baton, and the forbidden import that is added at its end."""
 
 
 @pytest.fixture(scope="module")

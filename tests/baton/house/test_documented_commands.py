@@ -31,7 +31,7 @@ PAGES = [
 ]
 SHELL = {"sh", "bash", "console", "shell"}
 DATA = {"json", "http", "text", "mermaid", "toml", "yaml"}
-"""Blocks that show something, and hold no command."""
+"""Languages of blocks with data and without commands."""
 
 BIN = Path(sys.executable).parent
 NO_REGION = "Set AWS_DEFAULT_REGION: no region is set."
@@ -42,7 +42,7 @@ RUN = {
     "tools.restore": NO_REGION,
     "tools.smoke": UNREACHED,
 }
-"""Each module that a page calls and that needs a deployment, and the line it ends with where there is none."""
+"""Each documented module that needs a deployment, and its last line if there is none."""
 
 ELSEWHERE = {
     "tools.dev.aws": "tests/baton/operations/tools/test_deploy.py: aws",
@@ -54,7 +54,7 @@ ELSEWHERE = {
 
 INSTALLED_BY_A_PERSON = {"pip install cryptography"}
 WORDS = {"E-MAIL": "ada@example.com", "URL": "http://127.0.0.1:9", "CLIENT": "mobile"}
-"""What a page leaves to fill in."""
+"""The placeholders of the pages, and their values in this test."""
 
 
 def blocks() -> Iterator[tuple[Path, str, str]]:
@@ -155,9 +155,9 @@ def test_a_module_runs_as_documented_without_pythonpath(line: str) -> None:
         return
     arguments = ["http://127.0.0.1:9" if word.startswith("https://login.example.org") else word for word in arguments]
     command = [sys.executable, "-m", module, *arguments]
-    if module == "pytest":  # # only found and not run, because this test may be one of them
+    if module == "pytest":  # only found and not run, because this test may be one of them
         command += ["--collect-only", "-p", "no:cacheprovider"]
-    if module == "tools.smoke":  # # it would wait a minute until a new API is available everywhere
+    if module == "tools.smoke":  # it would wait a minute until a new API is available everywhere
         patched = f"import runpy, sys, time; time.sleep = lambda _: None; sys.argv[1:] = {arguments!r}; "
         command = [sys.executable, "-c", patched + f"runpy.run_module({module!r}, run_name='__main__')"]
     done = subprocess.run(
@@ -258,7 +258,7 @@ def test_a_block_of_python_runs_against_make_dev(
         }
         if "import BatonClient" not in text:
             given["BatonClient"] = BatonClient
-        exec(compile(text, "the page", "exec"), given)  # # noqa: S102 - code of a page of this repository
+        exec(compile(text, "the page", "exec"), given)  # noqa: S102 - code of a page of this repository
         assert isinstance(given["client"], BatonClient)
     finally:
         ada.delete_account(password)
@@ -277,7 +277,7 @@ def test_git_does_not_ignore_the_record_of_deployments() -> None:
 def test_make_help_keeps_its_columns() -> None:
     """With a long name too, each description begins in the same column."""
     done = subprocess.run(
-        ["make", "--no-print-directory", "help", f"VENV={BIN.parent}"],  # # noqa: S607 - the make on the PATH
+        ["make", "--no-print-directory", "help", f"VENV={BIN.parent}"],  # noqa: S607 - the make on the PATH
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -27,7 +27,7 @@ WITHOUT_A_CLOCK = {
     "chalicelib/baton/events/names.py",
     "chalicelib/baton/events/record.py",
 }
-"""Packages and modules that are given the time and random bytes."""
+"""Packages and modules that get the time and random bytes as arguments."""
 VAGUE_NAMES = {"common", "data", "helper", "helpers", "manager", "misc", "util", "utils"}
 HOMES = {
     "argon2": {"chalicelib/baton/factors/password_hash.py"},
@@ -50,10 +50,10 @@ HOMES = {
     # Baton's values are msgspec structs. At import they are made ten times as fast as frozen dataclasses.
     "msgspec": {"app.py", "chalicelib"},
 }
-"""Where each third-party package may be known."""
+"""The files and folders that may import each third-party package."""
 
 EARLY = {"chalice", "cryptography", "msgspec"}
-"""What nearly every first request needs. The rest is imported where it is first needed (cold start)."""
+"""The packages that nearly every first request needs. Others are imported at first use (cold start)."""
 
 LATE = {"cryptography.hazmat.primitives.asymmetric.ed25519", "cryptography.hazmat.primitives.serialization"}
 """Modules of early packages that few requests need."""

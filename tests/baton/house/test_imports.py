@@ -44,10 +44,10 @@ HEAVY = {
     "smtplib",
     "urllib.request",
 }
-"""What an exchange and a signed call do without, beside botocore."""
+"""Modules that an exchange and a signed call do not need. botocore is another one."""
 
 BY_THE_WAY = {"_cffi_backend", "typing_extensions"}
-"""cryptography imports the first one. msgspec imports the second one where it exists; it does not ship."""
+"""cryptography imports the first one. msgspec imports the second one if it is installed. It is not deployed."""
 
 PROGRAM = """
 import base64, json, os, sys

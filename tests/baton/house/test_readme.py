@@ -59,7 +59,7 @@ def test_the_table_of_make_dev_is_the_printed_one() -> None:
 
 def test_make_without_a_target_lists_the_commands() -> None:
     """A new user often types it first."""
-    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)  # # noqa: S607 - the make on the PATH
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607 - the make on the PATH
     for command in COMMANDS:
         assert f"make {command}" in listed.stdout
 

@@ -14,7 +14,7 @@ from tests.baton.wire.conversation import Device, Said
 
 SHIPPED = str(Path(__file__).parents[3] / "chalicelib")
 KIT = f"{SHIPPED}/baton/testing/"
-"""The gateway and the clock of a test. They do not ship."""
+"""The gateway and the clock of a test. They are not deployed."""
 
 
 def walked(call: Callable[[], Said]) -> tuple[Said, dict[str, list[str]]]:

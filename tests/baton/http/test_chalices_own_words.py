@@ -75,7 +75,7 @@ def test_a_plain_route_that_succeeds_keeps_its_status_body_and_headers(embedded_
         assert (answer.status, answer.body) == (203, b"a,b")
         assert [answer.header(name) for name in own] == ["text/csv", "Accept, Origin", "max-age=5"]
         assert has_the_headers_of_every_answer(answer)
-    assert len(own) == 3  # # a view may keep its headers in a constant
+    assert len(own) == 3  # a view may keep its headers in a constant
     answer = answered(lambda: Response(body="", status_code=204))
     assert (answer.status, answer.body) == (204, b"")
 

@@ -29,14 +29,14 @@ def answered(view: Callable[[Message], object], *, development: bool) -> tuple[G
     return response, dict(log.recorded)["internal_error"]
 
 
-def raises_a_secret(_: Message) -> Answer:
+def secretive(_: Message) -> Answer:
     """Raise an exception whose message must not be in a log."""
     raise KeyError("a secret of somebody's")
 
 
 def test_a_defect_shows_its_traceback_to_its_developer(capsys: pytest.CaptureFixture[str]) -> None:
     """``make dev`` prints the place and the message on the terminal. The log has neither."""
-    response, noted = answered(raises_a_secret, development=True)
+    response, noted = answered(secretive, development=True)
     shown = capsys.readouterr().err
     assert (response.status, noted["kind"]) == (500, "KeyError")
     assert "in secretive" in shown
@@ -47,7 +47,7 @@ def test_a_defect_shows_its_traceback_to_its_developer(capsys: pytest.CaptureFix
 
 def test_a_deployment_shows_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     """The message may contain a secret, so only the type and the place of the exception are logged."""
-    _, noted = answered(raises_a_secret, development=False)
+    _, noted = answered(secretive, development=False)
     assert capsys.readouterr() == ("", "")
     assert "secretive" in str(noted["where"])
 
@@ -96,7 +96,7 @@ def test_begin_is_called_once_for_each_request() -> None:
         begin=lambda: begun.append(1),
     )
     app.route("/fine", methods=["GET"], content_types=[])(plain(edge, lambda _: Answer(200)))
-    app.route("/broken", methods=["GET"], content_types=[])(plain(edge, raises_a_secret))
+    app.route("/broken", methods=["GET"], content_types=[])(plain(edge, secretive))
     gateway = Gateway([app])
     for path, status in (("/api/fine", 200), ("/api/broken", 500), ("/api/fine", 200)):
         assert gateway.call("GET", path).status == status

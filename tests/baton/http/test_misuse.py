@@ -111,7 +111,7 @@ def test_a_path_parameter_with_the_name_of_the_caller_is_a_type_error() -> None:
 def test_an_unknown_acr_cannot_be_required_of_a_caller() -> None:
     """An unknown level was below all others, so every login satisfied it."""
     caller = Caller(
-        account="a",  # # type: ignore[arg-type] # an id that only this test uses
+        account="a",  # type: ignore[arg-type] # an id that only this test uses
         device_id="d",  # type: ignore[arg-type] # the same
         client_id="c",
         scope=frozenset(),

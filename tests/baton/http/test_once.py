@@ -248,7 +248,7 @@ def test_one_of_two_parallel_take_overs_runs(shop: Shop, by_then: str) -> None:
             shop.store.calls.store(key, mark=b"of the winner", answer=answer, now=now)
         return take_over(key, old_mark=old_mark, mark=mark, now=now)
 
-    shop.store.take_over = late  # # type: ignore[attr-defined] # a seeded race
+    shop.store.take_over = late  # type: ignore[attr-defined] # a seeded race
     if by_then == "answered":
         assert shop.send() == replayed(MADE)
     else:
@@ -408,7 +408,7 @@ def test_an_answer_is_stored_encrypted() -> None:
     shop = Shop()
     answer = replace(MADE, body=b"the body of the answer", cookies=("session=the-cookie",))
     shop.send(answer)
-    ((key, call),) = shop.store.calls.calls.items()  # # type: ignore[attr-defined] # an attribute of the memory store
+    ((key, call),) = shop.store.calls.calls.items()  # type: ignore[attr-defined] # an attribute of the memory store
     assert call.answer is not None
     for told in (b"the body of the answer", b"the-cookie", b"Location", IDEMPOTENCY_KEY.encode()):
         assert told not in call.answer + key.encode() + call.digest + call.mark
@@ -418,7 +418,7 @@ def test_an_answer_copied_to_another_account_cannot_be_decrypted() -> None:
     """The answer is 503 and the view does not run. No account gets the answer of another."""
     shop = Shop()
     shop.send()
-    calls = shop.store.calls.calls  # # type: ignore[attr-defined] # an attribute of the memory store
+    calls = shop.store.calls.calls  # type: ignore[attr-defined] # an attribute of the memory store
     theirs = once_key(SOMEBODY_ELSE, "POST", ROUTE, IDEMPOTENCY_KEY)
     calls[theirs] = calls[ITEM]
     with pytest.raises(errors.Unavailable, match="decrypt"):
@@ -438,7 +438,7 @@ def test_an_answer_encrypted_under_a_newer_root_is_read_with_a_fresh_ring() -> N
     shop.key_ring.ring = old
     with pytest.raises(errors.Unavailable):
         shop.send()
-    shop.key_ring.refreshed = lambda *, now: new  # # type: ignore[method-assign] # a seeded fault
+    shop.key_ring.refreshed = lambda *, now: new  # type: ignore[method-assign] # a seeded fault
     assert shop.send() == replayed(MADE)
 
 
@@ -446,7 +446,7 @@ def test_a_stored_answer_of_unknown_format_is_503() -> None:
     """It can be decrypted, but this release does not write this format."""
     shop = Shop()
     shop.send()
-    calls = shop.store.calls.calls  # # type: ignore[attr-defined] # an attribute of the memory store
+    calls = shop.store.calls.calls  # type: ignore[attr-defined] # an attribute of the memory store
     answer = encrypt_answer(b"\x93", item=ITEM, ring=shop.key_ring.ring, now=shop.clock.now, nonce=bytes(12))
     calls[ITEM] = replace(calls[ITEM], answer=answer)
     with pytest.raises(errors.Unavailable, match="decrypt"):

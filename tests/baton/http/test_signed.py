@@ -27,7 +27,7 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     module = load_environment(clock)
 
-    @module.app.route("/vault", methods=["GET"])  # # type: ignore[untyped-decorator] # a module made at run time
+    @module.app.route("/vault", methods=["GET"])  # type: ignore[untyped-decorator] # a module made at run time
     @module.baton.signed(bound=True)  # type: ignore[untyped-decorator] # a module made at run time
     def vault(caller: Caller) -> Answer:
         return Answer(200, {"bound": caller.bound})

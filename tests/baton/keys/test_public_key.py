@@ -177,7 +177,7 @@ def test_the_second_form_of_an_ed25519_signature_is_refused() -> None:
 
 def test_ed25519_keys_of_small_order_are_refused() -> None:
     """Everybody can sign under such a key, and OpenSSL accepts it. The eight points are tested in each spelling."""
-    forged = bytes([1]) + bytes(63)  # # R is the neutral point, S is zero
+    forged = bytes([1]) + bytes(63)  # R is the neutral point, S is zero
     forgeable = 0
     for y in (0, 1, ED25519_P - 1, Y_OF_ORDER_8, ED25519_P - Y_OF_ORDER_8):
         spellings = {y, y + ED25519_P} if y + ED25519_P < SIGN_BIT else {y}
@@ -190,7 +190,7 @@ def test_ed25519_keys_of_small_order_are_refused() -> None:
                 PublicKey.from_jwk({"kty": "OKP", "crv": "Ed25519", "x": encode_base64url(raw)})
             with pytest.raises(InvalidKey):
                 PublicKey("Ed25519", raw)
-    assert forgeable >= 8  # # the reason for the check: if this fails, OpenSSL has its own check
+    assert forgeable >= 8  # the reason for the check: if this fails, OpenSSL has its own check
 
 
 def openssl_verifies(raw: bytes, signature: bytes, message: bytes) -> bool:
@@ -277,8 +277,8 @@ def test_p256_points_off_the_curve_are_refused() -> None:
     "raw",
     [
         b"",
-        b"\0",  # # the point at infinity (SEC 1 section 2.3.3)
-        b"\2" + (P256_P + 5).to_bytes(32, "big"),  # # 5 is on the curve: a second spelling
+        b"\0",  # the point at infinity (SEC 1 section 2.3.3)
+        b"\2" + (P256_P + 5).to_bytes(32, "big"),  # 5 is on the curve: a second spelling
         b"\2" + P256_P.to_bytes(32, "big"),
         b"\2" + b"\xff" * 32,
         b"\2" + (1).to_bytes(32, "big"),  # no point has this x
@@ -354,7 +354,7 @@ def test_other_jwks_are_refused(jwk: Mapping[str, object]) -> None:
         lambda x: x[:-1],
         lambda x: x + "A",
         lambda x: "AA" + x,
-        lambda x: x[:-1] + chr(ord(x[-1]) + 1),  # # the same bytes with stray trailing bits
+        lambda x: x[:-1] + chr(ord(x[-1]) + 1),  # the same bytes with stray trailing bits
         lambda x: x.replace("-", "+").replace("_", "/") + " ",
         lambda x: " " + x,
         lambda x: x + "\n",

@@ -89,7 +89,7 @@ def verdict(
     ("behind", "attempt", "expected"),
     [
         pytest.param(0, ATTEMPT, Current(MINE_LIVE), id="E5 current"),
-        pytest.param(0, HISTORY[3], Current(MINE_LIVE), id="E5 current, whatever the attempt"),
+        pytest.param(0, HISTORY[3], Current(MINE_LIVE), id="E5 current, with any attempt"),
         pytest.param(1, HISTORY[2], Retry(MINE_LIVE), id="E6 the one before, its attempt"),
         pytest.param(2, HISTORY[1], Superseded(), id="E7 two before, its attempt"),
         pytest.param(3, HISTORY[0], Superseded(), id="E7 three before, its attempt"),
@@ -188,7 +188,7 @@ def test_a_child_is_never_issued_before_its_parent() -> None:
         pytest.param(state_with(replace(MINE_LIVE, binding=OTHER_KEY)), None, id="bound to another key"),
         pytest.param(state_with(replace(MINE_LIVE, binding=NoBinding())), None, id="bound to nothing"),
         pytest.param(state_with(replace(MINE_LIVE, binding=SecretBinding())), None, id="bound by a secret"),
-        pytest.param(state_with(replace(MINE_LIVE, auth_time=MINE_LIVE.issued_at + 1)), None, id="begun since"),
+        pytest.param(state_with(replace(MINE_LIVE, auth_time=MINE_LIVE.issued_at + 1)), None, id="began later"),
     ],
 )
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_an_unknown_account_is_inactive() -> None:
         replace(MINE_LIVE, auth_time=NOT_BEFORE),
         replace(MINE_LIVE, auth_time=MINE_LIVE.issued_at),
     ],
-    ids=["expiry", "idle", "not_before", "begun then"],
+    ids=["expiry", "idle", "not_before", "began then"],
 )
 def test_the_last_second_is_valid(lineage: Lineage) -> None:
     """Each lineage ends in the next second."""
@@ -389,12 +389,10 @@ SESSION_IN_USE: Final = replace(MINE_LIVE, generation=0, issued_at=NOW, in_use_s
 @pytest.mark.parametrize(
     ("issued_at", "now", "mechanism", "lives"),
     [
-        pytest.param(NOW - 3_000, NOW, SESSION, True, id="issued when use began"),
+        pytest.param(NOW - 3_000, NOW, SESSION, True, id="issued when the use began"),
         pytest.param(NOW - 3_001, NOW, SESSION, False, id="issued before a gap in use"),
-        pytest.param(
-            NOW - 3_000, NOW + SESSION.access_s - 1, SESSION, True, id="last used a moment less than a life ago"
-        ),
-        pytest.param(NOW - 3_000, NOW + SESSION.access_s, SESSION, False, id="last used a life ago"),
+        pytest.param(NOW - 3_000, NOW + SESSION.access_s - 1, SESSION, True, id="last used less than a lifetime ago"),
+        pytest.param(NOW - 3_000, NOW + SESSION.access_s, SESSION, False, id="last used a lifetime ago"),
         pytest.param(NOW - 3_000, NOW, REFRESH, False, id="of a mechanism that does not slide"),
     ],
 )
@@ -419,9 +417,12 @@ SLIDE_AFTER_S: Final = SESSION.access_s // SLIDE_AFTER_FRACTION
 @pytest.mark.parametrize(
     ("later", "renewed", "expected"),
     [
-        pytest.param(SLIDE_AFTER_S - 1, False, None, id="written down recently"),
+        pytest.param(SLIDE_AFTER_S - 1, False, None, id="recorded recently"),
         pytest.param(
-            SLIDE_AFTER_S, False, replace(SESSION_IN_USE, issued_at=NOW + SLIDE_AFTER_S), id="a sixth of a life later"
+            SLIDE_AFTER_S,
+            False,
+            replace(SESSION_IN_USE, issued_at=NOW + SLIDE_AFTER_S),
+            id="a sixth of the lifetime later",
         ),
         pytest.param(
             SESSION.access_s - 1,
@@ -439,7 +440,7 @@ SLIDE_AFTER_S: Final = SESSION.access_s // SLIDE_AFTER_FRACTION
             1,
             True,
             replace(SESSION_IN_USE, issued_at=NOW + 1, in_use_since=NOW + 1),
-            id="a renewal is always written down, and begins a new use",
+            id="a renewal is always recorded and begins a new use",
         ),
         pytest.param(
             -5, True, replace(SESSION_IN_USE, in_use_since=NOW - 5), id="a renewal by a clock behind does not go back"

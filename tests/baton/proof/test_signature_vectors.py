@@ -40,7 +40,7 @@ def message_of(row: Mapping[str, Any], *more: tuple[str, str]) -> Message:
     return Message(
         method=row.get("method") or "",
         authority=(row.get("authority") or "").lower(),
-        path=target.path or "/",  # # a request line has no empty path (RFC 9112 section 3.2.1)
+        path=target.path or "/",  # a request line has no empty path (RFC 9112 section 3.2.1)
         query=tuple(parse_qsl(target.query, keep_blank_values=True)),
         fields=fields,
         body=row.get("body", "").encode(),
@@ -103,14 +103,14 @@ def test_signatures_printed_in_rfc_9421() -> None:
             assert base.decode() == vector["base"], vector["id"]
         match verifies(vector["keyid"], signature, base):
             case None:
-                verdicts["the RFC's base, an algorithm that is not ours"] += 1
+                verdicts["the RFC's base, an algorithm that Baton does not support"] += 1
             case verdict:
                 assert verdict == (vector["expect"] == "valid"), vector["id"]
                 verdicts["verifies" if verdict else "does not verify, as it must not"] += 1
     assert verdicts == {
         "verifies": 7,
         "does not verify, as it must not": 3,
-        "the RFC's base, an algorithm that is not ours": 4,
+        "the RFC's base, an algorithm that Baton does not support": 4,
         "outside the profile": 6,
     }
 
@@ -145,12 +145,12 @@ def test_components_of_rfc_9421() -> None:
             continue
         # Baton does not normalise this port away, so the host is not one of the accepted hosts.
         assert message.authority.partition(":")[0] == case["value"]
-        verdicts["a host that is not ours"] += 1
+        verdicts["a host that is not accepted"] += 1
     assert verdicts == {
         "the RFC's line": 19,
         "outside the profile": 14,
         "refused, as it must be": 10,
-        "a host that is not ours": 2,
+        "a host that is not accepted": 2,
     }
 
 

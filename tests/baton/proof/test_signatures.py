@@ -588,9 +588,9 @@ def test_a_field_in_two_lines_is_combined() -> None:
 @pytest.mark.parametrize(
     ("given", "value"),
     [
-        ("{ours}, two={member}", "{value}, two=:AAAA:"),  # # two with Baton's tag
+        ("{ours}, two={member}", "{value}, two=:AAAA:"),  # two with Baton's tag
         ("two={member}, {ours}", "{value}"),
-        ("{ours}, {ours}", "{value}"),  # # one label twice
+        ("{ours}, {ours}", "{value}"),  # one label twice
         ("sig=(), {ours}", "{value}"),
         ("{ours}, theirs=1, theirs=2", "{value}"),
         ("{ours}", "{value}, {value}"),
@@ -599,10 +599,10 @@ def test_a_field_in_two_lines_is_combined() -> None:
         ("{ours};created=1", "{value}"),  # one parameter twice
         ("{ours};tag=1", "{value}"),
         ('{ours};tag="theirs"', "{value}"),
-        ("{ours}", ""),  # # no member with this label
+        ("{ours}", ""),  # no member with this label
         ("{ours}", "other=:AAAA:"),
         ("{ours}", "SIG=:AAAA:"),
-        ("{ours}", "sig"),  # # a member of another type
+        ("{ours}", "sig"),  # a member of another type
         ("{ours}", "sig=?0"),
         ("{ours}", "sig=1"),
         ("{ours}", 'sig="AAAA"'),
@@ -927,15 +927,15 @@ WRONG_512 = f"sha-512=:{base64.b64encode(hashlib.sha512(b'other').digest()).deco
         ((RIGHT_512,), True),
         ((f"{RIGHT}, {RIGHT_512}",), True),
         ((RIGHT_512, RIGHT), True),
-        ((f"{RIGHT}, md5=:AAAA:, unixsum=1",), True),  # # an unknown algorithm and a known one
+        ((f"{RIGHT}, md5=:AAAA:, unixsum=1",), True),  # an unknown algorithm and a known one
         ((f"{RIGHT};note=1",), True),
         ((WRONG,), False),
         ((WRONG_512,), False),
-        ((f"{RIGHT}, {WRONG_512}",), False),  # # each given digest must match
+        ((f"{RIGHT}, {WRONG_512}",), False),  # each given digest must match
         ((f"{WRONG}, {RIGHT_512}",), False),
         ((RIGHT, RIGHT), False),  # one key twice
         ((WRONG, RIGHT), False),
-        (("md5=:AAAA:",), False),  # # no known algorithm
+        (("md5=:AAAA:",), False),  # no known algorithm
         (("",), False),
         ((), False),
         ((RIGHT.replace("sha-256", "sha-512"),), False),
@@ -949,7 +949,7 @@ WRONG_512 = f"sha-512=:{base64.b64encode(hashlib.sha512(b'other').digest()).deco
         ((RIGHT.replace("=:", "=(:").replace("=:", ":)"),), False),
         ((f"sha-256=({RIGHT.partition('=')[2]})",), False),
         ((RIGHT[:-1],), False),
-        ((RIGHT[:-2] + ":",), False),  # # padding missing, and too much padding: there is one spelling
+        ((RIGHT[:-2] + ":",), False),  # padding missing, and too much padding: there is one spelling
         ((RIGHT[:-1] + "=:",), False),
         ((RIGHT + ",",), False),
         ((RIGHT + "\n",), False),
@@ -1001,18 +1001,18 @@ def test_a_signature_outside_the_window_is_clock_skew(created: int) -> None:
 @pytest.mark.parametrize(
     ("created", "expires", "refusal"),
     [
-        (NOW, NOW, None),  # # in its last second
+        (NOW, NOW, None),  # in its last second
         (NOW, NOW + 600, None),
         (NOW - 300, NOW, None),
         (NOW - 300, NOW + 300, None),
         (NOW, NOW + 601, SignatureDefective),
         (NOW - 300, NOW + 301, SignatureDefective),
         (NOW, 10**11 - 1, SignatureDefective),
-        (NOW - 10, NOW - 1, ClockSkew),  # # expired
-        (NOW + 10, NOW + 9, ClockSkew),  # # expired before it began
+        (NOW - 10, NOW - 1, ClockSkew),  # expired
+        (NOW + 10, NOW + 9, ClockSkew),  # expired before it began
         (NOW, 0, ClockSkew),
         (NOW, -1, ClockSkew),
-        (NOW - 301, NOW + 1, ClockSkew),  # # the window still applies
+        (NOW - 301, NOW + 1, ClockSkew),  # the window still applies
     ],
 )
 def test_expires_can_shorten_the_window_but_not_extend_it(

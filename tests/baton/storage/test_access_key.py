@@ -91,7 +91,7 @@ def test_an_access_key_is_fetched_once_and_again_before_it_expires(counter: Coun
     assert counter.asked == []
     first = vendor()
     assert first == AccessKey("first", Secret(b"s"), Secret(b"t"))
-    assert vendor() is first, "the signing key of a day is kept for this object"
+    assert vendor() is first, "the signing key of a day belongs to this object"
     assert counter.asked == ["/2021-04-23/credentials"]
     vendor = Vendor(counter.vended)
     assert [vendor().id, vendor().id] == ["third", "third"]

@@ -24,7 +24,7 @@ ISSUER = "https://api.example.com/api"
 NOBODYS = "arn:aws:kms:us-east-1:123456789012:key/somebody-elses"
 
 service = functools.cache(AwsClient)
-"""Made once: reading AWS's descriptions of a service is most of a test here."""
+"""Each client is made once, because botocore takes most of a test's time to read the model of a service."""
 
 
 @functools.cache
@@ -197,7 +197,7 @@ PLANTED: dict[str, tuple[Callable[[Account], Any], str]] = {
     "no key rotation": (lambda it: it.kms.disable_key_rotation(KeyId=it.key), "does not rotate"),
     "a disabled key": (lambda it: it.kms.disable_key(KeyId=it.key.split("/")[1]), "disabled"),
     "a key for everybody": (lambda it: it.open_key(), "every principal to use it"),
-    "logs for ever": (
+    "logs without expiry": (
         lambda it: it.logs.delete_retention_policy(logGroupName=f"/aws/lambda/{PREFIX}-rotate_keys"),
         "never expire",
     ),

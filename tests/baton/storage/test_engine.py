@@ -186,7 +186,7 @@ def test_every_server_error_is_unavailable(error: Exception, verb: str) -> None:
         VERBS[verb](engine_with(FailingClient([error])))
     assert "secret" not in raised.value.reason
     assert raised.value.__suppress_context__
-    assert not raised.value.by_caller, "it must ring the alarm"
+    assert not raised.value.by_caller, "it must raise the alarm"
 
 
 @pytest.mark.parametrize("error", SERVER_ERRORS, ids=lambda error: f"{type(error).__name__} {error}"[:60])
@@ -232,7 +232,7 @@ def test_a_lasting_conflict_is_unavailable(conflict: Exception) -> None:
     with pytest.raises(Unavailable) as raised:
         Users(engine_with(failing_client)).register(USER, state_with())
     assert failing_client.calls == 1 + len(CONFLICT_PAUSES_S)
-    assert raised.value.by_caller, "requests sent together meet at will: no alarm"
+    assert raised.value.by_caller, "a caller can cause conflicts: no alarm"
 
 
 CONFLICT_OF_EACH_CLIENT = [
@@ -322,7 +322,7 @@ BROKEN: dict[str, Callable[[Item], object]] = {
     "roles not a number": lambda item: item.update(r={"S": "1"}),
     "roles of no bit": lambda item: item.update(r={"N": "0"}),
     "a role below the first": lambda item: item.update(r={"N": "-1"}),
-    "a role over the last": lambda item: item.update(r={"N": str(1 << 32)}),
+    "a role above the last": lambda item: item.update(r={"N": str(1 << 32)}),
     "unknown reason": lambda item: _mine(item).update(z={"N": "1"}, y={"N": "99"}),
 }
 
@@ -502,13 +502,13 @@ def test_a_request_over_its_time_budget_sends_no_more_calls() -> None:
     engine = DynamoDB(Tables("test"), service)
     for _ in range(3):
         call_s[0] = ASKING_MAX_S
-        engine.read("lineages", {"pk": {"S": "x"}})  # # no request has begun, so there is no limit
+        engine.read("lineages", {"pk": {"S": "x"}})  # no request has begun, so there is no limit
     for _ in range(2):
         time_budget.begin()
         engine.read("lineages", {"pk": {"S": "x"}})
         call_s[0] = 0.1
         failing_client.errors.append(answered("ThrottlingException"))
-        with pytest.raises(Unavailable):  # # a failed call takes time too
+        with pytest.raises(Unavailable):  # a failed call takes time too
             engine.read("lineages", {"pk": {"S": "x"}})
         asks: list[Callable[[], object]] = [
             lambda: engine.read("lineages", {"pk": {"S": "x"}}),

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[3]
 BATON = ROOT / "chalicelib" / "baton"
 STORES = BATON / "storage" / "dynamodb"
 CARRIERS = frozenset({"database.py"})
-"""They carry any write, and know none."""
+"""Files that send any write and define none."""
 DATABASE = frozenset({"write", "transact"})
 RAW = frozenset({"put_item", "update_item", "delete_item", "transact_write_items", "batch_write_item"})
 
@@ -57,44 +57,40 @@ class NoCaller:
 
 _LAW = LineagesContract.test_no_write_on_behalf_of_a_login_that_is_not_live
 WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
-    "accounts.register": NoCaller("there is no login yet; claim, user and account state must not exist"),
+    "accounts.register": NoCaller("there is no login yet; index entry, user and account state must not exist"),
     "accounts.change_password": Carries(
         LineagesContract.test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live
     ),
-    "accounts.rehash": NoCaller("the same password, proved in this very request; not over a changed verifier"),
-    "accounts.forget": NoCaller(
-        "what a deletion leaves: that one had the condition, and a deleted account stays deleted"
-    ),
+    "accounts.rehash": NoCaller("the same password, verified in this request; a changed hash is not overwritten"),
+    "accounts.forget": NoCaller("it deletes the rest of a deleted account; the deletion had the condition"),
     "lineages.exchange": Carries(LineagesContract.test_a_dead_lineage_is_not_exchanged),
-    "lineages.add_lineage": NoCaller(
-        "a login proves the password, whose version is in the condition, and begins a lineage"
-    ),
+    "lineages.add_lineage": NoCaller("a login verifies the password; the credentials version is in the condition"),
     "lineages.record_use": Carries(LineagesContract.test_an_ended_lineage_does_not_slide_even_as_read),
-    "lineages.end": NoCaller("it ends the very login whose token asks, which has nothing to lose once it has ended"),
+    "lineages.end": NoCaller("it ends only the caller's own login"),
     "lineages.end_device": Carries(_LAW),
     "lineages.end_all": Carries(_LAW),
     "lineages.delete": Carries(_LAW),
-    "lineages.set_status": NoCaller("the operator's: no route has it"),
-    "lineages.set_roles": NoCaller("the operator's: no route has it; of an active account, whose roles are as read"),
-    "one_time.consume_nonce": Consumes("whatever the signed request is for"),
+    "lineages.set_status": NoCaller("only the operator calls it; no route does"),
+    "lineages.set_roles": NoCaller("only the operator calls it; the account must be active and its roles unchanged"),
+    "one_time.consume_nonce": Consumes("the effect of the signed request"),
     "one_time.consume_ticket": Consumes("the step that the ticket is for"),
     "one_time.store_grant": Consumes("the operation that the grant names"),
     "one_time.consume_grant": Consumes("the operation that the grant names"),
-    "one_time.count": Consumes("a login, a registration, or the keeping of a grant"),
-    "one_time.uncount": Consumes("a login, a registration, or the keeping of a grant"),
+    "one_time.count": Consumes("a login, a registration, or a stored grant"),
+    "one_time.uncount": Consumes("a login, a registration, or a stored grant"),
     "once.claim": Consumes("the effect of the view, whose own writes carry `caller.live()`"),
-    "once.take_over": Consumes("the effect of the view, which its route declares safe to repeat"),
-    "once.store": NoCaller("the answer to an effect that has happened, whether the login lives on or not"),
-    "once.release": NoCaller("it undoes the claim of the same sending, which had no effect"),
-    "audit.append": NoCaller("it says what has happened"),
-    "key_ring.current": NoCaller("a development environment makes the ring that it lacks"),
-    "key_ring.refreshed": NoCaller("a development environment makes the ring that it lacks"),
-    "key_ring.create": NoCaller("the operator's: no route has it"),
-    "key_ring.replace": NoCaller("the operator's, and the daily rotation's: no route has it"),
+    "once.take_over": Consumes("the effect of the view, whose route is `retry_safe`"),
+    "once.store": NoCaller("the effect has happened, whether the login is active or not"),
+    "once.release": NoCaller("it undoes the claim of the same request, which had no effect"),
+    "audit.append": NoCaller("it records an action that has happened"),
+    "key_ring.current": NoCaller("a development environment makes a missing ring"),
+    "key_ring.refreshed": NoCaller("a development environment makes a missing ring"),
+    "key_ring.create": NoCaller("only the operator calls it; no route does"),
+    "key_ring.replace": NoCaller("only the operator and the rotation job call it; no route does"),
 }
 READS = frozenset({"accounts.find", "accounts.get", "lineages.get"})
 CONDITIONS = frozenset({"lineages.liveness_condition"})
-"""What neither reads nor writes: it is a part of a transaction of the team's own."""
+"""Methods that neither read nor write: they return a part of a team's transaction."""
 
 
 def writes_of(source: str, module: str) -> Iterator[str]:

@@ -231,9 +231,9 @@ def _flip(item: Item, name: str) -> Item:
 
 
 TAMPERED: dict[str, Callable[[Item], Item]] = {
-    "ring altered": lambda item: _flip(item, "ring"),
+    "ring changed": lambda item: _flip(item, "ring"),
     "data key altered": lambda item: _flip(item, "data_key"),
-    "ring cut to nothing": lambda item: {**item, "ring": {"B": b""}},
+    "ring empty": lambda item: {**item, "ring": {"B": b""}},
     "ring without data key": lambda item: {name: value for name, value in item.items() if name != "data_key"},
     "no ring": lambda item: {name: value for name, value in item.items() if name != "ring"},
     "another revision": lambda item: {**item, "revision": {"N": "7"}},

@@ -99,7 +99,7 @@ def test_the_condition_is_one_element_of_a_transaction(team: Team, engine: Dynam
     }
 
 
-@pytest.mark.parametrize("roles", [None, ROLES], ids=["no role asked", "a role asked"])
+@pytest.mark.parametrize("roles", [None, ROLES], ids=["no role required", "a role required"])
 def test_a_transaction_of_an_active_login_succeeds(team: Team, roles: frozenset[int] | None) -> None:
     """It can be repeated, because nothing is consumed."""
     assert team.order(roles=roles)
@@ -239,7 +239,7 @@ def test_an_exchange_in_conflict_with_transactions_of_a_team_is_503(
     met[0] = tries
     said = phone.exchange(attempt="an-attempt-that-is-repeated")
     assert (said.status, said.code, said.members["action"]) == (503, "unavailable", "retry")
-    assert met == [0], "each of its sendings met one"
+    assert met == [0], "each of its attempts was in conflict"
     met[0] = tries - 1
     assert phone.exchange(attempt="an-attempt-that-is-repeated").status == 200
     assert phone.get("/me").status == 200

@@ -73,7 +73,7 @@ def line(dynamodb: AwsClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]
     events.register_last("before-send", line, unique_id="line")
     yield line
     events.unregister("before-send", line, unique_id="line")
-    assert line.lost == line.to_lose, "the answer was to be lost, and was not"
+    assert line.lost == line.to_lose, "no answer was lost"
 
 
 def test_an_exchange_with_a_lost_answer_gets_the_same_child(engine: DynamoDB, line: Line) -> None:

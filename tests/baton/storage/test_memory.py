@@ -77,7 +77,7 @@ EXPIRES = {
     "calls": NOW + ONCE_KEPT_S,
     "events": NOW + AUDIT_KEPT_S,
 }
-"""When an item of each table expires, of those that ``filled`` writes."""
+"""Table -> the expiry of the item that ``filled`` writes into it."""
 
 
 def filled() -> MemoryTables:

@@ -261,7 +261,7 @@ def test_without_any_part_the_condition_differs_from_the_rule(
         put_state(engine, life.account_state())
         try:
             answer = LineageStore(engine).exchange(life.present(token), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
-        except Unavailable:  # # an ended lineage has no attempts, so its exchange cannot be written
+        except Unavailable:  # an ended lineage has no attempts, so its exchange cannot be written
             disagreed += 1
         else:
             disagreed += isinstance(answer, Exchanged)

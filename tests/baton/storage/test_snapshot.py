@@ -28,7 +28,7 @@ print(json.dumps({
 }))
 """
 STARTED_ANYHOW = {"base64", "ipaddress"}
-"""What the standard library imports by itself."""
+"""Modules that other modules of the standard library import anyway."""
 
 
 def late_imports() -> Iterator[str]:

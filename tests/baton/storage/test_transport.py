@@ -307,7 +307,7 @@ class Line:
         self.bodies.append(received.partition(b"\r\n\r\n")[2])
         given = self.answers.pop(0) if self.answers else None
         if given is ...:
-            connection.recv(1)  # # until the client gives up
+            connection.recv(1)  # until the client gives up
             return False
         if given is None:
             return False
@@ -355,7 +355,7 @@ def line() -> Iterator[Callable[..., Line]]:
 @pytest.mark.parametrize(
     ("answers", "requests", "connections"),
     [
-        pytest.param([answer()], 1, 1, id="at once"),
+        pytest.param([answer()], 1, 1, id="immediately"),
         pytest.param([answer(x_amz_crc32="")], 1, 1, id="without a checksum"),
         pytest.param([(answer()[:20], answer()[20:90], answer()[90:])], 1, 1, id="in pieces"),
         pytest.param([None, answer()], 2, 2, id="after a connection that ended"),
@@ -379,8 +379,10 @@ def line() -> Iterator[Callable[..., Line]]:
             [answer(b"<html>\r\ncontent-length: 1\r\n", 503), answer()], 2, 1, id="after words like a field in a body"
         ),
         pytest.param([b"x" * 40_000, answer()], 2, 2, id="after an endless head"),
-        pytest.param([error_answer("InternalServerError", 500), answer()], 2, 1, id="after a failure of theirs"),
-        pytest.param([answer(b"<html>", 503), None, answer()], 3, 2, id="after a proxy's words, and nothing"),
+        pytest.param([error_answer("InternalServerError", 500), answer()], 2, 1, id="after a server error"),
+        pytest.param(
+            [answer(b"<html>", 503), None, answer()], 3, 2, id="after a proxy's page, and a closed connection"
+        ),
         pytest.param(
             [error_answer("ProvisionedThroughputExceededException"), answer()], 2, 1, id="after being throttled"
         ),
@@ -449,9 +451,9 @@ def test_an_answer_without_the_decrypted_key_is_not_accepted(line: Callable[...,
 @pytest.mark.parametrize(
     "unasked",
     [
-        pytest.param(b"", id="its end"),
-        pytest.param(answer(b'{"Item": {"pk": {"S": "of somebody else"}}}'), id="an answer to nobody"),
-        pytest.param(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n", id="a farewell"),
+        pytest.param(b"", id="closed"),
+        pytest.param(answer(b'{"Item": {"pk": {"S": "of somebody else"}}}'), id="an answer without a request"),
+        pytest.param(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n", id="a time-out message"),
     ],
 )
 def test_unrequested_bytes_on_a_kept_connection_are_not_an_answer(line: Callable[..., Line], unasked: bytes) -> None:
@@ -581,7 +583,7 @@ def test_it_connects_by_tls_to_a_trusted_server(secured: Line) -> None:
     assert (secured.requests, secured.connections) == (2, 1)
 
 
-@pytest.mark.parametrize("by_name", [False, True], ids=["nobody has signed it", "it is of another host"])
+@pytest.mark.parametrize("by_name", [False, True], ids=["not trusted", "of another host"])
 def test_it_sends_nothing_to_an_untrusted_server(
     secured: Line, *, by_name: bool, request: pytest.FixtureRequest
 ) -> None:

@@ -78,7 +78,7 @@ P256 = PublicKey.from_raw(
     .public_bytes(serialization.Encoding.X962, serialization.PublicFormat.CompressedPoint)
 )
 ED25519 = PublicKey.from_jwk(
-    {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}  # # RFC 8037 A.2
+    {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}  # RFC 8037 A.2
 )
 TOKEN = Token(
     kind=Kind.BOTH,
@@ -301,7 +301,7 @@ class TestMinting:
     )
     def test_a_token_with_an_invalid_value_cannot_be_made(self, wrong: dict[str, Any]) -> None:
         """Ids are canonical, numbers have limits, and the key is the one of the binding."""
-        with pytest.raises(ValueError):  # # noqa: PT011 - the case says which one
+        with pytest.raises(ValueError):  # noqa: PT011 - the case says which one
             replace(TOKEN, **wrong)
 
 
@@ -500,7 +500,7 @@ class TestHeaders:
     @pytest.mark.parametrize("words", ["hunter2", "\\ud800", "x" * 4000, "forged\\nline"])
     def test_the_text_of_a_refused_header_is_not_logged_or_cached(self, words: str) -> None:
         """The log has the reason of the refusal, but no text of an unknown client."""
-        read_here(minted())  # # the header of the ring's own key is cached from here on
+        read_here(minted())  # the header of the ring's own key is cached from here on
         kept = jwt_form._header.cache_info().currsize
         for header in (f'{{"{words}":1}}', f'{{"typ":"at+jwt","alg":"ES256","kid":"{words}"}}'):
             with pytest.raises(TokenInvalid) as refusal:
@@ -698,7 +698,7 @@ class TestClaims:
             read_here(forged({**claims_of(minted()), **changed}))
         assert isinstance(trouble.value, Unavailable)
         assert trouble.value.what == what
-        with pytest.raises(TokenInvalid):  # # a forged token is refused, whatever names it has
+        with pytest.raises(TokenInvalid):  # a forged token is refused, whatever names it has
             read_here(forged({**claims_of(minted()), **changed})[:-4] + "AAAA")
 
     def test_reading_a_token_does_not_check_expiry_and_kind(self) -> None:

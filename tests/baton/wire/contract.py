@@ -74,7 +74,7 @@ class Contract:
         if found is None:
             return ""
         template, operation = found
-        if said.status == 431:  # # from the gateway
+        if said.status == 431:  # from the gateway
             return self._judged(said, "Problem", "application/problem+json")
         # The answers of a team's own view may be anything. The answers that Baton sends for its route are described
         # exactly.

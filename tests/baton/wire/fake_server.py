@@ -23,7 +23,7 @@ START = 1_750_000_000
 BASE_URL = "https://api.example.com/prod"
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
 LIFE_S = 900
-OVERLAP_S = 60  # # How long calls in flight may use the previous generation (exchange.md).
+OVERLAP_S = 60  # How long calls in flight may use the previous generation (exchange.md).
 
 
 def answered(status: int, members: object = None, **fields: str) -> Answer:
@@ -79,7 +79,7 @@ class Lineage:
     generation: int = 0
     born: float = START
     attempts: dict[int, str] = field(default_factory=dict)
-    """By slot: of the last four generations, as the real server remembers them."""
+    """Slot -> attempt, for the last four generations, as in the real server."""
     ended: str | None = None
 
     def end(self, reason: str) -> None:

@@ -257,7 +257,7 @@ class TestRule2:
             try:
                 together.wait(10)
                 client.me()
-            except BaseException as error:  # # noqa: BLE001 - asserted below
+            except BaseException as error:  # noqa: BLE001 - asserted below
                 failures.append(error)
 
         threads = [threading.Thread(target=need) for _ in range(8)]
@@ -277,7 +277,7 @@ class TestRule2:
             answer = server(request, timeout_s)
             if request.url.endswith("/oauth/token"):
                 both_sent.add(request.body)
-                together.wait(10)  # # No client stores before both are answered.
+                together.wait(10)  # No client stores before both are answered.
             return answer
 
         clients = [client_of(server, FileStorage(tmp_path / "session"), transport=slow) for _ in range(2)]
@@ -1182,7 +1182,7 @@ class TestStepUp:
 
         def confirm(_: Refused) -> str:
             asked.append(1)
-            server.faults.extend([None, server.lose_answer])  # # type: ignore[list-item]  # the step-up, the transfer
+            server.faults.extend([None, server.lose_answer])  # type: ignore[list-item]  # the step-up, the transfer
             return PASSWORD
 
         key = "transfer-2025-06-15-0002"
@@ -1796,7 +1796,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.connections.add(self.client_address)
         try:
             super().handle_one_request()
-        except ConnectionError:  # # The client did not read the whole body.
+        except ConnectionError:  # The client did not read the whole body.
             self.close_connection = True
 
     def do_POST(self) -> None:
@@ -1825,7 +1825,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if behaviour in {"answer and hang up", "cut short"}:
             self.close_connection = True
 
-    def log_message(self, format: str, *args: object) -> None:  # # noqa: A002 - the name is the library's
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
         pass
 
 
@@ -1901,7 +1901,7 @@ class TestHttpTransport:
     def test_without_a_connection_nothing_was_sent(self) -> None:
         """No process listens on the port."""
         with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))  # # Bound, and not listening.
+            taken.bind(("127.0.0.1", 0))  # Bound, and not listening.
             with pytest.raises(NoResponse) as lost:
                 HttpTransport()(Request("POST", f"http://127.0.0.1:{taken.getsockname()[1]}/", {}, b"x"), 5)
         assert not lost.value.sent

@@ -27,9 +27,9 @@ OF_NO_ROUTE = {
     "insufficient_scope",
     "outcome_unknown",
 }
-"""Codes that no route of Baton returns: `tests/baton/http/test_once.py` tests those of exactly-once calls,
-`tests/baton/wire/test_public_api.py` those of scope, role and acr,
-`tests/baton/wire/test_documented_routes.py` the others."""
+"""Codes that no route of Baton returns. `tests/baton/http/test_once.py` tests the codes of exactly-once calls,
+`tests/baton/wire/test_public_api.py` the codes of scope, role and acr, and
+`tests/baton/wire/test_documented_routes.py` the other ones."""
 
 
 class Setting:
@@ -419,7 +419,7 @@ def test_a_password_change_needs_its_grant_and_ends_the_other_devices(make_devic
     [
         ("Basic", "{id}:{secret}", 200),
         ("bAsIc", "{id}:{secret}", 200),
-        ("Basic", "%62illing:{encoded}", 200),  # # form-encoded values (RFC 6749 section 2.3.1)
+        ("Basic", "%62illing:{encoded}", 200),  # form-encoded values (RFC 6749 section 2.3.1)
         ("Bearer", "{id}:{secret}", 401),
         ("", "{id}:{secret}", 401),
         ("Basic", "{id}", 401),

@@ -106,9 +106,7 @@ def test_a_copy_that_repeats_the_owners_exchange_works_for_a_minute_after_the_ne
     assert copy.me()
     clock.skip(3)
     line.carried.clear()
-    with pytest.raises(
-        LoggedOut
-    ):  # # The copy's own exchange is reuse by another attempt, and ends the login for both.
+    with pytest.raises(LoggedOut):  # The copy's own exchange is reuse by another attempt, and ends the login for both.
         copy.me()
     assert [answer.members().get("code") for _, answer in line.carried] == ["token_expired", "token_reused"]
 

@@ -54,10 +54,10 @@ def team(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatc
     app = Chalice(app_name="notes", configure_logs=False)
     baton.install(app)
     feature = ModuleType("notes_of_the_page")
-    exec(compile(FEATURE, "docs/baton/routes.md", "exec"), vars(feature))  # # noqa: S102 - code of a page of this repository
+    exec(compile(FEATURE, "docs/baton/routes.md", "exec"), vars(feature))  # noqa: S102 - code of a page of this repository
     named = {"app": app, "baton": baton, "notes": vars(feature)["notes"]}
     named |= {"Rate": Rate, "CloudWatchEvent": CloudWatchEvent}
-    exec(compile(APP, "docs/baton/routes.md", "exec"), named)  # # noqa: S102 - code of a page of this repository
+    exec(compile(APP, "docs/baton/routes.md", "exec"), named)  # noqa: S102 - code of a page of this repository
     return named
 
 
@@ -195,7 +195,7 @@ def test_a_view_may_raise_the_refusals_that_the_page_lists(
 def test_a_team_adds_a_code_as_a_subclass(tables: Tables) -> None:
     """It has its own sentence in the usual format."""
     named: dict[str, Any] = {"errors": errors}
-    exec(OWN_CODE, named)  # # noqa: S102 - code of a page of this repository
+    exec(OWN_CODE, named)  # noqa: S102 - code of a page of this repository
     baton = Baton.from_environment({**ENVIRONMENT, "BATON_TABLE_PREFIX": tables.prefix})
     app = Chalice(app_name="own", configure_logs=False)
     baton.install(app)

@@ -34,13 +34,13 @@ FOREIGN = {
     "a captive portal's page": Answer(200, HTML, b"<h1>Welcome to our hotel</h1>"),
     "a portal's page that names a time": Answer(200, {**HTML, "baton-time": "7"}, b'{"server_time":7}'),
     "a portal's redirect": Answer(302, {"location": "https://portal.example/", **HTML}, b""),
-    "a redirect with our header": Answer(307, {**BATON, "location": "https://portal.example/"}, b""),
+    "a redirect with Baton's header": Answer(307, {**BATON, "location": "https://portal.example/"}, b""),
     "not modified": Answer(304, BATON, b""),
     "network authentication required": Answer(511, HTML, b"<h1>Log in to this network</h1>"),
     "a firewall's 202": Answer(202, {"x-amzn-waf-action": "challenge"}, b""),
     "a firewall's 403": Answer(403, HTML, b"Request blocked."),
     "a firewall's 405 with a puzzle": Answer(405, {"x-amzn-waf-action": "captcha", **HTML}, b"<script></script>"),
-    "204 without our header": Answer(204, {}, b""),
+    "204 without Baton's header": Answer(204, {}, b""),
     "200 without a body": Answer(200, {}, b""),
     "an empty object": Answer(200, JSON, b"{}"),
     "another vendor's success": Answer(200, JSON, b'{"status":"ok","devices":[],"email":"eve@example.com"}'),
@@ -53,9 +53,9 @@ FOREIGN = {
     "a throttle of another party": Answer(429, JSON, b'{"message":"Too Many Requests"}'),
     "a proxy's 502": Answer(502, HTML, b"<h1>Bad Gateway</h1>"),
     "a proxy's 504": Answer(504, {"retry-after": "86400", **HTML}, b"<h1>Gateway Timeout</h1>"),
-    "our header on a page": Answer(200, {**BATON, **HTML}, b"<h1>Welcome to our hotel</h1>"),
-    "our header on a page without a type": Answer(200, BATON, b"Welcome to our hotel"),
-    "our header on plain text": Answer(200, {**BATON, "content-type": "text/plain"}, TOKENS),
+    "Baton's header on a page": Answer(200, {**BATON, **HTML}, b"<h1>Welcome to our hotel</h1>"),
+    "Baton's header on a page without a type": Answer(200, BATON, b"Welcome to our hotel"),
+    "Baton's header on plain text": Answer(200, {**BATON, "content-type": "text/plain"}, TOKENS),
     "truncated JSON": Answer(200, {**BATON, **JSON}, TOKENS[:-9]),
     "a truncated refusal": Answer(401, {**BATON, **JSON}, LOG_IN[:-9]),
     "a refusal that is a list": Answer(401, {**BATON, **JSON}, b"[" + LOG_IN + b"]"),
@@ -76,7 +76,7 @@ class Method:
     tells: type[BatonError] = Offline
     logged_in: bool = True
     steps: int = 1
-    """How many answers of Baton it needs, the last of them to the request that counts."""
+    """The number of Baton's answers that the method needs. The last one answers its main request."""
 
 
 METHODS = {
@@ -166,13 +166,13 @@ def test_a_foreign_answer_within_a_step_up_does_not_count(foreign: str, name: st
     stranger = Stranger(FakeServer(), FOREIGN[foreign], after=method.steps - missing)
     client, storage = client_behind(method, stranger)
     session = storage.read().session
-    with pytest.raises(Offline if missing == 2 else method.tells):  # # A step-up changes nothing, so it is repeated.
+    with pytest.raises(Offline if missing == 2 else method.tells):  # A step-up changes nothing, so it is repeated.
         method.act(client)
     assert storage.read().session == session
     assert {lineage.ended for lineage in stranger.server.lineages.values()} == {None}
 
 
-@pytest.mark.parametrize("foreign", ["a captive portal's page", "204 without our header", "a success from a cache"])
+@pytest.mark.parametrize("foreign", ["a captive portal's page", "204 without Baton's header", "a success from a cache"])
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.logged_in])
 def test_a_foreign_answer_to_an_executed_request_is_a_lost_answer(foreign: str, name: str) -> None:
     """The client reports no success, and the session is kept."""
@@ -279,7 +279,7 @@ RAW = {
     "204": b"HTTP/1.1 204 No Content\r\n\r\n",
     "a firewall": b"HTTP/1.1 202 Accepted\r\nx-amzn-waf-action: challenge\r\nContent-Length: 0\r\n\r\n",
     "chunks cut short": b"HTTP/1.1 200 OK\r\nBaton-Request-Id: r\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
-    "chunks that are none": b"HTTP/1.1 200 OK\r\nBaton-Request-Id: r\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    "invalid chunks": b"HTTP/1.1 200 OK\r\nBaton-Request-Id: r\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
     "no HTTP": b"SSH-2.0-OpenSSH_9.6\r\n",
     "nothing": b"",
     "endless headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",

@@ -34,7 +34,7 @@ HARMLESS: list[list[tuple[str, str]]] = [
     [("Baton-Grant", "")],
     [("Want-Content-Digest", "sha-256=10"), ("Digest", "sha-256=x"), ("Signature-Agent", '"x"')],
 ]
-"""Headers of honest requests without a body, each set sent together."""
+"""Header fields of correct requests without a body. The fields of one list are sent together."""
 
 
 @pytest.mark.parametrize("headers", HARMLESS, ids=lambda headers: ",".join(f"{n}:{v}" for n, v in headers)[:50])

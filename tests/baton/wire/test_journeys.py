@@ -133,7 +133,7 @@ def test_other_libraries_verify_a_jwt_with_the_public_keys(make_client: Make, se
     assert claims["cnf"] == {"jkt": device_key.thumbprint(), "jwk": device_key.jwk()}
     assert (claims["token_use"], claims["gen"], claims["sid"]) == ("both", 0, session.device_id)
     assert claims["exp"] - claims["iat"] == 900
-    assert jose.decode(session.access_token, KeySet.import_key_set(keys), algorithms=["ES256"]).claims == claims  # # type: ignore[arg-type] # joserfc's own type
+    assert jose.decode(session.access_token, KeySet.import_key_set(keys), algorithms=["ES256"]).claims == claims  # type: ignore[arg-type] # joserfc's own type
 
 
 def test_a_token_response_has_exactly_its_members(make_client: Make) -> None:

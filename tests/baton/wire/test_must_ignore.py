@@ -19,7 +19,7 @@ READABLE = (
     "/.well-known/openid-configuration",
     "/openapi.json",
 )
-"""Public documents, which anybody may read."""
+"""The public documents."""
 
 
 @pytest.mark.parametrize("path", READABLE)

@@ -19,7 +19,7 @@ from tools.dev.gateway import DevelopmentClock, Gateway
 
 KEY = {"idempotency-key": "order-7-abcdefgh"}
 SLOW = 3
-"""The item whose order takes longer than the calls of a request to the storage may take."""
+"""An order of this item takes longer than the time budget of a request for storage calls."""
 PNG = b"\x89PNG\r\n\x00\xff"
 
 
@@ -228,7 +228,7 @@ def test_a_slow_view_runs_exactly_once_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before the fix, the view used up the time budget of the storage: no answer was stored, no key released."""
-    for baton in environments:  # # as in production
+    for baton in environments:  # as in production
         monkeypatch.setattr(baton.database._dynamodb, "_monotonic", lambda: elapsed[0])
         monkeypatch.setattr(baton._dispatch, "begin", baton._time_budget.begin)
     if ends == "an answer":

@@ -59,9 +59,9 @@ class Team:
     table: str
     feature: ModuleType
     before: list[Callable[[], object]] = field(default_factory=list)
-    """What happens before the condition is made."""
+    """Functions that run before the condition is made."""
     after: list[Callable[[], object]] = field(default_factory=list)
-    """What happens between the condition and the transaction."""
+    """Functions that run between the condition and the transaction."""
 
     def device(self, **members: Any) -> Device:
         """Make a device."""
@@ -85,7 +85,7 @@ def team(tables: Tables, clock: DevelopmentClock, tmp_path: Path, monkeypatch: p
     text = Clients.from_toml
     monkeypatch.setattr(Clients, "from_toml", lambda words, file="": text(words + ROLES, file))
     feature = ModuleType("orders_of_the_page")
-    exec(compile(block("python"), "docs/baton/tables.md", "exec"), vars(feature))  # # noqa: S102 - code of a page of this repository
+    exec(compile(block("python"), "docs/baton/tables.md", "exec"), vars(feature))  # noqa: S102 - code of a page of this repository
     made: list[tuple[Chalice, Baton]] = [environment(feature, tables, clock) for _ in range(3)]
     gateway = Gateway([app for app, _ in made])
     team = Team(gateway, clock, made[0][1], f"{tables.prefix}-orders", feature)
@@ -115,7 +115,7 @@ def environment(feature: ModuleType, tables: Tables, clock: DevelopmentClock) ->
     baton.install(app)
     named = {"app": app, "baton": baton, "orders": feature.orders}
     (line,) = re.findall(r"^app\.register_blueprint.*$", PAGE, re.MULTILINE)
-    exec(line, named)  # # noqa: S102 - code of a page of this repository
+    exec(line, named)  # noqa: S102 - code of a page of this repository
     routes = Blueprint("roles_of_a_test")
 
     @routes.route("/reviews", methods=["POST"])

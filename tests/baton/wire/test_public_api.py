@@ -51,7 +51,7 @@ def public(view: Callable[..., object], monkeypatch: pytest.MonkeyPatch, **shape
     """Serve one view that requires no login, at ``/public``."""
     baton, app = made(monkeypatch), Chalice(app_name="public", configure_logs=False)
     baton.install(app)
-    app.route("/public", methods=["GET", "POST"])(baton.public(**shapes)(view))  # # type: ignore[arg-type] # on purpose
+    app.route("/public", methods=["GET", "POST"])(baton.public(**shapes)(view))  # type: ignore[arg-type] # on purpose
     return Gateway([app])
 
 
@@ -504,7 +504,7 @@ def test_a_route_with_a_query_cannot_require_a_step_up(team: Team) -> None:
 def test_the_acr_of_a_login_is_compared() -> None:
     """An unknown level is below all others, and no route can require it."""
     low = Caller(
-        account="a",  # # type: ignore[arg-type] # an id that only this test uses
+        account="a",  # type: ignore[arg-type] # an id that only this test uses
         device_id="d",  # type: ignore[arg-type] # the same
         client_id="c",
         scope=frozenset(),
@@ -551,7 +551,7 @@ def test_an_event_may_have_facts_of_any_name(team: Team, monkeypatch: pytest.Mon
     class Known:
         device_id, client_id = "d", "mobile"
 
-    Known.account = account  # # type: ignore[attr-defined] # a caller that only this test makes
+    Known.account = account  # type: ignore[attr-defined] # a caller that only this test makes
     module.baton.record("app_called", Known, caller="Bob", event="ring", self="x")
     assert audited[-1].details == {"caller": "Bob", "event": "ring", "self": "x", "client": "mobile"}
 

@@ -56,7 +56,7 @@ def test_different_attempts_end_the_login_and_no_other_device(
     with ThreadPoolExecutor(RACERS) as pool:
         for number in range(rounds):
             if number:
-                clock.skip(LINEAGE_KEPT_S // (LINEAGES_MAX - 2))  # # otherwise the account state would be full
+                clock.skip(LINEAGE_KEPT_S // (LINEAGES_MAX - 2))  # otherwise the account state would be full
                 assert phone.login("ada@example.com").status == 200
             token = str(phone.tokens["refresh_token"])
             attempts = [secrets.token_urlsafe(16) for _ in range(RACERS)]

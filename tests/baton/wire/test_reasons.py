@@ -12,7 +12,7 @@ from tests.baton.wire.conversation import FORM, HOST, JSON, PASSWORD, Device
 
 MARK = "Zq9x"
 LONG = MARK * 400
-"""Goes into every place that a caller can fill."""
+"""A long text for each value that a caller can choose."""
 
 
 @pytest.fixture

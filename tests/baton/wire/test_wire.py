@@ -103,7 +103,7 @@ def test_the_reference_client_makes_the_documented_signature() -> None:
 
 
 SAMPLE = "POST /transfers"
-"""The route of the sample that ships. A team may have removed it."""
+"""The route of the shipped sample. A team may have removed it."""
 
 
 def test_the_table_lists_exactly_the_routes() -> None:

@@ -155,7 +155,7 @@ def test_a_client_out_of_service_is_refused(
         if "exchange" in answers:
             assert (answers["exchange"].code, answers["exchange"].members["error"]) == (
                 "login_required", "invalid_grant"
-            )  # # fmt: skip
+            )  # fmt: skip
         assert answers["introspect"].members == {"active": False}
         assert answers["revoke"].status == 200
         for said in (phone.login(f"{phone.client_id}@example.com"), phone.register("new@example.com")):
