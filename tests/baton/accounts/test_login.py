@@ -174,7 +174,7 @@ def test_a_successful_login_does_not_count_as_a_failure(world: World) -> None:
 
 @pytest.mark.guarantee(11)
 def test_a_login_refused_by_the_account_limit_does_not_count_for_its_source(world: World) -> None:
-    """Its password was never checked, so the count of the source is restored."""
+    """The password was not checked, so the count of the source is restored."""
     world.register(world.phone())
     for _ in range(FAILURES_PER_ACCOUNT_MAX):
         refusal_of(world, world.phone(), password=WRONG, source="198.51.100.1")
@@ -294,7 +294,7 @@ def test_a_registration_whose_lineage_was_removed_is_superseded(world: World) ->
 
 
 def test_a_weak_password_registers_no_account(world: World, asked: list[str]) -> None:
-    """It is refused before any store is called."""
+    """The password is refused before any store is called."""
     for password, refusal in (("short", TooShort), ("passwordpassword", TooCommon)):
         with pytest.raises(refusal):
             world.register(world.phone(), password=password)
@@ -403,7 +403,7 @@ def test_a_password_hash_copied_to_another_account_does_not_work_there(world: Wo
 
 
 def test_a_deleted_address_can_be_registered_again_and_its_old_attempt_cannot(world: World) -> None:
-    """The rule holds after a complete and an interrupted deletion. The old attempt restores nothing."""
+    """A complete and an interrupted deletion are tested. The old attempt restores nothing."""
     phone, attempt = world.phone(), world.attempt()
     first = world.register(phone, attempt=attempt)
     claims = dict(world.stores.tables.claims)

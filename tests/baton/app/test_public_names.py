@@ -71,7 +71,7 @@ def _modules() -> list[str]:
 
 
 def test_the_public_names_are_the_documented_ones() -> None:
-    """There are nine, and ``__all__`` contains each name that the module imports."""
+    """Baton has nine public names. ``__all__`` contains each name that the module imports."""
     names = ["Answer", "Baton", "Body", "Caller", "Cookie", "Once", "Query", "StepUp", "errors"]
     assert chalicelib.baton.__all__ == names
     tree = ast.parse(Path(chalicelib.baton.__file__).read_text("utf-8"))

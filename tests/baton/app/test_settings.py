@@ -201,7 +201,7 @@ def test_development_accepts_pages_of_any_local_port() -> None:
     [("http://[::1]:8000/api", "[::1]:8000"), ("https://[2001:db8::1]/api", "[2001:db8::1]")],
 )
 def test_a_host_may_be_an_ipv6_literal(issuer: str, authority: str) -> None:
-    """It is in brackets and in canonical form (RFC 5952), because signatures are over the text."""
+    """The literal is in brackets and in canonical form (RFC 5952), because signatures are over the text."""
     local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"}
     assert read_settings(GOOD | local | {"BATON_ISSUER": issuer}).authorities == {authority}
     named = {"BATON_AUTHORITIES": f"{authority},[::1]:443,localhost:8000"}
@@ -271,7 +271,7 @@ def test_a_registry_with_a_byte_order_mark_is_read(registry: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_the_error_for_a_registry_in_another_encoding_names_the_encoding(registry: Path, encoding: str) -> None:
-    """It also names the file."""
+    """The error also names the file."""
     registry.write_bytes(REGISTRY.encode(encoding))
     (problem,) = problems()
     assert "chalicelib/clients-dev.toml" in problem
@@ -306,7 +306,7 @@ def test_the_error_for_a_registry_that_is_not_text_names_the_position(registry: 
 def test_the_error_for_a_mistake_in_the_registry_names_file_and_line(
     registry: Path, text: str, line: int | None, words: str
 ) -> None:
-    """It is one of the listed problems, and never a traceback."""
+    """The mistake is one of the listed problems, and never a traceback."""
     registry.write_text(text, "utf-8")
     found = problems(BATON_LOG_LEVEL="LOUD")
     assert len(found) >= 2
@@ -336,7 +336,7 @@ LAMBDA = {"AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_A
 
 
 def test_the_small_client_uses_the_access_key_that_lambda_sets() -> None:
-    """It calls the endpoint of the region, unless another endpoint is set. No `repr` shows the key."""
+    """The client calls the endpoint of the region, unless another endpoint is set. No `repr` shows the key."""
     settings = read_settings(GOOD | LAMBDA | {"AWS_SESSION_TOKEN": "the token of AWS"})
     assert settings.access_key == AccessKey("id", Secret(b"the secret of AWS"), Secret(b"the token of AWS"))
     assert settings.dynamodb_endpoint == "https://dynamodb.eu-central-1.amazonaws.com"
@@ -359,7 +359,7 @@ HANDED_OUT = {
 
 
 def test_under_snap_start_the_small_client_uses_container_credentials() -> None:
-    """It does so even if an access key is set, because all environments of one snapshot would share that key."""
+    """An access key in the environment is ignored, because all environments of one snapshot would share it."""
     for environ in (GOOD | LAMBDA | HANDED_OUT, GOOD | {"AWS_REGION": "eu-central-1"} | HANDED_OUT):
         settings = read_settings(environ)
         assert settings.access_key == Vended(
@@ -394,12 +394,12 @@ def test_container_credentials_of_another_host_are_left_to_botocore(url: str) ->
     ids=str,
 )
 def test_settings_that_the_small_client_does_not_support_use_botocore(asked: dict[str, str]) -> None:
-    """Otherwise a FIPS setting would have no effect, or a snapshot would contain credentials."""
+    """With the small client a FIPS setting would have no effect, or a snapshot would contain credentials."""
     assert read_settings(GOOD | LAMBDA | asked).access_key is None
 
 
 def test_the_small_client_calls_the_same_endpoint_as_botocore_in_each_region() -> None:
-    """The rule holds where the small client is used at all."""
+    """Regions that the small client does not serve are left to botocore."""
     session = botocore.session.get_session()
     regions = [
         region
@@ -425,10 +425,7 @@ def test_the_small_client_calls_the_same_endpoint_as_botocore_in_each_region() -
     ],
 )
 def test_botocore_is_used_if_it_is_set_or_required(changed: dict[str, str]) -> None:
-    """It is set by one variable.
-
-    It is required without static credentials, and in development with the embedded DynamoDB.
-    """
+    """One variable selects botocore. Calls without static credentials and the embedded DynamoDB require botocore."""
     assert read_settings(GOOD | LAMBDA | changed).access_key is None
 
 

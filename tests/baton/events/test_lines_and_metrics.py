@@ -87,7 +87,7 @@ def test_every_line_and_metric_of_a_request_names_its_request_and_login(
 def test_a_request_without_a_login_has_no_lineage_of_the_previous_one(
     make_device: Callable[..., Device], lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """It has its own request id, in each environment."""
+    """The request has its own request id, in each environment."""
     phone = make_device()
     phone.register("ada@example.com")
     for _ in range(2):

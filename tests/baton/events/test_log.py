@@ -71,7 +71,7 @@ def test_the_counts_of_a_request_are_one_emf_document(log: Log, capfd: pytest.Ca
 
 
 def test_a_line_has_level_message_and_timestamp(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
-    """These are the names that Lambda and the CloudWatch console use."""
+    """Lambda and the CloudWatch console use these names."""
     log.start_request(request_id="r1")
     log.record("token_reused", lineage="l1", generation=4)
     [line] = written(capfd)
@@ -154,10 +154,7 @@ def test_a_line_is_written_before_the_answer_is_returned(log: Log, monkeypatch: 
 def test_a_long_or_unprintable_fact_is_cut_and_escaped(
     log: Log, capfd: pytest.CaptureFixture[str], character: str
 ) -> None:
-    """A fact has at most 200 characters, and none that moves a cursor or ends a line.
-
-    It protects the log from callers.
-    """
+    """A fact has at most 200 characters, without line ends and cursor controls, so no caller can forge a log line."""
     log.start_request(request_id=f"r{character}" * 300)
     log.record("refused", status=400, code="malformed", reason=f"why{character}" * 2000)
     line = written(capfd)[0]

@@ -52,7 +52,7 @@ def test_a_failed_count_does_not_change_the_answer(event: str, monkeypatch: pyte
 
 
 def test_other_events_are_not_counted_by_account() -> None:
-    """They cause no additional write."""
+    """Other events cause no additional write."""
     stores = MemoryStores()
     for event in EVENTS.keys() - set(PER_ACCOUNT):
         recording(stores, 7)(event, account=ACCOUNT)

@@ -52,8 +52,8 @@ FROZEN = {
 }
 """The digests of the normal forms of all characters, in a password and in an address.
 
-They must not change: with a new Python or a new version of idna, owners could not log in. If a release changes one, keep
-the old form of its characters in the code, and do not write the new digest here.
+They must not change: with a new Python or a new version of idna, owners could not log in. If a release changes one,
+keep the old form of its characters in the code, and do not write the new digest here.
 """
 
 PROGRAM = """

@@ -79,7 +79,7 @@ class TestStrength:
         ],
     )
     def test_an_unpredictable_password_of_fifteen_characters_is_accepted(self, password: str) -> None:
-        """There are no rules about kinds of characters."""
+        """Baton has no rules about kinds of characters."""
         check_strength(password, email=EMAIL)
 
     def test_a_password_has_at_least_fifteen_code_points(self) -> None:
@@ -170,7 +170,7 @@ class TestStrength:
             check_strength(password, email=EMAIL)
 
     def test_every_part_of_an_address_is_context(self) -> None:
-        """These are the parts of the local part, and of the domain except its last label."""
+        """Context is each part of the local part, and each part of the domain except its last label."""
         for password in ("Brzeczyszczykiewicz1!", "chrzaszczyzewoszyce1!"):
             with pytest.raises(ContainsContext):
                 check_strength(password, email="g.brzeczyszczykiewicz@chrzaszczyzewoszyce.example")
@@ -186,7 +186,7 @@ class TestStrength:
         assert refusal.value.members == {"characters_min": policy.PASSWORD_CHARACTERS_MIN}
 
     def test_the_list_contains_only_folded_words(self) -> None:
-        """It has lower-case letters and digits, only forms that folding can produce, and no comments."""
+        """The list has lower-case letters and digits, only forms that folding can produce, and no comments."""
         words = passwords._common_words()
         assert len(words) > 500
         assert all(word.isalnum() and word == word.casefold() for word in words)
@@ -231,13 +231,13 @@ class TestVerifiers:
         assert seen == ["$argon2id$v=19$m=19456,t=2,"]
 
     def test_a_password_without_an_account_is_always_wrong(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The rule holds even if Argon2 accepts it."""
+        """Even if Argon2 accepts the password, the result is false."""
         monkeypatch.setattr(argon2.low_level, "verify_secret", lambda *_: True)
         with pytest.raises(InvalidCredentials):
             verify_password(b"anything", password_hash=None)
 
     def test_the_password_hash_for_unknown_accounts_has_the_usual_form(self) -> None:
-        """It has the same parameters and the same lengths of salt and tag, so it causes the same work."""
+        """Parameters and lengths of salt and tag are those of any other hash, so the work is the same."""
         nobodys = password_hash._NOBODYS_PASSWORD_HASH
         anybodys = hash_password(b"x", salt=SALT)
         assert [len(part) for part in nobodys.split("$")] == [len(part) for part in anybodys.split("$")]
@@ -269,7 +269,7 @@ class TestVerifiers:
     def test_an_unreadable_password_hash_is_a_server_error(
         self, monkeypatch: pytest.MonkeyPatch, password_hash: str
     ) -> None:
-        """It is neither a wrong password nor a login. Argon2 does not run."""
+        """The result is neither a wrong password nor a login. Argon2 does not run."""
         monkeypatch.setattr(argon2.low_level, "verify_secret", lambda *_: pytest.fail("verified"))
         with pytest.raises(Unavailable):
             verify_password(b"password", password_hash=password_hash)

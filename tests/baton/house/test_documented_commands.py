@@ -105,7 +105,7 @@ def of(*programs: str) -> list[str]:
 
 
 def test_every_block_names_its_language() -> None:
-    """Otherwise a command in a block without a language, or in a block of data, would not be tested."""
+    """A command in a block without a language, or in a block of data, would not be tested."""
     assert {kind for _, kind, _ in blocks()} <= SHELL | DATA | {"python", ""}
     command = re.compile(r"^(?:\$ )?(?:[A-Z_]+=\S+ )*(?:make|aws|chalice|curl|pip|\S*python) ", re.MULTILINE)
     assert [text for _, kind, text in blocks() if kind not in SHELL and command.search(text)] == []
@@ -175,7 +175,7 @@ def test_a_module_runs_as_documented_without_pythonpath(line: str) -> None:
 
 @pytest.mark.parametrize("line", of("chalice"))
 def test_chalice_accepts_the_command_and_its_options(line: str) -> None:
-    """Its own help lists them."""
+    """The help of chalice lists them."""
     _, words, folder = words_of(line)
     assert (ROOT / folder / words[0]).parts[-3:] == (".venv", "bin", "chalice")
     assert folder in {".", "build/source"}

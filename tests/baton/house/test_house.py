@@ -245,7 +245,7 @@ def test_tests_use_the_deployed_versions() -> None:
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
 def test_every_pin_has_its_hashes(name: str) -> None:
-    """There is no index, no link and no package without a hash, so pip installs only reviewed files."""
+    """A file has no index, no link and no package without a hash, so pip installs only reviewed files."""
     text = (ROOT / name).read_text("utf-8")
     assert not re.search(
         r"^\s*(-i|-f|--index-url|--extra-index-url|--find-links|--trusted-host)\b|://", text, re.MULTILINE
@@ -288,7 +288,7 @@ def test_every_release_has_upgrade_instructions() -> None:
 
 
 def test_every_refusal_says_what_to_do() -> None:
-    """It has a code, an error of its family, and a sentence for the developer."""
+    """A refusal has a code, an error of its family, and a sentence for the developer."""
     for leaf in errors_page.leaves():
         refusal = leaf()
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", refusal.code), leaf

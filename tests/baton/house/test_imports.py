@@ -192,7 +192,7 @@ def phone(cold: Cold) -> BatonClient:
 
 
 def test_importing_the_app_registers_routes_and_does_nothing_else() -> None:
-    """It imports no package that few requests need, and no TLS. It opens no connection and writes nothing."""
+    """The import loads no package that few requests need, and no TLS. It opens no connection and writes nothing."""
     seen = fresh(variables())
     assert packages(seen.importing) == EARLY
     assert heavy(seen.importing) | (seen.importing & {"ssl"}) == set()
@@ -200,7 +200,7 @@ def test_importing_the_app_registers_routes_and_does_nothing_else() -> None:
 
 
 def test_an_import_with_more_effects_is_detected() -> None:
-    """The counter-test of the test above."""
+    """A check of the test above, which must be able to fail."""
     more = "import argon2, socket\nsocket.socket().connect_ex(('127.0.0.1', 9))\nopen(os.devnull, 'w')\n"
     seen = fresh(variables(), program=PROGRAM.replace(IMPORTED, IMPORTED + more))
     assert packages(seen.importing) > EARLY
@@ -217,10 +217,7 @@ def test_frequent_calls_of_a_phone_import_nothing_heavy(
     cached: bool,  # noqa: FBT001 - a parameter of the test
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """They import no Argon2, no botocore and no mail.
-
-    With the ring in the cache, KMS is not called: it would be a 503.
-    """
+    """Argon2, botocore and mail are not imported. With the ring in the cache, KMS is not called: it would be a 503."""
     monkeypatch.setattr(cold, "cached", cached)
     act(phone)
     assert heavy(cold.last().answering) == set()

@@ -43,13 +43,13 @@ def test_every_file_that_the_readme_links_to_exists() -> None:
 
 
 def test_every_guarantee_is_in_the_readme() -> None:
-    """There are twelve, with the numbers that the tests use."""
+    """The README has twelve, with the numbers that the tests use."""
     promises = README.split("## Guarantees")[1].split("## ")[0]
     assert re.findall(r"^(\d+)\.", promises, re.MULTILINE) == [str(number) for number in range(1, 13)]
 
 
 def test_the_table_of_make_dev_is_the_printed_one() -> None:
-    """Its first lines have the same names."""
+    """The first lines of the printed table have the same names."""
     (shown,) = [text for kind, text in BLOCKS if kind == "text" and "Baton is running" in text]
     source = (ROOT / "tools" / "dev" / "serve.py").read_text("utf-8")
     for line in shown.splitlines()[2:-1]:
@@ -79,7 +79,7 @@ def test_the_commands_for_chalice_local_are_tested() -> None:
 
 
 def test_the_app_of_the_tests_is_the_shipped_one() -> None:
-    """It differs from ``app.py`` by its sample. The registries are the shipped ones."""
+    """The app of the tests differs from ``app.py`` by its sample. The registries are the shipped ones."""
     names = ("app.py", "tests/baton/fixture_app/app.py")
     code = [(ROOT / name).read_text("utf-8").partition('"""\n\n')[2] for name in names]
     assert code[0].replace("chalicelib.transfers", "tests.baton.fixture_app.transfers") == code[1]

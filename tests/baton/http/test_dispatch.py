@@ -85,7 +85,7 @@ def test_a_503_that_a_caller_can_cause_has_its_own_event(*, by_caller: bool) -> 
 
 
 def test_begin_is_called_once_for_each_request() -> None:
-    """It resets the time budget of the stores, for example. The result of the request does not matter."""
+    """`begin` resets the time budget of the stores, for example. The result of the request does not matter."""
     app = Chalice(app_name="begun", configure_logs=False)
     begun: list[int] = []
     edge = Dispatch(

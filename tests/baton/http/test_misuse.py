@@ -89,7 +89,7 @@ async def later_one_by_one(caller: Caller) -> Any:
 
 @pytest.mark.parametrize("made", [later, one_by_one, later_one_by_one])
 def test_a_view_that_returns_a_coroutine_or_a_generator_is_a_type_error(made: Callable[..., Any]) -> None:
-    """Otherwise each request would be answered 500, and the body of the view would never run."""
+    """At run time each request would be answered 500, and the body of the view would not run."""
     with pytest.raises(TypeError, match="def"):
         Baton.from_environment(ENVIRONMENT).signed()(made)
 

@@ -217,7 +217,7 @@ def test_a_stopped_call_runs_again_on_a_retry_safe_route(shop: Shop) -> None:
 
 
 def test_a_call_that_is_taken_over_restarts_its_times(shop: Shop) -> None:
-    """It is in progress for another 20 seconds and is stored for another 24 hours."""
+    """The call is in progress for another 20 seconds and is stored for another 24 hours."""
     shop.retry_safe = True
     shop.stop()
     shop.clock.skip(ONCE_KEPT_S - 1)
@@ -280,7 +280,7 @@ def test_a_call_belongs_to_the_account_and_not_to_the_device(shop: Shop) -> None
 
 
 def test_an_idempotency_key_is_required() -> None:
-    """Its form is that of an attempt."""
+    """A key has the form of an attempt."""
     shop = Shop()
     with pytest.raises(IdempotencyKeyRequired):
         shop.send(key=None)
@@ -443,7 +443,7 @@ def test_an_answer_encrypted_under_a_newer_root_is_read_with_a_fresh_ring() -> N
 
 
 def test_a_stored_answer_of_unknown_format_is_503() -> None:
-    """It can be decrypted, but this release does not write this format."""
+    """The answer can be decrypted, but this release does not write its format."""
     shop = Shop()
     shop.send()
     calls = shop.store.calls.calls  # type: ignore[attr-defined] # an attribute of the memory store
@@ -518,7 +518,7 @@ def test_an_answer_is_sent_when_the_key_ring_cannot_be_read(monkeypatch: pytest.
 
 
 def test_an_answer_of_a_run_that_was_taken_over_is_sent(shop: Shop) -> None:
-    """Its own client gets it. The stored answer is that of the second run."""
+    """The client of the first run gets its answer. The stored answer is that of the second run."""
     shop.retry_safe = True
     taker = replace(MADE, body=b"of the taker")
 

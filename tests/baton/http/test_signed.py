@@ -103,7 +103,7 @@ def test_the_sample_route_refuses_invalid_amounts(make_device: Callable[..., Dev
 
 @pytest.mark.parametrize("query", ["\ud800=1", "q=\ud800", "q=%00", "%00=1", "q=a&q=\udfff"])
 def test_an_unpaired_surrogate_in_the_query_is_malformed(make_device: Callable[..., Device], query: str) -> None:
-    """It was answered 500: the name or the value of the parameter could not be encoded for the answer."""
+    """Before the fix the answer was 500: the name or the value of the parameter could not be encoded."""
     bearer = make_device(client_id="simple", bound=False)
     bearer.register("ada@example.com")
     for path in ("/search/books", "/time"):

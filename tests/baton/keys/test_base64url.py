@@ -38,6 +38,6 @@ def _lenient(text: str) -> str:
     "text", ["A", "AAAAA", "AA==", "AA=", "A+AA", "A/AA", "AB", "AAB", "A A", "AA\n", "=", "ÀA", "A=AA"]
 )
 def test_common_misspellings_are_refused(text: str) -> None:
-    """They are impossible lengths, padding, the other alphabet, stray bits and white space."""
+    """The list has impossible lengths, padding, the other alphabet, stray bits and white space."""
     with pytest.raises(ValueError, match=r"."):
         decode_base64url(text)

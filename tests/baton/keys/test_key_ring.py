@@ -90,7 +90,7 @@ class TestMaking:
         assert ring.signing[0].private == Secret((order - 1).to_bytes(32, "big"))
 
     def test_the_kid_is_the_thumbprint(self) -> None:
-        """It is the RFC 7638 thumbprint of the published key."""
+        """The kid is the RFC 7638 thumbprint of the published key."""
         jwk = RING.signing[0].public_jwk()
         members = ",".join(f'"{name}":"{jwk[name]}"' for name in ("crv", "kty", "x", "y"))
         assert jwk["kid"] == encode_base64url(hashlib.sha256(f"{{{members}}}".encode()).digest())
@@ -132,7 +132,7 @@ class TestRotating:
         assert late.signing[1] == RING.signing[1]
 
     def test_a_new_root_is_in_every_cache_before_it_is_used(self) -> None:
-        """Its time is ten minutes too. Both roots remain in the ring."""
+        """A new root is used after ten minutes, like a new signing key. Both roots remain in the ring."""
         ring = rotate_root(RING, ENTROPY, now=NOW)
         old, new = ring.roots
         starts = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
@@ -278,7 +278,7 @@ class TestRotating:
             assert len(ring.roots) == len(ring.signing) - 1
 
     def test_a_key_is_removed_in_the_second_after_its_last_token(self) -> None:
-        """Its successor has then been in use for longer than the longest login."""
+        """The successor of the key has then been in use for longer than the longest login."""
         taken_over = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
         for rotate in (rotate_signing, retire_keys, rotate_root):
             ring = rotate(RING, ENTROPY, now=NOW)
@@ -387,7 +387,7 @@ class TestNames:
         assert ring.lineage_ids(EMAIL, ATTEMPT, now=NOW)[0] == LINEAGE
 
     def test_the_email_index_does_not_change_with_a_rotation(self) -> None:
-        """Otherwise no account could be found."""
+        """With another index no account could be found."""
         rotated = rotate_root(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW)
         assert rotated.email_index(EMAIL) == RING.email_index(EMAIL)
         assert rotated.decoy_account(EMAIL) == RING.decoy_account(EMAIL)
@@ -403,7 +403,7 @@ class TestSecretsOfLineages:
     """`lineage_secret`."""
 
     def test_a_lineage_secret_is_derived_from_its_own_root(self) -> None:
-        """It is HKDF(root, lineage) with 32 bytes, and does not change with a rotation."""
+        """The secret is HKDF(root, lineage) with 32 bytes, and does not change with a rotation."""
         secret = RING.lineage_secret(LINEAGE)
         assert secret == Secret(hkdf(RING.roots[0].secret, b"baton lineage secret " + LINEAGE.encode()))
         assert rotate_root(RING, ENTROPY, now=NOW).lineage_secret(LINEAGE) == secret
@@ -508,7 +508,7 @@ class TestStoring:
         assert ring_from_bytes(stored) == ring
 
     def test_every_member_is_required_and_no_other_is_allowed(self) -> None:
-        """The rule holds at the top, in a signing key and in a root."""
+        """The members of the ring, of a signing key and of a root are tested."""
         for place in ((), ("signing", 0), ("roots", 0)):
             for name in _at(_fields(), place):
                 fields = _fields()

@@ -61,7 +61,7 @@ def test_a_shortened_answer_does_not_decrypt(length: int) -> None:
 
 
 def test_an_answer_decrypts_after_a_rotation_of_the_root() -> None:
-    """It begins with the version of its root. In another deployment this version is another root."""
+    """The stored bytes begin with the version of their root. In another deployment this version is another root."""
     stored = encrypted()
     rotated = rotate_root(RING, secrets.token_bytes, now=NOW)
     assert decrypt_answer(stored, item=ITEM, ring=rotated) == b"answer"

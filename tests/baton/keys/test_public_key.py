@@ -294,7 +294,7 @@ def test_p256_points_off_the_curve_are_refused() -> None:
     ids=lambda raw: raw.hex()[:12] or "empty",
 )
 def test_invalid_raw_bytes_are_refused(raw: bytes) -> None:
-    """They have another length, another prefix, the point at infinity, or an x without a point."""
+    """The bytes have another length, another prefix, the point at infinity, or an x without a point."""
     with pytest.raises(InvalidKey):
         PublicKey.from_raw(raw)
 
@@ -341,7 +341,7 @@ OKP: Mapping[str, Any] = ED25519.to_jwk()
     ids=lambda jwk: json.dumps(jwk)[:60],
 )
 def test_other_jwks_are_refused(jwk: Mapping[str, object]) -> None:
-    """They are of other types and curves, have private members, or lack members."""
+    """The refused keys have other types and curves, have private members, or lack members."""
     with pytest.raises(InvalidKey):
         PublicKey.from_jwk(jwk)
 
@@ -368,7 +368,10 @@ def test_other_jwks_are_refused(jwk: Mapping[str, object]) -> None:
     ],
 )
 def test_coordinates_have_one_spelling(name: str, respell: Any) -> None:
-    """It is base64url of 32 bytes without padding and stray bits. Otherwise one key could have two thumbprints."""
+    """A coordinate is base64url of 32 bytes without padding and stray bits.
+
+    A second spelling would be a second thumbprint.
+    """
     with pytest.raises(InvalidKey):
         PublicKey.from_jwk({**EC, name: respell(EC[name])})
     if name == "x":

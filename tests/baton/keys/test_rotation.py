@@ -52,7 +52,7 @@ def test_young_keys_are_not_rotated_and_their_age_is_logged() -> None:
 
 
 def test_a_due_key_is_rotated() -> None:
-    """There is one write. The logged age is that of the new key."""
+    """The job writes once. The logged age is that of the new key."""
     key_ring = Changing(make_ring(secrets.token_bytes, now=NOW))
     told = rotate(key_ring, NOW + SIGNING_KEY_ROTATED_AFTER_S)
     assert told == [("keys_rotated", {"revision": 2}), ("keys_checked", {"signing_key_age_days": 0})]

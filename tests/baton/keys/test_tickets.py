@@ -96,7 +96,7 @@ def test_a_ticket_can_be_opened(kind: type[Session]) -> None:
 
 
 def test_a_ticket_does_not_reveal_its_members() -> None:
-    """Neither its text nor its `repr` contains them."""
+    """Neither the text of a ticket nor its `repr` contains its members."""
     assert b"Ada" not in decode_base64url(TEXT.removeprefix("as."))
     assert repr(SESSION) == str(SESSION) == "Session('**********')"
 
@@ -183,7 +183,7 @@ def test_the_purpose_is_associated_data(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_ticket_of_another_deployment_is_refused() -> None:
-    """Its root has the same version but another secret."""
+    """The other root has the same version but another secret."""
     with pytest.raises(TicketInvalid, match="not sealed by us"):
         opened(TEXT, ring=make_ring(secrets.token_bytes, now=NOW))
 
@@ -197,7 +197,7 @@ def test_the_root_version_is_associated_data() -> None:
 
 
 def test_a_ticket_opens_after_a_rotation_of_the_root() -> None:
-    """It opens before, during and after the change. New tickets use the new root."""
+    """A ticket opens before, during and after the change. New tickets use the new root."""
     rotated = rotate_root(RING, secrets.token_bytes, now=NOW)
     used = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     assert seal_ticket(SESSION, rotated, now=NOW) == TEXT
@@ -221,7 +221,7 @@ def test_a_ticket_with_an_unknown_root_has_its_own_error() -> None:
 
 @pytest.mark.parametrize("kind", [Session, Enrolment, Challenge])
 def test_a_ticket_expires(kind: type[Session]) -> None:
-    """Its last second is valid, the next one is not."""
+    """The last second of a ticket is valid, the next one is not."""
     text, life_s = seal_ticket(of(kind), RING, now=NOW), kind.purpose.life_s
     assert opened(text, kind=kind, now=NOW + life_s - 1) == of(kind)
     with pytest.raises(TicketInvalid, match="expired"):
@@ -346,7 +346,10 @@ def test_every_purpose_has_its_own_prefix_name_and_key() -> None:
 
 
 def test_a_challenge_has_a_length_that_platforms_accept() -> None:
-    """It has 76 to 130 raw bytes: kind, client, key thumbprint, account, operation digest and version, if present."""
+    """A challenge has 76 to 130 raw bytes.
+
+    Its members are kind, client, key thumbprint, account, operation digest and version.
+    """
 
     class Ceremony(Ticket, frozen=True):
         purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["challenge"]
@@ -407,9 +410,9 @@ def test_the_independent_implementation_computes_the_example_of_the_rfc() -> Non
 
 @pytest.mark.parametrize("row", VECTORS["tickets"], ids=lambda row: row["purpose"])
 def test_a_ticket_has_the_form_of_the_vectors(row: dict[str, Any]) -> None:
-    """It is computed independently: HKDF from HMAC, AES-SIV from CMAC and CTR.
+    """The test computes it independently: HKDF from HMAC, AES-SIV from CMAC and CTR.
 
-    One release reads the tickets of another.
+    Releases can read each other's tickets.
     """
     purpose = TICKET_PURPOSES[row["purpose"]]
     key = hkdf(bytes.fromhex(row["root"]), b"baton ticket " + purpose.name.encode())

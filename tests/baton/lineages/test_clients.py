@@ -46,7 +46,7 @@ def test_the_shipped_registry_has_the_seven_clients() -> None:
     ],
 )
 def test_the_error_for_a_wrong_row_names_the_row(change: tuple[str, str], problem: str) -> None:
-    """It also says what is wrong."""
+    """The error also says what is wrong."""
     with pytest.raises(RegistryProblems) as refused:
         Clients.from_toml(ROW.replace(*change))
     assert any(problem in named for named in refused.value.problems)
@@ -56,7 +56,10 @@ ROLES = "[roles]\nadmin = { code = 1 }\nsupport = { code = 32 }\n"
 
 
 def test_roles_have_names_and_codes() -> None:
-    """Each is found by the other. A code without a row has no name. Without the table there are no roles."""
+    """Names and codes are found by each other.
+
+    A code without a row has no name. Without the table there are no roles.
+    """
     clients = Clients.from_toml(ROLES + ROW)
     assert clients.roles == {"admin": 1, "support": 32}
     assert clients.role_codes(["support", "admin", "admin"]) == {1, 32}
@@ -88,7 +91,7 @@ def test_roles_have_names_and_codes() -> None:
     ],
 )
 def test_the_error_for_a_wrong_role_names_the_row(change: tuple[str, str], problem: str) -> None:
-    """It names the file too. The whole registry is refused."""
+    """The error names the file too. The whole registry is refused."""
     with pytest.raises(RegistryProblems) as refused:
         Clients.from_toml(ROLES.replace(*change) + ROW, "chalicelib/clients.toml")
     assert any(named.startswith("chalicelib/clients.toml: ") and problem in named for named in refused.value.problems)
@@ -101,7 +104,7 @@ def test_a_role_name_has_at_most_32_characters() -> None:
 
 
 def test_roles_that_are_not_a_table_are_an_error() -> None:
-    """The same holds for clients."""
+    """Clients that are not a table are an error too."""
     with pytest.raises(RegistryProblems, match=r"roles is not a table: write \[roles\]"):
         Clients.from_toml("roles = 1\n" + ROW)
 

@@ -360,7 +360,7 @@ def test_the_verdict_for_a_token_on_a_call(behind: int, expires_at: int, expecte
 def test_the_previous_token_is_valid_for_a_minute_after_its_exchange(
     after: int, expires_in: int, *, lives: bool
 ) -> None:
-    """Not longer, because a copy of the device could repeat that exchange and get the same child."""
+    """The limit is short, because a copy of the device can repeat that exchange for the same child."""
     moved = replace(MINE_LIVE, issued_at=NOW - after)
     said = use(moved, presented(1), expires_at=NOW + expires_in)
     assert isinstance(said, Active if lives else Expired)
@@ -406,7 +406,7 @@ def test_an_expired_session_id_is_valid_while_it_is_used_without_a_gap(
 
 
 def test_a_login_without_recorded_use_does_not_slide() -> None:
-    """Its token is valid until its own expiry."""
+    """The token is valid until its own expiry."""
     lineage = replace(SESSION_IN_USE, in_use_since=None)
     assert use(lineage, presented(lineage=lineage), expires_at=NOW, mechanism=SESSION) == Expired()
 
@@ -449,7 +449,7 @@ SLIDE_AFTER_S: Final = SESSION.access_s // SLIDE_AFTER_FRACTION
     ],
 )
 def test_the_use_of_a_session_is_recorded(later: int, expected: Lineage | None, *, renewed: bool) -> None:
-    """It is recorded once in a sixth of the lifetime. After a gap of one lifetime, a new use begins."""
+    """The use is recorded once in a sixth of the lifetime. After a gap of one lifetime, a new use begins."""
     assert slide(SESSION_IN_USE, now=NOW + later, mechanism=SESSION, renewed=renewed) == expected
 
 
@@ -553,7 +553,7 @@ def test_a_lineage_of_an_unknown_client_is_not_idle() -> None:
 
 @pytest.mark.guarantee(7)
 def test_a_lineage_younger_than_a_repeatable_request_is_not_removed() -> None:
-    """Otherwise the same login request could be repeated after a logout, and its ended token would be valid again."""
+    """If it were removed, the same login request could be repeated after a logout and restore the ended token."""
     young = [place(n, auth_time=OLD + 1 + n, ended=Ended(OLD + 1 + n, EndReason.LOGOUT)) for n in range(3)]
     assert removed(state_with(*young), lineages_max=3) == NoRoom(until=NOW + 1)
     assert removed(state_with(*young), lineages_max=2) == NoRoom(until=NOW + 2)
@@ -574,7 +574,7 @@ def test_a_lineage_that_ended_recently_is_not_removed() -> None:
 
 
 def test_lineages_from_before_a_password_change_are_removed_at_any_age() -> None:
-    """Otherwise a thief with 24 logins could keep the owner out after the password change."""
+    """A thief with 24 logins must not keep the owner out after the password change."""
     young = [place(n, auth_time=NOW) for n in range(3)]
     changed = replace(state_with(*young), epoch=EPOCH + 1, raised=Ended(NOW, EndReason.PASSWORD_CHANGED))
     assert removed(changed, lineages_max=3) == (young[0],)
@@ -596,7 +596,7 @@ def test_the_last_use_decides_and_not_a_fixed_iat() -> None:
 
 @pytest.mark.guarantee(5)
 def test_a_login_replaces_the_active_lineages_of_its_key() -> None:
-    """They have the same key and epoch. Expired and idle ones are included, because clocks differ."""
+    """The replaced lineages have the same key and epoch. Expired and idle ones are included, because clocks differ."""
     other = place(7, binding=OTHER_KEY)
     older = place(8, epoch=EPOCH - 1)
     account_state = state_with(*IN_THEIR_ORDER, other, older)
@@ -633,7 +633,7 @@ def test_a_login_at_the_limit_removes_the_replaced_lineage_before_an_active_one(
 def test_use_is_recorded_once_a_day_if_iat_does_not_change(
     name: MechanismName, *, renewed: bool, written: bool
 ) -> None:
-    """It is recorded at a renewal, or at a call if the mechanism has no renewal."""
+    """The day is recorded at a renewal, or at a call if the mechanism has no renewal."""
     used = record_use(MINE_LIVE, now=NOW, mechanism=MECHANISMS[name], renewed=renewed)
     assert used == (replace(MINE_LIVE, last_used_day=NOW // DAY_S) if written else None)
     if used:

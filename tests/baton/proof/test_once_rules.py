@@ -36,7 +36,7 @@ MESSAGE: Final = Message("POST", "api.example.com", "/api/orders", (("a", "b"),)
 
 
 def verdict(stored: OnceCall, *, digest: bytes = DIGEST, after: int = 0, retry_safe: bool = False) -> Verdict:
-    """Judge a request with ``MARK`` so many seconds after the call began."""
+    """Judge a request with ``MARK``, this number of seconds after the call began."""
     return judge(stored, digest=digest, mark=MARK, now=NOW + after, retry_safe=retry_safe)
 
 
@@ -65,7 +65,7 @@ def test_a_run_ends_before_its_call_counts_as_stopped() -> None:
 
 
 def test_a_key_is_free_before_its_call_and_after_24_hours() -> None:
-    """It does not matter whether the call was answered."""
+    """An answered call and an unanswered one do not differ in this."""
     assert is_free(None, now=NOW)
     for stored in (RUNNING, ANSWERED):
         assert not is_free(stored, now=stored.expires_at - 1)

@@ -544,7 +544,10 @@ def test_a_component_that_the_server_cannot_see_is_refused(name: str) -> None:
 
 
 def test_a_request_without_a_signature_is_unsigned() -> None:
-    """There are no fields, Signature-Input is empty, or no member has Baton's tag. The flow decides what follows."""
+    """The request has no fields, Signature-Input is empty, or no member has Baton's tag.
+
+    The flow decides what follows.
+    """
     assert read_signature(Message("GET", HOST, "/", (), {}, b"")) is None
     assert read_signature(Message("GET", HOST, "/", (), {"signature-input": ("",)}, b"")) is None
     for tag in (None, '"web-bot-auth"', '"Baton"', '"baton "', '""', "?1", "1"):

@@ -81,7 +81,7 @@ def ends_in(seconds: int) -> str:
 
 
 def test_an_access_key_is_fetched_once_and_again_before_it_expires(counter: Counter) -> None:
-    """It is refreshed ten minutes before its expiry. A new `Vendor` fetches nothing."""
+    """A key is refreshed ten minutes before its expiry. A new `Vendor` fetches nothing."""
     counter.handed = [
         (200, HANDED | {"Expiration": ends_in(3600)}),
         (200, HANDED | {"AccessKeyId": "second", "Expiration": ends_in(500)}),

@@ -254,7 +254,7 @@ def test_a_correct_deployment_has_no_finding(account: Account) -> None:
 
 @pytest.mark.parametrize("mistake", PLANTED)
 def test_a_seeded_mistake_is_found(account: Account, mistake: str) -> None:
-    """It is the only finding."""
+    """No other finding is reported."""
     plant, words = PLANTED[mistake]
     plant(account)
     ((_, problem),) = account.audited()

@@ -285,7 +285,7 @@ def test_no_other_error_is_repeated_by_baton(code: str) -> None:
 
 @pytest.mark.parametrize("verb", ["users.find", "users.get", "lineages.get"])
 def test_every_read_is_strongly_consistent(verb: str) -> None:
-    """Otherwise a call shortly after a logout could still succeed."""
+    """A call shortly after a logout must not succeed."""
     failing_client = FailingClient([])
     VERBS[verb](engine_with(failing_client))
     assert [request["ConsistentRead"] for request in failing_client.requests] == [True]
@@ -333,7 +333,7 @@ def _mine(item: Item) -> dict[str, Value]:
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_an_unreadable_account_state_is_a_server_error(engine: DynamoDB, broken: str) -> None:
-    """It never counts as missing or ended, so nobody is logged out by a malformed item."""
+    """Such an account state never counts as missing or ended, so a malformed item logs nobody out."""
     item = state_item(state_with(MINE_LIVE))
     BROKEN[broken](item)
     engine.write("put_item", TableName=engine.tables.lineages, Item=item)
@@ -344,7 +344,7 @@ def test_an_unreadable_account_state_is_a_server_error(engine: DynamoDB, broken:
 
 
 def test_unreadable_users_and_index_entries_are_a_server_error(engine: DynamoDB) -> None:
-    """The same holds for the other tables."""
+    """The rule also holds for users and e-mail index entries."""
     engine.write("put_item", TableName=engine.tables.users, Item=of_account(ACCOUNT))
     engine.write("put_item", TableName=engine.tables.users, Item={"pk": {"S": f"E#{USER.email_index}"}})
     with pytest.raises(Unavailable, match="malformed user"):
@@ -429,7 +429,7 @@ def test_an_answer_in_xml_can_be_read(embedded_engine: None) -> None:
 
 
 def test_a_condition_that_disagrees_with_the_rule_is_a_server_error() -> None:
-    """In this case nothing is granted and no reuse is reported."""
+    """Nothing is granted and no reuse is reported."""
     error = answered("ConditionalCheckFailedException", Item=state_item(state_with(MINE_LIVE)))
     with pytest.raises(Unavailable, match="disagree"):
         LineageStore(engine_with(FailingClient([error]))).exchange(

@@ -190,7 +190,7 @@ def test_the_contract_tests_the_condition_of_a_write(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", [verb for verb, how in WRITES.items() if isinstance(how, Carries)])
 def test_a_write_on_behalf_of_a_login_gets_that_login(verb: str) -> None:
-    """It also gets the not-before time. Both are needed for the condition."""
+    """The method also gets the not-before time. The condition needs both."""
     port = {"accounts": Users, "lineages": LineageStore}[verb.partition(".")[0]]
     parameters = inspect.signature(getattr(port, verb.partition(".")[2])).parameters
     assert "actor" in parameters or {"not_before", "now"} <= parameters.keys()
@@ -244,7 +244,10 @@ class Users:
 
 
 def test_a_new_write_is_found() -> None:
-    """It is in a method, in a private method, or bypasses the database. A write outside of a class is an error."""
+    """The write is in a method, in a private method, or bypasses the database.
+
+    A write outside of a class is an error.
+    """
     assert set(writes_of(PLANTED, "accounts")) == {"accounts.bless", "accounts.curse", "accounts.raw"}
     with pytest.raises(AssertionError, match="outside"):
         list(writes_of(PLANTED + "\ndef hidden(database):\n    database.write('put_item')\n", "users"))

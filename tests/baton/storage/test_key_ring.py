@@ -254,7 +254,7 @@ def test_a_ring_that_cannot_be_decrypted_is_a_server_error(
 
 
 def test_an_unencrypted_ring_is_refused_if_kms_is_used(engine: DynamoDB, kms_key: str, kms: AwsClient) -> None:
-    """Otherwise an attacker who can write to the table could choose the keys."""
+    """An attacker who can write to the table must not choose the keys."""
     KeyRing(engine, LocalWrapper(), secrets.token_bytes).create(now=NOW)
     with pytest.raises(Unavailable, match="not wrapped by KMS"):
         KeyRing(engine, KmsWrapper(kms_key, kms), secrets.token_bytes).current(now=NOW)
@@ -308,7 +308,7 @@ def test_decrypted_bytes_that_are_not_a_ring_are_a_server_error(engine: DynamoDB
 
 
 def test_the_ring_is_read_again_after_five_minutes(counting: CountingEngine) -> None:
-    """Not a second earlier. If the clock was set back, the ring is read immediately."""
+    """The ring is not read a second earlier. If the clock was set back, the ring is read immediately."""
     ring = KeyRing(counting, LocalWrapper(), secrets.token_bytes)
     ring.create(now=NOW)
     for seconds, reads in ((0, 1), (1, 1), (KEY_RING_REFRESH_S - 1, 1), (KEY_RING_REFRESH_S, 2)):

@@ -84,7 +84,7 @@ def team(engine: DynamoDB) -> Team:
 
 
 def test_the_condition_is_one_element_of_a_transaction(team: Team, engine: DynamoDB) -> None:
-    """It has the form of boto3's low-level client, and returns nothing of the item."""
+    """The element has the form of boto3's low-level client. A failure returns nothing of the item."""
     (kind, check), *others = team.lineage_store.liveness_condition(ACTOR, roles=ROLES, now=NOW).items()
     assert (kind, others) == ("ConditionCheck", [])
     assert isinstance(check, dict)
@@ -101,7 +101,7 @@ def test_the_condition_is_one_element_of_a_transaction(team: Team, engine: Dynam
 
 @pytest.mark.parametrize("roles", [None, ROLES], ids=["no role required", "a role required"])
 def test_a_transaction_of_an_active_login_succeeds(team: Team, roles: frozenset[int] | None) -> None:
-    """It can be repeated, because nothing is consumed."""
+    """The transaction can be repeated, because nothing is consumed."""
     assert team.order(roles=roles)
     assert team.order(roles=roles)
 
@@ -170,7 +170,7 @@ def test_a_transaction_fails_after_the_not_before_time_was_raised(team: Team) ->
 
 
 def test_a_transaction_of_an_expired_login_fails(team: Team) -> None:
-    """Its last second is valid, the next one is not."""
+    """The last second of a login is valid, the next one is not."""
     assert team.order(now=MINE_LIVE.expires_at - 1)
     assert not team.order(now=MINE_LIVE.expires_at)
 
@@ -223,7 +223,7 @@ def test_storage_in_memory_reports_that_it_has_no_transactions() -> None:
 def test_an_exchange_in_conflict_with_transactions_of_a_team_is_503(
     make_device: Callable[..., Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is repeated for a while and then answered 503. Later the same attempt gets the child."""
+    """Baton repeats the exchange for a while and then answers 503. Later the same attempt gets the child."""
     phone = make_device()
     phone.register("ada@example.com")
     stock, met = DynamoHandler.call_action, [0]

@@ -138,7 +138,7 @@ def test_an_end_of_all_logins_with_a_lost_answer_happens_once(engine: DynamoDB, 
 
 
 def test_an_end_of_a_device_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
-    """The rule holds even if a login ends itself and is not active at the second attempt."""
+    """A login that ends itself is not active at the second attempt, and succeeds too."""
     put_state(engine, state_with(MINE_LIVE))
     line.lose()
     assert LineageStore(engine).end_device(ACTOR, MINE, now=NOW) == Done()

@@ -24,7 +24,7 @@ WHOLE: Item = {
 
 @pytest.mark.parametrize("missing", ["digest", "started", "mark"])
 def test_an_unreadable_item_is_unavailable(engine: DynamoDB, missing: str) -> None:
-    """It prevents the claim, and the view does not run."""
+    """The claim fails, and the view does not run."""
     item = {name: value for name, value in WHOLE.items() if name != missing}
     engine.write("put_item", TableName=engine.tables.ephemeral, Item=item)
     with pytest.raises(Unavailable, match="once call"):

@@ -142,7 +142,7 @@ def state_after(account_state: AccountState, verdict: object) -> AccountState:
 
 
 def test_all_combinations_are_tested() -> None:
-    """There are 768 combinations of facts, of which one is active, and 21 tokens."""
+    """The facts have 768 combinations, of which one is active. There are 21 tokens."""
     assert len(LIVES) == len(set(LIVES)) == 768
     assert [
         life

@@ -47,17 +47,14 @@ def late_imports() -> Iterator[str]:
 
 
 def test_every_late_import_is_in_the_snapshot() -> None:
-    """Otherwise each restored environment would import it again, and SnapStart would save almost nothing."""
+    """Each restored environment would import a missing module again, and SnapStart would save little."""
     in_development_only = {"chalicelib.baton.storage.memory.storage"}
     assert set(LATE) | in_development_only == set(late_imports())
 
 
 @pytest.mark.parametrize("kind", ["snap-start", "on-demand"])
 def test_a_snapshot_has_no_secret_and_no_connection(kind: str) -> None:
-    """It has no key ring, no client, no connection and no access key.
-
-    Without SnapStart, nothing is loaded in advance.
-    """
+    """A snapshot has no key ring, client, connection or access key. Without SnapStart, nothing is loaded in advance."""
     own = {
         "BATON_ISSUER": "https://api.example.com/api",
         "BATON_TABLE_PREFIX": "baton-prod",

@@ -133,7 +133,7 @@ def test_a_role_code_above_the_maximum_is_a_defect(code: int) -> None:
 
 
 def test_a_seventh_lineage_costs_another_write_unit() -> None:
-    """The counter-test of the test above."""
+    """A check of the test above, which must be able to fail."""
     assert size_of_item(state_item(state_of(LARGEST, LINEAGES_IN_ONE_UNIT + 1))) > WRITE_UNIT_BYTES
 
 

@@ -96,7 +96,7 @@ def test_its_signatures_equal_those_of_botocore(
 
 
 def test_the_signing_key_is_derived_for_each_day() -> None:
-    """It is derived once a day, and the key of one day is never used for another."""
+    """A key is derived once a day, and the key of one day is never used for another."""
     now = [NOW]
     small = client("http://127.0.0.1:1", clock=lambda: now[0])
     first = small._signed("GetItem", b"{}")
@@ -127,7 +127,7 @@ def test_the_signing_key_is_derived_for_each_access_key() -> None:
 
 
 def test_the_repr_of_an_access_key_is_masked() -> None:
-    """It can therefore be in a log or a traceback."""
+    """An access key can therefore be in a log or a traceback."""
     key = AccessKey("id", Secret(b"to be hidden"), Secret(b"to be hidden too"))
     vended = Vended("http://127.0.0.1:1/", Secret(b"to be hidden"))
     for one in (key, vended, Endpoint("https://x", "r", source_of(key)), Endpoint("https://x", "r", source_of(vended))):
@@ -411,7 +411,7 @@ def test_a_call_fails_after_three_attempts(line: Callable[..., Line], broken: An
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "InternalServerError"])
 def test_a_lasting_error_is_raised(line: Callable[..., Line], code: str) -> None:
-    """It has its own code, after all attempts."""
+    """The exception has the code of the error. All attempts are used."""
     other = line(*[error_answer(code, 500 if code.startswith("Internal") else 400)] * 9)
     with pytest.raises(ErrorResponse) as refused:
         client(other.address).get_item(**REQUEST)
@@ -498,7 +498,7 @@ def test_a_call_has_a_total_time_limit(line: Callable[..., Line]) -> None:
 
 
 def test_it_repeats_the_same_errors_as_botocore() -> None:
-    """These are throttling errors, transient errors, and errors that the service model marks as retryable."""
+    """The errors are throttling errors, transient errors, and errors that the service model marks as retryable."""
     session = botocore.session.get_session()
     modelled = {
         shape.name
@@ -525,7 +525,7 @@ def test_an_unreachable_server_is_a_server_error() -> None:
 
 
 def test_a_failed_condition_reaches_the_store_with_the_old_item(line: Callable[..., Line]) -> None:
-    """The same holds for botocore."""
+    """With botocore the store gets the old item too."""
     body = json.dumps({"__type": "x#ConditionalCheckFailedException", "Item": {"pk": {"S": "U#a"}}}).encode()
     other = line(answer(body, 400))
     access = Endpoint(other.address, "us-east-1", TEST_KEY)

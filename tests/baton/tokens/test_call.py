@@ -125,9 +125,9 @@ def test_a_refresh_token_is_refused_on_calls(world: World) -> None:
 
 @pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque"])
 def test_a_client_that_is_missing_in_the_registry_is_a_server_error(world: World, client_id: str) -> None:
-    """Its tokens are genuine, so a wrong deployment must log nobody out (E1b).
+    """The tokens of this client are genuine, and a wrong deployment logs nobody out (E1b).
 
-    Before the fix they were 401 `log_in`.
+    The answer was 401 before the fix.
     """
     phone = world.phone()
     token = world.register(phone, client_id=client_id).access_token
@@ -139,7 +139,7 @@ def test_a_client_that_is_missing_in_the_registry_is_a_server_error(world: World
 
 
 def test_an_expired_long_lived_token_is_answered_with_log_in(world: World) -> None:
-    """It cannot be renewed, so the action ``exchange`` would be wrong."""
+    """The token cannot be renewed, so the action ``exchange`` would be wrong."""
     phone = world.phone("none")
     token = world.register(phone, client_id="iot").access_token
     world.clock.skip(180 * DAY_S)
@@ -209,7 +209,10 @@ def test_a_route_with_step_up_always_requires_a_grant(world: World) -> None:
 
 @pytest.mark.guarantee(8)
 def test_a_grant_expires_and_belongs_to_one_device(world: World) -> None:
-    """It is valid for five minutes and one lineage. A route can require a shorter ``max_age`` or a stronger ``acr``."""
+    """A grant is valid for five minutes and one lineage.
+
+    A route can require a shorter ``max_age`` or a stronger ``acr``.
+    """
     phone, tablet = world.phone(), world.phone()
     issued, other = world.register(phone), world.login(tablet)
     with pytest.raises(GrantInvalid):
@@ -338,7 +341,7 @@ def test_the_list_of_devices_has_active_and_ended_logins(world: World) -> None:
 
 
 def test_the_device_of_another_account_is_answered_like_a_missing_one(world: World) -> None:
-    """Both are 404, and the device is not affected."""
+    """Both answers are 404, and the device is not affected."""
     phone, stranger = world.phone(), world.phone()
     mine = world.register(phone)
     theirs = world.register(stranger, email="eve@example.com")

@@ -278,7 +278,7 @@ def test_idle_and_absolute_limit_end_a_lineage(world: World, skip_s: int, reason
 
 @pytest.mark.guarantee(7)
 def test_the_not_before_time_ends_every_earlier_lineage(world: World) -> None:
-    """It is raised after a restore. A lineage that began earlier is not active again."""
+    """An operator raises the time after a restore. A lineage that began earlier stays ended."""
     phone = world.phone()
     token = world.register(phone).access_token
     world.key_ring.ring = replace(world.key_ring.ring, not_before=world.clock() + 1)
@@ -412,9 +412,9 @@ def twin(token: str) -> str:
 
 
 def test_the_other_valid_signature_of_a_jwt_counts_as_the_same_token(world: World) -> None:
-    """It works on calls and repeats an exchange.
+    """The text works on calls and repeats an exchange.
 
-    With another attempt it is reuse, because tokens are not compared as text.
+    With another attempt it is reuse: tokens are not compared as text.
     """
     phone = world.phone()
     first, attempt = world.register(phone, client_id="mobile"), world.attempt()

@@ -173,7 +173,7 @@ class TestMinting:
         assert len({string[:24] for string in strings}) == len(strings)
 
     def test_the_opaque_form_is_short_and_reveals_nothing(self) -> None:
-        """It has about 125 characters and a prefix. It does not contain ids, key or times."""
+        """A token has 125 characters and a prefix. Ids, key and times cannot be found in its bytes."""
         text = minted(TOKEN, "opaque")
         assert text.startswith("baton_")
         assert len(text) == 125
@@ -205,7 +205,7 @@ class TestMinting:
         )
 
     def test_the_claims_are_the_documented_ones(self) -> None:
-        """They follow RFC 9068, with no further member."""
+        """The claims follow RFC 9068, with no further member."""
         text = minted()
         assert json.loads(decode_base64url(text.split(".")[0])) == {
             "typ": "at+jwt",
@@ -662,7 +662,7 @@ class TestClaims:
                 read_here(forged(wrong))
 
     def test_nan_and_infinity_are_refused(self) -> None:
-        """They are not JSON, at any position."""
+        """NaN and Infinity are not JSON, at any position."""
         claims = json.dumps(claims_of(minted()))
         for constant in ("NaN", "Infinity", "-Infinity"):
             with pytest.raises(TokenInvalid):
@@ -727,7 +727,7 @@ class TestKeyLifetime:
             assert not isinstance(refusal.value, UnknownKey), "no reason to read the ring again"
 
     def test_a_repeated_child_may_be_older_than_its_key(self) -> None:
-        """There is no lower bound: the newest key signs it, with the iat of its exchange (E6)."""
+        """A key has no lower bound: the newest one signs the child, with the iat of its exchange (E6)."""
         now = NOW + DAY_S
         ring = retire_keys(RING, ENTROPY, now=now)
         again = minted(TOKEN, ring=ring, now=now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S)
@@ -735,7 +735,7 @@ class TestKeyLifetime:
         assert read_token(again, ring=ring, names=NAMES, clients=CLIENTS) == TOKEN
 
     def test_a_token_issued_by_a_fast_clock_is_read_after_the_next_rotation(self) -> None:
-        """It is signed with the key that signs at its iat."""
+        """The token is signed with the key that signs at its iat."""
         takes_over = RING.signing[1].signs_from
         ahead = replace(TOKEN, issued_at=takes_over + DAY_S, expires_at=takes_over + 2 * DAY_S)
         text = minted(ahead, now=NOW)
@@ -743,7 +743,7 @@ class TestKeyLifetime:
         assert read_here(text) == ahead
 
     def test_a_root_encrypts_no_token_for_a_lineage_of_another_root(self) -> None:
-        """Otherwise a leaked root could make a refresh token for a login that began under the next root."""
+        """A leaked root must not make a refresh token for a login that began under the next root."""
         ring = rotate_root(RING, ENTROPY, now=NOW)
         later = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
         newborn = replace(TOKEN, lineage=ring.lineage_ids("ada@example.com", "0123456789abcdef", now=later)[0])
@@ -765,7 +765,7 @@ class TestKeyLifetime:
         assert read_token(minted(newborn, "opaque", ring=ring), ring=ring, names=NAMES, clients=CLIENTS) == newborn
 
     def test_the_not_before_time_does_not_change_reading(self) -> None:
-        """It ends lineages. Their tokens stay genuine, so the client gets the end reason."""
+        """The not-before time ends lineages. Their tokens stay genuine, so the client gets the end reason."""
         fenced = raise_not_before(retire_keys(RING, ENTROPY, now=NOW), now=NOW + DAY_S)
         assert read_token(minted(), ring=fenced, names=NAMES, clients=CLIENTS) == TOKEN
 
@@ -797,7 +797,7 @@ class TestOpaque:
         assert AESSIV(key).encrypt(plaintext, [ad]).hex() == sealed
 
     def test_the_encryption_key_is_derived_from_the_root(self) -> None:
-        """It is HKDF with 64 bytes for this purpose. The root itself encrypts nothing."""
+        """The key is HKDF with 64 bytes for this purpose. The root itself encrypts nothing."""
         root: Secret = RING.roots[0].secret
         extracted = hmac.digest(bytes(32), root.reveal(), "sha256")
         first = hmac.digest(extracted, b"baton opaque token\1", "sha256")
@@ -821,6 +821,6 @@ class TestVectors:
         ],
     )
     def test_a_token_of_another_system_is_refused(self, text: str) -> None:
-        """They are from Wycheproof, RFC 7515 and RFC 7520: each algorithm and serialisation, and `none`."""
+        """The tokens are from Wycheproof, RFC 7515 and RFC 7520: each algorithm and serialisation, and `none`."""
         with pytest.raises(TokenInvalid):
             read_here(text)

@@ -557,7 +557,7 @@ class TestRule6:
         assert client.me()
 
     def test_a_superseded_login_starts_again(self, server: FakeServer, storage: MemoryStorage) -> None:
-        """Its answer was lost and its lineage has ended, so the client logs in again with a new attempt."""
+        """The answer was lost and the lineage has ended, so the client logs in again with a new attempt."""
         client = client_of(server, storage)
         server.faults.extend([server.lose_answer])
         with pytest.raises(Offline):
@@ -645,7 +645,7 @@ class TestRule6:
     def test_log_in_keeps_the_session_if_it_is_not_about_the_token(
         self, error: Any, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """It means: start a login. Only `invalid_token` and `invalid_grant` are about the token of the session."""
+        """`log_in` means: start a login. Only `invalid_token` and `invalid_grant` are about the session's token."""
         before = storage.read()
         demand = problem(401, error, "another_code", "log_in")
         strange = client_of(server, storage, transport=lambda _request, _timeout_s: demand)
@@ -812,7 +812,7 @@ class TestRule8:
         return client
 
     def copied(self, server: FakeServer, storage: Storage, *, ahead: int = 2, **options: Any) -> BatonClient:
-        """Copy the device's whole storage, and exchange so many times before the owner does."""
+        """Copy the device's whole storage, and exchange the given number of times before the owner does."""
         copy = client_of(server, MemoryStorage(storage.read()), **options)
         for _ in range(ahead):
             copy.exchange()
@@ -846,7 +846,7 @@ class TestRule8:
             assert storage.read().key not in {None, old.key}
 
     def test_the_client_pauses_and_sends_again_before_it_decides(self, server: FakeServer, owner: BatonClient) -> None:
-        """It sends two exchanges, at least a second apart."""
+        """The client sends two exchanges, at least a second apart."""
         pauses = Pauses()
         owner._sleep = pauses
         self.copied(server, owner._storage)
@@ -1069,7 +1069,7 @@ class TestRule8:
     def test_a_stored_revocation_is_read_again_and_its_repr_shows_no_secret(
         self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """It contains a token and a key, like a session."""
+        """A revocation contains a token and a key, like a session."""
         record = storage.read()
         assert record.session
         self.copied(server, storage)
@@ -1237,7 +1237,7 @@ class TestLastSecret:
         return client
 
     def test_the_first_login_is_unsigned(self, server: FakeServer, client: BatonClient) -> None:
-        """There is no earlier secret."""
+        """The device has no earlier secret."""
         assert client.session
         assert self.signed_by(server.sent("/login")[0]) is None
 
@@ -1370,7 +1370,7 @@ class TestOtherDevices:
     def test_the_password_is_verified_for_this_exact_request(
         self, act: str, how: str, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """It is passed with the call, or requested from the user when the server requires it."""
+        """The password is passed with the call, or requested from the user when the server requires it."""
         other = client_of(server, MemoryStorage())
         device = other.login(EMAIL, PASSWORD, "another phone").device_id
         asked: list[Refused] = []
@@ -1403,7 +1403,7 @@ class TestOtherDevices:
         assert {lineage.ended for lineage in server.lineages.values()} == {None}
 
     def test_the_own_session_ends_without_a_password(self, server: FakeServer, client: BatonClient) -> None:
-        """The rule holds for a logout and for ending the own device."""
+        """Examples are a logout and the end of the own device."""
         assert client.session
         client.end_device(client.session.device_id)
         client.login(EMAIL, PASSWORD, "a phone")
@@ -1863,7 +1863,7 @@ class TestHttpTransport:
     def test_a_connection_that_the_server_has_closed_is_not_used_again(
         self, listening: tuple[str, type[_Handler]]
     ) -> None:
-        """Otherwise each call after a quiet minute would have an unknown outcome."""
+        """A request on a closed connection would have an unknown outcome, so an old connection is checked first."""
         url, handler = listening
         with contextlib.closing(HttpTransport()) as transport:
             for _ in range(3):

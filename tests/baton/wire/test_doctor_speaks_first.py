@@ -53,7 +53,7 @@ def test_the_refusal_of_a_signature_without_its_tag_says_to_add_the_tag(phone: D
 def test_the_refusal_of_another_keyid_at_register_names_the_expected_thumbprint(
     make_device: Callable[..., Device],
 ) -> None:
-    """It also says how to compute the thumbprint. Before the fix, it mentioned a login that did not exist."""
+    """The refusal also says how to compute it. Before the fix, it mentioned a login that did not exist."""
     device = make_device()
     other = DeviceKey.generate("p256")
     entry = device.entry("bob@example.com", public_key=other.jwk())
@@ -95,7 +95,7 @@ def test_the_refusal_of_another_key_on_a_call_names_no_thumbprint(
 def test_the_refusal_of_a_malformed_field_names_the_position_and_the_format(
     phone: Device, field: str, value: str, at: str
 ) -> None:
-    """It does not mention ``signature_base``, which is not sent."""
+    """The refusal does not mention ``signature_base``, which is not sent."""
     said = phone.get("/me", tamper=lambda fields: fields.update({field: value}))
     assert (said.status, said.code) == (401, "invalid_signature")
     detail = said.members["detail"]

@@ -136,7 +136,7 @@ def test_a_report_is_for_roles(phone: Device, team: dict[str, Any]) -> None:
 
 
 def test_public_routes_need_no_login(team: dict[str, Any]) -> None:
-    """One is a cached answer with a cookie, the other a redirect."""
+    """One route returns a cached answer with a cookie, the other a redirect."""
     send = through(Gateway([team["app"]]))
     about = send("GET", "/api/notes/about", [("host", HOST)], b"")
     assert (about.status, about.headers["cache-control"]) == (200, "private, max-age=3600")
@@ -157,7 +157,7 @@ EVENT = {"version": "0", "account": "1", "time": "", "region": "", "resources": 
 
 
 def test_the_description_has_the_routes_of_the_page(team: dict[str, Any]) -> None:
-    """It has the schema of `answers=` and the refusals that a view may raise."""
+    """The description has the schema of `answers=` and the refusals that a view may raise."""
     described = openapi.render(team["app"])
     for path in ("/notes", "/notes/{note_id}", "/notes/{note_id}/shares", "/reports/notes", "/notes/about"):
         assert f'"{path}"' in described
@@ -193,7 +193,7 @@ def test_a_view_may_raise_the_refusals_that_the_page_lists(
 
 
 def test_a_team_adds_a_code_as_a_subclass(tables: Tables) -> None:
-    """It has its own sentence in the usual format."""
+    """The code has its own sentence in the usual format."""
     named: dict[str, Any] = {"errors": errors}
     exec(OWN_CODE, named)  # noqa: S102 - code of a page of this repository
     baton = Baton.from_environment({**ENVIRONMENT, "BATON_TABLE_PREFIX": tables.prefix})

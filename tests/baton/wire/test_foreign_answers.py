@@ -203,7 +203,7 @@ def test_a_logout_with_a_foreign_answer_is_repeated(binding: str) -> None:
 @pytest.mark.parametrize("members", [{}, {"grant": 7}, {"devices": {}}, {"access_token": "x", "expires_in": "900"}, []])
 @pytest.mark.parametrize("name", ["register", "login", "exchange", "me", "devices", "step_up"])
 def test_an_answer_without_the_expected_members_does_not_count(name: str, members: object) -> None:
-    """It has Baton's header, but a proxy has changed the body."""
+    """The answer has Baton's header, but a proxy has changed the body."""
     method, stranger = METHODS[name], Stranger(FakeServer(), answered(200, members))
     client, storage = client_behind(method, stranger)
     session = storage.read().session
@@ -249,7 +249,7 @@ class TestCachesAndClocks:
 
     @pytest.mark.parametrize("time", ["9" * 40, "9" * 5000, "-7", "7.5", "\u0667", ""])
     def test_an_unreadable_time_is_ignored(self, time: str) -> None:
-        """It causes no overflow and does not change the clock."""
+        """The value causes no overflow and does not change the clock."""
         client = self.client(answered(200, {"device_id": "x", "server_time": time}, baton_time=time))
         before = client.now()
         assert client.me()["device_id"] == "x"

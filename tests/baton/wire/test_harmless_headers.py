@@ -105,7 +105,10 @@ def test_parameters_of_the_json_media_type_are_accepted(make_device: Callable[..
     ],
 )
 def test_parameters_of_the_form_media_type_are_accepted(make_device: Callable[..., Device], media_type: str) -> None:
-    """Its registration defines none. Apache's HTTP client sends ISO-8859-1, but the escapes are ASCII."""
+    """The registration of this media type defines none.
+
+    Apache's HTTP client sends ISO-8859-1, but the escapes are ASCII.
+    """
     body = b"grant_type=refresh_token&refresh_token=x"
     said = make_device().send("POST", "/api/oauth/token", [("host", HOST), ("content-type", media_type)], body)
     assert said.code == "token_invalid", said

@@ -156,7 +156,7 @@ def test_a_token_response_has_exactly_its_members(make_client: Make) -> None:
 
 
 def test_the_metadata_is_at_the_paths_that_clients_read(send: Callable[..., Said]) -> None:
-    """One is the path of RFC 8414, the other that of common clients under a stage. Each URL begins with the issuer."""
+    """One path is that of RFC 8414, the other that of common clients under a stage. Each URL begins with the issuer."""
     said = [
         send("GET", f"/api/.well-known/{name}", [("host", "x")], b"")
         for name in ("oauth-authorization-server", "openid-configuration")

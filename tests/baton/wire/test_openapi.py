@@ -60,14 +60,17 @@ def references(part: object) -> set[str]:
 
 @ours_only
 def test_the_published_file_is_the_output_of_the_generator() -> None:
-    """It describes the routes of ``app.py`` with the sample route."""
+    """The file describes the routes of ``app.py`` with the sample route."""
     assert DESCRIPTION.read_text("utf-8") == render(gateway.load_environment(app=ROOT / "app.py").app), (
         "run: make openapi"
     )
 
 
 def test_it_is_valid_openapi_3_1() -> None:
-    """It matches the specification's schema, each schema in it is valid JSON Schema, and each reference resolves."""
+    """The description matches the specification's schema.
+
+    Its schemas are valid JSON Schema, and its references resolve.
+    """
     assert [error.message for error in OPENAPI_31_VALIDATOR.iter_errors(DOCUMENT)] == []
     for name, schema in DOCUMENT["components"]["schemas"].items():
         assert meta.is_valid({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}), name
@@ -78,7 +81,7 @@ def test_it_is_valid_openapi_3_1() -> None:
 
 
 def test_an_invalid_description_is_detected() -> None:
-    """The counter-test of the check above."""
+    """A check of the test above, which must be able to fail."""
     broken = description()
     broken["paths"]["/me"]["get"]["responses"] = {"twohundred": {}}
     assert list(OPENAPI_31_VALIDATOR.iter_errors(broken))
@@ -100,7 +103,7 @@ def test_every_route_has_its_own_operation_id() -> None:
 
 
 def test_every_described_answer_has_its_headers() -> None:
-    """They are Baton-Time, except in cacheable answers, Baton-Request-Id, and Retry-After for 429 and 503."""
+    """The headers are Baton-Request-Id, Baton-Time except in cacheable answers, and Retry-After for 429 and 503."""
     for path, method, operation in OPERATIONS:
         for status, described in operation["responses"].items():
             row = ROWS.get(("GET" if method == "head" else method.upper(), path), CALL)
@@ -225,7 +228,7 @@ def test_the_schemas_of_refusals_match_the_refusals() -> None:
     ],
 )
 def test_an_answer_that_differs_from_the_description_is_detected(said: Said, complaint: str) -> None:
-    """The counter-test of the comparison in all these tests."""
+    """A check of the comparison in all these tests, which must be able to fail."""
     common = {} if "missing" in complaint else {"baton-time": "1", "baton-request-id": "x"}
     judged = Contract().complaint("GET", "/api/time", Said(said.status, {**common, **said.headers}, said.body))
     assert complaint in judged

@@ -166,7 +166,7 @@ def test_the_feature_of_the_page_works(team: Team) -> None:
 
 
 def test_the_tables_of_the_page_are_created_once(team: Team) -> None:
-    """They have a partition key and a sort key. A reload creates nothing."""
+    """A table has a partition key and a sort key. A reload of the server creates nothing."""
     create_own_tables(team.baton.deployment)
     described = client().describe_table(TableName=team.table)["Table"]
     assert [key["AttributeName"] for key in described["KeySchema"]] == ["pk", "sk"]
@@ -216,7 +216,10 @@ def test_the_tests_of_the_page_pass_in_a_project_of_a_team(tmp_path: Path) -> No
 
 
 def test_the_template_of_the_page_imports_what_baton_exports() -> None:
-    """It imports the tables' key, the backup plan and the backup role. It protects its tables as Baton does."""
+    """The template imports the tables' key, the backup plan and the backup role.
+
+    Its tables are protected as Baton's are.
+    """
     exported = {
         one["Export"]["Name"]["Fn::Sub"] for one in template.read(template.DATA)["Outputs"].values() if "Export" in one
     }
@@ -339,7 +342,7 @@ def test_an_effect_before_the_end_of_the_login_stays(team: Team, end: End) -> No
 
 
 def test_without_the_live_condition_the_write_succeeds(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The counter-test of the tests above."""
+    """A check of the tests above, which must be able to fail."""
     phone = registered(team)
     plain = team.feature.write
     monkeypatch.setattr(team.feature, "write", lambda _, put: plain(put))

@@ -106,7 +106,7 @@ def test_a_view_that_cannot_be_called_as_its_route_requires_is_a_type_error(
 def test_the_path_parameters_must_be_arguments_of_the_view(
     path: str, view: Callable[..., Answer], first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are compared when the route is registered, or by `install`."""
+    """The names are compared when the route is registered, or by `install`."""
     baton, app = made(monkeypatch), Chalice(app_name="own", configure_logs=False)
     decorated = baton.signed()(view)
     steps: list[Callable[[], object]] = [lambda: baton.install(app), lambda: app.route(path)(decorated)]
@@ -117,7 +117,7 @@ def test_the_path_parameters_must_be_arguments_of_the_view(
 
 
 def test_install_may_be_called_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise a second application would answer requests of the first one."""
+    """A second application would answer requests of the first one."""
     baton = made(monkeypatch)
     baton.install(Chalice(app_name="one", configure_logs=False))
     with pytest.raises(RuntimeError, match="before"):
@@ -210,7 +210,7 @@ def test_a_redirect_a_page_and_a_text_are_sent(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_answer_with_a_cookie_is_not_cached_by_a_shared_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise one user's cookie would be sent to other users. A cacheable answer has no Baton-Time."""
+    """A shared cache would send one user's cookie to other users. A cacheable answer has no Baton-Time."""
     sent = iter([Answer(200, {}, cookies=(Cookie("a", "b"),), cache_s=60), Answer(200, {}, cache_s=60)])
     gateway = public(lambda _: next(sent), monkeypatch)
     own, shared = (gateway.call("GET", "/api/public") for _ in range(2))
@@ -450,7 +450,7 @@ def test_an_answer_to_a_caller_is_not_cached_by_a_shared_cache(team: Team) -> No
 
 
 def test_the_condition_of_live_holds_while_the_login_is_active(team: Team) -> None:
-    """It is used in the team's own transaction, with the low-level client."""
+    """The condition is used in the team's own transaction, with the low-level client."""
     module, device = team
     phone = device()
     phone.register("ada@example.com")
@@ -584,7 +584,7 @@ def test_the_jobs_of_baton_have_their_own_function_names() -> None:
 
 
 def test_a_public_view_gets_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It also gets the body, if the route has one."""
+    """The view also gets the body, if the route has one."""
     gateway = public(lambda message, order: Answer(200, [message.method, order.item]), monkeypatch, body=Order)
     said = gateway.call("POST", "/api/public", [("host", HOST), *JSON.items()], b'{"item": 3}')
     assert json.loads(said.body) == ["POST", 3]

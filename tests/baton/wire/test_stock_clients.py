@@ -57,7 +57,7 @@ def endpoint(url: str, name: str) -> str:
 
 
 def test_requests_oauthlib_refreshes_and_raises_on_reuse(url: str, token: dict[str, object]) -> None:
-    """It refreshes an expired token automatically and calls with the new one. A used token raises InvalidGrantError."""
+    """The library refreshes an expired token and calls with the new one. A used token raises InvalidGrantError."""
     kept = [dict(token)]
     expired = {**token, "expires_in": -1, "expires_at": time.time() - 1}
     with OAuth2Session(
@@ -77,7 +77,7 @@ def test_requests_oauthlib_refreshes_and_raises_on_reuse(url: str, token: dict[s
 
 
 def test_authlib_refreshes_introspects_revokes_and_raises_on_reuse(url: str, token: dict[str, object]) -> None:
-    """It raises its own exception for ``invalid_grant``. Introspection shows each end immediately."""
+    """The library raises its own exception for ``invalid_grant``. Introspection shows each end immediately."""
     with (
         AuthlibSession("oauth", token=dict(token), token_endpoint_auth_method="none") as session,
         AuthlibSession(RESOURCE_SERVER, RESOURCE_SERVER_SECRET) as billing,

@@ -140,7 +140,7 @@ def authorize(send: Send, method: str, accept: str, query: str = CODE_FLOW) -> S
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("accept", [BROWSER, "*/*", "application/json", ""])
 def test_the_authorization_endpoint_never_redirects(send: Send, method: str, accept: str) -> None:
-    """There is no login page, whatever ``redirect_uri`` and the rest of the query contain."""
+    """Baton has no login page, whatever ``redirect_uri`` and the rest of the query contain."""
     said = authorize(send, method, accept)
     assert said.status == 400
     assert "location" not in said.headers

@@ -62,7 +62,7 @@ def test_a_login_without_a_required_key_is_answered_with_the_reason(told: Send) 
 
 
 def test_a_long_password_of_common_words_is_refused_with_the_rule(told: Send) -> None:
-    """It is not on the list of common passwords. It has few words, and each word counts as one character."""
+    """The password is not on the list of common passwords, but has few words. Each word counts as one character."""
     said = entry(told, password="password dragon monkey football baseball")
     assert said.code == "too_common"
     assert f"fewer than {GUESSES_MIN} units" in said.members["detail"]
@@ -81,7 +81,7 @@ def test_a_long_password_of_common_words_is_refused_with_the_rule(told: Send) ->
 def test_the_refusal_of_a_wrong_type_names_the_member(
     told: Send, members: dict[str, object], pointer: str, expected: str | None, words: str | None
 ) -> None:
-    """It shows the expected value and never the received one."""
+    """The refusal shows the expected value and never the received one."""
     said = entry(told, **members)
     assert (said.code, said.members["pointer"], said.members.get("expected")) == ("wrong_type", pointer, expected)
     assert words is None or said.members["detail"] == f"`{pointer}` must be {words}."

@@ -146,7 +146,7 @@ def test_the_numbers_of_the_page_are_those_of_the_policy() -> None:
 
 
 def test_the_client_rules_are_those_of_the_reference_client() -> None:
-    """There are nine. Their words are the same as in the reference client."""
+    """The page has nine rules. Their words are the same as in the reference client."""
     said = " ".join(PAGE.split("## The nine rules")[1].split("## ")[0].split())
     doc = " ".join((baton_client.__doc__ or "").split())
     for number in range(1, 10):
