@@ -253,7 +253,7 @@ def test_each_action_is_pinned_to_a_commit() -> None:
         assert checkout["with"] == {"persist-credentials": False}, "no later step needs the token"
 
 
-def test_dependabot_reads_what_wrote_the_requirements() -> None:
+def test_dependabot_updates_every_kind_of_requirement() -> None:
     """Weekly, and in one pull request for each ecosystem."""
     updates = read_yaml(DEPENDABOT)["updates"]
     assert {update["package-ecosystem"] for update in updates} == {"uv", "github-actions"}
@@ -325,7 +325,7 @@ def format_problems(path: str, content: bytes) -> Iterator[str]:
             yield f"{path}: indent_size"
 
 
-def test_every_file_has_the_format_that_editors_are_told() -> None:
+def test_every_file_has_the_format_of_the_editor_settings() -> None:
     """An editor that reads ``.editorconfig`` changes only the lines that its user edits."""
     files = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in tracked()}
     assert [problem for path, content in files.items() for problem in format_problems(path, content)] == []

@@ -212,7 +212,7 @@ def test_sentences_are_split_where_they_end() -> None:
     assert words("one - two, three-four (CODE)") == 4
 
 
-def test_blocks_tables_and_headings_are_no_sentences() -> None:
+def test_blocks_tables_and_headings_are_not_sentences() -> None:
     """An item of a list is a paragraph of its own, with the line where it begins."""
     page = """# Heading
 

@@ -36,7 +36,7 @@ def event(method: str, path: str) -> dict[str, Any]:
     ("path", "media_type"),
     [("/me", "application/problem+json"), ("/oauth/token", "application/json")],
 )
-def test_a_method_that_a_route_does_not_have_is_405_in_its_dialect(
+def test_a_method_that_a_route_does_not_have_is_405_in_its_format(
     embedded_engine: None, path: str, media_type: str
 ) -> None:
     """The answer has the headers of every answer, and the CORS headers for the page that called."""
@@ -59,7 +59,7 @@ def answered(view: Any, path: str = "/plain") -> GatewayResponse:
 
 
 def has_the_headers_of_every_answer(answer: GatewayResponse) -> bool:
-    """Tell whether an answer has the headers that every answer of Baton has."""
+    """Return whether an answer has the headers that every answer of Baton has."""
     names = ("baton-time", "baton-request-id", "x-content-type-options", "access-control-allow-origin")
     return all(answer.header(name) for name in names) and "Origin" in str(answer.header("vary"))
 

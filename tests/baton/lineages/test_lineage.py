@@ -470,7 +470,7 @@ def test_the_first_use_of_a_session_is_recorded(later: int, since: int | None, *
 # --- Small rules -------------------------------------------------------------------------------------------------
 
 
-def test_a_token_expires_with_its_life_or_its_lineage() -> None:
+def test_a_token_expires_with_its_lifetime_or_its_lineage() -> None:
     """The earlier of the two counts."""
     assert expiry(NOW, replace(MINE_LIVE, expires_at=NOW + 10_000), EXCHANGE) == NOW + EXCHANGE.access_s
     assert expiry(NOW, replace(MINE_LIVE, expires_at=NOW + 10), EXCHANGE) == NOW + 10

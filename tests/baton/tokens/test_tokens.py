@@ -452,7 +452,7 @@ class TestHeaders:
         ids=repr,
     )
     def test_any_other_header_member_or_value_is_refused(self, header: dict[str, Any]) -> None:
-        """The rule includes tokens with a genuine signature."""
+        """A token with a genuine signature is refused too."""
         genuine = {"typ": "at+jwt", "alg": "ES256", "kid": RING.signing[0].kid}
         assert read_here(forged(claims_of(minted()), genuine)) == TOKEN
         with pytest.raises(TokenInvalid):

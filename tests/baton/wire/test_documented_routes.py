@@ -123,7 +123,7 @@ def test_a_view_requires_the_password_for_some_requests(phone: Device) -> None:
     assert (long.code, long.members["max_age"]) == ("step_up_required", 120)
 
 
-def test_a_report_is_for_roles(phone: Device, team: dict[str, Any]) -> None:
+def test_a_report_requires_a_role(phone: Device, team: dict[str, Any]) -> None:
     """The cases are no role, one of two roles, and the role that `require_role` names."""
     account, store = phone.get("/me").members["account_id"], team["baton"].lineage_store
     assert phone.get("/reports/notes").code == "insufficient_role"

@@ -76,7 +76,7 @@ def test_revoking_an_unknown_token_succeeds(send: Send) -> None:
     assert form(send, "/oauth/revoke", token="garbage").status == 200
 
 
-def test_a_jwt_carries_its_scope(make_device: Callable[..., Device]) -> None:
+def test_a_jwt_contains_its_scope(make_device: Callable[..., Device]) -> None:
     """RFC 9068 section 2.2.3. The token response has the same scope."""
     phone = make_device()
     phone.register("ada@example.com")

@@ -64,7 +64,7 @@ def test_an_empty_line_is_ignored(phone: Device) -> None:
     assert with_lines(phone, lines).status == 200
 
 
-def test_two_signatures_with_our_tag_are_refused_on_two_lines_too(phone: Device) -> None:
+def test_two_signatures_with_batons_tag_are_refused_on_two_lines_too(phone: Device) -> None:
     """Exactly one such signature is allowed, so that the meaning is never ambiguous."""
 
     def lines(signature_input: str, signature: str) -> list[tuple[str, str]]:

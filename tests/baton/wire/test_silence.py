@@ -136,7 +136,7 @@ def loud(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.guarantee(10)
-def test_nothing_secret_is_stored_or_logged(
+def test_no_secret_is_stored_or_logged(
     loud: None,
     make_client: Callable[..., Any],
     tables: Tables,
