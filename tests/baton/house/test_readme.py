@@ -88,7 +88,7 @@ def test_the_app_of_the_tests_is_the_shipped_one() -> None:
 
 
 def test_app_py_is_short_and_registers_the_sample() -> None:
-    """A team replaces one line of it."""
+    """A team replaces one line of ``app.py``."""
     source = (ROOT / "app.py").read_text("utf-8")
     assert "app.register_blueprint(transfers(baton))" in source
     assert len(source.splitlines()) <= 12

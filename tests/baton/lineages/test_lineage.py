@@ -102,7 +102,7 @@ def verdict(
     ],
 )
 def test_the_verdict_for_a_presented_generation(behind: int, attempt: bytes, expected: object) -> None:
-    """Rows E5 to E9 of the table."""
+    """The cases are rows E5 to E9 of the table."""
     assert verdict(MINE_LIVE, presented(behind, attempt=attempt)) == expected
 
 

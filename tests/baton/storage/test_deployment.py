@@ -29,7 +29,7 @@ service = functools.cache(AwsClient)
 
 @functools.cache
 def client(name: str) -> Any:
-    """Make a client once, for the same reason."""
+    """Make a client once, because reading the model of a service is slow."""
     return boto3.client(name)  # type: ignore[call-overload] # any service
 
 

@@ -86,7 +86,7 @@ def test_a_note_is_stored_once_and_recorded(phone: Device, monkeypatch: pytest.M
 
 
 def test_a_refusal_has_the_public_detail_and_logs_the_private_reason(phone: Device, team: dict[str, Any]) -> None:
-    """`raise errors.NotFound("private reason", detail="Public sentence.")`."""
+    """The call is `raise errors.NotFound("private reason", detail="Public sentence.")`."""
     missing = phone.get("/notes/other")
     assert (missing.status, missing.code, missing.members["action"]) == (404, "not_found", "fix_request")
     assert (missing.members["detail"], missing.members["title"]) == ("There is no such note.", "Not found")

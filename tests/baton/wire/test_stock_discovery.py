@@ -107,7 +107,7 @@ def test_only_the_openid_document_has_the_members_for_openid_clients(send: Send)
 
 
 def test_the_protected_resource_is_described(send: Send) -> None:
-    """RFC 9728 section 2, with exactly these members."""
+    """RFC 9728 section 2: the document has exactly these members."""
     assert document(send, PROTECTED_RESOURCE) == {
         "resource": ISSUER,
         "authorization_servers": [ISSUER],

@@ -62,7 +62,7 @@ def test_a_login_without_a_required_key_is_answered_with_the_reason(told: Send) 
 
 
 def test_a_long_password_of_common_words_is_refused_with_the_rule(told: Send) -> None:
-    """The password is not on the list of common passwords, but has few words. Each word counts as one character."""
+    """The password is not on the list of common passwords, but has few words. Each word counts as one unit."""
     said = entry(told, password="password dragon monkey football baseball")
     assert said.code == "too_common"
     assert f"fewer than {GUESSES_MIN} units" in said.members["detail"]
