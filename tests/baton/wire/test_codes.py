@@ -1,4 +1,4 @@
-"""Every row of the wire's code table is reachable by a request, in its dialect, with its status and its action."""
+"""A request reaches each row of the code table in docs/baton/wire.md, with its format, status and action."""
 
 import base64
 import json
@@ -27,13 +27,13 @@ OF_NO_ROUTE = {
     "insufficient_scope",
     "outcome_unknown",
 }
-"""Codes that no route of Baton returns: `tests/baton/http/test_once.py` tests those of exactly-once calls,
-`tests/baton/wire/test_public_api.py` those of scope, role and acr,
-`tests/baton/wire/test_documented_routes.py` the others."""
+"""Codes that no route of Baton returns. `tests/baton/http/test_once.py` tests the codes of exactly-once calls,
+`tests/baton/wire/test_public_api.py` the codes of scope, role and acr, and
+`tests/baton/wire/test_documented_routes.py` the other ones."""
 
 
 class Setting:
-    """A registered, bound device, and what else the cases need."""
+    """A registered bound device, and what else the cases need."""
 
     def __init__(self, make_device: Callable[..., Device]) -> None:
         """Register."""
@@ -42,20 +42,20 @@ class Setting:
         assert self.phone.register("ada@example.com").status == 201
 
     def raw(self, method: str, path: str, body: bytes = b"", *headers: tuple[str, str]) -> Said:
-        """Send a request as it is."""
+        """Send an unsigned request."""
         return self.phone.send(method, "/api" + path, [("host", HOST), *headers], body)
 
     def json(self, path: str, body: bytes) -> Said:
-        """Post JSON as it is."""
+        """Post unsigned JSON."""
         return self.raw("POST", path, body, *JSON.items())
 
     def form(self, path: str, **fields: str) -> Said:
-        """Post a form as it is."""
+        """Post an unsigned form."""
         return self.raw("POST", path, urlencode(fields).encode(), *FORM.items())
 
 
 def case(status: int, error: str, code: str) -> Callable[[Case], Case]:
-    """Claim a row."""
+    """Register the function as the case of a row."""
 
     def claim(run: Case) -> Case:
         assert (status, error, code) not in CASES
@@ -236,7 +236,7 @@ def _(setting: Setting) -> Said:
 @case(401, "insufficient_user_authentication", "grant_invalid")
 def _(setting: Setting) -> Said:
     body = b'{"to":"Bob","amount":20000}'
-    # The path as the app sees it, without the stage: what everybody writes first.
+    # The path as the app sees it, without the stage. Many clients make this mistake first.
     operation = {"method": "POST", "path": "/transfers", "digest": content_digest(body)}
     grant = setting.phone.post("/step-up", {"operation": operation, "password": PASSWORD}).members["grant"]
     said = setting.phone.request("POST", "/transfers", body, JSON | {"baton-grant": grant})
@@ -327,7 +327,7 @@ def _(setting: Setting) -> Said:
 
 
 def challenge(row: tuple[int, str, str]) -> str | None:
-    """Say which challenge a refusal carries: every 401 one (RFC 9110 section 15.5.2), and nothing else."""
+    """Return the expected challenge. Each 401 has one (RFC 9110 section 15.5.2), and no other status has."""
     status, error, code = row
     if status != 401:
         return None
@@ -340,7 +340,7 @@ def challenge(row: tuple[int, str, str]) -> str | None:
 
 @pytest.mark.parametrize("row", CASES, ids=lambda row: f"{row[0]} {row[1]} {row[2]}")
 def test_every_code_is_reachable(row: tuple[int, str, str], make_device: Callable[..., Device]) -> None:
-    """The refusal has its status, its words, its action, our members, and the headers every answer carries."""
+    """The refusal has its status, error, action and members, and the headers of every answer."""
     said = CASES[row](Setting(make_device))
     status, error, code = row
     members = said.members
@@ -364,17 +364,17 @@ def test_every_code_is_reachable(row: tuple[int, str, str], make_device: Callabl
         assert members["error_description"]
 
 
-def test_no_code_is_left_out() -> None:
-    """Those that need another way in are tested beside: 405, 503 and 500."""
+def test_every_code_has_a_case() -> None:
+    """The codes of 405, 503 and 500 are tested elsewhere."""
     elsewhere = {errors.MethodNotAllowed.code, errors.Unavailable.code, errors.ServerError.code}
     assert {code for _, _, code in CASES} | elsewhere | OF_NO_ROUTE == {leaf.code for leaf in leaves()}
 
 
 @pytest.mark.guarantee(9)
-def test_a_lost_engine_is_503_and_logs_nobody_out(
+def test_an_unreachable_database_is_503_and_logs_nobody_out(
     make_device: Callable[..., Device], broken_engine: list[bool]
 ) -> None:
-    """Promise 9: our own trouble is ``temporarily_unavailable`` with ``Retry-After``, on every route that asks."""
+    """Guarantee 9: a server error is ``temporarily_unavailable`` with ``Retry-After``, on each route."""
     setting = Setting(make_device)
     phone = setting.phone
     grant = phone.step_up("DELETE", "/me")
@@ -399,8 +399,8 @@ def test_a_lost_engine_is_503_and_logs_nobody_out(
 
 
 @pytest.mark.guarantee(6)
-def test_a_changed_password_needs_its_grant_and_ends_the_others(make_device: Callable[..., Device]) -> None:
-    """POST /me/password through the gateway: 204, the other device ends, the old password is wrong."""
+def test_a_password_change_needs_its_grant_and_ends_the_other_devices(make_device: Callable[..., Device]) -> None:
+    """``POST /me/password``: 204, the other device's login ends, and the old password is wrong."""
     phone, tablet = make_device(), make_device()
     phone.register("ada@example.com")
     tablet.login("ada@example.com")
@@ -419,7 +419,7 @@ def test_a_changed_password_needs_its_grant_and_ends_the_others(make_device: Cal
     [
         ("Basic", "{id}:{secret}", 200),
         ("bAsIc", "{id}:{secret}", 200),
-        ("Basic", "%62illing:{encoded}", 200),  # form-encoded within (RFC 6749 section 2.3.1)
+        ("Basic", "%62illing:{encoded}", 200),  # form-encoded values (RFC 6749 section 2.3.1)
         ("Bearer", "{id}:{secret}", 401),
         ("", "{id}:{secret}", 401),
         ("Basic", "{id}", 401),
@@ -429,10 +429,10 @@ def test_a_changed_password_needs_its_grant_and_ends_the_others(make_device: Cal
         ("Basic", ":{secret}", 401),
     ],
 )
-def test_introspection_takes_basic_credentials_of_a_resource_server(
+def test_introspection_requires_basic_credentials_of_a_resource_server(
     make_device: Callable[..., Device], scheme: str, credentials: str, status: int
 ) -> None:
-    """RFC 7617, and nobody else's word: whoever may ask learns whom a token belongs to."""
+    """RFC 7617. The answer contains the owner of a token, so no other client may read it."""
     written = credentials.format(
         id=RESOURCE_SERVER, secret=RESOURCE_SERVER_SECRET, encoded=quote_plus(RESOURCE_SERVER_SECRET)
     )

@@ -111,7 +111,7 @@ def test_a_full_copy_lives_until_its_owner_has_exchanged_again(ruse: Ruse) -> No
 
 
 @pytest.mark.guarantee(5)
-def test_a_copy_that_repeats_the_owners_exchange_is_served_for_a_minute_after_the_next() -> None:
+def test_a_copy_that_repeats_the_owners_exchange_works_for_a_minute_after_the_next_one() -> None:
     """It was served for up to 15 minutes: until the token it had fetched expired."""
     outcome = robbery(Deal.EXCHANGE, Theft.FULL_COPY, Ruse.BETWEEN, thieves=20, days=5)
     assert min(outcome.lives_s) > 60  # It was served between the two exchanges, and for the overlap.
