@@ -40,16 +40,16 @@ class Surprise(Exception):
     """A step had another result than expected."""
 
 
-class Unheard(Exception):
+class Unanswered(Exception):
     """The output was closed, so the demo ends."""
 
 
 def say(text: str) -> None:
-    """Print a line and flush it. Raises ``Unheard``."""
+    """Print a line and flush it. Raises ``Unanswered``."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        raise Unheard from None  # as itself it would be taken for a lost connection, and tried again
+        raise Unanswered from None  # as itself it would be taken for a lost connection, and tried again
 
 
 def dye(text: str, code: str) -> str:
@@ -330,7 +330,7 @@ def main(arguments: Sequence[str]) -> int:
                 return 1
         say(f"\n{dye(f'ok: all {story.step} steps worked', '1;32')}")
         say("next: make dev (a server), README.md (how it works), clients/python (the client of this demo)")
-    except Unheard:
+    except Unanswered:
         # What is left in the buffer has nowhere to go either, and Python would say so on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

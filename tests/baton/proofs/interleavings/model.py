@@ -14,7 +14,7 @@ from chalicelib.baton.factors.refusals import InvalidCredentials
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.tokens.refusals import GrantInvalid, TokenReused
-from tests.baton.proofs.engines.history import UNHEARD, Operation
+from tests.baton.proofs.engines.history import UNANSWERED, Operation
 from tests.baton.proofs.engines.linearizability import Refuted, search
 
 
@@ -57,14 +57,14 @@ class Asked:
         what the operator does asks for no state of the account, so that it may happen twice.
         """
         if twice and self.lineage is None:
-            yield self, UNHEARD
+            yield self, UNANSWERED
         maybe = replace(self, verb="end") if self.verb == "use" else self
         if not isinstance(answer, errors.Refusal | None):
             yield self, Said.DONE
         elif isinstance(answer, TokenReused):
             yield replace(self, verb="end"), Said.DONE
         elif twice or answer is None or isinstance(answer, errors.Unavailable):
-            yield maybe, UNHEARD
+            yield maybe, UNANSWERED
         if isinstance(answer, errors.LoginRequired):
             yield replace(self, verb="use"), Said.NOT_LIVE
         elif isinstance(answer, errors.Refusal) and type(answer) in REFUSED and not twice:
