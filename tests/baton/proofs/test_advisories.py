@@ -259,7 +259,7 @@ def test_an_inconsistent_account_is_a_server_error(world: World) -> None:
         with pytest.raises(errors.Unavailable):
             world.login(phone)
     tables.users[caller.account] = user
-    assert world.login(phone), "what was our own trouble has not filled the bucket"
+    assert world.login(phone), "a server error counted as a wrong password"
 
 
 def test_a_lineage_with_an_unknown_root_reloads_the_key_ring_and_is_then_a_server_error(

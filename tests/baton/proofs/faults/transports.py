@@ -126,7 +126,7 @@ class Connection:
 
     def recv(self, size: int) -> bytes:
         """Receive the next bytes, or none if the connection has ended."""
-        assert self._timeout_s, "who sets no time-out may wait for ever"
+        assert self._timeout_s, "without a time-out the client may wait forever"
         if not self._coming:
             if self._over:
                 return b""
