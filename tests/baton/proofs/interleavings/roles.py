@@ -279,7 +279,7 @@ class Cast:
                     return
                 case errors.Superseded():
                     lost = deployment.world.key_ring.ring.lineage_ids(EMAIL, attempt, now=world.clock())
-                    assert set(lost) & deployment.chronicle.ended_on_request, "a login was lost without a request to end it"
+                    assert set(lost) & deployment.chronicle.ended_on_request, "a login was lost without a request"
                     return
                 case None | errors.Unavailable():
                     continue
