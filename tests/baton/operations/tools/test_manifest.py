@@ -1,4 +1,4 @@
-"""The list of Baton's files: written in development only, compared with a tree."""
+"""The list of Baton's files: written only in development, and compared with a tree."""
 
 import re
 import shutil
@@ -65,7 +65,7 @@ def test_sha256sum_reads_a_manifest(tree: Path) -> None:
 
 
 def test_each_difference_is_named(tree: Path) -> None:
-    """A changed file, a deleted file, and a file that no release brought."""
+    """A changed file, a deleted file, and a file that is not in the release."""
     (tree / "chalicelib/baton/call.py").write_text("call = 2\n", "utf-8")
     (tree / "tools/plan.py").unlink()
     (tree / "tools/own.py").write_text("", "utf-8")
@@ -116,7 +116,7 @@ def test_in_development_the_manifest_is_written(tree: Path) -> None:
     assert manifest.differences(manifest.read(tree), tree) == manifest.Differences([], [], [])
 
 
-def test_another_word_is_refused(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_argument_is_refused(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A misspelt option writes nothing."""
     assert manifest.main(tree, ["--releases"]) == 2
     assert "usage" in capsys.readouterr().err
