@@ -1,4 +1,4 @@
-"""Mutants by hand: guards that a syntax tree does not show, most of them written as conditions to DynamoDB."""
+"""Listed mutants: guards that a syntax tree does not show, most of them written as DynamoDB conditions."""
 
 # ruff: noqa: E501 - a table: one mutant, one line
 from typing import Final
@@ -489,8 +489,8 @@ LISTED: Final[list[Mutant]] = [
         ("a role may be taken away meanwhile", "        self._by_role = True\n", ""),
     ),
 ]  # fmt: skip
-"""One for each guard. What replaces a condition is still a condition, so that no mutant dies of its grammar."""
+"""One mutant for each guard. A replaced condition is still a valid condition, so no mutant fails by its syntax."""
 
 _QUICKEST: Final = ("chalicelib/baton/keys/", "chalicelib/baton/lineages/")
 SHORT: Final = [mutant for mutant in LISTED if mutant.file.startswith(_QUICKEST)][::3][:12]
-"""A dozen, of the packages whose tests are the quickest."""
+"""A dozen mutants, from the packages with the fastest tests."""
