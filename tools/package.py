@@ -502,7 +502,7 @@ def foreign(archive: Path, architecture: str, runtime_: str) -> set[str]:
 
 
 def fits_lambda(wheel_tag: str, python_tag: str, machine: str, glibc: int) -> bool:
-    """Return whether a wheel with this tag (PEP 425, PEP 600) can be loaded by a Python, machine and glibc 2.``glibc``."""
+    """Return whether a wheel with this tag (PEP 425, PEP 600) works with a Python, machine and glibc 2.``glibc``."""
     interpreter, abi, platform_ = wheel_tag.split("-")
     if (abi, platform_) == ("none", "any"):
         return "py3" in interpreter or interpreter == python_tag
