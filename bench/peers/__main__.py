@@ -1,4 +1,4 @@
-"""Run everybody, print the table, and write it with its picture into ``bench/results``."""
+"""Measure all products, print the table, and write it with its figure to ``bench/results``."""
 
 import sys
 import tempfile
@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 def main() -> int:
-    """Measure; a missing peer is named with what would bring it, and the others are measured all the same."""
+    """Measure. A missing product is printed with its remedy, and the others are measured."""
     begun = time.monotonic()
 
     def progress(doing: str) -> None:

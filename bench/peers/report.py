@@ -1,4 +1,4 @@
-"""The results as people read them: lines for a terminal, a page, a picture."""
+"""The results for readers: lines for a terminal, a page, a figure."""
 
 import statistics
 from collections import Counter
@@ -30,8 +30,8 @@ ALIKE = {
     "simplejwt": "Baton, simple (unbound)",
     "django-oauth-toolkit": "Baton, opaque (unbound)",
 }
-"""Which of ours does the same work: rotates an opaque token and signs an ES256 one; signs an ES256 one, and verifies
-that the device's P-256 key signed the request; rotates an opaque token; rotates a JWT."""
+"""The mechanism of Baton that does the same work: it rotates an opaque token and signs an ES256 one; it signs an ES256
+one, and verifies the request signature of the device's P-256 key; it rotates an opaque token; it rotates a JWT."""
 LIMITS = {
     ("oidc-provider", "SQLite"): 2,
     ("oidc-provider", "PostgreSQL"): 3,
@@ -42,7 +42,7 @@ LIMITS = {
     ("simplejwt", "PostgreSQL"): 8,
     ("django-oauth-toolkit", "PostgreSQL"): 12,
 }
-"""How many times an exchange's CPU each of these is to cost at least."""
+"""The aim: the minimum cost of each product as a multiple of an exchange of Baton."""
 
 
 _WHOLE: Final = attrgetter("whole_us")
@@ -52,39 +52,39 @@ _FIGURES: Final = (_WHOLE, attrgetter("floor_us"), _NET, _ENGINE)
 
 
 def median(costs: Sequence[Cost], figure: Callable[[Cost], float]) -> float:
-    """Give the median over rounds."""
+    """Return the median of all rounds."""
     return statistics.median(map(figure, costs))
 
 
 def spread(costs: Sequence[Cost], figure: Callable[[Cost], float]) -> tuple[float, float]:
-    """Give the least and the most over rounds."""
+    """Return the minimum and the maximum of all rounds."""
     figures = sorted(map(figure, costs))
     return figures[0], figures[-1]
 
 
 def times(theirs: Sequence[Cost], ours: Sequence[Cost]) -> float:
-    """Compare CPU behind HTTP round by round: the median of the ratios."""
+    """Compare the CPU time without HTTP in each round, and return the median of the ratios."""
     return statistics.median(their.net_us / our.net_us for their, our in zip(theirs, ours, strict=True))
 
 
 def winners(races: Sequence[Race]) -> str:
-    """Tell how many of the parallel refreshes won, over all races: ``1``, or ``2 to 16``."""
+    """Return how many of the parallel refreshes won, over all races: ``1``, or ``2 to 16``."""
     return _range([race.children for race in races])
 
 
 def alive(races: Sequence[Race]) -> str:
-    """Tell how many children could be refreshed afterwards."""
+    """Return how many children could be refreshed afterwards."""
     return _range([race.alive for race in races])
 
 
 def noticed(result: Result) -> str:
-    """Tell whether the owner's login ends when somebody shows his spent token."""
+    """Return whether the owner's login ends when a used token is sent."""
     seen = Counter(result.thefts_noticed)
     return "yes" if not seen[False] else "no" if not seen[True] else f"{seen[True]} of {seen.total()}"
 
 
 class Promise(NamedTuple):
-    """How many times an exchange a peer's rotation costs behind HTTP, beside how many were promised."""
+    """The cost of a product's rotation without HTTP as a multiple of an exchange, beside the aim."""
 
     peer: str
     ours: str
@@ -94,14 +94,14 @@ class Promise(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Say whether it is reached, by the figures as they are shown."""
+        """Return whether the aim is reached, by the numbers as they are shown."""
         if round(self.busy, 1) >= self.limit:
             return "reached"
         return "reached after a pause" if round(self.rested, 1) >= self.limit else "not reached"
 
 
 def promises(results: Sequence[Result]) -> list[Promise]:
-    """Compare with what was promised: each peer with the one of ours that does the same work, where both are here."""
+    """Compare with the aims: each product with the mechanism of Baton that does the same work, if both ran."""
     named = {(one.name, one.store_name): one for one in results}
     rows = []
     for (name, store), limit in LIMITS.items():
@@ -113,7 +113,7 @@ def promises(results: Sequence[Result]) -> list[Promise]:
 
 
 def printed(results: Sequence[Result]) -> str:
-    """Lay the figures out for a terminal."""
+    """Format the results for a terminal."""
     head = f"{'CPU per rotation, microseconds':<40}{'busy':>7}{'its HTTP':>10}{'net':>7}{'rested':>8}{'engine':>8}"
     head += f"{'rows kept':>11}{'KB kept':>9}{f'{PARALLEL} at once':>12}{'survive':>9}{'theft seen':>12}"
     lines = [head]
@@ -133,7 +133,7 @@ def printed(results: Sequence[Result]) -> str:
 
 
 def markdown(results: Sequence[Result], versions: Mapping[str, str], where: str) -> str:
-    """Write the page."""
+    """Return the text of the page."""
     ours = {one.name: one for one in results if one.name.startswith(OURS)}
     said = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     lines = [
@@ -245,7 +245,7 @@ _UNFAIRNESS = (
 
 
 def picture(results: Sequence[Result], file: Path) -> None:
-    """Draw CPU per rotation, what it is made of, and what stays."""
+    """Draw the CPU time per rotation, its parts, and the stored data."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 - slow to import
     from matplotlib.lines import Line2D  # noqa: PLC0415 - slow to import
     from matplotlib.patches import Rectangle  # noqa: PLC0415 - slow to import
