@@ -148,7 +148,7 @@ bench-imports: $(READY) ## List the modules that the first request of each route
 
 .PHONY: figures
 figures: $(READY) ## Simulate the mechanisms and draw docs/baton/figures/relay.svg (some minutes)
-	@$(PYTHON) -m tests.relay.figures
+	@$(PYTHON) -m tests.baton.proofs.relay.figures
 
 .PHONY: drill
 drill: $(READY) ## Restore a backup and check that no earlier token works (STAGE=dev: in your AWS account)
