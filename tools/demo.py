@@ -40,16 +40,16 @@ class Surprise(Exception):
     """A step had another result than expected."""
 
 
-class Unanswered(Exception):
+class OutputClosed(Exception):
     """The output was closed, so the demo ends."""
 
 
 def say(text: str) -> None:
-    """Print a line and flush it. Raises ``Unanswered``."""
+    """Print a line and flush it. Raises ``OutputClosed``."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        raise Unanswered from None  # as itself it would be treated as a lost connection, and repeated
+        raise OutputClosed from None  # as itself it would be treated as a lost connection, and repeated
 
 
 def dye(text: str, code: str) -> str:
@@ -330,7 +330,7 @@ def main(arguments: Sequence[str]) -> int:
                 return 1
         say(f"\n{dye(f'ok: all {story.step} steps worked', '1;32')}")
         say("next: make dev (a server), README.md (how it works), clients/python (the client of this demo)")
-    except Unanswered:
+    except OutputClosed:
         # The buffer cannot be written either. Otherwise Python would report that at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

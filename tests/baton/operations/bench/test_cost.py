@@ -37,7 +37,7 @@ def test_the_priced_units_are_the_measured_units(operation: str) -> None:
     assert done.requests == pytest.approx(1)
 
 
-def test_a_million_exchanges_cost_what_the_design_says() -> None:
+def test_a_million_exchanges_have_the_cost_of_the_design() -> None:
     """$0.625 for DynamoDB writes, $0 for reads, and $3.50 for API Gateway."""
     lines = per_million(OPERATIONS["exchange"], PRICES)
     assert lines["DynamoDB, writing"] == pytest.approx(0.625)
@@ -91,7 +91,7 @@ def test_logins_cost_less_than_logins_and_all_calls() -> None:
         ("SuperTokens managed", 1_000_000, 995_000 * 0.02),
     ],
 )
-def test_list_prices_by_hand(name: str, users: int, usd: float | None) -> None:
+def test_list_prices_equal_those_computed_by_hand(name: str, users: int, usd: float | None) -> None:
     """Each price step applies only to the users above its start."""
     assert asked(OTHERS[name], users) == (usd if usd is None else pytest.approx(usd))
 

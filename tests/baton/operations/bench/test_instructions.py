@@ -46,7 +46,7 @@ HERE = {"Python": "CPython 3.11.7", "architecture": "x86_64"}
 COUNTED = {TRIVIAL: 100.0, HMAC_UNASKED: 170.0, P256_CALL: 1301.0, P256_UNASKED: 1200.0, P256_CHECKS: 900.0}
 
 
-def test_a_call_is_the_difference_of_two_processes() -> None:
+def test_the_cost_of_a_call_is_the_difference_of_two_processes() -> None:
     """In any order of the processes. The parent process and the set-up do not count."""
     assert counts(TOLD, LOG) == {TRIVIAL: 200_000, P256_CALL: 2_500_000}
     assert ratios(counts(TOLD, LOG)) == {TRIVIAL: 1, P256_CALL: 12.5}
@@ -128,7 +128,7 @@ def test_without_valgrind_the_command_compares_nothing(
     assert stored.read_bytes() == before
 
 
-def test_the_same_ratios_pass(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unchanged_ratios_pass(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The other tests of ``main`` can therefore fail."""
     assert instructions.main([]) == 0
     assert "all within 5% of what is written down" in capsys.readouterr().out

@@ -222,6 +222,6 @@ def test_a_program_that_does_not_start_reports_its_last_line() -> None:
         program.announced()
 
 
-def test_a_free_port_is_free() -> None:
+def test_a_free_port_has_no_listener() -> None:
     """No program listens on the port."""
     assert 1024 < free_port() < 65536

@@ -184,7 +184,7 @@ def test_a_clock_is_wrong_from_one_minute(ahead_s: int) -> None:
     assert ("signatures" in row.remedy) == (abs(ahead_s) > 300)
 
 
-def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_are_used_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Red and green on a terminal. No colours elsewhere and with NO_COLOR."""
 
     class Terminal(io.StringIO):

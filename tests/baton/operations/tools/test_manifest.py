@@ -92,7 +92,7 @@ def test_a_line_that_is_no_path_of_the_tree_is_refused(line: str) -> None:
         manifest.parse(f"{DIGEST}  tools/plan.py\n{line}\n")
 
 
-def test_a_tree_without_a_manifest_says_so(tmp_path: Path) -> None:
+def test_a_missing_manifest_is_reported(tmp_path: Path) -> None:
     """The message names the file."""
     with pytest.raises(manifest.NoManifest, match="MANIFEST does not exist"):
         manifest.read(tmp_path)

@@ -17,7 +17,7 @@ def costs(users: int, habits: Habits = Habits(), **named: int) -> dict[str, floa
     return {line.what: line.usd for line in monthly(users, PRICES, habits, **named)}
 
 
-def test_a_million_exchanges_cost_what_the_design_says() -> None:
+def test_a_million_exchanges_have_the_cost_of_the_design() -> None:
     """$0.625 for DynamoDB, $3.50 for API Gateway, and no read."""
     habits = replace(NOTHING, exchanges=1)
     assert work(100_000, habits).exchanges == 3 * MILLION

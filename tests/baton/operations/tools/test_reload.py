@@ -88,7 +88,7 @@ def until(holds: Callable[[], bool], tree: Path) -> None:
         time.sleep(0.1)
 
 
-def test_make_dev_reloads_what_changes_and_keeps_its_data(served: str, tree: Path) -> None:
+def test_make_dev_reloads_changed_code_and_keeps_its_data(served: str, tree: Path) -> None:
     """A new route, an error, its correction, and a changed package. A login from before continues to work."""
     login = {"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "client_id": "simple"}
     token = str(asked(f"{served}/login", login)["access_token"])
@@ -147,7 +147,7 @@ def test_code_that_cannot_be_loaded_does_not_replace_the_apps() -> None:
     assert gateway._free.qsize() == 1
 
 
-def test_what_does_not_load_leaves_the_apps_as_they_are() -> None:
+def test_a_failed_load_does_not_change_the_apps() -> None:
     """The last good ones go on."""
     gateway = Gateway([app_of("old"), app_of("old")])
 

@@ -548,7 +548,7 @@ def printed(costs: Mapping[tuple[str, str], Cost]) -> str:
     return "\n".join(["", *lines, ""])
 
 
-def test_every_operation_costs_what_is_promised(
+def test_every_operation_has_the_cost_of_the_golden_table(
     make_device: Callable[..., Device], clock: DevelopmentClock, meter: Meter
 ) -> None:
     """Each operation has exactly the cost of its row in the golden table."""

@@ -126,7 +126,7 @@ def test_histories_have_every_verdict_of_the_rule(tables: Tables, eager_switchin
     assert said[Unanswered] > said.total() / 10
 
 
-def test_a_refuted_history_is_kept_and_refuted_again(
+def test_a_refuted_history_is_stored_and_refuted_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The failure names the file. The command finds the same contradiction in this file."""

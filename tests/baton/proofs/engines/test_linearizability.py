@@ -186,14 +186,14 @@ IMPOSSIBLE_OF_TWO = {
 
 
 @pytest.mark.parametrize("name", POSSIBLE_OF_TWO)
-def test_what_two_devices_could_have_done_is_explained(name: str) -> None:
+def test_a_possible_history_of_two_devices_is_explained(name: str) -> None:
     """One of the two comes first, and the other gets the answer for the state after it."""
     assert isinstance(explain(History(TWO, POSSIBLE_OF_TWO[name]), apply), Explained)
 
 
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("name", IMPOSSIBLE_OF_TWO)
-def test_what_no_two_devices_could_have_done_is_refuted(name: str) -> None:
+def test_an_impossible_history_of_two_devices_is_refuted(name: str) -> None:
     """In each order, the second login is not active any more, or its grant is outdated."""
     assert isinstance(explain(History(TWO, IMPOSSIBLE_OF_TWO[name]), apply), Refuted)
 

@@ -107,7 +107,9 @@ CAUGHT: list[tuple[Plant, attacks.Attack]] = [
 
 
 @pytest.mark.parametrize(("plant", "attack"), CAUGHT, ids=lambda named: named.__name__)
-def test_an_attack_notices(scene: Scene, monkeypatch: pytest.MonkeyPatch, plant: Plant, attack: attacks.Attack) -> None:
+def test_an_attack_notices_its_seeded_fault(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, plant: Plant, attack: attacks.Attack
+) -> None:
     """The attack fails at the assertion for this fault."""
     plant(monkeypatch)
     with pytest.raises(AssertionError):
@@ -115,7 +117,7 @@ def test_an_attack_notices(scene: Scene, monkeypatch: pytest.MonkeyPatch, plant:
 
 
 @pytest.mark.parametrize("plant", [alg_none, surrogates_let_in])
-def test_the_fuzzer_notices(
+def test_the_fuzzer_notices_a_seeded_fault(
     scene: Scene, contract: Contract, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, plant: Plant
 ) -> None:
     """Within a few hundred requests."""

@@ -95,22 +95,22 @@ THREE_WITH_ONE_FAULT = {
 
 
 @pytest.mark.parametrize("first", EVERY)
-def test_any_two_and_a_fault(first: Role) -> None:
+def test_the_guarantees_hold_for_two_roles_and_a_fault(first: Role) -> None:
     """Every pair of roles, with one fault anywhere or none."""
     assert schedules(scenes(first, 2), faults=1) == TWO_WITH_ONE_FAULT[first]
 
 
-def test_an_exchange_and_any_two() -> None:
+def test_the_guarantees_hold_for_an_exchange_and_two_roles() -> None:
     """An exchange and every pair of roles, in every order, without faults."""
     assert schedules(scenes(Role.RENEW, 3), faults=0) == 857
 
 
-def test_two_processes_that_exchange_twice() -> None:
+def test_the_guarantees_hold_for_two_processes_that_exchange_twice() -> None:
     """With a shared storage, in every order."""
     assert explore(scene((Role.RENEW, Role.RENEW), faults=0, times=2)).schedules == 90
 
 
-def test_a_thief_and_its_owner_who_exchange_twice() -> None:
+def test_the_guarantees_hold_for_a_thief_and_an_owner_who_exchange_twice() -> None:
     """With one fault anywhere or none: reuse ends the login for both, and no token stays valid."""
     assert explore(scene((Role.RENEW, Role.STEAL), faults=1, times=2)).schedules == 176
 
@@ -125,14 +125,14 @@ BESIDE = {Arrangement.AGAINST: (1105, 411, 19088), Arrangement.TOGETHER: (1324, 
 
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("arrangement", BESIDE)
-def test_two_actions_with_a_grant_and_a_fault(arrangement: Arrangement) -> None:
+def test_the_guarantees_hold_for_two_actions_with_a_grant_and_a_fault(arrangement: Arrangement) -> None:
     """Each ends the other, changes the password, deletes, or ends all. One comes first, and the other is refused."""
     assert schedules(ACTORS, faults=1, arrangement=arrangement) == BESIDE[arrangement][0]
 
 
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("arrangement", BESIDE)
-def test_three_actions_with_a_grant(arrangement: Arrangement) -> None:
+def test_the_guarantees_hold_for_three_actions_with_a_grant(arrangement: Arrangement) -> None:
     """In every order, without faults."""
     assert schedules(THREE_ACTORS, faults=0, arrangement=arrangement) == BESIDE[arrangement][1]
 
@@ -140,7 +140,7 @@ def test_three_actions_with_a_grant(arrangement: Arrangement) -> None:
 @pytest.mark.prove
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("arrangement", BESIDE)
-def test_two_actions_with_a_grant_and_two_faults(arrangement: Arrangement) -> None:
+def test_the_guarantees_hold_for_two_actions_with_a_grant_and_two_faults(arrangement: Arrangement) -> None:
     """With up to two faults anywhere."""
     assert schedules(ACTORS, faults=2, arrangement=arrangement) == BESIDE[arrangement][2]
 
@@ -178,7 +178,7 @@ Pairs have one fault in the short form and two in the long form. Larger scenes h
 
 @pytest.mark.guarantee(5)
 @pytest.mark.parametrize("which", OF_ONE_KEY)
-def test_logins_of_one_key(which: str) -> None:
+def test_the_guarantees_hold_for_logins_of_one_key(which: str) -> None:
     """A key has one active login. Earlier logins of the same device, and of its copy, are ended."""
     among, kind, count, _ = OF_ONE_KEY[which]
     assert schedules(among, faults=1 if among is AGAIN else 0, kind=kind) == count
@@ -187,7 +187,7 @@ def test_logins_of_one_key(which: str) -> None:
 @pytest.mark.prove
 @pytest.mark.guarantee(5)
 @pytest.mark.parametrize("which", OF_ONE_KEY)
-def test_logins_of_one_key_and_another_fault(which: str) -> None:
+def test_the_guarantees_hold_for_logins_of_one_key_and_another_fault(which: str) -> None:
     """The same, with one more fault anywhere."""
     among, kind, _, count = OF_ONE_KEY[which]
     assert schedules(among, faults=2 if among is AGAIN else 1, kind=kind) == count
@@ -198,32 +198,32 @@ def test_logins_of_one_key_and_another_fault(which: str) -> None:
 
 @pytest.mark.prove
 @pytest.mark.parametrize("first", EVERY)
-def test_any_two_and_two_faults(first: Role) -> None:
+def test_the_guarantees_hold_for_two_roles_and_two_faults(first: Role) -> None:
     """Every pair of roles, with up to two faults anywhere."""
     assert schedules(scenes(first, 2), faults=2) == TWO_WITH_TWO_FAULTS[first]
 
 
 @pytest.mark.prove
-def test_any_three() -> None:
+def test_the_guarantees_hold_for_three_roles() -> None:
     """Every triple of roles, in every order, without faults."""
     assert schedules((roles for first in EVERY for roles in scenes(first, 3)), faults=0) == 3606
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize(("first", "second"), THREE_WITH_ONE_FAULT)
-def test_any_three_and_a_fault(first: Role, second: Role) -> None:
+def test_the_guarantees_hold_for_three_roles_and_a_fault(first: Role, second: Role) -> None:
     """Every triple of roles, with one fault anywhere or none."""
     among = [roles for roles in scenes(first, 3) if roles[1] is second]
     assert schedules(among, faults=1) == THREE_WITH_ONE_FAULT[first, second]
 
 
 @pytest.mark.prove
-def test_two_processes_a_thief_and_two_faults() -> None:
+def test_the_guarantees_hold_for_two_processes_a_thief_and_two_faults() -> None:
     """The most important scene, with up to two faults anywhere."""
     assert explore(scene((Role.RENEW, Role.RENEW, Role.STEAL), faults=2)).schedules == 13584
 
 
 @pytest.mark.prove
-def test_two_processes_that_exchange_twice_and_a_fault() -> None:
+def test_the_guarantees_hold_for_two_processes_that_exchange_twice_and_a_fault() -> None:
     """With a shared storage, in every order, with one fault anywhere or none."""
     assert explore(scene((Role.RENEW, Role.RENEW), faults=1, times=2)).schedules == 2462

@@ -83,14 +83,16 @@ def explored(plan: Plan, store: Callable[[], OnceStore], faults: int, record: Ca
 
 @pytest.mark.parametrize("plan", [*TWO, *THREE], ids=str)
 @pytest.mark.parametrize("faults", [0, 1])
-def test_sendings_and_a_fault(plan: Plan, faults: int, record_property: Callable[[str, object], None]) -> None:
+def test_two_or_three_sendings_with_a_fault_have_one_effect(
+    plan: Plan, faults: int, record_property: Callable[[str, object], None]
+) -> None:
     """In memory: two and three sendings, with one fault anywhere or none."""
     explored(plan, OwnOnceCalls, faults, record_property)
 
 
 @pytest.mark.parametrize("plan", TWO, ids=str)
 @pytest.mark.parametrize("faults", [0, 1])
-def test_two_sendings_and_a_fault_on_dynamodb(
+def test_two_sendings_with_a_fault_have_one_effect_on_dynamodb(
     plan: Plan, faults: int, dynamodb_calls: OnceStore, record_property: Callable[[str, object], None]
 ) -> None:
     """The same schedules, with conditional writes."""
@@ -99,14 +101,18 @@ def test_two_sendings_and_a_fault_on_dynamodb(
 
 @pytest.mark.prove
 @pytest.mark.parametrize("plan", [*TWO, *THREE], ids=str)
-def test_sendings_and_two_faults(plan: Plan, record_property: Callable[[str, object], None]) -> None:
+def test_two_or_three_sendings_with_two_faults_have_one_effect(
+    plan: Plan, record_property: Callable[[str, object], None]
+) -> None:
     """In memory, with up to two faults anywhere."""
     explored(plan, OwnOnceCalls, 2, record_property)
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("plan", TWO, ids=str)
-def test_two_sendings_and_three_faults(plan: Plan, record_property: Callable[[str, object], None]) -> None:
+def test_two_sendings_with_three_faults_have_one_effect(
+    plan: Plan, record_property: Callable[[str, object], None]
+) -> None:
     """In memory, with up to three faults anywhere."""
     explored(plan, OwnOnceCalls, 3, record_property)
 
@@ -117,7 +123,7 @@ def test_two_sendings_and_three_faults(plan: Plan, record_property: Callable[[st
     [*((plan, 1) for plan in THREE), *((plan, 2) for plan in TWO if len(plan.phases) > 1)],
     ids=str,
 )
-def test_more_sendings_and_faults_on_dynamodb(
+def test_more_sendings_and_faults_have_one_effect_on_dynamodb(
     plan: Plan, faults: int, dynamodb_calls: OnceStore, record_property: Callable[[str, object], None]
 ) -> None:
     """Three sendings with one fault, two with two faults."""

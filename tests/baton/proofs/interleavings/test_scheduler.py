@@ -35,7 +35,7 @@ def calls_of(
 
 
 @pytest.mark.parametrize(("one", "other"), [(1, 1), (2, 3), (4, 4)])
-def test_all_orders_of_two(one: int, other: int) -> None:
+def test_every_order_of_two_presenters_is_explored(one: int, other: int) -> None:
     """As many as the binomial coefficient, all different, with and without sleep sets, if all calls are dependent."""
     for sleeping in (False, True):
         play, orders = calls_of({"a": "there", "b": "there"}, {"a": one, "b": other})
@@ -43,7 +43,7 @@ def test_all_orders_of_two(one: int, other: int) -> None:
         assert len(set(orders)) == len(orders) == comb(one + other, one)
 
 
-def test_all_orders_of_three() -> None:
+def test_every_order_of_three_presenters_is_explored() -> None:
     """Three times two calls: 6! / (2! 2! 2!)."""
     play, orders = calls_of({"a": "there", "b": "there", "c": "there"}, {"a": 2, "b": 2, "c": 2})
     assert explore(play).schedules == 90 == len(set(orders))
