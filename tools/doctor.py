@@ -171,7 +171,7 @@ def table_rows(tables: Tables, dynamodb: AwsClient, *, deploy: str) -> Iterator[
         swept_by = expiry.get("AttributeName") if expiry["TimeToLiveStatus"] in {"ENABLED", "ENABLING"} else None
         if table in SWEPT and swept_by != EXPIRY:
             problems.append(f"TTL does not delete by {EXPIRY}")
-            # No deployment would: CloudFormation changes what its template changes, and not what somebody else did.
+            # A deployment does not correct it: CloudFormation does not see changes that were made by hand.
             remedy = (
                 f"aws dynamodb update-time-to-live --table-name {name} "
                 f"--time-to-live-specification Enabled=true,AttributeName={EXPIRY}"
@@ -184,7 +184,7 @@ def table_rows(tables: Tables, dynamodb: AwsClient, *, deploy: str) -> Iterator[
 
 
 def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
-    """No deployment does: CloudFormation changes only what differs in its template, not what was changed by hand."""
+    """Decrypt the key ring and check the age of its keys."""
     try:
         ring = current()
         signer = ring.signer(now)

@@ -69,7 +69,7 @@ FORMS = ("jwt", "opaque")
 
 
 def public(key: DeviceKey) -> PublicKey:
-    """Give the public half of a device's key."""
+    """Return the public key of a device."""
     return PublicKey.from_jwk(key.jwk())
 
 
@@ -82,7 +82,7 @@ DEVICES: dict[str, PublicKey | Binding] = {
 
 
 def fixed_ring() -> Ring:
-    """Return the public key of a device."""
+    """Make the key ring for all values of this module: three signing keys, two roots, a not-before time."""
     ring = make_ring(Entropy("ring"), now=START - 400 * DAY_S)
     ring = rotate_root(ring, Entropy("second root"), now=START - 2 * DAY_S)
     ring = rotate_signing(ring, Entropy("third key"), now=START - DAY_S)
@@ -90,7 +90,7 @@ def fixed_ring() -> Ring:
 
 
 def fixed_clients() -> Clients:
-    """Make the key ring for all values of this module: three signing keys, two roots, a not-before time."""
+    """Register a client for each mechanism and token format."""
     combined = enumerate(itertools.product(MechanismName, FORMS), start=1)
     rows = [
         Client(
@@ -107,7 +107,7 @@ def fixed_clients() -> Clients:
 
 
 def values() -> Iterator[Entry]:
-    """Register a client for each mechanism and token format."""
+    """Return every value of this module."""
     ring, clients = fixed_ring(), fixed_clients()
     yield from _tokens(ring, clients)
     yield from _rings()
@@ -117,7 +117,7 @@ def values() -> Iterator[Entry]:
     yield from _bases()
 
 
-# Return every value of this module.
+# --- Tokens ------------------------------------------------------------------------------------------------------
 
 
 def read_back(text: str) -> list[str]:

@@ -136,8 +136,8 @@ def app_of(name: str, *, routes: dict[str, tuple[str, ...]] | None = None) -> An
     return app
 
 
-def test_code_that_cannot_be_loaded_does_not_replace_the_apps() -> None:
-    """The last working apps continue."""
+def test_apps_are_replaced_together_with_their_routes() -> None:
+    """The number of apps may change too."""
     gateway = Gateway([app_of("old")])
     gateway.replace(lambda: [app_of("new", routes={"/more": ("GET",)}) for _ in range(2)])
     assert gateway.call("GET", "/api/more").body == b"new"
@@ -148,7 +148,7 @@ def test_code_that_cannot_be_loaded_does_not_replace_the_apps() -> None:
 
 
 def test_a_failed_load_does_not_change_the_apps() -> None:
-    """The last good ones go on."""
+    """The last working apps continue."""
     gateway = Gateway([app_of("old"), app_of("old")])
 
     def broken() -> list[Any]:
