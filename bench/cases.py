@@ -105,9 +105,9 @@ class DynamoDB:
 
 
 engine = DynamoDB()
-baton.database.read = engine.read  # type: ignore[method-assign] # left out
-baton.database.write = engine.write  # type: ignore[method-assign] # left out
-baton.key_ring.current = lambda **_: _ring  # type: ignore[method-assign] # read and opened once an environment
+baton.database.read = engine.read  # type: ignore[method-assign] # replaced
+baton.database.write = engine.write  # type: ignore[method-assign] # replaced
+baton.key_ring.current = lambda **_: _ring  # type: ignore[method-assign] # read once for each environment
 
 
 @app.route("/bench", methods=["GET"])

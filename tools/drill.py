@@ -301,7 +301,7 @@ def overrides_honoured() -> Iterator[None]:
 
         return DynamoResult(table.describe())
 
-    DynamoHandler.restore_table_from_backup = honoured  # type: ignore[method-assign,assignment] # the shim
+    DynamoHandler.restore_table_from_backup = honoured  # type: ignore[method-assign,assignment] # the replacement
     try:
         yield
     finally:

@@ -141,7 +141,7 @@ def make_device(send: Send, clock: DevelopmentClock) -> Callable[..., Device]:
     """Make devices that send requests through the gateway."""
 
     def make(**members: object) -> Device:
-        return Device(send, lambda: int(clock.time()), **members)  # type: ignore[arg-type] # the members of Device
+        return Device(send, lambda: int(clock.time()), **members)  # type: ignore[arg-type] # the arguments of Device
 
     return make
 
@@ -174,7 +174,7 @@ def broken_engine(embedded_engine: None) -> Iterator[list[bool]]:
             raise JsonRESTError("InternalServerError", "planted")
         return working(handler)
 
-    DynamoHandler.call_action = call_action  # type: ignore[method-assign] # a planted fault
+    DynamoHandler.call_action = call_action  # type: ignore[method-assign] # a seeded fault
     with contextlib.ExitStack() as after:
         after.callback(setattr, DynamoHandler, "call_action", working)
         yield broken

@@ -72,7 +72,7 @@ class Ledger:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Record the result of a test."""
-        numbers = [number for name, numbers in report.user_properties if name == "guarantee" for number in numbers]  # type: ignore[attr-defined] # a list, put there by conftest
+        numbers = [number for name, numbers in report.user_properties if name == "guarantee" for number in numbers]  # type: ignore[attr-defined] # a list that conftest adds
         for number in numbers:
             self._note(self.evidence[number], report)
 

@@ -159,7 +159,7 @@ def _beside(secret: str, text: str) -> str:
     return repr(text[max(0, at - 60) : at])
 
 
-class _Ear(logging.Handler):
+class _LogRecorder(logging.Handler):
     """A log handler that records every line with its traceback."""
 
     def __init__(self, witness: Witness) -> None:
@@ -201,16 +201,16 @@ def watching(witness: Witness) -> Iterator[None]:
         witness.said.append(f"{event} {facts}")
         record(log, event, **facts)
 
-    ear = _Ear(witness)
+    recorder = _LogRecorder(witness)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Chalice, "__call__", answered)
         patch.setattr(AwsClient, "call", called)
         patch.setattr(Log, "record", recorded)
-        logging.getLogger().addHandler(ear)
+        logging.getLogger().addHandler(recorder)
         try:
             yield
         finally:
-            logging.getLogger().removeHandler(ear)
+            logging.getLogger().removeHandler(recorder)
 
 
 def verdict(used: Iterable[Use]) -> dict[str, list[str]]:

@@ -454,7 +454,7 @@ class Talk:
                 "/login", hmac_device.entry(EMAIL, binding="hmac"), token=None
             ).members
         hmac_device.bound = True
-        hmac_device.key = HmacKey(hmac_device.tokens)  # type: ignore[assignment] # it signs as a key does
+        hmac_device.key = HmacKey(hmac_device.tokens)  # type: ignore[assignment] # it has the methods of a key
         with seen.step("me with an HMAC secret"):
             hmac_device.get("/me")
         with seen.step("exchange with an HMAC secret"):

@@ -265,7 +265,7 @@ def test_the_api_cannot_write_the_key_ring(stage: str, action: str) -> None:
         assert not may(policy, action, users, key)
         assert not may(policy, action, users, "U#AbCd", key), "nor beside an item that may be written"
         open_to_all = [*policy, {"Effect": "Allow", "Action": KEY_WRITES, "Resource": [f":table/{users}"]}]
-        assert not may(open_to_all, action, users, key), "whatever else the role is allowed some day"
+        assert not may(open_to_all, action, users, key), "a Deny must win over every later Allow"
         undenied = [statement for statement in open_to_all if statement["Effect"] == "Allow"]
         assert may(undenied, action, users, key), "it is the Deny that refuses"
     assert may(policy, "dynamodb:GetItem", users, RING_KEY["pk"]["S"])

@@ -509,7 +509,7 @@ def test_a_broken_template_is_noticed(merged: dict[str, Any], rule: Rule, plant:
     ("name", "sums", "ringing"),
     [
         pytest.param("TokensReused", {"accounts": 250, "exchanged": 250}, False, id="one attacker's own accounts"),
-        pytest.param("TokensReused", {"accounts": 250}, False, id="the same, where nobody else is"),
+        pytest.param("TokensReused", {"accounts": 250}, False, id="the same without other traffic"),
         pytest.param("TokensReused", {"accounts": 400, "exchanged": 20_000}, True, id="a wave: one in fifty"),
         pytest.param("TokensReused", {"accounts": 5_000, "exchanged": 1_000_000}, False, id="a calm hour of millions"),
         pytest.param("TokensReused", {"accounts": 6_000, "exchanged": 1_000_000}, True, id="a wave among millions"),

@@ -195,7 +195,7 @@ def a_deployment_from_elsewhere_makes_no_second_api(folder: Path, api: str) -> N
     with pytest.MonkeyPatch.context() as elsewhere:
         elsewhere.setattr(stages, "DEPLOYED", folder / "elsewhere")
         with pytest.raises(NotDone, match=f"already serves the API {api}(.|\n)*deployed from another folder"):
-            deploy.deploy("dev", lambda *_: None, pause=lambda _: None)  # type: ignore[arg-type] # never asked
+            deploy.deploy("dev", lambda *_: None, pause=lambda _: None)  # type: ignore[arg-type] # not called
 
 
 def planned(capsys: pytest.CaptureFixture[str]) -> str:
@@ -581,7 +581,7 @@ class CloudFormation:
         """Answer as AWS does."""
         if self.status is None:
             said = {"Error": {"Code": "ValidationError", "Message": "Stack with id x does not exist"}}
-            raise ClientError(said, "DescribeStacks")  # type: ignore[arg-type] # the members that are read
+            raise ClientError(said, "DescribeStacks")  # type: ignore[arg-type] # only the members that are read
         stack = {
             "StackStatus": self.status,
             "Parameters": self.parameters,

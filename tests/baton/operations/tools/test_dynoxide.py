@@ -109,7 +109,7 @@ def test_a_dynoxide_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pyt
     """No process remains after a test."""
     started: list[subprocess.Popen[Any]] = []
 
-    class Noted(subprocess.Popen):  # type: ignore[type-arg] # its parameter is of no matter
+    class Noted(subprocess.Popen):  # type: ignore[type-arg] # any parameter
         """Records the started program."""
 
         def __init__(self, *arguments: Any, **named: Any) -> None:

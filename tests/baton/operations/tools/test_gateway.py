@@ -280,7 +280,7 @@ def test_another_machine_cannot_call_a_development_route(mirrored: Gateway) -> N
     with GatewayServer(0) as server:
         server.open(mirrored, clock)
         # Treat every connection as one from a phone on the network.
-        server.finish_request = lambda request, _: _Handler(request, ("192.168.1.9", 4711), server)  # type: ignore[method-assign,assignment] # a planted address
+        server.finish_request = lambda request, _: _Handler(request, ("192.168.1.9", 4711), server)  # type: ignore[method-assign,assignment] # a replaced address
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         said = moved(server.server_port, b'{"skip": 900}', AS_JSON)

@@ -117,7 +117,7 @@ def test_a_restored_table_is_not_ready_for_recovery_immediately() -> None:
                 raise refusal("ContinuousBackupsUnavailableException")
 
     waited: list[float] = []
-    restore._let_recover(Beginning(3), "x", pause=waited.append)  # type: ignore[arg-type] # the call that matters
+    restore._let_recover(Beginning(3), "x", pause=waited.append)  # type: ignore[arg-type] # only the needed call
     assert waited == [restore.POLL_S] * 3
     with pytest.raises(ClientError):
         restore._let_recover(Beginning(10**6), "x", pause=waited.append)  # type: ignore[arg-type] # the same

@@ -116,7 +116,7 @@ def to_json(value: object) -> Any:  # noqa: PLR0911 - one return for each kind o
         case Mapping():
             return {"map": {name: to_json(one) for name, one in value.items()}}
         case _:
-            names = value.__struct_fields__ if isinstance(value, Struct) else [field.name for field in fields(value)]  # type: ignore[arg-type] # or it is no value
+            names = value.__struct_fields__ if isinstance(value, Struct) else [field.name for field in fields(value)]  # type: ignore[arg-type] # every other value is a dataclass
             return {type(value).__name__: {name: to_json(getattr(value, name)) for name in names}}
 
 

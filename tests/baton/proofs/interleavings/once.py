@@ -138,10 +138,10 @@ class Stage:
             for number, sent in enumerate(sendings):
                 name = f"sending {self.phase + 1}.{number + 1}"
                 self.sends[name] = sent
-                self.scheduler.enter(name, lambda name=name: self._send(name))  # type: ignore[misc] # bound now
+                self.scheduler.enter(name, lambda name=name: self._send(name))  # type: ignore[misc] # the default binds the present value
             late, self.late = self.late, []
             for verb, made in late:
-                self.scheduler.enter(f"much later {verb}", lambda verb=verb, made=made: self._late(verb, made))  # type: ignore[misc] # bound now
+                self.scheduler.enter(f"much later {verb}", lambda verb=verb, made=made: self._late(verb, made))  # type: ignore[misc] # the default binds the present value
             self.scheduler.run()
             self.faults = self.scheduler.faults_left
         self.scheduler, self.phase = None, len(self.plan.phases)

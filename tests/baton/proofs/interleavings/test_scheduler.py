@@ -27,7 +27,7 @@ def calls_of(
                 made.append(name)
 
         for name in places:
-            scheduler.enter(name, lambda name=name: act(name))  # type: ignore[misc] # bound now
+            scheduler.enter(name, lambda name=name: act(name))  # type: ignore[misc] # the default binds the present value
         scheduler.run()
         orders.append("".join(made))
 
