@@ -118,11 +118,11 @@ def notes(others: Sequence[Peer], read_on: date, region: str) -> list[str]:
     calls = f"{EVERYTHING.safe_calls:g} safe and {EVERYTHING.changing_calls:g} changing calls a day"
     return [
         f"US dollars. Baton: AWS list prices of {region} as read on {read_on}, without free tiers, the first",
-        "million at the price of the last (API Gateway grows cheaper above 333 million a month).",
-        f"A user: {habit}; every call: {calls} go through Baton's gateway too. Guesses: tools/prices.py, Habits.",
-        "The others count active users, whatever these do, and do not carry an app's own calls. They send mail and",
-        "messages, have a console and people who answer; Baton's operators' time is not in here.",
-        "Their pages were read through public transcriptions and stored copies: look before you decide by them.",
+        "million at the price of the last (API Gateway is cheaper above 333 million a month).",
+        f"A user: {habit}; every call: {calls} go through Baton's gateway too. Estimates: tools/prices.py, Habits.",
+        "The other products count active users and do not carry an app's own calls. They send mail and",
+        "messages, and have a console and support. The time of Baton's operators is not included.",
+        "Their pages were read in public transcriptions and stored copies: check the source before a decision.",
         *(f"{peer.name}: list price as published on {peer.source}, read {peer.read}." for peer in others),
     ]
 

@@ -30,7 +30,7 @@ def main() -> int:
     progress("done")
     print(printed(results))
     if found.missing:
-        print("Nothing was written: somebody is missing (see above), and a table with gaps would mislead.")
+        print("Nothing was written, because a product is missing (see above): an incomplete table would be misleading.")
         return 1
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "peers.md").write_text(markdown(results, found.versions, machine()), "utf-8")

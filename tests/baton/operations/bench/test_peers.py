@@ -96,7 +96,7 @@ def test_the_page_and_the_lines_list_every_product() -> None:
     assert page.count("| aim |") == 1
     assert len(re.findall(r"\| (?:not )?reached(?: after a pause)? \|", page)) == len(LIMITS)
     assert "Python 3.11.7" in page
-    assert "## Where this is unfair" in page
+    assert "## Limits of the comparison" in page
 
 
 def test_a_missing_product_does_not_change_the_lines_of_others() -> None:
