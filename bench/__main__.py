@@ -1,4 +1,4 @@
-"""What Baton's CPU goes to, in one run: ``make bench``. Figures to read, not a test to fail."""
+"""The CPU time of Baton's operations: ``make bench``. The results are for reading and fail no test."""
 
 import sys
 
@@ -6,7 +6,7 @@ from bench import calls, journeys
 
 
 def main() -> int:
-    """Measure and print; the last line is the short of it."""
+    """Measure and print. The last line is the summary."""
     journey = journeys.measure()
     call = calls.measure()
     one, many = calls.measure_fleet()

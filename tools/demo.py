@@ -40,16 +40,16 @@ class Surprise(Exception):
     """A step had another result than expected."""
 
 
-class Unheard(Exception):
+class OutputClosed(Exception):
     """The output was closed, so the demo ends."""
 
 
 def say(text: str) -> None:
-    """Print a line and flush it. Raises ``Unheard``."""
+    """Print a line and flush it. Raises ``OutputClosed``."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        raise Unheard from None  # as itself it would be taken for a lost connection, and tried again
+        raise OutputClosed from None  # as itself it would be treated as a lost connection, and repeated
 
 
 def dye(text: str, code: str) -> str:
@@ -201,7 +201,7 @@ def pay(story: Story, phone: BatonClient, wire: Wire) -> None:
     story.note("its answer was lost, so the phone sent it again: the route ran once, and its stored answer came")
 
 
-def tell(story: Story) -> None:  # noqa: PLR0915 - a story is told in one go
+def tell(story: Story) -> None:  # noqa: PLR0915 - one function for the whole demo
     """Run all steps."""
     story.tell(f"Register {story.email}, signed by a new key, on a phone whose clock is two hours slow")
     phone = story.client("phone", wrong_by_s=-7200)
@@ -330,8 +330,8 @@ def main(arguments: Sequence[str]) -> int:
                 return 1
         say(f"\n{dye(f'ok: all {story.step} steps worked', '1;32')}")
         say("next: make dev (a server), README.md (how it works), clients/python (the client of this demo)")
-    except Unheard:
-        # What is left in the buffer has nowhere to go either, and Python would say so on its way out.
+    except OutputClosed:
+        # The buffer cannot be written either. Otherwise Python would report that at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

@@ -1,9 +1,9 @@
 """Write ``chalicelib/baton/http/openapi.json``, the OpenAPI 3.1 description, from the app: ``make openapi``.
 
-The routes are those of the application, yours included. Bodies, forms and answers come from the ``shapes`` of each
-package, refusals from ``chalicelib/baton/errors.py`` in the dialect of their route, and the requirements of a signed
-route from its decorator. Only the texts and the refusals of each route are written here. The tests compare each answer
-that they get with the description.
+The routes are those of the application, with the team's routes. Bodies, forms and answers come from the ``shapes`` of
+each package, refusals from ``chalicelib/baton/errors.py`` in the dialect of their route, and the requirements of a
+signed route from its decorator. Only the texts and the refusals of each route are written here. The tests compare each
+answer that they get with the description.
 """
 
 import dataclasses
@@ -134,7 +134,7 @@ class OAuthProblem(msgspec.Struct, kw_only=True):
 
 PROBLEMS: Mapping[Dialect, type] = {Dialect.PROBLEM: Problem, Dialect.OAUTH: OAuthProblem}
 
-# --- Which refusals there can be ---------------------------------------------------------------------------------
+# --- Possible refusals -------------------------------------------------------------------------------------------
 
 Refusals = tuple[type[Refusal], ...]
 
@@ -163,7 +163,7 @@ ENTRY: Refusals = (
     errors.Superseded,
 )
 
-# --- What is said about our own routes ---------------------------------------------------------------------------
+# --- Texts of Baton's routes -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +338,7 @@ _TAGS = {
 _TAG_OF_PACKAGE = {"accounts": "accounts", "factors": "accounts", "tokens": "oauth", "http": "meta"}
 
 
-# --- Writing it --------------------------------------------------------------------------------------------------
+# --- The document ------------------------------------------------------------------------------------------------
 
 
 def describe(app: Chalice) -> Json:
@@ -410,7 +410,7 @@ class _Shapes:
                 "x-extensible-enum": codes,
             }
             for member in members.values():
-                member.pop("default", None)  # a member that is absent says nothing
+                member.pop("default", None)  # an absent member has no meaning
         return dict(sorted(schemas.items()))
 
 
@@ -434,7 +434,7 @@ def _routes(app: Chalice) -> Iterator[tuple[str, str, Any]]:
                 yield path, method, entry.view_function
 
 
-def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # noqa: ANN401 - any function at all
+def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # noqa: ANN401 - any function
     spec: RouteSpec = vars(view).get("spec", _PLAIN)
     row = _head(ROWS[("GET", path)]) if method == "HEAD" and ("GET", path) in ROWS else ROWS.get((method, path))
     ours, row = row is not None, row or _derived(view, spec)
@@ -478,7 +478,7 @@ def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # n
 
 
 _PLAIN = RouteSpec(signed=False)
-"""A route that Baton's decorators did not make: nothing is known of it."""
+"""A route that was not made by Baton's decorators, so its requirements are unknown."""
 
 
 def _head(row: Row) -> Row:
@@ -491,7 +491,7 @@ def _head(row: Row) -> Row:
     )
 
 
-def _derived(view: Any, spec: RouteSpec) -> Row:  # noqa: ANN401 - any function at all
+def _derived(view: Any, spec: RouteSpec) -> Row:  # noqa: ANN401 - any function
     """Describe a route of the team by its decorator and its docstring."""
     first, *others = view.__name__.split("_")
     name = first + "".join(word.title() for word in others)
@@ -499,7 +499,7 @@ def _derived(view: Any, spec: RouteSpec) -> Row:  # noqa: ANN401 - any function 
     return Row(name, summary, dict(spec.answers))
 
 
-def _tag(view: Any) -> str:  # noqa: ANN401 - any function at all
+def _tag(view: Any) -> str:  # noqa: ANN401 - any function
     return _TAG_OF_PACKAGE.get(view.__module__.removeprefix("chalicelib.baton.").partition(".")[0], "app")
 
 

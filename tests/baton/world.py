@@ -1,4 +1,4 @@
-"""All journeys over the memory stores, with a clock moved by hand, and devices that sign."""
+"""All flows over the memory stores, with a clock that a test moves, and devices that sign."""
 
 import base64
 import hashlib
@@ -54,26 +54,26 @@ _CLIENTS = Path(__file__).with_name("fixture_app") / "clients.toml"
 
 
 class Clock:
-    """A clock moved by hand."""
+    """A clock that a test moves."""
 
     def __init__(self) -> None:
-        """Begin at ``START``."""
+        """Start at ``START``."""
         self.now = START
 
     def __call__(self) -> int:
-        """Tell the time."""
+        """Return the time."""
         return self.now
 
     def skip(self, seconds: int) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self.now += seconds
 
 
 class Phone:
-    """A device: it holds a P-256 key, or the HMAC secret it was given, or nothing, and signs requests."""
+    """A device that signs requests: it has a P-256 key, an HMAC secret from a login, or no key."""
 
     def __init__(self, clock: Callable[[], int], *, kind: str = "P-256") -> None:
-        """Make the key. ``kind`` is ``P-256``, ``hmac`` or ``none``."""
+        """Create the key. ``kind`` is ``P-256``, ``hmac`` or ``none``."""
         self.clock = clock
         self.kind = kind
         self.private = ec.generate_private_key(ec.SECP256R1())
@@ -82,13 +82,13 @@ class Phone:
 
     @property
     def public_key(self) -> PublicKey:
-        """Give the public key."""
+        """Return the public key."""
         numbers = self.private.public_key().public_numbers()
         return PublicKey.from_raw(bytes([2 + numbers.y % 2]) + numbers.x.to_bytes(32, "big"))
 
     @property
     def device(self) -> Device:
-        """Say what this device says of itself."""
+        """Return the description that this device sends of itself."""
         return Device(
             name="Ada's phone",
             public_key=self.public_key if self.kind == "P-256" else None,
@@ -96,7 +96,7 @@ class Phone:
         )
 
     def keep(self, issued: TokenResponse) -> None:
-        """Remember an HMAC secret."""
+        """Store an HMAC secret."""
         if issued.secret:
             self.key_id = issued.key_id or ""
             self.secret = base64.urlsafe_b64decode(issued.secret + "=")
@@ -115,7 +115,7 @@ class Phone:
         created: int | None = None,
         signed: bool = True,
     ) -> Message:
-        """Build a request, signed where this device has something to sign with."""
+        """Build a request, signed if this device has a key."""
         fields: dict[str, tuple[str, ...]] = {"host": (AUTHORITY,)}
         if body:
             fields["content-type"] = ("application/json",)
@@ -131,7 +131,7 @@ class Phone:
         return self.signed(bare, nonce=nonce, created=created) if signed and can_sign else bare
 
     def signed(self, message: Message, *, nonce: str | None = None, created: int | None = None) -> Message:
-        """Sign a request over all it must cover."""
+        """Sign a request over all required components."""
         names = ["@method", "@authority", "@path"]
         components = [component(name) for name in names]
         components += [component("@query-param", name) for name, _ in message.query]
@@ -170,7 +170,7 @@ class World:
     log: MemoryLog = field(default_factory=MemoryLog)
 
     def __post_init__(self) -> None:
-        """Join the shelves, as ``app.py`` does."""
+        """Create the flows, as ``app.py`` does."""
         clock, stores, entropy, log = self.clock, self.stores, self.entropy, self.log
         users, lineage_store, ephemeral, audit = stores.users, stores.lineage_store, stores.ephemeral, stores.audit
         self.key_ring = key_ring = GivenKeyRing(make_ring(entropy, now=START - 10))
@@ -264,7 +264,7 @@ class World:
         self._numbers = itertools.count(1)
 
     def attempt(self) -> str:
-        """Draw an attempt that nobody else has."""
+        """Draw a unique attempt."""
         return f"attempt-{next(self._numbers):016d}"
 
     def phone(self, kind: str = "P-256") -> Phone:

@@ -1,4 +1,4 @@
-"""A mutant: one change of one file, by the exact text it replaces."""
+"""A mutant: one change of one file, defined by the text that it replaces."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,31 +103,31 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/http/signed.py": ("tests/baton/http/test_once.py", "tests/baton/wire/test_public_api.py"),
     "chalicelib/baton/tokens/caller.py": ("tests/baton/wire/test_public_api.py", "tests/baton/tokens/test_call.py"),
 }
-"""The fast tests of each file that is mutated, the likeliest to fail first."""
+"""The fast tests of each mutated file, first those that fail most probably."""
 
 
 class Stale(Exception):
-    """The text that a mutant replaces does not stand in its file exactly once."""
+    """The text that a mutant replaces is not in its file exactly once."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """``old`` becomes ``new`` in ``file``; ``name`` says which guard that takes away."""
+    """``old`` becomes ``new`` in ``file``. ``name`` says which guard is removed."""
 
     file: str
     name: str
     old: str
     new: str
     at: int | None = None
-    """Where ``old`` stands, for one that was generated; a listed one finds its text, which must be there once."""
+    """The position of ``old``, for a generated mutant. The text of a listed mutant must occur once."""
 
     def __str__(self) -> str:
-        """Name it."""
+        """Return the name."""
         return f"{self.file.removeprefix('chalicelib/baton/')}: {self.name}"
 
     @property
     def tests(self) -> tuple[str, ...]:
-        """Name the tests that must notice."""
+        """Return the tests that must fail."""
         return TESTS[self.file]
 
     def applied(self, source: str) -> str:
