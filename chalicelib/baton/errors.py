@@ -22,8 +22,8 @@ and RFC 9470), ``action`` (what to do next) and ``detail`` (for the app's develo
 which is private and goes only to the log, and ``members``, which are public. Only ``http/answer.py`` turns an error
 into HTTP.
 
-A view raises what fits: ``raise errors.NotFound("private reason", detail="Public sentence.")``. The member ``detail``
-takes the place of the class's own sentence. docs/baton/routes.md lists what a view may raise.
+A view raises the error that fits: ``raise errors.NotFound("private reason", detail="Public sentence.")``. The member
+``detail`` replaces the sentence of the class. docs/baton/routes.md lists the errors that a view may raise.
 """
 
 from typing import ClassVar, Literal
@@ -87,7 +87,7 @@ class FieldTooLarge(InvalidRequest):
 
 
 class DuplicateField(InvalidRequest):
-    """A header field, form field, parameter or member is given twice and may be given once."""
+    """A header field, form field, parameter or member is given more than once, but may be given only once."""
 
     code = "duplicate_field"
     detail = "`field` is given more than once. Send it once."
@@ -145,7 +145,7 @@ class NotFound(Refusal):
 
 
 class Forbidden(Refusal):
-    """The caller may not do this. For scopes and roles, ``@baton.signed`` has codes of their own."""
+    """The caller may not do this. If a scope or a role is missing, ``@baton.signed`` returns other codes."""
 
     status = 403
     error = code = "forbidden"

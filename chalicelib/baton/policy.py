@@ -26,9 +26,9 @@ class Mechanism(Struct, frozen=True):
     """The lifetimes and the renewal rule of the tokens of one login.
 
     ``access_s``: the life of the token that is sent on calls, in seconds. ``idle_s``: a login ends if it is not renewed
-    for so many seconds. ``absolute_s``: a login ends after so many seconds in any case. ``renewable``: the token for
-    calls can be renewed. ``single_use``: renewal is an exchange, which raises the generation; otherwise it can be
-    repeated. ``one_token``: one token is sent on calls and exchanged (``both``). ``slides``: use extends the login.
+    for this many seconds. ``absolute_s``: a login always ends after this many seconds. ``renewable``: the token for
+    calls can be renewed. ``single_use``: renewal is an exchange, which raises the generation; otherwise the renewal can
+    be repeated. ``one_token``: one token is sent on calls and exchanged (``both``). ``slides``: use extends the login.
     """
 
     name: MechanismName
@@ -91,11 +91,12 @@ SIGNATURE_LIFE_MAX_S = 600
 NONCE_KEPT_S = 2 * SIGNATURE_WINDOW_S + MINUTE_S
 """A nonce must be stored for as long as its signature can be accepted, plus the clock difference of two servers."""
 ISSUED_AHEAD_MAX_S = 60
-"""The issue time of a genuine token is further ahead only if the clocks of two servers differ. The answer is 503."""
+"""If the issue time of a genuine token is further ahead, the clocks of two servers differ. The answer is then 503."""
 
 # Attempts.
 ATTEMPT_SLOTS = 4
-"""The number of past exchanges whose attempt is stored, to distinguish a late retry from reuse. Eight bytes each."""
+"""The number of past exchanges whose attempt is stored, to distinguish a late retry from reuse. Each takes eight
+bytes."""
 ATTEMPT_CHARACTERS_MIN = 16
 ATTEMPT_CHARACTERS_MAX = 128
 
@@ -123,11 +124,12 @@ ROLE_CHARACTERS_MAX = 32
 GRANT_S = 5 * MINUTE_S
 """The life of a step-up grant: long enough to confirm a payment, and too short for later misuse."""
 ACR_LEVELS = ("aal1",)
-"""The levels at which a person can be authenticated (``acr``, NIST SP 800-63B), the least first."""
+"""The levels at which a person can be authenticated (``acr``, NIST SP 800-63B), the lowest first."""
 
 # Tickets: what a client holds between two steps of one flow. The server stores nothing.
 TICKET_BYTES_MAX = 1024
-"""The longest ticket, before base64url: an e-mail address, a device name, a key and an attempt take half of it."""
+"""The maximum size of a ticket, before base64url: an e-mail address, a device name, a key and an attempt take half of
+it."""
 TICKET_ID_BYTES = 16
 
 
@@ -190,31 +192,34 @@ SIGNING_KEY_PUBLISHED_BEFORE_USE_S = 10 * MINUTE_S
 SIGNING_KEY_ROTATED_AFTER_S = 90 * DAY_S
 """How long a key signs. The ring also has the next key, so a leaked ring can be misused for twice as long."""
 NEXT_SIGNING_KEY_AHEAD_S = 7 * DAY_S
-"""A key is made so long before the time at which it signs. If the daily job fails for some days, the ring still has a
-key that every environment has read."""
+"""How long before its first use a signing key is made. If the daily job fails for some days, the ring still has a key
+that every environment has read."""
 ISSUED_AFTER_KEY_MAX_S = 10 * MINUTE_S
-"""How much later than the end of its key the ``iat`` of a token may be. An environment signs with the key of a cached
-ring for up to ``RING_SEEN_EVERYWHERE_S``, and its clock may be ``ISSUED_AHEAD_MAX_S`` ahead of another one."""
+"""How much later than the end of the period of its key the ``iat`` of a token may be. An environment signs with the key
+of a cached ring for up to ``RING_SEEN_EVERYWHERE_S``, and its clock may be ``ISSUED_AHEAD_MAX_S`` ahead of another
+one."""
 ROOT_ROTATED_AFTER_S = 365 * DAY_S
 """Root secrets never leave the deployment, and there are at most 255 versions."""
 KEY_RING_REFRESH_S = 5 * MINUTE_S
 KEY_RING_UNKNOWN_KID_S = MINUTE_S
 """An unknown `kid` causes at most one read of the ring in this time, so invalid tokens cannot cause many reads."""
 REQUEST_MAX_S = 15
-"""The time-out of the Lambda function. A request uses the ring that it read first, so for at most this time."""
+"""The time-out of the Lambda function. A request keeps the ring that it read first, so it uses a ring for at most this
+time."""
 ASKING_MAX_S = 5
-"""A request whose calls to AWS have lasted so long sends no further one, and answers 503. The rest of ``REQUEST_MAX_S``
-is the longest time that one call can take, and a second to compute. The time of a team's view does not count."""
+"""After this total time of its calls to AWS, a request sends no further call, and answers 503. The rest of
+``REQUEST_MAX_S`` is enough for the longest call and a second of computation. The time of a team's view does not
+count."""
 RING_SEEN_EVERYWHERE_S = KEY_RING_REFRESH_S + REQUEST_MAX_S
 
 # Exactly-once calls.
 ONCE_RUN_MAX_S = REQUEST_MAX_S + 5
-"""A call that began so long ago has ended: Lambda stopped it after ``REQUEST_MAX_S``, and the clocks of two servers
+"""A run that began longer ago has ended: Lambda stopped it after ``REQUEST_MAX_S``, and the clocks of two servers
 differ by less than five seconds."""
 ONCE_KEPT_S = DAY_S
-"""How long a call and its answer are stored. A client may repeat its call for so long."""
+"""How long a call and its answer are stored. A client may repeat its call during this time."""
 ONCE_ANSWER_BYTES_MAX = 64 * 1024
-"""The size of an encrypted answer. Each KB of an item costs one write unit."""
+"""The maximum size of an encrypted answer. Each KB of an item costs one write unit."""
 ONCE_RETRY_AFTER_S = 1
 """When to repeat a call whose first run has not ended: most runs take less than a second."""
 
@@ -225,7 +230,7 @@ MISMATCH_TOLD_EVERY_S = MINUTE_S
 FOREIGN_KEY_TOLD_EVERY_S = 15 * MINUTE_S
 """How often the same account may raise the metric of exchanges that another key signed."""
 FOREIGN_KEYS_REMEMBERED = 256
-"""The number of accounts that an environment remembers for this purpose."""
+"""The number of accounts that an environment remembers for the limit above."""
 
 # Audit.
 AUDIT_KEPT_S = 400 * DAY_S

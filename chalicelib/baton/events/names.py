@@ -71,5 +71,5 @@ OF_THE_APP: Final = Event("info", audited=True)
 
 
 def is_app_event(name: str) -> bool:
-    """Check the name of an event of the app's own. It names a metric too, so it is short and plain."""
+    """Check the name of an event that the app defines. A metric has the same name, so the name is short and plain."""
     return _APP_EVENT.fullmatch(name) is not None

@@ -42,8 +42,8 @@ class Credentials(Struct, frozen=True, kw_only=True):
         """Check the password and return the user.
 
         The attempt is counted before the password is hashed. It is uncounted on success and, if possible, after a
-        server error. The account state must have been read before the user: a change of the password in between shows
-        as another credentials version.
+        server error. Read the account state before the user: a password change between the two reads then shows as a
+        different credentials version.
 
         Raises:
             TooManyRequests: a rate limit is reached. The password was not hashed.

@@ -88,7 +88,7 @@ class IdempotencyKeyReused(InvalidRequest):
 
 
 class CallInProgress(InvalidRequest):
-    """An earlier sending of the same call is running."""
+    """An earlier request of the same call is still running."""
 
     status = 409
     code = "in_progress"
@@ -97,7 +97,7 @@ class CallInProgress(InvalidRequest):
 
 
 class CallOutcomeUnknown(InvalidRequest):
-    """An earlier sending of the same call stopped without a stored answer: it may have taken effect."""
+    """An earlier request of the same call stopped without a stored answer: it may have taken effect."""
 
     status = 409
     code = "outcome_unknown"

@@ -89,7 +89,7 @@ def read_signature(message: Message) -> Signature | None:
 
 
 def signature_missing(message: Message) -> SignatureRequired:
-    """Return the error for a request without a signature with the tag. It says so if only the tag is missing."""
+    """Return the error for a request without a signature with the tag. Its detail says if only the tag is missing."""
     if not _combined(message.fields.get("signature-input", ())):
         return SignatureRequired(path=message.path)
     return SignatureRequired(

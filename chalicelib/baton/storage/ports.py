@@ -1,6 +1,6 @@
 """The port of a storage: every store that Baton needs, by name.
 
-The verbs of a store are in the ``ports.py`` of the package whose rule it serves: ``accounts/ports.py``,
+The verbs (methods) of a store are in the ``ports.py`` of the package whose rule it serves: ``accounts/ports.py``,
 ``lineages/ports.py``, ``tokens/ports.py``, ``factors/ports.py``, ``proof/ports.py``, ``events/ports.py`` and
 ``keys/ports.py``. There are two storages: ``memory/``, for development and tests, and ``dynamodb/``.
 docs/baton/storage-port.md describes how to write another storage.
@@ -24,7 +24,7 @@ class OneTimeStore(OneTime, RateLimits, Protocol):
 
 
 class Storage(Struct, frozen=True, kw_only=True):
-    """Every store of a deployment. Each one obeys four laws.
+    """Every store of a deployment. Each store obeys four laws.
 
     1. Reads are strongly consistent: a read sees every write that ended before the read began, of any process.
     2. Each verb is one atomic write. Its condition and its effect are one step, and it returns the verdict. No verb

@@ -64,7 +64,7 @@ class World:
 
         Raises:
             ModuleNotFoundError: ``storage`` is ``moto``, which is not installed.
-            TypeError: the app has no global variable with a Chalice app, or none with a Baton.
+            TypeError: the app has no global variable that is a Chalice app, or none that is a ``Baton``.
 
         """
         self.clock = Clock()
@@ -106,7 +106,8 @@ class World:
         """Return a phone that is logged in.
 
         Args:
-            email: the account. The first phone of an address registers it, and the others log in. Default: a new one.
+            email: the account. The first phone of an address registers it, and the others log in. Default: a new
+                account.
             client_id: the client, a row of the registry.
             key: the key of the device, such as that of another phone. Default: a new P-256 key.
             binding: what the login is bound to: a ``key``, an ``hmac`` secret of the server, or ``none``.
@@ -226,7 +227,7 @@ class _RecordedAudit:
         self._audit, self._events = audit, events
 
     def append(self, event: AuditEvent, *, event_id: str) -> None:
-        """Append an event to both."""
+        """Write an event to the storage, and add it to the list of the test."""
         self._audit.append(event, event_id=event_id)
         self._events.append(event)
 

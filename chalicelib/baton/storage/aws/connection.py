@@ -23,7 +23,7 @@ class NoResponse(Exception):
 
 
 _FIELDS: Final = re.compile(rb"\r\n(content-length|x-amz-crc32|connection):([^\r\n]*)(?=\r\n)", re.IGNORECASE)
-"""The fields of an answer that are read. A field with a bare CR or LF inside is not one of them."""
+"""The fields of an answer that are read. A field with a bare CR or LF inside is not read."""
 
 
 class _Connection:

@@ -64,7 +64,7 @@ INACTIVE: Final = [
         replace(state_with(MINE_LIVE, OTHER_LIVE), credentials_version=VERSION + 1), ProofOutdated(), id="new password"
     ),
 ]
-"""Every way in which a login may not act, and the verdict."""
+"""Every state of an account in which a login may not write, and the verdict."""
 
 
 class EndsContract(LineagesUnderTest):
@@ -191,7 +191,7 @@ class EndsContract(LineagesUnderTest):
     )
     @pytest.mark.parametrize("verb", ["end_device", "end_all", "delete"])
     def test_a_login_acts_until_its_last_second(self, storage: StorageUnderTest, verb: str, lineage: Lineage) -> None:
-        """The condition and the rule have the same last second."""
+        """The condition and the rule accept a login until the same second."""
         storage.seed(state_with(lineage, OTHER_LIVE))
         arguments = (OTHER,) if verb == "end_device" else ()
         assert getattr(storage.lineages, verb)(ACTOR, *arguments, now=NOW) == Done()

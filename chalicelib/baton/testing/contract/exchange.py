@@ -160,7 +160,7 @@ class ExchangeContract(LineagesUnderTest):
         ],
     )
     def test_the_last_second_still_counts(self, storage: StorageUnderTest, lineage: Lineage) -> None:
-        """The condition and the rule have the same last second."""
+        """The condition and the rule accept a login until the same second."""
         storage.seed(state_with(lineage))
         assert isinstance(self.exchange(storage, presented(lineage=lineage)), Exchanged)
 
@@ -186,7 +186,10 @@ class ExchangeContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(1)
     def test_one_attempt_many_times_gets_one_and_the_same_child(self, storage: StorageUnderTest) -> None:
-        """Guarantee 2: an exchange that is sent eight times advances the lineage once. All get the same child."""
+        """Guarantee 2: an exchange that is sent eight times advances the lineage once.
+
+        All requests get the same child.
+        """
         storage.seed(state_with(MINE_LIVE))
         answers = race([lambda: self.exchange(storage, presented())] * RACERS)
         child = exchange(MINE_LIVE, presented(), now=NOW)

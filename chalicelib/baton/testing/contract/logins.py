@@ -47,7 +47,7 @@ class LoginsContract(LineagesUnderTest):
         assert self.account_state(storage) == state_with(MINE_LIVE, NEWBORN)
 
     def test_a_login_takes_the_place_of_the_removed_lineages(self, storage: StorageUnderTest) -> None:
-        """At the maximum, a login removes as many lineages as exceed it."""
+        """At the maximum number, a login removes as many lineages as would be too many."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         assert self.add_lineage(storage, MINE_LIVE, OTHER_LIVE, lineages_max=1) == Done()
         assert self.account_state(storage) == state_with(NEWBORN)
@@ -172,7 +172,10 @@ class LoginsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(5)
     def test_a_login_by_the_same_key_does_not_hide_behind_a_removal(self, storage: StorageUnderTest) -> None:
-        """At the maximum the number stays, because each login removes one. The later must still see the earlier."""
+        """At the maximum, each login removes a lineage, so the number does not change.
+
+        The later login must still get ``Moved``.
+        """
         third = replace(OTHER_LIVE, id=MINE)
         expected, since = state_with(OTHER_LIVE, third), state_with(OTHER_LIVE, replace(NEWBORN, id=NEXT))
         storage.seed(since)

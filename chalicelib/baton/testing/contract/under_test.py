@@ -83,7 +83,7 @@ class LineagesUnderTest(Contract):
         expected: AccountState | None = None,
         lineages_max: int = 6,
     ) -> Done | Moved:
-        """Add a new login. Where ``expected`` is missing, the account state is read immediately before."""
+        """Add a new login. If ``expected`` is missing, the account state is read immediately before."""
         expected = expected or self.account_state(storage)
         return storage.lineages.add_lineage(
             NEWBORN, expected=expected, replaced=replaced, removed=removed, lineages_max=lineages_max
