@@ -18,7 +18,7 @@ class Effects(Struct, frozen=True):
     settings: Mapping[str, str] | None = None
     """The variables to read the settings from. ``None``: the environment variables of the process."""
     storage: Callable[[Storage], Storage] = lambda storage: storage
-    """Return the storage to use in place of the one that the settings select."""
+    """Return the storage to use instead of the storage that the settings select."""
     write: Callable[[Mapping[str, object]], None] = write_line
     """Write one log line."""
 

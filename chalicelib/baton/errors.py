@@ -40,7 +40,7 @@ class Refusal(Exception):
     action: ClassVar[Action] = "fix_request"
     detail: ClassVar[str]
     by_caller: bool = False
-    """A server error that one caller can cause at will: it is counted separately and triggers no alarm."""
+    """A server error that one caller can cause deliberately: it is counted separately and triggers no alarm."""
 
     def __init__(self, reason: str = "", /, *, retry_after: int | None = None, **members: object) -> None:
         """Keep the private ``reason`` for the log and the public ``members`` for the answer.
@@ -121,7 +121,7 @@ class UnsupportedMediaType(InvalidRequest):
 
     status = 415
     code = "unsupported_media_type"
-    detail = "The `Content-Type` is wrong. Send the one in `expected`."
+    detail = "The `Content-Type` is wrong. Send the type in `expected`."
 
 
 class Superseded(InvalidRequest):
@@ -212,7 +212,7 @@ class Unavailable(Refusal):
     ) -> None:
         """Request a retry after ``retry_after`` seconds.
 
-        ``by_caller``: one caller can cause this error at will, for example with parallel changes of one account.
+        ``by_caller``: one caller can cause this error deliberately, for example with parallel changes of one account.
         """
         super().__init__(reason, retry_after=retry_after, **members)
         self.by_caller = by_caller

@@ -85,7 +85,7 @@ MECHANISMS: dict[MechanismName, Mechanism] = {
 
 # Signed calls.
 SIGNATURE_WINDOW_S = 300
-"""Enough for a slow network and for the clock of a phone that was synchronised once."""
+"""The maximum difference of ``created`` from the server's clock: enough for a slow network and a phone's clock."""
 SIGNATURE_LIFE_MAX_S = 600
 """The maximum of `expires` - `created`. A longer life is a mistake, or a signature that is kept for later."""
 NONCE_KEPT_S = 2 * SIGNATURE_WINDOW_S + MINUTE_S
@@ -107,10 +107,10 @@ SLIDE_AFTER_FRACTION = 6
 LINEAGES_MAX = 24
 """The number of logins in an account state, ended logins included. Each six logins cost one write unit."""
 LINEAGES_IN_ONE_UNIT = 6
-"""Six logins with device names of up to 16 bytes are less than 1 KB, so an exchange costs one write unit."""
+"""The number of logins in one write unit (1 KB), with device names of up to 16 bytes."""
 LABEL_BYTES_MAX = 32
 LINEAGE_KEPT_S = NONCE_KEPT_S
-"""If a login were removed earlier, a repetition of its request could begin it again and revive a logged-out token."""
+"""How long a login is kept at least. If it were removed earlier, a repetition of its request could begin it again."""
 PREVIOUS_GENERATION_S = MINUTE_S
 """How long the previous token may be used after its exchange, for calls that are under way."""
 
@@ -188,7 +188,7 @@ JSON_DEPTH_MAX = 16
 
 # Keys.
 SIGNING_KEY_PUBLISHED_BEFORE_USE_S = 10 * MINUTE_S
-"""Resource servers cache the JWKS. They must have a key before the first token that it signs."""
+"""How long before its first use a key is published: resource servers cache the JWKS."""
 SIGNING_KEY_ROTATED_AFTER_S = 90 * DAY_S
 """How long a key signs. The ring also has the next key, so a leaked ring can be misused for twice as long."""
 NEXT_SIGNING_KEY_AHEAD_S = 7 * DAY_S
@@ -199,7 +199,7 @@ ISSUED_AFTER_KEY_MAX_S = 10 * MINUTE_S
 of a cached ring for up to ``RING_SEEN_EVERYWHERE_S``, and its clock may be ``ISSUED_AHEAD_MAX_S`` ahead of another
 one."""
 ROOT_ROTATED_AFTER_S = 365 * DAY_S
-"""Root secrets never leave the deployment, and there are at most 255 versions."""
+"""How long a root secret is used for new ids. It never leaves the deployment. There are at most 255 versions."""
 KEY_RING_REFRESH_S = 5 * MINUTE_S
 KEY_RING_UNKNOWN_KID_S = MINUTE_S
 """An unknown `kid` causes at most one read of the ring in this time, so invalid tokens cannot cause many reads."""
@@ -234,10 +234,10 @@ FOREIGN_KEYS_REMEMBERED = 256
 
 # Audit.
 AUDIT_KEPT_S = 400 * DAY_S
-"""Thirteen months: one year, and one month to read it."""
+"""How long an audit event is stored: thirteen months, which is one year and a month to read it."""
 
 START_OVER_MAX = 4
-"""How often a flow starts over when the account state changed since it was read. Then it answers 503."""
+"""How often a flow starts again if the account state changed after it was read. After that, it answers 503."""
 
 
 def _assert_relations() -> None:

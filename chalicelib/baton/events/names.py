@@ -17,7 +17,7 @@ class Event(Struct, frozen=True):
     """How an event is recorded.
 
     ``per_account`` also counts the accounts with this event, each account once a day. An alarm counts these, because
-    one person can repeat the event at will.
+    one person can repeat the event deliberately.
     """
 
     level: Level

@@ -31,7 +31,7 @@ _NOBODYS_PASSWORD_HASH = (
 
 
 class Verified(Struct, frozen=True):
-    """The password is right. ``rehash``: its stored hash has other parameters than the current ones."""
+    """The password is right. ``rehash``: its stored hash has other parameters than the current parameters."""
 
     rehash: bool
 

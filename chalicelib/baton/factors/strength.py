@@ -12,13 +12,14 @@ SERVICE_WORD = "baton"
 
 
 GUESSES_MIN = 8
-"""NIST requires at least eight characters. A common word, a repetition and a single character each count as one
-unit."""
+"""The minimum number of units. NIST requires at least eight characters. A common word, a repetition and a single
+character each count as one unit."""
 
 _WORD_CHARACTERS_MAX = 40
 
 _CONTEXT_CHARACTERS_MIN = 4
-"""Shorter parts of an address ("li", "tom") occur in good passphrases by chance."""
+"""The minimum length of a part that counts. Shorter parts of an address ("li", "tom") occur in good passphrases by
+chance."""
 
 _RUN_CHARACTERS_MIN = 3
 

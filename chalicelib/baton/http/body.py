@@ -177,7 +177,7 @@ def refuse_query(message: Message, known: Iterable[str] = ()) -> None:
 def read_query(message: Message, shape: type[Parameters]) -> Parameters:
     """Read the query as a struct.
 
-    Raises ``UnknownParameter`` and ``DuplicateField``; ``Malformed`` for a missing parameter; ``WrongType`` for a
+    Raises ``UnknownParameter``, ``DuplicateField``, ``Malformed`` for a missing parameter, and ``WrongType`` for a
     parameter that cannot be converted to the type of its field.
     """
     refuse_query(message, shape.__struct_encode_fields__)

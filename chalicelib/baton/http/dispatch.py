@@ -183,7 +183,7 @@ class Dispatch(Struct, kw_only=True):
     def _current(self) -> tuple[dict[str, Any], str]:
         """Return the current event and its request id, which all following log lines have.
 
-        The id is the gateway's, or a random one if there is none.
+        The id is the gateway's, or random if the gateway gave none.
         """
         request = self.app.current_request if self.app is not None else None
         event: dict[str, Any] = request.to_original_event() if request is not None else {}

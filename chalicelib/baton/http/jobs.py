@@ -1,4 +1,4 @@
-"""The scheduled jobs: each is a Lambda function of its own, with a policy of its own (.chalice/config.json).
+"""The scheduled jobs: each job is a separate Lambda function with a separate policy (.chalice/config.json).
 
 Chalice names their handlers ``chalicelib.baton.http.jobs.rotate_keys`` and so on. For these handlers, Lambda imports
 this module and not ``app.py``. So the first job imports ``app``, and its ``Baton.install`` sets the functions of the

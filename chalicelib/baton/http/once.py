@@ -5,9 +5,9 @@ runs the view, and returns an answer as it is sent.
 
 A signed route with ``once=True`` calls ``RunOnce.run`` in place of consuming the nonce. The order of its checks:
 
-1. Read the request; verify token, signature, digest and time; convert query and body. The signature covers
+1. Read the request. Verify token, signature, digest and time. Convert query and body. The signature covers
    ``Idempotency-Key`` wherever it is sent (``proof/signature.py``), so the key needs no check of its own.
-2. Read the account state; check scope, role and ``acr``; check that ``Baton-Grant`` exists where the route needs it.
+2. Read the account state. Check scope, role and ``acr``. Check that ``Baton-Grant`` exists if the route needs it.
 3. ``RunOnce.run``: claim the key. A replay returns here, so it needs neither nonce nor grant.
 4. Within ``view``: consume the grant, then run the team's view. A refused grant releases the key.
 

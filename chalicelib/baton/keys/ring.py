@@ -152,7 +152,7 @@ class Ring(Struct, frozen=True):
         return tuple(LineageId(_id(root, b"lineage id", email, attempt)) for root in self._newest_first(now))
 
     def decoy_account(self, email: str) -> AccountId:
-        """Return an account id that cannot exist, so that an unknown address causes the same reads as a known one.
+        """Return an account id that cannot exist, so that an unknown address causes the same reads as a known address.
 
         Its root version is 0, which no root has.
         """

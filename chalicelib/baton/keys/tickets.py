@@ -17,8 +17,8 @@ encrypted contents.
 If you change the members of a ticket, change the name of its purpose. A ticket of the earlier layout is then refused.
 
 Example: ``class AuthSession(Ticket, frozen=True)`` has ``purpose = TICKET_PURPOSES["auth_session"]`` and the members
-``account`` and ``key``. One step sends ``seal_ticket(AuthSession(id, now, account, key), ring, now=now)``, the next one
-reads ``open_ticket(AuthSession, text, ring, now=now, bound_to={"key": signed_by})``.
+``account`` and ``key``. One step sends ``seal_ticket(AuthSession(id, now, account, key), ring, now=now)``, the next
+step reads ``open_ticket(AuthSession, text, ring, now=now, bound_to={"key": signed_by})``.
 """
 
 from collections.abc import Mapping

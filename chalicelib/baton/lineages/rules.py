@@ -66,7 +66,7 @@ class Reused(Struct, frozen=True):
 
 
 class Ahead(Struct, frozen=True):
-    """E9: a genuine generation that is newer than the stored one. The table was rolled back."""
+    """E9: a genuine generation that is newer than the stored generation. The table was rolled back."""
 
 
 class Inactive(Struct, frozen=True):
@@ -159,7 +159,7 @@ def exchange(lineage: Lineage, presented: PresentedToken, *, now: int) -> Lineag
 
 
 class Active(Struct, frozen=True):
-    """The token may be used: its lineage is active, and its generation is the current or the previous one."""
+    """The token may be used: its lineage is active, and its generation is the current or the previous generation."""
 
     account_state: AccountState
     lineage: Lineage
@@ -216,7 +216,7 @@ def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Li
     """Decide whether a write on behalf of a login may happen: only while that login is active.
 
     The account must be active. The lineage must have its epoch, must not have ended or expired, and must have begun at
-    the not-before time or later. The idle limit does not matter here: the call itself is a use.
+    the not-before time or later. The idle limit is not checked: the call itself is a use.
     """
     lineage = account_state.lineages.get(actor.lineage) if account_state else None
     if account_state is None or lineage is None:

@@ -63,7 +63,7 @@ class Claimed(Struct, frozen=True):
 
 
 class Replay(Struct, frozen=True):
-    """The call has ended: return its answer, which is encrypted here."""
+    """The call has ended: decrypt and return its answer."""
 
     answer: bytes
 

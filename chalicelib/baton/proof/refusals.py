@@ -21,7 +21,7 @@ class SignatureDefective(InvalidSignature):
     """The signature does not verify, or cannot be verified."""
 
     code = "invalid_signature"
-    detail = "The signature does not verify. Compare `signature_base` with the one that your app built."
+    detail = "The signature does not verify. Compare `signature_base` with the signature base that your app built."
 
 
 class InsufficientCoverage(InvalidSignature):

@@ -26,7 +26,8 @@ class OneTimeStore(OneTime, RateLimits, Protocol):
 class Storage(Struct, frozen=True, kw_only=True):
     """Every store of a deployment. Each store obeys four laws.
 
-    1. Reads are strongly consistent: a read sees every write that ended before the read began, of any process.
+    1. Reads are strongly consistent: a read returns the effect of every write, of any process, that ended before the
+       read began.
     2. Each verb is one atomic write. Its condition and its effect are one step, and it returns the verdict. No verb
        reads first and writes later without a condition.
     3. Repeating a verb with the same arguments is safe. The storage recognises its own earlier write, so that a

@@ -1,9 +1,11 @@
 """API Gateway (REST, proxy v1) without a network: it changes a request and its answer as AWS does.
 
-It does these things like AWS: the stage is part of ``requestContext.path``; the path stays encoded, and the query
-is decoded once; ``headers`` has the last of several fields and ``multiValueHeaders`` all; ``WWW-Authenticate`` and
-``Date`` are renamed; the answer to ``HEAD`` loses its body; an unknown route gets the gateway's own answer, in the form
-of Baton's deployment.
+Like AWS, it does the following:
+
+- The stage is part of ``requestContext.path``. The path stays encoded, and the query is decoded once.
+- If a field has several lines, ``headers`` has the last line, and ``multiValueHeaders`` has all of them.
+- ``WWW-Authenticate`` and ``Date`` are renamed. The answer to ``HEAD`` has no body.
+- An unknown route gets the gateway's own answer, in the form of Baton's deployment.
 
 A Lambda environment takes one request at a time, and Chalice relies on that. So this gateway has a few environments,
 each with its own copy of the app, and sends each request to a free environment.
@@ -105,7 +107,7 @@ class Gateway:
     ) -> None:
         """Serve equal Chalice ``apps`` under a stage, with their clock.
 
-        The apps take turns, because no app may depend on the memory of another one. ``free`` can choose another order.
+        The apps take turns, because no app may depend on the memory of another app. ``free`` can choose another order.
         Pages of ``origins`` (default: ``BATON_ORIGINS``) may read the gateway's own answers and those of the app.
         """
         self.stage = stage
@@ -276,7 +278,7 @@ class Gateway:
 
 
 def _without_body(response: GatewayResponse) -> GatewayResponse:
-    """Answer a HEAD request: the header fields of GET, and its length (RFC 9110 sections 8.6 and 9.3.2)."""
+    """Answer a HEAD request as GET, but without the body (RFC 9110 sections 8.6 and 9.3.2)."""
     length = ("Content-Length", str(len(response.body)))
     return GatewayResponse(response.status, (*response.headers, length), b"")
 

@@ -58,7 +58,7 @@ class World:
 
         Args:
             app: the file of the app, from the folder that has ``chalicelib/``.
-            storage: ``memory``; ``moto``: DynamoDB in this process, for an app with tables of its own.
+            storage: ``memory``; ``moto``: DynamoDB in this process, for an app with its own tables.
             settings: settings in place of those of ``SETTINGS``, such as ``{"BATON_CLIENTS": "my-clients.toml"}``.
             environments: the number of environments.
 
@@ -165,7 +165,7 @@ class World:
         return [event for event in self._audit if event.account == account]
 
     def set_roles(self, email: str, roles: Collection[str]) -> None:
-        """Replace the roles of an account, as the operator does. The next call sees them.
+        """Replace the roles of an account, as the operator does. They apply from the next call.
 
         Raises ``errors.NotFound`` for an address without an active account, and ``UnknownRole``.
         """

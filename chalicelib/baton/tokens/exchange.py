@@ -142,7 +142,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
         return TokenReused(reason=EndReason.REUSE.value)
 
     def _why(self, proved: VerifiedToken, *, now: int) -> str | None:
-        """Return the reason of a lineage that another request has ended."""
+        """Return why another request ended the lineage, or ``None`` if no reason is stored."""
         account_state = self.lineage_store.get(proved.token.account)
         idle_s = proved.client.mechanism.idle_s
         state = active_lineage(

@@ -255,5 +255,5 @@ def attempt_header(message: Message) -> str | None:
 
 
 def attempt_of(message: Message, signature: VerifiedSignature | None, entropy: Entropy) -> str:
-    """Return the attempt: the header, or else the nonce of the signature, or else a random one."""
+    """Return the attempt: the header, or else the nonce of the signature, or else random bytes."""
     return attempt_header(message) or (signature.nonce if signature else None) or entropy(16).hex()

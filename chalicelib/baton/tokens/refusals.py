@@ -8,7 +8,7 @@ class TokenExpired(InvalidToken):
 
     code = "token_expired"
     action = "exchange"
-    detail = "The token has expired. Exchange it at `/oauth/token`, or use the newer stored one."
+    detail = "The token has expired. Exchange it at `/oauth/token`, or use the newer token in your storage."
 
 
 class TokenInvalid(InvalidToken):

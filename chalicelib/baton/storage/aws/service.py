@@ -82,7 +82,7 @@ class TimeBudget:
             self._spent_s += seconds
 
     def is_over(self) -> bool:
-        """Check whether the calls of the request have lasted too long to send another one."""
+        """Check whether the calls of the request have lasted too long to send another call."""
         return self._spent_s is not None and self._spent_s > ASKING_MAX_S
 
 

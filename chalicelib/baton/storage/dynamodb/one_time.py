@@ -174,7 +174,7 @@ class Ephemeral:
 
 
 def key_of(purpose: str, *parts: str) -> Item:
-    """Return the key of a one-time value: ``N`` for a nonce, ``X`` a ticket, ``G`` a grant; then its SHA-256."""
+    """Return the key of a one-time value: ``N`` (nonce), ``X`` (ticket) or ``G`` (grant), then its SHA-256."""
     return {"pk": text(f"{purpose}#{urlsafe_b64encode(_digest(*parts)).rstrip(b'=').decode()}")}
 
 

@@ -98,7 +98,7 @@ class LoginsContract(LineagesUnderTest):
     def test_an_account_state_that_moved_stops_a_login(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """If any part is not as read, the result is ``Moved`` and nothing is written."""
+        """If any part is not as it was read, the result is ``Moved`` and nothing is written."""
         storage.seed(meanwhile)
         before = self.account_state(storage)
         assert self.add_lineage(storage, MINE_LIVE, expected=state_with(MINE_LIVE), lineages_max=2) == Moved()
@@ -183,7 +183,7 @@ class LoginsContract(LineagesUnderTest):
         assert self.account_state(storage) == since
 
     def test_logins_without_a_key_do_not_hinder_each_other(self, storage: StorageUnderTest) -> None:
-        """These logins end no other login, so they do not need to see each other."""
+        """These logins end no other login, so they do not need to detect each other."""
         expected = state_with(OTHER_LIVE)
         storage.seed(expected)
         for number in range(3):

@@ -27,7 +27,7 @@ class StorageUnderTest(Storage, frozen=True, kw_only=True):
     """A storage, and two functions that bypass its verbs. Only tests need them."""
 
     seed: Callable[[AccountState], None]
-    """Store an account state as it is, and replace the stored one."""
+    """Store an account state as it is, and replace the stored state."""
     events: Callable[[AccountId], list[AuditEvent]]
     """Read the audit events of an account, the oldest first."""
 

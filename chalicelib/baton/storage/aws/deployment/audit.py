@@ -11,7 +11,7 @@ from chalicelib.baton.storage.aws.deployment.required import Finding, judge
 
 
 class AuditConfiguration(Struct, frozen=True):
-    """Observe every part of the configuration and report what differs from the required one."""
+    """Observe every part of the configuration and report the differences from the required configuration."""
 
     deployment: Deployment
     log: Log
