@@ -2,9 +2,9 @@
 
 Each Python has its own Unicode version. A password that was normalised with one version could be refused with the next
 version. Every Python also has Unicode 3.2.0, for IDNA 2003 (``unicodedata.ucd_3_2_0``). Its categories never change.
-Its ``normalize`` does change: it orders combining marks and composes with the newest tables, also for characters that
-3.2.0 does not have. So this module normalises only runs of characters that 3.2.0 has, and keeps later characters.
-Unicode never changes the normal form of assigned characters.
+Its function ``normalize`` does change: for characters that 3.2.0 does not have, it uses the newest tables. So this
+module normalises only runs of characters that 3.2.0 has, and keeps later characters as they are. Unicode never changes
+the normal form of assigned characters.
 
 Source: "Normalization Stability" in the Unicode Character Encoding Stability Policies.
 """

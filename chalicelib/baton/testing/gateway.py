@@ -125,7 +125,7 @@ class Gateway:
             self._free.put(app)
 
     def replace(self, load: Callable[[], Sequence[Any]]) -> None:
-        """Replace the apps by those of ``load``. If ``load`` raises, the old apps stay.
+        """Replace the apps with the apps that ``load`` returns. If ``load`` raises, the old apps stay.
 
         Running requests end first, and new requests wait.
         """

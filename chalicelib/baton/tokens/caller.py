@@ -1,4 +1,4 @@
-"""The caller of a signed route and its step-up. No I/O, except by the functions that the caller is given."""
+"""The caller of a signed route and its step-up. No I/O, except in the functions that a ``Caller`` receives."""
 
 from collections.abc import Callable, Collection
 
