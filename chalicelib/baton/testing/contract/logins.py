@@ -151,7 +151,7 @@ class LoginsContract(LineagesUnderTest):
         assert self.add_lineage(storage, replaced=(MINE_LIVE,), expected=state_with(MINE_LIVE)) == Moved()
 
     def test_a_login_removes_the_earlier_login_of_its_key_at_the_cap(self, storage: StorageUnderTest) -> None:
-        """A lineage that is both replaced and removed is removed."""
+        """A lineage that is in both ``replaced`` and ``removed`` is removed."""
         storage.seed(state_with(MINE_LIVE))
         assert self.add_lineage(storage, MINE_LIVE, replaced=(MINE_LIVE,), lineages_max=1) == Done()
         assert self.account_state(storage) == state_with(NEWBORN)
