@@ -1,4 +1,4 @@
-"""Make the flows of each room, and the routes that run them: one function for each room."""
+"""Make the flows of each package, and the routes that run them: one function for each package."""
 
 from msgspec import Struct
 
@@ -34,7 +34,7 @@ from chalicelib.baton.tokens.token import Names
 
 
 class Parts(Struct, frozen=True, kw_only=True):
-    """What several rooms use."""
+    """The parts that several packages use."""
 
     settings: Settings
     clock: Clock
@@ -50,7 +50,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 
 
 def routes_of(parts: Parts) -> tuple[Route, ...]:
-    """Give every route of Baton."""
+    """List every route of Baton."""
     return (*_public(parts), *_accounts(parts), *_factors(parts), *_tokens(parts))
 
 

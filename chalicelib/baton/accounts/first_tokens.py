@@ -41,7 +41,9 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
         ring: Ring,
         now: int,
     ) -> Lineage | None:
-        """Return the lineage that this attempt began in an earlier request, or ``None``. ``ids`` are of the attempt.
+        """Return the lineage that this attempt began in an earlier request, or ``None``.
+
+        ``ids`` are those of the attempt.
 
         Raises ``Superseded`` if that lineage was exchanged, has ended, or has another binding or client.
         """

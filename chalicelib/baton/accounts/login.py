@@ -43,7 +43,7 @@ class Login(Struct, frozen=True, kw_only=True):
     def __call__(
         self, message: Message, *, source: str, email: str, password: str, client_id: str, device: Device
     ) -> TokenResponse:
-        """Return the first tokens. A retry with the same attempt gets the same ones."""
+        """Return the first tokens. A retry with the same attempt gets the same tokens."""
         now = self.clock()
         ring = self.key_ring.current(now=now)
         secret = normalise(password)

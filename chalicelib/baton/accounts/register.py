@@ -46,7 +46,7 @@ class Register(Struct, frozen=True, kw_only=True):
     def __call__(
         self, message: Message, *, source: str, email: str, password: str, client_id: str, device: Device
     ) -> TokenResponse:
-        """Return the first tokens. A retry with the same attempt gets the same ones."""
+        """Return the first tokens. A retry with the same attempt gets the same tokens."""
         now = self.clock()
         ring = self.key_ring.current(now=now)
         secret = normalise(password)
@@ -68,7 +68,7 @@ class Register(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the e-mail claim kept changing during a registration", by_caller=True)
 
     def _take_slot(self, source: str, *, now: int) -> None:
-        """Count registrations per source, successes too, because a registration reveals a registered address."""
+        """Count every registration of a source, successful or not. The answer reveals whether an address is in use."""
         if not self.limits:
             return
         slot = self.ephemeral.count(

@@ -17,7 +17,7 @@ class Event(Struct, frozen=True):
     """How an event is recorded.
 
     ``per_account`` also counts the accounts with this event, each account once a day. An alarm counts these, because
-    one person can repeat the event at will.
+    one person can repeat the event deliberately.
     """
 
     level: Level
@@ -71,5 +71,5 @@ OF_THE_APP: Final = Event("info", audited=True)
 
 
 def is_app_event(name: str) -> bool:
-    """Check the name of an event of the app's own. It names a metric too, so it is short and plain."""
+    """Check the name of an event that the app defines. A metric has the same name, so the name is short and plain."""
     return _APP_EVENT.fullmatch(name) is not None

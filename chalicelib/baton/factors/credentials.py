@@ -42,8 +42,8 @@ class Credentials(Struct, frozen=True, kw_only=True):
         """Check the password and return the user.
 
         The attempt is counted before the password is hashed. It is uncounted on success and, if possible, after a
-        server error. The account state must have been read before the user: a change of the password in between shows
-        as another credentials version.
+        server error. Read the account state before the user: a password change between the two reads then shows as a
+        different credentials version.
 
         Raises:
             TooManyRequests: a rate limit is reached. The password was not hashed.
@@ -112,7 +112,10 @@ class Credentials(Struct, frozen=True, kw_only=True):
             self.ephemeral.uncount(rate_limit.name, window_s=THROTTLE_WINDOW_S, now=now)
 
     def _try_to_uncount(self, rate_limits: tuple[RateLimit, ...], *, now: int) -> None:
-        """Uncount after a server error, which must not count as a failed attempt. A failure here is ignored."""
+        """Uncount after a server error, which must not count as a failed attempt.
+
+        If this fails, the failure is ignored.
+        """
         for rate_limit in rate_limits:
             with contextlib.suppress(errors.Unavailable):
                 self._uncount((rate_limit,), now=now)

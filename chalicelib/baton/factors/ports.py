@@ -16,7 +16,7 @@ class Passwords(Protocol):
     def rehash(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
     ) -> None:
-        """Replace a hash by a hash of the same password with new parameters, if the stored one is as expected."""
+        """Replace a hash by a hash of the same password with new parameters, if the stored hash is as expected."""
 
 
 class RateLimits(Counters, Protocol):

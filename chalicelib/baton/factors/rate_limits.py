@@ -26,8 +26,8 @@ def login_limits(
 ) -> tuple[RateLimit, ...]:
     """Return the rate limits of a login. For an unknown address ``account`` is a decoy, which is counted too.
 
-    A known device has a rate limit of its own, which other devices cannot reach for it. It is recognised by a key that
-    is bound to any lineage of the account, or by the HMAC secret of the lineage ``proved``.
+    A known device has a rate limit of its own, which other devices cannot use up. It is recognised by a key that is
+    bound to any lineage of the account, or by the HMAC secret of the lineage ``proved``.
     """
     lineages = account_state.lineages.values() if account_state else ()
     if isinstance(binding, KeyBinding) and any(lineage.binding == binding for lineage in lineages):
@@ -41,7 +41,7 @@ def login_limits(
 
 
 def device_limits(caller: Caller) -> tuple[RateLimit, ...]:
-    """Return the rate limit of a step-up: the one of the device, the same as at login if the device has a key."""
+    """Return the rate limit of a step-up. It counts by device. A device with a key has the same limit at login."""
     lineage = caller.account_state.lineages.get(caller.device_id) if caller.account_state else None
     binding = lineage.binding if lineage else None
     device = binding.thumbprint.hex() if isinstance(binding, KeyBinding) else caller.device_id

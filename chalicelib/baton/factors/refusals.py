@@ -43,7 +43,7 @@ class ContainsContext(WeakPassword):
     """The password is built from the service's name or the person's address."""
 
     code = "contains_context"
-    detail = "The password contains the name of this service or the e-mail address. Choose another one."
+    detail = "The password contains the name of this service or the e-mail address. Choose another password."
 
 
 class InvalidCredentials(Refusal):

@@ -12,12 +12,14 @@ SERVICE_WORD = "baton"
 
 
 GUESSES_MIN = 8
-"""NIST requires at least eight characters. So a long password of common words and repetitions needs eight units."""
+"""The minimum number of units. NIST requires at least eight characters. A common word, a repetition and a single
+character each count as one unit."""
 
 _WORD_CHARACTERS_MAX = 40
 
 _CONTEXT_CHARACTERS_MIN = 4
-"""Shorter parts of an address ("li", "tom") occur in good passphrases by chance."""
+"""The minimum length of a part that counts. Shorter parts of an address ("li", "tom") occur in good passphrases by
+chance."""
 
 _RUN_CHARACTERS_MIN = 3
 
@@ -113,7 +115,7 @@ def _run_length(text: str, start: int) -> int:
 
 
 def _repeat_length(text: str, start: int) -> int:
-    """Return the length of the longest part from ``start`` that also begins earlier, overlaps included ("aaaa")."""
+    """Return the length of the longest part from ``start`` that also occurs earlier. The two may overlap ("aaaa")."""
     # A part that occurs earlier does so at every shorter length. So a bisection keeps hostile input cheap.
     low, high = 0, len(text) - start
     while low < high:
@@ -126,7 +128,10 @@ def _repeat_length(text: str, start: int) -> int:
 
 
 def _context(email: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the words that a password must not contain, and those that it must not mainly consist of. Folded."""
+    """Return the words that a password must not contain, and those that it must not mainly consist of.
+
+    Both are folded.
+    """
     local, _, domain = email.rpartition("@")
     names = [local, *(_unicode_of(label) for label in domain.split(".")[:-1])]
     whole = (SERVICE_WORD, local, email)

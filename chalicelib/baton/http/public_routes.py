@@ -20,7 +20,7 @@ from chalicelib.baton.tokens.jwt import jwks as published_keys
 from chalicelib.baton.tokens.token import Names
 
 _NOBODY = AccountId("health")
-"""The id of no account. Reading its account state tests the connection to the database, and finds no item."""
+"""An id that no account has. Reading its account state tests the connection to the database, and finds no item."""
 
 _KEPT_S = 5 * MINUTE_S
 _JWKS = "/.well-known/jwks.json"

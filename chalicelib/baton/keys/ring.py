@@ -1,17 +1,19 @@
 """The key ring: signing keys, root secrets, the keys of e-mail index and password hashes, and the not-before time.
 
 A ring is an immutable value. A rotation makes the next ring with the next revision. A store replaces the ring if the
-stored revision is still the one that was read. No I/O.
+stored revision is still the revision that was read. No I/O.
 
-Each key and each root secret has a time in which it is used:
+Each key and each root secret has a period in which it is used:
 
-1. The newest key whose ``signs_from`` has come signs. Its time ends when the time of the next key begins.
-2. The iat of a token may be at most ``ISSUED_AFTER_KEY_MAX_S`` later than the end of its key. It has no lower bound:
-   the newest key signs a child that is issued again, with the iat of its exchange.
-3. An opaque token is encrypted with the root secret of its lineage, and with no other one.
+1. The key that signs is the newest key whose ``signs_from`` has come. Its period ends when the period of the next key
+   begins.
+2. The iat of a token may be at most ``ISSUED_AFTER_KEY_MAX_S`` later than the end of the period of its key. There is no
+   earliest iat: a child that is issued again has the iat of its exchange, and the newest key signs it.
+3. An opaque token is encrypted with the root secret of its lineage, and with no other root secret.
 4. The ring has a next signing key. Every environment has read it, and ``jwks`` publishes it. So ``retire_keys`` can end
-   the time of a key immediately: an environment without the next key would refuse its tokens as forged.
-5. An attacker who read the ring has the next key too. Therefore ``retire_keys`` ends the time of every key in the ring.
+   the period of a key immediately: an environment without the next key would refuse its tokens as forged.
+5. An attacker who read the ring has the next key too. Therefore ``retire_keys`` ends the period of every key in the
+   ring.
 """
 
 import hmac
@@ -102,20 +104,21 @@ class Ring(Struct, frozen=True):
         return usable[-1]
 
     def served_until(self, key: SigningKey) -> int | None:
-        """Return when the time of a key of this ring ends, or ``None`` if no key follows it."""
+        """Return when the period of a key of this ring ends, or ``None`` if no key follows it."""
         later = self.signing[self.signing.index(key) + 1 :]
         return min((follower.signs_from for follower in later), default=None)
 
     def serves(self, key: SigningKey, issued_at: int) -> bool:
-        """Check whether this key may have signed a token with this ``issued_at``. There is no lower bound."""
+        """Check whether this key may have signed a token with this ``issued_at``. There is no earliest time."""
         end = self.served_until(key)
         return end is None or issued_at <= end + ISSUED_AFTER_KEY_MAX_S
 
     def published(self) -> tuple[SigningKey, ...]:
         """Return the keys that resource servers may trust: those that can have signed a token of an active login.
 
-        The not-before time ended every earlier login. A key is left out if its last possible token is older than that:
-        it may have leaked, and a resource server has only the published keys to check a token with.
+        The not-before time ended every login that began earlier. A key is left out if each token that it may have
+        signed is older than that time: the key may have leaked, and a resource server uses only the published keys to
+        check a token.
         """
         return tuple(key for key in self.signing if self.serves(key, self.not_before))
 
@@ -149,7 +152,7 @@ class Ring(Struct, frozen=True):
         return tuple(LineageId(_id(root, b"lineage id", email, attempt)) for root in self._newest_first(now))
 
     def decoy_account(self, email: str) -> AccountId:
-        """Return an account id that cannot exist, so that an unknown address causes the same reads as a known one.
+        """Return an account id that cannot exist, so that an unknown address causes the same reads as a known address.
 
         Its root version is 0, which no root has.
         """

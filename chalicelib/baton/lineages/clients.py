@@ -70,7 +70,7 @@ class Clients:
         return iter(self._by_id.values())
 
     def get(self, client_id: str) -> Client | None:
-        """Find a client by the id it sends."""
+        """Find a client by its ``client_id``."""
         return self._by_id.get(client_id)
 
     def of(self, code: int) -> Client | None:

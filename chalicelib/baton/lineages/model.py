@@ -12,7 +12,7 @@ from chalicelib.baton.ids import AccountId, LineageId
 
 
 class Status(IntEnum):
-    """Whether an account may log in. Stored as its number."""
+    """Whether an account may log in. The stored value is the number."""
 
     ACTIVE = 1
     DISABLED = 2
@@ -40,7 +40,10 @@ class KeyBinding(Struct, frozen=True):
 
 
 class SecretBinding(Struct, frozen=True):
-    """A binding to an HMAC secret that Baton issues. It is derived from root and lineage id, and never stored."""
+    """A binding to an HMAC secret that Baton issues.
+
+    The secret is derived from root and lineage id, and never stored.
+    """
 
 
 class NoBinding(Struct, frozen=True):
@@ -71,11 +74,11 @@ NO_ATTEMPT = bytes(8)
 class Lineage(Struct, frozen=True):
     """The state of one login on one device.
 
-    ``attempts`` has the digests of the attempts that exchanged the last four generations: generation n is in slot
-    n mod 4. ``issued_at`` is the iat of the current generation. A lineage is idle if that is older than the idle limit.
-    Only mechanism ``session`` has ``in_use_since``: a session id that was issued before it expires at its own expiry.
-    ``last_used_day`` (days since the epoch) belongs to the mechanisms whose iat never changes: ``refresh`` and
-    ``long_lived``. ``label`` is the name of the device, at most 32 bytes.
+    ``attempts`` has the digests of the attempts that exchanged the last four generations: generation n is in slot n mod
+    4. ``issued_at`` is the iat of the current generation. A lineage is idle if ``issued_at`` is older than the idle
+    limit. Only mechanism ``session`` has ``in_use_since``: a session id that was issued before this time expires at its
+    own expiry. ``last_used_day`` (days since the epoch) belongs to the mechanisms whose iat never changes: ``refresh``
+    and ``long_lived``. ``label`` is the name of the device, at most 32 bytes.
     """
 
     id: LineageId

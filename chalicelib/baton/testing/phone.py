@@ -94,7 +94,7 @@ class Phone:
     """
 
     def __init__(self, send: Send, clock: Clock, *, authority: str, prefix: str, session: Session) -> None:
-        """Use a session, which ``log_in`` or the phone that it is copied from filled."""
+        """Use a session: one that ``log_in`` will fill, or the copy of another phone's session."""
         self._send, self._clock = send, clock
         self._authority, self._prefix = authority, prefix
         self._session = session
@@ -159,7 +159,7 @@ class Phone:
         idempotency_key: str | None = None,
         password: str | None = None,
     ) -> Reply:
-        """Send a signed call and return the reply. If the login has ended, the reply is that refusal.
+        """Send a signed call and return the reply. If the login has ended, the reply is the refusal that says so.
 
         Args:
             method: the method.

@@ -71,9 +71,9 @@ class Call(Struct, frozen=True, kw_only=True):
     def authorize(self, call: VerifiedCall, *, spec: RouteSpec = _ANY, once: bool = False) -> Caller:
         """Compare a verified call with the account state and with what its route requires, and name the caller.
 
-        Order of checks: is the login live; scope, role, acr; does the request have a required grant; nonce; grant.
-        One conditional write consumes the nonce, and one the grant, before any effect. With ``once`` neither happens
-        here: the key of the call replaces the nonce, and the view consumes the grant (``Caller.require_step_up``).
+        Order of checks: the login is live; scope, role and acr; a required grant was sent; the nonce; the grant. One
+        conditional write consumes the nonce, and one the grant, before any effect. With ``once``, this method consumes
+        neither: the key of the call replaces the nonce, and the view consumes the grant (``Caller.require_step_up``).
 
         Raises ``TokenExpired``, ``LoginRequired``, ``InsufficientScope``, ``InsufficientRole``, ``InsufficientAcr``,
         ``StepUpRequired``, ``ReplayedNonce``, ``GrantInvalid``.

@@ -1,4 +1,4 @@
-"""The caller of a signed route and its step-up. No I/O, except by the functions that the caller is given."""
+"""The caller of a signed route and its step-up. No I/O, except in the functions that a ``Caller`` receives."""
 
 from collections.abc import Callable, Collection
 
@@ -33,8 +33,8 @@ class GrantUsed(Struct, frozen=True):
 class Caller(Struct, kw_only=True, eq=False):
     """Who is calling a signed route. Every member is verified.
 
-    ``scope`` are the words of the client's scope, ``roles`` the names of the account's roles. ``bound`` is whether the
-    login is bound to a key. ``auth_time`` (seconds), ``acr`` and ``amr`` say when and how the person logged in.
+    ``scope`` has the words of the client's scope, and ``roles`` has the names of the account's roles. ``bound`` is true
+    if the login is bound to a key. ``auth_time`` (seconds), ``acr`` and ``amr`` say when and how the person logged in.
     ``stepped_up`` is the grant that this request used, if any.
     """
 
@@ -52,7 +52,8 @@ class Caller(Struct, kw_only=True, eq=False):
     not_before: int = 0
     now: int = 0
     _use_grant: Callable[[], GrantUsed | None] | None = None
-    """Use the grant of this request; ``None`` if the request has none. Missing on a route with a query."""
+    """Use the grant of this request. It returns ``None`` if there is no grant. A route with a query has no such
+    function."""
     _liveness: Callable[[Actor, frozenset[int] | None], dict[str, object]] | None = None
     _by_role: bool = False
 
@@ -65,8 +66,8 @@ class Caller(Struct, kw_only=True, eq=False):
     def require_step_up(self, *, max_age: int = GRANT_S, acr: str = "account") -> GrantUsed:
         """Require that the person proved a factor again for exactly this request, at most ``max_age`` seconds ago.
 
-        The grant is used by one conditional write. A second call in one request judges the same grant. Call it before
-        any effect.
+        The grant is used by one conditional write. A second call in one request checks the same grant again. Call it
+        before any effect.
 
         Raises:
             StepUpRequired: the request has no grant, or the grant is too old or of a lower level.
@@ -101,7 +102,10 @@ class Caller(Struct, kw_only=True, eq=False):
         self._by_role = True
 
     def require_acr(self, acr: str) -> None:
-        """Require a login of at least this level. Raises ``InsufficientAcr``, or ``ValueError``: no such level."""
+        """Require a login of at least this level.
+
+        Raises ``InsufficientAcr``, or ``ValueError`` for an unknown level.
+        """
         if acr not in ACR_LEVELS:
             raise ValueError(f"acr {acr!r} does not exist: use one of {', '.join(ACR_LEVELS)}")
         if level(self.acr) < level(acr):
@@ -126,5 +130,5 @@ class Caller(Struct, kw_only=True, eq=False):
 
 
 def level(acr: str) -> int:
-    """Give the rank of a level. An unknown level is below every other."""
+    """Return the rank of a level. An unknown level is below every known level."""
     return ACR_LEVELS.index(acr) if acr in ACR_LEVELS else -1

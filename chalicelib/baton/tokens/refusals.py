@@ -8,7 +8,7 @@ class TokenExpired(InvalidToken):
 
     code = "token_expired"
     action = "exchange"
-    detail = "The token has expired. Exchange it at `/oauth/token`, or use the newer stored one."
+    detail = "The token has expired. Exchange it at `/oauth/token`, or use the newer token in your storage."
 
 
 class TokenInvalid(InvalidToken):
@@ -59,7 +59,7 @@ class GrantInvalid(InsufficientUserAuthentication):
 
 
 class InsufficientAcr(Refusal):
-    """The login was proved at a lower level than this route requires. The login stays."""
+    """The login was proved at a lower level than this route requires. The login stays active."""
 
     status = 401
     error = code = "insufficient_acr"
@@ -106,7 +106,7 @@ class UnauthorizedClient(Refusal):
 
 
 class UnsupportedResponseType(Refusal):
-    """There is no authorization code and no login page (RFC 6749 4.1.2.1). Never a redirect."""
+    """There is no authorization code and no login page (RFC 6749 4.1.2.1). The answer is never a redirect."""
 
     error = code = "unsupported_response_type"
     detail = "This server has no login page. Show a password form in the app and send POST /login."

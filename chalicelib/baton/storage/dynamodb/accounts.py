@@ -50,7 +50,7 @@ class Users:
         return _user_of(item) if item is not None else None
 
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
-        """Write e-mail index entry, user and account state in one transaction. None of them may exist."""
+        """Write e-mail index entry, user and account state in one transaction. None of the three may exist."""
         tables = self._database.tables
         try:
             self._database.transact(
@@ -93,7 +93,7 @@ class Users:
     def rehash(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
     ) -> None:
-        """Replace a hash by a hash of the same password with new parameters, if the stored one is as expected."""
+        """Replace a hash by a hash of the same password with new parameters, if the stored hash is as expected."""
         values = {
             ":verifier": binary(password_hash),
             ":version": number(expected_version),

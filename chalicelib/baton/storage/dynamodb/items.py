@@ -88,7 +88,8 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "#deleted_by": "m",
     "#roles": "r",
 }
-"""The stored attribute names of account state and lineage. The end in an account state is the last epoch rise."""
+"""The stored attribute names of account state and lineage. In an account state, the end is that of the last rise of the
+epoch."""
 
 
 def text(value: str) -> Value:

@@ -71,7 +71,7 @@ class Ephemeral:
     ) -> None:
         """Store a step-up grant under the SHA-256 of its secret.
 
-        An existing one is never overwritten: a late repetition of this write must not renew a used grant.
+        An existing grant is never overwritten: a late repetition of this write must not renew a used grant.
         """
         grant_item: Item = {
             **key_of("G", grant),
@@ -145,7 +145,8 @@ class Ephemeral:
     def uncount(self, name: str, *, window_s: int, now: int) -> None:
         """Subtract one from the count, never below zero.
 
-        If the answer is lost, the repeated write subtracts another one. This is rare and bounded by the attempts.
+        If the answer is lost, the repeated write subtracts one again. This is rare, and limited by the number of
+        attempts.
         """
         values = {":minus_one": number(-1), ":zero": number(0)}
         try:
@@ -159,7 +160,7 @@ class Ephemeral:
             return
 
     def _put_once(self, key: Item, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
-        """Store an item with a mark, if there is none or an expired one. ``Done`` also if it already has this mark."""
+        """Store an item with a mark, if no item or an expired item is stored. ``Done`` if it already has this mark."""
         try:
             self._database.write(
                 "put_item",
@@ -173,7 +174,7 @@ class Ephemeral:
 
 
 def key_of(purpose: str, *parts: str) -> Item:
-    """Return the key of a one-time value: ``N`` for a nonce, ``X`` a ticket, ``G`` a grant; then its SHA-256."""
+    """Return the key of a one-time value: ``N`` (nonce), ``X`` (ticket) or ``G`` (grant), then its SHA-256."""
     return {"pk": text(f"{purpose}#{urlsafe_b64encode(_digest(*parts)).rstrip(b'=').decode()}")}
 
 

@@ -37,7 +37,7 @@ class MemoryUsers:
             return self._tables.users.get(account)
 
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
-        """Write e-mail index entry, user and account state: all or none. None of them may exist."""
+        """Write e-mail index entry, user and account state: all or none. None of the three may exist."""
         tables = self._tables
         with tables.lock:
             claimed_by = tables.claims.get(user.email_index)
@@ -79,7 +79,7 @@ class MemoryUsers:
     def rehash(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
     ) -> None:
-        """Replace a password hash by one with better parameters, if the stored hash is as expected."""
+        """Replace a password hash by a hash with new parameters, if the stored hash is as expected."""
         with self._tables.lock:
             user = self._tables.users.get(account)
             if user and (user.password_hash, user.credentials_version) == (expected_password_hash, expected_version):
