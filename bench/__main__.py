@@ -2,14 +2,14 @@
 
 import sys
 
-from bench import calls, journeys
+from bench import calls, journeys, passwords
 
 
 def main() -> int:
     """Measure and print; the last line is the short of it."""
     journey = journeys.measure()
     call = calls.measure()
-    print(calls.printed(call), journeys.printed(journey), sep="\n\n")
+    print(calls.printed(call), journeys.printed(journey), passwords.printed(passwords.measure()), sep="\n\n")
     inside, due = journeys.argon2_shares(journey.logins)
     exchange = max(journeys.ratio(rows) for rows in journey.exchanges.values())
     print(
