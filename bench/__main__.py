@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import calls, journeys
+from bench import calls, journeys, passwords
 
 
 def main() -> int:
@@ -10,7 +10,7 @@ def main() -> int:
     journey = journeys.measure()
     call = calls.measure()
     one, many = calls.measure_fleet()
-    print(calls.printed(call), journeys.printed(journey), sep="\n\n")
+    print(calls.printed(call), journeys.printed(journey), passwords.printed(passwords.measure()), sep="\n\n")
     print(
         f"\nsigned call, P-256, JWT: {one:.0f} microseconds by one phone again and again, {many:.0f} by each of "
         f"{calls.PHONES:,} phones in turn ({many / one:.2f} times)"

@@ -21,6 +21,7 @@ from bench.events import event
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "clients" / "python"))
 os.environ |= {
+    "BATON_BREACH_CHECK": "off",  # the instructions of a registration, without another service
     "BATON_CLIENTS": "clients-dev.toml",
     "BATON_DEVELOPMENT": "off",
     "BATON_ISSUER": "https://api.example.com/api",

@@ -58,6 +58,7 @@ def deployed(folder: Path, *, dynamodb: str, kms: str, issuer: str = BASE_URL) -
     key_id = AwsClient("kms").call("create_key")["KeyMetadata"]["KeyId"]
     KeyRing(DynamoDB(tables), KmsWrapper(key_id), secrets.token_bytes).create(now=int(time.time()))
     variables = {
+        "BATON_BREACH_CHECK": "off",  # no request leaves this machine
         "BATON_CLIENTS": REGISTRY,
         "BATON_ISSUER": issuer,
         "BATON_TABLE_PREFIX": tables.prefix,

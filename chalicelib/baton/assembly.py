@@ -16,10 +16,14 @@ from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors import routes as factors
+from chalicelib.baton.factors.breach import BreachCheck
 from chalicelib.baton.factors.credentials import Credentials
+from chalicelib.baton.factors.new_password import NewPassword
+from chalicelib.baton.factors.ports import Fetch
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.http import public_routes
 from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.policy import PASSWORD_CHARACTERS_MIN
 from chalicelib.baton.routing import Route
 from chalicelib.baton.settings import Settings
 from chalicelib.baton.storage.ports import Storage
@@ -40,6 +44,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     clock: Clock
     entropy: Entropy
     storage: Storage
+    fetch: Fetch
     log: Log
     record: Record
     clients: Clients
@@ -70,12 +75,17 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
     users, lineage_store, record = parts.storage.accounts, parts.storage.lineages, parts.record
     introduce = ReadLoginRequest(entropy=entropy, clients=parts.clients, proof=parts.proof)
     first_tokens = FirstTokens(issue=parts.issue)
+    new_password = NewPassword(
+        characters_min=PASSWORD_CHARACTERS_MIN,
+        breaches=BreachCheck(fetch=parts.fetch, log=log) if parts.settings.breach_check else None,
+    )
     return accounts.routes(
         register=Register(
             clock=clock,
             entropy=entropy,
             key_ring=key_ring,
             introduce=introduce,
+            new_password=new_password,
             credentials=parts.credentials,
             users=users,
             lineage_store=lineage_store,
@@ -101,7 +111,13 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
         show=ShowAccount(users=users),
         delete=DeleteAccount(clock=clock, users=users, lineage_store=lineage_store, record=record),
         change_password=ChangePassword(
-            clock=clock, entropy=entropy, key_ring=key_ring, users=users, lineage_store=lineage_store, record=record
+            clock=clock,
+            entropy=entropy,
+            key_ring=key_ring,
+            new_password=new_password,
+            users=users,
+            lineage_store=lineage_store,
+            record=record,
         ),
         list_devices=ListDevices(clock=clock, key_ring=key_ring, clients=parts.clients),
         end_device=EndDevice(clock=clock, lineage_store=lineage_store, record=record),

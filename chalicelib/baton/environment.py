@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.log import write_line
+from chalicelib.baton.factors.ports import Fetch
 from chalicelib.baton.storage.ports import Storage
 
 
@@ -21,6 +22,8 @@ class Effects(Struct, frozen=True):
     """Return the storage to use instead of the storage that the settings select."""
     write: Callable[[Mapping[str, object]], None] = write_line
     """Write one log line."""
+    fetch: Fetch | None = None
+    """Send the requests to services of others. ``None``: over HTTPS."""
 
 
 EFFECTS: ContextVar[Effects | None] = ContextVar("EFFECTS", default=None)

@@ -5,7 +5,7 @@
     │                    UnknownField, UnknownParameter, WrongType, UnsupportedMediaType,
     │                    InvalidEmail, InvalidKey, Superseded
     ├── NotFound, Forbidden, Conflict, MethodNotAllowed, AccountExists
-    ├── WeakPassword ─── TooShort, TooCommon, ContainsContext
+    ├── WeakPassword ─── TooShort, TooCommon, ContainsContext, Breached
     ├── InvalidCredentials
     ├── InvalidToken ─── TokenExpired, LoginRequired, TokenInvalid, TokenReused
     ├── InvalidSignature ─ SignatureRequired, SignatureDefective, InsufficientCoverage,

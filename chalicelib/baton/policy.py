@@ -175,6 +175,10 @@ REGISTRATIONS_PER_SOURCE_MAX = 100
 # Passwords (NIST SP 800-63B 3.1.1; OWASP Password Storage Cheat Sheet for the cost).
 PASSWORD_CHARACTERS_MIN = 15
 PASSWORD_BYTES_MAX = 1024
+BREACH_CHECK_MAX_S = 0.5
+"""The time of a breach check, with name, connection and answer. Later the password is accepted without the check."""
+BREACH_ANSWER_BYTES_MAX = 256 * 1024
+"""Three times the largest answer: 2,000 rows of 40 bytes."""
 ARGON2_MEMORY_KIB = 19 * 1024
 ARGON2_PASSES = 2
 ARGON2_LANES = 1
@@ -207,7 +211,7 @@ REQUEST_MAX_S = 15
 """The time-out of the Lambda function. A request keeps the ring that it read first, so it uses a ring for at most this
 time."""
 ASKING_MAX_S = 5
-"""After this total time of its calls to AWS, a request sends no further call, and answers 503. The rest of
+"""After this total time of its calls to AWS and other services, a request sends no further call, and answers 503. The rest of
 ``REQUEST_MAX_S`` is enough for the longest call and a second of computation. The time of a team's view does not
 count."""
 RING_SEEN_EVERYWHERE_S = KEY_RING_REFRESH_S + REQUEST_MAX_S
@@ -264,6 +268,7 @@ def _assert_relations() -> None:
     assert TICKET_ID_BYTES < TICKET_BYTES_MAX
     assert TOKEN_BYTES_MAX <= BODY_BYTES_MAX
     assert REQUEST_MAX_S < ONCE_RUN_MAX_S < ONCE_KEPT_S
+    assert BREACH_CHECK_MAX_S < ASKING_MAX_S  # its time counts, and must leave time for the write after it
     # A claim takes the place of the nonce, so a stored call must outlive the signature.
     assert ONCE_KEPT_S >= NONCE_KEPT_S
 

@@ -30,6 +30,7 @@ from chalicelib.baton.storage.aws.snapshot import import_late_modules
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
+from chalicelib.baton.storage.fetch import HttpsFetch
 from chalicelib.baton.storage.ports import Storage
 from chalicelib.baton.tokens.call import Call
 from chalicelib.baton.tokens.caller import Caller
@@ -213,6 +214,7 @@ class Baton:
         self.users, self.lineage_store = self.storage.accounts, self.storage.lineages
         self.ephemeral, self.audit, self.key_ring = self.storage.one_time, self.storage.audit, self.storage.key_ring
         self.once = self.storage.once
+        self._fetch = effects.fetch or HttpsFetch(self._time_budget)
 
     def _storage(self) -> Storage:
         if self.settings.storage == "memory":
@@ -234,6 +236,7 @@ class Baton:
             clock=self.clock,
             entropy=self.entropy,
             storage=self.storage,
+            fetch=self._fetch,
             log=self.log,
             record=self.recorder,
             clients=self.clients,

@@ -20,10 +20,10 @@ _DEMO_REGISTRY = "clients.toml"
 _FOLDER = Path(__file__).parents[1]
 KNOWN = frozenset(
     {
-        "BATON_AUDIENCE", "BATON_AUTHORITIES", "BATON_AWS_CLIENT", "BATON_CLIENTS", "BATON_DEPLOYMENT",
-        "BATON_DEVELOPMENT", "BATON_EARLIER_ISSUERS", "BATON_ISSUER", "BATON_KEY_RING", "BATON_LOG_LEVEL",
-        "BATON_ORIGINS", "BATON_RATE_LIMITS", "BATON_RESOURCE_SERVERS", "BATON_REVOKE_ON_WRONG_KEY", "BATON_STORAGE",
-        "BATON_TABLE_PREFIX",
+        "BATON_AUDIENCE", "BATON_AUTHORITIES", "BATON_AWS_CLIENT", "BATON_BREACH_CHECK", "BATON_CLIENTS",
+        "BATON_DEPLOYMENT", "BATON_DEVELOPMENT", "BATON_EARLIER_ISSUERS", "BATON_ISSUER", "BATON_KEY_RING",
+        "BATON_LOG_LEVEL", "BATON_ORIGINS", "BATON_RATE_LIMITS", "BATON_RESOURCE_SERVERS", "BATON_REVOKE_ON_WRONG_KEY",
+        "BATON_STORAGE", "BATON_TABLE_PREFIX",
     }
 )  # fmt: skip
 """Every setting. Any other variable whose name begins with ``BATON_`` is a mistake."""
@@ -89,6 +89,11 @@ class Settings(Struct, frozen=True):
     limits: bool
     """``BATON_RATE_LIMITS``: limit the rate of logins and registrations. Default: on. ``off`` in development only."""
 
+    breach_check: bool
+    """``BATON_BREACH_CHECK``: refuse new passwords that leaked from other services. Baton asks Pwned Passwords at
+    ``api.pwnedpasswords.com``, and waits for 500 ms at most. Default: on, in development off. Set it to ``off`` if the
+    function has no way to the internet: each new password would wait."""
+
     development: bool
     """``BATON_DEVELOPMENT``: allow plain http on localhost, an unencrypted key ring, and tracebacks. Default: off.
     Baton does not start inside Lambda if it is on."""
@@ -147,6 +152,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         resource_servers=variables.resource_servers(environ, problems),
         revoke_on_wrong_key=variables.switch(environ, "BATON_REVOKE_ON_WRONG_KEY", default=False, problems=problems),
         limits=limits,
+        breach_check=variables.switch(environ, "BATON_BREACH_CHECK", default=not development, problems=problems),
         development=development,
         storage=variables.storage_of(environ, development=development, problems=problems),
         log_level=variables.log_level(environ, problems),

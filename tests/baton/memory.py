@@ -1,8 +1,11 @@
 """The memory storage with replaceable parts, and a log that a test can read."""
 
+import hashlib
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from chalicelib.baton.factors.ports import NotFetched
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
 from chalicelib.baton.storage.memory.accounts import MemoryUsers
@@ -29,6 +32,26 @@ class MemoryLog:
     def record(self, event: str, /, **facts: str | int) -> None:
         """Record an event."""
         self.recorded.append((event, facts))
+
+
+class LeakedPasswords:
+    """``ports.Fetch`` in memory: the service of the breach check."""
+
+    def __init__(self, *passwords: str) -> None:
+        """Know these passwords."""
+        self.passwords = set(passwords)
+        self.asked: list[str] = []
+        self.is_down = False
+
+    def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> bytes | NotFetched:
+        """Answer as the service does, with a row of padding."""
+        del headers, within_s, bytes_max
+        self.asked.append(url)
+        if self.is_down:
+            return NotFetched("TimeoutError")
+        digests = [hashlib.sha1(each.encode(), usedforsecurity=False).hexdigest().upper() for each in self.passwords]
+        rows = [f"{each[5:]}:3" for each in digests if url.endswith(f"/range/{each[:5]}")]
+        return "\r\n".join([f"{'0' * 35}:0", *rows]).encode()
 
 
 class GivenKeyRing(MemoryKeyRing):

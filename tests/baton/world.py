@@ -25,11 +25,14 @@ from chalicelib.baton.accounts.roles import SetRoles
 from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.breach import BreachCheck
 from chalicelib.baton.factors.credentials import Credentials
+from chalicelib.baton.factors.new_password import NewPassword
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.rotation import make_ring
 from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.policy import PASSWORD_CHARACTERS_MIN
 from chalicelib.baton.proof.signature import content_digest, signature_base
 from chalicelib.baton.proof.signature_input import Signature, component, write_input
 from chalicelib.baton.routing import Message, RouteSpec, StepUp
@@ -42,7 +45,7 @@ from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
 from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
 from chalicelib.baton.tokens.revoke import Revoke
 from chalicelib.baton.tokens.token import Names
-from tests.baton.memory import GivenKeyRing, MemoryLog, MemoryStores
+from tests.baton.memory import GivenKeyRing, LeakedPasswords, MemoryLog, MemoryStores
 
 START = 1_800_000_000
 AUTHORITY = "api.example.com"
@@ -168,6 +171,7 @@ class World:
     stores: MemoryStores = field(default_factory=MemoryStores)
     entropy: Entropy = secrets.token_bytes
     log: MemoryLog = field(default_factory=MemoryLog)
+    leaked: LeakedPasswords = field(default_factory=LeakedPasswords)
 
     def __post_init__(self) -> None:
         """Create the flows, as ``app.py`` does."""
@@ -192,11 +196,14 @@ class World:
         introduce = ReadLoginRequest(entropy=entropy, clients=clients, proof=proof)
         first_tokens = FirstTokens(issue=issue)
         end_reused = EndReused(lineage_store=lineage_store, record=record)
+        breaches = BreachCheck(fetch=self.leaked, log=log)
+        new_password = NewPassword(characters_min=PASSWORD_CHARACTERS_MIN, breaches=breaches)
         self._register = Register(
             clock=clock,
             entropy=entropy,
             key_ring=key_ring,
             introduce=introduce,
+            new_password=new_password,
             credentials=credentials,
             users=users,
             lineage_store=lineage_store,
@@ -250,7 +257,13 @@ class World:
             clock=clock, key_ring=key_ring, clients=clients, users=users, lineage_store=lineage_store, record=record
         )
         self.change_password = ChangePassword(
-            clock=clock, entropy=entropy, key_ring=key_ring, users=users, lineage_store=lineage_store, record=record
+            clock=clock,
+            entropy=entropy,
+            key_ring=key_ring,
+            new_password=new_password,
+            users=users,
+            lineage_store=lineage_store,
+            record=record,
         )
         self.list_devices = ListDevices(clock=clock, key_ring=key_ring, clients=clients)
         self.end_device = EndDevice(clock=clock, lineage_store=lineage_store, record=record)

@@ -12,12 +12,12 @@ from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.new_password import NewPassword
 from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.password_hash import hash_password
 from chalicelib.baton.factors.ports import RateLimits
 from chalicelib.baton.factors.rate_limits import RateLimit, login_limits
-from chalicelib.baton.factors.refusals import InvalidCredentials
-from chalicelib.baton.factors.strength import check_strength
+from chalicelib.baton.factors.refusals import Breached, InvalidCredentials
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.model import AccountState, Status
@@ -34,6 +34,7 @@ class Register(Struct, frozen=True, kw_only=True):
     entropy: Entropy
     key_ring: KeyRing
     introduce: ReadLoginRequest
+    new_password: NewPassword
     credentials: Credentials
     users: Users
     lineage_store: LineageStore
@@ -51,8 +52,9 @@ class Register(Struct, frozen=True, kw_only=True):
         ring = self.key_ring.current(now=now)
         secret = normalise(password)
         login_request = self.introduce(message, email=email, client_id=client_id, device=device, now=now)
-        check_strength(secret.decode(), email=login_request.email)
+        self.new_password.check_strength(password, email=login_request.email)
         self._take_slot(source, now=now)
+        self._check_breach(secret, login_request, ring=ring, now=now)
         password_hash = hash_password(secret, salt=self.entropy(16)).encode()
         for _ in range(START_OVER_MAX):
             user, account_state = self._begin(login_request, password_hash, ring=ring, now=now)
@@ -82,6 +84,15 @@ class Register(Struct, frozen=True, kw_only=True):
             raise errors.TooManyRequests(
                 "register limit is reached", retry_after=REGISTRATION_WINDOW_S - now % REGISTRATION_WINDOW_S
             )
+
+    def _check_breach(self, secret: bytes, login_request: LoginRequest, *, ring: Ring, now: int) -> None:
+        """Refuse a breached password, but answer a retry: the check may have been unavailable the first time."""
+        try:
+            self.new_password.check_breach(secret)
+        except Breached:
+            ours = ring.account_ids(login_request.email, login_request.attempt, now=now)
+            if all(self.lineage_store.get(account) is None for account in ours):
+                raise
 
     def _begin(
         self, login_request: LoginRequest, password_hash: bytes, *, ring: Ring, now: int

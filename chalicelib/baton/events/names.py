@@ -30,6 +30,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "refused": Event("info"),  # a server error (5xx): warning
     "registered": Event("info", audited=True),
     "registration_retried": Event("info"),
+    "breach_check_unavailable": Event("warning"),
     "logged_in": Event("info", audited=True),
     "login_retried": Event("info"),
     "login_replaced": Event("info", audited=True),

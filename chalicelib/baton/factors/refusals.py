@@ -19,31 +19,44 @@ class WeakPassword(Refusal):
 
 
 class TooShort(WeakPassword):
-    """The password has fewer characters than the policy requires."""
+    """The password has fewer characters than the policy requires, as typed or in its normal form (NFKC)."""
 
     code = "too_short"
-    detail = "The password has fewer than 15 characters. Choose a longer one."
+    detail = "The password has fewer than `characters_min` characters. Choose a longer one."
 
 
 class TooCommon(WeakPassword):
-    """The password has fewer than 8 units to guess.
+    """The whole password is one that attackers try first.
 
-    One unit is a listed common word, a sequence of the alphabet or of a keyboard row, a repetition of an earlier part,
-    or any other single character. Upper case and look-alikes (`0` for `o`) do not add units.
+    It is on the list of common passwords, repeats a listed or short part, has fewer than 5 different characters, or is
+    a sequence of the alphabet or of a keyboard. A common word inside a longer password is no reason.
     """
 
     code = "too_common"
     detail = (
-        "The password is too easy to guess: it has fewer than 8 units. One unit is a common word, a sequence, a "
-        "repetition, or any other character. Add less common words."
+        "The password is too easy to guess: it is a common password, a repetition, a sequence, or of fewer than 5 "
+        "different characters. Choose another one, such as four random words."
     )
 
 
 class ContainsContext(WeakPassword):
-    """The password is built from the service's name or the person's address."""
+    """The whole password is made from the service's name or the person's address, with digits around it or not."""
 
     code = "contains_context"
-    detail = "The password contains the name of this service or the e-mail address. Choose another password."
+    detail = "The password is made from the name of this service or the e-mail address. Choose another one."
+
+
+class Breached(WeakPassword):
+    """The password is in a public list of passwords that leaked from other services.
+
+    Baton checks it with Pwned Passwords. The first 20 bits of its SHA-1 leave the server, and nothing else of it.
+    """
+
+    code = "breached"
+    detail = (
+        "The password leaked from another service, so attackers try it. Choose another one, and change it wherever it "
+        "is used."
+    )
 
 
 class InvalidCredentials(Refusal):

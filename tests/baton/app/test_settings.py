@@ -78,6 +78,7 @@ def test_one_error_lists_all_problems() -> None:
         ("BATON_KEY_RING", "local"),
         ("BATON_KEY_RING", "kms:"),
         ("BATON_RATE_LIMITS", "off"),
+        ("BATON_BREACH_CHECK", "sometimes"),
         ("BATON_STORAGE", "memory"),
         ("BATON_STORAGE", "postgres"),
         ("BATON_ORIGINS", "https://app.example.com/path"),
@@ -133,6 +134,15 @@ def test_development_settings_are_refused_inside_lambda() -> None:
     assert not read_settings(GOOD | local).limits
     (problem,) = problems(**local, AWS_LAMBDA_RUNTIME_API="127.0.0.1:9001")
     assert "BATON_DEVELOPMENT" in problem
+
+
+def test_the_breach_check_is_on_unless_a_developer_is_at_work() -> None:
+    """A production may switch it off: its function may have no way to the internet. A developer may try it."""
+    local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"}
+    assert read_settings(GOOD).breach_check
+    assert not read_settings(GOOD | {"BATON_BREACH_CHECK": "off"}).breach_check
+    assert not read_settings(GOOD | local).breach_check
+    assert read_settings(GOOD | local | {"BATON_BREACH_CHECK": "on"}).breach_check
 
 
 def test_storage_in_memory_is_allowed_only_in_development() -> None:

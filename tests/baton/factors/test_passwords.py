@@ -8,28 +8,16 @@ import argon2.low_level
 import pytest
 from _argon2_cffi_bindings import ffi, lib  # type: ignore[import-untyped]
 
-from chalicelib.baton import policy
 from chalicelib.baton.errors import Malformed, Unavailable
 from chalicelib.baton.factors import normal_form, password_hash
-from chalicelib.baton.factors import strength as passwords
 from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.password_hash import Verified, hash_password, verify_password
-from chalicelib.baton.factors.refusals import (
-    ContainsContext,
-    InvalidCredentials,
-    PasswordTooLarge,
-    TooCommon,
-    TooShort,
-)
-from chalicelib.baton.factors.strength import check_strength
+from chalicelib.baton.factors.refusals import InvalidCredentials, PasswordTooLarge
 
 pytestmark = pytest.mark.guarantee(10, 11)
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[2] / "vectors" / "rfc9106_argon2.json").read_text())
-EMAIL = "ada.lovelace@analytical.example"
 SALT = bytes(range(16))
-JAPANESE = "\u732b\u306f\u6bce\u65e5\u5e8a\u3067\u9577\u304f\u7720\u308b\u304b\u3082\u3057\u308c\u306d"
-"""Fifteen characters: a cat that sleeps in bed all day."""
 
 
 class TestReading:
@@ -59,143 +47,6 @@ class TestReading:
         """A NUL could end the password in a C library. An unpaired surrogate is not a character."""
         with pytest.raises(Malformed):
             normalise(password)
-
-
-class TestStrength:
-    """`check_strength`."""
-
-    @pytest.mark.parametrize(
-        "password",
-        [
-            "velvet anchor piano tundra",
-            "831947502938475",
-            "ja8dh2lskdj3kfm",
-            "%^&~;:<>[]{}=?*",
-            "my dog barks at night",
-            JAPANESE,
-            "Xk9 " * 4 + "and then something else",
-            "aaaaaaaaaaaaaaa but then some words follow",
-            "x" * 40 + "q7#mK2!v",
-        ],
-    )
-    def test_an_unpredictable_password_of_fifteen_characters_is_accepted(self, password: str) -> None:
-        """Baton has no rules about kinds of characters."""
-        check_strength(password, email=EMAIL)
-
-    def test_a_password_has_at_least_fifteen_code_points(self) -> None:
-        """The rule counts characters, not bytes."""
-        honest = "velvet anchor pi"
-        check_strength(honest[:15], email=EMAIL)
-        with pytest.raises(TooShort):
-            check_strength(honest[:14], email=EMAIL)
-        with pytest.raises(TooShort):
-            check_strength(JAPANESE[:14], email=EMAIL)
-
-    @pytest.mark.parametrize(
-        "password",
-        [
-            "passwordpassword",
-            "Password123456789!",
-            "P@ssw0rdP@ssw0rd",
-            "pa$$w0rd-pa$$w0rd",
-            "correct horse battery staple",
-            "CorrectHorseBatteryStaple",
-            "maytheforcebewithyou",
-            "thisismypassword123",
-            "Summer2024Summer2024!",
-            "welcome_welcome_1",
-            "letme1nletme1n!!!",
-        ],
-    )
-    def test_common_words_are_too_common(self, password: str) -> None:
-        """Case, look-alike digits, separators and added characters do not help."""
-        with pytest.raises(TooCommon):
-            check_strength(password, email=EMAIL)
-
-    @pytest.mark.parametrize(
-        "password",
-        [
-            "aaaaaaaaaaaaaaa",
-            "!!!!!!!!!!!!!!!",
-            "---------------",
-            "               ",
-            "abcabcabcabcabc",
-            "x9x9x9x9x9x9x9x9",
-            "k3#k3#k3#k3#k3#k3#",
-            "k3#" * 100,
-        ],
-    )
-    def test_repetitions_are_too_common(self, password: str) -> None:
-        """A repeated word counts once."""
-        with pytest.raises(TooCommon):
-            check_strength(password, email=EMAIL)
-
-    @pytest.mark.parametrize(
-        "password",
-        [
-            "123456789012345",
-            "987654321098765",
-            "abcdefghijklmnop",
-            "zyxwvutsrqponmlk",
-            "qwertyuiopasdfgh",
-            "lkjhgfdsapoiuytrewq",
-            "1qaz2wsx3edc4rfv",
-            "1q2w3e4r5t6y7u8i",
-            "!@#$%^&*()!@#$%",
-        ],
-    )
-    def test_sequences_are_too_common(self, password: str) -> None:
-        """A sequence of the alphabet or the keyboard counts as one guess, in both directions."""
-        with pytest.raises(TooCommon):
-            check_strength(password, email=EMAIL)
-
-    @pytest.mark.parametrize(
-        "password",
-        [
-            "the baton is handed over",
-            "B4T0N relay of velvet",
-            "ada.lovelace@analytical.example",
-            "AdaLovelace was velvet tundra",
-            "ada-lovelace was velvet tundra",
-            "lovelace analytical",
-            "Analytical12345!?",
-        ],
-    )
-    def test_context_is_refused(self, password: str) -> None:
-        """The service name and the whole local part may not occur.
-
-        No password may consist mainly of parts of the address.
-        """
-        with pytest.raises(ContainsContext):
-            check_strength(password, email=EMAIL)
-
-    def test_every_part_of_an_address_is_context(self) -> None:
-        """Context is each part of the local part, and each part of the domain except its last label."""
-        for password in ("Brzeczyszczykiewicz1!", "chrzaszczyzewoszyce1!"):
-            with pytest.raises(ContainsContext):
-                check_strength(password, email="g.brzeczyszczykiewicz@chrzaszczyzewoszyce.example")
-
-    def test_short_parts_of_an_address_are_not_context(self) -> None:
-        """A good passphrase may contain "li" by chance."""
-        check_strength("velvet linen tundra piano", email="li@io.example")
-
-    def test_the_refusal_contains_the_minimum_length(self) -> None:
-        """An app can show how many characters are required."""
-        with pytest.raises(TooShort) as refusal:
-            check_strength("short", email=EMAIL)
-        assert refusal.value.members == {"characters_min": policy.PASSWORD_CHARACTERS_MIN}
-
-    def test_the_list_contains_only_folded_words(self) -> None:
-        """The list has lower-case letters and digits, only forms that folding can produce, and no comments."""
-        words = passwords._common_words()
-        assert len(words) > 500
-        assert all(word.isalnum() and word == word.casefold() for word in words)
-
-    def test_the_strength_check_of_a_hostile_password_has_bounded_cost(self) -> None:
-        """The longest normal form (U+FDFA becomes 18 characters) costs as few steps as any other."""
-        for password in ("\ufdfa" * 341, "a" * 1024, "ab" * 512, "abcdefghijkl" * 85):
-            text = normalise(password).decode()
-            assert passwords.guesses(text, frozenset()) <= passwords.GUESSES_MIN
 
 
 class TestVerifiers:

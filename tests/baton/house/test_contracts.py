@@ -44,6 +44,8 @@ PLANTED = [
     (CONNECTIONS, "events/log.py", "import socket"),
     (CONNECTIONS, "accounts/email.py", "import smtplib"),
     (CONNECTIONS, "service.py", "import requests"),
+    (CONNECTIONS, "factors/breach.py", "def late():\n    import ssl"),
+    (CONNECTIONS, "storage/dynamodb/audit.py", "import http.client"),
     (PYTEST, "http/body.py", "import pytest"),
     (TOOLS, "service.py", "from tools import template"),
     (TOOLS, "testing/plugin.py", "from tools.dev import engine"),

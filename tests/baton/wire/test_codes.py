@@ -2,6 +2,8 @@
 
 import base64
 import json
+import secrets
+import time
 from collections.abc import Callable
 from urllib.parse import quote_plus, urlencode
 
@@ -9,9 +11,14 @@ import pytest
 
 from baton_client import content_digest
 from chalicelib.baton import errors
+from chalicelib.baton.environment import Effects
 from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX
+from chalicelib.baton.testing.gateway import load_app
 from tests.baton.conftest import ENVIRONMENT, RESOURCE_SERVER, RESOURCE_SERVER_SECRET
-from tests.baton.wire.conversation import FORM, HOST, JSON, NEW_PASSWORD, PASSWORD, Device, Said
+from tests.baton.fixture import APP
+from tests.baton.memory import LeakedPasswords
+from tests.baton.wire.conversation import FORM, HOST, JSON, NEW_PASSWORD, PASSWORD, Device, Said, through
+from tools.dev.gateway import Gateway
 from tools.errors_page import leaves
 
 Case = Callable[["Setting"], Said]
@@ -135,7 +142,18 @@ def _(setting: Setting) -> Said:
 
 @case(422, "weak_password", "contains_context")
 def _(setting: Setting) -> Said:
-    return setting.json("/register", ENTRY % (b"roberta@example.com", b"my name is roberta, hello there"))
+    return setting.json("/register", ENTRY % (b"roberta@example.com", b"Roberta 1990 1990!"))
+
+
+@case(422, "weak_password", "breached")
+def _(setting: Setting) -> Said:
+    del setting
+    effects = Effects(lambda: int(time.time()), secrets.token_bytes, fetch=LeakedPasswords("monkey dragon football"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BATON_BREACH_CHECK", "on")
+        send = through(Gateway([load_app(APP, effects).app]))
+    body = ENTRY % (b"bob@example.com", b"monkey dragon football")
+    return send("POST", "/api/register", [("host", HOST), *JSON.items()], body)
 
 
 @case(422, "invalid_request", "invalid_email")

@@ -9,7 +9,6 @@ from msgspec import Meta
 
 from chalicelib.baton import errors
 from chalicelib.baton.factors.routes import StepUpShape
-from chalicelib.baton.factors.strength import GUESSES_MIN
 from chalicelib.baton.http.body import read_json
 from chalicelib.baton.http.request import read_request
 from chalicelib.baton.routing import Body
@@ -61,12 +60,21 @@ def test_a_login_without_a_required_key_is_answered_with_the_reason(told: Send) 
     assert "client `simple`" in said.members["detail"]
 
 
-def test_a_long_password_of_common_words_is_refused_with_the_rule(told: Send) -> None:
-    """The password is not on the list of common passwords, but has few words. Each word counts as one unit."""
-    said = entry(told, password="password dragon monkey football baseball")
+def test_a_long_common_password_is_refused_with_the_rule(told: Send) -> None:
+    """The password is long enough, so the detail says what else counts."""
+    said = entry(told, password="password-password-password")
     assert said.code == "too_common"
-    assert f"fewer than {GUESSES_MIN} units" in said.members["detail"]
-    assert "a common word" in said.members["detail"]
+    for reason in ("a common password", "a repetition", "a sequence", "fewer than 5 different characters"):
+        assert reason in said.members["detail"]
+    assert "four random words" in said.members["detail"]
+
+
+def test_a_short_password_is_told_how_long(told: Send) -> None:
+    """The number is a member, for an app that shows it."""
+    said = entry(told, password="short")
+    assert said.code == "too_short"
+    assert said.members["characters_min"] == 15
+    assert "`characters_min`" in said.members["detail"]
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ class TransactionFailed(Exception):
 class TimeBudget:
     """The time budget of a request. When DynamoDB is slow, Baton answers 503 before the Lambda time-out.
 
-    Only the time of calls to AWS counts. A view of the team may take longer, and its answer must be stored.
+    Only the time of calls to AWS and to other services counts (``storage/fetch.py``). A view of the team may take
+    longer, and its answer must be stored.
     """
 
     def __init__(self) -> None:
