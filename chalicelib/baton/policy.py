@@ -211,8 +211,8 @@ REQUEST_MAX_S = 15
 """The time-out of the Lambda function. A request keeps the ring that it read first, so it uses a ring for at most this
 time."""
 ASKING_MAX_S = 5
-"""After this total time of its calls to AWS and other services, a request sends no further call, and answers 503. The rest of
-``REQUEST_MAX_S`` is enough for the longest call and a second of computation. The time of a team's view does not
+"""After this total time of its calls to AWS and other services, a request sends no further call, and answers 503. The
+rest of ``REQUEST_MAX_S`` is enough for the longest call and a second of computation. The time of a team's view does not
 count."""
 RING_SEEN_EVERYWHERE_S = KEY_RING_REFRESH_S + REQUEST_MAX_S
 
