@@ -31,7 +31,7 @@ WITHOUT_A_CLOCK = {
 VAGUE_NAMES = {"common", "data", "helper", "helpers", "manager", "misc", "util", "utils"}
 HOMES = {
     "argon2": {"chalicelib/baton/factors/password_hash.py"},
-    "botocore": {"chalicelib/baton/storage/aws"},
+    "botocore": {"chalicelib/baton/storage/aws", "chalicelib/baton/testing/dynamodb.py"},
     "chalice": {
         "app.py",
         "chalicelib/transfers.py",
