@@ -28,13 +28,14 @@ from chalicelib.baton.policy import LABEL_BYTES_MAX, ROLES_MAX
 
 
 class Value(TypedDict, total=False):
-    """One attribute value: a string, a number, bytes, a list or a map."""
+    """One attribute value: a string, a number, bytes, a list, a map or a set of bytes."""
 
     S: str
     N: str
     B: bytes
     L: "list[Value]"
     M: "dict[str, Value]"
+    BS: list[bytes]
 
 
 Item = dict[str, Value]
@@ -87,6 +88,7 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "#ended_why": "y",
     "#deleted_by": "m",
     "#roles": "r",
+    "#second_factor_required": "q",
 }
 """The stored attribute names of account state and lineage. The end in an account state is the last epoch rise."""
 
@@ -164,6 +166,8 @@ def state_item(account_state: AccountState) -> Item:
         item["m"] = text(account_state.deleted_by)
     if account_state.roles:
         item["r"] = roles_value(account_state.roles)
+    if account_state.second_factor_required:
+        item["q"] = number(1)
     return item | _ended_value(account_state.raised)
 
 
@@ -179,6 +183,7 @@ def state_of(item: Item) -> AccountState:
             raised=_ended(item),
             deleted_by=LineageId(item["m"]["S"]) if "m" in item else None,
             roles=_roles(int(item["r"]["N"])) if "r" in item else frozenset(),
+            second_factor_required="q" in item,
         )
 
 
