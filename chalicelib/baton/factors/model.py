@@ -46,7 +46,7 @@ class RecoveryCodes(Struct, frozen=True):
 
 
 class SecondFactors(Struct, frozen=True):
-    """The second factors of an account. ``on``: the owner wants each login to be asked for one.
+    """The second factors of an account. ``on``: each login is asked for one.
 
     ``remembered`` has the devices that proved a second factor: key id (`key_id`) -> when, in seconds.
     """

@@ -42,6 +42,7 @@ HOMES = {
         "chalicelib/baton/tokens",
         "chalicelib/baton/storage/dynamodb/key_wrapping.py",
         "chalicelib/baton/testing",
+        "chalicelib/baton/factors/totp.py",
     },
     "idna": {"chalicelib/baton/accounts/email.py"},
     # Values are its structs: made ten times as fast as frozen dataclasses, and at import.
@@ -52,7 +53,11 @@ HOMES = {
 EARLY = {"chalice", "cryptography", "msgspec"}
 """What nearly every first request needs. The rest is imported where it is first needed (cold start)."""
 
-LATE = {"cryptography.hazmat.primitives.asymmetric.ed25519", "cryptography.hazmat.primitives.serialization"}
+LATE = {
+    "cryptography.hazmat.primitives.asymmetric.ed25519",
+    "cryptography.hazmat.primitives.serialization",
+    "cryptography.hazmat.primitives.twofactor.totp",
+}
 """Modules of early packages that few requests need."""
 
 MACHINE_PATH = re.compile(rb"(?<![\w.~-])/(?:work|tmp|root|farm|home/[a-z]+)/")

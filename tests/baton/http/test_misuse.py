@@ -29,7 +29,7 @@ def two(caller: Caller, second: object) -> Answer:
 @pytest.mark.parametrize(
     ("demand", "taken"),
     [
-        ({"acr": "aal2"}, view),
+        ({"acr": "aal9"}, view),
         ({"acr": ""}, view),
         ({"scope": ""}, view),
         ({"scope": " "}, view),
@@ -38,7 +38,7 @@ def two(caller: Caller, second: object) -> Answer:
     ],
 )
 def test_a_demand_that_demands_nothing_is_a_type_error(demand: dict[str, Any], taken: Callable[..., Answer]) -> None:
-    """`acr="aal2"` let every login in, for an unknown level was below all; so did a tuple of roles that was empty."""
+    """`acr="aal9"` let every login in, for an unknown level was below all; so did a tuple of roles that was empty."""
     with pytest.raises(TypeError):
         Baton.from_environment(ENVIRONMENT).signed(**demand)(taken)
 
@@ -118,5 +118,5 @@ def test_a_level_that_does_not_exist_cannot_be_required_of_a_caller() -> None:
         amr=(),
     )
     caller.require_acr("aal1")
-    with pytest.raises(ValueError, match="aal2"):
-        caller.require_acr("aal2")
+    with pytest.raises(ValueError, match="aal9"):
+        caller.require_acr("aal9")
