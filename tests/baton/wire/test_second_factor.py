@@ -573,14 +573,20 @@ def test_a_session_is_void_once_the_account_changed(
     tablet = make_device()
     session = ask(tablet)
     clock.skip(30)
+
+    def disable(*, again: bool) -> None:
+        set_status(baton, Status.DISABLED)
+        if again:
+            set_status(baton, Status.ACTIVE)
+
     acts: dict[str, Callable[[], Any]] = {
         "password": lambda: stepped(
             phone, "POST", "/me/password", b'{"new_password": "granite umbrella conversation"}', totp=ada.fresh_code()
         ),
         "factor": lambda: stepped(phone, "POST", "/me/factors/recovery-codes", totp=ada.fresh_code()),
         "everywhere": lambda: stepped(phone, "POST", "/logout", b'{"everywhere": true}', totp=ada.fresh_code()),
-        "disabled": lambda: set_status(baton, Status.DISABLED),
-        "enabled again": lambda: (set_status(baton, Status.DISABLED), set_status(baton, Status.ACTIVE)),
+        "disabled": lambda: disable(again=False),
+        "enabled again": lambda: disable(again=True),
     }
     done = acts[meanwhile]()
     assert not isinstance(done, Said) or done.status in {200, 204}, done
