@@ -20,7 +20,7 @@ from chalicelib.baton.storage.dynamodb.factors import Factors
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
-from chalicelib.baton.testing.contract.factors import ASKED, CHANGES, CODES, STEP, TOTP
+from chalicelib.baton.testing.contract.factor_values import ASKED, CHANGES, CODES, STEP, TOTP
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
