@@ -38,10 +38,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: E402
 
 from baton_client import Request, Signer, content_digest, signature_fields  # noqa: E402 - after the change of the path
 from chalicelib.baton.environment import EFFECTS, Effects  # noqa: E402
-from chalicelib.baton.factors.credentials import PASSWORD_ALONE  # noqa: E402
 from chalicelib.baton.ids import LineageId  # noqa: E402
 from chalicelib.baton.keys.public_key import PublicKey  # noqa: E402
 from chalicelib.baton.keys.rotation import make_ring  # noqa: E402
+from chalicelib.baton.lineages.assurance import PASSWORD  # noqa: E402
 from chalicelib.baton.lineages.model import (  # noqa: E402
     NO_ATTEMPT,
     AccountState,
@@ -145,7 +145,7 @@ class Login:
         client = baton.clients.get(client_id)
         assert client is not None
         account = _ring.account_ids("bench@example.com", self.name, now=NOW)[0]
-        lineage_id = _ring.lineage_ids("bench@example.com", self.name, now=NOW)[0]
+        lineage_id = _ring.lineage_ids(account, self.name, now=NOW)[0]
         key, binding, self._signer, self._check = _key(algorithm, lineage_id)
         lineage = Lineage(
             id=lineage_id,
@@ -157,7 +157,7 @@ class Login:
             binding=binding,
             client=client.code,
             auth_time=NOW,
-            assurance=PASSWORD_ALONE,
+            assurance=PASSWORD,
             label="bench",
         )
         account_state = AccountState(account, Status.ACTIVE, 1, 1, {lineage_id: lineage})

@@ -123,7 +123,7 @@ def state_after(app: ModuleType, name: str, *, devices: int = 1, exchanges: int 
     used = [bytes([place + 1]) * len(NO_ATTEMPT) if place < exchanges else NO_ATTEMPT for place in range(4)]
     lineages = [
         Lineage(
-            id=ring.lineage_ids(f"{name}@example.com", f"{name} {device}", now=now)[0],
+            id=ring.lineage_ids(account, f"{name} {device}", now=now)[0],
             epoch=1,
             generation=0,
             attempts=(NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT),
@@ -274,9 +274,9 @@ def _event(token: str) -> dict[str, Any]:
 
 
 def _password_alone() -> Any:
-    from chalicelib.baton.factors.credentials import PASSWORD_ALONE  # noqa: PLC0415 - after the environment is set
+    from chalicelib.baton.lineages.assurance import PASSWORD  # noqa: PLC0415 - after the environment is set
 
-    return PASSWORD_ALONE
+    return PASSWORD
 
 
 def report(series: dict[str, Sequence[Point]], loads: Sequence[Load]) -> str:

@@ -1,12 +1,16 @@
 """Make the flows of each package, and the routes that run them: one function for each package."""
 
+from urllib.parse import urlsplit
+
 from msgspec import Struct
 
 from chalicelib.baton.accounts import routes as accounts
+from chalicelib.baton.accounts.auth_session import AskForFactor, ReadSession
 from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
-from chalicelib.baton.accounts.first_tokens import FirstTokens
+from chalicelib.baton.accounts.first_tokens import Admit, FirstTokens
 from chalicelib.baton.accounts.login import Login
+from chalicelib.baton.accounts.login_factor import FinishLogin
 from chalicelib.baton.accounts.login_request import ReadLoginRequest
 from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.password import ChangePassword
@@ -17,9 +21,11 @@ from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors import routes as factors
 from chalicelib.baton.factors.breach import BreachCheck
+from chalicelib.baton.factors.changes import ChangeFactors
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.new_password import NewPassword
 from chalicelib.baton.factors.ports import Fetch
+from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.http import public_routes
 from chalicelib.baton.lineages.clients import Clients
@@ -79,6 +85,8 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
         characters_min=PASSWORD_CHARACTERS_MIN,
         breaches=BreachCheck(fetch=parts.fetch, log=log) if parts.settings.breach_check else None,
     )
+    ask = AskForFactor(entropy=entropy)
+    admit = Admit(clients=parts.clients, lineage_store=lineage_store, first_tokens=first_tokens, log=log, record=record)
     return accounts.routes(
         register=Register(
             clock=clock,
@@ -91,6 +99,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             lineage_store=lineage_store,
             ephemeral=parts.storage.one_time,
             first_tokens=first_tokens,
+            ask=ask,
             log=log,
             record=record,
             limits=parts.settings.limits,
@@ -103,9 +112,23 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             credentials=parts.credentials,
             users=users,
             lineage_store=lineage_store,
-            first_tokens=first_tokens,
+            ask=ask,
+            admit=admit,
+        ),
+        finish_login=FinishLogin(
+            clock=clock,
+            entropy=entropy,
+            read_session=ReadSession(key_ring=key_ring, clients=parts.clients, proof=parts.proof),
+            clients=parts.clients,
+            users=users,
+            store=parts.storage.factors,
+            lineage_store=lineage_store,
+            prove_totp=_prove_totp(parts),
+            ask=ask,
+            admit=admit,
             log=log,
             record=record,
+            product=_product(parts),
         ),
         logout=Logout(clock=clock, lineage_store=lineage_store, record=record),
         show=ShowAccount(users=users),
@@ -131,10 +154,37 @@ def _factors(parts: Parts) -> tuple[Route, ...]:
             entropy=parts.entropy,
             key_ring=parts.storage.key_ring,
             credentials=parts.credentials,
+            prove_totp=_prove_totp(parts),
             ephemeral=parts.storage.one_time,
             log=parts.log,
-        )
+        ),
+        factors=ChangeFactors(
+            clock=parts.clock,
+            entropy=parts.entropy,
+            key_ring=parts.storage.key_ring,
+            clients=parts.clients,
+            users=parts.storage.accounts,
+            store=parts.storage.factors,
+            lineage_store=parts.storage.lineages,
+            record=parts.record,
+            product=_product(parts),
+        ),
     )
+
+
+def _prove_totp(parts: Parts) -> ProveTotp:
+    return ProveTotp(
+        store=parts.storage.factors,
+        ephemeral=parts.storage.one_time,
+        log=parts.log,
+        record=parts.record,
+        limits=parts.settings.limits,
+    )
+
+
+def _product(parts: Parts) -> str:
+    """Return the name of this service in authenticator apps: the host of the issuer."""
+    return urlsplit(parts.settings.issuer).hostname or parts.settings.deployment
 
 
 def _tokens(parts: Parts) -> tuple[Route, ...]:

@@ -12,6 +12,8 @@
     │                      SignatureEncoding, WrongKey
     ├── InvalidDigest, ClockSkew, ReplayedNonce
     ├── InsufficientUserAuthentication ─ StepUpRequired, GrantInvalid
+    ├── FactorRequired, EnrolmentRequired, SecondFactorUnsupported, SecondFactorRequired, InvalidSession
+    ├── InvalidFactor, FactorExists, FactorMissing
     ├── InvalidClient, UnknownClient, UnauthorizedClient, UnsupportedGrantType, InvalidScope   (RFC 6749 5.2)
     ├── UnsupportedResponseType                                                                (RFC 6749 4.1.2.1)
     ├── TooManyRequests
@@ -28,7 +30,10 @@ A view raises the error that fits: ``raise errors.NotFound("private reason", det
 
 from typing import ClassVar, Literal
 
-Action = Literal["retry", "sync_clock", "exchange", "step_up", "log_in", "fix_request", "check_outcome"]
+Action = Literal[
+    "retry", "sync_clock", "exchange", "step_up", "log_in", "fix_request", "check_outcome",
+    "prove_factor", "enrol_factor",
+]  # fmt: skip
 
 
 class Refusal(Exception):

@@ -123,8 +123,35 @@ ROLE_CHARACTERS_MAX = 32
 # Step-up.
 GRANT_S = 5 * MINUTE_S
 """The life of a step-up grant: long enough to confirm a payment, and too short for later misuse."""
-ACR_LEVELS = ("aal1",)
+ACR_LEVELS = ("aal1", "aal2")
 """The levels at which a person can be authenticated (``acr``, NIST SP 800-63B), the lowest first."""
+
+# Second factors.
+REMEMBER_DAYS = 30
+"""How long a device that proved a second factor is not asked for one again, unless its client says otherwise."""
+REMEMBER_DAYS_MAX = 90
+NEW_KEY_S = 7 * DAY_S
+"""A device whose first login is younger is new: the owner may not know of it yet."""
+TOTP_STEP_S = 30
+TOTP_DIGITS = 6
+TOTP_SECRET_BYTES = 20
+"""SHA-1, six digits and 30 seconds are the only values that every authenticator app supports (RFC 6238)."""
+TOTP_STEPS_AROUND = 1
+"""Steps before and after the current one whose code is accepted: the clock of a phone may be wrong by half a minute."""
+WRONG_TOTP_PER_DAY_MAX = 30
+"""Three codes of a million are right at any time: 30 guesses a day succeed with 0.009 % a day, 3.2 % a year."""
+WRONG_TOTP_IN_A_ROW_MAX = 100
+"""NIST SP 800-63B-4 section 3.2.2: wrong codes in a row, after which an unknown device must use another factor."""
+WRONG_TOTP_IN_A_ROW_KEPT_S = 365 * DAY_S
+SECOND_FACTOR_FAILING_AT = 5
+"""So many wrong codes in a day are told to the owner: a stranger needs the password to get so far."""
+RECOVERY_CODES = 10
+RECOVERY_CODE_CHARACTERS = 24
+"""120 bits. From 112 bits on, a digest without a password hash is enough (OWASP ASVS 6.5.2)."""
+RECOVERY_CODES_LOW = 3
+"""With so many codes left, the person is told to make new ones."""
+RECOVERED_LOGIN_S = 15 * MINUTE_S
+"""How long a login by recovery code may change factors with the password alone: the owner has lost the other factor."""
 
 # Tickets: what a client holds between two steps of one flow. The server stores nothing.
 TICKET_BYTES_MAX = 1024
@@ -265,6 +292,8 @@ def _assert_relations() -> None:
     assert TICKET_PURPOSES["auth_session"].life_s < LINEAGE_KEPT_S
     assert len({row.prefix for row in TICKET_PURPOSES.values()}) == len(TICKET_PURPOSES)
     assert TICKET_CONSUMED_KEPT_S >= ISSUED_AHEAD_MAX_S
+    assert 0 < REMEMBER_DAYS <= REMEMBER_DAYS_MAX
+    assert TICKET_PURPOSES["auth_session"].life_s <= RECOVERED_LOGIN_S
     assert TICKET_ID_BYTES < TICKET_BYTES_MAX
     assert TOKEN_BYTES_MAX <= BODY_BYTES_MAX
     assert REQUEST_MAX_S < ONCE_RUN_MAX_S < ONCE_KEPT_S

@@ -105,7 +105,7 @@ class Answer(Struct, frozen=True):
 class StepUp(Struct, frozen=True):
     """How recently (``max_age``, seconds) and at which level at least a person must have proved a factor (RFC 9470).
 
-    ``acr="account"`` is the level that the account has; today that is ``aal1`` for every account.
+    ``acr="account"`` is ``aal2`` if the account is asked for a second factor at its logins, otherwise ``aal1``.
     """
 
     max_age: int = GRANT_S
@@ -115,11 +115,6 @@ class StepUp(Struct, frozen=True):
         """Refuse a level that does not exist."""
         if self.acr != "account" and self.acr not in ACR_LEVELS:
             raise ValueError(f"acr {self.acr!r} does not exist: use 'account' or one of {', '.join(ACR_LEVELS)}")
-
-    @property
-    def level(self) -> str:
-        """Return the lowest accepted level: a value of ``acr_values``."""
-        return ACR_LEVELS[0] if self.acr == "account" else self.acr
 
 
 class Once(Struct, frozen=True):
@@ -156,6 +151,8 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     acr: str | None = None
     """The lowest accepted level of the login."""
     step_up: StepUp | None = None
+    after_recovery: bool = False
+    """Whether the password alone is enough for ``step_up``, right after a login by recovery code."""
     may_step_up: str = ""
     """The requests for which the view itself calls ``require_step_up``, for the description."""
     bound: bool = False

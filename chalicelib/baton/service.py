@@ -97,6 +97,7 @@ class Baton:
                 lineage_store=self.lineage_store,
                 ephemeral=self.ephemeral,
                 log=self.log,
+                second_factor_on=self._credentials.second_factor_on,
             ),
             RunOnce(store=self.once, key_ring=self.key_ring, clock=self.clock, entropy=self.entropy, log=self.log),
             self.clients,

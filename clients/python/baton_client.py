@@ -100,6 +100,7 @@ class BatonError(Exception):
     ├── Offline                no answer in time; nothing ended, and the next call continues
     ├── AnswerLost             a state-changing call was sent, and its outcome is unknown: check it before a repetition
     ├── BrokenStorage          the record cannot be read: nothing was sent, nothing ended
+    ├── FactorNeeded           the login needs a second factor: `step` continues it, and no session has ended
     └── Refused                the server returned an error: switch on `code`
     """
 
@@ -134,6 +135,15 @@ class AnswerLost(BatonError):
     outcome first, or send an `idempotency_key` to a route that supports it. If the server answered `check_outcome`,
     `__cause__` is its refusal.
     """
+
+
+class FactorNeeded(BatonError):
+    """The password is right, and the login needs a second factor. `step.prove` finishes it. No session has ended."""
+
+    def __init__(self, step: "LoginStep") -> None:
+        """Keep the step."""
+        super().__init__(f"This login needs a second factor: {', '.join(step.factors) or 'enrol one'}.")
+        self.step = step
 
 
 class BrokenStorage(BatonError):
@@ -228,6 +238,21 @@ class Pending:
     client_id: str
     binding: str
     attempt: str = field(repr=False)
+    auth_session: str | None = field(default=None, repr=False)  # The newest one of a login that needs a factor.
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a person proves: for a step-up the password, the code of the app, or both; for a login one of the codes."""
+
+    password: str | None = field(default=None, repr=False)
+    totp: str | None = field(default=None, repr=False)
+    recovery_code: str | None = field(default=None, repr=False)
+    enrolment: str | None = field(default=None, repr=False)
+
+    def members(self) -> dict[str, str]:
+        """Return the members of the body that are given."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -482,6 +507,8 @@ class NoResponse(Exception):
         self.untouched, self.defect, self.retry_after_s = not sent, False, 0
 
 
+Confirm = Callable[[Refused], str | Proof]
+"""Ask the person for `factors` of the refusal: return the password, or a proof with the password and the code."""
 Transport = Callable[[Request, float], Answer]
 """Send a request within a number of seconds and return the answer with any status; raise `NoResponse` or `OSError`."""
 
@@ -745,12 +772,44 @@ class BatonClient:
     def register(
         self, email: str, password: str, device_name: str, *, deadline_s: float | None = DEADLINE_S
     ) -> Session:
-        """Create an account and log in. It is safe to repeat this after `Offline` or a crash."""
+        """Create an account and log in. It is safe to repeat this after `Offline` or a crash.
+
+        Raises `FactorNeeded` if the client of the server requires a second factor: enrol one with its `step`.
+        """
         return self._begin("/register", email, password, device_name, self._patience(deadline_s))
 
-    def login(self, email: str, password: str, device_name: str, *, deadline_s: float | None = DEADLINE_S) -> Session:
-        """Log in and replace the session in the storage. It is safe to repeat this after `Offline` or a crash."""
-        return self._begin("/login", email, password, device_name, self._patience(deadline_s))
+    def login(
+        self,
+        email: str,
+        password: str,
+        device_name: str,
+        *,
+        second_factor: Callable[["LoginStep"], Proof] | None = None,
+        deadline_s: float | None = DEADLINE_S,
+    ) -> Session:
+        """Log in and replace the session in the storage. It is safe to repeat this after `Offline` or a crash.
+
+        `second_factor` gets the code from the person if the login needs one, and again after a wrong code. Without it,
+        `FactorNeeded` is raised, and its `step` finishes the login, also after a restart (`pending_step`).
+        """
+        try:
+            return self._begin("/login", email, password, device_name, self._patience(deadline_s))
+        except FactorNeeded as needed:
+            if second_factor is None:
+                raise
+            step = needed.step
+        while True:
+            proof = second_factor(step)
+            try:
+                return step.prove(proof, deadline_s=deadline_s)
+            except Refused as refusal:
+                if refusal.code != "invalid_factor":
+                    raise
+
+    def pending_step(self) -> "LoginStep | None":
+        """Return the step of a login that waits for a second factor, also after a restart. `None`: there is none."""
+        pending = self._storage.read().pending
+        return self._step({}) if pending is not None and pending.auth_session else None
 
     def exchange(self, *, deadline_s: float | None = DEADLINE_S) -> Session:
         """Exchange the token now. This is rarely needed: `call` does it when necessary (rule 7). Never use a timer."""
@@ -763,7 +822,7 @@ class BatonClient:
         *,
         everywhere: bool = False,
         password: str | None = None,
-        confirm: Callable[[Refused], str] | None = None,
+        confirm: "Confirm | None" = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> None:
         """End this session. `everywhere` ends the sessions of all devices and requires the password as in `end_device`.
@@ -804,7 +863,7 @@ class BatonClient:
         json: object = None,
         query: Mapping[str, str] | None = None,
         grant: str | None = None,
-        confirm: Callable[[Refused], str] | None = None,
+        confirm: "Confirm | None" = None,
         idempotency_key: str | None = None,
         repeat: bool | None = None,
         deadline_s: float | None = DEADLINE_S,
@@ -829,14 +888,35 @@ class BatonClient:
         )
 
     def step_up(
-        self, password: str, method: str, path: str, *, json: object = None, deadline_s: float | None = DEADLINE_S
+        self,
+        proof: str | Proof,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        attempt: str | None = None,
+        deadline_s: float | None = DEADLINE_S,
     ) -> str:
-        """Prove the password for one exact request and return the grant, for one `call` within five minutes."""
+        """Prove the password, or a `Proof`, for one exact request and return the grant, for one `call` in five minutes.
+
+        A code of an authenticator app counts once. With the same `attempt`, a repetition may send it again.
+        """
         digest = content_digest(b"" if json is None else _json_bytes(json))
         operation = {"method": method, "path": self._prefix + path, "digest": digest}
-        asked = {"operation": operation, "password": password}
-        answer = self._call("POST", "/step-up", _with(grant=str), json=asked, repeat=True, deadline_s=deadline_s)
+        members = (Proof(password=proof) if isinstance(proof, str) else proof).members()
+        answer = self._call(
+            "POST",
+            "/step-up",
+            _with(grant=str),
+            json={"operation": operation, **members},
+            idempotency_key=attempt or _random_name(),
+            deadline_s=deadline_s,
+        )
         return str(answer["grant"])
+
+    def factors(self) -> dict[str, Any]:
+        """Read the second factors of the account."""
+        return dict(self._call("GET", "/me/factors", _with(second_factor=str)))
 
     def me(self) -> dict[str, Any]:
         """Read the account and this device."""
@@ -846,9 +926,7 @@ class BatonClient:
         """List the logins of the account. An ended login has the time and the reason of its end."""
         return list(self._call("GET", "/me/devices", _with(devices=list))["devices"])
 
-    def end_device(
-        self, device_id: str, *, password: str | None = None, confirm: Callable[[Refused], str] | None = None
-    ) -> None:
+    def end_device(self, device_id: str, *, password: str | None = None, confirm: "Confirm | None" = None) -> None:
         """End the login of one device. It is safe to repeat this.
 
         To end another device than this one, give the password of the account, or `confirm`, a function that gets
@@ -891,7 +969,7 @@ class BatonClient:
         json: object = None,
         query: Mapping[str, str] | None = None,
         grant: str | None = None,
-        confirm: Callable[[Refused], str] | None = None,
+        confirm: "Confirm | None" = None,
         idempotency_key: str | None = None,
         repeat: bool | None = None,
         deadline_s: float | None = DEADLINE_S,
@@ -901,7 +979,8 @@ class BatonClient:
         body = b"" if json is None else _json_bytes(json)
         repeatable = (method in SAFE_METHODS or idempotency_key is not None) if repeat is None else repeat
         remedies = {"exchange": 1, "log_in": 1, "step_up": 2}  # Two: a lost answer may have consumed the first grant.
-        password: str | None = None
+        proof: str | Proof | None = None
+        attempt = _random_name()  # Of the step-up: with it, the same code may be sent again.
         used: Session | None = None
 
         def prepare(created: int) -> Request:
@@ -928,10 +1007,11 @@ class BatonClient:
                 if refusal.action == "exchange" and used.refresh_token is not None:
                     self._exchange(used, patience)
                 elif refusal.action == "step_up" and confirm is not None:
-                    if password is None:
-                        password = confirm(refusal)
+                    if proof is None:
+                        proof = confirm(refusal)
                         patience = self._patience(deadline_s)  # The person's time for the input does not count.
-                    grant = self.step_up(password, method, path, json=json, deadline_s=patience.left_s())
+                    left_s = patience.left_s()
+                    grant = self.step_up(proof, method, path, json=json, attempt=attempt, deadline_s=left_s)
                 else:
                     self._session_after(refusal, used)
 
@@ -942,7 +1022,8 @@ class BatonClient:
         fresh = Pending(canonical, self._client_id, self._binding, _random_name())
 
         def begun(record: Record) -> Record:
-            same = record.pending is not None and replace(record.pending, attempt=fresh.attempt) == fresh
+            begun = record.pending and replace(record.pending, attempt=fresh.attempt, auth_session=None)
+            same = begun == fresh
             key = record.key or (DeviceKey.generate(self._key) if self._binding == "key" else None)
             return replace(record, pending=record.pending if same else fresh, key=key)
 
@@ -963,9 +1044,63 @@ class BatonClient:
                         return record.session
                     self._storage.update(partial(_without, finished=pending))
                 else:
-                    raise
+                    step = self._step_after(refusal, record)
+                    if step is None:
+                        raise
+                    raise FactorNeeded(step) from refusal
             else:
                 return self._begun(tokens, record)
+
+    def _step_after(self, refusal: Refused, sent: Record) -> "LoginStep | None":
+        """Store the newest `auth_session` of a login that needs a second factor, before anything is made of it."""
+        session = refusal.problem.get("auth_session")
+        if refusal.action not in {"prove_factor", "enrol_factor"} or type(session) is not str or sent.pending is None:
+            return None
+        attempt = sent.pending.attempt
+
+        def waiting(now: Record) -> Record:
+            if now.pending is None or now.pending.attempt != attempt:
+                return now
+            return replace(now, pending=replace(now.pending, auth_session=session))
+
+        self._storage.update(waiting)
+        return self._step(refusal.problem)
+
+    def _step(self, problem: Mapping[str, Any]) -> "LoginStep":
+        def enrol(deadline_s: float | None) -> dict[str, Any]:
+            read = _with(secret=str, otpauth_uri=str, enrolment=str)
+            return dict(self._second_step("/login/enrol", {"kind": "totp"}, read, self._patience(deadline_s))[0])
+
+        def prove(members: Mapping[str, object], deadline_s: float | None) -> tuple[Session, Mapping[str, Any]]:
+            read, patience = _first_tokens(self._binding), self._patience(deadline_s)
+            tokens, record = self._second_step("/login/factor", members, read, patience)
+            return self._begun(tokens, record), tokens
+
+        return LoginStep(problem, enrol, prove)
+
+    def _second_step(
+        self, path: str, members: Mapping[str, object], read: Callable[[Answer], T], patience: _Patience
+    ) -> tuple[T, Record]:
+        """Send a step of a login that needs a factor, with its key and attempt. Return the answer and the record."""
+        record = self._storage.read()
+        pending = record.pending
+        if pending is None or pending.auth_session is None:
+            raise NotLoggedIn("No login waits for a second factor: log in.")
+        body = _json_bytes({"auth_session": pending.auth_session, **members})
+        fields = {"idempotency-key": _quoted(pending.attempt)}
+        signer = self._introduction(record, by_last=self._binding == "hmac")
+        try:
+            answer = self._ask(
+                lambda created: self._request("POST", path, body, created=created, fields=fields, signer=signer),
+                read,
+                patience,
+            )
+        except Refused as refusal:
+            self._step_after(refusal, record)
+            if refusal.code == "invalid_session":  # Begin anew, with the password.
+                self._storage.update(partial(_without, finished=pending))
+            raise
+        return answer, record
 
     def _introduction(self, record: Record, *, by_last: bool) -> Signer | None:
         """Return the signer of a registration or login: the new key, or the secret of the last HMAC login."""
@@ -988,6 +1123,7 @@ class BatonClient:
 
     def _begun(self, tokens: Mapping[str, Any], sent: Record) -> Session:
         """Store the session of a finished login, if the storage still waits for it."""
+        attempt = sent.pending.attempt if sent.pending else None
         session = Session(
             device_id=tokens["device_id"],
             key_id=sent.key.thumbprint() if self._binding == "key" and sent.key else tokens.get("key_id"),
@@ -995,7 +1131,11 @@ class BatonClient:
             **self._born(tokens),
         )
         record = self._storage.update(
-            lambda now: replace(now, session=session, pending=None, last=None) if now.pending == sent.pending else now
+            lambda now: (
+                replace(now, session=session, pending=None, last=None)
+                if (now.pending.attempt if now.pending else None) == attempt
+                else now
+            )
         )
         if record.session is None or record.session.device_id != session.device_id:
             raise NotLoggedIn("Another login on this storage overtook this one.")
@@ -1221,6 +1361,40 @@ class BatonClient:
         return _Patience(deadline_s, self._sleep, self._random)
 
 
+class LoginStep:
+    """The second step of a login: it proves a second factor, or enrols one. It survives a restart, for 600 seconds.
+
+    `factors` are the kinds of factors that the account can prove, `enrol` those that it can enrol. `recovery_codes` are
+    the codes that an enrolment made: show them once. Both lists are empty after a restart (`BatonClient.pending_step`).
+    """
+
+    def __init__(
+        self,
+        problem: Mapping[str, Any],
+        enrol: Callable[[float | None], dict[str, Any]],
+        prove: Callable[[Mapping[str, object], float | None], tuple[Session, Mapping[str, Any]]],
+    ) -> None:
+        """Continue the pending login of a client. `problem` is the answer to its first step."""
+        self.problem, self._enrol, self._prove = problem, enrol, prove
+        self.factors, self.enrol = tuple(problem.get("factors", ())), tuple(problem.get("enrol", ()))
+        self.recovery_codes: tuple[str, ...] = ()
+        self.recovery_codes_left: int | None = None
+
+    def enrolment(self, *, deadline_s: float | None = DEADLINE_S) -> dict[str, Any]:
+        """Return the secret of a new authenticator app, its `otpauth_uri` for a QR code, and its `enrolment`."""
+        return self._enrol(deadline_s)
+
+    def prove(self, proof: Proof, *, remember_device: bool = True, deadline_s: float | None = DEADLINE_S) -> Session:
+        """Send a code, and return the session. To complete an enrolment, `proof` has it and the first code.
+
+        After a wrong code (`Refused`, `invalid_factor`) call this again. After `invalid_session` log in again.
+        """
+        session, tokens = self._prove({**proof.members(), "remember_device": remember_device}, deadline_s)
+        self.recovery_codes = tuple(tokens.get("recovery_codes", ()))
+        self.recovery_codes_left = tokens.get("recovery_codes_left")
+        return session
+
+
 def _session_of(record: Record) -> Session:
     if record.session is None:
         raise NotLoggedIn("There is no session: log in.")
@@ -1270,7 +1444,7 @@ def _ends_session(refusal: Refused) -> bool:
     return refusal.action == "log_in" and refusal.error in {"invalid_token", "invalid_grant"}
 
 
-def _confirming(password: str | None, confirm: Callable[[Refused], str] | None) -> Callable[[Refused], str] | None:
+def _confirming(password: str | None, confirm: "Confirm | None") -> "Confirm | None":
     return confirm if password is None else lambda _: password
 
 

@@ -10,6 +10,7 @@ from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
 from chalicelib.baton.storage.memory.accounts import MemoryUsers
 from chalicelib.baton.storage.memory.audit import MemoryAudit
+from chalicelib.baton.storage.memory.factors import MemoryFactors
 from chalicelib.baton.storage.memory.key_ring import MemoryKeyRing
 from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
 from chalicelib.baton.storage.memory.once import MemoryOnceCalls
@@ -92,6 +93,7 @@ class MemoryStores:
         """Start with empty tables."""
         self.tables = MemoryTables()
         self.users = MemoryUsers(self.tables)
+        self.factors = MemoryFactors(self.tables)
         self.lineage_store = MemoryLineageStore(self.tables)
         self.ephemeral = MemoryOneTime(self.tables)
         self.audit = MemoryAudit(self.tables)

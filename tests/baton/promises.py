@@ -29,6 +29,8 @@ PROMISES: Final = {
     10: "no plaintext secret is stored or logged",
     11: "wrong user, password or status: the same answer",
     12: "a signature covers the request; one call, once",
+    13: "an exactly-once call has at most one effect",
+    14: "no client is a way around a second factor",
 }
 """Short names of the guarantees. README.md has their exact conditions, and ``test_promises.py`` compares the two."""
 _WORDS = 48

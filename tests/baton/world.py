@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from chalicelib.baton.accounts.auth_session import AskForFactor
 from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
-from chalicelib.baton.accounts.first_tokens import FirstTokens
+from chalicelib.baton.accounts.first_tokens import Admit, FirstTokens
 from chalicelib.baton.accounts.login import Login
 from chalicelib.baton.accounts.login_request import Device, ReadLoginRequest
 from chalicelib.baton.accounts.logout import Logout
@@ -28,6 +29,7 @@ from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.breach import BreachCheck
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.new_password import NewPassword
+from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.rotation import make_ring
@@ -195,6 +197,11 @@ class World:
         )
         introduce = ReadLoginRequest(entropy=entropy, clients=clients, proof=proof)
         first_tokens = FirstTokens(issue=issue)
+        ask = AskForFactor(entropy=entropy)
+        admit = Admit(clients=clients, lineage_store=lineage_store, first_tokens=first_tokens, log=log, record=record)
+        self.prove_totp = ProveTotp(
+            store=stores.factors, ephemeral=ephemeral, log=log, record=record, limits=self.limits
+        )
         end_reused = EndReused(lineage_store=lineage_store, record=record)
         breaches = BreachCheck(fetch=self.leaked, log=log)
         new_password = NewPassword(characters_min=PASSWORD_CHARACTERS_MIN, breaches=breaches)
@@ -209,6 +216,7 @@ class World:
             lineage_store=lineage_store,
             ephemeral=ephemeral,
             first_tokens=first_tokens,
+            ask=ask,
             log=log,
             record=record,
             limits=self.limits,
@@ -221,9 +229,8 @@ class World:
             credentials=credentials,
             users=users,
             lineage_store=lineage_store,
-            first_tokens=first_tokens,
-            log=log,
-            record=record,
+            ask=ask,
+            admit=admit,
         )
         self._exchange = Exchange(
             clock=clock,
@@ -244,6 +251,7 @@ class World:
             entropy=entropy,
             key_ring=key_ring,
             credentials=credentials,
+            prove_totp=self.prove_totp,
             ephemeral=ephemeral,
             log=log,
         )

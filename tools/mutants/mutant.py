@@ -107,7 +107,25 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/http/answer.py": ("tests/baton/http/test_cors.py", "tests/baton/wire/test_public_api.py"),
     "chalicelib/baton/http/request.py": ("tests/baton/wire/test_public_api.py",),
     "chalicelib/baton/http/signed.py": ("tests/baton/http/test_once.py", "tests/baton/wire/test_public_api.py"),
-    "chalicelib/baton/tokens/caller.py": ("tests/baton/wire/test_public_api.py", "tests/baton/tokens/test_call.py"),
+    "chalicelib/baton/tokens/caller.py": (
+        "tests/baton/wire/test_public_api.py",
+        "tests/baton/tokens/test_call.py",
+        "tests/baton/wire/test_second_factor.py",
+    ),
+    "chalicelib/baton/factors/rules.py": (
+        "tests/baton/factors/test_second_factors.py",
+        "tests/baton/wire/test_second_factor.py",
+    ),
+    "chalicelib/baton/factors/totp.py": ("tests/baton/factors/test_second_factors.py",),
+    "chalicelib/baton/factors/recovery_codes.py": ("tests/baton/factors/test_second_factors.py",),
+    "chalicelib/baton/factors/prove_totp.py": ("tests/baton/wire/test_second_factor.py",),
+    "chalicelib/baton/factors/enrolment.py": ("tests/baton/wire/test_second_factor.py",),
+    "chalicelib/baton/accounts/auth_session.py": ("tests/baton/wire/test_second_factor.py",),
+    "chalicelib/baton/accounts/login_factor.py": ("tests/baton/wire/test_second_factor.py",),
+    "chalicelib/baton/storage/dynamodb/factors.py": (
+        "tests/baton/storage/test_dynamodb.py",
+        "tests/baton/storage/test_lost_answers.py",
+    ),
 }
 """The fast tests of each mutated file, first those that fail most probably."""
 

@@ -6,15 +6,22 @@ from chalicelib.baton import errors
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.issue import Seconds
 
 
 class Profile(Struct, frozen=True):
-    """An account, for its owner. Times are in seconds since the epoch."""
+    """An account, for its owner. Times are in seconds since the epoch.
+
+    ``acr``, ``amr`` and ``auth_time`` say how and when the person logged in on this device (RFC 9470, RFC 8176).
+    """
 
     account_id: AccountId
     email: str
     created_at: int
     device_id: LineageId
+    acr: str
+    amr: tuple[str, ...]
+    auth_time: Seconds
 
 
 class ShowAccount(Struct, frozen=True, kw_only=True):
@@ -27,4 +34,12 @@ class ShowAccount(Struct, frozen=True, kw_only=True):
         user = self.users.get(caller.account)
         if user is None:
             raise errors.Unavailable("an account whose account state let its owner in has no user")
-        return Profile(user.account, user.email, user.created_at, caller.device_id)
+        return Profile(
+            user.account,
+            user.email,
+            user.created_at,
+            caller.device_id,
+            acr=caller.acr,
+            amr=caller.amr,
+            auth_time=caller.auth_time,
+        )

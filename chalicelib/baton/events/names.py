@@ -47,6 +47,13 @@ EVENTS: Final[Mapping[str, Event]] = {
     "call_replayed": Event("info"),
     "answer_not_stored": Event("warning"),
     "stepped_up": Event("info"),
+    "factor_refused": Event("info"),
+    "second_factor_failing": Event("warning", audited=True),  # once a day, by somebody who has the password
+    "factor_added": Event("info", audited=True),
+    "factor_removed": Event("info", audited=True),
+    "recovery_code_used": Event("warning", audited=True),
+    "recovery_codes_renewed": Event("info", audited=True),
+    "second_factor_switched": Event("info", audited=True),
     "password_changed": Event("info", audited=True),
     "logged_out": Event("info", audited=True),
     "logged_out_everywhere": Event("info", audited=True),

@@ -15,7 +15,7 @@ from chalicelib.baton.factors.rate_limits import RateLimit
 from chalicelib.baton.factors.refusals import InvalidCredentials
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ring import CannotDecrypt, Ring
-from chalicelib.baton.lineages.model import AccountState, Assurance, Status
+from chalicelib.baton.lineages.model import AccountState, Status
 from chalicelib.baton.policy import THROTTLE_WINDOW_S
 
 
@@ -61,6 +61,11 @@ class Credentials(Struct, frozen=True, kw_only=True):
         if verified.rehash:
             self._rehash(password, user, ring)
         return user
+
+    def second_factor_on(self, account: AccountId) -> bool:
+        """Read whether the owner has switched the second factor on."""
+        user = self.users.get(account)
+        return user is not None and user.factors.on
 
     def _verify(
         self, password: bytes, *, account: AccountId, account_state: AccountState | None, ring: Ring
@@ -137,6 +142,3 @@ def _opened(user: User, ring: Ring) -> str | None:
         return ring.decrypt_for(user.password_hash, account=user.account).decode()
     except CannotDecrypt:
         return None
-
-
-PASSWORD_ALONE = Assurance(acr="aal1", amr=("pwd",))

@@ -1,13 +1,15 @@
-"""The ports of factors: password hashes, rate limits, and answers of other services."""
+"""The ports of factors: password hashes, second factors, rate limits, and answers of other services."""
 
 from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec import Struct
 
+from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.events.ports import Counters
-from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.model import FactorChange, Remember, Totp, User
 from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.model import Actor, UnfinishedLogin
 
 
 class Passwords(Protocol):
@@ -43,4 +45,45 @@ class Fetch(Protocol):
 
         ``within_s`` is the time for all of it, in seconds: name, connection, TLS and the whole answer. ``bytes_max`` is
         the size of the body. The certificate of the server is verified. Redirects are not followed.
+        """
+
+
+class FactorStore(Protocol):
+    """The second factors of registered people. Reading a user (`Passwords.get`) reads them too."""
+
+    def consume_totp_step(
+        self,
+        account: AccountId,
+        totp: Totp,
+        *,
+        step: int,
+        mark: bytes,
+        credentials_version: int,
+        remember: Remember | None = None,
+    ) -> Done | Refused:
+        """Use the code of a time step, once, and remember the device if ``remember`` is given, in the same write.
+
+        The condition: ``totp`` is the enrolled app, the credentials version is as given, and no code of this or a later
+        step was used. ``mark`` (16 bytes) derives from the attempt of the request: ``Done`` for the same step and mark,
+        so a repeated request gets the same answer.
+        """
+
+    def consume_recovery_code(
+        self, account: AccountId, digest: bytes, *, mark: bytes, credentials_version: int
+    ) -> Done | Refused:
+        """Use a recovery code, once, if it is one of the unused codes and the credentials version is as given.
+
+        ``digest`` are 16 bytes (`recovery_codes.digest_of`). ``Done`` also if the last code that was used has this
+        digest and this ``mark``.
+        """
+
+    def change_factors(
+        self, by: Actor | UnfinishedLogin, change: FactorChange, *, remember: Remember | None, now: int
+    ) -> Done | Moved:
+        """Change the factors on behalf of a login, and raise the credentials version in user and account state.
+
+        This is one transaction, with these conditions: the user has the credentials version of ``by``, the change fits
+        the stored factors (`model`), and the login is active (`rules.may_act`). In the middle of a login there is no
+        lineage yet: then the account state is as when the password was proved (`rules.may_go_on`). Every device is
+        forgotten except for ``remember``. ``Done`` also if the user has the next version and this very change.
         """

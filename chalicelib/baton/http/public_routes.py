@@ -14,7 +14,7 @@ from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.ports import LineageStore
-from chalicelib.baton.policy import MINUTE_S
+from chalicelib.baton.policy import ACR_LEVELS, MINUTE_S
 from chalicelib.baton.routing import Answer, Message, Route
 from chalicelib.baton.tokens.jwt import jwks as published_keys
 from chalicelib.baton.tokens.token import Names
@@ -107,5 +107,5 @@ def _metadata(issuer: str) -> dict[str, Any]:
         "grant_types_supported": ["refresh_token"],
         "response_types_supported": ["none"],  # stock libraries refuse an empty list
         "refresh_token_expiration_types_supported": ["authorization", "token_timeout"],
-        "acr_values_supported": ["aal1"],
+        "acr_values_supported": list(ACR_LEVELS),
     }

@@ -75,7 +75,7 @@ class Views(Struct, frozen=True):
         def run() -> RenderedAnswer:
             if spec.step_up:
                 try:
-                    caller.require_step_up(max_age=spec.step_up.max_age, acr=spec.step_up.acr)
+                    caller.prove_again(spec.step_up, after_recovery=spec.after_recovery)
                 except errors.Unavailable as unavailable:  # the view has not run: release the key
                     raise errors.TryAgain(unavailable.reason) from None
             # An answer that the gateway cannot carry must not be stored: each repetition would fail.

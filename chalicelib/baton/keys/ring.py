@@ -147,9 +147,12 @@ class Ring(Struct, frozen=True):
         """
         return tuple(AccountId(_id(root, b"account id", email, attempt)) for root in self._newest_first(now))
 
-    def lineage_ids(self, email: str, attempt: str, *, now: int) -> tuple[LineageId, ...]:
-        """Return the lineage ids of a registration or login attempt, in the same order as ``account_ids``."""
-        return tuple(LineageId(_id(root, b"lineage id", email, attempt)) for root in self._newest_first(now))
+    def lineage_ids(self, account: str, attempt: str, *, now: int) -> tuple[LineageId, ...]:
+        """Return the lineage ids of a registration or login attempt, in the same order as ``account_ids``.
+
+        ``account`` is the id of the account. So one attempt begins one lineage, whatever the login has to prove.
+        """
+        return tuple(LineageId(_id(root, b"lineage id", account, attempt)) for root in self._newest_first(now))
 
     def decoy_account(self, email: str) -> AccountId:
         """Return an account id that cannot exist, so that an unknown address causes the same reads as a known address.
@@ -164,19 +167,22 @@ class Ring(Struct, frozen=True):
         root = self.root(root_version(lineage))
         return _lineage_secret(root.secret, lineage) if root else None
 
-    def encrypt_for(self, plaintext: bytes, *, account: AccountId, nonce: bytes) -> bytes:
-        """Encrypt a password hash: AES-256-GCM, a nonce of 12 random bytes, the account id as associated data."""
+    def encrypt_for(self, plaintext: bytes, *, account: AccountId, nonce: bytes, kind: str = "verifier") -> bytes:
+        """Encrypt a stored secret: AES-256-GCM, a nonce of 12 random bytes, kind and account id as associated data.
+
+        The kinds: ``verifier`` for a password hash, ``totp`` for the secret of an authenticator app.
+        """
         if len(nonce) != NONCE_BYTES:
             raise ValueError("a nonce has 12 bytes")
-        return nonce + AESGCM(self.password_key.reveal()).encrypt(nonce, plaintext, _row(account))
+        return nonce + AESGCM(self.password_key.reveal()).encrypt(nonce, plaintext, _row(kind, account))
 
-    def decrypt_for(self, sealed: bytes, *, account: AccountId) -> bytes:
-        """Decrypt a password hash of this account. Raises ``CannotDecrypt`` if it is altered or of another account."""
+    def decrypt_for(self, sealed: bytes, *, account: AccountId, kind: str = "verifier") -> bytes:
+        """Decrypt a stored secret of this account. Raises ``CannotDecrypt`` if it is altered or of another account."""
         nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         try:
-            return AESGCM(self.password_key.reveal()).decrypt(nonce, ciphertext, _row(account))
+            return AESGCM(self.password_key.reveal()).decrypt(nonce, ciphertext, _row(kind, account))
         except (InvalidTag, ValueError):
-            raise CannotDecrypt("a password hash does not decrypt for its account") from None
+            raise CannotDecrypt("a stored secret does not decrypt for its account") from None
 
     def _newest_first(self, now: int) -> Iterator[Root]:
         chosen = self.root_for_new(now)
@@ -212,13 +218,13 @@ def _mac(key: bytes, *parts: str) -> bytes:
     return hmac.digest(key, b"".join(len(part).to_bytes(4, "big") + part for part in encoded), "sha256")
 
 
-def _id(root: Root, purpose: bytes, email: str, attempt: str) -> str:
-    mac = _mac(derive(root.secret, purpose), email, attempt)
+def _id(root: Root, purpose: bytes, of: str, attempt: str) -> str:
+    mac = _mac(derive(root.secret, purpose), of, attempt)
     return encode_base64url(bytes([root.version]) + mac[: ID_BYTES - 1])
 
 
-def _row(account: AccountId) -> bytes:
-    return b"baton verifier " + account.encode()
+def _row(kind: str, account: AccountId) -> bytes:
+    return f"baton {kind} {account}".encode()
 
 
 @lru_cache(maxsize=32)

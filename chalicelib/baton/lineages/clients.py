@@ -7,13 +7,24 @@ from typing import Literal, cast, get_args
 
 from msgspec import Struct
 
-from chalicelib.baton.policy import MECHANISMS, ROLE_CHARACTERS_MAX, ROLES_MAX, Mechanism, MechanismName
+from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.policy import (
+    MECHANISMS,
+    REMEMBER_DAYS,
+    REMEMBER_DAYS_MAX,
+    ROLE_CHARACTERS_MAX,
+    ROLES_MAX,
+    Mechanism,
+    MechanismName,
+)
 
 Form = Literal["jwt", "opaque"]
 BindingRule = Literal["required", "optional"]
+SecondFactorRule = Literal["off", "optional", "required"]
 
 _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
-_OPTIONAL_MEMBERS = {"retired"}
+_OPTIONAL_MEMBERS = {"retired", "second_factor", "remember_days"}
+_ROLE_MEMBERS = {"code", "second_factor"}
 _CODE_MAX = 255
 _TABLES = {"client", "demonstration", "roles"}
 _ROLE_NAME = re.compile(rf"[a-z][a-z0-9_-]{{0,{ROLE_CHARACTERS_MAX - 1}}}")
@@ -40,7 +51,9 @@ class Client(Struct, frozen=True):
     """A public client application (RFC 6749 section 2). Requests have its id, and lineages store its one-byte code.
 
     ``retired``: the client is out of service. New logins are refused, and its logins have ended. Its tokens are still
-    recognised as Baton's.
+    recognised as Baton's. ``second_factor``: the client requires a second factor at each login, can ask for one, or
+    cannot (``off``). ``remember_days``: how long a device that proved one is not asked
+    again; 0: never remembered.
     """
 
     id: str
@@ -50,17 +63,28 @@ class Client(Struct, frozen=True):
     binding: BindingRule
     scope: frozenset[str]
     retired: bool = False
+    second_factor: SecondFactorRule = "optional"
+    remember_days: int = REMEMBER_DAYS
 
 
 class Clients:
     """The registered clients and roles, by name and by stored code."""
 
     def __init__(
-        self, clients: Mapping[str, Client], *, roles: Mapping[str, int] | None = None, demonstration: bool = False
+        self,
+        clients: Mapping[str, Client],
+        *,
+        roles: Mapping[str, int] | None = None,
+        requiring_roles: Collection[str] = (),
+        demonstration: bool = False,
     ) -> None:
-        """Index clients and roles by name and by code. Outside development a ``demonstration`` is refused."""
+        """Index clients and roles by name and by code. Outside development a ``demonstration`` is refused.
+
+        ``requiring_roles`` are the roles whose holders are asked for a second factor at each login.
+        """
         self.demonstration = demonstration
         self.roles: Mapping[str, int] = dict(roles or {})
+        self._requiring_roles = frozenset(self.roles[name] for name in requiring_roles)
         self._roles_by_code = {code: name for name, code in self.roles.items()}
         self._by_id = dict(clients)
         self._by_code = {client.code: client for client in clients.values()}
@@ -87,6 +111,14 @@ class Clients:
     def role_names(self, codes: Collection[int]) -> frozenset[str]:
         """Return the names of stored codes. A code that the registry no longer has is left out, and grants nothing."""
         return frozenset(self._roles_by_code[code] for code in codes if code in self._roles_by_code)
+
+    def demand_second_factor(self, client: Client, account_state: AccountState) -> bool:
+        """Check whether the client, an operator or a role of the account demands a second factor."""
+        return (
+            client.second_factor == "required"
+            or account_state.second_factor_required
+            or not self._requiring_roles.isdisjoint(account_state.roles)
+        )
 
     @classmethod
     def from_toml(cls, text: str, file: str = "client registry") -> "Clients":
@@ -127,12 +159,15 @@ class Clients:
                 binding=cast("BindingRule", row["binding"]),
                 scope=frozenset(row["scope"].split()),
                 retired=row.get("retired", False),
+                second_factor=cast("SecondFactorRule", row.get("second_factor", "optional")),
+                remember_days=row.get("remember_days", REMEMBER_DAYS),
             )
         if not clients and not problems:
             problems = ["no client is registered"]
         if problems:
             raise RegistryProblems([f"{file}: {problem}" for problem in problems])
-        return cls(clients, roles=roles, demonstration=demonstration)
+        requiring = [name for name in roles if rows["roles"][name].get("second_factor") == "required"]
+        return cls(clients, roles=roles, requiring_roles=requiring, demonstration=demonstration)
 
 
 def decode_registry(content: bytes, file: str) -> str:
@@ -175,8 +210,12 @@ def _role_problems(name: str, row: object) -> Iterator[str]:
     if not isinstance(row, dict):
         yield "is not a table: write { code = 1 }"
         return
-    for member in sorted({"code"} ^ row.keys()):
-        yield "code is missing" if member == "code" else f"{member} is not known"
+    if "code" not in row:
+        yield "code is missing"
+    for member in sorted(row.keys() - _ROLE_MEMBERS):
+        yield f"{member} is not known"
+    if row.get("second_factor", "required") != "required":
+        yield 'second_factor is "required", or left out'
     code = row.get("code")
     if "code" in row and not (type(code) is int and 1 <= code <= ROLES_MAX):
         yield f"code is a whole number from 1 to {ROLES_MAX}"
@@ -190,6 +229,9 @@ def _problems(row: object) -> Iterator[str]:
         yield f"{name} is missing" if name in _MEMBERS else f"{name} is not known"
     if not isinstance(row.get("retired", False), bool):
         yield "retired is true or false"
+    days = row.get("remember_days", REMEMBER_DAYS)
+    if not (type(days) is int and 0 <= days <= REMEMBER_DAYS_MAX):
+        yield f"remember_days is a whole number from 0 to {REMEMBER_DAYS_MAX}"
     code = row.get("code")
     if "code" in row and not (type(code) is int and 1 <= code <= _CODE_MAX):
         yield f"code is a whole number from 1 to {_CODE_MAX}"
@@ -197,6 +239,7 @@ def _problems(row: object) -> Iterator[str]:
         ("mechanism", tuple(MechanismName)),
         ("form", get_args(Form)),
         ("binding", get_args(BindingRule)),
+        ("second_factor", get_args(SecondFactorRule)),
     ):
         if name in row and row[name] not in words:
             yield f"{name} is one of {', '.join(words)}"

@@ -100,9 +100,10 @@ class Lineage(Struct, frozen=True):
 class AccountState(Struct, frozen=True):
     """The status of an account and all its lineages. There is one such item for each account.
 
-    ``credentials_version`` rises with each change of the password. ``raised`` is when and why the epoch was last
-    raised, which ended the lineages of older epochs. ``deleted_by`` is the login that deleted the account. ``roles``
-    are the codes of the account's roles. `Clients.role_names` returns their names.
+    ``credentials_version`` rises with each change of the password or of a second factor. ``raised`` is when and why the
+    epoch was last raised, which ended the lineages of older epochs. ``deleted_by`` is the login that deleted the
+    account. ``roles`` are the codes of the account's roles. `Clients.role_names` returns their names.
+    ``second_factor_required``: an operator requires a second factor at each login of this account.
     """
 
     account: AccountId
@@ -113,6 +114,7 @@ class AccountState(Struct, frozen=True):
     raised: Ended | None = None
     deleted_by: LineageId | None = None
     roles: frozenset[int] = frozenset()
+    second_factor_required: bool = False
 
 
 class PresentedToken(Struct, frozen=True):
@@ -140,4 +142,16 @@ class Actor(Struct, frozen=True):
     account: AccountId
     lineage: LineageId
     not_before: int
+    credentials_version: int
+
+
+class UnfinishedLogin(Struct, frozen=True):
+    """A login that has proved a password and has no lineage yet.
+
+    A write on its behalf happens only while the account is active, with the epoch and the credentials version of the
+    moment when the password was proved.
+    """
+
+    account: AccountId
+    epoch: int
     credentials_version: int

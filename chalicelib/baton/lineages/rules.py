@@ -30,6 +30,7 @@ from chalicelib.baton.lineages.model import (
     Lineage,
     PresentedToken,
     Status,
+    UnfinishedLogin,
 )
 from chalicelib.baton.policy import (
     ATTEMPT_SLOTS,
@@ -227,6 +228,16 @@ def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Li
     if account_state.status is not Status.ACTIVE:
         return Inactive()
     return lineage if account_state.credentials_version == actor.credentials_version else ProofOutdated()
+
+
+def may_go_on(account_state: AccountState | None, login: UnfinishedLogin) -> bool:
+    """Decide whether a login that proved a password may go on: nothing has ended or changed what it proved."""
+    return (
+        account_state is not None
+        and account_state.status is Status.ACTIVE
+        and account_state.epoch == login.epoch
+        and account_state.credentials_version == login.credentials_version
+    )
 
 
 def has_role(account_state: AccountState, codes: Collection[int]) -> bool:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.events.ports import Audit
-from chalicelib.baton.factors.ports import RateLimits
+from chalicelib.baton.factors.ports import FactorStore, RateLimits
 from chalicelib.baton.keys.ports import ChangingKeyRing
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.proof.ports import OnceStore
@@ -40,6 +40,8 @@ class Storage(Struct, frozen=True, kw_only=True):
 
     accounts: Users
     """People: e-mail index entries and password hashes (``accounts/ports.py``)."""
+    factors: FactorStore
+    """Second factors: codes that are used once, and changes (``factors/ports.py``)."""
     lineages: LineageStore
     """The account state of each account (``lineages/ports.py``)."""
     one_time: OneTimeStore

@@ -45,10 +45,16 @@ class InsufficientUserAuthentication(Refusal):
 
 
 class StepUpRequired(InsufficientUserAuthentication):
-    """The request has no grant, or its grant is too old or too weak for this route."""
+    """The request has no grant, or its grant is too old or too weak for this route.
+
+    ``factors`` are the factors that prove the level of ``acr_values`` together.
+    """
 
     code = "step_up_required"
-    detail = "This operation requires the password again. `POST /step-up`, then send its grant as `Baton-Grant`."
+    detail = (
+        "This operation requires the person again. Prove all of `factors` at `POST /step-up`, then send its grant as "
+        "`Baton-Grant`."
+    )
 
 
 class GrantInvalid(InsufficientUserAuthentication):

@@ -48,7 +48,10 @@ CALLER = {
     "scope": "frozenset[str]",
     "stepped_up": "GrantUsed | None",
 }
-OF_BATON = {"account_state", "actor", "not_before", "now", "require_acr", "require_any_role"}
+OF_BATON = {
+    "account_state", "actor", "attempt", "demands_second_factor", "not_before", "now", "prove_again", "require_acr",
+    "require_any_role", "step_up_required",
+}  # fmt: skip
 """Members of the caller that Baton's own packages use."""
 
 

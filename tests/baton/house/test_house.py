@@ -45,6 +45,7 @@ HOMES = {
         "chalicelib/baton/tokens",
         "chalicelib/baton/storage/dynamodb/key_wrapping.py",
         "chalicelib/baton/testing",
+        "chalicelib/baton/factors/totp.py",
     },
     "idna": {"chalicelib/baton/accounts/email.py"},
     # Baton's values are msgspec structs. At import they are made ten times as fast as frozen dataclasses.
@@ -55,7 +56,11 @@ HOMES = {
 EARLY = {"chalice", "cryptography", "msgspec"}
 """The packages that nearly every first request needs. Others are imported at first use (cold start)."""
 
-LATE = {"cryptography.hazmat.primitives.asymmetric.ed25519", "cryptography.hazmat.primitives.serialization"}
+LATE = {
+    "cryptography.hazmat.primitives.asymmetric.ed25519",
+    "cryptography.hazmat.primitives.serialization",
+    "cryptography.hazmat.primitives.twofactor.totp",
+}
 """Modules of early packages that few requests need."""
 
 MACHINE_PATH = re.compile(rb"(?<![\w.~-])/(?:work|tmp|root|farm|home/[a-z]+)/")

@@ -51,7 +51,7 @@ def test_one_failure_breaks_a_guarantee(when: Literal["setup", "call", "teardown
 def test_the_name_of_every_guarantee_fits_its_line() -> None:
     """The columns of the summary are aligned."""
     lines = Ledger(PROMISES).lines(PROMISES)
-    assert [holds for _, holds in lines] == [False] * 12
+    assert [holds for _, holds in lines] == [False] * 14
     assert len({line.index(" 0 tests") for line, _ in lines}) == 1
 
 

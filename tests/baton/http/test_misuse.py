@@ -29,7 +29,7 @@ def two(caller: Caller, second: object) -> Answer:
 @pytest.mark.parametrize(
     ("demand", "taken"),
     [
-        ({"acr": "aal2"}, view),
+        ({"acr": "aal9"}, view),
         ({"acr": ""}, view),
         ({"scope": ""}, view),
         ({"scope": " "}, view),
@@ -38,7 +38,7 @@ def two(caller: Caller, second: object) -> Answer:
     ],
 )
 def test_a_requirement_without_effect_is_a_type_error(demand: dict[str, Any], taken: Callable[..., Answer]) -> None:
-    """`acr="aal2"` accepted every login, because an unknown level was below all others.
+    """`acr="aal9"` accepted every login, because an unknown level was below all others.
 
     An empty tuple of roles did too.
     """
@@ -121,5 +121,5 @@ def test_an_unknown_acr_cannot_be_required_of_a_caller() -> None:
         amr=(),
     )
     caller.require_acr("aal1")
-    with pytest.raises(ValueError, match="aal2"):
-        caller.require_acr("aal2")
+    with pytest.raises(ValueError, match="aal9"):
+        caller.require_acr("aal9")

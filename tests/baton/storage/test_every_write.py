@@ -16,11 +16,11 @@ import pytest
 
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.events.ports import Audit
-from chalicelib.baton.factors.ports import RateLimits
+from chalicelib.baton.factors.ports import FactorStore, RateLimits
 from chalicelib.baton.keys.ports import ChangingKeyRing
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.proof.ports import OnceStore
-from chalicelib.baton.testing.contract import LineagesContract
+from chalicelib.baton.testing.contract import LineagesContract, StorageContract
 from chalicelib.baton.tokens.ports import OneTime
 
 pytestmark = pytest.mark.guarantee(6)
@@ -63,6 +63,11 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     ),
     "accounts.rehash": NoCaller("the same password, verified in this request; a changed hash is not overwritten"),
     "accounts.forget": NoCaller("it deletes the rest of a deleted account; the deletion had the condition"),
+    "factors.consume_totp_step": Consumes(
+        "a login, or the keeping of a grant; a device is remembered by its own proof"
+    ),
+    "factors.consume_recovery_code": Consumes("a login"),
+    "factors.change_factors": Carries(StorageContract.test_no_factor_is_changed_on_behalf_of_a_login_that_is_not_live),
     "lineages.exchange": Carries(LineagesContract.test_a_dead_lineage_is_not_exchanged),
     "lineages.add_lineage": NoCaller("a login verifies the password; the credentials version is in the condition"),
     "lineages.record_use": Carries(LineagesContract.test_an_ended_lineage_does_not_slide_even_as_read),
@@ -162,6 +167,7 @@ def test_every_method_of_a_port_reads_or_is_listed() -> None:
         f"{name}.{verb}"
         for name, ports in {
             "accounts": (Users,),
+            "factors": (FactorStore,),
             "lineages": (LineageStore,),
             "one_time": (OneTime, RateLimits),
             "once": (OnceStore,),
@@ -182,7 +188,7 @@ def test_the_contract_tests_the_condition_of_a_write(verb: str) -> None:
     how, name = WRITES[verb], verb.partition(".")[2]
     assert isinstance(how, Carries)
     helpers = _own_calls(ast.parse(textwrap.dedent(inspect.getsource(how.proof))))
-    methods = [how.proof, *(getattr(LineagesContract, helper) for helper in helpers)]
+    methods = [how.proof, *(getattr(StorageContract, helper) for helper in helpers)]
     asked = " ".join(inspect.getsource(method) for method in methods)
     assert f".{name}(" in asked or f'"{name}"' in asked
     assert "not_live" in how.proof.__name__ or {"dead", "ended"} & set(how.proof.__name__.split("_"))
@@ -191,9 +197,9 @@ def test_the_contract_tests_the_condition_of_a_write(verb: str) -> None:
 @pytest.mark.parametrize("verb", [verb for verb, how in WRITES.items() if isinstance(how, Carries)])
 def test_a_write_on_behalf_of_a_login_gets_that_login(verb: str) -> None:
     """The method also gets the not-before time. The condition needs both."""
-    port = {"accounts": Users, "lineages": LineageStore}[verb.partition(".")[0]]
+    port = {"accounts": Users, "factors": FactorStore, "lineages": LineageStore}[verb.partition(".")[0]]
     parameters = inspect.signature(getattr(port, verb.partition(".")[2])).parameters
-    assert "actor" in parameters or {"not_before", "now"} <= parameters.keys()
+    assert parameters.keys() & {"actor", "by"} or {"not_before", "now"} <= parameters.keys()
 
 
 def test_only_the_callers_own_login_is_ended_without_the_condition() -> None:

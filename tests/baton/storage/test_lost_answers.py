@@ -9,15 +9,18 @@ from msgspec.structs import replace
 
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.factors.model import FactorChange, SecondFactors
 from chalicelib.baton.lineages.model import Ended, EndReason
 from chalicelib.baton.lineages.rules import Retry, exchange
 from chalicelib.baton.proof.once_rules import OnceKey
 from chalicelib.baton.storage.aws.service import ATTEMPTS, AwsClient
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
+from chalicelib.baton.storage.dynamodb.factors import Factors
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.testing.contract.factor_values import ASKED, CHANGES, CODES, STEP, TOTP
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
@@ -176,6 +179,34 @@ def test_a_password_change_with_a_lost_answer_succeeds(engine: DynamoDB, line: L
     account_state = LineageStore(engine).get(ACCOUNT)
     assert account_state is not None
     assert account_state.epoch == EPOCH + 1
+
+
+def test_a_code_whose_answer_was_lost_is_used_by_us(engine: DynamoDB, line: Line) -> None:
+    """Our mark is stored; the next request with the same code is refused all the same."""
+    Users(engine).register(ASKED, state_with(MINE_LIVE))
+    store = Factors(engine)
+
+    def use_step(mark: bytes) -> Done | Refused:
+        return store.consume_totp_step(ACCOUNT, TOTP, step=STEP + 1, mark=mark, credentials_version=VERSION)
+
+    def use_code(mark: bytes) -> Done | Refused:
+        return store.consume_recovery_code(ACCOUNT, CODES[0], mark=mark, credentials_version=VERSION)
+
+    for use in (use_step, use_code):
+        line.lose()
+        assert use(b"ours") == Done()
+        assert use(b"theirs") == Refused()
+
+
+@pytest.mark.parametrize(("change", "before", "after"), CHANGES)
+def test_a_change_of_factors_whose_answer_was_lost_is_done(
+    engine: DynamoDB, line: Line, change: FactorChange, before: SecondFactors, after: SecondFactors
+) -> None:
+    """The change is stored, one version on; nothing rose twice."""
+    Users(engine).register(replace(USER, factors=before), state_with(MINE_LIVE))
+    line.lose()
+    assert Factors(engine).change_factors(ACTOR, change, remember=None, now=NOW) == Done()
+    assert Users(engine).get(ACCOUNT) == replace(USER, credentials_version=VERSION + 1, factors=after)
 
 
 def test_forgetting_an_account_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:

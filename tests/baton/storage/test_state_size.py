@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.lineages.assurance import ASSURANCES
 from chalicelib.baton.lineages.model import AccountState, Ended, EndReason, KeyBinding, Lineage, Status
 from chalicelib.baton.policy import (
     DAY_S,
@@ -19,7 +20,7 @@ from chalicelib.baton.policy import (
     ROLES_MAX,
     MechanismName,
 )
-from chalicelib.baton.storage.dynamodb.items import ASSURANCES, END_REASON_CODES, Item, Value, state_item
+from chalicelib.baton.storage.dynamodb.items import END_REASON_CODES, Item, Value, state_item
 from chalicelib.baton.testing.contract.values import MINE_LIVE, NOW
 
 WRITE_UNIT_BYTES: Final = 1024

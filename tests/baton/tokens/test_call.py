@@ -203,7 +203,7 @@ def test_a_route_with_step_up_always_requires_a_grant(world: World) -> None:
     issued = world.register(phone)
     with pytest.raises(StepUpRequired) as refusal:
         transfer(world, phone, issued, None)
-    assert refusal.value.members == {"max_age": 120, "acr_values": "aal1"}
+    assert refusal.value.members == {"max_age": 120, "acr_values": "aal1", "factors": ["password"]}
     assert not world.stores.tables.nonces
 
 

@@ -25,6 +25,9 @@ Case = Callable[["Setting"], Said]
 CASES: dict[tuple[int, str, str], Case] = {}
 OF_NO_ROUTE = {
     "conflict",
+    "enrolment_required",
+    "factor_exists",
+    "factor_required",
     "forbidden",
     "idempotency_key_required",
     "idempotency_key_reused",
@@ -33,10 +36,12 @@ OF_NO_ROUTE = {
     "insufficient_role",
     "insufficient_scope",
     "outcome_unknown",
+    "second_factor_required",
+    "second_factor_unsupported",
 }
-"""Codes that no route of Baton returns. `tests/baton/http/test_once.py` tests the codes of exactly-once calls,
-`tests/baton/wire/test_public_api.py` the codes of scope, role and acr, and
-`tests/baton/wire/test_documented_routes.py` the other ones."""
+"""Codes that no route of Baton returns, or only to accounts with a second factor: `tests/baton/http/test_once.py` tests
+those of exactly-once calls, `tests/baton/wire/test_public_api.py` those of scope, role and acr,
+`tests/baton/wire/test_second_factor.py` those of factors, `tests/baton/wire/test_documented_routes.py` the others."""
 
 
 class Setting:
@@ -335,6 +340,22 @@ def _(setting: Setting) -> Said:
 @case(400, "invalid_scope", "invalid_scope")
 def _(setting: Setting) -> Said:
     return setting.phone.exchange(scope="account admin")
+
+
+@case(400, "invalid_session", "invalid_session")
+def _(setting: Setting) -> Said:
+    return setting.json("/login/factor", b'{"auth_session":"as.x","totp":"123456"}')
+
+
+@case(401, "invalid_factor", "invalid_factor")
+def _(setting: Setting) -> Said:
+    operation = {"method": "DELETE", "path": "/api/me", "digest": content_digest(b"")}
+    return setting.phone.post("/step-up", {"operation": operation, "totp": "123456"})
+
+
+@case(409, "factor_missing", "factor_missing")
+def _(setting: Setting) -> Said:
+    return setting.phone.confirmed("POST", "/me/factors/recovery-codes")
 
 
 @case(429, "too_many_requests", "too_many_requests")

@@ -15,10 +15,10 @@ from chalicelib.baton.policy import NONCE_KEPT_S, TICKET_CONSUMED_KEPT_S
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
 from chalicelib.baton.storage.dynamodb.items import (
-    ASSURANCES,
     Item,
     all_of,
     assurance_code,
+    assurance_of,
     binary,
     expression,
     number,
@@ -82,6 +82,8 @@ class Ephemeral:
             "v": number(credentials_version),
             EXPIRY: number(expires_at),
         }
+        if step_up.second_factor:
+            grant_item["second_factor"] = number(1)
         try:
             self._database.write(
                 "put_item",
@@ -193,4 +195,8 @@ def _consumed_by(item: Item | None, mark: bytes) -> bool:
 
 def _step_up(item: Item) -> GrantUsed:
     with reading("grant"):
-        return GrantUsed(at=int(item["proved_at"]["N"]), assurance=ASSURANCES[int(item["assurance"]["N"])])
+        return GrantUsed(
+            at=int(item["proved_at"]["N"]),
+            assurance=assurance_of(item["assurance"]),
+            second_factor="second_factor" in item,
+        )

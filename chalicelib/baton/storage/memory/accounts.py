@@ -65,7 +65,10 @@ class MemoryUsers:
             if user.credentials_version != actor.credentials_version:
                 return Moved()
             tables.users[account] = replace(
-                user, password_hash=password_hash, credentials_version=user.credentials_version + 1
+                user,
+                password_hash=password_hash,
+                credentials_version=user.credentials_version + 1,
+                factors=replace(user.factors, remembered={}),
             )
             tables.lineages[account] = replace(
                 account_state,

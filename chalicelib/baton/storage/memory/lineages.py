@@ -171,7 +171,7 @@ class MemoryLineageStore:
             reason = EndReason.ENDED_EVERYWHERE if status is Status.DELETED else EndReason.ACCOUNT_DISABLED
             changed = _raised(account_state, Ended(at=now, reason=reason))
             if status is Status.DELETED:
-                changed = replace(changed, lineages={}, roles=frozenset())
+                changed = replace(changed, lineages={}, roles=frozenset(), second_factor_required=False)
             self._tables.lineages[account] = replace(changed, status=status)
             return Done()
 

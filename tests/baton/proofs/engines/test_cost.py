@@ -40,7 +40,8 @@ from tests.baton.fixture import load_environment
 from tests.baton.proofs.engines.recording import ReadThenWrite
 from tests.baton.storage.test_dynamodb import put_state
 from tests.baton.storage.test_state_size import LARGEST, state_of
-from tests.baton.wire.conversation import FORM, HOST, NEW_PASSWORD, PASSWORD, Device, Said
+from tests.baton.wire.conversation import FORM, HOST, JSON, NEW_PASSWORD, PASSWORD, Device, Said
+from tests.baton.wire.second_factor import Person, ask, grant_of, prove
 from tools.dev.gateway import DevelopmentClock, Gateway
 
 # Write units, read units and round trips before the answer, and separately the units of the audit entry
@@ -537,6 +538,125 @@ def _(home: Home) -> Act:
     phone = home.registered()
     grant = phone.step_up("DELETE", "/me")
     return lambda: phone.request("DELETE", "/me", headers={"baton-grant": grant})
+
+
+def person(home: Home) -> tuple[Device, Person]:
+    """Register a phone, and enrol an authenticator app on it."""
+    phone, ada = home.registered(), Person(lambda: int(home.clock.time()))
+    ada.enrol(phone)
+    home.skip(30)
+    return phone, ada
+
+
+def asked(home: Home, device: Device) -> Said:
+    """Log in up to the second factor."""
+    said = ask(device, home.email)
+    assert said.code == "factor_required"
+    return said
+
+
+@row("POST /login", "an unknown device, asked for a factor", 403)
+def _(home: Home) -> Act:
+    person(home)
+    tablet = home.device()
+    return lambda: ask(tablet, home.email)
+
+
+@row("POST /login", "a remembered device")
+def _(home: Home) -> Act:
+    phone, _ = person(home)
+    return lambda: phone.login(home.email)
+
+
+@row("POST /login/factor", "a known device, by its app")
+def _(home: Home) -> Act:
+    _, ada = person(home)
+    tablet = home.device()
+    assert prove(tablet, asked(home, tablet), totp=ada.fresh_code(), remember_device=False).status == 200
+    home.skip(30)
+    session = asked(home, tablet)
+    return lambda: prove(tablet, session, totp=ada.fresh_code())
+
+
+@row("POST /login/factor", "an unknown device, by its app")
+def _(home: Home) -> Act:
+    _, ada = person(home)
+    tablet = home.device()
+    session = asked(home, tablet)
+    return lambda: prove(tablet, session, totp=ada.fresh_code())
+
+
+@row("POST /login/factor", "a recovery code")
+def _(home: Home) -> Act:
+    _, ada = person(home)
+    tablet = home.device()
+    session = asked(home, tablet)
+    return lambda: prove(tablet, session, recovery_code=ada.codes[0])
+
+
+@row("POST /login/enrol", "refused: the account has a factor", 403)
+def _(home: Home) -> Act:
+    person(home)
+    tablet = home.device()
+    body = {"auth_session": asked(home, tablet).members["auth_session"], "kind": "totp"}
+    return lambda: tablet.post("/login/enrol", body, token=None)
+
+
+@row("POST /step-up", "password and app")
+def _(home: Home) -> Act:
+    phone, ada = person(home)
+    return lambda: grant_of(phone, "DELETE", "/me", password=PASSWORD, totp=ada.fresh_code())
+
+
+@row("POST /step-up", "the app alone")
+def _(home: Home) -> Act:
+    phone, ada = person(home)
+    return lambda: grant_of(phone, "DELETE", "/me", totp=ada.fresh_code())
+
+
+@row("GET /me/factors", "the factors")
+def _(home: Home) -> Act:
+    phone = home.registered()
+    return lambda: phone.get("/me/factors")
+
+
+def changing(phone: Device, method: str, path: str, body: bytes = b"", totp: str | None = None) -> Act:
+    """Get a grant for a change of factors; the act is the change."""
+    grant = grant_of(phone, method, path, body, password=PASSWORD, totp=totp)
+    headers = {"baton-grant": str(grant.members["grant"])}
+    return lambda: phone.request(method, path, body, (JSON if body else {}) | headers)
+
+
+@row("POST /me/factors/totp", "with a grant")
+def _(home: Home) -> Act:
+    return changing(home.registered(), "POST", "/me/factors/totp")
+
+
+@row("POST /me/factors/totp/confirm", "the first code")
+def _(home: Home) -> Act:
+    phone, ada = home.registered(), Person(lambda: int(home.clock.time()))
+    begun = changing(phone, "POST", "/me/factors/totp")().members
+    ada.secret = begun["secret"]
+    body = {"enrolment": begun["enrolment"], "totp": ada.fresh_code()}
+    return lambda: phone.post("/me/factors/totp/confirm", body)
+
+
+@row("DELETE /me/factors/totp", "with a grant", 204)
+def _(home: Home) -> Act:
+    phone, ada = person(home)
+    return changing(phone, "DELETE", "/me/factors/totp", totp=ada.fresh_code())
+
+
+@row("POST /me/factors/recovery-codes", "with a grant")
+def _(home: Home) -> Act:
+    phone, ada = person(home)
+    return changing(phone, "POST", "/me/factors/recovery-codes", totp=ada.fresh_code())
+
+
+@row("PUT /me/second-factor", "with a grant")
+def _(home: Home) -> Act:
+    phone, ada = person(home)
+    return changing(phone, "PUT", "/me/second-factor", b'{"on": false}', totp=ada.fresh_code())
 
 
 def printed(costs: Mapping[tuple[str, str], Cost]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, cast
 from msgspec import structs
 from msgspec.structs import replace
 
-from chalicelib.baton.accounts.login import Login
+from chalicelib.baton.accounts.first_tokens import Admit
 from chalicelib.baton.accounts.login_request import LoginRequest
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.effects import Done, Moved, Refused
@@ -239,11 +239,12 @@ class OverlooksOtherLogins(BrokenLineageStore):
         return super().add_lineage(lineage, expected=replace(expected, lineages=there.lineages), **named)
 
 
-class KeepsTheSecret(Login, frozen=True):
+class KeepsTheSecret(Admit, frozen=True):
     """Loses the id of the login whose secret signed a login request."""
 
-    def _admit(self, login_request: LoginRequest, *arguments: Any, **named: Any) -> TokenResponse:
-        return super()._admit(replace(login_request, proved=None), *arguments, **named)
+    def __call__(self, login_request: LoginRequest, *arguments: Any, **named: Any) -> TokenResponse:
+        """Admit it as one of an unknown device."""
+        return super().__call__(replace(login_request, proved=None), *arguments, **named)
 
 
 class GrantsForEver(MemoryOneTime):
@@ -279,7 +280,7 @@ def try_again(deployment: Deployment) -> None:
 def keep_the_secret(deployment: Deployment) -> None:
     """Seed the fault ``KeepsTheSecret``."""
     right = deployment.world._login
-    deployment.world._login = KeepsTheSecret(**structs.asdict(right))
+    deployment.world._login = replace(right, admit=KeepsTheSecret(**structs.asdict(right.admit)))
 
 
 class RevivingLineageStore(BrokenLineageStore):

@@ -278,7 +278,9 @@ class Cast:
                     assert self._may_be_refused, "the right password was refused"
                     return
                 case errors.Superseded():
-                    lost = deployment.world.key_ring.ring.lineage_ids(EMAIL, attempt, now=world.clock())
+                    lost = deployment.world.key_ring.ring.lineage_ids(
+                        deployment.account_state.account, attempt, now=world.clock()
+                    )
                     assert set(lost) & deployment.chronicle.ended_on_request, "a login was lost without a request"
                     return
                 case None | errors.Unavailable():
@@ -289,8 +291,8 @@ class Cast:
 
     def begun(self, name: str) -> LineageId:
         """Return the id of the lineage that the login of this presenter begins."""
-        world = self.deployment.world
-        return world.key_ring.ring.lineage_ids(EMAIL, _attempt_of(name), now=world.clock())[0]
+        world, account = self.deployment.world, self.deployment.account_state.account
+        return world.key_ring.ring.lineage_ids(account, _attempt_of(name), now=world.clock())[0]
 
     def acting(self, name: str, deed: "Deed", *, target: LineageId | None = None) -> Callable[[], None]:
         """Prove the password now, once for each sending.

@@ -26,7 +26,7 @@ from tests.baton.proofs.interleavings.once import BETWEEN, CLOCKS, OTHER, SAME, 
 from tests.baton.proofs.interleavings.scheduler import Course, Refuted, explore
 from tools.dev.engine import client, create_tables
 
-pytestmark = pytest.mark.guarantee(8)
+pytestmark = pytest.mark.guarantee(8, 13)
 
 TWO: Final = (
     Plan(((SAME, SAME),)),
