@@ -8,6 +8,7 @@ import copy
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -107,8 +108,12 @@ class Deployment:
         course.begin()
         self.course, self.scheduler = course, Scheduler(course, 1)
         said: dict[str, Said] = {}
+
+        def note(name: str, act: Callable[[], Said]) -> None:
+            said[name] = act()
+
         for name, act in acts.items():
-            self.scheduler.enter(name, lambda name=name, act=act: said.__setitem__(name, act()))
+            self.scheduler.enter(name, partial(note, name, act))
         try:
             self.scheduler.run()
         finally:
