@@ -1,18 +1,18 @@
 # Baton's targets. An upgrade replaces this file: your own targets are in Makefile, which includes it.
-# Every command sets up what it needs: only make and Python 3.11 to 3.14 must be installed.
+# Every command installs its requirements. Only make and Python 3.11 to 3.14 must be installed before.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-# Made again when the requirements change, or when the Python it was made with is gone.
+# Created again when the requirements change, or when its Python does not exist any more.
 READY := $(VENV)/ready-$(shell cksum < requirements-dev.txt | tr -d ' ')
 ifneq ($(shell $(PYTHON) -IS -c 'print("well")' 2> /dev/null),well)
 .PHONY: $(READY)
 endif
 
-# The audit's own tools, apart from what ships: what they depend on must not pin it.
+# A separate environment for the audit tools: their dependencies must not change the pins of the application.
 AUDIT_VENV := .venv-audit
 AUDIT_READY := $(AUDIT_VENV)/ready-$(shell cksum < requirements-audit.txt | tr -d ' ')
 
@@ -20,10 +20,13 @@ LOCKED := --quiet --universal --generate-hashes --python-version 3.11 --no-emit-
 
 PORT ?= 8000
 export PORT
-# Some shells set HOST to the name of the machine: only `make dev HOST=0.0.0.0` counts.
+# Some shells set HOST to the name of the machine. Only an argument changes it: `make dev HOST=0.0.0.0`.
 HOST := 127.0.0.1
 export HOST
 export PYTHONPATH := .:clients/python
+
+# Long tests are neighbours. A process that has finished its share takes tests of another one.
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: help
 help: ## Show this list
@@ -44,7 +47,7 @@ demo: $(READY) ## Show login, lost answer and theft in the terminal (uses the se
 
 .PHONY: test
 test: $(READY) ## Run the tests (some minutes; it prints how many)
-	@$(PYTHON) -m pytest -p tests.baton.report -n auto --maxprocesses 4
+	@$(PYTHON) -m pytest -p tests.baton.report $(PARALLEL)
 
 .PHONY: test-app
 test-app: $(READY) ## Run your own tests only, without those of Baton (some seconds)
@@ -56,7 +59,7 @@ check: $(READY) ## Check format, lint, types and layers, then run the tests: as 
 	@echo "2/5 lint" && $(VENV)/bin/ruff check --quiet .
 	@echo "3/5 types" && $(VENV)/bin/mypy --no-error-summary
 	@echo "4/5 layers" && { told=`$(VENV)/bin/lint-imports --config baton.importlinter.toml 2>&1` || { echo "$$told"; exit 1; }; }
-	@echo "5/5 tests (some minutes)" && $(PYTHON) -m pytest -p tests.baton.report -n auto --maxprocesses 4
+	@echo "5/5 tests (some minutes)" && $(PYTHON) -m pytest -p tests.baton.report $(PARALLEL)
 
 .PHONY: mutants
 mutants: $(READY) ## Remove each guard and check that a test fails (10 min; SHORT=1: a dozen)
@@ -67,15 +70,15 @@ prove: $(READY) ## Run the long proofs, with one line of evidence for each guara
 	@echo "1/2 mutants"
 	@$(PYTHON) -m tools.mutants $(if $(SHORT),--short)
 	@echo "2/2 tests"
-	@$(PYTHON) -m pytest -p tests.baton.report -n auto --maxprocesses 4 -m "$(if $(SHORT),guarantee and not prove,guarantee or prove)"
+	@$(PYTHON) -m pytest -p tests.baton.report $(PARALLEL) -m "$(if $(SHORT),guarantee and not prove,guarantee or prove)"
 
 .PHONY: format
 format: $(READY) ## Format the code, and write docs/baton/errors.md and Baton's MANIFEST
 	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet .
 	@$(PYTHON) -m tools.errors_page && $(PYTHON) -m tools.manifest
 
-# Without a virtual environment: the one there is may have the requirements of before. The tools are resolved first, and
-# their pins constrain what ships: resolved the other way round, a tool could refuse what ships.
+# Without the virtual environment, which may have the earlier requirements. The development tools are resolved first,
+# and their pins constrain the application. In the other order, a tool could conflict with a pin of the application.
 .PHONY: lock
 lock: ## Pin requirements.in and requirements-app.in in one requirements.txt, with hashes (needs uv)
 	@command -v uv > /dev/null || { echo "error: uv is not installed. Nothing was changed." \
@@ -148,7 +151,7 @@ bench-imports: $(READY) ## List the modules that the first request of each route
 
 .PHONY: figures
 figures: $(READY) ## Simulate the mechanisms and draw docs/baton/figures/relay.svg (some minutes)
-	@$(PYTHON) -m tests.relay.figures
+	@$(PYTHON) -m tests.baton.proofs.relay.figures
 
 .PHONY: drill
 drill: $(READY) ## Restore a backup and check that no earlier token works (STAGE=dev: in your AWS account)

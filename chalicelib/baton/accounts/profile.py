@@ -6,16 +6,23 @@ from chalicelib.baton import errors
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.issue import Seconds
 
 
 class Profile(Struct, frozen=True):
-    """An account, for its owner. Times are in seconds since the epoch."""
+    """An account, for its owner. Times are in seconds since the epoch.
+
+    ``acr``, ``amr`` and ``auth_time`` say how and when the person logged in on this device (RFC 9470, RFC 8176).
+    """
 
     account_id: AccountId
     email: str
     created_at: int
     device_id: LineageId
     email_verified: bool
+    acr: str
+    amr: tuple[str, ...]
+    auth_time: Seconds
 
 
 class ShowAccount(Struct, frozen=True, kw_only=True):
@@ -34,4 +41,7 @@ class ShowAccount(Struct, frozen=True, kw_only=True):
             user.created_at,
             caller.device_id,
             email_verified=user.verified_at is not None,
+            acr=caller.acr,
+            amr=caller.amr,
+            auth_time=caller.auth_time,
         )

@@ -7,13 +7,24 @@ from typing import Literal, cast, get_args
 
 from msgspec import Struct
 
-from chalicelib.baton.policy import MECHANISMS, ROLE_CHARACTERS_MAX, ROLES_MAX, Mechanism, MechanismName
+from chalicelib.baton.lineages.model import AccountState
+from chalicelib.baton.policy import (
+    MECHANISMS,
+    REMEMBER_DAYS,
+    REMEMBER_DAYS_MAX,
+    ROLE_CHARACTERS_MAX,
+    ROLES_MAX,
+    Mechanism,
+    MechanismName,
+)
 
 Form = Literal["jwt", "opaque"]
 BindingRule = Literal["required", "optional"]
+SecondFactorRule = Literal["off", "optional", "required"]
 
 _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
-_OPTIONAL_MEMBERS = {"retired"}
+_OPTIONAL_MEMBERS = {"retired", "second_factor", "remember_days"}
+_ROLE_MEMBERS = {"code", "second_factor"}
 _CODE_MAX = 255
 _TABLES = {"client", "demonstration", "mail", "roles"}
 _HOST = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
@@ -42,7 +53,9 @@ class Client(Struct, frozen=True):
     """A public client application (RFC 6749 section 2). Requests have its id, and lineages store its one-byte code.
 
     ``retired``: the client is out of service. New logins are refused, and its logins have ended. Its tokens are still
-    recognised as Baton's.
+    recognised as Baton's. ``second_factor``: the client requires a second factor at each login, can ask for one, or
+    cannot (``off``). ``remember_days``: how long a device that proved one is not asked
+    again; 0: never remembered.
     """
 
     id: str
@@ -52,6 +65,8 @@ class Client(Struct, frozen=True):
     binding: BindingRule
     scope: frozenset[str]
     retired: bool = False
+    second_factor: SecondFactorRule = "optional"
+    remember_days: int = REMEMBER_DAYS
 
 
 class MailRow(Struct, frozen=True):
@@ -70,12 +85,17 @@ class Clients:
         *,
         roles: Mapping[str, int] | None = None,
         mail: MailRow | None = None,
+        requiring_roles: Collection[str] = (),
         demonstration: bool = False,
     ) -> None:
-        """Index clients and roles by name and by code. Outside development a ``demonstration`` is refused."""
+        """Index clients and roles by name and by code. Outside development a ``demonstration`` is refused.
+
+        ``requiring_roles`` are the roles whose holders are asked for a second factor at each login.
+        """
         self.demonstration = demonstration
         self.mail = mail or MailRow()
         self.roles: Mapping[str, int] = dict(roles or {})
+        self._requiring_roles = frozenset(self.roles[name] for name in requiring_roles)
         self._roles_by_code = {code: name for name, code in self.roles.items()}
         self._by_id = dict(clients)
         self._by_code = {client.code: client for client in clients.values()}
@@ -85,7 +105,7 @@ class Clients:
         return iter(self._by_id.values())
 
     def get(self, client_id: str) -> Client | None:
-        """Find a client by the id it sends."""
+        """Find a client by its ``client_id``."""
         return self._by_id.get(client_id)
 
     def of(self, code: int) -> Client | None:
@@ -102,6 +122,14 @@ class Clients:
     def role_names(self, codes: Collection[int]) -> frozenset[str]:
         """Return the names of stored codes. A code that the registry no longer has is left out, and grants nothing."""
         return frozenset(self._roles_by_code[code] for code in codes if code in self._roles_by_code)
+
+    def demand_second_factor(self, client: Client, account_state: AccountState) -> bool:
+        """Check whether the client, an operator or a role of the account demands a second factor."""
+        return (
+            client.second_factor == "required"
+            or account_state.second_factor_required
+            or not self._requiring_roles.isdisjoint(account_state.roles)
+        )
 
     @classmethod
     def from_toml(cls, text: str, file: str = "client registry") -> "Clients":
@@ -143,12 +171,15 @@ class Clients:
                 binding=cast("BindingRule", row["binding"]),
                 scope=frozenset(row["scope"].split()),
                 retired=row.get("retired", False),
+                second_factor=cast("SecondFactorRule", row.get("second_factor", "optional")),
+                remember_days=row.get("remember_days", REMEMBER_DAYS),
             )
         if not clients and not problems:
             problems = ["no client is registered"]
         if problems:
             raise RegistryProblems([f"{file}: {problem}" for problem in problems])
-        return cls(clients, roles=roles, mail=mail, demonstration=demonstration)
+        requiring = [name for name in roles if rows["roles"][name].get("second_factor") == "required"]
+        return cls(clients, roles=roles, mail=mail, requiring_roles=requiring, demonstration=demonstration)
 
 
 def decode_registry(content: bytes, file: str) -> str:
@@ -205,8 +236,12 @@ def _role_problems(name: str, row: object) -> Iterator[str]:
     if not isinstance(row, dict):
         yield "is not a table: write { code = 1 }"
         return
-    for member in sorted({"code"} ^ row.keys()):
-        yield "code is missing" if member == "code" else f"{member} is not known"
+    if "code" not in row:
+        yield "code is missing"
+    for member in sorted(row.keys() - _ROLE_MEMBERS):
+        yield f"{member} is not known"
+    if row.get("second_factor", "required") != "required":
+        yield 'second_factor is "required", or left out'
     code = row.get("code")
     if "code" in row and not (type(code) is int and 1 <= code <= ROLES_MAX):
         yield f"code is a whole number from 1 to {ROLES_MAX}"
@@ -220,6 +255,9 @@ def _problems(row: object) -> Iterator[str]:
         yield f"{name} is missing" if name in _MEMBERS else f"{name} is not known"
     if not isinstance(row.get("retired", False), bool):
         yield "retired is true or false"
+    days = row.get("remember_days", REMEMBER_DAYS)
+    if not (type(days) is int and 0 <= days <= REMEMBER_DAYS_MAX):
+        yield f"remember_days is a whole number from 0 to {REMEMBER_DAYS_MAX}"
     code = row.get("code")
     if "code" in row and not (type(code) is int and 1 <= code <= _CODE_MAX):
         yield f"code is a whole number from 1 to {_CODE_MAX}"
@@ -227,6 +265,7 @@ def _problems(row: object) -> Iterator[str]:
         ("mechanism", tuple(MechanismName)),
         ("form", get_args(Form)),
         ("binding", get_args(BindingRule)),
+        ("second_factor", get_args(SecondFactorRule)),
     ):
         if name in row and row[name] not in words:
             yield f"{name} is one of {', '.join(words)}"

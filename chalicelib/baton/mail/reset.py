@@ -13,10 +13,10 @@ from chalicelib.baton.effects import Clock, Done, Entropy
 from chalicelib.baton.events.ports import Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.new_password import NewPassword
 from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.password_hash import hash_password, verify_password
 from chalicelib.baton.factors.refusals import InvalidCredentials
-from chalicelib.baton.factors.strength import check_strength
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import CannotDecrypt, Ring
 from chalicelib.baton.lineages.model import Status
@@ -64,6 +64,7 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
     clock: Clock
     entropy: Entropy
     key_ring: KeyRing
+    new_password: NewPassword
     users: MailUsers
     lineage_store: LineageStore
     codes: CheckMailCode
@@ -82,7 +83,7 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
         session = self.codes.open(mail_session, use="reset", now=now)
         self.codes.check_key(message, session, now=now)
         secret = normalise(new_password)
-        check_strength(secret.decode(), email=session.address)
+        self.new_password.check_strength(new_password, email=session.address)
         self.codes.check_code(session, code)
         ring = self.key_ring.current(now=now)
         password_hash = ring.encrypt_for(
@@ -95,6 +96,7 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
                 return
             if version_bytes(user.credentials_version) != session.version or user.email != session.address:
                 raise InvalidCode("the credentials changed after the code was requested")
+            self.new_password.check_breach(secret)
             claim = user.verified_at is None and user.created_at >= self.claims_from
             outcome = self.users.reset_password(
                 session.account,

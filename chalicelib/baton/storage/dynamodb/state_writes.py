@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from chalicelib.baton.ids import AccountId
-from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason, KeyBinding, Lineage
+from chalicelib.baton.lineages.model import (
+    AccountState,
+    Actor,
+    Ended,
+    EndReason,
+    KeyBinding,
+    Lineage,
+    UnfinishedLogin,
+)
 from chalicelib.baton.policy import ATTEMPT_SLOTS
 from chalicelib.baton.storage.dynamodb.items import (
     END_REASON_CODES,
@@ -78,7 +86,10 @@ ACTOR_LIVE: Final = (
     CREDENTIALS_AS_READ,
 )
 
-ADDABLE: Final = (ACTIVE, EPOCH_AS_READ, CREDENTIALS_AS_READ, ABSENT, HAS_ROOM)
+# The rule `rules.may_go_on` permits the write: the account is as it was when the login proved its password.
+AS_PROVED: Final = (ACTIVE, EPOCH_AS_READ, CREDENTIALS_AS_READ)
+
+ADDABLE: Final = (*AS_PROVED, ABSENT, HAS_ROOM)
 # Two logins by one key at the same time: the later one must see the earlier one, to end it.
 ADDABLE_BY_KEY: Final = (*ADDABLE, AS_MANY_AS_READ)
 RECORDABLE: Final = (ACTIVE, SAME_EPOCH, NOT_ENDED, NOT_EXPIRED, AFTER_NOT_BEFORE, AS_READ)
@@ -100,11 +111,13 @@ RAISE_EPOCH_AND_END_ACTOR: Final = (
 )
 # The item of a deleted account keeps no personal data: device names, times of logins and roles are removed.
 REMOVE_ROLES: Final = "REMOVE #roles"
+REMOVE_DEMANDS: Final = f"{REMOVE_ROLES}, #second_factor_required"
 CLEAR: Final = f"{SET_STATUS}, #lineages = :no_lineages"
-DELETE: Final = f"{CLEAR} {REMOVE_ROLES}"
-DELETE_BY_ACTOR: Final = f"{CLEAR}, #deleted_by = :deleted_by {REMOVE_ROLES}"
+DELETE: Final = f"{CLEAR} {REMOVE_DEMANDS}"
+DELETE_BY_ACTOR: Final = f"{CLEAR}, #deleted_by = :deleted_by {REMOVE_DEMANDS}"
 SET_ROLES: Final = "SET #roles = :roles"
 RAISE_VERSION_AND_EPOCH: Final = f"{RAISE_EPOCH}, #credentials_version = :next_credentials_version"
+RAISE_CREDENTIALS_VERSION: Final = "SET #credentials_version = :next_credentials_version"
 RAISE_EPOCH_AND_KEEP_ONE: Final = f"{RAISE_VERSION_AND_EPOCH}, #lineages.#actor.#epoch = :next_epoch"
 
 
@@ -202,7 +215,7 @@ def end_logins(
     update = state_update(
         table,
         account,
-        f"{RAISE_VERSION_AND_EPOCH} {REMOVE_ROLES}" if clear else RAISE_VERSION_AND_EPOCH,
+        f"{RAISE_VERSION_AND_EPOCH} {REMOVE_DEMANDS}" if clear else RAISE_VERSION_AND_EPOCH,
         (ACTIVE, CREDENTIALS_AS_READ),
         values={
             **end_values(ended),
@@ -210,6 +223,33 @@ def end_logins(
             ":next_credentials_version": number(expected_version + 1),
         },
     )
+    return {"Update": update}
+
+
+def raise_version(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[str, dict[str, object]]:
+    """Build the write that raises the credentials version, as a part of the transaction that changes a factor."""
+    next_version = {":next_credentials_version": number(by.credentials_version + 1)}
+    if isinstance(by, Actor):
+        update = state_update(
+            table,
+            by.account,
+            RAISE_CREDENTIALS_VERSION,
+            ACTOR_LIVE,
+            names={"#actor": by.lineage},
+            values={**actor_values(by), **next_version, ":now": number(now)},
+        )
+    else:
+        update = state_update(
+            table,
+            by.account,
+            RAISE_CREDENTIALS_VERSION,
+            AS_PROVED,
+            values={
+                ":epoch": number(by.epoch),
+                ":credentials_version": number(by.credentials_version),
+                **next_version,
+            },
+        )
     return {"Update": update}
 
 

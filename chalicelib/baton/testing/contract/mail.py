@@ -32,7 +32,7 @@ from chalicelib.baton.testing.contract.values import (
 class MailContract(LineagesUnderTest):
     """The store ``accounts``: `mail.ports.MailUsers`."""
 
-    def registered(self, storage: StorageUnderTest, **user: object) -> AccountState:
+    def registered_with(self, storage: StorageUnderTest, **user: object) -> AccountState:
         """Register a person with two devices and a role, and return the account state."""
         account_state = replace(state_with(MINE_LIVE, OTHER_LIVE), roles=ADMIN)
         assert storage.accounts.register(replace(USER, **user), account_state) == Done()
@@ -54,12 +54,12 @@ class MailContract(LineagesUnderTest):
 
     def test_a_user_is_stored_with_what_mail_writes(self, storage: StorageUnderTest) -> None:
         """Each of the three may be missing."""
-        self.registered(storage, verified_at=NOW, language="zh", reset_mark=MARK)
+        self.registered_with(storage, verified_at=NOW, language="zh", reset_mark=MARK)
         assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW, language="zh", reset_mark=MARK)
 
     def test_an_address_is_verified_once_and_no_login_changes(self, storage: StorageUnderTest) -> None:
         """The first time stays. A language replaces the stored one, and no language does not."""
-        account_state = self.registered(storage)
+        account_state = self.registered_with(storage)
         assert storage.accounts.verify_address(ACTOR, language="", now=NOW) == Done()
         assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW)
         assert storage.accounts.verify_address(ACTOR, language="zh", now=NOW + 9) == Done()
@@ -69,7 +69,7 @@ class MailContract(LineagesUnderTest):
 
     def test_an_address_of_other_credentials_is_not_verified(self, storage: StorageUnderTest) -> None:
         """The version of the user counts too: an address may have moved with it."""
-        self.registered(storage, credentials_version=VERSION + 1)
+        self.registered_with(storage, credentials_version=VERSION + 1)
         assert storage.accounts.verify_address(ACTOR, language="", now=NOW) == Refused()
         assert storage.accounts.get(ACCOUNT) == replace(USER, credentials_version=VERSION + 1)
 
@@ -94,7 +94,7 @@ class MailContract(LineagesUnderTest):
     @pytest.mark.guarantee(6)
     def test_a_reset_ends_every_login_and_keeps_the_rest(self, storage: StorageUnderTest) -> None:
         """Version and epoch rise by one in one transaction. Roles and the time of proof stay."""
-        account_state = self.registered(storage, verified_at=NOW - 5)
+        account_state = self.registered_with(storage, verified_at=NOW - 5)
         assert self.reset(storage) == Done()
         assert storage.accounts.get(ACCOUNT) == replace(
             USER,
@@ -111,7 +111,7 @@ class MailContract(LineagesUnderTest):
 
     def test_a_claim_proves_the_address_and_takes_the_roles(self, storage: StorageUnderTest) -> None:
         """The logins end with a reason of their own."""
-        self.registered(storage)
+        self.registered_with(storage)
         assert self.reset(storage, claim=True) == Done()
         user, after = storage.accounts.get(ACCOUNT), self.account_state(storage)
         assert user is not None
@@ -121,7 +121,7 @@ class MailContract(LineagesUnderTest):
 
     def test_an_address_that_was_verified_meanwhile_is_not_claimed(self, storage: StorageUnderTest) -> None:
         """The condition is in the write: a proof between read and write keeps the owner's roles."""
-        account_state = self.registered(storage, verified_at=NOW)
+        account_state = self.registered_with(storage, verified_at=NOW)
         assert self.reset(storage, claim=True) == Moved()
         assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW)
         assert self.account_state(storage) == account_state
@@ -146,7 +146,7 @@ class MailContract(LineagesUnderTest):
 
     def test_other_credentials_of_the_user_stop_a_reset(self, storage: StorageUnderTest) -> None:
         """A missing user is not made."""
-        account_state = self.registered(storage, credentials_version=VERSION + 1)
+        account_state = self.registered_with(storage, credentials_version=VERSION + 1)
         assert self.reset(storage) == Moved()
         assert self.account_state(storage) == account_state
         storage.accounts.forget(ACCOUNT, USER.email_index)
@@ -155,7 +155,7 @@ class MailContract(LineagesUnderTest):
 
     def test_the_very_same_reset_sent_again_is_done(self, storage: StorageUnderTest) -> None:
         """The store recognises its own write by mark and encrypted hash. Nothing rises a second time."""
-        self.registered(storage)
+        self.registered_with(storage)
         assert self.reset(storage) == Done()
         once = self.account_state(storage)
         assert self.reset(storage) == Done()
@@ -166,7 +166,7 @@ class MailContract(LineagesUnderTest):
     @pytest.mark.guarantee(8)
     def test_one_of_many_resets_at_the_same_time_wins(self, storage: StorageUnderTest) -> None:
         """Eight sessions with right codes: one sets the password."""
-        self.registered(storage)
+        self.registered_with(storage)
 
         def resetting(number: int) -> Callable[[], Done | Moved]:
             return lambda: self.reset(storage, mark=bytes([number]) * 16, password_hash=bytes([number]) * 40)
