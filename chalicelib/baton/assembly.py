@@ -157,6 +157,7 @@ def _new_password(parts: Parts) -> NewPassword:
     return NewPassword(
         characters_min=PASSWORD_CHARACTERS_MIN,
         breaches=BreachCheck(fetch=parts.fetch, log=parts.log) if parts.settings.breach_check else None,
+        product=parts.clients.mail.product,
     )
 
 

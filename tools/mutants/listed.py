@@ -141,7 +141,7 @@ LISTED: Final[list[Mutant]] = [
         ("two characters that become one will do", "if min(len(password), len(normal)) <", "if len(password) <"),
         ("common passwords will do", "    if is_blocked(folded) or ", "    if "),
         ("one character again and again will do", " or (normal != password and is_blocked(password.casefold()))", ""),
-        ("words of the address will do", "    if is_made_of(folded, words_of(email)):", "    if False:"),
+        ("words of the address will do", "    if is_made_of(folded, words_of(email, product=product)):", "    if False:"),
     ),
     *_of(
         "chalicelib/baton/factors/block_list.py",
@@ -622,6 +622,8 @@ LISTED: Final[list[Mutant]] = [
         ("a reset over changed credentials", "if claim else VERSION_AS_READ,\n            update=CLAIM", 'if claim else "v <> :version OR v = :version",\n            update=CLAIM'),
         ("another reset is taken for ours", "(stored.reset_mark, stored.password_hash) == (mark, password_hash)", "stored.reset_mark == mark"),
         ("a claim leaves the roles", "clear=claim", "clear=False"),
+        ("a claim leaves a second factor", "REMOVE {', '.join((SWITCH, *TOTP, *RECOVERY))}", "REMOVE {', '.join((SWITCH, *RECOVERY))}"),
+        ("a reset leaves the remembered devices", ', remembered = :remembered"', '"'),
     ),
     *_of(
         "chalicelib/baton/storage/aws/mail.py",
@@ -643,6 +645,7 @@ LISTED: Final[list[Mutant]] = [
         ("an old account is claimed", "and user.created_at >= self.claims_from", "and True"),
         ("a proved account is claimed", "claim = user.verified_at is None and", "claim = True and"),
         ("the key of a reset is not checked", "        self.codes.check_key(message, session, now=now)\n", ""),
+        ("a reset checks no leak", "            self.new_password.check_breach(secret)\n", ""),
         ("a weak password is set", "        self.new_password.check_strength(new_password, email=session.address)\n", ""),
     ),
     *_of(

@@ -7,7 +7,7 @@ from chalicelib.baton import errors
 from chalicelib.baton.accounts.auth_session import AskForFactor, OpenSession, ReadSession
 from chalicelib.baton.accounts.first_tokens import Admit
 from chalicelib.baton.effects import Clock, Entropy, Moved, Refused
-from chalicelib.baton.events.ports import Log
+from chalicelib.baton.events.ports import Log, Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.enrolment import (
     Enrolment,
@@ -167,7 +167,8 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
         )
         if isinstance(self.store.change_factors(login, change, remember=device, now=now), Moved):
             raise InvalidSession("auth_session: the account changed during the enrolment")
-        self.record("factor_added", account=user.account, details={"kind": "totp"})
+        told = Told(device=session.ticket.label)
+        self.record("factor_added", account=user.account, details={"kind": "totp"}, told=told)
         moved = replace(account_state, credentials_version=next_login.credentials_version)
         tokens = self._admit(session, moved, PASSWORD_AND_TOTP, now=now)
         return LoginTokens(**asdict(tokens), recovery_codes=codes or UNSET)
@@ -188,7 +189,8 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
         if isinstance(used, Refused):
             raise self._wrong(user, "the recovery code was used")
         left = user.factors.codes_left - 1
-        self.record("recovery_code_used", account=user.account, details={"left": left})
+        told = Told(device=session.ticket.label)
+        self.record("recovery_code_used", account=user.account, details={"left": left}, told=told)
         return left
 
     def _wrong(self, user: User, reason: str) -> InvalidFactor:

@@ -53,10 +53,11 @@ EVENTS: Final[Mapping[str, Event]] = {
     "answer_not_stored": Event("warning"),
     "stepped_up": Event("info"),
     "factor_refused": Event("info"),
-    "second_factor_failing": Event("warning", audited=True),  # once a day, by somebody who has the password
-    "factor_added": Event("info", audited=True),
-    "factor_removed": Event("info", audited=True),
-    "recovery_code_used": Event("warning", audited=True),
+    # Once a day, by somebody who has the password.
+    "second_factor_failing": Event("warning", audited=True, notice="second_factor_failing"),
+    "factor_added": Event("info", audited=True, notice="factor_added"),
+    "factor_removed": Event("info", audited=True, notice="factor_removed"),
+    "recovery_code_used": Event("warning", audited=True, notice="recovery_code_used"),
     "recovery_codes_renewed": Event("info", audited=True),
     "second_factor_switched": Event("info", audited=True),
     "password_changed": Event("info", audited=True, notice="password_changed"),

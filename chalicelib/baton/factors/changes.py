@@ -6,6 +6,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done, Entropy
+from chalicelib.baton.events.ports import Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.enrolment import (
     TotpEnrolment,
@@ -125,7 +126,8 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
             now=now,
         )
         self._change(caller, change, proved=self._remembered(caller, user, now=now), now=now)
-        self.record("factor_added", account=caller.account, lineage=caller.device_id, details={"kind": "totp"})
+        told, details = _told(caller), {"kind": "totp"}
+        self.record("factor_added", account=caller.account, lineage=caller.device_id, details=details, told=told)
         return _shown(codes)
 
     def remove_totp(self, caller: Caller) -> None:
@@ -137,7 +139,8 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         # Recovery codes only replace another factor. They stay: an operator or a role may require a second factor.
         change = RemoveTotp(user.factors.totp, last=True)
         self._change(caller, change, proved=self._proved(caller, user, now=now), now=now)
-        self.record("factor_removed", account=caller.account, lineage=caller.device_id, details={"kind": "totp"})
+        told, details = _told(caller), {"kind": "totp"}
+        self.record("factor_removed", account=caller.account, lineage=caller.device_id, details=details, told=told)
 
     def renew_recovery_codes(self, caller: Caller) -> NewRecoveryCodes:
         """Replace all recovery codes. A repetition with the same attempt returns the same codes.
@@ -223,6 +226,10 @@ def _login_of(caller: Caller) -> tuple[AccountState, Lineage]:
     account_state = caller.account_state
     assert account_state is not None
     return account_state, account_state.lineages[caller.device_id]
+
+
+def _told(caller: Caller) -> Told:
+    return Told(device=_login_of(caller)[1].label)
 
 
 def _of_attempt(caller: Caller) -> tuple[bytes, bytes]:

@@ -31,12 +31,12 @@ _NO_LETTERS = re.compile(r"[\W\d_]+")
 _LOOKALIKES = str.maketrans("013457@$!|+l", "oieastasiiti")
 
 
-def words_of(email: str) -> frozenset[str]:
-    """Return the words of a canonical address and of the service, folded."""
+def words_of(email: str, *, product: str = "") -> frozenset[str]:
+    """Return the words of a canonical address and of the service, folded. ``product`` is its name in the registry."""
     local, _, domain = email.rpartition("@")
     labels = [_unicode_of(label) for label in domain.split(".")]
     parts = (part for name in (local, *labels) for part in _NO_LETTERS.split(name))
-    words = (SERVICE_WORD, email, local, domain, *labels, *parts)
+    words = (SERVICE_WORD, product, email, local, domain, *labels, *parts)
     folded = (without_separators(word.casefold()).translate(_LOOKALIKES) for word in words)
     return frozenset(word for word in folded if len(word) >= _WORD_CHARACTERS_MIN)
 

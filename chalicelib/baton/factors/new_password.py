@@ -17,10 +17,12 @@ class NewPassword(Struct, frozen=True, kw_only=True):
     """The least length, in code points."""
     breaches: BreachCheck | None
     """``None``: the breach check is off."""
+    product: str = ""
+    """The name of the service, which no password may consist of."""
 
     def check_strength(self, password: str, *, email: str) -> None:
         """Refuse a weak password, as typed. ``normalise`` has accepted it. Raises ``WeakPassword``."""
-        strength.check_strength(password, email=email, characters_min=self.characters_min)
+        strength.check_strength(password, email=email, product=self.product, characters_min=self.characters_min)
 
     def check_breach(self, secret: bytes) -> None:
         """Refuse a normalised password that leaked from another service. Raises ``Breached``."""

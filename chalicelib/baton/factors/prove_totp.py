@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Refused
-from chalicelib.baton.events.ports import Log
+from chalicelib.baton.events.ports import Log, Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.model import Remember, Totp, User
 from chalicelib.baton.factors.ports import FactorStore, RateLimits
@@ -120,7 +120,7 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
             if not isinstance(wrong, Refused):
                 return
             if not isinstance(self.ephemeral.count(f"totp_told:{account}", limit=1, window_s=DAY_S, now=now), Refused):
-                self.record("second_factor_failing", account=account)
+                self.record("second_factor_failing", account=account, told=Told())
 
 
 def step_of(user: User, code: str, *, attempt: str, ring: Ring, now: int) -> int | None:

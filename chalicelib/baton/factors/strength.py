@@ -18,11 +18,14 @@ from chalicelib.baton.factors.normal_form import nfkc
 from chalicelib.baton.factors.refusals import ContainsContext, TooCommon, TooShort
 
 
-def check_strength(password: str, *, email: str, characters_min: int = policy.PASSWORD_CHARACTERS_MIN) -> None:
+def check_strength(
+    password: str, *, email: str, product: str = "", characters_min: int = policy.PASSWORD_CHARACTERS_MIN
+) -> None:
     """Refuse a weak password.
 
     ``password`` is as typed, and ``normalise`` has accepted it: it has at most 1,024 bytes. ``email`` is a canonical
-    address. ``characters_min`` is the least length in code points.
+    address. ``product`` is the name of the service in the client registry. ``characters_min`` is the least length in
+    code points.
 
     Raises:
         TooShort: fewer than ``characters_min`` characters, as typed or in the normal form. Some characters become up to
@@ -37,5 +40,5 @@ def check_strength(password: str, *, email: str, characters_min: int = policy.PA
     folded = normal.casefold()
     if is_blocked(folded) or (normal != password and is_blocked(password.casefold())):
         raise TooCommon
-    if is_made_of(folded, words_of(email)):
+    if is_made_of(folded, words_of(email, product=product)):
         raise ContainsContext

@@ -23,6 +23,10 @@ NAMES: Final = (
     "password_changed",
     "password_reset",
     "token_reused",
+    "factor_added",
+    "factor_removed",
+    "recovery_code_used",
+    "second_factor_failing",
     "account_deleted",
 )
 """Every text. Each one has a text and an HTML file in each language."""

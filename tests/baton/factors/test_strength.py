@@ -314,3 +314,10 @@ def test_a_hostile_password_is_judged(password: str) -> None:
     assert len(normalise(password)) > 0
     with pytest.raises(TooCommon):
         check_strength(password, email=EMAIL)
+
+
+def test_a_password_made_from_the_name_of_the_product_is_refused() -> None:
+    """The client registry has the name, and every attacker of this service knows it."""
+    check_strength("Lantern Harbour!", email=EMAIL)
+    with pytest.raises(ContainsContext):
+        check_strength("Lantern Harbour!", email=EMAIL, product="Lantern Harbour")

@@ -9,9 +9,10 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.events.names import EVENTS
 from chalicelib.baton.mail.outbox import PendingOrders
 from chalicelib.baton.mail.templates import NAMES
-from chalicelib.baton.policy import DAY_S, NOTICES_PER_DAY_MAX
+from chalicelib.baton.policy import DAY_S, NOTICES_PER_DAY_MAX, SECOND_FACTOR_FAILING_AT
 from tests.baton.mail.town import ADA, Town
 from tests.baton.wire.conversation import NEW_PASSWORD
+from tests.baton.wire.second_factor import Person, prove, stepped, wrong
 
 BATON = Path(__file__).parents[3] / "chalicelib" / "baton"
 
@@ -52,6 +53,28 @@ def test_a_reuse_is_told(town: Town) -> None:
     assert phone.exchange().status == 200
     assert phone.exchange(used).code == "token_reused"
     assert subjects(town) == ["A login to your api.example.com account was ended"]
+
+
+def test_changes_and_trouble_of_the_second_factor_are_told(town: Town) -> None:
+    """With the name of the device that added or removed the app, or used a recovery code."""
+    phone, ada = town.registered(), Person(lambda: town.world.clock.now)
+    ada.enrol(phone)
+    tablet = town.device()
+    said = tablet.post("/login", tablet.entry(ADA, name="Ada's tablet"), token=None)
+    for _ in range(SECOND_FACTOR_FAILING_AT):
+        assert prove(tablet, said, totp=wrong(ada.code())).code == "invalid_factor"
+    assert prove(tablet, said, recovery_code=ada.codes[0]).status == 200
+    town.world.clock.skip(seconds=30)
+    assert stepped(phone, "DELETE", "/me/factors/totp", totp=ada.fresh_code()).status == 204
+    assert subjects(town) == [
+        "Your api.example.com account has an authenticator app",
+        "Somebody has the password of your api.example.com account",
+        "A recovery code of your api.example.com account was used",
+        "New login to your api.example.com account",
+        "Your api.example.com account has no authenticator app any more",
+    ]
+    assert "Device: phone" in town.mails()[0].text
+    assert "Device: Ada's tablet" in town.mails()[2].text
 
 
 def test_an_account_has_twenty_notices_a_day_and_a_reuse_is_told_always(town: Town) -> None:

@@ -8,9 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from msgspec.structs import replace
 
+from chalicelib.baton.factors.new_password import NewPassword
+from chalicelib.baton.factors.refusals import Breached
 from chalicelib.baton.policy import MAIL_CODE_TRIES_MAX, MAIL_RESET_S, MAIL_SESSIONS_MAX, MAIL_SESSIONS_WINDOW_S
 from tests.baton.mail.town import ADA, WRONG, Town
 from tests.baton.wire.conversation import NEW_PASSWORD, PASSWORD
+from tests.baton.wire.second_factor import Person, prove
 
 BOB = "bob@example.com"
 
@@ -294,3 +297,52 @@ def test_no_code_stands_in_any_log_line(town: Town) -> None:
     assert not re.search(rf"{code}|{code.replace(' ', '')}", written)
     assert replace(town.mails()[0], to="") != town.mails()[0]
     assert repr(town.mails()[0]) == "Mail('**********')"
+
+
+def test_the_login_after_a_reset_asks_for_the_second_factor(town: Town) -> None:
+    """The mailbox replaces the password alone. The device that was remembered is asked too."""
+    phone, ada = town.verified(town.registered()), Person(lambda: town.world.clock.now)
+    ada.enrol(phone)
+    assert phone.login(ADA).status == 200
+    lost = town.device()
+    session = town.forgot(lost).members["mail_session"]
+    assert town.reset(lost, session, town.code()).status == 204
+    for device in (phone, lost):
+        town.world.clock.skip(seconds=30)
+        said = device.post("/login", device.entry(ADA, NEW_PASSWORD), token=None)
+        assert (said.status, said.code) == (403, "factor_required")
+        assert prove(device, said, totp=ada.fresh_code()).status == 200
+
+
+def test_a_claim_removes_the_second_factor_of_the_stranger(town: Town) -> None:
+    """Whoever registered the address of another person cannot lock that person out with an app."""
+    stranger = town.registered()
+    Person(lambda: town.world.clock.now).enrol(stranger)
+    owner = town.device()
+    session = town.forgot(owner).members["mail_session"]
+    assert town.reset(owner, session, town.code()).status == 204
+    assert owner.login(ADA, password=NEW_PASSWORD).status == 200
+    assert owner.get("/me/factors").members["recovery_codes"] == {"left": 0, "low": False}
+
+
+def test_a_breached_password_is_refused_after_the_code(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a right code makes Baton send the request. A repetition of a reset that succeeded is still 204."""
+    checked: list[bytes] = []
+
+    def refuse(_: NewPassword, secret: bytes) -> None:
+        checked.append(secret)
+        raise Breached
+
+    town.registered()
+    phone = town.device()
+    session, code = town.forgot(phone).members["mail_session"], town.code()
+    with monkeypatch.context() as breached:
+        breached.setattr(NewPassword, "check_breach", refuse)
+        assert town.reset(phone, session, WRONG).code == "invalid_code"
+        assert checked == []
+        assert (said := town.reset(phone, session, code)).status == 422, said
+        assert checked == [NEW_PASSWORD.encode()]
+    assert town.reset(phone, session, code).status == 204
+    monkeypatch.setattr(NewPassword, "check_breach", refuse)
+    assert town.reset(phone, session, code).status == 204
+    assert len(checked) == 1

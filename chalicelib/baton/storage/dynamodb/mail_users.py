@@ -7,7 +7,8 @@ from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Lineage
 from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act
 from chalicelib.baton.storage.aws.service import TransactionFailed
-from chalicelib.baton.storage.dynamodb.accounts import VERSION_AS_READ, Users, user_of
+from chalicelib.baton.storage.dynamodb.accounts import VERSION_AS_READ, Users, remembered_value, user_of
+from chalicelib.baton.storage.dynamodb.factors import RECOVERY, SWITCH, TOTP
 from chalicelib.baton.storage.dynamodb.items import (
     Value,
     all_of,
@@ -23,8 +24,8 @@ from chalicelib.baton.storage.dynamodb.state_writes import end_logins, live
 NOT_VERIFIED: Final = "attribute_not_exists(verified_at)"
 VERIFY: Final = "SET verified_at = if_not_exists(verified_at, :now)"
 VERIFY_WITH_LANGUAGE: Final = f"{VERIFY}, #language = :language"
-RESET: Final = "SET verifier = :verifier, v = :next_version, reset_mark = :mark"
-CLAIM: Final = f"{RESET}, verified_at = :now"
+RESET: Final = "SET verifier = :verifier, v = :next_version, reset_mark = :mark, remembered = :remembered"
+CLAIM: Final = f"{RESET}, verified_at = :now REMOVE {', '.join((SWITCH, *TOTP, *RECOVERY))}"
 _NAMES: Final = {"#language": "language"}
 
 
@@ -66,13 +67,17 @@ class MailUsers(Users):
     def reset_password(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, mark: bytes, claim: bool, now: int
     ) -> Done | Moved:
-        """Replace the password hash and end every login, in one transaction."""
+        """Replace the password hash, end every login and forget the devices, in one transaction.
+
+        A claim also removes the second factors and the roles.
+        """
         tables = self._database.tables
         values: dict[str, Value] = {
             ":verifier": binary(password_hash),
             ":version": number(expected_version),
             ":next_version": number(expected_version + 1),
             ":mark": binary(mark),
+            ":remembered": remembered_value({}),
             ":now": number(now),
         }
         update = expression(

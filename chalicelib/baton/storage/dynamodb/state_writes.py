@@ -215,7 +215,7 @@ def end_logins(
     update = state_update(
         table,
         account,
-        f"{RAISE_VERSION_AND_EPOCH} {REMOVE_DEMANDS}" if clear else RAISE_VERSION_AND_EPOCH,
+        f"{RAISE_VERSION_AND_EPOCH} {REMOVE_ROLES}" if clear else RAISE_VERSION_AND_EPOCH,
         (ACTIVE, CREDENTIALS_AS_READ),
         values={
             **end_values(ended),

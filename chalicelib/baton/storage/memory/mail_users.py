@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.factors.model import SecondFactors
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Lineage, Status
 from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act
@@ -29,7 +30,7 @@ class MemoryMailUsers(MemoryUsers):
     def reset_password(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, mark: bytes, claim: bool, now: int
     ) -> Done | Moved:
-        """Replace the password hash and end every login."""
+        """Replace the password hash, end every login and forget the devices."""
         tables = self._tables
         with tables.lock:
             user, account_state = tables.users.get(account), tables.lineages.get(account)
@@ -48,6 +49,7 @@ class MemoryMailUsers(MemoryUsers):
                 credentials_version=expected_version + 1,
                 reset_mark=mark,
                 verified_at=now if claim else user.verified_at,
+                factors=SecondFactors() if claim else replace(user.factors, remembered={}),
             )
             tables.lineages[account] = replace(
                 account_state,

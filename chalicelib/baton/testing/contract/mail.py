@@ -6,9 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.factors.model import SecondFactors
 from chalicelib.baton.lineages.model import AccountState, Ended, EndReason, Status
 from chalicelib.baton.lineages.rules import ended_of, may_act
 from chalicelib.baton.testing.contract.ends import INACTIVE
+from chalicelib.baton.testing.contract.factor_values import FACTORS
 from chalicelib.baton.testing.contract.under_test import RACERS, LineagesUnderTest, StorageUnderTest, race
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
@@ -118,6 +120,22 @@ class MailContract(LineagesUnderTest):
         assert user.verified_at == NOW
         assert after.roles == frozenset()
         assert after.raised == Ended(at=NOW, reason=EndReason.CLAIMED)
+
+    def test_a_reset_keeps_the_second_factors_and_forgets_remembered_devices(self, storage: StorageUnderTest) -> None:
+        """The person still has the app. The device that was remembered may be the thief's."""
+        self.registered_with(storage, verified_at=NOW - 5, factors=FACTORS)
+        assert self.reset(storage) == Done()
+        user = storage.accounts.get(ACCOUNT)
+        assert user is not None
+        assert user.factors == replace(FACTORS, remembered={})
+
+    def test_a_claim_removes_the_second_factors(self, storage: StorageUnderTest) -> None:
+        """A stranger may have enrolled them before the owner of the mailbox came."""
+        self.registered_with(storage, factors=FACTORS)
+        assert self.reset(storage, claim=True) == Done()
+        user = storage.accounts.get(ACCOUNT)
+        assert user is not None
+        assert user.factors == SecondFactors()
 
     def test_an_address_that_was_verified_meanwhile_is_not_claimed(self, storage: StorageUnderTest) -> None:
         """The condition is in the write: a proof between read and write keeps the owner's roles."""
