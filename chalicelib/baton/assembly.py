@@ -24,6 +24,7 @@ from chalicelib.baton.routing import Route
 from chalicelib.baton.settings import Settings
 from chalicelib.baton.storage.ports import Storage
 from chalicelib.baton.tokens import routes as tokens
+from chalicelib.baton.tokens.claims import AddClaims
 from chalicelib.baton.tokens.exchange import Exchange
 from chalicelib.baton.tokens.introspect import Introspect
 from chalicelib.baton.tokens.issue import Issue
@@ -45,6 +46,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     clients: Clients
     names: Names
     issue: Issue
+    add_claims: AddClaims | None
     proof: RequestVerifier
     credentials: Credentials
 
@@ -150,5 +152,6 @@ def _tokens(parts: Parts) -> tuple[Route, ...]:
             lineage_store=lineage_store,
             resource_servers=parts.settings.resource_servers,
             names=parts.names,
+            add_claims=parts.add_claims,
         ),
     )

@@ -118,6 +118,12 @@ ROLES_MAX = 32
 """The highest code of a role. Each role is one bit of a number in the account state."""
 ROLE_CHARACTERS_MAX = 32
 """The maximum length of a role name. Tokens contain the names."""
+ATTRIBUTES_BYTES_MAX = 32
+"""The attributes of an account, as MessagePack. With them, six logins still cost one write unit."""
+TEAM_CLAIMS_BYTES_MAX = 1024
+"""The claims that a team adds to a token, as JSON. Each call sends the token."""
+SECOND_FACTOR_LEVELS = frozenset({"aal2", "phr"})
+"""The levels of a login with a second factor. A role may require one of them."""
 
 # Step-up.
 GRANT_S = 5 * MINUTE_S

@@ -7,6 +7,7 @@ from typing import Self, TypeVar
 
 from chalice.app import Chalice, Response
 
+from chalicelib.baton.accounts.attributes import Accounts
 from chalicelib.baton.assembly import Parts, routes_of
 from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
@@ -33,6 +34,7 @@ from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
 from chalicelib.baton.storage.ports import Storage
 from chalicelib.baton.tokens.call import Call
 from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.claims import AddClaims, Claims
 from chalicelib.baton.tokens.issue import Issue
 from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
 from chalicelib.baton.tokens.token import Names
@@ -44,7 +46,7 @@ E = TypeVar("E")
 class Baton:
     """A login backend for one Chalice application."""
 
-    def __init__(self, settings: Settings, effects: Effects) -> None:
+    def __init__(self, settings: Settings, effects: Effects, claims: AddClaims | None = None) -> None:
         """Join the rooms. No connection is opened before the first request."""
         self.settings, self.deployment = settings, settings.deployment  # the name: the prefix of a team's tables
         self.clock, self.entropy = effects.clock, effects.entropy
@@ -57,7 +59,9 @@ class Baton:
         self.clients = settings.registry
         self._names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
         self._store(effects)
-        self.issue = Issue(self._names)
+        self._add_claims = claims and self._noting(claims)
+        self.issue = Issue(self._names, self.clients, self._add_claims)
+        self.accounts = Accounts(self.lineage_store)
         self.recorder = Record(
             clock=self.clock, entropy=self.entropy, ephemeral=self.ephemeral, audit=self.audit, log=self.log
         )
@@ -103,16 +107,26 @@ class Baton:
         self.routes: tuple[Route, ...] = routes_of(self._parts())
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
+    def from_environment(
+        cls, environ: Mapping[str, str] | None = None, *, claims: Callable[[Claims], Mapping[str, object]] | None = None
+    ) -> Self:
         """Read the settings and join the rooms. Makes no network call.
 
-        ``environ`` is used in place of the environment of the process. Raises ``ValueError`` that lists every problem.
+        Args:
+            environ: used in place of the environment of the process.
+            claims: a pure function that returns the claims to add to a JWT and to an introspection, at most 1 KB of
+                JSON. It cannot set a registered claim. If it raises, the answer is 503, and the repeated request gets
+                the token.
+
+        Raises:
+            ValueError: the settings are invalid. The message lists every problem.
+
         """
         effects = EFFECTS.get() or Effects(lambda: int(time.time()), secrets.token_bytes)
         settings = read_settings(effects.settings if environ is None else environ)
         if settings.snapshot:
             import_late_modules()
-        return cls(settings, effects)
+        return cls(settings, effects, claims)
 
     def install(self, app: Chalice) -> None:
         """Register Baton's routes and jobs with ``app``, once. Your own routes may be registered before or after."""
@@ -203,6 +217,18 @@ class Baton:
             raise ValueError(f"an event of your own is named app_ and 1 to 60 letters, digits or _: {event!r}")
         self.recorder(event, account=caller.account, lineage=caller.device_id, client=caller.client_id, details=facts)
 
+    def _noting(self, claims: AddClaims) -> AddClaims:
+        """Return the team's function, which also logs the place of its defects."""
+
+        def noted(about: Claims) -> Mapping[str, object]:
+            try:
+                return claims(about)
+            except Exception as defect:
+                self._dispatch.note_defect(defect)
+                raise
+
+        return noted
+
     def _store(self, effects: Effects) -> None:
         """Make the stores."""
         settings = self.settings
@@ -239,6 +265,7 @@ class Baton:
             clients=self.clients,
             names=self._names,
             issue=self.issue,
+            add_claims=self._add_claims,
             proof=self._proof,
             credentials=self._credentials,
         )

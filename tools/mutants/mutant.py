@@ -101,6 +101,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/http/request.py": ("tests/baton/wire/test_public_api.py",),
     "chalicelib/baton/http/signed.py": ("tests/baton/http/test_once.py", "tests/baton/wire/test_public_api.py"),
     "chalicelib/baton/tokens/caller.py": ("tests/baton/wire/test_public_api.py", "tests/baton/tokens/test_call.py"),
+    "chalicelib/baton/tokens/claims.py": ("tests/baton/tokens/test_rights.py",),
+    "chalicelib/baton/lineages/clients.py": (
+        "tests/baton/lineages/test_clients.py",
+        "tests/baton/tokens/test_rights.py",
+    ),
 }
 """The fast tests of each file that is mutated, the likeliest to fail first."""
 

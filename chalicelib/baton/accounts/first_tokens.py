@@ -6,10 +6,10 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.login_request import LoginRequest
-from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.ids import LineageId
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.model import AccountState, Lineage
-from chalicelib.baton.lineages.rules import ended_of
+from chalicelib.baton.lineages.rules import ended_of, rights_of
 from chalicelib.baton.tokens.issue import Issue, TokenResponse, with_secret
 
 
@@ -19,16 +19,17 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
     issue: Issue
 
     def tokens_for(
-        self, lineage: Lineage, login_request: LoginRequest, *, account: AccountId, ring: Ring, now: int
+        self, lineage: Lineage, login_request: LoginRequest, *, account_state: AccountState, ring: Ring, now: int
     ) -> TokenResponse:
-        """Return the tokens and, for a binding to an HMAC secret, that secret."""
+        """Return the tokens and, for a binding to an HMAC secret, that secret. ``account_state`` has the rights."""
         issued = self.issue(
             lineage,
-            account=account,
+            account=account_state.account,
             client=login_request.client,
             key=login_request.device.public_key,
             ring=ring,
             now=now,
+            rights=rights_of(account_state),
         )
         return with_secret(issued, lineage, ring)
 

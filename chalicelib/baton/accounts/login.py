@@ -78,7 +78,9 @@ class Login(Struct, frozen=True, kw_only=True):
             before = self.first_tokens.find_by_attempt(account_state, login_request, ids, ring=ring, now=now)
             if before is not None:
                 self.log.record("login_retried", lineage=before.id)
-                return self.first_tokens.tokens_for(before, login_request, account=account, ring=ring, now=now)
+                return self.first_tokens.tokens_for(
+                    before, login_request, account_state=account_state, ring=ring, now=now
+                )
             lineage = login_request.lineage(ids[0], epoch=account_state.epoch, now=now)
             replaced = replaced_by_login(account_state, login_request.binding, proved=login_request.proved)
             removed = removed_by_login(
@@ -108,7 +110,9 @@ class Login(Struct, frozen=True, kw_only=True):
                     ):
                         self.record("login_replaced", account=account, lineage=one.id)
                 self.record("logged_in", account=account, lineage=lineage.id, client=login_request.client.id)
-                return self.first_tokens.tokens_for(lineage, login_request, account=account, ring=ring, now=now)
+                return self.first_tokens.tokens_for(
+                    lineage, login_request, account_state=account_state, ring=ring, now=now
+                )
             account_state = self.lineage_store.get(account)
             if account_state is not None and account_state.status is not Status.ACTIVE:
                 raise InvalidCredentials("disabled while it was logging in")

@@ -9,12 +9,19 @@ from chalicelib.baton.tokens.caller import Caller
 
 
 class Profile(Struct, frozen=True):
-    """An account, for its owner. Times are in seconds since the epoch."""
+    """An account, for its owner. Times are in seconds since the epoch.
+
+    ``roles`` are those that this login has. ``acr``, ``amr`` and ``auth_time`` say how and when the person logged in.
+    """
 
     account_id: AccountId
     email: str
     created_at: int
     device_id: LineageId
+    roles: tuple[str, ...]
+    acr: str
+    amr: tuple[str, ...]
+    auth_time: int
 
 
 class ShowAccount(Struct, frozen=True, kw_only=True):
@@ -27,4 +34,13 @@ class ShowAccount(Struct, frozen=True, kw_only=True):
         user = self.users.get(caller.account)
         if user is None:
             raise errors.Unavailable("an account whose account state let its owner in has no user")
-        return Profile(user.account, user.email, user.created_at, caller.device_id)
+        return Profile(
+            user.account,
+            user.email,
+            user.created_at,
+            caller.device_id,
+            tuple(sorted(caller.roles)),
+            caller.acr,
+            caller.amr,
+            caller.auth_time,
+        )

@@ -61,7 +61,9 @@ class Register(Struct, frozen=True, kw_only=True):
                 (lineage,) = account_state.lineages.values()
                 client = login_request.client.id
                 self.record("registered", account=user.account, lineage=lineage.id, client=client)
-                return self.first_tokens.tokens_for(lineage, login_request, account=user.account, ring=ring, now=now)
+                return self.first_tokens.tokens_for(
+                    lineage, login_request, account_state=account_state, ring=ring, now=now
+                )
             issued = self._taken(outcome, login_request, secret, source=source, ring=ring, now=now)
             if issued is not None:
                 return issued
@@ -148,4 +150,4 @@ class Register(Struct, frozen=True, kw_only=True):
         if lineage is None:
             raise errors.Superseded("the lineage of this attempt is gone")
         self.log.record("registration_retried", lineage=lineage.id)
-        return self.first_tokens.tokens_for(lineage, login_request, account=account_state.account, ring=ring, now=now)
+        return self.first_tokens.tokens_for(lineage, login_request, account_state=account_state, ring=ring, now=now)

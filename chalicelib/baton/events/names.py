@@ -55,6 +55,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "account_disabled": Event("info", audited=True),
     "account_deleted": Event("info", audited=True),
     "roles_changed": Event("info", audited=True),
+    "second_factor_required": Event("info", audited=True),
+    "second_factor_released": Event("info", audited=True),
     "keys_checked": Event("info"),
     "keys_rotated": Event("warning"),
     "configuration_finding": Event("warning"),

@@ -7,7 +7,14 @@ from typing import Literal, cast, get_args
 
 from msgspec import Struct
 
-from chalicelib.baton.policy import MECHANISMS, ROLE_CHARACTERS_MAX, ROLES_MAX, Mechanism, MechanismName
+from chalicelib.baton.policy import (
+    MECHANISMS,
+    ROLE_CHARACTERS_MAX,
+    ROLES_MAX,
+    SECOND_FACTOR_LEVELS,
+    Mechanism,
+    MechanismName,
+)
 
 Form = Literal["jwt", "opaque"]
 BindingRule = Literal["required", "optional"]
@@ -16,6 +23,10 @@ _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
 _OPTIONAL_MEMBERS = {"retired"}
 _CODE_MAX = 255
 _TABLES = {"client", "demonstration", "roles"}
+_OPAQUE_ONLY = (MechanismName.SESSION, MechanismName.LONG_LIVED)
+"""Their tokens live for up to 180 days. A JWT would carry roles and a login for so long after they ended."""
+_ROLE_MEMBERS = {"code"}
+_OPTIONAL_ROLE_MEMBERS = {"second_factor"}
 _ROLE_NAME = re.compile(rf"[a-z][a-z0-9_-]{{0,{ROLE_CHARACTERS_MAX - 1}}}")
 
 
@@ -56,10 +67,19 @@ class Clients:
     """The registered clients and roles, by name and by stored code."""
 
     def __init__(
-        self, clients: Mapping[str, Client], *, roles: Mapping[str, int] | None = None, demonstration: bool = False
+        self,
+        clients: Mapping[str, Client],
+        *,
+        roles: Mapping[str, int] | None = None,
+        second_factor_roles: Collection[int] = (),
+        demonstration: bool = False,
     ) -> None:
-        """Index clients and roles by name and by code. Outside development a ``demonstration`` is refused."""
+        """Index clients and roles by name and by code. Outside development a ``demonstration`` is refused.
+
+        ``second_factor_roles`` are the codes of the roles that only a login with a second factor has.
+        """
         self.demonstration = demonstration
+        self.second_factor_roles = frozenset(second_factor_roles)
         self.roles: Mapping[str, int] = dict(roles or {})
         self._roles_by_code = {code: name for name, code in self.roles.items()}
         self._by_id = dict(clients)
@@ -88,6 +108,15 @@ class Clients:
         """Return the names of stored codes. A code that the registry no longer has is left out, and grants nothing."""
         return frozenset(self._roles_by_code[code] for code in codes if code in self._roles_by_code)
 
+    def roles_of_login(self, codes: Collection[int], *, acr: str) -> frozenset[str]:
+        """Return the names of the roles that a login of the account has. ``acr`` is the level of the login.
+
+        A role with ``second_factor = "required"`` is left out below ``aal2``.
+        """
+        if not codes or acr in SECOND_FACTOR_LEVELS:
+            return self.role_names(codes)
+        return self.role_names(frozenset(codes) - self.second_factor_roles)
+
     @classmethod
     def from_toml(cls, text: str, file: str = "client registry") -> "Clients":
         """Read the content of the registry file with the name ``file``.
@@ -104,7 +133,7 @@ class Clients:
         demonstration = rows.get("demonstration", False)
         if type(demonstration) is not bool:
             problems.append("demonstration is true or false")
-        roles = _roles(rows.get("roles", {}), problems)
+        roles, second_factor_roles = _roles(rows.get("roles", {}), problems)
         tables = rows.get("client", {})
         if not isinstance(tables, dict):
             problems.append("client is not a table: write [client.mobile]")
@@ -132,7 +161,7 @@ class Clients:
             problems = ["no client is registered"]
         if problems:
             raise RegistryProblems([f"{file}: {problem}" for problem in problems])
-        return cls(clients, roles=roles, demonstration=demonstration)
+        return cls(clients, roles=roles, second_factor_roles=second_factor_roles, demonstration=demonstration)
 
 
 def decode_registry(content: bytes, file: str) -> str:
@@ -149,12 +178,13 @@ def decode_registry(content: bytes, file: str) -> str:
         raise RegistryProblems([f"{file}, line {line}: a byte that is not UTF-8: save it as UTF-8"]) from None
 
 
-def _roles(table: object, problems: list[str]) -> dict[str, int]:
-    """Read the table of roles. Add its problems to ``problems``."""
+def _roles(table: object, problems: list[str]) -> tuple[dict[str, int], set[int]]:
+    """Read the table of roles: all codes by name, and the codes that require a second factor. Add its problems."""
+    roles: dict[str, int] = {}
+    second_factor: set[int] = set()
     if not isinstance(table, dict):
         problems.append("roles is not a table: write [roles]")
-        return {}
-    roles: dict[str, int] = {}
+        return roles, second_factor
     for name, row in table.items():
         wrong = list(_role_problems(name, row))
         if not wrong and row["code"] in roles.values():
@@ -164,7 +194,9 @@ def _roles(table: object, problems: list[str]) -> dict[str, int]:
             problems += [f"roles.{name}: {problem}" for problem in wrong]
             continue
         roles[name] = row["code"]
-    return roles
+        if "second_factor" in row:
+            second_factor.add(row["code"])
+    return roles, second_factor
 
 
 def _role_problems(name: str, row: object) -> Iterator[str]:
@@ -175,11 +207,13 @@ def _role_problems(name: str, row: object) -> Iterator[str]:
     if not isinstance(row, dict):
         yield "is not a table: write { code = 1 }"
         return
-    for member in sorted({"code"} ^ row.keys()):
-        yield "code is missing" if member == "code" else f"{member} is not known"
+    for member in sorted(_ROLE_MEMBERS ^ (row.keys() - _OPTIONAL_ROLE_MEMBERS)):
+        yield f"{member} is missing" if member in _ROLE_MEMBERS else f"{member} is not known"
     code = row.get("code")
     if "code" in row and not (type(code) is int and 1 <= code <= ROLES_MAX):
         yield f"code is a whole number from 1 to {ROLES_MAX}"
+    if row.get("second_factor", "required") != "required":
+        yield 'second_factor is "required", or left out'
 
 
 def _problems(row: object) -> Iterator[str]:
@@ -200,5 +234,7 @@ def _problems(row: object) -> Iterator[str]:
     ):
         if name in row and row[name] not in words:
             yield f"{name} is one of {', '.join(words)}"
+    if row.get("form") == "jwt" and row.get("mechanism") in _OPAQUE_ONLY:
+        yield f'form is "opaque" for {row["mechanism"]}: a JWT would carry roles for months after they were taken away'
     if "scope" in row and not (isinstance(row["scope"], str) and row["scope"].split()):
         yield "scope is a string of words"

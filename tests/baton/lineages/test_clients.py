@@ -38,6 +38,8 @@ def test_the_shipped_registry_has_the_seven_clients() -> None:
         (('"exchange"', '"magic"'), "mechanism is one of"),
         (('"jwt"', '"saml"'), "form is one of"),
         (('"required"', '"maybe"'), "binding is one of"),
+        (('"exchange"', '"long_lived"'), 'client.app: form is "opaque" for long_lived'),
+        (('"exchange"', '"session"'), 'client.app: form is "opaque" for session'),
         (('"account"', '""'), "scope is a string of words"),
         (('"account"', "1"), "scope is a string of words"),
         (("code = 1", "code = 1\nsecret = 1"), "secret is not known"),
@@ -68,6 +70,13 @@ def test_roles_have_names_and_codes() -> None:
         clients.role_codes(["admin", "chief", "boss"])
 
 
+def test_a_role_may_require_a_second_factor() -> None:
+    """By its row. Without the member, every login of the account has the role."""
+    clients = Clients.from_toml(ROLES.replace("code = 32", 'code = 32, second_factor = "required"') + ROW)
+    assert clients.second_factor_roles == {32}
+    assert Clients.from_toml(ROLES + ROW).second_factor_roles == frozenset()
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -77,6 +86,8 @@ def test_roles_have_names_and_codes() -> None:
         (("code = 1 ", 'code = "1" '), "roles.admin: code is a whole number"),
         (("code = 1 ", ""), "roles.admin: code is missing"),
         (("code = 1 ", "code = 1, secret = 1 "), "roles.admin: secret is not known"),
+        (("code = 1 ", 'code = 1, second_factor = "off" '), 'roles.admin: second_factor is "required"'),
+        (("code = 1 ", "code = 1, second_factor = true "), 'roles.admin: second_factor is "required"'),
         (("{ code = 1 }", "1"), "roles.admin: is not a table"),
         (("code = 32", "code = 1"), "roles.support: code 1 is admin's"),
         (("admin", "Admin"), "roles.Admin: the name of a role"),

@@ -76,6 +76,8 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "lineages.delete": Carries(_LAW),
     "lineages.set_status": NoCaller("the operator's: no route has it"),
     "lineages.set_roles": NoCaller("the operator's: no route has it; of an active account, whose roles are as read"),
+    "lineages.set_second_factor": NoCaller("the operator's: no route has it; of an active account"),
+    "lineages.set_attributes": NoCaller("the team's own, for what its service decided; of an active account"),
     "one_time.consume_nonce": Consumes("whatever the signed request is for"),
     "one_time.consume_ticket": Consumes("the step that the ticket is for"),
     "one_time.store_grant": Consumes("the operation that the grant names"),
@@ -224,6 +226,8 @@ def test_the_operators_verbs_are_on_no_route() -> None:
     assert "SetStatus" not in web
     assert "set_roles" not in web
     assert "SetRoles" not in web
+    assert "set_second_factor" not in web
+    assert "RequireSecondFactor" not in web
     assert ".create(" not in web
     assert "key_ring.replace" not in web
 

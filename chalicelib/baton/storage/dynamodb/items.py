@@ -13,6 +13,7 @@ from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
+    NO_RIGHTS,
     AccountState,
     Assurance,
     Binding,
@@ -21,9 +22,11 @@ from chalicelib.baton.lineages.model import (
     KeyBinding,
     Lineage,
     NoBinding,
+    Rights,
     SecretBinding,
     Status,
 )
+from chalicelib.baton.lineages.rules import check_attributes
 from chalicelib.baton.policy import LABEL_BYTES_MAX, ROLES_MAX
 
 
@@ -87,6 +90,8 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "#ended_why": "y",
     "#deleted_by": "m",
     "#roles": "r",
+    "#second_factor_required": "q",
+    "#team_attributes": "A",
 }
 """The stored attribute names of account state and lineage. The end in an account state is the last epoch rise."""
 
@@ -104,6 +109,10 @@ def number(value: int) -> Value:
 def binary(value: bytes) -> Value:
     """Return the value of bytes."""
     return {"B": value}
+
+
+REQUIRED: Final = number(1)
+"""The stored value of ``q``: an operator requires a second factor. Otherwise the attribute does not exist."""
 
 
 def of_account(account: AccountId) -> Item:
@@ -164,6 +173,11 @@ def state_item(account_state: AccountState) -> Item:
         item["m"] = text(account_state.deleted_by)
     if account_state.roles:
         item["r"] = roles_value(account_state.roles)
+    if account_state.second_factor_required:
+        item["q"] = REQUIRED
+    if account_state.attributes:
+        check_attributes(account_state.attributes)
+        item["A"] = binary(account_state.attributes)
     return item | _ended_value(account_state.raised)
 
 
@@ -179,6 +193,8 @@ def state_of(item: Item) -> AccountState:
             raised=_ended(item),
             deleted_by=LineageId(item["m"]["S"]) if "m" in item else None,
             roles=_roles(int(item["r"]["N"])) if "r" in item else frozenset(),
+            attributes=item["A"]["B"] if "A" in item else b"",
+            second_factor_required="q" in item,
         )
 
 
@@ -186,6 +202,15 @@ def lineage_of(item: Item, lineage: LineageId) -> Lineage:
     """Read one lineage of an account state. The other lineages are not decoded, which saves time in an exchange."""
     with reading("account state"):
         return _lineage(lineage, item["L"]["M"][lineage]["M"])
+
+
+def stored_rights(item: Item) -> Rights:
+    """Read the rights of an account from its account state."""
+    if "r" not in item and "A" not in item:
+        return NO_RIGHTS
+    with reading("account state"):
+        roles = _roles(int(item["r"]["N"])) if "r" in item else frozenset()
+        return Rights(roles, item["A"]["B"] if "A" in item else b"")
 
 
 def lineage_value(lineage: Lineage) -> Value:

@@ -30,7 +30,7 @@ def test_there_are_as_many_as_were_asked_for() -> None:
 
 
 GUARDED = ("keys", "lineages", "proof", "storage/dynamodb", "storage/aws")
-NOUNS = ("__init__", "attempt", "clients", "daily", "model", "ports", "refusals", "snapshot", "storage")
+NOUNS = ("__init__", "attempt", "daily", "model", "ports", "refusals", "snapshot", "storage")
 
 
 def test_every_file_of_rules_that_guards_something_is_mutated() -> None:
