@@ -9,7 +9,7 @@ retire-key              after a leak: end the period of every present signing ke
 raise-not-before        after a restore or a leak: end every login of the deployment that began before now
 disable E-MAIL          disable an account and end all its logins
 enable E-MAIL           enable an account; ended logins stay ended
-delete E-MAIL           delete an account, or finish an interrupted deletion; the address can be registered again
+delete E-MAIL           delete an account and its events, or finish a deletion; the address can be registered again
 role grant E-MAIL ROLE  give an account a role of the client registry; `role revoke` takes it away
 roles E-MAIL            show the roles of an account, and whether a second factor is required from it
 second-factor E-MAIL require    require a second factor from the logins of an account; `release` ends this
@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from chalicelib.baton import errors
+from chalicelib.baton.accounts.forget import Forget
 from chalicelib.baton.accounts.roles import SetRoles, ShowRoles
 from chalicelib.baton.accounts.second_factor import RequireSecondFactor
 from chalicelib.baton.accounts.status import SetStatus
@@ -135,6 +136,9 @@ class Operator:
         """Disable, enable or delete an account."""
         act = SetStatus(record=self._record(), **self._accounts())
         account = act(email, STATUSES[command])
+        if STATUSES[command] is Status.DELETED:
+            forget = Forget(lineage_store=LineageStore(self._database), audit=Audit(self._database, self._log))
+            forget(account, deleted_at=clock())
         return f"ok: {command}d account {account}; all its logins have ended"
 
     def change_role(self, change: str, email: str, role: str) -> str:

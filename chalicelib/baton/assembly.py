@@ -1,10 +1,14 @@
 """Make the flows of each room, and the routes that run them: one function for each room."""
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from chalicelib.baton.accounts import routes as accounts
+from chalicelib.baton.accounts.activity import ShowActivity
 from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
+from chalicelib.baton.accounts.export import ExportAccount, OnExport
 from chalicelib.baton.accounts.first_tokens import FirstTokens
 from chalicelib.baton.accounts.login import Login
 from chalicelib.baton.accounts.login_request import ReadLoginRequest
@@ -47,13 +51,14 @@ class Parts(Struct, frozen=True, kw_only=True):
     names: Names
     issue: Issue
     add_claims: AddClaims | None
+    on_export: Callable[[], OnExport | None]
     proof: RequestVerifier
     credentials: Credentials
 
 
 def routes_of(parts: Parts) -> tuple[Route, ...]:
     """Give every route of Baton."""
-    return (*_public(parts), *_accounts(parts), *_factors(parts), *_tokens(parts))
+    return (*_public(parts), *_accounts(parts), *_own_view(parts), *_factors(parts), *_tokens(parts))
 
 
 def _public(parts: Parts) -> tuple[Route, ...]:
@@ -107,6 +112,22 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
         ),
         list_devices=ListDevices(clock=clock, key_ring=key_ring, clients=parts.clients),
         end_device=EndDevice(clock=clock, lineage_store=lineage_store, record=record),
+    )
+
+
+def _own_view(parts: Parts) -> tuple[Route, ...]:
+    audit = parts.storage.audit
+    return accounts.own_view_routes(
+        show_activity=ShowActivity(clock=parts.clock, audit=audit),
+        export=ExportAccount(
+            clock=parts.clock,
+            clients=parts.clients,
+            users=parts.storage.accounts,
+            audit=audit,
+            list_devices=ListDevices(clock=parts.clock, key_ring=parts.storage.key_ring, clients=parts.clients),
+            record=parts.record,
+            on_export=parts.on_export,
+        ),
     )
 
 

@@ -237,6 +237,11 @@ FOREIGN_KEYS_REMEMBERED = 256
 AUDIT_KEPT_S = 400 * DAY_S
 """Thirteen months: one year, and one month to read it."""
 
+ACTIVITY_PAGE = 50
+"""The events of one page of ``GET /me/activity``."""
+EXPORT_EVENTS_MAX = 5000
+"""The newest events of an export: about 1.5 MB. Lambda returns at most 6 MB."""
+
 START_OVER_MAX = 4
 """How often a flow starts over when the account state changed since it was read. Then it answers 503."""
 

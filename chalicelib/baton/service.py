@@ -8,6 +8,7 @@ from typing import Self, TypeVar
 from chalice.app import Chalice, Response
 
 from chalicelib.baton.accounts.attributes import Accounts
+from chalicelib.baton.accounts.export import OnExport
 from chalicelib.baton.assembly import Parts, routes_of
 from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
@@ -19,6 +20,7 @@ from chalicelib.baton.http.dispatch import Dispatch
 from chalicelib.baton.http.once import RunOnce
 from chalicelib.baton.http.register import register, watch
 from chalicelib.baton.http.signed import View, Views, demanded
+from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.daily import RotateKeys
 from chalicelib.baton.routing import Body, Once, Query, Route, RouteSpec, StepUp
 from chalicelib.baton.settings import Settings, read_settings
@@ -62,6 +64,7 @@ class Baton:
         self._add_claims = claims and self._noting(claims)
         self.issue = Issue(self._names, self.clients, self._add_claims)
         self.accounts = Accounts(self.lineage_store)
+        self._on_export: OnExport | None = None
         self.recorder = Record(
             clock=self.clock, entropy=self.entropy, ephemeral=self.ephemeral, audit=self.audit, log=self.log
         )
@@ -207,6 +210,17 @@ class Baton:
         """Decorate a scheduled job, below ``@app.schedule``: its log lines get a request id, its defects are logged."""
         return jobs.as_job(self._dispatch, handler)
 
+    def on_export(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
+        """Decorate the function that returns what your app stores about an account, for ``GET /me/export``.
+
+        It gets the id of the account. The export has its result, as JSON, in the member ``app``. Raises
+        ``RuntimeError`` if there is one already.
+        """
+        if self._on_export is not None:
+            raise RuntimeError("on_export was called before: one function returns all that your app stores")
+        self._on_export = function
+        return function
+
     def record(self, event: str, caller: Caller, /, **facts: str | int) -> None:
         """Record an event of your own: a log line, a metric and a row of the account's audit. It never raises.
 
@@ -266,6 +280,7 @@ class Baton:
             names=self._names,
             issue=self.issue,
             add_claims=self._add_claims,
+            on_export=lambda: self._on_export,
             proof=self._proof,
             credentials=self._credentials,
         )

@@ -12,8 +12,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from chalicelib.baton.accounts.activity import ShowActivity
 from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
+from chalicelib.baton.accounts.export import ExportAccount
 from chalicelib.baton.accounts.first_tokens import FirstTokens
 from chalicelib.baton.accounts.login import Login
 from chalicelib.baton.accounts.login_request import Device, ReadLoginRequest
@@ -258,6 +260,16 @@ class World:
             clock=clock, entropy=entropy, key_ring=key_ring, users=users, lineage_store=lineage_store, record=record
         )
         self.list_devices = ListDevices(clock=clock, key_ring=key_ring, clients=clients)
+        self.show_activity = ShowActivity(clock=clock, audit=audit)
+        self.export = ExportAccount(
+            clock=clock,
+            clients=clients,
+            users=users,
+            audit=audit,
+            list_devices=self.list_devices,
+            record=record,
+            on_export=lambda: None,
+        )
         self.end_device = EndDevice(clock=clock, lineage_store=lineage_store, record=record)
         self.revoke = Revoke(
             clock=clock, proof=proof, lineage_store=lineage_store, end_reused=end_reused, log=log, record=record

@@ -492,6 +492,16 @@ LISTED: Final[list[Mutant]] = [
         ("a JWT lives for months", 'if row.get("form") == "jwt" and row.get("mechanism") in _OPAQUE_ONLY:', "if False:"),
     ),
     *_of(
+        "chalicelib/baton/accounts/activity.py",
+        ("a page has no next page", "more = len(stored) > ACTIVITY_PAGE", "more = False"),
+        ("any text is a place", 'raise errors.WrongType(\n            "a cursor', 'return before\n        raise errors.WrongType(\n            "a cursor'),
+    ),
+    *_of(
+        "chalicelib/baton/accounts/forget.py",
+        ("the audit of a living account is erased", "if account_state is not None and account_state.status is not Status.DELETED:", "if False:"),
+        ("the event of a deletion is lost", '        self.audit.append(AuditEvent(deleted_at, "account_deleted", account), event_id=_EVENT_ID)\n', ""),
+    ),
+    *_of(
         "chalicelib/baton/tokens/claims.py",
         ("a team sets any claim", "if taken := sorted(REGISTERED & _NAMES.decode(encoded).keys()):", "if taken := []:"),
         ("a team's claims have any size", "if len(encoded) > TEAM_CLAIMS_BYTES_MAX:", "if False:"),

@@ -101,6 +101,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/http/request.py": ("tests/baton/wire/test_public_api.py",),
     "chalicelib/baton/http/signed.py": ("tests/baton/http/test_once.py", "tests/baton/wire/test_public_api.py"),
     "chalicelib/baton/tokens/caller.py": ("tests/baton/wire/test_public_api.py", "tests/baton/tokens/test_call.py"),
+    "chalicelib/baton/accounts/activity.py": ("tests/baton/accounts/test_own_view.py",),
+    "chalicelib/baton/accounts/forget.py": ("tests/baton/accounts/test_own_view.py",),
     "chalicelib/baton/tokens/claims.py": ("tests/baton/tokens/test_rights.py",),
     "chalicelib/baton/lineages/clients.py": (
         "tests/baton/lineages/test_clients.py",

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib.baton.accounts.devices import ListedDevice
-from chalicelib.baton.routing import Body
+from chalicelib.baton.routing import Body, Query
 
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
 Name = Annotated[str, msgspec.Meta(max_length=256)]
@@ -54,6 +54,12 @@ class LogoutShape(Body):
     """``POST /logout``."""
 
     everywhere: bool = False
+
+
+class ActivityQuery(Query):
+    """``GET /me/activity``."""
+
+    before: Annotated[str, msgspec.Meta(max_length=75)] = ""
 
 
 class Devices(msgspec.Struct):

@@ -17,6 +17,7 @@ SIGNATURES = {
     "Mapping[str, object]] | None = None) -> Self",
     "Baton.install": "(self, app: Chalice) -> None",
     "Baton.job": "(self, handler: Callable[[E], None]) -> Callable[[E], None]",
+    "Baton.on_export": "(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]",
     "Baton.public": "(self, *, body: type[Body] | None = None, query: type[Query] | None = None, answers: Mapping[int, "
     "type] | None = None) -> Callable[[Callable[..., Answer]], Callable[..., Response]]",
     "Baton.record": "(self, event: str, caller: Caller, /, **facts: str | int) -> None",

@@ -30,7 +30,7 @@ BATON = ROOT / "chalicelib" / "baton"
 STORES = BATON / "storage" / "dynamodb"
 CARRIERS = frozenset({"database.py"})
 """They carry any write, and know none."""
-DATABASE = frozenset({"write", "transact"})
+DATABASE = frozenset({"write", "transact", "delete_batch"})
 RAW = frozenset({"put_item", "update_item", "delete_item", "transact_write_items", "batch_write_item"})
 
 
@@ -89,12 +89,13 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "once.store": NoCaller("the answer to an effect that has happened, whether the login lives on or not"),
     "once.release": NoCaller("it undoes the claim of the same sending, which had no effect"),
     "audit.append": NoCaller("it says what has happened"),
+    "audit.erase": NoCaller("of a deleted account, which has no login: a job and the operator do it, never a request"),
     "key_ring.current": NoCaller("a development environment makes the ring that it lacks"),
     "key_ring.refreshed": NoCaller("a development environment makes the ring that it lacks"),
     "key_ring.create": NoCaller("the operator's: no route has it"),
     "key_ring.replace": NoCaller("the operator's, and the daily rotation's: no route has it"),
 }
-READS = frozenset({"accounts.find", "accounts.get", "lineages.get"})
+READS = frozenset({"accounts.find", "accounts.get", "audit.newest", "lineages.get"})
 CONDITIONS = frozenset({"lineages.liveness_condition"})
 """What neither reads nor writes: it is a part of a transaction of the team's own."""
 
@@ -228,6 +229,8 @@ def test_the_operators_verbs_are_on_no_route() -> None:
     assert "SetRoles" not in web
     assert "set_second_factor" not in web
     assert "RequireSecondFactor" not in web
+    assert "Forget" not in web
+    assert ".erase(" not in web
     assert ".create(" not in web
     assert "key_ring.replace" not in web
 

@@ -33,7 +33,7 @@ BASE_URL = f"http://{HOST}{PREFIX}"
 SCHEMA = schemathesis.openapi.from_dict(description())
 OPERATIONS = [(path, method) for path, item in DOCUMENT["paths"].items() for method in item]
 GENERATED, BEARER, HONEST = "as generated", "with a bearer's token", "signed, and with what the journey needs"
-STEPPED_UP = {"DELETE /me", "POST /me/password", "POST /transfers", "POST /logout"}
+STEPPED_UP = {"GET /me/export", "DELETE /me", "POST /me/password", "POST /transfers", "POST /logout"}
 OURS = {"authorization", "baton-grant", "content-digest", "host", "signature", "signature-input"}
 CHECKS = [
     not_a_server_error,
