@@ -1,18 +1,18 @@
 # Baton's targets. An upgrade replaces this file: your own targets are in Makefile, which includes it.
-# Every command sets up what it needs: only make and Python 3.11 to 3.14 must be installed.
+# Every command installs its requirements. Only make and Python 3.11 to 3.14 must be installed before.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-# Made again when the requirements change, or when the Python it was made with is gone.
+# Created again when the requirements change, or when its Python does not exist any more.
 READY := $(VENV)/ready-$(shell cksum < requirements-dev.txt | tr -d ' ')
 ifneq ($(shell $(PYTHON) -IS -c 'print("well")' 2> /dev/null),well)
 .PHONY: $(READY)
 endif
 
-# The audit's own tools, apart from what ships: what they depend on must not pin it.
+# A separate environment for the audit tools: their dependencies must not change the pins of the application.
 AUDIT_VENV := .venv-audit
 AUDIT_READY := $(AUDIT_VENV)/ready-$(shell cksum < requirements-audit.txt | tr -d ' ')
 
@@ -20,7 +20,7 @@ LOCKED := --quiet --universal --generate-hashes --python-version 3.11 --no-emit-
 
 PORT ?= 8000
 export PORT
-# Some shells set HOST to the name of the machine: only `make dev HOST=0.0.0.0` counts.
+# Some shells set HOST to the name of the machine. Only an argument changes it: `make dev HOST=0.0.0.0`.
 HOST := 127.0.0.1
 export HOST
 export PYTHONPATH := .:clients/python
@@ -74,8 +74,8 @@ format: $(READY) ## Format the code, and write docs/baton/errors.md and Baton's 
 	@$(VENV)/bin/ruff check --fix-only --quiet . && $(VENV)/bin/ruff format --quiet .
 	@$(PYTHON) -m tools.errors_page && $(PYTHON) -m tools.manifest
 
-# Without a virtual environment: the one there is may have the requirements of before. The tools are resolved first, and
-# their pins constrain what ships: resolved the other way round, a tool could refuse what ships.
+# Without the virtual environment, which may have the earlier requirements. The development tools are resolved first,
+# and their pins constrain the application. In the other order, a tool could conflict with a pin of the application.
 .PHONY: lock
 lock: ## Pin requirements.in and requirements-app.in in one requirements.txt, with hashes (needs uv)
 	@command -v uv > /dev/null || { echo "error: uv is not installed. Nothing was changed." \
@@ -148,7 +148,7 @@ bench-imports: $(READY) ## List the modules that the first request of each route
 
 .PHONY: figures
 figures: $(READY) ## Simulate the mechanisms and draw docs/baton/figures/relay.svg (some minutes)
-	@$(PYTHON) -m tests.relay.figures
+	@$(PYTHON) -m tests.baton.proofs.relay.figures
 
 .PHONY: drill
 drill: $(READY) ## Restore a backup and check that no earlier token works (STAGE=dev: in your AWS account)

@@ -1,1 +1,1 @@
-"""Benchmarks: ratios within one run, CPU time, never a test."""
+"""Benchmarks. They report CPU time and ratios within one run. They are not tests."""

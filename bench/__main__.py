@@ -1,15 +1,20 @@
-"""What Baton's CPU goes to, in one run: ``make bench``. Figures to read, not a test to fail."""
+"""The CPU time of Baton's operations: ``make bench``. The results are for reading and fail no test."""
 
 import sys
 
-from bench import calls, journeys
+from bench import calls, journeys, passwords
 
 
 def main() -> int:
-    """Measure and print; the last line is the short of it."""
+    """Measure and print. The last line is the summary."""
     journey = journeys.measure()
     call = calls.measure()
-    print(calls.printed(call), journeys.printed(journey), sep="\n\n")
+    one, many = calls.measure_fleet()
+    print(calls.printed(call), journeys.printed(journey), passwords.printed(passwords.measure()), sep="\n\n")
+    print(
+        f"\nsigned call, P-256, JWT: {one:.0f} microseconds by one phone again and again, {many:.0f} by each of "
+        f"{calls.PHONES:,} phones in turn ({many / one:.2f} times)"
+    )
     inside, due = journeys.argon2_shares(journey.logins)
     exchange = max(journeys.ratio(rows) for rows in journey.exchanges.values())
     print(

@@ -1,8 +1,8 @@
-"""What a signed call costs beside what it cannot do without: ``make bench``.
+"""The cost of a signed call, compared with its necessary parts: ``make bench``.
 
-Everything runs in one process, in turn, and is counted in CPU time: the raw cryptography of the call (the token's
-check and the request's), Chalice's dispatch of a trivial route, and the whole signed call. The database is left out:
-the account state's item is read from memory.
+Everything runs in one process, in turn, and is measured in CPU time: the cryptography of the call (the checks of the
+token and of the request), Chalice's dispatch of a trivial route, and the whole signed call. The database is left out:
+the item of the account state is read from memory.
 """
 
 import statistics
@@ -10,16 +10,19 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from bench.cases import logins, trivial
+from bench.cases import fleet, logins, trivial
 
 ROUNDS, CALLS = 9, 200
 PLAINEST = "HMAC, opaque"
 LIMIT = 3.0
-"""What a signed call may cost, in units of (raw cryptography + Chalice's dispatch)."""
+"""The target for a signed call, in units of (cryptography + Chalice's dispatch)."""
+
+PHONES = 1000
+"""Phones of a fleet. Each calls in turn, so that no cache of keys holds what the next one needs."""
 
 
 def cpu_us(work: Callable[[], object]) -> float:
-    """Take the CPU time of one call, microseconds, over many."""
+    """Return the CPU time of one call in microseconds, averaged over many calls."""
     begun = time.process_time_ns()
     for _ in range(CALLS):
         work()
@@ -27,26 +30,39 @@ def cpu_us(work: Callable[[], object]) -> float:
 
 
 def measure() -> dict[str, list[tuple[float, float, float]]]:
-    """Take turns, round by round: cryptography, dispatch, call, by the kind of login."""
+    """Measure in turn, round by round: cryptography, dispatch, call, for each kind of login."""
     measured = logins()
     samples: dict[str, list[tuple[float, float, float]]] = {login.name: [] for login in measured}
     for number in range(ROUNDS + 1):
         for login in measured:
             figures = (cpu_us(login.cryptography), cpu_us(trivial), cpu_us(login.call))
-            if number:  # the first round warms up
+            if number:  # the first round is a warm-up
                 samples[login.name].append(figures)
         if sys.stderr.isatty():
             print(f"\rround {number}/{ROUNDS}", end="\n" if number == ROUNDS else "", file=sys.stderr, flush=True)
     return samples
 
 
+def measure_fleet() -> tuple[float, float]:
+    """Take the CPU time of a call, microseconds: of one phone that calls again and again, and of a fleet in turn."""
+    phones = fleet(PHONES)
+    one, many = [], []
+    for _ in range(ROUNDS):
+        one.append(cpu_us(phones[0].call))
+        begun = time.process_time_ns()
+        for phone in phones:
+            phone.call()
+        many.append((time.process_time_ns() - begun) / PHONES / 1000)
+    return statistics.median(one), statistics.median(many)
+
+
 def of_trivial(samples: Mapping[str, Sequence[tuple[float, float, float]]]) -> float:
-    """Put the call that has next to no cryptography beside a trivial route."""
+    """Compare the call with almost no cryptography with a trivial route."""
     return statistics.median(call / dispatch for _, dispatch, call in samples[PLAINEST])
 
 
 def printed(samples: Mapping[str, Sequence[tuple[float, float, float]]]) -> str:
-    """Lay the figures out for a terminal."""
+    """Format the results for a terminal."""
     lines = [f"{'CPU per call, microseconds':<32}{'cryptography':>13}{'dispatch':>10}{'signed call':>13}{'ratio':>8}"]
     judged = 0.0
     for name, rows in samples.items():

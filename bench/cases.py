@@ -1,6 +1,6 @@
-"""The calls that are measured: whole events into the app as it is deployed, and only the engine is left out.
+"""The measured calls: whole events into the app as deployed, without the database.
 
-Keys, nonces and the time are the same in every run, so that a call is the same work in every run.
+Keys, nonces and the time are the same in every run, so a call does the same work in every run.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from chalicelib.baton.lineages.rules import rights_of
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "clients" / "python"))
 os.environ |= {
+    "BATON_BREACH_CHECK": "off",  # the instructions of a registration, without another service
     "BATON_CLIENTS": "clients-dev.toml",
     "BATON_DEVELOPMENT": "off",
     "BATON_ISSUER": "https://api.example.com/api",
@@ -36,12 +37,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature  # noqa: E402
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # noqa: E402
 
-from baton_client import Request, Signer, content_digest, signature_fields  # noqa: E402 - after its path
+from baton_client import Request, Signer, content_digest, signature_fields  # noqa: E402 - after the change of the path
 from chalicelib.baton.environment import EFFECTS, Effects  # noqa: E402
-from chalicelib.baton.factors.credentials import PASSWORD_ALONE  # noqa: E402
 from chalicelib.baton.ids import LineageId  # noqa: E402
 from chalicelib.baton.keys.public_key import PublicKey  # noqa: E402
 from chalicelib.baton.keys.rotation import make_ring  # noqa: E402
+from chalicelib.baton.lineages.assurance import PASSWORD  # noqa: E402
 from chalicelib.baton.lineages.model import (  # noqa: E402
     NO_ATTEMPT,
     AccountState,
@@ -56,65 +57,65 @@ from chalicelib.baton.storage.dynamodb.items import Item, state_item  # noqa: E4
 from chalicelib.baton.tokens.caller import Caller  # noqa: E402
 
 NOW = 1_800_000_000
-"""The second in which every call is made, Unix time."""
+"""The time of every call, in seconds since the epoch."""
 
 EFFECTS.set(Effects(lambda: NOW, secrets.token_bytes))
-from app import app, baton  # noqa: E402 - after its clock
+from app import app, baton  # noqa: E402 - after the clock is replaced
 
 FORMS = {"mobile": "JWT", "mobile-opaque": "opaque"}
-"""The form of each client's tokens."""
+"""The token format of each client."""
 
 ALGORITHMS = ("HMAC", "P-256", "Ed25519")
 
 _MESSAGE = b"a signature base is a few hundred bytes long" * 10
-_draw = random.Random("the same keys in every run").randbytes  # noqa: S311 - that is what they are for
+_draw = random.Random("the same keys in every run").randbytes  # noqa: S311 - the same values in each run
 _ring = make_ring(_draw, now=NOW - 60)
 
 
 class Asked(BaseException):
-    """The call has come to its first question to the engine. Not an ``Exception``, which Chalice would answer."""
+    """The call has reached its first database request. Not an ``Exception``, which Chalice would answer."""
 
 
 class DynamoDB:
-    """The engine, left out: a read finds what stands here, and a write is answered as if it had happened.
+    """A replacement for DynamoDB: a read returns the stored state, and a write is answered as if it had happened.
 
-    While it does not answer, the first question ends the call: ``Asked``.
+    If it does not answer, the first request ends the call with ``Asked``.
     """
 
     def __init__(self) -> None:
-        """Hold nothing yet, and answer."""
+        """Start without a state, and with answers on."""
         self.answers = True
         self._stands: dict[str, Item] = {}
         self._written: dict[str, Item] = {}
 
     def hold(self, account_state: AccountState, *, afterwards: AccountState) -> None:
-        """Let an account state stand here, and say what it is after every write."""
+        """Store an account state, which every write returns."""
         item = state_item(account_state)
         self._stands[item["pk"]["S"]], self._written[item["pk"]["S"]] = item, state_item(afterwards)
 
     def read(self, table: str, key: Item) -> Item:
-        """Give the account state."""
+        """Return the account state."""
         if not self.answers:
             raise Asked(table)
         return self._stands[key["pk"]["S"]]
 
     def write(self, operation: str, **request: Any) -> Item:
-        """Give the account state as it is afterwards."""
+        """Return the account state after the write."""
         if not self.answers:
             raise Asked(operation)
         return self._written[request["Key"]["pk"]["S"]]
 
 
 engine = DynamoDB()
-baton.database.read = engine.read  # type: ignore[method-assign] # left out
-baton.database.write = engine.write  # type: ignore[method-assign] # left out
-baton.key_ring.current = lambda **_: _ring  # type: ignore[method-assign] # read and opened once an environment
+baton.database.read = engine.read  # type: ignore[method-assign] # replaced
+baton.database.write = engine.write  # type: ignore[method-assign] # replaced
+baton.key_ring.current = lambda **_: _ring  # type: ignore[method-assign] # read once for each environment
 
 
 @app.route("/bench", methods=["GET"])
 @baton.signed()
 def called(caller: Caller) -> Answer:
-    """Answer whom it let in."""
+    """Return the caller."""
     return Answer(200, {"hello": caller.device_id})
 
 
@@ -123,7 +124,7 @@ trivial_app = Chalice(app_name="trivial", configure_logs=False)
 
 @trivial_app.route("/hello")
 def hello() -> dict[str, str]:
-    """Answer what nobody had to prove anything for."""
+    """Return an answer without authentication."""
     return {"hello": "world"}
 
 
@@ -131,21 +132,21 @@ _TRIVIAL_EVENT = event("GET", "/hello", {"host": "api.example.com"})
 
 
 def trivial() -> None:
-    """Make a call that proves nothing: what Chalice's dispatch takes by itself."""
+    """Call a route without authentication: the cost of Chalice's dispatch."""
     answer = trivial_app(_TRIVIAL_EVENT, None)
     assert answer["statusCode"] == 200, answer
 
 
 class Login:
-    """A login by one kind of key and with one form of token: its calls, and the cryptography they cannot do without."""
+    """A login with one kind of key and one token format: its calls, and their necessary cryptography."""
 
-    def __init__(self, algorithm: str, client_id: str) -> None:
-        """Make key, lineage, token and signed requests; let the account state stand in the engine."""
-        self.name = f"{algorithm}, {FORMS[client_id]}"
+    def __init__(self, algorithm: str, client_id: str, number: int = 0) -> None:
+        """Make key, lineage, token and signed requests, and put the account state into the engine."""
+        self.name = f"{algorithm}, {FORMS[client_id]}" + (f", phone {number}" if number else "")
         client = baton.clients.get(client_id)
         assert client is not None
         account = _ring.account_ids("bench@example.com", self.name, now=NOW)[0]
-        lineage_id = _ring.lineage_ids("bench@example.com", self.name, now=NOW)[0]
+        lineage_id = _ring.lineage_ids(account, self.name, now=NOW)[0]
         key, binding, self._signer, self._check = _key(algorithm, lineage_id)
         lineage = Lineage(
             id=lineage_id,
@@ -157,7 +158,7 @@ class Login:
             binding=binding,
             client=client.code,
             auth_time=NOW,
-            assurance=PASSWORD_ALONE,
+            assurance=PASSWORD,
             label="bench",
         )
         account_state = AccountState(account, Status.ACTIVE, 1, 1, {lineage_id: lineage})
@@ -178,7 +179,7 @@ class Login:
         self._token_check = _jws_check(token) if FORMS[client_id] == "JWT" else _opaque_check()
 
     def cryptography(self) -> None:
-        """Check the token, whose ES256 signature is made again, and the request's signature, and nothing else."""
+        """Verify the token and the signature of the request, and nothing else."""
         self._token_check()
         self._check()
 
@@ -200,8 +201,13 @@ class Login:
 
 
 def logins() -> list[Login]:
-    """Log in once with every kind of key and form of token."""
+    """Log in with every kind of key and token format."""
     return [Login(algorithm, client_id) for algorithm in ALGORITHMS for client_id in FORMS]
+
+
+def fleet(phones: int) -> list[Login]:
+    """Log in once on each of many phones, by a P-256 key and with a JWT."""
+    return [Login("P-256", "mobile", number) for number in range(1, phones + 1)]
 
 
 def _key(algorithm: str, lineage_id: LineageId) -> tuple[PublicKey | None, Binding, Signer, Callable[[], object]]:
@@ -242,7 +248,7 @@ def _p256_check(public: ec.EllipticCurvePublicKey, der: bytes, message: bytes) -
 
 def _jws_check(token: str) -> Callable[[], object]:
     private, signing_input = _ring.signing[0].private_key(), token.rpartition(".")[0].encode()
-    return lambda: _sign_p256(private, signing_input)
+    return _p256_check(private.public_key(), _sign_p256(private, signing_input), signing_input)
 
 
 def _opaque_check() -> Callable[[], object]:

@@ -1,9 +1,9 @@
-"""What a cold start costs beside that of a function that does nothing: ``make bench-cold``.
+"""The cost of a cold start, compared with that of an empty function: ``make bench-cold``.
 
-The packaged zip is booted under AWS's own runtime client, once for every figure, and answers its first exchange or its
-first signed call, over an engine on loopback. CPU is that of the function's process alone, from its start to its
-answer; the engine's and the client's are others'. AWS is asked in the clear; one row has TLS, as it is there, with the
-system's certificates to read. Everything runs in turn, so that a busy machine is busy for all.
+For each measurement the packaged zip starts under the runtime client of AWS, and answers its first exchange or its
+first signed call, with a local engine on loopback. Only the CPU time of the function's process counts, from its start
+to its answer. AWS calls use plain HTTP. One row uses TLS with the system's certificates, as in AWS. The measurements
+take turns, so that a busy machine affects all of them.
 """
 
 import contextlib
@@ -29,24 +29,24 @@ from tools.dev.gateway import Gateway
 
 ROUNDS, LOOKS = 9, 5
 TIMES = "\N{MULTIPLICATION SIGN}"
-PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - of an account made for this measurement
+PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - of an account for this measurement
 RUNTIME_CLIENT = {"awslambdaric", "simplejson", "snapshot_restore_py", "runtime_client"}
 BOTOCORE = {name.replace("-", "_") for name in BROUGHT_BY_LAMBDA} - RUNTIME_CLIENT | {"dateutil", "jmespath"}
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One cold start: the function's CPU, and the time until its first answer, seconds."""
+    """One cold start: the CPU time of the function, and the time until its first answer, in seconds."""
 
     cpu_s: float
     wall_s: float
 
 
 class Phone:
-    """A client whose every request may go to another environment."""
+    """A client that can send each request to another environment."""
 
     def __init__(self, template: Path) -> None:
-        """Serve by the packaged routes."""
+        """Use the packaged routes."""
         self._template = template
         self._environment: Environment | None = None
         self.client = BatonClient(BASE_URL, "mobile", MemoryStorage(), transport=self._send, sleep=lambda _: None)
@@ -60,7 +60,7 @@ class Phone:
 
     @contextlib.contextmanager
     def on(self, environment: Environment) -> Iterator[BatonClient]:
-        """Speak to this environment for a while."""
+        """Send requests to this environment within the context."""
         self._environment = environment
         yield self.client
         self._environment = None
@@ -70,7 +70,7 @@ class Bench:
     """A deployment, and a phone that is logged in there."""
 
     def __init__(self, deployment: Deployed, over_tls: Mapping[str, str]) -> None:
-        """Give the phone nothing yet. ``over_tls`` are the variables by which AWS is asked over TLS."""
+        """Create the phone. ``over_tls`` has the variables with which AWS calls use TLS."""
         self._deployed = deployment
         self.over_tls = over_tls
         self.phone = Phone(deployment.template)
@@ -80,12 +80,12 @@ class Bench:
         return Environment(self._deployed.task, {**self._deployed.variables, **variables}, options=options)
 
     def nothing(self) -> Start:
-        """Start the bare function, and get its answer."""
+        """Start the empty function, and wait for its answer."""
         bare = functools.partial(Environment, self._deployed.bare, self._deployed.variables)
         return self._start(bare, lambda environment: environment.invoke({}))
 
     def first(self, act: Callable[[BatonClient], object], **variables: str) -> Start:
-        """Start Baton, and get its first answer."""
+        """Start Baton, and wait for its first answer."""
 
         def ask(environment: Environment) -> None:
             with self.phone.on(environment) as client:
@@ -102,7 +102,7 @@ class Bench:
         return Start(environment.usage.cpu_s, wall_s)
 
     def imports(self, act: Callable[[BatonClient], object] = BatonClient.exchange) -> str:
-        """Start Baton, get its first answer, and give what Python says of every import."""
+        """Start Baton, wait for its first answer, and return Python's report of every import."""
         with self.environment(options=("-X", "importtime")) as environment:
             with self.phone.on(environment) as client:
                 act(client)
@@ -110,7 +110,7 @@ class Bench:
 
 
 def owner(module: str) -> str:
-    """Name whose a module is: ours, a package of the zip, botocore with its own, the runtime client, or Python."""
+    """Return the owner of a module: Baton, the zip, botocore and its packages, the runtime client, or Python."""
     top = module.split(".", maxsplit=1)[0]
     if top in {"app", "chalicelib"}:
         return "Baton"
@@ -122,7 +122,7 @@ def owner(module: str) -> str:
 
 
 def imported(look: str) -> Iterator[tuple[str, int]]:
-    """Read ``-X importtime``: every module asked for, there or not, and the microseconds spent in itself."""
+    """Read ``-X importtime``: every requested module, found or not, and its own microseconds."""
     for line in look.splitlines():
         columns = line.removeprefix("import time:").split("|")
         if line.startswith("import time:") and len(columns) == 3 and columns[0].strip().isdecimal():
@@ -130,9 +130,9 @@ def imported(look: str) -> Iterator[tuple[str, int]]:
 
 
 def shares(looks: Sequence[str]) -> Counter[str]:
-    """Add up ``-X importtime`` by owner: microseconds spent in modules themselves, not in what they import.
+    """Sum ``-X importtime`` by owner: the microseconds of the modules without their nested imports.
 
-    Of several looks the shortest counts, for each module: Python tells wall time, and the machine has other work.
+    For each module the shortest of several runs counts, because Python reports wall time on a shared machine.
     """
     modules: dict[str, int] = {}
     for name, microseconds in itertools.chain.from_iterable(map(imported, looks)):
@@ -144,23 +144,23 @@ def shares(looks: Sequence[str]) -> Counter[str]:
 
 
 def ratio(starts: Sequence[Start], bare: Sequence[Start], read: Callable[[Start], float]) -> float:
-    """Divide medians: a machine that was busy once says nothing."""
+    """Divide medians, so that one slow run has no effect."""
     return statistics.median(map(read, starts)) / statistics.median(map(read, bare))
 
 
 def cpu(start: Start) -> float:
-    """Read the CPU of a start."""
+    """Return the CPU time of a start."""
     return start.cpu_s
 
 
 def wall(start: Start) -> float:
-    """Read the wall time of a start."""
+    """Return the wall time of a start."""
     return start.wall_s
 
 
 @contextlib.contextmanager
 def bench() -> Iterator[Bench]:
-    """Package, make a deployment of it, and register."""
+    """Package, create a deployment, and register."""
     with tempfile.TemporaryDirectory() as place, embedded():
         certificate = self_signed(Path(place))
         with over_http() as aws, over_http(certificate=certificate) as secured:
@@ -176,7 +176,7 @@ def bench() -> Iterator[Bench]:
 
 
 def main() -> int:
-    """Measure and print: a figure to read, not a test to fail."""
+    """Measure and print. The result is for reading and fails no test."""
     with bench() as made:
         cases: dict[str, Callable[[], Start]] = {
             "bare handler": made.nothing,
@@ -189,7 +189,7 @@ def main() -> int:
         for number in range(ROUNDS + 1):
             for name, start in cases.items():
                 started = start()
-                if number:  # the first round warms the disk
+                if number:  # the first round fills the disk cache
                     starts[name].append(started)
             if sys.stderr.isatty():
                 print(f"\rround {number}/{ROUNDS}", end="\n" if number == ROUNDS else "", file=sys.stderr, flush=True)

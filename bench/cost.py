@@ -1,7 +1,7 @@
-"""What Baton costs in AWS, a million operations and a month, beside the list prices of others: ``make cost``.
+"""The AWS cost of a million operations and of a month, beside the list prices of other products: ``make cost``.
 
-The bill of a month and its formulas are those of ``tools/prices.py``; this page asks it for one operation at a time
-and for larger and larger numbers of users. Everything is list price, without free tiers and discounts on our side.
+The monthly bill and its formulas are those of ``tools/prices.py``. This module computes it for one operation at a time,
+and for growing numbers of users. All prices are list prices. Free tiers and discounts of AWS are left out.
 """
 
 import sys
@@ -16,7 +16,7 @@ from tools.prices import DAYS_A_MONTH, MILLION, TABLE, Habits, monthly, table
 
 RESULTS = Path(__file__).parent / "results"
 USERS = tuple(10**power for power in range(3, 9))
-"""A thousand to a hundred million."""
+"""From a thousand to a hundred million users."""
 
 NOTHING = Habits(devices=1.5, exchanges=0, safe_calls=0, changing_calls=0, logins_a_month=0, registrations_a_month=0)
 OPERATIONS: Mapping[str, Habits] = {
@@ -26,16 +26,16 @@ OPERATIONS: Mapping[str, Habits] = {
     "login, known device": replace(NOTHING, logins_a_month=1),
     "registration": replace(NOTHING, registrations_a_month=1),
 }
-"""One of each a month."""
+"""One operation of each kind in a month."""
 
 EVERYTHING = Habits()
 LOGIN_ALONE = replace(EVERYTHING, safe_calls=0, changing_calls=0)
-"""What the others are paid for: logins and renewals. The app's own calls go to its own servers, which hold the JWKS."""
+"""The part that the other products sell: logins and renewals. The app's own calls go to its own servers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Somebody's list price: from so many users on, so much for each further one."""
+    """The list price of a product: from a number of users on, a price for each further user."""
 
     name: str
     steps: tuple[tuple[int, float], ...]
@@ -60,9 +60,9 @@ def peers(text: str) -> list[Peer]:
 
 
 def asked(peer: Peer, users: int) -> float | None:
-    """Tell what so many active users cost in a month; ``None`` where no price is public.
+    """Return the monthly price for a number of active users, or ``None`` if no price is public.
 
-    Each step prices the users above its beginning anew: what it adds to, or takes from, the step before.
+    Each step applies to the users above its start.
     """
     if peer.ask_from is not None and users >= peer.ask_from:
         return None
@@ -71,16 +71,16 @@ def asked(peer: Peer, users: int) -> float | None:
 
 
 def per_million(habits: Habits, prices: Mapping[str, float]) -> dict[str, float]:
-    """Give, line by line, what a million operations add to the bill of nobody doing anything.
+    """Return, line by line, the additional cost of a million operations over an idle month.
 
-    What is kept for a user is not the operation's: it is in the bill of the month.
+    Stored data is not part of an operation. It is in the monthly bill.
     """
     idle = {line.what: line.usd for line in monthly(MILLION, prices, NOTHING)}
     return {line.what: line.usd - idle[line.what] for line in monthly(MILLION, prices, habits)}
 
 
 def month(users: int, prices: Mapping[str, float], habits: Habits) -> float:
-    """Add up a month, firewall, alarms and all."""
+    """Return the cost of a month with all lines, firewall and alarms included."""
     return sum(line.usd for line in monthly(users, prices, habits))
 
 
@@ -93,7 +93,7 @@ GROUPS = {
 
 
 def operations_table(prices: Mapping[str, float]) -> list[list[str]]:
-    """Lay out a million of each operation."""
+    """Make the table of a million of each operation."""
     rows = [["a million of", *GROUPS, "in all"]]
     for name, habits in OPERATIONS.items():
         lines = per_million(habits, prices)
@@ -103,7 +103,7 @@ def operations_table(prices: Mapping[str, float]) -> list[list[str]]:
 
 
 def months_table(prices: Mapping[str, float], others: Sequence[Peer]) -> list[list[str]]:
-    """Lay out a month for more and more users, ours beside theirs."""
+    """Make the table of a month for growing numbers of users, Baton beside other products."""
     rows = [["users", "Baton, login alone", "Baton, every call", *(peer.name for peer in others)]]
     for users in USERS:
         ours = [month(users, prices, habits) for habits in (LOGIN_ALONE, EVERYTHING)]
@@ -113,22 +113,22 @@ def months_table(prices: Mapping[str, float], others: Sequence[Peer]) -> list[li
 
 
 def notes(others: Sequence[Peer], read_on: date, region: str) -> list[str]:
-    """Say what the figures mean, and where each price is from."""
+    """Explain the numbers, and name the source of each price."""
     habit = f"{EVERYTHING.exchanges:g} exchanges a day, {EVERYTHING.logins_a_month:g} login a month"
     calls = f"{EVERYTHING.safe_calls:g} safe and {EVERYTHING.changing_calls:g} changing calls a day"
     return [
         f"US dollars. Baton: AWS list prices of {region} as read on {read_on}, without free tiers, the first",
-        "million at the price of the last (API Gateway grows cheaper above 333 million a month).",
-        f"A user: {habit}; every call: {calls} go through Baton's gateway too. Guesses: tools/prices.py, Habits.",
-        "The others count active users, whatever these do, and do not carry an app's own calls. They send mail and",
-        "messages, have a console and people who answer; Baton's operators' time is not in here.",
-        "Their pages were read through public transcriptions and stored copies: look before you decide by them.",
+        "million at the price of the last (API Gateway is cheaper above 333 million a month).",
+        f"A user: {habit}; every call: {calls} go through Baton's gateway too. Estimates: tools/prices.py, Habits.",
+        "The other products count active users and do not carry an app's own calls. They send mail and",
+        "messages, and have a console and support. The time of Baton's operators is not included.",
+        "Their pages were read in public transcriptions and stored copies: check the source before a decision.",
         *(f"{peer.name}: list price as published on {peer.source}, read {peer.read}." for peer in others),
     ]
 
 
 def printed(rows: Sequence[Sequence[str]]) -> str:
-    """Align a table for a terminal: names to the left, figures to the right."""
+    """Align a table for a terminal: names left, numbers right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(cells))
@@ -144,7 +144,7 @@ def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def picture(prices: Mapping[str, float], others: Sequence[Peer], file: Path) -> None:
-    """Draw a month for a thousand to a hundred million users."""
+    """Draw the cost of a month for a thousand to a hundred million users."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 - slow to import
 
     from bench import drawing  # noqa: PLC0415 - it imports matplotlib
@@ -160,7 +160,7 @@ def picture(prices: Mapping[str, float], others: Sequence[Peer], file: Path) -> 
         shown = [(users, usd) for users in many if (usd := asked(peer, users))]
         if shown:
             axes.plot([users for users, _ in shown], [usd for _, usd in shown], color=colour)
-            if shown[-1][0] < USERS[-1]:  # it ends among the others' lines: its name goes where there is room
+            if shown[-1][0] < USERS[-1]:  # the line ends among other lines: place its name in a free area
                 lead = {"arrowstyle": "-", "color": colour, "linewidth": 0.8}
                 axes.annotate(
                     peer.name, shown[-1], (40, -80), textcoords="offset points", color=colour, arrowprops=lead
@@ -181,7 +181,7 @@ def picture(prices: Mapping[str, float], others: Sequence[Peer], file: Path) -> 
 
 
 def _beside(peer: Peer, others: Sequence[Peer]) -> str:
-    """Say where a name goes so that it lies on no other: that of the dearest above its line, the others' below."""
+    """Return the position of a name without an overlap: above the most expensive line, below the others."""
     dearest = max(others, key=lambda other: asked(other, USERS[-1]) or 0)
     return "bottom" if peer is dearest else "top"
 
@@ -191,7 +191,7 @@ def _usd(usd: float | None) -> str:
 
 
 def page() -> str:
-    """Write ``bench/results/cost.md``."""
+    """Return the text of ``bench/results/cost.md``."""
     read_on, region, prices = table()
     others = peers(TABLE.read_text("utf-8"))
     operations, months = markdown(operations_table(prices)), markdown(months_table(prices, others))
@@ -208,7 +208,7 @@ def page() -> str:
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Print both tables; with ``--update``, write them and the picture."""
+    """Print both tables. With ``--update``, write the page and the figure."""
     read_on, region, prices = table()
     others = peers(TABLE.read_text("utf-8"))
     operations, months = printed(operations_table(prices)), printed(months_table(prices, others))
@@ -224,7 +224,7 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 
 def _joined(lines: Sequence[str]) -> list[str]:
-    """Put lines together into sentences."""
+    """Join lines into sentences."""
     return [f"{detail}." for detail in " ".join(lines).removesuffix(".").split(". ")]
 
 

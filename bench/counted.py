@@ -1,7 +1,8 @@
-"""What ``bench/instructions.py`` runs under cachegrind: for every case one process of few calls and one of many.
+"""The program that ``bench/instructions.py`` runs under cachegrind.
 
-All are forks of a process that has set up and warmed up. What that one counted they counted too, so the difference of
-two is that of their calls alone. Standard output gets a line of JSON for each process: case, calls, process id.
+For each case there is one process with few calls and one with many. All processes are forks of one process after set-up
+and warm-up. They contain its counts too, so the difference of two processes is the cost of their calls. The standard
+output has a line of JSON for each process: case, calls, process id.
 """
 
 import gc
@@ -16,11 +17,11 @@ from bench.instructions import EXCHANGE, FEW, HMAC_UNASKED, MANY, P256_CHECKS, P
 from bench.machine import silenced
 
 WARMING = 20
-"""Calls until the caches are full and the interpreter has specialised what it runs."""
+"""The number of calls until caches are full and the interpreter has specialised the code."""
 
 
 class Case(NamedTuple):
-    """What is called, and whether the engine answers it."""
+    """A measured function, and whether the database answers it."""
 
     name: str
     work: Callable[[], None]
@@ -28,7 +29,7 @@ class Case(NamedTuple):
 
 
 def cases() -> Iterator[Case]:
-    """Give everything that is counted."""
+    """Return all cases."""
     made = {login.name: login for login in logins()}
     yield Case(TRIVIAL, trivial)
     yield from (Case(SIGNED_CALL + name, login.call) for name, login in made.items())
@@ -39,7 +40,7 @@ def cases() -> Iterator[Case]:
 
 
 def until_it_asks(login: Login) -> Callable[[], None]:
-    """Make the signed call as far as its question to the engine."""
+    """Make the signed call up to its first database request."""
 
     def work() -> None:
         try:
@@ -51,7 +52,7 @@ def until_it_asks(login: Login) -> Callable[[], None]:
 
 
 def count(case: Case, calls: int) -> int:
-    """Make so many calls in a process that ends with them, and give its id."""
+    """Make this number of calls in a new process, and return its id."""
     process = os.fork()
     if not process:
         for _ in range(calls):
@@ -70,7 +71,7 @@ def main() -> int:
             engine.answers = case.answered
             for _ in range(WARMING):
                 case.work()
-            # Collections in the forks look at what their own calls leave behind, and not at what stood before.
+            # Garbage collections in the forks then read only the objects of their own calls.
             gc.collect()
             gc.freeze()
             for calls in (FEW, MANY):

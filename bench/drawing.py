@@ -1,4 +1,4 @@
-"""How graphs look: readable on white and on black, drawn the same way every time."""
+"""The style of graphs: readable on a light and on a dark background, and the same bytes for the same data."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 mpl.use("svg")
 
 INK = "#7a828c"
-"""Text and axes: a grey with a contrast above 4 against both white and GitHub's dark background."""
+"""The colour of text and axes: a grey with a contrast above 4 on white and on GitHub's dark background."""
 FAINT = "#7a828c40"
 OURS, THEIRS = "#e8590c", "#4c7fd9"
 SECOND, THIRD = "#2f9e6e", "#a061d1"
@@ -47,14 +47,14 @@ mpl.rcParams.update(
 
 
 def keep(figure: "Figure", file: Path) -> None:
-    """Write a figure as SVG, without a date, so that drawing it again changes nothing."""
+    """Write a figure as SVG without a date, so that an unchanged figure gives the same file."""
     figure.savefig(file, bbox_inches="tight", metadata={"Date": None})
-    # matplotlib ends some lines with a space; the repository does not.
+    # matplotlib ends some lines with a space, which the repository does not allow.
     lines = file.read_text("utf-8").splitlines()
     file.write_text("\n".join(line.rstrip() for line in lines) + "\n", "utf-8")
 
 
 def gridded(axes: "Axes", axis: str = "y") -> None:
-    """Put faint lines behind what is drawn."""
+    """Draw faint grid lines behind the data."""
     axes.grid(visible=True, axis=axis)  # type: ignore[arg-type] # "x", "y" or "both"
     axes.set_axisbelow(True)

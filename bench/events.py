@@ -1,4 +1,4 @@
-"""A proxy event, as API Gateway makes one of what an app sends."""
+"""Proxy events, as API Gateway makes them from the requests of an app."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _GATEWAY_FIELDS = {
     "X-Forwarded-Port": "443",
     "X-Forwarded-Proto": "https",
 }
-"""What an app's HTTP library and API Gateway put on every request beside ours."""
+"""The headers that an app's HTTP library and API Gateway add to every request."""
 
 
 def event(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""What an exchange costs as everything grows: ``make bench-growth``.
+"""The cost of an exchange as the data grows: ``make bench-growth``.
 
-Devices of one account, accounts in the table, exchanges a lineage has behind it: the cost of the next exchange should
-not know. And how many exchanges a second more Lambda environments carry, each a process of its own.
+It grows in three ways: devices of one account, accounts in the table, earlier exchanges of a lineage. None of them
+should change the cost of the next exchange. A fourth measurement is the exchanges a second of several parallel
+environments, each in its own process.
 
-The environments run in this machine's processes and speak to dynoxide, a process of its own. Everything is measured
-in turn, round by round; CPU is that of the process the app runs in, and dynoxide's beside it.
+The environments are processes on this machine, and use dynoxide, another process. The measurements take turns, round by
+round. The CPU time is that of the process with the app, and separately that of dynoxide.
 """
 
 import itertools
@@ -47,9 +48,9 @@ WARM_UP = 60
 POWERS = tuple(10**power for power in range(6))
 DEVICES = tuple(range(1, LINEAGES_MAX + 1))
 SAMPLED = 50
-"""Accounts of a table that are exchanged, spread over it."""
+"""The number of accounts that are exchanged, spread over a table."""
 CHECKED = 100
-"""Exchanges after which a real account state is compared with the one that is written down for so many."""
+"""The number of exchanges after which a real account state is compared with the computed one."""
 BATCH, WRITERS = 25, 10
 ENVIRONMENTS = (1, 2, 3, 4)
 SECONDS, TRIES = 2.0, 3
@@ -57,7 +58,7 @@ SECONDS, TRIES = 2.0, 3
 
 @dataclass(slots=True)
 class Point:
-    """One value of what grows: the logins to exchange in turn, and the CPU of an exchange, by round."""
+    """One size of the data: the logins to exchange in turn, and the CPU time of an exchange, by round."""
 
     value: int
     environment: ModuleType
@@ -66,7 +67,7 @@ class Point:
     engine_us: list[float] = field(default_factory=list)
 
     def measure(self, engine: Program) -> None:
-        """Take a round."""
+        """Measure one round."""
         order = list(itertools.islice(itertools.cycle(range(len(self.tokens))), EXCHANGES))
         engine_before, before = engine.cpu_s(), time.process_time()
         for place in order:
@@ -77,7 +78,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What so many environments did together in a while."""
+    """The result of several parallel environments during a period."""
 
     environments: int
     exchanges: int
@@ -87,42 +88,42 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Give exchanges a second."""
+        """Return the exchanges a second."""
         return self.exchanges / self.seconds
 
     @property
     def rate_of_a_core(self) -> float:
-        """Give exchanges per second of CPU, the engine's included: what neither neighbours nor waiting change."""
+        """Return the exchanges per second of CPU time, engine included: independent of waiting and other programs."""
         return self.exchanges / (self.app_s + self.engine_s)
 
     @property
     def cores(self) -> float:
-        """Give how many cores were kept busy by the app and the engine."""
+        """Return the number of busy cores, for the app and the engine."""
         return (self.app_s + self.engine_s) / self.seconds
 
 
 def environment(prefix: str) -> ModuleType:
-    """Load an environment as Lambda would, over tables of its own."""
+    """Load an environment as Lambda does, over its own tables."""
     os.environ |= {
         "BATON_DEVELOPMENT": "1",
         "BATON_ISSUER": "https://api.example.com/api",
         "BATON_KEY_RING": "local",
         "BATON_LOG_LEVEL": "ERROR",
         "BATON_TABLE_PREFIX": prefix,
-        "BATON_AWS_CLIENT": "small",  # as it is deployed
+        "BATON_AWS_CLIENT": "small",  # the deployed setting
     }
     return load_environment()
 
 
 def state_after(app: ModuleType, name: str, *, devices: int = 1, exchanges: int = 0) -> AccountState:
-    """Write down the account state of an account whose first device has made so many exchanges."""
+    """Compute the account state of an account whose first device has made this number of exchanges."""
     now = int(time.time())
     ring, registered = app.baton.key_ring.current(now=now), app.baton.clients.get(CLIENT)
     account = ring.account_ids(f"{name}@example.com", name, now=now)[0]
     used = [bytes([place + 1]) * len(NO_ATTEMPT) if place < exchanges else NO_ATTEMPT for place in range(4)]
     lineages = [
         Lineage(
-            id=ring.lineage_ids(f"{name}@example.com", f"{name} {device}", now=now)[0],
+            id=ring.lineage_ids(account, f"{name} {device}", now=now)[0],
             epoch=1,
             generation=0,
             attempts=(NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT, NO_ATTEMPT),
@@ -141,7 +142,7 @@ def state_after(app: ModuleType, name: str, *, devices: int = 1, exchanges: int 
 
 
 def token_of(app: ModuleType, account_state: AccountState) -> str:
-    """Mint the token that the first device of an account state holds."""
+    """Issue the current token of the first device of an account state."""
     now, registered = int(time.time()), app.baton.clients.get(CLIENT)
     lineage = next(iter(account_state.lineages.values()))
     ring = app.baton.key_ring.current(now=now)
@@ -150,7 +151,7 @@ def token_of(app: ModuleType, account_state: AccountState) -> str:
 
 
 def exchange(app: ModuleType, token: str) -> str:
-    """Exchange a token as Lambda would be asked to, and give its child."""
+    """Exchange a token with a Lambda event, and return its child."""
     answer = app.app(_event(token), LambdaContext("bench"))
     if answer["statusCode"] != 200:
         raise AssertionError(answer)
@@ -158,7 +159,7 @@ def exchange(app: ModuleType, token: str) -> str:
 
 
 def fill(prefix: str, states: Iterator[AccountState]) -> None:
-    """Write account states into the table, many at a time: over a few connections, each of which mostly waits."""
+    """Write account states to the table in parallel, over a few connections."""
     table = Tables(prefix).lineages
 
     def write(batch: "list[AccountState]") -> None:
@@ -172,7 +173,7 @@ def fill(prefix: str, states: Iterator[AccountState]) -> None:
 
 
 def points(prefix: str, states: dict[int, list[AccountState]], app: ModuleType) -> list[Point]:
-    """Write the account states of a series into one table, and take the tokens of all."""
+    """Write the account states of a series to one table, and return the tokens of all."""
     fill(prefix, itertools.chain.from_iterable(states.values()))
     return [
         Point(value, app, [token_of(app, account_state) for account_state in some]) for value, some in states.items()
@@ -180,14 +181,14 @@ def points(prefix: str, states: dict[int, list[AccountState]], app: ModuleType) 
 
 
 def by_devices() -> list[Point]:
-    """Give accounts of one device to twelve."""
+    """Return accounts with one to twelve devices."""
     create_tables(Tables("devices"))
     app = environment("devices")
     return points("devices", {count: [state_after(app, f"d{count}", devices=count)] for count in DEVICES}, app)
 
 
 def by_exchanges() -> list[Point]:
-    """Give lineages with so many exchanges behind them, and check a real one against what is written down."""
+    """Return lineages with earlier exchanges, and compare a real one with the computed one."""
     create_tables(Tables("exchanges"))
     app = environment("exchanges")
     real = state_after(app, "real")
@@ -200,7 +201,7 @@ def by_exchanges() -> list[Point]:
 
 
 def _assert_nothing_else_moved(before: AccountState, after: AccountState) -> None:
-    """Make sure that exchanges leave a generation, four marks of attempts and a time: what ``state_after`` writes."""
+    """Check that exchanges change only a generation, four attempt digests and a time, as ``state_after`` does."""
     (lineage,), (moved,) = before.lineages.values(), after.lineages.values()
     expected = replace(lineage, generation=CHECKED, attempts=moved.attempts, issued_at=moved.issued_at)
     assert after == replace(before, lineages={lineage.id: expected}), (
@@ -210,7 +211,7 @@ def _assert_nothing_else_moved(before: AccountState, after: AccountState) -> Non
 
 
 def by_accounts(progress: "Progress") -> list[Point]:
-    """Give tables of one account to a hundred thousand."""
+    """Return tables with one to a hundred thousand accounts."""
     series = []
     for count in POWERS:
         progress(f"a table of {count:,} accounts")
@@ -224,19 +225,19 @@ def by_accounts(progress: "Progress") -> list[Point]:
 
 
 class Progress:
-    """Say what is being done, and since when."""
+    """Prints the current step and its time."""
 
     def __init__(self) -> None:
-        """Begin."""
+        """Start the clock."""
         self._begun = time.monotonic()
 
     def __call__(self, doing: str) -> None:
-        """Say it."""
+        """Print a step."""
         print(f"{time.monotonic() - self._begun:5.0f} s  {doing}", file=sys.stderr, flush=True)
 
 
 def load(count: int, engine: Program) -> Load:
-    """Let so many environments exchange for a while, each in a process of its own."""
+    """Let several environments exchange for a period, each in its own process."""
     fresh = multiprocessing.get_context("spawn")
     start, done = fresh.Barrier(count + 1), fresh.Queue()
     workers = [fresh.Process(target=_work, args=(number, start, done), daemon=True) for number in range(count)]
@@ -273,13 +274,13 @@ def _event(token: str) -> dict[str, Any]:
 
 
 def _password_alone() -> Any:
-    from chalicelib.baton.factors.credentials import PASSWORD_ALONE  # noqa: PLC0415 - after the environment is set
+    from chalicelib.baton.lineages.assurance import PASSWORD  # noqa: PLC0415 - after the environment is set
 
-    return PASSWORD_ALONE
+    return PASSWORD
 
 
 def report(series: dict[str, Sequence[Point]], loads: Sequence[Load]) -> str:
-    """Lay the figures out."""
+    """Format the results."""
     lines = []
     for name, some in series.items():
         lines.append(f"{name:<34}{'app µs':>8}{'engine µs':>11}{'beside the first':>18}")
@@ -298,7 +299,7 @@ def report(series: dict[str, Sequence[Point]], loads: Sequence[Load]) -> str:
 
 
 def picture(series: dict[str, Sequence[Point]], loads: Sequence[Load], where: str, file: Path) -> None:
-    """Draw all four."""
+    """Draw all four graphs."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 - slow to import
 
     from bench import drawing  # noqa: PLC0415 - it imports matplotlib
@@ -381,10 +382,10 @@ def main() -> int:
             everything = list(itertools.chain.from_iterable(series.values()))
             for number in range(ROUNDS + 1):
                 progress("warming up" if not number else f"round {number} of {ROUNDS}, all in turn")
-                # In another order each time: whatever else runs here must not fall on neighbours.
+                # In a new order each time, so that other programs do not always affect the same points.
                 for point in random.sample(everything, len(everything)):
                     point.measure(engine)
-            for point in everything:  # the first round warmed up
+            for point in everything:  # the first round was a warm-up
                 del point.app_us[0], point.engine_us[0]
             create_tables(Tables("load"))
             environment("load").key_ring.current(now=int(time.time()))
@@ -393,7 +394,7 @@ def main() -> int:
                 progress(f"try {number + 1} of {TRIES}: {', '.join(map(str, ENVIRONMENTS))} environments at once")
                 for count in ENVIRONMENTS:
                     tried[count].append(load(count, engine))
-            # What else runs here can only take away: the best of the tries is the nearest to the truth.
+            # Other programs can only reduce the rate, so the best try is the most accurate.
             loads = [max(some, key=lambda one: one.rate) for some in tried.values()]
     print(report(series, loads))
     RESULTS.mkdir(exist_ok=True)

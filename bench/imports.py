@@ -1,8 +1,8 @@
-"""What the first request of each route imports: ``make bench-imports``.
+"""The modules that the first request of each route imports: ``make bench-imports``.
 
-The packaged zip is booted under AWS's own runtime client, anew for every figure, over an engine on loopback: moto, and
-all that it imports, is another process's. The key ring is opened by KMS, as at every cold start. That engine speaks
-plain HTTP, so TLS shows only where something else brings it; on Lambda whatever asks the engine has it.
+For each measurement the packaged zip starts under the runtime client of AWS, with a local engine (moto) in another
+process on loopback. KMS decrypts the key ring, as at every cold start. The engine uses plain HTTP, so TLS modules are
+listed only if another module imports them. On Lambda every database request imports them.
 """
 
 import itertools
@@ -26,11 +26,11 @@ WATCHED = {
     "TLS": "ssl",
     "urllib": "urllib.request",
 }
-"""The heavy ones, each by a module that brings the others."""
+"""The heavy packages, each with a module that identifies it."""
 
 
 def routes() -> Iterator[tuple[str, Callable[[BatonClient], object]]]:
-    """Give a first request of each kind, for a phone that is logged in."""
+    """Return a first request of each kind, for a phone that is logged in."""
     newcomers = (f"newcomer-{number}@example.com" for number in itertools.count())
     yield "GET /time", BatonClient.sync_clock
     yield "GET /health", lambda phone: phone.call("GET", "/health")
@@ -43,14 +43,14 @@ def routes() -> Iterator[tuple[str, Callable[[BatonClient], object]]]:
 
 
 def row(route: str, modules: Iterable[str], cpus_s: Sequence[float]) -> str:
-    """Write a line: how many modules were asked for, the median of the CPU until the answer, and who was among them."""
+    """Format a line: the number of modules, the median CPU time until the answer, and the heavy packages."""
     asked_for = set(modules)
     marks = "".join(f"{'yes' if module in asked_for else '-':>{len(name) + 2}}" for name, module in WATCHED.items())
     return f"{route:<27}{len(asked_for):>8}{statistics.median(cpus_s) * 1000:>7.0f} ms{marks}"
 
 
 def main() -> int:
-    """Look and print: figures to read. Those that must hold are held by ``tests/baton/house/test_imports.py``."""
+    """Measure and print. The results are for reading. ``tests/baton/house/test_imports.py`` checks the limits."""
     print(f"{'until the first answer':<27}{'modules':>8}{'CPU':>10}" + "".join(f"  {name}" for name in WATCHED))
     with bench() as made:
         for route, act in routes():

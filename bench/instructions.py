@@ -1,11 +1,11 @@
-"""What a call costs in instructions, held to what is written down: ``make bench-count``.
+"""Count the instructions of a call, and compare them with the stored values: ``make bench-count``.
 
-Seconds are the machine's; instructions are the program's, and repeat to a part in three hundred on the busiest one.
-Valgrind's cachegrind counts them, of whole events into the app with the engine left out (``bench/cases.py``). Each
-case is put beside Chalice's own dispatch of a trivial route, and that ratio beside the one in the repository: beyond
-5 % either way it fails, until ``make bench-count UPDATE=1`` writes the new ratios down and a commit explains them.
+Seconds depend on the machine. Instruction counts depend on the program, and repeat to one part in three hundred.
+Valgrind's cachegrind counts whole events into the app without the database (``bench/cases.py``). Each case is divided
+by Chalice's dispatch of a trivial route, and this ratio is compared with the stored one. A difference of more than 5 %
+in either direction fails, until ``make bench-count UPDATE=1`` stores the new ratios and a commit explains them.
 
-The ratios are those of one build of Python. Under another one, or without valgrind, nothing is claimed.
+The ratios are valid for one build of Python. With another build, or without valgrind, nothing is compared.
 """
 
 import json
@@ -24,10 +24,10 @@ ROOT = Path(__file__).parents[1]
 STORED = ROOT / "bench" / "results" / "instructions.json"
 
 FEW, MANY = 20, 120
-"""Calls of the two processes whose difference is counted."""
+"""The numbers of calls of the two processes whose difference is the result."""
 
 TOLERANCE = 0.05
-"""How far a ratio may be from the stored one, as a part of it."""
+"""The accepted relative difference between a ratio and the stored one."""
 
 TRIVIAL = "trivial route"
 SIGNED_CALL = "signed call, "
@@ -38,16 +38,16 @@ P256_UNASKED = f"{P256_CALL}, until it asks the engine"
 P256_CHECKS = "its two signature checks alone"
 
 HMAC_WANTED, P256_WANTED = 1.7, 1.3
-"""What is wanted of a signed call: by HMAC, before the state is read, in trivial routes; by P-256, in trivial routes
-with the two signature checks it cannot do without."""
+"""The targets for a signed call. With HMAC, up to the first read: in trivial routes. With P-256: in trivial routes plus
+the two necessary signature checks."""
 
 _REFERENCES = re.compile(r"^==(\d+)== I +refs: +([\d,]+)$", re.MULTILINE)
 
 
 def counts(told: str, log: str) -> dict[str, float]:
-    """Give the instructions of one call of every case, by what the program told and cachegrind logged of each process.
+    """Return the instructions of one call of every case, from the program's output and the log of cachegrind.
 
-    Raises ``ValueError`` where they do not tell of both processes of a case.
+    Raises ``ValueError`` if a process of a case is missing.
     """
     references = {int(process): int(number.replace(",", "")) for process, number in _REFERENCES.findall(log)}
     processes: dict[str, dict[int, int]] = {}
@@ -61,12 +61,12 @@ def counts(told: str, log: str) -> dict[str, float]:
 
 
 def ratios(counted: Mapping[str, float]) -> dict[str, float]:
-    """Put every case beside the trivial route."""
+    """Divide every case by the trivial route."""
     return {name: round(number / counted[TRIVIAL], 3) for name, number in counted.items()}
 
 
 def moved(now: Mapping[str, float], stored: Mapping[str, float]) -> list[str]:
-    """Say which ratios are not those that are written down."""
+    """List the ratios that differ from the stored ones."""
     complaints = [f"{name}: counted, and not written down" for name in now.keys() - stored.keys()]
     complaints += [f"{name}: written down, and not counted" for name in stored.keys() - now.keys()]
     complaints += [
@@ -78,7 +78,7 @@ def moved(now: Mapping[str, float], stored: Mapping[str, float]) -> list[str]:
 
 
 def elsewhere(here: Mapping[str, str], taken: Mapping[str, str]) -> list[str]:
-    """Say what is not as it was where the stored ratios were taken."""
+    """List the differences from the build with which the stored ratios were measured."""
     return [
         f"{what} is {here.get(what, 'unknown')}, and was {taken.get(what, 'unknown')}"
         for what in {**here, **taken}
@@ -87,7 +87,7 @@ def elsewhere(here: Mapping[str, str], taken: Mapping[str, str]) -> list[str]:
 
 
 def wanted(counted: Mapping[str, float]) -> list[str]:
-    """Hold the two figures that are wanted beside those that were counted: to read, not to fail."""
+    """Compare the two target values with the measured ones: for reading, without a failure."""
     hmac = counted[HMAC_UNASKED] / counted[TRIVIAL]
     floor = counted[TRIVIAL] + counted[P256_CHECKS]
     p256, unasked = counted[P256_CALL] / floor, counted[P256_UNASKED] / floor
@@ -103,7 +103,7 @@ def _verdict(figure: float, most: float) -> str:
 
 
 def build(valgrind: str) -> dict[str, str]:
-    """Name what the counts depend on besides our own code and its pinned packages."""
+    """Return the properties that the counts depend on, besides Baton's code and its pinned packages."""
     arguments = shlex.split(str(sysconfig.get_config_var("CONFIG_ARGS") or ""))
     options = sorted(word for word in arguments if re.fullmatch(r"--(enable|with|without)-[a-z-]+", word))
     version = subprocess.run([valgrind, "--version"], capture_output=True, text=True, check=True).stdout
@@ -116,7 +116,7 @@ def build(valgrind: str) -> dict[str, str]:
 
 
 def count(valgrind: str) -> dict[str, float]:
-    """Run the program under cachegrind, in an environment that is the same everywhere."""
+    """Run the program under cachegrind, with the same environment variables on every machine."""
     done = subprocess.run(
         [
             *(valgrind, "--tool=cachegrind", "--cache-sim=no", f"--cachegrind-out-file={os.devnull}"),
@@ -134,7 +134,7 @@ def count(valgrind: str) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Count, print the table, and hold it against the stored one, or store it (``--update``)."""
+    """Count, print the table, and compare it with the stored one, or store it (``--update``)."""
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         print("valgrind is not here, so nothing was counted and nothing is claimed")

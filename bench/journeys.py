@@ -1,9 +1,9 @@
-"""What an exchange and a login cost whole: ``make bench``.
+"""The cost of whole exchanges and logins: ``make bench``.
 
-The reference client drives them, through the development gateway; counted is the CPU of the app alone, from the event
-to its answer, engine calls included. An exchange is held against the same over botocore, a login against its Argon2.
-The engine is a process of its own: dynoxide where it is, the embedded one served over HTTP where it is not. This
-process keeps to one core, once the engine runs.
+The reference client sends the requests through the development gateway. Only the CPU time of the app counts, from the
+event to its answer, with its database calls. An exchange is compared with the same exchange over botocore, and a login
+with its Argon2 computation. The engine is another process: dynoxide if it is installed, otherwise the embedded one over
+HTTP. This process uses only one core after the engine has started.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from tools.dev.gateway import Gateway, load_environment
 ROUNDS, EXCHANGES, LOGINS = 9, 100, 6
 TRANSPORTS = ("small", "botocore")
 BASE_URL = "https://api.example.com/api"
-PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - of an account made for this measurement
+PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - of an account for this measurement
 SETTINGS = {
     "BATON_CLIENTS": "clients.toml",
     "BATON_DEVELOPMENT": "1",
@@ -45,7 +45,7 @@ SETTINGS = {
 
 
 class Kind(NamedTuple):
-    """A way to be logged in: the form of the token, and what it is bound to."""
+    """A kind of login: its token format and its binding."""
 
     name: str
     client: str
@@ -59,19 +59,19 @@ KINDS = (
     Kind("P-256, JWT", "mobile", "key"),
 )
 EVERYDAY = KINDS[-1]
-"""How a phone logs in that asks for nothing special."""
+"""The default kind of login of a phone."""
 
 
 class Timed:
-    """A callable, and the CPU time this thread has spent in it, seconds."""
+    """A callable, and the CPU time that this thread has spent in it, in seconds."""
 
     def __init__(self, called: Callable[..., Any]) -> None:
-        """Stand before it."""
+        """Wrap a callable."""
         self.called = called
         self.spent_s = 0.0
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """Call, and add up."""
+        """Call it, and add its time."""
         begun = time.thread_time()
         try:
             return self.called(*arguments, **named)
@@ -83,7 +83,7 @@ class TimedApp(Timed):
     """An environment of Baton."""
 
     def __init__(self, transport: str) -> None:
-        """Load it, with its calls to the engine sent by ``transport``."""
+        """Load the environment, with ``transport`` for its database calls."""
         os.environ |= SETTINGS | {"BATON_AWS_CLIENT": transport}
         app = load_environment().app
         super().__init__(app)
@@ -92,7 +92,7 @@ class TimedApp(Timed):
 
 
 def phone(app: TimedApp, kind: Kind, who: str = "") -> BatonClient:
-    """Register a phone that is answered by this environment alone."""
+    """Register a phone that uses only this environment."""
     gateway = Gateway([app])
 
     def send(request: Request, _: float, /) -> Answer:
@@ -108,12 +108,12 @@ def phone(app: TimedApp, kind: Kind, who: str = "") -> BatonClient:
 
 
 def address(app: TimedApp, kind: Kind, who: str = "") -> str:
-    """Make up an address for each account."""
+    """Make a unique address for each account."""
     return f"{kind.name.replace(', ', '-')}-{id(app)}{who}@example.com".lower()
 
 
 def cpu_us(timed: Timed, work: Callable[[], object], times: int) -> float:
-    """Take the CPU of one call of ``work`` as it is spent in ``timed``, microseconds."""
+    """Return the CPU time of one call of ``work`` that is spent in ``timed``, in microseconds."""
     before = timed.spent_s
     for _ in range(times):
         work()
@@ -122,7 +122,7 @@ def cpu_us(timed: Timed, work: Callable[[], object], times: int) -> float:
 
 @contextlib.contextmanager
 def argon2_timed() -> Iterator[Timed]:
-    """Time what a login computes of Argon2, for as long as this lasts."""
+    """Measure the Argon2 computation of logins within this context."""
     stock, timed = argon2.low_level.verify_secret, Timed(argon2.low_level.verify_secret)
     argon2.low_level.verify_secret = timed
     try:
@@ -133,7 +133,7 @@ def argon2_timed() -> Iterator[Timed]:
 
 @contextlib.contextmanager
 def engine() -> Iterator[str]:
-    """Start an engine beside this process, and give its address."""
+    """Start an engine in another process, and yield its address."""
     found = dynoxide.find()
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as place:
         if found:
@@ -151,7 +151,7 @@ def engine() -> Iterator[str]:
 
 @contextlib.contextmanager
 def engine_calls_timed() -> Iterator[Timed]:
-    """Time what is spent on asking the engine, by whichever transport, for as long as this lasts."""
+    """Measure the database calls of any transport within this context."""
     stock = AwsClient.call
     timed = Timed(stock)
 
@@ -167,7 +167,7 @@ def engine_calls_timed() -> Iterator[Timed]:
 
 
 class Exchanged(NamedTuple):
-    """CPU of one exchange over both transports, and what of it asked the engine, microseconds."""
+    """The CPU time of one exchange over both transports, and the part of its database calls, in microseconds."""
 
     lean: float
     boto3: float
@@ -176,9 +176,10 @@ class Exchanged(NamedTuple):
 
 
 class LoggedIn(NamedTuple):
-    """CPU of one login, of the Argon2 in it, and of a login whose Argon2 is left out, microseconds.
+    """The CPU time of one login, of its Argon2 computation, and of a login without Argon2, in microseconds.
 
-    The last is less than what the first two leave: after its 19 MiB nothing is in the caches.
+    The third is less than the difference of the first two: Argon2 uses 19 MiB, which evicts all other data from the CPU
+    caches.
     """
 
     whole: float
@@ -187,19 +188,19 @@ class LoggedIn(NamedTuple):
 
     @property
     def due(self) -> float:
-        """Tell the part that there would not be without Argon2."""
+        """Return the part of a login that is caused by Argon2."""
         return (self.whole - self.without) / self.whole
 
 
 class Measured(NamedTuple):
-    """Every round's exchanges, by the kind of login, and every round's logins."""
+    """The exchanges of every round, by the kind of login, and the logins of every round."""
 
     exchanges: Mapping[Kind, Sequence[Exchanged]]
     logins: Sequence[LoggedIn]
 
 
 def measure() -> Measured:
-    """Take turns, round by round."""
+    """Measure in turn, round by round."""
     exchanges: dict[Kind, list[Exchanged]] = {kind: [] for kind in KINDS}
     with (
         silenced(),
@@ -215,11 +216,11 @@ def measure() -> Measured:
         phones = {kind: [phone(app, kind) for app in apps] for kind in KINDS}
 
         def login(who: str) -> Callable[[], object]:
-            """Begin with a new account: one takes 24 logins within 11 minutes."""
+            """Start with a new account: 24 logins in 11 minutes are the limit of one account."""
             person = phone(apps[0], EVERYDAY, who)
             return lambda: person.login(address(apps[0], EVERYDAY, who), PASSWORD, "bench")
 
-        # Logins come after all exchanges: the 19 MiB of each Argon2 would leave the first of these without caches.
+        # Logins come after all exchanges: the 19 MiB of each Argon2 computation evict the caches that exchanges use.
         for number in range(ROUNDS + 1):
             for kind in KINDS:
                 whole, calls = [], []
@@ -227,7 +228,7 @@ def measure() -> Measured:
                     asked = asking.spent_s
                     whole.append(cpu_us(app, made.exchange, EXCHANGES))
                     calls.append((asking.spent_s - asked) / EXCHANGES * 1e6)
-                if number:  # the first round warms up
+                if number:  # the first round is a warm-up
                     exchanges[kind].append(Exchanged(*whole, *calls))
             _progress("exchanges", number)
         hashed = _logins("logins", apps[0], login, hashing)
@@ -239,7 +240,7 @@ def measure() -> Measured:
 def _logins(
     what: str, app: TimedApp, login: Callable[[str], Callable[[], object]], hashing: Timed
 ) -> list[tuple[float, float]]:
-    """Log in, round by round: CPU of one login, and of its hashing."""
+    """Log in, round by round, and return the CPU time of each login and of its hash."""
     rows = []
     for number in range(ROUNDS + 1):
         again = login(f"-{what.replace(' ', '-')}-{number}".lower())
@@ -258,17 +259,17 @@ def _progress(what: str, number: int) -> None:
 
 
 def ratio(rows: Sequence[Exchanged]) -> float:
-    """Put an exchange beside the same one over botocore, round by round."""
+    """Compare an exchange with the same one over botocore, round by round."""
     return statistics.median(row.lean / row.boto3 for row in rows)
 
 
 def argon2_shares(rows: Sequence[LoggedIn]) -> tuple[float, float]:
-    """Tell what part of a login is spent in Argon2, and what part is due to it."""
+    """Return the part of a login that is spent in Argon2, and the part that Argon2 causes."""
     return statistics.median(row.argon2 / row.whole for row in rows), statistics.median(row.due for row in rows)
 
 
 def printed(measured: Measured) -> str:
-    """Lay the figures out for a terminal."""
+    """Format the results for a terminal."""
     lines = [f"{'CPU per exchange, microseconds':<32}{'lean':>6}{'least':>7}{'most':>6}{'boto3':>8}{'ratio':>7}"]
     lines[0] += f"{'its engine call':>17}{'boto3':>7}{'ratio':>7}"
     for kind, rows in measured.exchanges.items():

@@ -1,4 +1,4 @@
-"""What the test kit costs a test: ``make bench-kit``. The goals are 30 ms for a World and 10 ms for a phone."""
+"""The cost of the test kit in a test: ``make bench-kit``. The goals are 30 ms for a World and 10 ms for a phone."""
 
 import statistics
 import sys

@@ -1,4 +1,4 @@
-"""Where and when a figure was taken: the kind of machine, never its name."""
+"""The machine and the date of a measurement: the kind of machine, never its name."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def machine() -> str:
-    """Describe this kind of machine, and give today's date."""
+    """Describe the kind of machine, and return today's date."""
     lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     model = next(models, platform.machine())
@@ -19,13 +19,13 @@ def machine() -> str:
 
 
 def keep_to_one_core() -> None:
-    """Run this process on one core from here on, where the system can do that: caches stay warm, ratios still."""
+    """Run this process on one core, if the system supports it: the caches stay warm, and the ratios are stable."""
     if cores := two_sides():
         os.sched_setaffinity(0, cores[0])
 
 
 def two_sides() -> tuple[set[int], set[int]] | None:
-    """Divide the cores: one for what is measured, the others for all else. ``None`` where that cannot be had."""
+    """Divide the cores: one for the measured process, the others for the rest. ``None`` if this is not possible."""
     if not hasattr(os, "sched_setaffinity") or len(usable := os.sched_getaffinity(0)) == 1:
         return None
     measured = {max(usable)}
@@ -34,7 +34,7 @@ def two_sides() -> tuple[set[int], set[int]] | None:
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """Let nothing be seen of what this process writes to standard output, for as long as this lasts: the app's log."""
+    """Discard the standard output of this process within this context: the log of the app."""
     told, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     sys.stdout.flush()
     try:

@@ -1,4 +1,4 @@
-"""Programs a benchmark starts: each ended by its own handle, and charged for its CPU to the nanosecond."""
+"""Programs that a benchmark starts: each is ended by its own handle, and its CPU time is measured in nanoseconds."""
 
 import contextlib
 import json
@@ -18,15 +18,15 @@ STOP_S = 15
 POLL_S = 0.02
 
 CPUCLOCK_SCHED = 2
-"""The kernel's name for a process's clock of user and system time, threads that ended included."""
+"""The kernel's id of the clock for a process's user and system time, with ended threads."""
 
 
 class DidNotStart(Exception):
-    """A program ended, or said nothing in time; the message carries its last words."""
+    """A program ended, or printed nothing in time. The message has its last line."""
 
 
 class Program:
-    """A program and all that it starts."""
+    """A program and all its children."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Program:
         user: str | None = None,
         stop: signal.Signals = signal.SIGTERM,
     ) -> None:
-        """Start it. What it prints is kept apart: its standard output is read by ``announced``."""
+        """Start the program. Its output goes to a file, except for standard output, which ``announced`` reads."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it stops
         self._stop = stop
         self._process = subprocess.Popen(
@@ -53,11 +53,11 @@ class Program:
         )
 
     def __enter__(self) -> Self:
-        """Run it for as long as the block lasts."""
+        """Run the program within the block."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it by its handle."""
+        """End the program by its handle."""
         self._process.send_signal(self._stop)
         try:
             self._process.wait(timeout=STOP_S)
@@ -69,7 +69,7 @@ class Program:
         self._log.close()
 
     def announced(self) -> dict[str, Any]:
-        """Read the one line of JSON with which it says that it is ready."""
+        """Read the one line of JSON that the program prints when it is ready."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -78,7 +78,7 @@ class Program:
         return said
 
     def listens(self, port: int) -> None:
-        """Wait until it takes connections. Raises ``DidNotStart``."""
+        """Wait until the program accepts connections. Raises ``DidNotStart``."""
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -87,11 +87,11 @@ class Program:
         raise DidNotStart(self._last_words())
 
     def cpu_s(self) -> float:
-        """Add up the CPU time, user and system, of the program and all that it started and that still runs."""
+        """Return the CPU time, user and system, of the program and its running children."""
         return sum(map(_cpu_s, _family(self._process.pid)))
 
     def keep_to(self, cores: set[int]) -> None:
-        """Run it, and all that it started, on these cores alone."""
+        """Run the program and its children only on these cores."""
         _keep_to(_family(self._process.pid), cores)
 
     def _last_words(self) -> str:
@@ -103,37 +103,37 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Some processes of a program: those that are charged for."""
+    """The measured processes of a program."""
 
     pids: Sequence[int]
 
     def cpu_s(self) -> float:
-        """Add up their CPU time, user and system."""
+        """Return the sum of their CPU time, user and system."""
         return sum(map(_cpu_s, self.pids))
 
     def keep_to(self, cores: set[int]) -> None:
-        """Run them on these cores alone."""
+        """Run them only on these cores."""
         _keep_to(self.pids, cores)
 
 
 class Charged(Protocol):
-    """Whoever is charged for CPU."""
+    """An object whose CPU time is measured."""
 
     def cpu_s(self) -> float:
-        """Tell the CPU time so far, user and system, seconds."""
+        """Return the CPU time so far, user and system, in seconds."""
 
     def keep_to(self, cores: set[int]) -> None:
-        """Run on these cores alone, with every thread there is."""
+        """Run only on these cores, with all threads."""
 
 
 def free_port() -> int:
-    """Find a port of loopback that nobody listens on."""
+    """Return a free port of loopback."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
 
 
 def spent(charged: Charged, work: Callable[[], object]) -> float:
-    """Take the CPU seconds that ``work`` makes somebody spend."""
+    """Return the CPU seconds that ``work`` uses in the measured processes."""
     before = charged.cpu_s()
     work()
     return charged.cpu_s() - before
@@ -142,7 +142,7 @@ def spent(charged: Charged, work: Callable[[], object]) -> float:
 def _cpu_s(pid: int) -> float:
     try:
         return time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED)
-    except OSError:  # it ended between the look and the reading
+    except OSError:  # the process ended between the listing and the read
         return 0.0
 
 

@@ -3,7 +3,9 @@
 It uses the server on ``PORT`` if one is running. Otherwise it starts one.
 """
 
+import base64
 import contextlib
+import hmac
 import itertools
 import json
 import os
@@ -20,10 +22,12 @@ from baton_client import (
     BatonClient,
     BatonError,
     DeviceKey,
+    FactorNeeded,
     HttpTransport,
     LoggedOut,
     MemoryStorage,
     NoResponse,
+    Proof,
     Record,
     Refused,
     Request,
@@ -40,16 +44,16 @@ class Surprise(Exception):
     """A step had another result than expected."""
 
 
-class Unheard(Exception):
+class OutputClosed(Exception):
     """The output was closed, so the demo ends."""
 
 
 def say(text: str) -> None:
-    """Print a line and flush it. Raises ``Unheard``."""
+    """Print a line and flush it. Raises ``OutputClosed``."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        raise Unheard from None  # as itself it would be taken for a lost connection, and tried again
+        raise OutputClosed from None  # as itself it would be treated as a lost connection, and repeated
 
 
 def dye(text: str, code: str) -> str:
@@ -201,7 +205,28 @@ def pay(story: Story, phone: BatonClient, wire: Wire) -> None:
     story.note("its answer was lost, so the phone sent it again: the route ran once, and its stored answer came")
 
 
-def tell(story: Story) -> None:  # noqa: PLR0915 - a story is told in one go
+def enrol(story: Story, phone: BatonClient) -> Callable[[], str]:
+    """Enrol an authenticator app, and return a function that reads a fresh code from it."""
+    story.tell("The owner enrols an authenticator app: from now on, the password alone opens no login")
+    begun = phone.call("POST", "/me/factors/totp", confirm=lambda _: PASSWORD).json()
+    key = base64.b32decode(begun["secret"])
+
+    def code() -> str:
+        """Read the app (RFC 6238), after the code that it showed before."""
+        step = int(time.time() + story.skipped_s) // 30
+        mac = hmac.digest(key, step.to_bytes(8, "big"), "sha1")
+        place = mac[-1] & 15
+        story.skip(30)  # the next code is another one
+        return f"{int.from_bytes(mac[place : place + 4], 'big') % 2**31 % 10**6:06}"
+
+    confirmed = {"enrolment": begun["enrolment"], "totp": code()}
+    codes = phone.call("POST", "/me/factors/totp/confirm", json=confirmed, repeat=True).json()["recovery_codes"]
+    story.note(f"the app reads {begun['otpauth_uri'].partition('?')[0]} as a QR code")
+    story.note(f"{len(codes)} recovery codes, shown once: each one replaces the app at one login")
+    return code
+
+
+def tell(story: Story) -> None:  # noqa: PLR0915 - one function for the whole demo
     """Run all steps."""
     story.tell(f"Register {story.email}, signed by a new key, on a phone whose clock is two hours slow")
     phone = story.client("phone", wrong_by_s=-7200)
@@ -277,9 +302,26 @@ def tell(story: Story) -> None:  # noqa: PLR0915 - a story is told in one go
     story.note("the copy no longer works, the app shows the reason, and the next login makes a new key")
     phone.login(story.email, PASSWORD, "Ada's phone")
 
-    story.tell("Log out everywhere requires the password again: a thief with one phone cannot log out the others")
+    app = enrol(story, phone)
+
+    story.tell("A thief with the password gets no token: the login needs the code of the app")
+    password_thief = story.client("thief")
+    try:
+        password_thief.login(story.email, PASSWORD, "a new phone")
+    except FactorNeeded as needed:
+        story.expect("totp" in needed.step.factors, "the app is not asked for")
+    else:
+        raise Surprise("the password alone was enough")
+
+    story.tell("The owner's laptop logs in with the password and the code")
+    laptop = story.client("laptop")
+    laptop.login(story.email, PASSWORD, "Ada's laptop", second_factor=lambda _: Proof(totp=app()))
+    story.expect(laptop.me()["acr"] == "aal2", "the login does not have the level of two factors")
+    story.note("the server remembers this key for 30 days; each code counts once")
+
+    story.tell("Log out everywhere requires both factors again: a thief with one phone cannot log out the others")
     story.refused("step_up_required", lambda: phone.logout(everywhere=True))
-    phone.logout(everywhere=True, password=PASSWORD)
+    phone.logout(everywhere=True, confirm=lambda _: Proof(password=PASSWORD, totp=app()))
     story.refused("login_required", tablet.me)
     story.note("one write for any number of devices")
 
@@ -330,8 +372,8 @@ def main(arguments: Sequence[str]) -> int:
                 return 1
         say(f"\n{dye(f'ok: all {story.step} steps worked', '1;32')}")
         say("next: make dev (a server), README.md (how it works), clients/python (the client of this demo)")
-    except Unheard:
-        # What is left in the buffer has nowhere to go either, and Python would say so on its way out.
+    except OutputClosed:
+        # The buffer cannot be written either. Otherwise Python would report that at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

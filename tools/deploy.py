@@ -92,7 +92,7 @@ class Stage:
         return {"Prefix": self.prefix, "Tables": self.tables.prefix}
 
 
-# --- What is known without AWS ----------------------------------------------------------------------------------------
+# --- Steps without AWS ------------------------------------------------------------------------------------------------
 
 
 def stage_named(name: str, config: Mapping[str, Any]) -> Stage:
@@ -138,7 +138,7 @@ def filled_policy(policy: str, place: Place, issuer: str, api: str | None) -> st
         .replace(".REGION.", f".{place.region}.")
         .replace(":key/KEY", f":key/{key}")
     )
-    # Whatever was filled in before: a stage may get a domain of its own later, or another API.
+    # The placeholders may be filled in already: a stage may get a custom domain later, or another API.
     filled = re.sub(r"(?<=:/restapis/)[^/]+", api or "API", filled)
     return re.sub(r"(?<=:/domainnames/)[^/]+", urlsplit(issuer).hostname or "", filled)
 
@@ -200,14 +200,14 @@ def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSe
             f"next: aws cloudformation delete-stack --stack-name {stage.data_stack}"
         )
     new = there in {None, "REVIEW_IN_PROGRESS"}
-    # What the stage does not decide stays as somebody set it: left out, it would fall back to the template's default.
+    # A parameter that the stage does not set keeps its value. If it were missing, it would get the template's default.
     defaults = {key: str(declared.get("Default")) for key, declared in read(DATA)["Parameters"].items()}
     kept = {
         one["ParameterKey"]
         for one in (() if new else stack.get("Parameters", ()))
         if one["ParameterValue"] != defaults.get(one["ParameterKey"], one["ParameterValue"])
     }
-    # A name of its own: a run that broke off has left its own behind.
+    # A unique name: an interrupted run has left its change set.
     name = {"StackName": stage.data_stack, "ChangeSetName": f"baton-{secrets.token_hex(4)}"}
     cloudformation.create_change_set(
         **name,
@@ -252,7 +252,7 @@ def apply_data_stack(stage: Stage, pause: Pause) -> str:
     opened = open_change_set(cloudformation, stage, pause)
     if opened is not None:
         _execute(cloudformation, stage, opened, there)
-    # Every time: a deployment that broke off after the stack was made would have left it open.
+    # Each time: an earlier deployment may have been interrupted after it created the stack.
     if not stack_named(stage.data_stack, cloudformation).get("EnableTerminationProtection"):
         cloudformation.update_termination_protection(StackName=stage.data_stack, EnableTerminationProtection=True)
     if opened is None:

@@ -171,7 +171,7 @@ def table_rows(tables: Tables, dynamodb: AwsClient, *, deploy: str) -> Iterator[
         swept_by = expiry.get("AttributeName") if expiry["TimeToLiveStatus"] in {"ENABLED", "ENABLING"} else None
         if table in SWEPT and swept_by != EXPIRY:
             problems.append(f"TTL does not delete by {EXPIRY}")
-            # No deployment would: CloudFormation changes what its template changes, and not what somebody else did.
+            # A deployment does not correct it: CloudFormation does not see changes that were made by hand.
             remedy = (
                 f"aws dynamodb update-time-to-live --table-name {name} "
                 f"--time-to-live-specification Enabled=true,AttributeName={EXPIRY}"
@@ -198,7 +198,7 @@ def key_rows(current: Callable[[], Ring], *, now: int) -> Iterator[Row]:
         "key ring",
         f"revision {ring.revision}, {counted(len(ring.signing), 'signing key')}, {counted(len(ring.roots), 'root')}",
     )
-    # The next key waits in the ring: it is the newest one whose age shows that rotation stopped.
+    # The next key waits in the key ring. Its age shows whether the rotation has stopped.
     newest = ring.signing[-1].made_at
     yield age_row("newest signing key", newest, SIGNING_KEY_ROTATED_AFTER_S, "rotate-signing-key", now=now)
     yield Row("keys", "signing key", f"in use for {(now - max(signer.signs_from, signer.made_at)) // DAY_S} days")
@@ -254,7 +254,7 @@ def examine(stage: str | None) -> Iterator[Row]:
 
 
 def _looked_at(engine: DynamoDB, wrapper: KmsWrapper | LocalWrapper, *, now: int) -> Ring:
-    """Read the ring. A missing ring is not made: this command changes nothing."""
+    """Read the key ring. A missing key ring is not created: this command changes nothing."""
 
     class Looking(LocalWrapper):
         makes_absent_ring = False
@@ -285,7 +285,7 @@ def show(rows: Sequence[Row], out: TextIO) -> None:
 def main(stage: str | None) -> int:
     """Run the checks and print the result and the next step."""
     if stage is not None or "BATON_ISSUER" in os.environ:
-        # Without them every other finding would be wrong.
+        # Without credentials every other finding would be wrong.
         aws.require_account()
     order = ("versions", "settings", "reach", "clock", "tables", "keys")
     rows = sorted(examine(stage), key=lambda row: order.index(row.part))

@@ -101,7 +101,7 @@ class Drill:
         self.one_time: dict[str, Item] = {}
         self.proved = 0
 
-    def prove(self, claim: str, held: bool) -> None:  # noqa: FBT001 - a claim and whether it held
+    def prove(self, claim: str, held: bool) -> None:  # noqa: FBT001 - a claim and whether it is true
         """Print a claim that is true. Raises ``NotProved`` otherwise."""
         if not held:
             raise NotProved(claim)
@@ -124,7 +124,9 @@ class Drill:
         """Start Baton with these tables."""
         os.environ["BATON_TABLE_PREFIX"] = tables.prefix
         environment = load_environment(self.clock)
-        environment.baton.log.metrics = False  # nobody's, and between our lines
+        environment.baton.log.metrics = (
+            False  # no client uses this output, and it would be printed between the drill's lines
+        )
         return Line(Gateway([environment.app]))
 
     def __call__(self) -> None:
@@ -264,7 +266,9 @@ class Drill:
             name = self.target.name(table)
             with contextlib.suppress(self.dynamodb.exceptions.ResourceNotFoundException):
                 self.dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
-                self.dynamodb.get_waiter("table_exists").wait(TableName=name)  # none is deleted while it is updated
+                self.dynamodb.get_waiter("table_exists").wait(
+                    TableName=name
+                )  # a table cannot be deleted while it is updated
                 self.dynamodb.delete_table(TableName=name)
         for arn in self.arns.values():
             self.dynamodb.delete_backup(BackupArn=arn)
@@ -284,20 +288,20 @@ class Drill:
 @contextlib.contextmanager
 def overrides_honoured() -> Iterator[None]:
     """Make moto restore a table with the requested encryption, as AWS does."""
-    from moto.dynamodb.responses import DynamoHandler  # noqa: PLC0415 - only here
+    from moto.dynamodb.responses import DynamoHandler  # noqa: PLC0415 - only needed here
 
     stock: Callable[..., Any] = DynamoHandler.restore_table_from_backup
 
-    def honoured(handler: DynamoHandler) -> Any:  # noqa: ANN401 - moto's own
+    def honoured(handler: DynamoHandler) -> Any:  # noqa: ANN401 - the signature of moto
         stock(handler)
         table = handler.dynamodb_backend.get_table(handler.body["TargetTableName"])
         table.billing_mode = handler.body["BillingModeOverride"]
         table.sse_specification = dict(handler.body["SSESpecificationOverride"])
-        from moto.dynamodb.responses import DynamoResult  # noqa: PLC0415 - beside it
+        from moto.dynamodb.responses import DynamoResult  # noqa: PLC0415 - the same
 
         return DynamoResult(table.describe())
 
-    DynamoHandler.restore_table_from_backup = honoured  # type: ignore[method-assign,assignment] # the shim
+    DynamoHandler.restore_table_from_backup = honoured  # type: ignore[method-assign,assignment] # the replacement
     try:
         yield
     finally:
@@ -314,11 +318,12 @@ def embedded_deployment() -> Iterator["DynamoDBClient"]:
         key_arn = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
         source = Tables(f"baton-{secrets.token_hex(3)}")
         os.environ |= {
+            "BATON_BREACH_CHECK": "off",  # no request leaves this machine
             "BATON_ISSUER": "https://api.example.com/api",
             "BATON_TABLE_PREFIX": source.prefix,
             "BATON_KEY_RING": f"kms:{key_arn}",
             "BATON_CLIENTS": "clients-dev.toml",
-            "BATON_AWS_CLIENT": "botocore",  # the engine of this process answers botocore alone
+            "BATON_AWS_CLIENT": "botocore",  # the engine of this process serves only botocore
         }
         for table in KEYS:
             restore.make_table(dynamodb, source, table, key_arn=key_arn)
@@ -345,7 +350,7 @@ def deployment(stage: str | None) -> Iterator["DynamoDBClient"]:
 @aws.in_one_line
 def main(stage: str | None) -> int:
     """Run the drill. Exit 1 if it cannot prove every claim."""
-    # Baton runs inside this process: its lines would stand between ours.
+    # Baton runs in this process: its log lines would be printed between the drill's lines.
     os.environ["BATON_LOG_LEVEL"] = "ERROR"
     clock = DevelopmentClock()
     try:

@@ -1,4 +1,4 @@
-"""Write ``docs/baton/errors.md`` from the refusals, so that it cannot drift: ``python -m tools.errors_page``."""
+"""Write ``docs/baton/errors.md`` from the refusals: ``python -m tools.errors_page``. The page is always current."""
 
 import inspect
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from chalicelib.baton.tokens import refusals as of_tokens
 PAGE = Path(__file__).parent.parent / "docs" / "baton" / "errors.md"
 
 MODULES = (errors, of_keys, of_proof, of_tokens, of_factors, of_accounts)
-"""Where errors are declared: one module for each package, in the order of the page."""
+"""The modules with errors: one for each package, in the order of the page."""
 
 _HEAD = """# Errors
 
@@ -42,7 +42,7 @@ Treat an unknown action as `fix_request`. Under `/oauth/*` the body has the memb
 
 
 def leaves() -> Iterator[type[errors.Refusal]]:
-    """Give the classes that carry a code, in the order of the modules."""
+    """Return the classes that have a code, in the order of the modules."""
     for module in MODULES:
         for member in vars(module).values():
             ours = isinstance(member, type) and issubclass(member, errors.Refusal)
@@ -51,7 +51,7 @@ def leaves() -> Iterator[type[errors.Refusal]]:
 
 
 def render() -> str:
-    """Write the page."""
+    """Return the text of the page."""
     by_code: dict[str, list[type[errors.Refusal]]] = {}
     for leaf in leaves():
         by_code.setdefault(leaf.code, []).append(leaf)

@@ -53,11 +53,11 @@ _CACHES: Final = {"__pycache__", "node_modules"}
 
 
 class NoManifest(ValueError):
-    """There is no ``MANIFEST``, or it has a line that is none. The message names the remedy."""
+    """There is no ``MANIFEST``, or it has an invalid line. The message names the remedy."""
 
 
 class Differences(Struct, frozen=True):
-    """How a tree differs from a manifest: paths, sorted."""
+    """The differences between a tree and a manifest: paths, sorted."""
 
     changed: list[str]
     missing: list[str]
@@ -92,7 +92,7 @@ def render(manifest: Mapping[str, str]) -> str:
 
 
 def parse(text: str) -> dict[str, str]:
-    """Read a manifest. Raises ``NoManifest`` where a line has another form, or a path leads out of the tree."""
+    """Read a manifest. Raises ``NoManifest`` if a line has another form, or if a path leads out of the tree."""
     found = {}
     for line in text.splitlines():
         match = _LINE.match(line)
@@ -103,7 +103,7 @@ def parse(text: str) -> dict[str, str]:
 
 
 def read(root: Path) -> dict[str, str]:
-    """Read the manifest that a tree has. Raises ``NoManifest`` where there is none, or where it cannot be read."""
+    """Read the manifest of a tree. Raises ``NoManifest`` if it is missing or invalid."""
     file = root / MANIFEST
     if not file.is_file():
         raise NoManifest(f"{file} does not exist")
@@ -131,7 +131,7 @@ def differences(manifest: Mapping[str, str], root: Path) -> Differences:
 
 
 def main(root: Path, words: list[str]) -> int:
-    """Write the manifest of a tree in development, or of a release where the words say so."""
+    """Write the manifest of a tree in development, or of a release if the arguments request it."""
     if words not in ([], ["--release"]):
         print("usage: python -m tools.manifest [--release]", file=sys.stderr)
         return 2

@@ -1,9 +1,9 @@
 """Write ``chalicelib/baton/http/openapi.json``, the OpenAPI 3.1 description, from the app: ``make openapi``.
 
-The routes are those of the application, yours included. Bodies, forms and answers come from the ``shapes`` of each
-package, refusals from ``chalicelib/baton/errors.py`` in the dialect of their route, and the requirements of a signed
-route from its decorator. Only the texts and the refusals of each route are written here. The tests compare each answer
-that they get with the description.
+The routes are those of the application, with the team's routes. Bodies, forms and answers come from the ``shapes`` of
+each package, refusals from ``chalicelib/baton/errors.py`` in the dialect of their route, and the requirements of a
+signed route from its decorator. Only the texts and the refusals of each route are written here. The tests compare each
+answer that they get with the description.
 """
 
 import dataclasses
@@ -22,11 +22,26 @@ from chalicelib import __version__
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.activity import Activity
 from chalicelib.baton.accounts.export import Export
+from chalicelib.baton.accounts.login_factor import LoginTokens
 from chalicelib.baton.accounts.profile import Profile
 from chalicelib.baton.accounts.refusals import AccountExists, InvalidEmail
 from chalicelib.baton.accounts.shapes import Devices
 from chalicelib.baton.errors import Action, Refusal
-from chalicelib.baton.factors.refusals import InvalidCredentials, PasswordTooLarge, WeakPassword
+from chalicelib.baton.factors.changes import FactorsShown, NewRecoveryCodes
+from chalicelib.baton.factors.enrolment import TotpEnrolment
+from chalicelib.baton.factors.refusals import (
+    EnrolmentRequired,
+    FactorExists,
+    FactorMissing,
+    FactorRequired,
+    InvalidCredentials,
+    InvalidFactor,
+    InvalidSession,
+    PasswordTooLarge,
+    SecondFactorRequired,
+    SecondFactorUnsupported,
+    WeakPassword,
+)
 from chalicelib.baton.factors.step_up import Grant
 from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.http.dispatch import may_repeat
@@ -110,6 +125,10 @@ class Problem(msgspec.Struct, kw_only=True):
     resource_metadata: Annotated[
         str, msgspec.Meta(description="Where this API is described as a protected resource (RFC 9728).")
     ] = ""
+    auth_session: Annotated[str, msgspec.Meta(description="The unfinished login, for `/login/factor`.")] = ""
+    expires_in: Annotated[int, msgspec.Meta(description="Seconds until `auth_session` expires.")] = 0
+    factors: Annotated[list[str], msgspec.Meta(description="Which factors to prove.")] = []
+    enrol: Annotated[list[str], msgspec.Meta(description="Which kinds of factors can be enrolled.")] = []
     max_age: Annotated[int, msgspec.Meta(description="How fresh a step-up is asked for, seconds (RFC 9470).")] = 0
     acr_values: Annotated[str, msgspec.Meta(description="How strong a step-up is asked for (RFC 9470).")] = ""
     created: Annotated[int, msgspec.Meta(description="When the signature says it was made.")] = 0
@@ -136,7 +155,7 @@ class OAuthProblem(msgspec.Struct, kw_only=True):
 
 PROBLEMS: Mapping[Dialect, type] = {Dialect.PROBLEM: Problem, Dialect.OAUTH: OAuthProblem}
 
-# --- Which refusals there can be ---------------------------------------------------------------------------------
+# --- Possible refusals -------------------------------------------------------------------------------------------
 
 Refusals = tuple[type[Refusal], ...]
 
@@ -153,6 +172,8 @@ JSON: Refusals = (errors.UnsupportedMediaType, errors.UnknownField, errors.Wrong
 SIGNATURE: Refusals = (*InvalidSignature.__subclasses__(), InvalidDigest, ClockSkew)
 TOKEN: Refusals = (TokenExpired, errors.LoginRequired, TokenInvalid)
 STEP_UP: Refusals = (StepUpRequired, GrantInvalid)
+ASKED: Refusals = (FactorRequired, EnrolmentRequired, SecondFactorUnsupported)
+SESSION: Refusals = (*JSON, *SIGNATURE, InvalidSession)
 ONCE: Refusals = (IdempotencyKeyRequired, IdempotencyKeyReused, CallInProgress, CallOutcomeUnknown)
 STRENGTH: Refusals = (PasswordTooLarge, *WeakPassword.__subclasses__())
 PASSWORD: Refusals = (PasswordTooLarge, InvalidCredentials, errors.TooManyRequests)
@@ -165,7 +186,7 @@ ENTRY: Refusals = (
     errors.Superseded,
 )
 
-# --- What is said about our own routes ---------------------------------------------------------------------------
+# --- Texts of Baton's routes -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,15 +231,66 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "register",
         "Create an account and log in on this device. Sign the request with the key in its body, if any.",
         {201: TokenResponse},
-        (*ENTRY, *STRENGTH, AccountExists, errors.TooManyRequests, *OURS),
+        (*ENTRY, *STRENGTH, AccountExists, EnrolmentRequired, errors.TooManyRequests, *OURS),
         proof=True,
     ),
     ("POST", "/login"): Row(
         "logIn",
         "Log in on this device. Sign the request with the key in its body, if any.",
         {200: TokenResponse},
-        (*ENTRY, *PASSWORD, *OURS),
+        (*ENTRY, *PASSWORD, *ASKED, *OURS),
         proof=True,
+    ),
+    ("POST", "/login/factor"): Row(
+        "proveFactor",
+        "Finish a login: prove a second factor, or complete the enrolment of one. Sign with the key of the login.",
+        {200: LoginTokens},
+        (
+            *SESSION,
+            InvalidFactor,
+            FactorRequired,
+            FactorExists,
+            InvalidCredentials,
+            errors.Superseded,
+            errors.TooManyRequests,
+            *OURS,
+        ),
+        proof=True,
+    ),
+    ("POST", "/login/enrol"): Row(
+        "enrolAtLogin",
+        "Make the secret of an authenticator app for a login that must enrol one. Sign with the key of the login.",
+        {200: TotpEnrolment},
+        (*SESSION, FactorRequired, FactorExists, *OURS),
+        proof=True,
+    ),
+    ("GET", "/me/factors"): Row("getFactors", "Show the second factors of the account.", {200: FactorsShown}),
+    ("PUT", "/me/second-factor"): Row(
+        "switchSecondFactor",
+        "Ask for a second factor at each login, or do so no more.",
+        {200: NewRecoveryCodes},
+        (FactorMissing, SecondFactorRequired, *OURS),
+    ),
+    ("POST", "/me/factors/totp"): Row(
+        "beginTotp",
+        "Make the secret of an authenticator app. Nothing is stored before the first code is confirmed.",
+        {200: TotpEnrolment},
+        (FactorExists, *OURS),
+    ),
+    ("DELETE", "/me/factors/totp"): Row(
+        "removeTotp", "Remove the authenticator app.", {204: None}, (errors.NotFound, *OURS)
+    ),
+    ("POST", "/me/factors/totp/confirm"): Row(
+        "confirmTotp",
+        "Enrol the authenticator app with its first code. Logins are asked for a second factor from now on.",
+        {200: NewRecoveryCodes},
+        (InvalidSession, InvalidFactor, FactorExists, *OURS),
+    ),
+    ("POST", "/me/factors/recovery-codes"): Row(
+        "renewRecoveryCodes",
+        "Replace the recovery codes. The new ones are shown once.",
+        {200: NewRecoveryCodes},
+        (FactorMissing, *OURS),
     ),
     ("POST", "/oauth/token"): Row(
         "exchangeToken",
@@ -266,9 +338,9 @@ ROWS: Mapping[tuple[str, str], Row] = {
     ),
     ("POST", "/step-up"): Row(
         "stepUp",
-        "Prove the password again for one exact operation (RFC 9470), and get a grant for it.",
+        "Prove factors again for one exact operation (RFC 9470), and get a grant for it.",
         {200: Grant},
-        (*PASSWORD, *OURS),
+        (*PASSWORD, InvalidFactor, *OURS),
     ),
     ("POST", "/logout"): Row(
         "logOut",
@@ -349,7 +421,7 @@ _TAGS = {
 _TAG_OF_PACKAGE = {"accounts": "accounts", "factors": "accounts", "tokens": "oauth", "http": "meta"}
 
 
-# --- Writing it --------------------------------------------------------------------------------------------------
+# --- The document ------------------------------------------------------------------------------------------------
 
 
 def describe(app: Chalice) -> Json:
@@ -421,7 +493,7 @@ class _Shapes:
                 "x-extensible-enum": codes,
             }
             for member in members.values():
-                member.pop("default", None)  # a member that is absent says nothing
+                member.pop("default", None)  # an absent member has no meaning
         return dict(sorted(schemas.items()))
 
 
@@ -445,7 +517,7 @@ def _routes(app: Chalice) -> Iterator[tuple[str, str, Any]]:
                 yield path, method, entry.view_function
 
 
-def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # noqa: ANN401 - any function at all
+def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # noqa: ANN401 - any function
     spec: RouteSpec = vars(view).get("spec", _PLAIN)
     row = _head(ROWS[("GET", path)]) if method == "HEAD" and ("GET", path) in ROWS else ROWS.get((method, path))
     ours, row = row is not None, row or _derived(view, spec)
@@ -456,7 +528,7 @@ def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # n
     }
     if spec.step_up:
         described["description"] = (
-            f"Asks for a step-up of {spec.step_up.level}, at most {spec.step_up.max_age} seconds old: "
+            f"Asks for a step-up of {_level(spec)}, at most {spec.step_up.max_age} seconds old: "
             "`POST /step-up`, then send its grant as `Baton-Grant`."
         )
     elif spec.may_step_up:
@@ -489,7 +561,7 @@ def _operation(path: str, method: str, view: Any, shapes: _Shapes) -> Json:  # n
 
 
 _PLAIN = RouteSpec(signed=False)
-"""A route that Baton's decorators did not make: nothing is known of it."""
+"""A route that was not made by Baton's decorators, so its requirements are unknown."""
 
 
 def _head(row: Row) -> Row:
@@ -502,7 +574,7 @@ def _head(row: Row) -> Row:
     )
 
 
-def _derived(view: Any, spec: RouteSpec) -> Row:  # noqa: ANN401 - any function at all
+def _derived(view: Any, spec: RouteSpec) -> Row:  # noqa: ANN401 - any function
     """Describe a route of the team by its decorator and its docstring."""
     first, *others = view.__name__.split("_")
     name = first + "".join(word.title() for word in others)
@@ -510,7 +582,7 @@ def _derived(view: Any, spec: RouteSpec) -> Row:  # noqa: ANN401 - any function 
     return Row(name, summary, dict(spec.answers))
 
 
-def _tag(view: Any) -> str:  # noqa: ANN401 - any function at all
+def _tag(view: Any) -> str:  # noqa: ANN401 - any function
     return _TAG_OF_PACKAGE.get(view.__module__.removeprefix("chalicelib.baton.").partition(".")[0], "app")
 
 
@@ -538,6 +610,14 @@ def _query_parameters(spec: RouteSpec) -> Iterator[Json]:
     schema = msgspec.json.schema(spec.query, ref_template="#/components/schemas/{name}")["$defs"][spec.query.__name__]
     for name, described in schema["properties"].items():
         yield {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": described}
+
+
+def _level(spec: RouteSpec) -> str:
+    """Write the least level of a step-up."""
+    if spec.step_up is None or spec.step_up.acr != "account":
+        return spec.step_up.acr if spec.step_up else ""
+    level = "aal2 if logins of the account are asked for a second factor, otherwise aal1"
+    return f"{level} (aal1 within 15 minutes of a login by recovery code)" if spec.after_recovery else level
 
 
 def _may_step_up(spec: RouteSpec, *, ours: bool) -> bool:

@@ -71,7 +71,7 @@ CHANGES: Mapping[str, Change] = {
         rotate_signing, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, "the next key signs now, and another next key is published"
     ),
     "rotate-root": Change(rotate_root, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, "every new login uses the new root secret"),
-    # First the new keys begin to sign. Then the latest iat passes that a token of the retired keys may have.
+    # First the new keys begin to sign. Then the latest possible iat of a token of the retired keys passes.
     "retire-key": Change(
         retire_keys,
         SIGNING_KEY_PUBLISHED_BEFORE_USE_S + ISSUED_AFTER_KEY_MAX_S,
@@ -113,7 +113,7 @@ class Operator:
             )
             try:
                 typed = self._ask(f"Type {prefix} to create a new key ring over these accounts: ")
-            except EOFError:  # no terminal: nobody can have meant it
+            except EOFError:  # without a terminal there is no confirmation
                 typed = ""
             if typed.strip() != prefix:
                 raise
@@ -155,7 +155,7 @@ class Operator:
         """Describe the rights of an account."""
         rights = ShowRoles(clients=self._clients, **self._accounts())(email)
         unknown = ", ".join(f"code {code}, which the registry does not have" for code in sorted(rights.unknown))
-        strict = self._clients.role_names(self._clients.second_factor_roles)
+        strict = self._clients.second_factor_roles
         named = ", ".join(
             f"{role} (only with a second factor)" if role in strict else role for role in sorted(rights.roles)
         )

@@ -60,13 +60,13 @@ RUNTIME = {
     "msgspec",
     "pycparser",
 }
-"""What the requirements bring along, by the names they are imported by; ``chalice`` is its own runtime."""
+"""The import names of the required packages; ``chalice`` is its own runtime."""
 
 MACHINE_MARKER = re.compile(r"\b(?:sys_platform|os_name|platform_\w+)\b")
 """Environment markers (PEP 508) that depend on the machine. pip evaluates them for the machine it runs on."""
 
 NEVER_IMPORTED = re.compile(r"cffi/|pycparser/")
-"""What nothing of ours imports goes without bytecode, which would only make the zip larger; its source is there."""
+"""Modules that Baton does not import get no bytecode: it would only make the zip larger. Their source is in the zip."""
 
 _MADE: dict[Path, str] = {}
 """The zips that this process made, and their SHA-256."""
@@ -75,7 +75,7 @@ _EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 
 
 def runtime() -> str:
-    """Name the Lambda runtime: Chalice packages for the Python it runs on, so it has to be one that Lambda has."""
+    """Return the Lambda runtime. Chalice packages for the Python that runs it, so Lambda must have that version."""
     import botocore.session  # noqa: PLC0415 - slow to import
 
     ours = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -90,7 +90,7 @@ def runtime() -> str:
 
 
 def glibc_of(runtime_: str) -> int:
-    """Tell the glibc of a runtime: 2.x."""
+    """Return the glibc version of a runtime: 2.x."""
     return GLIBC_OF_AMAZON_LINUX_2 if runtime_ == "python3.11" else GLIBC_OF_AMAZON_LINUX_2023
 
 
@@ -101,12 +101,12 @@ def configuration() -> dict[str, Any]:
 
 
 def configured_architecture() -> str:
-    """Tell what is deployed to."""
+    """Return the configured architecture."""
     return str(configuration()["lambda_architecture"])
 
 
 def names_of(stage: str) -> dict[str, str]:
-    """Tell what the names of a stage begin with, its tables' and all others; and its URL, once it has one."""
+    """Return the name prefix of a stage, the prefix of its tables, and its URL if it has one."""
     variables = configuration()["stages"][stage]["environment_variables"]
     tables, issuer = variables["BATON_TABLE_PREFIX"], variables["BATON_ISSUER"]
     names = {"Prefix": variables.get("BATON_DEPLOYMENT") or tables, "Tables": tables}
@@ -120,7 +120,7 @@ def origins_of(stage: str) -> tuple[str, ...]:
 
 
 def this_architecture() -> str | None:
-    """Name this machine as Lambda does, where Lambda has such machines."""
+    """Return the architecture of this machine by the name that Lambda uses."""
     here = {machine: name for name, (machine, _) in MACHINES.items()} if sys.platform == "linux" else {}
     return here.get(platform.machine())
 
@@ -128,7 +128,7 @@ def this_architecture() -> str | None:
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Allow one packaging at a time in this checkout, because there is one copy to package from."""
-    import fcntl  # noqa: PLC0415 - there is no such module on Windows, where this module is read too
+    import fcntl  # noqa: PLC0415 - the module does not exist on Windows, where this module is imported too
 
     COPY.parent.mkdir(exist_ok=True)
     with (COPY.parent / "packaging").open("w") as held:
@@ -219,7 +219,7 @@ def install(architecture: str, runtime_: str) -> None:
         shutil.rmtree(vendor, ignore_errors=True)
         if problem := pip("install", architecture, runtime_, *installing, offline=True):
             raise SystemExit(_not_downloaded(problem))
-    shutil.rmtree(vendor / "bin", ignore_errors=True)  # commands of this machine: Lambda runs none
+    shutil.rmtree(vendor / "bin", ignore_errors=True)  # commands for a shell: Lambda runs none
 
 
 def _not_downloaded(problem: str) -> str:
@@ -239,7 +239,7 @@ def _not_downloaded(problem: str) -> str:
 
 
 def chalice(*words: str) -> str:
-    """Run Chalice on the copy, and give what it said."""
+    """Run Chalice on the copy, and return its output."""
     done = subprocess.run(
         [str(Path(sys.executable).with_name("chalice")), *words],
         cwd=COPY,
@@ -277,7 +277,7 @@ def build(stage: str = "dev", architecture: str | None = None, *, clients: str |
     copy_of_what_ships(architecture, clients)
     install(architecture, runtime_)
     zipped, built = _zip_of_chalice(architecture, runtime_), BUILT / architecture
-    # Chalice uses a zip again by its name, whatever the zip holds: only one that this process made may stay.
+    # Chalice reuses a zip by its name without reading it, so only a zip of this process may stay.
     if not zipped.exists() or _MADE.get(zipped) != _digest(zipped):
         for earlier in zipped.parent.glob(f"*-{runtime_}{zipped.stem.partition(runtime_)[2]}.zip"):
             earlier.unlink()
@@ -301,7 +301,7 @@ def build(stage: str = "dev", architecture: str | None = None, *, clients: str |
 
 
 def _zip_of_chalice(architecture: str, runtime_: str) -> Path:
-    """Name the zip that Chalice makes of the copy as it is. ``chalice deploy`` takes the same file."""
+    """Return the name of the zip that Chalice makes of the copy. ``chalice deploy`` uses the same file."""
     from chalice.deploy.packager import DependencyBuilder, LambdaDeploymentPackager  # noqa: PLC0415 - slow to import
     from chalice.utils import UI, OSUtils  # noqa: PLC0415 - slow to import
 
@@ -354,14 +354,14 @@ def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, 
 
 
 def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) -> dict[str, Any]:
-    """Point every route at the alias ``live``, and let CloudFormation fill in what the policies leave open.
+    """Point every route at the alias ``live``, and replace the placeholders of the policies by references.
 
-    The policies name the tables and log groups of one stage, so the template takes no other ``names``.
+    The policies name the tables and log groups of one stage, so the template accepts no other ``names``.
     """
     template = _filled_in_by_cloudformation(template)
     for parameter, name in names.items():
         template["Parameters"][parameter] |= {"Default": name, "AllowedValues": [name]}
-    if runtime_ == "python3.11":  # Lambda would refuse it half-way, and CloudFormation at once
+    if runtime_ == "python3.11":  # Lambda would refuse it in the middle of the deployment, CloudFormation before it
         template["Parameters"]["SnapStart"]["AllowedValues"] = ["None"]
     for paths in (api["DefinitionBody"]["paths"] for api in of_type(template, "AWS::Serverless::Api").values()):
         for methods in paths.values():
@@ -376,11 +376,12 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
 
 
 def readable_by_pages(template: dict[str, Any], origins: Sequence[str]) -> dict[str, Any]:
-    """Let pages of these origins read what API Gateway and the firewall answer without calling a function.
+    """Let pages of these origins read the answers of API Gateway and the firewall themselves.
 
-    Neither can compare: a gateway response has literals and fields of the request, a firewall's answer has literals
-    alone. One origin is named. Of several, the gateway repeats the request's, and the firewall says ``*``: such an
-    answer has a code and a time to wait, the same for everybody, and never comes with credentials.
+    Neither can compare origins. A gateway response consists of literals and fields of the request, a firewall response
+    only of literals. One origin is written as a literal. Of several origins, the gateway returns the one of the
+    request, and the firewall ``*``. Such an answer has only a code and a time to wait, is the same for every client,
+    and has no credentials.
     """
     if not origins:
         return template
@@ -424,7 +425,7 @@ def _filled_in(value: str) -> str | dict[str, Any]:
     """Replace the placeholders of a policy by CloudFormation references."""
     if value.endswith(":key/KEY"):
         return {"Fn::ImportValue": {"Fn::Sub": "${Prefix}-key"}}
-    if re.search(r"::/restapis/\w+/stages\Z", value):  # the stack's own, whichever was filled in for Chalice's
+    if re.search(r"::/restapis/\w+/stages\Z", value):  # the API of the stack, in place of the one of Chalice
         return {"Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${RestAPI}/stages"}
     if not {"REGION", "ACCOUNT"} & set(re.split(r"[:.]", value)):
         return value
@@ -437,7 +438,7 @@ def _filled_in(value: str) -> str | dict[str, Any]:
 
 
 def top_level(name: str) -> str:
-    """Name the package a file of the zip belongs to: the folder, or the module without its platform or bytecode."""
+    """Return the package of a file in the zip: the folder, or the module without its platform or bytecode suffix."""
     parts_ = name.split("/")
     if parts_[0] == "__pycache__":
         return f"{parts_[1].split('.', maxsplit=1)[0]}.py"
@@ -445,7 +446,7 @@ def top_level(name: str) -> str:
 
 
 def parts(archive: Path) -> Counter[str]:
-    """Weigh the parts of the zip, compressed bytes."""
+    """Return the parts of the zip with their compressed bytes."""
     weights: Counter[str] = Counter()
     with zipfile.ZipFile(archive) as opened:
         for entry in opened.infolist():
@@ -454,7 +455,7 @@ def parts(archive: Path) -> Counter[str]:
 
 
 def strangers(archive: Path, pinned: str | None = None) -> set[str]:
-    """Name the parts of the zip that neither Baton nor ``requirements-app.in`` needs.
+    """Return the parts of the zip that neither Baton nor ``requirements-app.in`` needs.
 
     ``pinned`` is the text of ``requirements.txt``.
     """
@@ -478,9 +479,9 @@ def strangers(archive: Path, pinned: str | None = None) -> set[str]:
 
 
 def foreign(archive: Path, architecture: str, runtime_: str) -> set[str]:
-    """Name what Lambda cannot load there: another machine's, another Python's, or in need of a newer glibc.
+    """Return the parts that Lambda cannot load: for another machine or Python, or with a newer glibc.
 
-    Both what the wheels say of themselves is asked, and what the native modules are.
+    The check reads the tags of the wheels and the native modules themselves.
     """
     machine, elf_machine = MACHINES[architecture]
     tag = "cp" + runtime_.removeprefix("python").replace(".", "")
@@ -501,7 +502,7 @@ def foreign(archive: Path, architecture: str, runtime_: str) -> set[str]:
 
 
 def fits_lambda(wheel_tag: str, python_tag: str, machine: str, glibc: int) -> bool:
-    """Tell whether a wheel of this tag (PEP 425, PEP 600) loads on a Python, a machine and glibc 2.``glibc``."""
+    """Return whether a wheel with this tag (PEP 425, PEP 600) works with a Python, machine and glibc 2.``glibc``."""
     interpreter, abi, platform_ = wheel_tag.split("-")
     if (abi, platform_) == ("none", "any"):
         return "py3" in interpreter or interpreter == python_tag
@@ -527,7 +528,7 @@ def _elf(machine: int) -> bytes:
 
 
 def unfit(archive: Path, architecture: str, runtime_: str) -> list[str]:
-    """Say why a zip may not ship; nothing when it may."""
+    """Return the reasons against using a zip. Without a reason the list is empty."""
     said = []
     if unwanted := strangers(archive):
         said.append(f"must not be in the zip: {', '.join(sorted(unwanted))}")
@@ -543,7 +544,7 @@ def unfit(archive: Path, architecture: str, runtime_: str) -> list[str]:
 
 
 def weighed(archive: Path) -> str:
-    """Lay out the largest parts of a zip, and the whole."""
+    """Format the largest parts of a zip, and its total size."""
     largest = [*parts(archive).most_common(8), ("total", archive.stat().st_size)]
     (width,) = widths([[name] for name, _ in largest])
     lines = [f"  {name:<{width}}  {weight / 1000:>8.0f} kB" for name, weight in largest]
@@ -551,11 +552,11 @@ def weighed(archive: Path) -> str:
 
 
 def main() -> int:
-    """Build, weigh, and say whether it may ship."""
+    """Build the zip, and print its size and whether it can be used."""
     stage = os.environ.get("STAGE") or "dev"
     try:
         read_settings(configuration()["stages"][stage]["environment_variables"])
-    except SettingsProblems as wrong:  # Chalice would say it with a traceback
+    except SettingsProblems as wrong:  # Chalice would print a traceback
         print(f"error: stage {stage}, in .chalice/config.json: {wrong}", file=sys.stderr)
         return 1
     architecture, runtime_ = configured_architecture(), runtime()

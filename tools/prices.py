@@ -1,4 +1,4 @@
-"""The monthly cost of a deployment, by the prices of ``infra/prices.toml``.
+"""The monthly cost of a deployment, with the prices of ``infra/prices.toml``.
 
 The units of an operation are those of the capacity table: one write unit for an exchange, and so on. ``Habits`` is an
 estimate of the use. Replace it by the numbers of your dashboard.

@@ -1,4 +1,4 @@
-"""What the requirement files name and what they pin.
+"""Read the requirements files: the required packages and the pins.
 
 ``requirements.in`` is Baton's, ``requirements-app.in`` is the team's, and ``make lock`` pins both in
 ``requirements.txt``. No network.
@@ -24,7 +24,7 @@ def pins(text: str) -> dict[str, str]:
 
 
 def unsatisfied(root: Path) -> Iterator[str]:
-    """Name each line of the sources that the pins of a tree do not satisfy."""
+    """Return each line of the sources that the pins of a tree do not satisfy."""
     pinned = pins((root / PINNED).read_text("utf-8"))
     for source in SOURCES:
         file = root / source
@@ -43,7 +43,7 @@ def unsatisfied(root: Path) -> Iterator[str]:
 
 
 def brought_by(source: str, pinned: str) -> set[str]:
-    """Name the packages that a source brings, with what they need in turn, by the comments ``# via`` of uv."""
+    """Return the packages that a source brings, with their dependencies, from the ``# via`` comments of uv."""
     parents = dict(_parents(pinned))
     found = {name for name, via in parents.items() if f"-r {source}" in via}
     while more := {name for name, via in parents.items() if via & found} - found:
@@ -65,7 +65,7 @@ def distribution_of(folder: str) -> str:
 
 
 def modules_of(records: Mapping[str, str], distributions: set[str]) -> set[str]:
-    """Name the first part of every path that distributions installed, by their ``RECORD`` files.
+    """Return the top-level names that distributions installed, from their ``RECORD`` files.
 
     ``records`` maps the folder ``<name>-<version>.dist-info`` to the text of its ``RECORD``.
     """

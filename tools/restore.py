@@ -266,7 +266,7 @@ def main(arguments: Sequence[str], *, pause: Pause = time.sleep) -> int:
     except (SettingsProblems, UnknownStage) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
-    except (errors.Refusal, InTheWay, *aws.failures()) as trouble:  # type: ignore[misc] # a tuple of them it is
+    except (errors.Refusal, InTheWay, *aws.failures()) as trouble:  # type: ignore[misc] # a tuple of exception classes
         print(
             f"{aws.said(trouble) or f'error: {trouble}'}\nnext: run it again: it continues where it stopped",
             file=sys.stderr,

@@ -1,8 +1,8 @@
 """``make upgrade FROM=<folder>``: replace Baton's files by those of an unpacked release, and keep the team's.
 
 The command writes the files that the manifest of the release names, and deletes those that only the manifest of this
-tree names. It refuses before the first write where a release is damaged, where a file of Baton was changed here, or
-where a new file would replace a file of the team. After an interruption, run it again. No network, no git.
+tree names. It refuses before the first write if a release is damaged, if a file of Baton was changed here, or if a new
+file would replace a file of the team. After an interruption, run it again. No network, no git.
 """
 
 import os
@@ -99,7 +99,7 @@ def carry_out(planned: Steps, release: Path, root: Path) -> None:
 
 
 def _delete(names: list[str], root: Path) -> None:
-    """Delete files, then the folders that hold nothing but bytecode."""
+    """Delete files, then the folders that contain only bytecode."""
     for name in names:
         (root / name).unlink()
         for folder in (root / name).parents:

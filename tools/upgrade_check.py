@@ -56,7 +56,7 @@ class NoOldRelease(ValueError):
 
 
 class UnknownStage(ValueError):
-    """``STAGE`` names no stage of ``.chalice/config.json``."""
+    """``STAGE`` is not a stage of ``.chalice/config.json``."""
 
 
 # --- The old release ---------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def _git(git: str, root: Path, *words: str) -> str | None:
 
 
 def major(version: str) -> str:
-    """Take the first number of a version: 1.4.2-dev -> 1."""
+    """Return the first number of a version: 1.4.2-dev -> 1."""
     return version.partition(".")[0]
 
 
@@ -92,7 +92,7 @@ def major(version: str) -> str:
 
 
 def local_changes(found: Differences) -> Iterator[Finding]:
-    """Name the files of Baton that are not as released: the next upgrade replaces them."""
+    """Return the files of Baton that differ from the release: the next upgrade replaces them."""
     for name in found.changed:
         yield Finding(
             "warning", "files", f"{name} was changed here", "move the change to a file of yours: an upgrade removes it"
@@ -104,12 +104,12 @@ def local_changes(found: Differences) -> Iterator[Finding]:
 
 
 def pins(root: Path) -> Iterator[Finding]:
-    """Name the requirements that ``requirements.txt`` does not satisfy."""
+    """Return the requirements that ``requirements.txt`` does not satisfy."""
     yield from (Finding("error", "pins", problem, "make lock") for problem in requirements.unsatisfied(root))
 
 
 def settings(stage: str, variables: Mapping[str, str], needs: Json) -> Iterator[Finding]:
-    """Compare the settings of a stage with those that the release has."""
+    """Compare the settings of a stage with those of the release."""
     renamed: Mapping[str, str] = needs["settings"]["renamed"]
     for old in sorted(renamed.keys() & variables.keys()):
         yield Finding("error", "settings", f"{stage}: {old} was renamed", f"write {renamed[old]} in {CONFIG}")
@@ -153,7 +153,7 @@ def rights(stage: str, described: Json, needs: Json, policy: Callable[[str], Jso
 
 
 def _allowed(policy: Json, action: str, resource: str) -> bool:
-    """Return whether a statement allows an action, on a table where one is named."""
+    """Return whether a statement allows an action, on the given table if there is one."""
     return any(
         statement["Effect"] == "Allow"
         and any(fnmatchcase(action.lower(), pattern.lower()) for pattern in _list(statement.get("Action", ())))
@@ -170,13 +170,13 @@ def _list(value: str | Sequence[str]) -> Sequence[str]:
 
 
 def wire(old: Json, new: Json, state: Literal["error", "warning"]) -> Iterator[Finding]:
-    """Name what calls of old apps lose."""
+    """Return the parts of the API that calls of old apps lose."""
     remedy = _READ_CHANGELOG + "update your apps before you deploy. That page does not have the routes of your features"
     yield from (Finding(state, "wire", change, remedy) for change in wire_changes(old, new))
 
 
 def formats(old: Json, new: Json, versions: tuple[str, str]) -> Iterator[Finding]:
-    """Name the stored formats that the new release cannot read, and those that leave no step back to the old one."""
+    """Return the stored formats that the new release cannot read, and those that prevent a rollback."""
     before, after = versions
     for kind, formats_ in old.items():
         reads, writes = new.get(kind, {}).get("reads", []), new.get(kind, {}).get("writes")
@@ -206,7 +206,7 @@ def public_names(source: str) -> set[str]:
 
 
 def names(old: str, new: str, state: Literal["error", "warning"]) -> Iterator[Finding]:
-    """Name the public names that were removed."""
+    """Return the public names that were removed."""
     for name in sorted(public_names(old) - public_names(new)):
         yield Finding(
             state, "names", f"chalicelib.baton.{name} was removed", _READ_CHANGELOG + "replace it in your code"
@@ -273,7 +273,7 @@ def findings(root: Path, stage: str | None, read: Read | NoOldRelease) -> Iterat
 
 
 def laid_out(found: Sequence[Finding]) -> Iterator[str]:
-    """Lay findings out, errors first, each with its remedy in the next line."""
+    """Format findings, errors first, each with its remedy in the next line."""
     order = ("error", "warning", "skipped")
     rows = sorted(found, key=lambda one: order.index(one.state))
     cells = [row for one in rows for row in ([one.state, one.part, one.found], ["", "", f"remedy: {one.remedy}"])]
@@ -281,7 +281,7 @@ def laid_out(found: Sequence[Finding]) -> Iterator[str]:
 
 
 def main(root: Path, environ: Mapping[str, str]) -> int:
-    """Compare, print, and exit 1 where something must be corrected."""
+    """Compare, print, and exit 1 if something must be corrected."""
     since = environ.get("SINCE") or "HEAD"
     read: Read | NoOldRelease
     try:

@@ -1,6 +1,6 @@
-"""Which calls of an old app fail at a new server: two OpenAPI descriptions are compared.
+"""Compare two OpenAPI descriptions, and find the changes that break calls of an old app.
 
-A minor version only adds. So everything that the old description has must be in the new one, with three directions:
+A minor version only adds. Everything in the old description must therefore be in the new one, by three rules:
 
 1. A request: a new member or parameter must be optional, and no limit may be narrower.
 2. A response: no member may be missing that the old description has or promises.
@@ -31,7 +31,7 @@ class _Comparison:
     """Two descriptions, and the pairs of schemas that were compared."""
 
     def __init__(self, old: Json, new: Json) -> None:
-        """Keep both."""
+        """Store both."""
         self._old, self._new = old, new
         self._compared: set[tuple[str, str, str]] = set()
 
@@ -171,7 +171,7 @@ def _limits(where: str, old: Json, new: Json) -> Iterator[str]:
 
 
 def _types(schema: Json) -> set[str]:
-    """Collect the types that a schema and its alternatives name; a reference names none."""
+    """Return the types that a schema and its alternatives have. A reference has none."""
     types = schema.get("type", ())
     found = {types} if isinstance(types, str) else set(types)
     return found.union(*(_types(part) for key in _ALTERNATIVES for part in schema.get(key, ())))
@@ -186,14 +186,17 @@ def _enumerated(schema: Json) -> list[Any]:
 
 
 def _partner(part: Json, candidates: list[Json]) -> Json | None:
-    """Find the alternative of the new description that continues an old one; its component may have another name."""
+    """Find the alternative of the new description that corresponds to an old one.
+
+    Its component may have another name.
+    """
     same = [one for one in candidates if one.get("$ref") == part.get("$ref") and one.get("type") == part.get("type")]
     renamed = [one for one in candidates if "$ref" in part and "$ref" in one]
     return next(iter([*same, *renamed]), None)
 
 
 def _resolved(description: Json, value: Json) -> tuple[str, Json]:
-    """Follow a reference within a description: its name, or nothing, and the value."""
+    """Follow a reference within a description. Return its name, or an empty text, and the value."""
     reference = value.get("$ref")
     if reference is None:
         return "", value

@@ -1,1 +1,1 @@
-"""Baton beside its peers, doing the same work in one run: ``make bench-peers``."""
+"""Baton and other products with the same work in one run: ``make bench-peers``."""

@@ -1,4 +1,4 @@
-"""Run everybody, print the table, and write it with its picture into ``bench/results``."""
+"""Measure all products, print the table, and write it with its figure to ``bench/results``."""
 
 import sys
 import tempfile
@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 def main() -> int:
-    """Measure; a missing peer is named with what would bring it, and the others are measured all the same."""
+    """Measure. A missing product is printed with its remedy, and the others are measured."""
     begun = time.monotonic()
 
     def progress(doing: str) -> None:
@@ -30,7 +30,7 @@ def main() -> int:
     progress("done")
     print(printed(results))
     if found.missing:
-        print("Nothing was written: somebody is missing (see above), and a table with gaps would mislead.")
+        print("Nothing was written, because a product is missing (see above): an incomplete table would be misleading.")
         return 1
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "peers.md").write_text(markdown(results, found.versions, machine()), "utf-8")

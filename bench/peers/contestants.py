@@ -1,4 +1,4 @@
-"""Who takes part: how each is started, with what store, and where it takes refreshes."""
+"""The compared products: how each is started, its store, and its refresh route."""
 
 import contextlib
 import os
@@ -26,14 +26,14 @@ PEERS = {
     "simplejwt": ("simplejwt",),
     "django-oauth-toolkit": ("oauth_toolkit",),
 }
-"""What serves each, and how it is told to."""
+"""The server of each product, and its arguments."""
 BATON_CLIENTS = {"mobile": "key-bound", "simple": "unbound", "oauth": "rotating", "opaque": "unbound"}
 DYNOXIDE_MISSING = "dynoxide is not here, so Baton cannot take part: make dynoxide"
 
 
 @dataclass(slots=True)
 class Contestant:
-    """One server, its store, and a door with logins that nobody has used."""
+    """One server, its store, and its refresh route with unused logins."""
 
     name: str
     store_name: str
@@ -45,24 +45,24 @@ class Contestant:
 
     @property
     def title(self) -> str:
-        """Name it in full."""
+        """Return the full name."""
         return f"{self.name}, {self.store_name}"
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[Connection]:
-        """Keep one connection open for as long as this lasts."""
+        """Keep one connection open within this context."""
         with contextlib.closing(Connection(self.door.port)) as connection:
             yield connection
 
     @property
     def knows_attempts(self) -> bool:
-        """Tell whether a retry can be told from a thief there."""
+        """Return whether the product can distinguish a retry from a thief."""
         return self.store_name == "DynamoDB"
 
 
 @dataclass(slots=True)
 class Field:
-    """All who take part, and who cannot, with the reason."""
+    """The products that run, and those that cannot, with the reason."""
 
     contestants: list[Contestant] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class _Launched:
-    """A peer that was started and has not yet said that it is ready."""
+    """A product that was started and is not ready yet."""
 
     name: str
     source: str
@@ -80,7 +80,7 @@ class _Launched:
     key: DeviceKey | None
 
     def ready(self) -> Contestant:
-        """Wait until it is."""
+        """Wait until the product is ready."""
         said = self.program.announced()
         parameter = "refresh" if self.source == "simplejwt" else "refresh_token"
         door = Door(said["port"], said["path"], "app", parameter=parameter, knows_dpop=self.key is not None)
@@ -91,9 +91,9 @@ class _Launched:
 
 @contextlib.contextmanager
 def field_of(folder: Path, logins: int) -> Iterator[Field]:
-    """Start everybody, each with so many logins, for as long as this lasts.
+    """Start all products, each with this number of logins, within this context.
 
-    Servers have a core of their own, on which one of them at a time has work; all else is on the others.
+    The servers share one core, on which one of them works at a time. Everything else runs on the other cores.
     """
     with contextlib.ExitStack() as running:
         own = running.enter_context(_core_of_their_own())
@@ -137,7 +137,7 @@ def field_of(folder: Path, logins: int) -> Iterator[Field]:
 
 @contextlib.contextmanager
 def _core_of_their_own() -> Iterator[set[int]]:
-    """Leave a core free of this process, and of whatever it starts, for as long as this lasts."""
+    """Reserve a core within this context: this process and its children do not use it."""
     all_there_are = os.sched_getaffinity(0)
     own, others = two_sides() or (all_there_are, all_there_are)
     os.sched_setaffinity(0, others)
@@ -153,7 +153,7 @@ def _launch(source: str, store: Sqlite | Postgresql, logins: int, *told: str) ->
         command: list[str | Path] = [python_peers(), "django_peers.py", source, address, str(logins)]
         return Program(command, cwd=SERVED, environ={"PYTHONPATH": ""})
     node, installed = node_peers()
-    # Modules are found beside the program: it runs under its name there, though it lives here.
+    # The program finds modules beside its file, so it is started under its name there, although its source is here.
     link = installed / source
     link.unlink(missing_ok=True)
     link.symlink_to(os.path.relpath(SERVED / source, installed))

@@ -1,4 +1,4 @@
-"""How a client knocks: the bytes of one refresh, sent over connections that are kept, and what the answer holds."""
+"""The refresh request of each product: its bytes, the kept connections, and the content of the answer."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from baton_client import DeviceKey, Request, Signer, content_digest, signature_fields
 
 FORM = "application/x-www-form-urlencoded"
-PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - of nobody
+PASSWORD = "copper lantern drifting sideways"  # noqa: S105 - not a real password
 ANSWER_S = 30
 
 
@@ -28,7 +28,7 @@ class Said:
     body: bytes
 
     def member(self, *names: str) -> str | None:
-        """Give the first of these members that is there."""
+        """Return the first of these members that exists."""
         try:
             members = json.loads(self.body)
         except ValueError:
@@ -38,7 +38,7 @@ class Said:
 
 
 class Connection:
-    """One connection, kept."""
+    """One kept connection."""
 
     def __init__(self, port: int) -> None:
         """Connect to loopback, without Nagle's delay."""
@@ -61,13 +61,13 @@ class Connection:
         return self.answer()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._socket.close()
 
 
 @dataclass(slots=True)
 class Login:
-    """One login: the token it holds and, where it has one, the key it signs with."""
+    """One login: its token and, if it has one, its key."""
 
     token: str
     key: DeviceKey | None = None
@@ -75,7 +75,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where a contestant takes refreshes, and how it wants them written."""
+    """The refresh route of a product, and the format of its requests."""
 
     port: int
     path: str
@@ -83,15 +83,15 @@ class Door:
     parameter: str = "refresh_token"
     floor: str = "/floor"
     knows_dpop: bool = False
-    """Whether a key proves itself by DPoP (RFC 9449); elsewhere by a signature over the request (RFC 9421)."""
+    """Whether a key is proved by DPoP (RFC 9449). Otherwise it signs the request (RFC 9421)."""
 
     @property
     def host(self) -> str:
-        """Give the authority."""
+        """Return the authority."""
         return f"127.0.0.1:{self.port}"
 
     def refresh(self, login: Login, *, attempt: str | None = None) -> bytes:
-        """Write the request that hands in the login's token."""
+        """Build the request that sends the token of a login."""
         form = self._form(login.token)
         fields = {"host": self.host, "content-type": FORM}
         if login.key and self.knows_dpop:
@@ -104,7 +104,7 @@ class Door:
         return written(self.path, fields, form)
 
     def nothing(self, login: Login, *, answer_bytes: int) -> bytes:
-        """Write a request like a refresh that the HTTP server answers by itself, with a body of so many bytes."""
+        """Build a request like a refresh that the HTTP server itself answers, with a body of this number of bytes."""
         target = f"{self.floor}?bytes={answer_bytes}"
         return written(target, {"host": self.host, "content-type": FORM}, self._form(login.token))
 
@@ -112,25 +112,25 @@ class Door:
         return urlencode({"grant_type": "refresh_token", self.parameter: token, "client_id": self.client_id}).encode()
 
     def child(self, said: Said) -> str | None:
-        """Take the next refresh token out of an answer, if it holds one."""
+        """Return the next refresh token in an answer, if it has one."""
         return said.member("refresh_token", "refresh") if said.status == 200 else None
 
 
 def dpop_proof(url: str, key: DeviceKey) -> str:
-    """Prove a key for one POST (RFC 9449 section 4.2)."""
+    """Make the DPoP proof for one POST (RFC 9449 section 4.2)."""
     private = load_der_private_key(base64.b64decode(key.pkcs8), None)
     claims = {"htm": "POST", "htu": url, "iat": int(time.time()), "jti": secrets.token_urlsafe(16)}
     return jwt.encode(claims, private, "ES256", headers={"typ": "dpop+jwt", "jwk": key.jwk()})  # type: ignore[arg-type]
 
 
 def written(path: str, fields: dict[str, str], body: bytes) -> bytes:
-    """Put a POST into bytes."""
+    """Format a POST request as bytes."""
     head = "".join(f"{name}: {value}\r\n" for name, value in {**fields, "content-length": str(len(body))}.items())
     return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
 def register(door: Door, connection: Connection, *, email: str, key: DeviceKey | None) -> Login:
-    """Register an account at Baton, as an app would, and keep its first token."""
+    """Register an account with Baton, as an app does, and return its first login."""
     device: dict[str, Any] = {"name": "bench"} | ({"public_key": key.jwk()} if key else {})
     members = {"email": email, "password": PASSWORD, "client_id": door.client_id, "device": device}
     body = json.dumps(members).encode()

@@ -1,4 +1,4 @@
-"""Install the peers, exactly as locked, under ``build/peers``: nothing of their code is kept in the repository."""
+"""Install the compared products at their locked versions in ``build/peers``. The repository has none of their code."""
 
 import hashlib
 import os
@@ -16,11 +16,11 @@ NODE = BUILT / "node"
 
 
 class Missing(Exception):
-    """A kind of peer cannot run here; the message says what is missing and how to get it."""
+    """A kind of product cannot run here. The message has the missing part and the remedy."""
 
 
 def python_peers() -> Path:
-    """Give the Python that the Django peers are installed in. Raises ``Missing``."""
+    """Return the Python in which the Django products are installed. Raises ``Missing``."""
     locked = HERE / "requirements.txt"
     if not _fresh(BUILT / "venv", locked):
         print("installing the Django peers, pinned and hashed (once)", file=sys.stderr, flush=True)
@@ -33,7 +33,7 @@ def python_peers() -> Path:
 
 
 def node_peers() -> tuple[str, Path]:
-    """Give the Node.js, and the folder that the Node peers are installed in. Raises ``Missing``."""
+    """Return the Node.js, and the folder in which the Node products are installed. Raises ``Missing``."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
         raise Missing("Node.js with npm is not installed: apt-get update && apt-get install nodejs npm")

@@ -1,4 +1,4 @@
-"""What is measured: CPU per rotation, what a thousand rotations leave behind, and what sixteen at once do."""
+"""The measurements: CPU time per rotation, stored data after a thousand rotations, and sixteen parallel refreshes."""
 
 import contextlib
 import secrets
@@ -11,26 +11,26 @@ from bench.peers.stores import Kept
 from bench.programs import spent
 
 GROWN = 1000
-"""Rotations after which rows and bytes are counted again."""
+"""The number of rotations after which rows and bytes are counted again."""
 TURNS, ROUNDS, ROTATIONS = 2, 30, 120
-"""Each has so many turns, of so many rounds without a pause. While the others have theirs, it rests."""
+"""The number of turns, and of rounds without a pause in a turn. A server rests during the turns of the others."""
 RESTED, BUSY = 3, 5
-"""The first and the last rounds of a turn, which are what is told. V8 forgets what it compiled when a program rests for
-a minute or so, and takes some three thousand requests to be fast again."""
+"""The reported rounds of a turn: the first and the last. V8 discards compiled code when a program rests for about a
+minute, and needs about three thousand requests to be fast again."""
 PARALLEL, RACES = 16, 10
 THEFTS = 3
 
 LOGINS = 1 + 2 * RACES + THEFTS
-"""What everybody needs: one to rotate, one for each race of either kind, one for each theft."""
+"""The number of logins of each product: one to rotate, one for each race of either kind, one for each theft."""
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU of one rotation, microseconds: of the server, of that its HTTP alone, and of the engine.
+    """The CPU time of one rotation, in microseconds: of the server, of its HTTP server alone, and of the engine.
 
-    Baton's server is the Lambda function, and its HTTP is Lambda's runtime client.
+    Baton's server is the Lambda function, and its HTTP server is Lambda's runtime client.
     """
 
     whole_us: float
@@ -39,16 +39,16 @@ class Cost:
 
     @property
     def net_us(self) -> float:
-        """What the product costs, behind its HTTP server."""
+        """The cost of the product without its HTTP server."""
         return self.whole_us - self.floor_us
 
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """What came of one token refreshed many times at once."""
+    """The result of several parallel refreshes of one token."""
 
     winners: int
-    """Answers that held a child."""
+    """Answers with a child."""
     children: int
     """Different children among them."""
     alive: int
@@ -59,28 +59,28 @@ class Race:
 
 @dataclass(slots=True)
 class Result:
-    """All about one contestant."""
+    """All results of one product."""
 
     name: str
     store_name: str
     rested: list[Cost] = field(default_factory=list)
     """After a pause."""
     busy: list[Cost] = field(default_factory=list)
-    """Kept busy."""
+    """Without a pause."""
     kept: Kept = field(default_factory=lambda: Kept(0, 0))
     races: list[Race] = field(default_factory=list)
     retries: list[Race] = field(default_factory=list)
-    """The same bytes' worth of attempt sixteen times: one app, repeating itself."""
+    """Sixteen requests with the same attempt: one app that repeats itself."""
     thefts_noticed: list[bool] = field(default_factory=list)
 
     def add_turn(self, costs: Sequence[Cost]) -> None:
-        """Keep of a turn's rounds the first and the last."""
+        """Store the first and the last rounds of a turn."""
         self.rested += costs[:RESTED]
         self.busy += costs[-BUSY:]
 
 
 def measure(contestants: Sequence[Contestant], progress: Progress) -> list[Result]:
-    """Measure everybody: grow each, then rounds in turn, then races."""
+    """Measure all products: first the growth of each, then rounds in turn, then races."""
     results = [Result(one.name, one.store_name) for one in contestants]
     rotating = [one.spares.pop() for one in contestants]
     for contestant, login, result in zip(contestants, rotating, results, strict=True):
@@ -105,7 +105,7 @@ def measure(contestants: Sequence[Contestant], progress: Progress) -> list[Resul
 
 
 def _rotate(contestant: Contestant, connection: Connection, login: Login, times: int) -> int:
-    """Rotate so many times, and give the bytes of the last answer."""
+    """Rotate this number of times, and return the size of the last answer in bytes."""
     for _ in range(times):
         said = connection.ask(contestant.door.refresh(login))
         child = contestant.door.child(said)
@@ -132,14 +132,14 @@ def _cost(contestant: Contestant, login: Login) -> Cost:
 
 
 def _race(contestant: Contestant, login: Login, *, attempt: str | None) -> Race:
-    """Refresh one token on many connections at once, then try every child once."""
+    """Refresh one token on many connections in parallel, then try every child once."""
     door = contestant.door
     with contextlib.ExitStack() as open_ones:
         connections = [open_ones.enter_context(contestant.connected()) for _ in range(PARALLEL)]
         requests = [door.refresh(login, attempt=attempt) for _ in connections]
         for connection, request in zip(connections, requests, strict=True):
             connection.send(request[:-1])
-        # All but the last byte is there: the last bytes go out within a fraction of a millisecond.
+        # Everything but the last byte is sent first. The last bytes then follow within a fraction of a millisecond.
         for connection, request in zip(connections, requests, strict=True):
             connection.send(request[-1:])
         answers = [connection.answer() for connection in connections]
@@ -151,7 +151,7 @@ def _race(contestant: Contestant, login: Login, *, attempt: str | None) -> Race:
 
 
 def _theft_is_noticed(contestant: Contestant, login: Login) -> bool:
-    """Tell whether the owner's login ends when a thief shows the copy he made before the owner's refresh."""
+    """Return whether the owner's login ends when a thief uses a copy from before the owner's refresh."""
     copy = Login(login.token, login.key)
     with contestant.connected() as connection:
         _rotate(contestant, connection, login, 1)

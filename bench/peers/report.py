@@ -1,4 +1,4 @@
-"""The results as people read them: lines for a terminal, a page, a picture."""
+"""The results for readers: lines for a terminal, a page, a figure."""
 
 import statistics
 from collections import Counter
@@ -30,8 +30,8 @@ ALIKE = {
     "simplejwt": "Baton, simple (unbound)",
     "django-oauth-toolkit": "Baton, opaque (unbound)",
 }
-"""Which of ours does the same work: rotates an opaque token and signs an ES256 one; signs an ES256 one, and verifies
-that the device's P-256 key signed the request; rotates an opaque token; rotates a JWT."""
+"""The mechanism of Baton that does the same work: it rotates an opaque token and signs an ES256 one; it signs an ES256
+one, and verifies the request signature of the device's P-256 key; it rotates an opaque token; it rotates a JWT."""
 LIMITS = {
     ("oidc-provider", "SQLite"): 2,
     ("oidc-provider", "PostgreSQL"): 3,
@@ -42,7 +42,7 @@ LIMITS = {
     ("simplejwt", "PostgreSQL"): 8,
     ("django-oauth-toolkit", "PostgreSQL"): 12,
 }
-"""How many times an exchange's CPU each of these is to cost at least."""
+"""The aim: the minimum cost of each product as a multiple of an exchange of Baton."""
 
 
 _WHOLE: Final = attrgetter("whole_us")
@@ -52,39 +52,39 @@ _FIGURES: Final = (_WHOLE, attrgetter("floor_us"), _NET, _ENGINE)
 
 
 def median(costs: Sequence[Cost], figure: Callable[[Cost], float]) -> float:
-    """Give the median over rounds."""
+    """Return the median of all rounds."""
     return statistics.median(map(figure, costs))
 
 
 def spread(costs: Sequence[Cost], figure: Callable[[Cost], float]) -> tuple[float, float]:
-    """Give the least and the most over rounds."""
+    """Return the minimum and the maximum of all rounds."""
     figures = sorted(map(figure, costs))
     return figures[0], figures[-1]
 
 
 def times(theirs: Sequence[Cost], ours: Sequence[Cost]) -> float:
-    """Compare CPU behind HTTP round by round: the median of the ratios."""
+    """Compare the CPU time without HTTP in each round, and return the median of the ratios."""
     return statistics.median(their.net_us / our.net_us for their, our in zip(theirs, ours, strict=True))
 
 
 def winners(races: Sequence[Race]) -> str:
-    """Tell how many of the parallel refreshes won, over all races: ``1``, or ``2 to 16``."""
+    """Return how many of the parallel refreshes won, over all races: ``1``, or ``2 to 16``."""
     return _range([race.children for race in races])
 
 
 def alive(races: Sequence[Race]) -> str:
-    """Tell how many children could be refreshed afterwards."""
+    """Return how many children could be refreshed afterwards."""
     return _range([race.alive for race in races])
 
 
 def noticed(result: Result) -> str:
-    """Tell whether the owner's login ends when somebody shows his spent token."""
+    """Return whether the owner's login ends when a used token is sent."""
     seen = Counter(result.thefts_noticed)
     return "yes" if not seen[False] else "no" if not seen[True] else f"{seen[True]} of {seen.total()}"
 
 
 class Promise(NamedTuple):
-    """How many times an exchange a peer's rotation costs behind HTTP, beside how many were promised."""
+    """The cost of a product's rotation without HTTP as a multiple of an exchange, beside the aim."""
 
     peer: str
     ours: str
@@ -94,14 +94,14 @@ class Promise(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Say whether it is reached, by the figures as they are shown."""
+        """Return whether the aim is reached, by the numbers as they are shown."""
         if round(self.busy, 1) >= self.limit:
             return "reached"
         return "reached after a pause" if round(self.rested, 1) >= self.limit else "not reached"
 
 
 def promises(results: Sequence[Result]) -> list[Promise]:
-    """Compare with what was promised: each peer with the one of ours that does the same work, where both are here."""
+    """Compare with the aims: each product with the mechanism of Baton that does the same work, if both ran."""
     named = {(one.name, one.store_name): one for one in results}
     rows = []
     for (name, store), limit in LIMITS.items():
@@ -113,7 +113,7 @@ def promises(results: Sequence[Result]) -> list[Promise]:
 
 
 def printed(results: Sequence[Result]) -> str:
-    """Lay the figures out for a terminal."""
+    """Format the results for a terminal."""
     head = f"{'CPU per rotation, microseconds':<40}{'busy':>7}{'its HTTP':>10}{'net':>7}{'rested':>8}{'engine':>8}"
     head += f"{'rows kept':>11}{'KB kept':>9}{f'{PARALLEL} at once':>12}{'survive':>9}{'theft seen':>12}"
     lines = [head]
@@ -133,22 +133,24 @@ def printed(results: Sequence[Result]) -> str:
 
 
 def markdown(results: Sequence[Result], versions: Mapping[str, str], where: str) -> str:
-    """Write the page."""
+    """Return the text of the page."""
     ours = {one.name: one for one in results if one.name.startswith(OURS)}
     said = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     lines = [
-        "# Baton beside its peers",
+        "# Baton and other products",
         "",
         f"Taken by `make bench-peers` on {where}. {said}.",
         "",
         "![CPU per rotation](peers.svg)",
         "",
         f"CPU of one refresh, user and system, in microseconds. *Kept busy*: {TURNS} times, in turn, {ROUNDS} rounds",
-        f"of {ROTATIONS} without a pause; medians of their last {BUSY}, and in brackets the least and the most.",
-        f"*After a pause*: of their first {RESTED}. V8 forgets what it compiled when nobody asks for a minute or so,",
-        "and takes some three thousand requests to be fast again.",
+        f"of {ROTATIONS} without a pause; medians of the last {BUSY}, and in brackets the least and the most.",
+        f"*After a pause*: of the first {RESTED}. V8 discards compiled code when there is no request for about a",
+        "minute,",
+        "and needs about three thousand requests to be fast again.",
         "",
-        "*Times Baton*: behind HTTP, beside the one of ours that does the same work (see below). *Kept*: what",
+        "*Times Baton*: without HTTP, compared with the mechanism of Baton that does the same work (see below).",
+        "*Kept*: the data that",
         f"{GROWN:,} rotations of one login leave behind.",
         "",
         "| | store | kept busy | of that HTTP | after a pause | engine | times Baton | after a pause | rows | kept |",
@@ -171,9 +173,10 @@ def markdown(results: Sequence[Result], versions: Mapping[str, str], where: str)
         "",
         f"## {PARALLEL} refreshes of one token at once",
         "",
-        f"Over {RACES} races each, least to most. *Children* are different tokens handed out; *survive* is how many of",
-        "them could be refreshed afterwards. *Theft noticed*: the owner refreshed, a thief then showed the copy he had",
-        "made before; is the owner's login ended by that?",
+        f"Over {RACES} races each, least to most. *Children* are the different tokens in the answers. *Survive*",
+        "is how many of",
+        "them could be refreshed afterwards. *Theft noticed*: the owner refreshed, and a thief then used a copy from",
+        "before. Does this end the owner's login?",
         "",
         "| | store | children | survive | 5xx | theft noticed |",
         "|---|---|--:|--:|--:|--:|",
@@ -191,16 +194,18 @@ def markdown(results: Sequence[Result], versions: Mapping[str, str], where: str)
             )
     lines += [
         "",
-        "Peers cannot tell one app repeating itself from strangers: their row stands for both.",
+        "The other products cannot distinguish one app that repeats itself from strangers. Their row is for both.",
         "",
-        "## What was promised",
+        "## Aims",
         "",
-        "Like for like: oidc-provider rotates an opaque token and signs an ES256 one, as `oauth` does: as it comes an",
-        "ID token, beside an opaque access token that it keeps; with `JWT` the access token itself. With `DPoP` that",
-        "is bound to a device's P-256 key, which signs each refresh, as `mobile` is, where it signs the whole request.",
+        "The same work: oidc-provider rotates an opaque token and signs an ES256 one, as `oauth` does. By",
+        "default this is an",
+        "ID token, beside an opaque access token that it stores; with `JWT` it is the access token. With `DPoP`",
+        "that token",
+        "is bound to a device's P-256 key, which signs each refresh. With `mobile`, the key signs the whole request.",
         "simplejwt rotates JWTs, as `simple` does; the others rotate opaque strings.",
         "",
-        "| peer | beside | kept busy | after a pause | aim | |",
+        "| product | compared with | kept busy | after a pause | aim | |",
         "|---|---|--:|--:|--:|---|",
     ]
     lines += [
@@ -211,33 +216,37 @@ def markdown(results: Sequence[Result], versions: Mapping[str, str], where: str)
 
 
 _UNFAIRNESS = (
-    "## Where this is unfair",
+    "## Limits of the comparison",
     "",
-    "Everybody is asked over one kept-alive HTTP connection on loopback; the client's CPU is not counted. A peer is",
-    "one server process. Baton is what `make deploy` uploads, under AWS's own runtime client: the function's CPU is",
-    "counted, as Lambda bills it, and that of the stand-in for API Gateway is not.",
-    "Aims are judged kept busy and *behind HTTP*: the whole, less what the same server spends on answering such a",
-    "request by itself, with as many bytes (`/floor`); for Baton that is a bare handler under the same runtime client.",
-    "The server that is measured has a core of its own; the client, the engines and all else are on the other.",
+    "All products receive requests over one kept-alive HTTP connection on loopback. The client's CPU does not",
+    "count. A product is",
+    "one server process. Baton is the package of `make deploy`, under the runtime client of AWS. The function's CPU",
+    "counts, as Lambda bills it. The CPU of the replacement for API Gateway does not.",
+    "Aims are judged without pauses and without HTTP: the CPU of the same server for an answer without work",
+    "(`/floor`), with the same number of bytes, is subtracted. For Baton this is an empty handler under the same",
+    "runtime client.",
+    "The measured server has its own core. The client, the engines and everything else use the other one.",
     "",
     "In Baton's favour:",
     "",
-    "- API Gateway terminates TLS and speaks HTTP for it, and AWS bills that per request, not per CPU.",
-    "- its engine is another process, and in AWS somebody else's; on SQLite a peer does its storage by itself.",
-    "  The engine's CPU stands beside it, as PostgreSQL's does; with it oidc-provider on SQLite, kept busy,",
+    "- API Gateway terminates TLS and HTTP for Baton. AWS bills this for each request, not by CPU.",
+    "- The database is another process, and in AWS a service. With SQLite, a product stores its data itself.",
+    "  The CPU of the engine is in its own column, like that of PostgreSQL. With it, oidc-provider on SQLite",
+    "  without pauses",
     "  takes less.",
-    "- it speaks plain HTTP to the engine here, and TLS in AWS; the peers speak to PostgreSQL without TLS too.",
-    "- `opaque` is no client that ships: it is `simple`, made opaque for this comparison.",
-    "- Node.js 20 is older than oidc-provider asks for (22).",
-    "- a bound token oidc-provider would not rotate by itself; it is told to, since Baton does.",
-    "- the adapter of oidc-provider reads client and grant afresh each time; a cache would spare it a read.",
+    "- Baton uses plain HTTP to the engine here, and TLS in AWS. The products use PostgreSQL without TLS too.",
+    "- `opaque` is not a client of the repository: it is `simple` with opaque tokens, for this comparison.",
+    "- Node.js 20 is older than the version that oidc-provider requires (22).",
+    "- oidc-provider does not rotate a bound token by default. It is configured to do so, because Baton does.",
+    "- The adapter of oidc-provider reads client and grant each time. A cache would save a read.",
     "",
-    "In the peers' favour:",
+    "In favour of the other products:",
     "",
-    "- `simple` makes two ES256 signatures, the token's again and the child's, where simplejwt uses HMAC.",
-    "- Django runs without middleware, and no peer logs; Baton runs as it is deployed.",
+    "- `simple` makes two ES256 signatures, for the check of the token and for the child. simplejwt uses HMAC.",
+    "- Django runs without middleware, and no product logs. Baton runs as deployed.",
     "- SQLite runs in WAL mode with `synchronous = NORMAL`, not in its slower default.",
-    "- tables are small: peers keep a row or more for every rotation, and no table here was as big as after a year.",
+    "- The tables are small: the products store at least a row for every rotation, and no table here is as large",
+    "  as after a year.",
     "",
     "Sixteen threads of gunicorn serve Django, one event loop each Node peer, and up to four environments Baton: one",
     "more only while all others are busy, as on Lambda. Ratios hold better than microseconds.",
@@ -245,7 +254,7 @@ _UNFAIRNESS = (
 
 
 def picture(results: Sequence[Result], file: Path) -> None:
-    """Draw CPU per rotation, what it is made of, and what stays."""
+    """Draw the CPU time per rotation, its parts, and the stored data."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 - slow to import
     from matplotlib.lines import Line2D  # noqa: PLC0415 - slow to import
     from matplotlib.patches import Rectangle  # noqa: PLC0415 - slow to import

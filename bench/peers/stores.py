@@ -1,4 +1,4 @@
-"""The stores that peers and Baton keep their rows in: what is started for them, and what stands there afterwards."""
+"""The stores of the products and of Baton: their programs, and the size of their data."""
 
 import contextlib
 import getpass
@@ -23,44 +23,44 @@ POSTGRESQL_MISSING = "PostgreSQL is not installed: apt-get update && apt-get ins
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Rows, and the bytes they and their indexes take."""
+    """The number of rows, and the bytes of the rows and their indexes."""
 
     rows: int
     size_bytes: int
 
     def __sub__(self, earlier: "Kept") -> "Kept":
-        """Tell what has been added since."""
+        """Return the difference to an earlier state."""
         return Kept(self.rows - earlier.rows, self.size_bytes - earlier.size_bytes)
 
 
 class Store(Protocol):
-    """A place for rows. ``program`` is its own process, where it has one."""
+    """A store. ``program`` is its own process, if it has one."""
 
     program: Program | None
 
     def kept(self) -> Kept:
-        """Count what is kept."""
+        """Count rows and bytes."""
 
 
 class Sqlite:
-    """A SQLite file, inside the process that uses it."""
+    """A SQLite file, in the process that uses it."""
 
     program: Program | None = None
 
     def __init__(self, file: Path) -> None:
-        """Name the file."""
+        """Set the file."""
         self.file = file
 
     def kept(self) -> Kept:
-        """Count rows of all tables, and pages that hold something."""
+        """Count the rows of all tables, and the used pages."""
         with contextlib.closing(sqlite3.connect(self.file)) as database:
             tables = [name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-            rows = sum(database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in tables)  # noqa: S608 - its own names
+            rows = sum(database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in tables)  # noqa: S608 - its own table names
             return Kept(rows, sqlite_bytes(database))
 
 
 def sqlite_bytes(database: sqlite3.Connection) -> int:
-    """Give the bytes of the pages in use."""
+    """Return the bytes of the used pages."""
     pages, free, size = (
         database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     )
@@ -68,25 +68,25 @@ def sqlite_bytes(database: sqlite3.Connection) -> int:
 
 
 class Postgresql:
-    """One database of a PostgreSQL server that this benchmark started."""
+    """A database of a PostgreSQL server that this benchmark started."""
 
     def __init__(self, server: "PostgresqlServer", database: str) -> None:
-        """Make the database."""
+        """Create the database."""
         self._server, self._database = server, database
         self.program: Program | None = server.program
         server.ask("postgres", f"CREATE DATABASE {database}")
 
     @property
     def url(self) -> str:
-        """Tell a client where it is."""
+        """Return the URL for a client."""
         return f"{self._server.url}/{self._database}"
 
     def kept(self) -> Kept:
-        """Count rows, and bytes with indexes, after what is dead was swept."""
+        """Count rows, and bytes with indexes, after a vacuum."""
         self._server.ask(self._database, "VACUUM")
         names = "SELECT format('%I.%I', schemaname, relname) FROM pg_stat_user_tables"
         tables = self._server.ask(self._database, names).split()
-        counted = (f"SELECT count(*) c, pg_total_relation_size('{name}') s FROM {name}" for name in tables)  # noqa: S608 - its own names
+        counted = (f"SELECT count(*) c, pg_total_relation_size('{name}') s FROM {name}" for name in tables)  # noqa: S608 - its own table names
         rows, size = self._server.ask(
             self._database,
             f"SELECT sum(c), sum(s) FROM ({' UNION ALL '.join(counted)}) t",  # noqa: S608 - the same
@@ -95,10 +95,10 @@ class Postgresql:
 
 
 class PostgresqlServer:
-    """Debian's PostgreSQL as it is configured out of the box, on loopback, in a directory that goes away."""
+    """Debian's PostgreSQL with its default configuration, on loopback, in a temporary folder."""
 
     def __init__(self, programs: Path, folder: Path, user: str | None) -> None:
-        """Make the cluster and start it, as a user who is not root: it refuses to run otherwise."""
+        """Create the cluster and start it as a user other than root, which PostgreSQL requires."""
         self._programs, self._password = programs, secrets.token_urlsafe(24)
         self._port, self._role = free_port(), "bench"
         secret = folder / "password"
@@ -114,16 +114,16 @@ class PostgresqlServer:
         if made.returncode:
             raise RuntimeError(f"initdb: {made.stderr.decode(errors='replace')[-500:]}")
         command: list[str | Path] = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(self._port)]
-        # SIGINT is its fast shutdown: it does not wait for clients to leave.
+        # SIGINT is its fast shutdown, which does not wait for clients.
         self.program = Program([*command, "-k", ""], cwd=folder, user=user, stop=signal.SIGINT)
 
     @property
     def url(self) -> str:
-        """Tell a client where it is, without a database."""
+        """Return the URL for a client, without a database."""
         return f"postgres://{self._role}:{self._password}@127.0.0.1:{self._port}"
 
     def ready(self) -> str:
-        """Wait until it answers, and give its version."""
+        """Wait until it answers, and return its version."""
         self.program.listens(self._port)
         command = [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self._port)]
         deadline = time.monotonic() + START_S
@@ -132,7 +132,7 @@ class PostgresqlServer:
         return self.ask("postgres", "SHOW server_version").split()[0]
 
     def ask(self, database: str, statement: str) -> str:
-        """Run a statement with psql, and give what it prints."""
+        """Run a statement with psql, and return its output."""
         asked = subprocess.run(
             [str(self._programs / "psql"), "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement],
             env={**os.environ, "PGPASSWORD": self._password, "PGHOST": "127.0.0.1", "PGPORT": str(self._port),
@@ -146,7 +146,7 @@ class PostgresqlServer:
 
 @contextlib.contextmanager
 def postgresql() -> Iterator[tuple[PostgresqlServer, str] | None]:
-    """Start PostgreSQL, and give it with its version; ``None`` where Debian's package is not installed."""
+    """Start PostgreSQL, and yield it with its version; ``None`` if Debian's package is not installed."""
     programs = postgresql_programs()
     if programs is None:
         yield None
@@ -174,7 +174,7 @@ def postgresql_programs() -> Path | None:
 
 
 class Dynoxide:
-    """dynoxide, keeping its tables in a file as PostgreSQL and SQLite do, or in memory."""
+    """dynoxide, with its tables in a file as PostgreSQL and SQLite, or in memory."""
 
     def __init__(self, found: Path, folder: Path, *, in_memory: bool = False) -> None:
         """Start it."""
@@ -185,7 +185,7 @@ class Dynoxide:
 
     @property
     def url(self) -> str:
-        """Tell a client where it is."""
+        """Return the URL for a client."""
         return f"http://127.0.0.1:{self._port}"
 
     def ready(self) -> None:
@@ -194,12 +194,12 @@ class Dynoxide:
         self.program.listens(self._port)
 
     def kept(self) -> Kept:
-        """Count items, and pages of its file that hold something. Not for one in memory."""
+        """Count the items, and the used pages of its file. Not possible in memory."""
         import boto3  # noqa: PLC0415 - slow to import
 
         dynamodb = boto3.client(
             "dynamodb", endpoint_url=self.url, region_name="us-east-1", aws_access_key_id="bench",
-            aws_secret_access_key="bench",  # noqa: S106 - it looks at none
+            aws_secret_access_key="bench",  # noqa: S106 - it checks no credentials
         )  # fmt: skip
         rows = 0
         for name in dynamodb.list_tables()["TableNames"]:

@@ -45,7 +45,7 @@ class Vended(Struct, frozen=True):
 
 
 def endpoint_of(environ: Mapping[str, str], service: str, region: str) -> str:
-    """Return the URL of a service: the one in the environment, or else the one of the region."""
+    """Return the URL of a service: from the environment if it names one, otherwise that of the region."""
     regional = f"https://{service}.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
     return environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environ.get("AWS_ENDPOINT_URL") or regional
 

@@ -1,16 +1,19 @@
-"""Make the flows of each room, and the routes that run them: one function for each room."""
+"""Make the flows of each package, and the routes that run them: one function for each package."""
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from chalicelib.baton.accounts import routes as accounts
 from chalicelib.baton.accounts.activity import ShowActivity
+from chalicelib.baton.accounts.auth_session import AskForFactor, ReadSession
 from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
 from chalicelib.baton.accounts.export import ExportAccount, OnExport
-from chalicelib.baton.accounts.first_tokens import FirstTokens
+from chalicelib.baton.accounts.first_tokens import Admit, FirstTokens
 from chalicelib.baton.accounts.login import Login
+from chalicelib.baton.accounts.login_factor import FinishLogin
 from chalicelib.baton.accounts.login_request import ReadLoginRequest
 from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.password import ChangePassword
@@ -20,10 +23,16 @@ from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors import routes as factors
+from chalicelib.baton.factors.breach import BreachCheck
+from chalicelib.baton.factors.changes import ChangeFactors
 from chalicelib.baton.factors.credentials import Credentials
+from chalicelib.baton.factors.new_password import NewPassword
+from chalicelib.baton.factors.ports import Fetch
+from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.http import public_routes
 from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.policy import PASSWORD_CHARACTERS_MIN
 from chalicelib.baton.routing import Route
 from chalicelib.baton.settings import Settings
 from chalicelib.baton.storage.ports import Storage
@@ -39,12 +48,13 @@ from chalicelib.baton.tokens.token import Names
 
 
 class Parts(Struct, frozen=True, kw_only=True):
-    """What several rooms use."""
+    """The parts that several packages use."""
 
     settings: Settings
     clock: Clock
     entropy: Entropy
     storage: Storage
+    fetch: Fetch
     log: Log
     record: Record
     clients: Clients
@@ -57,7 +67,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 
 
 def routes_of(parts: Parts) -> tuple[Route, ...]:
-    """Give every route of Baton."""
+    """List every route of Baton."""
     return (*_public(parts), *_accounts(parts), *_own_view(parts), *_factors(parts), *_tokens(parts))
 
 
@@ -77,17 +87,25 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
     users, lineage_store, record = parts.storage.accounts, parts.storage.lineages, parts.record
     introduce = ReadLoginRequest(entropy=entropy, clients=parts.clients, proof=parts.proof)
     first_tokens = FirstTokens(issue=parts.issue)
+    new_password = NewPassword(
+        characters_min=PASSWORD_CHARACTERS_MIN,
+        breaches=BreachCheck(fetch=parts.fetch, log=log) if parts.settings.breach_check else None,
+    )
+    ask = AskForFactor(entropy=entropy)
+    admit = Admit(clients=parts.clients, lineage_store=lineage_store, first_tokens=first_tokens, log=log, record=record)
     return accounts.routes(
         register=Register(
             clock=clock,
             entropy=entropy,
             key_ring=key_ring,
             introduce=introduce,
+            new_password=new_password,
             credentials=parts.credentials,
             users=users,
             lineage_store=lineage_store,
             ephemeral=parts.storage.one_time,
             first_tokens=first_tokens,
+            ask=ask,
             log=log,
             record=record,
             limits=parts.settings.limits,
@@ -100,15 +118,35 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             credentials=parts.credentials,
             users=users,
             lineage_store=lineage_store,
-            first_tokens=first_tokens,
+            ask=ask,
+            admit=admit,
+        ),
+        finish_login=FinishLogin(
+            clock=clock,
+            entropy=entropy,
+            read_session=ReadSession(key_ring=key_ring, clients=parts.clients, proof=parts.proof),
+            clients=parts.clients,
+            users=users,
+            store=parts.storage.factors,
+            lineage_store=lineage_store,
+            prove_totp=_prove_totp(parts),
+            ask=ask,
+            admit=admit,
             log=log,
             record=record,
+            product=_product(parts),
         ),
         logout=Logout(clock=clock, lineage_store=lineage_store, record=record),
         show=ShowAccount(users=users),
         delete=DeleteAccount(clock=clock, users=users, lineage_store=lineage_store, record=record),
         change_password=ChangePassword(
-            clock=clock, entropy=entropy, key_ring=key_ring, users=users, lineage_store=lineage_store, record=record
+            clock=clock,
+            entropy=entropy,
+            key_ring=key_ring,
+            new_password=new_password,
+            users=users,
+            lineage_store=lineage_store,
+            record=record,
         ),
         list_devices=ListDevices(clock=clock, key_ring=key_ring, clients=parts.clients),
         end_device=EndDevice(clock=clock, lineage_store=lineage_store, record=record),
@@ -138,10 +176,37 @@ def _factors(parts: Parts) -> tuple[Route, ...]:
             entropy=parts.entropy,
             key_ring=parts.storage.key_ring,
             credentials=parts.credentials,
+            prove_totp=_prove_totp(parts),
             ephemeral=parts.storage.one_time,
             log=parts.log,
-        )
+        ),
+        factors=ChangeFactors(
+            clock=parts.clock,
+            entropy=parts.entropy,
+            key_ring=parts.storage.key_ring,
+            clients=parts.clients,
+            users=parts.storage.accounts,
+            store=parts.storage.factors,
+            lineage_store=parts.storage.lineages,
+            record=parts.record,
+            product=_product(parts),
+        ),
     )
+
+
+def _prove_totp(parts: Parts) -> ProveTotp:
+    return ProveTotp(
+        store=parts.storage.factors,
+        ephemeral=parts.storage.one_time,
+        log=parts.log,
+        record=parts.record,
+        limits=parts.settings.limits,
+    )
+
+
+def _product(parts: Parts) -> str:
+    """Return the name of this service in authenticator apps: the host of the issuer."""
+    return urlsplit(parts.settings.issuer).hostname or parts.settings.deployment
 
 
 def _tokens(parts: Parts) -> tuple[Route, ...]:

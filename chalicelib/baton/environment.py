@@ -1,4 +1,4 @@
-"""What an environment of Baton takes from outside: the time, random bytes, settings, storage, and a place for lines."""
+"""The effects of an environment: time, random bytes, settings, storage, and a function that writes log lines."""
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -7,20 +7,23 @@ from msgspec import Struct
 
 from chalicelib.baton.effects import Clock, Entropy
 from chalicelib.baton.events.log import write_line
+from chalicelib.baton.factors.ports import Fetch
 from chalicelib.baton.storage.ports import Storage
 
 
 class Effects(Struct, frozen=True):
-    """What one environment takes from outside."""
+    """The effects that one environment uses."""
 
     clock: Clock
     entropy: Entropy
     settings: Mapping[str, str] | None = None
-    """The variables to read the settings from. ``None``: those of the process."""
+    """The variables to read the settings from. ``None``: the environment variables of the process."""
     storage: Callable[[Storage], Storage] = lambda storage: storage
-    """Return the storage to use in place of the one that the settings select."""
+    """Return the storage to use instead of the storage that the settings select."""
     write: Callable[[Mapping[str, object]], None] = write_line
     """Write one log line."""
+    fetch: Fetch | None = None
+    """Send the requests to services of others. ``None``: over HTTPS."""
 
 
 EFFECTS: ContextVar[Effects | None] = ContextVar("EFFECTS", default=None)

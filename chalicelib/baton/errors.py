@@ -5,13 +5,15 @@
     │                    UnknownField, UnknownParameter, WrongType, UnsupportedMediaType,
     │                    InvalidEmail, InvalidKey, Superseded
     ├── NotFound, Forbidden, Conflict, MethodNotAllowed, AccountExists
-    ├── WeakPassword ─── TooShort, TooCommon, ContainsContext
+    ├── WeakPassword ─── TooShort, TooCommon, ContainsContext, Breached
     ├── InvalidCredentials
     ├── InvalidToken ─── TokenExpired, LoginRequired, TokenInvalid, TokenReused
     ├── InvalidSignature ─ SignatureRequired, SignatureDefective, InsufficientCoverage,
     │                      SignatureEncoding, WrongKey
     ├── InvalidDigest, ClockSkew, ReplayedNonce
     ├── InsufficientUserAuthentication ─ StepUpRequired, GrantInvalid
+    ├── FactorRequired, EnrolmentRequired, SecondFactorUnsupported, SecondFactorRequired, InvalidSession
+    ├── InvalidFactor, FactorExists, FactorMissing
     ├── InvalidClient, UnknownClient, UnauthorizedClient, UnsupportedGrantType, InvalidScope   (RFC 6749 5.2)
     ├── UnsupportedResponseType                                                                (RFC 6749 4.1.2.1)
     ├── TooManyRequests
@@ -22,13 +24,16 @@ and RFC 9470), ``action`` (what to do next) and ``detail`` (for the app's develo
 which is private and goes only to the log, and ``members``, which are public. Only ``http/answer.py`` turns an error
 into HTTP.
 
-A view raises what fits: ``raise errors.NotFound("private reason", detail="Public sentence.")``. The member ``detail``
-takes the place of the class's own sentence. docs/baton/routes.md lists what a view may raise.
+A view raises the error that fits: ``raise errors.NotFound("private reason", detail="Public sentence.")``. The member
+``detail`` replaces the sentence of the class. docs/baton/routes.md lists the errors that a view may raise.
 """
 
 from typing import ClassVar, Literal
 
-Action = Literal["retry", "sync_clock", "exchange", "step_up", "log_in", "fix_request", "check_outcome"]
+Action = Literal[
+    "retry", "sync_clock", "exchange", "step_up", "log_in", "fix_request", "check_outcome",
+    "prove_factor", "enrol_factor",
+]  # fmt: skip
 
 
 class Refusal(Exception):
@@ -40,7 +45,7 @@ class Refusal(Exception):
     action: ClassVar[Action] = "fix_request"
     detail: ClassVar[str]
     by_caller: bool = False
-    """A server error that one caller can cause at will: it is counted separately and triggers no alarm."""
+    """A server error that one caller can cause deliberately: it is counted separately and triggers no alarm."""
 
     def __init__(self, reason: str = "", /, *, retry_after: int | None = None, **members: object) -> None:
         """Keep the private ``reason`` for the log and the public ``members`` for the answer.
@@ -87,7 +92,7 @@ class FieldTooLarge(InvalidRequest):
 
 
 class DuplicateField(InvalidRequest):
-    """A header field, form field, parameter or member is given twice and may be given once."""
+    """A header field, form field, parameter or member is given more than once, but may be given only once."""
 
     code = "duplicate_field"
     detail = "`field` is given more than once. Send it once."
@@ -121,7 +126,7 @@ class UnsupportedMediaType(InvalidRequest):
 
     status = 415
     code = "unsupported_media_type"
-    detail = "The `Content-Type` is wrong. Send the one in `expected`."
+    detail = "The `Content-Type` is wrong. Send the type in `expected`."
 
 
 class Superseded(InvalidRequest):
@@ -145,7 +150,7 @@ class NotFound(Refusal):
 
 
 class Forbidden(Refusal):
-    """The caller may not do this. For scopes and roles, ``@baton.signed`` has codes of their own."""
+    """The caller may not do this. If a scope or a role is missing, ``@baton.signed`` returns other codes."""
 
     status = 403
     error = code = "forbidden"
@@ -212,7 +217,7 @@ class Unavailable(Refusal):
     ) -> None:
         """Request a retry after ``retry_after`` seconds.
 
-        ``by_caller``: one caller can cause this error at will, for example with parallel changes of one account.
+        ``by_caller``: one caller can cause this error deliberately, for example with parallel changes of one account.
         """
         super().__init__(reason, retry_after=retry_after, **members)
         self.by_caller = by_caller

@@ -9,7 +9,8 @@ LineageId = NewType("LineageId", str)
 """12 bytes in base64url: 16 characters. The first byte is the version of the root it was derived under."""
 
 EmailIndex = NewType("EmailIndex", str)
-"""HMAC of a canonical e-mail address, in base64url. It finds an account, and the table has no address as a key."""
+"""HMAC of a canonical e-mail address, in base64url. An account is found by it, so that no key of the table is an
+address."""
 
 
 class Secret:
@@ -30,7 +31,10 @@ class Secret:
         return "Secret('**********')"
 
     def __eq__(self, other: object) -> bool:
-        """Compare by value, for tests and caches. Not in constant time: an attacker must not be able to measure it."""
+        """Compare by value, for tests and caches.
+
+        This is not in constant time: never use it where an attacker can measure the time.
+        """
         return isinstance(other, Secret) and self._bytes == other._bytes
 
     def __hash__(self) -> int:

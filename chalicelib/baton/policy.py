@@ -26,9 +26,9 @@ class Mechanism(Struct, frozen=True):
     """The lifetimes and the renewal rule of the tokens of one login.
 
     ``access_s``: the life of the token that is sent on calls, in seconds. ``idle_s``: a login ends if it is not renewed
-    for so many seconds. ``absolute_s``: a login ends after so many seconds in any case. ``renewable``: the token for
-    calls can be renewed. ``single_use``: renewal is an exchange, which raises the generation; otherwise it can be
-    repeated. ``one_token``: one token is sent on calls and exchanged (``both``). ``slides``: use extends the login.
+    for this many seconds. ``absolute_s``: a login always ends after this many seconds. ``renewable``: the token for
+    calls can be renewed. ``single_use``: renewal is an exchange, which raises the generation; otherwise the renewal can
+    be repeated. ``one_token``: one token is sent on calls and exchanged (``both``). ``slides``: use extends the login.
     """
 
     name: MechanismName
@@ -85,17 +85,18 @@ MECHANISMS: dict[MechanismName, Mechanism] = {
 
 # Signed calls.
 SIGNATURE_WINDOW_S = 300
-"""Enough for a slow network and for the clock of a phone that was synchronised once."""
+"""The maximum difference of ``created`` from the server's clock: enough for a slow network and a phone's clock."""
 SIGNATURE_LIFE_MAX_S = 600
 """The maximum of `expires` - `created`. A longer life is a mistake, or a signature that is kept for later."""
 NONCE_KEPT_S = 2 * SIGNATURE_WINDOW_S + MINUTE_S
 """A nonce must be stored for as long as its signature can be accepted, plus the clock difference of two servers."""
 ISSUED_AHEAD_MAX_S = 60
-"""The issue time of a genuine token is further ahead only if the clocks of two servers differ. The answer is 503."""
+"""If the issue time of a genuine token is further ahead, the clocks of two servers differ. The answer is then 503."""
 
 # Attempts.
 ATTEMPT_SLOTS = 4
-"""The number of past exchanges whose attempt is stored, to distinguish a late retry from reuse. Eight bytes each."""
+"""The number of past exchanges whose attempt is stored, to distinguish a late retry from reuse. Each takes eight
+bytes."""
 ATTEMPT_CHARACTERS_MIN = 16
 ATTEMPT_CHARACTERS_MAX = 128
 
@@ -106,10 +107,10 @@ SLIDE_AFTER_FRACTION = 6
 LINEAGES_MAX = 24
 """The number of logins in an account state, ended logins included. Each six logins cost one write unit."""
 LINEAGES_IN_ONE_UNIT = 6
-"""Six logins with device names of up to 16 bytes are less than 1 KB, so an exchange costs one write unit."""
+"""The number of logins in one write unit (1 KB), with device names of up to 16 bytes."""
 LABEL_BYTES_MAX = 32
 LINEAGE_KEPT_S = NONCE_KEPT_S
-"""If a login were removed earlier, a repetition of its request could begin it again and revive a logged-out token."""
+"""How long a login is kept at least. If it were removed earlier, a repetition of its request could begin it again."""
 PREVIOUS_GENERATION_S = MINUTE_S
 """How long the previous token may be used after its exchange, for calls that are under way."""
 
@@ -122,18 +123,44 @@ ATTRIBUTES_BYTES_MAX = 32
 """The attributes of an account, as MessagePack. With them, six logins still cost one write unit."""
 TEAM_CLAIMS_BYTES_MAX = 1024
 """The claims that a team adds to a token, as JSON. Each call sends the token."""
-SECOND_FACTOR_LEVELS = frozenset({"aal2", "phr"})
-"""The levels of a login with a second factor. A role may require one of them."""
 
 # Step-up.
 GRANT_S = 5 * MINUTE_S
 """The life of a step-up grant: long enough to confirm a payment, and too short for later misuse."""
-ACR_LEVELS = ("aal1",)
-"""The levels at which a person can be authenticated (``acr``, NIST SP 800-63B), the least first."""
+ACR_LEVELS = ("aal1", "aal2")
+"""The levels at which a person can be authenticated (``acr``, NIST SP 800-63B), the lowest first."""
+
+# Second factors.
+REMEMBER_DAYS = 30
+"""How long a device that proved a second factor is not asked for one again, unless its client says otherwise."""
+REMEMBER_DAYS_MAX = 90
+NEW_KEY_S = 7 * DAY_S
+"""A device whose first login is younger is new: the owner may not know of it yet."""
+TOTP_STEP_S = 30
+TOTP_DIGITS = 6
+TOTP_SECRET_BYTES = 20
+"""SHA-1, six digits and 30 seconds are the only values that every authenticator app supports (RFC 6238)."""
+TOTP_STEPS_AROUND = 1
+"""Steps before and after the current one whose code is accepted: the clock of a phone may be wrong by half a minute."""
+WRONG_TOTP_PER_DAY_MAX = 30
+"""Three codes of a million are right at any time: 30 guesses a day succeed with 0.009 % a day, 3.2 % a year."""
+WRONG_TOTP_IN_A_ROW_MAX = 100
+"""NIST SP 800-63B-4 section 3.2.2: wrong codes in a row, after which an unknown device must use another factor."""
+WRONG_TOTP_IN_A_ROW_KEPT_S = 365 * DAY_S
+SECOND_FACTOR_FAILING_AT = 5
+"""So many wrong codes in a day are told to the owner: a stranger needs the password to get so far."""
+RECOVERY_CODES = 10
+RECOVERY_CODE_CHARACTERS = 24
+"""120 bits. From 112 bits on, a digest without a password hash is enough (OWASP ASVS 6.5.2)."""
+RECOVERY_CODES_LOW = 3
+"""With so many codes left, the person is told to make new ones."""
+RECOVERED_LOGIN_S = 15 * MINUTE_S
+"""How long a login by recovery code may change factors with the password alone: the owner has lost the other factor."""
 
 # Tickets: what a client holds between two steps of one flow. The server stores nothing.
 TICKET_BYTES_MAX = 1024
-"""The longest ticket, before base64url: an e-mail address, a device name, a key and an attempt take half of it."""
+"""The maximum size of a ticket, before base64url: an e-mail address, a device name, a key and an attempt take half of
+it."""
 TICKET_ID_BYTES = 16
 
 
@@ -179,6 +206,10 @@ REGISTRATIONS_PER_SOURCE_MAX = 100
 # Passwords (NIST SP 800-63B 3.1.1; OWASP Password Storage Cheat Sheet for the cost).
 PASSWORD_CHARACTERS_MIN = 15
 PASSWORD_BYTES_MAX = 1024
+BREACH_CHECK_MAX_S = 0.5
+"""The time of a breach check, with name, connection and answer. Later the password is accepted without the check."""
+BREACH_ANSWER_BYTES_MAX = 256 * 1024
+"""Three times the largest answer: 2,000 rows of 40 bytes."""
 ARGON2_MEMORY_KIB = 19 * 1024
 ARGON2_PASSES = 2
 ARGON2_LANES = 1
@@ -192,35 +223,38 @@ JSON_DEPTH_MAX = 16
 
 # Keys.
 SIGNING_KEY_PUBLISHED_BEFORE_USE_S = 10 * MINUTE_S
-"""Resource servers cache the JWKS. They must have a key before the first token that it signs."""
+"""How long before its first use a key is published: resource servers cache the JWKS."""
 SIGNING_KEY_ROTATED_AFTER_S = 90 * DAY_S
 """How long a key signs. The ring also has the next key, so a leaked ring can be misused for twice as long."""
 NEXT_SIGNING_KEY_AHEAD_S = 7 * DAY_S
-"""A key is made so long before the time at which it signs. If the daily job fails for some days, the ring still has a
-key that every environment has read."""
+"""How long before its first use a signing key is made. If the daily job fails for some days, the ring still has a key
+that every environment has read."""
 ISSUED_AFTER_KEY_MAX_S = 10 * MINUTE_S
-"""How much later than the end of its key the ``iat`` of a token may be. An environment signs with the key of a cached
-ring for up to ``RING_SEEN_EVERYWHERE_S``, and its clock may be ``ISSUED_AHEAD_MAX_S`` ahead of another one."""
+"""How much later than the end of the period of its key the ``iat`` of a token may be. An environment signs with the key
+of a cached ring for up to ``RING_SEEN_EVERYWHERE_S``, and its clock may be ``ISSUED_AHEAD_MAX_S`` ahead of another
+one."""
 ROOT_ROTATED_AFTER_S = 365 * DAY_S
-"""Root secrets never leave the deployment, and there are at most 255 versions."""
+"""How long a root secret is used for new ids. It never leaves the deployment. There are at most 255 versions."""
 KEY_RING_REFRESH_S = 5 * MINUTE_S
 KEY_RING_UNKNOWN_KID_S = MINUTE_S
 """An unknown `kid` causes at most one read of the ring in this time, so invalid tokens cannot cause many reads."""
 REQUEST_MAX_S = 15
-"""The time-out of the Lambda function. A request uses the ring that it read first, so for at most this time."""
+"""The time-out of the Lambda function. A request keeps the ring that it read first, so it uses a ring for at most this
+time."""
 ASKING_MAX_S = 5
-"""A request whose calls to AWS have lasted so long sends no further one, and answers 503. The rest of ``REQUEST_MAX_S``
-is the longest time that one call can take, and a second to compute. The time of a team's view does not count."""
+"""After this total time of its calls to AWS and other services, a request sends no further call, and answers 503. The
+rest of ``REQUEST_MAX_S`` is enough for the longest call and a second of computation. The time of a team's view does not
+count."""
 RING_SEEN_EVERYWHERE_S = KEY_RING_REFRESH_S + REQUEST_MAX_S
 
 # Exactly-once calls.
 ONCE_RUN_MAX_S = REQUEST_MAX_S + 5
-"""A call that began so long ago has ended: Lambda stopped it after ``REQUEST_MAX_S``, and the clocks of two servers
+"""A run that began longer ago has ended: Lambda stopped it after ``REQUEST_MAX_S``, and the clocks of two servers
 differ by less than five seconds."""
 ONCE_KEPT_S = DAY_S
-"""How long a call and its answer are stored. A client may repeat its call for so long."""
+"""How long a call and its answer are stored. A client may repeat its call during this time."""
 ONCE_ANSWER_BYTES_MAX = 64 * 1024
-"""The size of an encrypted answer. Each KB of an item costs one write unit."""
+"""The maximum size of an encrypted answer. Each KB of an item costs one write unit."""
 ONCE_RETRY_AFTER_S = 1
 """When to repeat a call whose first run has not ended: most runs take less than a second."""
 
@@ -231,11 +265,11 @@ MISMATCH_TOLD_EVERY_S = MINUTE_S
 FOREIGN_KEY_TOLD_EVERY_S = 15 * MINUTE_S
 """How often the same account may raise the metric of exchanges that another key signed."""
 FOREIGN_KEYS_REMEMBERED = 256
-"""The number of accounts that an environment remembers for this purpose."""
+"""The number of accounts that an environment remembers for the limit above."""
 
 # Audit.
 AUDIT_KEPT_S = 400 * DAY_S
-"""Thirteen months: one year, and one month to read it."""
+"""How long an audit event is stored: thirteen months, which is one year and a month to read it."""
 
 ACTIVITY_PAGE = 50
 """The events of one page of ``GET /me/activity``."""
@@ -243,7 +277,7 @@ EXPORT_EVENTS_MAX = 5000
 """The newest events of an export: about 1.5 MB. Lambda returns at most 6 MB."""
 
 START_OVER_MAX = 4
-"""How often a flow starts over when the account state changed since it was read. Then it answers 503."""
+"""How often a flow starts again if the account state changed after it was read. After that, it answers 503."""
 
 
 def _assert_relations() -> None:
@@ -267,9 +301,12 @@ def _assert_relations() -> None:
     assert TICKET_PURPOSES["auth_session"].life_s < LINEAGE_KEPT_S
     assert len({row.prefix for row in TICKET_PURPOSES.values()}) == len(TICKET_PURPOSES)
     assert TICKET_CONSUMED_KEPT_S >= ISSUED_AHEAD_MAX_S
+    assert 0 < REMEMBER_DAYS <= REMEMBER_DAYS_MAX
+    assert TICKET_PURPOSES["auth_session"].life_s <= RECOVERED_LOGIN_S
     assert TICKET_ID_BYTES < TICKET_BYTES_MAX
     assert TOKEN_BYTES_MAX <= BODY_BYTES_MAX
     assert REQUEST_MAX_S < ONCE_RUN_MAX_S < ONCE_KEPT_S
+    assert BREACH_CHECK_MAX_S < ASKING_MAX_S  # its time counts, and must leave time for the write after it
     # A claim takes the place of the nonce, so a stored call must outlive the signature.
     assert ONCE_KEPT_S >= NONCE_KEPT_S
 

@@ -1,6 +1,6 @@
-"""What a route is, what it is given and what it returns. No I/O.
+"""Routes: their requirements, requests and answers. No I/O.
 
-A route is a value: the rooms return tuples of them, and ``http/register.py`` registers them with Chalice.
+A route is a value: the packages return tuples of routes, and ``http/register.py`` registers them with Chalice.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +77,7 @@ class Answer(Struct, frozen=True):
     or ``None``. ``cache_s`` is how long a cache may keep the answer, in seconds; 0 is ``no-store``. Shared caches keep
     only answers of public routes without cookies.
 
-    A header with a line end, or one that Baton or the gateway sets (``Baton-*``, ``Cache-Control``,
+    A header with a line break, or a header that Baton or the gateway sets (``Baton-*``, ``Cache-Control``,
     ``Access-Control-*``, ``Set-Cookie``, ``Content-Type``, ``Content-Length``), is a defect: the answer is 500. So is a
     status that is not from 200 to 599, and a body with 204, 205 or 304.
     """
@@ -91,21 +91,21 @@ class Answer(Struct, frozen=True):
 
     @classmethod
     def redirect(cls, url: str, status: int = 303) -> Self:
-        """Send the browser to ``url``. Raises ``ValueError`` if ``status`` is not one of a redirect."""
+        """Send the browser to ``url``. Raises ``ValueError`` if ``status`` is not the status of a redirect."""
         if status not in _REDIRECTS:
             raise ValueError(f"{status} is not the status of a redirect: use 301, 302, 303, 307 or 308")
         return cls(status, headers={"Location": url})
 
     @classmethod
     def html(cls, page: str, status: int = 200) -> Self:
-        """Return a page, with a Content-Security-Policy under which it loads, sends and runs nothing."""
+        """Return a page. Its Content-Security-Policy forbids scripts, forms and all resources."""
         return cls(status, page, headers=_PAGE_FIELDS, media_type=PAGE)
 
 
 class StepUp(Struct, frozen=True):
-    """How recently (``max_age``, seconds) and at which least level a person must have proved a factor (RFC 9470).
+    """How recently (``max_age``, seconds) and at which level at least a person must have proved a factor (RFC 9470).
 
-    ``acr="account"`` is the level that the account has; today that is ``aal1`` for every account.
+    ``acr="account"`` is ``aal2`` if the account is asked for a second factor at its logins, otherwise ``aal1``.
     """
 
     max_age: int = GRANT_S
@@ -115,11 +115,6 @@ class StepUp(Struct, frozen=True):
         """Refuse a level that does not exist."""
         if self.acr != "account" and self.acr not in ACR_LEVELS:
             raise ValueError(f"acr {self.acr!r} does not exist: use 'account' or one of {', '.join(ACR_LEVELS)}")
-
-    @property
-    def level(self) -> str:
-        """Name the least level: a value of ``acr_values``."""
-        return ACR_LEVELS[0] if self.acr == "account" else self.acr
 
 
 class Once(Struct, frozen=True):
@@ -150,18 +145,20 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     any_query: bool = False
     """Ignore the query. Otherwise a parameter that ``query`` does not have is refused."""
     scope: frozenset[str] = frozenset()
-    """Words of the client's scope: all of them."""
+    """Words that the client's scope must have, all of them."""
     roles: frozenset[str] = frozenset()
-    """Roles of the account: any of them."""
+    """Roles, of which the account must have at least one."""
     acr: str | None = None
-    """The least level of the login."""
+    """The lowest accepted level of the login."""
     step_up: StepUp | None = None
+    after_recovery: bool = False
+    """Whether the password alone is enough for ``step_up``, right after a login by recovery code."""
     may_step_up: str = ""
-    """For which requests the view itself calls ``require_step_up``, for the description."""
+    """The requests for which the view itself calls ``require_step_up``, for the description."""
     bound: bool = False
     once: Once | None = None
     takes_attempt: bool = False
-    """Whether the route has its own use for ``Idempotency-Key``: its request may be repeated."""
+    """Whether the route uses ``Idempotency-Key`` as its attempt: the request may be repeated."""
     repeatable: bool = False
     """Whether a ``POST`` may be sent again after a server error, because it changes nothing or takes an attempt."""
     dialect: Dialect = Dialect.PROBLEM
@@ -174,7 +171,7 @@ class Route(RouteSpec, frozen=True):
     """A route of Baton's own.
 
     ``view`` gets the caller (or the message, where ``signed`` is false), the body if ``body`` or ``form`` is given, the
-    query if ``query`` is, then the path parameters by name.
+    query if ``query`` is given, then the path parameters by name.
     """
 
     method: str
@@ -183,7 +180,7 @@ class Route(RouteSpec, frozen=True):
 
 
 def source_network(source: str) -> str:
-    """Return the source of a request: an IPv4 address, or the /64 network of an IPv6 address, which one subscriber has.
+    """Return the source of a request: an IPv4 address, or the /64 network of an IPv6 address (one subscriber).
 
     A source that is not an IP address is returned unchanged: a gateway may write sources in its own form.
     """

@@ -1,4 +1,4 @@
-"""Baton in one object: it joins storage, rooms and http, and gives a team's routes their decorators."""
+"""Baton in one object: it joins storage and packages, and has the decorators for a team's routes."""
 
 import secrets
 import time
@@ -33,6 +33,7 @@ from chalicelib.baton.storage.aws.snapshot import import_late_modules
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.key_wrapping import KmsWrapper, LocalWrapper
 from chalicelib.baton.storage.dynamodb.storage import dynamodb_storage
+from chalicelib.baton.storage.fetch import HttpsFetch
 from chalicelib.baton.storage.ports import Storage
 from chalicelib.baton.tokens.call import Call
 from chalicelib.baton.tokens.caller import Caller
@@ -49,7 +50,7 @@ class Baton:
     """A login backend for one Chalice application."""
 
     def __init__(self, settings: Settings, effects: Effects, claims: AddClaims | None = None) -> None:
-        """Join the rooms. No connection is opened before the first request."""
+        """Join the packages. No connection is opened before the first request."""
         self.settings, self.deployment = settings, settings.deployment  # the name: the prefix of a team's tables
         self.clock, self.entropy = effects.clock, effects.entropy
         self.log = Log(
@@ -103,6 +104,7 @@ class Baton:
                 lineage_store=self.lineage_store,
                 ephemeral=self.ephemeral,
                 log=self.log,
+                second_factor_on=self._credentials.second_factor_on,
             ),
             RunOnce(store=self.once, key_ring=self.key_ring, clock=self.clock, entropy=self.entropy, log=self.log),
             self.clients,
@@ -113,7 +115,7 @@ class Baton:
     def from_environment(
         cls, environ: Mapping[str, str] | None = None, *, claims: Callable[[Claims], Mapping[str, object]] | None = None
     ) -> Self:
-        """Read the settings and join the rooms. Makes no network call.
+        """Read the settings and join the packages. This makes no network call.
 
         Args:
             environ: used in place of the environment of the process.
@@ -161,25 +163,25 @@ class Baton:
         once: bool | Once = False,
         answers: Mapping[int, type] | None = None,
     ) -> Decorator:
-        """Decorate a view below ``@app.route``: it runs only for a verified caller, whose login is live.
+        """Decorate a view below ``@app.route``: it runs only for a verified caller whose login is live.
 
-        The view gets the caller, the body if ``body`` is given, the query if ``query`` is, then the path parameters by
-        name, percent-decoded. It returns an ``Answer`` or raises a refusal of ``errors``.
+        The view gets the caller, the body if ``body`` is given, the query if ``query`` is given, then the path
+        parameters by name, percent-decoded. It returns an ``Answer`` or raises a refusal of ``errors``.
 
         Args:
             body: the shape of the JSON. Without it the body must be empty.
             query: the query parameters. Without it the query must be empty.
             scope: words of the client's scope, all of them required; otherwise 403 ``insufficient_scope``.
-            role: one role, or several of which the account needs one; otherwise 403 ``insufficient_role``.
-            acr: the least level of the login; otherwise 401 ``insufficient_acr``.
+            role: one role, or several roles, of which the account must have one; otherwise 403 ``insufficient_role``.
+            acr: the lowest accepted level of the login; otherwise 401 ``insufficient_acr``.
             step_up: require the password again for exactly this request; otherwise 401 ``step_up_required``.
             bound: refuse logins that are not bound to a key.
             once: run the view once for an ``Idempotency-Key``, and repeat its answer for 24 hours.
             answers: the shape of the answer by status, for the OpenAPI description.
 
         Raises:
-            TypeError: at import, where the view takes other arguments, the registry has no such scope or role, ``acr``
-                does not exist, ``step_up`` is beside ``query``, or an argument is empty or of another type.
+            TypeError: at import, if the view takes other arguments, the registry has no such scope or role, ``acr``
+                does not exist, ``step_up`` and ``query`` are both given, or an argument is empty or of another type.
 
         """
         spec = RouteSpec(
@@ -207,7 +209,7 @@ class Baton:
         return lambda view: self._views.make(view, spec)
 
     def job(self, handler: Callable[[E], None]) -> Callable[[E], None]:
-        """Decorate a scheduled job, below ``@app.schedule``: its log lines get a request id, its defects are logged."""
+        """Decorate a scheduled job, below ``@app.schedule``: log lines get a request id, and Baton logs defects."""
         return jobs.as_job(self._dispatch, handler)
 
     def on_export(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
@@ -225,7 +227,7 @@ class Baton:
         """Record an event of your own: a log line, a metric and a row of the account's audit. It never raises.
 
         The name of the event is ``app_`` and 1 to 60 letters, digits or ``_``; otherwise ``ValueError``. ``facts`` are
-        in the audit row only. They may hold no secret.
+        in the audit row only. They must not contain a secret.
         """
         if not is_app_event(event):
             raise ValueError(f"an event of your own is named app_ and 1 to 60 letters, digits or _: {event!r}")
@@ -253,6 +255,7 @@ class Baton:
         self.users, self.lineage_store = self.storage.accounts, self.storage.lineages
         self.ephemeral, self.audit, self.key_ring = self.storage.one_time, self.storage.audit, self.storage.key_ring
         self.once = self.storage.once
+        self._fetch = effects.fetch or HttpsFetch(self._time_budget)
 
     def _storage(self) -> Storage:
         if self.settings.storage == "memory":
@@ -264,7 +267,7 @@ class Baton:
         return dynamodb_storage(self.database, wrapper, self.log, self.entropy)
 
     def _service(self, name: str, endpoint: str) -> AwsClient:
-        """Reach an AWS service, by the small client where there is an access key for it."""
+        """Return the client of an AWS service: the small AWS client if there is an access key."""
         small = Endpoint(endpoint, self.settings.region, self.access_key) if self.access_key else None
         return AwsClient(name, endpoint=small, time_budget=self._time_budget)
 
@@ -274,6 +277,7 @@ class Baton:
             clock=self.clock,
             entropy=self.entropy,
             storage=self.storage,
+            fetch=self._fetch,
             log=self.log,
             record=self.recorder,
             clients=self.clients,

@@ -20,10 +20,10 @@ _DEMO_REGISTRY = "clients.toml"
 _FOLDER = Path(__file__).parents[1]
 KNOWN = frozenset(
     {
-        "BATON_AUDIENCE", "BATON_AUTHORITIES", "BATON_AWS_CLIENT", "BATON_CLIENTS", "BATON_DEPLOYMENT",
-        "BATON_DEVELOPMENT", "BATON_EARLIER_ISSUERS", "BATON_ISSUER", "BATON_KEY_RING", "BATON_LOG_LEVEL",
-        "BATON_ORIGINS", "BATON_RATE_LIMITS", "BATON_RESOURCE_SERVERS", "BATON_REVOKE_ON_WRONG_KEY", "BATON_STORAGE",
-        "BATON_TABLE_PREFIX",
+        "BATON_AUDIENCE", "BATON_AUTHORITIES", "BATON_AWS_CLIENT", "BATON_BREACH_CHECK", "BATON_CLIENTS",
+        "BATON_DEPLOYMENT", "BATON_DEVELOPMENT", "BATON_EARLIER_ISSUERS", "BATON_ISSUER", "BATON_KEY_RING",
+        "BATON_LOG_LEVEL", "BATON_ORIGINS", "BATON_RATE_LIMITS", "BATON_RESOURCE_SERVERS", "BATON_REVOKE_ON_WRONG_KEY",
+        "BATON_STORAGE", "BATON_TABLE_PREFIX",
     }
 )  # fmt: skip
 """Every setting. Any other variable whose name begins with ``BATON_`` is a mistake."""
@@ -60,7 +60,7 @@ class Settings(Struct, frozen=True):
 
     deployment: str
     """``BATON_DEPLOYMENT``: the name of the deployment in metrics, log groups and functions. Default: the table prefix.
-    Set it after a restore: restored tables have another prefix, and all other names stay."""
+    Set it after a restore: restored tables have another prefix, and all other names stay the same."""
 
     kms_key_id: str | None
     """``BATON_KEY_RING``: ``kms:<id, ARN or alias>`` of the key that encrypts the key ring, or ``local``. Required.
@@ -72,7 +72,7 @@ class Settings(Struct, frozen=True):
     development. docs/baton/operations.md has a registry to begin with."""
 
     registry: Clients
-    """The clients of that file."""
+    """The clients of the file that ``clients`` names."""
 
     origins: tuple[str, ...]
     """``BATON_ORIGINS``: the web pages and hybrid apps that may call (CORS). Default: none. Each is written as in the
@@ -83,11 +83,16 @@ class Settings(Struct, frozen=True):
     """``BATON_RESOURCE_SERVERS``: the servers that may introspect, as ``<id>:<SHA-256 of the secret in hex>``."""
 
     revoke_on_wrong_key: bool
-    """``BATON_REVOKE_ON_WRONG_KEY``: end a login if another key signs an exchange with its token. Default: off. It is
-    off because a leaked token, even an expired one, would be enough to log its owner out."""
+    """``BATON_REVOKE_ON_WRONG_KEY``: end a login if another key signs an exchange with its token. Default: off. If it
+    is on, a leaked token is enough to log its owner out, even after the token has expired."""
 
     limits: bool
     """``BATON_RATE_LIMITS``: limit the rate of logins and registrations. Default: on. ``off`` in development only."""
+
+    breach_check: bool
+    """``BATON_BREACH_CHECK``: refuse new passwords that leaked from other services. Baton asks Pwned Passwords at
+    ``api.pwnedpasswords.com``, and waits for 500 ms at most. Default: on, in development off. Set it to ``off`` if the
+    function has no way to the internet: each new password would wait."""
 
     development: bool
     """``BATON_DEVELOPMENT``: allow plain http on localhost, an unencrypted key ring, and tracebacks. Default: off.
@@ -109,15 +114,15 @@ class Settings(Struct, frozen=True):
     access_key: AccessKey | Vended | None
     """``BATON_AWS_CLIENT``: ``small`` or ``botocore``. Default: ``small``, in development ``botocore``. Baton's small
     AWS client uses the access key that Lambda sets (``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``,
-    ``AWS_SESSION_TOKEN``). Under SnapStart it reads one from ``AWS_CONTAINER_CREDENTIALS_FULL_URI``. ``None`` means
-    that botocore sends all requests: it is set, there is no access key, or the environment names a proxy, a FIPS
-    endpoint or a dual-stack endpoint."""
+    ``AWS_SESSION_TOKEN``). Under SnapStart it reads an access key from ``AWS_CONTAINER_CREDENTIALS_FULL_URI``. ``None``
+    means that botocore sends all requests: ``botocore`` is set, there is no access key, or the environment names a
+    proxy, a FIPS endpoint or a dual-stack endpoint."""
 
     dynamodb_endpoint: str
-    """The URL of DynamoDB: ``AWS_ENDPOINT_URL_DYNAMODB``, ``AWS_ENDPOINT_URL``, or else the one of the region."""
+    """The URL of DynamoDB: ``AWS_ENDPOINT_URL_DYNAMODB``, ``AWS_ENDPOINT_URL``, or otherwise the URL of the region."""
 
     kms_endpoint: str
-    """The URL of KMS: ``AWS_ENDPOINT_URL_KMS``, ``AWS_ENDPOINT_URL``, or else the one of the region."""
+    """The URL of KMS: ``AWS_ENDPOINT_URL_KMS``, ``AWS_ENDPOINT_URL``, or otherwise the URL of the region."""
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -147,6 +152,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         resource_servers=variables.resource_servers(environ, problems),
         revoke_on_wrong_key=variables.switch(environ, "BATON_REVOKE_ON_WRONG_KEY", default=False, problems=problems),
         limits=limits,
+        breach_check=variables.switch(environ, "BATON_BREACH_CHECK", default=not development, problems=problems),
         development=development,
         storage=variables.storage_of(environ, development=development, problems=problems),
         log_level=variables.log_level(environ, problems),

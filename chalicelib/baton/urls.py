@@ -20,7 +20,7 @@ def is_issuer(text: str, *, development: bool) -> bool:
 
 
 def _url(text: str, *, development: bool) -> SplitResult | None:
-    """Split a URL. Return ``None`` if it is malformed, or not https (in development: nor http on loopback)."""
+    """Split a URL. Return ``None`` if it is malformed or not https. In development, http on loopback is allowed."""
     try:
         url = urlsplit(text)
         _ = url.port  # raises ValueError for an invalid port

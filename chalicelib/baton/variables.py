@@ -1,4 +1,4 @@
-"""Read one setting each from the variables of the environment, or add the problem with it to a list."""
+"""Functions that read one setting each from the environment variables, or add its problem to a list."""
 
 import re
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ _AN_ISSUER = (
 def authorities_of(
     environ: Mapping[str, str], issuer: str, *, development: bool, problems: list[str]
 ) -> frozenset[str]:
-    """Read the hosts that apps sign for; default: the one of ``issuer``."""
+    """Read the hosts that apps sign for; default: the host of ``issuer``."""
     words = words_of(environ, "BATON_AUTHORITIES")
     for word in words:
         canonical = canonical_authority(word)
@@ -65,7 +65,7 @@ def authorities_of(
 
 
 def table_prefix(environ: Mapping[str, str], problems: list[str]) -> str:
-    """Read what the names of the tables begin with."""
+    """Read the prefix of the table names."""
     prefix = environ.get("BATON_TABLE_PREFIX", "")
     if not prefix:
         problems.append("BATON_TABLE_PREFIX is missing: tables are named <prefix>-users, <prefix>-lineages, ...")

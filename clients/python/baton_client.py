@@ -71,13 +71,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-EARLY_S = 10  # A token this close to its end is exchanged first: it could expire on the way.
-DEADLINE_S = 30.0  # How long a caller waits for an answer unless it says otherwise.
-SEND_TIMEOUT_S = 10.0  # How long one sending may take before it counts as lost.
+EARLY_S = 10  # A token that expires within this time is exchanged first: it could expire on the way.
+DEADLINE_S = 30.0  # The time that a caller waits for an answer by default.
+SEND_TIMEOUT_S = 10.0  # The time after which one request counts as lost.
 BACKOFF_FIRST_S, BACKOFF_LONGEST_S = 0.5, 30.0
-MOMENT_S = 1.0  # How long to wait at least before a second `superseded` counts (rule 8).
-REVOCATION_S = 10.0  # How long a caller waits at most for the answer to a revocation. It is kept and sent again.
-DEFECTS_MAX = 3  # After so many `server_error` in a row, waiting longer does not help.
+MOMENT_S = 1.0  # The minimum wait before a second `superseded` counts (rule 8).
+REVOCATION_S = 10.0  # The maximum wait for the answer to a revocation. It is stored and sent again.
+DEFECTS_MAX = 3  # After this number of `server_error` in a row, waiting longer does not help.
 ANSWER_MAX_BYTES = 1 << 20
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MEDIA_TYPES = frozenset({"application/json", "application/problem+json"})
@@ -100,6 +100,7 @@ class BatonError(Exception):
     ├── Offline                no answer in time; nothing ended, and the next call continues
     ├── AnswerLost             a state-changing call was sent, and its outcome is unknown: check it before a repetition
     ├── BrokenStorage          the record cannot be read: nothing was sent, nothing ended
+    ├── FactorNeeded           the login needs a second factor: `step` continues it, and no session has ended
     └── Refused                the server returned an error: switch on `code`
     """
 
@@ -117,7 +118,7 @@ class LoggedOut(NotLoggedIn):
     """
 
     def __init__(self, reason: str | None, *, confirmed: bool = True) -> None:
-        """Keep the reason, and whether the server confirmed the end."""
+        """Store the reason, and whether the server confirmed the end."""
         super().__init__(f"This login has ended ({reason or 'no reason given'}). Log in again.")
         self.reason = reason
         self.confirmed = confirmed
@@ -136,6 +137,15 @@ class AnswerLost(BatonError):
     """
 
 
+class FactorNeeded(BatonError):
+    """The password is right, and the login needs a second factor. `step.prove` finishes it. No session has ended."""
+
+    def __init__(self, step: "LoginStep") -> None:
+        """Keep the step."""
+        super().__init__(f"This login needs a second factor: {', '.join(step.factors) or 'enrol one'}.")
+        self.step = step
+
+
 class BrokenStorage(BatonError):
     """The storage record cannot be read."""
 
@@ -152,7 +162,7 @@ class Refused(BatonError):
         passing = self.status == 429 or self.status >= 500
         self.action = str(self.problem.get("action", "retry" if passing else "fix_request"))
         self.retry_after_s = _seconds(answer.headers.get("retry-after")) or 0
-        self.untouched = self.status == 429  # Refused before anything was done.
+        self.untouched = self.status == 429  # Refused before any effect.
         self.defect = self.code == "server_error"
         said = self.problem.get("detail") or self.problem.get("error_description") or "the server gave no explanation"
         quotable = f" [request {self.problem['request_id']}]" if "request_id" in self.problem else ""
@@ -169,7 +179,7 @@ class DeviceKey:
     pkcs8: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        """Be a key, or raise `BrokenStorage`."""
+        """Parse the key, or raise `BrokenStorage`."""
         _private_key(self.pkcs8)
 
     @classmethod
@@ -181,7 +191,7 @@ class DeviceKey:
         return cls(base64.b64encode(encoded).decode())
 
     def jwk(self) -> dict[str, str]:
-        """Give the public key, with the members that RFC 7638 counts, in its order."""
+        """Return the public key, with the members that RFC 7638 requires, in its order."""
         private = _private_key(self.pkcs8)
         if isinstance(private, ed25519.Ed25519PrivateKey):
             raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -205,7 +215,7 @@ class DeviceKey:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One login: its tokens, and the attempt that will exchange them, which was made together with them (rule 1).
+    """One login: its tokens, and the attempt for their exchange, which was created with them (rule 1).
 
     `expires_at` is in seconds of the server's clock. For mechanism `exchange` both tokens are the same string.
     `long_lived` has no `refresh_token`. An unbound login has no `key_id`. Only an HMAC login has a `secret`.
@@ -222,20 +232,35 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A registration or login that was begun: its attempt, which is stored before the request is sent (rule 1)."""
+    """A registration or login in progress: its attempt, which is stored before the request is sent (rule 1)."""
 
     email: str
     client_id: str
     binding: str
     attempt: str = field(repr=False)
+    auth_session: str | None = field(default=None, repr=False)  # The newest one of a login that needs a factor.
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a person proves: for a step-up the password, the code of the app, or both; for a login one of the codes."""
+
+    password: str | None = field(default=None, repr=False)
+    totp: str | None = field(default=None, repr=False)
+    recovery_code: str | None = field(default=None, repr=False)
+    enrolment: str | None = field(default=None, repr=False)
+
+    def members(self) -> dict[str, str]:
+        """Return the members of the body that are given."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class LastSecret:
     """The secret of the last HMAC login, kept to sign the next login.
 
-    The signature shows the server that it is a known device. So strangers who guess passwords cannot lock the device
-    out, and the server ends the last login if it is still active.
+    The signature shows the server that it is a known device. Wrong passwords of strangers therefore cannot block the
+    device, and the server ends the last login if it is still active.
     """
 
     key_id: str
@@ -244,7 +269,7 @@ class LastSecret:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """A login of which another device has a copy, and the key to revoke it with (rule 8)."""
+    """A login of which another device has a copy, and the key for its revocation (rule 8)."""
 
     session: Session
     key: DeviceKey | None = None
@@ -319,7 +344,7 @@ class MemoryStorage:
     """A record in memory, which is lost when the process ends."""
 
     def __init__(self, record: Record | None = None) -> None:
-        """Begin with `record`, or an empty one."""
+        """Start with `record`, or an empty one."""
         self._record = record or Record()
         self._lock = threading.Lock()
 
@@ -342,7 +367,7 @@ class FileStorage:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Keep the record at `path`. A missing folder is created."""
+        """Store the record at `path`. A missing folder is created."""
         self._path = Path(path).expanduser()
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -385,13 +410,13 @@ class FileStorage:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:  # Closing the file releases the lock, and so does the death of the process.
+        try:  # Closing the file releases the lock. The operating system also does this when the process ends.
             if sys.platform == "win32":
-                import msvcrt  # noqa: PLC0415 - there is no such module elsewhere
+                import msvcrt  # noqa: PLC0415 - the module does not exist on other systems
 
                 msvcrt.locking(lock, msvcrt.LK_LOCK, 1)
             else:
-                import fcntl  # noqa: PLC0415 - there is no such module elsewhere
+                import fcntl  # noqa: PLC0415 - the module does not exist on other systems
 
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -434,7 +459,7 @@ class Answer:
 
     @property
     def storable(self) -> bool:
-        """Whether caches may store this answer: Baton forbids it for all but its public keys and its metadata."""
+        """Whether caches may store this answer. Baton forbids it except for its public keys and its metadata."""
         return "no-store" not in self.headers.get("cache-control", "").lower()
 
     def server_time(self) -> int | None:
@@ -464,7 +489,7 @@ class Answer:
         return why and f"{self.status} {media_type}".strip() + f" {why}"
 
     def _readable(self) -> bool:
-        """Whether the body is JSON; of a refusal it is an object."""
+        """Whether the body is JSON. The body of a refusal must be an object."""
         try:
             parsed = self.json()
         except (ValueError, RecursionError):
@@ -476,14 +501,16 @@ class NoResponse(Exception):
     """There was no answer, which is not an error before the deadline. `sent`: the request may have arrived."""
 
     def __init__(self, why: str, *, sent: bool = True) -> None:
-        """Say why; when in doubt the request was sent."""
+        """Store the reason. If it is unknown whether the request was sent, `sent` is true."""
         super().__init__(why)
         self.sent = sent
         self.untouched, self.defect, self.retry_after_s = not sent, False, 0
 
 
+Confirm = Callable[[Refused], str | Proof]
+"""Ask the person for `factors` of the refusal: return the password, or a proof with the password and the code."""
 Transport = Callable[[Request, float], Answer]
-"""Send a request within so many seconds and return the answer, whatever its status; raise `NoResponse` or `OSError`."""
+"""Send a request within a number of seconds and return the answer with any status; raise `NoResponse` or `OSError`."""
 
 
 class HttpTransport:
@@ -527,18 +554,18 @@ class HttpTransport:
         """Close the kept connections. The next request opens a new one."""
         for idle in list(self._idle.values()):
             while idle:
-                with contextlib.suppress(IndexError):  # Another thread was quicker.
+                with contextlib.suppress(IndexError):  # Another thread was faster.
                     idle.pop().close()
 
     def _connected(
         self, idle: deque[http.client.HTTPConnection], scheme: str, netloc: str, timeout_s: float
     ) -> http.client.HTTPConnection:
         while idle:
-            with contextlib.suppress(IndexError):  # Another thread was quicker.
+            with contextlib.suppress(IndexError):  # Another thread was faster.
                 connection = idle.pop()
                 with selectors.DefaultSelector() as selector:
                     selector.register(connection.sock, selectors.EVENT_READ)
-                    hung_up = bool(selector.select(0))  # Nothing is due, so whatever can be read is the end.
+                    hung_up = bool(selector.select(0))  # No answer is due: readable data means the end.
                 if not hung_up:
                     connection.sock.settimeout(timeout_s)
                     return connection
@@ -555,7 +582,10 @@ class HttpTransport:
 
 
 class _PunctualReader(io.RawIOBase):
-    """Reads from a socket until a moment. A socket's own time-out is for each read, and bytes may drip."""
+    """Reads from a socket until a deadline.
+
+    The time-out of a socket applies to each read, so slow bytes would extend it.
+    """
 
     def __init__(self, sock: socket.socket, until: float) -> None:
         self._sock, self._until = sock, until
@@ -577,7 +607,7 @@ class _PunctualReader(io.RawIOBase):
 
 
 class _PunctualResponse(http.client.HTTPResponse):
-    """An answer that ends before a moment, or raises `TimeoutError`."""
+    """A response that is complete before a deadline, or raises `TimeoutError`."""
 
     def __init__(self, sock: socket.socket, *arguments: Any, until: float, **named: Any) -> None:
         super().__init__(sock, *arguments, **named)
@@ -613,7 +643,7 @@ def content_digest(body: bytes) -> str:
 
 
 def _percent_encoded(text: str) -> str:
-    """Encode a name or value of the query as RFC 9421 section 2.2.8 signs it; sent so too, there is one form."""
+    """Encode a name or value of the query as RFC 9421 section 2.2.8 signs it. The request uses the same form."""
     return quote(text, safe="*").replace("~", "%7E")
 
 
@@ -622,7 +652,7 @@ def _query(parameters: Mapping[str, str]) -> str:
 
 
 def _quoted(name: str) -> str:
-    """Write an Idempotency-Key as the String of RFC 8941 it is."""
+    """Write an Idempotency-Key as a String (RFC 8941)."""
     if not re.fullmatch(r"[!#-\[\]-~]{16,128}", name):
         raise ValueError("An Idempotency-Key has 16 to 128 visible ASCII characters, without quotes and backslashes.")
     return f'"{name}"'
@@ -637,7 +667,7 @@ def _json_bytes(value: object) -> bytes:
 
 
 def _seconds(stated: object) -> int | None:
-    """Read a time or a duration in whole seconds, or return `None` where there is none that can be meant."""
+    """Read a time or a duration in whole seconds. Return `None` if it is missing or invalid."""
     return int(str(stated)) if re.fullmatch(r"[0-9]{1,12}", str(stated)) else None
 
 
@@ -672,7 +702,7 @@ class _Patience:
         return self._deadline_s - (time.monotonic() - self._started) - self._skipped_s
 
     def pause(self, at_least_s: float) -> bool:
-        """Wait before the next sending: exponential back-off with full jitter (rule 5). False when time is up."""
+        """Wait before the next request: exponential back-off with full jitter (rule 5). False when the time is over."""
         longest = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2 ** min(self._pauses, 16))
         wait_s = at_least_s + self._random() * longest
         if wait_s >= self.left_s():
@@ -689,7 +719,7 @@ class _KeyLostError(Exception):
 
 
 class _StorageMovedError(Exception):
-    """Another process has stored another session: there is nothing left to do for this one."""
+    """Another process has stored another session, so this operation ends."""
 
 
 # --- The client -------------------------------------------------------------------------------------------------------
@@ -742,12 +772,44 @@ class BatonClient:
     def register(
         self, email: str, password: str, device_name: str, *, deadline_s: float | None = DEADLINE_S
     ) -> Session:
-        """Create an account and log in. It is safe to repeat this after `Offline` or a crash."""
+        """Create an account and log in. It is safe to repeat this after `Offline` or a crash.
+
+        Raises `FactorNeeded` if the client of the server requires a second factor: enrol one with its `step`.
+        """
         return self._begin("/register", email, password, device_name, self._patience(deadline_s))
 
-    def login(self, email: str, password: str, device_name: str, *, deadline_s: float | None = DEADLINE_S) -> Session:
-        """Log in and replace the session in the storage. It is safe to repeat this after `Offline` or a crash."""
-        return self._begin("/login", email, password, device_name, self._patience(deadline_s))
+    def login(
+        self,
+        email: str,
+        password: str,
+        device_name: str,
+        *,
+        second_factor: Callable[["LoginStep"], Proof] | None = None,
+        deadline_s: float | None = DEADLINE_S,
+    ) -> Session:
+        """Log in and replace the session in the storage. It is safe to repeat this after `Offline` or a crash.
+
+        `second_factor` gets the code from the person if the login needs one, and again after a wrong code. Without it,
+        `FactorNeeded` is raised, and its `step` finishes the login, also after a restart (`pending_step`).
+        """
+        try:
+            return self._begin("/login", email, password, device_name, self._patience(deadline_s))
+        except FactorNeeded as needed:
+            if second_factor is None:
+                raise
+            step = needed.step
+        while True:
+            proof = second_factor(step)
+            try:
+                return step.prove(proof, deadline_s=deadline_s)
+            except Refused as refusal:
+                if refusal.code != "invalid_factor":
+                    raise
+
+    def pending_step(self) -> "LoginStep | None":
+        """Return the step of a login that waits for a second factor, also after a restart. `None`: there is none."""
+        pending = self._storage.read().pending
+        return self._step({}) if pending is not None and pending.auth_session else None
 
     def exchange(self, *, deadline_s: float | None = DEADLINE_S) -> Session:
         """Exchange the token now. This is rarely needed: `call` does it when necessary (rule 7). Never use a timer."""
@@ -760,7 +822,7 @@ class BatonClient:
         *,
         everywhere: bool = False,
         password: str | None = None,
-        confirm: Callable[[Refused], str] | None = None,
+        confirm: "Confirm | None" = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> None:
         """End this session. `everywhere` ends the sessions of all devices and requires the password as in `end_device`.
@@ -801,7 +863,7 @@ class BatonClient:
         json: object = None,
         query: Mapping[str, str] | None = None,
         grant: str | None = None,
-        confirm: Callable[[Refused], str] | None = None,
+        confirm: "Confirm | None" = None,
         idempotency_key: str | None = None,
         repeat: bool | None = None,
         deadline_s: float | None = DEADLINE_S,
@@ -826,14 +888,35 @@ class BatonClient:
         )
 
     def step_up(
-        self, password: str, method: str, path: str, *, json: object = None, deadline_s: float | None = DEADLINE_S
+        self,
+        proof: str | Proof,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        attempt: str | None = None,
+        deadline_s: float | None = DEADLINE_S,
     ) -> str:
-        """Prove the password for one exact request and return the grant, for one `call` within five minutes."""
+        """Prove the password, or a `Proof`, for one exact request and return the grant, for one `call` in five minutes.
+
+        A code of an authenticator app counts once. With the same `attempt`, a repetition may send it again.
+        """
         digest = content_digest(b"" if json is None else _json_bytes(json))
         operation = {"method": method, "path": self._prefix + path, "digest": digest}
-        asked = {"operation": operation, "password": password}
-        answer = self._call("POST", "/step-up", _with(grant=str), json=asked, repeat=True, deadline_s=deadline_s)
+        members = (Proof(password=proof) if isinstance(proof, str) else proof).members()
+        answer = self._call(
+            "POST",
+            "/step-up",
+            _with(grant=str),
+            json={"operation": operation, **members},
+            idempotency_key=attempt or _random_name(),
+            deadline_s=deadline_s,
+        )
         return str(answer["grant"])
+
+    def factors(self) -> dict[str, Any]:
+        """Read the second factors of the account."""
+        return dict(self._call("GET", "/me/factors", _with(second_factor=str)))
 
     def me(self) -> dict[str, Any]:
         """Read the account and this device."""
@@ -853,9 +936,7 @@ class BatonClient:
         read = _with(account=dict, events=list)
         return dict(self._call("GET", "/me/export", read, confirm=lambda _: password))
 
-    def end_device(
-        self, device_id: str, *, password: str | None = None, confirm: Callable[[Refused], str] | None = None
-    ) -> None:
+    def end_device(self, device_id: str, *, password: str | None = None, confirm: "Confirm | None" = None) -> None:
         """End the login of one device. It is safe to repeat this.
 
         To end another device than this one, give the password of the account, or `confirm`, a function that gets
@@ -887,7 +968,7 @@ class BatonClient:
         self._ask(lambda created: self._request("GET", "/time", created=created), _timed, patience)
         return self._offset_s
 
-    # How it is done
+    # Implementation
 
     def _call(  # noqa: PLR0913 - as `call`
         self,
@@ -898,22 +979,23 @@ class BatonClient:
         json: object = None,
         query: Mapping[str, str] | None = None,
         grant: str | None = None,
-        confirm: Callable[[Refused], str] | None = None,
+        confirm: "Confirm | None" = None,
         idempotency_key: str | None = None,
         repeat: bool | None = None,
         deadline_s: float | None = DEADLINE_S,
     ) -> T:
-        """Send a signed call, with a usable token and with every remedy that a refusal names, and read its answer."""
+        """Send a signed call with a usable token, apply each remedy that a refusal names, and return its answer."""
         patience = self._patience(deadline_s)
         body = b"" if json is None else _json_bytes(json)
         repeatable = (method in SAFE_METHODS or idempotency_key is not None) if repeat is None else repeat
-        remedies = {"exchange": 1, "log_in": 1, "step_up": 2}  # Two: a lost answer may have spent the first grant.
-        password: str | None = None
+        remedies = {"exchange": 1, "log_in": 1, "step_up": 2}  # Two: a lost answer may have consumed the first grant.
+        proof: str | Proof | None = None
+        attempt = _random_name()  # Of the step-up: with it, the same code may be sent again.
         used: Session | None = None
 
         def prepare(created: int) -> Request:
             nonlocal used
-            record = self._storage.read()  # Rule 2: after `created` was taken, before every sending.
+            record = self._storage.read()  # Rule 2: after `created` was read, before every request.
             used = _session_of(record)
             fields = {"authorization": f"Bearer {used.access_token}"}
             if idempotency_key is not None:
@@ -935,27 +1017,29 @@ class BatonClient:
                 if refusal.action == "exchange" and used.refresh_token is not None:
                     self._exchange(used, patience)
                 elif refusal.action == "step_up" and confirm is not None:
-                    if password is None:
-                        password = confirm(refusal)
-                        patience = self._patience(deadline_s)  # However long the person took, it was not the network.
-                    grant = self.step_up(password, method, path, json=json, deadline_s=patience.left_s())
+                    if proof is None:
+                        proof = confirm(refusal)
+                        patience = self._patience(deadline_s)  # The person's time for the input does not count.
+                    left_s = patience.left_s()
+                    grant = self.step_up(proof, method, path, json=json, attempt=attempt, deadline_s=left_s)
                 else:
                     self._session_after(refusal, used)
 
     def _begin(self, path: str, email: str, password: str, device_name: str, patience: _Patience) -> Session:
-        """Register or log in, with one attempt for all repetitions, those after a restart included."""
-        self._revoke_copied(patience)  # Rule 8: first, for the new login has another key.
+        """Register or log in, with one attempt for all repetitions, also after a restart."""
+        self._revoke_copied(patience)  # Rule 8: first, because the new login has another key.
         canonical = unicodedata.normalize("NFKC", email).strip().lower()
         fresh = Pending(canonical, self._client_id, self._binding, _random_name())
 
         def begun(record: Record) -> Record:
-            same = record.pending is not None and replace(record.pending, attempt=fresh.attempt) == fresh
+            begun = record.pending and replace(record.pending, attempt=fresh.attempt, auth_session=None)
+            same = begun == fresh
             key = record.key or (DeviceKey.generate(self._key) if self._binding == "key" else None)
             return replace(record, pending=record.pending if same else fresh, key=key)
 
         anew, by_last = True, path == "/login" and self._binding == "hmac"
         while True:
-            record = self._storage.update(begun)  # Rule 1: attempt and key are written down before they are sent.
+            record = self._storage.update(begun)  # Rule 1: attempt and key are stored before they are sent.
             signer = self._introduction(record, by_last=by_last)
             request = self._entry(path, record, email, password, device_name, signer)
             try:
@@ -970,12 +1054,66 @@ class BatonClient:
                         return record.session
                     self._storage.update(partial(_without, finished=pending))
                 else:
-                    raise
+                    step = self._step_after(refusal, record)
+                    if step is None:
+                        raise
+                    raise FactorNeeded(step) from refusal
             else:
                 return self._begun(tokens, record)
 
+    def _step_after(self, refusal: Refused, sent: Record) -> "LoginStep | None":
+        """Store the newest `auth_session` of a login that needs a second factor, before anything is made of it."""
+        session = refusal.problem.get("auth_session")
+        if refusal.action not in {"prove_factor", "enrol_factor"} or type(session) is not str or sent.pending is None:
+            return None
+        attempt = sent.pending.attempt
+
+        def waiting(now: Record) -> Record:
+            if now.pending is None or now.pending.attempt != attempt:
+                return now
+            return replace(now, pending=replace(now.pending, auth_session=session))
+
+        self._storage.update(waiting)
+        return self._step(refusal.problem)
+
+    def _step(self, problem: Mapping[str, Any]) -> "LoginStep":
+        def enrol(deadline_s: float | None) -> dict[str, Any]:
+            read = _with(secret=str, otpauth_uri=str, enrolment=str)
+            return dict(self._second_step("/login/enrol", {"kind": "totp"}, read, self._patience(deadline_s))[0])
+
+        def prove(members: Mapping[str, object], deadline_s: float | None) -> tuple[Session, Mapping[str, Any]]:
+            read, patience = _first_tokens(self._binding), self._patience(deadline_s)
+            tokens, record = self._second_step("/login/factor", members, read, patience)
+            return self._begun(tokens, record), tokens
+
+        return LoginStep(problem, enrol, prove)
+
+    def _second_step(
+        self, path: str, members: Mapping[str, object], read: Callable[[Answer], T], patience: _Patience
+    ) -> tuple[T, Record]:
+        """Send a step of a login that needs a factor, with its key and attempt. Return the answer and the record."""
+        record = self._storage.read()
+        pending = record.pending
+        if pending is None or pending.auth_session is None:
+            raise NotLoggedIn("No login waits for a second factor: log in.")
+        body = _json_bytes({"auth_session": pending.auth_session, **members})
+        fields = {"idempotency-key": _quoted(pending.attempt)}
+        signer = self._introduction(record, by_last=self._binding == "hmac")
+        try:
+            answer = self._ask(
+                lambda created: self._request("POST", path, body, created=created, fields=fields, signer=signer),
+                read,
+                patience,
+            )
+        except Refused as refusal:
+            self._step_after(refusal, record)
+            if refusal.code == "invalid_session":  # Begin anew, with the password.
+                self._storage.update(partial(_without, finished=pending))
+            raise
+        return answer, record
+
     def _introduction(self, record: Record, *, by_last: bool) -> Signer | None:
-        """Find what signs a registration or login: the key that it introduces, or the secret of the last HMAC login."""
+        """Return the signer of a registration or login: the new key, or the secret of the last HMAC login."""
         if self._binding == "key" and record.key is not None:
             return Signer(record.key.thumbprint(), record.key.sign)
         last = record.last_secret
@@ -986,7 +1124,7 @@ class BatonClient:
     ) -> Callable[[int], Request]:
         device: dict[str, object] = {"name": device_name}
         if self._binding == "key" and record.key is not None:
-            device["public_key"] = record.key.jwk()  # Proved by signing the very request that introduces it.
+            device["public_key"] = record.key.jwk()  # Proved by the signature of the request that contains the key.
         elif self._binding == "hmac":
             device["binding"] = "hmac"
         body = _json_bytes({"email": email, "password": password, "client_id": self._client_id, "device": device})
@@ -995,6 +1133,7 @@ class BatonClient:
 
     def _begun(self, tokens: Mapping[str, Any], sent: Record) -> Session:
         """Store the session of a finished login, if the storage still waits for it."""
+        attempt = sent.pending.attempt if sent.pending else None
         session = Session(
             device_id=tokens["device_id"],
             key_id=sent.key.thumbprint() if self._binding == "key" and sent.key else tokens.get("key_id"),
@@ -1002,7 +1141,11 @@ class BatonClient:
             **self._born(tokens),
         )
         record = self._storage.update(
-            lambda now: replace(now, session=session, pending=None, last=None) if now.pending == sent.pending else now
+            lambda now: (
+                replace(now, session=session, pending=None, last=None)
+                if (now.pending.attempt if now.pending else None) == attempt
+                else now
+            )
         )
         if record.session is None or record.session.device_id != session.device_id:
             raise NotLoggedIn("Another login on this storage overtook this one.")
@@ -1020,9 +1163,9 @@ class BatonClient:
                     if refusal.code != "superseded":
                         return self._session_after(refusal, parent)
                 standing = self._current()
-                if standing != parent:  # Rule 6: another process has gone on.
+                if standing != parent:  # Rule 6: another process has advanced.
                     return standing
-                if asked == 0 and not patience.pause(MOMENT_S):  # Rule 8: a moment later, ask once more.
+                if asked == 0 and not patience.pause(MOMENT_S):  # Rule 8: try once more after a short wait.
                     raise Offline("No time was left to ask again after `superseded`. The session is kept.")
             return self._session_after_copy(parent, patience)
         except _StorageMovedError:
@@ -1033,12 +1176,12 @@ class BatonClient:
     def _exchanged(self, parent: Session, patience: _Patience) -> Session:
         tokens = self._ask(lambda created: self._exchange_request(parent, created), _tokens, patience)
         child = replace(parent, **self._born(tokens, parent.refresh_token))
-        return _session_of(  # Rules 3 and 4: stored if the parent still stands, and used only from there.
+        return _session_of(  # Rules 3 and 4: stored if the parent is still stored, and only used after that.
             self._storage.update(lambda now: replace(now, session=child) if now.session == parent else now)
         )
 
     def _exchange_request(self, parent: Session, created: int) -> Request:
-        record = self._storage.read()  # Rule 2: after `created` was taken, before every sending.
+        record = self._storage.read()  # Rule 2: after `created` was read, before every request.
         if record.session != parent:
             raise _StorageMovedError
         if parent.refresh_token is None:
@@ -1048,10 +1191,10 @@ class BatonClient:
         return self._form_request("/oauth/token", form, created, signer=self._signer(record), idempotency_key=attempt)
 
     def _session_after_copy(self, parent: Session, patience: _Patience) -> Session:
-        """Act on a second `superseded` (rule 8): revoke the login and raise, unless storage has moved after all.
+        """Act on a second `superseded` (rule 8): revoke the login and raise, unless there is a newer record.
 
-        Only a process that stored generation g+1 can have exchanged it (rule 4). Storage still holds g. So that process
-        has another copy of this record.
+        Only a process that stored generation g+1 can have exchanged it (rule 4). The storage still has g, so that
+        process has another copy of this record.
         """
 
         def copied(now: Record) -> Record:
@@ -1086,12 +1229,12 @@ class BatonClient:
             except Refused as refusal:
                 if not _ends_session(refusal):
                     if refusal.action not in {"retry", "sync_clock"}:
-                        self._refused_revocations.add(revocation.session.device_id)  # Until the app starts anew.
+                        self._refused_revocations.add(revocation.session.device_id)  # Until the app restarts.
                     continue
             self._storage.update(partial(_without, finished=revocation))
 
     def _usable(self, patience: _Patience) -> None:
-        """Exchange the token if it is over. Twice at most: a child fetched long after its birth may be over too."""
+        """Exchange the token if it has expired. At most twice: a child that arrived late may have expired too."""
         self._revoke_copied(patience)
         for _ in range(2):
             session = self._current()
@@ -1100,11 +1243,11 @@ class BatonClient:
             self._exchange(session, patience)
 
     def _session_after(self, refusal: Refused, used: Session) -> Session:
-        """Act on a refusal of the session itself (rule 6): return the one to go on with, or raise."""
+        """Act on a refusal of the session itself (rule 6): return the session to continue with, or raise."""
         if _ends_session(refusal):
             told = refusal.problem.get("reason")
             reason = "reuse" if refusal.code == "token_reused" else str(told or refusal.code)
-            # A second holder has signed with this key, or it could not have used the token. So the key is copied.
+            # A second holder used the token, so it has signed with this key. The key is therefore copied.
             ended = partial(Record.logged_out, copied=reason == "reuse")
             record = self._storage.update(lambda now: ended(now) if now.session == used else now)
             if record.session is None:
@@ -1120,10 +1263,10 @@ class BatonClient:
         *,
         repeat: bool = True,
     ) -> T:
-        """Send, signed afresh each time, until there is an answer to act on (rule 5)."""
+        """Send a request with a new signature each time, until there is an answer to act on (rule 5)."""
         synced, defects = False, 0
         while True:
-            request = prepare(int(self.now()))  # Rule 2: the time first; `prepare` then reads storage, then signs.
+            request = prepare(int(self.now()))  # Rule 2: first the time. Then `prepare` reads storage, and signs.
             trouble: NoResponse | Refused
             try:
                 answer = self._send(request, patience)
@@ -1134,7 +1277,7 @@ class BatonClient:
                 trouble = lost
             if isinstance(trouble, Refused):
                 if trouble.action == "sync_clock" and not synced:
-                    synced = True  # Rule 6: `_send` has set the offset from this very answer. Sign again, once.
+                    synced = True  # Rule 6: `_send` has set the offset from this answer. Sign again, once.
                     continue
                 if trouble.action not in {"retry", "check_outcome"} or trouble.code == "superseded":
                     raise trouble
@@ -1155,7 +1298,7 @@ class BatonClient:
         if foreign is not None:  # Rule 9.
             raise NoResponse(f"the answer is not Baton's: {foreign}")
         stated, after = answer.server_time(), self._clock()
-        # A slow answer is no wrong clock: only one that contradicts the offset moves it.
+        # A slow answer does not change the clock: only an answer that contradicts the offset does.
         if stated is not None and not before + self._offset_s - 1 <= stated <= after + self._offset_s + 1:
             self._offset_s = stated - (before + after) / 2
         return answer
@@ -1191,9 +1334,9 @@ class BatonClient:
         return self._request("POST", path, urlencode(form).encode(), created=created, fields=named, signer=signer)
 
     def _drop(self, ended: Session | None, *, known: bool = True) -> None:
-        """Drop a login that has ended, and none that was stored in its place since (rule 3).
+        """Drop a login that has ended, but no login that was stored in its place since (rule 3).
 
-        `known=False` forgets its secret too: there is no account any more that would know this device by it.
+        `known=False` drops its secret too: no account remains that would recognise this device by the secret.
         """
 
         def dropped(record: Record) -> Record:
@@ -1204,16 +1347,16 @@ class BatonClient:
         self._storage.update(dropped)
 
     def _signer(self, record: Record) -> Signer | None:
-        """Find the key that the session is bound to; none for an unbound one."""
+        """Return the key to which the session is bound; none for an unbound session."""
         session = _session_of(record)
         try:
             return _signer_of(session, record.key)
         except _KeyLostError:
             self._storage.update(lambda now: now.logged_out() if now.session == session else now)
-            raise LoggedOut("key_lost", confirmed=False) from None  # Rule 6: the one end that no server tells.
+            raise LoggedOut("key_lost", confirmed=False) from None  # Rule 6: the server does not report this end.
 
     def _born(self, tokens: Mapping[str, Any], refresh_token: str | None = None) -> dict[str, Any]:
-        """Read what every generation brings anew, and draw the attempt that will end it (rule 1)."""
+        """Read the data that every generation brings, and draw the attempt for its exchange (rule 1)."""
         return {
             "access_token": tokens["access_token"],
             "refresh_token": tokens.get("refresh_token", refresh_token),
@@ -1228,6 +1371,40 @@ class BatonClient:
         return _Patience(deadline_s, self._sleep, self._random)
 
 
+class LoginStep:
+    """The second step of a login: it proves a second factor, or enrols one. It survives a restart, for 600 seconds.
+
+    `factors` are the kinds of factors that the account can prove, `enrol` those that it can enrol. `recovery_codes` are
+    the codes that an enrolment made: show them once. Both lists are empty after a restart (`BatonClient.pending_step`).
+    """
+
+    def __init__(
+        self,
+        problem: Mapping[str, Any],
+        enrol: Callable[[float | None], dict[str, Any]],
+        prove: Callable[[Mapping[str, object], float | None], tuple[Session, Mapping[str, Any]]],
+    ) -> None:
+        """Continue the pending login of a client. `problem` is the answer to its first step."""
+        self.problem, self._enrol, self._prove = problem, enrol, prove
+        self.factors, self.enrol = tuple(problem.get("factors", ())), tuple(problem.get("enrol", ()))
+        self.recovery_codes: tuple[str, ...] = ()
+        self.recovery_codes_left: int | None = None
+
+    def enrolment(self, *, deadline_s: float | None = DEADLINE_S) -> dict[str, Any]:
+        """Return the secret of a new authenticator app, its `otpauth_uri` for a QR code, and its `enrolment`."""
+        return self._enrol(deadline_s)
+
+    def prove(self, proof: Proof, *, remember_device: bool = True, deadline_s: float | None = DEADLINE_S) -> Session:
+        """Send a code, and return the session. To complete an enrolment, `proof` has it and the first code.
+
+        After a wrong code (`Refused`, `invalid_factor`) call this again. After `invalid_session` log in again.
+        """
+        session, tokens = self._prove({**proof.members(), "remember_device": remember_device}, deadline_s)
+        self.recovery_codes = tuple(tokens.get("recovery_codes", ()))
+        self.recovery_codes_left = tokens.get("recovery_codes_left")
+        return session
+
+
 def _session_of(record: Record) -> Session:
     if record.session is None:
         raise NotLoggedIn("There is no session: log in.")
@@ -1235,7 +1412,7 @@ def _session_of(record: Record) -> Session:
 
 
 def _signer_of(session: Session, key: DeviceKey | None) -> Signer | None:
-    """Find what signs for a session: its secret, or the device's key. `None` for an unbound session."""
+    """Return the signer of a session: its secret, or the device's key. `None` for an unbound session."""
     if session.key_id is None:
         return None
     if session.secret is not None:
@@ -1251,20 +1428,20 @@ def _secret_signer(key_id: str, secret: str) -> Signer:
 
 
 def _without(record: Record, finished: Pending | Revocation | None) -> Record:
-    """Forget a login that was begun, or a revocation that was answered."""
+    """Remove a login in progress, or a revocation that was answered."""
     pending = None if record.pending == finished else record.pending
     return replace(record, pending=pending, revocations=tuple(one for one in record.revocations if one != finished))
 
 
 def _repeatable(trouble: NoResponse | Refused, *, repeat: bool) -> bool:
-    """Tell whether a call may be sent again, `repeat` being whether carrying it out twice does no harm."""
+    """Return whether a call may be sent again. `repeat`: two executions do no harm."""
     if isinstance(trouble, Refused) and trouble.action == "check_outcome":
-        return repeat and trouble.defect  # Elsewhere the server says that it will not learn the outcome (rule 6).
+        return repeat and trouble.defect  # Other errors say that the outcome stays unknown (rule 6).
     return repeat or trouble.untouched
 
 
 def _given_up(trouble: NoResponse | Refused) -> BatonError:
-    """Say what the caller hears when a call is not sent again."""
+    """Return the exception for a call that is not sent again."""
     if isinstance(trouble, Refused) and trouble.action == "check_outcome":
         return AnswerLost(f"The call may have been carried out, or not: {trouble}")
     if isinstance(trouble, Refused) and (trouble.untouched or trouble.defect):
@@ -1273,16 +1450,16 @@ def _given_up(trouble: NoResponse | Refused) -> BatonError:
 
 
 def _ends_session(refusal: Refused) -> bool:
-    """Tell whether a refusal of the session's own token ends the session (rule 6). Any other `log_in` does not."""
+    """Return whether a refusal of the session's own token ends the session (rule 6). Any other `log_in` does not."""
     return refusal.action == "log_in" and refusal.error in {"invalid_token", "invalid_grant"}
 
 
-def _confirming(password: str | None, confirm: Callable[[Refused], str] | None) -> Callable[[Refused], str] | None:
+def _confirming(password: str | None, confirm: "Confirm | None") -> "Confirm | None":
     return confirm if password is None else lambda _: password
 
 
 def _with(**members: type) -> Callable[[Answer], Mapping[str, Any]]:
-    """Make a reader of answers that have these members. Any other under 2xx was changed on its way: no answer."""
+    """Make a reader of answers with these members. Any other 2xx answer was changed on its way and counts as none."""
 
     def read(answer: Answer) -> Mapping[str, Any]:
         found = answer.members()
@@ -1295,11 +1472,11 @@ def _with(**members: type) -> Callable[[Answer], Mapping[str, Any]]:
 
 
 _tokens = _with(access_token=str, expires_in=int)
-"""Reads a token response (RFC 6749 5.1). Members it does not need, such as `refresh_token_timeout`, are ignored."""
+"""Reads a token response (RFC 6749 section 5.1). Other members, such as `refresh_token_timeout`, are ignored."""
 
 
 def _first_tokens(binding: Binding) -> Callable[[Answer], Mapping[str, Any]]:
-    """Make a reader of the answer to a registration or login: an HMAC login brings its secret, once."""
+    """Make a reader of the answer to a registration or login. Only the answer to an HMAC login has a secret, once."""
     named: dict[str, type] = {"access_token": str, "expires_in": int, "device_id": str}
     return _with(**named, **({"key_id": str, "secret": str} if binding == "hmac" else {}))
 

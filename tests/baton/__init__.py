@@ -1,1 +1,1 @@
-"""Baton's own tests: a folder for each room, and for what concerns all of them."""
+"""Baton's own tests: a folder for each package, and folders for topics that concern all packages."""

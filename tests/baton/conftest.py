@@ -1,4 +1,4 @@
-"""What Baton's tests share: no real AWS, and Baton behind its gateway over the embedded engine."""
+"""Shared fixtures of Baton's tests: no real AWS, and Baton behind its gateway over the embedded engine."""
 
 import contextlib
 import functools
@@ -46,20 +46,20 @@ for name in [name for name in os.environ if name.startswith(("BATON_", "AWS_"))]
     del os.environ[name]
 os.environ |= ENVIRONMENT
 
-# A busy machine is slow now and then: time limits would make tests fail that have nothing to say about time.
+# Without time limits: a busy machine is sometimes slow, and most tests are not about time.
 settings.register_profile("baton", deadline=None)
 settings.load_profile("baton")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Load the report, where the command line did not name it."""
+    """Load the report plugin, if the command line did not name it."""
     if not config.pluginmanager.has_plugin(report.__name__):
         config.pluginmanager.register(report, report.__name__)
 
 
 @pytest.fixture(scope="package", autouse=True)
 def _fixture_app() -> Iterator[None]:
-    """Let the tools of this process serve the fixture too. The tests of a team, beside this folder, load ``app.py``."""
+    """Let the tools of this process serve the fixture app. The tests of a team, beside this folder, load ``app.py``."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baton_settings, "_FOLDER", FOLDER)
         patch.setattr(gateway_module, "APP", APP)
@@ -75,7 +75,7 @@ def _watched() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def witness() -> Iterator[Witness]:
-    """Promise 10, of every test: whatever it sent and was told, nothing secret of it was stored or logged."""
+    """Check guarantee 10 in every test: no secret of its requests and answers was stored or logged."""
     seen.forget()
     yield seen
     leaks = seen.leaks()
@@ -85,14 +85,14 @@ def witness() -> Iterator[Witness]:
 
 @pytest.fixture(scope="session")
 def embedded_engine() -> Iterator[None]:
-    """Answer every AWS client from memory, serialised."""
+    """Serve every AWS client from memory, with a lock."""
     with embedded():
         yield
 
 
 @pytest.fixture(scope="session")
 def dynoxide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run the engine that counts, and that several processes can race on; give its address."""
+    """Run dynoxide, which counts capacity and which several processes can use. Return its address."""
     program = counting_engine.find()
     if program is None:
         pytest.skip(NO_DYNOXIDE)
@@ -102,7 +102,7 @@ def dynoxide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def tables(embedded_engine: None) -> Iterator[Tables]:
-    """Give four empty tables of this test's own."""
+    """Create four empty tables for this test."""
     del embedded_engine
     tables = Tables(f"baton-{secrets.token_hex(4)}")
     create_tables(tables)
@@ -113,7 +113,7 @@ def tables(embedded_engine: None) -> Iterator[Tables]:
 
 @pytest.fixture
 def clock() -> DevelopmentClock:
-    """Give the server's clock."""
+    """Return the server's clock."""
     return DevelopmentClock()
 
 
@@ -126,29 +126,29 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def contract() -> Contract:
-    """Give the OpenAPI description, as a judge."""
+    """Return the OpenAPI description, to compare answers with."""
     return Contract()
 
 
 @pytest.fixture
 def send(gateway: Gateway, contract: Contract) -> Send:
-    """Send a request through the gateway, in process, and hold the answer against the description."""
+    """Send a request through the gateway in this process, and compare the answer with the description."""
     return contract.judged(through(gateway))
 
 
 @pytest.fixture
 def make_device(send: Send, clock: DevelopmentClock) -> Callable[..., Device]:
-    """Make devices that talk through the gateway."""
+    """Make devices that send requests through the gateway."""
 
     def make(**members: object) -> Device:
-        return Device(send, lambda: int(clock.time()), **members)  # type: ignore[arg-type] # the members of Device
+        return Device(send, lambda: int(clock.time()), **members)  # type: ignore[arg-type] # the arguments of Device
 
     return make
 
 
 @pytest.fixture(scope="session")
 def packaged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Package for an architecture, and give a folder of this session's own with zip and template."""
+    """Package for an architecture. Return a folder of this session with zip and template."""
 
     @functools.cache
     def build(architecture: str) -> Path:
@@ -174,7 +174,7 @@ def broken_engine(embedded_engine: None) -> Iterator[list[bool]]:
             raise JsonRESTError("InternalServerError", "planted")
         return working(handler)
 
-    DynamoHandler.call_action = call_action  # type: ignore[method-assign] # a planted fault
+    DynamoHandler.call_action = call_action  # type: ignore[method-assign] # a seeded fault
     with contextlib.ExitStack() as after:
         after.callback(setattr, DynamoHandler, "call_action", working)
         yield broken
@@ -182,5 +182,5 @@ def broken_engine(embedded_engine: None) -> Iterator[list[bool]]:
 
 @pytest.fixture
 def world() -> World:
-    """Give a fresh deployment in memory, without HTTP."""
+    """Create a deployment in memory, without HTTP."""
     return World()

@@ -16,11 +16,11 @@ from tools.openapi import describe
 FOLDER = Path(__file__).parent / "fixture_app"
 APP = FOLDER / "app.py"
 CLIENTS = FOLDER / "clients.toml"
-"""The registries in that folder are those that Baton ships. ``BATON_CLIENTS`` names one of them."""
+"""The registries in that folder are those of the repository. ``BATON_CLIENTS`` names one of them."""
 
 
 def load_environment(clock: DevelopmentClock | None = None) -> ModuleType:
-    """Import the fixture's ``app.py`` as a module of its own, as a fresh Lambda environment does."""
+    """Import the fixture's ``app.py`` as a new module, as a new Lambda environment does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settings, "_FOLDER", FOLDER)
         return gateway.load_environment(clock, APP)

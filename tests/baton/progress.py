@@ -1,4 +1,4 @@
-"""What a long run prints at its beginning: how many tests, and about how long they take."""
+"""The first line of a long run: the number of tests, and the estimated duration."""
 
 import hashlib
 import time
@@ -10,28 +10,28 @@ import pytest
 from tools.printed import counted, roughly
 
 TEST_S: Final = 0.1
-"""What a test takes on one core, on average: 386 s of 3,772 tests."""
+"""The average duration of a test on one core, in seconds: 386 s for 3,772 tests."""
 SPOKEN_OF_FROM: Final = 200
-"""Fewer tests are over before the line is read."""
+"""A run with fewer tests ends before the line can be read."""
 
 
 class Progress:
-    """Prints the line, and remembers how long the run took, for the next one."""
+    """Prints the line, and stores the duration of the run for the next run."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """Begin to measure."""
+        """Start to measure."""
         self._config, self._begun, self._told = config, time.monotonic(), False
         self._tests = 0
 
     @property
     def _key(self) -> str:
-        """Name the run among those remembered: other marks and other words are another run."""
+        """Return the cache key of the run, which depends on its marks, keywords and paths."""
         asked = self._config.option
         said = " ".join([asked.markexpr, asked.keyword, *self._config.args])
         return f"baton/seconds/{hashlib.sha256(said.encode()).hexdigest()[:32]}"
 
     def said(self, tests: int, processes: int) -> str:
-        """Say how many tests there are, and about how long they take: as long as last time, or by their number."""
+        """Return the number of tests and the estimated duration: that of the last run, or an estimate by the number."""
         cache = getattr(self._config, "cache", None)
         known = cache.get(self._key, None) if cache is not None else None
         many = f"{counted(tests, 'test')} in {counted(processes, 'process', 'processes')}"
@@ -48,17 +48,17 @@ class Progress:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
-        """Print it once, when the first of several processes knows the tests."""
+        """Print the line when the first of several processes has collected the tests."""
         del node
         self._tell(len(ids), int(self._config.getvalue("numprocesses") or 1))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Print it where one process runs them all."""
+        """Print the line if one process runs all tests."""
         if session.items:
             self._tell(len(session.items), 1)
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Remember how long it took, if it ran to its end."""
+        """Store the duration if the run was complete."""
         cache = getattr(self._config, "cache", None)
         if cache is not None and self._tests >= SPOKEN_OF_FROM and exitstatus in {0, 1}:
             cache.set(self._key, round(time.monotonic() - self._begun))

@@ -1,8 +1,8 @@
-"""The promises and their evidence: which tests stand for each, counted from what really ran.
+"""The guarantees and their evidence: the tests of each guarantee, counted from the results of a run.
 
-A test says which promises it stands for, `@pytest.mark.guarantee(1, 2)`, or its module does, in `pytestmark`. One that
-plays many cases says how many: `record_property("cases", 300)`, or schedules, rounds, histories, requests. A whole run
-ends with a line for each promise, and fails where one has no test that passed.
+A test names its guarantees with `@pytest.mark.guarantee(1, 2)`, or its module does, in `pytestmark`. A test with many
+cases reports the number: `record_property("cases", 300)`, or schedules, rounds, histories, requests. A complete run
+ends with a line for each guarantee, and fails if a guarantee has no passed test.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 COUNTED = ("cases", "schedules", "rounds", "histories", "requests", "lives", "mutants")
-"""What a test may have played many of, and says so by ``record_property``."""
+"""The kinds of cases that a test may count with ``record_property``."""
 
 PROMISES: Final = {
     1: "a token has at most one child",
@@ -29,6 +29,8 @@ PROMISES: Final = {
     10: "no plaintext secret is stored or logged",
     11: "wrong user, password or status: the same answer",
     12: "a signature covers the request; one call, once",
+    13: "an exactly-once call has at most one effect",
+    14: "no client is a way around a second factor",
 }
 """Short names of the guarantees. README.md has their exact conditions, and ``test_promises.py`` compares the two."""
 _WORDS = 48
@@ -36,7 +38,7 @@ _WORDS = 48
 
 @dataclass
 class Evidence:
-    """What stands for one promise."""
+    """The test results for one guarantee."""
 
     passed: int = 0
     failed: int = 0
@@ -46,11 +48,11 @@ class Evidence:
 
     @property
     def holds(self) -> bool:
-        """Tell whether something passed and nothing failed."""
+        """Return whether a test passed and no test failed."""
         return self.passed > 0 and not self.failed
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Format the results as one line."""
         played = "".join(f", {self.counts[word]:,} {word}" for word in COUNTED if self.counts[word])
         less = "".join(
             f", {count} {word}" for word, count in (("failed", self.failed), ("skipped", self.skipped)) if count
@@ -59,20 +61,20 @@ class Evidence:
 
 
 def promised(item: pytest.Item) -> list[int]:
-    """Name the promises that a test stands for."""
+    """Return the numbers of the guarantees of a test."""
     return sorted({int(number) for mark in item.iter_markers("guarantee") for number in mark.args})
 
 
 class Ledger:
-    """Keep the evidence of a run."""
+    """The evidence of a run."""
 
     def __init__(self, promises: Iterable[int]) -> None:
-        """Begin without any."""
+        """Start without evidence."""
         self.evidence = {number: Evidence() for number in promises}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note how a test ended."""
-        numbers = [number for name, numbers in report.user_properties if name == "guarantee" for number in numbers]  # type: ignore[attr-defined] # a list, put there by conftest
+        """Record the result of a test."""
+        numbers = [number for name, numbers in report.user_properties if name == "guarantee" for number in numbers]  # type: ignore[attr-defined] # a list that conftest adds
         for number in numbers:
             self._note(self.evidence[number], report)
 
@@ -89,11 +91,11 @@ class Ledger:
                     evidence.counts[name] += value
 
     def broken(self) -> list[int]:
-        """Name the promises that have no evidence, or evidence against them."""
+        """Return the guarantees without a passed test, or with a failed one."""
         return [number for number, evidence in self.evidence.items() if not evidence.holds]
 
     def lines(self, promises: dict[int, str]) -> Sequence[tuple[str, bool]]:
-        """Write a line for each promise, and whether it holds."""
+        """Format a line for each guarantee, and return whether it holds."""
         return [
             (f"{number:>3}  {promises[number]:<{_WORDS}} {evidence}", evidence.holds)
             for number, evidence in self.evidence.items()
@@ -101,6 +103,6 @@ class Ledger:
 
 
 def suite(nodeid: str) -> str:
-    """Name the suite of a test: its folder, or its file where that stands alone."""
+    """Return the suite of a test: its folder, or its file if the file is not in a folder."""
     path = Path(nodeid.partition("::")[0])
     return path.parent.name if path.parent.name != "baton" else path.stem.removeprefix("test_")

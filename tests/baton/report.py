@@ -1,7 +1,7 @@
-"""The plugin that watches a whole run of Baton's tests, and ends it with its evidence: `-p tests.baton.report`.
+"""The pytest plugin that observes a run of Baton's tests and prints the evidence at its end: `-p tests.baton.report`.
 
-The run ends with a line for each guarantee and one for the policies, and fails if one of them does not hold. Several
-processes need it named on the command line, as `make test` does: the process that prints imports no test.
+The run ends with a line for each guarantee and one for the policies, and fails if one of them does not hold. With
+several processes, the command line must name the plugin, as `make test` does: the process that prints imports no test.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let every report carry the promises that its test stands for."""
+    """Add the numbers of its guarantees to the report of each test."""
     for item in items:
         if numbers := promised(item):
             item.user_properties.append(("guarantee", numbers))
@@ -44,25 +44,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over what another process has seen."""
+    """Collect the observations of another process."""
     seen.used |= {Use(*use) for use in getattr(node, "workeroutput", {}).get("used", ())}
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand over what was seen; or, where it all comes together, fail for what does not hold."""
+    """Send the observations to the main process. In the main process, fail the run if a guarantee or a policy fails."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["used"] = [tuple(use) for use in seen.used]  # xdist carries plain values
+        session.config.workeroutput["used"] = [tuple(use) for use in seen.used]  # xdist transfers only plain values
     elif whole(session.config) and (ledger.broken() or any(verdict(seen.used).values())):
         session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
 
 def whole(config: pytest.Config) -> bool:
-    """Tell whether everything was asked for that there is: only that can be held against promises and policies."""
+    """Return whether all tests run: only a complete run can prove all guarantees and policies."""
     return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """End with the evidence, and with what there is none of."""
+    """Print the evidence, and the parts without evidence."""
     say_what_was_missed(terminalreporter)
     if not whole(config):
         return
@@ -78,7 +78,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def say_what_was_missed(terminalreporter: Any) -> None:
-    """Say in the closing lines what was not proved: a skip alone is easily overlooked."""
+    """Print at the end which tests were skipped, because a skip is easily overlooked."""
     skipped = terminalreporter.stats.get("skipped", [])
     if missed := sum(NO_DYNOXIDE in str(report.longrepr) for report in skipped):
         told = (

@@ -1,4 +1,4 @@
-"""Whether this is Baton's own repository: some tests are about files that a team changes, and are for Baton's only.
+"""Decide whether this is Baton's own repository: tests of files that a team changes run only there.
 
 A team changes ``README.md``, ``app.py``, ``.chalice/``, its registries, its ``Makefile`` and more. Tests of these files
 run in Baton's own repository: its README begins with "# Baton", and its version is between two releases. Elsewhere they
@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 
 def is_batons(root: Path) -> bool:
-    """Tell whether a tree is Baton's own repository."""
+    """Return whether a tree is Baton's own repository."""
     readme = root / "README.md"
     titled = readme.is_file() and readme.read_text("utf-8").startswith("# Baton\n")
     return titled and manifest.in_development(root)

@@ -1,7 +1,7 @@
-"""The witness: what the function did to AWS while it answered, and whether a secret of a request was kept or said.
+"""The secret scan: records the AWS calls of the function, and whether a secret of a request was stored or logged.
 
-It stands at the edges of the product and sees every test that sends a request: the event that goes in, the answer that
-comes out, each call of the stores, each signal, each log line.
+It observes every test that sends a request: the event, the answer, each call of the stores, each event of the log, each
+log line.
 """
 
 import base64
@@ -25,22 +25,23 @@ from chalicelib.baton.storage.aws.service import AwsClient
 from tests.baton.repository import OURS, ROOT
 
 POLICIES = [ROOT / ".chalice" / f"policy-{stage}.json" for stage in ("dev", "prod")] if OURS else []
-"""A team's policies may allow more, for its own tables. `make upgrade-check` says what Baton misses in them."""
-"""The policies of the API. `tests/baton/operations/test_stages.py` holds those of the scheduled functions."""
+"""A team's policies may allow more, for its own tables. `make upgrade-check` reports the permissions of Baton that they
+lack."""
+"""The policies of the API. `tests/baton/operations/test_stages.py` checks those of the scheduled functions."""
 
 
 class Use(NamedTuple):
-    """An action of IAM, and the table it is for; KMS has no table."""
+    """An IAM action and its table. KMS has no table."""
 
     action: str
     table: str
 
 
 FOR_TEAMS = frozenset({Use("dynamodb:ConditionCheckItem", "lineages")})
-"""What Baton never does itself: a team's own transaction needs it (`liveness_condition`)."""
+"""A permission that Baton itself does not use: a team's own transaction needs it (`liveness_condition`)."""
 
 SECRET_CHARACTERS_MIN = ATTEMPT_CHARACTERS_MIN
-"""What is shorter is a word of a test, and may stand anywhere."""
+"""A shorter value is an ordinary word of a test, and may occur anywhere."""
 
 SECRET_FIELDS = frozenset({"authorization", "idempotency-key", "baton-grant"})
 SECRET_MEMBERS = frozenset(
@@ -54,7 +55,7 @@ _TRANSACTED = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem",
 
 @dataclass
 class Witness:
-    """What was seen: ``used`` by the whole run, the rest by one test."""
+    """The observations: ``used`` of the whole run, all others of one test."""
 
     used: set[Use] = field(default_factory=set)
     secrets: set[str] = field(default_factory=set)
@@ -62,11 +63,11 @@ class Witness:
     said: list[str] = field(default_factory=list)
 
     def forget(self) -> None:
-        """Begin the next test."""
+        """Clear the observations of the last test."""
         self.secrets, self.kept, self.said = set(), [], []
 
     def leaks(self) -> list[str]:
-        """Name the secrets that were kept or said, by their first characters."""
+        """List the secrets that were stored or logged, by their first characters."""
         stored, told = "\n".join(self.kept), "\n".join(self.said)
         return [
             f"a secret was {what}: {secret[:6]}..., beside {_beside(secret, where)}"
@@ -77,7 +78,7 @@ class Witness:
 
 
 def uses(service: str, operation: str, request: Mapping[str, Any]) -> Iterator[Use]:
-    """Name what a call needs to be allowed; a transaction needs what its parts need."""
+    """Yield the permissions of a call. A transaction needs those of its parts."""
     if operation == "transact_write_items":
         for write in request["TransactItems"]:
             for verb, part in write.items():
@@ -88,16 +89,16 @@ def uses(service: str, operation: str, request: Mapping[str, Any]) -> Iterator[U
 
 
 OF_THE_TEAM = "App"
-"""How the ``Sid`` of a team's own statements begins: docs/baton/tables.md."""
+"""The beginning of the ``Sid`` of a team's own statements: docs/baton/tables.md."""
 
 
 def of_baton(policy: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Give the statements of a policy that are Baton's: those of a team are for what the team has beside it."""
+    """Return the statements of a policy that belong to Baton. Those of a team are for its own resources."""
     return [one for one in policy["Statement"] if not str(one.get("Sid", "")).startswith(OF_THE_TEAM)]
 
 
 def allowed(policy: Mapping[str, Any]) -> set[Use]:
-    """Read what a policy allows Baton, of DynamoDB and KMS."""
+    """Return the permissions on DynamoDB and KMS that a policy gives Baton."""
     return {
         Use(action, resource.rpartition("-")[2] if ":dynamodb:" in resource else "")
         for statement in of_baton(policy)
@@ -109,14 +110,14 @@ def allowed(policy: Mapping[str, Any]) -> set[Use]:
 
 
 def unlike(used: set[Use], policy: set[Use]) -> list[str]:
-    """Say what a policy lacks, and what it allows that nothing used."""
+    """List the permissions that a policy lacks, and those that were never used."""
     return [f"not allowed, and used: {' '.join(use)}" for use in sorted(used - policy)] + [
         f"allowed, and never used: {' '.join(use)}" for use in sorted(policy - used)
     ]
 
 
 def secrets_of(event: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[str]:
-    """Find the secrets of a request and of its answer."""
+    """Yield the secrets of a request and of its answer."""
     for name, values in (event.get("multiValueHeaders") or {}).items():
         if name.lower() in SECRET_FIELDS:
             yield from (re.sub(r"^(?:bearer|basic) ", "", value.strip(' "'), flags=re.IGNORECASE) for value in values)
@@ -141,7 +142,7 @@ def _secret_members(value: object) -> Iterator[str]:
 
 
 def _written(value: object) -> str:
-    """Write a request of the stores out, bytes as text and in base64 too: in whichever way a secret might hide."""
+    """Format a request of the stores, with bytes as text and as base64, to find a secret in each encoding."""
 
     def shown(held: object) -> str:
         if isinstance(held, bytes):
@@ -158,8 +159,8 @@ def _beside(secret: str, text: str) -> str:
     return repr(text[max(0, at - 60) : at])
 
 
-class _Ear(logging.Handler):
-    """Hear every log line, with its traceback."""
+class _LogRecorder(logging.Handler):
+    """A log handler that records every line with its traceback."""
 
     def __init__(self, witness: Witness) -> None:
         super().__init__(0)
@@ -171,7 +172,7 @@ class _Ear(logging.Handler):
 
 @contextmanager
 def watching(witness: Witness) -> Iterator[None]:
-    """Let the witness see everything for as long as this lasts."""
+    """Let the secret scan observe everything within this context."""
     answer, call, record = Chalice.__call__, AwsClient.call, Log.record
 
     @functools.wraps(answer)
@@ -187,7 +188,8 @@ def watching(witness: Witness) -> Iterator[None]:
 
     @functools.wraps(call)
     def called(service: AwsClient, operation: str, **request: object) -> dict[str, Any]:
-        # A development server makes its own ring, and looks for accounts first. A deployed function never makes one.
+        # A development server creates its key ring, and looks for accounts first. A deployed function never creates
+        # one.
         if _answering.get() and operation != "scan":
             witness.used.update(uses(service._name, operation, request))
         if service._name == "dynamodb" and operation != "get_item":
@@ -199,18 +201,18 @@ def watching(witness: Witness) -> Iterator[None]:
         witness.said.append(f"{event} {facts}")
         record(log, event, **facts)
 
-    ear = _Ear(witness)
+    recorder = _LogRecorder(witness)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Chalice, "__call__", answered)
         patch.setattr(AwsClient, "call", called)
         patch.setattr(Log, "record", recorded)
-        logging.getLogger().addHandler(ear)
+        logging.getLogger().addHandler(recorder)
         try:
             yield
         finally:
-            logging.getLogger().removeHandler(ear)
+            logging.getLogger().removeHandler(recorder)
 
 
 def verdict(used: Iterable[Use]) -> dict[str, list[str]]:
-    """Hold what was used against every policy there is."""
+    """Compare the used permissions with every policy."""
     return {path.name: unlike(set(used) | FOR_TEAMS, allowed(json.loads(path.read_text("utf-8")))) for path in POLICIES}

@@ -1,4 +1,4 @@
-"""All journeys over the memory stores, with a clock moved by hand, and devices that sign."""
+"""All flows over the memory stores, with a clock that a test moves, and devices that sign."""
 
 import base64
 import hashlib
@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from chalicelib.baton.accounts.activity import ShowActivity
+from chalicelib.baton.accounts.auth_session import AskForFactor
 from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
 from chalicelib.baton.accounts.export import ExportAccount
-from chalicelib.baton.accounts.first_tokens import FirstTokens
+from chalicelib.baton.accounts.first_tokens import Admit, FirstTokens
 from chalicelib.baton.accounts.login import Login
 from chalicelib.baton.accounts.login_request import Device, ReadLoginRequest
 from chalicelib.baton.accounts.logout import Logout
@@ -27,11 +28,15 @@ from chalicelib.baton.accounts.roles import SetRoles
 from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.breach import BreachCheck
 from chalicelib.baton.factors.credentials import Credentials
+from chalicelib.baton.factors.new_password import NewPassword
+from chalicelib.baton.factors.prove_totp import ProveTotp
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.rotation import make_ring
 from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.policy import PASSWORD_CHARACTERS_MIN
 from chalicelib.baton.proof.signature import content_digest, signature_base
 from chalicelib.baton.proof.signature_input import Signature, component, write_input
 from chalicelib.baton.routing import Message, RouteSpec, StepUp
@@ -45,7 +50,7 @@ from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
 from chalicelib.baton.tokens.revoke import Revoke
 from chalicelib.baton.tokens.shapes import Introspection
 from chalicelib.baton.tokens.token import Names
-from tests.baton.memory import GivenKeyRing, MemoryLog, MemoryStores
+from tests.baton.memory import GivenKeyRing, LeakedPasswords, MemoryLog, MemoryStores
 
 START = 1_800_000_000
 AUTHORITY = "api.example.com"
@@ -61,26 +66,26 @@ _CLIENTS = Path(__file__).with_name("fixture_app") / "clients.toml"
 
 
 class Clock:
-    """A clock moved by hand."""
+    """A clock that a test moves."""
 
     def __init__(self) -> None:
-        """Begin at ``START``."""
+        """Start at ``START``."""
         self.now = START
 
     def __call__(self) -> int:
-        """Tell the time."""
+        """Return the time."""
         return self.now
 
     def skip(self, seconds: int) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self.now += seconds
 
 
 class Phone:
-    """A device: it holds a P-256 key, or the HMAC secret it was given, or nothing, and signs requests."""
+    """A device that signs requests: it has a P-256 key, an HMAC secret from a login, or no key."""
 
     def __init__(self, clock: Callable[[], int], *, kind: str = "P-256") -> None:
-        """Make the key. ``kind`` is ``P-256``, ``hmac`` or ``none``."""
+        """Create the key. ``kind`` is ``P-256``, ``hmac`` or ``none``."""
         self.clock = clock
         self.kind = kind
         self.private = ec.generate_private_key(ec.SECP256R1())
@@ -89,13 +94,13 @@ class Phone:
 
     @property
     def public_key(self) -> PublicKey:
-        """Give the public key."""
+        """Return the public key."""
         numbers = self.private.public_key().public_numbers()
         return PublicKey.from_raw(bytes([2 + numbers.y % 2]) + numbers.x.to_bytes(32, "big"))
 
     @property
     def device(self) -> Device:
-        """Say what this device says of itself."""
+        """Return the description that this device sends of itself."""
         return Device(
             name="Ada's phone",
             public_key=self.public_key if self.kind == "P-256" else None,
@@ -103,7 +108,7 @@ class Phone:
         )
 
     def keep(self, issued: TokenResponse) -> None:
-        """Remember an HMAC secret."""
+        """Store an HMAC secret."""
         if issued.secret:
             self.key_id = issued.key_id or ""
             self.secret = base64.urlsafe_b64decode(issued.secret + "=")
@@ -122,7 +127,7 @@ class Phone:
         created: int | None = None,
         signed: bool = True,
     ) -> Message:
-        """Build a request, signed where this device has something to sign with."""
+        """Build a request, signed if this device has a key."""
         fields: dict[str, tuple[str, ...]] = {"host": (AUTHORITY,)}
         if body:
             fields["content-type"] = ("application/json",)
@@ -138,7 +143,7 @@ class Phone:
         return self.signed(bare, nonce=nonce, created=created) if signed and can_sign else bare
 
     def signed(self, message: Message, *, nonce: str | None = None, created: int | None = None) -> Message:
-        """Sign a request over all it must cover."""
+        """Sign a request over all required components."""
         names = ["@method", "@authority", "@path"]
         components = [component(name) for name in names]
         components += [component("@query-param", name) for name, _ in message.query]
@@ -175,9 +180,10 @@ class World:
     stores: MemoryStores = field(default_factory=MemoryStores)
     entropy: Entropy = secrets.token_bytes
     log: MemoryLog = field(default_factory=MemoryLog)
+    leaked: LeakedPasswords = field(default_factory=LeakedPasswords)
 
     def __post_init__(self) -> None:
-        """Join the shelves, as ``app.py`` does."""
+        """Create the flows, as ``app.py`` does."""
         clock, stores, entropy, log = self.clock, self.stores, self.entropy, self.log
         users, lineage_store, ephemeral, audit = stores.users, stores.lineage_store, stores.ephemeral, stores.audit
         self.key_ring = key_ring = GivenKeyRing(make_ring(entropy, now=START - 10))
@@ -198,17 +204,26 @@ class World:
         )
         introduce = ReadLoginRequest(entropy=entropy, clients=clients, proof=proof)
         first_tokens = FirstTokens(issue=issue)
+        ask = AskForFactor(entropy=entropy)
+        admit = Admit(clients=clients, lineage_store=lineage_store, first_tokens=first_tokens, log=log, record=record)
+        self.prove_totp = ProveTotp(
+            store=stores.factors, ephemeral=ephemeral, log=log, record=record, limits=self.limits
+        )
         end_reused = EndReused(lineage_store=lineage_store, record=record)
+        breaches = BreachCheck(fetch=self.leaked, log=log)
+        new_password = NewPassword(characters_min=PASSWORD_CHARACTERS_MIN, breaches=breaches)
         self._register = Register(
             clock=clock,
             entropy=entropy,
             key_ring=key_ring,
             introduce=introduce,
+            new_password=new_password,
             credentials=credentials,
             users=users,
             lineage_store=lineage_store,
             ephemeral=ephemeral,
             first_tokens=first_tokens,
+            ask=ask,
             log=log,
             record=record,
             limits=self.limits,
@@ -221,9 +236,8 @@ class World:
             credentials=credentials,
             users=users,
             lineage_store=lineage_store,
-            first_tokens=first_tokens,
-            log=log,
-            record=record,
+            ask=ask,
+            admit=admit,
         )
         self._exchange = Exchange(
             clock=clock,
@@ -244,6 +258,7 @@ class World:
             entropy=entropy,
             key_ring=key_ring,
             credentials=credentials,
+            prove_totp=self.prove_totp,
             ephemeral=ephemeral,
             log=log,
         )
@@ -257,7 +272,13 @@ class World:
             clock=clock, key_ring=key_ring, clients=clients, users=users, lineage_store=lineage_store, record=record
         )
         self.change_password = ChangePassword(
-            clock=clock, entropy=entropy, key_ring=key_ring, users=users, lineage_store=lineage_store, record=record
+            clock=clock,
+            entropy=entropy,
+            key_ring=key_ring,
+            new_password=new_password,
+            users=users,
+            lineage_store=lineage_store,
+            record=record,
         )
         self.list_devices = ListDevices(clock=clock, key_ring=key_ring, clients=clients)
         self.show_activity = ShowActivity(clock=clock, audit=audit)
@@ -281,7 +302,7 @@ class World:
         self._numbers = itertools.count(1)
 
     def attempt(self) -> str:
-        """Draw an attempt that nobody else has."""
+        """Draw a unique attempt."""
         return f"attempt-{next(self._numbers):016d}"
 
     def phone(self, kind: str = "P-256") -> Phone:

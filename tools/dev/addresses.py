@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 
 THIS_MACHINE = "127.0.0.1"
-EVERYWHERE = "0.0.0.0"  # nosec B104 - a developer asks for it, by HOST=
+EVERYWHERE = "0.0.0.0"  # nosec B104 - only if a developer sets HOST=
 EMULATOR = "10.0.2.2"
 """The host of the machine in the Android emulator (developer.android.com, "Network address space")."""
 MULTICAST_DNS = "*.local"

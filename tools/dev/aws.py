@@ -38,21 +38,21 @@ def emulated(port: int = 0) -> Iterator[str]:
         rest = {name: value for name, value in described.items() if name != "swagger"}
         return {**rest, "openapi": "3.0.1", "info": {"description": "", **described["info"]}}
 
-    def import_rest_api(backend: Any, api_doc: dict[str, Any], fail_on_warnings: bool) -> Any:  # noqa: ANN401, FBT001 - moto's
+    def import_rest_api(backend: Any, api_doc: dict[str, Any], fail_on_warnings: bool) -> Any:  # noqa: ANN401, FBT001 - the signature of moto
         return stock_import(backend, as_openapi(api_doc), fail_on_warnings)
 
-    def put_rest_api(backend: Any, function_id: str, api_doc: dict[str, Any], **named: Any) -> Any:  # noqa: ANN401 - moto's
+    def put_rest_api(backend: Any, function_id: str, api_doc: dict[str, Any], **named: Any) -> Any:  # noqa: ANN401 - the signature of moto
         return stock_put(backend, function_id, as_openapi(api_doc), **named)
 
-    def protect(response: Any) -> EmptyResult:  # noqa: ANN401 - moto's
+    def protect(response: Any) -> EmptyResult:  # noqa: ANN401 - the signature of moto
         stack = response.cloudformation_backend.get_stack(response._get_param("StackName"))
         stack.enable_termination_protection = response._get_param("EnableTerminationProtection")
         return EmptyResult()
 
-    def create_key(backend: Any, policy: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401 - moto's
+    def create_key(backend: Any, policy: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401 - the signature of moto
         return stock_key(backend, json.dumps(policy) if isinstance(policy, dict) else policy, *rest, **named)
 
-    def execute_change_set(backend: Any, change_set_name: str, stack_name: str) -> None:  # noqa: ANN401 - moto's
+    def execute_change_set(backend: Any, change_set_name: str, stack_name: str) -> None:  # noqa: ANN401 - the signature of moto
         stack = backend.get_stack(stack_name)
         stack.resource_map.cross_stack_resources = backend.exports
         stock_execute(backend, change_set_name, stack_name)
@@ -73,7 +73,7 @@ def emulated(port: int = 0) -> Iterator[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until interrupted."""
-    # moto makes no backup plans, and reports each one twice.
+    # moto has no backup plans, and reports each one twice.
     logging.getLogger("moto").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message="Tried to parse AWS::Backup")
     with emulated(read_port(arguments[0]) if arguments else 5000) as url:

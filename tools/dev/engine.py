@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.baton.storage.dynamodb.database import Tables
-from chalicelib.baton.testing.dynamodb import serialised
+from chalicelib.baton.testing.dynamodb import serialised, shared_sessions
 from tools import template
 from tools.dev.port import read_port
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ENDPOINT = "AWS_ENDPOINT_URL_DYNAMODB"
 REGION = "us-east-1"
 _PARTS = ("KeySchema", "AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "LocalSecondaryIndexes")
-"""What a development table has of its template."""
+"""The members of a template that a development table has."""
 
 
 def offer_credentials() -> None:
@@ -40,7 +40,7 @@ def embedded() -> Iterator[None]:
     from moto import mock_aws  # noqa: PLC0415 - moto is slow to import, and may not be needed
 
     offer_credentials()
-    with serialised(), mock_aws():
+    with shared_sessions(), serialised(), mock_aws():
         yield
 
 
@@ -105,17 +105,17 @@ def over_http(port: int = 0, *, certificate: Path | None = None) -> Iterator[str
     With a ``certificate`` (PEM, its key included) it is over TLS.
     """
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
-    from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415 - only here
+    from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415 - only needed here
 
     class Silent(WSGIRequestHandler):
-        """Keeps connections, as AWS does, and says nothing: a request's line may hold what should not be shown."""
+        """Keeps connections open, as AWS does, and logs nothing: a request line may contain a secret."""
 
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
         wbufsize = -1
 
         def log(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     offer_credentials()
     with serialised():

@@ -40,12 +40,12 @@ _INVOCATION = "/2018-06-01/runtime/invocation/"
 
 
 class InvocationFailed(Exception):
-    """The function raised, did not start, or did not answer; the message holds what it said."""
+    """The function raised, did not start, or did not answer. The message has its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an environment took from start to end, in seconds of CPU."""
+    """The CPU time of an environment from start to end, in seconds."""
 
     cpu_s: float
 
@@ -61,12 +61,12 @@ class _RuntimeApi(ThreadingHTTPServer):
         self.answers: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
 
     def server_bind(self) -> None:
-        """Bind without looking up the host's name, which may take seconds."""
+        """Bind without a lookup of the host name, which may take seconds."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "localhost", int(self.server_address[1])
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - socketserver's
-        """Say nothing of a function that was ended while it waited; of anything else, all."""
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the signature of socketserver
+        """Ignore errors of a function that was ended while it waited. Print every other error."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _RuntimeApi
 
     def do_GET(self) -> None:
-        """Wait for the next event and hand it out."""
+        """Wait for the next event and send it."""
         event = self.server.events.get()
         if event is None:
             self.close_connection = True
@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def do_POST(self) -> None:
-        """Take an answer, or the word that there is none."""
+        """Receive an answer, or the report of an error."""
         said = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         kind = self.path.rpartition("/")[2] if self.path.startswith(_INVOCATION) else "init"
         self._say(202, b"{}", {})
@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def unpack(archive: Path, folder: Path) -> Path:
@@ -123,7 +123,7 @@ def unpack(archive: Path, folder: Path) -> Path:
 
 
 class Environment:
-    """One environment: started with it, ended with it."""
+    """One environment. The process starts and ends with this object."""
 
     def __init__(
         self, task: Path, variables: Mapping[str, str], *, handler: str = "app.app", options: Iterable[str] = ()
@@ -135,10 +135,10 @@ class Environment:
         self._serving.start()
         self._lambdas = tempfile.TemporaryDirectory()
         _link_what_lambda_brings(Path(self._lambdas.name))
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed at the end, as the process is
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in ``end``, with the process
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         self._process = subprocess.Popen(
-            # -S: this machine's own packages stay out of it.
+            # -S: do not load the installed packages of this machine.
             [sys.executable, "-S", *options, "-m", "awslambdaric", handler],
             cwd=task,
             env={
@@ -166,11 +166,11 @@ class Environment:
 
     @property
     def pid(self) -> int:
-        """Name its process."""
+        """Return the id of the process."""
         return self._process.pid
 
     def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Hand over an event and give the answer. Raises ``InvocationFailed``."""
+        """Send an event and return the answer. Raises ``InvocationFailed``."""
         self._api.events.put(json.dumps(event).encode())
         kind, said = self._answer()
         if kind != "response":
@@ -189,12 +189,12 @@ class Environment:
         raise InvocationFailed(f"no answer\n{self.log()}")
 
     def log(self) -> str:
-        """Give what the function wrote so far."""
+        """Return the output of the function so far."""
         self._log.flush()
         return Path(f"/proc/self/fd/{self._log.fileno()}").read_text("utf-8", errors="replace")
 
     def end(self) -> None:
-        """End it, and note what it took."""
+        """End the process, and store its usage."""
         if self.usage is None:
             if self._process.returncode is None:
                 self._process.kill()
@@ -211,13 +211,13 @@ class Environment:
             self._lambdas.cleanup()
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End it."""
+        """End the process."""
         self.end()
 
 
@@ -230,7 +230,7 @@ def _link_what_lambda_brings(folder: Path) -> None:
 
 
 class Packaged:
-    """An environment behind the API of the packaged template, to be put behind ``Gateway`` as an app is."""
+    """An environment behind the API of the packaged template, for ``Gateway`` in place of an app."""
 
     def __init__(self, template: Path, environment: Environment) -> None:
         """Serve the routes that CloudFormation would make."""
@@ -242,9 +242,9 @@ class Packaged:
 
     @property
     def api(self) -> Self:
-        """Stand where Chalice keeps its binary types."""
+        """Replace the attribute in which Chalice keeps its binary types."""
         return self
 
     def __call__(self, event: Mapping[str, Any], _: object) -> dict[str, Any]:
-        """Carry an event to the environment."""
+        """Send an event to the environment."""
         return self._environment.invoke(event)

@@ -34,7 +34,10 @@ CLOCK_PATH = "/_dev/clock"
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """HTTP/1.1 with keep-alive; an answer leaves in one piece (Nagle would hold its second half back for 40 ms)."""
+    """HTTP/1.1 with keep-alive.
+
+    An answer is sent in one write: Nagle's algorithm would delay a second one for 40 ms.
+    """
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -43,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: "GatewayServer"
 
     def answer(self) -> None:
-        """Read one request, carry it through, write the answer."""
+        """Read one request, send it through the gateway, write the answer."""
         body = self._body()
         if body is None:
             self.close_connection = True
@@ -59,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._write(response)
 
     def handle_expect_100(self) -> bool:
-        """Let the client go on, without waiting for the buffer to fill (RFC 9110 section 10.1.1)."""
+        """Let the client continue, without waiting for the buffer to fill (RFC 9110 section 10.1.1)."""
         going_on = super().handle_expect_100()
         self.wfile.flush()
         return going_on
@@ -74,7 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response_only(response.status)
         for name, value in response.headers:
             self.send_header(name, value)
-        if response.status != HTTPStatus.NO_CONTENT and response.header("content-length") is None:  # RFC 9110, 8.6
+        if (
+            response.status != HTTPStatus.NO_CONTENT and response.header("content-length") is None
+        ):  # RFC 9110 section 8.6
             self.send_header("Content-Length", str(len(response.body)))
         if self.close_connection:
             self.send_header("Connection", "close")
@@ -121,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             seconds = json.loads(body)["skip"]
         except (ValueError, TypeError, KeyError):
             seconds = None
-        # What is no number, NaN included, is within no bounds.
+        # An invalid number, also NaN, is outside all limits.
         if type(seconds) not in {int, float} or not -SKIP_MAX_S <= seconds <= SKIP_MAX_S:
             return own(
                 400, "malformed", "invalid_request", f'Send {{"skip": seconds}}, at most {SKIP_MAX_S} either way.'
@@ -131,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
         return GatewayResponse(200, (("Content-Type", "application/json"),), json.dumps(said).encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: a request's line may hold what should not be shown."""
+        """Log nothing: a request line may contain a secret."""
 
 
 class GatewayServer(ThreadingHTTPServer):
@@ -144,14 +149,14 @@ class GatewayServer(ThreadingHTTPServer):
     clock: DevelopmentClock
 
     def __init__(self, port: int, host: str = THIS_MACHINE) -> None:
-        """Listen on ``host:port``; port 0 takes a free one. ``open`` it before serving."""
+        """Listen on ``host:port``. Port 0 takes a free port. Call ``open`` before serving."""
         super().__init__((host, port), _Handler)
 
     def open(self, gateway: Gateway, clock: DevelopmentClock) -> None:
-        """Say what is behind."""
+        """Set the applications behind the gateway."""
         self.gateway, self.clock = gateway, clock
 
     def server_bind(self) -> None:
-        """Bind without looking up the host's name, which may take seconds."""
+        """Bind without a lookup of the host name, which may take seconds."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "localhost", int(self.server_address[1])

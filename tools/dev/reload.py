@@ -38,7 +38,10 @@ def load_anew(load: Callable[[], Sequence[Any]]) -> Sequence[Any]:
     before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == PACKAGE}
     for name in before:
         del sys.modules[name]
-    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # bytecode knows its source's time to the second
+    writes, sys.dont_write_bytecode = (
+        sys.dont_write_bytecode,
+        True,
+    )  # bytecode has the time of its source only in seconds
     try:
         return load()
     except BaseException:
@@ -55,7 +58,7 @@ def reload(gateway: Gateway, load: Callable[[], Sequence[Any]], changed: Sequenc
     names = ", ".join(str(file.relative_to(root)) for file in changed[:3]) + (", ..." if len(changed) > 3 else "")
     try:
         gateway.replace(lambda: load_anew(load))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a person is writing may raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - unfinished code may raise any exception
         print(f"error: {names}: {described(error, root)}", file=sys.stderr)
         print("The server still runs the previous code. remedy: correct the file and save it", file=sys.stderr)
     else:
@@ -83,7 +86,7 @@ def reloading(
         loaded = before = look(root)
         while not ended.wait(poll_s):
             now = look(root)
-            # Two equal looks: an editor that saves several files, or git, has come to its end.
+            # Two equal results: an editor that saves several files, or git, has finished.
             if now == before != loaded:
                 changed = sorted(file for file in now.keys() | loaded.keys() if now.get(file) != loaded.get(file))
                 loaded = now

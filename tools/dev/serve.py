@@ -10,11 +10,13 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from types import ModuleType
+from typing import TextIO
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from chalicelib.baton.service import Baton
 from chalicelib.baton.settings import SettingsProblems, read_settings
 from chalicelib.baton.storage.dynamodb.database import Tables
 from tools import aws
@@ -41,6 +43,8 @@ class Development:
     server: GatewayServer
     resource_server_secret: str
     demo_account: str
+    own_routes: Sequence[str]
+    """The routes of the app that are not Baton's, such as ``POST /orders``."""
 
 
 @contextlib.contextmanager
@@ -55,19 +59,28 @@ def development(port: int, host: str = THIS_MACHINE) -> Iterator[Development]:
         _set_environment(server.server_port, url, secret, host)
         create_tables(Tables(os.environ["BATON_TABLE_PREFIX"]))
         create_own_tables(read_settings().deployment)
-        gateway = Gateway(environments(clock), clock=clock)
+        loaded = environments(clock)
+        gateway = Gateway([one.app for one in loaded], clock=clock)
         account = _demo_account(gateway, server.server_port)
         server.open(gateway, clock)
         thread = threading.Thread(target=server.serve_forever, name="gateway")
         thread.start()
         after.callback(thread.join)
         after.callback(server.shutdown)
-        yield Development(url, engine_name, server, secret, account)
+        yield Development(url, engine_name, server, secret, account, own_routes(loaded[0]))
 
 
-def environments(clock: DevelopmentClock) -> list[Any]:
-    """Load the environments, which take turns."""
-    return [load_environment(clock).app for _ in range(ENVIRONMENTS)]
+def environments(clock: DevelopmentClock) -> list[ModuleType]:
+    """Load ``app.py`` for each environment. They take turns."""
+    return [load_environment(clock) for _ in range(ENVIRONMENTS)]
+
+
+def own_routes(environment: ModuleType) -> list[str]:
+    """Return the routes of ``app.py`` that are not Baton's, by path, without ``OPTIONS``."""
+    batons = (value for value in vars(environment).values() if isinstance(value, Baton))
+    of_baton = {(route.path, route.method) for baton in batons for route in baton.routes}
+    own = {(path, method) for path, methods in environment.app.routes.items() for method in methods} - of_baton
+    return [f"{method} {path}" for path, method in sorted(own) if method != "OPTIONS"]
 
 
 def _set_environment(port: int, url: str, secret: str, host: str) -> None:
@@ -125,6 +138,8 @@ def table(running: Development, out: TextIO) -> str:
     registered = [[str(one.id), str(one.mechanism.name), str(one.form), str(one.binding)] for one in clients]
     head, *listed = aligned([["client", "mechanism", "token", "binding"], *registered])
     lines += ["", dye(f"  {head}", "2"), *(f"  {line}" for line in listed)]
+    if running.own_routes:
+        lines += ["", dye("  your routes", "2"), *(f"  {route}" for route in running.own_routes)]
     login = json.dumps({"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "client_id": "simple"})
     lines += [
         "",
@@ -169,7 +184,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with development(port, host) as running:
             print(table(running, sys.stdout), flush=True)
-            with reloading(running.server.gateway, lambda: environments(running.server.clock)):
+            with reloading(running.server.gateway, lambda: [one.app for one in environments(running.server.clock)]):
                 threading.Event().wait()
     except KeyboardInterrupt:
         print("\nStopped.")

@@ -1,1 +1,1 @@
-"""Mutants: each guard of the rules and of the stores removed or weakened, to see a test fail for it."""
+"""Mutation tests: each guard of the rules and of the stores is removed or weakened, and a test must fail."""

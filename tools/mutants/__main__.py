@@ -1,7 +1,7 @@
-"""Kill mutants: ``python -m tools.mutants [--short] [WORDS OF THEIR NAMES ...]``.
+"""Run the mutants: ``python -m tools.mutants [--short] [WORDS OF THEIR NAMES ...]``.
 
-Each runs the fast tests of its file in a temporary copy of the tree, two at a time; the tests must fail. Tests that
-fail without a mutant kill nothing, so they run unchanged first.
+For each mutant, the fast tests of its file run in a temporary copy of the tree, two at a time. The tests must fail.
+They run first without a mutant, because tests that always fail prove nothing.
 """
 
 import contextlib
@@ -24,18 +24,18 @@ from tools.printed import counted, roughly
 
 AT_ONCE: Final = 2
 CPU_MAX_S: Final = 120
-"""A mutant that makes a loop endless is dead too."""
+"""A mutant with an endless loop counts as killed."""
 SHOWN_MAX: Final = 4_000
-"""Characters of a failure that are printed."""
+"""The number of characters of a failure that are printed."""
 MUTANT_S: Final = 1.5
-"""Seconds for each mutant, two at a time: measured over the dozen of SHORT=1."""
+"""Seconds for each mutant, two at a time: measured with the dozen of SHORT=1."""
 TREE: Final = ("app.py", "pyproject.toml", "README.md", "chalicelib", "clients", "infra", "tests", "tools", ".chalice")
 
 _PASSED, _FAILED, _INTERRUPTED = 0, 1, 2
 
 
 def all_mutants() -> list[Mutant]:
-    """Give the listed mutants and the generated ones, but for those that change nothing."""
+    """Return the listed and the generated mutants, without the equivalent ones."""
     made = [mutant for file in FILES for mutant in generated(file)]
     unknown = EQUIVALENT.keys() - {str(mutant) for mutant in made}
     if unknown:
@@ -55,7 +55,7 @@ def copied(to: Path) -> Path:
 
 
 def run_tests(tree: Path, tests: Sequence[str], output: str = os.devnull, cpu_max_s: int = CPU_MAX_S) -> None:
-    """Run tests in a tree, and end this process with their verdict. For a forked child: what it imports is its own."""
+    """Run tests in a tree, and end this process with the result. For a forked child, which has its own imports."""
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_max_s, cpu_max_s))
     os.chdir(tree)
     sys.path[:] = [
@@ -72,30 +72,30 @@ def run_tests(tree: Path, tests: Sequence[str], output: str = os.devnull, cpu_ma
         contextlib.redirect_stdout(printed),
         contextlib.redirect_stderr(printed),
     ):
-        import pytest  # noqa: PLC0415 - in the child alone
-        from hypothesis import Phase, settings  # noqa: PLC0415 - in the child alone
+        import pytest  # noqa: PLC0415 - only in the child
+        from hypothesis import Phase, settings  # noqa: PLC0415 - only in the child
 
-        # The first example that fails is enough; the tests' own profile would go on to make it small.
+        # The first failing example is enough. The profile of the tests would go on to simplify it.
         settings.register_profile("mutants", deadline=None, phases=[Phase.explicit, Phase.generate], database=None)
         settings.load_profile("mutants")
         type.__setattr__(settings, "load_profile", staticmethod(lambda _: None))
-        # What all children share was imported before pytest could look at it.
+        # The parent process imported the shared modules before pytest could rewrite their assertions.
         calm = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
         code = pytest.main(["-x", "-n", "0", "-p", "no:cacheprovider", *calm, *tests])
     os._exit(int(code))
 
 
 class Laboratory:
-    """Two copies of the tree, and the mutants that live in them one after the other."""
+    """Two copies of the tree, in which the mutants run one after the other."""
 
     def __init__(self, trees: Sequence[Path]) -> None:
-        """Keep the trees."""
+        """Store the trees."""
         self._free = list(trees)
         self._running: dict[int, tuple[multiprocessing.Process, Mutant, Path]] = {}
         self._fork = multiprocessing.get_context("fork")
 
     def survivors(self, mutants: Sequence[Mutant]) -> Iterator[tuple[Mutant, bool]]:
-        """Let each live, and tell whether it survived, as they end."""
+        """Run each mutant, and yield it with its result when it ends."""
         waiting = list(mutants)
         while waiting or self._running:
             while waiting and self._free:
@@ -106,7 +106,9 @@ class Laboratory:
         file = tree / mutant.file
         before = file.stat()
         file.write_text(mutant.applied(file.read_text("utf-8")), "utf-8")
-        os.utime(file, (before.st_mtime + 10, before.st_mtime + 10))  # or yesterday's bytecode would do
+        os.utime(
+            file, (before.st_mtime + 10, before.st_mtime + 10)
+        )  # otherwise the bytecode of the original could be used
         process = self._fork.Process(target=run_tests, args=(tree, mutant.tests))
         process.start()
         assert process.pid is not None
@@ -126,7 +128,10 @@ class Laboratory:
 
 
 def unchanged(tree: Path, tests: Sequence[str]) -> bool:
-    """Tell whether tests pass in an unchanged tree; their bytecode stays there for the mutants. Print how they fail."""
+    """Run the tests in an unchanged tree, and return whether they pass. Their bytecode stays there.
+
+    Print the failures.
+    """
     output = tree.parent / "unchanged.txt"
     context = multiprocessing.get_context("fork")
     process = context.Process(target=run_tests, args=(tree, tests, str(output), len(tests) * CPU_MAX_S))
@@ -138,11 +143,11 @@ def unchanged(tree: Path, tests: Sequence[str]) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the mutants, or a dozen of them, or those whose names hold one of the words; exit 1 when one survives."""
+    """Run all mutants, or a dozen, or those whose names contain one of the words. Exit 1 if one survives."""
     words = [word for word in arguments if word != "--short"]
     mutants = SHORT if "--short" in arguments else all_mutants()
     mutants = [mutant for mutant in mutants if not words or any(word in str(mutant) for word in words)]
-    import argon2  # noqa: F401, PLC0415 - once for all children
+    import argon2  # noqa: F401, PLC0415 - imported once for all children
     import botocore.session  # noqa: F401, PLC0415 - the same
     import cryptography.hazmat.primitives.asymmetric.ec  # noqa: F401, PLC0415 - the same
     import hypothesis  # noqa: F401, PLC0415 - the same

@@ -1,4 +1,4 @@
-"""Mutants from the syntax tree: comparisons turned, operands dropped, guards never taken, parts of conditions gone."""
+"""Mutants from the syntax tree: changed comparisons, removed operands, disabled guards, shortened conditions."""
 
 import ast
 from collections import Counter
@@ -18,7 +18,7 @@ FILES = (
     "chalicelib/baton/storage/dynamodb/lineages.py",
     "chalicelib/baton/storage/dynamodb/state_writes.py",
 )
-"""Where no mutant may survive."""
+"""The files in which no mutant may survive."""
 
 _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
@@ -34,19 +34,19 @@ _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
 }
 
 EQUIVALENT: dict[str, str] = {
-    "lineages/rules.py: judge: behind < 0 -> (behind <= 0)": "what is not behind was answered above",
-    "lineages/rules.py: active_lineage: account_state is None or lineage is None -> (lineage is None)": "the same",
-    "lineages/rules.py: may_act: account_state is None or lineage is None -> (lineage is None)": "the same",
-    "lineages/login_rules.py: removed_by_login: surplus <= 0 -> (surplus < 0)": "none of a sorted list is none",
+    "lineages/rules.py: judge: behind < 0 -> (behind <= 0)": "a token that is not behind was answered above",
+    "lineages/rules.py: active_lineage: account_state is None or lineage is None -> (lineage is None)": "implied",
+    "lineages/rules.py: may_act: account_state is None or lineage is None -> (lineage is None)": "implied",
+    "lineages/login_rules.py: removed_by_login: surplus <= 0 -> (surplus < 0)": "a slice of zero entries is empty",
     "proof/signature.py: signature_base: not (value.isascii() and value.isprintable()) and _UNSIGNABLE.search(value)"
-    " -> (_UNSIGNABLE.search(value))": "only the way is longer",
-    "proof/signature.py: check_digest: text == content_digest(message.body) -> False": "only the way is longer",
+    " -> (_UNSIGNABLE.search(value))": "same result, slower",
+    "proof/signature.py: check_digest: text == content_digest(message.body) -> False": "same result, slower",
 }
-"""Mutants that change nothing anybody can see, each with the reason."""
+"""Mutants without an observable effect, each with the reason."""
 
 
 def generated(file: str) -> Iterator[Mutant]:
-    """Make the mutants of a file, named by the function they are in."""
+    """Yield the mutants of a file. Their names contain the name of the function."""
     source = (ROOT / file).read_text("utf-8")
     starts = [0]
     for line in source.splitlines(keepends=True):
@@ -82,7 +82,7 @@ def _changes(tree: ast.Module) -> Iterator[tuple[str, ast.expr, ast.expr | str]]
 
 
 def _within(node: ast.AST, where: str) -> Iterator[tuple[str, ast.AST]]:
-    """Walk what runs, with the name of the function it is in; types are no guards."""
+    """Walk the executed code, with the name of its function. Type annotations are left out."""
     for child in ast.iter_child_nodes(node):
         inside = f"{where}.{child.name}".lstrip(".") if isinstance(child, ast.FunctionDef | ast.ClassDef) else where
         yield inside, child
@@ -99,7 +99,7 @@ def _turned(node: ast.Compare) -> Iterator[ast.Compare]:
 
 
 def _shortened(where: str, node: ast.Tuple) -> Iterator[tuple[str, ast.expr, ast.expr]]:
-    """Leave one part out of a condition that is made of named parts."""
+    """Remove one part of a condition that consists of named parts."""
     made_of = [type(part) for part in node.elts]
     if ast.Name in made_of and set(made_of) <= {ast.Name, ast.Starred, ast.Constant}:
         for place in range(len(node.elts)):

@@ -1,4 +1,4 @@
-"""A mutant: one change of one file, by the exact text it replaces."""
+"""A mutant: one change of one file, defined by the text that it replaces."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,13 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/keys/tickets.py": ("tests/baton/keys/test_tickets.py",),
     "chalicelib/baton/lineages/login_rules.py": ("tests/baton/lineages/test_lineage.py",),
     "chalicelib/baton/lineages/rules.py": ("tests/baton/lineages/test_lineage.py",),
-    "chalicelib/baton/factors/strength.py": ("tests/baton/factors/test_passwords.py",),
+    "chalicelib/baton/factors/strength.py": ("tests/baton/factors/test_strength.py",),
+    "chalicelib/baton/factors/block_list.py": ("tests/baton/factors/test_strength.py",),
+    "chalicelib/baton/factors/context_words.py": ("tests/baton/factors/test_strength.py",),
+    "chalicelib/baton/factors/breach.py": ("tests/baton/factors/test_breach.py",),
+    "chalicelib/baton/accounts/register.py": ("tests/baton/accounts/test_new_passwords.py",),
+    "chalicelib/baton/accounts/password.py": ("tests/baton/accounts/test_new_passwords.py",),
+    "chalicelib/baton/storage/fetch.py": ("tests/baton/storage/test_fetch.py",),
     "chalicelib/baton/keys/public_key.py": ("tests/baton/keys/test_public_key.py",),
     "chalicelib/baton/proof/signature.py": ("tests/baton/proof/test_signatures.py",),
     "chalicelib/baton/proof/structured_fields.py": ("tests/baton/proof/test_structured_fields.py",),
@@ -37,12 +43,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "chalicelib/baton/urls.py": ("tests/baton/app/test_settings.py",),
     "chalicelib/baton/settings.py": ("tests/baton/app/test_settings.py",),
-    "chalicelib/baton/storage/aws/credentials.py": ("tests/baton/app/test_settings.py",),
+    "chalicelib/baton/storage/aws/credentials.py": ("tests/baton/storage/test_access_key.py",),
     "chalicelib/baton/storage/dynamodb/audit.py": (
         "tests/baton/storage/test_dynamodb.py",
         "tests/baton/storage/test_engine.py",
     ),
-    "chalicelib/baton/access_key.py": ("tests/baton/storage/test_access_key.py",),
+    "chalicelib/baton/access_key.py": ("tests/baton/app/test_settings.py",),
     "chalicelib/baton/storage/dynamodb/database.py": (
         "tests/baton/storage/test_engine.py",
         "tests/baton/storage/test_access_key.py",
@@ -52,18 +58,18 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/storage/test_lost_answers.py",
     ),
     "chalicelib/baton/storage/dynamodb/lineages.py": (
-        "tests/baton/storage/test_rule_is_the_condition.py",
         "tests/baton/storage/test_liveness.py",
         "tests/baton/storage/test_dynamodb.py",
         "tests/baton/storage/test_lost_answers.py",
         "tests/baton/storage/test_engine.py",
+        "tests/baton/storage/test_rule_is_the_condition.py",
     ),
     "chalicelib/baton/storage/dynamodb/state_writes.py": (
-        "tests/baton/storage/test_rule_is_the_condition.py",
         "tests/baton/storage/test_liveness.py",
         "tests/baton/storage/test_dynamodb.py",
         "tests/baton/storage/test_lost_answers.py",
         "tests/baton/storage/test_engine.py",
+        "tests/baton/storage/test_rule_is_the_condition.py",
     ),
     "chalicelib/baton/storage/dynamodb/items.py": (
         "tests/baton/storage/test_engine.py",
@@ -85,6 +91,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/storage/dynamodb/once.py": (
         "tests/baton/storage/test_once.py",
         "tests/baton/storage/test_lost_answers.py",
+        "tests/baton/storage/test_dynamodb.py",
     ),
     "chalicelib/baton/storage/aws/connection.py": ("tests/baton/storage/test_transport.py",),
     "chalicelib/baton/storage/aws/service.py": ("tests/baton/storage/test_engine.py",),
@@ -100,40 +107,60 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/http/answer.py": ("tests/baton/http/test_cors.py", "tests/baton/wire/test_public_api.py"),
     "chalicelib/baton/http/request.py": ("tests/baton/wire/test_public_api.py",),
     "chalicelib/baton/http/signed.py": ("tests/baton/http/test_once.py", "tests/baton/wire/test_public_api.py"),
-    "chalicelib/baton/tokens/caller.py": ("tests/baton/wire/test_public_api.py", "tests/baton/tokens/test_call.py"),
+    "chalicelib/baton/tokens/caller.py": (
+        "tests/baton/wire/test_public_api.py",
+        "tests/baton/tokens/test_call.py",
+        "tests/baton/wire/test_second_factor.py",
+    ),
+    "chalicelib/baton/factors/rules.py": (
+        "tests/baton/factors/test_second_factors.py",
+        "tests/baton/wire/test_second_factor.py",
+    ),
+    "chalicelib/baton/factors/totp.py": ("tests/baton/factors/test_second_factors.py",),
+    "chalicelib/baton/factors/recovery_codes.py": ("tests/baton/factors/test_second_factors.py",),
+    "chalicelib/baton/factors/prove_totp.py": ("tests/baton/wire/test_second_factor.py",),
+    "chalicelib/baton/factors/enrolment.py": ("tests/baton/wire/test_second_factor.py",),
+    "chalicelib/baton/accounts/auth_session.py": ("tests/baton/wire/test_second_factor.py",),
+    "chalicelib/baton/accounts/login_factor.py": ("tests/baton/wire/test_second_factor.py",),
+    "chalicelib/baton/storage/dynamodb/factors.py": (
+        "tests/baton/storage/test_dynamodb.py",
+        "tests/baton/storage/test_lost_answers.py",
+    ),
     "chalicelib/baton/accounts/activity.py": ("tests/baton/accounts/test_own_view.py",),
     "chalicelib/baton/accounts/forget.py": ("tests/baton/accounts/test_own_view.py",),
     "chalicelib/baton/tokens/claims.py": ("tests/baton/tokens/test_rights.py",),
+    "chalicelib/baton/lineages/assurance.py": ("tests/baton/tokens/test_rights.py",),
     "chalicelib/baton/lineages/clients.py": (
         "tests/baton/lineages/test_clients.py",
         "tests/baton/tokens/test_rights.py",
+        "tests/baton/wire/test_second_factor.py",
     ),
 }
-"""The fast tests of each file that is mutated, the likeliest to fail first."""
+"""The fast tests of each mutated file, first those that fail most probably."""
 
 
 class Stale(Exception):
-    """The text that a mutant replaces does not stand in its file exactly once."""
+    """The text that a mutant replaces is not in its file exactly once."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """``old`` becomes ``new`` in ``file``; ``name`` says which guard that takes away."""
+    """``old`` becomes ``new`` in ``file``. ``name`` says which guard is removed."""
 
     file: str
     name: str
     old: str
     new: str
     at: int | None = None
-    """Where ``old`` stands, for one that was generated; a listed one finds its text, which must be there once."""
+    """The position of ``old``, for a generated mutant. The text of a listed mutant must occur once."""
 
     def __str__(self) -> str:
-        """Name it."""
+        """Return the name."""
         return f"{self.file.removeprefix('chalicelib/baton/')}: {self.name}"
 
     @property
     def tests(self) -> tuple[str, ...]:
-        """Name the tests that must notice."""
+        """Return the tests that must fail."""
         return TESTS[self.file]
 
     def applied(self, source: str) -> str:

@@ -1,1 +1,1 @@
-"""What runs as a process of its own: one server a peer, and Baton."""
+"""The separate processes of the comparison: one server for each product, and Baton."""

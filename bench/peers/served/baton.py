@@ -1,8 +1,8 @@
-"""Baton as it is deployed, over the engine the environment names: the packaged zip under AWS's own runtime client.
+"""Baton as deployed: the packaged zip under the runtime client of AWS, with the engine that the environment names.
 
-Says where, and which processes are the function's, and waits. The development gateway stands in for API Gateway in a
-process of its own, which is not charged: that part of HTTP is AWS's. ``/floor`` is answered by a bare handler under
-the same runtime client.
+The program prints its address and the ids of the function's processes, and waits. The development gateway replaces API
+Gateway. It runs in its own process, which does not count, because AWS runs that part of HTTP. An empty handler under
+the same runtime client answers ``/floor``.
 """
 
 import contextlib
@@ -38,27 +38,27 @@ form = "opaque"
 binding = "optional"
 scope = "account"
 """
-"""A client more: `simple`, but its one token is opaque, as those of most peers are."""
+"""An additional client: like `simple`, but its one token is opaque, as with most products."""
 
 
 class WithFloor(Packaged):
-    """An environment of Baton, and one of the bare handler beside it."""
+    """An environment of Baton, and one of the empty handler beside it."""
 
     def __init__(self, template: Path, environment: Environment, bare: Environment) -> None:
-        """Keep the bare environment."""
+        """Store the environment of the empty handler."""
         super().__init__(template, environment)
         self.routes[FLOOR] = {"POST"}
         self._bare = bare
 
     def __call__(self, event: Mapping[str, Any], context: object) -> dict[str, Any]:
-        """Carry an event to the one it is for."""
+        """Send an event to the right environment."""
         return self._bare.invoke(event) if event["resource"] == FLOOR else super().__call__(event, context)
 
 
 def main() -> None:
     """Serve until ended."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # What packaging says goes to the errors, so that one line alone announces.
+    # The output of packaging goes to standard error, so that standard output has only the announcement.
     with (
         os.fdopen(os.dup(sys.stdout.fileno()), "w") as announcement,
         contextlib.ExitStack() as running,
@@ -76,7 +76,7 @@ def main() -> None:
         bare = running.enter_context(Environment(made.bare, made.variables))
         environments = [running.enter_context(Environment(made.task, made.variables)) for _ in range(ENVIRONMENTS)]
         apps = [WithFloor(made.template, environment, bare) for environment in environments]
-        # Another environment only while those before it are busy, as Lambda has it.
+        # Use another environment only while the earlier ones are busy, as Lambda does.
         server.open(Gateway(apps, free=queue.LifoQueue()), DevelopmentClock())
         threading.Thread(target=server.serve_forever, daemon=True).start()
         said = {

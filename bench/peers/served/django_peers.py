@@ -1,8 +1,8 @@
-"""Two Django peers, one process each under gunicorn: ``python django_peers.py <peer> <store> <tokens>``.
+"""Two Django products, one process each under gunicorn: ``python django_peers.py <peer> <store> <tokens>``.
 
-``simplejwt`` is djangorestframework-simplejwt with rotation and its blacklist; ``oauth_toolkit`` is
-django-oauth-toolkit with rotation and reuse protection. Run by the peers' own Python; no middleware is installed,
-so that no request pays for sessions or messages.
+``simplejwt`` is djangorestframework-simplejwt with rotation and its blacklist. ``oauth_toolkit`` is
+django-oauth-toolkit with rotation and reuse protection. The products' own Python runs this file. No middleware is
+installed, so no request has the cost of sessions or messages.
 """
 
 import json
@@ -33,7 +33,7 @@ PACKAGES = {"simplejwt": "djangorestframework-simplejwt", "oauth_toolkit": "djan
 
 
 def database(store: str) -> dict[str, Any]:
-    """Say where the tables are, as Django wants it: connections are kept, and SQLite writes in WAL mode."""
+    """Return the database settings of Django: connections are kept, and SQLite writes in WAL mode."""
     if store.startswith("sqlite:"):
         return {
             "ENGINE": "django.db.backends.sqlite3",
@@ -99,7 +99,7 @@ answer_requests = get_wsgi_application()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer, at ``/floor`` before Django sees it: what gunicorn alone costs."""
+    """Answer ``/floor`` before Django: the cost of gunicorn alone."""
     if environ["PATH_INFO"] == "/floor":
         environ["wsgi.input"].read()
         size = environ["QUERY_STRING"].removeprefix("bytes=")
@@ -110,12 +110,12 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 
 
 def log_in(number: int) -> str:
-    """Leave what a login would have left, and give its refresh token."""
+    """Store the data of a login, and return its refresh token."""
     from django.contrib.auth import get_user_model  # noqa: PLC0415 - after the set-up
 
     user = get_user_model().objects.create(username=f"account-{number}")
     if peer == "simplejwt":
-        from rest_framework_simplejwt.tokens import RefreshToken  # noqa: PLC0415 - only where it is installed
+        from rest_framework_simplejwt.tokens import RefreshToken  # noqa: PLC0415 - only one of the two is installed
 
         return str(RefreshToken.for_user(user))
     return _first_token(user)
@@ -123,7 +123,7 @@ def log_in(number: int) -> str:
 
 def _first_token(user: Any) -> str:
     from django.utils import timezone  # noqa: PLC0415 - after the set-up
-    from oauth2_provider.models import (  # noqa: PLC0415 - only where it is installed
+    from oauth2_provider.models import (  # noqa: PLC0415 - only one of the two is installed
         get_access_token_model,
         get_application_model,
         get_refresh_token_model,
@@ -153,13 +153,13 @@ def _first_token(user: Any) -> str:
 
 
 def _family() -> Any:
-    import uuid  # noqa: PLC0415 - only here
+    import uuid  # noqa: PLC0415 - only needed here
 
     return uuid.uuid4()
 
 
 def main(tokens: int) -> None:
-    """Make the tables, log in, say where we listen, and become gunicorn."""
+    """Create the tables, log in, print the address, and run gunicorn."""
     call_command("migrate", verbosity=0, interactive=False)
     seeded = [log_in(number) for number in range(tokens)]
     listening = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -174,7 +174,7 @@ def main(tokens: int) -> None:
     command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listening.fileno()}"]
     command += ["--workers", "1", "--worker-class", "gthread", "--threads", "16", "--keep-alive", "300"]
     command += ["--log-level", "error", "--no-control-socket", "django_peers:application"]
-    os.execv(sys.executable, command)  # noqa: S606 - our own arguments
+    os.execv(sys.executable, command)  # noqa: S606 - fixed arguments
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from chalicelib.baton.factors.normal_form import category, nfkc
 from chalicelib.baton.policy import EMAIL_BYTES_MAX
 
 _RAW_BYTES_MAX = 4 * EMAIL_BYTES_MAX
-"""A character has at most four bytes, and its canonical form at least one. A longer address is always too long."""
+"""A character has at most four bytes, and its canonical form at least one. So the canonical form of a longer address is
+always too long."""
 _LOCAL_BYTES_MAX = 64
 _LABEL_BYTES_MAX = 63
 _LOCAL_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~")
@@ -29,8 +30,8 @@ def canonical_email(email: str) -> str:
 
     Raises ``InvalidEmail``. The canonical form must have at most 254 bytes of UTF-8: a dot-atom, ``@``, and at least
     two labels (RFC 5321 4.1.2, RFC 6531 3.3). An internationalised domain is mapped as for DNS (UTS 46 nontransitional,
-    RFC 5891). Quoted local parts and address literals are refused. Of the characters beyond ASCII only visible letters,
-    marks and numbers are accepted, because others would give one address two forms.
+    RFC 5891). Quoted local parts and address literals are refused. Outside ASCII, only visible letters, marks and
+    numbers are accepted: with other characters, one address would have two forms.
     """
     if len(email.encode(errors="surrogatepass")) > _RAW_BYTES_MAX:
         raise _invalid("too long to be normalised", _TOO_LONG)
@@ -69,7 +70,7 @@ def _invalid(reason: str, detail: str) -> InvalidEmail:
 def _canonical_domain(domain: str) -> str:
     """Map a domain by UTS 46 and return its labels as A-labels. An ASCII label is only lower-cased.
 
-    UTS 46 maps the case, not Python, because they differ: Python has two lower-case forms of a capital sigma.
+    UTS 46 maps the case, and not Python, because the two differ: Python has two lower-case forms of a capital sigma.
     """
     if domain.isascii():
         return domain.lower()

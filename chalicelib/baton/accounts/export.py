@@ -1,6 +1,6 @@
 """The export of everything that is stored about an account, for its owner. It contains no secret."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,11 +14,12 @@ from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.effects import Clock
 from chalicelib.baton.events.ports import Audit
 from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.model import SecondFactors
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.model import KeyBinding, SecretBinding
-from chalicelib.baton.policy import DAY_S, EXPORT_EVENTS_MAX
+from chalicelib.baton.policy import DAY_S, EXPORT_EVENTS_MAX, TOTP_STEP_S
 from chalicelib.baton.tokens.caller import Caller
 from chalicelib.baton.tokens.claims import decode_attributes
 from chalicelib.baton.tokens.issue import Seconds
@@ -34,14 +35,29 @@ class ExportedAccount(Struct, frozen=True, kw_only=True):
     email: str
     created_at: Seconds
     roles: tuple[str, ...]
-    second_factor_required: bool
+    second_factor_on: Annotated[bool, msgspec.Meta(description="The owner is asked for a second factor at each login.")]
+    second_factor_required: Annotated[bool, msgspec.Meta(description="An operator requires a second factor.")]
     attributes: dict[str, Any]
 
 
 class ExportedFactor(Struct, frozen=True, kw_only=True):
-    """A factor. The export does not contain its secret."""
+    """A factor. The export does not contain its secret.
 
-    kind: Literal["password"]
+    A ``remembered_device`` proved a second factor, and is not asked for one for some time.
+    """
+
+    kind: Literal["password", "totp", "recovery_codes", "remembered_device"]
+    added_at: Seconds | UnsetType = UNSET
+    last_used_at: Annotated[
+        Seconds | UnsetType, msgspec.Meta(description="The time step of the last code of an authenticator app.")
+    ] = UNSET
+    by_new_device: Annotated[
+        bool | UnsetType, msgspec.Meta(description="The device that added it had no login older than 7 days.")
+    ] = UNSET
+    left: Annotated[int | UnsetType, msgspec.Meta(description="The number of unused recovery codes.")] = UNSET
+    key_id: Annotated[
+        str | UnsetType, msgspec.Meta(description="The first 12 bytes of the thumbprint of the device's key.")
+    ] = UNSET
 
 
 class ExportedDevice(ListedDevice, frozen=True, kw_only=True):
@@ -96,10 +112,11 @@ class ExportAccount(Struct, frozen=True, kw_only=True):
                 email=user.email,
                 created_at=user.created_at,
                 roles=tuple(sorted(self.clients.role_names(account_state.roles))),
+                second_factor_on=user.factors.on,
                 second_factor_required=account_state.second_factor_required,
                 attributes=dict(decode_attributes(account_state.attributes)),
             ),
-            factors=[ExportedFactor(kind="password")],
+            factors=[ExportedFactor(kind="password"), *_second_factors(user.factors)],
             devices=[self._device(caller, listed) for listed in self.list_devices(caller)],
             events=[shown(one, account_state) for one in stored[:EXPORT_EVENTS_MAX]],
             truncated=len(stored) > EXPORT_EVENTS_MAX,
@@ -122,3 +139,19 @@ class ExportAccount(Struct, frozen=True, kw_only=True):
             acr=login.assurance.acr,
             amr=login.assurance.amr,
         )
+
+
+def _second_factors(factors: SecondFactors) -> Iterator[ExportedFactor]:
+    """List the second factors: their kinds and times, and no secret."""
+    totp, recovery = factors.totp, factors.recovery
+    if totp is not None:
+        yield ExportedFactor(
+            kind="totp",
+            added_at=totp.enrolled_at,
+            last_used_at=totp.step * TOTP_STEP_S,
+            by_new_device=totp.by_new_key,
+        )
+    if recovery is not None:
+        yield ExportedFactor(kind="recovery_codes", added_at=recovery.made_at, left=factors.codes_left)
+    for key, at in sorted(factors.remembered.items()):
+        yield ExportedFactor(kind="remembered_device", added_at=at, key_id=key)

@@ -1,4 +1,4 @@
-"""The first tokens of a login, also for a repeated registration or login."""
+"""The first tokens of a login, also for a repeated registration or login, and the admission of a login."""
 
 from collections.abc import Iterable
 
@@ -6,10 +6,18 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.login_request import LoginRequest
+from chalicelib.baton.effects import Done
+from chalicelib.baton.events.ports import Log
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.refusals import InvalidCredentials
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.keys.ring import Ring
-from chalicelib.baton.lineages.model import AccountState, Lineage
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.login_rules import NoRoom, removed_by_login, replaced_by_login
+from chalicelib.baton.lineages.model import AccountState, Assurance, Lineage, Status
+from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import ended_of, rights_of
+from chalicelib.baton.policy import LINEAGES_MAX, START_OVER_MAX
 from chalicelib.baton.tokens.issue import Issue, TokenResponse, with_secret
 
 
@@ -42,7 +50,9 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
         ring: Ring,
         now: int,
     ) -> Lineage | None:
-        """Return the lineage that this attempt began in an earlier request, or ``None``. ``ids`` are of the attempt.
+        """Return the lineage that this attempt began in an earlier request, or ``None``.
+
+        ``ids`` are those of the attempt.
 
         Raises ``Superseded`` if that lineage was exchanged, has ended, or has another binding or client.
         """
@@ -60,3 +70,77 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
                 raise errors.Superseded("the lineage of this attempt has gone on")
             return lineage
         return None
+
+
+class Admit(Struct, frozen=True, kw_only=True):
+    """Begin a lineage for a person who has proved every factor that is required, and issue its first tokens."""
+
+    clients: Clients
+    lineage_store: LineageStore
+    first_tokens: FirstTokens
+    log: Log
+    record: Record
+
+    def __call__(
+        self,
+        login_request: LoginRequest,
+        proved_at: AccountState,
+        *,
+        assurance: Assurance,
+        ring: Ring,
+        now: int,
+    ) -> TokenResponse:
+        """Return the first tokens. ``proved_at`` is the account state that the factors were proved with.
+
+        A retry with the same attempt gets the same tokens. Raises ``InvalidCredentials`` if the account was disabled
+        meanwhile, ``TooManyRequests`` if it has no room, and ``Unavailable`` if its credentials changed.
+        """
+        account_state: AccountState | None = proved_at
+        account, verified_version = proved_at.account, proved_at.credentials_version
+        idle_s_of = {client.code: client.mechanism.idle_s for client in self.clients}
+        ids = ring.lineage_ids(account, login_request.attempt, now=now)
+        for _ in range(START_OVER_MAX):
+            if account_state is None or account_state.credentials_version != verified_version:
+                break
+            before = self.first_tokens.find_by_attempt(account_state, login_request, ids, ring=ring, now=now)
+            if before is not None:
+                self.log.record("login_retried", lineage=before.id)
+                return self.first_tokens.tokens_for(
+                    before, login_request, account_state=account_state, ring=ring, now=now
+                )
+            lineage = login_request.lineage(ids[0], epoch=account_state.epoch, assurance=assurance, now=now)
+            replaced = replaced_by_login(account_state, login_request.binding, proved=login_request.proved)
+            removed = removed_by_login(
+                account_state,
+                replaced,
+                now=now,
+                not_before=ring.not_before,
+                idle_s_of=idle_s_of,
+                lineages_max=LINEAGES_MAX,
+            )
+            if isinstance(removed, NoRoom):
+                raise errors.TooManyRequests(
+                    "no entry is old enough to make room",
+                    retry_after=removed.until - now,
+                    detail=f"This account began {LINEAGES_MAX} logins within minutes. Wait as `Retry-After` says.",
+                )
+            admitted = self.lineage_store.add_lineage(
+                lineage, expected=account_state, replaced=replaced, removed=removed, lineages_max=LINEAGES_MAX
+            )
+            if isinstance(admitted, Done):
+                for one in {one.id: one for one in (*replaced, *removed)}.values():
+                    if (
+                        ended_of(
+                            account_state, one, now=now, not_before=ring.not_before, idle_s=idle_s_of.get(one.client)
+                        )
+                        is None
+                    ):
+                        self.record("login_replaced", account=account, lineage=one.id)
+                self.record("logged_in", account=account, lineage=lineage.id, client=login_request.client.id)
+                return self.first_tokens.tokens_for(
+                    lineage, login_request, account_state=account_state, ring=ring, now=now
+                )
+            account_state = self.lineage_store.get(account)
+            if account_state is not None and account_state.status is not Status.ACTIVE:
+                raise InvalidCredentials("disabled while it was logging in")
+        raise errors.Unavailable("the account state kept changing during a login", by_caller=True)

@@ -5,11 +5,18 @@ from msgspec import Struct
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.email import canonical_email
 from chalicelib.baton.effects import Entropy
-from chalicelib.baton.factors.credentials import PASSWORD_ALONE
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.lineages.clients import Client, Clients
-from chalicelib.baton.lineages.model import NO_ATTEMPT, Binding, KeyBinding, Lineage, NoBinding, SecretBinding
+from chalicelib.baton.lineages.model import (
+    NO_ATTEMPT,
+    Assurance,
+    Binding,
+    KeyBinding,
+    Lineage,
+    NoBinding,
+    SecretBinding,
+)
 from chalicelib.baton.policy import LABEL_BYTES_MAX
 from chalicelib.baton.proof.refusals import SignatureRequired
 from chalicelib.baton.proof.signature import check_digest
@@ -36,10 +43,17 @@ class LoginRequest(Struct, frozen=True):
     device: Device
     binding: Binding
     attempt: str
+    attempt_sent: bool = False
+    """The attempt came in ``Idempotency-Key``, so the device has stored it."""
     proved: LineageId | None = None
     """The last login of the device, if its HMAC secret signed this request."""
 
-    def lineage(self, lineage_id: LineageId, *, epoch: int, now: int) -> Lineage:
+    @property
+    def label(self) -> str:
+        """Return the name of the device as a lineage stores it: at most 32 bytes, cut between two characters."""
+        return self.device.name.encode()[:LABEL_BYTES_MAX].decode(errors="ignore")
+
+    def lineage(self, lineage_id: LineageId, *, epoch: int, assurance: Assurance, now: int) -> Lineage:
         """Return the new lineage, at generation 0."""
         mechanism = self.client.mechanism
         return Lineage(
@@ -52,8 +66,8 @@ class LoginRequest(Struct, frozen=True):
             binding=self.binding,
             client=self.client.code,
             auth_time=now,
-            assurance=PASSWORD_ALONE,
-            label=_label(self.device.name),
+            assurance=assurance,
+            label=self.label,
             in_use_since=now if mechanism.slides else None,
         )
 
@@ -101,10 +115,6 @@ class ReadLoginRequest(Struct, frozen=True, kw_only=True):
             device=device,
             binding=binding,
             attempt=attempt_of(message, signature, self.entropy),
+            attempt_sent="idempotency-key" in message.fields,
             proved=LineageId(signature.keyid) if signature and device.hmac else None,
         )
-
-
-def _label(name: str) -> str:
-    """Cut the name of a device to at most 32 bytes, between two characters."""
-    return name.encode()[:LABEL_BYTES_MAX].decode(errors="ignore")

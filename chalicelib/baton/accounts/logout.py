@@ -11,7 +11,7 @@ from chalicelib.baton.tokens.caller import Caller
 
 
 class Logout(Struct, frozen=True, kw_only=True):
-    """Log the caller out here, or everywhere."""
+    """End the caller's login, or all logins of the account."""
 
     clock: Clock
     lineage_store: LineageStore

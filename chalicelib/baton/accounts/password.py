@@ -6,9 +6,9 @@ from chalicelib.baton import errors
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.effects import Clock, Done, Entropy
 from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.new_password import NewPassword
 from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.password_hash import hash_password
-from chalicelib.baton.factors.strength import check_strength
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import may_act
@@ -23,6 +23,7 @@ class ChangePassword(Struct, frozen=True, kw_only=True):
     clock: Clock
     entropy: Entropy
     key_ring: KeyRing
+    new_password: NewPassword
     users: Users
     lineage_store: LineageStore
     record: Record
@@ -35,7 +36,8 @@ class ChangePassword(Struct, frozen=True, kw_only=True):
         if user is None:
             raise errors.Unavailable("inconsistent account: the user is missing")
         secret = normalise(new_password)
-        check_strength(secret.decode(), email=user.email)
+        self.new_password.check_strength(new_password, email=user.email)
+        self.new_password.check_breach(secret)
         password_hash = ring.encrypt_for(
             hash_password(secret, salt=self.entropy(16)).encode(),
             account=caller.account,

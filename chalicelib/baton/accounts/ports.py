@@ -24,7 +24,7 @@ class Users(Passwords, Protocol):
         """Return the account of an e-mail address, or ``None``."""
 
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
-        """Write e-mail index entry, user and account state in one transaction. None of them may exist.
+        """Write e-mail index entry, user and account state in one transaction. None of the three may exist.
 
         ``AddressTaken`` has the account of the existing index entry. If only the user or the account state exists (an
         account with this id was deleted), it has ``user.account``.
@@ -40,5 +40,6 @@ class Users(Passwords, Protocol):
     def forget(self, account: AccountId, email_index: EmailIndex) -> None:
         """Delete the user, then the e-mail index entry, so that the address becomes free. It is safe to repeat this.
 
-        The entry is deleted only if it is of ``account``: another person may have registered the address meanwhile.
+        The entry is deleted only if it belongs to ``account``: another person may have registered the address
+        meanwhile.
         """

@@ -6,12 +6,14 @@ from chalicelib.baton import errors
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.issue import Seconds
 
 
 class Profile(Struct, frozen=True):
     """An account, for its owner. Times are in seconds since the epoch.
 
-    ``roles`` are those that this login has. ``acr``, ``amr`` and ``auth_time`` say how and when the person logged in.
+    ``roles`` are those that this login has. ``acr``, ``amr`` and ``auth_time`` say how and when the person logged in on
+    this device (RFC 9470, RFC 8176).
     """
 
     account_id: AccountId
@@ -21,7 +23,7 @@ class Profile(Struct, frozen=True):
     roles: tuple[str, ...]
     acr: str
     amr: tuple[str, ...]
-    auth_time: int
+    auth_time: Seconds
 
 
 class ShowAccount(Struct, frozen=True, kw_only=True):
@@ -39,8 +41,8 @@ class ShowAccount(Struct, frozen=True, kw_only=True):
             user.email,
             user.created_at,
             caller.device_id,
-            tuple(sorted(caller.roles)),
-            caller.acr,
-            caller.amr,
-            caller.auth_time,
+            roles=tuple(sorted(caller.roles)),
+            acr=caller.acr,
+            amr=caller.amr,
+            auth_time=caller.auth_time,
         )

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from chalicelib.baton import errors
+from chalicelib.baton.accounts.auth_session import AskForFactor
 from chalicelib.baton.accounts.first_tokens import FirstTokens
 from chalicelib.baton.accounts.login_request import Device, LoginRequest, ReadLoginRequest
 from chalicelib.baton.accounts.ports import AddressTaken, Users
@@ -12,19 +13,24 @@ from chalicelib.baton.events.ports import Log
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.credentials import Credentials
 from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.new_password import NewPassword
 from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.password_hash import hash_password
 from chalicelib.baton.factors.ports import RateLimits
 from chalicelib.baton.factors.rate_limits import RateLimit, login_limits
-from chalicelib.baton.factors.refusals import InvalidCredentials
-from chalicelib.baton.factors.strength import check_strength
+from chalicelib.baton.factors.refusals import Breached, InvalidCredentials
+from chalicelib.baton.factors.rules import EnrolmentAsked
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.lineages.assurance import PASSWORD
 from chalicelib.baton.lineages.model import AccountState, Status
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.policy import REGISTRATION_WINDOW_S, REGISTRATIONS_PER_SOURCE_MAX, START_OVER_MAX
 from chalicelib.baton.routing import Message, source_network
 from chalicelib.baton.tokens.issue import TokenResponse
+
+ENROLMENT = EnrolmentAsked(("totp",))
+"""The verdict on a new account, which has no second factor yet."""
 
 
 class Register(Struct, frozen=True, kw_only=True):
@@ -34,11 +40,13 @@ class Register(Struct, frozen=True, kw_only=True):
     entropy: Entropy
     key_ring: KeyRing
     introduce: ReadLoginRequest
+    new_password: NewPassword
     credentials: Credentials
     users: Users
     lineage_store: LineageStore
     ephemeral: RateLimits
     first_tokens: FirstTokens
+    ask: AskForFactor
     log: Log
     record: Record
     limits: bool = True
@@ -46,21 +54,27 @@ class Register(Struct, frozen=True, kw_only=True):
     def __call__(
         self, message: Message, *, source: str, email: str, password: str, client_id: str, device: Device
     ) -> TokenResponse:
-        """Return the first tokens. A retry with the same attempt gets the same ones."""
+        """Return the first tokens. A retry with the same attempt gets the same ones.
+
+        At a client that requires a second factor the account is made, and ``EnrolmentRequired`` is raised.
+        """
         now = self.clock()
         ring = self.key_ring.current(now=now)
         secret = normalise(password)
         login_request = self.introduce(message, email=email, client_id=client_id, device=device, now=now)
-        check_strength(secret.decode(), email=login_request.email)
+        self.new_password.check_strength(password, email=login_request.email)
         self._take_slot(source, now=now)
+        self._check_breach(secret, login_request, ring=ring, now=now)
         password_hash = hash_password(secret, salt=self.entropy(16)).encode()
         for _ in range(START_OVER_MAX):
             user, account_state = self._begin(login_request, password_hash, ring=ring, now=now)
             outcome = self.users.register(user, account_state)
             if isinstance(outcome, Done):
-                (lineage,) = account_state.lineages.values()
-                client = login_request.client.id
-                self.record("registered", account=user.account, lineage=lineage.id, client=client)
+                lineage, client = next(iter(account_state.lineages.values()), None), login_request.client.id
+                lineage_id = lineage.id if lineage else None
+                self.record("registered", account=user.account, lineage=lineage_id, client=client)
+                if lineage is None:
+                    raise self.ask(ENROLMENT, login_request, account_state, ring=ring, now=now)
                 return self.first_tokens.tokens_for(
                     lineage, login_request, account_state=account_state, ring=ring, now=now
                 )
@@ -70,7 +84,7 @@ class Register(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the e-mail claim kept changing during a registration", by_caller=True)
 
     def _take_slot(self, source: str, *, now: int) -> None:
-        """Count registrations per source, successes too, because a registration reveals a registered address."""
+        """Count every registration of a source, successful or not. The answer reveals whether an address is in use."""
         if not self.limits:
             return
         slot = self.ephemeral.count(
@@ -85,12 +99,24 @@ class Register(Struct, frozen=True, kw_only=True):
                 "register limit is reached", retry_after=REGISTRATION_WINDOW_S - now % REGISTRATION_WINDOW_S
             )
 
+    def _check_breach(self, secret: bytes, login_request: LoginRequest, *, ring: Ring, now: int) -> None:
+        """Refuse a breached password, but answer a retry: the check may have been unavailable the first time."""
+        try:
+            self.new_password.check_breach(secret)
+        except Breached:
+            ours = ring.account_ids(login_request.email, login_request.attempt, now=now)
+            if all(self.lineage_store.get(account) is None for account in ours):
+                raise
+
     def _begin(
         self, login_request: LoginRequest, password_hash: bytes, *, ring: Ring, now: int
     ) -> tuple[User, AccountState]:
         email, attempt = login_request.email, login_request.attempt
         account = ring.account_ids(email, attempt, now=now)[0]
-        lineage = login_request.lineage(ring.lineage_ids(email, attempt, now=now)[0], epoch=1, now=now)
+        lineage_id = ring.lineage_ids(account, attempt, now=now)[0]
+        lineage = login_request.lineage(lineage_id, epoch=1, assurance=PASSWORD, now=now)
+        # A client that requires a second factor admits no login on the password alone: the app enrols one first.
+        admitted = login_request.client.second_factor != "required"
         user = User(
             account=account,
             email=email,
@@ -100,7 +126,11 @@ class Register(Struct, frozen=True, kw_only=True):
             created_at=now,
         )
         account_state = AccountState(
-            account=account, status=Status.ACTIVE, epoch=1, credentials_version=1, lineages={lineage.id: lineage}
+            account=account,
+            status=Status.ACTIVE,
+            epoch=1,
+            credentials_version=1,
+            lineages={lineage.id: lineage} if admitted else {},
         )
         return user, account_state
 
@@ -135,7 +165,7 @@ class Register(Struct, frozen=True, kw_only=True):
         now: int,
     ) -> TokenResponse:
         try:
-            self.credentials.check(
+            user = self.credentials.check(
                 secret,
                 account=account_state.account,
                 account_state=account_state,
@@ -145,8 +175,10 @@ class Register(Struct, frozen=True, kw_only=True):
             )
         except InvalidCredentials:
             raise AccountExists from None
-        ids = ring.lineage_ids(login_request.email, login_request.attempt, now=now)
+        ids = ring.lineage_ids(account_state.account, login_request.attempt, now=now)
         lineage = self.first_tokens.find_by_attempt(account_state, login_request, ids, ring=ring, now=now)
+        if lineage is None and login_request.client.second_factor == "required" and user.credentials_version == 1:
+            raise self.ask(ENROLMENT, login_request, account_state, ring=ring, now=now)
         if lineage is None:
             raise errors.Superseded("the lineage of this attempt is gone")
         self.log.record("registration_retried", lineage=lineage.id)

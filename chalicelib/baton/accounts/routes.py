@@ -5,12 +5,22 @@ from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
 from chalicelib.baton.accounts.export import ExportAccount
 from chalicelib.baton.accounts.login import Login
+from chalicelib.baton.accounts.login_factor import FinishLogin, Proof
 from chalicelib.baton.accounts.login_request import Device
 from chalicelib.baton.accounts.logout import Logout
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
-from chalicelib.baton.accounts.shapes import ActivityQuery, Devices, DeviceShape, Entry, LogoutShape, PasswordShape
+from chalicelib.baton.accounts.shapes import (
+    ActivityQuery,
+    Devices,
+    DeviceShape,
+    EnrolShape,
+    Entry,
+    FactorShape,
+    LogoutShape,
+    PasswordShape,
+)
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.routing import Answer, Message, Route, StepUp
 from chalicelib.baton.tokens.caller import Caller
@@ -21,6 +31,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
     *,
     register: Register,
     login: Login,
+    finish_login: FinishLogin,
     logout: Logout,
     show: ShowAccount,
     delete: DeleteAccount,
@@ -63,6 +74,7 @@ def routes(  # noqa: PLR0913 - one flow for each route
     return (
         Route("POST", "/register", enter, signed=False, body=Entry, takes_attempt=True),
         Route("POST", "/login", log_in, signed=False, body=Entry, takes_attempt=True),
+        *_second_steps(finish_login),
         Route("POST", "/logout", log_out, body=LogoutShape, may_step_up="where `everywhere` is true"),
         Route("GET", "/me", show_account),
         Route("DELETE", "/me", delete_account, step_up=StepUp()),
@@ -84,6 +96,23 @@ def own_view_routes(*, show_activity: ShowActivity, export: ExportAccount) -> tu
     return (
         Route("GET", "/me/activity", activity, query=ActivityQuery),
         Route("GET", "/me/export", export_account, step_up=StepUp()),
+    )
+
+
+def _second_steps(finish_login: FinishLogin) -> tuple[Route, ...]:
+    """List the routes of a login that is asked for a second factor."""
+
+    def finish(message: Message, body: FactorShape) -> Answer:
+        proof = Proof(totp=body.totp, recovery_code=body.recovery_code, enrolment=body.enrolment)
+        tokens = finish_login.prove(message, body.auth_session, proof, remember_device=body.remember_device)
+        return Answer(200, tokens)
+
+    def enrol(message: Message, body: EnrolShape) -> Answer:
+        return Answer(200, finish_login.enrol(message, body.auth_session))
+
+    return (
+        Route("POST", "/login/factor", finish, signed=False, body=FactorShape, takes_attempt=True),
+        Route("POST", "/login/enrol", enrol, signed=False, body=EnrolShape, takes_attempt=True),
     )
 
 

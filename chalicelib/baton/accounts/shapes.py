@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib.baton.accounts.devices import ListedDevice
+from chalicelib.baton.factors.routes import TicketText, TotpCode
 from chalicelib.baton.routing import Body, Query
 
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
@@ -42,6 +43,27 @@ class Entry(Body):
     password: str
     client_id: Name
     device: DeviceShape = msgspec.field(default_factory=DeviceShape)
+
+
+class FactorShape(Body):
+    """``POST /login/factor``. Send one of ``totp`` and ``recovery_code``.
+
+    With ``enrolment``, ``totp`` is the first code of the new authenticator app. ``remember_device``: do not ask this
+    device's key for a second factor for some time.
+    """
+
+    auth_session: TicketText
+    totp: TotpCode | None = None
+    recovery_code: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    enrolment: TicketText | None = None
+    remember_device: bool = True
+
+
+class EnrolShape(Body):
+    """``POST /login/enrol``."""
+
+    auth_session: TicketText
+    kind: Literal["totp"]
 
 
 class PasswordShape(Body):

@@ -34,7 +34,7 @@ FACTS: Final[Mapping[str, str]] = {
     "event": "the event that could not be written",
     "kind": "the type of an unplanned exception",
     "where": "the functions and lines of an unplanned exception",
-    "first_of_account": "1 for the account's first such event of the day, 0 for the others; alarms count the ones",
+    "first_of_account": "1 for the account's first such event of the day, 0 for the others; alarms use the sum",
     "revision": "the number of the key ring's last change",
     "signing_key_age_days": "the age of the newest signing key",
     "subject": "the table, key, log group, stage or function of a finding",
@@ -57,13 +57,13 @@ _UNKNOWN: Final = Event("info")
 _DIMENSIONS: Final = [["service"]]
 _STANDARD_OUTPUT: Final = 1
 _CHARACTERS_MAX: Final = 200
-"""The maximum length of a text. The longest that Baton writes are the places of an internal error."""
+"""The maximum length of a text. The longest text of Baton is the list of places of an internal error."""
 
 
 class Log:
     """``ports.Log`` on standard output, which Lambda sends to the log group.
 
-    Each environment has one, and answers one request at a time. So the facts of the current request are attributes.
+    Each environment has one log, and answers one request at a time. So the facts of the current request are attributes.
     """
 
     def __init__(
@@ -149,14 +149,14 @@ def _bounded(fact: str | int) -> str | int:
 
 @functools.lru_cache(maxsize=64)
 def _directive(metrics: tuple[tuple[str, str], ...]) -> msgspec.Raw:
-    """Build the directive that lists the metrics. It is cached, because most requests count the same ones."""
+    """Build the directive that lists the metrics. It is cached, because most requests count the same metrics."""
     named = [{"Name": name, "Unit": unit} for name, unit in metrics]
     directive = {"Namespace": _NAMESPACE, "Dimensions": _DIMENSIONS, "Metrics": named}
     return msgspec.Raw(msgspec.json.encode(directive))
 
 
 def write_line(line: Mapping[str, object]) -> None:
-    """Write a line with one system call: an environment may be frozen or ended right after its answer."""
+    """Write a line with one system call: an environment may be frozen or ended immediately after its answer."""
     if sys.stdout is None:  # in a process without standard output, descriptor 1 may be a socket
         return
     os.write(_STANDARD_OUTPUT, msgspec.json.encode(line) + b"\n")

@@ -17,7 +17,7 @@ class Event(Struct, frozen=True):
     """How an event is recorded.
 
     ``per_account`` also counts the accounts with this event, each account once a day. An alarm counts these, because
-    one person can repeat the event at will.
+    one person can repeat the event deliberately.
     """
 
     level: Level
@@ -30,6 +30,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "refused": Event("info"),  # a server error (5xx): warning
     "registered": Event("info", audited=True),
     "registration_retried": Event("info"),
+    "breach_check_unavailable": Event("warning"),
     "logged_in": Event("info", audited=True),
     "login_retried": Event("info"),
     "login_replaced": Event("info", audited=True),
@@ -46,6 +47,13 @@ EVENTS: Final[Mapping[str, Event]] = {
     "call_replayed": Event("info"),
     "answer_not_stored": Event("warning"),
     "stepped_up": Event("info"),
+    "factor_refused": Event("info"),
+    "second_factor_failing": Event("warning", audited=True),  # once a day, by somebody who has the password
+    "factor_added": Event("info", audited=True),
+    "factor_removed": Event("info", audited=True),
+    "recovery_code_used": Event("warning", audited=True),
+    "recovery_codes_renewed": Event("info", audited=True),
+    "second_factor_switched": Event("info", audited=True),
     "password_changed": Event("info", audited=True),
     "logged_out": Event("info", audited=True),
     "logged_out_everywhere": Event("info", audited=True),
@@ -74,5 +82,5 @@ OF_THE_APP: Final = Event("info", audited=True)
 
 
 def is_app_event(name: str) -> bool:
-    """Check the name of an event of the app's own. It names a metric too, so it is short and plain."""
+    """Check the name of an event that the app defines. A metric has the same name, so the name is short and plain."""
     return _APP_EVENT.fullmatch(name) is not None

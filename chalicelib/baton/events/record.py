@@ -54,5 +54,5 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 def _event_of(name: str) -> Event:
-    """Look an event up. An event of the app's own, ``app_...``, is logged at info and audited."""
+    """Return how an event is recorded. An event of the app (``app_...``) is logged at level info and audited."""
     return OF_THE_APP if name.startswith(APP_PREFIX) else EVENTS[name]

@@ -15,7 +15,7 @@ from chalicelib.baton.factors.rate_limits import RateLimit
 from chalicelib.baton.factors.refusals import InvalidCredentials
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ring import CannotDecrypt, Ring
-from chalicelib.baton.lineages.model import AccountState, Assurance, Status
+from chalicelib.baton.lineages.model import AccountState, Status
 from chalicelib.baton.policy import THROTTLE_WINDOW_S
 
 
@@ -42,8 +42,8 @@ class Credentials(Struct, frozen=True, kw_only=True):
         """Check the password and return the user.
 
         The attempt is counted before the password is hashed. It is uncounted on success and, if possible, after a
-        server error. The account state must have been read before the user: a change of the password in between shows
-        as another credentials version.
+        server error. Read the account state before the user: a password change between the two reads then shows as a
+        different credentials version.
 
         Raises:
             TooManyRequests: a rate limit is reached. The password was not hashed.
@@ -61,6 +61,11 @@ class Credentials(Struct, frozen=True, kw_only=True):
         if verified.rehash:
             self._rehash(password, user, ring)
         return user
+
+    def second_factor_on(self, account: AccountId) -> bool:
+        """Read whether the owner has switched the second factor on."""
+        user = self.users.get(account)
+        return user is not None and user.factors.on
 
     def _verify(
         self, password: bytes, *, account: AccountId, account_state: AccountState | None, ring: Ring
@@ -112,7 +117,10 @@ class Credentials(Struct, frozen=True, kw_only=True):
             self.ephemeral.uncount(rate_limit.name, window_s=THROTTLE_WINDOW_S, now=now)
 
     def _try_to_uncount(self, rate_limits: tuple[RateLimit, ...], *, now: int) -> None:
-        """Uncount after a server error, which must not count as a failed attempt. A failure here is ignored."""
+        """Uncount after a server error, which must not count as a failed attempt.
+
+        If this fails, the failure is ignored.
+        """
         for rate_limit in rate_limits:
             with contextlib.suppress(errors.Unavailable):
                 self._uncount((rate_limit,), now=now)
@@ -134,6 +142,3 @@ def _opened(user: User, ring: Ring) -> str | None:
         return ring.decrypt_for(user.password_hash, account=user.account).decode()
     except CannotDecrypt:
         return None
-
-
-PASSWORD_ALONE = Assurance(acr="aal1", amr=("pwd",))

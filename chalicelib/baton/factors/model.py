@@ -1,8 +1,65 @@
-"""The record of a registered person. No I/O."""
+"""The record of a registered person, with the second factors. No I/O.
+
+A change of factors is a value: ``EnrolTotp``, ``RemoveTotp``, ``ReplaceRecoveryCodes`` or ``SwitchSecondFactor``. Each
+one says what must be stored before (``fits``), what it makes of the stored factors (``apply``), and whether it has
+happened (``is_in``). A store carries it out in one transaction.
+"""
+
+from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chalicelib.baton.ids import AccountId, EmailIndex
+from chalicelib.baton.keys.base64url import encode_base64url
+from chalicelib.baton.lineages.model import Binding, KeyBinding
+
+KEY_ID_BYTES: Final = 12
+
+
+class Totp(Struct, frozen=True):
+    """An authenticator app. ``sealed`` is its secret, encrypted for the account (`Ring.encrypt_factor`).
+
+    ``step`` is the last time step whose code was used, and ``mark`` (16 bytes) the request that used it.
+    ``enrolled_at`` is in seconds. ``by_new_key``: the device that enrolled it had no login older than 7 days.
+    """
+
+    sealed: bytes
+    step: int
+    mark: bytes
+    enrolled_at: int
+    by_new_key: bool = False
+
+
+class RecoveryCodes(Struct, frozen=True):
+    """The recovery codes that are left: the digests of unused codes (16 bytes each).
+
+    ``made_at`` is in seconds. ``mark`` (16 bytes) is the request that made the codes or used the last one, and ``used``
+    the digest of the last code that was used.
+    """
+
+    digests: frozenset[bytes]
+    made_at: int
+    mark: bytes
+    used: bytes | None = None
+
+
+class SecondFactors(Struct, frozen=True):
+    """The second factors of an account. ``on``: each login is asked for one.
+
+    ``remembered`` has the devices that proved a second factor: key id (`key_id`) -> when, in seconds.
+    """
+
+    on: bool = False
+    totp: Totp | None = None
+    recovery: RecoveryCodes | None = None
+    remembered: Mapping[str, int] = {}
+
+    @property
+    def codes_left(self) -> int:
+        """Return the number of unused recovery codes."""
+        return len(self.recovery.digests) if self.recovery else 0
 
 
 class User(Struct, frozen=True):
@@ -14,3 +71,105 @@ class User(Struct, frozen=True):
     password_hash: bytes
     credentials_version: int
     created_at: int
+    factors: SecondFactors = SecondFactors()
+
+
+class Remember(Struct, frozen=True):
+    """Remember a device that has just proved a second factor: its key id, and when, in seconds.
+
+    ``forgotten`` are the key ids that are deleted in the same write, because the account has no login of them.
+    """
+
+    key: str
+    at: int
+    forgotten: tuple[str, ...] = ()
+
+
+class EnrolTotp(Struct, frozen=True):
+    """Enrol an authenticator app, whose first code is used by this. Logins are asked for a second factor from now on.
+
+    ``recovery`` are the first recovery codes of the account, or ``None`` if it has some.
+    """
+
+    totp: Totp
+    recovery: RecoveryCodes | None
+
+    def fits(self, factors: SecondFactors) -> bool:
+        """Check that no authenticator app is enrolled."""
+        return factors.totp is None
+
+    def apply(self, factors: SecondFactors) -> SecondFactors:
+        """Return the factors with the app."""
+        return replace(factors, on=True, totp=self.totp, recovery=self.recovery or factors.recovery)
+
+    def is_in(self, factors: SecondFactors) -> bool:
+        """Check whether this app is enrolled: its secret is encrypted with a random nonce."""
+        return factors.totp is not None and factors.totp.sealed == self.totp.sealed
+
+
+class RemoveTotp(Struct, frozen=True):
+    """Remove an authenticator app. ``last``: no other factor is left, so logins are not asked for one any more."""
+
+    totp: Totp
+    last: bool
+
+    def fits(self, factors: SecondFactors) -> bool:
+        """Check that this app is enrolled. Its last code may be another one meanwhile."""
+        return factors.totp is not None and factors.totp.sealed == self.totp.sealed
+
+    def apply(self, factors: SecondFactors) -> SecondFactors:
+        """Return the factors without the app."""
+        return replace(factors, on=factors.on and not self.last, totp=None)
+
+    def is_in(self, factors: SecondFactors) -> bool:
+        """Check whether no app is enrolled."""
+        return factors.totp is None
+
+
+class ReplaceRecoveryCodes(Struct, frozen=True):
+    """Replace all recovery codes."""
+
+    recovery: RecoveryCodes
+
+    def fits(self, factors: SecondFactors) -> bool:
+        """Accept any factors."""
+        del factors
+        return True
+
+    def apply(self, factors: SecondFactors) -> SecondFactors:
+        """Return the factors with the new codes."""
+        return replace(factors, recovery=self.recovery)
+
+    def is_in(self, factors: SecondFactors) -> bool:
+        """Check whether these codes are stored."""
+        return factors.recovery == self.recovery
+
+
+class SwitchSecondFactor(Struct, frozen=True):
+    """Ask for a second factor at each login, or do so no more.
+
+    ``recovery`` are the first recovery codes of the account, or ``None`` if it has some.
+    """
+
+    on: bool
+    recovery: RecoveryCodes | None = None
+
+    def fits(self, factors: SecondFactors) -> bool:
+        """Check that the switch moves."""
+        return factors.on is not self.on
+
+    def apply(self, factors: SecondFactors) -> SecondFactors:
+        """Return the factors with the other position of the switch."""
+        return replace(factors, on=self.on, recovery=self.recovery or factors.recovery)
+
+    def is_in(self, factors: SecondFactors) -> bool:
+        """Check whether the switch has this position."""
+        return factors.on is self.on
+
+
+FactorChange = EnrolTotp | RemoveTotp | ReplaceRecoveryCodes | SwitchSecondFactor
+
+
+def key_id(binding: Binding) -> str | None:
+    """Return the id under which a device is remembered: 12 bytes of its thumbprint, in base64url. ``None``: no key."""
+    return encode_base64url(binding.thumbprint[:KEY_ID_BYTES]) if isinstance(binding, KeyBinding) else None

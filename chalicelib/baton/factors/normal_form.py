@@ -1,10 +1,10 @@
 """The normal form of passwords and texts, by Unicode 3.2.0: the same with every version of Python. No I/O.
 
 Each Python has its own Unicode version. A password that was normalised with one version could be refused with the next
-one. Every Python also has Unicode 3.2.0, for IDNA 2003 (``unicodedata.ucd_3_2_0``). Its categories never change. Its
-``normalize`` does change: it orders combining marks and composes with the newest tables, also for characters that 3.2.0
-does not have. So this module normalises only runs of characters that 3.2.0 has, and keeps later characters. Unicode
-never changes the normal form of assigned characters.
+version. Every Python also has Unicode 3.2.0, for IDNA 2003 (``unicodedata.ucd_3_2_0``). Its categories never change.
+Its function ``normalize`` does change: for characters that 3.2.0 does not have, it uses the newest tables. So this
+module normalises only runs of characters that 3.2.0 has, and keeps later characters as they are. Unicode never changes
+the normal form of assigned characters.
 
 Source: "Normalization Stability" in the Unicode Character Encoding Stability Policies.
 """
@@ -22,7 +22,7 @@ _UNASSIGNED = "Cn"
 def normalise(password: str) -> bytes:
     """Return the canonical form of a password: NFKC of Unicode 3.2.0, in UTF-8. No version of Python changes it.
 
-    Characters of later Unicode versions are kept, because a keyboard always sends the same ones.
+    Characters of later Unicode versions are kept, because a keyboard always sends the same characters.
 
     Raises:
         PasswordTooLarge: more than 1,024 bytes. This is checked before NFKC, which is quadratic on hostile input.

@@ -21,17 +21,17 @@ _TAG_BYTES = 32
 _CURRENT = (policy.ARGON2_MEMORY_KIB, policy.ARGON2_PASSES, policy.ARGON2_LANES)
 
 TEST_COST: ContextVar[tuple[int, int, int] | None] = ContextVar("TEST_COST", default=None)
-"""Memory in KiB, passes and lanes in place of the policy's. Only the test kit sets it, around its own requests."""
+"""Memory in KiB, passes and lanes, which replace those of the policy. Only the test kit sets this, for its requests."""
 
 _NOBODYS_PASSWORD_HASH = (
     f"$argon2id$v=19$m={policy.ARGON2_MEMORY_KIB},t={policy.ARGON2_PASSES},p={policy.ARGON2_LANES}"
     "$bm9ib2R5J3Mgc2FsdC4uLg$bm9ib2R5J3MgdGFnLCB3aGljaCBub3RoaW5nIGhpdHM"
 )
-"""The hash that the password for an unknown account is verified with: the current cost, and an arbitrary tag."""
+"""The hash with which the password for an unknown account is compared: the current cost, and an arbitrary tag."""
 
 
 class Verified(Struct, frozen=True):
-    """The password is right. ``rehash``: its stored hash has other parameters than the current ones."""
+    """The password is right. ``rehash``: its stored hash has other parameters than the current parameters."""
 
     rehash: bool
 

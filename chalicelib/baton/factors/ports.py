@@ -1,10 +1,15 @@
-"""The ports of factors: password hashes and rate limits."""
+"""The ports of factors: password hashes, second factors, rate limits, and answers of other services."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
+from msgspec import Struct
+
+from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.events.ports import Counters
-from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.model import FactorChange, Remember, Totp, User
 from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.model import Actor, UnfinishedLogin
 
 
 class Passwords(Protocol):
@@ -16,7 +21,7 @@ class Passwords(Protocol):
     def rehash(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
     ) -> None:
-        """Replace a hash by a hash of the same password with new parameters, if the stored one is as expected."""
+        """Replace a hash by a hash of the same password with new parameters, if the stored hash is as expected."""
 
 
 class RateLimits(Counters, Protocol):
@@ -24,3 +29,61 @@ class RateLimits(Counters, Protocol):
 
     def uncount(self, name: str, *, window_s: int, now: int) -> None:
         """Subtract one from the count: the counted attempt succeeded. The count never becomes negative."""
+
+
+class NotFetched(Struct, frozen=True):
+    """There was no usable answer. ``reason`` is for the log: the kind of the error, and no part of the answer."""
+
+    reason: str
+
+
+class Fetch(Protocol):
+    """HTTPS requests to services of others."""
+
+    def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> bytes | NotFetched:
+        """Return the body of a ``GET`` that was answered with 200. It never raises.
+
+        ``within_s`` is the time for all of it, in seconds: name, connection, TLS and the whole answer. ``bytes_max`` is
+        the size of the body. The certificate of the server is verified. Redirects are not followed.
+        """
+
+
+class FactorStore(Protocol):
+    """The second factors of registered people. Reading a user (`Passwords.get`) reads them too."""
+
+    def consume_totp_step(
+        self,
+        account: AccountId,
+        totp: Totp,
+        *,
+        step: int,
+        mark: bytes,
+        credentials_version: int,
+        remember: Remember | None = None,
+    ) -> Done | Refused:
+        """Use the code of a time step, once, and remember the device if ``remember`` is given, in the same write.
+
+        The condition: ``totp`` is the enrolled app, the credentials version is as given, and no code of this or a later
+        step was used. ``mark`` (16 bytes) derives from the attempt of the request: ``Done`` for the same step and mark,
+        so a repeated request gets the same answer.
+        """
+
+    def consume_recovery_code(
+        self, account: AccountId, digest: bytes, *, mark: bytes, credentials_version: int
+    ) -> Done | Refused:
+        """Use a recovery code, once, if it is one of the unused codes and the credentials version is as given.
+
+        ``digest`` are 16 bytes (`recovery_codes.digest_of`). ``Done`` also if the last code that was used has this
+        digest and this ``mark``.
+        """
+
+    def change_factors(
+        self, by: Actor | UnfinishedLogin, change: FactorChange, *, remember: Remember | None, now: int
+    ) -> Done | Moved:
+        """Change the factors on behalf of a login, and raise the credentials version in user and account state.
+
+        This is one transaction, with these conditions: the user has the credentials version of ``by``, the change fits
+        the stored factors (`model`), and the login is active (`rules.may_act`). In the middle of a login there is no
+        lineage yet: then the account state is as when the password was proved (`rules.may_go_on`). Every device is
+        forgotten except for ``remember``. ``Done`` also if the user has the next version and this very change.
+        """

@@ -26,26 +26,40 @@ def login_limits(
 ) -> tuple[RateLimit, ...]:
     """Return the rate limits of a login. For an unknown address ``account`` is a decoy, which is counted too.
 
-    A known device has a rate limit of its own, which other devices cannot reach for it. It is recognised by a key that
-    is bound to any lineage of the account, or by the HMAC secret of the lineage ``proved``.
+    A known device has a rate limit of its own, which other devices cannot use up. It is recognised by a key that is
+    bound to any lineage of the account, or by the HMAC secret of the lineage ``proved``.
     """
-    lineages = account_state.lineages.values() if account_state else ()
-    if isinstance(binding, KeyBinding) and any(lineage.binding == binding for lineage in lineages):
-        return (_of_device(account, binding.thumbprint.hex()),)
-    if any(lineage.id == proved and isinstance(lineage.binding, SecretBinding) for lineage in lineages):
-        return (_of_device(account, str(proved)),)
+    device = known_device(account_state, binding, proved=proved)
+    if device is not None:
+        return (_of_device(account, device),)
     return (
         RateLimit(f"source:{source_network(source)}", FAILURES_PER_SOURCE_MAX),
         RateLimit(f"account:{account}", FAILURES_PER_ACCOUNT_MAX),
     )
 
 
+def known_device(
+    account_state: AccountState | None, binding: Binding, *, proved: LineageId | None = None
+) -> str | None:
+    """Return the name of a device that had a login of this account before. ``None``: the device is unknown."""
+    lineages = account_state.lineages.values() if account_state else ()
+    if isinstance(binding, KeyBinding) and any(lineage.binding == binding for lineage in lineages):
+        return binding.thumbprint.hex()
+    if any(lineage.id == proved and isinstance(lineage.binding, SecretBinding) for lineage in lineages):
+        return str(proved)
+    return None
+
+
 def device_limits(caller: Caller) -> tuple[RateLimit, ...]:
     """Return the rate limit of a step-up: the one of the device, the same as at login if the device has a key."""
+    return (_of_device(caller.account, device_of(caller)),)
+
+
+def device_of(caller: Caller) -> str:
+    """Return the name of the device of a caller, the same as `known_device` if the device has a key."""
     lineage = caller.account_state.lineages.get(caller.device_id) if caller.account_state else None
     binding = lineage.binding if lineage else None
-    device = binding.thumbprint.hex() if isinstance(binding, KeyBinding) else caller.device_id
-    return (_of_device(caller.account, device),)
+    return binding.thumbprint.hex() if isinstance(binding, KeyBinding) else caller.device_id
 
 
 def _of_device(account: AccountId, device: str) -> RateLimit:

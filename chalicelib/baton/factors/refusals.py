@@ -1,4 +1,4 @@
-"""Errors of passwords."""
+"""Errors of passwords and second factors."""
 
 from chalicelib.baton.errors import InvalidRequest, Refusal
 
@@ -19,31 +19,44 @@ class WeakPassword(Refusal):
 
 
 class TooShort(WeakPassword):
-    """The password has fewer characters than the policy requires."""
+    """The password has fewer characters than the policy requires, as typed or in its normal form (NFKC)."""
 
     code = "too_short"
-    detail = "The password has fewer than 15 characters. Choose a longer one."
+    detail = "The password has fewer than `characters_min` characters. Choose a longer one."
 
 
 class TooCommon(WeakPassword):
-    """The password has fewer than 8 units to guess.
+    """The whole password is one that attackers try first.
 
-    One unit is a listed common word, a sequence of the alphabet or of a keyboard row, a repetition of an earlier part,
-    or any other single character. Upper case and look-alikes (`0` for `o`) do not add units.
+    It is on the list of common passwords, repeats a listed or short part, has fewer than 5 different characters, or is
+    a sequence of the alphabet or of a keyboard. A common word inside a longer password is no reason.
     """
 
     code = "too_common"
     detail = (
-        "The password is too easy to guess: it has fewer than 8 units. One unit is a common word, a sequence, a "
-        "repetition, or any other character. Add less common words."
+        "The password is too easy to guess: it is a common password, a repetition, a sequence, or of fewer than 5 "
+        "different characters. Choose another one, such as four random words."
     )
 
 
 class ContainsContext(WeakPassword):
-    """The password is built from the service's name or the person's address."""
+    """The whole password is made from the service's name or the person's address, with digits around it or not."""
 
     code = "contains_context"
-    detail = "The password contains the name of this service or the e-mail address. Choose another one."
+    detail = "The password is made from the name of this service or the e-mail address. Choose another one."
+
+
+class Breached(WeakPassword):
+    """The password is in a public list of passwords that leaked from other services.
+
+    Baton checks it with Pwned Passwords. The first 20 bits of its SHA-1 leave the server, and nothing else of it.
+    """
+
+    code = "breached"
+    detail = (
+        "The password leaked from another service, so attackers try it. Choose another one, and change it wherever it "
+        "is used."
+    )
 
 
 class InvalidCredentials(Refusal):
@@ -52,3 +65,90 @@ class InvalidCredentials(Refusal):
     status = 401
     error = code = "invalid_credentials"
     detail = "The e-mail address or the password is wrong. Correct them and send the request again."
+
+
+class FactorRequired(Refusal):
+    """The password is right, and the login must prove a second factor.
+
+    ``auth_session`` is the unfinished login, for ``POST /login/factor``. ``factors`` are the kinds that the account
+    has.
+    """
+
+    status = 403
+    error = "insufficient_authorization"
+    code = "factor_required"
+    action = "prove_factor"
+    detail = (
+        "This login requires a second factor. Ask the person for one of `factors`, and send it with `auth_session` to "
+        "`POST /login/factor`."
+    )
+
+
+class EnrolmentRequired(Refusal):
+    """The password is right, and the login must prove a second factor, but the account has none.
+
+    ``auth_session`` is the unfinished login. ``enrol`` are the kinds that can be enrolled.
+    """
+
+    status = 403
+    error = "insufficient_authorization"
+    code = "enrolment_required"
+    action = "enrol_factor"
+    detail = (
+        "This login requires a second factor, and the account has none. Enrol one: send `auth_session` and a kind of "
+        "`enrol` to `POST /login/enrol`."
+    )
+
+
+class InvalidSession(Refusal):
+    """The ``auth_session`` or the ``enrolment`` is of no use. All reasons give the same answer.
+
+    It is altered, expired, of another device key, attempt or login, or the account has changed since.
+    """
+
+    error = code = "invalid_session"
+    action = "log_in"
+    detail = (
+        "The `auth_session` or the `enrolment` is not valid for this request: altered, expired, or of another device, "
+        "attempt or login. Begin again with `POST /login` or with the enrolment."
+    )
+
+
+class InvalidFactor(Refusal):
+    """The code is wrong, used, of a removed factor, or the account has no such factor."""
+
+    status = 401
+    error = code = "invalid_factor"
+    detail = "The code is wrong or was used before. Ask the person for a new one. An authenticator app has one in 30 s."
+
+
+class SecondFactorUnsupported(Refusal):
+    """The account is asked for a second factor, and this client cannot ask (``second_factor = "off"``)."""
+
+    status = 403
+    error = code = "second_factor_unsupported"
+    detail = "This account requires a second factor, and this client does not support one. Log in with another client."
+
+
+class SecondFactorRequired(Refusal):
+    """The second factor cannot be switched off: client, operator or a role of the account requires it."""
+
+    status = 403
+    error = code = "second_factor_required"
+    detail = "This account requires a second factor: by its client, a role or an operator. It stays switched on."
+
+
+class FactorExists(Refusal):
+    """The account has an authenticator app."""
+
+    status = 409
+    error = code = "factor_exists"
+    detail = "The account has an authenticator app already. Remove it before you enrol another one."
+
+
+class FactorMissing(Refusal):
+    """The account has no second factor."""
+
+    status = 409
+    error = code = "factor_missing"
+    detail = "The account has no second factor. Enrol an authenticator app first."

@@ -1,12 +1,19 @@
-"""Routes of factors: step-up."""
+"""Routes of factors: step-up, the authenticator app, recovery codes and the switch."""
 
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from chalicelib.baton.factors.changes import ChangeFactors
 from chalicelib.baton.factors.step_up import IssueStepUpGrant
-from chalicelib.baton.routing import Answer, Body, Route
+from chalicelib.baton.policy import TOTP_DIGITS
+from chalicelib.baton.routing import Answer, Body, Route, StepUp
 from chalicelib.baton.tokens.caller import Caller, Operation
+
+TotpCode = Annotated[
+    str, Meta(pattern=rf"^[0-9]{{{TOTP_DIGITS}}}$", description="The current code of the authenticator app.")
+]
+TicketText = Annotated[str, Meta(max_length=4096)]
 
 
 class OperationShape(Body):
@@ -18,18 +25,61 @@ class OperationShape(Body):
 
 
 class StepUpShape(Body):
-    """``POST /step-up``."""
+    """``POST /step-up``. Send the factors of ``factors`` in ``step_up_required``: the password, the code, or both."""
 
     operation: OperationShape
-    password: str
+    password: str | None = None
+    totp: TotpCode | None = None
 
 
-def routes(*, step_up: IssueStepUpGrant) -> tuple[Route, ...]:
+class ConfirmShape(Body):
+    """``POST /me/factors/totp/confirm``."""
+
+    enrolment: TicketText
+    totp: TotpCode
+
+
+class SwitchShape(Body):
+    """``PUT /me/second-factor``."""
+
+    on: bool
+
+
+def routes(*, step_up: IssueStepUpGrant, factors: ChangeFactors) -> tuple[Route, ...]:
     """List the routes of factors."""
 
     def issue_grant(caller: Caller, body: StepUpShape) -> Answer:
         asked = body.operation
         operation = Operation(asked.method, asked.path, asked.digest)
-        return Answer(200, step_up(caller, operation, body.password))
+        return Answer(200, step_up(caller, operation, body.password, body.totp))
 
-    return (Route("POST", "/step-up", issue_grant, body=StepUpShape, takes_attempt=True),)
+    def show_factors(caller: Caller) -> Answer:
+        return Answer(200, factors.show(caller))
+
+    def switch_second_factor(caller: Caller, body: SwitchShape) -> Answer:
+        return Answer(200, factors.switch(caller, on=body.on))
+
+    def begin_totp(caller: Caller) -> Answer:
+        return Answer(200, factors.begin_totp(caller))
+
+    def confirm_totp(caller: Caller, body: ConfirmShape) -> Answer:
+        return Answer(200, factors.confirm_totp(caller, body.enrolment, body.totp))
+
+    def remove_totp(caller: Caller) -> Answer:
+        factors.remove_totp(caller)
+        return Answer(204)
+
+    def renew_recovery_codes(caller: Caller) -> Answer:
+        return Answer(200, factors.renew_recovery_codes(caller))
+
+    proved, codes = StepUp(), "/me/factors/recovery-codes"
+    totp = "/me/factors/totp"
+    return (
+        Route("POST", "/step-up", issue_grant, body=StepUpShape, takes_attempt=True),
+        Route("GET", "/me/factors", show_factors),
+        Route("PUT", "/me/second-factor", switch_second_factor, body=SwitchShape, step_up=proved, takes_attempt=True),
+        Route("POST", totp, begin_totp, step_up=proved, after_recovery=True),
+        Route("DELETE", totp, remove_totp, step_up=proved, after_recovery=True),
+        Route("POST", f"{totp}/confirm", confirm_totp, body=ConfirmShape, takes_attempt=True),
+        Route("POST", codes, renew_recovery_codes, step_up=proved, after_recovery=True, takes_attempt=True),
+    )

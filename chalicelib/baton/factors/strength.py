@@ -1,156 +1,41 @@
-"""Check the strength of passwords (NIST SP 800-63B 3.1.1). No I/O, except for the list of common words."""
+"""Check the strength of new passwords (NIST SP 800-63B-4 section 3.1.1.2). No I/O, except for the block list.
 
-import re
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from pathlib import Path
+Three rules, in this order. There are no rules of composition.
+
+1. **Length**: at least 15 characters (code points), both as typed and in the normal form (NFKC).
+2. **Block list** (``block_list.py``): the whole password is not one that attackers try first.
+3. **Context** (``context_words.py``): the whole password is not made from the address or the name of the service.
+
+The rules compare the password as a whole. A common word inside a longer password refuses nothing: NIST forbids the
+comparison of parts, and an earlier version that counted common words refused good passphrases
+("acrobat on a violet unicycle"). The fourth rule needs the network: ``breach.py``.
+"""
 
 from chalicelib.baton import policy
+from chalicelib.baton.factors.block_list import is_blocked
+from chalicelib.baton.factors.context_words import is_made_of, words_of
+from chalicelib.baton.factors.normal_form import nfkc
 from chalicelib.baton.factors.refusals import ContainsContext, TooCommon, TooShort
 
-SERVICE_WORD = "baton"
 
+def check_strength(password: str, *, email: str, characters_min: int = policy.PASSWORD_CHARACTERS_MIN) -> None:
+    """Refuse a weak password.
 
-GUESSES_MIN = 8
-"""NIST requires at least eight characters. So a long password of common words and repetitions needs eight units."""
-
-_WORD_CHARACTERS_MAX = 40
-
-_CONTEXT_CHARACTERS_MIN = 4
-"""Shorter parts of an address ("li", "tom") occur in good passphrases by chance."""
-
-_RUN_CHARACTERS_MIN = 3
-
-_PATHS = tuple(
-    direction
-    for path in (
-        "abcdefghijklmnopqrstuvwxyz",
-        "01234567890",
-        "qwertyuiop",
-        "asdfghjkl",
-        "zxcvbnm",
-        "qwertzuiop",
-        "yxcvbnm",
-        "azertyuiop",
-        "qsdfghjklm",
-        "wxcvbn",
-        "!@#$%^&*()",
-        "qazwsxedcrfvtgbyhnujmikolp",
-        "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p",
-        "1q2w3e4r5t6y7u8i9o0p",
-        "q1w2e3r4t5y6u7i8o9p0",
-        "a1b2c3d4e5f6g7h8i9j0",
-        "1a2b3c4d5e6f7g8h9i0j",
-        "abc123",
-        "123abc",
-    )
-    for direction in (path, path[::-1])
-)
-"""Sequences of the alphabet, of numbers and of keyboards, in both directions."""
-
-_SEPARATORS = re.compile(r"[\s_.,\-]+")
-_LOOKALIKES = str.maketrans("013457@$!|+l", "oieastasiiti")
-
-
-def check_strength(password: str, *, email: str) -> None:
-    """Refuse a weak password. There are no rules of composition.
-
-    ``password`` is a result of ``normalise``, ``email`` a canonical address.
+    ``password`` is as typed, and ``normalise`` has accepted it: it has at most 1,024 bytes. ``email`` is a canonical
+    address. ``characters_min`` is the least length in code points.
 
     Raises:
-        TooShort: fewer than 15 characters (code points).
-        ContainsContext: it contains the name of the service or the address, or consists mainly of their parts.
-        TooCommon: it consists mainly of common words, repetitions and sequences.
+        TooShort: fewer than ``characters_min`` characters, as typed or in the normal form. Some characters become up to
+            18 in the normal form, but a person types one.
+        TooCommon: the whole password is on the block list, or a repetition, a sequence, or of few characters.
+        ContainsContext: the whole password is made from the address or the name of the service.
 
     """
-    if len(password) < policy.PASSWORD_CHARACTERS_MIN:
-        raise TooShort(characters_min=policy.PASSWORD_CHARACTERS_MIN)
-    whole, parts = _context(email)
-    text = _SEPARATORS.sub("", password.casefold())
-    folded = text.translate(_LOOKALIKES)
-    if any(word in folded for word in whole):
-        raise ContainsContext
-    if guesses(text, _common_words()) < GUESSES_MIN:
+    normal = nfkc(password)
+    if min(len(password), len(normal)) < characters_min:
+        raise TooShort(characters_min=characters_min)
+    folded = normal.casefold()
+    if is_blocked(folded) or (normal != password and is_blocked(password.casefold())):
         raise TooCommon
-    if guesses(text, _common_words() | parts) < GUESSES_MIN:
+    if is_made_of(folded, words_of(email)):
         raise ContainsContext
-
-
-def guesses(text: str, words: frozenset[str]) -> int:
-    """Count the units that an attacker with the list ``words`` (folded) must guess, up to ``GUESSES_MIN``.
-
-    One unit is a word, a sequence of a keyboard row or of the alphabet, a repetition of an earlier part, or any other
-    character.
-    """
-    folded = text.translate(_LOOKALIKES)
-    count = position = 0
-    while position < len(text) and count < GUESSES_MIN:
-        position += max(
-            1,
-            _word_length(folded, position, words),
-            _run_length(text, position),
-            _repeat_length(text, position),
-        )
-        count += 1
-    return count
-
-
-def _word_length(folded: str, start: int, words: frozenset[str]) -> int:
-    longest = min(_WORD_CHARACTERS_MAX, len(folded) - start)
-    return next((length for length in range(longest, 0, -1) if folded[start : start + length] in words), 0)
-
-
-def _run_length(text: str, start: int) -> int:
-    def run(path: str) -> int:
-        at = path.find(text[start])
-        length = 0
-        while at >= 0 and path[at + length : at + length + 1] == text[start + length : start + length + 1] != "":
-            length += 1
-        return length
-
-    length = max(run(path) for path in _PATHS)
-    return length if length >= _RUN_CHARACTERS_MIN else 0
-
-
-def _repeat_length(text: str, start: int) -> int:
-    """Return the length of the longest part from ``start`` that also begins earlier, overlaps included ("aaaa")."""
-    # A part that occurs earlier does so at every shorter length. So a bisection keeps hostile input cheap.
-    low, high = 0, len(text) - start
-    while low < high:
-        length = (low + high + 1) // 2
-        if text.find(text[start : start + length], 0, start + length - 1) >= 0:
-            low = length
-        else:
-            high = length - 1
-    return low if low >= _RUN_CHARACTERS_MIN else 0
-
-
-def _context(email: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the words that a password must not contain, and those that it must not mainly consist of. Folded."""
-    local, _, domain = email.rpartition("@")
-    names = [local, *(_unicode_of(label) for label in domain.split(".")[:-1])]
-    whole = (SERVICE_WORD, local, email)
-    parts = (part for name in names for part in re.split(r"[\W_]+", name))
-    return frozenset(_folded(whole)), frozenset(_folded(parts))
-
-
-def _unicode_of(label: str) -> str:
-    """Return the Unicode form of a label: an A-label is Punycode (RFC 3492) after its prefix."""
-    try:
-        return label.removeprefix("xn--").encode().decode("punycode") if label.startswith("xn--") else label
-    except UnicodeError:
-        return label
-
-
-def _folded(words: Iterable[str]) -> Iterator[str]:
-    for word in words:
-        folded = _SEPARATORS.sub("", word.casefold()).translate(_LOOKALIKES)
-        if len(folded) >= _CONTEXT_CHARACTERS_MIN:
-            yield folded
-
-
-@lru_cache(maxsize=1)
-def _common_words() -> frozenset[str]:
-    text = Path(__file__).with_name("common_passwords.txt").read_text(encoding="utf-8")
-    lines = (line for line in text.splitlines() if not line.startswith("#"))
-    return frozenset(word.translate(_LOOKALIKES) for line in lines for word in line.split())

@@ -1,6 +1,6 @@
 """Make the response of an ``Answer`` or a ``Refusal``. Errors follow RFC 6749 under ``/oauth``, RFC 9457 elsewhere.
 
-``readable_by`` says which web pages may read it (CORS, the Fetch standard).
+``readable_by`` decides which web pages may read the response (CORS, the Fetch standard).
 """
 
 import re
@@ -79,7 +79,7 @@ _BODILESS = frozenset({204, 205, 304})
 
 
 def _cache_control(answer: Answer, *, shared: bool) -> str:
-    """Return the value of ``Cache-Control`` (RFC 9111): ``private`` for a caller's answer or one with a cookie."""
+    """Return the value of ``Cache-Control`` (RFC 9111): ``private`` if a caller gets the answer or it sets a cookie."""
     if not answer.cache_s:
         return "no-store"
     if answer.cache_s < 0:
@@ -204,7 +204,7 @@ def as_page(response: Response, refusal: errors.Refusal, *, request_id: str) -> 
 
 
 def _challenge(refusal: errors.Refusal, status: int, error: str) -> str | None:
-    """Build ``WWW-Authenticate`` (RFC 6750 3, RFC 9470 3). API Gateway renames it, so the body says it too."""
+    """Build ``WWW-Authenticate`` (RFC 6750 3, RFC 9470 3). API Gateway renames it, so the body has the same facts."""
     if status != errors.InvalidToken.status:
         return None
     if isinstance(refusal, InvalidClient):
@@ -220,11 +220,11 @@ ALLOWED_FIELDS = "Authorization, Baton-Grant, Content-Digest, Content-Type, Idem
 EXPOSED_FIELDS = "Age, Baton-Replayed, Baton-Request-Id, Baton-Time, Retry-After"
 """Response header fields that a page may read."""
 PREFLIGHT_KEPT_S = 7200
-"""How long a browser may keep a preflight, seconds. Chromium keeps none for longer."""
+"""How long a browser may keep a preflight, seconds. Chromium does not keep it for longer."""
 
 
 def readable_by(origin: str | None, origins: Iterable[str]) -> dict[str, str]:
-    """Return the header fields that allow a page of this origin to read an answer. No fields: it may not.
+    """Return the header fields that allow a page of this origin to read an answer, or none.
 
     ``origins`` are those of ``BATON_ORIGINS``. An origin that ends in ``:*`` includes every port of its host.
     """

@@ -26,7 +26,7 @@ _PARAMETER = re.compile(
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 """Names of UTF-8 and of a subset of it."""
 _FIELDS_MAX = 32
-"""Fields of a form."""
+"""The maximum number of fields of a form."""
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
@@ -34,10 +34,10 @@ Shape = TypeVar("Shape", bound=msgspec.Struct)
 def read_json(message: Message, shape: type[Shape]) -> Shape:
     """Read one JSON object of a shape.
 
-    A request without a body counts as ``{}``, with any ``Content-Type`` (RFC 9110 section 8.3).
-    UTF-8 without BOM, no duplicate members, no NaN or Infinity, bounded depth, no lone surrogates or NUL. A missing
-    member is ``Malformed``, an unknown one ``UnknownField``, one of the wrong type ``WrongType``; each carries a
-    JSON pointer (RFC 6901).
+    A request without a body counts as ``{}``, with any ``Content-Type`` (RFC 9110 section 8.3). The body must be UTF-8
+    without BOM and without duplicate members, NaN, Infinity, NUL and lone surrogates. Its depth is limited. A missing
+    member is ``Malformed``, an unknown member ``UnknownField``, a member of the wrong type ``WrongType``. Each error
+    has a JSON pointer (RFC 6901).
     """
     body = message.body
     if not body:
@@ -135,8 +135,8 @@ def read_form(message: Message, known: Iterable[str]) -> dict[str, str]:
 def require_media_type(message: Message, wanted: str) -> None:
     """Compare the whole media type, without regard to case, and ignore its parameters.
 
-    Neither JSON (RFC 8259 section 11) nor forms define any. One is not ignored: a ``charset`` of JSON that says the
-    body is not UTF-8, for it would be read as something else than its sender wrote. A form is ASCII in any case.
+    JSON (RFC 8259 section 11) and forms define no parameters. One parameter is not ignored: a ``charset`` of JSON other
+    than UTF-8 is refused, because Baton would read other characters than the sender wrote. A form is always ASCII.
     """
     given = message.fields.get("content-type", ("",))[0].strip(" \t").lower()
     media_type, semicolon, parameters = given.partition(";")
@@ -145,7 +145,7 @@ def require_media_type(message: Message, wanted: str) -> None:
 
 
 def _harmless(parameters: str, *, utf_8: bool) -> bool:
-    """Read all parameters, and decide whether none of them says that the body is not UTF-8."""
+    """Check the parameters: they are well-formed, and if ``utf_8`` is true, none names another charset."""
     position = 0
     while position < len(parameters):
         parameter = _PARAMETER.match(parameters, position)
@@ -161,9 +161,9 @@ Parameters = TypeVar("Parameters", bound=Query)
 
 
 def refuse_query(message: Message, known: Iterable[str] = ()) -> None:
-    """Refuse a query parameter that the route does not take, and one that is given twice.
+    """Refuse a query parameter that the route does not take, or that is given twice.
 
-    Two readers of a request may take different values of a parameter that is given twice.
+    If a parameter is given twice, two programs that read the request may use different values.
     """
     given: set[str] = set()
     for name, _ in message.query:
@@ -177,8 +177,8 @@ def refuse_query(message: Message, known: Iterable[str] = ()) -> None:
 def read_query(message: Message, shape: type[Parameters]) -> Parameters:
     """Read the query as a struct.
 
-    Raises ``UnknownParameter`` and ``DuplicateField``; ``Malformed`` for a missing parameter; ``WrongType`` for one
-    that does not convert to the type of its field.
+    Raises ``UnknownParameter``, ``DuplicateField``, ``Malformed`` for a missing parameter, and ``WrongType`` for a
+    parameter that cannot be converted to the type of its field.
     """
     refuse_query(message, shape.__struct_encode_fields__)
     values = dict(message.query)
@@ -193,7 +193,10 @@ def read_query(message: Message, shape: type[Parameters]) -> Parameters:
 
 
 def _refuse_infinite(parameters: Query, given: Iterable[str]) -> None:
-    """Refuse NaN and Infinity, as in a body: no comparison with NaN holds, so a limit of the view would let it pass."""
+    """Refuse NaN and Infinity, as in a body.
+
+    Each comparison with NaN is false, so NaN could pass a check of the view.
+    """
     for field in structs.fields(parameters):
         value = getattr(parameters, field.name)
         if field.encode_name in given and isinstance(value, float) and not math.isfinite(value):

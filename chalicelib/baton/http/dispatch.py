@@ -1,4 +1,4 @@
-"""Run the view of a route for a request: read the request strictly, and make one form of answer in every case."""
+"""Run the view of a route for a request: read the request strictly, and return every answer in one form."""
 
 import functools
 import traceback
@@ -123,7 +123,7 @@ class Dispatch(Struct, kw_only=True):
         return preflight
 
     def carried(self, response: Response) -> Response:
-        """Make the body one that the gateway carries: bytes for the binary types of ``app.api``, otherwise text.
+        """Convert the body for the gateway: bytes for the binary types of ``app.api``, otherwise text.
 
         Raises ``ValueError`` for bytes of another type that are not UTF-8.
         """
@@ -183,7 +183,7 @@ class Dispatch(Struct, kw_only=True):
     def _current(self) -> tuple[dict[str, Any], str]:
         """Return the current event and its request id, which all following log lines have.
 
-        The id is the gateway's, or a random one if there is none.
+        The id is the gateway's, or random if the gateway gave none.
         """
         request = self.app.current_request if self.app is not None else None
         event: dict[str, Any] = request.to_original_event() if request is not None else {}
@@ -194,7 +194,7 @@ class Dispatch(Struct, kw_only=True):
 
 
 def may_repeat(method: str, spec: RouteSpec) -> bool:
-    """Decide whether a request that met a server error may be sent again as it was (RFC 9110 section 9.2.2)."""
+    """Decide whether a request may be sent again unchanged after a server error (RFC 9110 section 9.2.2)."""
     return method in SAFE_METHODS or spec.takes_attempt or spec.repeatable or spec.once is not None
 
 

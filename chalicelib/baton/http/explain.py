@@ -1,4 +1,4 @@
-"""Find the member of a body or a query that does not fit its struct, by its fields. No I/O."""
+"""Find the member of a body or a query that does not match the fields of its struct. No I/O."""
 
 import operator
 import re
@@ -61,7 +61,7 @@ def _fits(member: object, annotation: Any, *, strict: bool) -> bool:  # noqa: AN
 
 
 def _number_of(text: str, kinds: list[inspect.Type]) -> object:
-    """Convert a text for a field that takes numbers, so that the bound it misses can be named."""
+    """Convert a text for a field that takes numbers, so that the error can name the violated limit."""
     for kind, number in ((inspect.IntType, int), (inspect.FloatType, float)):
         if any(isinstance(one, kind) for one in kinds):
             try:
@@ -100,7 +100,7 @@ _LENGTHS = (("min_length", ">=", operator.ge), ("max_length", "<=", operator.le)
 
 
 def _expected(member: object, kinds: list[inspect.Type]) -> str | None:
-    """Name the types of a field, or the limit that a member of the right type violates; ``None`` without a name."""
+    """Name the types of a field, or the limit that a member of the right type violates. ``None``: there is no name."""
     given = _JSON_WORDS.get(type(member), "null")
     words = [_KINDS.get(type(kind), "") for kind in kinds]
     for kind, word in zip(kinds, words, strict=True):
@@ -142,5 +142,5 @@ def _in_words(expected: str) -> str:
 
 
 def shown(name: str) -> str:
-    """Return the name of a client's member, cut to 64 characters and printable."""
+    """Return the name of a member that a client sent, cut to 64 characters and printable."""
     return "".join(character if character.isprintable() else "?" for character in name[:64])

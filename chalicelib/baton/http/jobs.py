@@ -1,7 +1,8 @@
-"""The scheduled jobs: each is a Lambda function of its own, with a policy of its own (.chalice/config.json).
+"""The scheduled jobs: each job is a separate Lambda function with a separate policy (.chalice/config.json).
 
-Chalice names their handlers ``chalicelib.baton.http.jobs.rotate_keys`` and so on. Lambda imports this module for them,
-and not ``app.py``. So the first job imports ``app``, and its ``Baton.install`` sets the functions of the jobs.
+Chalice names their handlers ``chalicelib.baton.http.jobs.rotate_keys`` and so on. For these handlers, Lambda imports
+this module and not ``app.py``. So the first job imports ``app``, and its ``Baton.install`` sets the functions of the
+jobs.
 """
 
 import functools
@@ -36,7 +37,10 @@ _installed: list[Jobs] = []
 
 
 def install(jobs: Jobs) -> None:
-    """Set the functions of the jobs. In a process with several environments, those of the last one run."""
+    """Set the functions of the jobs.
+
+    In a process with several environments, the functions of the last environment run.
+    """
     _installed[:] = [jobs]
 
 

@@ -5,9 +5,9 @@ runs the view, and returns an answer as it is sent.
 
 A signed route with ``once=True`` calls ``RunOnce.run`` in place of consuming the nonce. The order of its checks:
 
-1. Read the request; verify token, signature, digest and time; convert query and body. The signature covers
+1. Read the request. Verify token, signature, digest and time. Convert query and body. The signature covers
    ``Idempotency-Key`` wherever it is sent (``proof/signature.py``), so the key needs no check of its own.
-2. Read the account state; check scope, role and ``acr``; check that ``Baton-Grant`` exists where the route needs it.
+2. Read the account state. Check scope, role and ``acr``. Check that ``Baton-Grant`` exists if the route needs it.
 3. ``RunOnce.run``: claim the key. A replay returns here, so it needs neither nonce nor grant.
 4. Within ``view``: consume the grant, then run the team's view. A refused grant releases the key.
 
@@ -113,10 +113,11 @@ class RunOnce(Struct, frozen=True, kw_only=True):
 
         The result of ``view`` decides the answer to the next request with this key:
 
-        - It returns an answer: that answer, for 24 hours. Over 64 KB: no answer.
+        - It returns an answer: that answer, for 24 hours. An answer of more than 64 KB is not stored.
         - It raises one of ``NOTHING_DONE``: the key is released, so the view runs again.
         - It raises another refusal of 400 to 499 with a final action: ``render(refusal)``.
-        - It raises anything else, ``Unavailable`` included: no answer, because the view may have changed something.
+        - It raises anything else, ``Unavailable`` included: no answer is stored, because the view may have changed
+          something.
 
         A refusal is raised again after it is stored. The caller renders it with ``render``, so that this answer and
         its replays are equal to the byte. A failure after the view does not change the answer.
@@ -128,7 +129,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
 
         Raises what ``view`` raises, or one of these, and then the view did not run:
 
-        - ``IdempotencyKeyRequired``, ``Malformed``: the request has no ``Idempotency-Key``, or one of another form.
+        - ``IdempotencyKeyRequired``, ``Malformed``: the ``Idempotency-Key`` is missing, or has another form.
         - ``IdempotencyKeyReused``: the key belongs to another request.
         - ``CallInProgress``: an earlier request of this call is still running.
         - ``CallOutcomeUnknown``: an earlier run stopped without an answer.
@@ -201,7 +202,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
             self.log.record("answer_not_stored", reason="taken over by another sending")
 
     def _release(self, sending: _Sending) -> None:
-        """Release the key. If that fails, the call stays running, and the next request gets that answer."""
+        """Release the key. If this fails, the stored call is still a running call for the next request."""
         with contextlib.suppress(errors.Unavailable):
             self.store.release(sending.key, mark=sending.mark)
 

@@ -14,13 +14,13 @@ from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.ports import LineageStore
-from chalicelib.baton.policy import MINUTE_S
+from chalicelib.baton.policy import ACR_LEVELS, MINUTE_S
 from chalicelib.baton.routing import Answer, Message, Route
 from chalicelib.baton.tokens.jwt import jwks as published_keys
 from chalicelib.baton.tokens.token import Names
 
 _NOBODY = AccountId("health")
-"""The id of no account. Reading its account state tests the connection to the database, and finds no item."""
+"""An id that no account has. Reading its account state tests the connection to the database, and finds no item."""
 
 _KEPT_S = 5 * MINUTE_S
 _JWKS = "/.well-known/jwks.json"
@@ -107,5 +107,5 @@ def _metadata(issuer: str) -> dict[str, Any]:
         "grant_types_supported": ["refresh_token"],
         "response_types_supported": ["none"],  # stock libraries refuse an empty list
         "refresh_token_expiration_types_supported": ["authorization", "token_timeout"],
-        "acr_values_supported": ["aal1"],
+        "acr_values_supported": list(ACR_LEVELS),
     }

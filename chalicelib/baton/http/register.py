@@ -21,8 +21,8 @@ def register(app: Chalice, routes: Iterable[Route], views: Views) -> None:
 def watch(app: Chalice, dispatch: Dispatch) -> None:
     """Prepare every route of the app, registered before or after this call.
 
-    A view that Baton made takes any media type, because Baton checks it. If web pages may call (``origins``), each path
-    answers ``OPTIONS``. A route with Chalice's own ``cors=`` is not changed.
+    For a view that Baton made, Chalice accepts any media type, because Baton checks the media type. If web pages may
+    call (``origins``), each path answers ``OPTIONS``. A route with Chalice's own ``cors=`` is not changed.
     """
     registered = app.routes
     app.routes = _Paths(app, dispatch)

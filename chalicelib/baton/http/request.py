@@ -19,7 +19,8 @@ ONCE_FIELDS = (
     "idempotency-key",
 )
 SEVERAL_LINES = ("signature", "signature-input")
-"""Dictionaries (RFC 9651 section 4.2), to which a signing proxy may add a line. One limit holds for all lines."""
+"""Dictionaries (RFC 9651 section 4.2), to which a signing proxy may add a line. The length limit is for all lines
+together."""
 _PATH = re.compile(r"/[!-~]*\Z")
 _NO_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _NUL_OR_SURROGATE = re.compile("[\0\ud800-\udfff]")

@@ -75,7 +75,7 @@ class Views(Struct, frozen=True):
         def run() -> RenderedAnswer:
             if spec.step_up:
                 try:
-                    caller.require_step_up(max_age=spec.step_up.max_age, acr=spec.step_up.acr)
+                    caller.prove_again(spec.step_up, after_recovery=spec.after_recovery)
                 except errors.Unavailable as unavailable:  # the view has not run: release the key
                     raise errors.TryAgain(unavailable.reason) from None
             # An answer that the gateway cannot carry must not be stored: each repetition would fail.
@@ -115,7 +115,7 @@ def _is_derived(shape: object, base: type) -> bool:
 
 
 def demanded(name: str, words: Iterable[str] | None) -> frozenset[str]:
-    """Return the words of a requirement. ``None`` is no requirement; an empty one raises ``TypeError``."""
+    """Return the words of a requirement. ``None`` is no requirement. An empty requirement raises ``TypeError``."""
     collected = frozenset(words or ())
     if words is not None and not collected:
         raise TypeError(f"{name} is empty, so it would require nothing: name one, or leave the argument out")
@@ -125,7 +125,7 @@ def demanded(name: str, words: Iterable[str] | None) -> frozenset[str]:
 def check_arguments(view: View, spec: RouteSpec, path: frozenset[str] | None = None) -> None:
     """Compare the arguments of a view with those of its route; with ``path``, the names of path parameters too.
 
-    The first ones are the caller (or the message), the body if there is one, and the query if there is one. The path
+    The first arguments are the caller (or the message), then the body and the query, if the route has them. The path
     parameters follow by name. Raises ``TypeError``.
     """
     first = ["caller" if spec.signed else "message"]

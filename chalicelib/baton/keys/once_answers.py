@@ -29,8 +29,8 @@ def encrypt_answer(answer: bytes, *, item: str, ring: Ring, now: int, nonce: byt
 def decrypt_answer(encrypted: bytes, *, item: str, ring: Ring) -> bytes:
     """Decrypt the answer of the item with this key.
 
-    Raises ``CannotDecrypt`` for an answer that belongs to another item, was altered, or has a format or a root version
-    that is unknown here.
+    Raises ``CannotDecrypt`` for an answer that belongs to another item, was altered, or has an unknown format or root
+    version.
     """
     head, nonce = encrypted[:_HEAD_BYTES], encrypted[_HEAD_BYTES : _HEAD_BYTES + NONCE_BYTES]
     root = ring.root(head[1]) if len(head) == _HEAD_BYTES and head[0] == FORMAT else None

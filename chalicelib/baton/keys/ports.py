@@ -10,14 +10,20 @@ class KeyRing(Protocol):
     """The key ring of the deployment, cached for ``KEY_RING_REFRESH_S``."""
 
     def current(self, *, now: int) -> Ring:
-        """Return the ring, read again after five minutes. Raises ``Unavailable`` if it is missing or unreadable."""
+        """Return the cached ring, which is read again after five minutes.
+
+        Raises ``Unavailable`` if it is missing or unreadable.
+        """
 
     def refreshed(self, *, now: int) -> Ring:
-        """Return the ring after an unknown ``kid`` or root version. It is read again at most once a minute."""
+        """Return the ring for a request with an unknown ``kid`` or root version.
+
+        It is read again at most once a minute.
+        """
 
 
 class ChangingKeyRing(KeyRing, Protocol):
     """A key ring that can be changed: for the daily job and the operator, never for a route."""
 
     def replace(self, ring: Ring, *, expected_revision: int) -> Done | Moved:
-        """Replace the ring in one write, if the stored one has ``expected_revision``."""
+        """Replace the ring in one write, if the stored ring has ``expected_revision``."""

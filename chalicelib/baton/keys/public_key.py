@@ -44,8 +44,8 @@ _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 class PublicKey(Struct, frozen=True):
     """A public key. ``raw`` has 33 bytes for P-256 (compressed point, SEC 1) and 32 for Ed25519 (RFC 8032).
 
-    Each key has one accepted encoding. Any other raises ``InvalidKey``. ``check_point`` completes the check of an
-    Ed25519 key.
+    Each key has one accepted encoding. Any other encoding raises ``InvalidKey``. ``check_point`` completes the check of
+    an Ed25519 key.
     """
 
     curve: Curve
@@ -123,7 +123,7 @@ class PublicKey(Struct, frozen=True):
         return encode_base64url(self.thumbprint)
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
-        """Verify a signature over a message. It has 64 bytes: raw r and s, or an Ed25519 signature."""
+        """Verify a signature over a message. A signature has 64 bytes: raw r and s, or an Ed25519 signature."""
         if len(signature) != SIGNATURE_BYTES:
             return False
         if self.curve == "Ed25519":

@@ -1,17 +1,19 @@
 """The key ring: signing keys, root secrets, the keys of e-mail index and password hashes, and the not-before time.
 
 A ring is an immutable value. A rotation makes the next ring with the next revision. A store replaces the ring if the
-stored revision is still the one that was read. No I/O.
+stored revision is still the revision that was read. No I/O.
 
-Each key and each root secret has a time in which it is used:
+Each key and each root secret has a period in which it is used:
 
-1. The newest key whose ``signs_from`` has come signs. Its time ends when the time of the next key begins.
-2. The iat of a token may be at most ``ISSUED_AFTER_KEY_MAX_S`` later than the end of its key. It has no lower bound:
-   the newest key signs a child that is issued again, with the iat of its exchange.
-3. An opaque token is encrypted with the root secret of its lineage, and with no other one.
+1. The key that signs is the newest key whose ``signs_from`` has come. Its period ends when the period of the next key
+   begins.
+2. The iat of a token may be at most ``ISSUED_AFTER_KEY_MAX_S`` later than the end of the period of its key. There is no
+   earliest iat: a child that is issued again has the iat of its exchange, and the newest key signs it.
+3. An opaque token is encrypted with the root secret of its lineage, and with no other root secret.
 4. The ring has a next signing key. Every environment has read it, and ``jwks`` publishes it. So ``retire_keys`` can end
-   the time of a key immediately: an environment without the next key would refuse its tokens as forged.
-5. An attacker who read the ring has the next key too. Therefore ``retire_keys`` ends the time of every key in the ring.
+   the period of a key immediately: an environment without the next key would refuse its tokens as forged.
+5. An attacker who read the ring has the next key too. Therefore ``retire_keys`` ends the period of every key in the
+   ring.
 """
 
 import hmac
@@ -102,20 +104,21 @@ class Ring(Struct, frozen=True):
         return usable[-1]
 
     def served_until(self, key: SigningKey) -> int | None:
-        """Return when the time of a key of this ring ends, or ``None`` if no key follows it."""
+        """Return when the period of a key of this ring ends, or ``None`` if no key follows it."""
         later = self.signing[self.signing.index(key) + 1 :]
         return min((follower.signs_from for follower in later), default=None)
 
     def serves(self, key: SigningKey, issued_at: int) -> bool:
-        """Check whether this key may have signed a token with this ``issued_at``. There is no lower bound."""
+        """Check whether this key may have signed a token with this ``issued_at``. There is no earliest time."""
         end = self.served_until(key)
         return end is None or issued_at <= end + ISSUED_AFTER_KEY_MAX_S
 
     def published(self) -> tuple[SigningKey, ...]:
         """Return the keys that resource servers may trust: those that can have signed a token of an active login.
 
-        The not-before time ended every earlier login. A key is left out if its last possible token is older than that:
-        it may have leaked, and a resource server has only the published keys to check a token with.
+        The not-before time ended every login that began earlier. A key is left out if each token that it may have
+        signed is older than that time: the key may have leaked, and a resource server uses only the published keys to
+        check a token.
         """
         return tuple(key for key in self.signing if self.serves(key, self.not_before))
 
@@ -144,12 +147,15 @@ class Ring(Struct, frozen=True):
         """
         return tuple(AccountId(_id(root, b"account id", email, attempt)) for root in self._newest_first(now))
 
-    def lineage_ids(self, email: str, attempt: str, *, now: int) -> tuple[LineageId, ...]:
-        """Return the lineage ids of a registration or login attempt, in the same order as ``account_ids``."""
-        return tuple(LineageId(_id(root, b"lineage id", email, attempt)) for root in self._newest_first(now))
+    def lineage_ids(self, account: str, attempt: str, *, now: int) -> tuple[LineageId, ...]:
+        """Return the lineage ids of a registration or login attempt, in the same order as ``account_ids``.
+
+        ``account`` is the id of the account. So one attempt begins one lineage, also if the login takes several steps.
+        """
+        return tuple(LineageId(_id(root, b"lineage id", account, attempt)) for root in self._newest_first(now))
 
     def decoy_account(self, email: str) -> AccountId:
-        """Return an account id that cannot exist, so that an unknown address causes the same reads as a known one.
+        """Return an account id that cannot exist, so that an unknown address causes the same reads as a known address.
 
         Its root version is 0, which no root has.
         """
@@ -161,19 +167,22 @@ class Ring(Struct, frozen=True):
         root = self.root(root_version(lineage))
         return _lineage_secret(root.secret, lineage) if root else None
 
-    def encrypt_for(self, plaintext: bytes, *, account: AccountId, nonce: bytes) -> bytes:
-        """Encrypt a password hash: AES-256-GCM, a nonce of 12 random bytes, the account id as associated data."""
+    def encrypt_for(self, plaintext: bytes, *, account: AccountId, nonce: bytes, kind: str = "verifier") -> bytes:
+        """Encrypt a stored secret: AES-256-GCM, a nonce of 12 random bytes, kind and account id as associated data.
+
+        The kinds: ``verifier`` for a password hash, ``totp`` for the secret of an authenticator app.
+        """
         if len(nonce) != NONCE_BYTES:
             raise ValueError("a nonce has 12 bytes")
-        return nonce + AESGCM(self.password_key.reveal()).encrypt(nonce, plaintext, _row(account))
+        return nonce + AESGCM(self.password_key.reveal()).encrypt(nonce, plaintext, _row(kind, account))
 
-    def decrypt_for(self, sealed: bytes, *, account: AccountId) -> bytes:
-        """Decrypt a password hash of this account. Raises ``CannotDecrypt`` if it is altered or of another account."""
+    def decrypt_for(self, sealed: bytes, *, account: AccountId, kind: str = "verifier") -> bytes:
+        """Decrypt a stored secret of this account. Raises ``CannotDecrypt`` if it is altered or of another account."""
         nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         try:
-            return AESGCM(self.password_key.reveal()).decrypt(nonce, ciphertext, _row(account))
+            return AESGCM(self.password_key.reveal()).decrypt(nonce, ciphertext, _row(kind, account))
         except (InvalidTag, ValueError):
-            raise CannotDecrypt("a password hash does not decrypt for its account") from None
+            raise CannotDecrypt("a stored secret does not decrypt for its account") from None
 
     def _newest_first(self, now: int) -> Iterator[Root]:
         chosen = self.root_for_new(now)
@@ -209,13 +218,13 @@ def _mac(key: bytes, *parts: str) -> bytes:
     return hmac.digest(key, b"".join(len(part).to_bytes(4, "big") + part for part in encoded), "sha256")
 
 
-def _id(root: Root, purpose: bytes, email: str, attempt: str) -> str:
-    mac = _mac(derive(root.secret, purpose), email, attempt)
+def _id(root: Root, purpose: bytes, of: str, attempt: str) -> str:
+    mac = _mac(derive(root.secret, purpose), of, attempt)
     return encode_base64url(bytes([root.version]) + mac[: ID_BYTES - 1])
 
 
-def _row(account: AccountId) -> bytes:
-    return b"baton verifier " + account.encode()
+def _row(kind: str, account: AccountId) -> bytes:
+    return f"baton {kind} {account}".encode()
 
 
 @lru_cache(maxsize=32)

@@ -1,4 +1,4 @@
-"""How a key ring is stored: format 2. Format 1, in which two members have other names, is read. No I/O."""
+"""How a key ring is stored: format 2. Format 1, in which two members have other names, can be read too. No I/O."""
 
 from typing import Annotated
 

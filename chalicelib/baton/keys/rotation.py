@@ -58,7 +58,7 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 
 
 def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
-    """End the time of every signing key in the ring: the current one now, the next one in ten minutes.
+    """End the period of every signing key in the ring: the current key now, the next key in ten minutes.
 
     The next key signs immediately, because it was published long ago. An attacker who read the ring has that key too.
     So a new key follows as soon as every environment has read it. One more new key becomes the next key.
@@ -99,9 +99,10 @@ def rotate_root(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 
 
 def rotate_due(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
-    """Rotate the keys that are due. Return the same ring if none is.
+    """Rotate the keys that are due. If no key is due, return the same ring.
 
-    The next signing key begins to sign at its time without this function, which makes the key after it.
+    The next signing key starts to sign at its time even if this function is not called. This function makes the key
+    that follows it.
     """
     rotated = ring
     if now >= ring.signing[-1].signs_from - NEXT_SIGNING_KEY_AHEAD_S:
@@ -121,7 +122,7 @@ Key = TypeVar("Key", SigningKey, Root)
 
 
 def _needed(keys: tuple[Key, ...], starts: list[int], *, now: int) -> tuple[Key, ...]:
-    """Return the keys without a successor, and those whose successor began so recently that tokens may need them."""
+    """Return the keys without a successor, and the keys whose successor began so recently that tokens may need them."""
     return tuple(
         key
         for number, key in enumerate(keys, start=1)

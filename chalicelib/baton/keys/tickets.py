@@ -5,20 +5,20 @@ ticket is a text: the prefix of its purpose, then in base64url one byte with the
 encrypted contents.
 
 1. The contents are encrypted with AES-SIV (RFC 5297). The key is HKDF(root, purpose), and the purpose is associated
-   data, so a ticket of one purpose does not open as a ticket of another one.
+   data, so a ticket cannot be decrypted for another purpose.
 2. The first two members of the contents are an id (16 random bytes) and the time of issue. Where a ticket has a
    one-time effect, the id is consumed by one conditional write (``Ephemeral.consume_ticket``).
 3. A ticket is refused when it was altered, is of another purpose, has expired, was issued before the not-before time,
-   or is bound to something else than the request. All of these raise ``TicketInvalid``, and a route answers all of them
-   alike. The private reason is for the log.
+   or is bound to other values than those of the request. All of these raise ``TicketInvalid``, and a route gives the
+   same answer to all of them. The private reason is for the log.
 4. The binding of a ticket (an account, a device key, a client, the credentials version) is a member of its contents.
    The caller that opens the ticket gives those members and the values of the request: ``bound_to``.
 
 If you change the members of a ticket, change the name of its purpose. A ticket of the earlier layout is then refused.
 
 Example: ``class AuthSession(Ticket, frozen=True)`` has ``purpose = TICKET_PURPOSES["auth_session"]`` and the members
-``account`` and ``key``. One step sends ``seal_ticket(AuthSession(id, now, account, key), ring, now=now)``, the next one
-reads ``open_ticket(AuthSession, text, ring, now=now, bound_to={"key": signed_by})``.
+``account`` and ``key``. One step sends ``seal_ticket(AuthSession(id, now, account, key), ring, now=now)``, the next
+step reads ``open_ticket(AuthSession, text, ring, now=now, bound_to={"key": signed_by})``.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
     @property
     def expires_at(self) -> int:
-        """Return when the ticket expires, in seconds. A subclass may expire earlier than its purpose does."""
+        """Return when the ticket expires, in seconds. A subclass may set an earlier time than its purpose."""
         return self.issued_at + self.purpose.life_s
 
     def __repr__(self) -> str:
@@ -95,13 +95,13 @@ def seal_ticket(ticket: Ticket, ring: Ring, *, now: int) -> str:
 def open_ticket(kind: type[T], text: str, ring: Ring, *, now: int, bound_to: Mapping[str, object]) -> T:
     """Decrypt a ticket and return its contents.
 
-    ``bound_to`` has the members that must be equal to what the request has, by name; it is empty for a ticket that is
-    bound to nothing.
+    ``bound_to`` has values of the request by the name of the member that must be equal. It is empty for a ticket that
+    is bound to nothing.
 
     Raises:
         UnknownRoot: the ring lacks the root of the ticket.
-        TicketInvalid: the ticket is not one, was altered, has another purpose, expired, was issued before the
-            not-before time, or is bound to something else.
+        TicketInvalid: the text is not a ticket, or the ticket was altered, has another purpose, expired, was issued
+            before the not-before time, or is bound to something else.
         Unavailable: a genuine ticket from the future. The clocks of this deployment disagree.
 
     """

@@ -7,20 +7,24 @@ from typing import Literal, cast, get_args
 
 from msgspec import Struct
 
+from chalicelib.baton.lineages.assurance import level
+from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.policy import (
     MECHANISMS,
+    REMEMBER_DAYS,
+    REMEMBER_DAYS_MAX,
     ROLE_CHARACTERS_MAX,
     ROLES_MAX,
-    SECOND_FACTOR_LEVELS,
     Mechanism,
     MechanismName,
 )
 
 Form = Literal["jwt", "opaque"]
 BindingRule = Literal["required", "optional"]
+SecondFactorRule = Literal["off", "optional", "required"]
 
 _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
-_OPTIONAL_MEMBERS = {"retired"}
+_OPTIONAL_MEMBERS = {"retired", "second_factor", "remember_days"}
 _CODE_MAX = 255
 _TABLES = {"client", "demonstration", "roles"}
 _OPAQUE_ONLY = (MechanismName.SESSION, MechanismName.LONG_LIVED)
@@ -51,7 +55,9 @@ class Client(Struct, frozen=True):
     """A public client application (RFC 6749 section 2). Requests have its id, and lineages store its one-byte code.
 
     ``retired``: the client is out of service. New logins are refused, and its logins have ended. Its tokens are still
-    recognised as Baton's.
+    recognised as Baton's. ``second_factor``: the client requires a second factor at each login, can ask for one, or
+    cannot (``off``). ``remember_days``: how long a device that proved one is not asked
+    again; 0: never remembered.
     """
 
     id: str
@@ -61,6 +67,8 @@ class Client(Struct, frozen=True):
     binding: BindingRule
     scope: frozenset[str]
     retired: bool = False
+    second_factor: SecondFactorRule = "optional"
+    remember_days: int = REMEMBER_DAYS
 
 
 class Clients:
@@ -71,16 +79,17 @@ class Clients:
         clients: Mapping[str, Client],
         *,
         roles: Mapping[str, int] | None = None,
-        second_factor_roles: Collection[int] = (),
+        second_factor_roles: Collection[str] = (),
         demonstration: bool = False,
     ) -> None:
         """Index clients and roles by name and by code. Outside development a ``demonstration`` is refused.
 
-        ``second_factor_roles`` are the codes of the roles that only a login with a second factor has.
+        The holders of ``second_factor_roles`` are asked for a second factor at each login. Only a login with a second
+        factor has these roles.
         """
         self.demonstration = demonstration
-        self.second_factor_roles = frozenset(second_factor_roles)
         self.roles: Mapping[str, int] = dict(roles or {})
+        self.second_factor_roles = frozenset(second_factor_roles)
         self._roles_by_code = {code: name for name, code in self.roles.items()}
         self._by_id = dict(clients)
         self._by_code = {client.code: client for client in clients.values()}
@@ -90,7 +99,7 @@ class Clients:
         return iter(self._by_id.values())
 
     def get(self, client_id: str) -> Client | None:
-        """Find a client by the id it sends."""
+        """Find a client by its ``client_id``."""
         return self._by_id.get(client_id)
 
     def of(self, code: int) -> Client | None:
@@ -113,9 +122,16 @@ class Clients:
 
         A role with ``second_factor = "required"`` is left out below ``aal2``.
         """
-        if not codes or acr in SECOND_FACTOR_LEVELS:
-            return self.role_names(codes)
-        return self.role_names(frozenset(codes) - self.second_factor_roles)
+        names = self.role_names(codes)
+        return names if level(acr) >= level("aal2") else names - self.second_factor_roles
+
+    def demand_second_factor(self, client: Client, account_state: AccountState) -> bool:
+        """Check whether the client, an operator or a role of the account demands a second factor."""
+        return (
+            client.second_factor == "required"
+            or account_state.second_factor_required
+            or not self.second_factor_roles.isdisjoint(self.role_names(account_state.roles))
+        )
 
     @classmethod
     def from_toml(cls, text: str, file: str = "client registry") -> "Clients":
@@ -156,6 +172,8 @@ class Clients:
                 binding=cast("BindingRule", row["binding"]),
                 scope=frozenset(row["scope"].split()),
                 retired=row.get("retired", False),
+                second_factor=cast("SecondFactorRule", row.get("second_factor", "optional")),
+                remember_days=row.get("remember_days", REMEMBER_DAYS),
             )
         if not clients and not problems:
             problems = ["no client is registered"]
@@ -178,10 +196,10 @@ def decode_registry(content: bytes, file: str) -> str:
         raise RegistryProblems([f"{file}, line {line}: a byte that is not UTF-8: save it as UTF-8"]) from None
 
 
-def _roles(table: object, problems: list[str]) -> tuple[dict[str, int], set[int]]:
-    """Read the table of roles: all codes by name, and the codes that require a second factor. Add its problems."""
+def _roles(table: object, problems: list[str]) -> tuple[dict[str, int], set[str]]:
+    """Read the table of roles: the codes by name, and the names that require a second factor. Add its problems."""
     roles: dict[str, int] = {}
-    second_factor: set[int] = set()
+    second_factor: set[str] = set()
     if not isinstance(table, dict):
         problems.append("roles is not a table: write [roles]")
         return roles, second_factor
@@ -195,7 +213,7 @@ def _roles(table: object, problems: list[str]) -> tuple[dict[str, int], set[int]
             continue
         roles[name] = row["code"]
         if "second_factor" in row:
-            second_factor.add(row["code"])
+            second_factor.add(name)
     return roles, second_factor
 
 
@@ -224,6 +242,9 @@ def _problems(row: object) -> Iterator[str]:
         yield f"{name} is missing" if name in _MEMBERS else f"{name} is not known"
     if not isinstance(row.get("retired", False), bool):
         yield "retired is true or false"
+    days = row.get("remember_days", REMEMBER_DAYS)
+    if not (type(days) is int and 0 <= days <= REMEMBER_DAYS_MAX):
+        yield f"remember_days is a whole number from 0 to {REMEMBER_DAYS_MAX}"
     code = row.get("code")
     if "code" in row and not (type(code) is int and 1 <= code <= _CODE_MAX):
         yield f"code is a whole number from 1 to {_CODE_MAX}"
@@ -231,6 +252,7 @@ def _problems(row: object) -> Iterator[str]:
         ("mechanism", tuple(MechanismName)),
         ("form", get_args(Form)),
         ("binding", get_args(BindingRule)),
+        ("second_factor", get_args(SecondFactorRule)),
     ):
         if name in row and row[name] not in words:
             yield f"{name} is one of {', '.join(words)}"

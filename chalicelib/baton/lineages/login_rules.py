@@ -11,7 +11,7 @@ from chalicelib.baton.policy import DAY_S, LINEAGE_KEPT_S
 
 
 class NoRoom(Struct, frozen=True):
-    """No lineage of the account is old enough to be removed. ``until`` is when the first one will be, in seconds."""
+    """Too few lineages are old enough to be removed. At the time ``until`` (seconds), enough of them will be."""
 
     until: int
 
@@ -21,7 +21,7 @@ def replaced_by_login(
 ) -> tuple[Lineage, ...]:
     """Return the lineages that a login ends: those with the same key that have not ended.
 
-    A device has one login. Only a copy of the device could use an earlier one. ``proved`` is the lineage whose HMAC
+    A device has one login. Only a copy of the device could use an earlier login. ``proved`` is the lineage whose HMAC
     secret signed the login request.
     """
     return tuple(
@@ -42,7 +42,7 @@ def removed_by_login(
     idle_s_of: Mapping[int, int],
     lineages_max: int,
 ) -> tuple[Lineage, ...] | NoRoom:
-    """Return the lineages to remove for a new one: ended, then expired or idle, then the least recently used.
+    """Return the lineages to remove for a new lineage: ended, then expired or idle, then the least recently used.
 
     A lineage that began or ended within ``LINEAGE_KEPT_S`` is kept. Otherwise a repetition of its login request could
     begin it again, with tokens of the first login still young enough to be accepted. A lineage from before a password

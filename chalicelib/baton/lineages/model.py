@@ -12,7 +12,7 @@ from chalicelib.baton.ids import AccountId, LineageId
 
 
 class Status(IntEnum):
-    """Whether an account may log in. Stored as its number."""
+    """Whether an account may log in. The stored value is the number."""
 
     ACTIVE = 1
     DISABLED = 2
@@ -40,7 +40,10 @@ class KeyBinding(Struct, frozen=True):
 
 
 class SecretBinding(Struct, frozen=True):
-    """A binding to an HMAC secret that Baton issues. It is derived from root and lineage id, and never stored."""
+    """A binding to an HMAC secret that Baton issues.
+
+    The secret is derived from root and lineage id, and never stored.
+    """
 
 
 class NoBinding(Struct, frozen=True):
@@ -71,11 +74,11 @@ NO_ATTEMPT = bytes(8)
 class Lineage(Struct, frozen=True):
     """The state of one login on one device.
 
-    ``attempts`` has the digests of the attempts that exchanged the last four generations: generation n is in slot
-    n mod 4. ``issued_at`` is the iat of the current generation. A lineage is idle if that is older than the idle limit.
-    Only mechanism ``session`` has ``in_use_since``: a session id that was issued before it expires at its own expiry.
-    ``last_used_day`` (days since the epoch) belongs to the mechanisms whose iat never changes: ``refresh`` and
-    ``long_lived``. ``label`` is the name of the device, at most 32 bytes.
+    ``attempts`` has the digests of the attempts that exchanged the last four generations: generation n is in slot n mod
+    4. ``issued_at`` is the iat of the current generation. A lineage is idle if ``issued_at`` is older than the idle
+    limit. Only mechanism ``session`` has ``in_use_since``: a session id that was issued before this time expires at its
+    own expiry. ``last_used_day`` (days since the epoch) belongs to the mechanisms whose iat never changes: ``refresh``
+    and ``long_lived``. ``label`` is the name of the device, at most 32 bytes.
     """
 
     id: LineageId
@@ -111,10 +114,11 @@ NO_RIGHTS = Rights()
 class AccountState(Struct, frozen=True):
     """The status of an account and all its lineages. There is one such item for each account.
 
-    ``credentials_version`` rises with each change of the password. ``raised`` is when and why the epoch was last
-    raised, which ended the lineages of older epochs. ``deleted_by`` is the login that deleted the account. ``roles``
-    are the codes of the account's roles: `Clients.role_names` returns their names. ``attributes`` are those of
-    `Rights`. ``second_factor_required``: an operator requires a second factor from this account.
+    ``credentials_version`` rises with each change of the password or of a second factor. ``raised`` is when and why the
+    epoch was last raised, which ended the lineages of older epochs. ``deleted_by`` is the login that deleted the
+    account. ``roles`` are the codes of the account's roles. `Clients.role_names` returns their names. ``attributes``
+    are those of `Rights`. ``second_factor_required``: an operator requires a second factor at each login of this
+    account.
     """
 
     account: AccountId
@@ -154,4 +158,16 @@ class Actor(Struct, frozen=True):
     account: AccountId
     lineage: LineageId
     not_before: int
+    credentials_version: int
+
+
+class UnfinishedLogin(Struct, frozen=True):
+    """A login that has proved a password and has no lineage yet.
+
+    A write on its behalf happens only while the account is active, with the epoch and the credentials version of the
+    moment when the password was proved.
+    """
+
+    account: AccountId
+    epoch: int
     credentials_version: int

@@ -41,14 +41,14 @@ class LineageStore(Protocol):
         This is one write, with these conditions: the account is active. Epoch and credentials version are as in
         ``expected``. The lineage does not exist. Each replaced lineage exists and has not ended. Each removed lineage
         is unchanged. There is room. The roles are as in ``expected``: the first tokens have them. For a lineage that is
-        bound to a key, the number of lineages is as in ``expected``: another login with this key may have been added. A
-        lineage in both ``replaced`` and ``removed`` is deleted.
+        bound to a key, the number of lineages is as in ``expected``: a different number can mean that another login
+        with this key was added. A lineage in both ``replaced`` and ``removed`` is deleted.
         """
 
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Store the use of a lineage (`rules.record_use`), if the stored one is as ``expected`` and active."""
+        """Store the use of a lineage (`rules.record_use`), if the stored lineage equals ``expected`` and is active."""
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
         """End one lineage. ``Refused``: it has already ended and keeps its reason, or it does not exist."""
@@ -65,7 +65,7 @@ class LineageStore(Protocol):
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
         """Disable, delete or enable an account, for the operator.
 
-        Disabling and deleting end every lineage. Enabling does not revive any. A deleted account stays deleted and has
+        Disabling and deleting end every lineage. Enabling revives no lineage. A deleted account stays deleted and has
         no roles: deleting it again is ``Done``, any other status is ``Refused``, as for an unknown account.
         """
 

@@ -4,14 +4,14 @@ An exchange presents generation p of a lineage whose current generation is g (do
 
 | presented | attempt | verdict |
 |---|---|---|
-| the lineage has ended, or the token is not of it | any | ``Inactive`` (E4) |
+| the lineage has ended, or the token does not belong to it | any | ``Inactive`` (E4) |
 | p = g | any | ``Current`` (E5): the exchange may happen |
-| p = g - 1 | the stored one | ``Retry`` (E6): the same child again |
-| p = g - 2 to g - 4 | the stored one | ``Superseded`` (E7): nothing ends |
-| p < g | another one, or older than the stored ones | ``Reused`` (E8): the login ends |
+| p = g - 1 | the stored attempt | ``Retry`` (E6): the same child again |
+| p = g - 2 to g - 4 | the stored attempt | ``Superseded`` (E7): nothing ends |
+| p < g | another attempt, or it is no longer stored | ``Reused`` (E8): the login ends |
 | p > g | any | ``Ahead`` (E9): the table was rolled back |
 
-Only ``judge`` decides this. ``CURRENT`` in storage/dynamodb/state_writes.py is its first row and ``Current`` as one
+Only ``judge`` decides this. ``CURRENT`` in storage/dynamodb/state_writes.py is the first two rows of this table as one
 DynamoDB condition. If that condition fails, the store calls ``judge`` with the item that DynamoDB returned.
 """
 
@@ -32,6 +32,7 @@ from chalicelib.baton.lineages.model import (
     PresentedToken,
     Rights,
     Status,
+    UnfinishedLogin,
 )
 from chalicelib.baton.policy import (
     ATTEMPT_SLOTS,
@@ -64,13 +65,16 @@ class Superseded(Struct, frozen=True):
 
 
 class Reused(Struct, frozen=True):
-    """E8: a used generation with another attempt, or with one that is no longer stored. ``lineage`` is as stored."""
+    """E8: a used generation with another attempt, or with an attempt that is no longer stored.
+
+    ``lineage`` is the stored lineage.
+    """
 
     lineage: Lineage
 
 
 class Ahead(Struct, frozen=True):
-    """E9: a genuine generation that is newer than the stored one. The table was rolled back."""
+    """E9: a genuine generation that is newer than the stored generation. The table was rolled back."""
 
 
 class Inactive(Struct, frozen=True):
@@ -83,7 +87,7 @@ Verdict = Current | Retry | Superseded | Reused | Ahead | Inactive
 
 
 class Exchanged(Struct, frozen=True):
-    """E5, done: ``lineage`` is as stored now, and its current generation is the child.
+    """E5, done: ``lineage`` is the lineage after the write, and its current generation is the child.
 
     ``rights`` are those of the account at the time of the write.
     """
@@ -141,8 +145,8 @@ def ended_of(
 ) -> Ended | None:
     """Return when and why a lineage ended, or ``None`` while it is active. ``idle_s=None`` ignores the idle limit.
 
-    A rise of the epoch ended every lineage of an older epoch. The account state has only the last rise. A rise of the
-    not-before time ended every lineage that began earlier, with reason ``ended_everywhere``.
+    A rise of the epoch ended every lineage of an older epoch. The account state stores only the last rise. A rise of
+    the not-before time ended every lineage that began earlier, with reason ``ended_everywhere``.
     """
     if lineage.ended is not None:
         return lineage.ended
@@ -170,7 +174,7 @@ def exchange(lineage: Lineage, presented: PresentedToken, *, now: int) -> Lineag
 
 
 class Active(Struct, frozen=True):
-    """The token may be used: its lineage is active, and its generation is the current or the previous one."""
+    """The token may be used: its lineage is active, and its generation is the current or the previous generation."""
 
     account_state: AccountState
     lineage: Lineage
@@ -227,7 +231,7 @@ def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Li
     """Decide whether a write on behalf of a login may happen: only while that login is active.
 
     The account must be active. The lineage must have its epoch, must not have ended or expired, and must have begun at
-    the not-before time or later. The idle limit does not matter here: the call itself is a use.
+    the not-before time or later. The idle limit is not checked: the call itself is a use.
     """
     lineage = account_state.lineages.get(actor.lineage) if account_state else None
     if account_state is None or lineage is None:
@@ -238,6 +242,16 @@ def may_act(account_state: AccountState | None, actor: Actor, *, now: int) -> Li
     if account_state.status is not Status.ACTIVE:
         return Inactive()
     return lineage if account_state.credentials_version == actor.credentials_version else ProofOutdated()
+
+
+def may_go_on(account_state: AccountState | None, login: UnfinishedLogin) -> bool:
+    """Decide whether a login that proved a password may go on: nothing has ended or changed what it proved."""
+    return (
+        account_state is not None
+        and account_state.status is Status.ACTIVE
+        and account_state.epoch == login.epoch
+        and account_state.credentials_version == login.credentials_version
+    )
 
 
 def rights_of(account_state: AccountState) -> Rights:
@@ -274,7 +288,7 @@ def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: boo
 
 
 def slide(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:
-    """Return a sliding login with this use recorded, or ``None`` if a call finds a recent enough record.
+    """Return a sliding login with this use recorded, or ``None`` if a recent use is already stored.
 
     A renewal is always recorded. ``in_use_since`` becomes now at a renewal, so an earlier session id expires at its own
     expiry. It also becomes now after a gap longer than the life of an id, so ids from before the gap stay expired.

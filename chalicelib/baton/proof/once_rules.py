@@ -1,24 +1,24 @@
 """Exactly-once calls: the verdict on a repeated call, from the call that is stored. No I/O.
 
-A phone loses answers, so it sends a payment again. It cannot know whether the first sending took effect. The phone
-therefore creates a key for the operation, stores the key, and sends it as ``Idempotency-Key`` with every sending.
+A phone loses answers, so it sends a payment again. It cannot know whether the first request took effect. The phone
+therefore creates a key for the operation, stores the key, and sends it as ``Idempotency-Key`` with every request.
 
-1. The first sending *claims* the key: it stores a running call. Then the view runs, and its answer is stored.
+1. The first request *claims* the key: it stores a running call. Then the view runs, and its answer is stored.
 2. A call is identified by account, method, route template and key, never by the device: a person who changes the phone
    with the key gets the stored answer.
-3. The *mark* is 16 random bytes of one sending. Every later write of this sending has the condition that the mark is
-   still the stored one. So a late write of a sending that lost the call changes nothing.
+3. The *mark* is 16 random bytes that Baton makes for one request. Every later write for this request has the condition
+   that the stored mark is still this mark. So a late write of a request that lost the call changes nothing.
 4. A run ends within ``ONCE_RUN_MAX_S``: Lambda stops it. A running call that began earlier will never have an answer.
 5. Only the view can know whether a run that stopped took effect. Therefore its route decides (``retry_safe``) whether
    such a call runs again.
 
-| the next sending finds | verdict | answer |
+| the next request finds | verdict | answer |
 |---|---|---|
-| no call, or an expired one; or its own mark | ``Claimed`` | the view runs |
+| no call, an expired call, or its own mark | ``Claimed`` | the view runs |
 | another digest | ``Reused`` | 422 ``idempotency_key_reused`` |
 | a stored answer | ``Replay`` | the same answer |
 | a running call younger than ``ONCE_RUN_MAX_S`` | ``InProgress`` | 409 ``in_progress`` |
-| an older running call, ``retry_safe`` | ``TakeOver`` | the view runs again, for one taker |
+| an older running call, ``retry_safe`` | ``TakeOver`` | the view runs again, for one request |
 | an older running call | ``OutcomeUnknown`` | 409 ``outcome_unknown`` |
 
 Example: a phone sends an order and loses the answer. It repeats the request 3 seconds later with the same key and body,
@@ -47,7 +47,8 @@ MARK_BYTES = 16
 class OnceCall(Struct, frozen=True):
     """A call as it is stored. ``answer`` is encrypted, and ``None`` while the call is running.
 
-    ``started`` and ``expires_at`` are in seconds since the epoch; ``mark`` is that of the sending which runs or ran.
+    ``started`` and ``expires_at`` are in seconds since the epoch; ``mark`` is that of the request which runs or ran the
+    view.
     """
 
     digest: bytes
@@ -58,11 +59,11 @@ class OnceCall(Struct, frozen=True):
 
 
 class Claimed(Struct, frozen=True):
-    """The call belongs to this sending: run the view."""
+    """The call belongs to this request: run the view."""
 
 
 class Replay(Struct, frozen=True):
-    """The call has ended: return its answer, which is encrypted here."""
+    """The call has ended: decrypt and return its answer."""
 
     answer: bytes
 
@@ -72,7 +73,7 @@ class Reused(Struct, frozen=True):
 
 
 class InProgress(Struct, frozen=True):
-    """Another sending of this call is running."""
+    """Another request of this call is running."""
 
 
 class TakeOver(Struct, frozen=True):
@@ -95,18 +96,18 @@ def once_key(account: AccountId, method: str, route: str, key: str) -> OnceKey:
 
 
 def request_digest(message: Message) -> bytes:
-    """Hash what a repetition must have in common: method, path as sent, query and body."""
+    """Hash the parts that every request of a call must have in common: method, path as sent, query and body."""
     query = [part.encode("utf-8", "surrogatepass") for pair in message.query for part in pair]
     return _digest(message.method.encode(), message.path.encode(), *query, message.body)
 
 
 def is_free(stored: OnceCall | None, *, now: int) -> bool:
-    """Decide whether a call may be claimed: none is stored, or an expired one."""
+    """Decide whether a call may be claimed: no call is stored, or the stored call has expired."""
     return stored is None or stored.expires_at <= now
 
 
 def judge(stored: OnceCall, *, digest: bytes, mark: bytes, now: int, retry_safe: bool) -> Verdict:
-    """Judge the call that is stored after a claim by the sending with this ``mark``. ``now`` is that of the claim."""
+    """Return the verdict on the stored call, after a claim with this ``mark`` at the time ``now``."""
     if stored.mark == mark:
         return Claimed()
     if stored.digest != digest:

@@ -9,13 +9,13 @@ from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
 class OnceStore(Protocol):
     """Store calls that run once. Each method is one atomic conditional write.
 
-    ``mark`` is 16 random bytes that only one sending has. It is safe to repeat a method with the same arguments: the
+    ``mark`` is 16 random bytes that only one request has. It is safe to repeat a method with the same arguments: the
     store recognises its own earlier write by the mark. Each method may raise ``errors.Unavailable``: it is then unknown
     whether the write happened. ``now`` is in seconds since the epoch.
     """
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
-        """Store a running call if none is stored, or if the stored one has expired.
+        """Store a running call if no call is stored, or if the stored call has expired.
 
         Return the call that is stored now. It has this ``mark`` if the claim succeeded, now or in an earlier attempt of
         this call. Otherwise it is the call that prevented the claim, as it was at that moment.
@@ -24,14 +24,14 @@ class OnceStore(Protocol):
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
         """Replace the mark of a running call, and let it begin now, if it still has ``old_mark`` and no answer.
 
-        If several senders try this, one succeeds. Return the call that is stored now, as ``claim`` does, or ``None``.
+        If several requests try this, one succeeds. Return the call that is stored now, as ``claim`` does, or ``None``.
         """
 
     def store(self, key: OnceKey, *, mark: bytes, answer: bytes, now: int) -> Done | Refused:
         """Store the encrypted answer for ``ONCE_KEPT_S``, if the call has this ``mark`` and no answer.
 
-        ``Refused``: another sending has taken the call over, or it has expired.
+        ``Refused``: another request has taken the call over, or the call has expired.
         """
 
     def release(self, key: OnceKey, *, mark: bytes) -> None:
-        """Delete the call, if it has this ``mark`` and no answer. The next sending may then claim it."""
+        """Delete the call, if it has this ``mark`` and no answer. The next request may then claim it."""

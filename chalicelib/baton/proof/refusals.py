@@ -21,7 +21,7 @@ class SignatureDefective(InvalidSignature):
     """The signature does not verify, or cannot be verified."""
 
     code = "invalid_signature"
-    detail = "The signature does not verify. Compare `signature_base` with the one that your app built."
+    detail = "The signature does not verify. Compare `signature_base` with the signature base that your app built."
 
 
 class InsufficientCoverage(InvalidSignature):
@@ -88,7 +88,7 @@ class IdempotencyKeyReused(InvalidRequest):
 
 
 class CallInProgress(InvalidRequest):
-    """An earlier sending of the same call is running."""
+    """An earlier request of the same call is still running."""
 
     status = 409
     code = "in_progress"
@@ -97,7 +97,7 @@ class CallInProgress(InvalidRequest):
 
 
 class CallOutcomeUnknown(InvalidRequest):
-    """An earlier sending of the same call stopped without a stored answer: it may have taken effect."""
+    """An earlier request of the same call stopped without a stored answer: it may have taken effect."""
 
     status = 409
     code = "outcome_unknown"

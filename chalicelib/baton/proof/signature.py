@@ -39,7 +39,8 @@ ALWAYS_COVERED = ('"@method"', '"@authority"', '"@path"')
 COVERED_WHEN_PRESENT = {name: f'"{name}"' for name in ("authorization", "idempotency-key", "baton-grant")}
 
 _UNSIGNABLE = re.compile(r"[^\t -~]")
-"""A line end inside a value could imitate the line of another component (RFC 9421 section 2.5)."""
+"""Characters that must not be in a signed value. A line break inside a value could imitate the line of another
+component (RFC 9421 section 2.5)."""
 
 
 _UNRESERVED = "*-._"
@@ -268,5 +269,5 @@ def digest_value(name: str, body: bytes) -> str:
 
 
 def _byte_sequence(value: bytes) -> str:
-    """Return a byte sequence (RFC 9651 section 4.1.8)."""
+    """Write bytes as a byte sequence (RFC 9651 section 4.1.8)."""
     return f":{base64.b64encode(value).decode()}:"

@@ -20,7 +20,7 @@ _NONCE = re.compile(rf"[!-~]{{1,{NONCE_CHARACTERS_MAX}}}")
 _WRITE_VALUE = "Write it as `baton=:<base64 of the signature>:`."
 _LABEL_SHOWN_MAX = 64
 _MILLISECONDS_MIN = 10**11
-"""In seconds this is the year 5138, in milliseconds the year 1973."""
+"""From this number on, a time is in milliseconds: in seconds it would be in the year 5138 or later."""
 
 
 class SignatureInput(Struct, frozen=True):
@@ -40,7 +40,7 @@ class InputDefective(ValueError):
     """The member with the tag is not a signature input. ``reason`` is for the log, ``detail`` for the caller."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        """Keep the description for the log and the one for the caller."""
+        """Keep the description for the log and the description for the caller."""
         super().__init__(reason)
         self.reason = reason
         self.detail = detail
@@ -89,7 +89,7 @@ def read_signature(message: Message) -> Signature | None:
 
 
 def signature_missing(message: Message) -> SignatureRequired:
-    """Return the error for a request without a signature with the tag. It says so if only the tag is missing."""
+    """Return the error for a request without a signature with the tag. Its detail says if only the tag is missing."""
     if not _combined(message.fields.get("signature-input", ())):
         return SignatureRequired(path=message.path)
     return SignatureRequired(

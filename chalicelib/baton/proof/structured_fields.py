@@ -2,8 +2,8 @@
 
 The parser follows section 4.2. Two points are choices:
 
-- A key that occurs twice is refused, in a dictionary and in parameters. RFC 9651 uses the last value. A proxy that
-  uses the first one would check another signature than Baton does.
+- A key that occurs twice is refused, in a dictionary and in parameters. RFC 9651 uses the last value. A proxy that uses
+  the first value would check another signature than Baton does.
 - A byte sequence may lack its padding, and its last character may have stray bits (section 4.2.7).
 
 Each reader takes the text and the place where its value begins. It returns the value and the place after it.
@@ -119,13 +119,16 @@ def _begin(text: str) -> int:
 
 
 def _after(pattern: re.Pattern[str], text: str, at: int) -> int:
-    """Step over what a pattern matches. The pattern can match nothing."""
+    """Return the place after the match of a pattern. The match can be empty."""
     found = pattern.match(text, at)
     return found.end() if found else at
 
 
 def _next_member(text: str, at: int) -> int:
-    """Step over a comma to the next member of a dictionary or list; to the end of the text after the last one."""
+    """Step over a comma to the next member of a dictionary or list.
+
+    After the last member, step to the end of the text.
+    """
     at = _after(_WHITESPACE, text, at)
     if at == len(text):
         return at
@@ -261,7 +264,7 @@ def _display_string(text: str, at: int) -> tuple[DisplayString, int]:
 
 
 def _up_to(pattern: re.Pattern[str], text: str, at: int, closing: str) -> tuple[str, int]:
-    """Read a value that ends with a delimiter. The first group of the pattern is what the delimiters enclose."""
+    """Read a value that ends with a delimiter. The first group of the pattern is the text between the delimiters."""
     found = pattern.match(text, at)
     end = found.end() if found else at + 1
     if found is None or text[end : end + 1] != closing:

@@ -1,1 +1,1 @@
-"""The only package that uses AWS: DynamoDB, KMS and the checks of a deployment."""
+"""The only package that opens connections: to DynamoDB, to KMS, and to services of others (``fetch.py``)."""

@@ -1,6 +1,6 @@
 """The port of a storage: every store that Baton needs, by name.
 
-The verbs of a store are in the ``ports.py`` of the package whose rule it serves: ``accounts/ports.py``,
+The verbs (methods) of a store are in the ``ports.py`` of the package whose rule it serves: ``accounts/ports.py``,
 ``lineages/ports.py``, ``tokens/ports.py``, ``factors/ports.py``, ``proof/ports.py``, ``events/ports.py`` and
 ``keys/ports.py``. There are two storages: ``memory/``, for development and tests, and ``dynamodb/``.
 docs/baton/storage-port.md describes how to write another storage.
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.events.ports import Audit
-from chalicelib.baton.factors.ports import RateLimits
+from chalicelib.baton.factors.ports import FactorStore, RateLimits
 from chalicelib.baton.keys.ports import ChangingKeyRing
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.proof.ports import OnceStore
@@ -24,9 +24,10 @@ class OneTimeStore(OneTime, RateLimits, Protocol):
 
 
 class Storage(Struct, frozen=True, kw_only=True):
-    """Every store of a deployment. Each one obeys four laws.
+    """Every store of a deployment. Each store obeys four laws.
 
-    1. Reads are strongly consistent: a read sees every write that ended before the read began, of any process.
+    1. Reads are strongly consistent: a read returns the effect of every write, of any process, that ended before the
+       read began.
     2. Each verb is one atomic write. Its condition and its effect are one step, and it returns the verdict. No verb
        reads first and writes later without a condition.
     3. Repeating a verb with the same arguments is safe. The storage recognises its own earlier write, so that a
@@ -39,6 +40,8 @@ class Storage(Struct, frozen=True, kw_only=True):
 
     accounts: Users
     """People: e-mail index entries and password hashes (``accounts/ports.py``)."""
+    factors: FactorStore
+    """Second factors: codes that are used once, and changes (``factors/ports.py``)."""
     lineages: LineageStore
     """The account state of each account (``lineages/ports.py``)."""
     one_time: OneTimeStore

@@ -4,7 +4,7 @@ import time
 from typing import Final
 
 SKIP_MAX_S: Final = 400 * 24 * 60 * 60
-"""Longer than the longest life of a login."""
+"""The maximum of all skips, in seconds: longer than the longest life of a login."""
 
 
 class Clock:

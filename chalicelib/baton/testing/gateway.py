@@ -1,12 +1,14 @@
 """API Gateway (REST, proxy v1) without a network: it changes a request and its answer as AWS does.
 
-It does these things like AWS: the stage is part of ``requestContext.path``; the path stays encoded, and the query
-is decoded once; ``headers`` has the last of several fields and ``multiValueHeaders`` all; ``WWW-Authenticate`` and
-``Date`` are renamed; the answer to ``HEAD`` loses its body; an unknown route gets the gateway's own answer, in the form
-of Baton's deployment.
+Like AWS, it does the following:
 
-A Lambda environment takes one request at a time, and Chalice relies on that. So this gateway owns a few environments,
-each with an ``app.py`` of its own, and sends each request to a free one.
+- The stage is part of ``requestContext.path``. The path stays encoded, and the query is decoded once.
+- If a field has several lines, ``headers`` has the last line, and ``multiValueHeaders`` has all of them.
+- ``WWW-Authenticate`` and ``Date`` are renamed. The answer to ``HEAD`` has no body.
+- An unknown route gets the gateway's own answer, in the form of Baton's deployment.
+
+A Lambda environment takes one request at a time, and Chalice relies on that. So this gateway has a few environments,
+each with its own copy of the app, and sends each request to a free environment.
 """
 
 import base64
@@ -64,7 +66,7 @@ class LambdaContext:
 
 
 def load_environment(clock: DevelopmentClock | None = None, app: Path | None = None) -> ModuleType:
-    """Import ``app.py``, or another one, as a fresh Lambda environment does, with this clock."""
+    """Import ``app.py`` or another file with this clock, as a new Lambda environment does."""
     from chalicelib.baton.environment import Effects  # noqa: PLC0415 - `make dev` reloads it
 
     return load_app(app or APP, None if clock is None else Effects(lambda: int(clock.time()), secrets.token_bytes))
@@ -105,7 +107,7 @@ class Gateway:
     ) -> None:
         """Serve equal Chalice ``apps`` under a stage, with their clock.
 
-        The apps take turns, because no app may depend on the memory of another one. ``free`` can give another order.
+        The apps take turns, because no app may depend on the memory of another app. ``free`` can choose another order.
         Pages of ``origins`` (default: ``BATON_ORIGINS``) may read the gateway's own answers and those of the app.
         """
         self.stage = stage
@@ -123,7 +125,7 @@ class Gateway:
             self._free.put(app)
 
     def replace(self, load: Callable[[], Sequence[Any]]) -> None:
-        """Replace the apps by those of ``load``. If ``load`` raises, the old apps stay.
+        """Replace the apps with the apps that ``load`` returns. If ``load`` raises, the old apps stay.
 
         Running requests end first, and new requests wait.
         """
@@ -142,7 +144,7 @@ class Gateway:
         *,
         source: str = "127.0.0.1",
     ) -> GatewayResponse:
-        """Send a request and return its answer. ``target`` is that of the request line, with the stage."""
+        """Send a request and return its answer. ``target`` is the target of the request line, with the stage."""
         given = [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP]
         origin = next((value for name, value in given if name.lower() == "origin"), None)
         if len(body) > PAYLOAD_BYTES_MAX:
@@ -173,7 +175,7 @@ class Gateway:
         return self._answer(answer)
 
     def _no_route(self, method: str, path: str, template: str | None) -> str:
-        """Describe the missing route. AWS says less, and answers 403 without a gateway response for it."""
+        """Describe the missing route. AWS gives fewer details. Without a gateway response, it answers 403."""
         said = f"There is no route {method} {path[:200]} here."
         if not path.startswith(f"/{self.stage}/"):
             return f"{said} Routes begin with /{self.stage}/."
@@ -276,7 +278,7 @@ class Gateway:
 
 
 def _without_body(response: GatewayResponse) -> GatewayResponse:
-    """Answer a HEAD request: the header fields of GET, and its length (RFC 9110 sections 8.6 and 9.3.2)."""
+    """Answer a HEAD request as GET, but without the body (RFC 9110 sections 8.6 and 9.3.2)."""
     length = ("Content-Length", str(len(response.body)))
     return GatewayResponse(response.status, (*response.headers, length), b"")
 

@@ -38,13 +38,19 @@ class AnswerLost(Exception):
     """No answer arrived. The call may have taken effect, so a client must check the outcome before it repeats it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Reply:
     """The answer that a phone received. Names of header fields are in lower case."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes = field(repr=False)
+    body: bytes
+
+    def __repr__(self) -> str:
+        """Show a refusal with its code and detail. The body of a success may hold a token, so it is not shown."""
+        if not self.code:
+            return f"<Reply {self.status}>"
+        return f"<Reply {self.status} {self.code}: {self.json.get('detail') or self.json.get('error_description')}>"
 
     @property
     def json(self) -> Any:  # noqa: ANN401 - any JSON
@@ -88,7 +94,7 @@ class Phone:
     """
 
     def __init__(self, send: Send, clock: Clock, *, authority: str, prefix: str, session: Session) -> None:
-        """Use a session, which ``log_in`` or the phone that it is copied from filled."""
+        """Use a session: one that ``log_in`` will fill, or the copy of another phone's session."""
         self._send, self._clock = send, clock
         self._authority, self._prefix = authority, prefix
         self._session = session
@@ -153,7 +159,7 @@ class Phone:
         idempotency_key: str | None = None,
         password: str | None = None,
     ) -> Reply:
-        """Send a signed call and return the reply. If the login has ended, the reply is that refusal.
+        """Send a signed call and return the reply. If the login has ended, the reply is the refusal that says so.
 
         Args:
             method: the method.

@@ -58,13 +58,13 @@ class World:
 
         Args:
             app: the file of the app, from the folder that has ``chalicelib/``.
-            storage: ``memory``; ``moto``: DynamoDB in this process, for an app with tables of its own.
+            storage: ``memory``; ``moto``: DynamoDB in this process, for an app with its own tables.
             settings: settings in place of those of ``SETTINGS``, such as ``{"BATON_CLIENTS": "my-clients.toml"}``.
             environments: the number of environments.
 
         Raises:
             ModuleNotFoundError: ``storage`` is ``moto``, which is not installed.
-            TypeError: the app has no global variable with a Chalice app, or none with a Baton.
+            TypeError: the app has no global variable that is a Chalice app, or none that is a ``Baton``.
 
         """
         self.clock = Clock()
@@ -106,7 +106,8 @@ class World:
         """Return a phone that is logged in.
 
         Args:
-            email: the account. The first phone of an address registers it, and the others log in. Default: a new one.
+            email: the account. The first phone of an address registers it, and the others log in. Default: a new
+                account.
             client_id: the client, a row of the registry.
             key: the key of the device, such as that of another phone. Default: a new P-256 key.
             binding: what the login is bound to: a ``key``, an ``hmac`` secret of the server, or ``none``.
@@ -164,7 +165,7 @@ class World:
         return [event for event in self._audit if event.account == account]
 
     def set_roles(self, email: str, roles: Collection[str]) -> None:
-        """Replace the roles of an account, as the operator does. The next call sees them.
+        """Replace the roles of an account, as the operator does. They apply from the next call.
 
         Raises ``errors.NotFound`` for an address without an active account, and ``UnknownRole``.
         """
@@ -226,7 +227,7 @@ class _RecordedAudit:
         self._audit, self._events = audit, events
 
     def append(self, event: AuditEvent, *, event_id: str) -> None:
-        """Append an event to both."""
+        """Write an event to the storage, and add it to the list of the test."""
         self._audit.append(event, event_id=event_id)
         self._events.append(event)
 

@@ -1,10 +1,13 @@
 """Authenticate and authorize signed calls: first without the database, then with the account state."""
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Entropy, Refused
 from chalicelib.baton.events.ports import Log
+from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import EndReason, NoBinding
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import Active, Ahead, Expired, Inactive, ProofOutdated, judge_access, record_use
@@ -13,8 +16,8 @@ from chalicelib.baton.proof.signature import VerifiedSignature, content_digest
 from chalicelib.baton.routing import Message, RouteSpec
 from chalicelib.baton.tokens.caller import Caller, GrantUsed, Operation
 from chalicelib.baton.tokens.ports import OneTime
-from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken
-from chalicelib.baton.tokens.refusals import GrantInvalid, ReplayedNonce, StepUpRequired, TokenExpired, TokenInvalid
+from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken, attempt_of
+from chalicelib.baton.tokens.refusals import GrantInvalid, ReplayedNonce, TokenExpired, TokenInvalid
 from chalicelib.baton.tokens.token import Kind
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -42,6 +45,8 @@ class Call(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     ephemeral: OneTime
     log: Log
+    second_factor_on: Callable[[AccountId], bool] = lambda _: False
+    """Read whether the owner of an account has switched the second factor on. Called for a refusal only."""
 
     def authenticate(self, message: Message, *, bound: bool = False) -> VerifiedCall:
         """Check token, signature, digest and time. No database is read, except for the cached key ring.
@@ -71,16 +76,16 @@ class Call(Struct, frozen=True, kw_only=True):
     def authorize(self, call: VerifiedCall, *, spec: RouteSpec = _ANY, once: bool = False) -> Caller:
         """Compare a verified call with the account state and with what its route requires, and name the caller.
 
-        Order of checks: is the login live; scope, role, acr; does the request have a required grant; nonce; grant.
-        One conditional write consumes the nonce, and one the grant, before any effect. With ``once`` neither happens
-        here: the key of the call replaces the nonce, and the view consumes the grant (``Caller.require_step_up``).
+        Order of checks: the login is live; scope, role and acr; a required grant was sent; the nonce; the grant. One
+        conditional write consumes the nonce, and one the grant, before any effect. With ``once``, this method consumes
+        neither: the key of the call replaces the nonce, and the view consumes the grant (``Caller.require_step_up``).
 
         Raises ``TokenExpired``, ``LoginRequired``, ``InsufficientScope``, ``InsufficientRole``, ``InsufficientAcr``,
         ``StepUpRequired``, ``ReplayedNonce``, ``GrantInvalid``.
         """
         live = self._live(call)
         grant = self._grant(call.message)
-        caller = self._caller(call, live, grant, may_step_up=spec.query is None)
+        caller = self._caller(call, live, grant, spec=spec)
         if spec.scope:
             caller.require_scope(" ".join(spec.scope))
         if spec.roles:
@@ -88,7 +93,7 @@ class Call(Struct, frozen=True, kw_only=True):
         if spec.acr:
             caller.require_acr(spec.acr)
         if spec.step_up and not grant:
-            raise StepUpRequired(max_age=spec.step_up.max_age, acr_values=spec.step_up.level)
+            raise caller.step_up_required(spec.step_up, after_recovery=spec.after_recovery)
         if once:
             return caller
         if call.signature and call.message.method not in SAFE_METHODS:
@@ -99,12 +104,13 @@ class Call(Struct, frozen=True, kw_only=True):
                 self.log.record("nonce_replayed", lineage=live.lineage.id)
                 raise ReplayedNonce
         if spec.step_up:
-            caller.require_step_up(max_age=spec.step_up.max_age, acr=spec.step_up.acr)
+            caller.prove_again(spec.step_up, after_recovery=spec.after_recovery)
         return caller
 
-    def _caller(self, call: VerifiedCall, live: Active, grant: str, *, may_step_up: bool) -> Caller:
+    def _caller(self, call: VerifiedCall, live: Active, grant: str, *, spec: RouteSpec) -> Caller:
+        account = live.account_state.account
         return Caller(
-            account=live.account_state.account,
+            account=account,
             device_id=live.lineage.id,
             client_id=call.proved.client.id,
             scope=call.proved.client.scope,
@@ -116,7 +122,10 @@ class Call(Struct, frozen=True, kw_only=True):
             account_state=live.account_state,
             not_before=call.proved.ring.not_before,
             now=call.now,
-            _use_grant=(lambda: self._spend(grant, call, live) if grant else None) if may_step_up else None,
+            attempt=attempt_of(call.message, call.signature, self.entropy) if spec.takes_attempt else "",
+            demands_second_factor=self.proof.clients.demand_second_factor(call.proved.client, live.account_state),
+            _use_grant=(lambda: self._spend(grant, call, live) if grant else None) if spec.query is None else None,
+            _second_factor_on=lambda: self.second_factor_on(account),
             _liveness=lambda actor, roles: self.lineage_store.liveness_condition(actor, roles=roles, now=self.clock()),
         )
 

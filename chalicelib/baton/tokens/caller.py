@@ -1,12 +1,13 @@
-"""The caller of a signed route and its step-up. No I/O, except by the functions that the caller is given."""
+"""The caller of a signed route and its step-up. No I/O, except in the functions that a ``Caller`` receives."""
 
 from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
 from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.lineages.assurance import PASSWORD_AND_RECOVERY_CODE, TOTP_ALONE, level
 from chalicelib.baton.lineages.model import AccountState, Actor, Assurance
-from chalicelib.baton.policy import ACR_LEVELS, GRANT_S
+from chalicelib.baton.policy import ACR_LEVELS, GRANT_S, RECOVERED_LOGIN_S
 from chalicelib.baton.routing import StepUp
 from chalicelib.baton.tokens.refusals import InsufficientAcr, InsufficientRole, InsufficientScope, StepUpRequired
 
@@ -28,13 +29,15 @@ class GrantUsed(Struct, frozen=True):
 
     at: int
     assurance: Assurance
+    second_factor: bool = False
+    """The owner has switched the second factor on. This is part of what the grant is for: a change makes it void."""
 
 
 class Caller(Struct, kw_only=True, eq=False):
     """Who is calling a signed route. Every member is verified.
 
-    ``scope`` are the words of the client's scope, ``roles`` the names of the account's roles. ``bound`` is whether the
-    login is bound to a key. ``auth_time`` (seconds), ``acr`` and ``amr`` say when and how the person logged in.
+    ``scope`` has the words of the client's scope, and ``roles`` has the names of the account's roles. ``bound`` is true
+    if the login is bound to a key. ``auth_time`` (seconds), ``acr`` and ``amr`` say when and how the person logged in.
     ``stepped_up`` is the grant that this request used, if any.
     """
 
@@ -51,9 +54,16 @@ class Caller(Struct, kw_only=True, eq=False):
     account_state: AccountState | None = None
     not_before: int = 0
     now: int = 0
+    attempt: str = ""
+    """The attempt of this request, on a route that takes one."""
+    demands_second_factor: bool = False
+    """The client, an operator or a role of the account requires a second factor."""
     _use_grant: Callable[[], GrantUsed | None] | None = None
-    """Use the grant of this request; ``None`` if the request has none. Missing on a route with a query."""
+    """Use the grant of this request. It returns ``None`` if there is no grant. A route with a query has no such
+    function."""
     _liveness: Callable[[Actor, frozenset[int] | None], dict[str, object]] | None = None
+    _second_factor_on: Callable[[], bool] = lambda: False
+    """Read whether the owner has switched the second factor on. Called for a refusal only."""
     _by_role: bool = False
 
     @property
@@ -65,8 +75,9 @@ class Caller(Struct, kw_only=True, eq=False):
     def require_step_up(self, *, max_age: int = GRANT_S, acr: str = "account") -> GrantUsed:
         """Require that the person proved a factor again for exactly this request, at most ``max_age`` seconds ago.
 
-        The grant is used by one conditional write. A second call in one request judges the same grant. Call it before
-        any effect.
+        ``acr="account"`` is ``aal2`` if the account is asked for a second factor at its logins, otherwise ``aal1``. An
+        authenticator app alone is not enough for it. The grant is used by one conditional write. A second call in one
+        request judges the same grant. Call it before any effect.
 
         Raises:
             StepUpRequired: the request has no grant, or the grant is too old or of a lower level.
@@ -74,15 +85,39 @@ class Caller(Struct, kw_only=True, eq=False):
             ValueError: the route has a query, which no grant covers, or ``acr`` does not exist.
 
         """
-        rule = StepUp(max_age, acr)
+        return self.prove_again(StepUp(max_age, acr))
+
+    def prove_again(self, rule: StepUp, *, after_recovery: bool = False) -> GrantUsed:
+        """Do the same for a rule. ``after_recovery``: a recent login by recovery code needs the password alone."""
         if self._use_grant is None:
             raise ValueError("a grant covers method, path and body: a route with a query cannot require a step-up")
         if self.stepped_up is None:
             self.stepped_up = self._use_grant()
         used = self.stepped_up
-        if used is None or level(used.assurance.acr) < level(rule.level) or self.now - used.at > rule.max_age:
-            raise StepUpRequired(max_age=rule.max_age, acr_values=rule.level)
+        if used is None or self.now - used.at > rule.max_age or not self._suffices(used, rule, after_recovery):
+            raise self.step_up_required(rule, after_recovery=after_recovery)
         return used
+
+    def step_up_required(self, rule: StepUp, *, after_recovery: bool = False) -> StepUpRequired:
+        """Return the refusal: the level to prove, and the factors that prove it together."""
+        wanted = self._wanted(rule, after_recovery, self._second_factor_on)
+        factors = ["password"] if level(wanted) <= level("aal1") else ["password", "totp"]
+        return StepUpRequired(max_age=rule.max_age, acr_values=wanted, factors=factors)
+
+    def _suffices(self, used: GrantUsed, rule: StepUp, after_recovery: bool) -> bool:  # noqa: FBT001 - passed on
+        if rule.acr == "account" and used.assurance == TOTP_ALONE:
+            return False
+        wanted = self._wanted(rule, after_recovery, lambda: used.second_factor)
+        return level(used.assurance.acr) >= level(wanted)
+
+    def _wanted(self, rule: StepUp, after_recovery: bool, is_on: Callable[[], bool]) -> str:  # noqa: FBT001 - passed on
+        """Return the level of a rule. The owner of a login by recovery code has lost the other factor."""
+        if rule.acr != "account":
+            return rule.acr
+        recovered = self.amr == PASSWORD_AND_RECOVERY_CODE.amr and self.now - self.auth_time <= RECOVERED_LOGIN_S
+        if after_recovery and recovered:
+            return "aal1"
+        return "aal2" if self.demands_second_factor or is_on() else "aal1"
 
     def require_scope(self, scope: str) -> None:
         """Require all words of ``scope``. Raises ``InsufficientScope``."""
@@ -101,7 +136,10 @@ class Caller(Struct, kw_only=True, eq=False):
         self._by_role = True
 
     def require_acr(self, acr: str) -> None:
-        """Require a login of at least this level. Raises ``InsufficientAcr``, or ``ValueError``: no such level."""
+        """Require a login of at least this level.
+
+        Raises ``InsufficientAcr``, or ``ValueError`` for an unknown level.
+        """
         if acr not in ACR_LEVELS:
             raise ValueError(f"acr {acr!r} does not exist: use one of {', '.join(ACR_LEVELS)}")
         if level(self.acr) < level(acr):
@@ -123,8 +161,3 @@ class Caller(Struct, kw_only=True, eq=False):
     def __repr__(self) -> str:
         """Show account, device and client. The whole account state would be too long."""
         return f"Caller(account={self.account!r}, device_id={self.device_id!r}, client_id={self.client_id!r})"
-
-
-def level(acr: str) -> int:
-    """Give the rank of a level. An unknown level is below every other."""
-    return ACR_LEVELS.index(acr) if acr in ACR_LEVELS else -1

@@ -65,7 +65,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
     revoke_on_wrong_key: bool = False
 
     def __call__(self, message: Message, request: TokenRequest, *, source: str = "") -> TokenResponse:
-        """Return the next tokens. A retry with the same attempt gets the same. Other verdicts raise their error.
+        """Return the next tokens. A retry with the same attempt gets the same tokens. Other verdicts raise their error.
 
         ``source`` is the network address of the sender, for the evidence of a reuse.
         """
@@ -92,7 +92,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
         return self._renew(proved, now=now)
 
     def _signature(self, message: Message, proved: VerifiedToken, *, source: str, now: int) -> VerifiedSignature | None:
-        """Verify the proof of possession. E2 comes before E8: a leaked used token must not log its owner out."""
+        """Verify the signature. E2 is checked before E8, so a leaked used token cannot log its owner out."""
         try:
             return self.proof.signature(message, proved, now=now)
         except WrongKey:
@@ -134,13 +134,16 @@ class Exchange(Struct, frozen=True, kw_only=True):
                 raise errors.LoginRequired(reason=reason.value if reason else None)
 
     def _reused(self, proved: VerifiedToken, ended: Done | Refused, *, now: int) -> errors.Refusal:
-        """Return the error after the end is written. If that write failed, ``Unavailable`` was raised before."""
+        """Return the error of a reuse.
+
+        The end is already written: otherwise ``Unavailable`` was raised before this call.
+        """
         if isinstance(ended, Refused):
             return errors.LoginRequired("ended already", reason=self._why(proved, now=now))
         return TokenReused(reason=EndReason.REUSE.value)
 
     def _why(self, proved: VerifiedToken, *, now: int) -> str | None:
-        """Return the reason of a lineage that another request has ended."""
+        """Return why another request ended the lineage, or ``None`` if no reason is stored."""
         account_state = self.lineage_store.get(proved.token.account)
         idle_s = proved.client.mechanism.idle_s
         state = active_lineage(

@@ -30,7 +30,7 @@ class Introspect(Struct, frozen=True, kw_only=True):
     add_claims: AddClaims | None = None
 
     def __call__(self, *, token: str, resource_server: str, secret: str) -> Introspection | dict[str, object]:
-        """Return the facts of an active token. For any other token the answer says only that it is not active.
+        """Return the facts of an active token. For any other token, return only that it is not active.
 
         ``resource_servers`` maps an id to the SHA-256 of its secret. The secret is random and long, so a plain digest
         protects it. Raises ``InvalidClient`` for wrong credentials, and ``Unavailable`` for a server error: a resource

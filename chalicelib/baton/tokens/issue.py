@@ -1,4 +1,7 @@
-"""Issue the tokens of a lineage's current generation. They depend only on the lineage, so a retry gets the same."""
+"""Issue the tokens of a lineage's current generation.
+
+They depend only on the lineage, so a retry gets the same tokens.
+"""
 
 from typing import Annotated, Literal
 

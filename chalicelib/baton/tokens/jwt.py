@@ -172,7 +172,7 @@ def _payload(text: str, ring: Ring) -> tuple[bytes, SigningKey]:
 
 
 def _key_of(header: str, ring: Ring) -> SigningKey:
-    """Return the key that a header names. The header must be exactly the one that Baton writes for the key."""
+    """Return the key that a header names. The header must be exactly the header that Baton writes for the key."""
     for key in ring.signing:
         if header == _header(key.kid):
             return key

@@ -16,7 +16,7 @@ from chalicelib.baton.tokens.refusals import TokenInvalid
 from chalicelib.baton.tokens.token import Kind, Token, UnknownKey
 
 OPAQUE_PREFIX = "baton_"
-"""Secret scanners find a leaked token by this prefix."""
+"""The first characters of a token. Secret scanners find a leaked token by them."""
 
 _DOMAIN = b"baton opaque token 1"
 

@@ -63,10 +63,10 @@ class VerifiedToken(Struct, frozen=True):
 
 
 class Mismatches:
-    """Report genuine tokens of another configuration, at most once a minute, because a client can repeat one."""
+    """Report genuine tokens of another configuration. A client can repeat one, so report at most once a minute."""
 
     def __init__(self, log: Log) -> None:
-        """Report to ``log``. One object per environment."""
+        """Report to ``log``. Each environment has one object."""
         self._log = log
         self._told_at: int | None = None
 
@@ -86,7 +86,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     authorities: frozenset[str]
     mismatches: Mismatches
     development: bool = False
-    """Errors list the accepted hosts."""
+    """Whether errors list the accepted hosts."""
 
     def token(self, text: str, *, now: int) -> VerifiedToken:
         """Verify a token and find its client.
@@ -116,11 +116,11 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         return VerifiedToken(token, client, ring)
 
     def token_of(self, client_id: str | None, text: str, *, now: int) -> VerifiedToken:
-        """Verify a token that a client sends with its own id, if it sends one (RFC 6749 section 3.2.1).
+        """Verify a token. ``client_id`` is the id that the client sends with it, if any (RFC 6749 section 3.2.1).
 
-        Raises ``UnknownClient`` or ``UnauthorizedClient`` for a wrong id. ``TokenInvalid`` would make stock clients
-        drop the session. A genuine token of another configuration is reported first (E1b), because a wrong deployment
-        does not have the client either.
+        Raises ``UnknownClient`` or ``UnauthorizedClient`` for a wrong id. ``TokenInvalid`` would make standard OAuth
+        clients delete the session. A genuine token of another configuration is reported first (E1b), because a wrong
+        deployment does not have the client either.
         """
         unknown = client_id is not None and self.clients.get(client_id) is None
         try:
@@ -138,7 +138,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         return proved
 
     def signature(self, message: Message, proved: VerifiedToken, *, now: int) -> VerifiedSignature | None:
-        """Verify the signature of a bound token's request; ``None`` for an unbound one."""
+        """Verify the signature of the request of a bound token. Return ``None`` for an unbound token."""
         token = proved.token
         match token.binding:
             case NoBinding():
@@ -189,7 +189,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         return self._verify(message, secret.reveal(), lineage, now=now)
 
     def _lineage_secret(self, lineage: LineageId, ring: Ring, *, now: int) -> Secret | None:
-        """Derive the HMAC secret of a lineage, with a newly read ring if this copy lacks its root."""
+        """Derive the HMAC secret of a lineage, with a newly read ring if the cached ring lacks its root."""
         return ring.lineage_secret(lineage) or self.key_ring.refreshed(now=now).lineage_secret(lineage)
 
     def _verify(self, message: Message, key: PublicKey | bytes, keyid: str, *, now: int) -> VerifiedSignature:
@@ -218,7 +218,7 @@ def read_token(text: str, *, ring: Ring, names: Names, clients: Clients) -> Toke
         FieldTooLarge: the text is longer than 8 KB. It is not parsed.
         UnknownKey: the ring does not have its key.
         ConfigurationMismatch: the token is genuine, but its issuer, audience or client is not in the configuration.
-        TokenInvalid: Baton did not issue the token, or its key signed it after the time of the key.
+        TokenInvalid: Baton did not issue the token, or its key signed it after the end of the period of the key.
 
     """
     if len(text) > TOKEN_BYTES_MAX:
@@ -255,5 +255,5 @@ def attempt_header(message: Message) -> str | None:
 
 
 def attempt_of(message: Message, signature: VerifiedSignature | None, entropy: Entropy) -> str:
-    """Return the attempt: the header, or else the nonce of the signature, or else a random one."""
+    """Return the attempt: the header, or else the nonce of the signature, or else random bytes."""
     return attempt_header(message) or (signature.nonce if signature else None) or entropy(16).hex()

@@ -8,7 +8,7 @@ class TokenExpired(InvalidToken):
 
     code = "token_expired"
     action = "exchange"
-    detail = "The token has expired. Exchange it at `/oauth/token`, or use the newer stored one."
+    detail = "The token has expired. Exchange it at `/oauth/token`, or use the newer token in your storage."
 
 
 class TokenInvalid(InvalidToken):
@@ -45,10 +45,16 @@ class InsufficientUserAuthentication(Refusal):
 
 
 class StepUpRequired(InsufficientUserAuthentication):
-    """The request has no grant, or its grant is too old or too weak for this route."""
+    """The request has no grant, or its grant is too old or too weak for this route.
+
+    ``factors`` are the factors that prove the level of ``acr_values`` together.
+    """
 
     code = "step_up_required"
-    detail = "This operation requires the password again. `POST /step-up`, then send its grant as `Baton-Grant`."
+    detail = (
+        "This operation requires the person again. Prove all of `factors` at `POST /step-up`, then send its grant as "
+        "`Baton-Grant`."
+    )
 
 
 class GrantInvalid(InsufficientUserAuthentication):
@@ -59,7 +65,7 @@ class GrantInvalid(InsufficientUserAuthentication):
 
 
 class InsufficientAcr(Refusal):
-    """The login was proved at a lower level than this route requires. The login stays."""
+    """The login was proved at a lower level than this route requires. The login stays active."""
 
     status = 401
     error = code = "insufficient_acr"
@@ -106,7 +112,7 @@ class UnauthorizedClient(Refusal):
 
 
 class UnsupportedResponseType(Refusal):
-    """There is no authorization code and no login page (RFC 6749 4.1.2.1). Never a redirect."""
+    """There is no authorization code and no login page (RFC 6749 4.1.2.1). The answer is never a redirect."""
 
     error = code = "unsupported_response_type"
     detail = "This server has no login page. Show a password form in the app and send POST /login."

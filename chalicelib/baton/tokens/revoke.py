@@ -53,10 +53,10 @@ class Revoke(Struct, frozen=True, kw_only=True):
             self.record("revoked", account=proved.token.account, lineage=proved.token.lineage, client=proved.client.id)
 
     def _is_reuse(self, proved: VerifiedToken, lineage: Lineage) -> bool:
-        """Check whether the device presents a token that was exchanged at least twice without it.
+        """Check whether the presented token is two or more generations old.
 
         A device stores each token before it uses it. If the lineage is two generations ahead of the stored token, a
-        copy of the device exchanged it. Generations only grow, so the result stays true after this read.
+        copy of the device exchanged it. Generations only increase, so the result stays true after this read.
         """
         bound = not isinstance(lineage.binding, NoBinding)
         return bound and proved.client.mechanism.single_use and lineage.generation - proved.token.generation > 1

@@ -2,7 +2,7 @@
 
 Both forms are deterministic: with one key of the ring, the same token is always the same string. So a repeated exchange
 gets the same token, byte for byte. A JWT has a second valid string, because the signatures (r, s) and (r, n - s) both
-verify. Therefore nothing is identified by the string or its signature: the account state has the claims of a token.
+verify. Therefore Baton never identifies a token by its string or its signature, only by its claims.
 """
 
 import re

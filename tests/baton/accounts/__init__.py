@@ -1,1 +1,1 @@
-"""Addresses, login, roles."""
+"""The tests of addresses, logins and roles."""

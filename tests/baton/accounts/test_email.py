@@ -1,4 +1,4 @@
-"""One spelling for each e-mail address."""
+"""The canonical form of e-mail addresses."""
 
 import unicodedata
 
@@ -24,8 +24,8 @@ from chalicelib.baton.accounts.refusals import InvalidEmail
         ("alice@xn--bcher-kva.example", "alice@xn--bcher-kva.example"),
     ],
 )
-def test_spellings_of_one_address_become_one(sent: str, canonical: str) -> None:
-    """NFKC, trimmed, lower-cased whole."""
+def test_spellings_of_one_address_have_one_canonical_form(sent: str, canonical: str) -> None:
+    """The form is NFKC, trimmed and completely in lower case."""
     assert canonical_email(sent) == canonical
 
 
@@ -65,14 +65,14 @@ def test_spellings_of_one_address_become_one(sent: str, canonical: str) -> None:
         "alice@" + "a" * 64 + ".com",
     ],
 )
-def test_what_cannot_be_an_address_is_refused(sent: str) -> None:
-    """Canonicalised first, then validated."""
+def test_an_invalid_address_is_refused(sent: str) -> None:
+    """The address is canonicalised first and then validated."""
     with pytest.raises(InvalidEmail):
         canonical_email(sent)
 
 
-def test_254_bytes_are_the_end() -> None:
-    """The limit counts bytes of the canonical form."""
+def test_an_address_has_at_most_254_bytes() -> None:
+    """The limit counts the bytes of the canonical form."""
     local, label = "a" * 64, "b" * 63
     domain = f"{label}.{label}.{'c' * 57}.com"
     longest = f"{local}@{domain}"
@@ -86,8 +86,8 @@ def test_254_bytes_are_the_end() -> None:
     assert canonical_email(wide) == longest
 
 
-def test_canonical_stays_canonical() -> None:
-    """Canonicalising twice changes nothing, for every character there is."""
+def test_the_canonical_form_does_not_change_when_canonicalised_again() -> None:
+    """Every Unicode character is tested."""
     changing = (
         character
         for character in map(chr, range(0x110000))
@@ -102,13 +102,13 @@ def test_canonical_stays_canonical() -> None:
             assert canonical_email(canonical) == canonical, hex(ord(character))
 
 
-def test_composing_after_lower_casing() -> None:
-    """T with diaeresis exists as one character in lower case alone: it is composed too."""
+def test_characters_are_composed_after_lower_casing() -> None:
+    """T with diaeresis exists as one character only in lower case. It is composed too."""
     assert canonical_email("T\u0308@example.com") == "\u1e97@example.com"
 
 
-def test_a_huge_address_is_refused_before_it_is_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NFKC is quadratic on hostile input: it never sees any."""
+def test_a_too_long_address_is_refused_before_normalisation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFKC takes quadratic time on hostile input, so it must not run on it."""
 
     def normalised(*_: object) -> str:
         pytest.fail("normalised")

@@ -1,4 +1,4 @@
-"""Register and log in: the same to the eye, the same work, repeated safely, throttled before hashing."""
+"""Registration and login: equal answers, equal work, safe repetition, and rate limits before the password hash."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ WRONG = "another long and wrong one"
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Count every Argon2 computation."""
+    """Record each Argon2 computation."""
     computed: list[str] = []
     for name in ("hash_secret", "verify_secret"):
         real = getattr(argon2.low_level, name)
@@ -44,7 +44,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def asked(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Write down every verb that a store is asked."""
+    """Record each method call of the stores."""
     verbs: list[str] = []
     for store in (world.stores.users, world.stores.lineage_store, world.stores.ephemeral):
         for verb in [name for name in vars(type(store)) if not name.startswith("_")]:
@@ -59,17 +59,17 @@ def asked(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def refusal_of(world: World, phone: Phone, **arguments: str) -> tuple[str, dict[str, object]]:
-    """Log in in vain."""
+    """Send a login that must be refused."""
     with pytest.raises(errors.Refusal) as refused:
         world.login(phone, **arguments)
     return refused.value.code, refused.value.members
 
 
 @pytest.mark.guarantee(11)
-def test_wrong_unknown_and_disabled_are_the_same_to_the_eye_and_cost_the_same(
+def test_wrong_unknown_and_disabled_get_the_same_answer_at_the_same_cost(
     world: World, hashed: list[str], asked: list[str]
 ) -> None:
-    """Promise 11: one answer, one Argon2 computation, the same reads and writes."""
+    """Guarantee 11: one answer, one Argon2 computation, the same reads and writes."""
     world.register(world.phone())
     world.register(world.phone(), email="off@example.com")
     world.set_status("off@example.com", Status.DISABLED)
@@ -84,8 +84,8 @@ def test_wrong_unknown_and_disabled_are_the_same_to_the_eye_and_cost_the_same(
 
 
 @pytest.mark.guarantee(11)
-def test_the_right_password_of_a_disabled_account_counts_as_a_wrong_one(world: World) -> None:
-    """Given back, its slots would tell it from the wrong ones that fill the bucket."""
+def test_the_correct_password_of_a_disabled_account_counts_as_a_wrong_one(world: World) -> None:
+    """If it did not count, an attacker could distinguish it from a wrong password by the rate limit."""
     world.register(world.phone())
     world.set_status(EMAIL, Status.DISABLED)
     for _ in range(FAILURES_PER_ACCOUNT_MAX):
@@ -94,8 +94,8 @@ def test_the_right_password_of_a_disabled_account_counts_as_a_wrong_one(world: W
 
 
 @pytest.mark.guarantee(11)
-def test_a_throttled_login_is_refused_before_any_hashing(world: World, hashed: list[str]) -> None:
-    """Right password or wrong, known address or not: 429, and no Argon2."""
+def test_a_rate_limited_login_is_refused_before_the_password_hash(world: World, hashed: list[str]) -> None:
+    """The answer is 429 without Argon2, for right and wrong passwords and for known and unknown addresses."""
     world.register(world.phone())
     for email in (EMAIL, "nobody@example.com"):
         for number in range(FAILURES_PER_ACCOUNT_MAX):
@@ -111,8 +111,8 @@ def test_a_throttled_login_is_refused_before_any_hashing(world: World, hashed: l
     assert world.login(world.phone())
 
 
-def test_a_stranger_who_fills_his_own_bucket_is_no_accounts_trouble(world: World) -> None:
-    """A hundred of his refused logins in five minutes rang the alarm. Guesses at an account count it once."""
+def test_the_rate_limit_of_a_source_is_no_event_of_an_account(world: World) -> None:
+    """Refused logins of one stranger raised the alarm. Wrong passwords of one account now count once."""
     world.register(world.phone())
     for number in range(FAILURES_PER_SOURCE_MAX + 20):
         refusal_of(world, world.phone(), email=f"x{number}@example.com", password=WRONG, source="203.0.113.9")
@@ -123,8 +123,8 @@ def test_a_stranger_who_fills_his_own_bucket_is_no_accounts_trouble(world: World
     assert [facts.get("first_of_account") for facts in throttled] == [None] * 20 + [1] + [0] * 19
 
 
-def test_requests_in_each_others_way_are_their_callers_doing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever logs in often enough at once gets 503, and rings no alarm by it."""
+def test_parallel_logins_of_one_account_are_503_by_the_caller(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many parallel logins get 503. They must not raise the alarm for server errors."""
     world.register(world.phone())
     monkeypatch.setattr(world.stores.lineage_store, "add_lineage", lambda *_, **__: Moved())
     with pytest.raises(errors.Unavailable, match="kept changing") as refused:
@@ -134,7 +134,7 @@ def test_requests_in_each_others_way_are_their_callers_doing(world: World, monke
 
 @pytest.mark.guarantee(11)
 def test_strangers_cannot_lock_out_a_known_device(world: World) -> None:
-    """A device that proved itself has a bucket of its own, whatever is tried elsewhere or from its own address."""
+    """A known device has its own rate limit. Failures elsewhere, or from the same address, do not count against it."""
     phone = world.phone()
     world.register(phone)
     for number in range(FAILURES_PER_SOURCE_MAX):
@@ -146,8 +146,8 @@ def test_strangers_cannot_lock_out_a_known_device(world: World) -> None:
 
 
 @pytest.mark.guarantee(11)
-def test_a_known_device_has_a_limit_too(world: World) -> None:
-    """A stolen, unlocked phone may not guess for ever."""
+def test_a_known_device_has_a_rate_limit_too(world: World) -> None:
+    """A thief with an unlocked phone has a limited number of guesses."""
     phone = world.phone()
     world.register(phone)
     for _ in range(FAILURES_PER_KNOWN_DEVICE_MAX):
@@ -155,8 +155,8 @@ def test_a_known_device_has_a_limit_too(world: World) -> None:
     assert refusal_of(world, phone)[0] == "too_many_requests"
 
 
-def test_without_limits_nothing_is_counted(asked: list[str], world: World) -> None:
-    """The development server alone may be told so."""
+def test_without_rate_limits_nothing_is_counted(asked: list[str], world: World) -> None:
+    """Only the development server allows this setting."""
     free = World(limits=False, stores=world.stores)
     free.register(free.phone())
     for _ in range(FAILURES_PER_ACCOUNT_MAX + 1):
@@ -165,16 +165,16 @@ def test_without_limits_nothing_is_counted(asked: list[str], world: World) -> No
     assert not {"count", "uncount"} & set(asked)
 
 
-def test_success_gives_its_slots_back(world: World) -> None:
-    """An honest person may log in more often than the limit of failures."""
+def test_a_successful_login_does_not_count_as_a_failure(world: World) -> None:
+    """A person may log in more often than the limit of failures."""
     world.register(world.phone())
     for _ in range(FAILURES_PER_ACCOUNT_MAX + 2):
         assert world.login(world.phone())
 
 
 @pytest.mark.guarantee(11)
-def test_a_full_account_bucket_costs_its_source_nothing(world: World) -> None:
-    """A login stopped by one bucket gives back what it took from another: it never reached the password."""
+def test_a_login_refused_by_the_account_limit_does_not_count_for_its_source(world: World) -> None:
+    """The password was not checked, so the count of the source is restored."""
     world.register(world.phone())
     for _ in range(FAILURES_PER_ACCOUNT_MAX):
         refusal_of(world, world.phone(), password=WRONG, source="198.51.100.1")
@@ -183,11 +183,11 @@ def test_a_full_account_bucket_costs_its_source_nothing(world: World) -> None:
     assert refusal_of(world, world.phone(), email="x@example.com", source="203.0.113.9")[0] == "invalid_credentials"
 
 
-@pytest.mark.parametrize("broken", [("users", "get", 1), ("ephemeral", "count", 2)], ids=["a read", "a throttle"])
-def test_a_brown_out_fills_nobodys_throttle(
+@pytest.mark.parametrize("broken", [("users", "get", 1), ("ephemeral", "count", 2)], ids=["a read", "a rate limit"])
+def test_a_login_during_a_database_failure_is_not_counted(
     world: World, monkeypatch: pytest.MonkeyPatch, broken: tuple[str, str, int]
 ) -> None:
-    """Who tried a hundred times while a table did not answer was not wrong a hundred times; nor less wrong before."""
+    """No password was checked, so the limits neither rise nor fall."""
     world.register(world.phone())
     for _ in range(3):
         refusal_of(world, world.phone(), password=WRONG)
@@ -210,8 +210,10 @@ def test_a_brown_out_fills_nobodys_throttle(
     assert world.login(world.phone())
 
 
-def test_a_slot_that_cannot_be_given_back_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The source's bucket does not answer; the account's is given back all the same."""
+def test_one_count_that_cannot_be_restored_does_not_block_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit of the source cannot be written. The limit of the account is restored."""
     world.register(world.phone())
     give_back = world.stores.ephemeral.uncount
 
@@ -231,10 +233,10 @@ def test_a_slot_that_cannot_be_given_back_holds_up_no_other(world: World, monkey
     assert world.login(world.phone(), source="203.0.113.9")
 
 
-def test_a_brown_out_is_told_though_the_throttle_does_not_answer_either(
+def test_a_database_failure_is_503_even_if_the_count_cannot_be_restored(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be given back stays taken, and the answer is the 503 that came first."""
+    """The count stays, and the first failure is returned."""
     world.register(world.phone())
 
     def failing(*_: Any, **named: Any) -> Any:
@@ -247,8 +249,8 @@ def test_a_brown_out_is_told_though_the_throttle_does_not_answer_either(
 
 
 @pytest.mark.guarantee(11)
-def test_registrations_are_throttled_per_source_successes_counted(world: World, hashed: list[str]) -> None:
-    """Registration tells that an address is taken: a hundred an hour from one source."""
+def test_registrations_of_one_source_are_limited_and_successes_count(world: World, hashed: list[str]) -> None:
+    """Registration reveals registered addresses, so one source may send a hundred an hour."""
     world.register(world.phone("none"), client_id="simple")
     for _ in range(REGISTRATIONS_PER_SOURCE_MAX - 1):
         world.stores.ephemeral.count(
@@ -263,8 +265,8 @@ def test_registrations_are_throttled_per_source_successes_counted(world: World, 
 @pytest.mark.guarantee(2)
 @pytest.mark.parametrize("kind", ["P-256", "hmac", "none"])
 @pytest.mark.parametrize("journey", ["register", "login"])
-def test_a_lost_answer_is_repeated_with_its_attempt(world: World, journey: str, kind: str) -> None:
-    """The same attempt gets the same tokens and the same secret, and no second lineage."""
+def test_a_login_with_a_lost_answer_is_repeated_with_its_attempt(world: World, journey: str, kind: str) -> None:
+    """The same attempt gets the same tokens and the same secret. No second lineage is added."""
     client_id = "simple" if kind == "none" else "mobile"
     phone, attempt = world.phone(kind), world.attempt()
     if journey == "login":
@@ -280,8 +282,8 @@ def test_a_lost_answer_is_repeated_with_its_attempt(world: World, journey: str, 
     assert len(account_state.lineages) == (1 if journey == "register" else 2)
 
 
-def test_a_registration_whose_lineage_was_replaced_is_superseded(world: World) -> None:
-    """Its account is there, its login is not: whoever repeats it has to log in."""
+def test_a_registration_whose_lineage_was_removed_is_superseded(world: World) -> None:
+    """The account exists, but its first login does not. The client must log in."""
     phone, attempt = world.phone(), world.attempt()
     world.register(phone, attempt=attempt)
     for _ in range(LINEAGES_MAX):
@@ -291,8 +293,8 @@ def test_a_registration_whose_lineage_was_replaced_is_superseded(world: World) -
         world.register(phone, attempt=attempt)
 
 
-def test_a_weak_password_opens_no_account(world: World, asked: list[str]) -> None:
-    """It is refused before anything is asked, at registration as at a change."""
+def test_a_weak_password_registers_no_account(world: World, asked: list[str]) -> None:
+    """The password is refused before any store is called."""
     for password, refusal in (("short", TooShort), ("passwordpassword", TooCommon)):
         with pytest.raises(refusal):
             world.register(world.phone(), password=password)
@@ -300,8 +302,8 @@ def test_a_weak_password_opens_no_account(world: World, asked: list[str]) -> Non
 
 
 @pytest.mark.parametrize("journey", ["register", "login"])
-def test_an_attempt_whose_lineage_went_on_or_ended_is_superseded(world: World, journey: str) -> None:
-    """A login repeated after its token was exchanged, or its lineage ended, gets no second child."""
+def test_an_attempt_whose_lineage_has_advanced_or_ended_is_superseded(world: World, journey: str) -> None:
+    """A login that is repeated after an exchange or after its end gets no second child token."""
     phone, other, attempt, another = world.phone(), world.phone(), world.attempt(), world.attempt()
     if journey == "login":
         world.register(world.phone())
@@ -316,8 +318,8 @@ def test_an_attempt_whose_lineage_went_on_or_ended_is_superseded(world: World, j
         enter(other, attempt=another, email=email)
 
 
-def test_the_password_is_verified_before_a_retry_is_answered(world: World) -> None:
-    """Knowing an attempt, or replaying its bytes, is not knowing the password."""
+def test_the_password_is_verified_before_a_repetition_is_answered(world: World) -> None:
+    """A correct attempt, or the same request bytes, do not replace the password."""
     phone, attempt = world.phone(), world.attempt()
     world.register(phone, attempt=attempt)
     with pytest.raises(AccountExists):
@@ -328,8 +330,8 @@ def test_the_password_is_verified_before_a_retry_is_answered(world: World) -> No
         world.login(phone, attempt=login_attempt, password=WRONG)
 
 
-def test_a_retry_with_another_key_is_not_answered(world: World) -> None:
-    """An attempt is bound to the binding it introduced."""
+def test_a_repetition_with_another_key_is_not_answered(world: World) -> None:
+    """An attempt belongs to the binding of its first request."""
     attempt = world.attempt()
     world.register(world.phone())
     world.login(world.phone(), attempt=attempt)
@@ -337,16 +339,16 @@ def test_a_retry_with_another_key_is_not_answered(world: World) -> None:
         world.login(world.phone(), attempt=attempt)
 
 
-def test_an_address_is_claimed_once_however_it_is_written(world: World) -> None:
-    """NFKC, trimmed, lower-cased whole."""
+def test_an_address_can_be_registered_once_in_any_spelling(world: World) -> None:
+    """The canonical form is NFKC, trimmed and completely in lower case."""
     world.register(world.phone(), email="Ada@Example.COM")
     with pytest.raises(AccountExists):
         world.register(world.phone(), email="  ada@example.com ")
     assert world.login(world.phone(), email="ADA@example.com")
 
 
-def test_a_client_that_requires_a_binding_gets_none_without(world: World) -> None:
-    """``mobile`` without a key or an HMAC secret is ``signature_required``; an unknown client is refused."""
+def test_a_client_that_requires_a_binding_refuses_a_login_without_one(world: World) -> None:
+    """``mobile`` without a key or HMAC secret is ``signature_required``. An unknown client is refused too."""
     with pytest.raises(SignatureRequired):
         world.register(world.phone("none"))
     with pytest.raises(UnknownClient):
@@ -354,8 +356,8 @@ def test_a_client_that_requires_a_binding_gets_none_without(world: World) -> Non
 
 
 @pytest.mark.guarantee(4)
-def test_a_key_must_sign_the_request_that_introduces_it(world: World) -> None:
-    """Somebody else's public key cannot be registered: unsigned, or signed by another key."""
+def test_a_new_key_must_sign_the_request_that_contains_it(world: World) -> None:
+    """The public key of another device cannot be registered: the request is unsigned, or signed with another key."""
     phone, thief = world.phone(), world.phone()
     unsigned = phone.message("POST", "/api/register", body=b"{}", attempt=world.attempt(), signed=False)
     foreign = thief.message("POST", "/api/register", body=b"{}", attempt=world.attempt())
@@ -365,8 +367,8 @@ def test_a_key_must_sign_the_request_that_introduces_it(world: World) -> None:
     assert not world.stores.tables.lineages
 
 
-def test_one_device_too_many_removes_an_ended_one_first_then_the_least_recently_used(world: World) -> None:
-    """The cap holds; ended ones go first, then the longest idle."""
+def test_a_login_above_the_limit_removes_ended_lineages_then_the_least_recently_used(world: World) -> None:
+    """The number of lineages never exceeds the limit."""
     phones = [world.phone() for _ in range(LINEAGES_MAX)]
     issued = [world.register(phones[0])]
     for phone in phones[1:]:
@@ -387,8 +389,8 @@ def test_one_device_too_many_removes_an_ended_one_first_then_the_least_recently_
 
 
 @pytest.mark.guarantee(10)
-def test_a_password_hash_copied_to_another_accounts_row_does_not_work_there(world: World) -> None:
-    """Promise 10: whoever can write the users table still cannot log in as somebody else with their own password."""
+def test_a_password_hash_copied_to_another_account_does_not_work_there(world: World) -> None:
+    """Guarantee 10: write access to the users table does not give access to another account."""
     from msgspec.structs import replace
 
     world.register(world.phone(), email="mallory@example.com")
@@ -400,13 +402,13 @@ def test_a_password_hash_copied_to_another_accounts_row_does_not_work_there(worl
         world.login(world.phone(), email="victim@example.com")
 
 
-def test_a_deleted_address_is_free_and_its_old_attempt_is_dead(world: World) -> None:
-    """After a deletion, complete or half-way, the address can be registered anew; the old attempt revives nothing."""
+def test_a_deleted_address_can_be_registered_again_and_its_old_attempt_cannot(world: World) -> None:
+    """A complete and an interrupted deletion are tested. The old attempt restores nothing."""
     phone, attempt = world.phone(), world.attempt()
     first = world.register(phone, attempt=attempt)
     claims = dict(world.stores.tables.claims)
     world.delete(world.use(phone, first.access_token))
-    # A crash between user and claim leaves the claim.
+    # A crash between the two deletions leaves the e-mail index entry.
     world.stores.tables.claims.update(claims)
     with pytest.raises(errors.Superseded):
         world.register(phone, attempt=attempt)
@@ -417,10 +419,8 @@ def test_a_deleted_address_is_free_and_its_old_attempt_is_dead(world: World) -> 
         world.use(phone, first.access_token)
 
 
-def test_an_account_state_that_moves_under_a_login_starts_it_over(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Somebody logs everybody out between reading and admitting: the login is admitted to the new epoch."""
+def test_a_login_starts_again_if_the_account_state_changes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process ends all logins between the read and the write. The login is added with the new epoch."""
     phone = world.phone()
     world.register(phone)
     real, lineage_store = world.stores.lineage_store.add_lineage, world.stores.lineage_store
@@ -439,8 +439,8 @@ def test_an_account_state_that_moves_under_a_login_starts_it_over(
     assert world.use(world.phone("none"), issued.access_token)
 
 
-def test_a_device_brings_a_key_or_asks_for_a_secret_not_both(world: World) -> None:
-    """Otherwise nobody could say which of the two binds the login."""
+def test_a_device_cannot_have_a_key_and_an_hmac_secret(world: World) -> None:
+    """The binding of the login would be ambiguous."""
     phone = world.phone()
     message = phone.message("POST", "/api/register", body=b"{}", attempt=world.attempt())
     both = Device(name="x", public_key=phone.public_key, hmac=True)
@@ -448,8 +448,8 @@ def test_a_device_brings_a_key_or_asks_for_a_secret_not_both(world: World) -> No
         world._register(message, source="", email=EMAIL, password=PASSWORD, client_id="mobile", device=both)
 
 
-def test_a_retry_through_another_client_is_not_answered(world: World) -> None:
-    """The lineage of an attempt belongs to the client it was begun for."""
+def test_a_repetition_through_another_client_is_superseded(world: World) -> None:
+    """The lineage of an attempt belongs to the client of its first request."""
     phone, attempt = world.phone(), world.attempt()
     world.register(world.phone())
     world.login(phone, attempt=attempt, client_id="mobile")
@@ -459,10 +459,10 @@ def test_a_retry_through_another_client_is_not_answered(world: World) -> None:
 
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("moment", ["while it is checked", "before it is admitted"])
-def test_a_password_changed_during_a_login_admits_nobody_by_the_old_one(
+def test_a_password_change_during_a_login_refuses_the_old_password(
     world: World, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """Promise 6: what the state said before the password was read no longer holds; 503, and nobody is let in."""
+    """Guarantee 6: the account state has changed since it was read. The answer is 503 and no login is added."""
     phone = world.phone()
     issued = world.register(phone)
     caller = world.use(phone, issued.access_token)
@@ -486,10 +486,10 @@ def test_a_password_changed_during_a_login_admits_nobody_by_the_old_one(
     assert list(account_state.lineages) == [issued.device_id]
 
 
-def test_a_password_hash_of_other_parameters_is_made_anew_at_login(
+def test_a_password_hash_with_old_parameters_is_replaced_at_login(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cost may be raised; people's verifiers follow as they log in."""
+    """The cost can be raised later. Each hash is replaced at the next login of its account."""
     world.register(world.phone())
     (before,) = [user.password_hash for user in world.stores.tables.users.values()]
     monkeypatch.setattr(password_hash, "_CURRENT", (password_hash._CURRENT[0], password_hash._CURRENT[1] + 1, 1))

@@ -1,4 +1,4 @@
-"""Roles of accounts: set by the operator, by e-mail address, and seen by the next call."""
+"""Roles of accounts: the operator sets them by e-mail address, and the next call uses them."""
 
 import pytest
 from msgspec.structs import replace
@@ -21,7 +21,7 @@ def roles_of(world: World, account: AccountId) -> frozenset[str]:
 
 
 def test_the_roles_of_an_account_are_set_by_its_address(world: World) -> None:
-    """All of them, however the address is written; the next call has them, and no login ends."""
+    """All roles are replaced. The address may have any spelling. No login ends."""
     phone = world.phone()
     token = world.register(phone).access_token
     account = world.set_roles("Ada@Example.COM", ["admin", "support", "admin"])
@@ -34,14 +34,14 @@ def test_the_roles_of_an_account_are_set_by_its_address(world: World) -> None:
     caller = world.use(phone, token)
     assert caller.account_state is not None
     assert not has_role(caller.account_state, world.clients.role_codes(["admin"]))
-    assert has_role(caller.account_state, world.clients.role_codes(["admin", "support"])), "any one of them will do"
+    assert has_role(caller.account_state, world.clients.role_codes(["admin", "support"])), "one of the roles is enough"
     assert not has_role(caller.account_state, [])
     world.set_roles(EMAIL, [])
     assert roles_of(world, account) == frozenset()
 
 
-def test_another_account_has_no_role_by_it(world: World) -> None:
-    """The roles are the account's, not the client's."""
+def test_the_roles_of_an_account_do_not_affect_another_account(world: World) -> None:
+    """The roles belong to the account and not to the client."""
     world.register(world.phone())
     phone = world.phone()
     token = world.register(phone, email="bob@example.com").access_token
@@ -51,8 +51,8 @@ def test_another_account_has_no_role_by_it(world: World) -> None:
     assert caller.account_state.roles == frozenset()
 
 
-def test_a_repeated_change_of_roles_changes_nothing_and_is_recorded(world: World) -> None:
-    """An earlier one may have ended between its write and its record."""
+def test_a_repeated_change_of_roles_writes_nothing_and_is_recorded(world: World) -> None:
+    """An earlier attempt may have stopped between its write and its event."""
     world.register(world.phone())
     account = world.set_roles(EMAIL, ["admin"])
     assert world.set_roles(EMAIL, ["admin"]) == account
@@ -61,8 +61,8 @@ def test_a_repeated_change_of_roles_changes_nothing_and_is_recorded(world: World
     assert recorded == [("roles_changed", account, {"roles": "admin"})] * 2
 
 
-def test_a_role_that_the_registry_does_not_have_is_refused(world: World) -> None:
-    """Before anything is written: the others are not set either."""
+def test_a_role_that_is_not_in_the_registry_is_refused(world: World) -> None:
+    """The refusal comes before any write, so the other roles are not set either."""
     world.register(world.phone())
     account = world.set_roles(EMAIL, ["support"])
     with pytest.raises(UnknownRole, match="no role 'boss'"):
@@ -70,8 +70,8 @@ def test_a_role_that_the_registry_does_not_have_is_refused(world: World) -> None
     assert roles_of(world, account) == {"support"}
 
 
-def test_roles_of_an_account_that_is_not_there_or_not_active_are_not_set(world: World) -> None:
-    """Unknown, disabled, deleted: not found, and nothing is recorded."""
+def test_roles_of_a_missing_or_inactive_account_cannot_be_set(world: World) -> None:
+    """Unknown, disabled and deleted accounts are not found, and no event is recorded."""
     world.register(world.phone())
     world.set_status(EMAIL, Status.DISABLED)
     recorded = len(world.stores.audit.events)
@@ -85,10 +85,10 @@ def test_roles_of_an_account_that_is_not_there_or_not_active_are_not_set(world: 
 
 
 @pytest.mark.parametrize("moves", [1, START_OVER_MAX - 1, START_OVER_MAX])
-def test_roles_that_moved_between_read_and_write_are_read_again(
+def test_roles_that_changed_between_read_and_write_are_read_again(
     world: World, moves: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another operator was first: start over, a bounded number of times."""
+    """Another operator was faster. The command starts again, a limited number of times."""
     world.register(world.phone())
     account = world.set_roles(EMAIL, [])
     lineage_store, in_the_way = world.stores.lineage_store, iter(range(moves))
@@ -98,7 +98,7 @@ def test_roles_that_moved_between_read_and_write_are_read_again(
         if next(in_the_way, None) is not None:
             account_state = world.stores.tables.lineages[account]
             world.stores.tables.lineages[account] = replace(account_state, roles=account_state.roles ^ {2})
-        return set_roles(*arguments, **expected)  # type: ignore[arg-type] # as it was called
+        return set_roles(*arguments, **expected)  # type: ignore[arg-type] # the original arguments
 
     monkeypatch.setattr(lineage_store, "set_roles", late)
     if moves < START_OVER_MAX:

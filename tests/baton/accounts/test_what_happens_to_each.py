@@ -76,7 +76,7 @@ THINGS: Final[dict[str, Callable[[Scene], bool]]] = {
     "this login": lambda scene: works(lambda: scene.world.use(scene.mine, scene.token)),
     "other logins": lambda scene: works(lambda: scene.world.use(scene.other, scene.others_token)),
     "grants": lambda scene: works(
-        lambda: scene.world.use(scene.mine, scene.token, "DELETE", grant=scene.grant, step_up=StepUp())
+        lambda: scene.world.use(scene.mine, scene.token, "DELETE", grant=scene.grant, step_up=StepUp(acr="aal1"))
     ),
     "roles": lambda scene: scene.world.stores.tables.lineages[scene.account].roles == {1},
     "attributes": lambda scene: scene.world.stores.tables.lineages[scene.account].attributes != b"",

@@ -1,1 +1,1 @@
-"""What the app is made of: settings and Baton's public names."""
+"""The tests of the settings and of Baton's public names."""

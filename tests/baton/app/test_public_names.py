@@ -1,4 +1,7 @@
-"""The public API: a golden of every name and signature. An addition needs a minor version, a removal a major one."""
+"""The public API: a stored list of each name and signature.
+
+An addition needs a minor version, a removal a major one.
+"""
 
 import ast
 import inspect
@@ -52,17 +55,20 @@ CALLER = {
 }
 ACCOUNTS = {"set_attributes": "(self, account: AccountId, attributes: Mapping[str, object]) -> None"}
 """The methods of ``baton.accounts``."""
-OF_BATON = {"account_state", "actor", "not_before", "now", "require_acr", "require_any_role"}
+OF_BATON = {
+    "account_state", "actor", "attempt", "demands_second_factor", "not_before", "now", "prove_again", "require_acr",
+    "require_any_role", "step_up_required",
+}  # fmt: skip
 """Members of the caller that Baton's own packages use."""
 
 
 def signature(of: object) -> str:
-    """Write a signature without the names of modules."""
+    """Write a signature without module names."""
     return written(str(inspect.signature(of)))  # type: ignore[arg-type] # classes and methods
 
 
 def written(text: str) -> str:
-    """Take the names of modules out of an annotation."""
+    """Remove the module names from an annotation."""
     for module in (*_modules(), "collections.abc.", "typing.", "chalice.app."):
         text = text.replace(module, "")
     return text.replace("~E", "E")
@@ -75,7 +81,7 @@ def _modules() -> list[str]:
 
 
 def test_the_public_names_are_the_documented_ones() -> None:
-    """Ten names, and ``__all__`` names each that the module imports."""
+    """Baton has ten public names. ``__all__`` contains each name that the module imports."""
     names = ["Answer", "Baton", "Body", "Caller", "Claims", "Cookie", "Once", "Query", "StepUp", "errors"]
     assert chalicelib.baton.__all__ == names
     tree = ast.parse(Path(chalicelib.baton.__file__).read_text("utf-8"))
@@ -83,8 +89,8 @@ def test_the_public_names_are_the_documented_ones() -> None:
     assert sorted(imported) == chalicelib.baton.__all__
 
 
-def test_every_signature_is_the_recorded_one() -> None:
-    """Of every public class, and of every public method."""
+def test_every_signature_equals_the_recorded_one() -> None:
+    """The list has each public class and each public method."""
     found = {}
     for of in (Answer, Baton, Body, Caller, Claims, Cookie, Once, Query, StepUp):
         if of not in (Baton, Caller):
@@ -96,13 +102,13 @@ def test_every_signature_is_the_recorded_one() -> None:
     assert found == SIGNATURES
 
 
-def test_every_method_of_accounts_is_the_recorded_one() -> None:
-    """Those of ``baton.accounts``, which a team calls outside of requests too."""
+def test_every_method_of_accounts_equals_the_recorded_one() -> None:
+    """The list has the methods of ``baton.accounts``, which a team also calls outside requests."""
     methods = {name: signature(member) for name, member in vars(Accounts).items() if inspect.isfunction(member)}
     assert {name: text for name, text in methods.items() if name[0] != "_"} == ACCOUNTS
 
 
-def test_every_member_of_the_caller_is_the_recorded_one() -> None:
-    """Those that a team reads. Baton's own have names of their own."""
+def test_every_member_of_the_caller_equals_the_recorded_one() -> None:
+    """The list has the members for teams. Baton's own members have other names."""
     found = {name: kind for name, kind in Caller.__annotations__.items() if name[0] != "_" and name not in OF_BATON}
     assert {name: written(inspect.formatannotation(kind)) for name, kind in found.items()} == CALLER

@@ -1,4 +1,4 @@
-"""Settings: everything that is wrong is named at once, and nothing unsafe starts."""
+"""Settings: one error lists every problem, and Baton does not start with unsafe settings."""
 
 import ast
 import itertools
@@ -23,14 +23,14 @@ GOOD = {
 
 
 def problems(**environ: str) -> list[str]:
-    """Read settings that must be refused."""
+    """Read settings that must be refused, and return the problems."""
     with pytest.raises(SettingsProblems) as refused:
         read_settings(GOOD | environ)
     return refused.value.problems
 
 
 def test_a_few_settings_are_enough() -> None:
-    """The rest has safe defaults: throttles on, no origins, the issuer's own host."""
+    """The other settings have safe defaults: rate limits on, no origins, the host of the issuer."""
     settings = read_settings(GOOD)
     assert settings.authorities == {"api.example.com"}
     assert settings.audience == settings.issuer
@@ -42,15 +42,15 @@ def test_a_few_settings_are_enough() -> None:
     assert settings.deployment == settings.table_prefix
 
 
-def test_restored_tables_do_not_rename_the_deployment() -> None:
-    """Its metrics are those the alarms watch, and its log groups those there are."""
+def test_restored_tables_do_not_change_the_name_of_the_deployment() -> None:
+    """Metrics keep their dimensions, which the alarms use, and logs keep their groups."""
     settings = read_settings(GOOD | {"BATON_TABLE_PREFIX": "baton-prod2", "BATON_DEPLOYMENT": "baton-prod"})
     assert (settings.table_prefix, settings.deployment) == ("baton-prod2", "baton-prod")
 
 
 @pytest.mark.guarantee(9)
-def test_all_problems_are_named_at_once() -> None:
-    """An operator mends them in one go."""
+def test_one_error_lists_all_problems() -> None:
+    """An operator can correct them in one step."""
     with pytest.raises(SettingsProblems) as refused:
         read_settings({"BATON_RATE_LIMITS": "perhaps", "BATON_LOG_LEVEL": "LOUD", "BATON_ORIGINS": "https://[*"})
     for name in ("ISSUER", "TABLE_PREFIX", "KEY_RING", "RATE_LIMITS", "LOG_LEVEL", "ORIGINS", "CLIENTS"):
@@ -78,6 +78,7 @@ def test_all_problems_are_named_at_once() -> None:
         ("BATON_KEY_RING", "local"),
         ("BATON_KEY_RING", "kms:"),
         ("BATON_RATE_LIMITS", "off"),
+        ("BATON_BREACH_CHECK", "sometimes"),
         ("BATON_STORAGE", "memory"),
         ("BATON_STORAGE", "postgres"),
         ("BATON_ORIGINS", "https://app.example.com/path"),
@@ -120,37 +121,49 @@ def test_all_problems_are_named_at_once() -> None:
         ("BATON_RESOURCE_SERVERS", f"billing:{'ab' * 32},billing:{'cd' * 32}"),
     ],
 )
-def test_what_is_wrong_or_unsafe_does_not_start(name: str, value: str) -> None:
-    """And a secret written in the wrong place is not repeated."""
+def test_an_invalid_or_unsafe_setting_is_refused(name: str, value: str) -> None:
+    """A secret in the wrong setting is not repeated in the message."""
     (problem,) = problems(**{name: value})
     assert name in problem
     assert "the-secret-itself" not in problem
 
 
-def test_development_settings_do_not_start_inside_lambda() -> None:
-    """Unwrapped keys and missing throttles stay on a developer's machine."""
+def test_development_settings_are_refused_inside_lambda() -> None:
+    """An unencrypted key ring and missing rate limits are allowed only on a developer's machine."""
     local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local", "BATON_RATE_LIMITS": "off"}
     assert not read_settings(GOOD | local).limits
     (problem,) = problems(**local, AWS_LAMBDA_RUNTIME_API="127.0.0.1:9001")
     assert "BATON_DEVELOPMENT" in problem
 
 
-def test_the_storage_is_dynamodb_unless_a_developer_says_otherwise() -> None:
-    """In memory everything ends with its process: only a developer's machine may do that."""
+def test_the_breach_check_is_on_unless_a_developer_is_at_work() -> None:
+    """A production may switch it off: its function may have no way to the internet. A developer may try it."""
+    local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"}
+    assert read_settings(GOOD).breach_check
+    assert not read_settings(GOOD | {"BATON_BREACH_CHECK": "off"}).breach_check
+    assert not read_settings(GOOD | local).breach_check
+    assert read_settings(GOOD | local | {"BATON_BREACH_CHECK": "on"}).breach_check
+
+
+def test_storage_in_memory_is_allowed_only_in_development() -> None:
+    """The data in memory is lost when its process ends. The default is DynamoDB."""
     assert read_settings(GOOD).storage == read_settings(GOOD | {"BATON_STORAGE": "dynamodb"}).storage == "dynamodb"
     local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local", "BATON_STORAGE": "memory"}
     assert read_settings(GOOD | local).storage == "memory"
 
 
-def test_the_default_port_is_no_part_of_an_authority() -> None:
-    """Signatures are over the host without it (RFC 9421 section 2.2.3), named or derived."""
+def test_the_default_port_is_removed_from_an_authority() -> None:
+    """Signatures are over the host without it (RFC 9421 section 2.2.3).
+
+    The rule holds for set and for derived authorities.
+    """
     assert read_settings(GOOD | {"BATON_ISSUER": "https://api.example.com:443/api"}).authorities == {"api.example.com"}
     named = read_settings(GOOD | {"BATON_AUTHORITIES": "api.example.com:443,b.example.com:8443"}).authorities
     assert named == {"api.example.com", "b.example.com:8443"}
 
 
-def test_a_deployment_names_its_client_registry_knowingly() -> None:
-    """The one that ships lets anybody with a phished password take a token for half a year, as client `iot`."""
+def test_a_deployment_must_name_its_client_registry() -> None:
+    """In the shipped registry, client `iot` would give a thief with a password a token for half a year."""
     (problem,) = problems(BATON_CLIENTS="")
     assert "BATON_CLIENTS is missing" in problem
     local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local", "BATON_CLIENTS": ""}
@@ -174,16 +187,16 @@ def test_a_deployment_names_its_client_registry_knowingly() -> None:
         "http://127.0.0.1:8080",
     ],
 )
-def test_pages_and_hybrid_apps_are_named_by_their_origin(origin: str) -> None:
-    """As browsers and web views send it; plain http only from the machine itself (browser.md A1)."""
+def test_the_origins_of_pages_and_hybrid_apps_are_accepted(origin: str) -> None:
+    """The form is that of browsers and web views. Plain http is allowed only for loopback (browser.md A1)."""
     assert read_settings(GOOD | {"BATON_ORIGINS": f" {origin} ,https://other.example.com"}).origins == (
         origin,
         "https://other.example.com",
     )
 
 
-def test_development_may_serve_pages_of_any_port_of_this_machine() -> None:
-    """Development servers of web pages take the port that is free."""
+def test_development_accepts_pages_of_any_local_port() -> None:
+    """Development servers of web pages use any free port."""
     local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"}
     for host in ("localhost", "127.0.0.1"):
         origin = f"http://{host}:*"
@@ -198,7 +211,7 @@ def test_development_may_serve_pages_of_any_port_of_this_machine() -> None:
     [("http://[::1]:8000/api", "[::1]:8000"), ("https://[2001:db8::1]/api", "[2001:db8::1]")],
 )
 def test_a_host_may_be_an_ipv6_literal(issuer: str, authority: str) -> None:
-    """In brackets, in its one canonical form (RFC 5952), since signatures are over the text."""
+    """The literal is in brackets and in canonical form (RFC 5952), because signatures are over the text."""
     local = {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"}
     assert read_settings(GOOD | local | {"BATON_ISSUER": issuer}).authorities == {authority}
     named = {"BATON_AUTHORITIES": f"{authority},[::1]:443,localhost:8000"}
@@ -216,15 +229,15 @@ def test_a_host_may_be_an_ipv6_literal(issuer: str, authority: str) -> None:
         ("BATON_NONSENSE", "BATON_"),
     ],
 )
-def test_a_misspelt_setting_is_refused_with_the_nearest_known_one(name: str, nearest: str) -> None:
-    """``BATON_NONSENSE=1`` passed silently, and so did a limit that nobody read."""
+def test_a_misspelt_setting_is_refused_with_the_nearest_known_name(name: str, nearest: str) -> None:
+    """Before the fix, ``BATON_NONSENSE=1`` was accepted, and a misspelt limit had no effect."""
     (problem,) = problems(**{name: "1"})
     assert problem.startswith(f"{name} is not a setting")
     assert re.search(rf"the nearest is {nearest}", problem)
 
 
-def test_the_settings_of_others_are_none_of_ours() -> None:
-    """Only what begins with ``BATON_``."""
+def test_variables_without_batons_prefix_are_ignored() -> None:
+    """Only names that begin with ``BATON_`` are checked."""
     assert read_settings(GOOD | {"BATONS": "1", "MY_BATON_ISSUER": "x", "AWS_NONSENSE": "1"})
 
 
@@ -235,13 +248,13 @@ REGISTRY = (FOLDER / "clients-dev.toml").read_text("utf-8")
 
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a registry file of this test's own, where the settings look for it."""
+    """Make a registry file for this test, where the settings read it."""
     monkeypatch.setattr(settings, "_FOLDER", tmp_path)
     return tmp_path / "clients-dev.toml"
 
 
-def test_the_demonstration_registry_is_for_development(registry: Path) -> None:
-    """Client ``iot`` hands 180-day bearer tokens out. What marks the file is its content, whatever it is called."""
+def test_the_demonstration_registry_is_refused_outside_development(registry: Path) -> None:
+    """Client ``iot`` issues 180-day bearer tokens. The file is recognised by its content, not by its name."""
     registry.write_text(f"demonstration = true\n{REGISTRY}", "utf-8")
     (problem,) = problems()
     assert "demonstration" in problem
@@ -252,7 +265,7 @@ def test_the_demonstration_registry_is_for_development(registry: Path) -> None:
     assert read_settings(GOOD).registry.get("mobile")
 
 
-def test_a_registry_that_is_not_there_is_told_how_to_begin(registry: Path) -> None:
+def test_the_error_for_a_missing_registry_says_how_to_create_it(registry: Path) -> None:
     """The stage ``prod`` names a file that its team writes."""
     assert not registry.exists()
     (problem,) = problems()
@@ -261,14 +274,14 @@ def test_a_registry_that_is_not_there_is_told_how_to_begin(registry: Path) -> No
 
 
 def test_a_registry_with_a_byte_order_mark_is_read(registry: Path) -> None:
-    """Windows editors write one."""
+    """Windows editors write such a mark."""
     registry.write_bytes(REGISTRY.encode("utf-8-sig"))
     assert read_settings(GOOD).registry.get("mobile")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_a_registry_in_another_encoding_is_told_which(registry: Path, encoding: str) -> None:
-    """By file and encoding."""
+def test_the_error_for_a_registry_in_another_encoding_names_the_encoding(registry: Path, encoding: str) -> None:
+    """The error also names the file."""
     registry.write_bytes(REGISTRY.encode(encoding))
     (problem,) = problems()
     assert "chalicelib/clients-dev.toml" in problem
@@ -276,8 +289,8 @@ def test_a_registry_in_another_encoding_is_told_which(registry: Path, encoding: 
     assert "save it as UTF-8" in problem
 
 
-def test_a_registry_that_is_no_text_is_told_where(registry: Path) -> None:
-    """Latin-1, say."""
+def test_the_error_for_a_registry_that_is_not_text_names_the_position(registry: Path) -> None:
+    """An example is Latin-1."""
     registry.write_bytes(b"# one\n# caf\xe9\n" + REGISTRY.encode())
     (problem,) = problems()
     assert "chalicelib/clients-dev.toml, line 2" in problem
@@ -300,10 +313,10 @@ def test_a_registry_that_is_no_text_is_told_where(registry: Path) -> None:
     ],
     ids=range(10),
 )
-def test_a_mistake_in_the_registry_is_told_with_file_and_line(
+def test_the_error_for_a_mistake_in_the_registry_names_file_and_line(
     registry: Path, text: str, line: int | None, words: str
 ) -> None:
-    """As one of the problems, with the others, and never as a traceback."""
+    """The mistake is one of the listed problems, and never a traceback."""
     registry.write_text(text, "utf-8")
     found = problems(BATON_LOG_LEVEL="LOUD")
     assert len(found) >= 2
@@ -313,8 +326,8 @@ def test_a_mistake_in_the_registry_is_told_with_file_and_line(
     assert any(words in problem for problem in told), told
 
 
-def test_every_setting_is_explained() -> None:
-    """In the one place that reads it: each member has its words, and each variable is in them."""
+def test_every_setting_is_documented() -> None:
+    """Each member of the settings has a docstring, which names its variable."""
     source = (Path(__file__).parents[3] / "chalicelib" / "baton" / "settings.py").read_text("utf-8")
     tree = ast.parse(source)
     (settings,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings"]
@@ -332,8 +345,8 @@ def test_every_setting_is_explained() -> None:
 LAMBDA = {"AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "the secret of AWS"}
 
 
-def test_the_lean_transport_goes_by_the_access_key_that_lambda_sets() -> None:
-    """In the region's own endpoint, unless another engine is named; and nothing prints them."""
+def test_the_small_client_uses_the_access_key_that_lambda_sets() -> None:
+    """The client calls the endpoint of the region, unless another endpoint is set. No `repr` shows the key."""
     settings = read_settings(GOOD | LAMBDA | {"AWS_SESSION_TOKEN": "the token of AWS"})
     assert settings.access_key == AccessKey("id", Secret(b"the secret of AWS"), Secret(b"the token of AWS"))
     assert settings.dynamodb_endpoint == "https://dynamodb.eu-central-1.amazonaws.com"
@@ -355,8 +368,8 @@ HANDED_OUT = {
 }
 
 
-def test_under_snap_start_it_goes_by_the_access_keys_that_lambda_hands_out() -> None:
-    """Even where there is one already: all that are restored from one snapshot would share it."""
+def test_under_snap_start_the_small_client_uses_container_credentials() -> None:
+    """An access key in the environment is ignored, because all environments of one snapshot would share it."""
     for environ in (GOOD | LAMBDA | HANDED_OUT, GOOD | {"AWS_REGION": "eu-central-1"} | HANDED_OUT):
         settings = read_settings(environ)
         assert settings.access_key == Vended(
@@ -369,8 +382,8 @@ def test_under_snap_start_it_goes_by_the_access_keys_that_lambda_hands_out() -> 
     "url",
     ["", "https://127.0.0.1/x", "http://169.254.170.23/v1", "http://localhost.example.com/x", "http://127.0.0.1/?x=1"],
 )
-def test_whoever_hands_out_access_keys_elsewhere_is_asked_by_botocore(url: str) -> None:
-    """The authorization goes to this machine alone."""
+def test_container_credentials_of_another_host_are_left_to_botocore(url: str) -> None:
+    """The authorization is sent only to loopback."""
     assert read_settings(GOOD | LAMBDA | HANDED_OUT | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": url}).access_key is None
 
 
@@ -390,13 +403,13 @@ def test_whoever_hands_out_access_keys_elsewhere_is_asked_by_botocore(url: str) 
     ],
     ids=str,
 )
-def test_what_the_lean_transport_does_not_know_is_left_to_botocore(asked: dict[str, str]) -> None:
-    """Or an operator who asks for FIPS would believe that he has it; and a snapshot must hold no credentials."""
+def test_settings_that_the_small_client_does_not_support_use_botocore(asked: dict[str, str]) -> None:
+    """With the small client a FIPS setting would have no effect, or a snapshot would contain credentials."""
     assert read_settings(GOOD | LAMBDA | asked).access_key is None
 
 
-def test_in_every_region_the_lean_transport_asks_whom_botocore_asks() -> None:
-    """Where it asks at all."""
+def test_the_small_client_calls_the_same_endpoint_as_botocore_in_each_region() -> None:
+    """Regions that the small client does not serve are left to botocore."""
     session = botocore.session.get_session()
     regions = [
         region
@@ -421,11 +434,11 @@ def test_in_every_region_the_lean_transport_asks_whom_botocore_asks() -> None:
         {"BATON_DEVELOPMENT": "1", "BATON_KEY_RING": "local"},
     ],
 )
-def test_botocore_sends_all_where_it_is_asked_to_or_must(changed: dict[str, str]) -> None:
-    """By one setting; without static credentials; and in development, whose engine lives in this process."""
+def test_botocore_is_used_if_it_is_set_or_required(changed: dict[str, str]) -> None:
+    """One variable selects botocore. Calls without static credentials and the embedded DynamoDB require botocore."""
     assert read_settings(GOOD | LAMBDA | changed).access_key is None
 
 
-def test_an_unknown_transport_does_not_start() -> None:
-    """Neither small nor boto3."""
+def test_an_unknown_aws_client_is_refused() -> None:
+    """The values are `small` and `botocore`."""
     assert problems(BATON_AWS_CLIENT="fast") == ["BATON_AWS_CLIENT must be small or botocore"]

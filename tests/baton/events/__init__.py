@@ -1,1 +1,1 @@
-"""Events, log lines and metrics."""
+"""The tests of events, log lines and metrics."""

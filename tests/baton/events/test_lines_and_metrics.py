@@ -1,4 +1,4 @@
-"""What the operator reads: every line of a request is JSON, says which request and which login, and keeps secrets."""
+"""The log: each line of a request is JSON, has its request id and login, and contains no secret."""
 
 import ast
 import json
@@ -29,7 +29,7 @@ OTHER_METRICS = {"exchange_ms", "login_ms", "signing_key_age_days", "configurati
 
 @pytest.fixture
 def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch) -> Gateway:
-    """Put the gateway in front of two environments that tell and count everything, as in AWS at DEBUG."""
+    """Serve with two environments that log and count everything, as in AWS at DEBUG."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     monkeypatch.setenv("BATON_LOG_LEVEL", "DEBUG")
     modules = [load_environment(clock) for _ in range(2)]
@@ -40,12 +40,12 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def lines(capfd: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
-    """Give the lines since it was last asked. A line that is not JSON is a failure."""
+    """Return the new lines. A line that is not JSON is a failure."""
     return lambda: [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
 def events(lines: list[dict[str, Any]]) -> list[str]:
-    """Name the events of log lines, in order."""
+    """List the events of log lines, in order."""
     return [line["message"] for line in lines if "message" in line]
 
 
@@ -61,10 +61,10 @@ def metrics(lines: list[dict[str, Any]]) -> dict[str, float]:
     return sums
 
 
-def test_every_line_and_metric_of_a_request_says_which_request_and_which_login(
+def test_every_line_and_metric_of_a_request_names_its_request_and_login(
     make_device: Callable[..., Device], lines: Callable[[], list[dict[str, Any]]], tables: Tables
 ) -> None:
-    """From login to reuse; and the deployment, so that two in one account are told apart."""
+    """The test goes from login to reuse. Each line also names the deployment, since one AWS account can have two."""
     phone = make_device()
     phone.register("ada@example.com")
     said = [phone.get("/me"), phone.exchange(), phone.post("/logout", {"surprise": 1})]
@@ -84,10 +84,10 @@ def test_every_line_and_metric_of_a_request_says_which_request_and_which_login(
     assert {line["lineage"] for line in reused} == {phone.tokens["device_id"]}
 
 
-def test_a_request_without_a_login_carries_nothing_of_the_one_before(
+def test_a_request_without_a_login_has_no_lineage_of_the_previous_one(
     make_device: Callable[..., Device], lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """Its own id, and no lineage, whichever of our environments it meets."""
+    """The request has its own request id, in each environment."""
     phone = make_device()
     phone.register("ada@example.com")
     for _ in range(2):
@@ -101,10 +101,10 @@ def test_a_request_without_a_login_carries_nothing_of_the_one_before(
         assert not any("lineage" in line for line in told)
 
 
-def test_requests_side_by_side_do_not_mix(
+def test_parallel_requests_do_not_mix_their_lines(
     make_device: Callable[..., Device], lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """Eight threads over two environments: each request has the lines of its own login alone."""
+    """Eight threads use two environments. Each request has only the lines of its own login."""
     phones = [make_device() for _ in range(4)]
     for number, phone in enumerate(phones):
         phone.register(f"person{number}@example.com")
@@ -116,10 +116,10 @@ def test_requests_side_by_side_do_not_mix(
     assert {line["request_id"]: line["lineage"] for line in lines()} == whose
 
 
-def test_another_devices_end_is_told_in_the_callers_name(
+def test_ending_another_device_is_logged_for_the_caller(
     make_device: Callable[..., Device], lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """The event names the device that was ended; what follows is about the caller again."""
+    """The event names the ended device. The lines after it name the caller again."""
     phone, tablet = make_device(), make_device()
     phone.register("ada@example.com")
     tablet.login("ada@example.com")
@@ -131,13 +131,13 @@ def test_another_devices_end_is_told_in_the_callers_name(
     assert told == {"device_ended": tablet.tokens["device_id"], "answered": phone.tokens["device_id"]}
 
 
-def test_our_own_trouble_is_a_warning_and_a_metric(
+def test_a_server_error_is_a_warning_and_a_metric(
     make_device: Callable[..., Device],
     lines: Callable[[], list[dict[str, Any]]],
     broken_engine: list[bool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Losing a table is 503, never a login and never an end, and `refused_unavailable` is there for an alarm."""
+    """A missing table is 503, never a login and never an end. The metric `refused_unavailable` raises an alarm."""
     monkeypatch.setattr("chalicelib.baton.storage.aws.service.ATTEMPTS", 1)
     phone, stranger = make_device(), make_device()
     phone.register("ada@example.com")
@@ -155,10 +155,10 @@ def test_our_own_trouble_is_a_warning_and_a_metric(
     assert phone.exchange().status == 200
 
 
-def test_what_is_counted_is_what_the_issue_asks_for(
+def test_the_documented_events_are_counted(
     make_device: Callable[..., Device], lines: Callable[[], list[dict[str, Any]]], clock: DevelopmentClock
 ) -> None:
-    """Logins, failures, exchanges, retries, superseded, reuse, foreign keys, generations ahead, skew, throttles."""
+    """Logins, failures, exchanges, retries, superseded, reuse, wrong keys, newer generations, skew, rate limits."""
     phone, thief = make_device(), make_device()
     phone.register("ada@example.com")
     phone.login("ada@example.com")
@@ -190,10 +190,10 @@ def test_what_is_counted_is_what_the_issue_asks_for(
     assert counted["login_ms"] > 0
 
 
-def test_the_scheduled_rotation_runs_as_lambda_runs_it(
+def test_the_scheduled_rotation_runs_as_in_lambda(
     tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """EventBridge's event in; a line and a metric out, under the event's id; a key rotates when it is due."""
+    """EventBridge's event is the input. The output is a line and a metric with the event's id. A due key rotates."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     monkeypatch.setenv("BATON_LOG_LEVEL", "INFO")
     module = load_environment(clock)
@@ -211,10 +211,8 @@ def test_the_scheduled_rotation_runs_as_lambda_runs_it(
     assert len(module.baton.key_ring.current(now=int(clock.time())).signing) == 3
 
 
-def test_nothing_secret_stands_in_any_line(
-    make_device: Callable[..., Device], capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Everything told at DEBUG, with metrics: no token, password, address, attempt, nonce, grant or signature."""
+def test_no_line_contains_a_secret(make_device: Callable[..., Device], capfd: pytest.CaptureFixture[str]) -> None:
+    """At DEBUG with metrics, no line has a token, password, address, attempt, nonce, grant or signature."""
     phone = make_device()
     sent: set[str] = set()
     carry = phone.send
@@ -245,8 +243,8 @@ def test_nothing_secret_stands_in_any_line(
         assert secret not in said
 
 
-def test_a_fact_that_is_not_on_the_list_is_not_written(capfd: pytest.CaptureFixture[str]) -> None:
-    """Redacted by construction: whoever adds a fact adds it to the table first."""
+def test_a_fact_that_is_not_listed_is_not_written(capfd: pytest.CaptureFixture[str]) -> None:
+    """Only listed facts can be logged, so each new fact is reviewed in the table."""
     log = Log(service=f"baton-{secrets.token_hex(4)}", level="DEBUG", metrics=True)
     log.start_request(request_id="r1")
     log.record("logged_in", lineage="l1", password="hush")
@@ -256,8 +254,8 @@ def test_a_fact_that_is_not_on_the_list_is_not_written(capfd: pytest.CaptureFixt
     assert "hush" not in said
 
 
-def test_a_line_that_cannot_be_written_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Standard output may be gone, and a fact missing: nobody's login depends on it."""
+def test_a_line_that_cannot_be_written_does_not_fail_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard output may be closed, and a fact may be missing."""
     log = Log(service=f"baton-{secrets.token_hex(4)}", level="DEBUG", metrics=True)
     log.record("refused")
     tried = []
@@ -272,8 +270,8 @@ def test_a_line_that_cannot_be_written_fails_nothing(monkeypatch: pytest.MonkeyP
     assert len(tried) == 3  # two lines and a metric
 
 
-def test_a_process_without_standard_output_writes_into_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Started with `>&-`, its first socket gets descriptor 1: a line in it would be a request's."""
+def test_a_process_without_standard_output_writes_to_no_other_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `>&-`, its first socket gets descriptor 1. A log line would be written into a request."""
     log = Log(service=f"baton-{secrets.token_hex(4)}", level="DEBUG", metrics=True)
     monkeypatch.setattr("sys.stdout", None)
     monkeypatch.setattr("chalicelib.baton.events.log.os.write", lambda *_: pytest.fail("written"))
@@ -281,10 +279,10 @@ def test_a_process_without_standard_output_writes_into_nothing_else(monkeypatch:
 
 
 def emissions() -> Iterator[tuple[str, str | None, set[str]]]:
-    """Find every `log.record` of what ships: where, which event, which facts."""
+    """Find each `log.record` in the shipped code: place, event, facts."""
     for path in (ROOT / "chalicelib" / "baton").rglob("*.py"):
         if path.name == "record.py" or "testing" in path.parts:
-            continue  # the one hands on what it is given, the other records in a store
+            continue  # one passes its arguments on, the other one writes to a store
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
@@ -297,8 +295,8 @@ def emissions() -> Iterator[tuple[str, str | None, set[str]]]:
                 )
 
 
-def test_every_event_and_every_fact_is_on_the_list() -> None:
-    """And nothing stands on the list that nobody says."""
+def test_every_event_and_every_fact_is_listed() -> None:
+    """The list has no others."""
     said = list(emissions())
     named = {event for _, event, _ in said if event}
     computed = {"answered", "refused", *STATUS_EVENTS.values()}
@@ -310,8 +308,8 @@ def test_every_event_and_every_fact_is_on_the_list() -> None:
     assert set().union(*(facts for _, _, facts in said)) | by_itself == FACTS.keys()
 
 
-def test_an_event_that_the_audit_keeps_is_never_only_emitted() -> None:
-    """Whoever emits it forgets its row: `record` is the one call for both."""
+def test_an_event_of_the_audit_is_recorded_by_one_call() -> None:
+    """`record` writes the line and the audit row, so that neither can be forgotten."""
     recorded = re.compile(r"log\.record\(\s*\"([a-z_]+)\"")
     shipped = [path.read_text("utf-8") for path in (ROOT / "chalicelib").rglob("*.py")]
     names = {name for text in shipped for name in recorded.findall(text)}
@@ -319,8 +317,8 @@ def test_an_event_that_the_audit_keeps_is_never_only_emitted() -> None:
     assert {name for name in names if EVENTS[name].audited} == set()
 
 
-def test_the_page_of_metrics_is_the_code() -> None:
-    """docs/baton/metrics.md has a row for each event and no other, with its level."""
+def test_the_page_of_metrics_lists_exactly_the_events() -> None:
+    """docs/baton/metrics.md has one row for each event, with its level."""
     rows = re.findall(r"^\| `([a-z_]+)` \| ([A-Z]+) \|", PAGE.read_text("utf-8"), re.MULTILINE)
     assert {name: level.lower() for name, level in rows} == {name: event.level for name, event in EVENTS.items()}
     kept = PAGE.read_text("utf-8").partition("The audit of an account keeps ")[2].partition(".\n")[0]
@@ -335,10 +333,10 @@ def test_the_page_of_metrics_is_the_code() -> None:
 HANDLER = "tests.baton.fixture_app.app"
 
 
-def test_settings_that_are_wrong_stop_the_function_before_its_first_request(
+def test_invalid_settings_stop_the_function_before_its_first_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Lambda prints what importing the handler raised: every problem, at once, and no value."""
+    """Lambda prints the exception of the import. It lists every problem and no value."""
     from awslambdaric.bootstrap import _get_handler
 
     monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")

@@ -1,4 +1,4 @@
-"""What the operator's log holds: the form of its lines, and of the metrics embedded in them."""
+"""The form of log lines, and of the metrics that are embedded in them."""
 
 import json
 import os
@@ -13,14 +13,14 @@ from chalicelib.baton.events.log import Log
 
 
 class Metric(Struct, forbid_unknown_fields=True):
-    """A definition of a metric."""
+    """The definition of a metric."""
 
     Name: Annotated[str, Meta(min_length=1, max_length=1024)]
     Unit: Literal["Count", "Milliseconds", "None"]
 
 
 class Directive(Struct, forbid_unknown_fields=True):
-    """Which members are metrics, and which are dimensions."""
+    """The names of the metrics and of the dimensions."""
 
     Namespace: Annotated[str, Meta(min_length=1, max_length=1024)]
     Dimensions: Annotated[list[Annotated[list[str], Meta(max_length=30)]], Meta(min_length=1)]
@@ -36,17 +36,17 @@ class About(Struct, forbid_unknown_fields=True):
 
 @pytest.fixture
 def log() -> Log:
-    """Tell everything, and count it."""
+    """Make a log that writes and counts everything."""
     return Log(service="baton-test", level="DEBUG", metrics=True)
 
 
 def written(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """Read the lines since it was last asked."""
+    """Return the new lines."""
     return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
-def test_what_was_counted_is_one_document_that_cloudwatch_reads(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
-    """By the CloudWatch user guide, "Specification: Embedded metric format"; every metric has its sum."""
+def test_the_counts_of_a_request_are_one_emf_document(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
+    """CloudWatch user guide, "Specification: Embedded metric format". Each metric has its sum."""
     log.start_request(request_id="r1")
     log.record("exchanged", lineage="l1", generation=1)
     log.record("exchanged", lineage="l1", generation=2)
@@ -70,8 +70,8 @@ def test_what_was_counted_is_one_document_that_cloudwatch_reads(log: Log, capfd:
     assert (document["service"], document["request_id"], document["lineage"]) == ("baton-test", "r1", "l1")
 
 
-def test_a_line_says_what_when_how_grave_and_where(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
-    """By the names that Lambda and CloudWatch's console know: level, message, timestamp."""
+def test_a_line_has_level_message_and_timestamp(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
+    """Lambda and the CloudWatch console use these names."""
     log.start_request(request_id="r1")
     log.record("token_reused", lineage="l1", generation=4)
     [line] = written(capfd)
@@ -86,8 +86,8 @@ def test_a_line_says_what_when_how_grave_and_where(log: Log, capfd: pytest.Captu
     }
 
 
-def test_a_request_that_counts_nothing_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    """A signed call is answered, and no metric is sent empty; what was counted is sent once."""
+def test_a_request_that_counts_nothing_writes_no_metrics(capfd: pytest.CaptureFixture[str]) -> None:
+    """Counted values are sent once, with the next answer."""
     log = Log(service="baton-test", level="ERROR", metrics=True)
     log.record("answered", status=200)
     assert written(capfd) == []
@@ -97,10 +97,10 @@ def test_a_request_that_counts_nothing_writes_nothing(capfd: pytest.CaptureFixtu
         assert [line["exchanged"] for line in written(capfd)] == [1]
 
 
-def test_a_request_that_timed_nothing_has_no_latency_of_the_one_before(
+def test_a_request_without_a_duration_does_not_report_the_previous_one(
     log: Log, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """One that ended without an answer leaves its counts, which are true, and not its clock, which is not."""
+    """A request that ended without an answer leaves its counts, which are correct, but not its start time."""
     log.start_request(request_id="r1")
     log.record("exchanged", lineage="x", generation=1)
     log.start_request(request_id="r2")
@@ -110,8 +110,8 @@ def test_a_request_that_timed_nothing_has_no_latency_of_the_one_before(
     assert "exchange_ms" not in document
 
 
-def test_however_often_a_thing_happened_cloudwatch_takes_its_count(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
-    """A metric's value is a number, or up to a hundred of them: a document with one more is not read at all."""
+def test_a_metric_is_sent_as_its_sum(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
+    """A metric has one number or up to a hundred. CloudWatch ignores a document with more."""
     log.start_request(request_id="r1")
     for _ in range(101):
         log.record("configuration_finding", subject="a table", problem="it is not protected")
@@ -121,7 +121,7 @@ def test_however_often_a_thing_happened_cloudwatch_takes_its_count(log: Log, cap
 
 
 def test_accounts_are_counted_beside_events(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
-    """Under a name of their own, for the alarms: three events, of two accounts."""
+    """For the alarms there is a second metric: here three events of two accounts."""
     log.start_request(request_id="r1")
     for first in (1, 0, 1):
         log.record("token_reused", lineage="l1", first_of_account=first)
@@ -130,8 +130,8 @@ def test_accounts_are_counted_beside_events(log: Log, capfd: pytest.CaptureFixtu
     assert (document["token_reused"], document["token_reused_accounts"]) == (3, 2)
 
 
-def test_what_cannot_be_written_is_counted_all_the_same(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
-    """A line may be lost for a fact that JSON cannot carry; the alarm that counts it may not."""
+def test_an_event_that_cannot_be_written_is_counted(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
+    """A line is lost if JSON cannot encode a fact. The alarm's metric must not be lost."""
     log.start_request(request_id="r1")
     log.record("token_reused", lineage="l1", generation=1)
     written(capfd)
@@ -140,8 +140,8 @@ def test_what_cannot_be_written_is_counted_all_the_same(log: Log, capfd: pytest.
     assert (document["token_reused"], document["refused_token_reused"]) == (1, 1)
 
 
-def test_a_line_is_out_before_the_answer(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lambda may freeze or end the environment as soon as that has left: nothing waits in a buffer."""
+def test_a_line_is_written_before_the_answer_is_returned(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the answer, Lambda may freeze or end the environment, so nothing may stay in a buffer."""
     read, written = os.pipe()
     monkeypatch.setattr("chalicelib.baton.events.log._STANDARD_OUTPUT", written)
     log.record("token_reused", lineage="l1", generation=1)
@@ -151,10 +151,10 @@ def test_a_line_is_out_before_the_answer(log: Log, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("character", ["x", "\n", "\x1b", "\u2028", "\u202e", "\ud800", "\x00"])
-def test_a_long_or_unprintable_fact_reached_the_log_whole(
+def test_a_long_or_unprintable_fact_is_cut_and_escaped(
     log: Log, capfd: pytest.CaptureFixture[str], character: str
 ) -> None:
-    """200 characters, and none that moves a cursor or breaks a line: the second not-before time, behind fixed words."""
+    """A fact has at most 200 characters, without line ends and cursor controls, so no caller can forge a log line."""
     log.start_request(request_id=f"r{character}" * 300)
     log.record("refused", status=400, code="malformed", reason=f"why{character}" * 2000)
     line = written(capfd)[0]

@@ -1,4 +1,4 @@
-"""Record: what an alarm counts of an event that one account can repeat."""
+"""Record: how often an alarm counts an event that one account can repeat."""
 
 import secrets
 
@@ -27,8 +27,8 @@ def recording(stores: MemoryStores, now: int) -> Record:
 
 
 @pytest.mark.parametrize("event", PER_ACCOUNT)
-def test_however_often_one_account_repeats_it_an_alarm_counts_it_once_a_day(event: str) -> None:
-    """One stranger with a token of his own rang every alarm. Other accounts, and the next day, count anew."""
+def test_an_alarm_counts_a_repeated_event_of_an_account_once_a_day(event: str) -> None:
+    """One stranger with his own token could raise each alarm. Other accounts, and the next day, are counted again."""
     stores = MemoryStores()
     for now in (1, 2, DAY_S - 1):
         recording(stores, now)(event, account=ACCOUNT)
@@ -38,8 +38,8 @@ def test_however_often_one_account_repeats_it_an_alarm_counts_it_once_a_day(even
 
 
 @pytest.mark.parametrize("event", PER_ACCOUNT)
-def test_what_cannot_be_counted_fails_nothing(event: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer does not depend on it: a reuse is answered as a reuse, and has its row."""
+def test_a_failed_count_does_not_change_the_answer(event: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reuse is answered as reuse and has its audit row."""
 
     def fail(*_: object, **__: object) -> None:
         raise errors.Unavailable("planted")
@@ -52,7 +52,7 @@ def test_what_cannot_be_counted_fails_nothing(event: str, monkeypatch: pytest.Mo
 
 
 def test_other_events_are_not_counted_by_account() -> None:
-    """And cost no write for it."""
+    """Other events cause no additional write."""
     stores = MemoryStores()
     for event in EVENTS.keys() - set(PER_ACCOUNT):
         recording(stores, 7)(event, account=ACCOUNT)

@@ -1,1 +1,1 @@
-"""Passwords."""
+"""The tests of passwords."""

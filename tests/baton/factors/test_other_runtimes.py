@@ -1,7 +1,7 @@
-"""Stored data outlives the Python that wrote it: passwords and addresses are read the same by every later one.
+"""Passwords and addresses have the same stored form in each Python version.
 
-A password's hash is of its normalised form, and an account is found by the index of its canonical address. Where two
-Pythons disagree about either, the account is lost to its owner.
+The password hash is over the normalised password, and an account is found by the index of its canonical address. If
+two Python versions disagree about either, the owner cannot log in.
 """
 
 import json
@@ -32,7 +32,7 @@ GOLDEN: dict[str, str] = {
     "\u3392\u2126": "MHz\u03a9",
     "\u3000": " ",
     "\u200d\ufeff": "\u200d\ufeff",
-    # Later than Unicode 3.2: as they are, wherever they stand. By the newest table each would change.
+    # Characters later than Unicode 3.2 are not changed. A later table would change each of them.
     "\U0001e030": "\U0001e030",  # 15.0
     "\U0001f12f": "\U0001f12f",  # 11.0
     "\u1d2c": "\u1d2c",  # 4.0
@@ -44,16 +44,16 @@ GOLDEN: dict[str, str] = {
     "e\U0001e030\u0301": "e\U0001e030\u0301",
     "\U0010ffff": "\U0010ffff",
 }
-"""What each must be for ever."""
+"""Text -> its normal form, which must never change."""
 
 FROZEN = {
     "passwords": "f3b50217203ee6d8b785abc7a7aac02e0befc731ed6e50c04a52adfea51aee93",
     "addresses": "538aaa33ac0d7110fcb4f549348e26ad24c32bedabd93dca4e8aea2830c956e8",
 }
-"""The digests of what each character makes of a password and of an address.
+"""The digests of the normal forms of all characters, in a password and in an address.
 
-They are not to change: with a new Python, or a new version of idna, accounts would be lost. Where a release does change
-one, keep the old form of the characters concerned in ``core``, and do not write the new digest here.
+They must not change: with a new Python or a new version of idna, owners could not log in. If a release changes one,
+keep the old form of its characters in the code, and do not write the new digest here.
 """
 
 PROGRAM = """
@@ -96,7 +96,7 @@ json.dump({"version": sys.version_info[:2], "wrong": wrong, "told": told}, sys.s
 
 
 def run(python: str, folder: Path) -> dict[str, object] | None:
-    """Let a Python derive all of it; ``None`` where it does not start, or is too old."""
+    """Compute all forms with a Python. Return ``None`` if it does not start or is too old."""
     folder.joinpath("idna").symlink_to(Path(idna.__file__).parent)
     supported = "import sys; sys.exit(sys.version_info < (3, 11))"
     if subprocess.run([python, "-c", supported], capture_output=True, check=False).returncode:
@@ -115,26 +115,26 @@ def run(python: str, folder: Path) -> dict[str, object] | None:
     return answer
 
 
-def test_normal_forms_are_the_golden_ones() -> None:
-    """Character by character, where they can be read."""
+def test_normal_forms_equal_the_stored_ones() -> None:
+    """The list is readable, character by character."""
     assert {text: normalise(text).decode() for text in GOLDEN} == GOLDEN
 
 
-def test_this_python_derives_what_every_other_does(tmp_path: Path) -> None:
-    """All of the characters, against the digests written down."""
+def test_this_python_computes_the_stored_digests(tmp_path: Path) -> None:
+    """The digests cover all characters."""
     assert run(sys.executable, tmp_path) == {"version": [*sys.version_info[:2]], "wrong": [], "told": FROZEN}
 
 
 def other_pythons() -> list[str]:
-    """Find other Pythons by their names; which of them start is seen when they do."""
+    """Find other Python versions by their names. Some of them may not start."""
     names = [f"python3.{minor}" for minor in range(11, 20) if minor != sys.version_info.minor]
     installed = [Path(sys.executable).resolve().parents[2].glob(f"3.*/bin/{name}") for name in names]
     on_the_path = [path for name in names if (path := shutil.which(name))]
     return sorted({*on_the_path, *(str(path) for paths in installed for path in paths)})
 
 
-def test_every_other_python_here_derives_the_same(tmp_path: Path) -> None:
-    """A password with U+1E030 that was set on Python 3.11 failed on 3.13 for ever."""
+def test_every_other_installed_python_computes_the_same(tmp_path: Path) -> None:
+    """Before the fix, a password with U+1E030 that was set on Python 3.11 was wrong on 3.13."""
     seen = []
     for number, python in enumerate(other_pythons()):
         folder = tmp_path / str(number)

@@ -1,3 +1,3 @@
-"""Golden values: what leaves the program, recorded to the byte, so that moving code changes none of it."""
+"""Golden values: the output of the program, recorded byte for byte. Moving code must not change them."""
 
 import tools  # noqa: F401 - puts clients/python on the path, which pytest has from pyproject.toml

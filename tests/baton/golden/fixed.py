@@ -1,4 +1,4 @@
-"""What is random or moves in production, fixed: entropy, the clock and the keys of devices."""
+"""Fixed values for everything that is random or changes in production: entropy, the clock and the keys of devices."""
 
 import base64
 import hashlib
@@ -11,31 +11,31 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from baton_client import DeviceKey
 
 START = 1_800_000_000
-"""Seconds since the epoch: the beginning of a rate limit window."""
+"""Seconds since the epoch: the start of a rate limit window."""
 
 
 class Entropy:
-    """Bytes that follow from a name and a count. Replaces ``secrets.token_bytes``."""
+    """Bytes derived from a name and a counter. Replaces ``secrets.token_bytes``."""
 
     def __init__(self, name: str = "") -> None:
-        """Begin with this name."""
+        """Start with this name."""
         self.begin(name)
 
     def begin(self, name: str) -> None:
-        """Start again under a name: what one entry draws does not depend on the entries before it."""
+        """Start again with a name, so that one entry does not depend on the entries before it."""
         self._name, self._drawn = name, 0
 
     def __call__(self, length: int | None = None) -> bytes:
-        """Draw."""
+        """Draw bytes."""
         self._drawn += 1
         return hashlib.shake_256(f"{self._name} {self._drawn}".encode()).digest(32 if length is None else length)
 
 
 class Clock:
-    """A clock moved by hand. It reads a quarter of a second past ``now``, so that milliseconds show."""
+    """A clock that a test moves. It is a quarter of a second after ``now``, so that milliseconds are visible."""
 
     def __init__(self) -> None:
-        """Begin at ``START``."""
+        """Start at ``START``."""
         self.now = START
 
     def time(self) -> float:
@@ -43,7 +43,7 @@ class Clock:
         return self.now + 0.25
 
     def seconds(self) -> int:
-        """Give whole seconds."""
+        """Return whole seconds."""
         return self.now
 
 

@@ -1,6 +1,6 @@
 """Make the golden values, and write them to ``recorded.json``: ``python -m tests.baton.golden.record``.
 
-Write them anew only in a commit that changes a format on purpose. A commit that moves code must not change them.
+Run the command only in a commit that changes a format on purpose. A commit that moves code must not change the values.
 """
 
 import json
@@ -19,7 +19,7 @@ Golden = Mapping[str, list[str]]
 
 
 def made() -> Golden:
-    """Make every value. The embedded engine must be on."""
+    """Make every value. The embedded engine must be running."""
     golden: dict[str, list[str]] = {}
     for name, lines in [*values(), *conversation()]:
         assert name not in golden, name

@@ -1,4 +1,4 @@
-"""A conversation with Baton on the embedded engine: each answer, AWS request and log line it makes.
+"""A sequence of requests to Baton on the embedded engine, with each answer, AWS request and log line.
 
 Everything random is drawn from ``Entropy`` under the name of the step. Two values are masked: the
 ``ClientRequestToken`` that botocore draws for a transaction, and the version of the release in ``/health``. Argon2 has
@@ -70,11 +70,11 @@ class Seen:
     read_lines: Callable[[], list[str]]
     entries: list[Entry]
     broken: bool = False
-    """DynamoDB answers every request with an error."""
+    """Answer every DynamoDB request with an error."""
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Record what happens in this block under a name."""
+        """Record the requests of this block under a name."""
         self.forget()
         self.entropy.begin(name)
         yield
@@ -84,22 +84,22 @@ class Seen:
         self.forget()
 
     def forget(self) -> None:
-        """Drop what is not recorded."""
+        """Delete everything that was not recorded."""
         self.answers.clear()
         self.requests.clear()
         self.read_lines()
 
 
 class HmacKey:
-    """The secret of a lineage, in the place of a device's key pair."""
+    """The HMAC secret of a lineage, in place of a device's key pair."""
 
     def __init__(self, tokens: dict[str, Any]) -> None:
-        """Take it from the answer to the login."""
+        """Read the secret from the answer to the login."""
         self._key_id = str(tokens["key_id"])
         self._secret = base64.urlsafe_b64decode(tokens["secret"] + "=")
 
     def thumbprint(self) -> str:
-        """Name it."""
+        """Return the thumbprint of the secret."""
         return self._key_id
 
     def sign(self, message: bytes) -> bytes:
@@ -108,7 +108,7 @@ class HmacKey:
 
 
 def conversation() -> list[Entry]:
-    """Have the whole conversation. The embedded engine must be on."""
+    """Run the whole sequence. The embedded engine must be running."""
     with pytest.MonkeyPatch.context() as patch, _standard_output() as read_lines:
         for name in [name for name in os.environ if name.startswith(("BATON_", "AWS_"))]:
             patch.delenv(name)
@@ -131,7 +131,10 @@ def _conversation(read_lines: Callable[[], list[str]]) -> list[Entry]:
 
 @contextmanager
 def _nothing_random(seen: Seen) -> Iterator[None]:
-    """Replace what is random for as long as this lasts, by names that no move changes; note the requests to AWS."""
+    """Replace random values within this context, by names that a move of code does not change.
+
+    Record the AWS requests.
+    """
     from moto.core.exceptions import JsonRESTError
     from moto.dynamodb.responses import DynamoHandler
 
@@ -197,14 +200,14 @@ def _talk(seen: Seen) -> None:
 
 
 def _tables() -> Iterator[Entry]:
-    """Give every stored item, which shows the effect of the updates."""
+    """Return every stored item, to show the effect of the updates."""
     for table in KEYS:
         items = client().scan(TableName=TABLES.name(table))["Items"]
         yield f"table: {table}, at the end", sorted(map(written, items))
 
 
 def _shown(target: str, body: bytes | str) -> Iterator[str]:
-    """Write a request to DynamoDB as lines, one for each write of a transaction."""
+    """Format a DynamoDB request as lines, one for each write of a transaction."""
     operation = target.rpartition(".")[2]
     request = json.loads(body)
     if operation == "TransactWriteItems":
@@ -218,7 +221,7 @@ def _shown(target: str, body: bytes | str) -> Iterator[str]:
 
 @contextmanager
 def _standard_output() -> Iterator[Callable[[], list[str]]]:
-    """Take over what is written to standard output, by whatever call, and give it line by line."""
+    """Capture the standard output of any call, and return it line by line."""
     sys.stdout.flush()
     kept = os.dup(_STANDARD_OUTPUT)
     with tempfile.TemporaryFile() as file:
@@ -242,7 +245,7 @@ def _standard_output() -> Iterator[Callable[[], list[str]]]:
 
 
 def _without(*names: str) -> Callable[[dict[str, str]], None]:
-    """Take fields out of a request that is signed already."""
+    """Remove fields from a signed request."""
 
     def tamper(fields: dict[str, str]) -> None:
         for name in names:
@@ -267,7 +270,7 @@ class Talk:
         self.unbound: dict[str, Device] = {}
 
     def device(self, client_id: str, **members: Any) -> Device:
-        """Make a device; without a key it is not bound."""
+        """Make a device. Without a key it is not bound."""
         return Device(self.send, self.seen.clock.seconds, client_id, bound="key" in members, **members)
 
     def raw(self, name: str, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
@@ -277,7 +280,7 @@ class Talk:
             self.send(method, PREFIX + path, list(fields.items()), body)
 
     def public(self) -> None:
-        """Read the public documents. The first request makes the key ring."""
+        """Request the public documents. The first request creates the key ring."""
         self.raw("jwks, the ring is made", "GET", "/.well-known/jwks.json")
         self.raw("jwks", "GET", "/.well-known/jwks.json")
         self.raw("jwks for a page", "GET", "/.well-known/jwks.json", {"Origin": ORIGIN})
@@ -299,7 +302,7 @@ class Talk:
         )
 
     def registration(self) -> None:
-        """Register and log in, with success and with every kind of refusal."""
+        """Register and log in, with success and with each kind of refusal."""
         phone, seen = self.phone, self.seen
         attempt = {"idempotency-key": '"attempt-of-a-registration"'}
         for name in ("register", "register, sent again"):
@@ -433,7 +436,7 @@ class Talk:
             phone.login(EMAIL)
 
     def mechanisms(self) -> None:
-        """Log in by every other mechanism, and renew."""
+        """Log in with each of the other mechanisms, and renew."""
         seen = self.seen
         for client_id in ("web", "legacy", "oauth", "iot", "simple"):
             device = self.device(client_id)
@@ -451,7 +454,7 @@ class Talk:
                 "/login", hmac_device.entry(EMAIL, binding="hmac"), token=None
             ).members
         hmac_device.bound = True
-        hmac_device.key = HmacKey(hmac_device.tokens)  # type: ignore[assignment] # it signs as a key does
+        hmac_device.key = HmacKey(hmac_device.tokens)  # type: ignore[assignment] # it has the methods of a key
         with seen.step("me with an HMAC secret"):
             hmac_device.get("/me")
         with seen.step("exchange with an HMAC secret"):
@@ -503,7 +506,7 @@ class Talk:
             phone.request("POST", "/transfers", b'{"to":"eve","amount":999}', JSON | {"baton-grant": grant})
 
     def ends(self) -> None:
-        """End logins, one by one and all at once, and the account."""
+        """End logins, one by one and all in one request, and delete the account."""
         phone, seen = self.phone, self.seen
         with seen.step("end of a device"):
             phone.confirmed("DELETE", f"/me/devices/{self.tablet.tokens['device_id']}")
@@ -559,7 +562,7 @@ class Talk:
             act(EMAIL, Status.DELETED)
 
     def throttled(self) -> None:
-        """Fill a rate limit as ten wrong passwords do, and log in once more."""
+        """Reach a rate limit, as ten wrong passwords do, and log in once more."""
         now, module = self.seen.clock.now, self.module
         account = module.baton.key_ring.current(now=now).decoy_account("nobody@example.com")
         for _ in range(FAILURES_PER_ACCOUNT_MAX):

@@ -1,4 +1,4 @@
-"""What leaves the program is what was recorded, to the byte, and what was recorded is still read."""
+"""The output of the program equals the recorded output byte for byte, and recorded values can still be read."""
 
 import base64
 import json
@@ -33,7 +33,7 @@ SHOWN_BEFORE, SHOWN_AFTER = 60, 40
 
 
 def differences(expected: Golden, found: Golden) -> Iterator[str]:
-    """Name each entry that differs, and show the first difference. The most basic entries come first."""
+    """List each entry that differs, with its first difference. The most basic entries come first."""
     for name in dict.fromkeys([*expected, *found]):
         if name not in found:
             yield f"{name!r} is recorded, and is not made any more"
@@ -44,7 +44,7 @@ def differences(expected: Golden, found: Golden) -> Iterator[str]:
 
 
 def _where(expected: list[str], found: list[str]) -> str:
-    """Show the first line that differs, around its first character that does."""
+    """Show the first line that differs, around the first character that differs."""
     number = next((n for n, (a, b) in enumerate(zip(expected, found, strict=False)) if a != b), None)
     if number is None:
         number = min(len(expected), len(found))
@@ -56,7 +56,7 @@ def _where(expected: list[str], found: list[str]) -> str:
 
 
 def report(expected: Golden, found: Golden) -> str:
-    """Write all differences for the developer, and what to do; empty where there is none."""
+    """Describe all differences and the remedy. Without a difference the text is empty."""
     lines = list(differences(expected, found))
     if not lines:
         return ""
@@ -65,11 +65,11 @@ def report(expected: Golden, found: Golden) -> str:
 
 
 def of_kind(kind: str) -> list[str]:
-    """Name the recorded entries of a kind."""
+    """Return the names of the recorded entries of a kind."""
     return [name for name in recorded() if name.partition(":")[0] == kind]
 
 
-def test_nothing_that_leaves_the_program_has_changed(embedded_engine: None) -> None:
+def test_the_output_of_the_program_is_unchanged(embedded_engine: None) -> None:
     """Tokens, ids, items, answers, requests to AWS, log lines and signature bases are as recorded."""
     del embedded_engine
     told = report(recorded(), made())
@@ -84,8 +84,8 @@ def test_every_kind_is_recorded() -> None:
 
 
 @pytest.mark.parametrize("name", of_kind("token"))
-def test_recorded_tokens_are_read(name: str) -> None:
-    """A token that is in a client's storage is read to the values it was made of."""
+def test_recorded_tokens_can_be_read(name: str) -> None:
+    """A token in a client's storage is read to the values from which it was made."""
     lines = recorded()[name]
     texts = [number for number, line in enumerate(lines) if line.startswith(("eyJ", "baton_"))]
     assert texts
@@ -94,15 +94,15 @@ def test_recorded_tokens_are_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in of_kind("ring") if "KMS" not in name])
-def test_recorded_rings_are_read(name: str) -> None:
-    """A stored ring is read, and written the same."""
+def test_recorded_key_rings_can_be_read(name: str) -> None:
+    """A stored key ring is read, and written back unchanged."""
     (line,) = recorded()[name]
     assert ring_to_bytes(ring_from_bytes(line.encode())).decode() == line
 
 
 @pytest.mark.parametrize("name", of_kind("item"))
-def test_recorded_items_are_read(name: str) -> None:
-    """A stored account state is read, and written the same."""
+def test_recorded_items_can_be_read(name: str) -> None:
+    """A stored account state is read, and written back unchanged."""
     (line,) = recorded()[name]
     assert written(state_item(state_of(json.loads(line, object_hook=_with_bytes)))) == line
 
@@ -114,8 +114,8 @@ def _with_bytes(members: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_changed_character_is_named(kind: str) -> None:
-    """The report says which entry, which line and which character, and how to record anew."""
+def test_one_changed_character_is_reported(kind: str) -> None:
+    """The report names the entry, the line and the character, and the command to record again."""
     golden = recorded()
     name = of_kind(kind)[-1]
     lines = list(golden[name])
@@ -126,8 +126,8 @@ def test_one_changed_character_is_named(kind: str) -> None:
     assert told.endswith(COMMAND)
 
 
-def test_a_missing_and_a_new_entry_are_named() -> None:
-    """The report also names an entry with other lines: in another order, fewer or more."""
+def test_a_missing_and_a_new_entry_are_reported() -> None:
+    """The report also names an entry with reordered, missing or additional lines."""
     golden = {"one": ["a", "b"], "two": ["c"]}
     assert list(differences(golden, {"one": ["a", "b"], "three": ["c"]})) == [
         "'two' is recorded, and is not made any more",

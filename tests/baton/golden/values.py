@@ -70,7 +70,7 @@ FORMS = ("jwt", "opaque")
 
 
 def public(key: DeviceKey) -> PublicKey:
-    """Give the public half of a device's key."""
+    """Return the public key of a device."""
     return PublicKey.from_jwk(key.jwk())
 
 
@@ -83,7 +83,7 @@ DEVICES: dict[str, PublicKey | Binding] = {
 
 
 def fixed_ring() -> Ring:
-    """Make the ring of all values here: three signing keys, two roots, a not-before time."""
+    """Make the key ring for all values of this module: three signing keys, two roots, a not-before time."""
     ring = make_ring(Entropy("ring"), now=START - 400 * DAY_S)
     ring = rotate_root(ring, Entropy("second root"), now=START - 2 * DAY_S)
     ring = rotate_signing(ring, Entropy("third key"), now=START - DAY_S)
@@ -91,7 +91,7 @@ def fixed_ring() -> Ring:
 
 
 def fixed_clients() -> Clients:
-    """Register a client for each mechanism and form."""
+    """Register a client for each mechanism and token format."""
     combined = enumerate(itertools.product(MechanismName, FORMS), start=1)
     rows = [
         Client(
@@ -108,7 +108,7 @@ def fixed_clients() -> Clients:
 
 
 def values() -> Iterator[Entry]:
-    """Give every value of this module."""
+    """Return every value of this module."""
     ring, clients = fixed_ring(), fixed_clients()
     yield from _tokens(ring, clients)
     yield from _rings()
@@ -122,7 +122,7 @@ def values() -> Iterator[Entry]:
 
 
 def read_back(text: str) -> list[str]:
-    """Read a token with the fixed ring, and write down what it holds."""
+    """Read a token with the fixed key ring, and describe its content."""
     token = read_token(text, ring=fixed_ring(), names=NAMES, clients=fixed_clients())
     match token.binding:
         case KeyBinding(thumbprint):
@@ -147,7 +147,7 @@ FACTS = (
     "key_id",
     "secret",
 )
-"""What is recorded of a token response, beside its tokens."""
+"""The recorded members of a token response, except for its tokens."""
 
 
 def _tokens(ring: Ring, clients: Clients) -> Iterator[Entry]:
@@ -166,7 +166,7 @@ def _tokens(ring: Ring, clients: Clients) -> Iterator[Entry]:
 
 
 def _other_tokens(ring: Ring, clients: Clients) -> Iterator[Entry]:
-    """Tokens at the edges: each kind in each form, the largest numbers, a lineage of the older root."""
+    """Make tokens with extreme values: each kind in each format, the largest numbers, a lineage of the older root."""
     client = clients.get("exchange-jwt")
     assert client is not None
     first, older = ring.lineage_ids(EMAIL, ATTEMPT, now=START)
@@ -233,14 +233,14 @@ def _rings() -> Iterator[Entry]:
 
 
 def _wrapped(ring: Ring) -> list[str]:
-    """Wrap and open a ring with a KMS that answers with fixed keys."""
+    """Encrypt and decrypt a key ring with a KMS that answers with fixed keys."""
     lines: list[str] = []
 
     class Kms:
-        """Answers every call alike."""
+        """A KMS client with fixed answers."""
 
         def call(self, operation: str, **request: object) -> dict[str, bytes]:
-            """Note the call."""
+            """Record the call."""
             lines.append(f"{operation} {written(request)}")
             return {"Plaintext": bytes(range(32)), "CiphertextBlob": b"the data key as KMS wraps it"}
 
@@ -360,7 +360,7 @@ _ALWAYS = '"@method" "@authority" "@path"'
 
 @dataclasses.dataclass(frozen=True)
 class Signed:
-    """A request with a signature: its line, its fields in order, what it covers."""
+    """A request with a signature: its target, its fields in order, and the covered components."""
 
     method: str
     path: str
@@ -371,7 +371,7 @@ class Signed:
     parameters: str = f'created={START};keyid="a-key-id";nonce="a-nonce";tag="baton"'
     host: str = "api.example.com"
     inputs: tuple[str, ...] = ()
-    """More lines of Signature-Input, before ours."""
+    """Other members of Signature-Input, before Baton's."""
 
 
 SIGNED = {

@@ -1,1 +1,1 @@
-"""The rules of the tree: documents, words, imports, habits."""
+"""The rules of the repository: documents, words, imports, habits."""

@@ -1,4 +1,4 @@
-"""baton.importlinter.toml: the tree keeps every contract, and each contract notices a planted import."""
+"""baton.importlinter.toml: the code follows each contract, and each contract detects an import that breaks it."""
 
 import re
 import shutil
@@ -44,18 +44,20 @@ PLANTED = [
     (CONNECTIONS, "events/log.py", "import socket"),
     (CONNECTIONS, "accounts/email.py", "import smtplib"),
     (CONNECTIONS, "service.py", "import requests"),
+    (CONNECTIONS, "factors/breach.py", "def late():\n    import ssl"),
+    (CONNECTIONS, "storage/dynamodb/audit.py", "import http.client"),
     (PYTEST, "http/body.py", "import pytest"),
     (TOOLS, "service.py", "from tools import template"),
     (TOOLS, "testing/plugin.py", "from tools.dev import engine"),
     (TOOLS, "keys/ring.py", "def late():\n    from tests.baton import world"),
     (KIT, "__init__.py", "from chalicelib.baton import testing"),
 ]
-"""Each contract, a file of Baton, and what is planted at its end."""
+"""Each contract, a file of Baton, and the forbidden import that is added at its end."""
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copy what import-linter reads."""
+    """Copy the files that import-linter reads."""
     folder = tmp_path_factory.mktemp("contracts")
     for part in ("chalicelib", "tools"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -65,7 +67,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def planted(copy: Path, request: pytest.FixtureRequest) -> Iterator[None]:
-    """Plant an import in the copy, and take it out again."""
+    """Add an import to the copy, and remove it afterwards."""
     name, text = request.param
     file = copy / "chalicelib" / "baton" / name
     before = file.read_text("utf-8") if file.exists() else None
@@ -84,7 +86,7 @@ def planted(copy: Path, request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def broken(folder: Path) -> list[str]:
-    """Run import-linter in a folder, and name the contracts that are broken."""
+    """Run import-linter in a folder, and return the names of the broken contracts."""
     program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     command = [sys.executable, "-c", program, "--config", CONFIG, "--no-cache"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
@@ -94,8 +96,8 @@ def broken(folder: Path) -> list[str]:
     return [name for name, verdict in found if verdict == "BROKEN"]
 
 
-def test_the_tree_keeps_every_contract(copy: Path) -> None:
-    """As `make check` does."""
+def test_the_code_follows_every_contract(copy: Path) -> None:
+    """`make check` runs the same comparison."""
     assert broken(copy) == []
 
 
@@ -105,11 +107,11 @@ def test_the_tree_keeps_every_contract(copy: Path) -> None:
     indirect=["planted"],
 )
 @pytest.mark.usefixtures("planted")
-def test_a_planted_import_is_noticed(copy: Path, contract: str) -> None:
-    """By the contract that forbids it."""
+def test_a_forbidden_import_is_detected(copy: Path, contract: str) -> None:
+    """Exactly the contract that forbids it is broken."""
     assert contract in broken(copy)
 
 
-def test_each_contract_was_tried() -> None:
-    """A new one needs a planted import."""
+def test_each_contract_has_a_forbidden_import() -> None:
+    """A new contract needs one."""
     assert {contract for contract, _, _ in PLANTED} == set(NAMES)

@@ -1,7 +1,7 @@
-"""Every command of a fenced block, and every ``python -m`` of the running text, works as it is written.
+"""Each command of a fenced block, and each ``python -m`` of the text, works as documented.
 
-A command that needs AWS is run without a region: it must take its words as documented, and end with the one line that
-says what to set. ``test_operations.py`` compares the commands of ``aws`` with the APIs of AWS.
+A command that needs AWS runs without a region. It must accept its arguments and end with one line that names the
+missing setting. ``test_operations.py`` compares the commands of ``aws`` with the APIs of AWS.
 """
 
 import functools
@@ -31,7 +31,7 @@ PAGES = [
 ]
 SHELL = {"sh", "bash", "console", "shell"}
 DATA = {"json", "http", "text", "mermaid", "toml", "yaml"}
-"""Blocks that show something, and hold no command."""
+"""Languages of blocks with data and without commands."""
 
 BIN = Path(sys.executable).parent
 NO_REGION = "Set AWS_DEFAULT_REGION: no region is set."
@@ -42,7 +42,7 @@ RUN = {
     "tools.restore": NO_REGION,
     "tools.smoke": UNREACHED,
 }
-"""Each module that a page calls and that needs a deployment, and the line it ends with where there is none."""
+"""Each documented module that needs a deployment, and its last line if there is none."""
 
 ELSEWHERE = {
     "tools.dev.aws": "tests/baton/operations/tools/test_deploy.py: aws",
@@ -54,11 +54,11 @@ ELSEWHERE = {
 
 INSTALLED_BY_A_PERSON = {"pip install cryptography"}
 WORDS = {"E-MAIL": "ada@example.com", "URL": "http://127.0.0.1:9", "CLIENT": "mobile"}
-"""What a page leaves to fill in."""
+"""The placeholders of the pages, and their values in this test."""
 
 
 def blocks() -> Iterator[tuple[Path, str, str]]:
-    """Take every fenced block: its page, its language, its text."""
+    """Return each fenced block: its page, its language, its text."""
     for page in PAGES:
         for kind, text in re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE):
             yield page, kind, text
@@ -82,7 +82,7 @@ LINES = command_lines()
 
 
 def words_of(line: str) -> tuple[dict[str, str], list[str], str]:
-    """Split a line: the variables before the command, its words, and the folder it is run in."""
+    """Split a line into variables, words and the folder where it runs."""
     folder = "."
     if inside := re.fullmatch(r"\(cd (\S+) && (.*)\)", line):
         folder, line = inside[1], inside[2]
@@ -94,25 +94,25 @@ def words_of(line: str) -> tuple[dict[str, str], list[str], str]:
 
 
 def program_of(line: str) -> str:
-    """Name the program of a line."""
+    """Return the program of a line."""
     _, words, _ = words_of(line)
     return "python -m" if words[1:2] == ["-m"] else Path(words[0]).name
 
 
 def of(*programs: str) -> list[str]:
-    """List the lines of some programs, once each."""
+    """Return the lines of some programs, each once."""
     return sorted({line for _, line in LINES if program_of(line) in programs})
 
 
-def test_every_block_says_what_it_is() -> None:
-    """So that no command hides in a block without a language, or in one that shows data."""
+def test_every_block_names_its_language() -> None:
+    """A command in a block without a language, or in a block of data, would not be tested."""
     assert {kind for _, kind, _ in blocks()} <= SHELL | DATA | {"python", ""}
     command = re.compile(r"^(?:\$ )?(?:[A-Z_]+=\S+ )*(?:make|aws|chalice|curl|pip|\S*python) ", re.MULTILINE)
     assert [text for _, kind, text in blocks() if kind not in SHELL and command.search(text)] == []
 
 
-def test_every_command_is_of_a_kind_that_is_tested() -> None:
-    """A new program needs a test here."""
+def test_every_command_has_a_test() -> None:
+    """A new program needs a test in this module."""
     known = {"make", "python -m", "chalice", "aws", "pip", "curl"}
     assert [line for _, line in LINES if program_of(line) not in known] == []
     assert len(LINES) > 20
@@ -121,15 +121,15 @@ def test_every_command_is_of_a_kind_that_is_tested() -> None:
 
 @functools.cache
 def newcomer() -> dict[str, str]:
-    """Give the environment of a new user: no settings, no AWS, no PYTHONPATH."""
+    """Return the environment of a new user: no settings, no AWS, no PYTHONPATH."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     nothing = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     return {**kept, **nothing, "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 @pytest.mark.parametrize("line", of("make"))
-def test_make_knows_the_target_and_what_it_runs_is_there(line: str) -> None:
-    """As far as make itself goes: it prints what it would run, and each module of that exists."""
+def test_make_has_the_target_and_its_modules_exist(line: str) -> None:
+    """`make` prints the commands that it would run. Each module in them exists."""
     variables, words, _ = words_of(line)
     done = subprocess.run(
         [*words, "-n", f"VENV={BIN.parent}"],
@@ -147,7 +147,7 @@ def test_make_knows_the_target_and_what_it_runs_is_there(line: str) -> None:
 
 @pytest.mark.parametrize("line", [line for line in of("python -m") if "tools.dev.engine" not in line])
 def test_a_module_runs_as_documented_without_pythonpath(line: str) -> None:
-    """The words are those it takes (else it would exit 2), and what it imports is found."""
+    """The command accepts its arguments (otherwise it exits with 2) and finds its imports."""
     variables, words, _ = words_of(line)
     assert words[0] in {".venv/bin/python", "python"}, f"write .venv/bin/python: {line}"
     module, arguments = words[2], [WORDS.get(word, word) for word in words[3:]]
@@ -155,9 +155,9 @@ def test_a_module_runs_as_documented_without_pythonpath(line: str) -> None:
         return
     arguments = ["http://127.0.0.1:9" if word.startswith("https://login.example.org") else word for word in arguments]
     command = [sys.executable, "-m", module, *arguments]
-    if module == "pytest":  # found, and not run: this test may be among them
+    if module == "pytest":  # only found and not run, because this test may be one of them
         command += ["--collect-only", "-p", "no:cacheprovider"]
-    if module == "tools.smoke":  # it would wait a minute for a new API to be known everywhere
+    if module == "tools.smoke":  # it would wait a minute until a new API is available everywhere
         patched = f"import runpy, sys, time; time.sleep = lambda _: None; sys.argv[1:] = {arguments!r}; "
         command = [sys.executable, "-c", patched + f"runpy.run_module({module!r}, run_name='__main__')"]
     done = subprocess.run(
@@ -174,8 +174,8 @@ def test_a_module_runs_as_documented_without_pythonpath(line: str) -> None:
 
 
 @pytest.mark.parametrize("line", of("chalice"))
-def test_chalice_takes_the_command_and_its_options(line: str) -> None:
-    """As its own help lists them."""
+def test_chalice_accepts_the_command_and_its_options(line: str) -> None:
+    """The help of chalice lists them."""
     _, words, folder = words_of(line)
     assert (ROOT / folder / words[0]).parts[-3:] == (".venv", "bin", "chalice")
     assert folder in {".", "build/source"}
@@ -185,7 +185,7 @@ def test_chalice_takes_the_command_and_its_options(line: str) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """Run `make dev` inside this process, with the sample that ships, and give its URL."""
+    """Run `make dev` with the sample in this process, and give its URL."""
     before = dict(os.environ)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gateway, "APP", ROOT / "app.py")
@@ -196,8 +196,11 @@ def server() -> Iterator[str]:
 
 
 @ours_only
-def test_the_curl_of_the_readme_gets_the_answer_that_it_shows(server: str) -> None:
-    """Against `make dev`, with its demo account: the members of the block of JSON below the command."""
+def test_the_curl_command_of_the_readme_gets_the_documented_answer(server: str) -> None:
+    """The server is `make dev` with its demo account.
+
+    The answer has the members of the JSON block below the command.
+    """
     curl = shutil.which("curl")
     if curl is None:
         pytest.skip("curl is not installed")
@@ -229,13 +232,13 @@ PYTHON = [
 def test_a_block_of_python_runs_against_make_dev(
     page: Path, text: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the address and the file of this test; what the text leaves to the reader is given."""
+    """Address and file are those of the test. Placeholders of the page are filled."""
     del page
     password = "copper lantern drifting sideways"
     transports: list[HttpTransport] = []
 
     class Kept(HttpTransport):
-        """A transport that is closed in the end: the page's text leaves that to the program's end."""
+        """A transport that the test closes at its end. In the page, the end of the program closes it."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -255,7 +258,7 @@ def test_a_block_of_python_runs_against_make_dev(
         }
         if "import BatonClient" not in text:
             given["BatonClient"] = BatonClient
-        exec(compile(text, "the page", "exec"), given)  # noqa: S102 - our own page
+        exec(compile(text, "the page", "exec"), given)  # noqa: S102 - code of a page of this repository
         assert isinstance(given["client"], BatonClient)
     finally:
         ada.delete_account(password)
@@ -264,17 +267,17 @@ def test_a_block_of_python_runs_against_make_dev(
 
 
 @ours_only
-def test_the_record_of_deployments_is_not_ignored() -> None:
-    """The page says to keep it where all who deploy have it."""
+def test_git_does_not_ignore_the_record_of_deployments() -> None:
+    """The page says to keep this file in the repository."""
     ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
     assert not [line for line in ignored if "deployed" in line]
     assert "Commit `.chalice/deployed/`" in (ROOT / "docs" / "baton" / "operations.md").read_text("utf-8")
 
 
 def test_make_help_keeps_its_columns() -> None:
-    """However long a name is: every text begins in one column."""
+    """With a long name too, each description begins in the same column."""
     done = subprocess.run(
-        ["make", "--no-print-directory", "help", f"VENV={BIN.parent}"],  # noqa: S607 - the make there is
+        ["make", "--no-print-directory", "help", f"VENV={BIN.parent}"],  # noqa: S607 - the make on the PATH
         cwd=ROOT,
         capture_output=True,
         text=True,

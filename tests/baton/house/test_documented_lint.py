@@ -1,4 +1,4 @@
-"""A team that copies a feature or a test from a page passes `make check`: Baton's lint and format rules hold there."""
+"""Code that a team copies from a page passes `make check`: it follows Baton's lint and format rules."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ RUFF = Path(sys.executable).parent / "ruff"
 
 
 def blocks(page: str) -> list[str]:
-    """Take the Python of a page."""
+    """Return the Python blocks of a page."""
     text = (ROOT / "docs" / "baton" / page).read_text("utf-8")
     return re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
@@ -37,15 +37,15 @@ def ruff(code: str, name: str, *words: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(("name", "code"), COPIED)
-def test_code_of_the_pages_passes_our_rules(name: str, code: str) -> None:
-    """As a file of a team. A block may use a name that an earlier block of its page imports."""
+def test_code_of_the_pages_passes_the_lint_rules(name: str, code: str) -> None:
+    """The rules for files of a team apply. A block may use a name that an earlier block of its page imports."""
     for words in (["check", "--ignore", "F821"], ["format", "--check"]):
         status, printed = ruff(code, name, *words)
         assert status == 0, printed
 
 
-def test_the_rules_of_a_team_are_not_those_of_baton() -> None:
-    """An argument that is not used passes in a feature, and is a finding in Baton."""
+def test_a_team_has_fewer_lint_rules_than_baton() -> None:
+    """An unused argument is allowed in a feature, and is an error in Baton's code."""
     code = '"""M."""\n\n\ndef view(caller: int) -> int:\n    """V."""\n    return 1\n'
     assert ruff(code, "chalicelib/notes.py", "check")[0] == 0
     assert "ARG001" in ruff(code, "chalicelib/baton/notes.py", "check")[1]

@@ -62,7 +62,7 @@ COMMANDS = sorted({name for page in PAGES for name in re.findall(r"\bmake ([a-z]
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_make_command_exists(command: str) -> None:
-    """Ask make for the commands it would run. It fails on an unknown target."""
+    """`make` prints the commands that it would run. It fails on an unknown target."""
     done = subprocess.run(
         ["make", "-n", command, f"VENV={Path(sys.executable).parents[1]}"],  # noqa: S607 - the make on the PATH
         cwd=ROOT,
@@ -80,7 +80,7 @@ def test_the_expected_commands_are_found() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_each_file_exists(page: Path) -> None:
-    """Paths in backticks, and the targets of links within the repository."""
+    """The files are the paths in backticks, and the targets of links within the repository."""
     text = page.read_text("utf-8")
     named = [word for span in spans(text) for word in re.split(r"[:\s]", span)[:1] if FILE.fullmatch(word)]
     linked = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
@@ -90,7 +90,7 @@ def test_each_file_exists(page: Path) -> None:
 
 
 def test_only_the_table_names_source_files() -> None:
-    """A move of the code changes one table. The sample command names this file."""
+    """If code moves, only one table must change. The sample command names this file."""
     table = {path for line in CONTRIBUTING.read_text("utf-8").splitlines() if line[:2] == "| " for path in spans(line)}
     rest = [line for line in CONTRIBUTING.read_text("utf-8").splitlines() if line[:2] != "| "]
     source = re.compile(r"\b(?:chalicelib|tools|tests|infra|docs)/[\w./-]*")
@@ -192,7 +192,7 @@ def test_a_form_has_the_keys_of_the_schema(path: Path) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_form_that_breaks_the_schema_is_found(change: dict[str, Any], problem: str) -> None:
-    """One fault, one problem."""
+    """Each change of the form has exactly one problem."""
     assert list(form_problems(GOOD)) == []
     (found,) = form_problems(GOOD | change)
     assert problem in found
@@ -222,7 +222,7 @@ def test_a_security_problem_is_not_reported_in_public() -> None:
 
 
 def test_the_workflow_runs_on_push_and_pull_request() -> None:
-    """With read access only, and one run of a pull request at a time."""
+    """The workflow has only read access. One run of a pull request is active at a time."""
     workflow = read_yaml(WORKFLOW)
     assert workflow[True].keys() == {"push", "pull_request"}, "never pull_request_target: it has the secrets"
     assert workflow["permissions"] == {"contents": "read"}
@@ -231,7 +231,7 @@ def test_the_workflow_runs_on_push_and_pull_request() -> None:
 
 
 def test_each_job_ends_and_starts_a_command_of_this_repository() -> None:
-    """``.ci/run`` on Python 3.11, and the tests on later versions that the Makefile accepts."""
+    """One job runs ``.ci/run`` on Python 3.11. The other runs the tests on later versions that the Makefile accepts."""
     jobs = read_yaml(WORKFLOW)["jobs"]
     assert all(job["timeout-minutes"] <= 90 for job in jobs.values())
     runs = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in jobs.items()}
@@ -253,8 +253,8 @@ def test_each_action_is_pinned_to_a_commit() -> None:
         assert checkout["with"] == {"persist-credentials": False}, "no later step needs the token"
 
 
-def test_dependabot_reads_what_wrote_the_requirements() -> None:
-    """Weekly, and in one pull request for each ecosystem."""
+def test_dependabot_updates_every_kind_of_requirement() -> None:
+    """Dependabot runs weekly and makes one pull request for each ecosystem."""
     updates = read_yaml(DEPENDABOT)["updates"]
     assert {update["package-ecosystem"] for update in updates} == {"uv", "github-actions"}
     for update in updates:
@@ -267,7 +267,7 @@ def test_dependabot_reads_what_wrote_the_requirements() -> None:
 
 
 def test_the_dev_container_is_ready_for_make_dev() -> None:
-    """Its Python is accepted, its command creates the environment, and its port is the one of ``make dev``."""
+    """The Makefile accepts its Python. Its command creates the environment, and its port is that of ``make dev``."""
     container = json.loads(CONTAINER.read_text("utf-8"))
     assert container["image"].partition("devcontainers/python:")[2] in PYTHONS
     made = re.search(r"^setup: \$\(READY\) ## ", MAKEFILE, re.MULTILINE)
@@ -325,7 +325,7 @@ def format_problems(path: str, content: bytes) -> Iterator[str]:
             yield f"{path}: indent_size"
 
 
-def test_every_file_has_the_format_that_editors_are_told() -> None:
+def test_every_file_has_the_format_of_the_editor_settings() -> None:
     """An editor that reads ``.editorconfig`` changes only the lines that its user edits."""
     files = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in tracked()}
     assert [problem for path, content in files.items() for problem in format_problems(path, content)] == []
@@ -343,12 +343,12 @@ def test_every_file_has_the_format_that_editors_are_told() -> None:
     ],
 )
 def test_a_file_with_another_format_is_found(path: str, content: bytes, setting: str) -> None:
-    """One fault, one problem."""
+    """Each change of the file has exactly one problem."""
     assert list(format_problems(path, content)) == [f"{path}: {setting}"]
 
 
 def test_editor_and_formatter_agree() -> None:
-    """On the length of a line, and on four spaces, which is the default of ruff."""
+    """They agree on the length of a line and on four spaces, which is the default of ruff."""
     ruff = tomllib.loads((ROOT / "baton.ruff.toml").read_text("utf-8"))
     settings = settings_of("chalicelib/any.py")
     assert int(settings["max_line_length"]) == ruff["line-length"]

@@ -1,4 +1,4 @@
-"""What the README shows is what there is."""
+"""The README shows files, commands and code as they are in the repository."""
 
 import json
 import re
@@ -18,8 +18,8 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 COMMANDS = sorted(set(re.findall(r"make (\w+)", "".join(text for kind, text in BLOCKS if kind == "sh"))))
 
 
-def test_the_signed_route_in_the_readme_is_the_sample() -> None:
-    """To the letter: who copies it gets what runs."""
+def test_the_signed_route_of_the_readme_is_the_sample() -> None:
+    """The text is equal, so that a copy works."""
     (python,) = [text for kind, text in BLOCKS if kind == "python"]
     assert python in (ROOT / "chalicelib" / "transfers.py").read_text("utf-8")
     assert len([line for line in python.splitlines() if line]) <= 12
@@ -36,20 +36,20 @@ def test_every_make_command_in_the_readme_exists_and_ci_runs_it(command: str) ->
         )
 
 
-def test_every_file_the_readme_links_to_is_there() -> None:
-    """No dead links within the repository."""
+def test_every_file_that_the_readme_links_to_exists() -> None:
+    """Links within the repository are checked."""
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
 
 
-def test_every_promise_is_stated() -> None:
-    """Twelve, numbered, as the tests name them."""
+def test_every_guarantee_is_in_the_readme() -> None:
+    """Their numbers are those that the tests use."""
     promises = README.split("## Guarantees")[1].split("## ")[0]
-    assert re.findall(r"^(\d+)\.", promises, re.MULTILINE) == [str(number) for number in range(1, 13)]
+    assert re.findall(r"^(\d+)\.", promises, re.MULTILINE) == [str(number) for number in range(1, 15)]
 
 
-def test_the_table_of_make_dev_is_the_one_shown() -> None:
-    """Its first lines name the same things."""
+def test_the_table_of_make_dev_is_the_printed_one() -> None:
+    """The first lines of the printed table have the same names."""
     (shown,) = [text for kind, text in BLOCKS if kind == "text" and "Baton is running" in text]
     source = (ROOT / "tools" / "dev" / "serve.py").read_text("utf-8")
     for line in shown.splitlines()[2:-1]:
@@ -57,15 +57,15 @@ def test_the_table_of_make_dev_is_the_one_shown() -> None:
     assert DEMO_EMAIL in shown
 
 
-def test_make_alone_lists_the_commands() -> None:
-    """The first thing a stranger types."""
-    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607 - the make there is
+def test_make_without_a_target_lists_the_commands() -> None:
+    """A new user often types it first."""
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607 - the make on the PATH
     for command in COMMANDS:
         assert f"make {command}" in listed.stdout
 
 
-def test_the_lines_for_chalice_local_are_those_a_test_starts() -> None:
-    """The port is the stage's, and the engine's own "next" line says the same."""
+def test_the_commands_for_chalice_local_are_tested() -> None:
+    """The port is that of the stage. The "next" line that DynamoDB's emulator prints is the same."""
     (lines,) = [text for kind, text in BLOCKS if kind == "sh" and "chalice local" in text]
     engine, chalice = lines.strip().splitlines()
     assert engine == ".venv/bin/python -m tools.dev.engine 8002"
@@ -78,8 +78,8 @@ def test_the_lines_for_chalice_local_are_those_a_test_starts() -> None:
     assert f"`{issuer}`" in README
 
 
-def test_the_fixture_of_the_tests_is_what_ships() -> None:
-    """The app of ``tests/baton`` differs from ``app.py`` by its sample, and its registries are those that ship."""
+def test_the_app_of_the_tests_is_the_shipped_one() -> None:
+    """The app of the tests differs from ``app.py`` by its sample. The registries are the shipped ones."""
     names = ("app.py", "tests/baton/fixture_app/app.py")
     code = [(ROOT / name).read_text("utf-8").partition('"""\n\n')[2] for name in names]
     assert code[0].replace("chalicelib.transfers", "tests.baton.fixture_app.transfers") == code[1]
@@ -88,7 +88,7 @@ def test_the_fixture_of_the_tests_is_what_ships() -> None:
 
 
 def test_app_py_is_short_and_registers_the_sample() -> None:
-    """A team replaces one line of it."""
+    """A team replaces one line of ``app.py``."""
     source = (ROOT / "app.py").read_text("utf-8")
     assert "app.register_blueprint(transfers(baton))" in source
     assert len(source.splitlines()) <= 12

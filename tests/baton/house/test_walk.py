@@ -1,6 +1,6 @@
-"""The walks: through how many files of ``chalicelib`` a request passes. Who reads one request reads so many files.
+"""The number of files of ``chalicelib`` that a request passes through, which is what a reader of that request reads.
 
-Each walk is one call of the gateway in a warm environment, over DynamoDB. A file counts when one of its functions runs.
+Each case is one call of the gateway in a warm environment, over DynamoDB. A file counts if one of its functions runs.
 """
 
 import sys
@@ -14,11 +14,11 @@ from tests.baton.wire.conversation import Device, Said
 
 SHIPPED = str(Path(__file__).parents[3] / "chalicelib")
 KIT = f"{SHIPPED}/baton/testing/"
-"""The gateway and the clock of a test. They do not ship."""
+"""The gateway and the clock of a test. They are not deployed."""
 
 
 def walked(call: Callable[[], Said]) -> tuple[Said, dict[str, list[str]]]:
-    """Run a call, and give its answer with the functions that ran, by file."""
+    """Run a call. Return its answer and the functions that ran, by file."""
     passed: dict[str, list[str]] = {}
 
     def entered(frame: FrameType, event: str, _: object) -> None:
@@ -50,11 +50,11 @@ def show(phone: Device) -> Said:
     return phone.get("/me")
 
 
-@pytest.mark.parametrize(("act", "files_max"), [(exchange, 26), (login, 39), (show, 27)])
+@pytest.mark.parametrize(("act", "files_max"), [(exchange, 26), (login, 40), (show, 27)])
 def test_a_request_passes_through_few_files(
     make_device: Callable[..., Device], act: Callable[[Device], Said], files_max: int
 ) -> None:
-    """A change that adds a file to a walk moves this number, or joins what the request passes."""
+    """If a change adds a file to a request, this number changes, or the change joins files."""
     phone = make_device()
     phone.register("ada@example.com")
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Tests of the tests: the witness sees what the function does, and notices what is planted."""
+"""Tests of the secret scan and of the scan of IAM rights: they detect each seeded fault."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ ATTEMPT = "an-attempt-that-nobody-else-has"
 
 @pytest.fixture
 def life(make_device: Callable[..., Device]) -> Device:
-    """Live a little."""
+    """Register a phone and exchange its token."""
     phone = make_device()
     phone.register("ada@example.com")
     assert phone.exchange(attempt=ATTEMPT).status == 200
@@ -30,23 +30,23 @@ def life(make_device: Callable[..., Device]) -> Device:
 
 
 @pytest.mark.guarantee(10)
-def test_a_life_tells_the_witness_its_secrets_and_leaks_none(life: Device, witness: Witness) -> None:
-    """Password, attempt and both tokens are known to it, so that it could find them; it finds none."""
+def test_the_scan_has_the_secrets_of_a_login_and_finds_no_leak(life: Device, witness: Witness) -> None:
+    """Password, attempt and both tokens are among the secrets that it searches for."""
     assert {PASSWORD, ATTEMPT, life.token} <= witness.secrets
     assert len(witness.kept) >= 3
     assert any("exchanged" in line for line in witness.said)
     assert witness.leaks() == []
 
 
-def test_a_secret_in_a_signal_is_noticed(life: Device, witness: Witness) -> None:
-    """At whatever level, written or not."""
+def test_a_secret_in_a_log_line_is_detected(life: Device, witness: Witness) -> None:
+    """The level does not matter, nor whether the line is written."""
     Log(service="baton-test", level="ERROR", metrics=False).record("planted", token=life.token)
     assert ["logged" in leak for leak in witness.leaks()] == [True]
     witness.forget()
 
 
-def test_a_secret_in_a_traceback_is_noticed(life: Device, witness: Witness) -> None:
-    """Errors love to quote what they were given."""
+def test_a_secret_in_a_traceback_is_detected(life: Device, witness: Witness) -> None:
+    """Exceptions often contain their arguments."""
     try:
         raise ValueError(PASSWORD)
     except ValueError:
@@ -55,8 +55,8 @@ def test_a_secret_in_a_traceback_is_noticed(life: Device, witness: Witness) -> N
     witness.forget()
 
 
-def test_a_secret_in_a_table_is_noticed(life: Device, witness: Witness, tables: Tables) -> None:
-    """In the details of an event, say."""
+def test_a_secret_in_a_table_is_detected(life: Device, witness: Witness, tables: Tables) -> None:
+    """An example is a secret in the details of an event."""
     Audit(DynamoDB(tables), MemoryLog()).append(
         AuditEvent(NOW, "planted", ACCOUNT, details={"attempt": ATTEMPT}), event_id="a"
     )
@@ -64,8 +64,8 @@ def test_a_secret_in_a_table_is_noticed(life: Device, witness: Witness, tables: 
     witness.forget()
 
 
-def test_bytes_hide_no_secret(life: Device, witness: Witness, tables: Tables) -> None:
-    """Neither as they are."""
+def test_a_secret_in_binary_data_is_detected(life: Device, witness: Witness, tables: Tables) -> None:
+    """The bytes of the token are searched too."""
     item = {"pk": {"S": "planted"}, "token": {"B": life.token.encode()}}
     AwsClient("dynamodb").call("put_item", TableName=tables.ephemeral, Item=item)
     assert ["stored" in leak for leak in witness.leaks()] == [True]
@@ -73,8 +73,8 @@ def test_bytes_hide_no_secret(life: Device, witness: Witness, tables: Tables) ->
 
 
 @ours_only
-def test_a_right_too_many_and_one_too_few_are_noticed() -> None:
-    """Of every policy that is deployed."""
+def test_an_unused_right_and_a_missing_right_are_detected() -> None:
+    """Each deployed policy is tested."""
     for path in POLICIES:
         policy = json.loads(path.read_text("utf-8"))
         used = allowed(policy)
@@ -86,8 +86,8 @@ def test_a_right_too_many_and_one_too_few_are_noticed() -> None:
         assert unlike(elsewhere, allowed(policy)) == ["not allowed, and used: dynamodb:DeleteItem lineages"]
 
 
-def test_a_transaction_needs_what_its_parts_need() -> None:
-    """IAM knows no transactions."""
+def test_a_transaction_needs_the_rights_of_its_writes() -> None:
+    """IAM has no right for transactions."""
     writes = [{"Put": {"TableName": "baton-x-users"}}, {"Update": {"TableName": "baton-x-lineages"}}]
     assert set(uses("dynamodb", "transact_write_items", {"TransactItems": writes})) == {
         Use("dynamodb:PutItem", "users"),
@@ -96,8 +96,8 @@ def test_a_transaction_needs_what_its_parts_need() -> None:
     assert set(uses("kms", "decrypt", {"KeyId": "x"})) == {Use("kms:Decrypt", "")}
 
 
-def test_what_is_done_while_nobody_is_answered_is_not_the_functions(tables: Tables, witness: Witness) -> None:
-    """The operator has rights of its own, and tests do as they like."""
+def test_calls_outside_of_requests_are_not_counted(tables: Tables, witness: Witness) -> None:
+    """The operator has other rights, and so have the tests."""
     before = set(witness.used)
     AwsClient("dynamodb").call("scan", TableName=tables.users)
     assert witness.used == before

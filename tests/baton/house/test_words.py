@@ -94,7 +94,7 @@ def plain(text: str) -> str:
 
 
 def paragraphs(text: str) -> Iterator[tuple[int, str]]:
-    """Yield each paragraph and each list item, with the number of its first line. Headings and tables are left out."""
+    """Yield each paragraph and each list item, with the number of its first line. Headings and tables are omitted."""
     start, gathered = 0, [""]
     for number, line in enumerate([*without_blocks(text), ""], 1):
         left_out = not line.strip() or line.startswith(("#", "|", "!", ">"))
@@ -141,7 +141,7 @@ def _name(called: ast.expr) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_uses_plain_words(page: Path) -> None:
-    """Tables and headings included: the test prints file, line and word."""
+    """Tables and headings are included. The test prints file, line and word."""
     lines = without_blocks(page.read_text("utf-8"))
     found = [(number, word) for number, line in enumerate(lines, 1) for word in unwanted(plain(line))]
     assert [f"{page.relative_to(ROOT)}:{number}: {word}" for number, word in found] == []
@@ -149,7 +149,7 @@ def test_a_page_uses_plain_words(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_has_short_sentences(page: Path) -> None:
-    """At most 35 words, and at most 20 on average."""
+    """A sentence has at most 35 words. The average of a page is at most 20."""
     said = [(n, each) for n, text in paragraphs(page.read_text("utf-8")) for each in sentences(text)]
     long = [
         f"{page.relative_to(ROOT)}:{n}: {words(each)} words: {each}" for n, each in said if words(each) > SENTENCE_MAX
@@ -159,14 +159,14 @@ def test_a_page_has_short_sentences(page: Path) -> None:
 
 
 def test_the_detail_of_an_error_is_plain() -> None:
-    """The texts that an app's developer reads: one sentence for what happened, one for what to do."""
+    """An app's developer reads these texts. One sentence says what happened, one says what to do."""
     details = [(leaf.__name__, _CODE_SPAN.sub("CODE", leaf.detail)) for leaf in leaves()]
     assert [(name, unwanted(text)) for name, text in details if unwanted(text)] == []
     assert [name for name, text in details for each in sentences(text) if words(each) > SENTENCE_MAX] == []
 
 
 def test_an_alarm_is_described_in_plain_words() -> None:
-    """An operator gets this text by mail, perhaps at night."""
+    """An operator gets this text by mail."""
     alarms = template.of_type(template.read(template.EDGE), "AWS::CloudWatch::Alarm")
     found = {name: unwanted(alarm["AlarmDescription"]) for name, alarm in alarms.items()}
     assert len(found) > 10
@@ -175,7 +175,7 @@ def test_an_alarm_is_described_in_plain_words() -> None:
 
 @pytest.mark.parametrize("path", TOOLS, ids=lambda path: path.stem)
 def test_a_command_prints_plain_words(path: Path) -> None:
-    """Every text of ``PRINTING``: the test prints file, line and word."""
+    """Each text of ``PRINTING`` is tested. The test prints file, line and word."""
     found = [
         (line, word) for line, text in printed(path.read_text("utf-8")) for word in unwanted(_CODE_SPAN.sub("", text))
     ]
@@ -183,7 +183,7 @@ def test_a_command_prints_plain_words(path: Path) -> None:
 
 
 def test_docstrings_use_plain_words() -> None:
-    """The docstrings of modules, classes and functions. Code spans do not count."""
+    """Modules, classes and functions are tested. Code spans do not count."""
     found = []
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -194,7 +194,10 @@ def test_docstrings_use_plain_words() -> None:
 
 
 def test_a_word_not_to_write_is_found() -> None:
-    """As a whole word, in any case, across the end of a line; not inside a code span or another word."""
+    """The word is a whole word, in any case, also across the end of a line.
+
+    Code spans and parts of words do not count.
+    """
     assert unwanted("Nobody mends\nit at\nonce. It is amended.") == ["nobody", "mends", "at once"]
     assert unwanted(plain("See `whoever` and [asks](asks.md).")) == ["asks"]
     assert list(printed('print(f"whom {1}", "b")\nstory.tell("c")\nlog("mend")')) == [(1, "whom "), (1, "b"), (2, "c")]
@@ -202,7 +205,7 @@ def test_a_word_not_to_write_is_found() -> None:
 
 
 def test_sentences_are_split_where_they_end() -> None:
-    """A number with a point, a lower-case word after a stop and a colon end no sentence."""
+    """A decimal point, a stop before a lower-case word, and a colon do not end a sentence."""
     assert sentences("1. It is 1.5 s, or 8. CODE is (so). Three: four? Five") == [
         "It is 1.5 s, or 8.",
         "CODE is (so).",
@@ -212,8 +215,8 @@ def test_sentences_are_split_where_they_end() -> None:
     assert words("one - two, three-four (CODE)") == 4
 
 
-def test_blocks_tables_and_headings_are_no_sentences() -> None:
-    """An item of a list is a paragraph of its own, with the line where it begins."""
+def test_blocks_tables_and_headings_are_not_sentences() -> None:
+    """An item of a list is a paragraph. Its line number is that of its first line."""
     page = """# Heading
 
 First line

@@ -1,1 +1,1 @@
-"""Requests read, routes run, answers written."""
+"""The tests of reading requests, running routes and writing answers."""

@@ -1,4 +1,4 @@
-"""Which pages may read answers: exact origins, and on a developer's machine any port; the gateway's own answers too."""
+"""CORS: the pages that can read answers. The origins are exact; on a developer's machine any port is allowed."""
 
 import json
 
@@ -32,8 +32,8 @@ PAGE, UNLISTED = "https://app.example.com", "https://app.example.com.evil.exampl
         ("", False),
     ],
 )
-def test_an_origin_is_compared_whole(*, origin: str, read: bool) -> None:
-    """A wildcard stands for a port, and for nothing else."""
+def test_a_wildcard_in_an_origin_matches_only_a_port(*, origin: str, read: bool) -> None:
+    """Everything else of an origin is compared exactly."""
     origins = ("https://app.example.com", "http://localhost:*", "capacitor://localhost")
     headers = readable_by(origin, origins)
     assert headers["Vary"] == "Origin"
@@ -51,7 +51,7 @@ def test_an_origin_is_compared_whole(*, origin: str, read: bool) -> None:
         ("GET", "/api/time", [("x-a", "x" * HEADER_BYTES_MAX)], b"", 431),
     ],
 )
-def test_a_page_reads_what_the_gateway_answers_itself(
+def test_a_page_can_read_the_answers_that_the_gateway_makes(
     gateway: Gateway, method: str, target: str, headers: list[tuple[str, str]], body: bytes, status: int
 ) -> None:
     """Without these headers a browser hides ``code`` and ``Retry-After`` from the page."""
@@ -66,8 +66,8 @@ def test_a_page_reads_what_the_gateway_answers_itself(
     assert unlisted.header("access-control-allow-origin") is None
 
 
-def test_a_page_that_is_not_listed_reads_nothing(send: Send) -> None:
-    """Nor does one whose origin only looks alike."""
+def test_a_page_with_an_unlisted_origin_can_read_no_answer(send: Send) -> None:
+    """An origin that is only similar to a listed one is unlisted."""
     for origin in (UNLISTED, "null", "http://app.example.com"):
         said = send("GET", "/api/time", [("host", HOST), ("origin", origin)], b"")
         assert "access-control-allow-origin" not in said.headers

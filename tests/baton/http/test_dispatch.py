@@ -1,4 +1,4 @@
-"""A defect of somebody's own route is answered in our shape, and told to whoever is developing it."""
+"""Defects of a team's view: the answer has Baton's form, and the developer sees the traceback."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,12 +15,12 @@ from tools.dev.gateway import Gateway, GatewayResponse
 
 
 def plain(edge: Dispatch, view: Callable[[Message], object]) -> Callable[..., Response]:
-    """Make the view of a route that needs no login."""
+    """Make the view of a route that requires no login."""
     return edge.view(lambda request: written(view(request.message)), RouteSpec(signed=False), view)
 
 
 def answered(view: Callable[[Message], object], *, development: bool) -> tuple[GatewayResponse, Mapping[str, object]]:
-    """Ask a route whose view is this one, and give the answer with what was noted of the defect."""
+    """Call a route with this view. Return the answer and the recorded events of the defect."""
     app = Chalice(app_name="defective", configure_logs=False)
     log = MemoryLog()
     edge = Dispatch(app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, log=log, development=development)
@@ -30,12 +30,12 @@ def answered(view: Callable[[Message], object], *, development: bool) -> tuple[G
 
 
 def secretive(_: Message) -> Answer:
-    """Fail with words that nobody may read in a log."""
+    """Raise an exception whose message must not be in a log."""
     raise KeyError("a secret of somebody's")
 
 
 def test_a_defect_shows_its_traceback_to_its_developer(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where it struck, and what it said: on the terminal of `make dev`, and nowhere else."""
+    """``make dev`` prints the place and the message on the terminal. The log has neither."""
     response, noted = answered(secretive, development=True)
     shown = capsys.readouterr().err
     assert (response.status, noted["kind"]) == (500, "KeyError")
@@ -46,26 +46,29 @@ def test_a_defect_shows_its_traceback_to_its_developer(capsys: pytest.CaptureFix
 
 
 def test_a_deployment_shows_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its words may hold a secret: kind and place go to the log alone."""
+    """The message may contain a secret, so only the type and the place of the exception are logged."""
     _, noted = answered(secretive, development=False)
     assert capsys.readouterr() == ("", "")
     assert "secretive" in str(noted["where"])
 
 
-def test_a_view_that_returns_something_else_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
-    """Chalice's own views return a dict; ours an Answer."""
+def test_the_developer_sees_that_a_view_must_return_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    """A view of Chalice returns a dict. A view of Baton returns an ``Answer``."""
 
-    def habitual(_: Message) -> dict[str, int]:
+    def returns_a_dict(_: Message) -> dict[str, int]:
         return {"amount": 1}
 
-    response, _ = answered(habitual, development=True)
+    response, _ = answered(returns_a_dict, development=True)
     assert response.status == 500
     assert "the view must return an Answer, not a dict" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("by_caller", [False, True])
-def test_a_503_that_a_caller_can_cause_is_counted_apart(*, by_caller: bool) -> None:
-    """Parallel requests of one account got 503 and rang the alarm of our own trouble. The answer is the same."""
+def test_a_503_that_a_caller_can_cause_has_its_own_event(*, by_caller: bool) -> None:
+    """Parallel requests of one account cause 503 and must not raise the alarm for server errors.
+
+    The answer is the same.
+    """
     app = Chalice(app_name="busy", configure_logs=False)
     log = MemoryLog()
     edge = Dispatch(app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, log=log)
@@ -81,8 +84,8 @@ def test_a_503_that_a_caller_can_cause_is_counted_apart(*, by_caller: bool) -> N
     assert [event for event, _ in log.recorded] == [*apart, "refused"]
 
 
-def test_each_request_begins_what_begins_with_it() -> None:
-    """The stores' patience, say: once a request, whatever becomes of it."""
+def test_begin_is_called_once_for_each_request() -> None:
+    """`begin` resets the time budget of the stores, for example. The result of the request does not matter."""
     app = Chalice(app_name="begun", configure_logs=False)
     begun: list[int] = []
     edge = Dispatch(

@@ -1,4 +1,4 @@
-"""What a team can get wrong about a route is found when the app starts, before a request meets an open door."""
+"""The mistakes that a team can make in a route are found when the app starts, before the first request."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,19 +17,19 @@ class Order(Body):
 
 
 def view(caller: Caller) -> Answer:
-    """Take the caller."""
+    """Accept the caller."""
     return Answer()
 
 
 def two(caller: Caller, second: object) -> Answer:
-    """Take one more."""
+    """Accept one parameter more."""
     return Answer()
 
 
 @pytest.mark.parametrize(
     ("demand", "taken"),
     [
-        ({"acr": "aal2"}, view),
+        ({"acr": "aal9"}, view),
         ({"acr": ""}, view),
         ({"scope": ""}, view),
         ({"scope": " "}, view),
@@ -37,8 +37,11 @@ def two(caller: Caller, second: object) -> Answer:
         ({"role": ()}, view),
     ],
 )
-def test_a_demand_that_demands_nothing_is_a_type_error(demand: dict[str, Any], taken: Callable[..., Answer]) -> None:
-    """`acr="aal2"` let every login in, for an unknown level was below all; so did a tuple of roles that was empty."""
+def test_a_requirement_without_effect_is_a_type_error(demand: dict[str, Any], taken: Callable[..., Answer]) -> None:
+    """`acr="aal9"` accepted every login, because an unknown level was below all others.
+
+    An empty tuple of roles did too.
+    """
     with pytest.raises(TypeError):
         Baton.from_environment(ENVIRONMENT).signed(**demand)(taken)
 
@@ -55,13 +58,13 @@ def test_a_demand_that_demands_nothing_is_a_type_error(demand: dict[str, Any], t
         ({"query": Order}, two),
     ],
 )
-def test_a_class_in_place_of_a_value_is_a_type_error(shapes: dict[str, Any], taken: Callable[..., Answer]) -> None:
-    """`once=Once` ran a payment twice: the attribute `retry_safe` of the class is true."""
+def test_a_class_instead_of_its_instance_is_a_type_error(shapes: dict[str, Any], taken: Callable[..., Answer]) -> None:
+    """With `once=Once` a payment ran twice, because the attribute `retry_safe` of the class is true."""
     with pytest.raises(TypeError):
         Baton.from_environment(ENVIRONMENT).signed(**shapes)(taken)
 
 
-def test_a_value_of_each_is_accepted() -> None:
+def test_a_correct_value_of_each_argument_is_accepted() -> None:
     """The checks refuse nothing else."""
     baton = Baton.from_environment(ENVIRONMENT)
     assert baton.signed(body=Order, once=Once(), step_up=StepUp(), scope="account", acr="aal1")(two).__name__ == "two"
@@ -86,18 +89,18 @@ async def later_one_by_one(caller: Caller) -> Any:
 
 @pytest.mark.parametrize("made", [later, one_by_one, later_one_by_one])
 def test_a_view_that_returns_a_coroutine_or_a_generator_is_a_type_error(made: Callable[..., Any]) -> None:
-    """Every request met a 500, and the body of the view never ran."""
+    """At run time each request would be answered 500, and the body of the view would not run."""
     with pytest.raises(TypeError, match="def"):
         Baton.from_environment(ENVIRONMENT).signed()(made)
 
 
 def any_parameter(caller: Caller, **parameters: str) -> Answer:
-    """Take every path parameter."""
+    """Accept each path parameter."""
     return Answer()
 
 
 def test_a_path_parameter_with_the_name_of_the_caller_is_a_type_error() -> None:
-    """A view with `**parameters` was called with two values of one name: 500."""
+    """A view with `**parameters` would get two values for one name, and each request would be answered 500."""
     app, baton = Chalice(app_name="named", configure_logs=False), Baton.from_environment(ENVIRONMENT)
     baton.install(app)
     app.route("/things/{thing}")(baton.signed()(any_parameter))
@@ -105,10 +108,10 @@ def test_a_path_parameter_with_the_name_of_the_caller_is_a_type_error() -> None:
         app.route("/people/{caller}")(baton.signed()(any_parameter))
 
 
-def test_a_level_that_does_not_exist_cannot_be_required_of_a_caller() -> None:
-    """An unknown level was below every other, so every login had it."""
+def test_an_unknown_acr_cannot_be_required_of_a_caller() -> None:
+    """An unknown level was below all others, so every login satisfied it."""
     caller = Caller(
-        account="a",  # type: ignore[arg-type] # an id of a test
+        account="a",  # type: ignore[arg-type] # an id that only this test uses
         device_id="d",  # type: ignore[arg-type] # the same
         client_id="c",
         scope=frozenset(),
@@ -118,5 +121,5 @@ def test_a_level_that_does_not_exist_cannot_be_required_of_a_caller() -> None:
         amr=(),
     )
     caller.require_acr("aal1")
-    with pytest.raises(ValueError, match="aal2"):
-        caller.require_acr("aal2")
+    with pytest.raises(ValueError, match="aal9"):
+        caller.require_acr("aal9")

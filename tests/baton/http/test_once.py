@@ -1,4 +1,4 @@
-"""The flow of exactly-once calls: every row of its table, what a view can end with, and a store that fails."""
+"""The flow of exactly-once calls: each row of its table, each way a view can end, and a store that fails."""
 
 import secrets
 from collections.abc import Callable
@@ -45,15 +45,15 @@ MADE: Final = RenderedAnswer(
 
 
 class Failing:
-    """A store whose next calls of a verb fail: before the write, or after it."""
+    """A store that fails at the next call of a method, before the write or after it."""
 
     def __init__(self, calls: OnceStore) -> None:
-        """Stand before a store."""
+        """Wrap a store."""
         self.calls = calls
         self.fails: dict[str, str] = {}
 
     def __getattr__(self, verb: str) -> Callable[..., Any]:
-        """Give the verb."""
+        """Return the method of the store, or one that fails once."""
 
         def call(*arguments: Any, **named: Any) -> Any:
             when = self.fails.pop(verb, "")
@@ -72,7 +72,7 @@ def render(refusal: errors.Refusal) -> RenderedAnswer:
 
 @dataclass
 class Shop:
-    """A deployment with one route, and a phone that sends its request again and again."""
+    """A deployment with one route, and a client that sends the same request several times."""
 
     store: Failing = field(default_factory=lambda: Failing(OwnOnceCalls()))
     clock: Clock = field(default_factory=Clock)
@@ -100,7 +100,7 @@ class Shop:
         route: str = ROUTE,
         **members: Any,
     ) -> RenderedAnswer:
-        """Send the request. The view counts its run, and ends with this."""
+        """Send the request. The view counts its runs and ends with ``ends``."""
         fields = {} if key is None else {"idempotency-key": (key,)}
         message = replace(Message("POST", "api.example.com", "/api/orders/7", (), fields, BODY), **members)
 
@@ -113,47 +113,47 @@ class Shop:
         return self.once.run(account, message, view, route=route, render=render, retry_safe=self.retry_safe)
 
     def stop(self) -> None:
-        """Let a first sending stop in the middle of its view: Lambda ended it."""
+        """Send a request whose view does not end, as if Lambda stopped it."""
         with pytest.raises(SystemExit):
             self.send(SystemExit())
 
     def events(self) -> list[tuple[str, Any]]:
-        """List what was recorded, with its reason."""
+        """List the recorded events, each with its reason."""
         return [(event, facts.get("reason")) for event, facts in self.log.recorded]
 
 
 @pytest.fixture(params=["memory", "DynamoDB"])
 def shop(request: pytest.FixtureRequest) -> Shop:
-    """Give a shop over either store."""
+    """Make a shop over each of the stores."""
     if request.param == "memory":
         return Shop()
     return Shop(Failing(OnceCalls(DynamoDB(request.getfixturevalue("tables")))))
 
 
 def replayed(answer: RenderedAnswer) -> RenderedAnswer:
-    """Give an answer as a replay has it."""
+    """Add the header of a replay to an answer."""
     return replace(answer, headers={**answer.headers, "Baton-Replayed": "1"})
 
 
 # --- The table -----------------------------------------------------------------------------------------------------
 
 
-def test_a_repetition_gets_the_same_answer_to_the_byte(shop: Shop) -> None:
-    """Status, headers, cookies and body, marked as replayed, and the view does not run again."""
+def test_a_repeated_call_gets_the_same_answer_byte_for_byte(shop: Shop) -> None:
+    """Status, headers, cookies and body are the same. A header marks the replay. The view does not run again."""
     assert shop.send() == MADE
     assert [shop.send(BaseException("not called")) for _ in range(2)] == [replayed(MADE)] * 2
     assert shop.runs == 1
     assert shop.events() == [("call_replayed", None)] * 2
 
 
-def test_a_repetition_in_quotes_is_a_repetition(shop: Shop) -> None:
-    """The header is a structured field's string, or its plain text."""
+def test_a_key_in_quotes_equals_the_key_without_quotes(shop: Shop) -> None:
+    """The header is either a structured-field string or its plain text."""
     shop.send()
     assert shop.send(key=f'"{IDEMPOTENCY_KEY}"') == replayed(MADE)
 
 
 def test_an_answer_is_replayed_for_24_hours(shop: Shop) -> None:
-    """And then the key is free."""
+    """After that time the key can be used again."""
     shop.send()
     shop.clock.skip(ONCE_KEPT_S - 1)
     assert shop.send() == replayed(MADE)
@@ -169,7 +169,7 @@ def test_an_answer_is_replayed_for_24_hours(shop: Shop) -> None:
 )
 @pytest.mark.parametrize("state", ["running", "answered", "stopped"])
 def test_a_key_of_another_request_is_refused(shop: Shop, state: str, changed: dict[str, Any]) -> None:
-    """In every state, and never with the stored answer."""
+    """The key is refused in each state of the call. The stored answer is never sent."""
     if state == "answered":
         shop.send()
     else:
@@ -182,7 +182,7 @@ def test_a_key_of_another_request_is_refused(shop: Shop, state: str, changed: di
 
 
 def test_a_running_call_is_in_progress_until_its_run_has_ended(shop: Shop) -> None:
-    """For less than 20 seconds; `retry_safe` changes nothing."""
+    """A run takes less than 20 seconds. `retry_safe` does not change this."""
     shop.stop()
     for age in (0, ONCE_RUN_MAX_S - 1):
         shop.clock.now = START + age
@@ -194,7 +194,7 @@ def test_a_running_call_is_in_progress_until_its_run_has_ended(shop: Shop) -> No
 
 
 def test_a_stopped_call_has_an_unknown_outcome(shop: Shop) -> None:
-    """From 20 seconds to 24 hours; then the key is free."""
+    """The outcome is unknown from 20 seconds to 24 hours. After that the key can be used again."""
     shop.stop()
     for age in (ONCE_RUN_MAX_S, ONCE_KEPT_S - 1):
         shop.clock.now = START + age
@@ -205,8 +205,8 @@ def test_a_stopped_call_has_an_unknown_outcome(shop: Shop) -> None:
     assert shop.send() == MADE
 
 
-def test_a_stopped_call_runs_again_where_that_is_safe(shop: Shop) -> None:
-    """Its answer is stored for 24 hours from then on."""
+def test_a_stopped_call_runs_again_on_a_retry_safe_route(shop: Shop) -> None:
+    """The new answer is stored for 24 hours from that run."""
     shop.retry_safe = True
     shop.stop()
     shop.clock.skip(ONCE_RUN_MAX_S)
@@ -216,8 +216,8 @@ def test_a_stopped_call_runs_again_where_that_is_safe(shop: Shop) -> None:
     assert shop.runs == 2
 
 
-def test_a_call_that_is_taken_over_begins_anew(shop: Shop) -> None:
-    """It is in progress for 20 seconds more, and stays stored for 24 hours more."""
+def test_a_call_that_is_taken_over_restarts_its_times(shop: Shop) -> None:
+    """The call is in progress for another 20 seconds and is stored for another 24 hours."""
     shop.retry_safe = True
     shop.stop()
     shop.clock.skip(ONCE_KEPT_S - 1)
@@ -230,8 +230,8 @@ def test_a_call_that_is_taken_over_begins_anew(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("by_then", ["taken over", "answered", "released"])
-def test_of_two_takers_one_runs(shop: Shop, by_then: str) -> None:
-    """The other finds the winner's call: running, answered, or gone."""
+def test_one_of_two_parallel_take_overs_runs(shop: Shop, by_then: str) -> None:
+    """The other finds the call of the first: running, answered or released."""
     shop.retry_safe = True
     shop.stop()
     shop.clock.skip(ONCE_RUN_MAX_S)
@@ -248,7 +248,7 @@ def test_of_two_takers_one_runs(shop: Shop, by_then: str) -> None:
             shop.store.calls.store(key, mark=b"of the winner", answer=answer, now=now)
         return take_over(key, old_mark=old_mark, mark=mark, now=now)
 
-    shop.store.take_over = late  # type: ignore[attr-defined] # planted
+    shop.store.take_over = late  # type: ignore[attr-defined] # a seeded race
     if by_then == "answered":
         assert shop.send() == replayed(MADE)
     else:
@@ -257,7 +257,7 @@ def test_of_two_takers_one_runs(shop: Shop, by_then: str) -> None:
     assert shop.runs == 1
 
 
-# --- Which call it is ----------------------------------------------------------------------------------------------
+# --- Which call it is -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -265,22 +265,22 @@ def test_of_two_takers_one_runs(shop: Shop, by_then: str) -> None:
     [{"account": SOMEBODY_ELSE}, {"route": "/transfers"}, {"method": "PUT"}, {"key": "order-8-abcdefgh"}],
     ids=["account", "route", "method", "key"],
 )
-def test_a_call_of_another_name_is_another_call(shop: Shop, other: dict[str, Any]) -> None:
-    """Of another account, route, method or key."""
+def test_another_account_route_method_or_key_is_another_call(shop: Shop, other: dict[str, Any]) -> None:
+    """Each of the four is part of the item's name."""
     shop.send()
     assert shop.send(replace(MADE, body=b"another"), **other).body == b"another"
     assert shop.runs == 2
 
 
-def test_a_call_is_of_the_account_and_not_of_the_device(shop: Shop) -> None:
-    """No device is named: a new phone with the key gets the stored answer, whatever else its request carries."""
+def test_a_call_belongs_to_the_account_and_not_to_the_device(shop: Shop) -> None:
+    """A new device of the account gets the stored answer for the key. Its other header fields do not matter."""
     shop.send()
     fields = {"idempotency-key": (IDEMPOTENCY_KEY,), "authorization": ("Bearer of a new phone",)}
     assert shop.send(fields=fields) == replayed(MADE)
 
 
-def test_a_key_is_required() -> None:
-    """And it has the form of an attempt."""
+def test_an_idempotency_key_is_required() -> None:
+    """A key has the form of an attempt."""
     shop = Shop()
     with pytest.raises(IdempotencyKeyRequired):
         shop.send(key=None)
@@ -293,8 +293,8 @@ def test_a_key_is_required() -> None:
 
 @pytest.mark.parametrize("key", [IDEMPOTENCY_KEY, "short", ""])
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "GET", "HEAD", "OPTIONS"])
-def test_a_key_is_refused_where_it_would_be_ignored(method: str, key: str) -> None:
-    """On a state-changing request, whatever its form; a safe one may carry it."""
+def test_a_key_is_refused_on_a_route_that_would_ignore_it(method: str, key: str) -> None:
+    """State-changing requests are refused, with a key of any form. A safe request may have one."""
     message = Message(method, "", "/", (), {"idempotency-key": (key,)}, b"")
     refuse_key(replace(message, fields={}))
     if method in {"GET", "HEAD", "OPTIONS"}:
@@ -305,7 +305,7 @@ def test_a_key_is_refused_where_it_would_be_ignored(method: str, key: str) -> No
 
 
 def test_a_signature_must_cover_the_key() -> None:
-    """401 `insufficient_coverage`: a key that is not signed could be exchanged on the way."""
+    """The refusal is 401 `insufficient_coverage`: an unsigned key could be replaced on the way."""
     world = World()
     phone = world.phone()
     token = world.register(phone).access_token
@@ -321,8 +321,8 @@ def test_a_signature_must_cover_the_key() -> None:
 
 
 @pytest.mark.parametrize("nothing_done", [errors.TryAgain("of the view"), GrantInvalid(), StepUpRequired(max_age=1)])
-def test_a_view_that_did_nothing_releases_the_key(shop: Shop, nothing_done: errors.Refusal) -> None:
-    """The next sending runs, even of another request."""
+def test_a_view_that_raises_try_again_releases_the_key(shop: Shop, nothing_done: errors.Refusal) -> None:
+    """The next request runs, even if it is a different one."""
     with pytest.raises(type(nothing_done)):
         shop.send(nothing_done)
     assert shop.send(body=b"{}") == MADE
@@ -330,8 +330,8 @@ def test_a_view_that_did_nothing_releases_the_key(shop: Shop, nothing_done: erro
 
 
 @pytest.mark.parametrize("refusal", [errors.NotFound(), errors.WrongType(pointer="/amount"), CallOutcomeUnknown()])
-def test_a_clients_error_is_an_answer(shop: Shop, refusal: errors.Refusal) -> None:
-    """It is raised as it is, and replayed as it was rendered."""
+def test_a_clients_error_is_stored_as_the_answer(shop: Shop, refusal: errors.Refusal) -> None:
+    """The first response raises it unchanged. The replay is the rendered answer."""
     with pytest.raises(type(refusal)) as raised:
         shop.send(refusal)
     assert raised.value is refusal
@@ -354,8 +354,11 @@ def test_a_clients_error_is_an_answer(shop: Shop, refusal: errors.Refusal) -> No
     ],
     ids=lambda ends: type(ends).__name__,
 )
-def test_a_view_that_ends_otherwise_may_have_done_something(shop: Shop, ends: BaseException) -> None:
-    """Nothing is stored and nothing released; a refusal that makes a client repeat, or log in, is no answer."""
+def test_after_any_other_end_of_the_view_the_outcome_is_unknown(shop: Shop, ends: BaseException) -> None:
+    """The view may have acted: no answer is stored and the key is not released.
+
+    The same holds for a refusal that makes a client repeat or log in.
+    """
     with pytest.raises(type(ends)):
         shop.send(ends)
     with pytest.raises(CallInProgress):
@@ -366,8 +369,8 @@ def test_a_view_that_ends_otherwise_may_have_done_something(shop: Shop, ends: Ba
     assert shop.runs == 1
 
 
-def test_try_again_is_unavailable() -> None:
-    """503 `unavailable`, `retry`, after the seconds that the view names."""
+def test_try_again_is_answered_503_with_the_seconds_of_the_view() -> None:
+    """The code is `unavailable` and the action is `retry`."""
     refusal = errors.TryAgain("of the view", retry_after=7)
     assert (refusal.status, refusal.code, refusal.action, refusal.retry_after) == (503, "unavailable", "retry", 7)
     assert errors.TryAgain().retry_after == 1
@@ -377,20 +380,20 @@ def test_try_again_is_unavailable() -> None:
 
 
 def sized(shop: Shop, stored_bytes: int) -> RenderedAnswer:
-    """Make an answer that takes so many bytes where it is stored."""
+    """Make an answer whose stored form has this number of bytes."""
     bare = len(msgspec.msgpack.encode(replace(MADE, body=bytes(60_000)))) - 60_000
     return replace(MADE, body=secrets.token_bytes(stored_bytes - bare - 30))
 
 
 def test_an_answer_of_64_kb_is_replayed(shop: Shop) -> None:
-    """As it is stored, encrypted."""
+    """The limit holds for the stored, encrypted form."""
     answer = sized(shop, ONCE_ANSWER_BYTES_MAX)
     assert shop.send(answer) == answer
     assert shop.send() == replayed(answer)
 
 
-def test_an_answer_over_64_kb_goes_out_and_is_not_stored(shop: Shop) -> None:
-    """Its repetition has an unknown outcome; and the operator reads why."""
+def test_an_answer_over_64_kb_is_sent_and_not_stored(shop: Shop) -> None:
+    """A repetition has an unknown outcome, and the log has the reason."""
     answer = sized(shop, ONCE_ANSWER_BYTES_MAX + 1)
     assert shop.send(answer) == answer
     assert shop.events() == [("answer_not_stored", "over 64 KB")]
@@ -401,21 +404,21 @@ def test_an_answer_over_64_kb_goes_out_and_is_not_stored(shop: Shop) -> None:
 
 
 def test_an_answer_is_stored_encrypted() -> None:
-    """Neither its body nor its cookies can be read in the table, and the client's key is not there."""
+    """The table contains no readable body and no readable cookie, and not the client's key."""
     shop = Shop()
     answer = replace(MADE, body=b"the body of the answer", cookies=("session=the-cookie",))
     shop.send(answer)
-    ((key, call),) = shop.store.calls.calls.items()  # type: ignore[attr-defined] # the memory store's own
+    ((key, call),) = shop.store.calls.calls.items()  # type: ignore[attr-defined] # an attribute of the memory store
     assert call.answer is not None
     for told in (b"the body of the answer", b"the-cookie", b"Location", IDEMPOTENCY_KEY.encode()):
         assert told not in call.answer + key.encode() + call.digest + call.mark
 
 
-def test_an_answer_copied_to_another_account_does_not_open() -> None:
-    """503, and the view does not run: nobody gets an answer that is not theirs."""
+def test_an_answer_copied_to_another_account_cannot_be_decrypted() -> None:
+    """The answer is 503 and the view does not run. No account gets the answer of another."""
     shop = Shop()
     shop.send()
-    calls = shop.store.calls.calls  # type: ignore[attr-defined] # the memory store's own
+    calls = shop.store.calls.calls  # type: ignore[attr-defined] # an attribute of the memory store
     theirs = once_key(SOMEBODY_ELSE, "POST", ROUTE, IDEMPOTENCY_KEY)
     calls[theirs] = calls[ITEM]
     with pytest.raises(errors.Unavailable, match="decrypt"):
@@ -424,8 +427,8 @@ def test_an_answer_copied_to_another_account_does_not_open() -> None:
     assert shop.events() == []
 
 
-def test_an_answer_under_a_root_that_the_cached_ring_lacks_is_read_with_a_fresh_ring() -> None:
-    """An environment may have an older ring than the one that stored the answer."""
+def test_an_answer_encrypted_under_a_newer_root_is_read_with_a_fresh_ring() -> None:
+    """An environment can have an older cached ring than the environment that stored the answer."""
     shop = Shop()
     old = shop.key_ring.ring
     new = rotate_root(old, secrets.token_bytes, now=START - DAY_S)
@@ -435,15 +438,15 @@ def test_an_answer_under_a_root_that_the_cached_ring_lacks_is_read_with_a_fresh_
     shop.key_ring.ring = old
     with pytest.raises(errors.Unavailable):
         shop.send()
-    shop.key_ring.refreshed = lambda *, now: new  # type: ignore[method-assign] # planted
+    shop.key_ring.refreshed = lambda *, now: new  # type: ignore[method-assign] # a seeded fault
     assert shop.send() == replayed(MADE)
 
 
-def test_an_answer_of_another_shape_is_unavailable() -> None:
-    """Genuine, but not as this release writes it."""
+def test_a_stored_answer_of_unknown_format_is_503() -> None:
+    """The answer can be decrypted, but this release does not write its format."""
     shop = Shop()
     shop.send()
-    calls = shop.store.calls.calls  # type: ignore[attr-defined] # the memory store's own
+    calls = shop.store.calls.calls  # type: ignore[attr-defined] # an attribute of the memory store
     answer = encrypt_answer(b"\x93", item=ITEM, ring=shop.key_ring.ring, now=shop.clock.now, nonce=bytes(12))
     calls[ITEM] = replace(calls[ITEM], answer=answer)
     with pytest.raises(errors.Unavailable, match="decrypt"):
@@ -454,8 +457,8 @@ def test_an_answer_of_another_shape_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_claim_that_fails_runs_nothing_and_keeps_nothing(shop: Shop, when: str) -> None:
-    """503; whether the claim happened or not, the next sending runs."""
+def test_a_failed_claim_runs_no_view_and_leaves_the_key_free(shop: Shop, when: str) -> None:
+    """The answer is 503. The next request runs, whether the claim was written or not."""
     shop.store.fails["claim"] = when
     with pytest.raises(errors.Unavailable):
         shop.send()
@@ -464,8 +467,8 @@ def test_a_claim_that_fails_runs_nothing_and_keeps_nothing(shop: Shop, when: str
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_claim_that_fails_leaves_another_sendings_call_alone(shop: Shop, when: str) -> None:
-    """The release after it is for its own mark only."""
+def test_a_failed_claim_does_not_release_the_call_of_another_request(shop: Shop, when: str) -> None:
+    """The release after the failure has the mark of its own request as a condition."""
     shop.stop()
     shop.store.fails["claim"] = when
     with pytest.raises(errors.Unavailable):
@@ -475,8 +478,8 @@ def test_a_claim_that_fails_leaves_another_sendings_call_alone(shop: Shop, when:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_take_over_that_fails_runs_nothing(shop: Shop, when: str) -> None:
-    """503; the next sending runs, since the route says that this is safe."""
+def test_a_failed_take_over_runs_no_view(shop: Shop, when: str) -> None:
+    """The answer is 503. The next request runs, because the route is `retry_safe`."""
     shop.retry_safe = True
     shop.stop()
     shop.clock.skip(ONCE_RUN_MAX_S)
@@ -488,8 +491,8 @@ def test_a_take_over_that_fails_runs_nothing(shop: Shop, when: str) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_answer_that_cannot_be_stored_goes_out(shop: Shop, when: str) -> None:
-    """What it was for has happened: the next sending gets it, or learns that the outcome is unknown."""
+def test_an_answer_that_cannot_be_stored_is_sent(shop: Shop, when: str) -> None:
+    """The effect has happened. The next request gets the stored answer, or learns that the outcome is unknown."""
     shop.store.fails["store"] = when
     assert shop.send() == MADE
     assert shop.events() == [("answer_not_stored", "planted")]
@@ -502,8 +505,8 @@ def test_an_answer_that_cannot_be_stored_goes_out(shop: Shop, when: str) -> None
     assert shop.runs == 1
 
 
-def test_an_answer_without_a_key_ring_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ring cannot be read after the view: the same as a store that fails."""
+def test_an_answer_is_sent_when_the_key_ring_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing ring after the view has the same result as a store that fails."""
     shop = Shop()
 
     def no_ring(*, now: int) -> Any:
@@ -514,8 +517,8 @@ def test_an_answer_without_a_key_ring_goes_out(monkeypatch: pytest.MonkeyPatch) 
     assert shop.events() == [("answer_not_stored", "no ring")]
 
 
-def test_an_answer_of_a_run_that_was_taken_over_goes_out(shop: Shop) -> None:
-    """Its own client gets it; the stored answer is the taker's."""
+def test_an_answer_of_a_run_that_was_taken_over_is_sent(shop: Shop) -> None:
+    """The client of the first run gets its answer. The stored answer is that of the second run."""
     shop.retry_safe = True
     taker = replace(MADE, body=b"of the taker")
 
@@ -530,8 +533,8 @@ def test_an_answer_of_a_run_that_was_taken_over_goes_out(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_release_that_fails_leaves_the_refusal_as_it_is(shop: Shop, when: str) -> None:
-    """The client is told to try again; at worst it then learns that the outcome is unknown."""
+def test_a_failed_release_does_not_change_the_refusal(shop: Shop, when: str) -> None:
+    """The client must try again. In the worst case it then learns that the outcome is unknown."""
     shop.store.fails["release"] = when
     with pytest.raises(errors.TryAgain):
         shop.send(errors.TryAgain())

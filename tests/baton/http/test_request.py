@@ -1,4 +1,4 @@
-"""A proxy event, read: what the gateway saw, and nothing that the client says of itself."""
+"""Read the proxy event of API Gateway: only the values that the gateway sets, and none that the client can choose."""
 
 from typing import Any
 
@@ -11,28 +11,31 @@ from chalicelib.baton.policy import BODY_BYTES_MAX, FIELD_BYTES_MAX
 
 
 def event(**members: Any) -> dict[str, Any]:
-    """Make an event of API Gateway, of which these members differ."""
+    """Make an API Gateway event with these members replaced."""
     headers = {"Host": ["api.example.com"], "X-Forwarded-For": ["203.0.113.7"]}
     context = {"httpMethod": "POST", "path": "/api/login", "identity": {"sourceIp": "192.0.2.1"}}
     return {"multiValueHeaders": headers, "headers": {}, "requestContext": context, "body": "{}", **members}
 
 
-def test_a_source_is_the_address_that_the_gateway_saw() -> None:
-    """Whoever may name another one has no limit; where the gateway names none there is one for all."""
+def test_the_source_is_the_address_that_the_gateway_saw() -> None:
+    """A client that could name its address would have no rate limit.
+
+    Without an address, all such requests share one limit.
+    """
     assert read_request(event()).source == "192.0.2.1"
     for without in ({}, {"identity": None}, {"identity": {"sourceIp": None}}):
         assert read_request(event(requestContext=without)).source == ""
 
 
-def test_method_and_path_are_those_of_the_context() -> None:
-    """The stage is part of the path; what the event itself calls path has lost it."""
+def test_method_and_path_come_from_the_request_context() -> None:
+    """The stage is part of the signed path. The member `path` of the event does not contain it."""
     read = read_request(event(path="/login", httpMethod="GET"))
     assert (read.method, read.path) == ("POST", "/api/login")
 
 
 @pytest.mark.parametrize("path", ["", "api", "/a b", "/a\n", "/é", "/a\x7f"])
-def test_a_path_is_what_a_request_line_can_carry(path: str) -> None:
-    """No path is the root, and nothing else is guessed."""
+def test_a_path_has_only_characters_of_a_request_line(path: str) -> None:
+    """A missing path is the root. Any other wrong path is refused."""
     context = {"httpMethod": "GET", "path": path}
     if not path:
         assert read_request(event(requestContext=context)).path == "/"
@@ -42,8 +45,8 @@ def test_a_path_is_what_a_request_line_can_carry(path: str) -> None:
 
 
 @pytest.mark.parametrize("name", ONCE_FIELDS)
-def test_a_field_that_may_stand_once_stands_once(name: str) -> None:
-    """Sent twice, in one spelling of its name or in two; `headers` would show the last alone."""
+def test_a_repeated_single_field_is_refused(name: str) -> None:
+    """The names may be spelled alike or differently. `headers` would show only the last value."""
     shown = {name: "b"}
     for twice in ({name: ["a", "b"]}, {name: ["a"], name.title(): ["b"]}):
         with pytest.raises(errors.DuplicateField) as refused:
@@ -51,8 +54,8 @@ def test_a_field_that_may_stand_once_stands_once(name: str) -> None:
         assert refused.value.members == {"field": name}
 
 
-def test_limits_are_the_last_that_is_taken() -> None:
-    """64 KB of body in UTF-8, 8,192 characters of a field."""
+def test_the_limits_are_inclusive() -> None:
+    """A body may have 64 KB in UTF-8, and a field 8,192 characters."""
     assert len(read_request(event(body="é" * (BODY_BYTES_MAX // 2))).body) == BODY_BYTES_MAX
     with pytest.raises(errors.BodyTooLarge):
         read_request(event(body="é" * (BODY_BYTES_MAX // 2) + "x"))
@@ -62,15 +65,15 @@ def test_limits_are_the_last_that_is_taken() -> None:
             read_request(event(multiValueHeaders={name: ["x" * (FIELD_BYTES_MAX + 1)]}))
 
 
-def test_port_80_is_a_port_of_its_own_over_https() -> None:
-    """In production, where API Gateway speaks https alone."""
+def test_port_80_is_not_the_default_port_of_https() -> None:
+    """In production API Gateway accepts only https."""
     said = event(multiValueHeaders={"host": ["Api.Example.com:80"]})
     assert read_request(said).authority == "api.example.com:80"
     assert read_request(said, development=True).authority == "api.example.com"
 
 
-def test_an_event_of_chalice_local_says_less_and_is_read_all_the_same() -> None:
-    """It has one value for each field, no path, and bytes for a body."""
+def test_an_event_of_chalice_local_is_read() -> None:
+    """Such an event has one value per field, no path in its context, and a body of bytes."""
     said = {"headers": {"Host": "localhost:8001", "Content-Type": "application/json"}, "body": b"{}"}
     read = read_request({**said, "requestContext": {"httpMethod": "POST"}})
     assert (read.authority, read.fields["content-type"], read.body) == ("localhost:8001", ("application/json",), b"{}")
@@ -96,26 +99,26 @@ def form(body: str) -> dict[str, str]:
     ],
 )
 def test_a_form_is_read_strictly(body: str, read: dict[str, str]) -> None:
-    """Escapes and plus signs; fields that are empty or unknown are not there."""
+    """Escapes and plus signs are decoded. Empty and unknown fields are ignored."""
     assert form(body) == read
 
 
 @pytest.mark.parametrize("body", ["a=%ff", "a=é", "a=%00", "a=%ED%A0%80"])
 def test_a_form_is_utf8_without_nul(body: str) -> None:
-    """Escaped, and in ASCII itself."""
+    """The form itself is ASCII, and its bytes are escaped."""
     with pytest.raises(errors.Malformed):
         form(body)
 
 
 @pytest.mark.parametrize("body", ["a=1&a=1", "a=1&%61=2", "a=&a=1"])
-def test_a_field_of_a_form_stands_once(body: str) -> None:
-    """However it is spelled."""
+def test_a_repeated_field_of_a_form_is_refused(body: str) -> None:
+    """Different spellings of one name count as the same name."""
     with pytest.raises(errors.DuplicateField):
         form(body)
 
 
 def test_a_form_has_32_fields_at_most() -> None:
-    """As many as anybody needs, empty ones counted."""
+    """The empty fields count too."""
     assert form("&" * 30 + "a=1") == {"a": "1"}
     with pytest.raises(errors.Malformed):
         form("&" * 32 + "a=1")

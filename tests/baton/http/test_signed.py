@@ -1,4 +1,4 @@
-"""The decorator that teams put on their own routes."""
+"""The decorator ``@baton.signed`` on the routes of a team."""
 
 import json
 import secrets
@@ -16,14 +16,14 @@ from tools.dev.gateway import DevelopmentClock, Gateway
 
 
 class Search(Query):
-    """What to search for."""
+    """The query of the search route."""
 
     q: str
 
 
 @pytest.fixture
 def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch) -> Gateway:
-    """Add two routes of a team's own."""
+    """Serve two routes of a team."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     module = load_environment(clock)
 
@@ -41,8 +41,8 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.guarantee(4)
-def test_a_route_for_bound_logins_refuses_bearers(make_device: Callable[..., Device]) -> None:
-    """``bound=True``."""
+def test_a_route_for_bound_logins_refuses_bearer_tokens(make_device: Callable[..., Device]) -> None:
+    """The route has ``bound=True``."""
     phone, bearer = make_device(), make_device(client_id="simple", bound=False)
     phone.register("ada@example.com")
     bearer.login("ada@example.com")
@@ -53,8 +53,8 @@ def test_a_route_for_bound_logins_refuses_bearers(make_device: Callable[..., Dev
 
 
 @pytest.mark.guarantee(12)
-def test_query_parameters_are_signed_and_handed_on(make_device: Callable[..., Device]) -> None:
-    """Those the route names; changed or added on the way they are refused, and so is another path parameter."""
+def test_signed_query_parameters_are_passed_to_the_view(make_device: Callable[..., Device]) -> None:
+    """A parameter that is changed or added on the way is refused. So is another path parameter."""
     phone = make_device()
     phone.register("ada@example.com")
     said = phone.get("/search/books?q=caf%C3%A9%20au%20lait")
@@ -68,7 +68,7 @@ def test_query_parameters_are_signed_and_handed_on(make_device: Callable[..., De
 
 
 def test_a_route_with_step_up_takes_no_query(clock: DevelopmentClock) -> None:
-    """A grant covers method, path and body: what the query says could be changed after the person was asked."""
+    """A grant covers method, path and body. An attacker could change the query after the person has confirmed."""
     signed = load_environment(clock).baton.signed
 
     def view(caller: Caller, query: Search) -> Answer:
@@ -80,7 +80,7 @@ def test_a_route_with_step_up_takes_no_query(clock: DevelopmentClock) -> None:
 
 
 def test_the_default_port_in_host_is_not_signed(make_device: Callable[..., Device]) -> None:
-    """Clients that always send the port sign the authority without it (RFC 9421 section 2.2.3)."""
+    """A client that always sends the port signs the authority without it (RFC 9421 section 2.2.3)."""
     phone = make_device()
     phone.register("ada@example.com")
 
@@ -92,8 +92,8 @@ def test_the_default_port_in_host_is_not_signed(make_device: Callable[..., Devic
     assert sent_to(f"{HOST}:8443").code == "invalid_signature"
 
 
-def test_the_sample_route_takes_no_nonsense(make_device: Callable[..., Device]) -> None:
-    """Who copies it copies its bounds: negative amounts, none, and those that overflow."""
+def test_the_sample_route_refuses_invalid_amounts(make_device: Callable[..., Device]) -> None:
+    """Teams copy this route with its limits, so negative, zero and too large amounts must be refused."""
     bearer = make_device(client_id="simple", bound=False)
     bearer.register("ada@example.com")
     for wrong in ({"amount": -5}, {"amount": 0}, {"amount": 10**9}, {"amount": 10**30}, {"to": ""}, {"to": "x" * 257}):
@@ -102,8 +102,8 @@ def test_the_sample_route_takes_no_nonsense(make_device: Callable[..., Device]) 
 
 
 @pytest.mark.parametrize("query", ["\ud800=1", "q=\ud800", "q=%00", "%00=1", "q=a&q=\udfff"])
-def test_half_a_surrogate_pair_in_the_query_was_a_500(make_device: Callable[..., Device], query: str) -> None:
-    """The refusal that named the parameter could not be written, nor an answer that gave the value back."""
+def test_an_unpaired_surrogate_in_the_query_is_malformed(make_device: Callable[..., Device], query: str) -> None:
+    """Before the fix the answer was 500: the name or the value of the parameter could not be encoded."""
     bearer = make_device(client_id="simple", bound=False)
     bearer.register("ada@example.com")
     for path in ("/search/books", "/time"):
@@ -112,10 +112,11 @@ def test_half_a_surrogate_pair_in_the_query_was_a_500(make_device: Callable[...,
 
 
 @pytest.mark.parametrize("query", ["q=tea&q=coffee", "q=tea&%71=tea"])
-def test_a_query_parameter_given_twice_was_the_last_of_them_to_a_bearer(
-    make_device: Callable[..., Device], query: str
-) -> None:
-    """A signed one was refused already; of a bearer's, a firewall that looks at the first saw another than the view."""
+def test_a_repeated_query_parameter_of_a_bearer_is_refused(make_device: Callable[..., Device], query: str) -> None:
+    """A firewall that reads the first value would see another one than the view.
+
+    A signed request was refused before this fix.
+    """
     bearer = make_device(client_id="simple", bound=False)
     bearer.register("ada@example.com")
     assert bearer.get("/search/books?q=tea").status == 200
@@ -124,10 +125,13 @@ def test_a_query_parameter_given_twice_was_the_last_of_them_to_a_bearer(
     assert said.members["field"] == "q"
 
 
-def test_a_request_to_an_ipv6_literal_is_signed_over_its_brackets(
+def test_an_ipv6_literal_is_signed_with_its_brackets(
     tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``[::1]:8000``, as the URL has it (RFC 9421 section 2.2.3); another spelling of the address is another host."""
+    """The authority is ``[::1]:8000``, as in the URL (RFC 9421 section 2.2.3).
+
+    Another spelling of the address is another host.
+    """
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     monkeypatch.setenv("BATON_ISSUER", "http://[::1]:8000/api")
     monkeypatch.setenv("BATON_AUTHORITIES", "[::1]:8000,[2001:db8::1]")
@@ -145,7 +149,7 @@ def test_a_request_to_an_ipv6_literal_is_signed_over_its_brackets(
 
 
 def test_port_80_is_the_default_of_plain_http_in_development(make_device: Callable[..., Device]) -> None:
-    """The scheme's default port is no part of the authority (RFC 9421 section 2.2.3); in development that is http."""
+    """The authority omits the scheme's default port (RFC 9421 section 2.2.3). In development the scheme is http."""
     phone = make_device()
     phone.register("ada@example.com")
     said = phone.get("/search/books?q=tea", tamper=lambda fields: fields.update(host=f"{HOST}:80"))

@@ -1,1 +1,1 @@
-"""Keys, the ring, tickets."""
+"""The tests of keys, the key ring and tickets."""

@@ -1,4 +1,4 @@
-"""The keys of a deployment: what each is for, how they follow one another, and what they never do."""
+"""The keys of a deployment: their purposes, their rotation and their limits."""
 
 import hashlib
 import hmac
@@ -47,7 +47,7 @@ NONCE = bytes(range(12))
 
 
 def counted_entropy() -> Entropy:
-    """Make bytes that look random and are the same in every run."""
+    """Make bytes that look random and are the same in each run."""
     number = count()
 
     def draw(size: int) -> bytes:
@@ -62,7 +62,7 @@ ACCOUNT, LINEAGE = RING.account_ids(EMAIL, ATTEMPT, now=NOW)[0], RING.lineage_id
 
 
 def hkdf(secret: Secret, info: bytes) -> bytes:
-    """RFC 5869 for 32 bytes, written down once more."""
+    """Compute RFC 5869 for 32 bytes, independently of Baton."""
     extracted = hmac.digest(bytes(32), secret.reveal(), "sha256")
     return hmac.digest(extracted, info + b"\1", "sha256")
 
@@ -70,35 +70,35 @@ def hkdf(secret: Secret, info: bytes) -> bytes:
 class TestMaking:
     """`make_ring`."""
 
-    def test_the_first_keys_are_usable_at_once(self) -> None:
-        """Even by whose clock is behind that of the machine that made them."""
+    def test_the_first_keys_are_usable_immediately(self) -> None:
+        """A machine whose clock is behind can use them too."""
         for now in (NOW, NOW - DAY_S):
             assert RING.signer(now) is RING.signing[0]
             assert RING.root_for_new(now) is RING.roots[0]
         assert RING.revision == 1
         assert RING.not_before == 0
 
-    def test_every_key_is_drawn_for_itself(self) -> None:
-        """No two keys of a ring are the same bytes."""
+    def test_every_key_is_drawn_separately(self) -> None:
+        """No two keys of a ring have the same bytes."""
         assert len(set(_secrets(RING))) == 5
 
     def test_scalars_out_of_range_are_drawn_again(self) -> None:
-        """Zero and the order of the curve are no private keys (FIPS 186-5 A.2.2)."""
+        """Zero and the order of the curve are not valid private keys (FIPS 186-5 A.2.2)."""
         order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
         draws = iter([bytes(32), order.to_bytes(32, "big"), b"\xff" * 32, (order - 1).to_bytes(32, "big")])
         ring = make_ring(lambda size: next(draws, bytes([1]) * size), now=NOW)
         assert ring.signing[0].private == Secret((order - 1).to_bytes(32, "big"))
 
     def test_the_kid_is_the_thumbprint(self) -> None:
-        """RFC 7638 over the published key."""
+        """The kid is the RFC 7638 thumbprint of the published key."""
         jwk = RING.signing[0].public_jwk()
         members = ",".join(f'"{name}":"{jwk[name]}"' for name in ("crv", "kty", "x", "y"))
         assert jwk["kid"] == encode_base64url(hashlib.sha256(f"{{{members}}}".encode()).digest())
         assert jwk.keys() == {"crv", "kty", "x", "y", "kid", "use", "alg"}
         assert (jwk["alg"], jwk["use"]) == ("ES256", "sig")
 
-    def test_nothing_secret_shows(self) -> None:
-        """Neither raw, nor in hexadecimal, nor in base64url."""
+    def test_no_repr_shows_a_secret(self) -> None:
+        """The secret is not shown raw, in hexadecimal or in base64url."""
         shown = repr(RING) + str(RING) + repr(RING.signing[0]) + repr(RING.lineage_secret(LINEAGE))
         for secret in _secrets(RING):
             for spelling in (repr(secret)[2:-1], secret.hex(), encode_base64url(secret), str(int.from_bytes(secret))):
@@ -109,7 +109,7 @@ class TestRotating:
     """`rotate_signing`, `rotate_root`, `raise_not_before`."""
 
     def test_a_new_signing_key_is_published_before_it_signs(self) -> None:
-        """The next key is in the ring already: it signs ten minutes later, and another next key is published."""
+        """The ring already has the next key. It signs ten minutes later, and another next key is published."""
         ring = rotate_signing(RING, ENTROPY, now=NOW)
         old, new, following = ring.signing
         starts = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
@@ -119,8 +119,11 @@ class TestRotating:
         assert following.signs_from == starts + SIGNING_KEY_ROTATED_AFTER_S
         assert [key["kid"] for key in jwks(ring)["keys"]] == [old.kid, new.kid, following.kid]
 
-    def test_a_rotation_that_is_under_way_is_not_put_off(self) -> None:
-        """Nor when the next key was due earlier; and a key that waits behind it stays the next one."""
+    def test_a_rotation_in_progress_is_not_delayed(self) -> None:
+        """A second rotation does not delay the next key, nor does one shortly before it is due.
+
+        A later key stays later.
+        """
         twice = rotate_signing(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW + 60)
         assert [key.signs_from for key in twice.signing[:2]] == [0, NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S]
         assert len(twice.signing) == 3
@@ -128,8 +131,8 @@ class TestRotating:
         late = rotate_signing(RING, ENTROPY, now=due - 5)
         assert late.signing[1] == RING.signing[1]
 
-    def test_a_new_root_is_known_to_every_cache_before_it_is_used(self) -> None:
-        """Ten minutes too; both open what was made under them."""
+    def test_a_new_root_is_in_every_cache_before_it_is_used(self) -> None:
+        """A new root is used after ten minutes, like a new signing key. Both roots remain in the ring."""
         ring = rotate_root(RING, ENTROPY, now=NOW)
         old, new = ring.roots
         starts = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
@@ -137,8 +140,8 @@ class TestRotating:
         assert ring.root_for_new(starts) is new
         assert (ring.root(1), ring.root(2), ring.root(3), ring.root(0)) == (old, new, None, None)
 
-    def test_a_key_is_rotated_when_it_has_served_its_time(self) -> None:
-        """Every day of two years: signing keys every 90 days, roots every 365, and never more than they are kept."""
+    def test_a_key_is_rotated_when_it_is_due(self) -> None:
+        """Each day of two years: signing keys rotate every 90 days, roots every 365. Old keys are removed in time."""
         ring, signed_by, rooted_in = RING, list[int](), [NOW]
         for now in range(NOW, NOW + 730 * DAY_S, DAY_S):
             signer = ring.signer(now - 1)
@@ -153,8 +156,8 @@ class TestRotating:
         assert rooted_in == [NOW, NOW + ROOT_ROTATED_AFTER_S]
         assert ring_from_bytes(ring_to_bytes(ring)) == ring
 
-    def test_the_ring_always_holds_a_next_key_that_every_environment_has(self) -> None:
-        """Every day of two years, with a job that fails for six days running, and an operator in between."""
+    def test_the_ring_always_has_a_next_key_that_every_environment_has_read(self) -> None:
+        """Each day of two years: the rotation job fails on six of seven days, and an operator rotates keys too."""
         ring = RING
         for day in range(730):
             now = NOW + day * DAY_S
@@ -165,14 +168,15 @@ class TestRotating:
                 ring = rotate_signing(ring, ENTROPY, now=now)
             if day % 100 == 99:
                 ring = retire_keys(ring, ENTROPY, now=now)
-            # Who has read the ring ten minutes ago signs and verifies by it, whatever it is by now.
+            # An environment that read the ring ten minutes ago signs and verifies with it, although the stored ring may
+            # be newer.
             assert ring.signer(now).kid in known
             assert ring.signing[-1].signs_from > now + DAY_S
             assert ring.signing[-1].made_at > now - 91 * DAY_S
         assert ring_from_bytes(ring_to_bytes(ring)) == ring
 
-    def test_a_ring_of_before_gets_its_next_key_at_the_next_rotation_job(self) -> None:
-        """Written by a version that published none. No key signs before every environment has it, however old it is."""
+    def test_an_old_ring_gets_its_next_key_at_the_next_rotation_job(self) -> None:
+        """An old version published no next key. No key signs before each environment has read it, whatever its age."""
         for age_s in (0, DAY_S, SIGNING_KEY_ROTATED_AFTER_S - 60, 10 * SIGNING_KEY_ROTATED_AFTER_S):
             stored = ring_from_bytes(ring_to_bytes(replace(RING, signing=RING.signing[:1])))
             now = NOW + age_s
@@ -186,8 +190,8 @@ class TestRotating:
                 assert changed.signer(now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S) == changed.signing[1]
                 assert len(changed.signing) == 3
 
-    def test_retiring_ends_the_time_of_every_key_in_the_ring(self) -> None:
-        """The next key signs at once, a new one ten minutes later: whoever read the ring had the next key too."""
+    def test_retiring_ends_the_use_of_every_key_in_the_ring(self) -> None:
+        """The next key signs immediately, because each reader of the ring has it. A new key signs ten minutes later."""
         later = NOW + DAY_S
         ring = retire_keys(RING, ENTROPY, now=later)
         old, following, new, next_ = ring.signing
@@ -199,8 +203,8 @@ class TestRotating:
         assert [ring.served_until(key) for key in ring.signing] == [later, takes_over, next_.signs_from, None]
         assert ring.revision == RING.revision + 1
 
-    def test_retiring_spares_no_key_that_waits(self) -> None:
-        """However many wait, and however young: one that no environment may have yet never signs."""
+    def test_retiring_also_ends_the_keys_that_do_not_sign_yet(self) -> None:
+        """Their number and age do not matter. A key that some environment may not have read never signs."""
         ring = rotate_due(RING, ENTROPY, now=NOW + 89 * DAY_S)
         assert len(ring.signing) == 3
         retired = retire_keys(retire_keys(ring, ENTROPY, now=NOW + 89 * DAY_S + 5), ENTROPY, now=NOW + 89 * DAY_S + 9)
@@ -215,8 +219,11 @@ class TestRotating:
         for now in range(NOW + 89 * DAY_S, takes_over, 5):
             assert retired.signer(now).made_at <= now - SIGNING_KEY_PUBLISHED_BEFORE_USE_S
 
-    def test_a_key_serves_its_own_time_and_ten_minutes(self) -> None:
-        """A cached ring and two clocks a minute apart are within them. No lower bound; the newest has no end."""
+    def test_a_key_serves_until_ten_minutes_after_its_successor_signs(self) -> None:
+        """The ten minutes cover a cached ring and two clocks a minute apart.
+
+        There is no lower bound, and the newest key has no end.
+        """
         end = NOW + DAY_S
         ring = retire_keys(RING, ENTROPY, now=end)
         old, _, _, newest = ring.signing
@@ -226,8 +233,8 @@ class TestRotating:
         assert ring.serves(newest, 0)
         assert ring.serves(newest, 2**32 - 1)
 
-    def test_a_key_that_came_before_its_time_ends_the_others(self) -> None:
-        """A version that rotates by age puts a key behind the next one, and lets it sign first."""
+    def test_a_key_that_signs_earlier_ends_the_keys_before_it(self) -> None:
+        """A version that rotates by age appends a key that signs before the next key."""
         old, following = RING.signing
         ahead = replace(following, kid="made by an earlier version", signs_from=NOW + 600)
         ring = replace(RING, signing=(old, following, ahead))
@@ -235,8 +242,8 @@ class TestRotating:
         assert ring.signer(following.signs_from) is ahead
         assert [ring.served_until(key) for key in ring.signing] == [NOW + 600, NOW + 600, None]
 
-    def test_what_only_signed_for_ended_logins_is_not_published(self) -> None:
-        """After the not-before time a leaked key is in no published set: other servers believe nothing it signs."""
+    def test_a_key_of_ended_logins_only_is_not_published(self) -> None:
+        """After a raised not-before time, other servers must not accept tokens of a leaked key."""
         now = NOW + DAY_S
         ring = retire_keys(RING, ENTROPY, now=now)
         ends = now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S + ISSUED_AFTER_KEY_MAX_S
@@ -247,16 +254,16 @@ class TestRotating:
         assert fenced.signing == ring.signing
 
     @pytest.mark.parametrize("rotate", [rotate_signing, retire_keys, rotate_root])
-    def test_rotating_changes_nothing_else(self, rotate: Callable[..., Ring]) -> None:
-        """One revision on; the ring given stays as it was."""
+    def test_a_rotation_changes_nothing_else(self, rotate: Callable[..., Ring]) -> None:
+        """The revision rises by one. The given ring is not changed."""
         before = ring_to_bytes(RING)
         rotated = rotate(RING, ENTROPY, now=NOW)
         assert ring_to_bytes(RING) == before
         assert rotated.revision == RING.revision + 1
         assert (rotated.email_key, rotated.password_key, rotated.not_before) == (RING.email_key, RING.password_key, 0)
 
-    def test_keys_stay_while_a_token_made_under_them_may_live(self) -> None:
-        """Three years of monthly rotation: nothing living loses its key, and nothing is kept for ever."""
+    def test_a_key_is_kept_while_its_tokens_can_be_valid(self) -> None:
+        """Three years of monthly rotation: no valid token loses its key, and no key is kept longer than necessary."""
         life = max(mechanism.absolute_s for mechanism in MECHANISMS.values())
         ring, made = RING, list[tuple[int, str, int]]()
         for now in range(NOW, NOW + 3 * 365 * DAY_S, 10 * DAY_S):
@@ -270,8 +277,8 @@ class TestRotating:
             assert len(ring.signing) <= life // (30 * DAY_S) + 3
             assert len(ring.roots) == len(ring.signing) - 1
 
-    def test_the_last_second_of_a_key(self) -> None:
-        """It goes when its successor has been in use for longer than anything lives, not before."""
+    def test_a_key_is_removed_in_the_second_after_its_last_token(self) -> None:
+        """The successor of the key has then been in use for longer than the longest login."""
         taken_over = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
         for rotate in (rotate_signing, retire_keys, rotate_root):
             ring = rotate(RING, ENTROPY, now=NOW)
@@ -280,21 +287,24 @@ class TestRotating:
             assert first in kept.roots + kept.signing
             assert first not in gone.roots + gone.signing
 
-    def test_a_key_is_kept_for_the_last_login_it_may_have_signed_for(self) -> None:
-        """With a cached ring it signs for ten minutes after its time, and that login lives as long as any."""
+    def test_a_key_is_kept_for_the_last_login_that_it_can_have_signed(self) -> None:
+        """An environment with a cached ring signs with it for ten more minutes.
+
+        That login can last as long as any other.
+        """
         life = max(mechanism.absolute_s for mechanism in MECHANISMS.values())
         assert life + ISSUED_AFTER_KEY_MAX_S == KEY_KEPT_AFTER_USE_S
 
-    def test_the_newest_key_is_never_dropped(self) -> None:
-        """However long nobody rotated."""
+    def test_the_newest_key_is_never_removed(self) -> None:
+        """The time since the last rotation does not matter."""
         for change in (rotate_signing, rotate_due, retire_keys):
             now = NOW + 10 * KEY_KEPT_AFTER_USE_S
             ring = change(RING, ENTROPY, now=now)
             assert ring.signer(now) == RING.signing[1]
             assert RING.signing[0] not in ring.signing
 
-    def test_root_versions_begin_again_after_255(self) -> None:
-        """One byte, never 0; a version still in the ring is not taken again."""
+    def test_root_versions_start_again_after_255(self) -> None:
+        """A version is one byte and never 0. A version that is still in the ring is not used again."""
         ring, now = replace(RING, roots=(replace(RING.roots[0], version=254),)), NOW
         for version in (255, 1, 2):
             now += DAY_S
@@ -304,15 +314,15 @@ class TestRotating:
         with pytest.raises(ValueError, match="255"):
             rotate_root(full, ENTROPY, now=now)
 
-    def test_a_not_before_never_goes_down(self) -> None:
-        """Raised twice, the later time holds, in whatever order."""
+    def test_the_not_before_time_never_decreases(self) -> None:
+        """The later of two times holds, in either order."""
         raised = raise_not_before(RING, now=NOW)
         assert (raised.not_before, raised.revision) == (NOW + 1, 2)
         assert raise_not_before(raised, now=NOW - 5).not_before == NOW + 1
         assert raise_not_before(raised, now=NOW + 5).not_before == NOW + 6
 
-    def test_a_ring_without_a_usable_key_is_our_trouble(self) -> None:
-        """503, never a key from the future."""
+    def test_a_ring_without_a_usable_key_is_a_server_error(self) -> None:
+        """The answer is 503. A key that becomes usable later does not sign."""
         ring = replace(
             RING,
             signing=tuple(replace(key, signs_from=NOW + 1) for key in RING.signing),
@@ -329,14 +339,17 @@ class TestRotating:
 class TestNames:
     """Ids and indexes derived from an e-mail address and an attempt."""
 
-    def test_ids_are_twelve_bytes_led_by_their_root(self) -> None:
-        """16 characters in the one canonical spelling."""
+    def test_ids_are_twelve_bytes_that_begin_with_the_root_version(self) -> None:
+        """An id has 16 characters in its canonical spelling."""
         for identity in (ACCOUNT, LINEAGE):
             assert len(decode_base64url(identity)) == 12
             assert root_version(identity) == 1
 
-    def test_ids_are_an_hmac_under_a_key_of_their_own(self) -> None:
-        """Recomputed here by hand: whoever changes this gives every retry another account."""
+    def test_ids_are_an_hmac_under_their_own_key(self) -> None:
+        """The test computes them independently.
+
+        A changed derivation would give each repeated request another account.
+        """
         message = len(EMAIL).to_bytes(4, "big") + EMAIL.encode() + len(ATTEMPT).to_bytes(4, "big") + ATTEMPT.encode()
         for identity, info in ((ACCOUNT, b"baton account id"), (LINEAGE, b"baton lineage id")):
             mac = hmac.digest(hkdf(RING.roots[0].secret, info), message, "sha256")
@@ -344,8 +357,8 @@ class TestNames:
         index = hmac.digest(hkdf(RING.email_key, b"baton email index"), message[: 4 + len(EMAIL)], "sha256")
         assert RING.email_index(EMAIL) == encode_base64url(index)
 
-    def test_every_input_matters(self) -> None:
-        """Another address, attempt, purpose or deployment is another id; parts do not run together."""
+    def test_every_input_changes_the_id(self) -> None:
+        """The inputs are address, attempt, purpose and deployment. The parts cannot run together."""
         other = make_ring(ENTROPY, now=NOW)
         ids = [
             ACCOUNT,
@@ -361,8 +374,8 @@ class TestNames:
         assert len(set(ids)) == len(ids)
         assert RING.email_index(EMAIL) != RING.email_index("bob@example.com") != other.email_index("bob@example.com")
 
-    def test_the_first_id_is_that_of_a_new_one(self) -> None:
-        """The others recognise a repetition: before, across and after a rotation."""
+    def test_the_first_of_several_ids_is_for_a_new_account(self) -> None:
+        """The others find an earlier request before, during and after a rotation of the root."""
         ring = rotate_root(RING, ENTROPY, now=NOW)
         starts = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
         for names in (ring.account_ids, ring.lineage_ids):
@@ -373,13 +386,13 @@ class TestNames:
         assert ring.account_ids(EMAIL, ATTEMPT, now=NOW)[0] == ACCOUNT
         assert ring.lineage_ids(EMAIL, ATTEMPT, now=NOW)[0] == LINEAGE
 
-    def test_the_email_index_survives_every_rotation(self) -> None:
-        """Or nobody could log in any more."""
+    def test_the_email_index_does_not_change_with_a_rotation(self) -> None:
+        """With another index no account could be found."""
         rotated = rotate_root(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW)
         assert rotated.email_index(EMAIL) == RING.email_index(EMAIL)
         assert rotated.decoy_account(EMAIL) == RING.decoy_account(EMAIL)
 
-    def test_a_decoy_looks_like_an_account_and_can_be_none(self) -> None:
+    def test_a_decoy_account_has_the_form_of_an_account_and_cannot_exist(self) -> None:
         """No root has version 0."""
         decoy = decode_base64url(RING.decoy_account(EMAIL))
         assert len(decoy) == 12
@@ -389,24 +402,24 @@ class TestNames:
 class TestSecretsOfLineages:
     """`lineage_secret`."""
 
-    def test_it_is_derived_from_the_lineages_own_root(self) -> None:
-        """HKDF(root, lineage), 32 bytes, the same after every rotation."""
+    def test_a_lineage_secret_is_derived_from_its_own_root(self) -> None:
+        """The secret is HKDF(root, lineage) with 32 bytes, and does not change with a rotation."""
         secret = RING.lineage_secret(LINEAGE)
         assert secret == Secret(hkdf(RING.roots[0].secret, b"baton lineage secret " + LINEAGE.encode()))
         assert rotate_root(RING, ENTROPY, now=NOW).lineage_secret(LINEAGE) == secret
         assert RING.lineage_secret(RING.lineage_ids(EMAIL, "another attempt!", now=NOW)[0]) != secret
 
-    def test_without_its_root_there_is_none(self) -> None:
-        """A lineage that old is over anyway."""
+    def test_without_its_root_there_is_no_lineage_secret(self) -> None:
+        """A lineage of such an age has ended."""
         assert RING.lineage_secret(LineageId(encode_base64url(b"\2" + bytes(11)))) is None
         assert RING.lineage_secret(LineageId(encode_base64url(bytes(12)))) is None
 
 
-class TestSealing:
-    """`seal` and `decrypt_for`."""
+class TestEncryption:
+    """`encrypt_for` and `decrypt_for`."""
 
-    def test_what_is_sealed_opens_for_its_own_account_alone(self) -> None:
-        """A verifier copied to another account's row does not work there."""
+    def test_an_encrypted_value_decrypts_only_for_its_own_account(self) -> None:
+        """A password hash that is copied to another account does not work there."""
         sealed = RING.encrypt_for(b"a verifier", account=ACCOUNT, nonce=NONCE)
         assert RING.decrypt_for(sealed, account=ACCOUNT) == b"a verifier"
         assert b"a verifier" not in sealed
@@ -414,16 +427,16 @@ class TestSealing:
             with pytest.raises(CannotDecrypt):
                 RING.decrypt_for(sealed, account=account)
 
-    def test_it_opens_after_every_rotation_and_in_no_other_deployment(self) -> None:
-        """The data key stays."""
+    def test_it_decrypts_after_every_rotation_and_in_no_other_deployment(self) -> None:
+        """The password key does not rotate."""
         sealed = RING.encrypt_for(b"a verifier", account=ACCOUNT, nonce=NONCE)
         rotated = rotate_root(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW)
         assert rotated.decrypt_for(sealed, account=ACCOUNT) == b"a verifier"
         with pytest.raises(CannotDecrypt):
             make_ring(ENTROPY, now=NOW).decrypt_for(sealed, account=ACCOUNT)
 
-    def test_no_altered_byte_passes(self) -> None:
-        """Nor a missing one."""
+    def test_a_changed_byte_is_detected(self) -> None:
+        """A missing byte is detected too."""
         sealed = RING.encrypt_for(b"a verifier", account=ACCOUNT, nonce=NONCE)
         for position in range(len(sealed)):
             altered = bytearray(sealed)
@@ -433,7 +446,7 @@ class TestSealing:
                     RING.decrypt_for(wrong, account=ACCOUNT)
 
     def test_a_nonce_has_twelve_bytes(self) -> None:
-        """A short one would be used twice some day."""
+        """A shorter nonce could repeat."""
         for size in (0, 8, 11, 13, 16):
             with pytest.raises(ValueError, match="12 bytes"):
                 RING.encrypt_for(b"a verifier", account=ACCOUNT, nonce=bytes(size))
@@ -442,8 +455,8 @@ class TestSealing:
 class TestStoring:
     """`ring_to_bytes` and `ring_from_bytes`."""
 
-    def test_a_ring_comes_back_as_it_was(self) -> None:
-        """With all its keys and their times."""
+    def test_a_stored_ring_is_read_back(self) -> None:
+        """Each key and its times are the same."""
         ring = raise_not_before(rotate_root(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW), now=NOW)
         assert ring_from_bytes(ring_to_bytes(ring)) == ring
 
@@ -471,13 +484,13 @@ class TestStoring:
         ],
         ids=lambda stored: repr(stored[:12]),
     )
-    def test_what_is_no_ring_is_unreadable(self, stored: bytes) -> None:
-        """Strictly: nothing is guessed."""
+    def test_an_invalid_ring_is_refused(self, stored: bytes) -> None:
+        """The reader is strict and guesses nothing."""
         with pytest.raises(RingUnreadable):
             ring_from_bytes(stored)
 
-    def test_its_bytes_do_not_change(self) -> None:
-        """A ring that another version wrote is still read, and the same: the members in order, without spaces."""
+    def test_the_stored_form_does_not_change(self) -> None:
+        """A ring of another version is read. Its members are in order and without spaces."""
         ring = raise_not_before(rotate_root(RING, ENTROPY, now=NOW), now=NOW)
         fields = json.loads(ring_to_bytes(ring))
         assert ring_to_bytes(ring) == _written(fields)
@@ -488,14 +501,14 @@ class TestStoring:
             assert decode_base64url(secret) in _secrets(ring)
 
     def test_a_ring_of_format_1_is_read(self) -> None:
-        """Two members had other names. It is written again in the format of now."""
+        """Two members had other names. The ring is written in the current format."""
         ring = raise_not_before(rotate_root(RING, ENTROPY, now=NOW), now=NOW)
         stored = ring_to_bytes(ring).replace(b'"format":2', b'"format":1')
         stored = stored.replace(b'"password_key"', b'"verifier_key"').replace(b'"not_before"', b'"fence"')
         assert ring_from_bytes(stored) == ring
 
-    def test_every_member_is_needed_and_none_beyond(self) -> None:
-        """At the top, in a signing key and in a root."""
+    def test_every_member_is_required_and_no_other_is_allowed(self) -> None:
+        """The members of the ring, of a signing key and of a root are tested."""
         for place in ((), ("signing", 0), ("roots", 0)):
             for name in _at(_fields(), place):
                 fields = _fields()
@@ -540,7 +553,7 @@ class TestStoring:
         ],
     )
     def test_every_value_is_checked(self, change: Callable[[dict[str, Any]], None]) -> None:
-        """Types, bounds, lengths; a signing key is what its kid says; nothing stands twice."""
+        """The checks are types, limits, lengths, the kid of a signing key, and repetitions."""
         fields = _fields()
         assert ring_from_bytes(_written(fields)) == RING
         change(fields)
@@ -558,7 +571,7 @@ def _fields() -> dict[str, Any]:
 
 
 def _written(fields: dict[str, Any]) -> bytes:
-    """Write members as a ring is written: then only what is wrong with them can be refused."""
+    """Write members in the stored form, so that only the tested value is wrong."""
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
@@ -593,14 +606,17 @@ def _assert_unreadable(fields: dict[str, Any]) -> None:
     ],
 )
 def test_rfc6979_a_2_5(message: bytes, r: str, s: str) -> None:
-    """A repeated exchange gets the same child to the byte, whichever release of OpenSSL signs it."""
+    """A repeated exchange must return the same child token, with each version of OpenSSL."""
     private = Secret(bytes.fromhex("C9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721"))
     key = SigningKey(kid="of RFC 6979", private=private, made_at=0, signs_from=0)
     assert key.sign(message) == bytes.fromhex(r + s)
 
 
-def test_a_signature_over_the_same_is_the_same_and_by_this_key() -> None:
-    """Deterministic (RFC 6979): a token minted again is equal to the byte; and never the same over something else."""
+def test_the_signature_of_the_same_bytes_is_the_same() -> None:
+    """The signature is deterministic (RFC 6979), so a repeated token has equal bytes.
+
+    Other bytes get another signature.
+    """
     key = make_ring(secrets.token_bytes, now=0).signing[0]
     signature = key.sign(b"a token")
     assert signature == key.sign(b"a token") != key.sign(b"another")

@@ -1,4 +1,4 @@
-"""A stored answer decrypts for its own item, under a ring that has its root, and in no other way."""
+"""A stored answer decrypts only for its own item, under a ring with its root."""
 
 import secrets
 
@@ -25,7 +25,7 @@ def encrypted(answer: bytes = b"answer", *, item: str = ITEM, ring: Ring = RING,
 
 @given(st.binary(max_size=100))
 def test_an_answer_decrypts_for_its_item(answer: bytes) -> None:
-    """To the byte; 30 bytes are added."""
+    """The result is equal byte for byte. The encryption adds 30 bytes."""
     stored = encrypted(answer)
     assert decrypt_answer(stored, item=ITEM, ring=RING) == answer
     assert len(stored) == len(answer) + 2 + 12 + 16
@@ -33,20 +33,20 @@ def test_an_answer_decrypts_for_its_item(answer: bytes) -> None:
 
 
 def test_an_answer_does_not_decrypt_for_another_item() -> None:
-    """Copied to another account, or to another call of the same account."""
+    """The item is one of another account, or another call of the same account."""
     with pytest.raises(CannotDecrypt, match="for its item"):
         decrypt_answer(encrypted(), item="O#the-item-of-another-account", ring=RING)
 
 
-def test_every_item_has_a_key_of_its_own() -> None:
-    """The same answer under the same nonce is another ciphertext; the associated data is not all there is."""
+def test_every_item_has_its_own_key() -> None:
+    """With the same nonce, the ciphertext differs. The associated data is not the only protection."""
     one, other = encrypted(), encrypted(item="O#another")
     assert one[14:20] != other[14:20]
 
 
 @pytest.mark.parametrize("place", range(len(encrypted())))
-def test_an_altered_answer_does_not_decrypt(place: int) -> None:
-    """Every byte counts: format, root version, nonce, text and tag."""
+def test_a_changed_answer_does_not_decrypt(place: int) -> None:
+    """Each byte is protected: format, root version, nonce, text and tag."""
     stored = bytearray(encrypted())
     stored[place] ^= 1
     with pytest.raises(CannotDecrypt):
@@ -55,13 +55,13 @@ def test_an_altered_answer_does_not_decrypt(place: int) -> None:
 
 @pytest.mark.parametrize("length", range(len(encrypted())))
 def test_a_shortened_answer_does_not_decrypt(length: int) -> None:
-    """At any length."""
+    """Each length is tested."""
     with pytest.raises(CannotDecrypt):
         decrypt_answer(encrypted()[:length], item=ITEM, ring=RING)
 
 
-def test_an_answer_outlives_a_rotation_of_the_root() -> None:
-    """The version of its root is in front; another deployment has another root of that version."""
+def test_an_answer_decrypts_after_a_rotation_of_the_root() -> None:
+    """The stored bytes begin with the version of their root. In another deployment this version is another root."""
     stored = encrypted()
     rotated = rotate_root(RING, secrets.token_bytes, now=NOW)
     assert decrypt_answer(stored, item=ITEM, ring=rotated) == b"answer"
@@ -70,7 +70,7 @@ def test_an_answer_outlives_a_rotation_of_the_root() -> None:
 
 
 def test_an_answer_of_another_format_does_not_decrypt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A genuine one of a later release: its text may mean something else."""
+    """A later release wrote it, and its text may have another meaning."""
     with monkeypatch.context() as later:
         later.setattr(once_answers, "FORMAT", FORMAT + 1)
         stored = encrypted()
@@ -79,6 +79,6 @@ def test_an_answer_of_another_format_does_not_decrypt(monkeypatch: pytest.Monkey
 
 
 def test_a_nonce_has_twelve_bytes() -> None:
-    """A shorter one would repeat sooner."""
+    """A shorter nonce would repeat sooner."""
     with pytest.raises(ValueError, match="12 bytes"):
         encrypted(nonce=bytes(11))

@@ -1,4 +1,4 @@
-"""Public keys have one spelling each, and none that anybody can sign for."""
+"""Public keys have one spelling each. Weak and invalid keys are refused."""
 
 import json
 from collections import Counter
@@ -36,7 +36,7 @@ SIGN_BIT = 1 << 255
 
 
 def raw_signature(message: bytes) -> bytes:
-    """Sign with the P-256 key, r and s raw."""
+    """Sign with the P-256 key, with raw r and s."""
     r, s = decode_dss_signature(P256_KEY.sign(message, ec.ECDSA(hashes.SHA256())))
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
@@ -47,8 +47,8 @@ def flipped(value: bytes, bit: int) -> bytes:
 
 
 @pytest.mark.parametrize("key", [P256, ED25519], ids=lambda key: key.curve)
-def test_a_key_survives_both_of_its_forms(key: PublicKey) -> None:
-    """JWK and raw bytes give the same key back, and the JWK may say more about it without becoming another."""
+def test_a_key_can_be_read_from_both_of_its_forms(key: PublicKey) -> None:
+    """JWK and raw bytes give the same key. Additional members of the JWK do not change it."""
     assert PublicKey.from_raw(key.raw) == key
     assert PublicKey.from_jwk(key.to_jwk()) == key
     more = {"kid": "mine", "use": "sig", "alg": "any", "key_ops": ["verify"], "ext": True}
@@ -76,14 +76,14 @@ def test_a_key_survives_both_of_its_forms(key: PublicKey) -> None:
         ("", ""),
     ],
 )
-def test_a_member_that_says_more_was_refused(key: PublicKey, name: str, value: object) -> None:
-    """RFC 7517 section 4: members that are not understood are ignored. The key, and its thumbprint, stay the same."""
+def test_additional_members_of_a_jwk_are_ignored(key: PublicKey, name: str, value: object) -> None:
+    """RFC 7517 section 4. Key and thumbprint stay the same."""
     assert PublicKey.from_jwk({**key.to_jwk(), name: value}) == key
     assert PublicKey.from_jwk({name: value, **key.to_jwk()}).keyid == key.keyid
 
 
 def test_an_ed25519_key_has_no_y_and_ignores_one() -> None:
-    """RFC 8037 section 2 has x alone: y is a member like any other."""
+    """RFC 8037 section 2 defines only x, so y is an ordinary additional member."""
     assert PublicKey.from_jwk({**ED25519.to_jwk(), "y": "anything"}) == ED25519
 
 
@@ -91,7 +91,7 @@ def test_an_ed25519_key_has_no_y_and_ignores_one() -> None:
 @pytest.mark.parametrize("name", ["d", "p", "q", "dp", "dq", "qi", "oth", "k"])
 @pytest.mark.parametrize("value", ["AAAA", None, "", 7])
 def test_a_private_member_is_refused_by_its_name(key: PublicKey, name: str, value: object) -> None:
-    """RFC 7518 section 6, whatever its value: ignoring it would hide that a private key has left its device."""
+    """RFC 7518 section 6. Its value does not matter: ignoring it would hide that a private key has left its device."""
     with pytest.raises(InvalidKey) as refused:
         PublicKey.from_jwk({**key.to_jwk(), name: value})
     assert refused.value.members["field"] == name
@@ -100,8 +100,8 @@ def test_a_private_member_is_refused_by_its_name(key: PublicKey, name: str, valu
 
 
 @given(st.integers(1, P256_N - 1))
-def test_every_p256_key_survives_both_of_its_forms(secret: int) -> None:
-    """Whatever the parity of y and the zeros that x and y begin with."""
+def test_every_p256_key_can_be_read_from_both_of_its_forms(secret: int) -> None:
+    """The parity of y and leading zeros of x and y do not matter."""
     numbers = ec.derive_private_key(secret, ec.SECP256R1()).public_key().public_numbers()
     x, y = numbers.x.to_bytes(32, "big"), numbers.y.to_bytes(32, "big")
     key = PublicKey.from_jwk({"kty": "EC", "crv": "P-256", "x": encode_base64url(x), "y": encode_base64url(y)})
@@ -110,23 +110,23 @@ def test_every_p256_key_survives_both_of_its_forms(secret: int) -> None:
 
 
 @given(st.binary(min_size=32, max_size=32))
-def test_every_ed25519_key_survives_both_of_its_forms(seed: bytes) -> None:
-    """No key that an honest device can make is refused."""
+def test_every_ed25519_key_can_be_read_from_both_of_its_forms(seed: bytes) -> None:
+    """No key that a correct device makes is refused."""
     key = PublicKey.from_raw(Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw())
     assert PublicKey.from_jwk(key.to_jwk()) == key
 
 
 @pytest.mark.parametrize("key", [P256, ED25519], ids=lambda key: key.curve)
-def test_keyid_is_the_thumbprint_spelt_in_base64url(key: PublicKey) -> None:
-    """`keyid` of signatures and `jkt` of tokens are one string, 43 characters."""
+def test_the_keyid_is_the_thumbprint_in_base64url(key: PublicKey) -> None:
+    """`keyid` of signatures and `jkt` of tokens are the same string of 43 characters."""
     assert len(key.thumbprint) == 32
     assert decode_base64url(key.keyid) == key.thumbprint
     assert len(key.keyid) == 43
     assert P256.keyid != ED25519.keyid
 
 
-def test_signatures_verify_under_their_key_alone() -> None:
-    """Each key verifies its own signature over its own message, and no other combination does."""
+def test_a_signature_verifies_only_under_its_own_key() -> None:
+    """Each key verifies its own signature over its own message. No other combination verifies."""
     signatures = {P256: raw_signature(b"message"), ED25519: ED25519_KEY.sign(b"message")}
     for key in signatures:
         for signer, signature in signatures.items():
@@ -135,8 +135,8 @@ def test_signatures_verify_under_their_key_alone() -> None:
 
 
 @pytest.mark.parametrize("key", [P256, ED25519], ids=lambda key: key.curve)
-def test_no_bit_of_a_signature_may_change(key: PublicKey) -> None:
-    """Each of the 512 bits of a signature counts."""
+def test_a_change_of_one_bit_of_a_signature_is_refused(key: PublicKey) -> None:
+    """Each of the 512 bits is tested."""
     signature = raw_signature(b"message") if key == P256 else ED25519_KEY.sign(b"message")
     assert key.verifies(signature, b"message")
     assert not any(key.verifies(flipped(signature, bit), b"message") for bit in range(512))
@@ -144,22 +144,22 @@ def test_no_bit_of_a_signature_may_change(key: PublicKey) -> None:
 
 @pytest.mark.parametrize("key", [P256, ED25519], ids=lambda key: key.curve)
 def test_a_signature_is_64_bytes(key: PublicKey) -> None:
-    """Shorter, longer and DER are none."""
+    """A shorter or longer value, or DER, is refused."""
     signature = raw_signature(b"message") if key == P256 else ED25519_KEY.sign(b"message")
     for other in (b"", signature[:-1], signature + b"\0", b"\0" + signature, signature[:32]):
         assert not key.verifies(other, b"message")
     assert not P256.verifies(P256_KEY.sign(b"message", ec.ECDSA(hashes.SHA256())), b"message")
 
 
-def test_padding_inside_a_p256_signature_is_not_forgiven() -> None:
-    """Halves of other lengths than 32 are refused even where the integers are right."""
+def test_padding_inside_a_p256_signature_is_refused() -> None:
+    """Halves of another length than 32 bytes are refused, even if the integers are correct."""
     signature = raw_signature(b"message")
     assert not P256.verifies(signature[:32] + b"\0" + signature[32:], b"message")
     assert not P256.verifies(b"\0" + signature[:32] + b"\0" + signature[32:], b"message")
 
 
 def test_psychic_signatures_are_refused() -> None:
-    """CVE-2022-21449: r or s of zero, or at or beyond the order, never verifies."""
+    """CVE-2022-21449: r or s that is zero, or not below the order, never verifies."""
     edges = (0, P256_N, P256_N + 1, P256_P, 2**256 - 1)
     r, s = (int.from_bytes(half, "big") for half in (raw_signature(b"m")[:32], raw_signature(b"m")[32:]))
     for first in (*edges, r, 1):
@@ -168,16 +168,16 @@ def test_psychic_signatures_are_refused() -> None:
             assert not P256.verifies(forged, b"message")
 
 
-def test_the_twin_of_an_ed25519_signature_is_refused() -> None:
-    """S plus the order is the same number to a careless verifier (RFC 8032 section 5.1.7)."""
+def test_the_second_form_of_an_ed25519_signature_is_refused() -> None:
+    """S plus the order is the same number for a verifier without this check (RFC 8032 section 5.1.7)."""
     signature = ED25519_KEY.sign(b"message")
     s = int.from_bytes(signature[32:], "little") + ED25519_L
     assert not ED25519.verifies(signature[:32] + s.to_bytes(32, "little"), b"message")
 
 
 def test_ed25519_keys_of_small_order_are_refused() -> None:
-    """Anybody can sign under such a key, and OpenSSL would not mind: the eight points, however they are spelt."""
-    forged = bytes([1]) + bytes(63)  # R the neutral point, S zero
+    """Everybody can sign under such a key, and OpenSSL accepts it. The eight points are tested in each spelling."""
+    forged = bytes([1]) + bytes(63)  # R is the neutral point, S is zero
     forgeable = 0
     for y in (0, 1, ED25519_P - 1, Y_OF_ORDER_8, ED25519_P - Y_OF_ORDER_8):
         spellings = {y, y + ED25519_P} if y + ED25519_P < SIGN_BIT else {y}
@@ -190,11 +190,11 @@ def test_ed25519_keys_of_small_order_are_refused() -> None:
                 PublicKey.from_jwk({"kty": "OKP", "crv": "Ed25519", "x": encode_base64url(raw)})
             with pytest.raises(InvalidKey):
                 PublicKey("Ed25519", raw)
-    assert forgeable >= 8  # the reason for all this: if it ever is 0, OpenSSL has learnt to look
+    assert forgeable >= 8  # the reason for the check: if this fails, OpenSSL has its own check
 
 
 def openssl_verifies(raw: bytes, signature: bytes, message: bytes) -> bool:
-    """Ask the library alone."""
+    """Verify with only the library."""
     try:
         Ed25519PublicKey.from_public_bytes(raw).verify(signature, message)
     except InvalidSignature:
@@ -203,15 +203,18 @@ def openssl_verifies(raw: bytes, signature: bytes, message: bytes) -> bool:
 
 
 def test_ed25519_keys_have_one_spelling() -> None:
-    """A y at or beyond the field's prime is refused."""
+    """A y that is not below the field's prime is refused."""
     for y in range(ED25519_P, 2**255):
         for spelling in (y, y | SIGN_BIT):
             with pytest.raises(InvalidKey):
                 PublicKey.from_raw(spelling.to_bytes(32, "little"))
 
 
-def test_an_ed25519_key_off_the_curve_is_refused_where_it_is_introduced() -> None:
-    """No point has y = 2. Elsewhere nothing verifies under it: OpenSSL decodes the point then."""
+def test_a_new_ed25519_key_must_be_on_the_curve() -> None:
+    """No point has y = 2.
+
+    Elsewhere this is not checked, because OpenSSL decodes the point and verifies nothing under it.
+    """
     for y in (2, 2 | SIGN_BIT):
         key = PublicKey.from_raw(y.to_bytes(32, "little"))
         with pytest.raises(InvalidKey):
@@ -222,7 +225,7 @@ def test_an_ed25519_key_off_the_curve_is_refused_where_it_is_introduced() -> Non
 
 
 def was_accepted(raw: bytes) -> bool:
-    """Accept an Ed25519 key by Euler's criterion for x squared, without a list of the points of small order."""
+    """Check an Ed25519 key with Euler's criterion for x squared, without a list of the points of small order."""
     y = int.from_bytes(raw, "little") & (SIGN_BIT - 1)
     d = -121665 * pow(121666, -1, ED25519_P) % ED25519_P
     of_order_4_and_8 = {0, Y_OF_ORDER_8, ED25519_P - Y_OF_ORDER_8}
@@ -231,7 +234,7 @@ def was_accepted(raw: bytes) -> bool:
 
 
 def is_accepted(raw: bytes) -> bool:
-    """Accept what a device may introduce."""
+    """Check a key as a new key of a device."""
     try:
         PublicKey.from_raw(raw).check_point()
     except InvalidKey:
@@ -239,8 +242,11 @@ def is_accepted(raw: bytes) -> bool:
     return True
 
 
-def test_the_comparison_accepts_the_same_ed25519_keys_as_the_power() -> None:
-    """4,000 real keys without the power at all; random bytes and every special encoding with ``check_point``."""
+def test_both_checks_accept_the_same_ed25519_keys() -> None:
+    """4,000 real keys pass without Euler's criterion.
+
+    Random bytes and special encodings are compared with ``check_point``.
+    """
     drawn = Random(8032)
     for _ in range(4000):
         raw = Ed25519PrivateKey.from_private_bytes(drawn.randbytes(32)).public_key().public_bytes_raw()
@@ -259,7 +265,7 @@ def test_the_comparison_accepts_the_same_ed25519_keys_as_the_power() -> None:
 
 
 def test_p256_points_off_the_curve_are_refused() -> None:
-    """No invalid-curve points: y must be one that x has."""
+    """Invalid-curve points are refused: y must belong to x."""
     jwk = P256.to_jwk()
     y = int.from_bytes(decode_base64url(jwk["y"]), "big")
     for other in (y ^ 1, y ^ 2, y - 1, 0, 1, P256_P, 2**256 - 1):
@@ -287,14 +293,14 @@ def test_p256_points_off_the_curve_are_refused() -> None:
     ],
     ids=lambda raw: raw.hex()[:12] or "empty",
 )
-def test_raw_bytes_that_are_no_key_are_refused(raw: bytes) -> None:
-    """Other lengths, other prefixes, the point at infinity, and x without a point."""
+def test_invalid_raw_bytes_are_refused(raw: bytes) -> None:
+    """The bytes have another length, another prefix, the point at infinity, or an x without a point."""
     with pytest.raises(InvalidKey):
         PublicKey.from_raw(raw)
 
 
-def test_a_curve_does_not_take_the_other_curves_bytes() -> None:
-    """A key is checked when it is made, by whichever way."""
+def test_a_curve_refuses_the_bytes_of_another_curve() -> None:
+    """A key is checked by each way of making it."""
     uncompressed = P256_KEY.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     with pytest.raises(InvalidKey):
         PublicKey("P-256", ED25519_RAW)
@@ -335,7 +341,7 @@ OKP: Mapping[str, Any] = ED25519.to_jwk()
     ids=lambda jwk: json.dumps(jwk)[:60],
 )
 def test_other_jwks_are_refused(jwk: Mapping[str, object]) -> None:
-    """Other types and curves, private halves, and members missing."""
+    """The refused keys have other types and curves, have private members, or lack members."""
     with pytest.raises(InvalidKey):
         PublicKey.from_jwk(jwk)
 
@@ -348,7 +354,7 @@ def test_other_jwks_are_refused(jwk: Mapping[str, object]) -> None:
         lambda x: x[:-1],
         lambda x: x + "A",
         lambda x: "AA" + x,
-        lambda x: x[:-1] + chr(ord(x[-1]) + 1),  # the same bytes, stray trailing bits
+        lambda x: x[:-1] + chr(ord(x[-1]) + 1),  # the same bytes with stray trailing bits
         lambda x: x.replace("-", "+").replace("_", "/") + " ",
         lambda x: " " + x,
         lambda x: x + "\n",
@@ -362,7 +368,10 @@ def test_other_jwks_are_refused(jwk: Mapping[str, object]) -> None:
     ],
 )
 def test_coordinates_have_one_spelling(name: str, respell: Any) -> None:
-    """Base64url, no padding, 32 bytes, no stray bits: else one key would have two thumbprints, or a crash."""
+    """A coordinate is base64url of 32 bytes without padding and stray bits.
+
+    A second spelling would be a second thumbprint.
+    """
     with pytest.raises(InvalidKey):
         PublicKey.from_jwk({**EC, name: respell(EC[name])})
     if name == "x":
@@ -390,8 +399,8 @@ COORDINATES = st.binary(min_size=31, max_size=33).map(encode_base64url) | JSON_V
         },
     )
 )
-def test_no_jwk_does_worse_than_be_refused(jwk: Mapping[str, object]) -> None:
-    """Whatever the object, there is a key or an `InvalidKey`, and a key is one in all its forms."""
+def test_any_jwk_gives_a_key_or_a_refusal(jwk: Mapping[str, object]) -> None:
+    """For any object the result is a key or `InvalidKey`. The key is the same in all its forms."""
     try:
         key = PublicKey.from_jwk(jwk)
     except InvalidKey:
@@ -401,8 +410,8 @@ def test_no_jwk_does_worse_than_be_refused(jwk: Mapping[str, object]) -> None:
 
 
 @given(st.binary(max_size=70) | st.binary(min_size=32, max_size=33), st.binary(max_size=70), st.binary(max_size=20))
-def test_no_bytes_do_worse_than_be_refused(raw: bytes, signature: bytes, message: bytes) -> None:
-    """Whatever the bytes, there is a key or an `InvalidKey`, and a random signature is not by it."""
+def test_any_bytes_give_a_key_or_a_refusal(raw: bytes, signature: bytes, message: bytes) -> None:
+    """For any bytes the result is a key or `InvalidKey`. A random signature does not verify under it."""
     try:
         key = PublicKey.from_raw(raw)
     except InvalidKey:
@@ -413,15 +422,15 @@ def test_no_bytes_do_worse_than_be_refused(raw: bytes, signature: bytes, message
 
 
 @given(st.binary(max_size=40))
-def test_base64url_has_one_spelling_per_value(value: bytes) -> None:
-    """What is encoded decodes to itself, without padding."""
+def test_base64url_has_one_spelling_for_each_value(value: bytes) -> None:
+    """An encoded value decodes to itself. There is no padding."""
     text = encode_base64url(value)
     assert "=" not in text
     assert decode_base64url(text) == value
 
 
 @given(st.text(max_size=20) | st.text("ABCDEFabcdef-_+/= \n", max_size=20))
-def test_base64url_decodes_the_canonical_spelling_alone(text: str) -> None:
+def test_base64url_decodes_only_the_canonical_spelling(text: str) -> None:
     """Any other text is a `ValueError`."""
     try:
         value = decode_base64url(text)
@@ -430,6 +439,6 @@ def test_base64url_decodes_the_canonical_spelling_alone(text: str) -> None:
     assert encode_base64url(value) == text
 
 
-def test_es256_signs_the_same_alike() -> None:
-    """Deterministic (RFC 6979): a repeated exchange gets the same child. Verifying does not depend on it."""
+def test_es256_is_deterministic() -> None:
+    """RFC 6979: a repeated exchange gets the same child. Verification does not depend on it."""
     assert P256_KEY.sign(b"a token", ES256) == P256_KEY.sign(b"a token", ES256)

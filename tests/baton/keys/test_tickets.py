@@ -1,4 +1,4 @@
-"""Tickets: each opens for its own purpose, its own time and what it is bound to, and for nothing else."""
+"""Tickets: each is valid only for its purpose, its time and the values that it is bound to."""
 
 import functools
 import hmac
@@ -37,7 +37,7 @@ VECTORS: Final = load("tickets")
 
 
 class Session(Ticket, frozen=True):
-    """A ticket with one member of each kind that the design has."""
+    """A ticket with one member of each type that the design has."""
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["auth_session"]
 
@@ -60,13 +60,13 @@ class Challenge(Session, frozen=True):
 
 
 class Short(Session, frozen=True):
-    """One that expires earlier than its purpose does."""
+    """A ticket that expires earlier than its purpose allows."""
 
     lives_s: int = 60
 
     @property
     def expires_at(self) -> int:
-        """Expire by the ticket's own life."""
+        """Return the ticket's own expiry."""
         return self.issued_at + self.lives_s
 
 
@@ -76,34 +76,34 @@ LIFE_S: Final = Session.purpose.life_s
 
 
 def opened(text: str, **given: Any) -> Session:
-    """Open a text as a session now, bound to nothing, unless told otherwise."""
+    """Open a text as an unbound session ticket at the present time, by default."""
     kind: type[Session] = given.get("kind", Session)
     ring, now = given.get("ring", RING), given.get("now", NOW)
     return open_ticket(kind, text, ring, now=now, bound_to=given.get("bound_to", {}))
 
 
 def of(kind: type[Session]) -> Session:
-    """Make the session as a ticket of another kind."""
+    """Make the session a ticket of another type."""
     return kind(SESSION.id, SESSION.issued_at, SESSION.account, SESSION.key, SESSION.version, SESSION.label)
 
 
 @pytest.mark.parametrize("kind", [Session, Enrolment, Challenge, Short])
-def test_a_ticket_opens_as_it_was_sealed(kind: type[Session]) -> None:
-    """Every member comes back, and the text begins with the prefix of its purpose."""
+def test_a_ticket_can_be_opened(kind: type[Session]) -> None:
+    """Each member is the same, and the text begins with the prefix of its purpose."""
     text = seal_ticket(of(kind), RING, now=NOW)
     assert text.startswith(kind.purpose.prefix)
     assert opened(text, kind=kind) == of(kind)
 
 
-def test_a_ticket_shows_nothing_of_its_contents() -> None:
-    """Neither in its text nor when it is printed."""
+def test_a_ticket_does_not_reveal_its_members() -> None:
+    """Neither the text of a ticket nor its `repr` contains its members."""
     assert b"Ada" not in decode_base64url(TEXT.removeprefix("as."))
     assert repr(SESSION) == str(SESSION) == "Session('**********')"
 
 
 @pytest.mark.parametrize("position", range(len(decode_base64url(TEXT.removeprefix("as.")))))
-def test_no_byte_of_a_ticket_can_be_flipped(position: int) -> None:
-    """Each of its bytes, the version of the root included, in each of its bits and turned whole."""
+def test_a_change_of_one_byte_of_a_ticket_is_detected(position: int) -> None:
+    """Each byte is tested, including the root version: each of its bits, and all bits together."""
     value = bytearray(decode_base64url(TEXT.removeprefix("as.")))
     for flipped in (*(1 << bit for bit in range(8)), 0xFF):
         value[position] ^= flipped
@@ -112,8 +112,8 @@ def test_no_byte_of_a_ticket_can_be_flipped(position: int) -> None:
         value[position] ^= flipped
 
 
-def test_no_character_of_a_ticket_can_be_changed() -> None:
-    """Its text has one spelling: no other character, padding or space stands for it."""
+def test_a_change_of_one_character_of_a_ticket_is_detected() -> None:
+    """The text has one spelling, without padding and spaces."""
     for position, character in enumerate(TEXT):
         for other in ("A", "B", "-", "=", " ", "\0", "é"):
             if other != character:
@@ -122,8 +122,8 @@ def test_no_character_of_a_ticket_can_be_changed() -> None:
 
 
 @pytest.mark.parametrize("length", range(len(TEXT)))
-def test_a_ticket_cannot_be_cut_short(length: int) -> None:
-    """At either end."""
+def test_a_shortened_ticket_is_refused(length: int) -> None:
+    """Characters are removed at the start or at the end."""
     for text in (TEXT[:length], TEXT[len(TEXT) - length :]):
         with pytest.raises(TicketInvalid):
             opened(text)
@@ -149,29 +149,29 @@ def test_a_ticket_cannot_be_cut_short(length: int) -> None:
     ],
     ids=lambda text: text[:12],
 )
-def test_what_is_no_ticket_is_refused(text: str) -> None:
-    """Whatever a client sends in the place of one."""
+def test_any_other_value_instead_of_a_ticket_is_refused(text: str) -> None:
+    """A client can send any text."""
     with pytest.raises(TicketInvalid):
         opened(text)
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: "as." + encode_base64url(raw)))
-def test_no_other_text_opens(text: str) -> None:
-    """Nothing that was not sealed here, and nothing but ``TicketInvalid`` is raised."""
+def test_any_other_text_is_refused(text: str) -> None:
+    """No text opens unless it was encrypted here. The only exception is ``TicketInvalid``."""
     with pytest.raises(TicketInvalid):
         opened(text)
 
 
 @pytest.mark.parametrize("other", [Enrolment, Challenge])
-def test_a_ticket_of_another_purpose_does_not_open(other: type[Session]) -> None:
-    """Its members are the same, and its prefix may be exchanged: the key is another one."""
+def test_a_ticket_of_another_purpose_is_refused(other: type[Session]) -> None:
+    """With equal members and an exchanged prefix it does not open, because the key differs."""
     text = seal_ticket(of(other), RING, now=NOW).removeprefix(other.purpose.prefix)
     with pytest.raises(TicketInvalid, match="not sealed by us for this purpose"):
         opened("as." + text)
 
 
-def test_the_purpose_is_sealed_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside the key of its own: two purposes whose keys were equal would still refuse each other's tickets."""
+def test_the_purpose_is_associated_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even with equal keys, a ticket of another purpose would not open."""
     from chalicelib.baton.keys import tickets
 
     one_key = tickets._siv(Secret(bytes(32)), "any")
@@ -182,22 +182,22 @@ def test_the_purpose_is_sealed_in(monkeypatch: pytest.MonkeyPatch) -> None:
         opened("as." + text.removeprefix("en."))
 
 
-def test_a_ticket_of_another_deployment_does_not_open() -> None:
-    """Its root has the same version, and is another secret."""
+def test_a_ticket_of_another_deployment_is_refused() -> None:
+    """The other root has the same version but another secret."""
     with pytest.raises(TicketInvalid, match="not sealed by us"):
         opened(TEXT, ring=make_ring(secrets.token_bytes, now=NOW))
 
 
-def test_the_version_of_the_root_is_sealed_in() -> None:
-    """Even where two roots were one secret, a ticket names the one it was sealed under."""
+def test_the_root_version_is_associated_data() -> None:
+    """Even if two roots had the same secret, a ticket opens only under its own version."""
     twin = Root(version=2, secret=RING.roots[0].secret, made_at=NOW, used_from=NOW + 1)
     value = b"\2" + decode_base64url(TEXT.removeprefix("as."))[1:]
     with pytest.raises(TicketInvalid):
         opened("as." + encode_base64url(value), ring=replace(RING, roots=(*RING.roots, twin)))
 
 
-def test_a_ticket_outlives_a_rotation_of_the_root() -> None:
-    """Before, while and after the new root is used; the new tickets are sealed under the new one."""
+def test_a_ticket_opens_after_a_rotation_of_the_root() -> None:
+    """A ticket opens before, during and after the change. New tickets use the new root."""
     rotated = rotate_root(RING, secrets.token_bytes, now=NOW)
     used = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
     assert seal_ticket(SESSION, rotated, now=NOW) == TEXT
@@ -208,8 +208,8 @@ def test_a_ticket_outlives_a_rotation_of_the_root() -> None:
     assert opened(under_the_new, ring=rotated, now=used) == later
 
 
-def test_a_root_that_the_ring_lacks_is_told_apart() -> None:
-    """A cached ring may be older than the ticket: it is read again before the ticket is refused."""
+def test_a_ticket_with_an_unknown_root_has_its_own_error() -> None:
+    """A cached ring may be older than the ticket, so the ring is read again before the ticket is refused."""
     with pytest.raises(UnknownRoot):
         opened("as." + encode_base64url(b"\7" + decode_base64url(TEXT.removeprefix("as."))[1:]))
     rotated = rotate_root(RING, secrets.token_bytes, now=NOW)
@@ -221,15 +221,15 @@ def test_a_root_that_the_ring_lacks_is_told_apart() -> None:
 
 @pytest.mark.parametrize("kind", [Session, Enrolment, Challenge])
 def test_a_ticket_expires(kind: type[Session]) -> None:
-    """Its last second counts, the next does not."""
+    """The last second of a ticket is valid, the next one is not."""
     text, life_s = seal_ticket(of(kind), RING, now=NOW), kind.purpose.life_s
     assert opened(text, kind=kind, now=NOW + life_s - 1) == of(kind)
     with pytest.raises(TicketInvalid, match="expired"):
         opened(text, kind=kind, now=NOW + life_s)
 
 
-def test_a_ticket_may_expire_earlier_than_its_purpose_and_not_later() -> None:
-    """Its own life is inside of it; what is longer than the purpose allows is cut."""
+def test_a_ticket_may_expire_earlier_than_its_purpose_allows_but_not_later() -> None:
+    """A longer lifetime is cut."""
     text = seal_ticket(of(Short), RING, now=NOW)
     assert opened(text, kind=Short, now=NOW + 59) == of(Short)
     with pytest.raises(TicketInvalid, match="expired"):
@@ -243,15 +243,15 @@ def test_a_ticket_may_expire_earlier_than_its_purpose_and_not_later() -> None:
 
 @pytest.mark.guarantee(9)
 def test_a_ticket_from_the_future_is_a_server_error() -> None:
-    """It is genuine, so two clocks of the deployment disagree: nobody is told that the ticket is wrong."""
+    """The ticket is genuine, so two clocks of the deployment disagree. No client is told that its ticket is wrong."""
     assert opened(TEXT, now=NOW - ISSUED_AHEAD_MAX_S) == SESSION
     with pytest.raises(Unavailable):
         opened(TEXT, now=NOW - ISSUED_AHEAD_MAX_S - 1)
 
 
 @pytest.mark.guarantee(7)
-def test_raising_the_not_before_time_voids_every_ticket() -> None:
-    """Those of this very second too; the next second's tickets open."""
+def test_raising_the_not_before_time_invalidates_every_ticket() -> None:
+    """Tickets of the same second are invalid too. Tickets of the next second are valid."""
     raised = raise_not_before(RING, now=NOW)
     with pytest.raises(TicketInvalid, match="not-before"):
         opened(TEXT, ring=raised, now=NOW + 1)
@@ -262,8 +262,8 @@ def test_raising_the_not_before_time_voids_every_ticket() -> None:
 BOUND: Final = {"account": SESSION.account, "key": SESSION.key, "version": SESSION.version}
 
 
-def test_a_ticket_opens_for_what_it_is_bound_to() -> None:
-    """Account, device key and credentials version, as the request has them."""
+def test_a_ticket_opens_for_the_values_it_is_bound_to() -> None:
+    """The request has the same account, device key and credentials version."""
     assert opened(TEXT, bound_to=BOUND) == SESSION
 
 
@@ -277,20 +277,20 @@ def test_a_ticket_opens_for_what_it_is_bound_to() -> None:
         ("version", 1),
     ],
 )
-def test_a_ticket_bound_to_something_else_is_refused(name: str, other: object) -> None:
-    """Another account, another key or none, another version: alike, and the reason quotes neither value."""
+def test_a_ticket_that_is_bound_to_another_value_is_refused(name: str, other: object) -> None:
+    """Another account, another or no key and another version get the same answer. The reason contains no value."""
     with pytest.raises(TicketInvalid, match=f"bound to another {name}$"):
         opened(TEXT, bound_to={**BOUND, name: other})
 
 
-def test_a_member_that_a_ticket_does_not_have_is_a_defect() -> None:
-    """A check of a misspelt member must not pass."""
+def test_an_unknown_member_in_a_binding_is_a_defect() -> None:
+    """A check with a misspelt name must not succeed."""
     with pytest.raises(AttributeError):
         opened(TEXT, bound_to={"acount": SESSION.account})
 
 
 def test_a_ticket_with_other_members_is_refused() -> None:
-    """One of another release, under the same name: one member less, one more, one of another type."""
+    """Another release may use the same name with one member less, one more, or one of another type."""
 
     class Fewer(Ticket, frozen=True):
         purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["auth_session"]
@@ -316,13 +316,13 @@ def test_a_ticket_with_other_members_is_refused() -> None:
 
 @pytest.mark.parametrize("size", [0, 15, 17])
 def test_an_id_of_another_length_is_a_defect(size: int) -> None:
-    """Whoever makes a ticket draws 16 bytes for it."""
+    """The caller draws 16 bytes for it."""
     with pytest.raises(ValueError, match="16 bytes"):
         seal_ticket(replace(SESSION, id=bytes(size)), RING, now=NOW)
 
 
-def test_a_ticket_has_a_length_that_fits_a_request() -> None:
-    """The longest one opens; a longer one is not made, and the text of one is not even decoded."""
+def test_a_ticket_has_a_maximum_length() -> None:
+    """The longest ticket opens. A longer one is not made, and a longer text is not decoded."""
     room = TICKET_BYTES_MAX - len(decode_base64url(seal_ticket(replace(SESSION, label="x" * 300), RING, now=NOW)[3:]))
     longest = replace(SESSION, label="x" * (300 + room))
     text = seal_ticket(longest, RING, now=NOW)
@@ -334,8 +334,8 @@ def test_a_ticket_has_a_length_that_fits_a_request() -> None:
         opened(text + "A")
 
 
-def test_every_purpose_has_a_prefix_a_name_and_a_key_of_its_own() -> None:
-    """The table of the design: prefix and longest life."""
+def test_every_purpose_has_its_own_prefix_name_and_key() -> None:
+    """The table of the design has prefix and longest lifetime."""
     assert {name: (row.name, row.prefix, row.life_s) for name, row in TICKET_PURPOSES.items()} == {
         "auth_session": ("auth_session", "as.", 600),
         "challenge": ("challenge", "", 300),
@@ -345,8 +345,11 @@ def test_every_purpose_has_a_prefix_a_name_and_a_key_of_its_own() -> None:
     }
 
 
-def test_a_challenge_fits_what_platforms_take() -> None:
-    """76 to 130 raw bytes, by what it is for: kind, client, key thumbprint, account?, operation digest?, version."""
+def test_a_challenge_has_a_length_that_platforms_accept() -> None:
+    """A challenge has 76 to 130 raw bytes.
+
+    Its members are kind, client, key thumbprint, account, operation digest and version.
+    """
 
     class Ceremony(Ticket, frozen=True):
         purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["challenge"]
@@ -363,12 +366,12 @@ def test_a_challenge_fits_what_platforms_take() -> None:
 
 
 def xor(one: bytes, other: bytes) -> bytes:
-    """Add two strings of bytes."""
+    """Combine two strings of bytes by XOR."""
     return bytes(left ^ right for left, right in zip(one, other, strict=True))
 
 
 def aes_siv(key: bytes, plaintext: bytes, associated: list[bytes]) -> bytes:
-    """Encrypt by RFC 5297 section 2.6, from CMAC and AES-CTR: a second opinion."""
+    """Encrypt by RFC 5297 section 2.6, from CMAC and AES-CTR, independently of Baton."""
     half = len(key) // 2
 
     def cmac(value: bytes) -> bytes:
@@ -391,13 +394,13 @@ def aes_siv(key: bytes, plaintext: bytes, associated: list[bytes]) -> bytes:
 
 
 def hkdf(secret: bytes, info: bytes) -> bytes:
-    """Derive 64 bytes by RFC 5869 with SHA-256 and no salt."""
+    """Derive 64 bytes by RFC 5869 with SHA-256 and without salt."""
     key = hmac.digest(bytes(32), secret, "sha256")
     first = hmac.digest(key, info + b"\1", "sha256")
     return first + hmac.digest(key, first + info + b"\2", "sha256")
 
 
-def test_the_second_opinion_is_that_of_the_rfc() -> None:
+def test_the_independent_implementation_computes_the_example_of_the_rfc() -> None:
     """RFC 5297 appendix A.1."""
     key, associated, plaintext, output = (
         bytes.fromhex(VECTORS["rfc5297_a1"][name]) for name in ("key", "associated", "plaintext", "output")
@@ -406,8 +409,11 @@ def test_the_second_opinion_is_that_of_the_rfc() -> None:
 
 
 @pytest.mark.parametrize("row", VECTORS["tickets"], ids=lambda row: row["purpose"])
-def test_a_ticket_is_written_as_the_vectors_have_it(row: dict[str, Any]) -> None:
-    """Recomputed from its parts: HKDF from HMAC, AES-SIV from CMAC and CTR. A release reads what another one wrote."""
+def test_a_ticket_has_the_form_of_the_vectors(row: dict[str, Any]) -> None:
+    """The test computes it independently: HKDF from HMAC, AES-SIV from CMAC and CTR.
+
+    Releases can read each other's tickets.
+    """
     purpose = TICKET_PURPOSES[row["purpose"]]
     key = hkdf(bytes.fromhex(row["root"]), b"baton ticket " + purpose.name.encode())
     assert key.hex() == row["key"]
@@ -435,6 +441,6 @@ def test_a_ticket_is_written_as_the_vectors_have_it(row: dict[str, Any]) -> None
 
 
 def test_there_is_a_vector_for_every_purpose() -> None:
-    """And for two versions of the root."""
+    """Two root versions are covered."""
     assert {row["purpose"] for row in VECTORS["tickets"]} == TICKET_PURPOSES.keys()
     assert len({row["version"] for row in VECTORS["tickets"]}) > 1

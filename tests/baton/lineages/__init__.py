@@ -1,1 +1,1 @@
-"""The rules of a login, and the client registry."""
+"""The tests of the rules of a login, and of the client registry."""

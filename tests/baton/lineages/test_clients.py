@@ -1,4 +1,4 @@
-"""The client registry: a checked file, refused whole when anything in it is wrong."""
+"""The client registry: a file with one error is refused completely."""
 
 import pytest
 
@@ -11,7 +11,7 @@ ROW = '[client.app]\ncode = 1\nmechanism = "exchange"\nform = "jwt"\nbinding = "
 
 
 def test_the_shipped_registry_has_the_seven_clients() -> None:
-    """By id, by code, and by the mechanism the design names for each."""
+    """The table has id, code and mechanism of each client."""
     clients = Clients.from_toml(SHIPPED)
     assert {client.id: (client.mechanism.name, client.form, client.binding) for client in clients} == {
         "mobile": ("exchange", "jwt", "required"),
@@ -41,14 +41,18 @@ def test_the_shipped_registry_has_the_seven_clients() -> None:
         (('"exchange"', '"long_lived"'), 'client.app: form is "opaque" for long_lived'),
         (('"exchange"', '"session"'), 'client.app: form is "opaque" for session'),
         (('"account"', '""'), "scope is a string of words"),
+        (("code = 1", 'code = 1\nsecond_factor = "never"'), "second_factor is one of off, optional, required"),
+        (("code = 1", "code = 1\nremember_days = 91"), "remember_days is a whole number from 0 to 90"),
+        (("code = 1", "code = 1\nremember_days = -1"), "remember_days is a whole number"),
+        (("code = 1", "code = 1\nremember_days = true"), "remember_days is a whole number"),
         (('"account"', "1"), "scope is a string of words"),
         (("code = 1", "code = 1\nsecret = 1"), "secret is not known"),
         (("[client.app]", "[server.app]"), "unknown table [server]"),
         (("[client.app]", "[client"), "client registry"),
     ],
 )
-def test_a_row_that_is_wrong_is_named(change: tuple[str, str], problem: str) -> None:
-    """What is wrong, and in which row."""
+def test_the_error_for_a_wrong_row_names_the_row(change: tuple[str, str], problem: str) -> None:
+    """The error also says what is wrong."""
     with pytest.raises(RegistryProblems) as refused:
         Clients.from_toml(ROW.replace(*change))
     assert any(problem in named for named in refused.value.problems)
@@ -58,7 +62,10 @@ ROLES = "[roles]\nadmin = { code = 1 }\nsupport = { code = 32 }\n"
 
 
 def test_roles_have_names_and_codes() -> None:
-    """Both ways. A code without a row has no name, and a registry without the table has no roles."""
+    """Names and codes are found by each other.
+
+    A code without a row has no name. Without the table there are no roles.
+    """
     clients = Clients.from_toml(ROLES + ROW)
     assert clients.roles == {"admin": 1, "support": 32}
     assert clients.role_codes(["support", "admin", "admin"]) == {1, 32}
@@ -71,9 +78,9 @@ def test_roles_have_names_and_codes() -> None:
 
 
 def test_a_role_may_require_a_second_factor() -> None:
-    """By its row. Without the member, every login of the account has the role."""
+    """Without this member, each login of the account has the role, and its holders are not asked."""
     clients = Clients.from_toml(ROLES.replace("code = 32", 'code = 32, second_factor = "required"') + ROW)
-    assert clients.second_factor_roles == {32}
+    assert clients.second_factor_roles == {"support"}
     assert Clients.from_toml(ROLES + ROW).second_factor_roles == frozenset()
 
 
@@ -98,33 +105,33 @@ def test_a_role_may_require_a_second_factor() -> None:
         (("admin", '"admin\\n"'), "the name of a role"),
     ],
 )
-def test_a_role_that_is_wrong_is_named(change: tuple[str, str], problem: str) -> None:
-    """What is wrong, in which row of which file; and the registry is refused whole."""
+def test_the_error_for_a_wrong_role_names_the_row(change: tuple[str, str], problem: str) -> None:
+    """The error names the file too. The whole registry is refused."""
     with pytest.raises(RegistryProblems) as refused:
         Clients.from_toml(ROLES.replace(*change) + ROW, "chalicelib/clients.toml")
     assert any(named.startswith("chalicelib/clients.toml: ") and problem in named for named in refused.value.problems)
 
 
-def test_the_longest_name_of_a_role_is_a_name() -> None:
-    """32 characters, and digits and signs after the first letter."""
+def test_a_role_name_has_at_most_32_characters() -> None:
+    """Digits and signs are allowed after the first letter."""
     name = "a0_-" * 8
     assert Clients.from_toml(ROLES.replace("admin", name) + ROW).roles[name] == 1
 
 
-def test_roles_that_are_no_table_are_named() -> None:
-    """As clients are."""
+def test_roles_that_are_not_a_table_are_an_error() -> None:
+    """Clients that are not a table are an error too."""
     with pytest.raises(RegistryProblems, match=r"roles is not a table: write \[roles\]"):
         Clients.from_toml("roles = 1\n" + ROW)
 
 
-def test_a_code_belongs_to_one_client() -> None:
-    """Lineages remember their client by its code."""
+def test_two_clients_cannot_have_the_same_code() -> None:
+    """A lineage stores the code of its client."""
     with pytest.raises(RegistryProblems, match="code 1 is app's"):
         Clients.from_toml(ROW + ROW.replace("client.app", "client.other"))
 
 
-def test_all_problems_are_named_at_once() -> None:
-    """Not the first alone; an empty registry is a problem too."""
+def test_one_error_lists_all_problems_of_the_registry() -> None:
+    """An empty registry is a problem too."""
     with pytest.raises(RegistryProblems) as refused:
         Clients.from_toml(ROW.replace("jwt", "x").replace("required", "y"))
     assert len(refused.value.problems) == 2

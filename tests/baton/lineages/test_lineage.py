@@ -1,4 +1,4 @@
-"""The rule: what a presented generation means, and what it does to its lineage (exchange.md, E4 to E9)."""
+"""The rule for a presented generation, and its effect on the lineage (exchange.md, E4 to E9)."""
 
 from itertools import permutations, product
 from typing import Final
@@ -78,7 +78,7 @@ pytestmark = pytest.mark.guarantee(1, 2, 3, 7)
 def verdict(
     lineage: Lineage, token: PresentedToken, *, account_state: AccountState | None = None, now: int = NOW
 ) -> object:
-    """Judge a token of a lineage in an account state of its own, unless told otherwise."""
+    """Judge a token of a lineage. By default the account state has only this lineage."""
     return judge(account_state or state_with(lineage), token, now=now, not_before=NOT_BEFORE, idle_s=IDLE_S)
 
 
@@ -89,7 +89,7 @@ def verdict(
     ("behind", "attempt", "expected"),
     [
         pytest.param(0, ATTEMPT, Current(MINE_LIVE), id="E5 current"),
-        pytest.param(0, HISTORY[3], Current(MINE_LIVE), id="E5 current, whatever the attempt"),
+        pytest.param(0, HISTORY[3], Current(MINE_LIVE), id="E5 current, with any attempt"),
         pytest.param(1, HISTORY[2], Retry(MINE_LIVE), id="E6 the one before, its attempt"),
         pytest.param(2, HISTORY[1], Superseded(), id="E7 two before, its attempt"),
         pytest.param(3, HISTORY[0], Superseded(), id="E7 three before, its attempt"),
@@ -101,13 +101,13 @@ def verdict(
         pytest.param(-4, HISTORY[3], Ahead(), id="E9 newer, though a slot's attempt matches"),
     ],
 )
-def test_a_presented_generation_means(behind: int, attempt: bytes, expected: object) -> None:
-    """Rows E5 to E9 of the table."""
+def test_the_verdict_for_a_presented_generation(behind: int, attempt: bytes, expected: object) -> None:
+    """The cases are rows E5 to E9 of the table."""
     assert verdict(MINE_LIVE, presented(behind, attempt=attempt)) == expected
 
 
 def by_its_whole_history(history: list[bytes], token: PresentedToken) -> type:
-    """Judge as a server with unlimited memory would, which remembers the last four attempts only."""
+    """Judge with the complete history, of which only the last four attempts count."""
     current = len(history)
     if token.generation >= current:
         return Current if token.generation == current else Ahead
@@ -118,8 +118,8 @@ def by_its_whole_history(history: list[bytes], token: PresentedToken) -> type:
 
 
 @pytest.mark.parametrize("length", range(10))
-def test_slots_remember_what_a_whole_history_would(length: int) -> None:
-    """Every generation by every attempt ever made and one never made, for each length of history."""
+def test_four_slots_give_the_verdict_of_the_complete_history(length: int) -> None:
+    """Each generation is tested with each past attempt and with a new one, for each length of history."""
     lineage, history = NEWBORN, []
     for generation in range(length):
         history.append(attempt_digest(f"attempt of generation {generation}"))
@@ -132,8 +132,8 @@ def test_slots_remember_what_a_whole_history_would(length: int) -> None:
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))), ids=str)
-def test_whatever_the_order_of_four_racers_a_token_has_one_child(order: tuple[int, ...]) -> None:
-    """Promise 1: two attempts, each sent twice, in every order: one child; the other attempt is reuse."""
+def test_a_token_has_one_child_in_any_order_of_four_requests(order: tuple[int, ...]) -> None:
+    """Guarantee 1: two attempts are sent twice, in any order. There is one child, and the other attempt is reuse."""
     attempts = (ATTEMPT, ATTEMPT, OTHER_ATTEMPT, OTHER_ATTEMPT)
     lineage, verdicts = MINE_LIVE, []
     for racer in order:
@@ -146,8 +146,8 @@ def test_whatever_the_order_of_four_racers_a_token_has_one_child(order: tuple[in
     assert sorted(one.__name__ for one in verdicts) == ["Current", "Retry", "Reused", "Reused"]
 
 
-def test_an_exchange_changes_generation_slot_and_iat_alone() -> None:
-    """E5, carried out."""
+def test_an_exchange_changes_only_generation_slot_and_iat() -> None:
+    """Row E5."""
     child = exchange(MINE_LIVE, presented(), now=NOW)
     assert child == replace(
         MINE_LIVE, generation=8, issued_at=NOW, attempts=(HISTORY[0], HISTORY[1], HISTORY[2], ATTEMPT)
@@ -155,12 +155,12 @@ def test_an_exchange_changes_generation_slot_and_iat_alone() -> None:
 
 
 def test_a_child_is_never_issued_before_its_parent() -> None:
-    """Two of our own clocks may disagree: iat = max(now, the presented token's iat)."""
+    """Two server clocks can disagree: iat = max(now, iat of the presented token)."""
     token = replace(presented(), issued_at=NOW + 7)
     assert exchange(MINE_LIVE, token, now=NOW).issued_at == NOW + 7
 
 
-# --- Dead or alive -----------------------------------------------------------------------------------------------
+# --- Active or ended --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -188,21 +188,21 @@ def test_a_child_is_never_issued_before_its_parent() -> None:
         pytest.param(state_with(replace(MINE_LIVE, binding=OTHER_KEY)), None, id="bound to another key"),
         pytest.param(state_with(replace(MINE_LIVE, binding=NoBinding())), None, id="bound to nothing"),
         pytest.param(state_with(replace(MINE_LIVE, binding=SecretBinding())), None, id="bound by a secret"),
-        pytest.param(state_with(replace(MINE_LIVE, auth_time=MINE_LIVE.issued_at + 1)), None, id="begun since"),
+        pytest.param(state_with(replace(MINE_LIVE, auth_time=MINE_LIVE.issued_at + 1)), None, id="began later"),
     ],
 )
 @pytest.mark.parametrize(
     "token", [presented(), presented(1, attempt=HISTORY[2]), presented(1), presented(-1)], ids=["E5", "E6", "E8", "E9"]
 )
-def test_what_is_over_or_not_as_stored_is_dead(
+def test_an_ended_or_different_lineage_is_inactive(
     account_state: AccountState, reason: EndReason | None, token: PresentedToken
 ) -> None:
-    """E4 comes before everything a generation could mean: a dead lineage is neither exchanged nor ended again."""
+    """E4 comes before the generation. An ended lineage is neither exchanged nor ended again."""
     assert verdict(MINE_LIVE, token, account_state=account_state) == Inactive(reason)
 
 
-def test_an_unknown_account_is_dead() -> None:
-    """Without an account state there is nothing to tell."""
+def test_an_unknown_account_is_inactive() -> None:
+    """Without an account state there is no end reason."""
     assert judge(None, presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S) == Inactive()
 
 
@@ -214,15 +214,15 @@ def test_an_unknown_account_is_dead() -> None:
         replace(MINE_LIVE, auth_time=NOT_BEFORE),
         replace(MINE_LIVE, auth_time=MINE_LIVE.issued_at),
     ],
-    ids=["expiry", "idle", "not_before", "begun then"],
+    ids=["expiry", "idle", "not_before", "began then"],
 )
-def test_the_last_second_still_counts(lineage: Lineage) -> None:
-    """One second from dead is alive."""
+def test_the_last_second_is_valid(lineage: Lineage) -> None:
+    """Each lineage ends in the next second."""
     assert verdict(lineage, presented(lineage=lineage)) == Current(lineage)
 
 
-def test_the_first_reason_is_the_one_told() -> None:
-    """Of a lineage that is over in several ways: its own end, the epoch, the not-before time, its expiry, idleness."""
+def test_the_first_end_reason_is_returned() -> None:
+    """The order is the lineage's own end, the epoch, the not-before time, the expiry, the idle limit."""
     own_end, raised = Ended(NOW - 9, EndReason.REUSE), Ended(NOW - 5, EndReason.PASSWORD_CHANGED)
     over = replace(
         MINE_LIVE,
@@ -250,8 +250,8 @@ def test_the_first_reason_is_the_one_told() -> None:
 
 
 @pytest.mark.parametrize("reason", EndReason)
-def test_ended_is_absorbing_whatever_the_time(reason: EndReason) -> None:
-    """Promise 7: no clock, forward or back, makes an ended lineage active again."""
+def test_an_ended_lineage_stays_ended_at_any_time(reason: EndReason) -> None:
+    """Guarantee 7: no clock, forward or back, makes an ended lineage active again."""
     over = replace(MINE_LIVE, ended=Ended(NOW, reason))
     for now in (0, NOW - 1, NOW, NOW + 1, 2**40):
         assert verdict(over, presented(), now=now) == Inactive(reason)
@@ -306,8 +306,10 @@ def test_ended_is_absorbing_whatever_the_time(reason: EndReason) -> None:
         ),
     ],
 )
-def test_a_write_on_behalf_of_a_login_happens_while_it_is(account_state: AccountState | None, expected: object) -> None:
-    """Live, and its password still the account's."""
+def test_a_write_on_behalf_of_a_login_requires_an_active_login(
+    account_state: AccountState | None, expected: object
+) -> None:
+    """The credentials version must also be unchanged."""
     assert may_act(account_state, ACTOR, now=NOW) == expected
 
 
@@ -340,8 +342,8 @@ def use(
         pytest.param(-1, NOW + 1, Ahead(), id="newer than stored"),
     ],
 )
-def test_a_token_used_on_a_call_is(behind: int, expires_at: int, expected: object) -> None:
-    """The current one until its own expiry; the attempt plays no part."""
+def test_the_verdict_for_a_token_on_a_call(behind: int, expires_at: int, expected: object) -> None:
+    """The current token is valid until its own expiry. The attempt does not matter."""
     assert use(MINE_LIVE, presented(behind), expires_at=expires_at) == expected
 
 
@@ -355,16 +357,18 @@ def test_a_token_used_on_a_call_is(behind: int, expires_at: int, expected: objec
         pytest.param(0, 0, False, id="expired"),
     ],
 )
-def test_the_generation_before_may_be_used_for_a_minute(after: int, expires_in: int, *, lives: bool) -> None:
-    """After its exchange, and no longer: a copy of the device can repeat that exchange for the same child."""
+def test_the_previous_token_is_valid_for_a_minute_after_its_exchange(
+    after: int, expires_in: int, *, lives: bool
+) -> None:
+    """The limit is short, because a copy of the device can repeat that exchange for the same child."""
     moved = replace(MINE_LIVE, issued_at=NOW - after)
     said = use(moved, presented(1), expires_at=NOW + expires_in)
     assert isinstance(said, Active if lives else Expired)
 
 
 @pytest.mark.guarantee(7)
-def test_a_current_token_with_another_iat_is_none_of_ours() -> None:
-    """Whoever holds a leaked key can write any iat, but not the stored one without knowing it."""
+def test_a_current_token_with_another_iat_is_inactive() -> None:
+    """A thief with a leaked signing key does not know the stored iat."""
     for issued_at in (MINE_LIVE.issued_at - 1, MINE_LIVE.issued_at + 1):
         forged = replace(presented(), issued_at=issued_at)
         assert verdict(MINE_LIVE, forged) == Inactive()
@@ -373,8 +377,8 @@ def test_a_current_token_with_another_iat_is_none_of_ours() -> None:
     assert isinstance(use(MINE_LIVE, renewed, mechanism=REFRESH), Active)
 
 
-def test_a_token_of_a_dead_lineage_is_of_no_use() -> None:
-    """The end of a lineage is seen by the next call."""
+def test_a_token_of_an_ended_lineage_is_inactive() -> None:
+    """The next call sees the end of a lineage."""
     over = replace(MINE_LIVE, ended=Ended(NOW, EndReason.LOGOUT))
     assert use(over, presented()) == Inactive(EndReason.LOGOUT)
 
@@ -385,26 +389,24 @@ SESSION_IN_USE: Final = replace(MINE_LIVE, generation=0, issued_at=NOW, in_use_s
 @pytest.mark.parametrize(
     ("issued_at", "now", "mechanism", "lives"),
     [
-        pytest.param(NOW - 3_000, NOW, SESSION, True, id="issued when use began"),
+        pytest.param(NOW - 3_000, NOW, SESSION, True, id="issued when the use began"),
         pytest.param(NOW - 3_001, NOW, SESSION, False, id="issued before a gap in use"),
-        pytest.param(
-            NOW - 3_000, NOW + SESSION.access_s - 1, SESSION, True, id="last used a moment less than a life ago"
-        ),
-        pytest.param(NOW - 3_000, NOW + SESSION.access_s, SESSION, False, id="last used a life ago"),
+        pytest.param(NOW - 3_000, NOW + SESSION.access_s - 1, SESSION, True, id="last used less than a lifetime ago"),
+        pytest.param(NOW - 3_000, NOW + SESSION.access_s, SESSION, False, id="last used a lifetime ago"),
         pytest.param(NOW - 3_000, NOW, REFRESH, False, id="of a mechanism that does not slide"),
     ],
 )
-def test_an_expired_session_id_lives_while_used_without_a_gap(
+def test_an_expired_session_id_is_valid_while_it_is_used_without_a_gap(
     issued_at: int, now: int, mechanism: Mechanism, *, lives: bool
 ) -> None:
-    """The session slides; nothing else does."""
+    """Only the mechanism `session` slides."""
     token = replace(presented(lineage=SESSION_IN_USE), issued_at=issued_at)
     said = use(SESSION_IN_USE, token, expires_at=issued_at + SESSION.access_s, now=now, mechanism=mechanism)
     assert isinstance(said, Active if lives else Expired)
 
 
-def test_a_login_never_in_use_does_not_slide() -> None:
-    """Where no use was ever written down, a token lives by its own expiry."""
+def test_a_login_without_recorded_use_does_not_slide() -> None:
+    """The token is valid until its own expiry."""
     lineage = replace(SESSION_IN_USE, in_use_since=None)
     assert use(lineage, presented(lineage=lineage), expires_at=NOW, mechanism=SESSION) == Expired()
 
@@ -415,9 +417,12 @@ SLIDE_AFTER_S: Final = SESSION.access_s // SLIDE_AFTER_FRACTION
 @pytest.mark.parametrize(
     ("later", "renewed", "expected"),
     [
-        pytest.param(SLIDE_AFTER_S - 1, False, None, id="written down recently"),
+        pytest.param(SLIDE_AFTER_S - 1, False, None, id="recorded recently"),
         pytest.param(
-            SLIDE_AFTER_S, False, replace(SESSION_IN_USE, issued_at=NOW + SLIDE_AFTER_S), id="a sixth of a life later"
+            SLIDE_AFTER_S,
+            False,
+            replace(SESSION_IN_USE, issued_at=NOW + SLIDE_AFTER_S),
+            id="a sixth of the lifetime later",
         ),
         pytest.param(
             SESSION.access_s - 1,
@@ -435,7 +440,7 @@ SLIDE_AFTER_S: Final = SESSION.access_s // SLIDE_AFTER_FRACTION
             1,
             True,
             replace(SESSION_IN_USE, issued_at=NOW + 1, in_use_since=NOW + 1),
-            id="a renewal is always written down, and begins a new use",
+            id="a renewal is always recorded and begins a new use",
         ),
         pytest.param(
             -5, True, replace(SESSION_IN_USE, in_use_since=NOW - 5), id="a renewal by a clock behind does not go back"
@@ -443,8 +448,8 @@ SLIDE_AFTER_S: Final = SESSION.access_s // SLIDE_AFTER_FRACTION
         pytest.param(-4_000, True, SESSION_IN_USE, id="nor does its use begin before the last"),
     ],
 )
-def test_a_use_is_written_down(later: int, expected: Lineage | None, *, renewed: bool) -> None:
-    """Once in a sixth of a life; and a gap as long as a life begins a new use."""
+def test_the_use_of_a_session_is_recorded(later: int, expected: Lineage | None, *, renewed: bool) -> None:
+    """The use is recorded once in a sixth of the lifetime. After a gap of one lifetime, a new use begins."""
     assert slide(SESSION_IN_USE, now=NOW + later, mechanism=SESSION, renewed=renewed) == expected
 
 
@@ -456,8 +461,8 @@ def test_a_use_is_written_down(later: int, expected: Lineage | None, *, renewed:
         pytest.param(-9_000, True, MINE_LIVE.auth_time, id="renewed by a clock behind: not before the login"),
     ],
 )
-def test_the_first_use_of_a_login_is_written_down(later: int, since: int | None, *, renewed: bool) -> None:
-    """Of a login whose use has no beginning yet."""
+def test_the_first_use_of_a_session_is_recorded(later: int, since: int | None, *, renewed: bool) -> None:
+    """The lineage has no start of use yet."""
     written = slide(replace(SESSION_IN_USE, in_use_since=None), now=NOW + later, mechanism=SESSION, renewed=renewed)
     assert written == replace(SESSION_IN_USE, issued_at=NOW + max(0, later), in_use_since=since)
 
@@ -465,31 +470,31 @@ def test_the_first_use_of_a_login_is_written_down(later: int, since: int | None,
 # --- Small rules -------------------------------------------------------------------------------------------------
 
 
-def test_a_token_expires_with_its_life_or_its_lineage() -> None:
-    """Whichever is first."""
+def test_a_token_expires_with_its_lifetime_or_its_lineage() -> None:
+    """The earlier of the two counts."""
     assert expiry(NOW, replace(MINE_LIVE, expires_at=NOW + 10_000), EXCHANGE) == NOW + EXCHANGE.access_s
     assert expiry(NOW, replace(MINE_LIVE, expires_at=NOW + 10), EXCHANGE) == NOW + 10
 
 
-def test_attempts_are_told_apart_by_eight_bytes() -> None:
-    """A digest fills a slot, and never looks like an empty one."""
+def test_attempts_are_compared_by_eight_bytes() -> None:
+    """The digest fills a slot, and never equals an empty slot."""
     digests = {attempt_digest(f"{number:0{ATTEMPT_CHARACTERS_MIN}}") for number in range(1_000)}
     assert len(digests) == 1_000
     assert {len(digest) for digest in digests} == {len(NO_ATTEMPT)}
     assert NO_ATTEMPT not in digests
 
 
-def test_an_attempt_that_hashes_to_an_empty_slot_is_moved_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once in 2^64 attempts; then it must not match what was never exchanged."""
+def test_an_attempt_whose_digest_equals_an_empty_slot_gets_another_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in 2^64 attempts has this digest. It must not match a generation that was never exchanged."""
 
     class Nothing:
-        """A hash of nothing but zeros."""
+        """A hash of zero bytes only."""
 
         def __init__(self, _value: bytes) -> None:
-            """Take any value."""
+            """Accept any value."""
 
         def digest(self) -> bytes:
-            """Give zeros."""
+            """Return zeros."""
             return bytes(32)
 
     monkeypatch.setattr("chalicelib.baton.lineages.rules.hashlib.sha256", Nothing)
@@ -498,7 +503,7 @@ def test_an_attempt_that_hashes_to_an_empty_slot_is_moved_aside(monkeypatch: pyt
 
 
 def place(number: int, **changes: object) -> Lineage:
-    """Make a lineage with an id of its own."""
+    """Make a lineage with its own id."""
     return replace(MINE_LIVE, id=LineageId(f"AQAAAAAAAAAAAA{number:02}"), **changes)
 
 
@@ -513,42 +518,42 @@ IN_THEIR_ORDER: Final = (ENDED_EARLIER, ENDED_LATER, EXPIRED, IDLE, IDLEST, BUSI
 
 
 def removed(account_state: AccountState, *replaced: Lineage, lineages_max: int) -> tuple[Lineage, ...] | NoRoom:
-    """Ask which lineages make room for one more."""
+    """Return the lineages that a new login removes."""
     return removed_by_login(
         account_state, replaced, now=NOW, not_before=NOT_BEFORE, idle_s_of={1: IDLE_S}, lineages_max=lineages_max
     )
 
 
 @pytest.mark.parametrize("lineages_max", range(1, 14))
-def test_a_login_removes_as_many_as_are_too_many(lineages_max: int) -> None:
-    """Ended, then expired, then the longest unused, and never more than needed, however the state lists them."""
+def test_a_login_removes_only_the_lineages_above_the_limit(lineages_max: int) -> None:
+    """The order is ended, expired, least recently used. The order in the account state does not matter."""
     for account_state in (state_with(*IN_THEIR_ORDER), state_with(*reversed(IN_THEIR_ORDER))):
         assert removed(account_state, lineages_max=lineages_max) == IN_THEIR_ORDER[: max(0, 7 - lineages_max)]
 
 
-def test_what_has_expired_or_is_idle_goes_in_its_order_though_this_login_ends_it() -> None:
-    """And what lives and is ended by it goes after what ended before."""
+def test_a_replaced_lineage_is_removed_in_the_usual_order() -> None:
+    """Expired and idle lineages keep their place. An active one that this login replaces comes after the ended ones."""
     assert removed(state_with(EXPIRED, IDLE), IDLE, lineages_max=2) == (EXPIRED,)
     assert removed(state_with(ENDED_LATER, IDLEST, BUSIEST), BUSIEST, lineages_max=3) == (ENDED_LATER,)
     assert removed(state_with(EXPIRED, IDLEST, BUSIEST), BUSIEST, lineages_max=3) == (BUSIEST,)
 
 
-def test_an_exchange_is_its_own_record_and_a_session_moves_its_iat() -> None:
-    """Only the mechanisms whose iat never moves need the day."""
+def test_only_a_mechanism_with_a_fixed_iat_records_the_day_of_use() -> None:
+    """An exchange changes iat, and a session moves it."""
     assert record_use(MINE_LIVE, now=NOW, mechanism=EXCHANGE, renewed=True) is None
     used = record_use(SESSION_IN_USE, now=NOW + 60, mechanism=SESSION, renewed=True)
     assert used == slide(SESSION_IN_USE, now=NOW + 60, mechanism=SESSION, renewed=True)
 
 
-def test_a_lineage_of_a_client_that_this_deployment_does_not_know_is_not_idle() -> None:
-    """A wrong deployment must not remove the logins of the client that it lacks."""
+def test_a_lineage_of_an_unknown_client_is_not_idle() -> None:
+    """A wrong deployment must not remove the logins of a client that its registry lacks."""
     unknown = replace(BUSIEST, client=9)
     assert removed(state_with(IDLEST, unknown), lineages_max=2) == (IDLEST,)
 
 
 @pytest.mark.guarantee(7)
-def test_an_entry_younger_than_a_repeatable_request_is_never_removed() -> None:
-    """Login, logout, evicted, the same login bytes again: its logged-out token would be valid."""
+def test_a_lineage_younger_than_a_repeatable_request_is_not_removed() -> None:
+    """If it were removed, the same login request could be repeated after a logout and restore the ended token."""
     young = [place(n, auth_time=OLD + 1 + n, ended=Ended(OLD + 1 + n, EndReason.LOGOUT)) for n in range(3)]
     assert removed(state_with(*young), lineages_max=3) == NoRoom(until=NOW + 1)
     assert removed(state_with(*young), lineages_max=2) == NoRoom(until=NOW + 2)
@@ -559,8 +564,8 @@ def test_an_entry_younger_than_a_repeatable_request_is_never_removed() -> None:
 
 
 @pytest.mark.guarantee(7)
-def test_an_entry_that_ended_a_moment_ago_is_not_removed_however_long_it_lived() -> None:
-    """An unsigned login request can be repeated at any time: a token renewed just before the end must be older."""
+def test_a_lineage_that_ended_recently_is_not_removed() -> None:
+    """An unsigned login request can be repeated at any time, so a token from just before the end must be old enough."""
     just_ended = place(1, ended=Ended(NOW, EndReason.LOGOUT))
     assert removed(state_with(just_ended), lineages_max=1) == NoRoom(until=NOW + LINEAGE_KEPT_S)
     assert removed(state_with(just_ended, IDLEST), lineages_max=2) == (IDLEST,)
@@ -568,8 +573,8 @@ def test_an_entry_that_ended_a_moment_ago_is_not_removed_however_long_it_lived()
     assert removed(state_with(by_a_clock_ahead), lineages_max=1) == NoRoom(until=NOW + LINEAGE_KEPT_S)
 
 
-def test_entries_from_before_a_password_change_go_at_any_age() -> None:
-    """A thief who logs in 24 times cannot keep the owner out after the owner's new password."""
+def test_lineages_from_before_a_password_change_are_removed_at_any_age() -> None:
+    """A thief with 24 logins must not keep the owner out after the password change."""
     young = [place(n, auth_time=NOW) for n in range(3)]
     changed = replace(state_with(*young), epoch=EPOCH + 1, raised=Ended(NOW, EndReason.PASSWORD_CHANGED))
     assert removed(changed, lineages_max=3) == (young[0],)
@@ -579,8 +584,8 @@ def test_entries_from_before_a_password_change_go_at_any_age() -> None:
     assert isinstance(removed(everywhere, lineages_max=3), NoRoom)
 
 
-def test_the_least_recently_used_goes_not_the_one_whose_iat_never_moves() -> None:
-    """Of `refresh` and `long_lived` the day of the last use is known."""
+def test_the_last_use_decides_and_not_a_fixed_iat() -> None:
+    """For `refresh` and `long_lived` the day of the last use is stored."""
     renewing = place(1, issued_at=NOW - 900, last_used_day=NOW // DAY_S)
     assert removed(state_with(renewing, IDLEST), lineages_max=2) == (IDLEST,)
     assert last_used(renewing, now=NOW) == NOW
@@ -590,8 +595,8 @@ def test_the_least_recently_used_goes_not_the_one_whose_iat_never_moves() -> Non
 
 
 @pytest.mark.guarantee(5)
-def test_a_login_replaces_the_lineages_of_its_key_that_have_not_ended() -> None:
-    """Those of this key and epoch; expired and idle ones too, for clocks differ."""
+def test_a_login_replaces_the_active_lineages_of_its_key() -> None:
+    """The replaced lineages have the same key and epoch. Expired and idle ones are included, because clocks differ."""
     other = place(7, binding=OTHER_KEY)
     older = place(8, epoch=EPOCH - 1)
     account_state = state_with(*IN_THEIR_ORDER, other, older)
@@ -600,16 +605,16 @@ def test_a_login_replaces_the_lineages_of_its_key_that_have_not_ended() -> None:
 
 
 @pytest.mark.guarantee(5)
-def test_a_login_by_the_secret_of_the_last_one_replaces_that_one() -> None:
-    """An HMAC device has no key that lasts, but the secret of its last login."""
+def test_a_login_with_the_last_secret_replaces_that_lineage() -> None:
+    """An HMAC device has no permanent key, only the secret of its last login."""
     last = place(7, binding=SecretBinding())
     another = place(8, binding=SecretBinding())
     assert replaced_by_login(state_with(last, another), SecretBinding(), proved=last.id) == (last,)
     assert replaced_by_login(state_with(last, another), SecretBinding(), proved=None) == ()
 
 
-def test_a_login_at_the_cap_removes_the_one_it_replaces_before_a_living_one() -> None:
-    """It is ended by this very login."""
+def test_a_login_at_the_limit_removes_the_replaced_lineage_before_an_active_one() -> None:
+    """The new login ends the replaced lineage."""
     mine = place(7, issued_at=NOW)
     assert removed(state_with(IDLEST, mine), mine, lineages_max=2) == (mine,)
     assert removed(state_with(ENDED_LATER, mine), mine, lineages_max=2) == (ENDED_LATER,)
@@ -625,10 +630,10 @@ def test_a_login_at_the_cap_removes_the_one_it_replaces_before_a_living_one() ->
         (MechanismName.ROTATING_REFRESH, False, False),
     ],
 )
-def test_use_is_written_down_once_a_day_where_iat_never_moves(
+def test_use_is_recorded_once_a_day_if_iat_does_not_change(
     name: MechanismName, *, renewed: bool, written: bool
 ) -> None:
-    """At a renewal, or at a call where nothing renews."""
+    """The day is recorded at a renewal, or at a call if the mechanism has no renewal."""
     used = record_use(MINE_LIVE, now=NOW, mechanism=MECHANISMS[name], renewed=renewed)
     assert used == (replace(MINE_LIVE, last_used_day=NOW // DAY_S) if written else None)
     if used:
@@ -648,20 +653,20 @@ def test_use_is_written_down_once_a_day_where_iat_never_moves(
         (set(), set(), False),
     ],
 )
-def test_any_one_of_the_roles_asked_for_will_do(roles: set[int], asked: set[int], *, has: bool) -> None:
-    """And none where none is asked for."""
+def test_one_of_the_required_roles_is_enough(roles: set[int], asked: set[int], *, has: bool) -> None:
+    """Without a required role the result is false."""
     assert has_role(replace(state_with(MINE_LIVE), roles=frozenset(roles)), asked) is has
 
 
-def test_a_neighbour_plays_no_part() -> None:
-    """Whatever happened to another lineage of the account, this one is judged alone."""
+def test_another_lineage_of_the_account_does_not_matter() -> None:
+    """The verdict depends only on the presented lineage."""
     for neighbour in (OTHER_LIVE, replace(OTHER_LIVE, ended=Ended(NOW, EndReason.REUSE))):
         assert neighbour.id == OTHER
         assert verdict(MINE_LIVE, presented(), account_state=state_with(neighbour, MINE_LIVE)) == Current(MINE_LIVE)
 
 
-def test_the_attempt_of_a_use_is_known_for_four_generations() -> None:
-    """Not of the current generation, which nobody used, and not of the fifth before it, which is forgotten."""
+def test_the_attempt_of_a_generation_is_kept_for_four_generations() -> None:
+    """The current generation has none yet. The fifth before it is overwritten."""
     slots = tuple(bytes([number]) * 8 for number in range(1, ATTEMPT_SLOTS + 1))
     lineage = replace(MINE_LIVE, generation=10, attempts=slots)
     known = {generation: used_by(lineage, generation) for generation in range(4, 12)}

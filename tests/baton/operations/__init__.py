@@ -1,1 +1,1 @@
-"""Commands, templates, the zip, the benchmarks."""
+"""Tests of the commands, the templates, the deployment package and the benchmarks."""

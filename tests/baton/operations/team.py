@@ -1,4 +1,4 @@
-"""A tree as a team has it: Baton, and changes of the files that an upgrade leaves to the team."""
+"""A tree of a team: Baton, with changes to the files that belong to the team."""
 
 import json
 import shutil
@@ -86,7 +86,7 @@ SHOP_PUBLIC = 'PUBLIC = {"GET /catalogue", "GET /plain"}\n'
 
 
 def make_team_tree(tree: Path) -> Path:
-    """Copy this tree to ``tree``, and change it as a team may: docs/baton/upgrading.md has the list of its files."""
+    """Copy this tree to ``tree``, and change it as a team may: docs/baton/upgrading.md lists its files."""
     shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
     shutil.copytree(ROOT / ".chalice", tree / ".chalice")
     (tree / "chalicelib" / "transfers.py").unlink()
@@ -112,7 +112,7 @@ def make_team_tree(tree: Path) -> Path:
 
 
 def _change_stages(folder: Path) -> None:
-    """Allow the functions a table of the team's, and give them a setting of its own."""
+    """Allow the functions a table of the team, and add a setting of the team."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     config["lambda_memory_size"] = 1769
     for stage in config["stages"].values():

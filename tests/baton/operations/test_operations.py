@@ -1,4 +1,4 @@
-"""The page of operations, and the runbooks: what they tell to type is there to be typed."""
+"""The commands in docs/baton/operations.md and in the runbooks exist."""
 
 import functools
 import re
@@ -23,11 +23,11 @@ OF_THE_CLI_ALONE = {
     "cloudformation package": {"template-file", "s3-bucket", "output-template-file"},
     "cloudformation deploy": {"stack-name", "template-file", "s3-bucket", "parameter-overrides", "capabilities"},
 }
-"""Commands that are no operation of an API, and their options."""
+"""Commands of the AWS CLI that are no API operation, and their options."""
 
 
 def commands(page: Path, program: str) -> list[str]:
-    """Find the lines of a page that call a program: in blocks, and in the running text."""
+    """Find the lines of a page that call a program: in blocks, and in the text."""
     text = page.read_text("utf-8").replace("\\\n", " ")
     blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
     inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
@@ -39,15 +39,15 @@ def commands(page: Path, program: str) -> list[str]:
 
 @functools.cache
 def operation(service: str, name: str) -> Any:
-    """Find an operation as the command line names it."""
+    """Find an operation by its name on the command line."""
     model = botocore.session.get_session().get_service_model(service)
     (found,) = [one for one in model.operation_names if botocore.xform_name(one, "-") == name]
     return model.operation_model(found)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_command_of_aws_is_one(page: Path) -> None:
-    """Service, operation and options, as AWS describes them; for what the command line adds, as listed above."""
+def test_every_aws_command_exists(page: Path) -> None:
+    """Service, operation and options are in the AWS API description, or in the list above."""
     for line in commands(page, "aws"):
         words = shlex.split(line.replace("...", "x"))
         _, service, name, *rest = words
@@ -67,8 +67,8 @@ def test_every_command_of_aws_is_one(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_target_and_tool_is_there(page: Path) -> None:
-    """What `make` and `python -m` are told to do."""
+def test_every_make_target_and_tool_exists(page: Path) -> None:
+    """The arguments of `make` and `python -m`."""
     makefile = "".join((ROOT / name).read_text("utf-8") for name in ("Makefile", "baton.mk"))
     for line in commands(page, "make"):
         assert re.search(rf"^{line.split()[1]}:", makefile, re.MULTILINE), line
@@ -79,15 +79,15 @@ def test_every_target_and_tool_is_there(page: Path) -> None:
             assert f'case ["{words.split()[0]}", name]' in Path(deploy.__file__).read_text("utf-8")
 
 
-def test_the_hardened_template_is_deployed_by_way_of_a_bucket() -> None:
-    """It is larger than CloudFormation takes from the command line: what this page said could not be done."""
+def test_the_hardened_template_is_deployed_through_a_bucket() -> None:
+    """The template is too large for a direct CloudFormation call. Bug: the page described that call."""
     (to_deploy,) = commands(OPERATIONS, "aws cloudformation deploy")
     assert "--s3-bucket" in to_deploy
     assert "packaged.yaml" in to_deploy
 
 
-def test_a_configured_issuer_is_the_templates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One place to write it: the doctor and the operator's commands ask the URL that is deployed."""
+def test_the_issuer_setting_is_the_parameter_of_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor and the operator's commands call the deployed URL, which has one definition."""
     assert "Issuer" not in package.names_of("prod")
     own = package.configuration()
     own["stages"]["prod"]["environment_variables"]["BATON_ISSUER"] = "https://login.example.org"
@@ -95,8 +95,8 @@ def test_a_configured_issuer_is_the_templates(monkeypatch: pytest.MonkeyPatch) -
     assert package.names_of("prod")["Issuer"] == "https://login.example.org"
 
 
-def test_the_registry_for_production_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Written where the stage ``prod`` names it, its settings start; and no client of it issues bearer tokens."""
+def test_the_sample_registry_for_production_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of the stage ``prod`` accept it. No client of it issues bearer tokens."""
     monkeypatch.setattr(settings, "_FOLDER", tmp_path)
     (shown,) = re.findall(r"```toml\n(.*?)```", OPERATIONS.read_text("utf-8"), re.DOTALL)
     variables = package.configuration()["stages"]["prod"]["environment_variables"]

@@ -1,4 +1,4 @@
-"""The runbooks: one for every alarm, and nothing in them that is not there."""
+"""Every alarm has a runbook, and everything that a runbook names exists."""
 
 import re
 from pathlib import Path
@@ -31,13 +31,13 @@ ASKED_FOR = {
 }
 
 
-def test_there_is_a_page_for_everything_that_was_asked_for() -> None:
-    """Seven of them, and one for the jobs that run daily."""
+def test_every_required_runbook_exists() -> None:
+    """Seven runbooks, and one for the daily jobs."""
     assert {page.stem for page in PAGES} == ASKED_FOR
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_names_only_what_there_is(page: Path) -> None:
+def test_everything_that_a_page_names_exists(page: Path) -> None:
     """Events and facts of queries, commands of the operator, settings, files and other pages."""
     text = page.read_text("utf-8")
     for query in re.findall(r"filter [^`\n]+", text):
@@ -53,8 +53,8 @@ def test_a_page_names_only_what_there_is(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_and_the_alarms_that_name_it_name_each_other(page: Path) -> None:
-    """Whoever is woken opens the page, and finds the alarm in its first lines."""
+def test_a_runbook_names_the_alarms_that_name_it(page: Path) -> None:
+    """An operator opens the page and finds the alarm in its first lines."""
     alarms = template.of_type(template.read(template.EDGE), "AWS::CloudWatch::Alarm").values()
     naming = {
         alarm["AlarmName"]["Fn::Sub"].removeprefix("${Prefix}-")
@@ -65,8 +65,8 @@ def test_a_page_and_the_alarms_that_name_it_name_each_other(page: Path) -> None:
     assert set(re.findall(r"`([a-z-]+)`", head)) == naming
 
 
-def test_the_table_of_complaints_is_the_code() -> None:
-    """Codes that exist, and the numbers of the policy in words."""
+def test_the_table_of_complaints_matches_the_code() -> None:
+    """The codes exist, and the numbers are those of the policy."""
     text = (ROOT / "docs" / "baton" / "runbooks" / "lock-out-complaints.md").read_text("utf-8")
     assert set(re.findall(r"^\| `([a-z_]+)`", text, re.MULTILINE)) <= {leaf.code for leaf in leaves()}
     assert (FAILURES_PER_KNOWN_DEVICE_MAX, FAILURES_PER_ACCOUNT_MAX, FAILURES_PER_SOURCE_MAX) == (10, 10, 100)

@@ -1,4 +1,4 @@
-"""The stages of ``.chalice/config.json``: what an operator deploys, and what nobody can."""
+"""The stages of ``.chalice/config.json``: which can be deployed, and which cannot."""
 
 import ast
 import fnmatch
@@ -31,8 +31,8 @@ DEPLOYED = ["dev", "prod"]
 SCHEDULED = ["rotate_keys", "audit_configuration"]
 
 
-def test_a_stage_without_a_domain_is_asked_where_it_is_served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Doctor, audit and drill asked the placeholder, and nothing that `make deploy` makes was ever well."""
+def test_a_stage_without_a_domain_uses_the_deployed_url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Bug: doctor, audit and drill called the placeholder, so a deployment by `make deploy` always had errors."""
     record = {
         "resources": [{"resource_type": "rest_api", "rest_api_url": "https://abc.execute-api.x.amazonaws.com/api/"}]
     }
@@ -46,7 +46,7 @@ def test_a_stage_without_a_domain_is_asked_where_it_is_served(monkeypatch: pytes
 
 
 def environment(stage: str) -> dict[str, str]:
-    """Give the environment variables of a stage."""
+    """Return the environment variables of a stage."""
     variables = CONFIG["stages"][stage]["environment_variables"]
     assert isinstance(variables, dict)
     return variables
@@ -61,12 +61,12 @@ def policy_of(stage: str, function: str | None = None) -> Mapping[str, Any]:
 
 
 def statements(stage: str, function: str | None = None) -> list[Mapping[str, Any]]:
-    """Read the statements of a policy that are Baton's."""
+    """Return the statements of a policy that belong to Baton."""
     return of_baton(policy_of(stage, function))
 
 
 def reaches_baton(policy: Mapping[str, Any], stage: str) -> list[str]:
-    """Name the statements of a team that allow something on a table or an index of Baton's, or by a pattern for it."""
+    """List a team's statements that allow an action on a table or an index of Baton, also by a pattern."""
     tables = [f"table/{environment(stage)['BATON_TABLE_PREFIX']}-{name}" for name in KEYS]
     return [
         str(statement["Sid"])
@@ -80,8 +80,8 @@ def reaches_baton(policy: Mapping[str, Any], stage: str) -> list[str]:
     ]
 
 
-def test_the_function_is_sized_on_purpose() -> None:
-    """REGIONAL, arm64, 1,024 MB, 15 s; Chalice's own defaults are EDGE, x86_64, 128 MB, 60 s."""
+def test_the_function_has_the_configured_size() -> None:
+    """REGIONAL, arm64, 1,024 MB, 15 s. The defaults of Chalice are EDGE, x86_64, 128 MB, 60 s."""
     assert CONFIG["api_gateway_endpoint_type"] == "REGIONAL"
     assert CONFIG["lambda_architecture"] == "arm64"
     assert CONFIG["lambda_memory_size"] >= 1024
@@ -91,10 +91,10 @@ def test_the_function_is_sized_on_purpose() -> None:
 
 
 @pytest.mark.parametrize("stage", DEPLOYED)
-def test_a_deployed_stage_starts_in_lambda(stage: str) -> None:
-    """Its settings are whole and safe: KMS, throttles, no development; no name that nobody reads."""
+def test_a_deployed_stage_has_complete_and_safe_settings(stage: str) -> None:
+    """KMS and rate limits are on, development is off, and every setting is known."""
     variables = environment(stage)
-    if stage == "prod":  # its registry is for its team to write
+    if stage == "prod":  # a team writes the registry of prod
         with pytest.raises(SettingsProblems) as refused:
             read_settings(variables | IN_LAMBDA)
         assert [problem.split(":")[0] for problem in refused.value.problems] == ["BATON_CLIENTS"]
@@ -111,8 +111,8 @@ def test_a_deployed_stage_starts_in_lambda(stage: str) -> None:
     assert environment(stage).keys() <= known
 
 
-def test_the_local_stage_starts_here_and_nowhere_else() -> None:
-    """Chalice refuses to deploy a stage without a role, and Baton refuses to start if somebody gives it one."""
+def test_the_local_stage_cannot_be_deployed() -> None:
+    """Chalice refuses to deploy a stage without a role. With a role, Baton refuses to start."""
     assert CONFIG["stages"]["local"]["manage_iam_role"] is False
     assert "iam_role_arn" not in CONFIG["stages"]["local"] | CONFIG
     assert read_settings(environment("local")).development
@@ -120,30 +120,30 @@ def test_the_local_stage_starts_here_and_nowhere_else() -> None:
         read_settings(environment("local") | IN_LAMBDA)
 
 
-def test_the_local_stage_can_reach_no_real_account() -> None:
-    """Its credentials are nobody's, whatever the developer's own are."""
+def test_the_local_stage_cannot_reach_an_aws_account() -> None:
+    """Its credentials are invalid and replace those of the developer."""
     variables = environment("local")
     assert variables["AWS_ACCESS_KEY_ID"] == variables["AWS_SECRET_ACCESS_KEY"] == "development"
 
 
 @pytest.mark.parametrize("function", [None, *SCHEDULED])
 @pytest.mark.parametrize("stage", DEPLOYED)
-def test_a_policy_allows_nothing_by_pattern(stage: str, function: str | None) -> None:
-    """Every action and every resource is named; of a function's own log group alone, all streams."""
+def test_a_policy_names_every_action_and_resource(stage: str, function: str | None) -> None:
+    """The only wildcard is for the streams of the function's own log group."""
     own_log_group = f":log-group:/aws/lambda/baton-{stage}{f'-{function}' if function else ''}"
-    role = f"role/baton-{stage}-"  # CloudFormation chooses how the names of its roles end
+    role = f"role/baton-{stage}-"  # CloudFormation adds a suffix to the names of roles
     for statement in statements(stage, function):
         assert statement["Effect"] == "Allow" or statement["Sid"] == "NoKeyItems"
         assert not [action for action in statement["Action"] if re.search(r"[*?]", action)]
         for resource in statement["Resource"]:
             service, account = resource.split(":")[2], resource.split(":")[3:5]
             if service == "apigateway":
-                account[1] = account[1] or "ACCOUNT"  # it writes none
+                account[1] = account[1] or "ACCOUNT"  # it writes no item
             if service == "iam":
-                account[0] = account[0] or "REGION"  # it has none
+                account[0] = account[0] or "REGION"  # it has no table
                 assert function == "audit_configuration"
                 assert resource.endswith(f":{role}*")
-                resource = resource.removesuffix("*")  # noqa: PLW2901 - looked at
+                resource = resource.removesuffix("*")  # noqa: PLW2901 - stripped for the comparison
             filled_in = re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", account[0]) and re.fullmatch(r"\d{12}", account[1])
             assert account == ["REGION", "ACCOUNT"] or filled_in, "as `tools.deploy fill` leaves them"
             assert not re.search(r"[*?]", resource.removesuffix(f"{own_log_group}:*"))
@@ -151,8 +151,8 @@ def test_a_policy_allows_nothing_by_pattern(stage: str, function: str | None) ->
 
 @pytest.mark.parametrize("function", [None, *SCHEDULED])
 @pytest.mark.parametrize("stage", DEPLOYED)
-def test_a_statement_of_a_team_reaches_no_table_of_baton(stage: str, function: str | None) -> None:
-    """A team grants what it wants on its own tables. Only statements of Baton reach the tables of Baton."""
+def test_a_statement_of_a_team_allows_no_table_of_baton(stage: str, function: str | None) -> None:
+    """A team may allow access to its own tables. Only Baton's statements allow access to Baton's tables."""
     assert reaches_baton(policy_of(stage, function), stage) == []
 
 
@@ -168,8 +168,8 @@ def test_a_statement_of_a_team_reaches_no_table_of_baton(stage: str, function: s
         ("*", True),
     ],
 )
-def test_a_statement_of_a_team_that_reaches_a_table_of_baton_is_noticed(resource: str, *, reaches: bool) -> None:
-    """By its name, by an index, by a pattern; and Baton's own tests leave a team's statement alone."""
+def test_a_statement_of_a_team_on_a_table_of_baton_is_noticed(resource: str, *, reaches: bool) -> None:
+    """By its name, an index or a pattern. The tests of Baton's policies ignore the statements of a team."""
     policy = policy_of("dev")
     own = {"Sid": "AppOrders", "Effect": "Allow", "Action": ["dynamodb:PutItem"], "Resource": [resource]}
     more = {**policy, "Statement": [*policy["Statement"], own]}
@@ -179,8 +179,8 @@ def test_a_statement_of_a_team_that_reaches_a_table_of_baton_is_noticed(resource
 
 
 @pytest.mark.parametrize("stage", DEPLOYED)
-def test_a_policy_names_the_tables_of_its_stage(stage: str) -> None:
-    """All four, by the prefix in its settings, and no other."""
+def test_a_policy_names_only_the_tables_of_its_stage(stage: str) -> None:
+    """All four, with the prefix of its settings."""
     prefix = environment(stage)["BATON_TABLE_PREFIX"]
     named = {
         resource.rsplit("/", maxsplit=1)[1]
@@ -192,8 +192,8 @@ def test_a_policy_names_the_tables_of_its_stage(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", DEPLOYED)
-def test_a_policy_allows_what_the_stores_do_and_no_more(stage: str) -> None:
-    """Operations and the parts of transactions, read from the stores; a transaction has no action of its own."""
+def test_a_policy_allows_exactly_the_operations_of_the_stores(stage: str) -> None:
+    """The operations and the parts of transactions are read from the stores. A transaction has no action of its own."""
     done = {
         "".join(word[0].upper() + word[1:] for word in node.value.removesuffix("_item").split("_")) + "Item"
         for path in (ROOT / "chalicelib" / "baton" / "storage").rglob("*.py")
@@ -211,8 +211,8 @@ def test_a_policy_allows_what_the_stores_do_and_no_more(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", DEPLOYED)
-def test_the_key_opens_the_ring_and_the_tables_alone(stage: str) -> None:
-    """Whoever runs as the function cannot use the key for anything else that was wrapped by it."""
+def test_the_key_can_be_used_only_for_the_key_ring_and_the_tables(stage: str) -> None:
+    """Code with the role of the function cannot decrypt other data with the key."""
     conditions = [
         statement["Condition"]["StringEquals"]
         for statement in statements(stage)
@@ -224,10 +224,10 @@ def test_the_key_opens_the_ring_and_the_tables_alone(stage: str) -> None:
 
 
 def may(policy: list[Mapping[str, Any]], action: str, table: str, *keys: str) -> bool:
-    """Evaluate a policy as IAM does: a Deny that applies beats every Allow, and without an Allow nothing may be done.
+    """Evaluate a policy as IAM does. A matching Deny beats every Allow. Without an Allow, the action is denied.
 
-    ``keys`` are the leading keys (partition keys) of the items that the request names. ForAllValues holds where every
-    one matches, and where there is none; ForAnyValue where one does. Null "false" holds where there is any.
+    ``keys`` are the leading keys (partition keys) of the items in the request. ForAllValues is true if every key
+    matches, or if there is no key. ForAnyValue is true if one key matches. Null "false" is true if there is a key.
     """
 
     def applies(statement: Mapping[str, Any]) -> bool:
@@ -255,8 +255,8 @@ def may(policy: list[Mapping[str, Any]], action: str, table: str, *keys: str) ->
 @pytest.mark.guarantee(4)
 @pytest.mark.parametrize("stage", DEPLOYED)
 @pytest.mark.parametrize("action", KEY_WRITES)
-def test_the_api_may_write_no_key_item(stage: str, action: str) -> None:
-    """Who ran code in the API's function could put a key ring of his own; only reading it is needed there."""
+def test_the_api_cannot_write_the_key_ring(stage: str, action: str) -> None:
+    """Code in the API function could otherwise store its own key ring. The function only needs to read it."""
     policy, users = statements(stage), f"{environment(stage)['BATON_TABLE_PREFIX']}-users"
     granted = action in {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
     for key in ("U#AbCd", "E#AbCd", "C#AbCd"):
@@ -265,7 +265,7 @@ def test_the_api_may_write_no_key_item(stage: str, action: str) -> None:
         assert not may(policy, action, users, key)
         assert not may(policy, action, users, "U#AbCd", key), "nor beside an item that may be written"
         open_to_all = [*policy, {"Effect": "Allow", "Action": KEY_WRITES, "Resource": [f":table/{users}"]}]
-        assert not may(open_to_all, action, users, key), "whatever else the role is allowed some day"
+        assert not may(open_to_all, action, users, key), "a Deny must win over every later Allow"
         undenied = [statement for statement in open_to_all if statement["Effect"] == "Allow"]
         assert may(undenied, action, users, key), "it is the Deny that refuses"
     assert may(policy, "dynamodb:GetItem", users, RING_KEY["pk"]["S"])
@@ -274,8 +274,8 @@ def test_the_api_may_write_no_key_item(stage: str, action: str) -> None:
 
 
 @pytest.mark.parametrize("stage", DEPLOYED)
-def test_the_rotation_may_write_the_key_ring_alone(stage: str) -> None:
-    """No other key item, no account, nothing beside the ring, and nothing that names no key."""
+def test_the_rotation_can_write_only_the_key_ring(stage: str) -> None:
+    """No other key item, no account, no additional item, and no request without a key."""
     policy, users = dynamodb_alone(statements(stage, "rotate_keys")), f"baton-{stage}-users"
     ring = RING_KEY["pk"]["S"]
     assert may(policy, "dynamodb:PutItem", users, ring)
@@ -287,12 +287,12 @@ def test_the_rotation_may_write_the_key_ring_alone(stage: str) -> None:
 
 
 def dynamodb_alone(policy: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Leave out what concerns no table."""
+    """Return only the statements on tables."""
     return [statement for statement in policy if ":dynamodb:" in statement["Resource"][0]]
 
 
 def allowed(stage: str, function: str) -> dict[str, set[str]]:
-    """Read what a scheduled function may do: the name of what it acts on -> actions."""
+    """Return the permissions of a scheduled function: resource name -> actions."""
     found: dict[str, set[str]] = {}
     for statement in statements(stage, function):
         for resource in statement["Resource"]:
@@ -300,8 +300,8 @@ def allowed(stage: str, function: str) -> dict[str, set[str]]:
     return found
 
 
-def test_every_scheduled_function_has_a_policy_of_its_own() -> None:
-    """Otherwise it would run as the API does, and reach every table."""
+def test_every_scheduled_function_has_its_own_policy() -> None:
+    """Without one it would have the permissions of the API, and reach every table."""
     tree = ast.parse((ROOT / "chalicelib" / "baton" / "http" / "jobs.py").read_text("utf-8"))
     scheduled = [
         node.name
@@ -314,8 +314,8 @@ def test_every_scheduled_function_has_a_policy_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("stage", DEPLOYED)
-def test_the_rotation_reaches_the_ring_alone(stage: str) -> None:
-    """One item of one table, and the key for the ring's own purpose."""
+def test_the_rotation_can_read_only_the_key_ring(stage: str) -> None:
+    """One item of one table, and the KMS key only for the key ring."""
     logs = f"baton-{stage}-rotate_keys"
     assert allowed(stage, "rotate_keys") == {
         f"baton-{stage}-users": {"dynamodb:GetItem", "dynamodb:PutItem"},
@@ -325,7 +325,7 @@ def test_the_rotation_reaches_the_ring_alone(stage: str) -> None:
     conditions = [statement.get("Condition", {}) for statement in statements(stage, "rotate_keys")]
     assert conditions[0] == {
         "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [RING_KEY["pk"]["S"]]},
-        "Null": {"dynamodb:LeadingKeys": "false"},  # or ForAllValues would hold for a request that names no key
+        "Null": {"dynamodb:LeadingKeys": "false"},  # otherwise ForAllValues is true for a request without a key
     }
     purpose = {f"kms:EncryptionContext:{name}": value for name, value in PURPOSE.items()}
     assert conditions[1] == {"StringEquals": purpose}
@@ -335,8 +335,8 @@ def test_the_rotation_reaches_the_ring_alone(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", DEPLOYED)
-def test_the_audit_looks_and_reads_nothing(stage: str) -> None:
-    """It describes every table, and may read no item, no key and no line; the domain is the one apps call."""
+def test_the_audit_reads_only_configuration(stage: str) -> None:
+    """It can describe every table, but cannot read an item, a key or a log line. Its domain is the one of the apps."""
     verbs = {action.split(":")[1] for actions in allowed(stage, "audit_configuration").values() for action in actions}
     assert {verb for verb in verbs if not verb.startswith(("Describe", "Get", "List"))} == {
         "CreateLogStream",

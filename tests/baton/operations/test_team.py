@@ -1,4 +1,4 @@
-"""A team's route never breaks Baton's tests: they pass in a tree that has changed all that is the team's."""
+"""A team's route does not break Baton's tests: they pass in a tree in which all files of the team are changed."""
 
 import os
 import subprocess
@@ -23,21 +23,21 @@ A_FEW = (
     "tests/baton/lineages/test_clients.py",
     "tests/baton/operations/test_stages.py",
     "tests/baton/proofs/engines/test_cost.py::test_every_route_has_its_row",
-    "tests/baton/wire/test_codes.py::test_no_code_is_left_out",
+    "tests/baton/wire/test_codes.py::test_every_code_has_a_case",
     "tests/baton/wire/test_openapi.py",
     "tests/baton/wire/test_wire.py",
 )
-"""What would notice a route, a registry or a page of the team first. It takes some seconds."""
+"""Tests that depend most on a route, a registry or a page of the team. They take a few seconds."""
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the tree of a team."""
+    """Create the tree of a team."""
     return make_team_tree(tmp_path_factory.mktemp("team") / "shop")
 
 
 def run(tree: Path, *arguments: str) -> tuple[int, str]:
-    """Run pytest there, as a team does: its exit code, and what it printed."""
+    """Run pytest in the tree, as a team does. Return the exit code and the output."""
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short", *arguments],
@@ -50,21 +50,21 @@ def run(tree: Path, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout[-8000:] + done.stderr[-2000:]
 
 
-def test_the_tree_of_a_team_is_not_batons(tree: Path) -> None:
-    """Its README has another title, and a release is no repository of Baton's either."""
+def test_the_tree_of_a_team_is_not_the_repository_of_baton(tree: Path) -> None:
+    """Its README has another title. A release is not the repository of Baton either."""
     assert is_batons(ROOT)
     assert not is_batons(tree)
 
 
 def test_batons_tests_pass_in_the_tree_of_a_team(tree: Path) -> None:
-    """In one process with the team's own: neither suite gets the application or the registry of the other one."""
+    """In one process with the team's tests: each suite uses its own application and registry."""
     code, printed = run(tree, *A_FEW)
     assert code == pytest.ExitCode.OK, printed
 
 
 @pytest.mark.prove
 def test_all_of_batons_tests_pass_in_the_tree_of_a_team(tree: Path) -> None:
-    """The whole of ``tests/baton`` but the long proofs, and the team's tests."""
+    """The whole of ``tests/baton`` without the long proofs, and the team's tests."""
     code, printed = run(tree, "-n", str(os.cpu_count() or 1), "tests")
     assert code == pytest.ExitCode.OK, printed
 
@@ -77,10 +77,10 @@ def test_all_of_batons_tests_pass_in_the_tree_of_a_team(tree: Path) -> None:
     ],
     ids=["a public route without its name", "a name without its route"],
 )
-def test_a_public_route_that_is_not_named_fails_the_teams_tests(
+def test_an_unlisted_public_route_fails_the_teams_tests(
     tree: Path, file: str, before: str, after: str, noticed: str
 ) -> None:
-    """The sample of ``tests/test_app.py`` can fail."""
+    """The sample test in ``tests/test_app.py`` can fail."""
     text = (tree / file).read_text("utf-8")
     assert before in text
     (tree / file).write_text(text.replace(before, after), "utf-8")

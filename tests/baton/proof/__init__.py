@@ -1,1 +1,1 @@
-"""Signatures, digests, exactly-once rules."""
+"""The tests of signatures, digests and exactly-once rules."""

@@ -1,4 +1,4 @@
-"""Our member of Signature-Input: found among others, and written in its canonical spelling."""
+"""Find Baton's member of Signature-Input among others and write it in canonical form."""
 
 import pytest
 
@@ -8,8 +8,8 @@ from chalicelib.baton.proof.structured_fields import NotStructured
 OURS = 'baton=("@method" "@query-param";name="a%20b" "authorization");created=1;keyid="k";nonce="n n";tag="baton"'
 
 
-def test_what_apps_send_is_read_and_is_already_canonical() -> None:
-    """Components as identifiers, parameters in order, and the whole member as ``@signature-params`` has it."""
+def test_the_usual_member_is_read_and_is_already_canonical() -> None:
+    """The result has component identifiers, parameters in order, and the value of ``@signature-params``."""
     found = find_input(OURS)
     assert found is not None
     assert found.label == "baton"
@@ -23,16 +23,16 @@ def test_what_apps_send_is_read_and_is_already_canonical() -> None:
     assert found.written == OURS.removeprefix("baton=")
 
 
-def test_another_spelling_is_written_in_the_canonical_one() -> None:
-    """RFC 9421 section 2.5: both sides rebuild the value of ``@signature-params``."""
+def test_another_spelling_is_written_in_canonical_form() -> None:
+    """RFC 9421 section 2.5: both sides build the value of ``@signature-params`` themselves."""
     spaced = OURS.replace('" "', '"   "').replace(";created=1", "; created=1").replace("a%20b", r"a\"b\\")
     found = find_input(f"{spaced}\t")
     assert found is not None
     assert found.written == OURS.removeprefix("baton=").replace("a%20b", r"a\"b\\")
 
 
-def test_it_is_found_among_others() -> None:
-    """Members with another tag, with none, and of other types are not read further."""
+def test_batons_member_is_found_among_others() -> None:
+    """Members with another tag, without a tag and of other types are ignored."""
     other = 'x=("é")'.replace("é", "e") + ';tag="other", y=1, z=(tok);sf'
     assert find_input(f"{other}, {OURS}") == find_input(OURS)
     assert find_input(other) is None
@@ -56,13 +56,13 @@ def test_it_is_found_among_others() -> None:
     ],
 )
 def test_a_member_outside_the_profile_is_refused(text: str, reason: str) -> None:
-    """The reason is one of a few fixed words, for the log."""
+    """The log has one of a few fixed reasons."""
     with pytest.raises(InputDefective) as refused:
         find_input(text)
     assert refused.value.reason == reason
 
 
 def test_a_field_that_is_not_a_dictionary_is_refused() -> None:
-    """Whoever reads it gets the place of the error."""
+    """The refusal names the position of the error."""
     with pytest.raises(NotStructured, match="at character 17"):
         find_input('baton=("@method","@path")')

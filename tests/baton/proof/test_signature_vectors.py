@@ -1,6 +1,6 @@
-"""Vectors of others: RFC 9421, RFC 9530, RFC 7638, RFC 8032, RFC 4231, and Wycheproof.
+"""Published test vectors: RFC 9421, RFC 9530, RFC 7638, RFC 8032, RFC 4231 and Wycheproof.
 
-A row outside our profile is asserted to be refused. Each test counts its verdicts, so that no row falls out.
+A row outside Baton's profile must be refused. Each test counts its verdicts, so that no row is skipped.
 """
 
 import base64
@@ -32,7 +32,7 @@ NOT_SERVED = frozenset({"@query", "@target-uri", "@request-target", "@scheme", "
 
 
 def message_of(row: Mapping[str, Any], *more: tuple[str, str]) -> Message:
-    """Read a vector's message as the edge reads a request: the host lower-cased, the query decoded once."""
+    """Read a vector's message as Baton reads a request: the host in lower case, the query decoded once."""
     target = urlsplit(row.get("target") or "")
     fields: dict[str, tuple[str, ...]] = {}
     for name, value in [*row["headers"], *more]:
@@ -40,7 +40,7 @@ def message_of(row: Mapping[str, Any], *more: tuple[str, str]) -> Message:
     return Message(
         method=row.get("method") or "",
         authority=(row.get("authority") or "").lower(),
-        path=target.path or "/",  # no request line carries an empty path (RFC 9112 section 3.2.1)
+        path=target.path or "/",  # a request line has no empty path (RFC 9112 section 3.2.1)
         query=tuple(parse_qsl(target.query, keep_blank_values=True)),
         fields=fields,
         body=row.get("body", "").encode(),
@@ -48,7 +48,7 @@ def message_of(row: Mapping[str, Any], *more: tuple[str, str]) -> Message:
 
 
 def adopted(vector: Mapping[str, Any]) -> tuple[Message, Signature]:
-    """Read a vector's signature as if it were one of ours, then give it back its own parameters."""
+    """Read a vector's signature with Baton's tag, then restore its own parameters."""
     items, parameters = parsed(vector["signature_input"])[vector["label"]]
     ours = {"nonce": "adopted", **parameters, "tag": "baton"}
     given = [
@@ -68,7 +68,7 @@ def parsed(text: str) -> Any:
 
 
 def verifies(keyid: str, signature: bytes, base: bytes) -> bool | None:
-    """Verify with one of the RFC's keys; ``None`` for an algorithm that is not ours."""
+    """Verify with one of the RFC's keys. Return ``None`` for an algorithm that Baton does not support."""
     key = KEYS[keyid]
     match key["alg"]:
         case "ecdsa-p256-sha256" | "ed25519":
@@ -81,7 +81,10 @@ def verifies(keyid: str, signature: bytes, base: bytes) -> bool | None:
 
 
 def test_signatures_printed_in_rfc_9421() -> None:
-    """What our profile can build equals the RFC's base to the byte and verifies; the rest is refused."""
+    """If Baton's profile can build the base, it equals the RFC's base byte for byte and verifies.
+
+    Other signatures are refused.
+    """
     verdicts: Counter[str] = Counter()
     for vector in RFC9421["vectors"]:
         signature = base64.b64decode(vector["signature_b64"])
@@ -100,27 +103,27 @@ def test_signatures_printed_in_rfc_9421() -> None:
             assert base.decode() == vector["base"], vector["id"]
         match verifies(vector["keyid"], signature, base):
             case None:
-                verdicts["the RFC's base, an algorithm that is not ours"] += 1
+                verdicts["the RFC's base, an algorithm that Baton does not support"] += 1
             case verdict:
                 assert verdict == (vector["expect"] == "valid"), vector["id"]
                 verdicts["verifies" if verdict else "does not verify, as it must not"] += 1
     assert verdicts == {
         "verifies": 7,
         "does not verify, as it must not": 3,
-        "the RFC's base, an algorithm that is not ours": 4,
+        "the RFC's base, an algorithm that Baton does not support": 4,
         "outside the profile": 6,
     }
 
 
-def test_signatures_of_other_tags_are_not_ours() -> None:
-    """No signature of the RFC has our tag, so each of its requests counts as unsigned."""
+def test_a_signature_with_another_tag_counts_as_none() -> None:
+    """No signature of the RFC has Baton's tag, so each of its requests counts as unsigned."""
     for vector in RFC9421["vectors"]:
         fields = (("Signature-Input", vector["signature_input"]), ("Signature", vector["signature"]))
         assert read_signature(message_of(vector["message"], *fields)) is None
 
 
 def test_components_of_rfc_9421() -> None:
-    """Each example of sections 2.1 and 2.2 gives the RFC's line, or is refused because it is not served here."""
+    """Each example of sections 2.1 and 2.2 gives the RFC's line. Components that Baton does not support are refused."""
     verdicts: Counter[str] = Counter()
     for case in load("rfc9421_components")["cases"]:
         item = case["identifier"]
@@ -140,24 +143,27 @@ def test_components_of_rfc_9421() -> None:
         if line == case["line"]:
             verdicts["the RFC's line"] += 1
             continue
-        # We do not normalise a port away: such a host is simply none of ours.
+        # Baton does not normalise this port away, so the host is not one of the accepted hosts.
         assert message.authority.partition(":")[0] == case["value"]
-        verdicts["a host that is not ours"] += 1
+        verdicts["a host that is not accepted"] += 1
     assert verdicts == {
         "the RFC's line": 19,
         "outside the profile": 14,
         "refused, as it must be": 10,
-        "a host that is not ours": 2,
+        "a host that is not accepted": 2,
     }
 
 
 def bare_message(field: str, body: bytes) -> Message:
-    """Make a request with nothing but a body and its Content-Digest."""
+    """Make a request that has only a body and its Content-Digest."""
     return Message("POST", "api.example", "/", (), {"content-digest": (field,)}, body)
 
 
 def test_digests_of_rfc_9530() -> None:
-    """Every digest the RFC prints is accepted, every altered one refused, and ours is spelt as the RFC spells it."""
+    """Each digest that the RFC prints is accepted, and each changed one is refused.
+
+    Baton writes digests as the RFC does.
+    """
     rows = load("rfc9530_content_digest")
     assert (len(rows["positive"]), len(rows["negative"])) == (5, 8)
     for row in rows["positive"]:
@@ -170,7 +176,7 @@ def test_digests_of_rfc_9530() -> None:
 
 
 def test_thumbprints_of_rfc_7638() -> None:
-    """The RFCs' P-256 and Ed25519 keys have the RFCs' thumbprints, and the RSA key is refused."""
+    """The P-256 and Ed25519 keys of the RFCs have the thumbprints of the RFCs. The RSA key is refused."""
     verdicts: Counter[str] = Counter()
     for case in load("rfc7638_thumbprint")["cases"]:
         if case["jwk"]["kty"] == "RSA":
@@ -187,7 +193,7 @@ def test_thumbprints_of_rfc_7638() -> None:
 
 
 def test_keys_printed_in_rfc_9421() -> None:
-    """The RFC's JWKs and PEMs name the same keys, and a JWK with its private half is refused."""
+    """The RFC's JWKs and PEMs contain the same keys. A JWK with its private part is refused."""
     read = 0
     for key in KEYS.values():
         if "jwk" not in key:
@@ -205,7 +211,7 @@ def test_keys_printed_in_rfc_9421() -> None:
 
 
 def test_signatures_of_rfc_8032() -> None:
-    """The RFC's Ed25519 signatures verify, and none of them over another message."""
+    """The RFC's Ed25519 signatures verify. None of them verifies for another message."""
     rows = load("rfc4231_rfc8032")["ed25519"]
     assert len(rows) == 3
     for row in rows:
@@ -216,7 +222,7 @@ def test_signatures_of_rfc_8032() -> None:
 
 
 def test_wycheproof_p256() -> None:
-    """Wycheproof's P-256 signatures in raw form: every row as it says."""
+    """Each row of Wycheproof's P-256 signatures in raw form has the published result."""
     verdicts: Counter[str] = Counter()
     for number, point, message, signature, result, comment in load("wycheproof_ecdsa_p256_p1363")["rows"]:
         raw = bytes.fromhex(point)
@@ -231,7 +237,7 @@ def test_wycheproof_p256() -> None:
 
 
 def test_wycheproof_ed25519() -> None:
-    """Wycheproof's Ed25519 signatures: every row as it says."""
+    """Each row of Wycheproof's Ed25519 signatures has the published result."""
     verdicts: Counter[str] = Counter()
     for number, raw, message, signature, result, comment in load("wycheproof_ed25519")["rows"]:
         key = PublicKey.from_raw(bytes.fromhex(raw))
@@ -242,7 +248,7 @@ def test_wycheproof_ed25519() -> None:
 
 
 def test_tags_of_rfc_4231() -> None:
-    """The RFC's HMAC-SHA-256 tags verify whole, and not when truncated."""
+    """The RFC's HMAC-SHA-256 tags verify when complete, and not when truncated."""
     rows = load("rfc4231_rfc8032")["hmac_sha256"]
     assert len(rows) == 6
     for row in rows:
@@ -252,7 +258,7 @@ def test_tags_of_rfc_4231() -> None:
 
 
 def test_wycheproof_hmac_sha256() -> None:
-    """Wycheproof's HMAC-SHA-256 tags as it says, but for the truncated ones, which RFC 9421 does not know."""
+    """Each row has the published result, except the truncated tags, which RFC 9421 does not define."""
     verdicts: Counter[tuple[int, str, bool]] = Counter()
     for number, bits, key, message, tag, result, comment in load("wycheproof_hmac_sha256")["rows"]:
         verified = _verifies(bytes.fromhex(key), bytes.fromhex(tag), bytes.fromhex(message))

@@ -1,4 +1,4 @@
-"""Signed calls: what is covered counts, what must be covered is, and nothing else gets in."""
+"""HTTP message signatures: what a signature must cover, what it protects, and what is refused."""
 
 import base64
 import dataclasses
@@ -70,7 +70,7 @@ SIGN: Mapping[str, Callable[[bytes], bytes]] = {
 
 @dataclass(frozen=True)
 class Call:
-    """A request, and how it is to be signed. ``covered`` and ``parameters`` are written as they stand."""
+    """A request and its signature parameters. ``covered`` and ``parameters`` are written unchanged."""
 
     method: str = "POST"
     authority: str = HOST
@@ -84,7 +84,7 @@ class Call:
     label: str = "sig"
 
     def input(self) -> str:
-        """Write the member of Signature-Input; a parameter of ``None`` is left out."""
+        """Write the member of Signature-Input. A parameter of ``None`` is omitted."""
         given = {
             "created": str(NOW),
             "keyid": f'"{KEYIDS[self.algorithm]}"',
@@ -96,7 +96,7 @@ class Call:
         return f"{self.label}=({' '.join(self.covered)}){parameters}"
 
     def message(self, value: bytes = b"") -> Message:
-        """Make the request, with a signature of this value."""
+        """Make the request with this signature value."""
         fields = {
             **self.fields,
             "signature-input": (self.input(),),
@@ -105,7 +105,7 @@ class Call:
         return Message(self.method, self.authority, self.path, self.query, fields, self.body)
 
     def signed(self) -> Message:
-        """Make the request, rightly signed."""
+        """Make the request with a valid signature."""
         message = self.message()
         return self.message(SIGN[self.algorithm](signature_base(message, read(message))))
 
@@ -137,14 +137,14 @@ FULL = Call(
 
 
 def read(message: Message) -> Signature:
-    """Read the signature that must be there."""
+    """Read the signature. It must exist."""
     signature = read_signature(message)
     assert signature is not None
     return signature
 
 
 def verify(message: Message, algorithm: Algorithm = "ecdsa-p256-sha256", **expected: Any) -> VerifiedSignature:
-    """Read and verify, against what a server of ours expects."""
+    """Read and verify the signature with the values that a server of Baton expects."""
     return verify_signature(
         message,
         read(message),
@@ -160,7 +160,7 @@ def verify(message: Message, algorithm: Algorithm = "ecdsa-p256-sha256", **expec
 
 
 def with_fields(message: Message, **fields: tuple[str, ...] | None) -> Message:
-    """Replace fields, ``_`` for ``-``; ``None`` takes one away."""
+    """Replace fields. Write ``_`` for ``-``. ``None`` removes a field."""
     named = {name.replace("_", "-"): values for name, values in fields.items()}
     merged = {**message.fields, **named}
     return msgspec.structs.replace(
@@ -173,13 +173,13 @@ def with_fields(message: Message, **fields: tuple[str, ...] | None) -> Message:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_signed_request_verifies(algorithm: Algorithm) -> None:
-    """Each of the three algorithms vouches for key, nonce and time."""
+    """Each of the three algorithms protects key, nonce and time."""
     call = dataclasses.replace(FULL, algorithm=algorithm, parameters={"alg": f'"{algorithm}"'})
     assert verify(call.signed(), algorithm) == VerifiedSignature(KEYIDS[algorithm], "one-of-a-kind", NOW)
 
 
 def test_the_base_is_written_as_rfc_9421_says() -> None:
-    """One line per component, in the order covered, and the parameters last, in the order sent."""
+    """The base has one line per component, in the covered order. The parameters are last, in the order sent."""
     message = FULL.message()
     digest = base64.b64encode(hashlib.sha256(FULL.body).digest()).decode()
     assert signature_base(message, read(message)).decode() == "\n".join(
@@ -202,8 +202,8 @@ def test_the_base_is_written_as_rfc_9421_says() -> None:
     )
 
 
-def test_the_order_of_components_and_parameters_is_the_signers() -> None:
-    """Any order is signed as sent, and spaces in the field make no difference."""
+def test_the_signer_chooses_the_order_of_components_and_parameters() -> None:
+    """Each order is signed as it is sent. Spaces in the field do not matter."""
     call = dataclasses.replace(FULL, covered=tuple(reversed(FULL.covered)))
     verify(call.signed())
     message = call.signed()
@@ -260,7 +260,7 @@ COVERED = (
 
 
 def as_received(headers: Mapping[str, str]) -> Message:
-    """Read a request as the edge does: the query decoded once, repeated fields apart."""
+    """Read a request as Baton does: decode the query once and keep repeated fields apart."""
     fields = {name.lower(): (value,) for name, value in headers.items()}
     fields["accept"] = ("text/html", "  application/json\t")  # type: ignore[assignment]
     url = urlsplit(URL)
@@ -268,8 +268,8 @@ def as_received(headers: Mapping[str, str]) -> Message:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_we_verify_what_an_independent_signer_signs(algorithm: Algorithm) -> None:
-    """PyPI's http-message-signatures signs, over every kind of query parameter, field and body; we verify."""
+def test_baton_verifies_the_signature_of_an_independent_signer(algorithm: Algorithm) -> None:
+    """PyPI's http-message-signatures signs each kind of query parameter, field and body. Baton verifies."""
     request = SimpleNamespace(method="POST", url=URL, headers=dict(FIELDS))
     independent.HTTPMessageSigner(signature_algorithm=INDEPENDENT[algorithm], key_resolver=RESOLVER).sign(
         request,
@@ -289,8 +289,8 @@ def test_we_verify_what_an_independent_signer_signs(algorithm: Algorithm) -> Non
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_an_independent_password_hash_verifies_our_base(algorithm: Algorithm) -> None:
-    """A signature over the base we build is accepted by PyPI's http-message-signatures."""
+def test_an_independent_verifier_accepts_batons_signature_base(algorithm: Algorithm) -> None:
+    """PyPI's http-message-signatures accepts a signature over the base that Baton builds."""
     call = Call(covered=COVERED, algorithm=algorithm)
     unsigned = as_received({**FIELDS, "Signature-Input": call.input(), "Signature": "sig=:AA==:"})
     value = SIGN[algorithm](signature_base(unsigned, read(unsigned)))
@@ -303,7 +303,7 @@ def test_an_independent_password_hash_verifies_our_base(algorithm: Algorithm) ->
     assert (result.nonce, result.body) == ("one-of-a-kind", BODY)
 
 
-# What is covered counts.
+# The covered parts are protected.
 
 
 def other(message: Message, **changed: Any) -> Message:
@@ -348,8 +348,8 @@ SIGNED = FULL.signed()
         (with_fields(SIGNED, x_trace=None), SignatureDefective),
     ],
 )
-def test_no_covered_part_may_change(altered: Message, refusal: type[errors.Refusal]) -> None:
-    """Method, host, path, query, body, fields: altered, added or taken away."""
+def test_a_change_of_a_covered_part_is_refused(altered: Message, refusal: type[errors.Refusal]) -> None:
+    """A change is a replaced, added or removed method, host, path, query, body or field."""
     verify(SIGNED)
     with pytest.raises(errors.Refusal) as refused:
         verify(altered)
@@ -370,8 +370,8 @@ def test_no_covered_part_may_change(altered: Message, refusal: type[errors.Refus
         ('"x-trace"', '"x-trace" "signature-input"'),
     ],
 )
-def test_no_parameter_may_change(was: str, becomes: str) -> None:
-    """The parameters and the list of components are signed too, with their order."""
+def test_a_change_of_a_signature_parameter_is_refused(was: str, becomes: str) -> None:
+    """The signature covers the parameters, the list of components and their order."""
     given = SIGNED.fields["signature-input"][0]
     assert was in given
     with pytest.raises(SignatureDefective) as refused:
@@ -379,13 +379,13 @@ def test_no_parameter_may_change(was: str, becomes: str) -> None:
     assert refused.value.reason == "does not verify"
 
 
-def test_what_is_not_covered_may_change() -> None:
-    """Proxies may add fields; a signature does not forbid what it does not name."""
+def test_a_part_that_is_not_covered_may_change() -> None:
+    """Proxies may add fields. A signature protects only the fields that it names."""
     verify(with_fields(SIGNED, x_forwarded_for=("192.0.2.1",), accept=("*/*",)))
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_no_bit_of_the_signature_may_change(algorithm: Algorithm) -> None:
+def test_a_change_of_one_bit_of_the_signature_is_refused(algorithm: Algorithm) -> None:
     """Each bit of the value counts, and so does its length."""
     call = dataclasses.replace(FULL, algorithm=algorithm, parameters={})
     message = call.signed()
@@ -398,19 +398,19 @@ def test_no_bit_of_the_signature_may_change(algorithm: Algorithm) -> None:
             verify(call.message(altered), algorithm)
 
 
-# Whose signature it is.
+# The key of the signature.
 
 
 @pytest.mark.parametrize("keyid", [ED25519.keyid, P256.keyid[:-1], P256.keyid + "A", P256.keyid.lower(), ""])
-def test_the_signature_of_another_key_is_told_apart(keyid: str) -> None:
-    """A keyid that is not the one bound is `wrong_key`, whatever the value is: its key is not here."""
+def test_a_signature_with_another_keyid_is_wrong_key(keyid: str) -> None:
+    """The value of the signature does not matter, because the server does not have this key."""
     call = dataclasses.replace(FULL, parameters={**FULL.parameters, "keyid": f'"{keyid}"'})
     with pytest.raises(WrongKey):
         verify(call.message())
 
 
-def test_only_what_could_be_a_signature_by_another_key_is_taken_for_one() -> None:
-    """It covers what it must, and is of this body and recent. A request that was kept or altered is not one."""
+def test_wrong_key_requires_a_complete_and_recent_signature() -> None:
+    """A signature that covers too little, has another body or is too old gets another refusal."""
     parameters = {**FULL.parameters, "keyid": f'"{ED25519.keyid}"'}
     call = dataclasses.replace(FULL, parameters=parameters)
     with pytest.raises(InsufficientCoverage):
@@ -424,8 +424,8 @@ def test_only_what_could_be_a_signature_by_another_key_is_taken_for_one() -> Non
             verify(call.message(), now=now)
 
 
-def test_claiming_a_key_is_not_having_it() -> None:
-    """The right keyid, signed by another key, does not verify."""
+def test_a_correct_keyid_with_a_wrong_signature_is_refused() -> None:
+    """Another key made the signature, so it does not verify."""
     base = signature_base(FULL.message(), read(FULL.message()))
     with pytest.raises(SignatureDefective):
         verify(FULL.message(ED25519_KEY.sign(base)))
@@ -448,7 +448,7 @@ def test_claiming_a_key_is_not_having_it() -> None:
     ],
 )
 def test_a_public_key_is_never_an_hmac_secret(key: PublicKey, known: bytes) -> None:
-    """The algorithm follows from the key: no HMAC made with what everybody knows passes, whatever `alg` claims."""
+    """The algorithm follows from the key. An HMAC made with public values never verifies, whatever `alg` says."""
     for alg in (None, '"hmac-sha256"', '"ecdsa-p256-sha256"'):
         call = dataclasses.replace(FULL, parameters={"keyid": f'"{key.keyid}"', "alg": alg})
         message = call.message()
@@ -461,8 +461,8 @@ def test_a_public_key_is_never_an_hmac_secret(key: PublicKey, known: bytes) -> N
 @pytest.mark.parametrize(
     "alg", [*ALGORITHMS, "rsa-pss-sha512", "ecdsa-p384-sha384", "none", "", "HMAC-SHA256", "ES256", "EdDSA"]
 )
-def test_alg_may_only_agree_with_the_key(algorithm: Algorithm, alg: str) -> None:
-    """A genuine signature is refused when its `alg` says what the key is not for."""
+def test_alg_must_agree_with_the_key(algorithm: Algorithm, alg: str) -> None:
+    """A genuine signature is refused if its `alg` is not the algorithm of the key."""
     call = dataclasses.replace(FULL, algorithm=algorithm, parameters={"alg": f'"{alg}"'})
     if alg == algorithm:
         verify(call.signed(), algorithm)
@@ -472,18 +472,18 @@ def test_alg_may_only_agree_with_the_key(algorithm: Algorithm, alg: str) -> None
 
 
 @pytest.mark.parametrize("host", ["evil.example", "API.example", "api.example:443", "api.example.", "", "api.example "])
-def test_a_host_that_is_not_ours_is_refused(host: str) -> None:
-    """A genuine signature over another server's name is not for us: else that server could pass it on."""
+def test_a_host_that_is_not_accepted_is_refused(host: str) -> None:
+    """A genuine signature for another server is refused. Otherwise that server could replay it here."""
     with pytest.raises(SignatureDefective):
         verify(dataclasses.replace(FULL, authority=host).signed())
 
 
-# What must be covered.
+# What a signature must cover.
 
 
 @pytest.mark.parametrize("left_out", FULL.covered[:-1])
-def test_each_thing_that_must_be_covered_is_missed(left_out: str) -> None:
-    """A genuine signature over too little is refused, and told what it left out."""
+def test_each_component_that_must_be_covered_is_required(left_out: str) -> None:
+    """A genuine signature that covers too little is refused, and the refusal names the missing component."""
     call = dataclasses.replace(FULL, covered=tuple(item for item in FULL.covered if item != left_out))
     with pytest.raises(InsufficientCoverage) as refused:
         verify(call.signed())
@@ -491,29 +491,29 @@ def test_each_thing_that_must_be_covered_is_missed(left_out: str) -> None:
     assert refused.value.members["path"] == FULL.path
 
 
-def test_all_that_is_missing_is_told_at_once() -> None:
-    """An app that signs nothing learns everything it has to cover, each once, in one go."""
+def test_the_refusal_lists_all_missing_components() -> None:
+    """An app that covers nothing learns all components in one answer, each once."""
     call = dataclasses.replace(FULL, covered=(), query=(*FULL.query, ("to", "eve")))
     with pytest.raises(InsufficientCoverage) as refused:
         verify(call.signed())
     assert refused.value.members["missing"] == list(FULL.covered[:-1])
 
 
-def test_nothing_stands_in_for_what_must_be_covered() -> None:
-    """The name of a query parameter is not its field, and a field named like a component is not the component."""
+def test_another_component_does_not_replace_a_required_one() -> None:
+    """A query parameter is not the field of the same name. A field named `method` is not the component `@method`."""
     with pytest.raises(InsufficientCoverage):
         verify(Call(query=(("to", "bob"),), fields={"to": ("bob",)}, covered=(*Call().covered, '"to"')).signed())
     with pytest.raises(InsufficientCoverage):
         verify(Call(fields={"method": ("POST",)}, covered=('"method"', '"@authority"', '"@path"')).signed())
 
 
-def test_only_what_is_there_must_be_covered() -> None:
-    """A call without query, body and token covers the three that every request has."""
+def test_only_existing_parts_must_be_covered() -> None:
+    """A call without query, body and token covers the three components that each request has."""
     verify(Call().signed())
 
 
 def test_a_body_needs_a_covered_digest() -> None:
-    """One byte of body is a body; an empty one needs no digest."""
+    """A body of one byte needs it. An empty body does not."""
     with pytest.raises(InsufficientCoverage):
         verify(Call(body=b"\n").signed())
     with pytest.raises(InsufficientCoverage):
@@ -521,16 +521,16 @@ def test_a_body_needs_a_covered_digest() -> None:
 
 
 @pytest.mark.parametrize("name", ["authorization", "idempotency-key", "baton-grant"])
-def test_a_field_that_is_there_but_empty_must_be_covered(name: str) -> None:
-    """Present means present, not truthy."""
+def test_an_empty_field_must_be_covered(name: str) -> None:
+    """The field exists, although its value is empty."""
     with pytest.raises(InsufficientCoverage):
         verify(Call(fields={name: ("",)}).signed())
     verify(Call(fields={name: ("",)}, covered=(*Call().covered, f'"{name}"')).signed())
 
 
 @pytest.mark.parametrize("name", ["@query", "@target-uri", "@request-target", "@scheme", "@status"])
-def test_what_the_server_cannot_see_stands_in_for_nothing(name: str) -> None:
-    """Behind API Gateway nobody sees the raw query, so nobody could verify it."""
+def test_a_component_that_the_server_cannot_see_is_refused(name: str) -> None:
+    """Behind API Gateway the raw query is not available, so it cannot be verified."""
     given = Call(covered=(*Call().covered, f'"{name}"')).message()
     with pytest.raises(SignatureDefective) as refused:
         verify(given)
@@ -540,11 +540,14 @@ def test_what_the_server_cannot_see_stands_in_for_nothing(name: str) -> None:
         verify(query)
 
 
-# The fields themselves.
+# The fields of the signature.
 
 
 def test_a_request_without_a_signature_is_unsigned() -> None:
-    """No fields, an empty Signature-Input, or nothing with our tag: the flow decides what that means."""
+    """The request has no fields, Signature-Input is empty, or no member has Baton's tag.
+
+    The flow decides what follows.
+    """
     assert read_signature(Message("GET", HOST, "/", (), {}, b"")) is None
     assert read_signature(Message("GET", HOST, "/", (), {"signature-input": ("",)}, b"")) is None
     for tag in (None, '"web-bot-auth"', '"Baton"', '"baton "', '""', "?1", "1"):
@@ -558,16 +561,16 @@ FOREIGN = 'theirs=("@method" "@query";sf "x";bs;req);created=1;keyid="k";tag="th
     ("given", "reason"),
     [(None, ""), ((), ""), (("",), ""), (('theirs=("@method");created=1',), "no tag"), (("", "a=()"), "no tag")],
 )
-def test_a_signature_without_the_tag_is_told_apart_from_none(given: tuple[str, ...] | None, reason: str) -> None:
-    """Whoever sent none is told to sign; whoever only forgot the tag is told to add it."""
+def test_a_signature_without_batons_tag_differs_from_no_signature(given: tuple[str, ...] | None, reason: str) -> None:
+    """Without a signature, the refusal says to sign. Without the tag, it says to add the tag."""
     refusal = signature_missing(with_fields(SIGNED, **{"signature-input": given}))
     assert refusal.reason == reason
     assert ("tag=" in str(refusal.members.get("detail"))) == bool(reason)
 
 
 @pytest.mark.parametrize("given", ["{foreign}, {ours}", "{ours}, {foreign}", "{ours}, a=1, b=?0, c={foreign}"])
-def test_signatures_of_others_are_left_alone(given: str) -> None:
-    """A proxy may sign beside us, in its own profile, and we neither verify nor refuse it."""
+def test_signatures_with_another_tag_are_ignored(given: str) -> None:
+    """A proxy may add a signature of its own profile. Baton neither verifies nor refuses it."""
     message = SIGNED
     ours, value = message.fields["signature-input"][0], message.fields["signature"][0]
     foreign = FOREIGN.removeprefix("theirs=") if "c=" in given else FOREIGN
@@ -579,8 +582,8 @@ def test_signatures_of_others_are_left_alone(given: str) -> None:
     verify(both)
 
 
-def test_fields_sent_in_two_lines_are_one() -> None:
-    """RFC 9110 section 5.3 lets a sender split a list; whether we let it is for the edge to say."""
+def test_a_field_in_two_lines_is_combined() -> None:
+    """RFC 9110 section 5.3 allows a sender to split a list. Another module decides whether Baton accepts this."""
     ours, value = SIGNED.fields["signature-input"][0], SIGNED.fields["signature"][0]
     verify(with_fields(SIGNED, signature_input=(FOREIGN, ours), signature=(value, "theirs=:AAAA:")))
 
@@ -588,7 +591,7 @@ def test_fields_sent_in_two_lines_are_one() -> None:
 @pytest.mark.parametrize(
     ("given", "value"),
     [
-        ("{ours}, two={member}", "{value}, two=:AAAA:"),  # two with our tag
+        ("{ours}, two={member}", "{value}, two=:AAAA:"),  # two with Baton's tag
         ("two={member}, {ours}", "{value}"),
         ("{ours}, {ours}", "{value}"),  # one label twice
         ("sig=(), {ours}", "{value}"),
@@ -599,10 +602,10 @@ def test_fields_sent_in_two_lines_are_one() -> None:
         ("{ours};created=1", "{value}"),  # one parameter twice
         ("{ours};tag=1", "{value}"),
         ('{ours};tag="theirs"', "{value}"),
-        ("{ours}", ""),  # nothing under our label
+        ("{ours}", ""),  # no member with this label
         ("{ours}", "other=:AAAA:"),
         ("{ours}", "SIG=:AAAA:"),
-        ("{ours}", "sig"),  # something else under it
+        ("{ours}", "sig"),  # a member of another type
         ("{ours}", "sig=?0"),
         ("{ours}", "sig=1"),
         ("{ours}", 'sig="AAAA"'),
@@ -624,8 +627,8 @@ def test_fields_sent_in_two_lines_are_one() -> None:
         ('sig=:AAAA:;tag="baton"', "{value}"),
     ],
 )
-def test_fields_that_are_not_one_signature_of_ours_are_refused(given: str, value: str) -> None:
-    """Doubles, gaps and garbage: nobody has to guess which one was meant."""
+def test_anything_but_one_signature_with_batons_tag_is_refused(given: str, value: str) -> None:
+    """Repeated, incomplete and invalid members are refused, so that the choice is never ambiguous."""
     ours, signed = SIGNED.fields["signature-input"][0], SIGNED.fields["signature"][0]
     member = ours.removeprefix("sig=")
     message = with_fields(
@@ -637,8 +640,8 @@ def test_fields_that_are_not_one_signature_of_ours_are_refused(given: str, value
         read_signature(message)
 
 
-def test_half_a_signature_is_refused() -> None:
-    """Neither field goes without the other: a Signature alone may be of an older draft."""
+def test_a_signature_field_without_the_other_one_is_refused() -> None:
+    """Both fields are required: a Signature alone may follow an older draft."""
     with pytest.raises(SignatureDefective):
         read_signature(with_fields(SIGNED, signature=None))
     with pytest.raises(SignatureDefective):
@@ -646,8 +649,8 @@ def test_half_a_signature_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["created", "keyid", "nonce"])
-def test_each_parameter_that_must_be_there_is_missed(name: str) -> None:
-    """Without them there is no time, no key, no replay protection."""
+def test_each_required_parameter_is_required(name: str) -> None:
+    """Without them the request has no time, no key or no replay protection."""
     with pytest.raises(SignatureDefective):
         read_signature(dataclasses.replace(FULL, parameters={name: None}).message())
 
@@ -664,15 +667,15 @@ NOT_INTEGERS = ("?1", "?0", "a", "1.0", f"{NOW}.0", f'"{NOW}"', f"@{NOW}", ":AAA
     + [(name, value) for name in INTEGERS for value in NOT_INTEGERS],
 )
 def test_parameters_of_another_type_are_refused(name: str, value: str) -> None:
-    """No Token for a String, no Boolean, Decimal or Date for an Integer."""
+    """A Token is not a String. A Boolean, a Decimal or a Date is not an Integer."""
     with pytest.raises(SignatureDefective):
         read_signature(dataclasses.replace(FULL, parameters={name: value}).message())
 
 
 @pytest.mark.parametrize("name", ["surprise", "create", "key", "x"])
 @pytest.mark.parametrize("value", ['"1"', "1", "?1"])
-def test_parameters_that_we_do_not_know_are_refused(name: str, value: str) -> None:
-    """What we do not understand might limit what the signer meant, whatever its type."""
+def test_unknown_parameters_are_refused(name: str, value: str) -> None:
+    """An unknown parameter could limit the meaning of the signature, whatever its type."""
     with pytest.raises(SignatureDefective):
         read_signature(dataclasses.replace(FULL, parameters={name: value}).message())
 
@@ -684,8 +687,8 @@ def test_parameters_that_we_do_not_know_are_refused(name: str, value: str) -> No
         ({"surprise": "1"}, "The only signature parameters are `alg`, `created`, `expires`, `keyid`, `nonce`, `tag`."),
     ],
 )
-def test_a_parameter_is_refused_in_words_that_mend_it(given: dict[str, str], hint: str) -> None:
-    """One that we know, and one that we do not."""
+def test_the_refusal_of_a_parameter_says_how_to_correct_it(given: dict[str, str], hint: str) -> None:
+    """One case is a known parameter, the other an unknown one."""
     with pytest.raises(SignatureDefective) as refused:
         read_signature(dataclasses.replace(FULL, parameters=given).message())
     assert refused.value.members["hint"] == hint
@@ -705,7 +708,7 @@ def test_a_parameter_is_refused_in_words_that_mend_it(given: dict[str, str], hin
     ],
 )
 def test_a_nonce_is_1_to_128_visible_characters(nonce: str, fits: bool) -> None:  # noqa: FBT001 - a verdict
-    """It is stored, so it is bounded."""
+    """The nonce is stored, so its length is limited."""
     call = dataclasses.replace(FULL, parameters={"nonce": f'"{nonce}"'})
     if fits:
         assert verify(call.signed()).nonce == nonce.replace("\\", "", 1).replace("\\\\", "\\")
@@ -715,7 +718,7 @@ def test_a_nonce_is_1_to_128_visible_characters(nonce: str, fits: bool) -> None:
 
 
 def test_a_keyid_is_at_most_128_characters() -> None:
-    """Ours are 43 at most; anything much longer is no key of ours and is not carried any further."""
+    """Baton's keyids have at most 43 characters. A much longer one is refused early."""
     assert read_signature(Call(parameters={"keyid": f'"{"k" * 128}"'}).message()) is not None
     with pytest.raises(SignatureDefective):
         read_signature(Call(parameters={"keyid": f'"{"k" * 129}"'}).message())
@@ -770,21 +773,21 @@ def test_a_keyid_is_at_most_128_characters() -> None:
     ],
 )
 def test_components_outside_the_profile_are_refused(component: str) -> None:
-    """Names alone and query parameters by name: small enough to be right."""
+    """The profile has plain names and query parameters by name. It is small, so that it can be complete."""
     message = dataclasses.replace(FULL, covered=(*FULL.covered[:-1], component)).message()
     with pytest.raises(SignatureDefective):
         signature_base(message, read(message))
 
 
-def test_a_token_does_not_name_a_query_parameter() -> None:
-    """The base would hold another identifier than the client sent."""
+def test_the_name_of_a_query_parameter_must_be_a_string() -> None:
+    """With a token as the name, the base would contain another identifier than the client sent."""
     message = Call(query=(("to", "bob"),), covered=(*Call().covered, '"@query-param";name=to')).message()
     with pytest.raises(SignatureDefective):
         read_signature(message)
 
 
 def test_a_repeated_query_parameter_is_refused_before_the_base_is_built() -> None:
-    """Each covered name would look through all repetitions: a long query must not buy that much work."""
+    """Each covered name would be compared with all repetitions, so a long query would cost much time."""
     names = [f"n{number}" for number in range(60)]
     call = Call(
         query=(*((name, "") for name in names), *[("again", "")] * 500),
@@ -796,7 +799,7 @@ def test_a_repeated_query_parameter_is_refused_before_the_base_is_built() -> Non
 
 
 def test_a_repeated_query_parameter_cannot_be_signed() -> None:
-    """RFC 9421 section 2.2.8: nobody could tell which of the two was meant."""
+    """RFC 9421 section 2.2.8: the meaning would be ambiguous."""
     message = Call(query=(("a", "1"), ("a", "1")), covered=(*Call().covered, '"@query-param";name="a"')).message()
     with pytest.raises(errors.DuplicateField) as refused:
         verify(message)
@@ -807,8 +810,8 @@ def test_a_repeated_query_parameter_cannot_be_signed() -> None:
         signature_base(message, signature)
 
 
-def test_query_parameters_are_told_apart_by_their_exact_names() -> None:
-    """Upper and lower case, composed and decomposed, space and plus: each is another parameter."""
+def test_query_parameters_are_distinguished_by_their_exact_names() -> None:
+    """Upper and lower case, composed and decomposed letters, space and plus are different names."""
     names = ("a", "A", "\u00e9", "e\u0301", " ", "+", "%20", "", "~", "\ud800", "\U00010000")
     encoded = ("a", "A", "%C3%A9", "e%CC%81", "%20", "%2B", "%2520", "", "%7E", "%ED%A0%80", "%F0%90%80%80")
     query = tuple((name, str(number)) for number, name in enumerate(names))
@@ -825,7 +828,7 @@ def test_query_parameters_are_told_apart_by_their_exact_names() -> None:
 
 
 def test_at_most_64_components_are_covered() -> None:
-    """A limit on everything from outside."""
+    """Each input from outside has a limit."""
     names = [f"x-{number}" for number in range(62)]
     fields = dict.fromkeys(names, ("",))
     covered = (*Call().covered, *(f'"{name}"' for name in names))
@@ -835,7 +838,7 @@ def test_at_most_64_components_are_covered() -> None:
         read_signature(Call(fields=fields, covered=covered).message())
 
 
-# Nothing gets into the base.
+# Nothing can be injected into the base.
 
 
 HOSTILE = (
@@ -856,7 +859,7 @@ HOSTILE = (
 @pytest.mark.parametrize("value", HOSTILE)
 @pytest.mark.parametrize("member", ["method", "path", "authority"])
 def test_derived_components_hold_no_line_ends(member: str, value: str) -> None:
-    """A method, host or path with a line end would let one line pass for two."""
+    """With a line end in a method, host or path, one line could look like two."""
     message = other(Call().message(), **{member: value})
     with pytest.raises(SignatureDefective) as refused:
         signature_base(message, read(message))
@@ -865,7 +868,7 @@ def test_derived_components_hold_no_line_ends(member: str, value: str) -> None:
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_covered_fields_hold_no_line_ends(value: str) -> None:
-    """Line ends, folded lines, other controls and non-ASCII: refused where covered, of no interest where not."""
+    """Line ends, folded lines, other controls and non-ASCII are refused in covered fields and ignored in others."""
     call = Call(covered=(*Call().covered, '"x-note"'), fields={"x-note": ("fine", value)})
     with pytest.raises(SignatureDefective) as refused:
         signature_base(call.message(), read(call.message()))
@@ -873,8 +876,8 @@ def test_covered_fields_hold_no_line_ends(value: str) -> None:
     verify(dataclasses.replace(call, covered=Call().covered).signed())
 
 
-def test_one_line_cannot_pass_for_two() -> None:
-    """A signature over two fields does not verify over one that spells both."""
+def test_one_line_cannot_replace_two_lines() -> None:
+    """A signature over two fields does not verify over one field that contains the text of both."""
     two = Call(covered=(*Call().covered, '"x-a"', '"x-b"'), fields={"x-a": ("1",), "x-b": ("2",)})
     value = read(two.signed()).value
     one = Call(covered=(*Call().covered, '"x-a"'), fields={"x-a": ('1\n"x-b": 2',)})
@@ -883,7 +886,7 @@ def test_one_line_cannot_pass_for_two() -> None:
 
 
 def test_values_are_trimmed_and_joined_as_rfc_9421_says() -> None:
-    """Spaces and tabs around a value go, those inside stay, lines join with comma and space."""
+    """Spaces and tabs around a value are removed, those inside stay. Lines are joined with comma and space."""
     call = Call(covered=(*Call().covered, '"x-a"'), fields={"x-a": (" \t a \t b\t", "", "  c")})
     assert b'"x-a": a \t b, , c\n' in signature_base(call.message(), read(call.message()))
 
@@ -891,8 +894,8 @@ def test_values_are_trimmed_and_joined_as_rfc_9421_says() -> None:
 @pytest.mark.parametrize(
     "name", ['a"b', "a\\b", 'a"\n"@path": /other', 'x";name="y', "a;name=b", "a b", "\n", "\\\\\\"]
 )
-def test_crafted_names_of_query_parameters_stay_names(name: str) -> None:
-    """Quotes, backslashes and line ends in a name are percent-encoded, and sign nothing but themselves."""
+def test_special_characters_in_the_name_of_a_query_parameter_are_encoded(name: str) -> None:
+    """Quotes, backslashes and line ends are percent-encoded, so such a name signs only itself."""
     quoted = "".join(f"%{byte:02X}" if not chr(byte).isalnum() else chr(byte) for byte in name.encode())
     call = Call(query=((name, "v"),), covered=(*Call().covered, f'"@query-param";name="{quoted}"'))
     base = signature_base(call.message(), read(call.message())).decode()
@@ -902,7 +905,7 @@ def test_crafted_names_of_query_parameters_stay_names(name: str) -> None:
 
 
 def test_identifiers_are_written_back_as_structured_strings() -> None:
-    """A quote or backslash in a name is escaped again, so that no name can end its own quotes."""
+    """A quote or backslash in a name is escaped again, so no name can end its own quotes."""
     assert component("@query-param", 'a"b\\') == r'"@query-param";name="a\"b\\"'
     assert component('x"') == r'"x\""'
     assert component("x\\") == r'"x\\"'
@@ -927,15 +930,15 @@ WRONG_512 = f"sha-512=:{base64.b64encode(hashlib.sha512(b'other').digest()).deco
         ((RIGHT_512,), True),
         ((f"{RIGHT}, {RIGHT_512}",), True),
         ((RIGHT_512, RIGHT), True),
-        ((f"{RIGHT}, md5=:AAAA:, unixsum=1",), True),  # more than we know, and one that we do
+        ((f"{RIGHT}, md5=:AAAA:, unixsum=1",), True),  # an unknown algorithm and a known one
         ((f"{RIGHT};note=1",), True),
         ((WRONG,), False),
         ((WRONG_512,), False),
-        ((f"{RIGHT}, {WRONG_512}",), False),  # every one given must match
+        ((f"{RIGHT}, {WRONG_512}",), False),  # each given digest must match
         ((f"{WRONG}, {RIGHT_512}",), False),
         ((RIGHT, RIGHT), False),  # one key twice
         ((WRONG, RIGHT), False),
-        (("md5=:AAAA:",), False),  # none that we know
+        (("md5=:AAAA:",), False),  # no known algorithm
         (("",), False),
         ((), False),
         ((RIGHT.replace("sha-256", "sha-512"),), False),
@@ -949,7 +952,7 @@ WRONG_512 = f"sha-512=:{base64.b64encode(hashlib.sha512(b'other').digest()).deco
         ((RIGHT.replace("=:", "=(:").replace("=:", ":)"),), False),
         ((f"sha-256=({RIGHT.partition('=')[2]})",), False),
         ((RIGHT[:-1],), False),
-        ((RIGHT[:-2] + ":",), False),  # its padding missing, and too much of it: one spelling
+        ((RIGHT[:-2] + ":",), False),  # padding missing, and too much padding: there is one spelling
         ((RIGHT[:-1] + "=:",), False),
         ((RIGHT + ",",), False),
         ((RIGHT + "\n",), False),
@@ -958,7 +961,7 @@ WRONG_512 = f"sha-512=:{base64.b64encode(hashlib.sha512(b'other').digest()).deco
     ],
 )
 def test_every_digest_given_must_match(given: tuple[str, ...], matches: bool) -> None:  # noqa: FBT001 - a verdict
-    """sha-256 and sha-512; one that matches is needed, none that differs is let pass."""
+    """The algorithms are sha-256 and sha-512. At least one digest must match, and none may differ."""
     message = Message("POST", HOST, "/", (), {"content-digest": given}, BODY)
     if matches:
         check_digest(message)
@@ -968,7 +971,7 @@ def test_every_digest_given_must_match(given: tuple[str, ...], matches: bool) ->
 
 
 def test_a_digest_is_optional_where_nothing_is_signed() -> None:
-    """Without the field there is nothing to check; an empty body has the digest of zero bytes."""
+    """Without the field there is nothing to check. An empty body has the digest of zero bytes."""
     check_digest(Message("POST", HOST, "/", (), {}, BODY))
     check_digest(Message("POST", HOST, "/", (), {"content-digest": (content_digest(b""),)}, b""))
     with pytest.raises(InvalidDigest):
@@ -976,7 +979,7 @@ def test_a_digest_is_optional_where_nothing_is_signed() -> None:
 
 
 def test_a_wrong_digest_is_refused_even_where_it_is_not_covered() -> None:
-    """A call without a body need not cover the field, and may not lie in it."""
+    """A call without a body need not cover the field, but a wrong value is refused."""
     with pytest.raises(InvalidDigest):
         verify(Call(fields={"content-digest": (WRONG,)}).signed())
 
@@ -985,14 +988,14 @@ def test_a_wrong_digest_is_refused_even_where_it_is_not_covered() -> None:
 
 
 @pytest.mark.parametrize("offset", [-300, -1, 0, 1, 300])
-def test_the_window_reaches_300_seconds_to_either_side(offset: int) -> None:
-    """Its edges belong to it."""
+def test_a_signature_is_valid_for_300_seconds_in_both_directions(offset: int) -> None:
+    """Both limits are inclusive."""
     assert verify(Call(parameters={"created": str(NOW + offset)}).signed()).created == NOW + offset
 
 
 @pytest.mark.parametrize("created", [NOW - 301, NOW + 301, 0, -NOW, 10**11 - 1, -999_999_999_999_999])
-def test_outside_the_window_the_clock_is_asked_to_sync(created: int) -> None:
-    """A genuine signature from outside it is `clock_skew`, and says what was compared."""
+def test_a_signature_outside_the_window_is_clock_skew(created: int) -> None:
+    """The signature is genuine. The refusal contains both times."""
     with pytest.raises(ClockSkew) as refused:
         verify(Call(parameters={"created": str(created)}).signed())
     assert refused.value.members == {"created": created, "window": 300}
@@ -1008,17 +1011,17 @@ def test_outside_the_window_the_clock_is_asked_to_sync(created: int) -> None:
         (NOW, NOW + 601, SignatureDefective),
         (NOW - 300, NOW + 301, SignatureDefective),
         (NOW, 10**11 - 1, SignatureDefective),
-        (NOW - 10, NOW - 1, ClockSkew),  # over
-        (NOW + 10, NOW + 9, ClockSkew),  # over before it began
+        (NOW - 10, NOW - 1, ClockSkew),  # expired
+        (NOW + 10, NOW + 9, ClockSkew),  # expired before it began
         (NOW, 0, ClockSkew),
         (NOW, -1, ClockSkew),
-        (NOW - 301, NOW + 1, ClockSkew),  # the window holds all the same
+        (NOW - 301, NOW + 1, ClockSkew),  # the window still applies
     ],
 )
-def test_expires_narrows_the_window_and_never_widens_it(
+def test_expires_can_shorten_the_window_but_not_extend_it(
     created: int, expires: int, refusal: type[errors.Refusal] | None
 ) -> None:
-    """Accepted through its last second; at most 600 seconds after `created`."""
+    """The signature is accepted through its last second, which is at most 600 seconds after `created`."""
     message = Call(parameters={"created": str(created), "expires": str(expires)}).signed()
     if refusal is None:
         verify(message)
@@ -1028,7 +1031,7 @@ def test_expires_narrows_the_window_and_never_widens_it(
     assert type(refused.value) is refusal
 
 
-# What a refusal tells.
+# The content of a refusal.
 
 
 def der_signature(base: bytes) -> bytes:
@@ -1036,8 +1039,8 @@ def der_signature(base: bytes) -> bytes:
     return P256_KEY.sign(base, ec.ECDSA(hashes.SHA256()))
 
 
-def test_a_der_signature_is_told_apart() -> None:
-    """Android Keystore emits DER: say so, instead of leaving a developer with "does not verify"."""
+def test_the_refusal_of_a_der_signature_names_its_format() -> None:
+    """Android Keystore returns DER. The hint says so, because "does not verify" would not help a developer."""
     message = FULL.message()
     with pytest.raises(SignatureEncoding) as refused:
         verify(FULL.message(der_signature(signature_base(message, read(message)))))
@@ -1046,22 +1049,22 @@ def test_a_der_signature_is_told_apart() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["ed25519", "hmac-sha256"])
-def test_der_is_a_hint_for_p256_alone(algorithm: Algorithm) -> None:
-    """For the other two such bytes are simply wrong."""
+def test_the_hint_about_der_is_given_only_for_p256(algorithm: Algorithm) -> None:
+    """For the other two algorithms such bytes are an ordinary wrong signature."""
     call = dataclasses.replace(FULL, algorithm=algorithm, parameters={})
     with pytest.raises(SignatureDefective):
         verify(call.message(der_signature(b"anything")), algorithm)
 
 
 @pytest.mark.parametrize("value", [b"", b"\x30", bytes(64), b"0" * 64, b"\x30\x06\x02\x01\x01\x02\x01", bytes(70)])
-def test_garbage_is_not_taken_for_der(value: bytes) -> None:
-    """The hint is given for a well-formed DER sequence of two integers."""
+def test_invalid_bytes_get_no_hint_about_der(value: bytes) -> None:
+    """The hint requires a well-formed DER sequence of two integers."""
     with pytest.raises(SignatureDefective):
         verify(FULL.message(value))
 
 
-def test_the_doctor_shows_the_base_without_the_token() -> None:
-    """A developer can compare lines; whoever reads the answer over their shoulder learns no token."""
+def test_the_signature_base_in_a_refusal_hides_the_token() -> None:
+    """A developer can compare the lines. A reader of the answer sees no token."""
     with pytest.raises(SignatureDefective) as refused:
         verify(FULL.message(bytes(64)))
     shown = str(refused.value.members["signature_base"])
@@ -1072,8 +1075,8 @@ def test_the_doctor_shows_the_base_without_the_token() -> None:
     assert refused.value.members["path"] == FULL.path
 
 
-def test_no_refusal_tells_a_token() -> None:
-    """Whatever is wrong, the value of `authorization` is in no member, reason or text."""
+def test_no_refusal_contains_a_token() -> None:
+    """For each kind of refusal, the value of `authorization` is in no member, reason or text."""
     wrongs = (
         other(SIGNED, method="PUT"),
         other(SIGNED, authority="evil.example"),
@@ -1094,8 +1097,8 @@ def test_no_refusal_tells_a_token() -> None:
     "message",
     [with_fields(SIGNED, signature=None), other(SIGNED, authority="x.example"), Call(parameters={"x": "1"}).message()],
 )
-def test_a_defect_comes_with_a_hint_and_the_path_the_server_saw(message: Message) -> None:
-    """A sentence a developer can act on, and the path, which stages and prefixes like to change."""
+def test_a_refused_signature_comes_with_a_hint_and_the_servers_path(message: Message) -> None:
+    """The hint says what to do. The path is shown because stages and prefixes often change it."""
     with pytest.raises(SignatureDefective) as refused:
         verify(message)
     hint = str(refused.value.members["hint"])
@@ -1106,8 +1109,8 @@ def test_a_defect_comes_with_a_hint_and_the_path_the_server_saw(message: Message
 
 
 @pytest.mark.parametrize("name", ["created", "expires"])
-def test_milliseconds_are_told_apart_from_a_wrong_clock(name: str) -> None:
-    """From 1973 on, as milliseconds; up to the year 5138, as seconds."""
+def test_created_in_milliseconds_is_recognised(name: str) -> None:
+    """Values from the year 1973 on as milliseconds, and up to the year 5138 as seconds, are recognised."""
     for value, words in ((10**11, "milliseconds"), (NOW * 1000, "milliseconds")):
         with pytest.raises(SignatureDefective) as refused:
             read_signature(dataclasses.replace(FULL, parameters={name: str(value)}).message())
@@ -1131,7 +1134,7 @@ def test_milliseconds_are_told_apart_from_a_wrong_clock(name: str) -> None:
     ],
 )
 def test_all_hosts_of_a_domain_can_be_accepted(authority: str, accepted: bool) -> None:  # noqa: FBT001 - a column
-    """For development: ``*.local`` stands for one label, and for this port."""
+    """In development ``*.local`` matches one label, with this port."""
     message = dataclasses.replace(FULL, authority=authority).signed()
     hosts = frozenset({HOST, "*.local:8000"})
     if accepted:
@@ -1143,7 +1146,7 @@ def test_all_hosts_of_a_domain_can_be_accepted(authority: str, accepted: bool) -
 
 
 def test_refusals_come_in_a_fixed_order() -> None:
-    """Coverage, host, algorithm, signature, digest, life, window: the first that fails is told."""
+    """The order is coverage, host, algorithm, signature, digest, expiry, window. The first failure is returned."""
     wrong: dict[str, Any] = {"parameters": {"alg": '"ed25519"', "created": "0", "expires": "900"}}
     call = dataclasses.replace(FULL, authority="evil.example", covered=(), body=b"other", **wrong)
     seen = []
@@ -1172,8 +1175,8 @@ def test_refusals_come_in_a_fixed_order() -> None:
     ]
 
 
-def test_refusals_of_another_keys_signature_come_in_a_fixed_order() -> None:
-    """Coverage, host, digest, life, window, and then the key: its value is never looked at."""
+def test_refusals_of_a_signature_by_another_key_come_in_a_fixed_order() -> None:
+    """The order is coverage, host, digest, expiry, window, key. The value of the signature is never verified."""
     wrong: dict[str, Any] = {"parameters": {"keyid": '"other"', "alg": '"ed25519"', "created": "0", "expires": "900"}}
     call = dataclasses.replace(FULL, authority="evil.example", covered=(), body=b"other", **wrong)
     seen = []
@@ -1200,7 +1203,7 @@ def test_refusals_of_another_keys_signature_come_in_a_fixed_order() -> None:
     ]
 
 
-# Whatever arrives.
+# Any input.
 
 
 PIECES = st.sampled_from(
@@ -1247,8 +1250,8 @@ MESSAGES = st.builds(
 
 
 @for_any(MESSAGES, st.sampled_from(ALGORITHMS))
-def test_no_message_does_worse_than_be_refused(message: Message, algorithm: Algorithm) -> None:
-    """Whatever the fields say, there is a verdict, a `Refusal` or nothing signed; and never a forgery."""
+def test_any_message_is_verified_or_refused(message: Message, algorithm: Algorithm) -> None:
+    """Each message gives a `Refusal` or no signature, never another exception and never a forgery."""
     try:
         if read_signature(message) is not None:
             verify(message, algorithm)
@@ -1264,10 +1267,10 @@ def test_no_message_does_worse_than_be_refused(message: Message, algorithm: Algo
 
 
 @for_any(LINES, st.text(max_size=20), st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=4))
-def test_what_is_read_is_written_back_and_verifies(
+def test_a_message_that_is_read_can_be_signed_and_verified(
     values: tuple[str, ...], path: str, query: list[tuple[str, str]]
 ) -> None:
-    """Whatever the request, signing the base we build verifies, or it cannot be signed; and no line is torn."""
+    """A signature over the base verifies, or the message cannot be signed. No value adds a line to the base."""
     call = Call(
         path=path,
         query=tuple(query),
@@ -1290,7 +1293,7 @@ def test_what_is_read_is_written_back_and_verifies(
 
 
 def encoded(text: str) -> str:
-    """Percent-encode as the URL standard's application/x-www-form-urlencoded does, but a space as %20."""
+    """Percent-encode as application/x-www-form-urlencoded of the URL standard, but a space as %20."""
     return "".join(
         chr(byte) if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "*-._") else f"%{byte:02X}"
         for byte in text.encode()

@@ -1,4 +1,4 @@
-"""The parser of structured fields, compared with http-sf and with the suite of the HTTP working group."""
+"""The parser of structured fields, compared with http-sf and with the test suite of the HTTP working group."""
 
 import base64
 import json
@@ -54,7 +54,7 @@ PIECES = [
 
 
 def shown(value: Any) -> Any:
-    """Write a parsed value as the suite does: pairs for members, and an object for each type that JSON lacks."""
+    """Write a parsed value as the suite does: members as pairs, and types that JSON does not have as objects."""
     match value:
         case dict():
             return [[name, shown(member)] for name, member in value.items()]
@@ -74,7 +74,7 @@ def shown(value: Any) -> Any:
 
 
 def by_http_sf(text: str, kind: str) -> object:
-    """Parse by http-sf; ``None`` for a refusal, and for a key that occurs twice."""
+    """Parse with http-sf. Return ``None`` for a refusal and for a repeated key."""
     twice: list[str] = []
     try:
         parsed = http_sf.parse(text.encode("ascii"), tltype=kind, on_duplicate_key=lambda key, _: twice.append(key))
@@ -84,7 +84,10 @@ def by_http_sf(text: str, kind: str) -> object:
 
 
 def by_us(text: str, kind: str) -> object:
-    """Parse by our own parser; ``None`` for a refusal. The place that it names is in the text, or just after it."""
+    """Parse with Baton's parser.
+
+    Return ``None`` for a refusal. The position in a refusal is in the text, or just after it.
+    """
     try:
         return json.dumps(shown(PARSERS[kind](text)))
     except NotStructured as refusal:
@@ -101,30 +104,30 @@ FIRST_DATE, LAST_DATE = -62_135_596_800, 253_402_300_799
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join), st.sampled_from(sorted(PARSERS)))
 @example("a=@253402214400", "dictionary")
 @example(" a , b\t", "list")
-def test_both_parsers_read_the_same(text: str, kind: str) -> None:
-    """Values of every type, and refusals."""
+def test_both_parsers_give_the_same_result(text: str, kind: str) -> None:
+    """The texts have values of each type, and errors."""
     assume(all(FIRST_DATE <= int(date) <= LAST_DATE for date in re.findall(r"@(-?[0-9]+)", text)))
     assert by_us(text, kind) == by_http_sf(text, kind)
 
 
 @settings(max_examples=2000)
 @given(st.text(st.characters(min_codepoint=0, max_codepoint=128), max_size=8), st.sampled_from(sorted(PARSERS)))
-def test_both_parsers_read_any_short_text_the_same(text: str, kind: str) -> None:
-    """Control characters and the first one that is not ASCII too."""
+def test_both_parsers_give_the_same_result_for_any_short_text(text: str, kind: str) -> None:
+    """Control characters and the first non-ASCII character are included."""
     assert by_us(text, kind) == by_http_sf(text, kind)
 
 
 @settings(max_examples=3000)
 @given(st.integers(0, len(SENT)), st.sampled_from(PIECES), st.integers(0, 3))
-def test_a_sent_field_with_a_piece_changed_reads_the_same(at: int, piece: str, cut: int) -> None:
-    """One edit away from what apps send."""
+def test_both_parsers_give_the_same_result_for_a_field_with_one_edit(at: int, piece: str, cut: int) -> None:
+    """Each text is one edit away from a field that apps send."""
     text = SENT[:at] + piece + SENT[at + cut :]
     assert by_us(text, "dictionary") == by_http_sf(text, "dictionary")
 
 
 @pytest.mark.guarantee(12)
 def test_the_suite_of_the_working_group() -> None:
-    """Every row is read as the suite says, except that we refuse each duplicate key."""
+    """Each row has the result of the suite, except that Baton refuses each repeated key."""
     verdicts: Counter[str] = Counter()
     duplicates = []
     for row in load("structured_fields")["tests"]:
@@ -144,7 +147,7 @@ def test_the_suite_of_the_working_group() -> None:
 
 @pytest.mark.parametrize("text", ['a=("x");b="1";b="2"', 'a=("x");b=1, a=("y");b=1', "a=1, a=2", "a, a"])
 def test_a_duplicate_key_is_refused(text: str) -> None:
-    """In a dictionary and in parameters: where a proxy takes the first one, two parties see two values."""
+    """A proxy that reads the first value would see another one than Baton. Dictionaries and parameters are tested."""
     with pytest.raises(NotStructured, match="duplicate"):
         parse_dictionary(text)
 
@@ -163,22 +166,22 @@ def test_a_duplicate_key_is_refused(text: str) -> None:
         ("a=\u00e9", "at character 3: not ASCII"),
     ],
 )
-def test_a_refusal_has_its_place_and_fixed_words(text: str, message: str) -> None:
-    """The app's developer sees where the field ends to be one."""
+def test_a_refusal_has_a_position_and_fixed_words(text: str, message: str) -> None:
+    """The app's developer sees where the error is."""
     with pytest.raises(NotStructured) as refused:
         parse_dictionary(text)
     assert str(refused.value) == message
 
 
-def test_a_token_is_not_the_string_of_its_text() -> None:
-    """A covered component, or a tag, written as a token is not the one that the base would hold."""
+def test_a_token_is_not_equal_to_a_string() -> None:
+    """A component or tag that is written as a token differs from the string that the base would contain."""
     assert parse_item("baton") != parse_item('"baton"')
     assert parse_item("?1") == (True, {})
     assert parse_item("1")[0] is not True
 
 
 def test_a_long_field_takes_linear_time() -> None:
-    """Each reader goes forward. A field of 8 KB without its end is refused in one pass."""
+    """Each reader only moves forward. A field of 8 KB without its end is refused in one pass."""
     for piece in (
         '"' + "\\\\" * 4000,
         "(" + '"a" ' * 2000,

@@ -1,1 +1,1 @@
-"""Long proofs: interleavings, engines, faults, hostile input, a simulation."""
+"""Long proofs: interleavings, engines, fault injection, hostile input, and a fleet simulation."""

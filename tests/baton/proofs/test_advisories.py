@@ -1,4 +1,4 @@
-"""Every bug of security that was found has a test of its name, so that it stays mended."""
+"""Regression tests: one for each security bug that was found."""
 
 import pytest
 from msgspec.structs import replace
@@ -29,7 +29,7 @@ BODY = b'{"to":"Bob","amount":10}'
 
 
 def watch(monkeypatch: pytest.MonkeyPatch, store: object, verb: str, seen: list[str]) -> None:
-    """Write down each time a verb of a store is asked."""
+    """Record each call of a store verb."""
     done = getattr(store, verb)
 
     def watched(*given: object, **named: object) -> object:
@@ -40,14 +40,14 @@ def watch(monkeypatch: pytest.MonkeyPatch, store: object, verb: str, seen: list[
 
 
 def _with(message: Message, name: str, value: str) -> Message:
-    """Put a field into a request, and take its signature away."""
+    """Add a header field to a request, and remove its signature."""
     fields = {name: values for name, values in message.fields.items() if not name.startswith("signature")}
     return replace(message, fields={**fields, name: (value,)})
 
 
 @pytest.mark.parametrize("grant", ["", " ", "\t"])
-def test_an_empty_grant_is_no_grant(world: World, grant: str) -> None:
-    """A blank Baton-Grant passed for one that was there, and was then not spent: step-up was left out."""
+def test_an_empty_grant_is_refused(world: World, grant: str) -> None:
+    """Bug: an empty Baton-Grant counted as present and was then not consumed, so step-up was skipped."""
     phone = world.phone()
     issued = world.register(phone)
     message = phone.message("POST", "/api/transfers", body=BODY, token=issued.access_token)
@@ -58,8 +58,11 @@ def test_an_empty_grant_is_no_grant(world: World, grant: str) -> None:
 
 
 @pytest.mark.parametrize("client_id", ["simple", "iot", "oauth", "web"])
-def test_an_evicted_lineage_does_not_come_back_with_its_attempt(world: World, client_id: str) -> None:
-    """Its id derives from the attempt: a login with the same one makes it anew, and must not revive its first life."""
+def test_an_evicted_lineage_does_not_return_with_its_attempt(world: World, client_id: str) -> None:
+    """The lineage id derives from the attempt.
+
+    A login with the same attempt creates the id again: old tokens stay invalid.
+    """
     phone = world.phone("none")
     world.register(world.phone())
     first = world.login(phone, client_id=client_id, attempt="the-attempt-of-old")
@@ -78,8 +81,8 @@ def test_an_evicted_lineage_does_not_come_back_with_its_attempt(world: World, cl
     assert world.use(phone, second.access_token)
 
 
-def test_a_renewal_by_a_slower_clock_is_still_of_its_lineage(world: World) -> None:
-    """Two environments differ by a second: what one began, the other renews."""
+def test_a_renewal_by_a_slower_clock_belongs_to_its_lineage(world: World) -> None:
+    """The clocks of two environments differ by one second: one starts the login, the other renews it."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="legacy")
     assert issued.refresh_token
@@ -89,7 +92,7 @@ def test_a_renewal_by_a_slower_clock_is_still_of_its_lineage(world: World) -> No
 
 
 def test_a_session_renewed_by_a_slower_clock_still_slides(world: World) -> None:
-    """Its id must not seem older than the use that was written down a second ago, by the other environment's clock."""
+    """The session id must not seem older than a use that a faster clock recorded one second ago."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="web")
     assert issued.refresh_token
@@ -102,10 +105,10 @@ def test_a_session_renewed_by_a_slower_clock_still_slides(world: World) -> None:
         assert world.use(phone, renewed.access_token)
 
 
-def test_an_interrupted_deletion_is_noted_and_the_operator_can_finish_it(
+def test_an_interrupted_deletion_is_logged_and_the_operator_can_finish_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The state closed, and forgetting failed: the account is gone for its owner, so it must not stay for us."""
+    """The account state was deleted, but the user data was not. The owner cannot finish it, so the operator must."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     forget = world.stores.users.forget
@@ -123,8 +126,8 @@ def test_an_interrupted_deletion_is_noted_and_the_operator_can_finish_it(
     assert not world.stores.tables.claims
 
 
-def test_a_deleted_account_is_not_said_to_be_enabled(world: World) -> None:
-    """Deleted is absorbing, and the operator is told so."""
+def test_enabling_a_deleted_account_is_refused(world: World) -> None:
+    """A deletion is final, and the command reports it."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     world.stores.lineage_store.set_status(caller.account, Status.DELETED, now=world.clock())
@@ -133,8 +136,8 @@ def test_a_deleted_account_is_not_said_to_be_enabled(world: World) -> None:
     assert [event.event for event in world.stores.audit.events] == ["registered"]
 
 
-def test_a_sessions_earlier_id_dies_in_its_own_time(world: World) -> None:
-    """It slid along with the use of the id that renewal had put in its place, and lived as long as that."""
+def test_the_earlier_id_of_a_session_expires_at_its_own_time(world: World) -> None:
+    """Bug: use of the new id after a renewal extended the old id as well."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="web")
     assert issued.refresh_token
@@ -147,8 +150,8 @@ def test_a_sessions_earlier_id_dies_in_its_own_time(world: World) -> None:
         world.use(phone, issued.access_token)
 
 
-def test_ending_by_a_foreign_key_says_what_it_did_and_notes_it_once() -> None:
-    """It answered "nothing was ended", and wrote an audit item for every further request."""
+def test_an_end_by_another_key_is_reported_and_logged_once() -> None:
+    """Bug: the answer was "nothing was ended", and every further request wrote an audit item."""
     world = World(revoke_on_wrong_key=True)
     phone, thief = world.phone(), world.phone()
     issued = world.register(phone)
@@ -162,8 +165,11 @@ def test_ending_by_a_foreign_key_says_what_it_did_and_notes_it_once() -> None:
         world.use(phone, issued.access_token)
 
 
-def test_a_missing_or_broken_signature_is_no_foreign_key() -> None:
-    """``revoke_on_wrong_key`` ends for another's key alone: an app that signs badly is not a thief."""
+def test_a_missing_or_broken_signature_is_not_another_key() -> None:
+    """``revoke_on_wrong_key`` ends a login only for a signature by another key.
+
+    An app with broken signatures is no thief.
+    """
     world = World(revoke_on_wrong_key=True)
     phone = world.phone()
     token = world.register(phone).access_token
@@ -179,8 +185,8 @@ def test_a_missing_or_broken_signature_is_no_foreign_key() -> None:
     assert world.use(phone, token)
 
 
-def test_a_repeated_registration_is_throttled_like_a_login(world: World) -> None:
-    """Whoever knew the attempt could try passwords without the account's limit."""
+def test_a_repeated_registration_is_rate_limited_like_a_login(world: World) -> None:
+    """Bug: a client with the attempt could try passwords without the limit of the account."""
     world.register(world.phone(), attempt="an-attempt-seen-in-a-log")
     for _ in range(FAILURES_PER_ACCOUNT_MAX):
         with pytest.raises(AccountExists):
@@ -190,7 +196,7 @@ def test_a_repeated_registration_is_throttled_like_a_login(world: World) -> None
 
 
 def test_the_addresses_of_one_ipv6_network_are_one_source(world: World) -> None:
-    """One line at home has 2^64 addresses."""
+    """A home connection has 2^64 addresses."""
     assert (
         source_network("2001:db8:1:2:aaaa::1") == source_network("2001:db8:1:2::ffff") != source_network("2001:db8::1")
     )
@@ -207,15 +213,15 @@ def test_the_addresses_of_one_ipv6_network_are_one_source(world: World) -> None:
 
 
 @pytest.mark.parametrize("source", ["192.0.2.1:4711", "[2001:db8::1]", "2001:db8::1, 192.0.2.1", "none:of:these"])
-def test_a_source_that_is_no_address_does_not_stop_a_login(world: World, source: str) -> None:
-    """With a colon in it, it was a defect of ours: every login and registration through that gateway was a 500."""
+def test_a_source_that_is_not_an_address_does_not_prevent_a_login(world: World, source: str) -> None:
+    """Bug: a source with a colon caused a 500 at every login and registration through that gateway."""
     assert source_network(source) == source
     world.register(world.phone(), source=source)
     assert world.login(world.phone(), source=source)
 
 
 def test_guesses_at_step_up_and_at_login_are_counted_together(world: World) -> None:
-    """A device had ten guesses at each."""
+    """Bug: a device had ten guesses at each of them."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     operation = Operation("POST", "/api/transfers", content_digest(BODY))
@@ -230,8 +236,8 @@ def test_guesses_at_step_up_and_at_login_are_counted_together(world: World) -> N
         world.grant_step_up(caller, operation, PASSWORD)
 
 
-def test_a_torn_account_is_our_own_trouble(world: World) -> None:
-    """A verifier that does not open, a user without an state, an state without its user: never "wrong password"."""
+def test_an_inconsistent_account_is_a_server_error(world: World) -> None:
+    """A password hash that cannot be decrypted, or a user without an account state: never "wrong password"."""
     phone = world.phone()
     issued = world.register(phone, attempt="the-attempt-of-old")
     caller = world.use(phone, issued.access_token)
@@ -253,13 +259,13 @@ def test_a_torn_account_is_our_own_trouble(world: World) -> None:
         with pytest.raises(errors.Unavailable):
             world.login(phone)
     tables.users[caller.account] = user
-    assert world.login(phone), "what was our own trouble has not filled the bucket"
+    assert world.login(phone), "a server error counted as a wrong password"
 
 
-def test_a_lineage_whose_root_this_ring_lacks_is_read_again_and_then_our_own_trouble(
+def test_a_lineage_with_an_unknown_root_reloads_the_key_ring_and_is_then_a_server_error(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An HMAC lineage was told to log in because a cache was old."""
+    """Bug: an HMAC client was told to log in because a cached key ring was old."""
     phone = world.phone("hmac")
     issued = world.register(phone)
     ring = world.key_ring.ring
@@ -270,8 +276,8 @@ def test_a_lineage_whose_root_this_ring_lacks_is_read_again_and_then_our_own_tro
     assert world.use(phone, issued.access_token)
 
 
-def test_what_holds_secrets_masks_itself(world: World) -> None:
-    """A request printed in a log held token, password and body."""
+def test_values_with_secrets_mask_themselves(world: World) -> None:
+    """Bug: a request printed in a log contained token, password and body."""
     phone = world.phone()
     issued = world.register(phone)
     message = phone.message("POST", "/api/login", body=PASSWORD.encode(), token=issued.access_token)
@@ -292,8 +298,8 @@ def test_what_holds_secrets_masks_itself(world: World) -> None:
     assert PASSWORD not in said
 
 
-def test_a_digest_that_came_must_match_at_an_unsigned_login_too(world: World) -> None:
-    """Every one given must match, wherever it is given."""
+def test_a_digest_of_an_unsigned_login_must_match(world: World) -> None:
+    """Every given digest must match, with or without a signature."""
     phone = world.phone("none")
     world.register(world.phone())
     message = phone.message("POST", "/api/login", body=b"{}", attempt=world.attempt())
@@ -302,10 +308,8 @@ def test_a_digest_that_came_must_match_at_an_unsigned_login_too(world: World) ->
         world._login(wrong, source="192.0.2.1", email=EMAIL, password=PASSWORD, client_id="simple", device=phone.device)
 
 
-def test_a_login_that_meets_a_disabled_account_half_way_is_refused_as_any(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It started over against an account state that could not admit it, and answered 503."""
+def test_a_login_during_a_disable_is_refused_as_usual(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug: it restarted against an account state that could not accept it, and answered 503."""
     phone = world.phone()
     account = world.use(phone, world.register(phone).access_token).account
     verify = world.stores.users.get
@@ -319,11 +323,11 @@ def test_a_login_that_meets_a_disabled_account_half_way_is_refused_as_any(
         world.login(world.phone())
 
 
-# Guards that no test noticed.
+# Security checks that no test covered.
 
 
-def test_the_account_state_closes_before_anything_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promise 6 rests on that order: a crash in between must leave a closed account state."""
+def test_the_account_state_closes_before_user_data_is_deleted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guarantee 6: after a crash between the two, the account state must be closed."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     order: list[str] = []
@@ -334,7 +338,7 @@ def test_the_account_state_closes_before_anything_is_forgotten(world: World, mon
 
 
 def test_an_unknown_address_costs_the_same_reads_as_a_known_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted, read by read."""
+    """The test counts every read."""
     world.register(world.phone())
     reads: list[str] = []
     watch(monkeypatch, world.stores.lineage_store, "get", reads)
@@ -349,8 +353,8 @@ def test_an_unknown_address_costs_the_same_reads_as_a_known_one(world: World, mo
     assert seen[0] == seen[1] == ["find", "get", "get"]
 
 
-def test_a_step_up_of_exactly_the_greatest_age_is_good(world: World) -> None:
-    """``max_age`` is the last second that counts."""
+def test_a_step_up_of_exactly_the_maximum_age_is_accepted(world: World) -> None:
+    """``max_age`` is the last accepted second."""
     phone = world.phone()
     issued = world.register(phone)
     caller = world.use(phone, issued.access_token)
@@ -367,7 +371,7 @@ def test_a_step_up_of_exactly_the_greatest_age_is_good(world: World) -> None:
 
 
 def test_a_replay_does_not_consume_the_grant(world: World) -> None:
-    """The nonce comes first: a captured request, replayed, costs the owner no grant."""
+    """The nonce is checked first: a replay of a captured request does not consume the owner's grant."""
     phone = world.phone()
     issued = world.register(phone)
     caller = world.use(phone, issued.access_token)
@@ -389,8 +393,8 @@ def test_a_replay_does_not_consume_the_grant(world: World) -> None:
     ).stepped_up
 
 
-def test_one_key_on_two_accounts_has_two_buckets(world: World) -> None:
-    """A person's wrong guesses at one account must not lock the device out of the other."""
+def test_one_key_on_two_accounts_has_two_rate_limits(world: World) -> None:
+    """Wrong guesses at one account must not block the device at the other."""
     phone = world.phone()
     world.register(phone)
     world.register(phone, email="eve@example.com")
@@ -402,8 +406,8 @@ def test_one_key_on_two_accounts_has_two_buckets(world: World) -> None:
     assert world.login(phone, email="eve@example.com")
 
 
-def test_what_only_renews_is_always_opaque_and_reuse_is_signalled(world: World) -> None:
-    """The registry names the form of tokens for calls; the operator's alarm hangs on the signal."""
+def test_a_refresh_token_is_always_opaque_and_reuse_emits_an_event(world: World) -> None:
+    """The registry sets the format of access tokens. The operator's alarm depends on the event."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="oauth")
     assert issued.refresh_token

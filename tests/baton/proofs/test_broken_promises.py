@@ -1,4 +1,4 @@
-"""Promises that an attack broke, one test for each, named after what was seen."""
+"""Regression tests: one for each attack that broke a guarantee. The name states the correct behaviour."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ NEW_PASSWORD = "granite umbrella conversation"
 
 
 def reason_of(world: World, device: LineageId) -> EndReason | None:
-    """Read why a lineage ended."""
+    """Read the reason for the end of a lineage."""
     [account_state] = world.stores.tables.lineages.values()
     ended = account_state.lineages[device].ended
     return ended.reason if ended else None
@@ -38,8 +38,8 @@ def grant_for(world: World, phone: Phone, token: str, method: str, path: str, bo
 
 @pytest.mark.guarantee(5)
 @pytest.mark.parametrize("kind", ["P-256", "hmac"])
-def test_a_copy_that_exchanged_twice_is_dead_after_its_owners_next_login(world: World, kind: str) -> None:
-    """The owner was told `superseded`, logged in again with the same key, and the copy went on for 90 days."""
+def test_a_copy_that_exchanged_twice_ends_at_its_owners_next_login(world: World, kind: str) -> None:
+    """Bug: the owner got `superseded` and logged in again with the same key, and the copy worked for 90 days."""
     phone = world.phone(kind)
     stolen = world.register(phone, client_id="mobile")
     copy = world.phone(kind)
@@ -64,8 +64,8 @@ def test_a_copy_that_exchanged_twice_is_dead_after_its_owners_next_login(world: 
 
 
 @pytest.mark.guarantee(5)
-def test_a_login_leaves_the_accounts_other_keys_alone(world: World) -> None:
-    """Only what the same key holds ends."""
+def test_a_login_does_not_end_the_logins_of_other_keys(world: World) -> None:
+    """Only the logins of the same key end."""
     phone, tablet, bearer = world.phone(), world.phone(), world.phone("none")
     world.register(phone)
     others = [(tablet, world.login(tablet)), (bearer, world.login(bearer, client_id="simple"))]
@@ -76,8 +76,8 @@ def test_a_login_leaves_the_accounts_other_keys_alone(world: World) -> None:
 
 
 @pytest.mark.guarantee(5)
-def test_a_copy_cannot_use_the_token_before_the_current_one_for_its_whole_life(world: World) -> None:
-    """It repeated the owner's exchange, and called with that child for 15 minutes after the owner's next one."""
+def test_a_copy_cannot_use_the_previous_token_until_it_expires(world: World) -> None:
+    """Bug: a copy repeated the owner's exchange, and used that child for 15 minutes after the owner's next exchange."""
     phone = world.phone()
     stolen = world.register(phone)
     attempt = world.attempt()
@@ -92,7 +92,7 @@ def test_a_copy_cannot_use_the_token_before_the_current_one_for_its_whole_life(w
         world.use(phone, copied.access_token)
 
 
-# --- 3: the law of writes on behalf of a caller ------------------------------------------------------------------
+# --- 3: writes on behalf of a caller ------------------------------------------------------------------------------
 
 Act = Callable[[World, Caller, LineageId], object]
 ACTS: dict[str, Act] = {
@@ -112,8 +112,11 @@ ENDS: dict[str, Act] = {
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("act", ACTS)
-def test_a_login_that_ended_after_it_was_admitted_changes_nothing(world: World, act: str, end: str) -> None:
-    """A password change and another device's delete overlapped: both were done, and the account was gone."""
+def test_a_login_that_ended_after_its_request_was_accepted_changes_nothing(world: World, act: str, end: str) -> None:
+    """Bug: a password change and a deletion by another device overlapped.
+
+    Both succeeded, and the account was deleted.
+    """
     phone, tablet = world.phone(), world.phone()
     mine, theirs = world.register(phone), world.login(tablet)
     owner, other = world.use(phone, mine.access_token), world.use(tablet, theirs.access_token)
@@ -140,10 +143,10 @@ def test_a_login_that_ended_after_it_was_admitted_changes_nothing(world: World, 
         ("POST", "/api/transfers", b'{"to":"bob"}'),
     ],
 )
-def test_a_grant_proved_with_the_old_password_opens_nothing_after_its_change(
+def test_a_grant_proved_with_the_old_password_is_refused_after_a_password_change(
     world: World, method: str, path: str, body: bytes
 ) -> None:
-    """On the login that stays alive, the one that changed it."""
+    """Also on the login that changed the password, which stays active."""
     phone = world.phone()
     issued = world.register(phone)
     grant = grant_for(world, phone, issued.access_token, method, path, body)
@@ -154,8 +157,8 @@ def test_a_grant_proved_with_the_old_password_opens_nothing_after_its_change(
 
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("act", ACTS)
-def test_a_caller_admitted_before_a_new_password_cannot_act_on_the_old_one(world: World, act: str) -> None:
-    """Two requests of one device, each with a grant: the second was admitted before the first one's write."""
+def test_a_caller_accepted_before_a_password_change_cannot_use_the_old_password(world: World, act: str) -> None:
+    """Two requests of one device, each with a grant: the second was accepted before the first one's write."""
     phone, tablet = world.phone(), world.phone()
     mine = world.register(phone)
     other = world.login(tablet).device_id
@@ -172,7 +175,7 @@ def test_a_caller_admitted_before_a_new_password_cannot_act_on_the_old_one(world
 
 @pytest.mark.guarantee(7)
 def test_a_logged_out_token_does_not_work_after_its_login_is_repeated(world: World) -> None:
-    """Login, logout, six more logins, the same login bytes again, all within a second: its token worked."""
+    """Bug: the token worked after login, logout, six more logins and the first login again within one second."""
     world.register(world.phone())
     phone = world.phone("none")
     attempt = world.attempt()
@@ -190,8 +193,8 @@ def test_a_logged_out_token_does_not_work_after_its_login_is_repeated(world: Wor
 
 
 @pytest.mark.guarantee(11)
-def test_a_thief_who_fills_the_account_with_logins_does_not_keep_its_owner_out(world: World) -> None:
-    """After the owner's new password their entries go at any age."""
+def test_a_thief_who_fills_the_account_with_logins_does_not_block_its_owner(world: World) -> None:
+    """After the owner's password change, the thief's lineages can be removed at any age."""
     phone = world.phone()
     mine = world.register(phone)
     for _ in range(LINEAGES_MAX - 1):
@@ -201,12 +204,12 @@ def test_a_thief_who_fills_the_account_with_logins_does_not_keep_its_owner_out(w
     assert world.use(phone, mine.access_token)
 
 
-# --- 8: strangers and an HMAC device -----------------------------------------------------------------------------
+# --- 8: wrong passwords of strangers and an HMAC device -----------------------------------------------------------
 
 
 @pytest.mark.guarantee(11)
-def test_a_strangers_guesses_do_not_hold_up_the_login_of_an_hmac_device(world: World) -> None:
-    """Ten wrong guesses filled the account's bucket: the device signs by its last login, and has its own."""
+def test_wrong_passwords_of_strangers_do_not_delay_the_login_of_an_hmac_device(world: World) -> None:
+    """Ten wrong guesses reach the account's limit. The device signs with its last login and has its own limit."""
     phone = world.phone("hmac")
     first = world.register(phone)
     for _ in range(FAILURES_PER_ACCOUNT_MAX):
@@ -221,8 +224,8 @@ def test_a_strangers_guesses_do_not_hold_up_the_login_of_an_hmac_device(world: W
 
 @pytest.mark.guarantee(11)
 @pytest.mark.parametrize("known", [False, True], ids=["of another account", "removed"])
-def test_an_hmac_secret_makes_a_device_known_to_its_own_account_alone(world: World, *, known: bool) -> None:
-    """A stranger with an account of their own is no known device here."""
+def test_an_hmac_secret_identifies_a_device_to_its_own_account_only(world: World, *, known: bool) -> None:
+    """A stranger with another account is not a known device of this account."""
     owner, stranger = world.phone("hmac"), world.phone("hmac")
     world.register(owner)
     world.register(stranger, email="eve@example.com")
@@ -256,7 +259,7 @@ def test_an_hmac_login_signed_with_another_secret_is_refused(world: World) -> No
 def test_a_revocation_by_the_own_key_with_an_old_token_reports_a_copy(
     world: World, exchanges: int, reason: str
 ) -> None:
-    """Generation g + 1 can be exchanged only by a holder that stored it, and the owner has not."""
+    """Only a holder that stored generation g + 1 can exchange it, and the owner did not."""
     phone = world.phone()
     issued = world.register(phone)
     token = issued.access_token
@@ -269,12 +272,12 @@ def test_a_revocation_by_the_own_key_with_an_old_token_reports_a_copy(
     assert noted[-1:] == ["token_reused" if reason == "reuse" else "revoked"]
 
 
-# --- 2 of the list of devices: what is used stays ----------------------------------------------------------------
+# --- 2, list of devices: active logins stay ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("client_id", ["legacy", "iot"])
-def test_a_login_in_daily_use_is_not_removed_before_one_that_is_not(world: World, client_id: str) -> None:
-    """Its iat never moves, so the login that renewed every second was the first to go."""
+def test_a_login_in_daily_use_is_removed_after_an_unused_login(world: World, client_id: str) -> None:
+    """Bug: the iat of a session never changes, so the most active login was removed first."""
     old = world.phone("none")
     used = world.register(old, client_id=client_id)
     idle = world.phone()
@@ -293,12 +296,12 @@ def test_a_login_in_daily_use_is_not_removed_before_one_that_is_not(world: World
     assert forgotten.device_id not in account_state.lineages
 
 
-# --- 13: what stays of a deleted account -------------------------------------------------------------------------
+# --- 13: data of a deleted account -------------------------------------------------------------------------------
 
 
 @pytest.mark.guarantee(10)
-def test_a_deleted_account_keeps_no_name_of_a_device(world: World) -> None:
-    """Its state stays, so that its id is not used again, and held device names for ever."""
+def test_a_deleted_account_keeps_no_device_name(world: World) -> None:
+    """Its state stays so that the id is not used again. Bug: the state kept device names permanently."""
     phone = world.phone()
     world.delete(world.use(phone, world.register(phone).access_token))
     [account_state] = world.stores.tables.lineages.values()
@@ -307,8 +310,8 @@ def test_a_deleted_account_keeps_no_name_of_a_device(world: World) -> None:
 
 
 @pytest.mark.guarantee(7)
-def test_a_forged_token_of_a_live_login_is_refused(world: World) -> None:
-    """A leaked key signs any claims, but the current generation has one iat, which only the account state knows."""
+def test_a_forged_token_of_an_active_login_is_refused(world: World) -> None:
+    """A leaked key can sign any claims, but only the account state has the iat of the current generation."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="simple")
     proved = world.call.proof.token(issued.access_token, now=world.clock())
@@ -318,8 +321,8 @@ def test_a_forged_token_of_a_live_login_is_refused(world: World) -> None:
     assert type(verdict).__name__ == "Inactive"
 
 
-def test_disabled_accounts_say_why(world: World) -> None:
-    """`account_disabled`, and it stays so after the account is enabled again."""
+def test_a_disabled_account_gives_the_reason(world: World) -> None:
+    """`account_disabled`; the reason stays after the account is enabled again."""
     phone = world.phone()
     issued = world.register(phone)
     for status in (Status.DISABLED, Status.ACTIVE):
@@ -331,15 +334,13 @@ def test_disabled_accounts_say_why(world: World) -> None:
     assert account_state.raised == Ended(world.clock(), EndReason.ACCOUNT_DISABLED)
 
 
-# --- What a second attack found ----------------------------------------------------------------------------------
+# --- Found by a second attack ------------------------------------------------------------------------------------
 
 
 @pytest.mark.guarantee(7)
 @pytest.mark.parametrize("client_id", ["simple", "web", "legacy", "oauth"])
-def test_a_login_request_repeated_long_after_does_not_revive_a_token_that_was_logged_out(
-    world: World, client_id: str
-) -> None:
-    """Renew, log out, evict and repeat the unsigned login, all in one second, eleven minutes after the login."""
+def test_a_login_request_repeated_late_does_not_restore_a_logged_out_token(world: World, client_id: str) -> None:
+    """Renew, log out, evict and repeat the unsigned login in one second, eleven minutes after the login."""
     world.register(world.phone())
     phone = world.phone("none")
     attempt = world.attempt()
@@ -358,7 +359,7 @@ def test_a_login_request_repeated_long_after_does_not_revive_a_token_that_was_lo
 
 @pytest.mark.guarantee(4)
 def test_a_token_of_another_binding_ends_no_login(world: World) -> None:
-    """A leaked key signs a token without a key for a bound login, and revokes it unsigned."""
+    """A leaked key signs a token without a key for a bound login, and sends it unsigned to the revocation route."""
     phone, bearer = world.phone(), world.phone("none")
     bound = world.register(phone)
     unbound = world.register(bearer, email="eve@example.com", client_id="simple")
@@ -379,8 +380,8 @@ def test_a_token_of_another_binding_ends_no_login(world: World) -> None:
 
 
 @pytest.mark.guarantee(5)
-def test_two_logins_by_one_key_at_a_full_account_leave_one(world: World) -> None:
-    """Each adds one and removes one, so the number of logins did not show the other."""
+def test_two_logins_by_one_key_at_a_full_account_leave_one_login(world: World) -> None:
+    """Each adds one and removes one, so the number of logins did not reveal the other login."""
     world.register(world.phone())
     for _ in range(LINEAGES_MAX - 1):
         world.login(world.phone("none"), client_id="simple")
@@ -412,8 +413,8 @@ def test_two_logins_by_one_key_at_a_full_account_leave_one(world: World) -> None
 
 
 @pytest.mark.guarantee(9)
-def test_a_wrong_deployment_answers_503_to_a_client_that_names_itself(world: World) -> None:
-    """Stock clients send their `client_id`: it was refused as unknown before the token was read."""
+def test_a_wrong_deployment_answers_503_to_a_client_that_sends_its_id(world: World) -> None:
+    """Bug: standard clients send `client_id`, which was refused as unknown before the token was read."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="oauth")
     del world.clients._by_id["oauth"]

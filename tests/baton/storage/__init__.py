@@ -1,1 +1,1 @@
-"""One contract, two implementations: the stores on DynamoDB, and the memory the other tests use."""
+"""One contract for two storages: DynamoDB, and the memory that other tests use."""

@@ -1,4 +1,4 @@
-"""DynamoDB over tables of this test's own: moto, in process, serialised (``tools/dev/engine.py``)."""
+"""DynamoDB with tables for each test: moto, in this process, one call at a time (``tools/dev/engine.py``)."""
 
 from collections.abc import Iterator
 
@@ -11,20 +11,20 @@ from tools.dev.engine import over_http
 
 @pytest.fixture(scope="session")
 def dynamodb(embedded_engine: None) -> AwsClient:
-    """Give DynamoDB, its client made once the engine answers."""
+    """Give the client of DynamoDB. It is made once, after the emulator answers."""
     del embedded_engine
     return AwsClient("dynamodb")
 
 
 @pytest.fixture
 def engine(tables: Tables, dynamodb: AwsClient) -> DynamoDB:
-    """Give an engine with tables of its own, empty."""
+    """Give DynamoDB with new, empty tables."""
     return DynamoDB(tables, dynamodb)
 
 
 @pytest.fixture(scope="module")
 def endpoint(embedded_engine: None) -> Iterator[str]:
-    """Serve the embedded engine on loopback: the same tables and keys, over HTTP."""
+    """Serve the emulator on loopback: the same tables and keys, over HTTP."""
     del embedded_engine
     with over_http() as address:
         yield address

@@ -1,4 +1,4 @@
-"""Access keys that are handed out on loopback, as Lambda does under SnapStart."""
+"""Container credentials on loopback, as Lambda provides them under SnapStart."""
 
 import json
 import threading
@@ -22,7 +22,7 @@ HANDED = {"AccessKeyId": "first", "SecretAccessKey": "s", "Token": "t", "Code": 
 
 
 class Counter(ThreadingHTTPServer):
-    """Hands out what it is told to, to whoever knows the authorization, and counts the questions."""
+    """Serves the given access keys to a client with the authorization, and records the requests."""
 
     def __init__(self) -> None:
         """Serve on a free port of loopback."""
@@ -33,7 +33,7 @@ class Counter(ThreadingHTTPServer):
 
     @property
     def vended(self) -> Vended:
-        """Say where it is."""
+        """Return its address."""
         return Vended(f"http://127.0.0.1:{self.server_port}/2021-04-23/credentials", Secret(b"the authorization"))
 
 
@@ -42,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Counter
 
     def do_GET(self) -> None:
-        """Answer in chunks, as Go does where an answer is long."""
+        """Answer in chunks, as Go does for long answers."""
         self.server.asked.append(self.path)
         status, handed = self.server.handed.pop(0)
         if self.headers["authorization"] != "the authorization":
@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n")
 
     def do_POST(self) -> None:
-        """Be the engine, in which nothing stands."""
+        """Answer as an empty DynamoDB."""
         self.rfile.read(int(self.headers["content-length"]))
         self.server.asked.append(self.headers["authorization"].partition("/")[0])
         self.send_response(200)
@@ -63,12 +63,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"{}")
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def counter() -> Iterator[Counter]:
-    """Open a counter, and close it."""
+    """Start the server, and stop it afterwards."""
     opened = Counter()
     yield opened
     opened.shutdown()
@@ -80,8 +80,8 @@ def ends_in(seconds: int) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def test_a_key_is_fetched_once_and_again_before_it_expires(counter: Counter) -> None:
-    """It is refreshed ten minutes before. Making the vendor fetches nothing."""
+def test_an_access_key_is_fetched_once_and_again_before_it_expires(counter: Counter) -> None:
+    """A key is refreshed ten minutes before its expiry. A new `Vendor` fetches nothing."""
     counter.handed = [
         (200, HANDED | {"Expiration": ends_in(3600)}),
         (200, HANDED | {"AccessKeyId": "second", "Expiration": ends_in(500)}),
@@ -91,18 +91,32 @@ def test_a_key_is_fetched_once_and_again_before_it_expires(counter: Counter) -> 
     assert counter.asked == []
     first = vendor()
     assert first == AccessKey("first", Secret(b"s"), Secret(b"t"))
-    assert vendor() is first, "the signing key of a day is kept for this object"
+    assert vendor() is first, "the signing key of a day belongs to this object"
     assert counter.asked == ["/2021-04-23/credentials"]
     vendor = Vendor(counter.vended)
     assert [vendor().id, vendor().id] == ["third", "third"]
     assert len(counter.asked) == 3
 
 
+def test_the_next_key_is_used_when_botocore_has_refreshed_it(counter: Counter) -> None:
+    """It refreshes a key from 900 seconds before its end."""
+    counter.handed = [
+        (200, HANDED | {"Expiration": ends_in(902)}),
+        (200, HANDED | {"AccessKeyId": "second", "Expiration": ends_in(3600)}),
+    ]
+    vendor, begun = Vendor(counter.vended), time.monotonic()
+    assert vendor().id == "first"
+    while vendor().id == "first":
+        assert time.monotonic() - begun < 30
+        time.sleep(0.1)
+    assert vendor().id == "second"
+
+
 @pytest.mark.parametrize(
     "handed", [(500, HANDED), (403, HANDED), (200, b"{}"), (200, b"<html>"), (200, b"[]")], ids=str
 )
 def test_an_endpoint_without_a_key_is_a_value_error(counter: Counter, handed: tuple[int, Any]) -> None:
-    """In well under a second: a request waits for it."""
+    """The error comes in well under a second, because a request waits for it."""
     counter.handed = [handed] * 3
     begun = time.monotonic()
     with pytest.raises(ValueError, match="Error"):
@@ -110,8 +124,10 @@ def test_an_endpoint_without_a_key_is_a_value_error(counter: Counter, handed: tu
     assert time.monotonic() - begun < 1
 
 
-def test_no_key_is_our_own_error_and_heals(counter: Counter, tables: Tables, monkeypatch: Any) -> None:
-    """503, not a defect. The next request fetches again. With a key the engine is called under its name."""
+def test_a_missing_access_key_is_503_and_the_next_request_tries_again(
+    counter: Counter, tables: Tables, monkeypatch: Any
+) -> None:
+    """With a key, DynamoDB is called with it."""
     endpoint = f"http://127.0.0.1:{counter.server_port}"
     monkeypatch.setattr("chalicelib.baton.storage.aws.service.ATTEMPTS", 1)
     small = Endpoint(endpoint, "us-east-1", source_of(counter.vended))

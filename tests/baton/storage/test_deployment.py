@@ -1,4 +1,4 @@
-"""The audit of the configuration: a good deployment has no finding, and each planted mistake has exactly its own."""
+"""The audit of the configuration: no finding for a correct deployment, and exactly one for each seeded mistake."""
 
 import contextlib
 import functools
@@ -24,20 +24,20 @@ ISSUER = "https://api.example.com/api"
 NOBODYS = "arn:aws:kms:us-east-1:123456789012:key/somebody-elses"
 
 service = functools.cache(AwsClient)
-"""Made once: reading AWS's descriptions of a service is most of a test here."""
+"""Each client is made once, because botocore takes most of a test's time to read the model of a service."""
 
 
 @functools.cache
 def client(name: str) -> Any:
-    """Make a client once, for the same reason."""
+    """Make a client once, because reading the model of a service is slow."""
     return boto3.client(name)  # type: ignore[call-overload] # any service
 
 
 class Stage:
-    """API Gateway with one API behind a custom domain, as its documentation writes its answers."""
+    """API Gateway with one API behind a custom domain, with the answers of its documentation."""
 
     def __init__(self) -> None:
-        """Begin well configured."""
+        """Start with a correct configuration."""
         self.stage: dict[str, Any] = {
             "stageName": "api",
             "webAclArn": "arn:aws:wafv2:...",
@@ -56,15 +56,15 @@ class Stage:
 
 
 class Refusing(Stage):
-    """API Gateway, for somebody who may not look."""
+    """API Gateway for a caller without the right to read."""
 
     def call(self, operation: str, **_: object) -> dict[str, Any]:
-        """Refuse."""
+        """Raise the error of a missing right."""
         raise Unavailable(f"apigateway {operation}: AccessDeniedException")
 
 
 class Account:
-    """A well configured deployment in moto, and the hands to spoil it."""
+    """A correct deployment in moto, with methods that change it."""
 
     def __init__(self) -> None:
         """Deploy."""
@@ -91,7 +91,7 @@ class Account:
         )
 
     def let_the_role(self, policy_file: str, change: Callable[[list[Any]], Any] = lambda _: None) -> None:
-        """Give the function's role the policy that ships, changed."""
+        """Give the function's role the shipped policy, with a change."""
         policy = json.loads((ROOT / ".chalice" / policy_file).read_text("utf-8").replace("baton-prod-", f"{PREFIX}-"))
         change(policy["Statement"])
         self.iam.put_role_policy(
@@ -99,7 +99,7 @@ class Account:
         )
 
     def make_table(self, table: str, key: str | None = None) -> None:
-        """Make a table as data.md wants it, under ``key`` if another one is given; "" is none."""
+        """Make a table as data.md requires, encrypted with ``key``. An empty ``key`` means no customer key."""
         name, wanted = f"{PREFIX}-{table}", TABLES[table]
         encryption = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key or self.key}
         self.dynamodb.create_table(
@@ -119,29 +119,29 @@ class Account:
             self.sweep(table, on=True)
 
     def make_again(self, table: str, key: str) -> None:
-        """Make a table again, encrypted otherwise: moto does not change the key of one."""
+        """Make a table again with other encryption, because moto cannot change its key."""
         self.protect(table, on=False)
         self.dynamodb.delete_table(TableName=f"{PREFIX}-{table}")
         self.make_table(table, key)
 
     def recover(self, table: str, *, on: bool) -> None:
-        """Turn recovery on or off."""
+        """Set point-in-time recovery on or off."""
         self.dynamodb.update_continuous_backups(
             TableName=f"{PREFIX}-{table}", PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": on}
         )
 
     def sweep(self, table: str, *, on: bool, attribute: str = EXPIRY) -> None:
-        """Turn TTL on or off."""
+        """Set TTL on or off."""
         self.dynamodb.update_time_to_live(
             TableName=f"{PREFIX}-{table}", TimeToLiveSpecification={"Enabled": on, "AttributeName": attribute}
         )
 
     def protect(self, table: str, *, on: bool) -> None:
-        """Turn deletion protection on or off."""
+        """Set deletion protection on or off."""
         self.dynamodb.update_table(TableName=f"{PREFIX}-{table}", DeletionProtectionEnabled=on)
 
     def share(self, table: str) -> None:
-        """Let another account read a table."""
+        """Allow another AWS account to read a table."""
         arn = self.dynamodb.describe_table(TableName=f"{PREFIX}-{table}")["Table"]["TableArn"]
         self.dynamodb.put_resource_policy(ResourceArn=arn, Policy='{"Statement": []}')
 
@@ -152,12 +152,12 @@ class Account:
         self.logs.put_retention_policy(logGroupName=name, retentionInDays=90)
 
     def open_key(self) -> None:
-        """Let everybody use the key."""
+        """Allow every principal to use the key."""
         policy = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:*", "Resource": "*"}]}
         self.kms.put_key_policy(KeyId=self.key, PolicyName="default", Policy=json.dumps(policy))
 
     def audited(self) -> list[tuple[str, str]]:
-        """Audit, and give subject and problem of each finding."""
+        """Run the audit, and return subject and problem of each finding."""
         log = MemoryLog()
         services = {name: service(name) for name in SERVICES} | {"apigateway": cast("AwsClient", self.stage)}
         deployment = Deployment(PREFIX, Tables(PREFIX), key_id=self.key, issuer=ISSUER, services=services)
@@ -170,7 +170,7 @@ class Account:
 
 @pytest.fixture
 def account(embedded_engine: None) -> Iterator[Account]:
-    """Give a deployment, and take it down."""
+    """Make a deployment, and delete it afterwards."""
     del embedded_engine
     account = Account()
     yield account
@@ -197,7 +197,7 @@ PLANTED: dict[str, tuple[Callable[[Account], Any], str]] = {
     "no key rotation": (lambda it: it.kms.disable_key_rotation(KeyId=it.key), "does not rotate"),
     "a disabled key": (lambda it: it.kms.disable_key(KeyId=it.key.split("/")[1]), "disabled"),
     "a key for everybody": (lambda it: it.open_key(), "every principal to use it"),
-    "logs for ever": (
+    "logs without expiry": (
         lambda it: it.logs.delete_retention_policy(logGroupName=f"/aws/lambda/{PREFIX}-rotate_keys"),
         "never expire",
     ),
@@ -247,37 +247,40 @@ PLANTED: dict[str, tuple[Callable[[Account], Any], str]] = {
 }
 
 
-def test_a_good_deployment_has_no_finding(account: Account) -> None:
-    """Otherwise nobody would read them."""
+def test_a_correct_deployment_has_no_finding(account: Account) -> None:
+    """Operators would ignore an audit with false findings."""
     assert account.audited() == []
 
 
 @pytest.mark.parametrize("mistake", PLANTED)
-def test_a_planted_mistake_is_found(account: Account, mistake: str) -> None:
-    """That one, and no other."""
+def test_a_seeded_mistake_is_found(account: Account, mistake: str) -> None:
+    """No other finding is reported."""
     plant, words = PLANTED[mistake]
     plant(account)
     ((_, problem),) = account.audited()
     assert words in problem
 
 
-def test_a_second_stage_is_a_door_too(account: Account) -> None:
-    """The Serverless transform made one named ``Stage``: no firewall, no log, no throttle, the same function."""
+def test_a_second_stage_of_the_api_is_checked_too(account: Account) -> None:
+    """The Serverless transform adds a stage named ``Stage``.
+
+    It has no firewall, log or throttle, and calls the same function.
+    """
     account.stage.others = [{"stageName": "Stage"}]
     assert account.audited() == [
         ("abc123/Stage", problem) for problem in ("it has no firewall", "it has no access log", "it has no throttle")
     ]
 
 
-def test_a_stage_that_is_gone_is_a_finding(account: Account) -> None:
-    """Though the API has another."""
+def test_a_missing_stage_is_a_finding(account: Account) -> None:
+    """The API has another stage."""
     account.stage.stage["stageName"] = "other"
     ((subject, problem),) = account.audited()
     assert (subject, "no stage api" in problem) == (ISSUER, True)
 
 
-def test_what_cannot_be_seen_is_a_finding(account: Account) -> None:
-    """A table that is gone, a right that is missing: an audit that sees nothing must not look content."""
+def test_a_configuration_that_cannot_be_read_is_a_finding(account: Account) -> None:
+    """The table or the right is missing. An audit that reads nothing must not report success."""
     account.stage = Refusing()
     account.logs.delete_log_group(logGroupName=f"/aws/lambda/{PREFIX}")
     found = dict(account.audited())
@@ -285,8 +288,8 @@ def test_what_cannot_be_seen_is_a_finding(account: Account) -> None:
     assert "AccessDeniedException" in found[ISSUER]
 
 
-def test_an_account_without_a_deployment_is_all_findings(embedded_engine: None) -> None:
-    """Every look says that it sees nothing."""
+def test_without_a_deployment_every_check_is_a_finding(embedded_engine: None) -> None:
+    """Each check reports that it cannot read its configuration."""
     del embedded_engine
     services = {name: service(name) for name in SERVICES} | {"apigateway": cast("AwsClient", Refusing())}
     deployment = Deployment(

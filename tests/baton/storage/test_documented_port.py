@@ -1,4 +1,4 @@
-"""docs/baton/storage-port.md: its two files are a complete port, and its contract runs in a project of one's own."""
+"""docs/baton/storage-port.md: its two files are a complete port, and its contract runs in a separate project."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ CONFTEST, PORT = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULT
 
 
 def run(folder: Path, port: str = PORT) -> tuple[int, str]:
-    """Run a port as the page says: its exit code, and what pytest printed."""
+    """Run a port as the page says. Return its exit code and the output of pytest."""
     (folder / "conftest.py").write_text(CONFTEST, "utf-8")
     (folder / "test_storage.py").write_text(port, "utf-8")
     done = subprocess.run(
@@ -29,7 +29,7 @@ def run(folder: Path, port: str = PORT) -> tuple[int, str]:
 
 
 def test_the_port_of_the_page_passes_the_contract(tmp_path: Path) -> None:
-    """With markers checked, warnings as errors, and as many cases as the page says."""
+    """The run has strict markers, warnings as errors, and the number of cases that the page names."""
     code, printed = run(tmp_path)
     assert code == pytest.ExitCode.OK, printed
     passed = re.search(r"^(\d+) passed", printed, re.MULTILINE)
@@ -39,8 +39,8 @@ def test_the_port_of_the_page_passes_the_contract(tmp_path: Path) -> None:
     assert abs(int(passed[1]) - int(said[1])) <= 20
 
 
-def test_a_port_that_breaks_a_law_fails_and_the_values_are_shown(tmp_path: Path) -> None:
-    """The assertions of the contract are rewritten by pytest, though they are in no test file."""
+def test_a_port_that_breaks_a_rule_fails_and_the_values_are_shown(tmp_path: Path) -> None:
+    """The assertions of the contract are rewritten by pytest, although they are in a package."""
     broken = PORT.replace(
         "class TestMyStorage(",
         "from chalicelib.baton.storage.memory.one_time import MemoryOneTime\n"

@@ -1,4 +1,4 @@
-"""The storage on DynamoDB keeps the contract."""
+"""The contract of the storage, on DynamoDB."""
 
 import secrets
 
@@ -18,12 +18,12 @@ from tests.baton.memory import MemoryLog
 
 
 def put_state(engine: DynamoDB, account_state: AccountState) -> None:
-    """Put an account state down as it is, whatever stood there."""
+    """Store this account state, and overwrite an earlier one."""
     engine.write("put_item", TableName=engine.tables.lineages, Item=state_item(account_state))
 
 
 def read_events(dynamodb: AwsClient, engine: DynamoDB, account: AccountId) -> list[AuditEvent]:
-    """Read an account's events as an operator would: by key, in the order of the sort key."""
+    """Read the events of an account in the order of the sort key, as an operator does."""
     answer = dynamodb.call(
         "query",
         TableName=engine.tables.audit,
@@ -45,7 +45,7 @@ def _event(item: Item) -> AuditEvent:
 
 
 def storage_over(engine: DynamoDB, dynamodb: AwsClient) -> StorageUnderTest:
-    """Build a storage over an engine, with the two ways past its verbs."""
+    """Build a storage over DynamoDB, with the two functions that bypass its methods."""
     return StorageUnderTest.of(
         dynamodb_storage(engine, LocalWrapper(), MemoryLog(), secrets.token_bytes),
         seed=lambda account_state: put_state(engine, account_state),
@@ -58,5 +58,5 @@ class TestDynamoDB(StorageContract):
 
     @pytest.fixture
     def storage(self, engine: DynamoDB, dynamodb: AwsClient) -> StorageUnderTest:
-        """Give the storage over tables of its own, empty."""
+        """Give the storage over new, empty tables."""
         return storage_over(engine, dynamodb)

@@ -1,4 +1,4 @@
-"""Our own trouble is ``Unavailable``, whatever its shape; and importing and starting need no AWS."""
+"""Each kind of server error is ``Unavailable``. Importing and starting need no AWS."""
 
 import subprocess
 import sys
@@ -65,21 +65,21 @@ pytestmark = pytest.mark.guarantee(9)
 
 
 def answered(code: str, status: int = 400, **members: object) -> ClientError:
-    """Make the error botocore raises for an answer with this code."""
+    """Make the error that botocore raises for an answer with this code."""
     metadata: Any = {"HTTPStatusCode": status}
     response: Any = {"Error": {"Code": code, "Message": "secret"}, "ResponseMetadata": metadata, **members}
     return ClientError(response, "AnyOperation")
 
 
 def cancelled(*codes: str, item: Item | None = None) -> ClientError:
-    """Make the error of a transaction that was cancelled for these reasons, one for each of its writes."""
+    """Make the error of a cancelled transaction, with one reason for each of its writes."""
     reasons = [{"Code": code} | ({"Item": item} if item else {}) for code in codes]
     return answered("TransactionCanceledException", CancellationReasons=reasons)
 
 
 @dataclass(slots=True)
-class Trouble:
-    """Stands for the client: raises what it was given, one after the other, then answers as told, or nothing."""
+class FailingClient:
+    """A client that raises each of its errors in turn, and then returns the given answer or an empty one."""
 
     errors: list[Exception]
     answers: dict[str, dict[str, object]] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Trouble:
     pauses: list[float] = field(default_factory=list)
 
     def __getattr__(self, operation: str) -> Callable[..., dict[str, object]]:
-        """Give any operation."""
+        """Return any operation."""
 
         def call(**request: object) -> dict[str, object]:
             self.calls += 1
@@ -100,14 +100,14 @@ class Trouble:
         return call
 
 
-def engine_in(trouble: Trouble) -> DynamoDB:
-    """Make an engine whose client is in trouble."""
-    dynamodb = AwsClient("dynamodb", pause=trouble.pauses.append)
-    dynamodb._made = trouble
+def engine_with(failing_client: FailingClient) -> DynamoDB:
+    """Make a DynamoDB with this client."""
+    dynamodb = AwsClient("dynamodb", pause=failing_client.pauses.append)
+    dynamodb._made = failing_client
     return DynamoDB(Tables("test"), dynamodb)
 
 
-OUR_TROUBLE = [
+SERVER_ERRORS = [
     answered("ProvisionedThroughputExceededException"),
     answered("ThrottlingException"),
     answered("RequestLimitExceeded"),
@@ -179,21 +179,21 @@ VERBS: dict[str, Callable[[DynamoDB], object]] = {
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("error", OUR_TROUBLE, ids=lambda error: f"{type(error).__name__} {error}"[:60])
-def test_our_own_trouble_is_unavailable(error: Exception, verb: str) -> None:
-    """Promise 9: never a verdict, and the private reason quotes nothing of the request."""
+@pytest.mark.parametrize("error", SERVER_ERRORS, ids=lambda error: f"{type(error).__name__} {error}"[:60])
+def test_every_server_error_is_unavailable(error: Exception, verb: str) -> None:
+    """Guarantee 9: it is never a verdict. The private reason contains nothing of the request."""
     with pytest.raises(Unavailable) as raised:
-        VERBS[verb](engine_in(Trouble([error])))
+        VERBS[verb](engine_with(FailingClient([error])))
     assert "secret" not in raised.value.reason
     assert raised.value.__suppress_context__
-    assert not raised.value.by_caller, "it must ring the alarm"
+    assert not raised.value.by_caller, "it must raise the alarm"
 
 
-@pytest.mark.parametrize("error", OUR_TROUBLE, ids=lambda error: f"{type(error).__name__} {error}"[:60])
-def test_an_event_that_cannot_be_noted_is_told_and_counted(error: Exception) -> None:
-    """What happened has happened: the audit never raises, and what it tells quotes nothing of the request."""
+@pytest.mark.parametrize("error", SERVER_ERRORS, ids=lambda error: f"{type(error).__name__} {error}"[:60])
+def test_an_audit_event_that_cannot_be_stored_is_logged_and_counted(error: Exception) -> None:
+    """The audited action has already succeeded, so no exception is raised. The log contains nothing of the request."""
     log = MemoryLog()
-    Audit(engine_in(Trouble([error])), log).append(AuditEvent(NOW, "logged_in", ACCOUNT), event_id="a")
+    Audit(engine_with(FailingClient([error])), log).append(AuditEvent(NOW, "logged_in", ACCOUNT), event_id="a")
     ((event, facts),) = log.recorded
     assert event == "audit_write_failed"
     assert (facts["event"], facts["account"]) == ("logged_in", ACCOUNT)
@@ -201,11 +201,11 @@ def test_an_event_that_cannot_be_noted_is_told_and_counted(error: Exception) -> 
     assert "secret" not in str(facts)
 
 
-def test_an_event_that_cannot_even_be_written_down_is_told() -> None:
-    """A defect of ours in an event does not undo what happened either."""
+def test_an_invalid_audit_event_is_logged() -> None:
+    """A defect in an event does not undo the audited action either."""
     log = MemoryLog()
     defective: Any = AuditEvent(at=NOW, event="logged_in", account=ACCOUNT, details=None)  # type: ignore[arg-type]
-    Audit(engine_in(Trouble([])), log).append(defective, event_id="a")
+    Audit(engine_with(FailingClient([])), log).append(defective, event_id="a")
     assert [(event, facts["reason"]) for event, facts in log.recorded] == [("audit_write_failed", "AttributeError")]
 
 
@@ -217,22 +217,22 @@ CONFLICTS = [
 
 
 @pytest.mark.parametrize("conflict", CONFLICTS, ids=str)
-def test_a_conflict_with_a_transaction_is_waited_out(conflict: Exception) -> None:
-    """The client does not send again what met a transaction; nothing was written, so we do."""
-    trouble = Trouble([conflict, conflict])
-    assert Users(engine_in(trouble)).register(USER, state_with()) == Done()
-    assert trouble.calls == 3
-    assert trouble.pauses == list(CONFLICT_PAUSES_S[:2])
+def test_a_conflict_with_a_transaction_is_repeated(conflict: Exception) -> None:
+    """The AWS client does not repeat it. Nothing was written, so Baton repeats it."""
+    failing_client = FailingClient([conflict, conflict])
+    assert Users(engine_with(failing_client)).register(USER, state_with()) == Done()
+    assert failing_client.calls == 3
+    assert failing_client.pauses == list(CONFLICT_PAUSES_S[:2])
 
 
 @pytest.mark.parametrize("conflict", CONFLICTS, ids=str)
-def test_a_conflict_that_does_not_end_is_unavailable(conflict: Exception) -> None:
-    """The waiting is bounded."""
-    trouble = Trouble([conflict] * 10)
+def test_a_lasting_conflict_is_unavailable(conflict: Exception) -> None:
+    """The number of repetitions is limited."""
+    failing_client = FailingClient([conflict] * 10)
     with pytest.raises(Unavailable) as raised:
-        Users(engine_in(trouble)).register(USER, state_with())
-    assert trouble.calls == 1 + len(CONFLICT_PAUSES_S)
-    assert raised.value.by_caller, "requests sent together meet at will: no alarm"
+        Users(engine_with(failing_client)).register(USER, state_with())
+    assert failing_client.calls == 1 + len(CONFLICT_PAUSES_S)
+    assert raised.value.by_caller, "a caller can cause conflicts: no alarm"
 
 
 CONFLICT_OF_EACH_CLIENT = [
@@ -242,69 +242,69 @@ CONFLICT_OF_EACH_CLIENT = [
 
 
 @pytest.mark.parametrize("conflict", CONFLICT_OF_EACH_CLIENT, ids=["botocore", "small client"])
-def test_an_exchange_that_meets_a_transaction_is_sent_again(conflict: Exception) -> None:
-    """A team's own transaction may check that a login is live while this login exchanges its token."""
+def test_an_exchange_in_conflict_with_a_transaction_is_repeated(conflict: Exception) -> None:
+    """A team's own transaction can check that a login is active while this login exchanges its token."""
     child = state_with(exchange(MINE_LIVE, presented(), now=NOW))
-    trouble = Trouble([conflict] * len(CONFLICT_PAUSES_S), answers={"update_item": {"Attributes": state_item(child)}})
-    assert VERBS["lineages.exchange"](engine_in(trouble)) == Exchanged(child.lineages[MINE])
-    assert trouble.pauses == list(CONFLICT_PAUSES_S)
+    failing_client = FailingClient(
+        [conflict] * len(CONFLICT_PAUSES_S), answers={"update_item": {"Attributes": state_item(child)}}
+    )
+    assert VERBS["lineages.exchange"](engine_with(failing_client)) == Exchanged(child.lineages[MINE])
+    assert failing_client.pauses == list(CONFLICT_PAUSES_S)
 
 
 @pytest.mark.parametrize("verb", ["lineages.exchange", "lineages.add_lineage", "lineages.record_use", "lineages.end"])
 @pytest.mark.parametrize("conflict", CONFLICT_OF_EACH_CLIENT, ids=["botocore", "small client"])
-def test_a_write_that_keeps_meeting_transactions_is_unavailable_and_never_refused(
-    conflict: Exception, verb: str
-) -> None:
-    """503: the login is still valid, and its app repeats the request with the same attempt."""
-    trouble = Trouble([conflict] * 10)
+def test_a_write_in_lasting_conflict_is_503_and_never_refused(conflict: Exception, verb: str) -> None:
+    """The login is still valid, and its app repeats the request with the same attempt."""
+    failing_client = FailingClient([conflict] * 10)
     with pytest.raises(Unavailable) as raised:
-        VERBS[verb](engine_in(trouble))
-    assert trouble.calls == 1 + len(CONFLICT_PAUSES_S)
+        VERBS[verb](engine_with(failing_client))
+    assert failing_client.calls == 1 + len(CONFLICT_PAUSES_S)
     assert raised.value.by_caller
 
 
-def test_a_conflict_is_not_waited_out_by_a_call_that_has_lasted_too_long() -> None:
-    """Each round may take what a call takes: four of them outlived Lambda."""
+def test_a_conflict_is_not_repeated_after_a_long_call() -> None:
+    """Each repetition can take as long as a call. Four of them took longer than Lambda's time-out."""
     now = iter([0.0, 0.9, 1.1, 1.2, 1.3])
-    trouble = Trouble([CONFLICTS[0]] * 10)
-    engine = engine_in(trouble)
+    failing_client = FailingClient([CONFLICTS[0]] * 10)
+    engine = engine_with(failing_client)
     engine._dynamodb._monotonic = lambda: next(now)
     with pytest.raises(Unavailable):
         Users(engine).register(USER, state_with())
-    assert trouble.calls == 2
+    assert failing_client.calls == 2
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "TransactionInProgressException"])
-def test_nothing_else_is_sent_again_by_us(code: str) -> None:
-    """The client's three attempts are all there is. One in progress is known by its token, which is the client's."""
-    trouble = Trouble([answered(code)] * 2)
+def test_no_other_error_is_repeated_by_baton(code: str) -> None:
+    """The AWS client already makes three attempts. It recognises its own running transaction by its token."""
+    failing_client = FailingClient([answered(code)] * 2)
     with pytest.raises(Unavailable):
-        Users(engine_in(trouble)).register(USER, state_with())
-    assert trouble.calls == 1
+        Users(engine_with(failing_client)).register(USER, state_with())
+    assert failing_client.calls == 1
 
 
 @pytest.mark.parametrize("verb", ["users.find", "users.get", "lineages.get"])
 def test_every_read_is_strongly_consistent(verb: str) -> None:
-    """Or a logout that has answered 200 could be overlooked for a moment."""
-    trouble = Trouble([])
-    VERBS[verb](engine_in(trouble))
-    assert [request["ConsistentRead"] for request in trouble.requests] == [True]
+    """A call shortly after a logout must not succeed."""
+    failing_client = FailingClient([])
+    VERBS[verb](engine_with(failing_client))
+    assert [request["ConsistentRead"] for request in failing_client.requests] == [True]
 
 
-def test_a_failed_condition_brings_the_old_item() -> None:
-    """What stood there comes with the failure: never a second read."""
+def test_a_failed_condition_returns_the_stored_item() -> None:
+    """No second read is necessary."""
     item = state_item(state_with())
     with pytest.raises(ConditionFailed) as failed:
-        engine_in(Trouble([answered("ConditionalCheckFailedException", Item=item)])).write("put_item")
+        engine_with(FailingClient([answered("ConditionalCheckFailedException", Item=item)])).write("put_item")
     assert failed.value.item == item
 
 
-def test_a_transaction_that_failed_on_a_claim_names_its_account() -> None:
-    """The items come in the order of the writes."""
+def test_a_registration_of_a_used_address_returns_its_account() -> None:
+    """The items are in the order of the writes."""
     claim: Item = {"pk": {"S": "E#ada"}, "account": {"S": "somebody"}}
     error = cancelled("ConditionalCheckFailed", "None", "None")
     error.response["CancellationReasons"][0]["Item"] = claim  # type: ignore[typeddict-item] # our codec's shape
-    assert isinstance(Users(engine_in(Trouble([error]))).register(USER, state_with()), AddressTaken)
+    assert isinstance(Users(engine_with(FailingClient([error]))).register(USER, state_with()), AddressTaken)
 
 
 BROKEN: dict[str, Callable[[Item], object]] = {
@@ -322,7 +322,7 @@ BROKEN: dict[str, Callable[[Item], object]] = {
     "roles not a number": lambda item: item.update(r={"S": "1"}),
     "roles of no bit": lambda item: item.update(r={"N": "0"}),
     "a role below the first": lambda item: item.update(r={"N": "-1"}),
-    "a role over the last": lambda item: item.update(r={"N": str(1 << 32)}),
+    "a role above the last": lambda item: item.update(r={"N": str(1 << 32)}),
     "unknown reason": lambda item: _mine(item).update(z={"N": "1"}, y={"N": "99"}),
 }
 
@@ -332,8 +332,8 @@ def _mine(item: Item) -> dict[str, Value]:
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_an_account_state_that_cannot_be_read_is_our_own_trouble(engine: DynamoDB, broken: str) -> None:
-    """Never "unknown", never "ended": nobody is logged out by a malformed item."""
+def test_an_unreadable_account_state_is_a_server_error(engine: DynamoDB, broken: str) -> None:
+    """Such an account state never counts as missing or ended, so a malformed item logs nobody out."""
     item = state_item(state_with(MINE_LIVE))
     BROKEN[broken](item)
     engine.write("put_item", TableName=engine.tables.lineages, Item=item)
@@ -343,8 +343,8 @@ def test_an_account_state_that_cannot_be_read_is_our_own_trouble(engine: DynamoD
         LineageStore(engine).exchange(presented(2), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
 
 
-def test_users_and_claims_that_cannot_be_read_are_our_own_trouble(engine: DynamoDB) -> None:
-    """The same holds in the other tables."""
+def test_unreadable_users_and_index_entries_are_a_server_error(engine: DynamoDB) -> None:
+    """The rule also holds for users and e-mail index entries."""
     engine.write("put_item", TableName=engine.tables.users, Item=of_account(ACCOUNT))
     engine.write("put_item", TableName=engine.tables.users, Item={"pk": {"S": f"E#{USER.email_index}"}})
     with pytest.raises(Unavailable, match="malformed user"):
@@ -355,39 +355,39 @@ def test_users_and_claims_that_cannot_be_read_are_our_own_trouble(engine: Dynamo
         Users(engine).register(USER, state_with())
 
 
-def test_an_item_with_nothing_in_it_is_not_an_absent_one() -> None:
-    """It was: whoever met one was told "log in", or "wrong password"."""
+def test_an_empty_item_is_not_a_missing_item() -> None:
+    """Before the fix the answer was `log_in` or a wrong password."""
     for verb in ("users.find", "users.get", "lineages.get"):
         with pytest.raises(Unavailable, match="malformed"):
-            VERBS[verb](engine_in(Trouble([], answers={"get_item": {"Item": {}}})))
+            VERBS[verb](engine_with(FailingClient([], answers={"get_item": {"Item": {}}})))
     nothing = answered("ConditionalCheckFailedException", Item={})
     with pytest.raises(Unavailable, match="malformed account state"):
-        VERBS["lineages.exchange"](engine_in(Trouble([nothing])))
+        VERBS["lineages.exchange"](engine_with(FailingClient([nothing])))
 
 
 @pytest.mark.parametrize("reasons", [[], [{"Code": "ConditionalCheckFailed"}]], ids=["none", "too few"])
-def test_a_transaction_cancelled_without_its_reasons_is_our_own_trouble(reasons: list[object]) -> None:
-    """It was a defect, 500: there was nothing to take apart."""
+def test_a_cancelled_transaction_without_its_reasons_is_a_server_error(reasons: list[object]) -> None:
+    """Before the fix it was a defect, 500."""
     error = answered("TransactionCanceledException", CancellationReasons=reasons)
     if not reasons:
         del error.response["CancellationReasons"]
     for verb in ("users.register", "users.change_password"):
         with pytest.raises(Unavailable):
-            VERBS[verb](engine_in(Trouble([error])))
+            VERBS[verb](engine_with(FailingClient([error])))
 
 
-def test_a_grant_that_was_spent_and_cannot_be_read_is_our_own_trouble() -> None:
-    """It was refused, 401: the condition had held, so it was good."""
-    spent = Trouble([], answers={"update_item": {"Attributes": {"pk": {"S": "G#grant"}}}})
+def test_a_consumed_but_unreadable_grant_is_a_server_error() -> None:
+    """The condition of the write held, so the grant was valid. Before the fix it was refused with 401."""
+    spent = FailingClient([], answers={"update_item": {"Attributes": {"pk": {"S": "G#grant"}}}})
     with pytest.raises(Unavailable, match="malformed grant"):
-        VERBS["ephemeral.consume_grant"](engine_in(spent))
+        VERBS["ephemeral.consume_grant"](engine_with(spent))
 
 
 @pytest.mark.parametrize("said", [b'{"Item": {"pk": {"S', b"", b'{"Item": {"pk": {"B": "A"}}}'], ids=str)
-def test_an_answer_that_cannot_be_read_is_not_an_empty_one(
+def test_an_unreadable_answer_is_not_an_empty_answer(
     engine: DynamoDB, dynamodb: AwsClient, said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or botocore makes an empty answer of half a one, and of that the stores make "no such account"."""
+    """Half of an answer is an empty answer for botocore, and the stores would return "no such account"."""
     from moto.dynamodb.responses import DynamoHandler
 
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
@@ -403,10 +403,10 @@ def test_an_answer_that_cannot_be_read_is_not_an_empty_one(
         ("lineages.exchange", (400, {"x-amz-crc32": "1"}, b'{"__type": "x#ConditionalCheckFailedException"}')),
     ],
 )
-def test_an_answer_that_is_not_what_its_checksum_says_is_not_believed(
+def test_an_answer_with_a_wrong_checksum_is_refused(
     engine: DynamoDB, dynamodb: AwsClient, verb: str, answer: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was, after botocore had asked three times: as "no such account", of one that is there."""
+    """Before the fix, botocore returned it after three attempts, and an account was reported as missing."""
     from moto.dynamodb.responses import DynamoHandler
 
     asked = []
@@ -422,36 +422,38 @@ def test_an_answer_that_is_not_what_its_checksum_says_is_not_believed(
     assert len(asked) == ATTEMPTS
 
 
-def test_a_service_that_answers_in_xml_can_be_read(embedded_engine: None) -> None:
-    """As IAM does: its answers are not JSON, and not garbled."""
+def test_an_answer_in_xml_can_be_read(embedded_engine: None) -> None:
+    """IAM answers in XML instead of JSON."""
     del embedded_engine
     assert AwsClient("iam").call("list_account_aliases")["AccountAliases"] == []
 
 
-def test_a_condition_that_disagrees_with_the_rule_is_our_own_trouble() -> None:
-    """Should the two ever differ, nothing is granted and nobody is called a thief."""
+def test_a_condition_that_disagrees_with_the_rule_is_a_server_error() -> None:
+    """Nothing is granted and no reuse is reported."""
     error = answered("ConditionalCheckFailedException", Item=state_item(state_with(MINE_LIVE)))
     with pytest.raises(Unavailable, match="disagree"):
-        LineageStore(engine_in(Trouble([error]))).exchange(presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
+        LineageStore(engine_with(FailingClient([error]))).exchange(
+            presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S
+        )
 
 
 @pytest.mark.parametrize("verb", ["lineages.end_all", "lineages.delete"])
 def test_a_write_on_behalf_of_a_login_without_an_account_is_refused(verb: str) -> None:
-    """The item is gone, so there is no login: refused, and no defect."""
-    assert VERBS[verb](engine_in(Trouble([answered("ConditionalCheckFailedException")]))) == Inactive()
+    """The item is missing, so there is no login. This is a refusal and not a defect."""
+    assert VERBS[verb](engine_with(FailingClient([answered("ConditionalCheckFailedException")]))) == Inactive()
 
 
 @pytest.mark.parametrize("verb", ["lineages.end_all", "lineages.delete"])
-def test_a_write_on_behalf_of_a_live_login_that_did_not_happen_is_our_own_trouble(verb: str) -> None:
-    """The item that comes with the failure says that the login lives: then nobody is told that it has ended."""
+def test_a_failed_write_of_an_active_login_is_a_server_error(verb: str) -> None:
+    """The stored item shows an active login, so the client is not told that it has ended."""
     item = state_item(state_with(MINE_LIVE, OTHER_LIVE))
-    trouble = Trouble([answered("ConditionalCheckFailedException", Item=item)])
+    failing_client = FailingClient([answered("ConditionalCheckFailedException", Item=item)])
     with pytest.raises(Unavailable, match="disagree"):
-        VERBS[verb](engine_in(trouble))
+        VERBS[verb](engine_with(failing_client))
 
 
-def test_the_client_is_made_once_with_limits_stated(dynamodb: AwsClient) -> None:
-    """Defaults changed between releases of botocore: ours are explicit."""
+def test_the_client_is_made_once_with_explicit_limits(dynamodb: AwsClient) -> None:
+    """The defaults of botocore changed between releases."""
     config = dynamodb.client.meta.config
     assert (config.connect_timeout, config.read_timeout) == (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
     assert config.retries["mode"] == "standard"
@@ -459,8 +461,8 @@ def test_the_client_is_made_once_with_limits_stated(dynamodb: AwsClient) -> None
     assert dynamodb.client is dynamodb.client
 
 
-def test_no_region_is_our_own_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that cannot be made is no different from one that gets no answer."""
+def test_a_missing_region_is_a_server_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that cannot be made counts as a client without an answer."""
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
@@ -469,7 +471,7 @@ def test_no_region_is_our_own_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_importing_the_stores_imports_no_aws() -> None:
-    """`app.py` runs on the deploying machine too, and a cold start pays for what it imports."""
+    """`app.py` also runs on the deploying machine, and each import slows the cold start."""
     program = (
         "import sys\n"
         "from chalicelib.baton.storage.dynamodb import accounts, audit, database, key_ring\n"
@@ -481,29 +483,32 @@ def test_importing_the_stores_imports_no_aws() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
-def test_a_request_whose_calls_have_lasted_too_long_sends_no_more() -> None:
-    """A brown-out made a login outlive Lambda's time-out: it ended without an answer, and its slots stayed taken."""
+def test_a_request_over_its_time_budget_sends_no_more_calls() -> None:
+    """Before the fix, a login could exceed Lambda's time-out when DynamoDB was slow.
+
+    It got no answer, and its count stayed.
+    """
     now, call_s = [0.0], [0.0]
 
-    class Slow(Trouble):
+    class Slow(FailingClient):
         def __getattr__(self, operation: str) -> Callable[..., dict[str, object]]:
             now[0] += call_s[0]
             return super().__getattr__(operation)
 
-    trouble = Slow([])
+    failing_client = Slow([])
     time_budget = TimeBudget()
     service = AwsClient("dynamodb", time_budget=time_budget, monotonic=lambda: now[0])
-    service._made = trouble
+    service._made = failing_client
     engine = DynamoDB(Tables("test"), service)
     for _ in range(3):
         call_s[0] = ASKING_MAX_S
-        engine.read("lineages", {"pk": {"S": "x"}})  # no request has begun: nothing is limited
+        engine.read("lineages", {"pk": {"S": "x"}})  # no request has begun, so there is no limit
     for _ in range(2):
         time_budget.begin()
         engine.read("lineages", {"pk": {"S": "x"}})
         call_s[0] = 0.1
-        trouble.errors.append(answered("ThrottlingException"))
-        with pytest.raises(Unavailable):  # a call that fails takes time too
+        failing_client.errors.append(answered("ThrottlingException"))
+        with pytest.raises(Unavailable):  # a failed call takes time too
             engine.read("lineages", {"pk": {"S": "x"}})
         asks: list[Callable[[], object]] = [
             lambda: engine.read("lineages", {"pk": {"S": "x"}}),
@@ -515,15 +520,15 @@ def test_a_request_whose_calls_have_lasted_too_long_sends_no_more() -> None:
             with pytest.raises(Unavailable, match="too long"):
                 ask()
         call_s[0] = ASKING_MAX_S
-    assert trouble.calls == 7
+    assert failing_client.calls == 7
 
 
-def test_the_time_of_a_view_is_not_that_of_the_storage() -> None:
-    """After six seconds at a payment provider no answer was stored, no key released, and no event audited."""
+def test_the_time_of_a_view_does_not_count_as_storage_time() -> None:
+    """After a slow view, the answer must be stored, the key released and the event audited."""
     now = [0.0]
     time_budget = TimeBudget()
     service = AwsClient("dynamodb", time_budget=time_budget, monotonic=lambda: now[0])
-    service._made = Trouble([])
+    service._made = FailingClient([])
     time_budget.begin()
     now[0] += 2 * ASKING_MAX_S
     DynamoDB(Tables("test"), service).write("put_item", TableName="ephemeral", Item={})

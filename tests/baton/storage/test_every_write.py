@@ -1,7 +1,7 @@
-"""The law, over all writes: what changes something on behalf of a caller carries the condition that its login is live.
+"""Each write on behalf of a caller has the condition that the login is active.
 
-A call is admitted by a read, and its login may end before the write. The writes are found in the source of the stores;
-each stands on the list below with the reason why it is as it must be. A new one fails here until it is listed.
+A read authorizes a call, and its login can end before the write. The test finds the writes in the source of the stores.
+Each is in the list below, with the reason why it is correct. A new write fails here until it is listed.
 """
 
 import ast
@@ -16,11 +16,11 @@ import pytest
 
 from chalicelib.baton.accounts.ports import Users
 from chalicelib.baton.events.ports import Audit
-from chalicelib.baton.factors.ports import RateLimits
+from chalicelib.baton.factors.ports import FactorStore, RateLimits
 from chalicelib.baton.keys.ports import ChangingKeyRing
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.proof.ports import OnceStore
-from chalicelib.baton.testing.contract import LineagesContract
+from chalicelib.baton.testing.contract import LineagesContract, StorageContract
 from chalicelib.baton.tokens.ports import OneTime
 
 pytestmark = pytest.mark.guarantee(6)
@@ -29,81 +29,82 @@ ROOT = Path(__file__).parents[3]
 BATON = ROOT / "chalicelib" / "baton"
 STORES = BATON / "storage" / "dynamodb"
 CARRIERS = frozenset({"database.py"})
-"""They carry any write, and know none."""
+"""Files that send any write and define none."""
 DATABASE = frozenset({"write", "transact", "delete_batch"})
 RAW = frozenset({"put_item", "update_item", "delete_item", "transact_write_items", "batch_write_item"})
 
 
 @dataclass(frozen=True, slots=True)
 class Carries:
-    """The condition that the login is live is part of the write. ``proof``: the contract's test that refuses it."""
+    """The write has the condition that the login is active. ``proof`` is the contract's test that sees the refusal."""
 
     proof: Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
 class Consumes:
-    """It only uses something up, or lays it down to be used up: the write that it is for has the condition."""
+    """The write only consumes or prepares a one-time value. The write that the value is for has the condition."""
 
     write: str
 
 
 @dataclass(frozen=True, slots=True)
 class NoCaller:
-    """It is made on behalf of no login."""
+    """The write is not on behalf of a login."""
 
     why: str
 
 
 _LAW = LineagesContract.test_no_write_on_behalf_of_a_login_that_is_not_live
 WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
-    "accounts.register": NoCaller("there is no login yet; claim, user and account state must not exist"),
+    "accounts.register": NoCaller("there is no login yet; index entry, user and account state must not exist"),
     "accounts.change_password": Carries(
         LineagesContract.test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live
     ),
-    "accounts.rehash": NoCaller("the same password, proved in this very request; not over a changed verifier"),
-    "accounts.forget": NoCaller(
-        "what a deletion leaves: that one had the condition, and a deleted account stays deleted"
+    "accounts.rehash": NoCaller("the same password, verified in this request; a changed hash is not overwritten"),
+    "accounts.forget": NoCaller("it deletes the rest of a deleted account; the deletion had the condition"),
+    "factors.consume_totp_step": Consumes(
+        "a login, or the keeping of a grant; a device is remembered by its own proof"
     ),
+    "factors.consume_recovery_code": Consumes("a login"),
+    "factors.change_factors": Carries(StorageContract.test_no_factor_is_changed_on_behalf_of_a_login_that_is_not_live),
     "lineages.exchange": Carries(LineagesContract.test_a_dead_lineage_is_not_exchanged),
-    "lineages.add_lineage": NoCaller(
-        "a login proves the password, whose version is in the condition, and begins a lineage"
-    ),
+    "lineages.add_lineage": NoCaller("a login verifies the password; the credentials version is in the condition"),
     "lineages.record_use": Carries(LineagesContract.test_an_ended_lineage_does_not_slide_even_as_read),
-    "lineages.end": NoCaller("it ends the very login whose token asks, which has nothing to lose once it has ended"),
+    "lineages.end": NoCaller("it ends only the caller's own login"),
     "lineages.end_device": Carries(_LAW),
     "lineages.end_all": Carries(_LAW),
     "lineages.delete": Carries(_LAW),
-    "lineages.set_status": NoCaller("the operator's: no route has it"),
-    "lineages.set_roles": NoCaller("the operator's: no route has it; of an active account, whose roles are as read"),
-    "lineages.set_second_factor": NoCaller("the operator's: no route has it; of an active account"),
-    "lineages.set_attributes": NoCaller("the team's own, for what its service decided; of an active account"),
-    "one_time.consume_nonce": Consumes("whatever the signed request is for"),
+    "lineages.set_status": NoCaller("only the operator calls it; no route does"),
+    "lineages.set_roles": NoCaller("only the operator calls it; the account must be active and its roles unchanged"),
+    "lineages.set_second_factor": NoCaller("only the operator calls it; the account must be active"),
+    "lineages.set_attributes": NoCaller("the team calls it for what its service decided; the account must be active"),
+    "one_time.consume_nonce": Consumes("the effect of the signed request"),
     "one_time.consume_ticket": Consumes("the step that the ticket is for"),
     "one_time.store_grant": Consumes("the operation that the grant names"),
     "one_time.consume_grant": Consumes("the operation that the grant names"),
-    "one_time.count": Consumes("a login, a registration, or the keeping of a grant"),
-    "one_time.uncount": Consumes("a login, a registration, or the keeping of a grant"),
+    "one_time.count": Consumes("a login, a registration, or a stored grant"),
+    "one_time.uncount": Consumes("a login, a registration, or a stored grant"),
     "once.claim": Consumes("the effect of the view, whose own writes carry `caller.live()`"),
-    "once.take_over": Consumes("the effect of the view, which its route declares safe to repeat"),
-    "once.store": NoCaller("the answer to an effect that has happened, whether the login lives on or not"),
-    "once.release": NoCaller("it undoes the claim of the same sending, which had no effect"),
-    "audit.append": NoCaller("it says what has happened"),
-    "audit.erase": NoCaller("of a deleted account, which has no login: a job and the operator do it, never a request"),
-    "key_ring.current": NoCaller("a development environment makes the ring that it lacks"),
-    "key_ring.refreshed": NoCaller("a development environment makes the ring that it lacks"),
-    "key_ring.create": NoCaller("the operator's: no route has it"),
-    "key_ring.replace": NoCaller("the operator's, and the daily rotation's: no route has it"),
+    "once.take_over": Consumes("the effect of the view, whose route is `retry_safe`"),
+    "once.store": NoCaller("the effect has happened, whether the login is active or not"),
+    "once.release": NoCaller("it undoes the claim of the same request, which had no effect"),
+    "audit.append": NoCaller("it records an action that has happened"),
+    "audit.erase": NoCaller("the account is deleted and has no login; a job and the operator call it, never a request"),
+    "key_ring.current": NoCaller("a development environment makes a missing ring"),
+    "key_ring.refreshed": NoCaller("a development environment makes a missing ring"),
+    "key_ring.create": NoCaller("only the operator calls it; no route does"),
+    "key_ring.replace": NoCaller("only the operator and the rotation job call it; no route does"),
 }
 READS = frozenset({"accounts.find", "accounts.get", "audit.newest", "lineages.get"})
 CONDITIONS = frozenset({"lineages.liveness_condition"})
-"""What neither reads nor writes: it is a part of a transaction of the team's own."""
+"""Methods that neither read nor write: they return a part of a team's transaction."""
 
 
 def writes_of(source: str, module: str) -> Iterator[str]:
-    """Name the public verbs of a module's classes that write, themselves or by a private method.
+    """Return the public methods of a module's classes that write, directly or through a private method.
 
-    Raises ``AssertionError`` for a write that is in no class: nobody could list it.
+    Raises ``AssertionError`` for a write outside of a class, which could not be listed.
     """
     tree = ast.parse(source)
     in_classes = 0
@@ -140,12 +141,12 @@ def _own_calls(method: ast.AST) -> set[str]:
 
 
 def verbs_of(port: type[Any]) -> set[str]:
-    """Name the verbs of a port."""
+    """Return the methods of a port."""
     return {name for name, member in vars(port).items() if inspect.isfunction(member) and not name.startswith("_")}
 
 
-def test_every_write_is_on_the_list() -> None:
-    """And the list has no other."""
+def test_every_write_is_listed() -> None:
+    """The list has no others."""
     found = {
         verb
         for path in STORES.glob("*.py")
@@ -155,20 +156,21 @@ def test_every_write_is_on_the_list() -> None:
     assert found == WRITES.keys()
 
 
-def test_nothing_writes_but_the_stores() -> None:
-    """So that none is overlooked."""
+def test_only_the_stores_write() -> None:
+    """Therefore the list is complete."""
     elsewhere = (ROOT / "chalicelib" / "baton").rglob("*.py")
     assert [
         str(path) for path in elsewhere if path.parent != STORES and any(_sites(ast.parse(path.read_text("utf-8"))))
     ] == []
 
 
-def test_every_verb_of_a_port_reads_or_is_on_the_list() -> None:
-    """A verb that is added to a port is looked at, whatever its store does."""
+def test_every_method_of_a_port_reads_or_is_listed() -> None:
+    """A new method of a port must be reviewed, whatever its store does."""
     listed = {
         f"{name}.{verb}"
         for name, ports in {
             "accounts": (Users,),
+            "factors": (FactorStore,),
             "lineages": (LineageStore,),
             "one_time": (OneTime, RateLimits),
             "once": (OnceStore,),
@@ -184,27 +186,27 @@ def test_every_verb_of_a_port_reads_or_is_on_the_list() -> None:
 
 
 @pytest.mark.parametrize("verb", [verb for verb, how in WRITES.items() if isinstance(how, Carries)])
-def test_the_condition_of_a_write_is_proved_by_the_contract(verb: str) -> None:
-    """By a test that asks this verb, on behalf of a login that is not live, and sees that nothing was written."""
+def test_the_contract_tests_the_condition_of_a_write(verb: str) -> None:
+    """A test of the contract calls this method for a login that is not active, and sees that nothing is written."""
     how, name = WRITES[verb], verb.partition(".")[2]
     assert isinstance(how, Carries)
     helpers = _own_calls(ast.parse(textwrap.dedent(inspect.getsource(how.proof))))
-    methods = [how.proof, *(getattr(LineagesContract, helper) for helper in helpers)]
+    methods = [how.proof, *(getattr(StorageContract, helper) for helper in helpers)]
     asked = " ".join(inspect.getsource(method) for method in methods)
     assert f".{name}(" in asked or f'"{name}"' in asked
     assert "not_live" in how.proof.__name__ or {"dead", "ended"} & set(how.proof.__name__.split("_"))
 
 
 @pytest.mark.parametrize("verb", [verb for verb, how in WRITES.items() if isinstance(how, Carries)])
-def test_a_write_on_behalf_of_a_login_is_told_which_one(verb: str) -> None:
-    """And since when logins count: the condition cannot be written without."""
-    port = {"accounts": Users, "lineages": LineageStore}[verb.partition(".")[0]]
+def test_a_write_on_behalf_of_a_login_gets_that_login(verb: str) -> None:
+    """The method also gets the not-before time. The condition needs both."""
+    port = {"accounts": Users, "factors": FactorStore, "lineages": LineageStore}[verb.partition(".")[0]]
     parameters = inspect.signature(getattr(port, verb.partition(".")[2])).parameters
-    assert "actor" in parameters or {"not_before", "now"} <= parameters.keys()
+    assert parameters.keys() & {"actor", "by"} or {"not_before", "now"} <= parameters.keys()
 
 
-def test_only_the_login_that_asks_is_ended_without_the_condition() -> None:
-    """``lineages.end`` has none: so no journey ends another login by it."""
+def test_only_the_callers_own_login_is_ended_without_the_condition() -> None:
+    """``lineages.end`` has no condition, so no flow may end another login with it."""
     own = {
         ("caller.account", "caller.device_id"),
         ("token.account", "token.lineage"),
@@ -220,8 +222,8 @@ def test_only_the_login_that_asks_is_ended_without_the_condition() -> None:
     assert set(asked) == own
 
 
-def test_the_operators_verbs_are_on_no_route() -> None:
-    """``set_status``, ``set_roles``, ``create`` and ``replace`` ask for no login: no view may reach them."""
+def test_no_route_uses_the_operators_methods() -> None:
+    """``set_status``, ``set_roles``, ``create`` and ``replace`` require no login, so no view may call them."""
     web = "".join(path.read_text("utf-8") for path in [*BATON.rglob("routes.py"), *(BATON / "http").glob("*.py")])
     assert "set_status" not in web
     assert "SetStatus" not in web
@@ -254,8 +256,11 @@ class Users:
 """
 
 
-def test_a_write_that_is_added_is_found() -> None:
-    """In a verb, behind a private method, past the database; and one outside of a class cannot hide."""
+def test_a_new_write_is_found() -> None:
+    """The write is in a method, in a private method, or bypasses the database.
+
+    A write outside of a class is an error.
+    """
     assert set(writes_of(PLANTED, "accounts")) == {"accounts.bless", "accounts.curse", "accounts.raw"}
     with pytest.raises(AssertionError, match="outside"):
         list(writes_of(PLANTED + "\ndef hidden(database):\n    database.write('put_item')\n", "users"))

@@ -1,7 +1,7 @@
-"""A team's own transaction happens only while the login that asked for it is live: `liveness_condition`, on DynamoDB.
+"""A team's own transaction requires an active login: `liveness_condition`, on DynamoDB.
 
-Each case runs a real ``TransactWriteItems`` with boto3's low-level client: the condition, and a write of the team's own
-beside it. The rule (`may_act`) says what must happen.
+Each case runs a real ``TransactWriteItems`` with boto3's low-level client: the condition, and a write of the team
+beside it. The rule (`may_act`) defines the expected result.
 """
 
 from collections.abc import Callable
@@ -51,10 +51,10 @@ ORDER: Final = {"pk": {"S": "order-7"}, "by": {"S": ACCOUNT}}
 
 
 class Team:
-    """A team's code: it writes an order while the login is live. Its table is one of this test's own."""
+    """A team's code that writes an order while the login is active. It has its own table."""
 
     def __init__(self, engine: DynamoDB) -> None:
-        """Keep the engine."""
+        """Store the database."""
         self.lineage_store, self.users, self.table = LineageStore(engine), Users(engine), engine.tables.ephemeral
         self.engine = engine
 
@@ -77,14 +77,14 @@ class Team:
 
 @pytest.fixture
 def team(engine: DynamoDB) -> Team:
-    """Give a team over empty tables, and a live login with two roles."""
+    """Give a team over empty tables, and an active login with two roles."""
     team = Team(engine)
     assert team.users.register(USER, replace(state_with(MINE_LIVE, OTHER_LIVE), roles=ROLES)) == Done()
     return team
 
 
 def test_the_condition_is_one_element_of_a_transaction(team: Team, engine: DynamoDB) -> None:
-    """As boto3's low-level client takes it: only what is mentioned, and nothing of the item comes back."""
+    """The element has the form of boto3's low-level client. A failure returns nothing of the item."""
     (kind, check), *others = team.lineage_store.liveness_condition(ACTOR, roles=ROLES, now=NOW).items()
     assert (kind, others) == ("ConditionCheck", [])
     assert isinstance(check, dict)
@@ -99,9 +99,9 @@ def test_the_condition_is_one_element_of_a_transaction(team: Team, engine: Dynam
     }
 
 
-@pytest.mark.parametrize("roles", [None, ROLES], ids=["no role asked", "a role asked"])
-def test_a_transaction_of_a_live_login_happens(team: Team, roles: frozenset[int] | None) -> None:
-    """As often as it is asked for: nothing is spent."""
+@pytest.mark.parametrize("roles", [None, ROLES], ids=["no role required", "a role required"])
+def test_a_transaction_of_an_active_login_succeeds(team: Team, roles: frozenset[int] | None) -> None:
+    """The transaction can be repeated, because nothing is consumed."""
     assert team.order(roles=roles)
     assert team.order(roles=roles)
 
@@ -115,15 +115,15 @@ def test_a_transaction_of_a_live_login_happens(team: Team, roles: frozenset[int]
         pytest.param(replace(MINE_LIVE, binding=NoBinding()), id="bound to no key"),
     ],
 )
-def test_a_transaction_happens_until_the_last_second_of_a_login(team: Team, lineage: Lineage) -> None:
-    """Condition and rule draw the line at the same second."""
+def test_a_transaction_succeeds_until_the_last_second_of_a_login(team: Team, lineage: Lineage) -> None:
+    """Condition and rule end at the same second."""
     put_state(team.engine, state_with(lineage))
     assert team.order()
 
 
 @pytest.mark.parametrize(("inactive", "verdict"), INACTIVE)
-def test_no_transaction_of_a_login_that_is_not_live(team: Team, inactive: AccountState, verdict: object) -> None:
-    """In each way in which the rule refuses, roles asked for or not."""
+def test_a_transaction_of_an_inactive_login_fails(team: Team, inactive: AccountState, verdict: object) -> None:
+    """Each case of the rule is tested, with and without required roles."""
     assert may_act(inactive, ACTOR, now=NOW) == verdict
     put_state(team.engine, replace(inactive, roles=ROLES))
     assert not team.order()
@@ -148,35 +148,35 @@ MEANWHILE: Final[dict[str, Callable[[Team], object]]] = {
 
 
 @pytest.mark.parametrize("meanwhile", MEANWHILE)
-def test_no_transaction_after_what_ended_the_login(team: Team, meanwhile: str) -> None:
-    """It was live when the call was admitted, and ended before the write."""
+def test_a_transaction_fails_after_the_end_of_the_login(team: Team, meanwhile: str) -> None:
+    """The login was active when the call was authorized, and ended before the write."""
     assert team.order()
     MEANWHILE[meanwhile](team)
     assert not team.order()
     assert not team.order(roles=ROLES)
 
 
-def test_no_transaction_of_a_disabled_account_that_was_enabled_again(team: Team) -> None:
-    """Enabling revives no login."""
+def test_a_transaction_fails_for_an_account_that_was_disabled_and_enabled(team: Team) -> None:
+    """Enabling an account does not make its logins active again."""
     for status in (Status.DISABLED, Status.ACTIVE):
         team.lineage_store.set_status(ACCOUNT, status, now=NOW)
     assert not team.order()
 
 
-def test_no_transaction_after_the_not_before_time_was_raised(team: Team) -> None:
-    """The time is the deployment's, and comes with the actor."""
+def test_a_transaction_fails_after_the_not_before_time_was_raised(team: Team) -> None:
+    """The time belongs to the deployment, and the actor contains it."""
     assert team.order(actor=replace(ACTOR, not_before=MINE_LIVE.auth_time))
     assert not team.order(actor=replace(ACTOR, not_before=MINE_LIVE.auth_time + 1))
 
 
-def test_no_transaction_of_an_expired_login(team: Team) -> None:
-    """Its last second counts, the next does not."""
+def test_a_transaction_of_an_expired_login_fails(team: Team) -> None:
+    """The last second of a login is valid, the next one is not."""
     assert team.order(now=MINE_LIVE.expires_at - 1)
     assert not team.order(now=MINE_LIVE.expires_at)
 
 
-def test_no_transaction_of_another_login_or_account(team: Team) -> None:
-    """One that does not exist is not live."""
+def test_a_transaction_of_another_login_or_account_fails(team: Team) -> None:
+    """A login that does not exist is not active."""
     assert team.order(actor=replace(ACTOR, lineage=OTHER))
     assert not team.order(actor=replace(ACTOR, lineage=LineageId("AQAAAAAAAAAAAAAZ")))
     assert not team.order(actor=replace(ACTOR, account=SOMEBODY_ELSE))
@@ -185,23 +185,23 @@ def test_no_transaction_of_another_login_or_account(team: Team) -> None:
 @pytest.mark.parametrize(
     "left", [frozenset[int](), frozenset({1}), frozenset({7, 8})], ids=lambda roles: str(set(roles))
 )
-def test_no_transaction_after_a_role_was_taken_away(team: Team, left: frozenset[int]) -> None:
-    """Where the route asked for a role. Where it asked for none, roles do not matter."""
+def test_a_transaction_fails_after_a_required_role_was_removed(team: Team, left: frozenset[int]) -> None:
+    """If the route requires no role, roles do not matter."""
     assert team.lineage_store.set_roles(ACCOUNT, left, expected=ROLES) == Done()
     assert not team.order(roles=ROLES)
     assert team.order(roles=left)
     assert team.order(roles=None)
 
 
-def test_an_exchange_in_between_does_not_stop_a_transaction(team: Team) -> None:
-    """The login has advanced, and is live."""
+def test_an_exchange_does_not_stop_a_transaction(team: Team) -> None:
+    """The login has advanced and is active."""
     team.lineage_store.exchange(presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
     assert team.order()
 
 
 @pytest.mark.parametrize("part", ACTOR_LIVE)
-def test_each_part_of_the_condition_is_needed(team: Team, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave one out, and a login that is not live writes."""
+def test_each_part_of_the_condition_is_required(team: Team, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one part, a login that is not active can write."""
     from chalicelib.baton.storage.dynamodb import lineages
 
     monkeypatch.setattr(lineages, "ACTOR_LIVE", tuple(one for one in ACTOR_LIVE if one != part))
@@ -213,17 +213,17 @@ def test_each_part_of_the_condition_is_needed(team: Team, part: str, monkeypatch
     assert written == 1
 
 
-def test_memory_says_that_it_has_no_transactions() -> None:
-    """A team sees at once why, and what to do."""
+def test_storage_in_memory_reports_that_it_has_no_transactions() -> None:
+    """The message says why, and what to do."""
     with pytest.raises(NotImplementedError, match="BATON_STORAGE=dynamodb"):
         MemoryStores().lineage_store.liveness_condition(ACTOR, roles=None, now=NOW)
 
 
 @pytest.mark.guarantee(2, 9)
-def test_an_exchange_that_meets_transactions_of_a_team_is_503_and_never_refused(
+def test_an_exchange_in_conflict_with_transactions_of_a_team_is_503(
     make_device: Callable[..., Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It waits for the transaction to end, then answers 503; the same attempt gets the child once there is none."""
+    """Baton repeats the exchange for a while and then answers 503. Later the same attempt gets the child."""
     phone = make_device()
     phone.register("ada@example.com")
     stock, met = DynamoHandler.call_action, [0]
@@ -239,7 +239,7 @@ def test_an_exchange_that_meets_transactions_of_a_team_is_503_and_never_refused(
     met[0] = tries
     said = phone.exchange(attempt="an-attempt-that-is-repeated")
     assert (said.status, said.code, said.members["action"]) == (503, "unavailable", "retry")
-    assert met == [0], "each of its sendings met one"
+    assert met == [0], "each of its attempts was in conflict"
     met[0] = tries - 1
     assert phone.exchange(attempt="an-attempt-that-is-repeated").status == 200
     assert phone.get("/me").status == 200

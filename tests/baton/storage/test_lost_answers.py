@@ -1,4 +1,4 @@
-"""A lost answer changes no verdict: botocore sends again, and every verb recognises its own earlier success."""
+"""A lost answer changes no result: botocore sends again, and each method recognises its own earlier success."""
 
 from collections.abc import Iterator
 
@@ -9,15 +9,18 @@ from msgspec.structs import replace
 
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Refused
+from chalicelib.baton.factors.model import FactorChange, SecondFactors
 from chalicelib.baton.lineages.model import Ended, EndReason
 from chalicelib.baton.lineages.rules import Retry, exchange
 from chalicelib.baton.proof.once_rules import OnceKey
 from chalicelib.baton.storage.aws.service import ATTEMPTS, AwsClient
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
+from chalicelib.baton.storage.dynamodb.factors import Factors
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.storage.dynamodb.once import OnceCalls
 from chalicelib.baton.storage.dynamodb.one_time import Ephemeral
+from chalicelib.baton.testing.contract.factor_values import ASKED, CHANGES, CODES, STEP, TOTP
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
@@ -45,10 +48,10 @@ WRITES = ("UpdateItem", "PutItem", "DeleteItem", "TransactWriteItems")
 
 
 class Line:
-    """The line to DynamoDB, on which answers get lost: the write happens, and nobody hears of it."""
+    """A connection to DynamoDB that loses answers after the write."""
 
     def __init__(self) -> None:
-        """Lose nothing yet."""
+        """Start without losses."""
         self.to_lose = 0
         self.lost = 0
 
@@ -57,7 +60,7 @@ class Line:
         self.to_lose, self.lost = answers, 0
 
     def __call__(self, request: AWSPreparedRequest, **_event: object) -> None:
-        """Run after moto has carried the request out, and lose the answer if it is one to be lost."""
+        """Run after moto has executed the request, and lose the answer if required."""
         if self.lost < self.to_lose and _target(request).endswith(WRITES):
             self.lost += 1
             raise ConnectionClosedError(endpoint_url="https://dynamodb")
@@ -65,19 +68,19 @@ class Line:
 
 @pytest.fixture
 def line(dynamodb: AwsClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
-    """Give the line, with no waiting between botocore's sendings."""
+    """Give the connection, without pauses between botocore's attempts."""
     line = Line()
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
-    # Last on the plain event: moto answers there, and handlers of narrower events run before it.
+    # The handler is the last one of the general event: moto answers there, and handlers of specific events run earlier.
     events = dynamodb.client.meta.events
     events.register_last("before-send", line, unique_id="line")
     yield line
     events.unregister("before-send", line, unique_id="line")
-    assert line.lost == line.to_lose, "the answer was to be lost, and was not"
+    assert line.lost == line.to_lose, "no answer was lost"
 
 
-def test_an_exchange_whose_answer_was_lost_gets_the_same_child(engine: DynamoDB, line: Line) -> None:
-    """The second sending fails its own condition, finds its own attempt in the slot (E6), and moves nothing."""
+def test_an_exchange_with_a_lost_answer_gets_the_same_child(engine: DynamoDB, line: Line) -> None:
+    """The second request fails its condition, finds its own attempt in the slot (E6), and writes nothing."""
     put_state(engine, state_with(MINE_LIVE, OTHER_LIVE))
     child = exchange(MINE_LIVE, presented(), now=NOW)
     line.lose()
@@ -85,16 +88,16 @@ def test_an_exchange_whose_answer_was_lost_gets_the_same_child(engine: DynamoDB,
     assert LineageStore(engine).get(ACCOUNT) == state_with(child, OTHER_LIVE)
 
 
-def test_an_exchange_whose_answers_were_all_lost_but_one_gets_the_same_child(engine: DynamoDB, line: Line) -> None:
-    """However often it is sent."""
+def test_an_exchange_with_several_lost_answers_gets_the_same_child(engine: DynamoDB, line: Line) -> None:
+    """The number of attempts does not matter."""
     put_state(engine, state_with(MINE_LIVE))
     line.lose(ATTEMPTS - 1)
     answer = LineageStore(engine).exchange(presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
     assert answer == Retry(exchange(MINE_LIVE, presented(), now=NOW))
 
 
-def test_a_login_whose_answer_was_lost_is_admitted(engine: DynamoDB, line: Line) -> None:
-    """The lineage stands there as it was to be written."""
+def test_a_login_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
+    """The stored lineage equals the new one."""
     expected = state_with(MINE_LIVE)
     put_state(engine, expected)
     line.lose()
@@ -105,8 +108,8 @@ def test_a_login_whose_answer_was_lost_is_admitted(engine: DynamoDB, line: Line)
     assert LineageStore(engine).get(ACCOUNT) == state_with(NEWBORN)
 
 
-def test_a_use_whose_answer_was_lost_is_written_down(engine: DynamoDB, line: Line) -> None:
-    """The lineage stands there as it was to be written."""
+def test_a_recorded_use_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
+    """The stored lineage equals the new one."""
     put_state(engine, state_with(MINE_LIVE))
     slid = replace(MINE_LIVE, issued_at=NOW)
     line.lose()
@@ -116,8 +119,8 @@ def test_a_use_whose_answer_was_lost_is_written_down(engine: DynamoDB, line: Lin
     )
 
 
-def test_an_end_whose_answer_was_lost_is_an_end(engine: DynamoDB, line: Line) -> None:
-    """Ended already is success, and when and why stay."""
+def test_an_end_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
+    """An ended lineage counts as success. Its time and reason stay."""
     put_state(engine, state_with(MINE_LIVE))
     line.lose()
     LineageStore(engine).end(ACCOUNT, MINE, EndReason.REUSE, now=NOW)
@@ -126,7 +129,7 @@ def test_an_end_whose_answer_was_lost_is_an_end(engine: DynamoDB, line: Line) ->
     assert account_state.lineages[MINE].ended == Ended(NOW, EndReason.REUSE)
 
 
-def test_an_end_of_all_whose_answer_was_lost_ends_no_more_than_all(engine: DynamoDB, line: Line) -> None:
+def test_an_end_of_all_logins_with_a_lost_answer_happens_once(engine: DynamoDB, line: Line) -> None:
     """The epoch rises once."""
     put_state(engine, state_with(MINE_LIVE))
     line.lose()
@@ -137,38 +140,38 @@ def test_an_end_of_all_whose_answer_was_lost_ends_no_more_than_all(engine: Dynam
     assert account_state.lineages[MINE].epoch == EPOCH
 
 
-def test_a_device_ended_with_its_answer_lost_is_ended(engine: DynamoDB, line: Line) -> None:
-    """Even where a login ends itself, and is not live any more at the second sending."""
+def test_an_end_of_a_device_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
+    """A login that ends itself is not active at the second attempt, and succeeds too."""
     put_state(engine, state_with(MINE_LIVE))
     line.lose()
     assert LineageStore(engine).end_device(ACTOR, MINE, now=NOW) == Done()
 
 
-def test_an_account_deleted_with_its_answer_lost_is_deleted(engine: DynamoDB, line: Line) -> None:
-    """The login that deleted it is not there any more at the second sending."""
+def test_a_deletion_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
+    """The login that deleted the account does not exist at the second attempt."""
     put_state(engine, state_with(MINE_LIVE))
     line.lose()
     assert LineageStore(engine).delete(ACTOR, now=NOW) == Done()
 
 
-def test_a_registration_whose_answer_was_lost_is_done(engine: DynamoDB, line: Line) -> None:
-    """Here moto forgets request tokens, so that the second sending does fail: on what the first wrote."""
+def test_a_registration_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
+    """Since moto ignores request tokens, the second attempt fails here on the items of the first one."""
     line.lose()
     assert Users(engine).register(USER, state_with(MINE_LIVE)) == Done()
     second = replace(USER, account=SOMEBODY_ELSE)
     assert Users(engine).register(second, state_with(account=SOMEBODY_ELSE)) == AddressTaken(ACCOUNT)
 
 
-def test_a_refused_registration_whose_answer_was_lost_is_refused(engine: DynamoDB, line: Line) -> None:
-    """Losing a refusal does not make it a success."""
+def test_a_refused_registration_with_a_lost_answer_is_refused(engine: DynamoDB, line: Line) -> None:
+    """A lost refusal does not become a success."""
     Users(engine).register(USER, state_with(MINE_LIVE))
     line.lose()
     second = replace(USER, account=SOMEBODY_ELSE)
     assert Users(engine).register(second, state_with(account=SOMEBODY_ELSE)) == AddressTaken(ACCOUNT)
 
 
-def test_a_password_change_whose_answer_was_lost_is_done(engine: DynamoDB, line: Line) -> None:
-    """Our own verifier, one version on, stands there; nothing rose twice."""
+def test_a_password_change_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
+    """The stored hash and version are those of the first attempt. No number rises twice."""
     expected = state_with(MINE_LIVE)
     Users(engine).register(USER, expected)
     line.lose()
@@ -178,30 +181,58 @@ def test_a_password_change_whose_answer_was_lost_is_done(engine: DynamoDB, line:
     assert account_state.epoch == EPOCH + 1
 
 
-def test_a_forgotten_account_whose_answer_was_lost_is_forgotten(engine: DynamoDB, line: Line) -> None:
-    """Removing what is gone is harmless."""
+def test_a_code_whose_answer_was_lost_is_used_by_us(engine: DynamoDB, line: Line) -> None:
+    """Our mark is stored; the next request with the same code is refused all the same."""
+    Users(engine).register(ASKED, state_with(MINE_LIVE))
+    store = Factors(engine)
+
+    def use_step(mark: bytes) -> Done | Refused:
+        return store.consume_totp_step(ACCOUNT, TOTP, step=STEP + 1, mark=mark, credentials_version=VERSION)
+
+    def use_code(mark: bytes) -> Done | Refused:
+        return store.consume_recovery_code(ACCOUNT, CODES[0], mark=mark, credentials_version=VERSION)
+
+    for use in (use_step, use_code):
+        line.lose()
+        assert use(b"ours") == Done()
+        assert use(b"theirs") == Refused()
+
+
+@pytest.mark.parametrize(("change", "before", "after"), CHANGES)
+def test_a_change_of_factors_whose_answer_was_lost_is_done(
+    engine: DynamoDB, line: Line, change: FactorChange, before: SecondFactors, after: SecondFactors
+) -> None:
+    """The change is stored, one version on; nothing rose twice."""
+    Users(engine).register(replace(USER, factors=before), state_with(MINE_LIVE))
+    line.lose()
+    assert Factors(engine).change_factors(ACTOR, change, remember=None, now=NOW) == Done()
+    assert Users(engine).get(ACCOUNT) == replace(USER, credentials_version=VERSION + 1, factors=after)
+
+
+def test_forgetting_an_account_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
+    """A second deletion of an item has no effect."""
     Users(engine).register(USER, state_with())
     line.lose()
     Users(engine).forget(ACCOUNT, USER.email_index)
     assert Users(engine).find(USER.email_index) is None
 
 
-def test_a_nonce_whose_answer_was_lost_is_spent_by_us(engine: DynamoDB, line: Line) -> None:
-    """Our mark stands there; the next call with the nonce is refused all the same."""
+def test_a_nonce_with_a_lost_answer_is_consumed_by_its_own_call(engine: DynamoDB, line: Line) -> None:
+    """The item has the mark of this call. The next call with the nonce is refused."""
     line.lose()
     assert Ephemeral(engine).consume_nonce("key", "nonce", now=NOW, mark=b"ours") == Done()
     assert Ephemeral(engine).consume_nonce("key", "nonce", now=NOW, mark=b"theirs") == Refused()
 
 
-def test_a_ticket_whose_answer_was_lost_is_consumed_by_us(engine: DynamoDB, line: Line) -> None:
-    """The record has our mark; the next request with the ticket is refused all the same."""
+def test_a_ticket_with_a_lost_answer_is_consumed_by_its_own_request(engine: DynamoDB, line: Line) -> None:
+    """The item has the mark of this request. The next request with the ticket is refused."""
     line.lose()
     assert Ephemeral(engine).consume_ticket(b"id", expires_at=NOW + 1, now=NOW, mark=b"ours") == Done()
     assert Ephemeral(engine).consume_ticket(b"id", expires_at=NOW + 1, now=NOW, mark=b"theirs") == Refused()
 
 
-def test_a_grant_whose_answers_were_lost_is_kept_and_spent_by_us(engine: DynamoDB, line: Line) -> None:
-    """Our mark stands there; the next call with the grant is refused all the same."""
+def test_a_grant_with_lost_answers_is_stored_and_consumed_by_its_own_call(engine: DynamoDB, line: Line) -> None:
+    """The item has the mark of this call. The next call with the grant is refused."""
     operation = Operation("POST", "/transfers", "sha-256=:YQ==:")
     step_up = GrantUsed(at=NOW, assurance=MINE_LIVE.assurance)
     store = Ephemeral(engine)
@@ -220,16 +251,16 @@ def test_a_grant_whose_answers_were_lost_is_kept_and_spent_by_us(engine: DynamoD
     assert spend(b"theirs") == Refused()
 
 
-def test_a_claim_whose_answer_was_lost_is_ours(engine: DynamoDB, line: Line) -> None:
-    """Our mark is stored, so the view runs; the next sending finds a running call."""
+def test_a_claim_with_a_lost_answer_belongs_to_its_own_call(engine: DynamoDB, line: Line) -> None:
+    """The item has the mark of this call, so the view runs. The next request finds a running call."""
     calls = OnceCalls(engine)
     line.lose()
     assert calls.claim(CALL, digest=b"digest", mark=b"ours", now=NOW).mark == b"ours"
     assert calls.claim(CALL, digest=b"digest", mark=b"theirs", now=NOW).mark == b"ours"
 
 
-def test_a_take_over_whose_answer_was_lost_is_ours(engine: DynamoDB, line: Line) -> None:
-    """Our mark is stored, and no second taker succeeds."""
+def test_a_take_over_with_a_lost_answer_belongs_to_its_own_call(engine: DynamoDB, line: Line) -> None:
+    """The item has the mark of this call. A second take-over fails."""
     calls = OnceCalls(engine)
     calls.claim(CALL, digest=b"digest", mark=b"old", now=NOW)
     line.lose()
@@ -239,8 +270,8 @@ def test_a_take_over_whose_answer_was_lost_is_ours(engine: DynamoDB, line: Line)
         assert taken.mark == b"ours"
 
 
-def test_an_answer_of_a_call_whose_own_answer_was_lost_is_stored(engine: DynamoDB, line: Line) -> None:
-    """The equal bytes are ours; other bytes are refused."""
+def test_a_stored_answer_of_a_call_with_a_lost_answer_of_dynamodb_is_kept(engine: DynamoDB, line: Line) -> None:
+    """Equal bytes are those of the first attempt. Other bytes are refused."""
     calls = OnceCalls(engine)
     calls.claim(CALL, digest=b"digest", mark=b"ours", now=NOW)
     line.lose()
@@ -248,8 +279,8 @@ def test_an_answer_of_a_call_whose_own_answer_was_lost_is_stored(engine: DynamoD
     assert calls.store(CALL, mark=b"ours", answer=b"another", now=NOW) == Refused()
 
 
-def test_a_release_whose_answer_was_lost_is_a_release(engine: DynamoDB, line: Line) -> None:
-    """What is gone needs no release."""
+def test_a_release_with_a_lost_answer_succeeds(engine: DynamoDB, line: Line) -> None:
+    """A deleted item needs no release."""
     calls = OnceCalls(engine)
     calls.claim(CALL, digest=b"digest", mark=b"ours", now=NOW)
     line.lose()
@@ -258,6 +289,6 @@ def test_a_release_whose_answer_was_lost_is_a_release(engine: DynamoDB, line: Li
 
 
 def _target(request: AWSPreparedRequest) -> str:
-    """Read which call this is; botocore has it in bytes or in text, as it was signed."""
+    """Return the operation of a request. botocore has it as bytes or text."""
     target = request.headers["X-Amz-Target"]
     return target.decode() if isinstance(target, bytes) else str(target)

@@ -1,4 +1,4 @@
-"""The storage in memory keeps the contract, forgets what has expired, and is shared by environments."""
+"""The storage in memory: it fulfils the contract, deletes expired items, and can be shared by environments."""
 
 import secrets
 from collections.abc import Callable
@@ -31,7 +31,7 @@ from chalicelib.baton.testing.contract.values import (
 
 
 def storage_over(tables: MemoryTables) -> StorageUnderTest:
-    """Build a storage over these tables, with the two ways past its verbs."""
+    """Build a storage over these tables, with the two functions that bypass its methods."""
 
     def seed(account_state: AccountState) -> None:
         tables.lineages[account_state.account] = account_state
@@ -47,12 +47,12 @@ class TestMemory(StorageContract):
 
     @pytest.fixture
     def storage(self) -> StorageUnderTest:
-        """Give the storage, empty."""
+        """Give an empty storage."""
         return storage_over(MemoryTables())
 
 
 def test_environments_share_their_tables() -> None:
-    """What one environment writes, the other one reads; and a nonce is consumed once in both."""
+    """Both environments read the same items, and a nonce is consumed once for both."""
     tables = MemoryTables()
     one, other = storage_over(tables), storage_over(tables)
     assert one.key_ring.current(now=NOW) == other.key_ring.current(now=NOW)
@@ -62,8 +62,8 @@ def test_environments_share_their_tables() -> None:
     assert other.one_time.consume_nonce("key", "nonce", now=NOW, mark=OTHER_MARK) == Refused()
 
 
-def test_environments_of_a_process_share_tables_that_nobody_named() -> None:
-    """So does `make dev`, where several environments take turns."""
+def test_environments_of_a_process_share_default_tables() -> None:
+    """`make dev` uses this: several environments take turns."""
     one, other = (memory_storage(secrets.token_bytes) for _ in range(2))
     assert one.key_ring.current(now=NOW) == other.key_ring.current(now=NOW)
     assert storage_over(MemoryTables()).key_ring.current(now=NOW) != one.key_ring.current(now=NOW)
@@ -77,11 +77,11 @@ EXPIRES = {
     "calls": NOW + ONCE_KEPT_S,
     "events": NOW + AUDIT_KEPT_S,
 }
-"""When an item of each table expires, of those that ``filled`` writes."""
+"""Table -> the expiry of the item that ``filled`` writes into it."""
 
 
 def filled() -> MemoryTables:
-    """Write one item that expires into each table that has such items, and an account, which does not expire."""
+    """Write one expiring item into each table that has them, and an account, which does not expire."""
     tables = MemoryTables()
     storage = storage_over(tables)
     storage.accounts.register(USER, state_with(MINE_LIVE))
@@ -97,8 +97,8 @@ def filled() -> MemoryTables:
 
 
 @pytest.mark.parametrize("table", EXPIRES)
-def test_an_item_is_deleted_some_time_after_it_has_expired(table: str) -> None:
-    """As DynamoDB deletes it (TTL): not a second too early, and no account with it."""
+def test_an_item_is_deleted_after_it_has_expired(table: str) -> None:
+    """DynamoDB deletes it by TTL. It is not deleted a second too early, and no account is deleted with it."""
     for late, left in ((-1, 1), (0, 0)):
         tables = filled()
         storage_over(tables).one_time.count("other", limit=1, window_s=10**9, now=EXPIRES[table] + SWEPT_AFTER_S + late)
@@ -108,8 +108,8 @@ def test_an_item_is_deleted_some_time_after_it_has_expired(table: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["consume_nonce", "consume_ticket", "count", "claim", "append"])
-def test_each_write_of_what_expires_deletes_what_has_expired(verb: str) -> None:
-    """Whichever of them a process calls, its memory does not grow for ever."""
+def test_each_write_of_an_expiring_item_deletes_expired_items(verb: str) -> None:
+    """Therefore the memory of a process does not grow without limit."""
     tables = filled()
     storage, later = storage_over(tables), EXPIRES["grants"] + SWEPT_AFTER_S
     writes: dict[str, Callable[[], object]] = {

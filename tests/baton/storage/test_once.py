@@ -1,4 +1,4 @@
-"""Exactly-once calls on DynamoDB: an item that cannot be read is no verdict."""
+"""Exactly-once calls on DynamoDB: an unreadable item gives no verdict."""
 
 import pytest
 
@@ -23,8 +23,8 @@ WHOLE: Item = {
 
 
 @pytest.mark.parametrize("missing", ["digest", "started", "mark"])
-def test_an_item_that_cannot_be_read_is_unavailable(engine: DynamoDB, missing: str) -> None:
-    """It prevents the claim, and the view does not run."""
+def test_an_unreadable_item_is_unavailable(engine: DynamoDB, missing: str) -> None:
+    """The claim fails, and the view does not run."""
     item = {name: value for name, value in WHOLE.items() if name != missing}
     engine.write("put_item", TableName=engine.tables.ephemeral, Item=item)
     with pytest.raises(Unavailable, match="once call"):
@@ -34,7 +34,7 @@ def test_an_item_that_cannot_be_read_is_unavailable(engine: DynamoDB, missing: s
 def test_a_refused_claim_without_the_stored_item_is_unavailable(
     engine: DynamoDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An engine that does not return the item it holds allows no verdict."""
+    """Without the stored item no verdict is possible."""
 
     def refused(*_: object, **__: object) -> Item:
         raise ConditionFailed(None)
@@ -45,7 +45,7 @@ def test_a_refused_claim_without_the_stored_item_is_unavailable(
 
 
 def test_an_item_has_these_attributes(engine: DynamoDB) -> None:
-    """`data.md` names them: nothing else of a request is stored, and no key of a client."""
+    """`data.md` lists them. Nothing else of a request is stored, and no key of a client."""
     calls = OnceCalls(engine)
     calls.claim(KEY, digest=DIGEST, mark=OURS, now=NOW)
     calls.store(KEY, mark=OURS, answer=ANSWER, now=NOW)

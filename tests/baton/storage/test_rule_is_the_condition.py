@@ -1,9 +1,9 @@
-"""The condition of an exchange is the rule: `lineage.judge` in DynamoDB's words, and not a word more or less.
+"""The condition of an exchange equals the rule `lineages.rules.judge`, written for DynamoDB.
 
-The small space is walked whole: everything that makes a lineage dead, alone and together, times everything a
-presented generation can be. In memory that is all 16,128 cases against the rule. A call to moto takes milliseconds, so
-DynamoDB gets every way to be dead or alive (768) with a current, a repeated and a reused generation, and every
-generation with every attempt (21) of a live lineage and of one dead in each single way: 2,535 cases.
+All combinations are tested: each cause that makes a lineage inactive, alone and together, with each kind of presented
+generation. In memory these are all 16,128 cases. A call to moto takes milliseconds, so DynamoDB gets each combination
+of causes (768) with a current, a repeated and a reused generation, and each generation with each attempt (21) for an
+active lineage and for each single cause: 2,535 cases.
 """
 
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ pytestmark = pytest.mark.guarantee(1, 3, 7)
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What there is to being alive: each of these can be wrong alone."""
+    """The facts that make a lineage active. Each can be wrong separately."""
 
     status: Status = Status.ACTIVE
     of_this_epoch: bool = True
@@ -70,7 +70,7 @@ class Life:
     binding_as_stored: bool = True
 
     def account_state(self) -> AccountState:
-        """Make the account state that is as this says, beside a lineage of another device that must not matter."""
+        """Make the account state with these facts. It also has another lineage, which must not matter."""
         mine = replace(
             MINE_LIVE,
             epoch=EPOCH if self.of_this_epoch else EPOCH - 1,
@@ -83,7 +83,7 @@ class Life:
         return state_with(mine, OTHER_LIVE, status=self.status)
 
     def present(self, token: PresentedToken) -> PresentedToken:
-        """Present a token as this says."""
+        """Change a token to match these facts."""
         auth_time = NOT_BEFORE - self.before_the_not_before_time
         issued_at = NOW - IDLE_S - self.idle
         if self.born_after_its_token:
@@ -115,7 +115,7 @@ BEHIND: Final = range(-1, 6)
 
 
 def tokens(behind: int) -> Iterator[PresentedToken]:
-    """Present a generation by the attempt its slot remembers, by another, and by none at all."""
+    """Yield tokens of a generation: with the attempt in its slot, with another attempt, and with an empty one."""
     for attempt in (HISTORY[(MINE_LIVE.generation - behind) % ATTEMPT_SLOTS], OTHER_ATTEMPT, bytes(8)):
         yield presented(behind, attempt=attempt)
 
@@ -129,20 +129,20 @@ CURRENT_RETRY_AND_REUSE: Final = (
 
 
 def verdict_of_the_rule(account_state: AccountState, token: PresentedToken) -> object:
-    """Say what the rule says, and carry it out."""
+    """Return the verdict of the rule, with the exchange executed."""
     verdict = judge(account_state, token, now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
     return Exchanged(exchange(verdict.lineage, token, now=NOW)) if isinstance(verdict, Current) else verdict
 
 
 def state_after(account_state: AccountState, verdict: object) -> AccountState:
-    """Say what the account state holds afterwards: the child, or what it held before."""
+    """Return the account state after the verdict: with the child, or unchanged."""
     if not isinstance(verdict, Exchanged):
         return account_state
     return replace(account_state, lineages={**account_state.lineages, verdict.lineage.id: verdict.lineage})
 
 
-def test_the_space_is_walked_whole() -> None:
-    """768 ways to be alive or not, of which one is alive; 21 ways to be presented."""
+def test_all_combinations_are_tested() -> None:
+    """The facts have 768 combinations, of which one is active. There are 21 tokens."""
     assert len(LIVES) == len(set(LIVES)) == 768
     assert [
         life
@@ -159,8 +159,8 @@ def test_the_space_is_walked_whole() -> None:
     }
 
 
-def test_memory_answers_and_writes_as_the_rule_says() -> None:
-    """All 16,128 cases."""
+def test_storage_in_memory_answers_and_writes_as_the_rule_says() -> None:
+    """All 16,128 cases are tested."""
     stores = MemoryStores()
     for life, token in product(LIVES, TOKENS):
         account_state, asked = life.account_state(), life.present(token)
@@ -174,16 +174,16 @@ def test_memory_answers_and_writes_as_the_rule_says() -> None:
 
 
 class Walk:
-    """Presents tokens to DynamoDB, and puts the account state down anew only when an exchange has moved it."""
+    """Presents tokens to DynamoDB. It writes the account state again only after an exchange has changed it."""
 
     def __init__(self, engine: DynamoDB) -> None:
-        """Begin with no account state."""
+        """Start without an account state."""
         self.engine = engine
         self.lineage_store = LineageStore(engine)
         self.stands: AccountState | None = None
 
     def check(self, life: Life, token: PresentedToken) -> None:
-        """Hold one case against the rule, answer and account state."""
+        """Compare one case with the rule: answer and account state."""
         account_state, asked = life.account_state(), life.present(token)
         if self.stands != account_state:
             put_state(self.engine, account_state)
@@ -195,13 +195,13 @@ class Walk:
             assert self.stands == state_after(account_state, said), (life, token)
 
     def check_nothing_moved(self) -> None:
-        """See that no refused exchange has written: the account state is as it was put down."""
+        """Check that no refused exchange has written anything."""
         assert self.lineage_store.get(ACCOUNT) == self.stands
 
 
 @pytest.mark.parametrize("status", Status)
-def test_dynamodb_agrees_in_every_way_to_be_dead_or_alive(engine: DynamoDB, status: Status) -> None:
-    """768 lives, each with a current, a repeated and a reused generation."""
+def test_dynamodb_agrees_for_every_combination_of_facts(engine: DynamoDB, status: Status) -> None:
+    """768 combinations are tested, each with a current, a repeated and a reused generation."""
     walk = Walk(engine)
     for life in LIVES:
         if life.status is status:
@@ -212,7 +212,7 @@ def test_dynamodb_agrees_in_every_way_to_be_dead_or_alive(engine: DynamoDB, stat
 
 @pytest.mark.parametrize("life", [ALIVE, *DEAD_IN_ONE_WAY], ids=str)
 def test_dynamodb_agrees_on_every_generation_and_attempt(engine: DynamoDB, life: Life) -> None:
-    """21 presentations to a live lineage, and to one dead in each single way."""
+    """21 tokens are presented to an active lineage, and to one with each single cause."""
     walk = Walk(engine)
     for token in TOKENS:
         walk.check(life, token)
@@ -222,7 +222,7 @@ def test_dynamodb_agrees_on_every_generation_and_attempt(engine: DynamoDB, life:
 @pytest.mark.parametrize("stored", [MY_KEY, SecretBinding(), NoBinding()], ids=str)
 @pytest.mark.parametrize("shown", [MY_KEY, OTHER_KEY, SecretBinding(), NoBinding()], ids=str)
 def test_dynamodb_agrees_on_every_pair_of_bindings(engine: DynamoDB, stored: Binding, shown: Binding) -> None:
-    """A key is not another key, nor a secret, nor nothing."""
+    """A key is different from another key, from a secret and from no binding."""
     account_state = state_with(replace(MINE_LIVE, binding=stored))
     token = replace(presented(), binding=shown)
     put_state(engine, account_state)
@@ -234,8 +234,10 @@ def test_dynamodb_agrees_on_every_pair_of_bindings(engine: DynamoDB, stored: Bin
 @pytest.mark.parametrize("idle_s", [0, 1, IDLE_S])
 @pytest.mark.parametrize("seconds", range(-2, 3))
 @pytest.mark.parametrize("limit", ["idle", "expiry", "not_before"])
-def test_dynamodb_draws_every_line_at_the_same_second(engine: DynamoDB, limit: str, seconds: int, idle_s: int) -> None:
-    """Two seconds before to two seconds after each limit in time."""
+def test_dynamodb_applies_each_limit_at_the_same_second(
+    engine: DynamoDB, limit: str, seconds: int, idle_s: int
+) -> None:
+    """The times are from two seconds before to two seconds after each limit."""
     line: dict[str, Lineage] = {
         "idle": replace(MINE_LIVE, issued_at=NOW - idle_s + seconds),
         "expiry": replace(MINE_LIVE, issued_at=NOW, expires_at=NOW + seconds),
@@ -249,24 +251,24 @@ def test_dynamodb_draws_every_line_at_the_same_second(engine: DynamoDB, limit: s
 
 
 @pytest.mark.parametrize("part", CURRENT)
-def test_without_any_part_the_condition_is_not_the_rule(
+def test_without_any_part_the_condition_differs_from_the_rule(
     engine: DynamoDB, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each part is needed: leave one out, and something dead, or not current, is exchanged or breaks on the way."""
+    """Without one part, an inactive lineage or an old generation is exchanged, or the write fails."""
     monkeypatch.setattr(states_module, "CURRENT", tuple(one for one in CURRENT if one != part))
     disagreed = 0
     for life, token in [*((life, presented()) for life in DEAD_IN_ONE_WAY), (ALIVE, presented(1))]:
         put_state(engine, life.account_state())
         try:
             answer = LineageStore(engine).exchange(life.present(token), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
-        except Unavailable:  # an ended lineage has no attempts: its exchange cannot be written
+        except Unavailable:  # an ended lineage has no attempts, so its exchange cannot be written
             disagreed += 1
         else:
             disagreed += isinstance(answer, Exchanged)
     assert disagreed == (2 if part == ACTIVE else 1)
 
 
-def test_mine_is_the_lineage_presented() -> None:
-    """The cases above are about the lineage whose token is shown."""
+def test_the_presented_lineage_is_the_tested_one() -> None:
+    """The cases above change the lineage of the presented token."""
     assert presented().lineage == MINE
     assert presented(attempt=ATTEMPT).attempt not in HISTORY

@@ -1,4 +1,4 @@
-"""The snapshot that SnapStart takes: all code, and nothing that two environments must not share."""
+"""The snapshot of SnapStart contains all code, and nothing that two environments must not share."""
 
 import ast
 import json
@@ -28,11 +28,11 @@ print(json.dumps({
 }))
 """
 STARTED_ANYHOW = {"base64", "ipaddress"}
-"""What the standard library imports by itself."""
+"""Modules that other modules of the standard library import anyway."""
 
 
 def late_imports() -> Iterator[str]:
-    """Name what is imported inside functions of what ships."""
+    """Return the modules that deployed code imports inside functions."""
     for path in (ROOT / "chalicelib" / "baton").rglob("*.py"):
         if "testing" in path.parts:
             continue
@@ -46,22 +46,22 @@ def late_imports() -> Iterator[str]:
                         yield from modules or {str(node.module)}
 
 
-def test_everything_that_is_imported_late_is_in_the_snapshot() -> None:
-    """Or every environment that is restored from it pays for that again: SnapStart then saves next to nothing."""
+def test_every_late_import_is_in_the_snapshot() -> None:
+    """Each restored environment would import a missing module again, and SnapStart would save little."""
     in_development_only = {"chalicelib.baton.storage.memory.storage"}
     assert set(LATE) | in_development_only == set(late_imports())
 
 
 @pytest.mark.parametrize("kind", ["snap-start", "on-demand"])
-def test_a_snapshot_holds_code_and_nothing_that_must_not_be_shared(kind: str) -> None:
-    """No key ring, no client and so no connection, no access key; and without a snapshot, nothing ahead of time."""
+def test_a_snapshot_has_no_secret_and_no_connection(kind: str) -> None:
+    """A snapshot has no key ring, client, connection or access key. Without SnapStart, nothing is loaded in advance."""
     own = {
         "BATON_ISSUER": "https://api.example.com/api",
         "BATON_TABLE_PREFIX": "baton-prod",
         "BATON_KEY_RING": "kms:alias/baton-prod",
         "BATON_CLIENTS": "clients-dev.toml",
     }
-    # AWS is nowhere, so that asking it would fail.
+    # AWS is unreachable, so a call would fail.
     lambda_s = {
         "AWS_REGION": "eu-central-1",
         "AWS_ACCESS_KEY_ID": "of-the-role",

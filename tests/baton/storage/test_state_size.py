@@ -1,4 +1,4 @@
-"""An account state's size by DynamoDB's own rules: six lineages cost one write unit, each further six one more.
+"""The size of an account state by DynamoDB's rules: six lineages cost one write unit, and each further six one more.
 
 The rules: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 """
@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.lineages.assurance import ASSURANCES
 from chalicelib.baton.lineages.model import AccountState, Ended, EndReason, KeyBinding, Lineage, Status
 from chalicelib.baton.policy import (
     ATTRIBUTES_BYTES_MAX,
@@ -20,7 +21,7 @@ from chalicelib.baton.policy import (
     ROLES_MAX,
     MechanismName,
 )
-from chalicelib.baton.storage.dynamodb.items import ASSURANCES, END_REASON_CODES, Item, Value, state_item
+from chalicelib.baton.storage.dynamodb.items import END_REASON_CODES, Item, Value, state_item
 from chalicelib.baton.testing.contract.values import MINE_LIVE, NOW
 
 WRITE_UNIT_BYTES: Final = 1024
@@ -30,7 +31,7 @@ BUSIEST: Final = MECHANISMS[MechanismName.EXCHANGE]
 LARGEST: Final = replace(
     MINE_LIVE,
     epoch=999,
-    # One exchange per life of a token, for as long as a lineage lives.
+    # One exchange per lifetime of a token, for the lifetime of a lineage.
     generation=BUSIEST.absolute_s // BUSIEST.access_s,
     issued_at=NOW + 123_457,
     expires_at=NOW + 90 * DAY_S + 1,
@@ -44,12 +45,12 @@ ENDED_SESSION: Final = replace(SESSION, ended=Ended(NOW + 1, EndReason.REUSE))
 
 
 def size_of_item(item: Item) -> int:
-    """Add up names and values."""
+    """Add up the sizes of names and values."""
     return sum(len(name.encode()) + size_of(value) for name, value in item.items())
 
 
 def size_of(value: Value) -> int:
-    """Weigh one value: containers cost 3 bytes, and 1 more for each element."""
+    """Return the size of one value. A container costs 3 bytes, and 1 more for each element."""
     [(kind, held)] = value.items()
     match kind, held:
         case "S", str():
@@ -68,7 +69,7 @@ def size_of(value: Value) -> int:
 
 
 def state_of(lineage: Lineage, count: int, *, roles: frozenset[int] = frozenset()) -> AccountState:
-    """Fill an account state with so many of a lineage."""
+    """Make an account state with this number of copies of a lineage."""
     ids = [LineageId(f"AQAAAAAAAAAAAA{number:02}") for number in range(count)]
     return AccountState(
         account=AccountId("A" * 16),
@@ -95,14 +96,14 @@ def state_of(lineage: Lineage, count: int, *, roles: frozenset[int] = frozenset(
         ({"M": {"ab": {"S": "c"}}}, 7),
     ],
 )
-def test_values_weigh_what_dynamodb_says(value: Value, size: int) -> None:
-    """The calculator itself is held against values weighed by hand."""
+def test_the_sizes_of_values_are_those_of_dynamodb(value: Value, size: int) -> None:
+    """The calculator is compared with values that were calculated by hand."""
     assert size_of(value) == size
 
 
 @pytest.mark.parametrize("largest", [LARGEST, SESSION, ENDED, ENDED_SESSION], ids=["live", "session", "ended", "both"])
 def test_six_lineages_cost_one_write_unit_and_each_further_six_one_more(largest: Lineage) -> None:
-    """Live or ended, with a device name of 16 bytes. The largest account costs four."""
+    """The lineages are active or ended, with a device name of 16 bytes. The largest account costs four units."""
     for units in range(1, LINEAGES_MAX // LINEAGES_IN_ONE_UNIT + 1):
         count = units * LINEAGES_IN_ONE_UNIT
         assert size_of_item(state_item(state_of(largest, count))) < units * WRITE_UNIT_BYTES
@@ -110,7 +111,7 @@ def test_six_lineages_cost_one_write_unit_and_each_further_six_one_more(largest:
 
 @pytest.mark.parametrize("largest", [LARGEST, ENDED, ENDED_SESSION], ids=["live", "ended", "both"])
 def test_with_every_role_six_lineages_still_cost_one_write_unit(largest: Lineage) -> None:
-    """So an exchange stays one write unit. Six live sessions, which exchange nothing, cost a second one then."""
+    """An exchange therefore stays at one write unit. Six active sessions, which are not exchanged, cost two."""
     for units in range(1, LINEAGES_MAX // LINEAGES_IN_ONE_UNIT + 1):
         count = units * LINEAGES_IN_ONE_UNIT
         assert size_of_item(state_item(state_of(largest, count, roles=ALL_ROLES))) < units * WRITE_UNIT_BYTES
@@ -137,8 +138,8 @@ def test_attributes_over_their_limit_are_never_written() -> None:
         state_item(replace(state_of(LARGEST, 1), attributes=bytes(ATTRIBUTES_BYTES_MAX + 1)))
 
 
-def test_roles_weigh_at_most_seven_bytes_and_nothing_where_there_are_none() -> None:
-    """An account without roles stores none: its item is the one of before there were roles."""
+def test_roles_take_at_most_seven_bytes_and_none_without_roles() -> None:
+    """An account without roles stores no attribute for them."""
     with_all = state_of(LARGEST, 1, roles=ALL_ROLES)
     without = state_item(replace(with_all, roles=frozenset()))
     assert "r" not in without
@@ -147,33 +148,33 @@ def test_roles_weigh_at_most_seven_bytes_and_nothing_where_there_are_none() -> N
 
 
 @pytest.mark.parametrize("code", [0, -1, ROLES_MAX + 1])
-def test_a_role_over_the_number_of_roles_is_never_written(code: int) -> None:
-    """The registry bounds the codes: anything else is a defect."""
+def test_a_role_code_above_the_maximum_is_a_defect(code: int) -> None:
+    """The registry limits the codes, so the value cannot come from a request."""
     with pytest.raises(ValueError, match="role"):
         state_item(replace(state_of(LARGEST, 1), roles=frozenset({1, code})))
 
 
 def test_a_seventh_lineage_costs_another_write_unit() -> None:
-    """The test above can fail."""
+    """A check of the test above, which must be able to fail."""
     assert size_of_item(state_item(state_of(LARGEST, LINEAGES_IN_ONE_UNIT + 1))) > WRITE_UNIT_BYTES
 
 
 def test_six_lineages_with_long_names_cost_at_most_two_write_units() -> None:
-    """As the README says of names over 16 bytes."""
+    """The README states this for names over 16 bytes."""
     longest = replace(LARGEST, label="x" * LABEL_BYTES_MAX)
     assert WRITE_UNIT_BYTES < size_of_item(state_item(state_of(longest, LINEAGES_IN_ONE_UNIT))) < 2 * WRITE_UNIT_BYTES
 
 
-def test_what_would_outgrow_the_budget_is_never_written() -> None:
-    """A label is cut by whoever makes the lineage, and a thumbprint is 32 bytes: anything else is a defect."""
+def test_a_value_above_its_size_limit_is_a_defect() -> None:
+    """A device name is cut before, and a thumbprint has 32 bytes, so the value cannot come from a request."""
     with pytest.raises(ValueError, match="label"):
         state_item(state_of(replace(LARGEST, label="é" * (LABEL_BYTES_MAX // 2) + "x"), 1))
     with pytest.raises(ValueError, match="thumbprint"):
         state_item(state_of(replace(LARGEST, binding=KeyBinding(b"k" * 33)), 1))
 
 
-def test_every_reason_and_assurance_has_a_code_of_its_own() -> None:
-    """What the model knows can be stored, under different numbers."""
+def test_every_reason_and_assurance_has_its_own_code() -> None:
+    """Each value of the model can be stored, under a different number."""
     assert set(END_REASON_CODES) == set(EndReason)
     assert len(set(END_REASON_CODES.values())) == len(EndReason)
     assert len(set(ASSURANCES.values())) == len(ASSURANCES)

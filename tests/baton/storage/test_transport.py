@@ -1,4 +1,4 @@
-"""The small AWS client is botocore's client in its names, arguments, answers, errors and signatures."""
+"""The small AWS client equals botocore's client in names, arguments, answers, errors and signatures."""
 
 import base64
 import contextlib
@@ -56,7 +56,7 @@ Small = TypeVar("Small", bound=SmallClient)
 
 
 def client_of(kind: type[Small], endpoint: str, *, token: str = "", **named: Any) -> Small:
-    """Make a client that waits for nothing."""
+    """Make a client that does not pause."""
     region = str(named.pop("region", "eu-central-1"))
     key = AccessKey("AKIDEXAMPLE", Secret(KEY.encode()), Secret(token.encode()))
     access = Endpoint(endpoint, region, source_of(key))
@@ -65,7 +65,7 @@ def client_of(kind: type[Small], endpoint: str, *, token: str = "", **named: Any
 
 
 def client(endpoint: str, **named: Any) -> SmallDynamoDB:
-    """Make one of DynamoDB."""
+    """Make a client of DynamoDB."""
     return client_of(SmallDynamoDB, endpoint, **named)
 
 
@@ -73,7 +73,7 @@ def client(endpoint: str, **named: Any) -> SmallDynamoDB:
 @pytest.mark.parametrize("service", SMALL_CLIENTS)
 @pytest.mark.parametrize("address", ["https://{}.eu-central-1.amazonaws.com", "http://127.0.0.1:8000"])
 @pytest.mark.parametrize("body", [b"{}", json.dumps(REQUEST).encode(), b"\0" * 70_000])
-def test_it_signs_as_botocore_does_to_the_byte(
+def test_its_signatures_equal_those_of_botocore(
     service: str, address: str, token: str, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same headers give the same Authorization."""
@@ -95,8 +95,8 @@ def test_it_signs_as_botocore_does_to_the_byte(
     assert ours == theirs.headers["Authorization"]
 
 
-def test_the_signing_key_follows_the_day() -> None:
-    """Derived once a day, and never one day's for another."""
+def test_the_signing_key_is_derived_for_each_day() -> None:
+    """A key is derived once a day, and the key of one day is never used for another."""
     now = [NOW]
     small = client("http://127.0.0.1:1", clock=lambda: now[0])
     first = small._signed("GetItem", b"{}")
@@ -107,8 +107,8 @@ def test_the_signing_key_follows_the_day() -> None:
     assert first != second == fresh._signed("GetItem", b"{}")
 
 
-def test_the_signing_key_follows_the_access_key() -> None:
-    """A key that was handed out ends, and what is derived from it goes with it."""
+def test_the_signing_key_is_derived_for_each_access_key() -> None:
+    """An access key expires, and the derived key is then no longer used."""
     keys = [AccessKey(name, Secret(name.encode()), Secret(b"")) for name in ("first", "second")]
     small = SmallDynamoDB(
         Endpoint("http://127.0.0.1:1", "eu-central-1", lambda: keys[0]),
@@ -126,16 +126,16 @@ def test_the_signing_key_follows_the_access_key() -> None:
     assert first.rpartition(b"Signature=")[2] != second.rpartition(b"Signature=")[2]
 
 
-def test_an_access_key_masks_itself() -> None:
-    """In a log or a traceback."""
+def test_the_repr_of_an_access_key_is_masked() -> None:
+    """An access key can therefore be in a log or a traceback."""
     key = AccessKey("id", Secret(b"to be hidden"), Secret(b"to be hidden too"))
     vended = Vended("http://127.0.0.1:1/", Secret(b"to be hidden"))
     for one in (key, vended, Endpoint("https://x", "r", source_of(key)), Endpoint("https://x", "r", source_of(vended))):
         assert "hidden" not in f"{one!r} {list(one.__rich_repr__())}"
 
 
-def test_a_connection_that_is_to_end_is_not_kept(line: Callable[..., "Line"]) -> None:
-    """Whoever sends "Connection: close" listens no longer, though the end may not have come yet."""
+def test_a_connection_with_connection_close_is_not_kept(line: Callable[..., "Line"]) -> None:
+    """The server no longer reads from it, although it may not be closed yet."""
     other = line(answer(connection="close"), answer())
     small = client(other.address)
     for _ in range(2):
@@ -148,21 +148,21 @@ def test_a_connection_that_is_to_end_is_not_kept(line: Callable[..., "Line"]) ->
 
 @pytest.fixture
 def small_engine(tables: Tables, endpoint: str) -> DynamoDB:
-    """Give an engine whose hot calls go by the small AWS client."""
+    """Give a DynamoDB whose frequent calls use the small AWS client."""
     return DynamoDB(tables, AwsClient("dynamodb", endpoint=Endpoint(endpoint, "us-east-1", TEST_KEY)))
 
 
-class TestLean(StorageContract):
-    """The contract, races included, with the hot calls sent by the small AWS client."""
+class TestSmallClient(StorageContract):
+    """The contract, with its races. The frequent calls use the small AWS client."""
 
     @pytest.fixture
     def storage(self, small_engine: DynamoDB, dynamodb: AwsClient) -> StorageUnderTest:
-        """Give the storage over tables of its own, empty."""
+        """Give the storage over new, empty tables."""
         return storage_over(small_engine, dynamodb)
 
 
-def test_it_answers_and_refuses_as_botocore_does(tables: Tables, endpoint: str) -> None:
-    """Item for item, old item for old item, code for code."""
+def test_its_answers_and_errors_equal_those_of_botocore(tables: Tables, endpoint: str) -> None:
+    """Items, old items and error codes are compared."""
     engine = DynamoDB(tables, AwsClient("dynamodb"))
     put_state(engine, state_with(MINE_LIVE, OTHER_LIVE))
     small = client(endpoint, region="us-east-1", read_timeout_s=5, clock=time.time)
@@ -216,15 +216,15 @@ def _outcome(call: Callable[..., Any], request: dict[str, Any]) -> object:
         answer = call(**request)
     except (ClientError, ErrorResponse) as error:
         response = error.response
-        # Each reason has a message too, which nobody reads.
+        # Each reason also has a message, which Baton does not use.
         reasons = [(one["Code"], one.get("Item")) for one in response.get("CancellationReasons", ())]
         return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"], response.get("Item"), reasons
     return {name: value for name, value in answer.items() if name in {"Item", "Attributes", "Plaintext"}}
 
 
 @pytest.mark.parametrize("context", [{"purpose": "a"}, {"purpose": "b"}], ids=["opens", "another context"])
-def test_it_asks_kms_as_botocore_does(endpoint: str, context: dict[str, str]) -> None:
-    """The same headers but for the signature's, the same body, the same answer or refusal."""
+def test_its_calls_of_kms_equal_those_of_botocore(endpoint: str, context: dict[str, str]) -> None:
+    """Headers except the signature, body, and answer or error are compared."""
     stock: Any = botocore.session.get_session().create_client("kms")
     key_id = stock.create_key()["KeyMetadata"]["KeyId"]
     sealed = stock.encrypt(KeyId=key_id, Plaintext=b"\0\xff" * 16, EncryptionContext={"purpose": "a"})
@@ -244,7 +244,7 @@ def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-# A line that misbehaves.
+# A faulty connection.
 
 OK = json.dumps({"Item": {"pk": {"S": "x"}, "b": {"B": base64.b64encode(b"\0\xff").decode()}}}).encode()
 ITEM = {"Item": {"pk": {"S": "x"}, "b": {"B": b"\0\xff"}}}
@@ -258,14 +258,14 @@ def answer(body: bytes = OK, status: int = 200, **headers: str) -> bytes:
     return f"HTTP/1.1 {status} Whatever\r\n{lines}\r\n".encode() + body
 
 
-def no(code: str, status: int = 400) -> bytes:
-    """Write a refusal as DynamoDB does."""
+def error_answer(code: str, status: int = 400) -> bytes:
+    """Write an error answer as DynamoDB does."""
     body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "said"}).encode()
     return answer(body, status)
 
 
 class Line:
-    """Answers each request with the next of some bytes; ``None`` ends the connection, ``...`` never answers."""
+    """Answers each request with the next bytes. ``None`` closes the connection, and ``...`` never answers."""
 
     def __init__(self, *answers: Any) -> None:
         """Listen on loopback."""
@@ -307,7 +307,7 @@ class Line:
         self.bodies.append(received.partition(b"\r\n\r\n")[2])
         given = self.answers.pop(0) if self.answers else None
         if given is ...:
-            connection.recv(1)  # until the other side gives up
+            connection.recv(1)  # until the client gives up
             return False
         if given is None:
             return False
@@ -316,13 +316,13 @@ class Line:
             time.sleep(0.01)
         return given[-1] != b"" if isinstance(given, tuple) else True
 
-    def say(self, unasked: bytes) -> None:
-        """Say something that nobody asked for on the last connection, and end it."""
+    def send_unrequested(self, unasked: bytes) -> None:
+        """Send bytes without a request on the last connection, and close it."""
         self.open[-1].sendall(unasked)
         self.close_all()
 
     def close_all(self, expected: int = 1) -> None:
-        """End every connection there is, once there are so many, and be sure that the other side can see it."""
+        """Close all connections when there are that many, and wait until the client can see it."""
         for _ in range(500):
             if len(self.open) >= expected:
                 break
@@ -340,7 +340,7 @@ class Line:
 
 @pytest.fixture
 def line() -> Iterator[Callable[..., Line]]:
-    """Make lines, and end them."""
+    """Make servers, and stop them afterwards."""
     made: list[Line] = []
 
     def make(*answers: Any) -> Line:
@@ -355,7 +355,7 @@ def line() -> Iterator[Callable[..., Line]]:
 @pytest.mark.parametrize(
     ("answers", "requests", "connections"),
     [
-        pytest.param([answer()], 1, 1, id="at once"),
+        pytest.param([answer()], 1, 1, id="immediately"),
         pytest.param([answer(x_amz_crc32="")], 1, 1, id="without a checksum"),
         pytest.param([(answer()[:20], answer()[20:90], answer()[90:])], 1, 1, id="in pieces"),
         pytest.param([None, answer()], 2, 2, id="after a connection that ended"),
@@ -379,21 +379,27 @@ def line() -> Iterator[Callable[..., Line]]:
             [answer(b"<html>\r\ncontent-length: 1\r\n", 503), answer()], 2, 1, id="after words like a field in a body"
         ),
         pytest.param([b"x" * 40_000, answer()], 2, 2, id="after an endless head"),
-        pytest.param([no("InternalServerError", 500), answer()], 2, 1, id="after a failure of theirs"),
-        pytest.param([answer(b"<html>", 503), None, answer()], 3, 2, id="after a proxy's words, and nothing"),
-        pytest.param([no("ProvisionedThroughputExceededException"), answer()], 2, 1, id="after being throttled"),
+        pytest.param([error_answer("InternalServerError", 500), answer()], 2, 1, id="after a server error"),
+        pytest.param(
+            [answer(b"<html>", 503), None, answer()], 3, 2, id="after a proxy's page, and a closed connection"
+        ),
+        pytest.param(
+            [error_answer("ProvisionedThroughputExceededException"), answer()], 2, 1, id="after being throttled"
+        ),
     ],
 )
-def test_it_gets_its_answer(line: Callable[..., Line], answers: list[Any], requests: int, connections: int) -> None:
-    """Sent again as often as data.md says, over a connection that is known to be good."""
+def test_a_call_is_repeated_until_it_gets_an_answer(
+    line: Callable[..., Line], answers: list[Any], requests: int, connections: int
+) -> None:
+    """The number of attempts is that of data.md. The repetition uses a new or checked connection."""
     other = line(*answers)
     assert client(other.address).get_item(**REQUEST) == ITEM
     assert (other.requests, other.connections) == (requests, connections)
 
 
 @pytest.mark.parametrize("broken", [None, ..., (answer()[:-5], b""), answer(b"{"), answer(x_amz_crc32="1")], ids=repr)
-def test_it_gives_up_after_three(line: Callable[..., Line], broken: Any) -> None:
-    """And then nothing is known: never taken for "no such item"."""
+def test_a_call_fails_after_three_attempts(line: Callable[..., Line], broken: Any) -> None:
+    """The result is then unknown, and never counts as "no such item"."""
     other = line(*[broken] * 9)
     pauses: list[float] = []
     with pytest.raises(NoResponse):
@@ -404,9 +410,9 @@ def test_it_gives_up_after_three(line: Callable[..., Line], broken: Any) -> None
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "InternalServerError"])
-def test_a_refusal_that_stays_is_told(line: Callable[..., Line], code: str) -> None:
-    """With its own code, after all attempts."""
-    other = line(*[no(code, 500 if code.startswith("Internal") else 400)] * 9)
+def test_a_lasting_error_is_raised(line: Callable[..., Line], code: str) -> None:
+    """The exception has the code of the error. All attempts are used."""
+    other = line(*[error_answer(code, 500 if code.startswith("Internal") else 400)] * 9)
     with pytest.raises(ErrorResponse) as refused:
         client(other.address).get_item(**REQUEST)
     assert refused.value.response["Error"]["Code"] == code
@@ -416,17 +422,17 @@ def test_a_refusal_that_stays_is_told(line: Callable[..., Line], code: str) -> N
 @pytest.mark.parametrize(
     "code", ["ConditionalCheckFailedException", "ValidationException", "TransactionConflictException"]
 )
-def test_a_plain_no_is_final(line: Callable[..., Line], code: str) -> None:
-    """It is not asked again."""
-    other = line(no(code), answer())
+def test_a_refusal_is_not_repeated(line: Callable[..., Line], code: str) -> None:
+    """The request is sent once."""
+    other = line(error_answer(code), answer())
     with pytest.raises(ErrorResponse) as refused:
         client(other.address).update_item(**REQUEST)
     assert refused.value.response["Error"]["Code"] == code
     assert other.requests == 1
 
 
-def test_connections_are_kept_alive_and_one_that_was_dropped_is_replaced(line: Callable[..., Line]) -> None:
-    """A kept connection may have ended in the meantime: what was sent into it is sent again."""
+def test_connections_are_kept_and_a_closed_one_is_replaced(line: Callable[..., Line]) -> None:
+    """The server may have closed a kept connection. The request on it is sent again."""
     other = line(answer(), answer(), None, answer())
     small = client(other.address)
     for _ in range(3):
@@ -434,8 +440,8 @@ def test_connections_are_kept_alive_and_one_that_was_dropped_is_replaced(line: C
     assert (other.requests, other.connections) == (4, 2)
 
 
-def test_an_opened_key_that_is_not_in_the_answer_is_no_answer(line: Callable[..., Line]) -> None:
-    """Nothing is opened by an empty success."""
+def test_an_answer_without_the_decrypted_key_is_not_accepted(line: Callable[..., Line]) -> None:
+    """An empty success decrypts nothing."""
     other = line(*[answer(b'{"KeyId": "a"}')] * ATTEMPTS)
     with pytest.raises(NoResponse):
         client_of(SmallKMS, other.address).decrypt(CiphertextBlob=b"x")
@@ -445,26 +451,26 @@ def test_an_opened_key_that_is_not_in_the_answer_is_no_answer(line: Callable[...
 @pytest.mark.parametrize(
     "unasked",
     [
-        pytest.param(b"", id="its end"),
-        pytest.param(answer(b'{"Item": {"pk": {"S": "of somebody else"}}}'), id="an answer to nobody"),
-        pytest.param(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n", id="a farewell"),
+        pytest.param(b"", id="closed"),
+        pytest.param(answer(b'{"Item": {"pk": {"S": "of somebody else"}}}'), id="an answer without a request"),
+        pytest.param(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n", id="a time-out message"),
     ],
 )
-def test_what_came_unasked_on_a_kept_connection_is_no_answer(line: Callable[..., Line], unasked: bytes) -> None:
-    """It was taken for that to the next request. Such a connection is over, and its end costs no attempt."""
+def test_unrequested_bytes_on_a_kept_connection_are_not_an_answer(line: Callable[..., Line], unasked: bytes) -> None:
+    """Before the fix they were returned to the next request. The connection is closed, and this costs no attempt."""
     other = line(answer(), answer())
     pauses: list[float] = []
     small = client(other.address, pause=pauses.append)
     assert small.get_item(**REQUEST) == ITEM
-    other.say(unasked)
+    other.send_unrequested(unasked)
     assert small.get_item(**REQUEST) == ITEM
     assert (other.requests, other.connections, pauses) == (2, 2, [])
 
 
-def test_however_many_connections_ended_while_idle_the_next_call_has_all_its_attempts(
+def test_connections_that_were_closed_while_idle_cost_no_attempt(
     line: Callable[..., Line],
 ) -> None:
-    """Each of them used to cost one."""
+    """Before the fix each of them used one attempt."""
     other = line(*[answer()] * 5)
     small = client(other.address)
     connections = [connection_module._Connection("http", small._address(), 1) for _ in range(4)]
@@ -474,8 +480,8 @@ def test_however_many_connections_ended_while_idle_the_next_call_has_all_its_att
     assert (other.requests, other.connections) == (1, 5)
 
 
-def test_an_answer_that_trickles_in_is_none(line: Callable[..., Line]) -> None:
-    """The time-out is for the answer, not for each piece of it."""
+def test_an_answer_that_arrives_too_slowly_times_out(line: Callable[..., Line]) -> None:
+    """The time-out is for the whole answer, not for each part of it."""
     pieces = answer()
     other = line(tuple(pieces[place : place + 1] for place in range(len(pieces))), answer())
     small = client(other.address, read_timeout_s=0.3)
@@ -483,16 +489,16 @@ def test_an_answer_that_trickles_in_is_none(line: Callable[..., Line]) -> None:
     assert other.connections == 2
 
 
-def test_a_call_is_bounded_whatever_its_attempts_may_last(line: Callable[..., Line]) -> None:
-    """All sendings of a call share its time."""
+def test_a_call_has_a_total_time_limit(line: Callable[..., Line]) -> None:
+    """All attempts of a call share it."""
     other = line(*[...] * ATTEMPTS)
     with pytest.raises(NoResponse, match="TimeoutError"):
         client(other.address, within_s=0.4).get_item(**REQUEST)
     assert other.requests < ATTEMPTS
 
 
-def test_it_sends_again_what_botocore_does() -> None:
-    """Its standard mode: what throttles, what is transient, and what the services' models say may be sent again."""
+def test_it_repeats_the_same_errors_as_botocore() -> None:
+    """The errors are throttling errors, transient errors, and errors that the service model marks as retryable."""
     session = botocore.session.get_session()
     modelled = {
         shape.name
@@ -507,8 +513,8 @@ def test_it_sends_again_what_botocore_does() -> None:
     assert {*throttled._THROTTLED_ERROR_CODES, *transient._TRANSIENT_ERROR_CODES, *modelled} == AGAIN
 
 
-def test_nobody_there_is_our_own_trouble() -> None:
-    """A closed port, through the engine."""
+def test_an_unreachable_server_is_a_server_error() -> None:
+    """The port is closed. The call is made through DynamoDB's adapter."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
     access = Endpoint(address, "us-east-1", TEST_KEY)
@@ -519,7 +525,7 @@ def test_nobody_there_is_our_own_trouble() -> None:
 
 
 def test_a_failed_condition_reaches_the_store_with_the_old_item(line: Callable[..., Line]) -> None:
-    """As botocore's does."""
+    """With botocore the store gets the old item too."""
     body = json.dumps({"__type": "x#ConditionalCheckFailedException", "Item": {"pk": {"S": "U#a"}}}).encode()
     other = line(answer(body, 400))
     access = Endpoint(other.address, "us-east-1", TEST_KEY)
@@ -529,8 +535,8 @@ def test_a_failed_condition_reaches_the_store_with_the_old_item(line: Callable[.
     assert failed.value.item == {"pk": {"S": "U#a"}}
 
 
-def test_a_transaction_sent_again_carries_the_same_token(line: Callable[..., Line]) -> None:
-    """DynamoDB knows it by that, as it knows botocore's; another one has another."""
+def test_a_repeated_transaction_has_the_same_token(line: Callable[..., Line]) -> None:
+    """DynamoDB recognises the repetition by this token. Another transaction has another token."""
     other = line(None, answer(b"{}"), answer(b"{}"))
     small = client(other.address)
     for _ in range(2):
@@ -546,13 +552,13 @@ def test_a_transaction_sent_again_carries_the_same_token(line: Callable[..., Lin
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """Make a certificate of 127.0.0.1 that nobody has signed but itself, with its key."""
+    """Make a self-signed certificate of 127.0.0.1, with its key."""
     return self_signed(tmp_path)
 
 
 @pytest.fixture
 def secured(line: Callable[..., Line], certificate: Path) -> Line:
-    """Give a line that speaks TLS, by that certificate."""
+    """Give a server with TLS and this certificate."""
     made = line(*[answer()] * ATTEMPTS)
     made.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.tls.load_cert_chain(certificate)
@@ -562,7 +568,7 @@ def secured(line: Callable[..., Line], certificate: Path) -> Line:
 
 @pytest.fixture
 def trusting(monkeypatch: pytest.MonkeyPatch, certificate: Path) -> Iterator[None]:
-    """Trust that certificate, and no other."""
+    """Trust only this certificate."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     connection_module._tls.cache_clear()
     yield
@@ -570,16 +576,18 @@ def trusting(monkeypatch: pytest.MonkeyPatch, certificate: Path) -> Iterator[Non
 
 
 @pytest.mark.usefixtures("trusting")
-def test_it_speaks_tls_with_whom_the_system_trusts(secured: Line) -> None:
-    """And keeps that connection too."""
+def test_it_connects_by_tls_to_a_trusted_server(secured: Line) -> None:
+    """The connection is kept too."""
     small = client(secured.address)
     assert [small.get_item(**REQUEST), small.get_item(**REQUEST)] == [ITEM, ITEM]
     assert (secured.requests, secured.connections) == (2, 1)
 
 
-@pytest.mark.parametrize("by_name", [False, True], ids=["nobody has signed it", "it is of another host"])
-def test_it_tells_a_stranger_nothing(secured: Line, *, by_name: bool, request: pytest.FixtureRequest) -> None:
-    """No request is sent before the certificate is known to be the host's."""
+@pytest.mark.parametrize("by_name", [False, True], ids=["not trusted", "of another host"])
+def test_it_sends_nothing_to_an_untrusted_server(
+    secured: Line, *, by_name: bool, request: pytest.FixtureRequest
+) -> None:
+    """No request is sent before the certificate is verified for the host."""
     if by_name:
         request.getfixturevalue("trusting")
     else:
@@ -590,7 +598,7 @@ def test_it_tells_a_stranger_nothing(secured: Line, *, by_name: bool, request: p
     assert (secured.requests, secured.connections) == (0, ATTEMPTS)
 
 
-def test_what_it_does_not_know_goes_by_botocore(tables: Tables, endpoint: str) -> None:
-    """Whatever no request asks."""
+def test_operations_that_it_does_not_support_use_botocore(tables: Tables, endpoint: str) -> None:
+    """No request needs these operations."""
     service = AwsClient("dynamodb", endpoint=Endpoint(endpoint, "us-east-1", TEST_KEY))
     assert service.call("describe_table", TableName=tables.users)["Table"]["TableName"] == tables.users

@@ -1,1 +1,1 @@
-"""The test kit for teams: worlds, phones, thieves, faults."""
+"""Tests of the test kit for teams: worlds, phones, thieves, faults."""

@@ -35,5 +35,5 @@ def make_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeWorld]:
 
 @pytest.fixture(params=["memory", "moto"])
 def world(request: pytest.FixtureRequest, make_world: MakeWorld) -> World:
-    """Give a world: what a test says of one storage holds for both."""
+    """Create a world over each storage, so that each test runs with both."""
     return make_world(storage=request.param)

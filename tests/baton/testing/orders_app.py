@@ -1,4 +1,4 @@
-"""The app of these tests: orders, with an exactly-once route, a step-up, a role and a query."""
+"""The app of these tests: orders, with a route that runs once, a step-up, a role and a query."""
 
 import os
 from typing import Annotated
@@ -32,7 +32,7 @@ class Page(Query):
 @app.route("/orders", methods=["POST"])
 @baton.signed(body=Order, once=True)
 def place(caller: Caller, order: Order) -> Answer:
-    """Place an order exactly once. Above 100.00 it needs the password."""
+    """Place an order exactly once. Above 100.00 it needs a step-up with the password."""
     if order.price > 10_000:
         caller.require_step_up(max_age=120)
     ORDERS.append((caller.account, order.item))
@@ -43,7 +43,7 @@ def place(caller: Caller, order: Order) -> Answer:
 @app.route("/drafts", methods=["POST", "PUT", "PATCH", "DELETE"])
 @baton.signed()
 def draft(caller: Caller) -> Answer:
-    """Take effect with each sending."""
+    """Place an order at each request, also at a repeated one."""
     ORDERS.append((caller.account, 0))
     return Answer(201)
 

@@ -1,4 +1,4 @@
 """The orders that the fixture app has placed. Its environments share them, as they would share a table."""
 
 ORDERS: list[tuple[str, int]] = []
-"""Account and item, in order."""
+"""Account and item of each order, in order."""

@@ -1,4 +1,4 @@
-"""docs/baton/testing.md: its blocks are a project of a team, and its tests pass there."""
+"""The blocks of docs/baton/testing.md are a project of a team, and its tests pass there."""
 
 import os
 import re
@@ -21,7 +21,7 @@ CONFTEST, FEATURE, *TESTS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTAL
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Make a project with Baton, the feature of the page, and the tests of the page."""
+    """Create a project with Baton, the feature of the page, and the tests of the page."""
     ours = tmp_path / "chalicelib"
     ours.mkdir()
     (ours / "baton").symlink_to(ROOT / "chalicelib" / "baton")
@@ -36,14 +36,14 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "app.py").write_text(app, "utf-8")
     tests = tmp_path / "tests"
     tests.mkdir()
-    # PLACED is shared by the tests of a process: a new account has no orders.
+    # The tests of a process share PLACED: a new account has no orders.
     (tests / "conftest.py").write_text(CONFTEST, "utf-8")
     (tests / "test_orders.py").write_text("".join(TESTS), "utf-8")
     return tmp_path
 
 
 def run(project: Path) -> tuple[int, str]:
-    """Run pytest as a team does: its exit code, and what it printed."""
+    """Run pytest as a team does. Return the exit code and the output."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--strict-markers", "-W", "error", "tests"],
@@ -64,8 +64,8 @@ def test_the_tests_of_the_page_pass(project: Path) -> None:
     assert f"{PAGE.count('def test_')} passed" in printed
 
 
-def test_a_broken_feature_fails_them(project: Path) -> None:
-    """Without `once`, the lost answer places two orders; without the role, everybody lists all orders."""
+def test_a_broken_feature_fails_the_tests_of_the_page(project: Path) -> None:
+    """Without `once`, a lost answer places two orders. Without the role, everybody lists all orders."""
     feature = project / "chalicelib" / "orders.py"
     feature.write_text(FEATURE.replace(", once=True", "").replace('role="support"', ""), "utf-8")
     code, printed = run(project)

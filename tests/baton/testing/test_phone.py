@@ -1,4 +1,4 @@
-"""A phone keeps the client rules: it exchanges, repeats, steps up, and goes on after a restart."""
+"""A phone follows the client rules: it exchanges, repeats, steps up, and continues after a restart."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ KEY = "order-7-abcdefgh"
 
 @pytest.mark.parametrize("lost", ["request", "answer"])
 def test_an_order_survives_a_lost_message(world: World, lost: str) -> None:
-    """The phone repeats it with the same key: one order is placed, and a lost answer comes again."""
+    """The phone repeats the order with the same key: one order is placed, and a lost answer is returned again."""
     phone = world.phone()
     (phone.lose_next_request if lost == "request" else phone.lose_next_answer)()
     reply = phone.post("/orders", json={"item": 7}, idempotency_key=KEY)
@@ -23,7 +23,7 @@ def test_an_order_survives_a_lost_message(world: World, lost: str) -> None:
 
 
 def test_a_call_without_a_key_is_not_repeated(world: World) -> None:
-    """It may have taken effect: the phone says so, and goes on."""
+    """The call may have had its effect. The phone reports an unknown outcome, and continues."""
     phone = world.phone()
     phone.lose_next_answer()
     with pytest.raises(AnswerLost, match="POST /drafts"):
@@ -36,8 +36,8 @@ def test_a_call_without_a_key_is_not_repeated(world: World) -> None:
     assert phone.get("/orders").json["items"] == [0]
 
 
-def test_an_expired_token_is_exchanged_once(world: World) -> None:
-    """When it is needed, and not before."""
+def test_an_expired_token_is_exchanged_when_it_is_needed(world: World) -> None:
+    """Exactly once, and not before."""
     phone = world.phone()
     phone.get("/orders")
     assert "exchanged" not in world.events
@@ -46,8 +46,8 @@ def test_an_expired_token_is_exchanged_once(world: World) -> None:
     assert world.events.count("exchanged") == 1
 
 
-def test_a_lost_answer_to_an_exchange_ends_nothing(world: World) -> None:
-    """The repetition has the same attempt and gets the same token."""
+def test_a_lost_answer_to_an_exchange_does_not_end_the_login(world: World) -> None:
+    """The retry has the same attempt and gets the same token."""
     phone = world.phone()
     world.clock.skip(minutes=16)
     phone.lose_next_answer()
@@ -55,7 +55,7 @@ def test_a_lost_answer_to_an_exchange_ends_nothing(world: World) -> None:
     assert ("exchange_retried" in world.events, phone.logged_out) == (True, None)
 
 
-def test_a_phone_goes_on_after_a_restart(world: World) -> None:
+def test_a_phone_continues_after_a_restart(world: World) -> None:
     """It stored the token and the attempt before it sent them."""
     phone = world.phone()
     world.clock.skip(minutes=16)
@@ -68,7 +68,7 @@ def test_a_phone_goes_on_after_a_restart(world: World) -> None:
     assert world.events.count("exchanged") == 1
 
 
-def test_a_step_up_is_sent_when_the_server_requires_it(world: World) -> None:
+def test_a_phone_steps_up_when_the_server_requires_it(world: World) -> None:
     """For exactly this order, with its key: one order is placed."""
     phone = world.phone()
     order = {"item": 7, "price": 10_001}
@@ -82,16 +82,16 @@ def test_a_step_up_is_sent_when_the_server_requires_it(world: World) -> None:
     assert world.events.count("stepped_up") == 1
 
 
-def test_a_query_is_signed_as_it_is_sent(make_world: MakeWorld) -> None:
-    """Whatever its characters."""
+def test_the_query_is_signed_as_it_is_sent(make_world: MakeWorld) -> None:
+    """With any characters."""
     word = "caf\u00e9 & ~*-._ a+b=c/?%"
     reply = make_world().phone().get("/orders", query={"at_least": "1", "word": word})
     assert (reply.status, reply.json["word"]) == (200, word)
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete", "post"])
-def test_every_method_is_signed(make_world: MakeWorld, method: str) -> None:
-    """And each reaches its route."""
+def test_requests_of_every_method_are_signed(make_world: MakeWorld, method: str) -> None:
+    """Each reaches its route."""
     phone = make_world().phone()
     assert getattr(phone, method)("/drafts").status == 201
     assert len(ORDERS) == 1
@@ -110,8 +110,10 @@ def test_every_method_is_signed(make_world: MakeWorld, method: str) -> None:
         ("iot", "none", False),
     ],
 )
-def test_a_phone_of_every_client(make_world: MakeWorld, client: str, binding: Any, *, renewed: bool) -> None:
-    """It keeps its login for an hour, with an exchange where its mechanism has one."""
+def test_a_phone_of_every_client_keeps_its_login_for_an_hour(
+    make_world: MakeWorld, client: str, binding: Any, *, renewed: bool
+) -> None:
+    """With an exchange, if its mechanism has one."""
     world = make_world()
     phone = world.phone(client_id=client, binding=binding)
     for _ in range(4):
@@ -120,8 +122,8 @@ def test_a_phone_of_every_client(make_world: MakeWorld, client: str, binding: An
     assert (len(ORDERS), "exchanged" in world.events or "renewed" in world.events) == (1, renewed)
 
 
-def test_a_refused_login_says_why(make_world: MakeWorld) -> None:
-    """The answer of the server is in the message."""
+def test_a_refused_login_reports_the_reason(make_world: MakeWorld) -> None:
+    """The exception has the answer of the server in its message."""
     world = make_world()
     with pytest.raises(ValueError, match="signature_required"):
         world.phone(binding="none")

@@ -1,4 +1,4 @@
-"""A world: thieves, the clock, faults of the storage, the operator, and what the app logged."""
+"""A world: thieves, the clock, faults of the storage, operator commands, and the log of the app."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -37,8 +37,8 @@ def test_a_complete_copy_ends_with_the_login(world: World) -> None:
     assert world.phone(owner.email).get("/orders").status == 200
 
 
-def test_a_copy_that_slept_is_refused_and_the_owner_goes_on(world: World) -> None:
-    """The owner exchanged twice meanwhile. The thief's token is superseded: it is of no use."""
+def test_a_copy_that_is_behind_is_refused_and_the_owner_continues(world: World) -> None:
+    """The owner exchanged twice in the meantime. The thief's token is superseded and useless."""
     owner = world.phone()
     thief = world.thief_of(owner)
     for _ in range(2):
@@ -49,7 +49,7 @@ def test_a_copy_that_slept_is_refused_and_the_owner_goes_on(world: World) -> Non
 
 
 def test_a_token_without_its_key_is_refused(world: World) -> None:
-    """On a call and on an exchange, and the owner goes on."""
+    """On a call and on an exchange. The owner continues."""
     owner = world.phone()
     thief = world.thief_of(owner, key=False)
     assert thief.get("/orders").code == "signature_required"
@@ -99,8 +99,8 @@ def test_a_login_ends_with_its_idle_limit(world: World) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_fault_is_a_503_and_nothing_is_lost(world: World, when: Any) -> None:
-    """The login is kept. The repetition with the same key succeeds."""
+def test_a_fault_is_a_503_and_the_login_stays_active(world: World, when: Any) -> None:
+    """A retry with the same key succeeds."""
     phone = world.phone()
     world.storage.fail(when=when)
     reply = phone.post("/orders", json={"item": 7}, idempotency_key=KEY)
@@ -111,8 +111,8 @@ def test_a_fault_is_a_503_and_nothing_is_lost(world: World, when: Any) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_exchange_that_meets_a_fault_is_repeated(world: World, when: Any) -> None:
-    """With the same attempt: after its effect, it is recognised."""
+def test_an_exchange_with_a_fault_is_repeated(world: World, when: Any) -> None:
+    """With the same attempt. If the first request had its effect, the retry is recognised."""
     phone = world.phone()
     world.clock.skip(minutes=16)
     world.storage.fail(when=when, verb="exchange")
@@ -121,7 +121,10 @@ def test_an_exchange_that_meets_a_fault_is_repeated(world: World, when: Any) -> 
 
 
 def test_an_answer_that_was_not_stored_is_an_unknown_outcome(world: World) -> None:
-    """The first sending gets its answer. The next one waits, and is then told to check: the order is not repeated."""
+    """The first request gets its answer.
+
+    The next one waits, and is then told to check: the order is not placed again.
+    """
     phone = world.phone()
     world.storage.fail(verb="store")
     assert phone.post("/orders", json={"item": 7}, idempotency_key=KEY).status == 201
@@ -131,8 +134,8 @@ def test_an_answer_that_was_not_stored_is_an_unknown_outcome(world: World) -> No
     assert len(ORDERS) == 1
 
 
-def test_faults_are_counted_and_can_be_taken_back(make_world: MakeWorld) -> None:
-    """And a method that no store has is a mistake of the test."""
+def test_faults_are_counted_and_can_be_removed(make_world: MakeWorld) -> None:
+    """A fault for an unknown method is an error of the test."""
     world = make_world()
     phone = world.phone()
     world.storage.fail(next=2)
@@ -147,8 +150,8 @@ def test_faults_are_counted_and_can_be_taken_back(make_world: MakeWorld) -> None
 # --- The operator ------------------------------------------------------------------------------------------------
 
 
-def test_a_role_counts_from_the_next_call(world: World) -> None:
-    """And a role that is taken away does not."""
+def test_a_role_applies_from_the_next_call(world: World) -> None:
+    """A removed role does not."""
     phone = world.phone()
     assert phone.get("/orders/all").code == "insufficient_role"
     world.set_roles(phone.email, {"support"})
@@ -162,7 +165,7 @@ def test_a_role_counts_from_the_next_call(world: World) -> None:
 
 
 def test_a_disabled_account_is_logged_out_until_it_is_enabled(world: World) -> None:
-    """All its phones, and no other account."""
+    """On all its phones. Other accounts are not changed."""
     phone, other = world.phone(), world.phone()
     second = world.phone(phone.email)
     assert second.account == phone.account != other.account
@@ -178,8 +181,8 @@ def test_a_disabled_account_is_logged_out_until_it_is_enabled(world: World) -> N
 # --- Events ------------------------------------------------------------------------------------------------------
 
 
-def test_what_the_app_recorded_can_be_read(world: World, capfd: pytest.CaptureFixture[str]) -> None:
-    """Its lines and its audit, and nothing is printed."""
+def test_the_log_and_the_audit_of_the_app_can_be_read(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing is printed."""
     phone = world.phone()
     phone.post("/orders", json={"item": 7}, idempotency_key=KEY)
     assert "app_ordered" in world.events
@@ -195,14 +198,21 @@ def test_what_the_app_recorded_can_be_read(world: World, capfd: pytest.CaptureFi
 # --- The world itself --------------------------------------------------------------------------------------------
 
 
-def test_environments_take_turns_over_one_storage(world: World) -> None:
-    """So no test passes because of what one environment remembers."""
+def test_a_reply_shows_why_it_refuses_and_no_token(world: World) -> None:
+    """A failed assertion prints the reply."""
+    phone = world.phone()
+    assert repr(phone.get("/orders")) == "<Reply 200>"
+    assert repr(phone.get("/nowhere")).startswith("<Reply 404 not_found: ")
+
+
+def test_environments_alternate_over_one_storage(world: World) -> None:
+    """A test cannot pass because of the memory of one environment."""
     phone = world.phone()
     assert len({phone.get("/orders").json["environment"] for _ in range(4)}) == 2
 
 
 def test_two_worlds_share_nothing(make_world: MakeWorld) -> None:
-    """Neither accounts, nor keys, nor clocks."""
+    """Neither accounts nor keys nor clocks."""
     first, second = make_world(), make_world(environments=1)
     first.phone("ada@example.com")
     assert second.phone("ada@example.com").get("/orders").status == 200
@@ -212,8 +222,8 @@ def test_two_worlds_share_nothing(make_world: MakeWorld) -> None:
     assert second.clock.now < first.clock.now
 
 
-def test_settings_are_those_of_the_world(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not those of the process; and the ones that are given count."""
+def test_the_settings_are_those_of_the_world(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of the process are ignored. Given settings apply."""
     monkeypatch.setenv("BATON_ISSUER", "nonsense")
     world = make_world(settings={"BATON_ISSUER": "https://login.example.org/v1", "BATON_RATE_LIMITS": "on"})
     assert world.phone().get("/orders").status == 200
@@ -222,15 +232,15 @@ def test_settings_are_those_of_the_world(make_world: MakeWorld, monkeypatch: pyt
         make_world(settings={"BATON_TYPO": "1"})
 
 
-def test_an_app_without_baton_is_named(make_world: MakeWorld, tmp_path: Any) -> None:
-    """With what is missing."""
+def test_an_app_without_baton_is_refused(make_world: MakeWorld, tmp_path: Any) -> None:
+    """The message says what is missing."""
     (tmp_path / "app.py").write_text("from chalice.app import Chalice\napp = Chalice(app_name='x')\n", "utf-8")
     with pytest.raises(TypeError, match="type Baton"):
         World(tmp_path / "app.py")
 
 
-def test_passwords_are_cheap_in_a_world_only(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outside of its requests the policy's cost counts, in the same process."""
+def test_passwords_are_cheap_only_in_a_world(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside its requests the cost of the policy applies, in the same process."""
     from argon2 import low_level
 
     costs: list[tuple[int, int, int]] = []
@@ -249,15 +259,15 @@ def test_passwords_are_cheap_in_a_world_only(make_world: MakeWorld, monkeypatch:
     assert costs[2] == (ARGON2_MEMORY_KIB, ARGON2_PASSES, ARGON2_LANES)
 
 
-def test_without_moto_the_kit_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_moto_the_kit_reports_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one line."""
     monkeypatch.setitem(sys.modules, "moto", None)
     with pytest.raises(ModuleNotFoundError, match="pip install"):
         World(APP, storage="moto")
 
 
-def test_a_team_reaches_its_own_tables_in_moto(make_world: MakeWorld) -> None:
-    """boto3 of the test and of the app have the same DynamoDB; when the world ends it is gone."""
+def test_a_team_can_use_its_own_tables_in_moto(make_world: MakeWorld) -> None:
+    """boto3 in the test and in the app use the same DynamoDB. It is deleted when the world ends."""
     import boto3
 
     with make_world(storage="moto"):
@@ -270,7 +280,7 @@ Journey = Callable[[World], Iterator[object]]
 
 
 def journey(world: World) -> Iterator[object]:
-    """Do something of everything, and give what a test would see."""
+    """Use every feature, and return the results that a test would see."""
     ORDERS.clear()
     phone = world.phone("ada@example.com")
     second = world.phone("ada@example.com", client_id="simple", binding="none")
@@ -293,7 +303,7 @@ def journey(world: World) -> Iterator[object]:
 
 
 def test_memory_and_moto_give_the_same_results(make_world: MakeWorld) -> None:
-    """Statuses, codes, ends, audit and events."""
+    """Status codes, error codes, ends, audit and events."""
     over_memory, over_moto = (list(journey(make_world(storage=storage))) for storage in ("memory", "moto"))
     assert len(over_memory) == 10
     assert over_memory == over_moto

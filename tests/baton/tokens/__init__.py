@@ -1,1 +1,1 @@
-"""Tokens: minted, called with, exchanged."""
+"""The tests of tokens: issuing, calls and exchanges."""

@@ -1,4 +1,4 @@
-"""Signed calls: who is let in, what is spent, and when it ends."""
+"""Signed calls: who is authorized, what is consumed, and when a login ends."""
 
 import pytest
 from msgspec.structs import replace
@@ -39,7 +39,7 @@ ALL_CLIENTS = {"mobile": "P-256", "mobile-opaque": "hmac", "simple": "none", "we
 def granted(
     world: World, phone: Phone, issued: TokenResponse, *, path: str = "/api/transfers", body: bytes = BODY
 ) -> str:
-    """Step up for one operation."""
+    """Get a step-up grant for one operation."""
     caller = world.use(phone, issued.access_token, "POST", "/api/step-up", body=b"{}")
     return world.grant_step_up(caller, Operation("POST", path, content_digest(body)), PASSWORD).grant
 
@@ -47,15 +47,15 @@ def granted(
 def transfer(
     world: World, phone: Phone, issued: TokenResponse, grant: str | None, *, body: bytes = BODY
 ) -> GrantUsed | None:
-    """Call an operation that asks for step-up."""
+    """Call an operation that requires a step-up."""
     return world.use(
         phone, issued.access_token, "POST", "/api/transfers", body=body, grant=grant, step_up=RULE
     ).stepped_up
 
 
 @pytest.mark.parametrize(("client_id", "kind"), ALL_CLIENTS.items())
-def test_every_mechanism_opens_a_call_and_says_who_is_calling(world: World, client_id: str, kind: str) -> None:
-    """The Caller is typed: account, device, client, scope, how the login was proved."""
+def test_a_token_of_every_mechanism_authenticates_its_caller(world: World, client_id: str, kind: str) -> None:
+    """The `Caller` has account, device, client, scope and the assurance of the login."""
     phone = world.phone(kind)
     issued = world.register(phone, client_id=client_id)
     caller = world.use(phone, issued.access_token)
@@ -67,8 +67,8 @@ def test_every_mechanism_opens_a_call_and_says_who_is_calling(world: World, clie
 
 
 @pytest.mark.guarantee(4)
-def test_a_bound_token_without_its_signature_opens_nothing(world: World) -> None:
-    """Promise 4: a token alone is useless."""
+def test_a_bound_token_without_its_signature_is_refused(world: World) -> None:
+    """Guarantee 4: the token alone is useless."""
     phone = world.phone()
     token = world.register(phone).access_token
     with pytest.raises(SignatureRequired):
@@ -78,8 +78,8 @@ def test_a_bound_token_without_its_signature_opens_nothing(world: World) -> None
 
 
 @pytest.mark.guarantee(4)
-def test_a_route_may_refuse_bearers(world: World) -> None:
-    """``bound=True`` takes bound logins only."""
+def test_a_route_may_refuse_bearer_tokens(world: World) -> None:
+    """``bound=True`` accepts only bound logins."""
     phone = world.phone("none")
     token = world.register(phone, client_id="simple").access_token
     with pytest.raises(SignatureRequired):
@@ -87,8 +87,8 @@ def test_a_route_may_refuse_bearers(world: World) -> None:
 
 
 @pytest.mark.guarantee(12)
-def test_a_state_changing_call_works_once_and_a_safe_one_may_repeat(world: World) -> None:
-    """Promise 12: the same signed bytes change something once."""
+def test_a_state_changing_call_works_once_and_a_safe_one_may_be_repeated(world: World) -> None:
+    """Guarantee 12: the same signed bytes change something only once."""
     phone = world.phone()
     token = world.register(phone).access_token
     for _ in range(2):
@@ -98,8 +98,8 @@ def test_a_state_changing_call_works_once_and_a_safe_one_may_repeat(world: World
         world.use(phone, token, "POST", "/api/logout", nonce="one-nonce")
 
 
-def test_a_token_is_good_until_it_expires_and_the_one_before_too(world: World) -> None:
-    """An exchange must not kill calls in flight; older ones are ``token_expired``, never ``login_required``."""
+def test_a_token_is_valid_until_it_expires_and_so_is_the_previous_one(world: World) -> None:
+    """Calls in flight survive an exchange. Older tokens are ``token_expired``, never ``login_required``."""
     phone = world.phone()
     first = world.register(phone).access_token
     second = world.exchange(phone, first, attempt=world.attempt()).access_token
@@ -114,8 +114,8 @@ def test_a_token_is_good_until_it_expires_and_the_one_before_too(world: World) -
             world.use(phone, token)
 
 
-def test_a_renew_token_opens_no_route(world: World) -> None:
-    """Kinds: a refresh token is for /oauth/token alone."""
+def test_a_refresh_token_is_refused_on_calls(world: World) -> None:
+    """A refresh token is only for ``/oauth/token``."""
     phone = world.phone("none")
     refresh_token = world.register(phone, client_id="oauth").refresh_token
     assert refresh_token
@@ -124,8 +124,11 @@ def test_a_renew_token_opens_no_route(world: World) -> None:
 
 
 @pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque"])
-def test_a_client_that_is_missing_from_the_registry_is_our_own_trouble(world: World, client_id: str) -> None:
-    """Its tokens are genuine: a wrong deployment must log nobody out (E1b). They were 401 `log_in`."""
+def test_a_client_that_is_missing_in_the_registry_is_a_server_error(world: World, client_id: str) -> None:
+    """The tokens of this client are genuine, and a wrong deployment logs nobody out (E1b).
+
+    The answer was 401 before the fix.
+    """
     phone = world.phone()
     token = world.register(phone, client_id=client_id).access_token
     others = Clients({client.id: client for client in world.clients if client.id != client_id})
@@ -135,8 +138,8 @@ def test_a_client_that_is_missing_from_the_registry_is_our_own_trouble(world: Wo
         proof.token(token, now=world.clock())
 
 
-def test_a_long_lived_token_past_its_time_asks_to_log_in(world: World) -> None:
-    """Nothing renews it, so ``exchange`` would be the wrong advice."""
+def test_an_expired_long_lived_token_is_answered_with_log_in(world: World) -> None:
+    """The token cannot be renewed, so the action ``exchange`` would be wrong."""
     phone = world.phone("none")
     token = world.register(phone, client_id="iot").access_token
     world.clock.skip(180 * DAY_S)
@@ -145,8 +148,11 @@ def test_a_long_lived_token_past_its_time_asks_to_log_in(world: World) -> None:
     assert refusal.value.members == {"reason": "expired"}
 
 
-def test_a_session_slides_with_use_and_its_remember_token_outlives_it(world: World) -> None:
-    """30 minutes of silence end the id, not the login; used, it lives on; the remember token stays the same."""
+def test_a_session_slides_with_use_and_its_refresh_token_lasts_longer(world: World) -> None:
+    """After 30 minutes without use the session id expires, but the login stays active.
+
+    The refresh token does not change.
+    """
     phone = world.phone("none")
     issued = world.register(phone, client_id="web")
     assert issued.refresh_token
@@ -164,8 +170,8 @@ def test_a_session_slides_with_use_and_its_remember_token_outlives_it(world: Wor
         world.use(phone, issued.access_token)
 
 
-def test_renewing_a_session_leaves_the_earlier_id_alive(world: World) -> None:
-    """Two tabs may hold two ids of one login, the earlier until its own expiry."""
+def test_renewing_a_session_does_not_end_the_earlier_id(world: World) -> None:
+    """Two tabs can have two ids of one login. The earlier one is valid until its own expiry."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="web")
     assert issued.refresh_token
@@ -177,8 +183,8 @@ def test_renewing_a_session_leaves_the_earlier_id_alive(world: World) -> None:
 
 
 @pytest.mark.guarantee(8)
-def test_a_grant_opens_exactly_its_operation_once(world: World) -> None:
-    """``Transfer 10 to Bob`` cannot be turned into ``transfer 1000 to Eve``, nor be done twice."""
+def test_a_grant_is_valid_once_for_exactly_its_operation(world: World) -> None:
+    """A grant for ``transfer 10 to Bob`` does not authorize ``transfer 1000 to Eve``, nor a second transfer."""
     phone = world.phone()
     issued = world.register(phone)
     grant = granted(world, phone, issued)
@@ -191,19 +197,22 @@ def test_a_grant_opens_exactly_its_operation_once(world: World) -> None:
         transfer(world, phone, issued, grant)
 
 
-def test_a_route_with_step_up_always_demands_a_grant(world: World) -> None:
-    """However fresh the login; and a refusal for want of a grant spends no nonce."""
+def test_a_route_with_step_up_always_requires_a_grant(world: World) -> None:
+    """A fresh login does not replace it. A refusal for a missing grant does not consume the nonce."""
     phone = world.phone()
     issued = world.register(phone)
     with pytest.raises(StepUpRequired) as refusal:
         transfer(world, phone, issued, None)
-    assert refusal.value.members == {"max_age": 120, "acr_values": "aal1"}
+    assert refusal.value.members == {"max_age": 120, "acr_values": "aal1", "factors": ["password"]}
     assert not world.stores.tables.nonces
 
 
 @pytest.mark.guarantee(8)
-def test_grants_expire_and_stay_on_their_device(world: World) -> None:
-    """Five minutes, one lineage; ``max_age`` may be shorter; a stronger ``acr`` may be asked."""
+def test_a_grant_expires_and_belongs_to_one_device(world: World) -> None:
+    """A grant is valid for five minutes and one lineage.
+
+    A route can require a shorter ``max_age`` or a stronger ``acr``.
+    """
     phone, tablet = world.phone(), world.phone()
     issued, other = world.register(phone), world.login(tablet)
     with pytest.raises(GrantInvalid):
@@ -229,8 +238,8 @@ def test_grants_expire_and_stay_on_their_device(world: World) -> None:
 
 
 @pytest.mark.guarantee(11)
-def test_wrong_passwords_at_step_up_are_throttled_like_failed_logins(world: World) -> None:
-    """A stolen, unlocked phone may not guess at step-up either."""
+def test_wrong_passwords_at_step_up_have_a_rate_limit(world: World) -> None:
+    """A thief with an unlocked phone has a limited number of guesses here too."""
     phone = world.phone()
     issued = world.register(phone)
     caller = world.use(phone, issued.access_token)
@@ -242,8 +251,8 @@ def test_wrong_passwords_at_step_up_are_throttled_like_failed_logins(world: Worl
         world.grant_step_up(caller, operation, PASSWORD)
 
 
-def test_a_password_changed_during_a_step_up_grants_nothing(world: World) -> None:
-    """The account state was read before: by which password the person was let in can no longer be told."""
+def test_a_password_change_during_a_step_up_grants_nothing(world: World) -> None:
+    """The account state was read before the change, so the login can have been made with the old password."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     operation = Operation("POST", "/api/transfers", content_digest(BODY))
@@ -255,8 +264,11 @@ def test_a_password_changed_during_a_step_up_grants_nothing(world: World) -> Non
 
 @pytest.mark.guarantee(6, 7)
 @pytest.mark.parametrize("ending", ["logout", "everywhere", "end_device", "revoke", "password", "disable", "delete"])
-def test_what_has_ended_stays_ended(world: World, ending: str) -> None:
-    """Promise 6: after the answer no call and no exchange succeeds for what it ended, and its reason is told."""
+def test_an_ended_login_stays_ended(world: World, ending: str) -> None:
+    """Guarantee 6: after the answer, no call and no exchange of the ended login succeeds.
+
+    The refusal has the end reason.
+    """
     phone, tablet = world.phone(), world.phone()
     victim, mine = world.register(phone), world.login(tablet)
     caller = world.use(tablet, mine.access_token)
@@ -294,8 +306,8 @@ def test_what_has_ended_stays_ended(world: World, ending: str) -> None:
 
 
 @pytest.mark.guarantee(6)
-def test_a_changed_password_is_the_only_one(world: World) -> None:
-    """The old one is wrong at once, at login and at step-up."""
+def test_only_the_new_password_is_valid_after_a_change(world: World) -> None:
+    """The old one is wrong immediately, at login and at step-up."""
     phone = world.phone()
     issued = world.register(phone)
     world.change_password(world.use(phone, issued.access_token), "granite umbrella conversation")
@@ -304,8 +316,8 @@ def test_a_changed_password_is_the_only_one(world: World) -> None:
     assert world.login(phone, password="granite umbrella conversation")
 
 
-def test_devices_show_what_lives_and_why_the_rest_ended(world: World) -> None:
-    """Newest first, the caller's own marked."""
+def test_the_list_of_devices_has_active_and_ended_logins(world: World) -> None:
+    """The newest is first, and the caller's own is marked. An ended one has its end reason."""
     phone, tablet = world.phone(), world.phone()
     issued = world.register(phone)
     world.clock.skip(5)
@@ -328,8 +340,8 @@ def test_devices_show_what_lives_and_why_the_rest_ended(world: World) -> None:
     assert told[issued.device_id] == (True, "mobile", world.clock())
 
 
-def test_somebody_elses_device_is_as_unknown_as_none(world: World) -> None:
-    """404 alike, and nothing happens to it."""
+def test_the_device_of_another_account_is_answered_like_a_missing_one(world: World) -> None:
+    """Both answers are 404, and the device is not affected."""
     phone, stranger = world.phone(), world.phone()
     mine = world.register(phone)
     theirs = world.register(stranger, email="eve@example.com")
@@ -340,8 +352,8 @@ def test_somebody_elses_device_is_as_unknown_as_none(world: World) -> None:
 
 
 @pytest.mark.guarantee(4)
-def test_revocation_of_a_bound_lineage_needs_its_key(world: World) -> None:
-    """A token alone cannot end a session; another client's id is refused, and an invalid token has no effect."""
+def test_revoking_a_bound_login_requires_its_key(world: World) -> None:
+    """A token alone cannot end a session. A wrong client id is refused. An invalid token has no effect."""
     phone = world.phone()
     token = world.register(phone).access_token
     bare = Message("POST", "api.example.com", "/api/oauth/revoke", (), {"host": ("api.example.com",)}, b"")
@@ -358,8 +370,8 @@ def test_revocation_of_a_bound_lineage_needs_its_key(world: World) -> None:
         world.use(phone, token)
 
 
-def test_introspection_tells_a_resource_server_the_truth_of_the_moment(world: World) -> None:
-    """Active while it may be used; inactive once ended; never for a token that only renews, nor to a stranger."""
+def test_introspection_returns_the_present_state_of_a_token(world: World) -> None:
+    """A token is inactive once ended, and so is a refresh token. An unknown resource server gets an error."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="oauth")
     assert issued.refresh_token
@@ -378,7 +390,7 @@ def test_introspection_tells_a_resource_server_the_truth_of_the_moment(world: Wo
 
 
 def test_introspection_of_a_session_slides_with_its_use(world: World) -> None:
-    """Past the time that its id was given, used without a gap; inactive after a silence."""
+    """The session is active after its first lifetime if it was used without a gap. After a gap it is inactive."""
     phone = world.phone("none")
     token = world.register(phone, client_id="web").access_token
 
@@ -394,10 +406,10 @@ def test_introspection_of_a_session_slides_with_its_use(world: World) -> None:
     assert ask() is None
 
 
-def test_an_expired_token_is_refused_without_asking_the_account_state(
+def test_an_expired_token_is_refused_without_reading_the_account_state(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its time is in the token."""
+    """The token contains its expiry."""
     phone = world.phone()
     token = world.register(phone).access_token
     world.clock.skip(15 * MINUTE_S)
@@ -411,8 +423,8 @@ def test_an_expired_token_is_refused_without_asking_the_account_state(
     assert not world.introspect(token=token, resource_server="billing", secret=RESOURCE_SERVER_SECRET).active
 
 
-def test_a_digest_that_came_must_match_also_without_a_signature(world: World) -> None:
-    """A bearer's body changed on the way is noticed where the app sent its digest."""
+def test_a_digest_must_match_also_without_a_signature(world: World) -> None:
+    """A changed body of a bearer call is detected if the app sent a digest."""
     phone = world.phone("none")
     token = world.register(phone, client_id="simple").access_token
     sent = phone.message("POST", "/api/logout", body=b"{}", token=token)
@@ -422,7 +434,7 @@ def test_a_digest_that_came_must_match_also_without_a_signature(world: World) ->
 
 
 def test_a_weak_new_password_is_refused_and_changes_nothing(world: World) -> None:
-    """The same rules as at registration."""
+    """The rules are those of a registration."""
     phone = world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     with pytest.raises(TooShort):
@@ -431,8 +443,8 @@ def test_a_weak_new_password_is_refused_and_changes_nothing(world: World) -> Non
 
 
 @pytest.mark.guarantee(6)
-def test_a_login_that_ended_meanwhile_changes_no_password(world: World) -> None:
-    """Let in, ended from another device, and then: the change is refused with its reason."""
+def test_a_login_that_ended_during_the_call_cannot_change_the_password(world: World) -> None:
+    """Another device ends the login after the call is authorized. The refusal has the end reason."""
     phone, tablet = world.phone(), world.phone()
     caller = world.use(phone, world.register(phone).access_token)
     world.end_device(world.use(tablet, world.login(tablet).access_token), caller.device_id)
@@ -443,8 +455,8 @@ def test_a_login_that_ended_meanwhile_changes_no_password(world: World) -> None:
 
 
 @pytest.mark.guarantee(10)
-def test_a_deleted_account_is_forgotten(world: World) -> None:
-    """User and claim go; the closed account state stays, so that nothing comes back."""
+def test_the_data_of_a_deleted_account_are_deleted(world: World) -> None:
+    """User and e-mail index entry are deleted. The account state stays as deleted, so that nothing can be restored."""
     phone = world.phone()
     world.delete(world.use(phone, world.register(phone).access_token))
     tables = world.stores.tables
@@ -452,8 +464,8 @@ def test_a_deleted_account_is_forgotten(world: World) -> None:
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_everything_that_happens_to_an_account_is_in_its_audit(world: World, *, own: bool) -> None:
-    """Once each, for the owner who asks who did it: login, registration, logout and revocation left no row."""
+def test_every_event_of_an_account_is_in_its_audit(world: World, *, own: bool) -> None:
+    """Each event is recorded once. Before the fix, login, registration, logout and revocation were missing."""
     phone, tablet = world.phone(), world.phone()
     mine, other = world.register(phone), world.login(tablet)
     world.end_device(world.use(phone, mine.access_token), other.device_id)
@@ -493,8 +505,8 @@ def test_everything_that_happens_to_an_account_is_in_its_audit(world: World, *, 
     assert lines == [(name, account) for name, _, _ in noted]
 
 
-def test_what_happens_twice_is_in_the_audit_once(world: World) -> None:
-    """A repetition by its attempt, an end of what has ended, a revocation of it."""
+def test_a_repeated_event_is_in_the_audit_once(world: World) -> None:
+    """The cases are a repetition with the same attempt, a second end, and a second revocation."""
     phone, tablet = world.phone(), world.phone()
     attempt = world.attempt()
     mine = world.register(phone, attempt=attempt)
@@ -511,8 +523,8 @@ def test_what_happens_twice_is_in_the_audit_once(world: World) -> None:
     assert [event.event for event in world.stores.audit.events] == ["registered", "logged_in", "device_ended"]
 
 
-def test_the_audit_holds_both_presentations_of_a_reused_token(world: World) -> None:
-    """What the owner needs to tell a thief from a restored backup; no secret, and of the caller's text a piece."""
+def test_the_audit_has_both_presentations_of_a_reused_token(world: World) -> None:
+    """The owner can distinguish a thief from a restored backup. No secret is stored, and the caller's text is cut."""
     phone = world.phone()
     issued = world.register(phone)
     first, second = world.attempt(), world.attempt()

@@ -1,4 +1,4 @@
-"""The exchange, E0 to E10, through the journey."""
+"""The exchange, rows E0 to E10, by its flow."""
 
 from collections.abc import Callable
 from threading import Barrier, Thread
@@ -20,14 +20,14 @@ REFRESH_WITHOUT_KEY = ("simple", "oauth")
 
 
 def generation(world: World, token: str) -> int:
-    """Read a token's generation."""
+    """Read the generation of a token."""
     return world.call.proof.token(token, now=world.clock()).token.generation
 
 
 @pytest.mark.parametrize("kind", ["P-256", "hmac"])
 @pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque"])
 def test_a_token_is_exchanged_for_its_child_even_after_it_expired(world: World, client_id: str, kind: str) -> None:
-    """E5: generation g is handed in for generation g + 1, days after g expired."""
+    """E5: generation g is exchanged for generation g + 1, days after g expired."""
     phone = world.phone(kind)
     first = world.register(phone, client_id=client_id)
     world.clock.skip(29 * DAY_S)
@@ -40,8 +40,8 @@ def test_a_token_is_exchanged_for_its_child_even_after_it_expired(world: World, 
 
 @pytest.mark.guarantee(1, 2)
 @pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque", "simple", "oauth"])
-def test_a_lost_answer_is_given_again_to_the_byte(world: World, client_id: str) -> None:
-    """E6: the same attempt gets the same child, later too, and nothing moves."""
+def test_an_exchange_with_a_lost_answer_returns_the_same_child(world: World, client_id: str) -> None:
+    """E6: the same attempt gets the same bytes, also later, and nothing is written."""
     phone = world.phone("none" if client_id in REFRESH_WITHOUT_KEY else "P-256")
     token = world.register(phone, client_id=client_id).refresh_token
     assert token
@@ -54,8 +54,8 @@ def test_a_lost_answer_is_given_again_to_the_byte(world: World, client_id: str) 
 
 
 @pytest.mark.guarantee(1, 2)
-def test_a_late_repetition_is_superseded_and_ends_nothing(world: World) -> None:
-    """E7: older by its own attempt is 409, up to four generations back."""
+def test_a_late_repetition_is_superseded_and_ends_no_login(world: World) -> None:
+    """E7: an older generation with its own attempt is 409, up to four generations back."""
     phone = world.phone()
     token, history = world.register(phone).access_token, []
     for _ in range(5):
@@ -69,8 +69,11 @@ def test_a_late_repetition_is_superseded_and_ends_nothing(world: World) -> None:
 
 @pytest.mark.guarantee(3, 5)
 @pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque", "simple", "oauth"])
-def test_a_second_holder_ends_the_lineage_for_both(world: World, client_id: str) -> None:
-    """E8: a used generation under another attempt ends its lineage before the answer leaves; other devices stay."""
+def test_a_reused_token_ends_its_lineage(world: World, client_id: str) -> None:
+    """E8: a used token with another attempt ends the lineage before the answer is sent.
+
+    Other devices are not affected.
+    """
     unbound = client_id in REFRESH_WITHOUT_KEY
     phone, tablet = world.phone("none" if unbound else "P-256"), world.phone()
     first = world.register(phone, client_id=client_id)
@@ -91,8 +94,8 @@ def test_a_second_holder_ends_the_lineage_for_both(world: World, client_id: str)
 
 
 @pytest.mark.guarantee(3)
-def test_without_an_attempt_an_unbound_token_lives_by_the_literal_rule(world: World) -> None:
-    """No header and no signature: shown twice, that lineage logs in again."""
+def test_an_unbound_token_without_an_attempt_can_be_exchanged_once(world: World) -> None:
+    """Without header and signature each exchange has another attempt, so a second one ends the lineage."""
     phone = world.phone("none")
     token = world.register(phone, client_id="simple").access_token
     world.exchange(phone, token)
@@ -101,8 +104,8 @@ def test_without_an_attempt_an_unbound_token_lives_by_the_literal_rule(world: Wo
 
 
 @pytest.mark.guarantee(1, 2)
-def test_a_signed_exchange_without_the_header_takes_the_nonce_as_its_attempt(world: World) -> None:
-    """A captured request replayed as it is can never be taken for a second holder."""
+def test_a_signed_exchange_without_the_header_uses_the_nonce_as_its_attempt(world: World) -> None:
+    """A captured and replayed request therefore counts as a repetition and not as reuse."""
     phone = world.phone()
     token = world.register(phone).access_token
     from chalicelib.baton.tokens.exchange import TokenRequest
@@ -113,8 +116,8 @@ def test_a_signed_exchange_without_the_header_takes_the_nonce_as_its_attempt(wor
 
 
 @pytest.mark.guarantee(3, 5)
-def test_a_forgotten_attempt_is_reuse(world: World) -> None:
-    """E8 also when the slot has been written over since: five generations back nobody can tell."""
+def test_an_overwritten_attempt_counts_as_reuse(world: World) -> None:
+    """E8: five generations later the slot of the attempt is used by another one."""
     phone = world.phone()
     first, attempt = world.register(phone).access_token, world.attempt()
     token = world.exchange(phone, first, attempt=attempt).access_token
@@ -125,8 +128,8 @@ def test_a_forgotten_attempt_is_reuse(world: World) -> None:
 
 
 @pytest.mark.guarantee(4)
-def test_a_stolen_token_of_a_bound_lineage_buys_nothing_and_ends_nothing(world: World) -> None:
-    """E2 before E8: missing signature, foreign key, used token: refused, and the owner goes on."""
+def test_a_stolen_token_of_a_bound_lineage_is_useless_and_ends_nothing(world: World) -> None:
+    """E2 before E8: the request is refused without the key, even for a used token. The owner's login stays active."""
     phone, thief = world.phone(), world.phone()
     first = world.register(phone).access_token
     second = world.exchange(phone, first, attempt=world.attempt()).access_token
@@ -138,10 +141,10 @@ def test_a_stolen_token_of_a_bound_lineage_buys_nothing_and_ends_nothing(world: 
     assert world.use(phone, second)
 
 
-def test_only_another_key_counts_as_a_foreign_key_and_an_account_counts_once_in_a_quarter_of_an_hour(
+def test_only_a_wrong_key_is_counted_and_an_account_counts_once_in_15_minutes(
     world: World,
 ) -> None:
-    """Every unsigned or malformed exchange counted, so that a stranger with one token rang the alarm."""
+    """Before the fix, unsigned and malformed exchanges counted, so one token was enough to raise the alarm."""
 
     def counted() -> int:
         return [event for event, _ in world.log.recorded].count("exchange_wrong_key")
@@ -171,8 +174,8 @@ def test_only_another_key_counts_as_a_foreign_key_and_an_account_counts_once_in_
     assert counted() == 2
 
 
-def test_an_account_counts_once_a_day_however_often_its_tokens_are_reused(world: World) -> None:
-    """Its holder logs in and reuses a token, again and again: to the alarm it is one account."""
+def test_reuse_of_one_account_counts_once_a_day(world: World) -> None:
+    """An account owner can log in and reuse a token repeatedly. For the alarm this is one account."""
     world.register(world.phone())
     for _ in range(8):
         world.clock.skip(1)
@@ -185,8 +188,8 @@ def test_an_account_counts_once_a_day_however_often_its_tokens_are_reused(world:
     assert [facts["first_of_account"] for facts in reuses] == [1, *[0] * 7]
 
 
-def test_a_kept_request_of_another_key_ends_nothing() -> None:
-    """``revoke_on_wrong_key`` asks for a whole and recent signature too, not for another name in an old one."""
+def test_an_old_request_signed_by_another_key_ends_nothing() -> None:
+    """``revoke_on_wrong_key`` requires a complete and recent signature, and not only another keyid."""
     world = World(revoke_on_wrong_key=True)
     phone, thief = world.phone(), world.phone()
     token = world.register(phone).access_token
@@ -198,8 +201,8 @@ def test_a_kept_request_of_another_key_ends_nothing() -> None:
 
 
 @pytest.mark.guarantee(4)
-def test_the_setting_revoke_on_wrong_key_reverses_it() -> None:
-    """An operator may prefer to end the lineage when a genuine token comes under a foreign key."""
+def test_the_setting_revoke_on_wrong_key_ends_the_lineage() -> None:
+    """An operator may choose to end the lineage if a genuine token is sent with another key."""
     world = World(revoke_on_wrong_key=True)
     phone = world.phone()
     token = world.register(phone).access_token
@@ -211,8 +214,8 @@ def test_the_setting_revoke_on_wrong_key_reverses_it() -> None:
 
 
 @pytest.mark.guarantee(3)
-def test_if_the_end_cannot_be_written_reuse_is_not_answered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """E8 whose write fails is our own trouble, 503; repeated, it is reuse."""
+def test_reuse_is_503_if_the_end_cannot_be_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """E8: a failed write is a server error. The repeated request is answered as reuse."""
     phone = world.phone()
     token = world.register(phone).access_token
     world.exchange(phone, token, attempt=world.attempt())
@@ -229,8 +232,8 @@ def test_if_the_end_cannot_be_written_reuse_is_not_answered(world: World, monkey
 
 
 @pytest.mark.guarantee(7)
-def test_a_token_from_before_a_restore_is_told_to_log_in(world: World) -> None:
-    """E9: a genuine generation newer than the stored one means that the table was rolled back."""
+def test_a_token_newer_than_a_restored_table_is_answered_with_log_in(world: World) -> None:
+    """E9: a genuine token with a generation above the stored one means that a backup was restored."""
     phone = world.phone()
     first = world.register(phone)
     before = dict(world.stores.tables.lineages)
@@ -245,8 +248,8 @@ def test_a_token_from_before_a_restore_is_told_to_log_in(world: World) -> None:
 
 
 @pytest.mark.guarantee(9)
-def test_a_token_from_the_future_is_our_own_trouble(world: World) -> None:
-    """E10: our clocks disagree by more than a minute: 503, never a verdict."""
+def test_a_token_issued_in_the_future_is_a_server_error(world: World) -> None:
+    """E10: two server clocks differ by more than a minute. The answer is 503."""
     phone = world.phone()
     token = world.register(phone).access_token
     world.clock.skip(-61)
@@ -260,8 +263,8 @@ def test_a_token_from_the_future_is_our_own_trouble(world: World) -> None:
 @pytest.mark.parametrize(
     ("skip_s", "reason"), [(30 * DAY_S, None), (30 * DAY_S + 1, EndReason.IDLE), (90 * DAY_S, EndReason.EXPIRED)]
 )
-def test_idle_and_absolute_life_end_a_lineage(world: World, skip_s: int, reason: EndReason | None) -> None:
-    """E4: thirty days without an exchange, ninety in all."""
+def test_idle_and_absolute_limit_end_a_lineage(world: World, skip_s: int, reason: EndReason | None) -> None:
+    """E4: the limits are thirty days without an exchange, and ninety days in all."""
     phone = world.phone()
     token = world.register(phone).access_token
     world.clock.skip(skip_s)
@@ -274,8 +277,8 @@ def test_idle_and_absolute_life_end_a_lineage(world: World, skip_s: int, reason:
 
 
 @pytest.mark.guarantee(7)
-def test_the_not_before_ends_every_lineage_from_before_it(world: World) -> None:
-    """After a restore the not-before time is raised: nothing born before is let in again."""
+def test_the_not_before_time_ends_every_earlier_lineage(world: World) -> None:
+    """An operator raises the time after a restore. A lineage that began earlier stays ended."""
     phone = world.phone()
     token = world.register(phone).access_token
     world.key_ring.ring = replace(world.key_ring.ring, not_before=world.clock() + 1)
@@ -286,7 +289,10 @@ def test_the_not_before_ends_every_lineage_from_before_it(world: World) -> None:
 
 
 def test_wrong_kinds_clients_and_scopes_have_no_effect(world: World) -> None:
-    """E1, E1c: a token for calls, another client's id, an unknown one, more scope: refused, the generation stays."""
+    """E1, E1c: an access token, another or unknown client id and a larger scope are refused.
+
+    The generation does not change.
+    """
     phone = world.phone("none")
     issued = world.register(phone, client_id="oauth")
     assert issued.refresh_token
@@ -302,7 +308,7 @@ def test_wrong_kinds_clients_and_scopes_have_no_effect(world: World) -> None:
     assert generation(world, child.access_token) == 1
 
 
-def test_a_long_lived_token_renews_nothing(world: World) -> None:
+def test_a_long_lived_token_cannot_be_exchanged(world: World) -> None:
     """``long_lived`` at /oauth/token is ``unauthorized_client``."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="iot")
@@ -311,8 +317,8 @@ def test_a_long_lived_token_renews_nothing(world: World) -> None:
         world.exchange(phone, issued.access_token)
 
 
-def test_a_reusable_refresh_token_renews_again_and_again(world: World) -> None:
-    """``refresh``: the generation stays, the refresh token stays, each renewal gives a fresh access token."""
+def test_a_reusable_refresh_token_can_be_used_repeatedly(world: World) -> None:
+    """Mechanism ``refresh``: each renewal returns a new access token. Generation and refresh token do not change."""
     phone = world.phone("none")
     issued = world.register(phone, client_id="legacy")
     assert issued.refresh_token
@@ -331,7 +337,7 @@ def test_a_reusable_refresh_token_renews_again_and_again(world: World) -> None:
 
 
 def race(contenders: list[Callable[[], object]]) -> None:
-    """Start all at once, wait for all."""
+    """Start all functions in parallel and wait for them."""
     barrier = Barrier(len(contenders))
 
     def run(contender: Callable[[], object]) -> None:
@@ -346,8 +352,8 @@ def race(contenders: list[Callable[[], object]]) -> None:
 
 
 @pytest.mark.guarantee(1)
-def test_sixteen_at_once_with_one_attempt_get_one_child(world: World) -> None:
-    """Promise 1: the same attempt gives all of them one and the same child."""
+def test_sixteen_parallel_exchanges_with_one_attempt_return_one_child(world: World) -> None:
+    """Guarantee 1: all of them get the same child."""
     phone = world.phone()
     token = world.register(phone).access_token
     for _ in range(20):
@@ -363,8 +369,8 @@ def test_sixteen_at_once_with_one_attempt_get_one_child(world: World) -> None:
         token = children[0]
 
 
-def test_presented_values_carry_what_the_rule_needs(world: World) -> None:
-    """A token's claims are held against the account state in full."""
+def test_a_presented_token_has_the_values_that_the_rule_compares(world: World) -> None:
+    """Each claim is compared with the account state."""
     phone = world.phone()
     token = world.register(phone).access_token
     proved = world.call.proof.token(token, now=world.clock())
@@ -376,8 +382,8 @@ def test_presented_values_carry_what_the_rule_needs(world: World) -> None:
 
 
 @pytest.mark.parametrize("client_id", ["mobile", "mobile-opaque", "simple"])
-def test_the_key_ring_is_read_once(world: World, client_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ring that verified a token is the one that judges its login and mints its child."""
+def test_an_exchange_reads_the_key_ring_once(world: World, client_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same ring verifies the token, judges the login and mints the child."""
     phone = world.phone("none" if client_id == "simple" else "hmac")
     first = world.register(phone, client_id=client_id)
     ring = world.call.proof.key_ring.current(now=world.clock())
@@ -396,7 +402,7 @@ def test_the_key_ring_is_read_once(world: World, client_id: str, monkeypatch: py
 
 
 def twin(token: str) -> str:
-    """Give the JWT with the other valid signature, (r, n - s)."""
+    """Return the JWT with the other valid signature, (r, n - s)."""
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     signing_input, _, signature = token.rpartition(".")
     raw = decode_base64url(signature)
@@ -405,8 +411,11 @@ def twin(token: str) -> str:
     )
 
 
-def test_the_other_valid_signature_makes_the_same_token(world: World) -> None:
-    """It is used on calls, it repeats an exchange, and with another attempt it is reuse: nothing is keyed by text."""
+def test_the_other_valid_signature_of_a_jwt_counts_as_the_same_token(world: World) -> None:
+    """The text works on calls and repeats an exchange.
+
+    With another attempt it is reuse: tokens are not compared as text.
+    """
     phone = world.phone()
     first, attempt = world.register(phone, client_id="mobile"), world.attempt()
     assert world.use(phone, twin(first.access_token)).device_id == first.device_id
@@ -418,8 +427,8 @@ def test_the_other_valid_signature_makes_the_same_token(world: World) -> None:
         world.exchange(phone, second.access_token, attempt=world.attempt())
 
 
-def test_an_attempt_quoted_or_bare_is_one_attempt(world: World) -> None:
-    """RFC 8941 writes a string in quotes; an app that sends it bare the next time is no thief."""
+def test_an_attempt_in_quotes_equals_the_attempt_without_quotes(world: World) -> None:
+    """RFC 8941 strings have quotes. An app that omits them in a repetition must not count as a thief."""
     phone = world.phone()
     token = world.register(phone).access_token
     attempt = "!#[]~-and-16-or-more"
@@ -436,8 +445,8 @@ def test_an_attempt_quoted_or_bare_is_one_attempt(world: World) -> None:
         *(f'"{"x" * 16}";a=1', f'"{"x" * 16}\n"', "é" * 16),
     ],
 )
-def test_an_attempt_of_another_shape_is_refused_and_nothing_moves(world: World, attempt: str) -> None:
-    """E0: 16 to 128 visible ASCII characters; a shorter one could be guessed, and be met again by chance."""
+def test_an_attempt_of_another_form_is_refused_and_nothing_changes(world: World, attempt: str) -> None:
+    """E0: an attempt has 16 to 128 visible ASCII characters. A shorter one could be guessed or repeat by chance."""
     phone = world.phone("none")
     token = world.register(phone, client_id="simple").access_token
     with pytest.raises(errors.Malformed):

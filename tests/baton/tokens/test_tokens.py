@@ -1,4 +1,4 @@
-"""Tokens: what is minted is read back, and nothing else ever is."""
+"""Tokens: a minted token is read, and any other text is refused."""
 
 import hmac
 import json
@@ -101,7 +101,7 @@ FORMS: tuple[Form, ...] = ("jwt", "opaque")
 
 
 def minted(token: Token = TOKEN, form: Form = "jwt", *, ring: Ring = RING, now: int = NOW, names: Names = NAMES) -> str:
-    """Mint with this page's ring, names and login."""
+    """Mint with this module's ring, names and login."""
     client = CLIENTS.of(token.client)
     assert client is not None
     return mint_token(
@@ -110,18 +110,18 @@ def minted(token: Token = TOKEN, form: Form = "jwt", *, ring: Ring = RING, now: 
 
 
 def read_here(text: str) -> Token:
-    """Read with this page's ring and names."""
+    """Read with this module's ring and names."""
     return read_token(text, ring=RING, names=NAMES, clients=CLIENTS)
 
 
 def claims_of(text: str) -> dict[str, Any]:
-    """Read the claims of a JWT without asking whether they are genuine."""
+    """Read the claims of a JWT without verifying it."""
     claims: dict[str, Any] = json.loads(decode_base64url(text.split(".")[1]))
     return claims
 
 
 def forged(payload: bytes | dict[str, Any], header: bytes | dict[str, Any] | None = None) -> str:
-    """Sign anything at all with the ring's own key, as it signs: what only a defect of ours could bring about."""
+    """Sign any content with the ring's own key. Only a defect of Baton could issue such a token."""
     head = header if header is not None else {"typ": "at+jwt", "alg": "ES256", "kid": RING.signing[0].kid}
     parts = [
         part if isinstance(part, bytes) else json.dumps(part, separators=(",", ":")).encode()
@@ -132,13 +132,13 @@ def forged(payload: bytes | dict[str, Any], header: bytes | dict[str, Any] | Non
 
 
 class TestMinting:
-    """`mint`, and `read` of what it made."""
+    """`mint`, and `read` of its result."""
 
     @pytest.mark.parametrize("form", FORMS)
     @pytest.mark.parametrize("kind", Kind)
     @pytest.mark.parametrize(("binding", "key"), BINDINGS)
-    def test_what_is_minted_is_read_back(self, form: Form, kind: Kind, binding: Binding, key: PublicKey | None) -> None:
-        """Every kind, in both forms, under every binding; the bounds of every number too."""
+    def test_a_minted_token_is_read(self, form: Form, kind: Kind, binding: Binding, key: PublicKey | None) -> None:
+        """Each kind, form and binding is tested, with the limits of each number."""
         for generation, issued_at, client in ((0, 0, 1), (7, NOW, 255), (2**32 - 1, 2**32 - 1, 1)):
             token = replace(
                 TOKEN,
@@ -153,12 +153,12 @@ class TestMinting:
             assert read_here(minted(token, form)) == token
 
     @pytest.mark.parametrize("form", FORMS)
-    def test_the_same_token_is_the_same_string(self, form: Form) -> None:
-        """A repeated exchange gets its child to the byte."""
+    def test_the_same_token_has_the_same_text(self, form: Form) -> None:
+        """A repeated exchange returns the same child, byte for byte."""
         assert minted(TOKEN, form) == minted(TOKEN, form)
 
-    def test_every_fact_shows_in_the_string(self) -> None:
-        """Another kind, generation, time, client or holder is another opaque string, from its first bytes on."""
+    def test_every_value_changes_the_opaque_text(self) -> None:
+        """Another kind, generation, time, client or holder changes the text from its first bytes on."""
         others = [
             replace(TOKEN, kind=Kind.ACCESS),
             replace(TOKEN, generation=8),
@@ -172,8 +172,8 @@ class TestMinting:
         strings = [minted(token, "opaque") for token in (TOKEN, *others)]
         assert len({string[:24] for string in strings}) == len(strings)
 
-    def test_the_opaque_form_is_short_and_tells_nothing(self) -> None:
-        """About 125 characters, known by its prefix; neither ids nor key nor times are to be found in it."""
+    def test_the_opaque_form_is_short_and_reveals_nothing(self) -> None:
+        """A token has 125 characters and a prefix. Ids, key and times cannot be found in its bytes."""
         text = minted(TOKEN, "opaque")
         assert text.startswith("baton_")
         assert len(text) == 125
@@ -187,8 +187,8 @@ class TestMinting:
         ):
             assert fact not in sealed
 
-    def test_the_opaque_form_stays_what_it_is(self) -> None:
-        """Written down once: whoever changes the layout or a derivation logs everybody out, and should know it."""
+    def test_the_opaque_form_does_not_change(self) -> None:
+        """One token is written out here: another layout or derivation would log all users out."""
         ring = make_ring(lambda size: bytes([1]) * size, now=NOW)
         token = Token(
             kind=Kind.REFRESH,
@@ -204,8 +204,8 @@ class TestMinting:
             "baton_AZ_xCsQ1UC3G2jyCAauFAJkdeomv4ed4uDcN-uz7Ov3--09UQQmVOGtsbT4mMGMO-Zx8OkZD13w"
         )
 
-    def test_the_claims_are_those_of_the_wire(self) -> None:
-        """RFC 9068 as profiled, and not a member more."""
+    def test_the_claims_are_the_documented_ones(self) -> None:
+        """The claims follow RFC 9068, with no further member."""
         text = minted()
         assert json.loads(decode_base64url(text.split(".")[0])) == {
             "typ": "at+jwt",
@@ -232,8 +232,8 @@ class TestMinting:
         assert claims_of(minted(replace(TOKEN, binding=SecretBinding(), key=None)))["cnf"] == {"kid": TOKEN.lineage}
         assert "cnf" not in claims_of(minted(replace(TOKEN, binding=NoBinding(), key=None)))
 
-    def test_other_libraries_read_it_by_the_published_keys(self) -> None:
-        """PyJWT and joserfc, with nothing but the JWKS."""
+    def test_other_libraries_read_a_token_with_the_published_keys(self) -> None:
+        """PyJWT and joserfc need only the JWKS."""
         text = minted()
         published = jwks(RING)
         key = jwt.PyJWKSet.from_dict(published)[jwt.get_unverified_header(text)["kid"]]
@@ -250,15 +250,15 @@ class TestMinting:
         assert read_by_pyjwt == read_by_joserfc.claims == claims_of(text)
         assert read_by_joserfc.header["typ"] == "at+jwt"
 
-    def test_the_published_keys_hold_no_secret(self) -> None:
-        """Public members alone, of every key that verifies, those to come too."""
+    def test_the_published_keys_have_only_public_members(self) -> None:
+        """Each key that verifies is published, also the next ones."""
         ring = rotate_signing(RING, ENTROPY, now=NOW)
         keys = jwks(ring)["keys"]
         assert [key["kid"] for key in keys] == [key.kid for key in ring.signing]
         assert all(key.keys() == {"kty", "crv", "x", "y", "kid", "use", "alg"} for key in keys)
 
-    def test_tokens_outlive_a_rotation(self) -> None:
-        """Minted before it, read after it; minted after it, read too."""
+    def test_a_token_is_valid_after_a_rotation(self) -> None:
+        """Tokens from before and after the rotation are read."""
         ring = rotate_root(rotate_signing(RING, ENTROPY, now=NOW), ENTROPY, now=NOW)
         later = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
         before, after = minted(), minted(ring=ring, now=later)
@@ -271,8 +271,8 @@ class TestMinting:
         for token in (TOKEN, newborn):
             assert read_token(minted(token, "opaque", ring=ring), ring=ring, names=NAMES, clients=CLIENTS) == token
 
-    def test_without_the_lineages_root_nothing_is_minted(self) -> None:
-        """Our own trouble."""
+    def test_without_the_root_of_the_lineage_no_token_is_minted(self) -> None:
+        """The result is a server error."""
         with pytest.raises(Unavailable):
             minted(replace(TOKEN, lineage=LineageId(encode_base64url(b"\2" + bytes(11)))), "opaque")
 
@@ -299,14 +299,14 @@ class TestMinting:
         ],
         ids=repr,
     )
-    def test_a_token_cannot_be_what_no_token_is(self, wrong: dict[str, Any]) -> None:
-        """Canonical ids, bounded numbers, and the key it is bound to."""
-        with pytest.raises(ValueError):  # noqa: PT011 - which one is told by the case
+    def test_a_token_with_an_invalid_value_cannot_be_made(self, wrong: dict[str, Any]) -> None:
+        """Ids are canonical, numbers have limits, and the key is the one of the binding."""
+        with pytest.raises(ValueError):  # noqa: PT011 - the case says which one
             replace(TOKEN, **wrong)
 
 
-class TestGarbage:
-    """Whatever else somebody sends."""
+class TestInvalidTokens:
+    """Any text that is not a token."""
 
     @pytest.mark.parametrize(
         "text",
@@ -337,23 +337,23 @@ class TestGarbage:
         ],
         ids=lambda text: repr(text[:20]),
     )
-    def test_garbage_is_no_token(self, text: str) -> None:
-        """One refusal for all of it."""
+    def test_an_invalid_text_is_refused(self, text: str) -> None:
+        """Each gets the same refusal."""
         with pytest.raises(TokenInvalid):
             read_here(text)
 
     @settings(max_examples=300, derandomize=True, deadline=None)
     @given(st.one_of(st.text(), st.text().map("baton_".__add__), st.binary().map(encode_base64url)))
-    def test_any_text_is_no_token(self, text: str) -> None:
-        """Sampled."""
+    def test_any_text_is_refused(self, text: str) -> None:
+        """The texts are random samples."""
         for sent in (text, f"baton_{text}", f"{text}.{text}.{'A' * 86}"):
             with pytest.raises(TokenInvalid):
                 read_here(sent)
 
     @pytest.mark.parametrize("form", FORMS)
     @pytest.mark.parametrize(("binding", "key"), BINDINGS)
-    def test_no_altered_character_passes(self, form: Form, binding: Binding, key: PublicKey | None) -> None:
-        """At every place: altered, doubled or left out. In both forms."""
+    def test_a_change_of_one_character_is_refused(self, form: Form, binding: Binding, key: PublicKey | None) -> None:
+        """At each position a character is changed, doubled or omitted, in both forms."""
         text = minted(replace(TOKEN, binding=binding, key=key), form)
         for place, character in enumerate(text):
             other = "A" if character != "A" else "B"
@@ -364,8 +364,8 @@ class TestGarbage:
                 read_here(text[:place] + text[place + 1 :])
 
     @pytest.mark.parametrize("form", FORMS)
-    def test_one_token_has_one_spelling(self, form: Form) -> None:
-        """No padding, no white space, no stray bits at the end of a part."""
+    def test_a_token_has_one_spelling(self, form: Form) -> None:
+        """Padding, white space and stray bits at the end of a part are refused."""
         text = minted(TOKEN, form)
         for suffix in ("=", "==", " ", "\n", "\r\n", "\0", ".", ".AA"):
             with pytest.raises(TokenInvalid):
@@ -385,15 +385,15 @@ class TestGarbage:
 
     @pytest.mark.parametrize("start", ["", "baton_", "eyJ"])
     def test_over_8_kb_is_refused_before_parsing(self, monkeypatch: pytest.MonkeyPatch, start: str) -> None:
-        """A header of 8 MB costs PyJWT two seconds."""
+        """PyJWT takes two seconds for a header of 8 MB."""
         for name in ("read_jwt", "read_opaque"):
             monkeypatch.setattr(presented, name, lambda *_, **__: pytest.fail("parsed"))
         for size in (TOKEN_BYTES_MAX + 1, 8_000_000):
             with pytest.raises(FieldTooLarge):
                 read_here(start.ljust(size, "A"))
 
-    def test_a_token_of_another_deployment_is_none(self) -> None:
-        """Other keys: a JWT's is not known, an opaque one does not open."""
+    def test_a_token_of_another_deployment_is_refused(self) -> None:
+        """The keys differ: the kid of a JWT is unknown, and an opaque token does not decrypt."""
         other = make_ring(ENTROPY, now=NOW)
         with pytest.raises(UnknownKey):
             read_here(minted(ring=other))
@@ -401,8 +401,8 @@ class TestGarbage:
             read_here(minted(TOKEN, "opaque", ring=other))
         assert not isinstance(refusal.value, UnknownKey)
 
-    def test_a_key_we_do_not_have_yet_says_so(self) -> None:
-        """Rotated elsewhere: read again with a fresh ring."""
+    def test_a_token_with_a_new_key_is_reported_as_unknown_key(self) -> None:
+        """Another environment rotated the keys. The token is read again with a fresh ring."""
         ring = rotate_root(retire_keys(RING, ENTROPY, now=NOW), ENTROPY, now=NOW)
         later = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
         newborn = replace(TOKEN, lineage=ring.lineage_ids("ada@example.com", "0123456789abcdef", now=later)[0])
@@ -410,8 +410,8 @@ class TestGarbage:
             with pytest.raises(UnknownKey):
                 read_here(text)
 
-    def test_garbage_is_no_reason_to_ask_for_a_fresh_ring(self) -> None:
-        """Only what looks like a key of ours is unknown; the rest is no token."""
+    def test_an_invalid_token_does_not_cause_a_read_of_the_key_ring(self) -> None:
+        """Only a kid in the form of Baton's kids can be an unknown key. Any other text is refused."""
         kid = RING.signing[0].kid
         kids: tuple[object, ...] = ("", "another", 5, None, [], {}, "A" * 42, "A" * 44, "A" * 42 + "B", kid + "=")
         headers = [{"typ": "at+jwt", "alg": "ES256", "kid": kid} for kid in kids]
@@ -423,7 +423,7 @@ class TestGarbage:
 
 
 class TestHeaders:
-    """The header of a JWT says three things, each of which we know already."""
+    """The header of a JWT has three members with fixed or known values."""
 
     @pytest.mark.parametrize(
         "header",
@@ -451,23 +451,23 @@ class TestHeaders:
         ],
         ids=repr,
     )
-    def test_whatever_else_it_says_is_refused(self, header: dict[str, Any]) -> None:
-        """Even where the signature is genuine."""
+    def test_any_other_header_member_or_value_is_refused(self, header: dict[str, Any]) -> None:
+        """A token with a genuine signature is refused too."""
         genuine = {"typ": "at+jwt", "alg": "ES256", "kid": RING.signing[0].kid}
         assert read_here(forged(claims_of(minted()), genuine)) == TOKEN
         with pytest.raises(TokenInvalid):
             read_here(forged(claims_of(minted()), {**genuine, **header}))
 
     @pytest.mark.parametrize("missing", ["typ", "alg", "kid"])
-    def test_each_of_the_three_is_needed(self, missing: str) -> None:
-        """None is assumed."""
+    def test_each_of_the_three_members_is_required(self, missing: str) -> None:
+        """No default value is assumed."""
         genuine = {"typ": "at+jwt", "alg": "ES256", "kid": RING.signing[0].kid}
         del genuine[missing]
         with pytest.raises(TokenInvalid):
             read_here(forged(claims_of(minted()), genuine))
 
-    def test_the_kid_of_another_key_of_ours_finds_that_key(self) -> None:
-        """A token verifies under the key it names, and under no other of the ring's."""
+    def test_the_kid_selects_the_key_of_the_ring(self) -> None:
+        """A token verifies only under the key of its kid."""
         ring = rotate_signing(RING, ENTROPY, now=NOW)
         old, new = sorted(ring.signing, key=lambda key: key.kid != RING.signing[0].kid)[:2]
         claims = claims_of(minted())
@@ -481,8 +481,8 @@ class TestHeaders:
                 clients=CLIENTS,
             )
 
-    def test_it_has_one_spelling(self) -> None:
-        """No member twice, in another order, escaped, or spaced: two readers would see two headers."""
+    def test_the_header_has_one_spelling(self) -> None:
+        """Repeated, reordered, escaped or spaced members are refused: parsers could disagree about them."""
         claims, kid = claims_of(minted()), RING.signing[0].kid
         spellings = (
             f'{{"typ":"JWT","typ":"at+jwt","alg":"ES256","kid":"{kid}"}}',
@@ -498,9 +498,9 @@ class TestHeaders:
             assert not isinstance(refusal.value, UnknownKey)
 
     @pytest.mark.parametrize("words", ["hunter2", "\\ud800", "x" * 4000, "forged\\nline"])
-    def test_its_words_are_not_repeated(self, words: str) -> None:
-        """Why a token was refused stands in the log: a stranger's words do not, nor are they kept."""
-        read_here(minted())  # the header of the ring's own key is kept from here on
+    def test_the_text_of_a_refused_header_is_not_logged_or_cached(self, words: str) -> None:
+        """The log has the reason of the refusal, but no text of an unknown client."""
+        read_here(minted())  # the header of the ring's own key is cached from here on
         kept = jwt_form._header.cache_info().currsize
         for header in (f'{{"{words}":1}}', f'{{"typ":"at+jwt","alg":"ES256","kid":"{words}"}}'):
             with pytest.raises(TokenInvalid) as refusal:
@@ -509,8 +509,8 @@ class TestHeaders:
         assert jwt_form._header.cache_info().currsize == kept
 
     @pytest.mark.parametrize("key", ["compressed", "pem", "jwk"])
-    def test_a_public_key_is_no_hmac_secret(self, key: str) -> None:
-        """The algorithm confusion of CVE-2022-29217, with every spelling of the key."""
+    def test_a_public_key_cannot_be_used_as_an_hmac_secret(self, key: str) -> None:
+        """The algorithm confusion of CVE-2022-29217, with each spelling of the key."""
         public = RING.signing[0].private_key().public_key()
         secret = {
             "compressed": RING.signing[0].public_key().raw,
@@ -524,8 +524,11 @@ class TestHeaders:
             with pytest.raises(TokenInvalid):
                 read_here(f"{signing_input}.{encode_base64url(signature)}")
 
-    def test_another_signature_of_the_key_makes_the_same_token(self) -> None:
-        """(r, n - s) verifies as (r, s) does, and so does one with another nonce: a token is its claims."""
+    def test_another_signature_by_the_same_key_makes_the_same_token(self) -> None:
+        """(r, n - s) verifies as (r, s) does, and so does a signature with another nonce.
+
+        The token consists of its claims.
+        """
         order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
         signing_input, _, signature = minted().rpartition(".")
         raw = decode_base64url(signature)
@@ -536,8 +539,8 @@ class TestHeaders:
             assert other != raw
             assert read_here(f"{signing_input}.{encode_base64url(other)}") == TOKEN
 
-    def test_what_is_not_signed_by_us_is_not_parsed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """No stranger's JSON reaches a parser, under whatever header."""
+    def test_claims_without_a_valid_signature_are_not_parsed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No JSON of an attacker reaches the parser, with any header."""
         monkeypatch.setattr(jwt_form, "_CLAIMS", SimpleNamespace(decode=lambda _: pytest.fail("parsed")))
         head, payload, signature = minted().split(".")
         another = minted(ring=make_ring(ENTROPY, now=NOW))
@@ -546,8 +549,8 @@ class TestHeaders:
                 read_here(text)
 
     @pytest.mark.parametrize("signature", [b"", bytes(63), bytes(64), bytes(65), b"\xff" * 64])
-    def test_no_other_signature_verifies(self, signature: bytes) -> None:
-        """Nor a DER one, whatever its length."""
+    def test_any_other_signature_is_refused(self, signature: bytes) -> None:
+        """A DER signature is refused too."""
         signing_input = minted().rpartition(".")[0]
         der = RING.signing[0].private_key().sign(signing_input.encode(), ec.ECDSA(hashes.SHA256()))
         for wrong in (signature, der):
@@ -556,11 +559,11 @@ class TestHeaders:
 
 
 class TestClaims:
-    """What a genuine signature stands under is read exactly all the same."""
+    """The claims are checked exactly, even under a genuine signature."""
 
     @pytest.mark.parametrize("name", [name for name in claims_of(minted()) if name != "cnf"])
-    def test_every_claim_is_needed_and_has_one_type(self, name: str) -> None:
-        """PyJWT takes ``exp`` as a string, ``aud`` as a list, and lets most claims go missing."""
+    def test_every_claim_is_required_and_has_one_type(self, name: str) -> None:
+        """PyJWT accepts ``exp`` as a string and ``aud`` as a list, and most claims may be missing."""
         claims = claims_of(minted())
         others: tuple[object, ...] = (None, True, "1", 1, 1.0, [], {}, [claims[name]], str(claims[name]))
         for wrong in others:
@@ -592,8 +595,8 @@ class TestClaims:
         ],
         ids=repr,
     )
-    def test_every_claim_is_held_against_what_it_must_be(self, changed: dict[str, Any]) -> None:
-        """And ``jti`` repeats the four that name a token."""
+    def test_every_claim_must_have_the_expected_value(self, changed: dict[str, Any]) -> None:
+        """``jti`` repeats the four values that identify a token."""
         with pytest.raises(TokenInvalid):
             read_here(forged({**claims_of(minted()), **changed}))
 
@@ -608,8 +611,8 @@ class TestClaims:
         ],
         ids=repr,
     )
-    def test_a_consistent_lie_is_refused_too(self, changed: dict[str, Any]) -> None:
-        """A number out of bounds, an unknown kind, an id that is none."""
+    def test_a_consistent_but_invalid_claim_is_refused(self, changed: dict[str, Any]) -> None:
+        """Examples are a number above its limit, an unknown kind and an invalid id."""
         with pytest.raises(TokenInvalid):
             read_here(forged({**claims_of(minted()), **changed}))
 
@@ -639,38 +642,38 @@ class TestClaims:
         ],
         ids=repr,
     )
-    def test_a_binding_is_one_of_ours(self, confirmation: object) -> None:
-        """Never read as unbound: a ``cnf`` we do not know ties the token to something we cannot check."""
+    def test_an_unknown_confirmation_claim_is_refused(self, confirmation: object) -> None:
+        """The token must not count as unbound: an unknown ``cnf`` binds it to something that Baton cannot check."""
         with pytest.raises(TokenInvalid):
             read_here(forged({**claims_of(minted()), "cnf": confirmation}))
 
     @pytest.mark.parametrize("payload", [b"", b"null", b"[]", b'"text"', b"{", b"[" * 3000])
-    def test_what_is_no_json_object_is_no_token(self, payload: bytes) -> None:
-        """One object, whole."""
+    def test_claims_must_be_one_json_object(self, payload: bytes) -> None:
+        """The object must be complete."""
         with pytest.raises(TokenInvalid):
             read_here(forged(payload))
 
-    def test_claims_are_utf8(self) -> None:
-        """Without a byte order mark, and in no other encoding."""
+    def test_claims_must_be_utf8(self) -> None:
+        """A byte order mark and other encodings are refused."""
         claims = json.dumps({**claims_of(minted()), "acr": "?"}).encode()
         assert read_here(forged(claims)) == TOKEN
         for wrong in (b"\xef\xbb\xbf" + claims, claims.decode().encode("utf-16"), claims.replace(b"?", b"\xff")):
             with pytest.raises(TokenInvalid):
                 read_here(forged(wrong))
 
-    def test_no_constant_stands_for_a_number(self) -> None:
-        """NaN and Infinity are no JSON, wherever they stand."""
+    def test_nan_and_infinity_are_refused(self) -> None:
+        """NaN and Infinity are not JSON, at any position."""
         claims = json.dumps(claims_of(minted()))
         for constant in ("NaN", "Infinity", "-Infinity"):
             with pytest.raises(TokenInvalid):
                 read_here(forged(f'{{"more":{constant},{claims[1:]}'.encode()))
 
-    def test_a_claim_we_do_not_know_is_ignored(self) -> None:
-        """A version to come may add one (RFC 7519 section 4), and going back to this one logs nobody out."""
+    def test_an_unknown_claim_is_ignored(self) -> None:
+        """A later version may add one (RFC 7519 section 4). Going back to this version then logs nobody out."""
         assert read_here(forged({**claims_of(minted()), "scope": "account", "more": [1]})) == TOKEN
 
-    def test_an_earlier_issuers_token_is_read(self) -> None:
-        """A move to another host logs nobody out."""
+    def test_a_token_of_an_earlier_issuer_is_read(self) -> None:
+        """A change of the host logs nobody out."""
         moved = minted(names=Names(issuer="https://old.example.com/api", audience=NAMES.audience))
         assert read_here(moved) == TOKEN
         with pytest.raises(ConfigurationMismatch):
@@ -689,26 +692,26 @@ class TestClaims:
         ],
         ids=repr,
     )
-    def test_what_this_configuration_does_not_know_is_our_own_trouble(self, changed: dict[str, Any], what: str) -> None:
-        """A genuine token with a name that is missing here: the deployment is wrong, and logs nobody out."""
+    def test_a_genuine_token_with_an_unknown_name_is_a_server_error(self, changed: dict[str, Any], what: str) -> None:
+        """Issuer, audience or client is missing in this configuration: the deployment is wrong and logs nobody out."""
         with pytest.raises(ConfigurationMismatch) as trouble:
             read_here(forged({**claims_of(minted()), **changed}))
         assert isinstance(trouble.value, Unavailable)
         assert trouble.value.what == what
-        with pytest.raises(TokenInvalid):  # and a forged one is a forged one, whatever it names
+        with pytest.raises(TokenInvalid):  # a forged token is refused, whatever names it has
             read_here(forged({**claims_of(minted()), **changed})[:-4] + "AAAA")
 
-    def test_expiry_and_kind_are_the_callers_to_judge(self) -> None:
-        """`read` knows no clock: an expired token can still be exchanged."""
+    def test_reading_a_token_does_not_check_expiry_and_kind(self) -> None:
+        """`read` has no clock, because an expired token can still be exchanged."""
         expired = replace(TOKEN, issued_at=5, expires_at=6, kind=Kind.REFRESH)
         assert read_here(minted(expired)) == read_here(minted(expired, "opaque")) == expired
 
 
-class TestTheTimeOfAKey:
-    """A leaked key that was retired makes no token for a later login, and no honest token is refused."""
+class TestKeyLifetime:
+    """A leaked and retired key signs no token for a later login. No genuine token is refused."""
 
-    def test_a_retired_key_signs_nothing_for_later(self) -> None:
-        """Ten minutes after its time: the last second that a cached ring and two clocks account for."""
+    def test_a_retired_key_signs_no_later_token(self) -> None:
+        """The limit is ten minutes after its time. They cover a cached ring and the difference of two clocks."""
         now = NOW + DAY_S
         ring = retire_keys(RING, ENTROPY, now=now)
         for seconds, read_again in ((0, True), (ISSUED_AFTER_KEY_MAX_S, True), (ISSUED_AFTER_KEY_MAX_S + 1, False)):
@@ -723,24 +726,24 @@ class TestTheTimeOfAKey:
                 read_token(by_the_leaked, ring=ring, names=NAMES, clients=CLIENTS)
             assert not isinstance(refusal.value, UnknownKey), "no reason to read the ring again"
 
-    def test_a_child_given_out_again_is_of_before_its_key(self) -> None:
-        """There is no lower bound: the newest key signs it, with the iat of its exchange (E6)."""
+    def test_a_repeated_child_may_be_older_than_its_key(self) -> None:
+        """A key has no lower bound: the newest one signs the child, with the iat of its exchange (E6)."""
         now = NOW + DAY_S
         ring = retire_keys(RING, ENTROPY, now=now)
         again = minted(TOKEN, ring=ring, now=now + SIGNING_KEY_PUBLISHED_BEFORE_USE_S)
         assert again.split(".")[0] == jwt_form._header(ring.signing[2].kid)
         assert read_token(again, ring=ring, names=NAMES, clients=CLIENTS) == TOKEN
 
-    def test_a_token_of_a_clock_that_was_ahead_outlives_the_next_key(self) -> None:
-        """Signed by the key that is the newest at its iat, it is read when that time has come."""
+    def test_a_token_issued_by_a_fast_clock_is_read_after_the_next_rotation(self) -> None:
+        """The token is signed with the key that signs at its iat."""
         takes_over = RING.signing[1].signs_from
         ahead = replace(TOKEN, issued_at=takes_over + DAY_S, expires_at=takes_over + 2 * DAY_S)
         text = minted(ahead, now=NOW)
         assert text.split(".")[0] == jwt_form._header(RING.signing[1].kid)
         assert read_here(text) == ahead
 
-    def test_a_root_seals_nothing_for_a_lineage_of_another(self) -> None:
-        """The leaked root made a refresh token for a login that began under the root after it."""
+    def test_a_root_encrypts_no_token_for_a_lineage_of_another_root(self) -> None:
+        """A leaked root must not make a refresh token for a login that began under the next root."""
         ring = rotate_root(RING, ENTROPY, now=NOW)
         later = NOW + SIGNING_KEY_PUBLISHED_BEFORE_USE_S
         newborn = replace(TOKEN, lineage=ring.lineage_ids("ada@example.com", "0123456789abcdef", now=later)[0])
@@ -761,24 +764,24 @@ class TestTheTimeOfAKey:
                 read_token("baton_" + encode_base64url(lead + sealed), ring=ring, names=NAMES, clients=CLIENTS)
         assert read_token(minted(newborn, "opaque", ring=ring), ring=ring, names=NAMES, clients=CLIENTS) == newborn
 
-    def test_a_not_before_changes_nothing_about_reading(self) -> None:
-        """It ends lineages; their tokens stay genuine, so that a client is told why."""
+    def test_the_not_before_time_does_not_change_reading(self) -> None:
+        """The not-before time ends lineages. Their tokens stay genuine, so the client gets the end reason."""
         fenced = raise_not_before(retire_keys(RING, ENTROPY, now=NOW), now=NOW + DAY_S)
         assert read_token(minted(), ring=fenced, names=NAMES, clients=CLIENTS) == TOKEN
 
 
 class TestOpaque:
-    """The sealed form."""
+    """The encrypted form."""
 
-    def test_a_version_byte_cannot_be_swapped(self) -> None:
-        """Not even between two versions of one secret: it is sealed in."""
+    def test_the_root_version_of_a_token_cannot_be_changed(self) -> None:
+        """The version is associated data, so it cannot be changed even between two versions of the same secret."""
         twin = replace(RING, roots=(RING.roots[0], replace(RING.roots[0], version=2)))
         value = decode_base64url(minted(TOKEN, "opaque").removeprefix("baton_"))
         with pytest.raises(TokenInvalid):
             read_token(f"baton_{encode_base64url(bytes([2]) + value[1:])}", ring=twin, names=NAMES, clients=CLIENTS)
 
-    def test_the_key_of_tokens_is_for_tokens(self) -> None:
-        """Something else sealed under it, for another purpose, is no token."""
+    def test_a_value_encrypted_for_another_purpose_is_refused(self) -> None:
+        """Another purpose has other associated data under the same key."""
         facts = opaque_module._FACTS.pack(2, 1, 1, bytes(12), bytes(12), 0, 0, 0)
         for domain in ([b"\1"], [b"another", b"\1"], [opaque_module._DOMAIN], []):
             sealed = opaque_module._siv(RING.roots[0].secret).encrypt(facts, domain)
@@ -786,15 +789,15 @@ class TestOpaque:
                 read_here(f"baton_{encode_base64url(bytes([1]) + sealed)}")
 
     def test_rfc5297_a1(self) -> None:
-        """The library seals as the RFC does."""
+        """The library encrypts as the RFC does."""
         key = bytes.fromhex("fffefdfcfbfaf9f8f7f6f5f4f3f2f1f0f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff")
         ad = bytes.fromhex("101112131415161718191a1b1c1d1e1f2021222324252627")
         plaintext = bytes.fromhex("112233445566778899aabbccddee")
         sealed = "85632d07c6e8f37f950acd320a2ecc9340c02b9690c4dc04daef7f6afe5c"
         assert AESSIV(key).encrypt(plaintext, [ad]).hex() == sealed
 
-    def test_the_roots_key_is_derived(self) -> None:
-        """HKDF, 64 bytes, for this purpose alone: the root itself seals nothing."""
+    def test_the_encryption_key_is_derived_from_the_root(self) -> None:
+        """The key is HKDF with 64 bytes for this purpose. The root itself encrypts nothing."""
         root: Secret = RING.roots[0].secret
         extracted = hmac.digest(bytes(32), root.reveal(), "sha256")
         first = hmac.digest(extracted, b"baton opaque token\1", "sha256")
@@ -805,7 +808,7 @@ class TestOpaque:
 
 
 class TestVectors:
-    """Foreign tokens, genuine and not: none of them is ours."""
+    """Published tokens of other systems, valid and invalid. Baton refuses each."""
 
     @pytest.mark.parametrize(
         "text",
@@ -817,7 +820,7 @@ class TestVectors:
             *[json.dumps(case["output"]["json_flat"]) for case in vectors("rfc7520_jws")["cases"]],
         ],
     )
-    def test_a_foreign_token_is_none(self, text: str) -> None:
-        """Of Wycheproof, RFC 7515 and RFC 7520: every algorithm and serialisation, `none` too."""
+    def test_a_token_of_another_system_is_refused(self, text: str) -> None:
+        """The tokens are from Wycheproof, RFC 7515 and RFC 7520: each algorithm and serialisation, and `none`."""
         with pytest.raises(TokenInvalid):
             read_here(text)

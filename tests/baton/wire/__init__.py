@@ -1,1 +1,1 @@
-"""The edge, through the gateway."""
+"""The tests of the HTTP interface, through the API Gateway emulator."""

@@ -1,4 +1,4 @@
-"""The reference client over the gateway, in process."""
+"""The reference client over the gateway, in one process."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,10 +13,10 @@ PASSWORD = "copper lantern drifting sideways"
 
 
 class Line:
-    """A transport over the gateway that loses requests and answers when told, and remembers what it carried."""
+    """A transport over the gateway. It loses requests or answers when a test sets this, and it records its requests."""
 
     def __init__(self, gateway: Gateway) -> None:
-        """Carry to this gateway."""
+        """Send requests to this gateway."""
         self.gateway = gateway
         self.lose_requests = self.lose_answers = 0
         self.carried: list[tuple[Request, Answer]] = []
@@ -39,7 +39,7 @@ class Line:
 
 @pytest.fixture
 def make_client(gateway: Gateway, clock: DevelopmentClock) -> Callable[..., tuple[BatonClient, Line]]:
-    """Make a client and the line it speaks over."""
+    """Make a client and its transport."""
 
     def make(
         client_id: str = "mobile", *, storage: Any = None, wrong_by_s: float = 0.0, **named: Any

@@ -1,4 +1,4 @@
-"""The OpenAPI description as a judge of answers."""
+"""Compare answers with the OpenAPI description."""
 
 import json
 import re
@@ -15,7 +15,10 @@ Json = dict[str, Any]
 
 
 def closed(schemas: Mapping[str, Json]) -> Json:
-    """Close the shapes of answers: an app must live with members to come, the tests want to hear of each."""
+    """Forbid unknown members in the schemas of answers.
+
+    An app must ignore new members, but these tests must find them.
+    """
     return {
         name: {**schema, "additionalProperties": False}
         if schema.get("properties") and not name.endswith("Problem")
@@ -26,26 +29,26 @@ def closed(schemas: Mapping[str, Json]) -> Json:
 
 @dataclass
 class Contract:
-    """Holds answers against a description, and remembers which operations, statuses and codes it saw."""
+    """Compares answers with a description, and records the operations, statuses and codes that occurred."""
 
     document: Json = field(default_factory=description)
     seen: set[tuple[str, str, int, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        """Compile the paths and the shapes."""
+        """Compile the paths and the schemas."""
         components = {"schemas": closed(self.document["components"]["schemas"])}
         self._validators = {
             name: Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": components})
             for name in components["schemas"]
         }
-        # A written segment goes before a parameter.
+        # A fixed segment has priority over a parameter.
         self._paths = [
             (re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template))), template)
             for template in sorted(self.document["paths"], key=lambda template: template.count("{"))
         ]
 
     def judged(self, send: Send) -> Send:
-        """Send as before, and let no answer pass that is not as described."""
+        """Send as before, and fail for an answer that does not match the description."""
 
         def carry(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
             said = send(method, target, headers, body)
@@ -56,7 +59,7 @@ class Contract:
         return carry
 
     def operation(self, method: str, target: str) -> tuple[str, Json] | None:
-        """Find the operation that a request is for, with the template of its path."""
+        """Find the operation of a request, with the template of its path."""
         if not target.startswith(f"{PREFIX}/") or not method.isupper():
             return None
         path = target.partition("#")[0].partition("?")[0].removeprefix(PREFIX)
@@ -66,14 +69,15 @@ class Contract:
         return None
 
     def complaint(self, method: str, target: str, said: Said) -> str:
-        """Say what is wrong with an answer; nothing, when it is as described, or there is no such operation."""
+        """Return what is wrong with an answer: nothing if it matches, or if the operation is not described."""
         found = self.operation(method, target)
         if found is None:
             return ""
         template, operation = found
-        if said.status == 431:  # the gateway's
+        if said.status == 431:  # from the gateway
             return self._judged(said, "Problem", "application/problem+json")
-        # What a team's own route refuses by itself may be anything; what we send for it is described to the letter.
+        # The answers of a team's own view may be anything. The answers that Baton sends for its route are described
+        # exactly.
         described = operation["responses"].get(str(said.status)) or (
             operation["responses"].get("2XX") if said.status < 300 else None
         )
@@ -91,7 +95,7 @@ class Contract:
     def _headers(self, described: Json, said: Said) -> str:
         wanted = {name.lower() for name in described["headers"]}
         if missing := wanted - said.headers.keys():
-            # 429 and 503 alone ask to wait, and always do.
+            # Only 429 and 503 have Retry-After, and they always have it.
             return f"the headers {', '.join(sorted(missing))} are missing"
         return "" if "retry-after" in wanted or "retry-after" not in said.headers else "Retry-After is not described"
 

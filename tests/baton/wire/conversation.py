@@ -1,4 +1,4 @@
-"""Talking to Baton through the gateway: raw requests, and requests signed by the reference client's own hand."""
+"""Requests through the gateway: raw ones, and ones that the reference client's code signs."""
 
 import json
 import secrets
@@ -35,7 +35,7 @@ class Said:
 
     @property
     def code(self) -> str:
-        """Give the slug for clients; empty on success."""
+        """Return the error code. It is empty on success."""
         return str(self.members.get("code", ""))
 
 
@@ -44,7 +44,7 @@ Send = Callable[[str, str, list[tuple[str, str]], bytes], Said]
 
 
 def through(gateway: Gateway) -> Send:
-    """Send in process through this gateway."""
+    """Send requests to this gateway, in the same process."""
 
     def carry(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
         answer = gateway.call(method, target, headers, body)
@@ -55,7 +55,7 @@ def through(gateway: Gateway) -> Send:
 
 @dataclass
 class Device:
-    """A device with a key, and what it was told at login."""
+    """A device with a key, and the tokens of its login."""
 
     send: Send
     clock: Callable[[], int]
@@ -70,7 +70,7 @@ class Device:
         return str(self.tokens["access_token"])
 
     def entry(self, email: str, password: str = PASSWORD, **device: object) -> dict[str, Any]:
-        """Make the body of a register or login."""
+        """Make the body of a registration or login."""
         introduced = {"public_key": self.key.jwk()} if self.bound else {}
         return {
             "email": email,
@@ -80,28 +80,31 @@ class Device:
         }
 
     def register(self, email: str, **members: Any) -> Said:
-        """Register, and keep the tokens."""
+        """Register and store the tokens."""
         return self._kept(self.post("/register", self.entry(email) | members, token=None))
 
     def login(self, email: str, **members: Any) -> Said:
-        """Log in, and keep the tokens."""
+        """Log in and store the tokens."""
         return self._kept(self.post("/login", self.entry(email) | members, token=None))
 
     def exchange(self, token: str | None = None, *, attempt: str | None = None, **fields: str) -> Said:
-        """Exchange a token (this device's own), and keep the child."""
+        """Exchange a token, by default the device's own, and store the next one."""
         form = {"grant_type": "refresh_token", "refresh_token": token or str(self.tokens["refresh_token"]), **fields}
         headers = {"idempotency-key": attempt or secrets.token_urlsafe(16)}
         return self._kept(self.request("POST", "/oauth/token", urlencode(form).encode(), FORM | headers, token=None))
 
     def step_up(self, method: str, path: str, body: bytes = b"", password: str = PASSWORD) -> str:
-        """Get a grant for an operation."""
+        """Get a step-up grant for an operation."""
         operation = {"method": method, "path": PREFIX + path, "digest": content_digest(body)}
         said = self.post("/step-up", {"operation": operation, "password": password})
         assert said.status == 200, said
         return str(said.members["grant"])
 
     def confirmed(self, method: str, path: str, members: object = None) -> Said:
-        """Step up for exactly this request, and send it with its grant. A step-up that is refused is the answer."""
+        """Get a grant for exactly this request, and send the request with it.
+
+        If the step-up is refused, return that answer.
+        """
         body = b"" if members is None else json.dumps(members).encode()
         operation = {"method": method, "path": PREFIX + path, "digest": content_digest(body)}
         said = self.post("/step-up", {"operation": operation, "password": PASSWORD})
@@ -132,7 +135,7 @@ class Device:
         sent_body: bytes | None = None,
         sent_path: str | None = None,
     ) -> Said:
-        """Send a request, signed when this device is bound; ``tamper`` and ``sent_…`` change it after signing."""
+        """Send a request, signed if this device is bound. ``tamper`` and ``sent_…`` change it after signing."""
         fields = {"host": HOST, **dict(headers or {})}
         if body and self.bound:
             fields["content-digest"] = content_digest(body)

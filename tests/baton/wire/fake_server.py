@@ -1,7 +1,7 @@
-"""A small Baton for testing clients: it verifies every signature with somebody else's RFC 9421, and loses answers.
+"""A small Baton for the tests of clients. It verifies signatures with an independent RFC 9421 library.
 
-It keeps the rule of generations and attempts, five mechanisms, nonces, revocation and step-up grants. It stores in
-memory and shares no code with the real server, so that a mistake cannot be shared either.
+It can lose answers. It implements the rule of generations and attempts, five mechanisms, nonces, revocation and
+step-up grants. It stores in memory. It shares no code with the real server, so both cannot have the same mistake.
 """
 
 import base64
@@ -23,11 +23,11 @@ START = 1_750_000_000
 BASE_URL = "https://api.example.com/prod"
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
 LIFE_S = 900
-OVERLAP_S = 60  # How long calls in flight may still use the generation before (exchange.md).
+OVERLAP_S = 60  # How long calls in flight may use the previous generation (exchange.md).
 
 
 def answered(status: int, members: object = None, **fields: str) -> Answer:
-    """Make an answer as Baton sends it: its request id, its media type, and no cache may store it."""
+    """Make an answer with Baton's header fields: request id, media type, and `no-store`."""
     media_type = "application/json" if status < 400 else "application/problem+json"
     headers = {"baton-request-id": "r", "cache-control": "no-store"}
     if members is not None:
@@ -42,23 +42,23 @@ def problem(status: int, error: str, code: str, action: str, **members: object) 
 
 
 class Clock:
-    """A clock that tests move by hand; several may share one time and be wrong by so many seconds."""
+    """A clock that a test sets. Several clocks may share one time, each with its own error in seconds."""
 
     def __init__(self, true: "Clock | None" = None, *, wrong_by_s: float = 0.0) -> None:
-        """Begin at `START`, or follow `true`."""
+        """Start at `START`, or follow `true`."""
         self._true, self._seconds = true, float(START) if true is None else wrong_by_s
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return the time."""
         return self._seconds + (self._true() if self._true else 0.0)
 
     def skip(self, seconds: float) -> None:
-        """Let time pass, or set a wrong clock further wrong."""
+        """Advance the time, or increase the error of a wrong clock."""
         self._seconds += seconds
 
 
 class Refusal(Exception):
-    """An answer that says no."""
+    """An error answer."""
 
     def __init__(self, status: int, error: str, code: str, action: str, **members: object) -> None:
         """Keep the members of the answer."""
@@ -69,7 +69,7 @@ class Refusal(Exception):
 
 @dataclass
 class Lineage:
-    """One login: the generation, the attempts that used up the earlier ones, and the key."""
+    """One login: its generation, its key, and the attempts that exchanged the earlier generations."""
 
     id: str
     email: str
@@ -79,11 +79,11 @@ class Lineage:
     generation: int = 0
     born: float = START
     attempts: dict[int, str] = field(default_factory=dict)
-    """By slot: of the last four generations, as the real server remembers them."""
+    """Slot -> attempt, for the last four generations, as in the real server."""
     ended: str | None = None
 
     def end(self, reason: str) -> None:
-        """End it, once: the first reason stays."""
+        """End the login once. The first reason is kept."""
         self.ended = self.ended or reason
 
 
@@ -96,10 +96,10 @@ class _Keys(HTTPSignatureKeyResolver):
 
 
 class FakeServer:
-    """A transport that is a server. `faults` are spent one per sending; `log` holds every request that arrived."""
+    """A transport that is a server. Each request uses up one of `faults`; `log` has every request that arrived."""
 
     def __init__(self, mechanism: str = "exchange", clock: Clock | None = None) -> None:
-        """Begin without accounts."""
+        """Start without accounts."""
         self.mechanism, self.clock = mechanism, clock or Clock()
         self.faults: deque[Callable[[Request], Answer | None]] = deque()
         self.log: list[Request] = []
@@ -115,27 +115,27 @@ class FakeServer:
     # Faults
 
     def lose_request(self, request: Request) -> Answer | None:
-        """Lose the request: the server never sees it, the client cannot tell."""
+        """Lose the request: the server never receives it, and the client cannot know."""
         raise NoResponse(f"lost on the way out: {request.url}")
 
     def refuse_connection(self, request: Request) -> Answer | None:
-        """Fail before anything was sent."""
+        """Fail before anything is sent."""
         raise NoResponse(f"no connection for {request.url}", sent=False)
 
     def lose_answer(self, request: Request) -> Answer | None:
-        """Do what was asked, and lose the answer."""
+        """Execute the request and lose the answer."""
         self.serve(request)
         raise NoResponse(f"lost on the way back: {request.url}")
 
     def busy(self, request: Request, *, wait_s: int = 3) -> Answer | None:
-        """Answer 503, having done nothing."""
+        """Answer 503 and do nothing."""
         del request
         return self._answer(
             problem(503, "temporarily_unavailable", "unavailable", "retry"), {"retry-after": str(wait_s)}
         )
 
     def __call__(self, request: Request, timeout_s: float) -> Answer:
-        """Serve one request, with the next fault."""
+        """Serve one request with the next fault."""
         assert timeout_s > 0
         fault = self.faults.popleft() if self.faults else None
         answer = fault(request) if fault else None
@@ -255,13 +255,13 @@ class FakeServer:
         return 201 if path == "/register" else 200, {**answer, **({"secret": known.secret} if known.secret else {})}
 
     def _replace(self, email: str, key_id: str | None, known: Lineage | None) -> None:
-        """End the earlier logins of the key that signed this one."""
+        """End the earlier logins of the key that signed this login."""
         for earlier in self.lineages.values():
             if key_id is not None and earlier is not known and (earlier.email, earlier.key_id) == (email, key_id):
                 earlier.end("replaced")
 
     def _known_by(self, request: Request) -> str:
-        """Verify a login that is signed by the key id of an earlier HMAC login, and return that key id."""
+        """Verify a login that is signed with an earlier HMAC secret, and return the id of that secret."""
         assert '"content-digest"' in request.headers["signature-input"]
         key_id = request.headers["signature-input"].partition('keyid="')[2].partition('"')[0]
         if self.refuses_last_key:
@@ -322,7 +322,7 @@ class FakeServer:
         return self._tokens(lineage)
 
     def _revoke(self, request: Request) -> None:
-        """End the login of a token: by its own key's signature where it is bound, by the token alone where not."""
+        """End the login of a token. A bound login requires a signature by its key; for others the token is enough."""
         form = dict(parse_qsl(request.body.decode()))
         _, name, number, _ = form["token"].split(".")
         lineage = self.lineages[name]
@@ -354,7 +354,7 @@ class FakeServer:
             raise Refusal(401, "insufficient_user_authentication", "grant_invalid", "step_up")
 
     def _verify(self, request: Request, keys: Mapping[str, Any], *, spend: bool) -> None:
-        """Verify the signature with the independent implementation, and ask for all that exchange.md wants covered."""
+        """Verify the signature with the independent library, and require every component that exchange.md lists."""
         (key,) = keys.values()
         algorithm = {
             bytes: algorithms.HMAC_SHA256,

@@ -1,4 +1,4 @@
-"""The reference client keeps the nine rules of the client contract, whatever is lost, repeated or run in parallel."""
+"""The reference client follows the nine client rules when messages are lost, repeated or parallel."""
 
 import base64
 import contextlib
@@ -49,28 +49,28 @@ pytestmark = pytest.mark.guarantee(2)
 
 
 class Pauses(list[float]):
-    """A sleep that only writes down how long it would have slept, and may do something meanwhile."""
+    """A sleep that only records its length. It can run a function at that moment."""
 
     def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Begin with no pause."""
+        """Start without pauses."""
         super().__init__()
         self.meanwhile = meanwhile
 
     def __call__(self, seconds: float) -> None:
-        """Pretend to sleep."""
+        """Record the pause."""
         self.append(seconds)
         self.meanwhile()
 
 
 def client_of(server: FakeServer, storage: Storage, **options: Any) -> BatonClient:
-    """Make a client of the fake server, whose pauses take no time."""
+    """Make a client of the fake server. Its pauses take no time."""
     given = {"clock": server.clock, "transport": server, "sleep": Pauses(), "random": lambda: 0.5}
     return BatonClient(BASE_URL, "mobile", storage, **{**given, **options})
 
 
 @pytest.fixture
 def server() -> FakeServer:
-    """Give a server that knows Ada."""
+    """Give a server on which Ada has an account."""
     server = FakeServer()
     server.passwords[EMAIL] = PASSWORD
     return server
@@ -96,33 +96,33 @@ def attempts(requests: list[Request]) -> set[str]:
 
 
 def session_in(storage: Storage) -> Session:
-    """Read the session that must be there."""
+    """Return the session. It must exist."""
     session = storage.read().session
     assert session is not None
     return session
 
 
 def only_lineage(server: FakeServer) -> Any:
-    """Give the one lineage that must be there."""
+    """Return the only lineage. It must exist."""
     (lineage,) = server.lineages.values()
     return lineage
 
 
 class TestRule1:
-    """One storage record (token, attempt), written atomically; the attempt is never made again for the same token."""
+    """Rule 1: token and attempt are one storage record, written atomically. A token never gets a second attempt."""
 
-    def test_a_lost_answer_is_asked_for_again_with_the_same_attempt(
+    def test_an_exchange_with_a_lost_answer_is_repeated_with_the_same_attempt(
         self, server: FakeServer, client: BatonClient
     ) -> None:
-        """Five lost answers later there is one child, one attempt, and a login that goes on."""
+        """After five lost answers there is one child token, one attempt and an active login."""
         server.faults.extend([server.lose_answer, server.lose_request, server.lose_answer, server.busy])
         client.exchange(deadline_s=None)
         assert server.exchanges == 1
         assert len(attempts(server.sent("/oauth/token"))) == 1
         assert client.me()["email"] == EMAIL
 
-    def test_the_attempt_outlives_the_process(self, server: FakeServer, tmp_path: Path) -> None:
-        """An app that dies between sending and storing repeats its attempt after the restart."""
+    def test_the_attempt_is_kept_when_the_process_ends(self, server: FakeServer, tmp_path: Path) -> None:
+        """An app that stops between sending and storing repeats the stored attempt after the restart."""
         before = client_of(server, FileStorage(tmp_path / "session"))
         before.login(EMAIL, PASSWORD, "a phone")
         server.faults.extend([server.lose_answer])
@@ -133,20 +133,18 @@ class TestRule1:
         assert server.exchanges == 1
         assert only_lineage(server).ended is None
 
-    def test_every_generation_has_an_attempt_of_its_own(
+    def test_each_generation_has_its_own_attempt(
         self, client: BatonClient, storage: MemoryStorage, server: FakeServer
     ) -> None:
-        """Attempts are 128 bits or more and differ from each other, and the parent's is not used again."""
+        """Attempts have at least 128 bits and differ from each other. The attempt of the parent is not used again."""
         seen = {session_in(storage).attempt} | {client.exchange().attempt for _ in range(5)}
         assert len(seen) == 6
         assert all(len(base64.urlsafe_b64decode(attempt + "==")) >= 16 for attempt in seen)
         assert server.exchanges == 5
 
     @pytest.mark.parametrize("route", ["register", "login"])
-    def test_a_login_that_died_before_it_was_stored_is_repeated_after_the_restart(
-        self, route: str, tmp_path: Path
-    ) -> None:
-        """Registration and login have one effect: the same attempt and key are sent again, and no device is added."""
+    def test_a_login_that_was_interrupted_is_repeated_after_the_restart(self, route: str, tmp_path: Path) -> None:
+        """Attempt and key are sent again, so registration and login take effect once. No device is added."""
         server = FakeServer()
         if route == "login":
             server.passwords[EMAIL] = PASSWORD
@@ -159,10 +157,8 @@ class TestRule1:
         assert len(attempts(server.log)) == 1
         assert only_lineage(server).id == session.device_id
 
-    def test_attempt_and_key_are_written_down_before_they_are_sent(
-        self, server: FakeServer, storage: MemoryStorage
-    ) -> None:
-        """Whatever the server sees of a login is in the storage already."""
+    def test_attempt_and_key_are_stored_before_they_are_sent(self, server: FakeServer, storage: MemoryStorage) -> None:
+        """The storage has both before the server receives the login."""
 
         def watching(request: Request, timeout_s: float) -> Answer:
             pending, key = storage.read().pending, storage.read().key
@@ -175,8 +171,8 @@ class TestRule1:
         client_of(server, storage, transport=watching).login(EMAIL, PASSWORD, "a phone")
         assert storage.read().pending is None
 
-    def test_another_person_gets_another_attempt(self, server: FakeServer, storage: MemoryStorage) -> None:
-        """A login that was begun for one address lends its attempt to no other."""
+    def test_a_login_with_another_address_gets_a_new_attempt(self, server: FakeServer, storage: MemoryStorage) -> None:
+        """The attempt of a login for one address is never used for another address."""
         server.passwords["bob@example.com"] = PASSWORD
         server.faults.extend([server.lose_answer])
         client = client_of(server, storage)
@@ -185,10 +181,10 @@ class TestRule1:
         client.login("bob@example.com", PASSWORD, "a phone")
         assert len(attempts(server.log)) == 2
 
-    def test_the_key_outlives_the_session(
+    def test_the_key_is_kept_after_a_logout(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """After a logout the device keeps its key, by which the server knows it for the next login."""
+        """The server recognises the device by this key at the next login."""
         key = storage.read().key
         client.logout()
         client.login(EMAIL, PASSWORD, "a phone")
@@ -197,12 +193,12 @@ class TestRule1:
 
 
 class TestRule2:
-    """Storage is read immediately before signing; one exchange in flight per process."""
+    """Rule 2: storage is read immediately before signing, and each process has one exchange in flight."""
 
-    def test_a_client_that_waited_reads_the_storage_again(
+    def test_a_client_reads_the_storage_again_after_a_pause(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """While one client pauses, another exchanges: the first takes what it finds and sends nothing more."""
+        """While one client pauses, another exchanges. The first uses the stored token and sends nothing more."""
         other = client_of(server, storage)
 
         def go_on() -> None:
@@ -218,21 +214,21 @@ class TestRule2:
 
     @pytest.mark.parametrize("nth", range(1, 6))
     @pytest.mark.parametrize("act", ["exchange", "me"])
-    def test_a_process_frozen_between_reading_and_sending_comes_too_late_and_ends_nothing(
+    def test_a_process_frozen_between_reading_and_sending_ends_no_login(
         self, act: str, nth: int, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """`created` is from before storage was read: the stale token is refused for its time (E3), and no E8 ends it.
+        """`created` is older than the reading, so the old token is refused for its time (E3) and not as reuse (E8).
 
-        The nth reading is followed by an hour in which another process goes on six times.
+        After the nth reading an hour passes, in which another process exchanges six times.
         """
 
         class Freezing:
-            """The shared storage, for a process that is frozen once it has read it."""
+            """The shared storage, for a process that is frozen after it has read it."""
 
             readings = 0
 
             def read(self) -> Record:
-                """Read, and freeze."""
+                """Read, then freeze."""
                 record = storage.read()
                 self.readings += 1
                 if self.readings == nth:
@@ -252,7 +248,7 @@ class TestRule2:
         assert only_lineage(server).ended is None
 
     def test_one_exchange_at_a_time_in_a_process(self, server: FakeServer, client: BatonClient) -> None:
-        """Eight threads in need of a token exchange it once, and send it once."""
+        """Eight threads need a token. They send one exchange."""
         server.clock.skip(LIFE_S)
         together = threading.Barrier(8)
         failures: list[BaseException] = []
@@ -261,7 +257,7 @@ class TestRule2:
             try:
                 together.wait(10)
                 client.me()
-            except BaseException as error:  # noqa: BLE001 - told below
+            except BaseException as error:  # noqa: BLE001 - asserted below
                 failures.append(error)
 
         threads = [threading.Thread(target=need) for _ in range(8)]
@@ -273,7 +269,7 @@ class TestRule2:
         assert len(server.sent("/oauth/token")) == 1
 
     def test_two_clients_on_one_file_exchange_once(self, server: FakeServer, tmp_path: Path) -> None:
-        """Both may send, for the record is the lock: the same attempt gives both the same child."""
+        """Both clients may send, because the record is the lock. With the same attempt, both get the same child."""
         together = threading.Barrier(2)
         both_sent: set[bytes] = set()
 
@@ -281,7 +277,7 @@ class TestRule2:
             answer = server(request, timeout_s)
             if request.url.endswith("/oauth/token"):
                 both_sent.add(request.body)
-                together.wait(10)  # Neither stores before both are answered.
+                together.wait(10)  # No client stores before both are answered.
             return answer
 
         clients = [client_of(server, FileStorage(tmp_path / "session"), transport=slow) for _ in range(2)]
@@ -298,12 +294,12 @@ class TestRule2:
 
 
 class TestRule3:
-    """The child is stored only if storage still holds the parent."""
+    """Rule 3: the child token is stored only if the storage still has its parent."""
 
-    def test_an_answer_that_comes_after_a_logout_revives_nothing(
+    def test_an_answer_after_a_logout_does_not_restore_the_session(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """A session dropped while an exchange was under way stays dropped."""
+        """The session was deleted while an exchange was in flight."""
 
         def dropping(request: Request, timeout_s: float) -> Answer:
             answer = server(request, timeout_s)
@@ -314,10 +310,10 @@ class TestRule3:
             client_of(server, storage, transport=dropping).exchange()
         assert storage.read().session is None
 
-    def test_an_answer_that_comes_late_does_not_undo_a_newer_one(
+    def test_a_late_answer_does_not_replace_a_newer_session(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """While one answer is under way, another client goes two generations further: the late child is discarded."""
+        """While one answer is in flight, another client advances by two generations. The late child is discarded."""
 
         def overtaken(request: Request, timeout_s: float) -> Answer:
             answer = server(request, timeout_s)
@@ -329,10 +325,8 @@ class TestRule3:
         assert session == session_in(storage)
         assert session.access_token.split(".")[2] == "2"
 
-    def test_a_login_that_was_overtaken_by_another_person_is_discarded(
-        self, server: FakeServer, storage: MemoryStorage
-    ) -> None:
-        """The storage goes to whoever began last; the late answer for the other one is not stored."""
+    def test_a_login_is_discarded_if_another_one_began_later(self, server: FakeServer, storage: MemoryStorage) -> None:
+        """The storage belongs to the login that began last. The late answer to the earlier login is not stored."""
         server.passwords["bob@example.com"] = PASSWORD
         bob = client_of(server, storage)
 
@@ -347,12 +341,12 @@ class TestRule3:
 
 
 class TestRule4:
-    """The child is persisted before it is used."""
+    """Rule 4: the child token is stored before it is used."""
 
-    def test_no_token_is_sent_that_is_not_in_the_storage(
+    def test_each_token_is_stored_before_it_is_sent(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """At every call the storage holds the token that the call carries."""
+        """At each call the storage has the token of the call."""
 
         def watching(request: Request, timeout_s: float) -> Answer:
             if "authorization" in request.headers:
@@ -364,10 +358,10 @@ class TestRule4:
         assert watched.me() == client.me()
         assert server.exchanges == 1
 
-    def test_a_child_that_could_not_be_stored_is_not_used(
+    def test_a_child_that_cannot_be_stored_is_not_used(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A full disk stops the call; the same child comes again when there is room."""
+        """A full disk stops the call. When there is space again, the same exchange returns the same child."""
         server.clock.skip(LIFE_S)
         with monkeypatch.context() as patch:
 
@@ -383,12 +377,12 @@ class TestRule4:
 
 
 class TestRule5:
-    """No network, time-outs and 503 are waited out, and never a logout."""
+    """Rule 5: a network error, a time-out or a 503 is repeated, and never logs the user out."""
 
-    def test_a_network_error_is_never_a_logout(
+    def test_a_network_error_never_logs_the_user_out(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """A day without network raises `Offline` and leaves the record as it was."""
+        """After a day without network the client raises `Offline`, and the record is unchanged."""
         before = storage.read()
         server.clock.skip(LIFE_S)
 
@@ -401,10 +395,10 @@ class TestRule5:
         assert client.me()
 
     @pytest.mark.parametrize("status", [200, 401, 403, 404, 502, 504])
-    def test_a_strangers_answer_is_never_a_logout(
+    def test_a_foreign_answer_never_logs_the_user_out(
         self, status: int, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """What a proxy or a gateway says in its own words ends nothing, whatever its status."""
+        """The answer of a proxy or gateway, with any status, does not end the session."""
         before = storage.read()
         page = Answer(status, {"content-type": "text/html"}, b"<h1>Welcome to our hotel</h1>")
         with pytest.raises(Offline):
@@ -412,8 +406,8 @@ class TestRule5:
         assert storage.read() == before
         assert client.me()
 
-    def test_pauses_grow_and_are_spread(self, server: FakeServer, storage: MemoryStorage, client: BatonClient) -> None:
-        """Exponential back-off with full jitter, up to a longest pause."""
+    def test_pauses_grow_and_are_random(self, server: FakeServer, storage: MemoryStorage, client: BatonClient) -> None:
+        """The back-off is exponential with full jitter, up to a maximum pause."""
         sleep = Pauses()
         server.faults.extend([server.lose_request] * 9)
         client_of(server, storage, sleep=sleep, random=lambda: 1.0).exchange(deadline_s=None)
@@ -423,16 +417,20 @@ class TestRule5:
         assert sleep[9:] == [0.0, 0.0]
         assert client.me()
 
-    def test_retry_after_is_honoured(self, server: FakeServer, storage: MemoryStorage, client: BatonClient) -> None:
-        """The server's wish is the least; the jitter comes on top, so that not everybody returns at once."""
+    def test_retry_after_is_the_minimum_pause(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """The jitter is added to it, so that not all clients return at the same moment."""
         sleep = Pauses()
         server.faults.extend([lambda request: server.busy(request, wait_s=7)])
         client_of(server, storage, sleep=sleep, random=lambda: 1.0).me()
         assert sleep == [7.5]
         assert client.me()
 
-    def test_the_deadline_is_the_callers(self, server: FakeServer, storage: MemoryStorage, client: BatonClient) -> None:
-        """No pause is begun that would end after the deadline, and every sending is told how long it may take."""
+    def test_the_caller_sets_the_deadline(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """No pause begins that would end after the deadline. Each request gets the remaining time."""
         sleep, told = Pauses(), []
 
         def dead(request: Request, timeout_s: float) -> Answer:
@@ -448,17 +446,19 @@ class TestRule5:
         assert told[-1] <= 3
         assert client.me()
 
-    def test_a_long_throttle_is_told_at_once(self, server: FakeServer, storage: MemoryStorage) -> None:
-        """A login throttled for longer than the caller waits says so, with the time to wait."""
+    def test_a_rate_limit_longer_than_the_deadline_is_raised_immediately(
+        self, server: FakeServer, storage: MemoryStorage
+    ) -> None:
+        """The exception has the time to wait."""
         limited = answered(429, {"code": "too_many_requests", "action": "retry"}, retry_after="900")
         with pytest.raises(Refused) as refused:
             client_of(server, storage, transport=lambda _request, _timeout_s: limited).login(EMAIL, PASSWORD, "phone")
         assert (refused.value.code, refused.value.retry_after_s) == ("too_many_requests", 900)
 
-    def test_a_defect_of_the_server_is_told_with_its_request_id(
+    def test_a_server_defect_is_raised_with_its_request_id(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """Answers came, so it is not called offline; after three of them a fourth is not waited for."""
+        """The error is not `Offline`, because the server answered. After three such answers the client stops."""
         before, count = storage.read(), []
 
         def defective(request: Request, _timeout_s: float) -> Answer:
@@ -481,11 +481,11 @@ class TestRule5:
 
 
 class TestRule6:
-    """The client acts on `action`, and on nothing else."""
+    """Rule 6: the client decides by `action`, and by nothing else."""
 
     @pytest.mark.parametrize("wrong_by_s", [-86_400, -301, 301, 86_400])
     def test_a_wrong_clock_costs_one_round_trip(self, server: FakeServer, wrong_by_s: int) -> None:
-        """A phone whose clock is off sets its offset from the refusal and signs again, once."""
+        """If the device's clock is wrong, the client computes its offset from the refusal and signs once more."""
         client = client_of(server, MemoryStorage(), clock=Clock(server.clock, wrong_by_s=wrong_by_s))
         client.login(EMAIL, PASSWORD, "a phone")
         assert len(server.log) == 2
@@ -493,8 +493,8 @@ class TestRule6:
         assert len(server.log) == 3
         assert abs(client.now() - server.clock()) <= 1
 
-    def test_a_clock_that_is_set_wrong_later_is_noticed(self, server: FakeServer) -> None:
-        """A clock that jumps while the app runs ends nothing and costs no generation but those it seems to need."""
+    def test_a_clock_that_changes_while_the_app_runs_is_corrected(self, server: FakeServer) -> None:
+        """No login ends, and only the exchanges that the wrong time suggests are sent."""
         clock = Clock(server.clock)
         client = client_of(server, MemoryStorage(), clock=clock)
         client.login(EMAIL, PASSWORD, "a phone")
@@ -503,10 +503,10 @@ class TestRule6:
             assert client.me()
         assert only_lineage(server).ended is None
 
-    def test_the_clock_is_set_once_and_no_more(
+    def test_the_clock_is_corrected_only_once_for_a_request(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """A server that goes on about the clock is not argued with."""
+        """If the server refuses the corrected time again, the refusal is raised."""
         skewed = problem(401, "stale_signature", "clock_skew", "sync_clock")
         count = []
 
@@ -519,10 +519,10 @@ class TestRule6:
         assert len(count) == 2
         assert client.me()
 
-    def test_the_clock_is_set_without_the_header(
+    def test_the_clock_is_corrected_without_the_header(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """A gateway that drops `Baton-Time` leaves `server_time` in the body."""
+        """If a gateway removes `Baton-Time`, `server_time` in the body is used."""
 
         def dropping(request: Request, timeout_s: float) -> Answer:
             answer = server(request, timeout_s)
@@ -532,8 +532,8 @@ class TestRule6:
         assert slow.me() == client.me()
         assert slow.sync_clock() == 5_000
 
-    def test_a_slow_answer_is_no_wrong_clock(self, server: FakeServer, storage: MemoryStorage) -> None:
-        """An answer that took a minute tells a time from a minute ago, and moves nothing."""
+    def test_a_slow_answer_does_not_change_the_clock(self, server: FakeServer, storage: MemoryStorage) -> None:
+        """An answer that took a minute contains the time of a minute ago."""
 
         def slow(request: Request, timeout_s: float) -> Answer:
             answer = server(request, timeout_s)
@@ -542,10 +542,10 @@ class TestRule6:
 
         assert client_of(server, storage, transport=slow).sync_clock() == 0
 
-    def test_superseded_means_read_the_storage_again(
+    def test_superseded_makes_the_client_read_the_storage_again(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """A request that arrives after two more exchanges is answered 409: the client takes what the storage holds."""
+        """A request that arrives after two more exchanges is answered 409. The client uses the stored token."""
 
         def delayed(request: Request, timeout_s: float) -> Answer:
             client.exchange()
@@ -556,8 +556,8 @@ class TestRule6:
         assert session == session_in(storage)
         assert client.me()
 
-    def test_a_superseded_login_begins_anew(self, server: FakeServer, storage: MemoryStorage) -> None:
-        """A login whose answer was lost, and whose lineage was ended since, is made once more with a new attempt."""
+    def test_a_superseded_login_starts_again(self, server: FakeServer, storage: MemoryStorage) -> None:
+        """The answer was lost and the lineage has ended, so the client logs in again with a new attempt."""
         client = client_of(server, storage)
         server.faults.extend([server.lose_answer])
         with pytest.raises(Offline):
@@ -567,10 +567,11 @@ class TestRule6:
         assert server.lineages[session.device_id].ended is None
         assert len(attempts(server.log)) == 2
 
-    def test_a_login_that_another_process_finished_is_taken_over(
-        self, server: FakeServer, storage: MemoryStorage
-    ) -> None:
-        """Two processes begin one login; the slower one finds it finished, and gone further, and takes it."""
+    def test_a_login_that_another_process_finished_is_adopted(self, server: FakeServer, storage: MemoryStorage) -> None:
+        """Two processes start one login.
+
+        The slower one finds a finished and advanced login in the storage and uses it.
+        """
         quick = client_of(server, storage)
 
         def delayed(request: Request, timeout_s: float) -> Answer:
@@ -584,10 +585,10 @@ class TestRule6:
         assert only_lineage(server).generation == 1
 
     @pytest.mark.parametrize("how", ["call", "exchange"])
-    def test_the_end_of_the_session_is_told_with_its_reason(
+    def test_the_end_of_the_session_is_raised_with_its_reason(
         self, how: str, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """`log_in` in answer to the session's own token empties the storage, but for the key."""
+        """`log_in` in answer to the token of the session deletes the stored session and keeps the key."""
         only_lineage(server).ended = "password_changed"
         with pytest.raises(LoggedOut) as ended:
             client.me() if how == "call" else client.exchange()
@@ -596,10 +597,10 @@ class TestRule6:
         with pytest.raises(NotLoggedIn):
             client.me()
 
-    def test_the_end_of_an_earlier_session_is_not_the_end_of_this_one(
+    def test_the_end_of_an_earlier_session_does_not_end_the_current_one(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """A refusal of a token that the storage no longer holds leaves the newer session alone."""
+        """The storage no longer has the refused token, so the newer session is kept."""
         other = client_of(server, storage)
 
         def overtaken(request: Request, timeout_s: float) -> Answer:
@@ -611,8 +612,10 @@ class TestRule6:
         assert client_of(server, storage, transport=overtaken).me()["device_id"] == session_in(storage).device_id
         assert client.me()
 
-    def test_refusals_that_are_not_the_sessions_end_nothing(self, storage: MemoryStorage, client: BatonClient) -> None:
-        """A wrong password, and an address that is taken, are no logout; the latter even says `log_in`."""
+    def test_a_refusal_about_another_thing_does_not_end_the_session(
+        self, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """Examples are a wrong password, and a registered address, although its `action` is `log_in`."""
         before = session_in(storage)
         for begin, code in (
             (lambda: client.login(EMAIL, "wrong" * 4, "a phone"), "invalid_credentials"),
@@ -625,10 +628,8 @@ class TestRule6:
             assert refused.value.code == code
         assert session_in(storage) == before
 
-    def test_an_action_from_the_future_is_left_to_the_app(
-        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
-    ) -> None:
-        """An action this client does not know is raised, not guessed at."""
+    def test_an_unknown_action_is_raised(self, server: FakeServer, storage: MemoryStorage, client: BatonClient) -> None:
+        """The app decides what to do."""
         before = storage.read()
         for status in (401, 429, 500, 503):
             odd = problem(status, "invalid_token", "moon_phase", "look_up")
@@ -641,10 +642,10 @@ class TestRule6:
         assert client.me()
 
     @pytest.mark.parametrize("error", ["insufficient_acr", "unknown_passkey", "session_superseded", "", None, 7])
-    def test_log_in_that_is_not_about_the_token_keeps_the_session(
+    def test_log_in_keeps_the_session_if_it_is_not_about_the_token(
         self, error: Any, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """It means: begin a login. Only `invalid_token` and `invalid_grant` are about the session's own token."""
+        """`log_in` means: start a login. Only `invalid_token` and `invalid_grant` are about the session's token."""
         before = storage.read()
         demand = problem(401, error, "another_code", "log_in")
         strange = client_of(server, storage, transport=lambda _request, _timeout_s: demand)
@@ -654,10 +655,10 @@ class TestRule6:
         assert storage.read() == before
         assert client.me()
 
-    def test_a_server_s_defect_in_a_state_changing_call_is_an_unknown_outcome(
+    def test_a_server_defect_in_a_state_changing_call_is_an_unknown_outcome(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """`check_outcome`: the call may have been carried out. It is not repeated, unless repeating does no harm."""
+        """`check_outcome`: the server may have executed the call. It is repeated only if a repetition is harmless."""
         answers: list[Answer] = []
         sent: list[Request] = []
 
@@ -686,10 +687,10 @@ class TestRule6:
         assert client.me()
 
     @pytest.mark.parametrize(("action", "sendings"), [("exchange", 2), ("step_up", 3)])
-    def test_a_server_that_is_never_content_is_left(
+    def test_the_client_gives_up_after_a_limited_number_of_remedies(
         self, action: str, sendings: int, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """Every remedy is tried a limited number of times, then the refusal is raised."""
+        """Then it raises the refusal."""
         demand = problem(401, "x", "x", action)
         calls = []
 
@@ -706,10 +707,10 @@ class TestRule6:
         assert client.me()
 
     @pytest.mark.parametrize("lost", [None, DeviceKey.generate("p256")])
-    def test_the_loss_of_the_key_ends_the_session(
+    def test_a_lost_key_ends_the_session(
         self, lost: DeviceKey | None, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """A bound session without its key can do nothing more; nothing is sent."""
+        """A bound session is useless without its key. Nothing is sent."""
         storage.update(lambda record: replace(record, key=lost))
         arrived = len(server.log)
         with pytest.raises(LoggedOut, match="key_lost") as ended:
@@ -718,19 +719,19 @@ class TestRule6:
         assert storage.read().session is None
         assert len(server.log) == arrived
 
-    def test_a_logout_that_cannot_be_signed_does_not_claim_success(
+    def test_a_logout_that_cannot_be_signed_is_reported(
         self, client: BatonClient, storage: MemoryStorage, server: FakeServer
     ) -> None:
-        """The key is lost: the login lives on at the server, and the app hears so."""
+        """The key is lost, so the login stays active on the server. The app learns this."""
         storage.update(lambda record: replace(record, key=None))
         with pytest.raises(LoggedOut, match="key_lost"):
             client.logout()
         assert only_lineage(server).ended is None
 
-    def test_a_key_that_signed_elsewhere_is_not_used_again(
+    def test_a_key_that_an_attacker_may_have_is_replaced(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """The server says `reuse`: a second holder has signed with this key, so the next login makes another."""
+        """The reason is `reuse`: a second holder has signed with this key. The next login makes a new key."""
         key = storage.read().key
         for code, reason in (("token_reused", None), ("login_required", "reuse")):
             ended = problem(400, "invalid_grant", code, "log_in", **({"reason": reason} if reason else {}))
@@ -743,10 +744,10 @@ class TestRule6:
 
 
 class TestRule7:
-    """The token is exchanged when one is needed."""
+    """Rule 7: the token is exchanged when it is needed."""
 
-    def test_a_token_that_is_good_is_not_exchanged(self, server: FakeServer, client: BatonClient) -> None:
-        """Calls within the life of a token cost no exchange, and time alone causes none."""
+    def test_a_valid_token_is_not_exchanged(self, server: FakeServer, client: BatonClient) -> None:
+        """Calls within the lifetime of a token cause no exchange, and neither does time alone."""
         client.me()
         server.clock.skip(LIFE_S - 60)
         client.me()
@@ -755,17 +756,17 @@ class TestRule7:
         client.me()
         assert server.exchanges == 1
 
-    def test_a_token_about_to_expire_is_exchanged_first(self, server: FakeServer, client: BatonClient) -> None:
-        """Five seconds of life may not outlast the way to the server."""
+    def test_a_token_that_is_about_to_expire_is_exchanged_first(self, server: FakeServer, client: BatonClient) -> None:
+        """Five seconds may be shorter than the way to the server."""
         server.clock.skip(LIFE_S - 5)
         client.me()
         assert server.exchanges == 1
         assert len(server.sent("/me")) == 1
 
-    def test_a_token_that_expired_under_way_is_exchanged_and_the_call_repeated(
+    def test_a_token_that_expired_on_the_way_is_exchanged_and_the_call_repeated(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """401 `token_expired` was refused before anything was done: even a state-changing call goes again."""
+        """401 `token_expired` means that nothing was executed, so even a state-changing call is repeated."""
 
         def slow(request: Request, timeout_s: float) -> Answer:
             if not server.exchanges and request.url.endswith("/notes"):
@@ -779,10 +780,13 @@ class TestRule7:
         assert len(server.transfers) == server.exchanges == 1
         assert client.me()
 
-    def test_a_child_fetched_long_after_its_birth_is_exchanged_too(
+    def test_a_child_that_has_expired_on_arrival_is_exchanged_too(
         self, server: FakeServer, client: BatonClient
     ) -> None:
-        """An answer lost on Friday is fetched on Monday: that child is over, so its own child is fetched at once."""
+        """The answer was lost on Friday and is fetched on Monday.
+
+        The child has expired, so it is exchanged immediately.
+        """
         server.faults.extend([server.lose_answer])
         with pytest.raises(Offline):
             client.exchange(deadline_s=0)
@@ -793,11 +797,11 @@ class TestRule7:
 
 
 class TestRule8:
-    """`superseded` twice while storage does not move: another holder of this record went on; the login is revoked."""
+    """Rule 8: `superseded` twice for an unchanged record means a second holder of it. The client revokes the login."""
 
     @pytest.fixture(params=["key", "hmac", "none"])
     def binding(self, request: pytest.FixtureRequest) -> str:
-        """Give each binding in turn."""
+        """Give each binding."""
         return str(request.param)
 
     @pytest.fixture
@@ -808,7 +812,7 @@ class TestRule8:
         return client
 
     def copied(self, server: FakeServer, storage: Storage, *, ahead: int = 2, **options: Any) -> BatonClient:
-        """Copy everything that the device remembers, and exchange so many times before its owner does."""
+        """Copy the device's whole storage, and exchange the given number of times before the owner does."""
         copy = client_of(server, MemoryStorage(storage.read()), **options)
         for _ in range(ahead):
             copy.exchange()
@@ -816,10 +820,10 @@ class TestRule8:
 
     @pytest.mark.parametrize("ahead", [2, 3, 4])
     @pytest.mark.parametrize("act", ["exchange", "me"])
-    def test_a_copy_that_runs_ahead_is_revoked_by_its_owner(
+    def test_a_copy_that_is_ahead_is_revoked_by_its_owner(
         self, act: str, ahead: int, binding: str, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """A complete copy (token, key, attempt) is dead once its owner has exchanged; the owner logs in anew."""
+        """A complete copy (token, key, attempt) stops working when the owner exchanges. The owner logs in again."""
         old = storage.read()
         copy = self.copied(server, storage, ahead=ahead)
         if act == "me":
@@ -841,8 +845,8 @@ class TestRule8:
         if binding == "key":
             assert storage.read().key not in {None, old.key}
 
-    def test_the_client_waits_a_moment_and_asks_again_first(self, server: FakeServer, owner: BatonClient) -> None:
-        """Two sendings, a second or more apart."""
+    def test_the_client_pauses_and_sends_again_before_it_decides(self, server: FakeServer, owner: BatonClient) -> None:
+        """The client sends two exchanges, at least a second apart."""
         pauses = Pauses()
         owner._sleep = pauses
         self.copied(server, owner._storage)
@@ -854,10 +858,10 @@ class TestRule8:
         assert pauses[0] >= 1
 
     @pytest.mark.parametrize("moment", ["pause", "second answer", "decision"])
-    def test_a_sibling_that_moved_the_record_meanwhile_means_no_revocation(
+    def test_a_record_that_another_process_changed_causes_no_revocation(
         self, moment: str, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """The record is the lock: another process stored its child, so the owner itself went on."""
+        """The record is the lock. Another process stored its child, so the owner itself advanced."""
         session = session_in(storage)
         behind = self.copied(server, storage)
         ahead = session_in(behind._storage)
@@ -872,14 +876,14 @@ class TestRule8:
             return answer
 
         class Deciding:
-            """The shared storage, which a sibling moves just before this process decides."""
+            """The shared storage, which another process changes just before this process decides."""
 
             def read(self) -> Record:
                 """Read."""
                 return storage.read()
 
             def update(self, change: Callable[[Record], Record], /) -> Record:
-                """Change what the sibling has left."""
+                """Change the record of the other process."""
                 if moment == "decision" and pauses:
                     moved()
                 return storage.update(change)
@@ -891,16 +895,18 @@ class TestRule8:
         assert storage.read().revocations == ()
         assert owner.me()["email"] == EMAIL
 
-    def test_superseded_once_is_no_copy(self, server: FakeServer, owner: BatonClient, storage: MemoryStorage) -> None:
-        """The second sending is answered otherwise: the login goes on."""
+    def test_one_superseded_answer_causes_no_revocation(
+        self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """The second exchange gets another answer, so the login stays active."""
         server.faults.extend([lambda _: problem(409, "invalid_request", "superseded", "retry")])
         assert owner.exchange() == session_in(storage)
         assert not server.sent("/oauth/revoke")
 
-    def test_without_time_for_the_second_sending_nothing_is_decided(
+    def test_without_time_for_the_second_exchange_nothing_is_decided(
         self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """The caller hears `Offline`; the next exchange finds out."""
+        """The caller gets `Offline`. The next exchange decides."""
         before = storage.read()
         self.copied(server, storage)
         with pytest.raises(Offline):
@@ -910,7 +916,7 @@ class TestRule8:
             owner.exchange()
 
     def offline(self, server: FakeServer) -> Callable[[Request, float], Answer]:
-        """Give a line on which revocations get lost."""
+        """Give a transport that loses revocations."""
 
         def line(request: Request, timeout_s: float) -> Answer:
             if request.url.endswith("/oauth/revoke"):
@@ -920,10 +926,10 @@ class TestRule8:
         return line
 
     @pytest.mark.parametrize("chance", ["login", "me", "exchange", "sync_clock", "logout"])
-    def test_a_revocation_is_kept_until_it_is_answered(
+    def test_a_revocation_is_stored_until_it_is_answered(
         self, chance: str, binding: str, server: FakeServer, tmp_path: Path
     ) -> None:
-        """The network failed just then: the next process sends it first, whatever it was started for."""
+        """The network failed. The next process sends the revocation first, before its own request."""
 
         def client(transport: Any) -> BatonClient:
             return client_of(server, FileStorage(tmp_path / "s"), binding=binding, transport=transport)
@@ -951,10 +957,10 @@ class TestRule8:
             copy.me()
         assert len(server.sent("/oauth/revoke")) == 1
 
-    def test_a_revocation_outlives_the_next_login_too(
+    def test_a_revocation_is_kept_after_the_next_login(
         self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """The owner logs in while revocations still get lost; a later call sends it."""
+        """The owner logs in while revocations are lost. A later call sends the revocation."""
         (lineage,) = server.lineages.values()
         self.copied(server, storage)
         flaky = client_of(server, storage, binding=owner._binding, transport=self.offline(server))
@@ -967,10 +973,10 @@ class TestRule8:
         assert storage.read().revocations == ()
         assert lineage.ended in {"reuse", "replaced"}
 
-    def test_a_revocation_is_repeated_after_trouble_and_with_the_right_time(
+    def test_a_revocation_is_repeated_after_an_error_and_with_the_correct_time(
         self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """503, a foreign page and a wrong clock are not the answer that it is kept for."""
+        """A 503, a foreign page and a refusal for a wrong clock do not answer the revocation."""
         self.copied(server, storage)
         page = Answer(200, {"content-type": "text/html"}, b"<h1>Welcome</h1>")
         troubles = [problem(503, "temporarily_unavailable", "unavailable", "retry"), page]
@@ -990,10 +996,10 @@ class TestRule8:
         ("action", "kept"),
         [("log_in", 0), ("fix_request", 1), ("retry", 1), ("sync_clock", 1), ("check_outcome", 1), ("look_up", 1)],
     )
-    def test_only_an_end_is_the_answer_to_a_revocation(
+    def test_only_log_in_answers_a_revocation(
         self, action: str, kept: int, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """A refusal for another reason keeps it, and this process asks no more."""
+        """After another refusal the revocation is kept, and this process does not send it again."""
         self.copied(server, storage)
         refusal = problem(400, "invalid_grant", "some_code", action)
         asked: list[Request] = []
@@ -1014,10 +1020,10 @@ class TestRule8:
         client.me()
         assert (len(asked) == before) == (action in {"log_in", "fix_request", "look_up"})
 
-    def test_two_processes_that_find_the_copy_revoke_it_once(
+    def test_two_processes_that_detect_the_copy_revoke_it_once(
         self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """The one that decides second finds the record moved."""
+        """The second process finds the record changed."""
         self.copied(server, storage)
         told: list[NotLoggedIn] = []
 
@@ -1034,10 +1040,10 @@ class TestRule8:
         assert len(server.sent("/oauth/revoke")) == 1
         assert owner.session is None
 
-    def test_a_logout_that_finds_a_copy_says_so(
+    def test_a_logout_that_detects_a_copy_reports_the_open_revocation(
         self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """Nothing claims that the login is over while its revocation is not answered."""
+        """The login is not reported as ended before its revocation is answered."""
         self.copied(server, storage)
         server.clock.skip(LIFE_S)
         with pytest.raises(LoggedOut) as ended:
@@ -1047,8 +1053,10 @@ class TestRule8:
         owner.logout()
         assert only_lineage(server).ended == "reuse"
 
-    def test_a_restored_backup_is_a_copy(self, server: FakeServer, owner: BatonClient, storage: MemoryStorage) -> None:
-        """The owner's own old record looks the same: the login ends, and a new one begins."""
+    def test_a_restored_backup_counts_as_a_copy(
+        self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
+    ) -> None:
+        """The client cannot distinguish its own old record from a copy. The login ends and a new one starts."""
         backup = storage.read()
         owner.exchange()
         owner.exchange()
@@ -1058,10 +1066,10 @@ class TestRule8:
         owner.login(EMAIL, PASSWORD, "a phone")
         assert owner.me()
 
-    def test_a_revocation_survives_the_file_and_shows_no_secret(
+    def test_a_stored_revocation_is_read_again_and_its_repr_shows_no_secret(
         self, server: FakeServer, owner: BatonClient, storage: MemoryStorage
     ) -> None:
-        """It holds a token and a key, like a session."""
+        """A revocation contains a token and a key, like a session."""
         record = storage.read()
         assert record.session
         self.copied(server, storage)
@@ -1076,11 +1084,13 @@ class TestRule8:
 
 
 class TestStateChangingCalls:
-    """A call whose answer was lost is not repeated blindly."""
+    """A state-changing call with a lost answer is not repeated automatically."""
 
     @pytest.mark.parametrize("trouble", ["lose_answer", "lose_request", "busy"])
-    def test_an_unknown_outcome_is_told(self, trouble: str, server: FakeServer, client: BatonClient) -> None:
-        """The call is sent once, and the caller learns that nobody knows."""
+    def test_a_lost_answer_is_raised_as_an_unknown_outcome(
+        self, trouble: str, server: FakeServer, client: BatonClient
+    ) -> None:
+        """The call is sent once, and the caller learns that the outcome is unknown."""
         server.faults.extend([getattr(server, trouble)])
         with pytest.raises(AnswerLost):
             client.call("POST", "/notes", json={})
@@ -1088,10 +1098,10 @@ class TestStateChangingCalls:
         assert not server.faults
         assert len(server.sent("/notes")) <= 1
 
-    def test_a_request_that_was_received_before_is_an_unknown_outcome(
+    def test_a_replayed_nonce_is_an_unknown_outcome(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """`replayed_nonce` to a fresh nonce means that something on the way sent it twice and lost the first answer."""
+        """A proxy sent the request twice and lost the first answer: only so is a fresh nonce `replayed_nonce`."""
 
         def doubling(request: Request, timeout_s: float) -> Answer:
             server(request, timeout_s)
@@ -1102,8 +1112,8 @@ class TestStateChangingCalls:
         assert len(server.transfers) == 1
         assert client.me()
 
-    def test_what_was_never_sent_is_sent_again(self, server: FakeServer, client: BatonClient) -> None:
-        """No connection means no effect: it is tried again, and `Offline` in the end."""
+    def test_a_request_that_was_never_sent_is_sent_again(self, server: FakeServer, client: BatonClient) -> None:
+        """Without a connection nothing took effect. The client tries again and then raises `Offline`."""
         server.faults.extend([server.refuse_connection] * 2)
         assert client.call("POST", "/notes", json={}).status == 201
         server.faults.extend([server.refuse_connection])
@@ -1111,14 +1121,14 @@ class TestStateChangingCalls:
             client.call("POST", "/notes", json={}, deadline_s=0)
         assert len(server.transfers) == 1
 
-    def test_a_throttled_call_is_sent_again(self, server: FakeServer, client: BatonClient) -> None:
-        """429 is said before anything is done, by Baton and by its API Gateway alike."""
+    def test_a_rate_limited_call_is_sent_again(self, server: FakeServer, client: BatonClient) -> None:
+        """Baton and its API Gateway answer 429 before anything is executed."""
         server.faults.extend([lambda _: problem(429, "too_many_requests", "too_many_requests", "retry")])
         assert client.call("POST", "/notes", json={}).status == 201
         assert len(server.transfers) == 1
 
-    def test_an_idempotency_key_lets_the_client_repeat(self, server: FakeServer, client: BatonClient) -> None:
-        """With a name for the intent the route can tell; every sending is signed afresh."""
+    def test_a_call_with_an_idempotency_key_is_repeated(self, server: FakeServer, client: BatonClient) -> None:
+        """The route recognises the repetition by the key. Each request is signed with a new nonce."""
         server.faults.extend([server.lose_answer, server.lose_answer])
         key = "transfer-2025-06-15-0001"
         answer = client.call("POST", "/transfers", json={"to": "bob"}, confirm=lambda _: PASSWORD, idempotency_key=key)
@@ -1127,16 +1137,18 @@ class TestStateChangingCalls:
 
     @pytest.mark.parametrize("bad", ["short", "x" * 129, 'quotes"quotes"quotes', "lines\r\nlines: lines"])
     def test_an_idempotency_key_of_the_wrong_shape_is_refused(self, bad: str, client: BatonClient) -> None:
-        """A name that cannot stand in the header is a mistake of the caller's, told before sending."""
+        """A key that cannot be sent in the header is an error of the caller. It is raised before sending."""
         with pytest.raises(ValueError, match="Idempotency-Key"):
             client.call("POST", "/notes", json={}, idempotency_key=bad)
 
 
 class TestStepUp:
-    """The password is proved again for one exact request."""
+    """Step-up: the password is verified again for one exact request."""
 
-    def test_the_person_is_asked_when_the_operation_wants_it(self, server: FakeServer, client: BatonClient) -> None:
-        """`confirm` is called once, with the refusal that says what is wanted."""
+    def test_confirm_is_called_when_the_operation_requires_a_step_up(
+        self, server: FakeServer, client: BatonClient
+    ) -> None:
+        """`confirm` is called once, with the refusal that lists the requirements."""
         asked: list[Refused] = []
 
         def confirm(refusal: Refused) -> str:
@@ -1147,8 +1159,8 @@ class TestStepUp:
         assert [refusal.problem["max_age"] for refusal in asked] == [300]
         assert [one["to"] for one in server.transfers] == ["bob"]
 
-    def test_a_grant_is_for_one_request_only(self, server: FakeServer, client: BatonClient) -> None:
-        """A grant for ten does not carry a thousand, and is spent by trying."""
+    def test_a_grant_is_valid_for_one_request_only(self, server: FakeServer, client: BatonClient) -> None:
+        """A grant for the amount 10 does not authorize 1000, and the attempt uses it up."""
         grant = client.step_up(PASSWORD, "POST", "/transfers", json={"amount": 10})
         with pytest.raises(Refused, match="grant_invalid"):
             client.call("POST", "/transfers", json={"amount": 1000}, grant=grant)
@@ -1156,16 +1168,16 @@ class TestStepUp:
         assert client.call("POST", "/transfers", json={"amount": 10}, grant=grant).status == 201
         assert len(server.transfers) == 1
 
-    def test_without_anybody_to_ask_the_demand_is_raised(self, client: BatonClient) -> None:
-        """The app gets the refusal and may ask in its own way."""
+    def test_without_confirm_the_step_up_refusal_is_raised(self, client: BatonClient) -> None:
+        """The app can ask the user in its own way."""
         with pytest.raises(Refused) as refused:
             client.call("POST", "/transfers", json={})
         assert (refused.value.code, refused.value.action) == ("step_up_required", "step_up")
 
-    def test_a_grant_spent_by_a_lost_answer_is_replaced_without_asking_again(
+    def test_a_grant_used_by_a_lost_answer_is_replaced_without_asking_again(
         self, server: FakeServer, client: BatonClient
     ) -> None:
-        """The repetition needs a grant of its own; the person is not asked twice."""
+        """The repetition needs its own grant. The user is asked once."""
         asked = []
 
         def confirm(_: Refused) -> str:
@@ -1178,10 +1190,10 @@ class TestStepUp:
         assert len(asked) == 1
         assert len(server.transfers) == 1
 
-    def test_the_time_a_person_takes_is_not_the_networks(
+    def test_the_time_for_the_password_does_not_count_against_the_deadline(
         self, server: FakeServer, client: BatonClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Whoever needs a minute for the password still has the whole deadline for the call."""
+        """A user who takes a minute for the password still has the whole deadline for the call."""
         told: list[float] = []
         minutes = [0.0]
         monkeypatch.setattr(time, "monotonic", lambda: minutes[0])
@@ -1198,10 +1210,10 @@ class TestStepUp:
         client.call("POST", "/transfers", json={}, confirm=confirm)
         assert told == [10, 10, 10]
 
-    def test_password_change_and_deletion_step_up_by_themselves(
+    def test_password_change_and_deletion_step_up_automatically(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """Both need the password of now."""
+        """Both require the current password."""
         client.change_password(PASSWORD, "another fine password")
         assert server.passwords[EMAIL] == "another fine password"
         client.delete_account("another fine password")
@@ -1210,10 +1222,10 @@ class TestStepUp:
 
 
 class TestLastSecret:
-    """An HMAC login is signed by the secret of the login before, so that the server knows the device."""
+    """An HMAC login is signed with the secret of the previous login, so the server recognises the device."""
 
     def signed_by(self, request: Request) -> str | None:
-        """Name the key that signed a request."""
+        """Return the keyid of a signed request."""
         field = request.headers.get("signature-input")
         return field and field.partition('keyid="')[2].partition('"')[0]
 
@@ -1225,7 +1237,7 @@ class TestLastSecret:
         return client
 
     def test_the_first_login_is_unsigned(self, server: FakeServer, client: BatonClient) -> None:
-        """There is no earlier secret."""
+        """The device has no earlier secret."""
         assert client.session
         assert self.signed_by(server.sent("/login")[0]) is None
 
@@ -1233,10 +1245,10 @@ class TestLastSecret:
         ("how", "ended"),
         [("logout", "logout"), ("forget", "replaced"), ("ended", "ended_by_owner"), ("replace", "replaced")],
     )
-    def test_the_next_login_is_signed_by_the_last_key_id(
+    def test_the_next_login_is_signed_with_the_last_secret(
         self, how: str, ended: str, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """After a logout, an end by another, and a login in place of a live one: that login ends, if it lived."""
+        """The previous login has ended, by logout or by another device, or is still active and is then ended."""
         first = session_in(storage)
         if how in {"logout", "forget"}:
             getattr(client, how)()
@@ -1252,8 +1264,10 @@ class TestLastSecret:
         assert storage.read().last is None
         assert again.me()
 
-    def test_what_is_kept_survives_the_file(self, server: FakeServer, client: BatonClient, tmp_path: Path) -> None:
-        """And shows no secret."""
+    def test_the_last_secret_is_read_from_the_file_again(
+        self, server: FakeServer, client: BatonClient, tmp_path: Path
+    ) -> None:
+        """The `repr` of the record does not show it."""
         storage = FileStorage(tmp_path / "s")
         storage.update(lambda _: client._storage.read())
         client_of(server, storage, binding="hmac").logout()
@@ -1266,7 +1280,7 @@ class TestLastSecret:
     def test_a_lost_answer_is_repeated_with_the_same_attempt_and_key(
         self, server: FakeServer, client: BatonClient
     ) -> None:
-        """The repetition is the same login, after a restart too."""
+        """The repetition is the same login, also after a restart."""
         client.logout()
         server.faults.extend([server.lose_answer])
         with pytest.raises(Offline):
@@ -1277,10 +1291,13 @@ class TestLastSecret:
         assert self.signed_by(first) == self.signed_by(second) is not None
         assert len(server.lineages) == 2
 
-    def test_a_signature_that_the_server_refuses_is_left_out(
+    def test_a_login_is_sent_unsigned_if_the_server_refuses_the_signature(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """The root it was derived from is gone: the login goes unsigned, under the same attempt."""
+        """The root of the last secret no longer exists.
+
+        The login is sent without a signature and with the same attempt.
+        """
         client.logout()
         server.refuses_last_key = True
         client.login(EMAIL, PASSWORD, "a phone")
@@ -1293,7 +1310,7 @@ class TestLastSecret:
         assert client.me()
 
     def test_a_wrong_password_keeps_the_last_secret(self, server: FakeServer, client: BatonClient) -> None:
-        """The device stays known, however often the person mistypes."""
+        """The device stays a known device after any number of wrong passwords."""
         client.logout()
         for _ in range(2):
             with pytest.raises(Refused, match="invalid_credentials"):
@@ -1303,16 +1320,16 @@ class TestLastSecret:
         assert all(self.signed_by(request) for request in server.sent("/login")[1:])
 
     def test_a_wrong_clock_costs_the_login_one_round_trip(self, server: FakeServer, client: BatonClient) -> None:
-        """A signed login has a time, and the refusal sets the clock."""
+        """A signed login contains a time. The refusal corrects the clock."""
         client.logout()
         slow = client_of(server, client._storage, binding="hmac", clock=Clock(server.clock, wrong_by_s=-7200))
         slow.login(EMAIL, PASSWORD, "a phone")
         assert [bool(self.signed_by(request)) for request in server.sent("/login")[1:]] == [True, True]
 
-    def test_a_registration_and_a_login_by_key_are_not_signed_by_it(
+    def test_a_registration_and_a_login_with_a_key_are_not_signed_with_the_last_secret(
         self, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """A new account has no earlier login, and a key proves itself."""
+        """A new account has no earlier login. A login with a key is signed with that key."""
         client.logout()
         client.register("bob@example.com", PASSWORD, "a phone")
         assert self.signed_by(server.sent("/register")[0]) is None
@@ -1322,16 +1339,16 @@ class TestLastSecret:
         assert key
         assert self.signed_by(server.sent("/login")[-1]) == key.thumbprint()
 
-    def test_a_deleted_account_leaves_nothing_to_prove(self, client: BatonClient, storage: MemoryStorage) -> None:
-        """Its secret goes with it."""
+    def test_a_deleted_account_leaves_no_last_secret(self, client: BatonClient, storage: MemoryStorage) -> None:
+        """The secret is deleted with the account."""
         client.delete_account(PASSWORD)
         assert storage.read().last is None
 
     @pytest.mark.parametrize("missing", ["secret", "key_id", "device_id"])
-    def test_a_login_without_its_secret_is_no_answer(
+    def test_a_login_answer_without_the_secret_is_incomplete(
         self, missing: str, server: FakeServer, storage: MemoryStorage
     ) -> None:
-        """Something on the way dropped a member; the repetition brings it."""
+        """A proxy removed a member. The repetition returns it."""
 
         def dropping(request: Request, timeout_s: float) -> Answer:
             answer = server(request, timeout_s)
@@ -1346,14 +1363,14 @@ class TestLastSecret:
 
 
 class TestOtherDevices:
-    """Ending other devices needs the password: a thief with one phone must not end the others."""
+    """Ending other devices requires the password, so that a thief with one phone cannot end the others."""
 
     @pytest.mark.parametrize("act", ["end_device", "logout"])
     @pytest.mark.parametrize("how", ["password", "confirm"])
-    def test_the_password_is_proved_for_exactly_this(
+    def test_the_password_is_verified_for_this_exact_request(
         self, act: str, how: str, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """Given with the call, or asked from the person when the server demands it."""
+        """The password is passed with the call, or requested from the user when the server requires it."""
         other = client_of(server, MemoryStorage())
         device = other.login(EMAIL, PASSWORD, "another phone").device_id
         asked: list[Refused] = []
@@ -1370,10 +1387,10 @@ class TestOtherDevices:
         assert (storage.read().session is None) == (act == "logout")
 
     @pytest.mark.parametrize("act", ["end_device", "logout"])
-    def test_without_it_nothing_ends(
+    def test_without_the_password_no_device_is_ended(
         self, act: str, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """The demand is raised, the session kept; a wrong password the same."""
+        """The refusal is raised and the session is kept. A wrong password has the same result."""
         before = storage.read()
         other = client_of(server, MemoryStorage())
         device = other.login(EMAIL, PASSWORD, "another phone").device_id
@@ -1385,16 +1402,18 @@ class TestOtherDevices:
         assert storage.read() == before
         assert {lineage.ended for lineage in server.lineages.values()} == {None}
 
-    def test_this_session_ends_without_a_password(self, server: FakeServer, client: BatonClient) -> None:
-        """Logout here, and ending this very device."""
+    def test_the_own_session_ends_without_a_password(self, server: FakeServer, client: BatonClient) -> None:
+        """Examples are a logout and the end of the own device."""
         assert client.session
         client.end_device(client.session.device_id)
         client.login(EMAIL, PASSWORD, "a phone")
         client.logout()
         assert {lineage.ended for lineage in server.lineages.values()} == {"ended_by_owner", "logout"}
 
-    def test_a_lost_answer_to_logout_everywhere_is_found_done(self, server: FakeServer, client: BatonClient) -> None:
-        """The repetition finds this session ended everywhere, as it wished."""
+    def test_logout_everywhere_with_a_lost_answer_succeeds_when_repeated(
+        self, server: FakeServer, client: BatonClient
+    ) -> None:
+        """The repetition finds this session ended with the reason `ended_everywhere`."""
         lost = [server.lose_answer]
 
         def losing(request: Request, timeout_s: float) -> Answer:
@@ -1408,10 +1427,10 @@ class TestOtherDevices:
         assert client.session is None
 
     @pytest.mark.parametrize("reason", ["logout", "ended_by_owner", "replaced"])
-    def test_logout_everywhere_that_found_this_session_ended_claims_nothing_of_the_others(
+    def test_logout_everywhere_of_an_ended_session_does_not_report_success(
         self, reason: str, server: FakeServer, client: BatonClient
     ) -> None:
-        """The other devices are still logged in, and the app hears so."""
+        """The other devices are still logged in, and the app learns this."""
         other = client_of(server, MemoryStorage())
         other.login(EMAIL, PASSWORD, "another phone")
         assert client.session
@@ -1425,10 +1444,12 @@ class TestOtherDevices:
 
 
 class TestUnknownMembers:
-    """What this client does not know, it ignores."""
+    """Unknown members in answers and records are ignored."""
 
-    def test_in_answers_and_refusals(self, server: FakeServer, storage: MemoryStorage, client: BatonClient) -> None:
-        """A token response with the lifetimes of draft-ietf-oauth-refresh-token-expiration, and more."""
+    def test_unknown_members_of_answers_and_refusals_are_ignored(
+        self, server: FakeServer, storage: MemoryStorage, client: BatonClient
+    ) -> None:
+        """An example is a token response with the lifetimes of draft-ietf-oauth-refresh-token-expiration."""
 
         def richer(request: Request, timeout_s: float) -> Answer:
             answer = server(request, timeout_s)
@@ -1445,8 +1466,8 @@ class TestUnknownMembers:
             rich.call("POST", "/transfers", json={})
         assert client.me()
 
-    def test_in_the_record_of_an_earlier_and_a_later_version(self, storage: MemoryStorage, client: BatonClient) -> None:
-        """A record from before this version is read, and so is one that has more members beside the known ones."""
+    def test_a_record_of_an_earlier_or_later_version_is_read(self, storage: MemoryStorage, client: BatonClient) -> None:
+        """Members may be missing in an earlier record, and a later one may have additional members."""
         members = json.loads(storage.read().to_json())
         earlier = {name: members[name] for name in ("session", "pending", "key")}
         assert Record.from_json(json.dumps(earlier).encode()) == storage.read()
@@ -1455,12 +1476,12 @@ class TestUnknownMembers:
 
 
 class TestJourneys:
-    """The whole of it, for every mechanism, binding and key."""
+    """Complete flows, for each mechanism, binding and key type."""
 
     @pytest.mark.parametrize("mechanism", ["exchange", "rotating_refresh", "refresh", "session", "long_lived"])
     @pytest.mark.parametrize("binding", ["key", "hmac", "none"])
     def test_every_mechanism_works_with_every_binding(self, mechanism: str, binding: str, tmp_path: Path) -> None:
-        """Register, call, let the token expire, call again, list, log out, from one restart to the next."""
+        """Register, call, let the token expire, call again, list devices and log out, each step after a restart."""
         server = FakeServer(mechanism)
 
         def again() -> BatonClient:
@@ -1482,8 +1503,8 @@ class TestJourneys:
         assert again().session is None
 
     @pytest.mark.parametrize("binding", ["key", "hmac"])
-    def test_a_lost_answer_to_a_login_loses_no_secret(self, binding: str, server: FakeServer) -> None:
-        """The repetition brings the same tokens, and the HMAC secret with them."""
+    def test_a_lost_login_answer_does_not_lose_the_secret(self, binding: str, server: FakeServer) -> None:
+        """The repetition returns the same tokens and the same HMAC secret."""
         server.faults.extend([server.lose_answer] * 2)
         client = client_of(server, MemoryStorage(), binding=binding)
         client.login(EMAIL, PASSWORD, "a phone")
@@ -1495,10 +1516,10 @@ class TestJourneys:
         "query",
         [{}, {"q": ""}, {"a b": "c+d&e=f", "ü~*": "%2F /?#'\"\\", "z": "日本"}, {"x" * 50: "~" * 200}],
     )
-    def test_signatures_cover_what_the_independent_password_hash_sees(
+    def test_an_independent_verifier_accepts_the_signatures(
         self, key: str, query: dict[str, str], server: FakeServer
     ) -> None:
-        """Odd names and values in the query, bodies and paths verify, with both kinds of key."""
+        """Unusual names and values in query, body and path verify, with both key types."""
         client = client_of(server, MemoryStorage(), key=key)
         client.login(EMAIL, PASSWORD, "a phone")
         assert client.call("GET", "/me", query=query).status == 200
@@ -1506,7 +1527,7 @@ class TestJourneys:
         assert client.call("POST", "/notes", json=body, query=query).status == 201
         assert server.transfers == [body]
 
-    def test_every_sending_has_a_fresh_nonce(self, server: FakeServer, client: BatonClient) -> None:
+    def test_each_request_has_a_new_nonce(self, server: FakeServer, client: BatonClient) -> None:
         """No signature is sent twice."""
         server.faults.extend([server.lose_answer] * 3)
         client.me()
@@ -1515,15 +1536,17 @@ class TestJourneys:
         signatures = [request.headers["signature"] for request in server.log]
         assert len(set(signatures)) == len(signatures) == 9
 
-    def test_logging_out_twice_or_after_the_end_is_no_error(self, server: FakeServer, client: BatonClient) -> None:
-        """A logout whose answer was lost finds itself logged out; one without a session has nothing to do."""
+    def test_a_second_logout_and_a_logout_without_session_succeed(
+        self, server: FakeServer, client: BatonClient
+    ) -> None:
+        """A repeated logout finds the session ended. Without a session the client has nothing to do."""
         server.faults.extend([server.lose_answer])
         client.logout()
         client.logout()
         assert only_lineage(server).ended == "logout"
 
     def test_a_logout_without_network_keeps_the_session(self, server: FakeServer, client: BatonClient) -> None:
-        """The app decides whether to forget it here alone."""
+        """The app decides whether to delete the session on this device only."""
         server.faults.extend([server.lose_request])
         with pytest.raises(Offline):
             client.logout(deadline_s=0)
@@ -1532,10 +1555,10 @@ class TestJourneys:
         assert client.session is None
 
     @pytest.mark.parametrize("act", ["logout", "delete_account"])
-    def test_an_end_that_is_answered_late_drops_no_login_that_came_since(
+    def test_a_late_end_does_not_delete_a_newer_login(
         self, act: str, server: FakeServer, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """Rule 3: another process has logged in on this storage while the answer was on its way."""
+        """Rule 3: another process logged in with this storage while the answer was in flight."""
 
         def overtaken(request: Request, timeout_s: float) -> Answer:
             answer = server(request, timeout_s)
@@ -1549,8 +1572,8 @@ class TestJourneys:
         assert client.session is not None
         assert client.me()["email"] == EMAIL
 
-    def test_ending_a_device_ends_that_one(self, server: FakeServer, client: BatonClient) -> None:
-        """The id is a part of the path, and signed."""
+    def test_ending_a_device_ends_only_that_device(self, server: FakeServer, client: BatonClient) -> None:
+        """The id is part of the path, and the path is signed."""
         other = client_of(server, MemoryStorage())
         device = other.login(EMAIL, PASSWORD, "another phone").device_id
         client.end_device(device, password=PASSWORD)
@@ -1558,10 +1581,10 @@ class TestJourneys:
             other.me()
         assert client.me()
 
-    def test_a_thief_with_a_copy_and_an_attempt_of_his_own_ends_the_session(
+    def test_a_thief_with_a_copy_and_his_own_attempt_ends_the_session(
         self, server: FakeServer, storage: MemoryStorage, client: BatonClient
     ) -> None:
-        """Two hands on one baton stop the race, and both are told."""
+        """The server detects the reuse. Owner and thief both get the reason."""
         copy = storage.read()
         assert copy.session is not None
         thief = client_of(server, MemoryStorage(replace(copy, session=replace(copy.session, attempt="thief" * 5))))
@@ -1574,7 +1597,7 @@ class TestJourneys:
 
 
 class TestKeys:
-    """Keys are named and written as the RFCs say."""
+    """Keys have the names and forms that the RFCs define."""
 
     def test_the_thumbprint_of_rfc_8037(self) -> None:
         """RFC 8037 appendix A.3."""
@@ -1585,13 +1608,13 @@ class TestKeys:
         assert key.thumbprint() == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
     def test_p256_coordinates_and_signatures_have_their_full_length(self) -> None:
-        """Leading zeros stay: one in 128 keys and signatures has some, and none may be shorter."""
+        """Leading zeros are kept. One in 128 keys and signatures has some, and no value may be shorter."""
         keys = [DeviceKey.generate("p256") for _ in range(300)]
         assert {len(base64.urlsafe_b64decode(key.jwk()[name] + "=")) for key in keys for name in "xy"} == {32}
         assert {len(keys[0].sign(bytes([n % 256, n // 256]))) for n in range(600)} == {64}
 
-    def test_the_signed_components_are_those_of_the_design(self, server: FakeServer, client: BatonClient) -> None:
-        """The coverage and its order, spelled out once."""
+    def test_the_signed_components_have_the_documented_order(self, server: FakeServer, client: BatonClient) -> None:
+        """The components and their order are written out in full."""
         client.call("POST", "/notes", json={}, query={"a": "b c"}, grant="grant", idempotency_key="0123456789abcdef")
         signed = server.log[-1].headers["signature-input"].removeprefix("baton=").partition(";created=")
         assert signed[0] == (
@@ -1602,7 +1625,7 @@ class TestKeys:
         assert server.log[-1].url.endswith("/prod/notes?a=b%20c")
 
     def test_an_hmac_signature_is_over_the_base_of_rfc_9421(self) -> None:
-        """The signature base, written out line by line."""
+        """The signature base is written out line by line."""
         seen: list[bytes] = []
 
         def sign(base: bytes) -> bytes:
@@ -1627,10 +1650,10 @@ class TestKeys:
 
 
 class TestStorage:
-    """The record is written whole or not at all, for its owner's eyes only."""
+    """The record is written completely or not at all, and only its owner can read it."""
 
-    def test_the_file_is_its_owners_alone(self, server: FakeServer, tmp_path: Path) -> None:
-        """Mode 0600, in a folder made for it; nothing else is left lying about but the lock."""
+    def test_only_the_owner_can_read_the_file(self, server: FakeServer, tmp_path: Path) -> None:
+        """The mode is 0600, in a new folder. Only the lock file is left beside it."""
         path = tmp_path / "folder" / "session.json"
         client_of(server, FileStorage(path)).login(EMAIL, PASSWORD, "a phone")
         if sys.platform != "win32":
@@ -1638,8 +1661,8 @@ class TestStorage:
             assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         assert {found.name for found in path.parent.iterdir()} == {"session.json", "session.json.lock"}
 
-    def test_what_was_written_is_what_is_read(self, server: FakeServer, tmp_path: Path) -> None:
-        """The record survives the file, with every part of it."""
+    def test_the_record_that_was_written_is_read(self, server: FakeServer, tmp_path: Path) -> None:
+        """Each part of the record is stored in the file."""
         storage = FileStorage(tmp_path / "s")
         assert storage.read() == Record()
         for binding in ("key", "hmac", "none"):
@@ -1653,10 +1676,13 @@ class TestStorage:
             assert Record.from_json(storage.read().to_json()) == storage.read()
 
     @pytest.mark.parametrize("moment", ["fsync", "write", "replace"])
-    def test_a_crash_while_writing_leaves_the_old_record(
+    def test_a_crash_while_writing_keeps_the_old_record(
         self, moment: str, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Power lost before the rename: the parent and its attempt are still there, and the child comes again."""
+        """The process ends before the rename.
+
+        The parent and its attempt are still stored, so the exchange can be repeated.
+        """
         storage = FileStorage(tmp_path / "session")
         client = client_of(server, storage)
         client.login(EMAIL, PASSWORD, "a phone")
@@ -1678,10 +1704,10 @@ class TestStorage:
         client.exchange()
         assert server.exchanges == 1
 
-    def test_a_record_is_on_the_disk_before_it_is_the_record(
+    def test_a_record_is_flushed_to_disk_before_it_replaces_the_old_one(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Flush, rename, flush the folder: in that order."""
+        """The order is flush, rename, flush of the folder."""
         order: list[str] = []
         flush, rename = os.fsync, Path.replace
 
@@ -1699,10 +1725,10 @@ class TestStorage:
         assert order == ["file", "rename", *(["folder"] if sys.platform != "win32" else [])]
 
     @pytest.mark.parametrize("key", ["", "x", "AAAA", 7, None, "P-384", "X25519"])
-    def test_a_key_nobody_can_read_is_a_broken_record(
+    def test_a_record_with_an_unreadable_key_is_refused(
         self, key: object, client: BatonClient, storage: MemoryStorage
     ) -> None:
-        """Told when the record is read, like any other part of it."""
+        """The error is raised when the record is read, as for any other part of it."""
         foreign: dict[object, Any] = {
             "P-384": ec.generate_private_key(ec.SECP384R1()),
             "X25519": x25519.X25519PrivateKey.generate(),
@@ -1718,8 +1744,10 @@ class TestStorage:
     @pytest.mark.parametrize(
         "text", [b"", b"{", b"[]", b"{}", b'{"session":{"x":1},"pending":null,"key":null}', b"\xff"]
     )
-    def test_a_record_nobody_can_read_is_no_logout(self, text: bytes, server: FakeServer, tmp_path: Path) -> None:
-        """Nothing is sent and nothing overwritten: the app decides."""
+    def test_an_unreadable_record_does_not_log_the_user_out(
+        self, text: bytes, server: FakeServer, tmp_path: Path
+    ) -> None:
+        """Nothing is sent and nothing is overwritten. The app decides."""
         (tmp_path / "session").write_bytes(text)
         client = client_of(server, FileStorage(tmp_path / "session"))
         with pytest.raises(BrokenStorage):
@@ -1729,8 +1757,8 @@ class TestStorage:
         assert (tmp_path / "session").read_bytes() == text
         assert not server.log
 
-    def test_processes_take_turns_at_the_record(self, tmp_path: Path) -> None:
-        """Three processes change one record fifty times each, and no change is lost."""
+    def test_only_one_process_at_a_time_changes_the_record(self, tmp_path: Path) -> None:
+        """Three processes change one record fifty times each. No change is lost."""
         path = tmp_path / "session"
         start = Session("d", "t", None, 0, "a" * 22)
         FileStorage(path).update(lambda record: replace(record, session=start))
@@ -1745,8 +1773,8 @@ class TestStorage:
         assert [process.wait(60) for process in processes] == [0, 0, 0]
         assert session_in(FileStorage(path)).expires_at == 150
 
-    def test_nothing_secret_shows_in_a_repr(self, server: FakeServer, storage: MemoryStorage) -> None:
-        """Tokens, attempts, keys and secrets do not reach a log by accident."""
+    def test_no_repr_shows_a_secret(self, server: FakeServer, storage: MemoryStorage) -> None:
+        """Tokens, attempts, keys and secrets therefore do not get into a log by accident."""
         client_of(server, storage, binding="hmac").login(EMAIL, PASSWORD, "a phone")
         client_of(server, storage).login(EMAIL, PASSWORD, "a phone")
         record = replace(storage.read(), pending=baton_client.Pending(EMAIL, "mobile", "key", "p" * 22))
@@ -1768,7 +1796,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.connections.add(self.client_address)
         try:
             super().handle_one_request()
-        except ConnectionError:  # The client did not read the flood to its end.
+        except ConnectionError:  # The client did not read the whole body.
             self.close_connection = True
 
     def do_POST(self) -> None:
@@ -1803,7 +1831,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def listening() -> Iterator[tuple[str, type[_Handler]]]:
-    """Serve on loopback: an address, and the handler that tells about it."""
+    """Serve on loopback. Return the address and the handler, which has the counts."""
     handler = type("Handler", (_Handler,), {"connections": set(), "behaviour": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
@@ -1816,10 +1844,12 @@ def listening() -> Iterator[tuple[str, type[_Handler]]]:
 
 
 class TestHttpTransport:
-    """Requests go out once, over connections that are kept."""
+    """Each request is sent once, over a connection that is kept."""
 
-    def test_connections_are_kept_and_the_answer_is_read_whole(self, listening: tuple[str, type[_Handler]]) -> None:
-        """Several requests, one connection; header names in lower case."""
+    def test_connections_are_kept_and_the_answer_is_read_completely(
+        self, listening: tuple[str, type[_Handler]]
+    ) -> None:
+        """Several requests use one connection. Header names are in lower case."""
         url, handler = listening
         with contextlib.closing(HttpTransport()) as transport:
             for text in (b"one", b"two", b"three" * 10_000):
@@ -1830,8 +1860,10 @@ class TestHttpTransport:
             assert transport(Request("POST", f"{url}/api?x=1", {}, b"four"), 5).body == b"four"
             assert len(handler.connections) == 2
 
-    def test_a_connection_the_server_has_closed_is_not_used_again(self, listening: tuple[str, type[_Handler]]) -> None:
-        """Otherwise every call after a quiet minute would have an unknown outcome."""
+    def test_a_connection_that_the_server_has_closed_is_not_used_again(
+        self, listening: tuple[str, type[_Handler]]
+    ) -> None:
+        """A request on a closed connection would have an unknown outcome, so an old connection is checked first."""
         url, handler = listening
         with contextlib.closing(HttpTransport()) as transport:
             for _ in range(3):
@@ -1842,8 +1874,10 @@ class TestHttpTransport:
                 assert kept.recv(1, socket.MSG_PEEK) == b""
             assert len(handler.connections) == 3
 
-    def test_an_answer_that_does_not_come_may_have_been_sent(self, listening: tuple[str, type[_Handler]]) -> None:
-        """A server that hangs up may have acted, before its answer or within; so may one that answers too much."""
+    def test_a_request_without_a_complete_answer_may_have_been_executed(
+        self, listening: tuple[str, type[_Handler]]
+    ) -> None:
+        """The server closes the connection before or within the answer, or the answer is too long."""
         url, handler = listening
         for behaviour in ("hang up", "flood", "cut short"):
             handler.behaviour.append(behaviour)
@@ -1852,10 +1886,10 @@ class TestHttpTransport:
             assert lost.value.sent
 
     @pytest.mark.parametrize("behaviour", ["drip head", "drip body"])
-    def test_an_answer_that_drips_is_waited_for_no_longer(
+    def test_an_answer_that_arrives_too_slowly_times_out(
         self, behaviour: str, listening: tuple[str, type[_Handler]]
     ) -> None:
-        """The time is for the whole sending: each byte comes soon enough, and all of them too late."""
+        """The time-out holds for the whole request. Each byte arrives early enough, but all of them together do not."""
         url, handler = listening
         handler.behaviour.append(behaviour)
         with contextlib.closing(HttpTransport()) as transport:
@@ -1865,7 +1899,7 @@ class TestHttpTransport:
             assert transport(Request("POST", url + "/", {}, b"again"), 5).body == b"again"
 
     def test_without_a_connection_nothing_was_sent(self) -> None:
-        """A port nobody listens on."""
+        """No process listens on the port."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))  # Bound, and not listening.
             with pytest.raises(NoResponse) as lost:
@@ -1885,8 +1919,8 @@ class TestHttpTransport:
         "base_url",
         ["http://api.example.com", "http://localhost.example.com", "ftp://localhost", "https://a.example?x", "x"],
     )
-    def test_plain_http_is_for_this_machine_alone(self, base_url: str) -> None:
-        """Anything else is refused before a password could be sent."""
+    def test_plain_http_is_allowed_only_for_loopback(self, base_url: str) -> None:
+        """Any other http URL is refused before a password can be sent."""
         with pytest.raises(ValueError, match="base_url"):
             BatonClient(base_url, "mobile", MemoryStorage())
 
@@ -1899,7 +1933,7 @@ class TestHttpTransport:
         ],
     )
     def test_the_authority_is_signed_as_it_is_sent(self, base_url: str, signed: str) -> None:
-        """Lower case, without the scheme's own port (RFC 9421 section 2.2.3)."""
+        """The authority is in lower case, without the scheme's default port (RFC 9421 section 2.2.3)."""
         seen: list[Request] = []
 
         def watching(request: Request, _timeout_s: float) -> Answer:
@@ -1913,7 +1947,7 @@ class TestHttpTransport:
     @pytest.mark.parametrize(
         "path", ["me", "/me?x=1", "/me#x", "/a b", "/ü", "//evil\r\nx: y", "https://evil.example/"]
     )
-    def test_a_path_is_a_path(self, path: str, client: BatonClient) -> None:
-        """What cannot be signed as it is sent is refused."""
+    def test_an_invalid_path_is_refused(self, path: str, client: BatonClient) -> None:
+        """A path that cannot be signed as it is sent is refused."""
         with pytest.raises(ValueError, match="path"):
             client.call("GET", path)

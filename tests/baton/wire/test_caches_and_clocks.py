@@ -1,4 +1,4 @@
-"""Answers that a cache may keep say no time of their own, and pages may read what they need to live with caches."""
+"""Cacheable answers contain no time, and pages can read the headers of cached answers."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ PAGE = "https://app.example.com"
 
 
 @pytest.mark.parametrize("path", CACHEABLE)
-def test_a_cacheable_answer_says_no_time(send: Send, path: str) -> None:
+def test_a_cacheable_answer_has_no_baton_time(send: Send, path: str) -> None:
     """Five minutes later it would set a phone's clock five minutes back. The cache adds ``Age`` and ``Date``."""
     said = send("GET", f"/api{path}", [("host", HOST)], b"")
     assert said.status == 200
@@ -27,16 +27,16 @@ def test_a_cacheable_answer_says_no_time(send: Send, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", CACHEABLE)
-def test_a_refusal_on_a_cacheable_route_is_not_kept(send: Send, path: str) -> None:
-    """It is about one request."""
+def test_a_refusal_on_a_cacheable_route_is_not_cached(send: Send, path: str) -> None:
+    """The refusal is only about one request."""
     said = send("GET", f"/api{path}?x=1", [("host", HOST)], b"")
     assert said.status == 400
     assert said.headers["cache-control"] == "no-store"
     assert int(said.headers["baton-time"]) == said.members["server_time"]
 
 
-def test_every_other_answer_says_the_time_and_is_not_kept(make_device: Callable[..., Device], send: Send) -> None:
-    """A phone sets its clock by it."""
+def test_every_other_answer_has_baton_time_and_is_not_cached(make_device: Callable[..., Device], send: Send) -> None:
+    """A phone sets its clock by this time."""
     phone = make_device()
     phone.register("ada@example.com")
     for said in (phone.get("/me"), phone.exchange(), send("GET", "/api/time", [("host", HOST)], b"")):
@@ -44,15 +44,15 @@ def test_every_other_answer_says_the_time_and_is_not_kept(make_device: Callable[
         assert int(said.headers["baton-time"])
 
 
-def test_a_page_reads_the_age_of_what_it_got(send: Send) -> None:
-    """Client rule 9: where ``Age`` is there, the clock is not set."""
+def test_a_page_can_read_the_age_of_an_answer(send: Send) -> None:
+    """Client rule 9: an answer with ``Age`` does not set the clock."""
     said = send("GET", "/api/.well-known/jwks.json", [("host", HOST), ("origin", PAGE)], b"")
     exposed = {name.strip() for name in said.headers["access-control-expose-headers"].split(",")}
     assert exposed == {"Age", "Baton-Replayed", "Baton-Request-Id", "Baton-Time", "Retry-After"}
     assert said.headers["vary"] == "Origin", "a cache keeps one answer for each origin"
 
 
-def test_a_preflight_is_kept_for_two_hours(send: Send) -> None:
-    """As long as Chromium keeps one."""
+def test_a_preflight_is_cached_for_two_hours(send: Send) -> None:
+    """Chromium caches a preflight for no longer than that."""
     said = send("OPTIONS", "/api/me", [("host", HOST), ("origin", PAGE)], b"")
     assert (said.status, said.headers["access-control-max-age"]) == (204, "7200")

@@ -1,7 +1,9 @@
-"""Every row of the wire's code table is reachable by a request, in its dialect, with its status and its action."""
+"""A request reaches each row of the code table in docs/baton/wire.md, with its format, status and action."""
 
 import base64
 import json
+import secrets
+import time
 from collections.abc import Callable
 from urllib.parse import quote_plus, urlencode
 
@@ -9,15 +11,23 @@ import pytest
 
 from baton_client import content_digest
 from chalicelib.baton import errors
+from chalicelib.baton.environment import Effects
 from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX
+from chalicelib.baton.testing.gateway import load_app
 from tests.baton.conftest import ENVIRONMENT, RESOURCE_SERVER, RESOURCE_SERVER_SECRET
-from tests.baton.wire.conversation import FORM, HOST, JSON, NEW_PASSWORD, PASSWORD, Device, Said
+from tests.baton.fixture import APP
+from tests.baton.memory import LeakedPasswords
+from tests.baton.wire.conversation import FORM, HOST, JSON, NEW_PASSWORD, PASSWORD, Device, Said, through
+from tools.dev.gateway import Gateway
 from tools.errors_page import leaves
 
 Case = Callable[["Setting"], Said]
 CASES: dict[tuple[int, str, str], Case] = {}
 OF_NO_ROUTE = {
     "conflict",
+    "enrolment_required",
+    "factor_exists",
+    "factor_required",
     "forbidden",
     "idempotency_key_required",
     "idempotency_key_reused",
@@ -26,14 +36,16 @@ OF_NO_ROUTE = {
     "insufficient_role",
     "insufficient_scope",
     "outcome_unknown",
+    "second_factor_required",
+    "second_factor_unsupported",
 }
-"""Codes that no route of Baton returns: `tests/baton/http/test_once.py` tests those of exactly-once calls,
-`tests/baton/wire/test_public_api.py` those of scope, role and acr,
-`tests/baton/wire/test_documented_routes.py` the others."""
+"""Codes that no route of Baton returns, or only to accounts with a second factor: `tests/baton/http/test_once.py` tests
+those of exactly-once calls, `tests/baton/wire/test_public_api.py` those of scope, role and acr,
+`tests/baton/wire/test_second_factor.py` those of factors, `tests/baton/wire/test_documented_routes.py` the others."""
 
 
 class Setting:
-    """A registered, bound device, and what else the cases need."""
+    """A registered bound device, and what else the cases need."""
 
     def __init__(self, make_device: Callable[..., Device]) -> None:
         """Register."""
@@ -42,20 +54,20 @@ class Setting:
         assert self.phone.register("ada@example.com").status == 201
 
     def raw(self, method: str, path: str, body: bytes = b"", *headers: tuple[str, str]) -> Said:
-        """Send a request as it is."""
+        """Send an unsigned request."""
         return self.phone.send(method, "/api" + path, [("host", HOST), *headers], body)
 
     def json(self, path: str, body: bytes) -> Said:
-        """Post JSON as it is."""
+        """Post unsigned JSON."""
         return self.raw("POST", path, body, *JSON.items())
 
     def form(self, path: str, **fields: str) -> Said:
-        """Post a form as it is."""
+        """Post an unsigned form."""
         return self.raw("POST", path, urlencode(fields).encode(), *FORM.items())
 
 
 def case(status: int, error: str, code: str) -> Callable[[Case], Case]:
-    """Claim a row."""
+    """Register the function as the case of a row."""
 
     def claim(run: Case) -> Case:
         assert (status, error, code) not in CASES
@@ -135,7 +147,18 @@ def _(setting: Setting) -> Said:
 
 @case(422, "weak_password", "contains_context")
 def _(setting: Setting) -> Said:
-    return setting.json("/register", ENTRY % (b"roberta@example.com", b"my name is roberta, hello there"))
+    return setting.json("/register", ENTRY % (b"roberta@example.com", b"Roberta 1990 1990!"))
+
+
+@case(422, "weak_password", "breached")
+def _(setting: Setting) -> Said:
+    del setting
+    effects = Effects(lambda: int(time.time()), secrets.token_bytes, fetch=LeakedPasswords("monkey dragon football"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BATON_BREACH_CHECK", "on")
+        send = through(Gateway([load_app(APP, effects).app]))
+    body = ENTRY % (b"bob@example.com", b"monkey dragon football")
+    return send("POST", "/api/register", [("host", HOST), *JSON.items()], body)
 
 
 @case(422, "invalid_request", "invalid_email")
@@ -236,7 +259,7 @@ def _(setting: Setting) -> Said:
 @case(401, "insufficient_user_authentication", "grant_invalid")
 def _(setting: Setting) -> Said:
     body = b'{"to":"Bob","amount":20000}'
-    # The path as the app sees it, without the stage: what everybody writes first.
+    # The path as the app sees it, without the stage. Many clients make this mistake first.
     operation = {"method": "POST", "path": "/transfers", "digest": content_digest(body)}
     grant = setting.phone.post("/step-up", {"operation": operation, "password": PASSWORD}).members["grant"]
     said = setting.phone.request("POST", "/transfers", body, JSON | {"baton-grant": grant})
@@ -319,6 +342,22 @@ def _(setting: Setting) -> Said:
     return setting.phone.exchange(scope="account admin")
 
 
+@case(400, "invalid_session", "invalid_session")
+def _(setting: Setting) -> Said:
+    return setting.json("/login/factor", b'{"auth_session":"as.x","totp":"123456"}')
+
+
+@case(401, "invalid_factor", "invalid_factor")
+def _(setting: Setting) -> Said:
+    operation = {"method": "DELETE", "path": "/api/me", "digest": content_digest(b"")}
+    return setting.phone.post("/step-up", {"operation": operation, "totp": "123456"})
+
+
+@case(409, "factor_missing", "factor_missing")
+def _(setting: Setting) -> Said:
+    return setting.phone.confirmed("POST", "/me/factors/recovery-codes")
+
+
 @case(429, "too_many_requests", "too_many_requests")
 def _(setting: Setting) -> Said:
     for _ in range(FAILURES_PER_ACCOUNT_MAX):
@@ -327,7 +366,7 @@ def _(setting: Setting) -> Said:
 
 
 def challenge(row: tuple[int, str, str]) -> str | None:
-    """Say which challenge a refusal carries: every 401 one (RFC 9110 section 15.5.2), and nothing else."""
+    """Return the expected challenge. Each 401 has one (RFC 9110 section 15.5.2), and no other status has."""
     status, error, code = row
     if status != 401:
         return None
@@ -340,7 +379,7 @@ def challenge(row: tuple[int, str, str]) -> str | None:
 
 @pytest.mark.parametrize("row", CASES, ids=lambda row: f"{row[0]} {row[1]} {row[2]}")
 def test_every_code_is_reachable(row: tuple[int, str, str], make_device: Callable[..., Device]) -> None:
-    """The refusal has its status, its words, its action, our members, and the headers every answer carries."""
+    """The refusal has its status, error, action and members, and the headers of every answer."""
     said = CASES[row](Setting(make_device))
     status, error, code = row
     members = said.members
@@ -364,17 +403,17 @@ def test_every_code_is_reachable(row: tuple[int, str, str], make_device: Callabl
         assert members["error_description"]
 
 
-def test_no_code_is_left_out() -> None:
-    """Those that need another way in are tested beside: 405, 503 and 500."""
+def test_every_code_has_a_case() -> None:
+    """The codes of 405, 503 and 500 are tested elsewhere."""
     elsewhere = {errors.MethodNotAllowed.code, errors.Unavailable.code, errors.ServerError.code}
     assert {code for _, _, code in CASES} | elsewhere | OF_NO_ROUTE == {leaf.code for leaf in leaves()}
 
 
 @pytest.mark.guarantee(9)
-def test_a_lost_engine_is_503_and_logs_nobody_out(
+def test_an_unreachable_database_is_503_and_logs_nobody_out(
     make_device: Callable[..., Device], broken_engine: list[bool]
 ) -> None:
-    """Promise 9: our own trouble is ``temporarily_unavailable`` with ``Retry-After``, on every route that asks."""
+    """Guarantee 9: a server error is ``temporarily_unavailable`` with ``Retry-After``, on each route."""
     setting = Setting(make_device)
     phone = setting.phone
     grant = phone.step_up("DELETE", "/me")
@@ -399,8 +438,8 @@ def test_a_lost_engine_is_503_and_logs_nobody_out(
 
 
 @pytest.mark.guarantee(6)
-def test_a_changed_password_needs_its_grant_and_ends_the_others(make_device: Callable[..., Device]) -> None:
-    """POST /me/password through the gateway: 204, the other device ends, the old password is wrong."""
+def test_a_password_change_needs_its_grant_and_ends_the_other_devices(make_device: Callable[..., Device]) -> None:
+    """``POST /me/password``: 204, the other device's login ends, and the old password is wrong."""
     phone, tablet = make_device(), make_device()
     phone.register("ada@example.com")
     tablet.login("ada@example.com")
@@ -419,7 +458,7 @@ def test_a_changed_password_needs_its_grant_and_ends_the_others(make_device: Cal
     [
         ("Basic", "{id}:{secret}", 200),
         ("bAsIc", "{id}:{secret}", 200),
-        ("Basic", "%62illing:{encoded}", 200),  # form-encoded within (RFC 6749 section 2.3.1)
+        ("Basic", "%62illing:{encoded}", 200),  # form-encoded values (RFC 6749 section 2.3.1)
         ("Bearer", "{id}:{secret}", 401),
         ("", "{id}:{secret}", 401),
         ("Basic", "{id}", 401),
@@ -429,10 +468,10 @@ def test_a_changed_password_needs_its_grant_and_ends_the_others(make_device: Cal
         ("Basic", ":{secret}", 401),
     ],
 )
-def test_introspection_takes_basic_credentials_of_a_resource_server(
+def test_introspection_requires_basic_credentials_of_a_resource_server(
     make_device: Callable[..., Device], scheme: str, credentials: str, status: int
 ) -> None:
-    """RFC 7617, and nobody else's word: whoever may ask learns whom a token belongs to."""
+    """RFC 7617. The answer contains the owner of a token, so no other client may read it."""
     written = credentials.format(
         id=RESOURCE_SERVER, secret=RESOURCE_SERVER_SECRET, encoded=quote_plus(RESOURCE_SERVER_SECRET)
     )

@@ -1,4 +1,4 @@
-"""The reference client against complete copies of a device, and known devices against strangers, by the real server."""
+"""Complete copies of a device, and known devices among strangers: the reference client with the real server."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,22 +23,22 @@ WAYS: list[tuple[str, dict[str, str]]] = [
 
 
 def record_of(client: BatonClient) -> Record:
-    """Read all that a client remembers."""
+    """Read the whole storage of a client."""
     return client._storage.read()
 
 
 def reasons(tablet: BatonClient) -> dict[str, Any]:
-    """List the logins with the reason why each ended, as another device of the account sees them."""
+    """List the logins with their end reasons, as another device of the account sees them."""
     return {device["name"]: device["ended_reason"] for device in tablet.devices()}
 
 
 @pytest.mark.guarantee(5)
 @pytest.mark.parametrize("ahead", [2, 4])
 @pytest.mark.parametrize(("client_id", "options"), WAYS, ids=str)
-def test_a_copy_that_exchanged_before_its_owner_is_dead_once_its_owner_exchanges(
+def test_a_copy_that_exchanged_before_its_owner_is_ended_when_the_owner_exchanges(
     make_client: Make, client_id: str, options: dict[str, str], ahead: int
 ) -> None:
-    """The owner was answered `superseded`, logged in again, and the copy went on for 90 days."""
+    """Before this rule, the owner got `superseded` and logged in again, and the copy worked for another 90 days."""
     phone, line = make_client(client_id, **options)
     tablet, _ = make_client()
     phone.register(EMAIL, PASSWORD, "phone")
@@ -65,8 +65,8 @@ def test_a_copy_that_exchanged_before_its_owner_is_dead_once_its_owner_exchanges
 
 
 @pytest.mark.guarantee(5)
-def test_a_revocation_that_found_no_network_is_sent_by_the_next_login(make_client: Make) -> None:
-    """The copy is served until then, and no longer."""
+def test_a_revocation_that_could_not_be_sent_is_sent_by_the_next_login(make_client: Make) -> None:
+    """The copy works until then."""
     phone, line = make_client()
     phone.register(EMAIL, PASSWORD, "phone")
     copy, _ = make_client(storage=MemoryStorage(record_of(phone)))
@@ -92,10 +92,10 @@ def test_a_revocation_that_found_no_network_is_sent_by_the_next_login(make_clien
 
 
 @pytest.mark.guarantee(5)
-def test_a_copy_that_repeats_the_owners_exchange_is_served_for_a_minute_after_the_next(
+def test_a_copy_that_repeats_the_owners_exchange_works_for_a_minute_after_the_next_one(
     make_client: Make, clock: DevelopmentClock
 ) -> None:
-    """It called with the child for 15 minutes, and logged the owner out everywhere."""
+    """Before this rule, it called with the child for 15 minutes and could log the owner out on all devices."""
     phone, _ = make_client()
     phone.register(EMAIL, PASSWORD, "phone")
     copy, line = make_client(storage=MemoryStorage(record_of(phone)))
@@ -106,15 +106,15 @@ def test_a_copy_that_repeats_the_owners_exchange_is_served_for_a_minute_after_th
     assert copy.me()
     clock.skip(3)
     line.carried.clear()
-    with pytest.raises(LoggedOut):  # Its exchange is reuse, by another attempt, and ends the login for both.
+    with pytest.raises(LoggedOut):  # The copy's own exchange is reuse by another attempt, and ends the login for both.
         copy.me()
     assert [answer.members().get("code") for _, answer in line.carried] == ["token_expired", "token_reused"]
 
 
 @pytest.mark.guarantee(11)
 @pytest.mark.parametrize("how", ["logout", "forget", "ended"])
-def test_a_stranger_does_not_lock_out_an_hmac_device(make_client: Make, how: str) -> None:
-    """Ten wrong guesses held up the owner's login: the server did not know the device."""
+def test_a_stranger_cannot_lock_out_an_hmac_device(make_client: Make, how: str) -> None:
+    """Before this rule, ten wrong passwords delayed the owner's login: the device was not recognised."""
     phone, line = make_client(binding="hmac")
     tablet, _ = make_client()
     first = phone.register(EMAIL, PASSWORD, "phone").device_id
@@ -142,14 +142,14 @@ def test_a_stranger_does_not_lock_out_an_hmac_device(make_client: Make, how: str
     assert phone.me()["email"] == EMAIL
 
 
-def test_an_hmac_login_whose_root_is_gone_goes_unsigned(make_client: Make) -> None:
-    """The server refuses the signature of a secret that it cannot derive any more; the login itself is not refused."""
+def test_an_hmac_login_whose_root_no_longer_exists_is_sent_unsigned(make_client: Make) -> None:
+    """The server refuses a signature whose secret it can no longer derive, but accepts the login without it."""
     phone, line = make_client(binding="hmac")
     phone.register(EMAIL, PASSWORD, "phone")
     phone.logout()
     last = record_of(phone).last
     assert last
-    # The first character of a lineage id names its root: this one was never there.
+    # The first character of a lineage id identifies its root. This root never existed.
     key_id = ("z" if last.key_id[0] != "z" else "y") + last.key_id[1:]
     phone._storage.update(lambda record: replace(record, last=replace(last, key_id=key_id)))
     line.carried.clear()
@@ -159,8 +159,8 @@ def test_an_hmac_login_whose_root_is_gone_goes_unsigned(make_client: Make) -> No
     assert phone.me()["email"] == EMAIL
 
 
-def test_a_backup_restored_without_a_network_ends_nothing_until_there_is_one(make_client: Make) -> None:
-    """`Offline` keeps the record, whatever it holds."""
+def test_a_restored_backup_without_network_ends_no_login(make_client: Make) -> None:
+    """`Offline` keeps the record unchanged."""
     phone, line = make_client()
     phone.register(EMAIL, PASSWORD, "phone")
     backup = record_of(phone)

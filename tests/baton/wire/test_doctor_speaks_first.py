@@ -1,4 +1,4 @@
-"""A refusal that misled a newcomer says exactly what to change: docs/baton/wire.md, "Refusals"."""
+"""A refusal says exactly what to change: docs/baton/wire.md, "Refusals". Each case once misled a developer."""
 
 import hashlib
 import json
@@ -31,8 +31,8 @@ def tampered(phone: Device, field: str, old: str, new: str) -> Said:
     return phone.get("/me", tamper=change)
 
 
-def test_created_in_milliseconds_was_told_to_set_the_clock(phone: Device) -> None:
-    """Setting the clock by ``server_time`` would not help: the unit is wrong."""
+def test_the_refusal_of_created_in_milliseconds_names_the_unit(phone: Device) -> None:
+    """Setting the clock by ``server_time`` would not help."""
     said = phone.get("/me", created=phone.clock() * 1000)
     assert (said.status, said.code, said.members["action"]) == (401, "invalid_signature", "fix_request")
     assert said.members["detail"] == (
@@ -40,8 +40,8 @@ def test_created_in_milliseconds_was_told_to_set_the_clock(phone: Device) -> Non
     )
 
 
-def test_a_signature_without_its_tag_was_told_to_sign(phone: Device) -> None:
-    """The very words of an unsigned request."""
+def test_the_refusal_of_a_signature_without_its_tag_says_to_add_the_tag(phone: Device) -> None:
+    """Before the fix, it had the text for an unsigned request."""
     unsigned = phone.get("/me", tamper=lambda fields: [fields.pop(name) for name in ("signature", "signature-input")])
     for old, new in ((';tag="baton"', ""), (';tag="baton"', ';tag="other"')):
         said = tampered(phone, "signature-input", old, new)
@@ -50,8 +50,10 @@ def test_a_signature_without_its_tag_was_told_to_sign(phone: Device) -> None:
         assert said.members["detail"] != unsigned.members["detail"]
 
 
-def test_another_keyid_at_register_was_told_of_a_login_that_is_not_there(make_device: Callable[..., Device]) -> None:
-    """The thumbprint that was expected, and how to compute it."""
+def test_the_refusal_of_another_keyid_at_register_names_the_expected_thumbprint(
+    make_device: Callable[..., Device],
+) -> None:
+    """The refusal also says how to compute it. Before the fix, it mentioned a login that did not exist."""
     device = make_device()
     other = DeviceKey.generate("p256")
     entry = device.entry("bob@example.com", public_key=other.jwk())
@@ -65,8 +67,10 @@ def test_another_keyid_at_register_was_told_of_a_login_that_is_not_there(make_de
     assert set(json.loads(hashed)) == {"crv", "kty", "x", "y"}
 
 
-def test_another_key_on_a_call_is_still_told_of_its_login(phone: Device, make_device: Callable[..., Device]) -> None:
-    """There, a thumbprint would tell a thief what to look for."""
+def test_the_refusal_of_another_key_on_a_call_names_no_thumbprint(
+    phone: Device, make_device: Callable[..., Device]
+) -> None:
+    """A thumbprint would help a thief."""
     said = make_device().get("/me", token=phone.token)
     assert said.code == "wrong_key"
     assert phone.key.thumbprint() not in str(said.members)
@@ -88,8 +92,10 @@ def test_another_key_on_a_call_is_still_told_of_its_login(phone: Device, make_de
         ("signature-input", "baton=(@method)", "at character 9"),
     ],
 )
-def test_a_malformed_field_is_told_where_and_how_to_write_it(phone: Device, field: str, value: str, at: str) -> None:
-    """Not to compare a ``signature_base`` that is not sent."""
+def test_the_refusal_of_a_malformed_field_names_the_position_and_the_format(
+    phone: Device, field: str, value: str, at: str
+) -> None:
+    """The refusal does not mention ``signature_base``, which is not sent."""
     said = phone.get("/me", tamper=lambda fields: fields.update({field: value}))
     assert (said.status, said.code) == (401, "invalid_signature")
     detail = said.members["detail"]
@@ -100,8 +106,8 @@ def test_a_malformed_field_is_told_where_and_how_to_write_it(phone: Device, fiel
     assert "signature_base" not in said.members
 
 
-def test_no_defect_speaks_of_a_member_that_is_not_sent(phone: Device) -> None:
-    """Only where the value does not verify is there a base to compare."""
+def test_a_refusal_mentions_only_members_that_it_contains(phone: Device) -> None:
+    """Only a value that does not verify has a base to compare."""
     for said in (
         tampered(phone, "signature-input", ";nonce=", ";nonsense="),
         tampered(phone, "signature-input", "created=", "created=x"),
@@ -118,8 +124,8 @@ def test_no_defect_speaks_of_a_member_that_is_not_sent(phone: Device) -> None:
     assert said.members["signature_base"]
 
 
-def test_a_second_exchange_signed_afresh_is_told_of_the_header_it_lacks(phone: Device) -> None:
-    """Its nonce was the attempt, so that signing again made another one of it."""
+def test_the_refusal_of_a_newly_signed_exchange_mentions_the_idempotency_key(phone: Device) -> None:
+    """Without the header the nonce is the attempt, so a new signature is a new attempt."""
     first = str(phone.tokens["refresh_token"])
 
     def exchange(**headers: str) -> Said:
@@ -136,8 +142,8 @@ def test_a_second_exchange_signed_afresh_is_told_of_the_header_it_lacks(phone: D
     )
 
 
-def test_a_reused_token_with_its_header_is_told_the_usual(phone: Device) -> None:
-    """That one did everything right, or is a thief."""
+def test_the_refusal_of_a_reused_token_with_its_header_gives_no_such_hint(phone: Device) -> None:
+    """The client did everything right, or is a thief."""
     first = str(phone.tokens["refresh_token"])
     phone.exchange()
     said = phone.exchange(first, attempt=secrets.token_urlsafe(16))
@@ -146,8 +152,8 @@ def test_a_reused_token_with_its_header_is_told_the_usual(phone: Device) -> None
     )
 
 
-def test_a_host_that_is_not_accepted_is_told_which_are(phone: Device) -> None:
-    """On a developer's machine. In production, only that it is not."""
+def test_the_refusal_of_a_host_lists_the_accepted_hosts(phone: Device) -> None:
+    """In production the list is omitted."""
     said = phone.get("/me", tamper=lambda fields: fields.update(host="10.0.0.7:8000"))
     assert said.members["detail"] == (
         "The host of this request is not accepted. Accepted hosts: `api.example.com`, `localhost:8000`. "
@@ -164,10 +170,10 @@ def test_a_host_that_is_not_accepted_is_told_which_are(phone: Device) -> None:
         ("x", 7, "`x` must be the base64url of 32 bytes, without padding."),
     ],
 )
-def test_a_coordinate_of_another_length_is_told_which(
+def test_the_refusal_of_a_coordinate_of_wrong_length_names_it(
     make_device: Callable[..., Device], member: str, value: Any, words: str
 ) -> None:
-    """Some platforms drop leading zeros, others put a sign byte before."""
+    """Some platforms drop leading zeros, others add a sign byte."""
     device = make_device()
     said = device.post(
         "/register", device.entry("bob@example.com", public_key={**device.key.jwk(), member: value}), token=None
@@ -176,8 +182,8 @@ def test_a_coordinate_of_another_length_is_told_which(
     assert said.members["detail"] == words
 
 
-def test_a_key_that_is_not_on_the_curve_is_refused_as_a_key(make_device: Callable[..., Device]) -> None:
-    """Before the signature by it is verified: no Ed25519 point has y = 2."""
+def test_a_point_that_is_not_on_the_curve_is_an_invalid_key(make_device: Callable[..., Device]) -> None:
+    """The key is checked before the signature is verified. No Ed25519 point has y = 2."""
     device = make_device()
     jwk = {"kty": "OKP", "crv": "Ed25519", "x": "Ag" + "A" * 41}
     said = device.post("/register", device.entry("bob@example.com", public_key=jwk), token=None)

@@ -1,4 +1,4 @@
-"""docs/baton/routes.md: its feature works as written, and its tables say what happens."""
+"""docs/baton/routes.md: its feature works as written, and its tables describe what happens."""
 
 import inspect
 import json
@@ -32,7 +32,7 @@ KEY = {"idempotency-key": "note-7-abcdefghi"}
 
 
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
-    """Hear every event, with its facts."""
+    """Collect each event with its facts."""
     events: list[tuple[str, dict[str, Any]]] = []
     stock = Log.record
 
@@ -46,7 +46,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.fixture
 def team(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Run the page: its feature, and the end of ``app.py``."""
+    """Run the page's feature and the end of its ``app.py``."""
     text = Clients.from_toml
     monkeypatch.setattr(Clients, "from_toml", lambda words, file="": text(words + ROLES, file))
     settings = {**ENVIRONMENT, "BATON_TABLE_PREFIX": tables.prefix}
@@ -60,16 +60,16 @@ def team(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatc
     app = Chalice(app_name="notes", configure_logs=False)
     baton.install(app)
     feature = ModuleType("notes_of_the_page")
-    exec(compile(FEATURE, "docs/baton/routes.md", "exec"), vars(feature))  # noqa: S102 - our own page
+    exec(compile(FEATURE, "docs/baton/routes.md", "exec"), vars(feature))  # noqa: S102 - code of a page of this repository
     named = {"app": app, "baton": baton, "notes": vars(feature)["notes"]}
     named |= {"Rate": Rate, "CloudWatchEvent": CloudWatchEvent}
-    exec(compile(APP, "docs/baton/routes.md", "exec"), named)  # noqa: S102 - our own page
+    exec(compile(APP, "docs/baton/routes.md", "exec"), named)  # noqa: S102 - code of a page of this repository
     return named
 
 
 @pytest.fixture
 def device(team: dict[str, Any], clock: DevelopmentClock) -> Callable[..., Device]:
-    """Make devices of the page's app."""
+    """Make devices for the page's app."""
     send = through(Gateway([team["app"]]))
     return lambda **members: Device(send, lambda: int(clock.time()), **members)
 
@@ -117,7 +117,7 @@ def test_a_claims_function_that_raises_is_503_and_its_place_is_logged(
 
 
 def test_a_note_is_stored_once_and_recorded(phone: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The repetition gets the same answer, and there is one event."""
+    """The repetition gets the same answer, and one event is recorded."""
     events = heard(monkeypatch)
     first, again = (phone.post("/notes", {"text": "milk"}, KEY) for _ in range(2))
     assert (first.status, again.body, again.headers["baton-replayed"]) == (201, first.body, "1")
@@ -125,8 +125,8 @@ def test_a_note_is_stored_once_and_recorded(phone: Device, monkeypatch: pytest.M
     assert [event for event, _ in events].count("app_note_created") == 1
 
 
-def test_a_refusal_has_the_public_sentence_and_logs_the_private_reason(phone: Device, team: dict[str, Any]) -> None:
-    """`raise errors.NotFound("private reason", detail="Public sentence.")`."""
+def test_a_refusal_has_the_public_detail_and_logs_the_private_reason(phone: Device, team: dict[str, Any]) -> None:
+    """The call is `raise errors.NotFound("private reason", detail="Public sentence.")`."""
     missing = phone.get("/notes/other")
     assert (missing.status, missing.code, missing.members["action"]) == (404, "not_found", "fix_request")
     assert (missing.members["detail"], missing.members["title"]) == ("There is no such note.", "Not found")
@@ -138,7 +138,7 @@ def test_a_refusal_has_the_public_sentence_and_logs_the_private_reason(phone: De
 
 
 def test_query_scope_path_and_text(phone: Device) -> None:
-    """A number is a number, an unknown parameter is refused, a text has its media type."""
+    """A number is converted, an unknown parameter is refused, and a text has its media type."""
     assert phone.get("/notes?page=2").members["page"] == 2
     assert phone.get("/notes?pages=2").code == "unknown_field"
     assert phone.get("/notes?page=0").code == "wrong_type"
@@ -147,7 +147,7 @@ def test_query_scope_path_and_text(phone: Device) -> None:
 
 
 def test_a_deletion_requires_the_password_and_a_bound_login(phone: Device, device: Callable[..., Device]) -> None:
-    """For exactly this request."""
+    """The step-up is for this exact request."""
     assert phone.request("DELETE", "/notes/first-note").code == "step_up_required"
     assert phone.confirmed("DELETE", "/notes/first-note").status == 204
     bearer = device(client_id="simple", bound=False)
@@ -156,15 +156,15 @@ def test_a_deletion_requires_the_password_and_a_bound_login(phone: Device, devic
 
 
 def test_a_view_requires_the_password_for_some_requests(phone: Device) -> None:
-    """The key of a refused call is free again."""
+    """The idempotency key of a refused call is free again."""
     short = phone.post("/notes/first-note/shares", {"text": "short"}, KEY)
     assert short.members == {"shared": "first-note", "stepped_up": False}
     long = phone.post("/notes/first-note/shares", {"text": "x" * 101}, {"idempotency-key": "another-key-abcdefgh"})
     assert (long.code, long.members["max_age"]) == ("step_up_required", 120)
 
 
-def test_a_report_is_for_roles(phone: Device, team: dict[str, Any]) -> None:
-    """None, one of the two, and the one that `require_role` names."""
+def test_a_report_requires_a_role(phone: Device, team: dict[str, Any]) -> None:
+    """The cases are no role, one of two roles, and the role that `require_role` names."""
     account, store = phone.get("/me").members["account_id"], team["baton"].lineage_store
     assert phone.get("/reports/notes").code == "insufficient_role"
     store.set_roles(account, frozenset({2}), expected=frozenset())
@@ -176,7 +176,7 @@ def test_a_report_is_for_roles(phone: Device, team: dict[str, Any]) -> None:
 
 
 def test_public_routes_need_no_login(team: dict[str, Any]) -> None:
-    """A cached answer with a cookie, and a redirect."""
+    """One route returns a cached answer with a cookie, the other a redirect."""
     send = through(Gateway([team["app"]]))
     about = send("GET", "/api/notes/about", [("host", HOST)], b"")
     assert (about.status, about.headers["cache-control"]) == (200, "private, max-age=3600")
@@ -186,7 +186,7 @@ def test_public_routes_need_no_login(team: dict[str, Any]) -> None:
 
 
 def test_a_job_is_a_function_that_lambda_can_import(team: dict[str, Any]) -> None:
-    """By its name at the top of ``app.py``."""
+    """The function has its name at the top level of ``app.py``."""
     jobs = {source.name: source.handler_string for source in team["app"].event_sources}
     assert jobs["count_notes"] == "app.count_notes"
     assert PAGE.count("\n@app.schedule(") == 1
@@ -197,7 +197,7 @@ EVENT = {"version": "0", "account": "1", "time": "", "region": "", "resources": 
 
 
 def test_the_description_has_the_routes_of_the_page(team: dict[str, Any]) -> None:
-    """With the shape of `answers=`, and what a view may refuse."""
+    """The description has the schema of `answers=` and the refusals that a view may raise."""
     described = openapi.render(team["app"])
     for path in ("/notes", "/notes/{note_id}", "/notes/{note_id}/shares", "/reports/notes", "/notes/about"):
         assert f'"{path}"' in described
@@ -210,10 +210,10 @@ RAISED = ROW.findall(PAGE)
 
 
 @pytest.mark.parametrize(("name", "status", "code", "action"), RAISED, ids=[row[0] for row in RAISED])
-def test_a_view_may_raise_what_the_page_lists(
+def test_a_view_may_raise_the_refusals_that_the_page_lists(
     name: str, status: str, code: str, action: str, tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each with a private reason and a public sentence."""
+    """Each has a private reason and a public sentence."""
     baton = Baton.from_environment({**ENVIRONMENT, "BATON_TABLE_PREFIX": tables.prefix})
     app = Chalice(app_name="raised", configure_logs=False)
     baton.install(app)
@@ -232,10 +232,10 @@ def test_a_view_may_raise_what_the_page_lists(
     assert any("private reason" in facts.values() for _, facts in events)
 
 
-def test_a_code_of_a_team_is_a_subclass(tables: Tables) -> None:
-    """With its own sentence, in the same form."""
+def test_a_team_adds_a_code_as_a_subclass(tables: Tables) -> None:
+    """The code has its own sentence in the usual format."""
     named: dict[str, Any] = {"errors": errors}
-    exec(OWN_CODE, named)  # noqa: S102 - our own page
+    exec(OWN_CODE, named)  # noqa: S102 - code of a page of this repository
     baton = Baton.from_environment({**ENVIRONMENT, "BATON_TABLE_PREFIX": tables.prefix})
     app = Chalice(app_name="own", configure_logs=False)
     baton.install(app)
@@ -254,8 +254,8 @@ def test_a_code_of_a_team_is_a_subclass(tables: Tables) -> None:
     assert said.members["detail"] == "This item is sold out. Choose another one."
 
 
-def test_the_page_names_every_public_name_argument_and_member() -> None:
-    """So that nothing of the public API is left out."""
+def test_the_page_names_each_public_name_argument_and_member() -> None:
+    """Thus the page covers the whole public API."""
     for name in public.__all__:
         assert f"`{name}" in PAGE, name
     arguments = [name for name in inspect.signature(Baton.signed).parameters if name != "self"]
@@ -266,7 +266,7 @@ def test_the_page_names_every_public_name_argument_and_member() -> None:
 
 
 def test_the_checks_come_in_the_order_of_the_page(phone: Device) -> None:
-    """A request with several faults is refused for the first one of them."""
+    """A request with several faults gets the refusal of the first one."""
     assert phone.post("/logout", {}).status == 204
     forged = phone.request("GET", "/notes?pages=1", tamper=lambda fields: fields.update(host="other.example.com"))
     assert forged.code == "invalid_signature", "2 before 3"

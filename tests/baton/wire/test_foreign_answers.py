@@ -1,6 +1,6 @@
-"""Foreign answers in Baton's place (rule 9): captive portals, firewalls, proxies, caches and other vendors.
+"""Foreign answers instead of Baton's (rule 9): captive portals, firewalls, proxies, caches and other products.
 
-None of them counts as success, ends a session or moves the clock, for any method of the client.
+No such answer counts as success, ends a session or changes the clock, for any method of the client.
 """
 
 import http.server
@@ -34,13 +34,13 @@ FOREIGN = {
     "a captive portal's page": Answer(200, HTML, b"<h1>Welcome to our hotel</h1>"),
     "a portal's page that names a time": Answer(200, {**HTML, "baton-time": "7"}, b'{"server_time":7}'),
     "a portal's redirect": Answer(302, {"location": "https://portal.example/", **HTML}, b""),
-    "a redirect with our header": Answer(307, {**BATON, "location": "https://portal.example/"}, b""),
+    "a redirect with Baton's header": Answer(307, {**BATON, "location": "https://portal.example/"}, b""),
     "not modified": Answer(304, BATON, b""),
     "network authentication required": Answer(511, HTML, b"<h1>Log in to this network</h1>"),
     "a firewall's 202": Answer(202, {"x-amzn-waf-action": "challenge"}, b""),
     "a firewall's 403": Answer(403, HTML, b"Request blocked."),
     "a firewall's 405 with a puzzle": Answer(405, {"x-amzn-waf-action": "captcha", **HTML}, b"<script></script>"),
-    "204 without our header": Answer(204, {}, b""),
+    "204 without Baton's header": Answer(204, {}, b""),
     "200 without a body": Answer(200, {}, b""),
     "an empty object": Answer(200, JSON, b"{}"),
     "another vendor's success": Answer(200, JSON, b'{"status":"ok","devices":[],"email":"eve@example.com"}'),
@@ -53,9 +53,9 @@ FOREIGN = {
     "a throttle of another party": Answer(429, JSON, b'{"message":"Too Many Requests"}'),
     "a proxy's 502": Answer(502, HTML, b"<h1>Bad Gateway</h1>"),
     "a proxy's 504": Answer(504, {"retry-after": "86400", **HTML}, b"<h1>Gateway Timeout</h1>"),
-    "our header on a page": Answer(200, {**BATON, **HTML}, b"<h1>Welcome to our hotel</h1>"),
-    "our header on a page without a type": Answer(200, BATON, b"Welcome to our hotel"),
-    "our header on plain text": Answer(200, {**BATON, "content-type": "text/plain"}, TOKENS),
+    "Baton's header on a page": Answer(200, {**BATON, **HTML}, b"<h1>Welcome to our hotel</h1>"),
+    "Baton's header on a page without a type": Answer(200, BATON, b"Welcome to our hotel"),
+    "Baton's header on plain text": Answer(200, {**BATON, "content-type": "text/plain"}, TOKENS),
     "truncated JSON": Answer(200, {**BATON, **JSON}, TOKENS[:-9]),
     "a truncated refusal": Answer(401, {**BATON, **JSON}, LOG_IN[:-9]),
     "a refusal that is a list": Answer(401, {**BATON, **JSON}, b"[" + LOG_IN + b"]"),
@@ -70,13 +70,13 @@ FOREIGN = {
 
 @dataclass(frozen=True)
 class Method:
-    """A method of the client, as a stranger's answers meet it."""
+    """A method of the client, and what it raises for a foreign answer."""
 
     act: Callable[[BatonClient], object]
     tells: type[BatonError] = Offline
     logged_in: bool = True
     steps: int = 1
-    """How many answers of Baton it needs, the last of them to the request that counts."""
+    """The number of Baton's answers that the method needs. The last one answers its main request."""
 
 
 METHODS = {
@@ -106,10 +106,10 @@ METHODS = {
 
 
 class Stranger:
-    """A transport on whose way a stranger answers, after Baton has answered so many requests."""
+    """A transport that returns a foreign answer after a number of Baton's answers."""
 
     def __init__(self, server: FakeServer, foreign: Answer, *, after: int = 0, delivers: bool = False) -> None:
-        """Answer in place of `server`; `delivers` when the requests reach it all the same."""
+        """Answer instead of `server`. With `delivers`, the requests still reach the server."""
         self.server, self.foreign, self.after, self.delivers = server, foreign, after, delivers
         self.away = False
 
@@ -123,8 +123,8 @@ class Stranger:
         return self.foreign
 
 
-def begun(method: Method, stranger: Stranger, *, binding: str = "key") -> tuple[BatonClient, MemoryStorage]:
-    """Make a client behind the stranger, logged in where the method needs that; a second device is there to end."""
+def client_behind(method: Method, stranger: Stranger, *, binding: str = "key") -> tuple[BatonClient, MemoryStorage]:
+    """Make a client whose transport is foreign. It is logged in if the method needs that; a second device exists."""
     server, storage = stranger.server, MemoryStorage()
     server.passwords[EMAIL] = PASSWORD
 
@@ -140,10 +140,13 @@ def begun(method: Method, stranger: Stranger, *, binding: str = "key") -> tuple[
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("foreign", FOREIGN)
-def test_a_foreign_answer_is_no_answer(foreign: str, name: str) -> None:
-    """`Offline`, or `AnswerLost` where the outcome is unknown; the session stays, the clock too; then it works."""
+def test_a_foreign_answer_does_not_count(foreign: str, name: str) -> None:
+    """The client raises `Offline`, or `AnswerLost` for an unknown outcome.
+
+    Session and clock are unchanged, and later calls work.
+    """
     method, stranger = METHODS[name], Stranger(FakeServer(), FOREIGN[foreign])
-    client, storage = begun(method, stranger)
+    client, storage = client_behind(method, stranger)
     session, now, arrived = storage.read().session, client.now(), len(stranger.server.log)
     with pytest.raises(method.tells) as told:
         method.act(client)
@@ -159,25 +162,25 @@ def test_a_foreign_answer_is_no_answer(foreign: str, name: str) -> None:
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.steps > 1])
 @pytest.mark.parametrize("foreign", FOREIGN)
 @pytest.mark.parametrize("missing", [1, 2])
-def test_a_foreign_answer_within_a_journey_is_no_answer(foreign: str, name: str, missing: int) -> None:
-    """The same when Baton demanded the step-up, and the stranger answers that, or the request with the grant."""
+def test_a_foreign_answer_within_a_step_up_does_not_count(foreign: str, name: str, missing: int) -> None:
+    """Baton requires a step-up. The answer to the step-up, or to the request with the grant, is foreign."""
     method = METHODS[name]
     stranger = Stranger(FakeServer(), FOREIGN[foreign], after=method.steps - missing)
-    client, storage = begun(method, stranger)
+    client, storage = client_behind(method, stranger)
     session = storage.read().session
-    with pytest.raises(Offline if missing == 2 else method.tells):  # A step-up changes nothing: it is repeated.
+    with pytest.raises(Offline if missing == 2 else method.tells):  # A step-up changes nothing, so it is repeated.
         method.act(client)
     assert storage.read().session == session
     assert {lineage.ended for lineage in stranger.server.lineages.values()} == {None}
 
 
-@pytest.mark.parametrize("foreign", ["a captive portal's page", "204 without our header", "a success from a cache"])
+@pytest.mark.parametrize("foreign", ["a captive portal's page", "204 without Baton's header", "a success from a cache"])
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.logged_in])
-def test_a_foreign_answer_in_place_of_baton_s_own_is_a_lost_answer(foreign: str, name: str) -> None:
-    """The request arrived and was carried out, a stranger answered: nothing is claimed, and the session is kept."""
+def test_a_foreign_answer_to_an_executed_request_is_a_lost_answer(foreign: str, name: str) -> None:
+    """The client reports no success, and the session is kept."""
     method = METHODS[name]
     stranger = Stranger(FakeServer(), FOREIGN[foreign], after=method.steps - 1, delivers=True)
-    client, storage = begun(method, stranger)
+    client, storage = client_behind(method, stranger)
     session = storage.read().session
     with pytest.raises(method.tells):
         method.act(client)
@@ -185,10 +188,10 @@ def test_a_foreign_answer_in_place_of_baton_s_own_is_a_lost_answer(foreign: str,
 
 
 @pytest.mark.parametrize("binding", ["key", "hmac", "none"])
-def test_a_logout_answered_by_a_portal_is_made_again(binding: str) -> None:
-    """The person sees `Offline`, and the second logout ends the login."""
+def test_a_logout_with_a_foreign_answer_is_repeated(binding: str) -> None:
+    """The app gets `Offline`, and the second logout ends the login."""
     method, stranger = METHODS["logout"], Stranger(FakeServer(), FOREIGN["a captive portal's page"])
-    client, storage = begun(method, stranger, binding=binding)
+    client, storage = client_behind(method, stranger, binding=binding)
     assert (session := storage.read().session)
     with pytest.raises(Offline, match="200 text/html"):
         client.logout()
@@ -201,10 +204,10 @@ def test_a_logout_answered_by_a_portal_is_made_again(binding: str) -> None:
 
 @pytest.mark.parametrize("members", [{}, {"grant": 7}, {"devices": {}}, {"access_token": "x", "expires_in": "900"}, []])
 @pytest.mark.parametrize("name", ["register", "login", "exchange", "me", "devices", "step_up"])
-def test_an_answer_without_what_was_asked_for_is_no_answer(name: str, members: object) -> None:
-    """It has our header, and is not what the route answers: a proxy rewrote it."""
+def test_an_answer_without_the_expected_members_does_not_count(name: str, members: object) -> None:
+    """The answer has Baton's header, but a proxy has changed the body."""
     method, stranger = METHODS[name], Stranger(FakeServer(), answered(200, members))
-    client, storage = begun(method, stranger)
+    client, storage = client_behind(method, stranger)
     session = storage.read().session
     with pytest.raises(Offline):
         method.act(client)
@@ -212,16 +215,16 @@ def test_an_answer_without_what_was_asked_for_is_no_answer(name: str, members: o
 
 
 class TestCachesAndClocks:
-    """An answer from a cache tells the time of another moment."""
+    """An answer from a cache contains an old time."""
 
     def client(self, answer: Answer) -> BatonClient:
-        """Make a logged-in client that is answered so, from now on."""
+        """Make a logged-in client that gets this answer from now on."""
         stranger = Stranger(FakeServer(), answer)
-        return begun(METHODS["me"], stranger)[0]
+        return client_behind(METHODS["me"], stranger)[0]
 
     @pytest.mark.parametrize("age", ["295", "0", "garbage"])
     def test_a_jwks_answer_with_an_age_does_not_move_the_clock(self, age: str) -> None:
-        """The key set is good; its `Baton-Time` is as old as the cache's copy."""
+        """The key set is used. Its `Baton-Time` is as old as the cached copy."""
         jwks = answered(200, {"keys": []}, baton_time="7", age=age, cache_control="public, max-age=300")
         client = self.client(jwks)
         before = client.now()
@@ -229,26 +232,26 @@ class TestCachesAndClocks:
         assert client.now() == before
 
     def test_a_cacheable_answer_without_baton_time_does_not_move_the_clock(self) -> None:
-        """A `server_time` in a body that may come from a cache is no clock."""
+        """`server_time` in a body that may come from a cache does not set the clock."""
         client = self.client(answered(200, {"server_time": 7}, cache_control="public, max-age=300"))
         before = client.now()
         assert client.call("GET", "/.well-known/jwks.json").status == 200
         assert client.now() == before
 
     def test_a_cached_answer_does_not_set_the_clock(self) -> None:
-        """`sync_clock` says `Offline` rather than return an offset that no answer has told."""
+        """`sync_clock` raises `Offline`, because no answer contains the current time."""
         for answer in (answered(200, {"server_time": 7}, age="3"), answered(200, {}), answered(204)):
             client = self.client(answer)
             with pytest.raises(Offline):
                 client.sync_clock()
 
-    def test_an_age_of_zero_ends_nothing_and_refuses_nothing(self) -> None:
-        """Some proxies put `Age: 0` on every answer they pass on."""
+    def test_an_age_of_zero_does_not_change_the_meaning_of_an_answer(self) -> None:
+        """Some proxies add `Age: 0` to every answer."""
         assert self.client(answered(200, {"device_id": "x"}, age="0", baton_time="7")).me()
 
     @pytest.mark.parametrize("time", ["9" * 40, "9" * 5000, "-7", "7.5", "\u0667", ""])
-    def test_a_time_that_cannot_be_read_is_none(self, time: str) -> None:
-        """Nothing overflows, and nothing moves."""
+    def test_an_unreadable_time_is_ignored(self, time: str) -> None:
+        """The value causes no overflow and does not change the clock."""
         client = self.client(answered(200, {"device_id": "x", "server_time": time}, baton_time=time))
         before = client.now()
         assert client.me()["device_id"] == "x"
@@ -278,7 +281,7 @@ RAW = {
     "204": b"HTTP/1.1 204 No Content\r\n\r\n",
     "a firewall": b"HTTP/1.1 202 Accepted\r\nx-amzn-waf-action: challenge\r\nContent-Length: 0\r\n\r\n",
     "chunks cut short": b"HTTP/1.1 200 OK\r\nBaton-Request-Id: r\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
-    "chunks that are none": b"HTTP/1.1 200 OK\r\nBaton-Request-Id: r\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    "invalid chunks": b"HTTP/1.1 200 OK\r\nBaton-Request-Id: r\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
     "no HTTP": b"SSH-2.0-OpenSSH_9.6\r\n",
     "nothing": b"",
     "endless headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
@@ -287,7 +290,7 @@ RAW = {
 
 @pytest.fixture
 def portal() -> Iterator[type[_Portal]]:
-    """Serve on loopback whatever `raw` says; `url` is where."""
+    """Serve the bytes of `raw` on loopback, at `url`."""
     handler: Any = type("Portal", (_Portal,), {"raw": b""})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
@@ -301,11 +304,11 @@ def portal() -> Iterator[type[_Portal]]:
 
 
 @pytest.mark.parametrize("raw", RAW)
-def test_a_stranger_on_the_wire_is_no_answer(raw: str, portal: Any) -> None:
-    """The same over HTTP: whatever bytes come back, the login lives and the app hears `Offline`."""
+def test_a_foreign_answer_over_http_does_not_count(raw: str, portal: Any) -> None:
+    """For any bytes, the login stays active and the app gets `Offline`."""
     portal.raw = RAW[raw]
     stranger = Stranger(FakeServer(), FOREIGN["a captive portal's page"])
-    _, storage = begun(METHODS["logout"], stranger)
+    _, storage = client_behind(METHODS["logout"], stranger)
     session = storage.read().session
     with closing(HttpTransport()) as transport:
         options: Any = {"transport": transport, "clock": stranger.server.clock, "sleep": lambda _: None}

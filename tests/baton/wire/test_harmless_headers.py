@@ -1,4 +1,4 @@
-"""A header that says nothing to Baton never refuses an honest request: what proxies, browsers and HTTP clients add."""
+"""Header fields that Baton does not use cause no refusal: those of proxies, browsers and HTTP clients."""
 
 import json
 from collections.abc import Callable
@@ -34,12 +34,14 @@ HARMLESS: list[list[tuple[str, str]]] = [
     [("Baton-Grant", "")],
     [("Want-Content-Digest", "sha-256=10"), ("Digest", "sha-256=x"), ("Signature-Agent", '"x"')],
 ]
-"""Headers of honest requests without a body, each set sent together."""
+"""Header fields of correct requests without a body. The fields of one list are sent together."""
 
 
 @pytest.mark.parametrize("headers", HARMLESS, ids=lambda headers: ",".join(f"{n}:{v}" for n, v in headers)[:50])
-def test_a_harmless_header_refuses_nothing(make_device: Callable[..., Device], headers: list[tuple[str, str]]) -> None:
-    """On a public route, on a call with a bearer token, and on one that changes something."""
+def test_a_harmless_header_causes_no_refusal(
+    make_device: Callable[..., Device], headers: list[tuple[str, str]]
+) -> None:
+    """The cases are a public route, a call with a bearer token, and a state-changing call."""
     device = make_device(client_id="simple", bound=False)
     assert device.register("ada@example.com").status == 201
 
@@ -53,10 +55,10 @@ def test_a_harmless_header_refuses_nothing(make_device: Callable[..., Device], h
 
 
 @pytest.mark.parametrize("headers", HARMLESS, ids=lambda headers: ",".join(f"{n}:{v}" for n, v in headers)[:50])
-def test_a_harmless_header_refuses_no_signed_call(
+def test_a_harmless_header_causes_no_refusal_of_a_signed_call(
     make_device: Callable[..., Device], headers: list[tuple[str, str]]
 ) -> None:
-    """The signature does not cover such a header, and need not. ``Baton-Grant`` alone must be covered where it is."""
+    """The signature need not cover such a header. Only ``Baton-Grant`` must be covered where it is present."""
     if ("Baton-Grant", "") in headers:
         return
     device = make_device()
@@ -86,8 +88,8 @@ def test_a_harmless_header_refuses_no_signed_call(
         'application/json; profile="https://example.com/a;b=\\"c\\""; charset=utf-8',
     ],
 )
-def test_parameters_of_json_are_no_reason_to_refuse(make_device: Callable[..., Device], media_type: str) -> None:
-    """RFC 8259 section 11 defines none; RFC 9110 sections 5.6.6 and 8.3.1 say how they are written."""
+def test_parameters_of_the_json_media_type_are_accepted(make_device: Callable[..., Device], media_type: str) -> None:
+    """RFC 8259 section 11 defines none. RFC 9110 sections 5.6.6 and 8.3.1 define their syntax."""
     body = json.dumps({"email": "ada@example.com", "password": PASSWORD, "client_id": "simple"}).encode()
     said = make_device().send("POST", "/api/register", [("host", HOST), ("content-type", media_type)], body)
     assert said.status == 201, said
@@ -102,8 +104,11 @@ def test_parameters_of_json_are_no_reason_to_refuse(make_device: Callable[..., D
         "application/x-www-form-urlencoded;",
     ],
 )
-def test_parameters_of_a_form_are_no_reason_to_refuse(make_device: Callable[..., Device], media_type: str) -> None:
-    """Its registration defines none. Apache's HTTP client writes ISO-8859-1, and the escapes are ASCII all the same."""
+def test_parameters_of_the_form_media_type_are_accepted(make_device: Callable[..., Device], media_type: str) -> None:
+    """The registration of this media type defines none.
+
+    Apache's HTTP client sends ISO-8859-1, but the escapes are ASCII.
+    """
     body = b"grant_type=refresh_token&refresh_token=x"
     said = make_device().send("POST", "/api/oauth/token", [("host", HOST), ("content-type", media_type)], body)
     assert said.code == "token_invalid", said
@@ -120,15 +125,15 @@ def test_parameters_of_a_form_are_no_reason_to_refuse(make_device: Callable[...,
     ],
 )
 def test_another_media_type_is_still_refused(make_device: Callable[..., Device], media_type: str) -> None:
-    """What names other bytes than UTF-8 JSON, or names nothing."""
+    """A type that is not UTF-8 JSON, and an empty type, are refused."""
     said = make_device().send("POST", "/api/login", [("host", HOST), ("content-type", media_type)], b"{}")
     assert (said.status, said.code) == (415, "unsupported_media_type")
 
 
-def test_a_content_type_without_a_body_leaves_the_missing_members_to_be_told(
+def test_a_content_type_without_a_body_does_not_hide_the_missing_members(
     make_device: Callable[..., Device],
 ) -> None:
-    """RFC 9110 section 8.3: it speaks of a body that is not there. What the route needs is told all the same."""
+    """RFC 9110 section 8.3: the field describes a body that does not exist. The refusal lists the missing members."""
     send = make_device().send
     for headers in ([], [*JSON.items()], [*FORM.items()]):
         said = send("POST", "/api/login", [("host", HOST), *headers], b"")

@@ -1,4 +1,4 @@
-"""Every route by the reference client, for every mechanism and binding, over a line that loses things."""
+"""Each route by the reference client, for each mechanism and binding, over a network that loses messages."""
 
 import json
 from collections.abc import Callable
@@ -35,10 +35,13 @@ WAYS = [
 
 
 @pytest.mark.parametrize(("client_id", "options"), WAYS, ids=str)
-def test_a_whole_life_over_a_bad_line(
+def test_a_whole_account_lifetime_over_an_unreliable_network(
     make_client: Make, clock: DevelopmentClock, client_id: str, options: dict[str, str]
 ) -> None:
-    """Register, call, exchange, pay, list, end, change, log out, delete; an answer of each is lost once."""
+    """Register, call, exchange, pay, list, end a device, change the password, log out, delete.
+
+    One answer of each is lost.
+    """
     phone, line = make_client(client_id, wrong_by_s=7200, **options)
     tablet, _ = make_client("mobile")
     line.lose_answers = 1
@@ -73,15 +76,15 @@ def test_a_whole_life_over_a_bad_line(
 
 @pytest.mark.parametrize("wrong_by_s", [-7200, 7200])
 def test_a_wrong_clock_costs_one_round_trip(make_client: Make, wrong_by_s: int) -> None:
-    """The first signed request is refused, the second goes through, all later ones too."""
+    """The first signed request is refused. The second one and all later ones are accepted."""
     phone, line = make_client(wrong_by_s=wrong_by_s)
     phone.register("ada@example.com", PASSWORD, "phone")
     phone.me()
     assert [answer.status for _, answer in line.carried] == [401, 201, 200]
 
 
-def test_two_processes_share_one_storage(make_client: Make, clock: DevelopmentClock, tmp_path: Path) -> None:
-    """Both find the token expired, and both go on."""
+def test_two_processes_can_share_one_storage(make_client: Make, clock: DevelopmentClock, tmp_path: Path) -> None:
+    """Both find the token expired, and both continue."""
     storage = FileStorage(tmp_path / "session")
     one, _ = make_client(storage=storage)
     other, _ = make_client(storage=FileStorage(tmp_path / "session"))
@@ -92,8 +95,8 @@ def test_two_processes_share_one_storage(make_client: Make, clock: DevelopmentCl
             client.me()
 
 
-def test_a_restored_backup_is_a_second_holder(make_client: Make) -> None:
-    """An old copy of the storage, exchanged again by the same attempt, ends the login once it has asked twice."""
+def test_a_restored_backup_counts_as_a_second_holder(make_client: Make) -> None:
+    """An old copy of the storage repeats an exchange with the same attempt. The second try ends the login."""
     phone, _ = make_client()
     phone.register("ada@example.com", PASSWORD, "phone")
     restored, line = make_client(storage=MemoryStorage(phone._storage.read()))
@@ -109,8 +112,8 @@ def test_a_restored_backup_is_a_second_holder(make_client: Make) -> None:
         phone.me()
 
 
-def test_a_jwt_is_verified_by_others_with_the_public_keys_alone(make_client: Make, send: Callable[..., Said]) -> None:
-    """PyJWT and joserfc, with issuer, audience and the JWKS; the token names the device's key."""
+def test_other_libraries_verify_a_jwt_with_the_public_keys(make_client: Make, send: Callable[..., Said]) -> None:
+    """PyJWT and joserfc check issuer, audience and signature. The token contains the key of the device."""
     phone, _ = make_client()
     session = phone.register("ada@example.com", PASSWORD, "phone")
     keys = send("GET", "/api/.well-known/jwks.json", [("host", "x")], b"").members
@@ -130,11 +133,11 @@ def test_a_jwt_is_verified_by_others_with_the_public_keys_alone(make_client: Mak
     assert claims["cnf"] == {"jkt": device_key.thumbprint(), "jwk": device_key.jwk()}
     assert (claims["token_use"], claims["gen"], claims["sid"]) == ("both", 0, session.device_id)
     assert claims["exp"] - claims["iat"] == 900
-    assert jose.decode(session.access_token, KeySet.import_key_set(keys), algorithms=["ES256"]).claims == claims  # type: ignore[arg-type] # joserfc's own shape
+    assert jose.decode(session.access_token, KeySet.import_key_set(keys), algorithms=["ES256"]).claims == claims  # type: ignore[arg-type] # joserfc's own type
 
 
 def test_a_token_response_has_exactly_its_members(make_client: Make) -> None:
-    """The secret of an HMAC login comes at login alone; ``long_lived`` has no refresh token, and no time-out of one."""
+    """Only a login returns the secret of an HMAC login. ``long_lived`` has no refresh token and no time-out of one."""
     common = {"access_token", "token_type", "expires_in", "scope", "device_id", "server_time"}
     common |= {"authorization_expires_in"}
     renewed = {"refresh_token", "refresh_token_timeout"}
@@ -152,8 +155,8 @@ def test_a_token_response_has_exactly_its_members(make_client: Make) -> None:
             assert line.carried[-1][1].json().keys() == common | renewed
 
 
-def test_the_metadata_stands_where_clients_look(send: Callable[..., Said]) -> None:
-    """RFC 8414's place and the one stock clients find under a stage; every URL in it is the issuer's."""
+def test_the_metadata_is_at_the_paths_that_clients_read(send: Callable[..., Said]) -> None:
+    """One path is that of RFC 8414, the other that of common clients under a stage. Each URL begins with the issuer."""
     said = [
         send("GET", f"/api/.well-known/{name}", [("host", "x")], b"")
         for name in ("oauth-authorization-server", "openid-configuration")
@@ -168,7 +171,7 @@ def test_the_metadata_stands_where_clients_look(send: Callable[..., Said]) -> No
 
 
 def test_cors_is_for_exact_origins(send: Callable[..., Said]) -> None:
-    """Preflights and answers, refusals too; any other origin gets nothing."""
+    """Preflights, answers and refusals have the headers for a listed origin only."""
     ours, theirs = ("origin", "https://app.example.com"), ("origin", "https://app.example.com.evil.example")
     asked = ("access-control-request-method", "POST")
     preflight = send("OPTIONS", "/api/login", [("host", "x"), ours, asked], b"")
@@ -189,8 +192,8 @@ def test_cors_is_for_exact_origins(send: Callable[..., Said]) -> None:
         assert said.headers["vary"] == "Origin"
 
 
-def test_every_answer_carries_the_time_and_its_id(send: Callable[..., Said]) -> None:
-    """Whatever was asked."""
+def test_every_answer_has_the_time_and_a_request_id(send: Callable[..., Said]) -> None:
+    """Each kind of answer is tested."""
     for method, path in (("GET", "/time"), ("GET", "/me"), ("POST", "/login"), ("GET", "/nothing"), ("PUT", "/time")):
         said = send(method, f"/api{path}", [("host", "x")], b"")
         assert int(said.headers["baton-time"])

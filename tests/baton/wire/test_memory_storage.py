@@ -1,4 +1,4 @@
-"""Baton with ``BATON_STORAGE=memory``: all of it works, and no request goes to AWS."""
+"""Baton with ``BATON_STORAGE=memory``: everything works, and no request is sent to AWS."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tools.dev.gateway import Gateway
 
 @pytest.fixture
 def line(monkeypatch: pytest.MonkeyPatch) -> Line:
-    """Serve two environments that share tables, in a process that cannot call AWS."""
+    """Serve two environments with shared tables, in a process that cannot call AWS."""
 
     def unreachable(*_: Any, **__: Any) -> None:
         raise AssertionError("a request to AWS")
@@ -32,8 +32,11 @@ def phone_of(line: Line) -> BatonClient:
 
 
 @pytest.mark.guarantee(2)
-def test_an_account_lives_in_memory(line: Line) -> None:
-    """Register, call, exchange with a lost answer, step up, log in on a second phone, log out: environments in turn."""
+def test_an_account_in_memory_works(line: Line) -> None:
+    """Register, call, exchange with a lost answer, step up, log in on a second phone, log out.
+
+    The environments alternate.
+    """
     phone = phone_of(line)
     phone.register("ada@example.com", PASSWORD, "Ada's phone")
     line.lose_answers = 1
@@ -50,8 +53,8 @@ def test_an_account_lives_in_memory(line: Line) -> None:
     assert line.gateway.call("GET", "/api/health").status == 200
 
 
-def test_environments_with_other_tables_are_another_deployment(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So the test above can fail: a login is in the tables, and nowhere else."""
+def test_environments_with_separate_tables_share_no_login(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login exists only in its tables, so the test above can fail."""
     phone = phone_of(line)
     phone.register("ada@example.com", PASSWORD, "Ada's phone")
     monkeypatch.setattr(storage, "OF_THIS_PROCESS", MemoryTables())

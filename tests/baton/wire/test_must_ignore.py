@@ -1,4 +1,4 @@
-"""What an RFC says a server must ignore, accept or tell: a case for each clause, with its section."""
+"""The parts of a request that an RFC requires a server to ignore, accept or refuse: one case for each clause."""
 
 # ruff: noqa: E501 - a table: one clause, one line
 
@@ -19,12 +19,12 @@ READABLE = (
     "/.well-known/openid-configuration",
     "/openapi.json",
 )
-"""Public documents, which anybody may read."""
+"""The public documents."""
 
 
 @pytest.mark.parametrize("path", READABLE)
-def test_head_is_get_without_the_body(gateway: Gateway, path: str) -> None:
-    """RFC 9110 section 9.1: every general-purpose server must support it; 9.3.2: the same header fields."""
+def test_head_equals_get_without_the_body(gateway: Gateway, path: str) -> None:
+    """RFC 9110 section 9.1 requires HEAD of general-purpose servers. Section 9.3.2 requires the same header fields."""
     headers = [("Host", HOST), ("Origin", "https://app.example.com")]
     got, asked = (gateway.call(method, f"/api{path}", headers) for method in ("GET", "HEAD"))
     varying = {"baton-time", "baton-request-id", "content-length"}
@@ -41,13 +41,13 @@ def test_head_is_get_without_the_body(gateway: Gateway, path: str) -> None:
 
 @pytest.mark.parametrize("path", READABLE)
 def test_a_preflight_allows_head(gateway: Gateway, path: str) -> None:
-    """Fetch, "CORS-preflight": the methods are those that the route takes."""
+    """Fetch, "CORS-preflight": the answer lists the methods that the route accepts."""
     headers = [("Host", HOST), ("Origin", "https://app.example.com"), ("Access-Control-Request-Method", "HEAD")]
     assert gateway.call("OPTIONS", f"/api{path}", headers).header("access-control-allow-methods") == "GET, HEAD"
 
 
-def test_a_refused_head_has_no_body_either(gateway: Gateway) -> None:
-    """RFC 9110 section 9.3.2, for what the gateway answers by itself too."""
+def test_a_refused_head_has_no_body(gateway: Gateway) -> None:
+    """RFC 9110 section 9.3.2. The rule also holds for the gateway's own answers."""
     for path, status in (("/time?unknown=1", 400), ("/nothing", 404), ("/me", 404)):
         answer = gateway.call("HEAD", f"/api{path}", [("Host", HOST)])
         assert (answer.status, answer.body) == (status, b""), path
@@ -55,7 +55,7 @@ def test_a_refused_head_has_no_body_either(gateway: Gateway) -> None:
 
 @dataclass(frozen=True)
 class Clause:
-    """A clause, and the request that shows it."""
+    """A clause, and a request that tests it."""
 
     source: str
     ask: Callable[[Device], Said]
@@ -71,14 +71,14 @@ def get(*headers: tuple[str, str]) -> Callable[[Device], Said]:
 
 
 def call(authorization: str) -> Callable[[Device], Said]:
-    """Call ``GET /me`` with an Authorization field in which ``T`` stands for the token."""
+    """Call ``GET /me`` with this Authorization field. ``T`` is replaced by the token."""
     return lambda device: device.send(
         "GET", "/api/me", [("host", HOST), ("authorization", authorization.replace("T", device.token))], b""
     )
 
 
 def register(**device: object) -> Callable[[Device], Said]:
-    """Register with members added to the device's public key, signed by it."""
+    """Register with additional members in the device's public key. The request is signed with that key."""
 
     def ask(_: Device) -> Said:
         phone = Device(_.send, _.clock)
@@ -88,7 +88,7 @@ def register(**device: object) -> Callable[[Device], Said]:
 
 
 def form(path: str, body: str, *headers: tuple[str, str]) -> Callable[[Device], Said]:
-    """Post a form in which ``T`` stands for the token."""
+    """Post a form in which ``T`` is replaced by the token."""
     return lambda device: device.send(
         "POST",
         f"/api{path}",
@@ -134,8 +134,8 @@ CLAUSES = (
 
 
 @pytest.mark.parametrize("clause", CLAUSES, ids=lambda clause: clause.source)
-def test_a_clause_is_kept(make_device: Callable[..., Device], clause: Clause) -> None:
-    """What must be ignored is, and what must be told is told."""
+def test_a_clause_is_followed(make_device: Callable[..., Device], clause: Clause) -> None:
+    """The server ignores, accepts or refuses as the clause requires."""
     device = make_device(client_id="simple", bound=False)
     assert device.register("ada@example.com").status == 201
     said = clause.ask(device)

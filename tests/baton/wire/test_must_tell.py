@@ -1,4 +1,4 @@
-"""What a server must answer, by the letter of an RFC: each test is one clause."""
+"""The answers that an RFC requires: each test is one clause."""
 
 import base64
 import json
@@ -27,7 +27,10 @@ def form(send: Send, path: str, **fields: str) -> Said:
 
 @pytest.mark.parametrize("path", ["/register", "/login"])
 def test_an_unknown_client_is_invalid_at_register_and_login(make_device: Callable[..., Device], path: str) -> None:
-    """RFC 6749 section 5.2: ``invalid_client``, unknown client. 400: the request carried no ``Authorization``."""
+    """RFC 6749 section 5.2: ``invalid_client``, unknown client.
+
+    The status is 400, because the request had no ``Authorization``.
+    """
     phone = make_device(client_id="my-app")
     said = phone.post(path, phone.entry("ada@example.com"), token=None)
     assert (said.status, said.members["error"], said.code) == (400, "invalid_client", "invalid_client")
@@ -41,7 +44,7 @@ def test_an_unknown_client_is_invalid_at_register_and_login(make_device: Callabl
 def test_an_unknown_client_is_invalid_under_oauth(
     make_device: Callable[..., Device], *, path: str, field: str, genuine: bool
 ) -> None:
-    """RFC 6749 section 5.2, RFC 7009 section 2.1. Never ``invalid_grant``: stock clients drop the session on it."""
+    """RFC 6749 section 5.2, RFC 7009 section 2.1. Common clients delete their session on ``invalid_grant``."""
     phone = make_device(client_id="oauth", bound=False)
     phone.register("ada@example.com")
     token = str(phone.tokens["refresh_token"]) if genuine else "garbage"
@@ -53,7 +56,7 @@ def test_an_unknown_client_is_invalid_under_oauth(
 
 @pytest.mark.parametrize("which", ["refresh_token", "access_token"])
 @pytest.mark.parametrize(("path", "field"), [("/oauth/token", "refresh_token"), ("/oauth/revoke", "token")])
-def test_a_token_of_another_client_is_refused_and_nothing_ends(
+def test_a_token_of_another_client_is_refused_and_stays_valid(
     make_device: Callable[..., Device], path: str, field: str, which: str
 ) -> None:
     """RFC 7009 section 2.1: "If this validation fails, the request is refused and the client is informed"."""
@@ -67,14 +70,14 @@ def test_a_token_of_another_client_is_refused_and_nothing_ends(
     assert phone.get("/me").status == 200
 
 
-def test_an_unknown_token_is_revoked_already(send: Send) -> None:
+def test_revoking_an_unknown_token_succeeds(send: Send) -> None:
     """RFC 7009 section 2.2: "invalid tokens do not cause an error response"."""
     assert form(send, "/oauth/revoke", token="garbage", client_id="simple").status == 200
     assert form(send, "/oauth/revoke", token="garbage").status == 200
 
 
-def test_a_jwt_carries_its_scope(make_device: Callable[..., Device]) -> None:
-    """RFC 9068 section 2.2.3: as the token response says it."""
+def test_a_jwt_contains_its_scope(make_device: Callable[..., Device]) -> None:
+    """RFC 9068 section 2.2.3. The token response has the same scope."""
     phone = make_device()
     phone.register("ada@example.com")
     payload = phone.token.split(".")[1]
@@ -92,10 +95,13 @@ def test_a_jwt_carries_its_scope(make_device: Callable[..., Device]) -> None:
         ("iot", MechanismName.LONG_LIVED),
     ],
 )
-def test_a_token_response_says_how_long_a_login_lives(
+def test_a_token_response_contains_the_lifetimes_of_the_login(
     make_device: Callable[..., Device], clock: DevelopmentClock, client_id: str, name: MechanismName
 ) -> None:
-    """draft-ietf-oauth-refresh-token-expiration-03: seconds. What nothing renews has no time-out of a refresh token."""
+    """draft-ietf-oauth-refresh-token-expiration-03, in seconds.
+
+    A login that cannot be renewed has no refresh token time-out.
+    """
     mechanism = MECHANISMS[name]
     thing = make_device(client_id=client_id, bound=client_id == "mobile")
     thing.register("ada@example.com")
@@ -109,11 +115,11 @@ def test_a_token_response_says_how_long_a_login_lives(
         assert mechanism.absolute_s - 610 <= thing.tokens["authorization_expires_in"] <= mechanism.absolute_s - 590
 
 
-# --- RFC 9110 section 9.2.2: what may be repeated ----------------------------------------------------------------
+# --- RFC 9110 section 9.2.2: which requests may be repeated -----------------------------------------------------------
 
 
 def defective(_: Request) -> Response:
-    """Fail as no view should."""
+    """Fail with an unplanned exception."""
     raise KeyError("a secret")
 
 
@@ -133,8 +139,8 @@ def defective(_: Request) -> Response:
         ("PUT", "/orders/{order}", "check_outcome"),
     ],
 )
-def test_a_defect_says_whether_the_request_may_be_repeated(method: str, path: str, action: str) -> None:
-    """A call that changes something may have changed it: who repeats it unread pays twice."""
+def test_a_defect_answer_says_whether_to_repeat_the_request(method: str, path: str, action: str) -> None:
+    """A state-changing call may have been executed. A client that repeats it without a check could pay twice."""
     app = Chalice(app_name="defective", configure_logs=False)
     edge = Dispatch(app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, log=MemoryLog())
     specs: dict[tuple[str, str], RouteSpec] = {
@@ -149,8 +155,8 @@ def test_a_defect_says_whether_the_request_may_be_repeated(method: str, path: st
 
 
 @pytest.mark.parametrize(("method", "action"), [("GET", "retry"), ("POST", "check_outcome")])
-def test_a_defect_beside_our_views_says_so_too(method: str, action: str) -> None:
-    """Chalice's own 500 is rewritten."""
+def test_a_defect_of_a_plain_route_says_whether_to_repeat_the_request(method: str, action: str) -> None:
+    """Baton rewrites the 500 of Chalice."""
     app = Chalice(app_name="defective", configure_logs=False)
     edge = Dispatch(app=app, clock=lambda: 7, entropy=lambda size: b"x" * size, log=MemoryLog())
     app.register_middleware(edge.middleware, "http")

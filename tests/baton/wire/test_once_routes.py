@@ -1,4 +1,4 @@
-"""Exactly-once calls over HTTP: `@baton.signed(once=True)` on routes of a team."""
+"""Exactly-once calls over HTTP: ``@baton.signed(once=True)`` on routes of a team."""
 
 import json
 from collections.abc import Callable
@@ -19,31 +19,31 @@ from tools.dev.gateway import DevelopmentClock, Gateway
 
 KEY = {"idempotency-key": "order-7-abcdefgh"}
 SLOW = 3
-"""The item whose order takes longer than the calls of a request to the storage may take."""
+"""An order of this item takes longer than the time budget of a request for storage calls."""
 PNG = b"\x89PNG\r\n\x00\xff"
 
 
 class Order(Body):
-    """What is ordered."""
+    """The body of an order."""
 
     item: int
 
 
 @pytest.fixture
 def effects() -> list[int]:
-    """Give the items that were ordered."""
+    """Give the list of executed orders."""
     return []
 
 
 @pytest.fixture
 def outcome() -> list[Any]:
-    """Give what the next runs raise or return, the first one first; none: the usual answer."""
+    """Give the results of the next runs, in order: an exception or an answer. An empty list means the usual answer."""
     return []
 
 
 @pytest.fixture
 def elapsed() -> list[float]:
-    """Give the time that has passed, in seconds."""
+    """Give the elapsed time in seconds."""
     return [0.0]
 
 
@@ -96,7 +96,7 @@ def gateway(
 
 @pytest.fixture
 def device(gateway: Gateway, clock: DevelopmentClock) -> Callable[..., Device]:
-    """Make devices that talk to these routes."""
+    """Make devices that call these routes."""
     return lambda **members: Device(through(gateway), lambda: int(clock.time()), **members)
 
 
@@ -113,8 +113,8 @@ def order(phone: Device, item: int = 7, path: str = "/orders", **headers: str) -
     return phone.post(path, {"item": item}, KEY | headers)
 
 
-def test_a_repetition_gets_the_same_answer_and_no_second_effect(phone: Device, effects: list[int]) -> None:
-    """Status, headers, cookies and body; marked as replayed, with a time and a request id of its own."""
+def test_a_repeated_order_gets_the_same_answer_and_no_second_effect(phone: Device, effects: list[int]) -> None:
+    """Status, headers, cookies and body are the same. The replay is marked, and has its own time and request id."""
     first, second = order(phone), order(phone)
     assert (first.status, first.members) == (201, {"number": 1})
     assert (second.status, second.body) == (first.status, first.body)
@@ -126,10 +126,10 @@ def test_a_repetition_gets_the_same_answer_and_no_second_effect(phone: Device, e
     assert effects == [7]
 
 
-def test_the_reference_client_covers_the_key_and_repeats_until_it_has_the_answer(
+def test_the_reference_client_covers_the_key_and_repeats_until_it_gets_the_answer(
     gateway: Gateway, effects: list[int]
 ) -> None:
-    """The answer is lost twice: the view ran once."""
+    """Two answers are lost. The view ran once."""
     line = Line(gateway)
     phone = BatonClient(BASE_URL, "mobile", MemoryStorage(), transport=line, sleep=lambda _: None)
     phone.register("ada@example.com", PASSWORD, "Ada's phone")
@@ -142,21 +142,21 @@ def test_the_reference_client_covers_the_key_and_repeats_until_it_has_the_answer
     assert len({headers["signature"] for headers in sent}) == len(sent) == 3
 
 
-def test_a_replay_is_to_the_byte_for_binary_answers_too(phone: Device) -> None:
-    """And both cookies are there."""
+def test_a_replay_of_a_binary_answer_is_exact(phone: Device) -> None:
+    """Both cookies are repeated too."""
     image = [order(phone, 9, accept="image/png") for _ in range(2)]
     assert [one.body for one in image] == [PNG, PNG]
 
 
-def test_an_answer_that_the_gateway_cannot_carry_is_not_stored(phone: Device, clock: DevelopmentClock) -> None:
-    """It was stored, so the client was told for a day to send the same request again."""
+def test_an_answer_that_the_gateway_cannot_send_is_not_stored(phone: Device, clock: DevelopmentClock) -> None:
+    """Before the fix it was stored, and each repetition of a day got the error and the advice to repeat."""
     assert order(phone, 8).status == 500
     clock.skip(ONCE_RUN_MAX_S + 1)
     assert order(phone, 8).code == "outcome_unknown"
 
 
-def test_the_key_is_required_signed_and_of_one_request(phone: Device, effects: list[int]) -> None:
-    """Without it, changed on the way, or for another body nothing runs."""
+def test_the_key_is_required_signed_and_valid_for_one_request(phone: Device, effects: list[int]) -> None:
+    """Without a key, with a changed key, or with another body, the view does not run."""
     missing = phone.post("/orders", {"item": 7})
     assert (missing.status, missing.code) == (400, "idempotency_key_required")
     added = phone.post("/orders", {"item": 7}, tamper=lambda fields: fields.update(KEY))
@@ -169,15 +169,17 @@ def test_the_key_is_required_signed_and_of_one_request(phone: Device, effects: l
 
 
 @pytest.mark.parametrize("path", ["/logout", "/me/password"])
-def test_a_route_that_would_ignore_the_key_refuses_it(phone: Device, path: str) -> None:
-    """A key that is ignored is a double payment. Reading needs none, and ignores it."""
+def test_a_route_without_once_refuses_an_idempotency_key(phone: Device, path: str) -> None:
+    """An ignored key would mean a double payment. A reading route ignores the key."""
     refused = phone.post(path, {}, KEY)
     assert (refused.status, refused.code) == (400, "idempotency_unsupported")
     assert phone.request("GET", "/me", headers=KEY).status == 200
 
 
-def test_a_refusal_is_an_answer_and_a_try_again_is_none(phone: Device, effects: list[int], outcome: list[Any]) -> None:
-    """A final refusal is replayed to the byte; ``TryAgain`` releases the key."""
+def test_a_refusal_is_replayed_and_try_again_releases_the_key(
+    phone: Device, effects: list[int], outcome: list[Any]
+) -> None:
+    """A final refusal is replayed byte for byte. ``TryAgain`` releases the key."""
     outcome[:] = [errors.TryAgain("nothing was done"), errors.NotFound("sold out", detail="Item 7 is sold out.")]
     assert (order(phone).status, effects) == (503, [7])
     first, second = order(phone), order(phone)
@@ -190,7 +192,7 @@ def test_a_refusal_is_an_answer_and_a_try_again_is_none(phone: Device, effects: 
 def test_after_a_defect_the_outcome_is_unknown(
     phone: Device, clock: DevelopmentClock, effects: list[int], outcome: list[Any]
 ) -> None:
-    """The view may have acted. A route whose second run does no harm runs again."""
+    """The view may have acted. A ``retry_safe`` route runs again."""
     outcome[:] = [KeyError("a defect"), KeyError("a defect")]
     for path, later in (("/orders", (409, "outcome_unknown")), ("/safe", (201, ""))):
         failed = order(phone, path=path)
@@ -203,8 +205,8 @@ def test_after_a_defect_the_outcome_is_unknown(
     assert effects == [7, 7, 7]
 
 
-def test_a_spent_grant_does_not_stop_a_replay(phone: Device, effects: list[int]) -> None:
-    """And without a grant the key is released, so the confirmed request uses the same one."""
+def test_a_replay_needs_no_grant(phone: Device, effects: list[int]) -> None:
+    """A call that is refused for a missing grant releases the key, so the confirmed call uses the same key."""
     for path, item in (("/confirmed", 5), ("/orders", 11)):
         assert order(phone, item, path).code == "step_up_required"
         body = json.dumps({"item": item}).encode()
@@ -216,7 +218,7 @@ def test_a_spent_grant_does_not_stop_a_replay(phone: Device, effects: list[int])
 
 
 @pytest.mark.parametrize("ends", ["an answer", "a try again"])
-def test_a_view_that_takes_long_is_exactly_once_too(
+def test_a_slow_view_runs_exactly_once_too(
     ends: str,
     phone: Device,
     environments: list[Baton],
@@ -225,7 +227,7 @@ def test_a_view_that_takes_long_is_exactly_once_too(
     elapsed: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The time of the view was taken from the storage's: no answer was stored and no key released, for a day."""
+    """Before the fix, the view used up the time budget of the storage: no answer was stored, no key released."""
     for baton in environments:  # as in production
         monkeypatch.setattr(baton.database._dynamodb, "_monotonic", lambda: elapsed[0])
         monkeypatch.setattr(baton._dispatch, "begin", baton._time_budget.begin)
@@ -238,10 +240,10 @@ def test_a_view_that_takes_long_is_exactly_once_too(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_grant_that_cannot_be_used_before_the_view_releases_the_key(
+def test_a_grant_that_cannot_be_used_releases_the_key(
     when: str, phone: Device, environments: list[Baton], effects: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing had run, and the key was of no use for a day: `in_progress`, then `outcome_unknown`."""
+    """The view has not run. Before the fix, the key was blocked for a day."""
     body = json.dumps({"item": 5}).encode()
     for baton in environments:
         consume = baton.ephemeral.consume_grant
@@ -277,8 +279,8 @@ def test_a_new_phone_of_the_account_gets_the_answer_and_another_account_does_not
     assert effects == [7, 7]
 
 
-def test_once_is_for_methods_that_change_something() -> None:
-    """When the route is registered."""
+def test_once_is_refused_for_safe_methods() -> None:
+    """The error is raised when the route is registered."""
     app, baton = Chalice(app_name="once", configure_logs=False), Baton.from_environment(ENVIRONMENT)
     baton.install(app)
 

@@ -1,4 +1,4 @@
-"""The OpenAPI description: valid, whole, the file that ships, and what the server keeps."""
+"""The OpenAPI description is valid, complete, equal to the published file, and true of the server."""
 
 import json
 from collections.abc import Callable
@@ -32,20 +32,20 @@ CALL = ROWS["GET", "/me"]
 
 
 class Receipt(Body):
-    """What a team's own route answers."""
+    """The answer of a route of a team."""
 
     paid: int
 
 
 class Order(Body):
-    """What a team's own route takes."""
+    """The body of a route of a team."""
 
     what: str
     count: int = 1
 
 
 class Oven(Query):
-    """What a team's own route reads of the query."""
+    """The query of a route of a team."""
 
     page: int = 1
 
@@ -59,15 +59,18 @@ def references(part: object) -> set[str]:
 
 
 @ours_only
-def test_the_file_that_ships_is_what_the_generator_writes() -> None:
-    """From the routes, the shapes and the refusals there are: those of ``app.py``, with the sample."""
+def test_the_published_file_is_the_output_of_the_generator() -> None:
+    """The file describes the routes of ``app.py`` with the sample route."""
     assert DESCRIPTION.read_text("utf-8") == render(gateway.load_environment(app=ROOT / "app.py").app), (
         "run: make openapi"
     )
 
 
 def test_it_is_valid_openapi_3_1() -> None:
-    """By the specification's own schema; every shape in it is a valid JSON Schema; every reference leads somewhere."""
+    """The description matches the specification's schema.
+
+    Its schemas are valid JSON Schema, and its references resolve.
+    """
     assert [error.message for error in OPENAPI_31_VALIDATOR.iter_errors(DOCUMENT)] == []
     for name, schema in DOCUMENT["components"]["schemas"].items():
         assert meta.is_valid({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}), name
@@ -77,15 +80,15 @@ def test_it_is_valid_openapi_3_1() -> None:
             part = part[step]
 
 
-def test_an_invalid_description_is_noticed() -> None:
-    """The check above can fail."""
+def test_an_invalid_description_is_detected() -> None:
+    """A check of the test above, which must be able to fail."""
     broken = description()
     broken["paths"]["/me"]["get"]["responses"] = {"twohundred": {}}
     assert list(OPENAPI_31_VALIDATOR.iter_errors(broken))
 
 
-def test_every_route_is_in_it_under_a_name_of_its_own() -> None:
-    """And the generator says nothing about routes that are not there. Preflights are no operations."""
+def test_every_route_has_its_own_operation_id() -> None:
+    """No operation without a route is described. Preflights are not operations."""
     module = load_environment()
     app = module.app
     routes = {(method, path) for path, methods in app.routes.items() for method in methods if method != "OPTIONS"}
@@ -99,8 +102,8 @@ def test_every_route_is_in_it_under_a_name_of_its_own() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_every_answer_says_when_and_under_which_id() -> None:
-    """Baton-Time, but where a cache may keep the answer, and Baton-Request-Id; Retry-After where waiting helps."""
+def test_every_described_answer_has_its_headers() -> None:
+    """The headers are Baton-Request-Id, Baton-Time except in cacheable answers, and Retry-After for 429 and 503."""
     for path, method, operation in OPERATIONS:
         for status, described in operation["responses"].items():
             row = ROWS.get(("GET" if method == "head" else method.upper(), path), CALL)
@@ -109,8 +112,8 @@ def test_every_answer_says_when_and_under_which_id() -> None:
             assert ("Retry-After" in described["headers"]) is (status in {"429", "503"}), (path, method, status)
 
 
-def test_every_code_has_a_route_that_says_it() -> None:
-    """405 aside, which the gateway answers as a route that is not there."""
+def test_every_code_is_described_on_a_route() -> None:
+    """The exception is 405, which belongs to no route."""
     said = {
         code
         for _, _, operation in OPERATIONS
@@ -120,8 +123,8 @@ def test_every_code_has_a_route_that_says_it() -> None:
     assert said == {leaf.code for leaf in leaves()} - {errors.MethodNotAllowed.code} - OF_NO_ROUTE
 
 
-def test_it_is_served_with_the_issuer_as_its_server(send: Callable[..., Said]) -> None:
-    """As it ships otherwise, and may be kept for five minutes."""
+def test_the_served_description_has_the_issuer_as_its_server(send: Callable[..., Said]) -> None:
+    """Everything else equals the published file. It may be cached for five minutes."""
     first, second = (send("GET", "/api/openapi.json", [("host", "x")], b"") for _ in range(2))
     assert first.body == second.body
     assert first.status == 200
@@ -131,8 +134,10 @@ def test_it_is_served_with_the_issuer_as_its_server(send: Callable[..., Said]) -
     assert first.members == {**shipped, "servers": [{"url": ENVIRONMENT["BATON_ISSUER"]}]}
 
 
-def test_every_answer_of_every_test_is_held_against_it(send: Callable[..., Said], contract: Contract) -> None:
-    """The fixture ``send``, which talks to the gateway in process, does it for all."""
+def test_every_answer_of_every_test_is_compared_with_the_description(
+    send: Callable[..., Said], contract: Contract
+) -> None:
+    """The fixture ``send``, which calls the gateway in the same process, compares each answer."""
     send("GET", "/api/time", [("host", "x")], b"")
     send("GET", "/api/me", [("host", "x")], b"")
     assert {("GET", "/time", 200, ""), ("GET", "/me", 401, "token_invalid")} <= contract.seen
@@ -143,7 +148,7 @@ def test_every_answer_of_every_test_is_held_against_it(send: Callable[..., Said]
 
 @pytest.fixture
 def bakery() -> Chalice:
-    """Give an application with two routes of a team's own."""
+    """Give an application with two routes of a team."""
     module = load_environment()
 
     @module.app.route("/orders/{shop}", methods=["POST"])  # type: ignore[untyped-decorator] # a module made at run time
@@ -166,8 +171,8 @@ def bakery() -> Chalice:
     return app
 
 
-def test_a_teams_own_route_is_described_by_what_its_decorator_was_told(bakery: Chalice) -> None:
-    """Body, parameters, step-up, answers, and every refusal that the decorator can come to."""
+def test_a_route_of_a_team_is_described_by_its_decorator(bakery: Chalice) -> None:
+    """The description has body, parameters, step-up, answers and each refusal that the decorator can cause."""
     document = describe(bakery)
     assert [error.message for error in OPENAPI_31_VALIDATOR.iter_errors(document)] == []
     operation = document["paths"]["/orders/{shop}"]["post"]
@@ -186,8 +191,8 @@ def test_a_teams_own_route_is_described_by_what_its_decorator_was_told(bakery: C
     assert "4XX" in operation["responses"]
 
 
-def test_a_route_for_bound_logins_demands_the_signature(bakery: Chalice) -> None:
-    """And one that says nothing of its answers leaves room for them."""
+def test_a_route_for_bound_logins_is_described_with_its_signature(bakery: Chalice) -> None:
+    """A route without `answers=` may answer anything."""
     operation = describe(bakery)["paths"]["/oven"]["get"]
     assert ("page", "query") in [(parameter.get("name"), parameter.get("in")) for parameter in operation["parameters"]]
     required = {parameter.get("name") for parameter in operation["parameters"] if parameter.get("required")}
@@ -197,13 +202,13 @@ def test_a_route_for_bound_logins_demands_the_signature(bakery: Chalice) -> None
     assert "replayed_nonce" not in operation["responses"]["401"]["x-codes"]
 
 
-def test_a_route_that_was_added_and_not_written_down_is_noticed(bakery: Chalice) -> None:
-    """The text would no longer be what the generator writes."""
+def test_a_route_that_is_missing_in_the_published_file_is_detected(bakery: Chalice) -> None:
+    """The output of the generator would differ from the file."""
     assert render(bakery) != render(load_environment().app)
 
 
-def test_problems_are_what_is_said() -> None:
-    """One shape for each dialect, and no code outside the family."""
+def test_the_schemas_of_refusals_match_the_refusals() -> None:
+    """Each format has one schema, and no other codes occur."""
     for shape in PROBLEMS.values():
         code = DOCUMENT["components"]["schemas"][shape.__name__]["properties"]["code"]
         assert code["x-extensible-enum"] == sorted({leaf.code for leaf in leaves()})
@@ -222,8 +227,8 @@ def test_problems_are_what_is_said() -> None:
         (Said(400, {"content-type": "application/problem+json"}, b'{"code":"malformed","action":"retry"}'), "Problem"),
     ],
 )
-def test_an_answer_that_breaks_the_description_is_noticed(said: Said, complaint: str) -> None:
-    """The judge of all these tests can say no."""
+def test_an_answer_that_differs_from_the_description_is_detected(said: Said, complaint: str) -> None:
+    """A check of the comparison in all these tests, which must be able to fail."""
     common = {} if "missing" in complaint else {"baton-time": "1", "baton-request-id": "x"}
     judged = Contract().complaint("GET", "/api/time", Said(said.status, {**common, **said.headers}, said.body))
     assert complaint in judged

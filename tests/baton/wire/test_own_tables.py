@@ -1,6 +1,6 @@
-"""docs/baton/tables.md: its feature works as written, and `caller.live()` holds for its writes, over HTTP.
+"""docs/baton/tables.md: its feature works as written, and its writes require a live login, over HTTP.
 
-Each race is played: when the view has been let in, something ends the login before the transaction is sent.
+Each race is played: after the call is authorized, something ends the login before the transaction is sent.
 """
 
 import json
@@ -43,7 +43,7 @@ ADMIN, SUPPORT = frozenset({1}), frozenset({2})
 
 
 def block(language: str) -> str:
-    """Give the first block of a language of the page."""
+    """Return the page's first code block in a language."""
     found = re.search(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     assert found
     return found[1]
@@ -51,7 +51,7 @@ def block(language: str) -> str:
 
 @dataclass
 class Team:
-    """The page's feature behind a gateway, and what happens while its view runs."""
+    """The page's feature behind a gateway, and a function that runs while its view runs."""
 
     gateway: Gateway
     clock: DevelopmentClock
@@ -59,33 +59,33 @@ class Team:
     table: str
     feature: ModuleType
     before: list[Callable[[], object]] = field(default_factory=list)
-    """What happens before the condition is made."""
+    """Functions that run before the condition is made."""
     after: list[Callable[[], object]] = field(default_factory=list)
-    """What happens between the condition and the transaction."""
+    """Functions that run between the condition and the transaction."""
 
     def device(self, **members: Any) -> Device:
         """Make a device."""
         return Device(through(self.gateway), lambda: int(self.clock.time()), **members)
 
     def order(self, device: Device, path: str = "/orders", key: str = "order-7-abcdefgh") -> Said:
-        """Order."""
+        """Send an order."""
         return device.post(path, {"item": 7}, {"idempotency-key": key} if path == "/orders" else {})
 
     def stored(self) -> int:
-        """Count the orders there are."""
+        """Return the number of stored orders."""
         return client().scan(TableName=self.table, ConsistentRead=True)["Count"]
 
 
 @pytest.fixture
 def team(tables: Tables, clock: DevelopmentClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Team]:
-    """Serve the page's feature by three environments, and one route beside it that asks for a role."""
+    """Serve the page's feature and one route that requires a role, by three environments."""
     (tmp_path / "tables.yaml").write_text(block("yaml"), "utf-8")
     monkeypatch.setattr(template, "OWN", tmp_path / "tables.yaml")
     create_own_tables(tables.prefix)
     text = Clients.from_toml
     monkeypatch.setattr(Clients, "from_toml", lambda words, file="": text(words + ROLES, file))
     feature = ModuleType("orders_of_the_page")
-    exec(compile(block("python"), "docs/baton/tables.md", "exec"), vars(feature))  # noqa: S102 - our own page
+    exec(compile(block("python"), "docs/baton/tables.md", "exec"), vars(feature))  # noqa: S102 - code of a page of this repository
     made: list[tuple[Chalice, Baton]] = [environment(feature, tables, clock) for _ in range(3)]
     gateway = Gateway([app for app, _ in made])
     team = Team(gateway, clock, made[0][1], f"{tables.prefix}-orders", feature)
@@ -104,7 +104,7 @@ def team(tables: Tables, clock: DevelopmentClock, tmp_path: Path, monkeypatch: p
 
 
 def environment(feature: ModuleType, tables: Tables, clock: DevelopmentClock) -> tuple[Chalice, Baton]:
-    """Make an application with Baton and the feature, as the page's line in ``app.py`` does."""
+    """Make an application with Baton and the feature, as in the page's ``app.py``."""
     numbers = iter(range(1, 1 << 30))
     given = EFFECTS.set(Effects(lambda: int(clock.time()), secrets.token_bytes))
     try:
@@ -115,7 +115,7 @@ def environment(feature: ModuleType, tables: Tables, clock: DevelopmentClock) ->
     baton.install(app)
     named = {"app": app, "baton": baton, "orders": feature.orders}
     (line,) = re.findall(r"^app\.register_blueprint.*$", PAGE, re.MULTILINE)
-    exec(line, named)  # noqa: S102 - our own page
+    exec(line, named)  # noqa: S102 - code of a page of this repository
     routes = Blueprint("roles_of_a_test")
 
     @routes.route("/reviews", methods=["POST"])
@@ -137,14 +137,14 @@ def registered(team: Team, **members: Any) -> Device:
 
 
 def second(team: Team) -> Device:
-    """Log a second device of the account in."""
+    """Log in on a second device of the account."""
     other = team.device()
     assert other.login("ada@example.com").status == 200
     return other
 
 
 def account_of(device: Device) -> AccountId:
-    """Ask who it is."""
+    """Return the account of a device."""
     return AccountId(device.get("/me").members["account_id"])
 
 
@@ -152,7 +152,7 @@ def account_of(device: Device) -> AccountId:
 
 
 def test_the_feature_of_the_page_works(team: Team) -> None:
-    """An order is written once for a key, and is its owner's alone."""
+    """An order is written once for a key, and only its owner can read it."""
     phone = registered(team)
     first, again = team.order(phone), team.order(phone)
     assert (first.status, first.members["item"]) == (201, 7)
@@ -166,20 +166,20 @@ def test_the_feature_of_the_page_works(team: Team) -> None:
 
 
 def test_the_tables_of_the_page_are_created_once(team: Team) -> None:
-    """With key and sort key; a reload creates nothing."""
+    """A table has a partition key and a sort key. A reload of the server creates nothing."""
     create_own_tables(team.baton.deployment)
     described = client().describe_table(TableName=team.table)["Table"]
     assert [key["AttributeName"] for key in described["KeySchema"]] == ["pk", "sk"]
 
 
-def test_without_a_file_of_their_own_nobody_has_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most teams begin so."""
+def test_without_its_own_template_a_team_has_no_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new project is in this state."""
     monkeypatch.setattr(template, "OWN", tmp_path / "tables.yaml")
     assert template.own_tables("baton-dev") == {}
 
 
 def test_the_tests_of_the_page_pass_in_a_project_of_a_team(tmp_path: Path) -> None:
-    """Its template, its feature, its line of ``app.py`` and its tests, with warnings as errors."""
+    """The test runs its template, feature, ``app.py`` line and tests, with warnings as errors."""
     (tmp_path / "chalicelib").mkdir()
     (tmp_path / "tests").mkdir()
     for part in ("chalicelib/baton", "tools"):
@@ -216,7 +216,10 @@ def test_the_tests_of_the_page_pass_in_a_project_of_a_team(tmp_path: Path) -> No
 
 
 def test_the_template_of_the_page_imports_what_baton_exports() -> None:
-    """The key of the tables, the plan and the role of the backups; protected as Baton's tables are."""
+    """The template imports the tables' key, the backup plan and the backup role.
+
+    Its tables are protected as Baton's are.
+    """
     exported = {
         one["Export"]["Name"]["Fn::Sub"] for one in template.read(template.DATA)["Outputs"].values() if "Export" in one
     }
@@ -234,8 +237,8 @@ def test_the_template_of_the_page_imports_what_baton_exports() -> None:
     assert own["Orders"]["DeletionPolicy"] == own["Orders"]["UpdateReplacePolicy"] == "Retain"
 
 
-def test_the_policies_allow_what_the_feature_does_and_no_more(team: Team) -> None:
-    """The statement of the page its own table; the included policy the check of the login."""
+def test_the_policies_allow_exactly_what_the_feature_does(team: Team) -> None:
+    """The page's statement allows its own table. The included policy allows the check of the login."""
     used: set[Use] = set()
 
     def seen(params: dict[str, Any], model: Any, **_: object) -> None:
@@ -262,7 +265,7 @@ def by_logout(team: Team, phone: Device, other: Device) -> None:
 
 
 def by_another_device(team: Team, phone: Device, other: Device) -> None:
-    """End it from the other device."""
+    """End the login from the other device."""
     assert other.confirmed("DELETE", f"/me/devices/{phone.tokens['device_id']}").status == 204
 
 
@@ -307,10 +310,10 @@ ENDS: Final[dict[End, str | None]] = {
 
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
-def test_nothing_is_written_for_a_login_that_ends_meanwhile(
+def test_nothing_is_written_for_a_login_that_ends_during_the_call(
     team: Team, end: Callable[[Team, Device, Device], None]
 ) -> None:
-    """The login ends after the call was authorized, before the write. The repeated call gets the reason."""
+    """The login ends after authorization and before the write. The repeated call gets the end reason."""
     phone = registered(team)
     other = second(team)
     sent = dict(phone.tokens)
@@ -326,8 +329,8 @@ def test_nothing_is_written_for_a_login_that_ends_meanwhile(
 
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
-def test_what_was_written_before_the_end_stays(team: Team, end: End) -> None:
-    """The effect happens while the login lives; after the end there is no other."""
+def test_an_effect_before_the_end_of_the_login_stays(team: Team, end: End) -> None:
+    """After the end there is no further effect."""
     phone = registered(team)
     other = second(team)
     assert team.order(phone).status == 201
@@ -338,10 +341,8 @@ def test_what_was_written_before_the_end_stays(team: Team, end: End) -> None:
     assert team.stored() == 1
 
 
-def test_a_write_on_behalf_of_a_login_that_ends_needs_the_condition(
-    team: Team, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The tests above can fail."""
+def test_without_the_live_condition_the_write_succeeds(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check of the tests above, which must be able to fail."""
     phone = registered(team)
     plain = team.feature.write
     monkeypatch.setattr(team.feature, "write", lambda _, put: plain(put))
@@ -353,7 +354,7 @@ def test_a_write_on_behalf_of_a_login_that_ends_needs_the_condition(
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize(("later_s", "status"), [(0, 201), (1, 503)])
 def test_nothing_is_written_after_the_login_has_expired(team: Team, later_s: int, status: int) -> None:
-    """The last second of the login is enough, the next one is not, although the call was authorized before."""
+    """The write succeeds in the last second of the login. It fails in the next one, despite the authorization."""
     bearer = registered(team, client_id="iot", bound=False)
     life = int(bearer.tokens["authorization_expires_in"])
     team.clock.skip(life - 1 - (team.clock.time() - int(bearer.tokens["server_time"])))
@@ -366,8 +367,8 @@ def test_nothing_is_written_after_the_login_has_expired(team: Team, later_s: int
 # --- Roles ------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_written_where_the_role_was_taken_away_meanwhile(team: Team) -> None:
-    """The repeated call is refused. An order, which requires no role, is still written."""
+def test_nothing_is_written_if_the_role_is_removed_during_the_call(team: Team) -> None:
+    """The repeated call is refused. An order requires no role and is still written."""
     phone = registered(team)
     account, store = account_of(phone), team.baton.lineage_store
     assert team.order(phone, "/reviews").code == "insufficient_role"
@@ -383,8 +384,8 @@ def test_nothing_is_written_where_the_role_was_taken_away_meanwhile(team: Team) 
     assert team.order(phone).status == 201
 
 
-def test_a_role_that_took_the_place_of_another_lets_the_repetition_through(team: Team) -> None:
-    """So a login that lives is not told to log in."""
+def test_a_role_that_replaces_another_one_costs_one_repetition(team: Team) -> None:
+    """The login is active, so the client must not get `log_in`."""
     phone = registered(team)
     account, store = account_of(phone), team.baton.lineage_store
     store.set_roles(account, ADMIN, expected=frozenset())
@@ -393,11 +394,11 @@ def test_a_role_that_took_the_place_of_another_lets_the_repetition_through(team:
     assert team.order(phone, "/reviews").status == 201
 
 
-# --- A login that goes on ---------------------------------------------------------------------------------------
+# --- A login that stays active ----------------------------------------------------------------------------------------
 
 
-def test_a_password_that_the_same_device_changes_costs_a_repetition_only(team: Team) -> None:
-    """The login lives, so the caller is not logged out: the repetition, with the same key, writes."""
+def test_a_password_change_on_the_same_device_costs_one_repetition(team: Team) -> None:
+    """The login is active, so the caller is not logged out. The repetition writes, with the same key."""
     phone = registered(team)
     change = {"new_password": NEW_PASSWORD}
     team.after.append(lambda: phone.confirmed("POST", "/me/password", change))
@@ -405,8 +406,8 @@ def test_a_password_that_the_same_device_changes_costs_a_repetition_only(team: T
     assert (team.order(phone).status, team.stored()) == (201, 1)
 
 
-def test_an_exchange_in_the_middle_of_an_order_succeeds_and_so_does_the_order(team: Team) -> None:
-    """The login has advanced, and lives."""
+def test_an_exchange_during_an_order_and_the_order_both_succeed(team: Team) -> None:
+    """The login has advanced and is active."""
     phone = registered(team)
     said: list[Said] = []
     team.after.append(lambda: said.append(phone.exchange()))
@@ -415,8 +416,10 @@ def test_an_exchange_in_the_middle_of_an_order_succeeds_and_so_does_the_order(te
     assert phone.get("/me").status == 200
 
 
-def test_an_order_that_meets_another_write_costs_a_repetition_only(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DynamoDB cancels one of the two. For the exchange, see `tests/baton/storage/test_liveness.py`."""
+def test_an_order_in_conflict_with_another_write_costs_one_repetition(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DynamoDB cancels one of the two. `tests/baton/storage/test_liveness.py` tests the exchange."""
     phone = registered(team)
     stock, met = DynamoHandler.call_action, [1]
 
@@ -433,10 +436,10 @@ def test_an_order_that_meets_another_write_costs_a_repetition_only(team: Team, m
 
 
 @pytest.mark.parametrize(("code", "by_caller"), [("TransactionConflict", 1), ("ValidationError", 0)])
-def test_only_what_no_caller_causes_triggers_the_alarm(
+def test_only_a_failure_without_a_callers_part_raises_the_alarm(
     team: Team, code: str, by_caller: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A transaction that DynamoDB never takes is a defect of the team, and not of a caller."""
+    """A transaction that DynamoDB never accepts is a defect of the team's code."""
     phone = registered(team)
     recorded: list[str] = []
     stock = DynamoHandler.call_action

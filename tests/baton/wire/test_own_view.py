@@ -13,11 +13,10 @@ from chalicelib.baton.ids import AccountId
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from tests.baton.fixture import load_environment
 from tests.baton.wire.conversation import Device, Said, through
+from tests.baton.wire.second_factor import EMAIL, Person, stepped
 from tools.dev.engine import client
 from tools.dev.gateway import DevelopmentClock, Gateway
 from tools.operate import main
-
-EMAIL = "ada@example.com"
 
 USER: Mapping[str, str] = {
     "email": "account.email",
@@ -25,6 +24,17 @@ USER: Mapping[str, str] = {
     "verifier": "",  # the password hash
     "v": "",  # a count of changes
     "created_at": "account.created_at",
+    "second_factor": "account.second_factor_on",
+    "totp": "",  # the secret of the authenticator app
+    "totp_step": "factors.last_used_at",
+    "totp_mark": "",  # the id of a request
+    "totp_at": "factors.added_at",
+    "totp_new": "factors.by_new_device",
+    "recovery": "factors.left",
+    "recovery_at": "factors.added_at",
+    "recovery_mark": "",
+    "recovery_spent": "",  # the digest of a used code
+    "remembered": "factors.key_id",
 }
 STATE: Mapping[str, str] = {
     "s": "",  # the status, which is active
@@ -68,14 +78,22 @@ def scanned(tables: Tables, account: str) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def exported(phone: Device) -> Said:
-    """Step up, and export."""
-    return phone.confirmed("GET", "/me/export")
+def exported(phone: Device, ada: Person) -> Said:
+    """Step up with both factors, and export."""
+    return stepped(phone, "GET", "/me/export", totp=ada.fresh_code())
 
 
 @pytest.fixture
-def shown(make_device: Callable[..., Device], clock: DevelopmentClock, tables: Tables) -> tuple[Device, str]:
-    """Give an account with everything that can be stored of it: logins of every kind, ended ones, roles, attributes."""
+def ada(clock: DevelopmentClock) -> Person:
+    """Give Ada, who has no authenticator app yet."""
+    return Person(lambda: int(clock.time()))
+
+
+@pytest.fixture
+def shown(
+    make_device: Callable[..., Device], clock: DevelopmentClock, tables: Tables, ada: Person
+) -> tuple[Device, str]:
+    """Give an account with everything that can be stored: logins of each kind, factors, roles and attributes."""
     phone = make_device(client_id="mobile")
     assert phone.register(EMAIL).status == 201
     account = phone.get("/me").members["account_id"]
@@ -85,6 +103,7 @@ def shown(make_device: Callable[..., Device], clock: DevelopmentClock, tables: T
         assert other.get("/me").status == 200
         if client_id == "mobile-opaque":
             assert other.post("/logout", {}).status == 204
+    ada.enrol(phone)
     clock.skip(60)
     assert phone.exchange().status == 200
     state = load_environment(clock).baton.lineage_store
@@ -94,13 +113,13 @@ def shown(make_device: Callable[..., Device], clock: DevelopmentClock, tables: T
     return phone, account
 
 
-def test_an_export_equals_a_scan_of_all_tables(shown: tuple[Device, str], tables: Tables) -> None:
+def test_an_export_equals_a_scan_of_all_tables(shown: tuple[Device, str], tables: Tables, ada: Person) -> None:
     """Every stored attribute is exported, or is on this page as a secret or a count. No secret is exported."""
     phone, account = shown
     found = scanned(tables, account)
-    (user,) = [item for item in found["users"] if item["pk"]["S"].startswith("U#")]
     (state,) = found["lineages"]
-    said = exported(phone)
+    said = exported(phone, ada)
+    (user,) = [item for item in scanned(tables, account)["users"] if item["pk"]["S"].startswith("U#")]
     assert said.status == 200
     export = said.members
     assert {item["pk"]["S"][:2] for item in found["users"]} == {"U#", "E#"}
@@ -112,10 +131,24 @@ def test_an_export_equals_a_scan_of_all_tables(shown: tuple[Device, str], tables
         "email": user["email"]["S"],
         "created_at": int(user["created_at"]["N"]),
         "roles": [],  # the registry of these tests has no role with code 1
+        "second_factor_on": "second_factor" in user,
         "second_factor_required": "q" in state,
         "attributes": {"plan": 2},
     }
-    assert export["factors"] == [{"kind": "password"}]
+    assert export["factors"] == [
+        {"kind": "password"},
+        {
+            "kind": "totp",
+            "added_at": int(user["totp_at"]["N"]),
+            "last_used_at": 30 * int(user["totp_step"]["N"]),
+            "by_new_device": "totp_new" in user,
+        },
+        {"kind": "recovery_codes", "added_at": int(user["recovery_at"]["N"]), "left": len(user["recovery"]["BS"])},
+        *(
+            {"kind": "remembered_device", "added_at": int(at["N"]), "key_id": key}
+            for key, at in sorted(user["remembered"]["M"].items())
+        ),
+    ]
     assert {one["device_id"] for one in export["devices"]} == state["L"]["M"].keys()
     for device in export["devices"]:
         login = state["L"]["M"][device["device_id"]]["M"]
@@ -134,14 +167,14 @@ def test_an_export_equals_a_scan_of_all_tables(shown: tuple[Device, str], tables
     assert export["truncated"] is False
     assert "app" not in export
     text = said.body.decode()
-    secrets = [user["email_index"]["S"], phone.tokens["access_token"], bytes(user["verifier"]["B"]).hex()]
+    secrets = [user["email_index"]["S"], phone.tokens["access_token"], ada.secret, *ada.codes]
     assert all(secret not in text for secret in secrets)
 
 
-def test_an_export_is_an_event_of_the_account(shown: tuple[Device, str]) -> None:
+def test_an_export_is_an_event_of_the_account(shown: tuple[Device, str], ada: Person) -> None:
     """Its owner sees that somebody exported it."""
     phone, _ = shown
-    assert exported(phone).status == 200
+    assert exported(phone, ada).status == 200
     newest = phone.get("/me/activity").members["events"][0]
     assert (newest["event"], newest["device_id"]) == ("account_exported", phone.tokens["device_id"])
 
@@ -191,7 +224,7 @@ def test_the_teams_function_adds_to_the_export(tables: Tables, clock: Developmen
     phone = Device(through(Gateway([module.app])), lambda: int(clock.time()))
     phone.register(EMAIL)
     account = phone.get("/me").members["account_id"]
-    assert exported(phone).members["app"] == {"orders": [account]}
+    assert phone.confirmed("GET", "/me/export").members["app"] == {"orders": [account]}
 
 
 def test_after_a_deletion_by_the_operator_a_scan_finds_a_tombstone_and_an_event(
@@ -212,11 +245,11 @@ def test_after_a_deletion_by_the_operator_a_scan_finds_a_tombstone_and_an_event(
 
 
 def test_after_a_deletion_by_its_owner_no_address_and_no_device_is_left(
-    shown: tuple[Device, str], tables: Tables
+    shown: tuple[Device, str], tables: Tables, ada: Person
 ) -> None:
     """The tombstone names the login that deleted the account, so that a repetition is recognised."""
     phone, account = shown
-    assert phone.confirmed("DELETE", "/me").status == 204
+    assert stepped(phone, "DELETE", "/me", totp=ada.fresh_code()).status == 204
     left = scanned(tables, account)
     assert left["users"] == []
     (tombstone,) = left["lineages"]

@@ -1,4 +1,4 @@
-"""A team's own routes: arguments, answers, cookies, query, path, scope, role, acr, step-up, OPTIONS, jobs, events."""
+"""The API for routes of a team: arguments, answers, query, path, authorization, OPTIONS, jobs, events."""
 
 import json
 import subprocess
@@ -26,13 +26,13 @@ PAGE = "https://app.example.com"
 
 
 class Order(Body):
-    """What a view takes."""
+    """The body of a view."""
 
     item: Annotated[int, Meta(ge=1)]
 
 
 class Listing(Query):
-    """What a view reads of the query."""
+    """The query of a view."""
 
     page: Annotated[int, Meta(ge=1)] = 1
     deep: bool = False
@@ -41,14 +41,14 @@ class Listing(Query):
 
 
 def made(monkeypatch: pytest.MonkeyPatch) -> Baton:
-    """Make a Baton whose registry has roles, which serves no application yet."""
+    """Make a Baton with roles in its registry, without an application."""
     text = Clients.from_toml
     monkeypatch.setattr(Clients, "from_toml", lambda words, file="": text(words + ROLES, file))
     return Baton.from_environment(ENVIRONMENT)
 
 
 def public(view: Callable[..., object], monkeypatch: pytest.MonkeyPatch, **shapes: Any) -> Gateway:
-    """Serve one view that needs no login, at ``/public``."""
+    """Serve one view that requires no login, at ``/public``."""
     baton, app = made(monkeypatch), Chalice(app_name="public", configure_logs=False)
     baton.install(app)
     app.route("/public", methods=["GET", "POST"])(baton.public(**shapes)(view))  # type: ignore[arg-type] # on purpose
@@ -59,22 +59,22 @@ def public(view: Callable[..., object], monkeypatch: pytest.MonkeyPatch, **shape
 
 
 def no_argument() -> Answer:
-    """Take nothing."""
+    """Accept nothing."""
     return Answer()
 
 
 def caller_alone(caller: Caller) -> Answer:
-    """Take the caller."""
+    """Accept the caller."""
     return Answer()
 
 
 def keyword(caller: Caller, *, body: Order) -> Answer:
-    """Take the body by name."""
+    """Accept the body as a keyword argument."""
     return Answer()
 
 
 def two(caller: Caller, second: object, third: object) -> Answer:
-    """Take two more."""
+    """Accept two more arguments."""
     return Answer()
 
 
@@ -91,10 +91,10 @@ def two(caller: Caller, second: object, third: object) -> Answer:
         (two, {"body": Order, "query": Listing, "step_up": StepUp()}),
     ],
 )
-def test_a_view_that_cannot_be_called_as_its_route_says_is_a_type_error(
+def test_a_view_that_cannot_be_called_as_its_route_requires_is_a_type_error(
     view: Callable[..., Answer], asked: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the app starts, and not when the first phone calls."""
+    """The error is raised when the app starts, not at the first call."""
     with pytest.raises(TypeError):
         made(monkeypatch).signed(**asked)(view)
 
@@ -103,10 +103,10 @@ def test_a_view_that_cannot_be_called_as_its_route_says_is_a_type_error(
 @pytest.mark.parametrize(
     ("path", "view"), [("/things/{thing}", caller_alone), ("/things", two), ("/things/{other}/{second}", two)]
 )
-def test_path_parameters_are_those_of_the_view(
+def test_the_path_parameters_must_be_arguments_of_the_view(
     path: str, view: Callable[..., Answer], first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are compared when the route is registered, or by `install`."""
+    """The names are compared when the route is registered, or by `install`."""
     baton, app = made(monkeypatch), Chalice(app_name="own", configure_logs=False)
     decorated = baton.signed()(view)
     steps: list[Callable[[], object]] = [lambda: baton.install(app), lambda: app.route(path)(decorated)]
@@ -116,8 +116,8 @@ def test_path_parameters_are_those_of_the_view(
         refused()
 
 
-def test_install_is_called_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second application would answer requests of the first."""
+def test_install_may_be_called_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second application would answer requests of the first one."""
     baton = made(monkeypatch)
     baton.install(Chalice(app_name="one", configure_logs=False))
     with pytest.raises(RuntimeError, match="before"):
@@ -128,12 +128,12 @@ def test_install_is_called_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fields(answer: GatewayResponse, name: str) -> list[str]:
-    """Give all fields of a name."""
+    """Return all fields of this name."""
     return [value for given, value in answer.headers if given.lower() == name]
 
 
-def test_two_cookies_are_two_fields(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A comma joins no cookies. Each is Secure and HttpOnly."""
+def test_two_cookies_are_sent_in_two_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cookies cannot be joined with a comma. Each cookie is Secure and HttpOnly."""
     cookies = (Cookie("__Host-a", "1"), Cookie("b", "", max_age=0, path="/x", same_site="Lax"))
     answer = public(lambda _: Answer(204, cookies=cookies), monkeypatch).call("GET", "/api/public")
     assert fields(answer, "set-cookie") == [
@@ -147,6 +147,7 @@ def test_two_cookies_are_two_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         Answer(headers={"X-A": "a\r\nSet-Cookie: b=1"}),
         Answer(headers={"X-A": "a\nb"}),
+        Answer(headers={"X-A": "a\0b"}),  # Chalice itself refuses line ends only
         Answer(headers={"X A": "a"}),
         *(
             Answer(headers={name: "1"})
@@ -178,15 +179,15 @@ def test_two_cookies_are_two_fields(monkeypatch: pytest.MonkeyPatch) -> None:
         *(Answer(headers={name: "1"}) for name in ("Content-Length", "transfer-encoding", "x-content-type-options")),
     ],
 )
-def test_an_answer_that_must_not_be_sent_is_a_defect(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A 500, and nothing of it is sent."""
+def test_an_invalid_answer_of_a_view_is_a_defect(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client gets 500, and no part of the invalid answer."""
     said = public(lambda _: answer, monkeypatch).call("GET", "/api/public")
     assert (said.status, json.loads(said.body)["code"]) == (500, "server_error")
     assert fields(said, "x-a") == fields(said, "set-cookie") == []
 
 
-def test_a_redirect_a_page_and_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each with what every answer has."""
+def test_a_redirect_a_page_and_a_text_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has the headers of every answer."""
     sent = iter(
         [
             Answer.redirect("https://a.example/?q=1"),
@@ -209,8 +210,8 @@ def test_a_redirect_a_page_and_text(monkeypatch: pytest.MonkeyPatch) -> None:
         Answer.redirect("/", 200)
 
 
-def test_a_shared_cache_keeps_no_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One person's cookie was sent to every other one. An answer that a cache may keep has no time of its own."""
+def test_an_answer_with_a_cookie_is_not_cached_by_a_shared_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shared cache would send one user's cookie to other users. A cacheable answer has no Baton-Time."""
     sent = iter([Answer(200, {}, cookies=(Cookie("a", "b"),), cache_s=60), Answer(200, {}, cache_s=60)])
     gateway = public(lambda _: next(sent), monkeypatch)
     own, shared = (gateway.call("GET", "/api/public") for _ in range(2))
@@ -226,8 +227,8 @@ def test_a_shared_cache_keeps_no_cookie(monkeypatch: pytest.MonkeyPatch) -> None
         errors.Refusal("a family has no code"),
     ],
 )
-def test_a_refusal_that_cannot_be_written_is_a_defect(refusal: errors.Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It left the view, so no line of the log said where it struck."""
+def test_a_refusal_that_cannot_be_encoded_is_a_defect(refusal: errors.Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the fix it was raised outside the view, and the log did not contain its place."""
     noted: list[str] = []
 
     def view(_: Message) -> Answer:
@@ -242,8 +243,8 @@ def test_a_refusal_that_cannot_be_written_is_a_defect(refusal: errors.Refusal, m
     assert noted == ["internal_error", "refused"]
 
 
-def test_a_member_of_a_refusal_takes_no_name_of_batons(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client switches on `code` and `action`: the log had another code than the answer."""
+def test_a_refusal_cannot_have_a_member_with_a_name_of_baton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client decides by `code` and `action`, and the log would contain another code than the answer."""
 
     def view(_: Message) -> Answer:
         raise errors.Conflict("x", code="mine", action="log_in", status=200, request_id="y", seat=7)
@@ -253,8 +254,8 @@ def test_a_member_of_a_refusal_takes_no_name_of_batons(monkeypatch: pytest.Monke
     assert body["request_id"] != "y"
 
 
-def test_a_cookie_and_a_request_mask_what_they_hold() -> None:
-    """Printed in a log, a cookie would be a session."""
+def test_the_repr_of_a_cookie_and_of_a_request_is_masked() -> None:
+    """A cookie in a log would be a stolen session."""
     assert "hunter2" not in repr(Cookie("a", "hunter2"))
     assert answered(Answer(cookies=(Cookie("a", "hunter2"),))).headers["Set-Cookie"][0].startswith("a=hunter2;")
 
@@ -278,7 +279,7 @@ def test_a_cookie_and_a_request_mask_what_they_hold() -> None:
     ],
 )
 def test_a_query_is_converted(query: str, status: int, told: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each parameter at most once, and none that the route does not have."""
+    """Each parameter may occur once. Unknown parameters are refused."""
     gateway = public(lambda _, asked: Answer(200, [asked.page, asked.deep, asked.word]), monkeypatch, query=Listing)
     said = gateway.call("GET", f"/api/public?{query}")
     body = json.loads(said.body)
@@ -303,7 +304,7 @@ def test_a_query_is_converted(query: str, status: int, told: object, monkeypatch
     ],
 )
 def test_a_path_parameter_is_decoded_once(sent: str, got: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no UTF-8 text is malformed."""
+    """Bytes that are not UTF-8 are `malformed`."""
     baton, app = made(monkeypatch), Chalice(app_name="paths", configure_logs=False)
     baton.install(app)
 
@@ -323,8 +324,8 @@ def test_a_path_parameter_is_decoded_once(sent: str, got: str | None, monkeypatc
 
 
 @pytest.mark.parametrize("order", ["route first", "install first", "blueprint"])
-def test_options_is_answered_in_any_order(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no line below which a route has no preflight. A route with Chalice's own CORS is left as it is."""
+def test_options_is_answered_for_routes_in_any_order(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A route that is registered late has its preflight too. A route with Chalice's own CORS is not changed."""
     baton, app, routes = made(monkeypatch), Chalice(app_name="pages", configure_logs=False), Blueprint("pages")
     if order != "route first":
         baton.install(app)
@@ -346,20 +347,20 @@ def test_options_is_answered_in_any_order(order: str, monkeypatch: pytest.Monkey
 
 
 def test_without_origins_no_path_answers_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No page may call, so none needs to ask."""
+    """No page may call, so no preflight is needed."""
     app = Chalice(app_name="none", configure_logs=False)
     Baton.from_environment({**ENVIRONMENT, "BATON_ORIGINS": ""}).install(app)
     assert not any("OPTIONS" in methods for methods in app.routes.values())
 
 
-# --- Who may call ------------------------------------------------------------------------------------------------
+# --- Authorization ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def team(
     tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[ModuleType, Callable[..., Device]]:
-    """Serve routes of a team, each with one demand, and make devices."""
+    """Serve routes of a team, each with one requirement, and make devices."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     text = Clients.from_toml
     monkeypatch.setattr(Clients, "from_toml", lambda words, file="": text(words + ROLES, file))
@@ -419,7 +420,7 @@ Team = tuple[ModuleType, Callable[..., Device]]
 
 
 def test_scope_role_and_acr_are_checked(team: Team) -> None:
-    """403 for scope and role; the roles are those of the account at this moment."""
+    """A missing scope or role is 403. The roles are those that the account has now."""
     module, device = team
     phone = device()
     phone.register("ada@example.com")
@@ -439,8 +440,8 @@ def test_scope_role_and_acr_are_checked(team: Team) -> None:
     assert live["TableName"].endswith("-lineages")
 
 
-def test_a_shared_cache_keeps_no_answer_to_a_caller(team: Team) -> None:
-    """It was `public`: a cache before the API sent the answer of one account to every other one."""
+def test_an_answer_to_a_caller_is_not_cached_by_a_shared_cache(team: Team) -> None:
+    """Before the fix it was `public`, so a cache would send the answer of one account to other accounts."""
     _, device = team
     phone = device()
     phone.register("ada@example.com")
@@ -449,8 +450,8 @@ def test_a_shared_cache_keeps_no_answer_to_a_caller(team: Team) -> None:
     assert "baton-time" not in said.headers
 
 
-def test_the_condition_of_live_holds_while_the_login_lives(team: Team) -> None:
-    """In a transaction of the team's own, over the low-level client."""
+def test_the_condition_of_live_holds_while_the_login_is_active(team: Team) -> None:
+    """The condition is used in the team's own transaction, with the low-level client."""
     module, device = team
     phone = device()
     phone.register("ada@example.com")
@@ -464,7 +465,10 @@ def test_the_condition_of_live_holds_while_the_login_lives(team: Team) -> None:
 
 
 def test_a_view_may_require_a_step_up_for_some_requests(team: Team) -> None:
-    """Without a grant it is asked for; with one it is used once; a second call judges the same grant."""
+    """Without a grant the view requires it.
+
+    With one it is used once, and a second check in the view accepts the same grant.
+    """
     _, device = team
     phone = device()
     phone.register("ada@example.com")
@@ -479,8 +483,8 @@ def test_a_view_may_require_a_step_up_for_some_requests(team: Team) -> None:
     assert phone.request("POST", "/orders", body, JSON | grant).code == "grant_invalid"
 
 
-def test_a_later_and_stricter_demand_judges_the_grant_that_was_used(team: Team, clock: DevelopmentClock) -> None:
-    """It is not used again, and too old it is refused."""
+def test_a_stricter_requirement_later_in_the_view_checks_the_used_grant(team: Team, clock: DevelopmentClock) -> None:
+    """The grant is not used again. If it is too old, the call is refused."""
     _, device = team
     phone = device()
     phone.register("ada@example.com")
@@ -491,17 +495,17 @@ def test_a_later_and_stricter_demand_judges_the_grant_that_was_used(team: Team, 
 
 
 def test_a_route_with_a_query_cannot_require_a_step_up(team: Team) -> None:
-    """No grant covers a query."""
+    """A grant does not cover a query."""
     _, device = team
     bearer = device(client_id="simple", bound=False)
     bearer.register("ada@example.com")
     assert bearer.request("POST", "/search?page=3").members == {"page": 3}
 
 
-def test_the_level_of_a_login_is_compared() -> None:
-    """A level that does not exist is below every other, and no route can name it."""
+def test_the_acr_of_a_login_is_compared() -> None:
+    """An unknown level is below all others, and no route can require it."""
     low = Caller(
-        account="a",  # type: ignore[arg-type] # an id of a test
+        account="a",  # type: ignore[arg-type] # an id that only this test uses
         device_id="d",  # type: ignore[arg-type] # the same
         client_id="c",
         scope=frozenset(),
@@ -521,7 +525,7 @@ def test_the_level_of_a_login_is_compared() -> None:
 
 
 def test_an_event_of_a_team_has_its_own_prefix(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So no release of Baton takes its name."""
+    """Therefore a new event of Baton cannot have the same name."""
     module, device = team
     told: list[tuple[str, Mapping[str, object]]] = []
     monkeypatch.setattr(module.baton.log, "record", lambda event, /, **facts: told.append((event, facts)))
@@ -537,7 +541,7 @@ def test_an_event_of_a_team_has_its_own_prefix(team: Team, monkeypatch: pytest.M
 
 
 def test_an_event_may_have_facts_of_any_name(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`caller=` and `event=` were two values of one argument: a `TypeError` after the effect."""
+    """Before the fix, `caller=` and `event=` raised a `TypeError` after the effect."""
     module, device = team
     audited: list[Any] = []
     monkeypatch.setattr(module.baton.audit, "append", lambda event, **_: audited.append(event))
@@ -548,13 +552,13 @@ def test_an_event_may_have_facts_of_any_name(team: Team, monkeypatch: pytest.Mon
     class Known:
         device_id, client_id = "d", "mobile"
 
-    Known.account = account  # type: ignore[attr-defined] # a caller of a test
+    Known.account = account  # type: ignore[attr-defined] # a caller that only this test makes
     module.baton.record("app_called", Known, caller="Bob", event="ring", self="x")
     assert audited[-1].details == {"caller": "Bob", "event": "ring", "self": "x", "client": "mobile"}
 
 
-def test_a_job_has_a_request_id_and_its_defect_is_told(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the exception goes on: Lambda counts it."""
+def test_a_job_has_a_request_id_and_its_defect_is_logged(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exception is raised further, so that Lambda counts it."""
     module, _ = team
     begun: list[str] = []
     monkeypatch.setattr(module.baton.log, "start_request", lambda *, request_id: begun.append(request_id))
@@ -573,15 +577,15 @@ def test_a_job_has_a_request_id_and_its_defect_is_told(team: Team, monkeypatch: 
     assert (begun, told) == (["an-event"], ["internal_error"])
 
 
-def test_the_jobs_of_baton_are_functions_of_their_own_name() -> None:
-    """Chalice deploys each under its name, by a handler that Lambda can import."""
+def test_the_jobs_of_baton_have_their_own_function_names() -> None:
+    """Chalice deploys each job under its name, with a handler that Lambda can import."""
     app = load_environment().app
     jobs = {source.name: source.handler_string for source in app.event_sources}
     assert jobs == {name: f"chalicelib.baton.http.jobs.{name}" for name in ("rotate_keys", "audit_configuration")}
 
 
-def test_a_public_view_takes_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the body, where there is one."""
+def test_a_public_view_gets_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The view also gets the body, if the route has one."""
     gateway = public(lambda message, order: Answer(200, [message.method, order.item]), monkeypatch, body=Order)
     said = gateway.call("POST", "/api/public", [("host", HOST), *JSON.items()], b'{"item": 3}')
     assert json.loads(said.body) == ["POST", 3]
@@ -589,8 +593,8 @@ def test_a_public_view_takes_the_message(monkeypatch: pytest.MonkeyPatch) -> Non
     assert Said(wrong.status, {}, wrong.body).code == "wrong_type"
 
 
-def test_a_public_route_refuses_a_key_that_it_would_ignore(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that sends one repeats its request, so the effect would happen twice."""
+def test_a_public_route_refuses_an_idempotency_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client with a key repeats its request. The route would ignore the key and act twice."""
     ran: list[str] = []
 
     def view(message: Message) -> Answer:
@@ -604,8 +608,8 @@ def test_a_public_route_refuses_a_key_that_it_would_ignore(monkeypatch: pytest.M
         assert gateway.call(method, "/api/public", [("host", HOST), *headers]).status == 200
 
 
-def test_a_job_that_lambda_imports_alone_finds_its_application() -> None:
-    """Lambda imports the module of the job's handler, and not ``app.py``."""
+def test_the_module_of_a_job_loads_its_application() -> None:
+    """Lambda imports the module of the job's handler, not ``app.py``."""
     program = "import sys\nfrom chalicelib.baton.http import jobs\nassert 'app' not in sys.modules\n"
     program += "assert jobs._jobs().dispatch.app is sys.modules['app'].app"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Sixteen at once."""
+"""Sixteen parallel exchanges of one token."""
 
 import secrets
 from collections.abc import Callable
@@ -20,7 +20,7 @@ LENGTHS = pytest.mark.parametrize("rounds", [50, pytest.param(500, marks=pytest.
 
 @pytest.fixture
 def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch) -> Gateway:
-    """Put eight environments behind the gateway, so that eight requests really run at once."""
+    """Serve with eight environments, so that eight requests run in parallel."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     return Gateway([load_environment(clock).app for _ in range(8)])
 
@@ -29,7 +29,7 @@ def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyP
 def test_one_attempt_gives_sixteen_clients_one_child(
     make_device: Callable[..., Device], rounds: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """Again and again: all sixteen are answered, and with one and the same child."""
+    """In each round all sixteen exchanges are answered with the same child token."""
     phone = make_device(client_id="simple", bound=False)
     token = str(phone.register("ada@example.com").members["refresh_token"])
     with ThreadPoolExecutor(RACERS) as pool:
@@ -43,20 +43,20 @@ def test_one_attempt_gives_sixteen_clients_one_child(
 
 
 @LENGTHS
-def test_different_attempts_leave_no_live_child_and_other_devices_alone(
+def test_different_attempts_end_the_login_and_no_other_device(
     make_device: Callable[..., Device],
     clock: DevelopmentClock,
     rounds: int,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Again and again: one child is handed out, and it is dead; the account's other device never notices."""
+    """In each round one child token is issued and the login ends. The other device of the account is not affected."""
     phone, tablet = make_device(client_id="simple", bound=False), make_device()
     phone.register("ada@example.com")
     tablet.login("ada@example.com")
     with ThreadPoolExecutor(RACERS) as pool:
         for number in range(rounds):
             if number:
-                clock.skip(LINEAGE_KEPT_S // (LINEAGES_MAX - 2))  # or there would be no room
+                clock.skip(LINEAGE_KEPT_S // (LINEAGES_MAX - 2))  # otherwise the account state would be full
                 assert phone.login("ada@example.com").status == 200
             token = str(phone.tokens["refresh_token"])
             attempts = [secrets.token_urlsafe(16) for _ in range(RACERS)]

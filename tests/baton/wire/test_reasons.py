@@ -1,4 +1,4 @@
-"""The private reason of a refusal is fixed words: nothing that a caller sent reaches the operator's log by it."""
+"""The private reason of a refusal has fixed words, so that no text of a caller gets into the log."""
 
 import base64
 import json
@@ -12,12 +12,12 @@ from tests.baton.wire.conversation import FORM, HOST, JSON, PASSWORD, Device
 
 MARK = "Zq9x"
 LONG = MARK * 400
-"""Goes into every place that a caller can fill."""
+"""A long text for each value that a caller can choose."""
 
 
 @pytest.fixture
 def reasons(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Keep every text that is recorded, before the log cuts it."""
+    """Collect each recorded reason, before the log shortens it."""
     kept: list[str] = []
 
     def record(_: Log, event: str, /, **facts: str | int) -> None:
@@ -93,8 +93,8 @@ BODIES: list[tuple[str, Mapping[str, str], bytes]] = [
 ]
 
 
-def test_no_reason_quotes_a_caller(make_device: Callable[..., Device], reasons: list[str]) -> None:
-    """6 KB of chosen text reached the log by the name of a component, a label, or a parser's message."""
+def test_no_reason_contains_text_of_a_caller(make_device: Callable[..., Device], reasons: list[str]) -> None:
+    """Before the fix, 6 KB of any text got into the log: a component name, a label, or a parser's message."""
     phone = make_device()
     assert phone.register("ada@example.com").status == 201
     for tamper in TAMPERED:

@@ -1,4 +1,7 @@
-"""``Signature`` and ``Signature-Input`` are dictionaries: their lines count together, and one member is Baton's."""
+"""``Signature`` and ``Signature-Input`` are dictionaries.
+
+All lines of a field count together, and one member is Baton's.
+"""
 
 import base64
 from collections.abc import Callable
@@ -22,7 +25,7 @@ def phone(make_device: Callable[..., Device]) -> Device:
 def with_lines(
     phone: Device, lines: Callable[[str, str], list[tuple[str, str]]], method: str = "GET", path: str = "/me"
 ) -> Said:
-    """Send a signed request whose two fields are written as these lines."""
+    """Send a signed request with these lines as its two fields."""
     fields: dict[str, str] = {}
     kept = phone.send
 
@@ -39,8 +42,8 @@ def with_lines(
 
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("names", [("Signature-Input", "Signature"), ("signature-input", "SIGNATURE")])
-def test_a_proxys_own_line_was_refused_as_a_duplicate(phone: Device, names: tuple[str, str], order: int) -> None:
-    """RFC 9651 section 4.2: lines are combined with a comma, in order. In one spelling of the name or in two."""
+def test_the_signature_line_of_a_proxy_is_accepted(phone: Device, names: tuple[str, str], order: int) -> None:
+    """RFC 9651 section 4.2: lines are combined in order. The names may be spelled alike or differently."""
 
     def lines(signature_input: str, signature: str) -> list[tuple[str, str]]:
         ours = [("signature-input", signature_input), ("signature", signature)]
@@ -51,8 +54,8 @@ def test_a_proxys_own_line_was_refused_as_a_duplicate(phone: Device, names: tupl
     assert with_lines(phone, lines, "POST", "/logout").status == 204
 
 
-def test_an_empty_line_says_nothing(phone: Device) -> None:
-    """A line without a member is no member."""
+def test_an_empty_line_is_ignored(phone: Device) -> None:
+    """A line without a member adds nothing."""
 
     def lines(signature_input: str, signature: str) -> list[tuple[str, str]]:
         empty = [("signature-input", ""), ("signature", " ")]
@@ -61,8 +64,8 @@ def test_an_empty_line_says_nothing(phone: Device) -> None:
     assert with_lines(phone, lines).status == 200
 
 
-def test_two_signatures_with_our_tag_are_refused_on_two_lines_too(phone: Device) -> None:
-    """Exactly one: which of the two was meant is nobody's guess."""
+def test_two_signatures_with_batons_tag_are_refused_on_two_lines_too(phone: Device) -> None:
+    """Exactly one such signature is allowed, so that the meaning is never ambiguous."""
 
     def lines(signature_input: str, signature: str) -> list[tuple[str, str]]:
         again = [("signature-input", f"x{signature_input}"), ("signature", f"x{signature}")]
@@ -74,8 +77,8 @@ def test_two_signatures_with_our_tag_are_refused_on_two_lines_too(phone: Device)
 
 
 @pytest.mark.parametrize("field", ["signature", "signature-input"])
-def test_a_label_given_twice_is_refused(phone: Device, field: str) -> None:
-    """RFC 9651 lets the last one win: a middlebox that takes the first would see another signature."""
+def test_a_repeated_label_is_refused(phone: Device, field: str) -> None:
+    """In RFC 9651 the last value counts. A proxy that reads the first value would see another signature."""
 
     def lines(signature_input: str, signature: str) -> list[tuple[str, str]]:
         sent = [("signature-input", signature_input), ("signature", signature)]
@@ -86,8 +89,8 @@ def test_a_label_given_twice_is_refused(phone: Device, field: str) -> None:
     assert "a duplicate key" in said.members["detail"]
 
 
-def test_the_limit_is_that_of_all_lines_together(phone: Device) -> None:
-    """8,192 characters, however many lines they come in."""
+def test_the_size_limit_holds_for_all_lines_together(phone: Device) -> None:
+    """The limit is 8,192 characters, in any number of lines."""
 
     def lines(signature_input: str, signature: str) -> list[tuple[str, str]]:
         sent = [("signature-input", signature_input), ("signature", signature)]
@@ -97,7 +100,7 @@ def test_the_limit_is_that_of_all_lines_together(phone: Device) -> None:
 
 
 @pytest.mark.parametrize("field", ["authorization", "baton-grant", "content-digest", "dpop", "host", "idempotency-key"])
-def test_every_other_security_field_comes_once(phone: Device, field: str) -> None:
-    """Two of them are two intents."""
+def test_every_other_security_field_may_occur_once(phone: Device, field: str) -> None:
+    """Two values would be ambiguous."""
     said = phone.send("GET", "/api/time", [("host", HOST), (field, "x" * 16), (field.title(), "x" * 16)], b"")
     assert (said.status, said.code) == (400, "duplicate_field")

@@ -1,4 +1,4 @@
-"""Garbage costs nothing, and nothing secret is kept or said."""
+"""Invalid tokens cause no database call, and no secret is stored or logged."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ NO_KEY = {"binding": "none"}
 
 @pytest.fixture
 def asked(embedded_engine: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note every call that reaches DynamoDB."""
+    """Record each call to DynamoDB."""
     calls: list[str] = []
     answer = DynamoHandler.call_action
 
@@ -35,7 +35,7 @@ def asked(embedded_engine: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def garbage(token: str, opaque: str, public_pem: bytes) -> Iterator[str]:
-    """Make tokens that nobody issued."""
+    """Make tokens that Baton never issued."""
     header, payload, signature = token.split(".")
     claims = jwt.decode(token, options={"verify_signature": False})
     kid = jwt.get_unverified_header(token)["kid"]
@@ -66,8 +66,8 @@ def garbage(token: str, opaque: str, public_pem: bytes) -> Iterator[str]:
         yield "baton_" + encode_base64url(bytes(other))
 
 
-def test_garbage_tokens_reach_no_database(make_device: Callable[..., Device], asked: list[str]) -> None:
-    """On every route that takes a token."""
+def test_invalid_tokens_cause_no_database_call(make_device: Callable[..., Device], asked: list[str]) -> None:
+    """Each route that accepts a token is tested."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -80,7 +80,7 @@ def test_garbage_tokens_reach_no_database(make_device: Callable[..., Device], as
         .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     )
     basic = base64.b64encode(f"{RESOURCE_SERVER}:{RESOURCE_SERVER_SECRET}".encode()).decode()
-    for _ in range(2):  # both environments have their ring
+    for _ in range(2):  # both environments have their key ring
         phone.get("/me")
     asked.clear()
     seen = 0
@@ -104,8 +104,10 @@ def test_garbage_tokens_reach_no_database(make_device: Callable[..., Device], as
     assert asked == []
 
 
-def test_requests_that_prove_nothing_reach_no_database(make_device: Callable[..., Device], asked: list[str]) -> None:
-    """Unsigned, by another key, stale, tampered, of a wrong shape, malformed."""
+def test_requests_that_prove_nothing_cause_no_database_call(
+    make_device: Callable[..., Device], asked: list[str]
+) -> None:
+    """The cases are unsigned, signed by another key, too old, changed, of a wrong type, and malformed."""
     phone, thief = make_device(), make_device()
     phone.register("ada@example.com")
     for _ in range(2):
@@ -129,19 +131,19 @@ def test_requests_that_prove_nothing_reach_no_database(make_device: Callable[...
 
 @pytest.fixture
 def loud(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the environments that start after this tell everything."""
+    """Set the log level DEBUG for the environments that start later."""
     monkeypatch.setenv("BATON_LOG_LEVEL", "DEBUG")
 
 
 @pytest.mark.guarantee(10)
-def test_nothing_secret_is_stored_or_logged(
+def test_no_secret_is_stored_or_logged(
     loud: None,
     make_client: Callable[..., Any],
     tables: Tables,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """After whole lives of all kinds: no password, token, attempt, secret or grant in any table or log line."""
+    """After complete flows of all kinds, no table and no log line has a password, token, attempt, secret or grant."""
     del loud
     caplog.set_level(logging.DEBUG)
     secrets_used: set[str] = {PASSWORD, NEW_PASSWORD}

@@ -1,4 +1,4 @@
-"""Libraries that know nothing of Baton, over real HTTP."""
+"""Common OAuth libraries, unchanged, over real HTTP."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ PASSWORD = "copper lantern drifting sideways"
 
 @pytest.fixture
 def url(gateway: Gateway, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch, tables: Tables) -> Iterator[str]:
-    """Serve on loopback, under the host that the tests' settings name."""
+    """Serve on loopback, under the host of the tests' settings."""
     del tables
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
     monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
@@ -41,7 +41,7 @@ def url(gateway: Gateway, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def token(url: str) -> dict[str, object]:
-    """Register through the client for stock OAuth applications, and give the token response."""
+    """Register with the client for common OAuth apps, and return the token response."""
     body = {"email": "ada@example.com", "password": PASSWORD, "client_id": "oauth"}
     answer = requests.post(f"{url}/register", json=body, timeout=20)
     assert answer.status_code == 201
@@ -51,13 +51,13 @@ def token(url: str) -> dict[str, object]:
 
 
 def endpoint(url: str, name: str) -> str:
-    """Find an endpoint through the metadata; the issuer's host is not where this test listens."""
+    """Find an endpoint by the metadata, and replace the issuer's host by that of the test server."""
     metadata = requests.get(f"{url}/.well-known/openid-configuration", timeout=20).json()
     return url + str(metadata[name]).removeprefix(str(metadata["issuer"]))
 
 
-def test_requests_oauthlib_refreshes_and_is_told_off_on_reuse(url: str, token: dict[str, object]) -> None:
-    """It refreshes an expired token by itself, calls with the new one, and raises InvalidGrantError on the used one."""
+def test_requests_oauthlib_refreshes_and_raises_on_reuse(url: str, token: dict[str, object]) -> None:
+    """The library refreshes an expired token and calls with the new one. A used token raises InvalidGrantError."""
     kept = [dict(token)]
     expired = {**token, "expires_in": -1, "expires_at": time.time() - 1}
     with OAuth2Session(
@@ -76,8 +76,8 @@ def test_requests_oauthlib_refreshes_and_is_told_off_on_reuse(url: str, token: d
             session.refresh_token(endpoint(url, "token_endpoint"), refresh_token=str(kept[1]["refresh_token"]))
 
 
-def test_authlib_refreshes_introspects_revokes_and_is_told_off_on_reuse(url: str, token: dict[str, object]) -> None:
-    """Its own exception, ``invalid_grant``; introspection follows each end at once."""
+def test_authlib_refreshes_introspects_revokes_and_raises_on_reuse(url: str, token: dict[str, object]) -> None:
+    """The library raises its own exception for ``invalid_grant``. Introspection shows each end immediately."""
     with (
         AuthlibSession("oauth", token=dict(token), token_endpoint_auth_method="none") as session,
         AuthlibSession(RESOURCE_SERVER, RESOURCE_SERVER_SECRET) as billing,
@@ -98,14 +98,14 @@ def test_authlib_refreshes_introspects_revokes_and_is_told_off_on_reuse(url: str
 
 
 class Keys(HTTPSignatureKeyResolver):
-    """Give the library the device's key."""
+    """Give the library the key of the device."""
 
     def __init__(self, key: object) -> None:
-        """Keep it."""
+        """Store the key."""
         self.key = key
 
     def resolve_private_key(self, key_id: str) -> object:
-        """Sign with it."""
+        """Return the signing key."""
         del key_id
         return self.key
 
@@ -119,10 +119,10 @@ class Keys(HTTPSignatureKeyResolver):
     ],
     ids=["ecdsa-p256-sha256", "ed25519", "hmac-sha256"],
 )
-def test_another_implementation_of_rfc_9421_signs_a_call(
+def test_an_independent_implementation_of_rfc_9421_signs_a_call(
     url: str, options: dict[str, str], algorithm: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """http-message-signatures signs ``GET /me``: accepted; changed afterwards: refused."""
+    """http-message-signatures signs ``GET /me``. Baton accepts it, and refuses it after a change."""
     del monkeypatch
     storage = MemoryStorage()
     origin = "http://localhost:8000/api"  # the authority of the tests' settings
@@ -157,7 +157,7 @@ def test_another_implementation_of_rfc_9421_signs_a_call(
 
 
 class _To:
-    """A transport that speaks to the test's port under the name the settings know."""
+    """A transport that connects to the test's port under the host name of the settings."""
 
     def __init__(self, url: str) -> None:
         self._origin = url.removesuffix("/api")

@@ -1,7 +1,7 @@
-"""Stock clients read the discovery documents: their rules, copied as facts, and two libraries that are installed here.
+"""Common clients read the discovery documents: rules copied from their sources, and two installed libraries.
 
 AppAuth for Android (``AuthorizationServiceDiscovery``), iOS (``OIDServiceDiscovery``) and JavaScript
-(``AuthorizationServiceConfiguration``) ask for these members, and refuse the document without them.
+(``AuthorizationServiceConfiguration``) require these members, and refuse the document without them.
 """
 
 import json
@@ -54,8 +54,8 @@ def document(send: Send, path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("library", APPAUTH)
-def test_appauth_finds_every_member_it_asks_for(send: Send, library: str) -> None:
-    """Under the issuer, where it looks: ``{issuer}/.well-known/openid-configuration``."""
+def test_appauth_finds_each_required_member(send: Send, library: str) -> None:
+    """AppAuth reads ``{issuer}/.well-known/openid-configuration``."""
     found = document(send, OPENID)
     assert {name for name in APPAUTH[library] if found.get(name) in (None, "", [])} == set()
     for name in APPAUTH[library]:
@@ -63,8 +63,8 @@ def test_appauth_finds_every_member_it_asks_for(send: Send, library: str) -> Non
             assert urlsplit(found[name]).netloc, name
 
 
-def test_oauth4webapi_finds_its_issuer(send: Send) -> None:
-    """``processDiscoveryResponse``: 200, ``application/json``, an object whose issuer is the one it was asked for."""
+def test_oauth4webapi_accepts_the_issuer(send: Send) -> None:
+    """``processDiscoveryResponse`` requires 200, ``application/json`` and an object with the requested issuer."""
     for path in (OPENID, OAUTH):
         said = send("GET", f"/api{path}", [("host", HOST)], b"")
         assert said.headers["content-type"] == "application/json"
@@ -73,7 +73,7 @@ def test_oauth4webapi_finds_its_issuer(send: Send) -> None:
 
 @pytest.mark.parametrize("path", [OPENID, OAUTH])
 def test_authlib_validates_the_documents(send: Send, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    """By its own class; an empty list of response types is one of the things that it refuses."""
+    """Authlib's own class is used. It refuses an empty list of response types, for example."""
     monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
     found = document(send, path)
     AuthorizationServerMetadata(found).validate()
@@ -81,8 +81,11 @@ def test_authlib_validates_the_documents(send: Send, monkeypatch: pytest.MonkeyP
         AuthorizationServerMetadata(found | {"response_types_supported": []}).validate()
 
 
-def test_of_an_openid_provider_authlib_misses_rs256_alone(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenID Discovery wants RS256 for ID tokens. None is issued, and no key of that kind exists: it is not claimed."""
+def test_authlib_reports_only_missing_rs256_in_the_openid_document(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenID Discovery requires RS256 for ID tokens.
+
+    Baton issues none and has no such key, so it does not claim RS256.
+    """
     monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
     found = document(send, OPENID)
     with pytest.raises(ValueError, match="RS256"):
@@ -90,7 +93,7 @@ def test_of_an_openid_provider_authlib_misses_rs256_alone(send: Send, monkeypatc
     OpenIDProviderMetadata(found | {"id_token_signing_alg_values_supported": ["RS256", "ES256"]}).validate()
 
 
-def test_the_openid_document_alone_has_what_only_openid_clients_ask_for(send: Send) -> None:
+def test_only_the_openid_document_has_the_members_for_openid_clients(send: Send) -> None:
     """No code flow and no ID token exist, so the OAuth document does not name them."""
     openid, oauth = document(send, OPENID), document(send, OAUTH)
     assert {name: openid[name] for name in openid.keys() - oauth.keys()} == {
@@ -104,7 +107,7 @@ def test_the_openid_document_alone_has_what_only_openid_clients_ask_for(send: Se
 
 
 def test_the_protected_resource_is_described(send: Send) -> None:
-    """RFC 9728 section 2, with exactly these members."""
+    """RFC 9728 section 2: the document has exactly these members."""
     assert document(send, PROTECTED_RESOURCE) == {
         "resource": ISSUER,
         "authorization_servers": [ISSUER],
@@ -115,8 +118,8 @@ def test_the_protected_resource_is_described(send: Send) -> None:
     }
 
 
-def test_a_call_without_a_good_token_learns_where_the_resource_is_described(make_device: Callable[..., Device]) -> None:
-    """RFC 9728 section 5.1: in the challenge, which API Gateway renames, and so in the body too."""
+def test_a_401_names_the_resource_metadata(make_device: Callable[..., Device]) -> None:
+    """RFC 9728 section 5.1: the URL is in the challenge, which API Gateway renames, and therefore in the body too."""
     phone = make_device()
     phone.register("ada@example.com")
     for said in (phone.get("/me", token="garbage"), phone.post("/transfers", {"to": "Bob", "amount": 20000})):
@@ -127,7 +130,7 @@ def test_a_call_without_a_good_token_learns_where_the_resource_is_described(make
 
 
 def authorize(send: Send, method: str, accept: str, query: str = CODE_FLOW) -> Said:
-    """Ask for an authorization code."""
+    """Request an authorization code."""
     headers = [("host", HOST), ("accept", accept)]
     if method == "GET":
         return send("GET", f"/api/oauth/authorize?{query}", headers, b"")
@@ -137,7 +140,7 @@ def authorize(send: Send, method: str, accept: str, query: str = CODE_FLOW) -> S
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("accept", [BROWSER, "*/*", "application/json", ""])
 def test_the_authorization_endpoint_never_redirects(send: Send, method: str, accept: str) -> None:
-    """Whatever ``redirect_uri`` says, and whatever else is in the query: no login page exists here."""
+    """Baton has no login page, whatever ``redirect_uri`` and the rest of the query contain."""
     said = authorize(send, method, accept)
     assert said.status == 400
     assert "location" not in said.headers
@@ -155,7 +158,7 @@ def test_the_authorization_endpoint_never_redirects(send: Send, method: str, acc
         assert "POST /login" in said.members["error_description"]
 
 
-def test_the_page_of_the_authorization_endpoint_is_described(gateway: Gateway) -> None:
+def test_the_answers_of_the_authorization_endpoint_are_described(gateway: Gateway) -> None:
     """OpenAPI names both media types."""
     described = json.loads(through(gateway)("GET", "/api/openapi.json", [("host", HOST)], b"").body)
     for method in ("get", "post"):

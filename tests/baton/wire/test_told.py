@@ -1,4 +1,4 @@
-"""What a newcomer does first and wrong is answered with what to do instead."""
+"""The first mistakes of a new developer: each refusal says what to do instead."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,6 @@ from msgspec import Meta
 
 from chalicelib.baton import errors
 from chalicelib.baton.factors.routes import StepUpShape
-from chalicelib.baton.factors.strength import GUESSES_MIN
 from chalicelib.baton.http.body import read_json
 from chalicelib.baton.http.request import read_request
 from chalicelib.baton.routing import Body
@@ -22,7 +21,7 @@ from tools.dev.gateway import Gateway
 
 @pytest.fixture(scope="module")
 def told(embedded_engine: None) -> Iterator[Send]:
-    """Give one gateway to all of these: they change nothing, or have an address of their own."""
+    """Give one gateway for all these tests: they change nothing, or use their own address."""
     del embedded_engine
     create_tables(Tables("baton-test"))
     yield through(Gateway([load_environment().app]))
@@ -32,41 +31,50 @@ def told(embedded_engine: None) -> Iterator[Send]:
 
 
 def entry(send: Send, **members: object) -> Said:
-    """Register, as curl does."""
+    """Register as with curl."""
     body = {"email": "new@example.com", "password": PASSWORD, "client_id": "simple"} | members
     return send("POST", "/api/register", [("host", HOST), *JSON.items()], json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("sent", [None, "Basic YTpi", "eyJhbGciOi"])
-def test_a_call_without_a_token_is_told_to_send_one(told: Send, sent: str | None) -> None:
-    """Nothing came that could be a token: it is not called a wrong one."""
+def test_a_call_without_a_token_is_answered_with_the_header_to_send(told: Send, sent: str | None) -> None:
+    """The request had no token, so the refusal does not call the token wrong."""
     said = told("GET", "/api/me", [("host", HOST), *([("authorization", sent)] if sent else [])], b"")
     assert said.code == "token_invalid"
     assert "Authorization: Bearer <token>" in said.members["detail"]
 
 
-def test_an_unknown_client_is_told_that_it_is_not_registered(told: Send) -> None:
-    """Not that it may not do what no client may do; and no file of the server is named."""
+def test_an_unknown_client_is_answered_that_it_is_not_registered(told: Send) -> None:
+    """The refusal does not speak of permissions, and names no file of the server."""
     said = entry(told, client_id="my-app")
     assert said.code == "invalid_client"
     assert "client_id is not registered" in said.members["detail"]
     assert ".toml" not in said.members["detail"]
 
 
-def test_a_login_without_a_key_is_told_that_its_client_asks_for_one(told: Send) -> None:
-    """And what to take for a first try."""
+def test_a_login_without_a_required_key_is_answered_with_the_reason(told: Send) -> None:
+    """The refusal also names a client for a first try."""
     said = entry(told, client_id="mobile")
     assert said.code == "signature_required"
     assert "device.public_key" in said.members["detail"]
     assert "client `simple`" in said.members["detail"]
 
 
-def test_a_long_password_of_common_words_is_told_what_counts(told: Send) -> None:
-    """It is not among the first to be tried: it is a few words long, and each of them counts as one."""
-    said = entry(told, password="password dragon monkey football baseball")
+def test_a_long_common_password_is_refused_with_the_rule(told: Send) -> None:
+    """The password is long enough, so the detail says what else counts."""
+    said = entry(told, password="password-password-password")
     assert said.code == "too_common"
-    assert f"fewer than {GUESSES_MIN} units" in said.members["detail"]
-    assert "a common word" in said.members["detail"]
+    for reason in ("a common password", "a repetition", "a sequence", "fewer than 5 different characters"):
+        assert reason in said.members["detail"]
+    assert "four random words" in said.members["detail"]
+
+
+def test_a_short_password_is_told_how_long(told: Send) -> None:
+    """The number is a member, for an app that shows it."""
+    said = entry(told, password="short")
+    assert said.code == "too_short"
+    assert said.members["characters_min"] == 15
+    assert "`characters_min`" in said.members["detail"]
 
 
 @pytest.mark.parametrize(
@@ -78,18 +86,18 @@ def test_a_long_password_of_common_words_is_told_what_counts(told: Send) -> None
         ({"device": {"binding": "`<secret>`"}}, "/device/binding", None, None),
     ],
 )
-def test_a_member_of_the_wrong_type_is_told_which(
+def test_the_refusal_of_a_wrong_type_names_the_member(
     told: Send, members: dict[str, object], pointer: str, expected: str | None, words: str | None
 ) -> None:
-    """What is wanted is shown, what came is not."""
+    """The refusal shows the expected value and never the received one."""
     said = entry(told, **members)
     assert (said.code, said.members["pointer"], said.members.get("expected")) == ("wrong_type", pointer, expected)
     assert words is None or said.members["detail"] == f"`{pointer}` must be {words}."
     assert b"secret" not in said.body
 
 
-def test_a_pattern_is_shown_to_who_misses_it() -> None:
-    """A digest without its algorithm is the first thing to go wrong in a step-up."""
+def test_the_refusal_of_a_wrong_pattern_shows_the_pattern() -> None:
+    """A digest without its algorithm is the usual first mistake in a step-up."""
     operation = {"method": "POST", "path": "/api/transfers", "digest": "47DEQpj8HBSa-TImW"}
     body = json.dumps({"operation": operation, "password": PASSWORD})
     request = read_request({"headers": JSON, "requestContext": {}, "body": body})
@@ -99,13 +107,13 @@ def test_a_pattern_is_shown_to_who_misses_it() -> None:
 
 
 class Inner(Body):
-    """An object in an object."""
+    """An object within an object."""
 
     cents: Annotated[int, Meta(ge=1)]
 
 
 class Bounded(Body):
-    """Members with the bounds that a team's own routes have."""
+    """Members with limits, as in routes of a team."""
 
     cents: Annotated[int, Meta(ge=1, le=10)] = 1
     part: Annotated[float, Meta(gt=0)] = 1.0
@@ -146,8 +154,8 @@ class Bounded(Body):
         ('"yes": 1', "`/yes` must be a boolean."),
     ],
 )
-def test_a_bound_is_told_in_a_sentence(member: str, words: str) -> None:
-    """The member, what it must be, and the limit."""
+def test_the_refusal_of_a_value_out_of_bounds_is_a_sentence(member: str, words: str) -> None:
+    """The sentence has the member, the requirement and the limit."""
     request = read_request({"headers": JSON, "requestContext": {}, "body": f"{{{member}}}"})
     with pytest.raises(errors.WrongType) as refusal:
         read_json(request, Bounded)
@@ -165,8 +173,8 @@ def test_a_bound_is_told_in_a_sentence(member: str, words: str) -> None:
         ('{"cents": 7, "yes": true}', errors.WrongType, ""),
     ],
 )
-def test_the_first_member_that_does_not_fit_is_named(body: str, refusal: type[errors.Refusal], pointer: str) -> None:
-    """In the order of the body, at any depth. A rule between members has no pointer, and its words stay here."""
+def test_the_first_wrong_member_is_named(body: str, refusal: type[errors.Refusal], pointer: str) -> None:
+    """The order is that of the body, at any depth. A rule between members has no pointer, and its text is not sent."""
     request = read_request({"headers": JSON, "requestContext": {}, "body": body})
     with pytest.raises(refusal) as refused:
         read_json(request, Bounded)
@@ -179,8 +187,8 @@ def test_the_first_member_that_does_not_fit_is_named(body: str, refusal: type[er
     ("route", "expected"),
     [("/login", "application/json"), ("/oauth/token", "application/x-www-form-urlencoded")],
 )
-def test_another_media_type_is_told_the_one_to_send(told: Send, route: str, expected: str) -> None:
-    """Where nobody says otherwise, curl sends a form."""
+def test_another_media_type_is_answered_with_the_required_one(told: Send, route: str, expected: str) -> None:
+    """By default curl sends a form."""
     said = told("POST", f"/api{route}", [("host", HOST), ("content-type", "text/plain")], b"{}")
     assert said.code == "unsupported_media_type"
     detail = said.members.get("detail") or said.members["error_description"]

@@ -1,4 +1,4 @@
-"""What docs/baton/wire.md says is what the server does: a port is written from it alone."""
+"""docs/baton/wire.md is true of the server. Developers port clients from this page only."""
 
 import base64
 import re
@@ -38,7 +38,7 @@ KEYS = [
 
 
 def parsed(text: str) -> tuple[str, str, dict[str, str], bytes]:
-    """Take a shown request apart: method, target, header fields, body."""
+    """Parse a documented request: method, target, header fields, body."""
     head, _, body = text.partition("\n\n")
     first, *lines = head.strip().split("\n")
     method, target, _ = first.split(" ")
@@ -46,7 +46,7 @@ def parsed(text: str) -> tuple[str, str, dict[str, str], bytes]:
 
 
 def received(text: str) -> Message:
-    """Read a shown request as the server does."""
+    """Read a documented request as the server does."""
     method, target, headers, body = parsed(text)
     query: dict[str, list[str]] = {}
     for name, value in parse_qsl(urlsplit(target).query):
@@ -76,8 +76,8 @@ def verified(message: Message, key: PublicKey) -> None:
 
 
 @pytest.mark.parametrize(("shown", "base", "key"), list(zip(HTTP, BASES, KEYS, strict=True)), ids=["Ed25519", "P-256"])
-def test_the_requests_shown_are_accepted_over_the_bases_shown(shown: str, base: str, key: PublicKey) -> None:
-    """And no other: whatever is changed in one is noticed."""
+def test_the_documented_requests_verify_over_the_documented_bases(shown: str, base: str, key: PublicKey) -> None:
+    """After any change in one of them it no longer verifies."""
     message = received(shown)
     verified(message, key)
     signature = read_signature(message)
@@ -88,8 +88,8 @@ def test_the_requests_shown_are_accepted_over_the_bases_shown(shown: str, base: 
             verified(received(shown.replace(old, new, 1)), key)
 
 
-def test_the_reference_client_signs_the_shown_request_so() -> None:
-    """Ed25519 has one signature for a message, so that a port can be compared to the letter."""
+def test_the_reference_client_makes_the_documented_signature() -> None:
+    """Ed25519 has one signature for a message, so a port can be compared exactly."""
     assert SEED in PAGE
     pkcs8 = bytes.fromhex("302e020100300506032b657004220420") + base64.urlsafe_b64decode(SEED + "=")
     key = DeviceKey(base64.b64encode(pkcs8).decode())
@@ -103,30 +103,30 @@ def test_the_reference_client_signs_the_shown_request_so() -> None:
 
 
 SAMPLE = "POST /transfers"
-"""The route of the sample that ships. A team may have removed it."""
+"""The route of the shipped sample. A team may have removed it."""
 
 
-def test_every_route_is_in_the_table() -> None:
-    """And the table has no other."""
+def test_the_table_lists_exactly_the_routes() -> None:
+    """The table has each route and no other."""
     shown = set(re.findall(r"^\| `([A-Z]+ /\S*)` \|", PAGE, re.MULTILINE))
     served = {f"{route.method} {route.path}" for route in load_environment().baton.routes}
     heads = {route for route in served if route.startswith("HEAD ")}
     assert served - heads == shown - {SAMPLE}
-    # One sentence below the table speaks of these.
+    # One sentence below the table covers these routes.
     told = PAGE.partition("`HEAD`: ")[2].partition(".\n")[0]
     assert {f"HEAD {path}" for path in re.findall("`(/.*?)`", told)} == heads
 
 
-def test_every_action_and_every_reason_is_explained() -> None:
-    """An app switches on them."""
+def test_every_action_and_every_end_reason_is_explained() -> None:
+    """An app decides by them."""
     for action in errors.Action.__args__:  # type: ignore[attr-defined] # a Literal's
         assert f"\n| `{action}` |" in PAGE
     told = PAGE.partition("`ended_reason`: ")[2].partition(". ")[0]
     assert set(re.findall("`(.*?)`", told)) == set(EndReason)
 
 
-def test_the_numbers_are_those_of_the_policy() -> None:
-    """Each in the words of the page."""
+def test_the_numbers_of_the_page_are_those_of_the_policy() -> None:
+    """Each number is compared within the sentence of the page."""
     for words in (
         f"±{policy.SIGNATURE_WINDOW_S} s",
         f"at most {policy.SIGNATURE_LIFE_MAX_S} s after `created`",
@@ -145,8 +145,8 @@ def test_the_numbers_are_those_of_the_policy() -> None:
     assert fields == set(re.findall("`([A-Z][A-Za-z-]+)`", PAGE.split("## Web pages")[1]))
 
 
-def test_the_rules_are_the_clients() -> None:
-    """Nine, in the very words of the reference client's own list, as far as that goes."""
+def test_the_client_rules_are_those_of_the_reference_client() -> None:
+    """The page has nine rules. Their words are the same as in the reference client."""
     said = " ".join(PAGE.split("## The nine rules")[1].split("## ")[0].split())
     doc = " ".join((baton_client.__doc__ or "").split())
     for number in range(1, 10):

@@ -1,4 +1,4 @@
-"""A wrong deployment logs nobody out (E1b); and a client that is out of service is over, on purpose (E4)."""
+"""A wrong deployment logs nobody out (E1b). A client that is out of service is refused on purpose (E4)."""
 
 import base64
 import re
@@ -24,13 +24,13 @@ CLIENT_IDS = ("mobile", "mobile-opaque", "simple", "web", "oauth", "iot")
 
 @pytest.fixture(autouse=True)
 def _audience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Name an audience of its own: that of a token is the issuer otherwise, which is taken with the issuer."""
+    """Set an audience. Without it the audience is the issuer."""
     monkeypatch.setenv("BATON_AUDIENCE", "https://api.example.com")
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
-    """Note every event."""
+    """Record each event."""
     told: list[tuple[str, dict[str, Any]]] = []
     record = Log.record
 
@@ -44,7 +44,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.fixture
 def phones(make_device: Callable[..., Device]) -> list[Device]:
-    """Log in through the right deployment, with a client of every kind."""
+    """Log in through the correct deployment, with a client of each kind."""
     phones = [make_device(client_id=name, bound=name.startswith("mobile")) for name in CLIENT_IDS]
     for phone in phones:
         assert phone.register(f"{phone.client_id}@example.com").status == 201
@@ -52,23 +52,23 @@ def phones(make_device: Callable[..., Device]) -> list[Device]:
 
 
 def with_registry(monkeypatch: pytest.MonkeyPatch, edit: Callable[[str], str]) -> None:
-    """Let the environments that start from now on read another registry."""
+    """Give another registry to the environments that start from now on."""
     read = Clients.from_toml
     monkeypatch.setattr(Clients, "from_toml", lambda text, *file: read(edit(text), *file))
 
 
 def without(*client_ids: str) -> Callable[[str], str]:
-    """Take clients out of the registry."""
+    """Remove clients from the registry."""
     return lambda text: re.sub(rf"\[client\.({'|'.join(client_ids)})\]\n[^\[]*", "", text)
 
 
 def retiring(*client_ids: str) -> Callable[[str], str]:
-    """Put clients out of service."""
+    """Set clients out of service."""
     return lambda text: re.sub(rf"(\[client\.(?:{'|'.join(client_ids)})\]\n)", r"\1retired = true\n", text)
 
 
 def shown(phone: Device) -> Iterator[tuple[str, Said]]:
-    """Show the tokens wherever a token is taken: calls, exchange, introspection, revocation."""
+    """Send the tokens to each route that accepts one: call, exchange, introspection, revocation."""
     token, headers = phone.token, {"authorization": f"Basic {BASIC}"}
     yield "call", phone.get("/me")
     if refresh := phone.tokens.get("refresh_token"):
@@ -98,7 +98,7 @@ def test_a_wrong_deployment_logs_nobody_out(
     what: str,
     affected: tuple[str, ...],
 ) -> None:
-    """Genuine tokens that its configuration does not know were 401 `log_in`, `active: false` and "revoked"."""
+    """Before the fix, valid tokens were answered 401 `log_in`, `active: false` and "revoked"."""
     right = phones[0].send
     if wrong == "registry":
         with_registry(monkeypatch, without(*CLIENT_IDS))
@@ -121,13 +121,13 @@ def test_a_wrong_deployment_logs_nobody_out(
     assert mismatches == [{"reason": what}]
 
 
-def test_a_mismatch_is_told_once_a_minute(
+def test_a_configuration_mismatch_is_logged_once_a_minute(
     phones: list[Device],
     clock: DevelopmentClock,
     monkeypatch: pytest.MonkeyPatch,
     told: list[tuple[str, dict[str, Any]]],
 ) -> None:
-    """One old token can repeat it; and a clock that went back is no reason to be silent."""
+    """One old token can cause it repeatedly. A clock that was set back does not suppress the event."""
     monkeypatch.setenv("BATON_ISSUER", "http://localhost:8000/another")
     phones[0].send = through(Gateway([load_environment(clock).app]))
     expected = 0
@@ -138,13 +138,13 @@ def test_a_mismatch_is_told_once_a_minute(
         assert sum(event == "configuration_mismatch" for event, _ in told) == expected
 
 
-def test_a_client_out_of_service_is_over(
+def test_a_client_out_of_service_is_refused(
     phones: list[Device],
     clock: DevelopmentClock,
     monkeypatch: pytest.MonkeyPatch,
     told: list[tuple[str, dict[str, Any]]],
 ) -> None:
-    """No registration, no login, no call, no exchange; its tokens are revoked as ever, and no alarm rings."""
+    """Registration, login, call and exchange are refused. Its tokens can be revoked, and no alarm is raised."""
     with_registry(monkeypatch, retiring(*CLIENT_IDS))
     later = through(Gateway([load_environment(clock).app]))
     told.clear()
@@ -164,10 +164,10 @@ def test_a_client_out_of_service_is_over(
     assert sum(event == "revoked" for event, _ in told) == len(phones)
 
 
-def test_without_its_key_a_token_of_a_client_out_of_service_learns_nothing(
+def test_a_token_of_a_client_out_of_service_without_its_key_gets_no_reason(
     phones: list[Device], clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """E2 before E4, as ever."""
+    """E2 is checked before E4, as always."""
     with_registry(monkeypatch, retiring("mobile"))
     thief = Device(through(Gateway([load_environment(clock).app])), phones[0].clock, bound=False)
     assert thief.get("/me", token=phones[0].token).code == "signature_required"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HEAD_BYTES_MAX: Final = 16 * 1024
 
 BODY_BYTES_MAX: Final = 8 * 1024 * 1024
-"""An item of DynamoDB has at most 400 KB, and an answer has at most a few items."""
+"""The maximum size of an answer. An item of DynamoDB has at most 400 KB, and an answer has only a few items."""
 
 
 class NoResponse(Exception):
@@ -23,11 +23,11 @@ class NoResponse(Exception):
 
 
 _FIELDS: Final = re.compile(rb"\r\n(content-length|x-amz-crc32|connection):([^\r\n]*)(?=\r\n)", re.IGNORECASE)
-"""The fields of an answer that are read. A field with a bare CR or LF inside is not one of them."""
+"""The fields of an answer that are read. A field with a bare CR or LF inside is not read."""
 
 
 class _Connection:
-    """One kept-alive connection, which sends one request and reads its whole answer before the next one."""
+    """One kept-alive connection. It reads the whole answer to a request before it sends the next request."""
 
     def __init__(self, scheme: str, address: tuple[str, int], timeout_s: float) -> None:
         plain = socket.create_connection(address, timeout=timeout_s)

@@ -22,13 +22,15 @@ CONNECT_TIMEOUT_S: Final = 1
 READ_TIMEOUT_S: Final = 2
 
 ATTEMPTS: Final = 3
-"""Baton sets the limits: botocore's defaults are 60 s, 60 s, and a number that changed between releases."""
+"""Baton sets these three limits. botocore's defaults are 60 s, 60 s, and a number of attempts that changed between its
+releases."""
 
 CALL_MAX_S: Final = 8
 """The time limit of a call with all its attempts, in the small AWS client. botocore only limits single steps."""
 
 CONFLICT_PAUSES_S: Final = (0.025, 0.05, 0.1)
-"""Pauses before a write is sent again after a conflict with a transaction. It locks items for milliseconds."""
+"""Pauses before a write is sent again after a conflict with a transaction. A transaction locks items for
+milliseconds."""
 
 CONFLICT_MAX_S: Final = 1
 """After this time, a call is not sent again after such a conflict."""
@@ -63,7 +65,8 @@ class TransactionFailed(Exception):
 class TimeBudget:
     """The time budget of a request. When DynamoDB is slow, Baton answers 503 before the Lambda time-out.
 
-    Only the time of calls to AWS counts. A view of the team may take longer, and its answer must be stored.
+    Only the time of calls to AWS and to other services counts (``storage/fetch.py``). A view of the team may take
+    longer, and its answer must be stored.
     """
 
     def __init__(self) -> None:
@@ -71,7 +74,7 @@ class TimeBudget:
         self._spent_s: float | None = None
 
     def begin(self) -> None:
-        """Begin a request: it has spent nothing yet."""
+        """Begin a request with the whole time budget."""
         self._spent_s = 0.0
 
     def spend(self, seconds: float) -> None:
@@ -80,7 +83,7 @@ class TimeBudget:
             self._spent_s += seconds
 
     def is_over(self) -> bool:
-        """Check whether the calls of the request have lasted too long to send another one."""
+        """Check whether the calls of the request have lasted too long to send another call."""
         return self._spent_s is not None and self._spent_s > ASKING_MAX_S
 
 
@@ -199,7 +202,7 @@ class AwsClient:
 def _refuse_garbled(http_response: Any, **_event: object) -> None:  # noqa: ANN401 - botocore's own
     """Refuse an answer with a wrong checksum, and a successful answer that is not JSON.
 
-    After its last attempt, botocore returns an empty answer for one that it cannot read, which would mean "no item".
+    After its last attempt, botocore returns an empty answer if it cannot read the answer. This would mean "no item".
     """
     checksum = http_response.headers.get("x-amz-crc32")
     if checksum is not None and zlib.crc32(http_response.content) != int(checksum):

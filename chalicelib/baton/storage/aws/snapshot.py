@@ -19,6 +19,7 @@ LATE: Final = (
     "cryptography.hazmat.primitives.asymmetric.ed25519",
     "difflib",
     "html",
+    "http.client",
     "idna",
     "ipaddress",
     "ssl",

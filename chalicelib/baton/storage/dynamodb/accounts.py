@@ -1,10 +1,11 @@
 """Registered people in DynamoDB: users and e-mail index entries, in the table ``users``."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from chalicelib.baton.accounts.ports import AddressTaken
 from chalicelib.baton.effects import Done, Moved
-from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.model import RecoveryCodes, SecondFactors, Totp, User
 from chalicelib.baton.ids import AccountId, EmailIndex
 from chalicelib.baton.lineages.model import AccountState, Actor
 from chalicelib.baton.storage.aws.service import ConditionFailed, TransactionFailed
@@ -27,8 +28,8 @@ CLAIMED_BY_ACCOUNT: Final = "account = :account"
 VERSION_AS_READ: Final = "v = :version"
 PASSWORD_HASH_AS_READ: Final = "verifier = :verifier_as_read"  # noqa: S105 - an expression
 
-# A new password: a new version. A better hash of the same password: the same version.
-REPLACE_PASSWORD_HASH: Final = "SET verifier = :verifier, v = :next_version"  # noqa: S105 - an expression
+# A new password: a new version, and no device is remembered. A better hash of the same password: the same version.
+REPLACE_PASSWORD_HASH: Final = "SET verifier = :verifier, v = :next_version, remembered = :nothing"  # noqa: S105 - an expression
 REHASH_PASSWORD_HASH: Final = "SET verifier = :verifier"  # noqa: S105 - an expression
 
 
@@ -47,10 +48,10 @@ class Users:
     def get(self, account: AccountId) -> User | None:
         """Read a user."""
         item = self._database.read(self._database.tables.users, of_account(account))
-        return _user_of(item) if item is not None else None
+        return user_of(item) if item is not None else None
 
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
-        """Write e-mail index entry, user and account state in one transaction. None of them may exist."""
+        """Write e-mail index entry, user and account state in one transaction. None of the three may exist."""
         tables = self._database.tables
         try:
             self._database.transact(
@@ -61,7 +62,7 @@ class Users:
         except TransactionFailed as failed:
             claim, stored, _state = failed.items
             # The ciphertext has a random nonce, so an earlier attempt of this call wrote an equal stored value.
-            if stored is not None and _user_of(stored) == user:
+            if stored is not None and user_of(stored) == user:
                 return Done()
             return AddressTaken(_account_of_entry(claim) if claim is not None else user.account)
         return Done()
@@ -74,6 +75,7 @@ class Users:
                 ":verifier": binary(password_hash),
                 ":version": number(actor.credentials_version),
                 ":next_version": number(actor.credentials_version + 1),
+                ":nothing": remembered_value({}),
             },
             condition=VERSION_AS_READ,
             update=REPLACE_PASSWORD_HASH,
@@ -93,7 +95,7 @@ class Users:
     def rehash(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
     ) -> None:
-        """Replace a hash by a hash of the same password with new parameters, if the stored one is as expected."""
+        """Replace a hash by a hash of the same password with new parameters, if the stored hash is as expected."""
         values = {
             ":verifier": binary(password_hash),
             ":version": number(expected_version),
@@ -151,10 +153,11 @@ def _user_item(user: User) -> Item:
         "v": number(user.credentials_version),
         "created_at": number(user.created_at),
     }
-    return of_account(user.account) | fields
+    return of_account(user.account) | fields | factor_values(user.factors)
 
 
-def _user_of(item: Item) -> User:
+def user_of(item: Item) -> User:
+    """Read a user."""
     with reading("user"):
         password_hash, version = _password_hash_of(item)
         return User(
@@ -164,9 +167,60 @@ def _user_of(item: Item) -> User:
             password_hash=password_hash,
             credentials_version=version,
             created_at=int(item["created_at"]["N"]),
+            factors=SecondFactors(
+                on="second_factor" in item,
+                totp=_totp_of(item) if "totp" in item else None,
+                recovery=_recovery_of(item) if "recovery_at" in item else None,
+                remembered={key: int(at["N"]) for key, at in item["remembered"]["M"].items()},
+            ),
         )
 
 
 def _password_hash_of(item: Item) -> tuple[bytes, int]:
     with reading("user"):
         return item["verifier"]["B"], int(item["v"]["N"])
+
+
+def factor_values(factors: SecondFactors) -> Item:
+    """Return the attributes of the second factors. DynamoDB has no empty set, so a used-up one is no attribute."""
+    fields: Item = {"remembered": remembered_value(factors.remembered)}
+    if factors.on:
+        fields["second_factor"] = number(1)
+    if factors.totp is not None:
+        totp = factors.totp
+        fields["totp"], fields["totp_mark"] = binary(totp.sealed), binary(totp.mark)
+        fields["totp_step"], fields["totp_at"] = number(totp.step), number(totp.enrolled_at)
+        if totp.by_new_key:
+            fields["totp_new"] = number(1)
+    if factors.recovery is not None:
+        codes = factors.recovery
+        fields["recovery_at"], fields["recovery_mark"] = number(codes.made_at), binary(codes.mark)
+        if codes.digests:
+            fields["recovery"] = {"BS": sorted(codes.digests)}
+        if codes.used is not None:
+            fields["recovery_spent"] = binary(codes.used)
+    return fields
+
+
+def remembered_value(remembered: Mapping[str, int]) -> Value:
+    """Return the value of the remembered devices. An empty map is stored too: a later write sets one entry of it."""
+    return {"M": {key: number(at) for key, at in remembered.items()}}
+
+
+def _totp_of(item: Item) -> Totp:
+    return Totp(
+        sealed=item["totp"]["B"],
+        step=int(item["totp_step"]["N"]),
+        mark=item["totp_mark"]["B"],
+        enrolled_at=int(item["totp_at"]["N"]),
+        by_new_key="totp_new" in item,
+    )
+
+
+def _recovery_of(item: Item) -> RecoveryCodes:
+    return RecoveryCodes(
+        digests=frozenset(item["recovery"]["BS"]) if "recovery" in item else frozenset(),
+        made_at=int(item["recovery_at"]["N"]),
+        mark=item["recovery_mark"]["B"],
+        used=item["recovery_spent"]["B"] if "recovery_spent" in item else None,
+    )

@@ -11,6 +11,7 @@ from typing import Final, TypedDict
 
 from chalicelib.baton.errors import Unavailable
 from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.lineages.assurance import ASSURANCES, CODE_BITS, CODES
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
     NO_RIGHTS,
@@ -31,13 +32,14 @@ from chalicelib.baton.policy import LABEL_BYTES_MAX, ROLES_MAX
 
 
 class Value(TypedDict, total=False):
-    """One attribute value: a string, a number, bytes, a list or a map."""
+    """One attribute value: a string, a number, bytes, a list, a map or a set of bytes."""
 
     S: str
     N: str
     B: bytes
     L: "list[Value]"
     M: "dict[str, Value]"
+    BS: list[bytes]
 
 
 Item = dict[str, Value]
@@ -63,12 +65,6 @@ END_REASON_CODES: Final[Mapping[EndReason, int]] = {
 }
 _END_REASONS: Final = {code: reason for reason, code in END_REASON_CODES.items()}
 
-ASSURANCES: Final[Mapping[int, Assurance]] = {
-    1: Assurance(acr="aal1", amr=("pwd",)),
-}
-"""The ways of authentication by their stored code. A new factor adds a row. A code is never reused."""
-_ASSURANCE_CODES: Final = {assurance: code for code, assurance in ASSURANCES.items()}
-
 _ROLE_CODES: Final = frozenset(range(1, ROLES_MAX + 1))
 
 ATTRIBUTES: Final[Mapping[str, str]] = {
@@ -93,7 +89,8 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "#second_factor_required": "q",
     "#team_attributes": "A",
 }
-"""The stored attribute names of account state and lineage. The end in an account state is the last epoch rise."""
+"""The stored attribute names of account state and lineage. In an account state, the end is that of the last rise of the
+epoch."""
 
 
 def text(value: str) -> Value:
@@ -265,7 +262,12 @@ def roles_value(roles: frozenset[int]) -> Value:
 
 def assurance_code(assurance: Assurance) -> int:
     """Return the stored code of a way of authentication."""
-    return _ASSURANCE_CODES[assurance]
+    return CODES[assurance]
+
+
+def assurance_of(stored: Value) -> Assurance:
+    """Read a way of authentication. Raises ``KeyError`` for an unknown code, which `reading` makes a server error."""
+    return ASSURANCES[int(stored["N"]) % (1 << CODE_BITS)]
 
 
 def _lineage(key: LineageId, stored: Item) -> Lineage:
@@ -281,7 +283,7 @@ def _lineage(key: LineageId, stored: Item) -> Lineage:
         binding=_binding(stored["b"]["B"]),
         client=int(stored["c"]["N"]),
         auth_time=int(stored["t"]["N"]),
-        assurance=ASSURANCES[int(stored["k"]["N"])],
+        assurance=assurance_of(stored["k"]),
         label=stored["n"]["S"],
         in_use_since=int(stored["u"]["N"]) if "u" in stored else None,
         last_used_day=int(stored["d"]["N"]) if "d" in stored else None,

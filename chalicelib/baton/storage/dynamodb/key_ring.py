@@ -20,7 +20,7 @@ REVISION_AS_READ: Final = "revision = :revision"
 RING_KEY: Final[Item] = {"pk": text("K#ring")}
 
 IS_ACCOUNT: Final = "begins_with(pk, :account)"
-"""A user in the table ``users`` or an account state in ``lineages``. Each account has both."""
+"""The condition that an item is a user (table ``users``) or an account state (``lineages``). Each account has both."""
 
 
 class AccountsWithoutRing(Unavailable):
@@ -47,14 +47,20 @@ class KeyRing:
         self._asked_at: int | None = None
 
     def current(self, *, now: int) -> Ring:
-        """Return the ring, read again after five minutes. If that fails, the older one is not used."""
+        """Return the cached ring, which is read again after five minutes.
+
+        If this read fails, the older ring is not used.
+        """
         cached = self._cached
         if cached is not None and _within(KEY_RING_REFRESH_S, since=cached.read_at, now=now):
             return cached.ring
         return self._read(now=now)
 
     def refreshed(self, *, now: int) -> Ring:
-        """Return the ring after an unknown ``kid``. It is read again at most once a minute, also if the read fails."""
+        """Return the ring for a request with an unknown ``kid``.
+
+        It is read at most once a minute, also if reads fail.
+        """
         asked_at = self._asked_at
         if asked_at is not None and _within(KEY_RING_UNKNOWN_KID_S, since=asked_at, now=now):
             return self.current(now=now)
@@ -76,7 +82,7 @@ class KeyRing:
         return self._put(make_ring(self._entropy, now=now), IS_NEW)
 
     def replace(self, ring: Ring, *, expected_revision: int) -> Done | Moved:
-        """Replace the ring, if the stored one has ``expected_revision``."""
+        """Replace the ring, if the stored ring has ``expected_revision``."""
         return self._put(ring, REVISION_AS_READ, expected_revision=expected_revision)
 
     def _read(self, *, now: int) -> Ring:

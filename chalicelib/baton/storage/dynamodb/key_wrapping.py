@@ -20,7 +20,7 @@ class Wrapper(Protocol):
     """Encrypts the key ring before it is stored."""
 
     makes_absent_ring: ClassVar[bool]
-    """Whether a missing ring is made at first use. Otherwise it is a server error."""
+    """Whether a missing ring is made at first use. If not, a missing ring is a server error."""
 
     def wrap(self, ring: bytes) -> Item:
         """Return the attributes to store."""
@@ -66,7 +66,7 @@ class KmsWrapper:
         return {"ring": binary(sealed), "data_key": binary(data_key["CiphertextBlob"])}
 
     def unwrap(self, stored: Item) -> bytes:
-        """Decrypt the data key with KMS, for this key id and encryption context only, and then the ring."""
+        """Decrypt the data key with KMS, for this key id and encryption context only, then decrypt the ring."""
         if "data_key" not in stored:
             raise Unavailable("the key ring is not wrapped by KMS: refusing a ring that anybody may have put there")
         opened = self._kms.call(

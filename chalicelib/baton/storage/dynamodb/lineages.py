@@ -149,7 +149,7 @@ class LineageStore:
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Store the use of a lineage, if the stored one is as read and active."""
+        """Store the use of a lineage, if the stored lineage is as it was read, and is active."""
         update = state_update(
             self._table,
             account,
@@ -242,7 +242,7 @@ class LineageStore:
     def set_roles(
         self, account: AccountId, roles: frozenset[int], *, expected: frozenset[int]
     ) -> Done | Moved | Refused:
-        """Replace the roles of an active account, if they are as read. Without roles, the attribute does not exist."""
+        """Replace the roles of an active account, if they are as they were read."""
         condition, values = roles_condition(expected)
         update = state_update(
             self._table,
@@ -282,7 +282,7 @@ class LineageStore:
         return Done()
 
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
-        """Build the ``ConditionCheck`` that a login is active and, with ``roles``, that its roles are as read."""
+        """Build the ``ConditionCheck`` that a login is active and, with ``roles``, that these are its roles."""
         condition, values = roles_condition(roles) if roles is not None else (None, {})
         check = state_update(
             self._table,
@@ -337,6 +337,6 @@ def _state(item: Item | None) -> AccountState | None:
 
 
 def _done_when_stored(item: Item | None, lineage: Lineage) -> Done | Moved:
-    """Return ``Done`` if an earlier attempt of this call wrote this lineage: the stored one is equal."""
+    """Return ``Done`` if an earlier attempt of this call wrote this lineage: the stored lineage is equal."""
     account_state = _state(item)
     return Done() if account_state is not None and account_state.lineages.get(lineage.id) == lineage else Moved()

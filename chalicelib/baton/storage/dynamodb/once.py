@@ -1,6 +1,6 @@
 """Calls that run once, in the table ``ephemeral``: four conditional writes, and no read.
 
-An item has ``pk``, ``digest``, ``started``, ``mark``, ``expires``, and ``answer`` once the call has ended. DynamoDB
+An item has ``pk``, ``digest``, ``started``, ``mark``, ``expires``, and ``answer`` after the call has ended. DynamoDB
 deletes expired items up to days late, so the claim has the expiry in its condition.
 """
 
@@ -30,7 +30,7 @@ class OnceCalls:
         self._database = database
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
-        """Store a running call, if none is stored or if the stored one has expired."""
+        """Store a running call, if no call is stored or if the stored call has expired."""
         call = OnceCall(digest, now, mark, now + ONCE_KEPT_S)
         item: Item = {
             **_key(key),

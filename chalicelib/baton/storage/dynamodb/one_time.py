@@ -15,10 +15,10 @@ from chalicelib.baton.policy import NONCE_KEPT_S, TICKET_CONSUMED_KEPT_S
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
 from chalicelib.baton.storage.dynamodb.items import (
-    ASSURANCES,
     Item,
     all_of,
     assurance_code,
+    assurance_of,
     binary,
     expression,
     number,
@@ -71,7 +71,7 @@ class Ephemeral:
     ) -> None:
         """Store a step-up grant under the SHA-256 of its secret.
 
-        An existing one is never overwritten: a late repetition of this write must not renew a used grant.
+        An existing grant is never overwritten: a late repetition of this write must not renew a used grant.
         """
         grant_item: Item = {
             **key_of("G", grant),
@@ -82,6 +82,8 @@ class Ephemeral:
             "v": number(credentials_version),
             EXPIRY: number(expires_at),
         }
+        if step_up.second_factor:
+            grant_item["second_factor"] = number(1)
         try:
             self._database.write(
                 "put_item",
@@ -145,7 +147,8 @@ class Ephemeral:
     def uncount(self, name: str, *, window_s: int, now: int) -> None:
         """Subtract one from the count, never below zero.
 
-        If the answer is lost, the repeated write subtracts another one. This is rare and bounded by the attempts.
+        If the answer is lost, the repeated write subtracts one again. This is rare, and limited by the number of
+        attempts.
         """
         values = {":minus_one": number(-1), ":zero": number(0)}
         try:
@@ -159,7 +162,7 @@ class Ephemeral:
             return
 
     def _put_once(self, key: Item, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
-        """Store an item with a mark, if there is none or an expired one. ``Done`` also if it already has this mark."""
+        """Store an item with a mark, if no item or an expired item is stored. ``Done`` if it already has this mark."""
         try:
             self._database.write(
                 "put_item",
@@ -173,7 +176,7 @@ class Ephemeral:
 
 
 def key_of(purpose: str, *parts: str) -> Item:
-    """Return the key of a one-time value: ``N`` for a nonce, ``X`` a ticket, ``G`` a grant; then its SHA-256."""
+    """Return the key of a one-time value: ``N`` (nonce), ``X`` (ticket) or ``G`` (grant), then its SHA-256."""
     return {"pk": text(f"{purpose}#{urlsafe_b64encode(_digest(*parts)).rstrip(b'=').decode()}")}
 
 
@@ -192,4 +195,8 @@ def _consumed_by(item: Item | None, mark: bytes) -> bool:
 
 def _step_up(item: Item) -> GrantUsed:
     with reading("grant"):
-        return GrantUsed(at=int(item["proved_at"]["N"]), assurance=ASSURANCES[int(item["assurance"]["N"])])
+        return GrantUsed(
+            at=int(item["proved_at"]["N"]),
+            assurance=assurance_of(item["assurance"]),
+            second_factor="second_factor" in item,
+        )

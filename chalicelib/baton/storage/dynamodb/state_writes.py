@@ -7,7 +7,15 @@ Every condition therefore fails for a missing account or lineage.
 from collections.abc import Sequence
 from typing import Final
 
-from chalicelib.baton.lineages.model import AccountState, Actor, Ended, EndReason, KeyBinding, Lineage
+from chalicelib.baton.lineages.model import (
+    AccountState,
+    Actor,
+    Ended,
+    EndReason,
+    KeyBinding,
+    Lineage,
+    UnfinishedLogin,
+)
 from chalicelib.baton.policy import ATTEMPT_SLOTS
 from chalicelib.baton.storage.dynamodb.items import (
     END_REASON_CODES,
@@ -78,7 +86,10 @@ ACTOR_LIVE: Final = (
     CREDENTIALS_AS_READ,
 )
 
-ADDABLE: Final = (ACTIVE, EPOCH_AS_READ, CREDENTIALS_AS_READ, ABSENT, HAS_ROOM)
+# The rule `rules.may_go_on` permits the write: the account is as it was when the login proved its password.
+AS_PROVED: Final = (ACTIVE, EPOCH_AS_READ, CREDENTIALS_AS_READ)
+
+ADDABLE: Final = (*AS_PROVED, ABSENT, HAS_ROOM)
 # Two logins by one key at the same time: the later one must see the earlier one, to end it.
 ADDABLE_BY_KEY: Final = (*ADDABLE, AS_MANY_AS_READ)
 RECORDABLE: Final = (ACTIVE, SAME_EPOCH, NOT_ENDED, NOT_EXPIRED, AFTER_NOT_BEFORE, AS_READ)
@@ -109,6 +120,7 @@ REQUIRE_SECOND_FACTOR: Final = "SET #second_factor_required = :one"
 RELEASE_SECOND_FACTOR: Final = "REMOVE #second_factor_required"
 SET_ATTRIBUTES: Final = "SET #team_attributes = :attributes"
 REMOVE_ATTRIBUTES: Final = "REMOVE #team_attributes"
+RAISE_CREDENTIALS_VERSION: Final = "SET #credentials_version = :next_credentials_version"
 RAISE_EPOCH_AND_KEEP_ONE: Final = (
     f"{RAISE_EPOCH}, #credentials_version = :next_credentials_version, #lineages.#actor.#epoch = :next_epoch"
 )
@@ -189,6 +201,33 @@ def keep_one(table: str, *, actor: Actor, expected: AccountState, now: int) -> d
             ":next_credentials_version": number(actor.credentials_version + 1),
         },
     )
+    return {"Update": update}
+
+
+def raise_version(table: str, by: Actor | UnfinishedLogin, *, now: int) -> dict[str, dict[str, object]]:
+    """Build the write that raises the credentials version, as a part of the transaction that changes a factor."""
+    next_version = {":next_credentials_version": number(by.credentials_version + 1)}
+    if isinstance(by, Actor):
+        update = state_update(
+            table,
+            by.account,
+            RAISE_CREDENTIALS_VERSION,
+            ACTOR_LIVE,
+            names={"#actor": by.lineage},
+            values={**actor_values(by), **next_version, ":now": number(now)},
+        )
+    else:
+        update = state_update(
+            table,
+            by.account,
+            RAISE_CREDENTIALS_VERSION,
+            AS_PROVED,
+            values={
+                ":epoch": number(by.epoch),
+                ":credentials_version": number(by.credentials_version),
+                **next_version,
+            },
+        )
     return {"Update": update}
 
 

@@ -5,6 +5,7 @@ from chalicelib.baton.events.ports import Log
 from chalicelib.baton.storage.dynamodb.accounts import Users
 from chalicelib.baton.storage.dynamodb.audit import Audit
 from chalicelib.baton.storage.dynamodb.database import DynamoDB
+from chalicelib.baton.storage.dynamodb.factors import Factors
 from chalicelib.baton.storage.dynamodb.key_ring import KeyRing
 from chalicelib.baton.storage.dynamodb.key_wrapping import Wrapper
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
@@ -21,6 +22,7 @@ def dynamodb_storage(database: DynamoDB, wrapper: Wrapper, log: Log, entropy: En
     """
     return Storage(
         accounts=Users(database),
+        factors=Factors(database),
         lineages=LineageStore(database),
         one_time=Ephemeral(database),
         once=OnceCalls(database),

@@ -37,7 +37,7 @@ class MemoryUsers:
             return self._tables.users.get(account)
 
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
-        """Write e-mail index entry, user and account state: all or none. None of them may exist."""
+        """Write e-mail index entry, user and account state: all or none. None of the three may exist."""
         tables = self._tables
         with tables.lock:
             claimed_by = tables.claims.get(user.email_index)
@@ -65,7 +65,10 @@ class MemoryUsers:
             if user.credentials_version != actor.credentials_version:
                 return Moved()
             tables.users[account] = replace(
-                user, password_hash=password_hash, credentials_version=user.credentials_version + 1
+                user,
+                password_hash=password_hash,
+                credentials_version=user.credentials_version + 1,
+                factors=replace(user.factors, remembered={}),
             )
             tables.lineages[account] = replace(
                 account_state,
@@ -79,7 +82,7 @@ class MemoryUsers:
     def rehash(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
     ) -> None:
-        """Replace a password hash by one with better parameters, if the stored hash is as expected."""
+        """Replace a password hash by a hash with new parameters, if the stored hash is as expected."""
         with self._tables.lock:
             user = self._tables.users.get(account)
             if user and (user.password_hash, user.credentials_version) == (expected_password_hash, expected_version):

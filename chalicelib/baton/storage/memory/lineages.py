@@ -104,7 +104,7 @@ class MemoryLineageStore:
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Store the use of a lineage, if the stored one is as read and active."""
+        """Store the use of a lineage, if the stored lineage is as it was read, and is active."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(account)
             stored = account_state.lineages.get(lineage.id) if account_state else None
@@ -126,7 +126,7 @@ class MemoryLineageStore:
             return Done() if stored and stored.ended == Ended(at=now, reason=reason) else Refused()
 
     def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """End one lineage of the account on behalf of another one, or of itself."""
+        """End one lineage of the account on behalf of another lineage, or of the same lineage."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(actor.account)
             stored = account_state.lineages.get(lineage) if account_state else None
@@ -180,7 +180,7 @@ class MemoryLineageStore:
     def set_roles(
         self, account: AccountId, roles: frozenset[int], *, expected: frozenset[int]
     ) -> Done | Moved | Refused:
-        """Replace the roles of an active account, if they are as read."""
+        """Replace the roles of an active account, if they are as they were read."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(account)
             if account_state is None or account_state.status is Status.DELETED:

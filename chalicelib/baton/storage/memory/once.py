@@ -16,7 +16,7 @@ class MemoryOnceCalls:
         self._tables = tables
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
-        """Store a running call if none is stored, or if the stored one has expired."""
+        """Store a running call if no call is stored, or if the stored call has expired."""
         with self._tables.lock:
             self._tables.sweep(now)
             stored = self._tables.calls.get(key)

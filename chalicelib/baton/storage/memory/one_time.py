@@ -44,7 +44,7 @@ class MemoryOneTime:
         credentials_version: int,
         expires_at: int,
     ) -> None:
-        """Store a step-up grant. Never replace a stored one: it may be consumed."""
+        """Store a step-up grant. Never replace a stored grant: it may be consumed."""
         with self._tables.lock:
             self._tables.grants.setdefault(grant, Grant(lineage, operation, step_up, credentials_version, expires_at))
 

@@ -3,6 +3,7 @@
 from chalicelib.baton.effects import Entropy
 from chalicelib.baton.storage.memory.accounts import MemoryUsers
 from chalicelib.baton.storage.memory.audit import MemoryAudit
+from chalicelib.baton.storage.memory.factors import MemoryFactors
 from chalicelib.baton.storage.memory.key_ring import MemoryKeyRing
 from chalicelib.baton.storage.memory.lineages import MemoryLineageStore
 from chalicelib.baton.storage.memory.once import MemoryOnceCalls
@@ -19,6 +20,7 @@ def memory_storage(entropy: Entropy, tables: MemoryTables | None = None) -> Stor
     tables = OF_THIS_PROCESS if tables is None else tables
     return Storage(
         accounts=MemoryUsers(tables),
+        factors=MemoryFactors(tables),
         lineages=MemoryLineageStore(tables),
         one_time=MemoryOneTime(tables),
         once=MemoryOnceCalls(tables),

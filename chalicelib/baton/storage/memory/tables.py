@@ -14,8 +14,8 @@ from chalicelib.baton.proof.once_rules import OnceCall, OnceKey
 from chalicelib.baton.tokens.caller import GrantUsed, Operation
 
 SWEPT_AFTER_S: Final = 3600
-"""Seconds from the expiry of an item to its deletion, at least. DynamoDB (TTL) deletes late too, so no verb may count
-on a deletion; and a clock that is behind still finds the item."""
+"""Seconds from the expiry of an item to its deletion, at least. DynamoDB (TTL) deletes late too, so no verb may rely on
+the deletion. A process whose clock is behind still finds the item."""
 
 
 @dataclass(slots=True)
@@ -69,4 +69,4 @@ class MemoryTables:
 
 
 OF_THIS_PROCESS: Final = MemoryTables()
-"""The tables of each environment of this process that gets no other tables."""
+"""The tables that an environment of this process uses if it gets no other tables."""

@@ -14,6 +14,7 @@ from chalicelib.baton.testing.contract.accounts import AccountsContract
 from chalicelib.baton.testing.contract.audit import AuditContract
 from chalicelib.baton.testing.contract.ends import EndsContract
 from chalicelib.baton.testing.contract.exchange import ExchangeContract
+from chalicelib.baton.testing.contract.factors import FactorsContract
 from chalicelib.baton.testing.contract.key_ring import KeyRingContract
 from chalicelib.baton.testing.contract.logins import LoginsContract
 from chalicelib.baton.testing.contract.once import OnceContract
@@ -30,6 +31,6 @@ class LineagesContract(ExchangeContract, LoginsContract, UsesContract, EndsContr
 
 
 class StorageContract(
-    AccountsContract, LineagesContract, OneTimeContract, OnceContract, AuditContract, KeyRingContract
+    AccountsContract, FactorsContract, LineagesContract, OneTimeContract, OnceContract, AuditContract, KeyRingContract
 ):
     """All stores of a storage. A port gives ``storage``, empty for each test."""

@@ -167,7 +167,7 @@ class AccountsContract(Contract):
         assert storage.lineages.get(ACCOUNT) == before
 
     def test_a_password_hash_that_moved_stops_a_password_change(self, storage: StorageUnderTest) -> None:
-        """The version of the user is compared with the expected one too. The account state does not change."""
+        """The credentials version of the user must be as expected too. The account state does not change."""
         expected = state_with(MINE_LIVE)
         storage.accounts.register(replace(USER, credentials_version=VERSION + 1), expected)
         assert self.change(storage, expected) == Moved()

@@ -67,7 +67,7 @@ INACTIVE: Final = [
         replace(state_with(MINE_LIVE, OTHER_LIVE), credentials_version=VERSION + 1), ProofOutdated(), id="new password"
     ),
 ]
-"""Every way in which a login may not act, and the verdict."""
+"""Every state of an account in which a login may not write, and the verdict."""
 
 
 def full(*lineages: Lineage) -> AccountState:
@@ -201,7 +201,7 @@ class EndsContract(LineagesUnderTest):
     )
     @pytest.mark.parametrize("verb", ["end_device", "end_all", "delete"])
     def test_a_login_acts_until_its_last_second(self, storage: StorageUnderTest, verb: str, lineage: Lineage) -> None:
-        """The condition and the rule have the same last second."""
+        """The condition and the rule accept a login until the same second."""
         storage.seed(state_with(lineage, OTHER_LIVE))
         arguments = (OTHER,) if verb == "end_device" else ()
         assert getattr(storage.lineages, verb)(ACTOR, *arguments, now=NOW) == Done()
@@ -224,7 +224,7 @@ class EndsContract(LineagesUnderTest):
     def test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: AccountState, verdict: object
     ) -> None:
-        """The law also holds for the transaction. The caller reads the state again to get the reason from the rule."""
+        """The same is true for the transaction. The caller reads the state again to get the reason from the rule."""
         assert may_act(inactive, ACTOR, now=NOW) == verdict
         storage.accounts.register(USER, state_with(MINE_LIVE))
         storage.seed(inactive)

@@ -174,7 +174,7 @@ class ExchangeContract(LineagesUnderTest):
             pytest.param(replace(MINE_LIVE, auth_time=MINE_LIVE.issued_at), id="issued when it began"),
         ],
     )
-    def test_the_last_second_still_counts(self, storage: StorageUnderTest, lineage: Lineage) -> None:
+    def test_the_last_second_is_valid(self, storage: StorageUnderTest, lineage: Lineage) -> None:
         """The condition and the rule have the same last second."""
         storage.seed(state_with(lineage))
         assert isinstance(self.exchange(storage, presented(lineage=lineage)), Exchanged)

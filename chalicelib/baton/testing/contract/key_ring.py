@@ -10,7 +10,7 @@ from chalicelib.baton.testing.contract.under_test import RACERS, Contract, Stora
 from chalicelib.baton.testing.contract.values import NOW
 
 LATER = NOW + KEY_RING_REFRESH_S
-"""When every process reads the ring again."""
+"""A time at which every process has read the ring again."""
 
 
 class KeyRingContract(Contract):

@@ -48,7 +48,7 @@ class LoginsContract(LineagesUnderTest):
         assert self.account_state(storage) == state_with(MINE_LIVE, NEWBORN)
 
     def test_a_login_takes_the_place_of_the_removed_lineages(self, storage: StorageUnderTest) -> None:
-        """At the maximum, a login removes as many lineages as exceed it."""
+        """At the maximum number, a login removes as many lineages as would be too many."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         assert self.add_lineage(storage, MINE_LIVE, OTHER_LIVE, lineages_max=1) == Done()
         assert self.account_state(storage) == state_with(NEWBORN)
@@ -100,7 +100,7 @@ class LoginsContract(LineagesUnderTest):
     def test_an_account_state_that_moved_stops_a_login(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """If any part is not as read, the result is ``Moved`` and nothing is written."""
+        """If any part is not as it was read, the result is ``Moved`` and nothing is written."""
         storage.seed(meanwhile)
         before = self.account_state(storage)
         assert self.add_lineage(storage, MINE_LIVE, expected=state_with(MINE_LIVE), lineages_max=2) == Moved()
@@ -153,7 +153,7 @@ class LoginsContract(LineagesUnderTest):
         assert self.add_lineage(storage, replaced=(MINE_LIVE,), expected=state_with(MINE_LIVE)) == Moved()
 
     def test_a_login_removes_the_earlier_login_of_its_key_at_the_cap(self, storage: StorageUnderTest) -> None:
-        """A lineage that is both replaced and removed is removed."""
+        """A lineage that is in both ``replaced`` and ``removed`` is removed."""
         storage.seed(state_with(MINE_LIVE))
         assert self.add_lineage(storage, MINE_LIVE, replaced=(MINE_LIVE,), lineages_max=1) == Done()
         assert self.account_state(storage) == state_with(NEWBORN)
@@ -174,7 +174,10 @@ class LoginsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(5)
     def test_a_login_by_the_same_key_does_not_hide_behind_a_removal(self, storage: StorageUnderTest) -> None:
-        """At the maximum the number stays, because each login removes one. The later must still see the earlier."""
+        """At the maximum, each login removes a lineage, so the number does not change.
+
+        The later login must still get ``Moved``.
+        """
         third = replace(OTHER_LIVE, id=MINE)
         expected, since = state_with(OTHER_LIVE, third), state_with(OTHER_LIVE, replace(NEWBORN, id=NEXT))
         storage.seed(since)
@@ -182,7 +185,7 @@ class LoginsContract(LineagesUnderTest):
         assert self.account_state(storage) == since
 
     def test_logins_without_a_key_do_not_hinder_each_other(self, storage: StorageUnderTest) -> None:
-        """These logins end no other login, so they do not need to see each other."""
+        """These logins end no other login, so they do not need to detect each other."""
         expected = state_with(OTHER_LIVE)
         storage.seed(expected)
         for number in range(3):

@@ -50,7 +50,7 @@ class OnceContract(Contract):
         return calls.store(KEY, mark=mark, answer=answer, now=now)
 
     def stored(self, calls: OnceStore) -> OnceCall:
-        """Read the call that is stored, by a claim that it prevents."""
+        """Read the stored call: a claim that it prevents returns it."""
         return self.claim(calls, mark=b"mark of a reader", now=NOW + 1)
 
     def test_the_first_claim_stores_a_running_call(self, calls: OnceStore) -> None:
@@ -101,7 +101,7 @@ class OnceContract(Contract):
         assert [self.store(calls), self.store(calls)] == [Done(), Done()]
 
     def test_an_answer_is_never_replaced(self, calls: OnceStore) -> None:
-        """Another answer is refused, from the same request and from another one."""
+        """Another answer is refused, from the same request and from another request."""
         self.claim(calls)
         self.store(calls)
         assert self.store(calls, answer=b"another answer") == Refused()

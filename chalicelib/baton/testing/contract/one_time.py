@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done, Refused
 from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.assurance import TOTP_ALONE
 from chalicelib.baton.policy import NONCE_KEPT_S, TICKET_CONSUMED_KEPT_S
 from chalicelib.baton.testing.contract.under_test import RACERS, Contract, StorageUnderTest, race
 from chalicelib.baton.testing.contract.values import (
@@ -144,6 +145,14 @@ class OneTimeContract(Contract):
         assert self.spend(storage) == STEP_UP
         assert self.spend(storage, mark=OTHER_MARK) == Refused()
         assert self.spend(storage) == STEP_UP
+
+    def test_a_grant_has_the_factors_of_its_proof(self, storage: StorageUnderTest) -> None:
+        """And whether the owner has switched the second factor on. So no further read decides whether it is enough."""
+        proved = replace(STEP_UP, assurance=TOTP_ALONE, second_factor=True)
+        storage.one_time.store_grant(
+            GRANT, lineage=MINE, operation=OPERATION, step_up=proved, credentials_version=VERSION, expires_at=NOW + 300
+        )
+        assert self.spend(storage) == proved
 
     @pytest.mark.guarantee(8)
     def test_a_consumed_grant_stored_again_stays_consumed(self, storage: StorageUnderTest) -> None:

@@ -27,7 +27,7 @@ class StorageUnderTest(Storage, frozen=True, kw_only=True):
     """A storage, and two functions that bypass its verbs. Only tests need them."""
 
     seed: Callable[[AccountState], None]
-    """Store an account state as it is, and replace the stored one."""
+    """Store an account state as it is, and replace the stored state."""
     events: Callable[[AccountId], list[AuditEvent]]
     """Read the audit events of an account, the oldest first."""
 
@@ -83,7 +83,7 @@ class LineagesUnderTest(Contract):
         expected: AccountState | None = None,
         lineages_max: int = 6,
     ) -> Done | Moved:
-        """Add a new login. Where ``expected`` is missing, the account state is read immediately before."""
+        """Add a new login. If ``expected`` is missing, the account state is read immediately before."""
         expected = expected or self.account_state(storage)
         return storage.lineages.add_lineage(
             NEWBORN, expected=expected, replaced=replaced, removed=removed, lineages_max=lineages_max

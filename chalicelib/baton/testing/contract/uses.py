@@ -75,7 +75,7 @@ class UsesContract(LineagesUnderTest):
     def test_a_lineage_that_moved_or_ended_does_not_slide(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """If the lineage is not as read or has ended, the result is ``Moved`` and nothing is written."""
+        """If the lineage is not as it was read, or has ended, the result is ``Moved`` and nothing is written."""
         storage.seed(meanwhile)
         before = self.account_state(storage)
         assert self.record(storage, self.slid) == Moved()
@@ -90,7 +90,7 @@ class UsesContract(LineagesUnderTest):
         ],
     )
     def test_an_ended_lineage_does_not_slide_even_as_read(self, storage: StorageUnderTest, over: Lineage) -> None:
-        """An ended or expired lineage does not slide, even if the stored lineage is as read."""
+        """An ended or expired lineage does not slide, even if the stored lineage is as it was read."""
         storage.seed(state_with(over))
         slid = replace(over, issued_at=NOW, ended=None)
         assert self.record(storage, slid, expected=over) == Moved()

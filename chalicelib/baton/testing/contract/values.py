@@ -93,7 +93,7 @@ def by_id(lineages: Iterable[Lineage]) -> dict[LineageId, Lineage]:
 
 
 def presented(behind: int = 0, *, attempt: bytes = ATTEMPT, lineage: Lineage = MINE_LIVE) -> PresentedToken:
-    """Present the token so many generations behind the lineage's current one."""
+    """Return a presented token that is ``behind`` generations older than the current generation of the lineage."""
     return PresentedToken(
         account=ACCOUNT,
         lineage=lineage.id,

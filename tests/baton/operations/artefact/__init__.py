@@ -1,1 +1,1 @@
-"""The built zip itself, under AWS's own runtime client."""
+"""Tests of the built zip, under the runtime client of AWS."""

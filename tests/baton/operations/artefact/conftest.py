@@ -1,4 +1,4 @@
-"""The packaged function, booted as Lambda boots it, over an engine on loopback."""
+"""The packaged function, started as Lambda starts it, with a local engine on loopback."""
 
 import secrets
 import time
@@ -22,7 +22,7 @@ STAGE = "prod"
 
 @pytest.fixture(scope="session")
 def built(packaged: Callable[[str], Path]) -> Path:
-    """Package for this machine, which boots no other's code."""
+    """Package for the architecture of this machine, because only that code can run here."""
     architecture = this_architecture()
     if architecture is None:
         pytest.skip("Lambda's runtime client runs on Linux, on x86_64 and arm64: there is nothing to boot here")
@@ -37,7 +37,7 @@ def task(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def aws(embedded_engine: None) -> Iterator[str]:
-    """Serve AWS on loopback, with tables, key, alias and ring of the stage, as deployed."""
+    """Serve AWS on loopback, with the tables, key, alias and key ring of the stage, as deployed."""
     del embedded_engine
     with over_http() as url:
         prefix = variables(url)["BATON_TABLE_PREFIX"]
@@ -53,16 +53,17 @@ def aws(embedded_engine: None) -> Iterator[str]:
 
 
 def variables(aws: str) -> dict[str, str]:
-    """Give the function's variables: the stage's own, at another URL, over another AWS, with a registry that is there.
+    """Return the variables of the stage, with another URL, another AWS endpoint and a given registry.
 
-    The one that ``prod`` names is for its team to write.
+    A team must write the registry that ``prod`` names.
     """
     own = configuration()["stages"][STAGE]["environment_variables"]
-    return {**own, "BATON_CLIENTS": "clients-dev.toml", "BATON_ISSUER": BASE_URL, "AWS_ENDPOINT_URL": aws}
+    here = {"BATON_CLIENTS": "clients-dev.toml", "BATON_ISSUER": BASE_URL, "AWS_ENDPOINT_URL": aws}
+    return {**own, **here, "BATON_BREACH_CHECK": "off"}  # no request leaves this machine
 
 
 @pytest.fixture(scope="module")
 def environment(task: Path, aws: str) -> Iterator[Environment]:
-    """Boot the function."""
+    """Start the function."""
     with Environment(task, variables(aws)) as booted:
         yield booted

@@ -1,4 +1,4 @@
-"""The zip that is uploaded serves Baton, with what Lambda brings and nothing else of this machine."""
+"""The uploaded zip runs Baton with the modules of Lambda, and with nothing else of this machine."""
 
 import json
 import subprocess
@@ -17,17 +17,17 @@ from tools.dev.gateway import Gateway
 
 @pytest.fixture(scope="module")
 def line(built: Path, environment: Environment) -> Line:
-    """Speak to the function through a gateway with the packaged routes."""
+    """Send requests to the function through a gateway with the packaged routes."""
     return Line(Gateway([Packaged(built / "sam.yaml", environment)]))
 
 
 def phone_on(line: Line, client_id: str = "mobile") -> BatonClient:
-    """Make a phone."""
+    """Create a phone."""
     return BatonClient(BASE_URL, client_id, MemoryStorage(), transport=line, sleep=lambda _: None)
 
 
 @ours_only
-def test_the_zip_serves_a_whole_day(line: Line) -> None:
+def test_the_zip_serves_all_main_flows(line: Line) -> None:
     """Register, log in, exchange, signed call, step-up: with KMS, metrics and limits on, as deployed."""
     phone = phone_on(line)
     phone.register("ada@example.com", PASSWORD, "Ada's phone")
@@ -43,8 +43,8 @@ def test_the_zip_serves_a_whole_day(line: Line) -> None:
 
 
 @ours_only
-def test_it_writes_lines_and_metrics_and_no_secret(line: Line, environment: Environment) -> None:
-    """One JSON object a line; what CloudWatch counts is among them; no password, no token."""
+def test_the_zip_writes_log_lines_and_metrics_without_a_secret(line: Line, environment: Environment) -> None:
+    """Each line is one JSON object. The CloudWatch metrics are among them. No password, no token."""
     phone = phone_on(line)
     session = phone.register("grace@example.com", PASSWORD, "phone")
     phone.exchange()
@@ -58,8 +58,8 @@ def test_it_writes_lines_and_metrics_and_no_secret(line: Line, environment: Envi
     assert session.access_token[-40:] not in log
 
 
-def test_it_runs_on_the_zip_and_what_lambda_brings(task: Path) -> None:
-    """Every module but the standard library's and botocore's is the zip's own, and comes compiled."""
+def test_the_zip_runs_on_its_own_modules_and_those_of_lambda(task: Path) -> None:
+    """Every module outside the standard library and botocore is in the zip, and is compiled."""
     program = (
         "import sys, app, argon2, msgspec, cryptography.x509, json\n"
         "print(json.dumps({n: [m.__file__, m.__cached__] for n, m in sys.modules.items()"
@@ -74,16 +74,16 @@ def test_it_runs_on_the_zip_and_what_lambda_brings(task: Path) -> None:
     assert [name for name, (_, compiled) in ours.items() if not Path(compiled).exists()] == []
 
 
-def test_a_setting_that_is_missing_stops_it_at_once_and_says_all(task: Path) -> None:
-    """As the operator reads it in the function's log."""
+def test_a_missing_setting_stops_the_start_and_every_problem_is_reported(task: Path) -> None:
+    """The operator reads the message in the log of the function."""
     with Environment(task, {"BATON_ISSUER": "http://x"}) as broken, pytest.raises(InvocationFailed) as failed:
         broken.invoke({})
     for name in ("BATON_ISSUER", "BATON_TABLE_PREFIX", "BATON_KEY_RING"):
         assert name in str(failed.value)
 
 
-def test_a_zip_that_lacks_a_package_does_not_boot(task: Path, tmp_path: Path) -> None:
-    """Though this machine has it: the test above can fail."""
+def test_a_zip_without_a_package_does_not_start(task: Path, tmp_path: Path) -> None:
+    """The package is installed on this machine, so the test above can fail."""
     for entry in task.iterdir():
         if entry.name != "msgspec":
             (tmp_path / entry.name).symlink_to(entry)

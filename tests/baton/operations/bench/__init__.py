@@ -1,1 +1,1 @@
-"""The benchmarks' own arithmetic: what is printed is what was measured. The benchmarks themselves are no tests."""
+"""Tests of the computations of the benchmarks: the printed values follow from the measured ones."""

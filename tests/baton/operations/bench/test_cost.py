@@ -1,4 +1,4 @@
-"""Dollars by hand and by the formulas."""
+"""Costs in dollars, computed by hand and by the formulas."""
 
 import re
 from datetime import date
@@ -21,14 +21,14 @@ MEASURED = {
     "login, known device": "a known device",
     "registration": "a new account",
 }
-"""Each priced operation, and its row among what was measured on an engine that counts."""
+"""Each priced operation, and its row in the golden cost table, which was measured on an engine that counts capacity."""
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_the_units_that_are_priced_are_those_that_were_measured(operation: str) -> None:
-    """Write and read units of one operation are the golden table's, its audit row included.
+def test_the_priced_units_are_the_measured_units(operation: str) -> None:
+    """The write and read units of one operation are those of the golden table, with its audit entry.
 
-    The second row, of a live login that is replaced, is rare, and is not priced.
+    The second row, in which a login replaces an active one, is rare and has no price.
     """
     row = re.search(rf"\s{re.escape(MEASURED[operation])}\s+(\d+)\s+(\d+)\s+\d+\s+(\d+)\s", GOLDEN)
     assert row is not None
@@ -37,8 +37,8 @@ def test_the_units_that_are_priced_are_those_that_were_measured(operation: str) 
     assert done.requests == pytest.approx(1)
 
 
-def test_a_million_exchanges_cost_what_the_design_says() -> None:
-    """$0.625 of DynamoDB, all of it written, and $3.50 of API Gateway."""
+def test_a_million_exchanges_have_the_cost_of_the_design() -> None:
+    """$0.625 for DynamoDB writes, $0 for reads, and $3.50 for API Gateway."""
     lines = per_million(OPERATIONS["exchange"], PRICES)
     assert lines["DynamoDB, writing"] == pytest.approx(0.625)
     assert lines["DynamoDB, reading"] == pytest.approx(0, abs=1e-9)
@@ -46,14 +46,14 @@ def test_a_million_exchanges_cost_what_the_design_says() -> None:
 
 
 @pytest.mark.parametrize("what", ["DynamoDB, kept", "Metrics", "Alarms, dashboard"])
-def test_what_stands_there_anyway_is_no_operations(what: str) -> None:
-    """What is kept and what watches is in the month's bill, and in no operation's."""
+def test_fixed_costs_are_not_part_of_an_operation(what: str) -> None:
+    """Storage and monitoring are in the monthly bill, and in the cost of no operation."""
     assert monthly(MILLION, PRICES)[0].usd > 0
     assert all(per_million(habits, PRICES)[what] == pytest.approx(0) for habits in OPERATIONS.values())
 
 
-def test_the_operations_add_up_to_the_month() -> None:
-    """A month of everything is a month of nothing, and each operation as often as it is done."""
+def test_the_operations_add_up_to_the_monthly_cost() -> None:
+    """The cost of a month is the cost of an idle month plus the cost of each operation."""
     done = work(MILLION, EVERYTHING)
     often = (done.exchanges, done.safe_calls, done.changing_calls, done.logins, done.registrations)
     added = sum(
@@ -65,8 +65,8 @@ def test_the_operations_add_up_to_the_month() -> None:
     assert month(MILLION, PRICES, EVERYTHING) == pytest.approx(idle + added)
 
 
-def test_logging_in_costs_less_than_every_call() -> None:
-    """At any size."""
+def test_logins_cost_less_than_logins_and_all_calls() -> None:
+    """For each number of users."""
     for users in USERS:
         assert month(users, PRICES, LOGIN_ALONE) < month(users, PRICES, EVERYTHING)
 
@@ -91,13 +91,13 @@ def test_logging_in_costs_less_than_every_call() -> None:
         ("SuperTokens managed", 1_000_000, 995_000 * 0.02),
     ],
 )
-def test_list_prices_by_hand(name: str, users: int, usd: float | None) -> None:
-    """Each step prices the users above its beginning alone."""
+def test_list_prices_equal_those_computed_by_hand(name: str, users: int, usd: float | None) -> None:
+    """Each price step applies only to the users above its start."""
     assert asked(OTHERS[name], users) == (usd if usd is None else pytest.approx(usd))
 
 
-def test_a_step_left_out_is_noticed() -> None:
-    """A planted fault: without its last step, ten million users would cost more."""
+def test_a_missing_price_step_is_noticed() -> None:
+    """A seeded fault: without its last step, ten million users would cost more."""
     whole = OTHERS["Firebase (Identity Platform)"]
     shorter = Peer(whole.name, whole.steps[:-1], whole.ask_from, whole.source, whole.read)
     before, after = asked(whole, 100_000_000), asked(shorter, 100_000_000)
@@ -106,8 +106,8 @@ def test_a_step_left_out_is_noticed() -> None:
     assert after > before
 
 
-def test_every_list_price_says_where_it_is_from() -> None:
-    """A page and a day; its steps begin further and further on."""
+def test_every_list_price_has_a_source() -> None:
+    """A page and a day. Each price step starts at more users than the one before."""
     assert len(OTHERS) == len(peers(TABLE.read_text("utf-8"))) >= 5
     for peer in OTHERS.values():
         assert peer.source.startswith("https://")
@@ -116,8 +116,8 @@ def test_every_list_price_says_where_it_is_from() -> None:
         assert begins == sorted(set(begins))
 
 
-def test_where_no_price_is_public_none_is_shown() -> None:
-    """Not zero, and not a guess."""
+def test_a_product_without_a_public_price_has_no_price() -> None:
+    """Neither zero nor an estimate."""
     rows = months_table(PRICES, list(OTHERS.values()))
     auth0 = rows[0].index("Auth0 Free")
     assert [row[auth0] for row in rows[1:]] == ["free", "free", *["ask them"] * 4]
@@ -127,12 +127,12 @@ STALE = "bench/results/cost.* is not current. remedy: make cost UPDATE=1"
 
 
 def test_the_stored_page_is_current() -> None:
-    """A template that gains an alarm costs more: the page says so in the same commit."""
+    """A new alarm in the template changes the costs, so the page must change in the same commit."""
     assert (cost.RESULTS / "cost.md").read_text("utf-8") == cost.page(), STALE
 
 
-def test_the_stored_picture_is_current(tmp_path: Path) -> None:
-    """The same drawing; its numbers may differ in the last digits from one processor to the next."""
+def test_the_stored_figure_is_current(tmp_path: Path) -> None:
+    """The drawing is the same. Its numbers may differ in the last digits between processors."""
     cost.picture(PRICES, list(OTHERS.values()), tmp_path / "cost.svg")
     stored, drawn = ((folder / "cost.svg").read_text("utf-8") for folder in (cost.RESULTS, tmp_path))
     number = re.compile(r"-?\d+\.\d+")
@@ -141,10 +141,10 @@ def test_the_stored_picture_is_current(tmp_path: Path) -> None:
         assert float(before) == pytest.approx(float(now), abs=0.1), STALE
 
 
-def test_make_cost_writes_when_it_is_told_to_alone(
+def test_make_cost_writes_only_with_update(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It used to change tracked files whenever somebody looked."""
+    """Bug: every run changed tracked files."""
     monkeypatch.setattr(cost, "RESULTS", tmp_path)
     (tmp_path / "cost.md").write_text("earlier", "utf-8")
     assert cost.main([]) == 0

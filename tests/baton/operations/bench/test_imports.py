@@ -1,12 +1,12 @@
-"""How ``make bench-imports`` writes what it saw."""
+"""The output of ``make bench-imports``."""
 
 import pytest
 
 from bench.imports import WATCHED, row
 
 
-def test_a_row_tells_how_many_modules_and_which_heavy_ones() -> None:
-    """Asked for twice is one module; the CPU is the median, in milliseconds."""
+def test_a_row_has_the_number_of_modules_and_the_heavy_modules() -> None:
+    """A module that is imported twice counts once. The CPU time is the median in milliseconds."""
     route, path, modules, cpu, unit, *marks = row(
         "POST /oauth/token", ["botocore", "chalice", "chalice", "ssl"], [9.0, 0.2, 0.1]
     ).split()
@@ -15,6 +15,6 @@ def test_a_row_tells_how_many_modules_and_which_heavy_ones() -> None:
 
 
 @pytest.mark.parametrize("module", WATCHED.values())
-def test_every_heavy_module_is_seen(module: str) -> None:
-    """One at a time: no column stands for another's."""
+def test_every_heavy_module_is_reported(module: str) -> None:
+    """One module at a time: each has its own column."""
     assert row("GET /me", [module], [0.1]).count("yes") == 1

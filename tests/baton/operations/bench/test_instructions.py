@@ -1,4 +1,4 @@
-"""How ``make bench-count`` reads what cachegrind counted, and when it fails."""
+"""How ``make bench-count`` reads the counts of cachegrind, and when it fails."""
 
 import json
 import os
@@ -46,8 +46,8 @@ HERE = {"Python": "CPython 3.11.7", "architecture": "x86_64"}
 COUNTED = {TRIVIAL: 100.0, HMAC_UNASKED: 170.0, P256_CALL: 1301.0, P256_UNASKED: 1200.0, P256_CHECKS: 900.0}
 
 
-def test_a_call_is_the_difference_of_two_processes() -> None:
-    """Whatever the order in which they ended; the process they are forks of, and the set-up, are left out."""
+def test_the_cost_of_a_call_is_the_difference_of_two_processes() -> None:
+    """In any order of the processes. The parent process and the set-up do not count."""
     assert counts(TOLD, LOG) == {TRIVIAL: 200_000, P256_CALL: 2_500_000}
     assert ratios(counts(TOLD, LOG)) == {TRIVIAL: 1, P256_CALL: 12.5}
 
@@ -57,8 +57,8 @@ def test_a_call_is_the_difference_of_two_processes() -> None:
     [(TOLD, LOG.replace("==23== I ", "==23== ")), ("\n".join(TOLD.splitlines()[1:]), LOG)],
     ids=["not counted", "not told"],
 )
-def test_a_process_that_is_missing_is_no_figure(told: str, log: str) -> None:
-    """Half of a difference is a whole set-up."""
+def test_a_missing_process_gives_no_result(told: str, log: str) -> None:
+    """Without one of the two counts, the difference would be the whole set-up."""
     with pytest.raises(ValueError, match=TRIVIAL if log == LOG else P256_CALL):
         counts(told, log)
 
@@ -67,23 +67,23 @@ def test_a_process_that_is_missing_is_no_figure(told: str, log: str) -> None:
     ("now", "within"),
     [(1.0, True), (1.049, True), (0.951, True), (1.051, False), (0.949, False)],
 )
-def test_five_in_a_hundred_either_way_is_the_limit(now: float, within: bool) -> None:  # noqa: FBT001 - a table's column
-    """A saving is told as well: left unwritten it would hide the next loss."""
+def test_the_limit_is_five_percent_in_both_directions(now: float, within: bool) -> None:  # noqa: FBT001 - a column of the table
+    """An improvement is reported as well: an old stored value would hide the next regression."""
     complaints = moved({TRIVIAL: 1.0, "call": 2 * now}, {TRIVIAL: 1.0, "call": 2.0})
     assert (complaints == []) is within
     assert all(complaint.startswith("call: ") for complaint in complaints)
 
 
-def test_what_stands_on_one_side_alone_is_told() -> None:
-    """A case that somebody dropped is not one that got no dearer."""
+def test_a_case_on_one_side_only_is_reported() -> None:
+    """A removed case must not count as unchanged."""
     assert moved({"new": 1.0}, {"old": 1.0}) == [
         "new: counted, and not written down",
         "old: written down, and not counted",
     ]
 
 
-def test_another_build_is_named() -> None:
-    """By what is not the same, whichever side says it."""
+def test_another_build_is_reported() -> None:
+    """Each difference, also if one side has no value."""
     assert elsewhere(HERE, HERE) == []
     assert elsewhere(HERE, HERE | {"Python": "CPython 3.13.1", "valgrind": "3.19.0"}) == [
         "Python is CPython 3.11.7, and was CPython 3.13.1",
@@ -91,8 +91,8 @@ def test_another_build_is_named() -> None:
     ]
 
 
-def test_what_is_wanted_is_told_as_it_is() -> None:
-    """Met or not, and never by rounding."""
+def test_a_target_is_reported_as_met_or_not_met() -> None:
+    """The comparison uses the value before rounding."""
     hmac, p256, unasked = wanted(COUNTED)
     assert "1.700 trivial routes (wanted: at most 1.7; met)" in hmac
     assert "1.301" in p256
@@ -102,7 +102,7 @@ def test_what_is_wanted_is_told_as_it_is() -> None:
 
 @pytest.fixture
 def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Count nothing in truth, and keep what is written down out of the repository."""
+    """Replace the counting by fixed counts, and store them outside the repository."""
     path = tmp_path / "instructions.json"
     path.write_text(json.dumps({"taken with": HERE, "ratios": ratios(COUNTED)}), "utf-8")
     replacements: dict[str, Any] = {
@@ -117,10 +117,10 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_without_valgrind_nothing_is_claimed(
+def test_without_valgrind_the_command_compares_nothing(
     stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And nothing is written down either."""
+    """The command writes nothing either."""
     monkeypatch.setattr("shutil.which", lambda _: None)
     before = stored.read_bytes()
     assert instructions.main(["--update"]) == 0
@@ -128,16 +128,16 @@ def test_without_valgrind_nothing_is_claimed(
     assert stored.read_bytes() == before
 
 
-def test_the_same_ratios_pass(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The other tests of ``main`` can tell."""
+def test_unchanged_ratios_pass(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The other tests of ``main`` can therefore fail."""
     assert instructions.main([]) == 0
     assert "all within 5% of what is written down" in capsys.readouterr().out
 
 
-def test_a_ratio_that_moved_fails_and_says_what_to_do(
+def test_a_changed_ratio_fails_and_prints_the_remedy(
     stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Until it is written down."""
+    """It fails until the new ratio is stored."""
     monkeypatch.setattr(instructions, "count", lambda _: COUNTED | {P256_CALL: 1400.0})
     assert instructions.main([]) == 1
     assert "make bench-count UPDATE=1" in capsys.readouterr().out
@@ -146,10 +146,10 @@ def test_a_ratio_that_moved_fails_and_says_what_to_do(
     assert json.loads(stored.read_text("utf-8"))["ratios"][P256_CALL] == pytest.approx(14)
 
 
-def test_under_another_python_nothing_is_claimed(
+def test_with_another_python_the_command_compares_nothing(
     stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """However far the ratios are."""
+    """However large the difference is."""
     monkeypatch.setattr(instructions, "build", lambda _: HERE | {"Python": "CPython 3.13.1"})
     monkeypatch.setattr(instructions, "count", lambda _: COUNTED | {P256_CALL: 1400.0})
     assert instructions.main([]) == 0
@@ -159,8 +159,8 @@ def test_under_another_python_nothing_is_claimed(
 
 
 @ours_only
-def test_what_is_counted_is_what_is_written_down() -> None:
-    """The program runs without valgrind too, every call of it answered, and names the cases of the stored table."""
+def test_the_counted_cases_are_the_stored_cases() -> None:
+    """The program runs without valgrind too. Every call succeeds, and the names are those of the stored table."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.counted"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""The arithmetic behind the table of peers, and the reading of their stores and of CPU clocks."""
+"""The computations of the comparison with other products, and the measurement of their stores and CPU times."""
 
 import os
 import re
@@ -23,7 +23,7 @@ BUSY = "import time\nend = time.process_time() + {seconds}\nwhile time.process_t
 
 
 def result(name: str, store: str, *whole_us: float, rested_us: float | None = None) -> Result:
-    """Make a result whose busy rounds cost so much, of which 100 are HTTP; and its rested ones as much, or so much."""
+    """Make a result with these costs of busy rounds, 100 of them for HTTP, and the same or other rested costs."""
     busy = [Cost(whole, 100.0, 10.0) for whole in whole_us]
     rested = busy if rested_us is None else [Cost(rested_us, 100.0, 10.0) for _ in whole_us]
     races = [Race(1, 1, 0, 0)]
@@ -36,8 +36,8 @@ OURS = ALL_OURS[0]
 PEERS = [result(name, store, 1100, 2100, 2100) for name, store in LIMITS]
 
 
-def test_ratios_are_taken_round_by_round() -> None:
-    """The median of three ratios, not the ratio of medians; both lose what HTTP takes."""
+def test_ratios_are_computed_for_each_round() -> None:
+    """The median of three ratios, not the ratio of medians. The cost of HTTP is subtracted from both."""
     theirs = result("simplejwt", "PostgreSQL", 1200, 2400, 1100)
     assert times(theirs.busy, OURS.busy) == pytest.approx(2.2)
 
@@ -46,8 +46,11 @@ def test_ratios_are_taken_round_by_round() -> None:
     ("busy_us", "rested_us", "verdict"),
     [(1080, 1080, "reached"), (1070, 1080, "reached after a pause"), (1070, 1070, "not reached")],
 )
-def test_a_promise_is_judged_behind_http_kept_busy(busy_us: float, rested_us: float, verdict: str) -> None:
-    """An aim of 2 is reached by (1080 - 100) to (600 - 100), shown as 2.0; where a pause makes it so, it is said."""
+def test_an_aim_is_judged_in_busy_rounds_without_http(busy_us: float, rested_us: float, verdict: str) -> None:
+    """(1080 - 100) to (600 - 100) is shown as 2.0 and meets an aim of 2.
+
+    If only rested rounds meet it, the page says so.
+    """
     ours = result("Baton, oauth (rotating)", "DynamoDB", 600, 600, 600)
     [row] = promises([ours, result("oidc-provider", "SQLite", busy_us, busy_us, busy_us, rested_us=rested_us)])
     assert row[:2] == ("oidc-provider, SQLite", "Baton, oauth (rotating)")
@@ -55,8 +58,8 @@ def test_a_promise_is_judged_behind_http_kept_busy(busy_us: float, rested_us: fl
     assert (row.limit, row.verdict) == (2, verdict)
 
 
-def test_of_a_turn_the_first_rounds_are_rested_and_the_last_busy() -> None:
-    """And of the next turn again."""
+def test_the_first_rounds_of_a_turn_are_rested_and_the_last_are_busy() -> None:
+    """The same in the next turn."""
     one = Result("peer", "SQLite")
     for turn in (0, 100):
         one.add_turn([Cost(turn + number, 0, 0) for number in range(20)])
@@ -64,8 +67,8 @@ def test_of_a_turn_the_first_rounds_are_rested_and_the_last_busy() -> None:
     assert [cost.whole_us for cost in one.busy] == [*range(15, 20), *range(115, 120)]
 
 
-def test_outcomes_are_told_from_least_to_most() -> None:
-    """One number where all races went alike."""
+def test_results_of_races_are_shown_as_a_range() -> None:
+    """One number if all races had the same result."""
     assert winners([Race(1, 1, 0, 0)] * 3) == "1"
     assert winners([Race(9, 9, 2, 0), Race(2, 2, 0, 1)]) == "2 to 9"
     assert alive([Race(9, 9, 2, 0), Race(2, 2, 0, 1)]) == "0 to 2"
@@ -73,17 +76,17 @@ def test_outcomes_are_told_from_least_to_most() -> None:
 
 @pytest.mark.parametrize(("seen", "told"), [([True] * 3, "yes"), ([False] * 3, "no"), ([True, False], "1 of 2")])
 def test_a_theft_is_noticed_always_never_or_sometimes(seen: list[bool], told: str) -> None:
-    """And is told so."""
+    """A theft is noticed always, never or sometimes, and the text says which."""
     assert noticed(Result("peer", "SQLite", thefts_noticed=seen)) == told
 
 
-def test_there_is_a_login_for_everything_that_is_measured() -> None:
-    """One to rotate, one for each race of strangers and of retries, one for each theft."""
+def test_there_is_a_login_for_each_measurement() -> None:
+    """One to rotate, one for each race of rivals and of retries, one for each theft."""
     assert LOGINS == 1 + RACES + RACES + THEFTS
 
 
-def test_the_page_and_the_lines_hold_everybody() -> None:
-    """Every contestant, both kinds of race of ours, every promise, and where it is unfair."""
+def test_the_page_and_the_lines_list_every_product() -> None:
+    """Every product, both kinds of race of Baton, every aim, and the limits of the comparison."""
     results = [*PEERS, *ALL_OURS]
     page, lines = markdown(results, {"Python": "3.11.7"}, "a day, a machine"), printed(results)
     for one in results:
@@ -93,18 +96,18 @@ def test_the_page_and_the_lines_hold_everybody() -> None:
     assert page.count("| aim |") == 1
     assert len(re.findall(r"\| (?:not )?reached(?: after a pause)? \|", page)) == len(LIMITS)
     assert "Python 3.11.7" in page
-    assert "## Where this is unfair" in page
+    assert "## Limits of the comparison" in page
 
 
-def test_who_is_missing_spoils_nobody_elses_line() -> None:
-    """Without PostgreSQL, or without an engine of ours, the others are told all the same."""
+def test_a_missing_product_does_not_change_the_lines_of_others() -> None:
+    """Without PostgreSQL, or without an engine for Baton, the other lines are printed."""
     on_sqlite = [one for one in PEERS if one.store_name == "SQLite"]
     assert printed([*on_sqlite, *ALL_OURS]).count(" aim ") == len(on_sqlite)
     assert " aim " not in printed(PEERS)
 
 
-def test_what_sqlite_keeps_is_counted(tmp_path: Path) -> None:
-    """Rows of all tables, and pages in use: deleted rows give their pages back."""
+def test_the_size_of_a_sqlite_database_is_measured(tmp_path: Path) -> None:
+    """Rows of all tables, and pages in use. Deleted rows free their pages."""
     store = Sqlite(tmp_path / "peer.db")
     with sqlite3.connect(store.file) as database:
         database.execute("PRAGMA journal_mode = WAL")
@@ -123,20 +126,20 @@ def test_what_sqlite_keeps_is_counted(tmp_path: Path) -> None:
 
 
 class Bytes:
-    """Stands in for a socket whose bytes have all arrived."""
+    """A replacement for a socket that has received all bytes."""
 
     def __init__(self, sent: bytes) -> None:
-        """Keep them."""
+        """Store the bytes."""
         self.sent = sent
 
     def makefile(self, _: str) -> BytesIO:
-        """Give them."""
+        """Return the bytes as a file."""
         return BytesIO(self.sent)
 
 
 @pytest.mark.parametrize("key", [None, DeviceKey.generate("p256")], ids=["bearer", "key-bound"])
-def test_a_refresh_is_written_as_it_is_read(key: DeviceKey | None) -> None:
-    """The form's length is the body's; only a key signs, and covers the attempt that is named."""
+def test_a_refresh_request_is_well_formed(key: DeviceKey | None) -> None:
+    """The length is that of the form. Only a login with a key has a signature, which covers the attempt."""
     door = Door(8000, "/token", "app", parameter="refresh")
     head, body = door.refresh(Login("the token", key), attempt="a" * 16).split(b"\r\n\r\n")
     assert head.startswith(b"POST /token HTTP/1.1\r\n")
@@ -148,8 +151,8 @@ def test_a_refresh_is_written_as_it_is_read(key: DeviceKey | None) -> None:
         assert b'"idempotency-key")' in head
 
 
-def test_a_key_that_a_peer_knows_is_proved_by_dpop() -> None:
-    """A JWT signed by the key that it carries, for this method and URL, fresh each time (RFC 9449 section 4.2)."""
+def test_a_key_is_proved_by_dpop_where_the_product_supports_it() -> None:
+    """A JWT signed by the key that it contains, for this method and URL, new each time (RFC 9449 section 4.2)."""
     key = DeviceKey.generate("p256")
     door = Door(8000, "/token", "app", knows_dpop=True)
     heads = [door.refresh(Login("the token", key)).split(b"\r\n\r\n")[0].decode() for _ in range(2)]
@@ -176,13 +179,13 @@ def test_a_key_that_a_peer_knows_is_proved_by_dpop() -> None:
         (200, b"[]", None),
     ],
 )
-def test_a_child_is_a_refresh_token_in_an_answer_of_200(status: int, body: bytes, child: str | None) -> None:
-    """Whatever a peer calls it; anything else is no winner."""
+def test_a_child_is_a_refresh_token_in_a_response_with_status_200(status: int, body: bytes, child: str | None) -> None:
+    """In any member that a product uses. Any other answer is no winner."""
     assert Door(8000, "/token", "app").child(Said(status, body)) == child
 
 
-def test_an_answer_is_read_whether_its_length_is_told_or_it_comes_in_chunks() -> None:
-    """Django answers in chunks, the others tell the length."""
+def test_an_answer_is_read_with_a_length_and_with_chunks() -> None:
+    """Django answers in chunks, and the other products send the length."""
     for framing in (b"Content-Length: 2\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"):
         socket: Any = Bytes(b"HTTP/1.1 200 OK\r\n" + framing)
         response = HTTPResponse(socket, method="POST")
@@ -190,10 +193,10 @@ def test_an_answer_is_read_whether_its_length_is_told_or_it_comes_in_chunks() ->
         assert response.read() == b"{}"
 
 
-def test_a_programs_cpu_is_its_own_and_its_childrens() -> None:
-    """A child that worked is counted while it lives; what the caller does is not."""
+def test_the_cpu_time_of_a_program_includes_its_children() -> None:
+    """The time of a running child counts. The time of the caller does not."""
     child = BUSY.format(seconds=0.1) + "print('{}', flush=True)\nsys.stdin.read()"
-    # The child ends when the parent does: its standard input is a pipe that the parent holds.
+    # The child ends when the parent ends: its standard input is a pipe of the parent.
     child = f"import sys\n{child}"
     parent = (
         f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {child!r}], stdin=subprocess.PIPE).wait()"
@@ -207,11 +210,11 @@ def test_a_programs_cpu_is_its_own_and_its_childrens() -> None:
 
 
 def _work() -> None:
-    exec(BUSY.format(seconds=0.1))  # noqa: S102 - our own words
+    exec(BUSY.format(seconds=0.1))  # noqa: S102 - a constant of the benchmark
 
 
-def test_a_program_that_does_not_start_leaves_its_last_words() -> None:
-    """Its last line usually names the remedy."""
+def test_a_program_that_does_not_start_reports_its_last_line() -> None:
+    """The last line usually has the remedy."""
     with (
         Program([sys.executable, "-c", "raise SystemExit('no room here')"]) as program,
         pytest.raises(DidNotStart, match="no room here"),
@@ -219,6 +222,6 @@ def test_a_program_that_does_not_start_leaves_its_last_words() -> None:
         program.announced()
 
 
-def test_a_free_port_is_free() -> None:
-    """Nobody listens on it."""
+def test_a_free_port_has_no_listener() -> None:
+    """No program listens on the port."""
     assert 1024 < free_port() < 65536

@@ -1,1 +1,1 @@
-"""The templates of ``infra/``: what they promise, and that a broken one is noticed."""
+"""Tests of the templates in ``infra/``: their rules, and that each seeded fault is noticed."""

@@ -1,4 +1,4 @@
-"""``infra/data.yaml``: the tables the code counts on, protected as the design has it."""
+"""``infra/data.yaml`` defines the tables that the code uses, with the protection of the design."""
 
 import copy
 import json
@@ -17,18 +17,18 @@ STAGES = ["dev", "prod"]
 
 
 def data() -> dict[str, Any]:
-    """Give ``infra/data.yaml``, to be broken at will."""
+    """Read ``infra/data.yaml``. A test may change the result."""
     return copy.deepcopy(template.read(template.DATA))
 
 
 def properties(broken: dict[str, Any], name: str) -> dict[str, Any]:
-    """Give the properties of a resource."""
+    """Return the properties of a resource."""
     found: dict[str, Any] = broken["Resources"][name]["Properties"]
     return found
 
 
-def test_the_tables_are_those_the_code_counts_on() -> None:
-    """Names, keys and expiry: one list in ``storage/dynamodb/database.py``, one here, and they are equal."""
+def test_the_tables_are_those_of_the_code() -> None:
+    """Names, keys and expiry are the same in ``storage/dynamodb/database.py`` and in the template."""
     declared = template.tables(PREFIX)
     assert declared.keys() == {f"{PREFIX}-{name}" for name in KEYS}
     for name, keys in KEYS.items():
@@ -42,7 +42,7 @@ def test_the_tables_are_those_the_code_counts_on() -> None:
 
 
 def protections(resource: dict[str, Any]) -> set[str]:
-    """Name what protects a table."""
+    """List the protections of a table."""
     table = resource["Properties"]
     return {
         name
@@ -67,26 +67,26 @@ WANTED = {
 }
 
 
-def lacks_protection(read: dict[str, Any]) -> Iterator[str]:
-    """Each table has the protection the design gives it, no more and no less."""
+def wrong_protection(read: dict[str, Any]) -> Iterator[str]:
+    """Yield each table that has more or less protection than in the design."""
     for name, wanted in WANTED.items():
         if protections(read["Resources"][name]) != wanted:
             yield f"{name} is protected otherwise"
 
 
-def opens_a_key(read: dict[str, Any]) -> Iterator[str]:
-    """No key lets in everybody, and services only for what is ours."""
+def open_key(read: dict[str, Any]) -> Iterator[str]:
+    """Yield each key statement that allows everybody, or allows a service without a condition."""
     for name, key in template.of_type(read, "AWS::KMS::Key").items():
         for statement in key["KeyPolicy"]["Statement"]:
             principal = json.dumps(statement["Principal"])
             if '"*"' in principal or "NotPrincipal" in statement:
-                yield f"{name}: {statement['Sid']} lets in everybody"
+                yield f"{name}: {statement['Sid']} allows everybody"
             elif "Service" in statement["Principal"] and "Condition" not in statement:
-                yield f"{name}: {statement['Sid']} lets in a service whoever it acts for"
+                yield f"{name}: {statement['Sid']} allows a service without a condition"
 
 
-def silences_the_alarms(read: dict[str, Any]) -> Iterator[str]:
-    """Let alarms write to their topic, which is known by what SNS encrypts for, and to no other."""
+def alarms_cannot_encrypt(read: dict[str, Any]) -> Iterator[str]:
+    """Require that alarms can encrypt for their SNS topic, and for no other topic."""
     topic = template.of_type(template.read(template.EDGE), "AWS::SNS::Topic")["Alarms"]["TopicName"]["Fn::Sub"]
     arn = {"Fn::Sub": f"arn:${{AWS::Partition}}:sns:${{AWS::Region}}:${{AWS::AccountId}}:{topic}"}
     wanted = {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": arn}}
@@ -94,17 +94,17 @@ def silences_the_alarms(read: dict[str, Any]) -> Iterator[str]:
         yield "alarms may not be able to write to their topic"
 
 
-def loses_a_key(read: dict[str, Any]) -> Iterator[str]:
-    """Every key rotates, outlives its stack, and can be saved for thirty days after somebody deletes it."""
+def unprotected_key(read: dict[str, Any]) -> Iterator[str]:
+    """Yield each key that does not rotate, is deleted with its stack, or is deleted before thirty days."""
     for name, key in template.of_type(read, "AWS::KMS::Key").items():
         if not key.get("EnableKeyRotation") or key.get("PendingWindowInDays") != 30:
-            yield f"{name} does not rotate, or is gone sooner"
+            yield f"{name} does not rotate, or is deleted sooner"
         if read["Resources"][name].get("DeletionPolicy") != "Retain":
-            yield f"{name} goes with the stack"
+            yield f"{name} is deleted with the stack"
 
 
-def forgets_a_backup(read: dict[str, Any]) -> Iterator[str]:
-    """Back up what cannot be made again: daily, under our key, where nobody shortens its life."""
+def missing_backup(read: dict[str, Any]) -> Iterator[str]:
+    """Require a daily backup of users and lineages, with Baton's key, in a vault with a minimum retention."""
     selected = properties(read, "BackupSelection")["BackupSelection"]["Resources"]
     if selected != [{"Fn::GetAtt": ["Users", "Arn"]}, {"Fn::GetAtt": ["Lineages", "Arn"]}]:
         yield "another selection"
@@ -116,8 +116,8 @@ def forgets_a_backup(read: dict[str, Any]) -> Iterator[str]:
         yield "an open vault"
 
 
-def lets_a_function_write_in_the_clear(read: dict[str, Any]) -> Iterator[str]:
-    """Let the key of logs take the lines of every log group here, and of the access logs, and of no other."""
+def wrong_log_encryption(read: dict[str, Any]) -> Iterator[str]:
+    """Require that the log key encrypts exactly the log groups of this template and the access logs."""
     named = template.resolve(read, {"Prefix": PREFIX})
     groups = {group["LogGroupName"] for group in template.of_type(named, "AWS::Logs::LogGroup").values()}
     (logs,) = [one for one in properties(named, "OperationsKey")["KeyPolicy"]["Statement"] if one["Sid"] == "Logs"]
@@ -129,8 +129,8 @@ def lets_a_function_write_in_the_clear(read: dict[str, Any]) -> Iterator[str]:
         yield f"{', '.join(sorted(allowed ^ groups))} differ"
 
 
-def keeps_lines_for_ever(read: dict[str, Any]) -> Iterator[str]:
-    """Every log group has an end and a key."""
+def log_group_without_retention(read: dict[str, Any]) -> Iterator[str]:
+    """Yield each log group without a retention or a key."""
     for name, group in template.of_type(read, "AWS::Logs::LogGroup").items():
         if "RetentionInDays" not in group or "KmsKeyId" not in group:
             yield f"{name} has no end or no key"
@@ -147,31 +147,31 @@ def _arns_of_logs(read: dict[str, Any]) -> list[Any]:
 
 
 FAULTS: list[tuple[Rule, Plant]] = [
-    (lacks_protection, lambda read: properties(read, "Users").pop("SSESpecification")),
-    (lacks_protection, lambda read: properties(read, "Lineages").pop("PointInTimeRecoverySpecification")),
-    (lacks_protection, lambda read: properties(read, "Lineages").update(DeletionProtectionEnabled=False)),
-    (lacks_protection, lambda read: properties(read, "Audit").update(BillingMode="PROVISIONED")),
-    (lacks_protection, lambda read: read["Resources"]["Users"].update(DeletionPolicy="Delete")),
-    (opens_a_key, lambda read: properties(read, "Key")["KeyPolicy"]["Statement"][0].update(Principal="*")),
-    (opens_a_key, lambda read: properties(read, "Key")["KeyPolicy"]["Statement"][0].update(Principal={"AWS": ["*"]})),
-    (opens_a_key, lambda read: properties(read, "OperationsKey")["KeyPolicy"]["Statement"][2].pop("Condition")),
+    (wrong_protection, lambda read: properties(read, "Users").pop("SSESpecification")),
+    (wrong_protection, lambda read: properties(read, "Lineages").pop("PointInTimeRecoverySpecification")),
+    (wrong_protection, lambda read: properties(read, "Lineages").update(DeletionProtectionEnabled=False)),
+    (wrong_protection, lambda read: properties(read, "Audit").update(BillingMode="PROVISIONED")),
+    (wrong_protection, lambda read: read["Resources"]["Users"].update(DeletionPolicy="Delete")),
+    (open_key, lambda read: properties(read, "Key")["KeyPolicy"]["Statement"][0].update(Principal="*")),
+    (open_key, lambda read: properties(read, "Key")["KeyPolicy"]["Statement"][0].update(Principal={"AWS": ["*"]})),
+    (open_key, lambda read: properties(read, "OperationsKey")["KeyPolicy"]["Statement"][2].pop("Condition")),
     (
-        silences_the_alarms,
+        alarms_cannot_encrypt,
         lambda read: properties(read, "OperationsKey")["KeyPolicy"]["Statement"][2].update(
             Condition={"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
         ),
     ),
-    (loses_a_key, lambda read: properties(read, "Key").pop("EnableKeyRotation")),
-    (loses_a_key, lambda read: read["Resources"]["Key"].pop("DeletionPolicy")),
-    (forgets_a_backup, lambda read: properties(read, "RestoredSelection")["BackupSelection"].update(Resources=[])),
-    (forgets_a_backup, lambda read: properties(read, "BackupSelection")["BackupSelection"]["Resources"].pop()),
-    (forgets_a_backup, lambda read: properties(read, "Vault").pop("LockConfiguration")),
-    (keeps_lines_for_ever, lambda read: properties(read, "LogGroup").pop("RetentionInDays")),
-    (keeps_lines_for_ever, lambda read: properties(read, "RotateKeysLogGroup").pop("KmsKeyId")),
-    (lets_a_function_write_in_the_clear, lambda read: read["Resources"].pop("AuditConfigurationLogGroup")),
-    (lets_a_function_write_in_the_clear, lambda read: _arns_of_logs(read).pop()),
+    (unprotected_key, lambda read: properties(read, "Key").pop("EnableKeyRotation")),
+    (unprotected_key, lambda read: read["Resources"]["Key"].pop("DeletionPolicy")),
+    (missing_backup, lambda read: properties(read, "RestoredSelection")["BackupSelection"].update(Resources=[])),
+    (missing_backup, lambda read: properties(read, "BackupSelection")["BackupSelection"]["Resources"].pop()),
+    (missing_backup, lambda read: properties(read, "Vault").pop("LockConfiguration")),
+    (log_group_without_retention, lambda read: properties(read, "LogGroup").pop("RetentionInDays")),
+    (log_group_without_retention, lambda read: properties(read, "RotateKeysLogGroup").pop("KmsKeyId")),
+    (wrong_log_encryption, lambda read: read["Resources"].pop("AuditConfigurationLogGroup")),
+    (wrong_log_encryption, lambda read: _arns_of_logs(read).pop()),
     (
-        lets_a_function_write_in_the_clear,
+        wrong_log_encryption,
         lambda read: _arns_of_logs(read).append({"Fn::Sub": "${AWS::Region}:log-group:*"}),
     ),
 ]
@@ -179,27 +179,29 @@ RULES = list(dict.fromkeys(rule for rule, _ in FAULTS))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_the_template_keeps_its_rules(rule: Rule) -> None:
-    """Nothing to complain about."""
+def test_the_template_follows_its_rules(rule: Rule) -> None:
+    """No rule reports a problem."""
     assert list(rule(data())) == []
 
 
 @pytest.mark.parametrize(("rule", "plant"), FAULTS, ids=[f"{rule.__name__}{at}" for at, (rule, _) in enumerate(FAULTS)])
 def test_a_broken_template_is_noticed(rule: Rule, plant: Plant) -> None:
-    """One fault, one complaint."""
+    """Each seeded fault gives one problem."""
     broken = data()
     plant(broken)
     assert len(list(rule(broken))) == 1
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_stage_finds_what_the_template_makes(stage: str) -> None:
-    """Key alias, tables, log group: the settings and the policy of a stage name what is deployed for its prefix."""
+def test_the_settings_of_a_stage_match_the_template(stage: str) -> None:
+    """The settings and the policy of a stage have the key alias, tables and log group that the template creates."""
     settings = configuration()["stages"][stage]["environment_variables"]
     named = template.resolve(data()["Resources"], names_of(stage))
     assert settings["BATON_KEY_RING"] == f"kms:{named['KeyAlias']['Properties']['AliasName']}"
     config = configuration()
-    config["stages"][stage]["environment_variables"]["BATON_CLIENTS"] = "clients-dev.toml"  # prod's is its team's
+    config["stages"][stage]["environment_variables"]["BATON_CLIENTS"] = (
+        "clients-dev.toml"  # a team writes the domain of prod
+    )
     policies = [
         (template.ROOT / ".chalice" / file).read_text("utf-8") for file in stage_named(stage, config).policies.values()
     ]
@@ -210,8 +212,8 @@ def test_the_stage_finds_what_the_template_makes(stage: str) -> None:
         assert f"log-group:{group['LogGroupName']}:*" in policy
 
 
-def test_what_is_not_known_stays_open() -> None:
-    """``resolve`` fills in names and leaves the rest to CloudFormation."""
+def test_unknown_references_stay_unresolved() -> None:
+    """``resolve`` replaces known names. CloudFormation resolves the others."""
     value = template.parse("a: !Sub ${Prefix}-${AWS::Region}\nb: !Ref Prefix\nc: !Ref Other\nd: !GetAtt Key.Arn")
     assert template.resolve(value, {"Prefix": "x"}) == {
         "a": {"Fn::Sub": "x-${AWS::Region}"},

@@ -1,4 +1,4 @@
-"""``infra/edge.yaml`` as it is deployed: merged by Chalice into its own template, and hardened by ``make package``."""
+"""``infra/edge.yaml`` as deployed: Chalice merges it with its own template, and ``make package`` hardens the result."""
 
 import ast
 import copy
@@ -62,25 +62,25 @@ def merged(packaged: Callable[[str], Path]) -> dict[str, Any]:
 
 
 def properties(read: dict[str, Any], name: str) -> dict[str, Any]:
-    """Give the properties of a resource."""
+    """Return the properties of a resource."""
     found: dict[str, Any] = read["Resources"][name]["Properties"]
     return found
 
 
 def api(read: dict[str, Any]) -> dict[str, Any]:
-    """Give the API's definition."""
+    """Return the definition of the API."""
     found: dict[str, Any] = properties(read, "RestAPI")["DefinitionBody"]
     return found
 
 
 def answers(read: dict[str, Any]) -> dict[str, Any]:
-    """Give what the gateway answers by itself."""
+    """Return the answers that the gateway itself gives."""
     found: dict[str, Any] = api(read)["x-amazon-apigateway-gateway-responses"]
     return found
 
 
-def passes_the_alias_by(read: dict[str, Any]) -> Iterator[str]:
-    """Every route calls ``live``, or going back would leave it behind."""
+def route_without_alias(read: dict[str, Any]) -> Iterator[str]:
+    """Yield each route that does not call the alias ``live``: a rollback would not change it."""
     for path, methods in api(read)["paths"].items():
         for method, described in methods.items():
             uri = json.dumps(described["x-amazon-apigateway-integration"].get("uri", ""))
@@ -92,14 +92,14 @@ def passes_the_alias_by(read: dict[str, Any]) -> Iterator[str]:
         yield "there is no alias"
 
 
-def opens_a_second_stage(read: dict[str, Any]) -> Iterator[str]:
-    """Without it the Serverless transform makes a stage named ``Stage`` too, past firewall, throttles and log."""
+def second_stage(read: dict[str, Any]) -> Iterator[str]:
+    """Require ``OpenApiVersion``: otherwise SAM adds a stage ``Stage`` without firewall, throttling and log."""
     if properties(read, "RestAPI").get("OpenApiVersion") != api(read)["swagger"]:
         yield "a stage named Stage is open"
 
 
-def logs_before_it_may(read: dict[str, Any]) -> Iterator[str]:
-    """Make the stage, which refers to its log group, after the role that API Gateway writes to it by."""
+def log_before_its_role(read: dict[str, Any]) -> Iterator[str]:
+    """Require that the log group waits for the role with which API Gateway writes, and the stage for the log group."""
     after = {"After": {"Fn::If": ["LetGatewayLog", {"Ref": "GatewayAccount"}, {"Ref": "AWS::NoValue"}]}}
     if read["Resources"]["AccessLogs"].get("Metadata") != after:
         yield "the log group does not wait for the role"
@@ -107,16 +107,16 @@ def logs_before_it_may(read: dict[str, Any]) -> Iterator[str]:
         yield "the stage does not wait for its log group"
 
 
-def leads_nowhere(read: dict[str, Any]) -> Iterator[str]:
-    """With a certificate the issuer's own host leads to this very stage."""
+def domain_without_stage(read: dict[str, Any]) -> Iterator[str]:
+    """Require that the domain is the host of the issuer, and leads to this stage."""
     if properties(read, "DomainMapping").get("Stage") != {"Ref": "RestAPI.Stage"}:
         yield "the domain leads to no stage"
     if properties(read, "Domain").get("DomainName") != {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "Issuer"}]}]}:
         yield "the domain is not the issuer's"
 
 
-def waits_for_itself(read: dict[str, Any]) -> Iterator[str]:
-    """Resources that need each other can never be made; cfn-lint does not see it past the Serverless transform."""
+def circular_dependency(read: dict[str, Any]) -> Iterator[str]:
+    """Yield a cycle of resources, which cannot be created. cfn-lint does not see it behind the SAM transform."""
     needs = {
         name: {
             needed.removesuffix("Aliaslive")
@@ -130,13 +130,13 @@ def waits_for_itself(read: dict[str, Any]) -> Iterator[str]:
         yield " -> ".join(cycle.args[1])
 
 
-def leaves_a_name_open(read: dict[str, Any]) -> Iterator[str]:
-    """Nothing is left for an operator to fill in by hand."""
+def open_placeholder(read: dict[str, Any]) -> Iterator[str]:
+    """Yield each placeholder that an operator would have to replace by hand."""
     yield from re.findall(r"\bREGION\b|\bACCOUNT\b|/KEY\b|/API/|api\.example\.com", json.dumps(read))
 
 
-def answers_in_another_shape(read: dict[str, Any]) -> Iterator[str]:
-    """Say by itself what the code would have said the same way."""
+def answer_unlike_the_code(read: dict[str, Any]) -> Iterator[str]:
+    """Yield each gateway answer that differs from the answer of the code with the same error."""
     codes: dict[str, Any] = {leaf.code: leaf() for leaf in leaves()}
     for name, answer in answers(read).items():
         (text,) = answer["responseTemplates"].values()
@@ -148,15 +148,15 @@ def answers_in_another_shape(read: dict[str, Any]) -> Iterator[str]:
         if (said["status"], said["error"]) != wanted and said["code"] != "too_large":
             yield f"{name} is another error"
         if (said["action"], said["retryable"]) != (refusal.action, refusal.retryable):
-            yield f"{name} asks for something else"
+            yield f"{name} has another action"
         if int(answer["statusCode"]) != said["status"]:
-            yield f"{name} is of another status than it says"
+            yield f"{name} has another status than its body"
         if said["retryable"] != ("gatewayresponse.header.Retry-After" in answer["responseParameters"]):
-            yield f"{name} does not say when to come back"
+            yield f"{name} has no Retry-After"
 
 
-def sends_somebody_to_log_in(read: dict[str, Any]) -> Iterator[str]:
-    """No answer of the gateway's may look like the end of a login: not 401, not 403, whatever happened."""
+def answer_that_ends_a_login(read: dict[str, Any]) -> Iterator[str]:
+    """Yield each gateway answer with 401 or 403: an app would treat it as the end of the login."""
     for name in ("DEFAULT_4XX", "DEFAULT_5XX", "MISSING_AUTHENTICATION_TOKEN"):
         if name not in answers(read):
             yield f"{name} is AWS's own"
@@ -166,7 +166,7 @@ def sends_somebody_to_log_in(read: dict[str, Any]) -> Iterator[str]:
 
 
 def logs_too_much(read: dict[str, Any]) -> Iterator[str]:
-    """Log what is listed above, and in no other place."""
+    """Yield each log setting that records more than the listed fields."""
     line = properties(read, "RestAPI")["AccessLogSetting"]["Format"]
     json.loads(line)
     yield from set(re.findall(r"\$[\w.]+", line)) - LOGGED
@@ -178,8 +178,8 @@ def logs_too_much(read: dict[str, Any]) -> Iterator[str]:
             yield f"{name} keeps samples, Authorization header included"
 
 
-def is_not_throttled(read: dict[str, Any]) -> Iterator[str]:
-    """Throttle the stage as a whole, and each route that hashes a password."""
+def missing_throttling(read: dict[str, Any]) -> Iterator[str]:
+    """Require a throttle for the stage, and for each route that hashes a password."""
     limits = {
         (one["HttpMethod"], one["ResourcePath"]): "ThrottlingRateLimit" in one and "ThrottlingBurstLimit" in one
         for one in properties(read, "RestAPI")["MethodSettings"]
@@ -189,8 +189,8 @@ def is_not_throttled(read: dict[str, Any]) -> Iterator[str]:
             yield f"{route} has no limit"
 
 
-def leaves_the_firewall_open(read: dict[str, Any]) -> Iterator[str]:
-    """Six rules, attached to this stage."""
+def open_firewall(read: dict[str, Any]) -> Iterator[str]:
+    """Require six firewall rules, attached to this stage."""
     rules = {rule["Name"]: rule for rule in properties(read, "Firewall")["Rules"]}
     wanted = {"requests-per-source", "logins-per-source", "body-size", "reputation", "known-bad-inputs", "common"}
     yield from wanted - rules.keys()
@@ -203,7 +203,7 @@ def leaves_the_firewall_open(read: dict[str, Any]) -> Iterator[str]:
 
 
 def metrics() -> set[str]:
-    """Collect what the code counts: every event a journey names, and one for each refusal."""
+    """Collect the metrics of the code: every event of a flow, and one for each refusal."""
     recorded = {f"refused_{leaf.code}" for leaf in leaves()} | set(_MEASURED)
     recorded |= {f"{event}_accounts" for event, kind in EVENTS.items() if kind.per_account}
     for path in (ROOT / "chalicelib").rglob("*.py"):
@@ -217,8 +217,8 @@ def metrics() -> set[str]:
     return recorded
 
 
-def watches_nothing(read: dict[str, Any]) -> Iterator[str]:
-    """Every alarm of ours is of something that is counted, as it is counted: for this deployment."""
+def alarm_without_metric(read: dict[str, Any]) -> Iterator[str]:
+    """Yield each alarm on a metric that the code does not emit, or on another deployment."""
     counted = metrics()
     for name, alarm in template.of_type(read, "AWS::CloudWatch::Alarm").items():
         for watched in watched_by(alarm):
@@ -230,7 +230,7 @@ def watches_nothing(read: dict[str, Any]) -> Iterator[str]:
 
 
 def watched_by(alarm: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give the metrics of an alarm: one, or those of its expression."""
+    """Return the metrics of an alarm: one, or those of its expression."""
     stats = [one["MetricStat"]["Metric"] for one in alarm.get("Metrics", ()) if "MetricStat" in one]
     return stats or [alarm]
 
@@ -238,10 +238,9 @@ def watched_by(alarm: dict[str, Any]) -> list[dict[str, Any]]:
 ONE_NETWORK_AN_HOUR = 2 * REGISTRATIONS_PER_SOURCE_MAX + (HOUR_S // THROTTLE_WINDOW_S + 1) * (
     FAILURES_PER_SOURCE_MAX // FAILURES_PER_ACCOUNT_MAX
 )
-"""How many accounts one network can make an alarm count in any hour: it registers them, or guesses at other people's.
+"""How many accounts one network can make an alarm count in an hour: by registrations, or by wrong passwords.
 
-An hour meets two windows of registrations, and one more window of failures than fit into it.
-"""
+An hour overlaps two windows of registrations, and one more window of failures than it contains."""
 
 NOT_A_STRANGERS = {
     *(
@@ -254,12 +253,12 @@ NOT_A_STRANGERS = {
     ),
     *("Errors", "Throttles", "WriteThrottleEvents", "Latency"),
 }
-"""What one stranger does not cause at will: wrong data or settings, defects, and load above what one may send."""
+"""Metrics that one stranger cannot raise: wrong data or settings, defects, and load above the limit of one client."""
 
 
-def rings_for_one_stranger(read: dict[str, Any]) -> Iterator[str]:
-    """Let no alarm ring at a stranger's will: it would soon be turned off. Each kind has its own way."""
-    one = {"accounts": ONE_NETWORK_AN_HOUR, "foreign": ONE_NETWORK_AN_HOUR}  # and nobody else is there
+def alarm_for_one_stranger(read: dict[str, Any]) -> Iterator[str]:
+    """Yield each alarm that one stranger can trigger: operators would turn it off."""
+    one = {"accounts": ONE_NETWORK_AN_HOUR, "foreign": ONE_NETWORK_AN_HOUR}  # with no other client
     one |= {"unavailable": 1000, "errors": 1000, "by_caller": 1000}
     ways = {"token_reused_accounts", "throttled_accounts", "exchange_wrong_key", "refused_unavailable", "5XXError"}
     for name, alarm in template.of_type(read, "AWS::CloudWatch::Alarm").items():
@@ -274,15 +273,15 @@ def rings_for_one_stranger(read: dict[str, Any]) -> Iterator[str]:
 
 
 def period_s(alarm: dict[str, Any]) -> int:
-    """Tell how long the one period of an alarm's metrics is, in seconds."""
+    """Return the period of an alarm's metrics, in seconds."""
     (period,) = {query["MetricStat"]["Period"] for query in alarm["Metrics"] if "MetricStat" in query}
     return int(period)
 
 
 def rings(read: dict[str, Any], name: str, sums: Mapping[str, float]) -> bool:
-    """Compute what CloudWatch would: the expression over the sums of a period, against the threshold.
+    """Compute the alarm as CloudWatch does: the expression over the sums of a period, compared with the threshold.
 
-    A metric without a sum was not counted in it. ``FILL`` puts a number in its place.
+    A metric without a sum has no data in the period. ``FILL`` replaces it by a number.
     """
     parameters = {one: str(row["Default"]) for one, row in read["Parameters"].items() if "Default" in row}
     alarm = template.resolve(properties(read, name), parameters)
@@ -292,33 +291,33 @@ def rings(read: dict[str, Any], name: str, sums: Mapping[str, float]) -> bool:
         "FILL": lambda series, value: value if series is None else series,
         "IF": lambda condition, yes, no: yes if condition else no,
     }
-    value = eval(expression, {"__builtins__": {}}, {**{one: sums.get(one) for one in ids}, **functions})  # noqa: S307 - our own template
+    value = eval(expression, {"__builtins__": {}}, {**{one: sums.get(one) for one in ids}, **functions})  # noqa: S307 - an expression of Baton's template
     strict = alarm["ComparisonOperator"] == "GreaterThanThreshold"
     return bool(value > float(alarm["Threshold"]) if strict else value >= float(alarm["Threshold"]))
 
 
-def watches_the_tables_of_before(read: dict[str, Any]) -> Iterator[str]:
-    """Take the tables' own name wherever a table is named: after a restore it is another than all else has."""
+def watches_replaced_tables(read: dict[str, Any]) -> Iterator[str]:
+    """Require the prefix of the tables in each table name: after a restore it differs from the stage prefix."""
     named = template.resolve(read, {"Prefix": "baton-prod", "Tables": "baton-prod2"})["Resources"]
     if named["GateThrottles"]["Properties"]["Dimensions"][0]["Value"] != "baton-prod2-lineages":
-        yield "the alarm looks at the tables of before"
+        yield "the alarm reads the replaced tables"
     variables = named["APIHandler"]["Properties"]["Environment"]["Variables"]
     if (variables["BATON_DEPLOYMENT"], variables["BATON_TABLE_PREFIX"]) != ("baton-prod", "baton-prod2"):
-        yield "the function works on the tables of before, or measures under another name"
+        yield "the function uses the replaced tables, or another metric name"
 
 
-def tells_nobody_what_to_do(read: dict[str, Any]) -> Iterator[str]:
-    """Every alarm goes to the topic, and names the page to open."""
+def alarm_without_runbook(read: dict[str, Any]) -> Iterator[str]:
+    """Yield each alarm that does not notify the topic, or names no runbook."""
     for name, alarm in template.of_type(read, "AWS::CloudWatch::Alarm").items():
         named = set(re.findall(r"docs/baton/runbooks/([a-z-]+)\.md", alarm["AlarmDescription"]))
         if not named or not named <= RUNBOOKS:
             yield f"{name} names no page"
         if alarm["AlarmActions"] != [{"Ref": "Alarms"}]:
-            yield f"{name} tells nobody"
+            yield f"{name} has no action"
 
 
-def draws_nothing(read: dict[str, Any]) -> Iterator[str]:
-    """Every graph of ours is of something that is counted."""
+def graph_without_metric(read: dict[str, Any]) -> Iterator[str]:
+    """Yield each graph of a metric that the code does not emit."""
     counted = metrics()
     for name, dashboard in template.of_type(read, "AWS::CloudWatch::Dashboard").items():
         for widget in json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]:
@@ -333,8 +332,8 @@ def draws_nothing(read: dict[str, Any]) -> Iterator[str]:
                 before = metric
 
 
-def is_known_by_another_name(read: dict[str, Any]) -> Iterator[str]:
-    """Every function has the name `chalice deploy` would give it, the log group of that name, and the same settings."""
+def wrong_function_name(read: dict[str, Any]) -> Iterator[str]:
+    """Yield each function without the name of `chalice deploy`, its log group, or the common settings."""
     for logical, job in FUNCTIONS.items():
         function = properties(read, logical)
         named = template.resolve(function, {"Prefix": "baton-prod"})
@@ -346,8 +345,8 @@ def is_known_by_another_name(read: dict[str, Any]) -> Iterator[str]:
             yield f"{logical} has settings of its own"
 
 
-def misses_a_silence(read: dict[str, Any]) -> Iterator[str]:
-    """Ring when what a daily job measures is wrong, and when nobody has measured it for two days."""
+def silent_daily_job(read: dict[str, Any]) -> Iterator[str]:
+    """Require an alarm on the result of each daily job, and one if there is no result for two days."""
     for metric in sorted(_MEASURED):
         said = {
             (alarm["TreatMissingData"], alarm["Period"] * alarm["EvaluationPeriods"])
@@ -355,11 +354,11 @@ def misses_a_silence(read: dict[str, Any]) -> Iterator[str]:
             if alarm.get("MetricName") == metric
         }
         if said != {("notBreaching", 86400), ("breaching", 2 * 86400)}:
-            yield f"{metric} may fall silent"
+            yield f"{metric} may stop without an alarm"
 
 
-def keeps_lines_for_ever(read: dict[str, Any]) -> Iterator[str]:
-    """Every log group has an end and a key."""
+def log_group_without_retention(read: dict[str, Any]) -> Iterator[str]:
+    """Yield each log group without a retention or a key."""
     for name, group in template.of_type(read, "AWS::Logs::LogGroup").items():
         if "RetentionInDays" not in group or "KmsKeyId" not in group:
             yield f"{name} has no end or no key"
@@ -395,109 +394,112 @@ def _say(name: str, **members: object) -> Plant:
 
 FAULTS: list[tuple[Rule, Plant]] = [
     (
-        passes_the_alias_by,
+        route_without_alias,
         lambda read: _of_login(read).update(uri={"Fn::Sub": "functions/${APIHandler.Arn}/invocations"}),
     ),
-    (passes_the_alias_by, lambda read: properties(read, "APIHandlerInvokePermission").update(FunctionName="x")),
-    (passes_the_alias_by, lambda read: properties(read, "APIHandler").pop("AutoPublishAlias")),
-    (opens_a_second_stage, lambda read: properties(read, "RestAPI").pop("OpenApiVersion")),
-    (logs_before_it_may, lambda read: read["Resources"]["AccessLogs"].pop("Metadata")),
+    (route_without_alias, lambda read: properties(read, "APIHandlerInvokePermission").update(FunctionName="x")),
+    (route_without_alias, lambda read: properties(read, "APIHandler").pop("AutoPublishAlias")),
+    (second_stage, lambda read: properties(read, "RestAPI").pop("OpenApiVersion")),
+    (log_before_its_role, lambda read: read["Resources"]["AccessLogs"].pop("Metadata")),
     (
-        logs_before_it_may,
+        log_before_its_role,
         lambda read: properties(read, "RestAPI")["AccessLogSetting"].update(DestinationArn={"Fn::Sub": "arn:x"}),
     ),
-    (leads_nowhere, lambda read: properties(read, "DomainMapping").pop("Stage")),
-    (leads_nowhere, lambda read: properties(read, "Domain").update(DomainName="api.example.org")),
+    (domain_without_stage, lambda read: properties(read, "DomainMapping").pop("Stage")),
+    (domain_without_stage, lambda read: properties(read, "Domain").update(DomainName="api.example.org")),
     (
-        waits_for_itself,
+        circular_dependency,
         lambda read: properties(read, "ApiHandlerRole").update(Policies=[{"Fn::Sub": "${RestAPI}"}]),
     ),
-    (leaves_a_name_open, lambda read: properties(read, "Alarms").update(TopicName="ACCOUNT")),
-    (answers_in_another_shape, _say("THROTTLED", action="log_in")),
-    (answers_in_another_shape, _say("THROTTLED", hint="x")),
-    (answers_in_another_shape, _say("DEFAULT_5XX", error="server_error")),
-    (answers_in_another_shape, lambda read: answers(read)["THROTTLED"].update(statusCode="400")),
-    (answers_in_another_shape, lambda read: answers(read)["DEFAULT_5XX"].update(responseParameters={})),
-    (sends_somebody_to_log_in, lambda read: answers(read).pop("DEFAULT_4XX")),
-    (sends_somebody_to_log_in, lambda read: answers(read)["DEFAULT_4XX"].update(statusCode="403")),
+    (open_placeholder, lambda read: properties(read, "Alarms").update(TopicName="ACCOUNT")),
+    (answer_unlike_the_code, _say("THROTTLED", action="log_in")),
+    (answer_unlike_the_code, _say("THROTTLED", hint="x")),
+    (answer_unlike_the_code, _say("DEFAULT_5XX", error="server_error")),
+    (answer_unlike_the_code, lambda read: answers(read)["THROTTLED"].update(statusCode="400")),
+    (answer_unlike_the_code, lambda read: answers(read)["DEFAULT_5XX"].update(responseParameters={})),
+    (answer_that_ends_a_login, lambda read: answers(read).pop("DEFAULT_4XX")),
+    (answer_that_ends_a_login, lambda read: answers(read)["DEFAULT_4XX"].update(statusCode="403")),
     (logs_too_much, lambda read: properties(read, "RestAPI")["AccessLogSetting"].update(Format='["$context.path"]')),
     (logs_too_much, lambda read: properties(read, "RestAPI")["MethodSettings"][1].update(DataTraceEnabled=True)),
     (
         logs_too_much,
         lambda read: properties(read, "Firewall")["Rules"][0]["VisibilityConfig"].update(SampledRequestsEnabled=True),
     ),
-    (is_not_throttled, lambda read: properties(read, "RestAPI")["MethodSettings"].pop()),
-    (leaves_the_firewall_open, lambda read: properties(read, "Firewall")["Rules"].pop()),
-    (leaves_the_firewall_open, lambda read: properties(read, "Firewall")["Rules"][0].update(Action={"Count": {}})),
-    (leaves_the_firewall_open, lambda read: properties(read, "FirewallAssociation").update(ResourceArn="x")),
-    (watches_nothing, lambda read: properties(read, "GenerationsAhead").update(MetricName="generation_ahed")),
-    (watches_nothing, lambda read: properties(read, "GenerationsAhead").update(Dimensions=[])),
+    (missing_throttling, lambda read: properties(read, "RestAPI")["MethodSettings"].pop()),
+    (open_firewall, lambda read: properties(read, "Firewall")["Rules"].pop()),
+    (open_firewall, lambda read: properties(read, "Firewall")["Rules"][0].update(Action={"Count": {}})),
+    (open_firewall, lambda read: properties(read, "FirewallAssociation").update(ResourceArn="x")),
+    (alarm_without_metric, lambda read: properties(read, "GenerationsAhead").update(MetricName="generation_ahed")),
+    (alarm_without_metric, lambda read: properties(read, "GenerationsAhead").update(Dimensions=[])),
     (
-        watches_nothing,
+        alarm_without_metric,
         lambda read: _metric(read, "TokensReused", 2).update(MetricName="x"),
     ),
-    (rings_for_one_stranger, lambda read: properties(read, "TokensReused").update(Threshold=249)),
-    (rings_for_one_stranger, lambda read: _metric(read, "TokensReused", 1).update(MetricName="token_reused")),
-    (rings_for_one_stranger, lambda read: _metric(read, "Throttled", 1).update(MetricName="throttled")),
-    (rings_for_one_stranger, lambda read: [_stat(read, "Throttled", at).update(Period=300) for at in (1, 2)]),
-    (rings_for_one_stranger, lambda read: properties(read, "ForeignKeys")["Metrics"][0].update(Expression="foreign")),
-    (rings_for_one_stranger, lambda read: properties(read, "Defects").update(MetricName="password_refused")),
-    (rings_for_one_stranger, lambda read: properties(read, "Defects").update(MetricName="refused_unavailable")),
+    (alarm_for_one_stranger, lambda read: properties(read, "TokensReused").update(Threshold=249)),
+    (alarm_for_one_stranger, lambda read: _metric(read, "TokensReused", 1).update(MetricName="token_reused")),
+    (alarm_for_one_stranger, lambda read: _metric(read, "Throttled", 1).update(MetricName="throttled")),
+    (alarm_for_one_stranger, lambda read: [_stat(read, "Throttled", at).update(Period=300) for at in (1, 2)]),
+    (alarm_for_one_stranger, lambda read: properties(read, "ForeignKeys")["Metrics"][0].update(Expression="foreign")),
+    (alarm_for_one_stranger, lambda read: properties(read, "Defects").update(MetricName="password_refused")),
+    (alarm_for_one_stranger, lambda read: properties(read, "Defects").update(MetricName="refused_unavailable")),
     (
-        rings_for_one_stranger,
+        alarm_for_one_stranger,
         lambda read: properties(read, "Unavailable")["Metrics"][0].update(Expression="unavailable"),
     ),
-    (rings_for_one_stranger, lambda read: properties(read, "ServerErrors")["Metrics"][0].update(Expression="errors")),
+    (alarm_for_one_stranger, lambda read: properties(read, "ServerErrors")["Metrics"][0].update(Expression="errors")),
     (
-        watches_the_tables_of_before,
+        watches_replaced_tables,
         lambda read: properties(read, "GateThrottles").update(
             Dimensions=[{"Value": {"Fn::Sub": "${Prefix}-lineages"}}]
         ),
     ),
     (
-        watches_the_tables_of_before,
+        watches_replaced_tables,
         lambda read: properties(read, "APIHandler")["Environment"]["Variables"].update(
             BATON_TABLE_PREFIX={"Ref": "Prefix"}
         ),
     ),
     (
-        tells_nobody_what_to_do,
+        alarm_without_runbook,
         lambda read: properties(read, "Defects").update(AlarmDescription="docs/baton/runbooks/nothing.md"),
     ),
-    (tells_nobody_what_to_do, lambda read: properties(read, "Defects").update(AlarmActions=[])),
+    (alarm_without_runbook, lambda read: properties(read, "Defects").update(AlarmActions=[])),
     (
-        draws_nothing,
+        graph_without_metric,
         lambda read: properties(read, "Dashboard")["DashboardBody"].update(
             {"Fn::Sub": '{"widgets": [{"properties": {"metrics": [["Baton", "logged_inn", "service", "${Prefix}"]]}}]}'}
         ),
     ),
     (
-        draws_nothing,
+        graph_without_metric,
         lambda read: properties(read, "Dashboard")["DashboardBody"].update(
             {"Fn::Sub": '{"widgets": [{"properties": {"metrics": [["Baton", "logged_in", "service", "baton"]]}}]}'}
         ),
     ),
-    (watches_nothing, lambda read: properties(read, "Findings").update(Dimensions=[{"Name": "service", "Value": "x"}])),
-    (is_known_by_another_name, lambda read: properties(read, "APIHandler").pop("FunctionName")),
-    (is_known_by_another_name, lambda read: properties(read, "RotateKeys").update(LoggingConfig={})),
-    (is_known_by_another_name, lambda read: properties(read, "AuditConfiguration").update(Environment={})),
-    (misses_a_silence, lambda read: read["Resources"].pop("FindingsMissing")),
-    (misses_a_silence, lambda read: properties(read, "SigningKeyAgeMissing").update(TreatMissingData="notBreaching")),
-    (misses_a_silence, lambda read: properties(read, "SigningKeyAgeMissing").update(EvaluationPeriods=1)),
-    (keeps_lines_for_ever, lambda read: properties(read, "AccessLogs").pop("RetentionInDays")),
+    (
+        alarm_without_metric,
+        lambda read: properties(read, "Findings").update(Dimensions=[{"Name": "service", "Value": "x"}]),
+    ),
+    (wrong_function_name, lambda read: properties(read, "APIHandler").pop("FunctionName")),
+    (wrong_function_name, lambda read: properties(read, "RotateKeys").update(LoggingConfig={})),
+    (wrong_function_name, lambda read: properties(read, "AuditConfiguration").update(Environment={})),
+    (silent_daily_job, lambda read: read["Resources"].pop("FindingsMissing")),
+    (silent_daily_job, lambda read: properties(read, "SigningKeyAgeMissing").update(TreatMissingData="notBreaching")),
+    (silent_daily_job, lambda read: properties(read, "SigningKeyAgeMissing").update(EvaluationPeriods=1)),
+    (log_group_without_retention, lambda read: properties(read, "AccessLogs").pop("RetentionInDays")),
 ]
 RULES = list(dict.fromkeys(rule for rule, _ in FAULTS))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_the_template_keeps_its_rules(merged: dict[str, Any], rule: Rule) -> None:
-    """Nothing to complain about."""
+def test_the_template_follows_its_rules(merged: dict[str, Any], rule: Rule) -> None:
+    """No rule reports a problem."""
     assert list(rule(merged)) == []
 
 
 @pytest.mark.parametrize(("rule", "plant"), FAULTS, ids=[f"{rule.__name__}{at}" for at, (rule, _) in enumerate(FAULTS)])
 def test_a_broken_template_is_noticed(merged: dict[str, Any], rule: Rule, plant: Plant) -> None:
-    """One fault, one complaint."""
+    """Each seeded fault gives one problem."""
     broken = copy.deepcopy(merged)
     plant(broken)
     assert len(list(rule(broken))) == 1
@@ -507,7 +509,7 @@ def test_a_broken_template_is_noticed(merged: dict[str, Any], rule: Rule, plant:
     ("name", "sums", "ringing"),
     [
         pytest.param("TokensReused", {"accounts": 250, "exchanged": 250}, False, id="one attacker's own accounts"),
-        pytest.param("TokensReused", {"accounts": 250}, False, id="the same, where nobody else is"),
+        pytest.param("TokensReused", {"accounts": 250}, False, id="the same without other traffic"),
         pytest.param("TokensReused", {"accounts": 400, "exchanged": 20_000}, True, id="a wave: one in fifty"),
         pytest.param("TokensReused", {"accounts": 5_000, "exchanged": 1_000_000}, False, id="a calm hour of millions"),
         pytest.param("TokensReused", {"accounts": 6_000, "exchanged": 1_000_000}, True, id="a wave among millions"),
@@ -524,16 +526,16 @@ def test_a_broken_template_is_noticed(merged: dict[str, Any], rule: Rule, plant:
         pytest.param("ServerErrors", {"errors": 90, "by_caller": 88}, False, id="one caller's 503"),
     ],
 )
-def test_an_alarm_rings_for_many_and_not_for_one(
+def test_an_alarm_needs_many_accounts(
     merged: dict[str, Any], name: str, sums: dict[str, float], *, ringing: bool
 ) -> None:
-    """The numbers that docs/baton/metrics.md explains."""
+    """docs/baton/metrics.md explains the numbers."""
     assert rings(merged, name, sums) is ringing
 
 
 @ours_only
-def test_every_route_of_the_application_is_there(merged: dict[str, Any]) -> None:
-    """The merge took nothing away."""
+def test_every_route_of_the_application_is_in_the_template(merged: dict[str, Any]) -> None:
+    """The merge removes nothing."""
     from app import app
 
     described = {(path, method.upper()) for path, methods in api(merged)["paths"].items() for method in methods}
@@ -542,8 +544,8 @@ def test_every_route_of_the_application_is_there(merged: dict[str, Any]) -> None
     }
 
 
-def test_the_template_takes_the_names_of_its_stage_alone(merged: dict[str, Any]) -> None:
-    """Its policies name those tables and log groups."""
+def test_the_template_accepts_only_the_names_of_its_stage(merged: dict[str, Any]) -> None:
+    """The policies name these tables and log groups."""
     for parameter in ("Prefix", "Tables"):
         assert merged["Parameters"][parameter]["AllowedValues"] == ["baton-prod"]
     assert "table/baton-prod-users" in json.dumps(properties(merged, "ApiHandlerRole"))
@@ -552,8 +554,8 @@ def test_the_template_takes_the_names_of_its_stage_alone(merged: dict[str, Any])
 @pytest.mark.parametrize(
     ("runtime", "offered"), [("python3.11", ["None"]), ("python3.13", ["None", "PublishedVersions"])]
 )
-def test_snapshots_are_offered_where_lambda_has_them(merged: dict[str, Any], runtime: str, offered: list[str]) -> None:
-    """From Python 3.12 on; before that the function would be refused when half of the stack is there."""
+def test_snapstart_is_used_where_lambda_has_it(merged: dict[str, Any], runtime: str, offered: list[str]) -> None:
+    """From Python 3.12. With an older Python, Lambda would refuse the function in the middle of the deployment."""
     fresh = copy.deepcopy(merged)
     fresh["Parameters"]["SnapStart"]["AllowedValues"] = ["None", "PublishedVersions"]
     assert hardened(fresh, {}, runtime)["Parameters"]["SnapStart"]["AllowedValues"] == offered
@@ -563,7 +565,7 @@ ONE, OTHER = "https://app.example.com", "capacitor://localhost"
 
 
 def allowed(read: dict[str, Any]) -> tuple[set[str | None], set[str | None]]:
-    """Read which origins may read the answers of the gateway, and those of the firewall."""
+    """Return the origins that may read the answers of the gateway, and those for the firewall."""
     by_gateway = {
         answer["responseParameters"].get("gatewayresponse.header.Access-Control-Allow-Origin")
         for answer in answers(read).values()
@@ -586,10 +588,10 @@ def allowed(read: dict[str, Any]) -> tuple[set[str | None], set[str | None]]:
         ((ONE, OTHER), "method.request.header.Origin", "*"),
     ],
 )
-def test_pages_read_what_gateway_and_firewall_answer_themselves(
+def test_browsers_can_read_the_answers_of_gateway_and_firewall(
     merged: dict[str, Any], origins: tuple[str, ...], by_gateway: str | None, by_firewall: str | None
 ) -> None:
-    """Every answer, or a page sees a network error in place of ``code`` and ``Retry-After``."""
+    """Without these headers, a page sees a network error instead of ``code`` and ``Retry-After``."""
     read = readable_by_pages(copy.deepcopy(merged), origins)
     assert allowed(read) == ({by_gateway}, {by_firewall})
     assert allowed(merged) == ({None}, {None}), "no stage that ships names an origin"
@@ -601,8 +603,8 @@ def test_pages_read_what_gateway_and_firewall_answer_themselves(
     assert {"Name": "Retry-After", "Value": "60"} in too_many
 
 
-def test_an_api_that_was_filled_in_for_chalice_is_not_the_stacks() -> None:
-    """Whoever filled the policies in for good, and goes the hardened way later, has another API then."""
+def test_the_api_id_of_a_chalice_deployment_is_replaced() -> None:
+    """A team may change from `chalice deploy` to CloudFormation, which creates another API."""
     named = "arn:aws:apigateway:eu-central-1::/restapis/abcde12345/stages"
     ours = "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${RestAPI}/stages"
     assert hardened({"Resources": {"Role": {"Type": "x", "Resource": [named]}}}, {}, "python3.13")["Resources"] == {
@@ -610,8 +612,8 @@ def test_an_api_that_was_filled_in_for_chalice_is_not_the_stacks() -> None:
     }
 
 
-def test_the_audit_may_look_at_the_domain_that_is_called(merged: dict[str, Any]) -> None:
-    """Its policy takes the host out of the issuer that the stack is given, and the API is the stack's own."""
+def test_the_audit_can_read_the_domain_of_the_issuer(merged: dict[str, Any]) -> None:
+    """The policy takes the host from the issuer of the stack, and the API of the stack."""
     resources = [
         resource
         for statement in properties(merged, "AuditConfigurationRole")["Policies"][0]["PolicyDocument"]["Statement"]

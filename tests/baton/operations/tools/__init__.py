@@ -1,1 +1,1 @@
-"""The tools that never ship."""
+"""Tests of the development and operator tools, which are not in the zip."""

@@ -1,4 +1,4 @@
-"""By which hosts a development server is reached, and who may move its clock."""
+"""The host names of a development server, and the machines that may move its clock."""
 
 import ipaddress
 
@@ -11,8 +11,8 @@ from tools.dev.addresses import EVERYWHERE, THIS_MACHINE, authorities, is_this_m
 from tools.dev.gateway import GatewayServer
 
 
-def test_a_server_of_this_machine_alone_answers_to_its_own_names() -> None:
-    """And one on the network to all by which phones call it."""
+def test_a_loopback_server_accepts_only_loopback_names() -> None:
+    """A server on the network accepts every name that a phone can use for it."""
     assert authorities(THIS_MACHINE, 8000, ["192.168.1.5"]) == ["localhost:8000", "127.0.0.1:8000"]
     assert authorities(EVERYWHERE, 8000, ["192.168.1.5"]) == [
         "localhost:8000",
@@ -23,8 +23,8 @@ def test_a_server_of_this_machine_alone_answers_to_its_own_names() -> None:
     ]
 
 
-def test_own_addresses_are_addresses_and_not_loopback() -> None:
-    """None at all on a machine without a network."""
+def test_own_addresses_exclude_loopback() -> None:
+    """The list is empty on a machine without a network."""
     for address in own_addresses():
         assert not ipaddress.ip_address(address).is_loopback
     assert len(set(own_addresses())) == len(own_addresses())
@@ -35,26 +35,29 @@ def test_own_addresses_are_addresses_and_not_loopback() -> None:
     [
         ("127.0.0.1", "127.0.0.1", True),
         ("127.3.2.1", "127.0.0.1", True),
-        ("192.168.1.5", "192.168.1.5", True),  # this machine, by its address on the network
+        ("192.168.1.5", "192.168.1.5", True),  # this machine, by its network address
         ("192.168.1.9", "192.168.1.5", False),
         ("10.0.2.2", "10.0.2.15", False),
     ],
 )
-def test_this_machine_is_told_from_another(source: str, reached: str, here: bool) -> None:  # noqa: FBT001 - a column
-    """A connection's two ends cannot be invented by whoever opens it."""
+def test_this_machine_is_distinguished_from_another(source: str, reached: str, here: bool) -> None:  # noqa: FBT001 - a column of the table
+    """A client cannot forge the addresses of a TCP connection."""
     assert is_this_machine(source, reached) is here
 
 
 @pytest.mark.parametrize("said", ["", "localhost", "192.168.1.5", "my-laptop", "::"])
-def test_another_host_is_told_which_there_are(said: str) -> None:
-    """Shells set HOST to the name of the machine: then nothing is served by mistake."""
+def test_an_unknown_host_setting_is_refused_with_the_valid_values(said: str) -> None:
+    """Some shells set HOST to the machine name.
+
+    Without the check, the server could listen on the network by mistake.
+    """
     with pytest.raises(SystemExit, match=r"HOST is 127\.0\.0\.1 .* or 0\.0\.0\.0 "):
         read_host(said)
     assert [read_host(host) for host in (THIS_MACHINE, EVERYWHERE)] == [THIS_MACHINE, EVERYWHERE]
 
 
-def test_all_names_under_local_are_for_development() -> None:
-    """A deployment names each of its hosts."""
+def test_names_under_local_are_accepted_in_development_only() -> None:
+    """A deployment must name each of its hosts."""
     said = ENVIRONMENT | {"BATON_AUTHORITIES": "localhost:80,*.local:8000,*.local"}
     assert read_settings(said).authorities == {"localhost", "*.local:8000", "*.local"}
     for wrong in ("*", "*.com", "*.local.com", "a.*.local", "*.*.local"):
@@ -73,8 +76,8 @@ def test_all_names_under_local_are_for_development() -> None:
 
 
 @pytest.mark.parametrize("host", [THIS_MACHINE, EVERYWHERE])
-def test_the_table_says_how_a_phone_gets_there(host: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What listens on the network is said, with every address; otherwise how to have it."""
+def test_the_start_table_shows_the_addresses_for_a_phone(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A server on the network prints every address. Otherwise the table says how to enable the network."""
     with GatewayServer(0) as server:
         shown = "\n".join(serve.for_phones(host, server.server_port, ["192.168.1.5"]))
         port = server.server_port

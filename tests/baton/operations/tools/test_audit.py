@@ -1,4 +1,4 @@
-"""The audit finds what is planted, explains what it passes over, and fails when it knows nothing."""
+"""The audit finds seeded faults, explains its exceptions, and fails if a check cannot run."""
 
 import json
 import os
@@ -27,7 +27,7 @@ CHECKOV = {"check_id": "CKV_AWS_28", "check_name": "recovery", "resource": "AWS:
 
 @pytest.fixture
 def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Put a stand-in for an audit tool in place: it says one thing, ends with one exit code, notes what it is given."""
+    """Install a replacement for an audit tool: it prints a text, has an exit code, and records its arguments."""
     monkeypatch.setattr(audit, "TOOLS", tmp_path)
 
     def put(name: str, *, says: object = "", tells: str = "", code: int = 0) -> None:
@@ -44,7 +44,7 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
 
 @pytest.fixture
 def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let there be templates to look at."""
+    """Provide templates for the audit."""
     for name in ("infra/data.yaml", "build/package/sam.json"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("{}", "utf-8")
@@ -52,29 +52,29 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_known_vulnerability_is_found(tool: Callable[..., None]) -> None:
-    """With the version that mends it."""
+    """With the version that fixes it."""
     tool("pip-audit", says=VULNERABLE, code=1)
     finding = next(audit.dependencies())
     assert (finding.problem, "pyjwt 1.0" in finding.subject, "2" in finding.remedy) == ("CVE-1", True, True)
 
 
 @pytest.mark.parametrize("said", ["", "Connection refused", SKIPPED], ids=["silence", "words", "a skip"])
-def test_a_database_that_cannot_be_asked_is_no_pass(tool: Callable[..., None], said: object) -> None:
-    """`pip-audit` offline says nothing, or skips everything: neither is an answer."""
+def test_an_unreachable_vulnerability_database_is_a_failure(tool: Callable[..., None], said: object) -> None:
+    """Offline, `pip-audit` prints nothing or skips all packages. Neither is a pass."""
     tool("pip-audit", says=said, tells="ERROR: could not reach pypi.org", code=1)
     with pytest.raises(audit.Unreached):
         list(audit.dependencies())
 
 
-def test_a_tool_that_is_not_there_is_no_pass(tool: Callable[..., None]) -> None:
-    """Whichever it is."""
+def test_a_missing_tool_is_a_failure(tool: Callable[..., None]) -> None:
+    """For each tool."""
     for check in (audit.dependencies, audit.code):
         with pytest.raises(audit.Unreached, match="not installed"):
             list(check())
 
 
-def test_a_dangerous_line_is_found_and_an_explained_one_is_not(tool: Callable[..., None]) -> None:
-    """The explanation is for one rule in one file."""
+def test_an_unsafe_line_is_found_and_an_explained_one_is_not(tool: Callable[..., None]) -> None:
+    """An explanation covers one rule in one file."""
     explained = BANDIT | {"test_id": "B310", "filename": "tools/demo.py"}
     tool("bandit", says={"errors": [], "results": [BANDIT, explained]}, code=1)
     assert [finding.subject for finding in audit.code()] == ["app.py:7"]
@@ -85,7 +85,7 @@ def test_a_dangerous_line_is_found_and_an_explained_one_is_not(tool: Callable[..
 
 @pytest.mark.usefixtures("packaged")
 def test_an_unsafe_template_is_found_and_an_explained_check_is_not(tool: Callable[..., None]) -> None:
-    """The explanation is for one check of one resource."""
+    """An explanation covers one check of one resource."""
     explained = CHECKOV | {"resource": "AWS::DynamoDB::Table.Audit"}
     tool("checkov", says={"summary": {"parsing_errors": 0}, "results": {"failed_checks": [CHECKOV, explained]}}, code=1)
     found = list(audit.infrastructure())
@@ -96,8 +96,8 @@ def test_an_unsafe_template_is_found_and_an_explained_check_is_not(tool: Callabl
 
 
 @pytest.mark.usefixtures("packaged")
-def test_where_the_checkout_lies_is_no_secret(tool: Callable[..., None], tmp_path: Path) -> None:
-    """Checkov takes a path of forty letters and slashes for an access key (CKV_AWS_45), so none is told it whole."""
+def test_the_path_of_the_checkout_is_not_reported_as_a_secret(tool: Callable[..., None], tmp_path: Path) -> None:
+    """Checkov treats a path of forty letters and slashes as an access key (CKV_AWS_45), so it gets a relative path."""
     tool("checkov", says={"summary": {"parsing_errors": 0}, "results": {"failed_checks": []}})
     assert list(audit.infrastructure()) == []
     given = (tmp_path / "checkov.given").read_text("utf-8")
@@ -105,7 +105,7 @@ def test_where_the_checkout_lies_is_no_secret(tool: Callable[..., None], tmp_pat
 
 
 @pytest.mark.usefixtures("packaged")
-def test_a_template_that_does_not_lint_is_found(tool: Callable[..., None]) -> None:
+def test_a_template_with_a_lint_error_is_found(tool: Callable[..., None]) -> None:
     """With file and line."""
     complaint = {"Rule": {"Id": "E3001"}, "Message": "no Type", "Location": {"Start": {"LineNumber": 3}}}
     tool("cfn-lint", says=[complaint], code=2)
@@ -117,15 +117,15 @@ def test_a_template_that_does_not_lint_is_found(tool: Callable[..., None]) -> No
         list(audit.syntax())
 
 
-def test_without_templates_there_is_nothing_to_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run before `make package`, it says so."""
+def test_without_templates_the_audit_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before `make package`, the message names that command."""
     monkeypatch.setattr(audit, "ROOT", tmp_path)
     with pytest.raises(audit.Unreached, match="make package"):
         list(audit.infrastructure())
 
 
-def test_every_pass_over_says_why() -> None:
-    """In a sentence's worth of words, or as what stands above it."""
+def test_every_exception_has_a_reason() -> None:
+    """In at least a few words, or as a reference to the reason above."""
     for reason in (*audit.BANDIT_SKIPS.values(), *audit.CHECKOV_SKIPS.values()):
         assert len(reason.split()) >= 2
     assert "*" not in {where for _, where in audit.BANDIT_SKIPS}
@@ -133,7 +133,7 @@ def test_every_pass_over_says_why() -> None:
 
 @pytest.fixture
 def role(embedded_engine: None) -> Iterator[tuple[Any, str]]:
-    """Give a function and its role, as `chalice deploy` leaves them, in this account, with the policy filled in."""
+    """Provide a function and its role, as `chalice deploy` leaves them, with the policy filled in for this account."""
     del embedded_engine
     iam, lambda_, name = boto3.client("iam"), boto3.client("lambda"), "baton-drifting"
     arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
@@ -148,14 +148,14 @@ def role(embedded_engine: None) -> Iterator[tuple[Any, str]]:
 
 
 def put(iam: Any, name: str, document: dict[str, Any]) -> None:
-    """Fill in region, account and key, and put the policy on the role."""
+    """Fill in region, account and key, and store the policy in the role."""
     text = json.dumps(document).replace("REGION", "eu-central-1").replace("ACCOUNT", "123456789012")
     text = text.replace("key/KEY", "key/01234567-89ab-cdef-0123-456789abcdef")
     iam.put_role_policy(RoleName=name, PolicyName="baton", PolicyDocument=text)
 
 
-def test_rights_that_drifted_are_found(role: tuple[Any, str]) -> None:
-    """One more, one fewer, a condition gone, a managed policy attached: each is named; as deployed there is nothing."""
+def test_changed_permissions_are_found(role: tuple[Any, str]) -> None:
+    """One more, one fewer, a removed condition, a managed policy: each is named. As deployed, there is no finding."""
     iam, name = role
     document = json.loads((ROOT / ".chalice" / "policy-prod.json").read_text("utf-8"))
     put(iam, name, document)
@@ -184,8 +184,8 @@ def test_rights_that_drifted_are_found(role: tuple[Any, str]) -> None:
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-cn"])
-def test_rights_of_a_job_that_drifted_are_found(role: tuple[Any, str], partition: str) -> None:
-    """The job that rotates keys may make tokens, and nobody looked at its role; as deployed, it is well."""
+def test_changed_permissions_of_a_job_are_found(role: tuple[Any, str], partition: str) -> None:
+    """Bug: the role of the key rotation job, which can forge tokens, was not checked."""
     iam, name = role
     place = deploy.Place("123456789012", "us-west-2", partition, "key/01234567-89ab-cdef-0123-456789abcdef")
     of_functions = stages.policies(name, configuration()["stages"]["prod"])
@@ -205,8 +205,8 @@ def test_rights_of_a_job_that_drifted_are_found(role: tuple[Any, str], partition
 
 
 @pytest.mark.parametrize("where", ["restapis/abcde12345", "domainnames/login.example.org"])
-def test_a_right_to_all_apis_is_no_right_to_ours(role: tuple[Any, str], where: str) -> None:
-    """Which API and which domain were filled in is all alike; a pattern is not."""
+def test_a_permission_on_all_apis_is_found(role: tuple[Any, str], where: str) -> None:
+    """The id of the API and the domain may be any value, but not a pattern."""
     iam, name = role
     place = deploy.Place("123456789012", "us-west-2", "aws", "key/01234567-89ab-cdef-0123-456789abcdef")
     text = (ROOT / ".chalice" / "policy-prod-audit_configuration.json").read_text("utf-8")
@@ -216,15 +216,15 @@ def test_a_right_to_all_apis_is_no_right_to_ours(role: tuple[Any, str], where: s
     assert [re.match("it (has a right too many|lacks a right)", one) is not None for one in found] == [True] * 2
 
 
-def test_a_role_that_cannot_be_seen_is_a_finding(embedded_engine: None) -> None:
-    """Not a pass."""
+def test_an_unreadable_role_is_a_finding(embedded_engine: None) -> None:
+    """It is not a pass."""
     del embedded_engine
     (finding,) = audit.drift("baton-nowhere", "policy-prod.json")
     assert "cannot be read" in finding.problem
 
 
 def test_a_signing_key_that_is_too_old_is_found() -> None:
-    """Two days after it should have been rotated; a ring that cannot be read is a finding too."""
+    """Two days after its rotation was due. An unreadable key ring is a finding too."""
     made_at = 1_700_000_000
     ring: Any = GivenKeyRing(make_ring(os.urandom, now=made_at))
     assert list(audit.key_ages(ring, now=made_at + 92 * DAY_S)) == []
@@ -239,10 +239,10 @@ def test_a_signing_key_that_is_too_old_is_found() -> None:
     assert "absent" in finding.problem
 
 
-def test_the_whole_says_what_to_mend_and_fails(
+def test_the_report_lists_each_failed_check(
     tool: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No network, no tools, no templates: five checks know nothing, none passes, and the report says so."""
+    """Without network, tools and templates, five checks cannot run. None passes, and the report says so."""
     monkeypatch.setattr(audit, "REPORT", tmp_path / "report")
     monkeypatch.setattr(audit, "ROOT", tmp_path)
     (tmp_path / "requirements.txt").write_text("pyjwt==2.0 \\\n", "utf-8")
@@ -256,10 +256,10 @@ def test_the_whole_says_what_to_mend_and_fails(
 
 
 @pytest.mark.usefixtures("packaged")
-def test_what_needs_no_network_may_pass_alone_and_says_that_it_is_not_the_whole(
+def test_an_offline_audit_can_pass_and_is_reported_as_incomplete(
     tool: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Offline nobody is asked about vulnerabilities; that stands in the last words and in the report."""
+    """Offline, vulnerabilities are not checked. The last line and the report say so."""
     monkeypatch.setattr(audit, "REPORT", tmp_path / "report")
     (tmp_path / "requirements.txt").write_text("", "utf-8")
     tool("pip-audit", says=VULNERABLE, code=1)

@@ -1,4 +1,4 @@
-"""Commands against AWS that is not set up, or that lacks a call: one line, with the remedy, and exit 1."""
+"""Commands without AWS credentials, or with an incomplete engine: one line with the remedy, and exit code 1."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -25,18 +25,18 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "audit": lambda: audit.main("dev"),
 }
 RAISED = sorted(COMMANDS.keys() - {"audit", "doctor"})
-"""The others examine: what they cannot reach is a row of theirs."""
+"""The other commands are checks: an unreachable service is one of their findings."""
 
 
 @pytest.fixture(params=COMMANDS)
 def command(request: pytest.FixtureRequest) -> Callable[[], int]:
-    """Take each command in turn."""
+    """Run each command in turn."""
     return COMMANDS[request.param]
 
 
 @pytest.fixture(autouse=True)
 def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give a newcomer's environment, but for the stage."""
+    """Set an environment without AWS settings, except for the stage."""
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith(("AWS_", "BATON_"))]:
         monkeypatch.delenv(name)
@@ -50,13 +50,13 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     yield
-    # The commands take the stage's settings into the environment.
+    # The commands copy the settings of the stage into the environment.
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
 
 
 def told(run: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a command that must fail, and give the one line that it prints."""
+    """Run a command that must fail, and return the one line that it prints."""
     assert run() == 1
     shown = capsys.readouterr()
     lines = shown.err.strip().splitlines()
@@ -64,18 +64,18 @@ def told(run: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> str:
     return lines[0]
 
 
-def test_without_a_region_the_one_line_is_to_set_it(
+def test_without_a_region_the_line_says_how_to_set_it(
     command: Callable[[], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Six wrong remedies, or NoRegionError, it used to be."""
+    """Bug: the commands printed six wrong remedies, or NoRegionError."""
     assert told(command, capsys).startswith("Set AWS_DEFAULT_REGION: no region is set.")
     assert "->" not in capsys.readouterr().out
 
 
-def test_without_credentials_the_one_line_is_where_to_get_them(
+def test_without_credentials_the_line_says_where_to_get_them(
     command: Callable[[], int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once the region is set."""
+    """If the region is set."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     line = told(command, capsys)
     assert line.startswith("Set AWS credentials")
@@ -84,14 +84,14 @@ def test_without_credentials_the_one_line_is_where_to_get_them(
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, str], str]]:
-    """Be an engine that answers everything with one status and body; give its address."""
+    """Start a server that gives one status and body to every request, and return its address."""
     answer = (500, "")
 
     class Handler(BaseHTTPRequestHandler):
-        """Gives that answer."""
+        """Sends the fixed answer."""
 
         def do_POST(self) -> None:
-            """Answer."""
+            """Answer a request."""
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, body = answer
             self.send_response(status)
@@ -99,7 +99,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, str], str
             self.end_headers()
             self.wfile.write(body.encode())
 
-        do_GET = do_POST  # noqa: N815 - http.server's name
+        do_GET = do_POST  # noqa: N815 - a name of http.server
 
         def log_message(self, *_: object) -> None:
             """Print nothing."""
@@ -135,14 +135,14 @@ LACKING = {
 
 @pytest.mark.parametrize("answer", LACKING.values(), ids=LACKING)
 @pytest.mark.parametrize("name", RAISED)
-def test_an_engine_that_lacks_a_call_is_one_line(
+def test_an_engine_without_a_call_is_reported_in_one_line(
     name: str,
     answer: tuple[int, str],
     engine: Callable[[int, str], str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Which call, and what to do; it used to be a traceback of forty lines."""
+    """The call and the remedy. Bug: the command printed a traceback of forty lines."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", engine(*answer))
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", os.environ["AWS_ENDPOINT_URL"])
     assert COMMANDS[name]() == 1
@@ -153,7 +153,7 @@ def test_an_engine_that_lacks_a_call_is_one_line(
     assert "Traceback" not in line
 
 
-def test_a_call_that_is_lacked_is_named_with_the_remedy(
+def test_a_missing_call_is_named_with_the_remedy(
     engine: Callable[[int, str], str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The whole line."""
@@ -167,10 +167,10 @@ def test_a_call_that_is_lacked_is_named_with_the_remedy(
 
 
 @pytest.mark.parametrize("name", RAISED)
-def test_an_engine_out_of_reach_is_one_line(
+def test_an_unreachable_engine_is_reported_in_one_line(
     name: str, engine: Callable[[int, str], str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The address, and what to check."""
+    """The address and the remedy."""
     engine(200, "")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")
@@ -181,7 +181,7 @@ def test_an_engine_out_of_reach_is_one_line(
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ExpiredTokenException", "ThrottlingException"])
-def test_what_aws_refuses_is_one_line(code: str) -> None:
+def test_an_error_of_aws_is_reported_in_one_line(code: str) -> None:
     """The call, the code and the message, without a traceback."""
     from botocore.exceptions import ClientError
 
@@ -191,8 +191,8 @@ def test_what_aws_refuses_is_one_line(code: str) -> None:
     assert "\n" not in line
 
 
-def test_an_error_of_our_own_keeps_its_traceback() -> None:
-    """A defect is not AWS's."""
+def test_a_defect_of_baton_keeps_its_traceback() -> None:
+    """A defect is not an error of AWS."""
 
     @aws.in_one_line
     def main() -> int:
@@ -212,15 +212,15 @@ def test_an_error_of_our_own_keeps_its_traceback() -> None:
         "dynamodb describe_table: ResourceNotFoundException": "make deploy STAGE=dev",
     }.items(),
 )
-def test_the_doctor_tells_credentials_from_a_missing_table(reason: str, remedy: str) -> None:
-    """`make deploy` was the remedy for everything."""
+def test_the_doctor_distinguishes_credentials_from_a_missing_table(reason: str, remedy: str) -> None:
+    """Bug: the remedy was always `make deploy`."""
     assert doctor.remedy_for(reason, "make deploy STAGE=dev") == remedy
 
 
-def test_make_dev_over_an_engine_that_lacks_a_call_is_one_line(
+def test_make_dev_with_an_incomplete_engine_prints_one_line(
     engine: Callable[[int, str], str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is reached, so it is not called out of reach."""
+    """The engine is reachable, so the line does not say "unreachable"."""
     body = '{"__type": "com.amazonaws.dynamodb.v20120810#UnknownOperationException"}'
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", engine(400, body))
     assert serve.main(["18997"]) == 1
@@ -229,16 +229,16 @@ def test_make_dev_over_an_engine_that_lacks_a_call_is_one_line(
     assert len(said.splitlines()) == 1
 
 
-def test_the_tools_client_belongs_to_the_engine_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One made for an engine that has ended must not be used for the next one: every later test failed by it."""
+def test_the_tools_client_is_made_for_each_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug: a client for an ended engine was used for the next one, and every later test failed."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     for port in (1, 2):
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{port}")
         assert client().meta.endpoint_url == f"http://127.0.0.1:{port}"
 
 
-def test_every_command_that_reaches_aws_is_in_the_table() -> None:
-    """A new command is tested with the others."""
+def test_every_command_that_calls_aws_is_in_the_table() -> None:
+    """A new command is tested like the others."""
     found = {path.stem for path in (ROOT / "tools").glob("*.py") if "@aws.in_one_line" in path.read_text("utf-8")}
     named: Sequence[str] = [name for name in COMMANDS if name not in {"data", "fill"}]
     assert found - {"aws"} == set(named)

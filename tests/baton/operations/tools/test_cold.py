@@ -1,4 +1,4 @@
-"""How ``make bench-cold`` reads what it measures."""
+"""The evaluation of ``make bench-cold``."""
 
 import pytest
 
@@ -15,7 +15,7 @@ import time:         3 |          3 | email.utils
 
 
 def test_every_import_has_an_owner() -> None:
-    """Ours, a package that ships, what Lambda brings, or Python."""
+    """Baton, a package in the zip, a package of Lambda, or Python."""
     wanted = {
         "app": "Baton",
         "chalicelib.baton.http.dispatch": "Baton",
@@ -30,8 +30,8 @@ def test_every_import_has_an_owner() -> None:
     assert {module: owner(module) for module in wanted} == wanted
 
 
-def test_shares_are_of_the_modules_themselves_and_the_shortest_look_counts() -> None:
-    """What a module imports is somebody else's; a line of the function's own log is no import."""
+def test_shares_exclude_nested_imports_and_use_the_shortest_run() -> None:
+    """The time of a nested import belongs to the imported module. A log line of the function is no import."""
     slower = TOLD.replace("       100 |        100", "       900 |        900")
     assert shares([slower, TOLD, slower]) == {
         "cryptography": 120,
@@ -41,8 +41,8 @@ def test_shares_are_of_the_modules_themselves_and_the_shortest_look_counts() -> 
     }
 
 
-def test_a_ratio_is_of_medians() -> None:
-    """One slow start moves nothing."""
+def test_a_ratio_is_computed_from_medians() -> None:
+    """One slow start does not change it."""
     starts = [Start(0.4, 1.0), Start(9.0, 9.0), Start(0.2, 1.0)]
     bare = [Start(0.1, 0.5), Start(0.1, 0.5), Start(7.0, 7.0)]
     assert ratio(starts, bare, cpu) == pytest.approx(4.0)

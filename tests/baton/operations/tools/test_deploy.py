@@ -1,4 +1,4 @@
-"""``make deploy``, end to end against moto, and the deployed zip booted and logged in to."""
+"""``make deploy`` from start to end against moto, and a login with the deployed zip."""
 
 import contextlib
 import io
@@ -39,12 +39,12 @@ JOBS = ["baton-dev-audit_configuration", "baton-dev-rotate_keys"]
 ours_alone()
 CONFIG = package.configuration()
 CONFIG["stages"]["prod"]["environment_variables"]["BATON_CLIENTS"] = "clients-dev.toml"
-"""A team writes the registry of ``prod`` itself."""
+"""A team writes the registry of ``prod``."""
 
 
 @pytest.fixture(scope="module")
 def aws(embedded_engine: None) -> Iterator[str]:
-    """Serve AWS on loopback, with what moto lacks."""
+    """Serve AWS on loopback, with the calls that moto lacks."""
     with pytest.MonkeyPatch.context() as shim, emulated() as url:
         shim.setenv("AWS_ENDPOINT_URL", url)
         yield url
@@ -52,7 +52,7 @@ def aws(embedded_engine: None) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def dev(aws: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Give the stage ``dev``, for this machine's architecture, with a record of deployments of this test's own."""
+    """Provide the stage ``dev`` for the architecture of this machine, with its own record of deployments."""
     architecture = package.this_architecture()
     if architecture is None:
         pytest.skip("the deployed zip is booted too, and there is nothing to boot here")
@@ -63,10 +63,10 @@ def dev(aws: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 class DeployedFunction:
-    """A transport to the function as AWS has it: its zip, its variables, the routes of its API."""
+    """A transport to the deployed function: its zip, its variables, and the routes of its API."""
 
     def __init__(self, folder: Path) -> None:
-        """Unpack and boot into ``folder`` when first asked."""
+        """Unpack and start the function in ``folder`` at the first request."""
         self._folder = folder
         self._booted: Environment | None = None
         self.carried: list[str] = []
@@ -85,7 +85,7 @@ class DeployedFunction:
             variables = function["Configuration"]["Environment"]["Variables"]
             task = unpack(archive, self._folder / "task")
             engine = client("sts").meta.endpoint_url
-            # The small AWS client knows DynamoDB's own variable alone.
+            # The small AWS client reads only the variable for DynamoDB.
             endpoints = {"AWS_ENDPOINT_URL": engine, "AWS_ENDPOINT_URL_DYNAMODB": engine}
             self._booted = Environment(task, {**variables, **endpoints})
         return Line(Gateway([Packaged(built() / "sam.yaml", self._booted)]))
@@ -97,7 +97,7 @@ class DeployedFunction:
 
 
 def code_of(function: str) -> bytes:
-    """Take the zip out of moto."""
+    """Read the zip from moto."""
     from moto.awslambda.models import lambda_backends
 
     code = lambda_backends[PLACE.account]["us-east-1"].get_function(function).code_bytes
@@ -106,7 +106,7 @@ def code_of(function: str) -> bytes:
 
 
 def of_chalice(stage: Stage) -> dict[str, Any]:
-    """Describe what ``chalice deploy`` makes: role, function, API."""
+    """Describe the resources of ``chalice deploy``: role, function, API."""
     iam, lambda_, gateway = client("iam"), client("lambda"), client("apigateway")
     roles = [role["RoleName"] for role in iam.list_roles()["Roles"] if role["RoleName"].startswith(stage.prefix)]
     return {
@@ -116,10 +116,10 @@ def of_chalice(stage: Stage) -> dict[str, Any]:
     }
 
 
-@pytest.mark.filterwarnings("ignore:Tried to parse AWS..Backup:UserWarning")  # moto makes no backup plans
+@pytest.mark.filterwarnings("ignore:Tried to parse AWS..Backup:UserWarning")  # moto has no backup plans
 @pytest.mark.filterwarnings("ignore:No Moto CloudFormation support for AWS..Backup:UserWarning")
 def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The whole way, in one test: what AWS has afterwards is what was checked, and a login goes through it."""
+    """The whole sequence in one test. The deployed resources are the checked ones, and a login succeeds."""
     assert "  + Lineages                    AWS::DynamoDB::Table" in (told := planned(capsys))
     assert "  + AuditConfigurationLogGroup  AWS::Logs::LogGroup" in told
     assert "RestoredSelection" not in told
@@ -181,8 +181,8 @@ def test_deploy_redeploy_and_delete(dev: Stage, tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1:5000"])
-def test_a_login_is_tested_only_at_aws(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An emulator runs no function: a call to the printed URL would leave this machine."""
+def test_a_login_is_tested_only_on_aws(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulator runs no function, so a request to the printed URL would leave this machine."""
     transports: list[object] = []
     monkeypatch.setenv("AWS_ENDPOINT_URL", url)
     monkeypatch.setattr(deploy, "deploy", lambda _, transport: transports.append(transport))
@@ -191,21 +191,21 @@ def test_a_login_is_tested_only_at_aws(url: str, monkeypatch: pytest.MonkeyPatch
 
 
 def a_deployment_from_elsewhere_makes_no_second_api(folder: Path, api: str) -> None:
-    """Where Chalice's record is not: it would make one, whose URL the function took for its issuer."""
+    """Require an error without Chalice's record: Chalice would create a second API, with another issuer URL."""
     with pytest.MonkeyPatch.context() as elsewhere:
         elsewhere.setattr(stages, "DEPLOYED", folder / "elsewhere")
         with pytest.raises(NotDone, match=f"already serves the API {api}(.|\n)*deployed from another folder"):
-            deploy.deploy("dev", lambda *_: None, pause=lambda _: None)  # type: ignore[arg-type] # never asked
+            deploy.deploy("dev", lambda *_: None, pause=lambda _: None)  # type: ignore[arg-type] # not called
 
 
 def planned(capsys: pytest.CaptureFixture[str]) -> str:
-    """Plan, and give what was told."""
+    """Print the plan, and return the output."""
     plan.plan("dev", 10_000, pause=lambda _: None)
     return capsys.readouterr().out
 
 
 def deployed(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, DeployedFunction]:
-    """Deploy, with a smoke test of the deployed function, and give what was told."""
+    """Deploy, with a smoke test of the deployed function, and return the output."""
     folder.mkdir()
     function = DeployedFunction(folder)
     with contextlib.ExitStack() as after:
@@ -215,12 +215,12 @@ def deployed(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, Dep
 
 
 def built() -> Path:
-    """Name the folder of what was packaged last."""
+    """Return the folder of the last package."""
     return package.BUILT / package.configured_architecture()
 
 
 def the_data_is_kept(stage: Stage) -> str:
-    """See tables, key and stack as the template has them, and give the key."""
+    """Check that tables, key and stack match the template, and return the key."""
     (stack,) = client("cloudformation").describe_stacks(StackName="baton-dev-data")["Stacks"]
     assert stack["EnableTerminationProtection"]
     assert {f"{stage.prefix}-{table}" for table in KEYS} <= set(client("dynamodb").list_tables()["TableNames"])
@@ -230,7 +230,7 @@ def the_data_is_kept(stage: Stage) -> str:
 
 
 def the_tables_of_a_team_join_it() -> None:
-    """Deploy the template of docs/baton/tables.md, which imports what the data stack exports."""
+    """Deploy the template of docs/baton/tables.md, which imports the exports of the data stack."""
     page = (template.ROOT / "docs" / "baton" / "tables.md").read_text("utf-8")
     (own,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     stacks, change = client("cloudformation"), {"StackName": "baton-dev-tables", "ChangeSetName": "first"}
@@ -241,14 +241,14 @@ def the_tables_of_a_team_join_it() -> None:
 
 
 def differences(stage: Stage, place: Place) -> list[plan.Change]:
-    """Compare every function and the API with what was packaged last."""
+    """Compare every function and the API with the last package."""
     archive = built() / "deployment.zip"
     found = [one for name in stage.policies for one in plan.changes_of_function(stage, place, archive, name)]
     return [*found, *plan.changes_of_api(stage, archive)]
 
 
 def the_roles_are_ours(stage: Stage, key: str, url: str, api: str) -> None:
-    """See one policy for each function, its own, with every name filled in; Lambda alone assumes the role."""
+    """Check that each function has its own complete policy, and that only Lambda can assume the role."""
     iam, lambda_ = client("iam"), client("lambda")
     for function, policy_file in stage.policies.items():
         role = lambda_.get_function_configuration(FunctionName=function)["Role"].rpartition("/")[2]
@@ -265,10 +265,10 @@ def the_roles_are_ours(stage: Stage, key: str, url: str, api: str) -> None:
 
 
 def the_functions_are_what_was_checked(variables: dict[str, str]) -> None:
-    """See the very zip that was checked, sized on purpose, that knows its own URL."""
+    """Check that the deployed zip is the checked one, with the configured size and the right URL."""
     for name in ("baton-dev", *JOBS):
         described = client("lambda").get_function(FunctionName=name)["Configuration"]
-        # By digest: pytest would compare two differing zips line by line for minutes.
+        # Compare digests: pytest would compare two different zips line by line for minutes.
         assert sha256(code_of(name)).digest() == sha256((built() / "deployment.zip").read_bytes()).digest()
         sizes = CONFIG["lambda_memory_size"], CONFIG["lambda_timeout"]
         assert (described["MemorySize"], described["Timeout"]) == sizes
@@ -278,7 +278,7 @@ def the_functions_are_what_was_checked(variables: dict[str, str]) -> None:
 
 
 def the_api_is_the_packaged_one(api: str) -> None:
-    """See every route, under the stage, and no other."""
+    """Check that the API has exactly the packaged routes, under the stage."""
     gateway = client("apigateway")
     (packaged,) = template.of_type(template.read(built() / "sam.yaml"), "AWS::Serverless::Api").values()
     paths = packaged["DefinitionBody"]["paths"]
@@ -290,7 +290,7 @@ def the_api_is_the_packaged_one(api: str) -> None:
 
 
 def change_by_hand(api: str) -> None:
-    """Do to function, roles and API what nobody should."""
+    """Change functions, roles and API by hand."""
     lambda_, iam, gateway = client("lambda"), client("iam"), client("apigateway")
     variables = lambda_.get_function(FunctionName="baton-dev")["Configuration"]["Environment"]["Variables"]
     planted = {**variables, "BATON_ORIGINS": "https://evil.example", "DEBUG": "1"}
@@ -318,11 +318,11 @@ def _zip_of(name: str) -> bytes:
 
 
 def plain_chalice(*words: str) -> None:
-    """Run Chalice as a person does, on the copy that `make package` leaves: its wheels are those that were checked."""
+    """Run Chalice directly, on the copy that `make package` leaves. Its wheels are the checked ones."""
     done = subprocess.run(
         [str(Path(sys.executable).with_name("chalice")), *words],
         cwd=package.COPY,
-        # Chalice imports app.py: the bytecode that leaves would be packaged too, and be all that differs.
+        # Chalice imports app.py. Its bytecode would be packaged too, and would be the only difference.
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
@@ -331,18 +331,18 @@ def plain_chalice(*words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-# --- What is said before anything is changed --------------------------------------------------------------------------
+# --- Checks before the first change ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["local", "staging", ""])
-def test_a_stage_that_cannot_be_deployed_is_told(name: str) -> None:
-    """``local`` is for a developer's machine."""
+def test_a_stage_that_cannot_be_deployed_is_refused(name: str) -> None:
+    """``local`` is only for the machine of a developer."""
     with pytest.raises(NotDone, match="STAGE is one of dev, prod"):
         stage_named(name, CONFIG)
 
 
-def test_settings_that_would_not_start_are_told_all_at_once() -> None:
-    """Before the data stack is touched."""
+def test_invalid_settings_are_all_reported_before_the_deployment() -> None:
+    """The data stack is not changed."""
     broken = json.loads(json.dumps(CONFIG))
     broken["stages"]["dev"]["environment_variables"] |= {"BATON_KEY_RING": "local", "BATON_LOG_LEVEL": "LOUD"}
     with pytest.raises(NotDone) as told:
@@ -351,18 +351,16 @@ def test_settings_that_would_not_start_are_told_all_at_once() -> None:
     assert "BATON_LOG_LEVEL" in str(told.value)
 
 
-def test_a_registry_that_would_not_start_is_told_before_anything_is_changed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Everything that is wrong with it: the function would have been deployed, and have answered nobody."""
+def test_an_invalid_registry_is_reported_before_the_deployment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every problem of the registry. Otherwise the deployed function would answer no request."""
     monkeypatch.setattr(settings, "_FOLDER", tmp_path)
     (tmp_path / "clients-dev.toml").write_text("[client.app]\ncode = 1\n[user]\n", "utf-8")
     with pytest.raises(NotDone, match=r"unknown table \[user\](.|\n)*client\.app"):
         stage_named("dev", CONFIG)
 
 
-def test_production_is_not_deployed_without_a_registry_of_its_own() -> None:
-    """The demonstration would be accepted there: a 180-day bearer token for whoever knows a password."""
+def test_production_is_not_deployed_with_the_registry_of_the_demonstration() -> None:
+    """It would give a 180-day bearer token to everybody with a password."""
     with pytest.raises(NotDone, match=r"clients-prod\.toml(.|\n)*docs/baton/operations\.md"):
         stage_named("prod", package.configuration())
     named = deepcopy(CONFIG)
@@ -371,8 +369,8 @@ def test_production_is_not_deployed_without_a_registry_of_its_own() -> None:
         stage_named("prod", named)
 
 
-def test_a_misspelt_setting_is_told_before_anything_is_changed() -> None:
-    """As in the function itself, where it would be found after the deployment."""
+def test_a_misspelt_setting_is_reported_before_the_deployment() -> None:
+    """With the same check as in the function."""
     misspelt = deepcopy(CONFIG)
     misspelt["stages"]["dev"]["environment_variables"]["BATON_RATE_LIMIT"] = "off"
     with pytest.raises(NotDone, match="BATON_RATE_LIMIT is not a setting; the nearest is BATON_RATE_LIMITS"):
@@ -380,8 +378,8 @@ def test_a_misspelt_setting_is_told_before_anything_is_changed() -> None:
 
 
 @pytest.mark.parametrize("level", ["application", "stage", "function", "nowhere"])
-def test_a_longer_time_out_is_refused(level: str) -> None:
-    """A run that outlives the time after which it is treated as stopped could have its effect twice."""
+def test_a_longer_function_time_out_is_refused(level: str) -> None:
+    """A run that is longer than the limit for stopped runs could have its effect twice."""
     config = deepcopy(CONFIG)
     dev = config["stages"]["dev"]
     if level == "function":
@@ -398,13 +396,13 @@ def test_a_longer_time_out_is_refused(level: str) -> None:
         assert stage_named("dev", config).name == "dev"
 
 
-def test_a_wrong_python_is_told_before_aws_is_asked(
+def test_a_wrong_python_is_reported_before_any_aws_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The runtime of the function is the Python that deploys it."""
+    """The runtime of the function is the Python version that deploys it."""
 
     class Future:
-        """A version to come."""
+        """A future Python version."""
 
         major, minor = 3, 99
 
@@ -414,10 +412,10 @@ def test_a_wrong_python_is_told_before_aws_is_asked(
         deploy.main(["deploy", "dev"])
 
 
-def test_nobody_is_told_that_aws_does_not_know_them_by_a_traceback(
+def test_missing_credentials_are_reported_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without credentials: what to do, and exit 1."""
+    """The remedy, and exit code 1."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -428,8 +426,8 @@ def test_nobody_is_told_that_aws_does_not_know_them_by_a_traceback(
     assert capsys.readouterr().err.startswith("Set AWS credentials: none are set.")
 
 
-def test_a_zip_that_may_not_ship_is_not_deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The size account state, and all the others, stand before ``chalice deploy``."""
+def test_a_zip_that_fails_a_check_is_not_deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The size limit and all other checks run before ``chalice deploy``."""
     planted = tmp_path / "planted.zip"
     with zipfile.ZipFile(planted, "w") as opened:
         opened.writestr("moto/__init__.py", "")
@@ -439,8 +437,8 @@ def test_a_zip_that_may_not_ship_is_not_deployed(monkeypatch: pytest.MonkeyPatch
         deploy.apply_function(stage_named("dev", CONFIG), PLACE)
 
 
-def test_a_policy_is_filled_in_with_this_account_alone() -> None:
-    """Every placeholder of every function's policy, and nothing else; another partition too."""
+def test_a_policy_is_filled_in_for_this_account_only() -> None:
+    """Every placeholder in the policy of every function, and nothing else. In other AWS partitions too."""
     place = replace(PLACE, region="cn-north-1", partition="aws-cn")
     for stage in ("dev", "prod"):
         for file in stage_named(stage, CONFIG).policies.values():
@@ -459,8 +457,8 @@ def test_a_policy_is_filled_in_with_this_account_alone() -> None:
             assert filled.count("::/restapis/abcde12345/stages") == jobs
 
 
-def test_filling_in_again_follows_the_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Filled in with the API's own URL first, and with a domain of one's own later; every file of the stage."""
+def test_policies_follow_a_changed_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First the URL of the API, later a custom domain, in every file of the stage."""
     monkeypatch.setattr(stages, "DEPLOYED", tmp_path / "nothing deployed")
     folder = Path(shutil.copytree(deploy.CHALICE, tmp_path / "chalice", ignore=shutil.ignore_patterns("deployed")))
     stage = stage_named("dev", CONFIG)
@@ -476,7 +474,7 @@ def test_filling_in_again_follows_the_domain(tmp_path: Path, monkeypatch: pytest
 
 
 def note_api(api: str) -> None:
-    """Write down what Chalice does of an API it made."""
+    """Write Chalice's record of a deployed API."""
     url = f"https://{api}.execute-api.us-east-1.amazonaws.com/api/"
     noted = {"name": "rest_api", "resource_type": "rest_api", "rest_api_id": api, "rest_api_url": url}
     (stages.DEPLOYED / "dev.json").write_text(json.dumps({"resources": [noted]}), "utf-8")
@@ -484,21 +482,21 @@ def note_api(api: str) -> None:
 
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a ``.chalice`` of this test's own, and nothing deployed yet."""
+    """Provide a ``.chalice`` folder for this test, without a deployment."""
     monkeypatch.setattr(stages, "DEPLOYED", tmp_path)
     monkeypatch.setattr(package, "COPY", tmp_path)
     return Path(shutil.copytree(deploy.CHALICE, tmp_path / ".chalice", ignore=shutil.ignore_patterns("deployed")))
 
 
 def looked_at(folder: Path) -> str:
-    """Tell whose stages the daily audit of ``dev`` may look at."""
+    """Return the stages that the daily audit of ``dev`` may read."""
     policy = (folder / "policy-dev-audit_configuration.json").read_text("utf-8")
     (found,) = re.findall(r"::/restapis/([^/]+)/stages", policy)
     return str(found)
 
 
-def test_filling_in_again_follows_the_api(copy: Path) -> None:
-    """Before there is one, the policy names none: no API has such an id."""
+def test_policies_follow_a_new_api(copy: Path) -> None:
+    """Without an API, the policy has an id that no API can have."""
     stage = stage_named("dev", CONFIG)
     deploy.fill(stage, PLACE, copy)
     assert looked_at(copy) == "API"
@@ -508,8 +506,8 @@ def test_filling_in_again_follows_the_api(copy: Path) -> None:
         assert looked_at(copy) == api
 
 
-def test_an_api_that_was_just_made_is_known_to_the_policies_too(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stage with a domain of its own is deployed twice the first time as well, and once from then on."""
+def test_the_policies_contain_the_id_of_a_new_api(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first deployment of a stage with a custom domain also runs twice. Later ones run once."""
     stage = stage_named("dev", CONFIG)
     stage = replace(stage, variables={**stage.variables, "BATON_ISSUER": "https://login.example.org"})
     deployed_with: list[str] = []
@@ -527,8 +525,11 @@ def test_an_api_that_was_just_made_is_known_to_the_policies_too(copy: Path, monk
     assert deployed_with == ["API", "abcde12345", "abcde12345"]
 
 
-def test_a_stage_whose_tables_were_restored_keeps_its_stack_its_key_and_its_names() -> None:
-    """Restored tables have another name; a data stack of that name would be a second one, with an empty key ring."""
+def test_a_stage_with_restored_tables_keeps_its_stack_key_and_names() -> None:
+    """Restored tables have another prefix.
+
+    A data stack with that prefix would be a second one with an empty key ring.
+    """
     restored = json.loads(json.dumps(CONFIG))
     restored["stages"]["prod"]["environment_variables"]["BATON_TABLE_PREFIX"] = "baton-prod2"
     stage = stage_named("prod", restored)
@@ -541,8 +542,8 @@ def test_a_stage_whose_tables_were_restored_keeps_its_stack_its_key_and_its_name
     assert stage_named("prod", CONFIG).parameters == {"Prefix": "baton-prod", "Tables": "baton-prod"}
 
 
-def test_a_name_that_chalice_does_not_give_is_told_before_anything_is_changed() -> None:
-    """Log groups, alarms and audit would be of functions that are not there."""
+def test_a_name_that_chalice_does_not_use_is_refused() -> None:
+    """Log groups, alarms and audit would name functions that do not exist."""
     renamed = json.loads(json.dumps(CONFIG))
     variables = renamed["stages"]["prod"]["environment_variables"]
     variables["BATON_DEPLOYMENT"] = "acme-prod"
@@ -555,8 +556,8 @@ def test_a_name_that_chalice_does_not_give_is_told_before_anything_is_changed() 
         stage_named("prod", renamed)
 
 
-def test_a_domain_of_ones_own_is_kept() -> None:
-    """Only the placeholder gives way to the URL of the API."""
+def test_a_custom_domain_is_kept() -> None:
+    """The URL of the API replaces only the placeholder."""
     stage = stage_named("dev", CONFIG)
     url = "https://abc.execute-api.us-east-1.amazonaws.com/api"
     filled = filled_config(CONFIG, stage, url)
@@ -568,10 +569,10 @@ def test_a_domain_of_ones_own_is_kept() -> None:
 
 
 class CloudFormation:
-    """A data stack in some state, and what is asked of it."""
+    """A data stack in a given state, and the calls that it receives."""
 
     def __init__(self, status: str | None, *, changes: bool = True, protected: bool = False, **parameters: str) -> None:
-        """Begin."""
+        """Set the state."""
         self.status, self.changes, self.protected = status, changes, protected
         self.parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
         self.asked: dict[str, dict[str, Any]] = {}
@@ -580,7 +581,7 @@ class CloudFormation:
         """Answer as AWS does."""
         if self.status is None:
             said = {"Error": {"Code": "ValidationError", "Message": "Stack with id x does not exist"}}
-            raise ClientError(said, "DescribeStacks")  # type: ignore[arg-type] # the members that are read
+            raise ClientError(said, "DescribeStacks")  # type: ignore[arg-type] # only the members that are read
         stack = {
             "StackStatus": self.status,
             "Parameters": self.parameters,
@@ -589,28 +590,28 @@ class CloudFormation:
         return {"Stacks": [stack]}
 
     def describe_change_set(self, **_: str) -> dict[str, Any]:
-        """Tell of one change, or of none."""
+        """Return one change, or none."""
         if not self.changes:
             return {"Status": "FAILED", "StatusReason": "The submitted information didn't contain changes."}
         return {"Status": "CREATE_COMPLETE", "Changes": [{"ResourceChange": {}}]}
 
     def get_waiter(self, name: str) -> Any:
-        """Wait no longer."""
+        """Return without waiting."""
         self.status = {"stack_create_complete": "CREATE_COMPLETE", "stack_update_complete": "UPDATE_COMPLETE"}[name]
         return SimpleNamespace(wait=lambda **_: None)
 
     def update_termination_protection(self, **asked: Any) -> None:
-        """Protect."""
+        """Record the protection."""
         self.protected = asked["EnableTerminationProtection"]
 
     def __getattr__(self, name: str) -> Any:
-        """Note what else is asked."""
+        """Record any other call."""
         return lambda **asked: self.asked.update({name: asked})
 
 
 @pytest.fixture
 def applied(monkeypatch: pytest.MonkeyPatch) -> Callable[[CloudFormation], str]:
-    """Bring a data stack up to date."""
+    """Update a data stack."""
 
     def apply(stack: CloudFormation) -> str:
         monkeypatch.setattr(deploy, "client", lambda _: stack)
@@ -619,8 +620,8 @@ def applied(monkeypatch: pytest.MonkeyPatch) -> Callable[[CloudFormation], str]:
     return apply
 
 
-def test_a_deployment_keeps_the_retention_an_operator_set(applied: Callable[[CloudFormation], str]) -> None:
-    """A parameter that is left out falls back to the template's default: lines of a year were gone."""
+def test_a_deployment_keeps_the_retention_of_the_operator(applied: Callable[[CloudFormation], str]) -> None:
+    """Bug: a missing parameter was reset to the default of the template, which deleted log lines of a year."""
     stack = CloudFormation("UPDATE_COMPLETE", Prefix="baton-prod", LogDays="365", BackupDays="35", Gone="x")
     assert applied(stack) == "baton-prod-data updated, 1 resource"
     assert {
@@ -633,8 +634,8 @@ def test_a_deployment_keeps_the_retention_an_operator_set(applied: Callable[[Clo
     assert stack.asked["execute_change_set"]["DisableRollback"] is False
 
 
-def test_a_creation_that_failed_is_gone_on_with(applied: Callable[[CloudFormation], str]) -> None:
-    """Rolled back, it left tables and log groups, whose names were then taken: no deployment could ever succeed."""
+def test_a_failed_creation_can_be_continued(applied: Callable[[CloudFormation], str]) -> None:
+    """Bug: after a rollback, tables and log groups remained. Their names were taken, so no deployment could succeed."""
     new = CloudFormation(None)
     applied(new)
     assert new.asked["create_change_set"]["ChangeSetType"] == "CREATE"
@@ -647,15 +648,17 @@ def test_a_creation_that_failed_is_gone_on_with(applied: Callable[[CloudFormatio
     assert failed.protected
 
 
-def test_a_deployment_that_broke_off_does_not_leave_its_stack_open(applied: Callable[[CloudFormation], str]) -> None:
-    """Deletion is forbidden by every deployment, and by the one that made the stack alone no longer."""
+def test_an_interrupted_deployment_restores_the_stack_protection(applied: Callable[[CloudFormation], str]) -> None:
+    """Every deployment sets the deletion protection, not only the first one."""
     stack = CloudFormation("CREATE_COMPLETE", changes=False)
     assert applied(stack) == "baton-prod-data has no changes"
     assert stack.protected
 
 
-def test_a_hardened_stage_is_left_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Chalice would take its functions over, and make a second API, without firewall and throttles, before them."""
+def test_a_hardened_stage_is_not_deployed_by_chalice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Chalice would take over its functions and create a second API without firewall and throttling."""
     stack = CloudFormation("CREATE_COMPLETE")
     monkeypatch.setattr(deploy, "client", lambda _: stack)
     monkeypatch.setattr(deploy, "place_of_credentials", lambda: PLACE)
@@ -665,10 +668,10 @@ def test_a_hardened_stage_is_left_alone(monkeypatch: pytest.MonkeyPatch, capsys:
     assert stack.asked == {}
 
 
-def test_the_data_alone_is_deployed_for_the_hardened_way(
+def test_only_the_data_is_deployed_for_a_hardened_stage(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Stack and ring, by the same steps, and nothing of Chalice's."""
+    """Stack and key ring, with the same steps, and nothing of Chalice."""
     monkeypatch.setattr(deploy, "place_of_credentials", lambda: PLACE)
     monkeypatch.setattr(deploy, "client", lambda _: None)
     monkeypatch.setattr(deploy, "apply_data_stack", lambda *_: "baton-prod-data created")
@@ -681,8 +684,8 @@ def test_the_data_alone_is_deployed_for_the_hardened_way(
     assert "4/6" not in told
 
 
-def test_a_change_set_left_behind_is_not_in_the_way(applied: Callable[[CloudFormation], str]) -> None:
-    """Every one has a name of its own."""
+def test_an_old_change_set_does_not_prevent_a_deployment(applied: Callable[[CloudFormation], str]) -> None:
+    """Every change set has a new name."""
     names = set()
     for _ in range(2):
         stack = CloudFormation("CREATE_COMPLETE")
@@ -692,14 +695,17 @@ def test_a_change_set_left_behind_is_not_in_the_way(applied: Callable[[CloudForm
 
 
 @pytest.mark.parametrize("words", [[], ["deploy"], ["fill"], ["destroy", "dev"]])
-def test_other_words_are_explained(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """And nothing is done."""
+def test_unknown_arguments_print_the_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The command changes nothing."""
     assert deploy.main(words) == 2
     assert "deploy STAGE" in capsys.readouterr().err
 
 
-def test_no_ring_is_made_over_accounts(tables: Tables) -> None:
-    """Deploying to tables that lost their ring made a new one, and logged everybody out; now it says what to do."""
+def test_no_key_ring_is_created_over_accounts(tables: Tables) -> None:
+    """Bug: a deployment to tables without a key ring created one and logged out every user.
+
+    Now it prints the remedy.
+    """
     stage = stage_named("dev", CONFIG)
     restored = replace(stage, settings=replace_struct(stage.settings, table_prefix=tables.prefix))
     key = client("kms").create_key()["KeyMetadata"]["Arn"]

@@ -1,4 +1,4 @@
-"""The doctor tells well from ill, names what mends each problem, changes nothing and shows no secret."""
+"""The doctor finds each problem, names its remedy, changes nothing and prints no secret."""
 
 import io
 import os
@@ -24,7 +24,7 @@ from tools.doctor import Row, clock_row, show
 
 @pytest.fixture(autouse=True)
 def _own_settings() -> Iterator[None]:
-    """Give the doctor an environment without Baton's settings, and the tests theirs back."""
+    """Run the doctor without Baton's settings, and restore those of the tests."""
     kept = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("BATON_")]:
         del os.environ[name]
@@ -35,7 +35,7 @@ def _own_settings() -> Iterator[None]:
 
 @pytest.fixture
 def deployed(embedded_engine: None, monkeypatch: pytest.MonkeyPatch) -> Tables:
-    """Deploy: tables, a KMS key, a ring; the URL apps call answers as Baton does."""
+    """Deploy tables, a KMS key and a key ring. The URL of the apps answers as Baton does."""
     del embedded_engine
     tables, key = Tables(f"baton-{secrets.token_hex(4)}"), boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
     for table in KEYS:
@@ -54,13 +54,13 @@ def deployed(embedded_engine: None, monkeypatch: pytest.MonkeyPatch) -> Tables:
 
 
 def ill(stage: str | None = None) -> dict[str, Row]:
-    """Examine, and give what is not well."""
+    """Run the doctor, and return its problems."""
     return {row.name: row for row in doctor.examine(stage) if row.remedy}
 
 
-def test_a_running_development_server_is_well(tables: Tables, capsys: pytest.CaptureFixture[str]) -> None:
-    """And one that is not running is to be started."""
-    # Of its own: under `baton-dev` a test of the deployment may have left a ring that KMS wraps.
+def test_a_running_development_server_has_no_problem(tables: Tables, capsys: pytest.CaptureFixture[str]) -> None:
+    """If it does not run, the remedy is to start it."""
+    # Its own prefix: under `baton-dev` a deployment test may have left a key ring that KMS encrypts.
     os.environ["BATON_TABLE_PREFIX"] = tables.prefix
     with development(0) as running:
         port = str(running.server.server_port)
@@ -75,10 +75,10 @@ def test_a_running_development_server_is_well(tables: Tables, capsys: pytest.Cap
     assert f"remedy for the first: make dev PORT={port}" in said
 
 
-def test_a_deployment_that_is_well_is_shown_without_its_secrets(
+def test_a_healthy_deployment_is_shown_without_its_secrets(
     deployed: Tables, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Versions, settings, clock, tables, keys and reach; of resource servers the names alone."""
+    """Versions, settings, clock, tables, keys and reachability. For resource servers only the names."""
     assert doctor.main(None) == 0
     said = capsys.readouterr().out
     for words in (
@@ -97,8 +97,8 @@ def test_a_deployment_that_is_well_is_shown_without_its_secrets(
     assert "\033[" not in said
 
 
-def test_each_thing_that_is_wrong_has_its_mend(deployed: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A table that is gone, TTL that is off, a URL that answers 503."""
+def test_each_problem_has_its_remedy(deployed: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing table, TTL that is off, a URL that answers 503."""
     dynamodb = boto3.client("dynamodb")
     dynamodb.update_time_to_live(
         TableName=deployed.audit, TimeToLiveSpecification={"Enabled": False, "AttributeName": "expires"}
@@ -114,10 +114,8 @@ def test_each_thing_that_is_wrong_has_its_mend(deployed: Tables, monkeypatch: py
     assert found[deployed.lineages].remedy == "make dev"
 
 
-def test_a_registry_that_does_not_start_is_seen(
-    deployed: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The function's own log would be the first to say so."""
+def test_an_invalid_registry_is_found(deployed: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise only the log of the function would report it."""
     del deployed
     monkeypatch.setattr(settings, "_FOLDER", tmp_path)
     (tmp_path / "clients-dev.toml").write_text("[user]\n", "utf-8")
@@ -128,15 +126,15 @@ def test_a_registry_that_does_not_start_is_seen(
 
 
 @pytest.mark.parametrize("issuer", [{}, {"BATON_ISSUER": "https://api.example.com/api"}])
-def test_a_misspelt_setting_is_seen(issuer: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a deployment, and where only the development server is asked."""
+def test_a_misspelt_setting_is_found(issuer: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a deployment, and in the development server."""
     monkeypatch.setattr(doctor, "fetch", lambda _: (200, f'{{"server_time": {int(time.time())}}}', None))
     os.environ |= {"BATON_NONSENSE": "1", **issuer}
     assert "the nearest is BATON_" in ill()["BATON_NONSENSE"].found
 
 
-def test_an_absent_ring_is_not_made(deployed: Tables) -> None:
-    """Who examines changes nothing; the command that makes it is named."""
+def test_a_missing_key_ring_is_not_created(deployed: Tables) -> None:
+    """The doctor changes nothing. It names the command that creates a key ring."""
     key = {"pk": {"S": "K#ring"}}
     boto3.client("dynamodb").delete_item(TableName=deployed.users, Key=key)
     assert ill()["key ring"].remedy == ".venv/bin/python -m tools.operate make-ring"
@@ -145,8 +143,10 @@ def test_an_absent_ring_is_not_made(deployed: Tables) -> None:
     assert "Item" not in boto3.client("dynamodb").get_item(TableName=deployed.users, Key=key)
 
 
-def test_a_ring_that_kms_does_not_open_names_the_page(deployed: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key is disabled, or the right is missing."""
+def test_a_key_ring_that_kms_cannot_decrypt_names_the_runbook(
+    deployed: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key is disabled, or the permission is missing."""
     del deployed
     from moto.core.exceptions import JsonRESTError
 
@@ -157,8 +157,8 @@ def test_a_ring_that_kms_does_not_open_names_the_page(deployed: Tables, monkeypa
     assert ill()["key ring"].remedy == "docs/baton/runbooks/kms-key-lost.md"
 
 
-def test_keys_that_are_too_old_are_to_be_rotated(deployed: Tables) -> None:
-    """By the very command."""
+def test_old_keys_must_be_rotated(deployed: Tables) -> None:
+    """The remedy is the command."""
     del deployed
     from chalicelib.baton.keys.rotation import make_ring
 
@@ -168,8 +168,8 @@ def test_keys_that_are_too_old_are_to_be_rotated(deployed: Tables) -> None:
     assert rows["root"] == ""
 
 
-def test_settings_that_are_wrong_are_all_named_at_once() -> None:
-    """Nothing else is examined by them."""
+def test_wrong_settings_are_all_reported() -> None:
+    """With wrong settings, nothing else is checked."""
     os.environ |= {"BATON_ISSUER": "nonsense", "BATON_RATE_LIMITS": "perhaps"}
     found = ill()
     assert {"BATON_ISSUER", "BATON_RATE_LIMITS", "BATON_TABLE_PREFIX", "BATON_KEY_RING"} <= found.keys()
@@ -177,15 +177,15 @@ def test_settings_that_are_wrong_are_all_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("ahead_s", [-301, -61, -60, -2, 0, 2, 60, 61, 301])
-def test_a_clock_is_wrong_from_a_minute_on(ahead_s: int) -> None:
-    """The very minute from which on a genuine token would be one from the future."""
+def test_a_clock_is_wrong_from_one_minute(ahead_s: int) -> None:
+    """From this difference on, a genuine token would be refused as one from the future."""
     row = clock_row("x", 1_700_000_000 + ahead_s, 1_700_000_000.0)
     assert bool(row.remedy) == (abs(ahead_s) > ISSUED_AHEAD_MAX_S)
     assert ("signatures" in row.remedy) == (abs(ahead_s) > 300)
 
 
-def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Red and green there, plain elsewhere and under NO_COLOR."""
+def test_colours_are_used_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red and green on a terminal. No colours elsewhere and with NO_COLOR."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -1,4 +1,4 @@
-"""The restore drill proves what it says, and notices each step that is left out."""
+"""The restore drill proves each of its claims, and notices each step that is left out."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -21,12 +21,12 @@ STEPS: dict[str, tuple[str, Callable[..., Any], str]] = {
         "required encryption",
     ),
 }
-"""A step of the restore, what stands in for it, and words of the claim that then does not hold."""
+"""A step of the restore, its replacement, and words of the claim that fails without the step."""
 
 
 @pytest.fixture(autouse=True)
 def _own_settings() -> Iterator[None]:
-    """Give the drill an environment of its own, and the tests theirs back."""
+    """Run the drill with its own environment, and restore that of the tests."""
     kept = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("BATON_")]:
         del os.environ[name]
@@ -35,8 +35,8 @@ def _own_settings() -> Iterator[None]:
     os.environ.update(kept)
 
 
-def test_the_drill_proves_everything(embedded_engine: None, capsys: pytest.CaptureFixture[str]) -> None:
-    """Over the embedded engine: old tokens, grants and deletions stay dead, and logins work."""
+def test_the_drill_proves_every_claim(embedded_engine: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the embedded engine: old tokens, grants and deletions stay invalid, and logins work."""
     assert drill.main(None) == 0
     said = capsys.readouterr().out
     assert said.count("    proved  ") >= 25
@@ -52,10 +52,13 @@ def test_the_drill_proves_everything(embedded_engine: None, capsys: pytest.Captu
 def test_a_restore_without_a_step_is_not_proved(
     embedded_engine: None, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each of these was forgotten by somebody once."""
+    """Each of these steps was once forgotten."""
     function, stand_in, words = STEPS[step]
     stock = getattr(restore, function)
-    if step in {"protection", "encryption"}:  # the live tables are made by the same hands: those stay good
+    if step in {
+        "protection",
+        "encryption",
+    }:  # the live tables are created by the same function, which must work for them
         backed_up: list[bool] = []
 
         def spoiled_afterwards(*arguments: Any, **named: Any) -> Any:
@@ -85,14 +88,14 @@ def test_a_restore_without_a_step_is_not_proved(
         ("T", "the restored table has no other one-time value"),
     ],
 )
-def test_a_one_time_thing_that_came_along_is_noticed(
+def test_a_restored_one_time_value_is_noticed(
     embedded_engine: None,
     purposes: str,
     words: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """As if somebody had restored that table too: what was spent or asked for could be used again."""
+    """As if that table had been restored too: a consumed value could be used again."""
     stock = restore.protect
 
     def brought_along(dynamodb: Any, tables: Tables) -> None:
@@ -107,16 +110,16 @@ def test_a_one_time_thing_that_came_along_is_noticed(
     assert f"error: not proved: {words}" in capsys.readouterr().err
 
 
-def test_a_one_time_thing_that_was_never_there_proves_nothing(
+def test_the_drill_requires_one_time_values_in_the_live_tables(
     embedded_engine: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """That it is gone from the restored table says something of what was in the live one alone."""
+    """Their absence in the restored tables proves something only if they existed before."""
     monkeypatch.setattr(Ephemeral, "consume_nonce", lambda *_, **__: None)
     assert drill.main(None) == 1
     assert "error: not proved: the nonce is in the live table" in capsys.readouterr().err
 
 
-def test_a_stage_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """And nothing is touched."""
+def test_an_unknown_stage_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command changes nothing."""
     assert drill.main("production") == 1
     assert "STAGE is one of local, dev, prod" in capsys.readouterr().err

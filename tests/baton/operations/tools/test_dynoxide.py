@@ -1,4 +1,4 @@
-"""Fetching dynoxide: the pinned package or nothing; and saying in the closing lines that it is not there."""
+"""Fetching dynoxide: only the pinned package is accepted, and the last lines of a run say if it is missing."""
 
 import base64
 import hashlib
@@ -43,7 +43,7 @@ def npm(package: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_pinned_package_is_unpacked(package: bytes, tmp_path: Path) -> None:
-    """And what is in it can be run."""
+    """The unpacked program can run."""
     integrity = base64.b64encode(hashlib.sha512(package).digest()).decode()
     unpack(package, integrity, tmp_path / "dynoxide")
     assert (tmp_path / "dynoxide").read_bytes() == PROGRAM
@@ -51,24 +51,24 @@ def test_the_pinned_package_is_unpacked(package: bytes, tmp_path: Path) -> None:
 
 
 def test_another_package_than_the_pinned_one_is_not_kept(npm: None, tmp_path: Path) -> None:
-    """Whatever npm serves under that name and version."""
+    """Even if npm serves it under the pinned name and version."""
     kept = tmp_path / "engines" / "dynoxide"
     with pytest.raises(Unfetchable, match="not the pinned package"):
         fetch(kept)
     assert list(kept.parent.iterdir()) == []
 
 
-def test_what_npm_says_of_its_failure_is_told(npm: None, tmp_path: Path) -> None:
-    """It is the only clue to a registry that cannot be reached."""
+def test_the_error_of_npm_is_printed(npm: None, tmp_path: Path) -> None:
+    """It is the only hint that a registry is unreachable."""
     (tmp_path / "npm").write_text("#!/bin/sh\necho no route >&2\nexit 1\n")
     with pytest.raises(Unfetchable, match="no route"):
         fetch(tmp_path / "engines" / "dynoxide")
 
 
-def test_without_npm_or_elsewhere_there_is_none(
+def test_without_npm_the_command_fails_with_the_reason(
     npm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command says why, and fails."""
+    """Also on a machine without a pinned package."""
     monkeypatch.setattr(dynoxide, "FETCHED", tmp_path / "absent")
     (tmp_path / "npm").unlink()
     assert dynoxide.main() == 1
@@ -78,10 +78,10 @@ def test_without_npm_or_elsewhere_there_is_none(
     assert "x86_64 Linux" in capsys.readouterr().err
 
 
-def test_the_one_named_goes_before_the_one_fetched_and_that_before_the_path(
+def test_the_configured_dynoxide_is_used_first_then_the_fetched_then_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And where there is none, none is found."""
+    """Without any of these, none is found."""
     named, fetched, on_path = tmp_path / "named", tmp_path / "fetched", tmp_path / "dynoxide"
     monkeypatch.delenv("DYNOXIDE", raising=False)
     monkeypatch.setattr(dynoxide, "FETCHED", fetched)
@@ -96,8 +96,8 @@ def test_the_one_named_goes_before_the_one_fetched_and_that_before_the_path(
     assert find() == named
 
 
-def test_one_that_does_not_start_is_not_passed_over(tmp_path: Path) -> None:
-    """It is a failure with the program's own words, not a skip."""
+def test_a_dynoxide_that_does_not_start_is_a_failure(tmp_path: Path) -> None:
+    """The test fails with the output of the program. It is not skipped."""
     program = tmp_path / "dynoxide"
     program.write_text("#!/bin/sh\necho broken\nexit 1\n")
     program.chmod(0o755)
@@ -105,12 +105,12 @@ def test_one_that_does_not_start_is_not_passed_over(tmp_path: Path) -> None:
         pass
 
 
-def test_one_that_will_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is left running behind a test."""
+def test_a_dynoxide_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process remains after a test."""
     started: list[subprocess.Popen[Any]] = []
 
-    class Noted(subprocess.Popen):  # type: ignore[type-arg] # its parameter is of no matter
-        """Note what was started."""
+    class Noted(subprocess.Popen):  # type: ignore[type-arg] # any parameter
+        """Records the started program."""
 
         def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)
@@ -126,8 +126,8 @@ def test_one_that_will_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.Monk
     assert started[0].poll() is not None
 
 
-def test_the_closing_lines_say_what_was_not_run() -> None:
-    """And nothing, when nothing was missed."""
+def test_the_last_lines_name_the_skipped_tests() -> None:
+    """Without skipped tests there is no line."""
     lines: list[str] = []
 
     def closing(*reasons: str) -> None:

@@ -1,11 +1,14 @@
-"""The embedded engine's tables. The engine itself is raced in ``tests/baton/proofs/engines``."""
+"""The tables of the embedded engine. ``tests/baton/proofs/engines`` races the engine itself."""
 
 from chalicelib.baton.storage.dynamodb.database import KEYS, Tables
 from tools.dev.engine import client, create_tables
 
 
 def test_the_tables_are_those_of_the_design(tables: Tables) -> None:
-    """Four tables, on demand; the two that pass are swept by ``expires``; making them again changes nothing."""
+    """Four tables, on demand. Items of the two temporary tables expire by ``expires``.
+
+    Creating the tables again changes nothing.
+    """
     create_tables(tables)
     for name, keys, swept in (
         (tables.users, ["pk"], False),
@@ -21,7 +24,7 @@ def test_the_tables_are_those_of_the_design(tables: Tables) -> None:
 
 
 def test_tables_are_found_beside_a_hundred_others(embedded_engine: None) -> None:
-    """An engine lists a hundred tables at once: the tables after them were created again, which failed."""
+    """Bug: the engine lists a hundred tables at a time. The tables after these were created again, which failed."""
     del embedded_engine
     others = [f"baton-other-{number:03}" for number in range(100)]
     for name in others:

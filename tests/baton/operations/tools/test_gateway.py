@@ -1,4 +1,4 @@
-"""The development gateway does to requests and answers what API Gateway does."""
+"""The development gateway changes requests and answers as API Gateway does."""
 
 import base64
 import contextlib
@@ -21,7 +21,7 @@ entered = threading.Semaphore(0)
 
 
 def mirror(**parameters: str) -> Response:
-    """Show the event that arrived, and an answer of many headers."""
+    """Return the received event, and an answer with many headers."""
     assert app.current_request is not None
     event = app.current_request.to_original_event()
     event["given"] = parameters
@@ -40,25 +40,25 @@ for path in ("/things", "/things/{thing}", "/things/mine", "/{a}/{b}/end"):
 
 @app.route("/things", methods=["DELETE"], content_types=[])
 def without_content() -> Response:
-    """Answer without a body, and without room for one."""
+    """Return an answer without content."""
     return Response(body="", status_code=204)
 
 
 @app.route("/things/{thing}", methods=["DELETE"], content_types=[])
 def empty(thing: str) -> Response:
-    """Answer with an empty body."""
+    """Return an answer with an empty body."""
     del thing
     return Response(body="", status_code=200)
 
 
 @pytest.fixture
 def mirrored() -> Gateway:
-    """Give a gateway before the mirror."""
+    """Put a gateway in front of the mirror application."""
     return Gateway([app])
 
 
 def seen(gateway: Gateway, method: str, target: str, *headers: tuple[str, str], body: bytes = b"") -> dict[str, Any]:
-    """Send, and give the event the function saw."""
+    """Send a request, and return the event that the function received."""
     answer = gateway.call(method, target, headers, body)
     assert answer.status == 418, answer
     event = json.loads(answer.body)
@@ -66,8 +66,8 @@ def seen(gateway: Gateway, method: str, target: str, *headers: tuple[str, str], 
     return event
 
 
-def test_the_path_is_what_the_client_sent_and_the_resource_is_the_template(mirrored: Gateway) -> None:
-    """Stage prefix included, undecoded; parameters too."""
+def test_the_path_is_unchanged_and_the_resource_is_the_template(mirrored: Gateway) -> None:
+    """With the stage prefix, and not decoded. The parameters are not decoded either."""
     event = seen(mirrored, "GET", "/api/things/a%2Fb%20c", ("Host", "x"))
     assert event["requestContext"]["path"] == "/api/things/a%2Fb%20c"
     assert event["requestContext"]["resourcePath"] == event["resource"] == "/things/{thing}"
@@ -75,13 +75,13 @@ def test_the_path_is_what_the_client_sent_and_the_resource_is_the_template(mirro
     assert event["given"] == event["pathParameters"] == {"thing": "a%2Fb%20c"}
 
 
-def test_a_written_segment_goes_before_a_parameter(mirrored: Gateway) -> None:
-    """/things/mine is not a thing named mine."""
+def test_a_literal_segment_is_preferred_to_a_parameter(mirrored: Gateway) -> None:
+    """/things/mine is not a thing with the name mine."""
     assert seen(mirrored, "GET", "/api/things/mine")["resource"] == "/things/mine"
 
 
-def test_the_query_is_decoded_once_and_the_raw_one_is_lost(mirrored: Gateway) -> None:
-    """All values in the multi-value map, the last in the other; none is None."""
+def test_the_query_is_decoded_once_and_the_raw_query_is_lost(mirrored: Gateway) -> None:
+    """All values are in the multi-value map, and the last one in the other map. Without a query both are None."""
     event = seen(mirrored, "GET", "/api/things?a=1&a=%2541&b=x+y&c=")
     assert event["multiValueQueryStringParameters"] == {"a": ["1", "%41"], "b": ["x y"], "c": [""]}
     assert event["queryStringParameters"] == {"a": "%41", "b": "x y", "c": ""}
@@ -89,22 +89,22 @@ def test_the_query_is_decoded_once_and_the_raw_one_is_lost(mirrored: Gateway) ->
 
 
 def test_the_last_of_two_headers_wins_and_the_multi_value_map_has_both(mirrored: Gateway) -> None:
-    """Hop-by-hop headers do not arrive."""
+    """Hop-by-hop headers are removed."""
     event = seen(mirrored, "GET", "/api/things", ("X-A", "1"), ("X-A", "2"), ("Connection", "close"))
     assert event["headers"] == {"X-A": "2"}
     assert event["multiValueHeaders"] == {"X-A": ["1", "2"]}
 
 
-def test_a_binary_body_is_base64_and_a_text_is_not(mirrored: Gateway) -> None:
-    """By the content types Chalice declares binary."""
+def test_a_binary_body_is_base64_and_a_text_body_is_not(mirrored: Gateway) -> None:
+    """By the content types that Chalice declares as binary."""
     binary = seen(mirrored, "POST", "/api/things", ("content-type", "application/octet-stream"), body=b"\xff\0")
     assert (binary["body"], binary["isBase64Encoded"]) == (base64.b64encode(b"\xff\0").decode(), True)
     text = seen(mirrored, "POST", "/api/things", ("content-type", "application/json"), body=b"{}")
     assert (text["body"], text["isBase64Encoded"]) == ("{}", False)
 
 
-def test_www_authenticate_and_date_come_out_renamed(mirrored: Gateway) -> None:
-    """And a list of values comes out as several headers."""
+def test_www_authenticate_and_date_are_renamed(mirrored: Gateway) -> None:
+    """A list of values becomes several headers."""
     answer = mirrored.call("GET", "/api/things")
     assert answer.header("x-amzn-Remapped-WWW-Authenticate") == "Bearer"
     assert answer.header("x-amzn-Remapped-Date") == "today"
@@ -116,8 +116,8 @@ def test_www_authenticate_and_date_come_out_renamed(mirrored: Gateway) -> None:
     ("method", "target"),
     [("GET", "/api/nothing"), ("PUT", "/api/things"), ("GET", "/things"), ("GET", "/api"), ("GET", "/api/things//")],
 )
-def test_an_unknown_route_is_answered_by_the_gateway_itself(mirrored: Gateway, method: str, target: str) -> None:
-    """404 in our problem shape, as the deployment's gateway response has it: no function is called."""
+def test_the_gateway_itself_answers_an_unknown_route(mirrored: Gateway, method: str, target: str) -> None:
+    """404 in Baton's error format, as in the gateway response of the deployment. No function is called."""
     answer = mirrored.call(method, target)
     members = json.loads(answer.body)
     assert (answer.status, members["code"], members["status"]) == (404, "not_found", 404)
@@ -125,11 +125,11 @@ def test_an_unknown_route_is_answered_by_the_gateway_itself(mirrored: Gateway, m
     assert f"{method} {target}" in members["detail"]
     assert ("Routes begin with /api/" in members["detail"]) is not target.startswith("/api/")
     assert ("It takes DELETE, GET, POST." in members["detail"]) is (method == "PUT")
-    assert b'": ' not in answer.body  # written as Baton writes
+    assert b'": ' not in answer.body  # spelled as in Baton
 
 
-def test_the_gateways_own_answers_tell_the_servers_time() -> None:
-    """A demo moved it ahead: a phone that sets its clock by a 404 must not fall behind again."""
+def test_the_gateways_own_answers_have_the_servers_time() -> None:
+    """A demo may move the clock. A phone that sets its clock by a 404 must get the moved time."""
     clock = DevelopmentClock()
     clock.skip(86_400)
     answer = Gateway([app], clock=clock).call("GET", "/api/nothing")
@@ -137,14 +137,14 @@ def test_the_gateways_own_answers_tell_the_servers_time() -> None:
     assert int(answer.header("baton-time") or 0) >= time.time() + 86_000
 
 
-def test_what_is_too_large_never_reaches_the_function(mirrored: Gateway) -> None:
-    """10 MB of body, 10 KB of headers."""
+def test_a_request_that_is_too_large_does_not_reach_the_function(mirrored: Gateway) -> None:
+    """The limits are 10 MB for the body and 10 KB for the headers."""
     assert mirrored.call("POST", "/api/things", (), b"x" * (10 * 1024 * 1024 + 1)).status == 413
     assert mirrored.call("GET", "/api/things", [("X-A", "x" * 10_240)]).status == 431
 
 
-def test_an_environment_takes_one_request_at_a_time() -> None:
-    """Chalice keeps the current request in an attribute: two at once would see each other's."""
+def test_an_environment_serves_one_request_at_a_time() -> None:
+    """Chalice stores the current request in an attribute, which parallel requests would share."""
     inside, most = 0, 0
     counted = Chalice(app_name="counted", configure_logs=False)
     lock = threading.Lock()
@@ -187,7 +187,7 @@ def served(mirrored: Gateway) -> Iterator[tuple[int, DevelopmentClock]]:
 
 
 def spoken(port: int, sent: bytes) -> bytes:
-    """Say something on the socket, and hear what comes until the end."""
+    """Send bytes on a socket, and return all bytes until the end."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
@@ -198,7 +198,7 @@ def spoken(port: int, sent: bytes) -> bytes:
 
 
 def test_connections_are_kept_alive_and_chunks_are_joined(served: tuple[int, DevelopmentClock]) -> None:
-    """HTTP/1.1 as apps speak it."""
+    """With HTTP/1.1, as apps send it."""
     port, _ = served
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
         for _ in range(3):
@@ -220,15 +220,17 @@ def test_connections_are_kept_alive_and_chunks_are_joined(served: tuple[int, Dev
         b"BREW /api/things HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
-def test_odd_requests_are_refused_and_the_server_lives_on(served: tuple[int, DevelopmentClock], odd: bytes) -> None:
-    """A length nobody can be sure of, noise, unknown methods."""
+def test_invalid_requests_are_refused_and_the_server_continues(
+    served: tuple[int, DevelopmentClock], odd: bytes
+) -> None:
+    """An ambiguous length, random bytes, unknown methods."""
     port, _ = served
     assert spoken(port, odd)[:12] in {b"HTTP/1.1 400", b"HTTP/1.1 501", b"<!DOCTYPE HT"}
     assert spoken(port, b"GET /api/things HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 418")
 
 
 def moved(port: int, body: bytes, *fields: str) -> bytes:
-    """Ask the development clock to move."""
+    """Request a move of the development clock."""
     head = "\r\n".join([f"POST {CLOCK_PATH} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *fields])
     return spoken(port, f"{head}\r\n\r\n".encode() + body)
 
@@ -236,8 +238,8 @@ def moved(port: int, body: bytes, *fields: str) -> bytes:
 AS_JSON = "Content-Type: application/json"
 
 
-def test_the_clock_can_be_moved_ahead_and_back_again(served: tuple[int, DevelopmentClock]) -> None:
-    """A demo skips time, and puts it back; never behind the true time. The path lies outside the stage."""
+def test_the_clock_can_be_moved_forward_and_back(served: tuple[int, DevelopmentClock]) -> None:
+    """Never before the true time. The path is outside the stage."""
     port, clock = served
     assert moved(port, b'{"skip": 900}', AS_JSON).startswith(b"HTTP/1.1 200")
     assert clock.skipped_s == 900
@@ -255,8 +257,8 @@ def test_the_clock_can_be_moved_ahead_and_back_again(served: tuple[int, Developm
         b'{"skip": ' + b"9" * 400 + b"}",
     ],
 )
-def test_the_clock_takes_numbers_it_can_live_with(served: tuple[int, DevelopmentClock], body: bytes) -> None:
-    """One that is no number, or beyond all bounds, would break every answer from then on."""
+def test_the_clock_accepts_only_valid_offsets(served: tuple[int, DevelopmentClock], body: bytes) -> None:
+    """An invalid or too large number would break every later answer."""
     port, clock = served
     assert moved(port, body, AS_JSON).startswith(b"HTTP/1.1 400")
     assert clock.skipped_s == 0
@@ -265,20 +267,20 @@ def test_the_clock_takes_numbers_it_can_live_with(served: tuple[int, Development
 @pytest.mark.parametrize(
     "fields", [(), ("Content-Type: text/plain",), (AS_JSON, "Origin: https://evil.example"), (AS_JSON, "Origin: null")]
 )
-def test_no_page_moves_the_clock(served: tuple[int, DevelopmentClock], fields: tuple[str, ...]) -> None:
-    """What a browser sends without asking first, and whatever names an origin."""
+def test_a_web_page_cannot_move_the_clock(served: tuple[int, DevelopmentClock], fields: tuple[str, ...]) -> None:
+    """Requests that a browser sends without a preflight, and requests with an origin, are refused."""
     port, clock = served
     assert moved(port, b'{"skip": 900}', *fields).startswith((b"HTTP/1.1 403", b"HTTP/1.1 415"))
     assert clock.skipped_s == 0
 
 
-def test_no_other_machine_reaches_a_development_route(mirrored: Gateway) -> None:
-    """With HOST=0.0.0.0 the network gets the API alone."""
+def test_another_machine_cannot_call_a_development_route(mirrored: Gateway) -> None:
+    """With HOST=0.0.0.0, the network can use only the API."""
     clock = DevelopmentClock()
     with GatewayServer(0) as server:
         server.open(mirrored, clock)
-        # Let every connection come from a phone on the network.
-        server.finish_request = lambda request, _: _Handler(request, ("192.168.1.9", 4711), server)  # type: ignore[method-assign,assignment] # a planted address
+        # Treat every connection as one from a phone on the network.
+        server.finish_request = lambda request, _: _Handler(request, ("192.168.1.9", 4711), server)  # type: ignore[method-assign,assignment] # a replaced address
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         said = moved(server.server_port, b'{"skip": 900}', AS_JSON)
@@ -290,8 +292,8 @@ def test_no_other_machine_reaches_a_development_route(mirrored: Gateway) -> None
     assert api.startswith(b"HTTP/1.1 418")
 
 
-def test_a_client_that_expects_100_gets_it_before_it_sends_the_body(served: tuple[int, DevelopmentClock]) -> None:
-    """RFC 9110 section 10.1.1. curl waits for a second otherwise, and others for ever."""
+def test_a_client_with_expect_100_gets_100_before_the_body(served: tuple[int, DevelopmentClock]) -> None:
+    """RFC 9110 section 10.1.1. Without it curl waits one second, and other clients wait permanently."""
     port, _ = served
     with contextlib.closing(socket.create_connection(("127.0.0.1", port), timeout=5)) as connection:
         connection.sendall(
@@ -305,8 +307,8 @@ def test_a_client_that_expects_100_gets_it_before_it_sends_the_body(served: tupl
     assert b'"body": "abc"' in answer
 
 
-def test_head_over_http_has_a_length_and_no_body(served: tuple[int, DevelopmentClock]) -> None:
-    """The next answer on the same connection begins where it should."""
+def test_an_answer_to_head_has_a_length_and_no_body(served: tuple[int, DevelopmentClock]) -> None:
+    """The next answer on the connection starts at the right byte."""
     port, _ = served
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
         for method, status in (("HEAD", 404), ("GET", 418), ("HEAD", 404), ("GET", 418)):
@@ -316,8 +318,8 @@ def test_head_over_http_has_a_length_and_no_body(served: tuple[int, DevelopmentC
             assert int(answer.headers["content-length"]) > 0
 
 
-def test_an_answer_without_content_says_nothing_of_its_length(served: tuple[int, DevelopmentClock]) -> None:
-    """RFC 9110 section 8.6: no Content-Length in a 204."""
+def test_an_answer_without_content_has_no_content_length(served: tuple[int, DevelopmentClock]) -> None:
+    """RFC 9110 section 8.6, for status 204."""
     port, _ = served
     said = spoken(port, b"DELETE /api/things HTTP/1.1\r\nHost: x\r\n\r\n")
     assert said.startswith(b"HTTP/1.1 204")

@@ -1,4 +1,4 @@
-"""The list of Baton's files: written in development only, compared with a tree."""
+"""The list of Baton's files: written only in development, and compared with a tree."""
 
 import re
 import shutil
@@ -65,7 +65,7 @@ def test_sha256sum_reads_a_manifest(tree: Path) -> None:
 
 
 def test_each_difference_is_named(tree: Path) -> None:
-    """A changed file, a deleted file, and a file that no release brought."""
+    """A changed file, a deleted file, and a file that is not in the release."""
     (tree / "chalicelib/baton/call.py").write_text("call = 2\n", "utf-8")
     (tree / "tools/plan.py").unlink()
     (tree / "tools/own.py").write_text("", "utf-8")
@@ -92,7 +92,7 @@ def test_a_line_that_is_no_path_of_the_tree_is_refused(line: str) -> None:
         manifest.parse(f"{DIGEST}  tools/plan.py\n{line}\n")
 
 
-def test_a_tree_without_a_manifest_says_so(tmp_path: Path) -> None:
+def test_a_missing_manifest_is_reported(tmp_path: Path) -> None:
     """The message names the file."""
     with pytest.raises(manifest.NoManifest, match="MANIFEST does not exist"):
         manifest.read(tmp_path)
@@ -116,7 +116,7 @@ def test_in_development_the_manifest_is_written(tree: Path) -> None:
     assert manifest.differences(manifest.read(tree), tree) == manifest.Differences([], [], [])
 
 
-def test_another_word_is_refused(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_argument_is_refused(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A misspelt option writes nothing."""
     assert manifest.main(tree, ["--releases"]) == 2
     assert "usage" in capsys.readouterr().err

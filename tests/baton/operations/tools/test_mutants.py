@@ -1,4 +1,4 @@
-"""The mutants themselves: each changes what is there, and what survives is told."""
+"""Tests of the mutants: each changes existing code, and a surviving mutant is reported."""
 
 from collections import Counter
 from pathlib import Path
@@ -11,8 +11,8 @@ from tools.mutants.listed import LISTED, SHORT
 from tools.mutants.mutant import ROOT, TESTS, Mutant, Stale
 
 
-def test_every_mutant_can_live() -> None:
-    """Its text is there, once; what becomes of it is Python; no two have one name."""
+def test_every_mutant_is_valid() -> None:
+    """Its text occurs once in the file, the result is valid Python, and its name is unique."""
     mutants = all_mutants()
     for mutant in mutants:
         source = (ROOT / mutant.file).read_text("utf-8")
@@ -20,8 +20,8 @@ def test_every_mutant_can_live() -> None:
     assert [name for name, count in Counter(map(str, mutants)).items() if count > 1] == []
 
 
-def test_there_are_as_many_as_were_asked_for() -> None:
-    """Forty by hand at least, a dozen for every day, and every guard of the files of rules."""
+def test_there_are_enough_mutants() -> None:
+    """At least forty by hand, a dozen for every day, and every guard of the files with rules."""
     assert len(LISTED) >= 40
     assert len(SHORT) == 12
     assert {mutant.file for mutant in LISTED} | set(FILES) == TESTS.keys()
@@ -30,11 +30,11 @@ def test_there_are_as_many_as_were_asked_for() -> None:
 
 
 GUARDED = ("keys", "lineages", "proof", "storage/dynamodb", "storage/aws")
-NOUNS = ("__init__", "attempt", "daily", "model", "ports", "refusals", "snapshot", "storage")
+NOUNS = ("__init__", "daily", "model", "ports", "refusals", "snapshot", "storage")
 
 
-def test_every_file_of_rules_that_guards_something_is_mutated() -> None:
-    """And the client. Left out: nouns, numbers, ports, refusals, and the audit, whose planted mistakes are tests."""
+def test_every_file_with_rules_has_mutants() -> None:
+    """And the client. Exceptions: values, numbers, ports, refusals, and the audit, whose seeded faults are tests."""
     guarded = {
         path.relative_to(ROOT).as_posix()
         for part in GUARDED
@@ -45,8 +45,8 @@ def test_every_file_of_rules_that_guards_something_is_mutated() -> None:
     assert all((ROOT / test).is_file() for tests in TESTS.values() for test in tests)
 
 
-def test_a_text_that_moved_is_noticed() -> None:
-    """Gone, or there twice: a mutant that changes nothing kills nothing."""
+def test_a_mutant_whose_text_moved_is_noticed() -> None:
+    """A missing or repeated text: a mutant without an effect proves nothing."""
     with pytest.raises(Stale, match="0 times"):
         Mutant("x.py", "gone", "guard()", "pass").applied("nothing")
     with pytest.raises(Stale, match="2 times"):
@@ -57,10 +57,13 @@ def test_a_text_that_moved_is_noticed() -> None:
         Mutant("x.py", "no Python", "guard()", "(").applied("guard()")
 
 
-def test_one_that_changes_nothing_survives_and_one_that_breaks_something_does_not(
+def test_a_mutant_without_effect_survives_and_a_harmful_one_is_killed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """In a copy of the tree, with the file put back in between. Where tests fail without a mutant, it prints them."""
+    """In a copy of the tree. The file is restored in between.
+
+    If the tests fail without a mutant, the failures are printed.
+    """
     file = "chalicelib/baton/keys/base64url.py"
     tree = copied(tmp_path / "tree")
     assert unchanged(tree, TESTS[file])

@@ -1,4 +1,4 @@
-"""The operator's commands, over the embedded engine."""
+"""The operator's commands, on the embedded engine."""
 
 import itertools
 import json
@@ -57,13 +57,13 @@ def claims_of(text: str) -> dict[str, Any]:
 
 @pytest.fixture
 def waited() -> list[float]:
-    """Note the pauses instead of making them."""
+    """Record the pauses instead of waiting."""
     return []
 
 
 @pytest.fixture
 def operate(waited: list[float]) -> Callable[..., int]:
-    """Give the command without its pauses."""
+    """Provide the command without its pauses."""
     return lambda *arguments: main(arguments, pause=waited.append)
 
 
@@ -71,7 +71,7 @@ def operate(waited: list[float]) -> Callable[..., int]:
 def wrapper(
     request: pytest.FixtureRequest, tables: Tables, monkeypatch: pytest.MonkeyPatch, operate: Callable[..., int]
 ) -> Wrapper:
-    """Deploy with the ring kept as it is, and wrapped by KMS: the ring is made by the operator, before any request."""
+    """Create the key ring with the operator's command, before any request: unencrypted, and encrypted by KMS."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     if request.param == "local":
         return LocalWrapper()
@@ -82,10 +82,10 @@ def wrapper(
 
 
 @pytest.mark.guarantee(6, 7)
-def test_a_disabled_account_lets_nobody_in_until_it_is_enabled(
+def test_a_disabled_account_refuses_logins_until_it_is_enabled(
     make_device: Callable[..., Device], operate: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every login ends at once, and none comes back with the account."""
+    """Every login ends immediately, and stays ended after the account is enabled."""
     phone = make_device()
     phone.register("ada@example.com")
     assert operate("disable", "ada@example.com") == 0
@@ -193,7 +193,7 @@ def test_the_roles_of_a_deleted_or_disabled_account(
 
 
 @pytest.mark.guarantee(2)
-def test_keys_rotate_and_every_cache_has_time_to_see_it(
+def test_a_key_rotation_waits_until_every_cache_is_updated(
     wrapper: Wrapper,
     make_device: Callable[..., Device],
     operate: Callable[..., int],
@@ -201,7 +201,7 @@ def test_keys_rotate_and_every_cache_has_time_to_see_it(
     tables: Tables,
     clock: DevelopmentClock,
 ) -> None:
-    """A live login goes on across both rotations; the command waits until the new key is in use."""
+    """A login stays active across both rotations. The command waits until the new key is in use."""
     phone = make_device()
     phone.register("ada@example.com")
     for revision, command in enumerate(("rotate-signing-key", "rotate-root"), start=1):
@@ -219,7 +219,7 @@ def test_keys_rotate_and_every_cache_has_time_to_see_it(
 
 @dataclass
 class Deployment:
-    """Baton behind its gateway, and an operator whose time is the server's: his waiting lets time pass."""
+    """Baton behind its gateway, and an operator with the same clock: the operator's pauses advance the clock."""
 
     make_device: Callable[..., Device]
     key_ring: Callable[[], Ring]
@@ -228,7 +228,7 @@ class Deployment:
     operate: Callable[..., int]
 
     def now(self) -> int:
-        """Tell the time."""
+        """Return the time."""
         return int(self.clock.time())
 
 
@@ -236,7 +236,7 @@ class Deployment:
 def deployment(
     make_device: Callable[..., Device], tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch
 ) -> Deployment:
-    """Let the operator's clock be the server's."""
+    """Use the server's clock for the operator."""
     engine = DynamoDB(tables)
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     monkeypatch.setattr(operating, "clock", lambda: int(clock.time()))
@@ -250,15 +250,15 @@ def deployment(
 
 
 def commands_of(runbook: str) -> list[list[str]]:
-    """Read the operator's commands of a runbook, in its order."""
+    """Read the operator's commands of a runbook, in order."""
     text = (ROOT / "docs" / "baton" / "runbooks" / runbook).read_text("utf-8")
     return [found.split() for found in re.findall(r"`STAGE=prod \.venv/bin/python -m tools\.operate ([^`]+)`", text)]
 
 
 def forgeries(deployment: Deployment, leaked: Ring, phone: Device) -> list[str]:
-    """Make every token that a thief of the ring could use for a login: by every key, of every time, in both forms.
+    """Make every token that a thief of the key ring could use: with every key, of every time, in both formats.
 
-    The thief knows all the rest: account, lineage, generation and times, as they are stored this moment.
+    The thief has all other data too: account, lineage, generation and times, as stored now.
     """
     issuer = "http://localhost:8000/api"
     names = tokens.Names(issuer, issuer)
@@ -291,7 +291,7 @@ def forgeries(deployment: Deployment, leaked: Ring, phone: Device) -> list[str]:
 
 
 def sealed_under(root: Root, token: tokens.Token) -> str:
-    """Seal a token as Baton does, under whatever root: of its own lineage or not."""
+    """Encrypt a token as Baton does, under any root."""
     sealed = decode_base64url(
         mint_token(
             token,
@@ -312,7 +312,7 @@ def sealed_under(root: Root, token: tokens.Token) -> str:
 
 
 def accepted(phone: Device, forged: list[str], *, calls_alone: bool = False) -> list[str]:
-    """Call and exchange with each; give what was accepted. The thief signs with no key: he has none."""
+    """Call and exchange with each token, and return the accepted ones. The thief has no device key."""
     thief = replaced(phone, bound=False, tokens={})
     taken = []
     for text in forged:
@@ -320,12 +320,12 @@ def accepted(phone: Device, forged: list[str], *, calls_alone: bool = False) -> 
         for one in said:
             harmless = {"token_invalid", "token_expired", "login_required", "signature_required", "unauthorized_client"}
             assert one.status == 200 or one.code in harmless | {"token_reused"}, one
-            taken += [] if one.code in harmless else [text]  # a reuse ends the login: the thief could do that too
+            taken += [] if one.code in harmless else [text]  # a reuse ends the login, which the thief could cause too
     return taken
 
 
 UNBOUND = ("simple", "oauth", "legacy", "web", "iot")
-"""A client of every mechanism, in both forms, whose logins need no key."""
+"""A client of every mechanism, in both formats, whose logins need no key."""
 
 
 def registered(deployment: Deployment) -> list[Device]:
@@ -337,8 +337,8 @@ def registered(deployment: Deployment) -> list[Device]:
 
 
 @pytest.mark.guarantee(4)
-def test_the_runbook_signing_key_leak_evicts(deployment: Deployment) -> None:
-    """The leaked keys and roots made an accepted token for every unbound login that began after the runbook."""
+def test_the_runbook_signing_key_leak_stops_the_thief(deployment: Deployment) -> None:
+    """Bug: leaked keys and roots made valid tokens for every unbound login that began after the runbook."""
     phones = registered(deployment)
     leaked = deployment.key_ring()
     assert accepted(phones[1], forgeries(deployment, leaked, phones[1]), calls_alone=True), "the thief can forge"
@@ -374,13 +374,13 @@ def test_the_runbook_signing_key_leak_evicts(deployment: Deployment) -> None:
 
 @pytest.mark.guarantee(2)
 @pytest.mark.parametrize("command", ["rotate-signing-key", "rotate-root", "retire-key"])
-def test_no_command_about_keys_logs_an_honest_login_out(deployment: Deployment, command: str) -> None:
-    """Second by second, whatever ring an environment still has: calls, exchanges, their repetition, new logins."""
+def test_no_key_command_logs_out_an_honest_login(deployment: Deployment, command: str) -> None:
+    """At each second, with each key ring that an environment may still have: calls, exchanges, retries, new logins."""
     phones = registered(deployment)
     pauses: list[float] = []
 
     def use(pause_s: float) -> None:
-        """Use every login at each pause; only some requests, so that the two environments read the ring apart."""
+        """Use the logins at each pause, but not on each environment: the two read the key ring at different times."""
         pauses.append(pause_s)
         deployment.clock.skip(pause_s)
         for number, phone in enumerate(phones if len(pauses) % 5 == 0 else []):
@@ -397,8 +397,11 @@ def test_no_command_about_keys_logs_an_honest_login_out(deployment: Deployment, 
     assert deployment.make_device().login("mobile@example.com").status == 200
 
 
-def test_retire_key_ends_the_time_of_every_key(deployment: Deployment) -> None:
-    """The next key was in the leaked ring too; the key that signs afterwards was not, and a next one is published."""
+def test_retire_key_replaces_every_key(deployment: Deployment) -> None:
+    """The next key was in the leaked ring too.
+
+    The key that signs afterwards was not, and a new next key is published.
+    """
     before = deployment.key_ring()
     assert deployment.operate("retire-key") == 0
     after = deployment.key_ring()
@@ -413,10 +416,10 @@ def _refuse(_: object) -> str:
 
 
 @pytest.mark.guarantee(9)
-def test_while_kms_does_not_open_the_ring_it_is_our_own_trouble(
+def test_a_key_ring_that_kms_cannot_decrypt_is_a_server_error(
     tables: Tables, operate: Callable[..., int], monkeypatch: pytest.MonkeyPatch, clock: DevelopmentClock
 ) -> None:
-    """An environment that starts without KMS answers 503 to everybody and ends nothing; with KMS back, all go on."""
+    """An environment that starts without KMS answers 503 to every request and ends no login. With KMS, all continue."""
     key_id = AwsClient("kms").call("create_key")["KeyMetadata"]["KeyId"]
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     monkeypatch.setenv("BATON_KEY_RING", f"kms:{key_id}")
@@ -424,7 +427,7 @@ def test_while_kms_does_not_open_the_ring_it_is_our_own_trouble(
     phone = Device(through(Gateway([load_environment(clock).app])), lambda: int(clock.time()))
     assert phone.register("ada@example.com").status == 201
     phone.send = through(Gateway([load_environment(clock).app]))
-    with monkeypatch.context() as disabled:  # by hand: moto opens with a disabled key all the same
+    with monkeypatch.context() as disabled:  # by hand: moto decrypts also with a disabled key
         disabled.setattr(KmsResponse, "decrypt", _refuse)
         for said in (phone.get("/me"), phone.exchange(), phone.login("ada@example.com")):
             assert (said.status, said.code) == (503, "unavailable")
@@ -441,7 +444,7 @@ def test_the_raised_not_before_ends_every_login(
     clock: DevelopmentClock,
     waited: list[float],
 ) -> None:
-    """Once every cache must have seen it, and whoever began a request before has ended it."""
+    """After the cache time, and after the end of every request that had begun before."""
     phone = make_device()
     phone.register("ada@example.com")
     assert operate("raise-not-before") == 0
@@ -450,14 +453,14 @@ def test_the_raised_not_before_ends_every_login(
     assert phone.exchange().code == "login_required"
 
 
-def test_a_ring_is_made_once(
+def test_a_key_ring_is_created_once(
     embedded_engine: None,
     tables: Tables,
     monkeypatch: pytest.MonkeyPatch,
     operate: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A second one would make every verifier and every token unreadable."""
+    """A second key ring would make every password hash and every token unreadable."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     assert operate("make-ring") == 0
     ring = KeyRing(DynamoDB(tables), LocalWrapper(), bytes).current(now=now())
@@ -470,7 +473,7 @@ def test_a_ring_is_made_once(
 def ringless(
     make_device: Callable[..., Device], deployment: Deployment, tables: Tables
 ) -> Callable[[], dict[str, Any] | None]:
-    """Lose the key ring of tables that hold an account; give a look at the item that stands there."""
+    """Delete the key ring of tables with an account. Return a function that reads the key ring item."""
     del deployment
     assert make_device().register("ada@example.com").status == 201
     client().delete_item(TableName=tables.users, Key=RING_KEY)
@@ -479,10 +482,13 @@ def ringless(
 
 @pytest.mark.guarantee(9)
 @pytest.mark.parametrize("typed", ["", "y", "yes", "baton", "BATON-", EOFError])
-def test_a_ring_over_accounts_is_refused_without_the_typed_prefix(
+def test_a_key_ring_over_accounts_needs_the_typed_prefix(
     ringless: Callable[[], object], typed: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A new ring would log everybody out, and open no password again: it was made without a question."""
+    """Bug: a new key ring was created without a question.
+
+    It logs out every user and makes every password unreadable.
+    """
 
     def ask(_: str) -> str:
         if typed is EOFError:
@@ -496,10 +502,10 @@ def test_a_ring_over_accounts_is_refused_without_the_typed_prefix(
     assert "hold accounts, and no key ring" in said.err
 
 
-def test_a_ring_over_accounts_is_made_where_that_is_meant(
+def test_a_key_ring_over_accounts_is_created_after_confirmation(
     ringless: Callable[[], object], tables: Tables, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The table prefix, typed; and whoever made one while the operator was typing keeps it."""
+    """The operator types the table prefix. A key ring that another process created in the meantime is kept."""
     assert main(["make-ring"], ask=lambda _: f" {tables.prefix} ") == 0
     made: Any = ringless()
     assert made is not None
@@ -520,15 +526,17 @@ def test_a_ring_over_accounts_is_made_where_that_is_meant(
 
 
 @pytest.mark.guarantee(9)
-def test_an_environment_makes_no_ring_over_accounts(ringless: Callable[[], object], clock: DevelopmentClock) -> None:
-    """Development makes an absent ring at first use: not over accounts, which answer 503 until somebody decides."""
+def test_an_environment_creates_no_key_ring_over_accounts(
+    ringless: Callable[[], object], clock: DevelopmentClock
+) -> None:
+    """Development creates a missing key ring at first use. If there are accounts, it answers 503 instead."""
     device = Device(through(Gateway([load_environment(clock).app])), lambda: int(clock.time()))
     assert device.login("ada@example.com").code == "unavailable"
     assert ringless() is None
 
 
-def test_words_that_are_off_change_nothing(operate: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit 2 with the list; exit 1 naming what is wrong with the settings."""
+def test_unknown_arguments_change_nothing(operate: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 2 with the list of commands. Exit code 1 with the problem for wrong settings."""
     assert operate() == 2
     assert operate("disable") == 2
     assert operate("drop-tables") == 2

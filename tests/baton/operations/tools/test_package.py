@@ -1,4 +1,4 @@
-"""What the Lambda zip holds."""
+"""The content of the Lambda zip."""
 
 import importlib.util
 import marshal
@@ -29,7 +29,7 @@ from tools.template import ROOT
 
 @pytest.fixture(scope="module", params=MACHINES)
 def architecture(request: pytest.FixtureRequest) -> str:
-    """Take each architecture of Lambda in turn."""
+    """Use each architecture of Lambda in turn."""
     return str(request.param)
 
 
@@ -45,15 +45,15 @@ def named(archive: Path) -> set[str]:
         return set(opened.namelist())
 
 
-def test_the_zip_holds_the_application_and_what_it_runs_on_alone(archive: Path) -> None:
-    """app.py, chalicelib/, runtime dependencies: no tests, no tools, no boto3, under 8 MB."""
+def test_the_zip_has_only_the_application_and_its_dependencies(archive: Path) -> None:
+    """app.py, chalicelib/ and runtime dependencies: no tests, no tools, no boto3, under 8 MB."""
     assert strangers(archive) == set()
     assert {"app.py", "chalicelib", "argon2", "cryptography", "msgspec", "chalice"} <= parts(archive).keys()
     assert archive.stat().st_size < ZIP_BYTES_MAX
 
 
-def test_the_zip_holds_every_file_of_chalicelib_but_the_test_kit(archive: Path) -> None:
-    """The registry and the block list ship too; bytecode of this machine does not."""
+def test_the_zip_has_every_file_of_chalicelib_except_the_test_kit(archive: Path) -> None:
+    """The registry and the password block list are in the zip. Bytecode of this machine is not."""
     shipped = {name for name in named(archive) if name.startswith("chalicelib/") and not name.endswith(".pyc")}
     ours = {
         path.relative_to(ROOT).as_posix()
@@ -65,8 +65,11 @@ def test_the_zip_holds_every_file_of_chalicelib_but_the_test_kit(archive: Path) 
     assert shipped == ours - test_kit
 
 
-def test_what_is_imported_comes_compiled(archive: Path) -> None:
-    """Bytecode beside every source but those nothing imports, made from that very source, and never checked again."""
+def test_imported_modules_are_compiled(archive: Path) -> None:
+    """Bytecode is beside every source that is imported.
+
+    It was compiled from that source, and is not checked at run time.
+    """
     with zipfile.ZipFile(archive) as opened:
         names = set(opened.namelist())
         sources = {name for name in names if name.endswith(".py") and not NEVER_IMPORTED.match(name)}
@@ -76,13 +79,13 @@ def test_what_is_imported_comes_compiled(archive: Path) -> None:
             content = opened.read(name)
             assert content[:8] == importlib.util.MAGIC_NUMBER + b"\x01\0\0\0"
             assert content[8:16] == importlib.util.source_hash(opened.read(source))
-        code = marshal.loads(opened.read(importlib.util.cache_from_source("app.py"))[16:])  # noqa: S302 - ours
+        code = marshal.loads(opened.read(importlib.util.cache_from_source("app.py"))[16:])  # noqa: S302 - bytecode that this build wrote
     assert isinstance(code, CodeType)
     assert code.co_filename == "/var/task/app.py"
 
 
 def test_packaging_again_gives_the_same_zip(packaged: Callable[[str], Path], tmp_path: Path) -> None:
-    """To the byte, so that nothing is uploaded where nothing changed, and whoever has the source can compare."""
+    """Byte for byte: an unchanged zip is not uploaded, and anybody with the source can compare the zip."""
     with zipfile.ZipFile(packaged("arm64") / "deployment.zip") as opened:
         kept = [name for name in opened.namelist() if name.startswith(("app.", "chalicelib/baton/lineages/"))]
         contents = {name: opened.read(name) for name in kept if not name.endswith(".pyc")}
@@ -97,8 +100,8 @@ def test_packaging_again_gives_the_same_zip(packaged: Callable[[str], Path], tmp
         assert {name: again.read(name) for name in compiled} == compiled
 
 
-def test_a_stranger_in_the_zip_is_noticed(tmp_path: Path) -> None:
-    """The check above can fail."""
+def test_an_unexpected_file_in_the_zip_is_noticed(tmp_path: Path) -> None:
+    """The test above can fail."""
     planted = tmp_path / "planted.zip"
     with zipfile.ZipFile(planted, "w") as opened:
         for name in ("app.py", "tests/test_x.py", "moto/__init__.py", "boto3/__init__.py", "__pycache__/app.x.pyc"):
@@ -107,10 +110,10 @@ def test_a_stranger_in_the_zip_is_noticed(tmp_path: Path) -> None:
     assert unfit(planted, "arm64", "python3.11") == ["must not be in the zip: boto3, moto, tests"]
 
 
-def test_a_zip_over_the_limit_is_noticed_and_its_largest_parts_named(
+def test_a_zip_over_the_limit_is_refused_with_its_largest_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that one sees at once what to leave out."""
+    """The message shows what to remove."""
     planted = tmp_path / "planted.zip"
     with zipfile.ZipFile(planted, "w") as opened:
         opened.writestr("app.py", b"x" * 100)
@@ -122,8 +125,8 @@ def test_a_zip_over_the_limit_is_noticed_and_its_largest_parts_named(
     assert weighed(planted).splitlines()[0].split() == ["chalicelib", "5", "kB"]
 
 
-def test_every_native_module_loads_where_it_goes(archive: Path, architecture: str) -> None:
-    """Four of them, and their wheels: the machine's, this Python's, and content with Lambda's glibc."""
+def test_every_native_module_can_be_loaded_by_lambda(archive: Path, architecture: str) -> None:
+    """Four modules and their wheels: for the machine, the Python version and the glibc of Lambda."""
     assert sum(name.endswith(".so") for name in named(archive)) == 4
     assert foreign(archive, architecture, runtime()) == set()
     other = next(name for name in MACHINES if name != architecture)
@@ -146,8 +149,8 @@ ARM = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + b"\x03\x00\xb7\x00"
         "a wheel of another machine": ("x.dist-info/WHEEL", b"Tag: cp311-cp311-manylinux2014_x86_64\n"),
     }.values(),
 )
-def test_what_lambda_cannot_load_is_noticed(tmp_path: Path, name: str, content: bytes) -> None:
-    """Such as what pip built here, where no wheel was to be had."""
+def test_a_native_module_that_lambda_cannot_load_is_noticed(tmp_path: Path, name: str, content: bytes) -> None:
+    """For example a module that pip compiled here because there was no wheel."""
     planted = tmp_path / "planted.zip"
     with zipfile.ZipFile(planted, "w") as opened:
         opened.writestr(name, content)
@@ -175,21 +178,24 @@ def test_what_lambda_cannot_load_is_noticed(tmp_path: Path, name: str, content: 
         "cp312-cp312-manylinux2014_x86_64": False,
     }.items(),
 )
-def test_a_wheel_says_where_it_loads(tag: str, fits: bool) -> None:  # noqa: FBT001 - the table's verdict
+def test_the_platform_of_a_wheel_is_read_from_its_tags(tag: str, fits: bool) -> None:  # noqa: FBT001 - a column of the table
     """PEP 425 and PEP 600, for Python 3.11 on glibc 2.26."""
     assert fits_lambda(tag, "cp311", "x86_64", 26) is fits
 
 
-def test_the_newest_glibc_asked_for_counts() -> None:
-    """By number, not by letter."""
+def test_the_newest_required_glibc_counts() -> None:
+    """The comparison is by number, not by letter."""
     assert glibc_needed(b"\0GLIBC_2.4\0GLIBC_2.17\0GLIBC_2.9\0") == 17
     assert glibc_needed(b"") == 0
 
 
-def test_a_stage_without_its_client_registry_is_not_packaged(
+def test_a_stage_without_a_client_registry_is_not_packaged(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The function would refuse to start. What to write is said without a traceback; ``dev`` has one that ships."""
+    """The function would not start. The message has the remedy and no traceback.
+
+    ``dev`` has a registry in the repository.
+    """
     monkeypatch.setattr(package, "COPY", tmp_path / "never made")
     monkeypatch.setenv("STAGE", "prod")
     assert package.main() == 1
@@ -200,13 +206,11 @@ def test_a_stage_without_its_client_registry_is_not_packaged(
     assert not (tmp_path / "never made").exists()
 
 
-def test_a_python_that_lambda_does_not_have_is_told_before_anything_changes(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Chalice would take the nearest, and ship native modules that do not load there."""
+def test_a_python_that_lambda_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Chalice would use the nearest version, and package native modules that cannot be loaded there."""
 
     class Future:
-        """A version to come."""
+        """A future Python version."""
 
         major, minor = 3, 99
 
@@ -217,8 +221,8 @@ def test_a_python_that_lambda_does_not_have_is_told_before_anything_changes(
     assert not (tmp_path / "never made").exists()
 
 
-def test_a_failure_of_chalice_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its last line and the remedy; the traceback of forty lines goes into a file."""
+def test_an_error_of_chalice_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last line and the remedy. The traceback is written to a file."""
     monkeypatch.setattr(package, "COPY", tmp_path / "source")
     monkeypatch.setattr(package, "BUILT", tmp_path / "package")
     (tmp_path / "source" / ".chalice").mkdir(parents=True)

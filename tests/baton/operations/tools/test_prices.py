@@ -1,4 +1,4 @@
-"""What a month costs, by hand and by the formulas."""
+"""The costs of a month, computed by hand and by the formulas."""
 
 import tomllib
 from dataclasses import replace
@@ -12,13 +12,13 @@ PRICES = table()[2]
 NOTHING = Habits(0, 0, 0, 0, 0, 0)
 
 
-def costs(users: int, habits: Habits = Habits(), **named: int) -> dict[str, float]:  # noqa: B008 - frozen
-    """Give what each line costs."""
+def costs(users: int, habits: Habits = Habits(), **named: int) -> dict[str, float]:  # noqa: B008 - a frozen value
+    """Return the costs of each line."""
     return {line.what: line.usd for line in monthly(users, PRICES, habits, **named)}
 
 
-def test_a_million_exchanges_cost_what_the_design_says() -> None:
-    """$0.625 of DynamoDB, $3.50 of API Gateway; no read."""
+def test_a_million_exchanges_have_the_cost_of_the_design() -> None:
+    """$0.625 for DynamoDB, $3.50 for API Gateway, and no read."""
     habits = replace(NOTHING, exchanges=1)
     assert work(100_000, habits).exchanges == 3 * MILLION
     bill_ = costs(100_000, habits)
@@ -28,7 +28,7 @@ def test_a_million_exchanges_cost_what_the_design_says() -> None:
 
 
 def test_the_units_are_those_of_the_capacity_table() -> None:
-    """As data.md has them, for one of each."""
+    """As in data.md, for one operation of each kind."""
     assert (Work(1, 0, 0, 0, 0).write_units, Work(1, 0, 0, 0, 0).read_units) == (1, 0)
     assert (Work(0, 1, 0, 0, 0).write_units, Work(0, 1, 0, 0, 0).read_units) == (0, 1)
     assert (Work(0, 0, 1, 0, 0).write_units, Work(0, 0, 1, 0, 0).read_units) == (1, 1)
@@ -37,7 +37,7 @@ def test_the_units_are_those_of_the_capacity_table() -> None:
     assert Work(1, 2, 3, 4, 5).requests == 15
 
 
-def test_nobody_costs_what_stands_there_anyway() -> None:
+def test_an_idle_month_has_only_fixed_costs() -> None:
     """Keys, metrics, the firewall and the alarms."""
     standing = {what: usd for what, usd in costs(0).items() if usd > 0.1}
     assert standing.keys() == {"KMS", "Metrics", "Firewall", "Alarms, dashboard"}
@@ -46,35 +46,35 @@ def test_nobody_costs_what_stands_there_anyway() -> None:
     assert standing["Metrics"] == 30 * 0.30
 
 
-def test_twice_the_memory_is_twice_the_seconds() -> None:
-    """Of Lambda's line, what is not for requests."""
+def test_twice_the_memory_costs_twice_the_seconds() -> None:
+    """In the Lambda line, without the cost of requests."""
     requests = work(1000, Habits()).requests / MILLION * 0.20
     once, twice = (costs(1000, memory_mb=memory)["Lambda"] - requests for memory in (1024, 2048))
     assert twice == pytest.approx(2 * once)
     assert once == pytest.approx(work(1000, Habits()).busy_s * 0.0000133334)
 
 
-def test_more_people_never_cost_less() -> None:
-    """Line by line."""
+def test_more_users_never_cost_less() -> None:
+    """In each line."""
     for fewer, more in ((0, 1), (1, 100), (100, 1_000_000)):
         assert all(costs(more)[what] >= usd for what, usd in costs(fewer).items())
 
 
 def test_a_million_accounts_fit_into_a_few_gigabytes() -> None:
-    """Nothing is stored per exchange."""
+    """An exchange adds no item."""
     assert 3 < stored_gb(MILLION, Habits()) < 5
     assert stored_gb(MILLION, replace(Habits(), exchanges=1e6)) == stored_gb(MILLION, Habits())
 
 
 @pytest.mark.parametrize("name", sorted(PRICES))
-def test_every_price_counts(name: str) -> None:
-    """A price nobody multiplies by would be a line forgotten."""
+def test_every_price_is_used(name: str) -> None:
+    """A price without a use means that a line of the bill is missing."""
     dearer = {**PRICES, name: PRICES[name] + 1}
     assert sum(line.usd for line in monthly(1000, dearer)) > sum(line.usd for line in monthly(1000, PRICES))
 
 
-def test_every_price_says_where_it_is_from() -> None:
-    """And when it was read."""
+def test_every_price_has_a_source_and_a_date() -> None:
+    """The page, and the day on which it was read."""
     parsed = tomllib.loads(TABLE.read_text("utf-8"))
     assert isinstance(parsed["read_on"], date)
     for row in parsed["prices"].values():
@@ -82,8 +82,8 @@ def test_every_price_says_where_it_is_from() -> None:
         assert row["source"].startswith("https://aws.amazon.com/")
 
 
-def test_the_bill_adds_up() -> None:
-    """What is shown is the sum of what is shown."""
+def test_the_total_is_the_sum_of_the_lines() -> None:
+    """The sum of the rounded amounts that are printed."""
     shown = bill(10_000).splitlines()
     amounts = [float(line.split()[-1].replace(",", "")) for line in shown if line and line.split()[-1][-3:-2] == "."]
     assert amounts[9] == pytest.approx(sum(amounts[:9]), abs=0.05)

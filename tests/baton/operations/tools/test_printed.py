@@ -1,4 +1,4 @@
-"""Columns of any length, and nouns in the right number."""
+"""Columns of any width, and singular and plural nouns."""
 
 import io
 from types import SimpleNamespace
@@ -15,32 +15,32 @@ from tools.printed import aligned, counted, roughly
 @pytest.mark.parametrize(
     ("number", "written"), [(0, "0 items"), (1, "1 item"), (2, "2 items"), (12_000, "12,000 items")]
 )
-def test_one_item_is_an_item(number: int, written: str) -> None:
-    """It said `1 items`."""
+def test_one_item_is_singular(number: int, written: str) -> None:
+    """Bug: the output was `1 items`."""
     assert counted(number, "item") == written
 
 
-def test_a_plural_of_its_own() -> None:
-    """Where an s is not enough."""
+def test_an_irregular_plural_is_used() -> None:
+    """For nouns that do not just get an s."""
     assert (counted(1, "process", "processes"), counted(2, "process", "processes")) == ("1 process", "2 processes")
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
-    """And no line ends with a space."""
+    """No line ends with a space."""
     assert aligned([["a", "bb", ""], ["a long one", "b", "c"]]) == ["a           bb", "a long one  b   c"]
 
 
 @pytest.mark.parametrize(
     ("seconds", "written"), [(1, "10 s"), (44, "40 s"), (89, "90 s"), (95, "2 min"), (600, "10 min")]
 )
-def test_a_duration_for_a_person_who_waits(seconds: float, written: str) -> None:
-    """Rounded."""
+def test_a_duration_is_rounded_for_a_person_who_waits(seconds: float, written: str) -> None:
+    """In seconds, minutes or hours."""
     assert roughly(seconds) == written
 
 
 @pytest.mark.parametrize("port", [80, 8000, 65_535])
 def test_the_table_of_make_dev_keeps_its_columns(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With any port, and with long names of clients."""
+    """With any port, and with long client names."""
     names = ["mobile", "a-client-with-a-name-that-is-very-long"]
     clients = [
         SimpleNamespace(id=name, mechanism=SimpleNamespace(name="rotating_refresh"), form="opaque", binding="required")
@@ -70,23 +70,23 @@ def test_the_table_of_make_dev_keeps_its_columns(port: int, monkeypatch: pytest.
 
 
 def progress(known: int | None) -> Progress:
-    """Make one that remembers a run."""
+    """Make a progress object that stores the length of a run."""
     option = SimpleNamespace(markexpr="not prove", keyword="")
     cache = SimpleNamespace(get=lambda *_: known)
     config: Any = SimpleNamespace(option=option, args=["tests"], cache=cache)
     return Progress(config)
 
 
-def test_a_long_run_says_how_many_tests_and_how_long() -> None:
-    """By their number at first, and by the last run afterwards."""
+def test_a_long_run_prints_its_number_of_tests_and_its_duration() -> None:
+    """The first run estimates by the number of tests, and later runs by the last run."""
     assert progress(None).said(3_600, 4) == (
         "3,600 tests in 4 processes; about 90 s, if no other program needs the processors"
     ).replace("90 s", roughly(90))
     assert progress(240).said(3_600, 4) == "3,600 tests in 4 processes; the last run took 4 min"
 
 
-def test_a_run_with_many_paths_is_remembered() -> None:
-    """Its name in the cache is a file's name: of bounded length, and another one for other paths."""
+def test_a_run_with_many_paths_is_stored() -> None:
+    """The file name in the cache has a limited length, and depends on the paths."""
     many = progress(None)
     many._config.args = [f"tests/a_folder/test_number_{number}.py" for number in range(100)]
     key = many._key

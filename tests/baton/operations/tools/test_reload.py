@@ -1,4 +1,4 @@
-"""``make dev`` loads the code anew when it changes, keeps its data, and survives a mistake."""
+"""``make dev`` reloads changed code, keeps its data, and continues after an error."""
 
 import os
 import queue
@@ -41,7 +41,7 @@ def hello(_: object) -> Answer:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Copy what `make dev` runs."""
+    """Copy the files that `make dev` runs."""
     copy = tmp_path / "baton"
     for name in ("chalicelib", "tools", "clients", "infra", ".chalice"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -51,7 +51,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def served(tree: Path) -> Iterator[str]:
-    """Serve the copy, as `make dev` does, and give its URL."""
+    """Serve the copy with `make dev`, and return its URL."""
     port = free_port()
     with (
         (tree / "out").open("w") as out,
@@ -72,7 +72,7 @@ def served(tree: Path) -> Iterator[str]:
 
 
 def status_of(url: str, token: str = "") -> int:
-    """Get a URL, and give the status."""
+    """Request a URL, and return the status."""
     try:
         with urlopen(Request(url, headers={"Authorization": f"Bearer {token}"} if token else {}), timeout=20) as answer:
             return int(answer.status)
@@ -81,15 +81,15 @@ def status_of(url: str, token: str = "") -> int:
 
 
 def until(holds: Callable[[], bool], tree: Path) -> None:
-    """Wait until something holds."""
+    """Wait until a condition is true."""
     end = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < end, (tree / "out").read_text("utf-8")
         time.sleep(0.1)
 
 
-def test_make_dev_reloads_what_changes_and_keeps_its_data(served: str, tree: Path) -> None:
-    """A new route, a mistake, its correction, and a change of the package; a login from before them all works on."""
+def test_make_dev_reloads_changed_code_and_keeps_its_data(served: str, tree: Path) -> None:
+    """A new route, an error, its correction, and a changed package. A login from before continues to work."""
     login = {"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "client_id": "simple"}
     token = str(asked(f"{served}/login", login)["access_token"])
     app, out = tree / "app.py", tree / "out"
@@ -101,7 +101,7 @@ def test_make_dev_reloads_what_changes_and_keeps_its_data(served: str, tree: Pat
     assert asked(f"{served}/hello") == {"said": "one"}
     assert "reloaded: app.py" in out.read_text("utf-8")
 
-    # The same length, within the same second: bytecode alone could not tell them apart.
+    # The same length and the same second: bytecode could not show the difference.
     app.write_text(before + ROUTE.replace("WORD", "two"), "utf-8")
     until(lambda: asked(f"{served}/hello") == {"said": "two"}, tree)
 
@@ -137,7 +137,7 @@ def app_of(name: str, *, routes: dict[str, tuple[str, ...]] | None = None) -> An
 
 
 def test_apps_are_replaced_together_with_their_routes() -> None:
-    """Another number of them, too."""
+    """The number of apps may change too."""
     gateway = Gateway([app_of("old")])
     gateway.replace(lambda: [app_of("new", routes={"/more": ("GET",)}) for _ in range(2)])
     assert gateway.call("GET", "/api/more").body == b"new"
@@ -147,8 +147,8 @@ def test_apps_are_replaced_together_with_their_routes() -> None:
     assert gateway._free.qsize() == 1
 
 
-def test_what_does_not_load_leaves_the_apps_as_they_are() -> None:
-    """The last good ones go on."""
+def test_a_failed_load_does_not_change_the_apps() -> None:
+    """The last working apps continue."""
     gateway = Gateway([app_of("old"), app_of("old")])
 
     def broken() -> list[Any]:
@@ -159,8 +159,8 @@ def test_what_does_not_load_leaves_the_apps_as_they_are() -> None:
     assert [gateway.call("GET", "/api/").body for _ in range(3)] == [b"old"] * 3
 
 
-def test_no_request_is_being_answered_while_apps_are_replaced() -> None:
-    """One that began ends by the old code; one that comes meanwhile is answered by the new."""
+def test_apps_are_replaced_only_between_requests() -> None:
+    """A running request ends with the old code. A later request gets the new code."""
     entered, leave, answers = threading.Event(), threading.Event(), queue.Queue[bytes]()
     slow = app_of("old")
 
@@ -192,8 +192,8 @@ def test_no_request_is_being_answered_while_apps_are_replaced() -> None:
     assert [answers.get(), answers.get()] == [b"old", b"new"]
 
 
-def test_modules_come_back_where_loading_fails() -> None:
-    """What a running environment imports late is then of its own code."""
+def test_old_modules_are_restored_after_a_failed_load() -> None:
+    """Late imports of a running environment then get its own code."""
     before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "chalicelib"}
 
     def broken() -> list[Any]:
@@ -209,8 +209,8 @@ def test_modules_come_back_where_loading_fails() -> None:
     assert after == before
 
 
-def test_every_file_that_is_loaded_is_looked_at(tree: Path) -> None:
-    """Code and registries, new files and deleted ones; bytecode not."""
+def test_every_loaded_file_is_watched(tree: Path) -> None:
+    """Code and registries, new and deleted files, but no bytecode."""
     seen = reload.look(tree)
     assert {
         tree / "app.py",

@@ -58,8 +58,8 @@ def test_each_unsatisfied_requirement_is_named(tmp_path: Path) -> None:
     ]
 
 
-def test_the_packages_of_the_team_are_those_its_file_brings() -> None:
-    """What the team names, and what that needs; a package that Baton needs too is in both."""
+def test_the_packages_of_the_team_are_those_that_its_file_needs() -> None:
+    """The named packages and their dependencies. A package that Baton needs too is in both lists."""
     of_the_team = {"some-payments", "jwcrypto", "cryptography", "cffi"}
     assert requirements.brought_by("requirements-app.in", PINNED) == of_the_team
     assert requirements.brought_by("requirements.in", PINNED) == {"cryptography", "cffi"}

@@ -1,4 +1,4 @@
-"""The command that restores: what the drill does not show of it, which is how it breaks off and goes on."""
+"""The restore command: interruptions and continuation, which the drill does not test."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tools.drill import embedded_deployment
 
 @pytest.fixture
 def deployed(embedded_engine: None) -> Iterator[Tables]:
-    """Deploy, with settings of its own in the environment, and give the tests theirs back."""
+    """Deploy with its own settings, and restore the environment of the tests."""
     del embedded_engine
     kept = dict(os.environ)
     with embedded_deployment():
@@ -27,19 +27,19 @@ def deployed(embedded_engine: None) -> Iterator[Tables]:
 
 
 def restored(source: Tables, *, target: str | None = None) -> int:
-    """Restore what was there five minutes ago."""
+    """Restore the state of five minutes ago."""
     return restore.main([source.prefix, target or f"{source.prefix}-2", "300"], pause=lambda _: None)
 
 
 def refusal(code: str) -> ClientError:
-    """Refuse as AWS does."""
+    """Return an error of AWS."""
     return ClientError({"Error": {"Code": code, "Message": "planted"}}, "Operation")
 
 
-def test_a_restore_that_broke_off_goes_on(
+def test_an_interrupted_restore_continues(
     deployed: Tables, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Credentials of an hour end before a large table is back: the next run must not fail at what is there."""
+    """Credentials may expire before a large table is restored. The next run must accept the tables that exist."""
     with monkeypatch.context() as broken:
         broken.setattr(restore, "raise_not_before_in", lambda *_, **__: (_ for _ in ()).throw(refusal("ExpiredToken")))
         assert restored(deployed) == 1
@@ -58,8 +58,8 @@ def test_a_restore_that_broke_off_goes_on(
         assert expiry.get("AttributeName") == (EXPIRY if wanted.swept else None)
 
 
-def test_a_run_that_goes_on_misses_no_deletion(deployed: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hours later, "so many seconds ago" is another time: what was deleted in between would have come back."""
+def test_a_continued_restore_repeats_every_deletion(deployed: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug: hours later, "this many seconds ago" is another time, so deletions in between were lost."""
     assert restored(deployed) == 0
     of_before = restore.described
     since: list[int] = []
@@ -81,19 +81,17 @@ def test_a_run_that_goes_on_misses_no_deletion(deployed: Tables, monkeypatch: py
     assert since == [1_700_000_000]
 
 
-def test_without_the_audit_of_before_it_says_what_to_do_by_hand(
+def test_without_an_old_audit_the_command_prints_the_manual_steps(
     deployed: Tables, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Everything was lost: the restore goes to its end all the same."""
+    """If all tables were lost, the restore still completes."""
     client().delete_table(TableName=deployed.audit)
     assert restored(deployed) == 0
     assert f"warning: {deployed.audit} does not exist" in capsys.readouterr().out
 
 
-def test_tables_that_nobody_restored_are_not_restored_into(
-    deployed: Tables, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """They may be another stage's: its not-before time would be raised, and everybody there logged out."""
+def test_tables_that_were_not_restored_are_refused(deployed: Tables, capsys: pytest.CaptureFixture[str]) -> None:
+    """They may belong to another stage. Its not-before time would be raised, and every user logged out."""
     other = Tables(f"{deployed.prefix}-3")
     for table in KEYS:
         restore.make_table(client(), other, table, key_arn="alias/other")
@@ -102,11 +100,11 @@ def test_tables_that_nobody_restored_are_not_restored_into(
     assert restored(deployed, target=deployed.prefix) == 2
 
 
-def test_a_table_just_restored_is_not_ready_to_be_recovered() -> None:
-    """AWS says so for up to minutes, and moto never: the restore ended with a traceback there."""
+def test_a_restored_table_is_not_ready_for_recovery_immediately() -> None:
+    """AWS answers so for some minutes, but moto never does. Bug: the restore ended with a traceback."""
 
     class Beginning:
-        """DynamoDB, whose backups begin after a while."""
+        """A DynamoDB client whose backups start after some calls."""
 
         exceptions: Any = type("E", (), {"ContinuousBackupsUnavailableException": ClientError})
 
@@ -119,7 +117,7 @@ def test_a_table_just_restored_is_not_ready_to_be_recovered() -> None:
                 raise refusal("ContinuousBackupsUnavailableException")
 
     waited: list[float] = []
-    restore._let_recover(Beginning(3), "x", pause=waited.append)  # type: ignore[arg-type] # the call that matters
+    restore._let_recover(Beginning(3), "x", pause=waited.append)  # type: ignore[arg-type] # only the needed call
     assert waited == [restore.POLL_S] * 3
     with pytest.raises(ClientError):
         restore._let_recover(Beginning(10**6), "x", pause=waited.append)  # type: ignore[arg-type] # the same

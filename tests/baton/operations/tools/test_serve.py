@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.baton.fixture import load_environment
 from tests.baton.repository import ours_only
 from tools import demo
 from tools.dev import engine, serve
@@ -26,20 +27,20 @@ PATIENCE_S = 60
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Give a person's environment: nothing of Baton's or AWS's."""
+    """Return an environment without variables of Baton and AWS."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("BATON_", "AWS_"))}
     return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'clients' / 'python'}", **more}
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
+    """Find a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def until_healthy(url: str, process: subprocess.Popen[str]) -> dict[str, object]:
-    """Ask until the server answers."""
+    """Send requests until the server answers."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end and process.poll() is None:
         try:
@@ -53,7 +54,7 @@ def until_healthy(url: str, process: subprocess.Popen[str]) -> dict[str, object]
 
 
 def asked(url: str, members: object = None) -> dict[str, object]:
-    """Get, or post JSON, as curl does."""
+    """Send GET, or POST with JSON, as curl does."""
     body = None if members is None else json.dumps(members).encode()
     request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=20) as answer:
@@ -64,7 +65,7 @@ def asked(url: str, members: object = None) -> dict[str, object]:
 
 @pytest.fixture
 def serving() -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """Start ``make dev``'s server on a free port."""
+    """Start the server of ``make dev`` on a free port."""
     port = free_port()
     command = [sys.executable, "-m", "tools.dev.serve"]
     with subprocess.Popen(
@@ -75,8 +76,8 @@ def serving() -> Iterator[tuple[int, subprocess.Popen[str]]]:
             process.kill()
 
 
-def test_make_dev_serves_shows_what_is_where_and_stops(serving: tuple[int, subprocess.Popen[str]]) -> None:
-    """Health answers; the table's curl line works as it is; an interrupt ends it cleanly."""
+def test_make_dev_serves_prints_its_addresses_and_stops(serving: tuple[int, subprocess.Popen[str]]) -> None:
+    """The health check answers, the printed curl line works, and an interrupt ends the server cleanly."""
     port, process = serving
     url = f"http://localhost:{port}/api"
     assert until_healthy(url, process)["status"] == "ok"
@@ -86,11 +87,16 @@ def test_make_dev_serves_shows_what_is_where_and_stops(serving: tuple[int, subpr
     assert process.returncode == 0, errors
     for what in (url, "demo@example.com", "mobile-opaque", "rotating_refresh", "make demo", "Stopped."):
         assert what in shown
-    assert "\033[" not in shown  # no colours where nobody looks
+    assert "\033[" not in shown  # no colours outside a terminal
 
 
-def test_the_first_line_to_try_works_as_it_is(serving: tuple[int, subprocess.Popen[str]]) -> None:
-    """What the table tells to type is what the server takes."""
+def test_make_dev_lists_the_routes_of_the_team() -> None:
+    """Routes of Baton and ``OPTIONS`` are not in the list."""
+    assert serve.own_routes(load_environment()) == ["POST /transfers"]
+
+
+def test_the_printed_curl_line_works(serving: tuple[int, subprocess.Popen[str]]) -> None:
+    """The server accepts the command of the table unchanged."""
     port, process = serving
     until_healthy(f"http://localhost:{port}/api", process)
     assert process.stdout is not None
@@ -103,8 +109,11 @@ def test_the_first_line_to_try_works_as_it_is(serving: tuple[int, subprocess.Pop
         assert json.loads(answer.read())["token_type"] == "Bearer"
 
 
-def test_demos_may_follow_one_another(serving: tuple[int, subprocess.Popen[str]]) -> None:
-    """Against a running server, whose clock the story puts back; one whose reader leaves goes quietly."""
+def test_several_demos_can_run_in_sequence(serving: tuple[int, subprocess.Popen[str]]) -> None:
+    """Against a running server, whose clock the demo resets.
+
+    A demo whose reader closes the pipe ends without an error.
+    """
     port, process = serving
     url = f"http://localhost:{port}"
     until_healthy(f"{url}/api", process)
@@ -130,11 +139,11 @@ def test_demos_may_follow_one_another(serving: tuple[int, subprocess.Popen[str]]
         assert demonstration.returncode == 0
         server_time = asked(f"{url}/api/time")["server_time"]
         assert isinstance(server_time, int)
-        assert abs(server_time - time.time()) < 600  # skipped: 960
+        assert abs(server_time - time.time()) < 600  # 960 seconds were skipped
 
 
 def test_make_dev_creates_the_tables_of_the_team(tmp_path: Path) -> None:
-    """Those of ``tables.yaml``, under the name of the deployment, beside Baton's own."""
+    """The tables of ``tables.yaml``, with the prefix of the deployment, beside Baton's tables."""
     page = (ROOT / "docs" / "baton" / "tables.md").read_text("utf-8")
     (tmp_path / "tables.yaml").write_text(page.split("```yaml\n")[1].split("```")[0], "utf-8")
     program = (
@@ -149,8 +158,8 @@ def test_make_dev_creates_the_tables_of_the_team(tmp_path: Path) -> None:
     assert sorted(done.stdout.split()) == [f"baton-dev-{name}" for name in names]
 
 
-def test_make_demo_tells_the_whole_story_on_its_own() -> None:
-    """No server needed; every step goes as told; exit 0."""
+def test_make_demo_runs_without_a_server() -> None:
+    """Every step succeeds, and the exit code is 0."""
     told = subprocess.run(
         [sys.executable, "-m", "tools.demo"],
         cwd=ROOT,
@@ -165,8 +174,8 @@ def test_make_demo_tells_the_whole_story_on_its_own() -> None:
         assert word in told.stdout
 
 
-def test_chalice_local_serves_baton_beside_the_engine() -> None:
-    """Chalice's own server, with the stage ``local``, over the engine served on loopback."""
+def test_chalice_local_serves_baton_with_the_engine() -> None:
+    """The server of Chalice, with the stage ``local``, and the engine on loopback."""
     engine_port, port = free_port(), free_port()
     beside = subprocess.Popen(
         [sys.executable, "-m", "tools.dev.engine", str(engine_port)],
@@ -203,7 +212,7 @@ def test_chalice_local_serves_baton_beside_the_engine() -> None:
         )
         url = f"http://localhost:{port}"
         assert until_healthy(url, chalice)["database"] == "reachable"
-        # The stage names the port that the engine's "next" line, and the README, tell to take.
+        # The stage, the output of the engine and the README use this port.
         assert asked(f"{url}/.well-known/oauth-authorization-server")["token_endpoint"] == (
             "http://localhost:8001/oauth/token"
         )
@@ -221,8 +230,8 @@ def test_chalice_local_serves_baton_beside_the_engine() -> None:
 
 @pytest.mark.parametrize("main", [serve.main, engine.main, demo.main], ids=["dev", "engine", "demo"])
 @pytest.mark.parametrize("port", ["abc", "-1", "0", "70000", "8000.0"])
-def test_what_is_no_port_is_told_so(main: Callable[[list[str]], int], port: str) -> None:
-    """A sentence, and nothing started."""
+def test_an_invalid_port_is_refused(main: Callable[[list[str]], int], port: str) -> None:
+    """One sentence, and nothing is started."""
     with pytest.raises(SystemExit, match=f"A port is a number from 1 to 65535, not '{port}'."):
         main([port])
 
@@ -234,8 +243,8 @@ def test_what_is_no_port_is_told_so(main: Callable[[list[str]], int], port: str)
         ({"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"}, "Cannot use the database at http://127.0.0.1:1."),
     ],
 )
-def test_what_keeps_make_dev_from_starting_is_a_sentence(wrong: dict[str, str], said: str) -> None:
-    """Not a traceback: there is nothing to remedy in the code."""
+def test_a_failed_start_of_make_dev_is_one_sentence(wrong: dict[str, str], said: str) -> None:
+    """Without a traceback, because the code has no defect."""
     done = subprocess.run(
         [sys.executable, "-m", "tools.dev.serve", str(free_port())],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Trying a deployment: by a client that it has."""
+"""The smoke test of a deployment: it uses a client of the deployed registry."""
 
 import pytest
 
@@ -25,16 +25,16 @@ scope = "account"
 """
 
 
-def test_a_deployment_with_a_registry_of_its_own_is_tried_by_a_client_of_it() -> None:
-    """Its operator was told to write one, and `mobile` is the demonstration's alone: every deployment failed."""
+def test_a_deployment_is_tested_with_a_client_of_its_registry() -> None:
+    """Bug: the test used `mobile` of the demonstration registry, so every deployment with its own registry failed."""
     assert smoke.exchanging(Clients.from_toml(OWN)) == "wallet"
     assert smoke.exchanging(Clients.from_toml(OWN.partition("[client.wallet]")[0])) is None
     shipped = (FOLDER / "clients-dev.toml").read_text("utf-8")
     assert smoke.exchanging(Clients.from_toml(shipped)) == "mobile"
 
 
-def test_without_a_client_to_try_it_says_what_is_left_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    """Health alone is asked; a browser's login is its operator's to try."""
+def test_without_a_usable_client_the_manual_step_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the health check runs. The operator must test a browser login."""
 
     def healthy(request: Request, _: float, /) -> Answer:
         assert request.url == "https://api.example.com/health"
@@ -45,8 +45,8 @@ def test_without_a_client_to_try_it_says_what_is_left_to_do(capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("registered", [False, True])
-def test_another_partys_answer_is_told_in_one_line(registered: bool) -> None:  # noqa: FBT001 - before or after health
-    """A proxy's page at `/health` ended in a `KeyError`, one at a later step in an `Offline`: both in a traceback."""
+def test_a_foreign_answer_is_reported_in_one_line(registered: bool) -> None:  # noqa: FBT001 - before or after the health check
+    """Bug: a proxy's page at `/health` raised `KeyError`, and at a later step `Offline`, both with a traceback."""
 
     def line(request: Request, _: float, /) -> Answer:
         if registered and request.url.endswith("/health"):

@@ -1,4 +1,4 @@
-"""An upgrade of a team's tree to a made-up release, by the steps of docs/baton/upgrading.md. No network."""
+"""An upgrade of a team's tree to a test release, by the steps of docs/baton/upgrading.md, without network."""
 
 import json
 import os
@@ -41,20 +41,20 @@ OWN_TARGET = "\n.PHONY: seed\nseed: ## Fill the development tables with examples
 
 
 def write(root: Path, name: str, text: str) -> None:
-    """Write a file, and its folder."""
+    """Write a file, and create its folder."""
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_text(text, "utf-8")
 
 
 def edit(root: Path, name: str, before: str, after: str) -> None:
-    """Replace a text that is there once."""
+    """Replace a text that occurs once."""
     text = (root / name).read_text("utf-8")
     assert text.count(before) == 1, (name, before)
     (root / name).write_text(text.replace(before, after), "utf-8")
 
 
 def seal(root: Path, version: str) -> None:
-    """Make a tree a release."""
+    """Turn a tree into a release."""
     write(root, manifest.VERSION, f"{version}\n")
     write(root, "chalicelib/__init__.py", f'"""Baton."""\n\n__version__ = "{version}"\n')
     write(root, manifest.MANIFEST, manifest.render(manifest.of_tree(root)))
@@ -69,9 +69,9 @@ def copy(names: Iterator[str], to: Path) -> None:
 
 @pytest.fixture
 def team(tmp_path: Path) -> Path:
-    """Build the tree of a team: Baton 1.0.0, with a route, a module, a target, a setting and a test of its own.
+    """Build the tree of a team: Baton 1.0.0, with a route, a module, a target, a setting and a test of the team.
 
-    Baton 1.0.0 has a package, a public name and a route that 1.1.0 has not.
+    Baton 1.0.0 has a package, a public name and a route that 1.1.0 does not have.
     """
     root = tmp_path / "team"
     copy(manifest.names(ROOT), root)
@@ -108,7 +108,7 @@ def team(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """Build the made-up release 1.1.0."""
+    """Build the test release 1.1.0."""
     root = tmp_path / "release"
     copy(manifest.names(ROOT), root)
     write(root, "chalicelib/baton/ids.py", (ROOT / "chalicelib/baton/ids.py").read_text("utf-8") + "\n# 1.1.0\n")
@@ -151,14 +151,14 @@ def release(tmp_path: Path) -> Path:
 
 
 def run(root: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a tree, as a newcomer's shell would."""
+    """Run a command in a tree, as in the shell of a new user."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     environ = {**kept, "PYTHONPATH": ".:clients/python", "PYTHONDONTWRITEBYTECODE": "1", **variables}
     return subprocess.run(words, cwd=root, env=environ, capture_output=True, text=True, check=False, timeout=120)
 
 
 def tool(root: Path, module: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run one of the tools of a tree."""
+    """Run a tool of a tree."""
     return run(root, sys.executable, "-m", module, *words, **variables)
 
 
@@ -186,7 +186,7 @@ FINDINGS = {
 
 
 def test_a_team_upgrades_by_the_documented_steps(team: Path, release: Path, tmp_path: Path) -> None:
-    """The files of the team stay to the byte, Baton's files become those of the release, and each finding is named."""
+    """The files of the team do not change, Baton's files become those of the release, and each finding is printed."""
     before = of_the_team(team)
     old = shutil.copytree(team, tmp_path / "old")
 
@@ -233,7 +233,7 @@ def test_a_team_upgrades_by_the_documented_steps(team: Path, release: Path, tmp_
 
 
 def test_make_lock_reads_both_sources_in_the_tree_of_a_team(team: Path, tmp_path: Path) -> None:
-    """One requirements.txt, with hashes. Without uv one line names it; where uv fails its last lines are shown."""
+    """One requirements.txt, with hashes. Without uv, one line names it. If uv fails, its last lines are printed."""
     write(tmp_path, "bin/uv", f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
     (tmp_path / "bin/uv").chmod(stat.S_IRWXU)
     done = run(team, "make", "lock", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
@@ -259,7 +259,7 @@ def test_make_lock_reads_both_sources_in_the_tree_of_a_team(team: Path, tmp_path
 
 
 def test_the_old_release_is_read_from_git(team: Path, release: Path) -> None:
-    """Before the upgrade is committed, HEAD is the old release; a later commit is named by SINCE."""
+    """Before the commit of the upgrade, HEAD is the old release. SINCE names an older commit."""
     git = shutil.which("git")
     if git is None:
         pytest.skip("git is not installed")
@@ -282,7 +282,7 @@ def test_the_old_release_is_read_from_git(team: Path, release: Path) -> None:
 
 
 def test_code_that_does_not_start_is_a_finding(team: Path, release: Path, tmp_path: Path) -> None:
-    """A module of the team imports what the release has not: said in one line, beside the other findings."""
+    """A module of the team imports a name that the release does not have: one line, beside the other findings."""
     old = shutil.copytree(team, tmp_path / "old")
     write(team, "chalicelib/orders.py", "from chalicelib.baton.fax import send\n\nORDERS = send\n")
     assert tool(team, "tools.upgrade", str(release)).returncode == 0
@@ -311,7 +311,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def refusal(here: Path, release: Path, capsys: pytest.CaptureFixture[str], **environ: str) -> str:
-    """Try an upgrade that is refused, and see that nothing was written."""
+    """Run an upgrade that is refused, and check that no file was written."""
     before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
     assert upgrade.main(here, [str(release)], environ) == 1
     assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == before
@@ -321,8 +321,8 @@ def refusal(here: Path, release: Path, capsys: pytest.CaptureFixture[str], **env
     return said
 
 
-def test_an_upgrade_writes_and_deletes_what_the_manifests_name(pair: tuple[Path, Path]) -> None:
-    """A folder of which bytecode alone is left goes too."""
+def test_an_upgrade_writes_and_deletes_the_files_of_the_manifests(pair: tuple[Path, Path]) -> None:
+    """A folder that has only bytecode left is deleted too."""
     here, release = pair
     assert upgrade.main(here, [str(release)], {}) == 0
     assert (here / "tools/a.py").read_text("utf-8") == "a = 2\n"
@@ -334,7 +334,7 @@ def test_an_upgrade_writes_and_deletes_what_the_manifests_name(pair: tuple[Path,
 
 
 @pytest.mark.parametrize("files", range(4))
-def test_an_interrupted_upgrade_is_run_again(
+def test_an_interrupted_upgrade_can_be_repeated(
     files: int, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After any number of written files: files of the new release are no local changes."""
@@ -360,7 +360,7 @@ def test_an_interrupted_upgrade_is_run_again(
 def test_a_local_change_is_not_overwritten(
     name: str, pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither by the new file nor by the deletion; OVERWRITE=1 accepts the loss."""
+    """Neither by a new file nor by a deletion. OVERWRITE=1 accepts the loss."""
     here, release = pair
     write(here, name, "changed = 1\n")
     assert f"1 file of Baton has changes that were made here: {name}\n" in refusal(here, release, capsys)
@@ -369,7 +369,10 @@ def test_a_local_change_is_not_overwritten(
 
 
 def test_a_file_of_the_team_is_not_overwritten(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    """A new file of the release has the name of one: OVERWRITE=1 does not help. The same content is no conflict."""
+    """A new file of the release has the name of a team's file. OVERWRITE=1 does not help.
+
+    Equal content is no conflict.
+    """
     here, release = pair
     write(here, "tools/c.py", "the team's\n")
     assert "tools/c.py" in refusal(here, release, capsys)
@@ -379,7 +382,7 @@ def test_a_file_of_the_team_is_not_overwritten(pair: tuple[Path, Path], capsys: 
 
 
 def test_a_damaged_release_is_refused(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that differs from its SHA-256, one that is missing, a link that leads out, and no manifest at all."""
+    """A file with another SHA-256, a missing file, a link to the outside, and a missing manifest."""
     here, release = pair
     write(release, "tools/a.py", "a = 3\n")
     assert "1 file of the release has another SHA-256 than its MANIFEST: tools/a.py" in refusal(here, release, capsys)
@@ -392,7 +395,7 @@ def test_a_damaged_release_is_refused(pair: tuple[Path, Path], capsys: pytest.Ca
     assert "MANIFEST does not exist" in refusal(here, release, capsys)
 
 
-def test_nothing_is_written_outside_of_the_tree(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_written_outside_the_tree(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     """Neither through a link in the tree nor by a path of a manifest."""
     here, release = pair
     shutil.move(here / "tools", here.parent / "elsewhere")
@@ -404,7 +407,7 @@ def test_nothing_is_written_outside_of_the_tree(pair: tuple[Path, Path], capsys:
     assert "is not a SHA-256 and a path" in refusal(here, release, capsys)
 
 
-def test_without_a_release_the_command_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Such as `make upgrade` alone."""
+def test_without_a_release_the_usage_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For example `make upgrade` without arguments."""
     assert upgrade.main(tmp_path, [], {}) == 2
     assert "make upgrade FROM=<folder of the unpacked release>" in capsys.readouterr().err

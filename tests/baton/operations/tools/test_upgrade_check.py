@@ -28,11 +28,11 @@ def policy(name: str) -> Mapping[str, Any]:
     return read
 
 
-# --- needs.toml is true ------------------------------------------------------------------------------------------
+# --- needs.toml matches the code ---------------------------------------------------------------------------------
 
 
-def test_the_required_settings_are_those_that_settings_require() -> None:
-    """With them alone a deployment starts; without one of them it does not, and the problem names it."""
+def test_the_required_settings_are_those_of_settings_py() -> None:
+    """With only these, a deployment starts. Without one of them it does not start, and the problem names it."""
     values = {
         "BATON_CLIENTS": "clients-dev.toml",
         "BATON_ISSUER": "https://api.example.com/api",
@@ -48,7 +48,7 @@ def test_the_required_settings_are_those_that_settings_require() -> None:
 
 
 def test_a_renamed_setting_has_a_new_name() -> None:
-    """The new name is a setting, and the old name is none."""
+    """The new name is a setting, and the old name is not."""
     renamed = NEEDS["settings"]["renamed"]
     assert set(renamed.values()) <= KNOWN
     assert not renamed.keys() & KNOWN
@@ -56,8 +56,8 @@ def test_a_renamed_setting_has_a_new_name() -> None:
 
 @ours_only
 @pytest.mark.parametrize("stage", DEPLOYED)
-def test_the_actions_of_needs_are_those_the_policies_grant(stage: str) -> None:
-    """To the action: `make check` compares the policies with the calls that the tests made."""
+def test_the_actions_of_needs_are_those_of_the_policies(stage: str) -> None:
+    """`make check` compares the policies with the calls that the tests made."""
     described = CONFIG["stages"][stage]
     functions = {"api": described["iam_policy_file"]} | {
         name: job["iam_policy_file"] for name, job in described["lambda_functions"].items()
@@ -76,7 +76,7 @@ def test_the_actions_of_needs_are_those_the_policies_grant(stage: str) -> None:
     assert {target for needs in needed.values() for target in needs} == {*KEYS, "other"}
 
 
-def test_a_release_writes_a_format_it_reads_and_reads_two_at_most() -> None:
+def test_a_release_writes_a_format_that_it_reads_and_reads_at_most_two() -> None:
     """A release reads N and N-1, and writes one of the two."""
     for kind, formats in NEEDS["formats"].items():
         newest = max(formats["reads"])
@@ -84,8 +84,8 @@ def test_a_release_writes_a_format_it_reads_and_reads_two_at_most() -> None:
         assert set(formats["reads"]) == {newest, newest - 1} - {0}, kind
 
 
-def test_the_format_of_the_key_ring_is_the_one_that_is_written() -> None:
-    """The key ring is the kind that has its number in the item today."""
+def test_the_format_of_the_key_ring_is_the_written_format() -> None:
+    """Today only the key ring stores its format number in the item."""
     assert NEEDS["formats"]["key_ring"]["writes"] == _FORMAT
 
 
@@ -182,7 +182,7 @@ def test_a_function_without_a_policy_is_named() -> None:
 def test_stored_formats_are_read_by_both_releases(
     old: tuple[list[int], int], new: tuple[list[int], int] | None, states: list[str]
 ) -> None:
-    """An error where the new release cannot read what the old one writes; a warning where there is no step back."""
+    """An error if the new release cannot read the format of the old one. A warning if a rollback is not possible."""
     before = {"account": {"reads": old[0], "writes": old[1]}}
     after = {"account": {"reads": new[0], "writes": new[1]}} if new else {}
     assert [one.state for one in upgrade_check.formats(before, after, ("1.0.0", "1.1.0"))] == states
@@ -196,7 +196,7 @@ def test_removed_public_names_are_named() -> None:
 
 
 @pytest.mark.parametrize(("version", "state"), [("1.9.0", "error"), ("2.0.0-dev", "warning")])
-def test_a_major_version_may_remove_what_a_minor_may_not(
+def test_only_a_major_version_may_remove_a_public_name(
     version: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A removal is an error in a minor version, and a warning in a major one."""
@@ -222,12 +222,12 @@ def test_a_major_version_may_remove_what_a_minor_may_not(
 
 
 def test_a_missing_file_of_baton_is_an_error() -> None:
-    """A changed file works, a missing one does not."""
+    """A changed file is no error."""
     found = upgrade_check.local_changes(Differences(["tools/a.py"], ["tools/b.py"], ["tools/c.py"]))
     assert [one.state for one in found] == ["warning", "error", "warning"]
 
 
-def test_findings_are_laid_out_errors_first() -> None:
+def test_findings_are_printed_with_errors_first() -> None:
     """Each with its remedy below, in one column."""
     found = [Finding("skipped", "old release", "a", "x"), Finding("error", "pins", "b", "make lock")]
     assert list(upgrade_check.laid_out(found)) == [
@@ -238,10 +238,10 @@ def test_findings_are_laid_out_errors_first() -> None:
     ]
 
 
-def test_a_tree_without_findings_is_one_line(
+def test_a_tree_without_findings_prints_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The result, what was compared, and the next command."""
+    """The result, the compared parts, and the next command."""
     monkeypatch.setattr(upgrade_check, "findings", lambda *_: iter(()))
     assert upgrade_check.main(ROOT, {"SINCE": str(ROOT)}) == 0
     (line,) = capsys.readouterr().out.splitlines()
@@ -249,16 +249,14 @@ def test_a_tree_without_findings_is_one_line(
     assert line.endswith("next: make test")
 
 
-def test_warnings_alone_do_not_fail_the_command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """They must be read; a script may go on."""
+def test_warnings_do_not_fail_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A person must read them, but a script may continue."""
     monkeypatch.setattr(upgrade_check, "findings", lambda *_: iter([Finding("warning", "files", "a", "b")]))
     assert upgrade_check.main(ROOT, {"SINCE": str(ROOT)}) == 0
     assert capsys.readouterr().out.startswith("warning: ")
 
 
-def test_an_unknown_stage_is_named_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_stage_is_named_with_the_existing_stages(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing else is printed."""
     assert upgrade_check.main(ROOT, {"SINCE": str(ROOT), "STAGE": "produ"}) == 2
     said = capsys.readouterr()

@@ -21,7 +21,7 @@ PLANTED = b"raise SystemExit('tampered')\n"
 
 
 def tampered(wheel: bytes) -> bytes:
-    """Change a module of a wheel, and its RECORD with it: the wheel is well-formed, and only its hash differs."""
+    """Change a module of a wheel, and its RECORD with it. The wheel is well-formed, and only its hash differs."""
     digest = base64.urlsafe_b64encode(hashlib.sha256(PLANTED).digest()).rstrip(b"=").decode()
     written = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(wheel)) as opened, zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as planted:
@@ -46,7 +46,7 @@ def content_of(archive: Path) -> bytes:
 
 @pytest.fixture
 def genuine(packaged: Callable[[str], Path]) -> dict[str, bytes]:
-    """Give every wheel of the pinned requirements, by file name."""
+    """Return every wheel of the pinned requirements, by file name."""
     packaged("arm64")
     return {wheel.name: wheel.read_bytes() for wheel in package.WHEELS.glob("*.whl")}
 
@@ -60,10 +60,10 @@ class Index:
         index = self
 
         class Handler(BaseHTTPRequestHandler):
-            """Serves pages of projects, and wheels."""
+            """Serves project pages and wheels."""
 
             def do_GET(self) -> None:
-                """Serve one."""
+                """Serve a page or a wheel."""
                 index.asked += 1
                 name = self.path.strip("/").rpartition("/")[2]
                 body = index.wheels.get(name)
@@ -95,7 +95,7 @@ class Index:
 
 @pytest.fixture
 def index(genuine: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Index]:
-    """Serve the genuine wheels as the only index, and package into folders of this test's own."""
+    """Serve the genuine wheels as the only index, and package into folders of this test."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     served = Index(dict(genuine))
@@ -109,7 +109,7 @@ def index(genuine: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def tamper(wheels: dict[str, bytes]) -> str:
-    """Tamper with the wheel of the other machine, which Chalice takes by name and version alone; give its name."""
+    """Change the wheel for the other machine, which Chalice accepts by name and version only. Return its name."""
     (name,) = [name for name in wheels if name.startswith(f"{DISTRIBUTION}-") and "aarch64" in name]
     wheels[name] = tampered(wheels[name])
     return name
@@ -135,7 +135,10 @@ def installed(architecture: str) -> bytes:
 
 
 def test_genuine_wheels_of_an_index_are_installed_and_kept(index: Index) -> None:
-    """The control of the test above. The next installation reads no index, for either architecture."""
+    """Genuine wheels pass, so the test above can fail.
+
+    The next installation reads no index, for either architecture.
+    """
     assert installed("arm64") != PLANTED
     asked = index.asked
     assert asked
@@ -143,10 +146,8 @@ def test_genuine_wheels_of_an_index_are_installed_and_kept(index: Index) -> None
     assert index.asked == asked
 
 
-def test_a_wheel_that_is_tampered_with_after_its_download_is_not_packaged(
-    index: Index, genuine: dict[str, bytes]
-) -> None:
-    """Without an index packaging refuses; with one it downloads the wheel again."""
+def test_a_wheel_that_is_changed_after_its_download_is_not_packaged(index: Index, genuine: dict[str, bytes]) -> None:
+    """Without an index, packaging is refused. With an index, the wheel is downloaded again."""
     installed("arm64")
     kept = {path.name: path.read_bytes() for path in package.WHEELS.iterdir()}
     name = tamper(kept)
@@ -160,8 +161,8 @@ def test_a_wheel_that_is_tampered_with_after_its_download_is_not_packaged(
     assert (package.WHEELS / name).read_bytes() == genuine[name]
 
 
-def test_what_lies_in_the_build_folder_is_not_packaged(index: Index) -> None:
-    """Neither a zip of Chalice's, which Chalice would use again, nor a package beside the installed ones."""
+def test_old_files_in_the_build_folder_are_not_packaged(index: Index) -> None:
+    """Neither a zip that Chalice would reuse, nor a package beside the installed ones."""
     del index
     package.build("dev", "arm64")
     (zipped,) = (package.COPY / ".chalice" / "deployments").glob("*.zip")
@@ -190,11 +191,11 @@ def test_what_lies_in_the_build_folder_is_not_packaged(index: Index) -> None:
         "# via sys_platform": False,
     }.items(),
 )
-def test_a_requirement_of_one_machine_only_is_refused(line: str, refused: bool) -> None:  # noqa: FBT001 - the verdict
-    """On macOS pip would leave the package out: it compares such a marker with this machine, not with Lambda."""
+def test_a_requirement_for_one_platform_only_is_refused(line: str, refused: bool) -> None:  # noqa: FBT001 - a column of the table
+    """On macOS pip would leave the package out: it evaluates the marker for this machine, not for Lambda."""
     assert bool(package.machine_markers(f"msgspec==1 \\\n    --hash=sha256:0\n{line}\n")) is refused
 
 
-def test_the_requirements_that_ship_are_the_same_on_every_machine() -> None:
-    """So that the zip packaged on macOS is the one packaged on Linux."""
+def test_the_packaged_requirements_are_the_same_on_every_machine() -> None:
+    """The zip that macOS packages is the zip that Linux packages."""
     assert package.machine_markers((ROOT / "requirements.txt").read_text("utf-8")) == []

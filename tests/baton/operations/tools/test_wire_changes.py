@@ -1,4 +1,4 @@
-"""Each change that breaks an old app is named, and nothing else is."""
+"""A change of the API that breaks an old app is reported, and no other change is."""
 
 import copy
 import json
@@ -63,13 +63,13 @@ OLD: Json = {
 
 
 def post(new: Json) -> Json:
-    """Give the operation that most changes are made in."""
+    """Return the operation in which most changes are made."""
     operation: Json = new["paths"]["/orders"]["post"]
     return operation
 
 
 def schema(new: Json, name: str) -> Json:
-    """Give a schema."""
+    """Return a schema."""
     found: Json = new["components"]["schemas"][name]
     return found
 
@@ -147,8 +147,8 @@ BREAKS: dict[str, Callable[[Json], object]] = {
 
 
 @pytest.mark.parametrize("detail", BREAKS)
-def test_a_change_that_breaks_an_old_app_is_named(detail: str) -> None:
-    """Once, and with the place."""
+def test_a_change_that_breaks_an_old_app_is_reported(detail: str) -> None:
+    """Once, with its place."""
     new = copy.deepcopy(OLD)
     BREAKS[detail](new)
     assert wire_changes(OLD, new) == [detail]
@@ -173,20 +173,20 @@ ADDS: dict[str, Callable[[Json], object]] = {
 
 @pytest.mark.parametrize("name", ADDS)
 def test_an_addition_is_no_finding(name: str) -> None:
-    """Old apps ignore what they do not know."""
+    """Old apps ignore unknown members."""
     new = copy.deepcopy(OLD)
     ADDS[name](new)
     assert wire_changes(OLD, new) == []
 
 
 def test_a_component_may_be_renamed() -> None:
-    """Names of components are no part of the wire."""
+    """Names of components are not on the wire."""
     text = json.dumps(OLD).replace("schemas/Device", "schemas/Phone").replace('"Device"', '"Phone"')
     assert wire_changes(OLD, json.loads(text)) == []
 
 
-def test_the_description_of_baton_is_compared_in_whole() -> None:
-    """It equals itself; and each of its operations is compared: none may be removed."""
+def test_the_description_of_baton_is_compared_completely() -> None:
+    """It equals itself. The removal of any operation is reported."""
     own = json.loads((ROOT / DESCRIPTION).read_text("utf-8"))
     assert wire_changes(own, own) == []
     operations = [(path, method) for path, item in own["paths"].items() for method in item if method != "parameters"]

@@ -1,1 +1,1 @@
-"""The engines: raced as they are, their histories checked against the rule, their capacity counted."""
+"""Tests of the local DynamoDB engines and of Baton on them: races, linearizability and capacity."""

@@ -1,4 +1,4 @@
-"""Check kept histories again: ``python -m tests.baton.proofs.engines.check build/histories/NAME.json``."""
+"""Check stored histories again: ``python -m tests.baton.proofs.engines.check build/histories/NAME.json``."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,11 +11,11 @@ from tests.baton.proofs.engines.linearizability import Explained, Refuted, expla
 from tests.baton.proofs.engines.sequential import apply
 
 SHOWN = 12
-"""So many operations before the contradiction are shown."""
+"""The number of operations that are printed before the contradiction."""
 
 
 def brief(value: object) -> str:
-    """Say a value in a few words."""
+    """Format a value in a few words."""
     match value:
         case AccountState():
             lineages = "; ".join(brief(lineage) for lineage in sorted(value.lineages.values(), key=lambda one: one.id))
@@ -34,13 +34,13 @@ def brief(value: object) -> str:
 
 
 def asked(operation: Operation) -> str:
-    """Say what was asked: of the arguments, those that differ."""
+    """Format the arguments of an operation: the ones that differ between operations."""
     telling = ("presented", "actor", "lineage", "reason", "status")
     return ", ".join(brief(value) for name, value in operation.arguments.items() if name in telling)
 
 
 def told(history: History, verdict: Explained | Refuted) -> Iterable[str]:
-    """Tell the verdict on a history, in lines."""
+    """Format the result of the check, as lines."""
     if isinstance(verdict, Explained):
         never = len(history.operations) - len(verdict.order)
         yield f"explained: {len(verdict.order)} operations in an order that the rule gives; {never} had no effect"
@@ -64,7 +64,7 @@ def _line(operation: Operation, begun: int) -> str:
 
 
 def main(names: Sequence[str]) -> int:
-    """Check each file; fail if any is refuted."""
+    """Check each file. The command fails if a history is refuted."""
     if not names:
         sys.stdout.write(f"{__doc__}\n")
         return 2

@@ -1,4 +1,4 @@
-"""The engines under test: moto in this process, serialised or as it is; dynoxide, which processes can share."""
+"""The local engines: moto in this process, with or without a lock, and dynoxide, which several processes can use."""
 
 import secrets
 import sys
@@ -19,7 +19,7 @@ GAP_S = 0.001
 
 @pytest.fixture
 def eager_switching() -> Iterator[None]:
-    """Let threads take turns far more often than they would."""
+    """Switch between threads much more often than the default."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     yield
@@ -28,7 +28,7 @@ def eager_switching() -> Iterator[None]:
 
 @pytest.fixture
 def wide_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Widen the gap between moto's check of a condition and its write."""
+    """Pause moto between its check of a condition and its write."""
     from moto.dynamodb.parsing.validators import UpdateExpressionValidator
 
     validate: Callable[..., object] = UpdateExpressionValidator.validate
@@ -42,7 +42,7 @@ def wide_gap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def stock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the lock away: moto as it comes. What it stumbles over itself is a 500, as it is over HTTP."""
+    """Remove the lock: moto as published. An exception inside moto becomes a 500, as it does over HTTP."""
     from moto.core.exceptions import JsonRESTError
     from moto.dynamodb.responses import DynamoHandler
 
@@ -51,7 +51,7 @@ def stock(monkeypatch: pytest.MonkeyPatch) -> None:
     def call_action(handler: DynamoHandler) -> object:
         try:
             return working(handler)
-        except RuntimeError as accident:  # a table copied while it was written
+        except RuntimeError as accident:  # a table that moto copied during a write
             raise JsonRESTError("InternalServerError", str(accident)) from accident
 
     monkeypatch.setattr(DynamoHandler, "call_action", call_action)
@@ -60,7 +60,7 @@ def stock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def shared_tables(dynoxide: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tables]:
-    """Give four empty tables of this test's own on dynoxide, where this process and its children will find them."""
+    """Create four empty tables for this test on dynoxide, and set the environment so that child processes use them."""
     monkeypatch.setenv(engine.ENDPOINT, dynoxide)
     client = boto3.client("dynamodb")
     monkeypatch.setattr(engine, "client", lambda: client)

@@ -1,7 +1,8 @@
-"""Histories: who asked what of an account state, when, and what was answered; as values, and as files.
+"""Histories: the operations on one account state, with their times and answers; as values and as files.
 
-A history is a list of sendings. One whose answer nobody heard stands in it too: it may have happened or not. Where
-the line is known to have broken, it happened before that; where the sender only lost patience, at any later time.
+A history is a list of requests. It includes the requests without an answer, which may have had an effect or not. If the
+connection broke at a known time, the effect was before that time. If the sender timed out, the effect can come at any
+later time.
 """
 
 import json
@@ -22,21 +23,22 @@ FOLDER = Path(__file__).parents[4] / "build" / "histories"
 
 
 @dataclass(frozen=True, slots=True)
-class Unheard:
-    """In the place of an answer: nobody heard it."""
+class Unanswered:
+    """The value in place of an answer: the sender received none."""
 
 
-UNHEARD = Unheard()
+UNANSWERED = Unanswered()
 
 FOREVER = 2**63 - 1
-"""When a sending was heard of that may still be on its way."""
+"""The end time of a request that may still be on its way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One sending of one verb. Times are nanoseconds of the machine's one monotonic clock.
+    """One request of one verb. Times are nanoseconds of the monotonic clock of the machine.
 
-    ``heard``: when it was answered or, unheard, when it had happened if it ever did.
+    ``heard`` is the time of the answer. Without an answer, it is the latest time at which the request can have had an
+    effect.
     """
 
     who: str
@@ -49,13 +51,13 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A user and an account state: all that the verbs of a history read and write."""
+    """A user and an account state: all data that the verbs of a history read and write."""
 
     user: User
     account_state: model.AccountState
 
     def __hash__(self) -> int:
-        """Hash by value: an account state holds a mapping, and has no hash of its own."""
+        """Hash the fields: an account state contains a mapping, which has no hash."""
         account_state = self.account_state
         return hash(
             (
@@ -70,7 +72,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What was there at the start, and what happened then."""
+    """The state at the start, and the operations after it."""
 
     start: State
     operations: tuple[Operation, ...]
@@ -79,7 +81,7 @@ class History:
 _TYPES: dict[str, type[Any]] = {
     known.__name__: known
     for known in (
-        *(History, State, Operation, Unheard),
+        *(History, State, Operation, Unanswered),
         *(User, model.AccountState, model.Lineage, model.PresentedToken, model.Actor, model.Assurance, model.Ended),
         *(model.KeyBinding, model.SecretBinding, model.NoBinding, model.EndReason, model.Status),
         *(
@@ -98,8 +100,8 @@ _TYPES: dict[str, type[Any]] = {
 }
 
 
-def to_json(value: object) -> Any:  # noqa: PLR0911 - one for each kind of value
-    """Write a value down as JSON has it, under the name of its type."""
+def to_json(value: object) -> Any:  # noqa: PLR0911 - one return for each kind of value
+    """Convert a value to JSON, under the name of its type."""
     match value:
         case Enum():
             return {type(value).__name__: value.value}
@@ -114,12 +116,12 @@ def to_json(value: object) -> Any:  # noqa: PLR0911 - one for each kind of value
         case Mapping():
             return {"map": {name: to_json(one) for name, one in value.items()}}
         case _:
-            names = value.__struct_fields__ if isinstance(value, Struct) else [field.name for field in fields(value)]  # type: ignore[arg-type] # or it is no value
+            names = value.__struct_fields__ if isinstance(value, Struct) else [field.name for field in fields(value)]  # type: ignore[arg-type] # every other value is a dataclass
             return {type(value).__name__: {name: to_json(getattr(value, name)) for name in names}}
 
 
 def from_json(written: Any) -> Any:  # noqa: PLR0911 - the same
-    """Read a value again."""
+    """Convert JSON to a value."""
     match written:
         case {"bytes": str(digits)}:
             return bytes.fromhex(digits)
@@ -140,7 +142,7 @@ def from_json(written: Any) -> Any:  # noqa: PLR0911 - the same
 
 
 def keep(history: History, name: str, folder: Path | None = None) -> Path:
-    """Keep a history as a file, one operation a line."""
+    """Store a history in a file, one operation a line."""
     folder = folder or FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{name}.json"
@@ -150,7 +152,7 @@ def keep(history: History, name: str, folder: Path | None = None) -> Path:
 
 
 def read(kept: Path) -> History:
-    """Read a kept history."""
+    """Read a stored history."""
     history = from_json(json.loads(kept.read_text()))
     assert isinstance(history, History)
     return history

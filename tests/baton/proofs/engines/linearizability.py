@@ -1,35 +1,37 @@
-"""Is there an order in which all this could have happened one after the other? Wing and Gong, remembering dead ends.
+"""Check linearizability: search for a sequential order that explains a history (Wing and Gong, with a memo of states).
 
-An order explains a history when each operation comes after all that were over before it was sent, and the rule,
-asked in this order, gives the very answers that were heard. What nobody heard of may be left out.
+An order explains a history under two conditions. Each operation comes after all operations that ended before it was
+sent. The rule, applied in this order, gives exactly the recorded answers. An operation without an answer may be left
+out.
 
-J. M. Wing, C. Gong, "Testing and Verifying Concurrent Objects" (1993); G. Lowe, "Testing for linearizability" (2017).
+Source: J. M. Wing, C. Gong, "Testing and Verifying Concurrent Objects" (1993); G. Lowe, "Testing for linearizability"
+(2017).
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from tests.baton.proofs.engines.history import FOREVER, UNHEARD, History, Operation, State
+from tests.baton.proofs.engines.history import FOREVER, UNANSWERED, History, Operation, State
 
 CONSIDERED_MAX = 500_000
-"""Beyond so many points of the search there is no verdict, which is a failure too, and not the engine's."""
+"""The limit of search states. Above it the check fails without a result; that is not a fault of the engine."""
 
 S = TypeVar("S", bound=Hashable)
 Rule = Callable[[S, Operation], tuple[S, object]]
-"""What an operation does to a state, and answers."""
+"""A function from a state and an operation to the next state and the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """An order that explains the history; an operation left out of it never happened."""
+    """An order that explains the history. An operation outside the order had no effect."""
 
     order: tuple[Operation, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """An operation that could come next, and what the rule would answer instead."""
+    """An operation that could come next, and the answer of the rule to it."""
 
     operation: Operation
     expected: object
@@ -37,7 +39,10 @@ class Contradiction:
 
 @dataclass(frozen=True, slots=True)
 class Refuted:
-    """No order explains the history. ``order`` is as far as any comes; there, each that could be next contradicts."""
+    """No order explains the history. ``order`` is the longest partial order.
+
+    After it, each next operation contradicts.
+    """
 
     order: tuple[Operation, ...]
     next: tuple[Contradiction, ...]
@@ -45,7 +50,7 @@ class Refuted:
 
 @dataclass(frozen=True, slots=True)
 class _Point(Generic[S]):
-    """A point of the search: which operations are done (one bit each), the state they left, and the way here."""
+    """A state of the search: the completed operations (one bit each), the resulting state, and the path to it."""
 
     done: int
     state: S
@@ -67,9 +72,9 @@ def explain(history: History, rule: Rule[State]) -> Explained | Refuted:
 
 
 def search(start: S, told: Iterable[Operation], rule: Rule[S]) -> Explained | Refuted:
-    """Search for an order that explains what was told, depth first. From one point on, one state has one future."""
+    """Search depth first for an order that explains the operations. Equal search states are visited once."""
     operations = sorted(told, key=lambda operation: operation.sent)
-    heard = sum(1 << number for number, operation in enumerate(operations) if operation.answer != UNHEARD)
+    heard = sum(1 << number for number, operation in enumerate(operations) if operation.answer != UNANSWERED)
     furthest = point = _Point(0, start)
     points, seen = [point], {(point.done, point.state)}
     while points:
@@ -78,14 +83,14 @@ def search(start: S, told: Iterable[Operation], rule: Rule[S]) -> Explained | Re
             return Explained(point.order())
         if (point.done & heard).bit_count() > (furthest.done & heard).bit_count():
             furthest = point
-        # Popped from the end: what was answered first goes first, and what nobody heard happens as late as it can.
-        for number, operation in sorted(_could_be_next(operations, point.done), key=_patience, reverse=True):
+        # The search pops from the end: first the operations with the earliest answers, last those without an answer.
+        for number, operation in sorted(_could_be_next(operations, point.done), key=_answered_first, reverse=True):
             state, answer = rule(point.state, operation)
             done = point.done | 1 << number
-            if operation.answer not in (answer, UNHEARD):
+            if operation.answer not in (answer, UNANSWERED):
                 continue
-            if operation.answer == UNHEARD and state == point.state:
-                continue  # as if it never happened
+            if operation.answer == UNANSWERED and state == point.state:
+                continue  # the same as no effect
             if (done, state) not in seen:
                 assert len(seen) < CONSIDERED_MAX, "no verdict: too many orders are possible"
                 seen.add((done, state))
@@ -93,15 +98,16 @@ def search(start: S, told: Iterable[Operation], rule: Rule[S]) -> Explained | Re
     contradictions = (
         Contradiction(operation, rule(furthest.state, operation)[1])
         for _, operation in _could_be_next(operations, furthest.done)
-        if operation.answer != UNHEARD
+        if operation.answer != UNANSWERED
     )
     return Refuted(furthest.order(), tuple(contradictions))
 
 
 def _could_be_next(operations: Sequence[Operation], done: int) -> Iterator[tuple[int, Operation]]:
-    """Find the operations sent before any other that is not done was answered, and not over before one that is.
+    """Find the operations that can come next.
 
-    The second alone would do, for a point that breaks the first is a dead end; the first saves the way there.
+    Such an operation was sent before the earliest answer of any open operation, and did not end before a completed one
+    was sent. The second condition is sufficient: a state that breaks the first is a dead end. The first saves time.
     """
     last_sent = operations[done.bit_length() - 1].sent if done else 0
     earliest_heard = FOREVER
@@ -110,10 +116,10 @@ def _could_be_next(operations: Sequence[Operation], done: int) -> Iterator[tuple
             return
         if not done >> number & 1 and operation.heard >= last_sent:
             yield number, operation
-            if operation.answer != UNHEARD:
+            if operation.answer != UNANSWERED:
                 earliest_heard = min(earliest_heard, operation.heard)
 
 
-def _patience(numbered: tuple[int, Operation]) -> tuple[bool, int]:
+def _answered_first(numbered: tuple[int, Operation]) -> tuple[bool, int]:
     _, operation = numbered
-    return operation.answer == UNHEARD, operation.heard
+    return operation.answer == UNANSWERED, operation.heard

@@ -1,4 +1,4 @@
-"""A race on an engine itself, before Baton: one round, one winner, and every win is kept."""
+"""A race on an engine without Baton: each round has one winner, and each win stays stored."""
 
 import functools
 import os
@@ -18,11 +18,11 @@ KEY = {"pk": {"S": "race"}}
 ONE = {"N": "1"}
 
 Attempt = Callable[[Any, Tables, int, int], object]
-"""Try to win a round: DynamoDB, the tables, the racer's number, the round's."""
+"""A function that tries to win a round. Arguments: DynamoDB, the tables, the numbers of the racer and of the round."""
 
 
 def update(dynamodb: Any, tables: Tables, racer: int, number: int) -> None:
-    """Win a round that nobody has won, and count it, by one conditional update."""
+    """Win a round that has no winner and count the win, with one conditional update."""
     dynamodb.update_item(
         TableName=tables.lineages,
         Key=KEY,
@@ -34,7 +34,7 @@ def update(dynamodb: Any, tables: Tables, racer: int, number: int) -> None:
 
 
 def transaction(dynamodb: Any, tables: Tables, racer: int, number: int) -> None:
-    """Count a round in one table and win it in another, if nobody has: both or neither."""
+    """Count a round in one table and win it in another, in one transaction, if it has no winner."""
     count = {
         "TableName": tables.users,
         "Key": KEY,
@@ -54,7 +54,7 @@ def transaction(dynamodb: Any, tables: Tables, racer: int, number: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Racer:
-    """One racer's part."""
+    """The arguments of one racer."""
 
     number: int
     attempt: Attempt
@@ -63,7 +63,7 @@ class Racer:
 
 
 def run(racer: Racer, meet: Meet) -> list[int]:
-    """Run every round, side by side with the others, and tell which ones were won."""
+    """Run every round in parallel with the other racers, and return the rounds that were won."""
     dynamodb = plain_client(os.environ.get("AWS_ENDPOINT_URL_DYNAMODB"))
     won = []
     for number in range(racer.rounds):
@@ -79,7 +79,7 @@ def run(racer: Racer, meet: Meet) -> list[int]:
 
 
 def race(team: Team, attempt: Attempt, tables: Tables, rounds: int) -> list[str]:
-    """Race so many rounds, and list what was wrong with them: nothing, on an engine that is fit."""
+    """Race this number of rounds, and list the errors: none, on a correct engine."""
     dynamodb = plain_client(os.environ.get("AWS_ENDPOINT_URL_DYNAMODB"))
     dynamodb.put_item(TableName=tables.lineages, Item={**KEY, "won": {"N": "0"}})
     dynamodb.put_item(TableName=tables.users, Item=KEY)
@@ -92,7 +92,7 @@ def race(team: Team, attempt: Attempt, tables: Tables, rounds: int) -> list[str]
 
 
 def faults(told: Sequence[Sequence[int]], kept: Sequence[int], rounds: int) -> list[str]:
-    """Hold what the racers were told against the rules of the race, and against what the engine kept."""
+    """Compare the answers of the racers with the rules of the race, and with the stored items."""
     winners = Counter(number for won in told for number in won)
     return [
         *(f"round {number} had {winners[number]} winners" for number in range(rounds) if winners[number] != 1),
@@ -106,7 +106,7 @@ def faults(told: Sequence[Sequence[int]], kept: Sequence[int], rounds: int) -> l
 
 @functools.cache
 def plain_client(endpoint: str | None) -> Any:
-    """Give DynamoDB as it is: nothing is sent again, so that every answer is about its own sending."""
+    """Create a DynamoDB client without retries, so that each answer belongs to one request."""
     import botocore.session
     from botocore.config import Config
 

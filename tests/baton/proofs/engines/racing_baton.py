@@ -1,7 +1,7 @@
-"""Baton raced: sixteen exchanges of one token at once, each a whole request through the app, on an engine apart.
+"""Races of Baton: sixteen concurrent exchanges of one token, as whole requests through the app, on a separate engine.
 
-A life is a login and two races. First one app repeats itself: one attempt, sixteen times. Then its child is presented
-by sixteen rivals, each with an attempt of its own. The hot calls go by the small AWS client, as they do in production.
+Each login has two races. First, one app sends the same attempt sixteen times. Then sixteen clients send the child
+token, each with its own attempt. The requests use the small AWS client, as in production.
 """
 
 import functools
@@ -24,12 +24,12 @@ from tools.dev.gateway import Gateway
 
 RACERS = 16
 HEAT = 250
-"""So many lives are begun before they are raced."""
+"""The number of logins that are created before they race."""
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """A login's first token, the attempt that is repeated, and those of the rivals: one for each hand of the reader."""
+    """The first token of a login, the repeated attempt, and one attempt for each rival."""
 
     token: str
     attempt: str
@@ -42,10 +42,10 @@ REUSED, ENDED = "400 token_reused reuse", "400 login_required reuse"
 
 
 def patient(patch: pytest.MonkeyPatch) -> None:
-    """Wait for the engine as long as it takes: what is raced is Baton, and not how busy this machine is.
+    """Use long time-outs to DynamoDB: the test is about Baton, not about the load of this machine.
 
-    By the time-outs that ship, who gets no answer from a starved engine three times two seconds long says 503. That is
-    the right answer, and one too few for a race; neither connecting nor waiting for a connection takes any time here.
+    With the production time-outs, Baton answers 503 after three attempts of two seconds on an overloaded engine. That
+    is correct, but then the race has one answer too few. Connecting takes no time here.
     """
     for name in ("CONNECT_TIMEOUT_S", "READ_TIMEOUT_S"):
         patch.setattr(engine, name, PATIENCE_S)
@@ -53,7 +53,7 @@ def patient(patch: pytest.MonkeyPatch) -> None:
 
 @functools.cache
 def _gateway(prefix: str, hands: int) -> Gateway:
-    """Put environments of this process behind a gateway, as many as it sends requests at once."""
+    """Put environments of this process behind a gateway: one for each parallel request."""
     with pytest.MonkeyPatch.context() as patch:
         patient(patch)
         return Gateway([load_environment().app for _ in range(hands)])
@@ -69,7 +69,7 @@ def _pool(hands: int) -> ThreadPoolExecutor:
 
 
 def run(lives: Sequence[Life], meet: Meet) -> list[tuple[Answers, Answers]]:
-    """Play one process's part in the races of each life, side by side with the others, and give the answers."""
+    """Send one process's requests in both races of each login, in parallel with the others, and return the answers."""
     told = []
     for life in lives:
         meet()
@@ -81,7 +81,7 @@ def run(lives: Sequence[Life], meet: Meet) -> list[tuple[Answers, Answers]]:
 
 
 def exchanged(send: Send, token: str, attempt: str) -> Said:
-    """Exchange a bearer token under an attempt."""
+    """Exchange a bearer token with an attempt."""
     body = urlencode({"grant_type": "refresh_token", "refresh_token": token}).encode()
     return send("POST", "/api/oauth/token", [("host", HOST), *FORM.items(), ("idempotency-key", attempt)], body)
 
@@ -92,7 +92,10 @@ def _at_once(token: str, attempts: Sequence[str]) -> Answers:
 
 
 def race(team: Team, size: int, races: int) -> Iterator[Counter[str]]:
-    """Race so often, in a team of that size, and tally the answers of each heat. A race not as promised is an error."""
+    """Run this number of races with a team, and count the answers of each heat.
+
+    A wrong race raises ``AssertionError``.
+    """
     lives = range(races // 2)
     for first in lives[::HEAT]:
         phones = [_registered(f"ada{number}@example.com", RACERS // size) for number in lives[first : first + HEAT]]
@@ -114,7 +117,7 @@ def _registered(email: str, hands: int) -> Device:
 
 
 def _tally(phones: Sequence[Device], told: Sequence[Sequence[tuple[Answers, Answers]]]) -> Counter[str]:
-    """Hold the races of a heat against the promise, see that each login has ended, and count the answers."""
+    """Check the races of a heat, check that each login has ended, and count the answers."""
     tally: Counter[str] = Counter()
     for phone, of_each in zip(phones, zip(*told, strict=True), strict=True):
         repeated, rivalled = ([said for part in kind for said in part] for kind in zip(*of_each, strict=True))
@@ -128,10 +131,10 @@ def _tally(phones: Sequence[Device], told: Sequence[Sequence[tuple[Answers, Answ
 
 
 def only_child(answers: Answers, *, rivals: bool) -> str:
-    """Hold the answers of one race against the promise, and give the child.
+    """Check the answers of one race, and return the child.
 
-    Among rivals one exchanges, one ends the login, and the others end it too, in the same second, or are told why it
-    has ended.
+    Among rivals, one request exchanges the token. Each other one gets 401: it ends the login itself, or is told that
+    the login has ended.
     """
     told = Counter(map(_words, answers))
     children = {str(answer.members["refresh_token"]) for answer in answers if answer.status == 200}

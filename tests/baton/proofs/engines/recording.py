@@ -1,7 +1,7 @@
-"""A few devices of one account, at once, over a line that loses answers; every sending is written down.
+"""Several devices use one account in parallel, over a connection that loses answers. Every request is recorded.
 
-The devices keep to no rules: owners, their second processes and thieves hold the same tokens, present them late and
-again, log in, end one another, change the password. What they are answered is held against the rule afterwards.
+The devices follow no client rules. Owners, their second processes and thieves hold the same tokens, send them late and
+again, log in, end each other and change the password. Afterwards the answers are compared with the rule.
 """
 
 import os
@@ -39,7 +39,7 @@ from chalicelib.baton.storage.dynamodb.database import DynamoDB, Tables
 from chalicelib.baton.storage.dynamodb.items import of_account, state_item
 from chalicelib.baton.storage.dynamodb.lineages import LineageStore
 from chalicelib.baton.testing.contract.values import ACCOUNT, IDLE_S, MINE_LIVE, NOT_BEFORE, NOW, USER, state_with
-from tests.baton.proofs.engines.history import FOREVER, UNHEARD, History, Operation, State
+from tests.baton.proofs.engines.history import FOREVER, UNANSWERED, History, Operation, State
 from tests.baton.proofs.engines.together import Meet, Team
 
 FAR = NOW + 1_000_000
@@ -50,22 +50,25 @@ LOST_ANSWERS, LOST_REQUESTS = 0.15, 0.05
 LIVING = 0.8
 LATE = 0.9
 VERBS = ("exchange", "add_lineage", "record_use", "end", "end_device", "end_all", "delete", "set_status", "get")
-"""Of the account states; of the users it is ``change_password``."""
+"""The verbs of the lineage store. ``change_password`` is a verb of the user store."""
 
 
 @dataclass(slots=True)
 class Sending:
-    """When a request was sent, and when its line broke: it has been carried out before that, or never will be."""
+    """The time of a request, and the time of its connection loss. It has its effect before the loss, or never."""
 
     sent: int
     over: int = FOREVER
 
 
 class Line:
-    """The line of one device to DynamoDB. It loses requests and answers, and remembers what it sent when."""
+    """The connection of one device to DynamoDB. It loses requests and answers, and records the time of each request."""
 
     def __init__(self, dynamodb: Any, chance: random.Random, *, embedded: bool) -> None:
-        """Listen to a client of botocore's. An embedded engine answers on the very event that we lose answers on."""
+        """Register for the events of a botocore client.
+
+        An embedded engine answers in the event that loses answers here.
+        """
         self._chance, self._fate = chance, 1.0
         self._carry = None if embedded else dynamodb._endpoint.http_session.send
         self.sendings: list[Sending] = []
@@ -93,30 +96,33 @@ class Line:
 
 
 class Recorder:
-    """Asks the stores, and writes down every sending and what was heard of it."""
+    """Calls the stores, and records every request and its answer."""
 
     def __init__(self, who: str, stores: Mapping[str, Any], line: Line) -> None:
-        """Ask ``stores``, by the name of the verb."""
+        """Use ``stores``, a mapping from verb to store."""
         self._who, self._stores, self._line = who, stores, line
         self.operations: list[Operation] = []
 
     def ask(self, verb: str, **arguments: object) -> Any:
-        """Ask, and give the answer, or ``UNHEARD``. What was sent before the last sending, nobody heard of."""
+        """Call a store, and return the answer or ``UNANSWERED``.
+
+        Only the last request of botocore can have an answer.
+        """
         self._line.sendings.clear()
         try:
             answer: object = getattr(self._stores[verb], verb)(**arguments)
         except Unavailable:
-            answer = UNHEARD
+            answer = UNANSWERED
         else:
             self._line.sendings[-1].over = time.monotonic_ns()
         *earlier, last = self._line.sendings
-        for sending, told in (*((one, UNHEARD) for one in earlier), (last, answer)):
+        for sending, told in (*((one, UNANSWERED) for one in earlier), (last, answer)):
             self.operations.append(Operation(self._who, verb, arguments, sending.sent, sending.over, told))
         return answer
 
 
 class ReadThenWrite(LineageStore):
-    """A planted fault: it reads the account state, decides, and writes, as if nobody else were there."""
+    """A seeded fault: it reads the account state, decides and writes without a condition."""
 
     def exchange(self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int) -> Any:
         """Exchange without a condition."""
@@ -132,7 +138,7 @@ class ReadThenWrite(LineageStore):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one device is told to do."""
+    """The arguments of one device."""
 
     number: int
     seed: int
@@ -143,24 +149,24 @@ class Part:
 
 
 class Device:
-    """One device: what it last saw of the account state, and what it does next."""
+    """One device: the account state that it read last, and its next action."""
 
     def __init__(self, part: Part, ask: Callable[..., Any], chance: random.Random) -> None:
-        """Begin with what everybody knows."""
+        """Start with the initial account state."""
         self._part, self._ask, self._chance = part, ask, chance
         self._seen = START.account_state
         self._now = NOW
         self._near_the_end = False
 
     def act(self, step: int) -> None:
-        """Do something; mostly exchange. Clocks differ."""
+        """Do one action: usually an exchange. The clocks of the devices differ."""
         self._now = NOW + step * 10 + self._part.number
         self._near_the_end = step > self._part.steps * LATE
         living = [one for one in self._seen.lineages.values() if one.ended is None and one.epoch == self._seen.epoch]
         if not living:
             self._log_in()
             return
-        # Now and then one that is over: nothing of what is asked of it may succeed.
+        # Sometimes use an ended lineage: no action on its behalf may succeed.
         lineage = self._chance.choice(living if self._chance.random() < LIVING else [*self._seen.lineages.values()])
         doings: dict[Callable[[Lineage], object], int] = {
             self._exchange: 60,
@@ -187,7 +193,7 @@ class Device:
             issued_at=lineage.issued_at,
             client=lineage.client,
             binding=lineage.binding,
-            # Of one holder's two processes, both present the one attempt that stands in their storage.
+            # Two processes of one holder use the same attempt, which is in their shared storage.
             attempt=b"%s%03d" % (holder, generation % 1000),
         )
         verdict = self._ask("exchange", presented=presented, now=self._now, not_before=NOT_BEFORE, idle_s=IDLE_S * 1000)
@@ -199,17 +205,17 @@ class Device:
             case Inactive():
                 self._look()
             case _:
-                pass  # superseded, or unheard: the token is presented again, or not
+                pass  # superseded, or no answer: the token is sent again later, or not
 
     def _look(self) -> AccountState:
         seen = self._ask("get", account=ACCOUNT)
-        if seen != UNHEARD:
+        if seen != UNANSWERED:
             self._seen = seen
         return self._seen
 
     def _log_in(self) -> None:
         account_state = self._look()
-        # Each device has a key, which no other has; now and then another one begins to use it.
+        # Each device has its own key. Sometimes another device begins to use a key.
         owner = self._chance.choice([self._part.number] * 3 + [0])
         binding = KeyBinding(b"%032d" % owner)
         replaced = replaced_by_login(account_state, binding, proved=None)
@@ -245,7 +251,7 @@ class Device:
 
     def _end(self, lineage: Lineage, reason: EndReason = EndReason.LOGOUT) -> None:
         self._ask("end", account=ACCOUNT, lineage=lineage.id, reason=reason, now=self._now)
-        # An end forgets the attempts: the stored item has none, and what is held against it must not either.
+        # An end deletes the attempts, so the state to compare with has none either.
         ended = replace(lineage, ended=Ended(self._now, reason), attempts=FIRST.attempts)
         self._seen = replace(self._seen, lineages={**self._seen.lineages, lineage.id: ended})
 
@@ -261,18 +267,18 @@ class Device:
         self._look()
 
     def _end_device(self, lineage: Lineage) -> None:
-        """End another login, or this one, on behalf of this one."""
+        """End another login, or this login, on behalf of this login."""
         other = self._chance.choice([*self._seen.lineages])
         self._ask("end_device", actor=self._actor(lineage), lineage=other, now=self._now)
         self._look()
 
     def _record_use(self, lineage: Lineage) -> None:
-        """Record a use of what was seen, which may have gone on or ended since."""
+        """Record a use of the lineage as read, which may have advanced or ended since."""
         used = replace(lineage, last_used_day=last_used(lineage, now=self._now) // DAY_S)
         self._ask("record_use", lineage=used, account=ACCOUNT, expected=lineage, now=self._now, not_before=NOT_BEFORE)
 
     def _delete(self, lineage: Lineage) -> None:
-        """Delete the account towards the end, for nothing comes after it, or on behalf of a login that has ended."""
+        """Delete the account near the end of the run, or on behalf of an ended login. No action follows a deletion."""
         dead = lineage.ended is not None or lineage.epoch != self._seen.epoch
         if dead or self._near_the_end:
             self._ask("delete", actor=self._actor(lineage), now=self._now)
@@ -281,7 +287,7 @@ class Device:
         return Actor(ACCOUNT, lineage.id, not_before=NOT_BEFORE, credentials_version=self._seen.credentials_version)
 
     def _disable(self, lineage: Lineage) -> None:
-        """Disable the account, try to get in all the same, and enable it again."""
+        """Disable the account, try to log in and to exchange, and enable the account."""
         self._ask("set_status", account=ACCOUNT, status=Status.DISABLED, now=self._now)
         self._log_in()
         self._exchange(lineage)
@@ -289,7 +295,7 @@ class Device:
 
 
 def play(part: Part, meet: Meet) -> list[Operation]:
-    """Play one device's part, and give what it recorded."""
+    """Run one device, and return its recorded operations."""
     chance = random.Random(f"{part.seed} {part.number}")
     service = AwsClient("dynamodb", pause=lambda _seconds: None)
     engine = DynamoDB(part.tables, service)
@@ -301,7 +307,7 @@ def play(part: Part, meet: Meet) -> list[Operation]:
         line,
     )
     device = Device(part, recorder.ask, chance)
-    # Between botocore's own sendings there is no need to wait.
+    # Do not wait between the retries of botocore.
     botocore.endpoint.time = SimpleNamespace(sleep=lambda _seconds: None, time=time.time)  # type: ignore[attr-defined]
     meet()
     for step in range(part.steps):
@@ -310,7 +316,7 @@ def play(part: Part, meet: Meet) -> list[Operation]:
 
 
 def record(team: Team, tables: Tables, *, seed: int, devices: int, steps: int, **named: Any) -> History:
-    """Let so many devices live on an account of their own, and give the history of its account state."""
+    """Run several devices on one account, and return the history of its account state."""
     engine = DynamoDB(tables, AwsClient("dynamodb"))
     Users(engine).forget(ACCOUNT, START.user.email_index)
     engine.write("delete_item", TableName=tables.lineages, Key=of_account(ACCOUNT))

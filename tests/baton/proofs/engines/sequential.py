@@ -1,4 +1,4 @@
-"""The rule, one operation at a time: the memory store's verbs, which are ``core.lineage``, on values."""
+"""The rule, one operation at a time: the verbs of the memory store, which apply ``lineages/rules.py`` to values."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.baton.proofs.engines.history import Operation, State
 
 
 def apply(state: State, operation: Operation) -> tuple[State, object]:
-    """Say what the operation answers when nothing runs beside it, and what it leaves."""
+    """Return the answer of an operation without concurrency, and the state after it."""
     account = state.account_state.account
     tables = MemoryTables(users={account: state.user}, lineages={account: state.account_state})
     store: Any = MemoryUsers(tables) if operation.verb == "change_password" else MemoryLineageStore(tables)

@@ -1,4 +1,4 @@
-"""The engines themselves, raced before Baton is: so that a race Baton passes means something."""
+"""Races on the engines without Baton. They show that a race of Baton on these engines means something."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -8,7 +8,7 @@ from tests.baton.proofs.engines.racing import RACERS, Attempt, faults, race, tra
 from tests.baton.proofs.engines.together import processes, threads
 
 ROUNDS = 40
-"""The long form races 500."""
+"""The long form has 500 rounds."""
 
 KINDS = pytest.mark.parametrize("attempt", [update, transaction], ids=lambda attempt: attempt.__name__)
 LENGTHS = pytest.mark.parametrize("rounds", [ROUNDS, pytest.param(500, marks=pytest.mark.prove)])
@@ -19,7 +19,7 @@ LENGTHS = pytest.mark.parametrize("rounds", [ROUNDS, pytest.param(500, marks=pyt
 def test_the_embedded_engine_has_one_winner(
     tables: Tables, attempt: Attempt, rounds: int, wide_gap: None, eager_switching: None
 ) -> None:
-    """Eight threads, and moto serialised: one winner a round, every win is kept, no loser leaves a trace."""
+    """Eight threads, and moto with a lock: each round has one winner, every win is stored, and no loser writes."""
     with threads(RACERS) as team:
         assert race(team, attempt, tables, rounds) == []
 
@@ -27,27 +27,27 @@ def test_the_embedded_engine_has_one_winner(
 @KINDS
 @pytest.mark.xfail(
     strict=True,
-    raises=(AssertionError, ClientError),  # a 500: it copies all tables, and stumbles over a write beside it
+    raises=(AssertionError, ClientError),  # a 500: moto copies all tables, and fails if another thread writes
     reason="stock moto has no lock: two win one conditional write",
 )
 def test_stock_moto_has_one_winner(
     tables: Tables, attempt: Attempt, stock: None, wide_gap: None, eager_switching: None
 ) -> None:
-    """The same race without the lock is lost: the test above can fail."""
+    """Without the lock, the same race fails. This shows that the test above can fail."""
     with threads(RACERS) as team:
         assert race(team, attempt, tables, ROUNDS) == []
 
 
 @LENGTHS
 def test_dynoxide_has_one_winner(shared_tables: Tables, rounds: int) -> None:
-    """Eight processes, and dynoxide: the same, of both kinds."""
+    """Eight processes and dynoxide: updates and transactions."""
     with processes(RACERS) as team:
         assert race(team, update, shared_tables, rounds) == []
         assert race(team, transaction, shared_tables, rounds) == []
 
 
-def test_every_fault_of_a_race_is_told() -> None:
-    """Two winners, no winner, a win that was wiped, and one that a loser left behind."""
+def test_every_fault_of_a_race_is_reported() -> None:
+    """Two winners, no winner, a lost win, and a win that a loser wrote."""
     assert faults([[0], [1]], [1, 1], 2) == []
     assert faults([[0], [0]], [1, 1], 1) == ["round 0 had 2 winners"]
     assert faults([[], []], [0, 0], 1) == ["round 0 had 0 winners"]

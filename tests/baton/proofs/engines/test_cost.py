@@ -1,8 +1,9 @@
-"""What each operation costs, on an engine that keeps DynamoDB's books. moto's figures are wrong; these need dynoxide.
+"""The cost of each operation, on dynoxide, which counts capacity as DynamoDB does. The figures of moto are wrong.
 
-A condition that fails is charged too, though its answer carries no figure: it is counted by DynamoDB's rule, one unit
-for an item under 1 KB, two in a transaction.
-https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+A failed condition is charged too, but its answer has no figure. It is counted by DynamoDB's rule: one unit for an item
+under 1 KB, two in a transaction.
+
+Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 """
 
 import base64
@@ -39,11 +40,13 @@ from tests.baton.fixture import load_environment
 from tests.baton.proofs.engines.recording import ReadThenWrite
 from tests.baton.storage.test_dynamodb import put_state
 from tests.baton.storage.test_state_size import LARGEST, state_of
-from tests.baton.wire.conversation import FORM, HOST, NEW_PASSWORD, PASSWORD, Device, Said
+from tests.baton.wire.conversation import FORM, HOST, JSON, NEW_PASSWORD, PASSWORD, Device, Said
+from tests.baton.wire.second_factor import Person, ask, grant_of, prove
 from tools.dev.gateway import DevelopmentClock, Gateway
 
-# Write units, read units and round trips of all that an answer waits for, and, apart, the units of the audit entry it
-# leaves (`events/names.py` says of what). The design's rows: exchange, login, register, the two signed calls.
+# Write units, read units and round trips before the answer, and separately the units of the audit entry
+# (`events/names.py` lists the audited events). The first rows are those of the design: exchange, login, register, the
+# two signed calls.
 GOLDEN = """
 route                                       operation                           writes  reads  trips  audit
 GET /time                                   warm                                     0      0      0      0
@@ -106,7 +109,7 @@ READS = {"GetItem", "BatchGetItem", "Query", "Scan"}
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Capacity units and calls. The audit, which no verdict waits for, is counted apart."""
+    """Capacity units and calls. The audit is counted separately, because the answer does not depend on it."""
 
     writes: float
     reads: float
@@ -116,12 +119,12 @@ class Cost:
 
 @dataclass(slots=True)
 class Meter:
-    """Hears every call of every client that Baton makes."""
+    """Counts the calls of every client that Baton creates."""
 
     units: Counter[str] = field(default_factory=Counter)
 
     def attach(self, client: Any) -> None:
-        """Listen to a client."""
+        """Register for the events of a client."""
         events = client.meta.events
         events.register("provide-client-params.dynamodb", self._ask)
         events.register("before-parameter-build.dynamodb", self._begin)
@@ -135,7 +138,7 @@ class Meter:
         context["writes"] = len(params.get("TransactItems", "1"))
 
     def _sent(self, request: Any, **_: object) -> None:
-        # Once for each attempt: what botocore sends again is a round trip too.
+        # Count each attempt: a retry of botocore is a round trip too.
         self.units["audit trips" if b"-audit" in bytes(request.data) else "trips"] += 1
 
     def _answered(self, model: Any, parsed: dict[str, Any], context: dict[str, Any], **_: object) -> None:
@@ -153,7 +156,7 @@ class Meter:
                 pytest.fail(f"{model.name}: {code}")
 
     def reading(self) -> Cost:
-        """Read the meter, and set it back."""
+        """Return the counts, and reset them."""
         cost = Cost(self.units["writes"], self.units["reads"], self.units["trips"], self.units["audit"])
         self.units.clear()
         return cost
@@ -161,13 +164,13 @@ class Meter:
 
 @pytest.fixture
 def tables(shared_tables: Tables) -> Tables:
-    """Keep everything on dynoxide."""
+    """Use dynoxide for all tables."""
     return shared_tables
 
 
 @pytest.fixture
 def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
-    """Attach a meter to every client that Baton will make."""
+    """Attach a meter to every client that Baton creates."""
     meter = Meter()
     make = AwsClient._make
 
@@ -182,7 +185,7 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
 
 @pytest.fixture
 def gateway(tables: Tables, clock: DevelopmentClock, meter: Meter, monkeypatch: pytest.MonkeyPatch) -> Gateway:
-    """Put one environment behind the gateway, with a signed route that does nothing, as a team would add its own."""
+    """Put one environment behind the gateway, with an empty signed route, as an app would add it."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     environment = load_environment(clock)
 
@@ -192,7 +195,7 @@ def gateway(tables: Tables, clock: DevelopmentClock, meter: Meter, monkeypatch: 
         return Answer(204)
 
     gateway = Gateway([environment.app])
-    gateway.call("GET", "/api/.well-known/jwks.json", [("host", HOST)])  # warm: it has its key ring
+    gateway.call("GET", "/api/.well-known/jwks.json", [("host", HOST)])  # load the key ring first
     return gateway
 
 
@@ -202,14 +205,14 @@ ROWS: dict[tuple[str, str], tuple[int, Prepare]] = {}
 
 
 class Home:
-    """Where the devices of one row live: an account of their own."""
+    """The account of the devices of one row."""
 
     def __init__(self, make_device: Callable[..., Device], clock: DevelopmentClock, number: int) -> None:
-        """Name the account."""
+        """Set the address of the account."""
         self.make, self.clock, self.email = make_device, clock, f"ada{number}@example.com"
 
     def device(self, client_id: str = "mobile") -> Device:
-        """Make a device: bound, where its client demands that."""
+        """Create a device. It is bound if its client requires that."""
         return self.make(client_id=client_id, bound=client_id == "mobile")
 
     def registered(self, client_id: str = "mobile") -> Device:
@@ -219,13 +222,13 @@ class Home:
         return device
 
     def skip(self, seconds: int) -> None:
-        """Let time pass, after which the environment has looked at its key ring again."""
+        """Advance the clock, and let the environment read its key ring enter_twice."""
         self.clock.skip(seconds)
-        anybody("/.well-known/jwks.json")(self)()
+        request_without_token("/.well-known/jwks.json")(self)()
 
 
 def row(route: str, operation: str, status: int = 200) -> Callable[[Prepare], Prepare]:
-    """Claim a row: what it prepares is not counted, what it returns is."""
+    """Add a row. Its preparation is not counted, the returned function is."""
 
     def claim(prepare: Prepare) -> Prepare:
         assert (route, operation) not in ROWS
@@ -235,8 +238,8 @@ def row(route: str, operation: str, status: int = 200) -> Callable[[Prepare], Pr
     return claim
 
 
-def anybody(path: str, method: str = "GET") -> Prepare:
-    """Ask, without a token."""
+def request_without_token(path: str, method: str = "GET") -> Prepare:
+    """Send a request without a token."""
     return lambda home: lambda: home.device().send(method, f"/api{path}", [("host", HOST)], b"")
 
 
@@ -249,19 +252,19 @@ for _path in (
     "/.well-known/oauth-protected-resource",
     "/openapi.json",
 ):
-    row(f"GET {_path}", "warm")(anybody(_path))
+    row(f"GET {_path}", "warm")(request_without_token(_path))
 for _method in ("GET", "POST"):
-    row(f"{_method} /oauth/authorize", "warm", 400)(anybody("/oauth/authorize", _method))
+    row(f"{_method} /oauth/authorize", "warm", 400)(request_without_token("/oauth/authorize", _method))
 
 
 @row("GET /.well-known/jwks.json", "the key ring is due: any request")
 def _(home: Home) -> Act:
     home.clock.skip(KEY_RING_REFRESH_S)
-    return anybody("/.well-known/jwks.json")(home)
+    return request_without_token("/.well-known/jwks.json")(home)
 
 
-def again(device: Device, path: str, email: str) -> Act:
-    """Enter, and enter again under the same attempt."""
+def enter_twice(device: Device, path: str, email: str) -> Act:
+    """Register or log in, and repeat the request with the same attempt."""
     attempt = {"idempotency-key": secrets.token_urlsafe(16)}
     assert device.post(path, device.entry(email), attempt, token=None).status in {200, 201}
     return lambda: device.post(path, device.entry(email), attempt, token=None)
@@ -274,7 +277,7 @@ def _(home: Home) -> Act:
 
 @row("POST /register", "a retry", 201)
 def _(home: Home) -> Act:
-    return again(home.device(), "/register", home.email)
+    return enter_twice(home.device(), "/register", home.email)
 
 
 @row("POST /register", "a taken address", 409)
@@ -306,7 +309,7 @@ def _(home: Home) -> Act:
 
 @row("POST /login", "a known device's retry")
 def _(home: Home) -> Act:
-    return again(home.registered(), "/login", home.email)
+    return enter_twice(home.registered(), "/login", home.email)
 
 
 @row("POST /login", "a known device, wrong password", 401)
@@ -333,7 +336,7 @@ def _(home: Home) -> Act:
 
 
 def exchanged(phone: Device, times: int) -> tuple[str, str]:
-    """Exchange so often; give the first token of these, and its attempt."""
+    """Exchange this number of times. Return the first of these tokens, and its attempt."""
     token, attempt = str(phone.tokens["refresh_token"]), secrets.token_urlsafe(16)
     assert phone.exchange(attempt=attempt).status == 200
     for _ in range(times - 1):
@@ -402,7 +405,7 @@ def _(home: Home) -> Act:
 
 
 def revoking(phone: Device) -> Act:
-    """Revoke a device's token."""
+    """Revoke the token of a device."""
     form = urlencode({"token": phone.token}).encode()
     return lambda: phone.request("POST", "/oauth/revoke", form, FORM, token=None)
 
@@ -552,8 +555,127 @@ def _(home: Home) -> Act:
     return lambda: phone.request("DELETE", "/me", headers={"baton-grant": grant})
 
 
+def person(home: Home) -> tuple[Device, Person]:
+    """Register a phone, and enrol an authenticator app on it."""
+    phone, ada = home.registered(), Person(lambda: int(home.clock.time()))
+    ada.enrol(phone)
+    home.skip(30)
+    return phone, ada
+
+
+def asked(home: Home, device: Device) -> Said:
+    """Log in up to the second factor."""
+    said = ask(device, home.email)
+    assert said.code == "factor_required"
+    return said
+
+
+@row("POST /login", "an unknown device, asked for a factor", 403)
+def _(home: Home) -> Act:
+    person(home)
+    tablet = home.device()
+    return lambda: ask(tablet, home.email)
+
+
+@row("POST /login", "a remembered device")
+def _(home: Home) -> Act:
+    phone, _ = person(home)
+    return lambda: phone.login(home.email)
+
+
+@row("POST /login/factor", "a known device, by its app")
+def _(home: Home) -> Act:
+    _, ada = person(home)
+    tablet = home.device()
+    assert prove(tablet, asked(home, tablet), totp=ada.fresh_code(), remember_device=False).status == 200
+    home.skip(30)
+    session = asked(home, tablet)
+    return lambda: prove(tablet, session, totp=ada.fresh_code())
+
+
+@row("POST /login/factor", "an unknown device, by its app")
+def _(home: Home) -> Act:
+    _, ada = person(home)
+    tablet = home.device()
+    session = asked(home, tablet)
+    return lambda: prove(tablet, session, totp=ada.fresh_code())
+
+
+@row("POST /login/factor", "a recovery code")
+def _(home: Home) -> Act:
+    _, ada = person(home)
+    tablet = home.device()
+    session = asked(home, tablet)
+    return lambda: prove(tablet, session, recovery_code=ada.codes[0])
+
+
+@row("POST /login/enrol", "refused: the account has a factor", 403)
+def _(home: Home) -> Act:
+    person(home)
+    tablet = home.device()
+    body = {"auth_session": asked(home, tablet).members["auth_session"], "kind": "totp"}
+    return lambda: tablet.post("/login/enrol", body, token=None)
+
+
+@row("POST /step-up", "password and app")
+def _(home: Home) -> Act:
+    phone, ada = person(home)
+    return lambda: grant_of(phone, "DELETE", "/me", password=PASSWORD, totp=ada.fresh_code())
+
+
+@row("POST /step-up", "the app alone")
+def _(home: Home) -> Act:
+    phone, ada = person(home)
+    return lambda: grant_of(phone, "DELETE", "/me", totp=ada.fresh_code())
+
+
+@row("GET /me/factors", "the factors")
+def _(home: Home) -> Act:
+    phone = home.registered()
+    return lambda: phone.get("/me/factors")
+
+
+def changing(phone: Device, method: str, path: str, body: bytes = b"", totp: str | None = None) -> Act:
+    """Get a grant for a change of factors; the act is the change."""
+    grant = grant_of(phone, method, path, body, password=PASSWORD, totp=totp)
+    headers = {"baton-grant": str(grant.members["grant"])}
+    return lambda: phone.request(method, path, body, (JSON if body else {}) | headers)
+
+
+@row("POST /me/factors/totp", "with a grant")
+def _(home: Home) -> Act:
+    return changing(home.registered(), "POST", "/me/factors/totp")
+
+
+@row("POST /me/factors/totp/confirm", "the first code")
+def _(home: Home) -> Act:
+    phone, ada = home.registered(), Person(lambda: int(home.clock.time()))
+    begun = changing(phone, "POST", "/me/factors/totp")().members
+    ada.secret = begun["secret"]
+    body = {"enrolment": begun["enrolment"], "totp": ada.fresh_code()}
+    return lambda: phone.post("/me/factors/totp/confirm", body)
+
+
+@row("DELETE /me/factors/totp", "with a grant", 204)
+def _(home: Home) -> Act:
+    phone, ada = person(home)
+    return changing(phone, "DELETE", "/me/factors/totp", totp=ada.fresh_code())
+
+
+@row("POST /me/factors/recovery-codes", "with a grant")
+def _(home: Home) -> Act:
+    phone, ada = person(home)
+    return changing(phone, "POST", "/me/factors/recovery-codes", totp=ada.fresh_code())
+
+
+@row("PUT /me/second-factor", "with a grant")
+def _(home: Home) -> Act:
+    phone, ada = person(home)
+    return changing(phone, "PUT", "/me/second-factor", b'{"on": false}', totp=ada.fresh_code())
+
+
 def printed(costs: Mapping[tuple[str, str], Cost]) -> str:
-    """Print costs as the golden table is written."""
+    """Format costs as the golden table is written."""
     lines = [f"{'route':<44}{'operation':<36}{'writes':>6}{'reads':>7}{'trips':>7}{'audit':>7}"]
     for (route, operation), cost in costs.items():
         figures = f"{cost.writes:>6g}{cost.reads:>7g}{cost.trips:>7}{cost.audit:>7g}"
@@ -561,10 +683,10 @@ def printed(costs: Mapping[tuple[str, str], Cost]) -> str:
     return "\n".join(["", *lines, ""])
 
 
-def test_every_operation_costs_what_is_promised(
+def test_every_operation_has_the_cost_of_the_golden_table(
     make_device: Callable[..., Device], clock: DevelopmentClock, meter: Meter
 ) -> None:
-    """The golden table, line by line."""
+    """Each operation has exactly the cost of its row in the golden table."""
     costs = {}
     for number, ((route, operation), (status, prepare)) in enumerate(ROWS.items()):
         act = prepare(Home(make_device, clock, number))
@@ -576,11 +698,11 @@ def test_every_operation_costs_what_is_promised(
 
 
 def test_every_route_has_its_row() -> None:
-    """A route that is added is weighed."""
+    """A new route needs a row."""
     routes = {f"{route.method} {route.path}" for route in load_environment().baton.routes}
     weighed = {route for route, _ in ROWS}
     assert {route for route in routes if not route.startswith("HEAD ")} <= weighed
-    # HEAD runs the view of GET.
+    # HEAD uses the view of GET.
     assert {route.replace("HEAD ", "GET ") for route in routes} <= weighed
 
 
@@ -591,7 +713,7 @@ def test_every_route_has_its_row() -> None:
 def test_an_exchange_costs_one_unit_with_six_lineages_and_four_with_all(
     tables: Tables, meter: Meter, lineages: int, units: int
 ) -> None:
-    """However large each has grown."""
+    """The size of the other lineages does not matter."""
     assert exchange_of(lineages, LineageStore(DynamoDB(tables)), meter) == Cost(writes=units, reads=0, trips=1)
 
 
@@ -599,7 +721,7 @@ def test_an_exchange_costs_one_unit_with_six_lineages_and_four_with_all(
 def test_a_call_that_runs_once_costs_a_unit_and_one_for_each_kb_of_its_answer(
     tables: Tables, meter: Meter, answer_bytes: int, units: int
 ) -> None:
-    """The claim, which takes the place of the nonce; the answer; a release. No read, and one round trip each."""
+    """The claim replaces the nonce. Then come the answer and a release. Each is one round trip without a read."""
     calls, key, mark = OnceCalls(DynamoDB(tables)), OnceKey("O#" + 43 * "k"), bytes(16)
     calls.claim(key, digest=bytes(32), mark=mark, now=NOW)
     assert meter.reading() == Cost(writes=1, reads=0, trips=1)
@@ -613,12 +735,12 @@ def test_a_call_that_runs_once_costs_a_unit_and_one_for_each_kb_of_its_answer(
 
 
 def test_a_store_that_reads_before_it_writes_is_noticed(tables: Tables, meter: Meter) -> None:
-    """By its read, and its second round trip."""
+    """The read and the second round trip change the cost."""
     assert exchange_of(1, ReadThenWrite(DynamoDB(tables)), meter) == Cost(writes=1, reads=1, trips=2)
 
 
 def exchange_of(lineages: int, lineage_store: LineageStore, meter: Meter) -> Cost:
-    """Exchange one of so many lineages, and say what that cost."""
+    """Exchange one of several lineages, and return the cost."""
     account_state = state_of(LARGEST, lineages)
     put_state(lineage_store._database, account_state)
     meter.reading()
@@ -637,7 +759,7 @@ def exchange_of(lineages: int, lineage_store: LineageStore, meter: Meter) -> Cos
 
 
 def shape(value: object) -> object:
-    """Take the numbers out of an item, and all but the length out of its strings and bytes."""
+    """Remove the numbers from an item, and keep only the length of its strings and bytes."""
     match value:
         case {"N": str()}:
             return "number"
@@ -652,7 +774,7 @@ def shape(value: object) -> object:
 
 
 def test_a_thousand_exchanges_store_nothing(make_device: Callable[..., Device], tables: Tables, meter: Meter) -> None:
-    """Every table has as many items as before, and each as many bytes, but for its numbers' digits."""
+    """Every table has the same number of items as before. Each item has the same size, except for digits of numbers."""
     dynamodb = boto3.client("dynamodb")
 
     def stored() -> dict[str, list[object]]:
@@ -670,5 +792,5 @@ def test_a_thousand_exchanges_store_nothing(make_device: Callable[..., Device], 
     assert stored() == before
     assert len(before["lineages"]) == 1
     dynamodb.put_item(TableName=tables.ephemeral, Item={"pk": {"S": "one more"}})
-    assert stored() != before, "nor would anything else be noticed"
+    assert stored() != before, "a change in the tables is not noticed"
     assert meter.reading() == Cost(writes=EXCHANGES, reads=0, trips=EXCHANGES)

@@ -1,4 +1,4 @@
-"""Histories recorded on real engines, over a line that loses answers, are held against the rule."""
+"""Histories from real engines, over a connection that loses answers, are compared with the rule."""
 
 import random
 import sys
@@ -17,7 +17,7 @@ from chalicelib.baton.storage.memory.tables import MemoryTables
 from chalicelib.baton.testing.contract.values import ACCOUNT
 from tests.baton.proofs.engines import check
 from tests.baton.proofs.engines import history as histories
-from tests.baton.proofs.engines.history import History, Unheard, from_json, keep, read, to_json
+from tests.baton.proofs.engines.history import History, Unanswered, from_json, keep, read, to_json
 from tests.baton.proofs.engines.linearizability import Refuted, explain
 from tests.baton.proofs.engines.recording import FIRST, START, Device, Part, ReadThenWrite, record
 from tests.baton.proofs.engines.sequential import apply
@@ -26,18 +26,18 @@ from tests.baton.proofs.engines.together import Team, processes, threads
 
 DEVICES, STEPS = 4, 40
 TRIES_MAX = 8
-"""A planted fault shows in the first history, nearly always. So many are recorded before it counts as unseen."""
+"""The number of histories before a seeded fault counts as unnoticed. Usually the first history shows the fault."""
 
 SHORT = pytest.param(DEVICES, STEPS, range(1), id="short")
 
 
 def long(histories: int) -> object:
-    """So many histories of eight devices, for ``make prove``."""
+    """Make a parameter set: this number of histories of eight devices, for ``make prove``."""
     return pytest.param(8, 60, range(100, 100 + histories), id="long", marks=pytest.mark.prove)
 
 
 def require_explained(history: History, name: str) -> None:
-    """Require that the rule explains a history. One that it does not explain is kept."""
+    """Require that the rule explains a history. Otherwise store the history in a file."""
     verdict = explain(history, apply)
     if isinstance(verdict, Refuted):
         kept = keep(history, name)
@@ -46,7 +46,7 @@ def require_explained(history: History, name: str) -> None:
 
 
 def is_ever_refuted(team: Team, tables: Tables, **named: object) -> bool:
-    """Record history after history, until one is refuted."""
+    """Record histories until one is refuted."""
     recorded = (
         record(team, tables, seed=seed, devices=DEVICES, steps=STEPS // 2, **named) for seed in range(TRIES_MAX)
     )
@@ -54,10 +54,10 @@ def is_ever_refuted(team: Team, tables: Tables, **named: object) -> bool:
 
 
 @pytest.mark.parametrize(("devices", "steps", "seeds"), [SHORT, long(4)])
-def test_the_embedded_engine_keeps_to_the_rule(
+def test_the_embedded_engine_follows_the_rule(
     tables: Tables, eager_switching: None, devices: int, steps: int, seeds: range
 ) -> None:
-    """Devices in threads, on moto serialised."""
+    """The devices are threads, on moto with a lock."""
     with threads(devices) as team:
         for seed in seeds:
             history = record(team, tables, seed=seed, devices=devices, steps=steps)
@@ -66,8 +66,8 @@ def test_the_embedded_engine_keeps_to_the_rule(
 
 
 @pytest.mark.parametrize(("devices", "steps", "seeds"), [SHORT, long(30)])
-def test_dynoxide_keeps_to_the_rule(shared_tables: Tables, devices: int, steps: int, seeds: range) -> None:
-    """Devices in processes of their own, on dynoxide."""
+def test_dynoxide_follows_the_rule(shared_tables: Tables, devices: int, steps: int, seeds: range) -> None:
+    """The devices are processes, on dynoxide."""
     with processes(devices) as team:
         for seed in seeds:
             history = record(team, shared_tables, seed=seed, devices=devices, steps=steps)
@@ -75,30 +75,33 @@ def test_dynoxide_keeps_to_the_rule(shared_tables: Tables, devices: int, steps: 
 
 
 def test_a_store_that_reads_and_then_writes_is_refuted(tables: Tables, eager_switching: None) -> None:
-    """The serialised engine does not save it: the tests above can fail."""
+    """The lock of moto does not hide this fault. This shows that the tests above can fail."""
     with threads(DEVICES) as team:
         assert is_ever_refuted(team, tables, store=ReadThenWrite)
 
 
 @pytest.mark.prove
 def test_a_store_that_reads_and_then_writes_is_refuted_on_dynoxide(shared_tables: Tables) -> None:
-    """Nor does this one."""
+    """Dynoxide does not hide this fault either."""
     with processes(DEVICES) as team:
         assert is_ever_refuted(team, shared_tables, store=ReadThenWrite)
 
 
 def test_stock_moto_is_refuted(tables: Tables, stock: None, wide_gap: None, eager_switching: None) -> None:
-    """Without the lock our own store breaks the rule too: the calibration is not for nothing."""
+    """Without the lock, moto breaks the rule under Baton's own store. The calibration is therefore necessary."""
     with threads(DEVICES) as team:
         try:
             refuted = is_ever_refuted(team, tables)
-        except KeyError as fell_apart:  # its dictionaries did, under two of its own threads
+        except KeyError as fell_apart:  # moto fails if two of its threads use its dictionaries
             refuted = "moto" in traceback.extract_tb(fell_apart.__traceback__)[-1].filename
     assert refuted
 
 
-def test_what_a_device_believes_of_its_own_end_is_what_stands_there() -> None:
-    """It believed in attempts that an end forgets, logged in over that, and the rule refuted what the store did."""
+def test_a_device_forgets_the_attempts_of_a_login_that_it_ended() -> None:
+    """Bug of the test: the device kept the attempts after an end and logged in with that state.
+
+    A correct store was then refuted.
+    """
     stored = MemoryTables(lineages={ACCOUNT: START.account_state})
     lineage_store = MemoryLineageStore(stored)
 
@@ -114,19 +117,19 @@ def test_what_a_device_believes_of_its_own_end_is_what_stands_there() -> None:
 
 
 @pytest.mark.prove
-def test_histories_meet_everything_the_rule_can_say(tables: Tables, eager_switching: None) -> None:
-    """Every verdict but ``Ahead``, which takes a table rolled back; and one sending in ten is unheard, or more."""
+def test_histories_have_every_verdict_of_the_rule(tables: Tables, eager_switching: None) -> None:
+    """Every verdict except ``Ahead``, which needs an old table. At least one request in ten has no answer."""
     with threads(DEVICES) as team:
         recorded = [record(team, tables, seed=seed, devices=DEVICES, steps=STEPS) for seed in range(TRIES_MAX)]
     said = Counter(type(operation.answer) for history in recorded for operation in history.operations)
-    assert said.keys() >= {Exchanged, Retry, Superseded, Reused, Inactive, Done, Moved, AccountState, Unheard}
-    assert said[Unheard] > said.total() / 10
+    assert said.keys() >= {Exchanged, Retry, Superseded, Reused, Inactive, Done, Moved, AccountState, Unanswered}
+    assert said[Unanswered] > said.total() / 10
 
 
-def test_a_refuted_history_is_kept_and_refuted_again(
+def test_a_refuted_history_is_stored_and_refuted_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The failure names the file, and the command finds in it what the test found."""
+    """The failure names the file. The command finds the same contradiction in this file."""
     monkeypatch.setattr(histories, "FOLDER", tmp_path)
     history = History(START, IMPOSSIBLE["two children of one generation"])
     with pytest.raises(pytest.fail.Exception, match=r"planted-1\.json"):
@@ -137,7 +140,7 @@ def test_a_refuted_history_is_kept_and_refuted_again(
 
 
 def test_an_explained_history_is_explained_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """And the command without a file says how it is used."""
+    """The command without a file prints its usage."""
     kept = keep(History(START, POSSIBLE["the unheard happened"]), "well", tmp_path)
     assert check.main([str(kept)]) == 0
     assert "explained: 2 operations" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The checker itself, on histories written by hand, and against every order there is."""
+"""Tests of the linearizability check: on histories written by hand, and against a check of every order."""
 
 import dataclasses
 import itertools
@@ -24,7 +24,7 @@ from chalicelib.baton.testing.contract.values import (
     presented,
     state_with,
 )
-from tests.baton.proofs.engines.history import FOREVER, UNHEARD, History, Operation, State
+from tests.baton.proofs.engines.history import FOREVER, UNANSWERED, History, Operation, State
 from tests.baton.proofs.engines.linearizability import Contradiction, Explained, Refuted, explain
 from tests.baton.proofs.engines.recording import FIRST, START
 from tests.baton.proofs.engines.sequential import apply
@@ -37,41 +37,41 @@ UNTOUCHED, MOVED_ON = START.account_state, replace(START.account_state, lineages
 
 
 def exchanging(who: PresentedToken, sent: int, heard: int, answer: object) -> Operation:
-    """Exchange, between two times."""
+    """Make the record of an exchange between two times."""
     arguments = {"presented": who, "now": NOW, "not_before": NOT_BEFORE, "idle_s": IDLE_S}
     return Operation(who.attempt.decode(), "exchange", arguments, sent, heard, answer)
 
 
 def looking(sent: int, heard: int, answer: object) -> Operation:
-    """Read the account state."""
+    """Make the record of a read of the account state."""
     return Operation("reader", "get", {"account": ACCOUNT}, sent, heard, answer)
 
 
 def ending(sent: int, heard: int, answer: object = Done(), *, reason: EndReason = EndReason.LOGOUT) -> Operation:
-    """End the lineage."""
+    """Make the record of an end of the lineage."""
     arguments = {"account": ACCOUNT, "lineage": FIRST.id, "reason": reason, "now": NOW}
     return Operation("owner", "end", arguments, sent, heard, answer)
 
 
 def ending_all(sent: int, heard: int, answer: object = Done()) -> Operation:
-    """End every lineage, on behalf of the first."""
+    """Make the record of an end of all lineages, on behalf of the first."""
     return Operation("owner", "end_all", {"actor": ACTOR, "now": NOW}, sent, heard, answer)
 
 
 def ending_device(actor: Actor, lineage: LineageId, sent: int, heard: int, answer: object = Done()) -> Operation:
-    """End one lineage on behalf of another."""
+    """Make the record of an end of one lineage on behalf of another."""
     arguments = {"actor": actor, "lineage": lineage, "now": NOW}
     return Operation(actor.lineage, "end_device", arguments, sent, heard, answer)
 
 
 def changing_password(actor: Actor, sent: int, heard: int, answer: object = Done()) -> Operation:
-    """Change the password on behalf of a lineage."""
+    """Make the record of a password change on behalf of a lineage."""
     arguments = {"actor": actor, "password_hash": actor.lineage.encode(), "expected": TWO.account_state, "now": NOW}
     return Operation(actor.lineage, "change_password", arguments, sent, heard, answer)
 
 
 def deleting(actor: Actor, sent: int, heard: int, answer: object = Done()) -> Operation:
-    """Delete the account on behalf of a lineage."""
+    """Make the record of a deletion of the account on behalf of a lineage."""
     return Operation(actor.lineage, "delete", {"actor": actor, "now": NOW}, sent, heard, answer)
 
 
@@ -88,22 +88,22 @@ POSSIBLE = {
         looking(2, 8, UNTOUCHED),
     ),
     "the unheard happened": (
-        exchanging(OWNER, 0, 1, UNHEARD),
+        exchanging(OWNER, 0, 1, UNANSWERED),
         exchanging(OWNER, 2, 3, Retry(CHILD)),
     ),
     "the unheard never happened": (
-        exchanging(OWNER, 0, 1, UNHEARD),
+        exchanging(OWNER, 0, 1, UNANSWERED),
         exchanging(THIEF, 2, 3, Exchanged(THIEFS_CHILD)),
         exchanging(OWNER, 4, 5, Reused(THIEFS_CHILD)),
     ),
     "the unheard happened long after": (
-        exchanging(OWNER, 0, FOREVER, UNHEARD),
+        exchanging(OWNER, 0, FOREVER, UNANSWERED),
         looking(2, 3, UNTOUCHED),
         looking(4, 5, MOVED_ON),
     ),
     "one of two unheard happened": (
-        ending(0, 1, UNHEARD),
-        ending_all(0, 1, UNHEARD),
+        ending(0, 1, UNANSWERED),
+        ending_all(0, 1, UNANSWERED),
         exchanging(OWNER, 2, 3, Inactive(EndReason.LOGOUT)),
     ),
     "of two ends side by side, the one came first": (
@@ -132,9 +132,9 @@ IMPOSSIBLE = {
     "an ended login that lives": (ending(0, 1), exchanging(OWNER, 2, 3, Exchanged(CHILD))),
     "an exchange after the end of all": (ending_all(0, 1), exchanging(OWNER, 2, 3, Exchanged(CHILD))),
     "an end that nobody asked for": (exchanging(OWNER, 0, 1, Inactive(EndReason.LOGOUT)),),
-    "a retry of what was not sent yet": (exchanging(OWNER, 0, 1, Retry(CHILD)), exchanging(OWNER, 2, 3, UNHEARD)),
+    "a retry of what was not sent yet": (exchanging(OWNER, 0, 1, Retry(CHILD)), exchanging(OWNER, 2, 3, UNANSWERED)),
     "the unheard happened after its line was seen to break": (
-        exchanging(OWNER, 0, 1, UNHEARD),
+        exchanging(OWNER, 0, 1, UNANSWERED),
         looking(2, 3, UNTOUCHED),
         looking(4, 5, MOVED_ON),
     ),
@@ -186,46 +186,46 @@ IMPOSSIBLE_OF_TWO = {
 
 
 @pytest.mark.parametrize("name", POSSIBLE_OF_TWO)
-def test_what_two_devices_could_have_done_is_explained(name: str) -> None:
-    """One of the two comes first, and the other is told."""
+def test_a_possible_history_of_two_devices_is_explained(name: str) -> None:
+    """One of the two comes first, and the other gets the answer for the state after it."""
     assert isinstance(explain(History(TWO, POSSIBLE_OF_TWO[name]), apply), Explained)
 
 
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("name", IMPOSSIBLE_OF_TWO)
-def test_what_no_two_devices_could_have_done_is_refuted(name: str) -> None:
-    """Whichever comes first, the other is not live any more, or its proof is void."""
+def test_an_impossible_history_of_two_devices_is_refuted(name: str) -> None:
+    """In each order, the second login is not active any more, or its grant is outdated."""
     assert isinstance(explain(History(TWO, IMPOSSIBLE_OF_TWO[name]), apply), Refuted)
 
 
 @pytest.mark.parametrize("name", POSSIBLE)
-def test_what_could_have_happened_is_explained(name: str) -> None:
-    """By an order in which every answer is the rule's."""
+def test_a_possible_history_is_explained(name: str) -> None:
+    """In the found order, every answer is the answer of the rule."""
     verdict = explain(History(START, POSSIBLE[name]), apply)
     assert isinstance(verdict, Explained)
     state = START
     for operation in verdict.order:
         state, answer = apply(state, operation)
-        assert operation.answer in (answer, UNHEARD)
+        assert operation.answer in (answer, UNANSWERED)
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
-def test_what_could_not_have_happened_is_refuted(name: str) -> None:
-    """Whatever the order."""
+def test_an_impossible_history_is_refuted(name: str) -> None:
+    """No order gives the recorded answers."""
     assert isinstance(explain(History(START, IMPOSSIBLE[name]), apply), Refuted)
 
 
-def test_a_refutation_says_how_far_it_came_and_what_the_rule_would_answer() -> None:
-    """So that whoever reads it sees the contradiction."""
+def test_a_refutation_has_the_longest_order_and_the_expected_answer() -> None:
+    """A reader of the failure can see the contradiction."""
     first, second = IMPOSSIBLE["an ended login that lives"]
     verdict = explain(History(START, (first, second)), apply)
     assert verdict == Refuted((first,), (Contradiction(second, Inactive(EndReason.LOGOUT)),))
 
 
 def explained_by_some_order(history: History) -> bool:
-    """Try every order of every choice of unheard operations that happened: the definition itself."""
-    heard = [operation for operation in history.operations if operation.answer != UNHEARD]
-    unheard = [operation for operation in history.operations if operation.answer == UNHEARD]
+    """Try every order of every choice of unanswered operations: the definition of linearizability."""
+    heard = [operation for operation in history.operations if operation.answer != UNANSWERED]
+    unheard = [operation for operation in history.operations if operation.answer == UNANSWERED]
     return any(
         _fits(order)
         for happened in range(len(unheard) + 1)
@@ -240,13 +240,13 @@ def _fits(order: Sequence[Operation]) -> bool:
         if any(later.heard < operation.sent for later in order[place + 1 :]):
             return False
         state, answer = apply(state, operation)
-        if operation.answer not in (answer, UNHEARD):
+        if operation.answer not in (answer, UNANSWERED):
             return False
     return True
 
 
 def any_history(chance: random.Random) -> History:
-    """Draw a history of a few operations: what really happened, at times with times or answers confused."""
+    """Generate a small history from real behaviour, in which times or answers may be exchanged."""
     state, operations = START, []
     for number in range(chance.choice([3, 4, 5, 5])):
         sent = 10 * number
@@ -264,13 +264,13 @@ def any_history(chance: random.Random) -> History:
         after, answer = apply(state, operation)
         if unheard:
             operation = dataclasses.replace(operation, heard=chance.choice([heard, FOREVER]))
-        operations.append(dataclasses.replace(operation, answer=UNHEARD if unheard else answer))
+        operations.append(dataclasses.replace(operation, answer=UNANSWERED if unheard else answer))
         state = chance.choice([after, after, state])
     return History(START, tuple(operations))
 
 
-def test_the_search_finds_what_trying_every_order_finds() -> None:
-    """On a thousand small histories, many of each verdict."""
+def test_the_search_agrees_with_a_check_of_every_order() -> None:
+    """On a thousand small histories, with many explained and many refuted."""
     chance = random.Random(9)
     drawn = [any_history(chance) for _ in range(1000)]
     verdicts = [isinstance(explain(history, apply), Explained) for history in drawn]

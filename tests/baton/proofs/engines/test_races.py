@@ -1,4 +1,4 @@
-"""Baton itself, raced on an engine that is a program of its own."""
+"""Races of Baton on dynoxide, which runs as a separate program."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ PROCESSES = 8
 
 @pytest.fixture
 def raced(shared_tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send the hot calls to dynoxide by the small AWS client; thousands register, at next to no cost."""
+    """Use the small AWS client to dynoxide, and cheap password hashes, because thousands of accounts register."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", shared_tables.prefix)
     monkeypatch.setenv("BATON_AWS_CLIENT", "small")
     monkeypatch.setenv("BATON_RATE_LIMITS", "off")
@@ -32,7 +32,7 @@ def raced(shared_tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_races_of_sixteen_have_one_child_each(raced: None, record_property: Callable[[str, object], None]) -> None:
-    """The long form in short: sixteen environments in threads of this process."""
+    """The short form: sixteen environments in threads of this process."""
     with threads(1) as team:
         assert sum(tally["children"] for tally in race(team, 1, RACES)) == RACES
     record_property("cases", RACES)
@@ -42,12 +42,12 @@ def test_races_of_sixteen_have_one_child_each(raced: None, record_property: Call
 def test_ten_thousand_races_of_sixteen_have_one_child_each(
     raced: None, record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str], witness: Witness
 ) -> None:
-    """Eight processes with two environments each, whole requests, half of the races between rivals: no 5xx either."""
+    """Eight processes with two environments each. Half of the races are between rivals. No answer is 5xx."""
     begun, total = time.monotonic(), Counter[str]()
     with processes(PROCESSES) as team:
         for tally in race(team, PROCESSES, RACES_AT_LENGTH):
             total += tally
-            assert not witness.leaks()  # now: what it has to search grows with the square of the races
+            assert not witness.leaks()  # now, because the search time grows with the square of the number of races
             witness.forget()
             with capsys.disabled():
                 sys.stderr.write(f"  {total['children']:>6} of {RACES_AT_LENGTH}, {time.monotonic() - begun:4.0f} s\n")
@@ -58,7 +58,7 @@ def test_ten_thousand_races_of_sixteen_have_one_child_each(
 
 
 def said(status: int, **members: str) -> Said:
-    """Make an answer."""
+    """Create an answer."""
     return Said(status, {}, json.dumps(members).encode())
 
 
@@ -66,8 +66,8 @@ CHILD, DOWN = said(200, refresh_token="child"), said(503, code="unavailable")
 REUSED, ENDED = (said(400, code=code, reason="reuse") for code in ("token_reused", "login_required"))
 
 
-def test_a_race_that_breaks_the_promise_is_noticed() -> None:
-    """Two children, two winners among rivals, none at all, an end that nobody made, a refused retry, a 5xx."""
+def test_a_race_that_breaks_the_rule_is_noticed() -> None:
+    """Two children, two winners among rivals, no winner, an end without reuse, a refused retry, a 5xx."""
     other, unexplained = said(200, refresh_token="another"), said(400, code="login_required")
     assert only_child([CHILD] * RACERS, rivals=False) == "child"
     assert only_child([CHILD, REUSED] + [ENDED] * (RACERS - 2), rivals=True) == "child"

@@ -1,4 +1,4 @@
-"""The storage on an engine that is not moto: the same contract."""
+"""The storage contract on dynoxide."""
 
 import pytest
 
@@ -9,10 +9,10 @@ from tests.baton.storage.test_dynamodb import storage_over
 
 
 class TestDynoxide(StorageContract):
-    """The contract, on dynoxide."""
+    """The storage contract, on dynoxide."""
 
     @pytest.fixture
     def storage(self, shared_tables: Tables) -> StorageUnderTest:
-        """Give the storage over tables of its own, empty."""
+        """Create the storage over empty tables."""
         dynamodb = AwsClient("dynamodb")
         return storage_over(DynamoDB(shared_tables, dynamodb), dynamodb)

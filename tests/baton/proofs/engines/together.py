@@ -1,4 +1,4 @@
-"""The same work in several threads, or in several processes, that set off together."""
+"""Run the same work in several threads or processes that start at the same time."""
 
 import multiprocessing
 import threading
@@ -8,25 +8,25 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 PATIENCE_S = 120
-"""Nobody is that late on a busy machine; beyond it somebody has died."""
+"""The limit for a busy machine. A worker that is later has crashed."""
 
 Part = TypeVar("Part")
 Told = TypeVar("Told")
 
 Meet = Callable[[], object]
-"""Wait until all have come to this point."""
+"""Wait until all workers have reached this point."""
 
 
 class Team(Protocol):
-    """So many hands; each plays one part, and tells."""
+    """A group of workers. Each runs one part and returns a result."""
 
     def __call__(self, play: Callable[[Part, Meet], Told], parts: Sequence[Part], /) -> list[Told]:
-        """Play all parts at once, one hand each, and give what each told, in order."""
+        """Run all parts in parallel, one worker each, and return the results in order."""
 
 
 @contextmanager
 def threads(size: int) -> Iterator[Team]:
-    """Let so many threads of this process play."""
+    """Run the parts in threads of this process."""
     barrier = threading.Barrier(size, timeout=PATIENCE_S)
     with ThreadPoolExecutor(size) as pool:
         yield lambda play, parts: _told([pool.submit(_played, part, play, barrier) for part in parts])
@@ -34,7 +34,7 @@ def threads(size: int) -> Iterator[Team]:
 
 @contextmanager
 def processes(size: int) -> Iterator[Team]:
-    """Let so many processes play: each a fresh Python, with this one's environment. ``play`` must be importable."""
+    """Run the parts in new Python processes, with the environment of this one. ``play`` must be importable."""
     fresh = multiprocessing.get_context("spawn")
     barrier = fresh.Barrier(size, timeout=PATIENCE_S)
     with ProcessPoolExecutor(size, mp_context=fresh, initializer=_inherit, initargs=(barrier,)) as pool:
@@ -42,7 +42,7 @@ def processes(size: int) -> Iterator[Team]:
 
 
 def _told(futures: Sequence[Future[Any]]) -> list[Any]:
-    """Collect what was told. Of those who fell, name the one that fell first: the others only waited for it."""
+    """Collect the results. If several workers failed, raise the first cause: the others only waited for that worker."""
     fallen = [error for future in futures if (error := future.exception()) is not None]
     for error in sorted(fallen, key=lambda error: isinstance(error, threading.BrokenBarrierError)):
         raise error
@@ -53,15 +53,15 @@ _inherited: Any = None
 
 
 def _inherit(barrier: object) -> None:
-    """Keep what can only be handed to a process at its birth."""
+    """Keep an object that a process can receive only when it starts."""
     global _inherited  # noqa: PLW0603 - one process, one team
     _inherited = barrier
 
 
 def _played(part: Any, play: Callable[[Any, Meet], Any], barrier: Any = None) -> Any:
-    """Play a part. Whoever falls does not leave the others waiting."""
+    """Run a part. If it fails, release the workers that wait at the barrier."""
     barrier = barrier or _inherited
-    barrier.wait()  # one hand, one part: nobody is done before all have begun
+    barrier.wait()  # one worker for each part: no part ends before all have begun
     try:
         return play(part, barrier.wait)
     except BaseException:

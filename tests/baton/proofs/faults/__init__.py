@@ -1,1 +1,1 @@
-"""Faults at every call: each call of each endpoint to DynamoDB and KMS fails in each way, once and for good."""
+"""Fault injection: each call of each endpoint to DynamoDB and KMS fails in each way, once and permanently."""

@@ -1,4 +1,4 @@
-"""A stage for all acts of a module: one environment, its ring wrapped by KMS, over a line that fails when told to."""
+"""One stage for all scenarios of a module: an environment with a key ring under KMS, and a connection that can fail."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ from tools.dev.gateway import DevelopmentClock
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def stage(request: pytest.FixtureRequest, embedded_engine: None) -> Iterator[Stage]:
-    """Deploy."""
+    """Create the stage."""
     del embedded_engine
     tables, line, clock = Tables("baton-faults"), Line(), DevelopmentClock()
     create_tables(tables)

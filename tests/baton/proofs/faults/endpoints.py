@@ -1,4 +1,4 @@
-"""Every endpoint, in every way in which it asks DynamoDB or KMS something else."""
+"""Scenarios: every endpoint, with each different sequence of calls to DynamoDB and KMS."""
 
 import base64
 import contextlib
@@ -20,15 +20,15 @@ from tests.baton.wire.conversation import FORM, HOST, NEW_PASSWORD, PASSWORD, De
 EMAIL = "ada@example.com"
 ATTEMPT = "the one attempt of this act"
 CHEAP = (8, 1, 1)
-"""Argon2 at next to no cost: no fault depends on how long a password takes."""
+"""Cheap Argon2 settings: no fault depends on the time of a password hash."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """An act on a stage: ``prepare`` sets it up and gives it. ``outcomes`` names ends other than the undisturbed one.
+    """A scenario on a stage: ``prepare`` sets it up and returns its action.
 
-    A fault may come after the deed, and who repeats it then finds it done: that end is as good. ``may_leave`` are facts
-    that a fault half-way may leave in the tables besides.
+    ``outcomes`` lists the accepted results other than the undisturbed one: a fault can come after the write, and a
+    repeated request then gets another answer. ``may_leave`` lists facts that a fault may leave in the tables.
     """
 
     route: str
@@ -39,7 +39,7 @@ class Scenario:
     asks_nobody: bool
 
     def __str__(self) -> str:
-        """Name it."""
+        """Return the name of the scenario."""
         return f"{self.route} {self.name}".strip()
 
 
@@ -54,7 +54,7 @@ def scenario(
     may_leave: tuple[str, ...] = (),
     asks_nobody: bool = False,
 ) -> Callable[[Callable[[Stage], Act]], Callable[[Stage], Act]]:
-    """Put an act on the list."""
+    """Add a scenario to the list."""
 
     def add(prepare: Callable[[Stage], Act]) -> Callable[[Stage], Act]:
         SCENARIOS.append(Scenario(route, name, prepare, frozenset(outcomes), frozenset(may_leave), asks_nobody))
@@ -71,24 +71,24 @@ def registered(stage: Stage, client_id: str = "mobile", **options: object) -> De
 
 
 def entered(device: Device, path: str, password: str = PASSWORD) -> Said:
-    """Register or log in, under the attempt of the act."""
+    """Register or log in, with the attempt of the scenario."""
     said = device.post(path, device.entry(EMAIL, password), {"idempotency-key": ATTEMPT.replace(" ", "-")}, token=None)
     return device._kept(said)
 
 
 def log_out_everywhere(phone: BatonClient) -> None:
-    """End every login, by the password. An end that came before this answer is an end."""
+    """End every login, with the password. A login that ended before this answer counts as ended."""
     with contextlib.suppress(NotLoggedIn):
         phone.logout(everywhere=True, password=PASSWORD)
     phone.forget()
 
 
 def public(stage: Stage, path: str, method: str = "GET") -> Act:
-    """Ask what anybody may ask."""
+    """Send a request that needs no token."""
     return stage.by_device(stage.device(), lambda device: device.send(method, f"/api{path}", [("host", HOST)], b""))
 
 
-# --- What anybody may ask
+# --- Public routes
 
 
 @scenario("GET /time", asks_nobody=True)
@@ -136,7 +136,7 @@ def _(stage: Stage) -> Act:
     return public(stage, "/health")
 
 
-# --- Register and log in
+# --- Registration and login
 
 
 @scenario("POST /register")
@@ -229,14 +229,14 @@ def _(stage: Stage) -> Act:
 
 @scenario("POST /login", "once too often")
 def _(stage: Stage) -> Act:
-    stage.clock.skip(THROTTLE_WINDOW_S - stage.clock.time() % THROTTLE_WINDOW_S)  # a window has just begun
+    stage.clock.skip(THROTTLE_WINDOW_S - stage.clock.time() % THROTTLE_WINDOW_S)  # a new rate limit window has begun
     registered(stage)
     for _ in range(FAILURES_PER_ACCOUNT_MAX):
         stage.device().login(EMAIL, password=NEW_PASSWORD)
     return stage.by_device(stage.device(), lambda phone: entered(phone, "/login"))
 
 
-# --- Exchange, and what stock OAuth parties ask besides
+# --- Exchange and the other OAuth routes
 
 
 @scenario("POST /oauth/token")
@@ -270,7 +270,8 @@ def _(stage: Stage) -> Act:
     return stage.by_device(phone, lambda phone: phone.exchange(grandparent, attempt="an-attempt-to-keep"))
 
 
-# The lineage is ended before the answer leaves. A thief who got none, and asks again, finds it ended.
+# The lineage is ended before the answer is sent. A thief without an answer who repeats the request finds an ended
+# lineage.
 @scenario("POST /oauth/token", "by a thief", outcomes=("400 login_required",))
 def _(stage: Stage) -> Act:
     phone = registered(stage)
@@ -418,7 +419,8 @@ def _(stage: Stage) -> Act:
     )
 
 
-# Who repeats it after it happened is told that the old password is wrong: either may be the password (client contract).
+# A request that is repeated after its effect gets "wrong password" for the old one: either may be right (client
+# contract).
 @scenario("POST /me/password", outcomes=("refused (invalid_credentials), then done",))
 def _(stage: Stage) -> Act:
     phone = stage.client()
@@ -442,8 +444,8 @@ def _(stage: Stage) -> Act:
     return stage.by_client(phone, log_out_everywhere)
 
 
-# The state closes first and forgets its logins, and who repeats it is told that there is none. What is then left of the
-# user goes when somebody registers the address: see "an address whose deletion died half-way".
+# The account state is deleted first, with its logins. A repeated request is told that there is no login. The rest of
+# the user item is removed when the address is registered again: see "an address whose deletion died half-way".
 @scenario(
     "DELETE /me",
     outcomes=("logged out (login_required), then NotLoggedIn",),

@@ -1,7 +1,7 @@
-"""The line between the stores and AWS: it remembers what passes, and fails where it is told to.
+"""The connection between the stores and AWS: it records the requests, and fails on command.
 
-Faults strike below everything that is ours: what is sent again, what is translated and what is believed is the
-product's doing. `Line` knows no transport; each transport that the stores may use is led over it (`transports.py`).
+Faults strike below Baton's code: retries, error translation and answer checks are part of the test. `Line` does not
+depend on a transport. `transports.py` leads each transport over it.
 """
 
 import json
@@ -15,7 +15,7 @@ CHECKSUM = "x-amz-crc32"
 
 @dataclass(frozen=True)
 class Sending:
-    """One request on the line: ``dynamodb`` or ``kms``, the operation, and what it asks."""
+    """One request on the connection: ``dynamodb`` or ``kms``, the operation, and the parameters."""
 
     service: str
     operation: str
@@ -23,20 +23,20 @@ class Sending:
 
     @property
     def name(self) -> str:
-        """Say which call this is: the operation, and the tables it names."""
+        """Name this call: the operation and its tables."""
         parts = [write for one in self.asked.get("TransactItems", ()) for write in one.values()] or [self.asked]
         tables = [part["TableName"].rpartition("-")[2] for part in parts if "TableName" in part]
         return f"{self.operation} {'+'.join(tables) or self.service}"
 
     @property
     def writes(self) -> bool:
-        """Tell whether it may write into a table."""
+        """Return whether the request may write to a table."""
         return self.service == "dynamodb" and self.operation != "GetItem"
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer on the line."""
+    """One answer on the connection."""
 
     status: int
     headers: dict[str, str]
@@ -50,29 +50,29 @@ class Reply:
         return parsed
 
     def saying(self, body: bytes) -> "Reply":
-        """Say something else, as genuinely: DynamoDB's checksum is over what is said."""
+        """Return another answer with a valid checksum for its body."""
         checked = {CHECKSUM: str(crc32(body))} if CHECKSUM in self.headers else {}
         return replace(self, headers=self.headers | checked, body=body)
 
     def with_members(self, members: object) -> "Reply":
-        """Say other members."""
+        """Return an answer with other members."""
         return self.saying(json.dumps(members).encode())
 
 
 class Lost(Exception):
-    """The connection broke; ``reply`` is what it broke in the middle of, if anything came at all."""
+    """The connection broke. ``reply`` is the part of the answer that arrived, if any."""
 
     def __init__(self, reply: Reply | None = None) -> None:
-        """Keep it."""
+        """Store the partial answer."""
         super().__init__()
         self.reply = reply
 
 
 class TimedOut(Exception):
-    """Nobody answered in time: ``reply`` comes when nobody waits any more."""
+    """The request timed out: ``reply`` arrives after the time-out."""
 
     def __init__(self, reply: Reply) -> None:
-        """Keep it."""
+        """Store the late answer."""
         super().__init__()
         self.reply = reply
 
@@ -85,7 +85,7 @@ Strike = Callable[[Sending, Deliver], Reply]
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the stores, as recorded: what was sent, and what came back."""
+    """One recorded call of the stores: the request and the answer."""
 
     sending: Sending
     reply: Reply
@@ -93,7 +93,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Fault:
-    """A way for a call to fail. ``strike`` stands in for its delivery; ``once`` spares whatever is sent again."""
+    """A way for a call to fail. ``strike`` replaces its delivery; with ``once``, a retry is not struck."""
 
     name: str
     strike: Strike
@@ -103,7 +103,7 @@ class Fault:
 
 @dataclass
 class Line:
-    """Carry requests. Sent again at once is the same call: whoever sends again, the transport or the stores."""
+    """Carries requests. An immediate retry by the transport or the stores counts as the same call."""
 
     calls: list[Call] = field(default_factory=list)
     struck: int = 0
@@ -114,21 +114,21 @@ class Line:
     _index: int = -1
 
     def record(self) -> None:
-        """Begin anew, and fail nowhere."""
+        """Start a new recording without faults."""
         self.calls, self.struck, self.resting = [], 0, False
         self._at, self._fault, self._last, self._index = None, None, None, -1
 
     def fail(self, fault: Fault, *, at: int) -> None:
-        """Begin anew, and let the call of this number fail, until ``repair``."""
+        """Start a new recording, and let the call with this number fail until ``repair``."""
         self.record()
         self._at, self._fault = at, fault
 
     def repair(self) -> None:
-        """Fail no more."""
+        """End the fault."""
         self._fault = None
 
     def rest(self) -> None:
-        """Carry everything from now on, and remember none of it."""
+        """Carry all requests from now on without recording them."""
         self.resting = True
 
     def carry(self, sending: Sending, deliver: Deliver) -> Reply:
@@ -147,16 +147,16 @@ class Line:
         return reply
 
 
-# --- What can go wrong -------------------------------------------------------------------------------------------
+# --- Kinds of faults -------------------------------------------------------------------------------------------
 
 
 def request_lost(_: Sending, deliver: Deliver) -> Reply:
-    """Lose the request: nothing happened."""
+    """Lose the request: it has no effect."""
     raise Lost
 
 
 def answer_lost(_: Sending, deliver: Deliver) -> Reply:
-    """Lose the answer: it happened, and nobody hears of it."""
+    """Lose the answer: the request has its effect, but the sender gets no answer."""
     deliver()
     raise Lost
 
@@ -167,12 +167,12 @@ def torn(_: Sending, deliver: Deliver) -> Reply:
 
 
 def timed_out(_: Sending, deliver: Deliver) -> Reply:
-    """Answer too late."""
+    """Answer after the time-out."""
     raise TimedOut(deliver())
 
 
 def throttled(sending: Sending, _: Deliver) -> Reply:
-    """Refuse for want of capacity."""
+    """Answer with a throttling error."""
     if sending.operation == "TransactWriteItems":
         return _cancelled(sending, "ThrottlingError")
     return _refused(
@@ -181,25 +181,25 @@ def throttled(sending: Sending, _: Deliver) -> Reply:
 
 
 def conflicted(sending: Sending, _: Deliver) -> Reply:
-    """Meet a transaction."""
+    """Answer with a transaction conflict."""
     if sending.operation == "TransactWriteItems":
         return _cancelled(sending, "TransactionConflict")
     return _refused(400, "TransactionConflictException")
 
 
 def failing(sending: Sending, _: Deliver) -> Reply:
-    """Fail inside the service."""
+    """Answer with an internal error of the service."""
     return _refused(500, "KMSInternalException" if sending.service == "kms" else "InternalServerError")
 
 
 def overloaded(_: Sending, deliver: Deliver) -> Reply:
-    """Fail before the service: a load balancer answers, and not in JSON."""
+    """Answer with an error of the load balancer, which is not JSON."""
     del deliver
     return Reply(503, {"Content-Type": "text/html"}, b"<html><body>503 Service Unavailable</body></html>")
 
 
 def denied(_: Sending, deliver: Deliver) -> Reply:
-    """Refuse for want of rights: configuration is our own trouble too."""
+    """Answer "access denied": a wrong configuration is a server error too."""
     del deliver
     return _refused(400, "AccessDeniedException")
 
@@ -211,36 +211,36 @@ def garbled(_: Sending, deliver: Deliver) -> Reply:
 
 
 def corrupted(_: Sending, deliver: Deliver) -> Reply:
-    """Say that there is no item, under the checksum of what there is."""
+    """Answer that there is no item, with the checksum of the true answer."""
     reply = deliver()
     left = {name: value for name, value in reply.members.items() if name not in _ITEMS}
     return replace(reply, body=json.dumps(left).encode())
 
 
 def without_reasons(_: Sending, deliver: Deliver) -> Reply:
-    """Cancel a transaction and give no reasons."""
+    """Cancel a transaction without reasons."""
     reply = deliver()
     return reply.with_members({name: value for name, value in reply.members.items() if name != "CancellationReasons"})
 
 
 def short_of_reasons(_: Sending, deliver: Deliver) -> Reply:
-    """Cancel a transaction and give too few reasons."""
+    """Cancel a transaction with too few reasons."""
     reply = deliver()
     return reply.with_members({**reply.members, "CancellationReasons": reply.members["CancellationReasons"][:-1]})
 
 
 def emptied(_: Sending, deliver: Deliver) -> Reply:
-    """Give an item with nothing in it."""
+    """Return an item without attributes."""
     return _with_items(deliver(), lambda _: {})
 
 
 def keyed(_: Sending, deliver: Deliver) -> Reply:
-    """Give an item that holds its key alone."""
+    """Return an item that has only its key."""
     return _with_items(deliver(), lambda item: {name: value for name, value in item.items() if name in {"pk", "sk"}})
 
 
 def twisted(_: Sending, deliver: Deliver) -> Reply:
-    """Give an item whose attributes are all of another type."""
+    """Return an item whose attributes all have another type."""
     return _with_items(deliver(), _twisted)
 
 
@@ -249,7 +249,7 @@ def _twisted(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def undecodable(_: Sending, deliver: Deliver) -> Reply:
-    """Give an item whose bytes are not base64, and whose numbers are none."""
+    """Return an item with invalid base64 and invalid numbers."""
     return _with_items(deliver(), _undecodable)
 
 
@@ -263,13 +263,13 @@ def _undecodable(value: Any) -> Any:
 
 
 def wrong_key(_: Sending, deliver: Deliver) -> Reply:
-    """Open another data key than the one that was asked for."""
+    """Decrypt another data key than the requested one."""
     reply = deliver()
     return reply.with_members({**reply.members, "Plaintext": "A" * 43 + "="})
 
 
 def no_key(_: Sending, deliver: Deliver) -> Reply:
-    """Open nothing."""
+    """Return no data key."""
     reply = deliver()
     return reply.with_members({**reply.members, "Plaintext": ""})
 
@@ -280,7 +280,7 @@ def _refused(status: int, code: str, **members: object) -> Reply:
 
 
 def _cancelled(sending: Sending, code: str) -> Reply:
-    """Cancel a transaction for the sake of its first write."""
+    """Cancel a transaction because of its first write."""
     reasons = [{"Code": "None"} for _ in sending.asked["TransactItems"]]
     reasons[0] = {"Code": code}
     return _refused(400, "TransactionCanceledException", CancellationReasons=reasons)
@@ -333,11 +333,11 @@ KINDS: dict[Strike, Callable[[Call], bool]] = {
     wrong_key: _opens_a_key,
     no_key: _opens_a_key,
 }
-"""Every kind of fault, with the calls it can strike: an answer without an item brings no malformed one."""
+"""Every kind of fault, with the calls that it can strike: an answer without an item cannot have a malformed one."""
 
 FAULTS = [
     Fault(f"{strike.__name__} {'once' if once else 'for good'}", strike, strikes, once)
     for strike, strikes in KINDS.items()
     for once in (True, False)
 ]
-"""Once, so that whoever sends again gets through; and for good, so that nobody does until the request is answered."""
+"""Once, so that a retry succeeds; and permanently, until the request is answered."""

@@ -1,4 +1,4 @@
-"""The stage: a deployment whose ring is wrapped by KMS, as it would run in AWS, and the acts that are played on it."""
+"""The stage: a deployment whose key ring is encrypted by KMS, as in AWS, and the actions of the scenarios."""
 
 import copy
 import json
@@ -20,15 +20,15 @@ from tools.dev.gateway import DevelopmentClock, Gateway
 
 BASE_URL = "https://api.example.com/api"
 PATIENCE = 6
-"""How often an act sends again what got no answer, or one that says so."""
+"""How often an action repeats a request that got no answer, or a 503."""
 
 Act = Callable[[], str]
-"""Do something the way the client contract says, however often that takes, and say in a word how it ended."""
+"""An action that follows the client contract, with retries, and returns its result as a word."""
 
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer as the client saw it; ``struck`` when a fault struck while it was made."""
+    """An answer as the client received it. ``struck``: a fault struck during this request."""
 
     route: str
     said: Said
@@ -36,13 +36,13 @@ class Answered:
 
     @property
     def verdict(self) -> str:
-        """Say what it was."""
+        """Return the status and the code."""
         return f"{self.said.status} {self.said.code}".strip()
 
 
 @dataclass
 class Stage:
-    """A deployment over a line; ``transport`` is what leads its calls there."""
+    """A deployment over a connection. ``transport`` leads its calls over it."""
 
     transport: str
     module: Any
@@ -52,14 +52,14 @@ class Stage:
     answers: list[Answered] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Put the gateway in front of the one environment, and wait for nothing."""
+        """Put the gateway in front of the one environment, without pauses between retries."""
         self._carry = through(Gateway([self.module.app]))
         self.module.baton.database._dynamodb._pause = lambda _: None
         self.clear = self.remember()
-        """Go back to the beginning: the ring alone stands in the tables."""
+        """Restore the initial tables, which hold only the key ring."""
 
     def send(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
-        """Send a request. Whatever fails while it is answered has been mended when it is sent again."""
+        """Send a request. A fault during the request is repaired before the next request."""
         before = self.line.struck
         said = self._carry(method, target, headers, body)
         self.answers.append(Answered(f"{method} {target}", said, self.line.struck > before))
@@ -68,7 +68,10 @@ class Stage:
         return said
 
     def remember(self) -> "Callable[[], None]":
-        """Remember what the tables hold, and give the way back to it: cold, as after the start of an environment."""
+        """Copy the tables, and return a function that restores them.
+
+        It also clears the caches, as a new environment does.
+        """
         stored = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables
         names = [self.tables.name(table) for table in KEYS]
         kept = {name: copy.deepcopy(stored[name].items) for name in names}
@@ -81,14 +84,14 @@ class Stage:
 
         return rewind
 
-    # --- Who acts
+    # --- Clients
 
     def device(self, client_id: str = "mobile", **members: Any) -> Device:
-        """Make a device that sends raw requests."""
+        """Create a device that sends raw requests."""
         return Device(self.send, lambda: int(self.clock.time()), client_id, **members)
 
     def client(self, client_id: str = "mobile", storage: MemoryStorage | None = None, **named: Any) -> BatonClient:
-        """Make a device with the reference client."""
+        """Create a device with the reference client."""
 
         def transport(request: Request, _timeout_s: float, /) -> Answer:
             target = "/" + request.url.split("/", 3)[3]
@@ -107,7 +110,7 @@ class Stage:
         )
 
     def by_client(self, actor: BatonClient, do: Callable[[BatonClient], object]) -> Act:
-        """Let the reference client act from what it remembers now; then look whether it is still let in."""
+        """Return an action: the reference client acts from its record, then checks that it is still logged in."""
         record, client_id, binding = actor._storage.read(), actor._client_id, actor._binding
 
         def act() -> str:
@@ -119,7 +122,7 @@ class Stage:
         return act
 
     def by_device(self, actor: Device, do: Callable[[Device], Said]) -> Act:
-        """Let a device send one raw request as often as the answer asks for it."""
+        """Return an action: a device sends one raw request, and repeats it after 503."""
         tokens = dict(actor.tokens)
 
         def act() -> str:
@@ -134,15 +137,15 @@ class Stage:
 
         return act
 
-    # --- What is true
+    # --- Results
 
     def items(self, table: str) -> list[Item]:
-        """Read a table where the engine keeps it: asking it would take most of the time."""
+        """Read a table directly from the engine's memory: reads through the API would take most of the test time."""
         stored = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[self.tables.name(table)]
         return [{name: value.to_regular_json() for name, value in item.attrs.items()} for item in stored.all_items()]
 
     def state(self) -> list[str]:
-        """Say what the tables hold, as far as it does not depend on the moment or on chance."""
+        """List the facts in the tables that do not depend on time or randomness."""
         users = self.items("users")
         kinds = [item["pk"]["S"].partition("#")[0] for item in users]
         facts = [f"{kinds.count(kind)} {kind}" for kind in set(kinds)]
@@ -161,12 +164,12 @@ class Stage:
         return sorted(facts)
 
     def events(self) -> set[str]:
-        """Name the events that the audit holds."""
+        """Return the names of the events in the audit."""
         return {item["event"]["S"] for item in self.items("audit")}
 
 
 def _persist(do: Callable[[], object]) -> str:
-    """Do it again after ``AnswerLost`` and ``Offline``: nothing has ended."""
+    """Repeat an action after ``AnswerLost`` and ``Offline``: the login has not ended."""
     ended = "never answered"
     for _ in range(PATIENCE):
         try:
@@ -185,5 +188,5 @@ def _persist(do: Callable[[], object]) -> str:
 
 
 def dumped(said: Said) -> str:
-    """Write an answer out for a complaint."""
+    """Format an answer for a failure message."""
     return json.dumps({"status": said.status, **said.members}, default=str)[:300]

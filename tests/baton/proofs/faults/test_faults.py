@@ -1,4 +1,4 @@
-"""Promise 9, and 1 to 3 beside it: whatever fails, wherever, an act that is repeated ends as it would have."""
+"""Guarantees 1 to 3 and 9: after a fault at any call, a repeated request has the same result as without the fault."""
 
 import logging
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import pytest
 
 from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.routing import Dialect
+from tests.baton.proofs.faults import factor_endpoints
 from tests.baton.proofs.faults.endpoints import SCENARIOS, Scenario
 from tests.baton.proofs.faults.line import FAULTS, Call, Fault
 from tests.baton.proofs.faults.stage import Act, Answered, Stage, dumped
@@ -15,20 +16,20 @@ from tools.errors_page import leaves
 
 pytestmark = pytest.mark.guarantee(1, 2, 3, 9)
 
+assert factor_endpoints.KEY, "its scenarios are on the list, too"
 TABLE = {(*status_and_error(leaf(), dialect), leaf.code) for leaf in leaves() for dialect in Dialect}
-"""Every row of the wire's code table: (status, error, code), from the family of refusals itself."""
+"""Every row of the code table of the wire format: (status, error, code), from the refusal classes."""
 
 
 TELLING = {"botocore": {"answer_lost for good", "emptied for good"}, "small": {"corrupted for good"}}
-"""It happened and nobody knows, and something else is said than is true: the rest are their kin.
+"""The most important faults: a request with an effect and no answer, and a false answer. The rest are similar.
 
-What the small AWS client has to tell by itself is whether an answer is one.
-"""
+The small AWS client itself must only detect whether an answer is valid."""
 
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """How an act goes when nothing fails."""
+    """The result of a scenario without a fault."""
 
     calls: tuple[Call, ...]
     verdicts: tuple[str, ...]
@@ -38,7 +39,7 @@ class Undisturbed:
 
 
 def undisturbed(stage: Stage, rewind: Callable[[], None], act: Act) -> Undisturbed:
-    """Play an act and note how it goes."""
+    """Run a scenario without a fault, and record its result."""
     rewind()
     stage.line.record()
     outcome = act()
@@ -54,7 +55,7 @@ def undisturbed(stage: Stage, rewind: Callable[[], None], act: Act) -> Undisturb
 def complaints(
     stage: Stage, rewind: Callable[[], None], act: Act, fault: Fault, at: int, plain: Undisturbed, scenario: Scenario
 ) -> list[str]:
-    """Play an act with a fault at one of its calls, and say what is not as it should be."""
+    """Run a scenario with a fault at one of its calls, and list the differences from the expected result."""
     rewind()
     stage.line.fail(fault, at=at)
     outcome = act()
@@ -70,7 +71,8 @@ def complaints(
         found.append(f"it ended '{outcome}', not '{plain.outcome}'")
     if (state := [fact for fact in stage.state() if fact not in scenario.may_leave]) != plain.state:
         found.append(f"the tables hold {state}, not {plain.state}")
-    # An event is noted after its deed: where the deed's answer was lost, who repeats it finds it done: nothing to note.
+    # An audit event is written after its action. If that answer was lost, a repeated request finds the action done and
+    # writes no event.
     noted = all(answer.said.status != 503 for answer in stage.answers) and "audit" not in plain.calls[at].sending.name
     if noted and stage.events() != plain.events:
         found.append(f"the audit holds {stage.events()}, not {plain.events}")
@@ -78,7 +80,7 @@ def complaints(
 
 
 def unlike_the_table(answer: Answered) -> list[str]:
-    """Say what of an answer is not in the wire's table."""
+    """Return the part of an answer that is not in the code table of the wire format."""
     said = answer.said
     if said.status < 300:
         return []
@@ -91,9 +93,9 @@ def unlike_the_table(answer: Answered) -> list[str]:
 
 
 def play(stage: Stage, scenario: Scenario, every: int) -> tuple[list[str], int]:
-    """Fail an act at each of its calls, and say what was not as it should be, and how many cases there were.
+    """Inject faults at each call of a scenario. Return the complaints and the number of cases.
 
-    ``every``: of the kinds of faults that are not `TELLING`, one in so many, another one at the next call.
+    ``every``: of the faults outside `TELLING`, inject one in this number, and a different one at the next call.
     """
     stage.clear()
     act = scenario.prepare(stage)
@@ -114,10 +116,10 @@ def play(stage: Stage, scenario: Scenario, every: int) -> tuple[list[str], int]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
-def test_a_fault_at_any_call_changes_nothing_in_the_end(
+def test_a_fault_at_any_call_does_not_change_the_result(
     stage: Stage, scenario: Scenario, record_property: Callable[[str, object], None]
 ) -> None:
-    """The most telling faults at every call, and the others in turn; then the client goes on as its contract says."""
+    """The most important faults at every call, the others in turn. Then the client continues by its contract."""
     found, cases = play(stage, scenario, every=30)
     record_property("cases", cases)
     assert not found, "\n".join(found)
@@ -125,29 +127,29 @@ def test_a_fault_at_any_call_changes_nothing_in_the_end(
 
 @pytest.mark.prove
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
-def test_every_fault_at_every_call_changes_nothing_in_the_end(
+def test_every_fault_at_every_call_does_not_change_the_result(
     stage: Stage, scenario: Scenario, record_property: Callable[[str, object], None]
 ) -> None:
-    """Every kind of fault at every call, once and for good."""
+    """Every kind of fault at every call, once and permanently."""
     found, cases = play(stage, scenario, every=1)
     record_property("cases", cases)
     assert not found, "\n".join(found)
 
 
 def test_every_route_has_its_scenario(stage: Stage) -> None:
-    """A route that is added is one to be failed."""
-    # HEAD runs the view of GET.
+    """A new route needs a scenario."""
+    # HEAD uses the view of GET.
     routes = {f"{route.method} {route.path}" for route in stage.module.baton.routes if route.method != "HEAD"}
     assert {scenario.route for scenario in SCENARIOS} == routes | {"POST /transfers"}
 
 
 @pytest.mark.guarantee(10)
-@pytest.mark.parametrize("stage", ["botocore"], indirect=True)  # the small AWS client says nothing
+@pytest.mark.parametrize("stage", ["botocore"], indirect=True)  # the small AWS client writes no log
 @pytest.mark.parametrize(
     "name", ["POST /oauth/token by a thief", pytest.param("POST /me/password", marks=pytest.mark.prove)]
 )
-def test_a_fault_makes_nobody_tell_a_secret(stage: Stage, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """At the most talkative level: the witness of every test (`tests/baton/witness.py`) listens."""
+def test_a_fault_causes_no_secret_in_the_log(stage: Stage, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """At log level DEBUG. The secret scan of every test (`tests/baton/witness.py`) checks the log."""
     caplog.set_level(logging.DEBUG)
     (scenario,) = [each for each in SCENARIOS if str(each) == name]
     assert play(stage, scenario, every=1000)[0] == []

@@ -1,4 +1,4 @@
-"""Tests of the tests: a planted mistake is noticed where it was made, and a fault that strikes nothing is too."""
+"""Tests of the fault tests: a seeded fault in Baton is noticed, and so is a fault that strikes no call."""
 
 import contextlib
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Patch = pytest.MonkeyPatch
 
 
 def found(stage: Stage, scenario: str, fault: str, call: str, plant: Callable[[], None], *, nth: int = 0) -> list[str]:
-    """Plant a mistake, fail one call of an act, and give the complaints: there were none before."""
+    """Seed a fault, fail one call of a scenario, and return the complaints. Without the fault there are none."""
     (one,) = [each for each in SCENARIOS if str(each) == scenario]
     (struck,) = [each for each in FAULTS if each.name == fault]
     stage.clear()
@@ -36,8 +36,8 @@ def found(stage: Stage, scenario: str, fault: str, call: str, plant: Callable[[]
     return complaints(stage, rewind, act, struck, at, plain, one)
 
 
-def test_trouble_taken_for_an_ended_login_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
-    """The mistake that logs everybody out when DynamoDB hiccups."""
+def test_an_unavailable_store_treated_as_an_ended_login_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
+    """Such an error would log out every user when DynamoDB is slow."""
     complained = found(
         stage,
         "GET /me",
@@ -49,8 +49,8 @@ def test_trouble_taken_for_an_ended_login_is_noticed(stage: Stage, monkeypatch: 
     assert any("it ended 'logged out" in one for one in complained)
 
 
-def test_trouble_taken_for_a_defect_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
-    """500 where 503 with ``Retry-After`` is due."""
+def test_an_unavailable_store_reported_as_internal_error_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
+    """500 where 503 with ``Retry-After`` is correct."""
     complained = found(
         stage,
         "POST /login",
@@ -61,8 +61,8 @@ def test_trouble_taken_for_a_defect_is_noticed(stage: Stage, monkeypatch: Patch)
     assert any("not 503 with Retry-After" in one for one in complained)
 
 
-def test_an_answer_that_is_in_no_table_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
-    """A code that nobody wrote down."""
+def test_an_undocumented_error_code_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
+    """A code that is not in the code table."""
     complained = found(
         stage,
         "GET /me",
@@ -73,8 +73,8 @@ def test_an_answer_that_is_in_no_table_is_noticed(stage: Stage, monkeypatch: Pat
     assert any("no row of the table" in one for one in complained)
 
 
-def test_a_forgotten_retry_after_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
-    """A client would hammer, or give up."""
+def test_a_missing_retry_after_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
+    """Without it, a client would retry too fast, or give up."""
 
     def without(self: errors.Unavailable, reason: str = "", /) -> None:
         errors.Refusal.__init__(self, reason)
@@ -89,8 +89,8 @@ def test_a_forgotten_retry_after_is_noticed(stage: Stage, monkeypatch: Patch) ->
     assert any("not 503 with Retry-After" in one for one in complained)
 
 
-def test_a_forgotten_attempt_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
-    """An honest client that repeats is taken for a thief."""
+def test_a_lost_attempt_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
+    """An honest client that repeats its request would be treated as a thief."""
 
     def forgetful(_message: object, _signature: object, entropy: Callable[[int], bytes]) -> str:
         return entropy(16).hex()
@@ -105,8 +105,8 @@ def test_a_forgotten_attempt_is_noticed(stage: Stage, monkeypatch: Patch) -> Non
     assert any("logged out (reuse)" in one for one in complained)
 
 
-def test_a_thief_who_is_answered_before_the_end_is_written_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
-    """Promise 3: where the end cannot be written, the verdict is not given."""
+def test_an_answer_to_a_thief_before_the_end_is_written_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
+    """Guarantee 3: if the end cannot be written, the server does not answer with reuse."""
     end = LineageStore.end
 
     def carelessly(*given: Any, **named: Any) -> None:
@@ -119,13 +119,13 @@ def test_a_thief_who_is_answered_before_the_end_is_written_is_noticed(stage: Sta
         "request_lost for good",
         "UpdateItem lineages",
         lambda: monkeypatch.setattr(LineageStore, "end", carelessly),
-        nth=1,  # the first is the exchange's own
+        nth=1,  # the first one belongs to the exchange
     )
     assert any("the tables hold" in one for one in complained)
 
 
 def test_a_fault_that_is_never_reached_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
-    """No vacuous index: an act that no longer makes the call is not proved to survive its failure."""
+    """The scenario fails if the call with the fault does not happen."""
     complained = found(
         stage,
         "GET /me",
@@ -134,6 +134,6 @@ def test_a_fault_that_is_never_reached_is_noticed(stage: Stage, monkeypatch: Pat
         lambda: monkeypatch.setattr(
             stage.module.baton.users, "get", lambda account: User(account, "", EmailIndex(""), b"", 1, 0)
         ),
-        nth=1,  # the first is the ring's
+        nth=1,  # the first one loads the key ring
     )
     assert any("never reached" in one for one in complained)

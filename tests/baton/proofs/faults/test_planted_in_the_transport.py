@@ -1,4 +1,4 @@
-"""Tests of the tests: a small AWS client that believes what it must not is noticed by the suite over it."""
+"""Tests of the fault tests: a seeded fault in the small AWS client is noticed."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +16,8 @@ from tests.baton.proofs.faults.test_planted import Patch, found
 pytestmark = [pytest.mark.guarantee(9), pytest.mark.parametrize("stage", ["small"], indirect=True)]
 
 
-def test_a_lost_answer_taken_for_a_refusal_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
-    """The write was done, or not: "the condition did not hold" is made up, and logs out whoever made it."""
+def test_a_lost_answer_treated_as_a_failed_condition_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
+    """The write may have happened. A false "condition failed" would log out the client."""
     update_item = SmallDynamoDB.update_item
 
     def hasty(client: SmallDynamoDB, **request: object) -> dict[str, Any]:
@@ -38,8 +38,8 @@ def test_a_lost_answer_taken_for_a_refusal_is_noticed(stage: Stage, monkeypatch:
     assert any("it ended 'logged out" in one for one in complained)
 
 
-def test_a_checksum_that_nobody_looks_at_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
-    """An item that got lost on the way is "no such account"."""
+def test_an_unchecked_checksum_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
+    """An item that was lost on the way would become "no such account"."""
     complained = found(
         stage,
         "GET /me",
@@ -51,8 +51,8 @@ def test_a_checksum_that_nobody_looks_at_is_noticed(stage: Stage, monkeypatch: P
     assert any("it ended 'logged out" in one for one in complained)
 
 
-def test_a_connection_that_outlives_its_time_out_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
-    """The answer that came too late is taken for that to the next request, and so on for ever."""
+def test_a_connection_that_stays_open_after_a_time_out_is_noticed(stage: Stage, monkeypatch: Patch) -> None:
+    """The late answer would be read as the answer to the next request, and so on."""
     exchange = connection_module._Connection.exchange
     kept = []
 
@@ -75,5 +75,5 @@ def test_a_connection_that_outlives_its_time_out_is_noticed(stage: Stage, monkey
         plant,
     )
     assert any("it ended" in one for one in complained)
-    for connection in kept:  # or it would go on answering the tests to come
+    for connection in kept:  # otherwise the connection would serve the later tests
         connection.close()

@@ -1,4 +1,4 @@
-"""The transports that the stores may use, each led over the line: what it sends arrives at the embedded engine."""
+"""The transports of the stores, led over the test connection to the embedded engine."""
 
 import functools
 import json
@@ -27,7 +27,7 @@ _answer = BotocoreStubber.process_request
 
 @contextmanager
 def over_botocore(line: Line) -> Iterator[None]:
-    """Lead botocore's requests over the line, with nobody waiting between two sendings."""
+    """Lead the requests of botocore over the connection, without pauses between retries."""
 
     def carried(stubber: BotocoreStubber, *, request: AWSPreparedRequest, **_event: object) -> AWSResponse:
         try:
@@ -42,21 +42,21 @@ def over_botocore(line: Line) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BotocoreStubber, "__call__", carried)
         patch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
-        # botocore stops sending again after a few hundred failures. Here every case begins with a full purse.
+        # botocore stops retrying after a few hundred failures. Each case here begins with the full retry quota.
         patch.setattr("botocore.retries.quota.RetryQuota.acquire", lambda _quota, _amount: True)
         yield
 
 
 @contextmanager
 def over_small(line: Line) -> Iterator[None]:
-    """Lead the small AWS client's bytes over the line, with nobody waiting."""
+    """Lead the bytes of the small AWS client over the connection, without pauses."""
 
     def impatient(kind: type[SmallClient], *given: Any, **named: Any) -> SmallClient:
         return kind(*given, **named | {"pause": lambda _: None})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BATON_AWS_CLIENT", "small")
-        for service in SMALL_CLIENTS:  # in the clear: there is nobody to agree on keys with
+        for service in SMALL_CLIENTS:  # without TLS: there is no peer for a handshake
             patch.setenv(f"AWS_ENDPOINT_URL_{service.upper()}", f"http://{service}.{REGION}.amazonaws.com")
         clients = {name: functools.partial(impatient, kind) for name, kind in SMALL_CLIENTS.items()}
         patch.setattr(engine, "SMALL_CLIENTS", clients)
@@ -66,14 +66,13 @@ def over_small(line: Line) -> Iterator[None]:
 
 
 TRANSPORTS: dict[str, Callable[[Line], AbstractContextManager[None]]] = {"botocore": over_botocore, "small": over_small}
-"""Each transport that the stores may use."""
+"""Each transport that the stores can use."""
 
 
 class Connection:
-    """A connection as the small AWS client holds it: bytes go in, bytes come out, and the line is in between.
+    """A connection of the small AWS client: it takes bytes and returns bytes, and the test connection is between them.
 
-    It behaves as the kernel's do in all that matters when one fails, and no test waits for a time-out, or depends on
-    the scheduler.
+    It fails in the same way as a kernel socket. No test waits for a time-out or depends on the scheduler.
     """
 
     def __init__(self, line: Line, timeout_s: float | None) -> None:
@@ -85,18 +84,18 @@ class Connection:
         self._over = False
 
     def setsockopt(self, *_: object) -> None:
-        """Change nothing that can be seen here."""
+        """Ignore socket options: they have no visible effect here."""
 
     def settimeout(self, timeout_s: float | None) -> None:
-        """Wait so long."""
+        """Store the time-out."""
         self._timeout_s = timeout_s
 
     def close(self) -> None:
-        """End: what is still to come has nobody to come to."""
+        """Close the connection, and drop the bytes that were not read."""
         self._over = True
 
     def sendall(self, data: bytes) -> None:
-        """Send, and carry the request once it is whole. Who sends where all is over is told, and only then."""
+        """Send bytes, and carry the request when it is complete. Raise an error if the connection has ended."""
         if self._over:
             raise BrokenPipeError
         self._sent += data
@@ -122,12 +121,12 @@ class Connection:
                 self._come(_bytes(lost.reply)[:-1])
 
     def is_readable(self) -> bool:
-        """Tell whether something has come, or the end."""
+        """Return whether bytes or the end of the connection can be read."""
         return bool(self._coming) or self._over
 
     def recv(self, size: int) -> bytes:
-        """Receive what has come, or nothing from a connection that is over."""
-        assert self._timeout_s, "who sets no time-out may wait for ever"
+        """Receive the next bytes, or none if the connection has ended."""
+        assert self._timeout_s, "without a time-out the client may wait forever"
         if not self._coming:
             if self._over:
                 return b""
@@ -140,24 +139,24 @@ class Connection:
         return piece[:size]
 
     def _come(self, said: bytes) -> None:
-        """Let bytes come in two pieces, neither of which says where the other ends."""
+        """Deliver the bytes in two pieces at an arbitrary boundary."""
         self._coming += (said[: len(said) // 2], said[len(said) // 2 :])
 
 
 class Watch:
-    """``select.poll`` for such a connection."""
+    """``select.poll`` for this connection."""
 
     def __init__(self) -> None:
-        """Watch nothing yet."""
+        """Create a poll object without connections."""
         self._watched: list[Connection] = []
 
     def register(self, connection: Connection, events: int) -> None:
-        """Watch it, for what comes."""
+        """Register a connection for reading."""
         assert events == select.POLLIN
         self._watched.append(connection)
 
     def poll(self, timeout_ms: int) -> list[Connection]:
-        """Give those from which something can be read at once."""
+        """Return the connections that can be read now."""
         assert timeout_ms == 0
         return [connection for connection in self._watched if connection.is_readable()]
 
@@ -173,7 +172,7 @@ def _sending(request: AWSPreparedRequest) -> Sending:
     service, _, operation = (target.decode() if isinstance(target, bytes) else str(target)).partition(".")
     assert isinstance(body, str | bytes)
     asked = json.loads(body)
-    asked.pop("ClientRequestToken", None)  # drawn anew by whoever sends a transaction again
+    asked.pop("ClientRequestToken", None)  # a new token for each retry of a transaction
     return Sending("kms" if service == "TrentService" else "dynamodb", operation, asked)
 
 
@@ -184,7 +183,7 @@ def _delivering(stubber: BotocoreStubber, request: AWSPreparedRequest) -> Delive
         status, headers, body = answer
         said = Reply(status, {name.lower(): str(value) for name, value in headers.items()}, b"")
         if _sending(request).service == "dynamodb":
-            said.headers.setdefault(CHECKSUM, "")  # moto has none over refusals
+            said.headers.setdefault(CHECKSUM, "")  # moto sends no checksum with errors
         return said.saying(body if isinstance(body, bytes) else body.encode())
 
     return deliver

@@ -1,1 +1,1 @@
-"""Hostile input: whatever a client can send, and whether the description of the API holds under it."""
+"""Hostile input: everything that a client can send. The API description must hold for each answer."""

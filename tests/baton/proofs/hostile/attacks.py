@@ -1,4 +1,4 @@
-"""Attacks: each is tried on the scene, and holds that nothing came of it. Planted faults must make them fail."""
+"""Attacks: each runs on the scene and asserts that it has no effect. A seeded fault must make its attack fail."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ Attack = Callable[[Scene], None]
 
 
 def forgeries(scene: Scene) -> Iterator[tuple[str, str]]:
-    """Forge the victim's tokens, of both forms."""
+    """Forge the victim's tokens, in both formats."""
     keys = json.loads(scene.phone.send("GET", f"{PREFIX}/.well-known/jwks.json", [("host", HOST)], b"").body)["keys"]
     yield from forged_jwts(scene.phone.token, keys[0])
     yield from forged_opaques(scene.tablet.token)
@@ -24,12 +24,12 @@ def forgeries(scene: Scene) -> Iterator[tuple[str, str]]:
 # --- Tokens ------------------------------------------------------------------------------------------------------
 
 
-def forged_tokens_open_no_door(scene: Scene) -> None:
-    """One refusal for all of them, at every door, for it is the first thing looked at; to revoke one is no error."""
+def forged_tokens_are_refused_on_every_route(scene: Scene) -> None:
+    """Every route gives one answer for all forged tokens, because it checks the token first. Revocation is no error."""
     before, count = scene.account_state(), 0
     for what, forgery in forgeries(scene):
         doors = scene.doors(forgery)
-        # A field of the header is trimmed, as HTTP has it: there, white space at the end is none of the token.
+        # HTTP trims white space around a header field, so white space at the end is not part of the token.
         if forgery == forgery.strip():
             called = doors["call"].by(scene.thief)
             assert (called.status, called.code) == (401, "token_invalid"), (what, called)
@@ -43,8 +43,8 @@ def forged_tokens_open_no_door(scene: Scene) -> None:
     scene.lives()
 
 
-def a_used_nonce_stays_used(scene: Scene) -> None:
-    """Sent again to the letter, or with the signature's other spelling: not a second time."""
+def a_captured_request_is_refused_the_second_time(scene: Scene) -> None:
+    """Replay the same bytes, or the second valid form (r, n - s) of the same ECDSA signature."""
     for act in (scene.transfer(scene.phone), lambda device: device.post("/logout", {})):
         first = prepared(scene.phone, act)
         assert first.by(scene.phone).status < 300
@@ -65,21 +65,21 @@ def with_value(sent: Sent, change: Callable[[bytes], bytes]) -> Sent:
 
 
 def with_input(sent: Sent, pattern: str, becomes: str) -> Sent:
-    """Change what a signature says of itself."""
+    """Change the parameters of a signature."""
     changed, count = re.subn(pattern, becomes, sent.header("signature-input"), count=1)
     assert count == 1, (pattern, sent)
     return sent.having(signature_input=changed)
 
 
 def der(value: bytes) -> bytes:
-    """Encode a signature as phones and OpenSSL do."""
+    """Encode a signature in DER, as phones and OpenSSL do."""
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
     return encode_dss_signature(int.from_bytes(value[:32], "big"), int.from_bytes(value[32:], "big"))
 
 
 def altered(sent: Sent, scene: Scene) -> Iterator[tuple[str, Sent]]:
-    """Alter a request that its device signed, in every part."""
+    """Alter each part of a signed request."""
     yield from _altered_target(sent, scene)
     yield from _altered_fields(sent, scene)
     yield from _altered_signature(sent)
@@ -219,7 +219,7 @@ def _altered_body(sent: Sent) -> Iterator[tuple[str, Sent]]:
 
 
 def same(sent: Sent) -> Iterator[tuple[str, Sent]]:
-    """Send the same request in another dress: HTTP says that these are no changes."""
+    """Write the same request in other spellings that HTTP defines as equal."""
     yield "names in capitals", replace(sent, headers=tuple((name.upper(), value) for name, value in sent.headers))
     yield "white space around values", replace(sent, headers=tuple((n, f" {v} ") for n, v in sent.headers))
     yield "fields in another order", replace(sent, headers=sent.headers[::-1])
@@ -235,7 +235,7 @@ def same(sent: Sent) -> Iterator[tuple[str, Sent]]:
 
 
 def signed_requests(scene: Scene) -> dict[str, Sent]:
-    """Let the victim sign requests that were not delivered: a thief who can stop them may alter them first."""
+    """Let the victim sign requests that are not delivered: a thief on the connection may alter them first."""
     return {
         "read": prepared(scene.phone, lambda device: device.get("/me")),
         "end of a device": prepared(scene.phone, scene.ending(scene.watch)),
@@ -244,8 +244,8 @@ def signed_requests(scene: Scene) -> dict[str, Sent]:
     }
 
 
-def altered_requests_do_nothing(scene: Scene) -> None:
-    """Each alteration of each is refused, and changes nothing; unaltered, each does what its device wanted."""
+def altered_requests_are_refused(scene: Scene) -> None:
+    """Each alteration of each request is refused and changes nothing. The unaltered request has its effect."""
     requests = signed_requests(scene)
     before = scene.account_state()
     for name, sent in requests.items():
@@ -262,16 +262,16 @@ def altered_requests_do_nothing(scene: Scene) -> None:
         assert sent.by(scene.phone).status < 300
 
 
-def the_same_request_in_another_dress_passes(scene: Scene) -> None:
-    """So the table above refuses for what it altered, and not for how the request was written."""
+def equivalent_spellings_of_a_request_are_accepted(scene: Scene) -> None:
+    """Send unaltered requests: the alterations above are refused for their content, not for their spelling."""
     sent = prepared(scene.phone, lambda device: device.get("/me"))
     for what, dressed in same(sent):
         said = dressed.by(scene.phone)
         assert said.status == 200, (what, said)
 
 
-def a_body_cannot_be_swapped(scene: Scene) -> None:
-    """Whatever the signature says of the field, the digest is of the body that came."""
+def a_replaced_body_is_refused(scene: Scene) -> None:
+    """Replace the body under a valid signature: the digest is computed over the received body."""
     before = scene.account_state()
     sent = prepared(scene.phone, scene.transfer(scene.phone))
     said = replace(sent, body=ORDER.replace(b"Bob", b"Eve")).by(scene.thief)
@@ -279,8 +279,8 @@ def a_body_cannot_be_swapped(scene: Scene) -> None:
     assert scene.account_state() == before
 
 
-def another_key_opens_nothing(scene: Scene) -> None:
-    """Signed as the thief can, with her own key, under her name or the victim's."""
+def signatures_by_another_key_are_refused(scene: Scene) -> None:
+    """Sign as the thief, with her own key, under her key id or the victim's."""
     before = scene.account_state()
     keyid = scene.phone.key.thumbprint()
     posing = replace(scene.thief, tokens=scene.phone.tokens)
@@ -295,7 +295,7 @@ def another_key_opens_nothing(scene: Scene) -> None:
 
 
 def old_and_early_signatures_are_refused(scene: Scene) -> None:
-    """By a second outside the window, either way."""
+    """One second outside the window, before and after."""
     now = scene.phone.clock()
     for created in (now - 302, now + 303, 1, 10 * now):
         said = scene.phone.get("/me", created=created)
@@ -314,8 +314,8 @@ SURROGATES = (
 )
 
 
-def half_a_pair_is_no_text(scene: Scene) -> None:
-    """In any member of any route: 400 ``malformed``, and no view sees it."""
+def lone_surrogates_are_refused(scene: Scene) -> None:
+    """In any member of any route: 400 ``malformed``, before the view runs."""
     for body in SURROGATES:
         for path in ("/register", "/login"):
             said = Sent("POST", PREFIX + path, (("host", HOST), *JSON.items()), body).by(scene.thief)
@@ -329,11 +329,11 @@ def half_a_pair_is_no_text(scene: Scene) -> None:
         assert (said.status, said.code) == (400, "malformed"), (path, said)
 
 
-# --- What was overheard ------------------------------------------------------------------------------------------
+# --- Captured requests ---------------------------------------------------------------------------------------------
 
 
-def what_was_overheard_is_of_no_use(scene: Scene) -> None:
-    """Everything the thief has seen, sent again as it was, wherever it fits: nothing changes."""
+def captured_requests_change_nothing(scene: Scene) -> None:
+    """Send each captured request and token again, on every route that takes it. Nothing changes."""
     before = scene.account_state()
     for sent in scene.seen:
         for target in dict.fromkeys(seen.target for seen in scene.seen):
@@ -345,13 +345,13 @@ def what_was_overheard_is_of_no_use(scene: Scene) -> None:
 
 
 ATTACKS: tuple[Attack, ...] = (
-    forged_tokens_open_no_door,
-    a_used_nonce_stays_used,
-    altered_requests_do_nothing,
-    the_same_request_in_another_dress_passes,
-    a_body_cannot_be_swapped,
-    another_key_opens_nothing,
+    forged_tokens_are_refused_on_every_route,
+    a_captured_request_is_refused_the_second_time,
+    altered_requests_are_refused,
+    equivalent_spellings_of_a_request_are_accepted,
+    a_replaced_body_is_refused,
+    signatures_by_another_key_are_refused,
     old_and_early_signatures_are_refused,
-    half_a_pair_is_no_text,
-    what_was_overheard_is_of_no_use,
+    lone_surrogates_are_refused,
+    captured_requests_change_nothing,
 )

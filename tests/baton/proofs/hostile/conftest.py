@@ -1,4 +1,4 @@
-"""A victim and a thief, in front of the gateway."""
+"""Fixtures: a victim and a thief, in front of the gateway."""
 
 from collections.abc import Callable
 
@@ -13,12 +13,12 @@ from tools.dev.gateway import DevelopmentClock, Gateway
 
 @pytest.fixture
 def gateway(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatch) -> Gateway:
-    """Put the gateway in front of one environment: here, requests come one after the other."""
+    """Put the gateway in front of one environment: these requests are sequential."""
     monkeypatch.setenv("BATON_TABLE_PREFIX", tables.prefix)
     return Gateway([load_environment(clock).app])
 
 
 @pytest.fixture
 def scene(make_device: Callable[..., Device], tables: Tables) -> Scene:
-    """Set the scene."""
+    """Create the scene."""
     return Scene(make_device, tables)

@@ -1,4 +1,4 @@
-"""Tokens that somebody made out of genuine ones, and out of nothing: none of them is a token."""
+"""Forged tokens, made from genuine tokens or from nothing. All must be refused."""
 
 import base64
 import hmac
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from chalicelib.baton.keys.base64url import decode_base64url, encode_base64url
 
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""Of P-256's base point."""
+"""The order of the base point of P-256."""
 THIEFS_KEY = ec.derive_private_key(23, ec.SECP256R1())
 
 Json = dict[str, Any]
@@ -33,18 +33,18 @@ def key_of(jwk: Mapping[str, str]) -> ec.EllipticCurvePublicKey:
 
 
 def raw_signature(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
-    """Sign as ES256 does."""
+    """Sign with ES256."""
     r, s = decode_dss_signature(key.sign(message, ec.ECDSA(hashes.SHA256())))
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
 def twin(signature: bytes) -> bytes:
-    """Give the other signature of the same message by the same key: (r, n - s)."""
+    """Return the second valid signature of the same message by the same key: (r, n - s)."""
     return signature[:32] + (ORDER - int.from_bytes(signature[32:], "big")).to_bytes(32, "big")
 
 
 def spellings_of_a_key(key: ec.EllipticCurvePublicKey, jwk: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
-    """Write a public key in every way that somebody might take for an HMAC secret."""
+    """Encode a public key in every way that a verifier might use as an HMAC secret."""
     encoding, form = serialization.Encoding, serialization.PublicFormat
     pem = key.public_bytes(encoding.PEM, form.SubjectPublicKeyInfo)
     der = key.public_bytes(encoding.DER, form.SubjectPublicKeyInfo)
@@ -67,10 +67,10 @@ def spellings_of_a_key(key: ec.EllipticCurvePublicKey, jwk: Mapping[str, str]) -
 
 
 def forged_jwts(token: str, jwk: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Forge JWTs from a genuine one and the key that verifies it. Yields a name and the forgery.
+    """Forge JWTs from a genuine JWT and its public key. Yields a name and the forgery.
 
-    Those about the thief's own key claim the victim's login for it too (``cnf``): a reader that lets one pass lets
-    the thief in, signature and all.
+    Forgeries about the thief's own key also claim the victim's login for this key (``cnf``). A verifier that accepts
+    one accepts the thief's signed requests.
     """
     head, payload, signature = token.split(".")
     header, claims = json.loads(decode_base64url(head)), json.loads(decode_base64url(payload))
@@ -107,14 +107,14 @@ def forged_jwts(token: str, jwk: Mapping[str, str]) -> Iterator[tuple[str, str]]
 
 
 def zero_signatures() -> Iterator[tuple[str, bytes]]:
-    """Make the signatures that a careless verifier takes for any message (CVE-2022-21449)."""
+    """Make the signatures that a faulty verifier accepts for any message (CVE-2022-21449)."""
     numbers = {"0": 0, "1": 1, "n": ORDER, "n - 1": ORDER - 1, "2^256 - 1": 2**256 - 1}
     for r, s in (("0", "0"), ("0", "1"), ("1", "0"), ("n", "n"), ("n", "1"), ("n - 1", "n - 1"), ("2^256 - 1", "1")):
         yield f"({r}, {s})", numbers[r].to_bytes(32, "big") + numbers[s].to_bytes(32, "big")
 
 
 def heads(header: Json, thiefs: Json) -> Iterator[tuple[str, Json]]:
-    """Change the header: where the key comes from, and what must be understood."""
+    """Change the header: the source of the key, and the critical extensions."""
     kids: tuple[object, ...] = (
         "../../../../../../dev/null",
         "/dev/null",
@@ -172,7 +172,7 @@ def heads(header: Json, thiefs: Json) -> Iterator[tuple[str, Json]]:
 
 
 def doubled(header: Json, claims: Json) -> Iterator[tuple[str, str]]:
-    """Let a member stand twice: two readers would see two tokens."""
+    """Repeat a member: two parsers would read two different tokens."""
     head, body = json.dumps(header), json.dumps(claims)
     yield "alg twice, none first", text_jose('{"alg":"none",' + head[1:], body)
     yield "alg twice, none last", text_jose(head[:-1] + ',"alg":"none"}', body)
@@ -182,7 +182,7 @@ def doubled(header: Json, claims: Json) -> Iterator[tuple[str, str]]:
 
 
 def changed_claims(claims: Json) -> Iterator[tuple[str, Json]]:
-    """Change what a token says, and leave its signature."""
+    """Change the claims of a token, and keep its signature."""
     for name, value in claims.items():
         yield f"{name} gone", {other: kept for other, kept in claims.items() if other != name}
         if isinstance(value, int):
@@ -192,7 +192,7 @@ def changed_claims(claims: Json) -> Iterator[tuple[str, Json]]:
 
 
 def respelled(token: str) -> Iterator[tuple[str, str]]:
-    """Spell a genuine token in another way."""
+    """Write a genuine token in another spelling."""
     parts = token.split(".")
     for index, part in enumerate(parts):
         padded = [*parts]
@@ -216,7 +216,7 @@ def respelled(token: str) -> Iterator[tuple[str, str]]:
 
 
 def reserialised(head: str, payload: str, signature: str) -> Iterator[tuple[str, str]]:
-    """Serialise a genuine token as something else (RFC 7515 section 7.2, RFC 7516)."""
+    """Serialise a genuine token in another format (RFC 7515 section 7.2, RFC 7516)."""
     flat = {"protected": head, "payload": payload, "signature": signature}
     yield "flattened JSON", json.dumps(flat)
     yield "general JSON", json.dumps({"payload": payload, "signatures": [{"protected": head, "signature": signature}]})
@@ -253,23 +253,23 @@ OVERSIZED = {"8 KB and one": "a" * 8193, "8 MB": "e30." * 2_000_000, "8 MB, opaq
 
 
 def signed(header: Json, claims: Json) -> str:
-    """Sign by the thief's own key."""
+    """Sign with the thief's key."""
     signing_input = jose(header, claims)
     return f"{signing_input}.{encode_base64url(raw_signature(THIEFS_KEY, signing_input.encode()))}"
 
 
 def jose(header: Json, claims: Json) -> str:
-    """Write what a signature is over."""
+    """Build the signing input from a header and claims."""
     return text_jose(json.dumps(header, separators=(",", ":")), json.dumps(claims, separators=(",", ":")))
 
 
 def text_jose(header: str, claims: str) -> str:
-    """Write what a signature is over, to the letter."""
+    """Build the signing input from text."""
     return f"{encode_base64url(header.encode())}.{encode_base64url(claims.encode())}"
 
 
 def thumbprint(jwk: Mapping[str, str]) -> str:
-    """Name a key (RFC 7638)."""
+    """Compute the thumbprint of a key (RFC 7638)."""
     digest = hashes.Hash(hashes.SHA256())
     digest.update(json.dumps(dict(jwk), separators=(",", ":"), sort_keys=True).encode())
     return encode_base64url(digest.finalize())

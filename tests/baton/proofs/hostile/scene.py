@@ -1,4 +1,4 @@
-"""The scene: a victim with two bound logins, and a thief who has seen everything but the keys."""
+"""The scene: a victim with two bound logins, and a thief who has seen all traffic but has no key."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ ORDER = b'{"to":"Bob","amount":20000}'
 
 @dataclass(frozen=True)
 class Sent:
-    """A request as it goes over the line."""
+    """A request as it is sent."""
 
     method: str
     target: str
@@ -32,25 +32,25 @@ class Sent:
     body: bytes = b""
 
     def by(self, device: Device) -> Said:
-        """Send it through the gateway a device talks to."""
+        """Send the request through the gateway of a device."""
         return device.send(self.method, self.target, list(self.headers), self.body)
 
     def header(self, name: str) -> str:
-        """Give the value of a header field."""
+        """Return the value of a header field."""
         return dict(self.headers)[name]
 
     def having(self, **fields: str | None) -> "Sent":
-        """Replace header fields, ``_`` for ``-``; ``None`` takes one away."""
+        """Replace header fields: ``_`` stands for ``-``, and ``None`` removes a field."""
         named = dict(self.headers) | {name.replace("_", "-"): value for name, value in fields.items()}
         return replace(self, headers=tuple((name, value) for name, value in named.items() if value is not None))
 
     def with_more(self, *headers: tuple[str, str]) -> "Sent":
-        """Add header fields, again where they are there already."""
+        """Add header fields, also if they exist already."""
         return replace(self, headers=(*self.headers, *headers))
 
 
 def prepared(device: Device, act: Callable[[Device], object]) -> Sent:
-    """Let a device sign a request, and keep it instead of sending it."""
+    """Let a device sign a request, and return the request instead of sending it."""
     kept: list[Sent] = []
 
     def keep(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
@@ -63,14 +63,14 @@ def prepared(device: Device, act: Callable[[Device], object]) -> Sent:
 
 
 def key_of_the_thief() -> DeviceKey:
-    """Give the key that forged tokens name as theirs."""
+    """Return the key that forged tokens name."""
     encoded = THIEFS_KEY.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     return DeviceKey(base64.b64encode(encoded).decode())
 
 
 @dataclass
 class Scene:
-    """Who is there, and what the thief has."""
+    """The devices of the victim and of the thief, and the data that the thief has captured."""
 
     make: Callable[..., Device]
     tables: Tables
@@ -82,10 +82,10 @@ class Scene:
     bearer: Device = field(init=False)
     used_tokens: list[str] = field(init=False)
     seen: list[Sent] = field(init=False)
-    """Requests of the victim that the thief has seen on their way; each was delivered."""
+    """Delivered requests of the victim that the thief has captured."""
 
     def __post_init__(self) -> None:
-        """Let the victim live for a while, and the thief open an account of her own."""
+        """Create the victim's logins and traffic, and an account for the thief."""
         self.lineage_store = LineageStore(DynamoDB(self.tables))
         self.phone = self.make()
         self.tablet, self.watch = self.make(client_id="mobile-opaque"), self.make()
@@ -107,7 +107,7 @@ class Scene:
         assert self.bearer.login(THIEF).status == 200
 
     def overheard(self, device: Device, act: Callable[[Device], object]) -> None:
-        """Deliver what a device sends, and let the thief see it."""
+        """Deliver the requests of a device, and let the thief capture them."""
 
         def carry(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
             self.seen.append(Sent(method, target, tuple(headers), body))
@@ -121,7 +121,7 @@ class Scene:
 
     @property
     def account(self) -> AccountId:
-        """Name the victim's account."""
+        """Return the id of the victim's account."""
         return AccountId(json.loads(decode_base64url(self.phone.token.split(".")[1]))["sub"])
 
     def account_state(self) -> AccountState:
@@ -136,13 +136,13 @@ class Scene:
         return lambda sender: sender.request("POST", "/transfers", ORDER, JSON | {"baton-grant": grant})
 
     def ending(self, ended: Device) -> Callable[[Device], Said]:
-        """Prepare the end of a device by the phone, with its grant."""
+        """Prepare the removal of a device by the phone, with its grant."""
         path = f"/me/devices/{ended.tokens['device_id']}"
         grant = {"baton-grant": self.phone.step_up("DELETE", path)}
         return lambda sender: sender.request("DELETE", path, headers=grant)
 
     def doors(self, token: str) -> dict[str, Sent]:
-        """Show a token at every door there is for one; unsigned."""
+        """Build an unsigned request with this token for each route that takes a token."""
         host, form = ("host", "api.example.com"), tuple(FORM.items())
         exchange = urlencode({"grant_type": "refresh_token", "refresh_token": token}).encode()
         attempt = ("idempotency-key", secrets.token_urlsafe(16))
@@ -153,7 +153,7 @@ class Scene:
         }
 
     def lives(self) -> None:
-        """See that the victim's logins work, in full."""
+        """Check that the victim's logins still work completely."""
         for device in (self.phone, self.tablet):
             assert device.get("/me").members["email"] == VICTIM
             assert device.exchange().status == 200

@@ -1,4 +1,4 @@
-"""Hostile requests without end: families of them, drawn from a seed, aimed at every stage a request passes."""
+"""A fuzzer of hostile requests: families of requests, drawn from a seed, for every stage of request processing."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ from tests.baton.proofs.hostile.scene import VICTIM, Scene, Sent, prepared
 from tests.baton.wire.conversation import FORM, HOST, JSON, PREFIX, Device
 
 HONEST_PASSWORD = "velvet anchor tundra piano"
-"""Good enough for an account, and not the victim's: with that one she would be no thief."""
+"""A password that is valid for an account, but is not the victim's. The thief must not have that one."""
 
 HOST_FIELD = ("host", HOST)
 
@@ -264,7 +264,7 @@ ROUTES = (
 
 @dataclass(frozen=True)
 class Hostile:
-    """One hostile request. ``harmless``: it may be answered with success, for nothing of the victim's is touched."""
+    """One hostile request. ``harmless``: a success is allowed, because it does not touch the victim's data."""
 
     family: str
     what: str
@@ -274,7 +274,7 @@ class Hostile:
 
 @dataclass
 class Storm:
-    """Draws hostile requests: the same number of the same seed is the same trick, whatever was drawn before."""
+    """Draws hostile requests. The same seed and number give the same request, whatever was drawn before."""
 
     scene: Scene
     seed: int
@@ -283,7 +283,7 @@ class Storm:
     _altered: list[tuple[str, Sent]] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make what is drawn from again and again."""
+        """Create the parts that the requests share."""
         self._forged = [*forgeries(self.scene), *OVERSIZED.items()]
         self._altered = [
             (f"{name}: {what}", changed)
@@ -293,7 +293,7 @@ class Storm:
         ]
 
     def draw(self, number: int) -> Hostile:
-        """Draw one."""
+        """Draw one request."""
         self.chance = random.Random(f"{self.seed} {number}")
         family = self.chance.choice(tuple(FAMILIES))
         what, sent, harmless = FAMILIES[family](self)
@@ -302,7 +302,7 @@ class Storm:
     # --- families ---
 
     def forged_token(self) -> tuple[str, Sent, bool]:
-        """Forge a token of the victim's, at any door, signed by the thief or not at all."""
+        """Forge a token of the victim, on any route, signed by the thief or unsigned."""
         what, forgery = self.chance.choice(self._forged)
         door = self.chance.choice(("call", "exchange", "revoke", "introspect", "signed call"))
         if door == "signed call":
@@ -313,17 +313,18 @@ class Storm:
             headers = (HOST_FIELD, *FORM.items(), ("authorization", f"Basic {credentials}"))
             body = urlencode({"token": forgery}, errors="replace").encode()
             return f"{door}: {what}", Sent("POST", f"{PREFIX}/oauth/introspect", headers, body), True
-        # White space around a field is none of its value (RFC 9110 5.5). To revoke what is no token is no error.
+        # White space around a field is not part of its value (RFC 9110 section 5.5). Revocation of an invalid token is
+        # no error.
         genuine = door == "call" and forgery.strip() == self.scene.phone.token
         return f"{door}: {what}", self.scene.doors(forgery)[door], door == "revoke" or genuine
 
     def altered_signature(self) -> tuple[str, Sent, bool]:
-        """Alter what the victim signed."""
+        """Alter a request that the victim signed."""
         what, sent = self.chance.choice(self._altered)
         return what, sent, False
 
     def flipped_signature(self) -> tuple[str, Sent, bool]:
-        """Flip any bit of the value of the thief's own signature: her login gets her past the token."""
+        """Flip one bit in a signature of the thief. Her login is valid, so the signature check is reached."""
         bit = self.chance.randrange(512)
         sent = prepared(self.scene.thief, lambda device: device.get("/me"))
 
@@ -333,7 +334,7 @@ class Storm:
         return f"bit {bit}", with_value(sent, flip), False
 
     def replayed(self) -> tuple[str, Sent, bool]:
-        """Send again what was seen, as it was, with its twin, or elsewhere."""
+        """Replay a captured request unchanged, with the other form of its signature, or on another route."""
         sent = self.chance.choice(self.scene.seen)
         if self.chance.random() < 0.4:
             sent = with_value(sent, twin)
@@ -344,7 +345,7 @@ class Storm:
         return sent.target, sent, repeatable
 
     def hostile_json(self) -> tuple[str, Sent, bool]:
-        """Send hostile JSON in the thief's own name, rightly signed, so that it gets past the signature."""
+        """Send hostile JSON in the thief's name with a valid signature, so that the JSON is parsed."""
         route = self.chance.choice(JSON_ROUTES)
         raw = self.chance.random() < 0.3
         body = self.chance.choice(RAW) if raw else json.dumps(self._json(route)).encode()
@@ -352,7 +353,7 @@ class Storm:
             return route, Sent("POST", PREFIX + route, (HOST_FIELD, *JSON.items()), body), True
         grant = {"baton-grant": self._text(printable=True)} if self.chance.random() < 0.5 else {}
         device = self.chance.choice((self.scene.thief, self.scene.bearer))
-        # A bearer that logs out is one thief less: let only the strange ones through.
+        # A logout would end the bearer login of the thief: only use logout with invalid parameters.
         if route == "/logout" and not raw:
             body = json.dumps({"everywhere": self.chance.choice((*TEXTS, *NUMBERS))}).encode()
         elif route == "/logout" and body == b"":
@@ -378,7 +379,7 @@ class Storm:
         return route, Sent("POST", PREFIX + route, tuple(headers), body), True
 
     def hostile_fields(self) -> tuple[str, Sent, bool]:
-        """Add hostile header fields to a request that is the thief's own, signed before or not at all."""
+        """Add hostile header fields to a request of the thief, before it is signed, or to an unsigned request."""
         method, route = self.chance.choice(ROUTES)
         more = [(self.chance.choice(FIELDS), self.chance.choice(VALUES)) for _ in range(self.chance.randrange(1, 4))]
         if self.chance.random() < 0.6 and route not in {"/logout", "/me"}:
@@ -390,12 +391,12 @@ class Storm:
         return f"{method} {route} {more[0][0]}", sent.with_more(*more), True
 
     def hostile_person(self) -> tuple[str, Sent, bool]:
-        """Register or log in under hostile addresses and passwords."""
+        """Register or log in with hostile addresses and passwords."""
         route = self.chance.choice(("/register", "/login"))
         fresh = f"x{self.chance.randrange(10**9)}"
         email = self.chance.choice((f"{fresh}@example.com", f"{fresh}{self._text()[:20]}@example.com", self._text()))
         password = self._text() if self.chance.random() < 0.6 else HONEST_PASSWORD
-        # A name is stored as it is, up to 32 bytes: it must not be what another request has for its password.
+        # A name is stored as plaintext, up to 32 bytes. It must not equal a password of another request.
         name = self._text()
         entry = {
             "email": email,
@@ -408,9 +409,9 @@ class Storm:
         return route, Sent("POST", PREFIX + route, (HOST_FIELD, *JSON.items(), *attempt), body), True
 
     def hostile_target(self) -> tuple[str, Sent, bool]:
-        """Go where there may be nothing, with a query; what is there is asked for in the thief's own name."""
+        """Request paths that may not exist, with a query. For existing paths the thief uses her own login."""
         if self.chance.random() < 0.2:
-            # The fragment stays with the sender: this is no other request (RFC 9110 section 7.1).
+            # A client does not send the fragment, so this is the same request (RFC 9110 section 7.1).
             public = self.chance.choice(("/time", "/.well-known/jwks.json", "/openapi.json"))
             return (
                 f"GET {public}",
@@ -434,7 +435,7 @@ class Storm:
         return f"{method} {route[:40]}", Sent(method, target, (HOST_FIELD,), b""), True
 
     def other_hands(self) -> tuple[str, Sent, bool]:
-        """Use the victim's tokens with the thief's key, or with none."""
+        """Use the victim's tokens with the thief's key, or without a key."""
         token = self.chance.choice(
             [*self.scene.used_tokens, self.scene.phone.token, self.scene.tablet.token, self.scene.watch.token]
         )
@@ -516,7 +517,7 @@ FAMILIES: dict[str, Callable[[Storm], tuple[str, Sent, bool]]] = {
 
 
 def storm(scene: Scene, seed: int, count: int) -> Iterator[Hostile]:
-    """Draw so many hostile requests."""
+    """Draw this number of hostile requests."""
     drawn = Storm(scene, seed)
     for number in range(count):
         yield drawn.draw(number)

@@ -1,4 +1,4 @@
-"""Nothing comes of what a thief can make out of all she has seen."""
+"""Attacks with everything that a thief can build from captured traffic."""
 
 import pytest
 
@@ -7,13 +7,13 @@ from tests.baton.proofs.hostile.scene import Scene
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
-def test_nothing_comes_of_it(scene: Scene, attack: Attack) -> None:
-    """Refused, in our shape, with the victim's account state as it was."""
+def test_an_attack_has_no_effect(scene: Scene, attack: Attack) -> None:
+    """Each request is refused with a described error, and the victim's account state is unchanged."""
     attack(scene)
 
 
-def test_a_forged_token_costs_no_call_to_the_engine(scene: Scene, broken_engine: list[bool]) -> None:
-    """The engine is down, and the answer is the same; a genuine token is answered with 503."""
+def test_a_forged_token_causes_no_database_call(scene: Scene, broken_engine: list[bool]) -> None:
+    """With DynamoDB down, the answer is the same. A genuine token gets 503."""
     forged = [forgery for what, forgery in forgeries(scene) if "kid" not in what]
     broken_engine.append(True)
     assert scene.doors(scene.bearer.token)["call"].by(scene.bearer).status == 503

@@ -1,4 +1,4 @@
-"""Bodies, addresses and passwords are read strictly, and what is one person's is nobody else's."""
+"""Bodies, addresses and passwords are parsed strictly, and different spellings of an address are one account."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tests.baton.wire.conversation import FORM, HOST, JSON, PASSWORD, Device
     [
         (b"\xef\xbb\xbf{}", "malformed"),
         ("{}".encode("utf-16"), "malformed"),
-        (b"{} ", "malformed"),  # well-formed, and the member email is missing
+        (b"{} ", "malformed"),  # well-formed, but the member email is missing
         (b'{"email":"a","email":"b"}', "duplicate_field"),
         (b'{"device":{"name":"a","name":"b"}}', "duplicate_field"),
         (b'{"email":NaN}', "malformed"),
@@ -31,7 +31,7 @@ from tests.baton.wire.conversation import FORM, HOST, JSON, PASSWORD, Device
     ],
 )
 def test_json_is_read_strictly(make_device: Callable[..., Device], body: bytes, code: str) -> None:
-    """RFC 8259 and nothing that parsers disagree about."""
+    """RFC 8259, without any form on which parsers disagree."""
     said = make_device().send("POST", "/api/login", [("host", HOST), *JSON.items()], body)
     assert (said.status, said.code) == (400, code)
 
@@ -51,13 +51,13 @@ def test_json_is_read_strictly(make_device: Callable[..., Device], body: bytes, 
     ],
 )
 def test_the_media_type_is_compared_whole(make_device: Callable[..., Device], media_type: str, status: int) -> None:
-    """Case-insensitively; a prefix is not enough."""
+    """The comparison ignores case. A prefix is not enough."""
     body = b'{"email":"nobody@example.com","password":"x","client_id":"simple"}'
     said = make_device().send("POST", "/api/login", [("host", HOST), ("content-type", media_type)], body)
     assert said.status == status
 
 
-TEXT = st.text(st.characters(codec=None), max_size=40)  # surrogates and NUL too
+TEXT = st.text(st.characters(codec=None), max_size=40)  # with surrogates and NUL
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -67,8 +67,11 @@ MEMBERS = st.sampled_from(("operation", "password", "to", "amount", "everywhere"
 
 
 @pytest.mark.parametrize("examples", [80, pytest.param(2_000, marks=pytest.mark.prove)])
-def test_no_json_is_too_strange_to_answer(scene: Scene, examples: int) -> None:
-    """Signed by somebody who may: every route that takes JSON refuses it as described, or takes it."""
+def test_every_json_document_gets_a_described_answer(scene: Scene, examples: int) -> None:
+    """The requests are signed and authorized.
+
+    Every route that takes JSON accepts the document, or refuses it as described.
+    """
 
     @settings(
         max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
@@ -106,7 +109,7 @@ def test_no_json_is_too_strange_to_answer(scene: Scene, examples: int) -> None:
     ids=lambda part: repr(part)[:50],
 )
 def test_forms_are_read_strictly(make_device: Callable[..., Device], form: bytes, status: int, code: str) -> None:
-    """Each known field once, however it is spelled; unknown ones are ignored."""
+    """Each known field is accepted once, in any spelling. Unknown fields are ignored."""
     said = make_device().send("POST", "/api/oauth/token", [("host", HOST), *FORM.items()], form)
     assert (said.status, said.code) == (status, code), said
 
@@ -130,7 +133,7 @@ def enter(device: Device, route: str, email: str, password: str = PASSWORD) -> t
     ],
 )
 def test_another_spelling_of_an_address_is_the_same_account(make_device: Callable[..., Device], twin: str) -> None:
-    """Nobody registers beside a victim under an address that looks or mails the same after NFKC and lower-casing."""
+    """Addresses that are equal after NFKC and lower-casing are one account. Only one of them can be registered."""
     device = make_device(bound=False)
     assert enter(device, "/register", "ada@example.com") == (201, "")
     assert enter(device, "/register", twin) == (409, "account_exists")
@@ -149,7 +152,7 @@ def test_another_spelling_of_an_address_is_the_same_account(make_device: Callabl
     ],
 )
 def test_a_look_alike_is_another_account(make_device: Callable[..., Device], other: str) -> None:
-    """It opens its own account, and never the victim's."""
+    """A look-alike address opens its own account, never the victim's."""
     device = make_device(bound=False)
     assert enter(device, "/register", "ada@example.com") == (201, "")
     assert enter(device, "/login", other) == (401, "invalid_credentials")
@@ -174,13 +177,13 @@ def test_a_look_alike_is_another_account(make_device: Callable[..., Device], oth
 def test_hostile_passwords_are_refused(
     make_device: Callable[..., Device], password: str, status: int, code: str
 ) -> None:
-    """Before they are normalised, or hashed."""
+    """The check is before normalisation and hashing."""
     assert enter(make_device(bound=False), "/register", "ada@example.com", password) == (status, code)
 
 
 @pytest.mark.parametrize("password", ["e\u0301\u0316" * 30 + " copper lantern", "\ufdfa drifting sideways, slowly"])
 def test_a_strange_password_works_as_any_other(make_device: Callable[..., Device], password: str) -> None:
-    """Combining marks in any number within the limit; the whole of it counts."""
+    """Any number of combining marks within the limit. All of them count."""
     device = make_device(bound=False)
     assert enter(device, "/register", "ada@example.com", password) == (201, "")
     assert enter(device, "/login", "ada@example.com", password) == (200, "")

@@ -1,4 +1,7 @@
-"""Schemathesis makes requests from the description, right and wrong ones, and the server keeps what it says of each."""
+"""Schemathesis generates valid and invalid requests from the API description.
+
+Each answer must match the description.
+"""
 
 import base64
 import io
@@ -46,7 +49,7 @@ CHECKS = [
 
 @dataclass
 class Hand(HTTPAdapter):
-    """Carries what Schemathesis made through the gateway, in process: as it is, or after signing it."""
+    """Sends the requests of Schemathesis through the gateway in this process: unchanged, or signed."""
 
     send_on: Callable[[str, str, list[tuple[str, str]], bytes], Said]
     make_device: Callable[..., Device]
@@ -55,11 +58,11 @@ class Hand(HTTPAdapter):
     devices: dict[str, Device] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Be an adapter of requests."""
+        """Initialise the adapter of requests."""
         super().__init__()
 
     def device(self, client_id: str, *, bound: bool) -> Device:
-        """Give a device whose login lives: one of a new account, where the last request ended it."""
+        """Return a device with an active login. If the last request ended the login, register a new account."""
         known = self.devices.get(client_id)
         if known is None:
             known = self.devices[client_id] = self.make_device(client_id=client_id, bound=bound)
@@ -67,7 +70,7 @@ class Hand(HTTPAdapter):
         return known
 
     def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
-        """Carry a request."""
+        """Send a request."""
         method, target = str(request.method), str(request.path_url)
         body = request.body.encode() if isinstance(request.body, str) else request.body or b""
         assert isinstance(body, bytes)
@@ -109,7 +112,7 @@ def _text(value: str | bytes) -> str:
 
 
 def helped(hand: Hand, path: str, body: Any, path_parameters: dict[str, Any]) -> Any:
-    """Put in what no generator can know: an address that is known, or free, a token, a key, a device."""
+    """Insert values that a generator cannot guess: a known or free address, a token, a key, a device."""
     phone = hand.device("mobile", bound=True)
     if path == "/me/devices/{device_id}":
         path_parameters["device_id"] = phone.tokens["device_id"]
@@ -131,13 +134,13 @@ def helped(hand: Hand, path: str, body: Any, path_parameters: dict[str, Any]) ->
 
 @pytest.fixture
 def hand(make_device: Callable[..., Device]) -> Hand:
-    """Give the hand that carries requests."""
+    """Return the adapter that sends requests."""
     plain = make_device()
     return Hand(plain.send, make_device)
 
 
 def breaks_its_body(case: schemathesis.Case[Any]) -> bool:
-    """Tell whether a JSON body was made to break its shape. Of a form, what is left over is ignored."""
+    """Return whether a JSON body was generated as invalid. Unknown form fields are ignored."""
     assert case.meta is not None
     body = case.meta.components.get(ParameterLocation.BODY)
     return case.media_type == "application/json" and body is not None and body.mode is GenerationMode.NEGATIVE
@@ -145,8 +148,8 @@ def breaks_its_body(case: schemathesis.Case[Any]) -> bool:
 
 @pytest.mark.parametrize("examples", [4, pytest.param(60, marks=pytest.mark.prove)])
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_the_server_keeps_the_description(hand: Hand, path: str, method: str, examples: int) -> None:
-    """No 5xx; status, headers, media type and body as described; what breaks a shape is refused, the rest gets in."""
+def test_the_server_matches_its_description(hand: Hand, path: str, method: str, examples: int) -> None:
+    """No 5xx. Status, headers, media type and body match. Invalid requests are refused, and valid ones are accepted."""
     session = requests.Session()
     session.mount("http://", hand)
     statuses: set[int] = set()
@@ -183,4 +186,4 @@ def test_the_server_keeps_the_description(hand: Hand, path: str, method: str, ex
     ask(examples * len(modes), modes, [GENERATED, BEARER, HONEST])
     ask(2, modes[:1], [HONEST])
     lets_in = any(status.startswith("2") for status in DOCUMENT["paths"][path][method]["responses"])
-    assert any(status < 300 for status in statuses) is lets_in, statuses  # /oauth/authorize lets nobody in
+    assert any(status < 300 for status in statuses) is lets_in, statuses  # /oauth/authorize refuses every request

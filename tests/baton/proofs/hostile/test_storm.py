@@ -1,4 +1,4 @@
-"""A storm of hostile requests: no 5xx, no answer outside the description, and nothing of the victim's is touched."""
+"""Fuzzing with hostile requests: no 5xx, only described answers, and no change to the victim's data."""
 
 from collections import Counter
 
@@ -33,10 +33,10 @@ STAGES: dict[str, set[str]] = {
     "password": {"invalid_credentials", "too_many_requests", "account_exists"},
     "success": {""},
 }
-"""How far a request came, by what it was told."""
+"""The stage that a request reached, derived from its error code."""
 
 NOWHERE = {(404, "not_found"), (413, "too_large"), (431, "too_large"), (204, "")}
-"""What is said where the description has no operation: by the gateway itself, or to a preflight."""
+"""Answers on paths outside the description: from the gateway itself, or to a preflight."""
 
 PAST = {
     "forged token": {"token"},
@@ -50,16 +50,16 @@ PAST = {
     "path and query": {"shape", "token", "success"},
     "other hands": {"signature"},
 }
-"""Where each family must be seen to end, one time in a hundred at least."""
+"""The stages that each family must reach, each with at least 1 % of its requests."""
 
 
-def rage(scene: Scene, contract: Contract, gateway: Gateway, seed: int, count: int) -> Counter[tuple[str, str]]:
-    """Send a storm and hold every answer; give how often each family came how far."""
+def send_all(scene: Scene, contract: Contract, gateway: Gateway, seed: int, count: int) -> Counter[tuple[str, str]]:
+    """Send hostile requests and check each answer. Return how often each family reached each stage."""
     reached: Counter[tuple[str, str]] = Counter()
     before = scene.account_state()
     for number, hostile in enumerate(storm(scene, seed, count)):
         sent = hostile.sent
-        # From many addresses: the limits of one would keep all but the first hundred from the passwords.
+        # Use many source addresses: the rate limit of one address would refuse all but the first hundred passwords.
         answer = gateway.call(sent.method, sent.target, sent.headers, sent.body, source=f"192.0.2.{number % 200}")
         said = Said(answer.status, {name.lower(): value for name, value in answer.headers}, answer.body)
         told = (seed, number, hostile.family, hostile.what, said)
@@ -67,11 +67,11 @@ def rage(scene: Scene, contract: Contract, gateway: Gateway, seed: int, count: i
         complaint = contract.complaint(sent.method, sent.target, said)
         assert not complaint, (complaint, told)
         if contract.operation(sent.method, sent.target) is None:
-            # An answer to HEAD has no body, and so no code.
+            # An answer to HEAD has no body, and therefore no code.
             code = "not_found" if sent.method == "HEAD" and not said.body else said.code
             assert (said.status, code) in NOWHERE, told
         if hostile.family == "forged token" and not hostile.what.startswith("revoke"):
-            # At every door the token is the first thing that is looked at.
+            # Every route checks the token first.
             known_for_none = said.members == {"active": False} or said.code in {"token_invalid", "too_large"}
             assert known_for_none or hostile.what.startswith("call: white space"), told
         assert hostile.harmless or said.status >= 400, told
@@ -90,12 +90,12 @@ def rage(scene: Scene, contract: Contract, gateway: Gateway, seed: int, count: i
 @pytest.mark.parametrize(
     ("seed", "count"), [(1, 2_000), pytest.param(2, 20_000, marks=pytest.mark.prove)], ids=["short", "long"]
 )
-def test_the_storm_passes(
+def test_hostile_requests_get_described_answers(
     scene: Scene, contract: Contract, gateway: Gateway, witness: Witness, seed: int, count: int
 ) -> None:
-    """And it was one: every family came, and came as far as it can."""
-    reached = rage(scene, contract, gateway, seed, count)
-    witness.secrets.difference_update(TEXTS)  # words of ours, sent as names and as passwords alike
+    """Every family is drawn, and reaches every stage that it can reach."""
+    reached = send_all(scene, contract, gateway, seed, count)
+    witness.secrets.difference_update(TEXTS)  # texts that are used both as names and as passwords
     families: Counter[str] = Counter()
     for (family, _), times in reached.items():
         families[family] += times

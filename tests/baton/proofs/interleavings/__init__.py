@@ -1,1 +1,1 @@
-"""Every interleaving of a few presenters over the real journeys."""
+"""Every interleaving of a few clients over the real flows."""

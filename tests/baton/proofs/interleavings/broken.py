@@ -1,4 +1,4 @@
-"""Mistakes somebody could make, each planted in a deployment or a client of its own, for the explorer to refute."""
+"""Seeded faults, each in its own deployment or client. The explorer must refute each one."""
 
 import contextlib
 import dataclasses
@@ -9,7 +9,7 @@ from typing import Any, cast
 from msgspec import structs
 from msgspec.structs import replace
 
-from chalicelib.baton.accounts.login import Login
+from chalicelib.baton.accounts.first_tokens import Admit
 from chalicelib.baton.accounts.login_request import LoginRequest
 from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.effects import Done, Moved, Refused
@@ -54,7 +54,7 @@ Verdict = Exchanged | Retry | Superseded | Reused | Ahead | Inactive
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """Who is broken, the smallest scene that shows it, and what the explorer says."""
+    """A seeded fault: its place, the smallest scene that shows it, and the expected message of the explorer."""
 
     roles: tuple[Role, ...]
     refuted_by: str
@@ -66,7 +66,7 @@ class Mistake:
     kind: str = "hmac"
 
     def deployment(self) -> Deployment:
-        """Build a deployment with the mistake in it."""
+        """Build a deployment with the fault."""
         deployment = Deployment()
         if self.lineage_store:
             stepping = cast("Stepping", deployment.stores.lineage_store)
@@ -75,7 +75,7 @@ class Mistake:
         return deployment
 
     def scene(self, *, faults: int, broken: bool = True) -> Callable[[Course], None]:
-        """Make the scene that shows it, or the same with nobody broken."""
+        """Build the scene that shows the fault, or the same scene without the fault."""
         return scene(
             self.roles,
             faults=faults,
@@ -88,7 +88,7 @@ class Mistake:
 
 
 class BrokenLineageStore(MemoryLineageStore):
-    """LineageStore to break."""
+    """A ``LineageStore`` that a subclass breaks."""
 
     def __init__(self, deployment: Deployment) -> None:
         """Keep the tables, and the deployment for further steps."""
@@ -97,10 +97,10 @@ class BrokenLineageStore(MemoryLineageStore):
 
 
 class ReadThenWrite(BrokenLineageStore):
-    """Decides by what was read, and writes without a condition."""
+    """Decides from an earlier read, and writes without a condition."""
 
     def exchange(self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int) -> Verdict:
-        """Read; judge; write."""
+        """Exchange by a read, a decision and a write."""
         account_state = self.get(presented.account)
         verdict = judge(account_state, presented, now=now, not_before=not_before, idle_s=idle_s)
         if account_state is None or not isinstance(verdict, Current):
@@ -114,10 +114,10 @@ class ReadThenWrite(BrokenLineageStore):
 
 
 class ForgetfulLineageStore(BrokenLineageStore):
-    """Does not remember by which attempt a generation was used up."""
+    """Does not store the attempt that consumed a generation."""
 
     def exchange(self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int) -> Verdict:
-        """Write another attempt than the one that came."""
+        """Store another attempt than the given one."""
         verdict = super().exchange(presented, now=now, not_before=not_before, idle_s=idle_s)
         if isinstance(verdict, Exchanged):
             self._put(self._tables.lineages[presented.account], replace(verdict.lineage, attempts=(NO_ATTEMPT,) * 4))
@@ -125,10 +125,10 @@ class ForgetfulLineageStore(BrokenLineageStore):
 
 
 class EpochBlindExchange(BrokenLineageStore):
-    """Exchanges without asking of which epoch a lineage is."""
+    """Exchanges a lineage without a check of its epoch."""
 
     def exchange(self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int) -> Verdict:
-        """Take every lineage for one of this epoch."""
+        """Treat every lineage as one of the current epoch."""
         account_state = self._tables.lineages[presented.account]
         lineages = {key: replace(one, epoch=account_state.epoch) for key, one in account_state.lineages.items()}
         self._tables.lineages[presented.account] = replace(account_state, lineages=lineages)
@@ -136,28 +136,28 @@ class EpochBlindExchange(BrokenLineageStore):
 
 
 class EpochBlindLogin(BrokenLineageStore):
-    """Admits a login without asking whether the epoch is as it was read."""
+    """Adds a login without a check that the epoch is unchanged since the read."""
 
     def add_lineage(self, lineage: Lineage, *, expected: AccountState, **named: Any) -> Done | Moved:
-        """Expect whatever there is, of the epoch."""
+        """Accept any epoch."""
         there = self._tables.lineages[expected.account]
         return super().add_lineage(lineage, expected=replace(expected, epoch=there.epoch), **named)
 
 
 class VersionBlindLogin(BrokenLineageStore):
-    """Admits a login without asking whether the password is still the one that was checked."""
+    """Adds a login without a check that the verified password is still current."""
 
     def add_lineage(self, lineage: Lineage, *, expected: AccountState, **named: Any) -> Done | Moved:
-        """Expect whatever there is."""
+        """Accept any credentials version."""
         there = self._tables.lineages[expected.account]
         return super().add_lineage(replace(lineage, epoch=there.epoch), expected=there, **named)
 
 
 class StatusBlindLogin(BrokenLineageStore):
-    """Admits a login into an account that was disabled meanwhile."""
+    """Adds a login to an account that was disabled in the meantime."""
 
     def add_lineage(self, lineage: Lineage, *, expected: AccountState, **named: Any) -> Done | Moved:
-        """Take the account for active."""
+        """Treat the account as active."""
         lineage_store = self._tables.lineages
         there = lineage_store[expected.account]
         lineage_store[expected.account] = replace(there, status=Status.ACTIVE)
@@ -167,15 +167,15 @@ class StatusBlindLogin(BrokenLineageStore):
 
 
 class NeverRevokes(BrokenLineageStore):
-    """Answers reuse, and ends nothing."""
+    """Answers reuse without ending the lineage."""
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
-        """End only what its owner ends."""
+        """End a lineage only on request of its owner."""
         return Done() if reason is EndReason.REUSE else super().end(account, lineage, reason, now=now)
 
 
 class EndsNothing(BrokenLineageStore):
-    """Answers an end before anything is written, and the write never comes."""
+    """Answers a logout everywhere without writing."""
 
     def end_all(self, actor: Actor, *, now: int) -> Done:
         """Write nothing."""
@@ -183,24 +183,24 @@ class EndsNothing(BrokenLineageStore):
 
 
 class DeletesForAnybody(BrokenLineageStore):
-    """Deletes without asking whether the login that asks for it is live."""
+    """Deletes an account without a check that the calling login is active."""
 
     def delete(self, actor: Actor, *, now: int) -> Done:
-        """Delete."""
+        """Delete the account."""
         self.set_status(actor.account, Status.DELETED, now=now)
         return Done()
 
 
 class EndsDevicesForAnybody(BrokenLineageStore):
-    """Ends a device without asking whether the login that asks for it is live."""
+    """Ends a device without a check that the calling login is active."""
 
     def end_device(self, actor: Actor, lineage: LineageId, *, now: int) -> Done | Refused:
-        """End it."""
+        """End the device."""
         return self.end(actor.account, lineage, EndReason.ENDED_BY_OWNER, now=now)
 
 
 class EndsAllForAnybody(BrokenLineageStore):
-    """Ends all logins without asking whether the one that asks for it is live."""
+    """Ends all logins without a check that the calling login is active."""
 
     def end_all(self, actor: Actor, *, now: int) -> Done:
         """Raise the epoch."""
@@ -212,53 +212,54 @@ class EndsAllForAnybody(BrokenLineageStore):
 
 
 class VersionBlindDelete(BrokenLineageStore):
-    """Deletes on behalf of a live login, by whatever password it was proved."""
+    """Deletes on behalf of an active login, with a grant of any earlier password."""
 
     def delete(self, actor: Actor, *, now: int) -> Done | Inactive | ProofOutdated:
-        """Take the proof for one of the present password."""
+        """Treat the grant as one of the current password."""
         there = self._tables.lineages[actor.account]
         return super().delete(replace(actor, credentials_version=there.credentials_version), now=now)
 
 
 class KeepsEarlierLogins(BrokenLineageStore):
-    """Admits a login of a key, and leaves the key's earlier ones alive."""
+    """Adds a login of a key without ending the earlier logins of the key."""
 
     def add_lineage(
         self, lineage: Lineage, *, expected: AccountState, replaced: Sequence[Lineage], **named: Any
     ) -> Done | Moved:
-        """End none."""
+        """End no other login."""
         return super().add_lineage(lineage, expected=expected, replaced=(), **named)
 
 
 class OverlooksOtherLogins(BrokenLineageStore):
-    """Admits a login of a key without asking whether another one came since the account state was read."""
+    """Adds a login of a key without a check for another login since the account state was read."""
 
     def add_lineage(self, lineage: Lineage, *, expected: AccountState, **named: Any) -> Done | Moved:
-        """Expect as many lineages as there are."""
+        """Accept any number of lineages."""
         there = self._tables.lineages[expected.account]
         return super().add_lineage(lineage, expected=replace(expected, lineages=there.lineages), **named)
 
 
-class KeepsTheSecret(Login, frozen=True):
-    """Forgets by which login's secret a login was signed."""
+class KeepsTheSecret(Admit, frozen=True):
+    """Loses the id of the login whose secret signed a login request."""
 
-    def _admit(self, login_request: LoginRequest, *arguments: Any, **named: Any) -> TokenResponse:
-        return super()._admit(replace(login_request, proved=None), *arguments, **named)
+    def __call__(self, login_request: LoginRequest, *arguments: Any, **named: Any) -> TokenResponse:
+        """Admit it as one of an unknown device."""
+        return super().__call__(replace(login_request, proved=None), *arguments, **named)
 
 
 class GrantsForEver(MemoryOneTime):
-    """Spends a grant, by whatever password it was proved."""
+    """Consumes a grant that was proved with any earlier password."""
 
     def consume_grant(self, grant: str, *, credentials_version: int, **named: Any) -> GrantUsed | Refused:
-        """Take it for one of the present password."""
+        """Treat the grant as one of the current password."""
         return super().consume_grant(grant, credentials_version=self._tables.grants[grant].credentials_version, **named)
 
 
 class TriesAgain(ChangePassword, frozen=True):
-    """Changes the password once more where the first try finds that it was changed."""
+    """Changes the password again if the first try finds that it was changed."""
 
     def __call__(self, caller: Caller, new_password: str) -> None:
-        """Look at the account state again, and take the proof for one of the present password."""
+        """Read the account state again, and treat the grant as one of the current password."""
         try:
             super().__call__(caller, new_password)
         except GrantInvalid:
@@ -266,27 +267,27 @@ class TriesAgain(ChangePassword, frozen=True):
 
 
 def consume_grants_for_ever(deployment: Deployment) -> None:
-    """Plant ``GrantsForEver``."""
+    """Seed the fault ``GrantsForEver``."""
     cast("Stepping", deployment.stores.ephemeral).port = GrantsForEver(deployment.stores.tables)
 
 
 def try_again(deployment: Deployment) -> None:
-    """Plant ``TriesAgain``."""
+    """Seed the fault ``TriesAgain``."""
     right = deployment.world.change_password
     deployment.world.change_password = TriesAgain(**structs.asdict(right))
 
 
 def keep_the_secret(deployment: Deployment) -> None:
-    """Plant ``KeepsTheSecret``."""
+    """Seed the fault ``KeepsTheSecret``."""
     right = deployment.world._login
-    deployment.world._login = KeepsTheSecret(**structs.asdict(right))
+    deployment.world._login = replace(right, admit=KeepsTheSecret(**structs.asdict(right.admit)))
 
 
 class RevivingLineageStore(BrokenLineageStore):
-    """Disables and enables by the status alone: what lived before lives again."""
+    """Disables and enables only by the status, so that logins from before become active again."""
 
     def set_status(self, account: AccountId, status: Status, *, now: int) -> Done | Refused:
-        """Leave the epoch as it is."""
+        """Do not change the epoch."""
         account_state = self._tables.lineages[account]
         self._tables.lineages[account] = replace(
             account_state, status=status, raised=Ended(now, EndReason.ENDED_EVERYWHERE)
@@ -295,17 +296,17 @@ class RevivingLineageStore(BrokenLineageStore):
 
 
 class AnswersFirst(EndReused, frozen=True):
-    """Leaves the end to something that runs later, if it lives so long, so that reuse is answered first."""
+    """Ends the lineage in the background, so that the answer "reuse" is sent first."""
 
     def __call__(self, proved: VerifiedToken, message: Message, **facts: Any) -> Done | Refused:
-        """End in the background."""
+        """End the lineage in the background."""
         scheduler = cast("Any", self.lineage_store)._deployment.scheduler
         end = super().__call__
         if scheduler is None or scheduler.holder is None:
             return end(proved, message, **facts)
 
         def in_the_background() -> None:
-            """End it: whoever asked has had their answer, so a crash is nobody's news."""
+            """End the lineage. The answer is already sent, so a crash here is reported to no client."""
             with contextlib.suppress(Crashed):
                 end(proved, message, **facts)
 
@@ -315,26 +316,26 @@ class AnswersFirst(EndReused, frozen=True):
 
 
 def answer_first(deployment: Deployment) -> None:
-    """Plant ``AnswersFirst``."""
+    """Seed the fault ``AnswersFirst``."""
     right = deployment.world._exchange
     end = right.end_reused
     deployment.world._exchange = replace(right, end_reused=AnswersFirst(**structs.asdict(end)))
 
 
 class ForgetfulClient(Cast):
-    """Breaks rule 1: makes a new attempt for the same token whenever it sends."""
+    """Breaks client rule 1: it makes a new attempt for the same token at each request."""
 
     def exchanged(self, name: str, record: Record) -> Any:
-        """Forget the attempt."""
+        """Drop the stored attempt."""
         assert self.runner.attempt is not None
         return super().exchanged(name, dataclasses.replace(record, attempt=self.runner.attempt()))
 
 
 class OverwritingClient(Cast):
-    """Breaks rule 3: stores an answer whatever is stored by now."""
+    """Breaks client rule 3: it stores an answer without comparing the stored record."""
 
     def replaced(self, name: str, parent: Record, child: Record | None) -> Record | None:
-        """Store it."""
+        """Store the answer."""
         return super().replaced(name, self.deployment.storages[name] or parent, child)
 
 

@@ -1,4 +1,4 @@
-"""Argon2 is asked the same few things in every schedule, and computes each once."""
+"""Cache the results of Argon2: every schedule computes the same few hashes."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -11,14 +11,14 @@ from chalicelib.baton.factors import password_hash
 
 
 class Remembered:
-    """A pure function that is not computed twice. Argon2 is meant to be slow, and asked the same few things."""
+    """A pure function with a cache. Argon2 is slow on purpose, and every schedule computes the same hashes."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        """Stand before it."""
+        """Wrap a function."""
         self._function, self._known = function, dict[Any, Any]()
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """Answer, or refuse, as it did the first time."""
+        """Return, or raise, the result of the first call."""
         key = (arguments, tuple(named.items()))
         if key not in self._known:
             try:
@@ -33,9 +33,9 @@ class Remembered:
 
 @pytest.fixture(autouse=True, scope="package")
 def passwords_are_hashed_once() -> Iterator[None]:
-    """Remember what the two slow functions answered; they are functions of values.
+    """Cache the results of the two slow functions, which are pure.
 
-    A module may import them by name, so every module of Baton that has one of them is patched.
+    A module may import them by name, so the fixture patches every module of Baton that has one of them.
     """
     with pytest.MonkeyPatch.context() as patch:
         for function in (password_hash.hash_password, password_hash.verify_password):

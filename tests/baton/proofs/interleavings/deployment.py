@@ -1,4 +1,4 @@
-"""A deployment whose every port call is a step, and a chronicle of what it answered, held against the promises."""
+"""A deployment in which every port call is a step, and a record of its answers for a check of the guarantees."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -23,22 +23,22 @@ T = TypeVar("T")
 TABLES = [column.name for column in fields(MemoryTables) if column.default_factory is dict]
 READS = frozenset({"find", "get"})
 DECIDING = ("lineage_store.", "users.change_password")
-"""The calls by which a journey's outcome is decided: the last of them it made is when it took effect."""
+"""The calls that decide the result of a flow. The last of these calls is the time at which the flow took effect."""
 
 
 class Crashed(BaseException):
-    """The server died in the middle of a journey."""
+    """The server crashed in the middle of a flow."""
 
 
 class Stepping:
-    """A port each of whose calls is a step, may be the last before a crash, and may be sent twice by botocore."""
+    """A port whose calls are steps. A call may be the last before a crash, and botocore may send it twice."""
 
     def __init__(self, name: str, port: object, deployment: "Deployment") -> None:
-        """Stand before a port."""
+        """Wrap a port."""
         self._name, self.port, self._deployment = name, port, deployment
 
     def __getattr__(self, verb: str) -> Callable[..., Any]:
-        """Give the verb, as a step."""
+        """Return the verb, as a step."""
         carry_out = getattr(self.port, verb)
 
         def call(*arguments: Any, **named: Any) -> Any:
@@ -48,17 +48,17 @@ class Stepping:
 
 
 class Stores(MemoryStores):
-    """The stores in memory, with a step before every call of account states, users and ephemeral."""
+    """The memory stores, with a step before each call of account states, users and ephemeral."""
 
     def stepping(self, deployment: "Deployment") -> None:
-        """Put the steps in."""
+        """Wrap the ports."""
         for name in ("users", "lineage_store", "ephemeral"):
             setattr(self, name, Stepping(name, getattr(self, name), deployment))
 
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """Something that was let in: what it was, for which lineage, and the step at which that was decided."""
+    """A successful request: its kind, its lineage, and the step that decided it."""
 
     journey: str
     lineage: LineageId
@@ -67,26 +67,26 @@ class Success:
 
 @dataclass(slots=True)
 class Chronicle:
-    """What happened in one schedule, and what the promises say about it."""
+    """The record of one schedule, and its check against the guarantees."""
 
     children: dict[tuple[LineageId, int], set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
     successes: list[Success] = field(default_factory=list)
     over: dict[LineageId, tuple[int, str]] = field(default_factory=dict)
-    """Lineages of which an answer has said that they are over, and since when."""
+    """Lineages that an answer has reported as ended, and the step of this answer."""
     closed: list[tuple[int, int | None]] = field(default_factory=list)
-    """From when to when the account was disabled: from an answer that says so, to a request that enables it."""
+    """The periods in which the account was disabled: from the answer that reports it to the request that enables it."""
     status_asked: Status = Status.ACTIVE
     password_changed: int | None = None
     seen_dead: set[LineageId] = field(default_factory=set)
     operations: list[Operation] = field(default_factory=list)
-    """What was asked and answered, in the model's words, and the first and last calls of each on the account."""
+    """The requests and answers as operations of the model, with the first and last account call of each."""
     ended_on_request: set[LineageId] = field(default_factory=set)
-    """Lineages that somebody entitled to it has asked to end: their devices may be told to log in."""
+    """Lineages whose end was requested by an authorized party. Their devices may be told to log in."""
 
     def asked_to_end(
         self, verb: str, arguments: tuple[Any, ...], named: dict[str, Any], account_state: AccountState, at: int
     ) -> set[LineageId]:
-        """Note which lineages a call is meant to end, whatever it does."""
+        """Record the lineages that a call must end, whatever its result."""
         ending = set[LineageId]()
         if (verb == "end" and arguments[2] is not EndReason.REUSE) or verb == "end_device":
             ending = {arguments[1]}
@@ -104,7 +104,7 @@ class Chronicle:
         return ending
 
     def watch(self, account_state: AccountState) -> None:
-        """Hold the state against what it was: ended never becomes active again, and a key has one login at most."""
+        """Compare two states: an ended login never becomes active again, and a key has at most one active login."""
         alive = live_in(account_state)
         assert not alive & self.seen_dead, "an ended lineage is active again"
         self.seen_dead |= set(account_state.lineages) - alive
@@ -113,12 +113,12 @@ class Chronicle:
         assert len(keys) == len(set(keys)), "a key has two live logins"
 
     def say_over(self, lineages: Iterable[LineageId], why: str, at: int) -> None:
-        """Note that an answer has gone out by which these lineages are over."""
+        """Record that an answer reports these lineages as ended."""
         for lineage in lineages:
             self.over.setdefault(lineage, (at, why))
 
     def check(self) -> None:
-        """Hold what happened against the promises."""
+        """Check the record against the guarantees."""
         for (lineage, generation), children in self.children.items():
             assert len(children) == 1, f"generation {generation} of {lineage} has {len(children)} children"
         for success in self.successes:
@@ -133,16 +133,16 @@ class Chronicle:
 
 
 class Deployment:
-    """A world that can be put back to its beginning, and steps at every port call while a schedule runs."""
+    """A deployment that can be reset, and that takes a step at each port call while a schedule runs."""
 
     def __init__(self) -> None:
-        """Build it."""
+        """Build the deployment."""
         self.scheduler: Scheduler | None = None
         self.chronicle = Chronicle()
         self._drawn: Counter[str] = Counter()
         self.stores = Stores()
         self.stores.stepping(self)
-        # Without throttles: their counters are nobody's decision about a lineage, and steps cost schedules.
+        # Without rate limits: their counters decide nothing about a lineage, and each step multiplies the schedules.
         self.world = World(limits=False, stores=self.stores, entropy=self.entropy)
         self.storages: dict[str, Record | None] = {}
         self._decided_at: dict[Presenter | None, int] = {}
@@ -152,15 +152,15 @@ class Deployment:
         self._twice = set[Presenter | None]()
         self._made = 0
 
-    # The beginning
+    # Initial state
 
     def keep(self) -> None:
-        """Remember how everything stands: every schedule begins here."""
+        """Store the present state: every schedule starts from it."""
         self._kept = (_copied(self.stores.tables), dict(self.storages))
         self.start = Account(*self._look(), known=frozenset(self.account_state.lineages))
 
     def restore(self, scheduler: Scheduler) -> None:
-        """Put everything back, and let this schedule decide."""
+        """Restore the stored state, and use this scheduler."""
         tables, self.storages = _copied(self._kept[0]), dict(self._kept[1])
         for name in TABLES:
             setattr(self.stores.tables, name, getattr(tables, name))
@@ -175,11 +175,11 @@ class Deployment:
         scheduler.turn = self._turn
 
     def _turn(self, presenter: Presenter) -> None:
-        """Servers' clocks differ: whoever is served by another sees another second. Time orders nothing."""
+        """Set the clock of the next server: the clocks differ. No order may depend on the time."""
         self.world.clock.now = START + 7 * presenter.place
 
     def entropy(self, length: int) -> bytes:
-        """Draw bytes that nobody else draws, and that the order of others does not change."""
+        """Draw bytes that are unique, and that do not depend on the order of other draws."""
         name = self.scheduler.holder.name if self.scheduler and self.scheduler.holder else ""
         self._drawn[name] += 1
         return hashlib.shake_128(f"{name} {self._drawn[name]}".encode()).digest(length)
@@ -188,24 +188,24 @@ class Deployment:
 
     @property
     def decided_at(self) -> int:
-        """Tell at which step the journey of whoever is awake last asked or wrote what decides."""
+        """Return the step of the last deciding call in the flow of the running client."""
         return self._decided_at.get(self.scheduler.holder if self.scheduler else None, self.now)
 
     @property
     def account_state(self) -> AccountState:
-        """Give the one account state there is."""
+        """Return the only account state."""
         (account_state,) = self.stores.tables.lineages.values()
         return account_state
 
     @property
     def now(self) -> int:
-        """Tell how many steps were made."""
+        """Return the number of completed steps."""
         return len(self.scheduler.steps) if self.scheduler else 0
 
     def call(
         self, port: str, verb: str, made: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]
     ) -> Any:
-        """Make one call of a port, when its turn comes, and with what may befall it."""
+        """Make one call of a port when the scheduler selects it, with the faults of this step."""
         scheduler, name = self.scheduler, f"{port}.{verb}"
         if scheduler is None:
             return made(*arguments, **named)
@@ -225,7 +225,7 @@ class Deployment:
             finally:
                 changed = self._standing() != before
                 scheduler.course.made(call, changed=changed)
-                # A second sending that is recognised ends nothing that began since.
+                # A recognised second sending ends nothing that began in the meantime.
                 if changed or verb not in {"end_all", "delete", "set_status"}:
                     self._ending.setdefault(holder, set()).update(ending)
 
@@ -234,7 +234,7 @@ class Deployment:
         scheduler.step(call)
         first = self._calls.get(holder, 0) == 0
         self._calls[holder] = 1
-        # A crash before the first call of all is a lost request: decided where it is sent.
+        # A crash before the first call is a lost request, which is decided where the request is sent.
         kinds = ([] if first else ["crash"]) + (["sent twice by botocore"] if writes else [])
         fault = scheduler.fault(*kinds)
         if fault == "crash":
@@ -242,7 +242,7 @@ class Deployment:
             raise Crashed
         if fault:
             self._twice.add(holder)
-            # What the first sending has written took effect then, whatever the second is told.
+            # A write of the first sending took effect at that time, whatever the second sending is told.
             written = isinstance(carry_out(), Done | Exchanged | None)
             self.chronicle.watch(self.account_state)
             scheduler.step(call)
@@ -254,7 +254,7 @@ class Deployment:
         return answer
 
     def _standing(self) -> tuple[object, ...]:
-        """Tell one state of the tables from another: what stands in them is never changed, only replaced."""
+        """Return an identity of the state of the tables: the values in them are never changed, only replaced."""
         tables = self.stores.tables
         grants = [grant.spent_by for grant in tables.grants.values()]
         return (
@@ -273,9 +273,9 @@ class Deployment:
         lineage: LineageId | None = None,
         told: Callable[[T, int], None],
     ) -> T | errors.Refusal | None:
-        """Carry a request to the server and its answer back. ``None``: whatever happened, no answer came.
+        """Carry a request to the server, and return its answer. ``None``: no answer arrived.
 
-        ``told`` is told of every success and when it was decided, whether its answer arrives or not.
+        ``told`` is called for every success with the step that decided it, even if the answer is lost.
         """
 
         def served() -> T | errors.Refusal:
@@ -312,9 +312,9 @@ class Deployment:
         return answer
 
     def _note(self, asked: Asked, answer: object) -> None:
-        """Note what was asked and answered, and when it can have taken effect: between its calls on the account.
+        """Record a request and its answer, with the period of its effect: between its first and last account call.
 
-        That is all the time in which a request sees or changes anything that others see.
+        Outside this period, a request neither reads nor changes shared data.
         """
         holder = self.scheduler.holder if self.scheduler else None
         if holder not in self._window:
@@ -325,7 +325,7 @@ class Deployment:
             self.chronicle.operations.append(Operation(who, what.verb, {"asked": what}, first, last, told))
 
     def explain(self) -> None:
-        """Require an order that explains what was asked and answered, and how the account stands after it."""
+        """Require an order that explains all requests, all answers and the final state of the account."""
         now = self._made + 1
         last = Operation("the end", "look", {"asked": Asked("look")}, now, now, self._look())
         against = contradiction(self.start, [*self.chronicle.operations, last])
@@ -335,7 +335,7 @@ class Deployment:
         return live_in(self.account_state), self.account_state.credentials_version, self.account_state.status
 
     def _refused(self, refusal: errors.Refusal, lineage: LineageId | None) -> None:
-        """Note a refusal before it leaves. What is told to be over is over from here on."""
+        """Record a refusal before it is sent. A lineage that it reports as ended must stay ended from now on."""
         if self.scheduler:
             self.scheduler.note(f"is answered {refusal.code}")
         if lineage and refusal.action == "log_in":
@@ -343,7 +343,7 @@ class Deployment:
 
 
 def live_in(account_state: AccountState) -> frozenset[LineageId]:
-    """Tell which lineages of an account state are live, as far as time has nothing to do with it."""
+    """Return the active lineages of an account state, without time limits."""
     return frozenset(
         lineage.id
         for lineage in account_state.lineages.values()
@@ -359,7 +359,7 @@ def _or_a_crash(served: Callable[[], T]) -> T | None:
 
 
 def _places(port: str, verb: str, arguments: tuple[Any, ...]) -> frozenset[str]:
-    """Name what a call touches: two tables here, and each nonce and grant by itself."""
+    """Return the places that a call touches: one of two tables, or one nonce or grant."""
     if port == "ephemeral":
         return frozenset({f"{verb.partition('_')[2]} {arguments[:2]}"})
     return frozenset({"users", "lineage_store"} if verb in {"register", "change_password"} else {port})

@@ -1,7 +1,7 @@
-"""An account as a value, and what each request does to it, one at a time: some order explains a schedule, or none does.
+"""A sequential model of an account: the effect of each request. Some order of requests must explain a schedule.
 
-A request on behalf of a login is let in at its turn only while that login is live, and one that the person has proved
-a password for, only while that password is the account's. The search is that of the recorded histories
+A request on behalf of a login is accepted only while that login is active, and a request with a grant only while the
+proved password is current. The search is the one for recorded histories
 (``tests/baton/proofs/engines/linearizability.py``).
 """
 
@@ -14,12 +14,12 @@ from chalicelib.baton.factors.refusals import InvalidCredentials
 from chalicelib.baton.ids import LineageId
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.tokens.refusals import GrantInvalid, TokenReused
-from tests.baton.proofs.engines.history import UNHEARD, Operation
+from tests.baton.proofs.engines.history import UNANSWERED, Operation
 from tests.baton.proofs.engines.linearizability import Refuted, search
 
 
 class Said(StrEnum):
-    """What a request is told."""
+    """The answer to a request."""
 
     DONE = "done"
     NOT_LIVE = "its login is not live"
@@ -29,7 +29,7 @@ class Said(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What there is of an account. ``known``: every login that ever began; ``deleted_by``: the one that deleted it."""
+    """The state of an account. ``known``: every login so far; ``deleted_by``: the login that deleted the account."""
 
     live: frozenset[LineageId]
     version: int
@@ -40,7 +40,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request asks for: a verb of this page, and its arguments."""
+    """A request: a verb of this module, and its arguments."""
 
     verb: str
     lineage: LineageId | None = None
@@ -49,22 +49,26 @@ class Asked:
     replaced: frozenset[LineageId] = frozenset()
 
     def heard(self, answer: object, *, twice: bool) -> "Iterator[tuple[Asked, object]]":
-        """Say what was asked and heard, in the words of this page; nothing where it says nothing of the account.
+        """Translate a request and its answer to operations of this model.
 
-        An exchange that is answered reuse is an end, and one that nobody heard of may have been one. What is refused
-        because its login has ended was no more than a look at it. ``twice``: a write of it was sent twice. Then what
-        is refused may have happened: where others have changed the account since, the second sending cannot tell. And
-        what the operator does asks for no state of the account, so that it may happen twice.
+        Yields none if the answer depends on no account.
+
+        An exchange with the answer "reuse" is an end. An exchange without an answer may have been one. A refusal
+        because the login has ended is only a read.
+
+        ``twice``: one of its writes was sent twice. A refused request may then have had an effect: if another client
+        changed the account in between, the second sending cannot tell. An operator command has no precondition on the
+        account, so it may take effect twice.
         """
         if twice and self.lineage is None:
-            yield self, UNHEARD
+            yield self, UNANSWERED
         maybe = replace(self, verb="end") if self.verb == "use" else self
         if not isinstance(answer, errors.Refusal | None):
             yield self, Said.DONE
         elif isinstance(answer, TokenReused):
             yield replace(self, verb="end"), Said.DONE
         elif twice or answer is None or isinstance(answer, errors.Unavailable):
-            yield maybe, UNHEARD
+            yield maybe, UNANSWERED
         if isinstance(answer, errors.LoginRequired):
             yield replace(self, verb="use"), Said.NOT_LIVE
         elif isinstance(answer, errors.Refusal) and type(answer) in REFUSED and not twice:
@@ -75,7 +79,7 @@ REFUSED = {GrantInvalid: Said.OUTDATED, InvalidCredentials: Said.NOT_LET_IN}
 
 
 def apply(account: Account, operation: Operation) -> tuple[Account, object]:
-    """Say what a request does to an account, and what it is told, when nothing runs beside it."""
+    """Return the account after a request without concurrency, and the answer."""
     asked = operation.arguments["asked"]
     assert isinstance(asked, Asked)
     return VERBS[asked.verb](account, asked)
@@ -91,7 +95,7 @@ def _use(account: Account, asked: Asked) -> tuple[Account, object]:
 def _log_in(account: Account, asked: Asked) -> tuple[Account, object]:
     if account.status is not Status.ACTIVE or account.version != asked.version:
         return account, Said.NOT_LET_IN
-    if asked.lineage in account.known:  # a repetition of its request: it begins nothing anew
+    if asked.lineage in account.known:  # a repetition of the request adds no login
         return account, Said.DONE if asked.lineage in account.live else Said.NOT_LIVE
     assert asked.lineage
     live = (account.live - asked.replaced) | {asked.lineage}
@@ -103,7 +107,7 @@ def _end(account: Account, asked: Asked) -> tuple[Account, object]:
 
 
 def _on_behalf(effect: Callable[[Account, Asked], Account]) -> Verb:
-    """Let a request have its effect only while its login is live, and its password the account's."""
+    """Apply a request only while its login is active and its password is current."""
 
     def act(account: Account, asked: Asked) -> tuple[Account, object]:
         if asked.lineage not in account.live:
@@ -116,7 +120,7 @@ def _on_behalf(effect: Callable[[Account, Asked], Account]) -> Verb:
 
 
 def _delete(account: Account, asked: Asked) -> tuple[Account, object]:
-    if asked.lineage == account.deleted_by:  # its own deed, sent before
+    if asked.lineage == account.deleted_by:  # its own request, sent before
         return account, Said.DONE
     deleted = replace(account, live=frozenset(), status=Status.DELETED, deleted_by=asked.lineage)
     return _on_behalf(lambda *_: deleted)(account, asked)
@@ -149,7 +153,7 @@ VERBS: Mapping[str, Verb] = {
 
 
 def contradiction(start: Account, operations: list[Operation]) -> str | None:
-    """Say why no order explains what was asked and answered; ``None`` where one does."""
+    """Return the reason why no order explains the operations, or ``None`` if some order does."""
     verdict = search(start, operations, apply)
     if not isinstance(verdict, Refuted):
         return None

@@ -1,14 +1,14 @@
-"""Scenes of exactly-once calls: sendings of one call, in any order of their steps, with whatever may befall a step.
+"""Scenes of calls that run once: several sendings of one call, in every order of their steps, with faults.
 
-A sending makes a few calls of the store, and its view has one effect. Faults are decided at each of these steps: the
-server dies, a write fails before or after it happened, botocore sends it twice, or an attempt arrives late, when other
-sendings have gone on, even in the next phase. A view may also end without its effect.
+A sending makes a few calls of the store, and its view has one effect. At each step a fault can happen: the server
+crashes, a write fails before or after its effect, botocore sends it twice, or an attempt arrives late, after steps of
+other sendings or even in the next phase. A view may also end without an effect.
 
-Sendings come in *phases*. Between two phases so much time passes that Lambda has stopped every run of the one before:
-a run that had not ended is one that crashed. Within a phase, clocks and arrivals differ by up to 19 seconds: the
-longest time for which a run of another server may still be alive.
+Sendings are grouped into *phases*. Between two phases, Lambda has stopped every run of the earlier phase. A run that
+has not ended by then has crashed. Within a phase, clocks and arrivals differ by up to 19 seconds: the longest time for
+which a run on another server may still be active.
 
-After the last phase one more sending, without faults, looks at what is left.
+After the last phase, one more sending without faults checks the result.
 """
 
 import hashlib
@@ -36,9 +36,10 @@ from tests.baton.world import START
 SAME: Final = "the same request"
 OTHER: Final = "another request with the same key"
 CLOCKS: Final = (5, 0, ONCE_RUN_MAX_S - 1)
-"""Of the sendings of a phase, seconds: the second server's clock is 5 behind, the third sending comes later."""
+"""The start of each sending of a phase, in seconds: the clock of the second server is 5 behind, the third sending is
+later."""
 BETWEEN: Final = CLOCKS[2] + REQUEST_MAX_S
-"""From one phase to the next, seconds."""
+"""The time between two phases, in seconds."""
 
 FAULTS_OF_A_WRITE: Final = ("fails before", "fails after", "is sent twice", "arrives again late", "fails, arrives late")
 MUCH_LATER: Final = "fails, arrives in the next phase"
@@ -50,7 +51,7 @@ NO_EFFECT: Final[dict[str, type[errors.Refusal]]] = {
 }
 FAULTS_OF_A_VIEW: Final = ("crash", *NO_EFFECT, "its store fails after")
 HARMLESS: Final = {"try again", "the grant is refused", "not found", "is sent twice"}
-"""Faults after which a call always has an answer in the end."""
+"""Faults after which a call always gets an answer in the end."""
 
 _numbers = count()
 _ring = make_ring(lambda length: hashlib.shake_128(b"ring").digest(length), now=START - DAY_S)
@@ -58,13 +59,13 @@ _ring = make_ring(lambda length: hashlib.shake_128(b"ring").digest(length), now=
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The sendings of a scene: of each phase, what each of them sends."""
+    """The sendings of a scene: the body of each sending, by phase."""
 
     phases: tuple[tuple[str, ...], ...]
     retry_safe: bool = False
 
     def __str__(self) -> str:
-        """Name it."""
+        """Return the name of the plan."""
         sizes = "+".join(str(len(phase)) for phase in self.phases)
         other = ", one other" if any(OTHER in phase for phase in self.phases) else ""
         return f"{sizes}{other}{', retry safe' if self.retry_safe else ''}"
@@ -72,28 +73,28 @@ class Plan:
 
 @dataclass(slots=True)
 class Effect:
-    """An effect of the view: which sending had it, in which phase."""
+    """An effect of the view: its sending and its phase."""
 
     sending: str
     phase: int
 
 
 class Stepping:
-    """A store each of whose calls is a step."""
+    """A store whose calls are steps."""
 
     def __init__(self, stage: "Stage", store: OnceStore) -> None:
-        """Stand before a store."""
+        """Wrap a store."""
         self._stage, self._store = stage, store
 
     def __getattr__(self, verb: str) -> Callable[..., Any]:
-        """Give the verb, as a step."""
+        """Return the verb, as a step."""
         carry_out = getattr(self._store, verb)
         return lambda key, **named: self._stage.write(verb, lambda: carry_out(key, **named))
 
 
 @dataclass(eq=False)
 class Stage:
-    """One schedule: the store, the flow in front of it, and what happened."""
+    """One schedule: the store, the flow over it, and the record of the run."""
 
     course: Course
     store: OnceStore
@@ -112,10 +113,10 @@ class Stage:
     stored_by: str = ""
     """The sending whose answer is stored."""
     given: dict[str, RenderedAnswer] = field(default_factory=dict)
-    """What the view or the refusal of each sending was rendered to."""
+    """The rendered answer or refusal of each sending."""
 
     def __post_init__(self) -> None:
-        """Make the flow, over a key that no other schedule has."""
+        """Create the flow, with a key that no other schedule uses."""
         self.drawn = Counter[str]()
         self.key = f"schedule-{next(_numbers):016d}"
         self.sends: dict[str, str] = {}
@@ -127,20 +128,20 @@ class Stage:
             log=MemoryLog(),
         )
 
-    # The order of things
+    # Order of the steps
 
     def play(self) -> None:
-        """Play all phases, and look at what is left."""
+        """Run all phases, and check the result."""
         for phase, sendings in enumerate(self.plan.phases):
             self.phase = phase
             self.scheduler = Scheduler(self.course, self.faults, self._turn, self.steps)
             for number, sent in enumerate(sendings):
                 name = f"sending {self.phase + 1}.{number + 1}"
                 self.sends[name] = sent
-                self.scheduler.enter(name, lambda name=name: self._send(name))  # type: ignore[misc] # bound now
+                self.scheduler.enter(name, lambda name=name: self._send(name))  # type: ignore[misc] # the default binds the present value
             late, self.late = self.late, []
             for verb, made in late:
-                self.scheduler.enter(f"much later {verb}", lambda verb=verb, made=made: self._late(verb, made))  # type: ignore[misc] # bound now
+                self.scheduler.enter(f"much later {verb}", lambda verb=verb, made=made: self._late(verb, made))  # type: ignore[misc] # the default binds the present value
             self.scheduler.run()
             self.faults = self.scheduler.faults_left
         self.scheduler, self.phase = None, len(self.plan.phases)
@@ -154,16 +155,16 @@ class Stage:
         self.now = START + self.phase * BETWEEN + CLOCKS[presenter.place % len(CLOCKS)]
 
     def entropy(self, length: int) -> bytes:
-        """Draw bytes that no other sending draws, and that the order of others does not change."""
+        """Draw bytes that are unique, and that do not depend on the order of other draws."""
         self.drawn[self.name] += 1
         return hashlib.shake_128(f"{self.key} {self.name} {self.drawn[self.name]}".encode()).digest(length)
 
     @property
     def name(self) -> str:
-        """Name the sending that is awake."""
+        """Return the name of the running sending."""
         return self.scheduler.holder.name if self.scheduler and self.scheduler.holder else "the end"
 
-    # A sending
+    # Sendings
 
     def _send(self, name: str) -> RenderedAnswer | errors.Refusal | None:
         sent = self.sends[name]
@@ -209,10 +210,10 @@ class Stage:
         self.given[self.name] = RenderedAnswer(refusal.status, {}, (), f"{refusal.code} for {self.name}".encode())
         return self.given[self.name]
 
-    # A write of the store
+    # Writes of the store
 
     def write(self, verb: str, carry_out: Callable[[], Any]) -> Any:
-        """Make one call of the store, when its turn comes, and with what may befall it."""
+        """Make one call of the store when the scheduler selects it, with the faults of this step."""
         name = self.name
 
         def made() -> Any:
@@ -223,7 +224,7 @@ class Stage:
                 self.stored_by = name
             return answer
 
-        crash = () if verb == "claim" else ("crash",)  # before its claim, a sending was not sent
+        crash = () if verb == "claim" else ("crash",)  # a crash before the claim equals no sending
         much_later = (MUCH_LATER,) if self.phase + 1 < len(self.plan.phases) else ()
         kinds = (*crash, *FAULTS_OF_A_WRITE, *much_later)
         fault = self._step(verb, frozenset({"the call"}), writes=True, kinds=kinds)
@@ -263,18 +264,18 @@ class Stage:
         if self.scheduler:
             self.scheduler.note(what)
 
-    # What must hold
+    # Invariants
 
     def _check_effects(self) -> None:
-        """Require one effect; or, where a second one does no harm, one in each phase."""
+        """Require one effect in total. If the route is safe to run again, require at most one in each phase."""
         effects = Counter(effect.phase for effect in self.effects)
         assert max(effects.values()) == 1, f"two effects in one phase: {self.effects}"
         assert self.plan.retry_safe or len(self.effects) == 1, f"two effects: {self.effects}"
 
     def _check_answer(self, name: str, answer: RenderedAnswer) -> None:
-        """Require that of this sending, or the stored one to the byte, for the same request."""
+        """Require the answer of this sending, or exactly the stored answer to the same request."""
         if REPLAYED not in answer.headers:
-            assert answer == self.given[name], "somebody else's answer"
+            assert answer == self.given[name], "the answer of another sending"
             return
         first = self.given[self.stored_by]
         assert (answer.status, answer.cookies, answer.body) == (first.status, first.cookies, first.body), "a replay"
@@ -282,7 +283,7 @@ class Stage:
         assert self.sends[name] == self.sends[self.stored_by], "the answer to another request"
 
     def _check_refusal(self, name: str, refusal: errors.Refusal) -> None:
-        """Require that what is said of a call is true."""
+        """Require that the refusal of a call is true."""
         if isinstance(refusal, IdempotencyKeyReused):
             assert len(set(self.sends.values())) > 1, "reused, and there is one request"
         if isinstance(refusal, CallInProgress | CallOutcomeUnknown):
@@ -292,7 +293,7 @@ class Stage:
 
 
 def scene(plan: Plan, store: Callable[[], OnceStore], *, faults: int) -> Callable[[Course], None]:
-    """Make a scene: it plays one schedule, and raises ``Refuted`` where something does not hold."""
+    """Make a scene: a function that runs one schedule, and raises ``Refuted`` if an invariant fails."""
 
     def play(course: Course) -> None:
         stage = Stage(course, store(), plan, faults)

@@ -1,4 +1,4 @@
-"""Who presents something: the roles of a scene, each an honest app of one account, its operator, or a thief."""
+"""The roles of a scene: an honest app of one account, its operator, or a thief."""
 
 import copy
 from collections.abc import Callable
@@ -25,16 +25,16 @@ from tests.baton.world import EMAIL, PASSWORD, Phone
 CLIENT = "mobile-opaque"
 NEW = "granite umbrella conversation"
 PATIENCE = 8
-"""How often anybody sends: more than the faults there are, so that only a promise broken can use it up."""
+"""The number of repetitions. It is more than the number of faults, so only a broken guarantee can use all of them."""
 GRANTS = 4
-"""How often somebody sends what takes a grant: each sending needs one of its own, proved before the schedule begins."""
+"""The number of repetitions with a grant: each needs its own grant, which is proved before the schedule begins."""
 
 
 class Role(StrEnum):
-    """What a presenter does."""
+    """The action of a presenter (a client, an operator or a thief)."""
 
     RENEW = "renew"
-    """A process of the phone exchanges what is stored. All processes of the phone share its storage."""
+    """A process of the phone exchanges the stored token. All processes of the phone share its storage."""
     LOG_IN = "log in"
     """A new device logs in."""
     END_ONE = "end one"
@@ -44,29 +44,29 @@ class Role(StrEnum):
     DELETE = "delete"
     """Another device deletes the account."""
     DISABLE = "disable"
-    """The operator disables the account, and enables it again."""
+    """The operator disables the account, then enables it."""
     CHANGE_PASSWORD = "change password"
     """Another device changes the password."""
     STEAL = "steal"
-    """Somebody with a copy of the phone's key and token, but not of its attempt, exchanges."""
+    """A thief with a copy of the phone's key and token, but not of its attempt, exchanges."""
     CALL = "call"
-    """Somebody with a copy of the phone's key and token calls a route."""
+    """A thief with a copy of the phone's key and token calls a route."""
     LOG_IN_AGAIN = "log in again"
-    """The phone logs in again: by its key or, where its login is bound to a secret, signed with that."""
+    """The phone logs in again with its key, or signs with its HMAC secret if its login has one."""
     LOG_IN_BY_KEY = "log in by a new key"
-    """A new device logs in by its key, which all of this role share."""
+    """A new device logs in with a key that all devices of this role share."""
 
 
 OF_A_KEY = (Role.CALL, Role.LOG_IN_AGAIN, Role.LOG_IN_BY_KEY)
-"""Roles about the logins of one key. They have scenes of their own."""
+"""Roles for the logins of one key. They have their own scenes."""
 EVERY = tuple(role for role in Role if role not in OF_A_KEY)
-"""The roles of which every pair and every triple meets."""
+"""The roles of which every pair and every triple is tested."""
 ACTING = (Role.END_ONE, Role.END_ALL, Role.DELETE, Role.CHANGE_PASSWORD)
-"""Roles that write on behalf of a login, by a grant of the person's password."""
+"""Roles that write on behalf of a login, with a grant of the password."""
 
 
 class Arrangement(Enum):
-    """Who acts on whom."""
+    """The relation between the presenters: which one acts on which."""
 
     APART = "each acts from a device of its own, and ends the phone"
     AGAINST = "each acts from a device of its own, and ends the next one's"
@@ -79,7 +79,7 @@ def _attempt_of(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What is done on behalf of a login by a grant: the model's verb for it, its request, and the journey behind it."""
+    """An action with a grant on behalf of a login: the verb of the model, the request, and the flow."""
 
     verb: str
     method: str
@@ -98,10 +98,10 @@ class Cast:
     honest: set[str]
     runner: Runner
     times: int = 1
-    """How often whoever renews does so."""
+    """The number of renewals of each renewing presenter."""
     thieves: set[str] = field(default_factory=set)
     one_key: dict[Role, tuple[Phone, frozenset[LineageId]]] = field(default_factory=dict)
-    """Of whoever logs in by a key that others have: the device, and all lineages that ever begin by it."""
+    """For presenters with a shared key: the device, and all lineages that can begin with the key."""
 
     @classmethod
     def of(
@@ -113,7 +113,7 @@ class Cast:
         arrangement: Arrangement = Arrangement.APART,
         kind: str = "hmac",
     ) -> "Cast":
-        """Prepare the roles, and keep the beginning. ``kind`` is what the phone's login is bound to."""
+        """Prepare the roles, and store the initial state. ``kind`` is the binding of the phone's login."""
         world = deployment.world
         runner = Runner(lambda: f"attempt {deployment.entropy(8).hex()}".replace(" ", "-"), world.clock)
         cast = cls(deployment, [], {}, {"phone"}, runner, times)
@@ -139,7 +139,7 @@ class Cast:
         return cast
 
     def enrol(self, names: list[str], *, together: bool) -> None:
-        """Log the devices in that act: one for all of these, or one for each."""
+        """Log in the devices of these roles: one for all, or one for each."""
         world, storages = self.deployment.world, self.deployment.storages
         for name in names:
             if together and name != names[0]:
@@ -149,8 +149,8 @@ class Cast:
                 storages[name] = self.runner.stored(world.login(self.devices[name], client_id=CLIENT))
                 self.honest.add(name)
 
-    def prepared(self, role: Role, name: str, ended: str) -> Callable[[], None]:  # noqa: PLR0911 - one for each role
-        """Give a role its device, and what it does. ``ended`` is whose login it ends, where it ends one."""
+    def prepared(self, role: Role, name: str, ended: str) -> Callable[[], None]:  # noqa: PLR0911 - one return for each role
+        """Prepare a role: its device and its action. ``ended`` is the presenter whose login the role ends, if any."""
         world, storages = self.deployment.world, self.deployment.storages
         phone, target = storages["phone"], storages[ended]
         assert phone is not None
@@ -172,7 +172,7 @@ class Cast:
                 storages[name] = None
                 device, of_its_key = self.one_key.get(role, (world.phone("hmac"), frozenset()))
                 begun = self.begun(name)
-                # A secret proves the one login that it was issued to; what began by it since has a secret of its own.
+                # A secret proves only the login that received it. A login that began with it has its own secret.
                 replaced = of_its_key - {begun} if device.kind != "hmac" else of_its_key & {LineageId(phone.device_id)}
                 version = self.deployment.account_state.credentials_version
                 asked = Asked("log in", begun, version=version, replaced=replaced)
@@ -185,7 +185,7 @@ class Cast:
             case Role.DELETE:
                 return self.acting(name, Deed("delete", "DELETE", "/me", world.delete))
             case Role.CHANGE_PASSWORD:
-                # Sent once: whoever gets no answer has to look.
+                # Sent once: after a lost answer the device has to read its state.
                 path = "/me/password"
                 change = Deed("change password", "POST", path, lambda caller: world.change_password(caller, NEW), 1)
                 return self.acting(name, change)
@@ -195,16 +195,16 @@ class Cast:
                 deed = Deed("end device", "DELETE", path, lambda caller: world.end_device(caller, device_id))
                 return self.acting(name, deed, target=LineageId(device_id))
 
-    # Acts
+    # Actions
 
     def renew(self, name: str, *, shared: bool = False) -> None:
-        """Exchange as often as the scene wants, while there is a login."""
+        """Exchange the given number of times, while there is a login."""
         for _ in range(self.times):
             if self.drive(name, self.runner.renewed(), shared=shared) is None:
                 return
 
     def drive(self, name: str, renewing: Renewing, *, shared: bool = False) -> Record | None:
-        """Give an app what it needs. A storage that other processes share is a step each time it is touched."""
+        """Serve the requests of an app. Each access to a storage that processes share is a step."""
         deployment, answer = self.deployment, None
         sent = 0
         try:
@@ -223,7 +223,7 @@ class Cast:
                         self._touch(name, shared=shared, writes=True)
                         answer = self.replaced(name, parent, child)
                     case Revoke():
-                        raise AssertionError(f"{name} takes its own processes for a copy of the device (rule 8)")
+                        raise AssertionError(f"{name} treats its own processes as a copy of the device (rule 8)")
                     case Pause() | SetClock():
                         pass
         except StopIteration as stopped:
@@ -231,7 +231,7 @@ class Cast:
             return standing
 
     def replaced(self, name: str, parent: Record, child: Record | None) -> Record | None:
-        """Compare and set (rule 3)."""
+        """Compare and set (client rule 3)."""
         if self.deployment.storages[name] == parent:
             self.deployment.storages[name] = child
             if child is None:
@@ -258,7 +258,7 @@ class Cast:
         )
 
     def log_in(self, name: str, device: Phone, asked: Asked) -> None:
-        """Log in under one attempt until there is an answer."""
+        """Log in with one attempt until there is an answer."""
         deployment, world, attempt = self.deployment, self.deployment.world, _attempt_of(name)
         self.devices[name] = device
 
@@ -278,8 +278,10 @@ class Cast:
                     assert self._may_be_refused, "the right password was refused"
                     return
                 case errors.Superseded():
-                    lost = deployment.world.key_ring.ring.lineage_ids(EMAIL, attempt, now=world.clock())
-                    assert set(lost) & deployment.chronicle.ended_on_request, "a login was lost to nobody"
+                    lost = deployment.world.key_ring.ring.lineage_ids(
+                        deployment.account_state.account, attempt, now=world.clock()
+                    )
+                    assert set(lost) & deployment.chronicle.ended_on_request, "a login was lost without a request"
                     return
                 case None | errors.Unavailable():
                     continue
@@ -288,12 +290,15 @@ class Cast:
         raise AssertionError(f"{name} is never answered")
 
     def begun(self, name: str) -> LineageId:
-        """Name the lineage that somebody's login begins."""
-        world = self.deployment.world
-        return world.key_ring.ring.lineage_ids(EMAIL, _attempt_of(name), now=world.clock())[0]
+        """Return the id of the lineage that the login of this presenter begins."""
+        world, account = self.deployment.world, self.deployment.account_state.account
+        return world.key_ring.ring.lineage_ids(account, _attempt_of(name), now=world.clock())[0]
 
     def acting(self, name: str, deed: "Deed", *, target: LineageId | None = None) -> Callable[[], None]:
-        """Step up now, for each time that it may be sent; the act is the deed itself, until there is an answer."""
+        """Prove the password now, once for each sending.
+
+        The returned action sends the request until there is an answer.
+        """
         deployment, world, device = self.deployment, self.deployment.world, self.devices[name]
         record = deployment.storages[name]
         assert record is not None
@@ -327,7 +332,7 @@ class Cast:
         return act
 
     def _answered(self, name: str, record: Record, answer: object) -> bool:
-        """See that an answer is one of those that may come, and tell whether it is one."""
+        """Check that an answer is allowed, and return whether it is final."""
         match answer:
             case errors.LoginRequired():
                 self.deployment.storages[name] = None
@@ -345,7 +350,7 @@ class Cast:
                 return True
 
     def call(self, record: Record) -> None:
-        """Call a route with the phone's token and key, as a copy of it can."""
+        """Call a route with the phone's token and key, as a copy of the phone can."""
         deployment, phone = self.deployment, self.devices["phone"]
         token, lineage = record.access_token, LineageId(record.device_id)
 
@@ -364,7 +369,7 @@ class Cast:
                 return
 
     def disable_and_enable(self) -> None:
-        """Disable the account, and enable it once that is answered."""
+        """Disable the account and, after the answer, enable it."""
         deployment, world = self.deployment, self.deployment.world
         for status in (Status.DISABLED, Status.ACTIVE):
 
@@ -380,10 +385,10 @@ class Cast:
                 if deployment.send(journey, asked=asked, told=told) is not None:
                     break
 
-    # What must hold afterwards
+    # Invariants after a schedule
 
     def close(self) -> None:
-        """Let every device go on, without faults: whoever has not been ended on request is let in, nobody else."""
+        """Let every device continue without faults. A device is accepted if and only if its end was not requested."""
         deployment = self.deployment
         deployment.chronicle.check()
         deployment.explain()
@@ -400,7 +405,7 @@ class Cast:
         deployment.chronicle.check()
 
     def _logged_out(self, name: str, record: Record) -> None:
-        """See that nobody honest is logged out but by somebody entitled to it, or when a copy of theirs was used."""
+        """Check that an honest device is logged out only on an authorized request, or because its copy was used."""
         if name not in self.honest:
             return
         exposed = name == "phone" and self.copied
@@ -409,7 +414,7 @@ class Cast:
 
     @property
     def copied(self) -> bool:
-        """Tell whether somebody has a copy of the phone."""
+        """Return whether a thief has a copy of the phone."""
         return any(act.startswith(Role.STEAL) for act, _ in self.acts)
 
     @property
@@ -439,7 +444,10 @@ def scene(
     arrangement: Arrangement = Arrangement.APART,
     kind: str = "hmac",
 ) -> Callable[[Course], None]:
-    """Make a scene of these roles: one schedule each time it is called. A deployment and a cast may be broken."""
+    """Make a scene of these roles: a function that runs one schedule.
+
+    The deployment or the cast may have a seeded fault.
+    """
     cast = (cast_of or Cast).of(roles, deployment or Deployment(), times=times, arrangement=arrangement, kind=kind)
 
     def play(course: Course) -> None:

@@ -1,13 +1,16 @@
-"""Every interleaving of a few presenters: real synchronous code, one at a time, switched at port calls alone.
+"""Explore every interleaving of a few presenters. They run real synchronous code, and switch only at port calls.
 
-Each presenter runs in a thread of its own and exactly one of them is ever awake. At a port call it hands back the
-baton, and the course says who goes on. A course is the list of all decisions, those about faults included: it is
-walked depth first, each time from the start, until every decision has been taken every way.
+A presenter is a client, an operator or a thief. Each one runs in its own thread, and exactly one thread runs at a time.
+At a port call the thread stops, and the course selects the next one. A course is the list of all decisions of one
+schedule, with those about faults. The courses are explored depth first, each from the start, until each decision has
+been taken in every way.
 
-Two calls that do not meet (other places, or neither changes anything) give the same in either order, so one order
-stands for both: a presenter that was tried at a fork sleeps in the later branches until somebody makes a call that
-meets its own (sleep sets: Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems", 1996,
-chapter 5). A conditional write that was refused has changed nothing, and counts as the read it was.
+Two calls are independent if they touch other places, or if neither changes anything. Both orders of independent calls
+give the same result, so one order is enough. A presenter that was tried at a fork sleeps in the later branches until
+another presenter makes a dependent call (sleep sets). A conditional write that failed has changed nothing, and counts
+as a read.
+
+Source: Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems" (1996), chapter 5.
 """
 
 import threading
@@ -17,30 +20,30 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call about to be made: the places it touches, and whether it writes there."""
+    """A call that a presenter is about to make: the places it touches, and whether it writes."""
 
     name: str
     places: frozenset[str]
     writes: bool
 
     def meets(self, other: "Call") -> bool:
-        """Tell whether the order of the two could matter."""
+        """Return whether the order of the two calls can matter."""
         return (self.writes or other.writes) and not self.places.isdisjoint(other.places)
 
 
 class Asleep(BaseException):
-    """Whoever could go on has been tried before: what follows is another course in another order."""
+    """Every presenter that could continue sleeps: another order of this course was explored before."""
 
 
 class Stopped(BaseException):
-    """The schedule is over, and so is this presenter."""
+    """The schedule is over, so the presenter must end."""
 
 
 class Refuted(AssertionError):
-    """A course breaks an invariant. Its text says which, step by step, and how to walk it again."""
+    """A course breaks an invariant. The message has the reason, the steps, and the decisions to repeat it."""
 
     def __init__(self, why: str, course: tuple[int, ...], steps: list[str]) -> None:
-        """Keep the decisions and the steps."""
+        """Store the decisions and the steps."""
         self.why, self.course, self.steps = why, course, steps
         lines = [f"{number:>4}  {step}" for number, step in enumerate(steps, 1)]
         super().__init__("\n".join([why, *lines, f"walk it again: course={course}"]))
@@ -48,53 +51,53 @@ class Refuted(AssertionError):
 
 @dataclass(slots=True)
 class Fork:
-    """A decision, and the ways it can go. ``asleep`` are those of them that would bring nothing new."""
+    """A decision, and its ways. ``asleep`` are the ways that lead to no new result."""
 
     ways: tuple[str, ...]
     taken: int
     asleep: dict[str, Call]
     calls: dict[str, Call]
-    """What each way would call; once it was made, with what it turned out to be."""
+    """The call of each way; after it was made, with its true effect."""
     made: set[str] = field(default_factory=set)
 
     def next_way(self, after: int) -> int | None:
-        """Find the next way that is awake."""
+        """Return the next way that is not asleep."""
         return next((way for way in range(after + 1, len(self.ways)) if self.ways[way] not in self.asleep), None)
 
 
 class Course:
-    """All decisions of one schedule, and the way to the next one. ``sleeping=False`` walks every order there is."""
+    """All decisions of one schedule, and the step to the next schedule. ``sleeping=False`` explores every order."""
 
     def __init__(self, *, sleeping: bool = True, given: tuple[int, ...] = ()) -> None:
-        """Begin at the first schedule, or walk the one that is given."""
+        """Start with the first schedule, or with the given one."""
         self.sleeping, self.given = sleeping, given
         self.forks: list[Fork] = []
         self.begin()
 
     def begin(self) -> None:
-        """Go back to the start."""
+        """Return to the start of the schedule."""
         self.depth = 0
         self.asleep: dict[str, Call] = {}
         self.turned: Fork | None = None
 
     @property
     def decisions(self) -> tuple[int, ...]:
-        """Give the decisions taken so far."""
+        """Return the decisions so far."""
         return tuple(fork.taken for fork in self.forks[: self.depth])
 
     def decide(self, ways: tuple[str, ...]) -> int:
-        """Decide which way a fault goes: the first is that there is none."""
+        """Decide which fault happens. The first way is no fault."""
         return self._fork(ways, {}, {}).taken
 
     def whose_turn(self, calls: dict[str, Call]) -> str:
-        """Decide who makes their call."""
+        """Decide which presenter makes its call."""
         if self.turned and self.sleeping:
             self.asleep = self._still_asleep(self.turned)
         self.turned = fork = self._fork(tuple(calls), self.asleep, calls)
         return fork.ways[fork.taken]
 
     def made(self, call: Call, *, changed: bool) -> None:
-        """Learn whether the call whose turn it was has changed anything, this time or another."""
+        """Record whether the call had an effect, in this schedule or an earlier one."""
         if self.turned:
             name, turned = self.turned.ways[self.turned.taken], self.turned
             before = name in turned.made and turned.calls[name].writes
@@ -102,13 +105,13 @@ class Course:
             turned.made.add(name)
 
     def _still_asleep(self, fork: Fork) -> dict[str, Call]:
-        """Wake whoever's call meets the one made last; those tried before it have fallen asleep."""
+        """Return the presenters that stay asleep: a dependent call wakes one, and those tried before fall asleep."""
         made = fork.calls[fork.ways[fork.taken]]
         tried = {way: fork.calls[way] for way in fork.ways[: fork.taken] if way not in fork.asleep}
         return {name: call for name, call in (fork.asleep | tried).items() if not call.meets(made)}
 
     def advance(self) -> bool:
-        """Turn at the last fork that has a way left; tell whether there is one."""
+        """Change the last fork that has another way. Return whether there is one."""
         while self.forks:
             way = self.forks[-1].next_way(self.forks[-1].taken)
             if way is not None:
@@ -133,9 +136,9 @@ class Course:
 
 
 class _Hand(threading.Thread):
-    """A thread that carries one presenter after another: making a thread costs more than a schedule."""
+    """A reusable thread for presenters: creating a thread takes longer than a schedule."""
 
-    idle: "list[_Hand]" = []  # noqa: RUF012 - shared on purpose; only the thread that explores takes and returns
+    idle: "list[_Hand]" = []  # noqa: RUF012 - shared on purpose; only the exploring thread takes and returns
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -152,7 +155,7 @@ class _Hand(threading.Thread):
 
 @dataclass(eq=False, slots=True)
 class Presenter:
-    """Somebody who acts: their thread, and the call they wait to make."""
+    """A running role: its thread, and the call that it waits to make."""
 
     name: str
     place: int
@@ -162,23 +165,23 @@ class Presenter:
     over: bool = False
     failure: BaseException | None = None
     born: int = 0
-    """How many others this one has begun, so that those have names of their own."""
+    """How many other presenters this one has started: part of their names."""
 
 
 @dataclass(eq=False)
 class Scheduler:
-    """One schedule. Whoever is named ``holder`` is awake; everybody else waits."""
+    """One schedule. Only the presenter ``holder`` runs; all others wait."""
 
     course: Course
     faults_left: int
     turn: Callable[[Presenter], None] = lambda _: None
-    """Called before a presenter wakes: sets its server's clock."""
+    """Called before a presenter continues: it sets the clock of the presenter's server."""
     steps: list[str] = field(default_factory=list)
     presenters: list[Presenter] = field(default_factory=list)
     holder: Presenter | None = None
 
     def __post_init__(self) -> None:
-        """Begin with nobody."""
+        """Start without presenters."""
         self._back = threading.Lock()
         self._back.acquire()
         self._stopped = False
@@ -186,7 +189,7 @@ class Scheduler:
         self._chosen: Presenter | None = None
 
     def enter(self, name: str, act: Callable[[], object]) -> None:
-        """Let somebody take part, from the next decision on."""
+        """Add a presenter. It takes part from the next decision on."""
         hand = _Hand.idle.pop() if _Hand.idle else _Hand()
         if self.holder:
             self.holder.born += 1
@@ -196,11 +199,11 @@ class Scheduler:
         self.presenters.append(presenter)
 
     def run(self) -> None:
-        """Let all act to their end, in the order of the course."""
+        """Run all presenters to their end, in the order of the course."""
         try:
             while True:
-                while self._begun < len(self.presenters):  # Whoever is woken may let others enter.
-                    self._wake(self.presenters[self._begun])  # To a first call: before it nothing is shared.
+                while self._begun < len(self.presenters):  # A running presenter may add others.
+                    self._wake(self.presenters[self._begun])  # Run to the first call: nothing before it is shared.
                     self._begun += 1
                 chosen = self._chosen or self._choose()
                 if chosen is None:
@@ -217,14 +220,14 @@ class Scheduler:
             self.holder = None
 
     def step(self, call: Call) -> None:
-        """Wait for the turn to make this call. Outside a schedule it is made at once."""
+        """Wait until the scheduler selects this call. Outside a schedule, return immediately."""
         presenter = self.holder
         if presenter is None:
             return
         presenter.call = call
         if self._begun == len(self.presenters):
             self._chosen = self._choose()
-        if self._chosen is not presenter:  # Else it goes on by itself: waking threads is what costs.
+        if self._chosen is not presenter:  # Otherwise continue in the same thread: switching threads is expensive.
             self._back.release()
             presenter.hand.go.acquire()
             if self._stopped:
@@ -233,7 +236,7 @@ class Scheduler:
         self.note(call.name)
 
     def fault(self, *kinds: str) -> str | None:
-        """Decide whether one of these faults happens, while the budget lasts."""
+        """Decide whether one of these faults happens, while the fault budget lasts."""
         if self.holder is None or not self.faults_left or not kinds:
             return None
         decided = self.course.decide(("none", *kinds))
@@ -244,13 +247,13 @@ class Scheduler:
         return kinds[decided - 1]
 
     def note(self, what: str) -> None:
-        """Write down a step, for whoever reads the schedule."""
+        """Record a step for the report."""
         self.steps.append(f"{self.holder.name if self.holder else 'afterwards':<24}  {what}")
 
     def _choose(self) -> Presenter | None:
-        """Ask the course who goes on; nobody when all are done.
+        """Return the presenter that continues, as the course decides; ``None`` when all have ended.
 
-        Whoever acted last comes first: the first schedules are those with the fewest changes.
+        The presenter that acted last is first in the list, so the first schedules have the fewest switches.
         """
         waiting = [presenter for presenter in self.presenters if not presenter.over]
         waiting.sort(key=lambda presenter: presenter is not self.holder)
@@ -273,7 +276,7 @@ class Scheduler:
                 presenter.act()
         except Stopped:
             pass
-        except BaseException as failure:  # noqa: BLE001 - raised again where the schedule was begun
+        except BaseException as failure:  # noqa: BLE001 - raised again in the thread that began the schedule
             presenter.failure = failure
         presenter.over = True
         self._back.release()
@@ -281,14 +284,14 @@ class Scheduler:
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """How many schedules there are, and how many more were given up as another's order."""
+    """The number of explored schedules, and the number that was skipped as another order of an explored one."""
 
     schedules: int
     asleep: int
 
 
 def explore(scene: Callable[[Course], None], *, sleeping: bool = True) -> Explored:
-    """Walk every course of a scene, which runs one schedule and raises ``Refuted`` where an invariant breaks."""
+    """Explore every course of a scene. The scene runs one schedule, and raises ``Refuted`` if an invariant fails."""
     course = Course(sleeping=sleeping)
     schedules = asleep = 0
     while True:

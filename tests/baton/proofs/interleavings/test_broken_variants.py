@@ -1,4 +1,4 @@
-"""The explorer refutes every planted mistake, says how, and the schedule it prints can be walked again."""
+"""The explorer refutes every seeded fault, reports the reason, and its printed schedule can be repeated."""
 
 import pytest
 
@@ -7,8 +7,8 @@ from tests.baton.proofs.interleavings.scheduler import Course, Refuted, explore
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_refuted(name: str) -> None:
-    """Within two faults, in the scene made for it; the right deployment and client pass in that very scene."""
+def test_a_seeded_fault_is_refuted(name: str) -> None:
+    """With at most two faults, in the scene for it. The same scene passes without the seeded fault."""
     mistake = MISTAKES[name]
     refuted = None
     for faults in range(3):
@@ -17,7 +17,7 @@ def test_a_mistake_is_refuted(name: str) -> None:
         except Refuted as refutation:
             refuted = refutation
             break
-    assert refuted, "nobody noticed"
+    assert refuted, "no schedule refuted the seeded fault"
     assert mistake.refuted_by in refuted.why
     with pytest.raises(Refuted) as again:
         mistake.scene(faults=faults)(Course(given=refuted.course))

@@ -1,7 +1,7 @@
-"""The promises hold in every interleaving of two and three presenters, whatever is lost, repeated or cut off.
+"""The guarantees hold in every interleaving of two and three presenters, with lost, repeated and aborted requests.
 
-The numbers of schedules are known: a number that shrinks has stopped looking somewhere. They change when a journey
-makes other calls; run with ``-m "prove or not prove"`` and write the new ones down.
+The tests fix the number of schedules: a smaller number means that some schedules are not explored any more. The numbers
+change when a flow makes other calls. Then run with ``-m "prove or not prove"`` and write down the new numbers.
 """
 
 import itertools
@@ -17,17 +17,17 @@ Roles = tuple[Role, ...]
 
 
 def scenes(first: Role, presenters: int, among: Sequence[Role] = EVERY) -> list[Roles]:
-    """List every choice of so many roles in which this one comes first."""
+    """List every choice of this number of roles in which this role comes first."""
     return [roles for roles in itertools.combinations_with_replacement(among, presenters) if roles[0] is first]
 
 
 def schedules(among: Iterable[Roles], *, faults: int, **named: Any) -> int:
-    """Walk all of these scenes, and count."""
+    """Explore all of these scenes, and count the schedules."""
     return sum(explore(scene(roles, faults=faults, **named)).schedules for roles in among)
 
 
-def test_all_roles_meet() -> None:
-    """Every pair and every triple of the eight, twice the same included, comes first somewhere."""
+def test_every_combination_of_roles_is_tested() -> None:
+    """Every pair and every triple of the eight roles, with repetitions, comes first somewhere."""
     assert len(EVERY) == len(Role) - len(OF_A_KEY) == 8
     assert sum(len(scenes(first, 2)) for first in EVERY) == 36
     assert sum(len(scenes(first, 3)) for first in EVERY) == 120
@@ -95,52 +95,52 @@ THREE_WITH_ONE_FAULT = {
 
 
 @pytest.mark.parametrize("first", EVERY)
-def test_any_two_and_a_fault(first: Role) -> None:
-    """Every pair of roles, with a fault anywhere or none."""
+def test_the_guarantees_hold_for_two_roles_and_a_fault(first: Role) -> None:
+    """Every pair of roles, with one fault anywhere or none."""
     assert schedules(scenes(first, 2), faults=1) == TWO_WITH_ONE_FAULT[first]
 
 
-def test_an_exchange_and_any_two() -> None:
-    """Whoever else is there, in every order, nothing lost."""
+def test_the_guarantees_hold_for_an_exchange_and_two_roles() -> None:
+    """An exchange and every pair of roles, in every order, without faults."""
     assert schedules(scenes(Role.RENEW, 3), faults=0) == 857
 
 
-def test_two_processes_that_exchange_twice() -> None:
-    """Over one storage, in every order."""
+def test_the_guarantees_hold_for_two_processes_that_exchange_twice() -> None:
+    """With a shared storage, in every order."""
     assert explore(scene((Role.RENEW, Role.RENEW), faults=0, times=2)).schedules == 90
 
 
-def test_a_thief_and_its_owner_who_exchange_twice() -> None:
-    """With a fault anywhere or none: reuse ends it for both, and nothing goes on."""
+def test_the_guarantees_hold_for_a_thief_and_an_owner_who_exchange_twice() -> None:
+    """With one fault anywhere or none: reuse ends the login for both, and no token stays valid."""
     assert explore(scene((Role.RENEW, Role.STEAL), faults=1, times=2)).schedules == 176
 
 
-# --- Two devices of one account, and two processes of one of them -------------------------------------------------
+# --- Two devices of one account, and two processes of one device ---------------------------------------------------
 
 ACTORS = [pairs for first in ACTING for pairs in scenes(first, 2, ACTING)]
 THREE_ACTORS = [triples for first in ACTING for triples in scenes(first, 3, ACTING)]
 BESIDE = {Arrangement.AGAINST: (1105, 411, 19088), Arrangement.TOGETHER: (1324, 495, 26674)}
-"""Of each arrangement: two and a fault, three and none, and, in the long form, two and two faults."""
+"""The schedules of each arrangement: two with a fault, three without, and in the long form two with two faults."""
 
 
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("arrangement", BESIDE)
-def test_two_that_act_by_a_grant_and_a_fault(arrangement: Arrangement) -> None:
-    """Each ends the other, changes the password, deletes, ends all: one of them comes first, and the other is told."""
+def test_the_guarantees_hold_for_two_actions_with_a_grant_and_a_fault(arrangement: Arrangement) -> None:
+    """Each ends the other, changes the password, deletes, or ends all. One comes first, and the other is refused."""
     assert schedules(ACTORS, faults=1, arrangement=arrangement) == BESIDE[arrangement][0]
 
 
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("arrangement", BESIDE)
-def test_three_that_act_by_a_grant(arrangement: Arrangement) -> None:
-    """In every order, nothing lost."""
+def test_the_guarantees_hold_for_three_actions_with_a_grant(arrangement: Arrangement) -> None:
+    """In every order, without faults."""
     assert schedules(THREE_ACTORS, faults=0, arrangement=arrangement) == BESIDE[arrangement][1]
 
 
 @pytest.mark.prove
 @pytest.mark.guarantee(6)
 @pytest.mark.parametrize("arrangement", BESIDE)
-def test_two_that_act_by_a_grant_and_two_faults(arrangement: Arrangement) -> None:
+def test_the_guarantees_hold_for_two_actions_with_a_grant_and_two_faults(arrangement: Arrangement) -> None:
     """With up to two faults anywhere."""
     assert schedules(ACTORS, faults=2, arrangement=arrangement) == BESIDE[arrangement][2]
 
@@ -171,16 +171,15 @@ OF_ONE_KEY: dict[str, tuple[list[Roles], str, int, int]] = {
     "again, by its secret, beside two": (AGAIN_AND_TWO, "hmac", 115, 8873),
     "at once, by a new key": (BY_A_NEW_KEY, "hmac", 197, 16800),
 }
-"""Scenes, what the phone's first login is bound to, and their schedules: of the short form and of the long one.
+"""Scenes, the binding of the phone's first login, and the number of schedules in the short and the long form.
 
-Pairs meet one fault in the short form and two in the long one; those beside two, none and one.
-"""
+Pairs have one fault in the short form and two in the long form. Larger scenes have none and one."""
 
 
 @pytest.mark.guarantee(5)
 @pytest.mark.parametrize("which", OF_ONE_KEY)
-def test_logins_of_one_key(which: str) -> None:
-    """Of a key one login lives; what the same device had before, and a copy of it, does not."""
+def test_the_guarantees_hold_for_logins_of_one_key(which: str) -> None:
+    """A key has one active login. Earlier logins of the same device, and of its copy, are ended."""
     among, kind, count, _ = OF_ONE_KEY[which]
     assert schedules(among, faults=1 if among is AGAIN else 0, kind=kind) == count
 
@@ -188,7 +187,7 @@ def test_logins_of_one_key(which: str) -> None:
 @pytest.mark.prove
 @pytest.mark.guarantee(5)
 @pytest.mark.parametrize("which", OF_ONE_KEY)
-def test_logins_of_one_key_and_another_fault(which: str) -> None:
+def test_the_guarantees_hold_for_logins_of_one_key_and_another_fault(which: str) -> None:
     """The same, with one more fault anywhere."""
     among, kind, _, count = OF_ONE_KEY[which]
     assert schedules(among, faults=2 if among is AGAIN else 1, kind=kind) == count
@@ -199,32 +198,32 @@ def test_logins_of_one_key_and_another_fault(which: str) -> None:
 
 @pytest.mark.prove
 @pytest.mark.parametrize("first", EVERY)
-def test_any_two_and_two_faults(first: Role) -> None:
+def test_the_guarantees_hold_for_two_roles_and_two_faults(first: Role) -> None:
     """Every pair of roles, with up to two faults anywhere."""
     assert schedules(scenes(first, 2), faults=2) == TWO_WITH_TWO_FAULTS[first]
 
 
 @pytest.mark.prove
-def test_any_three() -> None:
-    """Every triple of roles, in every order, nothing lost."""
+def test_the_guarantees_hold_for_three_roles() -> None:
+    """Every triple of roles, in every order, without faults."""
     assert schedules((roles for first in EVERY for roles in scenes(first, 3)), faults=0) == 3606
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize(("first", "second"), THREE_WITH_ONE_FAULT)
-def test_any_three_and_a_fault(first: Role, second: Role) -> None:
-    """Every triple of roles, with a fault anywhere or none."""
+def test_the_guarantees_hold_for_three_roles_and_a_fault(first: Role, second: Role) -> None:
+    """Every triple of roles, with one fault anywhere or none."""
     among = [roles for roles in scenes(first, 3) if roles[1] is second]
     assert schedules(among, faults=1) == THREE_WITH_ONE_FAULT[first, second]
 
 
 @pytest.mark.prove
-def test_two_processes_a_thief_and_two_faults() -> None:
-    """The heart of it, with up to two faults anywhere."""
+def test_the_guarantees_hold_for_two_processes_a_thief_and_two_faults() -> None:
+    """The most important scene, with up to two faults anywhere."""
     assert explore(scene((Role.RENEW, Role.RENEW, Role.STEAL), faults=2)).schedules == 13584
 
 
 @pytest.mark.prove
-def test_two_processes_that_exchange_twice_and_a_fault() -> None:
-    """Over one storage, in every order, with a fault anywhere or none."""
+def test_the_guarantees_hold_for_two_processes_that_exchange_twice_and_a_fault() -> None:
+    """With a shared storage, in every order, with one fault anywhere or none."""
     assert explore(scene((Role.RENEW, Role.RENEW), faults=1, times=2)).schedules == 2462

@@ -1,7 +1,8 @@
-"""Every interleaving of two and three sendings of a call: never two effects, unless its route allows a second one.
+"""Every interleaving of two and three sendings of a call: never two effects, unless the route allows a second one.
 
-In memory and on DynamoDB. The numbers of schedules are known: a number that shrinks has stopped looking somewhere. They
-change when the flow makes other calls; run with ``-m "prove or not prove"`` and write the new ones down.
+In memory and on DynamoDB. The tests fix the number of schedules: a smaller number means that some schedules are not
+explored any more. The numbers change when the flow makes other calls. Then run with ``-m "prove or not prove"`` and
+write down the new numbers.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from tests.baton.proofs.interleavings.once import BETWEEN, CLOCKS, OTHER, SAME, 
 from tests.baton.proofs.interleavings.scheduler import Course, Refuted, explore
 from tools.dev.engine import client, create_tables
 
-pytestmark = pytest.mark.guarantee(8)
+pytestmark = pytest.mark.guarantee(8, 13)
 
 TWO: Final = (
     Plan(((SAME, SAME),)),
@@ -59,12 +60,12 @@ SCHEDULES: Final[dict[str, tuple[int, ...]]] = {
     "1+1+1, retry safe": (1, 41, 1119),
     "2+1, one other, retry safe": (4, 202, 5784),
 }
-"""Of each plan: without faults, with one, with two; and, of two sendings, with three."""
+"""The schedules of each plan: without faults, with one, with two; and with three, for two sendings."""
 
 
 @pytest.fixture(scope="module")
 def dynamodb_calls(embedded_engine: None) -> Iterator[OnceStore]:
-    """Give the store on DynamoDB. Every schedule has a key of its own."""
+    """Create the store on DynamoDB. Every schedule has its own key."""
     del embedded_engine
     tables = Tables("baton-once")
     create_tables(tables)
@@ -74,7 +75,7 @@ def dynamodb_calls(embedded_engine: None) -> Iterator[OnceStore]:
 
 
 def explored(plan: Plan, store: Callable[[], OnceStore], faults: int, record: Callable[[str, object], None]) -> None:
-    """Walk all schedules of a plan, and compare their number."""
+    """Explore all schedules of a plan, and compare their number."""
     found = explore(scene(plan, store, faults=faults)).schedules
     record("schedules", found)
     assert found == SCHEDULES[str(plan)][faults]
@@ -82,30 +83,36 @@ def explored(plan: Plan, store: Callable[[], OnceStore], faults: int, record: Ca
 
 @pytest.mark.parametrize("plan", [*TWO, *THREE], ids=str)
 @pytest.mark.parametrize("faults", [0, 1])
-def test_sendings_and_a_fault(plan: Plan, faults: int, record_property: Callable[[str, object], None]) -> None:
-    """In memory: two and three sendings, with a fault anywhere or none."""
+def test_two_or_three_sendings_with_a_fault_have_one_effect(
+    plan: Plan, faults: int, record_property: Callable[[str, object], None]
+) -> None:
+    """In memory: two and three sendings, with one fault anywhere or none."""
     explored(plan, OwnOnceCalls, faults, record_property)
 
 
 @pytest.mark.parametrize("plan", TWO, ids=str)
 @pytest.mark.parametrize("faults", [0, 1])
-def test_two_sendings_and_a_fault_on_dynamodb(
+def test_two_sendings_with_a_fault_have_one_effect_on_dynamodb(
     plan: Plan, faults: int, dynamodb_calls: OnceStore, record_property: Callable[[str, object], None]
 ) -> None:
-    """The same schedules, over the conditional writes."""
+    """The same schedules, with conditional writes."""
     explored(plan, lambda: dynamodb_calls, faults, record_property)
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("plan", [*TWO, *THREE], ids=str)
-def test_sendings_and_two_faults(plan: Plan, record_property: Callable[[str, object], None]) -> None:
+def test_two_or_three_sendings_with_two_faults_have_one_effect(
+    plan: Plan, record_property: Callable[[str, object], None]
+) -> None:
     """In memory, with up to two faults anywhere."""
     explored(plan, OwnOnceCalls, 2, record_property)
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("plan", TWO, ids=str)
-def test_two_sendings_and_three_faults(plan: Plan, record_property: Callable[[str, object], None]) -> None:
+def test_two_sendings_with_three_faults_have_one_effect(
+    plan: Plan, record_property: Callable[[str, object], None]
+) -> None:
     """In memory, with up to three faults anywhere."""
     explored(plan, OwnOnceCalls, 3, record_property)
 
@@ -116,24 +123,24 @@ def test_two_sendings_and_three_faults(plan: Plan, record_property: Callable[[st
     [*((plan, 1) for plan in THREE), *((plan, 2) for plan in TWO if len(plan.phases) > 1)],
     ids=str,
 )
-def test_more_sendings_and_faults_on_dynamodb(
+def test_more_sendings_and_faults_have_one_effect_on_dynamodb(
     plan: Plan, faults: int, dynamodb_calls: OnceStore, record_property: Callable[[str, object], None]
 ) -> None:
-    """Three sendings with a fault, two with two."""
+    """Three sendings with one fault, two with two faults."""
     explored(plan, lambda: dynamodb_calls, faults, record_property)
 
 
-def test_a_phase_lasts_as_long_as_a_run_can() -> None:
-    """Within a phase no run is taken to be over; in the next one a run of the one before may be."""
+def test_a_phase_is_shorter_than_a_run_and_the_next_phase_is_later() -> None:
+    """Within a phase no run counts as crashed. In the next phase, a run of the earlier phase may."""
     assert max(CLOCKS) - min(CLOCKS) == ONCE_RUN_MAX_S - 1
     assert BETWEEN + max(CLOCKS) - min(CLOCKS) >= ONCE_RUN_MAX_S > BETWEEN + min(CLOCKS) - max(CLOCKS)
 
 
-# --- Planted mistakes ----------------------------------------------------------------------------------------------
+# --- Seeded faults -------------------------------------------------------------------------------------------------
 
 
 class ClaimsAnything(OwnOnceCalls):
-    """A claim replaces whatever is stored."""
+    """A claim replaces any stored call."""
 
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
         """Claim without the condition."""
@@ -142,16 +149,16 @@ class ClaimsAnything(OwnOnceCalls):
 
 
 class TakesAnything(OwnOnceCalls):
-    """A taker does not compare the mark that it read."""
+    """A takeover does not compare the mark that it read."""
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
-        """Take over whatever runs."""
+        """Take over any running call."""
         stored = self.calls.get(key)
         return super().take_over(key, old_mark=stored.mark if stored else old_mark, mark=mark, now=now)
 
 
 class TakesAnswers(OwnOnceCalls):
-    """A taker does not see that an answer came."""
+    """A takeover does not check that there is an answer."""
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
         """Take over an answered call too."""
@@ -162,7 +169,7 @@ class TakesAnswers(OwnOnceCalls):
 
 
 class StoresAnyones(OwnOnceCalls):
-    """A sending that lost the call may still store its answer."""
+    """A sending that was taken over can still store its answer."""
 
     def store(self, key: OnceKey, *, mark: bytes, answer: bytes, now: int) -> Done | Refused:
         """Store without comparing the mark."""
@@ -171,7 +178,7 @@ class StoresAnyones(OwnOnceCalls):
 
 
 class ReleasesAnyones(OwnOnceCalls):
-    """A sending that lost the call may still release it."""
+    """A sending that was taken over can still release the call."""
 
     def release(self, key: OnceKey, *, mark: bytes) -> None:
         """Release without comparing the mark."""
@@ -180,14 +187,14 @@ class ReleasesAnyones(OwnOnceCalls):
 
 
 class NeverReleases(OwnOnceCalls):
-    """A call that did nothing stays."""
+    """A call without an effect is not released."""
 
     def release(self, key: OnceKey, *, mark: bytes) -> None:
         """Do nothing."""
 
 
 def judged_so(change: Callable[[OnceCall, dict[str, Any]], None]) -> Callable[[pytest.MonkeyPatch], None]:
-    """Plant a mistake into the rule: ``change`` changes what it is given to judge."""
+    """Seed a fault in the rule: ``change`` changes the arguments of the rule."""
     right = once_rules.judge
 
     def wrong(stored: OnceCall, **named: Any) -> Verdict:
@@ -236,12 +243,12 @@ MISTAKES: Final[dict[str, tuple[type[OwnOnceCalls], Plant | None, Plan, str]]] =
         "no answer in the end",
     ),
 }
-"""Each mistake: the store, what else is changed, the plan in which it shows, and how it is refuted."""
+"""Each fault: the store, other changes, the plan that shows it, and the message."""
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_refuted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within two faults; and the schedule that is printed can be walked again."""
+def test_a_fault_in_run_once_is_refuted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With at most two faults. The printed schedule can be repeated."""
     store, plant, plan, why = MISTAKES[name]
     if plant:
         plant(monkeypatch)

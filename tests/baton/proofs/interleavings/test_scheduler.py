@@ -1,4 +1,4 @@
-"""The scheduler walks every order there is, no order twice, and sleeping loses no outcome."""
+"""The scheduler explores every order exactly once, and sleep sets lose no result."""
 
 from collections.abc import Callable
 from math import comb
@@ -13,7 +13,7 @@ from tests.baton.proofs.interleavings.scheduler import Call, Course, Explored, R
 def calls_of(
     places: dict[str, str], steps: dict[str, int], *, writes: bool = True
 ) -> tuple[Callable[[Course], None], list[str]]:
-    """Make a scene in which everybody makes so many calls at their place, and the list of orders it saw."""
+    """Make a scene in which each presenter makes this number of calls at its place, and a list of the orders."""
     orders = list[str]()
 
     def play(course: Course) -> None:
@@ -27,7 +27,7 @@ def calls_of(
                 made.append(name)
 
         for name in places:
-            scheduler.enter(name, lambda name=name: act(name))  # type: ignore[misc] # bound now
+            scheduler.enter(name, lambda name=name: act(name))  # type: ignore[misc] # the default binds the present value
         scheduler.run()
         orders.append("".join(made))
 
@@ -35,31 +35,31 @@ def calls_of(
 
 
 @pytest.mark.parametrize(("one", "other"), [(1, 1), (2, 3), (4, 4)])
-def test_all_orders_of_two(one: int, other: int) -> None:
-    """As many as there are ways to choose, all different, sleeping or not, when every call meets every other."""
+def test_every_order_of_two_presenters_is_explored(one: int, other: int) -> None:
+    """As many as the binomial coefficient, all different, with and without sleep sets, if all calls are dependent."""
     for sleeping in (False, True):
         play, orders = calls_of({"a": "there", "b": "there"}, {"a": one, "b": other})
         assert explore(play, sleeping=sleeping) == Explored(comb(one + other, one), 0)
         assert len(set(orders)) == len(orders) == comb(one + other, one)
 
 
-def test_all_orders_of_three() -> None:
+def test_every_order_of_three_presenters_is_explored() -> None:
     """Three times two calls: 6! / (2! 2! 2!)."""
     play, orders = calls_of({"a": "there", "b": "there", "c": "there"}, {"a": 2, "b": 2, "c": 2})
     assert explore(play).schedules == 90 == len(set(orders))
 
 
 @pytest.mark.parametrize("places", [{"a": "here", "b": "there"}, {"a": "there", "b": "there"}])
-def test_orders_that_make_no_difference_are_walked_once(places: dict[str, str]) -> None:
-    """Calls at other places, and calls that change nothing, have one order for all."""
+def test_equivalent_orders_are_explored_once(places: dict[str, str]) -> None:
+    """Calls at different places, and calls without a change, have one order."""
     writes = places["a"] != places["b"]
     play, _ = calls_of(places, {"a": 3, "b": 3}, writes=writes)
     assert explore(play).schedules == 1
     assert explore(play, sleeping=False).schedules == comb(6, 3)
 
 
-def test_a_fault_happens_at_each_place_alone_and_in_every_pair() -> None:
-    """Five places and a budget of two: none, five, and ten."""
+def test_a_fault_happens_at_each_place_and_at_every_pair_of_places() -> None:
+    """Five places and a budget of two: one schedule without faults, five with one, ten with two."""
 
     def play(course: Course) -> None:
         scheduler = Scheduler(course, faults_left=2)
@@ -69,8 +69,8 @@ def test_a_fault_happens_at_each_place_alone_and_in_every_pair() -> None:
     assert explore(play).schedules == 1 + 5 + 10
 
 
-def test_what_fails_in_a_thread_fails_the_schedule() -> None:
-    """An assertion of a presenter comes out, everybody else is let go, and the next schedule can be walked."""
+def test_a_failure_in_a_thread_fails_the_schedule() -> None:
+    """The scheduler raises the presenter's assertion, ends the other presenters, and can run the next schedule."""
 
     def play(course: Course) -> None:
         scheduler = Scheduler(course, faults_left=0)
@@ -88,8 +88,8 @@ def test_what_fails_in_a_thread_fails_the_schedule() -> None:
             explore(play)
 
 
-def test_a_code_that_decides_differently_each_time_is_noticed() -> None:
-    """The same decisions must lead to the same place, or nothing was explored."""
+def test_code_with_different_decisions_each_time_is_noticed() -> None:
+    """The same decisions must lead to the same state. Otherwise the exploration is incomplete."""
     ways = iter([("x",), ("x", "y"), ("x", "y", "z")])
 
     def play(course: Course) -> None:
@@ -112,8 +112,8 @@ ENDS = [
 
 
 @pytest.mark.parametrize("roles", ENDS, ids=" | ".join)
-def test_sleeping_loses_no_end(roles: tuple[Role, ...]) -> None:
-    """What stands in the tables and storages at the end: the same ends, walked with every order and with few."""
+def test_sleep_sets_lose_no_final_state(roles: tuple[Role, ...]) -> None:
+    """The final states of tables and storages are the same with every order and with sleep sets."""
     faults = 1 if set(roles) <= {Role.RENEW, Role.STEAL} else 0
 
     def ends(*, sleeping: bool) -> tuple[set[str], int]:
@@ -139,8 +139,8 @@ def test_sleeping_loses_no_end(roles: tuple[Role, ...]) -> None:
     assert fewer < all_of_them
 
 
-def test_a_refutation_reads_as_a_story() -> None:
-    """Why, who did what in which order, and how to walk it again."""
+def test_a_refutation_prints_the_schedule() -> None:
+    """The reason, the steps in order, and the command to repeat it."""
     text = str(Refuted("it broke", (0, 1), ["phone  lineages.exchange", "thief  lineages.exchange"]))
     assert text.splitlines() == [
         "it broke",

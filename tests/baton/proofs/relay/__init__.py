@@ -1,1 +1,1 @@
-"""The relay, simulated: fleets of phones, trains and tunnels, and thieves."""
+"""The fleet simulation: phones, bad connections and thieves."""

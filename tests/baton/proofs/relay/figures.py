@@ -1,6 +1,6 @@
-"""Count what the simulation says of each way to keep people logged in, and draw it: ``make figures``.
+"""Count the results of the simulation for each refresh mechanism, and draw them: ``make figures``.
 
-The numbers are kept beside the picture; a test draws them again and compares, byte by byte.
+The numbers are stored beside the figure. A test draws them again and compares the bytes.
 """
 
 import json
@@ -38,19 +38,19 @@ TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What became of honest users and of thieves under one deal."""
+    """The result for honest users and thieves with one mechanism."""
 
     deal: str
     lost_answers: float
-    """Share of users logged out in a week when an answer is lost on 5 % of device-days."""
+    """Share of users who are logged out in a week if an answer is lost on 5 % of device-days."""
     all_of_it: float
     """The same with tunnels, second processes, killed apps and wrong clocks too."""
     thieves_s: dict[str, float]
-    """Median time for which a thief is served, by what it has, with the ruse that serves it longest."""
+    """Median time for which a thief is accepted, by the stolen data, with the most successful method."""
 
 
 def count(deal: Deal) -> Row:
-    """Simulate one deal."""
+    """Simulate one mechanism."""
     thieves = {
         theft.value: max(
             statistics.median(robbery(deal, theft, ruse, thieves=THIEVES, days=DAYS).lives_s) for ruse in ruses(theft)
@@ -66,7 +66,7 @@ def count(deal: Deal) -> Row:
 
 
 def counted() -> list[Row]:
-    """Read the numbers that are kept."""
+    """Read the stored numbers."""
     return [Row(**row) for row in json.loads(NUMBERS.read_text("utf-8"))]
 
 
@@ -86,11 +86,11 @@ TICKS = {
     60 * DAY_S: "2 months",
 }
 NEVER_S = 10
-"""Where "not at all" stands on an axis that has no zero."""
+"""The position of "not at all" on an axis without a zero."""
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """Draw the rows, the same bytes for the same numbers."""
+    """Draw the rows. The same numbers give the same bytes."""
     style: dict[Any, object] = {
         "svg.hashsalt": "baton",
         "svg.fonttype": "path",
@@ -98,7 +98,7 @@ def draw(rows: list[Row], path: Path) -> None:
         "font.size": 9.5,
     }
     with mpl.rc_context():
-        mpl.rcdefaults()  # the graphs of the benchmarks set a style for their whole process
+        mpl.rcdefaults()  # the graphs of the benchmarks set a style for the whole process
         mpl.rcParams.update(style)
         figure = Figure(figsize=(11, 4.9), facecolor=PAPER)
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.6))
@@ -166,7 +166,7 @@ def _thieves(figure: Figure, axes: Axes, place: int, row: Row) -> None:
     drawn = list[float]()
     for theft, life_s in lives.items():
         fill, _ = MARKERS[theft]
-        beside = sum(0.9 < earlier_s / life_s < 1.1 for earlier_s in drawn)  # Moved aside, so that each can be seen.
+        beside = sum(0.9 < earlier_s / life_s < 1.1 for earlier_s in drawn)  # Moved apart, so that each is visible.
         drawn.append(life_s)
         axes.plot(
             life_s,
@@ -193,7 +193,7 @@ def _thieves(figure: Figure, axes: Axes, place: int, row: Row) -> None:
 
 
 def _said(life_s: float) -> str:
-    """Say how long, as one would."""
+    """Format a duration in everyday units."""
     if life_s < DAY_S:
         return f"{life_s / HOUR_S:.1f} h"
     return f"{life_s / DAY_S:.0f} days"
@@ -244,7 +244,7 @@ def _heads(figure: Figure, left: Axes, right: Axes) -> None:
 
 
 def main() -> None:
-    """Count, show the numbers, and draw."""
+    """Count, print the numbers, and draw."""
     rows = []
     for place, deal in enumerate(ORDER, 1):
         sys.stdout.write(f"{place}/{len(ORDER)} {deal.value:<30}")

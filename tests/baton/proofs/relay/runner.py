@@ -1,7 +1,7 @@
-"""An app that keeps the client rules of exchange.md, without storage, network and clock: it yields what it needs.
+"""An app that follows the client rules of exchange.md, without storage, network and clock: it yields what it needs.
 
-The interleavings run it in threads that hand over at every step, the simulation in simulated time; the reference
-client is held against it, decision by decision.
+The interleavings run it in threads that switch at each step, and the simulation in simulated time. A test compares its
+decisions with those of the reference client.
 """
 
 from collections.abc import Callable, Generator
@@ -15,7 +15,7 @@ from chalicelib.baton.tokens.issue import TokenResponse
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a device remembers, written as one: its tokens, and the attempt that will exchange them (rule 1)."""
+    """The stored data of a device, written in one step: its tokens, and the attempt for their exchange (rule 1)."""
 
     device_id: str
     access_token: str = field(repr=False)
@@ -31,14 +31,17 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Exchange this record's token, under its attempt; the answer is new tokens, a refusal, or ``None``: lost."""
+    """Exchange the token of this record with its attempt.
+
+    The answer is new tokens, a refusal, or ``None`` if it was lost.
+    """
 
     record: Record
 
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Put ``child`` in the place of ``parent`` if that still stands, in one step; the answer is what stands now."""
+    """Replace ``parent`` by ``child`` in one step, if ``parent`` is still stored. The answer is the stored record."""
 
     parent: Record
     child: Record | None
@@ -46,14 +49,14 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Revoke:
-    """Revoke the login of this record by the device's own key, until that is answered (rule 8)."""
+    """Revoke the login of this record, signed with the device's key, until there is an answer (rule 8)."""
 
     record: Record
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Wait a while before sending again (rule 5)."""
+    """Wait before the next request (rule 5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,9 @@ Renewing = Generator[Need, Any, Record | None]
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """One process of an app. ``attempt`` draws 128 random bits; without it, this is a stock client that sends none.
+    """One process of an app. ``attempt`` draws 128 random bits; without it, this is a standard client without attempts.
 
-    ``clock`` is as the app knows the time after its offset. Without ``reports_copies`` it breaks rule 8.
+    ``clock`` is the device's clock with its offset. Without ``reports_copies`` the app breaks rule 8.
     """
 
     attempt: Callable[[], str] | None
@@ -77,7 +80,7 @@ class Runner:
     reports_copies: bool = True
 
     def stored(self, issued: TokenResponse, parent: Record | None = None) -> Record:
-        """Make the record of new tokens, and with it the attempt that will end them (rule 1)."""
+        """Make the record of new tokens, with the attempt for their exchange (rule 1)."""
         return Record(
             issued.device_id,
             issued.access_token,
@@ -87,8 +90,8 @@ class Runner:
         )
 
     def renewed(self) -> Renewing:  # noqa: C901 - one case for each answer
-        """Exchange what is stored. The answer is the record to go on with; ``None`` when the login is over."""
-        parent: Record | None = yield Read()  # Rule 2: before every sending.
+        """Exchange the stored token. The answer is the record to continue with, or ``None`` if the login has ended."""
+        parent: Record | None = yield Read()  # Rule 2: before each request.
         synced = overtaken = False
         while parent is not None:
             answer: TokenResponse | errors.Refusal | None = yield Send(parent)
@@ -97,23 +100,25 @@ class Runner:
                     standing: Record | None = yield Replace(parent, self.stored(answer, parent))  # Rules 3 and 4.
                     return standing
                 case errors.InvalidToken(action="log_in"):
-                    standing = yield Replace(parent, None)  # Rule 6: over, unless another process has gone on.
+                    standing = yield Replace(
+                        parent, None
+                    )  # Rule 6: ended, unless another process has stored a newer record.
                     return standing
                 case errors.Superseded():
                     standing = yield Read()
                     if standing != parent:
-                        return standing  # Rule 6: another process has gone on.
+                        return standing  # Rule 6: another process has stored a newer record.
                     if not self.reports_copies:
                         raise errors.Superseded("nothing newer is stored here")
                     if overtaken:
                         return (yield from self._reported(parent))
                     overtaken, synced = True, False
-                    yield Pause()  # Rule 8: a moment later, ask once more.
+                    yield Pause()  # Rule 8: try once more after a short wait.
                 case ClockSkew() if not synced:
                     synced = True
                     yield SetClock()
                 case None | errors.Unavailable():
-                    yield Pause()  # Rule 5: the same attempt again, for as long as it takes.
+                    yield Pause()  # Rule 5: the same attempt again, without a limit.
                 case errors.Refusal():
                     raise answer
             standing = yield Read()
@@ -122,7 +127,7 @@ class Runner:
         return None
 
     def _reported(self, parent: Record) -> Renewing:
-        """Give up a login that another holder of this very record has taken further, and revoke it (rule 8)."""
+        """Give up a login whose token another holder of the same record has exchanged twice, and revoke it (rule 8)."""
         standing: Record | None = yield Replace(parent, None)
         if standing is None:
             yield Revoke(parent)

@@ -1,7 +1,7 @@
-"""Fleets of phones on bad lines, and thieves, over the real journeys in simulated time. Same seed, same history.
+"""Fleets of phones on bad connections, and thieves, over the real flows in simulated time. A seed fixes the history.
 
-A process is a generator that yields how many seconds pass until it goes on. Whatever two processes do between two
-such moments is one step, as it is for real processes between two messages.
+A process is a generator that yields the seconds until its next step. The work between two yields is one atomic step, as
+for real processes between two messages.
 """
 
 import copy
@@ -36,14 +36,14 @@ from tests.baton.world import START, Phone, World
 Process = Generator[float, None, None]
 
 OPENED_PER_DAY = 10
-"""How often somebody takes out the phone, so that the app needs a token."""
+"""How often a user opens the app, so that the app needs a token."""
 TIMEOUT_S = 10.0
 LATENCY_S = (0.05, 0.6)
-"""One way, from the best to the worst."""
+"""One-way latency, from the best to the worst connection."""
 
 
 class Deal(StrEnum):
-    """How tokens live: Baton's five mechanisms, and what others do about lost answers, for comparison."""
+    """A refresh mechanism: the five of Baton and, for comparison, how other products handle lost answers."""
 
     EXCHANGE = "exchange"
     ROTATION = "rotating_refresh"
@@ -61,26 +61,26 @@ CLIENT_OF = {
     Deal.SESSION: "web",
     Deal.LONG_LIVED: "iot",
 }
-"""The client of the registry that lives so."""
+"""The client of the registry with this mechanism."""
 FIVE = tuple(Deal(name.value) for name in MechanismName)
 
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """What may befall a phone. Each is a chance, of a device-day or of one occasion."""
+    """The faults that can happen to a phone. Each value is a probability, for a device-day or for one occasion."""
 
     answer_lost_per_day: float = 0.0
-    """The chance that on a given day at least one answer to a renewal is lost on its way back."""
+    """The probability that on a given day at least one renewal answer is lost."""
     tunnel: float = 0.0
-    """The chance that the app is opened in a tunnel, where nothing gets out for some minutes."""
+    """The probability that the app is opened without a connection for some minutes."""
     second_process: float = 0.0
-    """The chance that a widget or a notification wakes up together with the app."""
+    """The probability that a widget or a notification starts together with the app."""
     killed: float = 0.0
-    """The chance that an app is killed between the answer and its storing."""
+    """The probability that an app is killed between the answer and its storage."""
     restored_per_day: float = 0.0
-    """The chance that on a given day the storage is put back to what it was the night before."""
+    """The probability that on a given day the storage is restored from the backup of the last night."""
     clock_wrong_by_s: int = 0
-    """How far a phone's clock is off at most, either way."""
+    """The maximum error of a phone's clock, in both directions."""
 
 
 CALM = Weather()
@@ -92,44 +92,44 @@ CAUSES = {
     "wrong clock": Weather(clock_wrong_by_s=2 * HOUR_S),
     "all of it": Weather(0.05, 0.2, 0.01, 0.005, 0.0, 2 * HOUR_S),
 }
-"""Each trouble alone, at the rates of a measured fleet where there is one (exchange.md: zitadel issue 9631)."""
+"""Each fault alone, at the measured rate of a real fleet if there is one (exchange.md: zitadel issue 9631)."""
 RESTORED = Weather(restored_per_day=0.05)
-"""No promise covers this one: an old record is a copy, and looks like one."""
+"""No guarantee covers this fault: an old record is a copy, and cannot be distinguished from one."""
 
 
 class Theft(StrEnum):
-    """What a thief has."""
+    """The data that a thief has."""
 
     TOKEN = "token"
-    """The token that calls carry, as every server sees it."""
+    """The token of calls, as every server receives it."""
     STORAGE = "storage"
-    """What the app has stored, without the key: that one is in the phone's hardware."""
+    """The stored data of the app without the key, which is in the phone's hardware."""
     FULL_COPY = "full copy"
-    """All of it, the key too."""
+    """All data, with the key."""
 
 
 class Ruse(StrEnum):
-    """When a thief strikes."""
+    """The method of a thief."""
 
     AT_ONCE = "at once"
-    """The copy is taken at any hour, and used."""
+    """The copy is made at any hour, and used."""
     IN_WAIT = "in wait"
-    """The copy is taken when the owner opens the app, and used beside it."""
+    """The copy is made when the owner opens the app, and used in parallel."""
     AHEAD = "ahead"
-    """The copy is exchanged two to four times before its owner exchanges, at first by the owner's own attempt."""
+    """The copy is exchanged two to four times before its owner exchanges, the first time with the owner's attempt."""
     BETWEEN = "between"
-    """The copy repeats the owner's exchange, and is used until and after the owner exchanges again."""
+    """The copy repeats the owner's exchange, and is used until and after the owner's next exchange."""
 
 
 class GraceLineageStore(MemoryLineageStore):
-    """A grace window as others ship it: just after a rotation the old token gets yet another child (exchange.md)."""
+    """A grace window, as in other products: shortly after a rotation, the old token gets another child."""
 
     window_s = 30
 
     def exchange(
         self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
     ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
-        """Answer reuse within the window with a branch: a lineage of its own, which nobody looks at again."""
+        """Answer reuse within the window with a branch: a separate lineage, which the server never checks again."""
         verdict = super().exchange(presented, now=now, not_before=not_before, idle_s=idle_s)
         account_state = self._tables.lineages[presented.account]
         lineage = account_state.lineages.get(presented.lineage)
@@ -145,7 +145,7 @@ class GraceLineageStore(MemoryLineageStore):
 
 @dataclass(eq=False, slots=True)
 class Handset:
-    """A phone: its key, its clock's error, and the one storage that its processes share."""
+    """A phone: its key, the error of its clock, and the storage that its processes share."""
 
     name: str
     phone: Phone
@@ -162,7 +162,7 @@ class Handset:
     logged_in_at: list[float] = field(default_factory=list)
 
     def stored(self, now: float) -> None:
-        """Note what the record says now: a child, or the end of the login."""
+        """Record a change of the stored record: a child, or the end of the login."""
         self.logged_out = self.record is None
         if self.logged_out:
             self.logouts += 1
@@ -172,47 +172,47 @@ class Handset:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a fleet."""
+    """The result of a fleet."""
 
     phones: int
     logged_out: int
     stuck: int
-    """Were neither let in nor told to log in, at some time: ``superseded``, with nothing newer stored."""
+    """Users who at some time were neither accepted nor told to log in: ``superseded``, and no newer stored record."""
     renewals: int
     lives_s: list[float]
-    """How long each thief was served, or has been so far."""
+    """How long each thief was accepted, or has been so far."""
     outlived_s: list[float]
-    """How long each thief was served after its owner's second exchange since the theft, or the owner's next login."""
+    """How long each thief was accepted after its owner's second exchange since the theft, or the owner's next login."""
     owners_logged_out: int
     history: str
-    """A digest of everything that happened."""
+    """A digest of all events."""
 
     @property
     def logged_out_share(self) -> float:
-        """The share of honest users who had to log in again. None is stuck where the app keeps rule 8."""
+        """The share of honest users who had to log in again. No user is blocked if the app follows rule 8."""
         return self.logged_out / self.phones
 
 
 @dataclass(eq=False)
 class Simulation:
-    """One fleet under one deal."""
+    """One fleet with one mechanism."""
 
     deal: Deal
     seed: int
     weather: Weather = CALM
     lineage_store: Callable[[MemoryTables], MemoryLineageStore] | None = None
-    """Other account states, when a fault is planted."""
+    """Another lineage store, for a seeded fault."""
     forgetful: bool = False
-    """A planted fault: the attempt is made again for every sending."""
+    """A seeded fault: a new attempt for every request."""
     reports_copies: bool = True
-    """False is a planted fault: `superseded` is left at that, and nothing is revoked (rule 8)."""
+    """False is a seeded fault: the app ignores `superseded` and revokes nothing (rule 8)."""
     returning: bool = False
-    """A person who was logged out logs in again when the phone is taken out next."""
+    """A user who was logged out logs in again at the next use of the phone."""
 
     counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        """Build the world and its dice."""
+        """Build the world and its random generator."""
         self.dice = random.Random(f"{self.deal} {self.seed}")
         stores = MemoryStores()
         if self.deal is Deal.GRACE:
@@ -233,11 +233,11 @@ class Simulation:
     # Time
 
     def begin(self, process: Process, *, after_s: float = 0.0) -> None:
-        """Let a process begin."""
+        """Start a process."""
         heapq.heappush(self._due, (self.now + after_s, next(self._order), process))
 
     def run(self, for_s: float) -> Outcome:
-        """Let time pass."""
+        """Advance the time."""
         until = START + for_s
         while self._due and self._due[0][0] <= until:
             self.now, _, process = heapq.heappop(self._due)
@@ -260,13 +260,13 @@ class Simulation:
         )
 
     def note(self, event: str, handset: Handset, detail: str = "") -> None:
-        """Write an event into the history."""
+        """Add an event to the history."""
         self._history.update(f"{self.now:.6f} {handset.name} {event} {detail}\n".encode())
 
     # Phones
 
     def add_phones(self, number: int) -> list[Handset]:
-        """Register so many people with a phone each, and let them live."""
+        """Register users with one phone each, and start their processes."""
         kind = "hmac" if self.deal is Deal.EXCHANGE else "none"
         added = []
         for _ in range(number):
@@ -289,17 +289,17 @@ class Simulation:
 
     @property
     def runner(self) -> Runner:
-        """Give the app that goes with the deal. Only Baton's own sends attempts."""
+        """Create the app for this mechanism. Only Baton's own clients send attempts."""
         attempt = (lambda: self.dice.randbytes(16).hex()) if self.deal is Deal.EXCHANGE else None
         return Runner(attempt, self.world.clock, self.reports_copies)
 
     def gap_s(self) -> float:
-        """Draw the time until the phone is taken out again: never so soon that its token still lives."""
+        """Draw the time until the next use of the phone: always later than the expiry of its token."""
         least = 31 * MINUTE_S
         return least + self.dice.expovariate(1 / (DAY_S / OPENED_PER_DAY - least))
 
     def life(self, handset: Handset) -> Process:
-        """Open the app again and again, for as long as there is a login."""
+        """Open the app repeatedly, while there is a login."""
         while handset.record is not None or self.returning:
             handset.opened += 1
             if handset.record is None:
@@ -313,7 +313,7 @@ class Simulation:
             yield self.gap_s()
 
     def nights(self, handset: Handset) -> Process:
-        """Back the storage up every night; now and then it comes back."""
+        """Back up the storage every night, and sometimes restore it."""
         while True:
             if handset.last_night is not None and handset.record and self.chance(self.weather.restored_per_day):
                 handset.record = handset.last_night
@@ -322,7 +322,7 @@ class Simulation:
             yield DAY_S
 
     def log_in(self, handset: Handset) -> None:
-        """Log in with the password, which no thief has; an HMAC device signs that by its last secret."""
+        """Log in with the password, which no thief has. An HMAC device signs the login with its last secret."""
         issued = self.world.login(
             handset.phone,
             email=f"{handset.name}@example.com",
@@ -335,17 +335,17 @@ class Simulation:
         self.note("logs in", handset)
 
     def open(self, handset: Handset, *, tunnel_s: float) -> Process:
-        """One process of the app wakes up, and renews when its token is over (rule 7)."""
+        """Start one process of the app, which renews if its token has expired (rule 7)."""
         record = handset.record
         if record is None or record.refresh_token is None or self.now < record.expires_at:
             return
         out_at = self.now + tunnel_s
         yield from self.drive(handset, self.runner.renewed(), out_at=out_at)
 
-    def drive(  # noqa: C901, PLR0912 - one case for each need
+    def drive(  # noqa: C901, PLR0912 - one case for each request
         self, handset: Handset, renewing: Renewing, *, out_at: float
     ) -> Process:
-        """Give an app what it needs, over a line that loses things."""
+        """Serve the requests of an app, over a connection that loses messages."""
         answer: Any = None
         back_off_s = 0.5
         while True:
@@ -354,7 +354,8 @@ class Simulation:
             except StopIteration:
                 return
             except errors.Superseded:
-                # Nothing was ended, and nothing newer is here: somebody else goes on. Tried again when opened again.
+                # The login is active, but another process has the newer token. The app tries again when it is opened
+                # next.
                 handset.stuck = True
                 self.note("is stuck", handset)
                 return
@@ -392,7 +393,7 @@ class Simulation:
                     handset.offset_s = -handset.wrong_by_s
 
     def exchanged(self, handset: Handset, record: Record) -> TokenResponse | errors.Refusal:
-        """Let the server answer an exchange."""
+        """Return the server's answer to an exchange."""
         attempt = self.dice.randbytes(16).hex() if self.forgetful and record.attempt else record.attempt
         assert record.refresh_token
         message = handset.phone.message(
@@ -408,7 +409,7 @@ class Simulation:
             return refusal
 
     def revoked(self, handset: Handset, record: Record) -> Process:
-        """Report a copy to the server, until that is answered. A thief reports nothing."""
+        """Report a copy to the server, until there is an answer. A thief reports nothing."""
         while not handset.is_thief:
             yield self.dice.uniform(*LATENCY_S)
             message = handset.phone.message("POST", "/api/oauth/revoke", body=b"form")
@@ -421,21 +422,21 @@ class Simulation:
     # Thieves
 
     def rob(self, handset: Handset, theft: Theft, ruse: Ruse) -> None:
-        """Send a thief to this phone, some time within its second day."""
+        """Let a thief copy this phone, at some time in its second day."""
         self.robbed.append(handset)
         self.begin(self.thief(handset, theft, ruse), after_s=self.dice.uniform(DAY_S, 2 * DAY_S))
 
-    def thief(self, handset: Handset, theft: Theft, ruse: Ruse) -> Process:  # noqa: C901 - one case for each ruse
-        """Copy what there is to copy, and use it for as long as it is good for anything."""
+    def thief(self, handset: Handset, theft: Theft, ruse: Ruse) -> Process:  # noqa: C901 - one case for each method
+        """Copy the data of the phone, and use the copy while it works."""
         opened, before = handset.opened, handset.record
         while ruse is Ruse.IN_WAIT and handset.opened == opened:
             yield 0.25
         while theft is Theft.TOKEN and handset.record is before and before and before.refresh_token:
-            yield 0.25  # Servers see a token when it is used, and then it is fresh.
+            yield 0.25  # A server receives a token when it is used, so the token is fresh.
         stolen = handset.record
         if stolen is None:
             return
-        # A copy of its own: the owner's next login changes the secret of the owner's phone alone.
+        # A separate copy: the owner's next login changes the secret only on the owner's phone.
         key = copy.copy(handset.phone) if theft is Theft.FULL_COPY else self.world.phone("none")
         lair = Handset(f"thief of {handset.name}", key, stolen, is_thief=True)
         began = watching = self.now
@@ -449,7 +450,7 @@ class Simulation:
         except InvalidSignature:
             lair.record = None
         while lair.record is not None:
-            # What was stolen is renewed at once: that gets a branch of the thief's own where there are branches.
+            # The stolen token is renewed immediately: with a grace window, the thief gets a separate branch.
             can_renew = theft is not Theft.TOKEN and ruse is not Ruse.BETWEEN and lair.record.refresh_token
             if can_renew and (lair.record is stolen or self.now >= lair.record.expires_at):
                 try:
@@ -458,7 +459,7 @@ class Simulation:
                     break
             if not self.is_served(lair):
                 break
-            # Often enough for a session that slides; rarer with age where nothing slides.
+            # Often enough to extend a sliding session; less often with age for the other mechanisms.
             self.lives_s[lair.name] = age_s = self.now - began
             self.outlived_s[lair.name] = max(0.0, self.now - self.powerless_since(handset, began))
             pause_s = max(5 * MINUTE_S, min(age_s / 5, 25 * MINUTE_S if theft is Theft.TOKEN else DAY_S))
@@ -466,7 +467,7 @@ class Simulation:
         self.note("gives up", lair)
 
     def powerless_since(self, handset: Handset, stolen_at: float) -> float:
-        """Say when the owner exchanged for the second time since the theft, or logged in: a copy is to be dead then."""
+        """Return the time of the owner's second exchange since the theft, or login. A copy must be invalid then."""
         renewed = [at for at in handset.renewed_at if at > stolen_at][1:2]
         logged_in = [at for at in handset.logged_in_at if at > stolen_at][:1]
         return min([*renewed, *logged_in], default=self.now)
@@ -478,7 +479,7 @@ class Simulation:
                 yield from self.drive(lair, self.runner.renewed(), out_at=0.0)
 
     def between(self, handset: Handset, lair: Handset) -> Process:
-        """Wait for the owner's exchange, repeat it by the same attempt, and see the owner exchange again soon after."""
+        """Wait for the owner's exchange, repeat it with the same attempt, and let the owner exchange again soon."""
         stolen = lair.record
         if stolen is None or stolen.refresh_token is None:
             return
@@ -489,7 +490,7 @@ class Simulation:
         self.begin(again, after_s=self.dice.uniform(MINUTE_S, 5 * MINUTE_S))
 
     def is_served(self, handset: Handset) -> bool:
-        """Make a call with what is in this storage, if there is anything."""
+        """Make a call with the token in this storage, if there is one."""
         if handset.record is None:
             return False
         try:
@@ -499,12 +500,12 @@ class Simulation:
         return True
 
     def chance(self, probability: float) -> bool:
-        """Throw the dice; certain things leave them alone."""
+        """Draw a random decision. A probability of 0 or 1 draws nothing."""
         return probability > 0 and self.dice.random() < probability
 
 
 def told(answer: TokenResponse | errors.Refusal) -> str:
-    """Name an answer so that two histories can be compared, and no token stands in one."""
+    """Name an answer for the comparison of histories. The name contains no token."""
     if isinstance(answer, errors.Refusal):
         return answer.code
     return hashlib.sha256(answer.access_token.encode()).hexdigest()[:16]
@@ -512,7 +513,7 @@ def told(answer: TokenResponse | errors.Refusal) -> str:
 
 @contextmanager
 def cheap_passwords() -> Iterator[None]:
-    """Hash at no cost: a fleet registers at once, and no password is asked again."""
+    """Use cheap password hashes: a whole fleet registers at the start, and no password is checked again."""
     current = password_hash._CURRENT
     password_hash._CURRENT = (8, 1, 1)
     try:
@@ -522,7 +523,7 @@ def cheap_passwords() -> Iterator[None]:
 
 
 def week(deal: Deal, weather: Weather, *, phones: int, seed: int = 1, **planted: Any) -> Outcome:
-    """Let a fleet live through a week."""
+    """Run a fleet for a week."""
     with cheap_passwords():
         simulation = Simulation(deal, seed, weather, **planted)
         simulation.add_phones(phones)
@@ -530,7 +531,7 @@ def week(deal: Deal, weather: Weather, *, phones: int, seed: int = 1, **planted:
 
 
 def robbery(deal: Deal, theft: Theft, ruse: Ruse, *, thieves: int, days: int, seed: int = 1, **planted: Any) -> Outcome:
-    """Rob every phone of a fleet in calm weather, and watch for so many days."""
+    """Copy every phone of a fleet without faults, and run for this number of days."""
     with cheap_passwords():
         simulation = Simulation(deal, seed, CALM, **{"returning": True, **planted})
         for handset in simulation.add_phones(thieves):
@@ -539,5 +540,5 @@ def robbery(deal: Deal, theft: Theft, ruse: Ruse, *, thieves: int, days: int, se
 
 
 def ruses(theft: Theft) -> tuple[Ruse, ...]:
-    """List the ways to strike. A token alone is taken when it is shown, and that is when the app is open."""
+    """List the methods for stolen data. A token alone is stolen when it is sent, so the app is open then."""
     return (Ruse.IN_WAIT,) if theft is Theft.TOKEN else tuple(Ruse)

@@ -1,4 +1,4 @@
-"""The picture shows the numbers, and the numbers are what the simulation counts."""
+"""The figure shows the stored numbers, and the numbers are the results of the simulation."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,12 +11,12 @@ from tests.baton.proofs.relay.simulation import Deal
 
 @pytest.fixture(scope="module")
 def rows() -> list[figures.Row]:
-    """Read the numbers that are kept."""
+    """Read the stored numbers."""
     return figures.counted()
 
 
-def test_the_picture_is_drawn_from_the_numbers(rows: list[figures.Row], tmp_path: Path) -> None:
-    """Byte by byte; another number gives another picture."""
+def test_the_figure_is_drawn_from_the_numbers(rows: list[figures.Row], tmp_path: Path) -> None:
+    """The bytes are equal. Another number gives another figure."""
     drawn = tmp_path / "relay.svg"
     figures.draw(rows, drawn)
     assert drawn.read_bytes() == figures.PICTURE.read_bytes(), "run: make figures"
@@ -24,8 +24,8 @@ def test_the_picture_is_drawn_from_the_numbers(rows: list[figures.Row], tmp_path
     assert drawn.read_bytes() != figures.PICTURE.read_bytes()
 
 
-def test_what_the_picture_says(rows: list[figures.Row]) -> None:
-    """The claims of the README: none, a third, and who ends a thief."""
+def test_the_claims_about_the_figure_are_true(rows: list[figures.Row]) -> None:
+    """The claims of the README: no logout, a third of the users, and the mechanisms that end a thief's login."""
     by = {Deal(row.deal): row for row in rows}
     assert tuple(by) == figures.ORDER
     assert by[Deal.EXCHANGE].lost_answers == by[Deal.EXCHANGE].all_of_it == 0
@@ -35,7 +35,7 @@ def test_what_the_picture_says(rows: list[figures.Row]) -> None:
 
 @pytest.mark.prove
 @pytest.mark.parametrize("deal", figures.ORDER)
-def test_the_numbers_are_what_the_simulation_counts(rows: list[figures.Row], deal: Deal) -> None:
+def test_the_numbers_are_the_results_of_the_simulation(rows: list[figures.Row], deal: Deal) -> None:
     """Counted again, to the second."""
     (kept,) = [row for row in rows if row.deal == deal]
     assert asdict(figures.count(deal)) == asdict(kept)

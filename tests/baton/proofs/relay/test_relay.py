@@ -1,4 +1,4 @@
-"""What weather and thieves do to honest users, under each mechanism; and faults planted for the simulation to show."""
+"""The effect of faults and thieves on honest users, for each mechanism. Seeded faults must change the results."""
 
 import os
 import statistics
@@ -28,7 +28,7 @@ print(*(week(deal, CAUSES["all of it"], phones=4, seed={seed}).history for deal 
 
 
 def history(seed: int, hash_seed: str) -> str:
-    """Live through a week in a process of its own."""
+    """Simulate a week in a separate process."""
     return subprocess.run(
         [sys.executable, "-c", HISTORY.format(seed=seed)],
         cwd=ROOT,
@@ -40,13 +40,13 @@ def history(seed: int, hash_seed: str) -> str:
 
 
 def test_the_same_seed_gives_the_same_history() -> None:
-    """To the token, in two processes that hash differently; another seed gives another."""
+    """The same up to the token, in two processes with different hash seeds. Another seed gives another history."""
     assert history(1, "1") == history(1, "2") != history(2, "1")
 
 
 @pytest.fixture
 def world() -> World:
-    """Give a fresh deployment."""
+    """Create a fresh deployment."""
     return World()
 
 
@@ -54,33 +54,33 @@ def world() -> World:
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_baton_logs_nobody_out(cause: str) -> None:
-    """Promise 2: not by lost answers, tunnels, a second process, a killed app, a wrong clock, nor all of it."""
+def test_baton_logs_out_no_honest_user(cause: str) -> None:
+    """Guarantee 2: not with lost answers, tunnels, a second process, a killed app, a wrong clock, or all of them."""
     outcome = week(Deal.EXCHANGE, CAUSES[cause], phones=25)
     assert (outcome.logged_out, outcome.stuck) == (0, 0)
     assert outcome.renewals > 25 * 50
 
 
-def test_strict_rotation_logs_out_a_third_in_a_week() -> None:
-    """The measured fleet of exchange.md: one answer lost on 5 % of device-days is 30 % of the users in a week."""
+def test_strict_rotation_logs_out_a_third_of_the_users_in_a_week() -> None:
+    """The measured fleet of exchange.md: one lost answer on 5 % of device-days logs out 30 % of the users in a week."""
     outcome = week(Deal.ROTATION, CAUSES["lost answers"], phones=150, seed=2)
     assert 0.22 < outcome.logged_out_share < 0.38
 
 
 @pytest.mark.parametrize("deal", [deal for deal in FIVE if deal is not Deal.ROTATION])
-def test_the_other_four_survive_lost_answers(deal: Deal) -> None:
-    """Of the five mechanisms it is rotation alone that a lost answer hurts."""
+def test_mechanisms_without_rotation_tolerate_lost_answers(deal: Deal) -> None:
+    """Of the five mechanisms, a lost answer has an effect only on rotation."""
     assert week(deal, CAUSES["all of it"], phones=10).logged_out_share == 0
 
 
 def test_a_grace_window_helps_against_lost_answers_but_not_against_a_killed_app() -> None:
-    """An app that was killed comes back hours later."""
+    """An app that was killed starts again hours later."""
     assert week(Deal.GRACE, CAUSES["lost answers"], phones=40).logged_out_share == 0
     assert week(Deal.GRACE, CAUSES["app killed"], phones=40).logged_out_share > 0.1
 
 
-def test_an_old_record_is_a_copy_and_looks_like_one() -> None:
-    """A restored backup logs out whoever renews once, Baton's users too: no promise covers it."""
+def test_an_old_record_is_treated_as_a_copy() -> None:
+    """A user with a restored backup is logged out at the next renewal, also with Baton: no guarantee covers this."""
     for deal in (Deal.EXCHANGE, Deal.ROTATION):
         assert 0.1 < week(deal, RESTORED, phones=40).logged_out_share < 0.6
 
@@ -90,8 +90,8 @@ def test_an_old_record_is_a_copy_and_looks_like_one() -> None:
 
 @pytest.mark.parametrize("ruse", [Ruse.AT_ONCE, Ruse.IN_WAIT, Ruse.AHEAD])
 @pytest.mark.parametrize("theft", [Theft.TOKEN, Theft.STORAGE])
-def test_without_the_key_a_thief_is_never_served_by_baton(theft: Theft, ruse: Ruse) -> None:
-    """Promise 4; and the owner never notices."""
+def test_a_thief_without_the_key_is_never_accepted(theft: Theft, ruse: Ruse) -> None:
+    """Guarantee 4. The owner is not disturbed."""
     outcome = robbery(Deal.EXCHANGE, theft, ruse, thieves=6, days=3)
     assert outcome.lives_s == [0.0] * 6
     assert outcome.owners_logged_out == 0
@@ -99,11 +99,11 @@ def test_without_the_key_a_thief_is_never_served_by_baton(theft: Theft, ruse: Ru
 
 @pytest.mark.guarantee(5)
 @pytest.mark.parametrize("ruse", Ruse)
-def test_a_full_copy_lives_until_its_owner_has_exchanged_again(ruse: Ruse) -> None:
-    """Promise 5: then it is powerless within a minute, or its use has ended the lineage for both."""
+def test_a_complete_copy_ends_after_its_owners_next_exchange(ruse: Ruse) -> None:
+    """Guarantee 5: the copy is invalid within a minute, or its use has ended the lineage for both."""
     outcome = robbery(Deal.EXCHANGE, Theft.FULL_COPY, ruse, thieves=20, days=5)
     assert len(outcome.lives_s) == 20
-    assert outcome.owners_logged_out == (0 if ruse is Ruse.BETWEEN else 20)  # A copy that only watches ends nothing.
+    assert outcome.owners_logged_out == (0 if ruse is Ruse.BETWEEN else 20)  # A passive copy causes no end.
     assert statistics.median(outcome.lives_s) < 4 * HOUR_S
     assert max(outcome.lives_s) < DAY_S
     assert max(outcome.outlived_s) <= 61
@@ -111,73 +111,73 @@ def test_a_full_copy_lives_until_its_owner_has_exchanged_again(ruse: Ruse) -> No
 
 
 @pytest.mark.guarantee(5)
-def test_a_copy_that_repeats_the_owners_exchange_is_served_for_a_minute_after_the_next() -> None:
-    """It was served for up to 15 minutes: until the token it had fetched expired."""
+def test_a_copy_that_repeats_the_owners_exchange_is_accepted_for_one_more_minute() -> None:
+    """Bug: the copy was accepted for up to 15 minutes, until its token expired."""
     outcome = robbery(Deal.EXCHANGE, Theft.FULL_COPY, Ruse.BETWEEN, thieves=20, days=5)
-    assert min(outcome.lives_s) > 60  # It was served between the two exchanges, and for the overlap.
+    assert min(outcome.lives_s) > 60  # It was accepted between the two exchanges, and during the overlap.
     assert 50 < statistics.median(outcome.outlived_s) <= 61
 
 
 @pytest.mark.parametrize("deal", [Deal.REFRESH, Deal.SESSION, Deal.LONG_LIVED])
-def test_what_renews_again_and_again_serves_a_thief_to_the_end(deal: Deal) -> None:
-    """Nobody is told, and nothing ends it."""
+def test_a_mechanism_without_rotation_accepts_a_thief_to_the_end(deal: Deal) -> None:
+    """Nothing reports the thief, and nothing ends the login."""
     outcome = robbery(deal, Theft.STORAGE, Ruse.AT_ONCE, thieves=4, days=4)
     assert min(outcome.lives_s) > 3 * DAY_S
     assert outcome.owners_logged_out == 0
 
 
-def test_a_thief_in_wait_lives_on_under_a_grace_window() -> None:
-    """The branch nobody looks at again; strict rotation and Baton end the same thief."""
+def test_a_waiting_thief_survives_under_a_grace_window() -> None:
+    """The server never checks the branch of the thief. Strict rotation and Baton end the same thief's login."""
     assert min(robbery(Deal.GRACE, Theft.STORAGE, Ruse.IN_WAIT, thieves=6, days=4).lives_s) > 3 * DAY_S
     assert max(robbery(Deal.ROTATION, Theft.STORAGE, Ruse.IN_WAIT, thieves=6, days=4).lives_s) < DAY_S
 
 
-# Planted faults
+# Seeded faults
 
 
 class NeverRevokes(MemoryLineageStore):
-    """Answers reuse, and ends nothing."""
+    """Answers reuse without ending the lineage."""
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
-        """End nothing."""
+        """Do not end the lineage."""
         return Done()
 
 
 class ForgetsAttempts(MemoryLineageStore):
-    """Does not remember by which attempt a generation was used up."""
+    """Does not store the attempt that consumed a generation."""
 
     def exchange(
         self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
     ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
-        """Forget it."""
+        """Drop the attempt."""
         verdict = super().exchange(presented, now=now, not_before=not_before, idle_s=idle_s)
         if isinstance(verdict, Exchanged):
             self._put(self._tables.lineages[presented.account], replace(verdict.lineage, attempts=NO_ATTEMPTS))
         return verdict
 
 
-def test_a_client_that_makes_its_attempt_again_is_logged_out() -> None:
-    """Broken rule 1 turns Baton into strict rotation."""
+def test_a_client_with_a_new_attempt_for_each_request_is_logged_out() -> None:
+    """Without client rule 1, Baton is the same as strict rotation."""
     assert week(Deal.EXCHANGE, CAUSES["lost answers"], phones=25, forgetful=True).logged_out_share > 0.1
 
 
-def test_a_server_that_does_not_revoke_lets_a_full_copy_live_on() -> None:
-    """Whoever exchanges first after the parting goes on; the other is told, and nothing ends."""
+def test_a_server_that_ends_nothing_on_reuse_accepts_a_complete_copy() -> None:
+    """The first to exchange continues. The other gets the answer "reuse", but nothing ends."""
     outcome = robbery(
         Deal.EXCHANGE, Theft.FULL_COPY, Ruse.AT_ONCE, thieves=10, days=4, lineage_store=NeverRevokes, returning=False
     )
     assert max(outcome.lives_s) > 3 * DAY_S
 
 
-def test_a_server_that_forgets_attempts_logs_out_whoever_repeats() -> None:
-    """The same, by the server's fault."""
+def test_a_server_that_loses_attempts_logs_out_a_client_that_repeats() -> None:
+    """The same effect, caused by the server."""
     assert week(Deal.EXCHANGE, CAUSES["lost answers"], phones=25, lineage_store=ForgetsAttempts).logged_out_share > 0.1
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("cause", CAUSES)
-def test_baton_logs_nobody_out_of_a_large_fleet(cause: str) -> None:
-    """A thousand users, and seventy thousand renewals, for each trouble."""
+def test_baton_logs_out_no_user_of_a_large_fleet(cause: str) -> None:
+    """A thousand users and seventy thousand renewals, for each fault."""
     outcome = week(Deal.EXCHANGE, CAUSES[cause], phones=1000, seed=2)
     assert (outcome.logged_out, outcome.stuck) == (0, 0)
 
@@ -185,22 +185,22 @@ def test_baton_logs_nobody_out_of_a_large_fleet(cause: str) -> None:
 @pytest.mark.prove
 @pytest.mark.parametrize("theft", Theft)
 @pytest.mark.parametrize("seed", range(5))
-def test_no_thief_outlives_three_of_its_owners_days(theft: Theft, seed: int) -> None:
-    """A hundred thieves of each kind, with every ruse."""
+def test_no_thief_is_accepted_after_three_days(theft: Theft, seed: int) -> None:
+    """A hundred thieves of each kind, with every method."""
     for ruse in ruses(theft):
         outcome = robbery(Deal.EXCHANGE, theft, ruse, thieves=100, days=7, seed=seed)
         assert max(outcome.lives_s) < (3 * DAY_S if theft is Theft.FULL_COPY else 1)
 
 
-def test_the_owners_next_login_ends_a_copy_that_a_server_did_not_end() -> None:
-    """The same server: a device holds one login, so the login signed by the last secret ends the copy's."""
+def test_the_owners_next_login_ends_a_copy_that_the_server_did_not_end() -> None:
+    """A device has one login. The new login, signed with the last secret, therefore ends the copy's login."""
     outcome = robbery(Deal.EXCHANGE, Theft.FULL_COPY, Ruse.AT_ONCE, thieves=10, days=4, lineage_store=NeverRevokes)
     assert max(outcome.lives_s) < DAY_S
     assert max(outcome.outlived_s) <= 61
 
 
-def test_a_client_that_leaves_superseded_at_that_is_stuck_behind_a_copy_that_runs_ahead() -> None:
-    """Broken rule 8: the owner is neither let in nor told to log in, until more exchanges of the copy end both."""
+def test_a_client_that_ignores_superseded_is_blocked_by_a_copy_that_is_ahead() -> None:
+    """Without client rule 8 the owner is neither accepted nor told to log in, until the copy's exchanges end both."""
     broken, kept = (
         robbery(Deal.EXCHANGE, Theft.FULL_COPY, Ruse.AHEAD, thieves=20, days=4, reports_copies=reports_copies)
         for reports_copies in (False, True)
@@ -211,10 +211,10 @@ def test_a_client_that_leaves_superseded_at_that_is_stuck_behind_a_copy_that_run
 
 @pytest.mark.guarantee(5)
 @pytest.mark.parametrize("kind", ["hmac", "P-256"])
-def test_a_copy_that_runs_ahead_is_ended_by_its_owners_report(world: World, kind: str) -> None:
-    """Two to four exchanges by a copy *with* the attempt look like the owner's own lost hours (E7).
+def test_a_copy_that_is_ahead_is_ended_by_its_owners_report(world: World, kind: str) -> None:
+    """Two to four exchanges by a copy *with* the attempt look like lost answers of the owner (E7).
 
-    Its owner finds storage where it was, and revokes by the key (rule 8). A fifth exchange ends the login by E8.
+    The owner finds its storage unchanged, and revokes with the key (rule 8). A fifth exchange ends the login by E8.
     """
     for ahead in range(2, 6):
         phone = world.phone(kind)

@@ -1,4 +1,4 @@
-"""The app of the simulation and the reference client decide alike, whatever they are answered."""
+"""The app of the simulation and the reference client make the same decisions after the same answers."""
 
 import itertools
 from dataclasses import replace
@@ -29,14 +29,14 @@ REFUSALS: dict[str, errors.Refusal] = {
 }
 ANSWERS = ("child", "lost", *REFUSALS)
 SCRIPTS = [script for length in (1, 2, 3) for script in itertools.product(ANSWERS, repeat=length)]
-"""What the sendings are answered, one after another; whatever comes after is a child."""
+"""The answers to the requests, in order. After these, each answer is a child."""
 
 Decisions = tuple[list[str], list[str], str, str]
-"""The attempt of each sending, the tokens revoked, the token that is stored in the end, and how it ended."""
+"""The attempt of each request, the revoked tokens, the token that is stored at the end, and the result."""
 
 
 def of_the_reference_client(script: tuple[str, ...], moved_at: int | None) -> Decisions:
-    """Let the reference client exchange. Another process stores its own child while sending ``moved_at`` is out."""
+    """Let the reference client exchange. Another process stores its own child during request number ``moved_at``."""
     session = Session("device", "parent", "parent", NOW, "attempt-of-parent", "key", SECRET)
     storage, sent, revoked = MemoryStorage(Stored(session=session)), list[str](), list[str]()
 
@@ -79,8 +79,8 @@ def of_the_reference_client(script: tuple[str, ...], moved_at: int | None) -> De
     return sent, revoked, standing.access_token if standing else "nothing", ended
 
 
-def of_the_runner(script: tuple[str, ...], moved_at: int | None) -> Decisions:  # noqa: C901 - one case a need
-    """Let the simulation's app exchange, in the same circumstances."""
+def of_the_runner(script: tuple[str, ...], moved_at: int | None) -> Decisions:  # noqa: C901 - one case for each request
+    """Let the app of the simulation exchange, under the same conditions."""
     parent = Record("device", "parent", "parent", NOW, "attempt-of-parent")
     standing: Record | None = parent
     sent, revoked = list[str](), list[str]()
@@ -128,15 +128,15 @@ def of_the_runner(script: tuple[str, ...], moved_at: int | None) -> Decisions:  
 
 
 @pytest.mark.parametrize("moved_at", [None, 0, 1, 2])
-def test_the_runner_decides_as_the_reference_client_does(moved_at: int | None) -> None:
-    """Every script of up to three answers: the same is sent, revoked and stored, and it ends the same way."""
+def test_the_runner_makes_the_decisions_of_the_reference_client(moved_at: int | None) -> None:
+    """Every sequence of up to three answers: both send, revoke and store the same, and have the same result."""
     for script in SCRIPTS:
         decided = of_the_runner(script, moved_at)
         assert decided == of_the_reference_client(script, moved_at), script
 
 
-def test_the_scripts_lead_to_every_end() -> None:
-    """Eight answers, up to three of them: let in, moved on, logged out, revoked, refused."""
+def test_the_sequences_lead_to_every_result() -> None:
+    """Eight answers, up to three of them: accepted, advanced, logged out, revoked, refused."""
     assert len(SCRIPTS) == 8 + 8**2 + 8**3
     ends = {(tuple(revoked), *end) for _, revoked, *end in (of_the_runner(script, None) for script in SCRIPTS)}
     assert ends == {
@@ -148,8 +148,8 @@ def test_the_scripts_lead_to_every_end() -> None:
     }
 
 
-def test_a_runner_that_forgets_its_attempt_decides_otherwise() -> None:
-    """The comparison sees the attempt that is sent."""
+def test_a_runner_that_loses_its_attempt_decides_differently() -> None:
+    """The comparison includes the attempt that is sent."""
     right = of_the_runner(("lost",), None)
     assert right[0] == ["attempt-of-parent"] * 2
     assert right == of_the_reference_client(("lost",), None)

@@ -11,7 +11,7 @@ from chalicelib.baton.storage.aws.deployment.required import Finding, judge
 
 
 class AuditConfiguration(Struct, frozen=True):
-    """Observe every part of the configuration and report what differs from the required one."""
+    """Observe every part of the configuration and report the differences from the required configuration."""
 
     deployment: Deployment
     log: Log
@@ -20,7 +20,7 @@ class AuditConfiguration(Struct, frozen=True):
     def __call__(self) -> list[Finding]:
         """Return the findings. Each one is logged, and their number is a metric.
 
-        A part that cannot be read is a finding: an audit without access must not look like one without findings.
+        A part that cannot be read is a finding: an audit without access must not look like an audit without findings.
         """
         findings: list[Finding] = []
         expected_key = ""

@@ -39,7 +39,7 @@ KEY_WRITES: Final = (
 KEYS_DENIED: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
     "ForAnyValue:StringLike": {"dynamodb:LeadingKeys": ["K#*"]}
 }
-"""The condition of that Deny. *Any* value: a request for a key item and other items is denied too."""
+"""The condition of the Deny for these actions. *Any* value: a request for a key item and other items is denied too."""
 
 
 class Finding(Struct, frozen=True):

@@ -1,0 +1,167 @@
+"""The ticket of an unfinished login, ``auth_session``: the password was right, and a second factor is still required.
+
+The device keeps the ticket, and the server stores nothing. It is bound to the device key, the attempt, the account's
+epoch and its credentials version. Every reason why it is of no use gives the same answer: ``invalid_session``.
+"""
+
+from typing import ClassVar
+
+from msgspec import Struct
+
+from chalicelib.baton.accounts.login_request import Device, LoginRequest
+from chalicelib.baton.effects import Entropy
+from chalicelib.baton.errors import Refusal
+from chalicelib.baton.factors.refusals import (
+    EnrolmentRequired,
+    FactorRequired,
+    InvalidSession,
+    SecondFactorUnsupported,
+)
+from chalicelib.baton.factors.rules import Admitted, CannotAsk, EnrolmentAsked, FactorAsked, Verdict
+from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.keys.public_key import PublicKey
+from chalicelib.baton.keys.ring import Ring
+from chalicelib.baton.keys.tickets import Ticket, TicketInvalid, UnknownRoot, open_ticket, seal_ticket
+from chalicelib.baton.lineages.clients import Client, Clients
+from chalicelib.baton.lineages.model import (
+    AccountState,
+    KeyBinding,
+    NoBinding,
+    SecretBinding,
+    UnfinishedLogin,
+)
+from chalicelib.baton.policy import TICKET_ID_BYTES, TICKET_PURPOSES, TicketPurpose
+from chalicelib.baton.proof.refusals import WrongKey
+from chalicelib.baton.proof.signature import VerifiedSignature, check_digest
+from chalicelib.baton.routing import Message
+from chalicelib.baton.tokens.presented import RequestVerifier, attempt_header
+
+
+class AuthSession(Ticket, frozen=True):
+    """The contents of the ticket. ``key`` is the device's public key, raw, or ``None``.
+
+    ``hmac``: the device requests an HMAC secret. ``proved``: its last login, whose secret signed the request, if any.
+    ``attempt_sent``: the attempt came in ``Idempotency-Key``, so every step must send it again.
+    """
+
+    purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["auth_session"]
+
+    account: AccountId
+    client: int
+    key: bytes | None
+    hmac: bool
+    proved: LineageId | None
+    attempt: str
+    attempt_sent: bool
+    label: str
+    epoch: int
+    credentials_version: int
+
+    @property
+    def login(self) -> UnfinishedLogin:
+        """Return the login for the condition of a write on its behalf."""
+        return UnfinishedLogin(self.account, epoch=self.epoch, credentials_version=self.credentials_version)
+
+
+class OpenSession(Struct, frozen=True):
+    """An ``auth_session`` that this request may use, its login request, and the ring that opened it."""
+
+    ticket: AuthSession
+    login_request: LoginRequest
+    ring: Ring
+
+
+class AskForFactor(Struct, frozen=True, kw_only=True):
+    """Make the refusal with which a login continues: it has the ``auth_session``."""
+
+    entropy: Entropy
+
+    def __call__(
+        self, verdict: Verdict, login_request: LoginRequest, account_state: AccountState, *, ring: Ring, now: int
+    ) -> Refusal:
+        """Return the refusal of a verdict that is not ``Admitted``."""
+        if isinstance(verdict, CannotAsk):
+            return SecondFactorUnsupported()
+        key = login_request.device.public_key
+        ticket = AuthSession(
+            self.entropy(TICKET_ID_BYTES),
+            now,
+            account=account_state.account,
+            client=login_request.client.code,
+            key=key.raw if key else None,
+            hmac=login_request.device.hmac,
+            proved=login_request.proved,
+            attempt=login_request.attempt,
+            attempt_sent=login_request.attempt_sent,
+            label=login_request.label,
+            epoch=account_state.epoch,
+            credentials_version=account_state.credentials_version,
+        )
+        sealed, expires_in = seal_ticket(ticket, ring, now=now), ticket.purpose.life_s
+        match verdict:
+            case FactorAsked(factors):
+                return FactorRequired(auth_session=sealed, expires_in=expires_in, factors=factors)
+            case EnrolmentAsked(enrol):
+                return EnrolmentRequired(auth_session=sealed, expires_in=expires_in, enrol=enrol)
+            case Admitted():
+                raise AssertionError("an admitted login is not asked")
+
+
+class ReadSession(Struct, frozen=True, kw_only=True):
+    """Open an ``auth_session``, and check that the device and the attempt that began it sent this request."""
+
+    key_ring: KeyRing
+    clients: Clients
+    proof: RequestVerifier
+
+    def __call__(self, message: Message, text: str, *, now: int) -> OpenSession:
+        """Read the session. No database is read, except for the cached key ring.
+
+        Raises ``InvalidSession``. A request without a signature, or with an invalid one, gets the error of the
+        signature.
+        """
+        ring = self.key_ring.current(now=now)
+        try:
+            try:
+                ticket = open_ticket(AuthSession, text, ring, now=now, bound_to={})
+            except UnknownRoot:
+                ring = self.key_ring.refreshed(now=now)
+                ticket = open_ticket(AuthSession, text, ring, now=now, bound_to={})
+        except TicketInvalid as invalid:
+            raise InvalidSession(f"auth_session: {invalid}") from None
+        client = self.clients.of(ticket.client)
+        if client is None or client.retired:
+            raise InvalidSession("auth_session: its client is out of service")
+        key = PublicKey.from_raw(ticket.key) if ticket.key is not None else None
+        self._check_signer(message, ticket, key, now=now)
+        sent = attempt_header(message)
+        if (sent is not None or ticket.attempt_sent) and sent != ticket.attempt:
+            raise InvalidSession("auth_session: of another attempt")
+        return OpenSession(ticket, _login_request(ticket, client, key), ring)
+
+    def _check_signer(self, message: Message, ticket: AuthSession, key: PublicKey | None, *, now: int) -> None:
+        signature: VerifiedSignature | None
+        try:
+            if key is not None:
+                self.proof.introduced(message, key, now=now)
+                return
+            check_digest(message)
+            signature = self.proof.last_login(message, now=now) if ticket.proved else None
+        except WrongKey:
+            raise InvalidSession("auth_session: of another device key") from None
+        if ticket.proved and (signature is None or signature.keyid != ticket.proved):
+            raise InvalidSession("auth_session: of another HMAC secret")
+
+
+def _login_request(ticket: AuthSession, client: Client, key: PublicKey | None) -> LoginRequest:
+    """Return the request that began the login, without the address, which nothing needs any more."""
+    return LoginRequest(
+        email="",
+        client=client,
+        device=Device(name=ticket.label, public_key=key, hmac=ticket.hmac),
+        binding=KeyBinding(key.thumbprint) if key else SecretBinding() if ticket.hmac else NoBinding(),
+        attempt=ticket.attempt,
+        attempt_sent=ticket.attempt_sent,
+        proved=ticket.proved,
+    )

@@ -1,0 +1,63 @@
+"""The breach check: whether a password leaked from another service (NIST SP 800-63B-4 section 3.1.1.2).
+
+Baton calls Pwned Passwords by k-anonymity: it sends the first 5 hexadecimal characters of the SHA-1. The answer has the
+rest of every listed SHA-1 that begins with them, and its count. Rows of padding have the count 0. The service learns 20
+bits of the SHA-1, and the size of the answer reveals nothing to a listener.
+
+The check has one deadline for all of it. If there is no usable answer in time, the password is accepted: another
+service's failure must not stop a registration. The event ``breach_check_unavailable`` counts such failures.
+"""
+
+import hashlib
+import re
+
+from msgspec import Struct
+
+from chalicelib.baton.events.ports import Log
+from chalicelib.baton.factors.ports import Fetch, NotFetched
+from chalicelib.baton.factors.refusals import Breached
+from chalicelib.baton.policy import BREACH_ANSWER_BYTES_MAX, BREACH_CHECK_MAX_S
+
+PWNED_PASSWORDS = "https://api.pwnedpasswords.com"
+
+_PREFIX_CHARACTERS = 5
+_HEADERS = {"Add-Padding": "true", "Accept": "text/plain", "User-Agent": "Baton"}
+"""The service refuses a request without a user agent."""
+
+_ANSWER = re.compile(rb"(?:[0-9A-Fa-f]{35}:[0-9]{1,12}(?:\r?\n|\Z))+")
+
+
+class BreachCheck(Struct, frozen=True, kw_only=True):
+    """Refuse passwords that leaked."""
+
+    fetch: Fetch
+    log: Log
+    url: str = PWNED_PASSWORDS
+
+    def __call__(self, secret: bytes) -> None:
+        """Check a normalised password. Raises ``Breached``."""
+        digest = hashlib.sha1(secret, usedforsecurity=False).hexdigest().upper()
+        prefix, suffix = digest[:_PREFIX_CHARACTERS], digest[_PREFIX_CHARACTERS:]
+        answer = self.fetch(
+            f"{self.url}/range/{prefix}",
+            headers=_HEADERS,
+            within_s=BREACH_CHECK_MAX_S,
+            bytes_max=BREACH_ANSWER_BYTES_MAX,
+        )
+        listed = None if isinstance(answer, NotFetched) else is_listed(answer, suffix)
+        if listed:
+            raise Breached
+        if listed is None:
+            reason = answer.reason if isinstance(answer, NotFetched) else "not an answer of this service"
+            self.log.record("breach_check_unavailable", reason=reason)
+
+
+def is_listed(answer: bytes, suffix: str) -> bool | None:
+    """Check whether an answer has the suffix (upper case), with a count above 0. ``None``: this is no such answer.
+
+    An answer has one row for each suffix: 35 hexadecimal characters, a colon and a count.
+    """
+    if not _ANSWER.fullmatch(answer):
+        return None
+    rows = re.findall(rb"^%s:([0-9]+)" % suffix.encode(), answer, re.IGNORECASE | re.MULTILINE)
+    return any(int(count) > 0 for count in rows)

@@ -1,0 +1,234 @@
+"""Change the second factors of a caller: an authenticator app, the recovery codes, and the switch."""
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Clock, Done, Entropy
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.enrolment import (
+    TotpEnrolment,
+    begin_enrolment,
+    codes_again,
+    complete_enrolment,
+    is_made,
+    new_recovery,
+    read_enrolment,
+)
+from chalicelib.baton.factors.model import (
+    FactorChange,
+    RecoveryCodes,
+    Remember,
+    RemoveTotp,
+    ReplaceRecoveryCodes,
+    SwitchSecondFactor,
+    User,
+)
+from chalicelib.baton.factors.ports import FactorStore, Passwords
+from chalicelib.baton.factors.prove_totp import mark_of
+from chalicelib.baton.factors.recovery_codes import make_codes, same_codes
+from chalicelib.baton.factors.refusals import FactorMissing, SecondFactorRequired
+from chalicelib.baton.factors.rules import is_new_key, remember
+from chalicelib.baton.keys.ports import KeyRing
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.model import AccountState, Lineage
+from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.lineages.rules import may_act
+from chalicelib.baton.policy import RECOVERY_CODES_LOW
+from chalicelib.baton.tokens.call import refuse_inactive
+from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.issue import Seconds
+
+
+class NewRecoveryCodes(Struct, frozen=True, kw_only=True):
+    """The recovery codes that this request made. They are shown once. Missing: it made none."""
+
+    recovery_codes: tuple[str, ...] | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        """Mask the codes."""
+        return "NewRecoveryCodes('**********')"
+
+
+class EnrolledTotp(Struct, frozen=True):
+    """An authenticator app."""
+
+    enrolled_at: Seconds
+
+
+class RecoveryCodesLeft(Struct, frozen=True):
+    """How many recovery codes are left. ``low``: the person should make new ones."""
+
+    left: int
+    low: bool
+
+
+class FactorsShown(Struct, frozen=True, kw_only=True):
+    """The second factors of the account. ``required``: they cannot be switched off."""
+
+    second_factor: Literal["off", "on", "required"]
+    totp: EnrolledTotp | UnsetType = UNSET
+    recovery_codes: RecoveryCodesLeft
+
+
+class ChangeFactors(Struct, frozen=True, kw_only=True):
+    """Show and change the second factors of a caller. ``product`` is the name of this service in authenticator apps."""
+
+    clock: Clock
+    entropy: Entropy
+    key_ring: KeyRing
+    clients: Clients
+    users: Passwords
+    store: FactorStore
+    lineage_store: LineageStore
+    record: Record
+    product: str
+
+    def show(self, caller: Caller) -> FactorsShown:
+        """Show the factors."""
+        factors = self._user(caller).factors
+        recovery, left = factors.recovery, factors.codes_left
+        return FactorsShown(
+            second_factor="required" if caller.demands_second_factor else "on" if factors.on else "off",
+            totp=EnrolledTotp(factors.totp.enrolled_at) if factors.totp else UNSET,
+            recovery_codes=RecoveryCodesLeft(left, low=recovery is not None and left <= RECOVERY_CODES_LOW),
+        )
+
+    def begin_totp(self, caller: Caller) -> TotpEnrolment:
+        """Make the secret of an authenticator app. Nothing is stored. Raises ``FactorExists``."""
+        now = self.clock()
+        ring = self.key_ring.current(now=now)
+        return begin_enrolment(
+            self._user(caller), caller.device_id, product=self.product, ring=ring, entropy=self.entropy, now=now
+        )
+
+    def confirm_totp(self, caller: Caller, enrolment: str, code: str) -> NewRecoveryCodes:
+        """Enrol the app if its first code is right. Logins are asked for a second factor from now on.
+
+        Raises ``InvalidSession``, ``InvalidFactor``, ``FactorExists``.
+        """
+        now = self.clock()
+        ring = self.key_ring.current(now=now)
+        ticket = read_enrolment(enrolment, account=caller.account, lineages=(caller.device_id,), ring=ring, now=now)
+        user = self._user(caller)
+        if is_made(ticket, user):
+            return _shown(codes_again(ticket, user, ring))
+        account_state, lineage = _login_of(caller)
+        change, codes = complete_enrolment(
+            ticket,
+            code,
+            user,
+            by_new_key=is_new_key(account_state, lineage.binding, lineage.id, now=now),
+            ring=ring,
+            entropy=self.entropy,
+            now=now,
+        )
+        self._change(caller, change, proved=self._remembered(caller, user, now=now), now=now)
+        self.record("factor_added", account=caller.account, lineage=caller.device_id, details={"kind": "totp"})
+        return _shown(codes)
+
+    def remove_totp(self, caller: Caller) -> None:
+        """Remove the authenticator app. With the last factor, the owner's switch goes off. Raises ``NotFound``."""
+        now = self.clock()
+        user = self._user(caller)
+        if user.factors.totp is None:
+            raise errors.NotFound("no authenticator app is enrolled", detail="The account has no authenticator app.")
+        # Recovery codes only replace another factor. They stay: an operator or a role may require a second factor.
+        change = RemoveTotp(user.factors.totp, last=True)
+        self._change(caller, change, proved=self._proved(caller, user, now=now), now=now)
+        self.record("factor_removed", account=caller.account, lineage=caller.device_id, details={"kind": "totp"})
+
+    def renew_recovery_codes(self, caller: Caller) -> NewRecoveryCodes:
+        """Replace all recovery codes. A repetition with the same attempt returns the same codes.
+
+        Raises ``FactorMissing`` if the account has no other second factor.
+        """
+        now = self.clock()
+        user = self._user(caller)
+        if user.factors.totp is None:
+            raise FactorMissing
+        again = self._codes_again(caller, user, now=now)
+        if again:
+            return _shown(again)
+        codes, recovery = self._codes_of(caller, user, now=now)
+        change = ReplaceRecoveryCodes(recovery)
+        self._change(caller, change, proved=self._proved(caller, user, now=now), now=now)
+        self.record("recovery_codes_renewed", account=caller.account, lineage=caller.device_id)
+        return _shown(codes)
+
+    def switch(self, caller: Caller, *, on: bool) -> NewRecoveryCodes:
+        """Ask for a second factor at each login, or do so no more.
+
+        Raises:
+            FactorMissing: the account has no second factor to ask for.
+            SecondFactorRequired: client, operator or a role require it, so it stays on.
+
+        """
+        now = self.clock()
+        user = self._user(caller)
+        if on and user.factors.totp is None:
+            raise FactorMissing
+        if not on and caller.demands_second_factor:
+            raise SecondFactorRequired
+        made = self._codes_of(caller, user, now=now) if on and not user.factors.codes_left else None
+        if user.factors.on is on:
+            return _shown(self._codes_again(caller, user, now=now) if on else ())
+        change = SwitchSecondFactor(on=on, recovery=made[1] if made else None)
+        self._change(caller, change, proved=self._proved(caller, user, now=now), now=now)
+        details = {"second_factor": "on" if on else "off"}
+        self.record("second_factor_switched", account=caller.account, lineage=caller.device_id, details=details)
+        return _shown(made[0] if made else ())
+
+    def _codes_of(self, caller: Caller, user: User, *, now: int) -> tuple[tuple[str, ...], RecoveryCodes]:
+        """Make new recovery codes of the attempt of this request: as the person reads them, and as they are stored."""
+        seed, mark = _of_attempt(caller)
+        codes = make_codes(self.key_ring.current(now=now), user.account, seed, now=now)
+        return codes, new_recovery(user.account, codes, mark=mark, now=now)
+
+    def _codes_again(self, caller: Caller, user: User, *, now: int) -> tuple[str, ...]:
+        """Return the codes that an earlier request with this attempt made, if there was one."""
+        seed, mark = _of_attempt(caller)
+        stored = user.factors.recovery
+        if stored is None or stored.mark != mark:
+            return ()
+        return same_codes(self.key_ring.current(now=now), user.account, seed, stored) or ()
+
+    def _change(self, caller: Caller, change: FactorChange, *, proved: Remember | None, now: int) -> None:
+        """Carry out a change while the login of the caller is live and its proof is not outdated."""
+        if isinstance(self.store.change_factors(caller.actor, change, remember=proved, now=now), Done):
+            return
+        refuse_inactive(may_act(self.lineage_store.get(caller.account), caller.actor, now=now))
+        raise errors.Unavailable("the account kept changing during a change of factors", by_caller=True)
+
+    def _proved(self, caller: Caller, user: User, *, now: int) -> Remember | None:
+        """Remember the device of a caller whose step-up proved a second factor. The change forgets all others."""
+        stepped_up = caller.stepped_up
+        proved = stepped_up is not None and "mfa" in stepped_up.assurance.amr
+        return self._remembered(caller, user, now=now) if proved else None
+
+    def _remembered(self, caller: Caller, user: User, *, now: int) -> Remember | None:
+        account_state, lineage = _login_of(caller)
+        client = self.clients.get(caller.client_id)
+        return remember(user.factors, account_state, lineage.binding, client, now=now)
+
+    def _user(self, caller: Caller) -> User:
+        user = self.users.get(caller.account)
+        if user is None:
+            raise errors.Unavailable("an account whose account state let its owner in has no user")
+        return user
+
+
+def _login_of(caller: Caller) -> tuple[AccountState, Lineage]:
+    account_state = caller.account_state
+    assert account_state is not None
+    return account_state, account_state.lineages[caller.device_id]
+
+
+def _of_attempt(caller: Caller) -> tuple[bytes, bytes]:
+    """Return the seed of the recovery codes of this request, and their mark."""
+    return caller.attempt.encode(), mark_of(caller.attempt, "recovery codes")
+
+
+def _shown(codes: tuple[str, ...]) -> NewRecoveryCodes:
+    return NewRecoveryCodes(recovery_codes=codes or UNSET)

@@ -1,0 +1,28 @@
+"""The checks of a new password: each route that sets one runs both.
+
+``check_strength`` is first and needs no network. ``check_breach`` is last: after the rate limit, so that a stranger
+cannot make Baton send requests at will, and before the hash.
+"""
+
+from msgspec import Struct
+
+from chalicelib.baton.factors import strength
+from chalicelib.baton.factors.breach import BreachCheck
+
+
+class NewPassword(Struct, frozen=True, kw_only=True):
+    """Refuse weak and breached passwords."""
+
+    characters_min: int
+    """The least length, in code points."""
+    breaches: BreachCheck | None
+    """``None``: the breach check is off."""
+
+    def check_strength(self, password: str, *, email: str) -> None:
+        """Refuse a weak password, as typed. ``normalise`` has accepted it. Raises ``WeakPassword``."""
+        strength.check_strength(password, email=email, characters_min=self.characters_min)
+
+    def check_breach(self, secret: bytes) -> None:
+        """Refuse a normalised password that leaked from another service. Raises ``Breached``."""
+        if self.breaches is not None:
+            self.breaches(secret)

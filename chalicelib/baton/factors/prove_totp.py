@@ -1,0 +1,151 @@
+"""Prove a code of an authenticator app: rate limits first, then the code, then one write that uses it."""
+
+import contextlib
+import hashlib
+from typing import Final
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Refused
+from chalicelib.baton.events.ports import Log
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.model import Remember, Totp, User
+from chalicelib.baton.factors.ports import FactorStore, RateLimits
+from chalicelib.baton.factors.refusals import InvalidFactor
+from chalicelib.baton.factors.totp import is_code_at, matching_step
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.keys.ring import CannotDecrypt, Ring
+from chalicelib.baton.policy import (
+    DAY_S,
+    SECOND_FACTOR_FAILING_AT,
+    WRONG_TOTP_IN_A_ROW_KEPT_S,
+    WRONG_TOTP_IN_A_ROW_MAX,
+    WRONG_TOTP_PER_DAY_MAX,
+)
+
+_MARK_BYTES: Final = 16
+
+
+class ProveTotp(Struct, frozen=True, kw_only=True):
+    """Check a code of the authenticator app of a user, and use it.
+
+    A known device has a rate limit of its own. All other devices share one of the account: 30 wrong codes a day, and
+    100 in a row. The count in a row has the last used code in its name, so it begins anew once a code or a recovery
+    code succeeded.
+    """
+
+    store: FactorStore
+    ephemeral: RateLimits
+    log: Log
+    record: Record
+    limits: bool = True
+
+    def __call__(  # noqa: PLR0913 - whose code it is, and what for
+        self,
+        user: User,
+        code: str,
+        *,
+        device: str | None,
+        attempt: str,
+        remember: Remember | None,
+        ring: Ring,
+        now: int,
+    ) -> None:
+        """Return if the code is right and was not used before, or was used by this ``attempt``.
+
+        ``device`` is the name of a known device. ``remember`` remembers it in the write that uses the code.
+
+        Raises:
+            TooManyRequests: too many wrong codes. The code was not checked.
+            InvalidFactor: the code is wrong or used, or the account has no authenticator app.
+
+        """
+        totp = user.factors.totp
+        if totp is None:
+            raise InvalidFactor("no authenticator app is enrolled")
+        self._count(user, totp, device=device, now=now)
+        step = step_of(user, code, attempt=attempt, ring=ring, now=now)
+        used = step is not None and self.store.consume_totp_step(
+            user.account,
+            totp,
+            step=step,
+            mark=mark_of(attempt, str(step)),
+            credentials_version=user.credentials_version,
+            remember=remember,
+        )
+        if step is None or isinstance(used, Refused):
+            self._failed(user.account, now=now)
+            raise InvalidFactor("the code is wrong" if step is None else "the code was used")
+        if self.limits:
+            name = _daily(user.account, device)
+            self.ephemeral.uncount(name, window_s=DAY_S, now=now)
+
+    def _count(self, user: User, totp: Totp, *, device: str | None, now: int) -> None:
+        """Count this attempt as a wrong one, before the code is checked."""
+        if not self.limits:
+            return
+        daily = self.ephemeral.count(
+            _daily(user.account, device), limit=WRONG_TOTP_PER_DAY_MAX, window_s=DAY_S, now=now
+        )
+        if isinstance(daily, Refused):
+            self._throttled(user.account, "totp", now=now)
+        if device is not None:
+            return
+        recovery = user.factors.recovery
+        since = f"{totp.step}:{recovery.mark.hex() if recovery else ''}"
+        row = self.ephemeral.count(
+            f"totp_row:{user.account}:{since}",
+            limit=WRONG_TOTP_IN_A_ROW_MAX,
+            window_s=WRONG_TOTP_IN_A_ROW_KEPT_S,
+            now=now,
+        )
+        if isinstance(row, Refused):
+            self._throttled(user.account, "totp_row", now=now)
+
+    def _throttled(self, account: AccountId, limit: str, *, now: int) -> None:
+        self.record("throttled", account=account, limit=limit)
+        raise errors.TooManyRequests(
+            f"{limit} limit is reached",
+            retry_after=DAY_S - now % DAY_S,
+            detail="There were too many wrong codes. Use a recovery code, or a device that was used before.",
+        )
+
+    def _failed(self, account: AccountId, *, now: int) -> None:
+        """Record a wrong code, and once a day that there were several: a stranger who gets here has the password."""
+        self.log.record("factor_refused", account=account)
+        with contextlib.suppress(errors.Unavailable):
+            few = SECOND_FACTOR_FAILING_AT - 1
+            wrong = self.ephemeral.count(f"totp_wrong:{account}", limit=few, window_s=DAY_S, now=now)
+            if not isinstance(wrong, Refused):
+                return
+            if not isinstance(self.ephemeral.count(f"totp_told:{account}", limit=1, window_s=DAY_S, now=now), Refused):
+                self.record("second_factor_failing", account=account)
+
+
+def step_of(user: User, code: str, *, attempt: str, ring: Ring, now: int) -> int | None:
+    """Return the step of a right code that was not used, or that this attempt used. ``None``: any other code."""
+    totp = user.factors.totp
+    if totp is None:
+        return None
+    secret = opened_secret(totp, user.account, ring)
+    if totp.mark == mark_of(attempt, str(totp.step)) and is_code_at(secret, totp.step, code):
+        return totp.step  # a repeated request, however late: its answer was lost
+    return matching_step(secret, code, after=totp.step, now=now)
+
+
+def opened_secret(totp: Totp, account: AccountId, ring: Ring) -> bytes:
+    """Decrypt the secret of an authenticator app. Raises ``Unavailable`` if it does not belong to the account."""
+    try:
+        return ring.decrypt_for(totp.sealed, account=account, kind="totp")
+    except CannotDecrypt:
+        raise errors.Unavailable("inconsistent account: the secret of the authenticator app does not open") from None
+
+
+def mark_of(attempt: str, effect: str) -> bytes:
+    """Return the mark of a one-time effect: 16 bytes that derive from the attempt of the request."""
+    return hashlib.sha256(f"baton mark\0{effect}\0{attempt}".encode()).digest()[:_MARK_BYTES]
+
+
+def _daily(account: AccountId, device: str | None) -> str:
+    return f"totp:{account}" if device is None else f"totp:{account}:{device}"

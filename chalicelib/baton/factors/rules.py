@@ -1,0 +1,140 @@
+"""The rules of second factors: when a login is asked for one, and which device is remembered. No I/O.
+
+`judge_login` decides after the password was right:
+
+| the login is asked for a second factor | the account has | verdict |
+|---|---|---|
+| no | anything | ``Admitted``: the password is enough |
+| yes, and its client cannot ask (``second_factor = "off"``) | anything | ``CannotAsk`` |
+| yes, on a remembered device | anything | ``Admitted`` |
+| yes | an authenticator app or recovery codes | ``FactorAsked`` |
+| yes | neither | ``EnrolmentAsked`` |
+
+A login is asked if any one of four demands it: its client (``second_factor = "required"``), an operator, a role of the
+account, or the owner. So ``off`` and ``optional`` of a client never mean that a second factor is not needed: no client
+is a way around it.
+
+A device is remembered if all of these hold. It is bound to a key. That key proved a second factor at most
+``remember_days`` ago, and not before the not-before time. The account has a login of the key that is active, or that
+ended in a harmless way. No login of the key ended in another way since then, such as by a reuse.
+"""
+
+from msgspec import Struct
+
+from chalicelib.baton.factors.model import Remember, SecondFactors, key_id
+from chalicelib.baton.ids import LineageId
+from chalicelib.baton.lineages.assurance import PASSWORD, PASSWORD_ON_REMEMBERED_KEY
+from chalicelib.baton.lineages.clients import Client, Clients
+from chalicelib.baton.lineages.model import AccountState, Assurance, Binding, EndReason, KeyBinding, SecretBinding
+from chalicelib.baton.lineages.rules import ended_of
+from chalicelib.baton.policy import DAY_S, NEW_KEY_S
+
+HARMLESS_ENDS = frozenset({EndReason.LOGOUT, EndReason.REPLACED, EndReason.IDLE, EndReason.EXPIRED})
+"""The ends of a login after which its device stays remembered."""
+
+
+class Admitted(Struct, frozen=True):
+    """The login may begin, with this assurance."""
+
+    assurance: Assurance
+
+
+class FactorAsked(Struct, frozen=True):
+    """The login must prove one of these factors."""
+
+    factors: tuple[str, ...]
+
+
+class EnrolmentAsked(Struct, frozen=True):
+    """The login must prove a factor, and the account has none: enrol one of these kinds."""
+
+    enrol: tuple[str, ...]
+
+
+class CannotAsk(Struct, frozen=True):
+    """The account is asked for a second factor, and the client has no screen for it."""
+
+
+Verdict = Admitted | FactorAsked | EnrolmentAsked | CannotAsk
+
+
+def judge_login(  # noqa: PLR0913 - all that the verdict depends on
+    clients: Clients,
+    client: Client,
+    account_state: AccountState,
+    factors: SecondFactors,
+    *,
+    binding: Binding,
+    now: int,
+    not_before: int,
+) -> Verdict:
+    """Return the verdict on a login whose password is right."""
+    if not (factors.on or clients.demand_second_factor(client, account_state)):
+        return Admitted(PASSWORD)
+    if client.second_factor == "off":
+        return CannotAsk()
+    if is_remembered(
+        factors, account_state, binding, remember_days=client.remember_days, now=now, not_before=not_before
+    ):
+        return Admitted(PASSWORD_ON_REMEMBERED_KEY)
+    kinds = factor_kinds(factors)
+    return FactorAsked(kinds) if kinds else EnrolmentAsked(("totp",))
+
+
+def factor_kinds(factors: SecondFactors) -> tuple[str, ...]:
+    """Return the kinds of factors that the account can prove at a login."""
+    return (*(("totp",) if factors.totp else ()), *(("recovery_code",) if factors.codes_left else ()))
+
+
+def is_remembered(
+    factors: SecondFactors,
+    account_state: AccountState,
+    binding: Binding,
+    *,
+    remember_days: int,
+    now: int,
+    not_before: int,
+) -> bool:
+    """Check whether a device is remembered. Using this does not renew it."""
+    at = factors.remembered.get(key_id(binding) or "")
+    if at is None or at < not_before or now - at >= remember_days * DAY_S:
+        return False
+    harmless = False
+    for lineage in account_state.lineages.values():
+        if lineage.binding != binding:
+            continue
+        ended = ended_of(account_state, lineage, now=now, not_before=not_before, idle_s=None)
+        if ended is None or ended.reason in HARMLESS_ENDS:
+            harmless = True
+        elif ended.at >= at:
+            return False
+    return harmless
+
+
+def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId | None, *, now: int) -> bool:
+    """Check whether the account has no login older than ``NEW_KEY_S`` with this key or the HMAC secret of ``lineage``.
+
+    A thief of a mailbox cannot undo the change of a device that has been in use for longer.
+    """
+    return not any(
+        one.auth_time <= now - NEW_KEY_S
+        and (
+            (isinstance(binding, KeyBinding) and one.binding == binding)
+            or (isinstance(binding, SecretBinding) and one.id == lineage)
+        )
+        for one in account_state.lineages.values()
+    )
+
+
+def remember(
+    factors: SecondFactors, account_state: AccountState, binding: Binding, client: Client | None, *, now: int
+) -> Remember | None:
+    """Return how a device that has just proved a second factor is remembered. ``None``: not at all.
+
+    Only a key is remembered, and only if the client has devices remembered.
+    """
+    key = key_id(binding)
+    if key is None or client is None or client.remember_days == 0:
+        return None
+    present = {key_id(lineage.binding) for lineage in account_state.lineages.values()} | {key}
+    return Remember(key, at=now, forgotten=tuple(sorted(factors.remembered.keys() - present)))

@@ -1,0 +1,58 @@
+"""Time-based one-time passwords (TOTP, RFC 6238): the codes of authenticator apps. No I/O.
+
+SHA-1, six digits, 30 seconds: authenticator apps support nothing else. The clock of a phone may be wrong, so the codes
+of the previous and the next step are right too. A code is used once: the server stores the step of the last used code,
+and accepts only codes of later steps.
+
+Source: RFC 6238, RFC 4226; "Key Uri Format" of Google Authenticator for `otpauth_uri`.
+"""
+
+import hmac
+from base64 import b32encode
+from urllib.parse import quote, urlencode
+
+from chalicelib.baton.policy import TOTP_DIGITS, TOTP_STEP_S, TOTP_STEPS_AROUND
+
+
+def step_at(now: int) -> int:
+    """Return the time step at ``now``, in seconds since the epoch."""
+    return now // TOTP_STEP_S
+
+
+def code_at(secret: bytes, step: int) -> str:
+    """Return the code of a time step. ``secret`` has 20 bytes."""
+    from cryptography.hazmat.primitives.hashes import SHA1  # noqa: PLC0415 - cold start
+    from cryptography.hazmat.primitives.twofactor.totp import TOTP  # noqa: PLC0415 - cold start
+
+    # SHA-1 is the hash of RFC 6238 that apps support. HMAC does not need its collision resistance (RFC 6194 3.3).
+    return TOTP(secret, TOTP_DIGITS, SHA1(), TOTP_STEP_S).generate(step * TOTP_STEP_S).decode()  # noqa: S303
+
+
+def is_code_at(secret: bytes, step: int, code: str) -> bool:
+    """Compare a code with the one of a step, in constant time."""
+    return hmac.compare_digest(code_at(secret, step).encode(), code.encode())
+
+
+def matching_step(secret: bytes, code: str, *, after: int, now: int) -> int | None:
+    """Return the newest step later than ``after`` whose code this is. ``None``: the code is wrong or was used."""
+    current = step_at(now)
+    steps = range(current + TOTP_STEPS_AROUND, current - TOTP_STEPS_AROUND - 1, -1)
+    matching = [step for step in steps if is_code_at(secret, step, code)]  # always as many comparisons
+    return next((step for step in matching if step > after), None)
+
+
+def shown_secret(secret: bytes) -> str:
+    """Return the secret as a person types it into an app: base32 (RFC 4648 section 6)."""
+    return b32encode(secret).decode().rstrip("=")
+
+
+def otpauth_uri(secret: bytes, *, email: str, product: str) -> str:
+    """Return the URI of the QR code from which an app reads the secret. ``product`` names the service in the app."""
+    parameters = {
+        "secret": shown_secret(secret),
+        "issuer": product,
+        "algorithm": "SHA1",
+        "digits": TOTP_DIGITS,
+        "period": TOTP_STEP_S,
+    }
+    return f"otpauth://totp/{quote(product, safe='')}:{quote(email, safe='@')}?{urlencode(parameters, quote_via=quote)}"

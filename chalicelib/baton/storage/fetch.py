@@ -1,0 +1,173 @@
+"""HTTPS requests to services of others: the only outbound connections beside AWS.
+
+One deadline bounds a request. A time limit of each read would not: a server that sends one byte before each limit keeps
+the reader forever. The deadline is set again before each read, with the time that is left. The size of an answer is
+bounded too, head and framing included. TLS is verified against the system's certificates. Redirects are not followed,
+and the connection is not kept.
+"""
+
+import io
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import urlsplit
+
+from chalicelib.baton.factors.ports import NotFetched
+from chalicelib.baton.storage.aws.service import TimeBudget
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+    from ssl import SSLContext, SSLSocket
+
+    from _typeshed import WriteableBuffer
+
+HTTPS_PORT: Final = 443
+HEAD_BYTES_MAX: Final = 16 * 1024
+"""The head of an answer, and the framing of its chunks."""
+
+_OK: Final = 200
+
+
+class HttpsFetch:
+    """``Fetch`` over HTTPS. Its first request imports the modules and reads the certificates."""
+
+    def __init__(self, time_budget: TimeBudget | None = None, *, certificates: str | None = None) -> None:
+        """Count the time of requests in ``time_budget``.
+
+        ``certificates`` is a file of certificates to trust in place of the system's, for tests.
+        """
+        self._time_budget = time_budget or TimeBudget()
+        self._certificates = certificates
+        self._context: SSLContext | None = None
+
+    def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> bytes | NotFetched:
+        """Return the body of a ``GET``, or ``NotFetched``: see ``Fetch``."""
+        from http.client import HTTPException  # noqa: PLC0415 - cold start: only routes that set a password
+
+        if self._time_budget.is_over():
+            return NotFetched("the calls of the request have lasted too long to begin it")
+        begun = time.monotonic()
+        try:
+            return self._get(url, headers, until=begun + within_s, bytes_max=bytes_max)
+        except (OSError, ValueError, RuntimeError, HTTPException) as error:  # RuntimeError: no thread can be started
+            # Some of these messages quote the answer. So only the type of the error is kept.
+            return NotFetched(type(error).__name__)
+        finally:
+            self._time_budget.spend(time.monotonic() - begun)
+
+    def _get(self, url: str, headers: Mapping[str, str], *, until: float, bytes_max: int) -> bytes | NotFetched:
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not parts.hostname:
+            raise ValueError("not a URL of https")
+        with self._connect(parts.hostname, parts.port or HTTPS_PORT, until) as connection:
+            connection.settimeout(_left(until))
+            connection.sendall(_request(parts.path, {"Host": parts.netloc, **headers, "Connection": "close"}))
+            with _response(_Received(connection, until, HEAD_BYTES_MAX + bytes_max)) as response:
+                response.begin()
+                if response.status != _OK:
+                    return NotFetched(f"status {response.status}")
+                return _body(response, bytes_max)
+
+    def _connect(self, host: str, port: int, until: float) -> "SSLSocket":
+        if self._context is None:
+            import ssl  # noqa: PLC0415 - cold start
+
+            self._context = ssl.create_default_context(cafile=self._certificates)
+        plain = _plain_connection(host, port, until)
+        try:
+            plain.settimeout(_left(until))
+            # An end of the connection without TLS's own is an error: an attacker could cut an answer there.
+            return self._context.wrap_socket(plain, server_hostname=host, suppress_ragged_eofs=False)
+        except BaseException:
+            plain.close()
+            raise
+
+
+class _Received(io.RawIOBase):
+    """What a connection receives, until a deadline and up to a number of bytes."""
+
+    def __init__(self, connection: "SSLSocket", until: float, bytes_max: int) -> None:
+        self._connection, self._until, self._bytes_left = connection, until, bytes_max
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        if self._bytes_left == 0:
+            raise ValueError("the answer is too large")
+        self._connection.settimeout(_left(self._until))
+        received = self._connection.recv_into(memoryview(buffer)[: self._bytes_left])
+        self._bytes_left -= received
+        return received
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """Return the stream that ``HTTPResponse`` reads: all that it uses of a socket."""
+        return io.BufferedReader(self)
+
+
+def _response(received: _Received) -> "HTTPResponse":
+    from http.client import HTTPResponse  # noqa: PLC0415 - cold start
+
+    return HTTPResponse(cast("Any", received), method="GET")
+
+
+def _body(response: "HTTPResponse", bytes_max: int) -> bytes:
+    """Read the whole body into a buffer of its largest size: ``read`` would allocate what the server announces."""
+    buffer = memoryview(bytearray(bytes_max + 1))
+    size = 0
+    while size <= bytes_max and (received := response.readinto(buffer[size:])):
+        size += received
+    if size > bytes_max:
+        raise ValueError("the answer is too large")
+    if response.length:
+        raise ConnectionResetError("the answer is incomplete")
+    return bytes(buffer[:size])
+
+
+def _request(path: str, headers: Mapping[str, str]) -> bytes:
+    fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"GET {path or '/'} HTTP/1.1\r\n{fields}\r\n".encode("ascii")
+
+
+def _plain_connection(host: str, port: int, until: float) -> socket.socket:
+    """Connect to one of the addresses of a host. Each gets an equal part of the time that is left."""
+    addresses = _addresses(host, port, until)
+    for tries_left in range(len(addresses), 0, -1):
+        try:
+            return socket.create_connection(addresses[-tries_left], timeout=_left(until) / tries_left)
+        except OSError:
+            if tries_left == 1:
+                raise
+    raise OSError("the host has no address")
+
+
+def _addresses(host: str, port: int, until: float) -> list[tuple[str, int]]:
+    """Look up a host in a thread: the system's look-up has no deadline, and may take many seconds."""
+    found: list[tuple[str, int] | OSError] = []
+
+    def look_up() -> None:
+        try:
+            rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.extend((str(address[0]), int(address[1])) for *_, address in rows)
+        except OSError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(_left(until))
+    if thread.is_alive():
+        raise TimeoutError
+    addresses = [address for address in found if not isinstance(address, OSError)]
+    if not addresses and found:
+        raise cast("OSError", found[0])
+    return addresses
+
+
+def _left(until: float) -> float:
+    """Return the time that is left, in seconds. Raises ``TimeoutError`` if there is none."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

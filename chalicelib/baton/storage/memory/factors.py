@@ -1,0 +1,83 @@
+"""Second factors in memory. The values in ``factors/model.py`` decide what a change needs and makes."""
+
+from msgspec.structs import replace
+
+from chalicelib.baton.effects import Done, Moved, Refused
+from chalicelib.baton.factors.model import FactorChange, Remember, Totp
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.model import Actor, Lineage, UnfinishedLogin
+from chalicelib.baton.lineages.rules import may_act, may_go_on
+from chalicelib.baton.storage.memory.tables import MemoryTables
+
+
+class MemoryFactors:
+    """`factors.ports.FactorStore` in memory."""
+
+    def __init__(self, tables: MemoryTables) -> None:
+        """Keep the tables, which other environments may share."""
+        self._tables = tables
+
+    def consume_totp_step(
+        self,
+        account: AccountId,
+        totp: Totp,
+        *,
+        step: int,
+        mark: bytes,
+        credentials_version: int,
+        remember: Remember | None = None,
+    ) -> Done | Refused:
+        """Use the code of a time step, once."""
+        with self._tables.lock:
+            user = self._tables.users.get(account)
+            stored = user.factors.totp if user else None
+            if user is None or stored is None:
+                return Refused()
+            if stored.sealed == totp.sealed and user.credentials_version == credentials_version and stored.step < step:
+                remembered = dict(user.factors.remembered)
+                if remember is not None:
+                    remembered = {key: at for key, at in remembered.items() if key not in remember.forgotten}
+                    remembered[remember.key] = remember.at
+                factors = replace(user.factors, totp=replace(stored, step=step, mark=mark), remembered=remembered)
+                self._tables.users[account] = replace(user, factors=factors)
+                return Done()
+            return Done() if (stored.step, stored.mark) == (step, mark) else Refused()
+
+    def consume_recovery_code(
+        self, account: AccountId, digest: bytes, *, mark: bytes, credentials_version: int
+    ) -> Done | Refused:
+        """Use a recovery code, once."""
+        with self._tables.lock:
+            user = self._tables.users.get(account)
+            stored = user.factors.recovery if user else None
+            if user is None or stored is None:
+                return Refused()
+            if digest in stored.digests and user.credentials_version == credentials_version:
+                left = replace(stored, digests=stored.digests - {digest}, used=digest, mark=mark)
+                self._tables.users[account] = replace(user, factors=replace(user.factors, recovery=left))
+                return Done()
+            return Done() if (stored.used, stored.mark) == (digest, mark) else Refused()
+
+    def change_factors(
+        self, by: Actor | UnfinishedLogin, change: FactorChange, *, remember: Remember | None, now: int
+    ) -> Done | Moved:
+        """Carry a change out, forget all devices but ``remember``, and raise the credentials version."""
+        tables = self._tables
+        with tables.lock:
+            user, account_state = tables.users.get(by.account), tables.lineages.get(by.account)
+            if user is None or account_state is None:
+                return Moved()
+            if user.credentials_version == by.credentials_version + 1 and change.is_in(user.factors):
+                return Done()
+            if isinstance(by, Actor):
+                may = isinstance(may_act(account_state, by, now=now), Lineage)
+            else:
+                may = may_go_on(account_state, by)
+            if not may or user.credentials_version != by.credentials_version or not change.fits(user.factors):
+                return Moved()
+            remembered = {remember.key: remember.at} if remember else {}
+            version = by.credentials_version + 1
+            factors = replace(change.apply(user.factors), remembered=remembered)
+            tables.users[by.account] = replace(user, credentials_version=version, factors=factors)
+            tables.lineages[by.account] = replace(account_state, credentials_version=version)
+            return Done()

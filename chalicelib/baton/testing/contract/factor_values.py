@@ -1,0 +1,68 @@
+"""The factors that the contract writes, and every change of factors."""
+
+from typing import Final
+
+import pytest
+from msgspec.structs import replace
+
+from chalicelib.baton.factors.model import (
+    EnrolTotp,
+    FactorChange,
+    RecoveryCodes,
+    Remember,
+    RemoveTotp,
+    ReplaceRecoveryCodes,
+    SecondFactors,
+    SwitchSecondFactor,
+    Totp,
+)
+from chalicelib.baton.lineages.model import Status, UnfinishedLogin
+from chalicelib.baton.testing.contract.values import (
+    ACCOUNT,
+    EPOCH,
+    MARK,
+    MINE_LIVE,
+    NOW,
+    OTHER_MARK,
+    USER,
+    VERSION,
+    state_with,
+)
+
+STEP: Final = NOW // 30
+TOTP: Final = Totp(sealed=b"sealed secret", step=STEP, mark=MARK, enrolled_at=NOW - 900, by_new_key=True)
+OTHER_TOTP: Final = replace(TOTP, sealed=b"another secret", by_new_key=False)
+CODES: Final = tuple(bytes([number]) * 16 for number in range(10))
+RECOVERY: Final = RecoveryCodes(digests=frozenset(CODES), made_at=NOW - 900, mark=MARK)
+NEW_RECOVERY: Final = RecoveryCodes(digests=frozenset({b"n" * 16}), made_at=NOW, mark=OTHER_MARK)
+FACTORS: Final = SecondFactors(on=True, totp=TOTP, recovery=RECOVERY, remembered={"tablet": NOW - 900})
+ASKED: Final = replace(USER, factors=FACTORS)
+LOGIN: Final = UnfinishedLogin(ACCOUNT, epoch=EPOCH, credentials_version=VERSION)
+PHONE: Final = Remember("phone", at=NOW)
+
+CHANGES: Final[list[tuple[FactorChange, SecondFactors, SecondFactors]]] = [
+    (EnrolTotp(TOTP, RECOVERY), SecondFactors(), replace(FACTORS, remembered={})),
+    (
+        EnrolTotp(OTHER_TOTP, None),
+        SecondFactors(recovery=RECOVERY),
+        SecondFactors(on=True, totp=OTHER_TOTP, recovery=RECOVERY),
+    ),
+    (RemoveTotp(TOTP, last=True), FACTORS, SecondFactors(recovery=RECOVERY)),
+    (RemoveTotp(TOTP, last=False), FACTORS, SecondFactors(on=True, recovery=RECOVERY)),
+    (ReplaceRecoveryCodes(NEW_RECOVERY), FACTORS, replace(FACTORS, recovery=NEW_RECOVERY, remembered={})),
+    (SwitchSecondFactor(on=False), FACTORS, replace(FACTORS, on=False, remembered={})),
+    (
+        SwitchSecondFactor(on=True, recovery=NEW_RECOVERY),
+        SecondFactors(totp=TOTP),
+        SecondFactors(on=True, totp=TOTP, recovery=NEW_RECOVERY),
+    ),
+]
+"""Each change, with the factors before and after it. Before and after, the devices are as a test says."""
+EACH_CHANGE: Final = pytest.mark.parametrize(("change", "before", "after"), CHANGES)
+
+MOVED: Final = [
+    pytest.param(state_with(MINE_LIVE, status=Status.DISABLED), id="disabled"),
+    pytest.param(replace(state_with(MINE_LIVE), epoch=EPOCH + 1), id="epoch raised"),
+    pytest.param(replace(state_with(MINE_LIVE), credentials_version=VERSION + 1), id="credentials changed"),
+]
+"""Account states in which a login that proved a password before may not go on."""

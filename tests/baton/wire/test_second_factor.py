@@ -1,0 +1,803 @@
+"""Logins that are asked for a second factor, through the gateway: codes, sessions, remembered devices."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from chalicelib.baton.accounts.roles import SetRoles
+from chalicelib.baton.accounts.status import SetStatus
+from chalicelib.baton.factors.password_hash import TEST_COST
+from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.policy import DAY_S, WRONG_TOTP_IN_A_ROW_MAX, WRONG_TOTP_PER_DAY_MAX
+from chalicelib.baton.storage.memory import storage
+from chalicelib.baton.storage.memory.tables import MemoryTables
+from chalicelib.baton.testing.world import ARGON2_COST
+from tests.baton.fixture import load_environment
+from tests.baton.wire.contract import Contract
+from tests.baton.wire.conversation import NEW_PASSWORD, Device, Said, Send, through
+from tests.baton.wire.second_factor import EMAIL, Person, ask, attempt, grant_of, prove, stepped, wrong
+from tools.dev.gateway import DevelopmentClock, Gateway
+
+pytestmark = pytest.mark.guarantee(14)
+
+RACERS = 16
+MakeDevice = Callable[..., Device]
+
+
+@dataclass
+class Deployment:
+    """Environments that share tables in memory, and their clock."""
+
+    environments: list[Any]
+    tables: MemoryTables
+    clock: DevelopmentClock
+
+
+@pytest.fixture(scope="module")
+def judge() -> Contract:
+    """Give the OpenAPI description, as a judge. Compiling it takes longer than a test."""
+    return Contract()
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Deployment:
+    """Load two environments over tables in memory, with the registry of second factors."""
+    tables, clock = MemoryTables(), DevelopmentClock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BATON_STORAGE", "memory")
+        patch.setenv("BATON_CLIENTS", "clients-factors.toml")
+        patch.setattr(storage, "OF_THIS_PROCESS", tables)
+        environments = [load_environment(clock) for _ in range(2)]
+    return Deployment(environments, tables, clock)
+
+
+@pytest.fixture
+def clock(deployment: Deployment) -> DevelopmentClock:
+    """Give the clock of the environments, and empty tables."""
+    tables = deployment.tables
+    for table in (tables.claims, tables.users, tables.lineages, tables.nonces, tables.tickets, tables.grants):
+        table.clear()
+    tables.windows.clear()
+    deployment.clock.skipped_s = 0
+    return deployment.clock
+
+
+@pytest.fixture
+def send(deployment: Deployment, judge: Contract) -> Send:
+    """Send a request through the gateway, with cheap password hashes, and hold the answer against the description."""
+    judged = judge.judged(through(Gateway([environment.app for environment in deployment.environments])))
+
+    def cheap(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Said:
+        token = TEST_COST.set(ARGON2_COST)
+        try:
+            return judged(method, target, headers, body)
+        finally:
+            TEST_COST.reset(token)
+
+    return cheap
+
+
+@pytest.fixture
+def baton(deployment: Deployment) -> Any:
+    """Give the Baton of one environment, for what an operator does."""
+    return deployment.environments[0].baton
+
+
+@pytest.fixture
+def ada(clock: DevelopmentClock) -> Person:
+    """Give Ada, who has no authenticator app yet."""
+    return Person(lambda: int(clock.time()))
+
+
+@pytest.fixture
+def phone(make_device: MakeDevice, ada: Person) -> Device:
+    """Give Ada's phone: it registered, and enrolled her authenticator app."""
+    phone = make_device()
+    assert phone.register(EMAIL).status == 201
+    ada.enrol(phone)
+    return phone
+
+
+def set_roles(baton: Any, *roles: str) -> None:
+    """Give Ada these roles, as the operator does."""
+    SetRoles(
+        clock=baton.clock,
+        key_ring=baton.key_ring,
+        clients=baton.clients,
+        users=baton.users,
+        lineage_store=baton.lineage_store,
+        record=baton.recorder,
+    )(EMAIL, roles)
+
+
+def set_status(baton: Any, status: Status) -> None:
+    """Disable or enable Ada's account, as the operator does."""
+    SetStatus(
+        clock=baton.clock,
+        key_ring=baton.key_ring,
+        users=baton.users,
+        lineage_store=baton.lineage_store,
+        record=baton.recorder,
+    )(EMAIL, status)
+
+
+def at_once(act: Callable[[int], Said], racers: int = RACERS) -> list[Said]:
+    """Send so many requests at the same time."""
+    with ThreadPoolExecutor(racers) as pool:
+        return list(pool.map(act, range(racers)))
+
+
+# --- Logging in ---------------------------------------------------------------------------------------------------
+
+
+def test_a_login_with_the_second_factor(make_device: MakeDevice, ada: Person, phone: Device) -> None:
+    """The password alone gets a session, and no token. With the code the login is aal2."""
+    tablet = make_device()
+    asked = ask(tablet)
+    assert (asked.status, asked.code, asked.members["action"]) == (403, "factor_required", "prove_factor")
+    assert asked.members["error"] == "insufficient_authorization"
+    assert (asked.members["factors"], asked.members["expires_in"]) == (["totp", "recovery_code"], 600)
+    assert "access_token" not in asked.members
+    assert prove(tablet, asked, totp=wrong(ada.code())).code == "invalid_factor"
+    assert prove(tablet, asked, totp=ada.fresh_code()).status == 200
+    shown = tablet.get("/me").members
+    assert (shown["acr"], shown["amr"]) == ("aal2", ["pwd", "otp", "mfa"])
+    assert shown["auth_time"] <= ada.clock()
+    assert phone.get("/me").members["acr"] == "aal1"
+
+
+def test_the_factors_are_shown(ada: Person, phone: Device) -> None:
+    """What the account has, and never a secret."""
+    shown = phone.get("/me/factors").members
+    assert shown["second_factor"] == "on"
+    assert shown["totp"]["enrolled_at"] <= ada.clock()
+    assert shown["recovery_codes"] == {"left": 10, "low": False}
+
+
+def test_an_account_without_a_factor_is_not_asked(make_device: MakeDevice) -> None:
+    """Its login is as before."""
+    phone = make_device()
+    phone.register(EMAIL)
+    assert phone.login(EMAIL).status == 200
+    assert phone.get("/me/factors").members == {"second_factor": "off", "recovery_codes": {"left": 0, "low": False}}
+
+
+def test_the_confirming_code_is_used(make_device: MakeDevice, clock: DevelopmentClock, ada: Person) -> None:
+    """Whoever looked over the shoulder at the enrolment cannot log in with that code."""
+    phone = make_device()
+    phone.register(EMAIL)
+    ada.enrol(phone)
+    seen = ada.code(ada.used_step - ada.clock() // 30)
+    tablet = make_device()
+    assert prove(tablet, ask(tablet), totp=seen).code == "invalid_factor"
+    clock.skip(30)
+    assert prove(tablet, ask(tablet), totp=ada.fresh_code()).status == 200
+
+
+def test_a_code_is_used_once_and_no_earlier_one_after_it(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """Of two codes that are both in their time, the earlier one is refused once the later one was used."""
+    del phone
+    clock.skip(60)
+    later, earlier = ada.code(1), ada.code()
+    tablet = make_device(client_id="forgetful")
+    assert prove(tablet, ask(tablet), totp=later).status == 200
+    for code in (later, earlier):
+        assert prove(tablet, ask(tablet), totp=code).code == "invalid_factor"
+
+
+def test_one_of_sixteen_logins_uses_a_code(make_device: MakeDevice, ada: Person, phone: Device) -> None:
+    """Sixteen devices with the same code at the same time."""
+    del phone
+    devices = [make_device(client_id="simple", bound=False) for _ in range(RACERS)]
+    attempts = [attempt() for _ in devices]
+    sessions = [ask(device, attempt=mine) for device, mine in zip(devices, attempts, strict=True)]
+    code = ada.fresh_code()
+    said = at_once(lambda place: prove(devices[place], sessions[place], attempt=attempts[place], totp=code))
+    assert [one.status for one in said].count(200) == 1
+    assert {one.code for one in said} == {"", "invalid_factor"}
+
+
+def test_the_same_request_again_gets_the_same_tokens(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """At the same time, and minutes later, when the code itself has gone by: its answer was lost."""
+    del phone
+    tablet, mine = make_device(), attempt()
+    session, code = ask(tablet, attempt=mine), ada.fresh_code()
+    said = at_once(lambda _: prove(tablet, session, attempt=mine, totp=code))
+    assert {one.status for one in said} == {200}
+    assert len({one.members["access_token"] for one in said}) == 1
+    clock.skip(400)
+    late = prove(tablet, session, attempt=mine, totp=code)
+    assert late.members["access_token"] == said[0].members["access_token"]
+
+
+def test_repeating_the_first_step_fetches_no_tokens(make_device: MakeDevice, ada: Person, phone: Device) -> None:
+    """A thief with the password, who repeats the login of the owner, does not get the lineage that it began."""
+    del phone
+    tablet, mine = make_device(client_id="forgetful"), attempt()
+    assert prove(tablet, ask(tablet, attempt=mine), attempt=mine, totp=ada.fresh_code()).status == 200
+    assert ask(tablet, attempt=mine).code == "factor_required"
+
+
+# --- Recovery codes -----------------------------------------------------------------------------------------------
+
+
+def test_a_recovery_code_replaces_the_app(make_device: MakeDevice, ada: Person, phone: Device) -> None:
+    """Once, in any spelling of a person. The device is not remembered."""
+    del phone
+    tablet = make_device()
+    spelled = ada.codes[0].lower().replace("-", " ")
+    said = prove(tablet, ask(tablet), recovery_code=spelled)
+    assert (said.status, said.members["recovery_codes_left"]) == (200, 9)
+    assert tablet.get("/me").members["amr"] == ["pwd", "recovery", "mfa"]
+    again = ask(tablet)
+    assert again.code == "factor_required"
+    assert prove(tablet, again, recovery_code=ada.codes[0]).code == "invalid_factor"
+    assert prove(tablet, again, recovery_code=ada.codes[1], remember_device=True).status == 200
+
+
+def test_one_of_sixteen_logins_uses_a_recovery_code(make_device: MakeDevice, ada: Person, phone: Device) -> None:
+    """And the same request again gets the same tokens."""
+    del phone
+    devices = [make_device(client_id="simple", bound=False) for _ in range(RACERS)]
+    attempts = [attempt() for _ in devices]
+    sessions = [ask(device, attempt=mine) for device, mine in zip(devices, attempts, strict=True)]
+
+    def use(place: int) -> Said:
+        return prove(devices[place], sessions[place], attempt=attempts[place], recovery_code=ada.codes[0])
+
+    said = at_once(use)
+    assert [one.status for one in said].count(200) == 1
+    winner = next(place for place, one in enumerate(said) if one.status == 200)
+    assert use(winner).members["access_token"] == said[winner].members["access_token"]
+
+
+def test_ten_recovery_codes_at_the_same_time_are_each_used(make_device: MakeDevice, ada: Person, phone: Device) -> None:
+    """None undoes another one."""
+    devices = [make_device(client_id="simple", bound=False) for _ in ada.codes]
+    sessions = [ask(device) for device in devices]
+    said = at_once(lambda place: prove(devices[place], sessions[place], recovery_code=ada.codes[place]), 10)
+    assert [one.status for one in said] == [200] * 10
+    assert phone.get("/me/factors").members["recovery_codes"] == {"left": 0, "low": True}
+
+
+def test_a_recovery_code_is_no_step_up(ada: Person, phone: Device) -> None:
+    """The body of `/step-up` has no such member."""
+    assert grant_of(phone, "DELETE", "/me", recovery_code=ada.codes[0]).code == "unknown_field"
+
+
+def test_renewed_codes_replace_the_old_ones(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """A repetition with the same attempt shows the same codes again; another attempt makes others."""
+    path, key = "/me/factors/recovery-codes", {"idempotency-key": attempt()}
+    first = stepped(phone, "POST", path, totp=ada.fresh_code(), headers=key)
+    clock.skip(30)
+    again = stepped(phone, "POST", path, totp=ada.fresh_code(), headers=key)
+    assert first.status == again.status == 200
+    assert first.members == again.members
+    assert set(first.members["recovery_codes"]).isdisjoint(ada.codes)
+    tablet = make_device()
+    assert prove(tablet, ask(tablet), recovery_code=ada.codes[0]).code == "invalid_factor"
+    assert prove(tablet, ask(tablet), recovery_code=first.members["recovery_codes"][0]).status == 200
+
+
+# --- A thief with a stolen login ----------------------------------------------------------------------------------
+
+CHANGES = [
+    ("DELETE", "/me/factors/totp", b""),
+    ("POST", "/me/factors/totp", b""),
+    ("POST", "/me/factors/recovery-codes", b""),
+    ("PUT", "/me/second-factor", b'{"on": false}'),
+    ("DELETE", "/me", b""),
+    ("POST", "/me/password", b'{"new_password": "granite umbrella conversation"}'),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
+def test_a_stolen_login_changes_nothing_by_the_password_alone(
+    ada: Person, phone: Device, method: str, path: str, body: bytes
+) -> None:
+    """Nor by the app alone, which a thief of the phone has too. Both together do."""
+    nothing = phone.request(method, path, body, {"content-type": "application/json"} if body else {})
+    assert (nothing.code, nothing.members["acr_values"]) == ("step_up_required", "aal2")
+    assert nothing.members["factors"] == ["password", "totp"]
+    assert stepped(phone, method, path, body).code == "step_up_required"
+    assert stepped(phone, method, path, body, password=None, totp=ada.fresh_code()).code == "step_up_required"
+    assert phone.get("/me/factors").members["second_factor"] == "on"
+
+
+def test_password_and_code_together_change_a_factor(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """With the last factor the switch goes off, and logins are not asked any more."""
+    clock.skip(30)
+    assert stepped(phone, "DELETE", "/me/factors/totp", totp=ada.fresh_code()).status == 204
+    assert phone.get("/me/factors").members["second_factor"] == "off"
+    assert make_device().login(EMAIL).status == 200
+    assert stepped(phone, "DELETE", "/me/factors/totp").code == "not_found"
+
+
+def test_a_grant_is_void_once_a_factor_changed(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """It was proved against the factors before: the version moved."""
+    tablet = make_device()
+    assert prove(tablet, ask(tablet), totp=ada.fresh_code()).status == 200
+    clock.skip(30)
+    grant = grant_of(tablet, "DELETE", "/me", password="copper lantern drifting sideways", totp=ada.fresh_code())
+    assert grant.status == 200
+    clock.skip(30)
+    codes = stepped(phone, "POST", "/me/factors/recovery-codes", totp=ada.fresh_code())
+    assert codes.status == 200
+    said = tablet.request("DELETE", "/me", b"", {"baton-grant": grant.members["grant"]})
+    assert said.code == "grant_invalid"
+
+
+def test_a_login_by_recovery_code_may_replace_the_lost_app(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """On the password alone, for fifteen minutes, and only to change factors."""
+    del phone
+    tablet = make_device()
+    assert prove(tablet, ask(tablet), recovery_code=ada.codes[0]).status == 200
+    assert stepped(tablet, "DELETE", "/me").code == "step_up_required"
+    assert stepped(tablet, "PUT", "/me/second-factor", b'{"on": false}').code == "step_up_required"
+    clock.skip(900 - 30)
+    assert stepped(tablet, "DELETE", "/me/factors/totp").status == 204
+    ada.secret = ""
+    ada.enrol(tablet)
+    assert tablet.get("/me/factors").members["second_factor"] == "on"
+
+
+def test_a_login_by_recovery_code_901_seconds_old_is_no_exception(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """Then it is a login like any other."""
+    del phone
+    tablet = make_device()
+    assert prove(tablet, ask(tablet), recovery_code=ada.codes[0]).status == 200
+    clock.skip(901)
+    assert tablet.exchange().status == 200
+    said = tablet.request("DELETE", "/me/factors/totp")
+    assert (said.code, said.members["acr_values"]) == ("step_up_required", "aal2")
+    assert stepped(tablet, "DELETE", "/me/factors/totp").code == "step_up_required"
+
+
+# --- No client is a way around ------------------------------------------------------------------------------------
+
+
+def test_a_client_that_cannot_ask_is_no_way_around(make_device: MakeDevice, phone: Device) -> None:
+    """`off` means "cannot ask", never "need not"."""
+    del phone
+    said = make_device(client_id="plain").login(EMAIL)
+    assert (said.status, said.code) == (403, "second_factor_unsupported")
+    assert "auth_session" not in said.members
+
+
+@pytest.mark.parametrize("client_id", ["mobile", "simple", "strict", "forgetful"])
+def test_every_other_client_asks(make_device: MakeDevice, phone: Device, client_id: str) -> None:
+    """An optional client asks too, where the account is asked."""
+    del phone
+    assert make_device(client_id=client_id).login(EMAIL).code == "factor_required"
+
+
+@pytest.mark.parametrize("role", ["admin", "support"])
+def test_a_role_asks(make_device: MakeDevice, baton: Any, role: str) -> None:
+    """One that requires a second factor: the account, which has none, must enrol one."""
+    phone = make_device()
+    phone.register(EMAIL)
+    set_roles(baton, role)
+    said = make_device().login(EMAIL)
+    assert said.code == ("enrolment_required" if role == "admin" else "")
+    assert phone.get("/me/factors").members["second_factor"] == ("required" if role == "admin" else "off")
+
+
+def test_a_login_from_before_a_role_is_asked_at_step_up(make_device: MakeDevice, baton: Any) -> None:
+    """The role does not end the login, but the password alone is not enough for it any more."""
+    phone = make_device()
+    phone.register(EMAIL)
+    assert stepped(phone, "POST", "/me/factors/totp").status == 200
+    set_roles(baton, "admin")
+    assert stepped(phone, "DELETE", "/me").code == "step_up_required"
+
+
+def test_what_is_required_stays_switched_on(
+    make_device: MakeDevice, clock: DevelopmentClock, baton: Any, ada: Person, phone: Device
+) -> None:
+    """The owner may switch it off, but where a role requires it."""
+    del make_device
+    off = b'{"on": false}'
+    set_roles(baton, "admin")
+    clock.skip(30)
+    said = stepped(phone, "PUT", "/me/second-factor", off, totp=ada.fresh_code())
+    assert (said.status, said.code) == (403, "second_factor_required")
+    set_roles(baton)
+    clock.skip(30)
+    assert stepped(phone, "PUT", "/me/second-factor", off, totp=ada.fresh_code()).members == {}
+    assert phone.get("/me/factors").members["second_factor"] == "off"
+    assert phone.login(EMAIL).status == 200
+    assert stepped(phone, "PUT", "/me/second-factor", b'{"on": true}').members == {}
+    assert phone.login(EMAIL).code == "factor_required"
+
+
+def test_the_switch_needs_a_factor(make_device: MakeDevice) -> None:
+    """An owner cannot lock the account out."""
+    phone = make_device()
+    phone.register(EMAIL)
+    assert stepped(phone, "PUT", "/me/second-factor", b'{"on": true}').code == "factor_missing"
+    assert stepped(phone, "POST", "/me/factors/recovery-codes").code == "factor_missing"
+
+
+# --- Enrolment at a client that requires a factor -----------------------------------------------------------------
+
+
+def enrolled_at(device: Device, asked: Said, ada: Person, **named: Any) -> Said:
+    """Enrol the app in the middle of a login."""
+    session = asked.members["auth_session"]
+    headers = {"idempotency-key": named["attempt"]} if "attempt" in named else {}
+    begun = device.post("/login/enrol", {"auth_session": session, "kind": "totp"}, headers, token=None)
+    assert begun.status == 200, begun
+    ada.secret, ada.used_step = begun.members["secret"], 0
+    return prove(device, asked, enrolment=begun.members["enrolment"], totp=ada.fresh_code(), **named)
+
+
+@pytest.mark.parametrize("path", ["/register", "/login"])
+def test_a_client_that_requires_a_factor_has_one_enrolled(make_device: MakeDevice, ada: Person, path: str) -> None:
+    """At the registration, which makes the account and no login; and at a login of an account without a factor."""
+    phone = make_device(client_id="strict")
+    if path == "/login":
+        make_device().register(EMAIL)
+    asked = ask(phone, path=path)
+    assert (asked.status, asked.code, asked.members["action"]) == (403, "enrolment_required", "enrol_factor")
+    assert asked.members["enrol"] == ["totp"]
+    said = enrolled_at(phone, asked, ada)
+    assert (said.status, len(said.members["recovery_codes"])) == (200, 10)
+    assert phone.get("/me").members["amr"] == ["pwd", "otp", "mfa"]
+    assert phone.get("/me/factors").members["second_factor"] == "required"
+    assert ask(phone).status == 200, "the key has just proved the factor"
+    assert make_device(client_id="strict").login(EMAIL).code == "factor_required"
+
+
+def test_an_enrolment_at_a_login_can_be_repeated(make_device: MakeDevice, ada: Person) -> None:
+    """The same session, enrolment and code give the same tokens and the same recovery codes."""
+    phone, mine = make_device(client_id="strict"), attempt()
+    asked = ask(phone, path="/register", attempt=mine)
+    assert ask(phone, path="/register", attempt=mine).code == "enrolment_required", "the registration, repeated"
+    first = enrolled_at(phone, asked, ada, attempt=mine)
+    begun_again = phone.post(
+        "/login/enrol",
+        {"auth_session": asked.members["auth_session"], "kind": "totp"},
+        {"idempotency-key": mine},
+        token=None,
+    )
+    assert begun_again.code == "invalid_session"
+    assert first.status == 200
+
+
+def test_a_stolen_password_enrols_no_further_factor(make_device: MakeDevice, phone: Device) -> None:
+    """An account with a factor must prove it: its session enrols nothing."""
+    del phone
+    thief = make_device(client_id="strict")
+    asked = ask(thief)
+    body = {"auth_session": asked.members["auth_session"], "kind": "totp"}
+    assert thief.post("/login/enrol", body, token=None).code == "factor_required"
+
+
+def test_a_second_app_is_not_enrolled(ada: Person, phone: Device, clock: DevelopmentClock) -> None:
+    """Remove the first one before."""
+    clock.skip(30)
+    assert stepped(phone, "POST", "/me/factors/totp", totp=ada.fresh_code()).code == "factor_exists"
+
+
+def test_a_confirmed_enrolment_can_be_repeated(make_device: MakeDevice, ada: Person) -> None:
+    """Its answer was lost: the same codes come again. Another login cannot confirm it."""
+    phone, tablet = make_device(), make_device()
+    phone.register(EMAIL)
+    tablet.login(EMAIL)
+    begun = stepped(phone, "POST", "/me/factors/totp").members
+    ada.secret = begun["secret"]
+    body = {"enrolment": begun["enrolment"], "totp": ada.fresh_code()}
+    assert tablet.post("/me/factors/totp/confirm", body).code == "invalid_session"
+    assert phone.post("/me/factors/totp/confirm", body | {"totp": wrong(body["totp"])}).code == "invalid_factor"
+    first, again = (phone.post("/me/factors/totp/confirm", body) for _ in range(2))
+    assert first.status == again.status == 200
+    assert first.members == again.members
+    assert len(first.members["recovery_codes"]) == 10
+
+
+def test_the_uri_of_an_app(make_device: MakeDevice) -> None:
+    """What authenticator apps read (Key Uri Format)."""
+    phone = make_device()
+    phone.register(EMAIL)
+    begun = stepped(phone, "POST", "/me/factors/totp").members
+    assert begun["otpauth_uri"] == (
+        f"otpauth://totp/localhost:ada@example.com?secret={begun['secret']}"
+        "&issuer=localhost&algorithm=SHA1&digits=6&period=30"
+    )
+    assert len(begun["secret"]) == 32
+    assert begun["expires_in"] == 900
+    assert begun["enrolment"].startswith("en.")
+
+
+# --- The session of an unfinished login ---------------------------------------------------------------------------
+
+
+def test_a_session_is_of_one_key(make_device: MakeDevice, ada: Person, phone: Device) -> None:
+    """A stolen session is useless to another key; and the victim's phone does not finish what an attacker began."""
+    del phone
+    owner, thief = make_device(), make_device()
+    session = ask(owner)
+    assert prove(thief, session, totp=ada.code(1)).code == "invalid_session"
+    assert prove(owner, ask(thief), totp=ada.code(1)).code == "invalid_session"
+    assert prove(owner, session, totp=ada.code(1)).status == 200
+
+
+def test_a_session_is_of_one_attempt(make_device: MakeDevice, ada: Person, phone: Device) -> None:
+    """An attempt that was sent must be sent again, and no other one."""
+    del phone
+    tablet, mine = make_device(), attempt()
+    session = ask(tablet, attempt=mine)
+    assert prove(tablet, session, totp=ada.code(1)).code == "invalid_session"
+    assert prove(tablet, session, attempt=attempt(), totp=ada.code(1)).code == "invalid_session"
+    assert prove(tablet, session, attempt=mine, totp=ada.code(1)).status == 200
+
+
+def test_a_session_begins_one_login(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """After its tokens it finds its own login, and once that has gone on, nothing."""
+    del phone
+    tablet, mine = make_device(), attempt()
+    session = ask(tablet, attempt=mine)
+    first = prove(tablet, session, attempt=mine, totp=ada.fresh_code())
+    clock.skip(30)
+    second = prove(tablet, session, attempt=mine, totp=ada.fresh_code())
+    assert first.members["device_id"] == second.members["device_id"]
+    assert tablet.exchange().status == 200
+    clock.skip(30)
+    assert prove(tablet, session, attempt=mine, totp=ada.fresh_code()).code == "superseded"
+
+
+@pytest.mark.parametrize("meanwhile", ["password", "factor", "everywhere", "disabled", "enabled again"])
+def test_a_session_is_void_once_the_account_changed(
+    make_device: MakeDevice, clock: DevelopmentClock, baton: Any, ada: Person, phone: Device, meanwhile: str
+) -> None:
+    """The version, the epoch or the status moved."""
+    tablet = make_device()
+    session = ask(tablet)
+    clock.skip(30)
+
+    def disable(*, again: bool) -> None:
+        set_status(baton, Status.DISABLED)
+        if again:
+            set_status(baton, Status.ACTIVE)
+
+    acts: dict[str, Callable[[], Any]] = {
+        "password": lambda: stepped(
+            phone, "POST", "/me/password", b'{"new_password": "granite umbrella conversation"}', totp=ada.fresh_code()
+        ),
+        "factor": lambda: stepped(phone, "POST", "/me/factors/recovery-codes", totp=ada.fresh_code()),
+        "everywhere": lambda: stepped(phone, "POST", "/logout", b'{"everywhere": true}', totp=ada.fresh_code()),
+        "disabled": lambda: disable(again=False),
+        "enabled again": lambda: disable(again=True),
+    }
+    done = acts[meanwhile]()
+    assert not isinstance(done, Said) or done.status in {200, 204}, done
+    clock.skip(30)
+    assert prove(tablet, session, totp=ada.fresh_code()).code == "invalid_session"
+    assert NEW_PASSWORD == "granite umbrella conversation"
+
+
+def test_a_session_expires(make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device) -> None:
+    """In its last second it is valid, and at 600 seconds not any more."""
+    del phone
+    tablet, late = make_device(), make_device()
+    session, expired = ask(tablet), ask(late)
+    clock.skip(590)
+    assert prove(tablet, session, totp=ada.fresh_code()).status == 200
+    clock.skip(11)
+    assert prove(late, expired, totp=ada.fresh_code()).code == "invalid_session"
+
+
+def test_a_session_is_nothing_else(make_device: MakeDevice, ada: Person, phone: Device) -> None:
+    """An altered one, and a token, grant or enrolment in its place, and the session in theirs."""
+    tablet = make_device()
+    session = str(ask(tablet).members["auth_session"])
+    place = len(session) // 2
+    altered = session[:place] + ("A" if session[place] != "A" else "B") + session[place + 1 :]
+    grant = grant_of(phone, "DELETE", "/me", password="copper lantern drifting sideways").members["grant"]
+    for other in (altered, phone.token, str(grant), "as.", "", session.removeprefix("as.")):
+        assert prove(tablet, other, totp=ada.code(1)).code == "invalid_session"
+    assert tablet.request("GET", "/me", token=session).code == "token_invalid"
+    assert phone.request("DELETE", "/me", b"", {"baton-grant": session}).code == "grant_invalid"
+    confirm = {"enrolment": session, "totp": ada.code()}
+    assert phone.post("/me/factors/totp/confirm", confirm).code == "invalid_session"
+
+
+@pytest.mark.parametrize(
+    "proof", [{}, {"totp": "123456", "recovery_code": "x"}, {"recovery_code": "x", "enrolment": "y"}]
+)
+def test_one_proof_is_sent(make_device: MakeDevice, phone: Device, proof: dict[str, str]) -> None:
+    """None and two are a mistake."""
+    del phone
+    tablet = make_device()
+    assert prove(tablet, ask(tablet), **proof).code == "malformed"
+
+
+@pytest.mark.parametrize("code", ["12345", "1234567", "12345a", "\uff11\uff12\uff13\uff14\uff15\uff16", " 12345"])
+def test_a_code_is_six_digits(make_device: MakeDevice, phone: Device, code: str) -> None:
+    """ASCII digits."""
+    del phone
+    tablet = make_device()
+    assert prove(tablet, ask(tablet), totp=code).code == "wrong_type"
+
+
+# --- Remembered devices -------------------------------------------------------------------------------------------
+
+
+def test_a_remembered_device_is_not_asked(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """For thirty days, to the second. Using this does not renew it."""
+    del phone
+    tablet = make_device()
+    assert prove(tablet, ask(tablet), totp=ada.fresh_code()).status == 200
+    at = int(clock.time())
+    assert tablet.login(EMAIL).status == 200
+    assert tablet.get("/me").members["amr"] == ["pwd", "pop", "mfa"]
+    clock.skip(30 * DAY_S - 60)
+    assert tablet.login(EMAIL).status == 200
+    clock.skip(at + 30 * DAY_S - int(clock.time()))
+    assert tablet.login(EMAIL).code == "factor_required"
+
+
+def test_a_device_is_remembered_only_if_the_person_wants_it(
+    make_device: MakeDevice, ada: Person, phone: Device
+) -> None:
+    """And only by clients that do."""
+    assert phone.login(EMAIL).status == 200, "the phone that confirmed the app has proved it"
+    tablet = make_device()
+    assert prove(tablet, ask(tablet), totp=ada.code(1), remember_device=False).status == 200
+    assert tablet.login(EMAIL).code == "factor_required"
+
+
+def test_a_client_of_zero_days_remembers_nothing(make_device: MakeDevice, ada: Person, phone: Device) -> None:
+    """Nor does it use what another client remembers."""
+    del phone
+    tablet = make_device(client_id="forgetful")
+    assert prove(tablet, ask(tablet), totp=ada.fresh_code()).status == 200
+    assert tablet.login(EMAIL).code == "factor_required"
+
+
+def test_an_unbound_device_is_not_remembered(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """It has no key that could be recognised; neither has one with an HMAC secret."""
+    del phone
+    bearer = make_device(client_id="simple", bound=False)
+    assert prove(bearer, ask(bearer), totp=ada.fresh_code()).status == 200
+    assert bearer.login(EMAIL).code == "factor_required"
+    clock.skip(30)
+    hmac = make_device(client_id="simple", bound=False)
+    entry = hmac.entry(EMAIL, binding="hmac")
+    asked = hmac.post("/login", entry, token=None)
+    said = prove(hmac, asked, totp=ada.fresh_code())
+    assert said.status == 200
+    assert said.members["secret"]
+    assert hmac.post("/login", entry, token=None).code == "factor_required"
+
+
+@pytest.mark.parametrize("end", ["logout", "reuse", "ended by the owner", "everywhere", "password", "factor"])
+def test_a_device_is_forgotten_after_a_bad_end(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device, end: str
+) -> None:
+    """After a logout it stays remembered. After a theft, or once the owner ended it, it is asked."""
+    tablet = make_device()
+    assert prove(tablet, ask(tablet), totp=ada.fresh_code()).status == 200
+    device_id, token = tablet.tokens["device_id"], tablet.token
+    clock.skip(30)
+
+    def with_code(method: str, path: str, body: bytes = b"") -> Said:
+        return stepped(phone, method, path, body, totp=ada.fresh_code())
+
+    acts: dict[str, Callable[[], Said]] = {
+        "logout": lambda: tablet.post("/logout", {}),
+        "reuse": lambda: [tablet.exchange(token), tablet.exchange(token)][-1],
+        "ended by the owner": lambda: with_code("DELETE", f"/me/devices/{device_id}"),
+        "everywhere": lambda: with_code("POST", "/logout", b'{"everywhere": true}'),
+        "password": lambda: with_code("POST", "/me/password", b'{"new_password": "granite umbrella conversation"}'),
+        "factor": lambda: with_code("POST", "/me/factors/recovery-codes"),
+    }
+    assert acts[end]().status in {200, 204, 400}
+    said = tablet.login(EMAIL, **({"password": NEW_PASSWORD} if end == "password" else {}))
+    assert said.code == ("" if end == "logout" else "factor_required")
+
+
+# --- Guessing -----------------------------------------------------------------------------------------------------
+
+
+def test_wrong_codes_are_limited_for_unknown_devices_and_the_owner_gets_in(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """The 31st wrong code of a day is not checked. A known device and a recovery code are not affected."""
+    clock.skip(DAY_S - int(clock.time()) % DAY_S)
+    thief = make_device(client_id="simple", bound=False)
+    session = ask(thief)
+    for number in range(WRONG_TOTP_PER_DAY_MAX):
+        assert prove(thief, session, totp=wrong(ada.code())).code == "invalid_factor", number
+    full = prove(thief, session, totp=ada.fresh_code())
+    assert (full.status, full.code) == (429, "too_many_requests")
+    assert 0 < int(full.headers["retry-after"]) <= DAY_S
+    tablet = make_device()
+    assert prove(tablet, ask(tablet), totp=ada.code()).status == 429
+    assert prove(tablet, ask(tablet), recovery_code=ada.codes[0]).status == 200
+    assert phone.exchange().status == 200
+    assert stepped(phone, "DELETE", "/me/factors/totp", totp=ada.code()).status == 204
+
+
+def test_after_a_hundred_wrong_codes_in_a_row_an_unknown_device_needs_another_factor(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over days, until a known device or a recovery code succeeded. Waiting does not help."""
+    monkeypatch.setattr("chalicelib.baton.factors.prove_totp.WRONG_TOTP_IN_A_ROW_MAX", 3)
+    assert WRONG_TOTP_IN_A_ROW_MAX == 100
+    thief = make_device(client_id="simple", bound=False)
+    for _ in range(3):
+        clock.skip(DAY_S)
+        assert prove(thief, ask(thief), totp=wrong(ada.code())).code == "invalid_factor"
+    clock.skip(DAY_S)
+    full = prove(thief, ask(thief), totp=ada.code())
+    assert full.status == 429
+    clock.skip(DAY_S)
+    assert prove(thief, ask(thief), totp=ada.code()).status == 429
+    tablet = make_device()
+    assert prove(tablet, ask(tablet), recovery_code=ada.codes[0]).status == 200
+    assert prove(thief, ask(thief), totp=ada.code(1)).status == 200
+    assert phone.exchange().status == 200
+
+
+def test_right_codes_use_up_no_limit(
+    make_device: MakeDevice, clock: DevelopmentClock, ada: Person, phone: Device
+) -> None:
+    """Forty logins in a day, each with its code."""
+    del phone
+    tablet = make_device(client_id="simple", bound=False)
+    for _ in range(WRONG_TOTP_PER_DAY_MAX + 2):
+        clock.skip(120)
+        assert prove(tablet, ask(tablet), totp=ada.fresh_code()).status == 200
+
+
+def test_a_step_up_by_the_app_has_a_limit_of_its_device(ada: Person, phone: Device) -> None:
+    """Thirty wrong codes a day for a known device."""
+    for _ in range(WRONG_TOTP_PER_DAY_MAX):
+        said = grant_of(phone, "DELETE", "/me", totp=wrong(ada.code()))
+        assert said.code == "invalid_factor"
+    assert grant_of(phone, "DELETE", "/me", totp=ada.fresh_code()).status == 429
+
+
+def test_a_step_up_by_the_app_without_an_app_is_refused(make_device: MakeDevice) -> None:
+    """As a wrong code is."""
+    phone = make_device()
+    phone.register(EMAIL)
+    assert grant_of(phone, "DELETE", "/me", totp="123456").code == "invalid_factor"
+    assert grant_of(phone, "DELETE", "/me").code == "malformed"
+
+
+def test_the_same_step_up_again_is_granted(ada: Person, phone: Device) -> None:
+    """With the same attempt, for its answer was lost; a code is not used twice otherwise."""
+    code = ada.code(1)
+    operation = {
+        "method": "DELETE",
+        "path": "/api/me",
+        "digest": "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:",
+    }
+    body, key = {"operation": operation, "totp": code}, {"idempotency-key": attempt()}
+    assert [phone.post("/step-up", body, key).status for _ in range(2)] == [200, 200]
+    assert phone.post("/step-up", body).code == "invalid_factor"
