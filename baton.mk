@@ -25,6 +25,9 @@ HOST := 127.0.0.1
 export HOST
 export PYTHONPATH := .:clients/python
 
+# Long tests are neighbours. A process that has finished its share takes tests of another one.
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
+
 .PHONY: help
 help: ## Show this list
 	@awk -F ':.*## ' '/^[A-Za-z0-9_.-]+:.*## / { name[++n] = $$1; text[n] = $$2; if (length($$1) > wide) wide = length($$1) } \
@@ -44,7 +47,7 @@ demo: $(READY) ## Show login, lost answer and theft in the terminal (uses the se
 
 .PHONY: test
 test: $(READY) ## Run the tests (some minutes; it prints how many)
-	@$(PYTHON) -m pytest -p tests.baton.report -n auto --maxprocesses 4
+	@$(PYTHON) -m pytest -p tests.baton.report $(PARALLEL)
 
 .PHONY: test-app
 test-app: $(READY) ## Run your own tests only, without those of Baton (some seconds)
@@ -56,7 +59,7 @@ check: $(READY) ## Check format, lint, types and layers, then run the tests: as 
 	@echo "2/5 lint" && $(VENV)/bin/ruff check --quiet .
 	@echo "3/5 types" && $(VENV)/bin/mypy --no-error-summary
 	@echo "4/5 layers" && { told=`$(VENV)/bin/lint-imports --config baton.importlinter.toml 2>&1` || { echo "$$told"; exit 1; }; }
-	@echo "5/5 tests (some minutes)" && $(PYTHON) -m pytest -p tests.baton.report -n auto --maxprocesses 4
+	@echo "5/5 tests (some minutes)" && $(PYTHON) -m pytest -p tests.baton.report $(PARALLEL)
 
 .PHONY: mutants
 mutants: $(READY) ## Remove each guard and check that a test fails (10 min; SHORT=1: a dozen)
@@ -67,7 +70,7 @@ prove: $(READY) ## Run the long proofs, with one line of evidence for each guara
 	@echo "1/2 mutants"
 	@$(PYTHON) -m tools.mutants $(if $(SHORT),--short)
 	@echo "2/2 tests"
-	@$(PYTHON) -m pytest -p tests.baton.report -n auto --maxprocesses 4 -m "$(if $(SHORT),guarantee and not prove,guarantee or prove)"
+	@$(PYTHON) -m pytest -p tests.baton.report $(PARALLEL) -m "$(if $(SHORT),guarantee and not prove,guarantee or prove)"
 
 .PHONY: format
 format: $(READY) ## Format the code, and write docs/baton/errors.md and Baton's MANIFEST

@@ -231,7 +231,7 @@ ROWS: Mapping[tuple[str, str], Row] = {
         "register",
         "Create an account and log in on this device. Sign the request with the key in its body, if any.",
         {201: TokenResponse},
-        (*ENTRY, *STRENGTH, AccountExists, EnrolmentRequired, errors.TooManyRequests, *OURS),
+        (*ENTRY, *STRENGTH, AccountExists, *ASKED, errors.TooManyRequests, *OURS),
         proof=True,
     ),
     ("POST", "/login"): Row(

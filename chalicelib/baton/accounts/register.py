@@ -19,7 +19,7 @@ from chalicelib.baton.factors.password_hash import hash_password
 from chalicelib.baton.factors.ports import RateLimits
 from chalicelib.baton.factors.rate_limits import RateLimit, login_limits
 from chalicelib.baton.factors.refusals import Breached, InvalidCredentials
-from chalicelib.baton.factors.rules import EnrolmentAsked
+from chalicelib.baton.factors.rules import Admitted, EnrolmentAsked, judge_login
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.assurance import PASSWORD
@@ -175,10 +175,19 @@ class Register(Struct, frozen=True, kw_only=True):
             )
         except InvalidCredentials:
             raise AccountExists from None
+        verdict = judge_login(
+            self.introduce.clients,
+            login_request.client,
+            account_state,
+            user.factors,
+            binding=login_request.binding,
+            now=now,
+            not_before=ring.not_before,
+        )
+        if not isinstance(verdict, Admitted):
+            raise self.ask(verdict, login_request, account_state, ring=ring, now=now)
         ids = ring.lineage_ids(account_state.account, login_request.attempt, now=now)
         lineage = self.first_tokens.find_by_attempt(account_state, login_request, ids, ring=ring, now=now)
-        if lineage is None and login_request.client.second_factor == "required" and user.credentials_version == 1:
-            raise self.ask(ENROLMENT, login_request, account_state, ring=ring, now=now)
         if lineage is None:
             raise errors.Superseded("the lineage of this attempt is gone")
         self.log.record("registration_retried", lineage=lineage.id)

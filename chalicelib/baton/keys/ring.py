@@ -150,7 +150,7 @@ class Ring(Struct, frozen=True):
     def lineage_ids(self, account: str, attempt: str, *, now: int) -> tuple[LineageId, ...]:
         """Return the lineage ids of a registration or login attempt, in the same order as ``account_ids``.
 
-        ``account`` is the id of the account. So one attempt begins one lineage, also if the login takes several steps.
+        ``account`` is the id of the account. So one attempt begins one lineage, with and without a second factor.
         """
         return tuple(LineageId(_id(root, b"lineage id", account, attempt)) for root in self._newest_first(now))
 

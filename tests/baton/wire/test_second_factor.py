@@ -479,6 +479,18 @@ def test_an_enrolment_at_a_login_can_be_repeated(make_device: MakeDevice, ada: P
     )
     assert begun_again.code == "invalid_session"
     assert first.status == 200
+    assert ask(phone, path="/register", attempt=mine).status == 201, "the key has just proved the factor"
+    assert ask(make_device(client_id="strict", key=phone.key), path="/register", attempt=attempt()).status == 409
+
+
+def test_a_repeated_registration_is_no_way_around(make_device: MakeDevice, ada: Person) -> None:
+    """Its attempt finds the first login of the account, and its password is not enough any more."""
+    phone, mine = make_device(client_id="forgetful"), attempt()
+    said = ask(phone, path="/register", attempt=mine)
+    phone.tokens = said.members
+    assert ask(phone, path="/register", attempt=mine).status == 201
+    ada.enrol(phone)
+    assert ask(phone, path="/register", attempt=mine).code == "factor_required"
 
 
 def test_a_stolen_password_enrols_no_further_factor(make_device: MakeDevice, phone: Device) -> None:

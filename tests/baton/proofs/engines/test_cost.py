@@ -97,10 +97,24 @@ DELETE /me/devices/{device_id}              another device                      
 POST /logout                                here                                     2      1      3      1
 POST /logout                                everywhere                               3      1      4      1
 POST /step-up                               the password is right                    4      2      6      0
-POST /transfers                             without a grant                          1      1      2      0
+POST /transfers                             without a grant                          1      2      3      0
 POST /transfers                             with a grant                             2      1      3      0
 POST /me/password                           with a grant                             6      2      5      1
 DELETE /me                                  with a grant                             5      2      7      1
+POST /login                                 an unknown device, asked for a code      4      3      7      0
+POST /login                                 a remembered device                      3      3      6      2
+POST /login/factor                          a known device, by its app               4      2      6      2
+POST /login/factor                          an unknown device, by its app            5      2      7      1
+POST /login/factor                          a recovery code                          2      2      4      2
+POST /login/enrol                           refused: the account has a factor        0      2      2      0
+POST /step-up                               password and app                         7      2      9      0
+POST /step-up                               the app alone                            5      2      7      0
+GET /me/factors                             the factors                              0      2      2      0
+POST /me/factors/totp                       with a grant                             2      2      4      0
+POST /me/factors/totp/confirm               the first code                           5      2      4      1
+DELETE /me/factors/totp                     with a grant                             6      2      5      1
+POST /me/factors/recovery-codes             with a grant                             6      2      5      1
+PUT /me/second-factor                       with a grant                             6      2      5      1
 """
 
 EXCHANGES = 1000
@@ -570,7 +584,7 @@ def asked(home: Home, device: Device) -> Said:
     return said
 
 
-@row("POST /login", "an unknown device, asked for a factor", 403)
+@row("POST /login", "an unknown device, asked for a code", 403)
 def _(home: Home) -> Act:
     person(home)
     tablet = home.device()
