@@ -199,7 +199,7 @@ def test_pages_follow_each_other_over_http(make_device: Callable[..., Device], c
     account = phone.get("/me").members["account_id"]
     audit = load_environment(clock).baton.audit
     for number in range(50):
-        audit.append(AuditEvent(int(clock.time()) + number, "logged_in", account), event_id=f"{number:016x}")
+        audit.append(AuditEvent(int(clock.time()) + 1 + number, "logged_in", account), event_id=f"{number:016x}")
     first = phone.get("/me/activity").members
     assert len(first["events"]) == 50
     second = phone.get(f"/me/activity?before={first['next']}")
