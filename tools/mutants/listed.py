@@ -606,7 +606,7 @@ LISTED: Final[list[Mutant]] = [
         ("an outdated enrolment is completed", "    if user.credentials_version != ticket.credentials_version:\n", "    if False:\n"),
     ),
     *_of(
-        "chalicelib/baton/lineages/assurance.py",
+        "chalicelib/baton/lineages/clients.py",
         ("an unknown level is the highest", "if acr in ACR_LEVELS else -1", "if acr in ACR_LEVELS else len(ACR_LEVELS)"),
     ),
     *_of(

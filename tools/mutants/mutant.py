@@ -129,7 +129,6 @@ TESTS: dict[str, tuple[str, ...]] = {
     "chalicelib/baton/accounts/activity.py": ("tests/baton/accounts/test_own_view.py",),
     "chalicelib/baton/accounts/forget.py": ("tests/baton/accounts/test_own_view.py",),
     "chalicelib/baton/tokens/claims.py": ("tests/baton/tokens/test_rights.py",),
-    "chalicelib/baton/lineages/assurance.py": ("tests/baton/tokens/test_rights.py",),
     "chalicelib/baton/lineages/clients.py": (
         "tests/baton/lineages/test_clients.py",
         "tests/baton/tokens/test_rights.py",

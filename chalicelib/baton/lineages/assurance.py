@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from chalicelib.baton.lineages.model import Assurance
-from chalicelib.baton.policy import ACR_LEVELS
 
 PASSWORD: Final = Assurance(acr="aal1", amr=("pwd",))
 PASSWORD_AND_TOTP: Final = Assurance(acr="aal2", amr=("pwd", "otp", "mfa"))
@@ -27,8 +26,3 @@ ASSURANCES: Final[Mapping[int, Assurance]] = {
 CODES: Final = {assurance: code for code, assurance in ASSURANCES.items()}
 CODE_BITS: Final = 6
 """A stored number has the code in its lowest bits. The bits above are free for facts about the device."""
-
-
-def level(acr: str) -> int:
-    """Return the rank of a level. An unknown level is below every known level."""
-    return ACR_LEVELS.index(acr) if acr in ACR_LEVELS else -1

@@ -7,9 +7,9 @@ from typing import Literal, cast, get_args
 
 from msgspec import Struct
 
-from chalicelib.baton.lineages.assurance import level
 from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.policy import (
+    ACR_LEVELS,
     MECHANISMS,
     REMEMBER_DAYS,
     REMEMBER_DAYS_MAX,
@@ -260,3 +260,8 @@ def _problems(row: object) -> Iterator[str]:
         yield f'form is "opaque" for {row["mechanism"]}: a JWT would carry roles for months after they were taken away'
     if "scope" in row and not (isinstance(row["scope"], str) and row["scope"].split()):
         yield "scope is a string of words"
+
+
+def level(acr: str) -> int:
+    """Return the rank of a level. An unknown level is below every known level."""
+    return ACR_LEVELS.index(acr) if acr in ACR_LEVELS else -1

@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection
 from msgspec import Struct
 
 from chalicelib.baton.ids import AccountId, LineageId
-from chalicelib.baton.lineages.assurance import PASSWORD_AND_RECOVERY_CODE, TOTP_ALONE, level
+from chalicelib.baton.lineages.assurance import PASSWORD_AND_RECOVERY_CODE, TOTP_ALONE
+from chalicelib.baton.lineages.clients import level
 from chalicelib.baton.lineages.model import AccountState, Actor, Assurance
 from chalicelib.baton.policy import ACR_LEVELS, GRANT_S, RECOVERED_LOGIN_S
 from chalicelib.baton.routing import StepUp

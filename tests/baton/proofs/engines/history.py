@@ -57,11 +57,13 @@ class State:
     account_state: model.AccountState
 
     def __hash__(self) -> int:
-        """Hash the fields: an account state contains a mapping, which has no hash."""
+        """Hash the fields: a user and an account state contain mappings, which have no hash."""
         account_state = self.account_state
         return hash(
             (
-                self.user,
+                self.user.account,
+                self.user.password_hash,
+                self.user.credentials_version,
                 account_state.status,
                 account_state.epoch,
                 account_state.raised,
