@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from chalicelib.baton.effects import Done, Moved, Refused
-from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.model import SecondFactors, User
 from chalicelib.baton.lineages import model
 from chalicelib.baton.lineages import rules as rule
 
@@ -84,7 +84,16 @@ _TYPES: dict[str, type[Any]] = {
     known.__name__: known
     for known in (
         *(History, State, Operation, Unanswered),
-        *(User, model.AccountState, model.Lineage, model.PresentedToken, model.Actor, model.Assurance, model.Ended),
+        *(
+            User,
+            SecondFactors,
+            model.AccountState,
+            model.Lineage,
+            model.PresentedToken,
+            model.Actor,
+            model.Assurance,
+            model.Ended,
+        ),
         *(model.KeyBinding, model.SecretBinding, model.NoBinding, model.EndReason, model.Status),
         *(
             rule.Exchanged,
