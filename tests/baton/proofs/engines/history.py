@@ -93,6 +93,7 @@ _TYPES: dict[str, type[Any]] = {
             model.Actor,
             model.Assurance,
             model.Ended,
+            model.Rights,
         ),
         *(model.KeyBinding, model.SecretBinding, model.NoBinding, model.EndReason, model.Status),
         *(
