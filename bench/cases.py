@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from msgspec.structs import replace
 
 from bench.events import event
+from chalicelib.baton.lineages.rules import rights_of
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "clients" / "python"))
@@ -164,7 +165,9 @@ class Login:
         engine.hold(
             account_state, afterwards=replace(account_state, lineages={lineage_id: replace(lineage, generation=1)})
         )
-        issued = baton.issue(lineage, account=account, client=client, key=key, ring=_ring, now=NOW)
+        issued = baton.issue(
+            lineage, account=account, client=client, key=key, ring=_ring, now=NOW, rights=rights_of(account_state)
+        )
         token = issued.access_token
         form = {"grant_type": "refresh_token", "refresh_token": token, "client_id": client_id}
         attempt = {

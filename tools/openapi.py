@@ -20,6 +20,8 @@ from chalice.app import Chalice
 
 from chalicelib import __version__
 from chalicelib.baton import errors
+from chalicelib.baton.accounts.activity import Activity
+from chalicelib.baton.accounts.export import Export
 from chalicelib.baton.accounts.login_factor import LoginTokens
 from chalicelib.baton.accounts.profile import Profile
 from chalicelib.baton.accounts.refusals import AccountExists, InvalidCode, InvalidEmail, VerificationRequired
@@ -358,6 +360,15 @@ ROWS: Mapping[tuple[str, str], Row] = {
         {204: None},
     ),
     ("GET", "/me"): Row("getAccount", "Show the account.", {200: Profile}),
+    ("GET", "/me/activity"): Row(
+        "listActivity",
+        "List the events of the account, the newest first, 50 a page.",
+        {200: Activity},
+        (errors.WrongType, *OURS),
+    ),
+    ("GET", "/me/export"): Row(
+        "exportAccount", "Export everything that is stored about the account. It contains no secret.", {200: Export}
+    ),
     ("DELETE", "/me"): Row(
         "deleteAccount", "Delete the account. Its e-mail address can be registered again.", {204: None}
     ),

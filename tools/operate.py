@@ -9,7 +9,10 @@ retire-key              after a leak: end the period of every present signing ke
 raise-not-before        after a restore or a leak: end every login of the deployment that began before now
 disable E-MAIL          disable an account and end all its logins
 enable E-MAIL           enable an account; ended logins stay ended
-delete E-MAIL           delete an account, or finish an interrupted deletion; the address can be registered again
+delete E-MAIL           delete an account and its events, or finish a deletion; the address can be registered again
+role grant E-MAIL ROLE  give an account a role of the client registry; `role revoke` takes it away
+roles E-MAIL            show the roles of an account, and whether a second factor is required from it
+second-factor E-MAIL require    require a second factor from the logins of an account; `release` ends this
 """
 
 import os
@@ -17,15 +20,19 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chalicelib.baton import errors
+from chalicelib.baton.accounts.forget import Forget
+from chalicelib.baton.accounts.roles import SetRoles, ShowRoles
+from chalicelib.baton.accounts.second_factor import RequireSecondFactor
 from chalicelib.baton.accounts.status import SetStatus
 from chalicelib.baton.effects import Done
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.keys.rotation import Entropy, raise_not_before, retire_keys, rotate_root, rotate_signing
+from chalicelib.baton.lineages.clients import UnknownRole
 from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.policy import ISSUED_AFTER_KEY_MAX_S, RING_SEEN_EVERYWHERE_S, SIGNING_KEY_PUBLISHED_BEFORE_USE_S
 from chalicelib.baton.settings import SettingsProblems, read_settings
@@ -87,6 +94,7 @@ class Operator:
         self._database = DynamoDB(Tables(settings.table_prefix))
         wrapper = KmsWrapper(settings.kms_key_id) if settings.kms_key_id else LocalWrapper()
         self._key_ring = KeyRing(self._database, wrapper, secrets.token_bytes)
+        self._clients = settings.registry
         self._log = Log(service=settings.deployment, level="ERROR", metrics=False)
 
     def make_ring(self) -> str:
@@ -126,21 +134,59 @@ class Operator:
 
     def set_status(self, command: str, email: str) -> str:
         """Disable, enable or delete an account."""
-        users, lineage_store, audit = (
-            Users(self._database),
-            LineageStore(self._database),
-            Audit(self._database, self._log),
+        act = SetStatus(record=self._record(), **self._accounts())
+        account = act(email, STATUSES[command])
+        if STATUSES[command] is Status.DELETED:
+            forget = Forget(lineage_store=LineageStore(self._database), audit=Audit(self._database, self._log))
+            forget(account, deleted_at=clock())
+        return f"ok: {command}d account {account}; all its logins have ended"
+
+    def change_role(self, change: str, email: str, role: str) -> str:
+        """Give an account a role, or take it away."""
+        roles = SetRoles(record=self._record(), clients=self._clients, **self._accounts())
+        try:
+            account = roles.grant(email, role) if change == "grant" else roles.revoke(email, role)
+        except UnknownRole as unknown:
+            raise errors.NotFound(str(unknown)) from None
+        has = "has" if change == "grant" else "does not have"
+        return f"ok: account {account} {has} the role {role}; tokens show this from the next exchange"
+
+    def show_roles(self, email: str) -> str:
+        """Describe the rights of an account."""
+        rights = ShowRoles(clients=self._clients, **self._accounts())(email)
+        unknown = ", ".join(f"code {code}, which the registry does not have" for code in sorted(rights.unknown))
+        strict = self._clients.second_factor_roles
+        named = ", ".join(
+            f"{role} (only with a second factor)" if role in strict else role for role in sorted(rights.roles)
         )
-        record = Record(
+        second_factor = "required by an operator" if rights.second_factor_required else "not required by an operator"
+        roles = ", ".join(part for part in (named, unknown) if part) or "none"
+        return f"ok: account {rights.account}; roles: {roles}; second factor: {second_factor}"
+
+    def require_second_factor(self, email: str, change: str) -> str:
+        """Require a second factor from an account, or release it."""
+        act = RequireSecondFactor(record=self._record(), **self._accounts())
+        account = act(email, required=change == "require")
+        if change == "require":
+            return f"ok: a second factor is required at the next login of account {account}; no login ends"
+        return f"ok: no operator requires a second factor from account {account}"
+
+    def _accounts(self) -> Any:  # noqa: ANN401 - the common members of the flows
+        return {
+            "clock": clock,
+            "key_ring": self._key_ring,
+            "users": Users(self._database),
+            "lineage_store": LineageStore(self._database),
+        }
+
+    def _record(self) -> Record:
+        return Record(
             clock=clock,
             entropy=secrets.token_bytes,
             ephemeral=Ephemeral(self._database),
-            audit=audit,
+            audit=Audit(self._database, self._log),
             log=self._log,
         )
-        act = SetStatus(clock=clock, key_ring=self._key_ring, users=users, lineage_store=lineage_store, record=record)
-        account = act(email, STATUSES[command])
-        return f"ok: {command}d account {account}; all its logins have ended"
 
 
 @aws.in_one_line
@@ -158,6 +204,12 @@ def main(
                 print(Operator(pause=pause).change_ring(command))
             case [command, email] if command in STATUSES:
                 print(Operator(pause=pause).set_status(command, email))
+            case ["role", "grant" | "revoke" as change, email, role]:
+                print(Operator(pause=pause).change_role(change, email, role))
+            case ["roles", email]:
+                print(Operator(pause=pause).show_roles(email))
+            case ["second-factor", email, "require" | "release" as change]:
+                print(Operator(pause=pause).require_second_factor(email, change))
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2

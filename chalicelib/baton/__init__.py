@@ -4,5 +4,6 @@ from chalicelib.baton import errors
 from chalicelib.baton.routing import Answer, Body, Cookie, Once, Query, StepUp
 from chalicelib.baton.service import Baton
 from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.claims import Claims
 
-__all__ = ["Answer", "Baton", "Body", "Caller", "Cookie", "Once", "Query", "StepUp", "errors"]
+__all__ = ["Answer", "Baton", "Body", "Caller", "Claims", "Cookie", "Once", "Query", "StepUp", "errors"]

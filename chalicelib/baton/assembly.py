@@ -1,13 +1,16 @@
 """Make the flows of each package, and the routes that run them: one function for each package."""
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from chalicelib.baton.accounts import routes as accounts
+from chalicelib.baton.accounts.activity import ShowActivity
 from chalicelib.baton.accounts.auth_session import AskForFactor, ReadSession
 from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
+from chalicelib.baton.accounts.export import ExportAccount, OnExport
 from chalicelib.baton.accounts.first_tokens import Admit, FirstTokens
 from chalicelib.baton.accounts.login import Login
 from chalicelib.baton.accounts.login_factor import FinishLogin
@@ -40,6 +43,7 @@ from chalicelib.baton.routing import Route
 from chalicelib.baton.settings import Settings
 from chalicelib.baton.storage.ports import Storage
 from chalicelib.baton.tokens import routes as tokens
+from chalicelib.baton.tokens.claims import AddClaims
 from chalicelib.baton.tokens.exchange import Exchange
 from chalicelib.baton.tokens.introspect import Introspect
 from chalicelib.baton.tokens.issue import Issue
@@ -62,6 +66,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     clients: Clients
     names: Names
     issue: Issue
+    add_claims: AddClaims | None
+    on_export: Callable[[], OnExport | None]
     proof: RequestVerifier
     credentials: Credentials
     queue_mail: QueueMail
@@ -69,7 +75,14 @@ class Parts(Struct, frozen=True, kw_only=True):
 
 def routes_of(parts: Parts) -> tuple[Route, ...]:
     """List every route of Baton."""
-    return (*_public(parts), *_accounts(parts), *_factors(parts), *_tokens(parts), *_mail(parts))
+    return (
+        *_public(parts),
+        *_accounts(parts),
+        *_own_view(parts),
+        *_factors(parts),
+        *_tokens(parts),
+        *_mail(parts),
+    )
 
 
 def _public(parts: Parts) -> tuple[Route, ...]:
@@ -161,6 +174,22 @@ def _new_password(parts: Parts) -> NewPassword:
     )
 
 
+def _own_view(parts: Parts) -> tuple[Route, ...]:
+    audit = parts.storage.audit
+    return accounts.own_view_routes(
+        show_activity=ShowActivity(clock=parts.clock, audit=audit),
+        export=ExportAccount(
+            clock=parts.clock,
+            clients=parts.clients,
+            users=parts.storage.accounts,
+            audit=audit,
+            list_devices=ListDevices(clock=parts.clock, key_ring=parts.storage.key_ring, clients=parts.clients),
+            record=parts.record,
+            on_export=parts.on_export,
+        ),
+    )
+
+
 def _factors(parts: Parts) -> tuple[Route, ...]:
     return factors.routes(
         step_up=IssueStepUpGrant(
@@ -230,6 +259,7 @@ def _tokens(parts: Parts) -> tuple[Route, ...]:
             lineage_store=lineage_store,
             resource_servers=parts.settings.resource_servers,
             names=parts.names,
+            add_claims=parts.add_claims,
         ),
     )
 

@@ -119,6 +119,10 @@ ROLES_MAX = 32
 """The highest code of a role. Each role is one bit of a number in the account state."""
 ROLE_CHARACTERS_MAX = 32
 """The maximum length of a role name. Tokens contain the names."""
+ATTRIBUTES_BYTES_MAX = 32
+"""The attributes of an account, as MessagePack. With them, six logins still cost one write unit."""
+TEAM_CLAIMS_BYTES_MAX = 1024
+"""The claims that a team adds to a token, as JSON. Each call sends the token."""
 
 # Step-up.
 GRANT_S = 5 * MINUTE_S
@@ -288,6 +292,11 @@ FOREIGN_KEYS_REMEMBERED = 256
 # Audit.
 AUDIT_KEPT_S = 400 * DAY_S
 """How long an audit event is stored: thirteen months, which is one year and a month to read it."""
+
+ACTIVITY_PAGE = 50
+"""The events of one page of ``GET /me/activity``."""
+EXPORT_EVENTS_MAX = 5000
+"""The newest events of an export: about 1.5 MB. Lambda returns at most 6 MB."""
 
 START_OVER_MAX = 4
 """How often a flow starts again if the account state changed after it was read. After that, it answers 503."""

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from chalice.app import Chalice, Response
 
+from chalicelib.baton.accounts.attributes import Accounts
+from chalicelib.baton.accounts.export import OnExport
 from chalicelib.baton.assembly import Parts, routes_of
 from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
@@ -19,6 +21,7 @@ from chalicelib.baton.http.dispatch import Dispatch
 from chalicelib.baton.http.once import RunOnce
 from chalicelib.baton.http.register import register, watch
 from chalicelib.baton.http.signed import View, Views, demanded
+from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.daily import RotateKeys
 from chalicelib.baton.mail.deliver import DeliverMail
 from chalicelib.baton.mail.notices import QueueNotice
@@ -40,6 +43,7 @@ from chalicelib.baton.storage.fetch import HttpsFetch
 from chalicelib.baton.storage.ports import Storage
 from chalicelib.baton.tokens.call import Call
 from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.claims import AddClaims, Claims
 from chalicelib.baton.tokens.issue import Issue
 from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
 from chalicelib.baton.tokens.token import Names
@@ -51,7 +55,7 @@ E = TypeVar("E")
 class Baton:
     """A login backend for one Chalice application."""
 
-    def __init__(self, settings: Settings, effects: Effects) -> None:
+    def __init__(self, settings: Settings, effects: Effects, claims: AddClaims | None = None) -> None:
         """Join the packages. No connection is opened before the first request."""
         self.settings, self.deployment = settings, settings.deployment  # the name: the prefix of a team's tables
         self.clock, self.entropy = effects.clock, effects.entropy
@@ -64,7 +68,10 @@ class Baton:
         self.clients = settings.registry
         self._names = Names(settings.issuer, settings.audience, settings.earlier_issuers)
         self._store(effects)
-        self.issue = Issue(self._names)
+        self._add_claims = claims and self._noting(claims)
+        self.issue = Issue(self._names, self.clients, self._add_claims)
+        self.accounts = Accounts(self.lineage_store)
+        self._on_export: OnExport | None = None
         self._mail(effects.mailbox)
         self.recorder = Record(
             clock=self.clock,
@@ -119,16 +126,26 @@ class Baton:
         self.routes: tuple[Route, ...] = routes_of(self._parts())
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
+    def from_environment(
+        cls, environ: Mapping[str, str] | None = None, *, claims: Callable[[Claims], Mapping[str, object]] | None = None
+    ) -> Self:
         """Read the settings and join the packages. This makes no network call.
 
-        ``environ`` is used in place of the environment of the process. Raises ``ValueError`` that lists every problem.
+        Args:
+            environ: used in place of the environment of the process.
+            claims: a pure function that returns the claims to add to a JWT and to an introspection, at most 1 KB of
+                JSON. It cannot set a registered claim. If it raises, the answer is 503, and the repeated request gets
+                the token.
+
+        Raises:
+            ValueError: the settings are invalid. The message lists every problem.
+
         """
         effects = EFFECTS.get() or Effects(lambda: int(time.time()), secrets.token_bytes)
         settings = read_settings(effects.settings if environ is None else environ)
         if settings.snapshot:
             import_late_modules()
-        return cls(settings, effects)
+        return cls(settings, effects, claims)
 
     def install(self, app: Chalice) -> None:
         """Register Baton's routes and jobs with ``app``, once. Your own routes may be registered before or after."""
@@ -212,6 +229,17 @@ class Baton:
         """Decorate a scheduled job, below ``@app.schedule``: log lines get a request id, and Baton logs defects."""
         return jobs.as_job(self._dispatch, handler)
 
+    def on_export(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]:
+        """Decorate the function that returns what your app stores about an account, for ``GET /me/export``.
+
+        It gets the id of the account. The export has its result, as JSON, in the member ``app``. Raises
+        ``RuntimeError`` if there is one already.
+        """
+        if self._on_export is not None:
+            raise RuntimeError("on_export was called before: one function returns all that your app stores")
+        self._on_export = function
+        return function
+
     def record(self, event: str, caller: Caller, /, **facts: str | int) -> None:
         """Record an event of your own: a log line, a metric and a row of the account's audit. It never raises.
 
@@ -221,6 +249,18 @@ class Baton:
         if not is_app_event(event):
             raise ValueError(f"an event of your own is named app_ and 1 to 60 letters, digits or _: {event!r}")
         self.recorder(event, account=caller.account, lineage=caller.device_id, client=caller.client_id, details=facts)
+
+    def _noting(self, claims: AddClaims) -> AddClaims:
+        """Return the team's function, which also logs the place of its defects."""
+
+        def noted(about: Claims) -> Mapping[str, object]:
+            try:
+                return claims(about)
+            except Exception as defect:
+                self._dispatch.note_defect(defect)
+                raise
+
+        return noted
 
     def _store(self, effects: Effects) -> None:
         """Make the stores."""
@@ -289,6 +329,8 @@ class Baton:
             clients=self.clients,
             names=self._names,
             issue=self.issue,
+            add_claims=self._add_claims,
+            on_export=lambda: self._on_export,
             proof=self._proof,
             credentials=self._credentials,
             queue_mail=self._queue_mail,

@@ -935,6 +935,16 @@ class BatonClient:
         """List the logins of the account. An ended login has the time and the reason of its end."""
         return list(self._call("GET", "/me/devices", _with(devices=list))["devices"])
 
+    def activity(self, before: str = "") -> dict[str, Any]:
+        """Read a page of the events of the account, the newest first. `next` is the `before` of the next page."""
+        query = {"before": before} if before else None
+        return dict(self._call("GET", "/me/activity", _with(events=list), query=query))
+
+    def export_account(self, password: str) -> dict[str, Any]:
+        """Read everything that is stored about the account. It contains no secret."""
+        read = _with(account=dict, events=list)
+        return dict(self._call("GET", "/me/export", read, confirm=lambda _: password))
+
     def end_device(self, device_id: str, *, password: str | None = None, confirm: "Confirm | None" = None) -> None:
         """End the login of one device. It is safe to repeat this.
 

@@ -12,9 +12,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from chalicelib.baton.accounts.activity import ShowActivity
 from chalicelib.baton.accounts.auth_session import AskForFactor
 from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
+from chalicelib.baton.accounts.export import ExportAccount
 from chalicelib.baton.accounts.first_tokens import Admit, FirstTokens
 from chalicelib.baton.accounts.login import Login
 from chalicelib.baton.accounts.login_request import Device, ReadLoginRequest
@@ -47,6 +49,7 @@ from chalicelib.baton.tokens.issue import Issue, TokenResponse
 from chalicelib.baton.tokens.presented import Mismatches, RequestVerifier
 from chalicelib.baton.tokens.reuse import EndReused, ForeignKeys
 from chalicelib.baton.tokens.revoke import Revoke
+from chalicelib.baton.tokens.shapes import Introspection
 from chalicelib.baton.tokens.token import Names
 from tests.baton.memory import GivenKeyRing, LeakedPasswords, MemoryLog, MemoryStores
 
@@ -55,7 +58,11 @@ AUTHORITY = "api.example.com"
 PASSWORD = "copper lantern drifting sideways"
 EMAIL = "ada@example.com"
 RESOURCE_SERVER_SECRET = "the billing server's long and random secret"
-ROLES = "[roles]\nadmin = { code = 1 }\nsupport = { code = 2 }\n"
+ROLES = """[roles]
+admin = { code = 1 }
+support = { code = 2 }
+owner = { code = 3, second_factor = "required" }
+"""
 _CLIENTS = Path(__file__).with_name("fixture_app") / "clients.toml"
 
 
@@ -196,7 +203,7 @@ class World:
             authorities=frozenset({AUTHORITY}),
             mismatches=Mismatches(log),
         )
-        self.issue = issue = Issue(names)
+        self.issue = issue = Issue(names, clients)
         record = Record(clock=clock, entropy=entropy, ephemeral=ephemeral, audit=audit, log=log)
         credentials = Credentials(
             entropy=entropy, users=users, ephemeral=ephemeral, log=log, record=record, limits=self.limits
@@ -281,12 +288,22 @@ class World:
             record=record,
         )
         self.list_devices = ListDevices(clock=clock, key_ring=key_ring, clients=clients)
+        self.show_activity = ShowActivity(clock=clock, audit=audit)
+        self.export = ExportAccount(
+            clock=clock,
+            clients=clients,
+            users=users,
+            audit=audit,
+            list_devices=self.list_devices,
+            record=record,
+            on_export=lambda: None,
+        )
         self.end_device = EndDevice(clock=clock, lineage_store=lineage_store, record=record)
         self.revoke = Revoke(
             clock=clock, proof=proof, lineage_store=lineage_store, end_reused=end_reused, log=log, record=record
         )
         servers = {"billing": hashlib.sha256(RESOURCE_SERVER_SECRET.encode()).digest()}
-        self.introspect = Introspect(
+        self._introspect = Introspect(
             clock=clock, proof=proof, lineage_store=lineage_store, resource_servers=servers, names=names
         )
         self._numbers = itertools.count(1)
@@ -347,6 +364,12 @@ class World:
         """Exchange a token from a device."""
         message = phone.message("POST", "/api/oauth/token", body=b"form", attempt=attempt)
         return self._exchange(message, TokenRequest(token, client_id, scope))
+
+    def introspect(self, *, token: str, resource_server: str, secret: str) -> Introspection:
+        """Introspect a token, without claims of a team."""
+        facts = self._introspect(token=token, resource_server=resource_server, secret=secret)
+        assert isinstance(facts, Introspection)
+        return facts
 
     def use(
         self,

@@ -141,6 +141,14 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/baton/storage/test_dynamodb.py",
         "tests/baton/storage/test_lost_answers.py",
     ),
+    "chalicelib/baton/accounts/activity.py": ("tests/baton/accounts/test_own_view.py",),
+    "chalicelib/baton/accounts/forget.py": ("tests/baton/accounts/test_own_view.py",),
+    "chalicelib/baton/tokens/claims.py": ("tests/baton/tokens/test_rights.py",),
+    "chalicelib/baton/lineages/clients.py": (
+        "tests/baton/lineages/test_clients.py",
+        "tests/baton/tokens/test_rights.py",
+        "tests/baton/wire/test_second_factor.py",
+    ),
 }
 """The fast tests of each mutated file, first those that fail most probably."""
 

@@ -10,13 +10,13 @@ from chalicelib.baton.effects import Done
 from chalicelib.baton.events.ports import Log, Told
 from chalicelib.baton.events.record import Record
 from chalicelib.baton.factors.refusals import InvalidCredentials
-from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.ids import LineageId
 from chalicelib.baton.keys.ring import Ring
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.lineages.login_rules import NoRoom, has_device, removed_by_login, replaced_by_login
 from chalicelib.baton.lineages.model import AccountState, Assurance, Lineage, Status
 from chalicelib.baton.lineages.ports import LineageStore
-from chalicelib.baton.lineages.rules import ended_of
+from chalicelib.baton.lineages.rules import ended_of, rights_of
 from chalicelib.baton.policy import LINEAGES_MAX, START_OVER_MAX
 from chalicelib.baton.tokens.issue import Issue, TokenResponse, with_secret
 
@@ -27,16 +27,17 @@ class FirstTokens(Struct, frozen=True, kw_only=True):
     issue: Issue
 
     def tokens_for(
-        self, lineage: Lineage, login_request: LoginRequest, *, account: AccountId, ring: Ring, now: int
+        self, lineage: Lineage, login_request: LoginRequest, *, account_state: AccountState, ring: Ring, now: int
     ) -> TokenResponse:
-        """Return the tokens and, for a binding to an HMAC secret, that secret."""
+        """Return the tokens and, for a binding to an HMAC secret, that secret. ``account_state`` has the rights."""
         issued = self.issue(
             lineage,
-            account=account,
+            account=account_state.account,
             client=login_request.client,
             key=login_request.device.public_key,
             ring=ring,
             now=now,
+            rights=rights_of(account_state),
         )
         return with_secret(issued, lineage, ring)
 
@@ -104,7 +105,9 @@ class Admit(Struct, frozen=True, kw_only=True):
             before = self.first_tokens.find_by_attempt(account_state, login_request, ids, ring=ring, now=now)
             if before is not None:
                 self.log.record("login_retried", lineage=before.id)
-                return self.first_tokens.tokens_for(before, login_request, account=account, ring=ring, now=now)
+                return self.first_tokens.tokens_for(
+                    before, login_request, account_state=account_state, ring=ring, now=now
+                )
             lineage = login_request.lineage(ids[0], epoch=account_state.epoch, assurance=assurance, now=now)
             replaced = replaced_by_login(account_state, login_request.binding, proved=login_request.proved)
             removed = removed_by_login(
@@ -141,7 +144,9 @@ class Admit(Struct, frozen=True, kw_only=True):
                     client=login_request.client.id,
                     told=Told(device=lineage.label) if is_new else None,
                 )
-                return self.first_tokens.tokens_for(lineage, login_request, account=account, ring=ring, now=now)
+                return self.first_tokens.tokens_for(
+                    lineage, login_request, account_state=account_state, ring=ring, now=now
+                )
             account_state = self.lineage_store.get(account)
             if account_state is not None and account_state.status is not Status.ACTIVE:
                 raise InvalidCredentials("disabled while it was logging in")

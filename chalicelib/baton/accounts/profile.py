@@ -12,7 +12,8 @@ from chalicelib.baton.tokens.issue import Seconds
 class Profile(Struct, frozen=True):
     """An account, for its owner. Times are in seconds since the epoch.
 
-    ``acr``, ``amr`` and ``auth_time`` say how and when the person logged in on this device (RFC 9470, RFC 8176).
+    ``roles`` are those that this login has. ``acr``, ``amr`` and ``auth_time`` say how and when the person logged in on
+    this device (RFC 9470, RFC 8176).
     """
 
     account_id: AccountId
@@ -20,6 +21,7 @@ class Profile(Struct, frozen=True):
     created_at: int
     device_id: LineageId
     email_verified: bool
+    roles: tuple[str, ...]
     acr: str
     amr: tuple[str, ...]
     auth_time: Seconds
@@ -41,6 +43,7 @@ class ShowAccount(Struct, frozen=True, kw_only=True):
             user.created_at,
             caller.device_id,
             email_verified=user.verified_at is not None,
+            roles=tuple(sorted(caller.roles)),
             acr=caller.acr,
             amr=caller.amr,
             auth_time=caller.auth_time,

@@ -96,7 +96,9 @@ class Register(Struct, frozen=True, kw_only=True):
                 self.record("registered", account=user.account, lineage=lineage_id, client=client)
                 if lineage is None:
                     raise self.ask(ENROLMENT, login_request, account_state, ring=ring, now=now)
-                return self.first_tokens.tokens_for(lineage, login_request, account=user.account, ring=ring, now=now)
+                return self.first_tokens.tokens_for(
+                    lineage, login_request, account_state=account_state, ring=ring, now=now
+                )
             try:
                 issued = self._taken(outcome, login_request, secret, source=source, ring=ring, now=now)
             except AccountExists:
@@ -215,4 +217,4 @@ class Register(Struct, frozen=True, kw_only=True):
         if lineage is None:
             raise errors.Superseded("the lineage of this attempt is gone")
         self.log.record("registration_retried", lineage=lineage.id)
-        return self.first_tokens.tokens_for(lineage, login_request, account=account_state.account, ring=ring, now=now)
+        return self.first_tokens.tokens_for(lineage, login_request, account_state=account_state, ring=ring, now=now)

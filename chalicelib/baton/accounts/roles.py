@@ -1,6 +1,6 @@
 """Roles of accounts, which the operator sets."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
@@ -12,12 +12,13 @@ from chalicelib.baton.events.record import Record
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.model import Status
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.policy import START_OVER_MAX
 
 
 class SetRoles(Struct, frozen=True, kw_only=True):
-    """Replace the roles of an account. Only the operator can do this: no route calls it."""
+    """Change the roles of an account. Only the operator can do this: no route calls it."""
 
     clock: Clock
     key_ring: KeyRing
@@ -37,19 +38,75 @@ class SetRoles(Struct, frozen=True, kw_only=True):
 
         """
         codes = self.clients.role_codes(roles)
-        now = self.clock()
-        account = self.users.find(self.key_ring.current(now=now).email_index(canonical_email(email)))
-        if account is None:
-            raise errors.NotFound("no account has this address")
+        return self.change(email, lambda _: codes)
+
+    def grant(self, email: str, role: str) -> AccountId:
+        """Add one role, and keep the other roles. It raises as a call does."""
+        codes = self.clients.role_codes([role])
+        return self.change(email, lambda stored: stored | codes)
+
+    def revoke(self, email: str, role: str) -> AccountId:
+        """Remove one role, and keep the other roles. It raises as a call does."""
+        codes = self.clients.role_codes([role])
+        return self.change(email, lambda stored: stored - codes)
+
+    def change(self, email: str, to: Callable[[frozenset[int]], frozenset[int]]) -> AccountId:
+        """Change the stored codes of the account with this address. ``to`` returns the new codes for the stored ones.
+
+        Raises ``NotFound`` if no account has the address, or if the account is not active.
+        """
+        account = account_of(email, users=self.users, key_ring=self.key_ring, now=self.clock())
         for _ in range(START_OVER_MAX):
             account_state = self.lineage_store.get(account)
-            outcome = self.lineage_store.set_roles(
-                account, codes, expected=account_state.roles if account_state else frozenset()
-            )
+            stored = account_state.roles if account_state else frozenset()
+            changed = to(stored)
+            outcome = self.lineage_store.set_roles(account, changed, expected=stored)
             if isinstance(outcome, Refused):
                 raise errors.NotFound("its account is disabled or deleted: only an active account has its roles set")
             if isinstance(outcome, Done):
                 # Also if the account had these roles before: an earlier call may have failed before its record.
-                self.record("roles_changed", account=account, details={"roles": " ".join(sorted(set(roles)))})
+                names = " ".join(sorted(self.clients.role_names(changed)))
+                self.record("roles_changed", account=account, details={"roles": names})
                 return account
         raise errors.Unavailable("the roles kept changing during a change of roles")
+
+
+class AccountRights(Struct, frozen=True):
+    """The rights of an account, for the operator. ``roles`` are names; ``unknown`` are codes without a row."""
+
+    account: AccountId
+    roles: frozenset[str]
+    unknown: frozenset[int]
+    second_factor_required: bool
+
+
+class ShowRoles(Struct, frozen=True, kw_only=True):
+    """Read the rights of an account, for the operator."""
+
+    clock: Clock
+    key_ring: KeyRing
+    clients: Clients
+    users: Users
+    lineage_store: LineageStore
+
+    def __call__(self, email: str) -> AccountRights:
+        """Read the account with this address. Raises ``NotFound`` if no account has the address."""
+        account = account_of(email, users=self.users, key_ring=self.key_ring, now=self.clock())
+        account_state = self.lineage_store.get(account)
+        if account_state is None or account_state.status is Status.DELETED:
+            raise errors.NotFound("its account is deleted")
+        names = self.clients.role_names(account_state.roles)
+        return AccountRights(
+            account,
+            names,
+            account_state.roles - self.clients.role_codes(names),
+            account_state.second_factor_required,
+        )
+
+
+def account_of(email: str, *, users: Users, key_ring: KeyRing, now: int) -> AccountId:
+    """Find an account by its e-mail address, however it is written. Raises ``NotFound``."""
+    account = users.find(key_ring.current(now=now).email_index(canonical_email(email)))
+    if account is None:
+        raise errors.NotFound("no account has this address")
+    return account

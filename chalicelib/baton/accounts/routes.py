@@ -1,7 +1,9 @@
 """Routes of the account: register, login, logout, ``/me`` and its devices."""
 
+from chalicelib.baton.accounts.activity import ShowActivity
 from chalicelib.baton.accounts.deletion import DeleteAccount
 from chalicelib.baton.accounts.devices import EndDevice, ListDevices
+from chalicelib.baton.accounts.export import ExportAccount
 from chalicelib.baton.accounts.login import Login
 from chalicelib.baton.accounts.login_factor import FinishLogin, Proof
 from chalicelib.baton.accounts.login_request import Device
@@ -10,6 +12,7 @@ from chalicelib.baton.accounts.password import ChangePassword
 from chalicelib.baton.accounts.profile import ShowAccount
 from chalicelib.baton.accounts.register import Register
 from chalicelib.baton.accounts.shapes import (
+    ActivityQuery,
     Devices,
     DeviceShape,
     EnrolShape,
@@ -96,6 +99,21 @@ def routes(  # noqa: PLR0913 - one flow for each route
         Route("POST", "/me/password", new_password, body=PasswordShape, step_up=StepUp()),
         Route("GET", "/me/devices", devices),
         Route("DELETE", "/me/devices/{device_id}", end, step_up=StepUp()),
+    )
+
+
+def own_view_routes(*, show_activity: ShowActivity, export: ExportAccount) -> tuple[Route, ...]:
+    """List the routes that show the owner what is stored about the account."""
+
+    def activity(caller: Caller, query: ActivityQuery) -> Answer:
+        return Answer(200, show_activity(caller, query.before))
+
+    def export_account(caller: Caller) -> Answer:
+        return Answer(200, export(caller))
+
+    return (
+        Route("GET", "/me/activity", activity, query=ActivityQuery),
+        Route("GET", "/me/export", export_account, step_up=StepUp()),
     )
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from chalicelib.baton.accounts.devices import ListedDevice
 from chalicelib.baton.factors.routes import TicketText, TotpCode
-from chalicelib.baton.routing import Body
+from chalicelib.baton.routing import Body, Query
 
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
 Name = Annotated[str, msgspec.Meta(max_length=256)]
@@ -93,6 +93,12 @@ class LogoutShape(Body):
     """``POST /logout``."""
 
     everywhere: bool = False
+
+
+class ActivityQuery(Query):
+    """``GET /me/activity``."""
+
+    before: Annotated[str, msgspec.Meta(max_length=75)] = ""
 
 
 class Devices(msgspec.Struct):

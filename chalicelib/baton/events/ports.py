@@ -42,11 +42,28 @@ class Notices(Protocol):
         """Tell it. Never raises: the event has already happened."""
 
 
+class StoredEvent(Struct, frozen=True):
+    """An event as it is stored. ``key`` is its place in the audit of its account: the time, ``#`` and the event id."""
+
+    key: str
+    event: AuditEvent
+
+
 class Audit(Protocol):
-    """The audit of all accounts. Rows are only added."""
+    """The audit of all accounts. Rows are only added, until the account is deleted."""
 
     def append(self, event: AuditEvent, *, event_id: str) -> None:
         """Write an event. Never raises: the audited action has already succeeded. A failure is logged and counted."""
+
+    def newest(self, account: AccountId, *, before: str | None, limit: int, now: int) -> list[StoredEvent]:
+        """Return the newest events of an account, the newest first, ``limit`` at most.
+
+        ``before`` is the key of an event: only older events are returned. The key need not exist. Events older than
+        ``AUDIT_KEPT_S`` are not returned, whether or not they are deleted already.
+        """
+
+    def erase(self, account: AccountId) -> None:
+        """Delete every event of an account. It is safe to repeat this. The API never calls it."""
 
 
 class Log(Protocol):

@@ -11,6 +11,8 @@ import hmac
 from base64 import b32encode
 from urllib.parse import quote, urlencode
 
+from cryptography.hazmat.primitives.hashes import SHA1
+
 from chalicelib.baton.policy import TOTP_DIGITS, TOTP_STEP_S, TOTP_STEPS_AROUND
 
 
@@ -21,7 +23,6 @@ def step_at(now: int) -> int:
 
 def code_at(secret: bytes, step: int) -> str:
     """Return the code of a time step. ``secret`` has 20 bytes."""
-    from cryptography.hazmat.primitives.hashes import SHA1  # noqa: PLC0415 - cold start
     from cryptography.hazmat.primitives.twofactor.totp import TOTP  # noqa: PLC0415 - cold start
 
     # SHA-1 is the hash of RFC 6238 that apps support. HMAC does not need its collision resistance (RFC 6194 3.3).

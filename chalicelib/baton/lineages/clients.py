@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from chalicelib.baton.lineages.model import AccountState
 from chalicelib.baton.policy import (
+    ACR_LEVELS,
     MECHANISMS,
     REMEMBER_DAYS,
     REMEMBER_DAYS_MAX,
@@ -24,11 +25,14 @@ SecondFactorRule = Literal["off", "optional", "required"]
 
 _MEMBERS = {"code", "mechanism", "form", "binding", "scope"}
 _OPTIONAL_MEMBERS = {"retired", "second_factor", "remember_days"}
-_ROLE_MEMBERS = {"code", "second_factor"}
 _CODE_MAX = 255
 _TABLES = {"client", "demonstration", "mail", "roles"}
 _HOST = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 _PRODUCT_CHARACTERS_MAX = 64
+_OPAQUE_ONLY = (MechanismName.SESSION, MechanismName.LONG_LIVED)
+"""Their tokens live for up to 180 days. A JWT would carry roles and a login for so long after they ended."""
+_ROLE_MEMBERS = {"code"}
+_OPTIONAL_ROLE_MEMBERS = {"second_factor"}
 _ROLE_NAME = re.compile(rf"[a-z][a-z0-9_-]{{0,{ROLE_CHARACTERS_MAX - 1}}}")
 
 
@@ -85,17 +89,18 @@ class Clients:
         *,
         roles: Mapping[str, int] | None = None,
         mail: MailRow | None = None,
-        requiring_roles: Collection[str] = (),
+        second_factor_roles: Collection[str] = (),
         demonstration: bool = False,
     ) -> None:
         """Index clients and roles by name and by code. Outside development a ``demonstration`` is refused.
 
-        ``requiring_roles`` are the roles whose holders are asked for a second factor at each login.
+        The holders of ``second_factor_roles`` are asked for a second factor at each login. Only a login with a second
+        factor has these roles.
         """
         self.demonstration = demonstration
         self.mail = mail or MailRow()
         self.roles: Mapping[str, int] = dict(roles or {})
-        self._requiring_roles = frozenset(self.roles[name] for name in requiring_roles)
+        self.second_factor_roles = frozenset(second_factor_roles)
         self._roles_by_code = {code: name for name, code in self.roles.items()}
         self._by_id = dict(clients)
         self._by_code = {client.code: client for client in clients.values()}
@@ -123,12 +128,20 @@ class Clients:
         """Return the names of stored codes. A code that the registry no longer has is left out, and grants nothing."""
         return frozenset(self._roles_by_code[code] for code in codes if code in self._roles_by_code)
 
+    def roles_of_login(self, codes: Collection[int], *, acr: str) -> frozenset[str]:
+        """Return the names of the roles that a login of the account has. ``acr`` is the level of the login.
+
+        A role with ``second_factor = "required"`` is left out below ``aal2``.
+        """
+        names = self.role_names(codes)
+        return names if level(acr) >= level("aal2") else names - self.second_factor_roles
+
     def demand_second_factor(self, client: Client, account_state: AccountState) -> bool:
         """Check whether the client, an operator or a role of the account demands a second factor."""
         return (
             client.second_factor == "required"
             or account_state.second_factor_required
-            or not self._requiring_roles.isdisjoint(account_state.roles)
+            or not self.second_factor_roles.isdisjoint(self.role_names(account_state.roles))
         )
 
     @classmethod
@@ -147,7 +160,7 @@ class Clients:
         demonstration = rows.get("demonstration", False)
         if type(demonstration) is not bool:
             problems.append("demonstration is true or false")
-        roles = _roles(rows.get("roles", {}), problems)
+        roles, second_factor_roles = _roles(rows.get("roles", {}), problems)
         mail = _mail(rows.get("mail", {}), problems)
         tables = rows.get("client", {})
         if not isinstance(tables, dict):
@@ -178,8 +191,9 @@ class Clients:
             problems = ["no client is registered"]
         if problems:
             raise RegistryProblems([f"{file}: {problem}" for problem in problems])
-        requiring = [name for name in roles if rows["roles"][name].get("second_factor") == "required"]
-        return cls(clients, roles=roles, mail=mail, requiring_roles=requiring, demonstration=demonstration)
+        return cls(
+            clients, roles=roles, mail=mail, second_factor_roles=second_factor_roles, demonstration=demonstration
+        )
 
 
 def decode_registry(content: bytes, file: str) -> str:
@@ -210,12 +224,13 @@ def _mail(table: object, problems: list[str]) -> MailRow:
     return MailRow(str(product), str(host))
 
 
-def _roles(table: object, problems: list[str]) -> dict[str, int]:
-    """Read the table of roles. Add its problems to ``problems``."""
+def _roles(table: object, problems: list[str]) -> tuple[dict[str, int], set[str]]:
+    """Read the table of roles: the codes by name, and the names that require a second factor. Add its problems."""
+    roles: dict[str, int] = {}
+    second_factor: set[str] = set()
     if not isinstance(table, dict):
         problems.append("roles is not a table: write [roles]")
-        return {}
-    roles: dict[str, int] = {}
+        return roles, second_factor
     for name, row in table.items():
         wrong = list(_role_problems(name, row))
         if not wrong and row["code"] in roles.values():
@@ -225,7 +240,9 @@ def _roles(table: object, problems: list[str]) -> dict[str, int]:
             problems += [f"roles.{name}: {problem}" for problem in wrong]
             continue
         roles[name] = row["code"]
-    return roles
+        if "second_factor" in row:
+            second_factor.add(name)
+    return roles, second_factor
 
 
 def _role_problems(name: str, row: object) -> Iterator[str]:
@@ -236,15 +253,13 @@ def _role_problems(name: str, row: object) -> Iterator[str]:
     if not isinstance(row, dict):
         yield "is not a table: write { code = 1 }"
         return
-    if "code" not in row:
-        yield "code is missing"
-    for member in sorted(row.keys() - _ROLE_MEMBERS):
-        yield f"{member} is not known"
-    if row.get("second_factor", "required") != "required":
-        yield 'second_factor is "required", or left out'
+    for member in sorted(_ROLE_MEMBERS ^ (row.keys() - _OPTIONAL_ROLE_MEMBERS)):
+        yield f"{member} is missing" if member in _ROLE_MEMBERS else f"{member} is not known"
     code = row.get("code")
     if "code" in row and not (type(code) is int and 1 <= code <= ROLES_MAX):
         yield f"code is a whole number from 1 to {ROLES_MAX}"
+    if row.get("second_factor", "required") != "required":
+        yield 'second_factor is "required", or left out'
 
 
 def _problems(row: object) -> Iterator[str]:
@@ -269,5 +284,12 @@ def _problems(row: object) -> Iterator[str]:
     ):
         if name in row and row[name] not in words:
             yield f"{name} is one of {', '.join(words)}"
+    if row.get("form") == "jwt" and row.get("mechanism") in _OPAQUE_ONLY:
+        yield f'form is "opaque" for {row["mechanism"]}: a JWT would carry roles for months after they were taken away'
     if "scope" in row and not (isinstance(row["scope"], str) and row["scope"].split()):
         yield "scope is a string of words"
+
+
+def level(acr: str) -> int:
+    """Return the rank of a level. An unknown level is below every known level."""
+    return ACR_LEVELS.index(acr) if acr in ACR_LEVELS else -1

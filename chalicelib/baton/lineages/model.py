@@ -99,13 +99,28 @@ class Lineage(Struct, frozen=True):
     ended: Ended | None = None
 
 
+class Rights(Struct, frozen=True):
+    """What an account may do beside the scope of its client.
+
+    ``roles`` are the codes of the account's roles. ``attributes`` are the team's, encoded as MessagePack; empty bytes
+    where there are none. Only a team's function reads them, so that an exchange does not decode them.
+    """
+
+    roles: frozenset[int] = frozenset()
+    attributes: bytes = b""
+
+
+NO_RIGHTS = Rights()
+
+
 class AccountState(Struct, frozen=True):
     """The status of an account and all its lineages. There is one such item for each account.
 
     ``credentials_version`` rises with each change of the password or of a second factor. ``raised`` is when and why the
     epoch was last raised, which ended the lineages of older epochs. ``deleted_by`` is the login that deleted the
-    account. ``roles`` are the codes of the account's roles. `Clients.role_names` returns their names.
-    ``second_factor_required``: an operator requires a second factor at each login of this account.
+    account. ``roles`` are the codes of the account's roles. `Clients.role_names` returns their names. ``attributes``
+    are those of `Rights`. ``second_factor_required``: an operator requires a second factor at each login of this
+    account.
     """
 
     account: AccountId
@@ -116,6 +131,7 @@ class AccountState(Struct, frozen=True):
     raised: Ended | None = None
     deleted_by: LineageId | None = None
     roles: frozenset[int] = frozenset()
+    attributes: bytes = b""
     second_factor_required: bool = False
 
 

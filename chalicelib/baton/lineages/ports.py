@@ -40,9 +40,9 @@ class LineageStore(Protocol):
 
         This is one write, with these conditions: the account is active. Epoch and credentials version are as in
         ``expected``. The lineage does not exist. Each replaced lineage exists and has not ended. Each removed lineage
-        is unchanged. There is room. For a lineage that is bound to a key, the number of lineages is as in ``expected``:
-        a different number can mean that another login with this key was added. A lineage in both ``replaced`` and
-        ``removed`` is deleted.
+        is unchanged. There is room. The roles are as in ``expected``: the first tokens have them. For a lineage that is
+        bound to a key, the number of lineages is as in ``expected``: a different number can mean that another login
+        with this key was added. A lineage in both ``replaced`` and ``removed`` is deleted.
         """
 
     def record_use(
@@ -75,6 +75,22 @@ class LineageStore(Protocol):
         """Replace the roles of an active account, for the operator, if they are as ``expected``.
 
         ``Done`` if the account already has these roles, otherwise ``Refused`` if it is not active.
+        """
+
+    def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:
+        """Require a second factor from an active account, or release it, for the operator. It is safe to repeat this.
+
+        ``Refused``: the account does not exist, or is not active.
+        """
+
+    def set_attributes(self, account: AccountId, attributes: bytes) -> Done | Refused:
+        """Replace the team's attributes (MessagePack) of an active account. Empty bytes remove them.
+
+        Repeating this is safe. ``Refused``: the account does not exist, or is not active.
+
+        Raises:
+            ValueError: ``attributes`` has more than 32 bytes.
+
         """
 
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:

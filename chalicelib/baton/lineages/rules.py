@@ -23,17 +23,20 @@ from msgspec.structs import replace
 
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
+    NO_RIGHTS,
     AccountState,
     Actor,
     Ended,
     EndReason,
     Lineage,
     PresentedToken,
+    Rights,
     Status,
     UnfinishedLogin,
 )
 from chalicelib.baton.policy import (
     ATTEMPT_SLOTS,
+    ATTRIBUTES_BYTES_MAX,
     DAY_S,
     PREVIOUS_GENERATION_S,
     SLIDE_AFTER_FRACTION,
@@ -48,9 +51,13 @@ class Current(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True):
-    """E6: the previous generation with the same attempt. The current generation of ``lineage`` is its child."""
+    """E6: the previous generation with the same attempt. The current generation of ``lineage`` is its child.
+
+    ``rights`` are those of the account now.
+    """
 
     lineage: Lineage
+    rights: Rights = NO_RIGHTS
 
 
 class Superseded(Struct, frozen=True):
@@ -80,9 +87,13 @@ Verdict = Current | Retry | Superseded | Reused | Ahead | Inactive
 
 
 class Exchanged(Struct, frozen=True):
-    """E5, done: ``lineage`` is the lineage after the write, and its current generation is the child."""
+    """E5, done: ``lineage`` is the lineage after the write, and its current generation is the child.
+
+    ``rights`` are those of the account at the time of the write.
+    """
 
     lineage: Lineage
+    rights: Rights = NO_RIGHTS
 
 
 def judge(
@@ -103,7 +114,10 @@ def judge(
         return Ahead()
     if behind > ATTEMPT_SLOTS or lineage.attempts[presented.generation % ATTEMPT_SLOTS] != presented.attempt:
         return Reused(lineage)
-    return Retry(lineage) if behind == 1 else Superseded()
+    if behind > 1:
+        return Superseded()
+    assert account_state is not None
+    return Retry(lineage, rights_of(account_state))
 
 
 def active_lineage(
@@ -240,9 +254,21 @@ def may_go_on(account_state: AccountState | None, login: UnfinishedLogin) -> boo
     )
 
 
+def rights_of(account_state: AccountState) -> Rights:
+    """Return roles and attributes of an account, for the tokens of its logins."""
+    return Rights(account_state.roles, account_state.attributes)
+
+
 def has_role(account_state: AccountState, codes: Collection[int]) -> bool:
     """Check whether the account has at least one of these roles. For an empty collection the result is false."""
     return not account_state.roles.isdisjoint(codes)
+
+
+def check_attributes(attributes: bytes) -> None:
+    """Refuse more bytes of attributes than an account state has room for. Raises ``ValueError``."""
+    if len(attributes) > ATTRIBUTES_BYTES_MAX:
+        message = f"the attributes of an account are at most {ATTRIBUTES_BYTES_MAX} bytes: {len(attributes)} are given"
+        raise ValueError(message)
 
 
 def record_use(lineage: Lineage, *, now: int, mechanism: Mechanism, renewed: bool) -> Lineage | None:

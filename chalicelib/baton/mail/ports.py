@@ -55,6 +55,6 @@ class MailUsers(Users, Protocol):
 
         This is one transaction, with these conditions: the account is active, and the credentials version is
         ``expected_version`` in both items. ``mark`` is stored with the new password. ``claim``: the address was never
-        proved, also at this moment. It is proved now, the roles of the account are removed, and its logins end with
-        reason ``claimed``. Otherwise they end with reason ``password_reset``.
+        proved, also at this moment. It is proved now, the roles and attributes of the account are removed, and its
+        logins end with reason ``claimed``. Otherwise they end with reason ``password_reset``.
         """

@@ -114,7 +114,7 @@ class Call(Struct, frozen=True, kw_only=True):
             device_id=live.lineage.id,
             client_id=call.proved.client.id,
             scope=call.proved.client.scope,
-            roles=self.proof.clients.role_names(live.account_state.roles),
+            roles=self.proof.clients.roles_of_login(live.account_state.roles, acr=live.lineage.assurance.acr),
             bound=not isinstance(live.lineage.binding, NoBinding),
             auth_time=live.lineage.auth_time,
             acr=live.lineage.assurance.acr,

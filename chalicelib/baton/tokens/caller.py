@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.assurance import PASSWORD_AND_RECOVERY_CODE, TOTP_ALONE
+from chalicelib.baton.lineages.clients import level
 from chalicelib.baton.lineages.model import AccountState, Actor, Assurance
 from chalicelib.baton.policy import ACR_LEVELS, GRANT_S, RECOVERED_LOGIN_S
 from chalicelib.baton.routing import StepUp
@@ -162,8 +163,3 @@ class Caller(Struct, kw_only=True, eq=False):
     def __repr__(self) -> str:
         """Show account, device and client. The whole account state would be too long."""
         return f"Caller(account={self.account!r}, device_id={self.device_id!r}, client_id={self.client_id!r})"
-
-
-def level(acr: str) -> int:
-    """Return the rank of a level. An unknown level is below every known level."""
-    return ACR_LEVELS.index(acr) if acr in ACR_LEVELS else -1

@@ -10,7 +10,7 @@ from msgspec import Struct
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock, Done, Entropy, Refused
 from chalicelib.baton.events.ports import Log
-from chalicelib.baton.lineages.model import EndReason, Lineage, NoBinding
+from chalicelib.baton.lineages.model import EndReason, Lineage, NoBinding, Rights
 from chalicelib.baton.lineages.ports import LineageStore
 from chalicelib.baton.lineages.rules import (
     Ahead,
@@ -21,6 +21,7 @@ from chalicelib.baton.lineages.rules import (
     Superseded,
     active_lineage,
     record_use,
+    rights_of,
 )
 from chalicelib.baton.policy import START_OVER_MAX
 from chalicelib.baton.proof.refusals import WrongKey
@@ -111,12 +112,12 @@ class Exchange(Struct, frozen=True, kw_only=True):
             proved.presented(attempt), now=now, not_before=proved.ring.not_before, idle_s=proved.client.mechanism.idle_s
         )
         match verdict:
-            case Exchanged(lineage):
+            case Exchanged(lineage, rights):
                 self.log.record("exchanged", lineage=lineage.id, generation=lineage.generation)
-                return self._child(proved, lineage, now=now)
-            case Retry(lineage):
+                return self._child(proved, lineage, rights, now=now)
+            case Retry(lineage, rights):
                 self.log.record("exchange_retried", lineage=lineage.id, generation=lineage.generation)
-                return self._child(proved, lineage, now=now)
+                return self._child(proved, lineage, rights, now=now)
             case Superseded():
                 self.log.record("exchange_superseded", lineage=proved.token.lineage)
                 raise errors.Superseded
@@ -159,6 +160,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
             lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=mechanism.idle_s)
             if isinstance(lineage, Inactive):
                 raise errors.LoginRequired(reason=lineage.reason.value if lineage.reason else None)
+            assert account_state is not None
             used = record_use(lineage, now=now, mechanism=mechanism, renewed=True)
             if used is None or isinstance(
                 self.lineage_store.record_use(
@@ -169,11 +171,11 @@ class Exchange(Struct, frozen=True, kw_only=True):
                 self.log.record("renewed", lineage=lineage.id)
                 # Never before the login: an earlier token belongs to a removed login with the same id.
                 issued_at = max(now, lineage.auth_time, (used.in_use_since or 0) if used else 0)
-                return self._child(proved, used or lineage, now=now, issued_at=issued_at)
+                return self._child(proved, used or lineage, rights_of(account_state), now=now, issued_at=issued_at)
         raise errors.Unavailable("the account state kept changing during an exchange", by_caller=True)
 
     def _child(
-        self, proved: VerifiedToken, lineage: Lineage, *, now: int, issued_at: int | None = None
+        self, proved: VerifiedToken, lineage: Lineage, rights: Rights, *, now: int, issued_at: int | None = None
     ) -> TokenResponse:
         return self.issue(
             lineage,
@@ -182,5 +184,6 @@ class Exchange(Struct, frozen=True, kw_only=True):
             key=proved.token.key,
             ring=proved.ring,
             now=now,
+            rights=rights,
             issued_at=issued_at,
         )

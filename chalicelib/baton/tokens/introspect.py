@@ -4,13 +4,15 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from chalicelib.baton import errors
 from chalicelib.baton.effects import Clock
 from chalicelib.baton.lineages.model import KeyBinding, Lineage, NoBinding, SecretBinding
 from chalicelib.baton.lineages.ports import LineageStore
-from chalicelib.baton.lineages.rules import Active, judge_access
+from chalicelib.baton.lineages.rules import Active, judge_access, rights_of
+from chalicelib.baton.tokens.claims import AddClaims, claims_of_team
 from chalicelib.baton.tokens.presented import RequestVerifier, VerifiedToken
 from chalicelib.baton.tokens.refusals import InvalidClient, TokenInvalid
 from chalicelib.baton.tokens.shapes import Confirmation, Introspection
@@ -25,13 +27,14 @@ class Introspect(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
     resource_servers: Mapping[str, bytes]
     names: Names
+    add_claims: AddClaims | None = None
 
-    def __call__(self, *, token: str, resource_server: str, secret: str) -> Introspection:
+    def __call__(self, *, token: str, resource_server: str, secret: str) -> Introspection | dict[str, object]:
         """Return the facts of an active token. For any other token, return only that it is not active.
 
         ``resource_servers`` maps an id to the SHA-256 of its secret. The secret is random and long, so a plain digest
         protects it. Raises ``InvalidClient`` for wrong credentials, and ``Unavailable`` for a server error: a resource
-        server must not treat that as an ended login.
+        server must not treat that as an ended login. The roles and the claims of the team are those of this moment.
         """
         digest = hashlib.sha256(secret.encode()).digest()
         if not hmac.compare_digest(self.resource_servers.get(resource_server, b""), digest):
@@ -61,9 +64,18 @@ class Introspect(Struct, frozen=True, kw_only=True):
         expires_at = proved.token.expires_at
         if mechanism.slides:
             expires_at = max(expires_at, use.lineage.issued_at + mechanism.access_s)
-        return self._facts(proved, use.lineage, expires_at=min(expires_at, use.lineage.expires_at))
+        expires_at = min(expires_at, use.lineage.expires_at)
+        rights = rights_of(use.account_state)
+        roles = self.proof.clients.roles_of_login(rights.roles, acr=use.lineage.assurance.acr)
+        facts = self._facts(proved, use.lineage, roles, expires_at=expires_at)
+        if self.add_claims is None:
+            return facts
+        added = claims_of_team(self.add_claims, proved.token.account, proved.client, roles, rights.attributes)
+        return {**msgspec.to_builtins(facts), **msgspec.json.decode(added)}
 
-    def _facts(self, proved: VerifiedToken, lineage: Lineage, *, expires_at: int) -> Introspection:
+    def _facts(
+        self, proved: VerifiedToken, lineage: Lineage, roles: frozenset[str], *, expires_at: int
+    ) -> Introspection:
         token = proved.token
         return Introspection(
             active=True,
@@ -81,6 +93,7 @@ class Introspect(Struct, frozen=True, kw_only=True):
             auth_time=lineage.auth_time,
             acr=lineage.assurance.acr,
             amr=lineage.assurance.amr,
+            roles=tuple(sorted(roles)) if roles else UNSET,
             cnf=_confirmation(token),
         )
 

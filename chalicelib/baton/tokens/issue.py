@@ -14,9 +14,10 @@ from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.keys.public_key import PublicKey
 from chalicelib.baton.keys.ring import Ring
-from chalicelib.baton.lineages.clients import Client, Form
-from chalicelib.baton.lineages.model import Assurance, Lineage, SecretBinding
+from chalicelib.baton.lineages.clients import Client, Clients, Form
+from chalicelib.baton.lineages.model import Assurance, Lineage, Rights, SecretBinding
 from chalicelib.baton.lineages.rules import expiry
+from chalicelib.baton.tokens.claims import AddClaims, claims_of_team
 from chalicelib.baton.tokens.jwt import mint_jwt
 from chalicelib.baton.tokens.opaque import mint_opaque
 from chalicelib.baton.tokens.token import Kind, Names, Token
@@ -52,9 +53,11 @@ class TokenResponse(Struct, frozen=True, kw_only=True):
 
 
 class Issue(Struct, frozen=True):
-    """Issue the tokens of a lineage."""
+    """Issue the tokens of a lineage. ``add_claims`` is the team's function, which adds claims to JWTs."""
 
     names: Names
+    clients: Clients
+    add_claims: AddClaims | None = None
 
     def __call__(  # noqa: PLR0913 - every argument goes into a token
         self,
@@ -65,12 +68,13 @@ class Issue(Struct, frozen=True):
         key: PublicKey | None,
         ring: Ring,
         now: int,
+        rights: Rights,
         issued_at: int | None = None,
     ) -> TokenResponse:
-        """Return the tokens of the current generation.
+        """Return the tokens of the current generation. A JWT has the roles of ``rights`` that this login has.
 
         ``issued_at`` is the issue time of the token for calls, and a repeatable renewal sets it. Without it, equal
-        lineages get equal tokens, byte for byte.
+        lineages with equal rights get equal tokens, byte for byte. Raises ``Unavailable`` if ``add_claims`` raises.
         """
         mechanism = client.mechanism
         called_at = lineage.issued_at if issued_at is None else issued_at
@@ -85,7 +89,7 @@ class Issue(Struct, frozen=True):
             binding=lineage.binding,
             key=key,
         )
-        access_token = self._mint(token, lineage, client=client, ring=ring, now=now)
+        access_token = self._mint(token, lineage, client=client, ring=ring, now=now, rights=rights)
         refresh_token: str | UnsetType = UNSET
         if mechanism.one_token:
             refresh_token = access_token
@@ -96,7 +100,7 @@ class Issue(Struct, frozen=True):
                 issued_at=lineage.issued_at if mechanism.single_use else lineage.auth_time,
                 expires_at=lineage.expires_at,
             )
-            refresh_token = self._mint(renew, lineage, client=client, ring=ring, now=now)
+            refresh_token = mint_opaque(renew, ring)
         return TokenResponse(
             access_token=access_token,
             refresh_token=refresh_token,
@@ -108,16 +112,23 @@ class Issue(Struct, frozen=True):
             server_time=now,
         )
 
-    def _mint(self, token: Token, lineage: Lineage, *, client: Client, ring: Ring, now: int) -> str:
+    def _mint(self, token: Token, lineage: Lineage, *, client: Client, ring: Ring, now: int, rights: Rights) -> str:
+        roles, added = frozenset[str](), b""
+        if client.form == "jwt":
+            roles = self.clients.roles_of_login(rights.roles, acr=lineage.assurance.acr)
+            if self.add_claims is not None:
+                added = claims_of_team(self.add_claims, token.account, client, roles, rights.attributes)
         return mint_token(
             token,
-            form="opaque" if token.kind is Kind.REFRESH else client.form,
+            form=client.form,
             ring=ring,
             now=now,
             names=self.names,
             client=client,
             auth_time=lineage.auth_time,
             assurance=lineage.assurance,
+            roles=roles,
+            added=added,
         )
 
 
@@ -141,8 +152,23 @@ def mint_token(  # noqa: PLR0913 - all of these go into a token
     client: Client,
     auth_time: int,
     assurance: Assurance,
+    roles: frozenset[str] = frozenset(),
+    added: bytes = b"",
 ) -> str:
-    """Return the text of a token. ``auth_time`` and ``assurance`` are those of its login. Only a JWT has them."""
+    """Return the text of a token. ``auth_time``, ``assurance`` and ``roles`` are those of its login.
+
+    ``added`` are the claims of the team, an object in JSON. An opaque token has none of these.
+    """
     if form == "opaque":
         return mint_opaque(token, ring)
-    return mint_jwt(token, ring, now=now, names=names, client=client, auth_time=auth_time, assurance=assurance)
+    return mint_jwt(
+        token,
+        ring,
+        now=now,
+        names=names,
+        client=client,
+        auth_time=auth_time,
+        assurance=assurance,
+        roles=roles,
+        added=added,
+    )

@@ -48,6 +48,8 @@ class _Claims(Struct):
     token_use: Kind
     scope: str
     """For resource servers (RFC 9068 section 2.2.3). Baton does not read it: the registry has the scope of a client."""
+    roles: tuple[str, ...] | UnsetType = UNSET
+    """For resource servers (RFC 9068 section 2.2.3.1). Baton reads the roles of the account state on each call."""
     cnf: _Confirmation | UnsetType = UNSET
 
 
@@ -60,9 +62,18 @@ def jwks(ring: Ring) -> dict[str, list[dict[str, str]]]:
 
 
 def mint_jwt(  # noqa: PLR0913 - all of these go into a token
-    token: Token, ring: Ring, *, now: int, names: Names, client: Client, auth_time: int, assurance: Assurance
+    token: Token,
+    ring: Ring,
+    *,
+    now: int,
+    names: Names,
+    client: Client,
+    auth_time: int,
+    assurance: Assurance,
+    roles: frozenset[str],
+    added: bytes,
 ) -> str:
-    """Return the JWT of a token (RFC 9068)."""
+    """Return the JWT of a token (RFC 9068). ``added`` is an object in JSON with further claims, or empty."""
     claims = _Claims(
         iss=names.issuer,
         aud=names.audience,
@@ -78,11 +89,15 @@ def mint_jwt(  # noqa: PLR0913 - all of these go into a token
         gen=token.generation,
         token_use=token.kind,
         scope=" ".join(sorted(client.scope)),
+        roles=tuple(sorted(roles)) if roles else UNSET,
         cnf=_confirmation(token),
     )
     # The clock that wrote the iat may have been ahead. The key must be the newest at that time too.
     signer = ring.signer(max(now, token.issued_at))
-    signing_input = f"{_header(signer.kid)}.{encode_base64url(msgspec.json.encode(claims))}"
+    payload = msgspec.json.encode(claims)
+    if len(added) > len(b"{}"):
+        payload = payload[:-1] + b"," + added[1:]
+    signing_input = f"{_header(signer.kid)}.{encode_base64url(payload)}"
     return f"{signing_input}.{encode_base64url(signer.sign(signing_input.encode()))}"
 
 

@@ -58,4 +58,5 @@ class Introspection(msgspec.Struct, kw_only=True):
     auth_time: Seconds | UnsetType = UNSET
     acr: str | UnsetType = UNSET
     amr: tuple[str, ...] | UnsetType = UNSET
+    roles: tuple[str, ...] | UnsetType = UNSET
     cnf: Confirmation | UnsetType = UNSET

@@ -8,16 +8,19 @@ import inspect
 from pathlib import Path
 
 import chalicelib.baton
-from chalicelib.baton import Answer, Baton, Body, Caller, Cookie, Once, Query, StepUp
+from chalicelib.baton import Answer, Baton, Body, Caller, Claims, Cookie, Once, Query, StepUp
+from chalicelib.baton.accounts.attributes import Accounts
 
 SIGNATURES = {
     "Answer": "(status: int = 200, body: object = None, headers: Mapping[str, str] = <factory>, cookies: "
     "tuple[Cookie, ...] = (), media_type: str = '', cache_s: int = 0)",
     "Answer.html": "(page: str, status: int = 200) -> Self",
     "Answer.redirect": "(url: str, status: int = 303) -> Self",
-    "Baton.from_environment": "(environ: Mapping[str, str] | None = None) -> Self",
+    "Baton.from_environment": "(environ: Mapping[str, str] | None = None, *, claims: Callable[[Claims], "
+    "Mapping[str, object]] | None = None) -> Self",
     "Baton.install": "(self, app: Chalice) -> None",
     "Baton.job": "(self, handler: Callable[[E], None]) -> Callable[[E], None]",
+    "Baton.on_export": "(self, function: Callable[[AccountId], object]) -> Callable[[AccountId], object]",
     "Baton.public": "(self, *, body: type[Body] | None = None, query: type[Query] | None = None, answers: Mapping[int, "
     "type] | None = None) -> Callable[[Callable[..., Answer]], Callable[..., Response]]",
     "Baton.record": "(self, event: str, caller: Caller, /, **facts: str | int) -> None",
@@ -30,6 +33,8 @@ SIGNATURES = {
     "Caller.require_role": "(self, role: str) -> None",
     "Caller.require_scope": "(self, scope: str) -> None",
     "Caller.require_step_up": "(self, *, max_age: int = 300, acr: str = 'account') -> GrantUsed",
+    "Claims": "(account: AccountId, client: str, scope: frozenset[str], roles: frozenset[str], "
+    "attributes: Mapping[str, object])",
     "Cookie": "(name: str, value: str, max_age: int | None = None, path: str = '/', "
     "same_site: Literal['Strict', 'Lax'] = 'Strict')",
     "Once": "(retry_safe: bool = False)",
@@ -48,6 +53,8 @@ CALLER = {
     "scope": "frozenset[str]",
     "stepped_up": "GrantUsed | None",
 }
+ACCOUNTS = {"set_attributes": "(self, account: AccountId, attributes: Mapping[str, object]) -> None"}
+"""The methods of ``baton.accounts``."""
 OF_BATON = {
     "account_state", "actor", "attempt", "demands_second_factor", "not_before", "now", "prove_again", "require_acr",
     "require_any_role", "source", "step_up_required",
@@ -74,8 +81,8 @@ def _modules() -> list[str]:
 
 
 def test_the_public_names_are_the_documented_ones() -> None:
-    """Baton has nine public names. ``__all__`` contains each name that the module imports."""
-    names = ["Answer", "Baton", "Body", "Caller", "Cookie", "Once", "Query", "StepUp", "errors"]
+    """Baton has ten public names. ``__all__`` contains each name that the module imports."""
+    names = ["Answer", "Baton", "Body", "Caller", "Claims", "Cookie", "Once", "Query", "StepUp", "errors"]
     assert chalicelib.baton.__all__ == names
     tree = ast.parse(Path(chalicelib.baton.__file__).read_text("utf-8"))
     imported = [alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
@@ -85,7 +92,7 @@ def test_the_public_names_are_the_documented_ones() -> None:
 def test_every_signature_equals_the_recorded_one() -> None:
     """The list has each public class and each public method."""
     found = {}
-    for of in (Answer, Baton, Body, Caller, Cookie, Once, Query, StepUp):
+    for of in (Answer, Baton, Body, Caller, Claims, Cookie, Once, Query, StepUp):
         if of not in (Baton, Caller):
             found[of.__name__] = signature(of)
         for name, member in vars(of).items():
@@ -93,6 +100,12 @@ def test_every_signature_equals_the_recorded_one() -> None:
             if name[0] != "_" and name not in OF_BATON and inspect.isroutine(called):
                 found[f"{of.__name__}.{name}"] = signature(called)
     assert found == SIGNATURES
+
+
+def test_every_method_of_accounts_equals_the_recorded_one() -> None:
+    """The list has the methods of ``baton.accounts``, which a team also calls outside requests."""
+    methods = {name: signature(member) for name, member in vars(Accounts).items() if inspect.isfunction(member)}
+    assert {name: text for name, text in methods.items() if name[0] != "_"} == ACCOUNTS
 
 
 def test_every_member_of_the_caller_equals_the_recorded_one() -> None:

@@ -32,6 +32,7 @@ from chalicelib.baton.keys.rotation import (
 from chalicelib.baton.lineages.clients import Client, Clients
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
+    NO_RIGHTS,
     AccountState,
     Assurance,
     Binding,
@@ -154,7 +155,8 @@ def _tokens(ring: Ring, clients: Clients) -> Iterator[Entry]:
         lineage = _lineage(ring, client, bound_to)
         key = bound_to if isinstance(bound_to, PublicKey) else None
         account = ring.account_ids(EMAIL, ATTEMPT, now=START)[0]
-        issued = Issue(NAMES)(lineage, account=account, client=client, key=key, ring=ring, now=START + 60)
+        issue = Issue(NAMES, clients)
+        issued = issue(lineage, account=account, client=client, key=key, ring=ring, now=START + 60, rights=NO_RIGHTS)
         issued = with_secret(issued, lineage, ring)
         texts = dict.fromkeys(text for text in (issued.access_token, issued.refresh_token) if text)
         facts = {name: getattr(issued, name) for name in FACTS}

@@ -40,6 +40,8 @@ def test_the_shipped_registry_has_the_seven_clients() -> None:
         (('"exchange"', '"magic"'), "mechanism is one of"),
         (('"jwt"', '"saml"'), "form is one of"),
         (('"required"', '"maybe"'), "binding is one of"),
+        (('"exchange"', '"long_lived"'), 'client.app: form is "opaque" for long_lived'),
+        (('"exchange"', '"session"'), 'client.app: form is "opaque" for session'),
         (('"account"', '""'), "scope is a string of words"),
         (("code = 1", 'code = 1\nsecond_factor = "never"'), "second_factor is one of off, optional, required"),
         (("code = 1", "code = 1\nremember_days = 91"), "remember_days is a whole number from 0 to 90"),
@@ -77,6 +79,13 @@ def test_roles_have_names_and_codes() -> None:
         clients.role_codes(["admin", "chief", "boss"])
 
 
+def test_a_role_may_require_a_second_factor() -> None:
+    """Without this member, each login of the account has the role, and its holders are not asked."""
+    clients = Clients.from_toml(ROLES.replace("code = 32", 'code = 32, second_factor = "required"') + ROW)
+    assert clients.second_factor_roles == {"support"}
+    assert Clients.from_toml(ROLES + ROW).second_factor_roles == frozenset()
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -85,8 +94,9 @@ def test_roles_have_names_and_codes() -> None:
         (("code = 1 ", "code = true "), "roles.admin: code is a whole number"),
         (("code = 1 ", 'code = "1" '), "roles.admin: code is a whole number"),
         (("code = 1 ", ""), "roles.admin: code is missing"),
-        (("code = 1 ", 'code = 1, second_factor = "off" '), "roles.admin: second_factor is"),
         (("code = 1 ", "code = 1, secret = 1 "), "roles.admin: secret is not known"),
+        (("code = 1 ", 'code = 1, second_factor = "off" '), 'roles.admin: second_factor is "required"'),
+        (("code = 1 ", "code = 1, second_factor = true "), 'roles.admin: second_factor is "required"'),
         (("{ code = 1 }", "1"), "roles.admin: is not a table"),
         (("code = 32", "code = 1"), "roles.support: code 1 is admin's"),
         (("admin", "Admin"), "roles.Admin: the name of a role"),

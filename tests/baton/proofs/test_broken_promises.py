@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from chalicelib.baton import errors
 from chalicelib.baton.factors.refusals import InvalidCredentials
 from chalicelib.baton.ids import LineageId
-from chalicelib.baton.lineages.model import Ended, EndReason, Status
+from chalicelib.baton.lineages.model import NO_RIGHTS, Ended, EndReason, Status
 from chalicelib.baton.policy import FAILURES_PER_ACCOUNT_MAX, LINEAGES_MAX
 from chalicelib.baton.proof.refusals import SignatureDefective, WrongKey
 from chalicelib.baton.proof.signature import content_digest
@@ -373,6 +373,7 @@ def test_a_token_of_another_binding_ends_no_login(world: World) -> None:
         client=theirs.client,
         ring=key_ring,
         now=world.clock(),
+        rights=NO_RIGHTS,
     )
     world.revoke(bearer.message("POST", "/api/oauth/revoke", body=b"form"), token=text, client_id=None)
     assert world.use(phone, bound.access_token)

@@ -32,7 +32,7 @@ BATON = ROOT / "chalicelib" / "baton"
 STORES = BATON / "storage" / "dynamodb"
 CARRIERS = frozenset({"database.py"})
 """Files that send any write and define none."""
-DATABASE = frozenset({"write", "transact"})
+DATABASE = frozenset({"write", "transact", "delete_batch"})
 RAW = frozenset({"put_item", "update_item", "delete_item", "transact_write_items", "batch_write_item"})
 
 
@@ -85,6 +85,8 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "lineages.delete": Carries(_LAW),
     "lineages.set_status": NoCaller("only the operator calls it; no route does"),
     "lineages.set_roles": NoCaller("only the operator calls it; the account must be active and its roles unchanged"),
+    "lineages.set_second_factor": NoCaller("only the operator calls it; the account must be active"),
+    "lineages.set_attributes": NoCaller("the team calls it for what its service decided; the account must be active"),
     "one_time.consume_nonce": Consumes("the effect of the signed request"),
     "one_time.consume_ticket": Consumes("the step that the ticket is for"),
     "one_time.store_grant": Consumes("the operation that the grant names"),
@@ -96,6 +98,7 @@ WRITES: Mapping[str, Carries | Consumes | NoCaller] = {
     "once.store": NoCaller("the effect has happened, whether the login is active or not"),
     "once.release": NoCaller("it undoes the claim of the same request, which had no effect"),
     "audit.append": NoCaller("it records an action that has happened"),
+    "audit.erase": NoCaller("the account is deleted and has no login; a job and the operator call it, never a request"),
     "key_ring.current": NoCaller("a development environment makes a missing ring"),
     "key_ring.refreshed": NoCaller("a development environment makes a missing ring"),
     "key_ring.create": NoCaller("only the operator calls it; no route does"),
@@ -110,7 +113,7 @@ class OwnOfMail:
     reset_password = MailUsers.reset_password
 
 
-READS = frozenset({"accounts.find", "accounts.get", "lineages.get"})
+READS = frozenset({"accounts.find", "accounts.get", "audit.newest", "lineages.get"})
 CONDITIONS = frozenset({"lineages.liveness_condition"})
 """Methods that neither read nor write: they return a part of a team's transaction."""
 
@@ -246,6 +249,10 @@ def test_no_route_uses_the_operators_methods() -> None:
     assert "SetStatus" not in web
     assert "set_roles" not in web
     assert "SetRoles" not in web
+    assert "set_second_factor" not in web
+    assert "RequireSecondFactor" not in web
+    assert "Forget" not in web
+    assert ".erase(" not in web
     assert ".create(" not in web
     assert "key_ring.replace" not in web
 

@@ -12,6 +12,7 @@ from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.assurance import ASSURANCES
 from chalicelib.baton.lineages.model import AccountState, Ended, EndReason, KeyBinding, Lineage, Status
 from chalicelib.baton.policy import (
+    ATTRIBUTES_BYTES_MAX,
     DAY_S,
     LABEL_BYTES_MAX,
     LINEAGES_IN_ONE_UNIT,
@@ -115,6 +116,26 @@ def test_with_every_role_six_lineages_still_cost_one_write_unit(largest: Lineage
         count = units * LINEAGES_IN_ONE_UNIT
         assert size_of_item(state_item(state_of(largest, count, roles=ALL_ROLES))) < units * WRITE_UNIT_BYTES
     assert size_of_item(state_item(state_of(SESSION, LINEAGES_IN_ONE_UNIT, roles=ALL_ROLES))) < 2 * WRITE_UNIT_BYTES
+
+
+@pytest.mark.parametrize("largest", [LARGEST, ENDED, ENDED_SESSION], ids=["live", "ended", "both"])
+def test_with_every_right_six_lineages_still_cost_one_write_unit(largest: Lineage) -> None:
+    """All roles, the longest attributes, and a second factor that an operator requires: an exchange is one unit."""
+    with_all = replace(
+        state_of(largest, LINEAGES_IN_ONE_UNIT, roles=ALL_ROLES),
+        attributes=bytes(ATTRIBUTES_BYTES_MAX),
+        second_factor_required=True,
+    )
+    without = replace(with_all, attributes=b"", second_factor_required=False)
+    assert size_of_item(state_item(with_all)) <= WRITE_UNIT_BYTES
+    assert size_of_item(state_item(with_all)) - size_of_item(state_item(without)) == 1 + ATTRIBUTES_BYTES_MAX + 1 + 2
+    assert {"A", "q"}.isdisjoint(state_item(without))
+
+
+def test_attributes_over_their_limit_are_never_written() -> None:
+    """The store checks the limit too."""
+    with pytest.raises(ValueError, match="at most 32 bytes"):
+        state_item(replace(state_of(LARGEST, 1), attributes=bytes(ATTRIBUTES_BYTES_MAX + 1)))
 
 
 def test_roles_take_at_most_seven_bytes_and_none_without_roles() -> None:

@@ -179,6 +179,11 @@ class FakeServer:
                 return 200, {"email": lineage.email, "device_id": lineage.id}
             case "GET", ["me", "devices"]:
                 return 200, {"devices": [{"device_id": one.id, "ended_reason": one.ended} for one in self._of(lineage)]}
+            case "GET", ["me", "activity"]:
+                return 200, {"events": []}
+            case "GET", ["me", "export"]:
+                self._consume_grant(lineage, request)
+                return 200, {"account": {"email": lineage.email}, "events": []}
             case "DELETE", ["me", "devices", device_id]:
                 if device_id != lineage.id:
                     self._consume_grant(lineage, request)

@@ -1,9 +1,10 @@
 """docs/baton/routes.md: its feature works as written, and its tables describe what happens."""
 
 import inspect
+import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,18 +13,20 @@ import pytest
 from chalice.app import Chalice, CloudWatchEvent, Rate
 
 from chalicelib import baton as public
-from chalicelib.baton import Answer, Baton, Caller, errors
+from chalicelib.baton import Answer, Baton, Caller, Claims, errors
 from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
+from chalicelib.baton.keys.base64url import decode_base64url
 from chalicelib.baton.lineages.clients import Clients
 from chalicelib.baton.storage.dynamodb.database import Tables
+from chalicelib.baton.tokens import claims as tokens_claims
 from tests.baton.conftest import ENVIRONMENT
 from tests.baton.wire.conversation import HOST, Device, through
 from tools import openapi
 from tools.dev.gateway import DevelopmentClock, Gateway
 
 PAGE = (Path(__file__).parents[3] / "docs" / "baton" / "routes.md").read_text("utf-8")
-FEATURE, APP, OWN_CODE = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+FEATURE, APP, CLAIMS, OWN_CODE = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 ROLES = "\n[roles]\nadmin = { code = 1 }\nsupport = { code = 2 }\n"
 KEY = {"idempotency-key": "note-7-abcdefghi"}
 
@@ -46,11 +49,14 @@ def team(tables: Tables, clock: DevelopmentClock, monkeypatch: pytest.MonkeyPatc
     """Run the page's feature and the end of its ``app.py``."""
     text = Clients.from_toml
     monkeypatch.setattr(Clients, "from_toml", lambda words, file="": text(words + ROLES, file))
-    given = EFFECTS.set(Effects(lambda: int(clock.time()), secrets.token_bytes))
+    settings = {**ENVIRONMENT, "BATON_TABLE_PREFIX": tables.prefix}
+    begun: dict[str, Any] = {"Baton": Baton, "Claims": Claims, "Mapping": Mapping}
+    given = EFFECTS.set(Effects(lambda: int(clock.time()), secrets.token_bytes, settings))
     try:
-        baton = Baton.from_environment({**ENVIRONMENT, "BATON_TABLE_PREFIX": tables.prefix})
+        exec(compile(CLAIMS, "docs/baton/routes.md", "exec"), begun)  # noqa: S102 - our own page
     finally:
         EFFECTS.reset(given)
+    baton = begun["baton"]
     app = Chalice(app_name="notes", configure_logs=False)
     baton.install(app)
     feature = ModuleType("notes_of_the_page")
@@ -74,6 +80,40 @@ def phone(device: Callable[..., Device]) -> Device:
     phone = device()
     assert phone.register("ada@example.com").status == 201
     return phone
+
+
+def test_the_claims_of_the_page_are_in_the_next_token(team: dict[str, Any], phone: Device) -> None:
+    """The attributes of the account, from the next exchange on."""
+    baton = team["baton"]
+    account = phone.get("/me").members["account_id"]
+
+    def plan() -> object:
+        return json.loads(decode_base64url(phone.tokens["access_token"].split(".")[1]))["plan"]
+
+    assert plan() == 0
+    baton.accounts.set_attributes(account, {"plan": 2})
+    assert plan() == 0
+    assert phone.exchange().status == 200
+    assert plan() == 2
+
+
+def test_a_claims_function_that_raises_is_503_and_its_place_is_logged(
+    team: dict[str, Any], phone: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The repeated exchange gets the child. No line has the text of the exception."""
+    baton, account = team["baton"], phone.get("/me").members["account_id"]
+    events = heard(monkeypatch)
+    baton.accounts.set_attributes(account, {"plan": 2})
+    stock, attempt = tokens_claims.decode_attributes, "attempt-of-an-exchange"
+    monkeypatch.setattr(tokens_claims, "decode_attributes", lambda _: None)
+    said = phone.exchange(attempt=attempt)
+    assert (said.status, said.code, said.members["action"]) == (503, "unavailable", "retry")
+    (defect,) = [facts for event, facts in events if event == "internal_error"]
+    assert (defect["kind"], defect["where"].split(":")[0]) == ("AttributeError", "claims")
+    (refused,) = [facts for event, facts in events if event == "refused"]
+    assert refused["reason"] == "the claims function of the team raised AttributeError"
+    monkeypatch.setattr(tokens_claims, "decode_attributes", stock)
+    assert phone.exchange(attempt=attempt).status == 200
 
 
 def test_a_note_is_stored_once_and_recorded(phone: Device, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +261,7 @@ def test_the_page_names_each_public_name_argument_and_member() -> None:
     arguments = [name for name in inspect.signature(Baton.signed).parameters if name != "self"]
     assert [name for name in arguments if not re.search(rf"^\| `{name}=", PAGE, re.MULTILINE)] == []
     members = [name for name in Caller.__annotations__ if name[0] != "_"]
-    own = {"account_state", "not_before", "now"}
+    own = {"account_state", "attempt", "demands_second_factor", "not_before", "now"}
     assert [name for name in members if name not in own and f"`{name}`" not in PAGE] == []
 
 

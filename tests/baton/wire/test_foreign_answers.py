@@ -85,6 +85,8 @@ METHODS = {
     "exchange": Method(lambda client: client.exchange()),
     "me": Method(lambda client: client.me()),
     "devices": Method(lambda client: client.devices()),
+    "activity": Method(lambda client: client.activity()),
+    "export_account": Method(lambda client: client.export_account(PASSWORD), steps=3),
     "call, safe": Method(lambda client: client.call("GET", "/me")),
     "call, once": Method(lambda client: client.call("POST", "/notes", json={}), AnswerLost),
     "call, repeated": Method(lambda client: client.call("POST", "/notes", json={}, repeat=True)),

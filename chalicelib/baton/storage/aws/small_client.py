@@ -78,6 +78,11 @@ class _Stored(TypedDict, total=False):
     Attributes: Item
 
 
+class _Page(TypedDict, total=False):
+    Items: list[Item]
+    LastEvaluatedKey: Item
+
+
 class _Decrypted(TypedDict):
     Plaintext: bytes
 
@@ -227,6 +232,10 @@ class SmallDynamoDB(SmallClient):
         """Call ``GetItem``."""
         return self._call("GetItem", request, _STORED)
 
+    def query(self, **request: object) -> dict[str, Any]:
+        """Call ``Query``."""
+        return self._call("Query", request, _PAGE)
+
     def put_item(self, **request: object) -> dict[str, Any]:
         """Call ``PutItem``."""
         return self._call("PutItem", request, _STORED)
@@ -272,6 +281,7 @@ SMALL_CLIENTS: Final[Mapping[str, type[SmallClient]]] = {"dynamodb": SmallDynamo
 """The services that the small AWS client supports."""
 
 _STORED = Decoder(_Stored)
+_PAGE = Decoder(_Page)
 _DECRYPTED = Decoder(_Decrypted)
 _QUEUED = Decoder(_Queued)
 _NOS = Decoder(_No)

@@ -17,6 +17,7 @@ LATE: Final = (
     "botocore.session",
     "botocore.utils",
     "cryptography.hazmat.primitives.asymmetric.ed25519",
+    "cryptography.hazmat.primitives.twofactor.totp",
     "difflib",
     "html",
     "http.client",

@@ -3,13 +3,19 @@
 from typing import Final
 
 from chalicelib.baton.errors import Unavailable
-from chalicelib.baton.events.ports import AuditEvent, Log
+from chalicelib.baton.events.ports import AuditEvent, Log, StoredEvent
+from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.policy import AUDIT_KEPT_S
 from chalicelib.baton.storage.aws.service import ConditionFailed
 from chalicelib.baton.storage.dynamodb.database import EXPIRY, DynamoDB
-from chalicelib.baton.storage.dynamodb.items import Item, expression, number, of_account, text
+from chalicelib.baton.storage.dynamodb.items import Item, expression, number, of_account, reading, text
 
 IS_NEW: Final = "attribute_not_exists(pk)"
+OLDER: Final = "pk = :account AND sk < :before"
+AFTER_ALL: Final = "~"
+"""Greater than every sort key, which begins with a digit."""
+ERASED_AT_ONCE: Final = 25
+"""``BatchWriteItem`` takes at most 25 items."""
 
 
 class Audit:
@@ -35,6 +41,36 @@ class Audit:
             # The message of a defect may quote the event. So only its type is logged.
             reason = error.reason if isinstance(error, Unavailable) else type(error).__name__
             self._log.record("audit_write_failed", event=event.event, account=event.account, reason=reason)
+
+    def newest(self, account: AccountId, *, before: str | None, limit: int, now: int) -> list[StoredEvent]:
+        """Return the newest events of an account that are older than the key ``before``, strongly consistent."""
+        items = self._database.query(
+            self._database.tables.audit,
+            OLDER,
+            {":account": of_account(account)["pk"], ":before": text(before or AFTER_ALL)},
+            limit=limit,
+        )
+        stored = [_stored_event(account, item) for item in items]
+        return [one for one in stored if one.event.at + AUDIT_KEPT_S > now]
+
+    def erase(self, account: AccountId) -> None:
+        """Delete every event of an account, a page at a time."""
+        table = self._database.tables.audit
+        whole = {":account": of_account(account)["pk"], ":before": text(AFTER_ALL)}
+        while items := self._database.query(table, OLDER, whole, limit=ERASED_AT_ONCE):
+            self._database.delete_batch(table, [{"pk": item["pk"], "sk": item["sk"]} for item in items])
+
+
+def _stored_event(account: AccountId, item: Item) -> StoredEvent:
+    with reading("audit event"):
+        event = AuditEvent(
+            at=int(item["at"]["N"]),
+            event=item["event"]["S"],
+            account=account,
+            lineage=LineageId(item["lineage"]["S"]) if "lineage" in item else None,
+            details={name: value["S"] for name, value in item["details"]["M"].items()},
+        )
+        return StoredEvent(item["sk"]["S"], event)
 
 
 def _event_item(event: AuditEvent, event_id: str) -> Item:

@@ -4,7 +4,7 @@ Two failures are results: ``ConditionFailed`` and ``TransactionFailed``. Every o
 ``errors.Unavailable``. Its reason contains the operation and the error code, never a value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 HELD_PER_PAGE: Final = 100
 """The number of items that ``DynamoDB.holds`` reads in one page. A match is usually among the first items."""
+
+BATCHES_MAX: Final = 4
+"""How often the unprocessed part of a batch is sent again."""
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "users": ("pk",),
@@ -87,6 +90,31 @@ class DynamoDB:
             if "LastEvaluatedKey" not in page:
                 return False
             asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def query(self, table: str, condition: str, values: Mapping[str, object], *, limit: int) -> "list[Item]":
+        """Read the items of one partition key from the last sort key down, strongly consistent, ``limit`` at most.
+
+        DynamoDB returns at most 1 MB in one answer, so it may be called several times.
+        """
+        asked: dict[str, object] = {"TableName": table, "ConsistentRead": True, "ScanIndexForward": False}
+        asked |= {"KeyConditionExpression": condition, "ExpressionAttributeValues": values}
+        items: list[Item] = []
+        while len(items) < limit:
+            page = self._dynamodb.call("query", **asked, Limit=limit - len(items))
+            items += page["Items"]
+            if "LastEvaluatedKey" not in page:
+                break
+            asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        return items
+
+    def delete_batch(self, table: str, keys: "Sequence[Item]") -> None:
+        """Delete at most 25 items, without a condition. Raises ``Unavailable`` if DynamoDB refuses a part for long."""
+        left: Mapping[str, object] = {table: [{"DeleteRequest": {"Key": key}} for key in keys]}
+        for _ in range(BATCHES_MAX):
+            left = self._dynamodb.call("batch_write_item", RequestItems=left).get("UnprocessedItems") or {}
+            if not left:
+                return
+        raise Unavailable("dynamodb batch_write_item: items stayed unprocessed")
 
     def transact(self, *writes: Mapping[str, Mapping[str, object]]) -> None:
         """Send a transaction. Raises ``TransactionFailed`` with the items whose conditions failed."""

@@ -14,6 +14,7 @@ from chalicelib.baton.ids import AccountId, LineageId
 from chalicelib.baton.lineages.assurance import ASSURANCES, CODE_BITS, CODES
 from chalicelib.baton.lineages.model import (
     NO_ATTEMPT,
+    NO_RIGHTS,
     AccountState,
     Assurance,
     Binding,
@@ -22,9 +23,11 @@ from chalicelib.baton.lineages.model import (
     KeyBinding,
     Lineage,
     NoBinding,
+    Rights,
     SecretBinding,
     Status,
 )
+from chalicelib.baton.lineages.rules import check_attributes
 from chalicelib.baton.policy import LABEL_BYTES_MAX, ROLES_MAX
 
 
@@ -86,6 +89,7 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "#deleted_by": "m",
     "#roles": "r",
     "#second_factor_required": "q",
+    "#team_attributes": "A",
 }
 """The stored attribute names of account state and lineage. In an account state, the end is that of the last rise of the
 epoch."""
@@ -104,6 +108,10 @@ def number(value: int) -> Value:
 def binary(value: bytes) -> Value:
     """Return the value of bytes."""
     return {"B": value}
+
+
+REQUIRED: Final = number(1)
+"""The stored value of ``q``: an operator requires a second factor. Otherwise the attribute does not exist."""
 
 
 def of_account(account: AccountId) -> Item:
@@ -165,7 +173,10 @@ def state_item(account_state: AccountState) -> Item:
     if account_state.roles:
         item["r"] = roles_value(account_state.roles)
     if account_state.second_factor_required:
-        item["q"] = number(1)
+        item["q"] = REQUIRED
+    if account_state.attributes:
+        check_attributes(account_state.attributes)
+        item["A"] = binary(account_state.attributes)
     return item | _ended_value(account_state.raised)
 
 
@@ -181,6 +192,7 @@ def state_of(item: Item) -> AccountState:
             raised=_ended(item),
             deleted_by=LineageId(item["m"]["S"]) if "m" in item else None,
             roles=_roles(int(item["r"]["N"])) if "r" in item else frozenset(),
+            attributes=item["A"]["B"] if "A" in item else b"",
             second_factor_required="q" in item,
         )
 
@@ -189,6 +201,15 @@ def lineage_of(item: Item, lineage: LineageId) -> Lineage:
     """Read one lineage of an account state. The other lineages are not decoded, which saves time in an exchange."""
     with reading("account state"):
         return _lineage(lineage, item["L"]["M"][lineage]["M"])
+
+
+def stored_rights(item: Item) -> Rights:
+    """Read the rights of an account from its account state."""
+    if "r" not in item and "A" not in item:
+        return NO_RIGHTS
+    with reading("account state"):
+        roles = _roles(int(item["r"]["N"])) if "r" in item else frozenset()
+        return Rights(roles, item["A"]["B"] if "A" in item else b"")
 
 
 def lineage_value(lineage: Lineage) -> Value:

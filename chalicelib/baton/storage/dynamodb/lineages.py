@@ -27,6 +27,7 @@ from chalicelib.baton.lineages.rules import (
     Retry,
     Reused,
     Superseded,
+    check_attributes,
     judge,
     may_act,
 )
@@ -45,6 +46,7 @@ from chalicelib.baton.storage.dynamodb.items import (
     roles_value,
     state_of,
     state_update,
+    stored_rights,
     text,
 )
 from chalicelib.baton.storage.dynamodb.state_writes import (
@@ -57,18 +59,21 @@ from chalicelib.baton.storage.dynamodb.state_writes import (
     END_ONE,
     ENDABLE,
     EXISTS,
-    NO_ROLES,
     NOT_DELETED,
     RAISE_EPOCH_AND_END_ACTOR,
     RECORDABLE,
+    RELEASE_SECOND_FACTOR,
+    REMOVE_ATTRIBUTES,
     REMOVE_ROLES,
-    ROLES_AS_READ,
+    REQUIRE_SECOND_FACTOR,
+    SET_ATTRIBUTES,
     SET_ROLES,
     SET_STATUS,
     TO_THE_NEXT_GENERATION,
     actor_values,
     add_one,
     end_values,
+    roles_condition,
 )
 
 
@@ -115,7 +120,7 @@ class LineageStore:
             if isinstance(verdict, Current):
                 raise Unavailable("the condition of an exchange and the rule disagree") from None
             return verdict
-        return Exchanged(lineage_of(item, presented.lineage))
+        return Exchanged(lineage_of(item, presented.lineage), stored_rights(item))
 
     def add_lineage(
         self,
@@ -238,7 +243,7 @@ class LineageStore:
         self, account: AccountId, roles: frozenset[int], *, expected: frozenset[int]
     ) -> Done | Moved | Refused:
         """Replace the roles of an active account, if they are as they were read."""
-        condition, values = _roles_as_read(expected)
+        condition, values = roles_condition(expected)
         update = state_update(
             self._table,
             account,
@@ -257,9 +262,28 @@ class LineageStore:
             return Moved() if account_state.status is Status.ACTIVE else Refused()
         return Done()
 
+    def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:
+        """Require a second factor from an active account, or release it. Released, the attribute does not exist."""
+        return self._set(account, REQUIRE_SECOND_FACTOR if required else RELEASE_SECOND_FACTOR, {})
+
+    def set_attributes(self, account: AccountId, attributes: bytes) -> Done | Refused:
+        """Replace the team's attributes of an active account. Without attributes, the attribute does not exist."""
+        check_attributes(attributes)
+        return self._set(
+            account, SET_ATTRIBUTES if attributes else REMOVE_ATTRIBUTES, {":attributes": binary(attributes)}
+        )
+
+    def _set(self, account: AccountId, update: str, values: dict[str, Value]) -> Done | Refused:
+        """Change one attribute of an active account."""
+        try:
+            self._database.write("update_item", **state_update(self._table, account, update, (ACTIVE,), values=values))
+        except ConditionFailed:
+            return Refused()
+        return Done()
+
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
         """Build the ``ConditionCheck`` that a login is active and, with ``roles``, that these are its roles."""
-        condition, values = _roles_as_read(roles) if roles is not None else (None, {})
+        condition, values = roles_condition(roles) if roles is not None else (None, {})
         check = state_update(
             self._table,
             actor.account,
@@ -291,11 +315,6 @@ class LineageStore:
             values={**actor_values(actor), **end_values(ended), **(values or {})},
         )
         self._database.write("update_item", **write)
-
-
-def _roles_as_read(roles: frozenset[int]) -> tuple[str, dict[str, Value]]:
-    """Return the condition that the roles of an account are as they were read, and its value."""
-    return (ROLES_AS_READ, {":roles_as_read": roles_value(roles)}) if roles else (NO_ROLES, {})
 
 
 def _not_acting(account_state: AccountState | None, actor: Actor, *, now: int) -> Inactive | ProofOutdated:

@@ -69,7 +69,7 @@ class MailUsers(Users):
     ) -> Done | Moved:
         """Replace the password hash, end every login and forget the devices, in one transaction.
 
-        A claim also removes the second factors and the roles.
+        A claim also removes the second factors, the roles and the team's attributes.
         """
         tables = self._database.tables
         values: dict[str, Value] = {

@@ -24,6 +24,7 @@ from chalicelib.baton.storage.dynamodb.items import (
     expression,
     lineage_value,
     number,
+    roles_value,
     state_item,
     state_update,
 )
@@ -109,14 +110,19 @@ RAISE_EPOCH_AND_END_ACTOR: Final = (
     f"{RAISE_EPOCH}, #lineages.#actor.#ended_at = :now, #lineages.#actor.#ended_why = :why"
     " REMOVE #lineages.#actor.#attempts"
 )
-# The item of a deleted account keeps no personal data: device names, times of logins and roles are removed.
+# The item of a deleted account keeps no personal data: device names, times of logins, roles and attributes are removed.
 REMOVE_ROLES: Final = "REMOVE #roles"
-REMOVE_DEMANDS: Final = f"{REMOVE_ROLES}, #second_factor_required"
+REMOVE_RIGHTS: Final = f"{REMOVE_ROLES}, #second_factor_required, #team_attributes"
 CLEAR: Final = f"{SET_STATUS}, #lineages = :no_lineages"
-DELETE: Final = f"{CLEAR} {REMOVE_DEMANDS}"
-DELETE_BY_ACTOR: Final = f"{CLEAR}, #deleted_by = :deleted_by {REMOVE_DEMANDS}"
+DELETE: Final = f"{CLEAR} {REMOVE_RIGHTS}"
+DELETE_BY_ACTOR: Final = f"{CLEAR}, #deleted_by = :deleted_by {REMOVE_RIGHTS}"
 SET_ROLES: Final = "SET #roles = :roles"
 RAISE_VERSION_AND_EPOCH: Final = f"{RAISE_EPOCH}, #credentials_version = :next_credentials_version"
+REQUIRE_SECOND_FACTOR: Final = "SET #second_factor_required = :one"
+RELEASE_SECOND_FACTOR: Final = "REMOVE #second_factor_required"
+SET_ATTRIBUTES: Final = "SET #team_attributes = :attributes"
+REMOVE_ATTRIBUTES: Final = "REMOVE #team_attributes"
+CLAIM: Final = f"{RAISE_VERSION_AND_EPOCH} {REMOVE_ROLES}, #team_attributes"
 RAISE_CREDENTIALS_VERSION: Final = "SET #credentials_version = :next_credentials_version"
 RAISE_EPOCH_AND_KEEP_ONE: Final = f"{RAISE_VERSION_AND_EPOCH}, #lineages.#actor.#epoch = :next_epoch"
 
@@ -149,11 +155,12 @@ def add_one(
     others = {f"#other_{place}": one for place, one in enumerate(staying)}
     if isinstance(lineage.binding, KeyBinding):
         present = (f"attribute_exists(#lineages.{name})" for name in [*ending, *others])
+    roles_as_read, roles = roles_condition(expected.roles)
     return state_update(
         table,
         expected.account,
         f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(gone)}" if gone else ""),
-        (*admissible, *present, *not_ended, *as_read),
+        (*admissible, *present, *not_ended, *as_read, roles_as_read),
         lineage=lineage.id,
         names=ending | removing | others,
         values={
@@ -164,8 +171,14 @@ def add_one(
             ":count": number(len(expected.lineages)),
             ":now": number(lineage.auth_time),
             ":lineage": lineage_value(lineage),
+            **roles,
         },
     )
+
+
+def roles_condition(roles: frozenset[int]) -> tuple[str, dict[str, Value]]:
+    """Return the condition that the roles of an account are as they were read, and its value."""
+    return (ROLES_AS_READ, {":roles_as_read": roles_value(roles)}) if roles else (NO_ROLES, {})
 
 
 def put_first(table: str, account_state: AccountState) -> dict[str, dict[str, object]]:
@@ -210,12 +223,12 @@ def end_logins(
 ) -> dict[str, dict[str, object]]:
     """Build the part of a transaction that ends every login of an active account with its credentials.
 
-    ``clear`` removes the roles too.
+    ``clear`` removes the roles and the team's attributes too.
     """
     update = state_update(
         table,
         account,
-        f"{RAISE_VERSION_AND_EPOCH} {REMOVE_ROLES}" if clear else RAISE_VERSION_AND_EPOCH,
+        CLAIM if clear else RAISE_VERSION_AND_EPOCH,
         (ACTIVE, CREDENTIALS_AS_READ),
         values={
             **end_values(ended),

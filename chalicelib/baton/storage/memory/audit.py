@@ -1,6 +1,8 @@
 """The audit events in memory."""
 
-from chalicelib.baton.events.ports import AuditEvent
+from chalicelib.baton.events.ports import AuditEvent, StoredEvent
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.policy import AUDIT_KEPT_S
 from chalicelib.baton.storage.memory.tables import MemoryTables
 
 
@@ -22,3 +24,19 @@ class MemoryAudit:
         with self._tables.lock:
             self._tables.sweep(event.at)
             self._tables.events.setdefault((event.account, event.at, event_id), event)
+
+    def newest(self, account: AccountId, *, before: str | None, limit: int, now: int) -> list[StoredEvent]:
+        """Return the newest events of an account that are older than the key ``before``."""
+        with self._tables.lock:
+            stored = [
+                StoredEvent(f"{at:010}#{event_id}", event)
+                for (owner, at, event_id), event in self._tables.events.items()
+                if owner == account and at + AUDIT_KEPT_S > now
+            ]
+        stored.sort(key=lambda one: one.key, reverse=True)
+        return [one for one in stored if before is None or one.key < before][:limit]
+
+    def erase(self, account: AccountId) -> None:
+        """Delete every event of an account."""
+        with self._tables.lock:
+            self._tables.events = {key: event for key, event in self._tables.events.items() if key[0] != account}

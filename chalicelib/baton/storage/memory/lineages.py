@@ -27,9 +27,11 @@ from chalicelib.baton.lineages.rules import (
     Retry,
     Reused,
     Superseded,
+    check_attributes,
     exchange,
     judge,
     may_act,
+    rights_of,
 )
 from chalicelib.baton.storage.memory.tables import MemoryTables
 
@@ -60,7 +62,7 @@ class MemoryLineageStore:
             assert account_state is not None
             child = exchange(verdict.lineage, presented, now=now)
             self._put(account_state, child)
-            return Exchanged(child)
+            return Exchanged(child, rights_of(account_state))
 
     def add_lineage(
         self,
@@ -171,7 +173,7 @@ class MemoryLineageStore:
             reason = EndReason.ENDED_EVERYWHERE if status is Status.DELETED else EndReason.ACCOUNT_DISABLED
             changed = _raised(account_state, Ended(at=now, reason=reason))
             if status is Status.DELETED:
-                changed = replace(changed, lineages={}, roles=frozenset(), second_factor_required=False)
+                changed = replace(changed, lineages={}, roles=frozenset(), attributes=b"", second_factor_required=False)
             self._tables.lineages[account] = replace(changed, status=status)
             return Done()
 
@@ -192,6 +194,23 @@ class MemoryLineageStore:
             self._tables.lineages[account] = replace(account_state, roles=roles)
             return Done()
 
+    def set_second_factor(self, account: AccountId, *, required: bool) -> Done | Refused:
+        """Require a second factor from an active account, or release it."""
+        return self._set(account, second_factor_required=required)
+
+    def set_attributes(self, account: AccountId, attributes: bytes) -> Done | Refused:
+        """Replace the team's attributes of an active account."""
+        check_attributes(attributes)
+        return self._set(account, attributes=attributes)
+
+    def _set(self, account: AccountId, **changes: bool | bytes) -> Done | Refused:
+        with self._tables.lock:
+            account_state = self._tables.lineages.get(account)
+            if account_state is None or account_state.status is not Status.ACTIVE:
+                return Refused()
+            self._tables.lineages[account] = replace(account_state, **changes)
+            return Done()
+
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
         """Raise ``NotImplementedError``: a transaction of DynamoDB cannot contain a condition on this memory."""
         raise NotImplementedError(
@@ -206,7 +225,11 @@ class MemoryLineageStore:
 
 
 def _as_read(account_state: AccountState, expected: AccountState) -> bool:
-    return (account_state.epoch, account_state.credentials_version) == (expected.epoch, expected.credentials_version)
+    return (account_state.epoch, account_state.credentials_version, account_state.roles) == (
+        expected.epoch,
+        expected.credentials_version,
+        expected.roles,
+    )
 
 
 def _raised(account_state: AccountState, raised: Ended) -> AccountState:

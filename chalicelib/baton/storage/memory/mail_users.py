@@ -57,5 +57,6 @@ class MemoryMailUsers(MemoryUsers):
                 credentials_version=expected_version + 1,
                 raised=Ended(at=now, reason=EndReason.CLAIMED if claim else EndReason.PASSWORD_RESET),
                 roles=frozenset() if claim else account_state.roles,
+                attributes=b"" if claim else account_state.attributes,
             )
             return Done()

@@ -2,7 +2,8 @@
 
 from msgspec.structs import replace
 
-from chalicelib.baton.events.ports import AuditEvent
+from chalicelib.baton.events.ports import AuditEvent, StoredEvent
+from chalicelib.baton.policy import AUDIT_KEPT_S
 from chalicelib.baton.testing.contract.under_test import Contract, StorageUnderTest
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
@@ -14,6 +15,19 @@ from chalicelib.baton.testing.contract.values import (
 
 class AuditContract(Contract):
     """The store ``audit``: `events.ports.Audit`."""
+
+    def fill(self, storage: StorageUnderTest, count: int) -> list[StoredEvent]:
+        """Write events, two in each second, and return them, the newest first."""
+        stored = [
+            StoredEvent(
+                f"{NOW + number // 2:010}#{number:016x}",
+                AuditEvent(NOW + number // 2, "logged_in", ACCOUNT, NEW, {"number": str(number)}),
+            )
+            for number in range(count)
+        ]
+        for one in stored:
+            storage.audit.append(one.event, event_id=one.key.partition("#")[2])
+        return stored[::-1]
 
     def test_events_are_read_back_in_their_order(self, storage: StorageUnderTest) -> None:
         """Every member of an event is stored, by account."""
@@ -37,3 +51,37 @@ class AuditContract(Contract):
         storage.audit.append(event, event_id="a")
         storage.audit.append(event, event_id="b")
         assert len(storage.events(ACCOUNT)) == 2
+
+    def test_the_newest_events_are_read_a_page_at_a_time(self, storage: StorageUnderTest) -> None:
+        """Each event once, also two of one second, and none of another account."""
+        stored = self.fill(storage, 7)
+        storage.audit.append(AuditEvent(NOW, "logged_in", SOMEBODY_ELSE), event_id="a")
+        pages, before = [], None
+        while page := storage.audit.newest(ACCOUNT, before=before, limit=3, now=NOW):
+            pages.append(page)
+            before = page[-1].key
+        assert pages == [stored[:3], stored[3:6], stored[6:]]
+        assert storage.audit.newest(ACCOUNT, before=None, limit=100, now=NOW) == stored
+
+    def test_a_key_that_does_not_exist_is_a_place_too(self, storage: StorageUnderTest) -> None:
+        """The event of a cursor may have expired meanwhile."""
+        stored = self.fill(storage, 4)
+        assert storage.audit.newest(ACCOUNT, before=f"{NOW + 1:010}#", limit=9, now=NOW) == stored[2:]
+        assert storage.audit.newest(ACCOUNT, before=f"{NOW:010}#", limit=9, now=NOW) == []
+
+    def test_an_expired_event_is_not_read(self, storage: StorageUnderTest) -> None:
+        """DynamoDB deletes it days late."""
+        stored = self.fill(storage, 4)
+        for late, read in ((AUDIT_KEPT_S - 1, stored), (AUDIT_KEPT_S, stored[:2]), (AUDIT_KEPT_S + 1, [])):
+            assert storage.audit.newest(ACCOUNT, before=None, limit=9, now=NOW + late) == read
+
+    def test_the_events_of_an_account_are_erased(self, storage: StorageUnderTest) -> None:
+        """All of them, more than one batch, and none of another account. It is safe to repeat."""
+        self.fill(storage, 60)
+        other = AuditEvent(NOW, "logged_in", SOMEBODY_ELSE)
+        storage.audit.append(other, event_id="a")
+        for _ in range(2):
+            storage.audit.erase(ACCOUNT)
+            assert storage.events(ACCOUNT) == []
+        assert storage.events(SOMEBODY_ELSE) == [other]
+        assert len(self.fill(storage, 2)) == len(storage.events(ACCOUNT)) == 2

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.lineages.model import (
+    NO_RIGHTS,
     AccountState,
     Ended,
     EndReason,
@@ -17,11 +18,13 @@ from chalicelib.baton.lineages.rules import (
     Inactive,
     ProofOutdated,
     may_act,
+    rights_of,
 )
 from chalicelib.baton.testing.contract.under_test import LineagesUnderTest, StorageUnderTest
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
+    ATTRIBUTES,
     EPOCH,
     IDLE_S,
     MINE,
@@ -65,6 +68,11 @@ INACTIVE: Final = [
     ),
 ]
 """Every state of an account in which a login may not write, and the verdict."""
+
+
+def full(*lineages: Lineage) -> AccountState:
+    """Return an account state with roles, attributes, and a second factor that an operator requires."""
+    return replace(state_with(*lineages), roles=SUPPORT, attributes=ATTRIBUTES, second_factor_required=True)
 
 
 class EndsContract(LineagesUnderTest):
@@ -165,21 +173,23 @@ class EndsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_a_deleted_account_keeps_no_lineage(self, storage: StorageUnderTest) -> None:
-        """The remaining item has no names of devices, times of logins or roles, because these are personal data."""
-        storage.seed(replace(state_with(MINE_LIVE, OTHER_LIVE), roles=SUPPORT))
+        """The remaining item has no names of devices, times of logins, roles or attributes: these are personal data."""
+        storage.seed(full(MINE_LIVE, OTHER_LIVE))
         for _ in range(2):
             assert storage.lineages.delete(ACTOR, now=NOW) == Done()
         assert self.account_state(storage).status is Status.DELETED
         assert not self.account_state(storage).lineages
-        assert not self.account_state(storage).roles
+        assert rights_of(self.account_state(storage)) == NO_RIGHTS
+        assert not self.account_state(storage).second_factor_required
         assert self.exchange(storage, presented()) == Inactive()
 
     def test_an_account_deleted_by_the_operator_keeps_no_lineage(self, storage: StorageUnderTest) -> None:
         """The remaining item has the same members as after a deletion by the owner."""
-        storage.seed(replace(state_with(MINE_LIVE), roles=SUPPORT))
+        storage.seed(full(MINE_LIVE))
         assert storage.lineages.set_status(ACCOUNT, Status.DELETED, now=NOW) == Done()
         assert not self.account_state(storage).lineages
-        assert not self.account_state(storage).roles
+        assert rights_of(self.account_state(storage)) == NO_RIGHTS
+        assert not self.account_state(storage).second_factor_required
 
     @pytest.mark.parametrize(
         "lineage",

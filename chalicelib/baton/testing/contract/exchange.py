@@ -5,12 +5,14 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from chalicelib.baton.effects import Done
 from chalicelib.baton.lineages.model import (
     AccountState,
     Ended,
     EndReason,
     Lineage,
     NoBinding,
+    Rights,
     SecretBinding,
     Status,
 )
@@ -26,8 +28,10 @@ from chalicelib.baton.lineages.rules import (
 from chalicelib.baton.testing.contract.under_test import RACERS, LineagesUnderTest, StorageUnderTest, race
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
+    ADMIN,
     ALL_ROLES,
     ATTEMPT,
+    ATTRIBUTES,
     EPOCH,
     HISTORY,
     IDLE_S,
@@ -37,6 +41,7 @@ from chalicelib.baton.testing.contract.values import (
     OTHER_ATTEMPT,
     OTHER_KEY,
     OTHER_LIVE,
+    SUPPORT,
     presented,
     state_with,
 )
@@ -83,6 +88,16 @@ class ExchangeContract(LineagesUnderTest):
         child = exchange(before, token, now=NOW)
         assert self.exchange(storage, token) == Exchanged(child)
         assert self.account_state(storage) == state_with(child, OTHER_LIVE)
+
+    def test_an_exchange_and_its_retry_return_the_rights_of_the_account(self, storage: StorageUnderTest) -> None:
+        """Those of the write itself, without a further read. The retry returns those of its own time."""
+        storage.seed(replace(state_with(MINE_LIVE), roles=SUPPORT, attributes=ATTRIBUTES))
+        child = exchange(MINE_LIVE, presented(), now=NOW)
+        assert self.exchange(storage, presented()) == Exchanged(child, Rights(SUPPORT, ATTRIBUTES))
+        assert storage.lineages.set_roles(ACCOUNT, ADMIN, expected=SUPPORT) == Done()
+        assert self.exchange(storage, presented()) == Retry(child, Rights(ADMIN, ATTRIBUTES))
+        assert storage.lineages.set_attributes(ACCOUNT, b"") == Done()
+        assert self.exchange(storage, presented()) == Retry(child, Rights(ADMIN))
 
     def test_a_child_is_never_older_than_its_parent(self, storage: StorageUnderTest) -> None:
         """If this clock is behind the clock that issued the parent, the child gets the ``iat`` of the parent."""

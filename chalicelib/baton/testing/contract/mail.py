@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.factors.model import SecondFactors
-from chalicelib.baton.lineages.model import AccountState, Ended, EndReason, Status
-from chalicelib.baton.lineages.rules import ended_of, may_act
+from chalicelib.baton.lineages.model import NO_RIGHTS, AccountState, Ended, EndReason, Status
+from chalicelib.baton.lineages.rules import ended_of, may_act, rights_of
 from chalicelib.baton.testing.contract.ends import INACTIVE
 from chalicelib.baton.testing.contract.factor_values import FACTORS
 from chalicelib.baton.testing.contract.under_test import RACERS, LineagesUnderTest, StorageUnderTest, race
@@ -16,6 +16,7 @@ from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
     ADMIN,
+    ATTRIBUTES,
     EPOCH,
     IDLE_S,
     MARK,
@@ -35,8 +36,8 @@ class MailContract(LineagesUnderTest):
     """The store ``accounts``: `mail.ports.MailUsers`."""
 
     def registered_with(self, storage: StorageUnderTest, **user: object) -> AccountState:
-        """Register a person with two devices and a role, and return the account state."""
-        account_state = replace(state_with(MINE_LIVE, OTHER_LIVE), roles=ADMIN)
+        """Register a person with two devices, a role and attributes, and return the account state."""
+        account_state = replace(state_with(MINE_LIVE, OTHER_LIVE), roles=ADMIN, attributes=ATTRIBUTES)
         assert storage.accounts.register(replace(USER, **user), account_state) == Done()
         return account_state
 
@@ -95,7 +96,7 @@ class MailContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_a_reset_ends_every_login_and_keeps_the_rest(self, storage: StorageUnderTest) -> None:
-        """Version and epoch rise by one in one transaction. Roles and the time of proof stay."""
+        """Version and epoch rise by one in one transaction. Roles, attributes and the time of proof stay."""
         account_state = self.registered_with(storage, verified_at=NOW - 5)
         assert self.reset(storage) == Done()
         assert storage.accounts.get(ACCOUNT) == replace(
@@ -111,14 +112,14 @@ class MailContract(LineagesUnderTest):
         for lineage in after.lineages.values():
             assert ended_of(after, lineage, now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S) == ended
 
-    def test_a_claim_proves_the_address_and_takes_the_roles(self, storage: StorageUnderTest) -> None:
+    def test_a_claim_proves_the_address_and_takes_the_rights(self, storage: StorageUnderTest) -> None:
         """The logins end with a reason of their own."""
         self.registered_with(storage)
         assert self.reset(storage, claim=True) == Done()
         user, after = storage.accounts.get(ACCOUNT), self.account_state(storage)
         assert user is not None
         assert user.verified_at == NOW
-        assert after.roles == frozenset()
+        assert rights_of(after) == NO_RIGHTS
         assert after.raised == Ended(at=NOW, reason=EndReason.CLAIMED)
 
     def test_a_reset_keeps_the_second_factors_and_forgets_remembered_devices(self, storage: StorageUnderTest) -> None:

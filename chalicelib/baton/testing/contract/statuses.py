@@ -8,18 +8,23 @@ from msgspec.structs import replace
 from chalicelib.baton.effects import Done, Moved, Refused
 from chalicelib.baton.lineages.model import (
     EndReason,
+    Rights,
     Status,
 )
 from chalicelib.baton.lineages.rules import (
     Inactive,
     active_lineage,
+    rights_of,
 )
+from chalicelib.baton.policy import ATTRIBUTES_BYTES_MAX
+from chalicelib.baton.testing.contract.ends import full
 from chalicelib.baton.testing.contract.under_test import RACERS, LineagesUnderTest, StorageUnderTest, race
 from chalicelib.baton.testing.contract.values import (
     ACCOUNT,
     ACTOR,
     ADMIN,
     ALL_ROLES,
+    ATTRIBUTES,
     IDLE_S,
     MINE,
     MINE_LIVE,
@@ -38,7 +43,7 @@ from chalicelib.baton.testing.contract.values import (
 
 
 class StatusesContract(LineagesUnderTest):
-    """The verbs ``set_status`` and ``set_roles``."""
+    """The verbs ``set_status``, ``set_roles``, ``set_second_factor`` and ``set_attributes``."""
 
     @pytest.mark.guarantee(7)
     def test_enabling_again_revives_no_login(self, storage: StorageUnderTest) -> None:
@@ -139,8 +144,8 @@ class StatusesContract(LineagesUnderTest):
         assert storage.lineages.get(ACCOUNT) is None
 
     def test_roles_stay_with_every_other_write(self, storage: StorageUnderTest) -> None:
-        """No exchange, login, end, disable, enable or password change changes a role."""
-        storage.accounts.register(USER, replace(state_with(MINE_LIVE, OTHER_LIVE), roles=SUPPORT))
+        """No exchange, login, end, disable, enable or password change changes a role, an attribute or ``q``."""
+        storage.accounts.register(USER, full(MINE_LIVE, OTHER_LIVE))
         self.exchange(storage, presented())
         assert self.add_lineage(storage) == Done()
         storage.lineages.end(ACCOUNT, OTHER, EndReason.LOGOUT, now=NOW)
@@ -149,4 +154,35 @@ class StatusesContract(LineagesUnderTest):
         storage.lineages.end_all(replace(ACTOR, credentials_version=VERSION + 1), now=NOW)
         for status in (Status.DISABLED, Status.ACTIVE):
             assert storage.lineages.set_status(ACCOUNT, status, now=NOW) == Done()
-        assert self.account_state(storage).roles == SUPPORT
+        assert rights_of(self.account_state(storage)) == Rights(SUPPORT, ATTRIBUTES)
+        assert self.account_state(storage).second_factor_required
+
+    def test_a_second_factor_is_required_and_released(self, storage: StorageUnderTest) -> None:
+        """Each change is safe to repeat. It ends no login, and changes nothing else."""
+        storage.seed(state_with(MINE_LIVE))
+        for required in (True, True, False, False):
+            assert storage.lineages.set_second_factor(ACCOUNT, required=required) == Done()
+            assert self.account_state(storage) == replace(state_with(MINE_LIVE), second_factor_required=required)
+
+    def test_the_attributes_of_an_account_are_replaced(self, storage: StorageUnderTest) -> None:
+        """As a whole. Empty bytes remove them. The call is safe to repeat."""
+        storage.seed(replace(state_with(MINE_LIVE), roles=SUPPORT))
+        for attributes in (ATTRIBUTES, ATTRIBUTES, b"\x80" * ATTRIBUTES_BYTES_MAX, b"", b""):
+            assert storage.lineages.set_attributes(ACCOUNT, attributes) == Done()
+            assert rights_of(self.account_state(storage)) == Rights(SUPPORT, attributes)
+        with pytest.raises(ValueError, match="at most 32 bytes"):
+            storage.lineages.set_attributes(ACCOUNT, bytes(ATTRIBUTES_BYTES_MAX + 1))
+
+    @pytest.mark.parametrize("status", [Status.DISABLED, Status.DELETED, None])
+    def test_only_an_active_account_gets_attributes_or_a_second_factor(
+        self, storage: StorageUnderTest, status: Status | None
+    ) -> None:
+        """An unknown account is not created, and a deleted account stays without personal data."""
+        if status is not None:
+            storage.seed(state_with(MINE_LIVE, status=status))
+        before = storage.lineages.get(ACCOUNT)
+        assert storage.lineages.set_attributes(ACCOUNT, ATTRIBUTES) == Refused()
+        assert storage.lineages.set_attributes(ACCOUNT, b"") == Refused()
+        for required in (True, False):
+            assert storage.lineages.set_second_factor(ACCOUNT, required=required) == Refused()
+        assert storage.lineages.get(ACCOUNT) == before

@@ -72,6 +72,8 @@ ALL_ROLES: Final = frozenset(range(1, ROLES_MAX + 1))
 NO_ROLES: Final = frozenset[int]()
 ADMIN: Final = frozenset({1})
 SUPPORT: Final = frozenset({2, 7})
+ATTRIBUTES: Final = b"\x81\xa4plan\x02"
+"""The attributes `{"plan": 2}`, as MessagePack."""
 
 
 def state_with(*lineages: Lineage, account: AccountId = ACCOUNT, status: Status = Status.ACTIVE) -> AccountState:

@@ -1,6 +1,7 @@
 """The operator's commands, on the embedded engine."""
 
 import itertools
+import json
 import re
 import secrets
 from collections.abc import Callable
@@ -45,6 +46,15 @@ RING = make_ring(secrets.token_bytes, now=0)
 CLIENTS = Clients.from_toml(CLIENTS_FILE.read_text("utf-8"))
 
 
+ROLES = '\n[roles]\nadmin = { code = 1, second_factor = "required" }\nsupport = { code = 2 }\n'
+
+
+def claims_of(text: str) -> dict[str, Any]:
+    """Read the claims of a JWT."""
+    claims: dict[str, Any] = json.loads(decode_base64url(text.split(".")[1]))
+    return claims
+
+
 @pytest.fixture
 def waited() -> list[float]:
     """Record the pauses instead of waiting."""
@@ -87,6 +97,99 @@ def test_a_disabled_account_refuses_logins_until_it_is_enabled(
     assert make_device().login("ada@example.com").status == 200
     assert operate("disable", "nobody@example.com") == 1
     assert "no account has this address" in capsys.readouterr().err
+
+
+@pytest.fixture
+def with_roles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add roles to the registry."""
+    text = Clients.from_toml
+    monkeypatch.setattr(Clients, "from_toml", lambda words, file="": text(words + ROLES, file))
+
+
+def test_a_role_is_granted_shown_and_revoked(
+    with_roles: None,
+    make_device: Callable[..., Device],
+    operate: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One role at a time, and the others stay. Tokens have it from the next exchange."""
+    del with_roles
+    phone = make_device()
+    phone.register("ada@example.com")
+    for command in (("role", "grant", "Ada@Example.com", "support"), ("role", "grant", "ada@example.com", "admin")):
+        assert operate(*command) == 0
+    assert "has the role admin" in capsys.readouterr().out
+    assert operate("roles", "ada@example.com") == 0
+    shown = capsys.readouterr().out
+    assert "roles: admin (only with a second factor), support; second factor: not required" in shown
+    assert claims_of(phone.exchange().members["access_token"])["roles"] == ["support"]
+    assert operate("role", "revoke", "ada@example.com", "support") == 0
+    assert "does not have the role support" in capsys.readouterr().out
+    assert "roles" not in claims_of(phone.exchange().members["access_token"])
+    assert phone.get("/me").status == 200, "no login ends"
+    assert operate("roles", "ada@example.com") == 0
+    assert "roles: admin (only" in capsys.readouterr().out
+
+
+def test_a_second_factor_is_required_and_released_by_the_operator(
+    make_device: Callable[..., Device], operate: Callable[..., int], capsys: pytest.CaptureFixture[str], tables: Tables
+) -> None:
+    """It is stored with the account state, shown, and in the audit of the account."""
+    phone = make_device()
+    phone.register("ada@example.com")
+    for change, shown in (("require", "required by an operator"), ("release", "not required by an operator")):
+        assert operate("second-factor", "ada@example.com", change) == 0
+        assert operate("roles", "ada@example.com") == 0
+        assert f"roles: none; second factor: {shown}" in capsys.readouterr().out
+    assert phone.get("/me").status == 200, "no login ends"
+    events = [item["event"]["S"] for item in client().scan(TableName=tables.audit)["Items"]]
+    assert sorted(events)[-2:] == ["second_factor_released", "second_factor_required"]
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        (("role", "grant", "ada@example.com", "boss"), "the registry has no role 'boss'"),
+        (("role", "grant", "nobody@example.com", "support"), "no account has this address"),
+        (("role", "revoke", "nobody@example.com", "support"), "no account has this address"),
+        (("roles", "nobody@example.com"), "no account has this address"),
+        (("second-factor", "nobody@example.com", "require"), "no account has this address"),
+    ],
+)
+def test_a_command_about_an_unknown_role_or_account_changes_nothing(
+    with_roles: None,
+    make_device: Callable[..., Device],
+    operate: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+    error: str,
+) -> None:
+    """The command exits with 1 and names what is unknown."""
+    del with_roles
+    make_device().register("ada@example.com")
+    assert operate(*command) == 1
+    assert error in capsys.readouterr().err
+
+
+def test_the_roles_of_a_deleted_or_disabled_account(
+    with_roles: None,
+    make_device: Callable[..., Device],
+    operate: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A disabled account keeps its roles and shows them, and none is changed. A deleted account is not found."""
+    del with_roles
+    make_device().register("ada@example.com")
+    assert operate("role", "grant", "ada@example.com", "support") == 0
+    assert operate("disable", "ada@example.com") == 0
+    capsys.readouterr()
+    assert operate("roles", "ada@example.com") == 0
+    assert "roles: support" in capsys.readouterr().out
+    assert operate("role", "revoke", "ada@example.com", "support") == 1
+    assert operate("second-factor", "ada@example.com", "require") == 1
+    assert capsys.readouterr().err.count("disabled or deleted") == 2
+    assert operate("delete", "ada@example.com") == 0
+    assert operate("roles", "ada@example.com") == 1
 
 
 @pytest.mark.guarantee(2)

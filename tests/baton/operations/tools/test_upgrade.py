@@ -112,12 +112,12 @@ def release(tmp_path: Path) -> Path:
     root = tmp_path / "release"
     copy(manifest.names(ROOT), root)
     write(root, "chalicelib/baton/ids.py", (ROOT / "chalicelib/baton/ids.py").read_text("utf-8") + "\n# 1.1.0\n")
-    write(root, "chalicelib/baton/mail/__init__.py", '"""Mail."""\n')
+    write(root, "chalicelib/baton/addition/__init__.py", '"""An addition."""\n')
     edit(
         root,
         "chalicelib/baton/settings.py",
-        '"BATON_KEY_RING", "BATON_LOG_LEVEL",',
-        '"BATON_KEY_RING", "BATON_LOGGING", "BATON_SENDER",',
+        '"BATON_LOG_LEVEL",',
+        '"BATON_LOGGING", "BATON_SENDER",',
     )
     edit(root, "chalicelib/baton/needs.toml", "required = [", 'required = ["BATON_SENDER", ')
     edit(

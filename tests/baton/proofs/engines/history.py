@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from chalicelib.baton.effects import Done, Moved, Refused
-from chalicelib.baton.factors.model import User
+from chalicelib.baton.factors.model import SecondFactors, User
 from chalicelib.baton.lineages import model
 from chalicelib.baton.lineages import rules as rule
 
@@ -57,11 +57,13 @@ class State:
     account_state: model.AccountState
 
     def __hash__(self) -> int:
-        """Hash the fields: an account state contains a mapping, which has no hash."""
+        """Hash the fields: a user and an account state contain mappings, which have no hash."""
         account_state = self.account_state
         return hash(
             (
-                self.user,
+                self.user.account,
+                self.user.password_hash,
+                self.user.credentials_version,
                 account_state.status,
                 account_state.epoch,
                 account_state.raised,
@@ -82,7 +84,17 @@ _TYPES: dict[str, type[Any]] = {
     known.__name__: known
     for known in (
         *(History, State, Operation, Unanswered),
-        *(User, model.AccountState, model.Lineage, model.PresentedToken, model.Actor, model.Assurance, model.Ended),
+        *(
+            User,
+            SecondFactors,
+            model.AccountState,
+            model.Lineage,
+            model.PresentedToken,
+            model.Actor,
+            model.Assurance,
+            model.Ended,
+            model.Rights,
+        ),
         *(model.KeyBinding, model.SecretBinding, model.NoBinding, model.EndReason, model.Status),
         *(
             rule.Exchanged,

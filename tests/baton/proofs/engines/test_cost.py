@@ -93,6 +93,8 @@ POST /nothing                               a signed state-changing call        
 POST /nothing                               the same, replayed                       1      1      2      0
 POST /nothing                               the same, unbound                        0      1      1      0
 GET /me                                     the account                              0      2      2      0
+GET /me/activity                            the newest page                          0      1      1      1
+GET /me/export                              with a grant                             1      2      3      2
 DELETE /me/devices/{device_id}              another device                           3      1      4      1
 POST /logout                                here                                     2      1      3      1
 POST /logout                                everywhere                               3      1      4      1
@@ -521,6 +523,19 @@ def _(home: Home) -> Act:
 def _(home: Home) -> Act:
     phone = home.registered()
     return lambda: phone.get("/me")
+
+
+@row("GET /me/activity", "the newest page")
+def _(home: Home) -> Act:
+    phone = home.registered()
+    return lambda: phone.get("/me/activity")
+
+
+@row("GET /me/export", "with a grant")
+def _(home: Home) -> Act:
+    phone = home.registered()
+    grant = phone.step_up("GET", "/me/export")
+    return lambda: phone.request("GET", "/me/export", headers={"baton-grant": grant})
 
 
 @row("DELETE /me/devices/{device_id}", "another device", 204)

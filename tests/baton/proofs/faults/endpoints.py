@@ -350,6 +350,20 @@ def _(stage: Stage) -> Act:
     return stage.by_client(phone, lambda phone: phone.devices())
 
 
+@scenario("GET /me/activity")
+def _(stage: Stage) -> Act:
+    phone = stage.client()
+    phone.register(EMAIL, PASSWORD, "phone")
+    return stage.by_client(phone, lambda phone: phone.activity())
+
+
+@scenario("GET /me/export")
+def _(stage: Stage) -> Act:
+    phone = stage.client()
+    phone.register(EMAIL, PASSWORD, "phone")
+    return stage.by_client(phone, lambda phone: phone.export_account(PASSWORD))
+
+
 @scenario("DELETE /me/devices/{device_id}")
 def _(stage: Stage) -> Act:
     phone = stage.client()

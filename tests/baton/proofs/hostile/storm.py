@@ -255,6 +255,8 @@ ROUTES = (
     ("GET", "/me"),
     ("DELETE", "/me"),
     ("GET", "/me/devices"),
+    ("GET", "/me/activity"),
+    ("GET", "/me/export"),
     ("DELETE", "/me/devices/x"),
     *(("POST", route) for route in (*JSON_ROUTES, *FORM_ROUTES)),
 )

@@ -1,0 +1,148 @@
+"""The activity of an account, for its owner: what happened to its logins, and the evidence of a reuse."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Clock
+from chalicelib.baton.events.ports import Audit, StoredEvent
+from chalicelib.baton.lineages.model import AccountState, EndReason
+from chalicelib.baton.policy import ACTIVITY_PAGE
+from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.issue import Seconds
+
+ENDED_BY: Mapping[str, EndReason] = {
+    "token_reused": EndReason.REUSE,
+    "logged_out": EndReason.LOGOUT,
+    "revoked": EndReason.LOGOUT,
+    "device_ended": EndReason.ENDED_BY_OWNER,
+    "login_replaced": EndReason.REPLACED,
+    "logged_out_everywhere": EndReason.ENDED_EVERYWHERE,
+    "password_changed": EndReason.PASSWORD_CHANGED,
+    "account_disabled": EndReason.ACCOUNT_DISABLED,
+}
+"""The events that end logins, and the reason that these logins get."""
+
+_CURSOR = re.compile(r"([0-9]{10})\.([0-9a-zA-Z]{1,64})")
+_OF_THE_EVIDENCE = frozenset(
+    {"generation", "attempt", "first_attempt", "key", "network", "user_agent", "current_generation", "last_exchange_at"}
+)
+
+
+class FirstUse(Struct, frozen=True, kw_only=True):
+    """The first exchange of a token that was used twice. Its network and user agent are not stored."""
+
+    generation: int
+    at: Annotated[Seconds | UnsetType, msgspec.Meta(description="Missing if its successor was exchanged too.")] = UNSET
+    attempt: Annotated[str | UnsetType, msgspec.Meta(description="The digest of the attempt, in hex.")] = UNSET
+
+
+class SecondUse(Struct, frozen=True, kw_only=True):
+    """The second exchange of a token, which ended the login."""
+
+    generation: int | UnsetType = UNSET
+    at: Seconds
+    attempt: Annotated[str | UnsetType, msgspec.Meta(description="The digest of the attempt, in hex.")] = UNSET
+    key: Literal["own", "another", "none"]
+    network: str
+    user_agent: str
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """Both uses of a token: whether a copy of the device or a faulty app used the token again."""
+
+    first: FirstUse | UnsetType = UNSET
+    second: SecondUse
+
+
+class ActivityEvent(Struct, frozen=True, kw_only=True):
+    """An event of the account. ``reason`` is why logins ended by it."""
+
+    at: Seconds
+    event: str
+    device_id: str | UnsetType = UNSET
+    device_name: str | UnsetType = UNSET
+    reason: EndReason | UnsetType = UNSET
+    details: dict[str, str]
+    evidence: Evidence | UnsetType = UNSET
+
+
+class Activity(Struct, frozen=True, kw_only=True):
+    """A page of events, the newest first. ``next`` is the ``before`` of the next page. It is missing on the last."""
+
+    events: list[ActivityEvent]
+    next: str | UnsetType = UNSET
+
+
+class ShowActivity(Struct, frozen=True, kw_only=True):
+    """List the events of the caller's account."""
+
+    clock: Clock
+    audit: Audit
+
+    def __call__(self, caller: Caller, before: str) -> Activity:
+        """Return the 50 newest events, or the 50 newest of those that are older than the cursor ``before``.
+
+        Raises ``WrongType`` for a cursor that no page returned.
+        """
+        stored = self.audit.newest(
+            caller.account, before=_key_of(before) if before else None, limit=ACTIVITY_PAGE + 1, now=self.clock()
+        )
+        events = [shown(one, caller.account_state) for one in stored[:ACTIVITY_PAGE]]
+        more = len(stored) > ACTIVITY_PAGE
+        return Activity(events=events, next=stored[ACTIVITY_PAGE - 1].key.replace("#", ".") if more else UNSET)
+
+
+def shown(stored: StoredEvent, account_state: AccountState | None) -> ActivityEvent:
+    """Return an event as its owner reads it. A login that the account state no longer has is without a name."""
+    event = stored.event
+    login = account_state.lineages.get(event.lineage) if account_state and event.lineage else None
+    evidence = _evidence(stored) if event.event == "token_reused" else UNSET
+    details = event.details
+    if not isinstance(evidence, UnsetType):
+        details = {name: value for name, value in details.items() if name not in _OF_THE_EVIDENCE}
+    return ActivityEvent(
+        at=event.at,
+        event=event.event,
+        device_id=event.lineage or UNSET,
+        device_name=login.label if login else UNSET,
+        reason=ENDED_BY.get(event.event, UNSET),
+        details=dict(details),
+        evidence=evidence,
+    )
+
+
+def _evidence(stored: StoredEvent) -> Evidence | UnsetType:
+    """Read the evidence from the details of a reuse. An event without it is shown with its details."""
+    told = stored.event.details
+    try:
+        first: FirstUse | UnsetType = UNSET
+        if "current_generation" in told:
+            generation = int(told["generation"])
+            last = int(told["current_generation"]) == generation + 1
+            first = FirstUse(
+                generation=generation,
+                at=int(told["last_exchange_at"]) if last else UNSET,
+                attempt=told.get("first_attempt", UNSET),
+            )
+        # As strings: `generation` is one in the audit, and the conversion makes it a number.
+        second = {name: told[name] for name in SecondUse.__struct_fields__ if name in told}
+        return Evidence(first=first, second=msgspec.convert({**second, "at": stored.event.at}, SecondUse, strict=False))
+    except (KeyError, ValueError):
+        return UNSET
+
+
+def _key_of(before: str) -> str:
+    cursor = _CURSOR.fullmatch(before)
+    if cursor is None:
+        raise errors.WrongType(
+            "a cursor that no page returned",
+            pointer="/before",
+            expected="cursor",
+            detail="`before` must be the `next` of an earlier page.",
+        )
+    return f"{cursor[1]}#{cursor[2]}"

@@ -1,0 +1,32 @@
+"""The team's attributes of accounts, for the claims of tokens."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from chalicelib.baton import errors
+from chalicelib.baton.effects import Refused
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.ports import LineageStore
+from chalicelib.baton.tokens.claims import encode_attributes
+
+
+class Accounts(Struct, frozen=True):
+    """What a team's own code may store with an account."""
+
+    lineage_store: LineageStore
+
+    def set_attributes(self, account: AccountId, attributes: Mapping[str, object]) -> None:
+        """Replace all attributes of an active account, such as ``{"plan": 2}``. An empty mapping removes them.
+
+        The next token has them: `Claims.attributes` of your claims function. It is safe to repeat this. The login of a
+        caller is not checked: call it for what your own service decided, such as a payment that arrived.
+
+        Raises:
+            ValueError: the attributes have more than 32 bytes as MessagePack, so shorten the names.
+            TypeError: a value has a type that MessagePack does not have.
+            NotFound: the account does not exist, or is not active.
+
+        """
+        if isinstance(self.lineage_store.set_attributes(account, encode_attributes(attributes)), Refused):
+            raise errors.NotFound("the account is unknown, disabled or deleted")

@@ -1,0 +1,163 @@
+"""The export of everything that is stored about an account, for its owner. It contains no secret."""
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import asdict
+
+from chalicelib.baton import errors
+from chalicelib.baton.accounts.activity import ActivityEvent, shown
+from chalicelib.baton.accounts.devices import ListDevices, ListedDevice
+from chalicelib.baton.accounts.ports import Users
+from chalicelib.baton.effects import Clock
+from chalicelib.baton.events.ports import Audit
+from chalicelib.baton.events.record import Record
+from chalicelib.baton.factors.model import SecondFactors
+from chalicelib.baton.ids import AccountId, LineageId
+from chalicelib.baton.keys.base64url import encode_base64url
+from chalicelib.baton.lineages.clients import Clients
+from chalicelib.baton.lineages.model import KeyBinding, SecretBinding
+from chalicelib.baton.policy import DAY_S, EXPORT_EVENTS_MAX, TOTP_STEP_S
+from chalicelib.baton.tokens.caller import Caller
+from chalicelib.baton.tokens.claims import decode_attributes
+from chalicelib.baton.tokens.issue import Seconds
+
+OnExport = Callable[[AccountId], object]
+"""A team's function: it returns what the team stores about an account, as JSON."""
+
+
+class ExportedAccount(Struct, frozen=True, kw_only=True):
+    """The account. ``attributes`` are those of the app."""
+
+    account_id: AccountId
+    email: str
+    email_verified_at: Annotated[
+        Seconds | UnsetType, msgspec.Meta(description="When a code from the mailbox proved the address.")
+    ] = UNSET
+    language: Annotated[str | UnsetType, msgspec.Meta(description="The language of the mails to the owner.")] = UNSET
+    created_at: Seconds
+    roles: tuple[str, ...]
+    second_factor_on: Annotated[bool, msgspec.Meta(description="The owner is asked for a second factor at each login.")]
+    second_factor_required: Annotated[bool, msgspec.Meta(description="An operator requires a second factor.")]
+    attributes: dict[str, Any]
+
+
+class ExportedFactor(Struct, frozen=True, kw_only=True):
+    """A factor. The export does not contain its secret.
+
+    A ``remembered_device`` proved a second factor, and is not asked for one for some time.
+    """
+
+    kind: Literal["password", "totp", "recovery_codes", "remembered_device"]
+    added_at: Seconds | UnsetType = UNSET
+    last_used_at: Annotated[
+        Seconds | UnsetType, msgspec.Meta(description="The time step of the last code of an authenticator app.")
+    ] = UNSET
+    by_new_device: Annotated[
+        bool | UnsetType, msgspec.Meta(description="The device that added it had no login older than 7 days.")
+    ] = UNSET
+    left: Annotated[int | UnsetType, msgspec.Meta(description="The number of unused recovery codes.")] = UNSET
+    key_id: Annotated[
+        str | UnsetType, msgspec.Meta(description="The first 12 bytes of the thumbprint of the device's key.")
+    ] = UNSET
+
+
+class ExportedDevice(ListedDevice, frozen=True, kw_only=True):
+    """A login, active or ended. ``last_used_at`` is the beginning of a day (UTC): only the day is stored."""
+
+    expires_at: Seconds
+    last_used_at: Seconds | UnsetType = UNSET
+    binding: Literal["key", "hmac", "none"]
+    key_thumbprint: Annotated[
+        str | UnsetType, msgspec.Meta(description="RFC 7638, of a login that is bound to a key.")
+    ] = UNSET
+    acr: str
+    amr: tuple[str, ...]
+
+
+class Export(Struct, frozen=True, kw_only=True):
+    """Everything that is stored about an account. ``app`` is what the app stores about it.
+
+    ``truncated``: the account has older events, which are not in ``events``.
+    """
+
+    account: ExportedAccount
+    factors: list[ExportedFactor]
+    devices: list[ExportedDevice]
+    events: list[ActivityEvent]
+    truncated: bool
+    app: Any | UnsetType = UNSET
+
+
+class ExportAccount(Struct, frozen=True, kw_only=True):
+    """Export the account of a caller who stepped up."""
+
+    clock: Clock
+    clients: Clients
+    users: Users
+    audit: Audit
+    list_devices: ListDevices
+    record: Record
+    on_export: Callable[[], OnExport | None]
+    """Return the team's function, which ``Baton.on_export`` may set after this flow is made."""
+
+    def __call__(self, caller: Caller) -> Export:
+        """Read the user and the events. The account state is that of the call."""
+        user, account_state = self.users.get(caller.account), caller.account_state
+        if user is None or account_state is None:
+            raise errors.Unavailable("inconsistent account: the user is missing")
+        stored = self.audit.newest(caller.account, before=None, limit=EXPORT_EVENTS_MAX + 1, now=self.clock())
+        add = self.on_export()
+        exported = Export(
+            account=ExportedAccount(
+                account_id=user.account,
+                email=user.email,
+                email_verified_at=UNSET if user.verified_at is None else user.verified_at,
+                language=UNSET if user.language is None else user.language,
+                created_at=user.created_at,
+                roles=tuple(sorted(self.clients.role_names(account_state.roles))),
+                second_factor_on=user.factors.on,
+                second_factor_required=account_state.second_factor_required,
+                attributes=dict(decode_attributes(account_state.attributes)),
+            ),
+            factors=[ExportedFactor(kind="password"), *_second_factors(user.factors)],
+            devices=[self._device(caller, listed) for listed in self.list_devices(caller)],
+            events=[shown(one, account_state) for one in stored[:EXPORT_EVENTS_MAX]],
+            truncated=len(stored) > EXPORT_EVENTS_MAX,
+            app=add(caller.account) if add else UNSET,
+        )
+        self.record("account_exported", account=caller.account, lineage=caller.device_id)
+        return exported
+
+    def _device(self, caller: Caller, listed: ListedDevice) -> ExportedDevice:
+        assert caller.account_state is not None
+        login = caller.account_state.lineages[LineageId(listed.device_id)]
+        key = login.binding.thumbprint if isinstance(login.binding, KeyBinding) else None
+        day = login.last_used_day
+        return ExportedDevice(
+            **asdict(listed),
+            expires_at=login.expires_at,
+            last_used_at=UNSET if day is None else day * DAY_S,
+            binding="key" if key else "hmac" if isinstance(login.binding, SecretBinding) else "none",
+            key_thumbprint=encode_base64url(key) if key else UNSET,
+            acr=login.assurance.acr,
+            amr=login.assurance.amr,
+        )
+
+
+def _second_factors(factors: SecondFactors) -> Iterator[ExportedFactor]:
+    """List the second factors: their kinds and times, and no secret."""
+    totp, recovery = factors.totp, factors.recovery
+    if totp is not None:
+        yield ExportedFactor(
+            kind="totp",
+            added_at=totp.enrolled_at,
+            last_used_at=totp.step * TOTP_STEP_S,
+            by_new_device=totp.by_new_key,
+        )
+    if recovery is not None:
+        yield ExportedFactor(kind="recovery_codes", added_at=recovery.made_at, left=factors.codes_left)
+    for key, at in sorted(factors.remembered.items()):
+        yield ExportedFactor(kind="remembered_device", added_at=at, key_id=key)

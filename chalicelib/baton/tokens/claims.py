@@ -1,0 +1,82 @@
+"""The claims that a team adds to the tokens of its deployment. No I/O.
+
+The team's function is pure: equal arguments give equal claims. So a repeated exchange gets the same token, byte for
+byte, unless the roles or the attributes of the account changed in between.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from msgspec import Struct
+
+from chalicelib.baton.errors import Unavailable
+from chalicelib.baton.ids import AccountId
+from chalicelib.baton.lineages.clients import Client
+from chalicelib.baton.policy import TEAM_CLAIMS_BYTES_MAX
+
+REGISTERED = frozenset(
+    {
+        # RFC 7519 section 4.1.
+        *("iss", "sub", "aud", "exp", "nbf", "iat", "jti"),
+        # RFC 9068 section 2.2, and the other claims of Baton, present and planned.
+        *("client_id", "auth_time", "acr", "amr", "scope", "roles"),
+        *("sid", "gen", "token_use", "cnf", "attested", "idp", "hwk"),
+        # RFC 8693 section 4 (who acts), and the members of an introspection (RFC 7662 section 2.2).
+        *("act", "may_act", "active", "token_type", "username"),
+    }
+)
+"""The claims that a team cannot set: a resource server trusts them to be Baton's."""
+
+
+class Claims(Struct, frozen=True):
+    """What a team's function gets: whose token it is, and what the token carries.
+
+    ``client`` is the id of the client, ``roles`` are the roles that this login has. ``attributes`` are those that
+    ``baton.accounts.set_attributes`` stored.
+    """
+
+    account: AccountId
+    client: str
+    scope: frozenset[str]
+    roles: frozenset[str]
+    attributes: Mapping[str, object]
+
+
+_NAMES = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+AddClaims = Callable[[Claims], Mapping[str, object]]
+"""A team's function: it returns the claims to add."""
+
+
+def claims_of_team(
+    add_claims: AddClaims, account: AccountId, client: Client, roles: frozenset[str], attributes: bytes
+) -> bytes:
+    """Return the claims of the team as an object in JSON.
+
+    Raises ``Unavailable`` if the function raises, or returns anything but at most 1 KB of JSON without a registered
+    name. Nothing is lost then: the repeated exchange gets the child, once the function is correct.
+    """
+    about = Claims(account, client.id, client.scope, roles, decode_attributes(attributes))
+    try:
+        encoded = msgspec.json.encode(dict(add_claims(about)), order="deterministic")
+    except Exception as defect:
+        # Its text may contain a secret of the team.
+        raise Unavailable(f"the claims function of the team raised {type(defect).__name__}") from defect
+    if len(encoded) > TEAM_CLAIMS_BYTES_MAX:
+        raise Unavailable(f"the claims of the team are {len(encoded)} bytes; at most {TEAM_CLAIMS_BYTES_MAX} may be")
+    if taken := sorted(REGISTERED & _NAMES.decode(encoded).keys()):
+        raise Unavailable(f"the claims of the team have a registered name: {', '.join(taken)}")
+    return encoded
+
+
+def encode_attributes(attributes: Mapping[str, object]) -> bytes:
+    """Encode attributes as MessagePack, sorted by name. No attributes are empty bytes.
+
+    Raises ``TypeError`` for a value that MessagePack does not have.
+    """
+    return msgspec.msgpack.encode(dict(attributes), order="deterministic") if attributes else b""
+
+
+def decode_attributes(attributes: bytes) -> Mapping[str, object]:
+    """Decode attributes that ``encode_attributes`` encoded."""
+    return msgspec.msgpack.decode(attributes, type=dict[str, object]) if attributes else {}
