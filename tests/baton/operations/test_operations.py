@@ -98,7 +98,7 @@ def test_the_issuer_setting_is_the_parameter_of_the_template(monkeypatch: pytest
 def test_the_sample_registry_for_production_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings of the stage ``prod`` accept it. No client of it issues bearer tokens."""
     monkeypatch.setattr(settings, "_FOLDER", tmp_path)
-    (shown,) = re.findall(r"```toml\n(.*?)```", OPERATIONS.read_text("utf-8"), re.DOTALL)
+    shown, *_ = re.findall(r"```toml\n(.*?)```", OPERATIONS.read_text("utf-8"), re.DOTALL)
     variables = package.configuration()["stages"]["prod"]["environment_variables"]
     (tmp_path / variables["BATON_CLIENTS"]).write_text(shown, "utf-8")
     assert f"chalicelib/{variables['BATON_CLIENTS']}" in shown
