@@ -15,7 +15,7 @@ from tools.dev.gateway import DevelopmentClock, Gateway
 
 pytestmark = pytest.mark.guarantee(1, 3)
 
-LENGTHS = pytest.mark.parametrize("rounds", [50, pytest.param(500, marks=pytest.mark.prove)])
+LENGTHS = pytest.mark.parametrize("rounds", [20, pytest.param(500, marks=pytest.mark.prove)])
 
 
 @pytest.fixture

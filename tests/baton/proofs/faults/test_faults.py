@@ -115,6 +115,7 @@ def play(stage: Stage, scenario: Scenario, every: int) -> tuple[list[str], int]:
     return found, len(cases)
 
 
+@pytest.mark.parametrize("stage", ["small", pytest.param("botocore", marks=pytest.mark.prove)], indirect=True)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 def test_a_fault_at_any_call_does_not_change_the_result(
     stage: Stage, scenario: Scenario, record_property: Callable[[str, object], None]
