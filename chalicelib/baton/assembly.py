@@ -99,7 +99,6 @@ def _public(parts: Parts) -> tuple[Route, ...]:
 def _accounts(parts: Parts) -> tuple[Route, ...]:
     clock, entropy, key_ring, log = parts.clock, parts.entropy, parts.storage.key_ring, parts.log
     users, lineage_store, record = parts.storage.accounts, parts.storage.lineages, parts.record
-    introduce = ReadLoginRequest(entropy=entropy, clients=parts.clients, proof=parts.proof)
     first_tokens = FirstTokens(issue=parts.issue)
     new_password = _new_password(parts)
     ask = AskForFactor(entropy=entropy)
@@ -109,7 +108,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             clock=clock,
             entropy=entropy,
             key_ring=key_ring,
-            introduce=introduce,
+            introduce=_introduce(parts),
             new_password=new_password,
             credentials=parts.credentials,
             users=users,
@@ -126,7 +125,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
         login=Login(
             clock=clock,
             key_ring=key_ring,
-            introduce=introduce,
+            introduce=_introduce(parts),
             clients=parts.clients,
             credentials=parts.credentials,
             users=users,
@@ -147,7 +146,7 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
             admit=admit,
             log=log,
             record=record,
-            product=_product(parts),
+            product=product_of(parts.settings),
         ),
         logout=Logout(clock=clock, lineage_store=lineage_store, record=record),
         show=ShowAccount(users=users),
@@ -164,6 +163,10 @@ def _accounts(parts: Parts) -> tuple[Route, ...]:
         list_devices=ListDevices(clock=clock, key_ring=key_ring, clients=parts.clients),
         end_device=EndDevice(clock=clock, lineage_store=lineage_store, record=record),
     )
+
+
+def _introduce(parts: Parts) -> ReadLoginRequest:
+    return ReadLoginRequest(entropy=parts.entropy, clients=parts.clients, proof=parts.proof)
 
 
 def _new_password(parts: Parts) -> NewPassword:
@@ -210,7 +213,7 @@ def _factors(parts: Parts) -> tuple[Route, ...]:
             store=parts.storage.factors,
             lineage_store=parts.storage.lineages,
             record=parts.record,
-            product=_product(parts),
+            product=product_of(parts.settings),
         ),
     )
 
@@ -225,9 +228,9 @@ def _prove_totp(parts: Parts) -> ProveTotp:
     )
 
 
-def _product(parts: Parts) -> str:
-    """Return the name of this service in authenticator apps: the host of the issuer."""
-    return urlsplit(parts.settings.issuer).hostname or parts.settings.deployment
+def product_of(settings: Settings) -> str:
+    """Return the name of this service for people, in mails and authenticator apps. Default: the host of the issuer."""
+    return settings.registry.mail.product or urlsplit(settings.issuer).hostname or settings.deployment
 
 
 def _tokens(parts: Parts) -> tuple[Route, ...]:
@@ -280,14 +283,15 @@ def _mail(parts: Parts) -> tuple[Route, ...]:
         limits=parts.settings.limits,
     )
     codes = _mail_codes(parts)
-    introduce = ReadLoginRequest(entropy=entropy, clients=parts.clients, proof=parts.proof)
     return mail.routes(
         enabled=parts.settings.mail != "off",
-        start_registration=StartRegistration(clock=clock, key_ring=storage.key_ring, introduce=introduce, start=start),
+        start_registration=StartRegistration(
+            clock=clock, key_ring=storage.key_ring, introduce=_introduce(parts), start=start
+        ),
         forgot=ForgotPassword(
             clock=clock,
             key_ring=storage.key_ring,
-            introduce=introduce,
+            introduce=_introduce(parts),
             users=storage.accounts,
             lineage_store=storage.lineages,
             start=start,

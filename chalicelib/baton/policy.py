@@ -148,12 +148,12 @@ WRONG_TOTP_IN_A_ROW_MAX = 100
 """NIST SP 800-63B-4 section 3.2.2: wrong codes in a row, after which an unknown device must use another factor."""
 WRONG_TOTP_IN_A_ROW_KEPT_S = 365 * DAY_S
 SECOND_FACTOR_FAILING_AT = 5
-"""So many wrong codes in a day are told to the owner: a stranger needs the password to get so far."""
+"""After this number of wrong codes in a day, the owner gets a notice. Only who knows the password can cause it."""
 RECOVERY_CODES = 10
 RECOVERY_CODE_CHARACTERS = 24
 """120 bits. From 112 bits on, a digest without a password hash is enough (OWASP ASVS 6.5.2)."""
 RECOVERY_CODES_LOW = 3
-"""With so many codes left, the person is told to make new ones."""
+"""At this number of remaining codes or below, the app asks the person to make new ones."""
 RECOVERED_LOGIN_S = 15 * MINUTE_S
 """How long a login by recovery code may change factors with the password alone: the owner has lost the other factor."""
 
@@ -193,7 +193,7 @@ TICKET_PURPOSES: dict[str, TicketPurpose] = {
 }
 
 MAIL_ORDER = TicketPurpose("mail_order", prefix="mo.", life_s=2 * HOUR_S)
-"""A mail that is to be sent, on its way through the queue, which keeps it for an hour. No client holds one."""
+"""An order for a mail. The queue keeps it for an hour at most. No client holds one."""
 
 TICKET_CONSUMED_KEPT_S = MINUTE_S
 """How much longer than the ticket the record of its use is stored: the clock of another environment may be behind."""

@@ -4,13 +4,12 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from typing import Self, TypeVar
-from urllib.parse import urlsplit
 
 from chalice.app import Chalice, Response
 
 from chalicelib.baton.accounts.attributes import Accounts
 from chalicelib.baton.accounts.export import OnExport
-from chalicelib.baton.assembly import Parts, routes_of
+from chalicelib.baton.assembly import Parts, product_of, routes_of
 from chalicelib.baton.environment import EFFECTS, Effects
 from chalicelib.baton.events.log import Log
 from chalicelib.baton.events.names import is_app_event
@@ -302,7 +301,7 @@ class Baton:
             ephemeral=self.ephemeral,
             sender=sender,
             log=self.log,
-            product=self.clients.mail.product or urlsplit(settings.issuer).hostname or "",
+            product=product_of(settings),
         )
 
     def _work_off(self) -> None:

@@ -1415,7 +1415,7 @@ class BatonClient:
         return self._request("POST", path, urlencode(form).encode(), created=created, fields=named, signer=signer)
 
     def _drop(self, ended: Session | None, *, known: bool = True) -> None:
-        """Drop a login that has ended, but no login that was stored in its place since (rule 3).
+        """Remove a login that has ended from storage. A login that replaced it meanwhile stays (rule 3).
 
         `known=False` drops its secret too: no account remains that would recognise this device by the secret.
         """

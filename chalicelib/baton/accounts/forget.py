@@ -1,7 +1,5 @@
 """What is left to do after an account was deleted: its audit. A job or the operator does it, never a request."""
 
-from collections.abc import Callable
-
 from msgspec import Struct
 
 from chalicelib.baton import errors
@@ -19,8 +17,6 @@ class Forget(Struct, frozen=True, kw_only=True):
 
     lineage_store: LineageStore
     audit: Audit
-    on_delete: Callable[[AccountId], object] | None = None
-    """The team's function. It is called last, and again if it raised."""
 
     def __call__(self, account: AccountId, *, deleted_at: int) -> None:
         """Delete every event of the account, and write one event ``account_deleted`` with the id and the time.
@@ -32,5 +28,3 @@ class Forget(Struct, frozen=True, kw_only=True):
             raise errors.NotFound("the account is not deleted")
         self.audit.erase(account)
         self.audit.append(AuditEvent(deleted_at, "account_deleted", account), event_id=_EVENT_ID)
-        if self.on_delete is not None:
-            self.on_delete(account)

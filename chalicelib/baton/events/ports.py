@@ -43,7 +43,7 @@ class Notices(Protocol):
 
 
 class StoredEvent(Struct, frozen=True):
-    """An event as it is stored. ``key`` is its place in the audit of its account: the time, ``#`` and the event id."""
+    """A stored event. ``key`` orders the events of an account: the time, ``#`` and the event id."""
 
     key: str
     event: AuditEvent

@@ -137,7 +137,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         if user.factors.totp is None:
             raise errors.NotFound("no authenticator app is enrolled", detail="The account has no authenticator app.")
         # Recovery codes only replace another factor. They stay: an operator or a role may require a second factor.
-        change = RemoveTotp(user.factors.totp, last=True)
+        change = RemoveTotp(user.factors.totp)
         self._change(caller, change, proved=self._proved(caller, user, now=now), now=now)
         told, details = _told(caller), {"kind": "totp"}
         self.record("factor_removed", account=caller.account, lineage=caller.device_id, details=details, told=told)

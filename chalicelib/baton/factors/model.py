@@ -115,10 +115,9 @@ class EnrolTotp(Struct, frozen=True):
 
 
 class RemoveTotp(Struct, frozen=True):
-    """Remove an authenticator app. ``last``: no other factor is left, so logins are not asked for one any more."""
+    """Remove an authenticator app. It is the only factor beside recovery codes, so the owner's switch goes off."""
 
     totp: Totp
-    last: bool
 
     def fits(self, factors: SecondFactors) -> bool:
         """Check that this app is enrolled. Its last code may be another one meanwhile."""
@@ -126,7 +125,7 @@ class RemoveTotp(Struct, frozen=True):
 
     def apply(self, factors: SecondFactors) -> SecondFactors:
         """Return the factors without the app."""
-        return replace(factors, on=factors.on and not self.last, totp=None)
+        return replace(factors, on=False, totp=None)
 
     def is_in(self, factors: SecondFactors) -> bool:
         """Check whether no app is enrolled."""

@@ -143,12 +143,11 @@ def test_an_export_names_the_apps_part(world: World) -> None:
 
 
 def test_a_deleted_account_leaves_one_event(world: World) -> None:
-    """The id, the time, and nothing else. It is safe to repeat, and the team's function is called each time."""
+    """The id, the time, and nothing else. It is safe to repeat."""
     phone = world.phone()
     account = world.use(phone, world.register(phone).access_token).account
     world.register(world.phone(), email="eve@example.com")
-    told: list[AccountId] = []
-    forget = Forget(lineage_store=world.stores.lineage_store, audit=world.stores.audit, on_delete=told.append)
+    forget = Forget(lineage_store=world.stores.lineage_store, audit=world.stores.audit)
     with pytest.raises(errors.NotFound):
         forget(account, deleted_at=START)
     assert len(world.stores.audit.events) == 2, "the audit of a living account is not erased"
@@ -158,22 +157,6 @@ def test_a_deleted_account_leaves_one_event(world: World) -> None:
     left = [event for event in world.stores.audit.events if event.account == account]
     assert left == [AuditEvent(START + 5, "account_deleted", account)]
     assert len(world.stores.audit.events) == 2
-    assert told == [account, account]
-
-
-def test_the_teams_function_is_called_last_and_again_if_it_raised(world: World) -> None:
-    """At least once: the job runs again."""
-    phone = world.phone()
-    account = world.use(phone, world.register(phone).access_token).account
-    world.set_status(EMAIL, Status.DELETED)
-
-    def failing(_: AccountId) -> None:
-        raise OSError("the service of the team")
-
-    stores = world.stores
-    with pytest.raises(OSError, match="the service of the team"):
-        Forget(lineage_store=stores.lineage_store, audit=stores.audit, on_delete=failing)(account, deleted_at=START)
-    assert [event.event for event in stores.audit.events] == ["account_deleted"]
 
 
 def test_an_old_event_is_not_shown(world: World) -> None:

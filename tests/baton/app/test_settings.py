@@ -163,7 +163,7 @@ def test_storage_in_memory_is_allowed_only_in_development() -> None:
 
 
 def test_mail_by_ses_needs_a_sender_and_a_queue() -> None:
-    """Both are told. With them, a deployment starts."""
+    """The error names both settings. With both, Baton starts."""
     told = problems(BATON_MAIL="ses")
     assert [problem.split(" is missing")[0] for problem in told] == ["BATON_MAIL_FROM", "BATON_MAIL_QUEUE"]
     read = read_settings(

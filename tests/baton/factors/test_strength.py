@@ -52,7 +52,7 @@ def test_a_good_passphrase_of_common_words_is_accepted() -> None:
 
 
 def test_the_name_of_a_person_inside_a_word_is_no_context() -> None:
-    """``rose`` is in "prose": whoever is called so could not write about volcanic umbrellas."""
+    """The local part ``rose`` is inside the word "prose". Only the whole password is compared."""
     check_strength("prose about volcanic umbrellas", email=ROSE)
     check_strength("prose about volcanic umbrellas", email="rose@example.com")
 

@@ -243,7 +243,7 @@ def test_a_ticket_may_expire_earlier_than_its_purpose_allows_but_not_later() -> 
 
 @pytest.mark.guarantee(9)
 def test_a_ticket_from_the_future_is_a_server_error() -> None:
-    """The ticket is genuine, so two clocks of the deployment disagree. No client is told that its ticket is wrong."""
+    """The ticket is genuine, so two clocks of the deployment differ. The answer is a server error, not a refusal."""
     assert opened(TEXT, now=NOW - ISSUED_AHEAD_MAX_S) == SESSION
     with pytest.raises(Unavailable):
         opened(TEXT, now=NOW - ISSUED_AHEAD_MAX_S - 1)

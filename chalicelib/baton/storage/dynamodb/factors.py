@@ -148,9 +148,8 @@ def _parts(change: FactorChange) -> tuple[tuple[str, ...], tuple[str, ...], Item
         case EnrolTotp(totp, recovery):
             after = SecondFactors(on=True, totp=totp, recovery=recovery)
             return (NO_TOTP,), (*TOTP, SWITCH, *(RECOVERY if recovery else ())), factor_values(after), {}
-        case RemoveTotp(totp, last):
-            replaced = (*TOTP, SWITCH) if last else TOTP
-            return (TOTP_AS_READ,), replaced, {}, {":totp_as_read": binary(totp.sealed)}
+        case RemoveTotp(totp):
+            return (TOTP_AS_READ,), (*TOTP, SWITCH), {}, {":totp_as_read": binary(totp.sealed)}
         case ReplaceRecoveryCodes(recovery):
             return (), RECOVERY, factor_values(SecondFactors(recovery=recovery)), {}
         case SwitchSecondFactor(on, recovery):

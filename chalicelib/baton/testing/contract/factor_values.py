@@ -47,8 +47,7 @@ CHANGES: Final[list[tuple[FactorChange, SecondFactors, SecondFactors]]] = [
         SecondFactors(recovery=RECOVERY),
         SecondFactors(on=True, totp=OTHER_TOTP, recovery=RECOVERY),
     ),
-    (RemoveTotp(TOTP, last=True), FACTORS, SecondFactors(recovery=RECOVERY)),
-    (RemoveTotp(TOTP, last=False), FACTORS, SecondFactors(on=True, recovery=RECOVERY)),
+    (RemoveTotp(TOTP), FACTORS, SecondFactors(recovery=RECOVERY)),
     (ReplaceRecoveryCodes(NEW_RECOVERY), FACTORS, replace(FACTORS, recovery=NEW_RECOVERY, remembered={})),
     (SwitchSecondFactor(on=False), FACTORS, replace(FACTORS, on=False, remembered={})),
     (

@@ -300,8 +300,8 @@ class FactorsContract(Contract):
         ("change", "stored"),
         [
             (EnrolTotp(OTHER_TOTP, None), FACTORS),
-            (RemoveTotp(OTHER_TOTP, last=True), FACTORS),
-            (RemoveTotp(TOTP, last=True), SecondFactors()),
+            (RemoveTotp(OTHER_TOTP), FACTORS),
+            (RemoveTotp(TOTP), SecondFactors()),
             (SwitchSecondFactor(on=True), FACTORS),
             (SwitchSecondFactor(on=False), SecondFactors(totp=TOTP)),
         ],
