@@ -23,6 +23,8 @@ ENDED_BY: Mapping[str, EndReason] = {
     "login_replaced": EndReason.REPLACED,
     "logged_out_everywhere": EndReason.ENDED_EVERYWHERE,
     "password_changed": EndReason.PASSWORD_CHANGED,
+    "password_reset": EndReason.PASSWORD_RESET,
+    "account_claimed": EndReason.CLAIMED,
     "account_disabled": EndReason.ACCOUNT_DISABLED,
 }
 """The events that end logins, and the reason that these logins get."""

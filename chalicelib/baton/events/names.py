@@ -74,6 +74,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "second_factor_released": Event("info", audited=True),
     "address_verified": Event("info", audited=True),
     "password_reset": Event("info", audited=True, notice="password_reset"),
+    "account_claimed": Event("info", audited=True, notice="password_reset"),
     "mail_codes_guessed": Event("warning"),
     "mail_sent": Event("info"),
     "mail_dropped": Event("info"),

@@ -107,8 +107,10 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
                 now=now,
             )
             if isinstance(outcome, Done):
-                claimed = {"claimed": "1"} if claim else {}
-                self.record("password_reset", account=session.account, details=claimed, told=Told())
+                if claim:
+                    self.record("account_claimed", account=session.account, told=Told())
+                else:
+                    self.record("password_reset", account=session.account, told=Told())
                 return
         raise errors.Unavailable("the account kept changing during a reset", by_caller=True)
 

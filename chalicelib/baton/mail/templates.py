@@ -7,6 +7,7 @@ name of a device loses what mail programs turn into links, and in HTML each valu
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from string import Template
@@ -41,8 +42,6 @@ _FOLDERS: Final = [Path(__file__).parents[2] / "texts", _DEFAULTS]
 _IN_LINKS: Final = re.compile(r"[/\\@:<>]|\.(?=\w)(?!\d)")
 """Characters that mail programs build a link from. ``15.2`` stays, ``example.com`` does not."""
 
-_DAYS_PER_ERA: Final = 146_097
-
 
 def render(name: str, *, language: str, to: str, values: Mapping[str, str]) -> Mail:
     """Write a mail. A language without texts is English. Raises ``KeyError`` for a text with an unknown name."""
@@ -60,19 +59,7 @@ def device_name(name: str) -> str:
 
 def utc(at: int) -> str:
     """Write a time (seconds since the epoch) for people: ``2026-11-29 09:31 UTC``."""
-    days, seconds = divmod(at, 86_400)
-    # Years that begin in March have their leap day at the end (H. Hinnant, "chrono-Compatible Low-Level Date
-    # Algorithms", civil_from_days).
-    era, day = divmod(days + 719_468, _DAYS_PER_ERA)
-    year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
-    of_year = day - (365 * year + year // 4 - year // 100)
-    month = (5 * of_year + 2) // 153
-    of_month = of_year - (153 * month + 2) // 5 + 1
-    january = month > 9  # noqa: PLR2004 - months 10 and 11 are January and February of the next year
-    return (
-        f"{era * 400 + year + january:04}-{month - 9 if january else month + 3:02}-{of_month:02} "
-        f"{seconds // 3600:02}:{seconds // 60 % 60:02} UTC"
-    )
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _printable(value: str) -> str:

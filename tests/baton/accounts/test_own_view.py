@@ -9,7 +9,7 @@ from chalicelib.baton.accounts.forget import Forget
 from chalicelib.baton.events.names import EVENTS
 from chalicelib.baton.events.ports import AuditEvent, StoredEvent
 from chalicelib.baton.ids import AccountId
-from chalicelib.baton.lineages.model import Status
+from chalicelib.baton.lineages.model import EndReason, Status
 from chalicelib.baton.lineages.rules import attempt_digest
 from chalicelib.baton.policy import ACTIVITY_PAGE, AUDIT_KEPT_S, EXPORT_EVENTS_MAX
 from chalicelib.baton.tokens.refusals import TokenReused
@@ -157,6 +157,11 @@ def test_a_deleted_account_leaves_one_event(world: World) -> None:
     left = [event for event in world.stores.audit.events if event.account == account]
     assert left == [AuditEvent(START + 5, "account_deleted", account)]
     assert len(world.stores.audit.events) == 2
+
+
+def test_each_reason_that_an_event_gives_is_in_the_activity() -> None:
+    """Time alone ends an idle or expired login, so no event has these reasons."""
+    assert set(EndReason) - set(ENDED_BY.values()) == {EndReason.IDLE, EndReason.EXPIRED}
 
 
 def test_an_old_event_is_not_shown(world: World) -> None:
