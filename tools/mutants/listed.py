@@ -656,7 +656,6 @@ LISTED: Final[list[Mutant]] = [
         ("a reset over changed credentials", "if claim else VERSION_AS_READ,\n            update=CLAIM", 'if claim else "v <> :version OR v = :version",\n            update=CLAIM'),
         ("another reset is taken for ours", "(stored.reset_mark, stored.password_hash) == (mark, password_hash)", "stored.reset_mark == mark"),
         ("a claim leaves the roles", "clear=claim", "clear=False"),
-        ("a claim leaves a second factor", "REMOVE {', '.join((SWITCH, *TOTP, *RECOVERY))}", "REMOVE {', '.join((SWITCH, *RECOVERY))}"),
         ("a reset leaves the remembered devices", ', remembered = :remembered"', '"'),
     ),
     *_of(
@@ -673,11 +672,12 @@ LISTED: Final[list[Mutant]] = [
     ),
     *_of(
         "chalicelib/baton/mail/reset.py",
+        ("a mailbox is a way around a second factor", " and not factor_kinds(user.factors)", ""),
         ("a disabled account is reset", "or account_state.status is not Status.ACTIVE", "or False"),
         ("a code outlives the credentials", "if version_bytes(user.credentials_version) != session.version or", "if"),
         ("a repetition may have another password", "                _check_same_password(secret, user, ring)\n", ""),
         ("an old account is claimed", "and user.created_at >= self.claims_from", "and True"),
-        ("a proved account is claimed", "claim = user.verified_at is None and", "claim = True and"),
+        ("a proved account is claimed", "unproved = user.verified_at is None and ", "unproved = "),
         ("the key of a reset is not checked", "        self.codes.check_key(message, session, now=now)\n", ""),
         ("a reset checks no leak", "            self.new_password.check_breach(secret)\n", ""),
         ("a weak password is set", "        self.new_password.check_strength(new_password, email=session.address)\n", ""),

@@ -1,7 +1,8 @@
 """Reset a forgotten password with a code from the mailbox.
 
 A reset ends every login of the account and issues no token. The next login checks what else the account requires.
-While the address was never proved, a reset claims the account: a stranger may have registered it.
+While the address was never proved, a reset claims the account: a stranger may have registered it. The condition is that
+no second factor is enrolled: enrolment does not require a proved address.
 """
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ from chalicelib.baton.factors.new_password import NewPassword
 from chalicelib.baton.factors.normal_form import normalise
 from chalicelib.baton.factors.password_hash import hash_password, verify_password
 from chalicelib.baton.factors.refusals import InvalidCredentials
+from chalicelib.baton.factors.rules import factor_kinds
 from chalicelib.baton.keys.ports import KeyRing
 from chalicelib.baton.keys.ring import CannotDecrypt, Ring
 from chalicelib.baton.lineages.model import Status
@@ -97,7 +99,9 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
             if version_bytes(user.credentials_version) != session.version or user.email != session.address:
                 raise InvalidCode("the credentials changed after the code was requested")
             self.new_password.check_breach(secret)
-            claim = user.verified_at is None and user.created_at >= self.claims_from
+            # An account with a second factor is never claimed: the mailbox would be a way around that factor.
+            unproved = user.verified_at is None and not factor_kinds(user.factors)
+            claim = unproved and user.created_at >= self.claims_from
             outcome = self.users.reset_password(
                 session.account,
                 password_hash,

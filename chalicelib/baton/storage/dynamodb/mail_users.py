@@ -8,7 +8,6 @@ from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Lineage
 from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act
 from chalicelib.baton.storage.aws.service import TransactionFailed
 from chalicelib.baton.storage.dynamodb.accounts import VERSION_AS_READ, Users, remembered_value, user_of
-from chalicelib.baton.storage.dynamodb.factors import RECOVERY, SWITCH, TOTP
 from chalicelib.baton.storage.dynamodb.items import (
     Value,
     all_of,
@@ -25,7 +24,7 @@ NOT_VERIFIED: Final = "attribute_not_exists(verified_at)"
 VERIFY: Final = "SET verified_at = if_not_exists(verified_at, :now)"
 VERIFY_WITH_LANGUAGE: Final = f"{VERIFY}, #language = :language"
 RESET: Final = "SET verifier = :verifier, v = :next_version, reset_mark = :mark, remembered = :remembered"
-CLAIM: Final = f"{RESET}, verified_at = :now REMOVE {', '.join((SWITCH, *TOTP, *RECOVERY))}"
+CLAIM: Final = f"{RESET}, verified_at = :now"
 _NAMES: Final = {"#language": "language"}
 
 
@@ -69,7 +68,7 @@ class MailUsers(Users):
     ) -> Done | Moved:
         """Replace the password hash, end every login and forget the devices, in one transaction.
 
-        A claim also removes the second factors, the roles and the team's attributes.
+        A claim also removes the roles and the team's attributes.
         """
         tables = self._database.tables
         values: dict[str, Value] = {

@@ -3,7 +3,6 @@
 from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done, Moved, Refused
-from chalicelib.baton.factors.model import SecondFactors
 from chalicelib.baton.ids import AccountId
 from chalicelib.baton.lineages.model import Actor, Ended, EndReason, Lineage, Status
 from chalicelib.baton.lineages.rules import Inactive, ProofOutdated, may_act
@@ -49,7 +48,7 @@ class MemoryMailUsers(MemoryUsers):
                 credentials_version=expected_version + 1,
                 reset_mark=mark,
                 verified_at=now if claim else user.verified_at,
-                factors=SecondFactors() if claim else replace(user.factors, remembered={}),
+                factors=replace(user.factors, remembered={}),
             )
             tables.lineages[account] = replace(
                 account_state,

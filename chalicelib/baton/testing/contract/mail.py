@@ -6,7 +6,6 @@ import pytest
 from msgspec.structs import replace
 
 from chalicelib.baton.effects import Done, Moved, Refused
-from chalicelib.baton.factors.model import SecondFactors
 from chalicelib.baton.lineages.model import NO_RIGHTS, AccountState, Ended, EndReason, Status
 from chalicelib.baton.lineages.rules import ended_of, may_act, rights_of
 from chalicelib.baton.testing.contract.ends import INACTIVE
@@ -129,14 +128,6 @@ class MailContract(LineagesUnderTest):
         user = storage.accounts.get(ACCOUNT)
         assert user is not None
         assert user.factors == replace(FACTORS, remembered={})
-
-    def test_a_claim_removes_the_second_factors(self, storage: StorageUnderTest) -> None:
-        """A stranger may have enrolled them before the owner of the mailbox came."""
-        self.registered_with(storage, factors=FACTORS)
-        assert self.reset(storage, claim=True) == Done()
-        user = storage.accounts.get(ACCOUNT)
-        assert user is not None
-        assert user.factors == SecondFactors()
 
     def test_an_address_that_was_verified_meanwhile_is_not_claimed(self, storage: StorageUnderTest) -> None:
         """The condition is in the write: a proof between read and write keeps the owner's roles."""
