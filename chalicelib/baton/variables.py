@@ -165,9 +165,9 @@ def mail_queue(environ: Mapping[str, str], problems: list[str]) -> str:
     """Read the URL of the queue of mails."""
     queue = environ.get("BATON_MAIL_QUEUE", "")
     if queue and not _QUEUE.match(queue):
-        problems.append("BATON_MAIL_QUEUE is the URL of an SQS queue, as `make deploy` writes it")
+        problems.append("BATON_MAIL_QUEUE is the URL of an SQS queue: docs/baton/mail.md")
     elif not queue and environ.get("BATON_MAIL") == "ses":
-        problems.append("BATON_MAIL_QUEUE is missing: BATON_MAIL=ses needs the queue that `make deploy` creates")
+        problems.append("BATON_MAIL_QUEUE is missing: BATON_MAIL=ses needs a queue: docs/baton/mail.md")
     return queue
 
 
