@@ -275,7 +275,6 @@ def _mail_codes(parts: Parts) -> CheckMailCode:
 def _mail(parts: Parts) -> tuple[Route, ...]:
     clock, entropy, storage, record = parts.clock, parts.entropy, parts.storage, parts.record
     start = StartMailSession(
-        clock=clock,
         entropy=entropy,
         ephemeral=storage.one_time,
         queue=parts.queue_mail,

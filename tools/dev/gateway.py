@@ -15,7 +15,7 @@ from chalicelib.baton.testing.gateway import (
     LambdaContext,
     load_environment,
 )
-from tools.dev.addresses import THIS_MACHINE, is_this_machine
+from tools.dev.addresses import THIS_MACHINE, is_this_machine, names_no_domain
 
 __all__ = [
     "CLOCK_PATH",
@@ -55,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
             response = self.server.gateway._own(
                 400, "malformed", "invalid_request", "The body's length is unclear.", self.headers.get("origin")
             )
-        elif self.path == MAILS_PATH and self.command == "GET" and self._is_from_here():
+        elif self.path == MAILS_PATH and self.command == "GET" and self._is_from_here() and self._names_no_domain():
             response = mails_answer()
         elif self.path == CLOCK_PATH and self.command == "POST" and self._is_from_here():
             response = self._skip(body)
@@ -74,6 +74,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_from_here(self) -> bool:
         """Decide whether the request is from this machine. Other machines may use only the API."""
         return is_this_machine(self.client_address[0], self.connection.getsockname()[0])
+
+    def _names_no_domain(self) -> bool:
+        """Decide whether the host is ``localhost`` or an address. A page can make its domain lead to this machine."""
+        return names_no_domain(self.headers.get("host", ""))
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_HEAD = answer
 

@@ -669,6 +669,7 @@ LISTED: Final[list[Mutant]] = [
         ("any key will do", "        if not session.key:\n", "        if True:\n"),
         ("a stranger uses up the sessions of a known device", 'return wanted.key.keyid if known else ""', 'return ""'),
         ("mail is not limited", "        if not self.limits:\n", "        if True:\n"),
+        ("the devices of an account have no limit together", "        if device:\n", "        if False:\n"),
     ),
     *_of(
         "chalicelib/baton/mail/reset.py",
@@ -704,6 +705,8 @@ LISTED: Final[list[Mutant]] = [
         ("a disabled account gets a code", "or account_state.status is not Status.ACTIVE", "or False"),
         ("notices have no limit", "        if not order.always:\n", "        if False:\n"),
         ("a theft is told within the limit", "        if not order.always:\n", "        if True:\n"),
+        ("a code that expired is sent", "now >= order.at + order.minutes * MINUTE_S:", "False:"),
+        ("the queue has mails that nobody can send", "            if not to.isascii():\n", "            if False:\n"),
     ),
     *_of(
         "chalicelib/baton/mail/templates.py",

@@ -15,7 +15,7 @@ from chalicelib.baton.mail.codes import spaced
 from chalicelib.baton.mail.ports import MailUsers, Sender
 from chalicelib.baton.mail.templates import device_name, render, utc
 from chalicelib.baton.mail.tickets import MailOrder, version_bytes
-from chalicelib.baton.policy import DAY_S, NOTICES_PER_DAY_MAX
+from chalicelib.baton.policy import DAY_S, MINUTE_S, NOTICES_PER_DAY_MAX
 
 
 class Dropped(Exception):
@@ -42,7 +42,11 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
         now = self.clock()
         try:
             order = self._open(sealed, now=now)
+            if order.code and now >= order.at + order.minutes * MINUTE_S:
+                raise Dropped("the code expired in the queue")
             template, to, language = self._recipient(order, now=now)
+            if not to.isascii():
+                raise Dropped("the mail service takes no address with letters outside ASCII")
         except Dropped as dropped:
             self.log.record("mail_dropped", reason=str(dropped))
             return

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from chalicelib.baton import errors
 from chalicelib.baton.accounts.refusals import InvalidCode
-from chalicelib.baton.effects import Clock, Entropy, Refused
+from chalicelib.baton.effects import Entropy, Refused
 from chalicelib.baton.events.ports import Log
 from chalicelib.baton.factors.ports import RateLimits
 from chalicelib.baton.ids import AccountId, LineageId
@@ -29,6 +29,7 @@ from chalicelib.baton.policy import (
     HOUR_S,
     MAIL_CODE_TRIES_MAX,
     MAIL_SESSIONS_MAX,
+    MAIL_SESSIONS_PER_ACCOUNT_MAX,
     MAIL_SESSIONS_PER_SOURCE_MAX,
     MAIL_SESSIONS_PER_SOURCE_WINDOW_S,
     MAIL_SESSIONS_WINDOW_S,
@@ -69,7 +70,6 @@ class Wanted(Struct, frozen=True, kw_only=True):
 class StartMailSession(Struct, frozen=True, kw_only=True):
     """Begin a session and queue the mail with its code."""
 
-    clock: Clock
     entropy: Entropy
     ephemeral: RateLimits
     queue: QueueMail
@@ -113,7 +113,10 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
         return Started(seal_ticket(session, ring, now=now), lives_s)
 
     def _limit(self, wanted: Wanted, *, source: str, ring: Ring, now: int) -> None:
-        """Count the session: per source, and per address or known device. Nothing of this depends on the account."""
+        """Count the session: per source, and per address or known device. Strangers learn nothing of the account.
+
+        The known devices of an account have a limit together too: whoever has the password can make more of them.
+        """
         if not self.limits:
             return
         self._count(
@@ -125,6 +128,13 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
         device = _known_device(wanted)
         name = f"device:{wanted.account}:{device}" if device else f"address:{ring.email_index(wanted.address)}"
         self._count(f"mail:{name}", limit=MAIL_SESSIONS_MAX, window_s=MAIL_SESSIONS_WINDOW_S, now=now)
+        if device:
+            self._count(
+                f"mail:devices:{wanted.account}",
+                limit=MAIL_SESSIONS_PER_ACCOUNT_MAX,
+                window_s=MAIL_SESSIONS_WINDOW_S,
+                now=now,
+            )
 
     def _count(self, name: str, *, limit: int, window_s: int, now: int) -> None:
         if isinstance(self.ephemeral.count(name, limit=limit, window_s=window_s, now=now), Refused):

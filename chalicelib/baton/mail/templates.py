@@ -39,8 +39,9 @@ _DEFAULTS: Final = Path(__file__).with_name("texts")
 _FOLDERS: Final = [Path(__file__).parents[2] / "texts", _DEFAULTS]
 """The folder of the team, then the one that ships."""
 
-_IN_LINKS: Final = re.compile(r"[/\\@:<>]|\.(?=\w)(?!\d)")
-"""Characters that mail programs build a link from. ``15.2`` stays, ``example.com`` does not."""
+_IN_LINKS: Final = re.compile(r"[/\\@:<>\u3002\uff0e\uff61\u2024\uff20\uff1a\uff0f]|\.(?=\w)(?!\d)")
+"""Characters that mail programs build a link from, and the other full stops and wide forms that UTS 46 and NFKC map to
+them. ``15.2`` stays, ``example.com`` does not."""
 
 
 def render(name: str, *, language: str, to: str, values: Mapping[str, str]) -> Mail:

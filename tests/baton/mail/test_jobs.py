@@ -10,6 +10,7 @@ from chalicelib.baton import errors
 from chalicelib.baton.http import jobs
 from chalicelib.baton.mail.outbox import PendingOrders
 from chalicelib.baton.mail.ports import Mail
+from chalicelib.baton.policy import MAIL_RESET_S
 from chalicelib.baton.storage.aws.mail import SesSender, SqsOutbox
 from chalicelib.baton.storage.aws.service import AwsClient
 from tests.baton.mail.town import ADA, Town
@@ -72,6 +73,30 @@ def test_an_order_that_is_too_old_is_dropped(town: Town, orders: list[str]) -> N
     town.world.clock.skip(seconds=ORDER_S)
     jobs.jobs(event(*orders))
     assert town.mails() == []
+
+
+def test_a_code_that_expired_in_the_queue_is_not_sent(town: Town, orders: list[str]) -> None:
+    """After trouble with the mail service, a person would type a code that is void, and use up tries."""
+    town.registered()
+    town.forgot(town.device())
+    town.world.clock.skip(seconds=MAIL_RESET_S - 1)
+    jobs.jobs(event(*orders))
+    assert len(town.mails()) == 1
+    town.world.clock.skip(seconds=1)
+    jobs.jobs(event(*orders))
+    assert len(town.mails()) == 1
+    assert town.world.events[-1] == "mail_dropped"
+
+
+def test_an_address_that_the_mail_service_refuses_is_dropped(town: Town, orders: list[str]) -> None:
+    """Amazon SES takes no local part outside ASCII. Any stranger can type one, and must not fill the dead letters."""
+    phone = town.device()
+    entry = phone.entry("\u00e4da@example.com")
+    del entry["password"]
+    assert phone.post("/register/start", entry, token=None).status == 202
+    jobs.jobs(event(*orders))
+    assert town.world.mails == []
+    assert town.world.events[-1] == "mail_dropped"
 
 
 def test_a_mail_that_cannot_be_sent_stays_in_the_queue(

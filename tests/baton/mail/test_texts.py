@@ -26,6 +26,12 @@ HOSTILE = (
 )
 
 
+@pytest.mark.parametrize("stop", "\u3002\uff0e\uff61\u2024")
+def test_other_full_stops_in_the_name_of_a_device_make_no_link(stop: str) -> None:
+    """Browsers and mail programs read them as dots of a domain (UTS 46)."""
+    assert device_name(f"eve{stop}example") == "eve example"
+
+
 class Parsed(HTMLParser):
     """The tags and the words of a page."""
 

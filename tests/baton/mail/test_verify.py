@@ -1,8 +1,15 @@
 """Prove an address: a live login of the account, and a code from the mailbox."""
 
+from collections.abc import Callable
+
 import pytest
 
-from chalicelib.baton.policy import MAIL_CODE_TRIES_MAX
+from chalicelib.baton.policy import (
+    MAIL_CODE_TRIES_MAX,
+    MAIL_SESSIONS_MAX,
+    MAIL_SESSIONS_PER_ACCOUNT_MAX,
+    MAIL_SESSIONS_WINDOW_S,
+)
 from tests.baton.mail.town import ADA, WRONG, Town
 
 
@@ -50,6 +57,23 @@ def test_five_codes_are_judged(town: Town) -> None:
     for _ in range(MAIL_CODE_TRIES_MAX):
         assert phone.post("/me/email/verify", {"mail_session": session, "code": WRONG}).code == "invalid_code"
     assert phone.post("/me/email/verify", {"mail_session": session, "code": code}).code == "invalid_code"
+
+
+def test_many_devices_of_an_account_have_twenty_sessions_together(make_town: Callable[..., Town]) -> None:
+    """A stranger who registered the address makes any number of devices. Each session is worth five guesses."""
+    town = make_town(rate_limits="on")
+    town.registered()
+    started = 0
+    for _ in range(MAIL_SESSIONS_PER_ACCOUNT_MAX // MAIL_SESSIONS_MAX):
+        device = town.device()
+        assert device.login(ADA).status == 200
+        started += [device.post("/me/email/code", {}).status for _ in range(MAIL_SESSIONS_MAX + 1)].count(202)
+    assert started == MAIL_SESSIONS_PER_ACCOUNT_MAX, "a refused session of a device does not count"
+    device = town.device()
+    assert device.login(ADA).status == 200
+    assert (device.post("/me/email/code", {}).status, town.forgot(device).status) == (429, 429)
+    town.world.clock.skip(seconds=MAIL_SESSIONS_WINDOW_S)
+    assert town.forgot(device).status == 202
 
 
 def test_a_session_of_a_reset_proves_no_address(town: Town) -> None:

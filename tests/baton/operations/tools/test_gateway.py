@@ -281,12 +281,23 @@ def test_the_mails_of_the_development_server_are_listed_newest_first(served: tup
     port, _ = served
     for number in range(2):
         OF_THIS_PROCESS(Mail(f"ada{number}@example.com", "Hello", "1234 5678", "<p>1234 5678</p>"))
-    said = spoken(port, f"GET {MAILS_PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    said = spoken(port, f"GET {MAILS_PATH} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
     assert said.startswith(b"HTTP/1.1 200")
     assert b"no-store" in said
     mails = json.loads(said.partition(b"\r\n\r\n")[2])["mails"]
     assert [mail["to"] for mail in mails[:2]] == ["ada1@example.com", "ada0@example.com"]
     assert mails[0]["text"] == "1234 5678"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "localhost.evil.example", "x", ""])
+def test_a_page_whose_name_leads_to_this_machine_cannot_read_mails(
+    served: tuple[int, DevelopmentClock], host: str
+) -> None:
+    """DNS rebinding: for the browser the page is of the same origin. Only the host shows it."""
+    port, _ = served
+    OF_THIS_PROCESS(Mail("ada@example.com", "Hello", "1234 5678", "<p>1234 5678</p>"))
+    said = spoken(port, f"GET {MAILS_PATH} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert b"1234 5678" not in said
 
 
 def test_another_machine_cannot_call_a_development_route(mirrored: Gateway) -> None:

@@ -107,11 +107,11 @@ POST /register/start                        any address                         
 POST /register                              with a code                              8      0      3      1
 POST /password/forgot                       a known address                          2      2      4      0
 POST /password/forgot                       an unknown address                       2      2      4      0
-POST /password/forgot                       a known device                           2      2      4      0
+POST /password/forgot                       a known device                           3      2      5      0
 POST /password/reset                        the right code                           5      2      4      1
 POST /password/reset                        a repetition                             1      2      3      0
 POST /password/reset                        a wrong code                             1      0      1      0
-POST /me/email/code                         a signed call, its limits, the user      3      2      5      0
+POST /me/email/code                         a signed call, its limits, the user      4      2      6      0
 POST /me/email/verify                       the right code                           6      1      4      1
 POST /login                                 an unknown device, asked for a code      4      3      7      0
 POST /login                                 a remembered device                      3      3      6      2
